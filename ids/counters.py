@@ -1,0 +1,41 @@
+"""Counters of everything that is dropped, skipped, refused or seen: no silent loss. Names are dotted, EVE-style."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+
+class Counters:
+    """A bag of named counts; ``counters.add("flow.memcap.dropped")``. One per engine, handed to every stage."""
+
+    def __init__(self) -> None:
+        self.values: Counter[str] = Counter()
+
+    def add(self, name: str, amount: int = 1) -> None:
+        """Count ``amount`` more of ``name`` (dotted lower-case words)."""
+        self.values[name] += int(amount)
+
+    def set(self, name: str, value: int) -> None:
+        """Set a gauge, such as the number of live flows."""
+        self.values[name] = int(value)
+
+    def __getitem__(self, name: str) -> int:
+        return self.values[name]
+
+    def tree(self) -> dict[str, Any]:
+        """Return the counts nested by the parts of their names, as EVE's ``stats`` has them."""
+        root: dict[str, Any] = {}
+        for name, value in sorted(self.values.items()):
+            *parents, leaf = name.split(".")
+            node = root
+            for parent in parents:
+                child = node.setdefault(parent, {})
+                if not isinstance(child, dict):
+                    child = node[parent] = {"total": child}
+                node = child
+            if isinstance(node.get(leaf), dict):
+                node[leaf]["total"] = value
+            else:
+                node[leaf] = value
+        return root

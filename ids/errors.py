@@ -1,0 +1,76 @@
+"""Everything this package raises on purpose, as one tree. Each message says what, where, what was expected, what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class IdsError(Exception):
+    """Base of all errors meant for the user; the CLI prints them without a traceback."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place in a file that a person wrote; lines and columns count from 1, 0 means unknown."""
+
+    path: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        where = self.path
+        if self.line:
+            where += f":{self.line}"
+            if self.column:
+                where += f":{self.column}"
+        return where
+
+
+class SourceError(IdsError):
+    """Something is wrong at a place in a file."""
+
+    def __init__(self, message: str, location: Location, remedy: str = "") -> None:
+        self.message = message
+        self.location = location
+        self.remedy = remedy
+        super().__init__(f"{location}: {message}" + (f" ({remedy})" if remedy else ""))
+
+
+class ConfigError(SourceError):
+    """A setting is unknown, has the wrong type or is out of range."""
+
+
+class RuleError(SourceError):
+    """A rule cannot be loaded; every rule of the file may carry its own."""
+
+
+class RulesRefused(IdsError):
+    """Some rules could not be loaded; ``errors`` has all of them."""
+
+    def __init__(self, errors: list[RuleError]) -> None:
+        self.errors = errors
+        super().__init__("\n".join(str(error) for error in errors))
+
+
+class CaptureError(SourceError):
+    """A capture cannot be read, or not to its end."""
+
+
+class UsageError(IdsError):
+    """The command's words do not fit together."""
+
+
+class KernelError(IdsError):
+    """The kernel side refused; the message ends with the remedy."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        self.remedy = remedy
+        super().__init__(f"{message}. {remedy}" if remedy else message)
+
+
+class PluginError(IdsError):
+    """A plugin cannot be loaded or declares a hook that does not exist."""

@@ -1,0 +1,105 @@
+"""Every hook that the engine calls, in the order of a packet's life.
+
+A plugin is a module or an object with functions of these names, marked with ``ids.hookimpl``; arguments that it does
+not need may be left out. The host calls the plugins one at a time, in the order of their registration, each call timed
+and guarded: a plugin that raises loses that one call, is counted, and is quarantined when it keeps failing or
+overruns its time budget. Hooks run in the engine's thread: none may block on a network or a disk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from ids.types import Flow, FlowBatch, Match, Packets, StreamChunk, Transaction
+
+if TYPE_CHECKING:
+    from ids.plugin.context import EngineContext
+    from ids.plugin.session import FlowSession
+
+PROJECT = "ids"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function of a plugin as the implementation of the hook of the same name."""
+
+
+@hookspec
+def ids_start(context: EngineContext) -> None:
+    """Called once, before the first packet, and again never.
+
+    ``context`` gives the settings, the counters and the plugin's own options. An `ids.errors.IdsError` raised here
+    stops the engine with that message: this is the place to refuse bad rules or a file that cannot be opened.
+    """
+
+
+@hookspec
+def ids_reload(context: EngineContext) -> None:
+    """Called when the operator asks for a reload, between two batches.
+
+    Load anew what ``ids_start`` loaded. When this raises, the plugin must go on with what it had, and the operator is
+    told: a reload with bad rules changes nothing.
+    """
+
+
+@hookspec
+def ids_packets(packets: Packets, flows: FlowBatch) -> list[Match] | None:
+    """Called once a batch, after flows were assigned; for detectors that look at columns, not at bytes of streams.
+
+    ``packets`` has one row a packet, ``flows.index`` maps rows to flows. Return the matches, or None. No implementation
+    may loop over packets in Python.
+    """
+
+
+@hookspec
+def ids_flow_start(flow: Flow) -> None:
+    """Called once for each new flow, before any of its chunks."""
+
+
+@hookspec
+def ids_stream(chunk: StreamChunk) -> list[Match] | None:
+    """Called for each newly contiguous piece of a TCP stream, in stream order within a direction.
+
+    The last call of a direction has ``chunk.closed`` set, exactly once. A gap is told by ``chunk.gap``; bytes are never
+    made up. Return the matches, or None.
+    """
+
+
+@hookspec
+def ids_transaction(transaction: Transaction) -> list[Match] | None:
+    """Called when a protocol parser has completed one side of an exchange: its buffers are final.
+
+    Called for the request, and again for the response. Return the matches, or None.
+    """
+
+
+@hookspec
+def ids_flagged(session: FlowSession) -> list[Match] | None:
+    """Called after a rule or plugin flagged a flow (``flow.flagged``), with its packets as Scapy packets.
+
+    ``session.packets`` holds the flow's most recent packets, bounded; dissection costs hundreds of microseconds a packet,
+    which is why only flagged flows get here. Return the matches, or None.
+    """
+
+
+@hookspec
+def ids_veto_block(address: str, match: Match) -> str | None:
+    """Called before a source is blocked. Return a reason to forbid the block, or None to have no objection.
+
+    One objection is enough. A veto that raises forbids the block too: in doubt nobody is cut off.
+    """
+
+
+@hookspec
+def ids_event(event: dict[str, Any]) -> None:
+    """Called for each event that the engine emits, as the EVE object (a dict ready for JSON); do not change it."""
+
+
+@hookspec
+def ids_flow_end(flow: Flow) -> None:
+    """Called once when a flow closed, timed out, was evicted, or the engine stops; after its last chunk."""
+
+
+@hookspec
+def ids_stop() -> None:
+    """Called once, after the last event: flush and close what you opened."""
