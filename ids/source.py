@@ -1,0 +1,178 @@
+"""YAML that people write, with the place of every node, so that an error can say path:line:column and the remedy.
+
+Settings and rules are read here. Reading is bounded (`MAX_BYTES`) and refuses what YAML would silently accept to the
+writer's surprise: a key given twice, and aliases (which can grow a small file into gigabytes).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ids.errors import IdsError, Location, SourceError
+
+MAX_BYTES = 16 << 20
+"""A rule file of 16 MiB holds tens of thousands of rules; more is a mistake, or an attack on whoever loads it."""
+
+MAX_DEPTH = 64
+"""Nesting beyond this is no rule and no setting, and would exhaust the parser's stack."""
+
+Key = str | int
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file as plain data, and where each node of it stands."""
+
+    path: str
+    data: Any
+    places: Mapping[tuple[Key, ...], Location] = field(repr=False)
+
+    def locate(self, at: Iterable[Key] = ()) -> Location:
+        """Return the place of the node at this path of keys, or of its nearest parent that exists."""
+        keys = tuple(at)
+        while keys not in self.places and keys:
+            keys = keys[:-1]
+        return self.places.get(keys, Location(self.path))
+
+
+class InvalidDocument(IdsError):
+    """A file does not fit its schema; ``errors`` holds every place."""
+
+    def __init__(self, errors: list[SourceError]) -> None:
+        self.errors = errors
+        super().__init__("\n".join(str(error) for error in errors))
+
+
+def read_yaml(path: str | Path) -> Document:
+    """Read one YAML file; raises `SourceError` where it cannot be read or is not plain YAML."""
+    name = str(path)
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SourceError(
+            f"cannot be read: {error.strerror}", Location(name), "check the path and its rights"
+        ) from error
+    if len(raw) > MAX_BYTES:
+        raise SourceError(f"is larger than {MAX_BYTES >> 20} MiB", Location(name), "split it into several files")
+    return parse_yaml(raw, name)
+
+
+def parse_yaml(raw: bytes | str, name: str) -> Document:
+    """Parse the text of one YAML document called ``name``; raises `SourceError` with line and column."""
+    try:
+        text = raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw
+        loader = yaml.SafeLoader(text)
+        try:
+            places: dict[tuple[Key, ...], Location] = {}
+            node = _compose(loader, name)
+            if node is None:
+                return Document(name, None, {})
+            return Document(name, _build(loader, node, (), name, places), places)
+        finally:
+            loader.dispose()
+    except UnicodeDecodeError as error:
+        raise SourceError(f"is not UTF-8 at byte {error.start}", Location(name), "save it as UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Location(name, mark.line + 1, mark.column + 1) if mark else Location(name)
+        raise SourceError(
+            f"is not valid YAML: {error.problem or error.context}", place, "check the indentation and quotes"
+        ) from error
+    except yaml.YAMLError as error:
+        raise SourceError(f"is not valid YAML: {str(error).splitlines()[0]}", Location(name)) from error
+    except RecursionError as error:
+        raise SourceError("is nested too deeply", Location(name)) from error
+
+
+def validate(model: type[Model], document: Document, at: Iterable[Key] = (), data: Any = None) -> Model:
+    """Return ``data`` (the document's node at ``at`` when None) as an instance of ``model``.
+
+    Raises `InvalidDocument` with one `SourceError` for each thing that does not fit.
+    """
+    prefix = tuple(at)
+    if data is None:
+        data = document.data
+        for key in prefix:
+            data = data[key]
+    try:
+        return model.model_validate({} if data is None else data)
+    except ValidationError as error:
+        raise InvalidDocument(
+            [_explain(model, document, prefix, problem) for problem in error.errors(include_url=False)]
+        ) from error
+
+
+def _compose(loader: yaml.SafeLoader, name: str) -> yaml.Node | None:
+    """Build the node tree, after refusing aliases and too deep nesting from the (cheap, non-recursive) events."""
+    depth = 0
+    for event in yaml.parse(loader.buffer.rstrip("\0"), Loader=yaml.SafeLoader):
+        place = Location(name, event.start_mark.line + 1, event.start_mark.column + 1)
+        if isinstance(event, yaml.AliasEvent):
+            raise SourceError("YAML aliases (*name) are not supported", place, "write the value out, or use lists:")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise SourceError(f"is nested deeper than {MAX_DEPTH} levels", place)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return loader.get_single_node()
+
+
+def _build(
+    loader: yaml.SafeLoader, node: yaml.Node, at: tuple[Key, ...], name: str, places: dict[tuple[Key, ...], Location]
+) -> Any:
+    places[at] = Location(name, node.start_mark.line + 1, node.start_mark.column + 1)
+    if isinstance(node, yaml.SequenceNode):
+        return [_build(loader, item, (*at, i), name, places) for i, item in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        try:
+            return loader.construct_object(node, deep=True)
+        except ValueError as error:  # such as the date 2026-13-40
+            raise SourceError(f"is no valid value: {error}", places[at], "quote it if it is text") from error
+    result: dict[Key, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        here = Location(name, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        if not isinstance(key, str | int) or isinstance(key, bool):
+            raise SourceError(f"key {key!r} is neither text nor a number", here, "quote it")
+        if key in result:
+            raise SourceError(f"key {key!r} is given twice", here, "keep one of the two")
+        result[key] = _build(loader, value_node, (*at, key), name, places)
+        if not isinstance(value_node, yaml.CollectionNode):
+            continue
+        places[(*at, key)] = here  # a collection is best shown by its key, not by its first item
+    return result
+
+
+def _explain(model: type[BaseModel], document: Document, prefix: tuple[Key, ...], problem: Any) -> SourceError:
+    """Turn one pydantic error into a message with a place and, for an unknown key, the nearest known one."""
+    at = (*prefix, *(key for key in problem["loc"] if not isinstance(key, str) or not key.startswith("function-")))
+    dotted = ".".join(str(key) for key in problem["loc"]) or "the document"
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(model, problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}" if known else ""
+        return SourceError(f"unknown key {problem['loc'][-1]!r}", document.locate(at), remedy)
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem.get("input")
+    shown = "" if problem["type"] == "missing" or isinstance(given, dict | list) else f", not {given!r}"
+    return SourceError(f"{dotted}: {message[:1].lower()}{message[1:]}{shown}", document.locate(at))
+
+
+def _known_keys(model: type[BaseModel], path: Iterable[Key]) -> list[str]:
+    """Return the keys that the (sub)model at ``path`` knows, as far as plain nesting tells."""
+    current: Any = model
+    for key in path:
+        fields = getattr(current, "model_fields", {})
+        current = fields[key].annotation if isinstance(key, str) and key in fields else None
+    fields = getattr(current, "model_fields", {})
+    return [info.alias or name for name, info in fields.items()]
