@@ -1,0 +1,51 @@
+# Everything a newcomer needs: `make demo` shows the engine at work, `make test` proves it. `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_PCAP ?= $(firstword $(wildcard pcaps/demo.pcap) $(wildcard pcaps/*.pcap))
+# Two workers, as CI has two cores; tests that share kernel state name a group and so run on one worker, in turn.
+PYTEST_ARGS ?= -n 2 --dist loadgroup
+
+.PHONY: help setup demo test lint format bench clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing (packages, virtual environment, bpffs); at once when nothing is
+	@scripts/setup.sh
+
+demo: setup ## attack a server in network namespaces and watch the gateway block it; replay a capture where that cannot be
+	@if why=$$($(BIN)/ids doctor --lab); then \
+		$(BIN)/ids lab; \
+	else \
+		printf '%s\n\nThe lab cannot run here, so here is a replay of %s instead.\n\n' "$$why" '$(DEMO_PCAP)'; \
+		$(BIN)/ids replay '$(DEMO_PCAP)'; \
+	fi
+
+test: setup ## lint, types, import order, then the test suite
+	@$(MAKE) lint
+	@echo '== tests'
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup ## ruff, mypy and the import order of the stages
+	@echo '== ruff check' && $(BIN)/ruff check .
+	@echo '== ruff format' && $(BIN)/ruff format --check .
+	@echo '== mypy' && $(BIN)/mypy
+	@echo '== import order' && $(BIN)/lint-imports --no-cache
+
+format: setup ## put the code in order
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup ## measure; figures also go to build/bench.json
+	@mkdir -p build
+	@$(BIN)/python -m tests.bench
+
+clean: ## remove what set-up and the tools left in this folder (no system package)
+	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
