@@ -1,0 +1,69 @@
+"""Settings of the rules stage: where rules come from, and how much memory and work matching may cost."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RulesSettings(BaseModel):
+    """Which rules are loaded, and the bounds of matching."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    paths: list[str] = Field(
+        ["rules/base"], description="Rule files (`.yaml`, `.yml`, `.yar`, `.yara`) and directories of them, read in order."
+    )
+    exclude: list[str] = Field(
+        [], description="File name patterns that are skipped inside directories, such as `*-lab.yaml`."
+    )
+    disabled_sids: list[int] = Field([], description="Rules that are loaded and checked, but never match, by sid.")
+    cache_dir: str | None = Field(
+        None, description="Directory of compiled prefilters; null is `$XDG_CACHE_HOME/ids` or `~/.cache/ids`."
+    )
+    window_bytes: int = Field(
+        1 << 20,
+        ge=4096,
+        description="Bytes of one direction of a flow that rules can look back on; the oldest go first. The default is"
+        " the customary stream depth.",
+    )
+    memcap_bytes: int = Field(
+        128 << 20,
+        ge=1 << 20,
+        description="Bytes retained for all flows together; above it the flow that was silent longest loses its own.",
+    )
+    transactions_per_flow: int = Field(
+        64, ge=1, description="Unanswered requests of one flow whose buffers are kept for their response."
+    )
+    yara_timeout_s: int = Field(1, ge=1, le=60, description="Seconds that YARA may spend on one piece of data.")
+
+
+DEFAULT_VARIABLES: dict[str, str | list[str]] = {
+    "HOME_NET": ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"],
+    "EXTERNAL_NET": "!$HOME_NET",
+    "HTTP_SERVERS": "$HOME_NET",
+    "SMTP_SERVERS": "$HOME_NET",
+    "SQL_SERVERS": "$HOME_NET",
+    "DNS_SERVERS": "$HOME_NET",
+    "TELNET_SERVERS": "$HOME_NET",
+    "AIM_SERVERS": "$EXTERNAL_NET",
+    "DC_SERVERS": "$HOME_NET",
+    "DNP3_SERVER": "$HOME_NET",
+    "DNP3_CLIENT": "$HOME_NET",
+    "MODBUS_SERVER": "$HOME_NET",
+    "MODBUS_CLIENT": "$HOME_NET",
+    "ENIP_SERVER": "$HOME_NET",
+    "ENIP_CLIENT": "$HOME_NET",
+    "HTTP_PORTS": "80",
+    "SHELLCODE_PORTS": "!80",
+    "ORACLE_PORTS": "1521",
+    "SSH_PORTS": "22",
+    "DNP3_PORTS": "20000",
+    "MODBUS_PORTS": "502",
+    "FILE_DATA_PORTS": "[$HTTP_PORTS,110,143]",
+    "FTP_PORTS": "21",
+    "GENEVE_PORTS": "6081",
+    "VXLAN_PORTS": "4789",
+    "TEREDO_PORTS": "3544",
+    "SIP_PORTS": "[5060,5061]",
+}
+"""The names that Suricata's default configuration defines, with its values, so that imported rules find them."""
