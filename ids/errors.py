@@ -1,4 +1,7 @@
-"""Everything this package raises on purpose, as one tree. Each message says what, where, what was expected, what to do."""
+"""Everything this package raises on purpose, as one tree.
+
+Each message says what is wrong, where, what was expected and what to do.
+"""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ class FlowState(Enum):
 
 @dataclass(slots=True, eq=False)
 class Flow:
-    """One conversation; the client is who sent its first packet (or, for TCP picked up at a SYN/ACK, who received it)."""
+    """One conversation; the client sent its first packet (or, for TCP picked up at a SYN/ACK, received it)."""
 
     id: int
     """Unique while the engine lives, below 2**53 (EVE's ``flow_id``)."""

@@ -1,0 +1,141 @@
+"""`ids replay`: captures through the whole engine, no privileges needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ids.cli.options import build_config, config_options, output_option, show_json
+from ids.errors import UsageError
+from ids.replay import ReplayReport, find_captures
+from ids.replay import replay as run_replay
+from ids.respond.events import Event
+
+MAX_ALERTS_SHOWN = 20
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path())
+@click.option("-r", "read", multiple=True, type=click.Path(), metavar="FILE", help="A capture; the same as an argument.")
+@click.option("-k", "checksums", type=click.Choice(["all", "none"]), default=None, help="`none` accepts bad checksums.")
+@click.option("--eve", "eve_path", type=click.Path(), help="Write events to this file; `-` is stdout.")
+@config_options
+@output_option
+def replay(
+    paths: tuple[str, ...],
+    read: tuple[str, ...],
+    checksums: str | None,
+    eve_path: str | None,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    only_rules: tuple[str, ...],
+    output: str,
+) -> None:
+    """Run captures (pcap, pcapng; also compressed) or folders of them through the engine.
+
+    Tells what was found, and from which packet on the fast path would have dropped the source. A capture that ends in
+    the middle of a packet is replayed up to there, with a warning.
+    """
+    if not (paths or read):
+        raise UsageError("which capture? Name a file or a folder: ids replay pcaps/")
+    config = build_config(
+        config_path,
+        overrides,
+        only_rules,
+        decode__verify_checksums=None if checksums is None else checksums == "all",
+        eve__path=eve_path,
+    )
+    captures = find_captures([*paths, *read])
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+    with progress:
+        sizes = {path: path.stat().st_size for path in captures if path.is_file()}
+        task = progress.add_task("reading", total=sum(sizes.values()) or None)
+        done = 0
+        last: Path | None = None
+
+        def show(path: Path, position: int, size: int) -> None:
+            nonlocal done, last
+            if last is not None and path != last:
+                done += sizes.get(last, 0)
+            last = path
+            progress.update(task, completed=done + position, description=escape(path.name))
+
+        report = run_replay(captures, config, on_progress=show)
+    for capture in report.captures:
+        if capture.problem:
+            click.echo(f"ids: warning: {capture.problem}", err=True)
+    if output == "json":
+        show_json(dataclasses.asdict(report))
+    elif eve_path != "-":
+        _story(report)
+
+
+def _story(report: ReplayReport) -> None:
+    console = Console(highlight=False)
+    for event in report.alerts[:MAX_ALERTS_SHOWN]:
+        console.print(_alert_line(event), soft_wrap=True)
+    total = sum(sum(capture.alerts.values()) for capture in report.captures)
+    if total > MAX_ALERTS_SHOWN:
+        console.print(f"… and {total - MAX_ALERTS_SHOWN} more alerts (all of them: --eve FILE, or -o json)")
+    for capture in report.captures:
+        for block in capture.blocks:
+            verb = "would drop" if block.mode == "enforce" else "would count (shadow)"
+            console.print(
+                f"[bold]block[/]  {block.network} for {block.ttl_s} s, ordered at packet {block.ordered_at} by sid {block.sid}: "
+                + (
+                    f"the fast path {verb} from packet {block.cut_off_from} on, {block.packets} packets"
+                    if block.cut_off_from is not None
+                    else "no later packet of that source in the capture"
+                ),
+                soft_wrap=True,
+            )
+    console.print(_summary(report))
+
+
+def _alert_line(event: Event) -> str:
+    alert: dict[str, Any] = event["alert"]
+    colour = {1: "bold red", 2: "red", 3: "yellow"}.get(alert["severity"], "cyan")
+    ports = f":{event['src_port']}" if "src_port" in event else ""
+    server = f":{event['dest_port']}" if "dest_port" in event else ""
+    evidence = event["ids"]["evidence"]
+    proof = f"  {evidence[0]['buffer']}: {_printable(evidence[0]['excerpt'])}" if evidence else ""
+    return (
+        f"[{colour}]alert[/]  packet {event.get('pcap_cnt', '?')}  {event['src_ip']}{ports} → {event['dest_ip']}{server}"
+        f"  [bold]{escape(alert['signature'])}[/] (sid {alert['signature_id']}){escape(proof)}"
+    )
+
+
+def _printable(text: str, limit: int = 80) -> str:
+    shown = "".join(c if c.isprintable() and c.isascii() else "·" for c in text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _summary(report: ReplayReport) -> Table | str:
+    packets, alerts = report.packets, sum(sum(c.alerts.values()) for c in report.captures)
+    if len(report.captures) == 1:
+        capture = report.captures[0]
+        return (
+            f"{capture.path}: {packets} packets, {capture.flows} flows, {alerts} alerts, {len(capture.blocks)} blocks"
+            f" in {report.seconds:.2f} s"
+        )
+    table = Table(
+        "capture", "packets", "flows", "alerts", "blocks",
+        caption=f"{packets} packets, {alerts} alerts in {report.seconds:.2f} s", box=None,
+    )  # fmt: skip
+    for capture in report.captures:
+        name = capture.path + (" (damaged)" if capture.problem else "")
+        table.add_row(
+            escape(name), str(capture.packets), str(capture.flows), str(sum(capture.alerts.values())), str(len(capture.blocks))
+        )
+    return table

@@ -1,0 +1,118 @@
+"""The settings of the engine: one typed tree, read from YAML, every value checked before anything starts.
+
+Each stage owns its settings (``ids/<stage>/settings.py``); here they become one document. Unknown keys are refused with
+their place and the nearest known one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from ids.decode.settings import DecodeSettings
+from ids.errors import ConfigError, Location, SourceError, UsageError
+from ids.flow.settings import FlowSettings, StreamSettings
+from ids.kernel.settings import FastPathSettings
+from ids.protocols.settings import ProtocolSettings
+from ids.respond.settings import RespondSettings
+from ids.rules.settings import RulesSettings
+from ids.source import Document, InvalidDocument, parse_yaml, read_yaml, validate
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PluginSettings(_Settings):
+    """Which plugins run, and their own settings."""
+
+    disabled: list[str] = Field([], description="Installed plugins that are not loaded, by entry point name.")
+    options: dict[str, dict[str, Any]] = Field({}, description="Settings handed to each plugin, by its name.")
+
+
+EventType = Literal["alert", "flow", "drop", "http", "anomaly", "stats"]
+
+
+class EveSettings(_Settings):
+    """The EVE JSON output."""
+
+    path: str | None = Field(None, description="File to append events to, one JSON object a line; `-` is stdout.")
+    types: list[EventType] = Field(
+        ["alert", "flow", "drop", "http", "anomaly", "stats"], description="Event types that are written."
+    )
+
+
+class EngineSettings(_Settings):
+    """The loop itself."""
+
+    runtime_dir: str = Field("/run/ids", description="Directory of the control sockets, one an instance.")
+    stats_interval_s: float = Field(10.0, gt=0, description="Seconds between two `stats` events.")
+
+
+class Config(_Settings):
+    """All settings. Every one has a default: an empty file is a valid configuration."""
+
+    instance: str = Field(
+        "default",
+        pattern=r"^[A-Za-z0-9_-]{1,32}$",
+        description="Name of this engine; several may run on one host, each with its own pins and control socket.",
+    )
+    interfaces: list[str] = Field([], description="Interfaces to guard; `-i` adds to them.")
+    vars: dict[str, str | list[str]] = Field(
+        {}, description="Address and port groups for rules, over the built-in ones (`HOME_NET`, `EXTERNAL_NET`, ...)."
+    )
+    engine: EngineSettings = EngineSettings()
+    fastpath: FastPathSettings = FastPathSettings()
+    decode: DecodeSettings = DecodeSettings()
+    flow: FlowSettings = FlowSettings()
+    stream: StreamSettings = StreamSettings()
+    protocols: ProtocolSettings = ProtocolSettings()
+    rules: RulesSettings = RulesSettings()
+    respond: RespondSettings = RespondSettings()
+    eve: EveSettings = EveSettings()
+    plugins: PluginSettings = PluginSettings()
+
+
+def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Config:
+    """Read settings from a YAML file (none: the defaults) and apply ``key.path=value`` overrides on top.
+
+    Raises `InvalidDocument` with every fault of the file, `ConfigError`/`SourceError` where it cannot be read, and
+    `UsageError` for an override that is no ``key=value``. Values of overrides are YAML: ``respond.allow=[192.0.2.1]``.
+    """
+    document = Document("defaults", {}, {}) if path is None else read_yaml(path)
+    data = {} if document.data is None else document.data
+    if not isinstance(data, dict):
+        raise ConfigError("a configuration is a mapping of settings", Location(document.path, 1, 1))
+    places = dict(document.places)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {override}: expected key.path=value, such as respond.mode=shadow")
+        try:
+            value = parse_yaml(text, f"--set {override}").data
+        except SourceError as error:
+            raise UsageError(f"--set {override}: the value {error.message}") from error
+        _assign(data, key.split("."), value, override)
+        places[tuple(key.split("."))] = Location(f"--set {override}")
+    return validate(Config, Document(document.path, data, places))
+
+
+def _assign(data: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
+    for key in keys[:-1]:
+        child = data.setdefault(key, {})
+        if not isinstance(child, dict):
+            raise UsageError(f"--set {override}: {key} is a single value, not a group of settings")
+        data = child
+    data[keys[-1]] = value
+
+
+def dump_config(config: Config) -> str:
+    """Spell the settings, defaults included, as the YAML that would give them."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+__all__ = ["Config", "InvalidDocument", "dump_config", "load_config"]

@@ -1,0 +1,121 @@
+"""The control socket: a running engine answers one JSON request a line, from root on this host only."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ids.errors import IdsError, KernelError, UsageError
+
+MAX_REQUEST_BYTES = 4096
+TIMEOUT_S = 0.2
+"""How long the engine waits for a slow client; its rings hold more than that at line rate."""
+
+Handler = Callable[[], dict[str, Any]]
+
+
+def socket_path(runtime_dir: str, instance: str) -> Path:
+    """Return where the engine of this name listens."""
+    return Path(runtime_dir) / f"{instance}.sock"
+
+
+class ControlServer:
+    """Answers requests in the engine's own thread, between two batches; ``fileno`` is for its poll."""
+
+    def __init__(self, path: Path, handlers: dict[str, Handler]) -> None:
+        """Listen at ``path``; raises `UsageError` where another engine answers there."""
+        self._path = path
+        self._handlers = handlers
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+            if _answers(path):
+                raise UsageError(f"an engine is running already ({path}); stop it, or choose another `instance`")
+            path.unlink()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            previous = os.umask(0o177)
+            try:
+                self._socket.bind(str(path))
+            finally:
+                os.umask(previous)
+            self._socket.listen(8)
+        except OSError as error:
+            self._socket.close()
+            raise KernelError(f"control socket {path}: {error.strerror}", "Choose another engine.runtime_dir") from error
+
+    def fileno(self) -> int:
+        """Return the listening socket's file descriptor."""
+        return self._socket.fileno()
+
+    def serve(self) -> None:
+        """Answer the clients that wait now; one that is too slow or talks nonsense is hung up on."""
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except BlockingIOError:
+                return
+            with client:
+                client.settimeout(TIMEOUT_S)
+                try:
+                    client.sendall(self._answer(_line(client)))
+                except OSError:  # the client's trouble, not the engine's
+                    continue
+
+    def _answer(self, line: bytes) -> bytes:
+        try:
+            request = json.loads(line)
+            handler = self._handlers[request["command"]]
+        except (ValueError, KeyError, TypeError):
+            return json.dumps({"error": f"expected a command: {', '.join(self._handlers)}"}).encode() + b"\n"
+        try:
+            answer = handler()
+        except IdsError as error:
+            answer = {"error": str(error), "exit_code": error.exit_code}
+        return json.dumps(answer).encode() + b"\n"
+
+    def close(self) -> None:
+        """Stop listening and remove the socket."""
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+
+def request(path: Path, command: str, timeout_s: float = 30.0) -> dict[str, Any]:
+    """Ask a running engine; raises `UsageError` where none answers."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(timeout_s)
+            client.connect(str(path))
+            client.sendall(json.dumps({"command": command}).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(_line(client, 64 << 20))
+            return answer
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no engine answers at {path}: {error}; is `ids run` up, as this user, with this instance?") from error
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(TIMEOUT_S)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def _line(peer: socket.socket, limit: int = MAX_REQUEST_BYTES) -> bytes:
+    parts = []
+    size = 0
+    while size < limit:
+        part = peer.recv(min(65536, limit - size))
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+        if part.endswith(b"\n"):
+            break
+    return b"".join(parts)

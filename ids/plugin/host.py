@@ -1,0 +1,192 @@
+"""Loads plugins and calls their hooks, one at a time, timed and guarded.
+
+pluggy finds the plugins and checks their hooks against `ids.plugin.hookspec`. It would call the last registered first,
+and let one exception stop the rest; here implementations are called in the order of registration, and what one of them
+does wrong costs only its own answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import pluggy
+
+from ids.counters import Counters
+from ids.errors import IdsError, PluginError
+from ids.plugin import hookspec
+
+log = logging.getLogger(__name__)
+
+MAX_CONSECUTIVE_FAILURES = 20
+"""Failed or overlong calls in a row until a plugin is quarantined. One hostile flow can make a plugin fail at will, so a
+single success in between starts the count anew: only a plugin that fails on everything is set aside."""
+
+CALL_BUDGET_S = 1.0
+"""A call longer than this counts as a failure: at line rate the rings overflow within it."""
+
+QUARANTINE_S = 60.0
+"""How long a plugin sits out; it is then tried again, so that an attack cannot switch a detector off for good."""
+
+
+@dataclass(slots=True)
+class _Guest:
+    name: str
+    failures: int = 0
+    quarantined_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    guest: _Guest
+    function: Callable[..., Any]
+    argnames: tuple[str, ...]
+
+
+class PluginHost:
+    """The registered plugins, and the one way to call their hooks."""
+
+    def __init__(self, counters: Counters, clock: Callable[[], float] = time.monotonic) -> None:
+        self._counters = counters
+        self._clock = clock
+        self._manager = pluggy.PluginManager(hookspec.PROJECT)
+        self._manager.add_hookspecs(hookspec)
+        self._order: list[str] = []
+        self._guests: dict[str, _Guest] = {}
+        self._calls: dict[str, tuple[_Call, ...]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The registered plugins, in calling order."""
+        return list(self._order)
+
+    def load(self, disabled: Iterable[str] = ()) -> None:
+        """Register every installed plugin (entry point group ``ids``), those of this package first.
+
+        An entry point names a module; the plugin is its ``plugin`` (an object, or a class to make one of), or else the
+        module itself.
+
+        Raises `PluginError` where one cannot be imported or implements a hook that does not exist, or where
+        ``disabled`` names a plugin that is not installed.
+        """
+        skipped = set(disabled)
+        entries = {entry.name: entry for entry in metadata.entry_points(group=hookspec.PROJECT)}
+        if unknown := skipped - entries.keys():
+            raise PluginError(
+                f"plugins.disabled names {', '.join(sorted(unknown))}, but installed are {', '.join(sorted(entries))}"
+            )
+        for entry in sorted(entries.values(), key=lambda e: not e.value.startswith("ids_plugins")):
+            if entry.name in skipped:
+                continue
+            try:
+                module = entry.load()
+            except Exception as error:
+                raise PluginError(
+                    f"plugin {entry.name} ({entry.value}) cannot be imported: {error!r}; mend it, or disable it with "
+                    f"plugins.disabled: [{entry.name}]"
+                ) from error
+            plugin = getattr(module, "plugin", module)
+            self.register(entry.name, plugin() if isinstance(plugin, type) else plugin)
+
+    def register(self, name: str, plugin: object) -> None:
+        """Register one plugin; raises `PluginError` for a taken name or a hook that does not exist."""
+        try:
+            if self._manager.register(plugin, name) is None:
+                raise PluginError(f"plugin {name} is blocked")
+            self._manager.check_pending()
+        except (ValueError, pluggy.PluginValidationError) as error:
+            raise PluginError(f"plugin {name}: {error}") from error
+        self._order.append(name)
+        self._guests[name] = _Guest(name)
+        self._rebuild()
+
+    def has(self, hook: str) -> bool:
+        """Tell whether any plugin implements ``hook``, so that a stage may save the work of preparing the call."""
+        return hook in self._calls
+
+    def call(self, hook: str, **arguments: Any) -> list[Any]:
+        """Call every implementation of ``hook`` and return their answers that are not None, in order."""
+        return [answer for _, answer in self.ask(hook, **arguments)]
+
+    def ask(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
+        """Like `call`, with the name of the plugin beside each answer."""
+        answers: list[tuple[str, Any]] = []
+        clock = self._clock
+        for call in self._calls.get(hook, ()):
+            guest = call.guest
+            started = clock()
+            if guest.quarantined_until > started:
+                self._counters.add(f"plugin.{guest.name}.skipped")
+                continue
+            try:
+                answer = call.function(*[arguments[name] for name in call.argnames])
+            except Exception as error:
+                self._failed(guest, hook, error, arguments)
+                continue
+            if clock() - started > CALL_BUDGET_S:
+                self._failed(guest, hook, TimeoutError(f"took {clock() - started:.1f} s"), arguments)
+            elif guest.failures:
+                guest.failures = 0
+            if answer is not None:
+                answers.append((guest.name, answer))
+        return answers
+
+    def call_strict(self, hook: str, **arguments: Any) -> list[Any]:
+        """Like `call`, but raise what an implementation raises: for hooks whose silence must not mean consent."""
+        answers = [call.function(*[arguments[n] for n in call.argnames]) for call in self._calls.get(hook, ())]
+        return [answer for answer in answers if answer is not None]
+
+    def start(self, context_for: Callable[[str], Any]) -> None:
+        """Call ``ids_start`` of each plugin with its own context; an `IdsError` or any other error stops the engine."""
+        for call in self._calls.get("ids_start", ()):
+            try:
+                call.function(*[context_for(call.guest.name) for _ in call.argnames])
+            except IdsError:
+                raise
+            except Exception as error:
+                raise PluginError(f"plugin {call.guest.name} failed to start: {error!r}") from error
+
+    def reload(self, context_for: Callable[[str], Any]) -> list[IdsError]:
+        """Call ``ids_reload`` of each plugin; return what went wrong (the plugins concerned keep what they had)."""
+        errors: list[IdsError] = []
+        for call in self._calls.get("ids_reload", ()):
+            try:
+                call.function(*[context_for(call.guest.name) for _ in call.argnames])
+            except IdsError as error:
+                errors.append(error)
+            except Exception as error:
+                log.exception("plugin %s failed to reload", call.guest.name)
+                errors.append(PluginError(f"plugin {call.guest.name} failed to reload: {error!r}"))
+        return errors
+
+    def _failed(self, guest: _Guest, hook: str, error: Exception, arguments: Mapping[str, Any]) -> None:
+        self._counters.add(f"plugin.{guest.name}.failures")
+        guest.failures += 1
+        if guest.failures == 1:
+            log.warning("plugin %s failed in %s: %r", guest.name, hook, error, exc_info=error)
+        if guest.failures >= MAX_CONSECUTIVE_FAILURES:
+            guest.failures = 0
+            guest.quarantined_until = self._clock() + QUARANTINE_S
+            self._counters.add(f"plugin.{guest.name}.quarantined")
+            log.error(
+                "plugin %s failed %d times in a row, last in %s: %r; it sits out for %.0f s, and what it would have "
+                "seen goes uninspected by it",
+                guest.name, MAX_CONSECUTIVE_FAILURES, hook, error, QUARANTINE_S,
+            )  # fmt: skip
+
+    def _rebuild(self) -> None:
+        calls: dict[str, tuple[_Call, ...]] = {}
+        for hook in (name for name in vars(hookspec) if name.startswith("ids_")):
+            implementations = {impl.plugin_name: impl for impl in getattr(self._manager.hook, hook).get_hookimpls()}
+            found = [
+                _Call(self._guests[name], implementations[name].function, tuple(implementations[name].argnames))
+                for name in self._order
+                if name in implementations
+            ]
+            if found:
+                calls[hook] = tuple(found)
+        self._calls = calls

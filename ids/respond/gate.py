@@ -1,0 +1,37 @@
+"""What response needs of whatever stands in front: the kernel's maps when live, a record of orders in a replay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ids.types import BlockMode, Flow, IPAddress, IPNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOrder:
+    """A block that policy has agreed to."""
+
+    network: IPNetwork
+    ttl_s: int
+    mode: BlockMode
+    sid: int
+    label: str
+    """Who ordered it: ``rule``."""
+    ts_ns: int
+    """Time of the packet that caused it."""
+    number: int
+    """Number of that packet in its capture."""
+
+
+class Gate(Protocol):
+    """Carries out orders. Methods return at once; `ids.errors.KernelError` says that the kernel refused."""
+
+    def block(self, order: BlockOrder) -> int | None:
+        """Block a network. Return when it took effect (``ts_ns``), or None where no clock applies (replay)."""
+
+    def condemn(self, flow: Flow) -> None:
+        """Drop the rest of this flow."""
+
+    def proven(self, address: IPAddress) -> bool:
+        """Tell whether this address completed a handshake through the gate lately."""

@@ -1,0 +1,135 @@
+"""Whom a match may block: the checks between a rule's wish and the kernel's map, in one place and one order."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ids.counters import Counters
+from ids.respond.gate import BlockOrder, Gate
+from ids.respond.settings import RespondSettings
+from ids.types import (
+    BlockMode,
+    BlockRequest,
+    Direction,
+    FlowState,
+    IPAddress,
+    IPNetwork,
+    Match,
+    address_object,
+)
+
+MAX_REMEMBERED = 65536
+"""Networks whose earlier blocks are remembered, for repeat offenders; the longest unused is forgotten first."""
+
+MINUTE_NS = 60_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a block was not ordered; ``reason`` is a word for a counter, ``detail`` for a person."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class _Record:
+    times: int = 0
+    until_ns: int = 0
+
+
+class BlockPolicy:
+    """Decides block requests. Refusals are counted as ``respond.refused.<reason>``."""
+
+    def __init__(
+        self,
+        settings: RespondSettings,
+        gate: Gate,
+        counters: Counters,
+        veto: Callable[[str, Match], list[str]],
+        own: frozenset[IPAddress] = frozenset(),
+    ) -> None:
+        self._settings = settings
+        self._allow: list[IPNetwork] = list(settings.allow)
+        self._gate = gate
+        self._counters = counters
+        self._veto = veto
+        self.own = own
+        self._records: OrderedDict[IPNetwork, _Record] = OrderedDict()
+        self._minute_ns = 0
+        self._this_minute = 0
+
+    def decide(self, match: Match, request: BlockRequest) -> BlockOrder | Refusal:
+        """Return the order that the request becomes, or why not."""
+        address = _target(match, request)
+        decision = self._refusal(address, match, request) or self._order(address, match, request)
+        if isinstance(decision, Refusal):
+            self._counters.add(f"respond.refused.{decision.reason}")
+        return decision
+
+    def _refusal(self, address: IPAddress, match: Match, request: BlockRequest) -> Refusal | None:
+        if self._settings.mode == "off":
+            return Refusal("off", "respond.mode is off")
+        if any(address in network for network in self._allow if network.version == address.version):
+            return Refusal("allowed", f"{address} is on the allow-list (respond.allow)")
+        if address in self.own:
+            return Refusal("own", f"{address} belongs to this host, a gateway or a resolver")
+        if address.is_multicast or address.is_unspecified or address.is_loopback or int(address) == 0xFFFFFFFF:
+            return Refusal("special", f"{address} is no host's address")
+        if request.require_proven and not self._proven(address, match):
+            return Refusal("unproven", f"{address} completed no handshake, so it may be forged")
+        try:
+            objections = self._veto(str(address), match)
+        except Exception as error:
+            return Refusal("veto", f"a veto failed: {error!r}")
+        if objections:
+            return Refusal("veto", objections[0])
+        return None
+
+    def _proven(self, address: IPAddress, match: Match) -> bool:
+        """A forged source cannot complete a TCP handshake: it never sees the server's sequence number."""
+        flow = match.flow
+        handshake = flow.proto == 6 and not flow.midstream and flow.state is not FlowState.NEW
+        return handshake or self._gate.proven(address)
+
+    def _order(self, address: IPAddress, match: Match, request: BlockRequest) -> BlockOrder | Refusal:
+        network = self._network(address)
+        now = match.ts_ns
+        record = self._records.setdefault(network, _Record())
+        self._records.move_to_end(network)
+        if len(self._records) > MAX_REMEMBERED:
+            self._records.popitem(last=False)
+            self._counters.add("respond.records_evicted")
+        if record.until_ns > now:
+            return Refusal("already_blocked", f"{network} is already blocked")
+        if now - self._minute_ns >= MINUTE_NS:
+            self._minute_ns, self._this_minute = now, 0
+        if self._this_minute >= self._settings.max_blocks_per_minute:
+            return Refusal("rate", f"more than {self._settings.max_blocks_per_minute} blocks in a minute")
+        self._this_minute += 1
+        ttl_s = request.ttl_s * self._settings.repeat_factor ** min(record.times, 32)
+        ttl = int(min(ttl_s, self._settings.max_ttl_s))
+        record.times += 1
+        record.until_ns = now + ttl * 1_000_000_000
+        shadow = self._settings.mode == "shadow" or request.mode is BlockMode.SHADOW
+        mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
+        return BlockOrder(network, ttl, mode, match.signature.sid, "rule", now, match.number)
+
+    def _network(self, address: IPAddress) -> IPNetwork:
+        prefix = 32 if address.version == 4 else self._settings.ipv6_prefix
+        return ipaddress.ip_network((address, prefix), strict=False)
+
+    def forget(self, network: IPNetwork) -> None:
+        """Forget that a network is blocked: its order could not be carried out, or an operator lifted it."""
+        record = self._records.get(network)
+        if record is not None:
+            record.until_ns = 0
+
+
+def _target(match: Match, request: BlockRequest) -> IPAddress:
+    flow = match.flow
+    sender, receiver = (flow.src, flow.dst) if match.direction is Direction.TO_SERVER else (flow.dst, flow.src)
+    return address_object(sender if request.target == "src_ip" else receiver)

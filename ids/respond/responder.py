@@ -1,0 +1,107 @@
+"""Turns matches into alerts, drops and blocks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ids.counters import Counters
+from ids.errors import KernelError
+from ids.respond import events
+from ids.respond.events import Event
+from ids.respond.gate import BlockOrder, Gate
+from ids.respond.policy import BlockPolicy
+from ids.respond.settings import RespondSettings
+from ids.respond.threshold import Thresholds
+from ids.types import Action, BlockMode, Match
+
+log = logging.getLogger(__name__)
+
+
+class Responder:
+    """Decides each match: pass, alert, drop the flow, block the source."""
+
+    def __init__(
+        self,
+        settings: RespondSettings,
+        policy: BlockPolicy,
+        gate: Gate,
+        counters: Counters,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._gate = gate
+        self._counters = counters
+        self._emit = emit
+        self._thresholds = Thresholds(counters)
+
+    def handle(self, match: Match) -> None:
+        """Carry out what a match asks for, as far as policy allows, and emit the events that say so."""
+        flow = match.flow
+        if flow.storage.get("respond.passed"):
+            self._counters.add("respond.passed")
+            return
+        if match.signature.action is Action.PASS:
+            flow.storage["respond.passed"] = True
+            return
+        self._counters.add("detect.matches")
+        block = self._block(match)
+        condemned = self._condemn(match)
+        if not self._thresholds.passes(match):
+            self._counters.add("detect.alerts_suppressed")
+            return
+        alerts = flow.storage.get("respond.alerts", 0)
+        if alerts >= self._settings.alerts_per_flow:
+            self._counters.add("detect.alert_queue_overflow")
+            return
+        flow.storage["respond.alerts"] = alerts + 1
+        flow.alerted = True
+        dropping = condemned or (block is not None and block.get("mode") == BlockMode.ENFORCE.value)
+        event = events.alert_event(match, dropping)
+        if block is not None:
+            event["ids"]["block"] = block
+        self._counters.add("detect.alerts")
+        self._emit(event)
+        if dropping:
+            self._emit(events.drop_event(match, "rules", block))
+
+    def _block(self, match: Match) -> Event | None:
+        request = match.signature.block
+        if request is None:
+            return None
+        decision = self._policy.decide(match, request)
+        if not isinstance(decision, BlockOrder):
+            return {"refused": decision.reason, "detail": decision.detail}
+        try:
+            written_ns = self._gate.block(decision)
+        except KernelError as error:
+            self._policy.forget(decision.network)
+            self._counters.add("respond.refused.kernel")
+            log.error("block of %s was not written: %s", decision.network, error)
+            return {"refused": "kernel", "detail": str(error)}
+        self._counters.add(f"respond.blocked.{decision.mode.value}")
+        block: Event = {
+            "network": str(decision.network),
+            "ttl_s": decision.ttl_s,
+            "mode": decision.mode.value,
+            "sid": decision.sid,
+        }
+        if written_ns is not None:
+            block["blocked_ts_ns"] = written_ns
+        return block
+
+    def _condemn(self, match: Match) -> bool:
+        if match.signature.action not in (Action.DROP, Action.REJECT) or self._settings.mode != "enforce":
+            return False
+        if match.flow.storage.get("respond.condemned"):
+            return True
+        try:
+            self._gate.condemn(match.flow)
+        except KernelError as error:
+            self._counters.add("respond.refused.kernel")
+            log.error("flow %d was not dropped: %s", match.flow.id, error)
+            return False
+        match.flow.storage["respond.condemned"] = True
+        self._counters.add("respond.flows_dropped")
+        return True

@@ -1,0 +1,46 @@
+"""How often a rule may alert: Suricata's ``limit``, ``threshold`` and ``both``, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from ids.counters import Counters
+from ids.types import Direction, Match, Threshold
+
+MAX_TRACKED = 65536
+"""Tracked (rule, address) pairs. The longest unused goes first: its source may alert once too often, never too rarely."""
+
+
+class Thresholds:
+    """Counts matches a rule and tracked key, over windows that start with the first match."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._windows: OrderedDict[tuple[object, ...], list[int]] = OrderedDict()
+
+    def passes(self, match: Match) -> bool:
+        """Tell whether this match may alert, and count it."""
+        threshold = match.signature.threshold
+        if threshold is None:
+            return True
+        key = (match.signature.gid, match.signature.sid, _tracked(match, threshold))
+        window = self._windows.get(key)
+        if window is None or match.ts_ns - window[0] >= threshold.seconds * 1_000_000_000:
+            window = self._windows[key] = [match.ts_ns, 0]
+            if len(self._windows) > MAX_TRACKED:
+                self._windows.popitem(last=False)
+                self._counters.add("respond.threshold.evicted")
+        self._windows.move_to_end(key)
+        window[1] += 1
+        seen, count = window[1], max(1, threshold.count)
+        if threshold.type == "limit":
+            return seen <= count
+        if threshold.type == "threshold":
+            return seen % count == 0
+        return seen == count
+
+
+def _tracked(match: Match, threshold: Threshold) -> object:
+    flow = match.flow
+    sender, receiver = (flow.src, flow.dst) if match.direction is Direction.TO_SERVER else (flow.dst, flow.src)
+    return {"by_src": sender, "by_dst": receiver, "by_flow": flow.id}.get(threshold.track)

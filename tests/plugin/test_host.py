@@ -1,0 +1,183 @@
+"""The plugin host: order, guard, quarantine. Plugins are guests."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from ids import hookimpl
+from ids.counters import Counters
+from ids.errors import PluginError, UsageError
+from ids.plugin import host as host_module
+from ids.plugin.host import MAX_CONSECUTIVE_FAILURES, QUARANTINE_S, PluginHost
+from tests.factory import make_flow
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Recorder:
+    """Notes its calls."""
+
+    def __init__(self, name: str, calls: list[str]) -> None:
+        self.name, self.calls = name, calls
+
+    @hookimpl
+    def ids_flow_end(self) -> None:
+        self.calls.append(self.name)
+
+
+class Faulty:
+    """Fails in every call until told otherwise."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = ValueError("hostile bytes")
+        self.calls = 0
+
+    @hookimpl
+    def ids_flow_end(self) -> str:
+        self.calls += 1
+        if self.error:
+            raise self.error
+        return "answer"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def counters() -> Counters:
+    return Counters()
+
+
+@pytest.fixture
+def host(clock: Clock, counters: Counters) -> PluginHost:
+    return PluginHost(counters, clock)
+
+
+def test_plugins_are_called_in_the_order_of_registration(host: PluginHost) -> None:
+    calls: list[str] = []
+    for name in ("first", "second", "third"):
+        host.register(name, Recorder(name, calls))
+    host.call("ids_flow_end", flow=make_flow())
+    assert calls == ["first", "second", "third"]
+
+
+def test_one_plugins_failure_costs_only_its_own_answer(
+    host: PluginHost, counters: Counters, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: list[str] = []
+    host.register("faulty", Faulty())
+    host.register("sound", Recorder("sound", calls))
+    with caplog.at_level(logging.WARNING):
+        assert host.call("ids_flow_end", flow=make_flow()) == []
+    assert calls == ["sound"]
+    assert counters["plugin.faulty.failures"] == 1
+    assert "faulty failed in ids_flow_end" in caplog.text
+
+
+def test_a_plugin_that_always_fails_sits_out_and_is_tried_again(host: PluginHost, clock: Clock, counters: Counters) -> None:
+    faulty = Faulty()
+    host.register("faulty", faulty)
+    for _ in range(MAX_CONSECUTIVE_FAILURES + 5):
+        host.call("ids_flow_end", flow=make_flow())
+    assert faulty.calls == MAX_CONSECUTIVE_FAILURES
+    assert counters["plugin.faulty.quarantined"] == 1
+    assert counters["plugin.faulty.skipped"] == 5
+    clock.now += QUARANTINE_S + 1
+    faulty.error = None
+    assert host.ask("ids_flow_end", flow=make_flow()) == [("faulty", "answer")]
+
+
+def test_a_success_in_between_starts_the_count_anew(host: PluginHost, counters: Counters) -> None:
+    """Else one hostile flow among many could switch a detector off."""
+    faulty = Faulty()
+    host.register("faulty", faulty)
+    for turn in range(10 * MAX_CONSECUTIVE_FAILURES):
+        faulty.error = ValueError("hostile") if turn % MAX_CONSECUTIVE_FAILURES else None
+        host.call("ids_flow_end", flow=make_flow())
+    assert counters["plugin.faulty.quarantined"] == 0
+
+
+def test_a_call_that_takes_too_long_counts_as_a_failure(host: PluginHost, clock: Clock, counters: Counters) -> None:
+    class Slow:
+        @hookimpl
+        def ids_flow_end(self) -> None:
+            clock.now += host_module.CALL_BUDGET_S + 0.1
+
+    host.register("slow", Slow())
+    host.call("ids_flow_end", flow=make_flow())
+    assert counters["plugin.slow.failures"] == 1
+
+
+def test_a_misspelt_hook_is_refused_by_name(host: PluginHost) -> None:
+    class Misspelt:
+        @hookimpl
+        def ids_steam(self) -> None: ...
+
+    with pytest.raises(PluginError, match="ids_steam"):
+        host.register("typo", Misspelt())
+
+
+def test_an_argument_that_the_hook_does_not_have_is_refused(host: PluginHost) -> None:
+    class Wrong:
+        @hookimpl
+        def ids_flow_end(self, flows: Any) -> None: ...
+
+    with pytest.raises(PluginError, match="flows"):
+        host.register("wrong", Wrong())
+
+
+def test_a_plugin_that_refuses_to_start_stops_the_engine(host: PluginHost) -> None:
+    class Refuses:
+        @hookimpl
+        def ids_start(self, context: Any) -> None:
+            raise UsageError(f"no such file: {context}")
+
+    host.register("refuses", Refuses())
+    with pytest.raises(UsageError, match="no such file: options of refuses"):
+        host.start(lambda name: f"options of {name}")
+
+
+def test_reload_collects_what_was_refused(host: PluginHost) -> None:
+    class Refuses:
+        @hookimpl
+        def ids_reload(self, context: Any) -> None:
+            raise UsageError("bad rules")
+
+    class Breaks:
+        @hookimpl
+        def ids_reload(self) -> None:
+            raise KeyError("oops")
+
+    host.register("refuses", Refuses())
+    host.register("breaks", Breaks())
+    errors = host.reload(lambda name: None)
+    assert [str(error) for error in errors] == ["bad rules", "plugin breaks failed to reload: KeyError('oops')"]
+
+
+def test_disabling_a_plugin_that_is_not_installed_is_an_error(host: PluginHost) -> None:
+    with pytest.raises(PluginError, match="nonesuch"):
+        host.load(disabled=["nonesuch"])
+
+
+def test_a_veto_that_raises_is_not_consent(host: PluginHost) -> None:
+    class Broken:
+        @hookimpl
+        def ids_veto_block(self) -> str | None:
+            raise RuntimeError("database gone")
+
+    host.register("broken", Broken())
+    with pytest.raises(RuntimeError):
+        host.call_strict("ids_veto_block", address="192.0.2.1", match=None)

@@ -1,0 +1,152 @@
+"""Whom a match may block: every way to say no, then the order itself."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+
+from ids.counters import Counters
+from ids.respond.gate import BlockOrder
+from ids.respond.policy import BlockPolicy, Refusal
+from ids.respond.settings import RespondSettings
+from ids.types import BlockMode, BlockRequest, Direction, Flow, FlowState, IPAddress, Match
+from tests.factory import T0, make_flow, make_match
+
+SECOND = 1_000_000_000
+
+
+class FakeGate:
+    """A gate that knows who is proven; the real one is tested with the kernel."""
+
+    def __init__(self, proven: set[str] | None = None) -> None:
+        self._proven = proven or set()
+
+    def block(self, order: BlockOrder) -> int | None: ...
+
+    def condemn(self, flow: Flow) -> None: ...
+
+    def proven(self, address: IPAddress) -> bool:
+        return str(address) in self._proven
+
+
+def make_policy(gate: FakeGate | None = None, veto: Any = None, own: set[str] | None = None, **settings: Any) -> BlockPolicy:
+    addresses = frozenset(ipaddress.ip_address(a) for a in own or ())
+    return BlockPolicy(
+        RespondSettings(**settings), gate or FakeGate(), Counters(), veto or (lambda address, match: []), addresses
+    )
+
+
+def request(**changes: Any) -> BlockRequest:
+    values: dict[str, Any] = {"target": "src_ip", "ttl_s": 60, "mode": BlockMode.ENFORCE, "require_proven": True}
+    return BlockRequest(**(values | changes))
+
+
+def refused(policy: BlockPolicy, match: Match, **changes: Any) -> str:
+    decision = policy.decide(match, request(**changes))
+    assert isinstance(decision, Refusal)
+    return decision.reason
+
+
+def ordered(policy: BlockPolicy, match: Match, **changes: Any) -> BlockOrder:
+    decision = policy.decide(match, request(**changes))
+    assert isinstance(decision, BlockOrder), decision
+    return decision
+
+
+def test_a_proven_source_is_blocked_for_the_time_that_the_rule_says() -> None:
+    order = ordered(make_policy(), make_match())
+    assert (str(order.network), order.ttl_s, order.mode) == ("192.0.2.1/32", 60, BlockMode.ENFORCE)
+
+
+def test_the_target_follows_the_direction_of_the_match() -> None:
+    policy = make_policy()
+    assert str(ordered(policy, make_match(direction=Direction.TO_CLIENT)).network) == "203.0.113.1/32"
+    to_server = make_match(make_flow(dst="203.0.113.2"))
+    assert str(ordered(policy, to_server, target="dst_ip").network) == "203.0.113.2/32"
+
+
+@pytest.mark.parametrize(
+    ("flow", "why"),
+    [
+        (make_flow(state=FlowState.NEW), "no handshake yet"),
+        (make_flow(midstream=True), "picked up in the middle"),
+        (make_flow(proto=17), "UDP has no handshake"),
+    ],
+)
+def test_an_unproven_source_is_not_blocked(flow: Flow, why: str) -> None:
+    assert refused(make_policy(), make_match(flow)) == "unproven", why
+
+
+def test_a_source_that_the_gate_proved_is_blocked_on_udp_too() -> None:
+    assert ordered(make_policy(FakeGate({"192.0.2.1"})), make_match(make_flow(proto=17)))
+
+
+def test_a_rule_may_waive_the_proof() -> None:
+    assert ordered(make_policy(), make_match(make_flow(proto=17)), require_proven=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "source", "reason"),
+    [
+        ({"mode": "off"}, "192.0.2.1", "off"),
+        ({"allow": ["192.0.2.0/24"]}, "192.0.2.1", "allowed"),
+        ({"allow": ["2001:db8::/32"]}, "2001:db8::5", "allowed"),
+        ({}, "224.0.0.1", "special"),
+        ({}, "255.255.255.255", "special"),
+        ({}, "127.0.0.1", "special"),
+        ({}, "::", "special"),
+    ],
+)
+def test_who_is_never_blocked(settings: dict[str, Any], source: str, reason: str) -> None:
+    server = "2001:db8:ffff::1" if ":" in source else "203.0.113.1"
+    assert refused(make_policy(**settings), make_match(make_flow(source, server))) == reason
+
+
+def test_own_addresses_are_never_blocked() -> None:
+    assert refused(make_policy(own={"192.0.2.1"}), make_match()) == "own"
+
+
+def test_one_veto_is_enough_and_a_broken_veto_forbids() -> None:
+    def broken(address: str, match: Match) -> list[str]:
+        raise RuntimeError("gone")
+
+    assert refused(make_policy(veto=lambda address, match: [f"{address} is a partner"]), make_match()) == "veto"
+    assert refused(make_policy(veto=broken), make_match()) == "veto"
+
+
+def test_a_blocked_source_is_not_ordered_again_until_its_time_is_over_and_then_for_longer() -> None:
+    policy = make_policy(repeat_factor=3)
+    assert ordered(policy, make_match()).ttl_s == 60
+    assert refused(policy, make_match(ts_ns=T0 + 59 * SECOND)) == "already_blocked"
+    assert ordered(policy, make_match(ts_ns=T0 + 61 * SECOND)).ttl_s == 180
+
+
+def test_no_block_lasts_longer_than_the_limit() -> None:
+    assert ordered(make_policy(max_ttl_s=30), make_match()).ttl_s == 30
+
+
+def test_shadow_mode_turns_every_order_into_a_shadow() -> None:
+    assert ordered(make_policy(mode="shadow"), make_match()).mode is BlockMode.SHADOW
+    assert ordered(make_policy(), make_match(), mode=BlockMode.SHADOW).mode is BlockMode.SHADOW
+
+
+def test_ipv6_is_blocked_by_the_prefix_that_was_set() -> None:
+    match = make_match(make_flow("2001:db8::5", "2001:db8:1::1"))
+    assert str(ordered(make_policy(ipv6_prefix=64), match).network) == "2001:db8::/64"
+
+
+def test_a_rule_that_matches_everybody_is_bounded() -> None:
+    policy = make_policy(max_blocks_per_minute=3)
+    sources = [f"192.0.2.{n}" for n in range(1, 6)]
+    decisions = [policy.decide(make_match(make_flow(source)), request()) for source in sources]
+    assert [isinstance(decision, BlockOrder) for decision in decisions] == [True, True, True, False, False]
+    later = make_match(make_flow("192.0.2.9"), ts_ns=T0 + 61 * SECOND)
+    assert ordered(policy, later)
+
+
+def test_an_order_that_was_not_carried_out_may_be_given_again() -> None:
+    policy = make_policy()
+    policy.forget(ordered(policy, make_match()).network)
+    assert ordered(policy, make_match())

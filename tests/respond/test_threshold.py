@@ -1,0 +1,47 @@
+"""How often a rule may alert."""
+
+from __future__ import annotations
+
+import pytest
+
+from ids.counters import Counters
+from ids.respond import threshold as module
+from ids.respond.threshold import Thresholds
+from ids.types import Threshold
+from tests.factory import T0, make_flow, make_match, make_signature
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("limit", [1, 1, 0, 0, 0, 0]), ("threshold", [0, 1, 0, 1, 0, 1]), ("both", [0, 1, 0, 0, 0, 0])],
+)
+def test_six_matches_within_the_window(kind: str, expected: list[int]) -> None:
+    thresholds = Thresholds(Counters())
+    signature = make_signature(threshold=Threshold(kind, "by_src", 2, 60))
+    assert [int(thresholds.passes(make_match(signature=signature))) for _ in range(6)] == expected
+
+
+def test_a_new_window_starts_with_the_first_match_after_the_old_one() -> None:
+    thresholds = Thresholds(Counters())
+    signature = make_signature(threshold=Threshold("limit", "by_src", 1, 60))
+    times = [0, 59, 60, 61]
+    answers = [thresholds.passes(make_match(signature=signature, ts_ns=T0 + t * 10**9)) for t in times]
+    assert answers == [True, False, True, False]
+
+
+@pytest.mark.parametrize(("track", "expected"), [("by_src", True), ("by_dst", False), ("by_rule", False), ("by_flow", True)])
+def test_what_is_counted_together(track: str, expected: bool) -> None:
+    thresholds = Thresholds(Counters())
+    signature = make_signature(threshold=Threshold("limit", track, 1, 60))
+    assert thresholds.passes(make_match(make_flow("192.0.2.1"), signature))
+    assert thresholds.passes(make_match(make_flow("192.0.2.2", id=2), signature)) is expected
+
+
+def test_memory_is_bounded_and_forgetting_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_TRACKED", 10)
+    counters = Counters()
+    thresholds = Thresholds(counters)
+    signature = make_signature(threshold=Threshold("limit", "by_flow", 1, 60))
+    for number in range(25):
+        thresholds.passes(make_match(make_flow(id=number), signature))
+    assert counters["respond.threshold.evicted"] == 15
