@@ -1,0 +1,316 @@
+"""Three network namespaces in a row, and how they go away again.
+
+A lab is known by its name, ``ids-lab-<pid>-<n>``, alone: its namespaces, its directory and its mount are all found from
+it, so that `remove` can tidy up after an owner that was killed. A private bpffs inside the lab's directory holds the
+engine's pins; when it is unmounted, every pinned map, program and link is gone with it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from ids.errors import KernelError
+from ids.lab.namespace import NETNS_DIR, Namespace, run_command
+
+ROLES = ("attacker", "gateway", "server")
+
+BENIGN = "192.0.2.10"
+"""The honest client; it lives beside the attackers, so that only its address tells it from them."""
+FLOODER = "192.0.2.99"
+ATTACKERS = tuple(f"192.0.2.{host}" for host in range(100, 255))
+"""Addresses for attacks, each to be used once: the engine blocks what it has seen attacking."""
+GATEWAY_OUTSIDE = "192.0.2.1"
+GATEWAY_INSIDE = "203.0.113.1"
+SERVER = "203.0.113.80"
+
+BENIGN6 = "2001:db8:1::10"
+ATTACKERS6 = tuple(f"2001:db8:bad:{net:x}::100" for net in range(1, 17))
+"""One a /64, because that is how much of IPv6 a block covers; routed through the honest client's link."""
+GATEWAY_OUTSIDE6 = "2001:db8:1::1"
+GATEWAY_INSIDE6 = "2001:db8:2::1"
+SERVER6 = "2001:db8:2::80"
+
+OUTSIDE, INSIDE = "outside", "inside"
+"""The gateway's interfaces; the others each have one, `LINK`."""
+LINK = "eth0"
+
+KEEP_MARK = "keep"
+"""A file of this name in a lab's directory keeps `remove_stale` away from it."""
+GRACE_S = 5.0
+"""How long a process may take to end when asked, before it is killed."""
+
+_NAME = re.compile(r"ids-lab-(?P<pid>\d+)-\d+")
+_serial = itertools.count(1)
+
+
+@dataclass(slots=True)
+class Lab:
+    """Attacker, gateway and server, wired up and routed while the context lasts; nothing is left after it.
+
+    Leaving the context ends every process started with `spawn` (and whatever else still lives in the namespaces),
+    unless ``keep`` is set. Raises `ids.errors.KernelError` on entering where the kernel or the rights are missing.
+    """
+
+    keep: bool = False
+    name: str = field(default_factory=lambda: f"ids-lab-{os.getpid()}-{next(_serial)}")
+    ipv6: bool = field(default=False, init=False)
+    """IPv6 works too; False where the kernel has none."""
+    _processes: list[subprocess.Popen[bytes]] = field(default_factory=list, init=False)
+
+    @property
+    def attacker(self) -> Namespace:
+        """Where clients live, honest and other."""
+        return Namespace(f"{self.name}-attacker")
+
+    @property
+    def gateway(self) -> Namespace:
+        """What forwards between the two sides: the engine's place."""
+        return Namespace(f"{self.name}-gateway")
+
+    @property
+    def server(self) -> Namespace:
+        """Where the protected web server lives."""
+        return Namespace(f"{self.name}-server")
+
+    @property
+    def directory(self) -> Path:
+        """Private files of this lab; removed with it."""
+        return _directory(self.name)
+
+    @property
+    def pins(self) -> Path:
+        """A bpffs of this lab's own."""
+        return self.directory / "bpf"
+
+    def __enter__(self) -> Lab:
+        require_root()
+        remove_stale()
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.keep and error is None:
+            (self.directory / KEEP_MARK).touch()
+        else:
+            self.close()
+
+    def spawn(self, namespace: Namespace, command: Sequence[str], output: str | Path) -> subprocess.Popen[bytes]:
+        """Start a process in a namespace; it ends with the lab, even when the lab's owner is killed.
+
+        ``output`` is the file in the lab's directory to which it writes both its outputs.
+        """
+        guard = () if self.keep else ("setpriv", "--pdeathsig", "KILL", "--")
+        with namespace.entered(), open(self.directory / output, "ab") as log:
+            process = subprocess.Popen(
+                [*guard, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+                start_new_session=True,  # a Ctrl-C of the terminal is for the lab, which then ends its own
+            )
+        self._processes.append(process)
+        return process
+
+    def stop(self, process: subprocess.Popen[bytes], signum: int = signal.SIGTERM) -> int:
+        """End a process of `spawn` and return its exit status; it is killed if it will not go."""
+        if process.poll() is None:
+            process.send_signal(signum)
+            try:
+                process.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        if process in self._processes:
+            self._processes.remove(process)
+        return process.wait()
+
+    def close(self) -> None:
+        """End the processes and remove the lab; signals wait until that is done."""
+        with _signals_held():
+            for process in reversed(self._processes.copy()):
+                self.stop(process)
+            remove(self.name)
+
+    def leftovers(self) -> list[str]:
+        """Name whatever exists of this lab right now; empty after `close`."""
+        return leftovers(self.name)
+
+    def _build(self) -> None:
+        self.directory.mkdir(mode=0o700)
+        self.pins.mkdir()
+        run_command(("mount", "-t", "bpf", "bpf", str(self.pins)))
+        for role in ROLES:
+            run_command(("ip", "netns", "add", f"{self.name}-{role}"))
+        self.ipv6 = Path("/proc/sys/net/ipv6").exists()
+        for namespace in (self.attacker, self.gateway, self.server):
+            namespace.set_sysctl("ipv6.conf.all.disable_ipv6", "0")
+            namespace.set_sysctl("ipv6.conf.default.accept_dad", "0")  # addresses work at once
+        _wire(self.attacker, self.gateway, OUTSIDE)
+        _wire(self.server, self.gateway, INSIDE)
+        self._address()
+        for setting in ("ipv4.ip_forward", "ipv6.conf.all.forwarding"):
+            self.gateway.set_sysctl(setting, "1")
+
+    def _address(self) -> None:
+        v4 = [f"{address}/24" for address in (BENIGN, FLOODER, *ATTACKERS)]
+        v6 = [f"{BENIGN6}/64", *(f"{address}/128" for address in ATTACKERS6)] if self.ipv6 else []
+        self.attacker.run(*_IP_BATCH, stdin=_script(LINK, [*v4, *v6], GATEWAY_OUTSIDE, GATEWAY_OUTSIDE6, self.ipv6))
+        own = [f"{SERVER}/24", *([f"{SERVER6}/64"] if self.ipv6 else [])]
+        self.server.run(*_IP_BATCH, stdin=_script(LINK, own, GATEWAY_INSIDE, GATEWAY_INSIDE6, self.ipv6))
+        for interface, address, address6 in (
+            (OUTSIDE, GATEWAY_OUTSIDE, GATEWAY_OUTSIDE6),
+            (INSIDE, GATEWAY_INSIDE, GATEWAY_INSIDE6),
+        ):
+            own = [f"{address}/24", *([f"{address6}/64"] if self.ipv6 else [])]
+            self.gateway.run(*_IP_BATCH, stdin=_script(interface, own))
+        if self.ipv6:
+            self.gateway.run("ip", "route", "add", "2001:db8:bad::/48", "via", BENIGN6)
+
+
+_IP_BATCH = ("ip", "-batch", "-")
+
+
+def remove(name: str) -> None:
+    """Take away everything of a lab; of one that does not exist, nothing, without complaint."""
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is no lab's name")
+    processes = _processes_of(name)
+    _end(processes)
+    directory = _directory(name)
+    pins = directory / "bpf"
+    if os.path.ismount(pins):
+        run_command(("umount", "--lazy", str(pins)))
+    for namespace in _namespaces_of(name):
+        run_command(("ip", "netns", "delete", namespace))
+    if directory.is_dir() and not directory.is_symlink():
+        shutil.rmtree(directory)
+
+
+def remove_stale() -> list[str]:
+    """Remove the labs whose owners are gone, except kept ones; return their names."""
+    gone = []
+    for name in labs():
+        match = _NAME.fullmatch(name)
+        owner_lives = match is not None and Path("/proc", match["pid"]).exists()
+        if not owner_lives and not (_directory(name) / KEEP_MARK).exists():
+            remove(name)
+            gone.append(name)
+    return gone
+
+
+def labs() -> list[str]:
+    """Name all labs of which anything exists."""
+    found = set()
+    for parent in (NETNS_DIR, Path(tempfile.gettempdir())):
+        for path in parent.glob("ids-lab-*"):
+            match = _NAME.match(path.name)
+            if match is not None:
+                found.add(match[0])
+    return sorted(found)
+
+
+def leftovers(name: str) -> list[str]:
+    """Name the namespaces, processes, pins and files of a lab that exist right now."""
+    directory = _directory(name)
+    found = [f"namespace {namespace}" for namespace in _namespaces_of(name)]
+    found += [f"process {pid}" for pid in _processes_of(name)]
+    found += [f"bpffs {directory / 'bpf'}"] if os.path.ismount(directory / "bpf") else []
+    found += [f"directory {directory}"] if directory.exists() else []
+    return found
+
+
+def require_root() -> None:
+    """Refuse to go on without the rights and the command that a lab needs; raises `ids.errors.KernelError`."""
+    if os.geteuid() != 0:
+        raise KernelError("network namespaces need root", "run it with sudo, or see `ids replay`, which needs nothing")
+    if shutil.which("ip") is None:
+        raise KernelError("the command `ip` is missing", "install iproute2")
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, interval_s: float = 0.01) -> bool:
+    """Ask again and again until ``condition`` holds (True) or the time is over (False)."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(interval_s)
+    return True
+
+
+def _directory(name: str) -> Path:
+    return Path(tempfile.gettempdir()) / name
+
+
+def _namespaces_of(name: str) -> list[str]:
+    return sorted(path.name for path in NETNS_DIR.glob(f"{name}-*"))
+
+
+def _processes_of(name: str) -> list[int]:
+    """Process ids in the namespaces of a lab: they were started there by the lab, or by whoever entered it."""
+    pids: set[int] = set()
+    for namespace in _namespaces_of(name):
+        pids.update(int(pid) for pid in run_command(("ip", "netns", "pids", namespace)).split())
+    return sorted(pids - {os.getpid()})
+
+
+def _end(pids: Sequence[int]) -> None:
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        for pid in pids:
+            if _lives(pid):
+                os.kill(pid, signum)
+        if wait_until(lambda: not any(_lives(pid) for pid in pids), GRACE_S):
+            return
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        state = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+def _wire(end: Namespace, gateway: Namespace, interface: str) -> None:
+    """Connect a namespace's only interface to one of the gateway's."""
+    command = f"ip link add {LINK} netns {end.name} type veth peer name {interface} netns {gateway.name}"
+    run_command(command.split())
+    for namespace, name in ((end, LINK), (gateway, interface)):
+        namespace.switch_offloads_off(name)
+
+
+def _script(interface: str, addresses: Sequence[str], via: str = "", via6: str = "", ipv6: bool = False) -> str:
+    """Return the lines for ``ip -batch``: addresses, links up, default routes."""
+    lines = [f"address add {address} dev {interface}" for address in addresses]
+    lines += ["link set lo up", f"link set {interface} up"]
+    lines += [f"route add default via {via}"] if via else []
+    lines += [f"route add default via {via6}"] if via6 and ipv6 else []
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait: half a clean-up is worse than a late end."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)

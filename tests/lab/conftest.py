@@ -1,0 +1,36 @@
+"""A lab for each test that asks for one; tests skip, saying why, where none can be made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ids.errors import KernelError
+from ids.lab.topology import Lab
+from ids.lab.website import start_website
+
+
+@pytest.fixture(scope="session")
+def can_build_labs() -> None:
+    """Skip where namespaces are not to be had."""
+    try:
+        with Lab():
+            pass
+    except KernelError as error:
+        pytest.skip(f"no lab here: {error}")
+
+
+@pytest.fixture
+def lab(can_build_labs: None) -> Iterator[Lab]:
+    """Three namespaces, wired and routed, with nothing running in them."""
+    with Lab() as built:
+        yield built
+    assert built.leftovers() == []
+
+
+@pytest.fixture
+def site(lab: Lab) -> Lab:
+    """A lab with its web server running."""
+    start_website(lab)
+    return lab
