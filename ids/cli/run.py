@@ -1,0 +1,40 @@
+"""`ids run`: guard interfaces."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from ids.cli.options import build_config, config_options
+from ids.config import Config
+
+
+@click.command()
+@click.option("-i", "--interface", "interfaces", multiple=True, metavar="NAME", help="Interface to guard; may be repeated.")
+@click.option("--eve", "eve_path", type=click.Path(), help="Write events to this file; `-` is stdout.")
+@click.option("--ready-file", type=click.Path(path_type=Path), help="Create this file once packets are being inspected.")
+@config_options
+def run(
+    interfaces: tuple[str, ...],
+    eve_path: str | None,
+    ready_file: Path | None,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    only_rules: tuple[str, ...],
+) -> None:
+    """Attach to interfaces, inspect what the kernel shows, and block what the rules condemn. Ends on Ctrl-C or SIGTERM.
+
+    SIGHUP, or `ids reload`, reads the rules anew.
+    """
+    from ids.live import Live
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+
+    def read() -> Config:
+        config = build_config(config_path, overrides, only_rules, eve__path=eve_path)
+        merged = [*config.interfaces, *(name for name in interfaces if name not in config.interfaces)]
+        return config.model_copy(update={"interfaces": merged})
+
+    Live(read(), read, ready_file=ready_file).run()

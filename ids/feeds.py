@@ -1,0 +1,238 @@
+"""Blocklist feeds: the usual file formats become sets of addresses and prefixes, de-duplicated and aggregated.
+
+Formats: ``plain`` (an address, prefix or range a line, comments after ``#`` or ``;``: netset, ipset, DROP text and most
+others), ``json`` (objects with a ``cidr``, ``ip`` or ``network``, one a line or in a list: Spamhaus DROP JSON), ``csv``
+(a named or numbered column). What cannot be read is collected with its line, never skipped in silence.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import ipaddress
+import json
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ids.errors import Location, SourceError
+from ids.types import IPNetwork
+
+MAX_PROBLEMS = 20
+"""Unreadable lines that are told in full; the rest are counted."""
+
+WIDEST = {4: 8, 6: 16}
+"""Shortest prefix that a feed may hold, by IP version: anything wider is a mistake that would cut off a continent."""
+
+FORMATS = ("auto", "plain", "json", "csv")
+JSON_KEYS = ("cidr", "ip", "network", "address", "prefix")
+
+Interval = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Feed:
+    """The networks of one feed, aggregated: no network lies within another."""
+
+    hosts4: np.ndarray[tuple[int], np.dtype[np.uint32]]
+    """IPv4 addresses as numbers, sorted. They stay single: an exact entry is the cheapest to look up, and has its own counters."""
+    prefixes4: list[tuple[int, int]]
+    """IPv4 prefixes as (network number, length), adjacent ones merged."""
+    hosts6: list[int]
+    prefixes6: list[tuple[int, int]]
+    read: int = 0
+    """Entries that were read, before aggregation."""
+    problems: list[SourceError] = field(default_factory=list)
+    """The first `MAX_PROBLEMS` entries that could not be used."""
+    refused: int = 0
+    """Number of entries that could not be used."""
+
+    def __len__(self) -> int:
+        return len(self.hosts4) + len(self.prefixes4) + len(self.hosts6) + len(self.prefixes6)
+
+    def networks(self) -> Iterator[IPNetwork]:
+        """Yield all networks as `ipaddress` objects."""
+        for number in self.hosts4.tolist():
+            yield ipaddress.IPv4Network((number, 32))
+        for number, length in self.prefixes4:
+            yield ipaddress.IPv4Network((number, length))
+        for number in self.hosts6:
+            yield ipaddress.IPv6Network((number, 128))
+        for number, length in self.prefixes6:
+            yield ipaddress.IPv6Network((number, length))
+
+
+def parse_feed(data: bytes, name: str, form: str = "auto", column: str | None = None) -> Feed:
+    """Read one feed called ``name``.
+
+    ``column`` names (by header or 1-based number) the column of a CSV file. Raises `SourceError` where the file as a
+    whole makes no sense: a CSV without the column, JSON that is none.
+    """
+    text = data.decode("utf-8-sig", errors="replace")
+    if form == "auto":
+        form = "csv" if column is not None else "json" if text.lstrip()[:1] in ("{", "[") else "plain"
+    entries: dict[str, Callable[[], Iterable[tuple[int, str]]]] = {
+        "plain": lambda: _plain(text),
+        "json": lambda: _json(text, name),
+        "csv": lambda: _csv(text, name, column),
+    }
+    return _collect(entries[form](), name)
+
+
+def _plain(text: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        entry = line.split("#", 1)[0].split(";", 1)[0].strip()
+        if entry:
+            yield number, entry
+
+
+def _json(text: str, name: str) -> Iterator[tuple[int, str]]:
+    if text.lstrip().startswith("["):
+        try:
+            rows = list(enumerate(json.loads(text), 1))
+        except (ValueError, RecursionError) as error:
+            raise SourceError(f"is not JSON: {error}", Location(name)) from error
+    else:
+        rows = []
+        for number, line in enumerate(text.splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                rows.append((number, json.loads(line)))
+            except (ValueError, RecursionError) as error:
+                raise SourceError(f"is not JSON: {error}", Location(name, number)) from error
+    for number, row in rows:
+        if isinstance(row, str):
+            yield number, row
+        elif isinstance(row, dict) and row.get("type") != "metadata":  # the last line of Spamhaus DROP
+            yield number, str(next((row[key] for key in JSON_KEYS if key in row), row))
+
+
+def _csv(text: str, name: str, column: str | None) -> Iterator[tuple[int, str]]:
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
+    if column is None:
+        raise SourceError("which column of the CSV holds the address?", Location(name), "name it with --column")
+    if not lines:
+        return
+    header = next(csv.reader([lines[0][1]]))
+    names = [field.strip().lower() for field in header]
+    if column.isdigit() and int(column) >= 1:
+        index = int(column) - 1
+    elif column.lower() in names:
+        index = names.index(column.lower())
+        lines = lines[1:]
+    else:
+        raise SourceError(f"no column {column!r}", Location(name, lines[0][0]), f"columns: {', '.join(header)}")
+    for (number, _), row in zip(lines, csv.reader(io.StringIO("\n".join(line for _, line in lines))), strict=False):
+        yield number, row[index].strip() if index < len(row) else ""
+
+
+def _collect(entries: Iterable[tuple[int, str]], name: str) -> Feed:
+    hosts4: list[bytes] = []
+    hosts6: set[int] = set()
+    wide: dict[int, list[Interval]] = {4: [], 6: []}
+    problems: list[SourceError] = []
+    read = refused = 0
+    pton, inet, inet6 = socket.inet_pton, socket.AF_INET, socket.AF_INET6
+    for number, entry in entries:
+        read += 1
+        try:
+            if "/" not in entry and "-" not in entry:  # the common case, and the one that has to be quick
+                if ":" in entry:
+                    hosts6.add(int.from_bytes(pton(inet6, entry), "big"))
+                else:
+                    hosts4.append(pton(inet, entry))
+                continue
+            version, interval = _interval(entry)
+        except (OSError, ValueError) as error:
+            refused += 1
+            if len(problems) < MAX_PROBLEMS:
+                reason = str(error) if isinstance(error, _TooWide) else "expected an address, a prefix or a range a-b"
+                problems.append(SourceError(f"{entry[:60]!r} is not usable", Location(name, number), reason))
+            continue
+        if interval[0] == interval[1]:
+            if version == 4:
+                hosts4.append(interval[0].to_bytes(4, "big"))
+            else:
+                hosts6.add(interval[0])
+        else:
+            wide[version].append(interval)
+    merged4, merged6 = _merge(wide[4]), _merge(wide[6])
+    numbers4 = np.unique(np.frombuffer(b"".join(hosts4), ">u4").astype(np.uint32))
+    return Feed(
+        hosts4=numbers4[~_covered(numbers4, merged4)],
+        prefixes4=[p for interval in merged4 for p in _prefixes(interval, 32)],
+        hosts6=_uncovered(sorted(hosts6), merged6),
+        prefixes6=[p for interval in merged6 for p in _prefixes(interval, 128)],
+        read=read, problems=problems, refused=refused,
+    )  # fmt: skip
+
+
+class _TooWide(ValueError):
+    pass
+
+
+def _interval(entry: str) -> tuple[int, Interval]:
+    """Return the IP version and the first and last number of a prefix or range; raises ValueError."""
+    if "-" in entry:
+        first, last = (ipaddress.ip_address(part.strip()) for part in entry.split("-", 1))
+        if first.version != last.version or int(first) > int(last):
+            raise ValueError("no range")
+        version, interval = first.version, (int(first), int(last))
+    else:
+        network = ipaddress.ip_network(entry, strict=False)
+        version, interval = network.version, (int(network.network_address), int(network.broadcast_address))
+    bits = 32 if version == 4 else 128
+    if interval[1] - interval[0] >= 1 << (bits - WIDEST[version]):
+        raise _TooWide(f"wider than /{WIDEST[version]}: a mistake in a feed must not cut off a continent")
+    return version, interval
+
+
+def _merge(intervals: list[Interval]) -> list[Interval]:
+    """Return the union of intervals, sorted, adjacent ones joined."""
+    merged: list[Interval] = []
+    for first, last in sorted(intervals):
+        if merged and first <= merged[-1][1] + 1:
+            if last > merged[-1][1]:
+                merged[-1] = (merged[-1][0], last)
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def _prefixes(interval: Interval, bits: int) -> list[tuple[int, int]]:
+    """Split an interval into the fewest prefixes, as (number, length)."""
+    first, last = interval
+    found = []
+    while first <= last:
+        size = (first & -first) or 1 << bits
+        while size > last - first + 1:
+            size >>= 1
+        found.append((first, bits - size.bit_length() + 1))
+        first += size
+    return found
+
+
+def _covered(
+    numbers: np.ndarray[tuple[int], np.dtype[np.uint32]], intervals: list[Interval]
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    if not intervals:
+        return np.zeros(len(numbers), np.bool_)
+    firsts, lasts = np.array(intervals, np.uint64).T
+    at = np.searchsorted(firsts, numbers, side="right") - 1
+    covered: np.ndarray[tuple[int], np.dtype[np.bool_]] = (at >= 0) & (numbers <= lasts[np.maximum(at, 0)])
+    return covered
+
+
+def _uncovered(numbers: list[int], intervals: list[Interval]) -> list[int]:
+    """Return the sorted numbers that lie in none of the sorted intervals."""
+    kept = []
+    position = 0
+    for number in numbers:
+        while position < len(intervals) and intervals[position][1] < number:
+            position += 1
+        if position == len(intervals) or number < intervals[position][0]:
+            kept.append(number)
+    return kept

@@ -1,0 +1,211 @@
+"""Runs the engine behind the kernel's gate: rings in, blocks out, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ids.config import Config
+from ids.control import ControlServer, socket_path
+from ids.counters import Counters
+from ids.engine import Engine
+from ids.errors import IdsError, KernelError, UsageError
+from ids.kernel import Block, FastPath
+from ids.respond import events
+from ids.respond.gate import BlockOrder
+from ids.respond.protected import own_addresses
+from ids.types import Flow, IPAddress, IPNetwork
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+"""Longest wait for packets: how soon an idle engine notices a signal, a control request or a timer."""
+
+TICK_S = 1.0
+"""How often blocks are swept and watched, and the heartbeat is written."""
+
+OWN_REFRESH_S = 60.0
+"""How often own addresses, gateways and resolvers are read again: interfaces come and go."""
+
+MAX_WATCHED = 4096
+"""Blocks whose first dropped packet is still awaited, for a `drop` event; the oldest are forgotten first."""
+
+
+class KernelGate:
+    """Carries orders out in the kernel's maps."""
+
+    def __init__(self) -> None:
+        self.fastpath: FastPath | None = None
+        self.watched: OrderedDict[IPNetwork, BlockOrder] = OrderedDict()
+
+    def _open(self) -> FastPath:
+        if self.fastpath is None:
+            raise KernelError("the fast path is not open yet")
+        return self.fastpath
+
+    def block(self, order: BlockOrder) -> int | None:
+        """Write the block and return when the kernel had it (``ts_ns``)."""
+        now = time.time_ns()
+        block = Block(
+            network=order.network, expires_ns=now + order.ttl_s * 1_000_000_000, mode=order.mode, sid=order.sid,
+            label=order.label,
+        )  # fmt: skip
+        self._open().blocks.add([block])
+        written = time.time_ns()
+        self.watched[order.network] = order
+        if len(self.watched) > MAX_WATCHED:
+            self.watched.popitem(last=False)
+        return written
+
+    def condemn(self, flow: Flow) -> None:
+        """Drop the rest of this flow in the driver."""
+        self._open().drop_flow(flow)
+
+    def proven(self, address: IPAddress) -> bool:
+        """Ask the kernel's record of completed handshakes."""
+        return self.fastpath is not None and self.fastpath.proven(address)
+
+
+class Live:
+    """One engine on one host's interfaces."""
+
+    def __init__(self, config: Config, reread: Callable[[], Config], *, ready_file: Path | None = None) -> None:
+        """``reread`` reads the configuration anew, for a reload."""
+        if not config.interfaces:
+            raise UsageError("which interface? Name it with -i, or in the configuration (interfaces: [eth0])")
+        self.config = config
+        self._reread = reread
+        self._ready_file = ready_file
+        self._counters = Counters()
+        self._gate = KernelGate()
+        self._stop = False
+        self._reload = False
+
+    def run(self) -> None:
+        """Load the rules, open the gate, guard the interfaces, and work until SIGTERM or SIGINT.
+
+        Nothing touches an interface before everything that can be refused was accepted.
+        """
+        config = self.config
+        own = own_addresses() if config.respond.protect_own else frozenset()
+        self._engine = Engine(config, self._gate, counters=self._counters, own=own)
+        with ExitStack() as stack:
+            stack.callback(self._engine.stop)
+            self._fastpath = FastPath.open(config.fastpath, instance=config.instance)
+            stack.callback(self._close)
+            self._gate.fastpath = self._fastpath
+            self._fastpath.allowed.add(config.respond.allow, label="config")
+            control = ControlServer(
+                socket_path(config.engine.runtime_dir, config.instance), {"stats": self._stats, "reload": self._reload_now}
+            )
+            stack.callback(control.close)
+            for interface in config.interfaces:
+                mode = self._fastpath.attach(interface, config.fastpath.mode)
+                note = "" if mode == "native" else " (no native XDP here: slower, packets are copied first)"
+                log.info("guarding %s, XDP mode %s%s", interface, mode, note)
+            self._handle_signals(stack)
+            if self._ready_file is not None:
+                self._ready_file.write_text("ready\n")
+                stack.callback(self._ready_file.unlink, missing_ok=True)
+            log.info("ready: %d blocks in force", len(self._fastpath.blocks))
+            self._loop(control)
+
+    def _loop(self, control: ControlServer) -> None:
+        rings = self._fastpath.rings
+        next_tick = time.monotonic()
+        next_stats = next_tick + self.config.engine.stats_interval_s
+        next_own = next_tick + OWN_REFRESH_S
+        while not self._stop:
+            batch = rings.poll(POLL_S)
+            if batch is not None:
+                self._engine.process(batch)
+            now = time.monotonic()
+            if now >= next_tick:
+                next_tick = now + TICK_S
+                self._tick()
+                control.serve()
+            if now >= next_stats:
+                next_stats = now + self.config.engine.stats_interval_s
+                self._stats()
+            if now >= next_own and self.config.respond.protect_own:
+                next_own = now + OWN_REFRESH_S
+                self._engine.policy.own = own_addresses()
+            if self._reload:
+                self._reload = False
+                self._reload_now()
+
+    def _tick(self) -> None:
+        """Once a second: the heartbeat, idle flows, expired blocks, and the first drops of new ones."""
+        now_ns = time.time_ns()
+        self._fastpath.beat()
+        self._engine.tick(now_ns)
+        swept = self._fastpath.blocks.sweep(now_ns)
+        self._counters.add("respond.blocks_expired", swept)
+        for network, order in list(self._gate.watched.items()):
+            block = self._fastpath.blocks.get(network)
+            if block is None:
+                del self._gate.watched[network]
+            elif block.packets:
+                del self._gate.watched[network]
+                self._engine.emit(_first_drops(order, block, now_ns))
+
+    def _stats(self) -> dict[str, Any]:
+        for reason, (packets, size) in self._fastpath.stats().items():
+            self._counters.set(f"kernel.{reason}.packets", packets)
+            self._counters.set(f"kernel.{reason}.bytes", size)
+        self._counters.set("respond.blocks", len(self._fastpath.blocks))
+        return self._engine.stats(time.time_ns())
+
+    def _reload_now(self) -> dict[str, Any]:
+        try:
+            config = self._reread()
+        except IdsError as error:
+            log.error("reload refused, the old settings and rules stay: %s", error)
+            return {"error": str(error)}
+        errors = self._engine.reload(config)
+        if errors:
+            log.error("reload refused, the old rules stay: %s", "\n".join(map(str, errors)))
+            return {"error": "\n".join(map(str, errors))}
+        log.info("reloaded")
+        return {"reloaded": True}
+
+    def _handle_signals(self, stack: ExitStack) -> None:
+        def stop(number: int, frame: FrameType | None) -> None:
+            self._stop = True
+
+        def reload(number: int, frame: FrameType | None) -> None:
+            self._reload = True
+
+        for number, handler in ((signal.SIGINT, stop), (signal.SIGTERM, stop), (signal.SIGHUP, reload)):
+            stack.callback(signal.signal, number, signal.signal(number, handler))
+
+    def _close(self) -> None:
+        left = self._fastpath.close(self.config.fastpath.on_stop)
+        log.info("stopped%s", f"; {left}" if left else "")
+
+
+def _first_drops(order: BlockOrder, block: Block, now_ns: int) -> events.Event:
+    """Return the `drop` event that says that a block works: the kernel has counted its first packets."""
+    return {
+        "timestamp": events.timestamp(now_ns),
+        "event_type": "drop",
+        "src_ip": str(order.network.network_address),
+        "drop": {"reason": "rules"},
+        "ids": {
+            "block": {
+                "network": str(order.network),
+                "sid": order.sid,
+                "mode": order.mode.value,
+                "packets": block.packets,
+                "bytes": block.bytes,
+                "last_hit_ns": block.last_hit_ns,
+            }
+        },
+    }

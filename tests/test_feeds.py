@@ -1,0 +1,88 @@
+"""Blocklist feeds: what the formats hold, and that aggregation changes the spelling but never the set."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ids.errors import SourceError
+from ids.feeds import Feed, parse_feed
+
+
+def spelt(feed: Feed) -> list[str]:
+    return [str(network) for network in feed.networks()]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("192.0.2.1\n\n# comment\n192.0.2.1\n", {}, ["192.0.2.1/32"]),
+        ("192.0.2.0/25 ; SBL1\n192.0.2.128/25 ; SBL2\n", {}, ["192.0.2.0/24"]),
+        ("192.0.2.0/24\n192.0.2.77\n", {}, ["192.0.2.0/24"]),
+        ("192.0.2.9-192.0.2.12\n", {}, ["192.0.2.9/32", "192.0.2.10/31", "192.0.2.12/32"]),
+        ("2001:db8::1\n2001:db8:1::/48 # x\n", {}, ["2001:db8::1/128", "2001:db8:1::/48"]),
+        ('{"cidr":"192.0.2.0/24","sblid":"SBL1"}\n{"type":"metadata","records":1}\n', {}, ["192.0.2.0/24"]),
+        ('["192.0.2.1", {"ip": "192.0.2.2"}]', {}, ["192.0.2.1/32", "192.0.2.2/32"]),
+        ('# abuse\nseen,dst_ip,port\n"a, b",192.0.2.7,443\n', {"column": "dst_ip"}, ["192.0.2.7/32"]),
+        ("192.0.2.7;443\n".replace(";", ","), {"column": "1"}, ["192.0.2.7/32"]),
+    ],
+)
+def test_formats(text: str, options: dict[str, str], expected: list[str]) -> None:
+    assert sorted(spelt(parse_feed(text.encode(), "feed", **options))) == sorted(expected)
+
+
+def test_what_cannot_be_used_is_told_with_its_line_and_the_rest_is_kept() -> None:
+    feed = parse_feed(b"192.0.2.1\nexample.org\n0.0.0.0/0\n192.0.2.300\n1.2\n", "feed.txt")
+    assert spelt(feed) == ["192.0.2.1/32"]
+    assert feed.refused == 4
+    assert (
+        str(feed.problems[0])
+        == "feed.txt:2: 'example.org' is not usable (expected an address, a prefix or a range a-b)"
+    )
+    assert "cut off a continent" in str(feed.problems[1])
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        (b"a,b\n1,2\n", {"column": "ip"}, "feed:1: no column 'ip'"),
+        (b"a,b\n", {"form": "csv"}, "which column"),
+        (b'{"cidr": \n', {}, "feed:1: is not JSON"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused_as_a_whole(data: bytes, options: dict[str, str], message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        parse_feed(data, "feed", **options)
+
+
+networks4 = st.builds(
+    lambda number, length: str(ipaddress.ip_network((number & 0xFFFF | 0xC0000000, length), strict=False)),
+    st.integers(0, 2**16 - 1), st.integers(16, 32),
+)  # fmt: skip
+networks6 = st.builds(
+    lambda number, length: str(ipaddress.ip_network((number | 0x20010DB8 << 96, length), strict=False)),
+    st.integers(0, 255), st.integers(116, 128),
+)  # fmt: skip
+
+
+@given(st.lists(st.one_of(networks4, networks6), max_size=40))
+def test_aggregation_covers_the_same_addresses_exactly_once(texts: list[str]) -> None:
+    feed = parse_feed("\n".join(texts).encode(), "feed")
+    found = list(feed.networks())
+    for version in (4, 6):
+        wanted = [n for n in map(ipaddress.ip_network, texts) if n.version == version]
+        mine = [n for n in found if n.version == version]
+        assert sum(n.num_addresses for n in mine) == sum(n.num_addresses for n in ipaddress.collapse_addresses(wanted))
+        assert list(ipaddress.collapse_addresses(mine)) == list(ipaddress.collapse_addresses(wanted))
+
+
+@given(st.binary(max_size=300))
+def test_hostile_bytes_are_read_or_refused(data: bytes) -> None:
+    try:
+        feed = parse_feed(data, "feed")
+    except SourceError:
+        return
+    assert len(feed.problems) <= feed.refused <= feed.read
