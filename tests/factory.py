@@ -13,7 +13,8 @@ T0 = 1_700_000_000_000_000_000
 def make_flow(src: str = "192.0.2.1", dst: str = "203.0.113.1", **changes: Any) -> Flow:
     """Return an established TCP flow from ``src`` to ``dst``."""
     values: dict[str, Any] = {
-        "id": 1, "ip_version": 6 if ":" in src else 4, "proto": 6, "src": address_halves(src), "dst": address_halves(dst),
+        "id": 1, "ip_version": 6 if ":" in src else 4, "proto": 6,
+        "src": address_halves(src), "dst": address_halves(dst),
         "sport": 40000, "dport": 80, "vlan": 0, "interface": 0, "start_ns": T0, "last_ns": T0,
         "state": FlowState.ESTABLISHED, "source": "test.pcap",
     }  # fmt: skip

@@ -31,7 +31,9 @@ class FakeGate:
         return str(address) in self._proven
 
 
-def make_policy(gate: FakeGate | None = None, veto: Any = None, own: set[str] | None = None, **settings: Any) -> BlockPolicy:
+def make_policy(
+    gate: FakeGate | None = None, veto: Any = None, own: set[str] | None = None, **settings: Any
+) -> BlockPolicy:
     addresses = frozenset(ipaddress.ip_address(a) for a in own or ())
     return BlockPolicy(
         RespondSettings(**settings), gate or FakeGate(), Counters(), veto or (lambda address, match: []), addresses

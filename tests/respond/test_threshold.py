@@ -29,7 +29,9 @@ def test_a_new_window_starts_with_the_first_match_after_the_old_one() -> None:
     assert answers == [True, False, True, False]
 
 
-@pytest.mark.parametrize(("track", "expected"), [("by_src", True), ("by_dst", False), ("by_rule", False), ("by_flow", True)])
+@pytest.mark.parametrize(
+    ("track", "expected"), [("by_src", True), ("by_dst", False), ("by_rule", False), ("by_flow", True)]
+)
 def test_what_is_counted_together(track: str, expected: bool) -> None:
     thresholds = Thresholds(Counters())
     signature = make_signature(threshold=Threshold("limit", track, 1, 60))

@@ -1,0 +1,82 @@
+"""EVE events: key for key what Suricata's schema allows, our own additions apart."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from ids.respond import events
+from ids.types import Direction, Evidence, FlowState, Transaction
+from tests.factory import T0, make_flow, make_match, make_signature
+from tests.shared import shared
+
+RICH_SIGNATURE = make_signature(
+    metadata={"tag": ["attack.t1190"]}, references=("https://example.org/",), classtype="web-application-attack"
+)
+HTTP = Transaction(
+    make_flow(), "http", 0, Direction.TO_SERVER, {}, {"hostname": "www.example.org", "url": "/", "http_method": "GET"},
+    T0, 7, complete=True,
+)  # fmt: skip
+
+EVENTS = {
+    "alert": events.alert_event(make_match(signature=RICH_SIGNATURE, transaction=HTTP), blocked=True),
+    "alert on ICMPv6": events.alert_event(
+        make_match(make_flow("2001:db8::1", "2001:db8::2", proto=58, sport=128, dport=0)), blocked=False
+    ),
+    "flow": events.flow_event(make_flow(app_proto="http", vlan=5 | 7 << 16, tcp_flags=[0x1B, 0x13], reason="timeout")),
+    "flow of a live interface": events.flow_event(make_flow(source="live", interface=1, state=FlowState.NEW)),
+    "flow of an unknown protocol": events.flow_event(make_flow(proto=253)),
+    "http": events.transaction_event(HTTP),
+    "drop": events.drop_event(make_match(), "rules", {"network": "192.0.2.1/32"}),
+}
+
+
+@pytest.fixture(scope="module")
+def validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_events_fit_the_schema(name: str, validator: jsonschema.Draft202012Validator) -> None:
+    event = {key: value for key, value in EVENTS[name].items() if key != "ids"}
+    assert [error.message for error in validator.iter_errors(event)] == []
+
+
+def test_the_addresses_of_an_alert_are_those_of_the_matching_packet() -> None:
+    event = events.alert_event(make_match(direction=Direction.TO_CLIENT), blocked=False)
+    assert (event["src_ip"], event["src_port"], event["dest_ip"]) == ("203.0.113.1", 80, "192.0.2.1")
+    assert (event["flow"]["src_ip"], event["direction"]) == ("192.0.2.1", "to_client")
+
+
+def test_evidence_survives_any_bytes() -> None:
+    evidence = Evidence("payload", 3, bytes(range(256)))
+    event = events.alert_event(make_match(evidence=(evidence,)), blocked=False)
+    assert event["ids"]["evidence"][0]["excerpt"].encode("latin-1") == bytes(range(256))
+
+
+@pytest.mark.parametrize(
+    ("ts_ns", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000000+0000"),
+        (T0 + 123_456_789, "2023-11-14T22:13:20.123456+0000"),
+        (10**30, "1970-01-01T00:00:00"),
+    ],
+)
+def test_timestamps(ts_ns: int, text: str) -> None:
+    assert events.timestamp(ts_ns).startswith(text)
+
+
+def test_community_id_is_the_same_both_ways() -> None:
+    there = make_flow("192.0.2.1", "203.0.113.1", sport=1, dport=2)
+    back = make_flow("203.0.113.1", "192.0.2.1", sport=2, dport=1)
+    assert events.community_id(there) == events.community_id(back)
+    assert str(events.community_id(there)).startswith("1:")
+
+
+def test_flow_flags_are_spelt_as_suricata_does() -> None:
+    tcp: dict[str, Any] = EVENTS["flow"]["tcp"]
+    assert (tcp["tcp_flags"], tcp["tcp_flags_ts"], tcp["tcp_flags_tc"]) == ("1b", "1b", "13")
+    assert {"syn", "ack", "fin", "psh"} <= tcp.keys()

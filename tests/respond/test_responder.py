@@ -1,0 +1,137 @@
+"""What becomes of a match: alert, drop, block, or silence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ids.counters import Counters
+from ids.errors import KernelError
+from ids.respond.gate import BlockOrder
+from ids.respond.policy import BlockPolicy
+from ids.respond.responder import Responder
+from ids.respond.settings import RespondSettings
+from ids.types import Action, BlockMode, BlockRequest, Flow, IPAddress, Threshold
+from tests.factory import make_flow, make_match, make_signature
+
+BLOCK = BlockRequest("src_ip", 60, BlockMode.ENFORCE, require_proven=True)
+
+
+class RecordingGate:
+    """Notes the orders; refuses them like a kernel when told so. The kernel itself is tested in tests/kernel."""
+
+    def __init__(self) -> None:
+        self.orders: list[BlockOrder] = []
+        self.condemned: list[Flow] = []
+        self.error: KernelError | None = None
+
+    def block(self, order: BlockOrder) -> int | None:
+        if self.error:
+            raise self.error
+        self.orders.append(order)
+        return 123
+
+    def condemn(self, flow: Flow) -> None:
+        if self.error:
+            raise self.error
+        self.condemned.append(flow)
+
+    def proven(self, address: IPAddress) -> bool:
+        return False
+
+
+class Bench:
+    """A responder with everything around it in reach."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.gate, self.counters, self.events = RecordingGate(), Counters(), list[dict[str, Any]]()
+        config = RespondSettings(**settings)
+        policy = BlockPolicy(config, self.gate, self.counters, lambda address, match: [])
+        self.responder = Responder(config, policy, self.gate, self.counters, self.events.append)
+
+    def kinds(self) -> list[str]:
+        return [event["event_type"] for event in self.events]
+
+
+def test_a_match_alerts() -> None:
+    bench = Bench()
+    flow = make_flow()
+    bench.responder.handle(make_match(flow))
+    assert bench.kinds() == ["alert"]
+    assert bench.events[0]["alert"]["action"] == "allowed"
+    assert flow.alerted
+
+
+def test_a_block_is_ordered_and_told() -> None:
+    bench = Bench()
+    bench.responder.handle(make_match(signature=make_signature(block=BLOCK)))
+    assert [str(order.network) for order in bench.gate.orders] == ["192.0.2.1/32"]
+    assert bench.kinds() == ["alert", "drop"]
+    assert bench.events[0]["alert"]["action"] == "blocked"
+    assert bench.events[0]["ids"]["block"]["blocked_ts_ns"] == 123
+
+
+def test_a_shadow_block_is_ordered_but_the_alert_says_allowed() -> None:
+    bench = Bench(mode="shadow")
+    bench.responder.handle(make_match(signature=make_signature(block=BLOCK)))
+    assert bench.gate.orders[0].mode is BlockMode.SHADOW
+    assert bench.kinds() == ["alert"]
+    assert bench.events[0]["alert"]["action"] == "allowed"
+
+
+def test_a_refused_block_says_why_in_the_alert() -> None:
+    bench = Bench(allow=["192.0.2.0/24"])
+    bench.responder.handle(make_match(signature=make_signature(block=BLOCK)))
+    assert bench.gate.orders == []
+    assert bench.events[0]["ids"]["block"]["refused"] == "allowed"
+
+
+def test_a_kernel_that_refuses_does_not_stop_the_alert_and_the_order_is_tried_again() -> None:
+    bench = Bench()
+    bench.gate.error = KernelError("map is full")
+    match = make_match(signature=make_signature(block=BLOCK))
+    bench.responder.handle(match)
+    assert bench.events[0]["ids"]["block"]["refused"] == "kernel"
+    bench.gate.error = None
+    bench.responder.handle(match)
+    assert len(bench.gate.orders) == 1
+
+
+@pytest.mark.parametrize(("mode", "condemned"), [("enforce", 1), ("shadow", 0), ("off", 0)])
+def test_a_drop_rule_condemns_the_flow_only_when_enforcing(mode: str, condemned: int) -> None:
+    bench = Bench(mode=mode)
+    match = make_match(signature=make_signature(action=Action.DROP))
+    bench.responder.handle(match)
+    bench.responder.handle(match)
+    assert len(bench.gate.condemned) == condemned
+    assert bench.events[0]["alert"]["action"] == ("blocked" if condemned else "allowed")
+
+
+def test_a_pass_rule_silences_the_rest_of_its_flow() -> None:
+    bench = Bench()
+    match = make_match(signature=make_signature(action=Action.PASS))
+    bench.responder.handle(match)
+    bench.responder.handle(replace(match, signature=make_signature(sid=2)))
+    assert bench.kinds() == []
+
+
+def test_a_suppressed_alert_still_blocks() -> None:
+    """A threshold spares the reader, not the attacker."""
+    bench = Bench()
+    once = Threshold("limit", "by_rule", 1, 60)
+    signature = make_signature(block=BLOCK, threshold=once)
+    for source in ("192.0.2.1", "192.0.2.2"):
+        bench.responder.handle(make_match(make_flow(source), signature))
+    assert bench.kinds() == ["alert", "drop"]
+    assert len(bench.gate.orders) == 2
+
+
+def test_one_flow_cannot_fill_the_disk() -> None:
+    bench = Bench(alerts_per_flow=3)
+    flow = make_flow()
+    for _ in range(10):
+        bench.responder.handle(make_match(flow))
+    assert len(bench.events) == 3
+    assert bench.counters["detect.alert_queue_overflow"] == 7
