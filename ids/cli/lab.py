@@ -1,0 +1,112 @@
+"""`ids lab`: the whole engine at work in three network namespaces, told as a story."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from ids.cli.options import output_option, show_json
+from ids.lab.story import MAX_ATTACKS, Report, Step, Story
+from ids.lab.topology import Lab, labs, remove
+
+ATTACKS = 50
+QUICK_ATTACKS = 5
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """A signal asked for the end; the lab is removed on its way up."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+        super().__init__(signal.Signals(signum).name)
+
+
+@click.command()
+@click.option("--attacks", type=click.IntRange(0, MAX_ATTACKS), help=f"Attacks to time.  [default: {ATTACKS}]")
+@click.option("--quick", is_flag=True, help=f"Time only {QUICK_ATTACKS} attacks.")
+@click.option("--keep", is_flag=True, help="Leave the lab running afterwards, to look around in.")
+@click.option("--remove", "removed", metavar="NAME", help="Remove a lab that was kept, and do nothing else.")
+@output_option
+def lab(attacks: int | None, quick: bool, keep: bool, removed: str | None, output: str) -> None:
+    """Attack a web server behind a gateway that runs this engine, and show what happens.
+
+    Attacker, gateway and server are network namespaces of their own, with documentation addresses: nothing outside them
+    is touched, and nothing is left behind, also when interrupted. Needs root and XDP; where they are missing the exit
+    code is 3. It is 1 if a step did not hold.
+    """
+    if removed is not None:
+        _remove(removed)
+        return
+    if attacks is None:
+        attacks = QUICK_ATTACKS if quick else ATTACKS
+    try:
+        _end_on_signals()
+        report = _tell(attacks, keep, output)
+    except Interrupted as interrupted:
+        click.echo(f"ids: {interrupted}: the lab is removed", err=True)
+        sys.exit(128 + interrupted.signum)
+    if output == "json":
+        show_json(report.to_json())
+    sys.exit(0 if report.ok else 1)
+
+
+def _tell(attacks: int, keep: bool, output: str) -> Report:
+    console = Console(quiet=output == "json", highlight=False)
+    with Lab(keep=keep) as built:
+        with console.status("") as status:
+            story = Story(
+                built,
+                on_start=lambda title: status.update(f"{title} …"),
+                on_step=lambda step: _print_step(console, step),
+            )
+            report = story.tell(attacks)
+        if report.log is not None:
+            console.print(f"\nThe end of the engine's log:\n{escape(report.log)}", soft_wrap=True)
+        if keep:
+            _print_kept(built)
+    if not keep:
+        left = built.leftovers()
+        report.steps.append(
+            Step("removed", "Nothing is left", not left, left or ["namespaces, processes, pins and files are gone"])
+        )
+        _print_step(console, report.steps[-1])
+    return report
+
+
+def _print_step(console: Console, step: Step) -> None:
+    mark = "[green]✓[/]" if step.ok else "[red]✗[/]"
+    console.print(f"{mark} [bold]{escape(step.title)}[/]")
+    for line in step.detail:
+        console.print(f"    {escape(line)}", soft_wrap=True)
+
+
+def _print_kept(built: Lab) -> None:
+    click.echo(f"\nThe lab stays. Files: {built.directory}", err=True)
+    for namespace in (built.attacker, built.gateway, built.server):
+        click.echo(f"  enter    ip netns exec {namespace.name} bash", err=True)
+    click.echo(f"  remove   ids lab --remove {built.name}", err=True)
+
+
+def _remove(name: str) -> None:
+    if name not in labs():
+        there = ", ".join(labs()) or "none"
+        raise click.BadParameter(f"there is no lab {name}; there are: {there}", param_hint="--remove")
+    remove(name)
+
+
+def _end_on_signals() -> None:
+    """Turn the first signal into `Interrupted` and ignore further ones, so that none disturbs the clean-up."""
+
+    def interrupt(signum: int, _frame: FrameType | None) -> None:
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(signum)
+
+    for signum in SIGNALS:
+        signal.signal(signum, interrupt)

@@ -1,0 +1,74 @@
+"""The stopwatch tells when an attacker's packets stopped arriving, and says so when they did not."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ids.lab import latency
+from ids.lab.actors import LOG4SHELL
+from ids.lab.latency import NotBlocked, Quantiles, attack
+from ids.lab.topology import ATTACKERS, BENIGN, Lab
+
+
+def drop_later(lab: Lab, source: str, window: list[int]) -> threading.Thread:
+    """Make the gateway drop what comes from ``source`` in a moment; note when that was begun and done."""
+
+    def act() -> None:
+        time.sleep(0.05)
+        window.append(time.time_ns())
+        lab.gateway.run("ip", "rule", "add", "from", source, "blackhole")
+        window.append(time.time_ns())
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
+
+
+@pytest.mark.root
+@pytest.mark.lab
+def test_the_first_drop_falls_where_the_gateway_began_to_drop(site: Lab) -> None:
+    window: list[int] = []
+    thread = drop_later(site, ATTACKERS[0], window)
+    seen = attack(site, ATTACKERS[0], LOG4SHELL)
+    thread.join()
+    begun, done = window
+    assert seen.exploit_ns < seen.last_passed_ns < done
+    assert begun < seen.first_dropped_ns
+    assert seen.last_passed_ns < seen.first_dropped_ns
+    assert seen.first_drop_ms == (seen.first_dropped_ns - seen.exploit_ns) / 1e6
+    assert seen.probes >= latency.LOST_IN_A_ROW
+
+
+@pytest.mark.root
+@pytest.mark.lab
+def test_an_attacker_that_nobody_stops_is_reported(site: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "LIMIT_S", 0.1)
+    with pytest.raises(NotBlocked, match=ATTACKERS[1]):
+        attack(site, ATTACKERS[1], LOG4SHELL)
+
+
+@pytest.mark.root
+@pytest.mark.lab
+def test_a_way_that_was_closed_before_is_no_block(site: Lab) -> None:
+    """Only UDP is stopped, so the exploit would go through: no probe arrives, and none may count as dropped."""
+    site.gateway.run("ip", "rule", "add", "from", BENIGN, "ipproto", "udp", "blackhole")
+    with pytest.raises(NotBlocked, match="before it attacks"):
+        attack(site, BENIGN, LOG4SHELL)
+
+
+def test_quantiles_are_nearest_ranks() -> None:
+    assert Quantiles.of([float(value) for value in range(100, 0, -1)]) == Quantiles(100, 50.0, 99.0, 100.0)
+    assert Quantiles.of([7.0]) == Quantiles(1, 7.0, 7.0, 7.0)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300))
+def test_quantiles_are_ordered_and_occur_among_the_values(values: list[float]) -> None:
+    summary = Quantiles.of(values)
+    assert summary.n == len(values)
+    assert summary.median <= summary.p99 <= summary.max
+    assert {summary.median, summary.p99, summary.max} <= {round(value, 3) for value in values}
