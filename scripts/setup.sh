@@ -10,8 +10,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 VENV=.venv
-STAMP=$VENV/.setup              # checksum of all that the installed environment depends on
-GIVEN_UP=build/setup-given-up   # packages that could not be had: not asked for again on each run
+STAMP=$VENV/.setup               # checksum of all that the installed environment depends on
+GIVEN_UP=build/setup-given-up    # packages that could not be had: not asked for again on each run
+APT_LOG=build/setup-apt.log      # what apt-get said
 BPFFS=/sys/fs/bpf
 
 # need | packages, any one of which will do | what for
@@ -50,6 +51,7 @@ missing_packages() {
     while IFS='|' read -r need names purpose; do
         read -r need <<<"$need"
         [ -n "$need" ] || continue
+        read -r names <<<"$names"
         read -r purpose <<<"$purpose"
         for name in $names; do
             case "$installed$given_up" in *" $name "*) continue 2 ;; esac
@@ -69,7 +71,9 @@ apt_install() {
         trap 'exit 130' INT TERM
     fi
     as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
-        apt-get install -qq --no-install-recommends -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 "$@" </dev/null || status=$?
+        apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 "$@" \
+        </dev/null >>"$APT_LOG" 2>&1 || status=$?
+    [ "$status" -eq 0 ] || tail -n 5 "$APT_LOG" >&2
     if [ "$had_nginx" = no ] && command -v nginx >/dev/null && command -v systemctl >/dev/null; then
         as_root systemctl disable --quiet nginx 2>/dev/null || warn 'nginx may start at the next boot: systemctl disable nginx'
     fi
@@ -78,12 +82,10 @@ apt_install() {
 
 # available NAME...: the first of these packages that the configured sources offer; nothing where none is.
 available() {
-    local name
+    local name candidate
     for name in "$@"; do
-        if apt-cache policy "$name" 2>/dev/null | grep -q 'Candidate: [^(]'; then
-            echo "$name"
-            return
-        fi
+        candidate=$(apt-cache policy "$name" 2>/dev/null | awk '$1 == "Candidate:" { print $2 }')
+        case "$candidate" in '' | '(none)') ;; *) echo "$name" && return ;; esac
     done
 }
 
@@ -95,7 +97,6 @@ give_up() {
     kernel) warn "$name could not be installed ($purpose): only \`ids replay\` will work. After mending it: make setup FORCE=1" ;;
     *) warn "$name could not be installed ($purpose): what needs it is skipped. After mending it: make setup FORCE=1" ;;
     esac
-    mkdir -p build
     printf '%s ' "$name" >>"$GIVEN_UP"
 }
 
@@ -113,20 +114,24 @@ install_packages() {
     fi
     [ "${FORCE:-}" != 1 ] || rm -f "$GIVEN_UP"
     say 'asking for the lists of packages'
-    as_root apt-get update -qq || warn 'apt-get update failed in part; going on with the lists that are there'
+    mkdir -p build
+    : >"$APT_LOG"
+    as_root apt-get update -qq >>"$APT_LOG" 2>&1 || warn 'apt-get update failed in part; going on with the lists that are there'
     while IFS='|' read -r need names purpose; do
         # shellcheck disable=SC2086 # the alternatives are words
         name=$(available $names)
         if [ -n "$name" ]; then wanted+=("$name"); fi
     done <<<"$missing"
-    say "installing ${wanted[*]}"
-    apt_install "${wanted[@]}" || warn 'installing all at once failed; trying one by one'
+    if [ "${#wanted[@]}" -gt 0 ]; then
+        say "installing ${wanted[*]}"
+        apt_install "${wanted[@]}" || warn 'installing all at once failed; trying one by one'
+    fi
     missing=$(missing_packages)
     while IFS='|' read -r need names purpose; do
         [ -n "$need" ] || continue
         # shellcheck disable=SC2086
         name=$(available $names)
-        { [ -n "$name" ] && apt_install "$name"; } || give_up "$need" "${names# }" "$purpose"
+        { [ -n "$name" ] && apt_install "$name"; } || give_up "$need" "${names%% *}" "$purpose"
     done <<<"$missing"
 }
 
