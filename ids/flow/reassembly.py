@@ -1,0 +1,388 @@
+"""Put the bytes of one TCP direction in order, once, within bounds.
+
+THEORY. A direction is a sequence of bytes numbered from 0, the first one after the SYN. Each sequence number is turned
+into such an offset on arrival, by its signed 32-bit distance from the next expected one (RFC 9293 section 3.4), and
+everything here counts in offsets, which do not wrap.
+
+(1) Bytes that continue the stream are delivered at once, acknowledged or not: an attack must be stopped before it
+    arrives.
+(2) Bytes ahead of the stream are held back, and the hole before them is waited for.
+(3) The first copy of a byte counts. Another copy with the same content is a retransmission; one with other content is a
+    conflict, which is counted and marked, for then we may not know what the host saw.
+(4) A copy of bytes that the receiver had acknowledged is not compared: no host takes bytes back.
+(5) A hole is given up when the receiver acknowledges past it (it got what we did not), when holding back any more
+    would exceed a limit, or when the flow ends. What follows is delivered with ``gap``; bytes are never made up.
+(6) An acknowledgement of bytes that nobody has seen gives nothing up; but where the stream goes on far out of the
+    window, close to such an acknowledgement, we lost more than a window of packets, and catch up.
+(7) A FIN is a claim until the receiver acknowledges it: then the direction is closed. Bytes past an unacknowledged FIN
+    show that it never arrived; they are delivered, as a conflict.
+(8) Beyond the depth nothing is delivered or kept, only counted.
+(9) A direction ends with exactly one chunk that has ``closed`` set, after which there is none.
+
+COST. O(bytes + segments log segments): a segment is placed by bisection, a byte is compared at most once per copy that
+was sent, and moved at most twice.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from typing import NamedTuple
+
+from ids.counters import Counters
+from ids.flow.settings import StreamSettings
+from ids.types import Direction, Flow, StreamChunk
+
+MODULUS = 0xFFFFFFFF
+_HALF = 1 << 31
+_SMALL_PIECE = 4096
+
+
+def distance(to: int, of: int) -> int:
+    """Return the signed distance between two 32-bit sequence numbers: how far ``to`` is ahead of ``of``."""
+    return ((to - of + _HALF) & MODULUS) - _HALF
+
+
+class Arrival(NamedTuple):
+    """The packet being looked at."""
+
+    row: int
+    """Its row in the batch, by which chunks are ordered."""
+    ts_ns: int
+    number: int
+
+
+class Held:
+    """A piece of the stream behind a hole."""
+
+    __slots__ = ("conflict", "data", "start")
+
+    def __init__(self, start: int, data: bytes) -> None:
+        self.start = start
+        self.data = data
+        self.conflict = False
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte after the piece."""
+        return self.start + len(self.data)
+
+
+class Reassembly:
+    """What all directions share: limits, counters, the memory in use, and the chunks made so far."""
+
+    def __init__(self, settings: StreamSettings, counters: Counters) -> None:
+        self.depth = settings.depth_bytes
+        self.window = settings.window_bytes
+        self.max_segments = settings.max_segments
+        self.midstream = settings.midstream
+        self.memcap = settings.memcap_bytes
+        self.verify = settings.verify_bytes
+        self.counters = counters
+        self.used = 0
+        """Bytes held back or kept for comparison, over all flows."""
+        self.chunks: list[tuple[int, StreamChunk]] = []
+
+    def take_chunks(self) -> list[StreamChunk]:
+        """Return the chunks since the last call, in the order of the packets that completed them."""
+        chunks, self.chunks = self.chunks, []
+        chunks.sort(key=lambda pair: pair[0])
+        return [chunk for _, chunk in chunks]
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Count ``amount`` of ``flow.tcp.reassembly.<name>``."""
+        self.counters.add(f"flow.tcp.reassembly.{name}", amount)
+
+
+class Half:
+    """One direction of a connection."""
+
+    __slots__ = (
+        "acked",
+        "claimed",
+        "closed",
+        "direction",
+        "fin_at",
+        "flow",
+        "held",
+        "next",
+        "offset",
+        "sent",
+        "sent_bytes",
+        "shared",
+    )
+
+    def __init__(self, shared: Reassembly, flow: Flow, direction: Direction, sequence: int) -> None:
+        self.shared = shared
+        self.flow = flow
+        self.direction = direction
+        self.next = sequence
+        """Sequence number at ``offset``."""
+        self.offset = 0
+        """Stream offset of the next byte to deliver."""
+        self.acked = 0
+        """Stream offset up to which the receiver has acknowledged."""
+        self.claimed = 0
+        """Highest acknowledged offset that nobody was seen to have sent."""
+        self.fin_at: int | None = None
+        """Stream offset of the FIN."""
+        self.held: list[Held] = []
+        """Pieces behind holes, by offset, without overlap."""
+        self.sent: deque[tuple[int, bytes]] = deque()
+        """Delivered but unacknowledged bytes with their offsets."""
+        self.sent_bytes = 0
+        self.closed = False
+
+    @property
+    def orderly(self) -> bool:
+        """Nothing is held back: what continues the stream may be delivered as it is."""
+        return not self.held
+
+    @property
+    def next_sequence(self) -> int:
+        """Sequence number that an orderly sender uses next."""
+        fin = self.fin_at
+        return self.next if fin is None else (self.next + fin - self.offset + 1) & MODULUS
+
+    def place(self, sequence: int) -> int:
+        """Return the stream offset of a sequence number."""
+        return self.offset + distance(sequence, self.next)
+
+    @property
+    def highest(self) -> int:
+        """One past the last stream offset seen, a FIN included."""
+        end = self.held[-1].end if self.held else self.offset
+        return end if self.fin_at is None else max(end, self.fin_at + 1)
+
+    def receive(self, start: int, data: bytes, at: Arrival) -> None:
+        """Take the payload of one segment, whose first byte has stream offset ``start``."""
+        shared = self.shared
+        if self.closed:
+            shared.count("after_close_bytes", len(data))
+            return
+        end = start + len(data)
+        if start > self.offset + shared.window and not self._catch_up(start, at):
+            shared.count("out_of_window")
+            return
+        conflict = False
+        if self.fin_at is not None and end > self.fin_at:
+            shared.count("data_past_fin")
+            self.fin_at = None
+            conflict = True
+        if start < self.offset:
+            known = data[: self.offset - start]
+            conflict |= self._differs(start, known)
+            data, start = data[self.offset - start :], self.offset
+        if conflict:
+            self._count_conflict()
+        if data and self.offset >= shared.depth:
+            self.skip(start + len(data) - self.offset, len(data))
+        elif data and start == self.offset and not self.held:
+            self.deliver(data, at, conflict=conflict)
+            conflict = False
+        elif data:
+            if self._hold(start, data) and not conflict:
+                self._count_conflict()
+            conflict = self._release(at, conflict=conflict)
+            self._enforce_limits(at)
+        if conflict:
+            self._emit(b"", at, conflict=True)
+
+    def finish(self, at_offset: int) -> None:
+        """Take a FIN at a stream offset: remembered, until the receiver acknowledges it."""
+        if self.closed or (self.fin_at is not None and at_offset >= self.fin_at):
+            return
+        if at_offset < self.highest or at_offset > self.offset + self.shared.window:
+            self.shared.count("bad_fin")
+            return
+        self.fin_at = at_offset
+
+    def acknowledge(self, upto: int, at: Arrival) -> None:
+        """Take the receiver's acknowledgement of all bytes before stream offset ``upto``."""
+        if upto <= self.acked or self.closed:
+            return
+        if upto > self.highest:
+            self.shared.counters.add("flow.tcp.ack_unseen")
+            self.claimed = upto
+            return
+        self.acked = upto
+        while self.held and self.held[0].start <= upto:
+            self._give_up_hole(at, "gap_acked")
+        self._forget_sent(upto)
+        if self.fin_at is not None and upto > self.fin_at:
+            self.close(at)
+
+    def close(self, at: Arrival) -> None:
+        """End the direction: deliver what was held back, then one chunk with ``closed`` set. Does nothing twice."""
+        if self.closed:
+            return
+        while self.held:
+            self._give_up_hole(at, "gap_at_end")
+        gap = 0
+        if self.fin_at is not None and self.fin_at > self.offset and self.offset < self.shared.depth:
+            gap = self._lose(self.fin_at - self.offset, "gap_at_end")
+        self._emit(b"", at, gap=gap, closed=True)
+        self._forget_sent(self.offset)
+        self.closed = True
+
+    def deliver(
+        self, data: bytes, at: Arrival, *, gap: int = 0, conflict: bool = False, closed: bool = False, keep: bool = True
+    ) -> None:
+        """Hand on ``data``, which continues the stream; ``keep`` it for comparison unless it is acknowledged."""
+        shared = self.shared
+        size = len(data)
+        room = shared.depth - self.offset
+        if size > room:
+            shared.count("depth_bytes", size - max(room, 0))
+            data = data[: max(room, 0)]
+        if data:
+            self._emit(data, at, gap=gap, conflict=conflict, closed=closed)
+            if keep and shared.verify:
+                self._keep_sent(data)
+        elif closed:
+            self._emit(b"", at, gap=gap, closed=True)
+        self.offset += size
+        self.next = (self.next + size) & MODULUS
+        self.closed = closed
+
+    def skip(self, advance: int, size: int) -> None:
+        """Pass over ``size`` bytes beyond the depth, which move the stream on by ``advance``."""
+        self.shared.count("depth_bytes", size)
+        self.offset += advance
+        self.next = (self.next + advance) & MODULUS
+
+    def acknowledged(self, upto: int) -> None:
+        """Note an acknowledgement of delivered bytes where nothing is held back, without FIN."""
+        if upto > self.acked:
+            self.acked = upto
+            if self.sent:
+                self._forget_sent(upto)
+
+    def _emit(self, data: bytes, at: Arrival, *, gap: int = 0, conflict: bool = False, closed: bool = False) -> None:
+        chunk = StreamChunk(self.flow, self.direction, self.offset, data, at.ts_ns, at.number, gap, conflict, closed)
+        self.shared.chunks.append((at.row, chunk))
+
+    def _count_conflict(self) -> None:
+        self.flow.conflicts[self.direction] += 1
+        self.shared.count("conflicts")
+
+    def _hold(self, start: int, data: bytes) -> bool:
+        """Keep the parts of a segment that no held piece covers; return whether a covered part differs."""
+        shared, held = self.shared, self.held
+        end = start + len(data)
+        if end > shared.depth:
+            shared.count("depth_bytes", end - max(start, shared.depth))
+            end = max(start, shared.depth)
+        first = bisect_right(held, start, key=lambda piece: piece.start)
+        if first and held[first - 1].end > start:
+            first -= 1
+        last, at, differs = first, start, False
+        fresh: list[Held] = []
+        while last < len(held) and held[last].start < end:
+            piece = held[last]
+            if at < piece.start:
+                fresh.append(Held(at, data[at - start : piece.start - start]))
+                at = piece.start
+            upto = min(end, piece.end)
+            if piece.data[at - piece.start : upto - piece.start] != data[at - start : upto - start]:
+                piece.conflict = differs = True
+            fresh.append(piece)
+            at, last = max(at, upto), last + 1
+        if at < end:
+            fresh.append(Held(at, data[at - start : end - start]))
+        before = sum(len(piece.data) for piece in held[first:last])
+        held[first:last] = fresh
+        shared.used += sum(len(piece.data) for piece in fresh) - before
+        return differs
+
+    def _release(self, at: Arrival, *, gap: int = 0, conflict: bool = False) -> bool:
+        """Deliver the held pieces that continue the stream; return ``conflict`` if there is no chunk to carry it."""
+        held = self.held
+        count, offset = 0, self.offset
+        while count < len(held) and held[count].start == offset:
+            offset = held[count].end
+            count += 1
+        if not count:
+            return conflict
+        pieces = held[:count]
+        del held[:count]
+        data = b"".join([piece.data for piece in pieces])
+        self.shared.used -= len(data)
+        self.deliver(data, at, gap=gap, conflict=conflict or any(piece.conflict for piece in pieces))
+        return False
+
+    def _give_up_hole(self, at: Arrival, why: str) -> None:
+        """Go on with the first held piece, whatever is missing before it."""
+        gap = self.held[0].start - self.offset
+        if gap:
+            self._lose(gap, why)
+        self._release(at, gap=gap)
+
+    def _lose(self, size: int, why: str) -> int:
+        self.flow.gaps[self.direction] += size
+        self.shared.count(why)
+        self.shared.count("gap_bytes", size)
+        self.offset += size
+        self.next = (self.next + size) & MODULUS
+        return size
+
+    def _catch_up(self, start: int, at: Arrival) -> bool:
+        """Go on at ``start`` after a loss of more than a window, if the receiver was heard to be about there."""
+        if abs(start - self.claimed) > self.shared.window:
+            return False
+        while self.held:
+            self._give_up_hole(at, "catch_up")
+        self._lose(start - self.offset, "catch_up")
+        return True
+
+    def _enforce_limits(self, at: Arrival) -> None:
+        while len(self.held) > self.shared.max_segments:
+            self._give_up_hole(at, "segments_limit")
+        while self.held and self.shared.used > self.shared.memcap:
+            self._give_up_hole(at, "memcap")
+
+    def _keep_sent(self, data: bytes) -> None:
+        """Keep delivered bytes until they are acknowledged; small ones together, so that pieces stay few."""
+        shared, sent = self.shared, self.sent
+        if shared.used + len(data) > shared.memcap:
+            shared.count("verify_memcap")
+            self._forget_sent(self.offset)
+            return
+        if sent and len(data) + len(sent[-1][1]) <= _SMALL_PIECE:
+            start, last = sent.pop()
+            sent.append((start, last + data))
+        else:
+            sent.append((self.offset, data))
+        self.sent_bytes += len(data)
+        shared.used += len(data)
+        while self.sent_bytes - len(sent[0][1]) >= shared.verify:
+            self._drop_first_sent()
+
+    def _forget_sent(self, upto: int) -> None:
+        sent = self.sent
+        while sent and sent[0][0] + len(sent[0][1]) <= upto:
+            self._drop_first_sent()
+
+    def _drop_first_sent(self) -> None:
+        size = len(self.sent.popleft()[1])
+        self.sent_bytes -= size
+        self.shared.used -= size
+
+    def _differs(self, start: int, data: bytes) -> bool:
+        """Compare another copy of delivered bytes with the first one, as far as it is unacknowledged and still kept."""
+        end = start + len(data)
+        lowest = max(start, self.acked)
+        if lowest >= end:
+            return False
+        unverified = end - lowest
+        differs = False
+        for kept, first in reversed(self.sent):
+            if kept + len(first) <= lowest:
+                break
+            low, high = max(kept, lowest), min(kept + len(first), end)
+            if low < high:
+                unverified -= high - low
+                differs |= first[low - kept : high - kept] != data[low - start : high - start]
+        if unverified:
+            self.shared.count("unverified_bytes", unverified)
+        return differs

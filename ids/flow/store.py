@@ -1,0 +1,159 @@
+"""Keep the flows: by key, and by how long they have been idle; time out, evict, end them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from ids.counters import Counters
+from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
+from ids.flow.reassembly import Arrival
+from ids.flow.settings import FlowSettings
+from ids.flow.tcp import Connection
+from ids.types import Flow, FlowState
+
+_NS = 1_000_000_000
+
+
+class Queue(OrderedDict[bytes, "Entry"]):
+    """Flows of one protocol and state, longest idle first."""
+
+    def __init__(self, name: str, timeout_s: float) -> None:
+        super().__init__()
+        self.name = name
+        self.timeout_ns = int(timeout_s * _NS)
+
+
+class Entry:
+    """A flow in the table."""
+
+    __slots__ = ("connection", "flipped", "flow", "key", "number", "queue", "seen_ns")
+
+    def __init__(
+        self, key: bytes, flow: Flow, flipped: int, connection: Connection | None, queue: Queue, seen_ns: int
+    ) -> None:
+        self.key = key
+        self.flow = flow
+        self.flipped = flipped
+        """1 where the client is the key's second endpoint."""
+        self.connection = connection
+        self.queue = queue
+        self.seen_ns = seen_ns
+        """When its last packet came, on a clock that never goes back."""
+        self.number = flow.first_number
+        """`PacketBatch.number` of its last packet."""
+
+
+class FlowStore:
+    """All live flows, at most ``settings.max_flows``."""
+
+    def __init__(self, settings: FlowSettings, counters: Counters) -> None:
+        self._max_flows = settings.max_flows
+        self._counters = counters
+        self._entries: dict[bytes, Entry] = {}
+        self._last_id = 0
+        self._started: list[Flow] = []
+        self._ended: list[Flow] = []
+        tcp = {
+            FlowState.NEW: Queue("tcp.new", settings.tcp_new_timeout_s),
+            FlowState.ESTABLISHED: Queue("tcp.established", settings.tcp_established_timeout_s),
+            FlowState.CLOSED: Queue("tcp.closed", settings.tcp_closed_timeout_s),
+        }
+        udp = _pair("udp", settings.udp_new_timeout_s, settings.udp_established_timeout_s)
+        icmp = _pair("icmp", settings.icmp_new_timeout_s, settings.icmp_established_timeout_s)
+        self._other = _pair("other", settings.other_new_timeout_s, settings.other_established_timeout_s)
+        self._by_proto = {PROTO_TCP: tcp, PROTO_UDP: udp, PROTO_ICMP: icmp, PROTO_ICMPV6: icmp}
+        groups = [tcp, udp, icmp, self._other]
+        self._closed = [tcp[FlowState.CLOSED]]
+        self._new = [queues[FlowState.NEW] for queues in groups]
+        self._established = [queues[FlowState.ESTABLISHED] for queues in groups]
+        self._queues = [*self._closed, *self._new, *self._established]
+        self.shortest_timeout_ns = min(queue.timeout_ns for queue in self._queues)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def next_id(self) -> int:
+        """Return an id that no flow has had yet."""
+        self._last_id += 1
+        return self._last_id
+
+    def find(self, key: bytes, now_ns: int, row: int) -> Entry | None:
+        """Return the live flow of a key; one that timed out before ``now_ns`` is ended instead."""
+        entry = self._entries.get(key)
+        if entry is not None and entry.seen_ns + entry.queue.timeout_ns < now_ns:
+            self.end(entry, "timeout", row)
+            return None
+        return entry
+
+    def add(self, key: bytes, flow: Flow, flipped: int, connection: Connection | None, now_ns: int) -> Entry:
+        """Keep a new flow, and evict another one if there is no room."""
+        if len(self._entries) >= self._max_flows:
+            self._evict()
+        queue = self._by_proto.get(flow.proto, self._other)[flow.state]
+        entry = Entry(key, flow, flipped, connection, queue, now_ns)
+        self._entries[key] = queue[key] = entry
+        self._started.append(flow)
+        return entry
+
+    def touch(self, entry: Entry, now_ns: int, number: int) -> None:
+        """Note that a flow's latest packet came at ``now_ns``, and which state it is in now."""
+        entry.seen_ns = now_ns
+        entry.number = number
+        flow = entry.flow
+        queue = self._by_proto.get(flow.proto, self._other)[flow.state]
+        if queue is entry.queue:
+            queue.move_to_end(entry.key)
+        else:
+            del entry.queue[entry.key]
+            queue[entry.key] = entry
+            entry.queue = queue
+
+    def end(self, entry: Entry, reason: str, row: int) -> None:
+        """End a flow: close its streams, forget it. ``row`` orders the closing chunks."""
+        flow = entry.flow
+        if entry.connection is not None:
+            entry.connection.close(Arrival(row, flow.last_ns, entry.number))
+        flow.reason = reason
+        del self._entries[entry.key]
+        del entry.queue[entry.key]
+        self._ended.append(flow)
+
+    def expire(self, now_ns: int, row: int) -> None:
+        """End the flows that have been idle for too long."""
+        for queue in self._queues:
+            while queue:
+                entry = next(iter(queue.values()))
+                if entry.seen_ns + queue.timeout_ns >= now_ns:
+                    break
+                self.end(entry, "timeout", row)
+
+    def end_all(self, reason: str) -> None:
+        """End every flow, in the order of their start."""
+        for entry in sorted(self._entries.values(), key=lambda entry: entry.flow.id):
+            self.end(entry, reason, 0)
+
+    def take_started(self) -> list[Flow]:
+        """Return the flows added since the last call."""
+        started, self._started = self._started, []
+        return started
+
+    def take_ended(self) -> list[Flow]:
+        """Return the flows ended since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _evict(self) -> None:
+        """End one flow to make room: a closed one, else the idlest of the most numerous kind without an answer."""
+        for queues in (self._closed, self._new, self._established):
+            queue = max(queues, key=len)
+            if queue:
+                self._counters.add(f"flow.evicted.{queue.name}")
+                self.end(next(iter(queue.values())), "forced", 0)
+                return
+
+
+def _pair(name: str, new_s: float, established_s: float) -> dict[FlowState, Queue]:
+    return {
+        FlowState.NEW: Queue(f"{name}.new", new_s),
+        FlowState.ESTABLISHED: Queue(f"{name}.established", established_s),
+    }
