@@ -1,0 +1,135 @@
+// Programs and documents that come over plain HTTP or in a stream.
+
+rule EICAR_Test_File
+{
+    meta:
+        title = "EICAR test file"
+        id = "77197354-86eb-425a-b6da-f86fd15a07b2"
+        sid = 1001001
+        rev = 1
+        status = "stable"
+        level = "medium"
+        description = "The harmless file by which scanners are tried out, at the start of a body."
+        author = "the project"
+        date = "2026-11-21"
+        references = "https://www.eicar.org/download-anti-malware-testfile/"
+        tags = "attack.t1105"
+        falsepositives = "Somebody tries out a scanner"
+        classtype = "trojan-activity"
+        traffic = "tcp any any -> any any"
+        flow = "established"
+        buffers = "http.response_body,http.request_body"
+    strings:
+        $head = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$"
+        $name = "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!"
+        $tail = "$H+H*"
+    condition:
+        $head at 0 and $name in (20..40) and $tail
+}
+
+rule UPX_Packed_PE
+{
+    meta:
+        title = "Windows program packed with UPX over plain HTTP"
+        id = "65c02423-99d9-4552-a39a-7bb46e6e470a"
+        sid = 1001002
+        rev = 1
+        status = "stable"
+        level = "medium"
+        description = "A PE file whose sections are UPX's, in a response."
+        author = "the project"
+        date = "2026-11-21"
+        references = "https://attack.mitre.org/techniques/T1027/002/"
+        tags = "attack.t1027.002,attack.t1105"
+        falsepositives = "Small tools that are distributed packed"
+        classtype = "bad-unknown"
+        traffic = "http any any -> any any"
+        flow = "established,to_client"
+        buffers = "http.response_body"
+    strings:
+        $section0 = "UPX0\x00\x00\x00\x00"
+        $section1 = "UPX1\x00\x00\x00\x00"
+    condition:
+        uint16(0) == 0x5A4D and uint32(0x3C) < 0x1000 and uint32(uint32(0x3C)) == 0x00004550
+        and $section0 in (0..0x1400) and $section1 in (0..0x1400)
+}
+
+rule UPX_Packed_ELF
+{
+    meta:
+        title = "Linux program packed with UPX over plain HTTP"
+        id = "485f3649-18ea-406a-853e-6af8aea4ca62"
+        sid = 1001003
+        rev = 1
+        status = "stable"
+        level = "high"
+        description = "An ELF file with UPX's header, in a response: how bots for small devices come."
+        author = "the project"
+        date = "2026-11-21"
+        references = "https://attack.mitre.org/techniques/T1027/002/"
+        tags = "attack.t1027.002,attack.t1105"
+        falsepositives = "Small tools that are distributed packed"
+        classtype = "trojan-activity"
+        traffic = "http any any -> any any"
+        flow = "established,to_client"
+        buffers = "http.response_body"
+    strings:
+        $magic = "UPX!"
+        $note = "$Info: This file is packed with the UPX executable packer"
+    condition:
+        uint32(0) == 0x464C457F and ($magic in (0..0x400) or $note)
+}
+
+rule PE_Disguised_As_Media
+{
+    meta:
+        title = "Windows program inside a script or after a picture's header"
+        id = "c68fe5c5-d518-46db-919a-80059680b2f6"
+        sid = 1001004
+        rev = 1
+        status = "test"
+        level = "high"
+        description = "A response that begins as a GIF, PNG or JPEG and holds a PE file with its DOS stub."
+        author = "the project"
+        date = "2026-11-21"
+        references = "https://attack.mitre.org/techniques/T1027/009/"
+        tags = "attack.t1027.009,attack.t1036.008,attack.t1105"
+        falsepositives = "None known"
+        classtype = "trojan-activity"
+        traffic = "http any any -> any any"
+        flow = "established,to_client"
+        buffers = "http.response_body"
+    strings:
+        $stub = "This program cannot be run in DOS mode"
+        $pe = "PE\x00\x00"
+    condition:
+        (uint32be(0) == 0x47494638 or uint32be(0) == 0x89504E47 or uint16be(0) == 0xFFD8) and $stub and $pe
+}
+
+rule Equation_Editor_RTF
+{
+    meta:
+        title = "RTF document with an Equation Editor object"
+        id = "f328954c-6e48-4481-b334-ec11977472be"
+        sid = 1001005
+        rev = 1
+        status = "stable"
+        level = "high"
+        description = "An RTF document that embeds an Equation.3 object, the carrier of CVE-2017-11882 and CVE-2018-0802."
+        author = "the project"
+        date = "2026-11-21"
+        references = "https://nvd.nist.gov/vuln/detail/CVE-2017-11882"
+        tags = "attack.t1203,attack.t1566.001,cve.2017-11882,cve.2018-0802"
+        falsepositives = "Documents from before 2007 with formulas"
+        classtype = "attempted-user"
+        traffic = "http any any -> any any"
+        flow = "established,to_client"
+        buffers = "http.response_body"
+    strings:
+        $rtf = "{\\rt"
+        $object = "\\objdata"
+        $class_hex = "4571756174696F6E2E33" nocase  // Equation.3
+        $clsid_hex = "02CE020000000000C000000000000046" nocase
+    condition:
+        $rtf at 0 and $object and any of ($class_hex, $clsid_hex)
+}

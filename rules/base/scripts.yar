@@ -1,0 +1,173 @@
+// Scripts in bodies: shells for web servers, droppers, download cradles.
+
+rule PHP_Web_Shell
+{
+    meta:
+        title = "PHP web shell in a body"
+        id = "f66dde32-5524-43a7-9765-e6a521e5b893"
+        sid = 1001041
+        rev = 1
+        status = "stable"
+        level = "critical"
+        description = "PHP that runs a request parameter, or evaluates code that it unpacks first."
+        author = "the project"
+        date = "2026-11-21"
+        references = "https://attack.mitre.org/techniques/T1505/003/"
+        tags = "attack.t1505.003,attack.t1190"
+        falsepositives = "Packed commercial PHP code; malware repositories"
+        classtype = "web-application-attack"
+        traffic = "http any any -> any any"
+        flow = "established"
+        buffers = "http.request_body,http.response_body"
+    strings:
+        $open = /<\?(php|=)/ nocase
+        $run = /\b(system|passthru|shell_exec|exec|popen|assert|eval)\s{0,8}\(\s{0,8}@?\$_(GET|POST|REQUEST|COOKIE)\s{0,4}\[/ nocase
+        $unpack = /\beval\s{0,8}\(\s{0,8}(gzinflate|gzuncompress|str_rot13)\s{0,8}\(\s{0,8}(base64_decode|str_rot13|gzinflate)\s{0,8}\(/ nocase
+    condition:
+        $open and any of ($run, $unpack)
+}
+
+rule JSP_Web_Shell
+{
+    meta:
+        title = "JSP web shell in a body"
+        id = "75293c4c-072f-43fe-a774-4b7ee367ba9c"
+        sid = 1001042
+        rev = 1
+        status = "stable"
+        level = "critical"
+        description = "A server page that gives a request parameter to the operating system, or defines a class from it."
+        author = "the project"
+        date = "2026-11-21"
+        references = "https://attack.mitre.org/techniques/T1505/003/"
+        tags = "attack.t1505.003,attack.t1190"
+        falsepositives = "Malware repositories, pages that teach it"
+        classtype = "web-application-attack"
+        traffic = "http any any -> any any"
+        flow = "established"
+        buffers = "http.request_body,http.response_body"
+    strings:
+        $page = "<%"
+        $parameter = "request.getParameter("
+        $exec = "getRuntime().exec("
+        $builder = "new ProcessBuilder("
+        $define = "defineClass("
+        $decode = "decodeBuffer("
+    condition:
+        $page and $parameter and (any of ($exec, $builder) or all of ($define, $decode))
+}
+
+rule PowerShell_Encoded_Command
+{
+    meta:
+        title = "PowerShell started with a long encoded command"
+        id = "4f25e96d-2d1c-4d11-8cfd-09bb9a6d5b34"
+        sid = 1001043
+        rev = 1
+        status = "stable"
+        level = "high"
+        description = "A script or document that starts PowerShell hidden or without a profile, with an encoded command of UTF-16 text."
+        author = "the project"
+        date = "2026-11-21"
+        references = "https://attack.mitre.org/techniques/T1059/001/"
+        tags = "attack.t1059.001,attack.t1027.010"
+        falsepositives = "Deployment tools that hand scripts over this way"
+        classtype = "trojan-activity"
+        traffic = "tcp any any -> any any"
+        flow = "established"
+        buffers = "payload,http.response_body"
+    strings:
+        // Base64 of UTF-16 text: every other byte is zero, which shows as an A at fixed places
+        $command = /powershell(\.exe)?\s{1,4}[^\r\n]{0,100}-e(nc|ncodedcommand)?\s{1,4}["']?([A-Za-z0-9+\/]{2}[AB]A[A-Za-z0-9+\/]{4}){10}/ nocase
+        $hidden = /-w(indowstyle)?\s{1,4}(hidden|1)\b/ nocase
+        $bare = /-nop(rofile)?\b/ nocase
+    condition:
+        $command and any of ($hidden, $bare)
+}
+
+rule Script_Dropper
+{
+    meta:
+        title = "Script that downloads a program and starts it"
+        id = "380a6d70-90e9-47b1-a787-fb737530ef40"
+        sid = 1001044
+        rev = 1
+        status = "stable"
+        level = "high"
+        description = "VBScript, JScript or HTA with a download by XMLHTTP, a file written by ADODB.Stream, and a shell to start it."
+        author = "the project"
+        date = "2026-11-21"
+        references = "https://attack.mitre.org/techniques/T1059/005/"
+        tags = "attack.t1059.005,attack.t1059.007,attack.t1105"
+        falsepositives = "Old installers for intranets"
+        classtype = "trojan-activity"
+        traffic = "http any any -> any any"
+        flow = "established,to_client"
+        buffers = "http.response_body"
+    strings:
+        $fetch = /(MSXML2|Microsoft)\.(Server)?XMLHTTP/ nocase
+        $write = "ADODB.Stream" nocase
+        $save = ".SaveToFile" nocase
+        $shell1 = "WScript.Shell" nocase
+        $shell2 = "Shell.Application" nocase
+    condition:
+        $fetch and $write and $save and any of ($shell*) and filesize < 1MB
+}
+
+rule Bot_Loader_Shell_Script
+{
+    meta:
+        title = "Shell script that loads a bot for many processors"
+        id = "d8b863b1-7e5e-45e7-8676-7d2c4d2a8500"
+        sid = 1001045
+        rev = 1
+        status = "stable"
+        level = "high"
+        description = "A script that fetches programs for several processors, makes each executable, runs it and removes it."
+        author = "the project"
+        date = "2026-11-21"
+        references = "https://attack.mitre.org/techniques/T1059/004/"
+        tags = "attack.t1059.004,attack.t1105"
+        falsepositives = "Installers that try several builds; they seldom remove what they run"
+        classtype = "trojan-activity"
+        traffic = "http any any -> any any"
+        flow = "established,to_client"
+        buffers = "http.response_body"
+    strings:
+        $fetch = /\b(wget|curl -O|busybox wget|tftp -g)\s[^\r\n]{0,200}[.\/](mips|mipsel|mpsl|arm[4-7]?|x86|x86_64|sh4|ppc|m68k|spc)\b/
+        $run = /chmod (777|\+x)[^\r\n]{0,80};\s?\.\//
+        $remove = /rm -rf? [^\r\n]{1,80}/
+    condition:
+        #fetch >= 3 and #run >= 3 and $remove and filesize < 64KB
+}
+
+rule Java_Deserialisation_Gadget
+{
+    meta:
+        title = "Serialised Java object of a known gadget chain"
+        id = "00c5b873-7d11-42a3-843b-a12e5f08f72b"
+        sid = 1001046
+        rev = 1
+        status = "stable"
+        level = "critical"
+        description = "A Java serialisation stream with the classes of a published chain that starts programs."
+        author = "the project"
+        date = "2026-11-21"
+        references = "https://cwe.mitre.org/data/definitions/502.html,https://nvd.nist.gov/vuln/detail/CVE-2015-4852"
+        tags = "attack.t1190,attack.t1203,cve.2015-4852,cwe.502"
+        falsepositives = "None known"
+        classtype = "attempted-admin"
+        traffic = "tcp any any -> any any"
+        flow = "established"
+        buffers = "payload,http.request_body"
+    strings:
+        $stream = { ac ed 00 05 (73 | 77 | 7d) }
+        $gadget1 = "org.apache.commons.collections.functors.InvokerTransformer"
+        $gadget2 = "org.apache.commons.collections.functors.ChainedTransformer"
+        $gadget3 = "org.apache.commons.collections4.functors.InvokerTransformer"
+        $gadget4 = "com.sun.org.apache.xalan.internal.xsltc.trax.TemplatesImpl"
+        $gadget5 = "org.apache.commons.beanutils.BeanComparator"
+        $gadget6 = "org.codehaus.groovy.runtime.MethodClosure"
+    condition:
+        $stream and any of ($gadget*)
+}
