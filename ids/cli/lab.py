@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from ids.cli.options import output_option, show_json
+from ids.lab.removal import labs, remove
 from ids.lab.story import MAX_ATTACKS, Report, Step, Story
-from ids.lab.topology import Lab, labs, remove
+from ids.lab.topology import Lab
 
 ATTACKS = 50
 QUICK_ATTACKS = 5

@@ -15,7 +15,8 @@ import yaml
 import ids
 from ids.control import request, socket_path
 from ids.errors import IdsError, KernelError
-from ids.lab.topology import INSIDE, OUTSIDE, Lab, wait_until
+from ids.lab.removal import wait_until
+from ids.lab.topology import INSIDE, OUTSIDE, Lab
 
 START_S = 60.0
 """Starting compiles the XDP program and the rules' prefilters: a second or two, more on a busy machine."""

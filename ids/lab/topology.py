@@ -1,28 +1,26 @@
-"""Three network namespaces in a row, and how they go away again.
+"""Three network namespaces in a row, wired and routed.
 
-A lab is known by its name, ``ids-lab-<pid>-<n>``, alone: its namespaces, its directory and its mount are all found from
-it, so that `remove` can tidy up after an owner that was killed. A private bpffs inside the lab's directory holds the
-engine's pins; when it is unmounted, every pinned map, program and link is gone with it.
+A private bpffs inside the lab's directory holds the engine's pins: when it is unmounted, every pinned map, program and
+link is gone with it.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-import re
 import shutil
 import signal
 import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 from ids.errors import KernelError
-from ids.lab.namespace import NETNS_DIR, Namespace, run_command
+from ids.lab import removal
+from ids.lab.namespace import Namespace, run_command
+from ids.lab.removal import KEEP_MARK, lab_directory, leftovers, remove, remove_stale
 
 ROLES = ("attacker", "gateway", "server")
 
@@ -37,7 +35,7 @@ SERVER = "203.0.113.80"
 
 BENIGN6 = "2001:db8:1::10"
 ATTACKERS6 = tuple(f"2001:db8:bad:{net:x}::100" for net in range(1, 17))
-"""One a /64, because that is how much of IPv6 a block covers; routed through the honest client's link."""
+"""One in each /64, so that a block of that width meets only one; routed through the honest client's link."""
 GATEWAY_OUTSIDE6 = "2001:db8:1::1"
 GATEWAY_INSIDE6 = "2001:db8:2::1"
 SERVER6 = "2001:db8:2::80"
@@ -46,12 +44,6 @@ OUTSIDE, INSIDE = "outside", "inside"
 """The gateway's interfaces; the others each have one, `LINK`."""
 LINK = "eth0"
 
-KEEP_MARK = "keep"
-"""A file of this name in a lab's directory keeps `remove_stale` away from it."""
-GRACE_S = 5.0
-"""How long a process may take to end when asked, before it is killed."""
-
-_NAME = re.compile(r"ids-lab-(?P<pid>\d+)-\d+")
 _serial = itertools.count(1)
 
 
@@ -87,7 +79,7 @@ class Lab:
     @property
     def directory(self) -> Path:
         """Private files of this lab; removed with it."""
-        return _directory(self.name)
+        return lab_directory(self.name)
 
     @property
     def pins(self) -> Path:
@@ -135,7 +127,7 @@ class Lab:
         if process.poll() is None:
             process.send_signal(signum)
             try:
-                process.wait(GRACE_S)
+                process.wait(removal.GRACE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
         if process in self._processes:
@@ -188,105 +180,12 @@ class Lab:
 _IP_BATCH = ("ip", "-batch", "-")
 
 
-def remove(name: str) -> None:
-    """Take away everything of a lab; of one that does not exist, nothing, without complaint."""
-    if _NAME.fullmatch(name) is None:
-        raise ValueError(f"{name!r} is no lab's name")
-    processes = _processes_of(name)
-    _end(processes)
-    directory = _directory(name)
-    pins = directory / "bpf"
-    if os.path.ismount(pins):
-        run_command(("umount", "--lazy", str(pins)))
-    for namespace in _namespaces_of(name):
-        run_command(("ip", "netns", "delete", namespace))
-    if directory.is_dir() and not directory.is_symlink():
-        shutil.rmtree(directory)
-
-
-def remove_stale() -> list[str]:
-    """Remove the labs whose owners are gone, except kept ones; return their names."""
-    gone = []
-    for name in labs():
-        match = _NAME.fullmatch(name)
-        owner_lives = match is not None and Path("/proc", match["pid"]).exists()
-        if not owner_lives and not (_directory(name) / KEEP_MARK).exists():
-            remove(name)
-            gone.append(name)
-    return gone
-
-
-def labs() -> list[str]:
-    """Name all labs of which anything exists."""
-    found = set()
-    for parent in (NETNS_DIR, Path(tempfile.gettempdir())):
-        for path in parent.glob("ids-lab-*"):
-            match = _NAME.match(path.name)
-            if match is not None:
-                found.add(match[0])
-    return sorted(found)
-
-
-def leftovers(name: str) -> list[str]:
-    """Name the namespaces, processes, pins and files of a lab that exist right now."""
-    directory = _directory(name)
-    found = [f"namespace {namespace}" for namespace in _namespaces_of(name)]
-    found += [f"process {pid}" for pid in _processes_of(name)]
-    found += [f"bpffs {directory / 'bpf'}"] if os.path.ismount(directory / "bpf") else []
-    found += [f"directory {directory}"] if directory.exists() else []
-    return found
-
-
 def require_root() -> None:
     """Refuse to go on without the rights and the command that a lab needs; raises `ids.errors.KernelError`."""
     if os.geteuid() != 0:
         raise KernelError("network namespaces need root", "run it with sudo, or see `ids replay`, which needs nothing")
     if shutil.which("ip") is None:
         raise KernelError("the command `ip` is missing", "install iproute2")
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float, interval_s: float = 0.01) -> bool:
-    """Ask again and again until ``condition`` holds (True) or the time is over (False)."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(interval_s)
-    return True
-
-
-def _directory(name: str) -> Path:
-    return Path(tempfile.gettempdir()) / name
-
-
-def _namespaces_of(name: str) -> list[str]:
-    return sorted(path.name for path in NETNS_DIR.glob(f"{name}-*"))
-
-
-def _processes_of(name: str) -> list[int]:
-    """Process ids in the namespaces of a lab: they were started there by the lab, or by whoever entered it."""
-    pids: set[int] = set()
-    for namespace in _namespaces_of(name):
-        pids.update(int(pid) for pid in run_command(("ip", "netns", "pids", namespace)).split())
-    return sorted(pids - {os.getpid()})
-
-
-def _end(pids: Sequence[int]) -> None:
-    for signum in (signal.SIGTERM, signal.SIGKILL):
-        for pid in pids:
-            if _lives(pid):
-                os.kill(pid, signum)
-        if wait_until(lambda: not any(_lives(pid) for pid in pids), GRACE_S):
-            return
-
-
-def _lives(pid: int) -> bool:
-    """Tell whether a process runs; one that has ended and waits for its parent does not."""
-    try:
-        state = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
 
 
 def _wire(end: Namespace, gateway: Namespace, interface: str) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ids.errors import KernelError
-from ids.lab.topology import SERVER, Lab, wait_until
+from ids.lab.removal import wait_until
+from ids.lab.topology import SERVER, Lab
 
 PORT = 80
 PAGES = {

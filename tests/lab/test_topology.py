@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from ids.errors import KernelError
-from ids.lab import topology
+from ids.lab import removal, topology
 from ids.lab.actors import PAGE, fetch
-from ids.lab.topology import ATTACKERS, BENIGN, BENIGN6, INSIDE, OUTSIDE, SERVER, Lab, wait_until
+from ids.lab.removal import wait_until
+from ids.lab.topology import ATTACKERS, BENIGN, BENIGN6, INSIDE, OUTSIDE, SERVER, Lab
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
 
@@ -46,13 +47,13 @@ def owner(can_build_labs: None) -> Iterator[subprocess.Popen[str]]:
     ) as process:
         yield process
         process.kill()
-    topology.remove_stale()
+    removal.remove_stale()
 
 
 def announced(owner: subprocess.Popen[str]) -> tuple[str, int]:
     assert owner.stdout is not None
     name, pid = owner.stdout.readline().split()
-    assert topology.leftovers(name)
+    assert removal.leftovers(name)
     return name, int(pid)
 
 
@@ -106,12 +107,12 @@ def test_sockets_belong_to_the_namespace_and_the_thread_returns(lab: Lab) -> Non
 def test_two_labs_live_side_by_side(lab: Lab) -> None:
     with Lab() as other:
         assert other.name != lab.name
-        assert set(topology.labs()) >= {lab.name, other.name}
+        assert set(removal.labs()) >= {lab.name, other.name}
     assert lab.leftovers() != []
 
 
 def test_a_process_that_will_not_go_is_killed(can_build_labs: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topology, "GRACE_S", 0.2)
+    monkeypatch.setattr(removal, "GRACE_S", 0.2)
     with Lab() as lab:
         stubborn = lab.spawn(lab.server, ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done"], "sh.log")
         assert wait_until(lambda: (lab.directory / "sh.log").read_text() == "up\n", 5)
@@ -145,8 +146,8 @@ def test_an_interrupted_owner_leaves_nothing(owner: subprocess.Popen[str], signu
     owner.wait(20)
     if signum == signal.SIGTERM:  # without a handler it ends the owner at once, as SIGKILL would
         assert wait_until(lambda: not Path("/proc", str(pid)).exists(), 5)
-        topology.remove_stale()
-    assert topology.leftovers(name) == []
+        removal.remove_stale()
+    assert removal.leftovers(name) == []
     assert not Path("/proc", str(pid)).exists()
 
 
@@ -157,16 +158,15 @@ def test_a_killed_owner_takes_its_processes_along_and_the_next_lab_removes_the_r
     owner.kill()
     owner.wait(20)
     assert wait_until(lambda: not Path("/proc", str(pid)).exists(), 5)
-    assert topology.leftovers(name) != []
     with Lab():
-        assert topology.leftovers(name) == []
+        assert removal.leftovers(name) == []
 
 
 def test_a_lab_in_use_is_not_taken_for_a_stale_one(owner: subprocess.Popen[str]) -> None:
     name, _ = announced(owner)
     try:
-        topology.remove_stale()
-        assert topology.leftovers(name) != []
+        removal.remove_stale()
+        assert removal.leftovers(name) != []
     finally:
         owner.send_signal(signal.SIGINT)
         owner.wait(20)
@@ -179,7 +179,7 @@ def test_a_kept_lab_stays_until_it_is_removed_by_name(can_build_labs: None) -> N
         assert process.poll() is None
         assert f"process {process.pid}" in lab.leftovers()
     finally:
-        topology.remove(lab.name)
+        removal.remove(lab.name)
     assert lab.leftovers() == []
     assert process.wait(5) == -signal.SIGTERM
 
@@ -187,7 +187,7 @@ def test_a_kept_lab_stays_until_it_is_removed_by_name(can_build_labs: None) -> N
 @pytest.mark.parametrize("name", ["", "ids-lab-1", "ids-lab-1-1/../x", "default", "ids-lab-x-1"])
 def test_only_labs_can_be_removed(name: str) -> None:
     with pytest.raises(ValueError, match="no lab's name"):
-        topology.remove(name)
+        removal.remove(name)
 
 
 def test_without_root_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
