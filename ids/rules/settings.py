@@ -11,7 +11,8 @@ class RulesSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     paths: list[str] = Field(
-        ["rules/base"], description="Rule files (`.yaml`, `.yml`, `.yar`, `.yara`) and directories of them, read in order."
+        ["rules/base"],
+        description="Rule files (`.yaml`, `.yml`, `.yar`, `.yara`) and directories of them, read in order.",
     )
     exclude: list[str] = Field(
         [], description="File name patterns that are skipped inside directories, such as `*-lab.yaml`."

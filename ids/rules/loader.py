@@ -1,0 +1,127 @@
+"""Loads all rule files of the settings: one answer with every rule, every error and every warning."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ids.errors import Location, RuleError
+from ids.rules.literals import WEAK_SCORE, cover, worth
+from ids.rules.model import Rule
+from ids.rules.settings import DEFAULT_VARIABLES
+from ids.rules.variables import Variables
+from ids.rules.yaml_loader import YamlLoader
+
+YAML_SUFFIXES = (".yaml", ".yml")
+YARA_SUFFIXES = (".yar", ".yara")
+
+MAX_FILES = 10_000
+"""Rule files of one load; a directory with more is not a rule directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """What was loaded. The caller decides whether errors are fatal: the rules concerned are left out."""
+
+    rules: tuple[Rule, ...] = ()
+    errors: tuple[RuleError, ...] = ()
+    warnings: tuple[RuleError, ...] = ()
+    files: tuple[str, ...] = ()
+    yara_files: tuple[str, ...] = field(default=())
+
+
+def load_rules(
+    paths: Iterable[str | Path],
+    variables: Mapping[str, str | list[str]] | None = None,
+    exclude: Sequence[str] = (),
+    disabled_sids: Iterable[int] = (),
+    engine_version: str = "",
+) -> RuleSet:
+    """Load every rule file in ``paths`` (files, or directories searched recursively in order of name).
+
+    ``variables`` are put over the built-in ones. Nothing is raised for a bad rule or file: see ``RuleSet.errors``.
+    """
+    if not engine_version:
+        from ids import __version__ as engine_version
+    errors: list[RuleError] = []
+    files = find_files(paths, exclude, errors)
+    loader = YamlLoader(Variables({**DEFAULT_VARIABLES, **(variables or {})}), engine_version)
+    for path in files:
+        if path.endswith(YAML_SUFFIXES):
+            loader.open(path)
+    rules = loader.rules()
+    errors += loader.errors
+    rules = _unique(rules, errors)
+    off = set(disabled_sids)
+    return RuleSet(
+        rules=tuple(rule for rule in rules if rule.signature.sid not in off),
+        errors=tuple(errors),
+        warnings=(*loader.warnings, *_costly(rules)),
+        files=tuple(files),
+        yara_files=tuple(path for path in files if path.endswith(YARA_SUFFIXES)),
+    )
+
+
+def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list[RuleError]) -> list[str]:
+    """Return the rule files that ``paths`` name; what cannot be found becomes an error."""
+    found: dict[str, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            for file in sorted(path.rglob("*")):
+                wanted = file.suffix in YAML_SUFFIXES + YARA_SUFFIXES and file.is_file()
+                if wanted and not any(fnmatch.fnmatch(file.name, pattern) for pattern in exclude):
+                    found[str(file)] = None
+        elif path.suffix in YAML_SUFFIXES + YARA_SUFFIXES:
+            found[str(path)] = None
+        elif path.exists():
+            errors.append(
+                RuleError("is no rule file", Location(str(path)), "rule files end in .yaml, .yml, .yar or .yara")
+            )
+        else:
+            errors.append(RuleError("does not exist", Location(str(path)), "correct rules.paths, or -S"))
+    if len(found) > MAX_FILES:
+        errors.append(
+            RuleError(f"more than {MAX_FILES} rule files", Location(str(next(iter(found)))), "narrow the path")
+        )
+    return list(found)[:MAX_FILES]
+
+
+def _unique(rules: list[Rule], errors: list[RuleError]) -> list[Rule]:
+    """Keep the first rule of each gid and sid; the others become errors."""
+    first: dict[tuple[int, int], Rule] = {}
+    for rule in rules:
+        key = (rule.signature.gid, rule.signature.sid)
+        other = first.setdefault(key, rule)
+        if other is not rule:
+            errors.append(
+                RuleError(
+                    f"sid {rule.signature.sid} is already used by {other.signature.title!r} at {other.source}",
+                    rule.source,
+                    "give one of them another sid",
+                )
+            )
+    return list(first.values())
+
+
+def _costly(rules: Iterable[Rule]) -> Iterable[RuleError]:
+    """Warn of rules that the prefilter cannot pick, or picks too often."""
+    for rule in rules:
+        needles = cover(rule.condition)
+        if not rule.buffers:
+            continue
+        if needles is None:
+            names = ", ".join(sorted(rule.buffers))
+            yield RuleError(
+                f"sid {rule.signature.sid}: no literal to look for, so it is evaluated on every {names}",
+                rule.source,
+                "add a contains: that every match has",
+            )
+        elif worth(needles) < WEAK_SCORE:
+            weakest = min(needles, key=lambda needle: len(needle.value))
+            yield RuleError(
+                f"sid {rule.signature.sid}: its best literal {weakest.value!r} is common, so it is evaluated often",
+                rule.source,
+                "add a longer contains: that every match has",
+            )

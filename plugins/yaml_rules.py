@@ -1,0 +1,69 @@
+"""The rules of YAML files (and of every language that loads into the same model) as a detector."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ids import hookimpl
+from ids.errors import RulesRefused
+from ids.rules.loader import load_rules
+from ids.rules.matcher import Matcher
+from ids.rules.paths import cache_directory
+from ids.types import Flow, FlowBatch, Match, Packets, StreamChunk, Transaction
+
+if TYPE_CHECKING:
+    from ids.plugin.context import EngineContext
+
+NAME = "yaml_rules"
+
+
+class YamlRules:
+    """Loads the rules of ``rules.paths`` and matches them. A reload with bad rules leaves the old ones at work."""
+
+    def __init__(self) -> None:
+        self.matcher: Matcher | None = None
+
+    @hookimpl
+    def ids_start(self, context: EngineContext) -> None:
+        """Load the rules; raises `RulesRefused` where one is bad."""
+        self.matcher = None
+        self._load(context)
+
+    @hookimpl
+    def ids_reload(self, context: EngineContext) -> None:
+        """Load the rules anew; raises `RulesRefused`, and then the old ones stay."""
+        self._load(context)
+
+    @hookimpl
+    def ids_packets(self, packets: Packets, flows: FlowBatch) -> list[Match] | None:
+        """Match header-only rules, and payloads of UDP and ICMP."""
+        return self.matcher.packets(packets, flows) if self.matcher else None
+
+    @hookimpl
+    def ids_stream(self, chunk: StreamChunk) -> list[Match] | None:
+        """Match payloads of TCP."""
+        return self.matcher.stream(chunk) if self.matcher else None
+
+    @hookimpl
+    def ids_transaction(self, transaction: Transaction) -> list[Match] | None:
+        """Match the buffers of protocols."""
+        return self.matcher.transaction(transaction) if self.matcher else None
+
+    @hookimpl
+    def ids_flow_end(self, flow: Flow) -> None:
+        """Let go what is kept of the flow."""
+        if self.matcher:
+            self.matcher.flow_end(flow)
+
+    def _load(self, context: EngineContext) -> None:
+        settings = context.config.rules
+        loaded = load_rules(settings.paths, context.config.vars, settings.exclude, settings.disabled_sids)
+        if loaded.errors:
+            raise RulesRefused(list(loaded.errors))
+        self.matcher = Matcher(
+            loaded.rules, context.counters, settings, NAME, cache_directory(settings), previous=self.matcher
+        )
+        context.counters.set("rules.loaded", len(loaded.rules))
+
+
+plugin = YamlRules()
