@@ -1,1 +1,1 @@
-"""The detectors and outputs that ship with the engine; they use the same API as a third party's plugin."""
+"""The detectors and outputs that ship with the engine; they use the same API as anybody's plugin."""
