@@ -61,6 +61,7 @@ class Anomaly(IntEnum):
     UNSUPPORTED_L4 = 16
     FRAGMENT = 17
     TOO_MANY_VLAN_TAGS = 18
+    IP_BAD_VERSION = 19
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,25 @@
+"""Decoding: a batch of frames becomes columns of header fields.
+
+In: `ids.types.PacketBatch` from `ids.capture` or the rings. Out: `ids.types.Packets`, one row a frame, and behind a
+fragment that completed a datagram one row more, for the datagram.
+
+    decoder.py    `Decoder`: the order of the steps on one screen
+    columns.py    the columns while they are being filled, and how a row is refused
+    link.py       link headers, VLAN tags, PPPoE, MPLS: where is the IP header?
+    ipv4.py, ipv6.py   network headers
+    transport.py  TCP, UDP, ICMP; anything else is a flow without ports
+    checksum.py   Internet checksums of all rows at once
+    defrag.py     bounded reassembly of datagrams, `Defragmenter`
+    settings.py   limits
+
+Tunnels (IP in IP, GRE, VXLAN, Teredo) are not peeled: such a packet is a flow of its outer protocol. The place to peel
+them is after `transport`: point ``l3`` of those rows at the inner header, and go round again.
+
+Nothing here runs once per packet in Python, and nothing raises for what a packet contains. Next stage: `ids.flow`.
+"""
+
+from ids.decode.decoder import Decoder
+from ids.decode.defrag import Defragmenter
+from ids.decode.settings import DecodeSettings, DefragSettings
+
+__all__ = ["DecodeSettings", "Decoder", "DefragSettings", "Defragmenter"]

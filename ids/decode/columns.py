@@ -1,0 +1,115 @@
+"""The columns of a batch while they are being filled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from ids.types import I64, U8, U16, U32, U64, Anomaly, Bool, PacketBatch, Packets
+
+Verdict: TypeAlias = tuple[Bool, Anomaly]
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentRows:
+    """Rows that are fragments, with what reassembly needs besides the columns; shape (k,)."""
+
+    rows: I64
+    identification: U32
+    offset: I64
+    """Where the fragment's bytes belong in the datagram's payload."""
+    more: Bool
+
+
+class Columns:
+    """Every column of `Packets`, and some that only decoding needs; all of shape (n,), addresses (n, 2)."""
+
+    def __init__(self, batch: PacketBatch, vlan: U32 | None = None) -> None:
+        n = len(batch)
+        self.batch = batch
+        self.data = batch.data
+        self.frame_end: I64 = batch.offset + batch.caplen
+        """Index after the last captured byte of the frame."""
+        self.wire_end: I64 = batch.offset + batch.wirelen
+        """Where the frame would end had all of it been captured."""
+        self.kind: U16 = np.zeros(n, np.uint16)
+        """EtherType of what begins at ``l3``."""
+        self.ip_end: I64 = np.zeros(n, np.int64)
+        """Where the packet ends by its IP length; at most ``wire_end``."""
+        self.l4_end: I64 = np.zeros(n, np.int64)
+        """Where the transport segment ends by its own length, if it has one."""
+        self.checked: Bool = np.zeros(n, np.bool_)
+        """Rows whose transport checksum is to be verified."""
+        self.rerouted: Bool = np.zeros(n, np.bool_)
+        """IPv6 rows on their way to another address than that in the header: their checksum is not for this one."""
+        self.fragments: list[FragmentRows] = []
+
+        self.anomaly: U8 = np.zeros(n, np.uint8)
+        self.ip_version: U8 = np.zeros(n, np.uint8)
+        self.src: U64 = np.zeros((n, 2), np.uint64)
+        self.dst: U64 = np.zeros((n, 2), np.uint64)
+        self.proto: U8 = np.zeros(n, np.uint8)
+        self.sport: U16 = np.zeros(n, np.uint16)
+        self.dport: U16 = np.zeros(n, np.uint16)
+        self.vlan: U32 = np.zeros(n, np.uint32) if vlan is None else vlan
+        self.ttl: U8 = np.zeros(n, np.uint8)
+        self.fragment: Bool = np.zeros(n, np.bool_)
+        self.l3: I64 = np.full(n, -1, np.int64)
+        self.l4: I64 = np.full(n, -1, np.int64)
+        self.payload: I64 = np.full(n, -1, np.int64)
+        self.payload_len: I64 = np.zeros(n, np.int64)
+        self.payload_missing: I64 = np.zeros(n, np.int64)
+        self.tcp_flags: U8 = np.zeros(n, np.uint8)
+        self.seq: U32 = np.zeros(n, np.uint32)
+        self.ack: U32 = np.zeros(n, np.uint32)
+        self.window: U16 = np.zeros(n, np.uint16)
+
+    def judge(self, rows: I64, *verdicts: Verdict) -> Bool | None:
+        """Refuse the ``rows`` for which a verdict's mask (one element a row) holds; the first that holds is the reason.
+
+        Returns which of ``rows`` may go on, or None where all may, which is the common and the cheap case.
+        """
+        refused: Bool | None = None
+        for mask, reason in reversed(verdicts):
+            if mask.any():
+                self.anomaly[rows[mask]] = reason
+                refused = mask if refused is None else refused | mask
+        return None if refused is None else ~refused
+
+    def set_payload(self, rows: I64, start: I64, end: I64) -> None:
+        """Set the payload of ``rows`` to ``start`` .. ``end`` (indices by the headers), cut to what was captured."""
+        captured = self.frame_end[rows]
+        present = np.maximum(np.minimum(end, captured) - start, 0)
+        self.payload[rows] = np.minimum(start, captured)
+        self.payload_len[rows] = present
+        self.payload_missing[rows] = end - start - present
+
+    def packets(self) -> Packets:
+        """Return the finished columns."""
+        no_ip = self.ip_version == 0
+        self.l3[no_ip] = -1
+        return Packets(
+            batch=self.batch,
+            anomaly=self.anomaly,
+            usable=self.anomaly == Anomaly.NONE,
+            ip_version=self.ip_version,
+            src=self.src,
+            dst=self.dst,
+            proto=self.proto,
+            sport=self.sport,
+            dport=self.dport,
+            vlan=self.vlan,
+            ttl=self.ttl,
+            fragment=self.fragment,
+            l3=self.l3,
+            l4=self.l4,
+            payload=self.payload,
+            payload_len=self.payload_len,
+            payload_missing=self.payload_missing,
+            tcp_flags=self.tcp_flags,
+            seq=self.seq,
+            ack=self.ack,
+            window=self.window,
+        )

@@ -1,0 +1,114 @@
+"""The decode stage: the order of its steps."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from ids.counters import Counters
+from ids.decode.columns import Columns
+from ids.decode.defrag import Defragmenter, Reassembled
+from ids.decode.ipv4 import decode_ipv4
+from ids.decode.ipv6 import decode_ipv6
+from ids.decode.link import IPV4, IPV6, decode_link
+from ids.decode.settings import DecodeSettings
+from ids.decode.transport import decode_transport
+from ids.types import I64, U32, Anomaly, PacketBatch, Packets
+
+LINKTYPE_RAW = 101
+
+_ANOMALIES = [(int(anomaly), f"decode.anomaly.{anomaly.name.lower()}") for anomaly in Anomaly if anomaly]
+
+
+class Decoder:
+    """Turn batches into columns; remembers incomplete datagrams from batch to batch, and nothing else."""
+
+    def __init__(self, settings: DecodeSettings, counters: Counters) -> None:
+        self._verify = settings.verify_checksums
+        self._counters = counters
+        self._defragmenter = Defragmenter(settings.defrag, counters)
+
+    def decode(self, batch: PacketBatch) -> Packets:
+        """Decode a batch of any size, of any content; row i describes frame i of the result's ``batch``.
+
+        Where fragments completed datagrams, each datagram follows as a row of its own, directly behind the row of
+        the fragment that completed it and with that frame's number, time and interface: then ``batch`` of the result
+        is another batch than the argument, with raw IP frames (LINKTYPE_RAW) added.
+        """
+        self._counters.add("decode.packets", len(batch))
+        self._counters.add("decode.bytes", int(batch.wirelen.sum()))
+        columns = self._columns(batch)
+        packets = columns.packets()
+        whole = self._defragmenter.process(columns)
+        if not whole:
+            return packets
+        rows = np.array([datagram.row for datagram in whole], np.int64)
+        extra = self._columns(_datagram_batch(batch, rows, whole), columns.vlan[rows])
+        return _splice(packets, extra.packets(), rows)
+
+    def _columns(self, batch: PacketBatch, vlan: U32 | None = None) -> Columns:
+        columns = Columns(batch, vlan)
+        decode_link(columns)
+        good = columns.anomaly == Anomaly.NONE
+        rows_v4 = np.flatnonzero(good & (columns.kind == IPV4))
+        rows_v6 = np.flatnonzero(good & (columns.kind == IPV6))
+        if rows_v4.size:
+            rows_v4 = decode_ipv4(columns, rows_v4, self._verify)
+        if rows_v6.size:
+            rows_v6 = decode_ipv6(columns, rows_v6)
+        rows = np.sort(np.concatenate((rows_v4, rows_v6))) if rows_v6.size else rows_v4
+        if rows.size:
+            decode_transport(columns, rows, self._verify)
+        self._count(columns)
+        return columns
+
+    def _count(self, columns: Columns) -> None:
+        """Count every row that went no further, by its reason."""
+        if not columns.anomaly.any():
+            return
+        counts = np.bincount(columns.anomaly, minlength=len(Anomaly)).tolist()
+        for number, name in _ANOMALIES:
+            if counts[number]:
+                self._counters.add(name, counts[number])
+
+
+def _datagram_batch(batch: PacketBatch, rows: I64, whole: list[Reassembled]) -> PacketBatch:
+    """Make a batch of raw IP frames of the datagrams, in the name of the frames that completed them."""
+    length = np.array([len(datagram.packet) for datagram in whole], np.int64)
+    return PacketBatch(
+        data=np.frombuffer(b"".join(datagram.packet for datagram in whole), np.uint8),
+        offset=np.cumsum(length) - length,
+        caplen=length,
+        wirelen=length,
+        ts_ns=batch.ts_ns[rows],
+        number=batch.number[rows],
+        linktype=np.full(len(rows), LINKTYPE_RAW, np.uint16),
+        interface=batch.interface[rows],
+        source=batch.source,
+    )
+
+
+def _splice(packets: Packets, extra: Packets, rows: I64) -> Packets:
+    """Put row i of ``extra`` directly behind row ``rows[i]`` of ``packets``."""
+    order = np.argsort(np.concatenate((np.arange(len(packets)), rows)), kind="stable")
+    shift = len(packets.batch.data)
+    indices = {"l3", "l4", "payload"}
+
+    def column(name: str, of: Packets | PacketBatch, behind: Packets | PacketBatch) -> Any:
+        added = getattr(behind, name)
+        if name in indices:
+            added = np.where(added < 0, added, added + shift)
+        elif name == "offset":
+            added = added + shift
+        return np.concatenate((getattr(of, name), added))[order]
+
+    names = [field.name for field in fields(PacketBatch) if field.name not in ("data", "source")]
+    batch = PacketBatch(
+        data=np.concatenate((packets.batch.data, extra.batch.data)),
+        source=packets.batch.source,
+        **{name: column(name, packets.batch, extra.batch) for name in names},
+    )
+    names = [field.name for field in fields(Packets) if field.name != "batch"]
+    return Packets(batch=batch, **{name: column(name, packets, extra) for name in names})

@@ -1,0 +1,190 @@
+"""Link headers: where each frame's network header begins, and of what kind it is.
+
+Sources: the LINKTYPE_ list of libpcap (pcap-linktype(7), tcpdump.org/linktypes.html), IEEE 802.1Q, RFC 2516 (PPPoE),
+RFC 1661 (PPP), RFC 3032 (MPLS).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ids.capture.gather import gather
+from ids.decode.columns import Columns
+from ids.types import I64, U16, Anomaly
+
+IPV4 = 0x0800
+IPV6 = 0x86DD
+PPPOE_SESSION = 0x8864
+_MPLS = (0x8847, 0x8848)
+_VLAN = (0x8100, 0x88A8, 0x9100)  # 802.1Q, 802.1ad, and what was used for stacking before 802.1ad
+_NO_KIND = 0
+
+MAX_VLAN_TAGS = 2
+"""As many as `Packets.vlan` has room for, and as hosts and switches agree upon (802.1ad)."""
+
+MAX_MPLS_LABELS = 8
+"""Label stacks in use have at most four or five; more is not taken for IP."""
+
+_BE16 = np.dtype(">u2")
+_BE32 = np.dtype(">u4")
+_BYTE = np.dtype("u1")
+_TAG = np.dtype([("tci", ">u2"), ("kind", ">u2")])
+_PPPOE = np.dtype([("version", "u1"), ("code", "u1"), ("session", ">u2"), ("length", ">u2"), ("protocol", ">u2")])
+_PPP = np.dtype("S4")
+
+_AF_INET6 = (10, 23, 24, 28, 30)  # Linux, Windows, NetBSD and OpenBSD, FreeBSD, macOS
+
+
+def decode_link(columns: Columns) -> None:
+    """Find ``l3`` and ``kind`` of every frame; refuse frames that carry no IP."""
+    linktype = columns.batch.linktype
+    if not len(linktype):
+        return
+    uniform = bool((linktype == linktype[0]).all())
+    for number in [int(linktype[0])] if uniform else np.unique(linktype).tolist():
+        rows = np.arange(len(linktype)) if uniform else np.flatnonzero(linktype == number)
+        start = columns.batch.offset[rows]
+        layer = _LAYERS.get(number)
+        if layer is None:
+            columns.anomaly[rows] = Anomaly.UNKNOWN_LINKTYPE
+            continue
+        columns.l3[rows], columns.kind[rows], need = layer(columns, start)
+        columns.judge(rows, (columns.frame_end[rows] < start + need, Anomaly.TRUNCATED_LINK))
+    if (columns.kind == IPV4).all():
+        return
+    _peel_vlan(columns)
+    _peel_pppoe(columns)
+    _peel_mpls(columns)
+    other = (columns.kind != IPV4) & (columns.kind != IPV6) & (columns.anomaly == Anomaly.NONE)
+    columns.anomaly[other] = Anomaly.NOT_IP
+
+
+_Layer = Callable[[Columns, I64], tuple[I64, U16, "I64 | int"]]
+"""Takes where frames begin; returns where the next header begins, its kind, and how many link bytes there must be."""
+
+
+def _fixed(type_at: int, length: int) -> _Layer:
+    """Make a layer of ``length`` bytes with an EtherType at ``type_at``."""
+
+    def layer(columns: Columns, start: I64) -> tuple[I64, U16, I64 | int]:
+        return start + length, gather(columns.data, start + type_at, _BE16).astype(np.uint16), length
+
+    return layer
+
+
+def _always(kind: int) -> _Layer:
+    def layer(columns: Columns, start: I64) -> tuple[I64, U16, I64 | int]:
+        return start, np.full(len(start), kind, np.uint16), 0
+
+    return layer
+
+
+def _raw(columns: Columns, start: I64) -> tuple[I64, U16, I64 | int]:
+    return start, _by_version(columns, start), 1
+
+
+def _loopback(columns: Columns, start: I64) -> tuple[I64, U16, I64 | int]:
+    """BSD loopback: an address family of four bytes, in the byte order of whoever wrote the capture (LOOP: big)."""
+    big = gather(columns.data, start, _BE32)
+    family = np.where(big > 0xFFFF, big.byteswap(), big).astype(np.uint32)
+    kind = np.zeros(len(start), np.uint16)
+    kind[family == 2] = IPV4
+    kind[np.isin(family, _AF_INET6)] = IPV6
+    return start + 4, kind, 4
+
+
+def _ppp(columns: Columns, start: I64) -> tuple[I64, U16, I64 | int]:
+    """PPP, with or without address and control (FF 03), its protocol field maybe compressed to one byte."""
+    framed = gather(columns.data, start, _BE16) == 0xFF03
+    at = start + np.where(framed, 2, 0)
+    protocol = gather(columns.data, at, _BE16).astype(np.uint16)
+    short = (protocol & 0x100) != 0
+    protocol = np.where(short, protocol >> 8, protocol).astype(np.uint16)
+    following = at + np.where(short, 1, 2)
+    return following, _ppp_kind(protocol), following - start
+
+
+_LAYERS: dict[int, _Layer] = {
+    0: _loopback,
+    1: _fixed(12, 14),
+    9: _ppp,
+    12: _raw,
+    14: _raw,
+    50: _ppp,
+    101: _raw,
+    104: _fixed(2, 4),
+    108: _loopback,
+    113: _fixed(14, 16),
+    228: _always(IPV4),
+    229: _always(IPV6),
+    276: _fixed(0, 20),
+}
+"""Link types by LINKTYPE_ number: NULL, Ethernet, PPP, RAW (and its two DLT numbers), PPP_HDLC, C_HDLC, LOOP, LINUX_SLL,
+IPV4, IPV6, LINUX_SLL2."""
+
+
+def _ppp_kind(protocol: U16) -> U16:
+    kind = np.full(len(protocol), _NO_KIND, np.uint16)
+    kind[protocol == 0x0021] = IPV4
+    kind[protocol == 0x0057] = IPV6
+    return kind
+
+
+def _by_version(columns: Columns, at: I64) -> U16:
+    """Tell IPv4 from IPv6 by the first half byte, where nothing else tells."""
+    version = gather(columns.data, at, _BYTE) >> 4
+    kind = np.full(len(at), _NO_KIND, np.uint16)
+    kind[version == 4] = IPV4
+    kind[version == 6] = IPV6
+    return kind
+
+
+def _rows_of(columns: Columns, kinds: tuple[int, ...]) -> I64:
+    """Return the rows still good whose next header is one of ``kinds``."""
+    mask = columns.kind == kinds[0]
+    for kind in kinds[1:]:
+        mask |= columns.kind == kind
+    mask &= columns.anomaly == Anomaly.NONE
+    return np.flatnonzero(mask)
+
+
+def _enough(columns: Columns, rows: I64, length: int) -> I64:
+    """Refuse the rows that do not hold ``length`` more bytes of link header; return the others."""
+    keep = columns.judge(rows, (columns.frame_end[rows] - columns.l3[rows] < length, Anomaly.TRUNCATED_LINK))
+    return rows if keep is None else rows[keep]
+
+
+def _peel_vlan(columns: Columns) -> None:
+    for depth in range(MAX_VLAN_TAGS):
+        rows = _enough(columns, _rows_of(columns, _VLAN), 4)
+        if not rows.size:
+            return
+        tag = gather(columns.data, columns.l3[rows], _TAG)
+        columns.vlan[rows] |= (tag["tci"] & 0xFFF).astype(np.uint32) << np.uint32(16 * depth)
+        columns.kind[rows] = tag["kind"]
+        columns.l3[rows] += 4
+    columns.anomaly[_rows_of(columns, _VLAN)] = Anomaly.TOO_MANY_VLAN_TAGS
+
+
+def _peel_pppoe(columns: Columns) -> None:
+    rows = _enough(columns, _rows_of(columns, (PPPOE_SESSION,)), _PPPOE.itemsize)
+    if rows.size:
+        header = gather(columns.data, columns.l3[rows], _PPPOE)
+        session = (header["version"] == 0x11) & (header["code"] == 0)
+        columns.kind[rows] = np.where(session, _ppp_kind(header["protocol"].astype(np.uint16)), _NO_KIND)
+        columns.l3[rows] += _PPPOE.itemsize
+
+
+def _peel_mpls(columns: Columns) -> None:
+    rows = _rows_of(columns, _MPLS)
+    for _ in range(MAX_MPLS_LABELS):
+        rows = _enough(columns, rows, 4)
+        if not rows.size:
+            return
+        bottom = gather(columns.data, columns.l3[rows], _BE32) & 0x100 != 0
+        columns.l3[rows] += 4
+        last = rows[bottom]
+        columns.kind[last] = _by_version(columns, columns.l3[last])
+        rows = rows[~bottom]

@@ -1,0 +1,45 @@
+"""Limits of the decode stage: each with its unit in the name, and the reason for its default."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DefragSettings(BaseModel):
+    """Bounds of IP reassembly."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_datagrams: int = Field(
+        default=4096,
+        ge=1,
+        le=1 << 20,
+        description="Incomplete datagrams held at once; the oldest gives way. Hosts hold fewer: Linux keeps 4 MiB of "
+        "fragments in all.",
+    )
+    memcap_bytes: int = Field(
+        default=32 << 20,
+        ge=0,
+        description="Bytes of all fragments held, bookkeeping included. Suricata's defrag.memcap.",
+    )
+    timeout_s: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="How long a datagram may stay incomplete, by packet time. Linux waits 30 s for IPv4, 60 s for "
+        "IPv6; waiting less than the host would lose what it still puts together.",
+    )
+
+
+class DecodeSettings(BaseModel):
+    """How packets are judged before they become flows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verify_checksums: bool = Field(
+        default=True,
+        description="Leave out packets with a bad IPv4, TCP, UDP or ICMP checksum: the receiving host drops them too, so "
+        "taking them in would let an attacker slip noise into a stream. Switch off where the network card fills "
+        "checksums in after the capture (`-k none`).",
+    )
+    defrag: DefragSettings = DefragSettings()

@@ -1,0 +1,114 @@
+"""Transport headers. Sources: RFC 9293 (TCP), RFC 768 (UDP), RFC 792 and 4443 (ICMP)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ids.capture.gather import gather
+from ids.decode import checksum
+from ids.decode.columns import Columns
+from ids.types import I64, Anomaly
+
+ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
+
+TCP_MIN_HEADER = 20
+UDP_HEADER = 8
+ICMP_HEADER = 8
+
+_TCP = np.dtype(
+    [
+        ("sport", ">u2"),
+        ("dport", ">u2"),
+        ("seq", ">u4"),
+        ("ack", ">u4"),
+        ("offset", "u1"),
+        ("flags", "u1"),
+        ("window", ">u2"),
+        ("checksum", ">u2"),
+        ("urgent", ">u2"),
+    ]
+)
+_UDP = np.dtype([("sport", ">u2"), ("dport", ">u2"), ("length", ">u2"), ("checksum", ">u2")])
+_ICMP = np.dtype([("type", "u1"), ("code", "u1"), ("checksum", ">u2"), ("rest", ">u4")])
+
+
+def decode_transport(columns: Columns, rows: I64, verify: bool) -> None:
+    """Decode what begins at ``l4`` of ``rows``; anything but TCP, UDP and ICMP is payload without ports."""
+    proto = columns.proto[rows]
+    is_tcp, is_udp = proto == TCP, proto == UDP
+    is_icmp = np.where(columns.ip_version[rows] == 4, proto == ICMP, proto == ICMPV6)
+    for mask, decode in ((is_tcp, _tcp), (is_udp, _udp), (is_icmp, _icmp)):
+        if mask.any():
+            decode(columns, rows[mask])
+    other = rows[~(is_tcp | is_udp | is_icmp)]
+    columns.set_payload(other, columns.l4[other], columns.ip_end[other])
+    if verify:
+        _verify(columns, rows)
+
+
+def _tcp(columns: Columns, rows: I64) -> None:
+    at, end = columns.l4[rows], columns.ip_end[rows]
+    header = gather(columns.data, at, _TCP)
+    length = (header["offset"] >> 4).astype(np.int64) * 4
+    keep = columns.judge(
+        rows,
+        (np.minimum(end, columns.frame_end[rows]) - at < TCP_MIN_HEADER, Anomaly.TCP_TRUNCATED),
+        ((length < TCP_MIN_HEADER) | (length > end - at), Anomaly.TCP_BAD_OFFSET),
+    )
+    if keep is not None:
+        rows, at, end, header, length = rows[keep], at[keep], end[keep], header[keep], length[keep]
+    columns.sport[rows] = header["sport"]
+    columns.dport[rows] = header["dport"]
+    columns.seq[rows] = header["seq"]
+    columns.ack[rows] = header["ack"]
+    columns.tcp_flags[rows] = header["flags"]
+    columns.window[rows] = header["window"]
+    columns.set_payload(rows, at + length, end)
+    columns.l4_end[rows] = end
+    columns.checked[rows] = True
+
+
+def _udp(columns: Columns, rows: I64) -> None:
+    at, end = columns.l4[rows], columns.ip_end[rows]
+    header = gather(columns.data, at, _UDP)
+    length = header["length"].astype(np.int64)
+    keep = columns.judge(
+        rows,
+        (np.minimum(end, columns.frame_end[rows]) - at < UDP_HEADER, Anomaly.UDP_TRUNCATED),
+        ((length < UDP_HEADER) | (length > end - at), Anomaly.UDP_BAD_LENGTH),
+    )
+    if keep is not None:
+        rows, at, header, length = rows[keep], at[keep], header[keep], length[keep]
+    columns.sport[rows] = header["sport"]
+    columns.dport[rows] = header["dport"]
+    columns.set_payload(rows, at + UDP_HEADER, at + length)
+    columns.l4_end[rows] = at + length
+    # over IPv4 the sender may leave the checksum out; over IPv6 hosts drop such a datagram (RFC 8200 section 8.1)
+    columns.checked[rows] = (header["checksum"] != 0) | (columns.ip_version[rows] == 6)
+
+
+def _icmp(columns: Columns, rows: I64) -> None:
+    at, end = columns.l4[rows], columns.ip_end[rows]
+    header = gather(columns.data, at, _ICMP)
+    short = np.minimum(end, columns.frame_end[rows]) - at < ICMP_HEADER
+    keep = columns.judge(rows, (short, Anomaly.ICMP_TRUNCATED))
+    if keep is not None:
+        rows, at, end, header = rows[keep], at[keep], end[keep], header[keep]
+    columns.sport[rows] = header["type"]
+    columns.dport[rows] = header["code"]
+    columns.set_payload(rows, at + ICMP_HEADER, end)
+    columns.l4_end[rows] = end
+    columns.checked[rows] = True
+
+
+def _verify(columns: Columns, rows: I64) -> None:
+    """Refuse rows with a wrong checksum; what the capture cut off, or addressed elsewhere, cannot be judged."""
+    complete = columns.checked[rows] & (columns.l4_end[rows] <= columns.frame_end[rows]) & ~columns.rerouted[rows]
+    if not complete.all():
+        rows = rows[complete]
+    if not rows.size:
+        return
+    start, end, proto = columns.l4[rows], columns.l4_end[rows], columns.proto[rows]
+    pseudo = checksum.pseudo_header(columns.src[rows], columns.dst[rows], proto, end - start)
+    pseudo[proto == ICMP] = 0  # ICMP over IPv4 has none
+    columns.judge(rows, (~checksum.segments_valid(columns.data, start, end, pseudo), Anomaly.BAD_L4_CHECKSUM))
