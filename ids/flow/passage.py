@@ -23,7 +23,7 @@ _SIDES = ((0, 1), (1, 0))
 
 
 class Passage:
-    """The work on one batch of at least one usable row; ``run`` it once, then ``flows``, ``index`` and ``direction`` are as in `FlowBatch`."""
+    """The work on one batch with usable rows: after ``run``, ``flows``, ``index``, ``direction`` are as in `FlowBatch`."""
 
     def __init__(self, store: FlowStore, reassembly: Reassembly, packets: Packets, groups: Groups, clock: I64) -> None:
         self._store = store

@@ -104,6 +104,7 @@ class Half:
         "direction",
         "fin_at",
         "flow",
+        "gap",
         "held",
         "next",
         "offset",
@@ -126,6 +127,8 @@ class Half:
         """Highest acknowledged offset that nobody was seen to have sent."""
         self.fin_at: int | None = None
         """Stream offset of the FIN."""
+        self.gap = 0
+        """Lost bytes that no chunk has told of yet."""
         self.held: list[Held] = []
         """Pieces behind holes, by offset, without overlap."""
         self.sent: deque[tuple[int, bytes]] = deque()
@@ -218,15 +221,14 @@ class Half:
             return
         while self.held:
             self._give_up_hole(at, "gap_at_end")
-        gap = 0
         if self.fin_at is not None and self.fin_at > self.offset and self.offset < self.shared.depth:
-            gap = self._lose(self.fin_at - self.offset, "gap_at_end")
-        self._emit(b"", at, gap=gap, closed=True)
+            self._lose(self.fin_at - self.offset, "gap_at_end")
+        self._emit(b"", at, closed=True)
         self._forget_sent(self.offset)
         self.closed = True
 
     def deliver(
-        self, data: bytes, at: Arrival, *, gap: int = 0, conflict: bool = False, closed: bool = False, keep: bool = True
+        self, data: bytes, at: Arrival, *, conflict: bool = False, closed: bool = False, keep: bool = True
     ) -> None:
         """Hand on ``data``, which continues the stream; ``keep`` it for comparison unless it is acknowledged."""
         shared = self.shared
@@ -236,11 +238,11 @@ class Half:
             shared.count("depth_bytes", size - max(room, 0))
             data = data[: max(room, 0)]
         if data:
-            self._emit(data, at, gap=gap, conflict=conflict, closed=closed)
+            self._emit(data, at, conflict=conflict, closed=closed)
             if keep and shared.verify:
                 self._keep_sent(data)
         elif closed:
-            self._emit(b"", at, gap=gap, closed=True)
+            self._emit(b"", at, closed=True)
         self.offset += size
         self.next = (self.next + size) & MODULUS
         self.closed = closed
@@ -258,7 +260,8 @@ class Half:
             if self.sent:
                 self._forget_sent(upto)
 
-    def _emit(self, data: bytes, at: Arrival, *, gap: int = 0, conflict: bool = False, closed: bool = False) -> None:
+    def _emit(self, data: bytes, at: Arrival, *, conflict: bool = False, closed: bool = False) -> None:
+        gap, self.gap = self.gap, 0
         chunk = StreamChunk(self.flow, self.direction, self.offset, data, at.ts_ns, at.number, gap, conflict, closed)
         self.shared.chunks.append((at.row, chunk))
 
@@ -295,7 +298,7 @@ class Half:
         shared.used += sum(len(piece.data) for piece in fresh) - before
         return differs
 
-    def _release(self, at: Arrival, *, gap: int = 0, conflict: bool = False) -> bool:
+    def _release(self, at: Arrival, *, conflict: bool = False) -> bool:
         """Deliver the held pieces that continue the stream; return ``conflict`` if there is no chunk to carry it."""
         held = self.held
         count, offset = 0, self.offset
@@ -308,23 +311,21 @@ class Half:
         del held[:count]
         data = b"".join([piece.data for piece in pieces])
         self.shared.used -= len(data)
-        self.deliver(data, at, gap=gap, conflict=conflict or any(piece.conflict for piece in pieces))
+        self.deliver(data, at, conflict=conflict or any(piece.conflict for piece in pieces))
         return False
 
     def _give_up_hole(self, at: Arrival, why: str) -> None:
         """Go on with the first held piece, whatever is missing before it."""
-        gap = self.held[0].start - self.offset
-        if gap:
-            self._lose(gap, why)
-        self._release(at, gap=gap)
+        self._lose(self.held[0].start - self.offset, why)
+        self._release(at)
 
-    def _lose(self, size: int, why: str) -> int:
+    def _lose(self, size: int, why: str) -> None:
+        self.gap += size
         self.flow.gaps[self.direction] += size
         self.shared.count(why)
         self.shared.count("gap_bytes", size)
         self.offset += size
         self.next = (self.next + size) & MODULUS
-        return size
 
     def _catch_up(self, start: int, at: Arrival) -> bool:
         """Go on at ``start`` after a loss of more than a window, if the receiver was heard to be about there."""
@@ -332,7 +333,8 @@ class Half:
             return False
         while self.held:
             self._give_up_hole(at, "catch_up")
-        self._lose(start - self.offset, "catch_up")
+        if start > self.offset:
+            self._lose(start - self.offset, "catch_up")
         return True
 
     def _enforce_limits(self, at: Arrival) -> None:

@@ -109,6 +109,7 @@ class Connection:
     def segment(self, segment: Segment) -> Offer | None:
         """Take the next segment. An offer is returned where a new connection replaces this one, beginning with it."""
         if self.phase is Phase.IGNORED:
+            self.shared.count("midstream_bytes", len(segment.data))
             return None
         if segment.flags & URG and segment.data:
             self.shared.counters.add("flow.tcp.urgent")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from ids.flow import keys
 from ids.types import Direction, FlowState
-from tests.flow.traffic import ACK, CLIENT, ICMP, RST, SECOND, SERVER, SYN, TCP, UDP, Pkt, Run, Talk, interleave
 from tests.factory import T0
+from tests.flow.traffic import ACK, CLIENT, ICMP, RST, SECOND, SERVER, SYN, TCP, UDP, Pkt, Run, Talk, interleave
 
 
 def test_whole_conversation_in_one_batch() -> None:
@@ -24,3 +26,151 @@ def test_whole_conversation_in_one_batch() -> None:
 def test_one_packet_a_batch() -> None:
     talk = Talk().open().client(b"hello ").client(b"world").server(b"fine").close()
     assert Run(talk.pkts, batch=1).summary() == Run(talk.pkts).summary()
+
+
+def test_chunks_come_in_turns_so_that_answers_follow_questions() -> None:
+    talk = Talk().open().client(b"q1a ").client(b"q1b").server(b"a1").client(b"q2").server(b"a2")
+    run = Run(talk.pkts, drain=False)
+    assert [(chunk.direction, chunk.data) for chunk in run.chunks] == [
+        (Direction.TO_SERVER, b"q1a q1b"),
+        (Direction.TO_CLIENT, b"a1"),
+        (Direction.TO_SERVER, b"q2"),
+        (Direction.TO_CLIENT, b"a2"),
+    ]
+    assert [chunk.offset for chunk in run.chunks] == [0, 0, 7, 2]
+    assert [chunk.number for chunk in run.chunks] == [5, 6, 7, 8]
+
+
+def test_rows_map_to_flows_in_the_order_of_first_packets() -> None:
+    pkts = [
+        Pkt(proto=UDP, sport=9, dport=53),
+        Pkt(usable=False),
+        Pkt(flags=SYN, sport=2),
+        Pkt(proto=UDP, back=True, sport=9, dport=53),
+    ]
+    run = Run(pkts, drain=False)
+    (batch,) = run.batches
+    assert [(flow.sport, flow.proto) for flow in batch.flows] == [(9, UDP), (2, TCP)]
+    assert batch.index.tolist() == [0, -1, 1, 0]
+    assert batch.direction.tolist() == [0, 0, 0, 1]
+
+
+def test_syn_ack_first_makes_its_receiver_the_client() -> None:
+    run = Run([Pkt(back=True, flags=SYN | ACK, seq=5, ack=1)], drain=False)
+    (flow,) = run.started
+    assert (flow.src_ip, flow.dst_ip, flow.sport, flow.dport) == (CLIENT, SERVER, 40000, 80)
+    assert flow.packets == [0, 1]
+    assert flow.midstream
+
+
+def test_same_ports_on_another_vlan_are_another_flow() -> None:
+    run = Run([Pkt(proto=UDP), Pkt(proto=UDP, vlan=7), Pkt(proto=UDP, vlan=7 << 16 | 7)])
+    assert len(run.started) == 3
+
+
+def test_mapped_ipv6_addresses_are_not_ipv4() -> None:
+    run = Run([Pkt(proto=UDP), Pkt(proto=UDP, src="::ffff:c000:201", dst="::ffff:cb00:7101")])
+    assert [flow.ip_version for flow in run.started] == [4, 6]
+
+
+def test_echo_and_its_reply_are_one_established_flow() -> None:
+    echo = Pkt(proto=ICMP, sport=8, dport=0)
+    reply = Pkt(proto=ICMP, src=SERVER, dst=CLIENT, sport=0, dport=0)
+    run = Run([echo, reply, echo], drain=False)
+    (flow,) = run.started
+    assert (flow.sport, flow.dport, flow.packets, flow.state) == (8, 0, [2, 1], FlowState.ESTABLISHED)
+
+
+def test_a_packet_from_and_to_the_same_endpoint() -> None:
+    land = Pkt(flags=SYN, src=CLIENT, dst=CLIENT, sport=7, dport=7)
+    run = Run([land, land])
+    assert run.started[0].packets == [2, 0]
+
+
+def test_empty_batches() -> None:
+    assert Run([]).started == []
+    run = Run([Pkt(usable=False)])
+    assert run.batches[0].index.tolist() == [-1]
+
+
+def test_idle_flows_time_out_by_their_state() -> None:
+    question = Pkt(proto=UDP, sport=1, ts_ns=T0)
+    pkts = [
+        question,
+        Pkt(proto=UDP, sport=2, ts_ns=T0),
+        Pkt(proto=UDP, sport=2, back=True, ts_ns=T0),
+        Pkt(proto=UDP, sport=3, ts_ns=T0 + 31 * SECOND),
+    ]
+    run = Run(pkts, drain=False)
+    assert [(flow.sport, flow.reason) for flow in run.ended] == [(1, "timeout")]
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_a_pause_longer_than_the_timeout_makes_a_new_flow(batch: int) -> None:
+    run = Run([Pkt(proto=UDP, ts_ns=T0), Pkt(proto=UDP, ts_ns=T0 + 31 * SECOND)], batch=batch)
+    assert [flow.packets for flow in run.started] == [[1, 0], [1, 0]]
+    run = Run([Pkt(proto=UDP, ts_ns=T0), Pkt(proto=UDP, ts_ns=T0 + 29 * SECOND)], batch=batch)
+    assert [flow.packets for flow in run.started] == [[2, 0]]
+
+
+def test_time_never_goes_back() -> None:
+    pkts = [Pkt(proto=UDP, ts_ns=T0 + 1000 * SECOND), Pkt(proto=UDP, ts_ns=T0), Pkt(proto=UDP, sport=2, ts_ns=T0)]
+    for batch in (1, 3):
+        run = Run(pkts, batch=batch, drain=False)
+        assert run.ended == []
+        assert [flow.packets for flow in run.started] == [[2, 0], [1, 0]]
+
+
+def test_a_flood_of_syns_evicts_itself() -> None:
+    established = Talk().open()
+    flood = [Pkt(flags=SYN, sport=port) for port in range(1, 200)]
+    answered = [Pkt(proto=UDP), Pkt(proto=UDP, back=True)]
+    run = Run(established.pkts + answered + flood + established.client(b"still here").pkts[3:], batch=50, max_flows=20)
+    assert len(run.started) == 201
+    assert run.counters["flow.evicted.tcp.new"] == 201 - 20
+    assert run.stream() == b"still here"
+    assert all(flow.sport < 200 for flow in run.ended[:181])
+    assert {flow.reason for flow in run.ended[:181]} == {"forced"}
+
+
+def test_the_table_never_holds_more_than_its_limit() -> None:
+    run = Run([Pkt(proto=UDP, sport=port) for port in range(1, 100)], drain=False, max_flows=10)
+    assert len(run.table) == 10
+    assert run.counters["flow.active"] == 10
+
+
+def test_syn_after_an_orderly_close_starts_a_new_flow() -> None:
+    first = Talk().open().client(b"one").close()
+    second = Talk(client_isn=9000, server_isn=20).open().client(b"two").close()
+    for batch in (1, 3, 100):
+        run = Run(first.pkts + second.pkts, batch=batch)
+        assert [flow.packets for flow in run.started] == [[5, 2], [5, 2]]
+        assert [run.stream(flow=flow) for flow in run.started] == [b"one", b"two"]
+        assert [flow.reason for flow in run.ended] == ["tcp_reuse", "shutdown"]
+    assert run.batches[0].index.tolist() == [0] * 7 + [1] * 7
+
+
+def test_every_followed_direction_closes_exactly_once() -> None:
+    talks = [
+        Talk().open(),
+        Talk(base=Pkt(sport=2)).open().client(b"x").close(),
+        Talk(base=Pkt(sport=3)).open().add(False, RST),
+        Talk(base=Pkt(sport=4)).add(False, SYN),
+    ]
+    run = Run(interleave(talks))
+    closed = [[(c.flow.sport, c.direction) for c in run.chunks if c.closed].count((p, d)) for p in (40000, 2, 3, 4)
+              for d in Direction]  # fmt: skip
+    assert closed == [1, 1, 1, 1, 1, 1, 0, 0]
+
+
+def test_colliding_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    talks = [Talk(base=Pkt(sport=port)).open().client(b"%d" % port).close() for port in range(1, 6)]
+    expected = Run(interleave(talks)).summary()
+    monkeypatch.setattr(keys, "_hash", lambda words: np.zeros(len(words[0]), dtype=np.uint64))
+    assert Run(interleave(talks)).summary() == expected
+    assert Run(interleave(talks), batch=2).summary() == expected
+
+
+def test_flow_ids_are_unique() -> None:
+    run = Run([Pkt(proto=UDP, sport=port) for port in range(1, 50)], max_flows=5)
+    assert len({flow.id for flow in run.started}) == 49

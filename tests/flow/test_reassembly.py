@@ -1,0 +1,243 @@
+"""However a stream is cut, shuffled and repeated, its bytes come out once and in order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ids.types import Direction
+from tests.flow.traffic import ACK, FIN, PSH, Pkt, Run, Talk
+
+ISNS = st.sampled_from([0, 1000, 0x7FFFFFFA, 0xFFFFFFF0, 0xFFFFFFFF])
+
+
+def wrapped(sequence: int) -> int:
+    return sequence & 0xFFFFFFFF
+
+
+@st.composite
+def shuffled_streams(draw: st.DrawFn) -> tuple[int, bytes, list[Pkt]]:
+    """Return a client ISN, a stream, and its segments: overlapping, repeated, in any order."""
+    isn = draw(ISNS)
+    stream = draw(st.binary(min_size=1, max_size=60))
+    cuts = sorted({0, len(stream), *draw(st.lists(st.integers(0, len(stream)), max_size=8))})
+    spans = list(zip(cuts, cuts[1:]))
+    extra = draw(st.lists(st.tuples(st.integers(0, len(stream)), st.integers(1, 20)), max_size=4))
+    spans += [(start, min(start + size, len(stream))) for start, size in extra if start < len(stream)]
+    spans = draw(st.permutations(spans))
+    return (
+        isn,
+        stream,
+        [Pkt(flags=PSH | ACK, seq=wrapped(isn + 1 + start), ack=5001, data=stream[start:end]) for start, end in spans],
+    )
+
+
+@given(shuffled_streams(), st.sampled_from([1, 2, 5, 1000]))
+def test_any_cut_order_and_repetition_gives_the_stream(case: tuple[int, bytes, list[Pkt]], batch: int) -> None:
+    isn, stream, segments = case
+    run = Run(Talk(client_isn=isn).open().pkts + segments, batch=batch, drain=False)
+    assert run.stream() == stream
+    assert run.started[0].conflicts == [0, 0]
+    assert run.started[0].gaps == [0, 0]
+    offsets = [chunk.offset for chunk in run.chunks]
+    assert offsets == sorted(offsets)
+
+
+@st.composite
+def hostile_streams(draw: st.DrawFn) -> list[tuple[int, bytes]]:
+    """Return segments with content of their own: offset and bytes, overlapping at will."""
+    segment = st.tuples(
+        st.integers(0, 30), st.binary(min_size=1, max_size=12).map(lambda data: bytes(b % 3 + 65 for b in data))
+    )
+    return draw(st.lists(segment, min_size=1, max_size=12))
+
+
+def keep_first(segments: list[tuple[int, bytes]]) -> tuple[bytes, int]:
+    """The oracle: byte by byte, the first copy counts; a segment with another byte is a conflict."""
+    seen: dict[int, int] = {}
+    conflicts = 0
+    for start, data in segments:
+        conflicts += any(seen.get(start + at, byte) != byte for at, byte in enumerate(data))
+        for at, byte in enumerate(data):
+            seen.setdefault(start + at, byte)
+    last = max(seen) + 1
+    return bytes(seen.get(at, ord("~")) for at in range(last)), conflicts
+
+
+@given(hostile_streams(), ISNS, st.sampled_from([1, 3, 1000]))
+@settings(max_examples=200)
+def test_the_first_copy_of_a_byte_counts(segments: list[tuple[int, bytes]], isn: int, batch: int) -> None:
+    talk = Talk(client_isn=isn).open()
+    for start, data in segments:
+        talk.client(data, seq=wrapped(isn + 1 + start))
+    run = Run(talk.pkts, batch=batch)
+    stream, conflicts = keep_first(segments)
+    assert run.stream() == stream
+    assert run.started[0].conflicts == [conflicts, 0]
+    assert run.started[0].gaps == [stream.count(b"~"), 0]
+    assert any(chunk.conflict for chunk in run.chunks) == bool(conflicts)
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Pkt]:
+    """Return a few conversations, mostly orderly, with here and there a packet lost, repeated, moved or strange."""
+    pkts: list[Pkt] = []
+    for number in range(draw(st.integers(1, 3))):
+        talk = Talk(client_isn=draw(ISNS), server_isn=draw(ISNS), base=Pkt(sport=1 + number)).open()
+        for _ in range(draw(st.integers(0, 6))):
+            back = draw(st.booleans())
+            talk.add(back, draw(st.sampled_from([ACK, ACK | PSH])), draw(st.binary(max_size=5)))
+        if draw(st.booleans()):
+            talk.close()
+        if draw(st.booleans()):
+            talk.open().client(b"again").close()
+        pkts += talk.pkts
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(pkts) - 1))
+        match draw(st.sampled_from(["lose", "repeat", "swap", "flags", "seq", "ack", "cut"])):
+            case "lose":
+                pkts.pop(at) if len(pkts) > 1 else None
+            case "repeat":
+                pkts.insert(draw(st.integers(at, len(pkts))), pkts[at])
+            case "swap":
+                to = draw(st.integers(0, len(pkts) - 1))
+                pkts[at], pkts[to] = pkts[to], pkts[at]
+            case "flags":
+                pkts[at] = replace(pkts[at], flags=draw(st.integers(0, 63)))
+            case "seq":
+                pkts[at] = replace(pkts[at], seq=wrapped(pkts[at].seq + draw(st.integers(-3, 3))))
+            case "ack":
+                pkts[at] = replace(pkts[at], ack=wrapped(pkts[at].ack + draw(st.integers(-3, 3))))
+            case "cut":
+                pkts[at] = replace(pkts[at], missing=draw(st.integers(0, 3)))
+    return pkts
+
+
+@given(conversations(), st.integers(1, 9))
+@settings(max_examples=400)
+def test_fast_and_careful_path_agree(pkts: list[Pkt], batch: int) -> None:
+    one_by_one, in_batches, at_once = Run(pkts, batch=1), Run(pkts, batch=batch), Run(pkts)
+    assert one_by_one.summary() == in_batches.summary() == at_once.summary()
+    assert one_by_one.counters.values == in_batches.counters.values == at_once.counters.values
+    for run in (one_by_one, at_once):
+        for flow in run.started:
+            for side in Direction:
+                closed = [c.closed for c in run.chunks if c.flow is flow and c.direction is side]
+                assert closed == [False] * (len(closed) - 1) + [True] if closed else True
+
+
+def test_a_hole_is_waited_for() -> None:
+    talk = Talk().open().client(b"world", seq=1007)
+    run = Run(talk.pkts, drain=False)
+    assert run.chunks == []
+    run = Run(talk.client(b"hello ", seq=1001).pkts, drain=False)
+    assert run.stream() == b"hello world"
+
+
+def test_a_hole_that_the_receiver_acknowledged_is_a_gap() -> None:
+    talk = Talk().open().client(b"abc").client(b"ghi", seq=1007).server(b"", ack=1010)
+    run = Run(talk.pkts, drain=False)
+    assert [(chunk.offset, chunk.data, chunk.gap) for chunk in run.chunks] == [(0, b"abc", 0), (6, b"ghi", 3)]
+    assert run.started[0].gaps == [3, 0]
+    assert run.counters["flow.tcp.reassembly.gap_bytes"] == 3
+
+
+def test_an_acknowledgement_within_the_hole_gives_nothing_up() -> None:
+    talk = Talk().open().client(b"abc").client(b"ghi", seq=1007).server(b"", ack=1006)
+    assert Run(talk.pkts, drain=False).stream() == b"abc"
+
+
+def test_an_acknowledgement_of_what_nobody_sent_gives_nothing_up() -> None:
+    talk = Talk().open().client(b"ghi", seq=1007).server(b"", ack=99999)
+    run = Run(talk.pkts, drain=False)
+    assert run.stream() == b""
+    assert run.counters["flow.tcp.ack_unseen"] == 1
+
+
+def test_what_is_behind_a_hole_comes_out_at_the_end() -> None:
+    run = Run(Talk().open().client(b"ghi", seq=1007).pkts)
+    assert [(c.gap, c.data, c.closed) for c in run.chunks if c.direction == 0] == [(6, b"ghi", False), (0, b"", True)]
+
+
+def test_bytes_cut_by_the_capture_are_a_gap() -> None:
+    talk = Talk().open()
+    talk.pkts.append(Pkt(seq=1001, ack=5001, data=b"abc", missing=4))
+    talk.client(b"next", seq=1008).server(b"", ack=1012)
+    assert Run(talk.pkts, drain=False).stream() == b"abc~~~~next"
+
+
+def test_decoy_before_the_real_data_is_a_conflict_at_once() -> None:
+    run = Run(Talk().open().client(b"GOOD").client(b"EVIL", seq=1001).pkts, drain=False)
+    assert [(c.data, c.conflict) for c in run.chunks] == [(b"GOOD", False), (b"", True)]
+    assert run.counters["flow.tcp.reassembly.conflicts"] == 1
+
+
+def test_other_bytes_after_their_acknowledgement_change_nothing() -> None:
+    run = Run(Talk().open().client(b"GOOD").server(b"").client(b"EVIL", seq=1001).pkts, drain=False)
+    assert run.started[0].conflicts == [0, 0]
+
+
+def test_data_beyond_a_fin_that_nobody_acknowledged() -> None:
+    talk = Talk().open().client(b"GET ").add(False, FIN | ACK).client(b"/evil", seq=1005)
+    run = Run(talk.pkts, drain=False)
+    assert run.stream() == b"GET /evil"
+    assert run.counters["flow.tcp.reassembly.data_past_fin"] == 1
+    assert run.started[0].conflicts == [1, 0]
+
+
+def test_data_after_an_acknowledged_fin_is_counted() -> None:
+    talk = Talk().open().client(b"bye").close().client(b"more")
+    run = Run(talk.pkts)
+    assert run.stream() == b"bye"
+    assert run.counters["flow.tcp.reassembly.after_close_bytes"] == 4
+
+
+@pytest.mark.parametrize("batch", [1, 1000])
+def test_depth(batch: int) -> None:
+    talk = Talk().open()
+    for _ in range(10):
+        talk.client(b"0123456789")
+    run = Run(talk.close().pkts, batch=batch, depth_bytes=25)
+    assert run.stream() == b"0123456789012345678901234"
+    assert run.counters["flow.tcp.reassembly.depth_bytes"] == 75
+    assert [chunk.closed for chunk in run.chunks if chunk.direction == 0].count(True) == 1
+
+
+def test_depth_applies_to_what_is_held_back() -> None:
+    talk = Talk().open().client(b"b" * 30, seq=1011).client(b"a" * 10, seq=1001)
+    run = Run(talk.pkts, depth_bytes=25)
+    assert run.stream() == b"a" * 10 + b"b" * 15
+
+
+def test_far_ahead_of_the_window_is_ignored_and_counted() -> None:
+    run = Run(Talk().open().client(b"far", seq=1001 + (1 << 21)).client(b"near", seq=1001).pkts)
+    assert run.stream() == b"near"
+    assert run.counters["flow.tcp.reassembly.out_of_window"] == 1
+
+
+def test_a_loss_of_more_than_a_window_is_caught_up() -> None:
+    far = 1001 + (1 << 21)
+    run = Run(Talk().open().client(b"near").server(b"", ack=far).client(b"far", seq=far).pkts, depth_bytes=1 << 22)
+    assert run.stream() == b"near" + b"~" * ((1 << 21) - 4) + b"far"
+    assert run.counters["flow.tcp.reassembly.catch_up"] == 1
+
+
+def test_too_many_pieces_give_up_the_first_hole() -> None:
+    talk = Talk().open()
+    for at in range(5):
+        talk.client(b"x", seq=1002 + 2 * at)
+    run = Run(talk.pkts, drain=False, max_segments=4)
+    assert run.stream() == b"~x"
+    assert run.counters["flow.tcp.reassembly.segments_limit"] == 1
+
+
+def test_the_memory_cap_gives_up_holes() -> None:
+    talk = Talk().open().client(b"x" * 100, seq=1101).client(b"y" * 100, seq=1301)
+    run = Run(talk.pkts, drain=False, memcap_bytes=150)
+    assert run.stream() == b"~" * 100 + b"x" * 100
+    assert run.counters["flow.tcp.reassembly.memcap"] == 1
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] <= 150
