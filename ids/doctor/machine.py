@@ -51,13 +51,6 @@ class Machine:
         """Tell whether a file or directory of the machine exists."""
         return (self.root / path.lstrip("/")).exists()
 
-    def names(self, directory: str) -> list[str]:
-        """Return the sorted names in a directory; none where it cannot be read."""
-        try:
-            return sorted(os.listdir(self.root / directory.lstrip("/")))
-        except OSError:
-            return []
-
     def python(self) -> tuple[int, int, int]:
         """Return the version of the running interpreter."""
         return sys.version_info[:3]
