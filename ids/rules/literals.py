@@ -5,15 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ids.rules.model import All, Any_, Literal, Node, Regex
+from ids.rules.rarity import MAX_LITERAL, score
 from ids.rules.regex_literals import required_literals
-
-MAX_LITERAL = 64
-"""Bytes of a literal given to the prefilter; more make it no rarer, only larger."""
-
-WEAK_SCORE = 5.0
-"""Below about two uncommon or five common bytes a literal stands in much innocent traffic."""
-
-_COMMON = frozenset(b' etaoinshrdlucm/.-=:0123456789<>"\r\n')
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +16,6 @@ class Needle:
     buffer: str
     value: bytes
     nocase: bool
-
-
-def score(value: bytes, nocase: bool) -> float:
-    """Estimate how rarely a literal occurs in traffic; larger is rarer, a run of one byte counts little."""
-    total = 0.0
-    previous = -1
-    for byte in value[:MAX_LITERAL]:
-        if byte == previous or byte == 0:
-            total += 0.3
-        elif byte in _COMMON:
-            total += 1.0
-        else:
-            total += 1.6 if not nocase else 1.4
-        previous = byte
-    return total
 
 
 def cover(node: Node) -> frozenset[Needle] | None:

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ids.errors import Location, RuleError
-from ids.rules.literals import WEAK_SCORE, cover, worth
+from ids.rules.literals import cover, worth
 from ids.rules.model import Rule
+from ids.rules.rarity import WEAK_SCORE
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.rules.variables import Variables
 from ids.rules.yaml_loader import YamlLoader
+from ids.rules.yara_loader import YaraSet, load_yara
+from ids.rules.yara_scope import YaraRule
 
 YAML_SUFFIXES = (".yaml", ".yml")
 YARA_SUFFIXES = (".yar", ".yara")
@@ -22,14 +25,39 @@ MAX_FILES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class RuleSummary:
+    """One line of `ids rules list`, whatever language the rule is written in."""
+
+    language: str
+    sid: int
+    title: str
+    level: str
+    source: Location
+    buffers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSet:
-    """What was loaded. The caller decides whether errors are fatal: the rules concerned are left out."""
+    """What was loaded, the YAML rules first. The caller decides whether errors are fatal: the rules concerned are left out."""
 
     rules: tuple[Rule, ...] = ()
     errors: tuple[RuleError, ...] = ()
     warnings: tuple[RuleError, ...] = ()
     files: tuple[str, ...] = ()
-    yara_files: tuple[str, ...] = field(default=())
+    yara: YaraSet = field(default_factory=YaraSet)
+    """YARA rules; their errors and warnings are among those above."""
+
+    def summaries(self) -> list[RuleSummary]:
+        """Describe every rule, in the order of sids."""
+        found = [
+            RuleSummary("yaml", r.signature.sid, r.signature.title, r.level, r.source, tuple(sorted(r.buffers)))
+            for r in self.rules
+        ]
+        found += [
+            RuleSummary("yara", r.signature.sid, r.signature.title, r.level, r.source, (r.scope,))
+            for r in self.yara.rules
+        ]
+        return sorted(found, key=lambda summary: summary.sid)
 
 
 def load_rules(
@@ -54,13 +82,15 @@ def load_rules(
     rules = loader.rules()
     errors += loader.errors
     rules = _unique(rules, errors)
+    compiled = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables)
+    errors += [*compiled.errors, *_shared_sids(rules, compiled.rules)]
     off = set(disabled_sids)
     return RuleSet(
         rules=tuple(rule for rule in rules if rule.signature.sid not in off),
         errors=tuple(errors),
-        warnings=(*loader.warnings, *_costly(rules)),
+        warnings=(*loader.warnings, *_costly(rules), *compiled.warnings),
         files=tuple(files),
-        yara_files=tuple(path for path in files if path.endswith(YARA_SUFFIXES)),
+        yara=compiled,
     )
 
 
@@ -103,6 +133,15 @@ def _unique(rules: list[Rule], errors: list[RuleError]) -> list[Rule]:
                 )
             )
     return list(first.values())
+
+
+def _shared_sids(rules: Iterable[Rule], yara_rules: Iterable[YaraRule]) -> Iterable[RuleError]:
+    """Refuse a sid that a YAML and a YARA rule share: an alert would not tell which of them it was."""
+    places = {rule.signature.sid: rule.source for rule in rules if rule.signature.gid == 1}
+    for rule in yara_rules:
+        sid = rule.signature.sid
+        if sid in places:
+            yield RuleError(f"sid {sid} is already used at {places[sid]}", rule.source, "give one of them another sid")
 
 
 def _costly(rules: Iterable[Rule]) -> Iterable[RuleError]:

@@ -23,6 +23,7 @@ from ids.rules.judging import Judge, Verdict
 from ids.rules.model import Rule
 from ids.rules.prefilter import Prefilter
 from ids.rules.retained import Retained
+from ids.rules.window import Window
 from ids.types import Direction, Flow, Match, StreamChunk
 
 STORAGE = "rules.stream"
@@ -47,22 +48,14 @@ class Side:
     """What is kept of one direction of a flow."""
 
     owner: object
-    base: int = 0
-    """Stream offset of the first byte of ``window``."""
-    window: bytearray = field(default_factory=bytearray)
+    window: Window = field(default_factory=Window)
     waiting: dict[int, Waiting] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     next_due: int = 0
 
-    @property
-    def length(self) -> int:
-        """Stream offset behind the last byte of the window."""
-        return self.base + len(self.window)
-
     def forget(self) -> None:
         """Let the window go; what comes next is judged by itself."""
-        self.base = self.length
-        self.window = bytearray()
+        self.window.restart(self.window.end)
 
 
 class StreamMatcher:
@@ -80,24 +73,26 @@ class StreamMatcher:
     ) -> None:
         self._rules = rules
         self._prefilter = prefilter
-        self._unfiltered = tuple(unfiltered)
+        self._unfiltered = frozenset(unfiltered)
         self._judge = judge
         self._retained = retained
         self._counters = counters
         self._window_bytes = window_bytes
         self._half = window_bytes // 2
+        self._overlap = max(0, prefilter.longest - 1)
         self.active = bool(len(prefilter) or self._unfiltered)
 
     def chunk(self, chunk: StreamChunk) -> list[Match]:
         """Take the next bytes of a direction; return the rules that now hold."""
         matches: list[Match] = []
         side = self._side(chunk.flow, chunk.direction)
-        if chunk.gap or chunk.offset != side.length:
+        if chunk.gap or chunk.offset != side.window.end:
             self._judge_waiting(side, chunk, matches, everything=True)
             if side.window:
                 self._counters.add("rules.window.gap")
-            side.window = bytearray()
-            side.base = chunk.offset
+            for index in side.waiting.keys() - self._unfiltered:  # their needle is gone with the window
+                del side.waiting[index]
+            side.window.restart(chunk.offset)
         data = chunk.data
         for start in range(0, len(data), self._half):
             self._feed(side, data[start : start + self._half] if len(data) > self._half else data, chunk, matches)
@@ -118,13 +113,8 @@ class StreamMatcher:
         window = side.window
         if len(window) + len(data) > self._window_bytes:
             self._judge_waiting(side, chunk, matches, everything=True)
-            excess = len(window) - self._half
-            del window[:excess]
-            side.base += excess
-            self._counters.add("rules.window.dropped_bytes", excess)
-        before = max(0, len(window) - self._prefilter.longest + 1) if window else 0
-        window += data
-        hits = self._prefilter.scan(data if len(window) == len(data) else bytes(window[before:]))
+            self._counters.add("rules.window.dropped_bytes", window.shorten(self._half))
+        hits = self._prefilter.scan(window.append(data, self._overlap))
         if hits:
             self._admit(side, hits, chunk.flow, chunk.direction)
 
@@ -140,10 +130,10 @@ class StreamMatcher:
                 side.done.add(index)
 
     def _judge_waiting(self, side: Side, chunk: StreamChunk, matches: list[Match], everything: bool) -> None:
-        length = side.length
+        length = side.window.end
         if not side.waiting or not (everything or length >= side.next_due):
             return
-        view = self._judge.view(chunk.flow, chunk.direction, {PAYLOAD: bytes(side.window)}, side.base)
+        view = self._judge.view(chunk.flow, chunk.direction, {PAYLOAD: bytes(side.window.data)}, side.window.base)
         for index, waiting in list(side.waiting.items()):
             if not everything and length < waiting.due:
                 continue
@@ -175,14 +165,14 @@ class StreamMatcher:
         if old is None:
             return side
         self._retained.release(old)
-        side.base, side.window = old.base, old.window
+        side.window = old.window
         told = (
             {_identity(old.owner._rules[index]) for index in old.done} if isinstance(old.owner, StreamMatcher) else ()
         )
         side.done.update(index for index, rule in enumerate(self._rules) if told and _identity(rule) in told)
         for index in side.done & side.waiting.keys():
             del side.waiting[index]
-        self._admit(side, self._prefilter.scan(bytes(side.window)), flow, direction)
+        self._admit(side, self._prefilter.scan(bytes(side.window.data)), flow, direction)
         return side
 
 

@@ -1,0 +1,130 @@
+"""Loads YARA rules: compiled by yara-python, described by their ``meta``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yara
+
+from ids.errors import Location, RuleError
+from ids.rules.settings import DEFAULT_VARIABLES
+from ids.rules.variables import Variables
+from ids.rules.yara_scope import MetaError, YaraRule, yara_rule
+from ids.source import MAX_BYTES
+
+_RULE = re.compile(r"^[ \t]*(?:(?:private|global)\s+)*rule\s+(\w+)", re.MULTILINE)
+_LINE = re.compile(r"line (\d+): (.*)", re.DOTALL)
+_POSITIONAL = re.compile(r"\bat\b|\bin\s*\(|\bfilesize\b|\bentrypoint\b|\bu?int(?:8|16|32)(?:be)?\s*\(|[@!]\w+\s*\[")
+
+
+@dataclass(frozen=True, slots=True)
+class YaraSet:
+    """What was loaded: the rules, and per scope the compiled files that have a rule of it."""
+
+    rules: tuple[YaraRule, ...] = ()
+    compiled: Mapping[str, Any] = field(default_factory=dict)
+    """`yara.Rules` by scope; a match of a rule of another scope is to be ignored."""
+    errors: tuple[RuleError, ...] = ()
+    warnings: tuple[RuleError, ...] = ()
+
+    def by_name(self, scope: str) -> dict[tuple[str, str], YaraRule]:
+        """Return the rules of a scope by namespace and name."""
+        return {(rule.namespace, rule.name): rule for rule in self.rules if rule.scope == scope}
+
+
+def load_yara(paths: Iterable[str], variables: Mapping[str, str | list[str]] | None = None) -> YaraSet:
+    """Load YARA files. A file that does not compile is refused whole, a rule with a bad ``meta`` by itself."""
+    pool = Variables({**DEFAULT_VARIABLES, **(variables or {})})
+    errors: list[RuleError] = []
+    warnings: list[RuleError] = []
+    rules: dict[int, YaraRule] = {}
+    sources: dict[str, str] = {}
+    for path in paths:
+        text = _read(path, errors)
+        compiled = _compile(path, text, errors) if text is not None else None
+        if text is None or compiled is None:
+            continue
+        sources[path] = text
+        for rule in _described(path, text, compiled, pool, errors, warnings):
+            other = rules.setdefault(rule.signature.sid, rule)
+            if other is not rule:
+                errors.append(
+                    RuleError(
+                        f"sid {rule.signature.sid} is already used by {other.name} at {other.source}",
+                        rule.source,
+                        "give one of them another sid in its meta",
+                    )
+                )
+    scopes: dict[str, dict[str, str]] = {}
+    for rule in rules.values():
+        scopes.setdefault(rule.scope, {})[rule.namespace] = sources[rule.namespace]
+    bundles = {scope: yara.compile(sources=files, includes=False) for scope, files in scopes.items()}
+    return YaraSet(tuple(rules.values()), bundles, tuple(errors), tuple(warnings))
+
+
+def _read(path: str, errors: list[RuleError]) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            errors.append(RuleError(f"is larger than {MAX_BYTES >> 20} MiB", Location(path), "split it"))
+            return None
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        errors.append(RuleError(f"cannot be read: {error.strerror}", Location(path), "check the path and its rights"))
+    except UnicodeDecodeError as error:
+        errors.append(RuleError(f"is not UTF-8 at byte {error.start}", Location(path), "save it as UTF-8"))
+    return None
+
+
+def _compile(path: str, text: str, errors: list[RuleError]) -> Any | None:
+    try:
+        return yara.compile(source=text, includes=False)
+    except yara.Error as error:
+        found = _LINE.search(str(error))
+        line, message = (int(found[1]), found[2]) if found else (0, str(error))
+        remedy = "put the included rules into a file of their own" if "include" in message else ""
+        errors.append(RuleError(message, Location(path, line, 1 if line else 0), remedy))
+        return None
+
+
+def _described(
+    path: str, text: str, compiled: Any, variables: Variables, errors: list[RuleError], warnings: list[RuleError]
+) -> Iterable[YaraRule]:
+    """Yield the rules of a file that can match by themselves."""
+    places = _places(text)
+    for rule in compiled:
+        if rule.is_private:
+            continue
+        line, positional = places.get(rule.identifier, (0, True))
+        place = Location(path, line, 1 if line else 0)
+        try:
+            described = yara_rule(rule.identifier, path, rule.tags, rule.meta, variables, place, positional)
+        except MetaError as error:
+            errors.append(RuleError(f"rule {rule.identifier}: {error}", place, error.remedy))
+            continue
+        if "sid" not in rule.meta:
+            warnings.append(
+                RuleError(
+                    f"rule {rule.identifier} has no sid; it gets {described.signature.sid}, derived from its name",
+                    place,
+                    f"add `sid = {described.signature.sid}` to its meta to keep it when the name changes",
+                )
+            )
+        yield described
+
+
+def _places(text: str) -> dict[str, tuple[int, bool]]:
+    """Return for each rule its line, and whether its condition may speak of positions or sizes."""
+    found = list(_RULE.finditer(text))
+    ends = [match.start() for match in found[1:]] + [len(text)]
+    places: dict[str, tuple[int, bool]] = {}
+    for match, end in zip(found, ends, strict=True):
+        body = text[match.end() : end]
+        condition = body[body.rfind("condition") :]
+        line = text.count("\n", 0, match.start(1)) + 1
+        places.setdefault(match[1], (line, _POSITIONAL.search(condition) is not None))
+    return places
