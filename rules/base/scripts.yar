@@ -12,13 +12,13 @@ rule PHP_Web_Shell
         description = "PHP that runs a request parameter, or evaluates code that it unpacks first."
         author = "the project"
         date = "2026-11-21"
-        references = "https://attack.mitre.org/techniques/T1505/003/"
-        tags = "attack.t1505.003,attack.t1190"
+        reference = "https://attack.mitre.org/techniques/T1505/003/"
+        tags = "attack.t1505.003, attack.t1190"
         falsepositives = "Packed commercial PHP code; malware repositories"
         classtype = "web-application-attack"
         traffic = "http any any -> any any"
         flow = "established"
-        buffers = "http.request_body,http.response_body"
+        scope = "file.data"
     strings:
         $open = /<\?(php|=)/ nocase
         $run = /\b(system|passthru|shell_exec|exec|popen|assert|eval)\s{0,8}\(\s{0,8}@?\$_(GET|POST|REQUEST|COOKIE)\s{0,4}\[/ nocase
@@ -39,13 +39,13 @@ rule JSP_Web_Shell
         description = "A server page that gives a request parameter to the operating system, or defines a class from it."
         author = "the project"
         date = "2026-11-21"
-        references = "https://attack.mitre.org/techniques/T1505/003/"
-        tags = "attack.t1505.003,attack.t1190"
+        reference = "https://attack.mitre.org/techniques/T1505/003/"
+        tags = "attack.t1505.003, attack.t1190"
         falsepositives = "Malware repositories, pages that teach it"
         classtype = "web-application-attack"
         traffic = "http any any -> any any"
         flow = "established"
-        buffers = "http.request_body,http.response_body"
+        scope = "file.data"
     strings:
         $page = "<%"
         $parameter = "request.getParameter("
@@ -69,13 +69,13 @@ rule PowerShell_Encoded_Command
         description = "A script or document that starts PowerShell hidden or without a profile, with an encoded command of UTF-16 text."
         author = "the project"
         date = "2026-11-21"
-        references = "https://attack.mitre.org/techniques/T1059/001/"
-        tags = "attack.t1059.001,attack.t1027.010"
+        reference = "https://attack.mitre.org/techniques/T1059/001/"
+        tags = "attack.t1059.001, attack.t1027.010"
         falsepositives = "Deployment tools that hand scripts over this way"
         classtype = "trojan-activity"
         traffic = "tcp any any -> any any"
         flow = "established"
-        buffers = "payload,http.response_body"
+        scope = "stream"
     strings:
         // Base64 of UTF-16 text: every other byte is zero, which shows as an A at fixed places
         $command = /powershell(\.exe)?\s{1,4}[^\r\n]{0,100}-e(nc|ncodedcommand)?\s{1,4}["']?([A-Za-z0-9+\/]{2}[AB]A[A-Za-z0-9+\/]{4}){10}/ nocase
@@ -97,13 +97,13 @@ rule Script_Dropper
         description = "VBScript, JScript or HTA with a download by XMLHTTP, a file written by ADODB.Stream, and a shell to start it."
         author = "the project"
         date = "2026-11-21"
-        references = "https://attack.mitre.org/techniques/T1059/005/"
-        tags = "attack.t1059.005,attack.t1059.007,attack.t1105"
+        reference = "https://attack.mitre.org/techniques/T1059/005/"
+        tags = "attack.t1059.005, attack.t1059.007, attack.t1105"
         falsepositives = "Old installers for intranets"
         classtype = "trojan-activity"
         traffic = "http any any -> any any"
-        flow = "established,to_client"
-        buffers = "http.response_body"
+        flow = "established, to_client"
+        scope = "http.response_body"
     strings:
         $fetch = /(MSXML2|Microsoft)\.(Server)?XMLHTTP/ nocase
         $write = "ADODB.Stream" nocase
@@ -126,13 +126,13 @@ rule Bot_Loader_Shell_Script
         description = "A script that fetches programs for several processors, makes each executable, runs it and removes it."
         author = "the project"
         date = "2026-11-21"
-        references = "https://attack.mitre.org/techniques/T1059/004/"
-        tags = "attack.t1059.004,attack.t1105"
+        reference = "https://attack.mitre.org/techniques/T1059/004/"
+        tags = "attack.t1059.004, attack.t1105"
         falsepositives = "Installers that try several builds; they seldom remove what they run"
         classtype = "trojan-activity"
         traffic = "http any any -> any any"
-        flow = "established,to_client"
-        buffers = "http.response_body"
+        flow = "established, to_client"
+        scope = "http.response_body"
     strings:
         $fetch = /\b(wget|curl -O|busybox wget|tftp -g)\s[^\r\n]{0,200}[.\/](mips|mipsel|mpsl|arm[4-7]?|x86|x86_64|sh4|ppc|m68k|spc)\b/
         $run = /chmod (777|\+x)[^\r\n]{0,80};\s?\.\//
@@ -153,13 +153,13 @@ rule Java_Deserialisation_Gadget
         description = "A Java serialisation stream with the classes of a published chain that starts programs."
         author = "the project"
         date = "2026-11-21"
-        references = "https://cwe.mitre.org/data/definitions/502.html,https://nvd.nist.gov/vuln/detail/CVE-2015-4852"
-        tags = "attack.t1190,attack.t1203,cve.2015-4852,cwe.502"
+        reference = "https://cwe.mitre.org/data/definitions/502.html"
+        tags = "attack.t1190, attack.t1203, cve.2015-4852, cwe.502"
         falsepositives = "None known"
         classtype = "attempted-admin"
         traffic = "tcp any any -> any any"
         flow = "established"
-        buffers = "payload,http.request_body"
+        scope = "stream"
     strings:
         $stream = { ac ed 00 05 (73 | 77 | 7d) }
         $gadget1 = "org.apache.commons.collections.functors.InvokerTransformer"

@@ -12,13 +12,13 @@ rule Private_Key_In_Response
         description = "A response that begins with a PEM private key (RFC 7468, OpenSSH)."
         author = "the project"
         date = "2026-11-21"
-        references = "https://www.rfc-editor.org/rfc/rfc7468"
+        reference = "https://www.rfc-editor.org/rfc/rfc7468"
         tags = "attack.t1552.004"
         falsepositives = "Test keys in public source code"
         classtype = "successful-recon-limited"
         traffic = "http any any -> any any"
-        flow = "established,to_client"
-        buffers = "http.response_body"
+        flow = "established, to_client"
+        scope = "http.response_body"
     strings:
         $key = /-----BEGIN ((RSA|DSA|EC|OPENSSH|ENCRYPTED) )?PRIVATE KEY-----\r?\n[A-Za-z0-9+\/=]{60,76}\r?\n/
     condition:
@@ -37,13 +37,13 @@ rule AWS_Key_In_Response
         description = "An access key id near a secret key of the right length and name: settings files, and the instance metadata that SSRF reaches."
         author = "the project"
         date = "2026-11-21"
-        references = "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html"
-        tags = "attack.t1552.001,attack.t1552.005"
+        reference = "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html"
+        tags = "attack.t1552.001, attack.t1552.005"
         falsepositives = "Documentation with example keys"
         classtype = "successful-recon-limited"
         traffic = "http any any -> any any"
-        flow = "established,to_client"
-        buffers = "http.response_body"
+        flow = "established, to_client"
+        scope = "http.response_body"
     strings:
         $id = /\b(AKIA|ASIA)[A-Z2-7]{16}\b/
         $secret = /(aws_secret_access_key|SecretAccessKey)["']?\s{0,4}[=:]\s{0,4}["']?[A-Za-z0-9\/+]{40}\b/ nocase
@@ -64,13 +64,13 @@ rule Service_Account_In_Response
         description = "The JSON file of a service account with its private key."
         author = "the project"
         date = "2026-11-21"
-        references = "https://cloud.google.com/iam/docs/keys-create-delete"
+        reference = "https://cloud.google.com/iam/docs/keys-create-delete"
         tags = "attack.t1552.001"
         falsepositives = "Documentation with shortened keys"
         classtype = "successful-recon-limited"
         traffic = "http any any -> any any"
-        flow = "established,to_client"
-        buffers = "http.response_body"
+        flow = "established, to_client"
+        scope = "http.response_body"
     strings:
         $type = /"type"\s{0,4}:\s{0,4}"service_account"/
         $key = /"private_key"\s{0,4}:\s{0,4}"-----BEGIN PRIVATE KEY-----\\n[A-Za-z0-9+\/]{60}/
