@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,6 @@ def test_what_the_kernel_forbids_is_told(tmp_path: Path, load: object, unshare: 
 
 
 @pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loads an XDP program and makes a namespace")
 def test_the_attempts_work_as_root() -> None:
     load_xdp_program()
     make_namespaces()

@@ -1,0 +1,29 @@
+"""What holds for the whole suite: who may run what, and what must not run side by side."""
+
+from __future__ import annotations
+
+import pytest
+
+LAB_GROUP = pytest.mark.xdist_group("lab")
+"""Labs have names of their own and could run side by side, but they measure, and the machine may have two cores."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine does not allow, saying why; put the labs on one worker, in turn."""
+    wanting = [item for item in items if item.get_closest_marker("root")]
+    reason = _obstacles() if wanting else ""
+    for item in wanting:
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+        if item.get_closest_marker("lab"):
+            item.add_marker(LAB_GROUP)
+
+
+def _obstacles() -> str:
+    """Say what keeps this machine from running programs in the kernel; nothing where all is well."""
+    from ids.doctor import Status  # imported late, so that a fault in the package fails its tests and not all of them
+    from ids.doctor.lab import check_lab
+    from ids.doctor.machine import Machine
+
+    failed = [check for check in check_lab(Machine()) if check.status is Status.FAIL]
+    return "; ".join(f"{check.name}: {check.found} (see `ids doctor --lab`)" for check in failed)
