@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * The contract between the XDP program and the user side, in one place: reasons, ring records, map keys and values.
+ * ids/kernel/contract.py mirrors it and tests/kernel/test_contract.py compares the two, field by field.
+ *
+ * Append only within a contract version: a reason keeps its number for good. A change of the layout of a key, a value
+ * or a record raises IDS_CONTRACT_VERSION, and then pinned maps of the older version are not adopted as they are.
+ *
+ * Byte order: a field named *_be is in network order; every other field is in host order.
+ * Time: all *_ns are CLOCK_MONOTONIC nanoseconds, as bpf_ktime_get_ns() tells them.
+ */
+#ifndef IDS_EVENTS_H
+#define IDS_EVENTS_H
+
+#include <linux/types.h>
+
+#define IDS_CONTRACT_VERSION 1
+
+/* Why a packet passed or died. Every packet is counted under exactly one PASS or DROP reason; NOTEs are counted
+ * beside it. X(symbol, number, kind, name): name is what `ids stats` prints. */
+#define IDS_REASONS(X) \
+	X(PASS_NOT_IP,              1, PASS, "pass.not_ip") \
+	X(PASS_VLAN_TAGS,           2, PASS, "pass.vlan_tags") \
+	X(PASS_SHOWN,               3, PASS, "pass.shown") \
+	X(PASS_DEPTH,               4, PASS, "pass.depth") \
+	X(PASS_BYPASS,              5, PASS, "pass.bypass") \
+	X(PASS_RING_FULL,           6, PASS, "pass.ring_full") \
+	X(PASS_ALLOWED_MALFORMED,   7, PASS, "pass.allowed_malformed") \
+	X(DROP_BLOCKED,            16, DROP, "drop.blocked") \
+	X(DROP_BLOCKED_PREFIX,     17, DROP, "drop.blocked_prefix") \
+	X(DROP_FLOW,               18, DROP, "drop.flow") \
+	X(DROP_SYN_SOURCE,         19, DROP, "drop.syn_source") \
+	X(DROP_ETH_SHORT,          32, DROP, "drop.malformed.ethernet_short") \
+	X(DROP_IP4_SHORT,          33, DROP, "drop.malformed.ipv4_short") \
+	X(DROP_IP4_VERSION,        34, DROP, "drop.malformed.ipv4_version") \
+	X(DROP_IP4_HEADER_LEN,     35, DROP, "drop.malformed.ipv4_header_length") \
+	X(DROP_IP4_TOTAL_LEN,      36, DROP, "drop.malformed.ipv4_total_length") \
+	X(DROP_IP6_SHORT,          37, DROP, "drop.malformed.ipv6_short") \
+	X(DROP_IP6_VERSION,        38, DROP, "drop.malformed.ipv6_version") \
+	X(DROP_IP6_PAYLOAD_LEN,    39, DROP, "drop.malformed.ipv6_payload_length") \
+	X(DROP_IP6_EXT_SHORT,      40, DROP, "drop.malformed.ipv6_extension_short") \
+	X(DROP_IP6_EXT_CHAIN,      41, DROP, "drop.malformed.ipv6_extension_chain") \
+	X(DROP_IP_SOURCE,          42, DROP, "drop.malformed.source_address") \
+	X(DROP_FRAGMENT_OVERSIZE,  43, DROP, "drop.malformed.fragment_oversize") \
+	X(DROP_FRAGMENT_TINY,      44, DROP, "drop.malformed.fragment_tiny") \
+	X(DROP_TCP_SHORT,          45, DROP, "drop.malformed.tcp_short") \
+	X(DROP_TCP_OFFSET,         46, DROP, "drop.malformed.tcp_offset") \
+	X(DROP_TCP_FLAGS,          47, DROP, "drop.malformed.tcp_flags") \
+	X(DROP_UDP_SHORT,          48, DROP, "drop.malformed.udp_short") \
+	X(DROP_UDP_LEN,            49, DROP, "drop.malformed.udp_length") \
+	X(DROP_ICMP_SHORT,         50, DROP, "drop.malformed.icmp_short") \
+	X(NOTE_SHADOW,             64, NOTE, "note.shadow_blocked") \
+	X(NOTE_ALLOWED,            65, NOTE, "note.allowed") \
+	X(NOTE_FLOW_NEW,           66, NOTE, "note.flow_new") \
+	X(NOTE_FLOW_LOST,          67, NOTE, "note.flow_not_stored") \
+	X(NOTE_PROVEN,             68, NOTE, "note.source_proven") \
+	X(NOTE_SNAPPED,            69, NOTE, "note.shown_in_part") \
+	X(NOTE_BUDGET_LOST,        70, NOTE, "note.budget_not_stored")
+
+#define IDS_REASON_ENUM(symbol, number, kind, name) IDS_##symbol = number,
+enum ids_reason { IDS_REASONS(IDS_REASON_ENUM) };
+
+/* First DROP, first malformed DROP and first NOTE number; the room between is for reasons to come. */
+#define IDS_REASON_DROP 16
+#define IDS_REASON_MALFORMED 32
+#define IDS_REASON_NOTE 64
+#define IDS_REASON_COUNT 128
+
+struct ids_count {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* ---- records in the rings ---------------------------------------------------------------------------------- */
+
+/* Strides count the kernel's own 8-byte header before each record (kernel/bpf/ringbuf.c), so that a ring is an array. */
+#define IDS_RING_HEADER 8
+#define IDS_SMALL_STRIDE 256
+#define IDS_LARGE_STRIDE 2048
+#define IDS_RECORD_HEADER 64
+#define IDS_SMALL_DATA (IDS_SMALL_STRIDE - IDS_RING_HEADER - IDS_RECORD_HEADER)
+#define IDS_LARGE_DATA (IDS_LARGE_STRIDE - IDS_RING_HEADER - IDS_RECORD_HEADER)
+
+enum ids_record_kind {
+	IDS_RECORD_PACKET = 1, /* `caplen` bytes of the frame follow the header */
+	IDS_RECORD_LIMIT = 2,  /* a budget began to refuse; `detail` is the ids_limit, the addresses say whose */
+};
+
+struct ids_record {
+	__u64 ts_ns;
+	__u32 ifindex;
+	__u32 rx_queue;
+	__u32 wirelen; /* bytes of the frame on the wire */
+	__u16 caplen;  /* bytes of it in this record */
+	__u8 kind;     /* enum ids_record_kind */
+	__u8 reason;   /* enum ids_reason: the verdict on this packet */
+	__u8 direction; /* 0: sent by the flow's first sender */
+	__u8 flow_state; /* enum ids_flow_state, after this packet */
+	__u16 detail;
+	__u32 detail2;
+	__u8 addr_be[16]; /* of a limit's holder, IPv4 as ::ffff:a.b.c.d; zero for packets */
+	__u8 spare[16];
+};
+
+/* ---- blocklist and allow-list ------------------------------------------------------------------------------- */
+
+struct ids_addr6 {
+	__u64 half_be[2]; /* the 16 bytes of the address; halves, because BPF compares those at once */
+};
+
+struct ids_prefix4 {
+	__u32 prefixlen; /* 0 to 32, as the kernel's LPM trie wants it */
+	__u32 addr_be;
+};
+
+struct ids_prefix6 {
+	__u32 prefixlen; /* 0 to 128 */
+	__u8 addr_be[16];
+};
+
+enum ids_block_mode {
+	IDS_BLOCK_ENFORCE = 0,
+	IDS_BLOCK_SHADOW = 1, /* count what would have been dropped, and let it pass */
+};
+
+struct ids_block {
+	__u64 expires_ns; /* 0: never; from this moment on the entry does not match */
+	__u64 added_ns;
+	__u64 packets; /* hits, atomic */
+	__u64 bytes;
+	__u64 last_hit_ns;
+	__u32 sid;   /* the rule that asked, 0: an operator or a feed */
+	__u16 label; /* who put it here: a key of ids_labels; 0: nobody in particular */
+	__u8 mode;   /* enum ids_block_mode */
+	__u8 spare;
+};
+
+struct ids_allow {
+	__u64 packets; /* packets that it kept from being dropped, atomic */
+	__u64 bytes;
+	__u64 added_ns;
+	__u16 label;
+	__u8 spare[6];
+};
+
+/* Name of a source of entries, UTF-8, filled with zeroes. */
+struct ids_label {
+	__u8 name[64];
+};
+
+/* ---- flows --------------------------------------------------------------------------------------------------- */
+
+/* Both directions share an entry: side 0 is the numerically lower (address, port) in network byte order. Ports are 0
+ * for fragments and for protocols without; an ICMP echo has its identifier in both. */
+struct ids_flow4 {
+	__u32 addr_be[2];
+	__u16 port_be[2];
+	__u32 vlan_proto; /* outer VLAN id << 20 | inner VLAN id << 8 | IP protocol */
+};
+
+struct ids_flow6 {
+	struct ids_addr6 addr[2];
+	__u16 port_be[2];
+	__u32 vlan_proto;
+};
+
+enum ids_flow_state {
+	IDS_FLOW_NEW = 0,     /* not TCP, or picked up in its middle */
+	IDS_FLOW_SYN = 1,
+	IDS_FLOW_SYNACK = 2,
+	IDS_FLOW_ESTABLISHED = 3,
+	IDS_FLOW_CLOSING = 4, /* one FIN */
+	IDS_FLOW_CLOSED = 5,  /* two FINs, or an RST */
+};
+
+enum ids_flow_verdict {
+	IDS_FLOW_INSPECT = 0,
+	IDS_FLOW_BYPASS = 1,
+	IDS_FLOW_DROP = 2,
+};
+
+struct ids_flow {
+	__u64 first_ns;
+	__u64 last_ns;
+	__u64 packets[2]; /* by side, atomic */
+	__u64 bytes[2];   /* wire bytes */
+	__u32 shown[2];   /* bytes shown to user space, by side: payload of TCP, else of the frame */
+	__u32 depth;      /* bytes to show a side; 0: the protocol's, from the configuration */
+	__u32 server_isn; /* sequence number of the SYN/ACK */
+	__u32 generation; /* low half of ids_state.generation when the prefix lists last had no match */
+	__u8 state;       /* enum ids_flow_state */
+	__u8 verdict;     /* enum ids_flow_verdict */
+	__u8 client;      /* the side that opened the flow */
+	__u8 fins;        /* bit per side that sent a FIN */
+};
+
+/* ---- budgets -------------------------------------------------------------------------------------------------- */
+
+enum ids_limit_kind {
+	IDS_LIMIT_SRC_SYN = 0,
+	IDS_LIMIT_SRC_UDP = 1,
+	IDS_LIMIT_SRC_ICMP = 2,
+	IDS_LIMIT_DST_SYN = 3,
+	IDS_LIMIT_DST_UDP = 4,
+	IDS_LIMIT_DST_ICMP = 5,
+	IDS_LIMIT_DST_REFLECTION = 6,
+	IDS_LIMIT_KINDS = 8,
+};
+
+/* A token bucket in its virtual-scheduling form (GCRA, ITU-T I.371): one word of state. */
+struct ids_limit {
+	__u64 interval_ns; /* between packets at the permitted rate; 0: no limit */
+	__u64 burst_ns;    /* how far ahead of that rate a sender may be: (burst - 1) * interval_ns */
+};
+
+struct ids_budget_key {
+	__u8 addr_be[16]; /* IPv4 as ::ffff:a.b.c.d; an IPv6 source by its /64, for it has all of that to itself */
+	__u32 kind;       /* enum ids_limit_kind */
+};
+
+struct ids_budget {
+	__u64 due_ns;  /* when the bucket will be full again */
+	__u64 refused; /* packets refused */
+	__u64 episode_ns; /* when the present run of refusals began; 0: none */
+};
+
+/* ---- configuration and state ----------------------------------------------------------------------------------- */
+
+struct ids_config {
+	__u64 now_ns;      /* the clock of a replay; 0: the kernel's */
+	__u32 depth_tcp;   /* bytes shown of each side of a flow, unless the flow says otherwise */
+	__u32 depth_udp;
+	__u32 depth_other;
+	__u32 flags;       /* none yet */
+	struct ids_limit limits[IDS_LIMIT_KINDS];
+	__u64 spare[12];
+};
+
+enum ids_lists {
+	IDS_LIST_PREFIX4 = 1 << 0, /* the trie may have entries */
+	IDS_LIST_PREFIX6 = 1 << 1,
+};
+
+struct ids_state {
+	__u64 generation; /* changes with every change of a prefix list */
+	__u64 heartbeat_ns;
+	__u32 lists; /* enum ids_lists */
+	__u32 version; /* IDS_CONTRACT_VERSION, so that pins tell what they are */
+};
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * Every map of the fast path. Included once, by xdp_ids.c, because BCC turns each declaration into a map.
+ *
+ * BCC makes these maps only to learn their types; ids/kernel/loader.py then creates (or adopts from their pins) the
+ * real ones and puts those into the program. SIZED_BY_SETTING therefore stands for a number from FastPathSettings.
+ */
+#ifndef IDS_MAPS_H
+#define IDS_MAPS_H
+
+#include "ids_events.h"
+
+#define SIZED_BY_SETTING 64
+#define RING_BY_SETTING 4096
+
+/* Reason -> packets and bytes. Per CPU, so plain additions count exactly. Written by the program alone. */
+BPF_F_TABLE("percpu_array", u32, struct ids_count, ids_counts, IDS_REASON_COUNT, 0);
+
+/* Index 0 -> limits and depths. Written by the engine alone, through a mapping: a change costs no system call. */
+BPF_F_TABLE("array", u32, struct ids_config, ids_config, 1, BPF_F_MMAPABLE);
+
+/* Index 0 -> heartbeat, and whether prefixes exist. Written by whoever changes a list, under a lock on the pin folder. */
+BPF_F_TABLE("array", u32, struct ids_state, ids_state, 1, BPF_F_MMAPABLE);
+
+/* Source address -> block entry. User space adds and deletes, the program counts. Not preallocated: a million entries
+ * are possible, most gateways have a few thousand. A full map refuses the addition (E2BIG), it evicts nothing. */
+BPF_F_TABLE("hash", u32, struct ids_block, ids_block4, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct ids_addr6, struct ids_block, ids_block6, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
+
+/* Source prefix -> block entry, longest match. Asked only when ids_state.lists says that there are any. */
+BPF_F_TABLE("lpm_trie", struct ids_prefix4, struct ids_block, ids_prefix4, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("lpm_trie", struct ids_prefix6, struct ids_block, ids_prefix6, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
+
+/* Source prefix -> never dropped. Asked only for packets that would be dropped, so nobody else pays for it. */
+BPF_F_TABLE("lpm_trie", struct ids_prefix4, struct ids_allow, ids_allow4, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("lpm_trie", struct ids_prefix6, struct ids_allow, ids_allow6, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
+
+/* Number -> name of who put entries into the lists: a rule set, a feed, an operator. User side only. */
+BPF_F_TABLE("hash", u32, struct ids_label, ids_labels, 4096, BPF_F_NO_PREALLOC);
+
+/* Conversation -> counters, handshake, verdict. The program adds, user space writes verdict and depth; the least
+ * recently used go when it is full, and a flow that comes back is a new one, shown again. */
+BPF_F_TABLE("lru_hash", struct ids_flow4, struct ids_flow, ids_flows4, SIZED_BY_SETTING, 0);
+BPF_F_TABLE("lru_hash", struct ids_flow6, struct ids_flow, ids_flows6, SIZED_BY_SETTING, 0);
+
+/* Address -> when it last completed a handshake through us: who cannot be a forged source. Least recently used go. */
+BPF_F_TABLE("lru_hash", u32, u64, ids_proven4, SIZED_BY_SETTING, 0);
+BPF_F_TABLE("lru_hash", struct ids_addr6, u64, ids_proven6, SIZED_BY_SETTING, 0);
+
+/* Address and kind -> token bucket. Least recently used go, which a flood from many forged sources can force. */
+BPF_F_TABLE("lru_hash", struct ids_budget_key, struct ids_budget, ids_budgets, SIZED_BY_SETTING, 0);
+
+/* What user space is shown: records of one fixed stride each, see struct ids_record. */
+BPF_RINGBUF_OUTPUT(ids_small, 1);
+BPF_RINGBUF_OUTPUT(ids_large, 1);
+
+#endif

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * Bounds-checked parsers of one frame, map-free. Each returns 0, or the reason why the packet goes no further.
+ *
+ * Ethernet and the fixed IP headers are read in place through a cursor; what lies at a variable offset is copied out
+ * with bpf_xdp_load_bytes (Linux 5.18), which also reaches the later buffers of a jumbo frame. Lengths are judged
+ * against the whole frame.
+ */
+#ifndef IDS_PARSE_H
+#define IDS_PARSE_H
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+
+#include "ids_events.h"
+
+#define IDS_MAX_VLAN_TAGS 2
+/* RFC 8200 section 4.1 names seven extension headers, one of them twice; longer chains serve evasion. */
+#define IDS_MAX_IP6_EXTENSIONS 8
+
+#define IDS_TCP_FIN 0x01
+#define IDS_TCP_SYN 0x02
+#define IDS_TCP_RST 0x04
+#define IDS_TCP_ACK 0x10
+
+enum ids_fragment { IDS_WHOLE = 0, IDS_FIRST_FRAGMENT = 1, IDS_LATER_FRAGMENT = 2 };
+
+struct ids_cursor {
+	void *pos;
+	void *end;
+};
+
+/* What the parsers found in one frame. */
+struct ids_packet {
+	u32 len;       /* bytes of the frame */
+	u32 l3;        /* offset of the IP header */
+	u32 l4;        /* offset of what follows the IP headers */
+	u32 ip_end;    /* offset of the first byte behind the IP packet: link padding starts there */
+	u32 payload_len;
+	u32 seq;
+	u32 ack;
+	u32 vlan;      /* outer id << 12 | inner id */
+	u16 eth_proto_be;
+	u16 sport_be;
+	u16 dport_be;
+	u8 version;    /* 4, 6; 0: not IP */
+	u8 proto;
+	u8 fragment;   /* enum ids_fragment */
+	u8 tcp_flags;
+	u32 src4_be;
+	u32 dst4_be;
+	struct ids_addr6 src6;
+	struct ids_addr6 dst6;
+};
+
+struct ids_vlan_header {
+	__be16 tci;
+	__be16 eth_proto;
+};
+
+struct ids_ip6_extension {
+	u8 next;
+	u8 len; /* in 8-byte units beyond the first; of an AH in 4-byte units beyond the second */
+};
+
+struct ids_ip6_fragment {
+	u8 next;
+	u8 reserved;
+	__be16 offset; /* in the upper 13 bits; bit 0: more follow */
+	__be32 id;
+};
+
+/* RFC 792: 8 bytes are the least that any message has. */
+struct ids_icmp_echo {
+	u8 type;
+	u8 code;
+	u16 checksum_be;
+	u16 id_be;
+	u16 sequence_be;
+};
+
+/* The first 16 of the 20 bytes of a TCP header: all that is looked at. */
+struct ids_tcp_start {
+	u16 sport_be;
+	u16 dport_be;
+	u32 seq_be;
+	u32 ack_be;
+	u8 offset; /* header length in 4-byte words, in the upper half */
+	u8 flags;
+	u16 window_be;
+};
+
+static __always_inline int ids_is_vlan(u16 proto_be)
+{
+	return proto_be == __constant_htons(ETH_P_8021Q) || proto_be == __constant_htons(ETH_P_8021AD);
+}
+
+static __always_inline int ids_parse_ethernet(struct ids_cursor *at, struct ids_packet *packet)
+{
+	struct ethhdr *eth = at->pos;
+
+	if ((void *)(eth + 1) > at->end)
+		return IDS_DROP_ETH_SHORT;
+	at->pos = eth + 1;
+	packet->eth_proto_be = eth->h_proto;
+	packet->l3 = sizeof(*eth);
+#pragma unroll
+	for (int tag = 0; tag < IDS_MAX_VLAN_TAGS; tag++) {
+		struct ids_vlan_header *vlan = at->pos;
+
+		if (!ids_is_vlan(packet->eth_proto_be))
+			return 0;
+		if ((void *)(vlan + 1) > at->end)
+			return IDS_DROP_ETH_SHORT;
+		packet->vlan |= (__builtin_bswap16(vlan->tci) & 0xfff) << (tag == 0 ? 12 : 0);
+		packet->eth_proto_be = vlan->eth_proto;
+		packet->l3 += sizeof(*vlan);
+		at->pos = vlan + 1;
+	}
+	return ids_is_vlan(packet->eth_proto_be) ? IDS_PASS_VLAN_TAGS : 0;
+}
+
+/* Find the addresses of an IPv4 header; the blocklist is asked before the rest is looked at. */
+static __always_inline int ids_parse_ip4(struct ids_cursor *at, struct ids_packet *packet)
+{
+	struct iphdr *ip = at->pos;
+
+	if ((void *)(ip + 1) > at->end)
+		return IDS_DROP_IP4_SHORT;
+	packet->version = 4;
+	packet->src4_be = ip->saddr;
+	packet->dst4_be = ip->daddr;
+	return 0;
+}
+
+static __always_inline int ids_parse_ip6(struct ids_cursor *at, struct ids_packet *packet)
+{
+	struct ipv6hdr *ip = at->pos;
+
+	if ((void *)(ip + 1) > at->end)
+		return IDS_DROP_IP6_SHORT;
+	packet->version = 6;
+	__builtin_memcpy(&packet->src6, &ip->saddr, sizeof(packet->src6));
+	__builtin_memcpy(&packet->dst6, &ip->daddr, sizeof(packet->dst6));
+	return 0;
+}
+
+/* Judge a fragment: `offset` in bytes, `len` bytes of data. */
+static __always_inline int ids_judge_fragment(struct ids_packet *packet, u32 offset, u32 len, int more)
+{
+	if (offset + len > 65535)
+		return IDS_DROP_FRAGMENT_OVERSIZE;
+	if (offset) {
+		packet->fragment = IDS_LATER_FRAGMENT;
+		/* RFC 1858 section 3: nobody needs a fragment that starts inside the TCP header. */
+		if (packet->proto == IPPROTO_TCP && offset < sizeof(struct tcphdr))
+			return IDS_DROP_FRAGMENT_TINY;
+	} else if (more) {
+		packet->fragment = IDS_FIRST_FRAGMENT;
+	}
+	return 0;
+}
+
+static __always_inline int ids_judge_ip4(struct ids_cursor *at, struct ids_packet *packet)
+{
+	struct iphdr *ip = at->pos;
+	u32 header_len, total_len, offset;
+
+	if ((void *)(ip + 1) > at->end)
+		return IDS_DROP_IP4_SHORT;
+	header_len = ip->ihl * 4;
+	total_len = __builtin_bswap16(ip->tot_len);
+	if (ip->version != 4)
+		return IDS_DROP_IP4_VERSION;
+	if (header_len < sizeof(*ip))
+		return IDS_DROP_IP4_HEADER_LEN;
+	if (total_len < header_len || packet->l3 + total_len > packet->len)
+		return IDS_DROP_IP4_TOTAL_LEN;
+	if ((packet->src4_be & 0xff) == 127 || (packet->src4_be & 0xf0) == 224)
+		return IDS_DROP_IP_SOURCE;
+	packet->proto = ip->protocol;
+	packet->l4 = packet->l3 + header_len;
+	packet->ip_end = packet->l3 + total_len;
+	offset = __builtin_bswap16(ip->frag_off);
+	return ids_judge_fragment(packet, (offset & 0x1fff) * 8, total_len - header_len, offset & 0x2000);
+}
+
+static __always_inline int ids_is_ip6_extension(u8 proto)
+{
+	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_DSTOPTS || proto == IPPROTO_AH ||
+	       proto == 135 /* mobility */ || proto == 139 /* HIP */ || proto == 140 /* shim6 */;
+}
+
+/* Step over one extension header. Headers that lie at a variable place are copied out by the kernel, not read through
+ * the cursor: the verifier then need not follow where exactly that place is, or it would give up on the loop. */
+static __always_inline int ids_step_ip6_extension(struct xdp_md *xdp, struct ids_packet *packet)
+{
+	struct ids_ip6_extension ext = {};
+	u32 len;
+
+	if (packet->l4 + sizeof(ext) > packet->ip_end || bpf_xdp_load_bytes(xdp, packet->l4, &ext, sizeof(ext)))
+		return IDS_DROP_IP6_EXT_SHORT;
+	len = packet->proto == IPPROTO_AH ? (ext.len + 2) * 4 : (ext.len + 1) * 8;
+	if (packet->l4 + len > packet->ip_end)
+		return IDS_DROP_IP6_EXT_SHORT;
+	packet->proto = ext.next;
+	packet->l4 += len;
+	return 0;
+}
+
+static __always_inline int ids_step_ip6_fragment(struct xdp_md *xdp, struct ids_packet *packet)
+{
+	struct ids_ip6_fragment fragment = {};
+	u16 offset;
+
+	if (packet->l4 + sizeof(fragment) > packet->ip_end ||
+	    bpf_xdp_load_bytes(xdp, packet->l4, &fragment, sizeof(fragment)))
+		return IDS_DROP_IP6_EXT_SHORT;
+	offset = __builtin_bswap16(fragment.offset);
+	packet->proto = fragment.next;
+	packet->l4 += sizeof(fragment);
+	return ids_judge_fragment(packet, offset & 0xfff8, packet->ip_end - packet->l4, offset & 1);
+}
+
+static __always_inline int ids_is_ip6_header(u8 proto)
+{
+	return proto == IPPROTO_FRAGMENT || ids_is_ip6_extension(proto);
+}
+
+/* Walk the chain of extension headers, up to the transport header or the first later fragment. */
+static __always_inline int ids_walk_ip6(struct xdp_md *xdp, struct ids_packet *packet)
+{
+	int reason;
+
+	for (int i = 0; i < IDS_MAX_IP6_EXTENSIONS; i++) {
+		if (packet->fragment == IDS_LATER_FRAGMENT || !ids_is_ip6_header(packet->proto))
+			return 0;
+		if (packet->proto == IPPROTO_FRAGMENT)
+			reason = ids_step_ip6_fragment(xdp, packet);
+		else
+			reason = ids_step_ip6_extension(xdp, packet);
+		if (reason)
+			return reason;
+	}
+	if (packet->fragment != IDS_LATER_FRAGMENT && ids_is_ip6_header(packet->proto))
+		return IDS_DROP_IP6_EXT_CHAIN;
+	return 0;
+}
+
+static __always_inline int ids_judge_ip6(struct xdp_md *xdp, struct ids_cursor *at, struct ids_packet *packet)
+{
+	struct ipv6hdr *ip = at->pos;
+
+	if ((void *)(ip + 1) > at->end)
+		return IDS_DROP_IP6_SHORT;
+	if (ip->version != 6)
+		return IDS_DROP_IP6_VERSION;
+	packet->proto = ip->nexthdr;
+	packet->l4 = packet->l3 + sizeof(*ip);
+	packet->ip_end = packet->l4 + __builtin_bswap16(ip->payload_len);
+	if (packet->ip_end > packet->len)
+		return IDS_DROP_IP6_PAYLOAD_LEN;
+	if (((u8 *)&packet->src6)[0] == 0xff)
+		return IDS_DROP_IP_SOURCE;
+	return ids_walk_ip6(xdp, packet);
+}
+
+/* Copy out the first `len` bytes of the transport header, or tell why not: `reason` where the IP packet ends before. */
+static __always_inline int ids_read_l4(struct xdp_md *xdp, const struct ids_packet *packet, void *to, u32 len,
+				       u32 header_len, int reason)
+{
+	if (packet->l4 + header_len <= packet->ip_end && !bpf_xdp_load_bytes(xdp, packet->l4, to, len))
+		return 0;
+	/* RFC 8200 section 4.5, RFC 7112: a first fragment has to hold all headers. */
+	return packet->fragment == IDS_FIRST_FRAGMENT ? IDS_DROP_FRAGMENT_TINY : reason;
+}
+
+static __always_inline int ids_judge_tcp(struct xdp_md *xdp, struct ids_packet *packet)
+{
+	struct ids_tcp_start tcp = {};
+	u32 header_len;
+	int reason = ids_read_l4(xdp, packet, &tcp, sizeof(tcp), sizeof(struct tcphdr), IDS_DROP_TCP_SHORT);
+
+	if (reason)
+		return reason;
+	header_len = (tcp.offset >> 4) * 4;
+	if (header_len < sizeof(struct tcphdr) || packet->l4 + header_len > packet->ip_end)
+		return IDS_DROP_TCP_OFFSET;
+	packet->tcp_flags = tcp.flags;
+	/* No TCP sends these; they tell operating systems apart and slip past filters. */
+	if ((tcp.flags & IDS_TCP_SYN) && (tcp.flags & (IDS_TCP_FIN | IDS_TCP_RST)))
+		return IDS_DROP_TCP_FLAGS;
+	packet->sport_be = tcp.sport_be;
+	packet->dport_be = tcp.dport_be;
+	packet->seq = __builtin_bswap32(tcp.seq_be);
+	packet->ack = __builtin_bswap32(tcp.ack_be);
+	packet->payload_len = packet->ip_end - packet->l4 - header_len;
+	return 0;
+}
+
+static __always_inline int ids_judge_udp(struct xdp_md *xdp, struct ids_packet *packet)
+{
+	struct udphdr udp = {};
+	u32 len;
+	int reason = ids_read_l4(xdp, packet, &udp, sizeof(udp), sizeof(udp), IDS_DROP_UDP_SHORT);
+
+	if (reason)
+		return reason;
+	len = __builtin_bswap16(udp.len);
+	/* A first fragment has the length of the whole datagram; an IPv6 jumbogram has 0 (RFC 2675), which nobody sends. */
+	if (len < sizeof(udp) || (packet->fragment == IDS_WHOLE && packet->l4 + len > packet->ip_end))
+		return IDS_DROP_UDP_LEN;
+	packet->sport_be = udp.source;
+	packet->dport_be = udp.dest;
+	packet->payload_len = packet->ip_end - packet->l4 - sizeof(udp);
+	return 0;
+}
+
+static __always_inline int ids_judge_icmp(struct xdp_md *xdp, struct ids_packet *packet)
+{
+	struct ids_icmp_echo icmp = {};
+	int echo;
+	int reason = ids_read_l4(xdp, packet, &icmp, sizeof(icmp), sizeof(icmp), IDS_DROP_ICMP_SHORT);
+
+	if (reason)
+		return reason;
+	echo = packet->version == 4 ? icmp.type == 8 || icmp.type == 0 : icmp.type == 128 || icmp.type == 129;
+	if (echo)
+		packet->sport_be = packet->dport_be = icmp.id_be;
+	packet->payload_len = packet->ip_end - packet->l4 - sizeof(icmp);
+	return 0;
+}
+
+/* Judge what follows the IP headers. Ports stay 0 in fragments, so that all fragments of a pair of hosts share a flow. */
+static __always_inline int ids_judge_l4(struct xdp_md *xdp, struct ids_packet *packet)
+{
+	int reason = 0;
+
+	packet->payload_len = packet->ip_end - packet->l4;
+	if (packet->fragment == IDS_LATER_FRAGMENT)
+		return 0;
+	if (packet->proto == IPPROTO_TCP)
+		reason = ids_judge_tcp(xdp, packet);
+	else if (packet->proto == IPPROTO_UDP)
+		reason = ids_judge_udp(xdp, packet);
+	else if ((packet->proto == IPPROTO_ICMP && packet->version == 4) ||
+		 (packet->proto == IPPROTO_ICMPV6 && packet->version == 6))
+		reason = ids_judge_icmp(xdp, packet);
+	if (packet->fragment)
+		packet->sport_be = packet->dport_be = 0;
+	return reason;
+}
+
+#endif

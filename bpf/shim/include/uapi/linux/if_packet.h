@@ -1,0 +1,1 @@
+/* Empty: packet types of socket filters are of no use to XDP. */

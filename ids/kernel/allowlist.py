@@ -1,0 +1,90 @@
+"""The kernel's allow-list: networks that are never dropped, whatever else matches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ids.kernel import contract
+from ids.kernel.blocklist import open_required
+from ids.kernel.clock import sample_offset_ns
+from ids.kernel.labels import Labels
+from ids.kernel.maps import Map
+from ids.kernel.networks import network_of, prefix_key
+from ids.types import IPNetwork
+
+MAP_NAMES = ("ids_allow4", "ids_allow6", "ids_labels")
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """One entry of the allow-list."""
+
+    network: IPNetwork
+    label: str = ""
+    """Who put it here."""
+    added_ns: int = 0
+    packets: int = 0
+    """Packets that it kept from being dropped."""
+    bytes: int = 0
+
+
+class AllowList:
+    """Allowed networks of both families."""
+
+    def __init__(self, pin_dir: Path, maps: dict[str, Map], owned: bool = False) -> None:
+        self._maps = maps
+        self._tables = {4: maps["ids_allow4"], 6: maps["ids_allow6"]}
+        self._labels = Labels(pin_dir, maps["ids_labels"])
+        self._owned = owned
+
+    @classmethod
+    def open(cls, pin_dir: Path) -> AllowList:
+        """Open the allow-list of the instance that pins under ``pin_dir``; raises `KernelError`."""
+        return cls(pin_dir, {name: open_required(pin_dir, name) for name in MAP_NAMES}, owned=True)
+
+    def close(self) -> None:
+        """Close the maps that `open` opened."""
+        if self._owned:
+            for opened in self._maps.values():
+                opened.close()
+
+    def __enter__(self) -> AllowList:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, networks: Iterable[IPNetwork], label: str = "") -> None:
+        """Allow networks; entries that are there already keep their counters. Raises `KernelError` when it is full."""
+        value = np.zeros(1, dtype=contract.ALLOW)
+        value["label"] = self._labels.number(label)
+        value["added_ns"] = time.monotonic_ns()
+        # Listed, because a trie's lookup answers with the longest match, which may be another entry.
+        present = {entry.network for entry in self.list()}
+        for network in networks:
+            if network not in present:
+                self._tables[network.version].set(prefix_key(network), value.tobytes())
+
+    def delete(self, network: IPNetwork) -> bool:
+        """Take a network off the list; return whether it was there."""
+        return self._tables[network.version].delete(prefix_key(network))
+
+    def list(self) -> list[Allow]:
+        """Return all entries, IPv4 first."""
+        offset_ns = sample_offset_ns()
+        return [
+            Allow(
+                network_of(key.tobytes(), exact=False),
+                self._labels.name(int(value["label"])),
+                int(value["added_ns"]) + offset_ns,
+                int(value["packets"]),
+                int(value["bytes"]),
+            )
+            for table in self._tables.values()
+            for key, value in zip(*table.entries(np.dtype(f"V{table.spec.key_bytes}"), contract.ALLOW), strict=True)
+        ]

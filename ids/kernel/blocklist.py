@@ -1,0 +1,239 @@
+"""The kernel's blocklist as a table of networks.
+
+It opens from its pins alone, so ``ids block`` works beside a running engine and without one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ids.errors import KernelError
+from ids.kernel import contract
+from ids.kernel.bpffs import locked
+from ids.kernel.clock import sample_offset_ns
+from ids.kernel.contract import Lists
+from ids.kernel.labels import Labels
+from ids.kernel.maps import Map
+from ids.kernel.networks import KEY_TYPES, NetworkSet, is_exact, key_of, network_of, not_in, set_all
+from ids.types import BlockMode, IPNetwork
+
+TABLES = {(4, True): "ids_block4", (6, True): "ids_block6", (4, False): "ids_prefix4", (6, False): "ids_prefix6"}
+"""Name of the map by IP version and whether it holds single addresses."""
+MAP_NAMES = (*TABLES.values(), "ids_state", "ids_labels")
+
+SWEEP_SHARE = 50
+"""A sweep that took t is not repeated before 50 t: sweeping a million entries must not become the main work."""
+
+_MODES = (BlockMode.ENFORCE, BlockMode.SHADOW)
+_MAX_NS = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One entry of the blocklist. Times are UNIX nanoseconds."""
+
+    network: IPNetwork
+    expires_ns: int | None = None
+    """None: until it is deleted."""
+    mode: BlockMode = BlockMode.ENFORCE
+    sid: int = 0
+    """The rule that asked; 0 for an operator or a feed."""
+    label: str = ""
+    """Who put it here."""
+    added_ns: int = 0
+    packets: int = 0
+    bytes: int = 0
+    last_hit_ns: int | None = None
+
+
+def open_required(pin_dir: Path, name: str) -> Map:
+    """Open a pinned map; raises `KernelError` where no engine has made it."""
+    opened = Map.open_pin(str(pin_dir / name), name)
+    if opened is None:
+        raise KernelError(
+            f"there is no fast path under {pin_dir}", "Start `ids run` first, or name its instance and `pin_dir`"
+        )
+    return opened
+
+
+class Blocklist:
+    """Blocked addresses and prefixes of both families. The program obeys each change from the next packet on."""
+
+    def __init__(self, pin_dir: Path, maps: dict[str, Map], owned: bool = False) -> None:
+        self._pin_dir = pin_dir
+        self._maps = maps
+        self._owned = owned
+        self._tables = {kind: maps[name] for kind, name in TABLES.items()}
+        self._labels = Labels(pin_dir, maps["ids_labels"])
+        self._state = maps["ids_state"].view(contract.STATE)
+        self._next_sweep_ns = 0
+        self._size = 0
+
+    @classmethod
+    def open(cls, pin_dir: Path) -> Blocklist:
+        """Open the blocklist of the instance that pins under ``pin_dir``; raises `KernelError`."""
+        return cls(pin_dir, {name: open_required(pin_dir, name) for name in MAP_NAMES}, owned=True)
+
+    def close(self) -> None:
+        """Close the maps that `open` opened."""
+        del self._state
+        if self._owned:
+            for opened in self._maps.values():
+                opened.close()
+
+    def __enter__(self) -> Blocklist:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Return how many entries there are, expired ones that are not swept yet included: as of the last sweep."""
+        if not self._next_sweep_ns:
+            self.sweep()
+        return self._size
+
+    def add(self, blocks: Iterable[Block]) -> int:
+        """Block networks, or change their entries, which then count anew; return how many.
+
+        Raises `KernelError` when a table is full: entries of a blocklist are never evicted for others.
+        """
+        groups: dict[tuple[int, bool], dict[IPNetwork, Block]] = {}
+        for block in blocks:
+            groups.setdefault((block.network.version, is_exact(block.network)), {})[block.network] = block
+        for kind, group in groups.items():
+            keys = np.frombuffer(b"".join(key_of(network) for network in group), dtype=KEY_TYPES[kind])
+            set_all(self._tables[kind], keys, self._values(list(group.values())))
+            self._changed(kind)
+        return sum(len(group) for group in groups.values())
+
+    def delete(self, network: IPNetwork) -> bool:
+        """Unblock a network; return whether there was exactly this entry."""
+        return self._tables[network.version, is_exact(network)].delete(key_of(network))
+
+    def get(self, network: IPNetwork) -> Block | None:
+        """Return the entry of exactly this network, expired or not, or None."""
+        kind, key = (network.version, is_exact(network)), key_of(network)
+        if is_exact(network):
+            value = self._tables[kind].get(key)
+            found = np.frombuffer(value or b"", dtype=contract.BLOCK)
+        else:  # a trie's lookup answers with the longest match, which may be another entry
+            keys, values = self._entries(kind)
+            found = values[~not_in(keys, np.frombuffer(key, dtype=KEY_TYPES[kind]))]
+        return self._block(network, found[0], sample_offset_ns()) if len(found) else None
+
+    def list(self) -> list[Block]:
+        """Return all entries that have not expired, IPv4 first, single addresses before prefixes."""
+        offset_ns, now_ns = sample_offset_ns(), time.monotonic_ns()
+        blocks = []
+        for kind in sorted(self._tables, key=lambda kind: (kind[0], not kind[1])):
+            keys, values = self._entries(kind)
+            live = (values["expires_ns"] == 0) | (values["expires_ns"] > now_ns)
+            blocks += [
+                self._block(network_of(key.tobytes(), kind[1]), value, offset_ns)
+                for key, value in zip(keys[live], values[live], strict=True)
+            ]
+        return blocks
+
+    def replace(
+        self, label: str, networks: NetworkSet, *, expires_ns: int | None = None, mode: BlockMode = BlockMode.ENFORCE
+    ) -> tuple[int, int]:
+        """Make ``networks`` the whole set of one label; return how many were added and deleted.
+
+        New entries come before old ones go, so what is in both sets stays blocked throughout, with its counters. What
+        somebody else has blocked already stays theirs.
+        """
+        template = self._values([Block(_ANY, expires_ns, mode, label=label)])
+        added = deleted = 0
+        for kind in self._tables:
+            wanted = networks.keys.get(kind, np.empty(0, dtype=KEY_TYPES[kind]))
+            keys, values = self._entries(kind)
+            fresh = wanted[not_in(wanted, keys)]
+            ours = values["label"] == template["label"][0]
+            gone = keys[ours & not_in(keys, wanted)]
+            kept = ours & ~not_in(keys, wanted)
+            for column in ("expires_ns", "mode"):
+                values[column][kept] = template[column][0]
+            set_all(self._tables[kind], fresh, np.repeat(template, len(fresh)))
+            set_all(self._tables[kind], keys[kept], values[kept])
+            if len(fresh):
+                self._changed(kind)
+            deleted += self._tables[kind].delete_many(gone)
+            added += len(fresh)
+        return added, deleted
+
+    def sweep(self, now_ns: int | None = None) -> int:
+        """Delete what has expired by ``now_ns`` (UNIX; None: now); return how many. The program ignores it already.
+
+        Does nothing when it is asked again too soon; see `SWEEP_SHARE`.
+        """
+        started = time.monotonic_ns()
+        if now_ns is None:
+            limit_ns = started
+        elif started < self._next_sweep_ns:
+            return 0
+        else:
+            limit_ns = now_ns - sample_offset_ns()
+        swept = size = 0
+        for kind, table in self._tables.items():
+            keys, values = self._entries(kind)
+            expired = keys[(values["expires_ns"] != 0) & (values["expires_ns"] <= limit_ns)]
+            size += len(keys) - len(expired)
+            if len(expired):
+                swept += table.delete_many(expired)
+        self._size = size
+        finished = time.monotonic_ns()
+        self._next_sweep_ns = finished + SWEEP_SHARE * (finished - started)
+        return swept
+
+    def clear(self) -> int:
+        """Delete all entries; return how many there were."""
+        return sum(table.delete_many(self._entries(kind)[0]) for kind, table in self._tables.items())
+
+    def _entries(self, kind: tuple[int, bool]) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self._tables[kind].entries(KEY_TYPES[kind], contract.BLOCK)
+
+    def _changed(self, kind: tuple[int, bool]) -> None:
+        """Tell the program that a trie has entries, and that flows have to be judged by the prefixes again."""
+        version, exact = kind
+        if exact:
+            return
+        with locked(self._pin_dir):
+            self._state["lists"][0] |= Lists.PREFIX4 if version == 4 else Lists.PREFIX6
+            self._state["generation"][0] += 1
+
+    def _values(self, blocks: Sequence[Block]) -> NDArray[Any]:
+        """Return the kernel's values of fresh entries; dtype `contract.BLOCK`."""
+        values = np.zeros(len(blocks), dtype=contract.BLOCK)
+        offset_ns, now_ns = sample_offset_ns(), time.monotonic_ns()
+        values["expires_ns"] = [
+            0 if block.expires_ns is None else min(_MAX_NS, max(1, block.expires_ns - offset_ns)) for block in blocks
+        ]
+        values["added_ns"] = [max(0, block.added_ns - offset_ns) if block.added_ns else now_ns for block in blocks]
+        values["sid"] = [block.sid for block in blocks]
+        values["label"] = [self._labels.number(block.label) for block in blocks]
+        values["mode"] = [_MODES.index(block.mode) for block in blocks]
+        return values
+
+    def _block(self, network: IPNetwork, value: np.void, offset_ns: int) -> Block:
+        return Block(
+            network,
+            int(value["expires_ns"]) + offset_ns if value["expires_ns"] else None,
+            _MODES[int(value["mode"]) % len(_MODES)],
+            int(value["sid"]),
+            self._labels.name(int(value["label"])),
+            int(value["added_ns"]) + offset_ns,
+            int(value["packets"]),
+            int(value["bytes"]),
+            int(value["last_hit_ns"]) + offset_ns if value["last_hit_ns"] else None,
+        )
+
+
+_ANY = network_of(bytes(4), exact=True)

@@ -1,0 +1,63 @@
+"""The file system on which BPF objects stay when their program ends."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ids.errors import KernelError
+
+_BPF_FS_MAGIC = 0xCAFE4A11
+_STATFS_BYTES = 256
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def is_bpffs(path: Path) -> bool:
+    """Return whether ``path``, or its nearest parent that exists, lies on a bpffs (statfs(2), BPF_FS_MAGIC)."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    buffer = ctypes.create_string_buffer(_STATFS_BYTES)
+    if _libc.statfs(os.fsencode(path), buffer):
+        return False
+    return ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF == _BPF_FS_MAGIC
+
+
+def mount_bpffs(path: Path) -> None:
+    """Mount a bpffs at ``path``, making the folder where it can be made; raises `KernelError`."""
+    path.mkdir(parents=True, exist_ok=True)
+    if _libc.mount(b"bpf", os.fsencode(path), b"bpf", 0, None):
+        number = ctypes.get_errno()
+        raise KernelError(
+            f"cannot mount a bpffs at {path}: {os.strerror(number)}", f"Run as root: mount -t bpf bpf {path}"
+        )
+
+
+def prepare_pin_dir(pin_dir: Path) -> None:
+    """Make the folder for the pins; raises `KernelError` where that is not on a bpffs.
+
+    ``ip netns exec`` hides what is mounted under /sys: inside of it a bpffs elsewhere is needed, such as /run/ids/bpf.
+    """
+    if not is_bpffs(pin_dir):
+        raise KernelError(
+            f"{pin_dir} is not on a bpffs, so nothing pinned there would outlive the engine",
+            "Mount one (mount -t bpf bpf /sys/fs/bpf), or set `pin_dir` to a folder on one",
+        )
+    try:
+        pin_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise KernelError(f"cannot make {pin_dir}: {error.strerror}", "Run as root") from None
+
+
+@contextmanager
+def locked(pin_dir: Path) -> Iterator[None]:
+    """Hold the lock that all who change the lists of one instance share; processes wait for each other."""
+    descriptor = os.open(pin_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

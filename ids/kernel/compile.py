@@ -1,0 +1,76 @@
+"""Compile the C side with BCC, as a program of its own: ``python -m ids.kernel.compile SOURCE [-DNAME=VALUE ...]``.
+
+A child process, because BCC brings LLVM's memory, prints to the terminal on its own account and creates every map at
+once (small ones here: `ids.kernel.loader` makes the real ones). Prints one JSON object: the functions' instructions in
+hexadecimal, and the maps with the descriptor numbers by which the instructions name them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+EXIT_NO_BCC = 4
+EXIT_REFUSED = 5
+
+
+def include_flags() -> list[str]:
+    """Return the flags that let the C library's copy of the kernel's UAPI headers be found, behind BCC's own."""
+    machine = {"armv7l": "arm"}.get(platform.machine(), platform.machine())
+    found = [str(path) for path in sorted(Path("/usr/include").glob(f"{machine}-linux-gnu*"))]
+    return [flag for folder in ["/usr/include", *found] for flag in ("-idirafter", folder)]
+
+
+def compile_source(source: Path, defines: list[str]) -> dict[str, Any]:
+    """Return ``{"functions": {name: hex}, "maps": [{name, type, key_bytes, value_bytes, flags, fd}]}``."""
+    os.environ["BCC_KERNEL_SOURCE"] = str(source.parent / "shim")
+    from bcc import BPF, lib
+
+    flags = ["-w", f"-I{source.parent}", *include_flags(), *defines]
+    module = BPF(src_file=str(source).encode(), cflags=flags)
+    functions = {
+        name: bytes(module.dump_func(name.encode())).hex()
+        for name in (
+            ctypes.cast(lib.bpf_function_name(module.module, i), ctypes.c_char_p).value.decode()  # type: ignore[union-attr]
+            for i in range(lib.bpf_num_functions(module.module))
+        )
+    }
+    maps = [
+        {
+            "name": ctypes.cast(lib.bpf_table_name(module.module, i), ctypes.c_char_p).value.decode(),  # type: ignore[union-attr]
+            "type": lib.bpf_table_type_id(module.module, i),
+            "key_bytes": lib.bpf_table_key_size_id(module.module, i),
+            "value_bytes": lib.bpf_table_leaf_size_id(module.module, i),
+            "max_entries": lib.bpf_table_max_entries_id(module.module, i),
+            "flags": lib.bpf_table_flags_id(module.module, i),
+            "fd": lib.bpf_table_fd_id(module.module, i),
+        }
+        for i in range(lib.bpf_num_tables(module.module))
+    ]
+    return {"functions": functions, "maps": maps}
+
+
+def main(arguments: list[str]) -> int:
+    """Compile and print; the exit code says whether BCC is missing or refused."""
+    source = Path(arguments[0]).resolve()
+    try:
+        from bcc import BPF  # noqa: F401
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        return EXIT_NO_BCC
+    try:
+        result = compile_source(source, arguments[1:])
+    except Exception as error:  # BCC raises bare Exception
+        print(error, file=sys.stderr)
+        return EXIT_REFUSED
+    json.dump(result, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,262 @@
+"""What ``bpf/ids_events.h`` says, for NumPy: keep the two equal (``tests/kernel/test_contract.py`` compares them).
+
+Every dtype has the size and the offsets of the C struct of the same name. Fields that end in ``_be`` hold network
+byte order as bytes or as an integer not yet converted.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+VERSION = 1
+"""IDS_CONTRACT_VERSION: pinned maps of another version are not adopted."""
+
+RING_HEADER = 8
+SMALL_STRIDE = 256
+LARGE_STRIDE = 2048
+RECORD_HEADER = 64
+REASON_COUNT = 128
+REASON_DROP = 16
+REASON_MALFORMED = 32
+REASON_NOTE = 64
+
+
+class Reason(IntEnum):
+    """Why a packet passed or died (PASS, DROP: one for every packet) and what else was noted about it (NOTE)."""
+
+    PASS_NOT_IP = 1
+    PASS_VLAN_TAGS = 2
+    PASS_SHOWN = 3
+    PASS_DEPTH = 4
+    PASS_BYPASS = 5
+    PASS_RING_FULL = 6
+    PASS_ALLOWED_MALFORMED = 7
+    DROP_BLOCKED = 16
+    DROP_BLOCKED_PREFIX = 17
+    DROP_FLOW = 18
+    DROP_SYN_SOURCE = 19
+    DROP_ETH_SHORT = 32
+    DROP_IP4_SHORT = 33
+    DROP_IP4_VERSION = 34
+    DROP_IP4_HEADER_LEN = 35
+    DROP_IP4_TOTAL_LEN = 36
+    DROP_IP6_SHORT = 37
+    DROP_IP6_VERSION = 38
+    DROP_IP6_PAYLOAD_LEN = 39
+    DROP_IP6_EXT_SHORT = 40
+    DROP_IP6_EXT_CHAIN = 41
+    DROP_IP_SOURCE = 42
+    DROP_FRAGMENT_OVERSIZE = 43
+    DROP_FRAGMENT_TINY = 44
+    DROP_TCP_SHORT = 45
+    DROP_TCP_OFFSET = 46
+    DROP_TCP_FLAGS = 47
+    DROP_UDP_SHORT = 48
+    DROP_UDP_LEN = 49
+    DROP_ICMP_SHORT = 50
+    NOTE_SHADOW = 64
+    NOTE_ALLOWED = 65
+    NOTE_FLOW_NEW = 66
+    NOTE_FLOW_LOST = 67
+    NOTE_PROVEN = 68
+    NOTE_SNAPPED = 69
+    NOTE_BUDGET_LOST = 70
+
+
+REASON_NAMES: dict[Reason, str] = {
+    Reason.PASS_NOT_IP: "pass.not_ip",
+    Reason.PASS_VLAN_TAGS: "pass.vlan_tags",
+    Reason.PASS_SHOWN: "pass.shown",
+    Reason.PASS_DEPTH: "pass.depth",
+    Reason.PASS_BYPASS: "pass.bypass",
+    Reason.PASS_RING_FULL: "pass.ring_full",
+    Reason.PASS_ALLOWED_MALFORMED: "pass.allowed_malformed",
+    Reason.DROP_BLOCKED: "drop.blocked",
+    Reason.DROP_BLOCKED_PREFIX: "drop.blocked_prefix",
+    Reason.DROP_FLOW: "drop.flow",
+    Reason.DROP_SYN_SOURCE: "drop.syn_source",
+    Reason.DROP_ETH_SHORT: "drop.malformed.ethernet_short",
+    Reason.DROP_IP4_SHORT: "drop.malformed.ipv4_short",
+    Reason.DROP_IP4_VERSION: "drop.malformed.ipv4_version",
+    Reason.DROP_IP4_HEADER_LEN: "drop.malformed.ipv4_header_length",
+    Reason.DROP_IP4_TOTAL_LEN: "drop.malformed.ipv4_total_length",
+    Reason.DROP_IP6_SHORT: "drop.malformed.ipv6_short",
+    Reason.DROP_IP6_VERSION: "drop.malformed.ipv6_version",
+    Reason.DROP_IP6_PAYLOAD_LEN: "drop.malformed.ipv6_payload_length",
+    Reason.DROP_IP6_EXT_SHORT: "drop.malformed.ipv6_extension_short",
+    Reason.DROP_IP6_EXT_CHAIN: "drop.malformed.ipv6_extension_chain",
+    Reason.DROP_IP_SOURCE: "drop.malformed.source_address",
+    Reason.DROP_FRAGMENT_OVERSIZE: "drop.malformed.fragment_oversize",
+    Reason.DROP_FRAGMENT_TINY: "drop.malformed.fragment_tiny",
+    Reason.DROP_TCP_SHORT: "drop.malformed.tcp_short",
+    Reason.DROP_TCP_OFFSET: "drop.malformed.tcp_offset",
+    Reason.DROP_TCP_FLAGS: "drop.malformed.tcp_flags",
+    Reason.DROP_UDP_SHORT: "drop.malformed.udp_short",
+    Reason.DROP_UDP_LEN: "drop.malformed.udp_length",
+    Reason.DROP_ICMP_SHORT: "drop.malformed.icmp_short",
+    Reason.NOTE_SHADOW: "note.shadow_blocked",
+    Reason.NOTE_ALLOWED: "note.allowed",
+    Reason.NOTE_FLOW_NEW: "note.flow_new",
+    Reason.NOTE_FLOW_LOST: "note.flow_not_stored",
+    Reason.NOTE_PROVEN: "note.source_proven",
+    Reason.NOTE_SNAPPED: "note.shown_in_part",
+    Reason.NOTE_BUDGET_LOST: "note.budget_not_stored",
+}
+
+
+class RecordKind(IntEnum):
+    """What a ring record holds."""
+
+    PACKET = 1
+    LIMIT = 2
+
+
+class BlockFlag(IntEnum):
+    """ids_block_mode."""
+
+    ENFORCE = 0
+    SHADOW = 1
+
+
+class KernelFlowState(IntEnum):
+    """ids_flow_state."""
+
+    NEW = 0
+    SYN = 1
+    SYNACK = 2
+    ESTABLISHED = 3
+    CLOSING = 4
+    CLOSED = 5
+
+
+class FlowVerdict(IntEnum):
+    """ids_flow_verdict: show the flow's packets, wave them through unseen, or drop them."""
+
+    INSPECT = 0
+    BYPASS = 1
+    DROP = 2
+
+
+class LimitKind(IntEnum):
+    """ids_limit_kind: what a budget counts, and whose."""
+
+    SRC_SYN = 0
+    SRC_UDP = 1
+    SRC_ICMP = 2
+    DST_SYN = 3
+    DST_UDP = 4
+    DST_ICMP = 5
+    DST_REFLECTION = 6
+
+
+LIMIT_KINDS = 8
+
+
+class Lists(IntEnum):
+    """ids_lists: bits of ``ids_state.lists``."""
+
+    PREFIX4 = 1
+    PREFIX6 = 2
+
+
+COUNT = np.dtype([("packets", "<u8"), ("bytes", "<u8")])
+
+RECORD = np.dtype(
+    [
+        ("ts_ns", "<u8"),
+        ("ifindex", "<u4"),
+        ("rx_queue", "<u4"),
+        ("wirelen", "<u4"),
+        ("caplen", "<u2"),
+        ("kind", "u1"),
+        ("reason", "u1"),
+        ("direction", "u1"),
+        ("flow_state", "u1"),
+        ("detail", "<u2"),
+        ("detail2", "<u4"),
+        ("addr_be", "u1", 16),
+        ("spare", "u1", 16),
+    ]
+)
+
+ADDR6 = np.dtype([("half_be", "<u8", 2)])
+PREFIX4 = np.dtype([("prefixlen", "<u4"), ("addr_be", "<u4")])
+PREFIX6 = np.dtype([("prefixlen", "<u4"), ("addr_be", "u1", 16)])
+
+BLOCK = np.dtype(
+    [
+        ("expires_ns", "<u8"),
+        ("added_ns", "<u8"),
+        ("packets", "<u8"),
+        ("bytes", "<u8"),
+        ("last_hit_ns", "<u8"),
+        ("sid", "<u4"),
+        ("label", "<u2"),
+        ("mode", "u1"),
+        ("spare", "u1"),
+    ]
+)
+
+ALLOW = np.dtype([("packets", "<u8"), ("bytes", "<u8"), ("added_ns", "<u8"), ("label", "<u2"), ("spare", "u1", 6)])
+
+LABEL = np.dtype([("name", "u1", 64)])
+
+FLOW4 = np.dtype([("addr_be", "<u4", 2), ("port_be", "<u2", 2), ("vlan_proto", "<u4")])
+FLOW6 = np.dtype([("addr", "u1", (2, 16)), ("port_be", "<u2", 2), ("vlan_proto", "<u4")])
+
+FLOW = np.dtype(
+    [
+        ("first_ns", "<u8"),
+        ("last_ns", "<u8"),
+        ("packets", "<u8", 2),
+        ("bytes", "<u8", 2),
+        ("shown", "<u4", 2),
+        ("depth", "<u4"),
+        ("server_isn", "<u4"),
+        ("generation", "<u4"),
+        ("state", "u1"),
+        ("verdict", "u1"),
+        ("client", "u1"),
+        ("fins", "u1"),
+    ]
+)
+
+LIMIT = np.dtype([("interval_ns", "<u8"), ("burst_ns", "<u8")])
+BUDGET_KEY = np.dtype([("addr_be", "u1", 16), ("kind", "<u4")])
+BUDGET = np.dtype([("due_ns", "<u8"), ("refused", "<u8"), ("episode_ns", "<u8")])
+
+CONFIG = np.dtype(
+    [
+        ("now_ns", "<u8"),
+        ("depth_tcp", "<u4"),
+        ("depth_udp", "<u4"),
+        ("depth_other", "<u4"),
+        ("flags", "<u4"),
+        ("limits", LIMIT, LIMIT_KINDS),
+        ("spare", "<u8", 12),
+    ]
+)
+
+STATE = np.dtype([("generation", "<u8"), ("heartbeat_ns", "<u8"), ("lists", "<u4"), ("version", "<u4")])
+
+STRUCTS: dict[str, np.dtype[np.void]] = {
+    "ids_count": COUNT,
+    "ids_record": RECORD,
+    "ids_addr6": ADDR6,
+    "ids_prefix4": PREFIX4,
+    "ids_prefix6": PREFIX6,
+    "ids_block": BLOCK,
+    "ids_allow": ALLOW,
+    "ids_label": LABEL,
+    "ids_flow4": FLOW4,
+    "ids_flow6": FLOW6,
+    "ids_flow": FLOW,
+    "ids_limit": LIMIT,
+    "ids_budget_key": BUDGET_KEY,
+    "ids_budget": BUDGET,
+    "ids_config": CONFIG,
+    "ids_state": STATE,
+}
+"""Every struct of the contract by its name in C."""

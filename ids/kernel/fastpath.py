@@ -1,0 +1,329 @@
+"""The fast path as a whole: open (adopting what is pinned), attach, read the counters, detach, close.
+
+What is pinned under ``pin_dir/<instance>``: each map by its name, and each attachment as ``link_<interface>``. When the
+engine dies, program, blocks and attachments stay; the next `FastPath.open` takes over the maps, and its `attach`
+exchanges the program of an adopted link in one step, so that no packet passes unjudged in between.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ids.errors import KernelError
+from ids.kernel import contract, loader, syscall
+from ids.kernel.allowlist import AllowList
+from ids.kernel.blocklist import Blocklist
+from ids.kernel.bpffs import prepare_pin_dir
+from ids.kernel.clock import sample_offset_ns
+from ids.kernel.contract import REASON_NAMES, FlowVerdict, LimitKind, Reason
+from ids.kernel.maps import Map
+from ids.kernel.netlink import query_xdp
+from ids.kernel.rings import RingReader
+from ids.kernel.settings import FastPathSettings
+from ids.paths import bpf_dir
+from ids.types import Flow, IPAddress, address_object
+
+_MODES = {"native": syscall.XDP_FLAGS_DRV_MODE, "generic": syscall.XDP_FLAGS_SKB_MODE}
+_ZERO = (0).to_bytes(4, "little")
+_SECOND_NS = 1_000_000_000
+DEFAULT_INSTANCE = "default"
+
+
+def instance_dir(settings: FastPathSettings, instance: str = DEFAULT_INSTANCE) -> Path:
+    """Return the folder that holds an instance's pins."""
+    return settings.pin_dir / instance
+
+
+def map_sizes(settings: FastPathSettings) -> dict[str, int]:
+    """Return the number of entries, or bytes, of each map that a setting sizes."""
+    sizes = {"ids_small": settings.ring_small_bytes, "ids_large": settings.ring_large_bytes}
+    sizes["ids_budgets"] = settings.budgets_entries
+    for family in ("4", "6"):
+        sizes["ids_block" + family] = settings.blocks_entries
+        sizes["ids_prefix" + family] = settings.prefixes_entries
+        sizes["ids_allow" + family] = settings.allow_entries
+        sizes["ids_flows" + family] = settings.flows_entries
+        sizes["ids_proven" + family] = settings.proven_entries
+    return sizes
+
+
+def limit_value(per_s: float, burst: int) -> tuple[int, int]:
+    """Return (interval_ns, burst_ns) of a rate and a burst, as `contract.LIMIT` has them; (0, 0) for no limit."""
+    if not per_s:
+        return 0, 0
+    interval_ns = max(1, round(_SECOND_NS / per_s))
+    return interval_ns, (burst - 1) * interval_ns
+
+
+@dataclass(frozen=True, slots=True)
+class FlowAddress:
+    """Which flow a verdict is for; the order of the two sides does not matter."""
+
+    src: tuple[int, int]
+    """As `ids.types.Flow.src`."""
+    dst: tuple[int, int]
+    sport: int
+    dport: int
+    proto: int
+    vlan: int = 0
+    """As `ids.types.Packets.vlan`: outer id in bits 0-11, inner in bits 16-27."""
+
+    @classmethod
+    def of(cls, flow: Flow) -> FlowAddress:
+        """Return the address of an engine's flow."""
+        return cls(flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.vlan)
+
+    def key(self) -> tuple[int, bytes]:
+        """Return the IP version and the flow's key in the map (``ids_flow4``, ``ids_flow6``)."""
+        ends = sorted(
+            (address_object(address).packed, port.to_bytes(2, "big"))
+            for address, port in ((self.src, self.sport), (self.dst, self.dport))
+        )
+        vlan_proto = (self.vlan & 0xFFF) << 20 | (self.vlan >> 16 & 0xFFF) << 8 | self.proto
+        version = 4 if len(ends[0][0]) == 4 else 6
+        return version, ends[0][0] + ends[1][0] + ends[0][1] + ends[1][1] + vlan_proto.to_bytes(4, "little")
+
+
+class FastPath:
+    """The loaded XDP program with its maps. Use `FastPath.open`."""
+
+    def __init__(
+        self, settings: FastPathSettings, pin_dir: Path, maps: dict[str, Map], program: int, notes: list[str]
+    ) -> None:
+        self.settings = settings
+        self.pin_dir = pin_dir
+        self.maps = maps
+        self.program = program
+        """Descriptor of the loaded program."""
+        self.notes = notes
+        """What the operator should know about how it was opened."""
+        self.blocks = Blocklist(pin_dir, maps)
+        self.allowed = AllowList(pin_dir, maps)
+        self.config = maps["ids_config"].view(contract.CONFIG)
+        """The program's configuration, shape (1,), dtype `contract.CONFIG`: what is written here holds at once."""
+        self.state = maps["ids_state"].view(contract.STATE)
+        self._links: dict[str, int] = {}
+        self._rings: RingReader | None = None
+
+    @classmethod
+    def open(cls, settings: FastPathSettings, instance: str = DEFAULT_INSTANCE) -> FastPath:
+        """Compile and load the program, adopt or create its maps; raises `KernelError`."""
+        pin_dir = instance_dir(settings, instance)
+        prepare_pin_dir(pin_dir)
+        compiled = loader.compile_program(bpf_dir() / "xdp_ids.c")
+        _check_version(pin_dir)
+        maps, notes = loader.open_maps(compiled, map_sizes(settings), pin_dir)
+        program = -1
+        try:
+            program = loader.load(compiled, "xdp_ids", maps)
+            opened = cls(settings, pin_dir, maps, program, notes)
+            opened.state["version"][0] = contract.VERSION
+            opened.configure(settings)
+        except BaseException:
+            if program >= 0:
+                os.close(program)
+            for table in maps.values():
+                table.close()
+            raise
+        return opened
+
+    def configure(self, settings: FastPathSettings) -> None:
+        """Apply the limits and depths of ``settings``; table sizes take effect with the next open of fresh pins."""
+        self.settings = settings
+        config = self.config[0]
+        config["depth_tcp"] = settings.depth_tcp_bytes
+        config["depth_udp"] = settings.depth_udp_bytes
+        config["depth_other"] = settings.depth_other_bytes
+        config["limits"][LimitKind.SRC_SYN] = limit_value(settings.syn_per_source_per_s, settings.syn_burst_per_source)
+
+    def attach(self, ifname: str, mode: str | None = None) -> str:
+        """Attach to an interface, or take over our own pinned attachment; return ``native`` or ``generic``.
+
+        ``mode`` is ``auto``, ``native`` or ``generic`` (None: the setting). Another program that is attached is never
+        replaced: `KernelError`.
+        """
+        link_path = self._link_path(ifname)
+        present = query_xdp(ifname)
+        pinned = syscall.obj_get(str(link_path))
+        if pinned is not None:
+            if _link_ifindex(pinned) == socket.if_nametoindex(ifname):
+                syscall.link_update(pinned, self.program)
+                self._links[ifname] = pinned
+                return present.mode or "native"
+            os.close(pinned)
+            link_path.unlink()
+        if present.program_id:
+            raise KernelError(
+                f"{ifname} already has an XDP program: {describe_program(present.program_id)}, {present.mode}",
+                f"Take it off first (ip link set dev {ifname} xdp off, or stop what attached it)",
+            )
+        wanted = mode or self.settings.mode
+        link, got = self._create_link(ifname, ["native", "generic"] if wanted == "auto" else [wanted])
+        self._links[ifname] = link
+        syscall.obj_pin(link, str(link_path))
+        return got
+
+    def _create_link(self, ifname: str, modes: list[str]) -> tuple[int, str]:
+        for mode in modes:
+            try:
+                return syscall.link_create(self.program, socket.if_nametoindex(ifname), _MODES[mode]), mode
+            except OSError as error:
+                failure = error
+        detail = os.strerror(failure.errno or 0)
+        if failure.errno == errno.EPERM:
+            raise KernelError(f"cannot attach to {ifname}: {detail}", "Run as root, or with CAP_NET_ADMIN and CAP_BPF")
+        raise KernelError(
+            f"cannot attach to {ifname} in {' or '.join(modes)} mode: {detail}",
+            "Lower the interface's MTU to 3506 or less, switch off its LRO, or set `mode` to generic",
+        )
+
+    def _link_path(self, ifname: str) -> Path:
+        return self.pin_dir / f"link_{ifname.replace('.', '%')}"
+
+    def detach(self, ifname: str) -> None:
+        """Take the program off an interface; its pin goes too."""
+        link = self._links.pop(ifname, None)
+        if link is None:
+            link = syscall.obj_get(str(self._link_path(ifname)))
+        if link is not None:
+            syscall.link_detach(link)
+            os.close(link)
+        self._link_path(ifname).unlink(missing_ok=True)
+
+    def attached(self) -> list[str]:
+        """Return the interfaces with a pinned attachment of this instance."""
+        return sorted(path.name[5:].replace("%", ".") for path in self.pin_dir.glob("link_*"))
+
+    def close(self, on_stop: str | None = None) -> str:
+        """Close everything; return in a few words what stays in force, empty for nothing.
+
+        ``keep`` leaves program, attachments and lists in force, ``detach`` the lists for the next start, ``remove``
+        nothing (None: the setting).
+        """
+        left = ""
+        choice = on_stop or self.settings.on_stop
+        if choice == "remove":
+            remove_pins(self.pin_dir)
+        elif choice == "detach":
+            for ifname in self.attached():
+                self.detach(ifname)
+            left = f"the lists stay under {self.pin_dir}"
+        elif interfaces := self.attached():
+            left = f"the gate stays on {', '.join(interfaces)}"
+        if self._rings is not None:
+            self._rings.close()
+        for link in self._links.values():
+            os.close(link)
+        self._links.clear()
+        self.blocks.close()
+        del self.config, self.state
+        os.close(self.program)
+        for table in self.maps.values():
+            table.close()
+        return left
+
+    @property
+    def rings(self) -> RingReader:
+        """The reader of what the program shows; opened at the first use, for there may be one at a time."""
+        if self._rings is None:
+            self._rings = RingReader(self.maps["ids_small"], self.maps["ids_large"])
+        return self._rings
+
+    def stats(self) -> dict[str, tuple[int, int]]:
+        """Return (packets, bytes) of each verdict reason by name, summed over the CPUs; reasons never met included."""
+        keys, values = self.maps["ids_counts"], np.zeros((contract.REASON_COUNT, 2), dtype=np.uint64)
+        for reason in Reason:
+            raw = keys.get(int(reason).to_bytes(4, "little"))
+            if raw is not None:
+                values[reason] = np.frombuffer(raw, dtype=np.uint64).reshape(-1, 2).sum(axis=0)
+        return {REASON_NAMES[reason]: (int(values[reason, 0]), int(values[reason, 1])) for reason in Reason}
+
+    def set_flow(self, flow: FlowAddress, verdict: FlowVerdict, depth_bytes: int = 0) -> bool:
+        """Give a flow its verdict and depth (0: the protocol's); return whether the kernel knows the flow."""
+        version, key = flow.key()
+        table = self.maps[f"ids_flows{version}"]
+        raw = table.get(key)
+        if raw is None:
+            return False
+        value = np.frombuffer(bytearray(raw), dtype=contract.FLOW)
+        value["verdict"] = verdict
+        value["depth"] = depth_bytes
+        table.set(key, value.tobytes())
+        return True
+
+    def drop_flow(self, flow: Flow) -> bool:
+        """Drop the rest of a flow; return whether the kernel knows it."""
+        return self.set_flow(FlowAddress.of(flow), FlowVerdict.DROP)
+
+    def bypass_flow(self, flow: Flow) -> bool:
+        """Wave the rest of a flow through unseen; return whether the kernel knows it."""
+        return self.set_flow(FlowAddress.of(flow), FlowVerdict.BYPASS)
+
+    def proven(self, address: IPAddress) -> bool:
+        """Whether a source completed a handshake through here, as far back as the kernel remembers."""
+        return self.proven_at(address) is not None
+
+    def proven_at(self, address: IPAddress) -> int | None:
+        """Return when (UNIX ns) a source last completed a handshake through here; None: never, or long ago."""
+        raw = self.maps[f"ids_proven{address.version}"].get(address.packed)
+        return None if raw is None else int.from_bytes(raw, "little") + sample_offset_ns()
+
+    def beat(self) -> None:
+        """Tell the program that the engine is alive."""
+        self.state["heartbeat_ns"][0] = time.monotonic_ns()
+
+
+def describe_program(program_id: int) -> str:
+    """Return a loaded program's id and name (``struct bpf_prog_info``)."""
+    try:
+        fd = syscall.prog_fd_by_id(program_id)
+    except KernelError:
+        return f"id {program_id}"
+    try:
+        info = syscall.obj_info(fd, 160)
+    finally:
+        os.close(fd)
+    return f"id {program_id}, named {info[64:80].rstrip(bytes(1)).decode(errors='replace') or '?'}"
+
+
+def remove_pins(pin_dir: Path) -> list[str]:
+    """Detach every pinned attachment and remove all pins of an instance; return the names of what was there."""
+    removed = []
+    for path in sorted(pin_dir.glob("*"), key=lambda path: not path.name.startswith("link_")):
+        if path.name.startswith("link_"):
+            link = syscall.obj_get(str(path))
+            if link is not None:
+                syscall.link_detach(link)
+                os.close(link)
+        path.unlink()
+        removed.append(path.name)
+    if pin_dir.is_dir():
+        pin_dir.rmdir()
+    return removed
+
+
+def _link_ifindex(link: int) -> int:
+    """Return the interface of an XDP link, 0 when that has gone (``struct bpf_link_info``)."""
+    return int(struct.unpack_from("=I", syscall.obj_info(link, 64), 16)[0])
+
+
+def _check_version(pin_dir: Path) -> None:
+    pinned = Map.open_pin(str(pin_dir / "ids_state"), "ids_state")
+    if pinned is None:
+        return
+    with pinned:
+        raw = pinned.get(_ZERO)
+    version = int.from_bytes((raw or b"")[20:24], "little")
+    if version not in (0, contract.VERSION):
+        raise KernelError(
+            f"the maps under {pin_dir} are of contract version {version}, this engine speaks {contract.VERSION}",
+            f"Run the version that made them, or remove {pin_dir} (its blocks go with it)",
+        )

@@ -1,0 +1,92 @@
+"""Settings of the fast path; ``ids.config`` embeds them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+PAGE_BYTES = 4096
+
+
+def _ring_size(value: int) -> int:
+    if value & (value - 1) or value < PAGE_BYTES:
+        raise ValueError(f"a ring's size has to be a power of two and at least {PAGE_BYTES} bytes")
+    return value
+
+
+RingBytes = Annotated[int, AfterValidator(_ring_size)]
+
+
+class FastPathSettings(BaseModel):
+    """How the XDP program is attached, how large its tables are and what its limits are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pin_dir: Path = Field(
+        Path("/sys/fs/bpf/ids"),
+        description="Folder on a bpffs; in it, a folder for each instance keeps its maps and links between runs.",
+    )
+    mode: Literal["auto", "native", "generic"] = Field(
+        "auto",
+        description="Where XDP hooks in: auto takes native where the driver has it, generic otherwise, and says so.",
+    )
+    on_stop: Literal["keep", "detach", "remove"] = Field(
+        "detach",
+        description="What an orderly stop leaves: keep, program and blocks in force; detach, the lists only, for the next"
+        " start; remove, nothing. A killed engine always leaves everything in force.",
+    )
+    blocks_entries: int = Field(
+        1 << 20,
+        ge=1,
+        le=1 << 26,
+        description="Blocked addresses of a family; 16 bytes each even when unused, 128 when used.",
+    )
+    prefixes_entries: int = Field(
+        1 << 18, ge=1, le=1 << 24, description="Blocked prefixes of a family; public feeds together have about 100,000."
+    )
+    allow_entries: int = Field(1 << 16, ge=1, le=1 << 24, description="Allowed prefixes of a family.")
+    flows_entries: int = Field(
+        1 << 17,
+        ge=64,
+        le=1 << 24,
+        description="Conversations of a family that are tracked at once; about 160 bytes each.",
+    )
+    proven_entries: int = Field(
+        1 << 17,
+        ge=64,
+        le=1 << 24,
+        description="Sources of a family remembered to have completed a handshake; 80 bytes each.",
+    )
+    budgets_entries: int = Field(
+        1 << 17, ge=64, le=1 << 24, description="Token buckets; the least recently used go when a flood needs more."
+    )
+    ring_small_bytes: RingBytes = Field(
+        1 << 22, le=1 << 30, description="Ring for packets up to 184 bytes: 4 MiB hold 16,384 of them."
+    )
+    ring_large_bytes: RingBytes = Field(
+        1 << 24, le=1 << 30, description="Ring for larger packets: 16 MiB hold 8,192, some 100 ms of a busy gigabit."
+    )
+    depth_tcp_bytes: int = Field(
+        1 << 20,
+        ge=0,
+        lt=1 << 32,
+        description="Payload shown of each side of a TCP flow; Suricata's stream depth is the same.",
+    )
+    depth_udp_bytes: int = Field(1 << 18, ge=0, lt=1 << 32, description="Bytes shown of each side of a UDP flow.")
+    depth_other_bytes: int = Field(
+        1 << 16, ge=0, lt=1 << 32, description="Bytes shown of each side of any other flow (ICMP, ESP, ...)."
+    )
+    syn_per_source_per_s: float = Field(
+        200.0,
+        ge=0,
+        le=1e7,
+        description="Opening SYNs a second that one source (an IPv6 /64) may send; 0 switches it off.",
+    )
+    syn_burst_per_source: int = Field(
+        400,
+        ge=1,
+        le=1 << 20,
+        description="SYNs that a source may send at once: a browser behind NAT opens many together.",
+    )
