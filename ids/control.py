@@ -46,7 +46,9 @@ class ControlServer:
             self._socket.listen(8)
         except OSError as error:
             self._socket.close()
-            raise KernelError(f"control socket {path}: {error.strerror}", "Choose another engine.runtime_dir") from error
+            raise KernelError(
+                f"control socket {path}: {error.strerror}", "Choose another engine.runtime_dir"
+            ) from error
 
     def fileno(self) -> int:
         """Return the listening socket's file descriptor."""
@@ -94,7 +96,9 @@ def request(path: Path, command: str, timeout_s: float = 30.0) -> dict[str, Any]
             answer: dict[str, Any] = json.loads(_line(client, 64 << 20))
             return answer
     except (OSError, ValueError) as error:
-        raise UsageError(f"no engine answers at {path}: {error}; is `ids run` up, as this user, with this instance?") from error
+        raise UsageError(
+            f"no engine answers at {path}: {error}; is `ids run` up, as this user, with this instance?"
+        ) from error
 
 
 def _answers(path: Path) -> bool:

@@ -57,7 +57,7 @@ class Engine:
         """Build the stages that remember traffic."""
         config, counters = self.config, self.counters
         self._decoder = Decoder(config.decode, counters)
-        self._flows = FlowTable(config.flow, config.stream, counters)
+        self._flows = FlowTable(config.flow, counters)
         self._parsers = Parsers(config.protocols, counters)
         self.policy = BlockPolicy(config.respond, self._gate, counters, self._veto, self._own)
         self._responder = Responder(config.respond, self.policy, self._gate, counters, self.emit)
@@ -80,6 +80,15 @@ class Engine:
             self._dissect(flows)
         self._end(flows)
         return packets
+
+    def tick(self, now_ns: int) -> None:
+        """End the flows that have been idle for too long by now; for a live engine without packets."""
+        if now_ns > self._now_ns and self._started_ns is not None:
+            idle = self._flows.expire(now_ns)
+            matches: list[Match] = []
+            self._inspect(idle, matches)
+            self._respond(matches)
+            self._end(idle)
 
     def drain(self, gate: Gate | None = None) -> None:
         """Deliver what is still held, end all flows, write `stats`, and forget the traffic; go on with ``gate``.

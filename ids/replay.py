@@ -18,7 +18,7 @@ from ids.engine import Engine
 from ids.errors import UsageError
 from ids.respond.events import Event
 from ids.respond.gate import BlockOrder
-from ids.types import BlockMode, Flow, IPAddress, Packets, address_halves
+from ids.types import Flow, IPAddress, Packets, address_halves
 
 SUFFIXES = (".pcap", ".pcapng", ".cap", ".dmp")
 COMPRESSED = ("", ".gz", ".bz2", ".xz", ".zst")
@@ -76,7 +76,7 @@ class ReplayReport:
 
 
 class ReplayGate:
-    """Stands where the kernel's maps would: remembers the orders, and finds the packets that they would have stopped."""
+    """Stands where the kernel's maps would: remembers orders, and finds the packets that they would have stopped."""
 
     def __init__(self) -> None:
         self.blocks: list[BlockReport] = []
@@ -127,7 +127,9 @@ def find_captures(paths: Iterable[str | Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.is_file() and is_capture_name(p))
             if not inside:
-                raise UsageError(f"{path}: no capture in this folder (looked for {', '.join(SUFFIXES)}, also compressed)")
+                raise UsageError(
+                    f"{path}: no capture in this folder (looked for {', '.join(SUFFIXES)}, also compressed)"
+                )
             found += inside
         else:
             found.append(path)

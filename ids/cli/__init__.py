@@ -25,6 +25,7 @@ VERBS = {
     "allow": "ids.cli.block:allow",
     "stats": "ids.cli.stats:stats",
     "reload": "ids.cli.reload:reload",
+    "detach": "ids.cli.detach:detach",
 }
 """Verbs in the order of the help text; each module is imported only when its verb is used."""
 

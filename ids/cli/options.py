@@ -17,7 +17,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def output_option(command: Command) -> Command:
     """Add ``-o human|json``."""
     return click.option(
-        "-o", "--output", type=click.Choice(["human", "json"]), default="human", show_default=True, help="Form of the output."
+        "-o",
+        "--output",
+        type=click.Choice(["human", "json"]),
+        default="human",
+        show_default=True,
+        help="Form of the output.",
     )(command)
 
 
@@ -25,14 +30,20 @@ def config_options(command: Command) -> Command:
     """Add ``-c``, ``--set`` and ``-S``: everything that makes a configuration."""
     command = click.option("-c", "--config", "config_path", type=click.Path(), help="Settings, a YAML file.")(command)
     command = click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one setting: --set respond.mode=shadow."
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override one setting: --set respond.mode=shadow.",
     )(command)
     return click.option(
         "-S", "only_rules", multiple=True, type=click.Path(), metavar="FILE", help="Only these rules, YAML or YARA."
     )(command)
 
 
-def build_config(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...] = (), **extra: Any) -> Config:
+def build_config(
+    config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...] = (), **extra: Any
+) -> Config:
     """Read the configuration that a command's options describe; ``extra`` maps dotted settings to values that win."""
     assigned = [*overrides]
     if only_rules:

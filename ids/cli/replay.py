@@ -24,7 +24,9 @@ MAX_ALERTS_SHOWN = 20
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path())
-@click.option("-r", "read", multiple=True, type=click.Path(), metavar="FILE", help="A capture; the same as an argument.")
+@click.option(
+    "-r", "read", multiple=True, type=click.Path(), metavar="FILE", help="A capture; the same as an argument."
+)
 @click.option("-k", "checksums", type=click.Choice(["all", "none"]), default=None, help="`none` accepts bad checksums.")
 @click.option("--eve", "eve_path", type=click.Path(), help="Write events to this file; `-` is stdout.")
 @config_options
@@ -91,15 +93,11 @@ def _story(report: ReplayReport) -> None:
     for capture in report.captures:
         for block in capture.blocks:
             verb = "would drop" if block.mode == "enforce" else "would count (shadow)"
-            console.print(
-                f"[bold]block[/]  {block.network} for {block.ttl_s} s, ordered at packet {block.ordered_at} by sid {block.sid}: "
-                + (
-                    f"the fast path {verb} from packet {block.cut_off_from} on, {block.packets} packets"
-                    if block.cut_off_from is not None
-                    else "no later packet of that source in the capture"
-                ),
-                soft_wrap=True,
-            )
+            order = f"{block.network} for {block.ttl_s} s, ordered at packet {block.ordered_at} by sid {block.sid}"
+            effect = "no later packet of that source in the capture"
+            if block.cut_off_from is not None:
+                effect = f"the fast path {verb} from packet {block.cut_off_from} on, {block.packets} packets"
+            console.print(f"[bold]block[/]  {order}: {effect}", soft_wrap=True)
     console.print(_summary(report))
 
 
@@ -136,6 +134,10 @@ def _summary(report: ReplayReport) -> Table | str:
     for capture in report.captures:
         name = capture.path + (" (damaged)" if capture.problem else "")
         table.add_row(
-            escape(name), str(capture.packets), str(capture.flows), str(sum(capture.alerts.values())), str(len(capture.blocks))
+            escape(name),
+            str(capture.packets),
+            str(capture.flows),
+            str(sum(capture.alerts.values())),
+            str(len(capture.blocks)),
         )
     return table

@@ -12,9 +12,13 @@ from ids.config import Config
 
 
 @click.command()
-@click.option("-i", "--interface", "interfaces", multiple=True, metavar="NAME", help="Interface to guard; may be repeated.")
+@click.option(
+    "-i", "--interface", "interfaces", multiple=True, metavar="NAME", help="Interface to guard; may be repeated."
+)
 @click.option("--eve", "eve_path", type=click.Path(), help="Write events to this file; `-` is stdout.")
-@click.option("--ready-file", type=click.Path(path_type=Path), help="Create this file once packets are being inspected.")
+@click.option(
+    "--ready-file", type=click.Path(path_type=Path), help="Create this file once packets are being inspected."
+)
 @config_options
 def run(
     interfaces: tuple[str, ...],

@@ -77,7 +77,7 @@ def ids_transaction(transaction: Transaction) -> list[Match] | None:
 def ids_flagged(session: FlowSession) -> list[Match] | None:
     """Called after a rule or plugin flagged a flow (``flow.flagged``), with its packets as Scapy packets.
 
-    ``session.packets`` holds the flow's most recent packets, bounded; dissection costs hundreds of microseconds a packet,
+    ``session.packets`` holds the flow's latest packets, bounded; dissection costs hundreds of microseconds a packet,
     which is why only flagged flows get here. Return the matches, or None.
     """
 

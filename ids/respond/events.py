@@ -15,7 +15,9 @@ from ids.types import Direction, Flow, FlowState, Match, Transaction
 
 Event = dict[str, Any]
 
-PROTOCOL_NAMES = {1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 50: "ESP", 58: "IPv6-ICMP", 132: "SCTP"}
+PROTOCOL_NAMES = {
+    1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 50: "ESP", 58: "IPv6-ICMP", 132: "SCTP",
+}  # fmt: skip
 """EVE's ``proto``: names of IP protocols as Suricata spells them; others are written as three-digit numbers."""
 
 _TCP, _UDP, _SCTP = 6, 17, 132

@@ -8,7 +8,8 @@ from ids.counters import Counters
 from ids.types import Direction, Match, Threshold
 
 MAX_TRACKED = 65536
-"""Tracked (rule, address) pairs. The longest unused goes first: its source may alert once too often, never too rarely."""
+"""Tracked (rule, address) pairs. The longest unused goes first: its source may alert once too often, never too
+rarely."""
 
 
 class Thresholds:

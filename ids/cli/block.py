@@ -1,0 +1,205 @@
+"""`ids block` and `ids allow`: the kernel's lists by hand, beside a running engine or without one."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import sys
+import time
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ids.cli.options import build_config, config_options, output_option, show_json
+from ids.errors import UsageError
+from ids.kernel.blocklist import Allow, AllowList, Block, Blocklist
+from ids.respond.protected import own_addresses
+from ids.types import BlockMode, IPNetwork
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+class Duration(click.ParamType):
+    """A time span such as ``90s``, ``30m``, ``1h``, ``7d``; the value is in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the seconds, or fail with what is expected."""
+        found = re.fullmatch(r"(\d{1,9})([smhdw]?)", str(value))
+        if found is None or int(found[1]) == 0:
+            self.fail(f"{value!r} is no time span: write 90s, 30m, 1h or 7d", param, ctx)
+        return int(found[1]) * _UNITS[found[2] or "s"]
+
+
+class Network(click.ParamType):
+    """An address or a prefix."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> IPNetwork:
+        """Return the network, or fail with what is expected."""
+        try:
+            return ipaddress.ip_network(value)
+        except ValueError as error:
+            self.fail(f"{error}; write an address (192.0.2.1) or a prefix (2001:db8::/32)", param, ctx)
+
+
+NETWORKS = click.argument("networks", nargs=-1, required=True, type=Network(), metavar="ADDRESS...")
+
+
+@click.group()
+def block() -> None:
+    """Show and change whom the kernel drops."""
+
+
+@block.command("add")
+@NETWORKS
+@click.option("--for", "ttl_s", type=Duration(), help="How long, such as 30m, 1h or 7d; without it until deleted.")
+@click.option("--shadow", is_flag=True, help="Only count what would be dropped.")
+@click.option("--force", is_flag=True, help="Even an address of this host, its gateways or its resolvers.")
+@config_options
+@output_option
+def block_add(
+    networks: tuple[IPNetwork, ...], ttl_s: int | None, shadow: bool, force: bool,
+    config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str,
+) -> None:  # fmt: skip
+    """Block addresses or prefixes, from the next packet on."""
+    config = build_config(config_path, overrides, only_rules)
+    if not force:
+        _spare_own(networks)
+    expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
+    mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
+    with Blocklist.open(config.fastpath.pin_dir) as blocklist:
+        for network in networks:
+            blocklist.add(Block(network, expires_ns, mode))
+    _done(output, "blocked", networks)
+
+
+@block.command("delete")
+@NETWORKS
+@config_options
+@output_option
+def block_delete(
+    networks: tuple[IPNetwork, ...],
+    config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str,
+) -> None:  # fmt: skip
+    """Unblock addresses or prefixes. Exit code 1 when one was not on the list."""
+    with Blocklist.open(build_config(config_path, overrides, only_rules).fastpath.pin_dir) as blocklist:
+        missing = [network for network in networks if not blocklist.delete(network)]
+    _done(output, "unblocked", [network for network in networks if network not in missing], missing)
+
+
+@block.command("list")
+@config_options
+@output_option
+def block_list(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
+    """Show who is blocked: why, until when, and how often it was hit."""
+    with Blocklist.open(build_config(config_path, overrides, only_rules).fastpath.pin_dir) as blocklist:
+        blocks = sorted(blocklist.list(), key=lambda entry: (entry.network.version, entry.network))
+    if output == "json":
+        show_json([_block_data(entry) for entry in blocks])
+        return
+    table = Table(box=None)
+    for heading in ("network", "mode", "by", "left", "packets", "bytes", "last hit"):
+        table.add_column(heading, justify="right" if heading in ("left", "packets", "bytes", "last hit") else "left")
+    now = time.time_ns()
+    for entry in blocks:
+        left = "for good" if entry.expires_ns is None else _span(entry.expires_ns - now)
+        last = "never" if entry.last_hit_ns is None else f"{_span(now - entry.last_hit_ns)} ago"
+        by = f"sid {entry.sid}" if entry.sid else "operator"
+        table.add_row(str(entry.network), entry.mode.value, by, left, f"{entry.packets:,}", f"{entry.bytes:,}", last)
+    Console().print(table if blocks else "nobody is blocked")
+
+
+@click.group()
+def allow() -> None:
+    """Show and change whom the kernel never drops, whatever the blocklist says."""
+
+
+@allow.command("add")
+@NETWORKS
+@config_options
+@output_option
+def allow_add(
+    networks: tuple[IPNetwork, ...],
+    config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str,
+) -> None:  # fmt: skip
+    """Allow addresses or prefixes. They win over every block."""
+    with AllowList.open(build_config(config_path, overrides, only_rules).fastpath.pin_dir) as allowed:
+        for network in networks:
+            allowed.add(Allow(network))
+    _done(output, "allowed", networks)
+
+
+@allow.command("delete")
+@NETWORKS
+@config_options
+@output_option
+def allow_delete(
+    networks: tuple[IPNetwork, ...],
+    config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str,
+) -> None:  # fmt: skip
+    """Take addresses or prefixes off the allow-list. Exit code 1 when one was not on it."""
+    with AllowList.open(build_config(config_path, overrides, only_rules).fastpath.pin_dir) as allowed:
+        missing = [network for network in networks if not allowed.delete(network)]
+    _done(output, "no longer allowed", [network for network in networks if network not in missing], missing)
+
+
+@allow.command("list")
+@config_options
+@output_option
+def allow_list(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
+    """Show who is allowed, and how many packets that kept from being dropped."""
+    with AllowList.open(build_config(config_path, overrides, only_rules).fastpath.pin_dir) as allowed:
+        entries = sorted(allowed.list(), key=lambda entry: (entry.network.version, entry.network))
+    if output == "json":
+        show_json([{"network": str(e.network), "packets": e.packets, "bytes": e.bytes} for e in entries])
+        return
+    table = Table("network", "packets kept", "bytes", box=None)
+    for entry in entries:
+        table.add_row(str(entry.network), f"{entry.packets:,}", f"{entry.bytes:,}")
+    Console().print(table if entries else "the allow-list is empty")
+
+
+def _spare_own(networks: tuple[IPNetwork, ...]) -> None:
+    """Refuse a block that would cut this host off."""
+    for own in own_addresses():
+        for network in networks:
+            if own in network:
+                raise UsageError(
+                    f"{network} covers {own}, an address of this host, a gateway or a resolver; --force blocks it anyway"
+                )
+
+
+def _done(output: str, verb: str, networks: Any, missing: Any = ()) -> None:
+    if output == "json":
+        show_json({"done": [str(n) for n in networks], "missing": [str(n) for n in missing]})
+    else:
+        for network in networks:
+            click.echo(f"{network} {verb}")
+        for network in missing:
+            click.echo(f"ids: {network} was not on the list", err=True)
+    if missing:
+        sys.exit(1)
+
+
+def _block_data(entry: Block) -> dict[str, Any]:
+    return {
+        "network": str(entry.network), "mode": entry.mode.value, "sid": entry.sid,
+        "added_ns": entry.added_ns, "expires_ns": entry.expires_ns,
+        "packets": entry.packets, "bytes": entry.bytes, "last_hit_ns": entry.last_hit_ns,
+    }  # fmt: skip
+
+
+def _span(ns: int) -> str:
+    """Spell a time span by its two largest units: ``1h 20m``."""
+    seconds = max(0, round(ns / 1e9))
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2]) or "0s"

@@ -1,0 +1,28 @@
+"""`ids detach`: take the gate down."""
+
+from __future__ import annotations
+
+import click
+
+from ids.cli.options import build_config, config_options, output_option, show_json
+from ids.control import request, socket_path
+from ids.errors import UsageError
+from ids.kernel.fastpath import remove_pins
+
+
+@click.command()
+@config_options
+@output_option
+def detach(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
+    """Take this instance's program off all interfaces and forget its lists: nothing is left in the kernel."""
+    config = build_config(config_path, overrides, only_rules)
+    try:
+        request(socket_path(config.engine.runtime_dir, config.instance), "stats")
+    except UsageError:
+        removed = remove_pins(config.fastpath.pin_dir)
+    else:
+        raise UsageError("the engine is running; stop it first (SIGTERM), then detach")
+    if output == "json":
+        show_json({"removed": removed})
+    else:
+        click.echo(f"removed {len(removed)} pins" if removed else "there was nothing to remove")

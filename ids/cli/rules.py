@@ -1,0 +1,100 @@
+"""`ids rules`: check and list rules without running anything."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ids.cli.options import build_config, config_options, output_option, show_json
+from ids.config import Config
+from ids.errors import RuleError
+from ids.rules.loader import load_rules
+from ids.rules.yara_loader import load_yara
+from ids.types import Signature
+
+
+@click.group()
+def rules() -> None:
+    """Work on rules: YAML and YARA."""
+
+
+def _read(config: Config) -> tuple[list[dict[str, Any]], list[RuleError], list[RuleError]]:
+    """Return all rules as plain rows, the errors and the warnings."""
+    loaded = load_rules(config.rules.paths, config.vars, config.rules.exclude, config.rules.disabled_sids)
+    yara = load_yara(loaded.yara_files, config.vars)
+    rows = [_row(rule.signature, sorted(rule.buffers), "yaml") for rule in loaded.rules]
+    rows += [_row(rule.signature, [rule.scope], "yara") for rule in yara.rules]
+    return rows, [*loaded.errors, *yara.errors], [*loaded.warnings, *yara.warnings]
+
+
+def _row(signature: Signature, buffers: list[str], language: str) -> dict[str, Any]:
+    return {
+        "sid": signature.sid, "title": signature.title, "severity": signature.severity, "buffers": buffers,
+        "source": signature.origin, "language": language,
+    }  # fmt: skip
+
+
+def _problem(error: RuleError) -> dict[str, Any]:
+    place = error.location
+    return {
+        "path": place.path, "line": place.line, "column": place.column, "message": error.message, "remedy": error.remedy
+    }  # fmt: skip
+
+
+@rules.command("check")
+@click.argument("paths", nargs=-1, type=click.Path())
+@config_options
+@output_option
+def rules_check(
+    paths: tuple[str, ...],
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    only_rules: tuple[str, ...],
+    output: str,
+) -> None:
+    """Load rule files and tell every fault with its place. Exit code 2 when a rule would be refused."""
+    config = build_config(config_path, overrides, (*paths, *only_rules))
+    rows, errors, warnings = _read(config)
+    if output == "json":
+        show_json(
+            {"rules": len(rows), "errors": [_problem(e) for e in errors], "warnings": [_problem(w) for w in warnings]}
+        )
+    else:
+        for warning in warnings:
+            click.echo(f"warning: {warning}", err=True)
+        for error in errors:
+            click.echo(f"error: {error}", err=True)
+        by = ", ".join(f"{sum(r['language'] == name for r in rows)} {name.upper()}" for name in ("yaml", "yara"))
+        click.echo(f"{len(rows)} rules load ({by}), {len(errors)} errors, {len(warnings)} warnings")
+    if errors:
+        sys.exit(2)
+
+
+@rules.command("list")
+@config_options
+@output_option
+def rules_list(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
+    """List the rules that would be loaded."""
+    rows, errors, _ = _read(build_config(config_path, overrides, only_rules))
+    rows.sort(key=lambda row: row["sid"])
+    if output == "json":
+        show_json(rows)
+    else:
+        table = Table("sid", "title", "severity", "buffers", "source", box=None)
+        for row in rows:
+            table.add_row(
+                str(row["sid"]),
+                escape(row["title"]),
+                str(row["severity"]),
+                ", ".join(row["buffers"]),
+                escape(row["source"]),
+            )
+        Console().print(table)
+    if errors:
+        click.echo(f"ids: {len(errors)} more rules are refused: see `ids rules check`", err=True)
+        sys.exit(2)

@@ -1,0 +1,56 @@
+"""`ids stats`: what the gate and the engine have counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ids.cli.options import build_config, config_options, output_option, show_json
+from ids.control import request, socket_path
+from ids.errors import UsageError
+from ids.kernel.counts import pinned_counts
+
+
+@click.command()
+@config_options
+@output_option
+def stats(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
+    """Show the kernel's counters for each verdict, and the engine's when one is running."""
+    config = build_config(config_path, overrides, only_rules)
+    kernel = {name: counts for name, counts in pinned_counts(config.fastpath.pin_dir).items() if counts[0]}
+    try:
+        engine: dict[str, Any] | None = request(socket_path(config.engine.runtime_dir, config.instance), "stats")
+    except UsageError:
+        engine = None
+    if output == "json":
+        verdicts = {name: {"packets": packets, "bytes": size} for name, (packets, size) in kernel.items()}
+        show_json({"kernel": verdicts, "engine": engine})
+        return
+    console = Console(highlight=False)
+    table = Table(title="kernel", title_justify="left", box=None)
+    for heading in ("verdict", "packets", "bytes"):
+        table.add_column(heading, justify="left" if heading == "verdict" else "right")
+    for name, (packets, size) in kernel.items():
+        table.add_row(name, f"{packets:,}", f"{size:,}")
+    console.print(table)
+    if engine is None:
+        console.print("\nno engine is running: the gate works alone, nothing new is detected")
+        return
+    table = Table(title="\nengine", title_justify="left", box=None, show_header=False)
+    for name, value in _flat(engine.get("ids", {})):
+        if value and not name.startswith("kernel."):
+            table.add_row(name, f"{value:,}")
+    console.print(table)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, int]]:
+    rows: list[tuple[str, int]] = []
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{name}.")
+        else:
+            rows.append((prefix + name, value))
+    return rows

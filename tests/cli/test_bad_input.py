@@ -1,0 +1,168 @@
+"""Bad input: one clear message with its place, the right exit code, nothing lost. Each case is a command as typed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ids.cli import main
+from tests.shared import ROOT
+
+CAPTURE = ROOT / "pcaps" / "log4shell.pcap"
+
+GOOD_RULE = """
+rules:
+  - title: a test rule
+    id: 3f1f6a52-6c0e-4a57-9d0e-0b7c5a1e2f11
+    sid: 9000001
+    level: high
+    description: a rule of the tests
+    traffic: tcp any any -> any any
+    match:
+      - payload: {contains: "${jndi:"}
+"""
+
+Ids = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def ids(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ids:
+    """Run one command in an empty folder; returns exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        code = ended.value.code
+        captured = capsys.readouterr()
+        return (0 if code is None else int(code)), captured.out, captured.err
+
+    return run
+
+
+def write(path: str, text: str) -> str:
+    Path(path).write_text(text)
+    return path
+
+
+def test_a_good_rule_is_the_measure(ids: Ids) -> None:
+    code, out, _ = ids("replay", CAPTURE, "-S", write("good.yaml", GOOD_RULE), "-o", "json")
+    assert code == 0
+    assert "9000001" in json.loads(out)["captures"][0]["alerts"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("    level: high", "    levle: high"), "bad.yaml:6:"),
+        (("contains:", "contians:"), "bad.yaml:10:"),
+        (("tcp any any -> any any", "tcp any any => any any"), "bad.yaml:8:"),
+        (("any any -> any", "any any -> $NOWHERE"), "bad.yaml:8:"),
+        (("  - title", "  - - title"), "bad.yaml:"),
+    ],
+)
+def test_a_malformed_rule_is_told_with_its_place(ids: Ids, change: tuple[str, str], message: str) -> None:
+    code, _, err = ids("replay", CAPTURE, "-S", write("bad.yaml", GOOD_RULE.replace(*change)))
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_all_faults_of_all_files_are_told_at_once(ids: Ids) -> None:
+    write("a.yaml", GOOD_RULE.replace("level", "lvl"))
+    write("b.yaml", GOOD_RULE.replace("contains", "has"))
+    code, _, err = ids("rules", "check", "a.yaml", "b.yaml")
+    assert code == 2
+    assert "a.yaml:" in err
+    assert "b.yaml:" in err
+
+
+def test_a_broken_yara_file_is_told_with_its_line(ids: Ids) -> None:
+    code, _, err = ids("rules", "check", write("bad.yar", 'rule x {\n strings:\n  $a = "b\n condition: $a }\n'))
+    assert code == 2
+    assert "bad.yar:3" in err
+
+
+def test_a_truncated_capture_is_replayed_up_to_the_cut_with_a_warning(ids: Ids) -> None:
+    whole = CAPTURE.read_bytes()
+    Path("cut.pcap").write_bytes(whole[:-7])
+    code, out, err = ids("replay", "cut.pcap", "-o", "json")
+    assert code == 0
+    assert "cut.pcap" in err
+    assert "warning" in err
+    report = json.loads(out)["captures"][0]
+    _, out, _ = ids("replay", CAPTURE, "-o", "json")
+    assert report["packets"] == json.loads(out)["captures"][0]["packets"] - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [("text.pcap", "hello, this is no capture", "text.pcap"), ("empty.pcap", "", "empty.pcap")],
+)
+def test_what_is_no_capture_is_refused(ids: Ids, name: str, content: str, message: str) -> None:
+    code, _, err = ids("replay", write(name, content))
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_a_missing_capture_is_refused(ids: Ids) -> None:
+    code, _, err = ids("replay", "none.pcap")
+    assert code == 2
+    assert "none.pcap" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fastpth: {}\n", "c.yaml:1:"),
+        ("respond:\n  mode: sometimes\n", "c.yaml:2:"),
+        ("respond:\n  default_ttl_s: [1]\n", "c.yaml:2:"),
+        ("- a list\n", "c.yaml:1:1"),
+        ("a: b: c\n", "c.yaml:1:"),
+    ],
+)
+def test_a_bad_setting_is_told_with_its_place(ids: Ids, text: str, message: str) -> None:
+    code, _, err = ids("check", "-c", write("c.yaml", text))
+    assert code == 2
+    assert message in err
+
+
+def test_the_nearest_setting_is_named(ids: Ids) -> None:
+    _, _, err = ids("check", "-c", write("c.yaml", "fastpth: {}\n"))
+    assert "did you mean 'fastpath'?" in err
+
+
+@pytest.mark.parametrize(
+    "override", ["respond.mode", "respond.mode=sometimes", "respond.mode.x=1", "=1", "a=[", "none=1"]
+)
+def test_a_bad_override_is_refused(ids: Ids, override: str) -> None:
+    code, _, err = ids("check", "--set", override)
+    assert code == 2
+    assert "Traceback" not in err
+
+
+def test_a_run_without_an_interface_says_how_to_name_one(ids: Ids) -> None:
+    code, _, err = ids("run")
+    assert code == 2
+    assert "-i" in err
+
+
+def test_an_unknown_verb_is_refused(ids: Ids) -> None:
+    assert ids("defend")[0] == 2
+
+
+def test_a_block_without_a_fast_path_says_what_is_missing(ids: Ids) -> None:
+    code, _, err = ids("block", "list", "--set", "fastpath.pin_dir=/sys/fs/bpf/ids/there-is-none")
+    assert code == 3
+    assert "ids run" in err
+
+
+@pytest.mark.parametrize("word", ["192.0.2.300", "192.0.2.1/40", "example.org"])
+def test_a_block_of_what_is_no_address_is_refused(ids: Ids, word: str) -> None:
+    code, _, err = ids("block", "add", word)
+    assert code == 2
+    assert word in err
