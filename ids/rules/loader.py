@@ -1,10 +1,10 @@
-"""Loads all rule files of the settings: one answer with every rule, every error and every warning."""
+"""Finds the rule files of the settings and loads the YAML ones: every rule, every error and every warning at once."""
 
 from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ids.errors import Location, RuleError
@@ -14,8 +14,6 @@ from ids.rules.rarity import WEAK_SCORE
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.rules.variables import Variables
 from ids.rules.yaml_loader import YamlLoader
-from ids.rules.yara_loader import YaraSet, load_yara
-from ids.rules.yara_scope import YaraRule
 
 YAML_SUFFIXES = (".yaml", ".yml")
 YARA_SUFFIXES = (".yar", ".yara")
@@ -25,39 +23,15 @@ MAX_FILES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class RuleSummary:
-    """One line of `ids rules list`, whatever language the rule is written in."""
-
-    language: str
-    sid: int
-    title: str
-    level: str
-    source: Location
-    buffers: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class RuleSet:
-    """What was loaded, the YAML rules first. The caller decides whether errors are fatal: the rules concerned are left out."""
+    """What was loaded; bad rules are left out. The caller decides whether errors are fatal."""
 
     rules: tuple[Rule, ...] = ()
     errors: tuple[RuleError, ...] = ()
     warnings: tuple[RuleError, ...] = ()
     files: tuple[str, ...] = ()
-    yara: YaraSet = field(default_factory=YaraSet)
-    """YARA rules; their errors and warnings are among those above."""
-
-    def summaries(self) -> list[RuleSummary]:
-        """Describe every rule, in the order of sids."""
-        found = [
-            RuleSummary("yaml", r.signature.sid, r.signature.title, r.level, r.source, tuple(sorted(r.buffers)))
-            for r in self.rules
-        ]
-        found += [
-            RuleSummary("yara", r.signature.sid, r.signature.title, r.level, r.source, (r.scope,))
-            for r in self.yara.rules
-        ]
-        return sorted(found, key=lambda summary: summary.sid)
+    yara_files: tuple[str, ...] = ()
+    """YARA files among them, for `ids.rules.yara_loader.load_yara`."""
 
 
 def load_rules(
@@ -67,7 +41,7 @@ def load_rules(
     disabled_sids: Iterable[int] = (),
     engine_version: str = "",
 ) -> RuleSet:
-    """Load every rule file in ``paths`` (files, or directories searched recursively in order of name).
+    """Load every YAML rule in ``paths`` (files, or directories searched recursively in order of name).
 
     ``variables`` are put over the built-in ones. Nothing is raised for a bad rule or file: see ``RuleSet.errors``.
     """
@@ -82,15 +56,13 @@ def load_rules(
     rules = loader.rules()
     errors += loader.errors
     rules = _unique(rules, errors)
-    compiled = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables)
-    errors += [*compiled.errors, *_shared_sids(rules, compiled.rules)]
     off = set(disabled_sids)
     return RuleSet(
         rules=tuple(rule for rule in rules if rule.signature.sid not in off),
         errors=tuple(errors),
-        warnings=(*loader.warnings, *_costly(rules), *compiled.warnings),
+        warnings=(*loader.warnings, *_costly(rules)),
         files=tuple(files),
-        yara=compiled,
+        yara_files=tuple(path for path in files if path.endswith(YARA_SUFFIXES)),
     )
 
 
@@ -133,15 +105,6 @@ def _unique(rules: list[Rule], errors: list[RuleError]) -> list[Rule]:
                 )
             )
     return list(first.values())
-
-
-def _shared_sids(rules: Iterable[Rule], yara_rules: Iterable[YaraRule]) -> Iterable[RuleError]:
-    """Refuse a sid that a YAML and a YARA rule share: an alert would not tell which of them it was."""
-    places = {rule.signature.sid: rule.source for rule in rules if rule.signature.gid == 1}
-    for rule in yara_rules:
-        sid = rule.signature.sid
-        if sid in places:
-            yield RuleError(f"sid {sid} is already used at {places[sid]}", rule.source, "give one of them another sid")
 
 
 def _costly(rules: Iterable[Rule]) -> Iterable[RuleError]:

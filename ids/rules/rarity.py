@@ -5,8 +5,8 @@ from __future__ import annotations
 MAX_LITERAL = 64
 """Bytes of a literal given to the prefilter; more make it no rarer, only larger."""
 
-WEAK_SCORE = 5.0
-"""Below about two uncommon or five common bytes a literal stands in much innocent traffic."""
+WEAK_SCORE = 3.0
+"""Below about two uncommon or three common bytes a literal stands in much innocent traffic."""
 
 _COMMON = frozenset(b' etaoinshrdlucm/.-=:0123456789<>"\r\n')
 

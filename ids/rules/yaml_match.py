@@ -163,6 +163,9 @@ class MatchReader:
         return Size(buffer, least, most)
 
     def _scapy(self, name: str, value: Any, at: Path) -> ScapyField | None:
+        if not GROUPS.keys().isdisjoint(at[2:]):
+            self._refuse("Scapy fields stand at the top of match:, not within any:, all: or none:", at)
+            return None
         parts = name.split(".")
         if len(parts) != 3 or not all(part.isidentifier() for part in parts[1:]):
             self._refuse(f"{name!r} names no field", at, "write scapy.<Layer>.<field>, such as scapy.TCP.window")

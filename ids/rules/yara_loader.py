@@ -35,8 +35,16 @@ class YaraSet:
         return {(rule.namespace, rule.name): rule for rule in self.rules if rule.scope == scope}
 
 
-def load_yara(paths: Iterable[str], variables: Mapping[str, str | list[str]] | None = None) -> YaraSet:
-    """Load YARA files. A file that does not compile is refused whole, a rule with a bad ``meta`` by itself."""
+def load_yara(
+    paths: Iterable[str],
+    variables: Mapping[str, str | list[str]] | None = None,
+    taken: Mapping[int, Location] | None = None,
+) -> YaraSet:
+    """Load YARA files. A file that does not compile is refused whole, a rule with a bad ``meta`` by itself.
+
+    ``taken`` has the sids of rules in other languages: an alert must tell which rule it came from.
+    """
+    used = dict(taken or {})
     pool = Variables({**DEFAULT_VARIABLES, **(variables or {})})
     errors: list[RuleError] = []
     warnings: list[RuleError] = []
@@ -49,15 +57,14 @@ def load_yara(paths: Iterable[str], variables: Mapping[str, str | list[str]] | N
             continue
         sources[path] = text
         for rule in _described(path, text, compiled, pool, errors, warnings):
-            other = rules.setdefault(rule.signature.sid, rule)
-            if other is not rule:
+            sid = rule.signature.sid
+            if sid in used:
                 errors.append(
-                    RuleError(
-                        f"sid {rule.signature.sid} is already used by {other.name} at {other.source}",
-                        rule.source,
-                        "give one of them another sid in its meta",
-                    )
+                    RuleError(f"sid {sid} is already used at {used[sid]}", rule.source, "give one of them another sid")
                 )
+                continue
+            used[sid] = rule.source
+            rules[sid] = rule
     scopes: dict[str, dict[str, str]] = {}
     for rule in rules.values():
         scopes.setdefault(rule.scope, {})[rule.namespace] = sources[rule.namespace]
