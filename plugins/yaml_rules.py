@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ids import hookimpl
 from ids.errors import RulesRefused
+from ids.rules.judging import SCAPY_PENDING
 from ids.rules.loader import load_rules
 from ids.rules.matcher import Matcher
 from ids.rules.paths import cache_directory
@@ -48,6 +49,14 @@ class YamlRules:
     def ids_transaction(self, transaction: Transaction) -> list[Match] | None:
         """Match the buffers of protocols."""
         return self.matcher.transaction(transaction) if self.matcher else None
+
+    @hookimpl
+    def ids_flagged(self, session: FlowSession) -> list[Match] | None:
+        """Match the Scapy fields of rules whose other tests hold."""
+        flow = session.flow
+        if self.matcher is None or not flow.storage.get(SCAPY_PENDING):
+            return None
+        return self.matcher.flagged(flow, session.packets, (flow.last_ns, flow.first_number))
 
     @hookimpl
     def ids_flow_end(self, flow: Flow) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ids.rules.model import Address, All, Anchor, Any_, Literal, Node, NotAny, Regex, ScapyField, Size
+from ids.rules.model import Address, All, Anchor, Any_, Literal, Node, NotAny, Regex, Size
 from ids.types import Evidence
 
 EXCERPT_BYTES = 256
@@ -27,8 +27,6 @@ class View:
     """The buffers start where they start on the wire; False once the head of a stream was let go."""
     base: int = 0
     """Stream offset of the first byte of ``payload``."""
-    scapy: Callable[[ScapyField], bool] | None = None
-    """Judges a Scapy field; None: taken as true, because only dissection can tell."""
     _lower: dict[str, bytes] = field(default_factory=dict)
 
     def lower(self, name: str) -> bytes:
@@ -64,7 +62,7 @@ def holds(node: Node, view: View, found: list[Found]) -> bool:
         return not any(holds(part, view, []) for part in node.parts)
     if isinstance(node, Address):
         return (view.src if node.end == "src_ip" else view.dst) in node.members
-    return view.scapy is None or view.scapy(node)
+    return True  # a Scapy field: only dissection can tell, which `Matcher.flagged` does
 
 
 def _literal(test: Literal, view: View, found: list[Found]) -> bool:

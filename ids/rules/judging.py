@@ -6,7 +6,7 @@ from enum import Enum
 
 from ids.counters import Counters
 from ids.rules.conditions import Found, View, evidence, holds
-from ids.rules.model import Rule, ScapyField, leaves
+from ids.rules.model import Rule
 from ids.types import Direction, Flow, Match, Transaction
 
 SCAPY_PENDING = "rules.scapy"
@@ -48,7 +48,7 @@ class Judge:
         self._counters.add("rules.evaluations")
         if not holds(rule.condition, view, found):
             return Verdict.NO
-        if view.scapy is None and needs_scapy(rule):
+        if rule.needs_scapy:
             flow.flagged = True
             flow.storage.setdefault(SCAPY_PENDING, {})[rule] = direction
             return Verdict.DEFERRED
@@ -57,8 +57,3 @@ class Judge:
             rule.signature, flow, direction, *when, evidence(found, view), detector=self.detector,
             transaction=transaction,
         )  # fmt: skip
-
-
-def needs_scapy(rule: Rule) -> bool:
-    """Tell whether a rule tests a Scapy field."""
-    return any(isinstance(leaf, ScapyField) for leaf in leaves(rule.condition))

@@ -10,7 +10,7 @@ from ids.counters import Counters
 from ids.rules.buffers import PAYLOAD
 from ids.rules.judging import SCAPY_PENDING, Judge
 from ids.rules.literals import Needle, cover
-from ids.rules.model import Rule, ScapyField
+from ids.rules.model import Rule, ScapyField, leaves
 from ids.rules.packet_matcher import PacketMatcher
 from ids.rules.prefilter import Prefilter
 from ids.rules.retained import Retained
@@ -66,10 +66,8 @@ class Matcher:
         pending: dict[Rule, Direction] = flow.storage.get(SCAPY_PENDING, {})
         matches: list[Match] = []
         for rule, direction in list(pending.items()):
-            view = self._judge.view(flow, direction, {})
-            view.scapy = lambda test: any(_scapy_field(packet, test) for packet in packets)
-            tests = [part for part in rule.condition.parts if isinstance(part, ScapyField)]
-            if all(view.scapy(test) for test in tests):
+            tests = [leaf for leaf in leaves(rule.condition) if isinstance(leaf, ScapyField)]
+            if all(any(_scapy_field(packet, test) for packet in packets) for test in tests):
                 del pending[rule]
                 matches.append(Match(rule.signature, flow, direction, *when, detector=self._judge.detector))
         return matches
@@ -114,17 +112,11 @@ class RuleIndex:
 
 
 def _scapy_field(packet: Any, test: ScapyField) -> bool:
-    """Tell whether a Scapy packet has the layer, and the value in its field; text compares with what Scapy shows."""
+    """Tell whether a Scapy packet has the layer and the value in its field; text compares with how Scapy spells it."""
     layer = packet.getlayer(test.layer)
-    if layer is None:
+    if layer is None or not any(description.name == test.name for description in layer.fields_desc):
         return False
-    value = (
-        layer.getfieldval(test.name) if test.name in getattr(layer, "fields", {}) or _has(layer, test.name) else None
-    )
+    value = layer.getfieldval(test.name)
     if isinstance(value, bytes):
         return value == str(test.value).encode()
-    return bool(value == test.value)
-
-
-def _has(layer: Any, name: str) -> bool:
-    return any(description.name == name for description in getattr(layer, "fields_desc", ()))
+    return bool(value == test.value or str(value) == test.value)

@@ -180,10 +180,14 @@ class Rule:
     sides: frozenset[Direction] = field(init=False)
     """The sides that send these buffers; both: the rule looks at a request together with its response."""
 
+    needs_scapy: bool = field(init=False)
+    """Some tests are on Scapy fields, and wait for the flow's dissected packets."""
+
     def __post_init__(self) -> None:
         names = frozenset(leaf.buffer for leaf in leaves(self.condition) if isinstance(leaf, Literal | Regex | Size))
         sides = (CATALOGUE[name].side for name in names if name in CATALOGUE)
         object.__setattr__(self, "buffers", names)
+        object.__setattr__(self, "needs_scapy", any(isinstance(leaf, ScapyField) for leaf in leaves(self.condition)))
         object.__setattr__(self, "sides", frozenset(side for side in sides if side is not None))
 
     def open_to(self, flow: Flow, direction: Direction, protocol: str | None = None) -> bool:
