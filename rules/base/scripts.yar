@@ -77,8 +77,8 @@ rule PowerShell_Encoded_Command
         flow = "established"
         scope = "stream"
     strings:
-        // Base64 of UTF-16 text: every other byte is zero, which shows as an A at fixed places
-        $command = /powershell(\.exe)?\s{1,4}[^\r\n]{0,100}-e(nc|ncodedcommand)?\s{1,4}["']?([A-Za-z0-9+\/]{2}[AB]A[A-Za-z0-9+\/]{4}){10}/ nocase
+        // Base64 of UTF-16 text, three letters in eight characters: the zero bytes show as A or B at fixed places
+        $command = /powershell(\.exe)?\s{1,4}[^\r\n]{0,100}-e(nc|ncodedcommand)?\s{1,4}["']?([A-Za-z0-9+\/]{2}[AB][A-Za-z0-9+\/]A[A-Za-z0-9+\/]{2}A){10}/ nocase
         $hidden = /-w(indowstyle)?\s{1,4}(hidden|1)\b/ nocase
         $bare = /-nop(rofile)?\b/ nocase
     condition:
