@@ -172,6 +172,7 @@ class PcapngFormat:
             body[simple] = 12
 
         wild = (interface >= len(interfaces.linktype)) | (caplen > MAX_CAPLEN) | (caplen > length - body - 4)
+        wild |= caplen < 0  # a simple packet block too short for its own header
         bad = np.flatnonzero(wild)
         if bad.size:
             row = int(bad[0])

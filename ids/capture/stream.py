@@ -12,6 +12,7 @@ import stat
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import zstandard
@@ -83,13 +84,14 @@ class ByteStream:
             raise CaptureError(f"cannot be opened: {reason}", Location(path)) from error
         self._tap = Tap(raw)
         mode = os.fstat(raw.fileno())
+        self._failure: Exception | None = None
         self.size = mode.st_size if stat.S_ISREG(mode.st_mode) else None
         """Bytes of the file on disk; None for a pipe."""
         try:
             head = self._tap.peek(_LONGEST_MAGIC)
             self.compression = next((name for magic, name in _COMPRESSIONS.items() if head.startswith(magic)), "")
             """gzip, bzip2, xz, zstd, or empty for plain."""
-            self._reader = _decompressor(self.compression, self._tap)
+            self._read = _reader(self.compression, self._tap)
         except OSError as error:
             raw.close()
             raise CaptureError(f"cannot be read: {error.strerror}", Location(path)) from error
@@ -102,12 +104,20 @@ class ByteStream:
     def fill(self, buffer: memoryview) -> int:
         """Read into ``buffer`` until it is full, the end, or a pipe has nothing more to say; return the count.
 
-        0 means the end. Raises one of `DAMAGE`.
+        0 means the end. Raises one of `DAMAGE`, but not before all bytes ahead of the damage were returned.
         """
         deadline = time.monotonic() + 5 * LINGER_S
         count = 0
         while count < len(buffer):
-            got: int = self._reader.readinto(buffer[count:])
+            try:
+                if self._failure is not None:
+                    raise self._failure
+                got: int = self._read(buffer[count:])
+            except DAMAGE as error:
+                if not count:
+                    raise
+                self._failure = error
+                break
             count += got
             if not got or (self.size is None and not self._ready(deadline)):
                 break
@@ -123,18 +133,22 @@ class ByteStream:
         self._tap.raw.close()
 
 
-def _decompressor(compression: str, tap: Any) -> Any:
-    """Return what to call ``readinto`` on; its memory is bounded whatever the data claims."""
+def _reader(compression: str, tap: Any) -> Callable[[memoryview], int]:
+    """Return what fills a buffer with decompressed bytes; its memory is bounded whatever the data claims.
+
+    ``readinto1``, where there is one, returns what it has: ``readinto`` would lose it when damage comes after it.
+    """
     if compression == "gzip":
-        return gzip.GzipFile(fileobj=tap, mode="rb")
+        return gzip.GzipFile(fileobj=tap, mode="rb").readinto1
     if compression == "bzip2":
-        return bz2.BZ2File(tap, "rb")
+        return bz2.BZ2File(tap, "rb").readinto1
     if compression == "xz":
-        return _LimitedXz(tap)
+        return _LimitedXz(tap).readinto
     if compression == "zstd":
         decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
-        return decompressor.stream_reader(tap, read_across_frames=True, closefd=False)
-    return tap
+        return decompressor.stream_reader(tap, read_across_frames=True, closefd=False).readinto1
+    readinto: Callable[[memoryview], int] = tap.readinto
+    return readinto
 
 
 class _LimitedXz:

@@ -1,7 +1,8 @@
 """Reassembly of IP datagrams from their fragments: bounded, first content wins, conflicts counted.
 
-Sources: RFC 791 section 3.2, RFC 8200 section 4.5; Linux net/ipv4/ip_fragment.c and net/ipv6/reassembly.c for what a host
-refuses. Python runs once a fragment here: fragments are rare, and a datagram's work is bounded by its 64 KiB.
+Sources: RFC 791 section 3.2, RFC 8200 section 4.5; for what hosts refuse, Linux net/ipv4/ip_fragment.c and
+net/ipv6/reassembly.c. Python runs once a fragment here: fragments are rare, and a datagram's work is bounded by its
+64 KiB.
 """
 
 from __future__ import annotations

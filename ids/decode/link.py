@@ -121,8 +121,8 @@ _LAYERS: dict[int, _Layer] = {
     229: _always(IPV6),
     276: _fixed(0, 20),
 }
-"""Link types by LINKTYPE_ number: NULL, Ethernet, PPP, RAW (and its two DLT numbers), PPP_HDLC, C_HDLC, LOOP, LINUX_SLL,
-IPV4, IPV6, LINUX_SLL2."""
+"""Link types by LINKTYPE_ number: NULL, Ethernet, PPP, RAW (and its two DLT numbers), PPP_HDLC, C_HDLC, LOOP,
+LINUX_SLL, IPV4, IPV6, LINUX_SLL2."""
 
 
 def _ppp_kind(protocol: U16) -> U16:

@@ -38,7 +38,7 @@ class DecodeSettings(BaseModel):
 
     verify_checksums: bool = Field(
         default=True,
-        description="Leave out packets with a bad IPv4, TCP, UDP or ICMP checksum: the receiving host drops them too, so "
+        description="Leave out packets with a bad IPv4, TCP, UDP or ICMP checksum: the receiving host drops them, so "
         "taking them in would let an attacker slip noise into a stream. Switch off where the network card fills "
         "checksums in after the capture (`-k none`).",
     )
