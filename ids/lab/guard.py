@@ -13,7 +13,6 @@ from typing import Any
 import yaml
 
 import ids
-from ids.control import request, socket_path
 from ids.errors import IdsError, KernelError
 from ids.lab.removal import wait_until
 from ids.lab.topology import INSIDE, OUTSIDE, Lab
@@ -50,7 +49,6 @@ class Guard:
         document = _settings(lab, self.eve)
         for section, values in settings.items():
             document[section] = {**document.get(section, {}), **values}
-        self._runtime_dir: str = document["engine"]["runtime_dir"]
         self.config.write_text(yaml.safe_dump(document, sort_keys=False))
 
     @property
@@ -96,15 +94,10 @@ class Guard:
             raise GuardFailed(f"`ids {' '.join(words)}` failed: {(done.stderr or done.stdout).strip()}")
         return json.loads(done.stdout) if done.stdout.strip() else None
 
-    def stats(self) -> dict[str, Any]:
-        """Ask the engine for its counters: an EVE `stats` event."""
-        return request(socket_path(self._runtime_dir, self._lab.name), "stats")
-
     def kernel_packets(self) -> dict[str, int]:
         """Return the packets that the XDP program has counted, by reason; reasons that never applied are left out."""
-        counts: dict[str, int] = {}
-        _flatten(self.stats()["ids"].get("kernel", {}), "", counts)
-        return counts
+        verdicts = self.command("stats")["kernel"]
+        return {reason: counts["packets"] for reason, counts in verdicts.items()}
 
     def events(self) -> list[dict[str, Any]]:
         """Return all events written so far, oldest first."""
@@ -161,12 +154,3 @@ def _settings(lab: Lab, eve: Path) -> dict[str, Any]:
         "rules": {"paths": [str(rules_directory())], "cache_dir": str(lab.directory / "cache")},
         "eve": {"path": str(eve)},
     }
-
-
-def _flatten(node: dict[str, Any], prefix: str, counts: dict[str, int]) -> None:
-    """Collect ``packets`` leaves of the nested counters under the dotted names of their reasons."""
-    for name, value in node.items():
-        if isinstance(value, dict):
-            _flatten(value, f"{prefix}.{name}" if prefix else name, counts)
-        elif name == "packets" and value:
-            counts[prefix] = value

@@ -164,9 +164,11 @@ class Story:
         entry = self._entry(self._attacker)
         if entry is None:
             raise StepFailed(f"the kernel's blocklist has no entry for {self._attacker}")
-        ttl_s = entry.get("ttl_s")
-        line = f"blocklist: {entry['network']}, {entry['mode']}, by rule {entry['sid']}"
-        return [line + (f", for another {ttl_s:.0f} s" if ttl_s else "")], {"entry": entry}
+        left_s = (entry["expires_ns"] - time.time_ns()) / 1e9
+        line = (
+            f"`ids block list`: {entry['network']}, {entry['mode']}, by rule {entry['sid']}, for another {left_s:.0f} s"
+        )
+        return [line], {"entry": entry}
 
     def _entry(self, address: str) -> dict[str, Any] | None:
         """Read the entry of an address from the kernel's map, as an operator would."""
