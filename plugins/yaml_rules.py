@@ -14,6 +14,7 @@ from ids.types import Flow, FlowBatch, Match, Packets, StreamChunk, Transaction
 
 if TYPE_CHECKING:
     from ids.plugin.context import EngineContext
+    from ids.plugin.session import FlowSession
 
 NAME = "yaml_rules"
 
