@@ -76,7 +76,7 @@ def main() -> int:
         elif not path.exists():
             wrong.append(f"{name}: missing; run {Path(__file__).name} and commit it")
         elif content(path) != (gzip.decompress(made) if path.suffix == ".gz" else made):
-            wrong.append(f"{name}: differs from what {Path(__file__).name} makes; run it, look at the change, and commit it")
+            wrong.append(f"{name}: differs from what {Path(__file__).name} makes; run it, look, and commit")
     strays = {path.name for pattern in ("*.pcap", "*.pcap.gz", "*.pcapng") for path in FOLDER.glob(pattern)} - known
     wrong += [f"{name}: nothing here makes it" for name in sorted(strays)]
     for line in wrong:

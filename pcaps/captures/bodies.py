@@ -1,4 +1,4 @@
-"""Responses that hold something: secrets that leaked, programs, scripts, tools. All inert: headers, names and filler."""
+"""Bodies that hold something: leaked secrets, programs, scripts, tools. All inert: headers, names and filler."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ WORKSTATION = "198.51.100.77"
 
 
 def leaks() -> Capture:
-    """A server that hands out its password file, repository, environment and keys; and pages that only speak of them."""
+    """A server that hands out its password file, repository, environment and keys; pages that only speak of them."""
     passwd = b"root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n"
     article = b"<p>The line <code>root:x:0:0:root:/root:/bin/bash</code> is root's.</p>"
     manual = b"<p>Set this in your .env file:</p><pre>\nDB_PASSWORD=secret123\n</pre>"
-    phpinfo = b'<html><head><title>PHP 8.3.6 - phpinfo()</title></head><body><h1 class="p">PHP Version 8.3.6</h1></body></html>'
+    title = b"<title>PHP 8.3.6 - phpinfo()</title>"
+    phpinfo = b"<html><head>" + title + b'</head><body><h1 class="p">PHP Version 8.3.6</h1></body></html>'
     filler = base64.b64encode(random.Random(7).randbytes(480)).decode()
     lines = "\n".join(filler[i : i + 64] for i in range(0, len(filler), 64))
     label = "PRIVATE" + " KEY-----"  # in two parts, or scanners for secrets take this file for one
     pem = f"-----BEGIN RSA {label}\n{lines}\n-----END RSA {label}\n".encode()
-    aws = f"[default]\naws_access_key_id = {'AKIA' + 'TEACUPS2TEACUPS3'}\naws_secret_access_key = {filler[:40].replace('=', 'A')}\n"
+    aws = f"[default]\naws_access_key_id = {'AKIA' + 'TEACUPS2TEACUPS3'}\naws_secret_access_key = {filler[:40]}\n"
     account = (
         f'{{"type": "service_account", "private_key": "-----BEGIN {label}\\n{filler[:64]}\\n",'
         ' "client_email": "tea@shop.iam.gserviceaccount.com"}'
@@ -74,9 +75,12 @@ def tools() -> Capture:
     """Strings of Mimikatz, Meterpreter, a beacon's settings block and a miner's settings."""
     mimikatz = _pe([b".text"], 400) + "kuhl_m_sekurlsa\0gentilkiwi\0A La Vie, A L'Amour\0".encode("utf-16-le")
     stage = _pe([b".text"], 400) + b"metsrv.x64.dll\0ReflectiveLoader\0core_channel_open\0ext_server_stdapi\0"
-    settings = bytes.fromhex("000100010002 0000 000200010002 0050 000300020004 0000ea60 000400020004 00100000".replace(" ", ""))
-    beacon = random.Random(9).randbytes(900) + bytes(byte ^ 0x2E for byte in settings) + random.Random(10).randbytes(900)
-    miner = b'{"autosave": true, "donate-level": 1, "cpu": {"huge-pages": true}, "pools": [{"url": "pool.example.org:3333"}]}'
+    settings = bytes.fromhex("000100010002 0000 000200010002 0050 000300020004 0000ea60 000400020004 00100000")
+    beacon = (
+        random.Random(9).randbytes(900) + bytes(byte ^ 0x2E for byte in settings) + random.Random(10).randbytes(900)
+    )
+    pools = b'"pools": [{"url": "pool.example.org:3333"}]'
+    miner = b'{"autosave": true, "donate-level": 1, "cpu": {"huge-pages": true}, ' + pools + b"}"
     capture = Capture()
     browse(capture, [get("/config.json", response(b'{"pools": ["a", "b"], "url": "/api"}', headers=TEXT))])
     visit(capture, [get("/m.exe", response(mimikatz, headers=OCTETS))], WORKSTATION, 50700, 80, ATTACKER)

