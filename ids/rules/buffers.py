@@ -112,4 +112,4 @@ def nearest(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"known are {', '.join(sorted(known))}" if len(known) <= 12 else ""
+    return f"known are {', '.join(sorted(known))}" if 0 < len(known) <= 12 else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ids.errors import Location, RuleError
+from ids.paths import rules_dir
 from ids.rules.literals import cover, worth
 from ids.rules.model import Rule
 from ids.rules.rarity import WEAK_SCORE
@@ -17,6 +18,9 @@ from ids.rules.yaml_loader import YamlLoader
 
 YAML_SUFFIXES = (".yaml", ".yml")
 YARA_SUFFIXES = (".yar", ".yara")
+
+SHIPPED = ("base", "policy")
+"""Rule sets that come with the engine, known by these names."""
 
 MAX_FILES = 10_000
 """Rule files of one load; a directory with more is not a rule directory."""
@@ -69,7 +73,7 @@ def load_rules(
 def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list[RuleError]) -> list[str]:
     """Return the rule files that ``paths`` name; what cannot be found becomes an error."""
     found: dict[str, None] = {}
-    for path in map(Path, paths):
+    for path in map(_shipped, paths):
         if path.is_dir():
             for file in sorted(path.rglob("*")):
                 wanted = file.suffix in YAML_SUFFIXES + YARA_SUFFIXES and file.is_file()
@@ -88,6 +92,13 @@ def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list
             RuleError(f"more than {MAX_FILES} rule files", Location(str(next(iter(found)))), "narrow the path")
         )
     return list(found)[:MAX_FILES]
+
+
+def _shipped(path: str | Path) -> Path:
+    """Return the path, or the directory of the set that ships under this bare name."""
+    if str(path) in SHIPPED and not Path(path).exists():
+        return rules_dir(str(path))
+    return Path(path)
 
 
 def _unique(rules: list[Rule], errors: list[RuleError]) -> list[Rule]:

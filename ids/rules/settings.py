@@ -11,8 +11,9 @@ class RulesSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     paths: list[str] = Field(
-        ["rules/base"],
-        description="Rule files (`.yaml`, `.yml`, `.yar`, `.yara`) and directories of them, read in order.",
+        ["base"],
+        description="Rule files (`.yaml`, `.yml`, `.yar`, `.yara`) and directories of them, read in order. A bare `base`"
+        " or `policy` that is no path of its own means the set that ships with the engine.",
     )
     exclude: list[str] = Field(
         [], description="File name patterns that are skipped inside directories, such as `*-lab.yaml`."

@@ -83,14 +83,15 @@ class YamlLoader:
             self._refuse("a rule is a mapping", place, "start with `- title: ...`")
             return None
         before = len(self.errors)
+        reader = MatchReader(document, self._lists, self._variables)
+        condition = reader.match(raw.get("match") or [], (*at, "match"))
+        condition += reader.exceptions(raw.get("exceptions") or [], (*at, "exceptions"))
         try:
             schema = validate(RuleSchema, document, at)
         except InvalidDocument as invalid:
             self._take(invalid.errors)
+            self.errors += reader.errors
             return None
-        reader = MatchReader(document, self._lists, self._variables)
-        condition = All(tuple(reader.match(schema.match, (*at, "match"))))
-        excepted = reader.exceptions(schema.exceptions, (*at, "exceptions"))
         self.errors += reader.errors
         try:
             traffic = parse_traffic(schema.traffic, self._variables)
@@ -106,7 +107,7 @@ class YamlLoader:
             signature=_signature(schema, place),
             traffic=traffic,
             flow=options,
-            condition=All((*condition.parts, *excepted)),
+            condition=All(tuple(condition)),
             source=place,
             level=schema.level,
             tests=tuple(_proof(test) for test in schema.tests),

@@ -1,0 +1,186 @@
+"""YAML rules: what loads, and what every mistake is answered with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ids.rules.loader import load_rules
+from ids.rules.model import Anchor, Any_, Literal, NotAny, Regex, RuleTest, Size
+from ids.types import Action, BlockMode, BlockRequest, Direction, Threshold
+from tests.rules.builders import load, load_errors, rule_text
+
+EXAMPLE = """\
+required_engine_version: 0.1.0
+lists:
+  - name: approved_scanners
+    items: [192.0.2.10/32, 2001:db8::10/128]
+rules:
+  - title: sqlmap probes a protected web server
+    id: 3f1f6a52-6c0e-4a57-9d0e-0b7c5a1e2f11
+    sid: 1000001
+    rev: 2
+    status: experimental
+    level: high
+    description: The default User-Agent of sqlmap.
+    author: the project
+    date: 2026-11-21
+    references: ['https://sqlmap.org']
+    tags: [attack.t1190]
+    falsepositives: [Authorised scans]
+    classtype: web-application-attack
+    traffic: http $EXTERNAL_NET any -> $HOME_NET any
+    flow: [established, to_server]
+    match:
+      - http.user_agent: {contains: SQLmap, nocase: true}
+      - any:
+          - http.uri: {regex: '(?i)union\\s+select'}
+          - http.uri: {contains: "'"}
+    exceptions:
+      - {name: scanners, src_ip: approved_scanners}
+    threshold: {type: limit, track: by_src, count: 1, seconds: 60}
+    then: drop
+    block: {target: src_ip, for: 1h30m, mode: shadow, require: proven}
+    tests:
+      - name: fires
+        http: {method: GET, uri: "/?id=1'", headers: {User-Agent: sqlmap/1.8}}
+        alerts: 1
+        evade: all
+      - name: the recorded attack
+        pcap: sqlmap.pcap
+        blocked_from_packet: 12
+"""
+
+
+def test_the_example_loads_with_all_it_says() -> None:
+    """Metadata of Sigma, identity of Suricata, lists and exceptions of Falco."""
+    loaded = load(EXAMPLE)
+    assert (loaded.errors, loaded.warnings) == ((), ())
+    (rule,) = loaded.rules
+    signature = rule.signature
+    assert (signature.sid, signature.rev, signature.severity) == (1000001, 2, 1)
+    assert signature.action is Action.DROP
+    assert signature.block == BlockRequest("src_ip", 5400, BlockMode.SHADOW, require_proven=True)
+    assert signature.threshold == Threshold("limit", "by_src", 1, 60)
+    assert signature.metadata["level"] == ["high"]
+    assert signature.metadata["created_at"] == ["2026-11-21"]
+    assert signature.origin.endswith("r.yaml:6")
+    assert (rule.flow.established, rule.flow.direction) == (True, Direction.TO_SERVER)
+    assert rule.buffers == {"http.user_agent", "http.uri"}
+    agent, either, exceptions = rule.condition.parts
+    assert agent == Literal("http.user_agent", b"sqlmap", nocase=True)
+    assert isinstance(either, Any_)
+    assert isinstance(either.parts[0], Regex)
+    assert isinstance(exceptions, NotAny)
+    assert [test.kind for test in rule.tests] == ["http", "pcap"]
+    assert rule.tests[1] == RuleTest("the recorded attack", "pcap", {"path": "sqlmap.pcap"}, 1, "none", 12)
+
+
+@pytest.mark.parametrize(
+    ("match", "parts"),
+    [
+        ("[http.method: GET]", [Literal("http.method", b"GET", anchor=Anchor.WHOLE)]),
+        ("[http.stat_code: 404]", [Literal("http.stat_code", b"404", anchor=Anchor.WHOLE)]),
+        ("[payload: {startswith: {hex: '41 0d 0A'}}]", [Literal("payload", b"A\r\n", anchor=Anchor.START)]),
+        ("[payload: {endswith: Xy, nocase: true}]", [Literal("payload", b"xy", True, Anchor.END)]),
+        ("[payload: {contains: [a, b]}]", [Any_((Literal("payload", b"a"), Literal("payload", b"b")))]),
+        ("[payload: {size: 7}]", [Size("payload", 7, 7)]),
+        ("[payload: {size: {gt: 7, max: 9}}]", [Size("payload", 8, 9)]),
+        ("[payload: {size: {min: 7, lt: 9}}]", [Size("payload", 7, 8)]),
+        ("[none: [payload: {contains: é}]]", [NotAny((Literal("payload", "é".encode()),))]),
+    ],
+)
+def test_operators(match: str, parts: list[object]) -> None:
+    """Each operator, its short forms, and lists of values, of which one must hold."""
+    (rule,) = load("rules:\n" + rule_text(match)).rules
+    assert list(rule.condition.parts) == parts
+
+
+OK = "[payload: {contains: abcdef}]"
+
+
+def corpus() -> list[Any]:
+    """Read the bad files and what each must be answered with."""
+    blocks = Path(__file__).with_name("mistakes.txt").read_text().split("----\n")[1:]
+    cases = [block.rstrip("\n").rpartition("\n=> ") for block in blocks]
+    return [pytest.param(text + "\n", answer, id=answer.partition(" (")[0]) for text, _, answer in cases]
+
+
+@pytest.mark.parametrize(("text", "message"), corpus())
+def test_mistakes(text: str, message: str) -> None:
+    """Each is answered with its place, what was expected, and what to do."""
+    assert load_errors(text)[0] == message
+
+
+def test_all_errors_of_all_rules_are_told_and_good_rules_stay() -> None:
+    """One run tells everything; a bad rule takes no other with it."""
+    bad = rule_text("[htpp.uri: a, payload: {contains: ''}]", sid=2, more="rev: 0\nlevle: low")
+    worse = rule_text("[htpp.uri: a, payload: {contains: ''}]", sid=3, traffic="tpc")
+    text = "rules:\n" + rule_text(OK, sid=1) + bad + worse + rule_text(OK, sid=4)
+    assert [rule.signature.sid for rule in load(text).rules] == [1, 4]
+    assert [error.partition(": ")[0] for error in load_errors(text)] == [
+        "r.yaml:10:10", "r.yaml:11:12", "r.yaml:9:23", "r.yaml:9:46", "r.yaml:15:23", "r.yaml:15:46", "r.yaml:14:14",
+    ]  # fmt: skip
+
+
+def test_a_sid_belongs_to_one_rule(tmp_path: Path) -> None:
+    """The second rule with it is refused, and told where the first one is."""
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("rules:\n" + rule_text(OK, sid=9))
+    loaded = load_rules([tmp_path])
+    assert len(loaded.rules) == 1
+    (error,) = loaded.errors
+    assert str(error) == (
+        f"{tmp_path}/b.yaml:2:5: sid 9 is already used by 'rule 9' at {tmp_path}/a.yaml:2:5"
+        " (give one of them another sid)"
+    )
+
+
+def test_lists_are_shared_by_files_and_defined_once(tmp_path: Path) -> None:
+    """As in Falco: a file of lists may serve others; a second definition is refused."""
+    (tmp_path / "z.yaml").write_text("lists: [{name: known, items: [192.0.2.1]}]")
+    (tmp_path / "a.yaml").write_text("rules:\n" + rule_text(OK, more="exceptions: [{name: x, src_ip: known}]"))
+    assert load_rules([tmp_path]).errors == ()
+    (tmp_path / "y.yaml").write_text("lists: [{name: known, items: [192.0.2.2]}]")
+    (error,) = load_rules([tmp_path]).errors
+    assert error.message == f"list 'known' is already defined at {tmp_path}/y.yaml:1:9"
+
+
+def test_files(tmp_path: Path) -> None:
+    """Directories are searched, patterns excluded, and what is not there is told."""
+    (tmp_path / "sub").mkdir()
+    for name in ("a.yml", "sub/b.yaml", "c.yar", "d-lab.yaml", "e.txt"):
+        (tmp_path / name).write_text("")
+    loaded = load_rules([tmp_path, tmp_path / "none.yaml", tmp_path / "none", tmp_path / "e.txt"], exclude=["*-lab.*"])
+    assert [Path(name).name for name in loaded.files] == ["a.yml", "c.yar", "b.yaml", "none.yaml"]
+    assert [Path(name).name for name in loaded.yara_files] == ["c.yar"]
+    assert sorted(error.message for error in loaded.errors) == [
+        "cannot be read: No such file or directory", "does not exist", "is no rule file",
+    ]  # fmt: skip
+
+
+def test_disabled_rules_are_checked_and_left_out() -> None:
+    """Their mistakes are still told."""
+    loaded = load("rules:\n" + rule_text(OK, sid=1) + rule_text("[7]", sid=2), disabled_sids=[1, 2])
+    assert (loaded.rules, len(loaded.errors)) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    ("match", "warning"),
+    [
+        ("[payload: {regex: '[a-z]{9}'}]", "sid 1: no literal to look for, so it is evaluated on every payload"),
+        ("[none: [payload: {contains: abcdef}]]", "sid 1: no literal to look for, so it is evaluated on every payload"),
+        ("[payload: {contains: a}]", "sid 1: its best literal b'a' is common, so it is evaluated often"),
+        (
+            "[payload: {regex: 'abcdef(?!g)'}]",
+            "sid 1: slow regex 'abcdef(?!g)': Zero-width assertions are not supported.",
+        ),
+    ],
+)
+def test_warnings(match: str, warning: str) -> None:
+    """A rule that loads but costs is named."""
+    loaded = load("rules:\n" + rule_text(match))
+    assert len(loaded.rules) == 1
+    assert [w.message for w in loaded.warnings] == [warning]
