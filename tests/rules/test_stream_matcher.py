@@ -1,0 +1,248 @@
+"""Rules on the payload of TCP: the way a stream is cut changes nothing, and no sender can make matching quadratic."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ids.counters import Counters
+from ids.rules.judging import Judge
+from ids.rules.matcher import Matcher
+from ids.rules.settings import RulesSettings
+from ids.types import Direction, Flow, FlowState, Match, StreamChunk
+from tests.factory import make_flow
+from tests.rules.builders import chunks, load, matcher, rule_text, sids
+
+
+def stream(m: Matcher, pieces: list[bytes], flow: Flow | None = None, closed: bool = True) -> list[Match]:
+    """Match one direction."""
+    return [found for chunk in chunks(flow or make_flow(), pieces, closed=closed) for found in m.stream(chunk)]
+
+
+def test_a_literal_split_at_every_position() -> None:
+    """In two pieces at each place, and byte by byte: found once, at once, with the packet that completed it."""
+    data = b"GET /needle HTTP/1.1"
+    m = matcher(rule_text("[payload: {contains: needle}]"))
+    for cut in range(1, len(data)):
+        (match,) = stream(m, [data[:cut], data[cut:]], closed=False)
+        assert match.number == (1 if cut >= 11 else 2)
+        assert match.evidence[0].offset == 5
+    (match,) = stream(m, [data[i : i + 1] for i in range(len(data))], closed=False)
+    assert match.number == 11
+
+
+def test_tests_far_apart_meet_in_the_window() -> None:
+    """All literals and expressions of a rule may lie in different chunks, in any order."""
+    m = matcher(rule_text("[payload: {contains: abcdef}, payload: {regex: 'x[0-9]+y'}, payload: {contains: gh}]"))
+    assert sids(stream(m, [b"gh", b"-" * 5000, b"abcdef", b"-" * 5000 + b"x1", b"2y"])) == [1]
+    assert sids(stream(m, [b"x12y gh", b"-" * 5000, b"abcdef"])) == [1]
+
+
+def test_directions_and_flows_are_apart() -> None:
+    """A rule alerts once for each direction; halves on two sides do not meet."""
+    m = matcher(rule_text("[payload: {contains: abcd}]"))
+    flow = make_flow()
+    up, down = (chunks(flow, [b"abcd", b"abcd"], side) for side in Direction)
+    assert [(x.signature.sid, x.direction) for chunk in up + down for x in m.stream(chunk)] == [(1, 0), (1, 1)]
+    other = make_flow()
+    halves = [
+        chunks(other, [piece], side)[0] for piece, side in ((b"ab", Direction.TO_SERVER), (b"cd", Direction.TO_CLIENT))
+    ]
+    assert [x for chunk in halves for x in m.stream(chunk)] == []
+
+
+def test_nothing_meets_over_a_gap() -> None:
+    """Bytes that were not seen are not guessed; what follows a gap is matched by itself, at its stream offset."""
+    counters = Counters()
+    m = matcher(rule_text("[payload: {contains: abcd}]"), counters=counters)
+    flow = make_flow()
+    found = [
+        m.stream(StreamChunk(flow, Direction.TO_SERVER, offset, data, 0, 1, gap=gap))
+        for offset, data, gap in ((0, b"..ab", 0), (10, b"cd..", 6), (20, b"-abcd", 6))
+    ]
+    assert [len(matches) for matches in found] == [0, 0, 1]
+    assert found[2][0].evidence[0].offset == 21
+    assert counters["rules.window.gap"] == 2
+
+
+@pytest.mark.parametrize(("operator", "late"), [("startswith", False), ("contains", True)])
+def test_the_start_of_the_stream_is_no_start_of_a_window(operator: str, late: bool) -> None:
+    """After a gap, and after the window let go its head, nothing starts there."""
+    text = rule_text(f"[payload: {{{operator}: abcd}}]")
+    assert sids(stream(matcher(text), [b"abcd"])) == [1]
+    chunk = StreamChunk(make_flow(), Direction.TO_SERVER, 9, b"abcd", 0, 1, gap=9, closed=True)
+    assert bool(matcher(text).stream(chunk)) is late
+    m = matcher(text, settings=RulesSettings(window_bytes=4096))
+    assert bool(stream(m, [b"-" * 4096, b"-" * 4096, b"abcd"])) is late
+
+
+def test_the_window_is_bounded_and_judged_before_it_lets_go() -> None:
+    """Needle and expression within half a window meet wherever they stand; what goes is counted."""
+    counters = Counters()
+    settings = RulesSettings(window_bytes=4096)
+    m = matcher(
+        rule_text("[payload: {contains: needle}, payload: {regex: 'x[0-9]y'}]"), settings=settings, counters=counters
+    )
+    for before in range(0, 9000, 450):
+        data = b"-" * before + b"needle" + b"-" * 1900 + b"x1y" + b"-" * 9000
+        assert sids(stream(m, [data[i : i + 700] for i in range(0, len(data), 700)])) == [1]
+        assert sids(stream(m, [data])) == [1]
+    assert counters["rules.window.dropped_bytes"] > 0
+    assert m.retained.total == 0
+
+
+def test_memory_of_all_flows_is_bounded() -> None:
+    """Above the cap the flow that was silent longest loses its window, and that is counted."""
+    counters = Counters()
+    m = matcher(
+        rule_text("[payload: {contains: abcd}]"), settings=RulesSettings(memcap_bytes=1 << 20), counters=counters
+    )
+    flows = [make_flow(id=i) for i in range(40)]
+    for flow in flows:
+        stream(m, [b"ab" + b"-" * 60000 + b"ab"], flow, closed=False)
+        assert m.retained.total <= 1 << 20
+    assert counters["rules.memcap.evicted"] > 20
+    last = StreamChunk(flows[-1], Direction.TO_SERVER, 60004, b"cd", 0, 2)
+    first = StreamChunk(flows[0], Direction.TO_SERVER, 60004, b"cd", 0, 2)
+    assert (len(m.stream(last)), len(m.stream(first))) == (1, 0)
+    for flow in flows:
+        m.flow_end(flow)
+    assert (m.retained.total, len(m.retained)) == (0, 0)
+
+
+def test_a_flow_that_becomes_what_the_rule_wants() -> None:
+    """State and protocol may be known only after the bytes."""
+    m = matcher(rule_text("[payload: {contains: abcd}]", traffic="ssh", more="flow: established"))
+    flow = make_flow(state=FlowState.NEW)
+    first, second, third, _ = chunks(flow, [b"abcd", b"-", b"-"])
+    assert m.stream(first) == []
+    flow.state = FlowState.ESTABLISHED
+    assert m.stream(second) == []
+    flow.app_proto = "ssh"
+    assert sids(m.stream(third)) == [1]
+
+
+def test_negation_speaks_of_what_was_seen_so_far() -> None:
+    """Judged when the needle comes, and again at the close at the latest."""
+    m = matcher(rule_text("[payload: {contains: abcd}, none: [payload: {contains: xyz}]]"))
+    assert sids(stream(m, [b"abcd", b"xyz"])) == [1]
+    assert sids(stream(m, [b"xyz", b"abcd"])) == []
+    only = matcher(rule_text("[payload: {size: {min: 3}}, none: [payload: {contains: xyz}]]"))
+    assert sids(stream(only, [b"ab", b"c"])) == [1]
+
+
+def test_reload_goes_on_with_live_flows() -> None:
+    """New rules see what the window still holds; what was told is not told again."""
+    text = "rules:\n" + rule_text("[payload: {contains: abcd}]", 1)
+    old = Matcher(load(text).rules, Counters())
+    flow = make_flow()
+    first, second = chunks(flow, [b"abcd efgh ij", b"kl"], closed=False)
+    assert sids(old.stream(first)) == [1]
+    text += rule_text("[payload: {contains: efgh}]", 2) + rule_text("[payload: {contains: ijkl}]", 3)
+    new = Matcher(load(text).rules, Counters(), previous=old)
+    assert sorted(sids(new.stream(second))) == [2, 3]
+    new.flow_end(flow)
+    assert new.retained.total == 0
+
+
+class CountingJudge(Judge):
+    """Counts judgements and the bytes judged."""
+
+    judgements = 0
+    judged = 0
+
+    def judge(self, rule, view, *args, **options):  # type: ignore[no-untyped-def]  # counts, and hands on
+        """Count one judgement."""
+        self.judgements += 1
+        self.judged += len(view.buffers["payload"])
+        return super().judge(rule, view, *args, **options)
+
+
+def work(pieces: list[bytes], match: str) -> tuple[int, int]:
+    """Return judgements and bytes judged for a stream that never completes the rule."""
+    m = matcher(rule_text(match))
+    judge = CountingJudge(Counters(), "")
+    m._stream._judge = judge
+    assert stream(m, pieces) == []
+    return judge.judgements, judge.judged
+
+
+@pytest.mark.parametrize("match", [
+    "[payload: {contains: abcd}, payload: {contains: never there}]",
+    "[payload: {contains: abcd}, payload: {regex: 'abcd.*never'}]",
+    "[payload: {regex: '[a-z]{3}[0-9]never'}]",
+    "[payload: {size: {max: 1}}, payload: {contains: abcd}]",
+])  # fmt: skip
+@pytest.mark.parametrize("size", [1, 100, 1460])
+def test_judging_costs_time_linear_in_the_stream(match: str, size: int) -> None:
+    """A sender who repeats the needle in every segment causes some eager judgements, then a logarithm of them."""
+    piece = (b"abcd" * (size // 4 + 1))[:size]
+    for segments in (1000, 2000, 4000):
+        judgements, judged = work([piece] * segments, match)
+        assert judgements <= 64 + 64
+        assert judged <= 20_000 + 8 * size * segments
+
+
+def test_gaps_do_not_make_waiting_rules_cost() -> None:
+    """A rule whose needle went with a gap is not judged at every gap that follows."""
+    m = matcher(*(rule_text("[payload: {contains: needle}, payload: {contains: never}]", sid) for sid in range(1, 51)))
+    judge = CountingJudge(Counters(), "")
+    m._stream._judge = judge
+    flow = make_flow()
+    m.stream(StreamChunk(flow, Direction.TO_SERVER, 0, b"needle", 0, 1))
+    for i in range(1, 500):
+        m.stream(StreamChunk(flow, Direction.TO_SERVER, 10 * i, b"-", 0, 1, gap=9))
+    assert judge.judgements <= 3 * 50
+
+
+literal = st.sampled_from(["a", "ab", "ba", "abc", "cab", "bbb"])
+positive = st.recursive(
+    st.one_of(
+        st.builds("payload: {{contains: {}}}".format, literal),
+        st.builds("payload: {{contains: {}, nocase: true}}".format, literal),
+        st.builds("payload: {{startswith: {}}}".format, literal),
+        st.builds("payload: {{regex: '{}[ab]?{}'}}".format, literal, literal),
+        st.builds("payload: {{size: {{min: {}}}}}".format, st.integers(0, 12)),
+    ),
+    lambda inner: st.builds(
+        lambda group, parts: f"{group}: [{', '.join('{' + p + '}' for p in parts)}]",
+        st.sampled_from(["any", "all"]), st.lists(inner, min_size=1, max_size=3),
+    ),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@given(
+    st.lists(positive, min_size=1, max_size=4),
+    st.lists(st.text("abcAB", max_size=9).map(str.encode), max_size=6),
+)
+def test_the_way_a_stream_is_cut_changes_nothing(matches: list[str], pieces: list[bytes]) -> None:
+    """Rules without negation fire exactly when a plain search of the whole stream says so, however it comes."""
+    m = matcher(*(rule_text(f"[{{{match}}}]", sid) for sid, match in enumerate(matches, 1)))
+    data = b"".join(pieces)
+    expected = [rule.signature.sid for rule in m.rules if oracle(rule.condition, data)]
+    assert sorted(sids(stream(m, pieces))) == expected
+    whole = [replace(chunk, closed=False) for chunk in chunks(make_flow(), [data], closed=False)]
+    assert sorted(sids([found for chunk in whole for found in m.stream(chunk)])) == (expected if data else [])
+
+
+def oracle(node: object, data: bytes) -> bool:
+    """Say with Python's own means whether a condition holds."""
+    import re
+
+    from ids.rules import model
+
+    if isinstance(node, model.All):
+        return all(oracle(part, data) for part in node.parts)
+    if isinstance(node, model.Any_):
+        return any(oracle(part, data) for part in node.parts)
+    if isinstance(node, model.Size):
+        return len(data) >= node.least
+    if isinstance(node, model.Regex):
+        return re.search(node.pattern.text.encode(), data) is not None
+    assert isinstance(node, model.Literal)
+    data = data.lower() if node.nocase else data
+    return data.startswith(node.value) if node.anchor is model.Anchor.START else node.value in data
