@@ -24,7 +24,7 @@ from ids.kernel.blocklist import Blocklist
 from ids.kernel.bpffs import prepare_pin_dir
 from ids.kernel.clock import sample_offset_ns
 from ids.kernel.contract import REASON_NAMES, FlowVerdict, LimitKind, Reason
-from ids.kernel.maps import Map
+from ids.kernel.maps import Map, possible_cpus
 from ids.kernel.netlink import query_xdp
 from ids.kernel.rings import RingReader
 from ids.kernel.settings import FastPathSettings
@@ -239,12 +239,10 @@ class FastPath:
 
     def stats(self) -> dict[str, tuple[int, int]]:
         """Return (packets, bytes) of each verdict reason by name, summed over the CPUs; reasons never met included."""
-        keys, values = self.maps["ids_counts"], np.zeros((contract.REASON_COUNT, 2), dtype=np.uint64)
-        for reason in Reason:
-            raw = keys.get(int(reason).to_bytes(4, "little"))
-            if raw is not None:
-                values[reason] = np.frombuffer(raw, dtype=np.uint64).reshape(-1, 2).sum(axis=0)
-        return {REASON_NAMES[reason]: (int(values[reason, 0]), int(values[reason, 1])) for reason in Reason}
+        per_cpu = np.dtype((np.uint64, (possible_cpus(), 2)))
+        _, values = self.maps["ids_counts"].entries(np.dtype("<u4"), per_cpu)
+        totals = values.sum(axis=1)
+        return {REASON_NAMES[reason]: (int(totals[reason, 0]), int(totals[reason, 1])) for reason in Reason}
 
     def set_flow(self, flow: FlowAddress, verdict: FlowVerdict, depth_bytes: int = 0) -> bool:
         """Give a flow its verdict and depth (0: the protocol's); return whether the kernel knows the flow."""
@@ -305,8 +303,11 @@ def remove_pins(pin_dir: Path) -> list[str]:
                 os.close(link)
         path.unlink()
         removed.append(path.name)
-    if pin_dir.is_dir():
-        pin_dir.rmdir()
+    for folder in (pin_dir, pin_dir.parent):
+        try:
+            folder.rmdir()
+        except OSError:  # other instances pin beside this one, or it is the mount itself
+            break
     return removed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ids.errors import KernelError
 from ids.kernel.maps import Map
 from ids.kernel.syscall import BpfError
 from ids.types import IPNetwork
@@ -108,4 +110,9 @@ def set_all(table: Map, keys: NDArray[Any], values: NDArray[Any]) -> None:
     try:
         table.set_many(keys, values)
     except BpfError as error:
-        raise BpfError(f"{len(keys)} entries do not all fit into {table.spec}", error.errno) from None
+        if error.errno not in (errno.E2BIG, errno.ENOSPC):
+            raise
+        raise KernelError(
+            f"{len(keys)} entries do not all fit into {table.spec.name}, which has room for {table.spec.max_entries}",
+            "Raise the fast path's `blocks_entries` or `prefixes_entries` and start with fresh pins",
+        ) from None

@@ -26,16 +26,16 @@ class FastPathSettings(BaseModel):
 
     pin_dir: Path = Field(
         Path("/sys/fs/bpf/ids"),
-        description="Folder on a bpffs; in it, a folder for each instance keeps its maps and links between runs.",
+        description="Folder on a bpffs; in it, a folder for each instance keeps maps and links between runs.",
     )
     mode: Literal["auto", "native", "generic"] = Field(
         "auto",
-        description="Where XDP hooks in: auto takes native where the driver has it, generic otherwise, and says so.",
+        description="Where XDP hooks in: auto takes native where the driver has it, else generic, and says so.",
     )
     on_stop: Literal["keep", "detach", "remove"] = Field(
         "detach",
-        description="What an orderly stop leaves: keep, program and blocks in force; detach, the lists only, for the next"
-        " start; remove, nothing. A killed engine always leaves everything in force.",
+        description="What an orderly stop leaves: keep, program and blocks in force; detach, the lists only, for the"
+        " next start; remove, nothing. A killed engine always leaves everything in force.",
     )
     blocks_entries: int = Field(
         1 << 20,

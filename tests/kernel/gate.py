@@ -1,0 +1,130 @@
+"""The loaded program as the tests see it: send a packet, get the verdict and what was counted."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ids.kernel import contract, syscall
+from ids.kernel.contract import REASON_NAMES, LimitKind, Reason
+from ids.kernel.fastpath import FastPath
+from ids.types import PacketBatch
+
+XDP_DROP, XDP_PASS, XDP_TX = 1, 2, 3
+START_NS = 10**15
+"""The packets' clock, far from zero and from the machine's."""
+
+_BY_NAME = {name: reason for reason, name in REASON_NAMES.items()}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one packet met."""
+
+    action: int
+    reason: Reason
+    notes: frozenset[Reason] = frozenset()
+
+
+class Gate:
+    """A `FastPath` without an interface, its clock in the tests' hands."""
+
+    def __init__(self, fastpath: FastPath) -> None:
+        self.fastpath = fastpath
+        self.now_ns = START_NS
+
+    def reset(self) -> None:
+        """Empty every table, and take every limit off."""
+        self.now_ns = START_NS
+        for name, table in self.fastpath.maps.items():
+            if name not in ("ids_small", "ids_large", "ids_config", "ids_state", "ids_counts", "ids_labels"):
+                for key in list(table):
+                    table.delete(key)
+        self.fastpath.state["lists"][0] = 0
+        self.fastpath.configure(self.fastpath.settings)
+        self.shown()
+
+    def limit(self, kind: LimitKind, per_s: float, burst: int) -> None:
+        """Set one limit."""
+        interval_ns = round(1e9 / per_s) if per_s else 0
+        self.fastpath.config["limits"][0][kind] = (interval_ns, (burst - 1) * interval_ns)
+
+    def send(self, packet: bytes, after_ns: int = 0) -> Verdict:
+        """Run the program on one packet, ``after_ns`` later than the last; check that it was counted once."""
+        self.now_ns += after_ns
+        self.fastpath.config["now_ns"] = self.now_ns
+        before = self.fastpath.stats()
+        action = syscall.prog_test_run(self.fastpath.program, packet).action
+        counted: dict[Reason, tuple[int, int]] = {}
+        for name, (packets, size) in self.fastpath.stats().items():
+            if packets != before[name][0]:
+                counted[_BY_NAME[name]] = (packets - before[name][0], size - before[name][1])
+        assert set(counted.values()) == {(1, len(packet))}, f"each reason once, with the frame's length: {counted}"
+        final = [reason for reason in counted if reason < contract.REASON_NOTE]
+        assert len(final) == 1, f"one reason for a packet, not {final}"
+        return Verdict(action, final[0], frozenset(counted) - set(final))
+
+    def send_all(self, packets: Iterable[bytes]) -> list[Reason]:
+        """Send packets, a millisecond apart; return their reasons."""
+        return [self.send(packet, after_ns=1_000_000).reason for packet in packets]
+
+    def shown(self) -> PacketBatch | None:
+        """Return what the program showed since the last call."""
+        return self.fastpath.rings.poll(0)
+
+    def block(self, network: str, *, mode: int = 0, expires_ns: int = 0) -> None:
+        """Block by the tests' clock."""
+        value = np.zeros(1, dtype=contract.BLOCK)
+        value["mode"], value["expires_ns"] = mode, expires_ns
+        table, key = self.place(network)
+        self.fastpath.maps[table].set(key, value.tobytes())
+        if table.startswith("ids_prefix"):
+            self.fastpath.state["lists"][0] = 3
+            self.fastpath.state["generation"][0] += 1
+
+    def block_entry(self, network: str) -> Any:
+        """Return an entry as the kernel has it: a row of dtype `contract.BLOCK`."""
+        table, key = self.place(network)
+        raw = self.fastpath.maps[table].get(key)
+        assert raw is not None
+        return np.frombuffer(raw, dtype=contract.BLOCK)[0]
+
+    @staticmethod
+    def place(network: str) -> tuple[str, bytes]:
+        """Return the map and the key of a network."""
+        parsed = ipaddress.ip_network(network)
+        if parsed.prefixlen == parsed.max_prefixlen:
+            return f"ids_block{parsed.version}", parsed.network_address.packed
+        return f"ids_prefix{parsed.version}", parsed.prefixlen.to_bytes(4, "little") + parsed.network_address.packed
+
+    def allow(self, network: str) -> None:
+        """Put a network on the allow-list."""
+        self.fastpath.allowed.add([ipaddress.ip_network(network)], label="test")
+
+    def flow(self, version: int = 4) -> Any:
+        """Return the only flow there is: a row of dtype `contract.FLOW`."""
+        table = self.fastpath.maps[f"ids_flows{version}"]
+        keys = list(table)
+        assert len(keys) == 1, f"one flow, not {len(keys)}"
+        raw = table.get(keys[0])
+        assert raw is not None
+        return np.frombuffer(raw, dtype=contract.FLOW)[0]
+
+    def flow_count(self) -> int:
+        """Return the number of flows of both families."""
+        return sum(len(list(self.fastpath.maps[name])) for name in ("ids_flows4", "ids_flows6"))
+
+
+def wait_until(condition: Any, timeout_s: float = 10.0) -> bool:
+    """Poll a condition until it holds."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return bool(condition())

@@ -1,0 +1,100 @@
+"""Packets by name, as the tests of the kernel side send them. Built with Scapy, so with right lengths and checksums."""
+
+from __future__ import annotations
+
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import (
+    ICMPv6EchoRequest,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
+)
+from scapy.layers.ipsec import AH
+from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
+from scapy.packet import Packet, Raw
+
+ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+CLIENT, SERVER = "192.0.2.7", "198.51.100.1"
+CLIENT6, SERVER6 = "2001:db8::7", "2001:db8:1::1"
+IP4 = IP(src=CLIENT, dst=SERVER)
+IP6 = IPv6(src=CLIENT6, dst=SERVER6)
+
+
+def wire(*layers: Packet | bytes) -> bytes:
+    """Return the bytes of a frame: Ethernet, then the given layers."""
+    packet = ETHER.copy()
+    for layer in layers:
+        packet = packet / (Raw(layer) if isinstance(layer, bytes) else layer.copy())
+    return bytes(packet)
+
+
+def tcp(flags: str, sport: int = 40000, dport: int = 80, **fields: int) -> TCP:
+    """Return a TCP header from the client to the server."""
+    return TCP(sport=sport, dport=dport, flags=flags, **fields)
+
+
+def reply(flags: str, sport: int = 80, dport: int = 40000, **fields: int) -> TCP:
+    """Return a TCP header from the server to the client."""
+    return TCP(sport=sport, dport=dport, flags=flags, **fields)
+
+
+IP4_BACK = IP(src=SERVER, dst=CLIENT)
+IP6_BACK = IPv6(src=SERVER6, dst=CLIENT6)
+
+SYN = wire(IP4, tcp("S"))
+SYN6 = wire(IP6, tcp("S"))
+DATA = wire(IP4, tcp("PA"), b"GET / HTTP/1.1\r\n\r\n")
+DATA6 = wire(IP6, tcp("PA"), b"GET / HTTP/1.1\r\n\r\n")
+DNS = wire(IP4, UDP(sport=5353, dport=53), b"question")
+PING = wire(IP4, ICMP(id=77), b"ping")
+PING6 = wire(IP6, ICMPv6EchoRequest(id=77), b"ping")
+ARP_REQUEST = wire(ARP(psrc=CLIENT, pdst=SERVER))
+LLDP = bytes(ETHER)[:12] + b"\x88\xcc" + bytes(46)
+
+VLAN = wire(Dot1Q(vlan=7), IP4, tcp("S"))
+QINQ = wire(Dot1AD(vlan=9), Dot1Q(vlan=7), IP4, tcp("S"))
+THREE_TAGS = wire(Dot1AD(vlan=9), Dot1Q(vlan=7), Dot1Q(vlan=5), IP4, tcp("S"))
+IP4_OPTIONS = wire(IP(src=CLIENT, dst=SERVER, options=[b"\x94\x04\x00\x00"]), tcp("S"))
+IP4_FIRST_FRAGMENT = wire(IP(src=CLIENT, dst=SERVER, flags="MF"), UDP(sport=1, dport=2, len=100), bytes(24))
+IP4_LATER_FRAGMENT = wire(IP(src=CLIENT, dst=SERVER, frag=4, proto=17), bytes(32))
+IP6_HOP_BY_HOP = wire(IP6, IPv6ExtHdrHopByHop(), tcp("S"))
+IP6_MANY_EXTENSIONS = wire(
+    IP6,
+    IPv6ExtHdrHopByHop(),
+    IPv6ExtHdrDestOpt(),
+    IPv6ExtHdrRouting(),
+    AH(icv=bytes(12)),
+    IPv6ExtHdrDestOpt(),
+    tcp("S"),
+)
+IP6_FIRST_FRAGMENT = wire(IP6, IPv6ExtHdrFragment(m=1, id=3), UDP(sport=1, dport=2, len=100), bytes(24))
+IP6_LATER_FRAGMENT = wire(IP6, IPv6ExtHdrFragment(offset=4, id=3, nh=17), bytes(32))
+
+ETHERNET_SHORT = VLAN[:16]
+IP4_SHORT = SYN[:30]
+IP4_VERSION = wire(IP(src=CLIENT, dst=SERVER, version=5), tcp("S"))
+IP4_HEADER_LENGTH = SYN[:14] + b"\x44" + SYN[15:]
+IP4_TOTAL_LENGTH = wire(IP(src=CLIENT, dst=SERVER, len=900), tcp("S"))
+IP4_TOTAL_BELOW_HEADER = wire(IP(src=CLIENT, dst=SERVER, len=19), tcp("S"))
+IP6_SHORT = SYN6[:50]
+IP6_VERSION = SYN6[:14] + b"\x40" + SYN6[15:]
+IP6_PAYLOAD_LENGTH = wire(IPv6(src=CLIENT6, dst=SERVER6, plen=900), tcp("S"))
+IP6_EXTENSION_SHORT = wire(IP6, IPv6ExtHdrHopByHop(len=9), tcp("S"))
+IP6_EXTENSION_CHAIN = wire(IP6, *[IPv6ExtHdrDestOpt() for _ in range(9)], tcp("S"))
+MULTICAST_SOURCE = wire(IP(src="224.0.0.1", dst=SERVER), tcp("S"))
+LOOPBACK_SOURCE = wire(IP(src="127.0.0.1", dst=SERVER), tcp("S"))
+MULTICAST_SOURCE6 = wire(IPv6(src="ff02::1", dst=SERVER6), tcp("S"))
+PING_OF_DEATH = wire(IP(src=CLIENT, dst=SERVER, frag=8189, proto=1), bytes(64))
+TINY_FIRST_FRAGMENT = wire(IP(src=CLIENT, dst=SERVER, flags="MF", proto=6), bytes(8))
+TINY_OFFSET = wire(IP(src=CLIENT, dst=SERVER, frag=1, proto=6), bytes(32))
+TCP_SHORT = wire(IP(src=CLIENT, dst=SERVER, proto=6), bytes(12))
+TCP_OFFSET_SMALL = wire(IP4, TCP(dataofs=4, flags="S"))
+TCP_OFFSET_BEYOND = wire(IP4, TCP(dataofs=15, flags="S"))
+SYN_FIN = wire(IP4, tcp("SF"))
+SYN_RST = wire(IP4, tcp("SR"))
+UDP_SHORT = wire(IP(src=CLIENT, dst=SERVER, proto=17), bytes(6))
+UDP_LENGTH_BEYOND = wire(IP4, UDP(len=500), b"x")
+UDP_LENGTH_SMALL = wire(IP4, UDP(len=7), b"x")
+ICMP_SHORT = wire(IP(src=CLIENT, dst=SERVER, proto=1), bytes(5))

@@ -1,0 +1,214 @@
+"""The gate outlives the engine, is taken over whole, replaces nobody, and leaves nothing when told so."""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ids.errors import KernelError
+from ids.kernel import Block, FastPath, syscall
+from ids.kernel.contract import Reason
+from ids.kernel.fastpath import remove_pins
+from ids.kernel.netlink import query_xdp
+from tests.kernel import packets as p
+from tests.kernel.conftest import settings
+from tests.kernel.gate import Gate, wait_until
+
+pytestmark = [pytest.mark.root, pytest.mark.xdp]
+SOURCE = ipaddress.ip_network("192.0.2.7/32")
+PORT = 8080
+ROOT = Path(__file__).resolve().parents[2]
+Veth = tuple[str, str, str]
+
+
+@contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """Run a block of this process inside a network namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    home = os.open("/proc/self/ns/net", os.O_RDONLY)
+    there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    assert libc.setns(there, 0) == 0
+    try:
+        yield
+    finally:
+        assert libc.setns(home, 0) == 0
+        os.close(home)
+        os.close(there)
+
+
+def connects(namespace: str) -> bool:
+    """Whether the other side of the veth accepts a connection."""
+    with inside(namespace):
+        connection = socket.socket()
+    with connection:
+        connection.settimeout(0.5)
+        return connection.connect_ex(("192.0.2.1", PORT)) == 0
+
+
+def test_a_second_open_adopts_every_map(bpffs: Path) -> None:
+    first = FastPath.open(settings(bpffs), "adopted")
+    first.blocks.add([Block(SOURCE, sid=9, label="rules")])
+    Gate(first).send(p.DATA)
+    counted = first.stats()
+    first.close("keep")
+    second = FastPath.open(settings(bpffs, blocks_entries=8192), "adopted")
+    try:
+        assert second.stats() == counted
+        (block,) = second.blocks.list()
+        assert (block.network, block.sid, block.label, block.packets) == (SOURCE, 9, "rules", 1)
+        assert Gate(second).send(p.DATA).reason == Reason.DROP_BLOCKED
+        assert any("ids_block4" in note and "8192" in note for note in second.notes)
+    finally:
+        second.close("remove")
+    assert not (bpffs / "adopted").exists()
+
+
+def test_instances_do_not_share(bpffs: Path) -> None:
+    one = FastPath.open(settings(bpffs), "one")
+    other = FastPath.open(settings(bpffs), "other")
+    try:
+        one.blocks.add([Block(SOURCE)])
+        assert Gate(other).send(p.DATA).reason == Reason.PASS_SHOWN
+    finally:
+        one.close("remove")
+        other.close("remove")
+
+
+def test_pins_of_another_version_are_refused_not_misread(bpffs: Path) -> None:
+    fastpath = FastPath.open(settings(bpffs), "aged")
+    fastpath.state["version"][0] = 99
+    fastpath.close("keep")
+    with pytest.raises(KernelError, match=r"contract version 99.*remove") as caught:
+        FastPath.open(settings(bpffs), "aged")
+    assert caught.value.exit_code == 3
+    remove_pins(bpffs / "aged")
+
+
+def test_pins_of_another_layout_are_refused(bpffs: Path) -> None:
+    (bpffs / "strange").mkdir()
+    fd = syscall.map_create(1, 4, 8, 16, 0, "ids_block4")
+    syscall.obj_pin(fd, str(bpffs / "strange" / "ids_block4"))
+    os.close(fd)
+    with pytest.raises(KernelError, match="another layout"):
+        FastPath.open(settings(bpffs), "strange")
+    remove_pins(bpffs / "strange")
+
+
+def test_pins_outside_of_a_bpffs_are_refused(bpffs: Path, tmp_path: Path) -> None:
+    with pytest.raises(KernelError, match=r"not on a bpffs.*mount"):
+        FastPath.open(settings(tmp_path))
+
+
+def test_attach_and_detach_leave_nothing(bpffs: Path, veth: Veth) -> None:
+    namespace, interface, _ = veth
+    fastpath = FastPath.open(settings(bpffs), "attached")
+    with inside(namespace):
+        assert fastpath.attach(interface, "auto") == "native"
+        assert query_xdp(interface).mode == "native"
+        assert fastpath.attached() == [interface]
+        fastpath.detach(interface)
+        assert query_xdp(interface).program_id == 0
+        assert fastpath.attach(interface, "generic") == "generic"
+        fastpath.close("remove")
+        assert query_xdp(interface).program_id == 0
+    assert not (bpffs / "attached").exists()
+
+
+def test_stopping_with_detach_keeps_the_lists(bpffs: Path, veth: Veth) -> None:
+    namespace, interface, _ = veth
+    fastpath = FastPath.open(settings(bpffs), "kept")
+    fastpath.blocks.add([Block(SOURCE)])
+    with inside(namespace):
+        fastpath.attach(interface)
+        assert "lists stay" in fastpath.close("detach")
+        assert query_xdp(interface).program_id == 0
+    again = FastPath.open(settings(bpffs), "kept")
+    assert [block.network for block in again.blocks.list()] == [SOURCE]
+    again.close("remove")
+
+
+def test_a_foreign_program_is_never_replaced(bpffs: Path, veth: Veth) -> None:
+    namespace, interface, _ = veth
+    pass_all = bytes.fromhex("b7000000020000009500000000000000")
+    foreign = syscall.prog_load("somebody_else", pass_all)
+    fastpath = FastPath.open(settings(bpffs), "polite")
+    with inside(namespace):
+        link = syscall.link_create(foreign, socket.if_nametoindex(interface), syscall.XDP_FLAGS_DRV_MODE)
+        before = query_xdp(interface).program_id
+        with pytest.raises(KernelError, match=r"already has an XDP program.*somebody_else.*xdp off"):
+            fastpath.attach(interface)
+        assert query_xdp(interface).program_id == before
+    fastpath.close("remove")
+    os.close(link)
+    os.close(foreign)
+
+
+def test_a_missing_interface_is_named(bpffs: Path) -> None:
+    fastpath = FastPath.open(settings(bpffs), "lost")
+    with pytest.raises(KernelError, match="no interface nowhere0"):
+        fastpath.attach("nowhere0")
+    fastpath.close("remove")
+
+
+def test_a_killed_engine_keeps_dropping_and_is_taken_over(bpffs: Path, veth: Veth) -> None:
+    namespace, interface, peer = veth
+    code = textwrap.dedent(
+        f"""
+        import ipaddress, sys, time
+        from pathlib import Path
+        from ids.kernel import Block, FastPath
+        from tests.kernel.conftest import settings
+        fastpath = FastPath.open(settings(Path({str(bpffs)!r})), "killed")
+        print(fastpath.attach({interface!r}, "auto"), flush=True)
+        sys.stdin.readline()
+        fastpath.blocks.add([Block(ipaddress.ip_network("192.0.2.2/32"), label="doomed")])
+        print("blocked", flush=True)
+        time.sleep(60)
+        """
+    )
+    engine = subprocess.Popen(
+        ["nsenter", f"--net=/run/netns/{namespace}", sys.executable, "-c", code],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert engine.stdin is not None
+    assert engine.stdout is not None
+    with inside(namespace):
+        server = socket.create_server(("192.0.2.1", PORT))
+    with engine, server:
+        try:
+            assert engine.stdout.readline().strip() == "native"
+            assert wait_until(lambda: connects(peer)), "before the block, the peer gets through"
+            engine.stdin.write("\n")
+            engine.stdin.flush()
+            assert engine.stdout.readline().strip() == "blocked"
+        finally:
+            os.kill(engine.pid, signal.SIGKILL)
+        assert not connects(peer), "nobody is there, and the block holds"
+        with inside(namespace):
+            attached = query_xdp(interface).program_id
+            heir = FastPath.open(settings(bpffs), "killed")
+            assert heir.attach(interface) == "native"
+            assert query_xdp(interface).program_id not in (0, attached), "the link has the heir's program"
+        (block,) = heir.blocks.list()
+        assert (str(block.network), block.label) == ("192.0.2.2/32", "doomed")
+        assert block.packets > 0
+        assert not connects(peer)
+        heir.blocks.delete(block.network)
+        assert wait_until(lambda: connects(peer))
+        heir.close("remove")
+        with inside(namespace):
+            assert query_xdp(interface).program_id == 0

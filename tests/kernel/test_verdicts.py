@@ -1,0 +1,311 @@
+"""What the program decides, packet by packet: a row is a description, a packet, and the verdict."""
+
+from __future__ import annotations
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+
+from ids.kernel.contract import BlockFlag, FlowVerdict, KernelFlowState, LimitKind, Reason
+from ids.kernel.fastpath import FlowAddress
+from ids.types import address_halves, address_object
+from tests.kernel import packets as p
+from tests.kernel.gate import START_NS, XDP_DROP, XDP_PASS, Gate, Verdict
+
+pytestmark = [pytest.mark.root, pytest.mark.xdp]
+
+SECOND_NS = 10**9
+SHOWN, DEPTH, BYPASS = Reason.PASS_SHOWN, Reason.PASS_DEPTH, Reason.PASS_BYPASS
+
+PARSED = [
+    ("ARP is none of our business", p.ARP_REQUEST, Reason.PASS_NOT_IP),
+    ("LLDP is none of our business", p.LLDP, Reason.PASS_NOT_IP),
+    ("three VLAN tags are more than is peeled", p.THREE_TAGS, Reason.PASS_VLAN_TAGS),
+    ("TCP over IPv4", p.SYN, SHOWN),
+    ("TCP over IPv6", p.SYN6, SHOWN),
+    ("UDP", p.DNS, SHOWN),
+    ("ICMP", p.PING, SHOWN),
+    ("ICMPv6", p.PING6, SHOWN),
+    ("one VLAN tag", p.VLAN, SHOWN),
+    ("two VLAN tags", p.QINQ, SHOWN),
+    ("IPv4 options", p.IP4_OPTIONS, SHOWN),
+    ("IPv4 first fragment", p.IP4_FIRST_FRAGMENT, SHOWN),
+    ("IPv4 later fragment", p.IP4_LATER_FRAGMENT, SHOWN),
+    ("IPv6 hop-by-hop options", p.IP6_HOP_BY_HOP, SHOWN),
+    ("IPv6 chain of five extension headers", p.IP6_MANY_EXTENSIONS, SHOWN),
+    ("IPv6 first fragment", p.IP6_FIRST_FRAGMENT, SHOWN),
+    ("IPv6 later fragment", p.IP6_LATER_FRAGMENT, SHOWN),
+    ("a VLAN tag cut in two", p.ETHERNET_SHORT, Reason.DROP_ETH_SHORT),
+    ("an IPv4 header cut in two", p.IP4_SHORT, Reason.DROP_IP4_SHORT),
+    ("version 5 where IPv4 was announced", p.IP4_VERSION, Reason.DROP_IP4_VERSION),
+    ("an IPv4 header of 16 bytes", p.IP4_HEADER_LENGTH, Reason.DROP_IP4_HEADER_LEN),
+    ("more IPv4 than frame", p.IP4_TOTAL_LENGTH, Reason.DROP_IP4_TOTAL_LEN),
+    ("less IPv4 than its header", p.IP4_TOTAL_BELOW_HEADER, Reason.DROP_IP4_TOTAL_LEN),
+    ("an IPv6 header cut in two", p.IP6_SHORT, Reason.DROP_IP6_SHORT),
+    ("version 4 where IPv6 was announced", p.IP6_VERSION, Reason.DROP_IP6_VERSION),
+    ("more IPv6 than frame", p.IP6_PAYLOAD_LENGTH, Reason.DROP_IP6_PAYLOAD_LEN),
+    ("an extension header longer than the packet", p.IP6_EXTENSION_SHORT, Reason.DROP_IP6_EXT_SHORT),
+    ("nine extension headers", p.IP6_EXTENSION_CHAIN, Reason.DROP_IP6_EXT_CHAIN),
+    ("from a multicast address", p.MULTICAST_SOURCE, Reason.DROP_IP_SOURCE),
+    ("from the loopback network", p.LOOPBACK_SOURCE, Reason.DROP_IP_SOURCE),
+    ("from an IPv6 multicast address", p.MULTICAST_SOURCE6, Reason.DROP_IP_SOURCE),
+    ("the ping of death", p.PING_OF_DEATH, Reason.DROP_FRAGMENT_OVERSIZE),
+    ("a first fragment without its TCP header", p.TINY_FIRST_FRAGMENT, Reason.DROP_FRAGMENT_TINY),
+    ("a fragment that starts inside the TCP header", p.TINY_OFFSET, Reason.DROP_FRAGMENT_TINY),
+    ("a TCP header cut in two", p.TCP_SHORT, Reason.DROP_TCP_SHORT),
+    ("a TCP header of 16 bytes", p.TCP_OFFSET_SMALL, Reason.DROP_TCP_OFFSET),
+    ("TCP options beyond the packet", p.TCP_OFFSET_BEYOND, Reason.DROP_TCP_OFFSET),
+    ("SYN and FIN", p.SYN_FIN, Reason.DROP_TCP_FLAGS),
+    ("SYN and RST", p.SYN_RST, Reason.DROP_TCP_FLAGS),
+    ("a UDP header cut in two", p.UDP_SHORT, Reason.DROP_UDP_SHORT),
+    ("more UDP than packet", p.UDP_LENGTH_BEYOND, Reason.DROP_UDP_LEN),
+    ("less UDP than its header", p.UDP_LENGTH_SMALL, Reason.DROP_UDP_LEN),
+    ("an ICMP header cut in two", p.ICMP_SHORT, Reason.DROP_ICMP_SHORT),
+]
+
+
+@pytest.mark.parametrize(("packet", "reason"), [row[1:] for row in PARSED], ids=[row[0] for row in PARSED])
+def test_parsing(gate: Gate, packet: bytes, reason: Reason) -> None:
+    verdict = gate.send(packet)
+    assert verdict.reason == reason
+    assert verdict.action == (XDP_DROP if "DROP" in reason.name else XDP_PASS)
+    assert (verdict.notes == {Reason.NOTE_FLOW_NEW}) == (reason == SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("network", "packet", "reason"),
+    [
+        ("192.0.2.7/32", p.DATA, Reason.DROP_BLOCKED),
+        ("192.0.2.7/32", p.QINQ, Reason.DROP_BLOCKED),
+        ("192.0.2.7/32", p.IP4_LATER_FRAGMENT, Reason.DROP_BLOCKED),
+        ("192.0.2.7/32", p.TCP_SHORT, Reason.DROP_BLOCKED),
+        ("192.0.2.0/24", p.DATA, Reason.DROP_BLOCKED_PREFIX),
+        ("0.0.0.0/0", p.DATA, Reason.DROP_BLOCKED_PREFIX),
+        ("2001:db8::7/128", p.DATA6, Reason.DROP_BLOCKED),
+        ("2001:db8::/64", p.DATA6, Reason.DROP_BLOCKED_PREFIX),
+        ("198.51.100.1/32", p.DATA, SHOWN),
+        ("192.0.2.6/32", p.DATA, SHOWN),
+        ("2001:db8:1::/48", p.DATA6, SHOWN),
+    ],
+)
+def test_blocks(gate: Gate, network: str, packet: bytes, reason: Reason) -> None:
+    gate.block(network)
+    assert gate.send(packet).reason == reason
+
+
+def test_a_block_counts_its_packets_bytes_and_last_hit(gate: Gate) -> None:
+    gate.block("192.0.2.7")
+    gate.send(p.DATA)
+    gate.send(p.SYN, after_ns=5)
+    entry = gate.block_entry("192.0.2.7")
+    assert (entry["packets"], entry["bytes"]) == (2, len(p.DATA) + len(p.SYN))
+    assert entry["last_hit_ns"] == START_NS + 5
+
+
+def test_a_block_ends_when_it_expires_not_when_it_is_swept(gate: Gate) -> None:
+    gate.block("192.0.2.7", expires_ns=START_NS + 10)
+    assert gate.send(p.DATA, after_ns=9).reason == Reason.DROP_BLOCKED
+    assert gate.send(p.DATA, after_ns=1).reason == SHOWN
+    assert gate.block_entry("192.0.2.7")["packets"] == 1
+
+
+def test_a_shadow_block_counts_and_lets_pass(gate: Gate) -> None:
+    gate.block("192.0.2.7", mode=BlockFlag.SHADOW)
+    verdict = gate.send(p.DATA)
+    assert (verdict.action, verdict.reason) == (XDP_PASS, SHOWN)
+    assert Reason.NOTE_SHADOW in verdict.notes
+    assert gate.block_entry("192.0.2.7")["packets"] == 1
+
+
+def test_an_enforced_prefix_holds_behind_a_shadow_address(gate: Gate) -> None:
+    gate.block("192.0.2.7", mode=BlockFlag.SHADOW)
+    gate.block("192.0.2.0/24")
+    verdict = gate.send(p.DATA)
+    assert verdict.reason == Reason.DROP_BLOCKED_PREFIX
+    assert Reason.NOTE_SHADOW in verdict.notes
+
+
+@pytest.mark.parametrize(
+    ("blocked", "allowed", "packet"),
+    [
+        ("192.0.2.7/32", "192.0.2.7/32", p.DATA),
+        ("192.0.2.7/32", "192.0.2.0/24", p.DATA),
+        ("192.0.2.0/24", "192.0.2.7/32", p.DATA),
+        ("2001:db8::7/128", "2001:db8::/32", p.DATA6),
+        ("2001:db8::/64", "2001:db8::7/128", p.DATA6),
+    ],
+)
+def test_the_allow_list_wins_over_blocks(gate: Gate, blocked: str, allowed: str, packet: bytes) -> None:
+    gate.block(blocked)
+    gate.allow(allowed)
+    verdict = gate.send(packet)
+    assert (verdict.action, verdict.reason) == (XDP_PASS, SHOWN)
+    assert verdict.notes == {Reason.NOTE_ALLOWED, Reason.NOTE_FLOW_NEW}
+    assert gate.block_entry(blocked)["packets"] == 0
+    (entry,) = gate.fastpath.allowed.list()
+    assert (str(entry.network), entry.packets, entry.bytes, entry.label) == (allowed, 1, len(packet), "test")
+
+
+def test_who_is_not_blocked_does_not_pay_for_the_allow_list(gate: Gate) -> None:
+    gate.allow("192.0.2.7")
+    assert gate.send(p.DATA).notes == {Reason.NOTE_FLOW_NEW}
+
+
+def test_an_allowed_source_may_send_malformed_packets(gate: Gate) -> None:
+    gate.allow("192.0.2.7")
+    verdict = gate.send(p.SYN_FIN)
+    assert (verdict.action, verdict.reason) == (XDP_PASS, Reason.PASS_ALLOWED_MALFORMED)
+
+
+def test_syn_budget_of_a_source(gate: Gate) -> None:
+    gate.limit(LimitKind.SRC_SYN, per_s=10, burst=3)
+    assert [gate.send(p.SYN).reason for _ in range(5)] == [SHOWN] * 3 + [Reason.DROP_SYN_SOURCE] * 2
+    assert gate.send(p.DATA).reason == SHOWN, "only opening SYNs are charged"
+    other = p.wire(IP(src="192.0.2.8", dst=p.SERVER), TCP(flags="S"))
+    assert gate.send(other).reason == SHOWN, "each source has its own budget"
+    assert gate.send(p.SYN, after_ns=SECOND_NS // 10).reason == SHOWN, "it fills again at its rate"
+    assert gate.send(p.SYN).reason == Reason.DROP_SYN_SOURCE
+    assert gate.send_all([p.SYN] * 4) == [Reason.DROP_SYN_SOURCE] * 4
+
+
+def test_an_ipv6_source_is_its_64(gate: Gate) -> None:
+    gate.limit(LimitKind.SRC_SYN, per_s=1, burst=1)
+    assert gate.send(p.SYN6).reason == SHOWN
+    neighbour = p.wire(IPv6(src="2001:db8::8", dst=p.SERVER6), TCP(flags="S"))
+    assert gate.send(neighbour).reason == Reason.DROP_SYN_SOURCE
+    stranger = p.wire(IPv6(src="2001:db8:0:1::7", dst=p.SERVER6), TCP(flags="S"))
+    assert gate.send(stranger).reason == SHOWN
+
+
+def test_the_allow_list_wins_over_the_syn_budget(gate: Gate) -> None:
+    gate.limit(LimitKind.SRC_SYN, per_s=1, burst=1)
+    gate.allow("192.0.2.7")
+    gate.send(p.SYN)
+    verdict = gate.send(p.SYN)
+    assert verdict == Verdict(XDP_PASS, SHOWN, frozenset({Reason.NOTE_ALLOWED}))
+
+
+HANDSHAKE = [
+    p.wire(p.IP4, p.tcp("S", seq=1000)),
+    p.wire(p.IP4_BACK, p.reply("SA", seq=5000, ack=1001)),
+    p.wire(p.IP4, p.tcp("A", seq=1001, ack=5001)),
+]
+HANDSHAKE6 = [
+    p.wire(p.IP6, p.tcp("S", seq=1000)),
+    p.wire(p.IP6_BACK, p.reply("SA", seq=5000, ack=1001)),
+    p.wire(p.IP6, p.tcp("A", seq=1001, ack=5001)),
+]
+
+
+@pytest.mark.parametrize(("version", "packets"), [(4, HANDSHAKE), (6, HANDSHAKE6)])
+def test_a_handshake_is_one_flow_and_proves_its_client(gate: Gate, version: int, packets: list[bytes]) -> None:
+    client = address_halves(p.CLIENT if version == 4 else p.CLIENT6)
+    server = address_halves(p.SERVER if version == 4 else p.SERVER6)
+    notes = [gate.send(packet, after_ns=1).notes for packet in packets]
+    assert notes == [{Reason.NOTE_FLOW_NEW}, set(), {Reason.NOTE_PROVEN}]
+    flow = gate.flow(version)
+    assert flow["state"] == KernelFlowState.ESTABLISHED
+    side = int(flow["client"])
+    assert (flow["packets"][side], flow["packets"][1 - side]) == (2, 1)
+    assert flow["bytes"].sum() == sum(map(len, packets))
+    assert (flow["first_ns"], flow["last_ns"]) == (START_NS + 1, START_NS + 3)
+    proven = {address for address in (client, server) if _proven(gate, address)}
+    assert proven == {client}
+
+
+def _proven(gate: Gate, address: tuple[int, int]) -> bool:
+    return gate.fastpath.proven(address_object(address))
+
+
+def test_a_forged_client_proves_nothing(gate: Gate) -> None:
+    forged = p.wire(p.IP4, p.tcp("A", seq=1001, ack=4711))
+    assert [gate.send(packet).notes for packet in [*HANDSHAKE[:2], forged]] == [{Reason.NOTE_FLOW_NEW}, set(), set()]
+    assert not _proven(gate, address_halves(p.CLIENT))
+
+
+def test_a_server_side_acknowledgement_proves_nothing(gate: Gate) -> None:
+    gate.send_all(HANDSHAKE[:2])
+    assert gate.send(p.wire(p.IP4_BACK, p.reply("A", ack=5001))).notes == set()
+
+
+def test_a_flow_with_a_drop_verdict_dies_and_the_allow_list_saves_it(gate: Gate) -> None:
+    gate.send_all(HANDSHAKE)
+    address = FlowAddress(address_halves(p.CLIENT), address_halves(p.SERVER), 40000, 80, 6)
+    assert gate.fastpath.set_flow(address, FlowVerdict.DROP)
+    assert gate.send(p.DATA).reason == Reason.DROP_FLOW
+    assert gate.send(p.wire(p.IP4_BACK, p.reply("A"))).reason == Reason.DROP_FLOW
+    assert gate.send(HANDSHAKE[0]).reason == Reason.DROP_FLOW, "a new SYN is no way out"
+    gate.allow("192.0.2.7")
+    assert gate.send(p.DATA).reason == SHOWN
+
+
+def test_a_bypassed_flow_is_not_shown_until_it_starts_anew(gate: Gate) -> None:
+    gate.send_all(HANDSHAKE)
+    address = FlowAddress(address_halves(p.SERVER), address_halves(p.CLIENT), 80, 40000, 6)
+    assert gate.fastpath.set_flow(address, FlowVerdict.BYPASS)
+    assert gate.send(p.DATA).reason == BYPASS
+    assert gate.send(HANDSHAKE[0]).reason == SHOWN
+    assert gate.send(p.DATA).reason == SHOWN
+
+
+def test_an_unknown_flow_takes_no_verdict(gate: Gate) -> None:
+    address = FlowAddress(address_halves(p.CLIENT), address_halves(p.SERVER), 1, 2, 6, vlan=3)
+    assert not gate.fastpath.set_flow(address, FlowVerdict.DROP)
+
+
+def test_depth_counts_payload_and_each_side_by_itself(gate: Gate) -> None:
+    gate.send_all(HANDSHAKE)
+    data = p.wire(p.IP4, p.tcp("A"), bytes(1000))
+    assert gate.send_all([data] * 3) == [SHOWN, SHOWN, DEPTH]
+    assert gate.send(p.wire(p.IP4_BACK, p.reply("A"), bytes(1000))).reason == SHOWN
+    assert gate.send(p.wire(p.IP4, p.tcp("FA"))).reason == SHOWN, "the end of a flow is always shown"
+
+
+def test_a_flow_may_have_a_depth_of_its_own(gate: Gate) -> None:
+    gate.send_all(HANDSHAKE)
+    address = FlowAddress(address_halves(p.CLIENT), address_halves(p.SERVER), 40000, 80, 6)
+    gate.fastpath.set_flow(address, FlowVerdict.INSPECT, depth_bytes=500)
+    data = p.wire(p.IP4, p.tcp("A"), bytes(300))
+    assert gate.send_all([data] * 3) == [SHOWN, SHOWN, DEPTH]
+
+
+def test_udp_depth_counts_frames(gate: Gate) -> None:
+    packet = p.wire(p.IP4, UDP(sport=1, dport=2), bytes(458))
+    assert gate.send_all([packet] * 3) == [SHOWN, SHOWN, DEPTH]
+
+
+def test_a_closed_flow_starts_over_with_a_new_syn(gate: Gate) -> None:
+    gate.send_all([*HANDSHAKE, p.wire(p.IP4, p.tcp("R"))])
+    assert gate.flow()["state"] == KernelFlowState.CLOSED
+    gate.send(HANDSHAKE[0])
+    flow = gate.flow()
+    assert (flow["state"], flow["packets"].sum()) == (KernelFlowState.SYN, 1)
+
+
+def test_two_fins_close_a_flow(gate: Gate) -> None:
+    gate.send_all([*HANDSHAKE, p.wire(p.IP4, p.tcp("FA"))])
+    assert gate.flow()["state"] == KernelFlowState.CLOSING
+    gate.send(p.wire(p.IP4_BACK, p.reply("FA")))
+    assert gate.flow()["state"] == KernelFlowState.CLOSED
+
+
+def test_a_syn_after_a_minute_of_silence_is_a_new_flow(gate: Gate) -> None:
+    gate.send_all(HANDSHAKE)
+    gate.send(HANDSHAKE[0], after_ns=61 * SECOND_NS)
+    assert gate.flow()["packets"].sum() == 1
+
+
+def test_vlans_keep_flows_apart(gate: Gate) -> None:
+    assert [gate.send(packet).notes for packet in (p.SYN, p.VLAN, p.QINQ)] == [{Reason.NOTE_FLOW_NEW}] * 3
+    assert gate.flow_count() == 3
+
+
+def test_fragments_of_two_hosts_share_a_flow(gate: Gate) -> None:
+    gate.send_all([p.IP4_FIRST_FRAGMENT, p.IP4_LATER_FRAGMENT])
+    assert gate.flow()["packets"].sum() == 2
+
+
+def test_an_echo_and_its_answer_are_one_flow(gate: Gate) -> None:
+    gate.send_all([p.PING, p.wire(p.IP4_BACK, ICMP(type=0, id=77), b"ping")])
+    flow = gate.flow()
+    assert list(flow["packets"]) == [1, 1]
