@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -188,7 +186,7 @@ def test_judging_costs_time_linear_in_the_stream(match: str, size: int) -> None:
 
 def test_gaps_do_not_make_waiting_rules_cost() -> None:
     """A rule whose needle went with a gap is not judged at every gap that follows."""
-    m = matcher(*(rule_text("[payload: {contains: needle}, payload: {contains: never}]", sid) for sid in range(1, 51)))
+    m = matcher(*(rule_text("[payload: {contains: needle}, payload: {regex: '[0-9]x'}]", sid) for sid in range(1, 51)))
     judge = CountingJudge(Counters(), "")
     m._stream._judge = judge
     flow = make_flow()
@@ -225,8 +223,9 @@ def test_the_way_a_stream_is_cut_changes_nothing(matches: list[str], pieces: lis
     data = b"".join(pieces)
     expected = [rule.signature.sid for rule in m.rules if oracle(rule.condition, data)]
     assert sorted(sids(stream(m, pieces))) == expected
-    whole = [replace(chunk, closed=False) for chunk in chunks(make_flow(), [data], closed=False)]
-    assert sorted(sids([found for chunk in whole for found in m.stream(chunk)])) == (expected if data else [])
+    if data:  # in one piece, no close is needed
+        (whole,) = chunks(make_flow(), [data], closed=False)
+        assert sorted(sids(m.stream(whole))) == expected
 
 
 def oracle(node: object, data: bytes) -> bool:
