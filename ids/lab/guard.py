@@ -35,7 +35,10 @@ class GuardFailed(IdsError):
 
 
 class Guard:
-    """`ids run` on both interfaces of a lab's gateway. `start` may be called again after `kill` or `stop`."""
+    """`ids run` on both interfaces of a lab's gateway. `start` may be called again after `kill` or `stop`.
+
+    Everything that the engine writes is in the lab's directory, but for its cache of compiled rules.
+    """
 
     def __init__(self, lab: Lab, **settings: dict[str, Any]) -> None:
         """Write the configuration; ``settings`` are merged over the lab's own, a section each."""
@@ -113,11 +116,17 @@ class Guard:
         return self._events
 
     def wait_for(self, wanted: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any] | None:
-        """Return the first event that is wanted, waiting for it if need be; None when none came in time."""
+        """Return the first event that is wanted, waiting for it if need be; None when none came in time.
+
+        Raises `GuardFailed` when the engine has ended and so will write no more.
+        """
         found: list[dict[str, Any]] = []
 
         def look() -> bool:
+            ended = self._process is not None and self._process.poll() is not None
             found[:] = [event for event in self.events() if wanted(event)][:1]
+            if ended and not found:
+                raise GuardFailed("`ids run` has ended")
             return bool(found)
 
         return found[0] if wait_until(look, timeout_s, 0.005) else None
@@ -144,13 +153,13 @@ def rules_directory() -> Path:
 
 
 def _settings(lab: Lab, eve: Path) -> dict[str, Any]:
-    """Return the settings of a gateway that protects the lab's server, everything in the lab's own directory."""
+    """Return the settings of a gateway that protects the lab's server, with its files and pins in the lab."""
     return {
         "instance": lab.name,
         "interfaces": [OUTSIDE, INSIDE],
         "vars": {"HOME_NET": ["203.0.113.0/24", "2001:db8:2::/64"]},
         "engine": {"runtime_dir": str(lab.directory / "run")},
         "fastpath": {"pin_dir": str(lab.pins / "ids")},
-        "rules": {"paths": [str(rules_directory())], "cache_dir": str(lab.directory / "cache")},
+        "rules": {"paths": [str(rules_directory())]},
         "eve": {"path": str(eve)},
     }
