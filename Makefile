@@ -7,11 +7,11 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 BIN := $(VENV)/bin
-DEMO_PCAP ?= $(firstword $(wildcard pcaps/demo.pcap) $(wildcard pcaps/*.pcap))
+DEMO_PCAP ?= pcaps/log4shell.pcap
 # Two workers, as CI has two cores; tests that share kernel state name a group and so run on one worker, in turn.
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test lint format docs bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ lint: setup ## ruff, mypy and the import order of the stages
 format: setup ## put the code in order
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: setup ## write the parts of docs/ that the code already says
+	@$(BIN)/python scripts/docs.py
 
 bench: setup ## measure; figures also go to build/bench.json
 	@mkdir -p build

@@ -1,0 +1,123 @@
+"""The documentation says what the code does: every hook, setting and verb is there, every example works."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from ids.cli import cli
+from ids.config import Config, load_config
+from ids.counters import Counters
+from ids.plugin.host import PluginHost
+from ids.rules.loader import load_rules
+from ids.rules.yara_loader import load_yara
+from ids.types import Direction, Flow, StreamChunk
+from scripts import docs
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("[bpr]*/**/*.md")])
+TEXT = {path: path.read_text() for path in PAGES}
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:^|[`\s/])ids ([a-z]+(?: [a-z]+)?)")
+
+
+def fenced(path: Path, language: str) -> list[str]:
+    """Return the code of a page, of one language."""
+    return [code for kind, code in FENCE.findall(TEXT[path]) if kind == language]
+
+
+def commands(group: click.Command, words: str = "") -> Iterator[str]:
+    """Return every verb, and every verb of a group, such as ``rules check``."""
+    if not isinstance(group, click.Group):
+        yield words
+        return
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None, f"{words} {name}"
+        yield from commands(command, f"{words} {name}".strip())
+
+
+def test_what_the_code_already_says_is_written_from_it() -> None:
+    stale = [path.name for path, text in docs.pages().items() if path.read_text() != text]
+    assert stale == [], "run `make docs`"
+
+
+@pytest.mark.parametrize(("name", "signature"), docs.hooks().items())
+def test_every_hook_is_documented_with_its_exact_signature(name: str, signature: str) -> None:
+    assert f"### {name}\n\n```python\n{signature}\n```" in TEXT[ROOT / "docs/plugins.md"]
+
+
+def test_every_setting_is_documented() -> None:
+    for path, model in docs.groups(Config):
+        for name, field in docs.settings_of(model).items():
+            assert f"| `{name}` |" in TEXT[ROOT / "docs/settings.md"]
+            assert field.description, f"{path}.{name} has no description"
+
+
+def test_every_verb_is_documented() -> None:
+    undocumented = [words for words in commands(cli) if not any(f"ids {words}" in text for text in TEXT.values())]
+    assert undocumented == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_verb_in_the_documentation_exists(path: Path) -> None:
+    verbs = list(commands(cli))
+    groups = {words.split()[0] for words in verbs if " " in words}
+    code = "\n".join([*re.findall(r"`([^`\n]+)`", TEXT[path]), *fenced(path, "sh"), *fenced(path, "text")])
+    for words in COMMAND.findall(code):
+        first = words.split()[0]
+        assert first in groups or first in verbs, f"`ids {words}`"
+        assert first in verbs or words == first or words in verbs, f"`ids {words}`"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_and_every_target_of_make_exists(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", TEXT[path]):
+        assert (path.parent / link).exists(), link
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"(?:`|^)make ([a-z]+)", TEXT[path], re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+
+
+def test_the_settings_in_the_documentation_are_good(tmp_path: Path) -> None:
+    examples = fenced(ROOT / "docs/settings.md", "yaml")
+    assert examples
+    for number, example in enumerate(examples):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(example)
+        load_config(file)
+
+
+def test_the_rules_in_the_documentation_load_without_complaint(tmp_path: Path) -> None:
+    page = ROOT / "docs/rules.md"
+    examples = [(code, "yaml") for code in fenced(page, "yaml")] + [(code, "yar") for code in fenced(page, "yara")]
+    assert {suffix for _, suffix in examples} == {"yaml", "yar"}
+    for number, (code, suffix) in enumerate(examples):
+        (tmp_path / f"{number}.{suffix}").write_text(code)
+    loaded = load_rules([tmp_path])
+    yara = load_yara(loaded.yara_files)
+    assert [*map(str, loaded.errors), *map(str, yara.errors)] == []
+    assert loaded.rules
+    assert yara.rules
+
+
+def test_the_plugin_in_the_documentation_works() -> None:
+    (code,) = fenced(ROOT / "docs/plugins.md", "python")[:1]
+    module = ModuleType("libssh")
+    exec(code, module.__dict__)
+    host = PluginHost(Counters())
+    host.register("libssh", module)
+    flow = Flow(1, 4, 6, (0, 0xFFFF << 32), (0, 0xFFFF << 32 | 1), 40000, 22, 0, 0, 0, 0)
+    greeting, other = (
+        StreamChunk(flow, Direction.TO_SERVER, 0, data, ts_ns=0, number=1)
+        for data in (b"SSH-2.0-libssh_0.10.4\r\n", b"SSH-2.0-OpenSSH_9.2\r\n")
+    )
+    ((match,),) = host.call("ids_stream", chunk=greeting)
+    assert match.signature.sid == 9000001
+    assert host.call("ids_stream", chunk=other) == []
