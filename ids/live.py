@@ -17,10 +17,7 @@ from ids.control import ControlServer, socket_path
 from ids.counters import Counters
 from ids.engine import Engine
 from ids.errors import IdsError, KernelError, UsageError
-from ids.kernel.blocklist import Allow, Block
-from ids.kernel.contract import FlowVerdict
-from ids.kernel.fastpath import FastPath, FlowAddress
-from ids.kernel.rings import RingReader
+from ids.kernel import Block, FastPath
 from ids.respond import events
 from ids.respond.gate import BlockOrder
 from ids.respond.protected import own_addresses
@@ -34,14 +31,8 @@ POLL_S = 0.1
 TICK_S = 1.0
 """How often blocks are swept and watched, and the heartbeat is written."""
 
-SWEEP_S = 30.0
-"""How often expired blocks are deleted. The program ignores them at once; the sweep only frees their room."""
-
 OWN_REFRESH_S = 60.0
 """How often own addresses, gateways and resolvers are read again: interfaces come and go."""
-
-PROOF_NS = 3600 * 1_000_000_000
-"""How long a completed handshake proves its source: addresses change hands."""
 
 MAX_WATCHED = 4096
 """Blocks whose first dropped packet is still awaited, for a `drop` event; the oldest are forgotten first."""
@@ -63,7 +54,7 @@ class KernelGate:
         """Write the block and return when the kernel had it (``ts_ns``)."""
         now = time.time_ns()
         expires_ns = now + order.ttl_s * 1_000_000_000
-        self._open().blocklist.add(Block(order.network, expires_ns, order.mode, order.sid))
+        self._open().blocks.add([Block(order.network, expires_ns, order.mode, order.sid, order.label)])
         written = time.time_ns()
         self.watched[order.network] = order
         if len(self.watched) > MAX_WATCHED:
@@ -72,13 +63,11 @@ class KernelGate:
 
     def condemn(self, flow: Flow) -> None:
         """Drop the rest of this flow in the driver."""
-        address = FlowAddress(flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.vlan)
-        self._open().set_flow(address, FlowVerdict.DROP)
+        self._open().drop_flow(flow)
 
     def proven(self, address: IPAddress) -> bool:
         """Ask the kernel's record of completed handshakes."""
-        proven_ns = None if self.fastpath is None else self.fastpath.proven(address)
-        return proven_ns is not None and time.time_ns() - proven_ns < PROOF_NS
+        return self.fastpath is not None and self.fastpath.proven(address)
 
 
 class Live:
@@ -106,14 +95,11 @@ class Live:
         self._engine = Engine(config, self._gate, counters=self._counters, own=own)
         with ExitStack() as stack:
             stack.callback(self._engine.stop)
-            self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath)
+            self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance)
             stack.callback(self._close)
             for note in self._fastpath.notes:
                 log.info("%s", note)
-            for network in config.respond.allow:
-                self._fastpath.allow_list.add(Allow(network))
-            rings = self._fastpath.ring_reader()
-            stack.callback(rings.close)
+            self._fastpath.allowed.add(config.respond.allow, label="settings")
             control = ControlServer(
                 socket_path(config.engine.runtime_dir, config.instance),
                 {"stats": self._stats, "reload": self._reload_now},
@@ -127,14 +113,14 @@ class Live:
             if self._ready_file is not None:
                 self._ready_file.write_text("ready\n")
                 stack.callback(self._ready_file.unlink, missing_ok=True)
-            log.info("ready: %d blocks in force", len(self._fastpath.blocklist.list()))
-            self._loop(control, rings)
+            log.info("ready: %d blocks in force", len(self._fastpath.blocks))
+            self._loop(control)
 
-    def _loop(self, control: ControlServer, rings: RingReader) -> None:
+    def _loop(self, control: ControlServer) -> None:
+        rings = self._fastpath.rings
         next_tick = time.monotonic()
         next_stats = next_tick + self.config.engine.stats_interval_s
         next_own = next_tick + OWN_REFRESH_S
-        next_sweep = next_tick + SWEEP_S
         while not self._stop:
             batch = rings.poll(POLL_S)
             if batch is not None:
@@ -147,9 +133,6 @@ class Live:
             if now >= next_stats:
                 next_stats = now + self.config.engine.stats_interval_s
                 self._stats()
-            if now >= next_sweep:
-                next_sweep = now + SWEEP_S
-                self._counters.add("respond.blocks_expired", self._fastpath.blocklist.sweep())
             if now >= next_own and self.config.respond.protect_own:
                 next_own = now + OWN_REFRESH_S
                 self._engine.policy.own = own_addresses()
@@ -160,10 +143,12 @@ class Live:
     def _tick(self) -> None:
         """Once a second: the heartbeat, idle flows, expired blocks, and the first drops of new ones."""
         now_ns = time.time_ns()
-        self._fastpath.heartbeat()
+        self._fastpath.beat()
         self._engine.tick(now_ns)
+        swept = self._fastpath.blocks.sweep(now_ns)
+        self._counters.add("respond.blocks_expired", swept)
         for network, order in list(self._gate.watched.items()):
-            block = self._fastpath.blocklist.get(network)
+            block = self._fastpath.blocks.get(network)
             if block is None:
                 del self._gate.watched[network]
             elif block.packets:
@@ -174,6 +159,7 @@ class Live:
         for reason, (packets, size) in self._fastpath.stats().items():
             self._counters.set(f"kernel.{reason}.packets", packets)
             self._counters.set(f"kernel.{reason}.bytes", size)
+        self._counters.set("respond.blocks", len(self._fastpath.blocks))
         return self._engine.stats(time.time_ns())
 
     def _reload_now(self) -> dict[str, Any]:
@@ -200,19 +186,8 @@ class Live:
             stack.callback(signal.signal, number, signal.signal(number, handler))
 
     def _close(self) -> None:
-        """Leave behind what the setting says, and tell the operator what that is."""
-        after = self.config.fastpath.on_stop
-        blocks = len(self._fastpath.blocklist.list())
-        if after == "detach":
-            for interface in self._fastpath.attached():
-                self._fastpath.detach(interface)
-        self._fastpath.close(keep=after != "remove")
-        told = {
-            "keep": f"stopped; the gate stays in force with {blocks} blocks (`ids detach` takes it down)",
-            "detach": f"stopped and detached; {blocks} blocks are kept for the next start (`ids detach` forgets them)",
-            "remove": "stopped; nothing is left in the kernel",
-        }
-        log.info(told[after])
+        left = self._fastpath.close()
+        log.info("stopped%s", f"; {left}" if left else "")
 
 
 def _first_drops(order: BlockOrder, block: Block, now_ns: int) -> events.Event:

@@ -146,11 +146,11 @@ def replay(
     config: Config,
     *,
     on_event: Callable[[Event], None] | None = None,
-    on_progress: Callable[[Path, int, int], None] | None = None,
+    on_progress: Callable[[Path, int], None] | None = None,
 ) -> ReplayReport:
     """Run captures through a fresh engine, one after the other, and report.
 
-    ``on_progress`` is called after each batch with the file, the bytes read and its size. Raises `IdsError` for what
+    ``on_progress`` is called after each batch with the file and the bytes read of it. Raises `IdsError` for what
     stops the whole run: a file that is no capture, rules that do not load.
     """
     report = ReplayReport()
@@ -179,7 +179,7 @@ def replay(
                     capture_report.packets += len(batch)
                     capture_report.bytes += int(batch.wirelen.sum())
                     if on_progress is not None:
-                        on_progress(path, capture.bytes_read, capture.size)
+                        on_progress(path, capture.bytes_read)
                 if capture.problem is not None:
                     capture_report.problem = str(capture.problem)
             blocks, gate = gate.blocks, ReplayGate()

@@ -87,8 +87,8 @@ def parse_yaml(raw: bytes | str, name: str) -> Document:
     except UnicodeDecodeError as error:
         raise SourceError(f"is not UTF-8 at byte {error.start}", Location(name), "save it as UTF-8") from error
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Location(name, mark.line + 1, mark.column + 1) if mark is not None else Location(name)
+        mark: Any = error.problem_mark or error.context_mark
+        place = Location(name, mark.line + 1, mark.column + 1) if mark else Location(name)
         raise SourceError(
             f"is not valid YAML: {error.problem or error.context}", place, "check the indentation and quotes"
         ) from error

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,15 +14,17 @@ from rich.console import Console
 from rich.table import Table
 
 from ids.cli.options import build_config, config_options, output_option, show_json
+from ids.config import Config
 from ids.errors import UsageError
-from ids.kernel.blocklist import Allow, AllowList, Block, Blocklist
+from ids.kernel import AllowList, Block, Blocklist
+from ids.kernel.fastpath import instance_dir
 from ids.respond.protected import own_addresses
 from ids.types import BlockMode, IPNetwork
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[int]):
     """A time span such as ``90s``, ``30m``, ``1h``, ``7d``; the value is in seconds."""
 
     name = "duration"
@@ -34,7 +37,7 @@ class Duration(click.ParamType):
         return int(found[1]) * _UNITS[found[2] or "s"]
 
 
-class Network(click.ParamType):
+class Network(click.ParamType[IPNetwork]):
     """An address or a prefix."""
 
     name = "address"
@@ -72,9 +75,8 @@ def block_add(
         _spare_own(networks)
     expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
     mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
-    with Blocklist.open(config.fastpath.pin_dir) as blocklist:
-        for network in networks:
-            blocklist.add(Block(network, expires_ns, mode))
+    with Blocklist.open(_pins(config)) as blocklist:
+        blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
     _done(output, "blocked", networks)
 
 
@@ -87,7 +89,7 @@ def block_delete(
     config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Unblock addresses or prefixes. Exit code 1 when one was not on the list."""
-    with Blocklist.open(build_config(config_path, overrides, only_rules).fastpath.pin_dir) as blocklist:
+    with Blocklist.open(_pins(build_config(config_path, overrides, only_rules))) as blocklist:
         missing = [network for network in networks if not blocklist.delete(network)]
     _done(output, "unblocked", [network for network in networks if network not in missing], missing)
 
@@ -97,7 +99,7 @@ def block_delete(
 @output_option
 def block_list(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
     """Show who is blocked: why, until when, and how often it was hit."""
-    with Blocklist.open(build_config(config_path, overrides, only_rules).fastpath.pin_dir) as blocklist:
+    with Blocklist.open(_pins(build_config(config_path, overrides, only_rules))) as blocklist:
         blocks = sorted(blocklist.list(), key=lambda entry: (entry.network.version, entry.network))
     if output == "json":
         show_json([_block_data(entry) for entry in blocks])
@@ -109,7 +111,7 @@ def block_list(config_path: str | None, overrides: tuple[str, ...], only_rules: 
     for entry in blocks:
         left = "for good" if entry.expires_ns is None else _span(entry.expires_ns - now)
         last = "never" if entry.last_hit_ns is None else f"{_span(now - entry.last_hit_ns)} ago"
-        by = f"sid {entry.sid}" if entry.sid else "operator"
+        by = f"sid {entry.sid}" if entry.sid else entry.label or "?"
         table.add_row(str(entry.network), entry.mode.value, by, left, f"{entry.packets:,}", f"{entry.bytes:,}", last)
     Console().print(table if blocks else "nobody is blocked")
 
@@ -128,9 +130,8 @@ def allow_add(
     config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Allow addresses or prefixes. They win over every block."""
-    with AllowList.open(build_config(config_path, overrides, only_rules).fastpath.pin_dir) as allowed:
-        for network in networks:
-            allowed.add(Allow(network))
+    with AllowList.open(_pins(build_config(config_path, overrides, only_rules))) as allowed:
+        allowed.add(networks, label="operator")
     _done(output, "allowed", networks)
 
 
@@ -143,7 +144,7 @@ def allow_delete(
     config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Take addresses or prefixes off the allow-list. Exit code 1 when one was not on it."""
-    with AllowList.open(build_config(config_path, overrides, only_rules).fastpath.pin_dir) as allowed:
+    with AllowList.open(_pins(build_config(config_path, overrides, only_rules))) as allowed:
         missing = [network for network in networks if not allowed.delete(network)]
     _done(output, "no longer allowed", [network for network in networks if network not in missing], missing)
 
@@ -153,7 +154,7 @@ def allow_delete(
 @output_option
 def allow_list(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
     """Show who is allowed, and how many packets that kept from being dropped."""
-    with AllowList.open(build_config(config_path, overrides, only_rules).fastpath.pin_dir) as allowed:
+    with AllowList.open(_pins(build_config(config_path, overrides, only_rules))) as allowed:
         entries = sorted(allowed.list(), key=lambda entry: (entry.network.version, entry.network))
     if output == "json":
         show_json([{"network": str(e.network), "packets": e.packets, "bytes": e.bytes} for e in entries])
@@ -164,13 +165,17 @@ def allow_list(config_path: str | None, overrides: tuple[str, ...], only_rules: 
     Console().print(table if entries else "the allow-list is empty")
 
 
+def _pins(config: Config) -> Path:
+    return instance_dir(config.fastpath, config.instance)
+
+
 def _spare_own(networks: tuple[IPNetwork, ...]) -> None:
     """Refuse a block that would cut this host off."""
     for own in own_addresses():
         for network in networks:
             if own in network:
                 raise UsageError(
-                    f"{network} covers {own}, an address of this host, a gateway or a resolver; --force blocks it anyway"
+                    f"{network} covers {own}, of this host, a gateway or a resolver; --force blocks it anyway"
                 )
 
 
@@ -188,7 +193,7 @@ def _done(output: str, verb: str, networks: Any, missing: Any = ()) -> None:
 
 def _block_data(entry: Block) -> dict[str, Any]:
     return {
-        "network": str(entry.network), "mode": entry.mode.value, "sid": entry.sid,
+        "network": str(entry.network), "mode": entry.mode.value, "sid": entry.sid, "label": entry.label,
         "added_ns": entry.added_ns, "expires_ns": entry.expires_ns,
         "packets": entry.packets, "bytes": entry.bytes, "last_hit_ns": entry.last_hit_ns,
     }  # fmt: skip

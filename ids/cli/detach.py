@@ -7,7 +7,7 @@ import click
 from ids.cli.options import build_config, config_options, output_option, show_json
 from ids.control import request, socket_path
 from ids.errors import UsageError
-from ids.kernel.fastpath import remove_pins
+from ids.kernel.fastpath import instance_dir, remove_pins
 
 
 @click.command()
@@ -19,7 +19,7 @@ def detach(config_path: str | None, overrides: tuple[str, ...], only_rules: tupl
     try:
         request(socket_path(config.engine.runtime_dir, config.instance), "stats")
     except UsageError:
-        removed = remove_pins(config.fastpath.pin_dir)
+        removed = remove_pins(instance_dir(config.fastpath, config.instance))
     else:
         raise UsageError("the engine is running; stop it first (SIGTERM), then detach")
     if output == "json":

@@ -66,7 +66,7 @@ def replay(
         done = 0
         last: Path | None = None
 
-        def show(path: Path, position: int, size: int) -> None:
+        def show(path: Path, position: int) -> None:
             nonlocal done, last
             if last is not None and path != last:
                 done += sizes.get(last, 0)
@@ -108,8 +108,9 @@ def _alert_line(event: Event) -> str:
     server = f":{event['dest_port']}" if "dest_port" in event else ""
     evidence = event["ids"]["evidence"]
     proof = f"  {evidence[0]['buffer']}: {_printable(evidence[0]['excerpt'])}" if evidence else ""
+    ends = f"{event['src_ip']}{ports} → {event['dest_ip']}{server}"
     return (
-        f"[{colour}]alert[/]  packet {event.get('pcap_cnt', '?')}  {event['src_ip']}{ports} → {event['dest_ip']}{server}"
+        f"[{colour}]alert[/]  packet {event.get('pcap_cnt', '?')}  {ends}"
         f"  [bold]{escape(alert['signature'])}[/] (sid {alert['signature_id']}){escape(proof)}"
     )
 

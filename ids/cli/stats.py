@@ -12,6 +12,7 @@ from ids.cli.options import build_config, config_options, output_option, show_js
 from ids.control import request, socket_path
 from ids.errors import UsageError
 from ids.kernel.counts import pinned_counts
+from ids.kernel.fastpath import instance_dir
 
 
 @click.command()
@@ -20,7 +21,11 @@ from ids.kernel.counts import pinned_counts
 def stats(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
     """Show the kernel's counters for each verdict, and the engine's when one is running."""
     config = build_config(config_path, overrides, only_rules)
-    kernel = {name: counts for name, counts in pinned_counts(config.fastpath.pin_dir).items() if counts[0]}
+    kernel = {
+        name: counts
+        for name, counts in pinned_counts(instance_dir(config.fastpath, config.instance)).items()
+        if counts[0]
+    }
     try:
         engine: dict[str, Any] | None = request(socket_path(config.engine.runtime_dir, config.instance), "stats")
     except UsageError:

@@ -45,6 +45,12 @@ class FlowTable:
             self._store.expire(self._now_ns, _AFTER_BATCH)
         return self._result(len(packets), passage)
 
+    def expire(self, now_ns: int) -> FlowBatch:
+        """End what has been idle for too long by now; for a live engine that sees no packets. The result has no rows."""
+        self._now_ns = max(self._now_ns, now_ns)
+        self._store.expire(self._now_ns, _AFTER_BATCH)
+        return self._result(0, None)
+
     def drain(self, reason: str = "shutdown") -> FlowBatch:
         """End all flows, at the end of a capture: the result has no rows, but their last chunks."""
         self._store.end_all(reason)

@@ -9,8 +9,7 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from communityid import CommunityID, FlowTuple
-
+from ids.respond.community_id import community_id
 from ids.types import Direction, Flow, FlowState, Match, Transaction
 
 Event = dict[str, Any]
@@ -43,27 +42,6 @@ def protocol_name(number: int) -> str:
     return PROTOCOL_NAMES.get(number, f"{number:03d}")
 
 
-def community_id(flow: Flow) -> str | None:
-    """Return the Community ID (version 1) of a flow; None for a protocol that has none."""
-    cached = flow.storage.get("community_id")
-    if cached is None:
-        source, destination = flow.src_ip, flow.dst_ip
-        if flow.proto == _TCP:
-            key = FlowTuple.make_tcp(source, destination, flow.sport, flow.dport)
-        elif flow.proto == _UDP:
-            key = FlowTuple.make_udp(source, destination, flow.sport, flow.dport)
-        elif flow.proto == _SCTP:
-            key = FlowTuple.make_sctp(source, destination, flow.sport, flow.dport)
-        elif flow.proto == 1:
-            key = FlowTuple.make_icmp(source, destination, flow.sport, flow.dport)
-        elif flow.proto == 58:
-            key = FlowTuple.make_icmp6(source, destination, flow.sport, flow.dport)
-        else:
-            key = FlowTuple.make_ip(source, destination, flow.proto)
-        cached = flow.storage["community_id"] = CommunityID().calc(key)
-    return cached
-
-
 def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direction = Direction.TO_SERVER) -> Event:
     """Return the keys that every event of a flow carries; addresses are those of the packet that caused it."""
     live = flow.source == "live"
@@ -85,9 +63,10 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
     event["ip_v"] = flow.ip_version
     if flow.proto in _ICMP:
         event["icmp_type"], event["icmp_code"] = flow.sport, flow.dport
-    identity = community_id(flow)
-    if identity:
-        event["community_id"] = identity
+    identity = flow.storage.get("community_id")
+    if identity is None:
+        identity = flow.storage["community_id"] = community_id(flow)
+    event["community_id"] = identity
     if not live:
         event["pcap_filename"] = flow.source
     return event

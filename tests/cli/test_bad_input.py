@@ -83,7 +83,7 @@ def test_all_faults_of_all_files_are_told_at_once(ids: Ids) -> None:
 def test_a_broken_yara_file_is_told_with_its_line(ids: Ids) -> None:
     code, _, err = ids("rules", "check", write("bad.yar", 'rule x {\n strings:\n  $a = "b\n condition: $a }\n'))
     assert code == 2
-    assert "bad.yar:3" in err
+    assert "bad.yar:4" in err
 
 
 def test_a_truncated_capture_is_replayed_up_to_the_cut_with_a_warning(ids: Ids) -> None:
