@@ -1,0 +1,234 @@
+"""YARA rules: loading with their scope, and matching on streams and buffers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ids.counters import Counters
+from ids.errors import Location
+from ids.rules.settings import RulesSettings
+from ids.rules.yara_loader import YaraSet, load_yara
+from ids.rules.yara_matcher import YaraMatcher
+from ids.rules.yara_scope import DERIVED_SIDS, derived_sid
+from ids.types import Action, BlockMode, BlockRequest, Direction, Match, StreamChunk
+from tests.factory import make_flow
+from tests.rules.builders import chunks, sids, transaction
+
+
+def rule(name: str = "r", meta: str = "sid = 5", strings: str = '$a = "needle"', condition: str = "$a") -> str:
+    """Spell a rule."""
+    return f"rule {name} {{\n meta: {meta}\n strings: {strings}\n condition: {condition}\n}}\n"
+
+
+def yara_set(tmp_path: Path, *texts: str) -> YaraSet:
+    """Load files a.yar, b.yar, ..."""
+    paths = [tmp_path / f"{'abcdef'[i]}.yar" for i in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+    return load_yara(map(str, paths))
+
+
+def matcher(tmp_path: Path, *texts: str, counters: Counters | None = None, **settings: int) -> YaraMatcher:
+    """Return a matcher of rules that all load."""
+    loaded = yara_set(tmp_path, *texts)
+    assert not loaded.errors
+    return YaraMatcher(loaded, counters or Counters(), RulesSettings(**settings), "test")
+
+
+def stream(m: YaraMatcher, pieces: list[bytes], closed: bool = True) -> list[Match]:
+    """Match one direction."""
+    return [found for chunk in chunks(make_flow(), pieces, closed=closed) for found in m.stream(chunk)]
+
+
+def test_meta_says_what_the_rule_is(tmp_path: Path) -> None:
+    """Identity, place, action and block; other keys become metadata."""
+    meta = """sid = 7 rev = 2 level = "low" scope = "http.uri" traffic = "http any any -> any 80"
+      flow = "established, to_server" title = "t" reference = "https://example.org" classtype = "c" then = "drop"
+      block = "src_ip 1h shadow any" author = "a" """
+    loaded = yara_set(
+        tmp_path, "private rule p { condition: true }\n" + rule(meta=meta).replace("rule r", "rule r : x y")
+    )
+    assert (loaded.errors, loaded.warnings) == ((), ())
+    (found,) = loaded.rules
+    signature = found.signature
+    assert (signature.sid, signature.rev, signature.severity, signature.title) == (7, 2, 3, "t")
+    assert (signature.action, signature.classtype) == (Action.DROP, "c")
+    assert signature.block == BlockRequest("src_ip", 3600, BlockMode.SHADOW, require_proven=False)
+    assert signature.metadata == {"level": ["low"], "yara": ["r"], "author": ["a"], "tags": ["x", "y"]}
+    assert signature.origin == f"{tmp_path}/a.yar:2"
+    assert (found.scope, found.flow.direction, found.flow.established) == ("http.uri", Direction.TO_SERVER, True)
+
+
+def test_a_rule_without_sid_gets_one_that_stays(tmp_path: Path) -> None:
+    """Derived from its name, in a range of its own, with a warning that tells how to fix it."""
+    loaded = yara_set(tmp_path, rule("some_name", meta='author = "a"'))
+    sid = derived_sid("some_name")
+    assert loaded.rules[0].signature.sid == sid
+    assert sid in DERIVED_SIDS
+    assert [str(w) for w in loaded.warnings] == [
+        f"{tmp_path}/a.yar:1:1: rule some_name has no sid; it gets {sid}, derived from its name"
+        f" (add `sid = {sid}` to its meta to keep it when the name changes)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("rule r {\n condition: foo }", 'a.yar:2:1: undefined identifier "foo"'),
+        (rule(strings='$a = "x" $b = "y"'), 'a.yar:5:1: unreferenced string "$b"'),
+        ('include "x.yar"\n', "a.yar:1:1: includes are disabled (put the included rules into a file of their own)"),
+        ('rule r { condition: filename == "x" }', 'a.yar:1:1: undefined identifier "filename"'),
+        ("\n" + rule("a") + rule("b"), "a.yar:7:1: sid 5 is already used at a.yar:2:1 (give one of them another sid)"),
+    ],
+)
+def test_mistakes(tmp_path: Path, text: str, error: str) -> None:
+    """What YARA refuses has its place, and so has a sid that is taken."""
+    loaded = yara_set(tmp_path, text)
+    assert [str(e).replace(f"{tmp_path}/", "") for e in loaded.errors] == [error]
+
+
+@pytest.mark.parametrize(
+    ("meta", "error"),
+    [
+        ('scope = "htpt.uri"', " scope: unknown buffer 'htpt.uri' (did you mean 'http.uri'?)"),
+        ("rev = 0", " rev: Input should be greater than or equal to 1, not 0"),
+        ('traffic = "tpc"', ": unknown protocol 'tpc' (did you mean 'tcp'?)"),
+        ('flow = "to_srever"', ": unknown flow option 'to_srever' (did you mean 'to_server'?)"),
+        ('block = "all"', " block: 'all' is not understood (write it as \"src_ip 1h shadow proven\")"),
+    ],
+)
+def test_mistakes_in_meta(tmp_path: Path, meta: str, error: str) -> None:
+    """They refuse their rule, at its place."""
+    loaded = yara_set(tmp_path, rule(meta=meta))
+    assert loaded.rules == ()
+    assert [str(e).replace(f"{tmp_path}/", "") for e in loaded.errors] == [f"a.yar:1:1: rule r: meta{error}"]
+
+
+def test_a_bad_file_takes_no_other_with_it(tmp_path: Path) -> None:
+    """The rest loads, and what is not there is told."""
+    loaded = yara_set(tmp_path, "rule", rule())
+    assert [r.name for r in loaded.rules] == ["r"]
+    assert len(loaded.errors) == 1
+    (error,) = load_yara([str(tmp_path / "none.yar")]).errors
+    assert error.message == "cannot be read: No such file or directory"
+
+
+def test_sids_of_other_languages_are_taken(tmp_path: Path) -> None:
+    """An alert tells which rule it came from."""
+    (tmp_path / "a.yar").write_text(rule())
+    (error,) = load_yara([str(tmp_path / "a.yar")], taken={5: Location("r.yaml", 3, 1)}).errors
+    assert error.message == "sid 5 is already used at r.yaml:3:1"
+
+
+def test_buffers_of_transactions(tmp_path: Path) -> None:
+    """A rule looks at its own buffer only, whatever else its file has."""
+    m = matcher(
+        tmp_path,
+        rule("a", 'sid = 1 scope = "http.request_body"')
+        + rule("b", 'sid = 2 scope = "http.uri"')
+        + rule("c", "sid = 3"),
+    )
+    flow = make_flow(app_proto="http")
+    body = transaction(flow, request_body=b"a needle", uri=b"/")
+    (match,) = m.transaction(body)
+    assert (match.signature.sid, match.transaction, match.detector) == (1, body, "test")
+    assert match.evidence[0].offset == 2
+    assert sids(m.transaction(transaction(flow, uri=b"/needle"))) == [2]
+    assert sids(stream(m, [b"needle"])) == [3]
+
+
+def test_traffic_and_flow_options(tmp_path: Path) -> None:
+    """As for YAML rules."""
+    m = matcher(
+        tmp_path,
+        rule("a", 'sid = 1 flow = "to_client"')
+        + rule("b", 'sid = 2 traffic = "tcp any any -> any 81"')
+        + rule("c", 'sid = 3 flow = "not_established"')
+        + rule("d", 'sid = 4 traffic = "http"'),
+    )
+    assert stream(m, [b"needle"]) == []
+
+
+@given(st.lists(st.integers(1, 3000), max_size=8), st.integers(0, 12000))
+def test_a_string_is_found_however_it_is_cut(sizes: list[int], before: int) -> None:
+    """And only once, at its stream offset."""
+    data = b"-" * before + b"needle" + b"-" * 100
+    pieces, at = [], 0
+    for size in [*sizes, len(data)]:
+        pieces.append(data[at : at + size])
+        at += size
+    (match,) = stream(COMPILED, pieces)
+    assert match.evidence[0].offset == before
+
+
+def _compiled() -> YaraMatcher:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as directory:
+        return matcher(Path(directory), rule())
+
+
+COMPILED = _compiled()
+
+
+def test_positions_count_from_the_start_of_the_stream(tmp_path: Path) -> None:
+    """A condition on a position means nothing on a piece of the stream, and is judged on its head only."""
+    m = matcher(tmp_path, rule(condition="$a at 0"), window_bytes=8192)
+    assert sids(stream(m, [b"nee", b"dle"])) == [5]
+    assert stream(m, [b"-" * 2000] * 100 + [b"needle"] * 3) == []
+    assert m.stream(StreamChunk(make_flow(), Direction.TO_SERVER, 9, b"needle", 0, 1, gap=9, closed=True)) == []
+
+
+def test_strings_far_apart_meet_at_the_close(tmp_path: Path) -> None:
+    """The whole window is judged once more."""
+    m = matcher(tmp_path, rule(strings='$a = "needle" $b = "thread"', condition="$a and $b"))
+    assert sids(stream(m, [b"needle"] + [b"-" * 1000] * 500 + [b"thread"])) == [5]
+
+
+def test_cost_is_linear(tmp_path: Path) -> None:
+    """Bytes given to YARA grow with the stream, and not with its square; one-byte segments cost their overlap."""
+    for size, segments in ((1460, 300), (1460, 600), (100, 2000)):
+        counters = Counters()
+        m = matcher(tmp_path, rule(), counters=counters)
+        assert stream(m, [b"-" * size] * segments) == []
+        assert counters["yara.bytes"] <= 200_000 + segments * (4096 + size) + 4 * size * segments
+
+
+def test_a_timeout_is_counted(tmp_path: Path) -> None:
+    """A condition that YARA cannot finish in time finds nothing, and the operator can see it."""
+    counters = Counters()
+    slow = rule(condition="for all i in (0..2000000000) : (i >= 0 and $a or not $a)")
+    m = matcher(tmp_path, slow, counters=counters, yara_timeout_s=1)
+    assert m.transaction(transaction(make_flow(), uri=b"x")) == []
+    chunk = StreamChunk(make_flow(), Direction.TO_SERVER, 0, b"needle", 0, 1)
+    assert m.stream(chunk) == []
+    assert counters["yara.timeout"] == 1
+
+
+def test_memory_goes_with_the_flow(tmp_path: Path) -> None:
+    """At its end, and by the cap."""
+    counters = Counters()
+    m = matcher(tmp_path, rule(), counters=counters, memcap_bytes=1 << 20)
+    flows = [make_flow(id=i) for i in range(40)]
+    for flow in flows:
+        m.stream(StreamChunk(flow, Direction.TO_SERVER, 0, b"-" * 60000, 0, 1))
+    assert m.retained.total <= 1 << 20
+    assert counters["rules.memcap.evicted"] > 20
+    for flow in flows:
+        m.flow_end(flow)
+    assert m.retained.total == 0
+
+
+def test_reload_keeps_window_and_what_was_told(tmp_path: Path) -> None:
+    """The new rules judge the old bytes again; a sid alerts once a direction."""
+    old = matcher(tmp_path, rule())
+    flow = make_flow()
+    first, second = chunks(flow, [b"needle thr", b"ead"], closed=False)
+    assert sids(old.stream(first)) == [5]
+    loaded = yara_set(tmp_path, rule() + rule("b", "sid = 6", '$a = "thread"'))
+    new = YaraMatcher(loaded, Counters(), previous=old)
+    assert sids(new.stream(second)) == [6]
