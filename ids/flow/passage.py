@@ -23,7 +23,7 @@ _SIDES = ((0, 1), (1, 0))
 
 
 class Passage:
-    """The work on one batch with usable rows: after ``run``, ``flows``, ``index``, ``direction`` are as in `FlowBatch`."""
+    """The work on one batch with usable rows; ``run`` makes ``flows``, ``index`` and ``direction`` of `FlowBatch`."""
 
     def __init__(self, store: FlowStore, reassembly: Reassembly, packets: Packets, groups: Groups, clock: I64) -> None:
         self._store = store

@@ -46,7 +46,7 @@ class FlowTable:
         return self._result(len(packets), passage)
 
     def expire(self, now_ns: int) -> FlowBatch:
-        """End what has been idle for too long by now; for a live engine that sees no packets. The result has no rows."""
+        """End what has been idle for too long, for a live engine that sees no packets. The result has no rows."""
         self._now_ns = max(self._now_ns, now_ns)
         self._store.expire(self._now_ns, _AFTER_BATCH)
         return self._result(0, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ def shuffled_streams(draw: st.DrawFn) -> tuple[int, bytes, list[Pkt]]:
     isn = draw(ISNS)
     stream = draw(st.binary(min_size=1, max_size=60))
     cuts = sorted({0, len(stream), *draw(st.lists(st.integers(0, len(stream)), max_size=8))})
-    spans = list(zip(cuts, cuts[1:]))
+    spans = list(pairwise(cuts))
     extra = draw(st.lists(st.tuples(st.integers(0, len(stream)), st.integers(1, 20)), max_size=4))
     spans += [(start, min(start + size, len(stream))) for start, size in extra if start < len(stream)]
     spans = draw(st.permutations(spans))

@@ -39,7 +39,7 @@ def test_a_syn_starts_over_what_was_picked_up_in_the_middle() -> None:
 
 def test_the_syn_that_the_server_acknowledges_counts() -> None:
     decoy, real = Talk(client_isn=77).add(False, SYN), Talk(client_isn=1000)
-    for order in (decoy.pkts + [Pkt(flags=SYN, seq=1000)], [Pkt(flags=SYN, seq=1000), *decoy.pkts]):
+    for order in ([*decoy.pkts, Pkt(flags=SYN, seq=1000)], [Pkt(flags=SYN, seq=1000), *decoy.pkts]):
         real = Talk(client_isn=1000).open().client(b"real")
         run = Run(order + real.pkts[1:])
         assert run.stream() == b"real"

@@ -65,7 +65,9 @@ def columns(pkts: Sequence[Pkt]) -> Packets:
         offset=offset,
         caplen=sizes + 54,
         wirelen=sizes + 54,
-        ts_ns=column((T0 + i * 1_000_000 if p.ts_ns is None else p.ts_ns for i, p in zip(number, pkts)), np.int64),
+        ts_ns=column(
+            (T0 + i * 1_000_000 if p.ts_ns is None else p.ts_ns for i, p in zip(number, pkts, strict=True)), np.int64
+        ),
         number=column(number, np.int64),
         linktype=np.ones(n, dtype=np.uint16),
         interface=np.zeros(n, dtype=np.uint32),

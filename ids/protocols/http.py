@@ -1,0 +1,426 @@
+"""HTTP/1 over the two streams of a connection: chunks in, transactions out. Sans-IO; RFC 9112, read as servers do.
+
+THEORY.
+
+(1) Each direction is a sequence of messages: head, then a body whose end the head tells. A request is reported when its
+    body is complete, or as much of it as is inspected; a response likewise. Requests and responses pair up in order.
+(2) What a server would still understand is understood: bare LF, empty lines before a message, white space around and
+    within, no version, folded headers, a body with both a length and chunks (chunks win), an encoded body that is not.
+(3) Bytes that were lost are no bytes: a gap within a body of known length shortens it, any other gap ends the message,
+    which is reported as it is; the next one begins at the next line that looks like one.
+(4) Whatever ends the connection reports what is unfinished. Nothing that arrived goes unreported.
+(5) After CONNECT or an upgrade the streams are no longer HTTP, and are left alone.
+
+COST. O(bytes), even when fed a byte at a time: a search never looks again where it has looked; no byte that is not
+inspected is kept. MEMORY is at most ``header_bytes`` and one body per direction, and ``open_requests`` heads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from enum import Enum
+from typing import Any
+
+from ids.counters import Counters
+from ids.protocols.content import decode_content, file_name, find_files
+from ids.protocols.detect import REQUEST_START, RESPONSE_START
+from ids.protocols.head import Head, parse_request, parse_response
+from ids.protocols.settings import HttpSettings
+from ids.types import Direction, Flow, StreamChunk, Transaction
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+_CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})")
+_MAX_CHUNK_LINE = 4096
+"""Bytes of a chunk-size line with its extensions; servers allow less."""
+_LOOKBACK = 64
+"""Bytes kept while looking for the start of a message: the longest start, and some."""
+_STARTS = {
+    Direction.TO_SERVER: re.compile(rb"\n(?=" + REQUEST_START + rb")"),
+    Direction.TO_CLIENT: re.compile(rb"\n(?=" + RESPONSE_START + rb")"),
+}
+
+
+class Step(Enum):
+    """What the next bytes of a direction are."""
+
+    HEAD = "head"
+    BODY = "body"
+    """Bytes of a body with a length."""
+    UNTIL_CLOSE = "body until close"
+    CHUNK_LINE = "chunk-size line"
+    CHUNK = "chunk"
+    TRAILER = "trailer"
+    LOST = "lost"
+    """Between messages, and nobody knows where the next one starts."""
+
+
+class Exchange:
+    """A request, and what is known of its response."""
+
+    __slots__ = ("fields", "head", "tx_id")
+
+    def __init__(self, tx_id: int, head: Head | None) -> None:
+        self.tx_id = tx_id
+        self.head = head
+        self.fields: dict[str, Any] = dict(head.fields) if head else {}
+
+
+class Message:
+    """A message whose body is being read."""
+
+    __slots__ = ("body", "exchange", "head", "reported", "size")
+
+    def __init__(self, head: Head, exchange: Exchange) -> None:
+        self.head = head
+        self.exchange = exchange
+        self.body = bytearray()
+        self.size = 0
+        """Body bytes so far, inspected or not."""
+        self.reported = False
+
+
+class Side:
+    """The reader of one direction."""
+
+    __slots__ = ("buffer", "direction", "limit", "message", "number", "remaining", "scanned", "step", "ts_ns")
+
+    def __init__(self, direction: Direction, limit: int) -> None:
+        self.direction = direction
+        self.limit = limit
+        """Body bytes to inspect."""
+        self.buffer = bytearray()
+        self.scanned = 0
+        """Where the search for the end of the head, or of the line, goes on."""
+        self.step = Step.HEAD
+        self.remaining = 0
+        self.message: Message | None = None
+        self.ts_ns = 0
+        self.number = 0
+
+
+class HttpParser:
+    """One connection."""
+
+    name = "http"
+
+    def __init__(self, flow: Flow, settings: HttpSettings, counters: Counters) -> None:
+        self._flow = flow
+        self._settings = settings
+        self._counters = counters
+        self._sides = (
+            Side(Direction.TO_SERVER, settings.request_body_bytes),
+            Side(Direction.TO_CLIENT, settings.response_body_bytes),
+        )
+        self._waiting: deque[Exchange] = deque()
+        """Requests without a final response."""
+        self._next_id = 0
+        self._closed = 0
+        self._out: list[Transaction] = []
+        self.tunnel = False
+        """The streams are no longer HTTP."""
+
+    def feed(self, chunk: StreamChunk) -> list[Transaction]:
+        """Take the next bytes of a direction; return the transactions whose buffers they completed."""
+        side = self._sides[chunk.direction]
+        side.ts_ns, side.number = chunk.ts_ns, chunk.number
+        if chunk.gap and not self.tunnel:
+            self._gap(side, chunk.gap)
+        if chunk.data and not self.tunnel:
+            side.buffer += chunk.data
+            while self._advance(side) and not self.tunnel:
+                pass
+        if chunk.closed:
+            self._close(side)
+        out, self._out = self._out, []
+        return out
+
+    def _advance(self, side: Side) -> bool:
+        """Take one step through the buffer; return whether another may follow."""
+        if not side.buffer:
+            return False
+        match side.step:
+            case Step.HEAD:
+                return self._read_head(side)
+            case Step.BODY | Step.CHUNK:
+                return self._read_body(side)
+            case Step.UNTIL_CLOSE:
+                self._take_body(side, len(side.buffer))
+                return False
+            case Step.CHUNK_LINE:
+                return self._read_chunk_line(side)
+            case Step.TRAILER:
+                return self._read_trailer(side)
+            case Step.LOST:
+                return self._find_start(side)
+
+    # Heads.
+
+    def _read_head(self, side: Side) -> bool:
+        buffer = side.buffer
+        if not side.scanned:
+            empty = len(buffer) - len(buffer.lstrip(b"\r\n"))
+            del buffer[:empty]
+        found = _HEAD_END.search(buffer, max(side.scanned - 2, 0))
+        if found is None:
+            side.scanned = len(buffer)
+            if side.direction is Direction.TO_CLIENT and not b"HTTP/".startswith(bytes(buffer[:5])):
+                self._counters.add("http.response_without_status")
+                self._lose(side)
+                return True
+            if len(buffer) <= self._settings.header_bytes:
+                return False
+            self._counters.add("http.header_too_long")
+            block = bytes(buffer[: self._settings.header_bytes])
+            del buffer[: self._settings.header_bytes]
+            self._start_message(side, block)
+            self._finish(side)
+            self._lose(side)
+            return True
+        start, end = found.span()
+        block = bytes(buffer[: start + 1])
+        del buffer[:end]
+        side.scanned = 0
+        self._start_message(side, block)
+        return True
+
+    def _start_message(self, side: Side, block: bytes) -> None:
+        if side.direction is Direction.TO_SERVER:
+            self._start_request(side, block)
+        elif block.startswith(b"HTTP/"):
+            self._start_response(side, block)
+        else:
+            self._counters.add("http.response_without_status")
+            self._lose(side)
+
+    def _start_request(self, side: Side, block: bytes) -> None:
+        head = parse_request(block, self._settings.header_count, self._counters)
+        exchange = self._new_exchange(head)
+        self._waiting.append(exchange)
+        if len(self._waiting) > self._settings.open_requests:
+            self._counters.add("http.too_many_open_requests")
+            self._report_unanswered(side, self._waiting.popleft())
+        side.message = Message(head, exchange)
+        if head.chunked:
+            side.step = Step.CHUNK_LINE
+        elif head.length:
+            side.step, side.remaining = Step.BODY, head.length
+        else:
+            self._finish(side)
+
+    def _start_response(self, side: Side, block: bytes) -> None:
+        requests = self._sides[Direction.TO_SERVER]
+        if not self._waiting and requests.step is Step.HEAD and b"\n" in requests.buffer:
+            self._start_message(
+                requests, bytes(requests.buffer)
+            )  # HTTP/0.9, or a server that does not wait for the end
+            requests.buffer.clear()
+            requests.scanned = 0
+        head = parse_response(block, self._settings.header_count, self._counters)
+        if 100 <= head.status < 200 and head.status != 101:
+            return
+        exchange = self._waiting.popleft() if self._waiting else self._new_exchange(None)
+        exchange.fields |= head.fields
+        side.message = Message(head, exchange)
+        method = exchange.head.method if exchange.head else b""
+        if head.status == 101 or (method == b"CONNECT" and 200 <= head.status < 300):
+            self._finish(side)
+            self._enter_tunnel()
+        elif method == b"HEAD" or head.status in (204, 304):
+            self._finish(side)
+        elif head.chunked:
+            side.step = Step.CHUNK_LINE
+        elif head.length is None:
+            side.step = Step.UNTIL_CLOSE
+        elif head.length:
+            side.step, side.remaining = Step.BODY, head.length
+        else:
+            self._finish(side)
+
+    def _new_exchange(self, head: Head | None) -> Exchange:
+        self._next_id += 1
+        return Exchange(self._next_id - 1, head)
+
+    def _enter_tunnel(self) -> None:
+        self.tunnel = True
+        requests = self._sides[Direction.TO_SERVER]
+        if requests.message is not None:
+            self._finish(requests)
+        for side in self._sides:
+            side.buffer.clear()
+
+    # Bodies.
+
+    def _read_body(self, side: Side) -> bool:
+        size = min(side.remaining, len(side.buffer))
+        side.remaining -= size
+        self._take_body(side, size)
+        if side.remaining:
+            return False
+        if side.step is Step.BODY:
+            self._finish(side)
+        else:
+            side.step = Step.CHUNK_LINE
+        return True
+
+    def _take_body(self, side: Side, size: int) -> None:
+        """Move ``size`` bytes from the buffer to the body, as far as they are inspected."""
+        message = side.message
+        assert message is not None
+        room = max(side.limit - len(message.body), 0)
+        message.body += side.buffer[: min(size, room)]
+        del side.buffer[:size]
+        message.size += size
+        if size > room:
+            self._counters.add("http.body_limit_bytes", size - room)
+        if len(message.body) >= side.limit:
+            self._report(side, message)
+
+    def _read_chunk_line(self, side: Side) -> bool:
+        buffer = side.buffer
+        if not side.scanned and bytes(buffer[:2]) in (b"\r", b"\r\n"):  # of the chunk before
+            if len(buffer) < 2:
+                return False
+            del buffer[:2]
+        elif not side.scanned and buffer[:1] == b"\n":
+            del buffer[:1]
+        end = buffer.find(b"\n", side.scanned)
+        if end < 0:
+            side.scanned = len(buffer)
+            if len(buffer) <= _MAX_CHUNK_LINE:
+                return False
+        size = _CHUNK_SIZE.match(bytes(buffer[:end]))
+        if end < 0 or size is None:
+            self._counters.add("http.chunk_invalid")
+            side.scanned = 0
+            side.step = Step.UNTIL_CLOSE
+            return True
+        side.scanned = 0
+        del buffer[: end + 1]
+        side.remaining = int(size.group(1), 16)
+        side.step = Step.CHUNK if side.remaining else Step.TRAILER
+        return True
+
+    def _read_trailer(self, side: Side) -> bool:
+        end = side.buffer.find(b"\n", side.scanned)
+        if end < 0:
+            side.scanned = len(side.buffer)
+            if side.scanned > self._settings.header_bytes:
+                self._counters.add("http.header_too_long")
+                self._finish(side)
+                self._lose(side)
+            return False
+        line = bytes(side.buffer[:end])
+        del side.buffer[: end + 1]
+        side.scanned = 0
+        if not line.strip(b"\r"):
+            self._finish(side)
+        return True
+
+    # Losing one's place, and finding it again.
+
+    def _gap(self, side: Side, size: int) -> None:
+        self._counters.add("http.gap")
+        if side.step in (Step.BODY, Step.CHUNK) and side.remaining > size and not side.buffer:
+            side.remaining -= size
+        elif side.step is not Step.UNTIL_CLOSE:
+            self._end_unfinished(side)
+            self._lose(side)
+
+    def _lose(self, side: Side) -> None:
+        side.buffer[:0] = b"\n"  # a message may start right here
+        side.step = Step.LOST
+        side.scanned = 0
+
+    def _find_start(self, side: Side) -> bool:
+        found = _STARTS[side.direction].search(side.buffer)
+        if found is None:
+            lost = max(len(side.buffer) - _LOOKBACK, 0)
+            self._counters.add("http.unparsed_bytes", lost)
+            del side.buffer[:lost]
+            return False
+        start, end = found.span()
+        self._counters.add("http.unparsed_bytes", start)
+        del side.buffer[:end]
+        side.step = Step.HEAD
+        return True
+
+    def _end_unfinished(self, side: Side) -> None:
+        """Report a message as far as it came."""
+        if side.step is Step.HEAD and side.buffer.strip():
+            self._counters.add("http.head_incomplete")
+            self._start_message(side, bytes(side.buffer))
+        side.buffer.clear()
+        side.scanned = 0
+        if side.message is not None:
+            self._finish(side)
+
+    def _close(self, side: Side) -> None:
+        if not self.tunnel:
+            self._end_unfinished(side)
+        self._closed |= 1 << side.direction
+        if self._closed == 0b11:
+            while self._waiting:
+                self._report_unanswered(side, self._waiting.popleft())
+
+    # Reports.
+
+    def _finish(self, side: Side) -> None:
+        message = side.message
+        side.message = None
+        side.step = Step.HEAD
+        if message is not None and not message.reported:
+            self._report(side, message)
+
+    def _report(self, side: Side, message: Message) -> None:
+        """Report a message with the body that was inspected, once."""
+        if message.reported:
+            return
+        message.reported = True
+        if side.direction is Direction.TO_SERVER:
+            self._add_request_body(message)
+        else:
+            self._add_response_body(message)
+        self._emit(side, message.exchange, message.head.buffers, side.direction is Direction.TO_CLIENT)
+
+    def _report_unanswered(self, side: Side, exchange: Exchange) -> None:
+        self._emit(side, exchange, {}, True)
+
+    def _emit(self, side: Side, exchange: Exchange, buffers: dict[str, bytes], complete: bool) -> None:
+        self._out.append(
+            Transaction(
+                self._flow,
+                "http",
+                exchange.tx_id,
+                side.direction,
+                buffers,
+                dict(exchange.fields),
+                side.ts_ns,
+                side.number,
+                complete,
+            )
+        )
+
+    def _add_request_body(self, message: Message) -> None:
+        if not message.body:
+            return
+        head, settings = message.head, self._settings
+        coding = head.headers.get(b"content-encoding", b"")
+        body = decode_content(bytes(message.body), coding, settings.request_body_bytes, settings, self._counters)
+        head.buffers["http.request_body"] = body
+        names, contents = find_files(head.headers.get(b"content-type", b""), body, self._counters)
+        head.buffers["file.data"] = contents
+        if names or head.method == b"PUT":
+            head.buffers["file.name"] = names or head.buffers["http.uri"].partition(b"?")[0].rpartition(b"/")[2]
+
+    def _add_response_body(self, message: Message) -> None:
+        head, settings = message.head, self._settings
+        message.exchange.fields["length"] = message.size
+        if not message.body:
+            return
+        coding = head.headers.get(b"content-encoding", b"")
+        body = decode_content(bytes(message.body), coding, settings.response_body_bytes, settings, self._counters)
+        head.buffers["http.response_body"] = head.buffers["file.data"] = body
+        name = file_name(head.headers.get(b"content-disposition", b""))
+        if name:
+            head.buffers["file.name"] = name

@@ -1,0 +1,324 @@
+"""HTTP/1: whatever a server would understand becomes buffers, however the streams are cut."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.protocols.wire import CLIENT, SERVER, Wire, chunked, request
+from tests.shared import shared
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+
+def only_request(data: bytes, **limits: int) -> dict[str, bytes]:
+    wire = Wire(**limits).client(data)
+    (transaction,) = wire.seen
+    return dict(transaction.buffers)
+
+
+def only_response(data: bytes, closed: bool = False, **limits: int) -> dict[str, bytes]:
+    wire = Wire(**limits).client(request()).server(data, closed=closed)
+    _, transaction = wire.seen
+    return dict(transaction.buffers)
+
+
+def test_a_request_and_its_response() -> None:
+    wire = Wire().client(
+        b"GET /a%20b/../c//d?q=%41 HTTP/1.1\r\nHost: Example.COM:8080\r\nUser-Agent: curl\r\nCookie: s=1\r\n"
+        b"Referer: http://r/\r\n\r\n"
+    )
+    wire.server(b"HTTP/1.1 302 Found\r\nServer: x\r\nLocation: /new\r\nContent-Type: text/html; a=b\r\n"
+                b"Set-Cookie: t=2\r\nContent-Length: 5\r\n\r\nhello")  # fmt: skip
+    asked, answered = wire.seen
+    assert asked.buffers == {
+        "http.request_line": b"GET /a%20b/../c//d?q=%41 HTTP/1.1",
+        "http.method": b"GET",
+        "http.uri.raw": b"/a%20b/../c//d?q=%41",
+        "http.uri": b"/c/d?q=A",
+        "http.protocol": b"HTTP/1.1",
+        "http.host": b"example.com",
+        "http.host.raw": b"Example.COM:8080",
+        "http.user_agent": b"curl",
+        "http.referer": b"http://r/",
+        "http.cookie": b"s=1",
+        "http.header": b"Host: Example.COM:8080\r\nUser-Agent: curl\r\nReferer: http://r/\r\n",
+        "http.header.raw": b"Host: Example.COM:8080\r\nUser-Agent: curl\r\nCookie: s=1\r\nReferer: http://r/\r\n",
+        "http.header_names": b"\r\nHost\r\nUser-Agent\r\nCookie\r\nReferer\r\n\r\n",
+    }
+    assert answered.buffers["http.stat_code"] == b"302"
+    assert answered.buffers["http.stat_msg"] == b"Found"
+    assert answered.buffers["http.response_line"] == b"HTTP/1.1 302 Found"
+    assert answered.buffers["http.cookie"] == b"t=2"
+    assert answered.buffers["file.data"] == answered.buffers["http.response_body"] == b"hello"
+    assert answered.fields == {
+        "hostname": "example.com", "http_port": 8080, "url": "/a%20b/../c//d?q=%41", "http_user_agent": "curl",
+        "http_refer": "http://r/", "http_method": "GET", "protocol": "HTTP/1.1", "status": 302, "redirect": "/new",
+        "http_content_type": "text/html", "length": 5,
+    }  # fmt: skip
+    assert (asked.complete, answered.complete) == (False, True)
+    assert (asked.tx_id, answered.tx_id) == (0, 0)
+    assert wire.flow.app_proto == "http"
+
+
+def test_fields_are_those_of_eve() -> None:
+    schema = json.loads(shared("eve-schema.json").read_text())["properties"]["http"]["properties"]
+    wire = Wire().client(request(b"GET / HTTP/1.1", b"Host: a", b"User-Agent: b", b"Referer: c")).server(OK)
+    types = {"string": str, "integer": int}
+    for name, value in wire.seen[-1].fields.items():
+        assert isinstance(value, types[schema[name]["type"]]), name
+
+
+@pytest.mark.parametrize(
+    ("line", "uri"),
+    [
+        (b"GET /a HTTP/1.1", b"/a"),
+        (b"GET   /a   HTTP/1.1", b"/a"),
+        (b"GET\t/a\tHTTP/1.1", b"/a"),
+        (b"GET /a b HTTP/1.1", b"/a b"),
+        (b"GET /a", b"/a"),
+        (b"GET http://h/a?b HTTP/1.1", b"/a?b"),
+        (b"GET http://h HTTP/1.1", b"/"),
+        (b"GET /./a/.././b/. HTTP/1.1", b"/b/"),
+        (b"GET /../../etc/passwd HTTP/1.0", b"/etc/passwd"),
+        (b"GET /%2e%2e/%2E./etc//passwd HTTP/1.0", b"/etc/passwd"),
+        (b"GET \\a\\..\\b HTTP/1.0", b"/b"),
+        (b"GET /a\x00b HTTP/1.1", b"/a\x00b"),
+        (b"GET /%61%zz%4 HTTP/1.1", b"/a%zz%4"),
+        (b"GET /%2561 HTTP/1.1", b"/%61"),
+        (b"GET /?a=%2e%2e%2f+b HTTP/1.1", b"/?a=../+b"),
+        (b"OPTIONS * HTTP/1.1", b"*"),
+        (b"FROB /x HTTP/1.1", b"/x"),
+    ],
+)
+def test_request_targets(line: bytes, uri: bytes) -> None:
+    assert only_request(request(line))["http.uri"] == uri
+
+
+def test_bare_line_feeds_and_leading_empty_lines() -> None:
+    buffers = only_request(b"\r\n\nGET / HTTP/1.1\nHost: a\n\n")
+    assert buffers["http.host"] == b"a"
+
+
+@pytest.mark.parametrize(
+    ("lines", "header"),
+    [
+        ([b"X: a", b" b", b"\tc"], b"X: a b c\r\n"),
+        ([b"X : a  "], b"X: a\r\n"),
+        ([b"X:a", b"x: b"], b"X: a\r\nx: b\r\n"),
+        ([b"no colon"], b": no colon\r\n"),
+        ([b"X: a\x00b"], b"X: a\x00b\r\n"),
+        ([b"X:"], b"X: \r\n"),
+    ],
+)
+def test_odd_headers(lines: list[bytes], header: bytes) -> None:
+    assert only_request(request(b"GET / HTTP/1.1", *lines))["http.header"] == header
+
+
+def test_http_0_9_is_reported_when_the_server_answers_or_the_client_closes() -> None:
+    wire = Wire().client(b"GET /old\r\n")
+    assert wire.seen == []
+    wire.server(b"HTTP/1.0 200 OK\r\n\r\nx")
+    assert wire.seen[0].buffers["http.uri"] == b"/old"
+    assert Wire().client(b"GET /old\r\n", closed=True).seen[0].buffers["http.uri"] == b"/old"
+
+
+def test_pipelined_requests_pair_up_in_order() -> None:
+    wire = Wire().client(request(b"GET /1 HTTP/1.1") + request(b"HEAD /2 HTTP/1.1") + request(b"GET /3 HTTP/1.1"))
+    wire.server(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + OK)
+    done = [transaction for transaction in wire.seen if transaction.complete]
+    assert [transaction.fields["url"] for transaction in done] == ["/1", "/2", "/3"]
+    assert [transaction.fields["length"] for transaction in done] == [2, 0, 2]
+
+
+def test_interim_responses_are_not_the_answer() -> None:
+    wire = Wire().client(request(b"POST / HTTP/1.1", b"Content-Length: 1", body=b"x"))
+    wire.server(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)
+    assert wire.seen[-1].fields["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "wire_body", "body"),
+    [
+        ([b"Content-Length: 5"], b"hello", b"hello"),
+        ([b"Content-Length: 5, 5"], b"hello", b"hello"),
+        ([b"Content-Length: 5", b"Content-Length: 9"], b"hello", b"hello"),
+        ([b"Content-Length: +5"], b"hello", b"hello"),
+        ([b"Transfer-Encoding: chunked"], chunked([b"hel", b"lo"]), b"hello"),
+        ([b"Transfer-Encoding: \x0bCHUNKED"], chunked([b"hel", b"lo"]), b"hello"),
+        ([b"Transfer-Encoding: chunked", b"Content-Length: 3"], chunked([b"hello"]), b"hello"),
+        ([b"Transfer-Encoding: chunked"], b"5;ext=1\nhello\n0\nTrailer: x\n\n", b"hello"),
+        ([b"Transfer-Encoding: chunked"], b" 00005 \r\nhello\r\n0\r\n\r\n", b"hello"),
+        ([b"Content-Length: 13", b"Content-Encoding: deflate"], zlib.compress(b"hello"), b"hello"),
+    ],
+)
+def test_request_bodies(headers: list[bytes], wire_body: bytes, body: bytes) -> None:
+    buffers = only_request(request(b"POST / HTTP/1.1", *headers, body=wire_body))
+    assert buffers["http.request_body"] == buffers["file.data"] == body
+
+
+@pytest.mark.parametrize(
+    ("coding", "encode"),
+    [
+        (b"gzip", gzip.compress),
+        (b"x-gzip", gzip.compress),
+        (b"deflate", zlib.compress),
+        (b"deflate", lambda data: zlib.compress(data)[2:-4]),
+        (b"gzip, gzip", lambda data: gzip.compress(gzip.compress(data))),
+        (b"gzip", lambda data: gzip.compress(data[:5]) + gzip.compress(data[5:])),
+        (b"gzip", lambda data: data),
+        (b"br", lambda data: data),
+        (b"identity", lambda data: data),
+    ],
+)
+def test_response_codings(coding: bytes, encode) -> None:  # type: ignore[no-untyped-def]
+    body = encode(b"hello world")
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding, len(body))
+    assert only_response(head + body)["http.response_body"] == b"hello world"
+
+
+def test_decompression_bomb() -> None:
+    body = gzip.compress(b"\0" * 10_000_000)
+    wire = Wire().client(request())
+    wire.server(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    assert len(wire.seen[1].buffers["file.data"]) == 100 * 1024
+    assert wire.counters["http.decompression_limit"] == 1
+
+
+def test_body_until_close() -> None:
+    head = b"HTTP/1.0 200 OK\r\n\r\n"
+    assert only_response(head + b"all of it", closed=True)["http.response_body"] == b"all of it"
+
+
+def test_body_limit_reports_at_once_and_counts_the_rest() -> None:
+    wire = Wire(request_body_bytes=10).client(request(b"POST / HTTP/1.1", b"Content-Length: 25", body=b"x" * 10))
+    assert wire.seen[0].buffers["http.request_body"] == b"x" * 10
+    wire.client(b"y" * 15 + request(b"GET /next HTTP/1.1"))
+    assert wire.counters["http.body_limit_bytes"] == 15
+    assert wire.seen[1].buffers["http.uri"] == b"/next"
+
+
+def test_header_too_long_is_reported_as_far_as_it_goes() -> None:
+    wire = Wire(header_bytes=1024).client(b"GET /long HTTP/1.1\r\n" + b"A: b\r\n" * 1000)
+    assert wire.seen[0].buffers["http.uri"] == b"/long"
+    assert wire.counters["http.header_too_long"] == 1
+    wire.client(b"\r\n\r\n" + request(b"GET /next HTTP/1.1"))
+    assert wire.seen[-1].buffers["http.uri"] == b"/next"
+
+
+def test_too_many_headers() -> None:
+    wire = Wire(header_count=10).client(request(b"GET / HTTP/1.1", *[b"A: b"] * 20))
+    assert wire.seen[0].buffers["http.header"].count(b"\r\n") == 10
+    assert wire.counters["http.too_many_headers"] == 1
+
+
+def test_too_many_open_requests_are_bounded() -> None:
+    wire = Wire(open_requests=4).client(request() * 10)
+    assert wire.counters["http.too_many_open_requests"] == 6
+
+
+def test_unanswered_requests_complete_when_the_connection_ends() -> None:
+    wire = Wire().client(request(b"GET /x HTTP/1.1")).close()
+    assert [(transaction.complete, transaction.fields["url"]) for transaction in wire.seen] == [
+        (False, "/x"),
+        (True, "/x"),
+    ]
+
+
+def test_connect_becomes_a_tunnel() -> None:
+    wire = Wire().client(request(b"CONNECT h:443 HTTP/1.1")).server(b"HTTP/1.1 200 OK\r\n\r\n")
+    assert wire.seen[0].buffers["http.host"] == b"h"
+    before = len(wire.seen)
+    wire.client(b"\x16\x03\x01").server(b"\x16\x03\x01").close()
+    assert len(wire.seen) == before == 2
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+def test_a_gap_within_a_body_shortens_it(step: int) -> None:
+    wire = Wire().client(request(b"POST / HTTP/1.1", b"Content-Length: 20", body=b"a" * 5), step=step)
+    wire.client(b"b" * 5 + request(b"GET /next HTTP/1.1"), gap=10)
+    assert wire.seen[0].buffers["http.request_body"] == b"aaaaabbbbb"
+    assert wire.seen[1].buffers["http.uri"] == b"/next"
+
+
+def test_after_a_gap_the_next_request_is_found() -> None:
+    wire = Wire().client(b"GET /broken HTTP/1.1\r\nHos").client(b"ken: x\r\n\r\nGET /next HTTP/1.1\r\n\r\n", gap=9)
+    assert [transaction.buffers["http.uri"] for transaction in wire.seen] == [b"/broken", b"/next"]
+
+
+def test_after_a_gap_the_next_response_is_found() -> None:
+    wire = Wire().client(request() * 2).server(b"HTTP/1.1 200 OK\r\nContent-Le")
+    wire.server(b"n: 3\r\n\r\nabc\r\n" + OK, gap=4)
+    assert [transaction.fields["status"] for transaction in wire.seen if transaction.complete] == [200, 200]
+
+
+def test_multipart_uploads_are_files() -> None:
+    body = (b"--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nfield\r\n"
+            b"--B\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x.php\"\r\nContent-Type: y\r\n\r\n<?php\r\n"
+            b"--B--\r\n")  # fmt: skip
+    buffers = only_request(request(
+        b"POST / HTTP/1.1", b"Content-Type: multipart/form-data; boundary=B", b"Content-Length: %d" % len(body), body=body
+    ))  # fmt: skip
+    assert buffers["file.name"] == b"x.php"
+    assert buffers["file.data"] == b"<?php"
+    assert buffers["http.request_body"] == body
+
+
+def test_put_is_a_file_named_by_its_target() -> None:
+    buffers = only_request(request(b"PUT /up/shell.jsp?x HTTP/1.1", b"Content-Length: 1", body=b"j"))
+    assert (buffers["file.name"], buffers["file.data"]) == (b"shell.jsp", b"j")
+
+
+EXCHANGES = st.lists(
+    st.sampled_from([
+        (request(b"GET /a HTTP/1.1", b"Host: h"), OK),
+        (request(b"POST /b HTTP/1.1", b"Content-Length: 5", body=b"hello"), OK),
+        (request(b"POST /c HTTP/1.1", b"Transfer-Encoding: chunked", body=chunked([b"ab", b"c"])), OK),
+        (b"\r\n\nGET /lf HTTP/1.0\nX: 1\n 2\n\n", b"HTTP/1.1 204 None\n\n"),
+        (request(), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked([b"x" * 30, b"\r\n0\r\n"])),
+        (request(), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nbroken"),
+        (request(b"HEAD / HTTP/1.1"), b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"),
+        (b"JUNK\r\nno colon\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 N\r\nContent-Length: 0\r\n\r\n"),
+    ]),
+    min_size=1,
+    max_size=4,
+)  # fmt: skip
+
+
+@given(EXCHANGES, st.integers(1, 40), st.integers(1, 40))
+def test_any_cut_gives_the_same_transactions(exchanges: list[tuple[bytes, bytes]], up: int, down: int) -> None:
+    asked = request(b"GET /first HTTP/1.1") + b"".join(pair[0] for pair in exchanges)
+    answered = OK + b"".join(pair[1] for pair in exchanges)
+    whole = Wire().client(asked).server(answered).close()
+    cut = Wire().client(asked, step=up).server(answered, step=down).close()
+    assert cut.what() == whole.what()
+    assert cut.counters.values == whole.counters.values
+
+
+@given(st.lists(st.tuples(st.booleans(), st.binary(max_size=30), st.integers(0, 3)), max_size=10))
+def test_no_bytes_make_the_parser_fail(pieces: list[tuple[bool, bytes, int]]) -> None:
+    wire = Wire(header_bytes=1024).client(b"GET / HTTP/1.1\r\n").server(b"HTTP/1.1 200")
+    for back, data, gap in pieces:
+        wire.send(SERVER if back else CLIENT, data, gap=gap)
+    wire.close()
+    assert wire.counters["app_layer.error.http.internal"] == 0
+
+
+TOKENS = st.sampled_from([
+    b"GET / HTTP/1.1", b"HTTP/1.1 200 OK", b"\r\n", b"\n", b"\r\n\r\n", b"Transfer-Encoding: chunked", b"5\r\nhello\r\n", b"0",
+    b"Content-Length: 3", b"Content-Encoding: gzip", b" ", b":", b"\0", b"CONNECT h:1 HTTP/1.1", b"HTTP/1.1 101 S", b"abc",
+])  # fmt: skip
+
+
+@given(st.lists(TOKENS, max_size=30), st.lists(TOKENS, max_size=30), st.integers(1, 9))
+def test_grammar_soup_never_fails_and_is_cut_alike(up: list[bytes], down: list[bytes], step: int) -> None:
+    asked, answered = b"GET / HTTP/1.1\r\n" + b"".join(up), b"HTTP/1.1 200 OK\r\n" + b"".join(down)
+    whole = Wire().client(asked).server(answered).close()
+    cut = Wire().client(asked, step=step).server(answered, step=step).close()
+    assert whole.counters["app_layer.error.http.internal"] == 0
+    assert cut.what() == whole.what()
