@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -101,6 +102,10 @@ class Guard:
         """Return the packets that the XDP program has counted, by reason; reasons that never applied are left out."""
         verdicts = self.command("stats")["kernel"]
         return {reason: counts["packets"] for reason, counts in verdicts.items()}
+
+    def xdp_modes(self) -> dict[str, str]:
+        """Return ``native`` or ``generic`` for each interface that the engine says it guards."""
+        return dict(re.findall(r"guarding (\S+), XDP mode (\w+)", self.log.read_text(errors="replace")))
 
     def events(self) -> list[dict[str, Any]]:
         """Return all events written so far, oldest first."""

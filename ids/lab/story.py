@@ -125,10 +125,12 @@ class Story:
         start = time.monotonic()
         self.guard.start()
         seconds = time.monotonic() - start
+        modes = self.guard.xdp_modes()
         return [
             f"{website.software} serves {SERVER}; `ids run` guards the way there, ready after {seconds:.1f} s",
-            f"namespaces {self._lab.attacker.name}, {self._lab.gateway.name}, {self._lab.server.name}",
-        ], {"server": website.software, "ready_s": round(seconds, 3)}
+            f"XDP: {', '.join(f'{mode} on {interface}' for interface, mode in modes.items())}",
+            f"namespaces: {self._lab.attacker.name}, {self._lab.gateway.name}, {self._lab.server.name}",
+        ], {"server": website.software, "xdp": modes, "ready_s": round(seconds, 3)}
 
     def _serve(self) -> Seen:
         answer = fetch(self._lab.attacker, BENIGN, PAGE)
@@ -214,7 +216,7 @@ class Story:
             raise StepFailed(f"{FLOODER} sent {sent} packets and its SYN budget refused none")
         waits_ms = Quantiles.of(waits)
         return [
-            f"{FLOODER} ({software}) sends {sent:,} SYNs in {seconds:.1f} s; {dropped:,} die in XDP, over budget",
+            f"{FLOODER} ({software}) sends {sent:,} packets in {seconds:.1f} s; {dropped:,} SYNs die in XDP, over budget",
             f"{BENIGN} meanwhile connects {len(waits)} times out of {FLOOD_CONNECTIONS},"
             f" median {waits_ms.median:.1f} ms, slowest {waits_ms.max:.1f} ms",
         ], {

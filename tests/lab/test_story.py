@@ -34,6 +34,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr(Guard, "start", lambda _: None)
     monkeypatch.setattr(Guard, "events", lambda _: [ALERT])
     monkeypatch.setattr(Guard, "command", lambda *_: [])
+    monkeypatch.setattr(Guard, "xdp_modes", lambda _: {"outside": "native"})
     return lab
 
 
