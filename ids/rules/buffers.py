@@ -41,18 +41,15 @@ CATALOGUE: dict[str, Buffer] = {
         ("http.accept_lang", "http", _REQUEST, "Accept-Language header"),
         ("http.request_body", "http", _REQUEST, "request body, decompressed"),
         ("http.request_line", "http", _REQUEST, "first line of the request"),
-        ("http.request_header", "http", _REQUEST, "all request headers"),
         ("http.stat_code", "http", _RESPONSE, "status code"),
         ("http.stat_msg", "http", _RESPONSE, "status message"),
         ("http.response_body", "http", _RESPONSE, "response body, decompressed"),
         ("http.response_line", "http", _RESPONSE, "first line of the response"),
-        ("http.response_header", "http", _RESPONSE, "all response headers"),
         ("http.server", "http", _RESPONSE, "Server header"),
         ("http.location", "http", _RESPONSE, "Location header"),
         ("http.header", "http", None, "all headers, normalised"),
         ("http.header.raw", "http", None, "all headers as sent"),
         ("http.header_names", "http", None, "names of the headers, in order"),
-        ("http.start", "http", None, "first line and headers"),
         ("http.protocol", "http", None, "protocol version of the first line"),
         ("http.connection", "http", None, "Connection header"),
         ("http.content_type", "http", None, "Content-Type header"),
@@ -92,6 +89,10 @@ CATALOGUE: dict[str, Buffer] = {
     )
 }
 
+PARSED = frozenset({"http"})
+"""Protocols with a parser (`ids.protocols`). Buffers of the others are known by name, and refused: a rule on one could
+never match."""
+
 TRANSPORT_PROTOCOLS: dict[str, frozenset[int]] = {
     "ip": frozenset(),
     "tcp": frozenset({6}),
@@ -105,6 +106,16 @@ APP_PROTOCOLS = frozenset(
      "ntp", "pgsql", "pop3", "quic", "rdp", "rfb", "sip", "smb", "smtp", "snmp", "ssh", "telnet", "tftp", "tls"}
 )  # fmt: skip
 """Names of a rule's ``traffic`` that restrict `Flow.app_proto`, as EVE spells them."""
+
+
+def refusal(name: str, others: list[str]) -> tuple[str, str] | None:
+    """Return why a rule cannot test a buffer, and what to do; None when it can. ``others`` may stand in its place."""
+    buffer = CATALOGUE.get(name)
+    if buffer is None:
+        return f"unknown buffer {name!r}", nearest(name, [*CATALOGUE, *others])
+    if buffer.protocol is not None and buffer.protocol not in PARSED:
+        return f"there is no parser for {buffer.protocol} that gives {name}", "test payload instead"
+    return None
 
 
 def nearest(word: str, known: list[str]) -> str:

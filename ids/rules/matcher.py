@@ -99,8 +99,8 @@ class RuleIndex:
                 if rule.traffic.protocol != "tcp":
                     packets += entries
                     self.packet_unfiltered += [] if needles else [i]
-            elif not rule.buffers and rule.traffic.app_proto is None:
-                self.headers.append(i)
+            elif not rule.buffers:  # of an application protocol: once it is recognised in the stream
+                (self.headers if rule.traffic.app_proto is None else self.stream_unfiltered).append(i)
             elif needles is None:
                 self.transaction_unfiltered.append(i)
             else:

@@ -68,19 +68,15 @@ class TransactionMatcher:
         self._counters = counters
         self._limit = transactions_per_flow
         self._by_buffer: dict[str, list[int]] = {}
-        self._by_protocol: dict[str, list[int]] = {}
         for index in unfiltered:
-            rule = rules[index]
-            for name in rule.buffers:
+            for name in rules[index].buffers:
                 self._by_buffer.setdefault(name, []).append(index)
-            if not rule.buffers and rule.traffic.app_proto:
-                self._by_protocol.setdefault(rule.traffic.app_proto, []).append(index)
         self._both = frozenset(i for i, rule in enumerate(rules) if len(rule.sides) == 2)
         self._kept_buffers = frozenset(name for index in self._both for name in rules[index].buffers)
 
     def transaction(self, tx: Transaction) -> list[Match]:
         """Take one side of an exchange; return the rules that now hold."""
-        candidates = set(self._by_protocol.get(tx.protocol, ()))
+        candidates: set[int] = set()
         for name, data in tx.buffers.items():
             prefilter = self._prefilters.get(name)
             if prefilter is not None:

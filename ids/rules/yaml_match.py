@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from ids.errors import RuleError
-from ids.rules.buffers import CATALOGUE, nearest
+from ids.rules.buffers import nearest, refusal
 from ids.rules.model import Address, All, Anchor, Any_, Literal, Node, NotAny, Regex, ScapyField, Size
 from ids.rules.patterns import PatternError, compile_pattern
 from ids.rules.schema import SizeSchema
@@ -68,8 +68,8 @@ class MatchReader:
         if name in ("src_ip", "dst_ip"):
             members = self._addresses(value, at)
             return Address(name, members) if members is not None else None
-        if name not in CATALOGUE:
-            self._refuse(f"unknown buffer {name!r}", at, nearest(name, [*CATALOGUE, *GROUPS]) or "see `ids rules new`")
+        if (refused := refusal(name, list(GROUPS))) is not None:
+            self._refuse(refused[0], at, refused[1])
             return None
         return self._tests_of(name, value, at)
 
@@ -189,8 +189,8 @@ class MatchReader:
         if name in ("src_ip", "dst_ip"):
             members = self._addresses(value, at)
             return Address(name, members) if members is not None else None
-        if name not in CATALOGUE:
-            self._refuse(f"unknown buffer {name!r}", at, nearest(name, [*CATALOGUE, "src_ip", "dst_ip"]))
+        if (refused := refusal(name, ["src_ip", "dst_ip"])) is not None:
+            self._refuse(refused[0], at, refused[1])
             return None
         items = self._items(value, at)
         return Any_(tuple(Literal(name, item.encode(), False, Anchor.WHOLE) for item in items)) if items else None

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ids.errors import Location
-from ids.rules.buffers import CATALOGUE, nearest
+from ids.rules.buffers import refusal
 from ids.rules.model import FlowOptions, Traffic
 from ids.rules.schema import SEVERITY, BlockSchema, Level
 from ids.rules.traffic import parse_flow, parse_traffic
@@ -84,8 +84,9 @@ def read_meta(meta: Mapping[str, Any]) -> Meta:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise MetaError(f"meta {'.'.join(map(str, first['loc']))}: {first['msg']}, not {first['input']!r}") from None
-    if parsed.scope != STREAM and parsed.scope not in CATALOGUE:
-        raise MetaError(f"meta scope: unknown buffer {parsed.scope!r}", nearest(parsed.scope, [STREAM, *CATALOGUE]))
+    refused = None if parsed.scope == STREAM else refusal(parsed.scope, [STREAM])
+    if refused is not None:
+        raise MetaError(f"meta scope: {refused[0]}", refused[1])
     return parsed
 
 

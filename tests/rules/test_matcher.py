@@ -11,7 +11,7 @@ from ids.counters import Counters
 from ids.rules.settings import RulesSettings
 from ids.types import Direction, FlowState, Match
 from tests.factory import make_flow
-from tests.rules.builders import matcher, rule_text, sids, transaction
+from tests.rules.builders import chunks, matcher, rule_text, sids, transaction
 
 
 def test_a_transaction_matches_once_a_side() -> None:
@@ -128,7 +128,6 @@ def test_traffic_flow_and_exceptions(traffic: str, more: str, fires: bool) -> No
         ("[none: [http.user_agent: {contains: B}], http.uri: /A]", True),
         ("[http.user_agent: {size: {min: 0}}]", False),
         ("[any: [http.uri: /B, all: [http.uri: {contains: A}, http.method: GET]]]", True),
-        ("[]", True),
     ],
 )
 def test_tests(match: str, fires: bool) -> None:
@@ -185,6 +184,17 @@ def test_tcp_payload_is_left_to_the_stream() -> None:
     m = matcher(rule_text("[payload: {contains: abcd}]", traffic="ip"))
     assert run(m, make_flow(), [b"abcd"], proto=6) == []
     assert [match.number for match in run(m, make_flow(proto=1), [b"abcd"], proto=1)] == [1]
+
+
+def test_a_rule_on_an_application_protocol_alone() -> None:
+    """It fires once the protocol is recognised, at the close at the latest, whatever the bytes."""
+    m = matcher(rule_text("[]", traffic="ssh any any -> any 80", more="flow: to_server"))
+    flow = make_flow()
+    first, last = chunks(flow, [b"SSH-2.0-x"])
+    assert m.stream(first) == []
+    flow.app_proto = "ssh"
+    assert sids(m.stream(last)) == [1]
+    assert run(m, flow, [b""], proto=6) == []
 
 
 def test_header_rules_fire_once_a_flow() -> None:
