@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from functools import partial
 from types import FrameType
 
 import click
@@ -58,33 +59,34 @@ def lab(attacks: int | None, quick: bool, keep: bool, removed: str | None, outpu
 
 
 def _tell(attacks: int, keep: bool, output: str) -> Report:
+    # No spinner: its thread would take turns with the sender of the probes and falsify what they measure.
     console = Console(quiet=output == "json", highlight=False)
     with Lab(keep=keep) as built:
-        with console.status("") as status:
-            story = Story(
-                built,
-                on_start=lambda title: status.update(f"{title} …"),
-                on_step=lambda step: _print_step(console, step),
-            )
-            report = story.tell(attacks)
+        report = Story(built, partial(_print_title, console), partial(_print_outcome, console)).tell(attacks)
         if report.log is not None:
             console.print(f"\nThe end of the engine's log:\n{escape(report.log)}", soft_wrap=True)
         if keep:
             _print_kept(built)
     if not keep:
         left = built.leftovers()
-        report.steps.append(
-            Step("removed", "Nothing is left", not left, left or ["namespaces, processes, pins and files are gone"])
+        removed = Step(
+            "removed", "Nothing is left", not left, left or ["namespaces, processes, pins and files are gone"]
         )
-        _print_step(console, report.steps[-1])
+        report.steps.append(removed)
+        _print_title(console, removed.title)
+        _print_outcome(console, removed)
     return report
 
 
-def _print_step(console: Console, step: Step) -> None:
+def _print_title(console: Console, title: str) -> None:
+    console.print(f"[bold]{escape(title)}[/]")
+
+
+def _print_outcome(console: Console, step: Step) -> None:
     mark = "[green]✓[/]" if step.ok else "[red]✗[/]"
-    console.print(f"{mark} [bold]{escape(step.title)}[/]")
     for line in step.detail:
-        console.print(f"    {escape(line)}", soft_wrap=True)
+        console.print(f"  {mark} {escape(line)}", soft_wrap=True)
+        mark = " "
 
 
 def _print_kept(built: Lab) -> None:
