@@ -12,8 +12,8 @@ class RulesSettings(BaseModel):
 
     paths: list[str] = Field(
         ["base"],
-        description="Rule files (`.yaml`, `.yml`, `.yar`, `.yara`) and directories of them, read in order. A bare `base`"
-        " or `policy` that is no path of its own means the set that ships with the engine.",
+        description="Rule files (`.yaml`, `.yml`, `.yar`, `.yara`) and directories of them, read in order. A bare"
+        " `base` or `policy` that is no path of its own means the set that ships with the engine.",
     )
     exclude: list[str] = Field(
         [], description="File name patterns that are skipped inside directories, such as `*-lab.yaml`."
