@@ -187,7 +187,7 @@ struct ids_flow {
 	__u32 shown[2];   /* bytes shown to user space, by side: payload of TCP, else of the frame */
 	__u32 depth;      /* bytes to show a side; 0: the protocol's, from the configuration */
 	__u32 server_isn; /* sequence number of the SYN/ACK */
-	__u32 generation; /* low half of ids_state.generation when the prefix lists last had no match */
+	__u32 generation; /* low half of ids_config.generation when the prefix lists last had no match */
 	__u8 state;       /* enum ids_flow_state */
 	__u8 verdict;     /* enum ids_flow_verdict */
 	__u8 client;      /* the side that opened the flow */
@@ -226,7 +226,16 @@ struct ids_budget {
 
 /* ---- configuration and state ----------------------------------------------------------------------------------- */
 
+enum ids_lists {
+	IDS_LIST_PREFIX4 = 1 << 0, /* the trie may have entries */
+	IDS_LIST_PREFIX6 = 1 << 1,
+};
+
 struct ids_config {
+	__u32 version;     /* IDS_CONTRACT_VERSION, so that pins tell what they are; stays first for good */
+	__u32 lists;       /* enum ids_lists */
+	__u64 generation;  /* changes with every change of a prefix list */
+	__u64 heartbeat_ns; /* when the engine last said that it lives */
 	__u64 now_ns;      /* the clock of a replay; 0: the kernel's */
 	__u32 depth_tcp;   /* bytes shown of each side of a flow, unless the flow says otherwise */
 	__u32 depth_udp;
@@ -236,16 +245,10 @@ struct ids_config {
 	__u64 spare[12];
 };
 
-enum ids_lists {
-	IDS_LIST_PREFIX4 = 1 << 0, /* the trie may have entries */
-	IDS_LIST_PREFIX6 = 1 << 1,
-};
-
-struct ids_state {
-	__u64 generation; /* changes with every change of a prefix list */
-	__u64 heartbeat_ns;
-	__u32 lists; /* enum ids_lists */
-	__u32 version; /* IDS_CONTRACT_VERSION, so that pins tell what they are */
+/* The coarse clock only moves with the tick, so one reading serves a CPU until jiffies move on. */
+struct ids_clock {
+	__u64 jiffies;
+	__u64 now_ns;
 };
 
 #endif

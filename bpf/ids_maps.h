@@ -16,18 +16,19 @@
 /* Reason -> packets and bytes. Per CPU, so plain additions count exactly. Written by the program alone. */
 BPF_F_TABLE("percpu_array", u32, struct ids_count, ids_counts, IDS_REASON_COUNT, 0);
 
-/* Index 0 -> limits and depths. Written by the engine alone, through a mapping: a change costs no system call. */
+/* Index 0 -> limits, depths, heartbeat, and whether prefixes exist. User space writes it field by field through a mapping,
+ * so a change costs no system call; what concerns the lists is written under a lock on the pin folder. */
 BPF_F_TABLE("array", u32, struct ids_config, ids_config, 1, BPF_F_MMAPABLE);
 
-/* Index 0 -> heartbeat, and whether prefixes exist. Written by whoever changes a list, under a lock on the pin folder. */
-BPF_F_TABLE("array", u32, struct ids_state, ids_state, 1, BPF_F_MMAPABLE);
+/* Index 0 -> the present tick's time. Written by the program alone. */
+BPF_F_TABLE("percpu_array", u32, struct ids_clock, ids_clock, 1, 0);
 
 /* Source address -> block entry. User space adds and deletes, the program counts. Not preallocated: a million entries
  * are possible, most gateways have a few thousand. A full map refuses the addition (E2BIG), it evicts nothing. */
 BPF_F_TABLE("hash", u32, struct ids_block, ids_block4, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct ids_addr6, struct ids_block, ids_block6, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
 
-/* Source prefix -> block entry, longest match. Asked only when ids_state.lists says that there are any. */
+/* Source prefix -> block entry, longest match. Asked only when ids_config.lists says that there are any. */
 BPF_F_TABLE("lpm_trie", struct ids_prefix4, struct ids_block, ids_prefix4, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("lpm_trie", struct ids_prefix6, struct ids_block, ids_prefix6, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
 

@@ -32,6 +32,7 @@ enum ids_fragment { IDS_WHOLE = 0, IDS_FIRST_FRAGMENT = 1, IDS_LATER_FRAGMENT = 
 struct ids_cursor {
 	void *pos;
 	void *end;
+	int lost; /* the transport header is not at pos: extension headers lie between */
 };
 
 /* What the parsers found in one frame. */
@@ -185,6 +186,7 @@ static __always_inline int ids_judge_ip4(struct ids_cursor *at, struct ids_packe
 	packet->proto = ip->protocol;
 	packet->l4 = packet->l3 + header_len;
 	packet->ip_end = packet->l3 + total_len;
+	at->pos += header_len;
 	offset = __builtin_bswap16(ip->frag_off);
 	return ids_judge_fragment(packet, (offset & 0x1fff) * 8, total_len - header_len, offset & 0x2000);
 }
@@ -266,24 +268,32 @@ static __always_inline int ids_judge_ip6(struct xdp_md *xdp, struct ids_cursor *
 		return IDS_DROP_IP6_PAYLOAD_LEN;
 	if (((u8 *)&packet->src6)[0] == 0xff)
 		return IDS_DROP_IP_SOURCE;
-	return ids_walk_ip6(xdp, packet);
+	at->pos = ip + 1;
+	at->lost = ids_is_ip6_header(packet->proto);
+	return at->lost ? ids_walk_ip6(xdp, packet) : 0;
 }
 
 /* Copy out the first `len` bytes of the transport header, or tell why not: `reason` where the IP packet ends before. */
-static __always_inline int ids_read_l4(struct xdp_md *xdp, const struct ids_packet *packet, void *to, u32 len,
-				       u32 header_len, int reason)
+static __always_inline int ids_read_l4(struct xdp_md *xdp, struct ids_cursor *at, const struct ids_packet *packet,
+				       void *to, u32 len, u32 header_len, int reason)
 {
-	if (packet->l4 + header_len <= packet->ip_end && !bpf_xdp_load_bytes(xdp, packet->l4, to, len))
-		return 0;
+	if (packet->l4 + header_len <= packet->ip_end) {
+		if (!at->lost && at->pos + len <= at->end) {
+			__builtin_memcpy(to, at->pos, len);
+			return 0;
+		}
+		if (!bpf_xdp_load_bytes(xdp, packet->l4, to, len))
+			return 0;
+	}
 	/* RFC 8200 section 4.5, RFC 7112: a first fragment has to hold all headers. */
 	return packet->fragment == IDS_FIRST_FRAGMENT ? IDS_DROP_FRAGMENT_TINY : reason;
 }
 
-static __always_inline int ids_judge_tcp(struct xdp_md *xdp, struct ids_packet *packet)
+static __always_inline int ids_judge_tcp(struct xdp_md *xdp, struct ids_cursor *at, struct ids_packet *packet)
 {
 	struct ids_tcp_start tcp = {};
 	u32 header_len;
-	int reason = ids_read_l4(xdp, packet, &tcp, sizeof(tcp), sizeof(struct tcphdr), IDS_DROP_TCP_SHORT);
+	int reason = ids_read_l4(xdp, at, packet, &tcp, sizeof(tcp), sizeof(struct tcphdr), IDS_DROP_TCP_SHORT);
 
 	if (reason)
 		return reason;
@@ -302,11 +312,11 @@ static __always_inline int ids_judge_tcp(struct xdp_md *xdp, struct ids_packet *
 	return 0;
 }
 
-static __always_inline int ids_judge_udp(struct xdp_md *xdp, struct ids_packet *packet)
+static __always_inline int ids_judge_udp(struct xdp_md *xdp, struct ids_cursor *at, struct ids_packet *packet)
 {
 	struct udphdr udp = {};
 	u32 len;
-	int reason = ids_read_l4(xdp, packet, &udp, sizeof(udp), sizeof(udp), IDS_DROP_UDP_SHORT);
+	int reason = ids_read_l4(xdp, at, packet, &udp, sizeof(udp), sizeof(udp), IDS_DROP_UDP_SHORT);
 
 	if (reason)
 		return reason;
@@ -320,11 +330,11 @@ static __always_inline int ids_judge_udp(struct xdp_md *xdp, struct ids_packet *
 	return 0;
 }
 
-static __always_inline int ids_judge_icmp(struct xdp_md *xdp, struct ids_packet *packet)
+static __always_inline int ids_judge_icmp(struct xdp_md *xdp, struct ids_cursor *at, struct ids_packet *packet)
 {
 	struct ids_icmp_echo icmp = {};
 	int echo;
-	int reason = ids_read_l4(xdp, packet, &icmp, sizeof(icmp), sizeof(icmp), IDS_DROP_ICMP_SHORT);
+	int reason = ids_read_l4(xdp, at, packet, &icmp, sizeof(icmp), sizeof(icmp), IDS_DROP_ICMP_SHORT);
 
 	if (reason)
 		return reason;
@@ -336,7 +346,7 @@ static __always_inline int ids_judge_icmp(struct xdp_md *xdp, struct ids_packet 
 }
 
 /* Judge what follows the IP headers. Ports stay 0 in fragments, so that all fragments of a pair of hosts share a flow. */
-static __always_inline int ids_judge_l4(struct xdp_md *xdp, struct ids_packet *packet)
+static __always_inline int ids_judge_l4(struct xdp_md *xdp, struct ids_cursor *at, struct ids_packet *packet)
 {
 	int reason = 0;
 
@@ -344,12 +354,12 @@ static __always_inline int ids_judge_l4(struct xdp_md *xdp, struct ids_packet *p
 	if (packet->fragment == IDS_LATER_FRAGMENT)
 		return 0;
 	if (packet->proto == IPPROTO_TCP)
-		reason = ids_judge_tcp(xdp, packet);
+		reason = ids_judge_tcp(xdp, at, packet);
 	else if (packet->proto == IPPROTO_UDP)
-		reason = ids_judge_udp(xdp, packet);
+		reason = ids_judge_udp(xdp, at, packet);
 	else if ((packet->proto == IPPROTO_ICMP && packet->version == 4) ||
 		 (packet->proto == IPPROTO_ICMPV6 && packet->version == 6))
-		reason = ids_judge_icmp(xdp, packet);
+		reason = ids_judge_icmp(xdp, at, packet);
 	if (packet->fragment)
 		packet->sport_be = packet->dport_be = 0;
 	return reason;

@@ -23,10 +23,28 @@
 struct ids_context {
 	struct xdp_md *xdp;
 	struct ids_config *config;
-	struct ids_state *state;
 	u64 now_ns;
 	struct ids_packet packet;
 };
+
+/* CLOCK_MONOTONIC at the resolution of the tick. Reading the clock is a call, jiffies are a load. */
+static __always_inline u64 ids_now(struct ids_config *config)
+{
+	u64 jiffies = bpf_jiffies64();
+	struct ids_clock *clock;
+	u32 zero = 0;
+
+	if (config->now_ns)
+		return config->now_ns;
+	clock = ids_clock.lookup(&zero);
+	if (!clock)
+		return bpf_ktime_get_coarse_ns();
+	if (clock->jiffies != jiffies) {
+		clock->now_ns = bpf_ktime_get_coarse_ns();
+		clock->jiffies = jiffies;
+	}
+	return clock->now_ns;
+}
 
 static __always_inline void ids_count(u32 reason, u32 len)
 {
@@ -70,12 +88,12 @@ static __always_inline struct ids_block *ids_find_exact(struct ids_context *c)
 
 static __always_inline struct ids_block *ids_find_prefix(struct ids_context *c)
 {
-	if (c->packet.version == 4 && (c->state->lists & IDS_LIST_PREFIX4)) {
+	if (c->packet.version == 4 && (c->config->lists & IDS_LIST_PREFIX4)) {
 		struct ids_prefix4 key = { .prefixlen = 32, .addr_be = c->packet.src4_be };
 
 		return ids_prefix4.lookup(&key);
 	}
-	if (c->packet.version == 6 && (c->state->lists & IDS_LIST_PREFIX6)) {
+	if (c->packet.version == 6 && (c->config->lists & IDS_LIST_PREFIX6)) {
 		struct ids_prefix6 key = { .prefixlen = 128 };
 
 		__builtin_memcpy(key.addr_be, &c->packet.src6, sizeof(key.addr_be));
@@ -194,33 +212,47 @@ static __always_inline void ids_flow_restart(struct ids_flow *flow, int side, u6
 	*flow = fresh;
 }
 
-/* Find or add the flow of this packet; 0 where the table refuses. `*side` becomes the side that sent it. */
-static __always_inline struct ids_flow *ids_flow_of(struct ids_context *c, int *side)
+/* What a new flow starts with: a SYN/ACK tells that the client is the other side. */
+static __always_inline void ids_flow_begin(struct ids_context *c, struct ids_flow *flow, int side)
 {
-	struct ids_flow fresh = { .first_ns = c->now_ns, .last_ns = c->now_ns };
-	struct ids_flow4 key4 = {};
-	struct ids_flow6 key6 = {};
-	struct ids_flow *flow;
 	int answers = (c->packet.tcp_flags & (IDS_TCP_SYN | IDS_TCP_ACK)) == (IDS_TCP_SYN | IDS_TCP_ACK);
 
-	if (c->packet.version == 4) {
-		*side = ids_flow4_key(&c->packet, &key4);
-		flow = ids_flows4.lookup(&key4);
-	} else {
-		*side = ids_flow6_key(&c->packet, &key6);
-		flow = ids_flows6.lookup(&key6);
+	flow->first_ns = flow->last_ns = c->now_ns;
+	flow->client = answers ? !side : side;
+	ids_count(IDS_NOTE_FLOW_NEW, c->packet.len);
+}
+
+static __always_inline struct ids_flow *ids_flow4_of(struct ids_context *c, int *side)
+{
+	struct ids_flow4 key;
+	struct ids_flow *flow;
+
+	*side = ids_flow4_key(&c->packet, &key);
+	flow = ids_flows4.lookup(&key);
+	if (!flow) {
+		struct ids_flow fresh = {};
+
+		ids_flow_begin(c, &fresh, *side);
+		ids_flows4.update(&key, &fresh);
+		flow = ids_flows4.lookup(&key);
 	}
-	if (flow)
-		return flow;
-	fresh.client = answers ? !*side : *side;
-	if (c->packet.version == 4) {
-		ids_flows4.update(&key4, &fresh);
-		flow = ids_flows4.lookup(&key4);
-	} else {
-		ids_flows6.update(&key6, &fresh);
-		flow = ids_flows6.lookup(&key6);
+	return flow;
+}
+
+static __always_inline struct ids_flow *ids_flow6_of(struct ids_context *c, int *side)
+{
+	struct ids_flow6 key;
+	struct ids_flow *flow;
+
+	*side = ids_flow6_key(&c->packet, &key);
+	flow = ids_flows6.lookup(&key);
+	if (!flow) {
+		struct ids_flow fresh = {};
+
+		ids_flow_begin(c, &fresh, *side);
+		ids_flows6.update(&key, &fresh);
+		flow = ids_flows6.lookup(&key);
 	}
-	ids_count(flow ? IDS_NOTE_FLOW_NEW : IDS_NOTE_FLOW_LOST, c->packet.len);
 	return flow;
 }
 
@@ -307,10 +339,12 @@ static __always_inline int ids_flow_judge(struct ids_context *c, struct ids_flow
 static __always_inline int ids_check_flow(struct ids_context *c, struct ids_record *record)
 {
 	int side = 0;
-	struct ids_flow *flow = ids_flow_of(c, &side);
+	struct ids_flow *flow = c->packet.version == 4 ? ids_flow4_of(c, &side) : ids_flow6_of(c, &side);
 
-	if (!flow)
+	if (!flow) {
+		ids_count(IDS_NOTE_FLOW_LOST, c->packet.len);
 		return IDS_PASS_SHOWN;
+	}
 	if (c->packet.proto == IPPROTO_TCP && c->packet.fragment == IDS_WHOLE && flow->verdict != IDS_FLOW_DROP)
 		ids_flow_track(c, flow, side);
 	flow->last_ns = c->now_ns;
@@ -376,7 +410,7 @@ static __always_inline void ids_begin(struct ids_context *c, struct ids_cursor *
 #ifdef IDS_FRAGS
 	c->packet.len = bpf_xdp_get_buff_len(c->xdp);
 #endif
-	c->now_ns = c->config->now_ns ? c->config->now_ns : bpf_ktime_get_coarse_ns();
+	c->now_ns = ids_now(c->config);
 }
 
 /* Find the addresses: a final reason, or IDS_GO_ON. */
@@ -399,7 +433,7 @@ static __always_inline int ids_check_headers(struct ids_context *c, struct ids_c
 					  : ids_judge_ip6(c->xdp, at, &c->packet);
 
 	if (!reason)
-		reason = ids_judge_l4(c->xdp, &c->packet);
+		reason = ids_judge_l4(c->xdp, at, &c->packet);
 	if (reason >= IDS_REASON_MALFORMED && ids_allowed(c))
 		return IDS_PASS_ALLOWED_MALFORMED;
 	return reason;
@@ -408,7 +442,7 @@ static __always_inline int ids_check_headers(struct ids_context *c, struct ids_c
 static __always_inline int ids_judge(struct ids_context *c)
 {
 	struct ids_record record = {};
-	struct ids_cursor at;
+	struct ids_cursor at = {};
 	int reason;
 
 	ids_begin(c, &at);
@@ -438,8 +472,7 @@ int xdp_ids(struct xdp_md *xdp)
 	int reason;
 
 	c.config = ids_config.lookup(&zero);
-	c.state = ids_state.lookup(&zero);
-	if (!c.config || !c.state)
+	if (!c.config)
 		return XDP_PASS;
 	reason = ids_judge(&c);
 	ids_count(reason, c.packet.len);

@@ -26,7 +26,7 @@ from ids.types import BlockMode, IPNetwork
 
 TABLES = {(4, True): "ids_block4", (6, True): "ids_block6", (4, False): "ids_prefix4", (6, False): "ids_prefix6"}
 """Name of the map by IP version and whether it holds single addresses."""
-MAP_NAMES = (*TABLES.values(), "ids_state", "ids_labels")
+MAP_NAMES = (*TABLES.values(), "ids_config", "ids_labels")
 
 SWEEP_SHARE = 50
 """A sweep that took t is not repeated before 50 t: sweeping a million entries must not become the main work."""
@@ -72,7 +72,7 @@ class Blocklist:
         self._owned = owned
         self._tables = {kind: maps[name] for kind, name in TABLES.items()}
         self._labels = Labels(pin_dir, maps["ids_labels"])
-        self._state = maps["ids_state"].view(contract.STATE)
+        self._config = maps["ids_config"].view(contract.CONFIG)
         self._next_sweep_ns = 0
         self._size = 0
 
@@ -83,7 +83,7 @@ class Blocklist:
 
     def close(self) -> None:
         """Close the maps that `open` opened."""
-        del self._state
+        del self._config
         if self._owned:
             for opened in self._maps.values():
                 opened.close()
@@ -206,8 +206,8 @@ class Blocklist:
         if exact:
             return
         with locked(self._pin_dir):
-            self._state["lists"][0] |= Lists.PREFIX4 if version == 4 else Lists.PREFIX6
-            self._state["generation"][0] += 1
+            self._config["lists"][0] |= Lists.PREFIX4 if version == 4 else Lists.PREFIX6
+            self._config["generation"][0] += 1
 
     def _values(self, blocks: Sequence[Block]) -> NDArray[Any]:
         """Return the kernel's values of fresh entries; dtype `contract.BLOCK`."""

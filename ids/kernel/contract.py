@@ -155,7 +155,7 @@ LIMIT_KINDS = 8
 
 
 class Lists(IntEnum):
-    """ids_lists: bits of ``ids_state.lists``."""
+    """ids_lists: bits of ``ids_config.lists``."""
 
     PREFIX4 = 1
     PREFIX6 = 2
@@ -229,6 +229,10 @@ BUDGET = np.dtype([("due_ns", "<u8"), ("refused", "<u8"), ("episode_ns", "<u8")]
 
 CONFIG = np.dtype(
     [
+        ("version", "<u4"),
+        ("lists", "<u4"),
+        ("generation", "<u8"),
+        ("heartbeat_ns", "<u8"),
         ("now_ns", "<u8"),
         ("depth_tcp", "<u4"),
         ("depth_udp", "<u4"),
@@ -239,7 +243,7 @@ CONFIG = np.dtype(
     ]
 )
 
-STATE = np.dtype([("generation", "<u8"), ("heartbeat_ns", "<u8"), ("lists", "<u4"), ("version", "<u4")])
+CLOCK = np.dtype([("jiffies", "<u8"), ("now_ns", "<u8")])
 
 STRUCTS: dict[str, np.dtype[np.void]] = {
     "ids_count": COUNT,
@@ -257,6 +261,6 @@ STRUCTS: dict[str, np.dtype[np.void]] = {
     "ids_budget_key": BUDGET_KEY,
     "ids_budget": BUDGET,
     "ids_config": CONFIG,
-    "ids_state": STATE,
+    "ids_clock": CLOCK,
 }
 """Every struct of the contract by its name in C."""

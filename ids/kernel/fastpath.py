@@ -109,7 +109,6 @@ class FastPath:
         self.allowed = AllowList(pin_dir, maps)
         self.config = maps["ids_config"].view(contract.CONFIG)
         """The program's configuration, shape (1,), dtype `contract.CONFIG`: what is written here holds at once."""
-        self.state = maps["ids_state"].view(contract.STATE)
         self._links: dict[str, int] = {}
         self._rings: RingReader | None = None
 
@@ -125,7 +124,7 @@ class FastPath:
         try:
             program = loader.load(compiled, "xdp_ids", maps)
             opened = cls(settings, pin_dir, maps, program, notes)
-            opened.state["version"][0] = contract.VERSION
+            opened.config["version"][0] = contract.VERSION
             opened.configure(settings)
         except BaseException:
             if program >= 0:
@@ -224,7 +223,7 @@ class FastPath:
             os.close(link)
         self._links.clear()
         self.blocks.close()
-        del self.config, self.state
+        del self.config
         os.close(self.program)
         for table in self.maps.values():
             table.close()
@@ -276,7 +275,7 @@ class FastPath:
 
     def beat(self) -> None:
         """Tell the program that the engine is alive."""
-        self.state["heartbeat_ns"][0] = time.monotonic_ns()
+        self.config["heartbeat_ns"][0] = time.monotonic_ns()
 
 
 def describe_program(program_id: int) -> str:
@@ -317,12 +316,12 @@ def _link_ifindex(link: int) -> int:
 
 
 def _check_version(pin_dir: Path) -> None:
-    pinned = Map.open_pin(str(pin_dir / "ids_state"), "ids_state")
+    pinned = Map.open_pin(str(pin_dir / "ids_config"), "ids_config")
     if pinned is None:
         return
     with pinned:
         raw = pinned.get(_ZERO)
-    version = int.from_bytes((raw or b"")[20:24], "little")
+    version = int.from_bytes((raw or b"")[:4], "little")
     if version not in (0, contract.VERSION):
         raise KernelError(
             f"the maps under {pin_dir} are of contract version {version}, this engine speaks {contract.VERSION}",

@@ -42,10 +42,10 @@ class Gate:
         """Empty every table, and take every limit off."""
         self.now_ns = START_NS
         for name, table in self.fastpath.maps.items():
-            if name not in ("ids_small", "ids_large", "ids_config", "ids_state", "ids_counts", "ids_labels"):
+            if name not in ("ids_small", "ids_large", "ids_config", "ids_clock", "ids_counts", "ids_labels"):
                 for key in list(table):
                     table.delete(key)
-        self.fastpath.state["lists"][0] = 0
+        self.fastpath.config["lists"][0] = 0
         self.fastpath.configure(self.fastpath.settings)
         self.shown()
 
@@ -84,8 +84,8 @@ class Gate:
         table, key = self.place(network)
         self.fastpath.maps[table].set(key, value.tobytes())
         if table.startswith("ids_prefix"):
-            self.fastpath.state["lists"][0] = 3
-            self.fastpath.state["generation"][0] += 1
+            self.fastpath.config["lists"][0] = 3
+            self.fastpath.config["generation"][0] += 1
 
     def block_entry(self, network: str) -> Any:
         """Return an entry as the kernel has it: a row of dtype `contract.BLOCK`."""

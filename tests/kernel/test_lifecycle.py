@@ -87,7 +87,7 @@ def test_instances_do_not_share(bpffs: Path) -> None:
 
 def test_pins_of_another_version_are_refused_not_misread(bpffs: Path) -> None:
     fastpath = FastPath.open(settings(bpffs), "aged")
-    fastpath.state["version"][0] = 99
+    fastpath.config["version"][0] = 99
     fastpath.close("keep")
     with pytest.raises(KernelError, match=r"contract version 99.*remove") as caught:
         FastPath.open(settings(bpffs), "aged")
