@@ -103,7 +103,7 @@ def run_command(command: Sequence[str], stdin: str = "", timeout_s: float = 20.0
     except subprocess.TimeoutExpired as error:
         raise KernelError(f"`{' '.join(command)}` did not end within {timeout_s:g} s") from error
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()
+        said = " ".join((done.stderr or done.stdout).split()).rstrip(".")
         raise KernelError(f"`{' '.join(command)}` failed: {said}", "see `ids doctor` for what this machine lacks")
     return done.stdout
 
