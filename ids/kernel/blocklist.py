@@ -157,12 +157,15 @@ class Blocklist:
             keys, values = self._entries(kind)
             fresh = wanted[not_in(wanted, keys)]
             ours = values["label"] == template["label"][0]
-            gone = keys[ours & not_in(keys, wanted)]
-            kept = ours & ~not_in(keys, wanted)
+            absent = not_in(keys, wanted)
+            gone = keys[ours & absent]
+            stale = np.zeros(len(keys), dtype=np.bool_)
             for column in ("expires_ns", "mode"):
-                values[column][kept] = template[column][0]
+                stale |= values[column] != template[column][0]
+                values[column] = template[column][0]
+            stale &= ours & ~absent
             set_all(self._tables[kind], fresh, np.repeat(template, len(fresh)))
-            set_all(self._tables[kind], keys[kept], values[kept])
+            set_all(self._tables[kind], keys[stale], values[stale])
             if len(fresh):
                 self._changed(kind)
             deleted += self._tables[kind].delete_many(gone)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import platform
 import struct
@@ -74,6 +75,7 @@ class BpfError(KernelError):
         super().__init__(text, _REMEDIES.get(number, ""))
 
 
+@functools.cache
 def _syscall_number() -> int:
     machine = platform.machine()
     try:
