@@ -26,23 +26,41 @@ def include_flags() -> list[str]:
     return [flag for folder in ["/usr/include", *found] for flag in ("-idirafter", folder)]
 
 
+_UNDECLARED = {
+    "bpf_num_tables": ctypes.c_size_t,
+    "bpf_table_name": ctypes.c_char_p,
+    "bpf_table_key_size_id": ctypes.c_size_t,
+    "bpf_table_leaf_size_id": ctypes.c_size_t,
+    "bpf_table_fd_id": ctypes.c_int,
+}
+"""Functions of libbcc whose types BCC's module leaves out (src/cc/bpf_module.h, bcc_common.h). Undeclared, ctypes would
+cut pointers to 32 bits: harmless where the interpreter lies low in memory, a crash where it is position-independent."""
+
+
+def _declare(lib: ctypes.CDLL) -> None:
+    for name, result in _UNDECLARED.items():
+        function = getattr(lib, name)
+        function.restype = result
+        function.argtypes = [ctypes.c_void_p] if name == "bpf_num_tables" else [ctypes.c_void_p, ctypes.c_size_t]
+
+
 def compile_source(source: Path, defines: list[str]) -> dict[str, Any]:
     """Return ``{"functions": {name: hex}, "maps": [{name, type, key_bytes, value_bytes, flags, fd}]}``."""
     os.environ["BCC_KERNEL_SOURCE"] = str(source.parent / "shim")
     from bcc import BPF, lib
 
+    _declare(lib)
     flags = ["-w", f"-I{source.parent}", *include_flags(), *defines]
     module = BPF(src_file=str(source).encode(), cflags=flags)
     functions = {
         name: bytes(module.dump_func(name.encode())).hex()
         for name in (
-            ctypes.cast(lib.bpf_function_name(module.module, i), ctypes.c_char_p).value.decode()  # type: ignore[union-attr]
-            for i in range(lib.bpf_num_functions(module.module))
+            lib.bpf_function_name(module.module, i).decode() for i in range(lib.bpf_num_functions(module.module))
         )
     }
     maps = [
         {
-            "name": ctypes.cast(lib.bpf_table_name(module.module, i), ctypes.c_char_p).value.decode(),  # type: ignore[union-attr]
+            "name": lib.bpf_table_name(module.module, i).decode(),
             "type": lib.bpf_table_type_id(module.module, i),
             "key_bytes": lib.bpf_table_key_size_id(module.module, i),
             "value_bytes": lib.bpf_table_leaf_size_id(module.module, i),

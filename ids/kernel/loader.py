@@ -38,9 +38,13 @@ class Compiled:
     """Map name by the descriptor number that stands for it in the instructions."""
 
 
+_CHILD = "import sys; from ids.kernel.compile import main; sys.exit(main(sys.argv[1:]))"
+"""Not ``-m``: the package imports the module too, of which runpy would warn among the compiler's words."""
+
+
 def compile_program(source: Path, defines: tuple[str, ...] = ()) -> Compiled:
     """Compile a C file with BCC in a child process; raises `KernelError` with the compiler's words."""
-    command = [sys.executable, "-m", "ids.kernel.compile", str(source), *defines]
+    command = [sys.executable, "-c", _CHILD, str(source), *defines]
     done = subprocess.run(
         command,
         capture_output=True,
