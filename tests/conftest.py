@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("ids", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ids")  # how long a test takes says more of what else the machine does than of the code
 
 LAB_GROUP = pytest.mark.xdist_group("lab")
 """Labs have names of their own and could run side by side, but they measure, and the machine may have two cores."""
