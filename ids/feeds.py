@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ids.errors import Location, SourceError
-from ids.types import IPNetwork
+from ids.types import IPAddress, IPNetwork
 
 MAX_PROBLEMS = 20
 """Unreadable lines that are told in full; the rest are counted."""
@@ -37,7 +37,7 @@ class Feed:
     """The networks of one feed, aggregated: no network lies within another."""
 
     hosts4: np.ndarray[tuple[int], np.dtype[np.uint32]]
-    """IPv4 addresses as numbers, sorted. They stay single: an exact entry is the cheapest to look up, and has its own counters."""
+    """IPv4 addresses as numbers, sorted. They stay single: an exact entry is the cheapest to look up, and counts apart."""
     prefixes4: list[tuple[int, int]]
     """IPv4 prefixes as (network number, length), adjacent ones merged."""
     hosts6: list[int]
@@ -51,6 +51,19 @@ class Feed:
 
     def __len__(self) -> int:
         return len(self.hosts4) + len(self.prefixes4) + len(self.hosts6) + len(self.prefixes6)
+
+    def covering(self, address: IPAddress) -> IPNetwork | None:
+        """Return the network of this feed that holds an address, if any."""
+        number = int(address)
+        if address.version == 4:
+            at = int(np.searchsorted(self.hosts4, number))
+            if at < len(self.hosts4) and int(self.hosts4[at]) == number:
+                return ipaddress.IPv4Network((number, 32))
+            wide = [p for p in self.prefixes4 if p[0] <= number < p[0] + (1 << (32 - p[1]))]
+            return ipaddress.IPv4Network(wide[0]) if wide else None
+        wide = [p for p in self.prefixes6 if p[0] <= number < p[0] + (1 << (128 - p[1]))]
+        wide += [(number, 128)] if number in self.hosts6 else []
+        return ipaddress.IPv6Network(wide[0]) if wide else None
 
     def networks(self) -> Iterator[IPNetwork]:
         """Yield all networks as `ipaddress` objects."""

@@ -21,7 +21,7 @@ from ids.kernel import Block, FastPath
 from ids.respond import events
 from ids.respond.gate import BlockOrder
 from ids.respond.protected import own_addresses
-from ids.types import Flow, IPAddress, IPNetwork
+from ids.types import Flow, IPAddress, IPNetwork, PacketBatch
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,9 @@ TICK_S = 1.0
 
 OWN_REFRESH_S = 60.0
 """How often own addresses, gateways and resolvers are read again: interfaces come and go."""
+
+MAX_FAULTS = 100
+"""Batches in a row that a fault of ours may cost; then the engine ends, and the gate applies its policy without it."""
 
 MAX_WATCHED = 4096
 """Blocks whose first dropped packet is still awaited, for a `drop` event; the oldest are forgotten first."""
@@ -82,6 +85,7 @@ class Live:
         self._ready_file = ready_file
         self._counters = Counters()
         self._gate = KernelGate()
+        self._faults = 0
         self._stop = False
         self._reload = False
 
@@ -124,7 +128,7 @@ class Live:
         while not self._stop:
             batch = rings.poll(POLL_S)
             if batch is not None:
-                self._engine.process(batch)
+                self._process(batch)
             now = time.monotonic()
             if now >= next_tick:
                 next_tick = now + TICK_S
@@ -139,6 +143,20 @@ class Live:
             if self._reload:
                 self._reload = False
                 self._reload_now()
+
+    def _process(self, batch: PacketBatch) -> None:
+        """Inspect a batch. A fault of ours costs this batch its inspection, loudly, and not the gateway its engine."""
+        try:
+            self._engine.process(batch)
+        except Exception:
+            self._faults += 1
+            self._counters.add("engine.faults")
+            self._counters.add("engine.uninspected.fault", len(batch))
+            log.exception("a batch of %d packets went uninspected: please report this", len(batch))
+            if self._faults >= MAX_FAULTS:
+                raise
+        else:
+            self._faults = 0
 
     def _tick(self) -> None:
         """Once a second: the heartbeat, idle flows, expired blocks, and the first drops of new ones."""

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from rich.table import Table
 from ids.cli.options import build_config, config_options, output_option, show_json
 from ids.config import Config
 from ids.errors import UsageError
-from ids.kernel import AllowList, Block, Blocklist
+from ids.feeds import FORMATS, Feed, parse_feed
+from ids.kernel import AllowList, Block, Blocklist, NetworkSet
 from ids.kernel.fastpath import instance_dir
 from ids.respond.protected import own_addresses
 from ids.types import BlockMode, IPNetwork
@@ -94,6 +96,50 @@ def block_delete(
     _done(output, "unblocked", [network for network in networks if network not in missing], missing)
 
 
+@block.command("import")
+@click.argument("feed_path", metavar="FILE", type=click.Path())
+@click.option("--label", required=True, help="Name of the source; its earlier set is replaced by this one.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="auto", show_default=True, help="What the file is."
+)
+@click.option("--column", help="Column of a CSV file, by name or by number from 1.")
+@click.option("--for", "ttl_s", type=Duration(), help="How long, such as 1d; without it until the next import.")
+@click.option("--shadow", is_flag=True, help="Only count what would be dropped.")
+@click.option("--force", is_flag=True, help="Even what covers an address of this host, its gateways or its resolvers.")
+@config_options
+@output_option
+def block_import(
+    feed_path: str, label: str, form: str, column: str | None, ttl_s: int | None, shadow: bool, force: bool,
+    config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str,
+) -> None:  # fmt: skip
+    """Make a feed the whole set of one source: plain lists, CIDR, netset, Spamhaus DROP JSON, or a column of a CSV.
+
+    Entries are de-duplicated and aggregated. What is in the old and the new set stays blocked throughout and keeps its
+    counters. `-` reads standard input. Exit code 1 when some lines could not be used; the rest are in force.
+    """
+    config = build_config(config_path, overrides, only_rules)
+    feed = parse_feed(_read_feed(feed_path), feed_path, form, column)
+    if not force:
+        _spare_own(feed)
+    networks = NetworkSet.of_numbers(feed.hosts4, feed.prefixes4, feed.hosts6, feed.prefixes6)
+    expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
+    mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
+    with Blocklist.open(_pins(config)) as blocklist:
+        added, deleted = blocklist.replace(label, networks, expires_ns=expires_ns, mode=mode)
+    counts = {"read": feed.read, "refused": feed.refused, "networks": len(feed), "added": added, "deleted": deleted}
+    for problem in feed.problems:
+        click.echo(f"ids: {problem}", err=True)
+    if output == "json":
+        show_json({"label": label, **counts})
+    else:
+        click.echo(
+            f"{label}: {feed.read:,} entries read, {len(feed):,} networks in force, {added:,} new, {deleted:,} gone,"
+            f" {feed.refused:,} not usable"
+        )
+    if feed.refused:
+        sys.exit(1)
+
+
 @block.command("list")
 @config_options
 @output_option
@@ -169,14 +215,22 @@ def _pins(config: Config) -> Path:
     return instance_dir(config.fastpath, config.instance)
 
 
-def _spare_own(networks: tuple[IPNetwork, ...]) -> None:
+def _spare_own(networks: Iterable[IPNetwork] | Feed) -> None:
     """Refuse a block that would cut this host off."""
     for own in own_addresses():
-        for network in networks:
-            if own in network:
-                raise UsageError(
-                    f"{network} covers {own}, of this host, a gateway or a resolver; --force blocks it anyway"
-                )
+        if isinstance(networks, Feed):
+            network = networks.covering(own)
+        else:
+            network = next((network for network in networks if own in network), None)
+        if network is not None:
+            raise UsageError(f"{network} covers {own}, of this host, a gateway or a resolver; --force blocks it anyway")
+
+
+def _read_feed(path: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; name a file, or - for standard input") from error
 
 
 def _done(output: str, verb: str, networks: Any, missing: Any = ()) -> None:

@@ -26,7 +26,8 @@ def rules() -> None:
 def _read(config: Config) -> tuple[list[dict[str, Any]], list[RuleError], list[RuleError]]:
     """Return all rules as plain rows, the errors and the warnings."""
     loaded = load_rules(config.rules.paths, config.vars, config.rules.exclude, config.rules.disabled_sids)
-    yara = load_yara(loaded.yara_files, config.vars)
+    taken = {rule.signature.sid: rule.source for rule in loaded.rules}
+    yara = load_yara(loaded.yara_files, config.vars, taken)
     rows = [_row(rule.signature, sorted(rule.buffers), "yaml") for rule in loaded.rules]
     rows += [_row(rule.signature, [rule.scope], "yara") for rule in yara.rules]
     return rows, [*loaded.errors, *yara.errors], [*loaded.warnings, *yara.warnings]

@@ -66,7 +66,9 @@ int flood(struct xdp_md *ctx)
 
 def syn(source: str, target: str, port: int, mac: bytes, own_mac: bytes) -> bytes:
     """Return the frame that the program varies: 54 bytes, checksums left to it."""
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 1, 0x4000, 64, 6, 0, socket.inet_aton(source), socket.inet_aton(target))
+    ip = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0, 40, 1, 0x4000, 64, 6, 0, socket.inet_aton(source), socket.inet_aton(target)
+    )
     tcp = struct.pack("!HHIIBBHHH", 1024, port, 1, 0, 0x50, 2, 65535, 0, 0)
     return mac + own_mac + b"\x08\x00" + ip + tcp
 

@@ -87,7 +87,9 @@ def test_one_plugins_failure_costs_only_its_own_answer(
     assert "faulty failed in ids_flow_end" in caplog.text
 
 
-def test_a_plugin_that_always_fails_sits_out_and_is_tried_again(host: PluginHost, clock: Clock, counters: Counters) -> None:
+def test_a_plugin_that_always_fails_sits_out_and_is_tried_again(
+    host: PluginHost, clock: Clock, counters: Counters
+) -> None:
     faulty = Faulty()
     host.register("faulty", faulty)
     for _ in range(MAX_CONSECUTIVE_FAILURES + 5):

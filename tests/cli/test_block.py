@@ -1,0 +1,108 @@
+"""`ids block` and `ids allow` on a real fast path, without an engine: what an operator types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from ids.cli import main
+from ids.kernel import FastPath, FastPathSettings
+from tests.bench.bench_xdp import scratch_bpffs
+from tests.bench.report import CannotRun
+
+pytestmark = [pytest.mark.root, pytest.mark.xdp]
+
+Ids = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def pins() -> Iterator[Path]:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch_bpffs())
+        except CannotRun as reason:
+            pytest.skip(str(reason))
+        fastpath = FastPath.open(FastPathSettings(pin_dir=folder), "default")
+        stack.callback(fastpath.close, "remove")
+        yield folder
+
+
+@pytest.fixture
+def ids(capsys: pytest.CaptureFixture[str], pins: Path) -> Ids:
+    """Run one command against the fast path of this module; returns exit code, stdout, stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, words), "--set", f"fastpath.pin_dir={pins}"])
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def networks(ids: Ids) -> dict[str, dict[str, object]]:
+    return {entry["network"]: entry for entry in json.loads(ids("block", "list", "-o", "json")[1])}
+
+
+def test_a_block_is_added_listed_and_deleted(ids: Ids) -> None:
+    assert ids("block", "add", "192.0.2.7", "2001:db8:7::/48", "--for", "1h")[0] == 0
+    entry = networks(ids)["192.0.2.7/32"]
+    assert (entry["mode"], entry["label"], entry["packets"]) == ("enforce", "operator", 0)
+    assert "2001:db8:7::/48" in networks(ids)
+    assert "operator" in ids("block", "list")[1]
+    assert ids("block", "delete", "192.0.2.7", "2001:db8:7::/48")[0] == 0
+    assert networks(ids) == {}
+
+
+def test_deleting_what_is_not_blocked_is_told(ids: Ids) -> None:
+    code, _, err = ids("block", "delete", "192.0.2.200")
+    assert code == 1
+    assert "192.0.2.200/32 was not on the list" in err
+
+
+def test_a_block_of_this_host_needs_force(ids: Ids) -> None:
+    code, _, err = ids("block", "add", "127.0.0.0/8")
+    assert code == 2
+    assert "--force" in err
+    assert ids("block", "add", "127.0.0.0/8", "--force")[0] == 0
+    ids("block", "delete", "127.0.0.0/8")
+
+
+def test_the_allow_list_is_kept_the_same_way(ids: Ids) -> None:
+    assert ids("allow", "add", "198.51.100.0/24")[0] == 0
+    assert "198.51.100.0/24" in ids("allow", "list")[1]
+    assert ids("allow", "delete", "198.51.100.0/24")[0] == 0
+    assert "empty" in ids("allow", "list")[1]
+
+
+def test_a_feed_replaces_its_own_earlier_set_and_nobody_elses(ids: Ids, tmp_path: Path) -> None:
+    feed = tmp_path / "drop.netset"
+    ids("block", "add", "192.0.2.99")
+    feed.write_text("# a feed\n192.0.2.0/27\n192.0.2.32/27\n198.51.100.9\n")
+    assert ids("block", "import", feed, "--label", "drop")[0] == 0
+    assert networks(ids).keys() == {"192.0.2.99/32", "192.0.2.0/26", "198.51.100.9/32"}
+    feed.write_text("198.51.100.9\n198.51.100.10\n")
+    code, out, _ = ids("block", "import", feed, "--label", "drop", "-o", "json")
+    assert (code, json.loads(out)["added"], json.loads(out)["deleted"]) == (0, 1, 1)
+    assert networks(ids).keys() == {"192.0.2.99/32", "198.51.100.9/32", "198.51.100.10/32"}
+    assert networks(ids)["198.51.100.9/32"]["label"] == "drop"
+
+
+def test_a_feed_with_bad_lines_is_in_force_without_them(ids: Ids, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.txt"
+    feed.write_text("198.51.100.77\nnonsense\n0.0.0.0/0\n")
+    code, _, err = ids("block", "import", feed, "--label", "other")
+    assert code == 1
+    assert f"{feed}:2" in err
+    assert "198.51.100.77/32" in networks(ids)
+
+
+def test_a_feed_that_would_cut_this_host_off_is_refused_as_a_whole(ids: Ids, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.txt"
+    feed.write_text("198.51.100.78\n127.0.0.1\n")
+    assert ids("block", "import", feed, "--label", "other")[0] == 2
+    assert "198.51.100.78/32" not in networks(ids)
