@@ -49,19 +49,19 @@ def networks(ids: Ids) -> dict[str, dict[str, object]]:
 
 
 def test_a_block_is_added_listed_and_deleted(ids: Ids) -> None:
-    assert ids("block", "add", "192.0.2.7", "2001:db8:7::/48", "--for", "1h")[0] == 0
-    entry = networks(ids)["192.0.2.7/32"]
+    assert ids("block", "add", "203.0.113.7", "2001:db8:7::/48", "--for", "1h")[0] == 0
+    entry = networks(ids)["203.0.113.7/32"]
     assert (entry["mode"], entry["label"], entry["packets"]) == ("enforce", "operator", 0)
     assert "2001:db8:7::/48" in networks(ids)
     assert "operator" in ids("block", "list")[1]
-    assert ids("block", "delete", "192.0.2.7", "2001:db8:7::/48")[0] == 0
+    assert ids("block", "delete", "203.0.113.7", "2001:db8:7::/48")[0] == 0
     assert networks(ids) == {}
 
 
 def test_deleting_what_is_not_blocked_is_told(ids: Ids) -> None:
-    code, _, err = ids("block", "delete", "192.0.2.200")
+    code, _, err = ids("block", "delete", "203.0.113.200")
     assert code == 1
-    assert "192.0.2.200/32 was not on the list" in err
+    assert "203.0.113.200/32 was not on the list" in err
 
 
 def test_a_block_of_this_host_needs_force(ids: Ids) -> None:
@@ -81,14 +81,14 @@ def test_the_allow_list_is_kept_the_same_way(ids: Ids) -> None:
 
 def test_a_feed_replaces_its_own_earlier_set_and_nobody_elses(ids: Ids, tmp_path: Path) -> None:
     feed = tmp_path / "drop.netset"
-    ids("block", "add", "192.0.2.99")
-    feed.write_text("# a feed\n192.0.2.0/27\n192.0.2.32/27\n198.51.100.9\n")
+    ids("block", "add", "203.0.113.99")
+    feed.write_text("# a feed\n203.0.113.0/27\n203.0.113.32/27\n198.51.100.9\n")
     assert ids("block", "import", feed, "--label", "drop")[0] == 0
-    assert networks(ids).keys() == {"192.0.2.99/32", "192.0.2.0/26", "198.51.100.9/32"}
+    assert networks(ids).keys() == {"203.0.113.99/32", "203.0.113.0/26", "198.51.100.9/32"}
     feed.write_text("198.51.100.9\n198.51.100.10\n")
     code, out, _ = ids("block", "import", feed, "--label", "drop", "-o", "json")
     assert (code, json.loads(out)["added"], json.loads(out)["deleted"]) == (0, 1, 1)
-    assert networks(ids).keys() == {"192.0.2.99/32", "198.51.100.9/32", "198.51.100.10/32"}
+    assert networks(ids).keys() == {"203.0.113.99/32", "198.51.100.9/32", "198.51.100.10/32"}
     assert networks(ids)["198.51.100.9/32"]["label"] == "drop"
 
 
