@@ -55,7 +55,11 @@ def load_xdp_program() -> None:
 def make_namespaces() -> None:
     """Make a network and a mount namespace for a moment; raises OSError where that is forbidden."""
     done = subprocess.run(
-        ["unshare", "--net", "--mount", "true"], capture_output=True, text=True, timeout=UNSHARE_TIMEOUT_S, check=False
+        ["unshare", "--net", "--mount", "--propagation", "unchanged", "true"],
+        capture_output=True,
+        text=True,
+        timeout=UNSHARE_TIMEOUT_S,
+        check=False,
     )
     if done.returncode:
         raise OSError(done.stderr.strip() or f"unshare ended with {done.returncode}")
