@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ids.flow.keys import PROTO_TCP, Groups
-from ids.flow.reassembly import Arrival
-from ids.flow.tcp import ACK, FIN, RST, SYN, URG
+from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival
 from ids.types import I64, U8, U32, Bool, Packets
 
 _SPEAKS = SYN | RST | URG | ACK
@@ -27,48 +26,48 @@ _SPEAKS = SYN | RST | URG | ACK
 
 @dataclass(frozen=True, slots=True)
 class Exchanges:
-    """The judgement, as lists indexed by group; pairs are [side 0, side 1]. Says nothing of groups that are not TCP."""
+    """The judgement of TCP groups: ``orderly`` and ``opening`` by group g, the rest by side, at 2g and 2g + 1."""
 
     orderly: list[bool]
     opening: list[bool]
     """The group begins with a whole handshake: SYN, SYN/ACK, ACK."""
-    present: list[list[bool]]
-    """Which sides sent anything."""
-    first_seq: list[list[int]]
-    last_ack: list[list[int]]
-    end_seq: list[list[int]]
-    """Sequence number after each side's last segment, a FIN included."""
-    payload: list[list[int]]
-    """Payload bytes of each side."""
-    fin: list[list[bool]]
-    """Which sides sent a FIN."""
-    fin_acked: list[list[bool]]
-    """Which sides' FIN in this group was acknowledged in it, after it."""
+    present: list[bool]
+    """The side sent anything."""
+    first_seq: list[int]
+    last_ack: list[int]
+    end_seq: list[int]
+    """Sequence number after the side's last segment, a FIN included."""
+    payload: list[int]
+    """Payload bytes."""
+    fin: list[bool]
+    """The side sent a FIN."""
+    fin_acked: list[bool]
+    """The FIN was acknowledged within the group, after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turns:
     """Runs of payload packets of one side, in sorted order, as lists indexed by turn unless said otherwise."""
 
-    of_group: list[list[int]]
-    """For each group: its first turn, and one past its last."""
+    first_of_group: list[int]
+    """For each group its first turn, and at the end the number of turns."""
     side: list[int]
-    pieces: list[list[int]]
-    """First payload of each turn, and one past its last."""
+    first_piece: list[int]
+    """First payload of each turn, and at the end the number of payloads."""
     size: list[int]
     """Payload bytes."""
     arrivals: list[Arrival]
     """The last packet of each turn."""
     starts: list[int]
-    """For each payload: its first index in the batch's bytes."""
+    """For each payload: its first index in ``data``."""
     ends: list[int]
-    """For each payload: one past its last index."""
+    """For each payload: one past its last index in ``data``."""
     data: memoryview
     """The batch's bytes."""
 
     def payload(self, turn: int) -> bytes:
         """Return all the bytes of a turn."""
-        first, end = self.pieces[turn]
+        first, end = self.first_piece[turn], self.first_piece[turn + 1]
         if end - first == 1:
             return bytes(self.data[self.starts[first] : self.ends[first]])
         return b"".join(map(self.data.__getitem__, map(slice, self.starts[first:end], self.ends[first:end])))
@@ -115,13 +114,13 @@ def judge(packets: Packets, groups: Groups) -> Exchanges:
     return Exchanges(
         orderly=(np.logical_and.reduceat(orderly, groups.starts) & fin_is_last.all(axis=1)).tolist(),
         opening=opening.tolist(),
-        present=present.tolist(),
-        first_seq=seq[np.where(present, first, 0)].tolist(),
-        last_ack=last_ack.tolist(),
-        end_seq=end_seq.tolist(),
-        payload=_per_side(np.add, columns, groups, payload, 0).tolist(),
-        fin=(fins > 0).tolist(),
-        fin_acked=((fins > 0) & (last[:, ::-1] > fin_at) & (last_ack[:, ::-1] == end_seq)).tolist(),
+        present=present.ravel().tolist(),
+        first_seq=seq[np.where(present, first, 0)].ravel().tolist(),
+        last_ack=last_ack.ravel().tolist(),
+        end_seq=end_seq.ravel().tolist(),
+        payload=_per_side(np.add, columns, groups, payload, 0).ravel().tolist(),
+        fin=(fins > 0).ravel().tolist(),
+        fin_acked=((fins > 0) & (last[:, ::-1] > fin_at) & (last_ack[:, ::-1] == end_seq)).ravel().tolist(),
     )
 
 
@@ -134,19 +133,18 @@ def find_turns(packets: Packets, groups: Groups) -> Turns:
     side = groups.reverse[at]
     change = np.flatnonzero((group[1:] != group[:-1]) | (side[1:] != side[:-1])) + 1
     first = np.concatenate([np.zeros(min(1, len(at)), dtype=np.int64), change])
-    end = np.append(first[1:], len(at))[: len(first)]
-    bounds = np.searchsorted(group[first], np.arange(len(groups.starts) + 1))
+    after = np.append(first, len(at))
     start = packets.payload[rows[at]]
-    batch, last = packets.batch, rows[at[end - 1]]
+    batch, last = packets.batch, rows[at[after[1:] - 1]]
     return Turns(
-        of_group=np.stack([bounds[:-1], bounds[1:]], axis=1).tolist(),
+        first_of_group=np.searchsorted(group[first], np.arange(len(groups.starts) + 1)).tolist(),
         side=side[first].tolist(),
-        pieces=np.stack([first, end], axis=1).tolist(),
+        first_piece=after.tolist(),
         size=np.add.reduceat(size[at], first).tolist() if len(first) else [],
-        arrivals=list(map(Arrival, last.tolist(), batch.ts_ns[last].tolist(), batch.number[last].tolist())),
+        arrivals=list(zip(last.tolist(), batch.ts_ns[last].tolist(), batch.number[last].tolist(), strict=True)),
         starts=start.tolist(),
         ends=(start + size[at]).tolist(),
-        data=np.ascontiguousarray(packets.batch.data).data,
+        data=np.ascontiguousarray(batch.data).data,
     )
 
 

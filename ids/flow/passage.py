@@ -7,116 +7,122 @@ through `ids.flow.tcp`. Both lead to the same state; the tests hold them equal.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ids.flow.handshake import Offer
 from ids.flow.inorder import find_turns, judge
 from ids.flow.keys import PROTO_TCP, Groups
-from ids.flow.reassembly import Arrival, Half, Reassembly, distance
+from ids.flow.reassembly import MODULUS, Half, Reassembly, distance
+from ids.flow.segment import ACK, RST, SYN, Segment
 from ids.flow.store import Entry, FlowStore
-from ids.flow.tcp import ACK, RST, SYN, Connection, Offer, Phase, Segment
+from ids.flow.summary import Summary, identities
+from ids.flow.tcp import Connection, Phase
 from ids.types import I64, U8, Direction, Flow, FlowState, Packets
 
-_SIDES = ((0, 1), (1, 0))
+_DIRECTIONS = (Direction.TO_SERVER, Direction.TO_CLIENT)
+_Columns: TypeAlias = list[NDArray[np.integer[Any]]]
 
 
 class Passage:
     """The work on one batch with usable rows; ``run`` makes ``flows``, ``index`` and ``direction`` of `FlowBatch`."""
 
     def __init__(self, store: FlowStore, reassembly: Reassembly, packets: Packets, groups: Groups, clock: I64) -> None:
+        store.passages += 1
+        self._serial = store.passages
         self._store = store
         self._shared = reassembly
         self._packets = packets
         self._groups = groups
         self._clock = clock
-        self._data = np.ascontiguousarray(packets.batch.data).data
         self._exchanges = judge(packets, groups)
         self._turns = find_turns(packets, groups)
-        self._summary = _Summary(packets, groups, clock)
+        self._summary = Summary(packets, groups, clock)
         self._matrix: I64 | None = None
-        self._places: dict[int, int] = {}
+        self._splits: list[tuple[int, int, int, int]] = []
+        """Sorted positions from, to; place in ``flows``, and ``flipped``, of the flow that they belong to after all."""
         self.flows: list[Flow] = []
         self.index: I64 = np.full(len(packets), -1, dtype=np.int64)
         self.direction: U8 = np.zeros(len(packets), dtype=np.uint8)
-        self._splits: list[tuple[int, int, int, int]] = []
-        """Sorted positions from, to; place in ``flows``, and ``flipped``, of the flow that they belong to after all."""
 
     def run(self) -> None:
         """Take every group of the batch, in the order of their first packets."""
-        store, summary, keys = self._store, self._summary, self._groups.keys
+        store, summary, exchanges, keys = self._store, self._summary, self._exchanges, self._groups.keys
         places, flips = [0] * len(keys), [0] * len(keys)
         for g in self._groups.order:
             entry = store.find(keys[g], summary.first_clock[g], summary.first_row[g])
             fresh = entry is None
             if entry is None:
-                entry = self._begin(g, summary.start[g])
-            places[g], flips[g] = self._place(entry.flow), entry.flipped
+                entry = self._begin(g)
+            places[g], flips[g] = self._place(entry), entry.flipped
             connection = entry.connection
-            if connection is None or (self._exchanges.orderly[g] and self._follow(entry, connection, g, fresh)):
+            if connection is None or (exchanges.orderly[g] and self._follow(entry, connection, g, fresh)):
                 self._account(entry, g)
             elif connection.phase is Phase.IGNORED and not summary.any_syn[g]:
-                self._shared.count("midstream_bytes", sum(self._exchanges.payload[g]))
+                self._shared.count("midstream_bytes", exchanges.payload[2 * g] + exchanges.payload[2 * g + 1])
+                self._account(entry, g)
+            elif fresh and summary.lone_syn[g]:
+                connection.offer(Offer(exchanges.first_seq[2 * g + entry.flipped] + 1 & MODULUS, b""))
                 self._account(entry, g)
             else:
                 self._carefully(entry, g)
         self._fill_columns(places, flips)
 
-    def _place(self, flow: Flow) -> int:
-        """Return the flow's position in ``flows``."""
-        place = self._places.get(flow.id)
-        if place is None:
-            place = self._places[flow.id] = len(self.flows)
-            self.flows.append(flow)
-        return place
+    def _place(self, entry: Entry) -> int:
+        """Return the place of an entry's flow in ``flows``."""
+        if entry.passage != self._serial:
+            entry.passage, entry.place = self._serial, len(self.flows)
+            self.flows.append(entry.flow)
+        return entry.place
 
-    def _begin(self, g: int, position: int, offer: Offer | None = None) -> Entry:
-        """Start a flow with the packet at a sorted position of group ``g``."""
-        packets, row = self._packets, int(self._groups.rows[position])
-        side, proto = int(self._groups.reverse[position]), int(packets.proto[row])
-        flags = int(packets.tcp_flags[row]) if proto == PROTO_TCP else 0
-        src, dst = tuple(packets.src[row].tolist()), tuple(packets.dst[row].tolist())
-        sport, dport = int(packets.sport[row]), int(packets.dport[row])
-        answer = flags & (SYN | ACK) == SYN | ACK
+    def _begin(self, g: int, position: int | None = None, offer: Offer | None = None) -> Entry:
+        """Start a flow with the first packet of a group, or with the one at a sorted position within it."""
+        if position is None:
+            identity, side, now_ns = (
+                self._summary.identity(g),
+                self._summary.first_side[g],
+                self._summary.first_clock[g],
+            )
+        else:
+            row = self._groups.rows[position]
+            (identity,) = identities(self._packets, np.array([row]))
+            side, now_ns = int(self._groups.reverse[position]), int(self._clock[row])
+        version, proto, src, dst, sport, dport, vlan, interface, ts_ns, number, flags, seq, ack = identity
+        answer = flags & (SYN | ACK) == SYN | ACK and proto == PROTO_TCP
         if answer:
             src, dst, sport, dport = dst, src, dport, sport
-        batch = packets.batch
-        ts_ns = int(batch.ts_ns[row])
         flow = Flow(
-            id=self._store.next_id(),
-            ip_version=int(packets.ip_version[row]),
-            proto=proto,
-            src=src,
-            dst=dst,
-            sport=sport,
-            dport=dport,
-            vlan=int(packets.vlan[row]),
-            interface=int(batch.interface[row]),
-            start_ns=ts_ns,
-            last_ns=ts_ns,
-            first_number=int(batch.number[row]),
-            source=batch.source,
-        )
+            self._store.next_id(), version, proto, src, dst, sport, dport, vlan, interface, ts_ns, ts_ns,
+            first_number=number, source=self._packets.batch.source,
+        )  # fmt: skip
         connection = None
         if proto == PROTO_TCP:
             connection = Connection(self._shared, flow)
             if offer is not None:
-                connection.offered(offer)
+                connection.offer(offer)
             elif flags & (SYN | ACK | RST) != SYN:
                 flow.midstream = True
-                connection.pick_up(flags, int(packets.seq[row]), int(packets.ack[row]))
-        return self._store.add(self._groups.keys[g], flow, side ^ answer, connection, int(self._clock[row]))
+                connection.pick_up(flags, seq, ack)
+        return self._store.add(self._groups.keys[g], flow, side ^ answer, connection, now_ns)
 
     def _account(self, entry: Entry, g: int) -> None:
         """Add the group's counts to its flow."""
-        flow, summary, flip = entry.flow, self._summary, entry.flipped
-        for direction, side in enumerate(_SIDES[flip]):
-            flow.packets[direction] += summary.packets[g][side]
-            flow.bytes[direction] += summary.bytes[g][side]
-            flow.tcp_flags[direction] |= summary.flags[g][side]
-        flow.last_ns = max(flow.last_ns, summary.last_ts[g])
-        if entry.connection is None and flow.packets[0] and flow.packets[1]:
+        flow, summary = entry.flow, self._summary
+        client = 2 * g + entry.flipped
+        server = client ^ 1
+        packets, size, flags = flow.packets, flow.bytes, flow.tcp_flags
+        packets[0] += summary.packets[client]
+        packets[1] += summary.packets[server]
+        size[0] += summary.bytes[client]
+        size[1] += summary.bytes[server]
+        flags[0] |= summary.flags[client]
+        flags[1] |= summary.flags[server]
+        last_ns = summary.last_ts[g]
+        if last_ns > flow.last_ns:
+            flow.last_ns = last_ns
+        if entry.connection is None and packets[0] and packets[1]:
             flow.state = FlowState.ESTABLISHED
         self._store.touch(entry, summary.last_clock[g], summary.last_number[g])
 
@@ -137,93 +143,94 @@ class Passage:
 
     def _follow(self, entry: Entry, connection: Connection, g: int, fresh: bool) -> bool:
         """Deliver an orderly group, if it continues where the connection stands; otherwise do nothing, and say so."""
-        exchanges, flip = self._exchanges, entry.flipped
+        exchanges, client = self._exchanges, 2 * g + entry.flipped
+        server = client ^ 1
         halves = connection.halves
         if fresh and exchanges.opening[g]:
-            client, server = exchanges.first_seq[g][flip] + 1, exchanges.first_seq[g][1 - flip] + 1
-            halves = connection.start(client & 0xFFFFFFFF, server & 0xFFFFFFFF)
+            first_seq = exchanges.first_seq
+            halves = connection.start(first_seq[client] + 1 & MODULUS, first_seq[server] + 1 & MODULUS)
         elif (
             halves is None
             or exchanges.opening[g]
             or connection.phase is not Phase.OPEN
-            or not self._continues(halves[flip], g, 0)
-            or not self._continues(halves[1 - flip], g, 1)
+            or not self._continues(halves[0], client)
+            or not self._continues(halves[1], server)
         ):
             return False
-        self._deliver_turns(halves, g, flip)
-        for side in (0, 1):
-            half = halves[side ^ flip]
-            if exchanges.fin[g][side]:
-                half.fin_at = half.offset
-            if exchanges.present[g][1 - side]:
-                self._acknowledge(half, g, side)
-        if exchanges.fin[g][0] or exchanges.fin[g][1] or halves[0].closed or halves[1].closed:
+        self._deliver_turns(halves, g, entry.flipped)
+        self._acknowledge(halves[0], client, g)
+        self._acknowledge(halves[1], server, g)
+        if halves[0].closed and halves[1].closed:
             connection.settle()
         return True
 
-    def _continues(self, half: Half, g: int, side: int) -> bool:
-        """Whether an orderly group goes on where this direction stands."""
+    def _continues(self, half: Half, at: int) -> bool:
+        """Whether an orderly exchange goes on where this direction stands; ``at`` is its side in the exchanges."""
         exchanges = self._exchanges
         if half.held:
             return False
-        if half.fin_at is not None and (
-            half.fin_at != half.offset or exchanges.payload[g][side] or exchanges.fin[g][side]
-        ):
+        if half.fin_at is not None and (half.fin_at != half.offset or exchanges.payload[at] or exchanges.fin[at]):
             return False
-        if exchanges.present[g][side]:
-            return exchanges.first_seq[g][side] == half.next_sequence
-        return distance(exchanges.last_ack[g][1 - side], half.next_sequence) <= 0
+        if exchanges.present[at]:
+            return exchanges.first_seq[at] == half.next_sequence
+        return distance(exchanges.last_ack[at ^ 1], half.next_sequence) <= 0
 
     def _deliver_turns(self, halves: tuple[Half, Half], g: int, flip: int) -> None:
-        turns, exchanges = self._turns, self._exchanges
-        first, end = turns.of_group[g]
-        for turn in range(first, end):
-            side, size = turns.side[turn], turns.size[turn]
+        turns, exchanges, depth = self._turns, self._exchanges, self._shared.depth
+        end = turns.first_of_group[g + 1]
+        for turn in range(turns.first_of_group[g], end):
+            side = turns.side[turn]
             half = halves[side ^ flip]
-            if half.offset >= self._shared.depth:
-                half.skip(size, size)
+            if half.offset >= depth:
+                half.skip(turns.size[turn], turns.size[turn])
                 continue
-            keep = exchanges.last_ack[g][1 - side] != exchanges.end_seq[g][side] or not exchanges.present[g][1 - side]
-            closed = turn >= end - 2 and exchanges.fin_acked[g][side]  # turns alternate: these are the last ones
+            at = 2 * g + side
+            keep = not exchanges.present[at ^ 1] or exchanges.last_ack[at ^ 1] != exchanges.end_seq[at]
+            closed = turn >= end - 2 and exchanges.fin_acked[at]  # turns alternate: these are the last ones
             half.deliver(turns.payload(turn), turns.arrivals[turn], closed=closed, keep=keep)
 
-    def _acknowledge(self, half: Half, g: int, side: int) -> None:
-        upto = half.place(self._exchanges.last_ack[g][1 - side])
+    def _acknowledge(self, half: Half, at: int, g: int) -> None:
+        """Note the FIN of an orderly side, and the last acknowledgement by the other one."""
+        exchanges = self._exchanges
+        if exchanges.fin[at]:
+            half.fin_at = half.offset
+        if not exchanges.present[at ^ 1]:
+            return
+        upto = half.offset + distance(exchanges.last_ack[at ^ 1], half.next)
         half.acknowledged(upto)
         if half.fin_at is not None and upto > half.fin_at and not half.closed:
-            half.close(Arrival(self._summary.last_row[g], self._summary.last_ts[g], self._summary.last_number[g]))
+            summary = self._summary
+            half.close((summary.last_row[g], summary.last_ts[g], summary.last_number[g]))
 
     # The careful path.
 
     def _carefully(self, entry: Entry, g: int) -> None:
         """Take a group a segment at a time; a new connection on the same ports splits it."""
-        store, start, end = self._store, self._summary.start[g], self._summary.end[g]
-        begun = start
+        start, end = self._summary.start[g], self._summary.end[g]
+        first, begun, flipped, connection = entry, start, entry.flipped, entry.connection
+        data = self._turns.data
+        assert connection is not None
         matrix = self._segments()[start:end].tolist()
-        for position, (side, row, flags, seq, ack, payload, size, missing, ts, number) in enumerate(matrix, start):
-            at = Arrival(row, ts, number)
-            data = bytes(self._data[payload : payload + size]) if size else b""
-            segment = Segment(Direction(side ^ entry.flipped), flags, seq, ack, data, size + missing, at)
-            connection = entry.connection
-            assert connection is not None
-            offer = None
+        for position, (side, row, flags, seq, ack, payload, size, missing, ts_ns, number) in enumerate(matrix, start):
+            content = bytes(data[payload : payload + size]) if size else b""
+            arrival = (row, ts_ns, number)
+            segment = Segment(_DIRECTIONS[side ^ flipped], flags, seq, ack, content, size + missing, arrival)
             if connection.phase in (Phase.CLOSED, Phase.IGNORED) and flags & (SYN | ACK | RST) == SYN:
-                replaced = position > begun or entry.flow.packets != [0, 0]
+                offer = None
             else:
                 offer = connection.segment(segment)
-                replaced = offer is not None
-            if not replaced:
-                continue
+                if offer is None:
+                    continue
             if position > begun:
                 self._account_rows(entry, begun, position)
-            store.end(entry, "tcp_reuse", row)
+            self._store.end(entry, "tcp_reuse", row)
             entry, begun = self._begin(g, position, offer), position
-            self._splits.append((position, end, self._place(entry.flow), entry.flipped))
-            connection = entry.connection
+            self._splits.append((position, end, self._place(entry), entry.flipped))
+            flipped, connection = entry.flipped, entry.connection
             assert connection is not None
-            segment.direction = Direction(side ^ entry.flipped)
+            segment.direction = _DIRECTIONS[side ^ flipped]
             connection.segment(segment)
-        if begun == start:
+        if entry is first:
             self._account(entry, g)
         else:
             self._account_rows(entry, begun, end)
@@ -232,16 +239,8 @@ class Passage:
         """Return the columns of the careful path as one matrix in sorted order, made when first needed."""
         if self._matrix is None:
             packets, batch, rows = self._packets, self._packets.batch, self._groups.rows
-            columns: list[NDArray[np.integer[Any]]] = [
-                packets.tcp_flags,
-                packets.seq,
-                packets.ack,
-                packets.payload,
-                packets.payload_len,
-                packets.payload_missing,
-                batch.ts_ns,
-                batch.number,
-            ]
+            columns: _Columns = [packets.tcp_flags, packets.seq, packets.ack, packets.payload, packets.payload_len]
+            columns += [packets.payload_missing, batch.ts_ns, batch.number]
             self._matrix = np.empty((len(rows), 2 + len(columns)), dtype=np.int64)
             self._matrix[:, 0] = self._groups.reverse
             self._matrix[:, 1] = rows
@@ -268,34 +267,7 @@ class Passage:
         first = np.full(len(self.flows), len(self._packets), dtype=np.int64)
         np.minimum.at(first, place, self._groups.rows)
         order = np.argsort(first, kind="stable")
-        self.flows = [self.flows[at] for at in order.tolist()]
+        self.flows = [self.flows[at] for at in order.tolist() if first[at] < len(self._packets)]
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
         return rank[place]
-
-
-class _Summary:
-    """What accounting needs of each group, as lists; pairs are [side 0, side 1]."""
-
-    def __init__(self, packets: Packets, groups: Groups, clock: I64) -> None:
-        rows, starts, ends, batch = groups.rows, groups.starts, groups.ends, packets.batch
-        first, last = rows[starts], rows[ends - 1]
-        self.start: list[int] = starts.tolist()
-        self.end: list[int] = ends.tolist()
-        self.first_row: list[int] = first.tolist()
-        self.first_clock: list[int] = clock[first].tolist()
-        self.last_row: list[int] = last.tolist()
-        self.last_clock: list[int] = clock[last].tolist()
-        self.last_ts: list[int] = np.maximum.reduceat(batch.ts_ns[rows], starts).tolist()
-        self.last_number: list[int] = batch.number[last].tolist()
-        self.packets: list[list[int]] = _pairs(np.add, groups, np.ones(len(rows), dtype=np.int64))
-        self.bytes: list[list[int]] = _pairs(np.add, groups, batch.wirelen[rows])
-        flags = packets.tcp_flags[rows] * (packets.proto[rows] == PROTO_TCP)
-        self.flags: list[list[int]] = _pairs(np.bitwise_or, groups, flags)
-        self.any_syn: list[bool] = np.logical_or.reduceat(flags & SYN != 0, starts).tolist()
-
-
-def _pairs(reduce: np.ufunc, groups: Groups, values: I64 | U8) -> list[list[int]]:
-    sides = [reduce.reduceat(np.where(groups.reverse == side, values, 0), groups.starts) for side in (0, 1)]
-    pairs: list[list[int]] = np.stack(sides, axis=1).tolist()
-    return pairs

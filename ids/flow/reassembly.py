@@ -26,10 +26,9 @@ was sent, and moved at most twice.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
-from typing import NamedTuple
 
 from ids.counters import Counters
+from ids.flow.segment import Arrival
 from ids.flow.settings import StreamSettings
 from ids.types import Direction, Flow, StreamChunk
 
@@ -41,15 +40,6 @@ _SMALL_PIECE = 4096
 def distance(to: int, of: int) -> int:
     """Return the signed distance between two 32-bit sequence numbers: how far ``to`` is ahead of ``of``."""
     return ((to - of + _HALF) & MODULUS) - _HALF
-
-
-class Arrival(NamedTuple):
-    """The packet being looked at."""
-
-    row: int
-    """Its row in the batch, by which chunks are ordered."""
-    ts_ns: int
-    number: int
 
 
 class Held:
@@ -129,17 +119,12 @@ class Half:
         """Stream offset of the FIN."""
         self.gap = 0
         """Lost bytes that no chunk has told of yet."""
-        self.held: list[Held] = []
+        self.held: list[Held] | None = None
         """Pieces behind holes, by offset, without overlap."""
-        self.sent: deque[tuple[int, bytes]] = deque()
+        self.sent: list[tuple[int, bytes]] | None = None
         """Delivered but unacknowledged bytes with their offsets."""
         self.sent_bytes = 0
         self.closed = False
-
-    @property
-    def orderly(self) -> bool:
-        """Nothing is held back: what continues the stream may be delivered as it is."""
-        return not self.held
 
     @property
     def next_sequence(self) -> int:
@@ -261,9 +246,10 @@ class Half:
                 self._forget_sent(upto)
 
     def _emit(self, data: bytes, at: Arrival, *, conflict: bool = False, closed: bool = False) -> None:
+        row, ts_ns, number = at
         gap, self.gap = self.gap, 0
-        chunk = StreamChunk(self.flow, self.direction, self.offset, data, at.ts_ns, at.number, gap, conflict, closed)
-        self.shared.chunks.append((at.row, chunk))
+        chunk = StreamChunk(self.flow, self.direction, self.offset, data, ts_ns, number, gap, conflict, closed)
+        self.shared.chunks.append((row, chunk))
 
     def _count_conflict(self) -> None:
         self.flow.conflicts[self.direction] += 1
@@ -271,7 +257,7 @@ class Half:
 
     def _hold(self, start: int, data: bytes) -> bool:
         """Keep the parts of a segment that no held piece covers; return whether a covered part differs."""
-        shared, held = self.shared, self.held
+        shared, held = self.shared, self.held or []
         end = start + len(data)
         if end > shared.depth:
             shared.count("depth_bytes", end - max(start, shared.depth))
@@ -295,12 +281,13 @@ class Half:
             fresh.append(Held(at, data[at - start : end - start]))
         before = sum(len(piece.data) for piece in held[first:last])
         held[first:last] = fresh
+        self.held = held
         shared.used += sum(len(piece.data) for piece in fresh) - before
         return differs
 
     def _release(self, at: Arrival, *, conflict: bool = False) -> bool:
         """Deliver the held pieces that continue the stream; return ``conflict`` if there is no chunk to carry it."""
-        held = self.held
+        held = self.held or []
         count, offset = 0, self.offset
         while count < len(held) and held[count].start == offset:
             offset = held[count].end
@@ -309,6 +296,7 @@ class Half:
             return conflict
         pieces = held[:count]
         del held[:count]
+        self.held = held or None
         data = b"".join([piece.data for piece in pieces])
         self.shared.used -= len(data)
         self.deliver(data, at, conflict=conflict or any(piece.conflict for piece in pieces))
@@ -316,6 +304,7 @@ class Half:
 
     def _give_up_hole(self, at: Arrival, why: str) -> None:
         """Go on with the first held piece, whatever is missing before it."""
+        assert self.held
         self._lose(self.held[0].start - self.offset, why)
         self._release(at)
 
@@ -338,18 +327,19 @@ class Half:
         return True
 
     def _enforce_limits(self, at: Arrival) -> None:
-        while len(self.held) > self.shared.max_segments:
+        while self.held and len(self.held) > self.shared.max_segments:
             self._give_up_hole(at, "segments_limit")
         while self.held and self.shared.used > self.shared.memcap:
             self._give_up_hole(at, "memcap")
 
     def _keep_sent(self, data: bytes) -> None:
         """Keep delivered bytes until they are acknowledged; small ones together, so that pieces stay few."""
-        shared, sent = self.shared, self.sent
+        shared = self.shared
         if shared.used + len(data) > shared.memcap:
             shared.count("verify_memcap")
             self._forget_sent(self.offset)
             return
+        sent = self.sent = self.sent or []
         if sent and len(data) + len(sent[-1][1]) <= _SMALL_PIECE:
             start, last = sent.pop()
             sent.append((start, last + data))
@@ -357,18 +347,20 @@ class Half:
             sent.append((self.offset, data))
         self.sent_bytes += len(data)
         shared.used += len(data)
-        while self.sent_bytes - len(sent[0][1]) >= shared.verify:
-            self._drop_first_sent()
+        if self.sent_bytes > shared.verify:
+            self._forget_sent(self.offset + len(data) - shared.verify)
 
     def _forget_sent(self, upto: int) -> None:
-        sent = self.sent
-        while sent and sent[0][0] + len(sent[0][1]) <= upto:
-            self._drop_first_sent()
-
-    def _drop_first_sent(self) -> None:
-        size = len(self.sent.popleft()[1])
-        self.sent_bytes -= size
-        self.shared.used -= size
+        """Forget the kept pieces that end at or before a stream offset."""
+        sent = self.sent or []
+        count = size = 0
+        while count < len(sent) and sent[count][0] + len(sent[count][1]) <= upto:
+            size += len(sent[count][1])
+            count += 1
+        if count:
+            self.sent = sent[count:] or None
+            self.sent_bytes -= size
+            self.shared.used -= size
 
     def _differs(self, start: int, data: bytes) -> bool:
         """Compare another copy of delivered bytes with the first one, as far as it is unacknowledged and still kept."""
@@ -378,7 +370,7 @@ class Half:
             return False
         unverified = end - lowest
         differs = False
-        for kept, first in reversed(self.sent):
+        for kept, first in reversed(self.sent or ()):
             if kept + len(first) <= lowest:
                 break
             low, high = max(kept, lowest), min(kept + len(first), end)

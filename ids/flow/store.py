@@ -6,7 +6,6 @@ from collections import OrderedDict
 
 from ids.counters import Counters
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
-from ids.flow.reassembly import Arrival
 from ids.flow.settings import FlowSettings
 from ids.flow.tcp import Connection
 from ids.types import Flow, FlowState
@@ -17,16 +16,17 @@ _NS = 1_000_000_000
 class Queue(OrderedDict[bytes, "Entry"]):
     """Flows of one protocol and state, longest idle first."""
 
-    def __init__(self, name: str, timeout_s: float) -> None:
+    def __init__(self, name: str, state: FlowState, timeout_s: float) -> None:
         super().__init__()
         self.name = name
+        self.state = state
         self.timeout_ns = int(timeout_s * _NS)
 
 
 class Entry:
     """A flow in the table."""
 
-    __slots__ = ("connection", "flipped", "flow", "key", "number", "queue", "seen_ns")
+    __slots__ = ("connection", "flipped", "flow", "key", "number", "passage", "place", "queue", "seen_ns")
 
     def __init__(
         self, key: bytes, flow: Flow, flipped: int, connection: Connection | None, queue: Queue, seen_ns: int
@@ -41,6 +41,10 @@ class Entry:
         """When its last packet came, on a clock that never goes back."""
         self.number = flow.first_number
         """`PacketBatch.number` of its last packet."""
+        self.passage = 0
+        """Serial number of the batch that touched it last."""
+        self.place = 0
+        """Its place among the flows of that batch."""
 
 
 class FlowStore:
@@ -51,17 +55,21 @@ class FlowStore:
         self._counters = counters
         self._entries: dict[bytes, Entry] = {}
         self._last_id = 0
+        self.passages = 0
+        """Batches so far."""
         self._started: list[Flow] = []
         self._ended: list[Flow] = []
         tcp = {
-            FlowState.NEW: Queue("tcp.new", settings.tcp_new_timeout_s),
-            FlowState.ESTABLISHED: Queue("tcp.established", settings.tcp_established_timeout_s),
-            FlowState.CLOSED: Queue("tcp.closed", settings.tcp_closed_timeout_s),
+            FlowState.NEW: Queue("tcp.new", FlowState.NEW, settings.tcp_new_timeout_s),
+            FlowState.ESTABLISHED: Queue("tcp.established", FlowState.ESTABLISHED, settings.tcp_established_timeout_s),
+            FlowState.CLOSED: Queue("tcp.closed", FlowState.CLOSED, settings.tcp_closed_timeout_s),
         }
         udp = _pair("udp", settings.udp_new_timeout_s, settings.udp_established_timeout_s)
         icmp = _pair("icmp", settings.icmp_new_timeout_s, settings.icmp_established_timeout_s)
         self._other = _pair("other", settings.other_new_timeout_s, settings.other_established_timeout_s)
         self._by_proto = {PROTO_TCP: tcp, PROTO_UDP: udp, PROTO_ICMP: icmp, PROTO_ICMPV6: icmp}
+        self._new_by_proto = {proto: queues[FlowState.NEW] for proto, queues in self._by_proto.items()}
+        self._new_other = self._other[FlowState.NEW]
         groups = [tcp, udp, icmp, self._other]
         self._closed = [tcp[FlowState.CLOSED]]
         self._new = [queues[FlowState.NEW] for queues in groups]
@@ -89,7 +97,7 @@ class FlowStore:
         """Keep a new flow, and evict another one if there is no room."""
         if len(self._entries) >= self._max_flows:
             self._evict()
-        queue = self._by_proto.get(flow.proto, self._other)[flow.state]
+        queue = self._new_by_proto.get(flow.proto, self._new_other)
         entry = Entry(key, flow, flipped, connection, queue, now_ns)
         self._entries[key] = queue[key] = entry
         self._started.append(flow)
@@ -99,20 +107,19 @@ class FlowStore:
         """Note that a flow's latest packet came at ``now_ns``, and which state it is in now."""
         entry.seen_ns = now_ns
         entry.number = number
-        flow = entry.flow
-        queue = self._by_proto.get(flow.proto, self._other)[flow.state]
-        if queue is entry.queue:
+        queue, flow = entry.queue, entry.flow
+        if queue.state is flow.state:
             queue.move_to_end(entry.key)
         else:
-            del entry.queue[entry.key]
+            del queue[entry.key]
+            queue = entry.queue = self._by_proto.get(flow.proto, self._other)[flow.state]
             queue[entry.key] = entry
-            entry.queue = queue
 
     def end(self, entry: Entry, reason: str, row: int) -> None:
         """End a flow: close its streams, forget it. ``row`` orders the closing chunks."""
         flow = entry.flow
         if entry.connection is not None:
-            entry.connection.close(Arrival(row, flow.last_ns, entry.number))
+            entry.connection.close((row, flow.last_ns, entry.number))
         flow.reason = reason
         del self._entries[entry.key]
         del entry.queue[entry.key]
@@ -154,6 +161,6 @@ class FlowStore:
 
 def _pair(name: str, new_s: float, established_s: float) -> dict[FlowState, Queue]:
     return {
-        FlowState.NEW: Queue(f"{name}.new", new_s),
-        FlowState.ESTABLISHED: Queue(f"{name}.established", established_s),
+        FlowState.NEW: Queue(f"{name}.new", FlowState.NEW, new_s),
+        FlowState.ESTABLISHED: Queue(f"{name}.established", FlowState.ESTABLISHED, established_s),
     }

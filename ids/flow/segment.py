@@ -1,0 +1,35 @@
+"""One TCP segment, as the careful path sees it."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from ids.types import Direction
+
+FIN = 0x01
+SYN = 0x02
+RST = 0x04
+ACK = 0x10
+URG = 0x20
+"""TCP flags (RFC 9293 section 3.1)."""
+
+Arrival: TypeAlias = tuple[int, int, int]
+"""The packet being looked at: its row in the batch, by which chunks are ordered; ``ts_ns``; `PacketBatch.number`."""
+
+
+class Segment:
+    """One TCP segment."""
+
+    __slots__ = ("ack", "at", "data", "direction", "flags", "length", "seq")
+
+    def __init__(
+        self, direction: Direction, flags: int, seq: int, ack: int, data: bytes, length: int, at: Arrival
+    ) -> None:
+        self.direction = direction
+        self.flags = flags
+        self.seq = seq
+        self.ack = ack
+        self.data = data
+        self.length = length
+        """Payload bytes on the wire; more than ``data`` has if the capture cut it."""
+        self.at = at
