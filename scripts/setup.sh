@@ -16,8 +16,8 @@ APT_LOG=build/setup-apt.log      # what apt-get said
 BPFFS=/sys/fs/bpf
 
 # need | packages, any one of which will do | what for
-#   must: no engine without it. kernel: no fast path without it; replay works. lab: used by `make demo` and by the tests
-#   of live traffic. extra: comparisons and debugging.
+#   must: no engine without it. kernel: no fast path without it; replay works. lab: `ids lab` has a lesser
+#   substitute. extra: comparisons and debugging.
 PACKAGES='
 must   | python3                            | the interpreter
 must   | python3-venv                       | the virtual environment
@@ -25,12 +25,10 @@ kernel | python3-bpfcc                      | BCC, which compiles and loads the 
 kernel | linux-libc-dev                     | the UAPI headers that the XDP program is compiled against
 kernel | iproute2                           | ip: interfaces and network namespaces
 lab    | nginx-light nginx-core nginx       | the web server that the lab protects
-lab    | curl                               | the benign client of the lab
-lab    | ethtool                            | switches offloads off, so that packets are as large as on a wire
-lab    | hping3                             | a SYN flood
-lab    | iperf3                             | throughput through the gateway
-lab    | nmap                               | scans
-lab    | tcpdump                            | captures of a lab run that went wrong
+lab    | hping3                             | the SYN flood of the lab
+extra  | ethtool                            | `ids doctor` advises its use, for offloads
+extra  | iperf3                             | throughput through the gateway, in `make bench`
+extra  | nftables                           | what `make bench` compares with
 extra  | xdp-tools                          | xdp-filter, the yardstick of `make bench`
 extra  | bpftool linux-tools-common         | a look at programs and maps from outside
 '
