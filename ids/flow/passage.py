@@ -23,6 +23,8 @@ from ids.flow.tcp import Connection, Phase
 from ids.types import I64, U8, Direction, Flow, FlowState, Packets
 
 _DIRECTIONS = (Direction.TO_SERVER, Direction.TO_CLIENT)
+_SORT_SPAN_NS = 1_000_000_000
+"""Flows are touched in the order of their first packets; in a batch that spans more, they are sorted by their last."""
 _Columns: TypeAlias = list[NDArray[np.integer[Any]]]
 
 
@@ -43,6 +45,7 @@ class Passage:
         self._matrix: I64 | None = None
         self._splits: list[tuple[int, int, int, int]] = []
         """Sorted positions from, to; place in ``flows``, and ``flipped``, of the flow that they belong to after all."""
+        self._touched: list[Entry] = []
         self.flows: list[Flow] = []
         self.index: I64 = np.full(len(packets), -1, dtype=np.int64)
         self.direction: U8 = np.zeros(len(packets), dtype=np.uint8)
@@ -68,6 +71,8 @@ class Passage:
                 self._account(entry, g)
             else:
                 self._carefully(entry, g)
+        if self._clock[-1] - self._clock[0] > _SORT_SPAN_NS:
+            store.sort(self._touched)
         self._fill_columns(places, flips)
 
     def _place(self, entry: Entry) -> int:
@@ -75,6 +80,7 @@ class Passage:
         if entry.passage != self._serial:
             entry.passage, entry.place = self._serial, len(self.flows)
             self.flows.append(entry.flow)
+            self._touched.append(entry)
         return entry.place
 
     def _begin(self, g: int, position: int | None = None, offer: Offer | None = None) -> Entry:

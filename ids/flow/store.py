@@ -115,6 +115,12 @@ class FlowStore:
             queue = entry.queue = self._by_proto.get(flow.proto, self._other)[flow.state]
             queue[entry.key] = entry
 
+    def sort(self, entries: list[Entry]) -> None:
+        """Put flows that were touched out of order in the order of their last packets."""
+        for entry in sorted(entries, key=lambda entry: entry.seen_ns):
+            if self._entries.get(entry.key) is entry:
+                entry.queue.move_to_end(entry.key)
+
     def end(self, entry: Entry, reason: str, row: int) -> None:
         """End a flow: close its streams, forget it. ``row`` orders the closing chunks."""
         flow = entry.flow

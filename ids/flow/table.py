@@ -57,6 +57,8 @@ class FlowTable:
         return self._result(0, None)
 
     def _result(self, rows: int, passage: Passage | None) -> FlowBatch:
+        started = self._store.take_started()
+        self._counters.add("flow.total", len(started))
         self._counters.set("flow.active", len(self._store))
         self._counters.set("flow.tcp.reassembly.memuse_bytes", self._reassembly.used)
         return FlowBatch(
@@ -64,6 +66,6 @@ class FlowTable:
             index=passage.index if passage else np.full(rows, -1, dtype=np.int64),
             direction=passage.direction if passage else np.zeros(rows, dtype=np.uint8),
             chunks=self._reassembly.take_chunks(),
-            started=self._store.take_started(),
+            started=started,
             ended=self._store.take_ended(),
         )
