@@ -37,7 +37,10 @@ class RespondSettings(BaseModel):
         2.0, ge=1, le=100, description="Each further block of the same source lasts this many times longer."
     )
     ipv6_prefix: int = Field(
-        128, ge=48, le=128, description="Prefix length of IPv6 blocks; 64 where hosts change addresses at will."
+        64,
+        ge=48,
+        le=128,
+        description="Prefix length of IPv6 blocks: a host has a /64 to itself, and changes addresses in it at will.",
     )
     max_blocks_per_minute: int = Field(
         6000,

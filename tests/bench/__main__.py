@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tests.bench.report import CannotRun
 
-BENCHMARKS = ("xdp", "load", "replay", "gateway", "flood")
+BENCHMARKS = ("xdp", "load", "replay", "gateway", "flood", "restart")
 """Modules ``tests.bench.bench_<name>``, each with a ``main() -> None``; quick ones first."""
 
 
