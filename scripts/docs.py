@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))  # run as a script, this file's own folder comes f
 
 from ids.config import Config  # noqa: E402
 from ids.plugin import hookspec  # noqa: E402
-from ids.rules.buffers import CATALOGUE  # noqa: E402
+from ids.rules.buffers import CATALOGUE, PARSED  # noqa: E402
 from ids.types import Direction  # noqa: E402
 
 SETTINGS_PAGE = ROOT / "docs/settings.md"
@@ -161,9 +161,13 @@ def hooks_section() -> str:
 
 
 def buffers_section() -> str:
-    """Return the table of all buffers, as docs/rules.md has it."""
+    """Return the table of the buffers that some parser fills, as docs/rules.md has it."""
     senders = {Direction.TO_SERVER: "client", Direction.TO_CLIENT: "server", None: "both"}
-    rows = [f"| `{buffer.name}` | {senders[buffer.side]} | {buffer.text} |" for buffer in CATALOGUE.values()]
+    rows = [
+        f"| `{buffer.name}` | {senders[buffer.side]} | {buffer.text} |"
+        for buffer in CATALOGUE.values()
+        if buffer.protocol is None or buffer.protocol in PARSED
+    ]
     return "\n".join(["| buffer | sent by | what it is |", "| --- | --- | --- |", *rows]) + "\n"
 
 
