@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ids.errors import KernelError
+from ids.lab.namespace import Namespace
 from ids.lab.removal import wait_until
-from ids.lab.topology import SERVER, Lab
+from ids.lab.topology import Lab
 
 PORT = 80
 PAGES = {
@@ -54,9 +55,14 @@ class Website:
     """What serves the pages, such as ``nginx 1.22.1``."""
 
 
-def start_website(lab: Lab) -> Website:
-    """Serve `PAGES` on port 80 of the lab's server; raises `ids.errors.KernelError` when it does not come up."""
-    directory = lab.directory / "web"
+def start_website(lab: Lab, host: Namespace | None = None) -> Website:
+    """Serve `PAGES` on port 80 of a namespace (None: the lab's server).
+
+    Raises `ids.errors.KernelError` when it does not come up.
+    """
+    namespace = host or lab.server
+    directory = lab.directory / f"web-{namespace.name.rpartition('-')[2]}"
+    log = lab.directory / f"{directory.name}.log"
     pages = directory / "pages"
     pages.mkdir(parents=True)
     for name, text in PAGES.items():
@@ -68,9 +74,9 @@ def start_website(lab: Lab) -> Website:
         bind = "::" if lab.ipv6 else "0.0.0.0"
         command = [sys.executable, "-m", "http.server", str(PORT), "--bind", bind, "--directory", str(pages)]
         software = "Python's http.server, because nginx is not installed"
-    process = lab.spawn(lab.server, command, "web.log")
-    if not wait_until(lambda: process.poll() is not None or _answers(lab), START_S) or process.poll() is not None:
-        said = (lab.directory / "web.log").read_text(errors="replace").strip()
+    process = lab.spawn(namespace, command, log.name)
+    if not wait_until(lambda: process.poll() is not None or _answers(namespace), START_S) or process.poll() is not None:
+        said = log.read_text(errors="replace").strip()
         raise KernelError(f"the web server of the lab did not start: {said[-500:]}")
     return Website(process, software)
 
@@ -87,7 +93,7 @@ def _nginx_version(nginx: str) -> str:
     return said.rpartition("nginx version:")[2].split("(")[0].strip().replace("/", " ") or "nginx"
 
 
-def _answers(lab: Lab) -> bool:
-    with lab.server.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+def _answers(namespace: Namespace) -> bool:
+    with namespace.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.settimeout(1)
-        return probe.connect_ex((SERVER, PORT)) == 0
+        return probe.connect_ex(("127.0.0.1", PORT)) == 0

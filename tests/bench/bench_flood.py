@@ -29,7 +29,7 @@ FLOODER = "198.18.0.1"
 ROUNDS = 3
 
 SYNPROXY = """
-table ip synproxy {
+table ip guard {
   chain before { type filter hook prerouting priority raw; tcp dport 80 tcp flags syn notrack; }
   chain through { type filter hook forward priority filter; ct state { invalid, untracked } tcp dport 80 synproxy mss 1460 wscale 7 timestamp sack-perm; ct state invalid drop; }
   chain here { type filter hook input priority filter; ct state { invalid, untracked } tcp dport 80 synproxy mss 1460 wscale 7 timestamp sack-perm; ct state invalid drop; }
@@ -56,7 +56,7 @@ def _synproxy(lab: Lab) -> Iterator[None]:
         try:
             yield
         finally:
-            lab.gateway.run("nft", "delete", "table", "ip", "synproxy")
+            lab.gateway.run("nft", "delete", "table", "ip", "guard")
 
 
 def _attempt(lab: Lab, target: str, tally: Tally) -> None:
@@ -112,7 +112,7 @@ def main() -> None:
             start_website(lab, lab.gateway)
             start_website(lab)
             lab.gateway.run("ip", "route", "add", "198.18.0.0/15", "via", BENIGN)
-            mac = lab.gateway.run("cat", f"/sys/class/net/{OUTSIDE}/address").strip()
+            mac = lab.gateway.run("ip", "-br", "link", "show", OUTSIDE).split()[2]
             for where, target in (("through the gateway", SERVER), ("to the gateway", GATEWAY_OUTSIDE)):
                 for spoofed in (True, False):
                     tallies = {name: Tally() for name in contenders}
