@@ -26,10 +26,20 @@
 	X(PASS_BYPASS,              5, PASS, "pass.bypass") \
 	X(PASS_RING_FULL,           6, PASS, "pass.ring_full") \
 	X(PASS_ALLOWED_MALFORMED,   7, PASS, "pass.allowed_malformed") \
+	X(PASS_ENGINE_GONE,         8, PASS, "pass.engine_gone") \
+	X(PASS_STRAY_RESET,         9, PASS, "pass.stray_reset") \
 	X(DROP_BLOCKED,            16, DROP, "drop.blocked") \
 	X(DROP_BLOCKED_PREFIX,     17, DROP, "drop.blocked_prefix") \
 	X(DROP_FLOW,               18, DROP, "drop.flow") \
 	X(DROP_SYN_SOURCE,         19, DROP, "drop.syn_source") \
+	X(DROP_UDP_SOURCE,         20, DROP, "drop.udp_source") \
+	X(DROP_ICMP_SOURCE,        21, DROP, "drop.icmp_source") \
+	X(DROP_SYN_DESTINATION,    22, DROP, "drop.syn_destination") \
+	X(DROP_UDP_DESTINATION,    23, DROP, "drop.udp_destination") \
+	X(DROP_ICMP_DESTINATION,   24, DROP, "drop.icmp_destination") \
+	X(DROP_REFLECTION,         25, DROP, "drop.reflection") \
+	X(DROP_CHALLENGED,         26, DROP, "drop.syn_challenged") \
+	X(DROP_CHALLENGE_ANSWER,   27, DROP, "drop.challenge_answer") \
 	X(DROP_ETH_SHORT,          32, DROP, "drop.malformed.ethernet_short") \
 	X(DROP_IP4_SHORT,          33, DROP, "drop.malformed.ipv4_short") \
 	X(DROP_IP4_VERSION,        34, DROP, "drop.malformed.ipv4_version") \
@@ -55,7 +65,9 @@
 	X(NOTE_FLOW_LOST,          67, NOTE, "note.flow_not_stored") \
 	X(NOTE_PROVEN,             68, NOTE, "note.source_proven") \
 	X(NOTE_SNAPPED,            69, NOTE, "note.shown_in_part") \
-	X(NOTE_BUDGET_LOST,        70, NOTE, "note.budget_not_stored")
+	X(NOTE_BUDGET_LOST,        70, NOTE, "note.budget_not_stored") \
+	X(NOTE_BUDGET_NEW,         71, NOTE, "note.budget_new") \
+	X(NOTE_EVENT_LOST,         72, NOTE, "note.event_lost")
 
 #define IDS_REASON_ENUM(symbol, number, kind, name) IDS_##symbol = number,
 enum ids_reason { IDS_REASONS(IDS_REASON_ENUM) };
@@ -197,6 +209,7 @@ struct ids_flow {
 /* ---- budgets -------------------------------------------------------------------------------------------------- */
 
 enum ids_limit_kind {
+	/* The reason of a refusal is IDS_DROP_SYN_SOURCE + kind. */
 	IDS_LIMIT_SRC_SYN = 0,
 	IDS_LIMIT_SRC_UDP = 1,
 	IDS_LIMIT_SRC_ICMP = 2,
@@ -221,7 +234,7 @@ struct ids_budget_key {
 struct ids_budget {
 	__u64 due_ns;  /* when the bucket will be full again */
 	__u64 refused; /* packets refused */
-	__u64 episode_ns; /* when the present run of refusals began; 0: none */
+	__u64 episode_ns; /* when the present run of refusals began; 0: none. It ends when the bucket is full again. */
 };
 
 /* ---- configuration and state ----------------------------------------------------------------------------------- */
@@ -229,6 +242,11 @@ struct ids_budget {
 enum ids_lists {
 	IDS_LIST_PREFIX4 = 1 << 0, /* the trie may have entries */
 	IDS_LIST_PREFIX6 = 1 << 1,
+};
+
+enum ids_flags {
+	IDS_FLAG_CHALLENGE = 1 << 0, /* SYNs beyond a destination's budget are challenged rather than dropped */
+	IDS_FLAG_GONE_PASS = 1 << 1, /* when the engine has gone, pass everything rather than go on blocking */
 };
 
 struct ids_config {
@@ -240,9 +258,14 @@ struct ids_config {
 	__u32 depth_tcp;   /* bytes shown of each side of a flow, unless the flow says otherwise */
 	__u32 depth_udp;
 	__u32 depth_other;
-	__u32 flags;       /* none yet */
+	__u32 flags;       /* enum ids_flags */
 	struct ids_limit limits[IDS_LIMIT_KINDS];
-	__u64 spare[12];
+	__u64 gone_after_ns; /* silence after which the engine counts as gone; 0: it never does */
+	__u64 proven_ns;   /* how long a proof of source is good for */
+	__u64 secret[2];   /* key of the challenges' cookies */
+	__u32 reflection_bytes; /* UDP from an amplifier's port counts as reflected from this frame length on */
+	__u32 spare0;
+	__u64 spare[7];
 };
 
 /* The coarse clock only moves with the tick, so one reading serves a CPU until jiffies move on. */

@@ -20,6 +20,11 @@ BPF_F_TABLE("percpu_array", u32, struct ids_count, ids_counts, IDS_REASON_COUNT,
  * so a change costs no system call; what concerns the lists is written under a lock on the pin folder. */
 BPF_F_TABLE("array", u32, struct ids_config, ids_config, 1, BPF_F_MMAPABLE);
 
+#ifdef IDS_REPLAY
+/* Index 0 -> the reason of the last packet: what a replay asks after each. */
+BPF_F_TABLE("array", u32, u32, ids_last, 1, BPF_F_MMAPABLE);
+#endif
+
 /* Index 0 -> the present tick's time. Written by the program alone. */
 BPF_F_TABLE("percpu_array", u32, struct ids_clock, ids_clock, 1, 0);
 
@@ -48,8 +53,15 @@ BPF_F_TABLE("lru_hash", struct ids_flow6, struct ids_flow, ids_flows6, SIZED_BY_
 BPF_F_TABLE("lru_hash", u32, u64, ids_proven4, SIZED_BY_SETTING, 0);
 BPF_F_TABLE("lru_hash", struct ids_addr6, u64, ids_proven6, SIZED_BY_SETTING, 0);
 
-/* Address and kind -> token bucket. Least recently used go, which a flood from many forged sources can force. */
-BPF_F_TABLE("lru_hash", struct ids_budget_key, struct ids_budget, ids_budgets, SIZED_BY_SETTING, 0);
+/* Address and kind -> token bucket. Least recently used go, which a flood from many forged sources can force: then each
+ * source starts with a full bucket again, note.budget_new tells how often, and the destination's budget still holds,
+ * because it is in a map of its own. */
+BPF_F_TABLE("lru_hash", struct ids_budget_key, struct ids_budget, ids_src_budgets, SIZED_BY_SETTING, 0);
+BPF_F_TABLE("lru_hash", struct ids_budget_key, struct ids_budget, ids_dst_budgets, SIZED_BY_SETTING, 0);
+
+/* Programs that the main one hands a packet to. Filled by the loader. */
+#define IDS_PROGRAM_CHALLENGE 0
+BPF_PROG_ARRAY(ids_programs, 4);
 
 /* What user space is shown: records of one fixed stride each, see struct ids_record. */
 BPF_RINGBUF_OUTPUT(ids_small, 1);

@@ -2,8 +2,9 @@
  *
  * The ingress program: drop what is known to be bad, show the rest to user space, as little of it as will do.
  *
- * Order of checks: Ethernet and addresses ► blocklist ► malformed ► SYN budget ► flow state and verdict ► show ► pass.
- * The allow-list is asked only where a packet is about to be dropped, so it always wins and costs the others nothing.
+ * Order of checks: Ethernet and addresses ► blocked address ► blocked prefix ► malformed ► budgets ► flow state and
+ * verdict ► show ► pass. The allow-list is asked only where a packet is about to be dropped, so it always wins and costs
+ * the others nothing. A flow remembers that no prefix matched, until a prefix list changes.
  *
  * BCC rewrites map calls in this file alone, so whatever touches a map is here and the headers are map-free.
  */
@@ -13,6 +14,7 @@
 #include "ids_maps.h"
 #include "ids_parse.h"
 #include "ids_flood.h"
+#include "ids_challenge.h"
 
 /* RFC 6056: a port pair that comes back after this long idle is a new conversation. */
 #define IDS_FLOW_REUSE_NS (60ULL * 1000 * 1000 * 1000)
@@ -25,6 +27,11 @@ struct ids_context {
 	struct ids_config *config;
 	u64 now_ns;
 	struct ids_packet packet;
+	int side; /* of the flow: which end sent this packet */
+	union {
+		struct ids_flow4 key4;
+		struct ids_flow6 key6;
+	};
 };
 
 /* CLOCK_MONOTONIC at the resolution of the tick. Reading the clock is a call, jiffies are a load. */
@@ -54,6 +61,15 @@ static __always_inline void ids_count(u32 reason, u32 len)
 		count->packets++;
 		count->bytes += len;
 	}
+#ifdef IDS_REPLAY
+	if (reason < IDS_REASON_NOTE) {
+		u32 zero = 0;
+		u32 *last = ids_last.lookup(&zero);
+
+		if (last)
+			*last = reason;
+	}
+#endif
 }
 
 /* Whether the source is on the allow-list; counts what it was saved from. */
@@ -119,45 +135,114 @@ static __always_inline int ids_apply_block(struct ids_context *c, struct ids_blo
 	return reason;
 }
 
-static __always_inline int ids_check_blocked(struct ids_context *c)
+/* Whether a prefix blocks the source. `flow` may be 0; it remembers the answer while that is no and nobody changes a list. */
+static __always_inline int ids_check_prefix(struct ids_context *c, struct ids_flow *flow)
 {
-	int reason = ids_apply_block(c, ids_find_exact(c), IDS_DROP_BLOCKED);
+	u32 generation = c->config->generation;
+	struct ids_block *block;
 
-	if (reason)
-		return reason;
-	return ids_apply_block(c, ids_find_prefix(c), IDS_DROP_BLOCKED_PREFIX);
+	if (!c->config->lists || (flow && flow->generation == generation))
+		return IDS_GO_ON;
+	block = ids_find_prefix(c);
+	if (!block && flow)
+		flow->generation = generation;
+	return ids_apply_block(c, block, IDS_DROP_BLOCKED_PREFIX);
 }
 
-static __always_inline void ids_budget_holder(struct ids_context *c, struct ids_budget_key *key)
+/* ---- budgets -------------------------------------------------------------------------------------------------- */
+
+/* Tell user space that a budget began to refuse: once, until its bucket has been full again. */
+static __always_inline void ids_tell_limit(struct ids_context *c, struct ids_budget *budget, struct ids_budget_key *key)
+{
+	struct ids_record *slot;
+
+	if (budget->episode_ns)
+		return;
+	budget->episode_ns = c->now_ns;
+	slot = ids_small.ringbuf_reserve(IDS_SMALL_STRIDE - IDS_RING_HEADER);
+	if (!slot) {
+		ids_count(IDS_NOTE_EVENT_LOST, c->packet.len);
+		return;
+	}
+	__builtin_memset(slot, 0, sizeof(*slot));
+	slot->ts_ns = c->config->now_ns ? c->config->now_ns : bpf_ktime_get_ns();
+	slot->ifindex = c->xdp->ingress_ifindex;
+	slot->wirelen = c->packet.len;
+	slot->kind = IDS_RECORD_LIMIT;
+	slot->reason = IDS_DROP_SYN_SOURCE + key->kind;
+	slot->detail = key->kind;
+	__builtin_memcpy(slot->addr_be, key->addr_be, sizeof(slot->addr_be));
+	ids_small.ringbuf_submit(slot, 0);
+}
+
+/* Whose budget it is: IPv4 as ::ffff:a.b.c.d; an IPv6 source by its /64. */
+static __always_inline void ids_budget_holder(struct ids_context *c, struct ids_budget_key *key, int source)
 {
 	if (c->packet.version == 4) {
 		key->addr_be[10] = key->addr_be[11] = 0xff;
-		__builtin_memcpy(key->addr_be + 12, &c->packet.src4_be, 4);
-	} else {
+		__builtin_memcpy(key->addr_be + 12, source ? &c->packet.src4_be : &c->packet.dst4_be, 4);
+	} else if (source) {
 		__builtin_memcpy(key->addr_be, &c->packet.src6, 8);
+	} else {
+		__builtin_memcpy(key->addr_be, &c->packet.dst6, 16);
 	}
 }
 
-/* Charge an opening SYN to its source. */
-static __always_inline int ids_check_syn(struct ids_context *c)
+/* Charge a packet to a budget; return the reason where it is spent. */
+static __always_inline int ids_charge(struct ids_context *c, u32 kind, int source)
 {
-	struct ids_limit *limit = &c->config->limits[IDS_LIMIT_SRC_SYN];
-	struct ids_budget_key key = { .kind = IDS_LIMIT_SRC_SYN };
-	struct ids_budget fresh = { .due_ns = c->now_ns + limit->interval_ns };
+	struct ids_limit *limit = &c->config->limits[kind & (IDS_LIMIT_KINDS - 1)];
+	struct ids_budget_key key = { .kind = kind };
 	struct ids_budget *budget;
+	int lost;
 
-	if (!limit->interval_ns || (c->packet.tcp_flags & (IDS_TCP_SYN | IDS_TCP_ACK)) != IDS_TCP_SYN)
+	if (!limit->interval_ns)
 		return IDS_GO_ON;
-	ids_budget_holder(c, &key);
-	budget = ids_budgets.lookup(&key);
+	ids_budget_holder(c, &key, source);
+	budget = source ? ids_src_budgets.lookup(&key) : ids_dst_budgets.lookup(&key);
 	if (!budget) {
-		if (ids_budgets.update(&key, &fresh))
-			ids_count(IDS_NOTE_BUDGET_LOST, c->packet.len);
+		struct ids_budget fresh = { .due_ns = c->now_ns + limit->interval_ns };
+
+		lost = source ? ids_src_budgets.update(&key, &fresh) : ids_dst_budgets.update(&key, &fresh);
+		ids_count(lost ? IDS_NOTE_BUDGET_LOST : IDS_NOTE_BUDGET_NEW, c->packet.len);
 		return IDS_GO_ON;
 	}
-	if (ids_budget_take(budget, limit, c->now_ns) || ids_allowed(c))
+	if (ids_budget_take(budget, limit, c->now_ns))
 		return IDS_GO_ON;
-	return IDS_DROP_SYN_SOURCE;
+	ids_tell_limit(c, budget, &key);
+	return IDS_DROP_SYN_SOURCE + kind;
+}
+
+/* Whether the source has lately shown that it gets what is sent to its address. */
+static __always_inline int ids_is_proven(struct ids_context *c)
+{
+	u64 *proven_ns = c->packet.version == 4 ? ids_proven4.lookup(&c->packet.src4_be)
+						: ids_proven6.lookup(&c->packet.src6);
+
+	return proven_ns && c->now_ns - *proven_ns < c->config->proven_ns;
+}
+
+/* Budgets of the source, then of the destination. Proven sources may open connections to a destination that is being
+ * flooded, others are challenged where that is switched on: they come back, proven, at their next SYN. */
+static __always_inline int ids_check_budgets(struct ids_context *c)
+{
+	int kind = ids_source_kind(&c->packet);
+	int reason;
+
+	if (kind < 0)
+		return IDS_GO_ON;
+	reason = ids_charge(c, kind, 1);
+	if (!reason && ids_is_reflected(&c->packet, c->config->reflection_bytes))
+		reason = ids_charge(c, IDS_LIMIT_DST_REFLECTION, 0);
+	if (!reason)
+		reason = ids_charge(c, kind + IDS_LIMIT_DST_SYN, 0);
+	if (reason == IDS_DROP_SYN_DESTINATION) {
+		if (ids_is_proven(c))
+			return IDS_GO_ON;
+		if (c->config->flags & IDS_FLAG_CHALLENGE)
+			reason = IDS_DROP_CHALLENGED;
+	}
+	return reason && ids_allowed(c) ? IDS_GO_ON : reason;
 }
 
 /* ---- flows ---------------------------------------------------------------------------------------------------- */
@@ -212,47 +297,33 @@ static __always_inline void ids_flow_restart(struct ids_flow *flow, int side, u6
 	*flow = fresh;
 }
 
-/* What a new flow starts with: a SYN/ACK tells that the client is the other side. */
-static __always_inline void ids_flow_begin(struct ids_context *c, struct ids_flow *flow, int side)
+static __always_inline struct ids_flow *ids_flow_find(struct ids_context *c)
+{
+	if (c->packet.version == 4) {
+		c->side = ids_flow4_key(&c->packet, &c->key4);
+		return ids_flows4.lookup(&c->key4);
+	}
+	c->side = ids_flow6_key(&c->packet, &c->key6);
+	return ids_flows6.lookup(&c->key6);
+}
+
+/* Add the flow that ids_flow_find did not find. A SYN/ACK tells that the client is the other side. */
+static __always_inline struct ids_flow *ids_flow_add(struct ids_context *c)
 {
 	int answers = (c->packet.tcp_flags & (IDS_TCP_SYN | IDS_TCP_ACK)) == (IDS_TCP_SYN | IDS_TCP_ACK);
-
-	flow->first_ns = flow->last_ns = c->now_ns;
-	flow->client = answers ? !side : side;
-	ids_count(IDS_NOTE_FLOW_NEW, c->packet.len);
-}
-
-static __always_inline struct ids_flow *ids_flow4_of(struct ids_context *c, int *side)
-{
-	struct ids_flow4 key;
+	struct ids_flow fresh = { .first_ns = c->now_ns, .last_ns = c->now_ns };
 	struct ids_flow *flow;
 
-	*side = ids_flow4_key(&c->packet, &key);
-	flow = ids_flows4.lookup(&key);
-	if (!flow) {
-		struct ids_flow fresh = {};
-
-		ids_flow_begin(c, &fresh, *side);
-		ids_flows4.update(&key, &fresh);
-		flow = ids_flows4.lookup(&key);
+	fresh.client = answers ? !c->side : c->side;
+	fresh.generation = c->config->generation;
+	if (c->packet.version == 4) {
+		ids_flows4.update(&c->key4, &fresh);
+		flow = ids_flows4.lookup(&c->key4);
+	} else {
+		ids_flows6.update(&c->key6, &fresh);
+		flow = ids_flows6.lookup(&c->key6);
 	}
-	return flow;
-}
-
-static __always_inline struct ids_flow *ids_flow6_of(struct ids_context *c, int *side)
-{
-	struct ids_flow6 key;
-	struct ids_flow *flow;
-
-	*side = ids_flow6_key(&c->packet, &key);
-	flow = ids_flows6.lookup(&key);
-	if (!flow) {
-		struct ids_flow fresh = {};
-
-		ids_flow_begin(c, &fresh, *side);
-		ids_flows6.update(&key, &fresh);
-		flow = ids_flows6.lookup(&key);
-	}
+	ids_count(flow ? IDS_NOTE_FLOW_NEW : IDS_NOTE_FLOW_LOST, c->packet.len);
 	return flow;
 }
 
@@ -336,15 +407,10 @@ static __always_inline int ids_flow_judge(struct ids_context *c, struct ids_flow
 	return IDS_PASS_SHOWN;
 }
 
-static __always_inline int ids_check_flow(struct ids_context *c, struct ids_record *record)
+static __always_inline int ids_check_flow(struct ids_context *c, struct ids_flow *flow, struct ids_record *record)
 {
-	int side = 0;
-	struct ids_flow *flow = c->packet.version == 4 ? ids_flow4_of(c, &side) : ids_flow6_of(c, &side);
+	int side = c->side;
 
-	if (!flow) {
-		ids_count(IDS_NOTE_FLOW_LOST, c->packet.len);
-		return IDS_PASS_SHOWN;
-	}
 	if (c->packet.proto == IPPROTO_TCP && c->packet.fragment == IDS_WHOLE && flow->verdict != IDS_FLOW_DROP)
 		ids_flow_track(c, flow, side);
 	flow->last_ns = c->now_ns;
@@ -427,42 +493,75 @@ static __always_inline int ids_parse_addresses(struct ids_context *c, struct ids
 	return IDS_PASS_NOT_IP;
 }
 
-static __always_inline int ids_check_headers(struct ids_context *c, struct ids_cursor *at)
+static __always_inline int ids_judge_headers(struct ids_context *c, struct ids_cursor *at)
 {
 	int reason = c->packet.version == 4 ? ids_judge_ip4(at, &c->packet)
-					  : ids_judge_ip6(c->xdp, at, &c->packet);
+					    : ids_judge_ip6(c->xdp, at, &c->packet);
+
+	return reason ? reason : ids_judge_l4(c->xdp, at, &c->packet);
+}
+
+/* A malformed packet has no flow to remember anything. */
+static __always_inline int ids_check_malformed(struct ids_context *c, int malformed)
+{
+	int reason = ids_check_prefix(c, 0);
+
+	if (reason)
+		return reason;
+	return ids_allowed(c) ? IDS_PASS_ALLOWED_MALFORMED : malformed;
+}
+
+/* Whether the engine has been silent for so long that everything is to pass. */
+static __always_inline int ids_engine_gone(struct ids_context *c)
+{
+	return (c->config->flags & IDS_FLAG_GONE_PASS) && c->config->gone_after_ns &&
+	       c->now_ns > c->config->heartbeat_ns + c->config->gone_after_ns;
+}
+
+/* Whether this may be a challenged client's answer: a reset before any answer of the server was seen. */
+static __always_inline int ids_may_answer(struct ids_context *c, struct ids_flow *flow)
+{
+	if (flow && (flow->state != IDS_FLOW_SYN || flow->client != c->side))
+		return 0;
+	return (c->config->flags & IDS_FLAG_CHALLENGE) && c->packet.proto == IPPROTO_TCP &&
+	       (c->packet.tcp_flags & ~IDS_TCP_ACK) == IDS_TCP_RST;
+}
+
+/* The checks from the transport header on. */
+static __always_inline int ids_judge_flow(struct ids_context *c)
+{
+	struct ids_flow *flow = ids_flow_find(c);
+	struct ids_record record = {};
+	int reason = ids_check_prefix(c, flow);
 
 	if (!reason)
-		reason = ids_judge_l4(c->xdp, at, &c->packet);
-	if (reason >= IDS_REASON_MALFORMED && ids_allowed(c))
-		return IDS_PASS_ALLOWED_MALFORMED;
-	return reason;
+		reason = ids_check_budgets(c);
+	if (!reason && ids_may_answer(c, flow))
+		return IDS_PASS_STRAY_RESET;
+	if (reason)
+		return reason;
+	if (!flow)
+		flow = ids_flow_add(c);
+	reason = flow ? ids_check_flow(c, flow, &record) : IDS_PASS_SHOWN;
+	record.reason = reason;
+	return reason == IDS_PASS_SHOWN ? ids_show(c, &record) : reason;
 }
 
 static __always_inline int ids_judge(struct ids_context *c)
 {
-	struct ids_record record = {};
 	struct ids_cursor at = {};
 	int reason;
 
 	ids_begin(c, &at);
+	if (ids_engine_gone(c))
+		return IDS_PASS_ENGINE_GONE;
 	reason = ids_parse_addresses(c, &at);
+	if (!reason)
+		reason = ids_apply_block(c, ids_find_exact(c), IDS_DROP_BLOCKED);
 	if (reason)
 		return reason;
-	reason = ids_check_blocked(c);
-	if (reason)
-		return reason;
-	reason = ids_check_headers(c, &at);
-	if (reason)
-		return reason;
-	reason = ids_check_syn(c);
-	if (reason)
-		return reason;
-	reason = ids_check_flow(c, &record);
-	if (reason != IDS_PASS_SHOWN)
-		return reason;
-	record.reason = reason;
-	return ids_show(c, &record);
+	reason = ids_judge_headers(c, &at);
+	return reason ? ids_check_malformed(c, reason) : ids_judge_flow(c);
 }
 
 int xdp_ids(struct xdp_md *xdp)
@@ -475,6 +574,48 @@ int xdp_ids(struct xdp_md *xdp)
 	if (!c.config)
 		return XDP_PASS;
 	reason = ids_judge(&c);
+	if (reason == IDS_DROP_CHALLENGED || reason == IDS_PASS_STRAY_RESET)
+		ids_programs.call(xdp, IDS_PROGRAM_CHALLENGE);
 	ids_count(reason, c.packet.len);
 	return reason >= IDS_REASON_DROP ? XDP_DROP : XDP_PASS;
+}
+
+/* ---- challenges ------------------------------------------------------------------------------------------------- */
+
+/* A program of its own, called for SYNs to be challenged and for resets of unknown connections, so that the verifier
+ * need not follow it from every path of the other. It parses anew what the other found well-formed. */
+static __always_inline int ids_challenge_or_check(struct ids_context *c, int *action)
+{
+	u64 slot = c->now_ns >> IDS_COOKIE_SLOT_SHIFT;
+	u32 cookie = ids_cookie(&c->packet, c->config->secret, slot);
+
+	if (!(c->packet.tcp_flags & IDS_TCP_RST)) {
+		*action = ids_challenge(c->xdp, &c->packet, cookie);
+		return IDS_DROP_CHALLENGED;
+	}
+	/* The answer is a reset with the challenge's acknowledgement as its sequence number, in this slot or the next. */
+	if (c->packet.seq != cookie && c->packet.seq != ids_cookie(&c->packet, c->config->secret, slot - 1))
+		return IDS_PASS_STRAY_RESET;
+	ids_source_proven(c);
+	*action = XDP_DROP;
+	return IDS_DROP_CHALLENGE_ANSWER;
+}
+
+int xdp_challenge(struct xdp_md *xdp)
+{
+	struct ids_context c = { .xdp = xdp };
+	struct ids_cursor at = {};
+	int action = XDP_PASS;
+	u32 zero = 0;
+	int reason;
+
+	c.config = ids_config.lookup(&zero);
+	if (!c.config)
+		return XDP_PASS;
+	ids_begin(&c, &at);
+	if (ids_parse_addresses(&c, &at) || ids_judge_headers(&c, &at) || c.packet.proto != IPPROTO_TCP)
+		return XDP_PASS;
+	reason = ids_challenge_or_check(&c, &action);
+	ids_count(reason, c.packet.len);
+	return action;
 }

@@ -50,7 +50,8 @@ def compile_source(source: Path, defines: list[str]) -> dict[str, Any]:
     from bcc import BPF, lib
 
     _declare(lib)
-    flags = ["-w", f"-I{source.parent}", *include_flags(), *defines]
+    # Packets are read as words and as headers by turns, as in the kernel itself.
+    flags = ["-w", "-fno-strict-aliasing", f"-I{source.parent}", *include_flags(), *defines]
     module = BPF(src_file=str(source).encode(), cflags=flags)
     functions = {
         name: bytes(module.dump_func(name.encode())).hex()

@@ -33,10 +33,20 @@ class Reason(IntEnum):
     PASS_BYPASS = 5
     PASS_RING_FULL = 6
     PASS_ALLOWED_MALFORMED = 7
+    PASS_ENGINE_GONE = 8
+    PASS_STRAY_RESET = 9
     DROP_BLOCKED = 16
     DROP_BLOCKED_PREFIX = 17
     DROP_FLOW = 18
     DROP_SYN_SOURCE = 19
+    DROP_UDP_SOURCE = 20
+    DROP_ICMP_SOURCE = 21
+    DROP_SYN_DESTINATION = 22
+    DROP_UDP_DESTINATION = 23
+    DROP_ICMP_DESTINATION = 24
+    DROP_REFLECTION = 25
+    DROP_CHALLENGED = 26
+    DROP_CHALLENGE_ANSWER = 27
     DROP_ETH_SHORT = 32
     DROP_IP4_SHORT = 33
     DROP_IP4_VERSION = 34
@@ -63,6 +73,8 @@ class Reason(IntEnum):
     NOTE_PROVEN = 68
     NOTE_SNAPPED = 69
     NOTE_BUDGET_LOST = 70
+    NOTE_BUDGET_NEW = 71
+    NOTE_EVENT_LOST = 72
 
 
 REASON_NAMES: dict[Reason, str] = {
@@ -73,10 +85,20 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.PASS_BYPASS: "pass.bypass",
     Reason.PASS_RING_FULL: "pass.ring_full",
     Reason.PASS_ALLOWED_MALFORMED: "pass.allowed_malformed",
+    Reason.PASS_ENGINE_GONE: "pass.engine_gone",
+    Reason.PASS_STRAY_RESET: "pass.stray_reset",
     Reason.DROP_BLOCKED: "drop.blocked",
     Reason.DROP_BLOCKED_PREFIX: "drop.blocked_prefix",
     Reason.DROP_FLOW: "drop.flow",
     Reason.DROP_SYN_SOURCE: "drop.syn_source",
+    Reason.DROP_UDP_SOURCE: "drop.udp_source",
+    Reason.DROP_ICMP_SOURCE: "drop.icmp_source",
+    Reason.DROP_SYN_DESTINATION: "drop.syn_destination",
+    Reason.DROP_UDP_DESTINATION: "drop.udp_destination",
+    Reason.DROP_ICMP_DESTINATION: "drop.icmp_destination",
+    Reason.DROP_REFLECTION: "drop.reflection",
+    Reason.DROP_CHALLENGED: "drop.syn_challenged",
+    Reason.DROP_CHALLENGE_ANSWER: "drop.challenge_answer",
     Reason.DROP_ETH_SHORT: "drop.malformed.ethernet_short",
     Reason.DROP_IP4_SHORT: "drop.malformed.ipv4_short",
     Reason.DROP_IP4_VERSION: "drop.malformed.ipv4_version",
@@ -103,6 +125,8 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.NOTE_PROVEN: "note.source_proven",
     Reason.NOTE_SNAPPED: "note.shown_in_part",
     Reason.NOTE_BUDGET_LOST: "note.budget_not_stored",
+    Reason.NOTE_BUDGET_NEW: "note.budget_new",
+    Reason.NOTE_EVENT_LOST: "note.event_lost",
 }
 
 
@@ -159,6 +183,13 @@ class Lists(IntEnum):
 
     PREFIX4 = 1
     PREFIX6 = 2
+
+
+class Flags(IntEnum):
+    """ids_flags: bits of ``ids_config.flags``."""
+
+    CHALLENGE = 1
+    GONE_PASS = 2
 
 
 COUNT = np.dtype([("packets", "<u8"), ("bytes", "<u8")])
@@ -239,7 +270,12 @@ CONFIG = np.dtype(
         ("depth_other", "<u4"),
         ("flags", "<u4"),
         ("limits", LIMIT, LIMIT_KINDS),
-        ("spare", "<u8", 12),
+        ("gone_after_ns", "<u8"),
+        ("proven_ns", "<u8"),
+        ("secret", "<u8", 2),
+        ("reflection_bytes", "<u4"),
+        ("spare0", "<u4"),
+        ("spare", "<u8", 7),
     ]
 )
 

@@ -23,7 +23,7 @@ from ids.kernel.allowlist import AllowList
 from ids.kernel.blocklist import Blocklist
 from ids.kernel.bpffs import prepare_pin_dir
 from ids.kernel.clock import sample_offset_ns
-from ids.kernel.contract import REASON_NAMES, FlowVerdict, LimitKind, Reason
+from ids.kernel.contract import REASON_NAMES, Flags, FlowVerdict, LimitKind, Reason
 from ids.kernel.maps import Map, possible_cpus
 from ids.kernel.netlink import query_xdp
 from ids.kernel.rings import RingReader
@@ -35,6 +35,8 @@ _MODES = {"native": syscall.XDP_FLAGS_DRV_MODE, "generic": syscall.XDP_FLAGS_SKB
 _ZERO = (0).to_bytes(4, "little")
 _SECOND_NS = 1_000_000_000
 DEFAULT_INSTANCE = "default"
+CALLED_PROGRAMS = ("xdp_challenge",)
+"""Programs that the main one calls, in the order of IDS_PROGRAM_* in ``bpf/ids_maps.h``."""
 
 
 def instance_dir(settings: FastPathSettings, instance: str = DEFAULT_INSTANCE) -> Path:
@@ -45,7 +47,7 @@ def instance_dir(settings: FastPathSettings, instance: str = DEFAULT_INSTANCE) -
 def map_sizes(settings: FastPathSettings) -> dict[str, int]:
     """Return the number of entries, or bytes, of each map that a setting sizes."""
     sizes = {"ids_small": settings.ring_small_bytes, "ids_large": settings.ring_large_bytes}
-    sizes["ids_budgets"] = settings.budgets_entries
+    sizes["ids_src_budgets"] = sizes["ids_dst_budgets"] = settings.budgets_entries
     for family in ("4", "6"):
         sizes["ids_block" + family] = settings.blocks_entries
         sizes["ids_prefix" + family] = settings.prefixes_entries
@@ -53,6 +55,19 @@ def map_sizes(settings: FastPathSettings) -> dict[str, int]:
         sizes["ids_flows" + family] = settings.flows_entries
         sizes["ids_proven" + family] = settings.proven_entries
     return sizes
+
+
+def limits(settings: FastPathSettings) -> list[tuple[float, int]]:
+    """Return the rate and burst of each `LimitKind`, in its order."""
+    return [
+        (settings.syn_per_source_per_s, settings.syn_burst_per_source),
+        (settings.udp_per_source_per_s, settings.udp_burst_per_source),
+        (settings.icmp_per_source_per_s, settings.icmp_burst_per_source),
+        (settings.syn_per_destination_per_s, settings.syn_burst_per_destination),
+        (settings.udp_per_destination_per_s, settings.udp_burst_per_destination),
+        (settings.icmp_per_destination_per_s, settings.icmp_burst_per_destination),
+        (settings.reflected_per_destination_per_s, settings.reflected_burst_per_destination),
+    ]
 
 
 def limit_value(per_s: float, burst: int) -> tuple[int, int]:
@@ -122,6 +137,10 @@ class FastPath:
         maps, notes = loader.open_maps(compiled, map_sizes(settings), pin_dir)
         program = -1
         try:
+            for index, function in enumerate(CALLED_PROGRAMS):
+                called = loader.load(compiled, function, maps)
+                maps["ids_programs"].set(index.to_bytes(4, "little"), called.to_bytes(4, "little"))
+                os.close(called)
             program = loader.load(compiled, "xdp_ids", maps)
             opened = cls(settings, pin_dir, maps, program, notes)
             opened.config["version"][0] = contract.VERSION
@@ -141,7 +160,13 @@ class FastPath:
         config["depth_tcp"] = settings.depth_tcp_bytes
         config["depth_udp"] = settings.depth_udp_bytes
         config["depth_other"] = settings.depth_other_bytes
-        config["limits"][LimitKind.SRC_SYN] = limit_value(settings.syn_per_source_per_s, settings.syn_burst_per_source)
+        config["limits"][: len(LimitKind)] = [limit_value(*pair) for pair in limits(settings)]
+        config["reflection_bytes"] = settings.reflection_bytes
+        config["proven_ns"] = settings.proven_s * _SECOND_NS
+        config["gone_after_ns"] = settings.gone_after_s * _SECOND_NS
+        config["flags"] = Flags.CHALLENGE * settings.challenge_syns | Flags.GONE_PASS * (settings.when_gone == "pass")
+        if not config["secret"].any():
+            config["secret"] = np.frombuffer(os.urandom(16), dtype=np.uint64)
 
     def attach(self, ifname: str, mode: str | None = None) -> str:
         """Attach to an interface, or take over our own pinned attachment; return ``native`` or ``generic``.

@@ -79,14 +79,74 @@ class FastPathSettings(BaseModel):
         1 << 16, ge=0, lt=1 << 32, description="Bytes shown of each side of any other flow (ICMP, ESP, ...)."
     )
     syn_per_source_per_s: float = Field(
-        200.0,
-        ge=0,
-        le=1e7,
-        description="Opening SYNs a second that one source (an IPv6 /64) may send; 0 switches it off.",
+        200.0, ge=0, le=1e7, description="Opening SYNs a second that one source (an IPv6 /64) may send; 0: no limit."
     )
     syn_burst_per_source: int = Field(
         400,
         ge=1,
         le=1 << 20,
         description="SYNs that a source may send at once: a browser behind NAT opens many together.",
+    )
+    udp_per_source_per_s: float = Field(
+        0.0,
+        ge=0,
+        le=1e8,
+        description="UDP packets a second of one source; 0 (no limit), as QUIC legitimately sends many.",
+    )
+    udp_burst_per_source: int = Field(
+        10_000, ge=1, le=1 << 24, description="UDP packets that a source may send at once."
+    )
+    icmp_per_source_per_s: float = Field(
+        100.0, ge=0, le=1e8, description="ICMP packets a second of one source; diagnosis needs a few; 0: no limit."
+    )
+    icmp_burst_per_source: int = Field(
+        200, ge=1, le=1 << 24, description="ICMP packets that a source may send at once."
+    )
+    syn_per_destination_per_s: float = Field(
+        2000.0,
+        ge=0,
+        le=1e8,
+        description="Opening SYNs a second to one address; beyond it only proven sources get through; 0: no limit.",
+    )
+    syn_burst_per_destination: int = Field(
+        4000, ge=1, le=1 << 24, description="SYNs to one address at once: a busy web server's reconnecting clients."
+    )
+    udp_per_destination_per_s: float = Field(
+        0.0, ge=0, le=1e8, description="UDP packets a second to one address; 0 (no limit): it depends on the service."
+    )
+    udp_burst_per_destination: int = Field(50_000, ge=1, le=1 << 24, description="UDP packets to one address at once.")
+    icmp_per_destination_per_s: float = Field(
+        1000.0, ge=0, le=1e8, description="ICMP packets a second to one address, from all sources; 0: no limit."
+    )
+    icmp_burst_per_destination: int = Field(2000, ge=1, le=1 << 24, description="ICMP packets to one address at once.")
+    reflected_per_destination_per_s: float = Field(
+        1000.0,
+        ge=0,
+        le=1e8,
+        description="Large UDP packets a second from amplifiers' ports (DNS, NTP, ...) to one address; 0: no limit.",
+    )
+    reflected_burst_per_destination: int = Field(
+        2000, ge=1, le=1 << 24, description="Such packets at once: a resolver's answers come in bursts."
+    )
+    reflection_bytes: int = Field(
+        400,
+        ge=0,
+        le=65535,
+        description="Frame length from which such a packet is large; amplified answers are 400 to 1500.",
+    )
+    challenge_syns: bool = Field(
+        True,
+        description="Beyond a destination's SYN budget, let unknown sources prove their address; else drop.",
+    )
+    proven_s: int = Field(
+        3600, ge=1, le=1 << 31, description="How long a completed handshake proves a source: addresses change hands."
+    )
+    gone_after_s: int = Field(
+        30,
+        ge=0,
+        le=86400,
+        description="Silence after which the engine counts as gone; 0: never. It beats once a second.",
+    )
+    when_gone: Literal["keep", "pass"] = Field(
+        "keep", description="What the gate does when the engine has gone: keep blocking, or pass everything."
     )

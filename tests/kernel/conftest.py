@@ -32,6 +32,11 @@ SMALL = {
     "depth_udp_bytes": 1000,
     "depth_other_bytes": 500,
     "syn_per_source_per_s": 0,
+    "icmp_per_source_per_s": 0,
+    "syn_per_destination_per_s": 0,
+    "icmp_per_destination_per_s": 0,
+    "reflected_per_destination_per_s": 0,
+    "reflection_bytes": 300,
 }
 """Settings for tables that are made in no time."""
 

@@ -20,6 +20,7 @@ ENUMS = {
     "ids_flow_state": (contract.KernelFlowState, "IDS_FLOW_"),
     "ids_flow_verdict": (contract.FlowVerdict, "IDS_FLOW_"),
     "ids_limit_kind": (contract.LimitKind, "IDS_LIMIT_"),
+    "ids_flags": (contract.Flags, "IDS_FLAG_"),
     "ids_lists": (contract.Lists, "IDS_LIST_"),
     "ids_record_kind": (contract.RecordKind, "IDS_RECORD_"),
 }
