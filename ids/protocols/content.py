@@ -9,35 +9,35 @@ from urllib.parse import unquote_to_bytes
 from ids.counters import Counters
 from ids.protocols.settings import HttpSettings
 
-_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
-_RAW_DEFLATE = -zlib.MAX_WBITS
 _MAX_MEMBERS = 16
 """Members of one gzip body; a member may be empty, so their number needs a bound of its own."""
+_STEP = 512
+"""Bytes fed to the decompressor at once: when it fails, what came before is kept."""
 MAX_PARTS = 64
 """Parts of a multipart body that are looked at; the rest is still in the body's buffer."""
 
 _BOUNDARY = re.compile(rb"(?i)boundary\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))")
 _FILE_NAME = re.compile(rb"(?i)filename(\*?)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;]+))")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_CODING = re.compile(rb"gzip|deflate|br\b|zstd|compress")
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_HEADER, _GZIP_TRAILER = 10, 8
 
 
 def decode_content(body: bytes, codings: bytes, limit: int, settings: HttpSettings, counters: Counters) -> bytes:
     """Undo the codings of a Content-Encoding value, last one first; at most ``limit`` bytes, as far as it goes."""
-    names = [name.strip().lower() for name in codings.split(b",")]
-    for layer, name in enumerate(reversed(names)):
-        if name in (b"", b"identity"):
-            continue
-        if name not in (b"gzip", b"x-gzip", b"deflate"):
+    names = _CODING.findall(codings.replace(b"\0", b"").lower())
+    if len(names) > settings.decompression_layers:
+        counters.add("http.coding_too_deep")
+    for name in names[: -settings.decompression_layers - 1 : -1]:
+        if name not in (b"gzip", b"deflate"):
             counters.add("http.coding_unsupported")
-            return body
-        if layer >= settings.decompression_layers:
-            counters.add("http.coding_too_deep")
-            return body
+            continue
         allowed = min(limit, len(body) * settings.decompression_ratio)
-        decoded = _inflate(body, allowed)
-        if not decoded and body:
+        decoded = _gunzip(body, allowed) if body.startswith(_GZIP_MAGIC) else _inflate_either(body, allowed)
+        if body and not decoded:
             counters.add("http.coding_invalid")
-            return body
+            continue
         if len(decoded) >= allowed:
             counters.add("http.decompression_limit")
         body = decoded
@@ -74,20 +74,51 @@ def file_name(disposition: bytes) -> bytes:
     return unquote_to_bytes(name.rpartition(b"''")[2]) if found.group(1) else name
 
 
-def _inflate(body: bytes, limit: int) -> bytes:
-    """Decompress gzip, zlib or raw deflate, up to ``limit`` bytes or the first error."""
-    for wbits in (_GZIP_OR_ZLIB, _RAW_DEFLATE):
-        decoded = b""
-        rest = body
-        for _ in range(_MAX_MEMBERS):
-            machine = zlib.decompressobj(wbits)
-            try:
-                decoded += machine.decompress(rest, max(limit - len(decoded), 1))
-            except zlib.error:
-                break
-            rest = machine.unused_data
-            if not machine.eof or not rest or len(decoded) >= limit:
-                break
+def _gunzip(body: bytes, limit: int) -> bytes:
+    """Decompress gzip members (RFC 1952), without regard to their checksums: not every client checks them."""
+    decoded, rest = b"", body
+    for _ in range(_MAX_MEMBERS):
+        if not rest.startswith(_GZIP_MAGIC) or len(decoded) >= limit:
+            break
+        member, rest = _inflate(rest[_gzip_header_length(rest) :], limit - len(decoded))
+        decoded += member
+        rest = rest[_GZIP_TRAILER:]
+    return decoded
+
+
+def _gzip_header_length(member: bytes) -> int:
+    """Return the length of a gzip header, its optional fields included (RFC 1952 section 2.3.1)."""
+    flags = member[3] if len(member) > 3 else 0
+    length = _GZIP_HEADER
+    if flags & 0x04:
+        length += 2 + int.from_bytes(member[length : length + 2], "little")
+    for flag in (0x08, 0x10):  # name, comment
+        if flags & flag:
+            end = member.find(b"\0", length)
+            length = end + 1 if end >= 0 else length
+    return length + 2 if flags & 0x02 else length
+
+
+def _inflate_either(body: bytes, limit: int) -> bytes:
+    """Decompress zlib (RFC 1950), or raw deflate, which many servers send under the same name."""
+    if len(body) > 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0:
+        decoded, _ = _inflate(body[2:], limit)
         if decoded:
-            return decoded[:limit]
-    return b""
+            return decoded
+    return _inflate(body, limit)[0]
+
+
+def _inflate(body: bytes, limit: int) -> tuple[bytes, bytes]:
+    """Decompress raw deflate, up to ``limit`` bytes or the first error; return also what follows its end."""
+    machine = zlib.decompressobj(-zlib.MAX_WBITS)
+    decoded = bytearray()
+    for at in range(0, len(body), _STEP):
+        try:
+            decoded += machine.decompress(body[at : at + _STEP], max(limit - len(decoded), 1))
+        except zlib.error:
+            return bytes(decoded), b""
+        if machine.eof:
+            return bytes(decoded[:limit]), machine.unused_data + body[at + _STEP :]
+        if len(decoded) >= limit:
+            break
+    return bytes(decoded[:limit]), b""

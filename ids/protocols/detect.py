@@ -20,7 +20,7 @@ _METHODS = (
 """Methods that are told from other protocols' commands by their name alone: RFC 9110, RFC 4918, RFC 3253, and usage."""
 
 REQUEST_START = rb"(?:" + _METHODS + rb")[ \t]+[^ \t\r\n]"
-RESPONSE_START = rb"HTTP/\d\.\d[ \t]+\d{3}"
+RESPONSE_START = rb"(?i:HTTP)/\d\.\d[ \t]+\d{3}"
 
 _TLS = re.compile(rb"[\x14-\x17]\x03[\x00-\x04][\x00-\x48]")
 _SSH = re.compile(rb"SSH-[12]\.")
@@ -33,7 +33,7 @@ _HTTP_REQUEST = re.compile(
     + REQUEST_START
     + rb")|[^\s\x00:]{1,64}[ \t]+(?:[/*]|[A-Za-z]+://|[^\r\n]{0,400}[ \t]HTTP/\d))"
 )
-_HTTP_RESPONSE = re.compile(rb"[\r\n]{0,8}HTTP/\d")
+_HTTP_RESPONSE = re.compile(rb"[\r\n\t \0]{0,8}(?i:HTTP)/\d")
 
 _BY_CLIENT = (
     ("http2", _HTTP2),

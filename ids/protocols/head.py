@@ -22,6 +22,8 @@ _BY_HEADER = {
     b"location": "http.location",
 }
 _EVE_FIELDS = {b"user-agent": "http_user_agent", b"referer": "http_refer", b"location": "redirect"}
+_ANY_LINE_END = re.compile(rb"\r?\n|\r")
+_FOLD = b" \t\0"
 _DIGITS = re.compile(rb"[ \t]*\+?(\d{1,18})")
 
 
@@ -37,7 +39,7 @@ class Head:
     status: int = 0
     chunked: bool = False
     length: int | None = None
-    """Content-Length, where there is a usable one."""
+    """Content-Length, where there is a usable one; ``chunked`` goes before it (RFC 9112 section 6.3)."""
 
 
 def text(data: bytes) -> str:
@@ -53,7 +55,8 @@ def parse_request(block: bytes, max_headers: int, counters: Counters) -> Head:
     head = Head({"http.request_line": line, "http.method": method, "http.uri.raw": target}, {}, method=method)
     if protocol:
         head.buffers["http.protocol"] = protocol
-    _read_headers(head, rest, max_headers, counters, b"cookie")
+    _read_headers(head, rest, rest.split(b"\n"), max_headers, counters, b"cookie")
+    head.chunked = b"chunked" in re.split(rb"[\s,\x00-\x1f]+", head.headers.get(b"transfer-encoding", b"").lower())
     authority, path = split_target(target)
     if method == b"CONNECT":
         authority = target
@@ -73,14 +76,18 @@ def parse_request(block: bytes, max_headers: int, counters: Counters) -> Head:
 
 
 def parse_response(block: bytes, max_headers: int, counters: Counters) -> Head:
-    """Read the head of a response, without the blank line that ends it."""
-    line, _, rest = block.partition(b"\n")
-    line = line.rstrip(b"\r")
+    """Read the head of a response, without the blank line that ends it.
+
+    Clients take more for the end of a line, and for a chunked body, than servers do; so does this.
+    """
+    line, *lines = _ANY_LINE_END.split(block)
+    rest = block[len(line) :].lstrip(b"\r\n")
     protocol, code, message = [*line.split(None, 2), b"", b"", b""][:3]
     head = Head(
         {"http.response_line": line, "http.protocol": protocol, "http.stat_code": code, "http.stat_msg": message}, {}
     )
-    _read_headers(head, rest, max_headers, counters, b"set-cookie")
+    _read_headers(head, rest, lines, max_headers, counters, b"set-cookie")
+    head.chunked = b"chunked" in head.headers.get(b"transfer-encoding", b"").replace(b"\0", b"").lower()
     if code.isdigit() and len(code) <= 3:
         head.status = int(code)
         head.fields["status"] = head.status
@@ -98,9 +105,11 @@ def _split_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
     return method, rest[0].rstrip(), b""
 
 
-def _read_headers(head: Head, block: bytes, max_headers: int, counters: Counters, cookie: bytes) -> None:
+def _read_headers(
+    head: Head, block: bytes, lines: list[bytes], max_headers: int, counters: Counters, cookie: bytes
+) -> None:
     """Read header lines into ``head``: folded, without a colon, with spaces around it, or many of one name."""
-    pairs = _header_lines(block, max_headers, counters)
+    pairs = _pairs(lines, max_headers, counters)
     headers = head.headers
     for name, value in pairs:
         key = name.lower()
@@ -119,31 +128,25 @@ def _read_headers(head: Head, block: bytes, max_headers: int, counters: Counters
             head.fields[eve_name] = text(headers[key])
     if b"content-type" in headers:
         head.fields["http_content_type"] = text(headers[b"content-type"].partition(b";")[0].strip())
-    codings = re.split(rb"[\s,\x00-\x1f]+", headers.get(b"transfer-encoding", b"").lower())
-    head.chunked = b"chunked" in codings
     _read_length(head, counters)
 
 
-def _header_lines(block: bytes, max_headers: int, counters: Counters) -> list[tuple[bytes, bytes]]:
-    pairs: list[tuple[bytes, bytes]] = []
-    folded: list[bytes] = []
-    for line in block.split(b"\n"):
-        line = line.rstrip(b"\r")
-        if line[:1] in (b" ", b"\t") and pairs:
-            folded.append(line.strip())
-            continue
-        if folded:
-            pairs[-1] = (pairs[-1][0], b" ".join([pairs[-1][1], *folded]))
-            folded = []
-        if not line:
-            continue
-        if len(pairs) >= max_headers:
-            counters.add("http.too_many_headers")
-            return pairs
+def _pairs(lines: list[bytes], max_headers: int, counters: Counters) -> list[tuple[bytes, bytes]]:
+    """Return names and values; a line without a colon has no name."""
+    unfolded: list[list[bytes]] = []
+    for line in lines:
+        if line[:1] in (b" ", b"\t", b"\0") and unfolded:
+            unfolded[-1].append(line.strip(_FOLD))
+        elif line.strip(b"\r"):
+            if len(unfolded) >= max_headers:
+                counters.add("http.too_many_headers")
+                break
+            unfolded.append([line])
+    pairs = []
+    for parts in unfolded:
+        line = b" ".join([part.rstrip(b"\r") for part in parts])
         name, colon, value = line.partition(b":")
-        pairs.append((name.strip(), value.strip()) if colon else (b"", line))
-    if folded:
-        pairs[-1] = (pairs[-1][0], b" ".join([pairs[-1][1], *folded]))
+        pairs.append((name.replace(b"\0", b"").strip(), value.strip()) if colon else (b"", line))
     return pairs
 
 
@@ -151,9 +154,8 @@ def _read_length(head: Head, counters: Counters) -> None:
     value = head.headers.get(b"content-length")
     if value is None:
         return
-    if head.chunked:
-        counters.add("http.length_and_chunked")  # RFC 9112 section 6.3: the transfer coding wins
-        return
+    if b"transfer-encoding" in head.headers:
+        counters.add("http.length_and_chunked")
     lengths = {found.group(1).lstrip(b"0") for part in value.split(b",") if (found := _DIGITS.match(part))}
     if len(lengths) != 1:
         counters.add("http.length_conflict" if lengths else "http.length_invalid")

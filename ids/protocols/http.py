@@ -19,20 +19,26 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from enum import Enum
-from typing import Any
 
 from ids.counters import Counters
 from ids.protocols.content import decode_content, file_name, find_files
 from ids.protocols.detect import REQUEST_START, RESPONSE_START
 from ids.protocols.head import Head, parse_request, parse_response
+from ids.protocols.message import Exchange, Memory, Message, Side, Step
 from ids.protocols.settings import HttpSettings
 from ids.types import Direction, Flow, StreamChunk, Transaction
 
-_HEAD_END = re.compile(rb"\n\r?\n")
-_CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})")
+_HEAD_END = {
+    Direction.TO_SERVER: re.compile(rb"\n\r{0,8}\n"),
+    Direction.TO_CLIENT: re.compile(rb"\n(?:\r{0,8}\n|[\r \t]{1,8}\n(?=[^ \t\r\n]))"),
+}
+_HEAD_END_BYTES = 11
+"""The longest of these; where a search left off, the start of one may lie."""
+_CHUNK_SIZE = re.compile(rb"[\s\0]*(?:0[xX])?([0-9A-Fa-f]{1,15})")
 _MAX_CHUNK_LINE = 4096
 """Bytes of a chunk-size line with its extensions; servers allow less."""
+_EMPTY = {Direction.TO_SERVER: b"\r\n", Direction.TO_CLIENT: b"\r\n\t \0"}
+"""What may stand before a message."""
 _LOOKBACK = 64
 """Bytes kept while looking for the start of a message: the longest start, and some."""
 _STARTS = {
@@ -41,70 +47,12 @@ _STARTS = {
 }
 
 
-class Step(Enum):
-    """What the next bytes of a direction are."""
-
-    HEAD = "head"
-    BODY = "body"
-    """Bytes of a body with a length."""
-    UNTIL_CLOSE = "body until close"
-    CHUNK_LINE = "chunk-size line"
-    CHUNK = "chunk"
-    TRAILER = "trailer"
-    LOST = "lost"
-    """Between messages, and nobody knows where the next one starts."""
-
-
-class Exchange:
-    """A request, and what is known of its response."""
-
-    __slots__ = ("fields", "head", "tx_id")
-
-    def __init__(self, tx_id: int, head: Head | None) -> None:
-        self.tx_id = tx_id
-        self.head = head
-        self.fields: dict[str, Any] = dict(head.fields) if head else {}
-
-
-class Message:
-    """A message whose body is being read."""
-
-    __slots__ = ("body", "exchange", "head", "reported", "size")
-
-    def __init__(self, head: Head, exchange: Exchange) -> None:
-        self.head = head
-        self.exchange = exchange
-        self.body = bytearray()
-        self.size = 0
-        """Body bytes so far, inspected or not."""
-        self.reported = False
-
-
-class Side:
-    """The reader of one direction."""
-
-    __slots__ = ("buffer", "direction", "limit", "message", "number", "remaining", "scanned", "step", "ts_ns")
-
-    def __init__(self, direction: Direction, limit: int) -> None:
-        self.direction = direction
-        self.limit = limit
-        """Body bytes to inspect."""
-        self.buffer = bytearray()
-        self.scanned = 0
-        """Where the search for the end of the head, or of the line, goes on."""
-        self.step = Step.HEAD
-        self.remaining = 0
-        self.message: Message | None = None
-        self.ts_ns = 0
-        self.number = 0
-
-
 class HttpParser:
     """One connection."""
 
     name = "http"
 
-    def __init__(self, flow: Flow, settings: HttpSettings, counters: Counters) -> None:
+    def __init__(self, flow: Flow, settings: HttpSettings, counters: Counters, memory: Memory) -> None:
         self._flow = flow
         self._settings = settings
         self._counters = counters
@@ -114,6 +62,9 @@ class HttpParser:
         )
         self._waiting: deque[Exchange] = deque()
         """Requests without a final response."""
+        self._memory = memory
+        self._held = 0
+        """Bytes that this parser holds, as ``memory`` was told."""
         self._next_id = 0
         self._closed = 0
         self._out: list[Transaction] = []
@@ -132,8 +83,35 @@ class HttpParser:
                 pass
         if chunk.closed:
             self._close(side)
+        if self._hold() and self._memory.used > self._memory.limit:
+            self._counters.add("http.memcap")
+            self._shed()
         out, self._out = self._out, []
         return out
+
+    def release(self) -> None:
+        """Give back the memory of a parser that is used no more."""
+        self._memory.used -= self._held
+        self._held = 0
+
+    def _hold(self) -> int:
+        """Tell ``memory`` what is held now, and return it."""
+        held = sum(side.held for side in self._sides) + sum(exchange.cost for exchange in self._waiting)
+        self._memory.used += held - self._held
+        self._held = held
+        return held
+
+    def _shed(self) -> None:
+        """Report what is unfinished, as far as it came, and let go of it."""
+        for side in self._sides:
+            if side.message is not None:
+                self._report(side, side.message)
+            elif side.buffer and side.step is Step.HEAD:
+                self._end_unfinished(side)
+                self._lose(side)
+        while self._waiting:
+            self._report_unanswered(self._sides[Direction.TO_SERVER], self._waiting.popleft())
+        self._hold()
 
     def _advance(self, side: Side) -> bool:
         """Take one step through the buffer; return whether another may follow."""
@@ -159,15 +137,15 @@ class HttpParser:
     def _read_head(self, side: Side) -> bool:
         buffer = side.buffer
         if not side.scanned:
-            empty = len(buffer) - len(buffer.lstrip(b"\r\n"))
+            empty = len(buffer) - len(buffer.lstrip(_EMPTY[side.direction]))
             del buffer[:empty]
-        found = _HEAD_END.search(buffer, max(side.scanned - 2, 0))
+        if side.direction is Direction.TO_CLIENT and not b"HTTP/".startswith(bytes(buffer[:5]).upper()):
+            self._counters.add("http.response_without_status")
+            self._lose(side)
+            return True
+        found = _HEAD_END[side.direction].search(buffer, max(side.scanned - _HEAD_END_BYTES, 0))
         if found is None:
             side.scanned = len(buffer)
-            if side.direction is Direction.TO_CLIENT and not b"HTTP/".startswith(bytes(buffer[:5])):
-                self._counters.add("http.response_without_status")
-                self._lose(side)
-                return True
             if len(buffer) <= self._settings.header_bytes:
                 return False
             self._counters.add("http.header_too_long")
@@ -187,15 +165,12 @@ class HttpParser:
     def _start_message(self, side: Side, block: bytes) -> None:
         if side.direction is Direction.TO_SERVER:
             self._start_request(side, block)
-        elif block.startswith(b"HTTP/"):
-            self._start_response(side, block)
         else:
-            self._counters.add("http.response_without_status")
-            self._lose(side)
+            self._start_response(side, block)
 
     def _start_request(self, side: Side, block: bytes) -> None:
         head = parse_request(block, self._settings.header_count, self._counters)
-        exchange = self._new_exchange(head)
+        exchange = self._new_exchange(head, 2 * len(block))
         self._waiting.append(exchange)
         if len(self._waiting) > self._settings.open_requests:
             self._counters.add("http.too_many_open_requests")
@@ -217,12 +192,12 @@ class HttpParser:
             requests.buffer.clear()
             requests.scanned = 0
         head = parse_response(block, self._settings.header_count, self._counters)
-        if 100 <= head.status < 200 and head.status != 101:
+        if 100 <= head.status < 200 and head.status != 101 and head.length is None and not head.chunked:
             return
-        exchange = self._waiting.popleft() if self._waiting else self._new_exchange(None)
+        exchange = self._waiting.popleft() if self._waiting else self._new_exchange()
         exchange.fields |= head.fields
         side.message = Message(head, exchange)
-        method = exchange.head.method if exchange.head else b""
+        method = exchange.method
         if head.status == 101 or (method == b"CONNECT" and 200 <= head.status < 300):
             self._finish(side)
             self._enter_tunnel()
@@ -237,9 +212,9 @@ class HttpParser:
         else:
             self._finish(side)
 
-    def _new_exchange(self, head: Head | None) -> Exchange:
+    def _new_exchange(self, head: Head | None = None, cost: int = 0) -> Exchange:
         self._next_id += 1
-        return Exchange(self._next_id - 1, head)
+        return Exchange(self._next_id - 1, head, cost)
 
     def _enter_tunnel(self) -> None:
         self.tunnel = True
@@ -267,39 +242,44 @@ class HttpParser:
         """Move ``size`` bytes from the buffer to the body, as far as they are inspected."""
         message = side.message
         assert message is not None
-        room = max(side.limit - len(message.body), 0)
+        room = 0 if message.reported else max(side.limit - len(message.body), 0)
         message.body += side.buffer[: min(size, room)]
         del side.buffer[:size]
         message.size += size
         if size > room:
             self._counters.add("http.body_limit_bytes", size - room)
-        if len(message.body) >= side.limit:
+        if len(message.body) >= side.limit or not side.limit:
             self._report(side, message)
 
     def _read_chunk_line(self, side: Side) -> bool:
         buffer = side.buffer
-        if not side.scanned and bytes(buffer[:2]) in (b"\r", b"\r\n"):  # of the chunk before
-            if len(buffer) < 2:
-                return False
-            del buffer[:2]
-        elif not side.scanned and buffer[:1] == b"\n":
-            del buffer[:1]
         end = buffer.find(b"\n", side.scanned)
         if end < 0:
             side.scanned = len(buffer)
             if len(buffer) <= _MAX_CHUNK_LINE:
                 return False
         size = _CHUNK_SIZE.match(bytes(buffer[:end]))
-        if end < 0 or size is None:
-            self._counters.add("http.chunk_invalid")
-            side.scanned = 0
-            side.step = Step.UNTIL_CLOSE
-            return True
         side.scanned = 0
+        if end >= 0 and not buffer[:end].strip(b"\r\t "):
+            del buffer[: end + 1]
+            return True
+        if end < 0 or size is None:
+            self._leave_chunks(side)
+            return True
         del buffer[: end + 1]
         side.remaining = int(size.group(1), 16)
         side.step = Step.CHUNK if side.remaining else Step.TRAILER
         return True
+
+    def _leave_chunks(self, side: Side) -> None:
+        """Take what is not in chunks after all for a plain body."""
+        message = side.message
+        assert message is not None
+        self._counters.add("http.chunk_invalid")
+        if message.head.length and not message.size:
+            side.step, side.remaining = Step.BODY, message.head.length
+        else:
+            side.step = Step.UNTIL_CLOSE
 
     def _read_trailer(self, side: Side) -> bool:
         end = side.buffer.find(b"\n", side.scanned)
@@ -350,10 +330,12 @@ class HttpParser:
         if side.step is Step.HEAD and side.buffer.strip():
             self._counters.add("http.head_incomplete")
             self._start_message(side, bytes(side.buffer))
+        if side.message is not None:
+            if side.step is Step.CHUNK_LINE:
+                self._take_body(side, len(side.buffer))
+            self._finish(side)
         side.buffer.clear()
         side.scanned = 0
-        if side.message is not None:
-            self._finish(side)
 
     def _close(self, side: Side) -> None:
         if not self.tunnel:
@@ -381,6 +363,7 @@ class HttpParser:
             self._add_request_body(message)
         else:
             self._add_response_body(message)
+        message.body.clear()
         self._emit(side, message.exchange, message.head.buffers, side.direction is Direction.TO_CLIENT)
 
     def _report_unanswered(self, side: Side, exchange: Exchange) -> None:

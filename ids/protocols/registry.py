@@ -14,6 +14,7 @@ from typing import Protocol
 from ids.counters import Counters
 from ids.protocols.detect import FAILED, recognise
 from ids.protocols.http import HttpParser
+from ids.protocols.message import Memory
 from ids.protocols.settings import ProtocolSettings
 from ids.types import Direction, Flow, StreamChunk, Transaction
 
@@ -26,6 +27,10 @@ class Parser(Protocol):
 
     def feed(self, chunk: StreamChunk) -> list[Transaction]:
         """Take the next bytes of a direction; return the transactions whose buffers they completed."""
+        ...
+
+    def release(self) -> None:
+        """Give back what the parser took from limits that all flows share; it is used no more."""
         ...
 
 
@@ -48,8 +53,9 @@ class Parsers:
     def __init__(self, settings: ProtocolSettings, counters: Counters) -> None:
         self._probe_bytes = settings.probe_bytes
         self._counters = counters
+        http_memory = Memory(settings.http.memcap_bytes)
         self._makers: dict[str, Callable[[Flow], Parser]] = {
-            "http": lambda flow: HttpParser(flow, settings.http, counters),
+            "http": lambda flow: HttpParser(flow, settings.http, counters, http_memory),
         }
 
     def feed(self, chunk: StreamChunk) -> list[Transaction]:
@@ -104,5 +110,6 @@ class Parsers:
                 "parser of %s failed on flow %d; the flow goes on without it", chunk.flow.app_proto, chunk.flow.id
             )
             self._counters.add(f"app_layer.error.{chunk.flow.app_proto}.internal")
+            state.parser.release()
             state.parser = None
             return []

@@ -34,13 +34,18 @@ class HttpSettings(BaseModel):
         default=256, ge=8, le=65536, description="Headers of one message that are looked at. Servers stop at about 100."
     )
     decompression_layers: int = Field(
-        default=2, ge=0, le=8, description="Content codings undone, one after the other; libhtp's layer limit."
+        default=4, ge=0, le=8, description="Content codings undone, one after the other. Browsers undo any number."
     )
     decompression_ratio: int = Field(
         default=2048,
         ge=2,
         description="A body that grows by more than this is a decompression bomb: what was decoded so far is "
         "inspected. Deflate cannot exceed 1032 in one layer.",
+    )
+    memcap_bytes: int = Field(
+        default=256 * KIB * KIB,
+        ge=0,
+        description="Unfinished messages kept, over all flows. Beyond it they are reported as far as they came.",
     )
     open_requests: int = Field(
         default=64,

@@ -174,3 +174,10 @@ def test_colliding_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_flow_ids_are_unique() -> None:
     run = Run([Pkt(proto=UDP, sport=port) for port in range(1, 50)], max_flows=5)
     assert len({flow.id for flow in run.started}) == 49
+
+
+def test_expire_without_packets() -> None:
+    run = Run([Pkt(proto=UDP, ts_ns=T0)], drain=False)
+    assert run.table.expire(T0 + 30 * SECOND).ended == []
+    assert run.table.expire(T0 + 31 * SECOND).ended == run.started
+    assert run.counters["flow.total"] == 1

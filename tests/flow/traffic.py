@@ -113,8 +113,9 @@ class Talk:
 
     def add(self, back: bool, flags: int, data: bytes = b"", **changes: int) -> Talk:
         """Append a packet that continues its side; ``seq`` and ``ack`` may be given instead."""
-        values = {"seq": self.sent[back], "ack": self.sent[not back] if flags & ACK else 0} | changes
-        self.pkts.append(replace(self.base, back=back, flags=flags, data=data, **values))
+        seq = changes.get("seq", self.sent[back])
+        ack = changes.get("ack", self.sent[not back] if flags & ACK else 0)
+        self.pkts.append(replace(self.base, back=back, flags=flags, data=data, seq=seq, ack=ack))
         if "seq" not in changes:
             self.sent[back] += len(data) + bool(flags & SYN) + bool(flags & FIN)
         return self
@@ -178,7 +179,7 @@ class Run:
 
     def summary(self) -> list[tuple[object, ...]]:
         """Return what must not depend on how the packets were cut into batches."""
-        result = []
+        result: list[tuple[object, ...]] = []
         for flow in sorted(self.started, key=lambda flow: flow.first_number):
             chunks = [chunk for chunk in self.chunks if chunk.flow is flow]
             closed = tuple(sum(chunk.closed for chunk in chunks if chunk.direction == side) for side in (0, 1))
