@@ -56,7 +56,7 @@ def test_an_attacker_that_nobody_stops_is_reported(site: Lab, monkeypatch: pytes
 @pytest.mark.lab
 def test_a_way_that_was_closed_before_is_no_block(site: Lab) -> None:
     """Only UDP is stopped, so the exploit would go through: no probe arrives, and none may count as dropped."""
-    site.gateway.run("ip", "rule", "add", "from", BENIGN, "ipproto", "udp", "blackhole")
+    site.gateway.run("ip", "rule", "add", "from", BENIGN, "ipproto", "17", "blackhole")
     with pytest.raises(NotBlocked, match="before it attacks"):
         attack(site, BENIGN, LOG4SHELL)
 
