@@ -265,7 +265,8 @@ struct ids_config {
 	__u64 secret[2];   /* key of the challenges' cookies */
 	__u32 reflection_bytes; /* UDP from an amplifier's port counts as reflected from this frame length on */
 	__u32 spare0;
-	__u64 spare[7];
+	__u64 changes;     /* changes of a blocklist by its own tools; what differs without one is drift */
+	__u64 spare[6];
 };
 
 /* The coarse clock only moves with the tick, so one reading serves a CPU until jiffies move on. */

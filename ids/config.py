@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ids.decode.settings import DecodeSettings
 from ids.errors import ConfigError, Location, SourceError, UsageError
-from ids.flow.settings import FlowSettings
+from ids.flow.settings import FlowSettings, StreamSettings
 from ids.kernel.settings import FastPathSettings
 from ids.protocols.settings import ProtocolSettings
 from ids.respond.settings import RespondSettings
@@ -69,6 +69,7 @@ class Config(_Settings):
     fastpath: FastPathSettings = FastPathSettings()
     decode: DecodeSettings = DecodeSettings()
     flow: FlowSettings = FlowSettings()
+    stream: StreamSettings = StreamSettings()
     protocols: ProtocolSettings = ProtocolSettings()
     rules: RulesSettings = RulesSettings()
     respond: RespondSettings = RespondSettings()

@@ -57,7 +57,7 @@ class Engine:
         """Build the stages that remember traffic."""
         config, counters = self.config, self.counters
         self._decoder = Decoder(config.decode, counters)
-        self._flows = FlowTable(config.flow, counters)
+        self._flows = FlowTable(config.flow, counters, config.stream)
         self._parsers = Parsers(config.protocols, counters)
         self.policy = BlockPolicy(config.respond, self._gate, counters, self._veto, self._own)
         self._responder = Responder(config.respond, self.policy, self._gate, counters, self.emit)

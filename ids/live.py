@@ -18,6 +18,8 @@ from ids.counters import Counters
 from ids.engine import Engine
 from ids.errors import IdsError, KernelError, UsageError
 from ids.kernel import Block, FastPath
+from ids.kernel.limits import Limit, limits_of
+from ids.kernel.reconcile import Reconciler
 from ids.respond import events
 from ids.respond.gate import BlockOrder
 from ids.respond.protected import own_addresses
@@ -100,6 +102,7 @@ class Live:
         with ExitStack() as stack:
             stack.callback(self._engine.stop)
             self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance)
+            self._reconciler = Reconciler(self._fastpath.blocks)
             stack.callback(self._close)
             for note in self._fastpath.notes:
                 log.info("%s", note)
@@ -162,9 +165,14 @@ class Live:
         """Once a second: the heartbeat, idle flows, expired blocks, and the first drops of new ones."""
         now_ns = time.time_ns()
         self._fastpath.beat()
+        rings = self._fastpath.rings
+        for limit in limits_of(rings.take_events(), rings.clock.offset_ns()):
+            self._counters.add(f"kernel.limits.{limit.kind.name.lower()}")
+            self._engine.emit(_limit_event(limit))
         self._engine.tick(now_ns)
         swept = self._fastpath.blocks.sweep(now_ns)
         self._counters.add("respond.blocks_expired", swept)
+        self._reconcile()
         for network, order in list(self._gate.watched.items()):
             block = self._fastpath.blocks.get(network)
             if block is None:
@@ -172,6 +180,13 @@ class Live:
             elif block.packets:
                 del self._gate.watched[network]
                 self._engine.emit(_first_drops(order, block, now_ns))
+
+    def _reconcile(self) -> None:
+        drift = self._reconciler.check()
+        if drift:
+            log.warning("the kernel's blocklist had drifted and was put right: %s", drift)
+            for name in ("missing", "extra", "altered"):
+                self._counters.add(f"respond.drift.{name}", getattr(drift, name))
 
     def _stats(self) -> dict[str, Any]:
         for reason, (packets, size) in self._fastpath.stats().items():
@@ -206,6 +221,17 @@ class Live:
     def _close(self) -> None:
         left = self._fastpath.close()
         log.info("stopped%s", f"; {left}" if left else "")
+
+
+def _limit_event(limit: Limit) -> events.Event:
+    """Return the `drop` event that says that a budget began to refuse: one an episode, not one a packet."""
+    return {
+        "timestamp": events.timestamp(limit.ts_ns),
+        "event_type": "drop",
+        "in_iface": events.interface_name(limit.ifindex),
+        "src_ip" if limit.by_source else "dest_ip": str(limit.address),
+        "drop": {"reason": f"{limit.kind.name.lower()} budget"},
+    }
 
 
 def _first_drops(order: BlockOrder, block: Block, now_ns: int) -> events.Event:

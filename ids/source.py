@@ -120,7 +120,8 @@ def _refuse_surprises(text: str, name: str) -> None:
     """Raise on aliases and on too deep nesting, seen in the parser's events before anything recursive runs."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
-        place = Location(name, event.start_mark.line + 1, event.start_mark.column + 1)
+        mark: Any = event.start_mark
+        place = Location(name, mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.AliasEvent):
             raise SourceError("YAML aliases (*name) are not supported", place, "write the value out, or use lists:")
         if isinstance(event, yaml.CollectionStartEvent):

@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 a check or test did not hold; 2 bad usage, config or rules
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from typing import Any
@@ -13,6 +14,10 @@ import click
 
 from ids import __version__
 from ids.errors import IdsError
+
+GC_THRESHOLDS = (50_000, 20, 100)
+"""Flows and chunks come and go by the ten thousand and hold no cycles; at Python's default of 700 new objects the
+collector would look for some, all the time, at up to half of the cost of a packet."""
 
 VERBS = {
     "run": "ids.cli.run:run",
@@ -58,6 +63,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; errors meant for the user become one message and an exit code."""
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         cli.main(args=arguments, prog_name="ids", standalone_mode=True)
     except IdsError as error:

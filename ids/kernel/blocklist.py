@@ -6,7 +6,8 @@ It opens from its pins alone, so ``ids block`` works beside a running engine and
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,13 +111,15 @@ class Blocklist:
             groups.setdefault((block.network.version, is_exact(block.network)), {})[block.network] = block
         for kind, group in groups.items():
             keys = np.frombuffer(b"".join(key_of(network) for network in group), dtype=KEY_TYPES[kind])
-            set_all(self._tables[kind], keys, self._values(list(group.values())))
-            self._changed(kind)
+            with self._changing(kind):
+                set_all(self._tables[kind], keys, self._values(list(group.values())))
         return sum(len(group) for group in groups.values())
 
     def delete(self, network: IPNetwork) -> bool:
         """Unblock a network; return whether there was exactly this entry."""
-        return self._tables[network.version, is_exact(network)].delete(key_of(network))
+        kind = network.version, is_exact(network)
+        with self._changing(kind):
+            return self._tables[kind].delete(key_of(network))
 
     def get(self, network: IPNetwork) -> Block | None:
         """Return the entry of exactly this network, expired or not, or None."""
@@ -125,7 +128,7 @@ class Blocklist:
             value = self._tables[kind].get(key)
             found = np.frombuffer(value or b"", dtype=contract.BLOCK)
         else:  # a trie's lookup answers with the longest match, which may be another entry
-            keys, values = self._entries(kind)
+            keys, values = self.entries(kind)
             found = values[~not_in(keys, np.frombuffer(key, dtype=KEY_TYPES[kind]))]
         return self._block(network, found[0], sample_offset_ns()) if len(found) else None
 
@@ -134,7 +137,7 @@ class Blocklist:
         offset_ns, now_ns = sample_offset_ns(), time.monotonic_ns()
         blocks = []
         for kind in sorted(self._tables, key=lambda kind: (kind[0], not kind[1])):
-            keys, values = self._entries(kind)
+            keys, values = self.entries(kind)
             live = (values["expires_ns"] == 0) | (values["expires_ns"] > now_ns)
             blocks += [
                 self._block(network_of(key.tobytes(), kind[1]), value, offset_ns)
@@ -154,7 +157,7 @@ class Blocklist:
         added = deleted = 0
         for kind in self._tables:
             wanted = networks.keys.get(kind, np.empty(0, dtype=KEY_TYPES[kind]))
-            keys, values = self._entries(kind)
+            keys, values = self.entries(kind)
             fresh = wanted[not_in(wanted, keys)]
             ours = values["label"] == template["label"][0]
             absent = not_in(keys, wanted)
@@ -164,11 +167,10 @@ class Blocklist:
                 stale |= values[column] != template[column][0]
                 values[column] = template[column][0]
             stale &= ours & ~absent
-            set_all(self._tables[kind], fresh, np.repeat(template, len(fresh)))
-            set_all(self._tables[kind], keys[stale], values[stale])
-            if len(fresh):
-                self._changed(kind)
-            deleted += self._tables[kind].delete_many(gone)
+            with self._changing(kind):
+                set_all(self._tables[kind], fresh, np.repeat(template, len(fresh)))
+                set_all(self._tables[kind], keys[stale], values[stale])
+                deleted += self._tables[kind].delete_many(gone)
             added += len(fresh)
         return added, deleted
 
@@ -186,7 +188,7 @@ class Blocklist:
             limit_ns = now_ns - sample_offset_ns()
         swept = size = 0
         for kind, table in self._tables.items():
-            keys, values = self._entries(kind)
+            keys, values = self.entries(kind)
             expired = keys[(values["expires_ns"] != 0) & (values["expires_ns"] <= limit_ns)]
             size += len(keys) - len(expired)
             if len(expired):
@@ -198,19 +200,45 @@ class Blocklist:
 
     def clear(self) -> int:
         """Delete all entries; return how many there were."""
-        return sum(table.delete_many(self._entries(kind)[0]) for kind, table in self._tables.items())
+        deleted = 0
+        for kind, table in self._tables.items():
+            with self._changing(kind):
+                deleted += table.delete_many(self.entries(kind)[0])
+        return deleted
 
-    def _entries(self, kind: tuple[int, bool]) -> tuple[NDArray[Any], NDArray[Any]]:
+    @property
+    def changes(self) -> int:
+        """A number that moves before and after every change that is made through this class, by any process."""
+        return int(self._config["changes"][0])
+
+    def entries(self, kind: tuple[int, bool]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return all keys (dtype as in `KEY_TYPES`) and values (`contract.BLOCK`) of one of `TABLES`, both (n,)."""
         return self._tables[kind].entries(KEY_TYPES[kind], contract.BLOCK)
 
-    def _changed(self, kind: tuple[int, bool]) -> None:
-        """Tell the program that a trie has entries, and that flows have to be judged by the prefixes again."""
+    def repair(self, kind: tuple[int, bool], keys: NDArray[Any], values: NDArray[Any], extra: NDArray[Any]) -> None:
+        """Put entries back as they were, and delete those that nobody ordered; see `reconcile`."""
+        with self._changing(kind):
+            set_all(self._tables[kind], keys, values)
+            self._tables[kind].delete_many(extra)
+
+    @contextmanager
+    def _changing(self, kind: tuple[int, bool]) -> Iterator[None]:
+        """Enclose a change of a table: announce it, and then have flows judged by the prefixes again.
+
+        Announced before and after, so that whoever compares a table with an earlier look at it knows that it was
+        changed on purpose; see `reconcile`. The lock is not held meanwhile: an import must not hold up a block.
+        """
         version, exact = kind
-        if exact:
-            return
         with locked(self._pin_dir):
-            self._config["lists"][0] |= Lists.PREFIX4 if version == 4 else Lists.PREFIX6
-            self._config["generation"][0] += 1
+            self._config["changes"][0] += 1
+        try:
+            yield
+        finally:
+            with locked(self._pin_dir):
+                self._config["changes"][0] += 1
+                if not exact:
+                    self._config["lists"][0] |= Lists.PREFIX4 if version == 4 else Lists.PREFIX6
+                    self._config["generation"][0] += 1
 
     def _values(self, blocks: Sequence[Block]) -> NDArray[Any]:
         """Return the kernel's values of fresh entries; dtype `contract.BLOCK`."""

@@ -275,7 +275,8 @@ CONFIG = np.dtype(
         ("secret", "<u8", 2),
         ("reflection_bytes", "<u4"),
         ("spare0", "<u4"),
-        ("spare", "<u8", 7),
+        ("changes", "<u8"),
+        ("spare", "<u8", 6),
     ]
 )
 
