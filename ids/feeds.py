@@ -37,7 +37,7 @@ class Feed:
     """The networks of one feed, aggregated: no network lies within another."""
 
     hosts4: np.ndarray[tuple[int], np.dtype[np.uint32]]
-    """IPv4 addresses as numbers, sorted. They stay single: an exact entry is the cheapest to look up, and counts apart."""
+    """IPv4 addresses as numbers, sorted. They stay single: an exact entry is cheapest to look up, and counts apart."""
     prefixes4: list[tuple[int, int]]
     """IPv4 prefixes as (network number, length), adjacent ones merged."""
     hosts6: list[int]

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class EveOutput:
-    """The file output. Nothing is buffered: what happened is on disk even if the engine is killed in the next moment."""
+    """The file output. Nothing is buffered: what happened is on disk even if the engine is killed the next moment."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None

@@ -23,7 +23,8 @@ def make_flow(src: str = "192.0.2.1", dst: str = "203.0.113.1", **changes: Any) 
 
 def make_signature(**changes: Any) -> Signature:
     """Return a signature that alerts and nothing else."""
-    return Signature(**({"sid": 1000001, "title": "a test rule"} | changes))
+    values: dict[str, Any] = {"sid": 1000001, "title": "a test rule"}
+    return Signature(**(values | changes))
 
 
 def make_match(flow: Flow | None = None, signature: Signature | None = None, **changes: Any) -> Match:

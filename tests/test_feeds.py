@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -70,13 +71,13 @@ networks6 = st.builds(
 
 @given(st.lists(st.one_of(networks4, networks6), max_size=40))
 def test_aggregation_covers_the_same_addresses_exactly_once(texts: list[str]) -> None:
-    feed = parse_feed("\n".join(texts).encode(), "feed")
-    found = list(feed.networks())
+    found = list(parse_feed("\n".join(texts).encode(), "feed").networks())
     for version in (4, 6):
-        wanted = [n for n in map(ipaddress.ip_network, texts) if n.version == version]
-        mine = [n for n in found if n.version == version]
-        assert sum(n.num_addresses for n in mine) == sum(n.num_addresses for n in ipaddress.collapse_addresses(wanted))
-        assert list(ipaddress.collapse_addresses(mine)) == list(ipaddress.collapse_addresses(wanted))
+        wanted: Any = [network for network in map(ipaddress.ip_network, texts) if network.version == version]
+        mine: Any = [network for network in found if network.version == version]
+        collapsed = list(ipaddress.collapse_addresses(wanted))
+        assert list(ipaddress.collapse_addresses(mine)) == collapsed
+        assert sum(network.num_addresses for network in mine) == sum(network.num_addresses for network in collapsed)
 
 
 @given(st.binary(max_size=300))
