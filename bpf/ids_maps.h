@@ -20,11 +20,6 @@ BPF_F_TABLE("percpu_array", u32, struct ids_count, ids_counts, IDS_REASON_COUNT,
  * so a change costs no system call; what concerns the lists is written under a lock on the pin folder. */
 BPF_F_TABLE("array", u32, struct ids_config, ids_config, 1, BPF_F_MMAPABLE);
 
-#ifdef IDS_REPLAY
-/* Index 0 -> the reason of the last packet: what a replay asks after each. */
-BPF_F_TABLE("array", u32, u32, ids_last, 1, BPF_F_MMAPABLE);
-#endif
-
 /* Index 0 -> the present tick's time. Written by the program alone. */
 BPF_F_TABLE("percpu_array", u32, struct ids_clock, ids_clock, 1, 0);
 

@@ -61,14 +61,16 @@ static __always_inline void ids_count(u32 reason, u32 len)
 		count->packets++;
 		count->bytes += len;
 	}
-#ifdef IDS_REPLAY
-	if (reason < IDS_REASON_NOTE) {
-		u32 zero = 0;
-		u32 *last = ids_last.lookup(&zero);
+}
 
-		if (last)
-			*last = reason;
-	}
+/* Count the verdict and return it: to a replay, which runs the program on each packet by itself, with its reason. */
+static __always_inline int ids_finish(struct ids_context *c, int reason, int action)
+{
+	ids_count(reason, c->packet.len);
+#ifdef IDS_REPLAY
+	return reason << 8 | action;
+#else
+	return action;
 #endif
 }
 
@@ -576,8 +578,7 @@ int xdp_ids(struct xdp_md *xdp)
 	reason = ids_judge(&c);
 	if (reason == IDS_DROP_CHALLENGED || reason == IDS_PASS_STRAY_RESET)
 		ids_programs.call(xdp, IDS_PROGRAM_CHALLENGE);
-	ids_count(reason, c.packet.len);
-	return reason >= IDS_REASON_DROP ? XDP_DROP : XDP_PASS;
+	return ids_finish(&c, reason, reason >= IDS_REASON_DROP ? XDP_DROP : XDP_PASS);
 }
 
 /* ---- challenges ------------------------------------------------------------------------------------------------- */
@@ -616,6 +617,5 @@ int xdp_challenge(struct xdp_md *xdp)
 	if (ids_parse_addresses(&c, &at) || ids_judge_headers(&c, &at) || c.packet.proto != IPPROTO_TCP)
 		return XDP_PASS;
 	reason = ids_challenge_or_check(&c, &action);
-	ids_count(reason, c.packet.len);
-	return action;
+	return ids_finish(&c, reason, action);
 }
