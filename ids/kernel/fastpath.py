@@ -78,6 +78,20 @@ def limit_value(per_s: float, burst: int) -> tuple[int, int]:
     return interval_ns, (burst - 1) * interval_ns
 
 
+def write_settings(config: np.void, settings: FastPathSettings) -> None:
+    """Write limits and depths into a configuration: one item of dtype `contract.CONFIG`."""
+    config["depth_tcp"] = settings.depth_tcp_bytes
+    config["depth_udp"] = settings.depth_udp_bytes
+    config["depth_other"] = settings.depth_other_bytes
+    config["limits"][: len(LimitKind)] = [limit_value(*pair) for pair in limits(settings)]
+    config["reflection_bytes"] = settings.reflection_bytes
+    config["proven_ns"] = settings.proven_s * _SECOND_NS
+    config["gone_after_ns"] = settings.gone_after_s * _SECOND_NS
+    config["flags"] = Flags.CHALLENGE * settings.challenge_syns | Flags.GONE_PASS * (settings.when_gone == "pass")
+    if not config["secret"].any():
+        config["secret"] = np.frombuffer(os.urandom(16), dtype=np.uint64)
+
+
 @dataclass(frozen=True, slots=True)
 class FlowAddress:
     """Which flow a verdict is for; the order of the two sides does not matter."""
@@ -156,17 +170,7 @@ class FastPath:
     def configure(self, settings: FastPathSettings) -> None:
         """Apply the limits and depths of ``settings``; table sizes take effect with the next open of fresh pins."""
         self.settings = settings
-        config = self.config[0]
-        config["depth_tcp"] = settings.depth_tcp_bytes
-        config["depth_udp"] = settings.depth_udp_bytes
-        config["depth_other"] = settings.depth_other_bytes
-        config["limits"][: len(LimitKind)] = [limit_value(*pair) for pair in limits(settings)]
-        config["reflection_bytes"] = settings.reflection_bytes
-        config["proven_ns"] = settings.proven_s * _SECOND_NS
-        config["gone_after_ns"] = settings.gone_after_s * _SECOND_NS
-        config["flags"] = Flags.CHALLENGE * settings.challenge_syns | Flags.GONE_PASS * (settings.when_gone == "pass")
-        if not config["secret"].any():
-            config["secret"] = np.frombuffer(os.urandom(16), dtype=np.uint64)
+        write_settings(self.config[0], settings)
 
     def attach(self, ifname: str, mode: str | None = None) -> str:
         """Attach to an interface, or take over our own pinned attachment; return ``native`` or ``generic``.

@@ -87,6 +87,14 @@ def _compile_remedy(words: str) -> str:
     return "If the source is unchanged, report this with the lines above"
 
 
+def sized(declared: MapSpec, sizes: Mapping[str, int]) -> MapSpec:
+    """Return what a map really is to be: ``sizes`` gives entries, or a ring's bytes; a ring has no keys and values."""
+    spec = replace(declared, max_entries=sizes.get(declared.name, declared.max_entries))
+    if spec.name.endswith(("_small", "_large")):
+        return replace(spec, key_bytes=0, value_bytes=0)
+    return spec
+
+
 def open_maps(compiled: Compiled, sizes: Mapping[str, int], pin_dir: Path) -> tuple[dict[str, Map], list[str]]:
     """Adopt the pinned maps, create and pin the others; return them and what is worth telling.
 
@@ -96,9 +104,7 @@ def open_maps(compiled: Compiled, sizes: Mapping[str, int], pin_dir: Path) -> tu
     notes: list[str] = []
     try:
         for name, declared in compiled.specs.items():
-            spec = replace(declared, max_entries=sizes.get(name, declared.max_entries))
-            if name.endswith(("_small", "_large")):
-                spec = replace(spec, key_bytes=0, value_bytes=0)
+            spec = sized(declared, sizes)
             path = pin_dir / name
             pinned = Map.open_pin(str(path), name)
             if pinned is None:

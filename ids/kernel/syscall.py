@@ -12,6 +12,7 @@ import functools
 import os
 import platform
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -99,6 +100,12 @@ def _run(command: Command, attr: bytes, doing: str) -> tuple[int, bytes]:
         return call(command, attr)
     except OSError as error:
         raise BpfError(doing, error.errno or 0) from None
+
+
+def prepared(command: Command, attr: ctypes.Structure) -> Callable[[], int]:
+    """Return a call of one command on attributes that stay in place, for loops; it answers -1 where it failed."""
+    arguments = (ctypes.c_long(_syscall_number()), ctypes.c_int(command), ctypes.byref(attr), ctypes.sizeof(attr))
+    return functools.partial(_libc.syscall, *arguments)
 
 
 def _address(buffer: ctypes.Array[ctypes.c_char]) -> int:

@@ -1,0 +1,185 @@
+"""The XDP program without an interface: frames of a capture go through it by ``BPF_PROG_RUN``, on the capture's clock.
+
+The maps are private and unpinned, so nothing that runs on this host is touched, and all is gone when the program is
+closed. The program is that of the live gate but for two build flags: IDS_REPLAY has it return each packet's reason
+beside its action, IDS_FRAGS lets it take frames larger than a page.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ids.errors import KernelError
+from ids.kernel import contract, loader, syscall
+from ids.kernel.contract import Reason
+from ids.kernel.fastpath import CALLED_PROGRAMS, map_sizes, write_settings
+from ids.kernel.maps import Map
+from ids.kernel.model import XDP_DROP
+from ids.kernel.networks import is_exact, key_of, prefix_key
+from ids.kernel.rings import Ring
+from ids.kernel.settings import FastPathSettings
+from ids.paths import bpf_dir
+from ids.types import IPNetwork
+
+DEFINES = ("-DIDS_REPLAY", "-DIDS_FRAGS")
+
+ROUND = 1024
+"""Packets between two emptyings of the rings, which nobody reads here; they have room for twice as many."""
+
+MIN_FRAME = 14
+"""Bytes below which ``BPF_PROG_RUN`` takes no frame; the program would call them too short anyway."""
+
+_FILLED = ("ids_flows4", "ids_flows6", "ids_proven4", "ids_proven6", "ids_src_budgets", "ids_dst_budgets")
+_LISTS = ("ids_block4", "ids_block6", "ids_prefix4", "ids_prefix6", "ids_allow4", "ids_allow6")
+
+
+class _TestRun(ctypes.Structure):
+    """The ``test`` part of ``union bpf_attr``."""
+
+    _fields_ = [
+        ("prog_fd", ctypes.c_uint32),
+        ("retval", ctypes.c_uint32),
+        ("data_size_in", ctypes.c_uint32),
+        ("data_size_out", ctypes.c_uint32),
+        ("data_in", ctypes.c_uint64),
+        ("data_out", ctypes.c_uint64),
+        ("repeat", ctypes.c_uint32),
+        ("duration", ctypes.c_uint32),
+        ("ctx_size_in", ctypes.c_uint32),
+        ("ctx_size_out", ctypes.c_uint32),
+        ("ctx_in", ctypes.c_uint64),
+        ("ctx_out", ctypes.c_uint64),
+        ("flags", ctypes.c_uint32),
+        ("cpu", ctypes.c_uint32),
+        ("batch_size", ctypes.c_uint32),
+        ("spare", ctypes.c_uint32),
+    ]
+
+
+class OfflineProgram:
+    """The loaded program with maps of its own."""
+
+    def __init__(self, settings: FastPathSettings) -> None:
+        """Compile and load; raises `KernelError` where the kernel or its privileges do not allow it."""
+        compiled = loader.compile_program(bpf_dir() / "xdp_ids.c", DEFINES)
+        sizes = {
+            **map_sizes(settings),
+            "ids_small": _ring_bytes(contract.SMALL_STRIDE),
+            "ids_large": _ring_bytes(contract.LARGE_STRIDE),
+        }
+        self.maps: dict[str, Map] = {}
+        self._programs: list[int] = []
+        try:
+            for name, declared in compiled.specs.items():
+                self.maps[name] = Map.create(loader.sized(declared, sizes))
+            for index, function in enumerate(CALLED_PROGRAMS):
+                self._programs.append(loader.load(compiled, function, self.maps, syscall.F_XDP_HAS_FRAGS))
+                self.maps["ids_programs"].set(_u32(index), _u32(self._programs[-1]))
+            self._programs.append(loader.load(compiled, "xdp_ids", self.maps, syscall.F_XDP_HAS_FRAGS))
+            self._rings = [
+                Ring(self.maps["ids_small"], contract.SMALL_STRIDE),
+                Ring(self.maps["ids_large"], contract.LARGE_STRIDE),
+            ]
+        except BaseException:
+            self._close_descriptors()
+            raise
+        self.config: NDArray[Any] = self.maps["ids_config"].view(contract.CONFIG)
+        """As `ids.kernel.fastpath.FastPath.config`."""
+        self.config["version"][0] = contract.VERSION
+        write_settings(self.config[0], settings)
+        self.config["gone_after_ns"][0] = 0  # no engine beats here, and none is missing
+        self._clock = ctypes.c_uint64.from_address(_field_address(self.config, "now_ns"))
+        self._attr = _TestRun(prog_fd=self._programs[-1], repeat=1)
+
+    def close(self) -> None:
+        """Unload the program; its maps go with it."""
+        for ring in self._rings:
+            ring.close()
+        del self.config, self._clock
+        self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
+        for program in self._programs:
+            os.close(program)
+        for table in self.maps.values():
+            table.close()
+
+    def __enter__(self) -> OfflineProgram:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(self, addresses: list[int], lengths: list[int], times_ns: list[int]) -> list[int]:
+        """Run frames that lie at the given addresses in memory; return for each ``reason << 8 | action``.
+
+        Times are the program's clock and at least 1. A frame too short to run is what the program would have said.
+        """
+        answers: list[int] = []
+        for start in range(0, len(addresses), ROUND):
+            part = slice(start, start + ROUND)
+            answers += self._run(addresses[part], lengths[part], times_ns[part])
+            for ring in self._rings:
+                ring.release(ring.backlog_bytes // ring.stride)
+        return answers
+
+    def _run(self, addresses: list[int], lengths: list[int], times_ns: list[int]) -> list[int]:
+        attr, clock = self._attr, self._clock
+        bpf = syscall.prepared(syscall.Command.PROG_TEST_RUN, attr)
+        answers: list[int] = []
+        answer = answers.append
+        for address, length, now_ns in zip(addresses, lengths, times_ns, strict=True):
+            clock.value = now_ns
+            attr.data_in = address
+            attr.data_size_in, attr.data_size_out = length, 0  # what the kernel left there would be taken for a bound
+            if bpf() >= 0:
+                answer(attr.retval)
+            elif length < MIN_FRAME:
+                answer(Reason.DROP_ETH_SHORT << 8 | XDP_DROP)
+            else:
+                raise KernelError(f"the kernel would not run the program on a frame of {length} bytes")
+        return answers
+
+    def block(self, network: IPNetwork, *, expires_ns: int = 0, mode: int = 0, sid: int = 0) -> None:
+        """Put a network on the blocklist, by the program's clock."""
+        value = np.zeros(1, dtype=contract.BLOCK)
+        value["expires_ns"], value["mode"], value["sid"] = expires_ns, mode, sid
+        kind = "block" if is_exact(network) else "prefix"
+        self.maps[f"ids_{kind}{network.version}"].set(key_of(network), value.tobytes())
+        if kind == "prefix":
+            self.config["lists"][0] |= 1 if network.version == 4 else 2
+            self.config["generation"][0] += 1
+
+    def allow(self, networks: Iterable[IPNetwork]) -> None:
+        """Put networks on the allow-list."""
+        value = np.zeros(1, dtype=contract.ALLOW).tobytes()
+        for network in networks:
+            self.maps[f"ids_allow{network.version}"].set(prefix_key(network), value)
+
+    def reset(self) -> None:
+        """Forget all traffic and all lists, as if freshly loaded."""
+        for name in _FILLED + _LISTS:
+            table = self.maps[name]
+            keys, _ = table.entries(np.dtype(f"V{table.spec.key_bytes}"), np.dtype(f"V{table.spec.value_bytes}"))
+            if len(keys):
+                table.delete_many(keys)
+        self.config["lists"][0] = 0
+
+
+def _ring_bytes(stride: int) -> int:
+    return 2 * ROUND * stride
+
+
+def _u32(number: int) -> bytes:
+    return number.to_bytes(4, "little")
+
+
+def _field_address(row: NDArray[Any], name: str) -> int:
+    assert row.dtype.fields is not None
+    return int(row.ctypes.data) + int(row.dtype.fields[name][1])
