@@ -210,9 +210,12 @@ class Flow:
         return address_text(self.dst)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StreamChunk:
-    """Contiguous, newly inspectable bytes of one direction of a TCP flow, or the payload of one UDP datagram."""
+    """Contiguous, newly inspectable bytes of one direction of a TCP flow.
+
+    Not to be changed by whom it is handed to. (It is not frozen: that costs more than the rest of making one.)
+    """
 
     flow: Flow
     direction: Direction

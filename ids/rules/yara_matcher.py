@@ -40,6 +40,8 @@ class YaraSide:
     """sids that matched."""
     spent: int = 0
     due: int = 0
+    judged: tuple[int, int] = (0, 0)
+    """Where the window began and ended when all of it was judged last: a short stream is judged once, not twice."""
 
     def forget(self) -> None:
         """Let the window go; what comes next is judged by itself."""
@@ -129,12 +131,15 @@ class YaraMatcher:
         if side is None:
             side = sides[direction] = YaraSide(self)
         elif side.owner is not self:  # after a reload the window is judged anew, by the new rules
-            side.owner, side.spent, side.due = self, 0, 0
+            side.owner, side.spent, side.due, side.judged = self, 0, 0, (0, 0)
         return side
 
     def _whole(self, side: YaraSide, chunk: StreamChunk) -> list[Match]:
         """Judge the whole window, and say when to do so again."""
         window = side.window
+        if side.judged == (window.base, window.end):
+            return []
+        side.judged = (window.base, window.end)
         side.spent += len(window) + JUDGE_BYTES
         side.due = window.end + max(1, min(window.end // 2, self._window_bytes // 2))
         return self._judge(side, chunk, bytes(window.data), window.base, partial=window.base != 0)
