@@ -9,6 +9,7 @@
 #define IDS_MAPS_H
 
 #include "ids_events.h"
+#include "ids_parse.h"
 
 #define SIZED_BY_SETTING 64
 #define RING_BY_SETTING 4096
@@ -22,6 +23,10 @@ BPF_F_TABLE("array", u32, struct ids_config, ids_config, 1, BPF_F_MMAPABLE);
 
 /* Index 0 -> the present tick's time. Written by the program alone. */
 BPF_F_TABLE("percpu_array", u32, struct ids_clock, ids_clock, 1, 0);
+
+/* Index 0 -> what was parsed of the packet at hand. In a map rather than on the stack, because there the verifier forgets
+ * by which of many ways a value came about, and so follows each check once, not once for every kind of packet. */
+BPF_F_TABLE("percpu_array", u32, struct ids_packet, ids_scratch, 1, 0);
 
 /* Source address -> block entry. User space adds and deletes, the program counts. Not preallocated: a million entries
  * are possible, most gateways have a few thousand. A full map refuses the addition (E2BIG), it evicts nothing. */

@@ -3,8 +3,8 @@
  * Bounds-checked parsers of one frame, map-free. Each returns 0, or the reason why the packet goes no further.
  *
  * Ethernet and the fixed IP headers are read in place through a cursor; what lies at a variable offset is copied out
- * with bpf_xdp_load_bytes (Linux 5.18), which also reaches the later buffers of a jumbo frame. Lengths are judged
- * against the whole frame.
+ * by the kernel (bpf_xdp_load_bytes, Linux 5.18; bpf_skb_load_bytes), which also reaches the later buffers of a jumbo
+ * frame. Lengths are judged against the whole frame.
  */
 #ifndef IDS_PARSE_H
 #define IDS_PARSE_H
@@ -18,6 +18,15 @@
 
 #include "ids_events.h"
 
+/* A frame on its way in is an XDP buffer, one on its way out a socket buffer. */
+#ifdef IDS_EGRESS
+typedef struct __sk_buff ids_frame;
+#define ids_load_bytes bpf_skb_load_bytes
+#else
+typedef struct xdp_md ids_frame;
+#define ids_load_bytes bpf_xdp_load_bytes
+#endif
+
 #define IDS_MAX_VLAN_TAGS 2
 /* RFC 8200 section 4.1 names seven extension headers, one of them twice; longer chains serve evasion. */
 #define IDS_MAX_IP6_EXTENSIONS 8
@@ -25,6 +34,7 @@
 #define IDS_TCP_FIN 0x01
 #define IDS_TCP_SYN 0x02
 #define IDS_TCP_RST 0x04
+#define IDS_TCP_PSH 0x08
 #define IDS_TCP_ACK 0x10
 
 enum ids_fragment { IDS_WHOLE = 0, IDS_FIRST_FRAGMENT = 1, IDS_LATER_FRAGMENT = 2 };
@@ -199,12 +209,12 @@ static __always_inline int ids_is_ip6_extension(u8 proto)
 
 /* Step over one extension header. Headers that lie at a variable place are copied out by the kernel, not read through
  * the cursor: the verifier then need not follow where exactly that place is, or it would give up on the loop. */
-static __always_inline int ids_step_ip6_extension(struct xdp_md *xdp, struct ids_packet *packet)
+static __always_inline int ids_step_ip6_extension(ids_frame *frame, struct ids_packet *packet)
 {
 	struct ids_ip6_extension ext = {};
 	u32 len;
 
-	if (packet->l4 + sizeof(ext) > packet->ip_end || bpf_xdp_load_bytes(xdp, packet->l4, &ext, sizeof(ext)))
+	if (packet->l4 + sizeof(ext) > packet->ip_end || ids_load_bytes(frame, packet->l4, &ext, sizeof(ext)))
 		return IDS_DROP_IP6_EXT_SHORT;
 	len = packet->proto == IPPROTO_AH ? (ext.len + 2) * 4 : (ext.len + 1) * 8;
 	if (packet->l4 + len > packet->ip_end)
@@ -214,13 +224,13 @@ static __always_inline int ids_step_ip6_extension(struct xdp_md *xdp, struct ids
 	return 0;
 }
 
-static __always_inline int ids_step_ip6_fragment(struct xdp_md *xdp, struct ids_packet *packet)
+static __always_inline int ids_step_ip6_fragment(ids_frame *frame, struct ids_packet *packet)
 {
 	struct ids_ip6_fragment fragment = {};
 	u16 offset;
 
 	if (packet->l4 + sizeof(fragment) > packet->ip_end ||
-	    bpf_xdp_load_bytes(xdp, packet->l4, &fragment, sizeof(fragment)))
+	    ids_load_bytes(frame, packet->l4, &fragment, sizeof(fragment)))
 		return IDS_DROP_IP6_EXT_SHORT;
 	offset = __builtin_bswap16(fragment.offset);
 	packet->proto = fragment.next;
@@ -234,7 +244,7 @@ static __always_inline int ids_is_ip6_header(u8 proto)
 }
 
 /* Walk the chain of extension headers, up to the transport header or the first later fragment. */
-static __always_inline int ids_walk_ip6(struct xdp_md *xdp, struct ids_packet *packet)
+static __always_inline int ids_walk_ip6(ids_frame *frame, struct ids_packet *packet)
 {
 	int reason;
 
@@ -242,9 +252,9 @@ static __always_inline int ids_walk_ip6(struct xdp_md *xdp, struct ids_packet *p
 		if (packet->fragment == IDS_LATER_FRAGMENT || !ids_is_ip6_header(packet->proto))
 			return 0;
 		if (packet->proto == IPPROTO_FRAGMENT)
-			reason = ids_step_ip6_fragment(xdp, packet);
+			reason = ids_step_ip6_fragment(frame, packet);
 		else
-			reason = ids_step_ip6_extension(xdp, packet);
+			reason = ids_step_ip6_extension(frame, packet);
 		if (reason)
 			return reason;
 	}
@@ -253,7 +263,7 @@ static __always_inline int ids_walk_ip6(struct xdp_md *xdp, struct ids_packet *p
 	return 0;
 }
 
-static __always_inline int ids_judge_ip6(struct xdp_md *xdp, struct ids_cursor *at, struct ids_packet *packet)
+static __always_inline int ids_judge_ip6(ids_frame *frame, struct ids_cursor *at, struct ids_packet *packet)
 {
 	struct ipv6hdr *ip = at->pos;
 
@@ -270,11 +280,11 @@ static __always_inline int ids_judge_ip6(struct xdp_md *xdp, struct ids_cursor *
 		return IDS_DROP_IP_SOURCE;
 	at->pos = ip + 1;
 	at->lost = ids_is_ip6_header(packet->proto);
-	return at->lost ? ids_walk_ip6(xdp, packet) : 0;
+	return at->lost ? ids_walk_ip6(frame, packet) : 0;
 }
 
 /* Copy out the first `len` bytes of the transport header, or tell why not: `reason` where the IP packet ends before. */
-static __always_inline int ids_read_l4(struct xdp_md *xdp, struct ids_cursor *at, const struct ids_packet *packet,
+static __always_inline int ids_read_l4(ids_frame *frame, struct ids_cursor *at, const struct ids_packet *packet,
 				       void *to, u32 len, u32 header_len, int reason)
 {
 	if (packet->l4 + header_len <= packet->ip_end) {
@@ -282,18 +292,18 @@ static __always_inline int ids_read_l4(struct xdp_md *xdp, struct ids_cursor *at
 			__builtin_memcpy(to, at->pos, len);
 			return 0;
 		}
-		if (!bpf_xdp_load_bytes(xdp, packet->l4, to, len))
+		if (!ids_load_bytes(frame, packet->l4, to, len))
 			return 0;
 	}
 	/* RFC 8200 section 4.5, RFC 7112: a first fragment has to hold all headers. */
 	return packet->fragment == IDS_FIRST_FRAGMENT ? IDS_DROP_FRAGMENT_TINY : reason;
 }
 
-static __always_inline int ids_judge_tcp(struct xdp_md *xdp, struct ids_cursor *at, struct ids_packet *packet)
+static __always_inline int ids_judge_tcp(ids_frame *frame, struct ids_cursor *at, struct ids_packet *packet)
 {
 	struct ids_tcp_start tcp = {};
 	u32 header_len;
-	int reason = ids_read_l4(xdp, at, packet, &tcp, sizeof(tcp), sizeof(struct tcphdr), IDS_DROP_TCP_SHORT);
+	int reason = ids_read_l4(frame, at, packet, &tcp, sizeof(tcp), sizeof(struct tcphdr), IDS_DROP_TCP_SHORT);
 
 	if (reason)
 		return reason;
@@ -312,11 +322,11 @@ static __always_inline int ids_judge_tcp(struct xdp_md *xdp, struct ids_cursor *
 	return 0;
 }
 
-static __always_inline int ids_judge_udp(struct xdp_md *xdp, struct ids_cursor *at, struct ids_packet *packet)
+static __always_inline int ids_judge_udp(ids_frame *frame, struct ids_cursor *at, struct ids_packet *packet)
 {
 	struct udphdr udp = {};
 	u32 len;
-	int reason = ids_read_l4(xdp, at, packet, &udp, sizeof(udp), sizeof(udp), IDS_DROP_UDP_SHORT);
+	int reason = ids_read_l4(frame, at, packet, &udp, sizeof(udp), sizeof(udp), IDS_DROP_UDP_SHORT);
 
 	if (reason)
 		return reason;
@@ -330,11 +340,11 @@ static __always_inline int ids_judge_udp(struct xdp_md *xdp, struct ids_cursor *
 	return 0;
 }
 
-static __always_inline int ids_judge_icmp(struct xdp_md *xdp, struct ids_cursor *at, struct ids_packet *packet)
+static __always_inline int ids_judge_icmp(ids_frame *frame, struct ids_cursor *at, struct ids_packet *packet)
 {
 	struct ids_icmp_echo icmp = {};
 	int echo;
-	int reason = ids_read_l4(xdp, at, packet, &icmp, sizeof(icmp), sizeof(icmp), IDS_DROP_ICMP_SHORT);
+	int reason = ids_read_l4(frame, at, packet, &icmp, sizeof(icmp), sizeof(icmp), IDS_DROP_ICMP_SHORT);
 
 	if (reason)
 		return reason;
@@ -346,7 +356,7 @@ static __always_inline int ids_judge_icmp(struct xdp_md *xdp, struct ids_cursor 
 }
 
 /* Judge what follows the IP headers. Ports stay 0 in fragments, so that all fragments of a pair of hosts share a flow. */
-static __always_inline int ids_judge_l4(struct xdp_md *xdp, struct ids_cursor *at, struct ids_packet *packet)
+static __always_inline int ids_judge_l4(ids_frame *frame, struct ids_cursor *at, struct ids_packet *packet)
 {
 	int reason = 0;
 
@@ -354,12 +364,12 @@ static __always_inline int ids_judge_l4(struct xdp_md *xdp, struct ids_cursor *a
 	if (packet->fragment == IDS_LATER_FRAGMENT)
 		return 0;
 	if (packet->proto == IPPROTO_TCP)
-		reason = ids_judge_tcp(xdp, at, packet);
+		reason = ids_judge_tcp(frame, at, packet);
 	else if (packet->proto == IPPROTO_UDP)
-		reason = ids_judge_udp(xdp, at, packet);
+		reason = ids_judge_udp(frame, at, packet);
 	else if ((packet->proto == IPPROTO_ICMP && packet->version == 4) ||
 		 (packet->proto == IPPROTO_ICMPV6 && packet->version == 6))
-		reason = ids_judge_icmp(xdp, at, packet);
+		reason = ids_judge_icmp(frame, at, packet);
 	if (packet->fragment)
 		packet->sport_be = packet->dport_be = 0;
 	return reason;

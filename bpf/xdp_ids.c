@@ -13,11 +13,9 @@
 #include "ids_events.h"
 #include "ids_maps.h"
 #include "ids_parse.h"
+#include "ids_flow.h"
 #include "ids_flood.h"
 #include "ids_challenge.h"
-
-/* RFC 6056: a port pair that comes back after this long idle is a new conversation. */
-#define IDS_FLOW_REUSE_NS (60ULL * 1000 * 1000 * 1000)
 
 /* The answer of a check that lets the packet go on to the next one. */
 #define IDS_GO_ON 0
@@ -26,12 +24,14 @@ struct ids_context {
 	struct xdp_md *xdp;
 	struct ids_config *config;
 	u64 now_ns;
-	struct ids_packet packet;
+	struct ids_packet *packet; /* in per-CPU memory, not on the stack; see ids_scratch */
 	int side; /* of the flow: which end sent this packet */
-	union {
-		struct ids_flow4 key4;
-		struct ids_flow6 key6;
-	};
+};
+
+/* Not in the context, so that it is not cleared for every packet: the family says which one is filled. */
+union ids_flow_key {
+	struct ids_flow4 v4;
+	struct ids_flow6 v6;
 };
 
 /* CLOCK_MONOTONIC at the resolution of the tick. Reading the clock is a call, jiffies are a load. */
@@ -66,7 +66,7 @@ static __always_inline void ids_count(u32 reason, u32 len)
 /* Count the verdict and return it: to a replay, which runs the program on each packet by itself, with its reason. */
 static __always_inline int ids_finish(struct ids_context *c, int reason, int action)
 {
-	ids_count(reason, c->packet.len);
+	ids_count(reason, c->packet->len);
 #ifdef IDS_REPLAY
 	return reason << 8 | action;
 #else
@@ -79,42 +79,42 @@ static __always_inline int ids_allowed(struct ids_context *c)
 {
 	struct ids_allow *allow = 0;
 
-	if (c->packet.version == 4) {
-		struct ids_prefix4 key = { .prefixlen = 32, .addr_be = c->packet.src4_be };
+	if (c->packet->version == 4) {
+		struct ids_prefix4 key = { .prefixlen = 32, .addr_be = c->packet->src4_be };
 
 		allow = ids_allow4.lookup(&key);
-	} else if (c->packet.version == 6) {
+	} else if (c->packet->version == 6) {
 		struct ids_prefix6 key = { .prefixlen = 128 };
 
-		__builtin_memcpy(key.addr_be, &c->packet.src6, sizeof(key.addr_be));
+		__builtin_memcpy(key.addr_be, &c->packet->src6, sizeof(key.addr_be));
 		allow = ids_allow6.lookup(&key);
 	}
 	if (!allow)
 		return 0;
 	__sync_fetch_and_add(&allow->packets, 1);
-	__sync_fetch_and_add(&allow->bytes, c->packet.len);
-	ids_count(IDS_NOTE_ALLOWED, c->packet.len);
+	__sync_fetch_and_add(&allow->bytes, c->packet->len);
+	ids_count(IDS_NOTE_ALLOWED, c->packet->len);
 	return 1;
 }
 
 static __always_inline struct ids_block *ids_find_exact(struct ids_context *c)
 {
-	if (c->packet.version == 4)
-		return ids_block4.lookup(&c->packet.src4_be);
-	return ids_block6.lookup(&c->packet.src6);
+	if (c->packet->version == 4)
+		return ids_block4.lookup(&c->packet->src4_be);
+	return ids_block6.lookup(&c->packet->src6);
 }
 
 static __always_inline struct ids_block *ids_find_prefix(struct ids_context *c)
 {
-	if (c->packet.version == 4 && (c->config->lists & IDS_LIST_PREFIX4)) {
-		struct ids_prefix4 key = { .prefixlen = 32, .addr_be = c->packet.src4_be };
+	if (c->packet->version == 4 && (c->config->lists & IDS_LIST_PREFIX4)) {
+		struct ids_prefix4 key = { .prefixlen = 32, .addr_be = c->packet->src4_be };
 
 		return ids_prefix4.lookup(&key);
 	}
-	if (c->packet.version == 6 && (c->config->lists & IDS_LIST_PREFIX6)) {
+	if (c->packet->version == 6 && (c->config->lists & IDS_LIST_PREFIX6)) {
 		struct ids_prefix6 key = { .prefixlen = 128 };
 
-		__builtin_memcpy(key.addr_be, &c->packet.src6, sizeof(key.addr_be));
+		__builtin_memcpy(key.addr_be, &c->packet->src6, sizeof(key.addr_be));
 		return ids_prefix6.lookup(&key);
 	}
 	return 0;
@@ -128,10 +128,10 @@ static __always_inline int ids_apply_block(struct ids_context *c, struct ids_blo
 	if (block->mode != IDS_BLOCK_SHADOW && ids_allowed(c))
 		return IDS_GO_ON;
 	__sync_fetch_and_add(&block->packets, 1);
-	__sync_fetch_and_add(&block->bytes, c->packet.len);
+	__sync_fetch_and_add(&block->bytes, c->packet->len);
 	block->last_hit_ns = c->now_ns;
 	if (block->mode == IDS_BLOCK_SHADOW) {
-		ids_count(IDS_NOTE_SHADOW, c->packet.len);
+		ids_count(IDS_NOTE_SHADOW, c->packet->len);
 		return IDS_GO_ON;
 	}
 	return reason;
@@ -163,13 +163,13 @@ static __always_inline void ids_tell_limit(struct ids_context *c, struct ids_bud
 	budget->episode_ns = c->now_ns;
 	slot = ids_small.ringbuf_reserve(IDS_SMALL_STRIDE - IDS_RING_HEADER);
 	if (!slot) {
-		ids_count(IDS_NOTE_EVENT_LOST, c->packet.len);
+		ids_count(IDS_NOTE_EVENT_LOST, c->packet->len);
 		return;
 	}
 	__builtin_memset(slot, 0, sizeof(*slot));
 	slot->ts_ns = c->config->now_ns ? c->config->now_ns : bpf_ktime_get_ns();
 	slot->ifindex = c->xdp->ingress_ifindex;
-	slot->wirelen = c->packet.len;
+	slot->wirelen = c->packet->len;
 	slot->kind = IDS_RECORD_LIMIT;
 	slot->reason = IDS_DROP_SYN_SOURCE + key->kind;
 	slot->detail = key->kind;
@@ -180,13 +180,13 @@ static __always_inline void ids_tell_limit(struct ids_context *c, struct ids_bud
 /* Whose budget it is: IPv4 as ::ffff:a.b.c.d; an IPv6 source by its /64. */
 static __always_inline void ids_budget_holder(struct ids_context *c, struct ids_budget_key *key, int source)
 {
-	if (c->packet.version == 4) {
+	if (c->packet->version == 4) {
 		key->addr_be[10] = key->addr_be[11] = 0xff;
-		__builtin_memcpy(key->addr_be + 12, source ? &c->packet.src4_be : &c->packet.dst4_be, 4);
+		__builtin_memcpy(key->addr_be + 12, source ? &c->packet->src4_be : &c->packet->dst4_be, 4);
 	} else if (source) {
-		__builtin_memcpy(key->addr_be, &c->packet.src6, 8);
+		__builtin_memcpy(key->addr_be, &c->packet->src6, 8);
 	} else {
-		__builtin_memcpy(key->addr_be, &c->packet.dst6, 16);
+		__builtin_memcpy(key->addr_be, &c->packet->dst6, 16);
 	}
 }
 
@@ -206,7 +206,7 @@ static __always_inline int ids_charge(struct ids_context *c, u32 kind, int sourc
 		struct ids_budget fresh = { .due_ns = c->now_ns + limit->interval_ns };
 
 		lost = source ? ids_src_budgets.update(&key, &fresh) : ids_dst_budgets.update(&key, &fresh);
-		ids_count(lost ? IDS_NOTE_BUDGET_LOST : IDS_NOTE_BUDGET_NEW, c->packet.len);
+		ids_count(lost ? IDS_NOTE_BUDGET_LOST : IDS_NOTE_BUDGET_NEW, c->packet->len);
 		return IDS_GO_ON;
 	}
 	if (ids_budget_take(budget, limit, c->now_ns))
@@ -218,8 +218,8 @@ static __always_inline int ids_charge(struct ids_context *c, u32 kind, int sourc
 /* Whether the source has lately shown that it gets what is sent to its address. */
 static __always_inline int ids_is_proven(struct ids_context *c)
 {
-	u64 *proven_ns = c->packet.version == 4 ? ids_proven4.lookup(&c->packet.src4_be)
-						: ids_proven6.lookup(&c->packet.src6);
+	u64 *proven_ns = c->packet->version == 4 ? ids_proven4.lookup(&c->packet->src4_be)
+						: ids_proven6.lookup(&c->packet->src6);
 
 	return proven_ns && c->now_ns - *proven_ns < c->config->proven_ns;
 }
@@ -228,13 +228,13 @@ static __always_inline int ids_is_proven(struct ids_context *c)
  * flooded, others are challenged where that is switched on: they come back, proven, at their next SYN. */
 static __always_inline int ids_check_budgets(struct ids_context *c)
 {
-	int kind = ids_source_kind(&c->packet);
+	int kind = ids_source_kind(c->packet);
 	int reason;
 
 	if (kind < 0)
 		return IDS_GO_ON;
 	reason = ids_charge(c, kind, 1);
-	if (!reason && ids_is_reflected(&c->packet, c->config->reflection_bytes))
+	if (!reason && ids_is_reflected(c->packet, c->config->reflection_bytes))
 		reason = ids_charge(c, IDS_LIMIT_DST_REFLECTION, 0);
 	if (!reason)
 		reason = ids_charge(c, kind + IDS_LIMIT_DST_SYN, 0);
@@ -249,178 +249,53 @@ static __always_inline int ids_check_budgets(struct ids_context *c)
 
 /* ---- flows ---------------------------------------------------------------------------------------------------- */
 
-static __always_inline u32 ids_vlan_proto(const struct ids_packet *packet)
+static __always_inline struct ids_flow *ids_flow_find(struct ids_context *c, union ids_flow_key *key)
 {
-	return packet->vlan << 8 | packet->proto;
-}
-
-/* Build the key of an IPv4 flow; return the side that sent this packet. */
-static __always_inline int ids_flow4_key(const struct ids_packet *packet, struct ids_flow4 *key)
-{
-	u64 from = (u64)__builtin_bswap32(packet->src4_be) << 16 | __builtin_bswap16(packet->sport_be);
-	u64 to = (u64)__builtin_bswap32(packet->dst4_be) << 16 | __builtin_bswap16(packet->dport_be);
-	int side = from > to;
-
-	key->addr_be[0] = side ? packet->dst4_be : packet->src4_be;
-	key->addr_be[1] = side ? packet->src4_be : packet->dst4_be;
-	key->port_be[0] = side ? packet->dport_be : packet->sport_be;
-	key->port_be[1] = side ? packet->sport_be : packet->dport_be;
-	key->vlan_proto = ids_vlan_proto(packet);
-	return side;
-}
-
-static __always_inline int ids_addr6_above(const struct ids_addr6 *a, const struct ids_addr6 *b, int or_equal)
-{
-	if (a->half_be[0] != b->half_be[0])
-		return __builtin_bswap64(a->half_be[0]) > __builtin_bswap64(b->half_be[0]);
-	if (a->half_be[1] != b->half_be[1])
-		return __builtin_bswap64(a->half_be[1]) > __builtin_bswap64(b->half_be[1]);
-	return or_equal;
-}
-
-static __always_inline int ids_flow6_key(const struct ids_packet *packet, struct ids_flow6 *key)
-{
-	int ports_above = __builtin_bswap16(packet->sport_be) > __builtin_bswap16(packet->dport_be);
-	int side = ids_addr6_above(&packet->src6, &packet->dst6, ports_above);
-
-	key->addr[0] = side ? packet->dst6 : packet->src6;
-	key->addr[1] = side ? packet->src6 : packet->dst6;
-	key->port_be[0] = side ? packet->dport_be : packet->sport_be;
-	key->port_be[1] = side ? packet->sport_be : packet->dport_be;
-	key->vlan_proto = ids_vlan_proto(packet);
-	return side;
-}
-
-/* Start a flow over in place, as if it had just been added. */
-static __always_inline void ids_flow_restart(struct ids_flow *flow, int side, u64 now_ns)
-{
-	struct ids_flow fresh = { .first_ns = now_ns, .last_ns = now_ns, .client = side };
-
-	*flow = fresh;
-}
-
-static __always_inline struct ids_flow *ids_flow_find(struct ids_context *c)
-{
-	if (c->packet.version == 4) {
-		c->side = ids_flow4_key(&c->packet, &c->key4);
-		return ids_flows4.lookup(&c->key4);
+	if (c->packet->version == 4) {
+		c->side = ids_flow4_key(c->packet, &key->v4);
+		return ids_flows4.lookup(&key->v4);
 	}
-	c->side = ids_flow6_key(&c->packet, &c->key6);
-	return ids_flows6.lookup(&c->key6);
+	c->side = ids_flow6_key(c->packet, &key->v6);
+	return ids_flows6.lookup(&key->v6);
 }
 
-/* Add the flow that ids_flow_find did not find. A SYN/ACK tells that the client is the other side. */
-static __always_inline struct ids_flow *ids_flow_add(struct ids_context *c)
+/* Add the flow that ids_flow_find did not find. */
+static __always_inline struct ids_flow *ids_flow_add(struct ids_context *c, union ids_flow_key *key)
 {
-	int answers = (c->packet.tcp_flags & (IDS_TCP_SYN | IDS_TCP_ACK)) == (IDS_TCP_SYN | IDS_TCP_ACK);
-	struct ids_flow fresh = { .first_ns = c->now_ns, .last_ns = c->now_ns };
+	struct ids_flow fresh = ids_flow_first(c->packet, c->side, c->now_ns);
 	struct ids_flow *flow;
 
-	fresh.client = answers ? !c->side : c->side;
 	fresh.generation = c->config->generation;
-	if (c->packet.version == 4) {
-		ids_flows4.update(&c->key4, &fresh);
-		flow = ids_flows4.lookup(&c->key4);
+	if (c->packet->version == 4) {
+		ids_flows4.update(&key->v4, &fresh);
+		flow = ids_flows4.lookup(&key->v4);
 	} else {
-		ids_flows6.update(&c->key6, &fresh);
-		flow = ids_flows6.lookup(&c->key6);
+		ids_flows6.update(&key->v6, &fresh);
+		flow = ids_flows6.lookup(&key->v6);
 	}
-	ids_count(flow ? IDS_NOTE_FLOW_NEW : IDS_NOTE_FLOW_LOST, c->packet.len);
+	ids_count(flow ? IDS_NOTE_FLOW_NEW : IDS_NOTE_FLOW_LOST, c->packet->len);
 	return flow;
 }
 
 /* Remember that the source of this packet answered what was sent to its address. */
 static __always_inline void ids_source_proven(struct ids_context *c)
 {
-	if (c->packet.version == 4)
-		ids_proven4.update(&c->packet.src4_be, &c->now_ns);
+	if (c->packet->version == 4)
+		ids_proven4.update(&c->packet->src4_be, &c->now_ns);
 	else
-		ids_proven6.update(&c->packet.src6, &c->now_ns);
-	ids_count(IDS_NOTE_PROVEN, c->packet.len);
-}
-
-/* An opening SYN: a conversation that is over, or long idle, starts again; one that was waved through is looked at. */
-static __always_inline void ids_flow_syn(struct ids_context *c, struct ids_flow *flow, int side)
-{
-	if (flow->state == IDS_FLOW_CLOSED || c->now_ns - flow->last_ns > IDS_FLOW_REUSE_NS)
-		ids_flow_restart(flow, side, c->now_ns);
-	else if (flow->verdict == IDS_FLOW_BYPASS)
-		flow->verdict = IDS_FLOW_INSPECT;
-	if (flow->state == IDS_FLOW_NEW) {
-		flow->state = IDS_FLOW_SYN;
-		flow->client = side;
-	}
-}
-
-/* Follow the handshake (RFC 9293 section 3.5). Only who saw the server's initial sequence number can acknowledge it, so
- * the client's answer to it proves that the client is where its address says. */
-static __always_inline void ids_flow_track(struct ids_context *c, struct ids_flow *flow, int side)
-{
-	u8 flags = c->packet.tcp_flags;
-
-	if (flags & IDS_TCP_RST) {
-		flow->state = IDS_FLOW_CLOSED;
-	} else if (flags & IDS_TCP_SYN) {
-		if (!(flags & IDS_TCP_ACK)) {
-			ids_flow_syn(c, flow, side);
-		} else if (side != flow->client && flow->state <= IDS_FLOW_SYN) {
-			flow->server_isn = c->packet.seq;
-			flow->state = IDS_FLOW_SYNACK;
-		}
-	} else if (flow->state == IDS_FLOW_SYNACK && side == flow->client && (flags & IDS_TCP_ACK) &&
-		   c->packet.ack == flow->server_isn + 1) {
-		flow->state = IDS_FLOW_ESTABLISHED;
-		ids_source_proven(c);
-	}
-	if (flags & IDS_TCP_FIN) {
-		flow->fins |= 1 << side;
-		flow->state = flow->fins == 3 ? IDS_FLOW_CLOSED : IDS_FLOW_CLOSING;
-	}
-}
-
-/* Bytes of this packet that count against the flow's depth. */
-static __always_inline u32 ids_shown_bytes(const struct ids_packet *packet)
-{
-	return packet->proto == IPPROTO_TCP && !packet->fragment ? packet->payload_len : packet->len;
-}
-
-static __always_inline u32 ids_depth(struct ids_context *c, const struct ids_flow *flow)
-{
-	if (flow->depth)
-		return flow->depth;
-	if (c->packet.proto == IPPROTO_TCP)
-		return c->config->depth_tcp;
-	return c->packet.proto == IPPROTO_UDP ? c->config->depth_udp : c->config->depth_other;
-}
-
-/* What the flow's verdict and depth say: a final reason, or PASS_SHOWN for a packet to be shown. */
-static __always_inline int ids_flow_judge(struct ids_context *c, struct ids_flow *flow, int side)
-{
-	u32 *shown = &flow->shown[side & 1];
-
-	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
-		return IDS_DROP_FLOW;
-	if (flow->verdict == IDS_FLOW_BYPASS)
-		return IDS_PASS_BYPASS;
-	/* The ends of a connection are always shown: user space frees what it holds for the flow. */
-	if (*shown >= ids_depth(c, flow) && !(c->packet.tcp_flags & (IDS_TCP_SYN | IDS_TCP_FIN | IDS_TCP_RST)))
-		return IDS_PASS_DEPTH;
-	__sync_fetch_and_add(shown, ids_shown_bytes(&c->packet));
-	return IDS_PASS_SHOWN;
+		ids_proven6.update(&c->packet->src6, &c->now_ns);
+	ids_count(IDS_NOTE_PROVEN, c->packet->len);
 }
 
 static __always_inline int ids_check_flow(struct ids_context *c, struct ids_flow *flow, struct ids_record *record)
 {
-	int side = c->side;
-
-	if (c->packet.proto == IPPROTO_TCP && c->packet.fragment == IDS_WHOLE && flow->verdict != IDS_FLOW_DROP)
-		ids_flow_track(c, flow, side);
-	flow->last_ns = c->now_ns;
-	__sync_fetch_and_add(&flow->packets[side & 1], 1);
-	__sync_fetch_and_add(&flow->bytes[side & 1], c->packet.len);
-	record->direction = side != flow->client;
+	if (ids_flow_seen(c->packet, flow, c->side, c->now_ns))
+		ids_source_proven(c);
+	record->direction = c->side != flow->client;
 	record->flow_state = flow->state;
-	return ids_flow_judge(c, flow, side);
+	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
+		return IDS_DROP_FLOW;
+	return ids_flow_show(c->config, c->packet, flow, c->side);
 }
 
 /* ---- showing -------------------------------------------------------------------------------------------------- */
@@ -431,14 +306,14 @@ static __always_inline void ids_fill_record(struct ids_context *c, struct ids_re
 	to->ts_ns = c->config->now_ns ? c->config->now_ns : bpf_ktime_get_ns();
 	to->ifindex = c->xdp->ingress_ifindex;
 	to->rx_queue = c->xdp->rx_queue_index;
-	to->wirelen = c->packet.len;
+	to->wirelen = c->packet->len;
 	to->kind = IDS_RECORD_PACKET;
 }
 
 /* Copy the packet into a ring. Which one is a matter of its size, so that small packets do not fill the large slots. */
 static __always_inline int ids_show(struct ids_context *c, struct ids_record *record)
 {
-	u32 len = c->packet.len;
+	u32 len = c->packet->len;
 	struct ids_record *slot;
 
 	if (len <= IDS_SMALL_DATA) {
@@ -458,7 +333,7 @@ static __always_inline int ids_show(struct ids_context *c, struct ids_record *re
 	ids_fill_record(c, slot, record);
 	if (len > IDS_LARGE_DATA) {
 		len = IDS_LARGE_DATA;
-		ids_count(IDS_NOTE_SNAPPED, c->packet.len);
+		ids_count(IDS_NOTE_SNAPPED, c->packet->len);
 	}
 	if (bpf_xdp_load_bytes(c->xdp, 0, slot + 1, len))
 		len = 0;
@@ -469,38 +344,51 @@ static __always_inline int ids_show(struct ids_context *c, struct ids_record *re
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
+/* Find the configuration and a place for what is parsed; 0 where there is none, which cannot happen. */
+static __always_inline int ids_prepare(struct ids_context *c)
+{
+	u32 zero = 0;
+
+	c->config = ids_config.lookup(&zero);
+	c->packet = ids_scratch.lookup(&zero);
+	if (!c->config || !c->packet)
+		return 0;
+	c->now_ns = ids_now(c->config);
+	return 1;
+}
+
 /* Set the cursor over the first buffer, and the packet's length to the frame's. */
 static __always_inline void ids_begin(struct ids_context *c, struct ids_cursor *at)
 {
 	at->pos = (void *)(long)c->xdp->data;
 	at->end = (void *)(long)c->xdp->data_end;
-	c->packet.len = at->end - at->pos;
+	__builtin_memset(c->packet, 0, sizeof(*c->packet));
+	c->packet->len = at->end - at->pos;
 #ifdef IDS_FRAGS
-	c->packet.len = bpf_xdp_get_buff_len(c->xdp);
+	c->packet->len = bpf_xdp_get_buff_len(c->xdp);
 #endif
-	c->now_ns = ids_now(c->config);
 }
 
 /* Find the addresses: a final reason, or IDS_GO_ON. */
 static __always_inline int ids_parse_addresses(struct ids_context *c, struct ids_cursor *at)
 {
-	int reason = ids_parse_ethernet(at, &c->packet);
+	int reason = ids_parse_ethernet(at, c->packet);
 
 	if (reason)
 		return reason;
-	if (c->packet.eth_proto_be == __constant_htons(ETH_P_IP))
-		return ids_parse_ip4(at, &c->packet);
-	if (c->packet.eth_proto_be == __constant_htons(ETH_P_IPV6))
-		return ids_parse_ip6(at, &c->packet);
+	if (c->packet->eth_proto_be == __constant_htons(ETH_P_IP))
+		return ids_parse_ip4(at, c->packet);
+	if (c->packet->eth_proto_be == __constant_htons(ETH_P_IPV6))
+		return ids_parse_ip6(at, c->packet);
 	return IDS_PASS_NOT_IP;
 }
 
 static __always_inline int ids_judge_headers(struct ids_context *c, struct ids_cursor *at)
 {
-	int reason = c->packet.version == 4 ? ids_judge_ip4(at, &c->packet)
-					    : ids_judge_ip6(c->xdp, at, &c->packet);
+	int reason = c->packet->version == 4 ? ids_judge_ip4(at, c->packet)
+					    : ids_judge_ip6(c->xdp, at, c->packet);
 
-	return reason ? reason : ids_judge_l4(c->xdp, at, &c->packet);
+	return reason ? reason : ids_judge_l4(c->xdp, at, c->packet);
 }
 
 /* A malformed packet has no flow to remember anything. */
@@ -525,15 +413,24 @@ static __always_inline int ids_may_answer(struct ids_context *c, struct ids_flow
 {
 	if (flow && (flow->state != IDS_FLOW_SYN || flow->client != c->side))
 		return 0;
-	return (c->config->flags & IDS_FLAG_CHALLENGE) && c->packet.proto == IPPROTO_TCP &&
-	       (c->packet.tcp_flags & ~IDS_TCP_ACK) == IDS_TCP_RST;
+	return (c->config->flags & IDS_FLAG_CHALLENGE) && c->packet->proto == IPPROTO_TCP &&
+	       (c->packet->tcp_flags & ~IDS_TCP_ACK) == IDS_TCP_RST;
+}
+
+static __always_inline int ids_track_and_show(struct ids_context *c, struct ids_flow *flow)
+{
+	struct ids_record record = {};
+	int reason = flow ? ids_check_flow(c, flow, &record) : IDS_PASS_SHOWN;
+
+	record.reason = reason;
+	return reason == IDS_PASS_SHOWN ? ids_show(c, &record) : reason;
 }
 
 /* The checks from the transport header on. */
 static __always_inline int ids_judge_flow(struct ids_context *c)
 {
-	struct ids_flow *flow = ids_flow_find(c);
-	struct ids_record record = {};
+	union ids_flow_key key;
+	struct ids_flow *flow = ids_flow_find(c, &key);
 	int reason = ids_check_prefix(c, flow);
 
 	if (!reason)
@@ -542,11 +439,7 @@ static __always_inline int ids_judge_flow(struct ids_context *c)
 		return IDS_PASS_STRAY_RESET;
 	if (reason)
 		return reason;
-	if (!flow)
-		flow = ids_flow_add(c);
-	reason = flow ? ids_check_flow(c, flow, &record) : IDS_PASS_SHOWN;
-	record.reason = reason;
-	return reason == IDS_PASS_SHOWN ? ids_show(c, &record) : reason;
+	return ids_track_and_show(c, flow ? flow : ids_flow_add(c, &key));
 }
 
 static __always_inline int ids_judge(struct ids_context *c)
@@ -569,11 +462,9 @@ static __always_inline int ids_judge(struct ids_context *c)
 int xdp_ids(struct xdp_md *xdp)
 {
 	struct ids_context c = { .xdp = xdp };
-	u32 zero = 0;
 	int reason;
 
-	c.config = ids_config.lookup(&zero);
-	if (!c.config)
+	if (!ids_prepare(&c))
 		return XDP_PASS;
 	reason = ids_judge(&c);
 	if (reason == IDS_DROP_CHALLENGED || reason == IDS_PASS_STRAY_RESET)
@@ -584,18 +475,18 @@ int xdp_ids(struct xdp_md *xdp)
 /* ---- challenges ------------------------------------------------------------------------------------------------- */
 
 /* A program of its own, called for SYNs to be challenged and for resets of unknown connections, so that the verifier
- * need not follow it from every path of the other. It parses anew what the other found well-formed. */
+ * need not follow it from every path of the other. What the other parsed is still in ids_scratch. */
 static __always_inline int ids_challenge_or_check(struct ids_context *c, int *action)
 {
 	u64 slot = c->now_ns >> IDS_COOKIE_SLOT_SHIFT;
-	u32 cookie = ids_cookie(&c->packet, c->config->secret, slot);
+	u32 cookie = ids_cookie(c->packet, c->config->secret, slot);
 
-	if (!(c->packet.tcp_flags & IDS_TCP_RST)) {
-		*action = ids_challenge(c->xdp, &c->packet, cookie);
+	if (!(c->packet->tcp_flags & IDS_TCP_RST)) {
+		*action = ids_challenge(c->xdp, c->packet, cookie);
 		return IDS_DROP_CHALLENGED;
 	}
 	/* The answer is a reset with the challenge's acknowledgement as its sequence number, in this slot or the next. */
-	if (c->packet.seq != cookie && c->packet.seq != ids_cookie(&c->packet, c->config->secret, slot - 1))
+	if (c->packet->seq != cookie && c->packet->seq != ids_cookie(c->packet, c->config->secret, slot - 1))
 		return IDS_PASS_STRAY_RESET;
 	ids_source_proven(c);
 	*action = XDP_DROP;
@@ -605,16 +496,10 @@ static __always_inline int ids_challenge_or_check(struct ids_context *c, int *ac
 int xdp_challenge(struct xdp_md *xdp)
 {
 	struct ids_context c = { .xdp = xdp };
-	struct ids_cursor at = {};
 	int action = XDP_PASS;
-	u32 zero = 0;
 	int reason;
 
-	c.config = ids_config.lookup(&zero);
-	if (!c.config)
-		return XDP_PASS;
-	ids_begin(&c, &at);
-	if (ids_parse_addresses(&c, &at) || ids_judge_headers(&c, &at) || c.packet.proto != IPPROTO_TCP)
+	if (!ids_prepare(&c))
 		return XDP_PASS;
 	reason = ids_challenge_or_check(&c, &action);
 	return ids_finish(&c, reason, action);

@@ -23,6 +23,9 @@ from ids.kernel.maps import Map, MapSpec
 COMPILE_TIMEOUT_S = 120
 """BCC needs half a second; a machine short of memory may need long."""
 
+SCRATCH = ("ids_scratch", "ids_clock")
+"""Maps that hold nothing from one packet to the next: never pinned, so their layout may change freely."""
+
 _LD_IMM64 = 0x18
 _PSEUDO_MAP_FD = 1
 
@@ -105,6 +108,9 @@ def open_maps(compiled: Compiled, sizes: Mapping[str, int], pin_dir: Path) -> tu
     try:
         for name, declared in compiled.specs.items():
             spec = sized(declared, sizes)
+            if name in SCRATCH:
+                maps[name] = Map.create(spec)
+                continue
             path = pin_dir / name
             pinned = Map.open_pin(str(path), name)
             if pinned is None:

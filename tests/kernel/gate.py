@@ -19,8 +19,8 @@ XDP_DROP, XDP_PASS, XDP_TX = 1, 2, 3
 START_NS = 10**15
 """The packets' clock, far from zero and from the machine's."""
 
-KEPT = ("ids_small", "ids_large", "ids_config", "ids_clock", "ids_counts", "ids_labels", "ids_programs")
-"""Maps that hold no state of sources or flows."""
+KEPT_TYPES = (2, 3, 6, 27)
+"""Arrays, program arrays, per-CPU arrays and rings: they hold no state of sources or flows."""
 
 _BY_NAME = {name: reason for reason, name in REASON_NAMES.items()}
 
@@ -45,7 +45,7 @@ class Gate:
         """Empty every table, and take every limit off."""
         self.now_ns = START_NS
         for name, table in self.fastpath.maps.items():
-            if name not in KEPT:
+            if table.spec.type not in KEPT_TYPES and name != "ids_labels":
                 for key in list(table):
                     table.delete(key)
         self.fastpath.config["lists"][0] = 0

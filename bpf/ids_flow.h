@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * Flows: their keys, the handshake, and how much of them is shown. Map-free, for both directions' programs.
+ */
+#ifndef IDS_FLOW_H
+#define IDS_FLOW_H
+
+#include "ids_events.h"
+#include "ids_parse.h"
+
+/* RFC 6056: a port pair that comes back after this long idle is a new conversation. */
+#define IDS_FLOW_REUSE_NS (60ULL * 1000 * 1000 * 1000)
+
+static __always_inline u32 ids_vlan_proto(const struct ids_packet *packet)
+{
+	return packet->vlan << 8 | packet->proto;
+}
+
+/* Build the key of an IPv4 flow; return the side that sent this packet. */
+static __always_inline int ids_flow4_key(const struct ids_packet *packet, struct ids_flow4 *key)
+{
+	u64 from = (u64)__builtin_bswap32(packet->src4_be) << 16 | __builtin_bswap16(packet->sport_be);
+	u64 to = (u64)__builtin_bswap32(packet->dst4_be) << 16 | __builtin_bswap16(packet->dport_be);
+	int side = from > to;
+
+	key->addr_be[0] = side ? packet->dst4_be : packet->src4_be;
+	key->addr_be[1] = side ? packet->src4_be : packet->dst4_be;
+	key->port_be[0] = side ? packet->dport_be : packet->sport_be;
+	key->port_be[1] = side ? packet->sport_be : packet->dport_be;
+	key->vlan_proto = ids_vlan_proto(packet);
+	return side;
+}
+
+static __always_inline int ids_addr6_above(const struct ids_addr6 *a, const struct ids_addr6 *b, int or_equal)
+{
+	if (a->half_be[0] != b->half_be[0])
+		return __builtin_bswap64(a->half_be[0]) > __builtin_bswap64(b->half_be[0]);
+	if (a->half_be[1] != b->half_be[1])
+		return __builtin_bswap64(a->half_be[1]) > __builtin_bswap64(b->half_be[1]);
+	return or_equal;
+}
+
+static __always_inline int ids_flow6_key(const struct ids_packet *packet, struct ids_flow6 *key)
+{
+	int ports_above = __builtin_bswap16(packet->sport_be) > __builtin_bswap16(packet->dport_be);
+	int side = ids_addr6_above(&packet->src6, &packet->dst6, ports_above);
+
+	key->addr[0] = side ? packet->dst6 : packet->src6;
+	key->addr[1] = side ? packet->src6 : packet->dst6;
+	key->port_be[0] = side ? packet->dport_be : packet->sport_be;
+	key->port_be[1] = side ? packet->sport_be : packet->dport_be;
+	key->vlan_proto = ids_vlan_proto(packet);
+	return side;
+}
+
+/* A flow as its first packet makes it. A SYN/ACK tells that the client is the other side. */
+static __always_inline struct ids_flow ids_flow_first(const struct ids_packet *packet, int side, u64 now_ns)
+{
+	int answers = (packet->tcp_flags & (IDS_TCP_SYN | IDS_TCP_ACK)) == (IDS_TCP_SYN | IDS_TCP_ACK);
+	struct ids_flow fresh = { .first_ns = now_ns, .last_ns = now_ns };
+
+	fresh.client = answers ? !side : side;
+	return fresh;
+}
+
+/* Start a flow over in place, as if it had just been added. */
+static __always_inline void ids_flow_restart(struct ids_flow *flow, int side, u64 now_ns)
+{
+	struct ids_flow fresh = { .first_ns = now_ns, .last_ns = now_ns, .client = side };
+
+	*flow = fresh;
+}
+
+/* An opening SYN: a conversation that is over, or long idle, starts again; one that was waved through is looked at. */
+static __always_inline void ids_flow_syn(struct ids_flow *flow, int side, u64 now_ns)
+{
+	if (flow->state == IDS_FLOW_CLOSED || now_ns - flow->last_ns > IDS_FLOW_REUSE_NS)
+		ids_flow_restart(flow, side, now_ns);
+	else if (flow->verdict == IDS_FLOW_BYPASS)
+		flow->verdict = IDS_FLOW_INSPECT;
+	if (flow->state == IDS_FLOW_NEW) {
+		flow->state = IDS_FLOW_SYN;
+		flow->client = side;
+	}
+}
+
+/* Follow the handshake (RFC 9293 section 3.5). Only who saw the server's initial sequence number can acknowledge it, so
+ * the client's answer to it proves that the client is where its address says: then return 1. */
+static __always_inline int ids_flow_track(const struct ids_packet *packet, struct ids_flow *flow, int side, u64 now_ns)
+{
+	u8 flags = packet->tcp_flags;
+	int proven = 0;
+
+	if (flags & IDS_TCP_RST) {
+		flow->state = IDS_FLOW_CLOSED;
+	} else if (flags & IDS_TCP_SYN) {
+		if (!(flags & IDS_TCP_ACK)) {
+			ids_flow_syn(flow, side, now_ns);
+		} else if (side != flow->client && flow->state <= IDS_FLOW_SYN) {
+			flow->server_isn = packet->seq;
+			flow->state = IDS_FLOW_SYNACK;
+		}
+	} else if (flow->state == IDS_FLOW_SYNACK && side == flow->client && (flags & IDS_TCP_ACK) &&
+		   packet->ack == flow->server_isn + 1) {
+		flow->state = IDS_FLOW_ESTABLISHED;
+		proven = 1;
+	}
+	if (flags & IDS_TCP_FIN) {
+		flow->fins |= 1 << side;
+		flow->state = flow->fins == 3 ? IDS_FLOW_CLOSED : IDS_FLOW_CLOSING;
+	}
+	return proven;
+}
+
+/* Bytes of this packet that count against the flow's depth. */
+static __always_inline u32 ids_shown_bytes(const struct ids_packet *packet)
+{
+	return packet->proto == IPPROTO_TCP && !packet->fragment ? packet->payload_len : packet->len;
+}
+
+static __always_inline u32 ids_depth(const struct ids_config *config, const struct ids_packet *packet,
+				     const struct ids_flow *flow)
+{
+	if (flow->depth)
+		return flow->depth;
+	if (packet->proto == IPPROTO_TCP)
+		return config->depth_tcp;
+	return packet->proto == IPPROTO_UDP ? config->depth_udp : config->depth_other;
+}
+
+/* Follow and count a packet; return 1 when it proves its source. A flow that is to die is counted, not followed. */
+static __always_inline int ids_flow_seen(const struct ids_packet *packet, struct ids_flow *flow, int side, u64 now_ns)
+{
+	int proven = 0;
+
+	if (packet->proto == IPPROTO_TCP && packet->fragment == IDS_WHOLE && flow->verdict != IDS_FLOW_DROP)
+		proven = ids_flow_track(packet, flow, side, now_ns);
+	flow->last_ns = now_ns;
+	__sync_fetch_and_add(&flow->packets[side & 1], 1);
+	__sync_fetch_and_add(&flow->bytes[side & 1], packet->len);
+	return proven;
+}
+
+/* What a flow's verdict, other than to drop, and its depth say: a final reason, or PASS_SHOWN for a packet to be shown. */
+static __always_inline int ids_flow_show(const struct ids_config *config, const struct ids_packet *packet,
+					 struct ids_flow *flow, int side)
+{
+	u32 *shown = &flow->shown[side & 1];
+
+	if (flow->verdict == IDS_FLOW_BYPASS)
+		return IDS_PASS_BYPASS;
+	/* The ends of a connection are always shown: user space frees what it holds for the flow. */
+	if (*shown >= ids_depth(config, packet, flow) &&
+	    !(packet->tcp_flags & (IDS_TCP_SYN | IDS_TCP_FIN | IDS_TCP_RST)))
+		return IDS_PASS_DEPTH;
+	__sync_fetch_and_add(shown, ids_shown_bytes(packet));
+	return IDS_PASS_SHOWN;
+}
+
+#endif
