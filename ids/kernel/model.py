@@ -138,7 +138,7 @@ class Model:
         side, key = _flow_key(packet)
         flow = self.flows.get(key)
         reason = self._check_prefix(packet, flow) or self._check_budgets(packet)
-        if not reason and flow is None and self._may_answer(packet):
+        if not reason and self._may_answer(packet, flow, side):
             return Reason.PASS_STRAY_RESET
         if reason:
             return reason
@@ -242,7 +242,10 @@ class Model:
         self.proven[packet.src] = self._now_ns
         self._count(Reason.NOTE_PROVEN, packet.len)
 
-    def _may_answer(self, packet: Packet) -> bool:
+    def _may_answer(self, packet: Packet, flow: FlowEntry | None, side: int) -> bool:
+        """Whether this may be a challenged client's answer: a reset of a connection that got no other answer."""
+        if flow is not None and (flow.state != KernelFlowState.SYN or flow.client != side):
+            return False
         return bool(self.config.flags & Flags.CHALLENGE and packet.proto == TCP and packet.tcp_flags & ~ACK == RST)
 
     def _challenge_or_check(self, packet: Packet) -> Verdict:

@@ -1,0 +1,139 @@
+"""Made-up traffic that meets itself: few addresses and ports, every layer in good and bad shape, and mutated captures.
+
+Frames are put together by hand: Scapy takes half a millisecond for each, and a hundred thousand are wanted.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from random import Random
+
+from ids.kernel.model_cookie import SLOT_SHIFT, cookie
+from ids.kernel.model_parse import Packet, judge_headers, parse_addresses
+
+HOSTS4 = [ipaddress.ip_address(text).packed for text in ("192.0.2.1", "192.0.2.2", "192.0.3.9", "198.51.100.4")]
+HOSTS6 = [
+    ipaddress.ip_address(text).packed for text in ("2001:db8::1", "2001:db8::2", "2001:db8:1::1", "2001:db8:0:1::7")
+]
+ODD4 = [ipaddress.ip_address(text).packed for text in ("127.0.0.1", "224.0.0.251", "239.1.2.3", "0.0.0.0")]
+ODD6 = [ipaddress.ip_address(text).packed for text in ("ff02::1", "::", "::ffff:192.0.2.1")]
+PORTS = (53, 80, 443, 11211, 40000)
+NUMBERS = (100, 101, 0, 0xFFFFFFFF)
+FLAGS = (0x02, 0x12, 0x10, 0x18, 0x11, 0x04, 0x14, 0x02, 0x12, 0x10, 0x03, 0x06, 0x00, 0xFF, 0x01)
+SIZES = (0, 0, 0, 1, 20, 100, 400, 1400)
+PROTOCOLS = (6, 6, 6, 17, 17, 1, 58, 50, 6, 17)
+EXTENSIONS = (0, 43, 44, 51, 60, 135, 139, 140)
+ETHERNET = bytes.fromhex("020000000002020000000001")
+
+
+def frame(random: Random) -> bytes:
+    """Return one frame, mostly well-formed."""
+    kind, packet = _ip4(random) if random.random() < 0.55 else _ip6(random)
+    if random.random() < 0.03:
+        kind = random.choice((b"\x08\x06", b"\x88\xcc", b"\x86\xdd", b"\x08\x00", b"\x81\x00"))
+    tags = b""
+    for _ in range(random.choice((0, 0, 0, 0, 0, 1, 2, 3))):
+        tags += random.choice((b"\x81\x00", b"\x88\xa8", b"\x81\x00", b"\x91\x00")) + struct.pack(
+            ">H", random.choice((1, 7, 0xF007))
+        )
+    whole = ETHERNET + tags + kind + packet
+    return spoil(random, whole) if random.random() < 0.08 else whole
+
+
+def spoil(random: Random, whole: bytes) -> bytes:
+    """Cut a frame, pad it, or change some of its bytes."""
+    choice = random.randrange(4)
+    if choice == 0:
+        return whole[: random.randrange(len(whole) + 1)]
+    if choice == 1:
+        return whole + bytes(random.choice((1, 6, 46)))
+    changed = bytearray(whole)
+    for _ in range(random.choice((1, 1, 2, 8))):
+        if changed:
+            changed[random.randrange(min(len(changed), 90))] = random.randrange(256)
+    return bytes(changed)
+
+
+def mutated(random: Random, whole: bytes) -> bytes:
+    """Return a captured frame, as it is, spoilt, or moved to the hosts that the others have."""
+    choice = random.randrange(4)
+    if choice == 0 and whole[12:14] == b"\x08\x00" and len(whole) >= 34:
+        return whole[:26] + random.choice(HOSTS4) + random.choice(HOSTS4) + whole[34:]
+    return spoil(random, whole) if choice in (1, 2) else whole
+
+
+def answer(random: Random, challenged: bytes, secret: tuple[int, int], now_ns: int) -> bytes:
+    """Return the reset by which an honest client answers the challenge of its SYN, seldom a little late."""
+    packet = Packet(challenged)
+    if parse_addresses(packet) or judge_headers(packet) or packet.proto != 6 or packet.len < packet.l4 + 20:
+        return challenged
+    slot = (now_ns >> SLOT_SHIFT) - random.choice((0, 0, 1, 2))
+    header = bytearray(challenged)
+    header[packet.l4 + 4 : packet.l4 + 8] = cookie(packet, secret, slot).to_bytes(4, "big")
+    header[packet.l4 + 13] = 0x04
+    return bytes(header)
+
+
+def _ip4(random: Random) -> tuple[bytes, bytes]:
+    proto = random.choice(PROTOCOLS)
+    payload = _transport(random, proto)
+    options = bytes(4 * random.choice((0, 0, 0, 0, 1, 10)))
+    fragment = random.choice((0,) * 20 + (0x4000, 0x2000, 0x2000, 1, 2, 0x2001, 8189, 185, 0x1FFF))
+    source, destination = _pair(random, HOSTS4, ODD4)
+    length = 20 + len(options) + len(payload)
+    if random.random() < 0.03:
+        length = max(0, length + random.choice((-30, -9, -1, 1, 40)))
+    words = 5 + len(options) // 4 if random.random() > 0.02 else random.randrange(16)
+    version = 4 if random.random() > 0.01 else random.randrange(16)
+    header = struct.pack(">BBHHHBBH", version << 4 | words, 0, length, 1, fragment, 64, proto, 0)
+    return b"\x08\x00", header + source + destination + options + payload
+
+
+def _ip6(random: Random) -> tuple[bytes, bytes]:
+    proto = random.choice(PROTOCOLS)
+    payload = _transport(random, proto)
+    for _ in range(random.choice((0, 0, 0, 0, 0, 1, 1, 2, 5, 8, 9))):
+        extension = random.choice(EXTENSIONS)
+        payload = _extension(random, extension, proto) + payload
+        proto = extension
+    source, destination = _pair(random, HOSTS6, ODD6)
+    length = len(payload)
+    if random.random() < 0.03:
+        length = max(0, length + random.choice((-30, -9, -1, 1, 40)))
+    version = 6 if random.random() > 0.01 else random.randrange(16)
+    header = struct.pack(">IHBB", version << 28, length & 0xFFFF, proto, 64)
+    return b"\x86\xdd", header + source + destination + payload
+
+
+def _extension(random: Random, kind: int, following: int) -> bytes:
+    if kind == 44:
+        offset = random.choice((0, 0, 1, 1, 8, 9, 0x10, 0xFFF9, 0xFFF8, 24))
+        return struct.pack(">BBHI", following, 0, offset, 7)
+    length = random.choice((0, 0, 0, 1, 2)) if random.random() > 0.02 else random.randrange(256)
+    size = (length + 2) * 4 if kind == 51 else (length + 1) * 8
+    return bytes((following, length)) + bytes(min(size, 64) - 2)
+
+
+def _pair(random: Random, hosts: list[bytes], odd: list[bytes]) -> tuple[bytes, bytes]:
+    source = random.choice(hosts) if random.random() > 0.02 else random.choice(odd)
+    return source, random.choice(hosts) if random.random() > 0.02 else random.choice(odd)
+
+
+def _transport(random: Random, proto: int) -> bytes:
+    data = bytes(random.choice(SIZES) if random.random() > 0.01 else 5000)
+    if proto == 6:
+        offset = 5 if random.random() > 0.05 else random.randrange(16)
+        flags = random.choice(FLAGS)
+        ports = (random.choice(PORTS[1:3]), random.choice(PORTS[-2:]))
+        if random.random() < 0.5:
+            ports = ports[::-1]
+        numbers = (random.choice(NUMBERS), random.choice(NUMBERS))
+        return struct.pack(">HHIIBBHHH", *ports, *numbers, offset << 4, flags, 0, 0, 0) + data
+    if proto == 17:
+        length = 8 + len(data) + (0 if random.random() > 0.05 else random.choice((-8, -3, 1, 60)))
+        return struct.pack(">HHHH", random.choice(PORTS), random.choice(PORTS), max(0, length), 0) + data
+    if proto in (1, 58):
+        kind = random.choice((0, 8, 3, 128, 129, 135))
+        return struct.pack(">BBHHH", kind, 0, 0, random.choice((1, 2)), 1) + data
+    return data
