@@ -26,6 +26,7 @@ struct ids_context {
 	u64 now_ns;
 	struct ids_packet *packet; /* in per-CPU memory, not on the stack; see ids_scratch */
 	int side; /* of the flow: which end sent this packet */
+	int pressed; /* a budget has refused lately, though not this packet */
 };
 
 /* Not in the context, so that it is not cleared for every packet: the family says which one is filled. */
@@ -209,8 +210,10 @@ static __always_inline int ids_charge(struct ids_context *c, u32 kind, int sourc
 		ids_count(lost ? IDS_NOTE_BUDGET_LOST : IDS_NOTE_BUDGET_NEW, c->packet->len);
 		return IDS_GO_ON;
 	}
-	if (ids_budget_take(budget, limit, c->now_ns))
+	if (ids_budget_take(budget, limit, c->now_ns)) {
+		c->pressed |= !!budget->episode_ns;
 		return IDS_GO_ON;
+	}
 	ids_tell_limit(c, budget, &key);
 	return IDS_DROP_SYN_SOURCE + kind;
 }
@@ -225,7 +228,9 @@ static __always_inline int ids_is_proven(struct ids_context *c)
 }
 
 /* Budgets of the source, then of the destination. Proven sources may open connections to a destination that is being
- * flooded, others are challenged where that is switched on: they come back, proven, at their next SYN. */
+ * flooded, others are challenged where that is switched on: they come back, proven, at their next SYN. From the first
+ * refusal until the bucket has been full again that holds for every SYN, also those within the budget: at the permitted
+ * rate alone, forged SYNs would fill the queue of a server without SYN cookies. */
 static __always_inline int ids_check_budgets(struct ids_context *c)
 {
 	int kind = ids_source_kind(c->packet);
@@ -238,7 +243,7 @@ static __always_inline int ids_check_budgets(struct ids_context *c)
 		reason = ids_charge(c, IDS_LIMIT_DST_REFLECTION, 0);
 	if (!reason)
 		reason = ids_charge(c, kind + IDS_LIMIT_DST_SYN, 0);
-	if (reason == IDS_DROP_SYN_DESTINATION) {
+	if (reason == IDS_DROP_SYN_DESTINATION || (!reason && kind == IDS_LIMIT_SRC_SYN && c->pressed)) {
 		if (ids_is_proven(c))
 			return IDS_GO_ON;
 		if (c->config->flags & IDS_FLAG_CHALLENGE)

@@ -81,6 +81,7 @@ class Model:
         self.counts: dict[int, list[int]] = {reason: [0, 0] for reason in Reason}
         """Packets and bytes by `Reason`, notes included."""
         self._now_ns = 0
+        self._pressed = False
 
     # ---- what user space does ------------------------------------------------------------------------------------
 
@@ -194,6 +195,7 @@ class Model:
         kind = _source_kind(packet)
         if kind < 0:
             return _GO_ON
+        self._pressed = False
         reason = self._charge(packet, kind)
         if (
             not reason
@@ -204,11 +206,12 @@ class Model:
             reason = self._charge(packet, LimitKind.DST_REFLECTION)
         if not reason:
             reason = self._charge(packet, kind + LimitKind.DST_SYN)
-            if reason == Reason.DROP_SYN_DESTINATION:
-                if self._is_proven(packet):
-                    return _GO_ON
-                if self.config.flags & Flags.CHALLENGE:
-                    reason = Reason.DROP_CHALLENGED
+        pressed = not reason and kind == LimitKind.SRC_SYN and self._pressed
+        if reason == Reason.DROP_SYN_DESTINATION or pressed:
+            if self._is_proven(packet):
+                return _GO_ON
+            if self.config.flags & Flags.CHALLENGE:
+                reason = Reason.DROP_CHALLENGED
         return _GO_ON if reason and self._is_allowed(packet) else reason
 
     def _charge(self, packet: Packet, kind: int) -> int:
@@ -232,6 +235,7 @@ class Model:
             budget.episode_ns = budget.episode_ns or self._now_ns
             return Reason.DROP_SYN_SOURCE + kind
         budget.due_ns = due_ns + interval_ns
+        self._pressed |= bool(budget.episode_ns)
         return _GO_ON
 
     def _is_proven(self, packet: Packet) -> bool:

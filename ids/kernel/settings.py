@@ -103,13 +103,17 @@ class FastPathSettings(BaseModel):
         200, ge=1, le=1 << 24, description="ICMP packets that a source may send at once."
     )
     syn_per_destination_per_s: float = Field(
-        2000.0,
+        1000.0,
         ge=0,
         le=1e8,
-        description="Opening SYNs a second to one address; beyond it only proven sources get through; 0: no limit.",
+        description="Opening SYNs a second to one address. From the first one beyond it until the rate has been below"
+        " it again for a while, only proven sources get through, and others have to prove themselves; 0: no limit.",
     )
     syn_burst_per_destination: int = Field(
-        4000, ge=1, le=1 << 24, description="SYNs to one address at once: a busy web server's reconnecting clients."
+        256,
+        ge=1,
+        le=1 << 24,
+        description="SYNs to one address at once: less than the queue of a common server (511), so that it never fills.",
     )
     udp_per_destination_per_s: float = Field(
         0.0, ge=0, le=1e8, description="UDP packets a second to one address; 0 (no limit): it depends on the service."

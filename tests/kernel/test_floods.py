@@ -208,3 +208,21 @@ def test_a_flow_asks_the_prefixes_again_when_they_change(gate: Gate) -> None:
     assert gate.send(p.DATA).reason == SHOWN
     gate.fastpath.blocks.add([Block(ipaddress.ip_network("192.0.2.0/28"))])
     assert gate.send(p.DATA).reason == Reason.DROP_BLOCKED_PREFIX
+
+
+def test_once_flooded_even_what_is_within_the_budget_has_to_prove_itself(gate: Gate) -> None:
+    """At the permitted rate alone, forged SYNs would fill the queue of a server without SYN cookies."""
+    gate.limit(LimitKind.DST_SYN, per_s=100, burst=2)
+    reasons = [gate.send(from_source(i, TCP(flags="S"))).reason for i in range(4)]
+    assert reasons == [SHOWN, SHOWN, Reason.DROP_CHALLENGED, Reason.DROP_CHALLENGED]
+    later = gate.send(from_source(9, TCP(flags="S")), after_ns=SECOND_NS // 99)
+    assert later.reason == Reason.DROP_CHALLENGED, "a token is there, but the flood is not over"
+    calm = gate.send(from_source(10, TCP(flags="S")), after_ns=SECOND_NS)
+    assert calm.reason == SHOWN, "the bucket has been full again"
+
+
+def test_a_source_that_floods_has_to_prove_itself_too(gate: Gate) -> None:
+    gate.limit(LimitKind.SRC_SYN, per_s=100, burst=2)
+    reasons = [gate.send(p.SYN).reason for _ in range(4)]
+    assert reasons == [SHOWN, SHOWN, Reason.DROP_SYN_SOURCE, Reason.DROP_SYN_SOURCE]
+    assert gate.send(p.SYN, after_ns=SECOND_NS // 99).reason == Reason.DROP_CHALLENGED
