@@ -28,6 +28,7 @@
 	X(PASS_ALLOWED_MALFORMED,   7, PASS, "pass.allowed_malformed") \
 	X(PASS_ENGINE_GONE,         8, PASS, "pass.engine_gone") \
 	X(PASS_STRAY_RESET,         9, PASS, "pass.stray_reset") \
+	X(PASS_SENT_MALFORMED,     10, PASS, "pass.sent_malformed") \
 	X(DROP_BLOCKED,            16, DROP, "drop.blocked") \
 	X(DROP_BLOCKED_PREFIX,     17, DROP, "drop.blocked_prefix") \
 	X(DROP_FLOW,               18, DROP, "drop.flow") \
@@ -96,6 +97,10 @@ struct ids_count {
 enum ids_record_kind {
 	IDS_RECORD_PACKET = 1, /* `caplen` bytes of the frame follow the header */
 	IDS_RECORD_LIMIT = 2,  /* a budget began to refuse; `detail` is the ids_limit, the addresses say whose */
+};
+
+enum ids_detail {
+	IDS_DETAIL_SENT = 1, /* `detail` of a packet: seen on its way out, before the device filled its checksums in */
 };
 
 struct ids_record {

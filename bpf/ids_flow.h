@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * Flows: their keys, the handshake, and how much of them is shown. Map-free, for both directions' programs.
+ * Flows: their keys, the handshake, and how much of them is shown. Map-free, for the programs of both directions.
  */
 #ifndef IDS_FLOW_H
 #define IDS_FLOW_H
@@ -10,6 +10,13 @@
 
 /* RFC 6056: a port pair that comes back after this long idle is a new conversation. */
 #define IDS_FLOW_REUSE_NS (60ULL * 1000 * 1000 * 1000)
+
+/* Whether the engine has been silent for so long that everything is to pass. */
+static __always_inline int ids_engine_gone(const struct ids_config *config, u64 now_ns)
+{
+	return (config->flags & IDS_FLAG_GONE_PASS) && config->gone_after_ns &&
+	       now_ns > config->heartbeat_ns + config->gone_after_ns;
+}
 
 static __always_inline u32 ids_vlan_proto(const struct ids_packet *packet)
 {

@@ -428,13 +428,6 @@ static __always_inline int ids_check_malformed(struct ids_context *c, int malfor
 	return ids_allowed(c) ? IDS_PASS_ALLOWED_MALFORMED : malformed;
 }
 
-/* Whether the engine has been silent for so long that everything is to pass. */
-static __always_inline int ids_engine_gone(struct ids_context *c)
-{
-	return (c->config->flags & IDS_FLAG_GONE_PASS) && c->config->gone_after_ns &&
-	       c->now_ns > c->config->heartbeat_ns + c->config->gone_after_ns;
-}
-
 /* Whether this may be a challenged client's answer: a reset before any answer of the server was seen. */
 static __always_inline int ids_may_answer(struct ids_context *c, struct ids_flow *flow)
 {
@@ -475,7 +468,7 @@ static __always_inline int ids_judge(struct ids_context *c)
 	int reason;
 
 	ids_begin(c, &at);
-	if (ids_engine_gone(c))
+	if (ids_engine_gone(c->config, c->now_ns))
 		return IDS_PASS_ENGINE_GONE;
 	reason = ids_parse_addresses(c, &at);
 	if (!reason)

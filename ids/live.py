@@ -116,12 +116,24 @@ class Live:
                 mode = self._fastpath.attach(interface)
                 note = "" if mode == "native" else " (no native XDP here: slower, packets are copied first)"
                 log.info("guarding %s, XDP mode %s%s", interface, mode, note)
+            self._view_egress()
             self._handle_signals(stack)
             if self._ready_file is not None:
                 self._ready_file.write_text("ready\n")
                 stack.callback(self._ready_file.unlink, missing_ok=True)
             log.info("ready: %d blocks in force", len(self._fastpath.blocks))
             self._loop(control)
+
+    def _view_egress(self) -> None:
+        try:
+            viewed = self._fastpath.view_egress(self.config.interfaces)
+        except KernelError as error:
+            if self.config.fastpath.egress == "on":
+                raise
+            log.warning("replies of this host go unseen, so handshakes prove no source: %s", error)
+        else:
+            if viewed:
+                log.info("seeing what this host sends through %s", ", ".join(viewed))
 
     def _loop(self, control: ControlServer) -> None:
         rings = self._fastpath.rings

@@ -86,6 +86,8 @@ class PacketBatch:
     """Interface index of each frame on a live capture; pcapng interface number, or 0, in a file."""
     source: str
     """File name of the capture, or the name of the live source."""
+    unsummed: Bool | None = None
+    """Frames that were seen before their device filled the checksums in, so that these say nothing; None: no frame."""
 
     def __len__(self) -> int:
         return len(self.offset)

@@ -87,6 +87,7 @@ def _datagram_batch(batch: PacketBatch, rows: I64, whole: list[Reassembled]) -> 
         linktype=np.full(len(rows), LINKTYPE_RAW, np.uint16),
         interface=batch.interface[rows],
         source=batch.source,
+        unsummed=None if batch.unsummed is None else batch.unsummed[rows],
     )
 
 
@@ -104,7 +105,8 @@ def _splice(packets: Packets, extra: Packets, rows: I64) -> Packets:
             added = added + shift
         return np.concatenate((getattr(of, name), added))[order]
 
-    names = [field.name for field in fields(PacketBatch) if field.name not in ("data", "source")]
+    without = {"data", "source"} if packets.batch.unsummed is not None else {"data", "source", "unsummed"}
+    names = [field.name for field in fields(PacketBatch) if field.name not in without]
     batch = PacketBatch(
         data=np.concatenate((packets.batch.data, extra.batch.data)),
         source=packets.batch.source,

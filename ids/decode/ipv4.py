@@ -65,6 +65,8 @@ def decode_ipv4(columns: Columns, rows: I64, verify: bool) -> I64:
         if options.size:
             begin = start[options]
             wrong[options] = ~checksum.segments_valid(columns.data, begin, begin + length[options])
+        if columns.batch.unsummed is not None:
+            wrong &= ~columns.batch.unsummed[rows]
         verdicts.insert(0, (wrong, Anomaly.BAD_IP_CHECKSUM))
     keep = columns.judge(rows, *verdicts)
     if keep is None:

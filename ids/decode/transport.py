@@ -102,8 +102,10 @@ def _icmp(columns: Columns, rows: I64) -> None:
 
 
 def _verify(columns: Columns, rows: I64) -> None:
-    """Refuse rows with a wrong checksum; what the capture cut off, or addressed elsewhere, cannot be judged."""
+    """Refuse rows with a wrong checksum; what is cut off, addressed elsewhere or not summed yet cannot be judged."""
     complete = columns.checked[rows] & (columns.l4_end[rows] <= columns.frame_end[rows]) & ~columns.rerouted[rows]
+    if columns.batch.unsummed is not None:
+        complete &= ~columns.batch.unsummed[rows]
     if not complete.all():
         rows = rows[complete]
     if not rows.size:

@@ -35,6 +35,7 @@ class Reason(IntEnum):
     PASS_ALLOWED_MALFORMED = 7
     PASS_ENGINE_GONE = 8
     PASS_STRAY_RESET = 9
+    PASS_SENT_MALFORMED = 10
     DROP_BLOCKED = 16
     DROP_BLOCKED_PREFIX = 17
     DROP_FLOW = 18
@@ -87,6 +88,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.PASS_ALLOWED_MALFORMED: "pass.allowed_malformed",
     Reason.PASS_ENGINE_GONE: "pass.engine_gone",
     Reason.PASS_STRAY_RESET: "pass.stray_reset",
+    Reason.PASS_SENT_MALFORMED: "pass.sent_malformed",
     Reason.DROP_BLOCKED: "drop.blocked",
     Reason.DROP_BLOCKED_PREFIX: "drop.blocked_prefix",
     Reason.DROP_FLOW: "drop.flow",
@@ -135,6 +137,10 @@ class RecordKind(IntEnum):
 
     PACKET = 1
     LIMIT = 2
+
+
+DETAIL_SENT = 1
+"""ids_detail: the packet was seen on its way out, before the device filled its checksums in."""
 
 
 class BlockFlag(IntEnum):

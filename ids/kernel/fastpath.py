@@ -1,8 +1,9 @@
 """The fast path as a whole: open (adopting what is pinned), attach, read the counters, detach, close.
 
-What is pinned under ``pin_dir/<instance>``: each map by its name, and each attachment as ``link_<interface>``. When the
-engine dies, program, blocks and attachments stay; the next `FastPath.open` takes over the maps, and its `attach`
-exchanges the program of an adopted link in one step, so that no packet passes unjudged in between.
+What is pinned under ``pin_dir/<instance>``: each map by its name, and each attachment as ``link_<interface>``, on the
+way out as ``egress_<interface>``. When the engine dies, program, blocks and attachments stay; the next
+`FastPath.open` takes over the maps, and its `attach` exchanges the program of an adopted link in one step, so that no
+packet passes unjudged in between.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from ids.kernel.blocklist import Blocklist
 from ids.kernel.bpffs import prepare_pin_dir
 from ids.kernel.clock import sample_offset_ns
 from ids.kernel.contract import REASON_NAMES, Flags, FlowVerdict, LimitKind, Reason
+from ids.kernel.egress import PIN_PREFIX, EgressView
 from ids.kernel.maps import Map, possible_cpus
 from ids.kernel.netlink import query_xdp
 from ids.kernel.rings import RingReader
@@ -35,6 +37,7 @@ _MODES = {"native": syscall.XDP_FLAGS_DRV_MODE, "generic": syscall.XDP_FLAGS_SKB
 _ZERO = (0).to_bytes(4, "little")
 _SECOND_NS = 1_000_000_000
 DEFAULT_INSTANCE = "default"
+_LINK_PREFIXES = ("link_", PIN_PREFIX)
 CALLED_PROGRAMS = ("xdp_challenge",)
 """Programs that the main one calls, in the order of IDS_PROGRAM_* in ``bpf/ids_maps.h``."""
 
@@ -138,6 +141,7 @@ class FastPath:
         self.allowed = AllowList(pin_dir, maps)
         self.config = maps["ids_config"].view(contract.CONFIG)
         """The program's configuration, shape (1,), dtype `contract.CONFIG`: what is written here holds at once."""
+        self.egress = EgressView(pin_dir, maps)
         self._links: dict[str, int] = {}
         self._rings: RingReader | None = None
 
@@ -182,7 +186,7 @@ class FastPath:
         present = query_xdp(ifname)
         pinned = syscall.obj_get(str(link_path))
         if pinned is not None:
-            if _link_ifindex(pinned) == socket.if_nametoindex(ifname):
+            if syscall.link_ifindex(pinned) == socket.if_nametoindex(ifname):
                 syscall.link_update(pinned, self.program)
                 self._links[ifname] = pinned
                 return present.mode or "native"
@@ -213,11 +217,23 @@ class FastPath:
             "Lower the interface's MTU to 3506 or less, switch off its LRO, or set `mode` to generic",
         )
 
+    def view_egress(self, ifnames: Sequence[str]) -> list[str]:
+        """See what this host sends, as the setting says; return through which of its guarded interfaces.
+
+        ``auto`` means where there is one interface: a gateway's two see both directions on their way in. Raises
+        `KernelError` where the kernel cannot.
+        """
+        choice = self.settings.egress
+        wanted = list(ifnames) if choice == "on" or (choice == "auto" and len(ifnames) == 1) else []
+        self.egress.attach(wanted)
+        return wanted
+
     def _link_path(self, ifname: str) -> Path:
         return self.pin_dir / f"link_{ifname.replace('.', '%')}"
 
     def detach(self, ifname: str) -> None:
-        """Take the program off an interface; its pin goes too."""
+        """Take the programs off an interface; their pins go too."""
+        self.egress.detach(ifname)
         link = self._links.pop(ifname, None)
         if link is None:
             link = syscall.obj_get(str(self._link_path(ifname)))
@@ -241,7 +257,7 @@ class FastPath:
         if choice == "remove":
             remove_pins(self.pin_dir)
         elif choice == "detach":
-            for ifname in self.attached():
+            for ifname in {*self.attached(), *self.egress.attached()}:
                 self.detach(ifname)
             left = f"the lists stay under {self.pin_dir}"
         elif interfaces := self.attached():
@@ -251,6 +267,7 @@ class FastPath:
         for link in self._links.values():
             os.close(link)
         self._links.clear()
+        self.egress.close()
         self.blocks.close()
         del self.config
         os.close(self.program)
@@ -323,8 +340,8 @@ def describe_program(program_id: int) -> str:
 def remove_pins(pin_dir: Path) -> list[str]:
     """Detach every pinned attachment and remove all pins of an instance; return the names of what was there."""
     removed = []
-    for path in sorted(pin_dir.glob("*"), key=lambda path: not path.name.startswith("link_")):
-        if path.name.startswith("link_"):
+    for path in sorted(pin_dir.glob("*"), key=lambda path: not path.name.startswith(_LINK_PREFIXES)):
+        if path.name.startswith(_LINK_PREFIXES):
             link = syscall.obj_get(str(path))
             if link is not None:
                 syscall.link_detach(link)
@@ -337,11 +354,6 @@ def remove_pins(pin_dir: Path) -> list[str]:
         except OSError:  # other instances pin beside this one, or it is the mount itself
             break
     return removed
-
-
-def _link_ifindex(link: int) -> int:
-    """Return the interface of an XDP link, 0 when that has gone (``struct bpf_link_info``)."""
-    return int(struct.unpack_from("=I", syscall.obj_info(link, 64), 16)[0])
 
 
 def _check_version(pin_dir: Path) -> None:

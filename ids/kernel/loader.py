@@ -146,6 +146,9 @@ def relocate(instructions: bytes, placeholders: Mapping[int, str], maps: Mapping
     return bytes(code)
 
 
-def load(compiled: Compiled, function: str, maps: Mapping[str, Map], flags: int = 0) -> int:
-    """Load one function as an XDP program; return its descriptor."""
-    return syscall.prog_load(function, relocate(compiled.functions[function], compiled.placeholders, maps), flags)
+def load(
+    compiled: Compiled, function: str, maps: Mapping[str, Map], flags: int = 0, prog_type: int = syscall.PROG_TYPE_XDP
+) -> int:
+    """Load one function as a program of a type; return its descriptor."""
+    code = relocate(compiled.functions[function], compiled.placeholders, maps)
+    return syscall.prog_load(function, code, flags, prog_type)

@@ -167,6 +167,7 @@ class RingReader:
         if len(headers) > 1:
             order = np.argsort(header["ts_ns"], kind="stable")
             header, offset = header[order], offset[order]
+        sent = header["detail"] == contract.DETAIL_SENT
         count = len(header)
         number = np.arange(self.packets + 1, self.packets + count + 1, dtype=np.int64)
         self.packets += count
@@ -180,6 +181,7 @@ class RingReader:
             linktype=np.full(count, LINKTYPE_ETHERNET, dtype=np.uint16),
             interface=header["ifindex"].astype(np.uint32),
             source=LIVE_SOURCE,
+            unsummed=sent if sent.any() else None,
         )
 
     def close(self) -> None:

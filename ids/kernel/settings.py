@@ -32,6 +32,11 @@ class FastPathSettings(BaseModel):
         "auto",
         description="Where XDP hooks in: auto takes native where the driver has it, else generic, and says so.",
     )
+    egress: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether what this host sends is seen too: auto where one interface is guarded, for there nothing"
+        " else shows the replies. Needs Linux 6.6.",
+    )
     on_stop: Literal["keep", "detach", "remove"] = Field(
         "detach",
         description="What an orderly stop leaves: keep, program and blocks in force; detach, the lists only, for the"

@@ -51,6 +51,7 @@ class Command(IntEnum):
 PROG_TYPE_SCHED_CLS = 3
 PROG_TYPE_XDP = 6
 ATTACH_XDP = 37
+ATTACH_TCX_EGRESS = 47
 F_XDP_HAS_FRAGS = 1 << 5
 F_TEST_XDP_LIVE_FRAMES = 1 << 1
 XDP_FLAGS_SKB_MODE = 1 << 1
@@ -294,6 +295,11 @@ def obj_info(fd: int, size: int = 256) -> bytes:
 def link_create(prog_fd: int, ifindex: int, flags: int, attach_type: int = ATTACH_XDP) -> int:
     """Attach a program to an interface through a link; return the link's descriptor. Raises OSError."""
     return call(Command.LINK_CREATE, struct.pack("=IIII", prog_fd, ifindex, attach_type, flags))[0]
+
+
+def link_ifindex(link_fd: int) -> int:
+    """Return the interface of an XDP or TCX link, 0 when that has gone (``struct bpf_link_info``)."""
+    return int(struct.unpack_from("=I", obj_info(link_fd, 64), 16)[0])
 
 
 def link_update(link_fd: int, prog_fd: int) -> None:

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * The egress program: what a host with one interface sends, which XDP never sees. It follows the same flows in the same
+ * maps, so that handshakes are proven and replies are shown, by the same verdicts and depths.
+ *
+ * What this host sends is its own business: no list and no budget is asked, and what does not parse passes. Only the rest
+ * of a flow that user space has condemned is dropped, on its way out as on its way in.
+ *
+ * Programs behind this one are always asked too (TC_ACT_UNSPEC, which is TCX_NEXT).
+ */
+#define IDS_EGRESS
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include "ids_events.h"
+#include "ids_maps.h"
+#include "ids_parse.h"
+#include "ids_flow.h"
+
+#define IDS_GO_ON 0
+
+/* What is read in place: Ethernet, two tags and an IPv6 header. A socket buffer may have less of it in one piece. */
+#define IDS_IN_PLACE (sizeof(struct ethhdr) + 2 * sizeof(struct ids_vlan_header) + sizeof(struct ipv6hdr))
+
+/* A segment that is left to the device to cut (GSO) is shown in pieces, as what the wire will have. 64 KiB by the largest
+ * piece are 39; the rest is for ordinary segment sizes. */
+#define IDS_MAX_PIECES 64
+#define IDS_MAX_HEADERS 255
+#define IDS_MAX_PIECE (IDS_LARGE_DATA - sizeof(struct ids_vlan_header) - IDS_MAX_HEADERS)
+
+struct ids_context {
+	struct __sk_buff *skb;
+	struct ids_config *config;
+	u64 now_ns;
+	struct ids_packet *packet; /* in ids_scratch, not on the stack */
+	int side; /* of the flow: which end sent this packet */
+};
+
+static __always_inline void ids_count(u32 reason, u32 len)
+{
+	struct ids_count *count = ids_counts.lookup(&reason);
+
+	if (count) {
+		count->packets++;
+		count->bytes += len;
+	}
+}
+
+static __always_inline int ids_allowed4(u32 addr_be)
+{
+	struct ids_prefix4 key = { .prefixlen = 32, .addr_be = addr_be };
+
+	return ids_allow4.lookup(&key) != 0;
+}
+
+static __always_inline int ids_allowed6(const struct ids_addr6 *addr)
+{
+	struct ids_prefix6 key = { .prefixlen = 128 };
+
+	__builtin_memcpy(key.addr_be, addr, sizeof(key.addr_be));
+	return ids_allow6.lookup(&key) != 0;
+}
+
+/* Whether either end is on the allow-list: a peer that is let in has to be answered. */
+static __always_inline int ids_allowed(struct ids_context *c)
+{
+	int allowed = c->packet->version == 4
+			      ? ids_allowed4(c->packet->src4_be) || ids_allowed4(c->packet->dst4_be)
+			      : ids_allowed6(&c->packet->src6) || ids_allowed6(&c->packet->dst6);
+
+	if (allowed)
+		ids_count(IDS_NOTE_ALLOWED, c->packet->len);
+	return allowed;
+}
+
+/* ---- flows ---------------------------------------------------------------------------------------------------- */
+
+/* Find the flow, or add it. A new one has not asked whether a prefix blocks the peer: its first answer will. */
+static __always_inline struct ids_flow *ids_flow_of(struct ids_context *c)
+{
+	struct ids_flow4 key4;
+	struct ids_flow6 key6;
+	struct ids_flow *flow;
+	struct ids_flow fresh;
+
+	if (c->packet->version == 4) {
+		c->side = ids_flow4_key(c->packet, &key4);
+		flow = ids_flows4.lookup(&key4);
+	} else {
+		c->side = ids_flow6_key(c->packet, &key6);
+		flow = ids_flows6.lookup(&key6);
+	}
+	if (flow)
+		return flow;
+	fresh = ids_flow_first(c->packet, c->side, c->now_ns);
+	fresh.generation = ~(u32)c->config->generation;
+	if (c->packet->version == 4) {
+		ids_flows4.update(&key4, &fresh);
+		flow = ids_flows4.lookup(&key4);
+	} else {
+		ids_flows6.update(&key6, &fresh);
+		flow = ids_flows6.lookup(&key6);
+	}
+	ids_count(flow ? IDS_NOTE_FLOW_NEW : IDS_NOTE_FLOW_LOST, c->packet->len);
+	return flow;
+}
+
+/* Keep the compiler from checking one copy of a number and using another, which the verifier cannot follow. */
+#define ids_settle(number) asm volatile("" : "+r"(number))
+
+/* ---- showing -------------------------------------------------------------------------------------------------- */
+
+static __always_inline void ids_fill_record(struct ids_context *c, struct ids_record *to, struct ids_record *from,
+					    u32 wirelen, u32 caplen)
+{
+	*to = *from;
+	to->ts_ns = c->config->now_ns ? c->config->now_ns : bpf_ktime_get_ns();
+	to->ifindex = c->skb->ifindex;
+	to->wirelen = wirelen;
+	to->caplen = caplen;
+	to->kind = IDS_RECORD_PACKET;
+	to->reason = IDS_PASS_SHOWN;
+	to->detail = IDS_DETAIL_SENT;
+}
+
+/* Bytes of a tag that is left to the device to write. */
+static __always_inline u32 ids_tag_len(struct ids_context *c)
+{
+	return c->skb->vlan_present ? sizeof(struct ids_vlan_header) : 0;
+}
+
+/* Copy the first `len` bytes of the frame, at least the Ethernet header, with the tag where it will be; return whether
+ * that failed. */
+static __always_inline int ids_copy_frame(struct ids_context *c, u8 *to, u32 len)
+{
+	u16 *tag = (u16 *)(to + 2 * ETH_ALEN);
+
+	if (!c->skb->vlan_present)
+		return bpf_skb_load_bytes(c->skb, 0, to, len) != 0;
+	if (bpf_skb_load_bytes(c->skb, 0, to + sizeof(struct ids_vlan_header), len) ||
+	    bpf_skb_load_bytes(c->skb, 0, to, 2 * ETH_ALEN))
+		return 1;
+	tag[0] = c->skb->vlan_proto;
+	tag[1] = __builtin_bswap16(c->skb->vlan_tci);
+	return 0;
+}
+
+/* Copy the packet into the ring for its size, all of it or as much as there is room for. */
+static __always_inline int ids_show_whole(struct ids_context *c, struct ids_record *record)
+{
+	u32 tag = ids_tag_len(c);
+	u32 len = c->packet->len;
+	struct ids_record *slot;
+
+	if (len <= IDS_SMALL_DATA - sizeof(struct ids_vlan_header)) {
+		slot = ids_small.ringbuf_reserve(IDS_SMALL_STRIDE - IDS_RING_HEADER);
+		if (!slot)
+			return IDS_PASS_RING_FULL;
+		ids_fill_record(c, slot, record, len + tag, len + tag);
+		if (len < sizeof(struct ethhdr) || ids_copy_frame(c, (u8 *)(slot + 1), len))
+			slot->caplen = 0;
+		ids_small.ringbuf_submit(slot, 0);
+		return IDS_PASS_SHOWN;
+	}
+	slot = ids_large.ringbuf_reserve(IDS_LARGE_STRIDE - IDS_RING_HEADER);
+	if (!slot)
+		return IDS_PASS_RING_FULL;
+	if (len > IDS_LARGE_DATA - sizeof(struct ids_vlan_header)) {
+		len = IDS_LARGE_DATA - sizeof(struct ids_vlan_header);
+		ids_count(IDS_NOTE_SNAPPED, c->packet->len);
+	}
+	ids_fill_record(c, slot, record, c->packet->len + tag, len + tag);
+	if (ids_copy_frame(c, (u8 *)(slot + 1), len))
+		slot->caplen = 0;
+	ids_large.ringbuf_submit(slot, 0);
+	return IDS_PASS_SHOWN;
+}
+
+/* Make the headers in `frame` those of a piece: `len` bytes of payload that begin `offset` bytes into the segment's. */
+static __always_inline void ids_piece_headers(struct ids_context *c, u8 *frame, u32 offset, u32 len, int last)
+{
+	u8 *ip = frame + (c->packet->l3 & 31);
+	u8 *tcp = frame + (c->packet->l4 & IDS_MAX_HEADERS);
+	u32 ip_len = c->packet->ip_end - c->packet->payload_len - c->packet->l3 + len;
+
+	if (c->packet->version == 4)
+		*(u16 *)(ip + 2) = __builtin_bswap16(ip_len);
+	else
+		*(u16 *)(ip + 4) = __builtin_bswap16(ip_len - sizeof(struct ipv6hdr));
+	*(u32 *)(tcp + 4) = __builtin_bswap32(c->packet->seq + offset);
+	if (!last)
+		tcp[13] &= ~(IDS_TCP_FIN | IDS_TCP_PSH);
+}
+
+static __always_inline void ids_fill_piece(struct ids_context *c, struct ids_record *slot, struct ids_record *record,
+					   u64 header, u32 offset, u32 piece)
+{
+	u8 *frame = (u8 *)(slot + 1);
+	u32 tag = ids_tag_len(c);
+	u64 len = c->packet->payload_len - offset;
+	int last = len <= piece;
+
+	if (!last)
+		len = piece;
+	ids_fill_record(c, slot, record, tag + header + len, tag + header + len);
+	ids_settle(len);
+	if (len < 1 || len > IDS_MAX_PIECE || ids_copy_frame(c, frame, header) ||
+	    bpf_skb_load_bytes(c->skb, header + offset, frame + tag + header, len))
+		slot->caplen = 0;
+	else
+		ids_piece_headers(c, frame + tag, offset, len, last);
+}
+
+/* Show a TCP segment that is larger than the wire takes, or a slot holds, as several of `piece` bytes. */
+static __always_inline int ids_show_pieces(struct ids_context *c, struct ids_record *record, u64 header, u32 piece)
+{
+	u32 payload = c->packet->payload_len;
+
+	for (int i = 0; i < IDS_MAX_PIECES; i++) {
+		u32 offset = i * piece; /* not a running sum, whose history the verifier would follow */
+		struct ids_record *slot;
+
+		if (offset >= payload)
+			return IDS_PASS_SHOWN;
+		slot = ids_large.ringbuf_reserve(IDS_LARGE_STRIDE - IDS_RING_HEADER);
+		if (!slot)
+			return IDS_PASS_RING_FULL;
+		ids_fill_piece(c, slot, record, header, offset, piece);
+		ids_large.ringbuf_submit(slot, 0);
+	}
+	if (piece * IDS_MAX_PIECES < payload)
+		ids_count(IDS_NOTE_SNAPPED, c->packet->len);
+	return IDS_PASS_SHOWN;
+}
+
+static __always_inline int ids_show(struct ids_context *c, struct ids_record *record)
+{
+	u64 header = c->packet->ip_end - c->packet->payload_len;
+	u32 piece = c->skb->gso_size;
+	int cut = c->packet->len > IDS_LARGE_DATA - sizeof(struct ids_vlan_header) || (piece && c->packet->payload_len > piece);
+
+	ids_settle(header);
+	if (!cut || c->packet->proto != IPPROTO_TCP || c->packet->fragment || header > IDS_MAX_HEADERS ||
+	    header < sizeof(struct ethhdr))
+		return ids_show_whole(c, record);
+	if (!piece || piece > IDS_MAX_PIECE || c->packet->payload_len > piece * IDS_MAX_PIECES)
+		piece = IDS_MAX_PIECE;
+	return ids_show_pieces(c, record, header, piece);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------- */
+
+/* Set the cursor over what is read in place, all of it in one piece. */
+static __always_inline void ids_begin(struct ids_context *c, struct ids_cursor *at)
+{
+	struct __sk_buff *skb = c->skb;
+
+	if (skb->data_end - skb->data < IDS_IN_PLACE && skb->len > skb->data_end - skb->data)
+		bpf_skb_pull_data(skb, skb->len < IDS_IN_PLACE ? skb->len : IDS_IN_PLACE);
+	at->pos = (void *)(long)skb->data;
+	at->end = (void *)(long)skb->data_end;
+	__builtin_memset(c->packet, 0, sizeof(*c->packet));
+	c->packet->len = skb->len;
+	c->now_ns = c->config->now_ns ? c->config->now_ns : bpf_ktime_get_coarse_ns();
+}
+
+/* Parse: 0, or the reason why the packet is none of ours. */
+static __always_inline int ids_parse(struct ids_context *c, struct ids_cursor *at)
+{
+	int reason = ids_parse_ethernet(at, c->packet);
+
+	if (reason)
+		return reason;
+	if (c->skb->vlan_present)
+		c->packet->vlan = (c->skb->vlan_tci & 0xfff) << 12 | c->packet->vlan >> 12;
+	if (c->packet->eth_proto_be == __constant_htons(ETH_P_IP)) {
+		reason = ids_parse_ip4(at, c->packet);
+		if (!reason)
+			reason = ids_judge_ip4(at, c->packet);
+	} else if (c->packet->eth_proto_be == __constant_htons(ETH_P_IPV6)) {
+		reason = ids_parse_ip6(at, c->packet);
+		if (!reason)
+			reason = ids_judge_ip6(c->skb, at, c->packet);
+	} else {
+		return IDS_PASS_NOT_IP;
+	}
+	return reason ? reason : ids_judge_l4(c->skb, at, c->packet);
+}
+
+static __always_inline int ids_judge(struct ids_context *c)
+{
+	struct ids_record record = {};
+	struct ids_cursor at = {};
+	struct ids_flow *flow;
+	int reason;
+
+	ids_begin(c, &at);
+	if (ids_engine_gone(c->config, c->now_ns))
+		return IDS_PASS_ENGINE_GONE;
+	reason = ids_parse(c, &at);
+	if (reason)
+		return reason >= IDS_REASON_DROP ? IDS_PASS_SENT_MALFORMED : reason;
+	flow = ids_flow_of(c);
+	if (!flow)
+		return ids_show(c, &record);
+	/* That this host completes its own handshakes proves nothing about anybody. */
+	ids_flow_seen(c->packet, flow, c->side, c->now_ns);
+	record.direction = c->side != flow->client;
+	record.flow_state = flow->state;
+	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
+		return IDS_DROP_FLOW;
+	reason = ids_flow_show(c->config, c->packet, flow, c->side);
+	return reason == IDS_PASS_SHOWN ? ids_show(c, &record) : reason;
+}
+
+/* Whether the packet was seen on its way in: then it is not seen again. */
+static __always_inline int ids_was_seen(struct __sk_buff *skb)
+{
+#ifdef IDS_OWN_ONLY
+	return skb->ingress_ifindex != 0;
+#else
+	return skb->ingress_ifindex == skb->ifindex;
+#endif
+}
+
+int tc_ids(struct __sk_buff *skb)
+{
+	struct ids_context c = { .skb = skb };
+	u32 zero = 0;
+	int reason;
+
+	c.config = ids_config.lookup(&zero);
+	c.packet = ids_scratch.lookup(&zero);
+	if (!c.config || !c.packet || ids_was_seen(skb))
+		return TC_ACT_UNSPEC;
+	reason = ids_judge(&c);
+	ids_count(reason, c.packet->len);
+	return reason >= IDS_REASON_DROP ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+}
