@@ -66,7 +66,7 @@ class KernelGate:
             self.watched.popitem(last=False)
         return written
 
-    def condemn(self, flow: Flow) -> None:
+    def condemn(self, flow: Flow, number: int) -> None:
         """Drop the rest of this flow in the driver."""
         self._open().drop_flow(flow)
 

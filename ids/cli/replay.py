@@ -1,11 +1,11 @@
-"""`ids replay`: captures through the whole engine, no privileges needed."""
+"""`ids replay`: captures through the whole engine and the fast path."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 from rich.console import Console
@@ -15,7 +15,7 @@ from rich.table import Table
 
 from ids.cli.options import build_config, config_options, output_option, show_json
 from ids.errors import UsageError
-from ids.replay import ReplayReport, find_captures
+from ids.replay import BlockReport, ReplayReport, Tally, VerdictWriter, find_captures
 from ids.replay import replay as run_replay
 from ids.respond.events import Event
 
@@ -29,6 +29,16 @@ MAX_ALERTS_SHOWN = 20
 )
 @click.option("-k", "checksums", type=click.Choice(["all", "none"]), default=None, help="`none` accepts bad checksums.")
 @click.option("--eve", "eve_path", type=click.Path(), help="Write events to this file; `-` is stdout.")
+@click.option(
+    "--fast-path",
+    "fast_path",
+    type=click.Choice(["auto", "kernel", "model", "off"]),
+    default=None,
+    help="What judges the packets: the XDP program (needs root), its model, or nobody; auto takes what is to be had.",
+)
+@click.option(
+    "--verdicts", type=click.File("wb"), help="Write the verdict on every packet, a JSON object a line; `-` is stdout."
+)
 @config_options
 @output_option
 def replay(
@@ -36,6 +46,8 @@ def replay(
     read: tuple[str, ...],
     checksums: str | None,
     eve_path: str | None,
+    fast_path: str | None,
+    verdicts: BinaryIO | None,
     config_path: str | None,
     overrides: tuple[str, ...],
     only_rules: tuple[str, ...],
@@ -54,7 +66,12 @@ def replay(
         only_rules,
         decode__verify_checksums=None if checksums is None else checksums == "all",
         eve__path=eve_path,
+        fastpath__replay=fast_path,
     )
+    if verdicts is not None and config.fastpath.replay == "off":
+        raise UsageError("--verdicts needs a fast path, and it is off: --fast-path auto")
+    if verdicts is not None and verdicts.name == "<stdout>" and output == "json":
+        raise UsageError("--verdicts - and -o json would mix on stdout: write the verdicts to a file")
     captures = find_captures([*paths, *read])
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
@@ -73,13 +90,18 @@ def replay(
             last = path
             progress.update(task, completed=done + position, description=escape(path.name))
 
-        report = run_replay(captures, config, on_progress=show)
+        report = run_replay(
+            captures,
+            config,
+            on_progress=show,
+            on_verdicts=None if verdicts is None else VerdictWriter(verdicts),
+        )
     for capture in report.captures:
         if capture.problem:
             click.echo(f"ids: warning: {capture.problem}", err=True)
     if output == "json":
         show_json(dataclasses.asdict(report))
-    elif eve_path != "-":
+    elif eve_path != "-" and (verdicts is None or verdicts.name != "<stdout>"):
         _story(report)
 
 
@@ -92,13 +114,42 @@ def _story(report: ReplayReport) -> None:
         console.print(f"… and {total - MAX_ALERTS_SHOWN} more alerts (all of them: --eve FILE, or -o json)")
     for capture in report.captures:
         for block in capture.blocks:
-            verb = "would drop" if block.mode == "enforce" else "would count (shadow)"
-            order = f"{block.network} for {block.ttl_s} s, ordered at packet {block.ordered_at} by sid {block.sid}"
-            effect = "no later packet of that source in the capture"
-            if block.cut_off_from is not None:
-                effect = f"the fast path {verb} from packet {block.cut_off_from} on, {block.packets} packets"
-            console.print(f"[bold]block[/]  {order}: {effect}", soft_wrap=True)
+            console.print(f"[bold]block[/]  {_block_line(block)}", soft_wrap=True)
+        for flow in capture.dropped_flows:
+            effect = "no later packet of it was dropped"
+            if flow.cut_off_from is not None:
+                effect = f"the fast path drops {flow.packets} packets of it, from packet {flow.cut_off_from} on"
+            ends = f"{flow.src_ip} port {flow.src_port} → {flow.dest_ip} port {flow.dest_port}"
+            console.print(
+                f"[bold]drop[/]   flow {ends}, condemned at packet {flow.ordered_at}: {effect}", soft_wrap=True
+            )
+    console.print(_fast_path_line(report), soft_wrap=True)
     console.print(_summary(report))
+
+
+def _block_line(block: BlockReport) -> str:
+    order = f"{block.network} for {block.ttl_s} s, ordered at packet {block.ordered_at} by sid {block.sid}"
+    if block.cut_off_from is None:
+        return f"{order}: no later packet of that source met it"
+    verb = "drops" if block.mode == "enforce" else "counts (shadow)"
+    return f"{order}: the fast path {verb} from packet {block.cut_off_from} on, {block.packets} packets"
+
+
+def _fast_path_line(report: ReplayReport) -> str:
+    """Say what the fast path made of all packets, what it dropped by reason, and who judged."""
+    note = f" ({escape(report.fast_path_note)})" if report.fast_path_note else ""
+    if report.fast_path == "off":
+        return f"[bold]fast path[/]  off{note}"
+    totals: dict[str, Tally] = {}
+    for capture in report.captures:
+        for reason, tally in capture.verdicts.items():
+            total = totals.setdefault(reason, Tally())
+            total.packets += tally.packets
+            total.bytes += tally.bytes
+    dropped = {reason: tally.packets for reason, tally in totals.items() if reason.startswith("drop.")}
+    passed = sum(tally.packets for tally in totals.values()) - sum(dropped.values())
+    reasons = "".join(f", {packets} {reason}" for reason, packets in dropped.items()) or ", none dropped"
+    return f"[bold]fast path[/]  {report.fast_path}{note}: {passed} packets pass{reasons}"
 
 
 def _alert_line(event: Event) -> str:

@@ -61,6 +61,18 @@ def decode_link(columns: Columns) -> None:
     columns.anomaly[other] = Anomaly.NOT_IP
 
 
+def network_start(columns: Columns, rows: I64) -> tuple[I64, U16]:
+    """Return where the header behind the link header begins in ``rows``, and its EtherType: 0 where that is unknown."""
+    start = columns.batch.offset[rows]
+    kind = np.full(len(rows), _NO_KIND, np.uint16)
+    for number in np.unique(columns.batch.linktype[rows]).tolist():
+        layer = _LAYERS.get(number)
+        if layer is not None:
+            mine = columns.batch.linktype[rows] == number
+            start[mine], kind[mine], _ = layer(columns, start[mine])
+    return start, kind
+
+
 _Layer = Callable[[Columns, I64], tuple[I64, U16, "I64 | int"]]
 """Takes where frames begin; returns where the next header begins, its kind, and how many link bytes there must be."""
 

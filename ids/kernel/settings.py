@@ -159,3 +159,8 @@ class FastPathSettings(BaseModel):
     when_gone: Literal["keep", "pass"] = Field(
         "keep", description="What the gate does when the engine has gone: keep blocking, or pass everything."
     )
+    replay: Literal["auto", "kernel", "model", "off"] = Field(
+        "auto",
+        description="What judges the packets of `ids replay`: the program itself (`kernel`), its model in Python (ten"
+        " times slower), nobody (`off`), or what is to be had: the program, else the model for 200,000 packets.",
+    )

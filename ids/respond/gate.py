@@ -30,8 +30,8 @@ class Gate(Protocol):
     def block(self, order: BlockOrder) -> int | None:
         """Block a network. Return when it took effect (``ts_ns``), or None where no clock applies (replay)."""
 
-    def condemn(self, flow: Flow) -> None:
-        """Drop the rest of this flow."""
+    def condemn(self, flow: Flow, number: int) -> None:
+        """Drop the rest of this flow; packet ``number`` of its capture is the cause."""
 
     def proven(self, address: IPAddress) -> bool:
         """Tell whether this address completed a handshake through the gate lately."""

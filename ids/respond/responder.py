@@ -97,7 +97,7 @@ class Responder:
         if match.flow.storage.get("respond.condemned"):
             return True
         try:
-            self._gate.condemn(match.flow)
+            self._gate.condemn(match.flow, match.number)
         except KernelError as error:
             self._counters.add("respond.refused.kernel")
             log.error("flow %d was not dropped: %s", match.flow.id, error)

@@ -7,7 +7,6 @@ that tells them apart is cut down to the fewest steps that still do, which are t
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import ipaddress
 from collections import Counter
@@ -25,7 +24,7 @@ from ids.kernel.contract import REASON_NAMES, Flags, Reason
 from ids.kernel.counts import reason_counts
 from ids.kernel.model import Model
 from ids.kernel.model_state import BlockEntry, ModelConfig
-from ids.kernel.offline import MIN_FRAME, OfflineProgram
+from ids.kernel.offline import MIN_FRAME, Frames, OfflineProgram
 from ids.kernel.settings import FastPathSettings
 from ids.types import IPNetwork
 from tests.kernel import traffic
@@ -226,12 +225,8 @@ class Kernel:
         return [(answer & 0xFF, answer >> 8) for answer in answers], state
 
     def _send(self, packets: list[tuple[int, bytes]]) -> list[int]:
-        buffers = [ctypes.create_string_buffer(frame, max(1, len(frame))) for _, frame in packets]
-        return self.program.run(
-            [ctypes.addressof(buffer) for buffer in buffers],
-            [len(frame) for _, frame in packets],
-            [now_ns for now_ns, _ in packets],
-        )
+        times_ns = np.array([now_ns for now_ns, _ in packets], dtype=np.int64)
+        return self.program.run(Frames.of([frame for _, frame in packets]), times_ns)
 
     def _judge(self, step: Judge) -> None:
         keys = sorted(key for name in ("ids_flows4", "ids_flows6") for key in self.program.maps[name])

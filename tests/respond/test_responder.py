@@ -33,7 +33,7 @@ class RecordingGate:
         self.orders.append(order)
         return 123
 
-    def condemn(self, flow: Flow) -> None:
+    def condemn(self, flow: Flow, number: int) -> None:
         if self.error:
             raise self.error
         self.condemned.append(flow)

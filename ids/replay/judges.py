@@ -1,0 +1,73 @@
+"""Who judges the packets of a replay: the XDP program, its model, or nobody."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+
+from ids.errors import KernelError
+from ids.kernel import syscall
+from ids.kernel.offline import Judge, OfflineModel, OfflineProgram
+from ids.kernel.settings import FastPathSettings
+
+MODEL_PACKETS = 200_000
+"""Packets that the model judges in a replay that did not ask for it by name: some three seconds' worth."""
+
+_ARRAY = 2
+
+
+@dataclass(slots=True)
+class Chosen:
+    """What judges, and why not the kernel."""
+
+    name: str
+    """``kernel``, ``model`` or ``off``."""
+    judge: Judge | None
+    note: str = ""
+    limit: int | None = None
+    """Packets after which there is no judge any more; None: no limit."""
+
+    def spend(self, packets: int) -> None:
+        """Take note of packets judged, and go on without a judge where that was enough."""
+        if self.limit is not None and self.judge is not None:
+            self.limit -= packets
+            if self.limit <= 0:
+                self.close()
+                self.note += f"; after {MODEL_PACKETS:,} packets it went on without (--fast-path model judges all)"
+
+    def close(self) -> None:
+        """Be done with the judge."""
+        if self.judge is not None:
+            self.judge.close()
+            self.judge = None
+
+
+def choose(settings: FastPathSettings, all_packets: bool = False) -> Chosen:
+    """Open what ``settings.replay`` asks for; raises `KernelError` where that is the kernel, and it refuses.
+
+    ``all_packets``: every packet is to be judged, however long it takes.
+    """
+    wanted = settings.replay
+    if wanted == "off":
+        return Chosen("off", None, "switched off by fastpath.replay")
+    if wanted == "model":
+        return Chosen("model", OfflineModel(settings), "asked for by fastpath.replay")
+    try:
+        _may_load()
+        return Chosen("kernel", OfflineProgram(settings))
+    except KernelError as error:
+        if wanted == "kernel":
+            raise
+        reason = str(error).splitlines()[0]
+    return Chosen("model", OfflineModel(settings), reason, None if all_packets else MODEL_PACKETS)
+
+
+def _may_load() -> None:
+    """Find out in no time whether BPF is open to us at all; compiling to learn that takes a second."""
+    try:
+        os.close(syscall.map_create(_ARRAY, 4, 4, 1, 0, "ids_probe"))
+    except syscall.BpfError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise KernelError("no privilege to load programs into the kernel") from None
+        raise

@@ -1,0 +1,124 @@
+"""Runs captures through the engine and the gate, and tells what they would have done in front of the wire."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from ids.capture import open_capture
+from ids.config import Config
+from ids.counters import Counters
+from ids.engine import Engine
+from ids.replay.gate import OnVerdicts, ReplayGate
+from ids.replay.judges import Chosen, choose
+from ids.replay.report import MAX_ALERTS_KEPT, CaptureReport, ReplayReport
+from ids.respond.events import Event
+
+OnProgress = Callable[[Path, int], None]
+
+
+def replay(
+    paths: Iterable[str | Path],
+    config: Config,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    on_progress: OnProgress | None = None,
+    on_verdicts: OnVerdicts | None = None,
+) -> ReplayReport:
+    """Run captures through a fresh engine and a fresh gate, one after the other, and report.
+
+    ``on_progress`` is called after each batch with the file and the bytes read of it, ``on_verdicts`` with what the
+    fast path made of the batch's packets. Raises `IdsError` for what stops the whole run: a file that is no capture,
+    rules that do not load, a fast path that was asked for and is not to be had.
+    """
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        # Compiling and verifying the program takes as long as loading the rules: both at once.
+        opening = stack.enter_context(ThreadPoolExecutor(1)).submit(choose, config.fastpath, on_verdicts is not None)
+        stack.callback(_close, opening)
+        run = _Run(config, on_event, on_progress, on_verdicts)
+        stack.callback(run.engine.stop)
+        run.arm(opening.result())
+        for path in map(Path, paths):
+            run.capture(path)
+    run.report.counters = run.counters.tree()
+    run.report.seconds = time.perf_counter() - started
+    return run.report
+
+
+def _close(opening: Future[Chosen]) -> None:
+    if opening.exception() is None:
+        opening.result().close()
+
+
+class _Run:
+    """A replay while it goes on."""
+
+    def __init__(
+        self,
+        config: Config,
+        on_event: Callable[[Event], None] | None,
+        on_progress: OnProgress | None,
+        on_verdicts: OnVerdicts | None,
+    ) -> None:
+        self.report = ReplayReport()
+        self.counters = Counters()
+        self._config = config
+        self._on_event, self._on_progress, self._on_verdicts = on_event, on_progress, on_verdicts
+        self._alerts: Counter[int] = Counter()
+        self._chosen = Chosen("off", None)
+        self._gate = ReplayGate()
+        self.engine = Engine(config, self._gate, counters=self.counters, on_event=self._note)
+
+    def arm(self, chosen: Chosen) -> None:
+        """Let ``chosen`` judge what follows."""
+        self._chosen = chosen
+        self._renew(self._gate)
+        self.report.fast_path, self.report.fast_path_note = chosen.name, chosen.note
+
+    def _renew(self, gate: ReplayGate) -> None:
+        self._gate, gate.on_verdicts = gate, self._on_verdicts
+        judge = gate.judge = self._chosen.judge
+        if judge is not None:
+            judge.reset()
+            judge.allow(self._config.respond.allow)
+
+    def _note(self, event: Event) -> None:
+        if event["event_type"] == "alert":
+            self._alerts[event["alert"]["signature_id"]] += 1
+            if len(self.report.alerts) < MAX_ALERTS_KEPT:
+                self.report.alerts.append(event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def capture(self, path: Path) -> None:
+        """Run one capture, then forget its traffic: it says nothing of the next."""
+        report, gate = CaptureReport(str(path)), self._gate
+        self.report.captures.append(report)
+        self._alerts.clear()
+        flows_before = self.counters["events.flow"]
+        with open_capture(path) as capture:
+            for batch in capture:
+                gate.observe(batch, self.engine.process(batch))
+                self._chosen.spend(len(batch))
+                gate.judge = self._chosen.judge
+                report.packets += len(batch)
+                report.bytes += int(batch.wirelen.sum())
+                if self._on_progress is not None:
+                    self._on_progress(path, capture.bytes_read)
+            if capture.problem is not None:
+                report.problem = str(capture.problem)
+        report.verdicts = gate.verdicts()
+        for reason, tally in report.verdicts.items():
+            self.counters.add(f"kernel.{reason}.packets", tally.packets)
+            self.counters.add(f"kernel.{reason}.bytes", tally.bytes)
+        self._renew(ReplayGate())
+        self.engine.drain(self._gate)
+        report.blocks, report.dropped_flows = gate.blocks, gate.dropped_flows
+        report.alerts = dict(sorted(self._alerts.items()))
+        report.flows = self.counters["events.flow"] - flows_before
+        self.report.fast_path_note = self._chosen.note
