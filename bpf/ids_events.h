@@ -204,11 +204,12 @@ struct ids_flow {
 	__u32 shown[2];   /* bytes shown to user space, by side: payload of TCP, else of the frame */
 	__u32 depth;      /* bytes to show a side; 0: the protocol's, from the configuration */
 	__u32 server_isn; /* sequence number of the SYN/ACK */
-	__u32 generation; /* low half of ids_config.generation when the prefix lists last had no match */
+	__u32 generation[2]; /* by side: low half of ids_config.generation when no prefix matched its address; 0: never */
 	__u8 state;       /* enum ids_flow_state */
 	__u8 verdict;     /* enum ids_flow_verdict */
 	__u8 client;      /* the side that opened the flow */
 	__u8 fins;        /* bit per side that sent a FIN */
+	__u32 spare;
 };
 
 /* ---- budgets -------------------------------------------------------------------------------------------------- */

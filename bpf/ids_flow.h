@@ -81,7 +81,7 @@ static __always_inline void ids_flow_restart(struct ids_flow *flow, int side, u6
 /* An opening SYN: a conversation that is over, or long idle, starts again; one that was waved through is looked at. */
 static __always_inline void ids_flow_syn(struct ids_flow *flow, int side, u64 now_ns)
 {
-	if (flow->state == IDS_FLOW_CLOSED || now_ns - flow->last_ns > IDS_FLOW_REUSE_NS)
+	if (flow->state == IDS_FLOW_CLOSED || now_ns > flow->last_ns + IDS_FLOW_REUSE_NS)
 		ids_flow_restart(flow, side, now_ns);
 	else if (flow->verdict == IDS_FLOW_BYPASS)
 		flow->verdict = IDS_FLOW_INSPECT;

@@ -93,7 +93,6 @@ static __always_inline struct ids_flow *ids_flow_of(struct ids_context *c)
 	if (flow)
 		return flow;
 	fresh = ids_flow_first(c->packet, c->side, c->now_ns);
-	fresh.generation = ~(u32)c->config->generation;
 	if (c->packet->version == 4) {
 		ids_flows4.update(&key4, &fresh);
 		flow = ids_flows4.lookup(&key4);

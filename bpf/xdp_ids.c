@@ -160,11 +160,11 @@ static __always_inline int ids_check_prefix(struct ids_context *c, struct ids_fl
 	u32 generation = c->config->generation;
 	struct ids_block *block;
 
-	if (!c->config->lists || (flow && flow->generation == generation))
+	if (!c->config->lists || (flow && flow->generation[c->side & 1] == generation))
 		return IDS_GO_ON;
 	block = ids_find_prefix(c);
 	if (!block && flow)
-		flow->generation = generation;
+		flow->generation[c->side & 1] = generation;
 	return ids_apply_block(c, block, IDS_DROP_BLOCKED_PREFIX);
 }
 
@@ -240,7 +240,7 @@ static __always_inline int ids_is_proven(struct ids_context *c)
 	u64 *proven_ns = c->packet->version == 4 ? ids_proven4.lookup(&c->packet->src4_be)
 						: ids_proven6.lookup(&c->packet->src6);
 
-	return proven_ns && c->now_ns - *proven_ns < c->config->proven_ns;
+	return proven_ns && c->now_ns < *proven_ns + c->config->proven_ns;
 }
 
 /* Budgets of the source, then of the destination. Proven sources may open connections to a destination that is being
@@ -292,7 +292,6 @@ static __always_inline struct ids_flow *ids_flow_add(struct ids_context *c, unio
 	struct ids_flow fresh = ids_flow_first(c->packet, c->side, c->now_ns);
 	struct ids_flow *flow;
 
-	fresh.generation = c->config->generation;
 	if (c->packet->version == 4) {
 		ids_flows4.update(&key->v4, &fresh);
 		flow = ids_flows4.lookup(&key->v4);

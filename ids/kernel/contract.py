@@ -252,11 +252,12 @@ FLOW = np.dtype(
         ("shown", "<u4", 2),
         ("depth", "<u4"),
         ("server_isn", "<u4"),
-        ("generation", "<u4"),
+        ("generation", "<u4", 2),
         ("state", "u1"),
         ("verdict", "u1"),
         ("client", "u1"),
         ("fins", "u1"),
+        ("spare", "<u4"),
     ]
 )
 

@@ -130,7 +130,7 @@ class Model:
         )
 
     def _check_malformed(self, packet: Packet, malformed: int) -> int:
-        reason = self._check_prefix(packet, None)
+        reason = self._check_prefix(packet, None, 0)
         if reason:
             return reason
         return Reason.PASS_ALLOWED_MALFORMED if self._is_allowed(packet) else malformed
@@ -138,7 +138,7 @@ class Model:
     def _judge_flow(self, packet: Packet) -> int:
         side, key = _flow_key(packet)
         flow = self.flows.get(key)
-        reason = self._check_prefix(packet, flow) or self._check_budgets(packet)
+        reason = self._check_prefix(packet, flow, side) or self._check_budgets(packet)
         if not reason and self._may_answer(packet, flow, side):
             return Reason.PASS_STRAY_RESET
         if reason:
@@ -179,14 +179,14 @@ class Model:
             return _GO_ON
         return reason
 
-    def _check_prefix(self, packet: Packet, flow: FlowEntry | None) -> int:
+    def _check_prefix(self, packet: Packet, flow: FlowEntry | None, side: int) -> int:
         generation = self.config.generation & _U32
-        if not self.config.lists or (flow is not None and flow.generation == generation):
+        if not self.config.lists or (flow is not None and flow.generation[side] == generation):
             return _GO_ON
         wanted = Lists.PREFIX4 if packet.version == 4 else Lists.PREFIX6
         entry = self.prefixes[packet.version].lookup(packet.src) if self.config.lists & wanted else None
         if entry is None and flow is not None:
-            flow.generation = generation
+            flow.generation[side] = generation
         return self._apply(entry, packet, Reason.DROP_BLOCKED_PREFIX)
 
     # ---- budgets and challenges ----------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class Model:
 
     def _is_proven(self, packet: Packet) -> bool:
         proven_ns = self.proven.get(packet.src)
-        return proven_ns is not None and (self._now_ns - proven_ns) & _U64 < self.config.proven_ns
+        return proven_ns is not None and self._now_ns < proven_ns + self.config.proven_ns
 
     def _prove(self, packet: Packet) -> None:
         self.proven[packet.src] = self._now_ns
@@ -269,7 +269,7 @@ class Model:
 
     def _add_flow(self, packet: Packet, key: bytes, side: int) -> FlowEntry:
         answers = packet.tcp_flags & (SYN | ACK) == SYN | ACK
-        flow = FlowEntry(self._now_ns, self._now_ns, 1 - side if answers else side, self.config.generation & _U32)
+        flow = FlowEntry(self._now_ns, self._now_ns, 1 - side if answers else side)
         self.flows[key] = flow
         self._count(Reason.NOTE_FLOW_NEW, packet.len)
         return flow
@@ -323,7 +323,7 @@ class Model:
     def _track_syn(self, flow: FlowEntry, side: int) -> None:
         """Start a conversation over that has ended or was long idle; look again at one that was waved through."""
         now_ns = self._now_ns
-        if flow.state == KernelFlowState.CLOSED or (now_ns - flow.last_ns) & _U64 > FLOW_REUSE_NS:
+        if flow.state == KernelFlowState.CLOSED or now_ns > flow.last_ns + FLOW_REUSE_NS:
             flow.__init__(now_ns, now_ns, side)  # type: ignore[misc]
         elif flow.verdict == FlowVerdict.BYPASS:
             flow.verdict = FlowVerdict.INSPECT

@@ -89,7 +89,6 @@ class FlowEntry:
     first_ns: int
     last_ns: int
     client: int
-    generation: int = 0
     packets: list[int] = field(default_factory=lambda: [0, 0])
     bytes: list[int] = field(default_factory=lambda: [0, 0])
     shown: list[int] = field(default_factory=lambda: [0, 0])
@@ -98,6 +97,7 @@ class FlowEntry:
     state: int = 0
     verdict: int = 0
     fins: int = 0
+    generation: list[int] = field(default_factory=lambda: [0, 0])
 
 
 @dataclass(slots=True)

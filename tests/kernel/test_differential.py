@@ -45,8 +45,14 @@ NETWORKS = [
     )
 ]  # fmt: skip
 REASONS = {name: reason for reason, name in REASON_NAMES.items()}
-UNMET = (Reason.PASS_RING_FULL, Reason.NOTE_FLOW_LOST, Reason.NOTE_BUDGET_LOST, Reason.NOTE_EVENT_LOST)
-"""What only a full ring or table brings about; here both are always large enough."""
+UNMET = (
+    Reason.PASS_SENT_MALFORMED,
+    Reason.PASS_RING_FULL,
+    Reason.NOTE_FLOW_LOST,
+    Reason.NOTE_BUDGET_LOST,
+    Reason.NOTE_EVENT_LOST,
+)
+"""What only the egress program, or a full ring or table, brings about; here both are always large enough."""
 STEPS_NS = (0, 0, 0, 1, 1000, 10**6, 10**8, SECOND_NS, 9 * SECOND_NS, 61 * SECOND_NS)
 
 

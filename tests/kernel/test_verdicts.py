@@ -117,6 +117,17 @@ def test_a_shadow_block_counts_and_lets_pass(gate: Gate) -> None:
     assert gate.block_entry("192.0.2.7")["packets"] == 1
 
 
+def test_a_shadow_prefix_counts_every_packet_of_a_flow(gate: Gate) -> None:
+    gate.block("192.0.2.0/24", mode=BlockFlag.SHADOW)
+    assert [Reason.NOTE_SHADOW in gate.send(packet).notes for packet in (p.SYN, p.DATA, p.DATA)] == [True] * 3
+
+
+def test_a_blocked_prefix_is_dropped_although_the_other_side_spoke_first(gate: Gate) -> None:
+    gate.block("198.51.100.0/24")
+    assert gate.send_all([p.SYN, p.SYN]) == [SHOWN] * 2
+    assert gate.send(p.wire(p.IP4_BACK, p.reply("SA"))).reason == Reason.DROP_BLOCKED_PREFIX
+
+
 def test_an_enforced_prefix_holds_behind_a_shadow_address(gate: Gate) -> None:
     gate.block("192.0.2.7", mode=BlockFlag.SHADOW)
     gate.block("192.0.2.0/24")
