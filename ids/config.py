@@ -50,6 +50,14 @@ class EngineSettings(_Settings):
     """The loop itself."""
 
     runtime_dir: str = Field("/run/ids", description="Directory of the control sockets, one an instance.")
+    bypass: list[str] = Field(
+        ["tls", "ssh"],
+        description="Protocols that are encrypted after their beginning: once `bypass_after_bytes` of a direction were"
+        " inspected, the kernel lets the rest of the flow pass unseen. Empty: inspect to the stream depth.",
+    )
+    bypass_after_bytes: int = Field(
+        65_536, ge=4096, description="Bytes of one direction inspected before an encrypted flow is bypassed."
+    )
     stats_interval_s: float = Field(10.0, gt=0, description="Seconds between two `stats` events.")
 
 

@@ -17,12 +17,13 @@ from ids.plugin.context import EngineContext
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession
 from ids.protocols import Parsers
+from ids.protocols.detect import recognise
 from ids.respond import events
 from ids.respond.events import Event
 from ids.respond.gate import Gate
 from ids.respond.policy import BlockPolicy
 from ids.respond.responder import Responder
-from ids.types import Flow, FlowBatch, IPAddress, Match, PacketBatch, Packets, StreamChunk, Transaction
+from ids.types import Direction, Flow, FlowBatch, IPAddress, Match, PacketBatch, Packets, StreamChunk, Transaction
 
 HISTORY_BATCHES = 2
 """Batches kept for the frames of a flow that is flagged late. Each may be several megabytes."""
@@ -62,6 +63,7 @@ class Engine:
         self.policy = BlockPolicy(config.respond, self._gate, counters, self._veto, self._own)
         self._responder = Responder(config.respond, self.policy, self._gate, counters, self.emit)
         self._history: deque[tuple[Packets, FlowBatch]] = deque(maxlen=HISTORY_BATCHES)
+        self._opaque = frozenset(config.engine.bypass)
         self._started_ns: int | None = None
         self._now_ns = 0
 
@@ -165,6 +167,25 @@ class Engine:
                 matches.extend(_signed(name, found))
             for transaction in self._parsers.feed(chunk):
                 self._transaction(transaction, chunk, matches)
+            if chunk.flow.app_proto in self._opaque:
+                self._bypass(chunk)
+
+    def _bypass(self, chunk: StreamChunk) -> None:
+        """Have the kernel keep the rest of an encrypted flow to itself: it costs, and shows nothing.
+
+        Both sides have to begin in the protocol: a client that only pretends to must not buy silence for what it sends
+        to a server that speaks something else.
+        """
+        flow = chunk.flow
+        speakers: set[Direction] = flow.storage.setdefault("engine.opaque", set())
+        if chunk.offset == 0 and recognise(chunk.data, chunk.direction) == flow.app_proto:
+            speakers.add(chunk.direction)
+        inspected = chunk.offset + len(chunk.data)
+        if len(speakers) < 2 or inspected < self.config.engine.bypass_after_bytes or "bypassed" in flow.storage:
+            return
+        flow.storage["bypassed"] = True
+        self.counters.add(f"flow.bypassed.{flow.app_proto}")
+        self._gate.bypass(flow)
 
     def _transaction(self, transaction: Transaction, chunk: StreamChunk, matches: list[Match]) -> None:
         for name, found in self.plugins.ask("ids_transaction", transaction=transaction):

@@ -70,6 +70,10 @@ class KernelGate:
         """Drop the rest of this flow in the driver."""
         self._open().drop_flow(flow)
 
+    def bypass(self, flow: Flow) -> None:
+        """Let the rest of this flow pass unseen."""
+        self._open().bypass_flow(flow)
+
     def proven(self, address: IPAddress) -> bool:
         """Ask the kernel's record of completed handshakes."""
         return self.fastpath is not None and self.fastpath.proven(address)
@@ -101,17 +105,17 @@ class Live:
         self._engine = Engine(config, self._gate, counters=self._counters, own=own)
         with ExitStack() as stack:
             stack.callback(self._engine.stop)
+            control = ControlServer(  # before the maps: it refuses a second engine of this name
+                socket_path(config.engine.runtime_dir, config.instance),
+                {"stats": self._stats, "reload": self._reload_now},
+            )
+            stack.callback(control.close)
             self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance)
             self._reconciler = Reconciler(self._fastpath.blocks)
             stack.callback(self._close)
             for note in self._fastpath.notes:
                 log.info("%s", note)
             self._fastpath.allowed.add(config.respond.allow, label="settings")
-            control = ControlServer(
-                socket_path(config.engine.runtime_dir, config.instance),
-                {"stats": self._stats, "reload": self._reload_now},
-            )
-            stack.callback(control.close)
             for interface in config.interfaces:
                 mode = self._fastpath.attach(interface)
                 note = "" if mode == "native" else " (no native XDP here: slower, packets are copied first)"

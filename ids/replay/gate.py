@@ -95,6 +95,9 @@ class ReplayGate:
         self._pending.append(block)
         return None
 
+    def bypass(self, flow: Flow) -> None:
+        """Nothing to do: a replay reads every packet anyhow."""
+
     def condemn(self, flow: Flow, number: int) -> None:
         """Remember that the rest of the flow, after packet ``number``, is to be dropped."""
         report = DroppedFlowReport(flow.src_ip, flow.sport, flow.dst_ip, flow.dport, flow.proto, number)

@@ -160,6 +160,8 @@ def flow_event(flow: Flow) -> Event:
         "reason": flow.reason,
         "alerted": flow.alerted,
     }
+    if "bypassed" in flow.storage:
+        event["flow"]["bypass"] = "capture"
     if flow.proto == _TCP:
         event["tcp"] = _tcp(flow)
     return event

@@ -27,6 +27,8 @@ class FakeGate:
 
     def condemn(self, flow: Flow, number: int) -> None: ...
 
+    def bypass(self, flow: Flow) -> None: ...
+
     def proven(self, address: IPAddress) -> bool:
         return str(address) in self._proven
 

@@ -38,6 +38,8 @@ class RecordingGate:
             raise self.error
         self.condemned.append(flow)
 
+    def bypass(self, flow: Flow) -> None: ...
+
     def proven(self, address: IPAddress) -> bool:
         return False
 
