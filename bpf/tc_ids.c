@@ -6,6 +6,9 @@
  * What this host sends is its own business: no list and no budget is asked, and what does not parse passes. Only the rest
  * of a flow that user space has condemned is dropped, on its way out as on its way in.
  *
+ * A VLAN tag that the device is to write is not looked at: such a device also takes it off what comes in, before XDP sees
+ * it, so that both directions have the same flow.
+ *
  * Programs behind this one are always asked too (TC_ACT_UNSPEC, which is TCX_NEXT).
  */
 #define IDS_EGRESS
@@ -26,7 +29,7 @@
  * piece are 39; the rest is for ordinary segment sizes. */
 #define IDS_MAX_PIECES 64
 #define IDS_MAX_HEADERS 255
-#define IDS_MAX_PIECE (IDS_LARGE_DATA - sizeof(struct ids_vlan_header) - IDS_MAX_HEADERS)
+#define IDS_MAX_PIECE (IDS_LARGE_DATA - IDS_MAX_HEADERS)
 
 struct ids_context {
 	struct __sk_buff *skb;
@@ -122,41 +125,19 @@ static __always_inline void ids_fill_record(struct ids_context *c, struct ids_re
 	to->detail = IDS_DETAIL_SENT;
 }
 
-/* Bytes of a tag that is left to the device to write. */
-static __always_inline u32 ids_tag_len(struct ids_context *c)
-{
-	return c->skb->vlan_present ? sizeof(struct ids_vlan_header) : 0;
-}
-
-/* Copy the first `len` bytes of the frame, at least the Ethernet header, with the tag where it will be; return whether
- * that failed. */
-static __always_inline int ids_copy_frame(struct ids_context *c, u8 *to, u32 len)
-{
-	u16 *tag = (u16 *)(to + 2 * ETH_ALEN);
-
-	if (!c->skb->vlan_present)
-		return bpf_skb_load_bytes(c->skb, 0, to, len) != 0;
-	if (bpf_skb_load_bytes(c->skb, 0, to + sizeof(struct ids_vlan_header), len) ||
-	    bpf_skb_load_bytes(c->skb, 0, to, 2 * ETH_ALEN))
-		return 1;
-	tag[0] = c->skb->vlan_proto;
-	tag[1] = __builtin_bswap16(c->skb->vlan_tci);
-	return 0;
-}
-
 /* Copy the packet into the ring for its size, all of it or as much as there is room for. */
 static __always_inline int ids_show_whole(struct ids_context *c, struct ids_record *record)
 {
-	u32 tag = ids_tag_len(c);
-	u32 len = c->packet->len;
+	u64 len = c->packet->len;
 	struct ids_record *slot;
 
-	if (len <= IDS_SMALL_DATA - sizeof(struct ids_vlan_header)) {
+	ids_settle(len);
+	if (len <= IDS_SMALL_DATA) {
 		slot = ids_small.ringbuf_reserve(IDS_SMALL_STRIDE - IDS_RING_HEADER);
 		if (!slot)
 			return IDS_PASS_RING_FULL;
-		ids_fill_record(c, slot, record, len + tag, len + tag);
-		if (len < sizeof(struct ethhdr) || ids_copy_frame(c, (u8 *)(slot + 1), len))
+		ids_fill_record(c, slot, record, len, len);
+		if (len < 1 || bpf_skb_load_bytes(c->skb, 0, slot + 1, len))
 			slot->caplen = 0;
 		ids_small.ringbuf_submit(slot, 0);
 		return IDS_PASS_SHOWN;
@@ -164,12 +145,12 @@ static __always_inline int ids_show_whole(struct ids_context *c, struct ids_reco
 	slot = ids_large.ringbuf_reserve(IDS_LARGE_STRIDE - IDS_RING_HEADER);
 	if (!slot)
 		return IDS_PASS_RING_FULL;
-	if (len > IDS_LARGE_DATA - sizeof(struct ids_vlan_header)) {
-		len = IDS_LARGE_DATA - sizeof(struct ids_vlan_header);
+	if (len > IDS_LARGE_DATA) {
+		len = IDS_LARGE_DATA;
 		ids_count(IDS_NOTE_SNAPPED, c->packet->len);
 	}
-	ids_fill_record(c, slot, record, c->packet->len + tag, len + tag);
-	if (ids_copy_frame(c, (u8 *)(slot + 1), len))
+	ids_fill_record(c, slot, record, c->packet->len, len);
+	if (bpf_skb_load_bytes(c->skb, 0, slot + 1, len))
 		slot->caplen = 0;
 	ids_large.ringbuf_submit(slot, 0);
 	return IDS_PASS_SHOWN;
@@ -195,19 +176,18 @@ static __always_inline void ids_fill_piece(struct ids_context *c, struct ids_rec
 					   u64 header, u32 offset, u32 piece)
 {
 	u8 *frame = (u8 *)(slot + 1);
-	u32 tag = ids_tag_len(c);
 	u64 len = c->packet->payload_len - offset;
 	int last = len <= piece;
 
 	if (!last)
 		len = piece;
-	ids_fill_record(c, slot, record, tag + header + len, tag + header + len);
+	ids_fill_record(c, slot, record, header + len, header + len);
 	ids_settle(len);
-	if (len < 1 || len > IDS_MAX_PIECE || ids_copy_frame(c, frame, header) ||
-	    bpf_skb_load_bytes(c->skb, header + offset, frame + tag + header, len))
+	if (len < 1 || len > IDS_MAX_PIECE || bpf_skb_load_bytes(c->skb, 0, frame, header) ||
+	    bpf_skb_load_bytes(c->skb, header + offset, frame + header, len))
 		slot->caplen = 0;
 	else
-		ids_piece_headers(c, frame + tag, offset, len, last);
+		ids_piece_headers(c, frame, offset, len, last);
 }
 
 /* Show a TCP segment that is larger than the wire takes, or a slot holds, as several of `piece` bytes. */
@@ -236,7 +216,7 @@ static __always_inline int ids_show(struct ids_context *c, struct ids_record *re
 {
 	u64 header = c->packet->ip_end - c->packet->payload_len;
 	u32 piece = c->skb->gso_size;
-	int cut = c->packet->len > IDS_LARGE_DATA - sizeof(struct ids_vlan_header) || (piece && c->packet->payload_len > piece);
+	int cut = c->packet->len > IDS_LARGE_DATA || (piece && c->packet->payload_len > piece);
 
 	ids_settle(header);
 	if (!cut || c->packet->proto != IPPROTO_TCP || c->packet->fragment || header > IDS_MAX_HEADERS ||
@@ -270,8 +250,6 @@ static __always_inline int ids_parse(struct ids_context *c, struct ids_cursor *a
 
 	if (reason)
 		return reason;
-	if (c->skb->vlan_present)
-		c->packet->vlan = (c->skb->vlan_tci & 0xfff) << 12 | c->packet->vlan >> 12;
 	if (c->packet->eth_proto_be == __constant_htons(ETH_P_IP)) {
 		reason = ids_parse_ip4(at, c->packet);
 		if (!reason)
