@@ -3,11 +3,11 @@
  * The egress program: what a host with one interface sends, which XDP never sees. It follows the same flows in the same
  * maps, so that handshakes are proven and replies are shown, by the same verdicts and depths.
  *
- * What this host sends is its own business: no list and no budget is asked, and what does not parse passes. Only the rest
- * of a flow that user space has condemned is dropped, on its way out as on its way in.
+ * What this host sends is its own business: no list and no budget is asked, and what does not parse passes. Only the
+ * rest of a flow that user space has condemned is dropped, on its way out as on its way in.
  *
- * A VLAN tag that the device is to write is not looked at: such a device also takes it off what comes in, before XDP sees
- * it, so that both directions have the same flow.
+ * A VLAN tag that the device is to write is not looked at: such a device also takes it off what comes in, before XDP
+ * sees it, so that both directions have the same flow.
  *
  * Programs behind this one are always asked too (TC_ACT_UNSPEC, which is TCX_NEXT).
  */
@@ -25,8 +25,8 @@
 /* What is read in place: Ethernet, two tags and an IPv6 header. A socket buffer may have less of it in one piece. */
 #define IDS_IN_PLACE (sizeof(struct ethhdr) + 2 * sizeof(struct ids_vlan_header) + sizeof(struct ipv6hdr))
 
-/* A segment that is left to the device to cut (GSO) is shown in pieces, as what the wire will have. 64 KiB by the largest
- * piece are 39; the rest is for ordinary segment sizes. */
+/* A segment that is left to the device to cut (GSO) is shown in pieces, as what the wire will have. 64 KiB by the
+ * largest piece are 39; the rest is for ordinary segment sizes. */
 #define IDS_MAX_PIECES 64
 #define IDS_MAX_HEADERS 255
 #define IDS_MAX_PIECE (IDS_LARGE_DATA - IDS_MAX_HEADERS)
