@@ -13,6 +13,7 @@ import pytest
 from ids.cli import cli
 from ids.config import Config, load_config
 from ids.counters import Counters
+from ids.kernel.contract import REASON_NAMES
 from ids.plugin.host import PluginHost
 from ids.rules.loader import load_rules
 from ids.rules.yara_loader import load_yara
@@ -63,6 +64,13 @@ def test_every_setting_is_documented() -> None:
 def test_every_verb_is_documented() -> None:
     undocumented = [words for words in commands(cli) if not any(f"ids {words}" in text for text in TEXT.values())]
     assert undocumented == []
+
+
+def test_every_reason_and_every_map_of_the_fast_path_is_documented() -> None:
+    maps = re.findall(r"^BPF_\w+\((?:.*, )?(ids_\w+),", (ROOT / "bpf/ids_maps.h").read_text(), re.MULTILINE)
+    assert {"ids_config", "ids_flows6", "ids_programs", "ids_large"} <= set(maps), "the pattern finds every kind"
+    named = set(re.findall(r"`([\w.]+)`", TEXT[ROOT / "docs/fastpath.md"]))
+    assert sorted({*REASON_NAMES.values(), *maps} - named) == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
