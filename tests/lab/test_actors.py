@@ -27,7 +27,7 @@ def test_a_request_goes_out_as_it_is_written() -> None:
 def test_the_server_sees_the_clients_own_address(site: Lab) -> None:
     fetch(site.attacker, BENIGN, PAGE)
     fetch(site.attacker, ATTACKERS[3], LOG4SHELL)
-    seen = (site.directory / "web" / "access.log").read_text().splitlines()
+    seen = (site.directory / "web-server" / "access.log").read_text().splitlines()
     assert [line.split()[0] for line in seen[-2:]] == [BENIGN, ATTACKERS[3]]
     assert "${jndi:ldap://" in seen[-1]
 

@@ -182,7 +182,7 @@ def test_response_codings(coding: bytes, encode) -> None:  # type: ignore[no-unt
     assert only_response(head + body)["http.response_body"] == b"hello world"
 
 
-GZ = gzip.compress(b"hello")
+GZ = gzip.compress(b"hello", mtime=0)  # without a time, for tests are named by their data
 GZ_FIELDS = GZ[:3] + b"\x1e" + GZ[4:10] + b"\2\0xxname\0note\0hc" + GZ[10:]
 """With extra field, name, comment and a header checksum that is wrong."""
 
