@@ -102,7 +102,8 @@ class Engine:
         self._inspect(rest, matches)
         self._respond(matches)
         self._end(rest)
-        self.stats(self._now_ns)
+        if self._started_ns is not None:
+            self.stats(self._now_ns)
         if gate is not None:
             self._gate = gate
         self._fresh()

@@ -77,6 +77,22 @@ class Feed:
             yield ipaddress.IPv6Network((number, length))
 
 
+MAX_REFUSED_SHARE = 0.1
+"""Share of unusable entries above which a file is no feed: an error page must not take the place of a blocklist."""
+
+
+def refuse_nonsense(feed: Feed, name: str) -> None:
+    """Raise `SourceError` where a file is no feed: nothing in it, or too much that cannot be used."""
+    remedy = "nothing was changed; --force takes it all the same"
+    if not len(feed):
+        raise SourceError("holds no network at all", Location(name), remedy)
+    if feed.refused > MAX_REFUSED_SHARE * feed.read:
+        first = feed.problems[0]
+        raise SourceError(
+            f"{feed.refused} of {feed.read} entries cannot be used, the first: {first.message}", first.location, remedy
+        )
+
+
 def parse_feed(data: bytes, name: str, form: str = "auto", column: str | None = None) -> Feed:
     """Read one feed called ``name``.
 

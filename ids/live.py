@@ -66,6 +66,10 @@ class KernelGate:
             self.watched.popitem(last=False)
         return written
 
+    def holds(self, network: IPNetwork) -> bool:
+        """Look whether the block is still in the kernel's list."""
+        return self._open().blocks.get(network) is not None
+
     def condemn(self, flow: Flow, number: int) -> None:
         """Drop the rest of this flow in the driver."""
         self._open().drop_flow(flow)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from ids.config import Config
 from ids.engine import Engine
 from ids.respond.gate import BlockOrder
-from ids.types import Direction, Flow, FlowBatch, IPAddress, StreamChunk
+from ids.types import Direction, Flow, FlowBatch, IPAddress, IPNetwork, StreamChunk
 from tests.factory import T0, make_flow
 
 TLS = b"\x16\x03\x03\x00\x40" + bytes(64)
@@ -24,6 +25,9 @@ class RecordingGate:
     def block(self, order: BlockOrder) -> int | None: ...
 
     def condemn(self, flow: Flow, number: int) -> None: ...
+
+    def holds(self, network: IPNetwork) -> bool:
+        return True
 
     def bypass(self, flow: Flow) -> None:
         self.bypassed.append(flow)
@@ -44,7 +48,8 @@ def inspect(client: bytes, server: bytes, *, later: int = LONG, **settings: obje
         StreamChunk(flow, Direction.TO_CLIENT, len(server), bytes(later), T0, 3),
         StreamChunk(flow, Direction.TO_CLIENT, len(server) + later, b"more", T0, 4),
     ]
-    engine._inspect(FlowBatch([flow], None, None, chunks, [], []), [])  # type: ignore[arg-type]  no rows are asked for
+    no_rows = FlowBatch([flow], np.empty(0, np.int64), np.empty(0, np.uint8), chunks, [], [])
+    engine._inspect(no_rows, [])
     return gate
 
 

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from ids.cli.options import build_config, config_options, output_option, show_json
+from ids.cli.options import build_config, instance_options, output_console, output_option, show_json
 from ids.config import Config
 from ids.errors import UsageError
-from ids.feeds import FORMATS, Feed, parse_feed
+from ids.feeds import FORMATS, Feed, parse_feed, refuse_nonsense
 from ids.kernel import AllowList, Block, Blocklist, NetworkSet
 from ids.kernel.fastpath import instance_dir
 from ids.respond.protected import own_addresses
@@ -65,14 +64,14 @@ def block() -> None:
 @click.option("--for", "ttl_s", type=Duration(), help="How long, such as 30m, 1h or 7d; without it until deleted.")
 @click.option("--shadow", is_flag=True, help="Only count what would be dropped.")
 @click.option("--force", is_flag=True, help="Even an address of this host, its gateways or its resolvers.")
-@config_options
+@instance_options
 @output_option
 def block_add(
     networks: tuple[IPNetwork, ...], ttl_s: int | None, shadow: bool, force: bool,
-    config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str,
+    config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Block addresses or prefixes, from the next packet on."""
-    config = build_config(config_path, overrides, only_rules)
+    config = build_config(config_path, overrides)
     if not force:
         _spare_own(networks)
     expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
@@ -84,14 +83,14 @@ def block_add(
 
 @block.command("delete")
 @NETWORKS
-@config_options
+@instance_options
 @output_option
 def block_delete(
     networks: tuple[IPNetwork, ...],
-    config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str,
+    config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Unblock addresses or prefixes. Exit code 1 when one was not on the list."""
-    with Blocklist.open(_pins(build_config(config_path, overrides, only_rules))) as blocklist:
+    with Blocklist.open(_pins(build_config(config_path, overrides))) as blocklist:
         missing = [network for network in networks if not blocklist.delete(network)]
     _done(output, "unblocked", [network for network in networks if network not in missing], missing)
 
@@ -105,21 +104,22 @@ def block_delete(
 @click.option("--column", help="Column of a CSV file, by name or by number from 1.")
 @click.option("--for", "ttl_s", type=Duration(), help="How long, such as 1d; without it until the next import.")
 @click.option("--shadow", is_flag=True, help="Only count what would be dropped.")
-@click.option("--force", is_flag=True, help="Even what covers an address of this host, its gateways or its resolvers.")
-@config_options
+@click.option("--force", is_flag=True, help="Even an empty or strange file, and addresses of this host.")
+@instance_options
 @output_option
 def block_import(
     feed_path: str, label: str, form: str, column: str | None, ttl_s: int | None, shadow: bool, force: bool,
-    config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str,
+    config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Make a feed the whole set of one source: plain lists, CIDR, netset, Spamhaus DROP JSON, or a column of a CSV.
 
     Entries are de-duplicated and aggregated. What is in the old and the new set stays blocked throughout and keeps its
     counters. `-` reads standard input. Exit code 1 when some lines could not be used; the rest are in force.
     """
-    config = build_config(config_path, overrides, only_rules)
+    config = build_config(config_path, overrides)
     feed = parse_feed(_read_feed(feed_path), feed_path, form, column)
     if not force:
+        refuse_nonsense(feed, feed_path)
         _spare_own(feed)
     networks = NetworkSet.of_numbers(feed.hosts4, feed.prefixes4, feed.hosts6, feed.prefixes6)
     expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
@@ -141,11 +141,11 @@ def block_import(
 
 
 @block.command("list")
-@config_options
+@instance_options
 @output_option
-def block_list(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
+def block_list(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
     """Show who is blocked: why, until when, and how often it was hit."""
-    with Blocklist.open(_pins(build_config(config_path, overrides, only_rules))) as blocklist:
+    with Blocklist.open(_pins(build_config(config_path, overrides))) as blocklist:
         blocks = sorted(blocklist.list(), key=lambda entry: (entry.network.version, entry.network))
     if output == "json":
         show_json([_block_data(entry) for entry in blocks])
@@ -159,7 +159,7 @@ def block_list(config_path: str | None, overrides: tuple[str, ...], only_rules: 
         last = "never" if entry.last_hit_ns is None else f"{_span(now - entry.last_hit_ns)} ago"
         by = f"sid {entry.sid}" if entry.sid else entry.label or "?"
         table.add_row(str(entry.network), entry.mode.value, by, left, f"{entry.packets:,}", f"{entry.bytes:,}", last)
-    Console().print(table if blocks else "nobody is blocked")
+    output_console().print(table if blocks else "nobody is blocked")
 
 
 @click.group()
@@ -169,38 +169,38 @@ def allow() -> None:
 
 @allow.command("add")
 @NETWORKS
-@config_options
+@instance_options
 @output_option
 def allow_add(
     networks: tuple[IPNetwork, ...],
-    config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str,
+    config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Allow addresses or prefixes. They win over every block."""
-    with AllowList.open(_pins(build_config(config_path, overrides, only_rules))) as allowed:
+    with AllowList.open(_pins(build_config(config_path, overrides))) as allowed:
         allowed.add(networks, label="operator")
     _done(output, "allowed", networks)
 
 
 @allow.command("delete")
 @NETWORKS
-@config_options
+@instance_options
 @output_option
 def allow_delete(
     networks: tuple[IPNetwork, ...],
-    config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str,
+    config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Take addresses or prefixes off the allow-list. Exit code 1 when one was not on it."""
-    with AllowList.open(_pins(build_config(config_path, overrides, only_rules))) as allowed:
+    with AllowList.open(_pins(build_config(config_path, overrides))) as allowed:
         missing = [network for network in networks if not allowed.delete(network)]
     _done(output, "no longer allowed", [network for network in networks if network not in missing], missing)
 
 
 @allow.command("list")
-@config_options
+@instance_options
 @output_option
-def allow_list(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
+def allow_list(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
     """Show who is allowed, and how many packets that kept from being dropped."""
-    with AllowList.open(_pins(build_config(config_path, overrides, only_rules))) as allowed:
+    with AllowList.open(_pins(build_config(config_path, overrides))) as allowed:
         entries = sorted(allowed.list(), key=lambda entry: (entry.network.version, entry.network))
     if output == "json":
         show_json([{"network": str(e.network), "packets": e.packets, "bytes": e.bytes} for e in entries])
@@ -208,7 +208,7 @@ def allow_list(config_path: str | None, overrides: tuple[str, ...], only_rules: 
     table = Table("network", "packets kept", "bytes", box=None)
     for entry in entries:
         table.add_row(str(entry.network), f"{entry.packets:,}", f"{entry.bytes:,}")
-    Console().print(table if entries else "the allow-list is empty")
+    output_console().print(table if entries else "the allow-list is empty")
 
 
 def _pins(config: Config) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,7 +29,9 @@ MAX_ALERTS_SHOWN = 20
 @click.option(
     "-r", "read", multiple=True, type=click.Path(), metavar="FILE", help="A capture; the same as an argument."
 )
-@click.option("-k", "checksums", type=click.Choice(["all", "none"]), default=None, help="`none` accepts bad checksums.")
+@click.option(
+    "-k", "checksums", type=click.Choice(["auto", "all", "none"]), default=None, help="`none` accepts bad checksums."
+)
 @click.option("--eve", "eve_path", type=click.Path(), help="Write events to this file; `-` is stdout.")
 @click.option(
     "--fast-path",
@@ -37,7 +41,10 @@ MAX_ALERTS_SHOWN = 20
     help="What judges the packets: the XDP program (needs root), its model, or nobody; auto takes what is to be had.",
 )
 @click.option(
-    "--verdicts", type=click.File("wb"), help="Write the verdict on every packet, a JSON object a line; `-` is stdout."
+    "--verdicts",
+    "verdicts_path",
+    type=click.Path(),
+    help="Write the verdict on every packet to this file, a JSON object a line; `-` is stdout.",
 )
 @config_options
 @output_option
@@ -47,7 +54,7 @@ def replay(
     checksums: str | None,
     eve_path: str | None,
     fast_path: str | None,
-    verdicts: BinaryIO | None,
+    verdicts_path: str | None,
     config_path: str | None,
     overrides: tuple[str, ...],
     only_rules: tuple[str, ...],
@@ -64,20 +71,20 @@ def replay(
         config_path,
         overrides,
         only_rules,
-        decode__verify_checksums=None if checksums is None else checksums == "all",
+        decode__checksums=checksums,
         eve__path=eve_path,
         fastpath__replay=fast_path,
     )
-    if verdicts is not None and config.fastpath.replay == "off":
+    if verdicts_path is not None and config.fastpath.replay == "off":
         raise UsageError("--verdicts needs a fast path, and it is off: --fast-path auto")
-    if verdicts is not None and verdicts.name == "<stdout>" and output == "json":
+    if verdicts_path == "-" and output == "json":
         raise UsageError("--verdicts - and -o json would mix on stdout: write the verdicts to a file")
     captures = find_captures([*paths, *read])
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
     )  # fmt: skip
-    with progress:
+    with progress, _opened(verdicts_path) as verdicts:
         sizes = {path: path.stat().st_size for path in captures if path.is_file()}
         task = progress.add_task("reading", total=sum(sizes.values()) or None)
         done = 0
@@ -101,8 +108,20 @@ def replay(
             click.echo(f"ids: warning: {capture.problem}", err=True)
     if output == "json":
         show_json(dataclasses.asdict(report))
-    elif eve_path != "-" and (verdicts is None or verdicts.name != "<stdout>"):
+    elif eve_path != "-" and verdicts_path != "-":
         _story(report)
+
+
+@contextmanager
+def _opened(path: str | None) -> Iterator[BinaryIO | None]:
+    if path is None or path == "-":
+        yield None if path is None else sys.stdout.buffer
+        return
+    try:
+        with open(path, "wb") as file:
+            yield file
+    except OSError as error:
+        raise UsageError(f"--verdicts {path}: {error.strerror or error}") from error
 
 
 def _story(report: ReplayReport) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import fields
 from typing import Any
 
@@ -22,11 +23,23 @@ LINKTYPE_RAW = 101
 _ANOMALIES = [(int(anomaly), f"decode.anomaly.{anomaly.name.lower()}") for anomaly in Anomaly if anomaly]
 
 
+log = logging.getLogger(__name__)
+
+AUTO_PACKETS = 1000
+"""Packets by which `auto` judges; Suricata's pcap-file.checksum-checks looks at as many."""
+AUTO_SHARE = 0.25
+"""Share of bad ones from which they are the card's doing: it spoils all that the host itself sends, about a half."""
+AUTO_BAD = 10
+"""Fewer bad ones than this are somebody's mistake, or attempt."""
+
+
 class Decoder:
     """Turn batches into columns; remembers incomplete datagrams from batch to batch, and nothing else."""
 
     def __init__(self, settings: DecodeSettings, counters: Counters) -> None:
-        self._verify = settings.verify_checksums
+        self._verify = settings.checksums != "none"
+        self._watched = AUTO_PACKETS if settings.checksums == "auto" else 0
+        self._bad = 0
         self._counters = counters
         self._defragmenter = Defragmenter(settings.defrag, counters)
 
@@ -40,12 +53,16 @@ class Decoder:
         self._counters.add("decode.packets", len(batch))
         self._counters.add("decode.bytes", int(batch.wirelen.sum()))
         columns = self._columns(batch)
+        if self._watched > 0 and self._offloaded(columns):
+            columns = self._columns(batch)
+        self._count(columns)
         packets = columns.packets()
         whole = self._defragmenter.process(columns)
         if not whole:
             return packets
         rows = np.array([datagram.row for datagram in whole], np.int64)
         extra = self._columns(_datagram_batch(batch, rows, whole), columns.vlan[rows])
+        self._count(extra)
         return _splice(packets, extra.packets(), rows)
 
     def _columns(self, batch: PacketBatch, vlan: U32 | None = None) -> Columns:
@@ -61,8 +78,26 @@ class Decoder:
         rows = np.sort(np.concatenate((rows_v4, rows_v6))) if rows_v6.size else rows_v4
         if rows.size:
             decode_transport(columns, rows, self._verify)
-        self._count(columns)
         return columns
+
+    def _offloaded(self, columns: Columns) -> bool:
+        """Judge by the first packets whether checksums were filled in behind the capture; then stop verifying them.
+
+        Only at the beginning: later, somebody who sends many bad ones must not be able to switch the check off.
+        """
+        bad = np.isin(columns.anomaly, (Anomaly.BAD_IP_CHECKSUM, Anomaly.BAD_L4_CHECKSUM))[: self._watched]
+        self._watched -= len(bad)
+        self._bad += int(bad.sum())
+        seen = AUTO_PACKETS - self._watched
+        if self._bad < AUTO_BAD or self._bad < seen * AUTO_SHARE:
+            return False
+        self._verify, self._watched = False, 0
+        self._counters.add("decode.checksums_not_verified")
+        log.warning(
+            "%d of the first %d packets have a bad checksum: the network card seems to fill them in later, so none is"
+            " verified from here on (decode.checksums, or -k, decides otherwise)", self._bad, seen,
+        )  # fmt: skip
+        return True
 
     def _count(self, columns: Columns) -> None:
         """Count every row that went no further, by its reason."""

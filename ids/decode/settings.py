@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -36,10 +38,10 @@ class DecodeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    verify_checksums: bool = Field(
-        default=True,
+    checksums: Literal["auto", "all", "none"] = Field(
+        default="auto",
         description="Leave out packets with a bad IPv4, TCP, UDP or ICMP checksum: the receiving host drops them, so "
-        "taking them in would let an attacker slip noise into a stream. Switch off where the network card fills "
-        "checksums in after the capture (`-k none`).",
+        "taking them in would let an attacker slip noise into a stream. `auto` stops doing so, and says so, when many "
+        "of the first 1000 packets are bad: then the network card fills checksums in after the capture. Also `-k`.",
     )
     defrag: DefragSettings = DefragSettings()

@@ -20,7 +20,7 @@ from ids.kernel.offline import Judge
 from ids.replay.frames import ethernet_frames, sources
 from ids.replay.report import BlockReport, DroppedFlowReport, Tally
 from ids.respond.gate import BlockOrder
-from ids.types import I64, U8, U16, U64, BlockMode, Flow, IPAddress, PacketBatch, Packets, address_halves
+from ids.types import I64, U8, U16, U64, BlockMode, Flow, IPAddress, IPNetwork, PacketBatch, Packets, address_halves
 
 ROUND = 1024
 """Rows whose frames are rebuilt at once where that is needed, which bounds the memory for it."""
@@ -94,6 +94,10 @@ class ReplayGate:
         self._blocks.append(block)
         self._pending.append(block)
         return None
+
+    def holds(self, network: IPNetwork) -> bool:
+        """Nobody lifts a block in a replay."""
+        return True
 
     def bypass(self, flow: Flow) -> None:
         """Nothing to do: a replay reads every packet anyhow."""

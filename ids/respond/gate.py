@@ -30,6 +30,9 @@ class Gate(Protocol):
     def block(self, order: BlockOrder) -> int | None:
         """Block a network. Return when it took effect (``ts_ns``), or None where no clock applies (replay)."""
 
+    def holds(self, network: IPNetwork) -> bool:
+        """Tell whether a block of exactly this network is in force: an operator may have lifted it."""
+
     def condemn(self, flow: Flow, number: int) -> None:
         """Drop the rest of this flow; packet ``number`` of its capture is the cause."""
 

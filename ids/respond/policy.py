@@ -39,6 +39,7 @@ class Refusal:
 class _Record:
     times: int = 0
     until_ns: int = 0
+    mode: BlockMode = BlockMode.ENFORCE
 
 
 class BlockPolicy:
@@ -103,7 +104,10 @@ class BlockPolicy:
         if len(self._records) > MAX_REMEMBERED:
             self._records.popitem(last=False)
             self._counters.add("respond.records_evicted")
-        if record.until_ns > now:
+        shadow = self._settings.mode == "shadow" or request.mode is BlockMode.SHADOW
+        mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
+        stronger = record.mode is BlockMode.SHADOW and mode is BlockMode.ENFORCE
+        if record.until_ns > now and not stronger and self._gate.holds(network):
             return Refusal("already_blocked", f"{network} is already blocked")
         if now - self._minute_ns >= MINUTE_NS:
             self._minute_ns, self._this_minute = now, 0
@@ -114,8 +118,7 @@ class BlockPolicy:
         ttl = int(min(ttl_s, self._settings.max_ttl_s))
         record.times += 1
         record.until_ns = now + ttl * 1_000_000_000
-        shadow = self._settings.mode == "shadow" or request.mode is BlockMode.SHADOW
-        mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
+        record.mode = mode
         return BlockOrder(network, ttl, mode, match.signature.sid, "rule", now, match.number)
 
     def _network(self, address: IPAddress) -> IPNetwork:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
 
-BlockModeName = Literal["enforce", "shadow", "off"]
+
+def _word(value: object) -> object:
+    """Take YAML's ``off`` for the word that it looks like: YAML 1.1 reads it as false."""
+    return "off" if value is False else value
+
+
+BlockModeName = Annotated[Literal["enforce", "shadow", "off"], BeforeValidator(_word)]
 
 
 class RespondSettings(BaseModel):

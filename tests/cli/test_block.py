@@ -94,11 +94,11 @@ def test_a_feed_replaces_its_own_earlier_set_and_nobody_elses(ids: Ids, tmp_path
 
 def test_a_feed_with_bad_lines_is_in_force_without_them(ids: Ids, tmp_path: Path) -> None:
     feed = tmp_path / "feed.txt"
-    feed.write_text("198.51.100.77\nnonsense\n0.0.0.0/0\n")
+    feed.write_text("nonsense\n" + "\n".join(f"198.51.100.{n}" for n in range(170, 190)))
     code, _, err = ids("block", "import", feed, "--label", "other")
     assert code == 1
-    assert f"{feed}:2" in err
-    assert "198.51.100.77/32" in networks(ids)
+    assert f"{feed}:1" in err
+    assert "198.51.100.177/32" in networks(ids)
 
 
 def test_a_feed_that_would_cut_this_host_off_is_refused_as_a_whole(ids: Ids, tmp_path: Path) -> None:
@@ -106,3 +106,16 @@ def test_a_feed_that_would_cut_this_host_off_is_refused_as_a_whole(ids: Ids, tmp
     feed.write_text("198.51.100.78\n127.0.0.1\n")
     assert ids("block", "import", feed, "--label", "other")[0] == 2
     assert "198.51.100.78/32" not in networks(ids)
+
+
+@pytest.mark.parametrize("content", ["", "<html>\n<h1>404</h1>\n198.51.100.80\n</html>\n"], ids=["empty", "error page"])
+def test_a_file_that_is_no_feed_does_not_take_its_place(ids: Ids, tmp_path: Path, content: str) -> None:
+    feed = tmp_path / "feed.txt"
+    feed.write_text("198.51.100.91\n")
+    assert ids("block", "import", feed, "--label", "kept")[0] == 0
+    feed.write_text(content)
+    code, _, err = ids("block", "import", feed, "--label", "kept")
+    assert code == 2
+    assert "--force" in err
+    assert "198.51.100.91/32" in networks(ids)
+    ids("block", "delete", "198.51.100.91")

@@ -50,7 +50,7 @@ def decode(
     counters: Counters | None = None,
 ) -> Packets:
     """Decode frames with a decoder of their own."""
-    decoder = Decoder(DecodeSettings(verify_checksums=verify), counters or Counters())
+    decoder = Decoder(DecodeSettings(checksums="all" if verify else "none"), counters or Counters())
     return decoder.decode(batch_of(frames, linktype, wirelen=wirelen))
 
 

@@ -189,7 +189,7 @@ def test_every_link_type_finds_the_ip_header(linktype: int, header: bytes, inner
 def test_link_types_mix_in_a_batch() -> None:
     batch = batch_of([bytes(ETHER / V4_TCP), bytes(V6_TCP), bytes(V4_TCP), b"?"])
     batch.linktype[:] = [1, 101, 228, 147]
-    got = Decoder(DecodeSettings(), Counters()).decode(batch)
+    got = Decoder(DecodeSettings(checksums="all"), Counters()).decode(batch)
     assert anomalies(got) == [Anomaly.NONE] * 3 + [Anomaly.UNKNOWN_LINKTYPE]
     assert got.ip_version.tolist() == [4, 6, 4, 0]
 
@@ -289,7 +289,7 @@ def test_checksums_hold_at_any_alignment_and_length(packet: Packet, gap: int, le
     first = 20 if IP in packet else 40
     bad = [bytes(good[:at]) + bytes([good[at] ^ 0x10]) + good[at + 1 :] for at in range(first + 8, len(good))]
     batch = batch_of([good, *bad], 101, gap=gap)
-    got = Decoder(DecodeSettings(), Counters()).decode(batch)
+    got = Decoder(DecodeSettings(checksums="all"), Counters()).decode(batch)
     assert got.usable[0]
     assert not got.usable[1:].any()
 

@@ -11,7 +11,7 @@ from ids.counters import Counters
 from ids.respond.gate import BlockOrder
 from ids.respond.policy import BlockPolicy, Refusal
 from ids.respond.settings import RespondSettings
-from ids.types import BlockMode, BlockRequest, Direction, Flow, FlowState, IPAddress, Match
+from ids.types import BlockMode, BlockRequest, Direction, Flow, FlowState, IPAddress, IPNetwork, Match
 from tests.factory import T0, make_flow, make_match
 
 SECOND = 1_000_000_000
@@ -22,10 +22,14 @@ class FakeGate:
 
     def __init__(self, proven: set[str] | None = None) -> None:
         self._proven = proven or set()
+        self.holding = True
 
     def block(self, order: BlockOrder) -> int | None: ...
 
     def condemn(self, flow: Flow, number: int) -> None: ...
+
+    def holds(self, network: IPNetwork) -> bool:
+        return self.holding
 
     def bypass(self, flow: Flow) -> None: ...
 
@@ -125,6 +129,22 @@ def test_a_blocked_source_is_not_ordered_again_until_its_time_is_over_and_then_f
     assert ordered(policy, make_match()).ttl_s == 60
     assert refused(policy, make_match(ts_ns=T0 + 59 * SECOND)) == "already_blocked"
     assert ordered(policy, make_match(ts_ns=T0 + 61 * SECOND)).ttl_s == 180
+
+
+def test_a_block_that_an_operator_lifted_may_be_ordered_again() -> None:
+    gate = FakeGate()
+    policy = make_policy(gate)
+    assert ordered(policy, make_match())
+    gate.holding = False
+    assert ordered(policy, make_match(ts_ns=T0 + SECOND))
+
+
+def test_a_shadow_does_not_shield_from_a_rule_that_enforces() -> None:
+    policy = make_policy()
+    assert ordered(policy, make_match(), mode=BlockMode.SHADOW).mode is BlockMode.SHADOW
+    assert refused(policy, make_match(ts_ns=T0 + SECOND), mode=BlockMode.SHADOW) == "already_blocked"
+    assert ordered(policy, make_match(ts_ns=T0 + SECOND)).mode is BlockMode.ENFORCE
+    assert refused(policy, make_match(ts_ns=T0 + 2 * SECOND), mode=BlockMode.SHADOW) == "already_blocked"
 
 
 def test_no_block_lasts_longer_than_the_limit() -> None:

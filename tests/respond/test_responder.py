@@ -13,7 +13,7 @@ from ids.respond.gate import BlockOrder
 from ids.respond.policy import BlockPolicy
 from ids.respond.responder import Responder
 from ids.respond.settings import RespondSettings
-from ids.types import Action, BlockMode, BlockRequest, Flow, IPAddress, Threshold
+from ids.types import Action, BlockMode, BlockRequest, Flow, IPAddress, IPNetwork, Threshold
 from tests.factory import make_flow, make_match, make_signature
 
 BLOCK = BlockRequest("src_ip", 60, BlockMode.ENFORCE, require_proven=True)
@@ -37,6 +37,9 @@ class RecordingGate:
         if self.error:
             raise self.error
         self.condemned.append(flow)
+
+    def holds(self, network: IPNetwork) -> bool:
+        return True
 
     def bypass(self, flow: Flow) -> None: ...
 
