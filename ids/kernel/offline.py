@@ -159,7 +159,8 @@ class OfflineProgram:
 
     def run(self, frames: Frames, times_ns: I64) -> list[int]:
         """Run frames; return for each ``reason << 8 | action``. Times are those of the program's clock, at least 1."""
-        addresses = (frames.offset + frames.data.ctypes.data).tolist()
+        data = np.ascontiguousarray(frames.data)
+        addresses = (frames.offset + data.ctypes.data).tolist()
         lengths, times = frames.length.tolist(), times_ns.tolist()
         answers: list[int] = []
         for start in range(0, len(addresses), ROUND):

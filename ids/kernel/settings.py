@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 PAGE_BYTES = 4096
 
@@ -17,6 +17,14 @@ def _ring_size(value: int) -> int:
 
 
 RingBytes = Annotated[int, AfterValidator(_ring_size)]
+
+
+def _off(value: object) -> object:
+    """YAML reads a bare ``off`` as false."""
+    return "off" if value is False else value
+
+
+ReplayJudge = Annotated[Literal["auto", "kernel", "model", "off"], BeforeValidator(_off)]
 
 
 class FastPathSettings(BaseModel):
@@ -159,7 +167,7 @@ class FastPathSettings(BaseModel):
     when_gone: Literal["keep", "pass"] = Field(
         "keep", description="What the gate does when the engine has gone: keep blocking, or pass everything."
     )
-    replay: Literal["auto", "kernel", "model", "off"] = Field(
+    replay: ReplayJudge = Field(
         "auto",
         description="What judges the packets of `ids replay`: the program itself (`kernel`), its model in Python (ten"
         " times slower), nobody (`off`), or what is to be had: the program, else the model for 200,000 packets.",

@@ -37,25 +37,24 @@ def ethernet_frames(batch: PacketBatch, start: int, stop: int) -> Frames:
 
 
 def _rebuilt(batch: PacketBatch, rows: I64) -> Frames:
-    offset, caplen = batch.offset[rows], batch.caplen[rows]
-    body, kind = offset + ETHERNET_HEADER, gather(batch.data, offset + 12, _BE16).astype(np.uint16)
+    body = batch.offset[rows]
+    end = body + batch.caplen[rows]
+    made = np.zeros(len(rows), np.int64)  # bytes of made-up header
+    kind = np.zeros(len(rows), np.uint16)
     other = batch.linktype[rows] != ETHERNET
     if other.any():
-        columns = Columns(batch)
-        body[other], kind[other] = network_start(columns, rows[other])
-    present = np.minimum(np.maximum(offset + caplen - body, 0), MAX_FRAME - ETHERNET_HEADER)
-    missing = np.maximum(batch.wirelen[rows] - caplen, 0)
-    length = np.minimum(ETHERNET_HEADER + present + missing, MAX_FRAME)
-    short = ~other & (caplen < ETHERNET_HEADER)
-    kind[short] = 0
-    length[short] = np.minimum(np.maximum(caplen, batch.wirelen[rows])[short], MAX_FRAME)
-    at = np.concatenate((np.zeros(1, np.int64), np.cumsum(length + ETHERNET_HEADER)))
-    data = np.zeros(int(at[-1]), np.uint8)
-    for row, place in enumerate(at[:-1].tolist()):
-        data[place + 12], data[place + 13] = kind[row] >> 8, kind[row] & 0xFF
-        begin, count = int(body[row]), int(present[row])
-        data[place + ETHERNET_HEADER : place + ETHERNET_HEADER + count] = batch.data[begin : begin + count]
-    return Frames(data, at[:-1], length)
+        body[other], kind[other] = network_start(Columns(batch), rows[other])
+        made[other] = ETHERNET_HEADER
+    present = np.clip(end - body, 0, MAX_FRAME - made)
+    missing = np.clip(batch.wirelen[rows] - batch.caplen[rows], 0, MAX_FRAME)
+    length = np.minimum(made + present + missing, MAX_FRAME)
+    place = np.cumsum(length) - length
+    data = np.zeros(int(length.sum()) + 1, np.uint8)
+    data[place[other] + 12], data[place[other] + 13] = kind[other] >> 8, kind[other] & 0xFF
+    columns = zip((place + made).tolist(), body.tolist(), present.tolist(), strict=True)
+    for to, begin, count in columns:
+        data[to : to + count] = batch.data[begin : begin + count]
+    return Frames(data, place, length)
 
 
 def sources(frames: Frames) -> U64:

@@ -1,0 +1,49 @@
+"""`ids replay` as typed: what judged, what was dropped, and the verdict on every packet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from ids.cli import cli
+from tests.shared import ROOT
+
+CAPTURE = ROOT / "pcaps" / "log4shell.pcap"
+
+
+def run(*words: object) -> Result:
+    """Run `ids replay` with the model."""
+    return CliRunner().invoke(cli, ["replay", "--fast-path", "model", *map(str, words)])
+
+
+def test_the_story_tells_what_the_fast_path_did() -> None:
+    result = run(CAPTURE)
+    assert "the fast path drops from packet 25 on, 39 packets" in result.output
+    assert "fast path  model (asked for by fastpath.replay): 67 packets pass, 39 drop.blocked" in result.output
+
+
+def test_the_report_as_data() -> None:
+    report = json.loads(run(CAPTURE, "-o", "json").stdout)
+    assert report["fast_path"] == "model"
+    assert report["captures"][0]["verdicts"]["drop.blocked"]["packets"] == 39
+
+
+def test_a_verdict_for_every_packet(tmp_path: Path) -> None:
+    file = tmp_path / "verdicts.json"
+    assert run(CAPTURE, "--verdicts", file).exit_code == 0
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["number"] for line in lines] == list(range(1, 107))
+    assert {(line["verdict"], line["reason"]) for line in lines} == {("pass", "pass.shown"), ("drop", "drop.blocked")}
+    assert all(line["capture"].endswith("log4shell.pcap") and line["ts_ns"] > 0 for line in lines)
+
+
+def test_verdicts_on_stdout_stand_alone() -> None:
+    result = run(CAPTURE, "--verdicts", "-")
+    assert [json.loads(line)["number"] for line in result.stdout.splitlines()] == list(range(1, 107))
+
+
+def test_words_that_do_not_fit_together() -> None:
+    assert "needs a fast path" in str(run(CAPTURE, "--fast-path", "off", "--verdicts", "-").exception)
+    assert "would mix" in str(run(CAPTURE, "-o", "json", "--verdicts", "-").exception)

@@ -1,0 +1,163 @@
+"""Replay: engine and fast path on captures of our own, and on every hostile one that the peer has."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import resource
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ids.config import Config, load_config
+from ids.errors import KernelError, UsageError
+from ids.kernel import syscall
+from ids.kernel.syscall import BpfError
+from ids.replay import ReplayReport, VerdictWriter, find_captures, judges, replay
+from tests.shared import ROOT, shared
+
+PCAPS = ROOT / "pcaps"
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load_config(None)
+
+
+def test_an_exploit_is_found_blocked_and_the_cut_off_packet_named(config: Config) -> None:
+    report = replay([PCAPS / "log4shell.pcap"], config)
+    capture = report.captures[0]
+    assert capture.alerts
+    assert capture.blocks
+    block = capture.blocks[0]
+    assert block.cut_off_from is None or block.cut_off_from > block.ordered_at
+
+
+def test_benign_traffic_raises_nothing(config: Config) -> None:
+    report = replay([PCAPS / "benign.pcap"], config)
+    assert report.captures[0].packets > 0
+    assert report.captures[0].alerts == {}
+    assert report.captures[0].blocks == []
+
+
+def test_one_capture_says_nothing_of_the_next(config: Config) -> None:
+    twice = replay([PCAPS / "log4shell.pcap", PCAPS / "log4shell.pcap"], config)
+    first, second = twice.captures
+    assert (first.alerts, first.flows) == (second.alerts, second.flows)
+    assert [block.ordered_at for block in first.blocks] == [block.ordered_at for block in second.blocks]
+
+
+def test_a_compressed_capture_is_the_same_capture(config: Config) -> None:
+    plain, packed = replay([PCAPS / "traversal.pcap", PCAPS / "traversal.pcap.gz"], config).captures
+    assert (plain.packets, plain.alerts) == (packed.packets, packed.alerts)
+
+
+def test_pcapng_is_read_like_pcap(config: Config) -> None:
+    pcap, pcapng = replay([PCAPS / "log4shell.pcap", PCAPS / "log4shell.pcapng"], config).captures
+    assert (pcap.packets, pcap.alerts) == (pcapng.packets, pcapng.alerts)
+
+
+def by(choice: str) -> Config:
+    """The default settings with one choice of who judges the packets."""
+    return load_config(None, [f"fastpath.replay={choice}"])
+
+
+def with_verdicts(paths: Sequence[Path], config: Config) -> tuple[ReplayReport, list[dict[str, Any]]]:
+    """Replay, and return the verdicts too."""
+    file = io.BytesIO()
+    report = replay(paths, config, on_verdicts=VerdictWriter(file))
+    return report, [json.loads(line) for line in file.getvalue().splitlines()]
+
+
+def test_the_cut_off_packet_is_the_first_that_was_dropped() -> None:
+    report, lines = with_verdicts([PCAPS / "log4shell.pcap"], by("model"))
+    (capture,) = report.captures
+    (block,) = capture.blocks
+    dropped = [line["number"] for line in lines if line["reason"] == "drop.blocked"]
+    assert (block.cut_off_from, block.packets) == (dropped[0], len(dropped))
+    assert block.ordered_at < dropped[0]
+    assert capture.verdicts["drop.blocked"].packets == len(dropped)
+    assert sum(tally.packets for tally in capture.verdicts.values()) == capture.packets == len(lines)
+    assert sum(tally.bytes for tally in capture.verdicts.values()) == capture.bytes
+    assert report.counters["kernel"]["drop"]["blocked"]["packets"] == len(dropped)
+
+
+def test_a_flood_meets_its_budget() -> None:
+    verdicts = replay([PCAPS / "syn_flood.pcap"], by("model")).captures[0].verdicts
+    assert verdicts["drop.syn_source"].packets > 1000
+
+
+def test_the_allow_list_of_the_settings_holds_at_the_gate() -> None:
+    config = load_config(None, ["fastpath.replay=model", "respond.allow=['0.0.0.0/0']"])
+    verdicts = replay([PCAPS / "syn_flood.pcap"], config).captures[0].verdicts
+    assert not any(reason.startswith("drop.") for reason in verdicts)
+
+
+@pytest.mark.root
+@pytest.mark.xdp
+def test_kernel_and_model_agree_on_every_packet() -> None:
+    paths = sorted(PCAPS.glob("*.pcap*"))
+    (kernel, theirs), (model, ours) = (with_verdicts(paths, by(choice)) for choice in ("kernel", "model"))
+    assert (kernel.fast_path, model.fast_path) == ("kernel", "model")
+    assert theirs == ours
+    assert len(ours) == model.packets > 4000
+    assert {line["verdict"] for line in ours} == {"pass", "drop", "answer"}
+    for their, our in zip(kernel.captures, model.captures, strict=True):
+        assert (their.blocks, their.verdicts) == (our.blocks, our.verdicts), our.path
+
+
+def test_who_may_load_no_program_gets_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise BpfError("cannot create the map", errno.EPERM)
+
+    monkeypatch.setattr(syscall, "map_create", refuse)
+    report = replay([PCAPS / "log4shell.pcap"], by("auto"))
+    assert (report.fast_path, report.fast_path_note) == ("model", "no privilege to load programs into the kernel")
+    assert report.captures[0].verdicts["drop.blocked"].packets
+    with pytest.raises(KernelError, match="no privilege"):
+        replay([PCAPS / "log4shell.pcap"], by("kernel"))
+
+
+def test_the_model_does_not_hold_up_a_large_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judges, "_may_load", no_privilege)
+    monkeypatch.setattr(judges, "MODEL_PACKETS", 50)
+    first, second = replay([PCAPS / "log4shell.pcap"] * 2, by("auto")).captures
+    assert sum(tally.packets for tally in first.verdicts.values()) == first.packets, "as far as its last batch"
+    assert second.verdicts == {}
+    assert second.blocks[0].cut_off_from is not None, "counted by address instead"
+    _, lines = with_verdicts([PCAPS / "log4shell.pcap"] * 2, by("auto"))
+    assert len(lines) == 2 * first.packets, "unless every verdict is asked for"
+
+
+def no_privilege() -> None:
+    raise KernelError("no privilege")
+
+
+def test_off_is_off() -> None:
+    report = replay([PCAPS / "log4shell.pcap"], by("off"))
+    assert (report.fast_path, report.captures[0].verdicts) == ("off", {})
+    assert report.captures[0].blocks[0].cut_off_from is not None
+
+
+def test_a_folder_without_captures_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no capture in this folder"):
+        find_captures([tmp_path])
+
+
+def peer_captures() -> list[Path]:
+    suite = shared("suricata-verify")
+    return sorted(path for path in suite.rglob("*") if ".pcap" in path.name and path.is_file())
+
+
+def test_every_capture_of_the_peers_suite_ends_without_a_traceback(config: Config) -> None:
+    """Some 550 captures, many hostile or broken, in one process: nothing raises, memory stays within bounds."""
+    captures = peer_captures()
+    report = replay(captures, config)
+    assert len(report.captures) == len(captures) > 500
+    assert report.packets > 50_000
+    assert "plugin" not in report.counters, "no plugin may stumble over hostile bytes"
+    assert "error" not in report.counters["app_layer"], "nor a parser"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2 << 20, "in KiB"
