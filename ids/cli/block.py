@@ -79,6 +79,7 @@ def block_add(
     with Blocklist.open(_pins(config)) as blocklist:
         blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
     _done(output, "blocked", networks)
+    _tell_allowed(networks, _pins(config))
 
 
 @block.command("delete")
@@ -224,6 +225,16 @@ def _spare_own(networks: Iterable[IPNetwork] | Feed) -> None:
             network = next((network for network in networks if own in network), None)
         if network is not None:
             raise UsageError(f"{network} covers {own}, of this host, a gateway or a resolver; --force blocks it anyway")
+
+
+def _tell_allowed(networks: Iterable[IPNetwork], pins: Path) -> None:
+    """Say of which blocked networks the kernel passes something all the same."""
+    with AllowList.open(pins) as allowed:
+        entries = [entry.network for entry in allowed.list()]
+    for network in networks:
+        for entry in entries:
+            if network.overlaps(entry):
+                click.echo(f"ids: note: {entry} is on the allow-list, which wins over the block of {network}", err=True)
 
 
 def _read_feed(path: str) -> bytes:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import click
 
-from ids.cli.options import build_config, config_options, output_option, show_json
+from ids.cli.options import build_config, count_of, instance_options, output_option, show_json
 from ids.control import request, socket_path
 from ids.errors import UsageError
 from ids.kernel.fastpath import instance_dir, remove_pins
 
 
 @click.command()
-@config_options
+@instance_options
 @output_option
-def detach(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
+def detach(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
     """Take this instance's program off all interfaces and forget its lists: nothing is left in the kernel."""
-    config = build_config(config_path, overrides, only_rules)
+    config = build_config(config_path, overrides)
     try:
         request(socket_path(config.engine.runtime_dir, config.instance), "stats")
     except UsageError:
@@ -25,4 +25,4 @@ def detach(config_path: str | None, overrides: tuple[str, ...], only_rules: tupl
     if output == "json":
         show_json({"removed": removed})
     else:
-        click.echo(f"removed {len(removed)} pins" if removed else "there was nothing to remove")
+        click.echo(f"removed {count_of(len(removed), 'pin')}" if removed else "there was nothing to remove")

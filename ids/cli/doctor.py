@@ -7,11 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ids.cli.options import output_option, show_json
+from ids.cli.options import count_of, output_console, output_option, show_json
 from ids.doctor import Check, Status
 from ids.doctor.host import check_host, effective_capabilities
 from ids.doctor.interface import check_interfaces
@@ -52,7 +51,7 @@ def as_data(check: Check) -> dict[str, Any]:
 
 
 def _show(checks: list[Check], rootless: bool) -> None:
-    console = Console(highlight=False)
+    console = output_console()
     table = Table("check", "", "found, and what to do", box=None, pad_edge=False)
     for check in checks:
         told = Text(check.found)
@@ -62,7 +61,7 @@ def _show(checks: list[Check], rootless: bool) -> None:
     console.print(table)
     fails = sum(check.status is Status.FAIL for check in checks)
     warnings = sum(check.status is Status.WARN for check in checks)
-    console.print(f"\n{len(checks)} checks: {fails} failed, {warnings} with a warning")
+    console.print(f"\n{count_of(len(checks), 'check')}: {fails} failed, {warnings} with a warning")
     if fails:
         what = "Without root, and whatever failed above" if rootless else "Whatever failed above"
         console.print(f"{what}, `ids replay` and `ids rules check` work.")

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from ids.cli.options import output_option, show_json
+from ids.cli.options import output_console, output_option, show_json
 from ids.lab.removal import labs, remove
 from ids.lab.story import MAX_ATTACKS, Report, Step, Story
 from ids.lab.topology import Lab
@@ -60,7 +60,7 @@ def lab(attacks: int | None, quick: bool, keep: bool, removed: str | None, outpu
 
 def _tell(attacks: int, keep: bool, output: str) -> Report:
     # No spinner: its thread would take turns with the sender of the probes and falsify what they measure.
-    console = Console(quiet=output == "json", highlight=False)
+    console = output_console(quiet=output == "json")
     with Lab(keep=keep) as built:
         report = Story(built, partial(_print_title, console), partial(_print_outcome, console)).tell(attacks)
         if report.log is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,6 +13,9 @@ from rich.console import Console
 from ids.config import Config, load_config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+UNWRAPPED_COLUMNS = 10_000
+"""Width of what is no terminal: wider than any line of ours, so that each row stays one line for grep and cut."""
 
 
 def output_option(command: Command) -> Command:
@@ -26,19 +30,23 @@ def output_option(command: Command) -> Command:
     )(command)
 
 
-def config_options(command: Command) -> Command:
-    """Add ``-c``, ``--set`` and ``-S``: everything that makes a configuration."""
+def instance_options(command: Command) -> Command:
+    """Add ``-c`` and ``--set``: what tells which instance is meant, and where it pins and listens."""
     command = click.option("-c", "--config", "config_path", type=click.Path(), help="Settings, a YAML file.")(command)
-    command = click.option(
+    return click.option(
         "--set",
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
         help="Override one setting: --set respond.mode=shadow.",
     )(command)
+
+
+def config_options(command: Command) -> Command:
+    """Add ``-c``, ``--set`` and ``-S``, for verbs that load rules themselves."""
     return click.option(
         "-S", "only_rules", multiple=True, type=click.Path(), metavar="FILE", help="Only these rules, YAML or YARA."
-    )(command)
+    )(instance_options(command))
 
 
 def build_config(
@@ -52,7 +60,16 @@ def build_config(
     return load_config(config_path, assigned)
 
 
+def output_console(quiet: bool = False) -> Console:
+    """Return the console of stdout; where that is no terminal nothing is wrapped or cut off."""
+    return Console(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else UNWRAPPED_COLUMNS)
+
+
+def count_of(number: int, noun: str) -> str:
+    """Spell a number of things: ``1 rule``, ``1,200 rules``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def show_json(value: Any) -> None:
     """Print a value as JSON, indented when a person looks at it."""
-    console = Console()
-    click.echo(json.dumps(value, indent=2 if console.is_terminal else None, default=str))
+    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))

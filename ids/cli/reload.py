@@ -6,16 +6,20 @@ import sys
 
 import click
 
-from ids.cli.options import build_config, config_options, output_option, show_json
+from ids.cli.options import build_config, instance_options, output_option, show_json
 from ids.control import request, socket_path
 
 
 @click.command()
-@config_options
+@instance_options
 @output_option
-def reload(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
-    """Make a running engine read its rules and plugin settings anew. When they are refused, the old ones stay."""
-    config = build_config(config_path, overrides, only_rules)
+def reload(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
+    """Make a running engine read anew what it was started with: its `-c`, `--set` and `-S`.
+
+    Of that, rules and the settings of plugins take effect; everything else waits for the next start. When the new ones
+    are refused, the old ones stay in force. `-c` and `--set` of this command only tell which engine is meant.
+    """
+    config = build_config(config_path, overrides)
     answer = request(socket_path(config.engine.runtime_dir, config.instance), "reload")
     if output == "json":
         show_json(answer)

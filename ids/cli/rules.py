@@ -6,11 +6,10 @@ import sys
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ids.cli.options import build_config, config_options, output_option, show_json
+from ids.cli.options import build_config, config_options, count_of, output_console, output_option, show_json
 from ids.config import Config
 from ids.errors import RuleError
 from ids.rules.loader import load_rules
@@ -71,7 +70,8 @@ def rules_check(
         for error in errors:
             click.echo(f"error: {error}", err=True)
         by = ", ".join(f"{sum(r['language'] == name for r in rows)} {name.upper()}" for name in ("yaml", "yara"))
-        click.echo(f"{len(rows)} rules load ({by}), {len(errors)} errors, {len(warnings)} warnings")
+        found = f"{count_of(len(errors), 'error')}, {count_of(len(warnings), 'warning')}"
+        click.echo(f"{count_of(len(rows), 'rule')} loaded ({by}), {found}")
     if errors:
         sys.exit(2)
 
@@ -95,7 +95,9 @@ def rules_list(config_path: str | None, overrides: tuple[str, ...], only_rules: 
                 ", ".join(row["buffers"]),
                 escape(row["source"]),
             )
-        Console().print(table)
+        output_console().print(table)
     if errors:
-        click.echo(f"ids: {len(errors)} more rules are refused: see `ids rules check`", err=True)
+        click.echo(
+            f"ids: {count_of(len(errors), 'fault')} kept rules from being listed: see `ids rules check`", err=True
+        )
         sys.exit(2)

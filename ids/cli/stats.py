@@ -5,36 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from ids.cli.options import build_config, config_options, output_option, show_json
+from ids.cli.options import build_config, instance_options, output_console, output_option, show_json
 from ids.control import request, socket_path
 from ids.errors import UsageError
 from ids.kernel.counts import pinned_counts
-from ids.kernel.fastpath import instance_dir
+from ids.kernel.fastpath import attached_interfaces, instance_dir
 
 
 @click.command()
-@config_options
+@instance_options
 @output_option
-def stats(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
+def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
     """Show the kernel's counters for each verdict, and the engine's when one is running."""
-    config = build_config(config_path, overrides, only_rules)
-    kernel = {
-        name: counts
-        for name, counts in pinned_counts(instance_dir(config.fastpath, config.instance)).items()
-        if counts[0]
-    }
+    config = build_config(config_path, overrides)
+    pins = instance_dir(config.fastpath, config.instance)
+    kernel = {name: counts for name, counts in pinned_counts(pins).items() if counts[0]}
+    attached = attached_interfaces(pins)
     try:
         engine: dict[str, Any] | None = request(socket_path(config.engine.runtime_dir, config.instance), "stats")
     except UsageError:
         engine = None
     if output == "json":
         verdicts = {name: {"packets": packets, "bytes": size} for name, (packets, size) in kernel.items()}
-        show_json({"kernel": verdicts, "engine": engine})
+        show_json({"attached": attached, "kernel": verdicts, "engine": engine})
         return
-    console = Console(highlight=False)
+    console = output_console()
     table = Table(title="kernel", title_justify="left", box=None)
     for heading in ("verdict", "packets", "bytes"):
         table.add_column(heading, justify="left" if heading == "verdict" else "right")
@@ -42,13 +39,19 @@ def stats(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple
         table.add_row(name, f"{packets:,}", f"{size:,}")
     console.print(table)
     if engine is None:
-        console.print("\nno engine is running: the gate works alone, nothing new is detected")
+        console.print(f"\n{_without_engine(attached)}")
         return
     table = Table(title="\nengine", title_justify="left", box=None, show_header=False)
     for name, value in _flat(engine.get("ids", {})):
         if value and not name.startswith("kernel."):
             table.add_row(name, f"{value:,}")
     console.print(table)
+
+
+def _without_engine(attached: list[str]) -> str:
+    if attached:
+        return f"no engine is running: the gate works alone on {', '.join(attached)}, nothing new is detected"
+    return "no engine is running and nothing is attached: nothing is dropped; the lists wait for the next `ids run`"
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, int]]:

@@ -244,7 +244,7 @@ class FastPath:
 
     def attached(self) -> list[str]:
         """Return the interfaces with a pinned attachment of this instance."""
-        return sorted(path.name[5:].replace("%", ".") for path in self.pin_dir.glob("link_*"))
+        return attached_interfaces(self.pin_dir)
 
     def close(self, on_stop: str | None = None) -> str:
         """Close everything; return in a few words what stays in force, empty for nothing.
@@ -335,6 +335,11 @@ def describe_program(program_id: int) -> str:
     finally:
         os.close(fd)
     return f"id {program_id}, named {info[64:80].rstrip(bytes(1)).decode(errors='replace') or '?'}"
+
+
+def attached_interfaces(pin_dir: Path) -> list[str]:
+    """Return the interfaces with a pinned attachment of the instance that pins under ``pin_dir``."""
+    return sorted(path.name[5:].replace("%", ".") for path in pin_dir.glob("link_*"))
 
 
 def remove_pins(pin_dir: Path) -> list[str]:

@@ -58,9 +58,11 @@ F_TEST_XDP_LIVE_FRAMES = 1 << 1
 XDP_FLAGS_SKB_MODE = 1 << 1
 XDP_FLAGS_DRV_MODE = 1 << 2
 
+_PRIVILEGES = "Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; a container has to be granted these"
+_VERIFIER = "The verifier refused the program; if the kernel is 5.18 or newer this is a bug worth reporting"
 _REMEDIES = {
-    errno.EPERM: "Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; a container has to be granted these",
-    errno.EACCES: "The verifier refused the program; if the kernel is 5.18 or newer this is a bug worth reporting",
+    errno.EPERM: _PRIVILEGES,
+    errno.EACCES: _PRIVILEGES,  # the rights of a pin and its folders
     errno.ENOSYS: "This kernel has no bpf(2); Linux 5.18 or newer is needed",
     errno.ENOMEM: "Make the fast path's tables smaller in the settings, or raise RLIMIT_MEMLOCK",
     errno.E2BIG: "The table is full, or the program too large for this kernel; Linux 5.18 or newer is needed",
@@ -72,10 +74,10 @@ _REMEDIES = {
 class BpfError(KernelError):
     """A bpf(2) command failed; ``errno`` tells how."""
 
-    def __init__(self, doing: str, number: int, detail: str = "") -> None:
+    def __init__(self, doing: str, number: int, detail: str = "", remedy: str = "") -> None:
         self.errno = number
         text = f"{doing}: {os.strerror(number)}" + (f"\n{detail}" if detail else "")
-        super().__init__(text, _REMEDIES.get(number, ""))
+        super().__init__(text, remedy or _REMEDIES.get(number, ""))
 
 
 @functools.cache
@@ -235,7 +237,8 @@ def prog_load(name: str, instructions: bytes, flags: int = 0, prog_type: int = P
         except OSError as error:
             number = error.errno or 0
     words = log.value.decode(errors="replace").strip().splitlines()[-6:]
-    raise BpfError(f"the kernel refused the program {name}", number, "\n".join(words))
+    remedy = _VERIFIER if number == errno.EACCES else ""
+    raise BpfError(f"the kernel refused the program {name}", number, "\n".join(words), remedy)
 
 
 @dataclass(frozen=True, slots=True)
