@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from ids.counters import Counters
 from ids.engine import Engine
 from ids.errors import IdsError, KernelError, UsageError
 from ids.kernel import Block, FastPath
+from ids.kernel.fastpath import instance_dir
 from ids.kernel.limits import Limit, limits_of
 from ids.kernel.reconcile import Reconciler
 from ids.respond import events
@@ -95,6 +97,9 @@ class Live:
         self._ready_file = ready_file
         self._counters = Counters()
         self._gate = KernelGate()
+        self._before: list[str] | None = None
+        """Interfaces that were guarded when the fast path was opened; None: there was no fast path."""
+        self._ready = False
         self._faults = 0
         self._stop = False
         self._reload = False
@@ -105,6 +110,7 @@ class Live:
         Nothing touches an interface before everything that can be refused was accepted.
         """
         config = self.config
+        _require_interfaces(config.interfaces)
         own = own_addresses() if config.respond.protect_own else frozenset()
         self._engine = Engine(config, self._gate, counters=self._counters, own=own)
         with ExitStack() as stack:
@@ -114,7 +120,9 @@ class Live:
                 {"stats": self._stats, "reload": self._reload_now},
             )
             stack.callback(control.close)
+            fresh = not any(instance_dir(config.fastpath, config.instance).glob("*"))
             self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance)
+            self._before = None if fresh else self._fastpath.attached()
             self._reconciler = Reconciler(self._fastpath.blocks)
             stack.callback(self._close)
             for note in self._fastpath.notes:
@@ -127,8 +135,9 @@ class Live:
             self._view_egress()
             self._handle_signals(stack)
             if self._ready_file is not None:
-                self._ready_file.write_text("ready\n")
+                _announce(self._ready_file)
                 stack.callback(self._ready_file.unlink, missing_ok=True)
+            self._ready = True
             log.info("ready: %d blocks in force", len(self._fastpath.blocks))
             self._loop(control)
 
@@ -239,8 +248,31 @@ class Live:
             stack.callback(signal.signal, number, signal.signal(number, handler))
 
     def _close(self) -> None:
-        left = self._fastpath.close()
-        log.info("stopped%s", f"; {left}" if left else "")
+        """Leave what the setting says; or, when the start failed, everything as it was."""
+        if self._ready:
+            left = self._fastpath.close()
+            log.info("stopped%s", f"; {left}" if left else "")
+        elif self._before is None:
+            self._fastpath.close("remove")
+        else:
+            for interface in set(self._fastpath.attached()) - set(self._before):
+                self._fastpath.detach(interface)
+            self._fastpath.close("keep")
+
+
+def _require_interfaces(names: list[str]) -> None:
+    """Raise `UsageError` for an interface that this network namespace does not have."""
+    there = [name for _, name in socket.if_nameindex()]
+    for name in names:
+        if name not in there:
+            raise UsageError(f"there is no interface {name} in this network namespace; there are: {', '.join(there)}")
+
+
+def _announce(ready_file: Path) -> None:
+    try:
+        ready_file.write_text("ready\n")
+    except OSError as error:
+        raise UsageError(f"--ready-file {ready_file}: {error.strerror}; choose another path") from error
 
 
 def _limit_event(limit: Limit) -> events.Event:

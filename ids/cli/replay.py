@@ -16,7 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from ids.cli.options import build_config, config_options, output_option, show_json
-from ids.errors import UsageError
+from ids.errors import CaptureError, UsageError
 from ids.replay import BlockReport, ReplayReport, Tally, VerdictWriter, find_captures
 from ids.replay import replay as run_replay
 from ids.respond.events import Event
@@ -110,6 +110,8 @@ def replay(
         show_json(dataclasses.asdict(report))
     elif eve_path != "-" and verdicts_path != "-":
         _story(report)
+    if any(capture.refused for capture in report.captures):
+        sys.exit(CaptureError.exit_code)
 
 
 @contextmanager
@@ -127,13 +129,15 @@ def _opened(path: str | None) -> Iterator[BinaryIO | None]:
 def _story(report: ReplayReport) -> None:
     console = Console(highlight=False)
     for event in report.alerts[:MAX_ALERTS_SHOWN]:
-        console.print(_alert_line(event), soft_wrap=True)
+        where = f"{event['pcap_filename']}  " if len(report.captures) > 1 else ""
+        console.print(_alert_line(event, where), soft_wrap=True)
     total = sum(sum(capture.alerts.values()) for capture in report.captures)
     if total > MAX_ALERTS_SHOWN:
         console.print(f"… and {total - MAX_ALERTS_SHOWN} more alerts (all of them: --eve FILE, or -o json)")
     for capture in report.captures:
         for block in capture.blocks:
-            console.print(f"[bold]block[/]  {_block_line(block)}", soft_wrap=True)
+            where = f"{escape(capture.path)}  " if len(report.captures) > 1 else ""
+            console.print(f"[bold]block[/]  {where}{_block_line(block)}", soft_wrap=True)
         for flow in capture.dropped_flows:
             effect = "no later packet of it was dropped"
             if flow.cut_off_from is not None:
@@ -171,7 +175,7 @@ def _fast_path_line(report: ReplayReport) -> str:
     return f"[bold]fast path[/]  {report.fast_path}{note}: {passed} packets pass{reasons}"
 
 
-def _alert_line(event: Event) -> str:
+def _alert_line(event: Event, where: str) -> str:
     alert: dict[str, Any] = event["alert"]
     colour = {1: "bold red", 2: "red", 3: "yellow"}.get(alert["severity"], "cyan")
     ports = f":{event['src_port']}" if "src_port" in event else ""
@@ -180,7 +184,7 @@ def _alert_line(event: Event) -> str:
     proof = f"  {evidence[0]['buffer']}: {_printable(evidence[0]['excerpt'])}" if evidence else ""
     ends = f"{event['src_ip']}{ports} → {event['dest_ip']}{server}"
     return (
-        f"[{colour}]alert[/]  packet {event.get('pcap_cnt', '?')}  {ends}"
+        f"[{colour}]alert[/]  {escape(where)}packet {event.get('pcap_cnt', '?')}  {ends}"
         f"  [bold]{escape(alert['signature'])}[/] (sid {alert['signature_id']}){escape(proof)}"
     )
 
@@ -203,7 +207,7 @@ def _summary(report: ReplayReport) -> Table | str:
         caption=f"{packets} packets, {alerts} alerts in {report.seconds:.2f} s", box=None,
     )  # fmt: skip
     for capture in report.captures:
-        name = capture.path + (" (damaged)" if capture.problem else "")
+        name = capture.path + (" (no capture)" if capture.refused else " (damaged)" if capture.problem else "")
         table.add_row(
             escape(name),
             str(capture.packets),

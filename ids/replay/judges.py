@@ -11,8 +11,8 @@ from ids.kernel import syscall
 from ids.kernel.offline import Judge, OfflineModel, OfflineProgram
 from ids.kernel.settings import FastPathSettings
 
-MODEL_PACKETS = 200_000
-"""Packets that the model judges in a replay that did not ask for it by name: some three seconds' worth."""
+MODEL_PACKETS = 1_000_000
+"""Packets that the model judges in a replay that did not ask for it by name: some five seconds' worth."""
 
 _ARRAY = 2
 
@@ -59,7 +59,7 @@ def choose(settings: FastPathSettings, all_packets: bool = False) -> Chosen:
     except KernelError as error:
         if wanted == "kernel":
             raise
-        reason = str(error).splitlines()[0]
+        reason = str(error).removesuffix(f". {error.remedy}").splitlines()[0]
     return Chosen("model", OfflineModel(settings), reason, None if all_packets else MODEL_PACKETS)
 
 
@@ -69,5 +69,7 @@ def _may_load() -> None:
         os.close(syscall.map_create(_ARRAY, 4, 4, 1, 0, "ids_probe"))
     except syscall.BpfError as error:
         if error.errno in (errno.EPERM, errno.EACCES):
-            raise KernelError("no privilege to load programs into the kernel") from None
+            raise KernelError(
+                "no privilege to load programs into the kernel", "Run as root, or let the model judge: --fast-path model"
+            ) from None
         raise

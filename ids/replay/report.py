@@ -67,6 +67,8 @@ class CaptureReport:
     """What the fast path made of the packets, by reason (``pass.shown``, ``drop.blocked``, ...); empty without one."""
     problem: str | None = None
     """Why the capture was not read to its end."""
+    refused: bool = False
+    """It is no capture: nothing of it was read."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from ids.capture import open_capture
 from ids.config import Config
 from ids.counters import Counters
 from ids.engine import Engine
+from ids.errors import CaptureError
 from ids.replay.gate import OnVerdicts, ReplayGate
 from ids.replay.judges import Chosen, choose
 from ids.replay.report import MAX_ALERTS_KEPT, CaptureReport, ReplayReport
@@ -32,8 +33,9 @@ def replay(
     """Run captures through a fresh engine and a fresh gate, one after the other, and report.
 
     ``on_progress`` is called after each batch with the file and the bytes read of it, ``on_verdicts`` with what the
-    fast path made of the batch's packets. Raises `IdsError` for what stops the whole run: a file that is no capture,
-    rules that do not load, a fast path that was asked for and is not to be had.
+    fast path made of the batch's packets. A file that is no capture is noted in the report where it is one of several.
+    Raises `IdsError` for what stops the whole run: the only file is no capture, rules that do not load, a fast path
+    that was asked for and is not to be had.
     """
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -43,8 +45,14 @@ def replay(
         run = _Run(config, on_event, on_progress, on_verdicts)
         stack.callback(run.engine.stop)
         run.arm(opening.result())
-        for path in map(Path, paths):
-            run.capture(path)
+        captures = [Path(path) for path in paths]
+        for path in captures:
+            try:
+                run.capture(path)
+            except CaptureError as error:
+                if len(captures) == 1:
+                    raise
+                run.report.captures[-1].problem, run.report.captures[-1].refused = str(error), True
     run.report.counters = run.counters.tree()
     run.report.seconds = time.perf_counter() - started
     return run.report

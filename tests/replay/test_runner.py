@@ -161,3 +161,12 @@ def test_every_capture_of_the_peers_suite_ends_without_a_traceback(config: Confi
     assert "plugin" not in report.counters, "no plugin may stumble over hostile bytes"
     assert "error" not in report.counters["app_layer"], "nor a parser"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2 << 20, "in KiB"
+
+
+def test_one_file_that_is_no_capture_does_not_spoil_the_others(tmp_path: Path) -> None:
+    (tmp_path / "note.pcap").write_text("not a capture at all")
+    report = replay([tmp_path / "note.pcap", PCAPS / "log4shell.pcap"], load_config(None))
+    bad, good = report.captures
+    assert (bad.refused, bad.packets) == (True, 0)
+    assert "note.pcap" in str(bad.problem)
+    assert good.alerts
