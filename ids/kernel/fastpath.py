@@ -186,7 +186,14 @@ class FastPath:
         present = query_xdp(ifname)
         pinned = syscall.obj_get(str(link_path))
         if pinned is not None:
-            if syscall.link_ifindex(pinned) == socket.if_nametoindex(ifname):
+            ours = present.program_id and present.program_id == syscall.link_program_id(pinned)
+            if not ours and syscall.link_ifindex(pinned):  # it lives on, so on another interface of the same name
+                os.close(pinned)
+                raise KernelError(
+                    f"{self.pin_dir} guards an interface {ifname} in another network namespace",
+                    "Run there, or give this engine another `instance`",
+                )
+            if ours:
                 syscall.link_update(pinned, self.program)
                 self._links[ifname] = pinned
                 return present.mode or "native"

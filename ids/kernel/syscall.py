@@ -301,6 +301,11 @@ def link_create(prog_fd: int, ifindex: int, flags: int, attach_type: int = ATTAC
     return call(Command.LINK_CREATE, struct.pack("=IIII", prog_fd, ifindex, attach_type, flags))[0]
 
 
+def link_program_id(link_fd: int) -> int:
+    """Return the id of a link's program (``struct bpf_link_info``)."""
+    return int(struct.unpack_from("=I", obj_info(link_fd, 64), 8)[0])
+
+
 def link_ifindex(link_fd: int) -> int:
     """Return the interface of an XDP or TCX link, 0 when that has gone (``struct bpf_link_info``)."""
     return int(struct.unpack_from("=I", obj_info(link_fd, 64), 16)[0])

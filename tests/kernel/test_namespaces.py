@@ -1,0 +1,46 @@
+"""An instance belongs to the namespace where it guards: elsewhere an interface of the same name is another interface."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ids.errors import KernelError
+from ids.kernel import FastPath
+from ids.kernel.netlink import query_xdp
+from tests.kernel.conftest import settings
+from tests.kernel.test_lifecycle import inside
+
+pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.lab]
+
+
+@pytest.fixture
+def twins() -> Iterator[list[str]]:
+    """Two namespaces, each with an interface ``twin0`` of the same index."""
+    names = [f"idstwin{os.getpid()}-{number}" for number in (1, 2)]
+    for name in names:
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        subprocess.run(["ip", "-n", name, "link", "add", "twin0", "index", "7", "type", "dummy"], check=True)
+    yield names
+    for name in names:
+        subprocess.run(["ip", "netns", "delete", name], check=True)
+
+
+def test_an_engine_in_the_wrong_namespace_is_refused_and_takes_nothing_away(bpffs: Path, twins: list[str]) -> None:
+    with inside(twins[0]):
+        first = FastPath.open(settings(bpffs), "twins")
+        assert first.attach("twin0", "generic") == "generic"
+    with inside(twins[1]):
+        second = FastPath.open(settings(bpffs), "twins")
+        with pytest.raises(KernelError, match="another network namespace"):
+            second.attach("twin0", "generic")
+        assert query_xdp("twin0").program_id == 0
+        second.close("keep")
+    with inside(twins[0]):
+        assert query_xdp("twin0").program_id
+        first.close("remove")
+        assert query_xdp("twin0").program_id == 0
