@@ -253,7 +253,7 @@ class OfflineModel:
         self.reset()
 
     def run(self, frames: Frames, times_ns: I64) -> list[int]:
-        """As `OfflineProgram.run`, at five times the cost."""
+        """As `OfflineProgram.run`, at twice the cost."""
         run, answers = self.model.run, []
         first = int(frames.offset.min()) if len(frames.offset) else 0
         data = frames.data[first : int((frames.offset + frames.length).max()) if len(frames.offset) else 0].tobytes()
