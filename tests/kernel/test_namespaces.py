@@ -22,12 +22,15 @@ pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.lab]
 def twins() -> Iterator[list[str]]:
     """Two namespaces, each with an interface ``twin0`` of the same index."""
     names = [f"idstwin{os.getpid()}-{number}" for number in (1, 2)]
-    for name in names:
-        subprocess.run(["ip", "netns", "add", name], check=True)
-        subprocess.run(["ip", "-n", name, "link", "add", "twin0", "index", "7", "type", "dummy"], check=True)
-    yield names
-    for name in names:
-        subprocess.run(["ip", "netns", "delete", name], check=True)
+    pair = "link add twin0 index 7 type veth peer name other0".split()
+    try:
+        for name in names:
+            subprocess.run(["ip", "netns", "add", name], check=True)
+            subprocess.run(["ip", "-n", name, *pair], check=True)
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], check=False)
 
 
 def test_an_engine_in_the_wrong_namespace_is_refused_and_takes_nothing_away(bpffs: Path, twins: list[str]) -> None:
