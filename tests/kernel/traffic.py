@@ -21,7 +21,8 @@ ODD6 = [ipaddress.ip_address(text).packed for text in ("ff02::1", "::", "::ffff:
 PORTS = (53, 80, 443, 11211, 40000)
 NUMBERS = (100, 101, 0, 0xFFFFFFFF)
 FLAGS = (0x02, 0x12, 0x10, 0x18, 0x11, 0x04, 0x14, 0x02, 0x12, 0x10, 0x03, 0x06, 0x00, 0xFF, 0x01)
-SIZES = (0, 0, 0, 1, 20, 100, 400, 1400)
+SIZES = (0, 0, 0, 0, 1, 1, 20, 20, 100, 100, 400, 1400, 1922, 1934)
+"""Bytes of payload; with headers, the last two just fit into a record of the large ring."""
 PROTOCOLS = (6, 6, 6, 17, 17, 1, 58, 50, 6, 17)
 EXTENSIONS = (0, 43, 44, 51, 60, 135, 139, 140)
 ETHERNET = bytes.fromhex("020000000002020000000001")
@@ -131,7 +132,7 @@ def _transport(random: Random, proto: int) -> bytes:
         numbers = (random.choice(NUMBERS), random.choice(NUMBERS))
         return struct.pack(">HHIIBBHHH", *ports, *numbers, offset << 4, flags, 0, 0, 0) + data
     if proto == 17:
-        length = 8 + len(data) + (0 if random.random() > 0.05 else random.choice((-8, -3, 1, 60)))
+        length = 8 + len(data) + (0 if random.random() > 0.05 else random.choice((-8, -3, -1, 1, 60)))
         return struct.pack(">HHHH", random.choice(PORTS), random.choice(PORTS), max(0, length), 0) + data
     if proto in (1, 58):
         kind = random.choice((0, 8, 3, 128, 129, 135))
