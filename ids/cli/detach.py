@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from ids.cli.options import build_config, count_of, instance_options, output_option, show_json
 from ids.control import request, socket_path
-from ids.errors import UsageError
+from ids.errors import KernelError, UsageError
 from ids.kernel.fastpath import instance_dir, remove_pins
 
 
@@ -16,10 +18,13 @@ from ids.kernel.fastpath import instance_dir, remove_pins
 def detach(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
     """Take this instance's program off all interfaces and forget its lists: nothing is left in the kernel."""
     config = build_config(config_path, overrides)
+    pins = instance_dir(config.fastpath, config.instance)
+    if not os.access(pins, os.R_OK | os.W_OK | os.X_OK) and os.geteuid() != 0:
+        raise KernelError(f"cannot look into {pins}, or there is none", "Run as root")
     try:
         request(socket_path(config.engine.runtime_dir, config.instance), "stats")
     except UsageError:
-        removed = remove_pins(instance_dir(config.fastpath, config.instance))
+        removed = remove_pins(pins)
     else:
         raise UsageError("the engine is running; stop it first (SIGTERM), then detach")
     if output == "json":

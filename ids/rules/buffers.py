@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ids.types import Direction
@@ -116,6 +117,19 @@ def refusal(name: str, others: list[str]) -> tuple[str, str] | None:
     if buffer.protocol is not None and buffer.protocol not in PARSED:
         return f"there is no parser for {buffer.protocol} that gives {name}", "test payload instead"
     return None
+
+
+def wrong_way(names: Iterable[str], direction: Direction | None) -> str | None:
+    """Return why a rule on these buffers can never match in this direction (None: both ways), or None when it can.
+
+    Buffers of both sides together are a request with its response, which matches under either direction.
+    """
+    sent = {name: side for name in sorted(names) if name in CATALOGUE and (side := CATALOGUE[name].side) is not None}
+    if direction is None or not sent or direction in sent.values():
+        return None
+    name, side = next(iter(sent.items()))
+    asked, sender = ("to_client", "client") if side == Direction.TO_SERVER else ("to_server", "server")
+    return f"{name} is sent by the {sender}, but flow asks for {asked}: the rule can never match"
 
 
 def nearest(word: str, known: list[str]) -> str:

@@ -11,7 +11,7 @@ from ids.errors import Location, RuleError
 from ids.paths import rules_dir
 from ids.rules.literals import cover, worth
 from ids.rules.model import Rule
-from ids.rules.rarity import WEAK_SCORE
+from ids.rules.rarity import WEAK_SCORE, score
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.rules.variables import Variables
 from ids.rules.yaml_loader import YamlLoader
@@ -132,7 +132,7 @@ def _costly(rules: Iterable[Rule]) -> Iterable[RuleError]:
                 "add a contains: that every match has",
             )
         elif worth(needles) < WEAK_SCORE:
-            weakest = min(needles, key=lambda needle: len(needle.value))
+            weakest = min(needles, key=lambda needle: (score(needle.value, needle.nocase), needle.value))
             yield RuleError(
                 f"sid {rule.signature.sid}: its best literal {weakest.value!r} is common, so it is evaluated often",
                 rule.source,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ids.errors import Location, RuleError, SourceError
-from ids.rules.buffers import CATALOGUE, PAYLOAD
+from ids.rules.buffers import CATALOGUE, PAYLOAD, wrong_way
 from ids.rules.model import All, Regex, Rule, RuleTest, leaves
 from ids.rules.schema import SEVERITY, FileSchema, ListSchema, ProofSchema, RuleSchema
 from ids.rules.traffic import parse_flow, parse_traffic
@@ -113,6 +113,7 @@ class YamlLoader:
             tests=tuple(_proof(test) for test in schema.tests),
         )
         self._check(rule, document, at)
+        self._check_reach(rule, document, at, bool(raw.get("match")))
         return rule if len(self.errors) == before else None
 
     def _check(self, rule: Rule, document: Document, at: tuple[str | int, ...]) -> None:
@@ -139,6 +140,28 @@ class YamlLoader:
                         "it runs on PCRE under a match limit; avoid look-around and back-references if you can",
                     )
                 )
+
+    def _check_reach(self, rule: Rule, document: Document, at: tuple[str | int, ...], selective: bool) -> None:
+        """Warn of rules that match nothing or all of their traffic; refuse the latter a block."""
+        sid = rule.signature.sid
+        if not selective:
+            if rule.signature.block is not None:
+                self._refuse(
+                    "a rule without match: would block the source of every flow of its traffic",
+                    document.locate((*at, "block")),
+                    "add a match:, or block addresses by `ids block add`",
+                )
+            else:
+                self.warnings.append(
+                    RuleError(
+                        f"sid {sid}: without match: it alerts on every flow of its traffic",
+                        rule.source,
+                        "add a match: unless that is what you want",
+                    )
+                )
+        if (why := wrong_way(rule.buffers, rule.flow.direction)) is not None:
+            place = document.locate((*at, "flow"))
+            self.warnings.append(RuleError(f"sid {sid}: {why}", place, "turn the direction round, or leave it out"))
 
     def _take(self, errors: list[SourceError]) -> None:
         self.errors += [RuleError(error.message, error.location, error.remedy) for error in errors]

@@ -10,6 +10,7 @@ from typing import Any
 import yara
 
 from ids.errors import Location, RuleError
+from ids.rules.buffers import wrong_way
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.rules.variables import Variables
 from ids.rules.yara_scope import MetaError, YaraRule, yara_rule
@@ -121,6 +122,8 @@ def _described(
                     f"add `sid = {described.signature.sid}` to its meta to keep it when the name changes",
                 )
             )
+        if (why := wrong_way([described.scope], described.flow.direction)) is not None:
+            warnings.append(RuleError(f"rule {rule.identifier}: {why}", place, "turn the direction round in its meta"))
         yield described
 
 

@@ -119,3 +119,13 @@ def test_a_file_that_is_no_feed_does_not_take_its_place(ids: Ids, tmp_path: Path
     assert "--force" in err
     assert "198.51.100.91/32" in networks(ids)
     ids("block", "delete", "198.51.100.91")
+
+
+def test_a_block_that_the_allow_list_overrides_is_told(ids: Ids) -> None:
+    ids("allow", "add", "198.51.100.0/24")
+    code, _, err = ids("block", "add", "198.51.100.7", "203.0.113.7")
+    assert code == 0
+    assert "198.51.100.0/24 is on the allow-list, which wins over the block of 198.51.100.7/32" in err
+    assert "203.0.113.7" not in err
+    ids("allow", "delete", "198.51.100.0/24")
+    ids("block", "delete", "198.51.100.7", "203.0.113.7")

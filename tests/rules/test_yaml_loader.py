@@ -184,3 +184,38 @@ def test_warnings(match: str, warning: str) -> None:
     loaded = load("rules:\n" + rule_text(match))
     assert len(loaded.rules) == 1
     assert [w.message for w in loaded.warnings] == [warning]
+
+
+def test_the_same_literal_is_called_weakest_at_every_load() -> None:
+    """Of a set, whose order differs between runs of Python."""
+    loaded = load("rules:\n" + rule_text("[payload: {contains: ['or', '||', 'is', '&&', 'at']}]"))
+    assert [w.message for w in loaded.warnings] == ["sid 1: its best literal b'&&' is common, so it is evaluated often"]
+
+
+def test_a_rule_without_match_is_named() -> None:
+    """It alerts on all of its traffic; exceptions do not make it selective."""
+    text = (
+        "rules: [{title: rule 1, sid: 1, traffic: tcp any any -> any 23, exceptions: [{name: a, src_ip: [192.0.2.1]}]}]"
+    )
+    loaded = load(text)
+    assert len(loaded.rules) == 1
+    assert [w.message for w in loaded.warnings] == ["sid 1: without match: it alerts on every flow of its traffic"]
+
+
+@pytest.mark.parametrize(
+    ("flow", "match", "sender"),
+    [
+        ("to_client", "[http.uri: {contains: abcdef}]", "client"),
+        ("from_server", "[http.header: {contains: abcdef}, http.method: {equals: POST}]", "client"),
+        ("to_server", "[http.stat_msg: {contains: abcdef}]", "server"),
+        ("to_server", "[http.uri: {contains: abcdef}]", None),
+        ("to_client", "[http.header: {contains: abcdef}]", None),
+        ("to_client", "[http.uri: {contains: abcdef}, http.stat_msg: {contains: abcdef}]", None),
+        ("established", "[http.uri: {contains: abcdef}]", None),
+    ],
+)
+def test_a_buffer_that_the_direction_never_carries_is_named(flow: str, match: str, sender: str | None) -> None:
+    """What the other side sends is never seen; both sides together are one exchange."""
+    loaded = load("rules:\n" + rule_text(match, traffic="http", more=f"flow: [{flow}]"))
+    assert len(loaded.rules) == 1
+    assert [f"sent by the {sender}" in str(w) and ":6:" in str(w) for w in loaded.warnings] == [True] * bool(sender)

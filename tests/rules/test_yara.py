@@ -232,3 +232,11 @@ def test_reload_keeps_window_and_what_was_told(tmp_path: Path) -> None:
     loaded = yara_set(tmp_path, rule() + rule("b", "sid = 6", '$a = "thread"'))
     new = YaraMatcher(loaded, Counters(), previous=old)
     assert sids(new.stream(second)) == [6]
+
+
+def test_a_scope_that_the_direction_never_carries_is_named(tmp_path: Path) -> None:
+    """A request body goes to the server."""
+    wrong, right = 'sid = 5 scope = "http.request_body" flow = "to_client"', 'sid = 5 scope = "http.request_body"'
+    (warning,) = yara_set(tmp_path, rule("r", meta=wrong)).warnings
+    assert "http.request_body is sent by the client, but flow asks for to_client" in str(warning)
+    assert yara_set(tmp_path, rule("r", meta=right)).warnings == ()
