@@ -29,6 +29,7 @@
 	X(PASS_ENGINE_GONE,         8, PASS, "pass.engine_gone") \
 	X(PASS_STRAY_RESET,         9, PASS, "pass.stray_reset") \
 	X(PASS_SENT_MALFORMED,     10, PASS, "pass.sent_malformed") \
+	X(PASS_THINNED,            11, PASS, "pass.thinned") \
 	X(DROP_BLOCKED,            16, DROP, "drop.blocked") \
 	X(DROP_BLOCKED_PREFIX,     17, DROP, "drop.blocked_prefix") \
 	X(DROP_FLOW,               18, DROP, "drop.flow") \
@@ -68,7 +69,10 @@
 	X(NOTE_SNAPPED,            69, NOTE, "note.shown_in_part") \
 	X(NOTE_BUDGET_LOST,        70, NOTE, "note.budget_not_stored") \
 	X(NOTE_BUDGET_NEW,         71, NOTE, "note.budget_new") \
-	X(NOTE_EVENT_LOST,         72, NOTE, "note.event_lost")
+	X(NOTE_EVENT_LOST,         72, NOTE, "note.event_lost") \
+	X(NOTE_CUT_DEPTH,          73, NOTE, "note.flow_cut.depth") \
+	X(NOTE_CUT_RING_FULL,      74, NOTE, "note.flow_cut.ring_full") \
+	X(NOTE_CUT_THINNED,        75, NOTE, "note.flow_cut.thinned")
 
 #define IDS_REASON_ENUM(symbol, number, kind, name) IDS_##symbol = number,
 enum ids_reason { IDS_REASONS(IDS_REASON_ENUM) };
@@ -93,6 +97,10 @@ struct ids_count {
 #define IDS_RECORD_HEADER 64
 #define IDS_SMALL_DATA (IDS_SMALL_STRIDE - IDS_RING_HEADER - IDS_RECORD_HEADER)
 #define IDS_LARGE_DATA (IDS_LARGE_STRIDE - IDS_RING_HEADER - IDS_RECORD_HEADER)
+
+/* What stands for the rings where BCC has no method to ask them: the loader puts their descriptors in its place. */
+#define IDS_SMALL_RING 0x1d500001
+#define IDS_LARGE_RING 0x1d500002
 
 enum ids_record_kind {
 	IDS_RECORD_PACKET = 1, /* `caplen` bytes of the frame follow the header */
@@ -196,6 +204,12 @@ enum ids_flow_verdict {
 	IDS_FLOW_DROP = 2,
 };
 
+enum ids_cut {
+	IDS_CUT_DEPTH = 1 << 0,
+	IDS_CUT_RING_FULL = 1 << 1,
+	IDS_CUT_THINNED = 1 << 2,
+};
+
 struct ids_flow {
 	__u64 first_ns;
 	__u64 last_ns;
@@ -209,7 +223,7 @@ struct ids_flow {
 	__u8 verdict;     /* enum ids_flow_verdict */
 	__u8 client;      /* the side that opened the flow */
 	__u8 fins;        /* bit per side that sent a FIN */
-	__u32 spare;
+	__u32 cut;        /* enum ids_cut: why packets of it were not shown, each counted as a NOTE when it first was so */
 };
 
 /* ---- budgets -------------------------------------------------------------------------------------------------- */
@@ -270,9 +284,11 @@ struct ids_config {
 	__u64 proven_ns;   /* how long a proof of source is good for */
 	__u64 secret[2];   /* key of the challenges' cookies */
 	__u32 reflection_bytes; /* UDP from an amplifier's port counts as reflected from this frame length on */
-	__u32 spare0;
+	__u32 thin_after_bytes; /* shown of a side, it gives way to beginnings of flows while a ring is nearly full */
 	__u64 changes;     /* changes of a blocklist by its own tools; what differs without one is drift */
-	__u64 spare[6];
+	__u32 thin_small_bytes; /* unread data beyond which a ring counts as nearly full; 0: it never does */
+	__u32 thin_large_bytes;
+	__u64 spare[5];
 };
 
 /* The coarse clock only moves with the tick, so one reading serves a CPU until jiffies move on. */

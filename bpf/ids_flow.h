@@ -148,20 +148,54 @@ static __always_inline int ids_flow_seen(const struct ids_packet *packet, struct
 	return proven;
 }
 
+/* The ends of a connection are always shown: user space frees what it holds for the flow. */
+static __always_inline int ids_is_end(const struct ids_packet *packet)
+{
+	return packet->tcp_flags & (IDS_TCP_SYN | IDS_TCP_FIN | IDS_TCP_RST);
+}
+
 /* What a flow's verdict, other than to drop, and its depth say: a final reason, or PASS_SHOWN for a packet to be shown. */
 static __always_inline int ids_flow_show(const struct ids_config *config, const struct ids_packet *packet,
-					 struct ids_flow *flow, int side)
+					 const struct ids_flow *flow, int side)
 {
-	u32 *shown = &flow->shown[side & 1];
-
 	if (flow->verdict == IDS_FLOW_BYPASS)
 		return IDS_PASS_BYPASS;
-	/* The ends of a connection are always shown: user space frees what it holds for the flow. */
-	if (*shown >= ids_depth(config, packet, flow) &&
-	    !(packet->tcp_flags & (IDS_TCP_SYN | IDS_TCP_FIN | IDS_TCP_RST)))
+	if (flow->shown[side & 1] >= ids_depth(config, packet, flow) && !ids_is_end(packet))
 		return IDS_PASS_DEPTH;
-	__sync_fetch_and_add(shown, ids_shown_bytes(packet));
 	return IDS_PASS_SHOWN;
+}
+
+/* Whether so much of this side has been shown that its packets give way to the beginnings of other flows. */
+static __always_inline int ids_flow_thins(const struct ids_config *config, const struct ids_packet *packet,
+					  const struct ids_flow *flow, int side)
+{
+	return flow->shown[side & 1] > config->thin_after_bytes && !ids_is_end(packet);
+}
+
+/* Remember that a packet was not shown for a reason; return the NOTE to count when that is the first time, else 0. Two
+ * CPUs that race may both count it: cheaper than an atomic operation for every packet behind the depth. */
+static __always_inline int ids_flow_cut(struct ids_flow *flow, u32 cut, int note)
+{
+	if (flow->cut & cut)
+		return 0;
+	flow->cut |= cut;
+	return note;
+}
+
+/* Settle what became of a packet: count what was shown of the flow, or return the NOTE that it was not, 0: none. */
+static __always_inline int ids_flow_settle(const struct ids_packet *packet, struct ids_flow *flow, int side, int reason)
+{
+	switch (reason) {
+	case IDS_PASS_DEPTH:
+		return ids_flow_cut(flow, IDS_CUT_DEPTH, IDS_NOTE_CUT_DEPTH);
+	case IDS_PASS_RING_FULL:
+		return ids_flow_cut(flow, IDS_CUT_RING_FULL, IDS_NOTE_CUT_RING_FULL);
+	case IDS_PASS_THINNED:
+		return ids_flow_cut(flow, IDS_CUT_THINNED, IDS_NOTE_CUT_THINNED);
+	case IDS_PASS_SHOWN:
+		__sync_fetch_and_add(&flow->shown[side & 1], ids_shown_bytes(packet));
+	}
+	return 0;
 }
 
 #endif

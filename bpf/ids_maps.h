@@ -67,4 +67,7 @@ BPF_PROG_ARRAY(ids_programs, 4);
 BPF_RINGBUF_OUTPUT(ids_small, 1);
 BPF_RINGBUF_OUTPUT(ids_large, 1);
 
+/* Bytes of a ring that wait to be read; `ring` is IDS_SMALL_RING or IDS_LARGE_RING. */
+#define ids_unread(ring) bpf_ringbuf_query((void *)bpf_pseudo_fd(1, ring), BPF_RB_AVAIL_DATA)
+
 #endif

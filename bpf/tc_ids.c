@@ -227,6 +227,30 @@ static __always_inline int ids_show(struct ids_context *c, struct ids_record *re
 	return ids_show_pieces(c, record, header, piece);
 }
 
+/* Whether the packet gives way: its ring is nearly full, and of its flow enough has been shown. Only such a flow asks. */
+static __always_inline int ids_gives_way(struct ids_context *c, struct ids_flow *flow)
+{
+	if (!ids_flow_thins(c->config, c->packet, flow, c->side))
+		return 0;
+	if (c->packet->len <= IDS_SMALL_DATA)
+		return c->config->thin_small_bytes && ids_unread(IDS_SMALL_RING) > c->config->thin_small_bytes;
+	return c->config->thin_large_bytes && ids_unread(IDS_LARGE_RING) > c->config->thin_large_bytes;
+}
+
+/* Show the packet of a known flow, or say why not. */
+static __always_inline int ids_show_of_flow(struct ids_context *c, struct ids_flow *flow, struct ids_record *record)
+{
+	int reason = ids_flow_show(c->config, c->packet, flow, c->side);
+	int note;
+
+	if (reason == IDS_PASS_SHOWN)
+		reason = ids_gives_way(c, flow) ? IDS_PASS_THINNED : ids_show(c, record);
+	note = ids_flow_settle(c->packet, flow, c->side, reason);
+	if (note)
+		ids_count(note, c->packet->len);
+	return reason;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
 /* Set the cursor over what is read in place, all of it in one piece. */
@@ -286,8 +310,7 @@ static __always_inline int ids_judge(struct ids_context *c)
 	record.flow_state = flow->state;
 	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
 		return IDS_DROP_FLOW;
-	reason = ids_flow_show(c->config, c->packet, flow, c->side);
-	return reason == IDS_PASS_SHOWN ? ids_show(c, &record) : reason;
+	return ids_show_of_flow(c, flow, &record);
 }
 
 /* Whether the packet was seen on its way in: then it is not seen again. */

@@ -313,17 +313,6 @@ static __always_inline void ids_source_proven(struct ids_context *c)
 	ids_count(IDS_NOTE_PROVEN, c->packet->len);
 }
 
-static __always_inline int ids_check_flow(struct ids_context *c, struct ids_flow *flow, struct ids_record *record)
-{
-	if (ids_flow_seen(c->packet, flow, c->side, c->now_ns))
-		ids_source_proven(c);
-	record->direction = c->side != flow->client;
-	record->flow_state = flow->state;
-	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
-		return IDS_DROP_FLOW;
-	return ids_flow_show(c->config, c->packet, flow, c->side);
-}
-
 /* ---- showing -------------------------------------------------------------------------------------------------- */
 
 static __always_inline void ids_fill_record(struct ids_context *c, struct ids_record *to, struct ids_record *from)
@@ -334,6 +323,7 @@ static __always_inline void ids_fill_record(struct ids_context *c, struct ids_re
 	to->rx_queue = c->xdp->rx_queue_index;
 	to->wirelen = c->packet->len;
 	to->kind = IDS_RECORD_PACKET;
+	to->reason = IDS_PASS_SHOWN;
 }
 
 /* Copy the packet into a ring. Which one is a matter of its size, so that small packets do not fill the large slots. */
@@ -366,6 +356,30 @@ static __always_inline int ids_show(struct ids_context *c, struct ids_record *re
 	slot->caplen = len;
 	ids_large.ringbuf_submit(slot, 0);
 	return IDS_PASS_SHOWN;
+}
+
+/* Whether the packet gives way: its ring is nearly full, and of its flow enough has been shown. Only such a flow asks. */
+static __always_inline int ids_gives_way(struct ids_context *c, struct ids_flow *flow)
+{
+	if (!ids_flow_thins(c->config, c->packet, flow, c->side))
+		return 0;
+	if (c->packet->len <= IDS_SMALL_DATA)
+		return c->config->thin_small_bytes && ids_unread(IDS_SMALL_RING) > c->config->thin_small_bytes;
+	return c->config->thin_large_bytes && ids_unread(IDS_LARGE_RING) > c->config->thin_large_bytes;
+}
+
+/* Show the packet of a known flow, or say why not. */
+static __always_inline int ids_show_of_flow(struct ids_context *c, struct ids_flow *flow, struct ids_record *record)
+{
+	int reason = ids_flow_show(c->config, c->packet, flow, c->side);
+	int note;
+
+	if (reason == IDS_PASS_SHOWN)
+		reason = ids_gives_way(c, flow) ? IDS_PASS_THINNED : ids_show(c, record);
+	note = ids_flow_settle(c->packet, flow, c->side, reason);
+	if (note)
+		ids_count(note, c->packet->len);
+	return reason;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
@@ -439,10 +453,16 @@ static __always_inline int ids_may_answer(struct ids_context *c, struct ids_flow
 static __always_inline int ids_track_and_show(struct ids_context *c, struct ids_flow *flow)
 {
 	struct ids_record record = {};
-	int reason = flow ? ids_check_flow(c, flow, &record) : IDS_PASS_SHOWN;
 
-	record.reason = reason;
-	return reason == IDS_PASS_SHOWN ? ids_show(c, &record) : reason;
+	if (!flow)
+		return ids_show(c, &record);
+	if (ids_flow_seen(c->packet, flow, c->side, c->now_ns))
+		ids_source_proven(c);
+	record.direction = c->side != flow->client;
+	record.flow_state = flow->state;
+	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
+		return IDS_DROP_FLOW;
+	return ids_show_of_flow(c, flow, &record);
 }
 
 /* The checks from the transport header on. */

@@ -17,6 +17,8 @@ RING_HEADER = 8
 SMALL_STRIDE = 256
 LARGE_STRIDE = 2048
 RECORD_HEADER = 64
+SMALL_RING = 0x1D500001
+LARGE_RING = 0x1D500002
 REASON_COUNT = 128
 REASON_DROP = 16
 REASON_MALFORMED = 32
@@ -36,6 +38,7 @@ class Reason(IntEnum):
     PASS_ENGINE_GONE = 8
     PASS_STRAY_RESET = 9
     PASS_SENT_MALFORMED = 10
+    PASS_THINNED = 11
     DROP_BLOCKED = 16
     DROP_BLOCKED_PREFIX = 17
     DROP_FLOW = 18
@@ -76,6 +79,9 @@ class Reason(IntEnum):
     NOTE_BUDGET_LOST = 70
     NOTE_BUDGET_NEW = 71
     NOTE_EVENT_LOST = 72
+    NOTE_CUT_DEPTH = 73
+    NOTE_CUT_RING_FULL = 74
+    NOTE_CUT_THINNED = 75
 
 
 REASON_NAMES: dict[Reason, str] = {
@@ -89,6 +95,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.PASS_ENGINE_GONE: "pass.engine_gone",
     Reason.PASS_STRAY_RESET: "pass.stray_reset",
     Reason.PASS_SENT_MALFORMED: "pass.sent_malformed",
+    Reason.PASS_THINNED: "pass.thinned",
     Reason.DROP_BLOCKED: "drop.blocked",
     Reason.DROP_BLOCKED_PREFIX: "drop.blocked_prefix",
     Reason.DROP_FLOW: "drop.flow",
@@ -129,6 +136,9 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.NOTE_BUDGET_LOST: "note.budget_not_stored",
     Reason.NOTE_BUDGET_NEW: "note.budget_new",
     Reason.NOTE_EVENT_LOST: "note.event_lost",
+    Reason.NOTE_CUT_DEPTH: "note.flow_cut.depth",
+    Reason.NOTE_CUT_RING_FULL: "note.flow_cut.ring_full",
+    Reason.NOTE_CUT_THINNED: "note.flow_cut.thinned",
 }
 
 
@@ -159,6 +169,14 @@ class KernelFlowState(IntEnum):
     ESTABLISHED = 3
     CLOSING = 4
     CLOSED = 5
+
+
+class Cut(IntEnum):
+    """ids_cut: bits of ``ids_flow.cut``, why packets of a flow were not shown."""
+
+    DEPTH = 1
+    RING_FULL = 2
+    THINNED = 4
 
 
 class FlowVerdict(IntEnum):
@@ -257,7 +275,7 @@ FLOW = np.dtype(
         ("verdict", "u1"),
         ("client", "u1"),
         ("fins", "u1"),
-        ("spare", "<u4"),
+        ("cut", "<u4"),
     ]
 )
 
@@ -281,9 +299,11 @@ CONFIG = np.dtype(
         ("proven_ns", "<u8"),
         ("secret", "<u8", 2),
         ("reflection_bytes", "<u4"),
-        ("spare0", "<u4"),
+        ("thin_after_bytes", "<u4"),
         ("changes", "<u8"),
-        ("spare", "<u8", 6),
+        ("thin_small_bytes", "<u4"),
+        ("thin_large_bytes", "<u4"),
+        ("spare", "<u8", 5),
     ]
 )
 

@@ -88,6 +88,7 @@ def write_settings(config: np.void, settings: FastPathSettings) -> None:
     config["depth_other"] = settings.depth_other_bytes
     config["limits"][: len(LimitKind)] = [limit_value(*pair) for pair in limits(settings)]
     config["reflection_bytes"] = settings.reflection_bytes
+    config["thin_after_bytes"] = settings.thin_after_bytes
     config["proven_ns"] = settings.proven_s * _SECOND_NS
     config["gone_after_ns"] = settings.gone_after_s * _SECOND_NS
     config["flags"] = Flags.CHALLENGE * settings.challenge_syns | Flags.GONE_PASS * (settings.when_gone == "pass")
@@ -175,6 +176,8 @@ class FastPath:
         """Apply the limits and depths of ``settings``; table sizes take effect with the next open of fresh pins."""
         self.settings = settings
         write_settings(self.config[0], settings)
+        for name in ("small", "large"):  # the ring's own size: an adopted one may differ from the setting
+            self.config[f"thin_{name}_bytes"][0] = self.maps[f"ids_{name}"].spec.max_entries * 3 // 4
 
     def attach(self, ifname: str, mode: str | None = None) -> str:
         """Attach to an interface, or take over our own pinned attachment; return ``native`` or ``generic``.

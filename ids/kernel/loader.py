@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ids.errors import KernelError
-from ids.kernel import syscall
+from ids.kernel import contract, syscall
 from ids.kernel.compile import EXIT_NO_BCC
 from ids.kernel.maps import Map, MapSpec
 
@@ -26,6 +26,7 @@ COMPILE_TIMEOUT_S = 120
 SCRATCH = ("ids_scratch", "ids_clock")
 """Maps that hold nothing from one packet to the next: never pinned, so their layout may change freely."""
 
+_RINGS = {contract.SMALL_RING: "ids_small", contract.LARGE_RING: "ids_large"}
 _LD_IMM64 = 0x18
 _PSEUDO_MAP_FD = 1
 
@@ -73,7 +74,7 @@ def compile_program(source: Path, defines: tuple[str, ...] = ()) -> Compiled:
     return Compiled(
         {name: bytes.fromhex(code) for name, code in result["functions"].items()},
         specs,
-        {item["fd"]: item["name"] for item in result["maps"]},
+        {item["fd"]: item["name"] for item in result["maps"]} | _RINGS,
     )
 
 

@@ -98,6 +98,7 @@ class FlowEntry:
     verdict: int = 0
     fins: int = 0
     generation: list[int] = field(default_factory=lambda: [0, 0])
+    cut: int = 0
 
 
 @dataclass(slots=True)

@@ -91,6 +91,13 @@ class FastPathSettings(BaseModel):
     depth_other_bytes: int = Field(
         1 << 16, ge=0, lt=1 << 32, description="Bytes shown of each side of any other flow (ICMP, ESP, ...)."
     )
+    thin_after_bytes: int = Field(
+        1 << 14,
+        ge=0,
+        lt=1 << 32,
+        description="While more than three quarters of a ring wait to be read, a side of a flow that has been shown"
+        " more than this gives way: the rest of the room is for the beginnings of flows, where most attacks are.",
+    )
     syn_per_source_per_s: float = Field(
         200.0, ge=0, le=1e7, description="Opening SYNs a second that one source (an IPv6 /64) may send; 0: no limit."
     )
@@ -126,7 +133,7 @@ class FastPathSettings(BaseModel):
         256,
         ge=1,
         le=1 << 24,
-        description="SYNs to one address at once: less than the queue of a common server (511), so that it never fills.",
+        description="SYNs to one address at once: less than the queue of a common server (511), so it never fills.",
     )
     udp_per_destination_per_s: float = Field(
         0.0, ge=0, le=1e8, description="UDP packets a second to one address; 0 (no limit): it depends on the service."
@@ -169,6 +176,6 @@ class FastPathSettings(BaseModel):
     )
     replay: ReplayJudge = Field(
         "auto",
-        description="What judges the packets of `ids replay`: the program itself (`kernel`), its model in Python (ten"
-        " times slower), nobody (`off`), or what is to be had: the program, else the model for 200,000 packets.",
+        description="What judges the packets of `ids replay`: the program itself (`kernel`; needs root), its model"
+        " in Python (takes twice as long), nobody (`off`), or what is to be had: the program, else the model.",
     )

@@ -17,6 +17,7 @@ from ids.paths import bpf_dir
 HEADER = "ids_events.h"
 ENUMS = {
     "ids_block_mode": (contract.BlockFlag, "IDS_BLOCK_"),
+    "ids_cut": (contract.Cut, "IDS_CUT_"),
     "ids_flow_state": (contract.KernelFlowState, "IDS_FLOW_"),
     "ids_flow_verdict": (contract.FlowVerdict, "IDS_FLOW_"),
     "ids_limit_kind": (contract.LimitKind, "IDS_LIMIT_"),
@@ -30,6 +31,8 @@ NUMBERS = {
     "IDS_SMALL_STRIDE": contract.SMALL_STRIDE,
     "IDS_LARGE_STRIDE": contract.LARGE_STRIDE,
     "IDS_RECORD_HEADER": contract.RECORD_HEADER,
+    "IDS_SMALL_RING": contract.SMALL_RING,
+    "IDS_LARGE_RING": contract.LARGE_RING,
     "IDS_REASON_COUNT": contract.REASON_COUNT,
     "IDS_REASON_DROP": contract.REASON_DROP,
     "IDS_REASON_MALFORMED": contract.REASON_MALFORMED,

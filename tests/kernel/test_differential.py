@@ -48,12 +48,15 @@ REASONS = {name: reason for reason, name in REASON_NAMES.items()}
 UNMET = (
     Reason.PASS_SENT_MALFORMED,
     Reason.PASS_RING_FULL,
+    Reason.PASS_THINNED,
     Reason.NOTE_FLOW_LOST,
     Reason.NOTE_BUDGET_LOST,
     Reason.NOTE_EVENT_LOST,
+    Reason.NOTE_CUT_RING_FULL,
+    Reason.NOTE_CUT_THINNED,
 )
 """What only the egress program, or a full ring or table, brings about; here both are always large enough."""
-STEPS_NS = (0, 0, 0, 1, 1000, 10**6, 10**8, SECOND_NS, 9 * SECOND_NS, 61 * SECOND_NS)
+STEPS_NS = (0, 0, 0, 1, 1000, 10**6, 10**8, SECOND_NS, 9 * SECOND_NS, 60 * SECOND_NS, 61 * SECOND_NS)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def random_config(random: Random) -> dict[str, Any]:
         "gone_after_ns": random.choice((0, 50 * SECOND_NS, 5000 * SECOND_NS)),
         "heartbeat_ns": START_NS,
         "proven_ns": random.choice((1, SECOND_NS, 3600 * SECOND_NS)),
-        "reflection_bytes": random.choice((0, 200, 1000)),
+        "reflection_bytes": random.choice((0, 142, 442, 1000)),  # among them the lengths of frames that are sent
         "secret": (random.getrandbits(64), random.getrandbits(64)),
         "limits": [*limits, (0, 0)],
         "generation": random.choice((1, 0xFFFFFFFF, 1 << 32)),
@@ -120,13 +123,18 @@ def random_steps(random: Random, config: dict[str, Any], captured: list[bytes]) 
     frame = b""
     for _ in range(PACKETS):
         after_ns = random.choice(STEPS_NS) if random.random() < 0.1 else random.choice(STEPS_NS[:6])
+        gone_ns = config["heartbeat_ns"] + config["gone_after_ns"]
+        if random.random() < 0.02 and gone_ns > now_ns:
+            after_ns = gone_ns - now_ns
         now_ns += after_ns
         choice = random.random()
         if choice < 0.02:
             steps.append(_list_entry(random, now_ns))
         elif choice < 0.04:
             steps.append(Judge(random.randrange(50), random.randrange(3), random.choice((0, 0, 300))))
-        if choice > 0.96 and frame:
+        if choice > 0.98 and frame:
+            pass  # the same once more
+        elif choice > 0.94 and frame:
             frame = traffic.answer(random, frame, config["secret"], now_ns)
         elif choice > 0.75:
             frame = traffic.mutated(random, random.choice(captured))
@@ -254,9 +262,7 @@ class Kernel:
         state: dict[str, Any] = {"flows": {}, "proven": {}, "budgets": {}, "blocks": {}, "allowed": {}}
         for version, bits in (("4", 32), ("6", 128)):
             for key, value in self._entries("ids_flows" + version, contract.FLOW):
-                state["flows"][key] = {
-                    name: value[name].tolist() for name in contract.FLOW.names or () if name != "spare"
-                }
+                state["flows"][key] = {name: value[name].tolist() for name in contract.FLOW.names or ()}
             for key, value in self._entries("ids_proven" + version, "<u8"):
                 state["proven"][key] = int(value)
             for key, value in self._entries("ids_block" + version, contract.BLOCK):

@@ -19,6 +19,7 @@ from ids.kernel.contract import REASON_NAMES, FlowVerdict, KernelFlowState, Reas
 from ids.kernel.fastpath import FlowAddress
 from tests.kernel import packets as p
 from tests.kernel.gate import Gate
+from tests.kernel.test_rings import crowd
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 GO_ON, SHOT = -1 & 0xFFFFFFFF, 2
@@ -167,6 +168,25 @@ def test_depth_counts_by_itself_for_what_is_sent(exit_: Exit) -> None:
     assert exit_.send(REPLY)[1] == Reason.PASS_SHOWN
     assert exit_.send(REPLY)[1] == Reason.PASS_DEPTH
     assert exit_.gate.send(p.DATA).reason == Reason.PASS_SHOWN
+
+
+def test_what_is_sent_gives_way_to_beginnings_too(exit_: Exit) -> None:
+    config = exit_.gate.fastpath.config
+    config["depth_tcp"], config["thin_after_bytes"] = 1 << 20, 100
+    long = p.wire(p.IP4_BACK, p.reply("A"), bytes(600))
+    assert exit_.send(long) == (GO_ON, Reason.PASS_SHOWN)
+    crowd(exit_.gate, exit_.send)
+    before = exit_.gate.fastpath.stats()["note.flow_cut.thinned"][0]
+    assert [exit_.send(long) for _ in range(2)] == [(GO_ON, Reason.PASS_THINNED)] * 2
+    assert exit_.gate.fastpath.stats()["note.flow_cut.thinned"][0] == before + 1
+    assert exit_.send(p.wire(p.IP4_BACK, p.reply("A", dport=40001), bytes(600))) == (GO_ON, Reason.PASS_SHOWN)
+
+
+def test_what_is_sent_beyond_the_depth_is_noted_once(exit_: Exit) -> None:
+    before = exit_.gate.fastpath.stats()["note.flow_cut.depth"][0]
+    long = p.wire(p.IP4_BACK, p.reply("A"), bytes(1500))
+    assert [exit_.send(long)[1] for _ in range(4)] == [Reason.PASS_SHOWN] * 2 + [Reason.PASS_DEPTH] * 2
+    assert exit_.gate.fastpath.stats()["note.flow_cut.depth"][0] == before + 1
 
 
 BODY = bytes(np.random.default_rng(7).integers(0, 256, 3000, dtype=np.uint8))

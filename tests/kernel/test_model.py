@@ -65,6 +65,12 @@ def test_shadow_counts_and_the_allow_list_wins(model: Model) -> None:
     assert model.counts[Reason.NOTE_ALLOWED][0] == 1
 
 
+def test_a_flow_that_is_cut_at_its_depth_is_noted_once(model: Model) -> None:
+    data = p.wire(p.IP4, p.tcp("A"), bytes(1000))
+    assert [model.run(data, NOW_NS).reason for _ in range(4)] == [Reason.PASS_SHOWN] * 2 + [Reason.PASS_DEPTH] * 2
+    assert model.counts[Reason.NOTE_CUT_DEPTH] == [1, len(data)]
+
+
 def test_a_budget_is_spent_and_fills_again(model: Model) -> None:
     model.config.limits[LimitKind.SRC_SYN] = (SECOND_NS // 10, 2 * SECOND_NS // 10)
     reasons = [model.run(p.SYN, NOW_NS).reason for _ in range(4)]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from socket import IPPROTO_TCP
 
 import numpy as np
 import pytest
 from scapy.layers.inet import IP, UDP
 
 from ids.kernel import contract
-from ids.kernel.contract import Reason
+from ids.kernel.contract import Cut, Reason
 from ids.types import PacketBatch
 from tests.kernel import packets as p
-from tests.kernel.gate import Gate
+from tests.kernel.conftest import settings
+from tests.kernel.gate import XDP_PASS, Gate, Verdict
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 
@@ -81,6 +85,73 @@ def test_a_full_ring_is_counted_and_empties_again(gate: Gate) -> None:
     assert batch is not None
     assert len(batch) == room + 5 - full
     assert gate.send(p.SYN).reason == Reason.PASS_SHOWN
+
+
+def test_a_flow_that_met_a_full_ring_is_noted_once_and_keeps_its_depth(gate: Gate) -> None:
+    gate.send(p.DATA)
+    shown = gate.flow()["shown"].tolist()
+    room = gate.fastpath.maps["ids_small"].spec.max_entries // contract.SMALL_STRIDE
+    gate.fastpath.config["depth_tcp"] = gate.fastpath.config["thin_after_bytes"] = 1 << 20
+    reasons = [gate.send(p.DATA).reason for _ in range(room - 2)]
+    assert set(reasons) == {Reason.PASS_SHOWN}
+    before = gate.flow()["shown"].sum()
+    full = Verdict(XDP_PASS, Reason.PASS_RING_FULL)
+    assert gate.send(p.DATA) == replace(full, notes=frozenset({Reason.NOTE_CUT_RING_FULL}))
+    assert gate.send(p.DATA) == full
+    assert gate.flow()["cut"] == Cut.RING_FULL
+    assert gate.flow()["shown"].sum() == before == sum(shown) * (room - 1)
+
+
+def crowd(gate: Gate, send: Callable[[bytes], object]) -> None:
+    """Fill the large ring to three quarters, and by one record more, with the beginnings of flows."""
+    ring = gate.fastpath.rings.rings[1]
+    ports = iter(range(1024, 2048))
+    while ring.backlog_bytes <= ring.size * 3 // 4:
+        send(udp(700, next(ports)))
+
+
+def test_long_flows_give_way_to_beginnings_while_a_ring_is_nearly_full(gate: Gate) -> None:
+    gate.fastpath.config["depth_tcp"] = 1 << 20
+    gate.fastpath.config["thin_after_bytes"] = 1199
+    long = p.wire(p.IP4, p.tcp("A"), bytes(600))
+    assert gate.send_all([long, long]) == [Reason.PASS_SHOWN] * 2
+    flow = gate.flow()
+    crowd(gate, gate.send)
+    thinned = Verdict(XDP_PASS, Reason.PASS_THINNED)
+    assert gate.send(long) == replace(thinned, notes=frozenset({Reason.NOTE_CUT_THINNED}))
+    assert gate.send(long) == thinned, "noted once"
+    shown = {
+        "a new flow": udp(700, 9999),
+        "the flow's other side": p.wire(p.IP4_BACK, p.reply("A"), bytes(600)),
+        "the flow's end": p.wire(p.IP4, p.tcp("FA"), bytes(600)),
+        "what goes into the other ring": p.wire(p.IP4, p.tcp("A"), b"short"),
+    }
+    assert {what: gate.send(packet).reason for what, packet in shown.items()} == dict.fromkeys(shown, Reason.PASS_SHOWN)
+    while gate.shown() is not None:
+        pass
+    assert gate.send(long).reason == Reason.PASS_SHOWN, "once there is room again"
+    keys = [key for key in gate.fastpath.maps["ids_flows4"] if key[-4] == IPPROTO_TCP]
+    raw = gate.fastpath.maps["ids_flows4"].get(keys[0])
+    assert raw is not None
+    after = np.frombuffer(raw, dtype=contract.FLOW)[0]
+    assert after["cut"] == Cut.THINNED
+    assert after["shown"].sum() == flow["shown"].sum() + 600 + 600 + 5 + 600, "what gave way was not shown"
+
+
+def test_a_flow_of_which_less_was_shown_does_not_give_way(gate: Gate) -> None:
+    gate.fastpath.config["depth_tcp"] = 1 << 20
+    gate.fastpath.config["thin_after_bytes"] = 1200
+    long = p.wire(p.IP4, p.tcp("A"), bytes(600))
+    gate.send_all([long, long])
+    crowd(gate, gate.send)
+    assert gate.send_all([long, long]) == [Reason.PASS_SHOWN, Reason.PASS_THINNED], "more than 1200, not from 1200 on"
+
+
+def test_a_ring_is_nearly_full_at_three_quarters_of_its_own_size(gate: Gate) -> None:
+    gate.fastpath.configure(settings(gate.fastpath.settings.pin_dir, ring_small_bytes=1 << 12, thin_after_bytes=7))
+    config = gate.fastpath.config[0]
+    assert (config["thin_small_bytes"], config["thin_large_bytes"]) == ((1 << 18) * 3 // 4, (1 << 20) * 3 // 4)
+    assert config["thin_after_bytes"] == 7
 
 
 def test_reading_goes_on_around_the_end_of_the_ring(gate: Gate) -> None:

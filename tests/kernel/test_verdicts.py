@@ -6,7 +6,7 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 
-from ids.kernel.contract import BlockFlag, FlowVerdict, KernelFlowState, LimitKind, Reason
+from ids.kernel.contract import BlockFlag, Cut, FlowVerdict, KernelFlowState, LimitKind, Reason
 from ids.kernel.fastpath import FlowAddress
 from ids.types import address_halves, address_object
 from tests.kernel import packets as p
@@ -271,6 +271,24 @@ def test_depth_counts_payload_and_each_side_by_itself(gate: Gate) -> None:
     assert gate.send_all([data] * 3) == [SHOWN, SHOWN, DEPTH]
     assert gate.send(p.wire(p.IP4_BACK, p.reply("A"), bytes(1000))).reason == SHOWN
     assert gate.send(p.wire(p.IP4, p.tcp("FA"))).reason == SHOWN, "the end of a flow is always shown"
+
+
+def test_a_flow_that_is_cut_at_its_depth_is_noted_once(gate: Gate) -> None:
+    gate.send_all(HANDSHAKE)
+    data, answer = (p.wire(*layers, bytes(1000)) for layers in ((p.IP4, p.tcp("A")), (p.IP4_BACK, p.reply("A"))))
+    notes = [gate.send(packet).notes for packet in [data, data, data, data, answer, answer, answer]]
+    assert notes == [set(), set(), {Reason.NOTE_CUT_DEPTH}, set(), set(), set(), set()]
+    assert gate.flow()["cut"] == Cut.DEPTH
+    gate.send_all([p.wire(p.IP4, p.tcp("R")), HANDSHAKE[0], data, data])
+    assert gate.send(data).notes == {Reason.NOTE_CUT_DEPTH}, "the next conversation is another flow"
+
+
+def test_what_user_space_has_waved_through_is_not_cut(gate: Gate) -> None:
+    gate.send_all(HANDSHAKE)
+    address = FlowAddress(address_halves(p.CLIENT), address_halves(p.SERVER), 40000, 80, 6)
+    gate.fastpath.set_flow(address, FlowVerdict.BYPASS)
+    assert gate.send(p.DATA) == Verdict(XDP_PASS, BYPASS)
+    assert not gate.flow()["cut"]
 
 
 def test_a_flow_may_have_a_depth_of_its_own(gate: Gate) -> None:
