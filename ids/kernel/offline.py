@@ -135,6 +135,7 @@ class OfflineProgram:
         self.config["version"][0] = contract.VERSION
         write_settings(self.config[0], settings)
         self.config["gone_after_ns"][0] = 0  # no engine beats here, and none is missing
+        self.config["thin_small_bytes"][0] = self.config["thin_large_bytes"][0] = 0  # nor does one fall behind
         self._clock = ctypes.c_uint64.from_address(_field_address(self.config, "now_ns"))
         self._attr = _TestRun(prog_fd=self._programs[-1], repeat=1)
 
