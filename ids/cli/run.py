@@ -15,7 +15,7 @@ from ids.config import Config
 @click.option(
     "-i", "--interface", "interfaces", multiple=True, metavar="NAME", help="Interface to guard; may be repeated."
 )
-@click.option("--eve", "eve_path", type=click.Path(), help="Write events to this file; `-` is stdout.")
+@click.option("--eve", "eve_path", type=click.Path(), help="Append events to this file; `-` is stdout.")
 @click.option(
     "--ready-file", type=click.Path(path_type=Path), help="Create this file once packets are being inspected."
 )
@@ -30,7 +30,7 @@ def run(
 ) -> None:
     """Attach to interfaces, inspect what the kernel shows, and block what the rules condemn. Ends on Ctrl-C or SIGTERM.
 
-    SIGHUP, or `ids reload`, reads the rules anew.
+    SIGHUP, or `ids reload`, reads the configuration anew; rules and plugin settings of it take effect.
     """
     from ids.live import Live
 
