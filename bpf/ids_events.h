@@ -189,6 +189,12 @@ struct ids_flow6 {
 	__u32 vlan_proto;
 };
 
+/* The family says which one is filled. */
+union ids_flow_key {
+	struct ids_flow4 v4;
+	struct ids_flow6 v6;
+};
+
 enum ids_flow_state {
 	IDS_FLOW_NEW = 0,     /* not TCP, or picked up in its middle */
 	IDS_FLOW_SYN = 1,
@@ -224,6 +230,15 @@ struct ids_flow {
 	__u8 client;      /* the side that opened the flow */
 	__u8 fins;        /* bit per side that sent a FIN */
 	__u32 cut;        /* enum ids_cut: why packets of it were not shown, each counted as a NOTE when it first was so */
+};
+
+/* What user space hands to xdp_set_flow in a packet's place: the verdict and depth of one flow. */
+struct ids_flow_order {
+	__u32 depth;   /* as in struct ids_flow */
+	__u8 verdict;  /* enum ids_flow_verdict */
+	__u8 version;  /* of IP: 4 or 6 */
+	__u8 spare[2];
+	union ids_flow_key key;
 };
 
 /* ---- budgets -------------------------------------------------------------------------------------------------- */

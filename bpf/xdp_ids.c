@@ -33,12 +33,6 @@ struct ids_context {
 	int pressed; /* a budget has refused lately, though not this packet */
 };
 
-/* Not in the context, so that it is not cleared for every packet: the family says which one is filled. */
-union ids_flow_key {
-	struct ids_flow4 v4;
-	struct ids_flow6 v6;
-};
-
 /* CLOCK_MONOTONIC at the resolution of the tick. Reading the clock is a call, jiffies are a load. */
 static __always_inline u64 ids_now(struct ids_config *config)
 {
@@ -468,7 +462,7 @@ static __always_inline int ids_track_and_show(struct ids_context *c, struct ids_
 /* The checks from the transport header on. */
 static __always_inline int ids_judge_flow(struct ids_context *c)
 {
-	union ids_flow_key key;
+	union ids_flow_key key; /* not in the context, which is cleared for every packet */
 	struct ids_flow *flow = ids_flow_find(c, &key);
 	int reason = ids_check_prefix(c, flow);
 
@@ -542,4 +536,24 @@ int xdp_challenge(struct xdp_md *xdp)
 		return XDP_PASS;
 	reason = ids_challenge_or_check(&c, &action);
 	return ids_finish(&c, reason, action);
+}
+
+/* ---- verdicts of user space ------------------------------------------------------------------------------------- */
+
+/* A program of its own, attached nowhere: user space runs it (BPF_PROG_RUN) on a struct ids_flow_order in a packet's
+ * place. Packets go on changing the flow's counters and handshake meanwhile, so verdict and depth alone are written; a
+ * system call could only put back the whole entry, as old as its last look at it. Returns whether there is such a flow. */
+int xdp_set_flow(struct xdp_md *xdp)
+{
+	struct ids_flow_order *order = (void *)(long)xdp->data;
+	struct ids_flow *flow;
+
+	if ((void *)(order + 1) > (void *)(long)xdp->data_end)
+		return 0;
+	flow = order->version == 4 ? ids_flows4.lookup(&order->key.v4) : ids_flows6.lookup(&order->key.v6);
+	if (!flow)
+		return 0;
+	flow->depth = order->depth;
+	flow->verdict = order->verdict;
+	return 1;
 }

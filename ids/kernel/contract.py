@@ -279,6 +279,10 @@ FLOW = np.dtype(
     ]
 )
 
+FLOW_ORDER = np.dtype(
+    [("depth", "<u4"), ("verdict", "u1"), ("version", "u1"), ("spare", "u1", 2), ("key", "u1", FLOW6.itemsize)]
+)
+
 LIMIT = np.dtype([("interval_ns", "<u8"), ("burst_ns", "<u8")])
 BUDGET_KEY = np.dtype([("addr_be", "u1", 16), ("kind", "<u4")])
 BUDGET = np.dtype([("due_ns", "<u8"), ("refused", "<u8"), ("episode_ns", "<u8")])
@@ -321,6 +325,7 @@ STRUCTS: dict[str, np.dtype[np.void]] = {
     "ids_flow4": FLOW4,
     "ids_flow6": FLOW6,
     "ids_flow": FLOW,
+    "ids_flow_order": FLOW_ORDER,
     "ids_limit": LIMIT,
     "ids_budget_key": BUDGET_KEY,
     "ids_budget": BUDGET,

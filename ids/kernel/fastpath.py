@@ -28,6 +28,7 @@ from ids.kernel.contract import REASON_NAMES, Flags, FlowVerdict, LimitKind, Rea
 from ids.kernel.egress import PIN_PREFIX, EgressView
 from ids.kernel.maps import Map, possible_cpus
 from ids.kernel.netlink import query_xdp
+from ids.kernel.orders import FlowOrders
 from ids.kernel.rings import RingReader
 from ids.kernel.settings import FastPathSettings
 from ids.paths import bpf_dir
@@ -129,7 +130,13 @@ class FastPath:
     """The loaded XDP program with its maps. Use `FastPath.open`."""
 
     def __init__(
-        self, settings: FastPathSettings, pin_dir: Path, maps: dict[str, Map], program: int, notes: list[str]
+        self,
+        settings: FastPathSettings,
+        pin_dir: Path,
+        maps: dict[str, Map],
+        program: int,
+        orders: FlowOrders,
+        notes: list[str],
     ) -> None:
         self.settings = settings
         self.pin_dir = pin_dir
@@ -143,6 +150,7 @@ class FastPath:
         self.config = maps["ids_config"].view(contract.CONFIG)
         """The program's configuration, shape (1,), dtype `contract.CONFIG`: what is written here holds at once."""
         self.egress = EgressView(pin_dir, maps)
+        self._orders = orders
         self._links: dict[str, int] = {}
         self._rings: RingReader | None = None
 
@@ -154,19 +162,22 @@ class FastPath:
         compiled = loader.compile_program(bpf_dir() / "xdp_ids.c")
         _check_version(pin_dir)
         maps, notes = loader.open_maps(compiled, map_sizes(settings), pin_dir)
-        program = -1
+        program, orders = -1, None
         try:
             for index, function in enumerate(CALLED_PROGRAMS):
                 called = loader.load(compiled, function, maps)
                 maps["ids_programs"].set(index.to_bytes(4, "little"), called.to_bytes(4, "little"))
                 os.close(called)
             program = loader.load(compiled, "xdp_ids", maps)
-            opened = cls(settings, pin_dir, maps, program, notes)
+            orders = FlowOrders(compiled, maps)
+            opened = cls(settings, pin_dir, maps, program, orders, notes)
             opened.config["version"][0] = contract.VERSION
             opened.configure(settings)
         except BaseException:
             if program >= 0:
                 os.close(program)
+            if orders is not None:
+                orders.close()
             for table in maps.values():
                 table.close()
             raise
@@ -281,6 +292,7 @@ class FastPath:
         self.blocks.close()
         del self.config
         os.close(self.program)
+        self._orders.close()
         for table in self.maps.values():
             table.close()
         return left
@@ -300,17 +312,11 @@ class FastPath:
         return {REASON_NAMES[reason]: (int(totals[reason, 0]), int(totals[reason, 1])) for reason in Reason}
 
     def set_flow(self, flow: FlowAddress, verdict: FlowVerdict, depth_bytes: int = 0) -> bool:
-        """Give a flow its verdict and depth (0: the protocol's); return whether the kernel knows the flow."""
-        version, key = flow.key()
-        table = self.maps[f"ids_flows{version}"]
-        raw = table.get(key)
-        if raw is None:
-            return False
-        value = np.frombuffer(bytearray(raw), dtype=contract.FLOW)
-        value["verdict"] = verdict
-        value["depth"] = depth_bytes
-        table.set(key, value.tobytes())
-        return True
+        """Give a flow its verdict and depth (0: the protocol's); return whether the kernel knows the flow.
+
+        Nothing else about the flow changes, whatever packets it has meanwhile.
+        """
+        return self._orders.set(*flow.key(), verdict, depth_bytes)
 
     def drop_flow(self, flow: Flow) -> bool:
         """Drop the rest of a flow; return whether the kernel knows it."""

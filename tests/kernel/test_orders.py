@@ -1,0 +1,53 @@
+"""A verdict changes nothing else about its flow, and no packet that comes at that moment goes uncounted."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from ids.kernel import syscall
+from ids.kernel.contract import FlowVerdict
+from ids.kernel.fastpath import FlowAddress
+from ids.types import address_halves
+from tests.kernel import packets as p
+from tests.kernel.gate import Gate
+from tests.kernel.test_verdicts import HANDSHAKE, HANDSHAKE6
+
+pytestmark = [pytest.mark.root, pytest.mark.xdp]
+FLOW = FlowAddress(address_halves(p.CLIENT), address_halves(p.SERVER), 40000, 80, 6)
+FLOW6 = FlowAddress(address_halves(p.CLIENT6), address_halves(p.SERVER6), 40000, 80, 6)
+
+
+@pytest.mark.parametrize(("version", "flow", "packets"), [(4, FLOW, HANDSHAKE), (6, FLOW6, HANDSHAKE6)])
+def test_only_verdict_and_depth_are_written(gate: Gate, version: int, flow: FlowAddress, packets: list[bytes]) -> None:
+    gate.send_all([*packets, p.DATA if version == 4 else p.DATA6])
+    before = gate.flow(version).copy()
+    assert gate.fastpath.set_flow(flow, FlowVerdict.DROP, depth_bytes=0x01020304)
+    before["verdict"], before["depth"] = FlowVerdict.DROP, 0x01020304
+    assert gate.flow(version) == before
+    assert gate.fastpath.set_flow(flow, FlowVerdict.INSPECT)
+    before["verdict"], before["depth"] = FlowVerdict.INSPECT, 0
+    assert gate.flow(version) == before
+
+
+def test_no_flow_is_made_by_a_verdict(gate: Gate) -> None:
+    assert not gate.fastpath.set_flow(FLOW, FlowVerdict.DROP)
+    assert not gate.fastpath.set_flow(FLOW6, FlowVerdict.DROP)
+    assert gate.flow_count() == 0
+
+
+def test_packets_that_come_meanwhile_are_counted(gate: Gate) -> None:
+    gate.send_all(HANDSHAKE)
+    rounds, repeat = 20, 10_000
+    sender = threading.Thread(
+        target=lambda: [syscall.prog_test_run(gate.fastpath.program, p.DATA, repeat=repeat) for _ in range(rounds)]
+    )
+    sender.start()
+    orders = 0
+    while sender.is_alive():
+        assert gate.fastpath.set_flow(FLOW, FlowVerdict.BYPASS, depth_bytes=orders)
+        orders += 1
+    sender.join()
+    assert orders > rounds, "verdicts were given while packets came"
+    assert gate.flow()["packets"].sum() == len(HANDSHAKE) + rounds * repeat
