@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ids.kernel.contract import BlockFlag, Cut, Flags, FlowVerdict, KernelFlowState, LimitKind, Lists, Reason
 from ids.kernel.model_cookie import SLOT_SHIFT, cookie
+from ids.kernel.model_flow import FlowEntry, first_flow, flow_key, flow_seen, shown_bytes
 from ids.kernel.model_parse import (
     ACK,
     FIN,
@@ -32,7 +33,6 @@ from ids.kernel.model_state import (
     BlockEntry,
     Bounded,
     BudgetEntry,
-    FlowEntry,
     ModelConfig,
     Trie,
 )
@@ -40,7 +40,6 @@ from ids.types import IPNetwork
 
 XDP_DROP, XDP_PASS, XDP_TX = 1, 2, 3
 
-FLOW_REUSE_NS = 60_000_000_000
 LARGE_DATA = 2048 - 8 - 64
 """Bytes of a frame that fit a record of the large ring; what is longer is shown in part."""
 
@@ -137,7 +136,7 @@ class Model:
         return Reason.PASS_ALLOWED_MALFORMED if self._is_allowed(packet) else malformed
 
     def _judge_flow(self, packet: Packet) -> int:
-        side, key = _flow_key(packet)
+        side, key = flow_key(packet)
         flow = self.flows.get(key)
         reason = self._check_prefix(packet, flow, side) or self._check_budgets(packet)
         if not reason and self._may_answer(packet, flow, side):
@@ -269,18 +268,13 @@ class Model:
     # ---- flows ---------------------------------------------------------------------------------------------------
 
     def _add_flow(self, packet: Packet, key: bytes, side: int) -> FlowEntry:
-        answers = packet.tcp_flags & (SYN | ACK) == SYN | ACK
-        flow = FlowEntry(self._now_ns, self._now_ns, 1 - side if answers else side)
-        self.flows[key] = flow
+        flow = self.flows[key] = first_flow(packet, side, self._now_ns)
         self._count(Reason.NOTE_FLOW_NEW, packet.len)
         return flow
 
     def _check_flow(self, packet: Packet, flow: FlowEntry, side: int) -> int:
-        if packet.proto == TCP and packet.fragment == WHOLE and flow.verdict != FlowVerdict.DROP:
-            self._track(packet, flow, side)
-        flow.last_ns = self._now_ns
-        flow.packets[side] += 1
-        flow.bytes[side] += packet.len
+        if flow_seen(packet, flow, side, self._now_ns):
+            self._prove(packet)
         if flow.verdict == FlowVerdict.DROP and not self._is_allowed(packet):
             return Reason.DROP_FLOW
         if flow.verdict == FlowVerdict.BYPASS:
@@ -290,8 +284,7 @@ class Model:
                 flow.cut |= Cut.DEPTH
                 self._count(Reason.NOTE_CUT_DEPTH, packet.len)
             return Reason.PASS_DEPTH
-        whole_tcp = packet.proto == TCP and packet.fragment == WHOLE
-        flow.shown[side] = (flow.shown[side] + (packet.payload_len if whole_tcp else packet.len)) & _U32
+        flow.shown[side] = (flow.shown[side] + shown_bytes(packet)) & _U32
         return Reason.PASS_SHOWN
 
     def _depth(self, packet: Packet, flow: FlowEntry) -> int:
@@ -300,48 +293,6 @@ class Model:
         if packet.proto == TCP:
             return self.config.depth_tcp
         return self.config.depth_udp if packet.proto == UDP else self.config.depth_other
-
-    def _track(self, packet: Packet, flow: FlowEntry, side: int) -> None:
-        """Follow the handshake."""
-        flags, state = packet.tcp_flags, KernelFlowState
-        if flags & RST:
-            flow.state = state.CLOSED
-        elif flags & SYN:
-            if not flags & ACK:
-                self._track_syn(flow, side)
-            elif side != flow.client and flow.state <= state.SYN:
-                flow.server_isn = packet.seq
-                flow.state = state.SYNACK
-        elif (
-            flow.state == state.SYNACK
-            and side == flow.client
-            and flags & ACK
-            and packet.ack == (flow.server_isn + 1) & _U32
-        ):
-            flow.state = state.ESTABLISHED
-            self._prove(packet)
-        if flags & FIN:
-            flow.fins |= 1 << side
-            flow.state = state.CLOSED if flow.fins == 3 else state.CLOSING
-
-    def _track_syn(self, flow: FlowEntry, side: int) -> None:
-        """Start a conversation over that has ended or was long idle; look again at one that was waved through."""
-        now_ns = self._now_ns
-        if flow.state == KernelFlowState.CLOSED or now_ns > flow.last_ns + FLOW_REUSE_NS:
-            flow.__init__(now_ns, now_ns, side)  # type: ignore[misc]
-        elif flow.verdict == FlowVerdict.BYPASS:
-            flow.verdict = FlowVerdict.INSPECT
-        if flow.state == KernelFlowState.NEW:
-            flow.state = KernelFlowState.SYN
-            flow.client = side
-
-
-def _flow_key(packet: Packet) -> tuple[int, bytes]:
-    """Return the side that sent the packet, and the flow's key."""
-    vlan_proto = (packet.vlan << 8 | packet.proto).to_bytes(4, "little")
-    if packet.src + packet.sport > packet.dst + packet.dport:
-        return 1, packet.dst + packet.src + packet.dport + packet.sport + vlan_proto
-    return 0, packet.src + packet.dst + packet.sport + packet.dport + vlan_proto
 
 
 def _source_kind(packet: Packet) -> int:

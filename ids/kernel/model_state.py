@@ -83,25 +83,6 @@ class AllowEntry:
 
 
 @dataclass(slots=True)
-class FlowEntry:
-    """``struct ids_flow``."""
-
-    first_ns: int
-    last_ns: int
-    client: int
-    packets: list[int] = field(default_factory=lambda: [0, 0])
-    bytes: list[int] = field(default_factory=lambda: [0, 0])
-    shown: list[int] = field(default_factory=lambda: [0, 0])
-    depth: int = 0
-    server_isn: int = 0
-    state: int = 0
-    verdict: int = 0
-    fins: int = 0
-    generation: list[int] = field(default_factory=lambda: [0, 0])
-    cut: int = 0
-
-
-@dataclass(slots=True)
 class BudgetEntry:
     """``struct ids_budget``."""
 

@@ -69,7 +69,6 @@ def _may_load() -> None:
         os.close(syscall.map_create(_ARRAY, 4, 4, 1, 0, "ids_probe"))
     except syscall.BpfError as error:
         if error.errno in (errno.EPERM, errno.EACCES):
-            raise KernelError(
-                "no privilege to load programs into the kernel", "Run as root, or let the model judge: --fast-path model"
-            ) from None
+            remedy = "Run as root, or let the model judge: --fast-path model"
+            raise KernelError("no privilege to load programs into the kernel", remedy) from None
         raise

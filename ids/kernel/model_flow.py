@@ -1,0 +1,98 @@
+"""Flows of the model: ``bpf/ids_flow.h`` in Python. Keys, the handshake, and what counts against the depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ids.kernel.contract import FlowVerdict, KernelFlowState
+from ids.kernel.model_parse import ACK, FIN, RST, SYN, TCP, WHOLE, Packet
+
+FLOW_REUSE_NS = 60_000_000_000
+
+_U32 = (1 << 32) - 1
+
+
+@dataclass(slots=True)
+class FlowEntry:
+    """``struct ids_flow``."""
+
+    first_ns: int
+    last_ns: int
+    client: int
+    packets: list[int] = field(default_factory=lambda: [0, 0])
+    bytes: list[int] = field(default_factory=lambda: [0, 0])
+    shown: list[int] = field(default_factory=lambda: [0, 0])
+    depth: int = 0
+    server_isn: int = 0
+    state: int = 0
+    verdict: int = 0
+    fins: int = 0
+    generation: list[int] = field(default_factory=lambda: [0, 0])
+    cut: int = 0
+
+    def restart(self, side: int, now_ns: int) -> None:
+        """Start over in place, as if just added."""
+        fresh = FlowEntry(now_ns, now_ns, side)
+        for name in self.__slots__:
+            setattr(self, name, getattr(fresh, name))
+
+
+def flow_key(packet: Packet) -> tuple[int, bytes]:
+    """Return the side that sent the packet, and the flow's key as ``ids_flow4`` and ``ids_flow6`` have it."""
+    vlan_proto = (packet.vlan << 8 | packet.proto).to_bytes(4, "little")
+    if packet.src + packet.sport > packet.dst + packet.dport:
+        return 1, packet.dst + packet.src + packet.dport + packet.sport + vlan_proto
+    return 0, packet.src + packet.dst + packet.sport + packet.dport + vlan_proto
+
+
+def first_flow(packet: Packet, side: int, now_ns: int) -> FlowEntry:
+    """Return a flow as its first packet makes it."""
+    answers = packet.tcp_flags & (SYN | ACK) == SYN | ACK
+    return FlowEntry(now_ns, now_ns, 1 - side if answers else side)
+
+
+def flow_seen(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
+    """Count a packet of the flow and follow the handshake; return whether it proves its source."""
+    proves = False
+    if packet.proto == TCP and packet.fragment == WHOLE and flow.verdict != FlowVerdict.DROP:
+        proves = _track(packet, flow, side, now_ns)
+    flow.last_ns = now_ns
+    flow.packets[side] += 1
+    flow.bytes[side] += packet.len
+    return proves
+
+
+def shown_bytes(packet: Packet) -> int:
+    """Return the bytes of a packet that count against the depth."""
+    return packet.payload_len if packet.proto == TCP and packet.fragment == WHOLE else packet.len
+
+
+def _track(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
+    flags, state, proves = packet.tcp_flags, KernelFlowState, False
+    if flags & RST:
+        flow.state = state.CLOSED
+    elif flags & SYN:
+        if not flags & ACK:
+            _track_syn(flow, side, now_ns)
+        elif side != flow.client and flow.state <= state.SYN:
+            flow.server_isn = packet.seq
+            flow.state = state.SYNACK
+    elif flow.state == state.SYNACK and side == flow.client and flags & ACK:
+        proves = packet.ack == (flow.server_isn + 1) & _U32
+        if proves:
+            flow.state = state.ESTABLISHED
+    if flags & FIN:
+        flow.fins |= 1 << side
+        flow.state = state.CLOSED if flow.fins == 3 else state.CLOSING
+    return proves
+
+
+def _track_syn(flow: FlowEntry, side: int, now_ns: int) -> None:
+    """Start a conversation over that has ended or was long idle; look again at one that was waved through."""
+    if flow.state == KernelFlowState.CLOSED or now_ns > flow.last_ns + FLOW_REUSE_NS:
+        flow.restart(side, now_ns)
+    elif flow.verdict == FlowVerdict.BYPASS:
+        flow.verdict = FlowVerdict.INSPECT
+    if flow.state == KernelFlowState.NEW:
+        flow.state = KernelFlowState.SYN
+        flow.client = side
