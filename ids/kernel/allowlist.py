@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ids.kernel import contract
-from ids.kernel.blocklist import open_required
 from ids.kernel.clock import sample_offset_ns
 from ids.kernel.labels import Labels
 from ids.kernel.maps import Map
 from ids.kernel.networks import network_of, prefix_key
+from ids.kernel.pins import open_required
 from ids.types import IPNetwork
 
 MAP_NAMES = ("ids_allow4", "ids_allow6", "ids_labels")
@@ -45,7 +45,7 @@ class AllowList:
     @classmethod
     def open(cls, pin_dir: Path) -> AllowList:
         """Open the allow-list of the instance that pins under ``pin_dir``; raises `KernelError`."""
-        return cls(pin_dir, {name: open_required(pin_dir, name) for name in MAP_NAMES}, owned=True)
+        return cls(pin_dir, open_required(pin_dir, MAP_NAMES), owned=True)
 
     def close(self) -> None:
         """Close the maps that `open` opened."""

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ids.errors import KernelError
 from ids.kernel import contract
 from ids.kernel.bpffs import locked
 from ids.kernel.clock import sample_offset_ns
@@ -23,6 +22,7 @@ from ids.kernel.contract import Lists
 from ids.kernel.labels import Labels
 from ids.kernel.maps import Map
 from ids.kernel.networks import KEY_TYPES, NetworkSet, is_exact, key_of, network_of, not_in, set_all
+from ids.kernel.pins import open_required
 from ids.types import BlockMode, IPNetwork
 
 TABLES = {(4, True): "ids_block4", (6, True): "ids_block6", (4, False): "ids_prefix4", (6, False): "ids_prefix6"}
@@ -54,16 +54,6 @@ class Block:
     last_hit_ns: int | None = None
 
 
-def open_required(pin_dir: Path, name: str) -> Map:
-    """Open a pinned map; raises `KernelError` where no engine has made it."""
-    opened = Map.open_pin(str(pin_dir / name), name)
-    if opened is None:
-        raise KernelError(
-            f"there is no fast path under {pin_dir}", "Start `ids run` first, or name its instance and `pin_dir`"
-        )
-    return opened
-
-
 class Blocklist:
     """Blocked addresses and prefixes of both families. The program obeys each change from the next packet on."""
 
@@ -80,7 +70,7 @@ class Blocklist:
     @classmethod
     def open(cls, pin_dir: Path) -> Blocklist:
         """Open the blocklist of the instance that pins under ``pin_dir``; raises `KernelError`."""
-        return cls(pin_dir, {name: open_required(pin_dir, name) for name in MAP_NAMES}, owned=True)
+        return cls(pin_dir, open_required(pin_dir, MAP_NAMES), owned=True)
 
     def close(self) -> None:
         """Close the maps that `open` opened."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ids.kernel.blocklist import open_required
 from ids.kernel.contract import REASON_NAMES, Reason
 from ids.kernel.maps import Map
+from ids.kernel.pins import open_required
 
 
 def reason_counts(table: Map) -> dict[str, tuple[int, int]]:
@@ -23,5 +23,5 @@ def reason_counts(table: Map) -> dict[str, tuple[int, int]]:
 
 def pinned_counts(pin_dir: Path) -> dict[str, tuple[int, int]]:
     """Like `reason_counts`, of the instance that pins under ``pin_dir``; raises `KernelError` where there is none."""
-    with open_required(pin_dir, "ids_counts") as table:
+    with open_required(pin_dir, ["ids_counts"])["ids_counts"] as table:
         return reason_counts(table)

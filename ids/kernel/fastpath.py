@@ -29,13 +29,13 @@ from ids.kernel.egress import PIN_PREFIX, EgressView
 from ids.kernel.maps import Map, possible_cpus
 from ids.kernel.netlink import query_xdp
 from ids.kernel.orders import FlowOrders
+from ids.kernel.pins import check_version
 from ids.kernel.rings import RingReader
 from ids.kernel.settings import FastPathSettings
 from ids.paths import bpf_dir
 from ids.types import Flow, IPAddress, address_object
 
 _MODES = {"native": syscall.XDP_FLAGS_DRV_MODE, "generic": syscall.XDP_FLAGS_SKB_MODE}
-_ZERO = (0).to_bytes(4, "little")
 _SECOND_NS = 1_000_000_000
 DEFAULT_INSTANCE = "default"
 _LINK_PREFIXES = ("link_", PIN_PREFIX)
@@ -160,7 +160,7 @@ class FastPath:
         pin_dir = instance_dir(settings, instance)
         prepare_pin_dir(pin_dir)
         compiled = loader.compile_program(bpf_dir() / "xdp_ids.c")
-        _check_version(pin_dir)
+        check_version(pin_dir)
         maps, notes = loader.open_maps(compiled, map_sizes(settings), pin_dir)
         program, orders = -1, None
         try:
@@ -375,17 +375,3 @@ def remove_pins(pin_dir: Path) -> list[str]:
         except OSError:  # other instances pin beside this one, or it is the mount itself
             break
     return removed
-
-
-def _check_version(pin_dir: Path) -> None:
-    pinned = Map.open_pin(str(pin_dir / "ids_config"), "ids_config")
-    if pinned is None:
-        return
-    with pinned:
-        raw = pinned.get(_ZERO)
-    version = int.from_bytes((raw or b"")[:4], "little")
-    if version not in (0, contract.VERSION):
-        raise KernelError(
-            f"the maps under {pin_dir} are of contract version {version}, this engine speaks {contract.VERSION}",
-            f"Run the version that made them, or remove {pin_dir} (its blocks go with it)",
-        )

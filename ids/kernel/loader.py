@@ -122,7 +122,8 @@ def open_maps(compiled: Compiled, sizes: Mapping[str, int], pin_dir: Path) -> tu
             if not pinned.spec.same_layout(spec):
                 raise KernelError(
                     f"{path} has another layout ({pinned.spec}, expected {spec}): it belongs to another version",
-                    f"Stop that version's engine and remove {pin_dir} (its blocks go with it)",
+                    "Use that version of `ids`; or stop its engine and remove the pins with `ids detach`, which takes"
+                    " the gate down and forgets blocks and allow-list",
                 )
             if pinned.spec.max_entries != spec.max_entries:
                 notes.append(f"{path} keeps its {pinned.spec.max_entries} entries; the setting is {spec.max_entries}")

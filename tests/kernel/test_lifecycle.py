@@ -10,15 +10,16 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ids.errors import KernelError
-from ids.kernel import Block, FastPath, syscall
+from ids.kernel import AllowList, Block, Blocklist, FastPath, contract, syscall
 from ids.kernel.contract import Reason
+from ids.kernel.counts import pinned_counts
 from ids.kernel.fastpath import remove_pins
 from ids.kernel.netlink import query_xdp
 from tests.kernel import packets as p
@@ -85,14 +86,46 @@ def test_instances_do_not_share(bpffs: Path) -> None:
         other.close("remove")
 
 
-def test_pins_of_another_version_are_refused_not_misread(bpffs: Path) -> None:
+OPENERS: list[tuple[str, Callable[[Path], object]]] = [
+    ("an engine", lambda pins: FastPath.open(settings(pins), "aged")),
+    ("`ids block`", lambda pins: Blocklist.open(pins / "aged")),
+    ("`ids allow`", lambda pins: AllowList.open(pins / "aged")),
+    ("`ids stats`", lambda pins: pinned_counts(pins / "aged")),
+]
+
+
+@pytest.mark.parametrize("open_", [row[1] for row in OPENERS], ids=[row[0] for row in OPENERS])
+@pytest.mark.parametrize("ours", [contract.VERSION + 1, contract.VERSION - 1], ids=["older pins", "newer pins"])
+def test_pins_of_another_version_are_refused_not_misread(
+    bpffs: Path, monkeypatch: pytest.MonkeyPatch, open_: Callable[[Path], object], ours: int
+) -> None:
+    fastpath = FastPath.open(settings(bpffs), "aged")
+    fastpath.blocks.add([Block(SOURCE, sid=9)])
+    fastpath.close("keep")
+    there = {path.name for path in (bpffs / "aged").iterdir()}
+    refused = rf"contract version {contract.VERSION}, .* speaks {ours}\..*ids detach"
+    with monkeypatch.context() as patch:
+        patch.setattr(contract, "VERSION", ours)
+        with pytest.raises(KernelError, match=refused) as caught:
+            open_(bpffs)
+    assert caught.value.exit_code == 3
+    assert str(bpffs / "aged") in str(caught.value)
+    assert {path.name for path in (bpffs / "aged").iterdir()} == there, "nothing was added or taken"
+    again = FastPath.open(settings(bpffs), "aged")
+    try:
+        assert Gate(again).send(p.DATA).reason == Reason.DROP_BLOCKED, "who made them finds them as they were"
+    finally:
+        again.close("remove")
+
+
+def test_detach_is_the_way_out_of_another_version(bpffs: Path) -> None:
     fastpath = FastPath.open(settings(bpffs), "aged")
     fastpath.config["version"][0] = 99
     fastpath.close("keep")
-    with pytest.raises(KernelError, match=r"contract version 99.*remove") as caught:
+    with pytest.raises(KernelError, match="contract version 99"):
         FastPath.open(settings(bpffs), "aged")
-    assert caught.value.exit_code == 3
-    remove_pins(bpffs / "aged")
+    assert "ids_config" in remove_pins(bpffs / "aged")
+    FastPath.open(settings(bpffs), "aged").close("remove")
 
 
 def test_pins_of_another_layout_are_refused(bpffs: Path) -> None:
