@@ -76,10 +76,11 @@ static __always_inline int ids_source_kind(const struct ids_packet *packet)
 	return -1;
 }
 
+/* A fragment tells no port; amplified answers are often fragmented, and little else over UDP is. */
 static __always_inline int ids_is_reflected(const struct ids_packet *packet, u32 from_bytes)
 {
 	return packet->proto == IPPROTO_UDP && packet->len >= from_bytes &&
-	       ids_is_amplifier(__builtin_bswap16(packet->sport_be));
+	       (packet->fragment != IDS_WHOLE || ids_is_amplifier(__builtin_bswap16(packet->sport_be)));
 }
 
 static __always_inline u64 ids_rotate(u64 word, int bits)

@@ -135,11 +135,21 @@ static __always_inline u32 ids_depth(const struct ids_config *config, const stru
 	return packet->proto == IPPROTO_UDP ? config->depth_udp : config->depth_other;
 }
 
-/* Follow and count a packet; return 1 when it proves its source. A flow that is to die is counted, not followed. */
+/* Whether this packet may begin a conversation. */
+static __always_inline int ids_opens(const struct ids_packet *packet)
+{
+	return packet->proto != IPPROTO_TCP ||
+	       (packet->tcp_flags & (IDS_TCP_SYN | IDS_TCP_ACK | IDS_TCP_RST)) == IDS_TCP_SYN;
+}
+
+/* Follow and count a packet; return 1 when it proves its source. A flow that is to die is counted, not followed; when
+ * its ports come back after long silence it is another conversation, perhaps somebody else's. */
 static __always_inline int ids_flow_seen(const struct ids_packet *packet, struct ids_flow *flow, int side, u64 now_ns)
 {
 	int proven = 0;
 
+	if (flow->verdict == IDS_FLOW_DROP && now_ns > flow->last_ns + IDS_FLOW_REUSE_NS && ids_opens(packet))
+		ids_flow_restart(flow, side, now_ns);
 	if (packet->proto == IPPROTO_TCP && packet->fragment == IDS_WHOLE && flow->verdict != IDS_FLOW_DROP)
 		proven = ids_flow_track(packet, flow, side, now_ns);
 	flow->last_ns = now_ns;

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ids.errors import IdsError, KernelError, UsageError
+from ids.errors import IdsError, KernelError, NotRunning, UsageError
 
 MAX_REQUEST_BYTES = 4096
 TIMEOUT_S = 0.2
@@ -87,7 +87,7 @@ class ControlServer:
 
 
 def request(path: Path, command: str, timeout_s: float = 30.0) -> dict[str, Any]:
-    """Ask a running engine; raises `UsageError` where none answers."""
+    """Ask a running engine; raises `NotRunning` where there is none, `UsageError` where it does not answer in time."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(timeout_s)
@@ -95,10 +95,10 @@ def request(path: Path, command: str, timeout_s: float = 30.0) -> dict[str, Any]
             client.sendall(json.dumps({"command": command}).encode() + b"\n")
             answer: dict[str, Any] = json.loads(_line(client, 64 << 20))
             return answer
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise NotRunning(f"no engine is running at {path}; is `ids run` up, with this instance?") from error
     except (OSError, ValueError) as error:
-        raise UsageError(
-            f"no engine answers at {path}: {error}; is `ids run` up, as this user, with this instance?"
-        ) from error
+        raise UsageError(f"the engine at {path} does not answer: {error}; is it hung, or another user's?") from error
 
 
 def _answers(path: Path) -> bool:

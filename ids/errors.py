@@ -65,6 +65,10 @@ class UsageError(IdsError):
     """The command's words do not fit together."""
 
 
+class NotRunning(UsageError):
+    """No engine of this instance is there to be asked."""
+
+
 class KernelError(IdsError):
     """The kernel side refused; the message ends with the remedy."""
 

@@ -19,7 +19,7 @@ from ids.counters import Counters
 from ids.engine import Engine
 from ids.errors import IdsError, KernelError, UsageError
 from ids.kernel import Block, FastPath
-from ids.kernel.fastpath import instance_dir
+from ids.kernel.fastpath import instance_dir, require_same_namespace
 from ids.kernel.limits import Limit, limits_of
 from ids.kernel.reconcile import Reconciler
 from ids.respond import events
@@ -100,6 +100,7 @@ class Live:
         self._before: list[str] | None = None
         """Interfaces that were guarded when the fast path was opened; None: there was no fast path."""
         self._ready = False
+        self._crashed = False
         self._faults = 0
         self._stop = False
         self._reload = False
@@ -120,6 +121,7 @@ class Live:
                 {"stats": self._stats, "reload": self._reload_now},
             )
             stack.callback(control.close)
+            require_same_namespace(config.fastpath, config.instance)
             fresh = not any(instance_dir(config.fastpath, config.instance).glob("*"))
             self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance)
             self._before = None if fresh else self._fastpath.attached()
@@ -128,6 +130,8 @@ class Live:
             for note in self._fastpath.notes:
                 log.info("%s", note)
             self._fastpath.allowed.add(config.respond.allow, label="settings")
+            for interface in self._fastpath.keep_only(config.interfaces):
+                log.info("no longer guarding %s", interface)
             for interface in config.interfaces:
                 mode = self._fastpath.attach(interface)
                 note = "" if mode == "native" else " (no native XDP here: slower, packets are copied first)"
@@ -139,7 +143,11 @@ class Live:
                 stack.callback(self._ready_file.unlink, missing_ok=True)
             self._ready = True
             log.info("ready: %d blocks in force", len(self._fastpath.blocks))
-            self._loop(control)
+            try:
+                self._loop(control)
+            except BaseException:
+                self._crashed = True
+                raise
 
     def _view_egress(self) -> None:
         try:
@@ -249,7 +257,10 @@ class Live:
 
     def _close(self) -> None:
         """Leave what the setting says; or, when the start failed, everything as it was."""
-        if self._ready:
+        if self._crashed:
+            self._fastpath.close("keep")
+            log.error("the engine failed; the gate stays in force without it")
+        elif self._ready:
             left = self._fastpath.close()
             log.info("stopped%s", f"; {left}" if left else "")
         elif self._before is None:

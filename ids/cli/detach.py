@@ -8,7 +8,7 @@ import click
 
 from ids.cli.options import build_config, count_of, instance_options, output_option, show_json
 from ids.control import request, socket_path
-from ids.errors import KernelError, UsageError
+from ids.errors import KernelError, NotRunning, UsageError
 from ids.kernel.fastpath import instance_dir, remove_pins
 
 
@@ -23,7 +23,7 @@ def detach(config_path: str | None, overrides: tuple[str, ...], output: str) -> 
         raise KernelError(f"cannot look into {pins}, or there is none", "Run as root")
     try:
         request(socket_path(config.engine.runtime_dir, config.instance), "stats")
-    except UsageError:
+    except NotRunning:
         removed = remove_pins(pins)
     else:
         raise UsageError("the engine is running; stop it first (SIGTERM), then detach")

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ids.cli.options import build_config, instance_options, output_console, output_option, show_json
 from ids.control import request, socket_path
-from ids.errors import UsageError
+from ids.errors import NotRunning
 from ids.kernel.counts import pinned_counts
 from ids.kernel.fastpath import attached_interfaces, instance_dir
 
@@ -25,7 +25,7 @@ def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> N
     attached = attached_interfaces(pins)
     try:
         engine: dict[str, Any] | None = request(socket_path(config.engine.runtime_dir, config.instance), "stats")
-    except UsageError:
+    except NotRunning:
         engine = None
     if output == "json":
         verdicts = {name: {"packets": packets, "bytes": size} for name, (packets, size) in kernel.items()}

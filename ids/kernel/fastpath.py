@@ -172,6 +172,7 @@ class FastPath:
             orders = FlowOrders(compiled, maps)
             opened = cls(settings, pin_dir, maps, program, orders, notes)
             opened.config["version"][0] = contract.VERSION
+            opened.allowed.changed()
             opened.configure(settings)
         except BaseException:
             if program >= 0:
@@ -201,12 +202,6 @@ class FastPath:
         pinned = syscall.obj_get(str(link_path))
         if pinned is not None:
             ours = present.program_id and present.program_id == syscall.link_program_id(pinned)
-            if not ours and syscall.link_ifindex(pinned):  # it lives on, so on another interface of the same name
-                os.close(pinned)
-                raise KernelError(
-                    f"{self.pin_dir} guards an interface {ifname} in another network namespace",
-                    "Run there, or give this engine another `instance`",
-                )
             if ours:
                 syscall.link_update(pinned, self.program)
                 self._links[ifname] = pinned
@@ -237,6 +232,16 @@ class FastPath:
             f"cannot attach to {ifname} in {' or '.join(modes)} mode: {detail}",
             "Lower the interface's MTU to 3506 or less, switch off its LRO, or set `mode` to generic",
         )
+
+    def keep_only(self, ifnames: Sequence[str]) -> list[str]:
+        """Take the program off interfaces that are pinned and not among these; return which.
+
+        What an earlier start guarded and this one does not would go on with a program of its own, on shared maps.
+        """
+        others = [ifname for ifname in self.attached() if ifname not in ifnames]
+        for ifname in others:
+            self.detach(ifname)
+        return others
 
     def view_egress(self, ifnames: Sequence[str]) -> list[str]:
         """See what this host sends, as the setting says; return through which of its guarded interfaces.
@@ -290,6 +295,7 @@ class FastPath:
         self._links.clear()
         self.egress.close()
         self.blocks.close()
+        self.allowed.close()
         del self.config
         os.close(self.program)
         self._orders.close()
@@ -327,8 +333,9 @@ class FastPath:
         return self.set_flow(FlowAddress.of(flow), FlowVerdict.BYPASS)
 
     def proven(self, address: IPAddress) -> bool:
-        """Whether a source completed a handshake through here, as far back as the kernel remembers."""
-        return self.proven_at(address) is not None
+        """Whether a source completed a handshake through here in the last ``proven_s``."""
+        proven_ns = self.proven_at(address)
+        return proven_ns is not None and time.time_ns() - proven_ns < self.settings.proven_s * _SECOND_NS
 
     def proven_at(self, address: IPAddress) -> int | None:
         """Return when (UNIX ns) a source last completed a handshake through here; None: never, or long ago."""
@@ -338,6 +345,30 @@ class FastPath:
     def beat(self) -> None:
         """Tell the program that the engine is alive."""
         self.config["heartbeat_ns"][0] = time.monotonic_ns()
+
+
+def require_same_namespace(settings: FastPathSettings, instance: str = DEFAULT_INSTANCE) -> None:
+    """Raise `KernelError` where an instance guards interfaces of another network namespace.
+
+    To be asked before `FastPath.open`, which already changes what that gate shares.
+    """
+    pin_dir = instance_dir(settings, instance)
+    for path in pin_dir.glob("link_*"):
+        link = syscall.obj_get(str(path))
+        if link is None:
+            continue
+        ifname = path.name[5:].replace("%", ".")
+        try:
+            lives = bool(syscall.link_ifindex(link))
+            here = ifname in {name for _, name in socket.if_nameindex()}
+            ours = here and query_xdp(ifname).program_id == syscall.link_program_id(link)
+        finally:
+            os.close(link)
+        if lives and not ours:
+            raise KernelError(
+                f"{pin_dir} guards an interface {ifname} in another network namespace",
+                "Run there, or give this engine another `instance`",
+            )
 
 
 def describe_program(program_id: int) -> str:

@@ -201,7 +201,7 @@ class Model:
             not reason
             and kind == LimitKind.SRC_UDP
             and packet.len >= self.config.reflection_bytes
-            and int.from_bytes(packet.sport, "big") in AMPLIFIER_PORTS
+            and (packet.fragment != WHOLE or int.from_bytes(packet.sport, "big") in AMPLIFIER_PORTS)
         ):
             reason = self._charge(packet, LimitKind.DST_REFLECTION)
         if not reason:

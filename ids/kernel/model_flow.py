@@ -54,12 +54,18 @@ def first_flow(packet: Packet, side: int, now_ns: int) -> FlowEntry:
 def flow_seen(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
     """Count a packet of the flow and follow the handshake; return whether it proves its source."""
     proves = False
+    if flow.verdict == FlowVerdict.DROP and now_ns > flow.last_ns + FLOW_REUSE_NS and _opens(packet):
+        flow.restart(side, now_ns)
     if packet.proto == TCP and packet.fragment == WHOLE and flow.verdict != FlowVerdict.DROP:
         proves = _track(packet, flow, side, now_ns)
     flow.last_ns = now_ns
     flow.packets[side] += 1
     flow.bytes[side] += packet.len
     return proves
+
+
+def _opens(packet: Packet) -> bool:
+    return packet.proto != TCP or packet.tcp_flags & (SYN | ACK | RST) == SYN
 
 
 def shown_bytes(packet: Packet) -> int:

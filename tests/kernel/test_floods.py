@@ -226,3 +226,11 @@ def test_a_source_that_floods_has_to_prove_itself_too(gate: Gate) -> None:
     reasons = [gate.send(p.SYN).reason for _ in range(4)]
     assert reasons == [SHOWN, SHOWN, Reason.DROP_SYN_SOURCE, Reason.DROP_SYN_SOURCE]
     assert gate.send(p.SYN, after_ns=SECOND_NS // 99).reason == Reason.DROP_CHALLENGED
+
+
+def test_fragments_of_amplified_answers_count_as_reflected(gate: Gate) -> None:
+    """They tell no port, and are what large DNS and NTP answers arrive as."""
+    gate.limit(LimitKind.DST_REFLECTION, per_s=1, burst=2)
+    heads = [IP(src=f"198.18.0.{number}", dst=p.SERVER, proto=17, frag=100) for number in range(1, 5)]
+    fragments = [p.wire(head, bytes(800)) for head in heads]
+    assert [gate.send(fragment).reason for fragment in fragments][2:] == [Reason.DROP_REFLECTION] * 2

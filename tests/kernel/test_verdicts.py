@@ -6,6 +6,7 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 
+from ids.kernel import contract
 from ids.kernel.contract import BlockFlag, Cut, FlowVerdict, KernelFlowState, LimitKind, Reason
 from ids.kernel.fastpath import FlowAddress
 from ids.types import address_halves, address_object
@@ -155,6 +156,31 @@ def test_the_allow_list_wins_over_blocks(gate: Gate, blocked: str, allowed: str,
     assert gate.block_entry(blocked)["packets"] == 0
     (entry,) = gate.fastpath.allowed.list()
     assert (str(entry.network), entry.packets, entry.bytes, entry.label) == (allowed, 1, len(packet), "test")
+
+
+@pytest.mark.parametrize(("blocked", "packet"), [("192.0.2.7", p.DATA), ("2001:db8::7", p.DATA6)])
+def test_a_blocked_address_is_let_in_once_it_is_allowed_and_only_so_long(
+    gate: Gate, blocked: str, packet: bytes
+) -> None:
+    gate.block(blocked)
+    assert gate.send_all([packet, packet]) == [Reason.DROP_BLOCKED] * 2
+    generation = int(gate.fastpath.config["allow_generation"][0])
+    assert gate.block_entry(blocked)["not_allowed"] == generation, "it is not asked for again"
+    gate.allow("192.0.2.0/24" if packet == p.DATA else "2001:db8::/64")
+    assert gate.send_all([packet, packet]) == [SHOWN] * 2
+    (entry,) = gate.fastpath.allowed.list()
+    assert gate.fastpath.allowed.delete(entry.network)
+    assert gate.send_all([packet, packet]) == [Reason.DROP_BLOCKED] * 2
+
+
+def test_without_a_generation_the_allow_list_is_asked_for_every_packet(gate: Gate) -> None:
+    gate.fastpath.config["allow_generation"] = 0
+    gate.block("192.0.2.7")
+    assert gate.send(p.DATA).reason == Reason.DROP_BLOCKED
+    assert gate.block_entry("192.0.2.7")["not_allowed"] == 0
+    table, key = gate.place("192.0.2.0/24")
+    gate.fastpath.maps[table.replace("prefix", "allow")].set(key, bytes(contract.ALLOW.itemsize))
+    assert gate.send(p.DATA).reason == SHOWN
 
 
 def test_who_is_not_blocked_does_not_pay_for_the_allow_list(gate: Gate) -> None:
@@ -339,3 +365,15 @@ def test_an_echo_and_its_answer_are_one_flow(gate: Gate) -> None:
     gate.send_all([p.PING, p.wire(p.IP4_BACK, ICMP(type=0, id=77), b"ping")])
     flow = gate.flow()
     assert list(flow["packets"]) == [1, 1]
+
+
+def test_a_condemned_flow_is_over_when_its_ports_come_back_after_long_silence(gate: Gate) -> None:
+    """They may be somebody else's by then; within the silence they are not."""
+    gate.send_all(HANDSHAKE)
+    flow = FlowAddress(address_halves(p.CLIENT), address_halves(p.SERVER), 40000, 80, 6)
+    assert gate.fastpath.set_flow(flow, FlowVerdict.DROP)
+    assert gate.send(p.SYN).reason == Reason.DROP_FLOW
+    assert gate.send(p.DATA, after_ns=61 * SECOND_NS).reason == Reason.DROP_FLOW, "the connection may still be open"
+    assert gate.send(p.SYN, after_ns=59 * SECOND_NS).reason == Reason.DROP_FLOW
+    assert gate.send(p.SYN, after_ns=61 * SECOND_NS).reason == SHOWN
+    assert gate.send(p.DATA).reason == SHOWN
