@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define IDS_CONTRACT_VERSION 1
+#define IDS_CONTRACT_VERSION 2
 
 /* Why a packet passed or died. Every packet is counted under exactly one PASS or DROP reason; NOTEs are counted
  * beside it. X(symbol, number, kind, name): name is what `ids stats` prints. */
@@ -158,6 +158,8 @@ struct ids_block {
 	__u16 label; /* who put it here: a key of ids_labels; 0: nobody in particular */
 	__u8 mode;   /* enum ids_block_mode */
 	__u8 spare;
+	__u32 not_allowed; /* of an address: low half of ids_config.allow_generation when the allow-list did not have it */
+	__u32 spare2;
 };
 
 struct ids_allow {
@@ -303,7 +305,8 @@ struct ids_config {
 	__u64 changes;     /* changes of a blocklist by its own tools; what differs without one is drift */
 	__u32 thin_small_bytes; /* unread data beyond which a ring counts as nearly full; 0: it never does */
 	__u32 thin_large_bytes;
-	__u64 spare[5];
+	__u64 allow_generation; /* changes with every change of the allow-list; 0: ask it for every packet */
+	__u64 spare[4];
 };
 
 /* The coarse clock only moves with the tick, so one reading serves a CPU until jiffies move on. */

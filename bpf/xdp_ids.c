@@ -131,12 +131,27 @@ static __always_inline struct ids_block *ids_find_prefix(struct ids_context *c)
 	return 0;
 }
 
+/* Whether the allow-list keeps a blocked address from being dropped. The entry remembers that it does not, until somebody
+ * changes that list. The generation is read first: a change behind the lookup then has the next packet ask again. */
+static __always_inline int ids_address_allowed(struct ids_context *c, struct ids_block *block)
+{
+	u32 generation = c->config->allow_generation;
+
+	if (generation && block->not_allowed == generation)
+		return 0;
+	if (ids_allowed(c))
+		return 1;
+	block->not_allowed = generation;
+	return 0;
+}
+
 /* Apply a block entry: `reason` when it drops the packet. An expired entry is no entry, whether swept yet or not. */
 static __always_inline int ids_apply_block(struct ids_context *c, struct ids_block *block, int reason)
 {
 	if (!block || (block->expires_ns && block->expires_ns <= c->now_ns))
 		return IDS_GO_ON;
-	if (block->mode != IDS_BLOCK_SHADOW && ids_allowed(c))
+	if (block->mode != IDS_BLOCK_SHADOW &&
+	    (reason == IDS_DROP_BLOCKED ? ids_address_allowed(c, block) : ids_allowed(c)))
 		return IDS_GO_ON;
 	__sync_fetch_and_add(&block->packets, 1);
 	__sync_fetch_and_add(&block->bytes, c->packet->len);

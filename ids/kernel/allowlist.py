@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ids.kernel import contract
+from ids.kernel.bpffs import locked
 from ids.kernel.clock import sample_offset_ns
 from ids.kernel.labels import Labels
 from ids.kernel.maps import Map
@@ -17,7 +18,7 @@ from ids.kernel.networks import network_of, prefix_key
 from ids.kernel.pins import open_required
 from ids.types import IPNetwork
 
-MAP_NAMES = ("ids_allow4", "ids_allow6", "ids_labels")
+MAP_NAMES = ("ids_allow4", "ids_allow6", "ids_labels", "ids_config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,12 @@ class AllowList:
     """Allowed networks of both families."""
 
     def __init__(self, pin_dir: Path, maps: dict[str, Map], owned: bool = False) -> None:
+        self._pin_dir = pin_dir
         self._maps = maps
         self._tables = {4: maps["ids_allow4"], 6: maps["ids_allow6"]}
         self._labels = Labels(pin_dir, maps["ids_labels"])
         self._owned = owned
+        self._config = maps["ids_config"].view(contract.CONFIG)
 
     @classmethod
     def open(cls, pin_dir: Path) -> AllowList:
@@ -49,6 +52,7 @@ class AllowList:
 
     def close(self) -> None:
         """Close the maps that `open` opened."""
+        del self._config
         if self._owned:
             for opened in self._maps.values():
                 opened.close()
@@ -66,13 +70,23 @@ class AllowList:
         value["added_ns"] = time.monotonic_ns()
         # Listed, because a trie's lookup answers with the longest match, which may be another entry.
         present = {entry.network for entry in self.list()}
-        for network in networks:
-            if network not in present:
-                self._tables[network.version].set(prefix_key(network), value.tobytes())
+        try:
+            for network in networks:
+                if network not in present:
+                    self._tables[network.version].set(prefix_key(network), value.tobytes())
+        finally:
+            self.changed()
 
     def delete(self, network: IPNetwork) -> bool:
         """Take a network off the list; return whether it was there."""
-        return self._tables[network.version].delete(prefix_key(network))
+        deleted = self._tables[network.version].delete(prefix_key(network))
+        self.changed()
+        return deleted
+
+    def changed(self) -> None:
+        """Have the program ask the list again for the addresses that it has asked it for."""
+        with locked(self._pin_dir):
+            self._config["allow_generation"][0] += 1
 
     def list(self) -> list[Allow]:
         """Return all entries, IPv4 first."""

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-VERSION = 1
+VERSION = 2
 """IDS_CONTRACT_VERSION: pinned maps of another version are not adopted."""
 
 RING_HEADER = 8
@@ -251,6 +251,8 @@ BLOCK = np.dtype(
         ("label", "<u2"),
         ("mode", "u1"),
         ("spare", "u1"),
+        ("not_allowed", "<u4"),
+        ("spare2", "<u4"),
     ]
 )
 
@@ -307,7 +309,8 @@ CONFIG = np.dtype(
         ("changes", "<u8"),
         ("thin_small_bytes", "<u4"),
         ("thin_large_bytes", "<u4"),
-        ("spare", "<u8", 5),
+        ("allow_generation", "<u8"),
+        ("spare", "<u8", 4),
     ]
 )
 

@@ -215,6 +215,7 @@ class Kernel:
         program.reset()
         for name, value in config.items():
             program.config[name][0] = value
+        program.config["allow_generation"][0] = config["generation"]
         before = reason_counts(program.maps["ids_counts"])
         answers: list[int] = []
         waiting: list[tuple[int, bytes]] = []
@@ -230,6 +231,7 @@ class Kernel:
                 program.block(step.network, expires_ns=step.expires_ns, mode=step.mode)
             elif isinstance(step, Allow):
                 program.allow([step.network])
+                program.config["allow_generation"][0] += 1
             else:
                 self._judge(step)
         answers += self._send(waiting)
