@@ -119,10 +119,21 @@ static __always_inline int ids_flow_track(const struct ids_packet *packet, struc
 	return proven;
 }
 
+/* The ends of a connection are always shown: user space frees what it holds for the flow. */
+static __always_inline int ids_is_end(const struct ids_packet *packet)
+{
+	return packet->tcp_flags & (IDS_TCP_SYN | IDS_TCP_FIN | IDS_TCP_RST);
+}
+
+/* What a TCP segment without payload counts for: little, but no flow can be shown without end for nothing. */
+#define IDS_EMPTY_BYTES 64
+
 /* Bytes of this packet that count against the flow's depth. */
 static __always_inline u32 ids_shown_bytes(const struct ids_packet *packet)
 {
-	return packet->proto == IPPROTO_TCP && !packet->fragment ? packet->payload_len : packet->len;
+	if (packet->proto != IPPROTO_TCP || packet->fragment)
+		return packet->len;
+	return packet->payload_len || ids_is_end(packet) ? packet->payload_len : IDS_EMPTY_BYTES;
 }
 
 static __always_inline u32 ids_depth(const struct ids_config *config, const struct ids_packet *packet,
@@ -158,21 +169,24 @@ static __always_inline int ids_flow_seen(const struct ids_packet *packet, struct
 	return proven;
 }
 
-/* The ends of a connection are always shown: user space frees what it holds for the flow. */
-static __always_inline int ids_is_end(const struct ids_packet *packet)
+/* An acknowledgement and nothing else. */
+static __always_inline int ids_is_pure_ack(const struct ids_packet *packet)
 {
-	return packet->tcp_flags & (IDS_TCP_SYN | IDS_TCP_FIN | IDS_TCP_RST);
+	return packet->proto == IPPROTO_TCP && packet->fragment == IDS_WHOLE && !packet->payload_len;
 }
 
-/* What a flow's verdict, other than to drop, and its depth say: a final reason, or PASS_SHOWN for a packet to be shown. */
+/* What a flow's verdict, other than to drop, and its depth say: a final reason, or PASS_SHOWN for a packet to be shown.
+ * Nobody waits for acknowledgements of what is beyond the depth: a long download's are half of its packets. */
 static __always_inline int ids_flow_show(const struct ids_config *config, const struct ids_packet *packet,
 					 const struct ids_flow *flow, int side)
 {
+	u32 depth = ids_depth(config, packet, flow);
+
 	if (flow->verdict == IDS_FLOW_BYPASS)
 		return IDS_PASS_BYPASS;
-	if (flow->shown[side & 1] >= ids_depth(config, packet, flow) && !ids_is_end(packet))
-		return IDS_PASS_DEPTH;
-	return IDS_PASS_SHOWN;
+	if (flow->shown[side & 1] < depth && !(ids_is_pure_ack(packet) && flow->shown[!side] >= depth))
+		return IDS_PASS_SHOWN;
+	return ids_is_end(packet) ? IDS_PASS_SHOWN : IDS_PASS_DEPTH;
 }
 
 /* Whether so much of this side has been shown that its packets give way to the beginnings of other flows. */

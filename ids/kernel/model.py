@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ids.kernel.contract import BlockFlag, Cut, Flags, FlowVerdict, KernelFlowState, LimitKind, Lists, Reason
 from ids.kernel.model_cookie import SLOT_SHIFT, cookie
-from ids.kernel.model_flow import FlowEntry, first_flow, flow_key, flow_seen, shown_bytes
+from ids.kernel.model_flow import FlowEntry, first_flow, flow_key, flow_seen, is_pure_ack, shown_bytes
 from ids.kernel.model_parse import (
     ACK,
     FIN,
@@ -279,7 +279,9 @@ class Model:
             return Reason.DROP_FLOW
         if flow.verdict == FlowVerdict.BYPASS:
             return Reason.PASS_BYPASS
-        if flow.shown[side] >= self._depth(packet, flow) and not packet.tcp_flags & (SYN | FIN | RST):
+        depth = self._depth(packet, flow)
+        beyond = flow.shown[side] >= depth or (is_pure_ack(packet) and flow.shown[1 - side] >= depth)
+        if beyond and not packet.tcp_flags & (SYN | FIN | RST):
             if not flow.cut & Cut.DEPTH:
                 flow.cut |= Cut.DEPTH
                 self._count(Reason.NOTE_CUT_DEPTH, packet.len)

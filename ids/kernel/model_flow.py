@@ -8,6 +8,7 @@ from ids.kernel.contract import FlowVerdict, KernelFlowState
 from ids.kernel.model_parse import ACK, FIN, RST, SYN, TCP, WHOLE, Packet
 
 FLOW_REUSE_NS = 60_000_000_000
+EMPTY_BYTES = 64
 
 _U32 = (1 << 32) - 1
 
@@ -70,7 +71,15 @@ def _opens(packet: Packet) -> bool:
 
 def shown_bytes(packet: Packet) -> int:
     """Return the bytes of a packet that count against the depth."""
-    return packet.payload_len if packet.proto == TCP and packet.fragment == WHOLE else packet.len
+    if packet.proto != TCP or packet.fragment != WHOLE:
+        return packet.len
+    ends = packet.tcp_flags & (SYN | FIN | RST)
+    return packet.payload_len if packet.payload_len or ends else EMPTY_BYTES
+
+
+def is_pure_ack(packet: Packet) -> bool:
+    """Tell whether a packet is an acknowledgement and nothing else."""
+    return packet.proto == TCP and packet.fragment == WHOLE and not packet.payload_len
 
 
 def _track(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:

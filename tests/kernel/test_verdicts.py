@@ -377,3 +377,20 @@ def test_a_condemned_flow_is_over_when_its_ports_come_back_after_long_silence(ga
     assert gate.send(p.SYN, after_ns=59 * SECOND_NS).reason == Reason.DROP_FLOW
     assert gate.send(p.SYN, after_ns=61 * SECOND_NS).reason == SHOWN
     assert gate.send(p.DATA).reason == SHOWN
+
+
+def test_acknowledgements_of_what_is_not_shown_are_not_shown_either(gate: Gate) -> None:
+    """They are half of a long download's packets, and tell nothing."""
+    gate.send_all(HANDSHAKE)
+    data, ack = p.wire(p.IP4, p.tcp("A"), bytes(1000)), p.wire(p.IP4_BACK, p.reply("A"))
+    assert gate.send_all([data, ack]) == [SHOWN, SHOWN]
+    assert gate.send_all([data, data, ack]) == [SHOWN, DEPTH, DEPTH]
+    assert gate.send(p.wire(p.IP4_BACK, p.reply("A"), b"an answer")).reason == SHOWN
+    assert gate.send(p.wire(p.IP4_BACK, p.reply("FA"))).reason == SHOWN
+
+
+def test_a_flow_is_not_shown_without_end_for_nothing(gate: Gate) -> None:
+    gate.send_all(HANDSHAKE)
+    reasons = gate.send_all([p.wire(p.IP4, p.tcp("A"))] * 40)
+    assert reasons[:20] == [SHOWN] * 20
+    assert reasons[-1] == DEPTH
