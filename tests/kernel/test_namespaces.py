@@ -47,3 +47,17 @@ def test_an_engine_in_the_wrong_namespace_is_refused_and_takes_nothing_away(bpff
         assert query_xdp("twin0").program_id
         first.close("remove")
         assert query_xdp("twin0").program_id == 0
+
+
+def test_an_interface_that_a_start_leaves_out_is_let_go(bpffs: Path, twins: list[str]) -> None:
+    with inside(twins[0]):
+        first = FastPath.open(settings(bpffs), "fewer")
+        for name in ("twin0", "other0"):
+            first.attach(name, "generic")
+        first.close("keep")
+        second = FastPath.open(settings(bpffs), "fewer")
+        assert second.keep_only(["twin0"]) == ["other0"]
+        second.attach("twin0")
+        assert query_xdp("other0").program_id == 0
+        assert query_xdp("twin0").program_id
+        second.close("remove")
