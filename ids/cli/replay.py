@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ids.cli.options import build_config, config_options, output_option, show_json
+from ids.cli.options import build_config, config_options, count_of, output_console, output_option, show_json
 from ids.errors import CaptureError, UsageError
 from ids.replay import BlockReport, ReplayReport, Tally, VerdictWriter, find_captures
 from ids.replay import replay as run_replay
@@ -127,7 +127,7 @@ def _opened(path: str | None) -> Iterator[BinaryIO | None]:
 
 
 def _story(report: ReplayReport) -> None:
-    console = Console(highlight=False)
+    console = output_console()
     for event in report.alerts[:MAX_ALERTS_SHOWN]:
         where = f"{event['pcap_filename']}  " if len(report.captures) > 1 else ""
         console.print(_alert_line(event, where), soft_wrap=True)
@@ -198,13 +198,12 @@ def _summary(report: ReplayReport) -> Table | str:
     packets, alerts = report.packets, sum(sum(c.alerts.values()) for c in report.captures)
     if len(report.captures) == 1:
         capture = report.captures[0]
-        return (
-            f"{capture.path}: {packets} packets, {capture.flows} flows, {alerts} alerts, {len(capture.blocks)} blocks"
-            f" in {report.seconds:.2f} s"
-        )
+        counts = ((packets, "packet"), (capture.flows, "flow"), (alerts, "alert"), (len(capture.blocks), "block"))
+        held = ", ".join(count_of(number, noun) for number, noun in counts)
+        return f"{escape(capture.path)}: {held} in {report.seconds:.2f} s"
     table = Table(
         "capture", "packets", "flows", "alerts", "blocks",
-        caption=f"{packets} packets, {alerts} alerts in {report.seconds:.2f} s", box=None,
+        caption=f"{count_of(packets, 'packet')}, {count_of(alerts, 'alert')} in {report.seconds:.2f} s", box=None,
     )  # fmt: skip
     for capture in report.captures:
         name = capture.path + (" (no capture)" if capture.refused else " (damaged)" if capture.problem else "")
