@@ -159,16 +159,17 @@ class FastPath:
         """Compile and load the program, adopt or create its maps; raises `KernelError`."""
         pin_dir = instance_dir(settings, instance)
         prepare_pin_dir(pin_dir)
-        compiled = loader.compile_program(bpf_dir() / "xdp_ids.c")
+        flags = syscall.F_XDP_HAS_FRAGS if settings.jumbo_frames else 0
+        compiled = loader.compile_program(bpf_dir() / "xdp_ids.c", ("-DIDS_FRAGS",) if flags else ())
         check_version(pin_dir)
         maps, notes = loader.open_maps(compiled, map_sizes(settings), pin_dir)
         program, orders = -1, None
         try:
             for index, function in enumerate(CALLED_PROGRAMS):
-                called = loader.load(compiled, function, maps)
+                called = loader.load(compiled, function, maps, flags)
                 maps["ids_programs"].set(index.to_bytes(4, "little"), called.to_bytes(4, "little"))
                 os.close(called)
-            program = loader.load(compiled, "xdp_ids", maps)
+            program = loader.load(compiled, "xdp_ids", maps, flags)
             orders = FlowOrders(compiled, maps)
             opened = cls(settings, pin_dir, maps, program, orders, notes)
             opened.config["version"][0] = contract.VERSION
@@ -230,7 +231,7 @@ class FastPath:
             raise KernelError(f"cannot attach to {ifname}: {detail}", "Run as root, or with CAP_NET_ADMIN and CAP_BPF")
         raise KernelError(
             f"cannot attach to {ifname} in {' or '.join(modes)} mode: {detail}",
-            "Lower the interface's MTU to 3506 or less, switch off its LRO, or set `mode` to generic",
+            "Set `jumbo_frames` for an MTU above 3506, switch off the interface's LRO, or set `mode` to generic",
         )
 
     def keep_only(self, ifnames: Sequence[str]) -> list[str]:
