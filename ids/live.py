@@ -130,6 +130,7 @@ class Live:
             for note in self._fastpath.notes:
                 log.info("%s", note)
             self._fastpath.allowed.add(config.respond.allow, label="settings")
+            self._fastpath.narrow(self._engine.plugins.interest())
             for interface in self._fastpath.keep_only(config.interfaces):
                 log.info("no longer guarding %s", interface)
             for interface in config.interfaces:
@@ -242,6 +243,7 @@ class Live:
         if errors:
             log.error("reload refused, the old rules stay: %s", "\n".join(map(str, errors)))
             return {"error": "\n".join(map(str, errors))}
+        self._fastpath.narrow(self._engine.plugins.interest())
         log.info("reloaded")
         return {"reloaded": True}
 

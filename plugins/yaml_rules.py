@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ids import hookimpl
 from ids.errors import RulesRefused
+from ids.rules.buffers import TRANSPORT_PROTOCOLS
 from ids.rules.judging import SCAPY_PENDING
 from ids.rules.loader import load_rules
 from ids.rules.matcher import Matcher
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ids.plugin.session import FlowSession
 
 NAME = "yaml_rules"
+TRANSPORT_NAMES = {6: "tcp", 17: "udp"}
 
 
 class YamlRules:
@@ -35,6 +37,17 @@ class YamlRules:
     def ids_reload(self, context: EngineContext) -> None:
         """Load the rules anew; raises `RulesRefused`, and then the old ones stay."""
         self._load(context)
+
+    @hookimpl
+    def ids_interest(self) -> set[str] | None:
+        """Tell which transports the loaded rules look at."""
+        wanted: set[str] = set()
+        for rule in self.matcher.rules if self.matcher else ():
+            numbers = TRANSPORT_PROTOCOLS.get(rule.traffic.protocol)
+            if not numbers:
+                return None
+            wanted |= {TRANSPORT_NAMES.get(number, "other") for number in numbers}
+        return wanted
 
     @hookimpl
     def ids_packets(self, packets: Packets, flows: FlowBatch) -> list[Match] | None:

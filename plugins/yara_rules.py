@@ -36,6 +36,11 @@ class YaraRules:
         self._load(context)
 
     @hookimpl
+    def ids_interest(self) -> set[str] | None:
+        """Tell that YARA looks at streams, and at buffers of protocols over TCP."""
+        return {"tcp"}
+
+    @hookimpl
     def ids_stream(self, chunk: StreamChunk) -> list[Match] | None:
         """Match the streams of TCP."""
         return self.matcher.stream(chunk) if self.matcher else None

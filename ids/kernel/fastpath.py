@@ -37,6 +37,9 @@ from ids.types import Flow, IPAddress, address_object
 
 _MODES = {"native": syscall.XDP_FLAGS_DRV_MODE, "generic": syscall.XDP_FLAGS_SKB_MODE}
 _SECOND_NS = 1_000_000_000
+BEGINNING_BYTES = 4096
+"""Shown of each side of a flow that no rule is interested in: enough to recognise what it is, on any port."""
+
 DEFAULT_INSTANCE = "default"
 _LINK_PREFIXES = ("link_", PIN_PREFIX)
 CALLED_PROGRAMS = ("xdp_challenge",)
@@ -191,6 +194,16 @@ class FastPath:
         write_settings(self.config[0], settings)
         for name in ("small", "large"):  # the ring's own size: an adopted one may differ from the setting
             self.config[f"thin_{name}_bytes"][0] = self.maps[f"ids_{name}"].spec.max_entries * 3 // 4
+
+    def narrow(self, wanted: set[str]) -> None:
+        """Show only the beginnings of flows in which no loaded rule or plugin is interested.
+
+        ``wanted`` has some of ``tcp``, ``udp`` and ``other``. Takes effect with the next packet.
+        """
+        settings = self.settings
+        for name in ("tcp", "udp", "other"):
+            depth = getattr(settings, f"depth_{name}_bytes")
+            self.config[f"depth_{name}"][0] = depth if name in wanted else min(depth, BEGINNING_BYTES)
 
     def attach(self, ifname: str, mode: str | None = None) -> str:
         """Attach to an interface, or take over our own pinned attachment; return ``native`` or ``generic``.

@@ -43,6 +43,16 @@ def ids_reload(context: EngineContext) -> None:
 
 
 @hookspec
+def ids_interest() -> set[str] | None:
+    """Called after ``ids_start`` and ``ids_reload``: which traffic does this plugin look into, with what it has loaded?
+
+    Return some of ``tcp``, ``udp`` and ``other`` (every other protocol); None means all. The kernel shows the beginning
+    of every flow in any case, and the rest of those that some plugin is interested in. A plugin that inspects packets,
+    streams or transactions and does not answer is taken to want all.
+    """
+
+
+@hookspec
 def ids_packets(packets: Packets, flows: FlowBatch) -> list[Match] | None:
     """Called once a batch, after flows were assigned; for detectors that look at columns, not at bytes of streams.
 

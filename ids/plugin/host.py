@@ -29,6 +29,12 @@ a single success in between starts the count anew: only a plugin that fails on e
 CALL_BUDGET_S = 1.0
 """A call longer than this counts as a failure: at line rate the rings overflow within it."""
 
+TRANSPORTS = ("tcp", "udp", "other")
+"""What a plugin may be interested in."""
+
+INSPECTING = ("ids_packets", "ids_stream", "ids_transaction")
+"""Hooks whose implementations look at traffic."""
+
 QUARANTINE_S = 60.0
 """How long a plugin sits out; it is then tried again, so that an attack cannot switch a detector off for good."""
 
@@ -162,6 +168,18 @@ class PluginHost:
                 log.exception("plugin %s failed to reload", call.guest.name)
                 errors.append(PluginError(f"plugin {call.guest.name} failed to reload: {error!r}"))
         return errors
+
+    def interest(self) -> set[str]:
+        """Return what some plugin looks into, of `TRANSPORTS`; in doubt all of it."""
+        wanted: set[str] = set()
+        asked = {call.guest.name for call in self._calls.get("ids_interest", ())}
+        inspects = {call.guest.name for hook in INSPECTING for call in self._calls.get(hook, ())}
+        answers = self.ask("ids_interest")
+        if inspects - asked or len(answers) < len(asked):  # one did not answer, said None, or failed
+            return set(TRANSPORTS)
+        for _, answer in answers:
+            wanted |= set(answer)
+        return wanted
 
     def _failed(self, guest: _Guest, hook: str, error: Exception, arguments: Mapping[str, Any]) -> None:
         self._counters.add(f"plugin.{guest.name}.failures")

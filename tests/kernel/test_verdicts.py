@@ -394,3 +394,17 @@ def test_a_flow_is_not_shown_without_end_for_nothing(gate: Gate) -> None:
     reasons = gate.send_all([p.wire(p.IP4, p.tcp("A"))] * 40)
     assert reasons[:20] == [SHOWN] * 20
     assert reasons[-1] == DEPTH
+
+
+def test_of_what_no_rule_is_interested_in_only_the_beginning_is_shown(gate: Gate) -> None:
+    settings = gate.fastpath.settings
+    packet = p.wire(p.IP4, UDP(sport=1, dport=2), bytes(1400))
+    try:
+        gate.fastpath.config["depth_udp"] = 1 << 20
+        gate.fastpath.settings = settings.model_copy(update={"depth_udp_bytes": 1 << 20})
+        gate.fastpath.narrow({"tcp"})
+        assert gate.send_all([packet] * 5) == [SHOWN] * 3 + [DEPTH] * 2
+        gate.fastpath.narrow({"udp"})
+        assert gate.send(packet).reason == SHOWN, "from the next packet on"
+    finally:
+        gate.fastpath.configure(settings)

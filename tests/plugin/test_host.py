@@ -183,3 +183,50 @@ def test_a_veto_that_raises_is_not_consent(host: PluginHost) -> None:
     host.register("broken", Broken())
     with pytest.raises(RuntimeError):
         host.call_strict("ids_veto_block", address="192.0.2.1", match=None)
+
+
+class Detector:
+    """Looks at streams, and says which."""
+
+    def __init__(self, answer: set[str] | Exception | None) -> None:
+        self.answer = answer
+
+    @hookimpl
+    def ids_stream(self, chunk: Any) -> None: ...
+
+    @hookimpl
+    def ids_interest(self) -> set[str] | None:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class SilentDetector:
+    """Looks at packets, and does not say which."""
+
+    @hookimpl
+    def ids_packets(self) -> None: ...
+
+
+EVERYTHING = {"tcp", "udp", "other"}
+
+
+@pytest.mark.parametrize(
+    ("plugins", "expected"),
+    [
+        ([], set()),
+        ([Recorder("output", [])], set()),
+        ([Detector({"tcp"}), Detector({"udp"})], {"tcp", "udp"}),
+        ([Detector(set())], set()),
+        ([Detector({"tcp"}), Detector(None)], EVERYTHING),
+        ([Detector({"tcp"}), SilentDetector()], EVERYTHING),
+        ([Detector({"tcp"}), Detector(ValueError("oops"))], EVERYTHING),
+    ],
+    ids=["nobody", "an output", "two", "nothing", "all", "one does not say", "one fails"],
+)
+def test_the_interest_of_all_plugins_is_everything_in_doubt(
+    host: PluginHost, plugins: list[object], expected: set[str]
+) -> None:
+    for number, plugin in enumerate(plugins):
+        host.register(f"plugin{number}", plugin)
+    assert host.interest() == expected
