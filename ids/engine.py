@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -72,9 +71,7 @@ class Engine:
         packets = self._decoder.decode(batch)
         flows = self._flows.process(packets)
         self._clock(packets)
-        matches: list[Match] = []
-        for name, found in self.plugins.ask("ids_packets", packets=packets, flows=flows):
-            matches.extend(_signed(name, found))
+        matches = self.plugins.matches("ids_packets", packets=packets, flows=flows)
         self._inspect(flows, matches)
         self._respond(matches)
         if self._wants_flagged:
@@ -162,10 +159,8 @@ class Engine:
         if self._wants_flow_start:
             for flow in flows.started:
                 self.plugins.call("ids_flow_start", flow=flow)
-        ask = self.plugins.ask
         for chunk in flows.chunks:
-            for name, found in ask("ids_stream", chunk=chunk):
-                matches.extend(_signed(name, found))
+            matches += self.plugins.matches("ids_stream", chunk=chunk)
             for transaction in self._parsers.feed(chunk):
                 self._transaction(transaction, chunk, matches)
             if chunk.flow.app_proto in self._opaque:
@@ -184,13 +179,12 @@ class Engine:
         inspected = chunk.offset + len(chunk.data)
         if len(speakers) < 2 or inspected < self.config.engine.bypass_after_bytes or "bypassed" in flow.storage:
             return
-        flow.storage["bypassed"] = True
-        self.counters.add(f"flow.bypassed.{flow.app_proto}")
-        self._gate.bypass(flow)
+        done = flow.storage["bypassed"] = self._gate.bypass(flow)
+        if done:
+            self.counters.add(f"flow.bypassed.{flow.app_proto}")
 
     def _transaction(self, transaction: Transaction, chunk: StreamChunk, matches: list[Match]) -> None:
-        for name, found in self.plugins.ask("ids_transaction", transaction=transaction):
-            matches.extend(_signed(name, found))
+        matches += self.plugins.matches("ids_transaction", transaction=transaction)
         if transaction.complete:
             self.emit(events.transaction_event(transaction))
 
@@ -204,20 +198,12 @@ class Engine:
             if not flow.flagged:
                 continue
             frames = [frame for packets, batch in self._history for frame in _frames(flow, packets, batch)]
-            matches: list[Match] = []
-            for name, found in self.plugins.ask("ids_flagged", session=FlowSession(flow, frames)):
-                matches.extend(_signed(name, found))
-            self._respond(matches)
+            self._respond(self.plugins.matches("ids_flagged", session=FlowSession(flow, frames)))
 
     def _end(self, flows: FlowBatch) -> None:
         for flow in flows.ended:
             self.plugins.call("ids_flow_end", flow=flow)
             self.emit(events.flow_event(flow))
-
-
-def _signed(name: str, matches: list[Match]) -> list[Match]:
-    """Fill in which plugin found the matches, where it did not say so itself."""
-    return [match if match.detector else replace(match, detector=name) for match in matches]
 
 
 def _frames(flow: Flow, packets: Packets, flows: FlowBatch) -> list[tuple[bytes, int, int]]:

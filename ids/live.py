@@ -76,9 +76,9 @@ class KernelGate:
         """Drop the rest of this flow in the driver."""
         self._open().drop_flow(flow)
 
-    def bypass(self, flow: Flow) -> None:
-        """Let the rest of this flow pass unseen."""
-        self._open().bypass_flow(flow)
+    def bypass(self, flow: Flow) -> bool:
+        """Let the rest of this flow pass unseen; the kernel may not know it any more."""
+        return self._open().bypass_flow(flow)
 
     def proven(self, address: IPAddress) -> bool:
         """Ask the kernel's record of completed handshakes."""

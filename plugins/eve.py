@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,8 +13,6 @@ from ids import hookimpl
 from ids.errors import UsageError
 from ids.plugin.context import EngineContext
 
-log = logging.getLogger(__name__)
-
 
 class EveOutput:
     """The file output. Nothing is buffered: what happened is on disk even if the engine is killed the next moment."""
@@ -22,37 +20,22 @@ class EveOutput:
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None
         self._types: frozenset[str] = frozenset()
-        self._context: EngineContext | None = None
 
     @hookimpl
     def ids_start(self, context: EngineContext) -> None:
         """Open the file; a path that cannot be written stops the engine."""
-        self._context = context
-        self._types = frozenset(context.config.eve.types)
-        self._open()
+        self._file, self._types = _open(context.config.eve.path), frozenset(context.config.eve.types)
 
     @hookimpl
-    def ids_reload(self, context: EngineContext) -> None:
+    def ids_reload(self, context: EngineContext) -> Callable[[], None]:
         """Open the file anew, so that a rotated log is followed."""
-        previous, self._context = self._file, context
-        self._types = frozenset(context.config.eve.types)
-        self._open()
-        if previous is not None and previous is not sys.stdout.buffer:
-            previous.close()
+        file, types = _open(context.config.eve.path), frozenset(context.config.eve.types)
 
-    def _open(self) -> None:
-        assert self._context is not None
-        path = self._context.config.eve.path
-        if path is None:
-            self._file = None
-        elif path == "-":
-            self._file = sys.stdout.buffer
-        else:
-            try:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-                self._file = open(path, "ab", buffering=0)  # noqa: SIM115  closed in ids_stop
-            except OSError as error:
-                raise UsageError(f"eve.path {path} cannot be written: {error.strerror}; choose another path") from error
+        def commit() -> None:
+            self.ids_stop()
+            self._file, self._types = file, types
+
+        return commit
 
     @hookimpl
     def ids_event(self, event: dict[str, Any]) -> None:
@@ -69,6 +52,19 @@ class EveOutput:
             if self._file is not sys.stdout.buffer:
                 self._file.close()
             self._file = None
+
+
+def _open(path: str | None) -> IO[bytes] | None:
+    """Open the output; raises `UsageError` where it cannot be written."""
+    if path is None:
+        return None
+    if path == "-":
+        return sys.stdout.buffer
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "ab", buffering=0)
+    except OSError as error:
+        raise UsageError(f"eve.path {path} cannot be written: {error.strerror}; choose another path") from error
 
 
 plugin = EveOutput

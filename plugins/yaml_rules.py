@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ids import hookimpl
@@ -31,12 +32,12 @@ class YamlRules:
     def ids_start(self, context: EngineContext) -> None:
         """Load the rules; raises `RulesRefused` where one is bad."""
         self.matcher = None
-        self._load(context)
+        self._load(context)()
 
     @hookimpl
-    def ids_reload(self, context: EngineContext) -> None:
+    def ids_reload(self, context: EngineContext) -> Callable[[], None]:
         """Load the rules anew; raises `RulesRefused`, and then the old ones stay."""
-        self._load(context)
+        return self._load(context)
 
     @hookimpl
     def ids_interest(self) -> set[str] | None:
@@ -78,15 +79,21 @@ class YamlRules:
         if self.matcher:
             self.matcher.flow_end(flow)
 
-    def _load(self, context: EngineContext) -> None:
+    def _load(self, context: EngineContext) -> Callable[[], None]:
+        """Load the rules; return what puts them in force."""
         settings = context.config.rules
         loaded = load_rules(settings.paths, context.config.vars, settings.exclude, settings.disabled_sids)
         if loaded.errors:
             raise RulesRefused(list(loaded.errors))
-        self.matcher = Matcher(
+        matcher = Matcher(
             loaded.rules, context.counters, settings, NAME, cache_directory(settings), previous=self.matcher
         )
-        context.counters.set("rules.loaded", len(loaded.rules))
+
+        def commit() -> None:
+            self.matcher = matcher
+            context.counters.set("rules.loaded", len(loaded.rules))
+
+        return commit
 
 
 plugin = YamlRules()

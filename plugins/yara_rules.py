@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ids import hookimpl
@@ -28,12 +29,12 @@ class YaraRules:
     def ids_start(self, context: EngineContext) -> None:
         """Load the rules; raises `RulesRefused` where one is bad."""
         self.matcher = None
-        self._load(context)
+        self._load(context)()
 
     @hookimpl
-    def ids_reload(self, context: EngineContext) -> None:
+    def ids_reload(self, context: EngineContext) -> Callable[[], None]:
         """Load the rules anew; raises `RulesRefused`, and then the old ones stay."""
-        self._load(context)
+        return self._load(context)
 
     @hookimpl
     def ids_interest(self) -> set[str] | None:
@@ -56,15 +57,21 @@ class YaraRules:
         if self.matcher:
             self.matcher.flow_end(flow)
 
-    def _load(self, context: EngineContext) -> None:
+    def _load(self, context: EngineContext) -> Callable[[], None]:
+        """Load the rules; return what puts them in force."""
         settings = context.config.rules
         errors: list[RuleError] = []
         files = find_files(settings.paths, settings.exclude, errors)
         loaded = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], context.config.vars)
         if errors or loaded.errors:
             raise RulesRefused([*errors, *loaded.errors])
-        self.matcher = YaraMatcher(loaded, context.counters, settings, NAME, previous=self.matcher)
-        context.counters.set("yara.loaded", len(loaded.rules))
+        matcher = YaraMatcher(loaded, context.counters, settings, NAME, previous=self.matcher)
+
+        def commit() -> None:
+            self.matcher = matcher
+            context.counters.set("yara.loaded", len(loaded.rules))
+
+        return commit
 
 
 plugin = YaraRules()

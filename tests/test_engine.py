@@ -29,8 +29,9 @@ class RecordingGate:
     def holds(self, network: IPNetwork) -> bool:
         return True
 
-    def bypass(self, flow: Flow) -> None:
+    def bypass(self, flow: Flow) -> bool:
         self.bypassed.append(flow)
+        return True
 
     def proven(self, address: IPAddress) -> bool:
         return False

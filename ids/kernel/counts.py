@@ -7,18 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from ids.kernel.contract import REASON_NAMES, Reason
-from ids.kernel.maps import Map
+from ids.kernel.maps import Map, possible_cpus
 from ids.kernel.pins import open_required
 
 
 def reason_counts(table: Map) -> dict[str, tuple[int, int]]:
     """Return (packets, bytes) of each reason by name, summed over the CPUs; reasons never met included."""
-    counts = {}
-    for reason in Reason:
-        raw = table.get(int(reason).to_bytes(4, "little")) or b""
-        packets, size = np.frombuffer(raw, dtype=np.uint64).reshape(-1, 2).sum(axis=0).tolist()
-        counts[REASON_NAMES[reason]] = (int(packets), int(size))
-    return counts
+    per_cpu = np.dtype((np.uint64, (possible_cpus(), 2)))
+    _, values = table.entries(np.dtype("<u4"), per_cpu)
+    totals = values.sum(axis=1)
+    return {REASON_NAMES[reason]: (int(totals[reason, 0]), int(totals[reason, 1])) for reason in Reason}
 
 
 def pinned_counts(pin_dir: Path) -> dict[str, tuple[int, int]]:

@@ -24,9 +24,10 @@ from ids.kernel.allowlist import AllowList
 from ids.kernel.blocklist import Blocklist
 from ids.kernel.bpffs import prepare_pin_dir
 from ids.kernel.clock import sample_offset_ns
-from ids.kernel.contract import REASON_NAMES, Flags, FlowVerdict, LimitKind, Reason
+from ids.kernel.contract import Flags, FlowVerdict, LimitKind
+from ids.kernel.counts import reason_counts
 from ids.kernel.egress import PIN_PREFIX, EgressView
-from ids.kernel.maps import Map, possible_cpus
+from ids.kernel.maps import Map
 from ids.kernel.netlink import query_xdp
 from ids.kernel.orders import FlowOrders
 from ids.kernel.pins import check_version
@@ -326,10 +327,7 @@ class FastPath:
 
     def stats(self) -> dict[str, tuple[int, int]]:
         """Return (packets, bytes) of each verdict reason by name, summed over the CPUs; reasons never met included."""
-        per_cpu = np.dtype((np.uint64, (possible_cpus(), 2)))
-        _, values = self.maps["ids_counts"].entries(np.dtype("<u4"), per_cpu)
-        totals = values.sum(axis=1)
-        return {REASON_NAMES[reason]: (int(totals[reason, 0]), int(totals[reason, 1])) for reason in Reason}
+        return reason_counts(self.maps["ids_counts"])
 
     def set_flow(self, flow: FlowAddress, verdict: FlowVerdict, depth_bytes: int = 0) -> bool:
         """Give a flow its verdict and depth (0: the protocol's); return whether the kernel knows the flow.

@@ -8,6 +8,7 @@ overruns its time budget. Hooks run in the engine's thread: none may block on a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -34,11 +35,12 @@ def ids_start(context: EngineContext) -> None:
 
 
 @hookspec
-def ids_reload(context: EngineContext) -> None:
+def ids_reload(context: EngineContext) -> Callable[[], None] | None:
     """Called when the operator asks for a reload, between two batches.
 
-    Load anew what ``ids_start`` loaded. When this raises, the plugin must go on with what it had, and the operator is
-    told: a reload with bad rules changes nothing.
+    Load anew what ``ids_start`` loaded, and return a function that puts it in force; it is called when no plugin
+    refused, and must not fail. When one raises, none of those functions is called, all go on with what they had, and
+    the operator is told: a reload with bad rules changes nothing.
     """
 
 

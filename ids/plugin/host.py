@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -19,6 +19,7 @@ import pluggy
 from ids.counters import Counters
 from ids.errors import IdsError, PluginError
 from ids.plugin import hookspec
+from ids.types import Match
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +142,20 @@ class PluginHost:
                 answers.append((guest.name, answer))
         return answers
 
+    def matches(self, hook: str, **arguments: Any) -> list[Match]:
+        """Return the matches of all implementations of ``hook``, each signed with its plugin's name.
+
+        An answer that is no list of matches counts as that plugin's failure.
+        """
+        found: list[Match] = []
+        for name, answer in self.ask(hook, **arguments):
+            if isinstance(answer, list) and all(isinstance(match, Match) for match in answer):
+                found += [match if match.detector else replace(match, detector=name) for match in answer]
+            else:
+                error = TypeError(f"returned {type(answer).__name__}, expected a list of ids.types.Match")
+                self._failed(self._guests[name], hook, error, arguments)
+        return found
+
     def call_strict(self, hook: str, **arguments: Any) -> list[Any]:
         """Like `call`, but raise what an implementation raises: for hooks whose silence must not mean consent."""
         answers = [call.function(*[arguments[n] for n in call.argnames]) for call in self._calls.get(hook, ())]
@@ -157,16 +172,22 @@ class PluginHost:
                 raise PluginError(f"plugin {call.guest.name} failed to start: {error!r}") from error
 
     def reload(self, context_for: Callable[[str], Any]) -> list[IdsError]:
-        """Call ``ids_reload`` of each plugin; return what went wrong (the plugins concerned keep what they had)."""
+        """Call ``ids_reload`` of each plugin, and put all of it in force or nothing; return what went wrong."""
         errors: list[IdsError] = []
+        commits: list[Callable[[], object]] = []
         for call in self._calls.get("ids_reload", ()):
             try:
-                call.function(*[context_for(call.guest.name) for _ in call.argnames])
+                commit = call.function(*[context_for(call.guest.name) for _ in call.argnames])
+                if commit is not None:
+                    commits.append(commit)
             except IdsError as error:
                 errors.append(error)
             except Exception as error:
                 log.exception("plugin %s failed to reload", call.guest.name)
                 errors.append(PluginError(f"plugin {call.guest.name} failed to reload: {error!r}"))
+        if not errors:
+            for commit in commits:
+                commit()
         return errors
 
     def interest(self) -> set[str]:

@@ -99,8 +99,9 @@ class ReplayGate:
         """Nobody lifts a block in a replay."""
         return True
 
-    def bypass(self, flow: Flow) -> None:
-        """Nothing to do: a replay reads every packet anyhow."""
+    def bypass(self, flow: Flow) -> bool:
+        """Do nothing: a replay reads every packet anyhow."""
+        return False
 
     def condemn(self, flow: Flow, number: int) -> None:
         """Remember that the rest of the flow, after packet ``number``, is to be dropped."""

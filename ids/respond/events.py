@@ -5,6 +5,7 @@ The schema that judges them is Suricata's ``etc/schema.json``. Events are plain 
 
 from __future__ import annotations
 
+import socket
 import time
 from functools import lru_cache
 from typing import Any
@@ -75,8 +76,6 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
 @lru_cache(maxsize=256)
 def interface_name(index: int) -> str:
     """Return the name of an interface, or ``if<index>`` where it is gone."""
-    import socket
-
     try:
         return socket.if_indextoname(index)
     except OSError:
@@ -160,7 +159,7 @@ def flow_event(flow: Flow) -> Event:
         "reason": flow.reason,
         "alerted": flow.alerted,
     }
-    if "bypassed" in flow.storage:
+    if flow.storage.get("bypassed"):
         event["flow"]["bypass"] = "capture"
     if flow.proto == _TCP:
         event["tcp"] = _tcp(flow)

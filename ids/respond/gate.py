@@ -36,8 +36,8 @@ class Gate(Protocol):
     def condemn(self, flow: Flow, number: int) -> None:
         """Drop the rest of this flow; packet ``number`` of its capture is the cause."""
 
-    def bypass(self, flow: Flow) -> None:
-        """Show no more of this flow: what is left of it cannot be inspected."""
+    def bypass(self, flow: Flow) -> bool:
+        """Show no more of this flow: what is left of it cannot be inspected. Tell whether that could be done."""
 
     def proven(self, address: IPAddress) -> bool:
         """Tell whether this address completed a handshake through the gate lately."""

@@ -230,3 +230,45 @@ def test_the_interest_of_all_plugins_is_everything_in_doubt(
     for number, plugin in enumerate(plugins):
         host.register(f"plugin{number}", plugin)
     assert host.interest() == expected
+
+
+class Reloading:
+    """Loads something new, and puts it in force when told."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error, self.loaded = error, "old"
+
+    @hookimpl
+    def ids_reload(self) -> Any:
+        if self.error:
+            raise self.error
+
+        def commit() -> None:
+            self.loaded = "new"
+
+        return commit
+
+
+def test_a_reload_takes_effect_in_every_plugin_or_in_none(host: PluginHost) -> None:
+    good, bad = Reloading(), Reloading(UsageError("bad rules"))
+    host.register("good", good)
+    host.register("bad", bad)
+    assert [str(error) for error in host.reload(lambda name: None)] == ["bad rules"]
+    assert good.loaded == "old"
+    bad.error = None
+    assert host.reload(lambda name: None) == []
+    assert (good.loaded, bad.loaded) == ("new", "new")
+
+
+@pytest.mark.parametrize("answer", ["a match", 7, ["no match"], {}])
+def test_an_answer_that_is_no_list_of_matches_is_the_plugins_failure(
+    host: PluginHost, counters: Counters, answer: Any
+) -> None:
+    class Odd:
+        @hookimpl
+        def ids_stream(self) -> Any:
+            return answer
+
+    host.register("odd", Odd())
+    assert host.matches("ids_stream", chunk=None) == []
+    assert counters["plugin.odd.failures"] == 1

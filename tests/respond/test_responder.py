@@ -41,7 +41,8 @@ class RecordingGate:
     def holds(self, network: IPNetwork) -> bool:
         return True
 
-    def bypass(self, flow: Flow) -> None: ...
+    def bypass(self, flow: Flow) -> bool:
+        return True
 
     def proven(self, address: IPAddress) -> bool:
         return False
