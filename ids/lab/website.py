@@ -64,7 +64,7 @@ def start_website(lab: Lab, host: Namespace | None = None) -> Website:
     directory = lab.directory / f"web-{namespace.name.rpartition('-')[2]}"
     log = lab.directory / f"{directory.name}.log"
     pages = directory / "pages"
-    pages.mkdir(parents=True)
+    pages.mkdir(parents=True, exist_ok=True)
     for name, text in PAGES.items():
         (pages / name).write_text(text)
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")

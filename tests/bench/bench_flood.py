@@ -8,29 +8,33 @@ are off: it is the gateway that is tried, and many things behind gateways have n
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import shutil
 import socket
 import statistics
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from ids.errors import KernelError
 from ids.kernel import syscall
+from ids.lab.namespace import Namespace
 from ids.lab.topology import BENIGN, GATEWAY_OUTSIDE, LINK, OUTSIDE, SERVER, Lab
-from ids.lab.website import PORT
+from ids.lab.website import PORT, start_website
 from tests.bench.bench_gateway import XDP_PASS, empty_program, engine
 from tests.bench.report import CannotRun, Row, show
 
-SECONDS = 6.0
+SECONDS = 8.0
 ATTEMPT_S = 10.0
 """A connection that takes longer counts as failed. Linux sends its SYN again after 1, 3 and 7 s."""
-AT_ONCE_S = 0.5
-"""A connection that is quicker than this did not wait for anything."""
+UNDECIDED_S = 3.0
+"""A connection that still waits when the flood ends has failed if it waited for this long, else it does not count."""
 CLIENTS = 8
 """Connections tried at the same time, all from one address."""
 FLOODER = "198.18.0.1"
@@ -47,12 +51,16 @@ table ip guard {
 
 @dataclass(slots=True)
 class Tally:
-    """What the client and the generator counted; appending and adding are atomic enough for a few threads."""
+    """What the client, the generator and the gateway counted; appending is atomic enough for a few threads."""
 
-    tried: int = 0
-    served: int = 0
-    rate: list[float] = field(default_factory=list)
+    failed: list[float] = field(default_factory=list)
+    """Seconds after which an attempt was given up, or the flood ended."""
     delays_ms: list[float] = field(default_factory=list)
+    """Of those that were served while the flood lasted."""
+    offered: list[float] = field(default_factory=list)
+    """SYNs a second, of each round."""
+    arrived: list[float] = field(default_factory=list)
+    """Of these, what the gateway's interface had room for."""
 
 
 @contextmanager
@@ -67,6 +75,14 @@ def _synproxy(lab: Lab) -> Iterator[None]:
             lab.gateway.run("nft", "delete", "table", "ip", "guard")
 
 
+@contextmanager
+def _website(lab: Lab, host: Namespace) -> Iterator[None]:
+    """Serve for one round: a listener that is closed takes the half-open connections of the last flood with it."""
+    website = start_website(lab, host)
+    yield
+    lab.stop(website.process)
+
+
 def _enable_napi(lab: Lab) -> None:
     """Let the client's end of the veth receive what XDP sends back: it does so only with NAPI, as any real NIC has."""
     with lab.attacker.entered():
@@ -75,23 +91,46 @@ def _enable_napi(lab: Lab) -> None:
         )
 
 
-def _attempt(lab: Lab, target: str, tally: Tally, flooding: Callable[[], bool]) -> None:
+def _attempt(lab: Lab, target: str, tally: Tally, flood: Flood) -> None:
     """Try one connection. One that had to wait for the flood to end was not served under it."""
     started = time.monotonic()
-    tally.tried += 1
-    try:
-        with lab.attacker.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
-            client.settimeout(ATTEMPT_S)
-            client.bind((BENIGN, 0))
-            client.connect((target, PORT))
-            client.sendall(b"GET /index.html HTTP/1.0\r\n\r\n")
-            if client.recv(12).startswith(b"HTTP/1.1 200"):
-                took_s = time.monotonic() - started
-                if flooding() or took_s < AT_ONCE_S:
-                    tally.served += 1
-                    tally.delays_ms.append(took_s * 1e3)
-    except OSError:  # refused, reset or timed out: a connection that failed is what is counted here
-        return
+    served = False
+    with suppress(OSError), lab.attacker.socket(socket.AF_INET, socket.SOCK_STREAM) as client:  # failures are counted
+        client.settimeout(ATTEMPT_S)
+        client.bind((BENIGN, 0))
+        client.connect((target, PORT))
+        client.sendall(b"GET /index.html HTTP/1.0\r\n\r\n")
+        served = client.recv(12).startswith(b"HTTP/1.1 200")
+    now = time.monotonic()
+    if not flood.ended_by(now):
+        (tally.delays_ms if served else tally.failed).append((now - started) * (1e3 if served else 1))
+    elif flood.ended_s - started >= UNDECIDED_S:
+        tally.failed.append(flood.ended_s - started)
+
+
+class Flood:
+    """A running generator, and when it ended."""
+
+    def __init__(self, generator: subprocess.Popen[bytes]) -> None:
+        self._generator = generator
+        self.ended_s = math.inf
+        """By time.monotonic()."""
+        self._watch = threading.Thread(target=self._wait)
+        self._watch.start()
+
+    def _wait(self) -> None:
+        self._generator.wait()
+        self.ended_s = time.monotonic()
+
+    def ended_by(self, moment_s: float) -> bool:
+        """Return whether the flood was over at a moment."""
+        return self.ended_s <= moment_s
+
+
+def _received(lab: Lab) -> int:
+    """Return how many packets the gateway's outer interface has received."""
+    links = json.loads(lab.gateway.run("ip", "-s", "-j", "link", "show", OUTSIDE))
+    return int(links[0]["stats64"]["rx"]["packets"])
 
 
 def _round(lab: Lab, target: str, spoofed: bool, mac: str, tally: Tally) -> None:
@@ -104,11 +143,13 @@ def _round(lab: Lab, target: str, spoofed: bool, mac: str, tally: Tally) -> None
         if generator.poll() is not None:
             raise CannotRun(f"the generator ended: {log.read_text()[-300:]}")
         time.sleep(0.05)
+    received = _received(lab)
+    flood = Flood(generator)
     time.sleep(1.0)  # a flood is under way when the client comes
 
     def browse() -> None:
-        while generator.poll() is None:
-            _attempt(lab, target, tally, lambda: generator.poll() is None)
+        while not flood.ended_by(time.monotonic()):
+            _attempt(lab, target, tally, flood)
             time.sleep(0.02)
 
     clients = [threading.Thread(target=browse) for _ in range(CLIENTS)]
@@ -116,8 +157,9 @@ def _round(lab: Lab, target: str, spoofed: bool, mac: str, tally: Tally) -> None
         client.start()
     for client in clients:
         client.join()
-    sent, seconds = log.read_text().split()[-2:]
-    tally.rate.append(float(sent) / float(seconds))
+    sent, seconds = map(float, log.read_text().split()[-2:])
+    tally.offered.append(sent / seconds)
+    tally.arrived.append((_received(lab) - received) / seconds)
 
 
 def main() -> None:
@@ -129,23 +171,23 @@ def main() -> None:
     if shutil.which("nft"):
         contenders["nftables synproxy"] = _synproxy
     contenders["ids run"] = engine
-    from ids.lab.website import start_website
-
     rows = []
     try:
         with Lab() as lab:
             for host in (lab.gateway, lab.server):
-                start_website(lab, host)
                 host.set_sysctl("ipv4.tcp_syncookies", "0")
             lab.gateway.run("ip", "route", "add", "198.18.0.0/15", "via", BENIGN)
             _enable_napi(lab)
             mac = lab.gateway.run("ip", "-br", "link", "show", OUTSIDE).split()[2]
-            for where, target in (("through the gateway", SERVER), ("to the gateway", GATEWAY_OUTSIDE)):
+            for where, target, host in (
+                ("through the gateway", SERVER, lab.server),
+                ("to the gateway", GATEWAY_OUTSIDE, lab.gateway),
+            ):
                 for spoofed in (True, False):
                     tallies = {name: Tally() for name in contenders}
                     for _ in range(ROUNDS):
                         for name, contender in contenders.items():
-                            with contender(lab):
+                            with contender(lab), _website(lab, host):
                                 _round(lab, target, spoofed, mac, tallies[name])
                     kind = "spoofed" if spoofed else "one source"
                     rows += [_row(f"{where}, {kind}: {name}", tally) for name, tally in tallies.items()]
@@ -155,10 +197,11 @@ def main() -> None:
 
 
 def _row(name: str, tally: Tally) -> Row:
-    share = 100 * tally.served / tally.tried if tally.tried else 0.0
-    delay = f", median {statistics.median(tally.delays_ms):.1f} ms" if tally.delays_ms else ""
-    rate = statistics.median(tally.rate) / 1e6
-    return Row(name, share, "% served", note=f"{tally.served} of {tally.tried}{delay}; flood of {rate:.2f} Mpps")
+    served, tried = len(tally.delays_ms), len(tally.delays_ms) + len(tally.failed)
+    delay = f", median {statistics.median(tally.delays_ms):.1f} ms" if served else ""
+    offered, arrived = (statistics.median(rates) / 1e6 for rates in (tally.offered, tally.arrived))
+    note = f"{served} of {tried}{delay}; flood of {offered:.2f} Mpps, {arrived:.2f} of them found room"
+    return Row(name, 100 * served / tried if tried else 0.0, "% served", note=note)
 
 
 if __name__ == "__main__":

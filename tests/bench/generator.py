@@ -1,8 +1,11 @@
 """A SYN flood at the highest rate that this machine makes: ``python -m tests.bench.generator …``, in a namespace.
 
-An XDP program rewrites one SYN for each frame (source address, ports, sequence number, checksums) and redirects it out
-of an interface; BPF_PROG_RUN with BPF_F_TEST_XDP_LIVE_FRAMES runs it as fast as the kernel goes (Linux 5.18). Sends
-only to the address given, for the time given, from the benchmark range 198.18.0.0/15 or from one address.
+An XDP program writes a SYN into each frame (another source port and sequence number, spoofed also another address) and
+redirects it out of an interface; BPF_PROG_RUN with BPF_F_TEST_XDP_LIVE_FRAMES runs it as fast as the kernel goes (Linux
+5.18). Sends only to the address given, for the time given, from the benchmark range 198.18.0.0/15 or from one address.
+
+The kernel uses a frame's page again as the receiver left it, and a receiver that answers with XDP_TX leaves its answer
+there. So the program writes the frame whole, every time: what it did not write would be the answer's.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ int flood(struct xdp_md *ctx)
 
 	if (data + 54 > end)
 		return XDP_DROP;
+	WRITE_FRAME
 	if (SPOOFED)
 		ip->saddr = bpf_htonl(0xc6120000 | (random & 0x1ffff));
 	tcp->source = random >> 16;
@@ -73,12 +77,14 @@ def syn(source: str, target: str, port: int, mac: bytes, own_mac: bytes) -> byte
     return mac + own_mac + b"\x08\x00" + ip + tcp
 
 
-def load(interface: str, spoofed: bool) -> int:
-    """Compile and load the program; return its descriptor."""
+def load(interface: str, spoofed: bool, frame: bytes) -> int:
+    """Compile and load the program that varies a frame; return its descriptor."""
     os.environ["BCC_KERNEL_SOURCE"] = str(SHIM)
     from bcc import BPF
 
-    defines = [f"-DIFINDEX={socket.if_nametoindex(interface)}", f"-DSPOOFED={int(spoofed)}"]
+    words = enumerate(struct.unpack(f"<{len(frame) // 2}H", frame))
+    write = "".join(f"((__u16 *)data)[{index}]={word};" for index, word in words)
+    defines = [f"-DIFINDEX={socket.if_nametoindex(interface)}", f"-DSPOOFED={int(spoofed)}", f"-DWRITE_FRAME={write}"]
     module = BPF(text=SOURCE.encode(), cflags=["-w", *include_flags(), *defines])
     return syscall.prog_load("flood", bytes(module.dump_func(b"flood")))
 
@@ -97,7 +103,7 @@ def main() -> int:
     own = Path(f"/sys/class/net/{options.interface}/address")
     own_mac = bytes.fromhex(own.read_text().strip().replace(":", "")) if own.exists() else b"\x02" + bytes(5)
     frame = syn(options.source, options.target, options.port, bytes.fromhex(options.mac.replace(":", "")), own_mac)
-    program = load(options.interface, options.spoofed)
+    program = load(options.interface, options.spoofed, frame)
     print("ready", flush=True)
     started, sent = time.monotonic(), 0
     while time.monotonic() - started < options.seconds:
