@@ -42,6 +42,7 @@
 	X(DROP_REFLECTION,         25, DROP, "drop.reflection") \
 	X(DROP_CHALLENGED,         26, DROP, "drop.syn_challenged") \
 	X(DROP_CHALLENGE_ANSWER,   27, DROP, "drop.challenge_answer") \
+	X(DROP_SYN_COOKIE,         28, DROP, "drop.syn_cookie") \
 	X(DROP_ETH_SHORT,          32, DROP, "drop.malformed.ethernet_short") \
 	X(DROP_IP4_SHORT,          33, DROP, "drop.malformed.ipv4_short") \
 	X(DROP_IP4_VERSION,        34, DROP, "drop.malformed.ipv4_version") \
@@ -108,7 +109,7 @@ enum ids_record_kind {
 };
 
 enum ids_detail {
-	IDS_DETAIL_SENT = 1, /* `detail` of a packet: seen on its way out, before the device filled its checksums in */
+	IDS_DETAIL_UNSUMMED = 1, /* `detail` of a packet: seen before its checksums were filled in */
 };
 
 struct ids_record {
@@ -284,6 +285,7 @@ enum ids_lists {
 enum ids_flags {
 	IDS_FLAG_CHALLENGE = 1 << 0, /* SYNs beyond a destination's budget are challenged rather than dropped */
 	IDS_FLAG_GONE_PASS = 1 << 1, /* when the engine has gone, pass everything rather than go on blocking */
+	IDS_FLAG_COOKIES = 1 << 2,   /* such SYNs to this host's own listeners get cookies of its kernel instead */
 };
 
 struct ids_config {
@@ -306,7 +308,8 @@ struct ids_config {
 	__u32 thin_small_bytes; /* unread data beyond which a ring counts as nearly full; 0: it never does */
 	__u32 thin_large_bytes;
 	__u64 allow_generation; /* changes with every change of the allow-list; 0: ask it for every packet */
-	__u64 spare[4];
+	__u64 cookie_ns;   /* when a SYN cookie was last sent, to within a second; the program's own */
+	__u64 spare[3];
 };
 
 /* The coarse clock only moves with the tick, so one reading serves a CPU until jiffies move on. */

@@ -11,6 +11,10 @@
 /* A cookie is good for this slot of time and the next: 2^33 ns, some 8.6 s. */
 #define IDS_COOKIE_SLOT_SHIFT 33
 
+/* How long after a SYN cookie was sent an acknowledgement may be of one. The kernel takes them for two minutes. */
+#define IDS_COOKIE_NS (60ULL * 1000 * 1000 * 1000)
+#define IDS_COOKIE_NOTED_NS (1000 * 1000 * 1000)
+
 /* Take one packet's worth from the bucket; return 0 when it is spent.
  *
  * Two CPUs that race may both take the same token: the limit is overrun by at most one packet a CPU and interval, which

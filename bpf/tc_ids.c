@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * The egress program: what a host with one interface sends, which XDP never sees. It follows the same flows in the same
- * maps, so that handshakes are proven and replies are shown, by the same verdicts and depths.
+ * The egress program: what this host sends, which XDP never sees. It follows the same flows in the same maps, so that
+ * handshakes are proven and replies are shown, by the same verdicts and depths. On a gateway, what is only forwarded was
+ * seen on its way in.
  *
  * What this host sends is its own business: no list and no budget is asked, and what does not parse passes. Only the
  * rest of a flow that user space has condemned is dropped, on its way out as on its way in.
@@ -122,7 +123,7 @@ static __always_inline void ids_fill_record(struct ids_context *c, struct ids_re
 	to->caplen = caplen;
 	to->kind = IDS_RECORD_PACKET;
 	to->reason = IDS_PASS_SHOWN;
-	to->detail = IDS_DETAIL_SENT;
+	to->detail = IDS_DETAIL_UNSUMMED;
 }
 
 /* Copy the packet into the ring for its size, all of it or as much as there is room for. */
@@ -329,9 +330,11 @@ int tc_ids(struct __sk_buff *skb)
 	u32 zero = 0;
 	int reason;
 
+	if (ids_was_seen(skb))
+		return TC_ACT_UNSPEC;
 	c.config = ids_config.lookup(&zero);
 	c.packet = ids_scratch.lookup(&zero);
-	if (!c.config || !c.packet || ids_was_seen(skb))
+	if (!c.config || !c.packet)
 		return TC_ACT_UNSPEC;
 	reason = ids_judge(&c);
 	ids_count(reason, c.packet->len);

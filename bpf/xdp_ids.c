@@ -15,7 +15,8 @@
 #include "ids_parse.h"
 #include "ids_flow.h"
 #include "ids_flood.h"
-#include "ids_challenge.h"
+#include "ids_answer.h"
+#include "ids_syncookie.h"
 
 /* The answer of a check that lets the packet go on to the next one. */
 #define IDS_GO_ON 0
@@ -271,7 +272,8 @@ static __always_inline int ids_check_budgets(struct ids_context *c)
 	if (reason == IDS_DROP_SYN_DESTINATION || (!reason && kind == IDS_LIMIT_SRC_SYN && c->pressed)) {
 		if (ids_is_proven(c))
 			return IDS_GO_ON;
-		if (c->config->flags & IDS_FLAG_CHALLENGE)
+		c->packet->refused = !!reason;
+		if (c->config->flags & (IDS_FLAG_CHALLENGE | IDS_FLAG_COOKIES))
 			reason = IDS_DROP_CHALLENGED;
 	}
 	return reason && ids_allowed(c) ? IDS_GO_ON : reason;
@@ -459,6 +461,16 @@ static __always_inline int ids_may_answer(struct ids_context *c, struct ids_flow
 	       (c->packet->tcp_flags & ~IDS_TCP_ACK) == IDS_TCP_RST;
 }
 
+/* Whether this may complete a handshake that began with a SYN cookie: an acknowledgement before any answer was seen. */
+static __always_inline int ids_may_acknowledge(struct ids_context *c, struct ids_flow *flow)
+{
+	if (flow && (flow->state != IDS_FLOW_SYN || flow->client != c->side))
+		return 0;
+	return (c->config->flags & IDS_FLAG_COOKIES) && c->packet->proto == IPPROTO_TCP &&
+	       (c->packet->tcp_flags & (IDS_TCP_SYN | IDS_TCP_RST | IDS_TCP_ACK)) == IDS_TCP_ACK &&
+	       c->config->cookie_ns && c->now_ns < c->config->cookie_ns + IDS_COOKIE_NS;
+}
+
 static __always_inline int ids_track_and_show(struct ids_context *c, struct ids_flow *flow)
 {
 	struct ids_record record = {};
@@ -487,6 +499,8 @@ static __always_inline int ids_judge_flow(struct ids_context *c)
 		return IDS_PASS_STRAY_RESET;
 	if (reason)
 		return reason;
+	if (ids_may_acknowledge(c, flow))
+		ids_programs.call(c->xdp, IDS_PROGRAM_CHALLENGE);
 	return ids_track_and_show(c, flow ? flow : ids_flow_add(c, &key));
 }
 
@@ -522,19 +536,95 @@ int xdp_ids(struct xdp_md *xdp)
 
 /* ---- challenges ------------------------------------------------------------------------------------------------- */
 
-/* A program of its own, called for SYNs to be challenged and for resets of unknown connections, so that the verifier
- * need not follow it from every path of the other. What the other parsed is still in ids_scratch. */
-static __always_inline int ids_challenge_or_check(struct ids_context *c, int *action)
+/* A program of its own, called for SYNs to be challenged and for what may be an answer, so that the verifier need not
+ * follow it from every path of the other. What the other parsed is still in ids_scratch. */
+
+/* Show the client's SYN, or the answer to it, as it must have been, judging by the acknowledgement at hand. */
+static __always_inline int ids_show_opening(struct ids_context *c, int answer)
+{
+	u64 len = (c->packet->l4 & 63) + sizeof(struct tcphdr); /* at most 62: no options, no extension headers */
+	struct ids_record record = { .direction = answer, .flow_state = answer ? IDS_FLOW_SYNACK : IDS_FLOW_SYN };
+	struct ids_record *slot = ids_small.ringbuf_reserve(IDS_SMALL_STRIDE - IDS_RING_HEADER);
+
+	if (!slot)
+		return 0;
+	ids_fill_record(c, slot, &record);
+	slot->wirelen = len;
+	slot->detail = IDS_DETAIL_UNSUMMED;
+	if (bpf_xdp_load_bytes(c->xdp, 0, slot + 1, len))
+		len = 0;
+	else
+		ids_opening_headers((u8 *)(slot + 1), c->packet, answer);
+	slot->caplen = len;
+	ids_small.ringbuf_submit(slot, 0);
+	return 1;
+}
+
+/* A handshake by cookie, which ends with this packet: nobody was shown it, lest a flood of SYNs were shown. User space
+ * follows no connection whose beginning it has not seen, so it is shown now. */
+static __always_inline void ids_handshake_by_cookie(struct ids_context *c, struct ids_flow *flow)
+{
+	if (flow) {
+		flow->client = c->side;
+		flow->state = IDS_FLOW_SYNACK;
+		flow->server_isn = c->packet->ack - 1;
+	}
+	if (!ids_show_opening(c, 0) || !ids_show_opening(c, 1))
+		ids_count(IDS_NOTE_EVENT_LOST, c->packet->len);
+}
+
+/* Let the packet go the way of all others. */
+static __always_inline int ids_pass_on(struct ids_context *c, int by_cookie)
+{
+	union ids_flow_key key;
+	struct ids_flow *flow = ids_flow_find(c, &key);
+
+	if (!flow)
+		flow = ids_flow_add(c, &key);
+	if (by_cookie)
+		ids_handshake_by_cookie(c, flow);
+	return ids_track_and_show(c, flow);
+}
+
+/* Remember that acknowledgements of cookies may come; written rarely, for every CPU reads what lies beside it. */
+static __always_inline void ids_note_cookie(struct ids_context *c)
+{
+	if (c->now_ns > c->config->cookie_ns + IDS_COOKIE_NOTED_NS)
+		c->config->cookie_ns = c->now_ns;
+}
+
+/* A listener of this host whose queue has room sees SYNs at the permitted rate: so it fills, and cookies begin. */
+static __always_inline int ids_answer_syn(struct ids_context *c, int *action)
+{
+	int answerable = ids_is_answerable(c->packet);
+	struct ids_answer answer = {};
+	int listening = IDS_LISTENS_NOT;
+
+	if (answerable && (c->config->flags & IDS_FLAG_COOKIES))
+		listening = ids_ask_listener(c->xdp, c->packet, &answer);
+	if (listening == IDS_LISTENS_COOKIE) {
+		ids_note_cookie(c);
+		*action = ids_answer(c->xdp, c->packet, &answer);
+		return IDS_DROP_SYN_COOKIE;
+	}
+	if (!c->packet->refused && (listening == IDS_LISTENS || !(c->config->flags & IDS_FLAG_CHALLENGE)))
+		return IDS_GO_ON;
+	if (!(c->config->flags & IDS_FLAG_CHALLENGE))
+		return IDS_DROP_SYN_DESTINATION;
+	if (!answerable)
+		return IDS_DROP_CHALLENGED;
+	answer.ack = ids_cookie(c->packet, c->config->secret, c->now_ns >> IDS_COOKIE_SLOT_SHIFT);
+	*action = ids_answer(c->xdp, c->packet, &answer);
+	return IDS_DROP_CHALLENGED;
+}
+
+/* A challenged client repeats the acknowledgement, of this slot of time or of the last, as its sequence number. */
+static __always_inline int ids_check_answer(struct ids_context *c, int *action)
 {
 	u64 slot = c->now_ns >> IDS_COOKIE_SLOT_SHIFT;
-	u32 cookie = ids_cookie(c->packet, c->config->secret, slot);
 
-	if (!(c->packet->tcp_flags & IDS_TCP_RST)) {
-		*action = ids_challenge(c->xdp, c->packet, cookie);
-		return IDS_DROP_CHALLENGED;
-	}
-	/* The answer is a reset with the challenge's acknowledgement as its sequence number, in this slot or the next. */
-	if (c->packet->seq != cookie && c->packet->seq != ids_cookie(c->packet, c->config->secret, slot - 1))
+	if (c->packet->seq != ids_cookie(c->packet, c->config->secret, slot) &&
+	    c->packet->seq != ids_cookie(c->packet, c->config->secret, slot - 1))
 		return IDS_PASS_STRAY_RESET;
 	ids_source_proven(c);
 	*action = XDP_DROP;
@@ -544,12 +634,20 @@ static __always_inline int ids_challenge_or_check(struct ids_context *c, int *ac
 int xdp_challenge(struct xdp_md *xdp)
 {
 	struct ids_context c = { .xdp = xdp };
-	int action = XDP_PASS;
-	int reason;
+	int reason = IDS_GO_ON, action = 0, acknowledges = 0;
 
 	if (!ids_prepare(&c))
 		return XDP_PASS;
-	reason = ids_challenge_or_check(&c, &action);
+	if (c.packet->tcp_flags & IDS_TCP_RST)
+		reason = ids_check_answer(&c, &action);
+	else if (c.packet->tcp_flags & IDS_TCP_SYN)
+		reason = ids_answer_syn(&c, &action);
+	else
+		acknowledges = ids_acknowledges_cookie(xdp, c.packet);
+	if (reason == IDS_GO_ON)
+		reason = ids_pass_on(&c, acknowledges);
+	if (!action)
+		action = reason >= IDS_REASON_DROP ? XDP_DROP : XDP_PASS;
 	return ids_finish(&c, reason, action);
 }
 

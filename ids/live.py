@@ -156,7 +156,7 @@ class Live:
         except KernelError as error:
             if self.config.fastpath.egress == "on":
                 raise
-            log.warning("replies of this host go unseen, so handshakes prove no source: %s", error)
+            log.warning("replies of this host go unseen, so connections to it are not inspected: %s", error)
         else:
             if viewed:
                 log.info("seeing what this host sends through %s", ", ".join(viewed))

@@ -51,6 +51,7 @@ class Reason(IntEnum):
     DROP_REFLECTION = 25
     DROP_CHALLENGED = 26
     DROP_CHALLENGE_ANSWER = 27
+    DROP_SYN_COOKIE = 28
     DROP_ETH_SHORT = 32
     DROP_IP4_SHORT = 33
     DROP_IP4_VERSION = 34
@@ -108,6 +109,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.DROP_REFLECTION: "drop.reflection",
     Reason.DROP_CHALLENGED: "drop.syn_challenged",
     Reason.DROP_CHALLENGE_ANSWER: "drop.challenge_answer",
+    Reason.DROP_SYN_COOKIE: "drop.syn_cookie",
     Reason.DROP_ETH_SHORT: "drop.malformed.ethernet_short",
     Reason.DROP_IP4_SHORT: "drop.malformed.ipv4_short",
     Reason.DROP_IP4_VERSION: "drop.malformed.ipv4_version",
@@ -149,8 +151,8 @@ class RecordKind(IntEnum):
     LIMIT = 2
 
 
-DETAIL_SENT = 1
-"""ids_detail: the packet was seen on its way out, before the device filled its checksums in."""
+DETAIL_UNSUMMED = 1
+"""ids_detail: the packet was seen before its checksums were filled in."""
 
 
 class BlockFlag(IntEnum):
@@ -214,6 +216,7 @@ class Flags(IntEnum):
 
     CHALLENGE = 1
     GONE_PASS = 2
+    COOKIES = 4
 
 
 COUNT = np.dtype([("packets", "<u8"), ("bytes", "<u8")])
@@ -310,7 +313,8 @@ CONFIG = np.dtype(
         ("thin_small_bytes", "<u4"),
         ("thin_large_bytes", "<u4"),
         ("allow_generation", "<u8"),
-        ("spare", "<u8", 4),
+        ("cookie_ns", "<u8"),
+        ("spare", "<u8", 3),
     ]
 )
 

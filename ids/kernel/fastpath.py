@@ -42,6 +42,11 @@ BEGINNING_BYTES = 4096
 """Shown of each side of a flow that no rule is interested in: enough to recognise what it is, on any port."""
 
 DEFAULT_INSTANCE = "default"
+TCP_SYNCOOKIES = Path("/proc/sys/net/ipv4/tcp_syncookies")
+"""For IPv6 too. 0: never, 1: when a listener's queue is full, 2: always (the kernel's ip-sysctl documentation)."""
+CONNTRACK_LOOSE = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_loose")
+"""0: a firewall holds a connection for invalid whose SYN it has not seen; missing where conntrack is not in use."""
+
 _LINK_PREFIXES = ("link_", PIN_PREFIX)
 CALLED_PROGRAMS = ("xdp_challenge",)
 """Programs that the main one calls, in the order of IDS_PROGRAM_* in ``bpf/ids_maps.h``."""
@@ -193,8 +198,14 @@ class FastPath:
         """Apply the limits and depths of ``settings``; table sizes take effect with the next open of fresh pins."""
         self.settings = settings
         write_settings(self.config[0], settings)
+        self._follow_host()
         for name in ("small", "large"):  # the ring's own size: an adopted one may differ from the setting
             self.config[f"thin_{name}_bytes"][0] = self.maps[f"ids_{name}"].spec.max_entries * 3 // 4
+
+    def _follow_host(self) -> None:
+        """Send SYN cookies only while the host would take their acknowledgements; it may change its mind."""
+        wanted = self.settings.syn_cookies and host_takes_cookies()
+        self.config["flags"][0] = (int(self.config["flags"][0]) & ~Flags.COOKIES) | Flags.COOKIES * wanted
 
     def narrow(self, wanted: set[str]) -> None:
         """Show only the beginnings of flows in which no loaded rule or plugin is interested.
@@ -261,11 +272,10 @@ class FastPath:
     def view_egress(self, ifnames: Sequence[str]) -> list[str]:
         """See what this host sends, as the setting says; return through which of its guarded interfaces.
 
-        ``auto`` means where there is one interface: a gateway's two see both directions on their way in. Raises
-        `KernelError` where the kernel cannot.
+        Nothing else shows the replies of its own services, and a connection is inspected only when both sides are
+        seen. Raises `KernelError` where the kernel cannot.
         """
-        choice = self.settings.egress
-        wanted = list(ifnames) if choice == "on" or (choice == "auto" and len(ifnames) == 1) else []
+        wanted = [] if self.settings.egress == "off" else list(ifnames)
         self.egress.attach(wanted)
         return wanted
 
@@ -355,8 +365,21 @@ class FastPath:
         return None if raw is None else int.from_bytes(raw, "little") + sample_offset_ns()
 
     def beat(self) -> None:
-        """Tell the program that the engine is alive."""
+        """Tell the program that the engine is alive, and whether the host takes SYN cookies."""
         self.config["heartbeat_ns"][0] = time.monotonic_ns()
+        self._follow_host()
+
+
+def host_takes_cookies() -> bool:
+    """Whether this network namespace's kernel makes SYN cookies, and takes the acknowledgements of such as we sent."""
+    return _read(TCP_SYNCOOKIES) not in ("0", "") and _read(CONNTRACK_LOOSE) != "0"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:  # a kernel without SYN cookies, or without conntrack
+        return ""
 
 
 def require_same_namespace(settings: FastPathSettings, instance: str = DEFAULT_INSTANCE) -> None:

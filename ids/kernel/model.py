@@ -3,7 +3,7 @@
 `Model` makes the checks of ``bpf/xdp_ids.c`` in the same order, with the same counters, on state of its own;
 ``tests/kernel/test_differential.py`` holds the two equal. It costs some five microseconds a packet; a test run of the
 program costs two, the program in its place in the driver a twentieth of one. Left out: the rings (a shown packet is
-taken to have found room) and the egress program.
+taken to have found room), the egress program, and this host's listeners: it has none, so none makes SYN cookies.
 """
 
 from __future__ import annotations
@@ -106,11 +106,11 @@ class Model:
         packet = Packet(frame)
         self._now_ns = now_ns
         reason = self._judge(packet)
-        action = XDP_DROP if reason >= Reason.DROP_BLOCKED else XDP_PASS
+        action = 0
         if reason in (Reason.DROP_CHALLENGED, Reason.PASS_STRAY_RESET):
             action, reason = self._challenge_or_check(packet)
         self._count(reason, packet.len)
-        return Verdict(action, reason)
+        return Verdict(action or (XDP_DROP if reason >= Reason.DROP_BLOCKED else XDP_PASS), reason)
 
     def _judge(self, packet: Packet) -> int:
         if self._engine_gone():
@@ -141,8 +141,9 @@ class Model:
         reason = self._check_prefix(packet, flow, side) or self._check_budgets(packet)
         if not reason and self._may_answer(packet, flow, side):
             return Reason.PASS_STRAY_RESET
-        if reason:
-            return reason
+        return reason or self._track_and_show(packet, flow, side, key)
+
+    def _track_and_show(self, packet: Packet, flow: FlowEntry | None, side: int, key: bytes) -> int:
         if flow is None:
             flow = self._add_flow(packet, key, side)
         reason = self._check_flow(packet, flow, side)
@@ -210,7 +211,8 @@ class Model:
         if reason == Reason.DROP_SYN_DESTINATION or pressed:
             if self._is_proven(packet):
                 return _GO_ON
-            if self.config.flags & Flags.CHALLENGE:
+            packet.refused = bool(reason)
+            if self.config.flags & (Flags.CHALLENGE | Flags.COOKIES):
                 reason = Reason.DROP_CHALLENGED
         return _GO_ON if reason and self._is_allowed(packet) else reason
 
@@ -252,18 +254,26 @@ class Model:
             return False
         return bool(self.config.flags & Flags.CHALLENGE and packet.proto == TCP and packet.tcp_flags & ~ACK == RST)
 
-    def _challenge_or_check(self, packet: Packet) -> Verdict:
-        """What the program ``xdp_challenge`` does; it gets whole and first-fragment TCP only."""
+    def _challenge_or_check(self, packet: Packet) -> tuple[int, int]:
+        """Return (action, or 0 for the reason's own; reason): what the program ``xdp_challenge`` does.
+
+        It gets whole and first-fragment TCP only: SYNs, and resets that may answer a challenge.
+        """
         slot = self._now_ns >> SLOT_SHIFT
-        if not packet.tcp_flags & RST:
-            header = 20 if packet.version == 4 else 40
-            plain = packet.fragment == WHOLE and packet.l4 == packet.l3 + header
-            return Verdict(XDP_TX if plain else XDP_DROP, Reason.DROP_CHALLENGED)
-        slots = (slot, (slot - 1) & _U64)
-        if packet.seq not in [cookie(packet, self.config.secret, number) for number in slots]:
-            return Verdict(XDP_PASS, Reason.PASS_STRAY_RESET)
-        self._prove(packet)
-        return Verdict(XDP_DROP, Reason.DROP_CHALLENGE_ANSWER)
+        if packet.tcp_flags & RST:
+            slots = (slot, (slot - 1) & _U64)
+            if packet.seq not in [cookie(packet, self.config.secret, number) for number in slots]:
+                return 0, Reason.PASS_STRAY_RESET
+            self._prove(packet)
+            return XDP_DROP, Reason.DROP_CHALLENGE_ANSWER
+        if not self.config.flags & Flags.CHALLENGE:
+            if packet.refused:
+                return 0, Reason.DROP_SYN_DESTINATION
+            side, key = flow_key(packet)
+            return 0, self._track_and_show(packet, self.flows.get(key), side, key)
+        header = 20 if packet.version == 4 else 40
+        plain = packet.fragment == WHOLE and packet.l4 == packet.l3 + header
+        return XDP_TX if plain else XDP_DROP, Reason.DROP_CHALLENGED
 
     # ---- flows ---------------------------------------------------------------------------------------------------
 

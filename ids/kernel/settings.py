@@ -42,8 +42,8 @@ class FastPathSettings(BaseModel):
     )
     egress: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Whether what this host sends is seen too: auto where one interface is guarded, for there nothing"
-        " else shows the replies. Needs Linux 6.6.",
+        description="Whether what this host sends is seen too: nothing else shows the replies of its own services."
+        " Needs Linux 6.6; auto does without, and says so, where the kernel cannot.",
     )
     jumbo_frames: bool = Field(
         False,
@@ -166,6 +166,12 @@ class FastPathSettings(BaseModel):
     challenge_syns: bool = Field(
         True,
         description="Beyond a destination's SYN budget, let unknown sources prove their address; else drop.",
+    )
+    syn_cookies: bool = Field(
+        True,
+        description="Beyond it, answer SYNs to this host's own services with SYN cookies of its kernel, unless"
+        " `net.ipv4.tcp_syncookies` or `net.netfilter.nf_conntrack_tcp_loose` is 0; then, and with this off, they are"
+        " treated like those that pass through.",
     )
     proven_s: int = Field(
         3600, ge=1, le=1 << 31, description="How long a completed handshake proves a source: addresses change hands."

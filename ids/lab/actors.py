@@ -53,24 +53,27 @@ LOG4SHELL = Request(
 )
 
 
-def connect(namespace: Namespace, source: str, timeout_s: float = 3.0) -> socket.socket:
-    """Open a connection from an address of a namespace to the web server; raises OSError where there is none."""
+def connect(namespace: Namespace, source: str, timeout_s: float = 3.0, target: str = "") -> socket.socket:
+    """Open a connection from an address of a namespace to the web server, or to port 80 of another target.
+
+    Raises OSError where there is none.
+    """
     version6 = ":" in source
     connection = namespace.socket(socket.AF_INET6 if version6 else socket.AF_INET, socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout_s)
         connection.bind((source, 0))
-        connection.connect((SERVER6 if version6 else SERVER, PORT))
+        connection.connect((target or (SERVER6 if version6 else SERVER), PORT))
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def fetch(namespace: Namespace, source: str, request: Request, timeout_s: float = 3.0) -> Answer:
-    """Send a request to the web server and read the whole answer; raises OSError where none comes."""
+def fetch(namespace: Namespace, source: str, request: Request, timeout_s: float = 3.0, target: str = "") -> Answer:
+    """Send a request to the web server, or another, and read the whole answer; raises OSError where none comes."""
     start = time.monotonic()
-    with connect(namespace, source, timeout_s) as connection:
+    with connect(namespace, source, timeout_s, target) as connection:
         connection.sendall(request.encode())
         answer = b""
         while len(answer) < ANSWER_LIMIT and (data := connection.recv(65536)):

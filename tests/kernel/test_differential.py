@@ -49,6 +49,7 @@ UNMET = (
     Reason.PASS_SENT_MALFORMED,
     Reason.PASS_RING_FULL,
     Reason.PASS_THINNED,
+    Reason.DROP_SYN_COOKIE,
     Reason.NOTE_FLOW_LOST,
     Reason.NOTE_BUDGET_LOST,
     Reason.NOTE_EVENT_LOST,
@@ -105,7 +106,8 @@ def random_config(random: Random) -> dict[str, Any]:
         "depth_tcp": random.choice((0, 100, 1500, 1 << 20)),
         "depth_udp": random.choice((100, 2000)),
         "depth_other": random.choice((100, 2000)),
-        "flags": random.choice((0, Flags.CHALLENGE, Flags.CHALLENGE, Flags.CHALLENGE | Flags.GONE_PASS)),
+        "flags": random.choice((0, Flags.CHALLENGE, Flags.CHALLENGE, Flags.CHALLENGE | Flags.GONE_PASS))
+        | random.choice((0, Flags.COOKIES)),
         "gone_after_ns": random.choice((0, 50 * SECOND_NS, 5000 * SECOND_NS)),
         "heartbeat_ns": START_NS,
         "proven_ns": random.choice((1, SECOND_NS, 3600 * SECOND_NS)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from ids.lab.actors import LOG4SHELL, PAGE, connect, fetch
 from ids.lab.guard import Guard, GuardFailed, rules_directory
 from ids.lab.removal import wait_until
-from ids.lab.topology import ATTACKERS, ATTACKERS6, BENIGN, BENIGN6, Lab
+from ids.lab.topology import ATTACKERS, ATTACKERS6, BENIGN, BENIGN6, GATEWAY_OUTSIDE, Lab
+from ids.lab.website import start_website
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
 
@@ -107,6 +109,29 @@ def test_an_attacker_over_ipv6_is_cut_off_too(site: Lab) -> None:
     assert is_cut_off(site, ATTACKERS6[0])
     assert not is_cut_off(site, ATTACKERS6[1])
     assert fetch(site.attacker, BENIGN6, PAGE).status == 200
+
+
+def test_the_gateways_own_services_are_inspected_too(lab: Lab) -> None:
+    """Their replies come in nowhere; only the egress program sees them."""
+    start_website(lab, lab.gateway)
+    guard = started(lab)
+    assert fetch(lab.attacker, BENIGN, PAGE, target=GATEWAY_OUTSIDE).status == 200
+    with suppress(OSError):
+        fetch(lab.attacker, ATTACKERS[0], LOG4SHELL, 0.5, GATEWAY_OUTSIDE)
+    assert alert_of(guard, ATTACKERS[0])["action"] == "blocked"
+
+
+def test_a_connection_that_began_with_a_syn_cookie_is_inspected_too(lab: Lab) -> None:
+    """Nobody gets past the rules by having a flood going on."""
+    start_website(lab, lab.gateway)
+    lab.gateway.set_sysctl("ipv4.tcp_syncookies", "2")
+    fastpath = {"mode": "generic", "syn_per_destination_per_s": 0.001, "syn_burst_per_destination": 1}
+    guard = started(lab, fastpath=fastpath)  # a veth gives what native XDP sends only to a peer with XDP of its own
+    assert fetch(lab.attacker, BENIGN, PAGE, target=GATEWAY_OUTSIDE).status == 200
+    with suppress(OSError):
+        fetch(lab.attacker, ATTACKERS[0], LOG4SHELL, 0.5, GATEWAY_OUTSIDE)
+    assert alert_of(guard, ATTACKERS[0])["action"] == "blocked", "and its source is proven"
+    assert guard.kernel_packets()["drop.syn_cookie"] >= 1
 
 
 def test_shadow_mode_counts_what_it_would_have_dropped_and_the_allow_list_not_even_that(site: Lab) -> None:
