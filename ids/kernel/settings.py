@@ -19,12 +19,13 @@ def _ring_size(value: int) -> int:
 RingBytes = Annotated[int, AfterValidator(_ring_size)]
 
 
-def _off(value: object) -> object:
-    """YAML reads a bare ``off`` as false."""
-    return "off" if value is False else value
+def _word(value: object) -> object:
+    """Take ``on`` and ``off`` for the words that they look like: YAML 1.1 reads them as true and false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
-ReplayJudge = Annotated[Literal["auto", "kernel", "model", "off"], BeforeValidator(_off)]
+ReplayJudge = Annotated[Literal["auto", "kernel", "model", "off"], BeforeValidator(_word)]
+Choice = Annotated[Literal["auto", "on", "off"], BeforeValidator(_word)]
 
 
 class FastPathSettings(BaseModel):
@@ -40,7 +41,7 @@ class FastPathSettings(BaseModel):
         "auto",
         description="Where XDP hooks in: auto takes native where the driver has it, else generic, and says so.",
     )
-    egress: Literal["auto", "on", "off"] = Field(
+    egress: Choice = Field(
         "auto",
         description="Whether what this host sends is seen too: nothing else shows the replies of its own services."
         " Needs Linux 6.6; auto does without, and says so, where the kernel cannot.",
