@@ -158,7 +158,7 @@ struct ids_block {
 	__u32 sid;   /* the rule that asked, 0: an operator or a feed */
 	__u16 label; /* who put it here: a key of ids_labels; 0: nobody in particular */
 	__u8 mode;   /* enum ids_block_mode */
-	__u8 spare;
+	__u8 prefixlen; /* of a prefix: the key's own, so that one that does not hold can be passed over */
 	__u32 not_allowed; /* of an address: low half of ids_config.allow_generation when the allow-list did not have it */
 	__u32 spare2;
 };

@@ -18,6 +18,9 @@
 #include "ids_answer.h"
 #include "ids_syncookie.h"
 
+/* Entries of one source's prefixes that are passed over, because they have expired or only count. */
+#define IDS_MAX_NESTED 8
+
 /* The answer of a check that lets the packet go on to the next one. */
 #define IDS_GO_ON 0
 
@@ -112,19 +115,20 @@ static __always_inline struct ids_block *ids_find_exact(struct ids_context *c)
 	return block;
 }
 
-static __always_inline struct ids_block *ids_find_prefix(struct ids_context *c)
+/* Find the longest prefix of the source that is on the blocklist, among those of at most `len` bits. */
+static __always_inline struct ids_block *ids_find_prefix(struct ids_context *c, u32 len)
 {
 	struct ids_block *block;
 
 	if (c->packet->version == 4 && (c->config->lists & IDS_LIST_PREFIX4)) {
-		struct ids_prefix4 key = { .prefixlen = 32, .addr_be = c->packet->src4_be };
+		struct ids_prefix4 key = { .prefixlen = len < 32 ? len : 32, .addr_be = c->packet->src4_be };
 
 		block = ids_prefix4.lookup(&key);
 		IDS_APART(block, "IPv4");
 		return block;
 	}
 	if (c->packet->version == 6 && (c->config->lists & IDS_LIST_PREFIX6)) {
-		struct ids_prefix6 key = { .prefixlen = 128 };
+		struct ids_prefix6 key = { .prefixlen = len };
 
 		__builtin_memcpy(key.addr_be, &c->packet->src6, sizeof(key.addr_be));
 		return ids_prefix6.lookup(&key);
@@ -146,10 +150,16 @@ static __always_inline int ids_address_allowed(struct ids_context *c, struct ids
 	return 0;
 }
 
-/* Apply a block entry: `reason` when it drops the packet. An expired entry is no entry, whether swept yet or not. */
+/* An expired entry is no entry, whether swept yet or not. */
+static __always_inline int ids_is_expired(struct ids_context *c, struct ids_block *block)
+{
+	return block->expires_ns && block->expires_ns <= c->now_ns;
+}
+
+/* Apply a block entry: `reason` when it drops the packet. */
 static __always_inline int ids_apply_block(struct ids_context *c, struct ids_block *block, int reason)
 {
-	if (!block || (block->expires_ns && block->expires_ns <= c->now_ns))
+	if (!block || ids_is_expired(c, block))
 		return IDS_GO_ON;
 	if (block->mode != IDS_BLOCK_SHADOW &&
 	    (reason == IDS_DROP_BLOCKED ? ids_address_allowed(c, block) : ids_allowed(c)))
@@ -164,18 +174,29 @@ static __always_inline int ids_apply_block(struct ids_context *c, struct ids_blo
 	return reason;
 }
 
-/* Whether a prefix blocks the source. `flow` may be 0; it remembers the answer while that is no and nobody changes a list. */
+/* Whether a prefix blocks the source. `flow` may be 0; it remembers the answer while that is no and nobody changes a list.
+ * An entry that has expired or only counts hides no shorter one, up to IDS_MAX_NESTED of them. */
 static __always_inline int ids_check_prefix(struct ids_context *c, struct ids_flow *flow)
 {
-	u32 generation = c->config->generation;
-	struct ids_block *block;
+	u32 generation = c->config->generation, len = 128;
+	int reason = IDS_GO_ON;
 
 	if (!c->config->lists || (flow && flow->generation[c->side & 1] == generation))
 		return IDS_GO_ON;
-	block = ids_find_prefix(c);
-	if (!block && flow)
-		flow->generation[c->side & 1] = generation;
-	return ids_apply_block(c, block, IDS_DROP_BLOCKED_PREFIX);
+	for (int nested = 0; nested < IDS_MAX_NESTED && !reason; nested++) {
+		struct ids_block *block = ids_find_prefix(c, len);
+
+		if (!block) {
+			if (flow && !nested)
+				flow->generation[c->side & 1] = generation;
+			break;
+		}
+		reason = ids_apply_block(c, block, IDS_DROP_BLOCKED_PREFIX);
+		if (!block->prefixlen || (block->mode != IDS_BLOCK_SHADOW && !ids_is_expired(c, block)))
+			break;
+		len = block->prefixlen - 1;
+	}
+	return reason;
 }
 
 /* ---- budgets -------------------------------------------------------------------------------------------------- */

@@ -102,7 +102,7 @@ class Blocklist:
         for kind, group in groups.items():
             keys = np.frombuffer(b"".join(key_of(network) for network in group), dtype=KEY_TYPES[kind])
             with self._changing(kind):
-                set_all(self._tables[kind], keys, self._values(list(group.values())))
+                self._set(kind, keys, self._values(list(group.values())))
         return sum(len(group) for group in groups.values())
 
     def delete(self, network: IPNetwork) -> bool:
@@ -158,8 +158,8 @@ class Blocklist:
                 values[column] = template[column][0]
             stale &= ours & ~absent
             with self._changing(kind):
-                set_all(self._tables[kind], fresh, np.repeat(template, len(fresh)))
-                set_all(self._tables[kind], keys[stale], values[stale])
+                self._set(kind, fresh, np.repeat(template, len(fresh)))
+                self._set(kind, keys[stale], values[stale])
                 deleted += self._tables[kind].delete_many(gone)
             added += len(fresh)
         return added, deleted
@@ -208,8 +208,15 @@ class Blocklist:
     def repair(self, kind: tuple[int, bool], keys: NDArray[Any], values: NDArray[Any], extra: NDArray[Any]) -> None:
         """Put entries back as they were, and delete those that nobody ordered; see `reconcile`."""
         with self._changing(kind):
-            set_all(self._tables[kind], keys, values)
+            self._set(kind, keys, values)
             self._tables[kind].delete_many(extra)
+
+    def _set(self, kind: tuple[int, bool], keys: NDArray[Any], values: NDArray[Any]) -> None:
+        """Write entries, those of prefixes with their own length; the program cannot ask the trie for it."""
+        version, exact = kind
+        if not exact:
+            values["prefixlen"] = keys.view(contract.PREFIX4 if version == 4 else contract.PREFIX6)["prefixlen"]
+        set_all(self._tables[kind], keys, values)
 
     @contextmanager
     def _changing(self, kind: tuple[int, bool]) -> Iterator[None]:

@@ -253,7 +253,7 @@ BLOCK = np.dtype(
         ("sid", "<u4"),
         ("label", "<u2"),
         ("mode", "u1"),
-        ("spare", "u1"),
+        ("prefixlen", "u1"),
         ("not_allowed", "<u4"),
         ("spare2", "<u4"),
     ]

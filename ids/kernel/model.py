@@ -48,6 +48,9 @@ AMPLIFIER_PORTS = frozenset(
 ) | {27015, 37810}
 """As ``ids_is_amplifier`` in ``bpf/ids_flood.h``."""
 
+MAX_NESTED = 8
+"""Entries of one source's prefixes that are passed over, because they have expired or only count."""
+
 _GO_ON = 0
 _U64 = (1 << 64) - 1
 _U32 = (1 << 32) - 1
@@ -167,8 +170,11 @@ class Model:
         self._count(Reason.NOTE_ALLOWED, packet.len)
         return True
 
+    def _is_expired(self, entry: BlockEntry) -> bool:
+        return bool(entry.expires_ns and entry.expires_ns <= self._now_ns)
+
     def _apply(self, entry: BlockEntry | None, packet: Packet, reason: Reason) -> int:
-        if entry is None or (entry.expires_ns and entry.expires_ns <= self._now_ns):
+        if entry is None or self._is_expired(entry):
             return _GO_ON
         if entry.mode != BlockFlag.SHADOW and self._is_allowed(packet):
             return _GO_ON
@@ -185,10 +191,14 @@ class Model:
         if not self.config.lists or (flow is not None and flow.generation[side] == generation):
             return _GO_ON
         wanted = Lists.PREFIX4 if packet.version == 4 else Lists.PREFIX6
-        entry = self.prefixes[packet.version].lookup(packet.src) if self.config.lists & wanted else None
-        if entry is None and flow is not None:
+        entries = list(self.prefixes[packet.version].matches(packet.src)) if self.config.lists & wanted else []
+        if not entries and flow is not None:
             flow.generation[side] = generation
-        return self._apply(entry, packet, Reason.DROP_BLOCKED_PREFIX)
+        for entry in entries[:MAX_NESTED]:
+            reason = self._apply(entry, packet, Reason.DROP_BLOCKED_PREFIX)
+            if reason or (entry.mode != BlockFlag.SHADOW and not self._is_expired(entry)):
+                return reason
+        return _GO_ON
 
     # ---- budgets and challenges ----------------------------------------------------------------------------------
 

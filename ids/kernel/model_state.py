@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -47,12 +47,15 @@ class Trie(Generic[Entry]):
 
     def lookup(self, address: bytes) -> Entry | None:
         """Return the entry of the longest prefix that holds the address, or None."""
+        return next(self.matches(address), None)
+
+    def matches(self, address: bytes) -> Iterator[Entry]:
+        """Yield the entries of all prefixes that hold the address, the longest first."""
         number, bits = int.from_bytes(address, "big"), len(address) * 8
         for length in self._lengths:
             entry = self._by_length[length].get(number >> (bits - length))
             if entry is not None:
-                return entry
-        return None
+                yield entry
 
     def entries(self) -> Iterable[tuple[int, int, Entry]]:
         """Return (length, leading bits, entry) of all."""

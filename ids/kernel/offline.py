@@ -193,6 +193,7 @@ class OfflineProgram:
         value = np.zeros(1, dtype=contract.BLOCK)
         value["expires_ns"], value["mode"], value["sid"] = expires_ns, mode, sid
         kind = "block" if is_exact(network) else "prefix"
+        value["prefixlen"] = network.prefixlen
         self.maps[f"ids_{kind}{network.version}"].set(key_of(network), value.tobytes())
         if kind == "prefix":
             self.config["lists"][0] |= 1 if network.version == 4 else 2

@@ -69,7 +69,8 @@ class Gate:
                 counted[_BY_NAME[name]] = (packets - before[name][0], size - before[name][1])
         for reason, (times, size) in counted.items():
             assert size == times * len(packet), f"{reason.name} counts the frame's length"
-            assert times == 1 or reason == Reason.NOTE_BUDGET_NEW, f"{reason.name} once for a packet"
+            often = times == 1 or reason in (Reason.NOTE_BUDGET_NEW, Reason.NOTE_SHADOW)
+            assert often, f"{reason.name} once for a packet"
         final = [reason for reason in counted if reason < contract.REASON_NOTE]
         assert len(final) == 1, f"one reason for a packet, not {final}"
         return Verdict(action, final[0], frozenset(counted) - set(final))
@@ -87,6 +88,7 @@ class Gate:
         value = np.zeros(1, dtype=contract.BLOCK)
         value["mode"], value["expires_ns"] = mode, expires_ns
         table, key = self.place(network)
+        value["prefixlen"] = ipaddress.ip_network(network).prefixlen
         self.fastpath.maps[table].set(key, value.tobytes())
         if table.startswith("ids_prefix"):
             self.fastpath.config["lists"][0] = 3

@@ -72,6 +72,14 @@ class TestBlocklist:
         assert not gate.fastpath.blocks.delete(net(text))
         assert gate.fastpath.blocks.get(net(text)) is None
 
+    def test_a_shadow_on_trial_takes_nothing_back_that_holds(self, gate: Gate) -> None:
+        """The program is told each prefix's length with it, whoever put it there."""
+        gate.fastpath.blocks.replace("feed", NetworkSet.of([net("192.0.0.0/16")]))
+        gate.fastpath.blocks.add([Block(net("192.0.2.0/24"), mode=BlockMode.SHADOW)])
+        verdict = gate.send(p.DATA)
+        assert verdict.reason == Reason.DROP_BLOCKED_PREFIX
+        assert Reason.NOTE_SHADOW in verdict.notes
+
     def test_a_prefix_answers_only_for_itself(self, gate: Gate) -> None:
         gate.fastpath.blocks.add([Block(net("192.0.2.0/24"))])
         assert gate.fastpath.blocks.get(net("192.0.2.0/25")) is None

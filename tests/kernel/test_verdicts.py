@@ -138,6 +138,45 @@ def test_an_enforced_prefix_holds_behind_a_shadow_address(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize(
+    ("networks", "packet"),
+    [
+        (["0.0.0.0/0", "192.0.0.0/16", "192.0.2.0/24"], p.DATA),
+        (["192.0.0.0/8", "192.0.2.6/31"], p.DATA),
+        (["::/0", "2001:db8::/32", "2001:db8::/64", "2001:db8::6/127"], p.DATA6),
+    ],
+)
+@pytest.mark.parametrize("why", ["it expired", "it only counts"])
+def test_a_prefix_that_does_not_hold_hides_no_shorter_one(
+    gate: Gate, networks: list[str], packet: bytes, why: str
+) -> None:
+    widest, *others = networks
+    gate.block(widest)
+    for network in others:
+        gate.block(network, **({"expires_ns": START_NS} if why == "it expired" else {"mode": BlockFlag.SHADOW}))
+    verdicts = [gate.send(packet) for _ in range(2)]
+    assert {verdict.reason for verdict in verdicts} == {Reason.DROP_BLOCKED_PREFIX}
+    assert Reason.NOTE_SHADOW not in verdicts[0].notes or why == "it only counts"
+
+
+def test_what_holds_among_nested_prefixes_counts_and_nothing_behind_it(gate: Gate) -> None:
+    for network in ("192.0.0.0/8", "192.0.0.0/16"):
+        gate.block(network)
+    gate.send(p.DATA)
+    _, values = gate.fastpath.blocks.entries((4, False))
+    counted = dict(zip(values["prefixlen"].tolist(), values["packets"].tolist(), strict=True))
+    assert counted == {8: 0, 16: 1}
+
+
+def test_an_allowed_source_is_looked_for_among_no_more_prefixes(gate: Gate) -> None:
+    for network in ("192.0.0.0/8", "192.0.0.0/16"):
+        gate.block(network)
+    gate.allow("192.0.2.7/32")
+    assert gate.send(p.DATA).reason == SHOWN
+    (entry,) = gate.fastpath.allowed.list()
+    assert entry.packets == 1
+
+
+@pytest.mark.parametrize(
     ("blocked", "allowed", "packet"),
     [
         ("192.0.2.7/32", "192.0.2.7/32", p.DATA),
