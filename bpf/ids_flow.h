@@ -119,12 +119,6 @@ static __always_inline int ids_flow_track(const struct ids_packet *packet, struc
 	return proven;
 }
 
-/* The ends of a connection are always shown: user space frees what it holds for the flow. */
-static __always_inline int ids_is_end(const struct ids_packet *packet)
-{
-	return packet->tcp_flags & (IDS_TCP_SYN | IDS_TCP_FIN | IDS_TCP_RST);
-}
-
 /* What a TCP segment without payload counts for: little, but no flow can be shown without end for nothing. */
 #define IDS_EMPTY_BYTES 64
 
@@ -133,7 +127,7 @@ static __always_inline u32 ids_shown_bytes(const struct ids_packet *packet)
 {
 	if (packet->proto != IPPROTO_TCP || packet->fragment)
 		return packet->len;
-	return packet->payload_len || ids_is_end(packet) ? packet->payload_len : IDS_EMPTY_BYTES;
+	return packet->payload_len || packet->news ? packet->payload_len : IDS_EMPTY_BYTES;
 }
 
 static __always_inline u32 ids_depth(const struct ids_config *config, const struct ids_packet *packet,
@@ -155,14 +149,16 @@ static __always_inline int ids_opens(const struct ids_packet *packet)
 
 /* Follow and count a packet; return 1 when it proves its source. A flow that is to die is counted, not followed; when
  * its ports come back after long silence it is another conversation, perhaps somebody else's. */
-static __always_inline int ids_flow_seen(const struct ids_packet *packet, struct ids_flow *flow, int side, u64 now_ns)
+static __always_inline int ids_flow_seen(struct ids_packet *packet, struct ids_flow *flow, int side, u64 now_ns)
 {
+	u8 state = flow->state, fins = flow->fins;
 	int proven = 0;
 
 	if (flow->verdict == IDS_FLOW_DROP && now_ns > flow->last_ns + IDS_FLOW_REUSE_NS && ids_opens(packet))
 		ids_flow_restart(flow, side, now_ns);
 	if (packet->proto == IPPROTO_TCP && packet->fragment == IDS_WHOLE && flow->verdict != IDS_FLOW_DROP)
 		proven = ids_flow_track(packet, flow, side, now_ns);
+	packet->news = flow->state != state || flow->fins != fins;
 	flow->last_ns = now_ns;
 	__sync_fetch_and_add(&flow->packets[side & 1], 1);
 	__sync_fetch_and_add(&flow->bytes[side & 1], packet->len);
@@ -176,7 +172,9 @@ static __always_inline int ids_is_pure_ack(const struct ids_packet *packet)
 }
 
 /* What a flow's verdict, other than to drop, and its depth say: a final reason, or PASS_SHOWN for a packet to be shown.
- * Nobody waits for acknowledgements of what is beyond the depth: a long download's are half of its packets. */
+ * Nobody waits for acknowledgements of what is beyond the depth: a long download's are half of its packets. The
+ * beginning and the end of a connection are shown, so that user space frees what it holds for it; their repetitions are
+ * packets like others, or a flood of them in one flow would be shown without end. */
 static __always_inline int ids_flow_show(const struct ids_config *config, const struct ids_packet *packet,
 					 const struct ids_flow *flow, int side)
 {
@@ -186,14 +184,14 @@ static __always_inline int ids_flow_show(const struct ids_config *config, const 
 		return IDS_PASS_BYPASS;
 	if (flow->shown[side & 1] < depth && !(ids_is_pure_ack(packet) && flow->shown[!side] >= depth))
 		return IDS_PASS_SHOWN;
-	return ids_is_end(packet) ? IDS_PASS_SHOWN : IDS_PASS_DEPTH;
+	return packet->news ? IDS_PASS_SHOWN : IDS_PASS_DEPTH;
 }
 
 /* Whether so much of this side has been shown that its packets give way to the beginnings of other flows. */
 static __always_inline int ids_flow_thins(const struct ids_config *config, const struct ids_packet *packet,
 					  const struct ids_flow *flow, int side)
 {
-	return flow->shown[side & 1] > config->thin_after_bytes && !ids_is_end(packet);
+	return flow->shown[side & 1] > config->thin_after_bytes && !packet->news;
 }
 
 /* Remember that a packet was not shown for a reason; return the NOTE to count when that is the first time, else 0. Two

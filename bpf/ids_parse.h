@@ -62,6 +62,7 @@ struct ids_packet {
 	u8 proto;
 	u8 fragment;   /* enum ids_fragment */
 	u8 tcp_flags;
+	u8 news;       /* its flow's state or a FIN is another since: set by ids_flow_seen */
 	u8 refused;    /* a SYN beyond a budget, not merely one that came while others were */
 	u32 src4_be;
 	u32 dst4_be;

@@ -15,7 +15,6 @@ from ids.kernel.model_cookie import SLOT_SHIFT, cookie
 from ids.kernel.model_flow import FlowEntry, first_flow, flow_key, flow_seen, is_pure_ack, shown_bytes
 from ids.kernel.model_parse import (
     ACK,
-    FIN,
     ICMP,
     ICMPV6,
     RST,
@@ -301,7 +300,7 @@ class Model:
             return Reason.PASS_BYPASS
         depth = self._depth(packet, flow)
         beyond = flow.shown[side] >= depth or (is_pure_ack(packet) and flow.shown[1 - side] >= depth)
-        if beyond and not packet.tcp_flags & (SYN | FIN | RST):
+        if beyond and not packet.news:
             if not flow.cut & Cut.DEPTH:
                 flow.cut |= Cut.DEPTH
                 self._count(Reason.NOTE_CUT_DEPTH, packet.len)

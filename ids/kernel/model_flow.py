@@ -54,11 +54,12 @@ def first_flow(packet: Packet, side: int, now_ns: int) -> FlowEntry:
 
 def flow_seen(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
     """Count a packet of the flow and follow the handshake; return whether it proves its source."""
-    proves = False
+    proves, before = False, (flow.state, flow.fins)
     if flow.verdict == FlowVerdict.DROP and now_ns > flow.last_ns + FLOW_REUSE_NS and _opens(packet):
         flow.restart(side, now_ns)
     if packet.proto == TCP and packet.fragment == WHOLE and flow.verdict != FlowVerdict.DROP:
         proves = _track(packet, flow, side, now_ns)
+    packet.news = (flow.state, flow.fins) != before
     flow.last_ns = now_ns
     flow.packets[side] += 1
     flow.bytes[side] += packet.len
@@ -73,8 +74,7 @@ def shown_bytes(packet: Packet) -> int:
     """Return the bytes of a packet that count against the depth."""
     if packet.proto != TCP or packet.fragment != WHOLE:
         return packet.len
-    ends = packet.tcp_flags & (SYN | FIN | RST)
-    return packet.payload_len if packet.payload_len or ends else EMPTY_BYTES
+    return packet.payload_len if packet.payload_len or packet.news else EMPTY_BYTES
 
 
 def is_pure_ack(packet: Packet) -> bool:

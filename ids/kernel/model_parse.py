@@ -27,8 +27,8 @@ class Packet:
     """``struct ids_packet``: what the parsers found in one frame. Ports and addresses stay in network byte order."""
 
     __slots__ = (
-        "ack", "dport", "dst", "fragment", "frame", "ip_end", "l3", "l4", "len", "payload_len", "proto", "refused",
-        "seq", "sport", "src", "tcp_flags", "version", "vlan",
+        "ack", "dport", "dst", "fragment", "frame", "ip_end", "l3", "l4", "len", "news", "payload_len", "proto",
+        "refused", "seq", "sport", "src", "tcp_flags", "version", "vlan",
     )  # fmt: skip
 
     def __init__(self, frame: bytes) -> None:
@@ -38,7 +38,7 @@ class Packet:
         self.sport = self.dport = _NO_PORT
         self.version = self.proto = self.fragment = self.tcp_flags = 0
         self.src = self.dst = b""
-        self.refused = False
+        self.news = self.refused = False
 
 
 def parse_addresses(packet: Packet) -> int:

@@ -335,7 +335,7 @@ def test_depth_counts_payload_and_each_side_by_itself(gate: Gate) -> None:
     data = p.wire(p.IP4, p.tcp("A"), bytes(1000))
     assert gate.send_all([data] * 3) == [SHOWN, SHOWN, DEPTH]
     assert gate.send(p.wire(p.IP4_BACK, p.reply("A"), bytes(1000))).reason == SHOWN
-    assert gate.send(p.wire(p.IP4, p.tcp("FA"))).reason == SHOWN, "the end of a flow is always shown"
+    assert gate.send(p.wire(p.IP4, p.tcp("FA"))).reason == SHOWN, "the end of a flow is shown"
 
 
 def test_a_flow_that_is_cut_at_its_depth_is_noted_once(gate: Gate) -> None:
@@ -433,6 +433,15 @@ def test_a_flow_is_not_shown_without_end_for_nothing(gate: Gate) -> None:
     reasons = gate.send_all([p.wire(p.IP4, p.tcp("A"))] * 40)
     assert reasons[:20] == [SHOWN] * 20
     assert reasons[-1] == DEPTH
+
+
+@pytest.mark.parametrize("flags", ["S", "SA", "FA", "R"])
+def test_neither_for_beginnings_and_ends_that_are_none(gate: Gate, flags: str) -> None:
+    """The first may change the connection; a flood of them in one flow would leave no room for others."""
+    gate.send_all([*HANDSHAKE, *[p.wire(p.IP4, p.tcp("A"))] * 40])
+    again = p.wire(p.IP4, p.tcp(flags))
+    reasons = gate.send_all([again] * 3)
+    assert reasons == ([SHOWN] if flags in ("FA", "R") else [DEPTH]) + [DEPTH] * 2
 
 
 def test_of_what_no_rule_is_interested_in_only_the_beginning_is_shown(gate: Gate) -> None:
