@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define IDS_CONTRACT_VERSION 2
+#define IDS_CONTRACT_VERSION 3
 
 /* Why a packet passed or died. Every packet is counted under exactly one PASS or DROP reason; NOTEs are counted
  * beside it. X(symbol, number, kind, name): name is what `ids stats` prints. */
@@ -226,13 +226,15 @@ struct ids_flow {
 	__u64 bytes[2];   /* wire bytes */
 	__u32 shown[2];   /* bytes shown to user space, by side: payload of TCP, else of the frame */
 	__u32 depth;      /* bytes to show a side; 0: the protocol's, from the configuration */
-	__u32 server_isn; /* sequence number of the SYN/ACK */
+	__u32 isn[2];     /* by side: sequence number of its SYN, where `opened` says that it was seen */
 	__u32 generation[2]; /* by side: low half of ids_config.generation when no prefix matched its address; 0: never */
 	__u8 state;       /* enum ids_flow_state */
 	__u8 verdict;     /* enum ids_flow_verdict */
 	__u8 client;      /* the side that opened the flow */
 	__u8 fins;        /* bit per side that sent a FIN */
-	__u32 cut;        /* enum ids_cut: why packets of it were not shown, each counted as a NOTE when it first was so */
+	__u8 opened;      /* bit per side of which `isn` is known */
+	__u8 cut;         /* enum ids_cut: why packets of it were not shown, each counted as a NOTE when it first was so */
+	__u8 spare[6];
 };
 
 /* What user space hands to xdp_set_flow in a packet's place: the verdict and depth of one flow. */

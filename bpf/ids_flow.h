@@ -78,17 +78,32 @@ static __always_inline void ids_flow_restart(struct ids_flow *flow, int side, u6
 	*flow = fresh;
 }
 
-/* An opening SYN: a conversation that is over, or long idle, starts again; one that was waved through is looked at. */
-static __always_inline void ids_flow_syn(struct ids_flow *flow, int side, u64 now_ns)
+static __always_inline void ids_flow_set_isn(struct ids_flow *flow, int side, u32 isn)
 {
-	if (flow->state == IDS_FLOW_CLOSED || now_ns > flow->last_ns + IDS_FLOW_REUSE_NS)
+	flow->isn[side & 1] = isn;
+	flow->opened |= 1 << (side & 1);
+}
+
+/* An opening SYN: a conversation that is over, or long idle, starts again, and so does what had no beginning; one that
+ * was waved through is looked at. */
+static __always_inline void ids_flow_syn(const struct ids_packet *packet, struct ids_flow *flow, int side, u64 now_ns)
+{
+	if (flow->state == IDS_FLOW_NEW || flow->state == IDS_FLOW_CLOSED || now_ns > flow->last_ns + IDS_FLOW_REUSE_NS)
 		ids_flow_restart(flow, side, now_ns);
 	else if (flow->verdict == IDS_FLOW_BYPASS)
 		flow->verdict = IDS_FLOW_INSPECT;
-	if (flow->state == IDS_FLOW_NEW) {
+	if (flow->state == IDS_FLOW_NEW)
 		flow->state = IDS_FLOW_SYN;
-		flow->client = side;
-	}
+	if (flow->state == IDS_FLOW_SYN && flow->client == side)
+		ids_flow_set_isn(flow, side, packet->seq);
+}
+
+/* The server's answer tells both numbers: which of several SYNs it took, and its own. */
+static __always_inline void ids_flow_synack(struct ids_flow *flow, int server, u32 seq, u32 ack)
+{
+	ids_flow_set_isn(flow, server, seq);
+	ids_flow_set_isn(flow, !server, ack - 1);
+	flow->state = IDS_FLOW_SYNACK;
 }
 
 /* Follow the handshake (RFC 9293 section 3.5). Only who saw the server's initial sequence number can acknowledge it, so
@@ -102,13 +117,12 @@ static __always_inline int ids_flow_track(const struct ids_packet *packet, struc
 		flow->state = IDS_FLOW_CLOSED;
 	} else if (flags & IDS_TCP_SYN) {
 		if (!(flags & IDS_TCP_ACK)) {
-			ids_flow_syn(flow, side, now_ns);
+			ids_flow_syn(packet, flow, side, now_ns);
 		} else if (side != flow->client && flow->state <= IDS_FLOW_SYN) {
-			flow->server_isn = packet->seq;
-			flow->state = IDS_FLOW_SYNACK;
+			ids_flow_synack(flow, side, packet->seq, packet->ack);
 		}
 	} else if (flow->state == IDS_FLOW_SYNACK && side == flow->client && (flags & IDS_TCP_ACK) &&
-		   packet->ack == flow->server_isn + 1) {
+		   packet->ack == flow->isn[!side] + 1) {
 		flow->state = IDS_FLOW_ESTABLISHED;
 		proven = 1;
 	}
@@ -165,26 +179,43 @@ static __always_inline int ids_flow_seen(struct ids_packet *packet, struct ids_f
 	return proven;
 }
 
-/* An acknowledgement and nothing else. */
-static __always_inline int ids_is_pure_ack(const struct ids_packet *packet)
+/* A segment that begins no further than this before a position may reach it. */
+#define IDS_BEHIND 65536
+
+/* Whether a side's stream has been shown as far as the depth, and a position in it lies beyond. Bytes shown alone would
+ * not do: what the receiver ignores, for its checksum or because it has it already, takes the sender no further, and so
+ * could be sent until nothing is shown any more. Beyond 4 GiB the numbers come round, and a depth is shown again. */
+static __always_inline int ids_is_beyond(const struct ids_flow *flow, int side, u32 depth, u32 at)
 {
-	return packet->proto == IPPROTO_TCP && packet->fragment == IDS_WHOLE && !packet->payload_len;
+	if (flow->shown[side & 1] < depth)
+		return 0;
+	if (!(flow->opened & 1 << (side & 1)))
+		return 1;
+	return (u64)(u32)(at - flow->isn[side & 1] - 1 + IDS_BEHIND) >= (u64)depth + IDS_BEHIND;
+}
+
+/* Whether nobody needs this packet, for the depth has been reached: of its own side's stream; where it only acknowledges,
+ * of the other's too, for such are half of a long download's packets. */
+static __always_inline int ids_is_deep(const struct ids_packet *packet, const struct ids_flow *flow, int side, u32 depth)
+{
+	if (packet->proto != IPPROTO_TCP || packet->fragment)
+		return flow->shown[side & 1] >= depth;
+	if (packet->payload_len)
+		return ids_is_beyond(flow, side, depth, packet->seq);
+	return flow->shown[side & 1] >= depth || ids_is_beyond(flow, !side, depth, packet->ack);
 }
 
 /* What a flow's verdict, other than to drop, and its depth say: a final reason, or PASS_SHOWN for a packet to be shown.
- * Nobody waits for acknowledgements of what is beyond the depth: a long download's are half of its packets. The
- * beginning and the end of a connection are shown, so that user space frees what it holds for it; their repetitions are
- * packets like others, or a flood of them in one flow would be shown without end. */
+ * The beginning and the end of a connection are shown, so that user space frees what it holds for it; their repetitions
+ * are packets like others, or a flood of them in one flow would be shown without end. */
 static __always_inline int ids_flow_show(const struct ids_config *config, const struct ids_packet *packet,
 					 const struct ids_flow *flow, int side)
 {
-	u32 depth = ids_depth(config, packet, flow);
-
 	if (flow->verdict == IDS_FLOW_BYPASS)
 		return IDS_PASS_BYPASS;
-	if (flow->shown[side & 1] < depth && !(ids_is_pure_ack(packet) && flow->shown[!side] >= depth))
+	if (packet->news || !ids_is_deep(packet, flow, side, ids_depth(config, packet, flow)))
 		return IDS_PASS_SHOWN;
-	return packet->news ? IDS_PASS_SHOWN : IDS_PASS_DEPTH;
+	return IDS_PASS_DEPTH;
 }
 
 /* Whether so much of this side has been shown that its packets give way to the beginnings of other flows. */
@@ -196,7 +227,7 @@ static __always_inline int ids_flow_thins(const struct ids_config *config, const
 
 /* Remember that a packet was not shown for a reason; return the NOTE to count when that is the first time, else 0. Two
  * CPUs that race may both count it: cheaper than an atomic operation for every packet behind the depth. */
-static __always_inline int ids_flow_cut(struct ids_flow *flow, u32 cut, int note)
+static __always_inline int ids_flow_cut(struct ids_flow *flow, u8 cut, int note)
 {
 	if (flow->cut & cut)
 		return 0;

@@ -482,10 +482,11 @@ static __always_inline int ids_may_answer(struct ids_context *c, struct ids_flow
 	       (c->packet->tcp_flags & ~IDS_TCP_ACK) == IDS_TCP_RST;
 }
 
-/* Whether this may complete a handshake that began with a SYN cookie: an acknowledgement before any answer was seen. */
+/* Whether this may complete a handshake that began with a SYN cookie. Whatever was there before, but for a connection:
+ * the kernel knows a cookie only where it has none on these ports. */
 static __always_inline int ids_may_acknowledge(struct ids_context *c, struct ids_flow *flow)
 {
-	if (flow && (flow->state != IDS_FLOW_SYN || flow->client != c->side))
+	if (flow && flow->state == IDS_FLOW_ESTABLISHED && c->now_ns <= flow->last_ns + IDS_FLOW_REUSE_NS)
 		return 0;
 	return (c->config->flags & IDS_FLAG_COOKIES) && c->packet->proto == IPPROTO_TCP &&
 	       (c->packet->tcp_flags & (IDS_TCP_SYN | IDS_TCP_RST | IDS_TCP_ACK)) == IDS_TCP_ACK &&
@@ -585,10 +586,9 @@ static __always_inline int ids_show_opening(struct ids_context *c, int answer)
  * follows no connection whose beginning it has not seen, so it is shown now. */
 static __always_inline void ids_handshake_by_cookie(struct ids_context *c, struct ids_flow *flow)
 {
-	if (flow) {
-		flow->client = c->side;
-		flow->state = IDS_FLOW_SYNACK;
-		flow->server_isn = c->packet->ack - 1;
+	if (flow && flow->verdict != IDS_FLOW_DROP) {
+		ids_flow_restart(flow, c->side, c->now_ns);
+		ids_flow_synack(flow, !c->side, c->packet->ack - 1, c->packet->seq);
 	}
 	if (!ids_show_opening(c, 0) || !ids_show_opening(c, 1))
 		ids_count(IDS_NOTE_EVENT_LOST, c->packet->len);

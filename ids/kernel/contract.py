@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-VERSION = 2
+VERSION = 3
 """IDS_CONTRACT_VERSION: pinned maps of another version are not adopted."""
 
 RING_HEADER = 8
@@ -274,13 +274,15 @@ FLOW = np.dtype(
         ("bytes", "<u8", 2),
         ("shown", "<u4", 2),
         ("depth", "<u4"),
-        ("server_isn", "<u4"),
+        ("isn", "<u4", 2),
         ("generation", "<u4", 2),
         ("state", "u1"),
         ("verdict", "u1"),
         ("client", "u1"),
         ("fins", "u1"),
-        ("cut", "<u4"),
+        ("opened", "u1"),
+        ("cut", "u1"),
+        ("spare", "u1", 6),
     ]
 )
 

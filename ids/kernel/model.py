@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ids.kernel.contract import BlockFlag, Cut, Flags, FlowVerdict, KernelFlowState, LimitKind, Lists, Reason
 from ids.kernel.model_cookie import SLOT_SHIFT, cookie
-from ids.kernel.model_flow import FlowEntry, first_flow, flow_key, flow_seen, is_pure_ack, shown_bytes
+from ids.kernel.model_flow import FlowEntry, first_flow, flow_key, flow_seen, is_deep, shown_bytes
 from ids.kernel.model_parse import (
     ACK,
     ICMP,
@@ -298,9 +298,7 @@ class Model:
             return Reason.DROP_FLOW
         if flow.verdict == FlowVerdict.BYPASS:
             return Reason.PASS_BYPASS
-        depth = self._depth(packet, flow)
-        beyond = flow.shown[side] >= depth or (is_pure_ack(packet) and flow.shown[1 - side] >= depth)
-        if beyond and not packet.news:
+        if not packet.news and is_deep(packet, flow, side, self._depth(packet, flow)):
             if not flow.cut & Cut.DEPTH:
                 flow.cut |= Cut.DEPTH
                 self._count(Reason.NOTE_CUT_DEPTH, packet.len)

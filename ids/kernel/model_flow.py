@@ -9,6 +9,8 @@ from ids.kernel.model_parse import ACK, FIN, RST, SYN, TCP, WHOLE, Packet
 
 FLOW_REUSE_NS = 60_000_000_000
 EMPTY_BYTES = 64
+BEHIND = 65536
+"""A segment that begins no further than this before a position may reach it."""
 
 _U32 = (1 << 32) - 1
 
@@ -24,12 +26,18 @@ class FlowEntry:
     bytes: list[int] = field(default_factory=lambda: [0, 0])
     shown: list[int] = field(default_factory=lambda: [0, 0])
     depth: int = 0
-    server_isn: int = 0
+    isn: list[int] = field(default_factory=lambda: [0, 0])
+    opened: int = 0
     state: int = 0
     verdict: int = 0
     fins: int = 0
     generation: list[int] = field(default_factory=lambda: [0, 0])
     cut: int = 0
+
+    def set_isn(self, side: int, isn: int) -> None:
+        """Note the sequence number of a side's SYN."""
+        self.isn[side] = isn
+        self.opened |= 1 << side
 
     def restart(self, side: int, now_ns: int) -> None:
         """Start over in place, as if just added."""
@@ -77,9 +85,21 @@ def shown_bytes(packet: Packet) -> int:
     return packet.payload_len if packet.payload_len or packet.news else EMPTY_BYTES
 
 
-def is_pure_ack(packet: Packet) -> bool:
-    """Tell whether a packet is an acknowledgement and nothing else."""
-    return packet.proto == TCP and packet.fragment == WHOLE and not packet.payload_len
+def is_deep(packet: Packet, flow: FlowEntry, side: int, depth: int) -> bool:
+    """Tell whether nobody needs a packet, for the depth has been reached."""
+    if packet.proto != TCP or packet.fragment != WHOLE:
+        return flow.shown[side] >= depth
+    if packet.payload_len:
+        return _is_beyond(flow, side, depth, packet.seq)
+    return flow.shown[side] >= depth or _is_beyond(flow, 1 - side, depth, packet.ack)
+
+
+def _is_beyond(flow: FlowEntry, side: int, depth: int, at: int) -> bool:
+    if flow.shown[side] < depth:
+        return False
+    if not flow.opened & 1 << side:
+        return True
+    return (at - flow.isn[side] - 1 + BEHIND) & _U32 >= depth + BEHIND
 
 
 def _track(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
@@ -88,12 +108,13 @@ def _track(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
         flow.state = state.CLOSED
     elif flags & SYN:
         if not flags & ACK:
-            _track_syn(flow, side, now_ns)
+            _track_syn(packet, flow, side, now_ns)
         elif side != flow.client and flow.state <= state.SYN:
-            flow.server_isn = packet.seq
+            flow.set_isn(side, packet.seq)
+            flow.set_isn(1 - side, (packet.ack - 1) & _U32)
             flow.state = state.SYNACK
     elif flow.state == state.SYNACK and side == flow.client and flags & ACK:
-        proves = packet.ack == (flow.server_isn + 1) & _U32
+        proves = packet.ack == (flow.isn[1 - side] + 1) & _U32
         if proves:
             flow.state = state.ESTABLISHED
     if flags & FIN:
@@ -102,12 +123,14 @@ def _track(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
     return proves
 
 
-def _track_syn(flow: FlowEntry, side: int, now_ns: int) -> None:
-    """Start a conversation over that has ended or was long idle; look again at one that was waved through."""
-    if flow.state == KernelFlowState.CLOSED or now_ns > flow.last_ns + FLOW_REUSE_NS:
+def _track_syn(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> None:
+    """Start over what had ended, was long idle or had no beginning; look again at what was waved through."""
+    state = KernelFlowState
+    if flow.state in (state.NEW, state.CLOSED) or now_ns > flow.last_ns + FLOW_REUSE_NS:
         flow.restart(side, now_ns)
     elif flow.verdict == FlowVerdict.BYPASS:
         flow.verdict = FlowVerdict.INSPECT
-    if flow.state == KernelFlowState.NEW:
-        flow.state = KernelFlowState.SYN
-        flow.client = side
+    if flow.state == state.NEW:
+        flow.state = state.SYN
+    if flow.state == state.SYN and flow.client == side:
+        flow.set_isn(side, packet.seq)

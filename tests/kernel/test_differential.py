@@ -57,6 +57,7 @@ UNMET = (
     Reason.NOTE_CUT_THINNED,
 )
 """What only the egress program, or a full ring or table, brings about; here both are always large enough."""
+FLOW_FIELDS = [name for name in contract.FLOW.names or () if name != "spare"]
 STEPS_NS = (0, 0, 0, 1, 1000, 10**6, 10**8, SECOND_NS, 9 * SECOND_NS, 60 * SECOND_NS, 61 * SECOND_NS)
 
 
@@ -266,7 +267,7 @@ class Kernel:
         state: dict[str, Any] = {"flows": {}, "proven": {}, "budgets": {}, "blocks": {}, "allowed": {}}
         for version, bits in (("4", 32), ("6", 128)):
             for key, value in self._entries("ids_flows" + version, contract.FLOW):
-                state["flows"][key] = {name: value[name].tolist() for name in contract.FLOW.names or ()}
+                state["flows"][key] = {name: value[name].tolist() for name in FLOW_FIELDS}
             for key, value in self._entries("ids_proven" + version, "<u8"):
                 state["proven"][key] = int(value)
             for key, value in self._entries("ids_block" + version, contract.BLOCK):

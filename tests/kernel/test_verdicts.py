@@ -274,6 +274,16 @@ HANDSHAKE6 = [
 ]
 
 
+def sent(offset: int, size: int = 1000) -> bytes:
+    """Return a segment of the client, after `HANDSHAKE`, by its offset in the stream."""
+    return p.wire(p.IP4, p.tcp("A", seq=1001 + offset & 0xFFFFFFFF, ack=5001), bytes(size))
+
+
+def answered(offset: int, size: int = 1000) -> bytes:
+    """Return a segment of the server likewise."""
+    return p.wire(p.IP4_BACK, p.reply("A", seq=5001 + offset & 0xFFFFFFFF, ack=1001), bytes(size))
+
+
 @pytest.mark.parametrize(("version", "packets"), [(4, HANDSHAKE), (6, HANDSHAKE6)])
 def test_a_handshake_is_one_flow_and_proves_its_client(gate: Gate, version: int, packets: list[bytes]) -> None:
     client = address_halves(p.CLIENT if version == 4 else p.CLIENT6)
@@ -332,20 +342,43 @@ def test_an_unknown_flow_takes_no_verdict(gate: Gate) -> None:
 
 def test_depth_counts_payload_and_each_side_by_itself(gate: Gate) -> None:
     gate.send_all(HANDSHAKE)
-    data = p.wire(p.IP4, p.tcp("A"), bytes(1000))
-    assert gate.send_all([data] * 3) == [SHOWN, SHOWN, DEPTH]
-    assert gate.send(p.wire(p.IP4_BACK, p.reply("A"), bytes(1000))).reason == SHOWN
-    assert gate.send(p.wire(p.IP4, p.tcp("FA"))).reason == SHOWN, "the end of a flow is shown"
+    assert gate.send_all([sent(0), sent(1000), sent(2000)]) == [SHOWN, SHOWN, DEPTH]
+    assert gate.send(answered(0)).reason == SHOWN
+    assert gate.send(p.wire(p.IP4, p.tcp("FA", seq=4001))).reason == SHOWN, "the end of a flow is shown"
+
+
+def test_what_takes_the_stream_no_further_uses_its_depth_up_neither(gate: Gate) -> None:
+    """The server ignores a wrong checksum and what it has already; who sends enough of it could hide the rest."""
+    gate.send_all([*HANDSHAKE, *[sent(0)] * 20])
+    assert gate.send_all([sent(1000), sent(1999), sent(2000)]) == [SHOWN, SHOWN, DEPTH]
+    assert gate.send_all([sent(1999), sent(0), sent(-900)]) == [SHOWN] * 3, "not at any time, and nor what reaches it"
+    assert gate.send(sent(-66000)).reason == DEPTH, "too far from it"
+
+
+@pytest.mark.parametrize("before", ["junk", "another connection"])
+def test_a_connection_has_its_whole_depth_whatever_used_its_ports_before(gate: Gate, before: str) -> None:
+    if before == "junk":
+        gate.send_all([sent(5000 * number) for number in range(20)])
+        assert gate.send(sent(99_000)).reason == DEPTH
+    else:
+        gate.send_all([*HANDSHAKE, sent(0), sent(1000), p.wire(p.IP4, p.tcp("R"))])
+    assert gate.send_all([*HANDSHAKE, sent(0), sent(1000), sent(2000)]) == [SHOWN] * 5 + [DEPTH]
+
+
+def test_of_several_opening_numbers_the_one_that_the_server_took_counts(gate: Gate) -> None:
+    others = [p.wire(p.IP4, p.tcp("S", seq=number)) for number in (900_000_000, 4_000_000_000)]
+    gate.send_all([others[0], HANDSHAKE[0], others[1], *HANDSHAKE[1:], *[sent(0)] * 3])
+    assert gate.send_all([sent(1000), sent(2000)]) == [SHOWN, DEPTH]
 
 
 def test_a_flow_that_is_cut_at_its_depth_is_noted_once(gate: Gate) -> None:
     gate.send_all(HANDSHAKE)
-    data, answer = (p.wire(*layers, bytes(1000)) for layers in ((p.IP4, p.tcp("A")), (p.IP4_BACK, p.reply("A"))))
-    notes = [gate.send(packet).notes for packet in [data, data, data, data, answer, answer, answer]]
+    packets = [*[sent(1000 * number) for number in range(4)], *[answered(1000 * number) for number in range(3)]]
+    notes = [gate.send(packet).notes for packet in packets]
     assert notes == [set(), set(), {Reason.NOTE_CUT_DEPTH}, set(), set(), set(), set()]
     assert gate.flow()["cut"] == Cut.DEPTH
-    gate.send_all([p.wire(p.IP4, p.tcp("R")), HANDSHAKE[0], data, data])
-    assert gate.send(data).notes == {Reason.NOTE_CUT_DEPTH}, "the next conversation is another flow"
+    gate.send_all([p.wire(p.IP4, p.tcp("R")), HANDSHAKE[0], sent(0), sent(1000)])
+    assert gate.send(sent(2000)).notes == {Reason.NOTE_CUT_DEPTH}, "the next conversation is another flow"
 
 
 def test_what_user_space_has_waved_through_is_not_cut(gate: Gate) -> None:
@@ -360,8 +393,7 @@ def test_a_flow_may_have_a_depth_of_its_own(gate: Gate) -> None:
     gate.send_all(HANDSHAKE)
     address = FlowAddress(address_halves(p.CLIENT), address_halves(p.SERVER), 40000, 80, 6)
     gate.fastpath.set_flow(address, FlowVerdict.INSPECT, depth_bytes=500)
-    data = p.wire(p.IP4, p.tcp("A"), bytes(300))
-    assert gate.send_all([data] * 3) == [SHOWN, SHOWN, DEPTH]
+    assert gate.send_all([sent(0, 300), sent(300, 300), sent(600, 300)]) == [SHOWN, SHOWN, DEPTH]
 
 
 def test_udp_depth_counts_frames(gate: Gate) -> None:
@@ -421,9 +453,13 @@ def test_a_condemned_flow_is_over_when_its_ports_come_back_after_long_silence(ga
 def test_acknowledgements_of_what_is_not_shown_are_not_shown_either(gate: Gate) -> None:
     """They are half of a long download's packets, and tell nothing."""
     gate.send_all(HANDSHAKE)
-    data, ack = p.wire(p.IP4, p.tcp("A"), bytes(1000)), p.wire(p.IP4_BACK, p.reply("A"))
-    assert gate.send_all([data, ack]) == [SHOWN, SHOWN]
-    assert gate.send_all([data, data, ack]) == [SHOWN, DEPTH, DEPTH]
+
+    def acknowledged(offset: int) -> bytes:
+        return p.wire(p.IP4_BACK, p.reply("A", seq=5001, ack=1001 + offset))
+
+    assert gate.send_all([sent(0), acknowledged(1000)]) == [SHOWN, SHOWN]
+    assert gate.send_all([sent(1000), sent(2000), acknowledged(3000)]) == [SHOWN, DEPTH, DEPTH]
+    assert gate.send(acknowledged(1999)).reason == SHOWN, "that one is of what was shown"
     assert gate.send(p.wire(p.IP4_BACK, p.reply("A"), b"an answer")).reason == SHOWN
     assert gate.send(p.wire(p.IP4_BACK, p.reply("FA"))).reason == SHOWN
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from scapy.layers.inet import IP, TCP
 
 from ids.lab.actors import LOG4SHELL, PAGE, connect, fetch
 from ids.lab.guard import Guard, GuardFailed, rules_directory
 from ids.lab.removal import wait_until
-from ids.lab.topology import ATTACKERS, ATTACKERS6, BENIGN, BENIGN6, GATEWAY_OUTSIDE, Lab
+from ids.lab.topology import ATTACKERS, ATTACKERS6, BENIGN, BENIGN6, GATEWAY_OUTSIDE, SERVER, Lab
 from ids.lab.website import start_website
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
@@ -132,6 +134,21 @@ def test_a_connection_that_began_with_a_syn_cookie_is_inspected_too(lab: Lab) ->
         fetch(lab.attacker, ATTACKERS[0], LOG4SHELL, 0.5, GATEWAY_OUTSIDE)
     assert alert_of(guard, ATTACKERS[0])["action"] == "blocked", "and its source is proven"
     assert guard.kernel_packets()["drop.syn_cookie"] >= 1
+
+
+def test_an_exploit_does_not_hide_behind_what_the_server_ignores(site: Lab) -> None:
+    """Segments with wrong checksums, more than what is shown of a connection."""
+    guard = started(site, fastpath={"depth_tcp_bytes": 4096})
+    source = ATTACKERS[0]
+    with connect(site.attacker, source) as connection, suppress(OSError):
+        port = connection.getsockname()[1]
+        junk = IP(src=source, dst=SERVER) / TCP(sport=port, dport=80, seq=1, ack=1, flags="A", chksum=1) / bytes(1000)
+        with site.attacker.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            for _ in range(20):
+                raw.sendto(bytes(junk), (SERVER, 0))
+        connection.sendall(LOG4SHELL.encode())
+        connection.recv(100)
+    assert alert_of(guard, source)["action"] == "blocked"
 
 
 def test_shadow_mode_counts_what_it_would_have_dropped_and_the_allow_list_not_even_that(site: Lab) -> None:
