@@ -29,6 +29,9 @@ LINKTYPE_ETHERNET = 1
 MAX_BATCH = 16384
 """Records taken from a ring at once: enough to make NumPy worth its while, and little enough to stay responsive."""
 
+NEVER = (1 << 64) - 1
+"""Later than any record."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
@@ -64,12 +67,13 @@ class Ring:
         """Bytes that wait to be read."""
         return int(self._producer[0]) - int(self._consumer[0])
 
-    def take(self, limit: int = MAX_BATCH) -> NDArray[np.uint8] | None:
+    def take(self, limit: int = MAX_BATCH, behind: int = 0) -> NDArray[np.uint8] | None:
         """Return a view of complete records, shape (n, stride) kernel header included, or None.
 
-        The view is valid until `release`. Records that the kernel discarded are among them; see `kept`.
+        The view is valid until `release`. Records that the kernel discarded are among them; see `kept`. ``behind`` so
+        many that were not released.
         """
-        start = int(self._consumer[0])
+        start = int(self._consumer[0]) + behind * self.stride
         count = min((int(self._producer[0]) - start) // self.stride, limit)
         if count <= 0:
             return None
@@ -86,6 +90,17 @@ class Ring:
     @staticmethod
     def _lengths(rows: NDArray[np.uint8]) -> NDArray[np.uint32]:
         return rows[:, :4].copy().view(np.uint32)[:, 0]
+
+    def times(self, rows: NDArray[np.uint8]) -> NDArray[np.uint64]:
+        """Return when each record was made, by the kernel's clock; 0 for one that it discarded."""
+        times = rows[:, contract.RING_HEADER : contract.RING_HEADER + 8].copy().view(np.uint64)[:, 0]
+        times[~self.kept(rows)] = 0
+        return times
+
+    def time_behind(self, count: int) -> int:
+        """Return when the record behind ``count`` unreleased ones was made; `NEVER` where there is none."""
+        rows = self.take(1, behind=count)
+        return NEVER if rows is None else int(self.times(rows)[0]) or NEVER
 
     def kept(self, rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Return which rows the kernel submitted rather than discarded."""
@@ -136,10 +151,7 @@ class RingReader:
     def _read(self) -> PacketBatch | None:
         headers: list[NDArray[Any]] = []
         bodies: list[NDArray[np.uint8]] = []
-        for ring in self.rings:
-            rows = ring.take()
-            if rows is None:
-                continue
+        for ring, rows in self._take():
             count = len(rows)
             kept = ring.kept(rows)
             body = rows[:, contract.RING_HEADER :]
@@ -155,6 +167,26 @@ class RingReader:
         if not sum(len(header) for header in headers):
             return None
         return self._batch(headers, bodies)
+
+    def _take(self) -> list[tuple[Ring, NDArray[np.uint8]]]:
+        """Take records of both rings up to one moment, so that none overtakes one of the other ring.
+
+        A SYN is small, the request behind it may be large. The large ring is read first: what came before its records
+        is in the small one by then. And where either holds more, nothing later than that is taken.
+        """
+        taken = [(ring, rows) for ring in reversed(self.rings) if (rows := ring.take()) is not None]
+        counts = {ring: len(rows) for ring, rows in taken}
+        horizon_ns = min(ring.time_behind(counts.get(ring, 0)) for ring in self.rings)
+        taken.reverse()
+        if horizon_ns == NEVER:
+            return taken
+        ready = []
+        for ring, rows in taken:
+            late = np.flatnonzero(ring.times(rows) > horizon_ns)
+            count = int(late[0]) if len(late) else len(rows)
+            if count:
+                ready.append((ring, rows[:count]))
+        return ready
 
     def _batch(self, headers: list[NDArray[Any]], bodies: list[NDArray[np.uint8]]) -> PacketBatch:
         bases, offsets = 0, []

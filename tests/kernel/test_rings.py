@@ -9,10 +9,12 @@ from socket import IPPROTO_TCP
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scapy.layers.inet import IP, UDP
 
 from ids.kernel import contract
 from ids.kernel.contract import Cut, Reason
+from ids.kernel.rings import MAX_BATCH, Ring
 from ids.types import PacketBatch
 from tests.kernel import packets as p
 from tests.kernel.conftest import settings
@@ -46,6 +48,36 @@ def test_packets_of_both_rings_come_in_the_order_of_time(gate: Gate) -> None:
     assert np.diff(batch.number).tolist() == [1] * 4
     assert set(batch.linktype.tolist()) == {1}
     assert batch.source == "live"
+
+
+def test_no_packet_overtakes_one_of_the_other_ring(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes while the rings are read, one behind the other, waits for its turn: it may answer what was missed."""
+    _, large = gate.fastpath.rings.rings
+    early, late = [p.SYN, udp(1400, 2)], [p.PING, udp(700, 3), p.DATA]
+    take = Ring.take
+
+    def while_reading(ring: Ring, limit: int = MAX_BATCH, behind: int = 0) -> NDArray[np.uint8] | None:
+        rows = take(ring, limit, behind)
+        if ring is large and limit == MAX_BATCH:
+            monkeypatch.setattr(Ring, "take", take)
+            gate.send_all(late)
+        return rows
+
+    gate.send_all(early)
+    monkeypatch.setattr(Ring, "take", while_reading)
+    batches = [gate.shown(), gate.shown(), gate.shown()]
+    assert [frames(batch) for batch in batches if batch is not None] == [[*early, p.PING], late[1:]]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_ring_that_is_behind_holds_the_other_one_up(gate: Gate, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ring.take, "__defaults__", (limit, 0))
+    sent = [p.SYN, p.PING, p.DNS, udp(700, 2), udp(800, 3), p.DATA, udp(900, 4)]
+    gate.send_all(sent)
+    seen = []
+    while (batch := gate.shown()) is not None:
+        seen += frames(batch)
+    assert seen == sent
 
 
 def test_times_are_unix_times(gate: Gate) -> None:
