@@ -21,6 +21,7 @@ from ids.respond import events
 from ids.respond.events import Event
 from ids.respond.gate import Gate
 from ids.respond.policy import BlockPolicy
+from ids.respond.recount import Recount
 from ids.respond.responder import Responder
 from ids.types import Direction, Flow, FlowBatch, IPAddress, Match, PacketBatch, Packets, StreamChunk, Transaction
 
@@ -57,7 +58,8 @@ class Engine:
         """Build the stages that remember traffic."""
         config, counters = self.config, self.counters
         self._decoder = Decoder(config.decode, counters)
-        self._flows = FlowTable(config.flow, counters, config.stream)
+        self._recount = Recount(self._gate, counters)
+        self._flows = FlowTable(config.flow, counters, config.stream, self._recount.last_seen)
         self._parsers = Parsers(config.protocols, counters)
         self.policy = BlockPolicy(config.respond, self._gate, counters, self._veto, self._own)
         self._responder = Responder(config.respond, self.policy, self._gate, counters, self.emit)
@@ -74,6 +76,7 @@ class Engine:
         matches = self.plugins.matches("ids_packets", packets=packets, flows=flows)
         self._inspect(flows, matches)
         self._respond(matches)
+        self._recount.note_closing(flows.flows)
         if self._wants_flagged:
             self._history.append((packets, flows))
             self._dissect(flows)
@@ -201,6 +204,7 @@ class Engine:
             self._respond(self.plugins.matches("ids_flagged", session=FlowSession(flow, frames)))
 
     def _end(self, flows: FlowBatch) -> None:
+        self._recount.settle(flows.ended)
         for flow in flows.ended:
             self.plugins.call("ids_flow_end", flow=flow)
             self.emit(events.flow_event(flow))

@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -25,7 +25,7 @@ from ids.kernel.reconcile import Reconciler
 from ids.respond import events
 from ids.respond.gate import BlockOrder
 from ids.respond.protected import own_addresses
-from ids.types import Flow, IPAddress, IPNetwork, PacketBatch
+from ids.types import Flow, FlowCount, IPAddress, IPNetwork, PacketBatch
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,14 @@ class KernelGate:
     def proven(self, address: IPAddress) -> bool:
         """Ask the kernel's record of completed handshakes."""
         return self.fastpath is not None and self.fastpath.proven(address)
+
+    def counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
+        """Ask the kernel, which counts every packet; it may not know a flow any more."""
+        return self._open().flow_counts(flows)
+
+    def forget(self, flow: Flow) -> None:
+        """Delete the flow's entry."""
+        self._open().forget_flow(flow)
 
 
 class Live:
@@ -143,6 +151,7 @@ class Live:
                 _announce(self._ready_file)
                 stack.callback(self._ready_file.unlink, missing_ok=True)
             self._ready = True
+            stack.callback(self._engine.drain)  # before the gate closes: it is asked for the flows' counts
             log.info("ready: %d blocks in force", len(self._fastpath.blocks))
             try:
                 self._loop(control)

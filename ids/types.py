@@ -178,6 +178,10 @@ class Flow:
     """Packets by `Direction`."""
     bytes: list[int] = field(default_factory=lambda: [0, 0])
     """Wire bytes by `Direction`, link header included (as EVE counts)."""
+    unseen_packets: list[int] = field(default_factory=lambda: [0, 0])
+    """Of ``packets``, those that the gate did not show; known when the flow has ended."""
+    unseen_bytes: list[int] = field(default_factory=lambda: [0, 0])
+    """Of ``bytes``, those of packets that the gate did not show."""
     tcp_flags: list[int] = field(default_factory=lambda: [0, 0])
     """All TCP flags seen, by `Direction`."""
     state: FlowState = FlowState.NEW
@@ -210,6 +214,22 @@ class Flow:
     def dst_ip(self) -> str:
         """The server's address as text."""
         return address_text(self.dst)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowCount:
+    """What the gate itself has counted of a flow, whether it showed it or not."""
+
+    first_ns: int
+    """First packet counted (``ts_ns``), to the tick of the kernel's coarse clock, which lags behind."""
+    last_ns: int
+    """Latest packet, as exact."""
+    packets: tuple[int, int]
+    """Packets by `Direction`."""
+    bytes: tuple[int, int]
+    """Wire bytes by `Direction`, as `Flow.bytes`."""
+    condemned: bool
+    """What was left of the flow when it was condemned is being dropped."""
 
 
 @dataclass(slots=True)

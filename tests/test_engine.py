@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from ids.config import Config
 from ids.engine import Engine
 from ids.respond.gate import BlockOrder
-from ids.types import Direction, Flow, FlowBatch, IPAddress, IPNetwork, StreamChunk
+from ids.types import Direction, Flow, FlowBatch, FlowCount, IPAddress, IPNetwork, StreamChunk
 from tests.factory import T0, make_flow
 
 TLS = b"\x16\x03\x03\x00\x40" + bytes(64)
@@ -35,6 +37,11 @@ class RecordingGate:
 
     def proven(self, address: IPAddress) -> bool:
         return False
+
+    def counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
+        return [None] * len(flows)
+
+    def forget(self, flow: Flow) -> None: ...
 
 
 def inspect(client: bytes, server: bytes, *, later: int = LONG, **settings: object) -> RecordingGate:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from typing import TypeAlias
 
 from ids.counters import Counters
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
@@ -11,6 +14,9 @@ from ids.flow.tcp import Connection
 from ids.types import Flow, FlowState
 
 _NS = 1_000_000_000
+
+LastSeen: TypeAlias = Callable[[Sequence[Flow]], Sequence[int]]
+"""Tells when each flow had its latest packet (``ts_ns``) for somebody who sees more of them; 0: no idea."""
 
 
 class Queue(OrderedDict[bytes, "Entry"]):
@@ -50,9 +56,10 @@ class Entry:
 class FlowStore:
     """All live flows, at most ``settings.max_flows``."""
 
-    def __init__(self, settings: FlowSettings, counters: Counters) -> None:
+    def __init__(self, settings: FlowSettings, counters: Counters, last_seen: LastSeen | None = None) -> None:
         self._max_flows = settings.max_flows
         self._counters = counters
+        self._last_seen = last_seen
         self._entries: dict[bytes, Entry] = {}
         self._last_id = 0
         self.passages = 0
@@ -88,7 +95,7 @@ class FlowStore:
     def find(self, key: bytes, now_ns: int, row: int) -> Entry | None:
         """Return the live flow of a key; one that timed out before ``now_ns`` is ended instead."""
         entry = self._entries.get(key)
-        if entry is not None and entry.seen_ns + entry.queue.timeout_ns < now_ns:
+        if entry is not None and entry.seen_ns + entry.queue.timeout_ns < now_ns and self._idle([entry], now_ns):
             self.end(entry, "timeout", row)
             return None
         return entry
@@ -134,11 +141,27 @@ class FlowStore:
     def expire(self, now_ns: int, row: int) -> None:
         """End the flows that have been idle for too long."""
         for queue in self._queues:
-            while queue:
-                entry = next(iter(queue.values()))
-                if entry.seen_ns + queue.timeout_ns >= now_ns:
-                    break
+            overdue = list(takewhile(lambda entry: entry.seen_ns + entry.queue.timeout_ns < now_ns, queue.values()))
+            for entry in self._idle(overdue, now_ns):
                 self.end(entry, "timeout", row)
+
+    def _idle(self, overdue: list[Entry], now_ns: int) -> list[Entry]:
+        """Return those of the flows that are idle indeed, and keep those that had packets that were not shown.
+
+        A kept one goes to the end of its queue, behind some that had packets later: it may time out late, by no more
+        than its timeout, and costs one question in that time.
+        """
+        if self._last_seen is None or not overdue:
+            return overdue
+        idle = []
+        for entry, last_ns in zip(overdue, self._last_seen([entry.flow for entry in overdue]), strict=True):
+            if last_ns + entry.queue.timeout_ns < now_ns:
+                idle.append(entry)
+            else:
+                entry.seen_ns = last_ns
+                entry.queue.move_to_end(entry.key)
+                self._counters.add("flow.kept_unseen")
+        return idle
 
     def end_all(self, reason: str) -> None:
         """End every flow, in the order of their start."""

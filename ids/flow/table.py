@@ -9,7 +9,7 @@ from ids.flow.keys import group
 from ids.flow.passage import Passage
 from ids.flow.reassembly import Reassembly
 from ids.flow.settings import FlowSettings, StreamSettings
-from ids.flow.store import FlowStore
+from ids.flow.store import FlowStore, LastSeen
 from ids.types import FlowBatch, Packets
 
 _AFTER_BATCH = 1 << 62
@@ -19,10 +19,17 @@ _AFTER_BATCH = 1 << 62
 class FlowTable:
     """All live flows, bounded by ``settings`` and ``stream``; whatever is refused is counted, under ``flow.``."""
 
-    def __init__(self, settings: FlowSettings, counters: Counters, stream: StreamSettings | None = None) -> None:
+    def __init__(
+        self,
+        settings: FlowSettings,
+        counters: Counters,
+        stream: StreamSettings | None = None,
+        last_seen: LastSeen | None = None,
+    ) -> None:
+        """``last_seen`` is asked before a flow times out: part of its packets may pass unseen."""
         self._counters = counters
         self._reassembly = Reassembly(stream or StreamSettings(), counters)
-        self._store = FlowStore(settings, counters)
+        self._store = FlowStore(settings, counters, last_seen)
         self._now_ns = 0
 
     def __len__(self) -> int:

@@ -27,6 +27,7 @@ from ids.kernel.clock import sample_offset_ns
 from ids.kernel.contract import Flags, FlowVerdict, LimitKind
 from ids.kernel.counts import reason_counts
 from ids.kernel.egress import PIN_PREFIX, EgressView
+from ids.kernel.flows import FlowEntries
 from ids.kernel.maps import Map
 from ids.kernel.netlink import query_xdp
 from ids.kernel.orders import FlowOrders
@@ -34,7 +35,7 @@ from ids.kernel.pins import check_version
 from ids.kernel.rings import RingReader
 from ids.kernel.settings import FastPathSettings
 from ids.paths import bpf_dir
-from ids.types import Flow, IPAddress, address_object
+from ids.types import Flow, FlowCount, IPAddress, address_object
 
 _MODES = {"native": syscall.XDP_FLAGS_DRV_MODE, "generic": syscall.XDP_FLAGS_SKB_MODE}
 _SECOND_NS = 1_000_000_000
@@ -134,6 +135,11 @@ class FlowAddress:
         version = 4 if len(ends[0][0]) == 4 else 6
         return version, ends[0][0] + ends[1][0] + ends[0][1] + ends[1][1] + vlan_proto.to_bytes(4, "little")
 
+    @property
+    def src_side(self) -> int:
+        """Which side of the key ``src`` is: 0 the lower end, 1 the upper one."""
+        return int((self.src, self.sport) > (self.dst, self.dport))
+
 
 class FastPath:
     """The loaded XDP program with its maps. Use `FastPath.open`."""
@@ -160,6 +166,7 @@ class FastPath:
         """The program's configuration, shape (1,), dtype `contract.CONFIG`: what is written here holds at once."""
         self.egress = EgressView(pin_dir, maps)
         self._orders = orders
+        self._flows = FlowEntries(maps)
         self._links: dict[str, int] = {}
         self._rings: RingReader | None = None
 
@@ -353,6 +360,16 @@ class FastPath:
     def bypass_flow(self, flow: Flow) -> bool:
         """Wave the rest of a flow through unseen; return whether the kernel knows it."""
         return self.set_flow(FlowAddress.of(flow), FlowVerdict.BYPASS)
+
+    def flow_counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
+        """Return what the kernel has counted of each flow; None where it does not know the flow (any more)."""
+        offset_ns = sample_offset_ns()
+        addresses = [FlowAddress.of(flow) for flow in flows]
+        return [self._flows.count(*address.key(), address.src_side, offset_ns) for address in addresses]
+
+    def forget_flow(self, flow: Flow) -> bool:
+        """Have what comes next of a flow begin a new one; return whether the kernel knew it."""
+        return self._flows.forget(*FlowAddress.of(flow).key())
 
     def proven(self, address: IPAddress) -> bool:
         """Whether a source completed a handshake through here in the last ``proven_s``."""

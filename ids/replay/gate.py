@@ -8,7 +8,7 @@ verdict of a later packet is that of a gate without delay, whatever the size of 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +20,20 @@ from ids.kernel.offline import Judge
 from ids.replay.frames import ethernet_frames, sources
 from ids.replay.report import BlockReport, DroppedFlowReport, Tally
 from ids.respond.gate import BlockOrder
-from ids.types import I64, U8, U16, U64, BlockMode, Flow, IPAddress, IPNetwork, PacketBatch, Packets, address_halves
+from ids.types import (
+    I64,
+    U8,
+    U16,
+    U64,
+    BlockMode,
+    Flow,
+    FlowCount,
+    IPAddress,
+    IPNetwork,
+    PacketBatch,
+    Packets,
+    address_halves,
+)
 
 ROUND = 1024
 """Rows whose frames are rebuilt at once where that is needed, which bounds the memory for it."""
@@ -113,6 +126,13 @@ class ReplayGate:
     def proven(self, address: IPAddress) -> bool:
         """Only the flow's own handshake counts in a replay: the gate is behind the engine there, by up to a batch."""
         return False
+
+    def counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
+        """Know nothing that the engine does not: it reads every packet."""
+        return [None] * len(flows)
+
+    def forget(self, flow: Flow) -> None:
+        """Do nothing: the gate's clock and the engine's are apart by up to a batch."""
 
     # ---- the packets ------------------------------------------------------------------------------------------------
 

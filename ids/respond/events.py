@@ -161,6 +161,15 @@ def flow_event(flow: Flow) -> Event:
     }
     if flow.storage.get("bypassed"):
         event["flow"]["bypass"] = "capture"
+    if flow.storage.get("respond.condemned"):
+        event["flow"]["action"] = "drop"
+    elif any(flow.unseen_packets):
+        event["flow"]["bypassed"] = {
+            "pkts_toserver": flow.unseen_packets[0],
+            "pkts_toclient": flow.unseen_packets[1],
+            "bytes_toserver": flow.unseen_bytes[0],
+            "bytes_toclient": flow.unseen_bytes[1],
+        }
     if flow.proto == _TCP:
         event["tcp"] = _tcp(flow)
     return event

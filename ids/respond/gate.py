@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ids.types import BlockMode, Flow, IPAddress, IPNetwork
+from ids.types import BlockMode, Flow, FlowCount, IPAddress, IPNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +42,9 @@ class Gate(Protocol):
 
     def proven(self, address: IPAddress) -> bool:
         """Tell whether this address completed a handshake through the gate lately."""
+
+    def counts(self, flows: Sequence[Flow]) -> Sequence[FlowCount | None]:
+        """Return what the gate itself has counted of each flow; None where it knows no more than it showed."""
+
+    def forget(self, flow: Flow) -> None:
+        """Take note that the flow timed out: what comes next between its ends is a new one, to be shown anew."""

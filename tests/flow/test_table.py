@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from ids.flow import keys
-from ids.types import Direction, FlowState
+from ids.counters import Counters
+from ids.flow import FlowSettings, FlowTable, keys
+from ids.types import Direction, Flow, FlowBatch, FlowState
 from tests.factory import T0
-from tests.flow.traffic import ACK, CLIENT, ICMP, RST, SECOND, SERVER, SYN, TCP, UDP, Pkt, Run, Talk, interleave
+from tests.flow.traffic import (
+    ACK,
+    CLIENT,
+    ICMP,
+    RST,
+    SECOND,
+    SERVER,
+    SYN,
+    TCP,
+    UDP,
+    Pkt,
+    Run,
+    Talk,
+    columns,
+    interleave,
+)
 
 
 def test_whole_conversation_in_one_batch() -> None:
@@ -181,3 +199,50 @@ def test_expire_without_packets() -> None:
     assert run.table.expire(T0 + 30 * SECOND).ended == []
     assert run.table.expire(T0 + 31 * SECOND).ended == run.started
     assert run.counters["flow.total"] == 1
+
+
+class Elsewhere:
+    """Somebody who sees packets that the table does not, and is asked before a flow times out."""
+
+    def __init__(self, **last_s: float) -> None:
+        self.last_ns = {int(port[1:]): T0 + int(seconds * SECOND) for port, seconds in last_s.items()}
+        self.asked: list[list[int]] = []
+
+    def __call__(self, flows: Sequence[Flow]) -> list[int]:
+        self.asked.append([flow.sport for flow in flows])
+        return [self.last_ns.get(flow.sport, 0) for flow in flows]
+
+    def table(self) -> FlowTable:
+        """A table that has seen one datagram from each of three ports."""
+        table = FlowTable(FlowSettings(), Counters(), last_seen=self)
+        table.process(columns([Pkt(proto=UDP, sport=port, ts_ns=T0) for port in (1, 2, 3)]))
+        return table
+
+
+def ports(batch: FlowBatch) -> list[int]:
+    return [flow.sport for flow in batch.ended]
+
+
+def test_a_flow_whose_packets_pass_unseen_is_not_idle() -> None:
+    elsewhere = Elsewhere(p2=20)
+    table = elsewhere.table()
+    assert ports(table.expire(T0 + 31 * SECOND)) == [1, 3]
+    assert ports(table.expire(T0 + 50 * SECOND)) == []
+    assert ports(table.expire(T0 + 51 * SECOND)) == [2]
+    assert elsewhere.asked == [[1, 2, 3], [2]], "once for all, and once in its timeout for who is kept"
+
+
+def test_a_flow_that_was_kept_goes_on_when_it_is_seen_again() -> None:
+    table = Elsewhere(p2=20).table()
+    again = table.process(columns([Pkt(proto=UDP, sport=2, ts_ns=T0 + 40 * SECOND)]))
+    assert again.started == []
+    assert (again.flows[0].packets, ports(again)) == ([2, 0], [1, 3])
+
+
+def test_one_that_is_kept_waits_behind_others_for_no_longer_than_its_timeout() -> None:
+    elsewhere = Elsewhere(p2=2)
+    table = elsewhere.table()
+    table.process(columns([Pkt(proto=UDP, sport=4, ts_ns=T0 + 30 * SECOND)]))
+    assert ports(table.expire(T0 + 31 * SECOND)) == [1, 3]
+    assert ports(table.expire(T0 + 33 * SECOND)) == [], "overdue, but behind port 4"
+    assert ports(table.expire(T0 + 61 * SECOND)) == [4, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from ids.counters import Counters
 from ids.respond.gate import BlockOrder
 from ids.respond.policy import BlockPolicy, Refusal
 from ids.respond.settings import RespondSettings
-from ids.types import BlockMode, BlockRequest, Direction, Flow, FlowState, IPAddress, IPNetwork, Match
+from ids.types import BlockMode, BlockRequest, Direction, Flow, FlowCount, FlowState, IPAddress, IPNetwork, Match
 from tests.factory import T0, make_flow, make_match
 
 SECOND = 1_000_000_000
@@ -36,6 +37,11 @@ class FakeGate:
 
     def proven(self, address: IPAddress) -> bool:
         return str(address) in self._proven
+
+    def counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
+        return [None] * len(flows)
+
+    def forget(self, flow: Flow) -> None: ...
 
 
 def make_policy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from ids.respond.gate import BlockOrder
 from ids.respond.policy import BlockPolicy
 from ids.respond.responder import Responder
 from ids.respond.settings import RespondSettings
-from ids.types import Action, BlockMode, BlockRequest, Flow, IPAddress, IPNetwork, Threshold
+from ids.types import Action, BlockMode, BlockRequest, Flow, FlowCount, IPAddress, IPNetwork, Threshold
 from tests.factory import make_flow, make_match, make_signature
 
 BLOCK = BlockRequest("src_ip", 60, BlockMode.ENFORCE, require_proven=True)
@@ -46,6 +47,11 @@ class RecordingGate:
 
     def proven(self, address: IPAddress) -> bool:
         return False
+
+    def counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
+        return [None] * len(flows)
+
+    def forget(self, flow: Flow) -> None: ...
 
 
 class Bench:

@@ -1,0 +1,129 @@
+"""What a `flow` event says was sent, was sent: the kernel counts what it does not show."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+import jsonschema
+import pytest
+
+from ids.lab.actors import Request, connect, fetch
+from ids.lab.guard import Guard
+from ids.lab.removal import wait_until
+from ids.lab.topology import BENIGN, BENIGN6, SERVER, Lab
+from tests.lab.test_guard import started
+from tests.shared import shared
+
+pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
+
+DEPTH = 64 << 10
+SIZE = 900_000
+DOWNLOAD = Request("a download", "/big.bin")
+SHALLOW = {"depth_tcp_bytes": DEPTH, "depth_udp_bytes": 4096}
+
+
+@pytest.fixture
+def stocked(site: Lab) -> Lab:
+    """A lab whose web server has a file that is larger than the depth."""
+    (site.directory / "web-server" / "pages" / "big.bin").write_bytes(bytes(SIZE))
+    return site
+
+
+def flow_events(guard: Guard, port: int) -> list[dict[str, Any]]:
+    flows = [event for event in guard.events() if event["event_type"] == "flow" and "dest_port" in event]
+    return [event for event in flows if port in (event["src_port"], event["dest_port"])]
+
+
+@pytest.mark.parametrize("source", [BENIGN, BENIGN6])
+def test_a_download_beyond_the_depth_is_counted_to_its_end(stocked: Lab, source: str) -> None:
+    if ":" in source and not stocked.ipv6:
+        pytest.skip("this kernel has no IPv6")
+    guard = started(stocked, fastpath=SHALLOW, flow={"tcp_established_timeout_s": 1})
+    assert fetch(stocked.attacker, source, DOWNLOAD).length > SIZE
+    assert guard.kernel_packets()["pass.depth"] > 0
+
+    assert wait_until(lambda: bool(flow_events(guard, 80)), 10)
+    (event,) = flow_events(guard, 80)
+    assert event["src_ip"] == source
+    flow, unseen = event["flow"], event["flow"]["bypassed"]
+    assert SIZE < flow["bytes_toclient"] < SIZE * 1.1
+    assert unseen["bytes_toclient"] > SIZE - 2 * DEPTH
+    assert 0 < unseen["pkts_toclient"] < flow["pkts_toclient"]
+    assert flow["reason"] == "timeout"
+    validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    assert [error.message for error in validator.iter_errors(event)] == []
+
+
+def test_a_flow_that_lives_beyond_its_depth_is_not_idle_and_an_engine_that_stops_tells_of_it(stocked: Lab) -> None:
+    guard = started(stocked, fastpath=SHALLOW, flow={"tcp_established_timeout_s": 1})
+    with connect(stocked.attacker, BENIGN) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        connection.sendall(DOWNLOAD.encode())
+        got, until = 0, time.monotonic() + 4
+        while time.monotonic() < until:
+            got += len(connection.recv(8192))
+            time.sleep(0.05)
+        assert DEPTH * 4 < got < SIZE, "still at it, long beyond the depth"
+        assert flow_events(guard, 80) == []
+        assert guard.stop() == 0
+    (event,) = flow_events(guard, 80)
+    assert event["flow"]["reason"] == "shutdown"
+    assert event["flow"]["bytes_toclient"] >= got
+    assert event["flow"]["age"] >= 3
+
+
+def test_what_comes_after_a_timeout_is_counted_from_nothing_and_shown_from_its_beginning(lab: Lab) -> None:
+    guard = started(lab, fastpath=SHALLOW, flow={"udp_new_timeout_s": 1})
+    with lab.attacker.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind((BENIGN, 40000))
+        for times in (1, 2):
+            for _ in range(10):
+                sender.sendto(bytes(1000), (SERVER, 9))
+            assert wait_until(lambda times=times: len(flow_events(guard, 9)) == times, 10)  # type: ignore[misc]
+    for event in flow_events(guard, 9):
+        flow = event["flow"]
+        assert (flow["pkts_toserver"], flow["bytes_toserver"]) == (10, 10 * (14 + 20 + 8 + 1000))
+        assert flow["bypassed"]["pkts_toserver"] == 10 - 4, "four frames are as many as the depth holds"
+
+
+def test_a_flow_that_outlives_its_engine_is_as_old_and_as_large_as_it_is(stocked: Lab) -> None:
+    guard = started(stocked, fastpath=SHALLOW)
+    with connect(stocked.attacker, BENIGN) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        connection.sendall(DOWNLOAD.encode())
+        got = 0
+        while got < 4 * DEPTH:
+            got += len(connection.recv(8192))
+        guard.kill()
+        killed = datetime.now(timezone.utc)
+        guard.start()
+        while data := connection.recv(65536):
+            got += len(data)
+    assert guard.kernel_packets()["pass.depth"] > 0, "and the engine has answered, so it has read the rings"
+    assert guard.stop() == 0
+    (event,) = flow_events(guard, 80)
+    assert datetime.strptime(event["flow"]["start"], "%Y-%m-%dT%H:%M:%S.%f%z") < killed
+    sizes = event["flow"]["bytes_toclient"], event["flow"]["bytes_toserver"]
+    assert max(sizes) > got > SIZE, "the server is taken for the client when its FIN is all that was shown"
+
+
+def test_the_next_connection_on_the_same_ports_takes_nothing_away_from_the_one_before(stocked: Lab) -> None:
+    guard = started(stocked, fastpath=SHALLOW)
+    for _ in range(2):
+        with stocked.attacker.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+            connection.settimeout(3)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            connection.bind((BENIGN, 40000))
+            connection.connect((SERVER, 80))
+            connection.sendall(DOWNLOAD.encode())
+            while connection.recv(65536):
+                pass
+        assert guard.kernel_packets()["pass.depth"] > 0, "and the engine has answered, so it has read the rings"
+    assert guard.stop() == 0
+    assert [event["flow"]["reason"] for event in flow_events(guard, 80)] == ["tcp_reuse", "shutdown"]
+    for event in flow_events(guard, 80):
+        assert SIZE < event["flow"]["bytes_toclient"] < SIZE * 1.1
