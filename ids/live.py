@@ -25,7 +25,7 @@ from ids.kernel.reconcile import Reconciler
 from ids.respond import events
 from ids.respond.gate import BlockOrder
 from ids.respond.protected import own_addresses
-from ids.types import Flow, FlowCount, IPAddress, IPNetwork, PacketBatch
+from ids.types import BlockMode, Flow, FlowCount, IPAddress, IPNetwork, PacketBatch
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +68,20 @@ class KernelGate:
             self.watched.popitem(last=False)
         return written
 
-    def holds(self, network: IPNetwork) -> bool:
-        """Look whether the block is still in the kernel's list."""
-        return self._open().blocks.get(network) is not None
+    def holds(self, network: IPNetwork) -> BlockMode | None:
+        """Look how the block is in the kernel's list."""
+        block = self._open().blocks.get(network)
+        if block is None or (block.expires_ns is not None and block.expires_ns <= time.time_ns()):
+            return None
+        return block.mode
 
-    def condemn(self, flow: Flow, number: int) -> None:
-        """Drop the rest of this flow in the driver."""
-        self._open().drop_flow(flow)
+    def allows(self, address: IPAddress) -> bool:
+        """Look whether the kernel's list has the address: operators add to it while the engine runs."""
+        return self._open().allowed.covers(address)
+
+    def condemn(self, flow: Flow, number: int) -> bool:
+        """Drop the rest of this flow in the driver; the kernel may not know it any more."""
+        return self._open().drop_flow(flow)
 
     def bypass(self, flow: Flow) -> bool:
         """Let the rest of this flow pass unseen; the kernel may not know it any more."""

@@ -10,7 +10,7 @@ import pytest
 from ids.config import Config
 from ids.engine import Engine
 from ids.respond.gate import BlockOrder
-from ids.types import Direction, Flow, FlowBatch, FlowCount, IPAddress, IPNetwork, StreamChunk
+from ids.types import BlockMode, Direction, Flow, FlowBatch, FlowCount, IPAddress, IPNetwork, StreamChunk
 from tests.factory import T0, make_flow
 
 TLS = b"\x16\x03\x03\x00\x40" + bytes(64)
@@ -26,10 +26,13 @@ class RecordingGate:
 
     def block(self, order: BlockOrder) -> int | None: ...
 
-    def condemn(self, flow: Flow, number: int) -> None: ...
-
-    def holds(self, network: IPNetwork) -> bool:
+    def condemn(self, flow: Flow, number: int) -> bool:
         return True
+
+    def holds(self, network: IPNetwork) -> BlockMode | None: ...
+
+    def allows(self, address: IPAddress) -> bool:
+        return False
 
     def bypass(self, flow: Flow) -> bool:
         self.bypassed.append(flow)

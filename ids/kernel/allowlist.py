@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from ids.kernel.labels import Labels
 from ids.kernel.maps import Map
 from ids.kernel.networks import network_of, prefix_key
 from ids.kernel.pins import open_required
-from ids.types import IPNetwork
+from ids.types import IPAddress, IPNetwork
 
 MAP_NAMES = ("ids_allow4", "ids_allow6", "ids_labels", "ids_config")
 
@@ -82,6 +83,10 @@ class AllowList:
         deleted = self._tables[network.version].delete(prefix_key(network))
         self.changed()
         return deleted
+
+    def covers(self, address: IPAddress) -> bool:
+        """Tell whether what this address sends is never dropped."""
+        return self._tables[address.version].get(prefix_key(ipaddress.ip_network(address))) is not None
 
     def changed(self) -> None:
         """Have the program ask the list again for the addresses that it has asked it for."""

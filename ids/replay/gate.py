@@ -80,6 +80,7 @@ class ReplayGate:
     judged: int = 0
     """Packets that went through the judge."""
     _blocks: list[_Block] = field(default_factory=list)
+    _modes: dict[IPNetwork, BlockMode] = field(default_factory=dict)
     _condemned: list[_Condemned] = field(default_factory=list)
     _pending: list[_Block | _Condemned] = field(default_factory=list)
     _clock_ns: int = 1
@@ -105,23 +106,29 @@ class ReplayGate:
         report = BlockReport(str(order.network), order.sid, order.mode.value, order.ttl_s, order.number)
         block = _Block(order, report, *_halves(order))
         self._blocks.append(block)
+        self._modes[order.network] = order.mode
         self._pending.append(block)
         return None
 
-    def holds(self, network: IPNetwork) -> bool:
+    def holds(self, network: IPNetwork) -> BlockMode | None:
         """Nobody lifts a block in a replay."""
-        return True
+        return self._modes.get(network)
+
+    def allows(self, address: IPAddress) -> bool:
+        """Know of no allow-list but the settings', which the engine has asked already."""
+        return False
 
     def bypass(self, flow: Flow) -> bool:
         """Do nothing: a replay reads every packet anyhow."""
         return False
 
-    def condemn(self, flow: Flow, number: int) -> None:
+    def condemn(self, flow: Flow, number: int) -> bool:
         """Remember that the rest of the flow, after packet ``number``, is to be dropped."""
         report = DroppedFlowReport(flow.src_ip, flow.sport, flow.dst_ip, flow.dport, flow.proto, number)
         condemned = _Condemned(FlowAddress.of(flow), number, report)
         self._condemned.append(condemned)
         self._pending.append(condemned)
+        return True
 
     def proven(self, address: IPAddress) -> bool:
         """Only the flow's own handshake counts in a replay: the gate is behind the engine there, by up to a batch."""

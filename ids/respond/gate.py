@@ -31,11 +31,14 @@ class Gate(Protocol):
     def block(self, order: BlockOrder) -> int | None:
         """Block a network. Return when it took effect (``ts_ns``), or None where no clock applies (replay)."""
 
-    def holds(self, network: IPNetwork) -> bool:
-        """Tell whether a block of exactly this network is in force: an operator may have lifted it."""
+    def holds(self, network: IPNetwork) -> BlockMode | None:
+        """Tell how a block of exactly this network is in force; None: it is not, an operator may have lifted it."""
 
-    def condemn(self, flow: Flow, number: int) -> None:
-        """Drop the rest of this flow; packet ``number`` of its capture is the cause."""
+    def allows(self, address: IPAddress) -> bool:
+        """Tell whether an allow-list of the gate's own keeps what this address sends from being dropped."""
+
+    def condemn(self, flow: Flow, number: int) -> bool:
+        """Drop the rest of this flow, because of packet ``number`` of its capture. Tell whether that could be done."""
 
     def bypass(self, flow: Flow) -> bool:
         """Show no more of this flow: what is left of it cannot be inspected. Tell whether that could be done."""

@@ -33,6 +33,8 @@ class Refusal:
 
     reason: str
     detail: str
+    mode: BlockMode | None = None
+    """Of the block that is in force already; None: there is none that we know of."""
 
 
 @dataclass(slots=True)
@@ -71,11 +73,16 @@ class BlockPolicy:
             self._counters.add(f"respond.refused.{decision.reason}")
         return decision
 
+    def allows(self, address: IPAddress) -> bool:
+        """Tell whether nothing that this address sends may be dropped; the kernel sees to it too."""
+        listed = any(address in network for network in self._allow if network.version == address.version)
+        return listed or self._gate.allows(address)
+
     def _refusal(self, address: IPAddress, match: Match, request: BlockRequest) -> Refusal | None:
         if self._settings.mode == "off":
             return Refusal("off", "respond.mode is off")
-        if any(address in network for network in self._allow if network.version == address.version):
-            return Refusal("allowed", f"{address} is on the allow-list (respond.allow)")
+        if self.allows(address):
+            return Refusal("allowed", f"{address} is on the allow-list (respond.allow, `ids allow`)")
         if address in self.own:
             return Refusal("own", f"{address} belongs to this host, a gateway or a resolver")
         if address.is_multicast or address.is_unspecified or address.is_loopback or int(address) == 0xFFFFFFFF:
@@ -107,8 +114,8 @@ class BlockPolicy:
         shadow = self._settings.mode == "shadow" or request.mode is BlockMode.SHADOW
         mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
         stronger = record.mode is BlockMode.SHADOW and mode is BlockMode.ENFORCE
-        if record.until_ns > now and not stronger and self._gate.holds(network):
-            return Refusal("already_blocked", f"{network} is already blocked")
+        if record.until_ns > now and not stronger and (held := self._gate.holds(network)):
+            return Refusal("already_blocked", f"{network} is already blocked", held)
         if now - self._minute_ns >= MINUTE_NS:
             self._minute_ns, self._this_minute = now, 0
         if self._this_minute >= self._settings.max_blocks_per_minute:
@@ -130,6 +137,11 @@ class BlockPolicy:
         record = self._records.get(network)
         if record is not None:
             record.until_ns = 0
+
+
+def sender_of(match: Match) -> IPAddress:
+    """Return who sent what matched."""
+    return address_object(match.flow.src if match.direction is Direction.TO_SERVER else match.flow.dst)
 
 
 def _target(match: Match, request: BlockRequest) -> IPAddress:

@@ -10,7 +10,7 @@ from ids.errors import KernelError
 from ids.respond import events
 from ids.respond.events import Event
 from ids.respond.gate import BlockOrder, Gate
-from ids.respond.policy import BlockPolicy
+from ids.respond.policy import BlockPolicy, sender_of
 from ids.respond.settings import RespondSettings
 from ids.respond.threshold import Thresholds
 from ids.types import Action, BlockMode, Match
@@ -57,13 +57,13 @@ class Responder:
             return
         flow.storage["respond.alerts"] = alerts + 1
         flow.alerted = True
-        dropping = condemned or (block is not None and block.get("mode") == BlockMode.ENFORCE.value)
-        event = events.alert_event(match, dropping)
+        blocked = block is not None and block.get("mode") == BlockMode.ENFORCE.value
+        event = events.alert_event(match, condemned or blocked)
         if block is not None:
             event["ids"]["block"] = block
         self._counters.add("detect.alerts")
         self._emit(event)
-        if dropping:
+        if condemned or (block is not None and blocked and "refused" not in block):
             self._emit(events.drop_event(match, "rules", block))
 
     def _block(self, match: Match) -> Event | None:
@@ -72,7 +72,8 @@ class Responder:
             return None
         decision = self._policy.decide(match, request)
         if not isinstance(decision, BlockOrder):
-            return {"refused": decision.reason, "detail": decision.detail}
+            refused = {"refused": decision.reason, "detail": decision.detail}
+            return refused if decision.mode is None else {**refused, "mode": decision.mode.value}
         try:
             written_ns = self._gate.block(decision)
         except KernelError as error:
@@ -96,11 +97,17 @@ class Responder:
             return False
         if match.flow.storage.get("respond.condemned"):
             return True
+        if self._policy.allows(sender_of(match)):
+            self._counters.add("respond.refused.allowed")
+            return False
         try:
-            self._gate.condemn(match.flow, match.number)
+            known = self._gate.condemn(match.flow, match.number)
         except KernelError as error:
             self._counters.add("respond.refused.kernel")
             log.error("flow %d was not dropped: %s", match.flow.id, error)
+            return False
+        if not known:
+            self._counters.add("respond.refused.unknown_flow")
             return False
         match.flow.storage["respond.condemned"] = True
         self._counters.add("respond.flows_dropped")

@@ -23,14 +23,19 @@ class FakeGate:
 
     def __init__(self, proven: set[str] | None = None) -> None:
         self._proven = proven or set()
-        self.holding = True
+        self.held: BlockMode | None = BlockMode.ENFORCE
+        self.allowed: set[str] = set()
 
     def block(self, order: BlockOrder) -> int | None: ...
 
-    def condemn(self, flow: Flow, number: int) -> None: ...
+    def condemn(self, flow: Flow, number: int) -> bool:
+        return True
 
-    def holds(self, network: IPNetwork) -> bool:
-        return self.holding
+    def holds(self, network: IPNetwork) -> BlockMode | None:
+        return self.held
+
+    def allows(self, address: IPAddress) -> bool:
+        return str(address) in self.allowed
 
     def bypass(self, flow: Flow) -> bool:
         return True
@@ -119,6 +124,12 @@ def test_who_is_never_blocked(settings: dict[str, Any], source: str, reason: str
     assert refused(make_policy(**settings), make_match(make_flow(source, server))) == reason
 
 
+def test_who_is_on_the_kernels_allow_list_is_never_blocked() -> None:
+    gate = FakeGate()
+    gate.allowed = {"192.0.2.1"}
+    assert refused(make_policy(gate), make_match()) == "allowed"
+
+
 def test_own_addresses_are_never_blocked() -> None:
     assert refused(make_policy(own={"192.0.2.1"}), make_match()) == "own"
 
@@ -142,7 +153,7 @@ def test_a_block_that_an_operator_lifted_may_be_ordered_again() -> None:
     gate = FakeGate()
     policy = make_policy(gate)
     assert ordered(policy, make_match())
-    gate.holding = False
+    gate.held = None
     assert ordered(policy, make_match(ts_ns=T0 + SECOND))
 
 
@@ -152,6 +163,16 @@ def test_a_shadow_does_not_shield_from_a_rule_that_enforces() -> None:
     assert refused(policy, make_match(ts_ns=T0 + SECOND), mode=BlockMode.SHADOW) == "already_blocked"
     assert ordered(policy, make_match(ts_ns=T0 + SECOND)).mode is BlockMode.ENFORCE
     assert refused(policy, make_match(ts_ns=T0 + 2 * SECOND), mode=BlockMode.SHADOW) == "already_blocked"
+
+
+def test_a_refused_repetition_tells_how_the_block_is_in_force() -> None:
+    gate = FakeGate()
+    policy = make_policy(gate)
+    assert ordered(policy, make_match())
+    for gate.held in (BlockMode.ENFORCE, BlockMode.SHADOW):
+        refusal = policy.decide(make_match(ts_ns=T0 + SECOND), request())
+        assert isinstance(refusal, Refusal)
+        assert (refusal.reason, refusal.mode) == ("already_blocked", gate.held)
 
 
 def test_no_block_lasts_longer_than_the_limit() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,18 @@ from ids.respond.gate import BlockOrder
 from ids.respond.policy import BlockPolicy
 from ids.respond.responder import Responder
 from ids.respond.settings import RespondSettings
-from ids.types import Action, BlockMode, BlockRequest, Flow, FlowCount, IPAddress, IPNetwork, Threshold
+from ids.types import (
+    Action,
+    BlockMode,
+    BlockRequest,
+    Direction,
+    Flow,
+    FlowCount,
+    IPAddress,
+    IPNetwork,
+    Match,
+    Threshold,
+)
 from tests.factory import make_flow, make_match, make_signature
 
 BLOCK = BlockRequest("src_ip", 60, BlockMode.ENFORCE, require_proven=True)
@@ -27,6 +39,7 @@ class RecordingGate:
         self.orders: list[BlockOrder] = []
         self.condemned: list[Flow] = []
         self.error: KernelError | None = None
+        self.knows_flows = True
 
     def block(self, order: BlockOrder) -> int | None:
         if self.error:
@@ -34,13 +47,18 @@ class RecordingGate:
         self.orders.append(order)
         return 123
 
-    def condemn(self, flow: Flow, number: int) -> None:
+    def condemn(self, flow: Flow, number: int) -> bool:
         if self.error:
             raise self.error
-        self.condemned.append(flow)
+        if self.knows_flows:
+            self.condemned.append(flow)
+        return self.knows_flows
 
-    def holds(self, network: IPNetwork) -> bool:
-        return True
+    def holds(self, network: IPNetwork) -> BlockMode | None:
+        return next((order.mode for order in reversed(self.orders) if order.network == network), None)
+
+    def allows(self, address: IPAddress) -> bool:
+        return False
 
     def bypass(self, flow: Flow) -> bool:
         return True
@@ -54,13 +72,18 @@ class RecordingGate:
     def forget(self, flow: Flow) -> None: ...
 
 
+def _veto(address: str, match: Match) -> list[str]:
+    return ["a partner"] if address == "192.0.2.66" else []
+
+
 class Bench:
     """A responder with everything around it in reach."""
 
     def __init__(self, **settings: Any) -> None:
         self.gate, self.counters, self.events = RecordingGate(), Counters(), list[dict[str, Any]]()
         config = RespondSettings(**settings)
-        policy = BlockPolicy(config, self.gate, self.counters, lambda address, match: [])
+        own = frozenset({ipaddress.ip_address("203.0.113.1")})
+        policy = BlockPolicy(config, self.gate, self.counters, _veto, own)
         self.responder = Responder(config, policy, self.gate, self.counters, self.events.append)
 
     def kinds(self) -> list[str]:
@@ -147,3 +170,68 @@ def test_one_flow_cannot_fill_the_disk() -> None:
         bench.responder.handle(make_match(flow))
     assert len(bench.events) == 3
     assert bench.counters["detect.alert_queue_overflow"] == 7
+
+
+SHADOW = replace(BLOCK, mode=BlockMode.SHADOW)
+ANY = replace(BLOCK, require_proven=False)
+UDP = {"proto": 17}
+
+
+def earlier(request: BlockRequest) -> Match:
+    return make_match(signature=make_signature(block=request))
+
+
+@pytest.mark.parametrize(
+    ("refused", "settings", "flow", "request_", "before", "action"),
+    [
+        ("already_blocked", {}, {}, BLOCK, [earlier(BLOCK)], "blocked"),
+        ("already_blocked", {}, {}, SHADOW, [earlier(BLOCK)], "blocked"),
+        ("already_blocked", {}, {}, SHADOW, [earlier(SHADOW)], "allowed"),
+        ("already_blocked", {"mode": "shadow"}, {}, BLOCK, [earlier(BLOCK)], "allowed"),
+        ("off", {"mode": "off"}, {}, BLOCK, [], "allowed"),
+        ("allowed", {"allow": ["192.0.2.0/24"]}, {}, BLOCK, [], "allowed"),
+        ("own", {}, {}, replace(ANY, target="dst_ip"), [], "allowed"),
+        ("special", {}, {"src": "224.0.0.1"}, BLOCK, [], "allowed"),
+        ("unproven", {}, UDP, BLOCK, [], "allowed"),
+        ("veto", {}, {"src": "192.0.2.66"}, BLOCK, [], "allowed"),
+        ("rate", {"max_blocks_per_minute": 1}, {"src": "192.0.2.2"}, BLOCK, [earlier(BLOCK)], "allowed"),
+        ("kernel", {}, {}, BLOCK, [], "allowed"),
+    ],
+)
+def test_an_alert_says_blocked_when_and_only_when_packets_die(
+    refused: str,
+    settings: dict[str, Any],
+    flow: dict[str, Any],
+    request_: BlockRequest,
+    before: list[Match],
+    action: str,
+) -> None:
+    bench = Bench(**settings)
+    for match in before:
+        bench.responder.handle(match)
+    bench.events.clear()
+    bench.gate.error = KernelError("full") if refused == "kernel" else None
+    bench.responder.handle(make_match(make_flow(**flow), make_signature(sid=2, block=request_)))
+    assert bench.events[0]["ids"]["block"]["refused"] == refused
+    assert bench.events[0]["alert"]["action"] == action
+    assert bench.kinds() == ["alert"], "a `drop` event tells of an order, and there was none"
+
+
+@pytest.mark.parametrize("refused", ["allowed", "unknown_flow", "kernel"])
+def test_an_alert_of_a_drop_rule_says_allowed_when_its_flow_lives_on(refused: str) -> None:
+    bench = Bench(allow=["192.0.2.0/24"] if refused == "allowed" else [])
+    bench.gate.error = KernelError("no") if refused == "kernel" else None
+    bench.gate.knows_flows = refused != "unknown_flow"
+    bench.responder.handle(make_match(signature=make_signature(action=Action.DROP)))
+    assert bench.events[0]["alert"]["action"] == "allowed"
+    assert bench.kinds() == ["alert"]
+    assert bench.counters[f"respond.refused.{refused}"] == 1
+    assert bench.gate.condemned == []
+
+
+def test_an_allowed_client_does_not_save_the_server_that_attacks_it() -> None:
+    bench = Bench(allow=["192.0.2.0/24"])
+    match = make_match(signature=make_signature(action=Action.DROP), direction=Direction.TO_CLIENT)
+    bench.responder.handle(match)
+    assert bench.gate.condemned == [match.flow]
+    assert bench.kinds() == ["alert", "drop"]

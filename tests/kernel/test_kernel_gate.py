@@ -1,0 +1,59 @@
+"""What response asks the kernel, and what it orders there, through the engine's gate."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+
+import pytest
+
+from ids.kernel.contract import Reason
+from ids.live import KernelGate
+from ids.respond.gate import BlockOrder
+from ids.types import BlockMode
+from tests.factory import make_flow
+from tests.kernel import packets as p
+from tests.kernel.gate import Gate
+
+pytestmark = [pytest.mark.root, pytest.mark.xdp]
+
+NETWORK = ipaddress.ip_network(f"{p.CLIENT}/32")
+
+
+@pytest.fixture
+def orders(gate: Gate) -> KernelGate:
+    """The engine's gate on the loaded program."""
+    live = KernelGate()
+    live.fastpath = gate.fastpath
+    return live
+
+
+@pytest.mark.parametrize("mode", BlockMode)
+def test_a_block_is_held_in_the_mode_it_has_until_it_is_lifted(orders: KernelGate, mode: BlockMode) -> None:
+    assert orders.holds(NETWORK) is None
+    orders.block(BlockOrder(NETWORK, 60, mode, 1, "rule", time.time_ns(), 1))
+    assert orders.holds(NETWORK) is mode
+    assert orders.fastpath is not None
+    orders.fastpath.blocks.delete(NETWORK)
+    assert orders.holds(NETWORK) is None
+
+
+def test_an_expired_block_is_not_held_even_if_nobody_has_swept_it(orders: KernelGate) -> None:
+    orders.block(BlockOrder(NETWORK, 0, BlockMode.ENFORCE, 1, "rule", time.time_ns(), 1))
+    assert orders.holds(NETWORK) is None
+
+
+def test_an_address_is_allowed_by_itself_or_with_its_network(orders: KernelGate, gate: Gate) -> None:
+    for network in ("192.0.2.0/29", "2001:db8::7/128"):
+        gate.allow(network)
+    addresses = ("192.0.2.7", "192.0.2.8", "2001:db8::7", "2001:db8::8")
+    allowed = [address for address in addresses if orders.allows(ipaddress.ip_address(address))]
+    assert allowed == ["192.0.2.7", "2001:db8::7"]
+
+
+def test_only_a_flow_that_the_kernel_knows_can_be_condemned(orders: KernelGate, gate: Gate) -> None:
+    flow = make_flow(p.CLIENT, p.SERVER, proto=17, sport=5353, dport=53)
+    assert not orders.condemn(flow, 1)
+    gate.send(p.DNS)
+    assert orders.condemn(flow, 1)
+    assert gate.send(p.DNS).reason == Reason.DROP_FLOW
