@@ -89,7 +89,8 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
     """Read settings from a YAML file (none: the defaults) and apply ``key.path=value`` overrides on top.
 
     Raises `InvalidDocument` with every fault of the file, `ConfigError`/`SourceError` where it cannot be read, and
-    `UsageError` for an override that is no ``key=value``. Values of overrides are YAML: ``respond.allow=[192.0.2.1]``.
+    `UsageError` for an override that is no ``key=value``. Values of overrides are YAML: ``respond.allow=[192.0.2.1]``,
+    but for ``-`` alone, which as a path means stdout and in YAML a list of nothing.
     """
     document = Document("defaults", {}, {}) if path is None else read_yaml(path)
     data = {} if document.data is None else document.data
@@ -101,7 +102,7 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
         if not equals or not key:
             raise UsageError(f"--set {override}: expected key.path=value, such as respond.mode=shadow")
         try:
-            value = parse_yaml(text, f"--set {override}").data
+            value = text if text == "-" else parse_yaml(text, f"--set {override}").data
         except SourceError as error:
             raise UsageError(f"--set {override}: the value {error.message}") from error
         _assign(data, key.split("."), value, override)

@@ -108,7 +108,7 @@ def replay(
             click.echo(f"ids: warning: {capture.problem}", err=True)
     if output == "json":
         show_json(dataclasses.asdict(report))
-    elif eve_path != "-" and verdicts_path != "-":
+    elif config.eve.path != "-" and verdicts_path != "-":
         _story(report)
     if any(capture.refused for capture in report.captures):
         sys.exit(CaptureError.exit_code)

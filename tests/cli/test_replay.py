@@ -44,6 +44,12 @@ def test_verdicts_on_stdout_stand_alone() -> None:
     assert [json.loads(line)["number"] for line in result.stdout.splitlines()] == list(range(1, 107))
 
 
+def test_events_on_stdout_stand_alone() -> None:
+    for words in (("--eve", "-"), ("--set", "eve.path=-")):
+        events = [json.loads(line) for line in run(CAPTURE, *words).stdout.splitlines()]
+        assert {"alert", "flow", "stats"} <= {event["event_type"] for event in events}
+
+
 def test_words_that_do_not_fit_together() -> None:
     assert "needs a fast path" in str(run(CAPTURE, "--fast-path", "off", "--verdicts", "-").exception)
     assert "would mix" in str(run(CAPTURE, "-o", "json", "--verdicts", "-").exception)
