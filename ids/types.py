@@ -174,6 +174,8 @@ class Flow:
     interface: int
     start_ns: int
     last_ns: int
+    echo_id: int | None = None
+    """Identifier of an ICMP echo and its reply; None for every other flow."""
     packets: list[int] = field(default_factory=lambda: [0, 0])
     """Packets by `Direction`."""
     bytes: list[int] = field(default_factory=lambda: [0, 0])

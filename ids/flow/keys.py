@@ -37,6 +37,8 @@ def _counterparts(pairs: tuple[tuple[int, int], ...]) -> npt.NDArray[np.uint64]:
 # Question and answer of one exchange: RFC 792, RFC 950, RFC 1256; RFC 4443, RFC 4861, RFC 2710, RFC 4620.
 _ICMP_ANSWER = _counterparts(((8, 0), (13, 14), (15, 16), (17, 18), (10, 9)))
 _ICMPV6_ANSWER = _counterparts(((128, 129), (133, 134), (135, 136), (130, 131), (139, 140)))
+_ECHO = (8, 0)
+_ECHO6 = (128, 129)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +80,33 @@ def group(packets: Packets, clock: I64, longest_pause_ns: int) -> Groups:
     return Groups(rows, reverse[position], starts, ends, keys, order)
 
 
+def echo_ids(packets: Packets, rows: I64) -> I64:
+    """Return the identifier of each ICMP echo and echo reply (RFC 792; RFC 4443, section 4); -1 for everything else."""
+    proto, version, kind = packets.proto[rows], packets.ip_version[rows], packets.sport[rows]
+    echo = (proto == PROTO_ICMP) & (version == 4) & np.isin(kind, _ECHO)
+    echo |= (proto == PROTO_ICMPV6) & (version == 6) & np.isin(kind, _ECHO6)
+    echo &= packets.payload[rows] >= 0
+    data, at = packets.batch.data, packets.l4[rows[echo]]
+    identifiers = np.full(len(rows), -1, dtype=np.int64)
+    identifiers[echo] = data[at + 4].astype(np.int64) << 8 | data[at + 5]
+    return identifiers
+
+
 def _key_words(packets: Packets, rows: I64) -> tuple[list[U64], U8]:
-    """Return the key as six 64-bit columns, the smaller endpoint first, and whether each row was turned round."""
+    """Return the key as six 64-bit columns, the smaller endpoint first, and whether each row was turned round.
+
+    Echoes of different identifiers are different conversations, as they are for the gate.
+    """
     src, dst = packets.src[rows], packets.dst[rows]
     src_high, src_low, dst_high, dst_low = src[:, 0], src[:, 1], dst[:, 0], dst[:, 1]
     proto = packets.proto[rows].astype(np.uint64)
+    last = proto << 8 | packets.ip_version[rows]
     sport, dport = packets.sport[rows].astype(np.uint64), packets.dport[rows].astype(np.uint64)
     for number, answer in ((PROTO_ICMP, _ICMP_ANSWER), (PROTO_ICMPV6, _ICMPV6_ANSWER)):
         icmp = np.flatnonzero(proto == number)
         if len(icmp):
             dport[icmp] = answer[sport[icmp] & 0xFF]
+            last[icmp] |= (echo_ids(packets, rows[icmp]) + 1).astype(np.uint64) << 16
     turned = (src_high > dst_high) | (
         (src_high == dst_high) & ((src_low > dst_low) | ((src_low == dst_low) & (sport > dport)))
     )
@@ -98,7 +117,7 @@ def _key_words(packets: Packets, rows: I64) -> tuple[list[U64], U8]:
         np.where(turned, src_high, dst_high),
         np.where(turned, src_low, dst_low),
         ports << 32 | packets.vlan[rows],
-        proto << 8 | packets.ip_version[rows],
+        last,
     ]
     return words, turned.astype(np.uint8)
 

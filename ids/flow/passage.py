@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ids.flow.handshake import Offer
 from ids.flow.inorder import find_turns, judge
-from ids.flow.keys import PROTO_TCP, Groups
+from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, Groups, echo_ids
 from ids.flow.reassembly import MODULUS, Half, Reassembly, distance
 from ids.flow.segment import ACK, RST, SYN, Segment
 from ids.flow.store import Entry, FlowStore
@@ -86,13 +86,14 @@ class Passage:
     def _begin(self, g: int, position: int | None = None, offer: Offer | None = None) -> Entry:
         """Start a flow with the first packet of a group, or with the one at a sorted position within it."""
         if position is None:
+            row = self._summary.first_row[g]
             identity, side, now_ns = (
                 self._summary.identity(g),
                 self._summary.first_side[g],
                 self._summary.first_clock[g],
             )
         else:
-            row = self._groups.rows[position]
+            row = int(self._groups.rows[position])
             (identity,) = identities(self._packets, np.array([row]))
             side, now_ns = int(self._groups.reverse[position]), int(self._clock[row])
         version, proto, src, dst, sport, dport, vlan, interface, ts_ns, number, flags, seq, ack = identity
@@ -103,6 +104,8 @@ class Passage:
             self._store.next_id(), version, proto, src, dst, sport, dport, vlan, interface, ts_ns, ts_ns,
             first_number=number, source=self._packets.batch.source,
         )  # fmt: skip
+        if proto in (PROTO_ICMP, PROTO_ICMPV6) and (echo := int(echo_ids(self._packets, np.array([row]))[0])) >= 0:
+            flow.echo_id = echo
         connection = None
         if proto == PROTO_TCP:
             connection = Connection(self._shared, flow)

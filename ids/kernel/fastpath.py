@@ -39,6 +39,8 @@ from ids.types import Flow, FlowCount, IPAddress, address_object
 
 _MODES = {"native": syscall.XDP_FLAGS_DRV_MODE, "generic": syscall.XDP_FLAGS_SKB_MODE}
 _SECOND_NS = 1_000_000_000
+_ICMP = ((1, 4), (58, 6))
+"""Protocol and version of IP."""
 BEGINNING_BYTES = 4096
 """Shown of each side of a flow that no rule is interested in: enough to recognise what it is, on any port."""
 
@@ -121,9 +123,16 @@ class FlowAddress:
     """As `ids.types.Packets.vlan`: outer id in bits 0-11, inner in bits 16-27."""
 
     @classmethod
-    def of(cls, flow: Flow) -> FlowAddress:
-        """Return the address of an engine's flow."""
-        return cls(flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.vlan)
+    def of(cls, flow: Flow) -> FlowAddress | None:
+        """Return the address of an engine's flow; None where it shares an entry with others.
+
+        ICMP other than echoes does, with all of it between two hosts: path MTU discovery is not to die for a timestamp.
+        """
+        if (flow.proto, flow.ip_version) not in _ICMP:
+            return cls(flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.vlan)
+        if flow.echo_id is None:
+            return None
+        return cls(flow.src, flow.dst, flow.echo_id, flow.echo_id, flow.proto, flow.vlan)
 
     def key(self) -> tuple[int, bytes]:
         """Return the IP version and the flow's key in the map (``ids_flow4``, ``ids_flow6``)."""
@@ -355,21 +364,28 @@ class FastPath:
 
     def drop_flow(self, flow: Flow) -> bool:
         """Drop the rest of a flow; return whether the kernel knows it."""
-        return self.set_flow(FlowAddress.of(flow), FlowVerdict.DROP)
+        return self._order(flow, FlowVerdict.DROP)
 
     def bypass_flow(self, flow: Flow) -> bool:
         """Wave the rest of a flow through unseen; return whether the kernel knows it."""
-        return self.set_flow(FlowAddress.of(flow), FlowVerdict.BYPASS)
+        return self._order(flow, FlowVerdict.BYPASS)
+
+    def _order(self, flow: Flow, verdict: FlowVerdict) -> bool:
+        address = FlowAddress.of(flow)
+        return address is not None and self.set_flow(address, verdict)
 
     def flow_counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
         """Return what the kernel has counted of each flow; None where it does not know the flow (any more)."""
         offset_ns = sample_offset_ns()
-        addresses = [FlowAddress.of(flow) for flow in flows]
-        return [self._flows.count(*address.key(), address.src_side, offset_ns) for address in addresses]
+        return [
+            None if address is None else self._flows.count(*address.key(), address.src_side, offset_ns)
+            for address in map(FlowAddress.of, flows)
+        ]
 
     def forget_flow(self, flow: Flow) -> bool:
         """Have what comes next of a flow begin a new one; return whether the kernel knew it."""
-        return self._flows.forget(*FlowAddress.of(flow).key())
+        address = FlowAddress.of(flow)
+        return address is not None and self._flows.forget(*address.key())
 
     def proven(self, address: IPAddress) -> bool:
         """Whether a source completed a handshake through here in the last ``proven_s``."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ids.flow.keys import echo_ids
 from ids.kernel.contract import REASON_NAMES, BlockFlag, Reason
 from ids.kernel.fastpath import FlowAddress
 from ids.kernel.offline import Judge
@@ -123,9 +124,12 @@ class ReplayGate:
         return False
 
     def condemn(self, flow: Flow, number: int) -> bool:
-        """Remember that the rest of the flow, after packet ``number``, is to be dropped."""
+        """Remember that the rest of the flow, after packet ``number``, is to be dropped, if it is one for the gate."""
+        address = FlowAddress.of(flow)
+        if address is None:
+            return False
         report = DroppedFlowReport(flow.src_ip, flow.sport, flow.dst_ip, flow.dport, flow.proto, number)
-        condemned = _Condemned(FlowAddress.of(flow), number, report)
+        condemned = _Condemned(address, number, report)
         self._condemned.append(condemned)
         self._pending.append(condemned)
         return True
@@ -238,7 +242,8 @@ def _rows_of(condemned: _Condemned, packets: Packets, rows: I64) -> I64:
     """Return those of the rows that belong to the flow, in either direction."""
     flow = condemned.flow
     src, dst = packets.src[rows], packets.dst[rows]
-    sport, dport = packets.sport[rows], packets.dport[rows]
+    echo = echo_ids(packets, rows)
+    sport, dport = (np.where(echo < 0, port[rows], echo) for port in (packets.sport, packets.dport))
     ours = (packets.proto[rows] == flow.proto) & (packets.vlan[rows] == flow.vlan)
     ours &= packets.batch.number[rows] > condemned.number
     there = (

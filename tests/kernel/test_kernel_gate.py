@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from dataclasses import replace
 
 import pytest
+from scapy.layers.inet import ICMP
 
 from ids.kernel.contract import Reason
 from ids.live import KernelGate
@@ -57,3 +59,28 @@ def test_only_a_flow_that_the_kernel_knows_can_be_condemned(orders: KernelGate, 
     gate.send(p.DNS)
     assert orders.condemn(flow, 1)
     assert gate.send(p.DNS).reason == Reason.DROP_FLOW
+
+
+def test_a_ping_is_a_flow_that_the_kernel_knows_and_the_next_ping_another(orders: KernelGate, gate: Gate) -> None:
+    for version, ping in ((4, p.PING), (6, p.PING6)):
+        ends = (p.CLIENT, p.SERVER) if version == 4 else (p.CLIENT6, p.SERVER6)
+        kind = 8 if version == 4 else 128
+        flow = make_flow(*ends, proto=1 if version == 4 else 58, sport=kind, dport=0, echo_id=77)
+        gate.send(ping)
+        (count,) = orders.counts([flow])
+        assert count is not None
+        assert count.packets == (1, 0)
+        assert not orders.condemn(replace(flow, echo_id=78), 1)
+        assert orders.condemn(flow, 1)
+        assert gate.send(ping).reason == Reason.DROP_FLOW
+
+
+@pytest.mark.parametrize("kind", [0, 3, 13])
+def test_icmp_other_than_echoes_has_no_entry_of_its_own(orders: KernelGate, gate: Gate, kind: int) -> None:
+    gate.send(p.wire(p.IP4, ICMP(type=3), bytes(28)))
+    flow = make_flow(p.CLIENT, p.SERVER, proto=1, sport=kind, dport=0)
+    assert not orders.condemn(flow, 1)
+    assert not orders.bypass(flow)
+    orders.forget(flow)
+    assert orders.counts([flow]) == [None]
+    assert gate.flow_count() == 1

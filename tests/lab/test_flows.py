@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from scapy.layers.inet import ICMP
 
 from ids.lab.actors import Request, connect, fetch
 from ids.lab.guard import Guard
@@ -127,3 +128,53 @@ def test_the_next_connection_on_the_same_ports_takes_nothing_away_from_the_one_b
     assert [event["flow"]["reason"] for event in flow_events(guard, 80)] == ["tcp_reuse", "shutdown"]
     for event in flow_events(guard, 80):
         assert SIZE < event["flow"]["bytes_toclient"] < SIZE * 1.1
+
+
+PING_RULE = """
+rules:
+  - title: a word in a ping
+    id: 3f1f6a52-6c0e-4a57-9d0e-0b7c5a1e2f12
+    sid: 9000002
+    level: high
+    description: a rule of the tests
+    then: drop
+    traffic: icmp any any -> any any
+    match:
+      - payload: {contains: "exfiltrate"}
+"""
+
+
+def test_a_condemned_ping_gets_no_more_answers_and_another_ping_does(lab: Lab) -> None:
+    rules = lab.directory / "ping.yaml"
+    rules.write_text(PING_RULE)
+    guard = Guard(lab, rules={"paths": [str(rules)]})
+    guard.start()
+    with lab.attacker.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as pinger:
+        pinger.bind((BENIGN, 0))
+        pinger.settimeout(0.5)
+        assert answered(pinger, 7, b"harmless")
+        answered(pinger, 7, b"exfiltrate")
+        alert = guard.wait_for(lambda event: event["event_type"] == "alert", 10)
+        assert alert is not None
+        assert alert["alert"]["action"] == "blocked"
+        assert not answered(pinger, 7, b"harmless")
+        assert answered(pinger, 8, b"harmless")
+    assert guard.kernel_packets()["drop.flow"] > 0
+    assert guard.stop() == 0
+    dropped = [
+        event["flow"]["action"]
+        for event in guard.events()
+        if event["event_type"] == "flow" and "action" in event["flow"]
+    ]
+    assert dropped == ["drop"]
+
+
+def answered(pinger: socket.socket, identifier: int, payload: bytes) -> bool:
+    """Send an echo and wait for its reply."""
+    pinger.sendto(bytes(ICMP(id=identifier) / payload), (SERVER, 0))
+    try:
+        while ICMP(pinger.recv(2048)[20:])[ICMP].id != identifier:
+            pass
+    except TimeoutError:
+        return False
+    return True

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
+from scapy.layers.inet import ICMP
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest
+from scapy.packet import Packet
 
 from ids.counters import Counters
 from ids.decode import Decoder, DecodeSettings
@@ -154,6 +157,38 @@ def test_the_rest_of_a_condemned_flow_is_dropped(judge: Judge) -> None:
     assert watched.send([p.SYN, p.DATA, p.DATA, other, answer]) == [SHOWN, SHOWN, drop, SHOWN, drop]
     (dropped,) = watched.gate.dropped_flows
     assert (dropped.src_ip, dropped.ordered_at, dropped.cut_off_from, dropped.packets) == (p.CLIENT, 2, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("ends", "proto", "kinds", "layers"),
+    [
+        ((p.CLIENT, p.SERVER), 1, (8, 0), (p.IP4 / ICMP(id=77), p.IP4_BACK / ICMP(type=0, id=77), p.IP4 / ICMP(id=78))),
+        (
+            (p.CLIENT6, p.SERVER6),
+            58,
+            (128, 0),
+            (p.IP6 / ICMPv6EchoRequest(id=77), p.IP6_BACK / ICMPv6EchoReply(id=77), p.IP6 / ICMPv6EchoRequest(id=78)),
+        ),
+    ],
+)
+def test_the_rest_of_a_condemned_ping_is_dropped_and_no_other(
+    judge: Judge, ends: tuple[str, str], proto: int, kinds: tuple[int, int], layers: tuple[Packet, Packet, Packet]
+) -> None:
+    watched = Watched(judge)
+    assert watched.gate.condemn(make_flow(*ends, proto=proto, sport=kinds[0], dport=kinds[1], echo_id=77), 1)
+    ping, pong, other = (p.wire(layer, b"data") for layer in layers)
+    drop = Reason.DROP_FLOW
+    assert watched.send([ping, pong, other, ping]) == [SHOWN, drop, SHOWN, drop]
+    (dropped,) = watched.gate.dropped_flows
+    assert (dropped.cut_off_from, dropped.packets) == (2, 2)
+
+
+def test_icmp_that_shares_an_entry_is_not_condemned(judge: Judge) -> None:
+    watched = Watched(judge)
+    assert not watched.gate.condemn(make_flow(p.CLIENT, p.SERVER, proto=1, sport=13, dport=0), 1)
+    timestamp, unreachable = (p.wire(p.IP4, ICMP(type=kind), bytes(28)) for kind in (13, 3))
+    assert watched.send([timestamp, timestamp, unreachable]) == [SHOWN] * 3
+    assert watched.gate.dropped_flows == []
 
 
 def test_every_packet_is_counted_once_with_its_bytes_on_the_wire(judge: Judge) -> None:
