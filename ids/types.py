@@ -231,7 +231,7 @@ class FlowCount:
     bytes: tuple[int, int]
     """Wire bytes by `Direction`, as `Flow.bytes`."""
     condemned: bool
-    """What was left of the flow when it was condemned is being dropped."""
+    """Its packets are being dropped."""
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ from ids.types import Flow, FlowCount, IPAddress, address_object
 _MODES = {"native": syscall.XDP_FLAGS_DRV_MODE, "generic": syscall.XDP_FLAGS_SKB_MODE}
 _SECOND_NS = 1_000_000_000
 _ICMP = ((1, 4), (58, 6))
-"""Protocol and version of IP."""
+"""ICMP's protocol number and version of IP, of both kinds."""
 BEGINNING_BYTES = 4096
 """Shown of each side of a flow that no rule is interested in: enough to recognise what it is, on any port."""
 

@@ -109,7 +109,10 @@ def ids_event(event: dict[str, Any]) -> None:
 
 @hookspec
 def ids_flow_end(flow: Flow) -> None:
-    """Called once when a flow closed, timed out, was evicted, or the engine stops; after its last chunk."""
+    """Called once when a flow closed, timed out, was evicted, or the engine stops; after its last chunk.
+
+    Its counts have by then what the gate did not show (``flow.unseen_packets``, ``flow.unseen_bytes``).
+    """
 
 
 @hookspec

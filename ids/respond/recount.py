@@ -17,6 +17,7 @@ CLOCK_LAG_NS = 20_000_000
 """How much earlier than the packet itself the gate's coarse clock may say that it came: a tick is 10 ms at most."""
 
 _COUNT = "respond.count"
+_CLOSED = "respond.closed"
 
 
 class Recount:
@@ -32,7 +33,10 @@ class Recount:
 
     def note_closing(self, flows: Sequence[Flow]) -> None:
         """Ask for the connections that just closed: the gate begins anew with the next one on the same ports."""
-        self._ask([flow for flow in flows if _closing(flow) and _COUNT not in flow.storage])
+        closed = [flow for flow in flows if _closed(flow) and _CLOSED not in flow.storage]
+        for flow in closed:
+            flow.storage[_CLOSED] = True
+        self._ask(closed)
 
     def settle(self, ended: Sequence[Flow]) -> None:
         """Add what the gate did not show of these flows, once. It is to forget those that timed out, as we do."""
@@ -42,7 +46,9 @@ class Recount:
             if count is None:
                 continue
             add_unseen(flow, count)
-            if flow.reason == "timeout" and not count.condemned:
+            if count.condemned:
+                flow.storage["respond.condemned"] = True  # perhaps by an engine before this one
+            elif flow.reason == "timeout":
                 self._forget(flow)
 
     def _ask(self, flows: Sequence[Flow]) -> Sequence[FlowCount | None]:
@@ -90,6 +96,6 @@ def add_unseen(flow: Flow, count: FlowCount) -> None:
         flow.start_ns = count.first_ns
 
 
-def _closing(flow: Flow) -> bool:
+def _closed(flow: Flow) -> bool:
     to_server, to_client = flow.tcp_flags
     return bool((to_server & to_client & FIN) | ((to_server | to_client) & RST))

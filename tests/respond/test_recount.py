@@ -116,6 +116,7 @@ def test_the_gate_forgets_what_timed_out_unless_it_is_to_drop_it(
     counts.settle([flow])
     assert flow.packets == [10, 20]
     assert gate.forgotten == ([flow] if reason == "timeout" and not condemned else [])
+    assert flow_event(flow)["flow"].get("action") == ("drop" if condemned else None)
     assert len(gate.asked) == (1 if reason == "timeout" else 2), "who timed out was asked for just before"
 
 
@@ -149,6 +150,17 @@ def test_who_closes_is_asked_for_once(gate: CountingGate, counts: Recount, flags
     counts.note_closing([flow])
     counts.note_closing([flow])
     assert len(gate.asked) == asked
+
+
+def test_who_closes_is_asked_for_though_it_was_thought_idle_before(gate: CountingGate, counts: Recount) -> None:
+    gate.known = count()
+    flow = closed()
+    counts.last_seen([flow])
+    gate.known = count(packets=(10, 30))
+    counts.note_closing([flow])
+    gate.known = None
+    counts.settle([flow])
+    assert flow.packets == [10, 30]
 
 
 def test_the_next_connection_on_the_same_ports_takes_nothing_away_from_the_one_before(
