@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,10 +36,12 @@ from ids.kernel.pins import check_version
 from ids.kernel.rings import RingReader
 from ids.kernel.settings import FastPathSettings
 from ids.paths import bpf_dir
-from ids.types import Flow, FlowCount, IPAddress, address_object
+from ids.types import IPV4_MAPPED_PREFIX, Flow, FlowCount, IPAddress
 
 _MODES = {"native": syscall.XDP_FLAGS_DRV_MODE, "generic": syscall.XDP_FLAGS_SKB_MODE}
 _SECOND_NS = 1_000_000_000
+_ENDS4, _ENDS6 = struct.Struct(">IIHH"), struct.Struct(">QQQQHH")
+"""Both ends of a flow as in ``ids_flow4`` and ``ids_flow6``."""
 _ICMP = ((1, 4), (58, 6))
 """ICMP's protocol number and version of IP, of both kinds."""
 BEGINNING_BYTES = 4096
@@ -136,13 +139,12 @@ class FlowAddress:
 
     def key(self) -> tuple[int, bytes]:
         """Return the IP version and the flow's key in the map (``ids_flow4``, ``ids_flow6``)."""
-        ends = sorted(
-            (address_object(address).packed, port.to_bytes(2, "big"))
-            for address, port in ((self.src, self.sport), (self.dst, self.dport))
-        )
+        (low, low_port), (high, high_port) = sorted(((self.src, self.sport), (self.dst, self.dport)))
         vlan_proto = (self.vlan & 0xFFF) << 20 | (self.vlan >> 16 & 0xFFF) << 8 | self.proto
-        version = 4 if len(ends[0][0]) == 4 else 6
-        return version, ends[0][0] + ends[1][0] + ends[0][1] + ends[1][1] + vlan_proto.to_bytes(4, "little")
+        if low[0] == 0 and low[1] & ~0xFFFFFFFF == IPV4_MAPPED_PREFIX:
+            ends = _ENDS4.pack(low[1] & 0xFFFFFFFF, high[1] & 0xFFFFFFFF, low_port, high_port)
+            return 4, ends + vlan_proto.to_bytes(4, "little")
+        return 6, _ENDS6.pack(*low, *high, low_port, high_port) + vlan_proto.to_bytes(4, "little")
 
     @property
     def src_side(self) -> int:
@@ -376,11 +378,9 @@ class FastPath:
 
     def flow_counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
         """Return what the kernel has counted of each flow; None where it does not know the flow (any more)."""
-        offset_ns = sample_offset_ns()
-        return [
-            None if address is None else self._flows.count(*address.key(), address.src_side, offset_ns)
-            for address in map(FlowAddress.of, flows)
-        ]
+        addresses = [FlowAddress.of(flow) for flow in flows]
+        places = [None if address is None else (*address.key(), address.src_side) for address in addresses]
+        return self._flows.counts(places, sample_offset_ns())
 
     def forget_flow(self, flow: Flow) -> bool:
         """Have what comes next of a flow begin a new one; return whether the kernel knew it."""
