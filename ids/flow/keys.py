@@ -81,11 +81,11 @@ def group(packets: Packets, clock: I64, longest_pause_ns: int) -> Groups:
 
 
 def echo_ids(packets: Packets, rows: I64) -> I64:
-    """Return the identifier of each ICMP echo and echo reply (RFC 792; RFC 4443, section 4); -1 for everything else."""
+    """Return the identifier of each usable ICMP echo and its reply (RFC 792; RFC 4443, section 4); -1 for all else."""
     proto, version, kind = packets.proto[rows], packets.ip_version[rows], packets.sport[rows]
     echo = (proto == PROTO_ICMP) & (version == 4) & np.isin(kind, _ECHO)
     echo |= (proto == PROTO_ICMPV6) & (version == 6) & np.isin(kind, _ECHO6)
-    echo &= packets.payload[rows] >= 0
+    echo &= packets.usable[rows]
     data, at = packets.batch.data, packets.l4[rows[echo]]
     identifiers = np.full(len(rows), -1, dtype=np.int64)
     identifiers[echo] = data[at + 4].astype(np.int64) << 8 | data[at + 5]

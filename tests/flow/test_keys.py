@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import Ether
@@ -11,6 +14,7 @@ from scapy.packet import Packet
 from ids.counters import Counters
 from ids.decode import Decoder, DecodeSettings
 from ids.flow import FlowSettings, FlowTable
+from ids.flow.keys import echo_ids
 from ids.types import Flow, FlowState
 from tests.flow.traffic import CLIENT, SERVER
 from tests.replay.batches import batch_of
@@ -43,3 +47,12 @@ def test_echoes_are_told_apart_by_their_identifier(first: Packet, other: Packet,
 def test_other_icmp_has_no_identifier() -> None:
     flows = flows_of(ASK / ICMP(type=13, id=5), BACK / ICMP(type=14, id=6), ASK / ICMP(type=3) / BACK / ICMP(id=7))
     assert [(flow.sport, flow.echo_id, flow.packets) for flow in flows] == [(13, None, [1, 1]), (3, None, [1, 0])]
+
+
+@given(st.integers(0, 60), st.integers(0, 0x1FFF), st.sampled_from(["", "MF"]), st.sampled_from([0, 3, 8]))
+def test_a_damaged_echo_has_no_identifier_and_harms_nobody(length: int, offset: int, flags: str, kind: int) -> None:
+    """Whatever is cut off, in fragments, or the last in its buffer."""
+    whole = Ether() / IP(src=CLIENT, dst=SERVER, frag=offset, flags=flags, proto=1) / ICMP(type=kind, id=5) / bytes(8)
+    packets = Decoder(DecodeSettings(), Counters()).decode(batch_of([bytes(whole)[:length]], wirelen=[60]))
+    identifiers = echo_ids(packets, np.arange(len(packets)))
+    assert identifiers.tolist() == [5 if packets.usable[0] and kind != 3 else -1]
