@@ -149,6 +149,20 @@ def known_flow(fastpath: FastPath, packet: bytes, source: str, server: str, verd
     return packet
 
 
+def deep_flow(fastpath: FastPath, there: IP | IPv6, back: IP | IPv6) -> bytes:
+    """Open a connection that has been shown as far as its depth; return a packet of data that lies beyond."""
+    ports = {"sport": 40001, "dport": 80}
+    for packet in (
+        p.wire(there, p.tcp("S", seq=1000, **ports)),
+        p.wire(back, p.reply("SA", dport=40001, seq=5000, ack=1001)),
+        p.wire(there, p.tcp("A", seq=1001, ack=5001, **ports), bytes(100)),
+    ):
+        syscall.prog_test_run(fastpath.program, packet)
+    ends = address_halves(str(there.src)), address_halves(str(there.dst))
+    fastpath.set_flow(FlowAddress(*ends, 40001, 80, 6), FlowVerdict.INSPECT, depth_bytes=100)
+    return p.wire(there, p.tcp("A", seq=1101, ack=5001, **ports), bytes(10))
+
+
 def contenders(fastpath: FastPath, peer: int | None, empty: int) -> dict[str, Measure]:
     """Return what is measured, by name."""
     drop4 = p.wire(IP(src=BLOCKED, dst=p.SERVER), p.tcp("A"))
@@ -156,6 +170,7 @@ def contenders(fastpath: FastPath, peer: int | None, empty: int) -> dict[str, Me
     pass4, pass6 = p.wire(p.IP4, p.tcp("A")), p.wire(p.IP6, p.tcp("A"))
     for packet, source, server in ((pass4, p.CLIENT, p.SERVER), (pass6, p.CLIENT6, p.SERVER6)):
         known_flow(fastpath, packet, source, server, FlowVerdict.BYPASS)
+    deep4, deep6 = deep_flow(fastpath, p.IP4, p.IP4_BACK), deep_flow(fastpath, p.IP6, p.IP6_BACK)
     ours = fastpath.program
     measures = {
         "empty program": repeated(empty, pass4, 2),
@@ -163,6 +178,8 @@ def contenders(fastpath: FastPath, peer: int | None, empty: int) -> dict[str, Me
         "ours: blocked, IPv6": repeated(ours, drop6, 1),
         "ours: known flow, IPv4": repeated(ours, pass4, 2),
         "ours: known flow, IPv6": repeated(ours, pass6, 2),
+        "ours: beyond the depth, IPv4": repeated(ours, deep4, 2),
+        "ours: beyond the depth, IPv6": repeated(ours, deep6, 2),
         "ours: malformed": repeated(ours, p.SYN_FIN, 1),
     }
     if peer is not None:
@@ -180,6 +197,8 @@ RATIOS = {
     "ours: blocked, IPv6": "xdp-filter: drop, IPv6",
     "ours: known flow, IPv4": "xdp-filter: pass, IPv4",
     "ours: known flow, IPv6": "xdp-filter: pass, IPv6",
+    "ours: beyond the depth, IPv4": "xdp-filter: pass, IPv4",
+    "ours: beyond the depth, IPv6": "xdp-filter: pass, IPv6",
 }
 
 
