@@ -195,10 +195,13 @@ static __always_inline int ids_is_beyond(const struct ids_flow *flow, int side, 
 }
 
 /* Whether nobody needs this packet, for the depth has been reached: of its own side's stream; where it only acknowledges,
- * of the other's too, for such are half of a long download's packets. */
+ * of the other's too, for such are half of a long download's packets. Fragments always are needed: all of two hosts are
+ * one flow here, and who can forge some must not hide the others. */
 static __always_inline int ids_is_deep(const struct ids_packet *packet, const struct ids_flow *flow, int side, u32 depth)
 {
-	if (packet->proto != IPPROTO_TCP || packet->fragment)
+	if (packet->fragment)
+		return 0;
+	if (packet->proto != IPPROTO_TCP)
 		return flow->shown[side & 1] >= depth;
 	if (packet->payload_len)
 		return ids_is_beyond(flow, side, depth, packet->seq);

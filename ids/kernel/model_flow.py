@@ -87,7 +87,9 @@ def shown_bytes(packet: Packet) -> int:
 
 def is_deep(packet: Packet, flow: FlowEntry, side: int, depth: int) -> bool:
     """Tell whether nobody needs a packet, for the depth has been reached."""
-    if packet.proto != TCP or packet.fragment != WHOLE:
+    if packet.fragment != WHOLE:
+        return False
+    if packet.proto != TCP:
         return flow.shown[side] >= depth
     if packet.payload_len:
         return _is_beyond(flow, side, depth, packet.seq)

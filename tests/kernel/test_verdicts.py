@@ -432,6 +432,10 @@ def test_fragments_of_two_hosts_share_a_flow(gate: Gate) -> None:
     assert gate.flow()["packets"].sum() == 2
 
 
+def test_forged_fragments_hide_no_others(gate: Gate) -> None:
+    assert gate.send_all([p.IP4_FIRST_FRAGMENT, p.IP4_LATER_FRAGMENT] * 40) == [SHOWN] * 80
+
+
 def test_an_echo_and_its_answer_are_one_flow(gate: Gate) -> None:
     gate.send_all([p.PING, p.wire(p.IP4_BACK, ICMP(type=0, id=77), b"ping")])
     flow = gate.flow()
