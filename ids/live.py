@@ -23,9 +23,9 @@ from ids.kernel.fastpath import instance_dir, require_same_namespace
 from ids.kernel.limits import Limit, limits_of
 from ids.kernel.reconcile import Reconciler
 from ids.respond import events
-from ids.respond.gate import BlockOrder
+from ids.respond.gate import BlockOrder, Held
 from ids.respond.protected import own_addresses
-from ids.types import BlockMode, Flow, FlowCount, IPAddress, IPNetwork, PacketBatch
+from ids.types import Flow, FlowCount, IPAddress, IPNetwork, PacketBatch
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +68,12 @@ class KernelGate:
             self.watched.popitem(last=False)
         return written
 
-    def holds(self, network: IPNetwork) -> BlockMode | None:
-        """Look how the block is in the kernel's list."""
+    def holds(self, network: IPNetwork) -> Held | None:
+        """Look into the kernel's list."""
         block = self._open().blocks.get(network)
         if block is None or (block.expires_ns is not None and block.expires_ns <= time.time_ns()):
             return None
-        return block.mode
+        return Held(block.mode, block.expires_ns)
 
     def allows(self, address: IPAddress) -> bool:
         """Look whether the kernel's list has the address: operators add to it while the engine runs."""

@@ -9,8 +9,8 @@ import pytest
 
 from ids.config import Config
 from ids.engine import Engine
-from ids.respond.gate import BlockOrder
-from ids.types import BlockMode, Direction, Flow, FlowBatch, FlowCount, IPAddress, IPNetwork, StreamChunk
+from ids.respond.gate import BlockOrder, Held
+from ids.types import Direction, Flow, FlowBatch, FlowCount, IPAddress, IPNetwork, StreamChunk
 from tests.factory import T0, make_flow
 
 TLS = b"\x16\x03\x03\x00\x40" + bytes(64)
@@ -29,7 +29,7 @@ class RecordingGate:
     def condemn(self, flow: Flow, number: int) -> bool:
         return True
 
-    def holds(self, network: IPNetwork) -> BlockMode | None: ...
+    def holds(self, network: IPNetwork) -> Held | None: ...
 
     def allows(self, address: IPAddress) -> bool:
         return False

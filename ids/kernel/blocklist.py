@@ -113,14 +113,12 @@ class Blocklist:
 
     def get(self, network: IPNetwork) -> Block | None:
         """Return the entry of exactly this network, expired or not, or None."""
-        kind, key = (network.version, is_exact(network)), key_of(network)
-        if is_exact(network):
-            value = self._tables[kind].get(key)
-            found = np.frombuffer(value or b"", dtype=contract.BLOCK)
-        else:  # a trie's lookup answers with the longest match, which may be another entry
-            keys, values = self.entries(kind)
-            found = values[~not_in(keys, np.frombuffer(key, dtype=KEY_TYPES[kind]))]
-        return self._block(network, found[0], sample_offset_ns()) if len(found) else None
+        raw = self._tables[network.version, is_exact(network)].get(key_of(network))
+        found = np.frombuffer(raw or b"", dtype=contract.BLOCK)
+        # A trie answers with the longest match, which may be another entry.
+        if not len(found) or (not is_exact(network) and found["prefixlen"][0] != network.prefixlen):
+            return None
+        return self._block(network, found[0], sample_offset_ns())
 
     def list(self) -> list[Block]:
         """Return all entries that have not expired, IPv4 first, single addresses before prefixes."""

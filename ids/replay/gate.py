@@ -20,7 +20,7 @@ from ids.kernel.fastpath import FlowAddress
 from ids.kernel.offline import Judge
 from ids.replay.frames import ethernet_frames, sources
 from ids.replay.report import BlockReport, DroppedFlowReport, Tally
-from ids.respond.gate import BlockOrder
+from ids.respond.gate import BlockOrder, Held
 from ids.types import (
     I64,
     U8,
@@ -81,7 +81,7 @@ class ReplayGate:
     judged: int = 0
     """Packets that went through the judge."""
     _blocks: list[_Block] = field(default_factory=list)
-    _modes: dict[IPNetwork, BlockMode] = field(default_factory=dict)
+    _held: dict[IPNetwork, Held] = field(default_factory=dict)
     _condemned: list[_Condemned] = field(default_factory=list)
     _pending: list[_Block | _Condemned] = field(default_factory=list)
     _clock_ns: int = 1
@@ -107,13 +107,13 @@ class ReplayGate:
         report = BlockReport(str(order.network), order.sid, order.mode.value, order.ttl_s, order.number)
         block = _Block(order, report, *_halves(order))
         self._blocks.append(block)
-        self._modes[order.network] = order.mode
+        self._held[order.network] = Held(order.mode, order.ts_ns + order.ttl_s * SECOND_NS)
         self._pending.append(block)
         return None
 
-    def holds(self, network: IPNetwork) -> BlockMode | None:
+    def holds(self, network: IPNetwork) -> Held | None:
         """Nobody lifts a block in a replay."""
-        return self._modes.get(network)
+        return self._held.get(network)
 
     def allows(self, address: IPAddress) -> bool:
         """Know of no allow-list but the settings', which the engine has asked already."""

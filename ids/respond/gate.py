@@ -25,14 +25,32 @@ class BlockOrder:
     """Number of that packet in its capture."""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A block that is in force."""
+
+    mode: BlockMode
+    until_ns: int | None
+    """UNIX time of its end; None: it has none."""
+
+    def covers(self, mode: BlockMode, from_ns: int, until_ns: int) -> bool:
+        """Tell whether this block does all that another one of the same network would do between two moments."""
+        if self.until_ns is not None and self.until_ns <= from_ns:
+            return False
+        if self.mode is BlockMode.SHADOW and mode is BlockMode.ENFORCE:
+            return False
+        stronger = self.mode is BlockMode.ENFORCE and mode is BlockMode.SHADOW
+        return stronger or self.until_ns is None or self.until_ns >= until_ns
+
+
 class Gate(Protocol):
     """Carries out orders. Methods return at once; `ids.errors.KernelError` says that the kernel refused."""
 
     def block(self, order: BlockOrder) -> int | None:
         """Block a network. Return when it took effect (``ts_ns``), or None where no clock applies (replay)."""
 
-    def holds(self, network: IPNetwork) -> BlockMode | None:
-        """Tell how a block of exactly this network is in force; None: it is not, an operator may have lifted it."""
+    def holds(self, network: IPNetwork) -> Held | None:
+        """Return the block of exactly this network, whoever ordered it; None: an operator may have lifted ours."""
 
     def allows(self, address: IPAddress) -> bool:
         """Tell whether an allow-list of the gate's own keeps what this address sends from being dropped."""

@@ -41,7 +41,6 @@ class Refusal:
 class _Record:
     times: int = 0
     until_ns: int = 0
-    mode: BlockMode = BlockMode.ENFORCE
 
 
 class BlockPolicy:
@@ -113,19 +112,20 @@ class BlockPolicy:
             self._counters.add("respond.records_evicted")
         shadow = self._settings.mode == "shadow" or request.mode is BlockMode.SHADOW
         mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
-        stronger = record.mode is BlockMode.SHADOW and mode is BlockMode.ENFORCE
-        if record.until_ns > now and not stronger and (held := self._gate.holds(network)):
-            return Refusal("already_blocked", f"{network} is already blocked", held)
+        ttl_s = request.ttl_s * self._settings.repeat_factor ** min(record.times, 32)
+        ttl = int(min(ttl_s, self._settings.max_ttl_s))
+        until_ns = now + ttl * 1_000_000_000
+        held = self._gate.holds(network)
+        # What is ours is not prolonged by what it caught itself; an operator's block is not to be cut short.
+        if held is not None and held.covers(mode, now, now if record.until_ns > now else until_ns):
+            return Refusal("already_blocked", f"{network} is already blocked", held.mode)
         if now - self._minute_ns >= MINUTE_NS:
             self._minute_ns, self._this_minute = now, 0
         if self._this_minute >= self._settings.max_blocks_per_minute:
             return Refusal("rate", f"more than {self._settings.max_blocks_per_minute} blocks in a minute")
         self._this_minute += 1
-        ttl_s = request.ttl_s * self._settings.repeat_factor ** min(record.times, 32)
-        ttl = int(min(ttl_s, self._settings.max_ttl_s))
         record.times += 1
-        record.until_ns = now + ttl * 1_000_000_000
-        record.mode = mode
+        record.until_ns = until_ns
         return BlockOrder(network, ttl, mode, match.signature.sid, "rule", now, match.number)
 
     def _network(self, address: IPAddress) -> IPNetwork:

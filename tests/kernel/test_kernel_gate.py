@@ -34,7 +34,11 @@ def orders(gate: Gate) -> KernelGate:
 def test_a_block_is_held_in_the_mode_it_has_until_it_is_lifted(orders: KernelGate, mode: BlockMode) -> None:
     assert orders.holds(NETWORK) is None
     orders.block(BlockOrder(NETWORK, 60, mode, 1, "rule", time.time_ns(), 1))
-    assert orders.holds(NETWORK) is mode
+    held = orders.holds(NETWORK)
+    assert held is not None
+    assert held.mode is mode
+    assert held.until_ns is not None
+    assert 0 < held.until_ns - time.time_ns() <= 60 * 10**9
     assert orders.fastpath is not None
     orders.fastpath.blocks.delete(NETWORK)
     assert orders.holds(NETWORK) is None

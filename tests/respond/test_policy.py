@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ids.counters import Counters
-from ids.respond.gate import BlockOrder
+from ids.respond.gate import BlockOrder, Held
 from ids.respond.policy import BlockPolicy, Refusal
 from ids.respond.settings import RespondSettings
 from ids.types import BlockMode, BlockRequest, Direction, Flow, FlowCount, FlowState, IPAddress, IPNetwork, Match
@@ -23,16 +23,18 @@ class FakeGate:
 
     def __init__(self, proven: set[str] | None = None) -> None:
         self._proven = proven or set()
-        self.held: BlockMode | None = BlockMode.ENFORCE
+        self.held: dict[IPNetwork, Held] = {}
         self.allowed: set[str] = set()
 
-    def block(self, order: BlockOrder) -> int | None: ...
+    def block(self, order: BlockOrder) -> int | None:
+        self.held[order.network] = Held(order.mode, order.ts_ns + order.ttl_s * SECOND)
+        return None
 
     def condemn(self, flow: Flow, number: int) -> bool:
         return True
 
-    def holds(self, network: IPNetwork) -> BlockMode | None:
-        return self.held
+    def holds(self, network: IPNetwork) -> Held | None:
+        return self.held.get(network)
 
     def allows(self, address: IPAddress) -> bool:
         return str(address) in self.allowed
@@ -72,6 +74,7 @@ def refused(policy: BlockPolicy, match: Match, **changes: Any) -> str:
 def ordered(policy: BlockPolicy, match: Match, **changes: Any) -> BlockOrder:
     decision = policy.decide(match, request(**changes))
     assert isinstance(decision, BlockOrder), decision
+    policy._gate.block(decision)  # as the responder does
     return decision
 
 
@@ -153,8 +156,31 @@ def test_a_block_that_an_operator_lifted_may_be_ordered_again() -> None:
     gate = FakeGate()
     policy = make_policy(gate)
     assert ordered(policy, make_match())
-    gate.held = None
+    gate.held.clear()
     assert ordered(policy, make_match(ts_ns=T0 + SECOND))
+
+
+@pytest.mark.parametrize(
+    ("held", "mode", "covered"),
+    [
+        (Held(BlockMode.ENFORCE, None), BlockMode.ENFORCE, True),
+        (Held(BlockMode.ENFORCE, T0 + 3600 * SECOND), BlockMode.ENFORCE, True),
+        (Held(BlockMode.ENFORCE, T0 + 10 * SECOND), BlockMode.ENFORCE, False),
+        (Held(BlockMode.ENFORCE, T0 + 10 * SECOND), BlockMode.SHADOW, True),
+        (Held(BlockMode.ENFORCE, T0), BlockMode.SHADOW, False),
+        (Held(BlockMode.SHADOW, None), BlockMode.ENFORCE, False),
+        (Held(BlockMode.SHADOW, None), BlockMode.SHADOW, True),
+    ],
+)
+def test_a_rule_neither_shortens_nor_weakens_a_block_that_somebody_else_ordered(
+    held: Held, mode: BlockMode, covered: bool
+) -> None:
+    gate = FakeGate()
+    gate.held[ipaddress.ip_network("192.0.2.1/32")] = held
+    decision = make_policy(gate).decide(make_match(), request(mode=mode))
+    assert isinstance(decision, Refusal) == covered
+    if isinstance(decision, Refusal):
+        assert (decision.reason, decision.mode) == ("already_blocked", held.mode)
 
 
 def test_a_shadow_does_not_shield_from_a_rule_that_enforces() -> None:
@@ -169,10 +195,11 @@ def test_a_refused_repetition_tells_how_the_block_is_in_force() -> None:
     gate = FakeGate()
     policy = make_policy(gate)
     assert ordered(policy, make_match())
-    for gate.held in (BlockMode.ENFORCE, BlockMode.SHADOW):
-        refusal = policy.decide(make_match(ts_ns=T0 + SECOND), request())
+    for mode in BlockMode:
+        gate.held[ipaddress.ip_network("192.0.2.1/32")] = Held(mode, None)
+        refusal = policy.decide(make_match(ts_ns=T0 + SECOND), request(mode=mode))
         assert isinstance(refusal, Refusal)
-        assert (refusal.reason, refusal.mode) == ("already_blocked", gate.held)
+        assert (refusal.reason, refusal.mode) == ("already_blocked", mode)
 
 
 def test_no_block_lasts_longer_than_the_limit() -> None:
@@ -200,5 +227,7 @@ def test_a_rule_that_matches_everybody_is_bounded() -> None:
 
 def test_an_order_that_was_not_carried_out_may_be_given_again() -> None:
     policy = make_policy()
-    policy.forget(ordered(policy, make_match()).network)
+    decision = policy.decide(make_match(), request())
+    assert isinstance(decision, BlockOrder)
+    policy.forget(decision.network)
     assert ordered(policy, make_match())

@@ -11,7 +11,7 @@ import pytest
 
 from ids.counters import Counters
 from ids.errors import KernelError
-from ids.respond.gate import BlockOrder
+from ids.respond.gate import BlockOrder, Held
 from ids.respond.policy import BlockPolicy
 from ids.respond.responder import Responder
 from ids.respond.settings import RespondSettings
@@ -54,8 +54,9 @@ class RecordingGate:
             self.condemned.append(flow)
         return self.knows_flows
 
-    def holds(self, network: IPNetwork) -> BlockMode | None:
-        return next((order.mode for order in reversed(self.orders) if order.network == network), None)
+    def holds(self, network: IPNetwork) -> Held | None:
+        orders = (order for order in reversed(self.orders) if order.network == network)
+        return next((Held(order.mode, order.ts_ns + order.ttl_s * 10**9) for order in orders), None)
 
     def allows(self, address: IPAddress) -> bool:
         return False
