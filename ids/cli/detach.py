@@ -9,7 +9,8 @@ import click
 from ids.cli.options import build_config, count_of, instance_options, output_option, show_json
 from ids.control import request, socket_path
 from ids.errors import KernelError, NotRunning, UsageError
-from ids.kernel.fastpath import instance_dir, remove_pins
+from ids.kernel.egress import EgressView
+from ids.kernel.fastpath import instance_dir, remove_pins, require_same_namespace
 
 
 @click.command()
@@ -24,6 +25,8 @@ def detach(config_path: str | None, overrides: tuple[str, ...], output: str) -> 
     try:
         request(socket_path(config.engine.runtime_dir, config.instance), "stats")
     except NotRunning:
+        if EgressView(pins, {}).filtered():  # a link is taken off from anywhere, a filter only where it is
+            require_same_namespace(config.fastpath, config.instance)
         removed = remove_pins(pins)
     else:
         raise UsageError("the engine is running; stop it first (SIGTERM), then detach")

@@ -1,22 +1,23 @@
 """The view of what this host sends: ``bpf/tc_ids.c`` at the egress of an interface, on the maps of the XDP program.
 
-Attached through a TCX link (Linux 6.6), which lives beside other programs and needs no qdisc; pinned as
-``egress_<interface>`` next to the XDP links, and adopted from there in the same way.
+Attached by a TCX link (`tcx`), or where the kernel has none, before Linux 6.6, by a filter of a clsact qdisc
+(`clsact`). Either stays when the engine dies, and the next start exchanges its program in one step.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ids.errors import KernelError
 from ids.kernel import loader, syscall
+from ids.kernel.clsact import ClsactFilters
 from ids.kernel.maps import Map
+from ids.kernel.tcx import TcxLinks
 from ids.paths import bpf_dir
 
-PIN_PREFIX = "egress_"
 _OWN_ONLY = ("-DIDS_OWN_ONLY",)
 
 
@@ -26,7 +27,9 @@ class EgressView:
     def __init__(self, pin_dir: Path, maps: Mapping[str, Map]) -> None:
         self.pin_dir = pin_dir
         self._maps = maps
-        self._links: dict[str, int] = {}
+        self._links = TcxLinks(pin_dir)
+        self._filters = ClsactFilters(pin_dir)
+        self._kinds = (self._links, self._filters)
 
     def load(self, *, own_only: bool = False) -> int:
         """Compile and load the program; return its descriptor. Raises `KernelError`.
@@ -51,47 +54,44 @@ class EgressView:
             os.close(program)
 
     def _attach(self, ifname: str, program: int) -> None:
-        path = self._path(ifname)
-        ifindex = socket.if_nametoindex(ifname)
-        pinned = syscall.obj_get(str(path))
-        if pinned is not None:
-            if syscall.link_ifindex(pinned) == ifindex:
-                syscall.link_update(pinned, program)
-                self._links[ifname] = pinned
-                return
-            os.close(pinned)
-            path.unlink()
+        adopted = next((kind for kind in self._kinds if kind.adopt(ifname, program)), None)
+        for kind in self._kinds:
+            if kind is not adopted:  # gone, or it would show every packet twice
+                kind.detach(ifname)
+        if adopted is not None:
+            return
         try:
-            link = syscall.link_create(program, ifindex, 0, syscall.ATTACH_TCX_EGRESS)
+            self._links.attach(ifname, program)
         except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise KernelError(f"cannot see what leaves through {ifname}: {os.strerror(error.errno or 0)}") from None
+            self._attach_filter(ifname, program)
+
+    def _attach_filter(self, ifname: str, program: int) -> None:
+        try:
+            self._filters.attach(ifname, program)
+        except KernelError as error:
             raise KernelError(
-                f"cannot see what leaves through {ifname}: {os.strerror(error.errno or 0)}",
-                "TCX links need Linux 6.6; set `fastpath.egress` to off where replies need not be seen",
+                f"cannot see what leaves through {ifname}: this kernel has no TCX links (Linux 6.6), and takes no"
+                f" filter: {error}",
+                f"See `tc qdisc show dev {ifname}` and `tc filter show dev {ifname} egress`: an `ingress` qdisc has to"
+                " become `clsact`, and pref 1 must not be of another kind than bpf. Or set `fastpath.egress` to off,"
+                " where replies need not be seen",
             ) from None
-        self._links[ifname] = link
-        syscall.obj_pin(link, str(path))
 
     def detach(self, ifname: str) -> None:
         """Take the program off an interface, where it is on; its pin goes too."""
-        link = self._links.pop(ifname, None)
-        if link is None:
-            link = syscall.obj_get(str(self._path(ifname)))
-        if link is not None:
-            syscall.link_detach(link)
-            os.close(link)
-        self._path(ifname).unlink(missing_ok=True)
+        for kind in self._kinds:
+            kind.detach(ifname)
 
     def attached(self) -> list[str]:
         """Return the interfaces with a pinned egress attachment of this instance."""
-        return sorted(
-            path.name.removeprefix(PIN_PREFIX).replace("%", ".") for path in self.pin_dir.glob(f"{PIN_PREFIX}*")
-        )
+        return sorted({ifname for kind in self._kinds for ifname in kind.attached()})
+
+    def filtered(self) -> list[str]:
+        """Return those of them that have a filter, for want of TCX: only their network namespace can take it away."""
+        return self._filters.attached()
 
     def close(self) -> None:
         """Close the descriptors; what is pinned stays attached."""
-        for link in self._links.values():
-            os.close(link)
-        self._links.clear()
-
-    def _path(self, ifname: str) -> Path:
-        return self.pin_dir / f"{PIN_PREFIX}{ifname.replace('.', '%')}"
+        self._links.close()

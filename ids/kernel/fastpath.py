@@ -1,7 +1,7 @@
 """The fast path as a whole: open (adopting what is pinned), attach, read the counters, detach, close.
 
 What is pinned under ``pin_dir/<instance>``: each map by its name, and each attachment as ``link_<interface>``, on the
-way out as ``egress_<interface>``. When the engine dies, program, blocks and attachments stay; the next
+way out as `tcx` and `clsact` say. When the engine dies, program, blocks and attachments stay; the next
 `FastPath.open` takes over the maps, and its `attach` exchanges the program of an adopted link in one step, so that no
 packet passes unjudged in between.
 """
@@ -27,7 +27,7 @@ from ids.kernel.bpffs import prepare_pin_dir
 from ids.kernel.clock import sample_offset_ns
 from ids.kernel.contract import Flags, FlowVerdict, LimitKind
 from ids.kernel.counts import reason_counts
-from ids.kernel.egress import PIN_PREFIX, EgressView
+from ids.kernel.egress import EgressView
 from ids.kernel.flows import FlowEntries
 from ids.kernel.maps import Map
 from ids.kernel.netlink import query_xdp
@@ -53,7 +53,7 @@ TCP_SYNCOOKIES = Path("/proc/sys/net/ipv4/tcp_syncookies")
 CONNTRACK_LOOSE = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_loose")
 """0: a firewall holds a connection for invalid whose SYN it has not seen; missing where conntrack is not in use."""
 
-_LINK_PREFIXES = ("link_", PIN_PREFIX)
+_LINK_PREFIX = "link_"
 CALLED_PROGRAMS = ("xdp_challenge",)
 """Programs that the main one calls, in the order of IDS_PROGRAM_* in ``bpf/ids_maps.h``."""
 
@@ -459,15 +459,17 @@ def attached_interfaces(pin_dir: Path) -> list[str]:
 
 def remove_pins(pin_dir: Path) -> list[str]:
     """Detach every pinned attachment and remove all pins of an instance; return the names of what was there."""
-    removed = []
-    for path in sorted(pin_dir.glob("*"), key=lambda path: not path.name.startswith(_LINK_PREFIXES)):
-        if path.name.startswith(_LINK_PREFIXES):
+    removed = sorted(path.name for path in pin_dir.glob("*"))
+    egress = EgressView(pin_dir, {})
+    for ifname in egress.attached():
+        egress.detach(ifname)
+    for path in sorted(pin_dir.glob("*"), key=lambda path: not path.name.startswith(_LINK_PREFIX)):
+        if path.name.startswith(_LINK_PREFIX):
             link = syscall.obj_get(str(path))
             if link is not None:
                 syscall.link_detach(link)
                 os.close(link)
         path.unlink()
-        removed.append(path.name)
     for folder in (pin_dir, pin_dir.parent):
         try:
             folder.rmdir()

@@ -45,3 +45,13 @@ def open_required(pin_dir: Path, names: Iterable[str]) -> dict[str, Map]:
             )
         opened[name] = pinned
     return opened
+
+
+def interface_pin(pin_dir: Path, prefix: str, ifname: str) -> Path:
+    """Return where an attachment to an interface is pinned; a bpffs has no dots in its names."""
+    return pin_dir / f"{prefix}{ifname.replace('.', '%')}"
+
+
+def pinned_interfaces(pin_dir: Path, prefix: str) -> list[str]:
+    """Return the interfaces with a pin of this prefix."""
+    return sorted(path.name.removeprefix(prefix).replace("%", ".") for path in pin_dir.glob(f"{prefix}*"))
