@@ -108,9 +108,6 @@ static __always_inline struct ids_flow *ids_flow_of(struct ids_context *c)
 	return flow;
 }
 
-/* Keep the compiler from checking one copy of a number and using another, which the verifier cannot follow. */
-#define ids_settle(number) asm volatile("" : "+r"(number))
-
 /* ---- showing -------------------------------------------------------------------------------------------------- */
 
 static __always_inline void ids_fill_record(struct ids_context *c, struct ids_record *to, struct ids_record *from,
@@ -129,16 +126,15 @@ static __always_inline void ids_fill_record(struct ids_context *c, struct ids_re
 /* Copy the packet into the ring for its size, all of it or as much as there is room for. */
 static __always_inline int ids_show_whole(struct ids_context *c, struct ids_record *record)
 {
-	u64 len = c->packet->len;
+	u32 len = c->packet->len;
 	struct ids_record *slot;
 
-	ids_settle(len);
 	if (len <= IDS_SMALL_DATA) {
 		slot = ids_small.ringbuf_reserve(IDS_SMALL_STRIDE - IDS_RING_HEADER);
 		if (!slot)
 			return IDS_PASS_RING_FULL;
 		ids_fill_record(c, slot, record, len, len);
-		if (len < 1 || bpf_skb_load_bytes(c->skb, 0, slot + 1, len))
+		if (ids_copy_bytes(c->skb, 0, slot + 1, len, IDS_SMALL_DATA))
 			slot->caplen = 0;
 		ids_small.ringbuf_submit(slot, 0);
 		return IDS_PASS_SHOWN;
@@ -151,7 +147,7 @@ static __always_inline int ids_show_whole(struct ids_context *c, struct ids_reco
 		ids_count(IDS_NOTE_SNAPPED, c->packet->len);
 	}
 	ids_fill_record(c, slot, record, c->packet->len, len);
-	if (bpf_skb_load_bytes(c->skb, 0, slot + 1, len))
+	if (ids_copy_bytes(c->skb, 0, slot + 1, len, IDS_LARGE_DATA))
 		slot->caplen = 0;
 	ids_large.ringbuf_submit(slot, 0);
 	return IDS_PASS_SHOWN;
@@ -183,9 +179,8 @@ static __always_inline void ids_fill_piece(struct ids_context *c, struct ids_rec
 	if (!last)
 		len = piece;
 	ids_fill_record(c, slot, record, header + len, header + len);
-	ids_settle(len);
-	if (len < 1 || len > IDS_MAX_PIECE || bpf_skb_load_bytes(c->skb, 0, frame, header) ||
-	    bpf_skb_load_bytes(c->skb, header + offset, frame + header, len))
+	if (ids_copy_bytes(c->skb, 0, frame, header, IDS_MAX_HEADERS) ||
+	    ids_copy_bytes(c->skb, header + offset, frame + header, len, IDS_MAX_PIECE))
 		slot->caplen = 0;
 	else
 		ids_piece_headers(c, frame, offset, len, last);

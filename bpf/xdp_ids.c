@@ -369,7 +369,7 @@ static __always_inline int ids_show(struct ids_context *c, struct ids_record *re
 		if (!slot)
 			return IDS_PASS_RING_FULL;
 		ids_fill_record(c, slot, record);
-		if (len < 1 || bpf_xdp_load_bytes(c->xdp, 0, slot + 1, len))
+		if (ids_copy_bytes(c->xdp, 0, slot + 1, len, IDS_SMALL_DATA))
 			len = 0;
 		slot->caplen = len;
 		ids_small.ringbuf_submit(slot, 0);
@@ -383,7 +383,7 @@ static __always_inline int ids_show(struct ids_context *c, struct ids_record *re
 		len = IDS_LARGE_DATA;
 		ids_count(IDS_NOTE_SNAPPED, c->packet->len);
 	}
-	if (bpf_xdp_load_bytes(c->xdp, 0, slot + 1, len))
+	if (ids_copy_bytes(c->xdp, 0, slot + 1, len, IDS_LARGE_DATA))
 		len = 0;
 	slot->caplen = len;
 	ids_large.ringbuf_submit(slot, 0);

@@ -28,7 +28,7 @@ PREF = 1
 """Ahead of others: one that lets a packet go (TC_ACT_OK) ends the search, and ours would not see it. Ours always lets
 others follow. Among filters of the same kind and preference the newest is the first."""
 
-_RTM_NEWQDISC, _RTM_DELQDISC = 36, 37
+_RTM_NEWQDISC, _RTM_DELQDISC, _RTM_GETQDISC = 36, 37, 38
 _RTM_NEWTFILTER, _RTM_DELTFILTER, _RTM_GETTFILTER = 44, 45, 46
 _TC_H_CLSACT = 0xFFFFFFF1
 _CLSACT_HANDLE = 0xFFFF0000
@@ -37,6 +37,7 @@ _ETH_P_ALL = 0x0003
 _TCA_KIND, _TCA_OPTIONS = 1, 2
 _TCA_BPF_FD, _TCA_BPF_NAME, _TCA_BPF_FLAGS = 6, 7, 8
 _FLAG_ACT_DIRECT = 1
+_BPF = b"bpf\0"
 _TCMSG = struct.Struct("=BxxxiIII")
 _MADE = ":qdisc"
 """Ends the name of a filter whose qdisc we made."""
@@ -62,7 +63,7 @@ class Filter:
         for body in netlink.request(_RTM_GETTFILTER, asked, netlink.DUMP):
             _, _, handle, _, info = _TCMSG.unpack_from(body)
             found = dict(attributes(body[_TCMSG.size :]))
-            options = dict(attributes(found.get(_TCA_OPTIONS, b""))) if found.get(_TCA_KIND) == b"bpf\0" else {}
+            options = dict(attributes(found.get(_TCA_OPTIONS, b""))) if found.get(_TCA_KIND) == _BPF else {}
             name = options.get(_TCA_BPF_NAME, b"").rstrip(b"\0").decode(errors="replace")
             yield cls(ifindex, parent, handle, info, name)
 
@@ -73,12 +74,12 @@ class Filter:
             + attribute(_TCA_BPF_NAME, self.name.encode() + b"\0")
             + attribute(_TCA_BPF_FLAGS, struct.pack("=I", _FLAG_ACT_DIRECT))
         )
-        kind = attribute(_TCA_KIND, b"bpf\0")
+        kind = attribute(_TCA_KIND, _BPF)
         netlink.request(_RTM_NEWTFILTER, self._message() + kind + attribute(_TCA_OPTIONS, options), netlink.CREATE)
 
     def remove(self) -> None:
         """Take the filter away."""
-        netlink.request(_RTM_DELTFILTER, self._message() + attribute(_TCA_KIND, b"bpf\0"))
+        netlink.request(_RTM_DELTFILTER, self._message() + attribute(_TCA_KIND, _BPF))
 
     def _message(self) -> bytes:
         return _TCMSG.pack(socket.AF_UNSPEC, self.ifindex, self.handle, self.parent, self.info)
@@ -153,10 +154,15 @@ def _add_qdisc(ifindex: int) -> bool:
     try:
         netlink.request(_RTM_NEWQDISC, _qdisc(ifindex), netlink.CREATE | netlink.EXCLUSIVE)
     except NetlinkError as error:
-        if error.errno == errno.EEXIST:
-            return False
-        raise
-    return True
+        if error.errno != errno.EEXIST:
+            raise
+    else:
+        return True
+    try:
+        netlink.request(_RTM_GETQDISC, _qdisc(ifindex))
+    except NetlinkError as error:  # it would take a filter for the way out, and ask it about what comes in
+        raise NetlinkError(error.errno, "there is a qdisc `ingress` in the place of `clsact`") from None
+    return False
 
 
 def _remove_unused_qdisc(ifindex: int) -> None:

@@ -74,9 +74,9 @@ class EgressView:
             raise KernelError(
                 f"cannot see what leaves through {ifname}: this kernel has no TCX links (Linux 6.6), and takes no"
                 f" filter: {error}",
-                f"See `tc qdisc show dev {ifname}` and `tc filter show dev {ifname} egress`: an `ingress` qdisc has to"
-                " become `clsact`, and pref 1 must not be of another kind than bpf. Or set `fastpath.egress` to off,"
-                " where replies need not be seen",
+                f"See `tc qdisc show dev {ifname}` and `tc filter show dev {ifname} egress`: a qdisc `ingress` has to"
+                " become `clsact`, and what has pref 1 be of kind `bpf`. Or set `fastpath.egress` to off, where replies"
+                " need not be seen",
             ) from None
 
     def detach(self, ifname: str) -> None:
