@@ -59,6 +59,13 @@ struct ids_cursor {
 	int lost; /* the transport header is not at pos: extension headers lie between */
 };
 
+/* A segment that the egress program shows in pieces. */
+struct ids_pieces {
+	u32 header; /* bytes in front of the payload */
+	u32 piece;  /* bytes of payload in each but the last */
+	u32 shown;  /* bytes of payload shown so far */
+};
+
 /* What the parsers found in one frame. */
 struct ids_packet {
 	u32 len;       /* bytes of the frame */
@@ -82,6 +89,8 @@ struct ids_packet {
 	u32 dst4_be;
 	struct ids_addr6 src6;
 	struct ids_addr6 dst6;
+	u32 side;      /* egress: which end of the flow sent it */
+	struct ids_pieces cut;
 };
 
 struct ids_vlan_header {

@@ -37,7 +37,6 @@ struct ids_context {
 	struct ids_config *config;
 	u64 now_ns;
 	struct ids_packet *packet; /* in ids_scratch, not on the stack */
-	int side; /* of the flow: which end sent this packet */
 };
 
 static __always_inline void ids_count(u32 reason, u32 len)
@@ -88,15 +87,15 @@ static __always_inline struct ids_flow *ids_flow_of(struct ids_context *c)
 	struct ids_flow fresh;
 
 	if (c->packet->version == 4) {
-		c->side = ids_flow4_key(c->packet, &key4);
+		c->packet->side = ids_flow4_key(c->packet, &key4);
 		flow = ids_flows4.lookup(&key4);
 	} else {
-		c->side = ids_flow6_key(c->packet, &key6);
+		c->packet->side = ids_flow6_key(c->packet, &key6);
 		flow = ids_flows6.lookup(&key6);
 	}
 	if (flow)
 		return flow;
-	fresh = ids_flow_first(c->packet, c->side, c->now_ns);
+	fresh = ids_flow_first(c->packet, c->packet->side, c->now_ns);
 	if (c->packet->version == 4) {
 		ids_flows4.update(&key4, &fresh);
 		flow = ids_flows4.lookup(&key4);
@@ -158,7 +157,7 @@ static __always_inline void ids_piece_headers(struct ids_context *c, u8 *frame, 
 {
 	u8 *ip = frame + (c->packet->l3 & 31);
 	u8 *tcp = frame + (c->packet->l4 & IDS_MAX_HEADERS);
-	u32 ip_len = c->packet->ip_end - c->packet->payload_len - c->packet->l3 + len;
+	u32 ip_len = c->packet->cut.header - c->packet->l3 + len;
 
 	if (c->packet->version == 4)
 		*(u16 *)(ip + 2) = __builtin_bswap16(ip_len);
@@ -169,82 +168,89 @@ static __always_inline void ids_piece_headers(struct ids_context *c, u8 *frame, 
 		tcp[13] &= ~(IDS_TCP_FIN | IDS_TCP_PSH);
 }
 
-static __always_inline void ids_fill_piece(struct ids_context *c, struct ids_record *slot, struct ids_record *record,
-					   u64 header, u32 offset, u32 piece)
+/* Fill a slot with the next piece of a segment. */
+static __always_inline void ids_fill_piece(struct ids_context *c, struct ids_record *slot, struct ids_record *record)
 {
+	struct ids_pieces *cut = &c->packet->cut;
 	u8 *frame = (u8 *)(slot + 1);
-	u64 len = c->packet->payload_len - offset;
-	int last = len <= piece;
+	u32 header = cut->header;
+	u32 offset = cut->shown;
+	u32 len = c->packet->payload_len - offset;
+	int last = len <= cut->piece;
 
 	if (!last)
-		len = piece;
-	ids_fill_record(c, slot, record, header + len, header + len);
+		len = cut->piece;
+	cut->shown = offset + len;
+	*slot = *record;
+	slot->wirelen = header + len;
+	slot->caplen = header + len;
 	if (ids_copy_bytes(c->skb, 0, frame, header, IDS_MAX_HEADERS) ||
-	    ids_copy_bytes(c->skb, header + offset, frame + header, len, IDS_MAX_PIECE))
+	    ids_copy_bytes(c->skb, header + offset, frame + (header & IDS_MAX_HEADERS), len, IDS_MAX_PIECE))
 		slot->caplen = 0;
 	else
 		ids_piece_headers(c, frame, offset, len, last);
 }
 
-/* Show a TCP segment that is larger than the wire takes, or a slot holds, as several of `piece` bytes. */
-static __always_inline int ids_show_pieces(struct ids_context *c, struct ids_record *record, u64 header, u32 piece)
+/* Show a TCP segment that is larger than the wire takes, or a slot holds, as several. How far it has got is in memory of
+ * which the verifier knows nothing: so each way into the loop, and each round, looks to it like the one before. */
+static __always_inline int ids_show_pieces(struct ids_context *c, struct ids_record *record)
 {
-	u32 payload = c->packet->payload_len;
-
+	ids_fill_record(c, record, record, 0, 0);
 	for (int i = 0; i < IDS_MAX_PIECES; i++) {
-		u32 offset = i * piece; /* not a running sum, whose history the verifier would follow */
 		struct ids_record *slot;
 
-		if (offset >= payload)
+		if (c->packet->cut.shown >= c->packet->payload_len)
 			return IDS_PASS_SHOWN;
 		slot = ids_large.ringbuf_reserve(IDS_LARGE_STRIDE - IDS_RING_HEADER);
 		if (!slot)
 			return IDS_PASS_RING_FULL;
-		ids_fill_piece(c, slot, record, header, offset, piece);
+		ids_fill_piece(c, slot, record);
 		ids_large.ringbuf_submit(slot, 0);
 	}
-	if (piece * IDS_MAX_PIECES < payload)
+	if (c->packet->cut.shown < c->packet->payload_len)
 		ids_count(IDS_NOTE_SNAPPED, c->packet->len);
 	return IDS_PASS_SHOWN;
 }
 
 static __always_inline int ids_show(struct ids_context *c, struct ids_record *record)
 {
-	u64 header = c->packet->ip_end - c->packet->payload_len;
+	u32 header = c->packet->ip_end - c->packet->payload_len;
 	u32 piece = c->skb->gso_size;
 	int cut = c->packet->len > IDS_LARGE_DATA || (piece && c->packet->payload_len > piece);
 
-	ids_settle(header);
-	if (!cut || c->packet->proto != IPPROTO_TCP || c->packet->fragment || header > IDS_MAX_HEADERS ||
-	    header < sizeof(struct ethhdr))
+	if (!cut || c->packet->proto != IPPROTO_TCP || c->packet->fragment || header > IDS_MAX_HEADERS)
 		return ids_show_whole(c, record);
 	if (!piece || piece > IDS_MAX_PIECE || c->packet->payload_len > piece * IDS_MAX_PIECES)
 		piece = IDS_MAX_PIECE;
-	return ids_show_pieces(c, record, header, piece);
+	c->packet->cut.header = header;
+	c->packet->cut.piece = piece;
+	return ids_show_pieces(c, record);
 }
 
 /* Whether the packet gives way: its ring is nearly full, and of its flow enough has been shown. Only such a flow asks. */
 static __always_inline int ids_gives_way(struct ids_context *c, struct ids_flow *flow)
 {
-	if (!ids_flow_thins(c->config, c->packet, flow, c->side))
+	if (!ids_flow_thins(c->config, c->packet, flow, c->packet->side))
 		return 0;
 	if (c->packet->len <= IDS_SMALL_DATA)
 		return c->config->thin_small_bytes && ids_unread(IDS_SMALL_RING) > c->config->thin_small_bytes;
 	return c->config->thin_large_bytes && ids_unread(IDS_LARGE_RING) > c->config->thin_large_bytes;
 }
 
-/* Show the packet of a known flow, or say why not. */
-static __always_inline int ids_show_of_flow(struct ids_context *c, struct ids_flow *flow, struct ids_record *record)
+/* Whether the packet is to be shown: IDS_PASS_SHOWN, or why not. A flow that has found no room is. */
+static __always_inline int ids_whether_shown(struct ids_context *c, struct ids_flow *flow)
 {
-	int reason = ids_flow_show(c->config, c->packet, flow, c->side);
-	int note;
+	int reason = flow ? ids_flow_show(c->config, c->packet, flow, c->packet->side) : IDS_PASS_SHOWN;
 
-	if (reason == IDS_PASS_SHOWN)
-		reason = ids_gives_way(c, flow) ? IDS_PASS_THINNED : ids_show(c, record);
-	note = ids_flow_settle(c->packet, flow, c->side, reason);
+	return reason == IDS_PASS_SHOWN && flow && ids_gives_way(c, flow) ? IDS_PASS_THINNED : reason;
+}
+
+static __always_inline void ids_settle_flow(struct ids_context *c, struct ids_flow *flow, int reason)
+{
+	int note = ids_flow_settle(c->packet, flow, c->packet->side, reason);
+
 	if (note)
 		ids_count(note, c->packet->len);
-	return reason;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
@@ -298,15 +304,20 @@ static __always_inline int ids_judge(struct ids_context *c)
 	if (reason)
 		return reason >= IDS_REASON_DROP ? IDS_PASS_SENT_MALFORMED : reason;
 	flow = ids_flow_of(c);
-	if (!flow)
-		return ids_show(c, &record);
-	/* That this host completes its own handshakes proves nothing about anybody. */
-	ids_flow_seen(c->packet, flow, c->side, c->now_ns);
-	record.direction = c->side != flow->client;
-	record.flow_state = flow->state;
-	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
-		return IDS_DROP_FLOW;
-	return ids_show_of_flow(c, flow, &record);
+	if (flow) {
+		/* That this host completes its own handshakes proves nothing about anybody. */
+		ids_flow_seen(c->packet, flow, c->packet->side, c->now_ns);
+		record.direction = c->packet->side != flow->client;
+		record.flow_state = flow->state;
+		if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
+			return IDS_DROP_FLOW;
+	}
+	reason = ids_whether_shown(c, flow);
+	if (reason == IDS_PASS_SHOWN) /* in one place for all, for the verifier's sake */
+		reason = ids_show(c, &record);
+	if (flow)
+		ids_settle_flow(c, flow, reason);
+	return reason;
 }
 
 /* Whether the packet was seen on its way in: then it is not seen again. */
