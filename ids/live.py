@@ -174,8 +174,10 @@ class Live:
                 raise
             log.warning("replies of this host go unseen, so connections to it are not inspected: %s", error)
         else:
-            if viewed:
-                log.info("seeing what this host sends through %s", ", ".join(viewed))
+            filtered = self._fastpath.egress.filtered()
+            for interface in viewed:
+                note = " (by a tc filter: this kernel has no TCX)" if interface in filtered else ""
+                log.info("seeing what this host sends through %s%s", interface, note)
 
     def _loop(self, control: ControlServer) -> None:
         rings = self._fastpath.rings

@@ -15,6 +15,9 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 
 OLDEST_KERNEL = (5, 18)
 """First with ``bpf_xdp_load_bytes``, by which the program copies a packet's first bytes into the ring."""
+TCX_KERNEL = (6, 6)
+"""First with TCX links; others get the egress program by a filter of a clsact qdisc."""
+FILTER_MODULES = {"sch_ingress": "CONFIG_NET_SCH_INGRESS", "cls_bpf": "CONFIG_NET_CLS_BPF"}
 CGROUP_ACCOUNTING_KERNEL = (5, 11)
 """First that charges BPF memory to the cgroup rather than to RLIMIT_MEMLOCK."""
 ENOUGH_MEMLOCK_BYTES = 512 << 20
@@ -84,6 +87,22 @@ def check_kernel(machine: Machine) -> Check:
             "kernel", release, f"Boot Linux {oldest} or newer (bpf_xdp_load_bytes); `ids replay` works meanwhile"
         )
     return ok("kernel", release)
+
+
+def check_egress(machine: Machine) -> Check:
+    """The kernel has a place for the egress program, which shows the replies of this host's own services."""
+    if machine.kernel_version() >= TCX_KERNEL:
+        return ok("egress", "by TCX links")
+    modules = [machine.read(f"/lib/modules/{machine.kernel_release()}/modules.{kind}") for kind in ("dep", "builtin")]
+    known = "".join(text or "" for text in modules)
+    missing = [option for name, option in FILTER_MODULES.items() if known and f"/{name}.ko" not in known]
+    if missing:
+        return warn(
+            "egress",
+            f"no TCX links, and no filters either: no {', '.join(missing)}",
+            "Boot Linux 6.6 or newer, or a kernel with these; connections to this host itself go uninspected meanwhile",
+        )
+    return ok("egress", "by filters of a clsact qdisc; TCX links came with Linux 6.6")
 
 
 def check_btf(machine: Machine) -> Check:
@@ -179,6 +198,7 @@ CHECKS: tuple[Callable[[Machine], Check], ...] = (
     check_bcc,
     check_headers,
     check_kernel,
+    check_egress,
     check_btf,
     check_privileges,
     check_bpffs,

@@ -64,7 +64,10 @@ class EgressView:
             self._links.attach(ifname, program)
         except OSError as error:
             if error.errno != errno.EINVAL:
-                raise KernelError(f"cannot see what leaves through {ifname}: {os.strerror(error.errno or 0)}") from None
+                raise KernelError(
+                    f"cannot see what leaves through {ifname}: {os.strerror(error.errno or 0)}",
+                    "Run as root; or set `fastpath.egress` to off, where replies need not be seen",
+                ) from None
             self._attach_filter(ifname, program)
 
     def _attach_filter(self, ifname: str, program: int) -> None:

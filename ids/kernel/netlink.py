@@ -31,8 +31,8 @@ _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _HEADER = struct.Struct("=IHHII")
-_ERROR = struct.Struct("=i16x")
-"""struct nlmsgerr: the error, then the header of the request."""
+_TOLD_AT = {_NLMSG_ERROR: 20, _NLMSG_DONE: 4}
+"""Where attributes follow: behind the error and the header of the request, or the error alone."""
 
 _RTM_GETLINK = 18
 _IFLA_MTU = 4
@@ -56,7 +56,7 @@ class NetlinkError(KernelError):
 
 def request(kind: int, body: bytes, flags: int = 0) -> list[bytes]:
     """Make a request of type ``kind`` (RTM_*); return the bodies of what comes back. Raises `NetlinkError`."""
-    bodies: list[bytes] = []
+    answers: list[bytes] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
         route.settimeout(5)
         route.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
@@ -64,14 +64,16 @@ def request(kind: int, body: bytes, flags: int = 0) -> list[bytes]:
         flags |= _NLM_F_REQUEST | _NLM_F_ACK
         route.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0) + body)
         while True:
-            for kind, flags, body in _messages(route.recv(1 << 17)):
-                if kind not in (_NLMSG_ERROR, _NLMSG_DONE):
-                    bodies.append(body)
+            for what, marks, answer in _messages(route.recv(1 << 17)):
+                if what not in (_NLMSG_ERROR, _NLMSG_DONE):
+                    answers.append(answer)
                     continue
-                (number,) = struct.unpack_from("=i", body)
+                (number,) = struct.unpack_from("=i", answer)
                 if number:
-                    raise NetlinkError(-number, _words(kind, flags, body))
-                return bodies
+                    told = answer[_TOLD_AT[what] :] if marks & _NLM_F_ACK_TLVS else b""
+                    words = dict(attributes(told)).get(_NLMSGERR_ATTR_MSG, b"")
+                    raise NetlinkError(-number, words.rstrip(b"\0").decode(errors="replace"))
+                return answers
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -81,13 +83,6 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         length, kind, flags, _, _ = _HEADER.unpack_from(data, position)
         yield kind, flags, data[position + _HEADER.size : position + length]
         position += (max(length, _HEADER.size) + 3) & ~3
-
-
-def _words(kind: int, flags: int, body: bytes) -> str:
-    if kind != _NLMSG_ERROR or not flags & _NLM_F_ACK_TLVS:
-        return ""
-    words = dict(attributes(body[_ERROR.size :])).get(_NLMSGERR_ATTR_MSG, b"")
-    return words.rstrip(b"\0").decode(errors="replace")
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

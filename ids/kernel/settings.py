@@ -44,7 +44,7 @@ class FastPathSettings(BaseModel):
     egress: Choice = Field(
         "auto",
         description="Whether what this host sends is seen too: nothing else shows the replies of its own services."
-        " Needs Linux 6.6; auto does without, and says so, where the kernel cannot.",
+        " By a TCX link (Linux 6.6), or a clsact filter; auto does without, and says so, where neither can be had.",
     )
     jumbo_frames: bool = Field(
         False,

@@ -77,6 +77,22 @@ def test_kernel(tmp_path: Path, release: str, status: Status) -> None:
     assert (check.status, check.found) == (status, release)
 
 
+@pytest.mark.parametrize(
+    ("release", "modules", "status", "found"),
+    [
+        ("6.6.0", "", Status.OK, "by TCX links"),
+        ("6.1.0-18-amd64", "", Status.OK, "by filters"),
+        ("6.1.0", "kernel/net/sched/sch_ingress.ko.xz:\nkernel/net/sched/cls_bpf.ko.xz:\n", Status.OK, "by filters"),
+        ("6.1.0", "kernel/net/sched/sch_ingress.ko:\n", Status.WARN, "no CONFIG_NET_CLS_BPF"),
+    ],
+)
+def test_the_way_out(tmp_path: Path, release: str, modules: str, status: Status, found: str) -> None:
+    write(tmp_path, f"/lib/modules/{release}/modules.dep", modules)
+    check = host.check_egress(healthy(tmp_path, release=release))
+    assert check.status is status
+    assert found in check.found
+
+
 def test_btf_absent_is_a_warning(tmp_path: Path) -> None:
     machine = healthy(tmp_path)
     (tmp_path / "sys/kernel/btf/vmlinux").unlink()

@@ -15,8 +15,9 @@ from ids.cli import cli
 from ids.errors import KernelError
 from ids.kernel import FastPath, syscall
 from ids.kernel.fastpath import remove_pins
+from ids.kernel.tcx import TcxLinks
 from tests.kernel.conftest import settings
-from tests.kernel.exits import CLSACT, Exits, tc
+from tests.kernel.exits import CLSACT, TCX, Exits, tc
 from tests.kernel.test_lifecycle import Veth, inside
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
@@ -136,10 +137,13 @@ def test_a_kernel_that_has_learnt_tcx_shows_no_packet_twice(
 ) -> None:
     opened.view_egress([exits.interface])
     monkeypatch.undo()
+    Exits.of_kind(TCX, exits.namespace, exits.interface, monkeypatch)
     opened.view_egress([exits.interface])
-    assert exits.attached() == 1
-    (opened.pin_dir / exits.pin).unlink()
-    opened.egress._links.attach(exits.interface, program := opened.egress.load())
+    assert exits.attached() == 1, "what is there is taken over"
+    program = opened.egress.load()
+    links = TcxLinks(opened.pin_dir)
+    links.attach(exits.interface, program)
+    links.close()
     os.close(program)
     assert exits.attached() == 2
     opened.view_egress([exits.interface])
