@@ -42,7 +42,7 @@ def opened(bpffs: Path, exits: Exits) -> Iterator[FastPath]:
 
 @pytest.fixture
 def foreign(bpffs: Path, exits: Exits) -> Iterator[Callable[..., None]]:
-    """Add a filter of somebody else's, which answers ``action`` for every packet, and show that it stays."""
+    """Add a filter of somebody else's, which answers ``action`` for every packet."""
     pin = bpffs / "foreign"
 
     def add(action: int, pref: int, side: str = "egress") -> None:
