@@ -114,6 +114,8 @@ class Live:
         self._gate = KernelGate()
         self._before: list[str] | None = None
         """Interfaces that were guarded when the fast path was opened; None: there was no fast path."""
+        self._lost: set[str] = set()
+        """Interfaces that are known to be guarded no longer."""
         self._ready = False
         self._crashed = False
         self._faults = 0
@@ -229,6 +231,7 @@ class Live:
         swept = self._fastpath.blocks.sweep(now_ns)
         self._counters.add("respond.blocks_expired", swept)
         self._reconcile()
+        self._tell_lost()
         for network, order in list(self._gate.watched.items()):
             block = self._fastpath.blocks.get(network)
             if block is None:
@@ -243,6 +246,12 @@ class Live:
             log.warning("the kernel's blocklist had drifted and was put right: %s", drift)
             for name in ("missing", "extra", "altered"):
                 self._counters.add(f"respond.drift.{name}", getattr(drift, name))
+
+    def _tell_lost(self) -> None:
+        lost = set(self._fastpath.lost())
+        for interface in sorted(lost - self._lost):
+            log.error("%s is no longer guarded: it has gone, or the program was taken off. Start again", interface)
+        self._lost = lost
 
     def _stats(self) -> dict[str, Any]:
         for reason, (packets, size) in self._fastpath.stats().items():

@@ -1,9 +1,9 @@
 """The fast path as a whole: open (adopting what is pinned), attach, read the counters, detach, close.
 
 What is pinned under ``pin_dir/<instance>``: each map by its name, and each attachment as ``link_<interface>``, on the
-way out as `tcx` and `clsact` say. When the engine dies, program, blocks and attachments stay; the next
-`FastPath.open` takes over the maps, and its `attach` exchanges the program of an adopted link in one step, so that no
-packet passes unjudged in between.
+way out as `tcx` and `clsact` say, beside others as `dispatcher` says. When the engine dies, program, blocks and
+attachments stay; the next `FastPath.open` takes over the maps, and its `attach` exchanges the program of an adopted
+link in one step, so that no packet passes unjudged in between.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from ids.kernel.bpffs import prepare_pin_dir
 from ids.kernel.clock import sample_offset_ns
 from ids.kernel.contract import Flags, FlowVerdict, LimitKind
 from ids.kernel.counts import reason_counts
+from ids.kernel.dispatcher import Membership, Pin, is_dispatcher
 from ids.kernel.egress import EgressView
 from ids.kernel.flows import FlowEntries
 from ids.kernel.maps import Map
-from ids.kernel.netlink import query_xdp
+from ids.kernel.netlink import XdpOnInterface, query_xdp
 from ids.kernel.orders import FlowOrders
 from ids.kernel.pins import check_version
 from ids.kernel.rings import RingReader
@@ -162,6 +163,7 @@ class FastPath:
         maps: dict[str, Map],
         program: int,
         orders: FlowOrders,
+        membership: Membership,
         notes: list[str],
     ) -> None:
         self.settings = settings
@@ -178,6 +180,7 @@ class FastPath:
         self.egress = EgressView(pin_dir, maps)
         self._orders = orders
         self._flows = FlowEntries(maps)
+        self._membership = membership
         self._links: dict[str, int] = {}
         self._rings: RingReader | None = None
 
@@ -198,7 +201,7 @@ class FastPath:
                 os.close(called)
             program = loader.load(compiled, "xdp_ids", maps, flags)
             orders = FlowOrders(compiled, maps)
-            opened = cls(settings, pin_dir, maps, program, orders, notes)
+            opened = cls(settings, pin_dir, maps, program, orders, Membership(pin_dir, compiled, maps), notes)
             opened.config["version"][0] = contract.VERSION
             opened.allowed.changed()
             opened.configure(settings)
@@ -239,7 +242,7 @@ class FastPath:
         """Attach to an interface, or take over our own pinned attachment; return ``native`` or ``generic``.
 
         ``mode`` is ``auto``, ``native`` or ``generic`` (None: the setting). Another program that is attached is never
-        replaced: `KernelError`.
+        replaced: libxdp's dispatcher is joined, in the mode that it has, any other is a `KernelError`.
         """
         link_path = self._link_path(ifname)
         present = query_xdp(ifname)
@@ -252,6 +255,10 @@ class FastPath:
                 return present.mode or "native"
             os.close(pinned)
             link_path.unlink()
+        if present.program_id and is_dispatcher(present.program_id):
+            self._join(ifname, present)
+            return present.mode
+        self._membership.leave(ifname)
         if present.program_id:
             raise KernelError(
                 f"{ifname} already has an XDP program: {describe_program(present.program_id)}, {present.mode}",
@@ -262,6 +269,14 @@ class FastPath:
         self._links[ifname] = link
         syscall.obj_pin(link, str(link_path))
         return got
+
+    def _join(self, ifname: str, present: XdpOnInterface) -> None:
+        if self.settings.jumbo_frames:
+            raise KernelError(
+                f"{ifname} has libxdp's dispatcher, which takes our program for packets of one buffer only",
+                "Unset `jumbo_frames`, or take the other programs off (xdp-loader unload --all)",
+            )
+        self._membership.join(ifname, present, challenge=self.settings.challenge_syns)
 
     def _create_link(self, ifname: str, modes: list[str]) -> tuple[int, str]:
         for mode in modes:
@@ -310,10 +325,16 @@ class FastPath:
             syscall.link_detach(link)
             os.close(link)
         self._link_path(ifname).unlink(missing_ok=True)
+        self._membership.leave(ifname)
 
     def attached(self) -> list[str]:
         """Return the interfaces with a pinned attachment of this instance."""
         return attached_interfaces(self.pin_dir)
+
+    def lost(self) -> list[str]:
+        """Return the interfaces that are no longer guarded: they have gone, or somebody took the attachment away."""
+        lost = [ifname for ifname, link in self._links.items() if not syscall.link_ifindex(link)]
+        return sorted(lost + [pin.ifname for pin in Pin.all(self.pin_dir) if not pin.ours()])
 
     def close(self, on_stop: str | None = None) -> str:
         """Close everything; return in a few words what stays in force, empty for nothing.
@@ -421,6 +442,8 @@ def require_same_namespace(settings: FastPathSettings, instance: str = DEFAULT_I
     To be asked before `FastPath.open`, which already changes what that gate shares.
     """
     pin_dir = instance_dir(settings, instance)
+    for pin in Pin.all(pin_dir):
+        pin.require_namespace()
     for path in pin_dir.glob("link_*"):
         link = syscall.obj_get(str(path))
         if link is None:
@@ -446,20 +469,23 @@ def describe_program(program_id: int) -> str:
     except KernelError:
         return f"id {program_id}"
     try:
-        info = syscall.obj_info(fd, 160)
+        name = syscall.prog_info(fd).name
     finally:
         os.close(fd)
-    return f"id {program_id}, named {info[64:80].rstrip(bytes(1)).decode(errors='replace') or '?'}"
+    return f"id {program_id}, named {name or '?'}"
 
 
 def attached_interfaces(pin_dir: Path) -> list[str]:
     """Return the interfaces with a pinned attachment of the instance that pins under ``pin_dir``."""
-    return sorted(path.name[5:].replace("%", ".") for path in pin_dir.glob("link_*"))
+    linked = [path.name[5:].replace("%", ".") for path in pin_dir.glob("link_*")]
+    return sorted({*linked, *(pin.ifname for pin in Pin.all(pin_dir))})
 
 
 def remove_pins(pin_dir: Path) -> list[str]:
     """Detach every pinned attachment and remove all pins of an instance; return the names of what was there."""
     removed = sorted(path.name for path in pin_dir.glob("*"))
+    for pin in Pin.all(pin_dir):
+        pin.leave()
     egress = EgressView(pin_dir, {})
     for ifname in egress.attached():
         egress.detach(ifname)

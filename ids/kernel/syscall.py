@@ -26,6 +26,12 @@ LOG_BYTES = 1 << 20
 """Room for the verifier's words when a program is refused; it asks for none when the program loads."""
 
 
+MAX_PROGRAM_MAPS = 64
+"""Maps of a program that are told: as many as the kernel allows one to have (MAX_USED_MAPS, include/linux/bpf.h)."""
+
+_PROG_INFO_BYTES = 160
+
+
 class Command(IntEnum):
     """enum bpf_cmd."""
 
@@ -51,6 +57,7 @@ class Command(IntEnum):
 
 PROG_TYPE_SCHED_CLS = 3
 PROG_TYPE_XDP = 6
+PROG_TYPE_EXT = 28
 ATTACH_XDP = 37
 ATTACH_TCX_EGRESS = 47
 F_XDP_HAS_FRAGS = 1 << 5
@@ -204,27 +211,65 @@ def obj_get(path: str) -> int | None:
         raise BpfError(f"cannot open the pin {path}", error.errno or 0) from None
 
 
-def prog_load(name: str, instructions: bytes, flags: int = 0, prog_type: int = PROG_TYPE_XDP) -> int:
-    """Load a program; return its file descriptor. A refusal carries the end of the verifier's log."""
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The function of a loaded program that a program of type EXT stands in for (freplace)."""
+
+    program: int
+    """Descriptor of the loaded program."""
+    function: int
+    """Number of the function's type in that program's BTF."""
+    own_btf: int
+    """Descriptor of the BTF that describes the new program."""
+    own_function: int
+    """Number of its function's type in there."""
+
+
+def prog_load(
+    name: str, instructions: bytes, flags: int = 0, prog_type: int = PROG_TYPE_XDP, replaced: Replaced | None = None
+) -> int:
+    """Load a program; return its file descriptor. A refusal carries the end of the verifier's log.
+
+    The expected attach type stays 0 for every type: EXT programs may have no other, and those that share a program
+    array must have the same.
+    """
     code = ctypes.create_string_buffer(instructions, len(instructions))
     licence = ctypes.create_string_buffer(b"GPL")
     log = ctypes.create_string_buffer(LOG_BYTES)
+    function = ctypes.create_string_buffer(struct.pack("=II", 0, replaced.own_function if replaced else 0), 8)
+    extension = b""
+    if replaced is not None:  # one struct bpf_func_info: the function that begins at instruction 0
+        extension = struct.pack(
+            "=IIQIIQIII",
+            replaced.own_btf,
+            len(function),
+            _address(function),
+            1,
+            0,
+            0,
+            0,
+            replaced.function,
+            replaced.program,
+        )
 
     def attr(log_level: int) -> bytes:
-        return struct.pack(
-            "=IIQQIIQII16sII",
-            prog_type,
-            len(instructions) // 8,
-            _address(code),
-            _address(licence),
-            log_level,
-            LOG_BYTES if log_level else 0,
-            _address(log) if log_level else 0,
-            0,
-            flags,
-            name.encode()[:15],
-            0,
-            ATTACH_XDP if prog_type == PROG_TYPE_XDP else 0,
+        return (
+            struct.pack(
+                "=IIQQIIQII16sII",
+                prog_type,
+                len(instructions) // 8,
+                _address(code),
+                _address(licence),
+                log_level,
+                LOG_BYTES if log_level else 0,
+                _address(log) if log_level else 0,
+                0,
+                flags,
+                name.encode()[:15],
+                0,
+                0,
+            )
+            + extension
         )
 
     try:
@@ -284,9 +329,36 @@ def prog_test_run(fd: int, packet: bytes, repeat: int = 1, flags: int = 0, ctx: 
     return TestRun(action, duration, out.raw[: 0 if live else size])
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramInfo:
+    """What tells one loaded program from another."""
+
+    id: int
+    name: str
+    btf_id: int
+    """Id of its BTF, 0 where it has none."""
+    map_ids: frozenset[int]
+
+
 def prog_fd_by_id(prog_id: int) -> int:
     """Open a loaded program by its id."""
     return _run(Command.PROG_GET_FD_BY_ID, struct.pack("=III", prog_id, 0, 0), f"cannot open program {prog_id}")[0]
+
+
+def prog_info(fd: int) -> ProgramInfo:
+    """Return what the kernel tells about a loaded program (``struct bpf_prog_info``)."""
+    map_ids = (ctypes.c_uint32 * MAX_PROGRAM_MAPS)()
+    info = ctypes.create_string_buffer(_PROG_INFO_BYTES)
+    struct.pack_into("=IQ", info, 52, MAX_PROGRAM_MAPS, ctypes.addressof(map_ids))
+    _run(Command.OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, len(info), _address(info)), "cannot read a program's data")
+    name = info.raw[64:80].rstrip(bytes(1)).decode(errors="replace")
+    maps = min(struct.unpack_from("=I", info.raw, 52)[0], MAX_PROGRAM_MAPS)
+    return ProgramInfo(
+        struct.unpack_from("=I", info.raw, 4)[0],
+        name,
+        struct.unpack_from("=I", info.raw, 128)[0],
+        frozenset(map_ids[:maps]),
+    )
 
 
 def obj_info(fd: int, size: int = 256) -> bytes:
