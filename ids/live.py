@@ -248,7 +248,11 @@ class Live:
                 self._counters.add(f"respond.drift.{name}", getattr(drift, name))
 
     def _tell_lost(self) -> None:
-        lost = set(self._fastpath.lost())
+        try:
+            lost = set(self._fastpath.lost())
+        except KernelError as error:
+            log.warning("whether all interfaces are still guarded cannot be told: %s", error)
+            return
         for interface in sorted(lost - self._lost):
             log.error("%s is no longer guarded: it has gone, or the program was taken off. Start again", interface)
         self._lost = lost

@@ -7,6 +7,7 @@ from typing import Any
 from ids.doctor import Check, fail, ok, warn
 from ids.doctor.machine import Machine
 from ids.errors import KernelError
+from ids.kernel import dispatcher, libxdp
 
 OWN_PROGRAM = "xdp_ids"
 """Name of our XDP program's function, which the kernel reports with the interface."""
@@ -50,7 +51,7 @@ def check_interfaces(machine: Machine, names: list[str]) -> list[Check]:
             continue
         checks += [
             check_up(name, link),
-            check_program(name, link),
+            check_program(machine, name, link),
             check_driver(machine, name, link),
             check_mtu(name, link),
             check_offloads(machine, name, driver_of(machine, name, link)),
@@ -73,8 +74,8 @@ def check_up(name: str, link: dict[str, Any]) -> Check:
     return ok(f"{name}: up", "up")
 
 
-def check_program(name: str, link: dict[str, Any]) -> Check:
-    """No foreign XDP program is attached; ours may be."""
+def check_program(machine: Machine, name: str, link: dict[str, Any]) -> Check:
+    """No foreign XDP program is attached; ours may be, and libxdp's dispatcher, which we can join."""
     xdp = link.get("xdp") or {}
     attached = [one for one in xdp.get("attached") or [xdp] if one.get("prog")]
     if not attached:
@@ -82,6 +83,14 @@ def check_program(name: str, link: dict[str, Any]) -> Check:
     told = ", ".join(_described(one) for one in attached)
     if all(one["prog"].get("name") == OWN_PROGRAM for one in attached):
         return ok(f"{name}: xdp program", f"ours: {told}")
+    if all(one["prog"].get("name") == dispatcher.PROGRAM for one in attached):
+        if machine.library(libxdp.SONAME):
+            return ok(f"{name}: xdp program", f"libxdp's dispatcher, which ours joins: {told}")
+        return fail(
+            f"{name}: xdp program",
+            f"libxdp's dispatcher, without the library to join it: {told}",
+            f"apt-get install libxdp1; or take the others off: xdp-loader unload {name} --all",
+        )
     return fail(
         f"{name}: xdp program",
         f"another's: {told}",

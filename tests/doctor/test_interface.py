@@ -67,7 +67,7 @@ def test_down_and_without_carrier() -> None:
 
 
 def test_our_own_program_is_no_trouble() -> None:
-    check = check_program("inside", link(xdp={"mode": 1, "attached": [program("xdp_ids")]}))
+    check = check_program(FakeMachine(), "inside", link(xdp={"mode": 1, "attached": [program("xdp_ids")]}))
     assert check.status is Status.OK
     assert check.found == "ours: xdp_ids (id 7, native mode)"
 
@@ -81,10 +81,18 @@ def test_our_own_program_is_no_trouble() -> None:
     ],
 )
 def test_anothers_program_is_named_and_not_to_be_replaced_unasked(xdp: dict[str, Any]) -> None:
-    check = check_program("inside", link(xdp=xdp))
+    check = check_program(FakeMachine(), "inside", link(xdp=xdp))
     assert check.status is Status.FAIL
     assert "id 7" in check.found
     assert "bpftool prog show" in check.remedy
+
+
+def test_libxdps_dispatcher_can_be_joined_where_the_library_is() -> None:
+    shared = link(xdp={"mode": 1, "attached": [program("xdp_dispatcher")]})
+    assert check_program(FakeMachine(), "inside", shared).status is Status.OK
+    check = check_program(FakeMachine(has_library=False), "inside", shared)
+    assert check.status is Status.FAIL
+    assert "apt-get install libxdp1" in check.remedy
 
 
 def test_driver_from_sysfs_or_from_the_kind_of_a_virtual_interface(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ids.errors import KernelError
 from ids.kernel import Block, FastPath, dispatcher, libxdp
@@ -25,6 +26,7 @@ from ids.kernel.fastpath import attached_interfaces, limit_value, remove_pins, r
 from ids.kernel.netlink import query_xdp
 from tests.kernel.conftest import settings
 from tests.kernel.gate import wait_until
+from tests.kernel.test_egress_host import MAIN
 from tests.kernel.test_lifecycle import ROOT, Veth, inside
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.lab]
@@ -285,6 +287,33 @@ def test_a_dispatcher_that_was_taken_away_is_told_and_replaced_by_a_link(shared:
         assert fastpath.lost() == []
         assert not Pin.all(fastpath.pin_dir)
         fastpath.close("remove")
+
+
+def test_an_engine_tells_that_it_was_taken_away_and_ends_in_order(shared: Shared, tmp_path: Path) -> None:
+    config, log, ready = (tmp_path / name for name in ("ids.yaml", "log", "ready"))
+    document = {
+        "instance": INSTANCE,
+        "interfaces": [shared.interface],
+        "engine": {"runtime_dir": str(tmp_path / "run")},
+        "fastpath": {"pin_dir": str(shared.bpffs), "challenge_syns": False, "egress": "off"},
+        "rules": {"paths": []},
+        "eve": {"path": str(tmp_path / "eve.json")},
+    }
+    config.write_text(yaml.safe_dump(document))
+    command = [sys.executable, "-c", MAIN, "run", "-c", str(config), "--ready-file", str(ready)]
+    with inside(shared.namespace), log.open("wb") as out:
+        engine = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        assert wait_until(lambda: ready.exists() or engine.poll() is not None, 90)
+        assert shared.names() == ["xdp_ids", "xdpfilt_alw_all"], log.read_text()
+        shared.run("xdp-loader", "unload", "--all", shared.interface)
+        assert wait_until(lambda: f"{shared.interface} is no longer guarded" in log.read_text())
+    finally:
+        engine.send_signal(signal.SIGTERM)
+        engine.wait(60)
+    assert engine.returncode == 0, log.read_text()
+    assert log.read_text().count("no longer guarded") == 1, "once, not every second"
+    assert not attached_interfaces(shared.bpffs / INSTANCE)
 
 
 def test_without_the_library_the_refusal_names_its_package(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,17 @@ def test_attach_and_detach_leave_nothing(bpffs: Path, veth: Veth) -> None:
     assert not (bpffs / "attached").exists()
 
 
+def test_an_interface_that_goes_is_told(bpffs: Path, veth: Veth) -> None:
+    namespace, interface, _ = veth
+    fastpath = FastPath.open(settings(bpffs), "gone")
+    with inside(namespace):
+        fastpath.attach(interface)
+        assert fastpath.lost() == []
+        subprocess.run(["ip", "link", "delete", interface], check=True, capture_output=True, timeout=20)
+        assert fastpath.lost() == [interface]
+        fastpath.close("remove")
+
+
 def test_stopping_with_detach_keeps_the_lists(bpffs: Path, veth: Veth) -> None:
     namespace, interface, _ = veth
     fastpath = FastPath.open(settings(bpffs), "kept")
