@@ -51,6 +51,10 @@ def _info(fd: int) -> ProgramInfo:
         os.close(fd)
 
 
+def _namespace() -> int:
+    return os.stat("/proc/thread-self/ns/net").st_ino
+
+
 def pinned_members(folder: str) -> list[ProgramInfo]:
     """Return the members that libxdp pinned in a folder such as ``dispatch-IFINDEX-ID``, which may be a pattern.
 
@@ -65,7 +69,10 @@ def pinned_members(folder: str) -> list[ProgramInfo]:
 
 
 def members(ifname: str) -> list[ProgramInfo]:
-    """Return the members of an interface's dispatcher; none where it has no dispatcher, or is not there at all."""
+    """Return the members of an interface's dispatcher; none where it has no dispatcher, or is not there at all.
+
+    Raises `KernelError` where there is a dispatcher and its members are not to be seen.
+    """
     try:
         ifindex = socket.if_nametoindex(ifname)
     except OSError:
@@ -73,8 +80,15 @@ def members(ifname: str) -> list[ProgramInfo]:
     for _ in range(_LOOKS):
         dispatcher = query_xdp(ifname).program_id
         found = pinned_members(f"dispatch-{ifindex}-{dispatcher}") if dispatcher else []
-        if query_xdp(ifname).program_id == dispatcher:
-            return found
+        if query_xdp(ifname).program_id != dispatcher:
+            continue
+        if not found and dispatcher and is_dispatcher(dispatcher):
+            raise KernelError(
+                f"{ifname} has libxdp's dispatcher, and what libxdp pinned of its members is not to be seen here",
+                "Set LIBXDP_BPFFS as for the command that loaded them; `ip netns exec` hides /sys/fs/bpf, so enter"
+                " with nsenter --net=/run/netns/NAME",
+            )
+        return found
     raise KernelError(f"the XDP programs of {ifname} change faster than they can be read", "Try again")
 
 
@@ -90,7 +104,7 @@ class Pin:
     @classmethod
     def of(cls, pin_dir: Path, ifname: str) -> Pin:
         """Return where the membership on an interface of this namespace is pinned."""
-        namespace = os.stat("/proc/thread-self/ns/net").st_ino
+        namespace = _namespace()
         return cls(pin_dir / f"{PIN_PREFIX}{ifname.replace('.', '%')}_{namespace}", ifname, namespace)
 
     @classmethod
@@ -115,7 +129,7 @@ class Pin:
     def require_namespace(self) -> None:
         """Raise `KernelError` where this is a membership in another network namespace, and lasts."""
         program = self.program()
-        if program is None or self.namespace == Pin.of(self.path.parent, self.ifname).namespace:
+        if program is None or self.namespace == _namespace():
             return
         if any(one.id == program.id for one in pinned_members("dispatch-*")):
             raise KernelError(
@@ -146,17 +160,11 @@ class Membership:
         The old leaves when the new one is there: no packet passes unjudged, those of a moment are judged and counted
         twice. Raises `KernelError`; then everything is as it was. ``challenge``: whether sources are challenged.
         """
-        if not members(ifname):
-            raise KernelError(
-                f"{ifname} has libxdp's dispatcher, and what libxdp pinned of its members is not to be seen here",
-                "Set LIBXDP_BPFFS as for the command that loaded them; `ip netns exec` hides /sys/fs/bpf, so enter"
-                " with nsenter --net=/run/netns/NAME",
-            )
+        there = members(ifname)
         pin = Pin.of(self.pin_dir, ifname)
         program = self._load(ifname, present.program_id, challenge)
         try:
             own = syscall.prog_info(program)
-            before = [one for one in members(ifname) if one.map_ids & own.map_ids]
             fresh = not pin.path.exists()
             if fresh:
                 syscall.obj_pin(program, str(pin.path))
@@ -169,7 +177,7 @@ class Membership:
             if not fresh:
                 pin.path.unlink()
                 syscall.obj_pin(program, str(pin.path))
-            for old in before:
+            for old in (one for one in there if one.map_ids & own.map_ids):
                 library().detach(old.id, socket.if_nametoindex(ifname), present.mode)
         finally:
             os.close(program)

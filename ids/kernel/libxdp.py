@@ -158,12 +158,11 @@ class LibXdp:
 
 @functools.cache
 def library() -> LibXdp:
-    """Return the library; raises `KernelError` where it is not installed."""
+    """Return the library; raises `KernelError` where it is not to be had."""
     try:
-        handle = ctypes.CDLL(SONAME, use_errno=True)
-    except OSError:
+        return LibXdp(ctypes.CDLL(SONAME, use_errno=True))
+    except (OSError, AttributeError) as error:  # not there, or too old
         raise KernelError(
-            f"{SONAME}, through which XDP programs share an interface, is not installed",
+            f"XDP programs share an interface through libxdp, which cannot be used: {error}",
             "Install it (apt-get install libxdp1), or take the others off (xdp-loader unload INTERFACE --all)",
         ) from None
-    return LibXdp(handle)

@@ -380,7 +380,14 @@ def test_members_that_are_pinned_elsewhere_are_not_taken_for_none(
         with pytest.raises(KernelError, match="LIBXDP_BPFFS"):
             shared.attach(fastpath)
     assert shared.names() == ["xdpfilt_alw_all"]
-    fastpath.close("remove")
+    shared.attach(fastpath)
+    with monkeypatch.context() as patch:
+        patch.setenv("LIBXDP_BPFFS", str(tmp_path))
+        with inside(shared.namespace), pytest.raises(KernelError, match="LIBXDP_BPFFS"):
+            fastpath.detach(shared.interface)
+    assert fastpath.attached() == [shared.interface], "it is not said to have left where it has not"
+    shared.close(fastpath)
+    assert shared.names() == ["xdpfilt_alw_all"]
 
 
 def test_a_membership_in_another_namespace_is_left_alone(shared: Shared) -> None:
