@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from tests.kernel.test_lifecycle import ROOT, Veth, inside
 pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.lab]
 INSTANCE = "beside"
 PEER = ipaddress.ip_network("192.0.2.2/32")
+LOCK = Path(tempfile.gettempdir(), "ids-tests-xdp-filter.lock")
 OPEN_PORT, DENIED_PORT = 8080, 8081
 """The second is denied by xdp-filter."""
 
@@ -46,9 +48,16 @@ class Shared:
     peer: str
 
     def run(self, *command: str) -> str:
-        """Run a command in the interface's namespace; return what it printed."""
+        """Run a command in the interface's namespace, with the tests' bpffs in the usual place; return what it printed.
+
+        xdp-filter pins its maps there, whatever LIBXDP_BPFFS says; and where two of it run at once, one gives up.
+        """
+        script = f'mount --bind {self.bpffs} /sys/fs/bpf && exec flock {LOCK} "$0" "$@"'
+        mount = ["unshare", "--mount", "sh", "-c", script]
         with inside(self.namespace):
-            return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+            done = subprocess.run([*mount, *command], check=False, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def open(self, *, challenge_syns: bool = False, jumbo_frames: bool = False) -> FastPath:
         """Open a fast path that libxdp before 1.5.5 takes: without challenges."""
@@ -103,7 +112,10 @@ def shared(bpffs: Path, veth: Veth, monkeypatch: pytest.MonkeyPatch) -> Iterator
             server.close()
     finally:
         with inside(namespace):
-            subprocess.run(["xdp-loader", "unload", "--all", interface], check=False, capture_output=True, timeout=60)
+            if query_xdp(interface).program_id:
+                there.run("xdp-loader", "unload", "--all", interface)
+        if (bpffs / "xdp-filter").exists():
+            shutil.rmtree(bpffs / "xdp-filter")
         if (bpffs / INSTANCE).exists():
             remove_pins(bpffs / INSTANCE)
 
