@@ -154,15 +154,16 @@ class Membership:
         self._compiled = compiled
         self._maps = maps
 
-    def join(self, ifname: str, present: XdpOnInterface, *, challenge: bool) -> None:
+    def join(self, ifname: str, present: XdpOnInterface, *, answers: bool) -> None:
         """Join the dispatcher of an interface, or take the place of what an earlier start left there.
 
         The old leaves when the new one is there: no packet passes unjudged, those of a moment are judged and counted
-        twice. Raises `KernelError`; then everything is as it was. ``challenge``: whether sources are challenged.
+        twice. Raises `KernelError`; then everything is as it was. ``answers``: whether the program answers packets
+        itself, with challenges or SYN cookies.
         """
         there = members(ifname)
         pin = Pin.of(self.pin_dir, ifname)
-        program = self._load(ifname, present.program_id, challenge)
+        program = self._load(ifname, present.program_id, answers)
         try:
             own = syscall.prog_info(program)
             fresh = not pin.path.exists()
@@ -182,10 +183,10 @@ class Membership:
         finally:
             os.close(program)
 
-    def _load(self, ifname: str, dispatcher_id: int, challenge: bool) -> int:
+    def _load(self, ifname: str, dispatcher_id: int, answers: bool) -> int:
         """Load the program as a member of dispatchers; return its descriptor."""
         code = loader.relocate(self._compiled.functions[_FUNCTION], self._compiled.placeholders, self._maps)
-        if not challenge:
+        if not answers:  # then it calls no other program
             code = loader.without_tail_calls(code)
         dispatcher = syscall.prog_fd_by_id(dispatcher_id)
         try:
@@ -194,10 +195,10 @@ class Membership:
                 replaced = Replaced(dispatcher, stub, btf, function)
                 return syscall.prog_load(_FUNCTION, code, 0, syscall.PROG_TYPE_EXT, replaced)
         except BpfError as error:
-            if challenge and "changes packet data" in str(error):  # check_attach_target(), Linux 6.13 and stable ones
+            if answers and "changes packet data" in str(error):  # check_attach_target(), Linux 6.13 and stable ones
                 raise KernelError(
-                    f"the dispatcher on {ifname} takes no program that may change packets, as a challenge does",
-                    "Set `fastpath.challenge_syns` to false, or load the others with xdp-tools 1.5.5 or newer",
+                    f"the dispatcher on {ifname} takes no program that may change packets, and so none that answers SYNs",
+                    "Set `fastpath.challenge_syns` and `syn_cookies` to false, or use xdp-tools 1.5.5 or newer",
                 ) from None
             raise
         finally:

@@ -276,7 +276,7 @@ class FastPath:
                 f"{ifname} has libxdp's dispatcher, which takes our program for packets of one buffer only",
                 "Unset `jumbo_frames`, or take the other programs off (xdp-loader unload --all)",
             )
-        self._membership.join(ifname, present, challenge=self.settings.challenge_syns)
+        self._membership.join(ifname, present, answers=self.settings.challenge_syns or self.settings.syn_cookies)
 
     def _create_link(self, ifname: str, modes: list[str]) -> tuple[int, str]:
         for mode in modes:

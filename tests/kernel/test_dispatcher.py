@@ -34,6 +34,7 @@ pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.lab]
 INSTANCE = "beside"
 PEER = ipaddress.ip_network("192.0.2.2/32")
 LOCK = Path(tempfile.gettempdir(), "ids-tests-xdp-filter.lock")
+SILENT = {"challenge_syns": False, "syn_cookies": False}
 OPEN_PORT, DENIED_PORT = 8080, 8081
 """The second is denied by xdp-filter."""
 
@@ -59,10 +60,9 @@ class Shared:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def open(self, *, challenge_syns: bool = False, jumbo_frames: bool = False) -> FastPath:
-        """Open a fast path that libxdp before 1.5.5 takes: without challenges."""
-        changed = settings(self.bpffs, challenge_syns=challenge_syns, jumbo_frames=jumbo_frames)
-        return FastPath.open(changed, INSTANCE)
+    def open(self, instance: str = INSTANCE, **changes: bool) -> FastPath:
+        """Open a fast path that libxdp before 1.5.5 takes on every kernel: one that answers no packets."""
+        return FastPath.open(settings(self.bpffs, **{**SILENT, **changes}), instance)
 
     def attach(self, fastpath: FastPath) -> str:
         """Attach in the interface's namespace."""
@@ -190,7 +190,7 @@ def test_a_killed_engine_keeps_dropping_and_its_place_is_taken(shared: Shared) -
         from pathlib import Path
         from ids.kernel import Block, FastPath
         from tests.kernel.conftest import settings
-        fastpath = FastPath.open(settings(Path({str(shared.bpffs)!r}), challenge_syns=False), {INSTANCE!r})
+        fastpath = FastPath.open(settings(Path({str(shared.bpffs)!r}), **{SILENT!r}), {INSTANCE!r})
         fastpath.blocks.add([Block(ipaddress.ip_network({str(PEER)!r}))])
         print(fastpath.attach({shared.interface!r}), flush=True)
         time.sleep(60)
@@ -274,7 +274,7 @@ def test_a_start_that_died_between_coming_and_going_is_put_right_by_the_next(
 
 def test_two_instances_share_an_interface(shared: Shared) -> None:
     one = shared.open()
-    other = FastPath.open(settings(shared.bpffs, challenge_syns=False), "other")
+    other = shared.open("other")
     try:
         shared.attach(one)
         shared.attach(other)
@@ -307,7 +307,7 @@ def test_an_engine_tells_that_it_was_taken_away_and_ends_in_order(shared: Shared
         "instance": INSTANCE,
         "interfaces": [shared.interface],
         "engine": {"runtime_dir": str(tmp_path / "run")},
-        "fastpath": {"pin_dir": str(shared.bpffs), "challenge_syns": False, "egress": "off"},
+        "fastpath": {"pin_dir": str(shared.bpffs), "egress": "off", **SILENT},
         "rules": {"paths": []},
         "eve": {"path": str(tmp_path / "eve.json")},
     }
@@ -351,11 +351,14 @@ def test_in_generic_mode_too(shared: Shared) -> None:
     assert shared.names() == ["xdpfilt_alw_all"]
 
 
-def test_a_client_survives_the_challenge_or_its_setting_is_named(shared: Shared) -> None:
+@pytest.mark.parametrize(
+    ("setting", "counted"), [("challenge_syns", "drop.syn_challenged"), ("syn_cookies", "pass.shown")]
+)
+def test_a_client_survives_being_answered_or_the_setting_is_named(shared: Shared, setting: str, counted: str) -> None:
     """Libxdp before 1.5.5 takes, on Linux 6.13 and later ones, no program that may change packets."""
     shared.run("xdp-filter", "unload", shared.interface)
     shared.run("xdp-filter", "load", "-m", "skb", "-f", "tcp,udp", shared.interface)  # as for a challenge on any veth
-    fastpath = shared.open(challenge_syns=True)
+    fastpath = shared.open(INSTANCE, **{setting: True})
     fastpath.config["limits"][0][LimitKind.DST_SYN] = limit_value(0.001, 1)
     refused = ""
     try:
@@ -367,11 +370,11 @@ def test_a_client_survives_the_challenge_or_its_setting_is_named(shared: Shared)
         fastpath.maps["ids_proven4"].delete(key)
     assert shared.reaches(OPEN_PORT), "challenged, proven, through; or not guarded"
     if refused:
-        assert "challenge_syns" in refused
+        assert setting in refused
         assert (shared.names(), fastpath.attached()) == (["xdpfilt_alw_all"], [])
     else:
         assert shared.names() == ["xdp_ids", "xdpfilt_alw_all"]
-        assert fastpath.stats()["drop.syn_challenged"][0] >= 1
+        assert fastpath.stats()[counted][0] >= 1
     shared.close(fastpath)
 
 
