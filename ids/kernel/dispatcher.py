@@ -197,7 +197,7 @@ class Membership:
         except BpfError as error:
             if answers and "changes packet data" in str(error):  # check_attach_target(), Linux 6.13 and stable ones
                 raise KernelError(
-                    f"the dispatcher on {ifname} takes no program that may change packets, and so none that answers SYNs",
+                    f"the dispatcher on {ifname} takes no program that may change packets, so none that answers SYNs",
                     "Set `fastpath.challenge_syns` and `syn_cookies` to false, or use xdp-tools 1.5.5 or newer",
                 ) from None
             raise
