@@ -114,8 +114,8 @@ class Live:
         self._gate = KernelGate()
         self._before: list[str] | None = None
         """Interfaces that were guarded when the fast path was opened; None: there was no fast path."""
-        self._lost: set[str] = set()
-        """Interfaces that are known to be guarded no longer."""
+        self._lost: dict[str, str] = {}
+        """Interfaces that are known to be guarded no longer, and why they were not guarded again."""
         self._ready = False
         self._crashed = False
         self._faults = 0
@@ -151,10 +151,8 @@ class Live:
             for interface in self._fastpath.keep_only(config.interfaces):
                 log.info("no longer guarding %s", interface)
             for interface in config.interfaces:
-                mode = self._fastpath.attach(interface)
-                note = "" if mode == "native" else " (no native XDP here: slower, packets are copied first)"
-                log.info("guarding %s, XDP mode %s%s", interface, mode, note)
-            self._view_egress()
+                self._guard(interface)
+            self._view_egress(config.interfaces)
             self._handle_signals(stack)
             if self._ready_file is not None:
                 _announce(self._ready_file)
@@ -168,9 +166,14 @@ class Live:
                 self._crashed = True
                 raise
 
-    def _view_egress(self) -> None:
+    def _guard(self, interface: str) -> None:
+        mode = self._fastpath.attach(interface)
+        note = "" if mode == "native" else " (no native XDP here: slower, packets are copied first)"
+        log.info("guarding %s, XDP mode %s%s", interface, mode, note)
+
+    def _view_egress(self, interfaces: Sequence[str]) -> None:
         try:
-            viewed = self._fastpath.view_egress(self.config.interfaces)
+            viewed = self._fastpath.view_egress(interfaces)
         except KernelError as error:
             if self.config.fastpath.egress == "on":
                 raise
@@ -231,7 +234,7 @@ class Live:
         swept = self._fastpath.blocks.sweep(now_ns)
         self._counters.add("respond.blocks_expired", swept)
         self._reconcile()
-        self._tell_lost()
+        self._guard_again()
         for network, order in list(self._gate.watched.items()):
             block = self._fastpath.blocks.get(network)
             if block is None:
@@ -247,15 +250,33 @@ class Live:
             for name in ("missing", "extra", "altered"):
                 self._counters.add(f"respond.drift.{name}", getattr(drift, name))
 
-    def _tell_lost(self) -> None:
+    def _guard_again(self) -> None:
+        """Tell when an interface is no longer guarded, and guard it again: a tunnel's comes back under its name."""
         try:
-            lost = set(self._fastpath.lost())
+            lost = self._fastpath.lost()
         except KernelError as error:
             log.warning("whether all interfaces are still guarded cannot be told: %s", error)
             return
-        for interface in sorted(lost - self._lost):
-            log.error("%s is no longer guarded: it has gone, or the program was taken off. Start again", interface)
-        self._lost = lost
+        present = {name for _, name in socket.if_nameindex()}
+        for interface in lost:
+            if interface not in self._lost:
+                self._counters.add("engine.interfaces_lost")
+                log.error("%s is no longer guarded: it has gone, or the program was taken off", interface)
+            if interface in present:
+                self._try_again(interface, present)
+            else:
+                self._lost[interface] = "it is not there"
+
+    def _try_again(self, interface: str, present: set[str]) -> None:
+        try:
+            self._guard(interface)
+            self._view_egress([name for name in self.config.interfaces if name in present])
+        except KernelError as error:
+            if self._lost.get(interface) != str(error):
+                log.error("%s cannot be guarded again: %s", interface, error)
+            self._lost[interface] = str(error)
+        else:
+            self._lost.pop(interface, None)
 
     def _stats(self) -> dict[str, Any]:
         for reason, (packets, size) in self._fastpath.stats().items():

@@ -11,7 +11,7 @@ from ids.cli.options import build_config, instance_options, output_console, outp
 from ids.control import request, socket_path
 from ids.errors import NotRunning
 from ids.kernel.counts import pinned_counts
-from ids.kernel.fastpath import attached_interfaces, instance_dir
+from ids.kernel.fastpath import guarded_interfaces, instance_dir
 
 
 @click.command()
@@ -22,7 +22,7 @@ def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> N
     config = build_config(config_path, overrides)
     pins = instance_dir(config.fastpath, config.instance)
     kernel = {name: counts for name, counts in pinned_counts(pins).items() if counts[0]}
-    attached = attached_interfaces(pins)
+    attached = guarded_interfaces(pins)
     try:
         engine: dict[str, Any] | None = request(socket_path(config.engine.runtime_dir, config.instance), "stats")
     except NotRunning:

@@ -251,7 +251,7 @@ class FastPath:
             ours = present.program_id and present.program_id == syscall.link_program_id(pinned)
             if ours:
                 syscall.link_update(pinned, self.program)
-                self._links[ifname] = pinned
+                self._keep_link(ifname, pinned)
                 return present.mode or "native"
             os.close(pinned)
             link_path.unlink()
@@ -266,9 +266,15 @@ class FastPath:
             )
         wanted = mode or self.settings.mode
         link, got = self._create_link(ifname, ["native", "generic"] if wanted == "auto" else [wanted])
-        self._links[ifname] = link
+        self._keep_link(ifname, link)
         syscall.obj_pin(link, str(link_path))
         return got
+
+    def _keep_link(self, ifname: str, link: int) -> None:
+        former = self._links.get(ifname)
+        if former is not None:  # of an interface that had this name before
+            os.close(former)
+        self._links[ifname] = link
 
     def _join(self, ifname: str, present: XdpOnInterface) -> None:
         if self.settings.jumbo_frames:
@@ -476,9 +482,24 @@ def describe_program(program_id: int) -> str:
 
 
 def attached_interfaces(pin_dir: Path) -> list[str]:
-    """Return the interfaces with a pinned attachment of the instance that pins under ``pin_dir``."""
+    """Return the interfaces with a pinned attachment of the instance that pins under ``pin_dir``, even a dead one."""
     linked = [path.name[5:].replace("%", ".") for path in pin_dir.glob("link_*")]
     return sorted({*linked, *(pin.ifname for pin in Pin.all(pin_dir))})
+
+
+def guarded_interfaces(pin_dir: Path) -> list[str]:
+    """Return those of them that have the program: it goes with an interface, and does not come back with its name."""
+    return [ifname for ifname in attached_interfaces(pin_dir) if _lives(pin_dir / f"link_{ifname.replace('.', '%')}")]
+
+
+def _lives(path: Path) -> bool:
+    link = syscall.obj_get(str(path))
+    if link is None:  # a member of a dispatcher has no link of its own
+        return True
+    try:
+        return bool(syscall.link_ifindex(link))
+    finally:
+        os.close(link)
 
 
 def remove_pins(pin_dir: Path) -> list[str]:

@@ -13,7 +13,7 @@ from scapy.layers.inet import IP, TCP
 from ids.lab.actors import LOG4SHELL, PAGE, connect, fetch
 from ids.lab.guard import Guard, GuardFailed, rules_directory
 from ids.lab.removal import wait_until
-from ids.lab.topology import ATTACKERS, ATTACKERS6, BENIGN, BENIGN6, GATEWAY_OUTSIDE, SERVER, Lab
+from ids.lab.topology import ATTACKERS, ATTACKERS6, BENIGN, BENIGN6, GATEWAY_OUTSIDE, INSIDE, LINK, OUTSIDE, SERVER, Lab
 from ids.lab.website import start_website
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
@@ -149,6 +149,34 @@ def test_an_exploit_does_not_hide_behind_what_the_server_ignores(site: Lab) -> N
         connection.sendall(LOG4SHELL.encode())
         connection.recv(100)
     assert alert_of(guard, source)["action"] == "blocked"
+
+
+def test_an_interface_that_comes_back_under_its_name_is_guarded_again(site: Lab) -> None:
+    """As a tunnel's does when its line was down."""
+    old, new = ATTACKERS[:2]
+    guard = started(site)
+    attack_from(site, (old,)).join()
+    assert alert_of(guard, old)["action"] == "blocked"
+    site.gateway.run("ip", "link", "delete", OUTSIDE)
+    assert wait_until(lambda: guard.command("stats")["attached"] == [INSIDE], 10), "nothing is claimed meanwhile"
+    site.gateway.run("ip", "link", "add", "again", "type", "veth", "peer", "name", LINK, "netns", site.attacker.name)
+    site.gateway.switch_offloads_off("again")
+    site.attacker.switch_offloads_off(LINK)
+    site.gateway.run("ip", "link", "set", "again", "name", OUTSIDE)
+    site.gateway.run("ip", "address", "add", f"{GATEWAY_OUTSIDE}/24", "dev", OUTSIDE)
+    site.gateway.run("ip", "link", "set", OUTSIDE, "up")
+    for source in (old, new):
+        site.attacker.run("ip", "address", "add", f"{source}/24", "dev", LINK)
+    site.attacker.run("ip", "link", "set", LINK, "up")
+    site.attacker.run("ip", "route", "add", "default", "via", GATEWAY_OUTSIDE)
+    assert wait_until(lambda: guard.command("stats")["attached"] == [INSIDE, OUTSIDE], 10)
+    assert wait_until(lambda: fetch(site.attacker, new, PAGE).status == 200, 5)
+    assert is_cut_off(site, old)
+    attack_from(site, (new,)).join()
+    assert alert_of(guard, new)["action"] == "blocked"
+    log = guard.log.read_text()
+    assert log.count(f"{OUTSIDE} is no longer guarded") == 1
+    assert log.count(f"guarding {OUTSIDE}") == 2
 
 
 def test_shadow_mode_counts_what_it_would_have_dropped_and_the_allow_list_not_even_that(site: Lab) -> None:
