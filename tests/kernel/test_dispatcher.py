@@ -27,11 +27,11 @@ from ids.kernel.fastpath import attached_interfaces, limit_value, remove_pins, r
 from ids.kernel.netlink import query_xdp
 from tests.kernel.conftest import settings
 from tests.kernel.gate import wait_until
-from tests.kernel.test_egress_host import MAIN
 from tests.kernel.test_lifecycle import ROOT, Veth, inside
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.lab]
 INSTANCE = "beside"
+MAIN = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from ids.cli import main; main()"
 PEER = ipaddress.ip_network("192.0.2.2/32")
 LOCK = Path(tempfile.gettempdir(), "ids-tests-xdp-filter.lock")
 SILENT = {"challenge_syns": False, "syn_cookies": False}
