@@ -231,7 +231,7 @@ struct ids_flow {
 	__u8 state;       /* enum ids_flow_state */
 	__u8 verdict;     /* enum ids_flow_verdict */
 	__u8 client;      /* the side that opened the flow */
-	__u8 fins;        /* bit per side that sent a FIN */
+	__u8 fins;        /* bits 0 and 1: sides that sent a FIN; 2 and 3: that acknowledged something since the last */
 	__u8 opened;      /* bit per side of which `isn` is known */
 	__u8 cut;         /* enum ids_cut: why packets of it were not shown, each counted as a NOTE when it first was so */
 	__u8 spare[6];

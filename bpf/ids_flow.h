@@ -106,6 +106,17 @@ static __always_inline void ids_flow_synack(struct ids_flow *flow, int server, u
 	flow->state = IDS_FLOW_SYNACK;
 }
 
+/* A side's first FIN, and the first acknowledgement of each side behind it: user space waits for these. */
+static __always_inline void ids_flow_fin(struct ids_flow *flow, int side, u8 flags)
+{
+	if ((flags & IDS_TCP_FIN) && !(flow->fins & 1 << side)) {
+		flow->fins = (flow->fins & 3) | 1 << side;
+		flow->state = flow->fins == 3 ? IDS_FLOW_CLOSED : IDS_FLOW_CLOSING;
+	} else if (flow->fins && (flags & (IDS_TCP_FIN | IDS_TCP_ACK)) == IDS_TCP_ACK) {
+		flow->fins |= 4 << side;
+	}
+}
+
 /* Follow the handshake (RFC 9293 section 3.5). Only who saw the server's initial sequence number can acknowledge it, so
  * the client's answer to it proves that the client is where its address says: then return 1. */
 static __always_inline int ids_flow_track(const struct ids_packet *packet, struct ids_flow *flow, int side, u64 now_ns)
@@ -126,10 +137,7 @@ static __always_inline int ids_flow_track(const struct ids_packet *packet, struc
 		flow->state = IDS_FLOW_ESTABLISHED;
 		proven = 1;
 	}
-	if (flags & IDS_TCP_FIN) {
-		flow->fins |= 1 << side;
-		flow->state = flow->fins == 3 ? IDS_FLOW_CLOSED : IDS_FLOW_CLOSING;
-	}
+	ids_flow_fin(flow, side, flags);
 	return proven;
 }
 

@@ -119,9 +119,11 @@ def _track(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
         proves = packet.ack == (flow.isn[1 - side] + 1) & _U32
         if proves:
             flow.state = state.ESTABLISHED
-    if flags & FIN:
-        flow.fins |= 1 << side
+    if flags & FIN and not flow.fins & 1 << side:
+        flow.fins = flow.fins & 3 | 1 << side
         flow.state = state.CLOSED if flow.fins == 3 else state.CLOSING
+    elif flow.fins and flags & (FIN | ACK) == ACK:
+        flow.fins |= 4 << side
     return proves
 
 

@@ -475,6 +475,19 @@ def test_a_flow_is_not_shown_without_end_for_nothing(gate: Gate) -> None:
     assert reasons[-1] == DEPTH
 
 
+def test_the_acknowledgements_that_close_a_connection_are_shown(gate: Gate) -> None:
+    """User space keeps a flow until both FINs are acknowledged, or for ten minutes."""
+    gate.send_all([*HANDSHAKE, *[sent(1000 * number) for number in range(4)]])
+    closing = [
+        p.wire(p.IP4, p.tcp("FA", seq=5001, ack=5001)),
+        p.wire(p.IP4_BACK, p.reply("A", seq=5001, ack=5002)),
+        p.wire(p.IP4_BACK, p.reply("FA", seq=5001, ack=5002)),
+        p.wire(p.IP4, p.tcp("A", seq=5002, ack=5002)),
+    ]
+    assert gate.send_all(closing) == [SHOWN] * 4
+    assert gate.send_all(closing[1::2] * 2) == [SHOWN] + [DEPTH] * 3, "once for each side and FIN"
+
+
 @pytest.mark.parametrize("flags", ["S", "SA", "FA", "R"])
 def test_neither_for_beginnings_and_ends_that_are_none(gate: Gate, flags: str) -> None:
     """The first may change the connection; a flood of them in one flow would leave no room for others."""
