@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_PCAP ?= pcaps/log4shell.pcap
 # Two workers, as CI has two cores; tests that share kernel state name a group and so run on one worker, in turn.
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+PYTEST_ARGS ?= -n 2
 
 .PHONY: help setup demo test lint format docs bench clean
 

@@ -1,4 +1,4 @@
-"""What holds for the whole suite: who may run what, and what must not run side by side."""
+"""What holds for the whole suite: who may run what."""
 
 from __future__ import annotations
 
@@ -8,19 +8,14 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("ids", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ids")  # how long a test takes says more of what else the machine does than of the code
 
-LAB_GROUP = pytest.mark.xdist_group("lab")
-"""Labs have names of their own and could run side by side, but they measure, and the machine may have two cores."""
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine does not allow, saying why; put the labs on one worker, in turn."""
+    """Skip what this machine does not allow, saying why."""
     wanting = [item for item in items if item.get_closest_marker("root")]
     reason = _obstacles() if wanting else ""
     for item in wanting:
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
-        if item.get_closest_marker("lab"):
-            item.add_marker(LAB_GROUP)
 
 
 def _obstacles() -> str:
