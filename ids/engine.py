@@ -39,9 +39,13 @@ class Engine:
         *,
         counters: Counters | None = None,
         own: frozenset[IPAddress] = frozenset(),
+        live: bool = False,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
-        """Load and start the plugins; raises `IdsError` when one refuses (bad rules, a file that cannot be written)."""
+        """Load and start the plugins; raises `IdsError` when one refuses (bad rules, a file that cannot be written).
+
+        ``live`` tells packets of interfaces from those of captures, whose checksums may have been filled in later.
+        """
         self.config = config
         self.counters = counters if counters is not None else Counters()
         self._on_event = on_event
@@ -49,6 +53,7 @@ class Engine:
         self.plugins.load(config.plugins.disabled)
         self._gate = gate
         self._own = own
+        self._live = live
         self._fresh()
         self.plugins.start(self._context)
         self._wants_flow_start = self.plugins.has("ids_flow_start")
@@ -57,7 +62,7 @@ class Engine:
     def _fresh(self) -> None:
         """Build the stages that remember traffic."""
         config, counters = self.config, self.counters
-        self._decoder = Decoder(config.decode, counters)
+        self._decoder = Decoder(config.decode, counters, live=self._live)
         self._recount = Recount(self._gate, counters)
         self._flows = FlowTable(config.flow, counters, config.stream, self._recount.last_seen)
         self._parsers = Parsers(config.protocols, counters)

@@ -130,7 +130,7 @@ class Live:
         config = self.config
         _require_interfaces(config.interfaces)
         own = own_addresses() if config.respond.protect_own else frozenset()
-        self._engine = Engine(config, self._gate, counters=self._counters, own=own)
+        self._engine = Engine(config, self._gate, counters=self._counters, own=own, live=True)
         with ExitStack() as stack:
             stack.callback(self._engine.stop)
             control = ControlServer(  # before the maps: it refuses a second engine of this name

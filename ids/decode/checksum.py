@@ -60,6 +60,20 @@ def pseudo_header(src: U64, dst: U64, proto: NDArray[np.uint8], length: I64) -> 
     return total
 
 
+def are_partial(data: U8, at: I64, pseudo: U64) -> Bool:
+    """Tell of each checksum, at index ``at`` of ``data``, whether it holds the folded sum of ``pseudo`` and no more.
+
+    That is what Linux leaves for the device to complete (CHECKSUM_PARTIAL, include/linux/skbuff.h): not complemented,
+    and with the length that the IP header tells, also where segments are merged (`tcp_gro_complete`) or to be cut
+    (`__tcp_v4_send_check`). Between virtual interfaces nobody completes it.
+    """
+    field = data[at].astype(np.uint64) << np.uint64(8) | data[at + 1]
+    folded = pseudo % _MODULUS
+    folded[folded == 0] = _MODULUS  # no pseudo header is all zeros, so its folded sum is not 0
+    partial: Bool = field == folded
+    return partial
+
+
 def _segment_sums(data: U8, start: I64, end: I64) -> U64:
     """Sum the little-endian words of each segment, as 64-bit numbers below 2**48."""
     spare = -len(data) % 4

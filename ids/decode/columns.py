@@ -44,6 +44,8 @@ class Columns:
         """Rows whose transport checksum is to be verified."""
         self.rerouted: Bool = np.zeros(n, np.bool_)
         """IPv6 rows on their way to another address than that in the header: their checksum is not for this one."""
+        self.partial: Bool = np.zeros(n, np.bool_)
+        """Rows whose sender left the TCP or UDP checksum to its device: it holds the sum of the pseudo header."""
         self.fragments: list[FragmentRows] = []
 
         self.anomaly: U8 = np.zeros(n, np.uint8)

@@ -36,9 +36,12 @@ AUTO_BAD = 10
 class Decoder:
     """Turn batches into columns; remembers incomplete datagrams from batch to batch, and nothing else."""
 
-    def __init__(self, settings: DecodeSettings, counters: Counters) -> None:
+    def __init__(self, settings: DecodeSettings, counters: Counters, *, live: bool = False) -> None:
+        """Set up for packets of interfaces (``live``) or of captures: `auto` checksums mean something else there."""
+        auto = settings.checksums == "auto"
         self._verify = settings.checksums != "none"
-        self._watched = AUTO_PACKETS if settings.checksums == "auto" else 0
+        self._partial = auto and live
+        self._watched = AUTO_PACKETS if auto and not live else 0
         self._bad = 0
         self._counters = counters
         self._defragmenter = Defragmenter(settings.defrag, counters)
@@ -77,11 +80,11 @@ class Decoder:
             rows_v6 = decode_ipv6(columns, rows_v6)
         rows = np.sort(np.concatenate((rows_v4, rows_v6))) if rows_v6.size else rows_v4
         if rows.size:
-            decode_transport(columns, rows, self._verify)
+            decode_transport(columns, rows, self._verify, self._partial)
         return columns
 
     def _offloaded(self, columns: Columns) -> bool:
-        """Judge by the first packets whether checksums were filled in behind the capture; then stop verifying them.
+        """Judge by a capture's first packets whether checksums were filled in behind it; then stop verifying them.
 
         Only at the beginning: later, somebody who sends many bad ones must not be able to switch the check off.
         """
@@ -100,7 +103,10 @@ class Decoder:
         return True
 
     def _count(self, columns: Columns) -> None:
-        """Count every row that went no further, by its reason."""
+        """Count every row that went no further, by its reason, and those whose checksum was left to a device."""
+        partial = int(columns.partial.sum())
+        if partial:
+            self._counters.add("decode.checksum_partial", partial)
         if not columns.anomaly.any():
             return
         counts = np.bincount(columns.anomaly, minlength=len(Anomaly)).tolist()

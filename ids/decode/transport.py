@@ -29,11 +29,15 @@ _TCP = np.dtype(
     ]
 )
 _UDP = np.dtype([("sport", ">u2"), ("dport", ">u2"), ("length", ">u2"), ("checksum", ">u2")])
+_TCP_CHECKSUM, _UDP_CHECKSUM = 16, 6
 _ICMP = np.dtype([("type", "u1"), ("code", "u1"), ("checksum", ">u2"), ("rest", ">u4")])
 
 
-def decode_transport(columns: Columns, rows: I64, verify: bool) -> None:
-    """Decode what begins at ``l4`` of ``rows``; anything but TCP, UDP and ICMP is payload without ports."""
+def decode_transport(columns: Columns, rows: I64, verify: bool, partial: bool) -> None:
+    """Decode what begins at ``l4`` of ``rows``; anything but TCP, UDP and ICMP is payload without ports.
+
+    ``verify`` refuses wrong checksums; with ``partial``, one that was left to the sender's device is not wrong.
+    """
     proto = columns.proto[rows]
     is_tcp, is_udp = proto == TCP, proto == UDP
     is_icmp = np.where(columns.ip_version[rows] == 4, proto == ICMP, proto == ICMPV6)
@@ -43,7 +47,7 @@ def decode_transport(columns: Columns, rows: I64, verify: bool) -> None:
     other = rows[~(is_tcp | is_udp | is_icmp)]
     columns.set_payload(other, columns.l4[other], columns.ip_end[other])
     if verify:
-        _verify(columns, rows)
+        _verify(columns, rows, partial)
 
 
 def _tcp(columns: Columns, rows: I64) -> None:
@@ -101,7 +105,7 @@ def _icmp(columns: Columns, rows: I64) -> None:
     columns.checked[rows] = True
 
 
-def _verify(columns: Columns, rows: I64) -> None:
+def _verify(columns: Columns, rows: I64, partial: bool) -> None:
     """Refuse rows with a wrong checksum; what is cut off, addressed elsewhere or not summed yet cannot be judged."""
     complete = columns.checked[rows] & (columns.l4_end[rows] <= columns.frame_end[rows]) & ~columns.rerouted[rows]
     if columns.batch.unsummed is not None:
@@ -113,4 +117,12 @@ def _verify(columns: Columns, rows: I64) -> None:
     start, end, proto = columns.l4[rows], columns.l4_end[rows], columns.proto[rows]
     pseudo = checksum.pseudo_header(columns.src[rows], columns.dst[rows], proto, end - start)
     pseudo[proto == ICMP] = 0  # ICMP over IPv4 has none
-    columns.judge(rows, (~checksum.segments_valid(columns.data, start, end, pseudo), Anomaly.BAD_L4_CHECKSUM))
+    wrong = ~checksum.segments_valid(columns.data, start, end, pseudo)
+    if partial:
+        suspects = np.flatnonzero(wrong & (proto != ICMP) & (proto != ICMPV6))
+        if suspects.size:
+            at = start[suspects] + np.where(proto[suspects] == TCP, _TCP_CHECKSUM, _UDP_CHECKSUM)
+            left = suspects[checksum.are_partial(columns.data, at, pseudo[suspects])]
+            columns.partial[rows[left]] = True
+            wrong[left] = False
+    columns.judge(rows, (wrong, Anomaly.BAD_L4_CHECKSUM))
