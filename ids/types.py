@@ -62,6 +62,7 @@ class Anomaly(IntEnum):
     FRAGMENT = 17
     TOO_MANY_VLAN_TAGS = 18
     IP_BAD_VERSION = 19
+    PARTIAL_L4_CHECKSUM = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ fragment that completed a datagram one row more, for the datagram.
     ipv4.py, ipv6.py   network headers
     transport.py  TCP, UDP, ICMP; anything else is a flow without ports
     checksum.py   Internet checksums of all rows at once
+    offload.py    TCP segments whose checksum was left to a device: believed or not, `Offloaders`
     defrag.py     bounded reassembly of datagrams, `Defragmenter`
     settings.py   limits
 

@@ -14,6 +14,7 @@ from ids.decode.defrag import Defragmenter, Reassembled
 from ids.decode.ipv4 import decode_ipv4
 from ids.decode.ipv6 import decode_ipv6
 from ids.decode.link import IPV4, IPV6, decode_link
+from ids.decode.offload import Offloaders
 from ids.decode.settings import DecodeSettings
 from ids.decode.transport import decode_transport
 from ids.types import I64, U32, Anomaly, PacketBatch, Packets
@@ -34,13 +35,13 @@ AUTO_BAD = 10
 
 
 class Decoder:
-    """Turn batches into columns; remembers incomplete datagrams from batch to batch, and nothing else."""
+    """Turn batches into columns; remembers incomplete datagrams from batch to batch, and who leaves checksums out."""
 
     def __init__(self, settings: DecodeSettings, counters: Counters, *, live: bool = False) -> None:
         """Set up for packets of interfaces (``live``) or of captures: `auto` checksums mean something else there."""
         auto = settings.checksums == "auto"
         self._verify = settings.checksums != "none"
-        self._partial = auto and live
+        self._offloaders = Offloaders(counters) if auto and live else None
         self._watched = AUTO_PACKETS if auto and not live else 0
         self._bad = 0
         self._counters = counters
@@ -58,15 +59,17 @@ class Decoder:
         columns = self._columns(batch)
         if self._watched > 0 and self._offloaded(columns):
             columns = self._columns(batch)
-        self._count(columns)
-        packets = columns.packets()
+        parts = [columns]
         whole = self._defragmenter.process(columns)
-        if not whole:
-            return packets
         rows = np.array([datagram.row for datagram in whole], np.int64)
-        extra = self._columns(_datagram_batch(batch, rows, whole), columns.vlan[rows])
-        self._count(extra)
-        return _splice(packets, extra.packets(), rows)
+        if whole:
+            parts.append(self._columns(_datagram_batch(batch, rows, whole), columns.vlan[rows]))
+        if self._offloaders is not None and len(batch):
+            self._offloaders.judge(parts)
+        for part in parts:
+            self._count(part)
+        packets = columns.packets()
+        return _splice(packets, parts[1].packets(), rows) if whole else packets
 
     def _columns(self, batch: PacketBatch, vlan: U32 | None = None) -> Columns:
         columns = Columns(batch, vlan)
@@ -80,7 +83,7 @@ class Decoder:
             rows_v6 = decode_ipv6(columns, rows_v6)
         rows = np.sort(np.concatenate((rows_v4, rows_v6))) if rows_v6.size else rows_v4
         if rows.size:
-            decode_transport(columns, rows, self._verify, self._partial)
+            decode_transport(columns, rows, self._verify, self._offloaders is not None)
         return columns
 
     def _offloaded(self, columns: Columns) -> bool:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scapy.layers.inet import TCP, in4_pseudoheader
+from scapy.layers.inet6 import IPv6, in6_pseudoheader
+from scapy.packet import Packet
+from scapy.utils import checksum
 
 from ids.counters import Counters
 from ids.decode import Decoder, DecodeSettings, DefragSettings
@@ -66,3 +70,13 @@ def anomalies(packets: Packets) -> list[Anomaly]:
 def payload(packets: Packets, row: int) -> bytes:
     start, length = int(packets.payload[row]), int(packets.payload_len[row])
     return packets.batch.data[start : start + length].tobytes()
+
+
+def left_to_device(packet: Packet) -> bytes:
+    """Build an IP packet whose TCP or UDP checksum is the folded sum of the pseudo header, as Linux leaves it."""
+    built = packet.__class__(bytes(packet))
+    segment = built.payload
+    length, proto = len(bytes(segment)), 6 if TCP in built else 17
+    pseudo = (in6_pseudoheader if IPv6 in built else in4_pseudoheader)(proto, built, length)
+    segment.chksum = 0xFFFF ^ checksum(bytes(pseudo))
+    return bytes(built)
