@@ -32,8 +32,8 @@ from ids.types import I64, U32, U64, Anomaly, Bool
 SYN, ACK = 0x02, 0x10
 
 MAX_WAITING = 1 << 16
-"""Openings that wait for their answer. Each has one place, which the next one that falls on it takes over: then its
-sender is learned by another connection. So many are open at once only in a flood."""
+"""Openings that wait for their answer. Each has one place, by the number that it waits for, which another one may take
+over: then its sender is learned by its next connection. So many are open at once only in a flood."""
 MAX_RECENT = 1 << 17
 """Openings that are remembered, the newest ones; a SYN/ACK is repeated for about a minute: 2,000 a second."""
 MAX_SENDERS = 1 << 16
@@ -44,8 +44,8 @@ SENDER_TIMEOUT_NS = 3600 * 10**9
 _SEED = np.uint64(secrets.randbits(64))
 _MULTIPLIER = np.uint64(secrets.randbits(64) | 1)
 _FOLD = np.uint64(32)
-_SLOT = np.uint64(MAX_WAITING - 1)
-_SEQUENCE = np.uint64(0xFFFFFFFF)
+_SLOT = np.uint32(MAX_WAITING - 1)
+_ONE = np.uint32(1)
 
 
 class Senders:
@@ -88,6 +88,7 @@ class Openings:
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
+        self._number: U32 = np.zeros(MAX_WAITING, np.uint32)
         self._waiting: U64 = np.zeros(MAX_WAITING, np.uint64)
         self._interface: U32 = np.zeros(MAX_WAITING, np.uint32)
         self._recent: U64 = np.zeros(MAX_RECENT, np.uint64)
@@ -113,9 +114,14 @@ class Openings:
     def answers(self, columns: Columns, rows: I64) -> I64:
         """Return those among ``rows`` that acknowledge an opening whose checksum was left out."""
         rows = rows[columns.tcp_flags[rows] & ACK != 0]
+        number = columns.ack[rows]
+        rows = rows[self._number[number & _SLOT] == number]  # nearly none is left
+        if not rows.size:
+            return rows
         to_reply = columns.tcp_flags[rows] & SYN == 0
-        keys = _mix(_connections(columns, rows, to_reply, turned=True), columns.ack[rows].astype(np.uint64))
-        slot = keys & _SLOT
+        number = columns.ack[rows]
+        keys = _mix(_connections(columns, rows, to_reply, turned=True), number.astype(np.uint64))
+        slot = number & _SLOT
         elsewhere = (self._interface[slot] != columns.batch.interface[rows]) | _unsummed(columns, rows)
         found: I64 = rows[(self._waiting[slot] == keys) & elsewhere]
         return found
@@ -134,18 +140,19 @@ class Openings:
         return found
 
     def _wait(self, columns: Columns, rows: I64, is_reply: Bool) -> None:
-        seq, data = columns.seq[rows].astype(np.int64) + 1, columns.payload_len[rows]
+        first, data = columns.seq[rows] + _ONE, columns.payload_len[rows].astype(np.uint32)
         carries = data > 0  # it is accepted with the SYN or not (RFC 7413)
-        acknowledged = np.concatenate((seq, (seq + data)[carries]))
-        connections = _connections(columns, rows, is_reply)
-        keys = _mix(np.concatenate((connections, connections[carries])), acknowledged.astype(np.uint64) & _SEQUENCE)
-        slot = keys & _SLOT
+        number = np.concatenate((first, (first + data)[carries]))
+        rows = np.concatenate((rows, rows[carries]))
+        connections = _connections(columns, rows, np.concatenate((is_reply, is_reply[carries])))
+        keys = _mix(connections, number.astype(np.uint64))
+        slot = number & _SLOT
         held = self._waiting[slot]
         displaced = int(((held != 0) & (held != keys)).sum())
         if displaced:
             self._counters.add("decode.offload.displaced", displaced)
-        self._waiting[slot] = keys
-        self._interface[slot] = columns.batch.interface[np.concatenate((rows, rows[carries]))]
+        self._number[slot], self._waiting[slot] = number, keys
+        self._interface[slot] = columns.batch.interface[rows]
         self.any = True
 
 

@@ -41,9 +41,10 @@ class DecodeSettings(BaseModel):
     checksums: Literal["auto", "all", "none"] = Field(
         default="auto",
         description="Leave out packets with a bad IPv4, TCP, UDP or ICMP checksum: the receiving host drops them, so "
-        "taking them in would let an attacker slip noise into a stream. On interfaces, `auto` takes a TCP or UDP "
-        "checksum that its sender left to a device (it has the sum of the pseudo header, and no more) for a right one. "
-        "In a capture, `auto` stops verifying, and says so, when many of the first 1000 packets are bad: they were "
-        "captured before the card filled the checksums in. Also `-k`.",
+        "taking them in would let an attacker slip noise into a stream. On interfaces, `auto` also takes a TCP or UDP "
+        "checksum that its sender left to a device, as containers do (just the sum of the pseudo header); "
+        "a TCP segment like that only of a sender whose connections open like that, and are answered. In a capture, "
+        "`auto` stops verifying, and says so, when many of the first 1000 packets are bad: captured before the "
+        "card filled checksums in. Also `-k`.",
     )
     defrag: DefragSettings = DefragSettings()

@@ -20,7 +20,7 @@ NETNS_DIR = Path("/run/netns")
 
 _CLONE_NEWNET = 0x40000000  # include/uapi/linux/sched.h
 _SIOCETHTOOL = 0x8946  # include/uapi/linux/sockios.h
-_OFFLOADS_OFF = {
+_OFFLOADS = {
     "tx-checksumming": 0x17,
     "scatter-gather": 0x19,
     "tso": 0x1F,
@@ -80,14 +80,22 @@ class Namespace:
 
     def switch_offloads_off(self, interface: str) -> None:
         """Make an interface send what a wire would carry: checksums filled in, no merged segments."""
+        for name in _OFFLOADS:
+            self._switch(interface, name, False)
+
+    def leave_checksums_out(self, interface: str) -> None:
+        """Make an interface leave TCP and UDP checksums to its device, as those of containers do."""
+        self._switch(interface, "tx-checksumming", True)
+
+    def _switch(self, interface: str, offload: str, on: bool) -> None:
+        value = ctypes.create_string_buffer(struct.pack("=II", _OFFLOADS[offload], on))
+        request = struct.pack("16sP", interface.encode(), ctypes.addressof(value)).ljust(40, b"\0")
         with self.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-            for command in _OFFLOADS_OFF.values():
-                value = ctypes.create_string_buffer(struct.pack("=II", command, 0))
-                request = struct.pack("16sP", interface.encode(), ctypes.addressof(value)).ljust(40, b"\0")
-                try:
-                    fcntl.ioctl(control, _SIOCETHTOOL, request)
-                except OSError as error:
-                    raise KernelError(f"{interface} of {self.name} keeps an offload: {error.strerror}") from error
+            try:
+                fcntl.ioctl(control, _SIOCETHTOOL, request)
+            except OSError as error:
+                state = "lacks" if on else "keeps"
+                raise KernelError(f"{interface} of {self.name} {state} {offload}: {error.strerror}") from error
 
 
 def run_command(command: Sequence[str], stdin: str = "", timeout_s: float = 20.0) -> str:

@@ -200,7 +200,7 @@ def test_the_least_recently_used_sender_gives_way(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_opening_that_takes_anothers_place_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offload, "_SLOT", np.uint64(0))
+    monkeypatch.setattr(offload, "_SLOT", np.uint32(0))
     engine = Engine()
     engine.see(OPENING)
     engine.see(left_out(segment(S, X, port=4001)))

@@ -1,0 +1,98 @@
+"""What checksums tell of a sender: whatever comes first, every exploit that the server takes in is found."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import suppress
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+
+from ids.lab.actors import LOG4SHELL, connect, fetch
+from ids.lab.guard import Guard
+from ids.lab.removal import wait_until
+from ids.lab.topology import ATTACKERS, ATTACKERS6, BENIGN, LINK, SERVER, Lab
+from tests.decode.frames import left_to_device
+from tests.lab.test_guard import alert_of, attack_from, started
+
+pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
+
+FLOOD = 1200
+"""More packets than a capture is judged by."""
+WRONG = 0x1234
+TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21  # include/uapi/linux/tcp.h
+RECEIVED, SENT = 1, 2
+
+
+def flood(lab: Lab, guard: Guard, checksum: int | None) -> None:
+    """Send datagrams, each a flow of its own, and wait until the engine has decoded them."""
+    with lab.attacker.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        packet = bytes(IP(src=BENIGN, dst=SERVER) / UDP(sport=9, dport=1000, chksum=checksum) / b"data")
+        ports, total = range(1000, 1000 + FLOOD), struct.unpack("!H", packet[26:28])[0]
+        for port in ports:  # what the port adds, the checksum loses
+            changed = total if checksum is not None else (total - (port - 1000) - 1) % 0xFFFF + 1
+            raw.sendto(
+                packet[:22] + struct.pack("!H", port) + packet[24:26] + struct.pack("!H", changed) + b"data",
+                (SERVER, 0),
+            )
+    assert wait_until(lambda: decoded(guard, "packets") >= FLOOD, 10)
+    assert decoded(guard, "anomaly", "bad_l4_checksum") == (0 if checksum is None else FLOOD)
+
+
+def decoded(guard: Guard, *path: str) -> int:
+    counts = guard.command("stats")["engine"]["ids"].get("decode", {})
+    for name in path:
+        counts = counts.get(name, {})
+    return counts or 0
+
+
+@pytest.mark.parametrize("checksum", [None, WRONG])
+def test_a_flood_hides_no_sender_who_leaves_checksums_out(site: Lab, checksum: int | None) -> None:
+    guard = started(site)
+    flood(site, guard, checksum)
+    site.attacker.leave_checksums_out(LINK)
+    for source in (ATTACKERS[0], ATTACKERS6[0]) if site.ipv6 else ATTACKERS[:1]:
+        attack_from(site, (source,)).join()
+        assert alert_of(guard, source)["action"] == "blocked"
+
+
+def test_a_server_who_leaves_checksums_out_is_heard_too(site: Lab) -> None:
+    for namespace in (site.attacker, site.server):
+        namespace.leave_checksums_out(LINK)
+    guard = started(site)
+    with suppress(OSError):
+        fetch(site.attacker, ATTACKERS[0], LOG4SHELL, 0.5)
+    assert alert_of(guard, ATTACKERS[0])["action"] == "blocked"
+    assert decoded(guard, "offload", "senders") == 2
+    assert decoded(guard, "anomaly", "partial_l4_checksum") == 0
+
+
+@pytest.mark.parametrize("kind", ["wrong", "left out"])
+def test_an_exploit_does_not_hide_behind_bytes_that_the_server_ignores(site: Lab, kind: str) -> None:
+    """The first ones for its place in the stream: the engine must not believe them, whatever was sent before."""
+    guard = started(site)
+    flood(site, guard, WRONG)
+    source, exploit = ATTACKERS[0], LOG4SHELL.encode()
+    with connect(site.attacker, source) as connection:
+        seq, ack = sequence_numbers(connection)
+        header = TCP(sport=connection.getsockname()[1], dport=80, seq=seq, ack=ack, flags="PA", chksum=WRONG)
+        junk = IP(src=source, dst=SERVER) / header / (b"x" * len(exploit))
+        with site.attacker.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            raw.sendto(left_to_device(junk) if kind == "left out" else bytes(junk), (SERVER, 0))
+        with suppress(OSError):
+            connection.sendall(exploit)
+            connection.recv(100)
+    assert alert_of(guard, source)["action"] == "blocked"
+    assert decoded(guard, "anomaly", "partial_l4_checksum") == (kind == "left out")
+
+
+def sequence_numbers(connection: socket.socket) -> tuple[int, int]:
+    """Return the next sequence number of each direction, sent and received (tcp(7), TCP_REPAIR)."""
+    connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    numbers = []
+    for queue in (SENT, RECEIVED):
+        connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, queue)
+        numbers.append(connection.getsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ) & 0xFFFFFFFF)
+    connection.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, -1)  # off, without a probe
+    return numbers[0], numbers[1]
