@@ -14,6 +14,7 @@ import click
 
 from ids import __version__
 from ids.errors import IdsError
+from ids.literal import literal
 
 GC_THRESHOLDS = (50_000, 20, 100)
 """Flows and chunks come and go by the ten thousand and hold no cycles; at Python's default of 700 new objects the
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         cli.main(args=arguments, prog_name="ids", standalone_mode=True)
     except IdsError as error:
-        click.echo(f"ids: {error}", err=True)
+        click.echo(literal(f"ids: {error}", keep="\n"), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output is gone; nothing is left to say, not even at exit

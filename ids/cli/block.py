@@ -13,12 +13,13 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ids.cli.options import build_config, instance_options, output_console, output_option, show_json
+from ids.cli.options import build_config, instance_options, output_console, output_option, show_json, tell
 from ids.config import Config
 from ids.errors import UsageError
 from ids.feeds import FORMATS, Feed, parse_feed, refuse_nonsense
 from ids.kernel import AllowList, Block, Blocklist, NetworkSet
 from ids.kernel.fastpath import instance_dir
+from ids.literal import literal
 from ids.respond.protected import own_addresses
 from ids.types import BlockMode, IPNetwork
 
@@ -129,13 +130,13 @@ def block_import(
         added, deleted = blocklist.replace(label, networks, expires_ns=expires_ns, mode=mode)
     counts = {"read": feed.read, "refused": feed.refused, "networks": len(feed), "added": added, "deleted": deleted}
     for problem in feed.problems:
-        click.echo(f"ids: {problem}", err=True)
+        tell(f"ids: {problem}")
     if output == "json":
         show_json({"label": label, **counts})
     else:
         click.echo(
-            f"{label}: {feed.read:,} entries read, {len(feed):,} networks in force, {added:,} new, {deleted:,} gone,"
-            f" {feed.refused:,} not usable"
+            f"{literal(label)}: {feed.read:,} entries read, {len(feed):,} networks in force, {added:,} new,"
+            f" {deleted:,} gone, {feed.refused:,} not usable"
         )
     if feed.refused:
         sys.exit(1)

@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 from rich.table import Table
-from rich.text import Text
 
-from ids.cli.options import count_of, output_console, output_option, show_json
+from ids.cli.options import count_of, output_console, output_option, show_json, styled
 from ids.doctor import Check, Status
 from ids.doctor.host import check_host, effective_capabilities
 from ids.doctor.interface import check_interfaces
@@ -54,14 +53,15 @@ def _show(checks: list[Check], rootless: bool) -> None:
     console = output_console()
     table = Table("check", "", "found, and what to do", box=None, pad_edge=False)
     for check in checks:
-        told = Text(check.found)
+        told = styled(check.found)
         if check.remedy:
-            told.append(f"\n→ {check.remedy}", style="bold")
-        table.add_row(check.name, Text(check.status.value, style=COLOURS[check.status]), told)
+            told.append("\n").append_text(styled((f"→ {check.remedy}", "bold")))
+        table.add_row(check.name, styled((check.status.value, COLOURS[check.status])), told)
     console.print(table)
     fails = sum(check.status is Status.FAIL for check in checks)
     warnings = sum(check.status is Status.WARN for check in checks)
-    console.print(f"\n{count_of(len(checks), 'check')}: {fails} failed, {warnings} with a warning")
+    console.print()
+    console.print(f"{count_of(len(checks), 'check')}: {fails} failed, {warnings} with a warning")
     if fails:
         what = "Without root, and whatever failed above" if rootless else "Whatever failed above"
         console.print(f"{what}, `ids replay` and `ids rules check` work.")

@@ -9,9 +9,8 @@ from types import FrameType
 
 import click
 from rich.console import Console
-from rich.markup import escape
 
-from ids.cli.options import output_console, output_option, show_json
+from ids.cli.options import output_console, output_option, show_json, styled
 from ids.lab.removal import labs, remove
 from ids.lab.story import MAX_ATTACKS, Report, Step, Story
 from ids.lab.topology import Lab
@@ -64,7 +63,8 @@ def _tell(attacks: int, keep: bool, output: str) -> Report:
     with Lab(keep=keep) as built:
         report = Story(built, partial(_print_title, console), partial(_print_outcome, console)).tell(attacks)
         if report.log is not None:
-            console.print(f"\nThe end of the engine's log:\n{escape(report.log)}", soft_wrap=True)
+            for line in ("", "The end of the engine's log:", *report.log.splitlines()):
+                console.print(line, soft_wrap=True)
         if keep:
             _print_kept(built)
     if not keep:
@@ -79,14 +79,14 @@ def _tell(attacks: int, keep: bool, output: str) -> Report:
 
 
 def _print_title(console: Console, title: str) -> None:
-    console.print(f"[bold]{escape(title)}[/]")
+    console.print(styled((title, "bold")))
 
 
 def _print_outcome(console: Console, step: Step) -> None:
-    mark = "[green]✓[/]" if step.ok else "[red]✗[/]"
+    mark = ("✓", "green") if step.ok else ("✗", "red")
     for line in step.detail:
-        console.print(f"  {mark} {escape(line)}", soft_wrap=True)
-        mark = " "
+        console.print(styled("  ", mark, f" {line}"), soft_wrap=True)
+        mark = (" ", "")
 
 
 def _print_kept(built: Lab) -> None:

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from ids.config import Config, load_config
+from ids.literal import literal
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -60,9 +62,27 @@ def build_config(
     return load_config(config_path, assigned)
 
 
-def output_console(quiet: bool = False) -> Console:
+class LiteralConsole(Console):
+    """A console that takes text for text: no markup, no emoji codes, and control characters escaped."""
+
+    def render_str(self, text: str, **options: Any) -> Text:  # all plain text comes by here, that of tables too
+        """Return the text as it is to be seen."""
+        return super().render_str(literal(text), **options | {"markup": False, "emoji": False, "highlight": False})
+
+
+def output_console(quiet: bool = False) -> LiteralConsole:
     """Return the console of stdout; where that is no terminal nothing is wrapped or cut off."""
-    return Console(quiet=quiet, highlight=False, width=None if sys.stdout.isatty() else UNWRAPPED_COLUMNS)
+    return LiteralConsole(quiet=quiet, width=None if sys.stdout.isatty() else UNWRAPPED_COLUMNS)
+
+
+def styled(*parts: str | tuple[str, str]) -> Text:
+    """Return one line of parts, each plain or with its style; like all text, they are taken literally."""
+    return Text.assemble(*(literal(part) if isinstance(part, str) else (literal(part[0]), part[1]) for part in parts))
+
+
+def tell(message: str) -> None:
+    """Write a message to stderr; what it quotes gives a terminal no orders, but it may have several lines."""
+    click.echo(literal(message, keep="\n"), err=True)
 
 
 def count_of(number: int, noun: str) -> str:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from ids.cli.options import build_config, instance_options, output_option, show_json
+from ids.cli.options import build_config, instance_options, output_option, show_json, tell
 from ids.control import request, socket_path
 
 
@@ -25,7 +25,7 @@ def reload(config_path: str | None, overrides: tuple[str, ...], output: str) -> 
         show_json(answer)
     if "error" in answer:
         if output != "json":
-            click.echo(f"ids: reload refused, the old rules stay in force:\n{answer['error']}", err=True)
+            tell(f"ids: reload refused, the old rules stay in force:\n{answer['error']}")
         sys.exit(2)
     if output != "json":
         click.echo("reloaded")

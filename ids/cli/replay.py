@@ -11,12 +11,22 @@ from typing import Any, BinaryIO
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from ids.cli.options import build_config, config_options, count_of, output_console, output_option, show_json
+from ids.cli.options import (
+    build_config,
+    config_options,
+    count_of,
+    output_console,
+    output_option,
+    show_json,
+    styled,
+    tell,
+)
 from ids.errors import CaptureError, UsageError
+from ids.literal import excerpt, literal
 from ids.replay import BlockReport, ReplayReport, Tally, VerdictWriter, find_captures
 from ids.replay import replay as run_replay
 from ids.respond.events import Event
@@ -81,7 +91,7 @@ def replay(
         raise UsageError("--verdicts - and -o json would mix on stdout: write the verdicts to a file")
     captures = find_captures([*paths, *read])
     progress = Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
     )  # fmt: skip
     with progress, _opened(verdicts_path) as verdicts:
@@ -95,7 +105,7 @@ def replay(
             if last is not None and path != last:
                 done += sizes.get(last, 0)
             last = path
-            progress.update(task, completed=done + position, description=escape(path.name))
+            progress.update(task, completed=done + position, description=literal(path.name))
 
         report = run_replay(
             captures,
@@ -105,7 +115,7 @@ def replay(
         )
     for capture in report.captures:
         if capture.problem:
-            click.echo(f"ids: warning: {capture.problem}", err=True)
+            tell(f"ids: warning: {capture.problem}")
     if output == "json":
         show_json(dataclasses.asdict(report))
     elif config.eve.path != "-" and verdicts_path != "-":
@@ -136,16 +146,15 @@ def _story(report: ReplayReport) -> None:
         console.print(f"… and {total - MAX_ALERTS_SHOWN} more alerts (all of them: --eve FILE, or -o json)")
     for capture in report.captures:
         for block in capture.blocks:
-            where = f"{escape(capture.path)}  " if len(report.captures) > 1 else ""
-            console.print(f"[bold]block[/]  {where}{_block_line(block)}", soft_wrap=True)
+            where = f"{capture.path}  " if len(report.captures) > 1 else ""
+            console.print(styled(("block", "bold"), f"  {where}{_block_line(block)}"), soft_wrap=True)
         for flow in capture.dropped_flows:
             effect = "no later packet of it was dropped"
             if flow.cut_off_from is not None:
                 effect = f"the fast path drops {flow.packets} packets of it, from packet {flow.cut_off_from} on"
             ends = f"{flow.src_ip} port {flow.src_port} → {flow.dest_ip} port {flow.dest_port}"
-            console.print(
-                f"[bold]drop[/]   flow {ends}, condemned at packet {flow.ordered_at}: {effect}", soft_wrap=True
-            )
+            story = f"   flow {ends}, condemned at packet {flow.ordered_at}: {effect}"
+            console.print(styled(("drop", "bold"), story), soft_wrap=True)
     console.print(_fast_path_line(report), soft_wrap=True)
     console.print(_summary(report))
 
@@ -158,11 +167,11 @@ def _block_line(block: BlockReport) -> str:
     return f"{order}: the fast path {verb} from packet {block.cut_off_from} on, {block.packets} packets"
 
 
-def _fast_path_line(report: ReplayReport) -> str:
+def _fast_path_line(report: ReplayReport) -> Text:
     """Say what the fast path made of all packets, what it dropped by reason, and who judged."""
-    note = f" ({escape(report.fast_path_note)})" if report.fast_path_note else ""
+    note = f" ({report.fast_path_note})" if report.fast_path_note else ""
     if report.fast_path == "off":
-        return f"[bold]fast path[/]  off{note}"
+        return styled(("fast path", "bold"), f"  off{note}")
     totals: dict[str, Tally] = {}
     for capture in report.captures:
         for reason, tally in capture.verdicts.items():
@@ -172,26 +181,21 @@ def _fast_path_line(report: ReplayReport) -> str:
     dropped = {reason: tally.packets for reason, tally in totals.items() if reason.startswith("drop.")}
     passed = sum(tally.packets for tally in totals.values()) - sum(dropped.values())
     reasons = "".join(f", {packets} {reason}" for reason, packets in dropped.items()) or ", none dropped"
-    return f"[bold]fast path[/]  {report.fast_path}{note}: {passed} packets pass{reasons}"
+    return styled(("fast path", "bold"), f"  {report.fast_path}{note}: {passed} packets pass{reasons}")
 
 
-def _alert_line(event: Event, where: str) -> str:
+def _alert_line(event: Event, where: str) -> Text:
     alert: dict[str, Any] = event["alert"]
     colour = {1: "bold red", 2: "red", 3: "yellow"}.get(alert["severity"], "cyan")
     ports = f":{event['src_port']}" if "src_port" in event else ""
     server = f":{event['dest_port']}" if "dest_port" in event else ""
     evidence = event["ids"]["evidence"]
-    proof = f"  {evidence[0]['buffer']}: {_printable(evidence[0]['excerpt'])}" if evidence else ""
+    proof = f"  {evidence[0]['buffer']}: {excerpt(evidence[0]['excerpt'])}" if evidence else ""
     ends = f"{event['src_ip']}{ports} → {event['dest_ip']}{server}"
-    return (
-        f"[{colour}]alert[/]  {escape(where)}packet {event.get('pcap_cnt', '?')}  {ends}"
-        f"  [bold]{escape(alert['signature'])}[/] (sid {alert['signature_id']}){escape(proof)}"
-    )
-
-
-def _printable(text: str, limit: int = 80) -> str:
-    shown = "".join(c if c.isprintable() and c.isascii() else "·" for c in text)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    return styled(
+        ("alert", colour), f"  {where}packet {event.get('pcap_cnt', '?')}  {ends}  ",
+        (alert["signature"], "bold"), f" (sid {alert['signature_id']}){proof}",
+    )  # fmt: skip
 
 
 def _summary(report: ReplayReport) -> Table | str:
@@ -200,7 +204,7 @@ def _summary(report: ReplayReport) -> Table | str:
         capture = report.captures[0]
         counts = ((packets, "packet"), (capture.flows, "flow"), (alerts, "alert"), (len(capture.blocks), "block"))
         held = ", ".join(count_of(number, noun) for number, noun in counts)
-        return f"{escape(capture.path)}: {held} in {report.seconds:.2f} s"
+        return f"{capture.path}: {held} in {report.seconds:.2f} s"
     table = Table(
         "capture", "packets", "flows", "alerts", "blocks",
         caption=f"{count_of(packets, 'packet')}, {count_of(alerts, 'alert')} in {report.seconds:.2f} s", box=None,
@@ -208,7 +212,7 @@ def _summary(report: ReplayReport) -> Table | str:
     for capture in report.captures:
         name = capture.path + (" (no capture)" if capture.refused else " (damaged)" if capture.problem else "")
         table.add_row(
-            escape(name),
+            name,
             str(capture.packets),
             str(capture.flows),
             str(sum(capture.alerts.values())),

@@ -6,10 +6,9 @@ import sys
 from typing import Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
-from ids.cli.options import build_config, config_options, count_of, output_console, output_option, show_json
+from ids.cli.options import build_config, config_options, count_of, output_console, output_option, show_json, tell
 from ids.config import Config
 from ids.errors import RuleError
 from ids.rules.loader import load_rules
@@ -66,9 +65,9 @@ def rules_check(
         )
     else:
         for warning in warnings:
-            click.echo(f"warning: {warning}", err=True)
+            tell(f"warning: {warning}")
         for error in errors:
-            click.echo(f"error: {error}", err=True)
+            tell(f"error: {error}")
         by = ", ".join(f"{sum(r['language'] == name for r in rows)} {name.upper()}" for name in ("yaml", "yara"))
         found = f"{count_of(len(errors), 'error')}, {count_of(len(warnings), 'warning')}"
         click.echo(f"{count_of(len(rows), 'rule')} loaded ({by}), {found}")
@@ -90,10 +89,10 @@ def rules_list(config_path: str | None, overrides: tuple[str, ...], only_rules: 
         for row in rows:
             table.add_row(
                 str(row["sid"]),
-                escape(row["title"]),
+                row["title"],
                 str(row["severity"]),
                 ", ".join(row["buffers"]),
-                escape(row["source"]),
+                row["source"],
             )
         output_console().print(table)
     if errors:

@@ -39,9 +39,11 @@ def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> N
         table.add_row(name, f"{packets:,}", f"{size:,}")
     console.print(table)
     if engine is None:
-        console.print(f"\n{_without_engine(attached)}")
+        console.print()
+        console.print(_without_engine(attached))
         return
-    table = Table(title="\nengine", title_justify="left", box=None, show_header=False)
+    console.print()
+    table = Table(title="engine", title_justify="left", box=None, show_header=False)
     for name, value in _flat(engine.get("ids", {})):
         if value and not name.startswith("kernel."):
             table.add_row(name, f"{value:,}")

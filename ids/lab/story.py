@@ -15,6 +15,7 @@ from ids.lab.guard import Guard
 from ids.lab.latency import PROBE_S, Quantiles, attack, map_write_ms
 from ids.lab.topology import ATTACKERS, BENIGN, FLOODER, SERVER, Lab
 from ids.lab.website import start_website
+from ids.literal import excerpt
 
 ALERT_S = 10.0
 """How long the story waits for an alert before it says that there is none."""
@@ -152,10 +153,7 @@ class Story:
         lines = [
             f"{self._attacker} sends {LOG4SHELL.name}: {header}",
             f"alert: {alert['signature']} (sid {alert['signature_id']}, severity {alert['severity']})",
-            *(
-                f"evidence: {item['buffer']} at {item['offset']}: {_printable(item['excerpt'])}"
-                for item in evidence[:1]
-            ),
+            *(f"evidence: {item['buffer']} at {item['offset']}: {excerpt(item['excerpt'])}" for item in evidence[:1]),
         ]
         return lines, {"sid": alert["signature_id"], "signature": alert["signature"], "evidence": evidence}
 
@@ -248,9 +246,3 @@ class Story:
             raise StepFailed("the kernel counted no dropped packet")
         width = max(len(name) for name in shown)
         return [f"{name:<{width}}  {counts[name]:>10,} packets" for name in shown], {}
-
-
-def _printable(text: str, limit: int = 100) -> str:
-    """Spell hostile bytes so that a terminal takes no orders from them."""
-    shown = "".join(c if c.isascii() and c.isprintable() else "·" for c in text)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -11,6 +11,7 @@ import pytest
 
 from ids.cli import main
 from ids.kernel import FastPath, FastPathSettings
+from ids.literal import literal
 from tests.bench.bench_xdp import scratch_bpffs
 from tests.bench.report import CannotRun
 
@@ -129,3 +130,13 @@ def test_a_block_that_the_allow_list_overrides_is_told(ids: Ids) -> None:
     assert "203.0.113.7" not in err
     ids("allow", "delete", "198.51.100.0/24")
     ids("block", "delete", "198.51.100.7", "203.0.113.7")
+
+
+@pytest.mark.parametrize("label", ["[/]", ":x: [red]", "a\x1b[2J"])
+def test_a_label_is_shown_as_it_is(ids: Ids, tmp_path: Path, label: str) -> None:
+    feed = tmp_path / "feed.txt"
+    feed.write_text("198.51.100.92\n")
+    assert ids("block", "import", feed, "--label", label)[0] == 0
+    code, out, _ = ids("block", "list")
+    assert (code, literal(label) in out) == (0, True)
+    ids("block", "delete", "198.51.100.92")

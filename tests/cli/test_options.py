@@ -9,7 +9,8 @@ import pytest
 from rich.table import Table
 
 from ids.cli import cli, main
-from ids.cli.options import count_of, output_console
+from ids.cli.options import count_of, output_console, styled, tell
+from ids.literal import literal
 
 LOADS_RULES = {"run", "replay", "check", "rules check", "rules list"}
 """Verbs for which `-S` means something: the others speak to an instance that has its rules."""
@@ -60,3 +61,21 @@ def test_rules_are_listed_with_their_whole_path(capsys: pytest.CaptureFixture[st
     lines = capsys.readouterr().out.splitlines()[1:]
     assert lines
     assert all(".ya" in line and "…" not in line for line in lines)
+
+
+HOSTILE = ("root:x:0:0", ":smile:", "[red]x[/red]", "[/]", "\x1b[2J", "a\nb", "\udcff", "[link=http://a]b[/link]")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_is_shown_as_it_is_wherever_it_stands(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    console = output_console()
+    table = Table(text, box=None)
+    table.add_row(text)
+    for shown in (text, table, styled((text, "bold")), styled(text)):
+        console.print(shown)
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()] == [literal(text)] * 5
+
+
+def test_a_message_keeps_its_lines_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("a\n\x1b[31mb")
+    assert capsys.readouterr().err == "a\n\\x1b[31mb\n"

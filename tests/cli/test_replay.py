@@ -53,3 +53,30 @@ def test_events_on_stdout_stand_alone() -> None:
 def test_words_that_do_not_fit_together() -> None:
     assert "needs a fast path" in str(run(CAPTURE, "--fast-path", "off", "--verdicts", "-").exception)
     assert "would mix" in str(run(CAPTURE, "-o", "json", "--verdicts", "-").exception)
+
+
+RULE = """
+rules:
+  - title: "[/] :smile: [red]hostile"
+    id: 3f1f6a52-6c0e-4a57-9d0e-0b7c5a1e2f11
+    sid: 9000001
+    level: high
+    description: a rule of the tests
+    traffic: tcp any any -> any any
+    match:
+      - payload: {contains: "${jndi:"}
+"""
+
+
+def test_evidence_titles_and_file_names_are_shown_as_they_are(tmp_path: Path) -> None:
+    out = run(ROOT / "pcaps" / "leaks.pcap").stdout
+    assert "root:x:0:0:root" in out
+    rule = tmp_path / "rule.yaml"
+    rule.write_text(RULE)
+    captures = [tmp_path / "[red]a.pcap", tmp_path / ":x:\x1b[2J.pcap"]
+    for capture in captures:
+        capture.write_bytes(CAPTURE.read_bytes())
+    result = run(*captures, "-S", rule)
+    assert result.exit_code == 0, result.exception
+    for shown in ("[/] :smile: [red]hostile (sid 9000001)", "/[red]a.pcap", r"/:x:\x1b[2J.pcap"):
+        assert shown in result.stdout

@@ -61,7 +61,7 @@ def test_the_first_step_that_does_not_hold_is_the_last(stage: Lab, tmp_path: Pat
 
 def test_evidence_gives_a_terminal_no_orders(stage: Lab) -> None:
     _, _, steps = tell(stage)
-    assert "evidence: http.header at 3: ${jndi:·[2Jldap}" in steps[2].detail
+    assert "evidence: http.header at 3: ${jndi:\\x1b[2Jldap}" in steps[2].detail
     assert all(line.isprintable() for step in steps for line in step.detail)
 
 
