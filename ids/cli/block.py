@@ -13,12 +13,21 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ids.cli.options import build_config, instance_options, output_console, output_option, show_json, tell
+from ids.cli.options import (
+    NOTHING_ATTACHED,
+    build_config,
+    count_of,
+    instance_options,
+    output_console,
+    output_option,
+    show_json,
+    tell,
+)
 from ids.config import Config
 from ids.errors import UsageError
 from ids.feeds import FORMATS, Feed, parse_feed, refuse_nonsense
 from ids.kernel import AllowList, Block, Blocklist, NetworkSet
-from ids.kernel.fastpath import instance_dir
+from ids.kernel.fastpath import attached_interfaces, instance_dir
 from ids.literal import literal
 from ids.respond.protected import own_addresses
 from ids.types import BlockMode, IPNetwork
@@ -77,10 +86,19 @@ def block_add(
         _spare_own(networks)
     expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
     mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
-    with Blocklist.open(_pins(config)) as blocklist:
+    pins = _pins(config)
+    with Blocklist.open(pins) as blocklist:
+        before = [blocklist.get(network) for network in networks]
         blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
-    _done(output, "blocked", networks)
-    _tell_allowed(networks, _pins(config))
+    attached = attached_interfaces(pins)
+    if output == "json":
+        done = [str(network) for network in networks]
+        show_json({"done": done, "mode": mode.value, "expires_ns": expires_ns, "attached": attached})
+    else:
+        for network, earlier in zip(networks, before, strict=True):
+            click.echo(f"{network} {_effect(mode, attached)}, {_left(expires_ns)}{_earlier(earlier)}")
+    _tell_unattached(attached)
+    _tell_allowed(networks, pins)
 
 
 @block.command("delete")
@@ -126,18 +144,21 @@ def block_import(
     networks = NetworkSet.of_numbers(feed.hosts4, feed.prefixes4, feed.hosts6, feed.prefixes6)
     expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
     mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
-    with Blocklist.open(_pins(config)) as blocklist:
+    pins = _pins(config)
+    with Blocklist.open(pins) as blocklist:
         added, deleted = blocklist.replace(label, networks, expires_ns=expires_ns, mode=mode)
     counts = {"read": feed.read, "refused": feed.refused, "networks": len(feed), "added": added, "deleted": deleted}
+    attached = attached_interfaces(pins)
     for problem in feed.problems:
         tell(f"ids: {problem}")
     if output == "json":
-        show_json({"label": label, **counts})
+        show_json({"label": label, **counts, "mode": mode.value, "attached": attached})
     else:
         click.echo(
-            f"{literal(label)}: {feed.read:,} entries read, {len(feed):,} networks in force, {added:,} new,"
-            f" {deleted:,} gone, {feed.refused:,} not usable"
+            f"{literal(label)}: {feed.read:,} entries read, {count_of(len(feed), 'network')} {_effect(mode, attached)},"
+            f" {added:,} new, {deleted:,} gone, {feed.refused:,} not usable"
         )
+    _tell_unattached(attached)
     if feed.refused:
         sys.exit(1)
 
@@ -147,7 +168,8 @@ def block_import(
 @output_option
 def block_list(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
     """Show who is blocked: why, until when, and how often it was hit."""
-    with Blocklist.open(_pins(build_config(config_path, overrides))) as blocklist:
+    pins = _pins(build_config(config_path, overrides))
+    with Blocklist.open(pins) as blocklist:
         blocks = sorted(blocklist.list(), key=lambda entry: (entry.network.version, entry.network))
     if output == "json":
         show_json([_block_data(entry) for entry in blocks])
@@ -162,6 +184,7 @@ def block_list(config_path: str | None, overrides: tuple[str, ...], output: str)
         by = f"sid {entry.sid}" if entry.sid else entry.label or "?"
         table.add_row(str(entry.network), entry.mode.value, by, left, f"{entry.packets:,}", f"{entry.bytes:,}", last)
     output_console().print(table if blocks else "nobody is blocked")
+    _tell_unattached(attached_interfaces(pins))
 
 
 @click.group()
@@ -226,6 +249,29 @@ def _spare_own(networks: Iterable[IPNetwork] | Feed) -> None:
             network = next((network for network in networks if own in network), None)
         if network is not None:
             raise UsageError(f"{network} covers {own}, of this host, a gateway or a resolver; --force blocks it anyway")
+
+
+def _effect(mode: BlockMode, attached: list[str]) -> str:
+    """Say what a block does from now on."""
+    if mode is BlockMode.SHADOW:
+        return "in shadow: counted only"
+    return "blocked" if attached else "on the blocklist"
+
+
+def _left(expires_ns: int | None) -> str:
+    return "until deleted" if expires_ns is None else f"for {_span(expires_ns - time.time_ns())}"
+
+
+def _earlier(entry: Block | None) -> str:
+    """Say what an entry was that has just been changed; nothing of one that was not in force."""
+    if entry is None or (entry.expires_ns is not None and entry.expires_ns <= time.time_ns()):
+        return ""
+    return f" (before: {entry.mode.value}, {_left(entry.expires_ns)})"
+
+
+def _tell_unattached(attached: list[str]) -> None:
+    if not attached:
+        tell(f"ids: note: {NOTHING_ATTACHED}")
 
 
 def _tell_allowed(networks: Iterable[IPNetwork], pins: Path) -> None:

@@ -19,6 +19,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 UNWRAPPED_COLUMNS = 10_000
 """Width of what is no terminal: wider than any line of ours, so that each row stays one line for grep and cut."""
 
+NOTHING_ATTACHED = "nothing is attached: nothing is dropped; the lists wait for the next `ids run`"
+
 
 def output_option(command: Command) -> Command:
     """Add ``-o human|json``."""

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ids.cli.options import build_config, instance_options, output_console, output_option, show_json
+from ids.cli.options import NOTHING_ATTACHED, build_config, instance_options, output_console, output_option, show_json
 from ids.control import request, socket_path
 from ids.errors import NotRunning
 from ids.kernel.counts import pinned_counts
@@ -53,7 +53,7 @@ def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> N
 def _without_engine(attached: list[str]) -> str:
     if attached:
         return f"no engine is running: the gate works alone on {', '.join(attached)}, nothing new is detected"
-    return "no engine is running and nothing is attached: nothing is dropped; the lists wait for the next `ids run`"
+    return f"no engine is running and {NOTHING_ATTACHED}"
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, int]]:

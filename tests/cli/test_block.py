@@ -127,7 +127,7 @@ def test_a_block_that_the_allow_list_overrides_is_told(ids: Ids) -> None:
     code, _, err = ids("block", "add", "198.51.100.7", "203.0.113.7")
     assert code == 0
     assert "198.51.100.0/24 is on the allow-list, which wins over the block of 198.51.100.7/32" in err
-    assert "203.0.113.7" not in err
+    assert "block of 203.0.113.7" not in err
     ids("allow", "delete", "198.51.100.0/24")
     ids("block", "delete", "198.51.100.7", "203.0.113.7")
 
@@ -140,3 +140,47 @@ def test_a_label_is_shown_as_it_is(ids: Ids, tmp_path: Path, label: str) -> None
     code, out, _ = ids("block", "list")
     assert (code, literal(label) in out) == (0, True)
     ids("block", "delete", "198.51.100.92")
+
+
+@pytest.mark.parametrize(
+    ("words", "attached", "told", "noted"),
+    [
+        (["--for", "1h"], ["eth0"], "203.0.113.7/32 blocked, for 1h", False),
+        ([], ["eth0"], "203.0.113.7/32 blocked, until deleted", False),
+        (["--shadow"], ["eth0"], "203.0.113.7/32 in shadow: counted only, until deleted", False),
+        ([], [], "203.0.113.7/32 on the blocklist, until deleted", True),
+        (["--shadow"], [], "203.0.113.7/32 in shadow: counted only, until deleted", True),
+    ],
+)
+def test_blocked_is_said_only_of_what_is_dropped(
+    ids: Ids, monkeypatch: pytest.MonkeyPatch, words: list[str], attached: list[str], told: str, noted: bool
+) -> None:
+    monkeypatch.setattr("ids.cli.block.attached_interfaces", lambda _: attached)
+    _, out, err = ids("block", "add", "203.0.113.7", *words)
+    assert out.rstrip() == told
+    assert ("nothing is attached: nothing is dropped" in err) is noted
+    assert ("nothing is attached: nothing is dropped" in ids("block", "list")[2]) is noted
+    data = json.loads(ids("block", "add", "203.0.113.7", *words, "-o", "json")[1])
+    assert (data["done"], data["mode"], data["attached"]) == (
+        ["203.0.113.7/32"], "shadow" if "--shadow" in words else "enforce", attached,
+    )  # fmt: skip
+    ids("block", "delete", "203.0.113.7")
+
+
+def test_an_import_says_whether_it_is_in_force(ids: Ids, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = tmp_path / "feed.txt"
+    feed.write_text("198.51.100.93\n")
+    _, out, err = ids("block", "import", feed, "--label", "f")
+    assert "1 network on the blocklist" in out
+    assert "nothing is attached" in err
+    monkeypatch.setattr("ids.cli.block.attached_interfaces", lambda _: ["eth0"])
+    assert "1 network blocked" in ids("block", "import", feed, "--label", "f")[1]
+    assert "1 network in shadow: counted only" in ids("block", "import", feed, "--label", "f", "--shadow")[1]
+    ids("block", "delete", "198.51.100.93")
+
+
+def test_a_block_that_is_changed_is_told_with_what_it_was(ids: Ids) -> None:
+    ids("block", "add", "203.0.113.8", "--for", "7d", "--shadow")
+    assert "for 1h (before: shadow, for 7d)" in ids("block", "add", "203.0.113.8", "--for", "1h")[1]
+    assert "until deleted (before: enforce, for 1h)" in ids("block", "add", "203.0.113.8")[1]
+    ids("block", "delete", "203.0.113.8")
