@@ -2,7 +2,8 @@
 
 Formats: ``plain`` (an address, prefix or range a line, comments after ``#`` or ``;``: netset, ipset, DROP text and most
 others), ``json`` (objects with a ``cidr``, ``ip`` or ``network``, one a line or in a list: Spamhaus DROP JSON), ``csv``
-(a named or numbered column). What cannot be read is collected with its line, never skipped in silence.
+(a named or numbered column). IPv4-mapped IPv6 addresses are IPv4. What cannot be read is collected with its line, never
+skipped in silence.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ids.errors import Location, SourceError
-from ids.types import IPAddress, IPNetwork
+from ids.types import IPAddress, IPNetwork, unmapped
 
 MAX_PROBLEMS = 20
 """Unreadable lines that are told in full; the rest are counted."""
@@ -30,6 +31,9 @@ FORMATS = ("auto", "plain", "json", "csv")
 JSON_KEYS = ("cidr", "ip", "network", "address", "prefix")
 
 Interval = tuple[int, int]
+
+_MAPPED = bytes(10) + b"\xff\xff"
+"""What an IPv4-mapped IPv6 address begins with; see `ids.types.unmapped`."""
 
 
 @dataclass(slots=True)
@@ -170,7 +174,11 @@ def _collect(entries: Iterable[tuple[int, str]], name: str) -> Feed:
         try:
             if "/" not in entry and "-" not in entry:  # the common case, and the one that has to be quick
                 if ":" in entry:
-                    hosts6.add(int.from_bytes(pton(inet6, entry), "big"))
+                    packed = pton(inet6, entry)
+                    if packed.startswith(_MAPPED):
+                        hosts4.append(packed[len(_MAPPED) :])
+                    else:
+                        hosts6.add(int.from_bytes(packed, "big"))
                 else:
                     hosts4.append(pton(inet, entry))
                 continue
@@ -206,12 +214,13 @@ class _TooWide(ValueError):
 def _interval(entry: str) -> tuple[int, Interval]:
     """Return the IP version and the first and last number of a prefix or range; raises ValueError."""
     if "-" in entry:
-        first, last = (ipaddress.ip_address(part.strip()) for part in entry.split("-", 1))
+        ends = (unmapped(ipaddress.ip_network(ipaddress.ip_address(part.strip()))) for part in entry.split("-", 1))
+        first, last = (end.network_address for end in ends)
         if first.version != last.version or int(first) > int(last):
             raise ValueError("no range")
         version, interval = first.version, (int(first), int(last))
     else:
-        network = ipaddress.ip_network(entry, strict=False)
+        network = unmapped(ipaddress.ip_network(entry, strict=False))
         version, interval = network.version, (int(network.network_address), int(network.broadcast_address))
     bits = 32 if version == 4 else 128
     if interval[1] - interval[0] >= 1 << (bits - WIDEST[version]):

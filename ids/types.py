@@ -404,3 +404,15 @@ def address_halves(address: IPAddress | str) -> tuple[int, int]:
     if isinstance(parsed, ipaddress.IPv4Address):
         return 0, IPV4_MAPPED_PREFIX | int(parsed)
     return int(parsed) >> 64, int(parsed) & 0xFFFFFFFFFFFFFFFF
+
+
+def unmapped(network: IPNetwork) -> IPNetwork:
+    """Return the IPv4 network that an IPv4-mapped one means (RFC 4291, 2.5.5.2), any other as it is.
+
+    The logs of dual-stack sockets spell IPv4 clients so; on the wire they are IPv4.
+    """
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+    return network

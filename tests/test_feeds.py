@@ -26,6 +26,9 @@ def spelt(feed: Feed) -> list[str]:
         ("192.0.2.9-192.0.2.12\n", {}, ["192.0.2.9/32", "192.0.2.10/31", "192.0.2.12/32"]),
         ("2001:db8::1\n2001:db8:1::/48 # x\n", {}, ["2001:db8::1/128", "2001:db8:1::/48"]),
         ('{"cidr":"192.0.2.0/24","sblid":"SBL1"}\n{"type":"metadata","records":1}\n', {}, ["192.0.2.0/24"]),
+        ("::ffff:192.0.2.1\n192.0.2.1\n::FFFF:c000:202\n", {}, ["192.0.2.1/32", "192.0.2.2/32"]),
+        ("::ffff:192.0.2.0/121\n192.0.2.128/25\n", {}, ["192.0.2.0/24"]),
+        ("::ffff:192.0.2.2-::ffff:192.0.2.3\n", {}, ["192.0.2.2/31"]),
         ('["192.0.2.1", {"ip": "192.0.2.2"}]', {}, ["192.0.2.1/32", "192.0.2.2/32"]),
         ('# abuse\nseen,dst_ip,port\n"a, b",192.0.2.7,443\n', {"column": "dst_ip"}, ["192.0.2.7/32"]),
         ("192.0.2.7;443\n".replace(";", ","), {"column": "1"}, ["192.0.2.7/32"]),
@@ -87,3 +90,8 @@ def test_hostile_bytes_are_read_or_refused(data: bytes) -> None:
     except SourceError:
         return
     assert len(feed.problems) <= feed.refused <= feed.read
+
+
+def test_all_of_ipv4_in_the_spelling_of_ipv6_is_too_wide_as_well() -> None:
+    feed = parse_feed(b"::ffff:0:0/96\n192.0.2.1\n", "feed")
+    assert (spelt(feed), feed.refused) == (["192.0.2.1/32"], 1)

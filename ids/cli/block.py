@@ -30,7 +30,7 @@ from ids.kernel import AllowList, Block, Blocklist, NetworkSet
 from ids.kernel.fastpath import attached_interfaces, instance_dir
 from ids.literal import literal
 from ids.respond.protected import own_addresses
-from ids.types import BlockMode, IPNetwork
+from ids.types import BlockMode, IPNetwork, unmapped
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -49,14 +49,14 @@ class Duration(click.ParamType[int]):
 
 
 class Network(click.ParamType[IPNetwork]):
-    """An address or a prefix."""
+    """An address or a prefix; IPv4-mapped ones are IPv4."""
 
     name = "address"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> IPNetwork:
         """Return the network, or fail with what is expected."""
         try:
-            return ipaddress.ip_network(value)
+            return unmapped(ipaddress.ip_network(value))
         except ValueError as error:
             self.fail(f"{error}; write an address (192.0.2.1) or a prefix (2001:db8::/32)", param, ctx)
 

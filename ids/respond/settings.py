@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
+
+from ids.types import unmapped
 
 
 def _word(value: object) -> object:
@@ -25,7 +27,7 @@ class RespondSettings(BaseModel):
         description="`enforce` blocks as the rules ask; `shadow` only counts in the kernel what it would have dropped;"
         " `off` never writes a block. Start with `shadow` on a gateway that you do not know yet.",
     )
-    allow: list[IPvAnyNetwork] = Field(
+    allow: list[Annotated[IPvAnyNetwork, AfterValidator(unmapped)]] = Field(
         default=[], description="Networks that are never blocked, whatever matches. They win in the kernel too."
     )
     protect_own: bool = Field(

@@ -184,3 +184,18 @@ def test_a_block_that_is_changed_is_told_with_what_it_was(ids: Ids) -> None:
     assert "for 1h (before: shadow, for 7d)" in ids("block", "add", "203.0.113.8", "--for", "1h")[1]
     assert "until deleted (before: enforce, for 1h)" in ids("block", "add", "203.0.113.8")[1]
     ids("block", "delete", "203.0.113.8")
+
+
+def test_ipv4_addresses_in_the_spelling_of_dual_stack_logs_are_ipv4(ids: Ids, tmp_path: Path) -> None:
+    ids("block", "add", "::ffff:192.0.2.69", "::ffff:198.51.100.0/120")
+    assert networks(ids).keys() >= {"192.0.2.69/32", "198.51.100.0/24"}
+    assert not any(":" in network for network in networks(ids))
+    assert ids("block", "delete", "::ffff:192.0.2.69", "198.51.100.0/24")[0] == 0
+    assert ids("allow", "add", "::ffff:192.0.2.70")[0] == 0
+    assert "192.0.2.70/32" in ids("allow", "list")[1]
+    assert ids("allow", "delete", "192.0.2.70")[0] == 0
+    feed = tmp_path / "feed.txt"
+    feed.write_text("::ffff:192.0.2.71\n")
+    ids("block", "import", feed, "--label", "log")
+    assert "192.0.2.71/32" in networks(ids)
+    assert ids("block", "delete", "::ffff:192.0.2.71")[0] == 0

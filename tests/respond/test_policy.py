@@ -231,3 +231,8 @@ def test_an_order_that_was_not_carried_out_may_be_given_again() -> None:
     assert isinstance(decision, BlockOrder)
     policy.forget(decision.network)
     assert ordered(policy, make_match())
+
+
+def test_an_ipv4_mapped_network_is_allowed_as_the_ipv4_one() -> None:
+    settings = RespondSettings.model_validate({"allow": ["::ffff:192.0.2.0/120", "2001:db8::/32"]})
+    assert [str(network) for network in settings.allow] == ["192.0.2.0/24", "2001:db8::/32"]
