@@ -57,6 +57,10 @@ class AddressSet:
         i = bisect_right(self._starts, value) - 1
         return i >= 0 and value <= self.intervals[i][1]
 
+    def meets(self, other: AddressSet) -> bool:
+        """Tell whether the two sets have a member in common."""
+        return bool(_intersection(self.intervals, other.intervals))
+
     def mask(self, addresses: U64) -> Bool:
         """Tell for each row of addresses, shape (n, 2), whether it is a member."""
         if self.everything:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ids.errors import Location, RuleError, SourceError
+from ids.rules.blocking import REMEDY, blocks_server
 from ids.rules.buffers import CATALOGUE, PAYLOAD, wrong_way
 from ids.rules.model import All, Regex, Rule, RuleTest, leaves
 from ids.rules.schema import SEVERITY, FileSchema, ListSchema, ProofSchema, RuleSchema
@@ -142,7 +143,7 @@ class YamlLoader:
                 )
 
     def _check_reach(self, rule: Rule, document: Document, at: tuple[str | int, ...], selective: bool) -> None:
-        """Warn of rules that match nothing or all of their traffic; refuse the latter a block."""
+        """Warn of rules that match nothing or all of their traffic, or block their server; refuse a block of all."""
         sid = rule.signature.sid
         if not selective:
             if rule.signature.block is not None:
@@ -162,6 +163,10 @@ class YamlLoader:
         if (why := wrong_way(rule.buffers, rule.flow.direction)) is not None:
             place = document.locate((*at, "flow"))
             self.warnings.append(RuleError(f"sid {sid}: {why}", place, "turn the direction round, or leave it out"))
+            return
+        why = blocks_server(rule.signature.block, rule.traffic, rule.flow.direction, rule.sides, self._variables)
+        if why is not None:
+            self.warnings.append(RuleError(f"sid {sid}: {why}", document.locate((*at, "block")), REMEDY))
 
     def _take(self, errors: list[SourceError]) -> None:
         self.errors += [RuleError(error.message, error.location, error.remedy) for error in errors]

@@ -10,7 +10,8 @@ from typing import Any
 import yara
 
 from ids.errors import Location, RuleError
-from ids.rules.buffers import wrong_way
+from ids.rules.blocking import REMEDY, blocks_server
+from ids.rules.buffers import CATALOGUE, wrong_way
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.rules.variables import Variables
 from ids.rules.yara_scope import MetaError, YaraRule, yara_rule
@@ -122,8 +123,13 @@ def _described(
                     f"add `sid = {described.signature.sid}` to its meta to keep it when the name changes",
                 )
             )
-        if (why := wrong_way([described.scope], described.flow.direction)) is not None:
+        direction, block = described.flow.direction, described.signature.block
+        buffer = CATALOGUE.get(described.scope)
+        sides = [buffer.side] if buffer is not None and buffer.side is not None else []
+        if (why := wrong_way([described.scope], direction)) is not None:
             warnings.append(RuleError(f"rule {rule.identifier}: {why}", place, "turn the direction round in its meta"))
+        elif (why := blocks_server(block, described.traffic, direction, sides, variables)) is not None:
+            warnings.append(RuleError(f"rule {rule.identifier}: {why}", place, REMEDY))
         yield described
 
 

@@ -219,3 +219,27 @@ def test_a_buffer_that_the_direction_never_carries_is_named(flow: str, match: st
     loaded = load("rules:\n" + rule_text(match, traffic="http", more=f"flow: [{flow}]"))
     assert len(loaded.rules) == 1
     assert [f"sent by the {sender}" in str(w) and ":6:" in str(w) for w in loaded.warnings] == [True] * bool(sender)
+
+
+@pytest.mark.parametrize(
+    ("traffic", "match", "more", "warned"),
+    [
+        ("http", "[http.response_body: {contains: abcdef}]", "block: {target: src_ip}", True),
+        ("http", "[http.response_body: {contains: abcdef}]", "block: {}", True),
+        ("tcp", OK, "flow: [to_client]\nblock: {target: src_ip}", True),
+        ("tcp $HOME_NET any -> any any", OK, "flow: [to_client]\nblock: {}", True),
+        ("tcp any any <> $EXTERNAL_NET any", OK, "flow: [to_client]\nblock: {}", True),
+        ("tcp", OK, "flow: [to_client]\nblock: {target: dst_ip}", False),
+        ("tcp $EXTERNAL_NET any -> any any", OK, "flow: [to_client]\nblock: {}", False),
+        ("tcp", OK, "flow: [to_client]", False),
+        ("tcp", OK, "flow: [to_server]\nblock: {}", False),
+        ("tcp", OK, "block: {}", False),
+        ("http", "[http.uri: {contains: abcdef}, http.stat_code: {equals: '200'}]", "block: {}", False),
+    ],
+)
+def test_a_rule_on_answers_that_blocks_the_server_is_named(traffic: str, match: str, more: str, warned: bool) -> None:
+    """The sender of an answer is the server; one outside may be the attacker."""
+    loaded = load("rules:\n" + rule_text(match, traffic=traffic, more=more))
+    assert (len(loaded.rules), loaded.errors) == (1, ())
+    told = [w for w in loaded.warnings if "which is the server" in w.message]
+    assert [w.remedy for w in told] == ["`target: dst_ip` blocks its client"] * warned

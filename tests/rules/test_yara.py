@@ -240,3 +240,20 @@ def test_a_scope_that_the_direction_never_carries_is_named(tmp_path: Path) -> No
     (warning,) = yara_set(tmp_path, rule("r", meta=wrong)).warnings
     assert "http.request_body is sent by the client, but flow asks for to_client" in str(warning)
     assert yara_set(tmp_path, rule("r", meta=right)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("meta", "warned"),
+    [
+        ('scope = "http.response_body" block = "src_ip 1h"', True),
+        ('flow = "to_client" block = "1h"', True),
+        ('flow = "to_client" block = "dst_ip 1h"', False),
+        ('flow = "to_client" traffic = "tcp $EXTERNAL_NET any -> any any" block = "src_ip 1h"', False),
+        ('flow = "to_server" block = "src_ip 1h"', False),
+    ],
+)
+def test_a_rule_on_answers_that_blocks_the_server_is_named(tmp_path: Path, meta: str, warned: bool) -> None:
+    """The sender of an answer is the server."""
+    loaded = yara_set(tmp_path, rule("r", meta=f"sid = 5 {meta}"))
+    assert loaded.errors == ()
+    assert ["which is the server" in str(w) and "dst_ip" in str(w) for w in loaded.warnings] == [True] * warned
