@@ -262,7 +262,7 @@ class FastPath:
         if present.program_id:
             raise KernelError(
                 f"{ifname} already has an XDP program: {describe_program(present.program_id)}, {present.mode}",
-                f"Take it off first (ip link set dev {ifname} xdp off, or stop what attached it)",
+                _remedy(self.pin_dir, ifname, present.program_id),
             )
         wanted = mode or self.settings.mode
         link, got = self._create_link(ifname, ["native", "generic"] if wanted == "auto" else [wanted])
@@ -479,6 +479,29 @@ def describe_program(program_id: int) -> str:
     finally:
         os.close(fd)
     return f"id {program_id}, named {name or '?'}"
+
+
+def _remedy(pin_dir: Path, ifname: str, program_id: int) -> str:
+    """Say how to take a program off an interface that is not ours; another instance's is told by its pinned link."""
+    for path in pin_dir.parent.glob(f"*/link_{ifname.replace('.', '%')}"):
+        link = syscall.obj_get(str(path))
+        if link is None:
+            continue
+        try:
+            theirs = syscall.link_program_id(link) == program_id
+        finally:
+            os.close(link)
+        if theirs:
+            other = path.parent.name
+            return (
+                f"It is that of instance {other}: stop its `ids run`, then `ids detach --set instance={other}`"
+                " (with its own -c, if any); or run as that instance"
+            )
+    if "named xdp_ids" in describe_program(program_id):
+        return (
+            "It is that of an engine with another fastpath.pin_dir: stop that, then `ids detach` with its settings (-c)"
+        )
+    return f"Take it off first (stop what attached it, or ip link set dev {ifname} xdp off)"
 
 
 def attached_interfaces(pin_dir: Path) -> list[str]:

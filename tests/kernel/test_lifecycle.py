@@ -198,6 +198,23 @@ def test_a_foreign_program_is_never_replaced(bpffs: Path, veth: Veth) -> None:
     os.close(foreign)
 
 
+def test_the_program_of_another_instance_is_named_with_the_way_to_take_it_off(bpffs: Path, veth: Veth) -> None:
+    namespace, interface, _ = veth
+    first = FastPath.open(settings(bpffs), "first")
+    second = FastPath.open(settings(bpffs), "second")
+    elsewhere = FastPath.open(settings(bpffs / "elsewhere"), "third")
+    with inside(namespace):
+        first.attach(interface)
+        before = query_xdp(interface).program_id
+        with pytest.raises(KernelError, match=r"that of instance first:.*`ids detach --set instance=first`"):
+            second.attach(interface)
+        with pytest.raises(KernelError, match=r"another fastpath\.pin_dir"):
+            elsewhere.attach(interface)
+        assert query_xdp(interface).program_id == before
+    for fastpath in (first, second, elsewhere):
+        fastpath.close("remove")
+
+
 def test_a_missing_interface_is_named(bpffs: Path) -> None:
     fastpath = FastPath.open(settings(bpffs), "lost")
     with pytest.raises(KernelError, match="no interface nowhere0"):
