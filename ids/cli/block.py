@@ -134,7 +134,10 @@ def block_import(
     """Make a feed the whole set of one source: plain lists, CIDR, netset, Spamhaus DROP JSON, or a column of a CSV.
 
     Entries are de-duplicated and aggregated. What is in the old and the new set stays blocked throughout and keeps its
-    counters. `-` reads standard input. Exit code 1 when some lines could not be used; the rest are in force.
+    counters. `-` reads standard input.
+
+    Entries that cannot be used are named. Up to a tenth of all, the rest are in force, with exit code 1. Of more, or of
+    a file without any network, nothing is taken and the earlier set stays, with exit code 2; --force takes it.
     """
     config = build_config(config_path, overrides)
     feed = parse_feed(_read_feed(feed_path), feed_path, form, column)

@@ -102,6 +102,33 @@ def test_a_feed_with_bad_lines_is_in_force_without_them(ids: Ids, tmp_path: Path
     assert "198.51.100.177/32" in networks(ids)
 
 
+@pytest.mark.parametrize(
+    ("good", "bad", "words", "code"),
+    [
+        (10, 0, [], 0),
+        (9, 1, [], 1),
+        (18, 2, [], 1),
+        (8, 1, [], 2),
+        (7, 2, [], 2),
+        (7, 2, ["--force"], 1),
+        (0, 0, [], 2),
+        (0, 0, ["--force"], 0),
+        (0, 1, ["--force"], 1),
+    ],
+)
+def test_up_to_a_tenth_of_a_feed_may_be_unusable(
+    ids: Ids, tmp_path: Path, good: int, bad: int, words: list[str], code: int
+) -> None:
+    feed = tmp_path / "feed.txt"
+    feed.write_text("192.0.2.99\n")
+    assert ids("block", "import", feed, "--label", "tenth")[0] == 0
+    feed.write_text("".join(f"192.0.2.{100 + n}\n" for n in range(good)) + "nonsense\n" * bad)
+    assert ids("block", "import", feed, "--label", "tenth", *words)[0] == code
+    ours = {network for network, entry in networks(ids).items() if entry["label"] == "tenth"}
+    taken = {f"192.0.2.{100 + n}/32" for n in range(good)}
+    assert ours == ({"192.0.2.99/32"} if code == 2 else taken)
+
+
 def test_a_feed_that_would_cut_this_host_off_is_refused_as_a_whole(ids: Ids, tmp_path: Path) -> None:
     feed = tmp_path / "feed.txt"
     feed.write_text("198.51.100.78\n127.0.0.1\n")
