@@ -6,7 +6,7 @@ their place and the nearest known one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +19,8 @@ from ids.flow.settings import FlowSettings, StreamSettings
 from ids.kernel.settings import FastPathSettings
 from ids.protocols.settings import ProtocolSettings
 from ids.respond.settings import RespondSettings
-from ids.rules.settings import RulesSettings
+from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
+from ids.rules.variables import GroupError, Variables
 from ids.source import Document, InvalidDocument, parse_yaml, read_yaml, validate
 
 
@@ -88,9 +89,9 @@ class Config(_Settings):
 def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Config:
     """Read settings from a YAML file (none: the defaults) and apply ``key.path=value`` overrides on top.
 
-    Raises `InvalidDocument` with every fault of the file, `ConfigError`/`SourceError` where it cannot be read, and
-    `UsageError` for an override that is no ``key=value``. Values of overrides are YAML: ``respond.allow=[192.0.2.1]``,
-    but for ``-`` alone, which as a path means stdout and in YAML a list of nothing.
+    Raises `InvalidDocument` with every fault of the file, then of its variables; `ConfigError`/`SourceError` where it
+    cannot be read, and `UsageError` for an override that is no ``key=value``. Values of overrides are YAML:
+    ``respond.allow=[192.0.2.1]``, but for ``-`` alone, which as a path means stdout and in YAML a list of nothing.
     """
     document = Document("defaults", {}, {}) if path is None else read_yaml(path)
     data = {} if document.data is None else document.data
@@ -105,9 +106,28 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
             value = text if text == "-" else parse_yaml(text, f"--set {override}").data
         except SourceError as error:
             raise UsageError(f"--set {override}: the value {error.message}") from error
-        _assign(data, key.split("."), value, override)
-        places[tuple(key.split("."))] = Location(f"--set {override}")
-    return validate(Config, Document(document.path, data, places))
+        keys = key.split(".")
+        _assign(data, keys, value, override)
+        places = {at: place for at, place in places.items() if at[: len(keys)] != tuple(keys)}  # of what it replaced
+        for depth in range(1, len(keys) + 1):
+            places.setdefault(tuple(keys[:depth]), Location(f"--set {override}"))
+    merged = Document(document.path, data, places)
+    config = validate(Config, merged)
+    _check_variables(config.vars, merged)
+    return config
+
+
+def _check_variables(given: Mapping[str, str | list[str]], document: Document) -> None:
+    """Raise `InvalidDocument` where a variable is no group: else every rule that uses it would be blamed."""
+    known = Variables({**DEFAULT_VARIABLES, **given})
+    errors: list[SourceError] = []
+    for name in given:
+        try:
+            known.check(name)
+        except GroupError as error:
+            errors.append(ConfigError(f"vars.{name}: {error}", document.locate(("vars", name)), error.remedy))
+    if errors:
+        raise InvalidDocument(errors)
 
 
 def _assign(data: dict[str, Any], keys: list[str], value: Any, override: str) -> None:

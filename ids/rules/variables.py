@@ -15,6 +15,7 @@ from typing import Generic, TypeAlias, TypeVar
 import numpy as np
 
 from ids.rules.buffers import nearest
+from ids.rules.settings import DEFAULT_VARIABLES
 from ids.types import IPV4_MAPPED_PREFIX, U16, U64, Bool
 
 Interval: TypeAlias = tuple[int, int]
@@ -133,6 +134,19 @@ class Variables:
     def ports(self, text: str) -> PortSet:
         """Compile a group of ports; raises `GroupError`."""
         return self._compiled(text, self._ports, _PORTS)
+
+    def check(self, name: str) -> None:
+        """Raise `GroupError` where the variable is no group; what its name does not tell may be of either kind."""
+        group = f"${name}"
+        if name.endswith("_PORTS"):
+            self.ports(group)
+        elif name in DEFAULT_VARIABLES:
+            self.addresses(group)
+        else:
+            try:
+                self.ports(group)
+            except GroupError:
+                self.addresses(group)
 
     def _compiled(self, text: str, done: dict[str, _Set], kind: _Kind[_Set]) -> _Set:
         text = text.strip()

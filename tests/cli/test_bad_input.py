@@ -145,6 +145,44 @@ def test_a_bad_override_is_refused(ids: Ids, override: str) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("HOME_NET: 203.0.113.999", "c.yaml:2:13: vars.HOME_NET: '203.0.113.999' is no address"),
+        ("HOME_NET: [192.0.2.0/24, 203.0.113.999]", "c.yaml:2:3: vars.HOME_NET: '203.0.113.999' is no address"),
+        ("HOME_NET: '80'", "vars.HOME_NET: '80' is no address"),
+        ("HTTP_PORTS: '99999'", "vars.HTTP_PORTS: '99999' is no port"),
+        ("OURS: $THEIRS", "vars.OURS: variable $THEIRS is not defined"),
+        ("OURS: $OURS", "vars.OURS: variable $OURS is defined by itself"),
+    ],
+)
+def test_a_variable_that_is_no_group_is_told_where_it_stands(ids: Ids, text: str, message: str) -> None:
+    code, _, err = ids("check", "-c", write("c.yaml", f"vars:\n  {text}\n"))
+    assert (code, message in err) == (2, True), err
+
+
+@pytest.mark.parametrize("text", ["OURS: 192.0.2.0/24", "OURS: '8000:8080'", "HOME_NET: [10.0.0.0/8, '!10.1.0.0/16']"])
+def test_a_variable_of_either_kind_is_taken(ids: Ids, text: str) -> None:
+    assert ids("check", "-c", write("c.yaml", f"vars:\n  {text}\n"))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "vars.HOME_NET=203.0.113.999",
+            "--set vars.HOME_NET=203.0.113.999: vars.HOME_NET: '203.0.113.999' is no address",
+        ),
+        ("vars={HOME_NET: x}", "--set vars={HOME_NET: x}: vars.HOME_NET: 'x' is no address"),
+        ("var.HOME_NET=192.0.2.0/24", "--set var.HOME_NET=192.0.2.0/24: unknown key 'var' (did you mean 'vars'?)"),
+    ],
+)
+def test_a_fault_of_an_override_is_told_as_its_own(ids: Ids, override: str, message: str) -> None:
+    code, _, err = ids("check", "-c", write("c.yaml", "vars: {HOME_NET: 192.0.2.0/24}\n"), "--set", override)
+    assert (code, message in err) == (2, True), err
+    assert message in ids("check", "--set", override)[2]
+
+
 def test_a_run_without_an_interface_says_how_to_name_one(ids: Ids) -> None:
     code, _, err = ids("run")
     assert code == 2
