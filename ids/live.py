@@ -18,6 +18,7 @@ from ids.control import ControlServer, socket_path
 from ids.counters import Counters
 from ids.engine import Engine
 from ids.errors import IdsError, KernelError, UsageError
+from ids.journal import Journal
 from ids.kernel import Block, FastPath
 from ids.kernel.fastpath import instance_dir, require_same_namespace
 from ids.kernel.limits import Limit, limits_of
@@ -48,7 +49,8 @@ MAX_WATCHED = 4096
 class KernelGate:
     """Carries orders out in the kernel's maps."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal | None = None) -> None:
+        self._journal = journal or Journal()
         self.fastpath: FastPath | None = None
         self.watched: OrderedDict[IPNetwork, BlockOrder] = OrderedDict()
 
@@ -63,6 +65,7 @@ class KernelGate:
         expires_ns = now + order.ttl_s * 1_000_000_000
         self._open().blocks.add([Block(order.network, expires_ns, order.mode, order.sid, order.label)])
         written = time.time_ns()
+        self._journal.block(order)
         self.watched[order.network] = order
         if len(self.watched) > MAX_WATCHED:
             self.watched.popitem(last=False)
@@ -111,7 +114,8 @@ class Live:
         self._reread = reread
         self._ready_file = ready_file
         self._counters = Counters()
-        self._gate = KernelGate()
+        self._journal = Journal()
+        self._gate = KernelGate(self._journal)
         self._before: list[str] | None = None
         """Interfaces that were guarded when the fast path was opened; None: there was no fast path."""
         self._lost: dict[str, str] = {}
@@ -130,7 +134,9 @@ class Live:
         config = self.config
         _require_interfaces(config.interfaces)
         own = own_addresses() if config.respond.protect_own else frozenset()
-        self._engine = Engine(config, self._gate, counters=self._counters, own=own, live=True)
+        self._engine = Engine(
+            config, self._gate, counters=self._counters, own=own, on_event=self._journal.event, live=True
+        )
         with ExitStack() as stack:
             stack.callback(self._engine.stop)
             control = ControlServer(  # before the maps: it refuses a second engine of this name
@@ -159,6 +165,8 @@ class Live:
                 stack.callback(self._ready_file.unlink, missing_ok=True)
             self._ready = True
             stack.callback(self._engine.drain)  # before the gate closes: it is asked for the flows' counts
+            if config.eve.path is None:
+                log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
             log.info("ready: %d blocks in force", len(self._fastpath.blocks))
             try:
                 self._loop(control)
@@ -225,6 +233,7 @@ class Live:
     def _tick(self) -> None:
         """Once a second: the heartbeat, idle flows, expired blocks, and the first drops of new ones."""
         now_ns = time.time_ns()
+        self._journal.tick()
         self._fastpath.beat()
         rings = self._fastpath.rings
         for limit in limits_of(rings.take_events(), rings.clock.offset_ns()):
