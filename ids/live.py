@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from ids.config import Config
 from ids.control import ControlServer, socket_path
 from ids.counters import Counters
@@ -20,6 +22,8 @@ from ids.engine import Engine
 from ids.errors import IdsError, KernelError, UsageError
 from ids.journal import Journal
 from ids.kernel import Block, FastPath
+from ids.kernel.blocklist import TABLES, Blocklist
+from ids.kernel.contract import BlockFlag
 from ids.kernel.fastpath import instance_dir, require_same_namespace
 from ids.kernel.limits import Limit, limits_of
 from ids.kernel.reconcile import Reconciler
@@ -168,6 +172,12 @@ class Live:
             if config.eve.path is None:
                 log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
             log.info("ready: %d blocks in force", len(self._fastpath.blocks))
+            if config.respond.mode == "shadow" and (enforcing := count_enforcing(self._fastpath.blocks)):
+                log.warning(
+                    "shadow mode, but %d earlier entries of the blocklist still drop: see `ids block list`,"
+                    " lift them by `ids block delete`",
+                    enforcing,
+                )
             try:
                 self._loop(control)
             except BaseException:
@@ -332,6 +342,16 @@ class Live:
             for interface in set(self._fastpath.attached()) - set(self._before):
                 self._fastpath.detach(interface)
             self._fastpath.close("keep")
+
+
+def count_enforcing(blocks: Blocklist) -> int:
+    """Return how many entries of the kernel's list drop packets: those that are neither shadow nor expired."""
+    now_ns, found = time.monotonic_ns(), 0
+    for kind in TABLES:
+        _, values = blocks.entries(kind)
+        live = (values["expires_ns"] == 0) | (values["expires_ns"] > now_ns)
+        found += int(np.count_nonzero(live & (values["mode"] == BlockFlag.ENFORCE)))
+    return found
 
 
 def _require_interfaces(names: list[str]) -> None:
