@@ -145,7 +145,7 @@ class Live:
             stack.callback(self._engine.stop)
             control = ControlServer(  # before the maps: it refuses a second engine of this name
                 socket_path(config.engine.runtime_dir, config.instance),
-                {"stats": self._stats, "reload": self._reload_now},
+                {"stats": self._stats, "reload": self._reload_now, "own": _own},
             )
             stack.callback(control.close)
             require_same_namespace(config.fastpath, config.instance)
@@ -342,6 +342,11 @@ class Live:
             for interface in set(self._fastpath.attached()) - set(self._before):
                 self._fastpath.detach(interface)
             self._fastpath.close("keep")
+
+
+def _own() -> dict[str, Any]:
+    """Answer which addresses `respond.protect_own` means here; whoever asks may be in another network namespace."""
+    return {"own": sorted(map(str, own_addresses()))}
 
 
 def count_enforcing(blocks: Blocklist) -> int:

@@ -24,13 +24,17 @@ from ids.cli.options import (
     tell,
 )
 from ids.config import Config
-from ids.errors import UsageError
+from ids.control import request, socket_path
+from ids.errors import KernelError, UsageError
 from ids.feeds import FORMATS, Feed, parse_feed, refuse_nonsense
 from ids.kernel import AllowList, Block, Blocklist, NetworkSet
-from ids.kernel.fastpath import attached_interfaces, instance_dir
+from ids.kernel.fastpath import attached_interfaces, instance_dir, require_same_namespace
 from ids.literal import literal
 from ids.respond.protected import own_addresses
-from ids.types import BlockMode, IPNetwork, unmapped
+from ids.types import BlockMode, IPAddress, IPNetwork, unmapped
+
+OWN_WAIT_S = 3.0
+"""How long a block waits for the engine to tell which addresses are its own; it answers once a second."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -82,12 +86,12 @@ def block_add(
 ) -> None:  # fmt: skip
     """Block addresses or prefixes, from the next packet on."""
     config = build_config(config_path, overrides)
-    if not force:
-        _spare_own(networks)
     expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
     mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
     pins = _pins(config)
     with Blocklist.open(pins) as blocklist:
+        if not force:
+            _spare_own(networks, config)
         before = [blocklist.get(network) for network in networks]
         blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
     attached = attached_interfaces(pins)
@@ -95,8 +99,9 @@ def block_add(
         done = [str(network) for network in networks]
         show_json({"done": done, "mode": mode.value, "expires_ns": expires_ns, "attached": attached})
     else:
+        lasting = _lasting(None if ttl_s is None else ttl_s * 1_000_000_000)
         for network, earlier in zip(networks, before, strict=True):
-            click.echo(f"{network} {_effect(mode, attached)}, {_left(expires_ns)}{_earlier(earlier)}")
+            click.echo(f"{network} {_effect(mode, attached)}, {lasting}{_earlier(earlier)}")
     _tell_unattached(attached)
     _tell_allowed(networks, pins)
 
@@ -143,12 +148,13 @@ def block_import(
     feed = parse_feed(_read_feed(feed_path), feed_path, form, column)
     if not force:
         refuse_nonsense(feed, feed_path)
-        _spare_own(feed)
     networks = NetworkSet.of_numbers(feed.hosts4, feed.prefixes4, feed.hosts6, feed.prefixes6)
     expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
     mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
     pins = _pins(config)
     with Blocklist.open(pins) as blocklist:
+        if not force:
+            _spare_own(feed, config)
         added, deleted = blocklist.replace(label, networks, expires_ns=expires_ns, mode=mode)
     counts = {"read": feed.read, "refused": feed.refused, "networks": len(feed), "added": added, "deleted": deleted}
     attached = attached_interfaces(pins)
@@ -243,15 +249,33 @@ def _pins(config: Config) -> Path:
     return instance_dir(config.fastpath, config.instance)
 
 
-def _spare_own(networks: Iterable[IPNetwork] | Feed) -> None:
-    """Refuse a block that would cut this host off."""
-    for own in own_addresses():
+def _spare_own(networks: Iterable[IPNetwork] | Feed, config: Config) -> None:
+    """Refuse a block that would cut this host off, or the network namespace that the gate guards."""
+    for own in own_addresses() | _own_elsewhere(config):
         if isinstance(networks, Feed):
             network = networks.covering(own)
         else:
             network = next((network for network in networks if own in network), None)
         if network is not None:
             raise UsageError(f"{network} covers {own}, of this host, a gateway or a resolver; --force blocks it anyway")
+
+
+def _own_elsewhere(config: Config) -> set[IPAddress]:
+    """Return the own addresses of the engine where the gate is in another network namespace, as only it knows them."""
+    try:
+        require_same_namespace(config.fastpath, config.instance)
+    except KernelError:
+        path = socket_path(config.engine.runtime_dir, config.instance)
+    else:
+        return set()
+    try:
+        answer = request(path, "own", OWN_WAIT_S)
+        return {ipaddress.ip_address(address) for address in answer["own"]}
+    except (UsageError, KeyError, ValueError):
+        tell(
+            "ids: note: the gate is in another network namespace, and no engine tells which addresses are its own there"
+        )
+        return set()
 
 
 def _effect(mode: BlockMode, attached: list[str]) -> str:
@@ -261,15 +285,16 @@ def _effect(mode: BlockMode, attached: list[str]) -> str:
     return "blocked" if attached else "on the blocklist"
 
 
-def _left(expires_ns: int | None) -> str:
-    return "until deleted" if expires_ns is None else f"for {_span(expires_ns - time.time_ns())}"
+def _lasting(ns: int | None) -> str:
+    return "until deleted" if ns is None else f"for {_span(ns)}"
 
 
 def _earlier(entry: Block | None) -> str:
     """Say what an entry was that has just been changed; nothing of one that was not in force."""
-    if entry is None or (entry.expires_ns is not None and entry.expires_ns <= time.time_ns()):
+    left_ns = None if entry is None or entry.expires_ns is None else entry.expires_ns - time.time_ns()
+    if entry is None or (left_ns is not None and left_ns <= 0):
         return ""
-    return f" (before: {entry.mode.value}, {_left(entry.expires_ns)})"
+    return f" (before: {entry.mode.value}, {_lasting(left_ns)})"
 
 
 def _tell_unattached(attached: list[str]) -> None:

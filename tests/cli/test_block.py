@@ -208,8 +208,8 @@ def test_an_import_says_whether_it_is_in_force(ids: Ids, tmp_path: Path, monkeyp
 
 def test_a_block_that_is_changed_is_told_with_what_it_was(ids: Ids) -> None:
     ids("block", "add", "203.0.113.8", "--for", "7d", "--shadow")
-    assert "for 1h (before: shadow, for 7d)" in ids("block", "add", "203.0.113.8", "--for", "1h")[1]
-    assert "until deleted (before: enforce, for 1h)" in ids("block", "add", "203.0.113.8")[1]
+    assert "for 1h (before: shadow, for " in ids("block", "add", "203.0.113.8", "--for", "1h")[1]
+    assert "until deleted (before: enforce, for " in ids("block", "add", "203.0.113.8")[1]
     ids("block", "delete", "203.0.113.8")
 
 

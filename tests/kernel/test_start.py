@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from ids.cli import main
 from ids.kernel import Block, FastPath
+from ids.kernel.fastpath import remove_pins
 from ids.live import count_enforcing
 from ids.types import BlockMode
 from tests.kernel.conftest import SMALL, settings
@@ -86,3 +88,24 @@ def test_a_start_in_shadow_says_what_still_drops_and_that_events_go_nowhere(
     assert "no event output is configured" in said
     assert "--set eve.path=eve.json" in said
     assert "3 earlier entries of the blocklist still drop" in said
+
+
+def test_a_block_from_outside_spares_the_addresses_of_the_namespace_that_is_guarded(
+    bpffs: Path, veth: tuple[str, str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    namespace, interface, _ = veth
+    subprocess.run(["ip", "-n", namespace, "addr", "add", "198.18.77.1/32", "dev", interface], check=True)
+    options = words(bpffs, tmp_path, "spared")
+
+    def block(*more: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["block", "add", "198.18.77.1", *more, *options])
+        return int(ended.value.code or 0), capsys.readouterr().err
+
+    with running(namespace, [*options, "--set", "fastpath.on_stop=keep"], tmp_path):
+        code, said = block()
+        assert (code, "198.18.77.1/32 covers 198.18.77.1" in said) == (2, True), said
+    code, said = block()
+    assert (code, "in another network namespace" in said) == (0, True), said
+    assert "another network namespace" not in block("--force")[1]
+    remove_pins(bpffs / "spared")
