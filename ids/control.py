@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -31,11 +32,14 @@ class ControlServer:
         """Listen at ``path``; raises `UsageError` where another engine answers there."""
         self._path = path
         self._handlers = handlers
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-            if _answers(path):
-                raise UsageError(f"an engine is running already ({path}); stop it, or choose another `instance`")
-            path.unlink()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+                if _answers(path):
+                    raise UsageError(f"an engine is running already ({path}); stop it, or choose another `instance`")
+                path.unlink()
+        except OSError as error:
+            raise _refused(path, error) from error
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             previous = os.umask(0o177)
@@ -46,9 +50,7 @@ class ControlServer:
             self._socket.listen(8)
         except OSError as error:
             self._socket.close()
-            raise KernelError(
-                f"control socket {path}: {error.strerror}", "Choose another engine.runtime_dir"
-            ) from error
+            raise _refused(path, error) from error
 
     def fileno(self) -> int:
         """Return the listening socket's file descriptor."""
@@ -99,6 +101,13 @@ def request(path: Path, command: str, timeout_s: float = 30.0) -> dict[str, Any]
         raise NotRunning(f"no engine is running at {path}; is `ids run` up, with this instance?") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"the engine at {path} does not answer: {error}; is it hung, or another user's?") from error
+
+
+def _refused(path: Path, error: OSError) -> KernelError:
+    forbidden = error.errno in (errno.EACCES, errno.EPERM)
+    return KernelError(
+        f"control socket {path}: {error.strerror}", "Run as root" if forbidden else "Choose another engine.runtime_dir"
+    )
 
 
 def _answers(path: Path) -> bool:

@@ -28,6 +28,8 @@ from ids.types import Direction, Flow, FlowBatch, IPAddress, Match, PacketBatch,
 HISTORY_BATCHES = 2
 """Batches kept for the frames of a flow that is flagged late. Each may be several megabytes."""
 
+NO_RULES = "no rule is loaded, so nothing is looked for but what plugins find: see rules.paths, or -S"
+
 
 class Engine:
     """All stages wired together. Feed it batches; it calls the gate and emits events."""
@@ -125,6 +127,11 @@ class Engine:
         if errors:
             self.config = previous
         return errors
+
+    @property
+    def rules_loaded(self) -> int:
+        """Number of rules in force, of all languages."""
+        return self.counters["rules.loaded"] + self.counters["yara.loaded"]
 
     def emit(self, event: Event) -> None:
         """Hand one event to every output."""

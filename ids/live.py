@@ -18,7 +18,7 @@ import numpy as np
 from ids.config import Config
 from ids.control import ControlServer, socket_path
 from ids.counters import Counters
-from ids.engine import Engine
+from ids.engine import NO_RULES, Engine
 from ids.errors import IdsError, KernelError, UsageError
 from ids.journal import Journal
 from ids.kernel import Block, FastPath
@@ -141,6 +141,7 @@ class Live:
         self._engine = Engine(
             config, self._gate, counters=self._counters, own=own, on_event=self._journal.event, live=True
         )
+        self._note_rules()
         with ExitStack() as stack:
             stack.callback(self._engine.stop)
             control = ControlServer(  # before the maps: it refuses a second engine of this name
@@ -183,6 +184,10 @@ class Live:
             except BaseException:
                 self._crashed = True
                 raise
+
+    def _note_rules(self) -> None:
+        if not self._engine.rules_loaded:
+            log.warning(NO_RULES)
 
     def _guard(self, interface: str) -> None:
         mode = self._fastpath.attach(interface)
@@ -316,6 +321,7 @@ class Live:
             return {"error": "\n".join(map(str, errors))}
         self._fastpath.narrow(self._engine.plugins.interest())
         log.info("reloaded")
+        self._note_rules()
         return {"reloaded": True}
 
     def _handle_signals(self, stack: ExitStack) -> None:

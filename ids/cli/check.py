@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from ids.cli.options import build_config, config_options, count_of, output_option, show_json
+from ids.cli.options import build_config, config_options, count_of, output_option, show_json, tell
 from ids.config import dump_config
-from ids.engine import Engine
+from ids.engine import NO_RULES, Engine
 from ids.replay import ReplayGate
 
 
@@ -24,8 +24,10 @@ def check(
     config = build_config(config_path, overrides, only_rules, eve__path=None)
     quiet = config.model_copy(update={"eve": config.eve.model_copy(update={"path": None})})
     engine = Engine(quiet, ReplayGate())
-    plugins, rules = engine.plugins.names, engine.counters["rules.loaded"] + engine.counters["yara.loaded"]
+    plugins, rules = engine.plugins.names, engine.rules_loaded
     engine.stop()
+    if not rules:
+        tell(f"ids: warning: {NO_RULES}")
     if output == "json":
         show_json({"ok": True, "rules": rules, "plugins": plugins, "config": config.model_dump(mode="json")})
         return

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ids.cli.options import count_of, output_console, output_option, show_json, styled
+from ids.cli.options import build_config, count_of, instance_options, output_console, output_option, show_json, styled
 from ids.doctor import Check, Status
 from ids.doctor.host import check_host, effective_capabilities
 from ids.doctor.interface import check_interfaces
@@ -21,17 +21,26 @@ COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
 
 @click.command()
 @click.option(
-    "-i", "--interface", "interfaces", multiple=True, metavar="NAME", help="Only this interface (default: all)."
+    "-i",
+    "--interface",
+    "interfaces",
+    multiple=True,
+    metavar="NAME",
+    help="Only this interface (default: those of the settings, else all).",
 )
+@instance_options
 @click.option("--lab", is_flag=True, help="Only tell whether `ids lab` can run here: prints what stands in its way.")
 @output_option
-def doctor(interfaces: tuple[str, ...], lab: bool, output: str) -> None:
+def doctor(
+    interfaces: tuple[str, ...], lab: bool, config_path: str | None, overrides: tuple[str, ...], output: str
+) -> None:
     """Name what is missing or odd on this machine, each with its remedy.
 
     Changes nothing. Exits 1 where a check fails; warnings are no failures.
     """
+    named = list(interfaces) or build_config(config_path, overrides).interfaces
     machine = Machine()
-    checks = check_lab(machine) if lab else check_host(machine) + check_interfaces(machine, list(interfaces))
+    checks = check_lab(machine) if lab else check_host(machine) + check_interfaces(machine, named)
     failed = any(check.status is Status.FAIL for check in checks)
     if output == "json":
         show_json({"ok": not failed, "checks": [as_data(check) for check in checks]})

@@ -25,6 +25,7 @@ from ids.cli.options import (
     styled,
     tell,
 )
+from ids.engine import NO_RULES
 from ids.errors import CaptureError, UsageError
 from ids.literal import excerpt, literal
 from ids.replay import BlockReport, ReplayReport, Tally, VerdictWriter, find_captures
@@ -116,6 +117,8 @@ def replay(
     for capture in report.captures:
         if capture.problem:
             tell(f"ids: warning: {capture.problem}")
+    if not any(report.counters.get(language, {}).get("loaded") for language in ("rules", "yara")):
+        tell(f"ids: warning: {NO_RULES}")
     if output == "json":
         show_json(dataclasses.asdict(report))
     elif config.eve.path != "-" and verdicts_path != "-":
@@ -210,7 +213,7 @@ def _summary(report: ReplayReport) -> Table | str:
         caption=f"{count_of(packets, 'packet')}, {count_of(alerts, 'alert')} in {report.seconds:.2f} s", box=None,
     )  # fmt: skip
     for capture in report.captures:
-        name = capture.path + (" (no capture)" if capture.refused else " (damaged)" if capture.problem else "")
+        name = capture.path + (" (not read)" if capture.refused else " (damaged)" if capture.problem else "")
         table.add_row(
             name,
             str(capture.packets),

@@ -68,7 +68,7 @@ class CaptureReport:
     problem: str | None = None
     """Why the capture was not read to its end."""
     refused: bool = False
-    """It is no capture: nothing of it was read."""
+    """It is missing or no capture: nothing of it was read."""
 
 
 @dataclass(slots=True)

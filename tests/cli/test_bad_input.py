@@ -204,3 +204,18 @@ def test_a_block_of_what_is_no_address_is_refused(ids: Ids, word: str) -> None:
     code, _, err = ids("block", "add", word)
     assert code == 2
     assert word in err
+
+
+def test_a_start_without_any_rule_is_warned_of(ids: Ids) -> None:
+    empty = write("empty.yaml", "rules: []\n")
+    for words in (["check"], ["replay", CAPTURE]):
+        code, _, err = ids(*words, "-S", empty)
+        assert (code, "no rule is loaded" in err) == (0, True)
+        assert "no rule is loaded" not in ids(*words, "-S", write("good.yaml", GOOD_RULE))[2]
+
+
+def test_a_missing_capture_among_others_is_not_called_one_that_is_none(ids: Ids) -> None:
+    code, out, err = ids("replay", CAPTURE, "none.pcap")
+    assert code == 2
+    assert "none.pcap (not read)" in out
+    assert "none.pcap: cannot be read" in err or "No such file" in err

@@ -55,6 +55,15 @@ def test_a_named_interface_that_does_not_exist_fails(machine: FakeMachine) -> No
     assert "no such interface" in result.output
 
 
+def test_the_interfaces_of_the_settings_are_those_looked_at(machine: FakeMachine, tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("interfaces: [nowhere0]\n")
+    result = CliRunner().invoke(command.doctor, ["-c", str(config)])
+    assert result.exit_code == 1
+    assert "nowhere0" in result.output
+    assert "nowhere0" not in CliRunner().invoke(command.doctor, ["-c", str(config), "-i", "eth0"]).output
+
+
 def test_lab_prints_only_what_stands_in_its_way(machine: FakeMachine) -> None:
     (machine.root / "proc/self/status").write_text("CapEff:\t0000000000000000\n")
     result = CliRunner().invoke(command.doctor, ["--lab"])

@@ -78,15 +78,18 @@ def test_a_start_in_shadow_says_what_still_drops_and_that_events_go_nowhere(
     bpffs: Path, veth: tuple[str, str, str], tmp_path: Path
 ) -> None:
     namespace, _, _ = veth
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("rules: []\n")
     fastpath = FastPath.open(settings(bpffs), "said")
     fastpath.blocks.add(blocks())
     fastpath.close("detach")
     options = [*words(bpffs, tmp_path, "said"), "--set", "fastpath.on_stop=remove"]
-    with running(namespace, [*options, "--set", "respond.mode=shadow"], tmp_path) as log:
+    with running(namespace, [*options, "--set", "respond.mode=shadow", "-S", str(empty)], tmp_path) as log:
         assert wait_until(lambda: "ready" in log.read_text(), 5)
         said = log.read_text()
     assert "no event output is configured" in said
     assert "--set eve.path=eve.json" in said
+    assert "no rule is loaded" in said
     assert "3 earlier entries of the blocklist still drop" in said
 
 
