@@ -28,7 +28,7 @@ from ids.control import request, socket_path
 from ids.errors import KernelError, UsageError
 from ids.feeds import FORMATS, Feed, parse_feed, refuse_nonsense
 from ids.kernel import AllowList, Block, Blocklist, NetworkSet
-from ids.kernel.fastpath import attached_interfaces, instance_dir, require_same_namespace
+from ids.kernel.fastpath import guarded_interfaces, instance_dir, require_same_namespace
 from ids.literal import literal
 from ids.respond.protected import own_addresses
 from ids.types import BlockMode, IPAddress, IPNetwork, unmapped
@@ -94,7 +94,7 @@ def block_add(
             _spare_own(networks, config)
         before = [blocklist.get(network) for network in networks]
         blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
-    attached = attached_interfaces(pins)
+    attached = guarded_interfaces(pins)
     if output == "json":
         done = [str(network) for network in networks]
         show_json({"done": done, "mode": mode.value, "expires_ns": expires_ns, "attached": attached})
@@ -157,7 +157,7 @@ def block_import(
             _spare_own(feed, config)
         added, deleted = blocklist.replace(label, networks, expires_ns=expires_ns, mode=mode)
     counts = {"read": feed.read, "refused": feed.refused, "networks": len(feed), "added": added, "deleted": deleted}
-    attached = attached_interfaces(pins)
+    attached = guarded_interfaces(pins)
     for problem in feed.problems:
         tell(f"ids: {problem}")
     if output == "json":
@@ -193,7 +193,7 @@ def block_list(config_path: str | None, overrides: tuple[str, ...], output: str)
         by = f"sid {entry.sid}" if entry.sid else entry.label or "?"
         table.add_row(str(entry.network), entry.mode.value, by, left, f"{entry.packets:,}", f"{entry.bytes:,}", last)
     output_console().print(table if blocks else "nobody is blocked")
-    _tell_unattached(attached_interfaces(pins))
+    _tell_unattached(guarded_interfaces(pins))
 
 
 @click.group()

@@ -182,7 +182,7 @@ def test_a_label_is_shown_as_it_is(ids: Ids, tmp_path: Path, label: str) -> None
 def test_blocked_is_said_only_of_what_is_dropped(
     ids: Ids, monkeypatch: pytest.MonkeyPatch, words: list[str], attached: list[str], told: str, noted: bool
 ) -> None:
-    monkeypatch.setattr("ids.cli.block.attached_interfaces", lambda _: attached)
+    monkeypatch.setattr("ids.cli.block.guarded_interfaces", lambda _: attached)
     _, out, err = ids("block", "add", "203.0.113.7", *words)
     assert out.rstrip() == told
     assert ("nothing is attached: nothing is dropped" in err) is noted
@@ -200,7 +200,7 @@ def test_an_import_says_whether_it_is_in_force(ids: Ids, tmp_path: Path, monkeyp
     _, out, err = ids("block", "import", feed, "--label", "f")
     assert "1 network on the blocklist" in out
     assert "nothing is attached" in err
-    monkeypatch.setattr("ids.cli.block.attached_interfaces", lambda _: ["eth0"])
+    monkeypatch.setattr("ids.cli.block.guarded_interfaces", lambda _: ["eth0"])
     assert "1 network blocked" in ids("block", "import", feed, "--label", "f")[1]
     assert "1 network in shadow: counted only" in ids("block", "import", feed, "--label", "f", "--shadow")[1]
     ids("block", "delete", "198.51.100.93")
