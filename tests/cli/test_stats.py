@@ -29,6 +29,7 @@ def test_a_gate_that_works_alone_is_told_from_lists_that_wait(
     pins.mkdir()
     for name in links:
         (pins / name).touch()
+    monkeypatch.setattr("ids.kernel.fastpath._lives", lambda _: True)  # these pins are plain files
     monkeypatch.setattr(stats, "pinned_counts", lambda _: {"pass.inspected": (2, 120), "drop.blocked": (0, 0)})
     place = ["--set", f"fastpath.pin_dir={tmp_path}", "--set", f"engine.runtime_dir={tmp_path}"]
     for form in ([], ["-o", "json"]):
