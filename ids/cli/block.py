@@ -19,9 +19,11 @@ from ids.errors import UsageError
 from ids.feeds import FORMATS, Feed, parse_feed, refuse_nonsense
 from ids.kernel import AllowList, Block, Blocklist, NetworkSet
 from ids.kernel.fastpath import instance_dir
+from ids.respond.gate import Held
 from ids.respond.protected import own_addresses
 from ids.types import BlockMode, IPNetwork
 
+_FOR_GOOD_NS = 1 << 63
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -77,6 +79,7 @@ def block_add(
     expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
     mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
     with Blocklist.open(_pins(config)) as blocklist:
+        _tell_blocked(blocklist, networks, Held(mode, expires_ns))
         blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
     _done(output, "blocked", networks)
     _tell_allowed(networks, _pins(config))
@@ -90,7 +93,7 @@ def block_delete(
     networks: tuple[IPNetwork, ...],
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
-    """Unblock addresses or prefixes. Exit code 1 when one was not on the list."""
+    """Unblock addresses or prefixes, whoever blocked them. Exit code 1 when one was not on the list."""
     with Blocklist.open(_pins(build_config(config_path, overrides))) as blocklist:
         missing = [network for network in networks if not blocklist.delete(network)]
     _done(output, "unblocked", [network for network in networks if network not in missing], missing)
@@ -158,7 +161,7 @@ def block_list(config_path: str | None, overrides: tuple[str, ...], output: str)
     for entry in blocks:
         left = "for good" if entry.expires_ns is None else _span(entry.expires_ns - now)
         last = "never" if entry.last_hit_ns is None else f"{_span(now - entry.last_hit_ns)} ago"
-        by = f"sid {entry.sid}" if entry.sid else entry.label or "?"
+        by = ", ".join(_owner(claim) for claim in (entry, *entry.others))
         table.add_row(str(entry.network), entry.mode.value, by, left, f"{entry.packets:,}", f"{entry.bytes:,}", last)
     output_console().print(table if blocks else "nobody is blocked")
 
@@ -227,6 +230,20 @@ def _spare_own(networks: Iterable[IPNetwork] | Feed) -> None:
             raise UsageError(f"{network} covers {own}, of this host, a gateway or a resolver; --force blocks it anyway")
 
 
+def _tell_blocked(blocklist: Blocklist, networks: Iterable[IPNetwork], wanted: Held) -> None:
+    """Say which networks somebody else has blocked for as long already."""
+    now_ns = time.time_ns()
+    for network in networks:
+        entry = blocklist.get(network)
+        if entry is None or entry.label == "operator":
+            continue
+        if Held(entry.mode, entry.expires_ns).covers(wanted.mode, now_ns, wanted.until_ns or _FOR_GOOD_NS):
+            left = "for good" if entry.expires_ns is None else f"for another {_span(entry.expires_ns - now_ns)}"
+            click.echo(
+                f"ids: note: {network} is already blocked by {_owner(entry)}, {left}; yours is kept beside it", err=True
+            )
+
+
 def _tell_allowed(networks: Iterable[IPNetwork], pins: Path) -> None:
     """Say of which blocked networks the kernel passes something all the same."""
     with AllowList.open(pins) as allowed:
@@ -256,11 +273,20 @@ def _done(output: str, verb: str, networks: Any, missing: Any = ()) -> None:
         sys.exit(1)
 
 
+def _owner(entry: Block) -> str:
+    return f"sid {entry.sid}" if entry.sid else entry.label or "?"
+
+
 def _block_data(entry: Block) -> dict[str, Any]:
+    others = [
+        {"mode": claim.mode.value, "sid": claim.sid, "label": claim.label, "expires_ns": claim.expires_ns}
+        for claim in entry.others
+    ]
     return {
         "network": str(entry.network), "mode": entry.mode.value, "sid": entry.sid, "label": entry.label,
         "added_ns": entry.added_ns, "expires_ns": entry.expires_ns,
         "packets": entry.packets, "bytes": entry.bytes, "last_hit_ns": entry.last_hit_ns,
+        "others": others,
     }  # fmt: skip
 
 

@@ -162,22 +162,38 @@ class Blocklist:
         for kind in self._tables:
             wanted = networks.keys.get(kind, np.empty(0, dtype=KEY_TYPES[kind]))
             held, waiting = self.entries(kind), all_waiting[kind]
-            held_by_us, waiting_by_us = (rows[1]["label"] == template["label"][0] for rows in (held, waiting))
+            alone = (held[1]["label"] == template["label"][0]) & not_in(held[0], waiting[0])
             fresh = wanted[not_in(wanted, held[0])]
-            beside = ~not_in(wanted, held[0][~held_by_us]) & not_in(wanted, waiting[0][waiting_by_us])
-            ours = together(chosen(held, held_by_us), chosen(waiting, waiting_by_us))
-            gone = not_in(ours[0], wanted)
-            stale = _renew(ours[1], template) & ~gone
-            changed = together(chosen(ours, stale), _repeat(wanted[beside], template))
-            touched = np.concatenate([changed[0], ours[0][gone]])
-            near, near_waiting = ~not_in(held[0], touched), ~not_in(waiting[0], touched)
-            others = together(chosen(held, near & ~held_by_us), chosen(waiting, near_waiting & ~waiting_by_us))
             with self._changing(kind):
                 self._set(kind, *_repeat(fresh, template))
-                self._settle(kind, chosen(held, near), chosen(waiting, near_waiting), together(others, changed))
-            added += len(fresh) + int(beside.sum())
-            deleted += int(gone.sum())
+                gone = self._replace_alone(kind, chosen(held, alone), wanted, template)
+                more, fewer = self._replace_shared(kind, chosen(held, ~alone), waiting, wanted, template)
+            added += len(fresh) + more
+            deleted += gone + fewer
         return added, deleted
+
+    def _replace_alone(self, kind: Kind, ours: Rows, wanted: NDArray[Any], template: NDArray[Any]) -> int:
+        """Renew the entries that nobody else claims, nearly all of a feed's; return how many were deleted."""
+        gone = not_in(ours[0], wanted)
+        stale = _renew(ours[1], template) & ~gone
+        self._set(kind, *chosen(ours, stale))
+        return self._tables[kind].delete_many(ours[0][gone])
+
+    def _replace_shared(
+        self, kind: Kind, held: Rows, waiting: Rows, wanted: NDArray[Any], template: NDArray[Any]
+    ) -> tuple[int, int]:
+        """Renew our claims on networks that others claim too; return how many were added and deleted."""
+        held_by_us, waiting_by_us = (rows[1]["label"] == template["label"][0] for rows in (held, waiting))
+        beside = ~not_in(wanted, held[0][~held_by_us]) & not_in(wanted, waiting[0][waiting_by_us])
+        ours = together(chosen(held, held_by_us), chosen(waiting, waiting_by_us))
+        gone = not_in(ours[0], wanted)
+        stale = _renew(ours[1], template) & ~gone
+        changed = together(chosen(ours, stale), _repeat(wanted[beside], template))
+        touched = np.concatenate([changed[0], ours[0][gone]])
+        near, near_waiting = ~not_in(held[0], touched), ~not_in(waiting[0], touched)
+        others = together(chosen(held, near & ~held_by_us), chosen(waiting, near_waiting & ~waiting_by_us))
+        self._settle(kind, chosen(held, near), chosen(waiting, near_waiting), together(others, changed))
+        return int(beside.sum()), int(gone.sum())
 
     def sweep(self, now_ns: int | None = None) -> int:
         """Delete claims that have expired by ``now_ns`` (UNIX; None: now); return how many.

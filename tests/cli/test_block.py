@@ -129,3 +129,36 @@ def test_a_block_that_the_allow_list_overrides_is_told(ids: Ids) -> None:
     assert "203.0.113.7" not in err
     ids("allow", "delete", "198.51.100.0/24")
     ids("block", "delete", "198.51.100.7", "203.0.113.7")
+
+
+def test_an_operator_is_told_who_blocks_a_network_for_as_long_already(ids: Ids, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.txt"
+    feed.write_text("203.0.113.40\n")
+    ids("block", "import", feed, "--label", "fa", "--for", "7d")
+    code, _, err = ids("block", "add", "203.0.113.40", "203.0.113.41", "--for", "1h")
+    assert code == 0
+    assert "203.0.113.40/32 is already blocked by fa, for another" in err
+    assert "203.0.113.41" not in err
+    assert ids("block", "add", "203.0.113.40", "--for", "8d")[2] == ""
+    ids("block", "delete", "203.0.113.40", "203.0.113.41")
+    ids("block", "import", feed, "--label", "fa")
+    assert "already blocked by fa, for good" in ids("block", "add", "203.0.113.40")[2]
+    ids("block", "delete", "203.0.113.40")
+
+
+def test_every_owner_of_a_network_is_listed_and_only_a_delete_takes_it_from_all(ids: Ids, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.txt"
+    feed.write_text("203.0.113.50\n")
+    for label in ("fa", "fb"):
+        code, out, _ = ids("block", "import", feed, "--label", label)
+        assert (code, "1 new" in out) == (0, True)
+    assert "fa, fb" in ids("block", "list")[1]
+    feed.write_text("203.0.113.51\n")
+    ids("block", "import", feed, "--label", "fa")
+    assert networks(ids)["203.0.113.50/32"]["label"] == "fb"
+    ids("block", "import", feed, "--label", "fb", "--shadow")
+    entry = networks(ids)["203.0.113.51/32"]
+    assert (entry["label"], entry["mode"]) == ("fa", "enforce")
+    assert entry["others"] == [{"mode": "shadow", "sid": 0, "label": "fb", "expires_ns": None}]
+    ids("block", "delete", "203.0.113.51")
+    assert "203.0.113.51/32" not in networks(ids)
