@@ -115,6 +115,14 @@ class TestClaims:
         assert lists.replace("fb", NONE) == (0, 1)
         assert not lists.dropped(network)
 
+    @pytest.mark.parametrize("seconds", [None, 5], ids=["as it was", "with another end"])
+    def test_what_a_feed_no_longer_claims_does_not_step_in(self, lists: Lists, seconds: float | None) -> None:
+        lists.replace("fa", ALL)
+        lists.replace("fb", ALL)
+        assert lists.replace("fb", FIRST, ENFORCE, seconds) == (0, len(NETWORKS) - 1)
+        lists.replace("fa", NONE)
+        assert [lists.dropped(network) for network in NETWORKS] == [True, False, False, False]
+
     @pytest.mark.parametrize("network", NETWORKS, ids=str)
     def test_a_feeds_entry_outlives_an_operators_block(self, lists: Lists, network: IPNetwork) -> None:
         lists.replace("feed", NetworkSet.of([network]))
