@@ -199,7 +199,6 @@ class Blocklist:
         """Delete claims that have expired by ``now_ns`` (UNIX; None: now); return how many.
 
         The program ignores an expired entry already; a claim that waited behind it, a shadow, steps in now.
-
         Does nothing when it is asked again too soon; see `SWEEP_SHARE`.
         """
         started = time.monotonic_ns()
