@@ -163,6 +163,14 @@ struct ids_block {
 	__u32 spare2;
 };
 
+/* Whose claim on which network; the value is the struct ids_block that it would be. User side only. */
+struct ids_claim_key {
+	__u8 addr[16]; /* an IPv4 address fills the first four, the others are 0 */
+	__u16 label;
+	__u8 version; /* of IP */
+	__u8 prefixlen;
+};
+
 struct ids_allow {
 	__u64 packets; /* packets that it kept from being dropped, atomic */
 	__u64 bytes;

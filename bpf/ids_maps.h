@@ -37,6 +37,10 @@ BPF_F_TABLE("hash", struct ids_addr6, struct ids_block, ids_block6, SIZED_BY_SET
 BPF_F_TABLE("lpm_trie", struct ids_prefix4, struct ids_block, ids_prefix4, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("lpm_trie", struct ids_prefix6, struct ids_block, ids_prefix6, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
 
+/* Network and label -> a claim that is weaker than the one in the maps above, and steps in when that one goes. Only for
+ * networks that several sources name. User side only. */
+BPF_F_TABLE("hash", struct ids_claim_key, struct ids_block, ids_claims, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
+
 /* Source prefix -> never dropped. Asked only for packets that would be dropped, so nobody else pays for it. */
 BPF_F_TABLE("lpm_trie", struct ids_prefix4, struct ids_allow, ids_allow4, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("lpm_trie", struct ids_prefix6, struct ids_allow, ids_allow6, SIZED_BY_SETTING, BPF_F_NO_PREALLOC);

@@ -56,7 +56,8 @@ class KernelGate:
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal or Journal()
         self.fastpath: FastPath | None = None
-        self.watched: OrderedDict[IPNetwork, BlockOrder] = OrderedDict()
+        self.watched: OrderedDict[IPNetwork, tuple[BlockOrder, int]] = OrderedDict()
+        """Orders, and how many packets of each network were counted before, for a weaker block of somebody else's."""
 
     def _open(self) -> FastPath:
         if self.fastpath is None:
@@ -67,10 +68,12 @@ class KernelGate:
         """Write the block and return when the kernel had it (``ts_ns``)."""
         now = time.time_ns()
         expires_ns = now + order.ttl_s * 1_000_000_000
-        self._open().blocks.add([Block(order.network, expires_ns, order.mode, order.sid, order.label)])
+        blocks = self._open().blocks
+        weaker = blocks.get(order.network)
+        blocks.add([Block(order.network, expires_ns, order.mode, order.sid, order.label)])
         written = time.time_ns()
         self._journal.block(order)
-        self.watched[order.network] = order
+        self.watched[order.network] = order, weaker.packets if weaker and weaker.label != order.label else 0
         if len(self.watched) > MAX_WATCHED:
             self.watched.popitem(last=False)
         return written
@@ -259,11 +262,11 @@ class Live:
         self._counters.add("respond.blocks_expired", swept)
         self._reconcile()
         self._guard_again()
-        for network, order in list(self._gate.watched.items()):
+        for network, (order, before) in list(self._gate.watched.items()):
             block = self._fastpath.blocks.get(network)
             if block is None:
                 del self._gate.watched[network]
-            elif block.packets:
+            elif block.packets > before:
                 del self._gate.watched[network]
                 self._engine.emit(_first_drops(order, block, now_ns))
 

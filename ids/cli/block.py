@@ -6,7 +6,7 @@ import ipaddress
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,14 @@ from ids.feeds import FORMATS, Feed, parse_feed, refuse_nonsense
 from ids.kernel import AllowList, Block, Blocklist, NetworkSet
 from ids.kernel.fastpath import guarded_interfaces, instance_dir, require_same_namespace
 from ids.literal import literal
+from ids.respond.gate import Held
 from ids.respond.protected import own_addresses
 from ids.types import BlockMode, IPAddress, IPNetwork, unmapped
 
 OWN_WAIT_S = 3.0
 """How long a block waits for the engine to tell which addresses are its own; it answers once a second."""
 
+_FOR_GOOD_NS = 1 << 63
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -92,7 +94,8 @@ def block_add(
     with Blocklist.open(pins) as blocklist:
         if not force:
             _spare_own(networks, config)
-        before = [blocklist.get(network) for network in networks]
+        before = {network: blocklist.get(network) for network in networks}
+        _tell_blocked(before, Held(mode, expires_ns))
         blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
     attached = guarded_interfaces(pins)
     if output == "json":
@@ -100,7 +103,7 @@ def block_add(
         show_json({"done": done, "mode": mode.value, "expires_ns": expires_ns, "attached": attached})
     else:
         lasting = _lasting(None if ttl_s is None else ttl_s * 1_000_000_000)
-        for network, earlier in zip(networks, before, strict=True):
+        for network, earlier in before.items():
             click.echo(f"{network} {_effect(mode, attached)}, {lasting}{_earlier(earlier)}")
     _tell_unattached(attached)
     _tell_allowed(networks, pins)
@@ -114,7 +117,7 @@ def block_delete(
     networks: tuple[IPNetwork, ...],
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
-    """Unblock addresses or prefixes. Exit code 1 when one was not on the list."""
+    """Unblock addresses or prefixes, whoever blocked them. Exit code 1 when one was not on the list."""
     with Blocklist.open(_pins(build_config(config_path, overrides))) as blocklist:
         missing = [network for network in networks if not blocklist.delete(network)]
     _done(output, "unblocked", [network for network in networks if network not in missing], missing)
@@ -190,7 +193,7 @@ def block_list(config_path: str | None, overrides: tuple[str, ...], output: str)
     for entry in blocks:
         left = "for good" if entry.expires_ns is None else _span(entry.expires_ns - now)
         last = "never" if entry.last_hit_ns is None else f"{_span(now - entry.last_hit_ns)} ago"
-        by = f"sid {entry.sid}" if entry.sid else entry.label or "?"
+        by = ", ".join(_owner(claim) for claim in (entry, *entry.others))
         table.add_row(str(entry.network), entry.mode.value, by, left, f"{entry.packets:,}", f"{entry.bytes:,}", last)
     output_console().print(table if blocks else "nobody is blocked")
     _tell_unattached(guarded_interfaces(pins))
@@ -290,7 +293,9 @@ def _lasting(ns: int | None) -> str:
 
 
 def _earlier(entry: Block | None) -> str:
-    """Say what an entry was that has just been changed; nothing of one that was not in force."""
+    """Say what an operator's entry was that has just been changed; nothing of one that was not in force."""
+    if entry is not None and entry.label != "operator":
+        return ""
     left_ns = None if entry is None or entry.expires_ns is None else entry.expires_ns - time.time_ns()
     if entry is None or (left_ns is not None and left_ns <= 0):
         return ""
@@ -300,6 +305,17 @@ def _earlier(entry: Block | None) -> str:
 def _tell_unattached(attached: list[str]) -> None:
     if not attached:
         tell(f"ids: note: {NOTHING_ATTACHED}")
+
+
+def _tell_blocked(before: Mapping[IPNetwork, Block | None], wanted: Held) -> None:
+    """Say which networks somebody else has blocked for as long already."""
+    now_ns = time.time_ns()
+    for network, entry in before.items():
+        if entry is None or entry.label == "operator":
+            continue
+        if Held(entry.mode, entry.expires_ns).covers(wanted.mode, now_ns, wanted.until_ns or _FOR_GOOD_NS):
+            left = "for good" if entry.expires_ns is None else f"for another {_span(entry.expires_ns - now_ns)}"
+            tell(f"ids: note: {network} is already blocked by {_owner(entry)}, {left}; yours is kept beside it")
 
 
 def _tell_allowed(networks: Iterable[IPNetwork], pins: Path) -> None:
@@ -331,11 +347,20 @@ def _done(output: str, verb: str, networks: Any, missing: Any = ()) -> None:
         sys.exit(1)
 
 
+def _owner(entry: Block) -> str:
+    return f"sid {entry.sid}" if entry.sid else entry.label or "?"
+
+
 def _block_data(entry: Block) -> dict[str, Any]:
+    others = [
+        {"mode": claim.mode.value, "sid": claim.sid, "label": claim.label, "expires_ns": claim.expires_ns}
+        for claim in entry.others
+    ]
     return {
         "network": str(entry.network), "mode": entry.mode.value, "sid": entry.sid, "label": entry.label,
         "added_ns": entry.added_ns, "expires_ns": entry.expires_ns,
         "packets": entry.packets, "bytes": entry.bytes, "last_hit_ns": entry.last_hit_ns,
+        "others": others,
     }  # fmt: skip
 
 

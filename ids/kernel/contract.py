@@ -259,6 +259,8 @@ BLOCK = np.dtype(
     ]
 )
 
+CLAIM_KEY = np.dtype([("addr", "u1", 16), ("label", "<u2"), ("version", "u1"), ("prefixlen", "u1")])
+
 ALLOW = np.dtype([("packets", "<u8"), ("bytes", "<u8"), ("added_ns", "<u8"), ("label", "<u2"), ("spare", "u1", 6)])
 
 LABEL = np.dtype([("name", "u1", 64)])
@@ -329,6 +331,7 @@ STRUCTS: dict[str, np.dtype[np.void]] = {
     "ids_prefix4": PREFIX4,
     "ids_prefix6": PREFIX6,
     "ids_block": BLOCK,
+    "ids_claim_key": CLAIM_KEY,
     "ids_allow": ALLOW,
     "ids_label": LABEL,
     "ids_flow4": FLOW4,

@@ -67,6 +67,7 @@ def instance_dir(settings: FastPathSettings, instance: str = DEFAULT_INSTANCE) -
 def map_sizes(settings: FastPathSettings) -> dict[str, int]:
     """Return the number of entries, or bytes, of each map that a setting sizes."""
     sizes = {"ids_small": settings.ring_small_bytes, "ids_large": settings.ring_large_bytes}
+    sizes["ids_claims"] = settings.blocks_entries
     sizes["ids_src_budgets"] = sizes["ids_dst_budgets"] = settings.budgets_entries
     for family in ("4", "6"):
         sizes["ids_block" + family] = settings.blocks_entries

@@ -42,6 +42,11 @@ class Labels:
             self._names[number] = name
         return number
 
+    def numbers(self) -> list[int]:
+        """Return all numbers that an entry may have, `NONE` included."""
+        self._refresh()
+        return [NONE, *self._names]
+
     def name(self, number: int) -> str:
         """Return the name of a number; empty for entries without."""
         if number == NONE:

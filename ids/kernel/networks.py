@@ -100,6 +100,16 @@ def not_in(keys: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
     return different
 
 
+def places(keys: NDArray[Any], others: NDArray[Any]) -> NDArray[np.intp]:
+    """Return where each of ``keys`` (void dtype) is among ``others``, which are distinct; -1 for those that are not."""
+    if not len(keys) or not len(others):
+        return np.full(len(keys), -1)
+    wanted, known = sortable(keys), sortable(others)
+    order = np.argsort(known)
+    found = order[np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)]
+    return np.where(known[found] == wanted, found, -1)
+
+
 def sortable(keys: NDArray[Any]) -> NDArray[Any]:
     """Return keys (void dtype) as what NumPy can sort: numbers where they fit, else text that keeps its last zeroes."""
     width = keys.dtype.itemsize

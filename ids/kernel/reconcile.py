@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ids.kernel.blocklist import TABLES, Blocklist
+from ids.kernel.claims import Kind
 from ids.kernel.networks import not_in, sortable
 
 SHARE = 50
@@ -22,8 +23,6 @@ SHARE = 50
 
 ORDERED = ("expires_ns", "mode", "sid", "label")
 """Columns of a value that somebody orders; the others are the program's counters."""
-
-Kind = tuple[int, bool]
 
 
 @dataclass(frozen=True, slots=True)

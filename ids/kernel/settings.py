@@ -60,7 +60,8 @@ class FastPathSettings(BaseModel):
         1 << 20,
         ge=1,
         le=1 << 26,
-        description="Blocked addresses of a family; 16 bytes each even when unused, 128 when used.",
+        description="Blocked addresses of a family, and claims of further sources on networks that are blocked already;"
+        " 16 bytes each even when unused, up to 136 when used.",
     )
     prefixes_entries: int = Field(
         1 << 18, ge=1, le=1 << 24, description="Blocked prefixes of a family; public feeds together have about 100,000."

@@ -226,3 +226,36 @@ def test_ipv4_addresses_in_the_spelling_of_dual_stack_logs_are_ipv4(ids: Ids, tm
     ids("block", "import", feed, "--label", "log")
     assert "192.0.2.71/32" in networks(ids)
     assert ids("block", "delete", "::ffff:192.0.2.71")[0] == 0
+
+
+def test_an_operator_is_told_who_blocks_a_network_for_as_long_already(ids: Ids, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.txt"
+    feed.write_text("203.0.113.40\n")
+    ids("block", "import", feed, "--label", "fa", "--for", "7d")
+    code, _, err = ids("block", "add", "203.0.113.40", "203.0.113.41", "--for", "1h")
+    assert code == 0
+    assert "203.0.113.40/32 is already blocked by fa, for another" in err
+    assert "203.0.113.41" not in err
+    assert "already blocked" not in ids("block", "add", "203.0.113.40", "--for", "8d")[2]
+    ids("block", "delete", "203.0.113.40", "203.0.113.41")
+    ids("block", "import", feed, "--label", "fa")
+    assert "already blocked by fa, for good" in ids("block", "add", "203.0.113.40")[2]
+    ids("block", "delete", "203.0.113.40")
+
+
+def test_every_owner_of_a_network_is_listed_and_only_a_delete_takes_it_from_all(ids: Ids, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.txt"
+    feed.write_text("203.0.113.50\n")
+    for label in ("fa", "fb"):
+        code, out, _ = ids("block", "import", feed, "--label", label)
+        assert (code, "1 new" in out) == (0, True)
+    assert "fa, fb" in ids("block", "list")[1]
+    feed.write_text("203.0.113.51\n")
+    ids("block", "import", feed, "--label", "fa")
+    assert networks(ids)["203.0.113.50/32"]["label"] == "fb"
+    ids("block", "import", feed, "--label", "fb", "--shadow")
+    entry = networks(ids)["203.0.113.51/32"]
+    assert (entry["label"], entry["mode"]) == ("fa", "enforce")
+    assert entry["others"] == [{"mode": "shadow", "sid": 0, "label": "fb", "expires_ns": None}]
+    ids("block", "delete", "203.0.113.51")
+    assert "203.0.113.51/32" not in networks(ids)

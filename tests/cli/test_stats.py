@@ -11,25 +11,20 @@ from ids.cli import main, stats
 
 
 @pytest.mark.parametrize(
-    ("links", "interfaces", "words"),
+    ("interfaces", "words"),
     [
-        (["link_eth0%7", "link_in", "egress_in"], ["eth0.7", "in"], "the gate works alone on eth0.7, in"),
-        ([], [], "nothing is attached"),
+        (["eth0.7", "in"], "the gate works alone on eth0.7, in"),
+        ([], "nothing is attached"),
     ],
 )
 def test_a_gate_that_works_alone_is_told_from_lists_that_wait(
-    links: list[str],
     interfaces: list[str],
     words: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pins = tmp_path / "default"
-    pins.mkdir()
-    for name in links:
-        (pins / name).touch()
-    monkeypatch.setattr("ids.kernel.fastpath._lives", lambda _: True)  # these pins are plain files
+    monkeypatch.setattr(stats, "guarded_interfaces", lambda _: interfaces)
     monkeypatch.setattr(stats, "pinned_counts", lambda _: {"pass.inspected": (2, 120), "drop.blocked": (0, 0)})
     place = ["--set", f"fastpath.pin_dir={tmp_path}", "--set", f"engine.runtime_dir={tmp_path}"]
     for form in ([], ["-o", "json"]):
