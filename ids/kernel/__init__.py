@@ -11,7 +11,8 @@ when a program is loaded. `model` says what the program would do with a packet w
 from ids.kernel.allowlist import Allow, AllowList
 from ids.kernel.blocklist import Block, Blocklist
 from ids.kernel.contract import FlowVerdict, Reason
-from ids.kernel.fastpath import FastPath, FlowAddress
+from ids.kernel.fastpath import FastPath
+from ids.kernel.flows import FlowAddress
 from ids.kernel.networks import NetworkSet
 from ids.kernel.rings import RingReader
 from ids.kernel.settings import FastPathSettings

@@ -11,13 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from ids.errors import KernelError
 from ids.kernel import contract, loader, syscall
@@ -25,11 +21,12 @@ from ids.kernel.allowlist import AllowList
 from ids.kernel.blocklist import Blocklist
 from ids.kernel.bpffs import prepare_pin_dir
 from ids.kernel.clock import sample_offset_ns
-from ids.kernel.contract import Flags, FlowVerdict, LimitKind
+from ids.kernel.configuration import host_takes_cookies, map_sizes, write_settings
+from ids.kernel.contract import Flags, FlowVerdict
 from ids.kernel.counts import reason_counts
 from ids.kernel.dispatcher import Membership, Pin, is_dispatcher
 from ids.kernel.egress import EgressView
-from ids.kernel.flows import FlowEntries
+from ids.kernel.flows import FlowAddress, FlowEntries
 from ids.kernel.maps import Map
 from ids.kernel.netlink import XdpOnInterface, query_xdp
 from ids.kernel.orders import FlowOrders
@@ -37,23 +34,14 @@ from ids.kernel.pins import check_version
 from ids.kernel.rings import RingReader
 from ids.kernel.settings import FastPathSettings
 from ids.paths import bpf_dir
-from ids.types import IPV4_MAPPED_PREFIX, Flow, FlowCount, IPAddress
+from ids.types import Flow, FlowCount, IPAddress
 
 _MODES = {"native": syscall.XDP_FLAGS_DRV_MODE, "generic": syscall.XDP_FLAGS_SKB_MODE}
 _SECOND_NS = 1_000_000_000
-_ENDS4, _ENDS6 = struct.Struct(">IIHH"), struct.Struct(">QQQQHH")
-"""Both ends of a flow as in ``ids_flow4`` and ``ids_flow6``."""
-_ICMP = ((1, 4), (58, 6))
-"""ICMP's protocol number and version of IP, of both kinds."""
 BEGINNING_BYTES = 4096
 """Shown of each side of a flow that no rule is interested in: enough to recognise what it is, on any port."""
 
 DEFAULT_INSTANCE = "default"
-TCP_SYNCOOKIES = Path("/proc/sys/net/ipv4/tcp_syncookies")
-"""For IPv6 too. 0: never, 1: when a listener's queue is full, 2: always (the kernel's ip-sysctl documentation)."""
-CONNTRACK_LOOSE = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_loose")
-"""0: a firewall holds a connection for invalid whose SYN it has not seen; missing where conntrack is not in use."""
-
 _LINK_PREFIX = "link_"
 CALLED_PROGRAMS = ("xdp_challenge",)
 """Programs that the main one calls, in the order of IDS_PROGRAM_* in ``bpf/ids_maps.h``."""
@@ -62,96 +50,6 @@ CALLED_PROGRAMS = ("xdp_challenge",)
 def instance_dir(settings: FastPathSettings, instance: str = DEFAULT_INSTANCE) -> Path:
     """Return the folder that holds an instance's pins."""
     return settings.pin_dir / instance
-
-
-def map_sizes(settings: FastPathSettings) -> dict[str, int]:
-    """Return the number of entries, or bytes, of each map that a setting sizes."""
-    sizes = {"ids_small": settings.ring_small_bytes, "ids_large": settings.ring_large_bytes}
-    sizes["ids_claims"] = settings.blocks_entries
-    sizes["ids_src_budgets"] = sizes["ids_dst_budgets"] = settings.budgets_entries
-    for family in ("4", "6"):
-        sizes["ids_block" + family] = settings.blocks_entries
-        sizes["ids_prefix" + family] = settings.prefixes_entries
-        sizes["ids_allow" + family] = settings.allow_entries
-        sizes["ids_flows" + family] = settings.flows_entries
-        sizes["ids_proven" + family] = settings.proven_entries
-    return sizes
-
-
-def limits(settings: FastPathSettings) -> list[tuple[float, int]]:
-    """Return the rate and burst of each `LimitKind`, in its order."""
-    return [
-        (settings.syn_per_source_per_s, settings.syn_burst_per_source),
-        (settings.udp_per_source_per_s, settings.udp_burst_per_source),
-        (settings.icmp_per_source_per_s, settings.icmp_burst_per_source),
-        (settings.syn_per_destination_per_s, settings.syn_burst_per_destination),
-        (settings.udp_per_destination_per_s, settings.udp_burst_per_destination),
-        (settings.icmp_per_destination_per_s, settings.icmp_burst_per_destination),
-        (settings.reflected_per_destination_per_s, settings.reflected_burst_per_destination),
-    ]
-
-
-def limit_value(per_s: float, burst: int) -> tuple[int, int]:
-    """Return (interval_ns, burst_ns) of a rate and a burst, as `contract.LIMIT` has them; (0, 0) for no limit."""
-    if not per_s:
-        return 0, 0
-    interval_ns = max(1, round(_SECOND_NS / per_s))
-    return interval_ns, (burst - 1) * interval_ns
-
-
-def write_settings(config: np.void, settings: FastPathSettings) -> None:
-    """Write limits and depths into a configuration: one item of dtype `contract.CONFIG`."""
-    config["depth_tcp"] = settings.depth_tcp_bytes
-    config["depth_udp"] = settings.depth_udp_bytes
-    config["depth_other"] = settings.depth_other_bytes
-    config["limits"][: len(LimitKind)] = [limit_value(*pair) for pair in limits(settings)]
-    config["reflection_bytes"] = settings.reflection_bytes
-    config["thin_after_bytes"] = settings.thin_after_bytes
-    config["proven_ns"] = settings.proven_s * _SECOND_NS
-    config["gone_after_ns"] = settings.gone_after_s * _SECOND_NS
-    config["flags"] = Flags.CHALLENGE * settings.challenge_syns | Flags.GONE_PASS * (settings.when_gone == "pass")
-    if not config["secret"].any():
-        config["secret"] = np.frombuffer(os.urandom(16), dtype=np.uint64)
-
-
-@dataclass(frozen=True, slots=True)
-class FlowAddress:
-    """Which flow a verdict is for; the order of the two sides does not matter."""
-
-    src: tuple[int, int]
-    """As `ids.types.Flow.src`."""
-    dst: tuple[int, int]
-    sport: int
-    dport: int
-    proto: int
-    vlan: int = 0
-    """As `ids.types.Packets.vlan`: outer id in bits 0-11, inner in bits 16-27."""
-
-    @classmethod
-    def of(cls, flow: Flow) -> FlowAddress | None:
-        """Return the address of an engine's flow; None where it shares an entry with others.
-
-        ICMP other than echoes does, with all of it between two hosts: path MTU discovery is not to die for a timestamp.
-        """
-        if (flow.proto, flow.ip_version) not in _ICMP:
-            return cls(flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.vlan)
-        if flow.echo_id is None:
-            return None
-        return cls(flow.src, flow.dst, flow.echo_id, flow.echo_id, flow.proto, flow.vlan)
-
-    def key(self) -> tuple[int, bytes]:
-        """Return the IP version and the flow's key in the map (``ids_flow4``, ``ids_flow6``)."""
-        (low, low_port), (high, high_port) = sorted(((self.src, self.sport), (self.dst, self.dport)))
-        vlan_proto = (self.vlan & 0xFFF) << 20 | (self.vlan >> 16 & 0xFFF) << 8 | self.proto
-        if low[0] == 0 and low[1] & ~0xFFFFFFFF == IPV4_MAPPED_PREFIX:
-            ends = _ENDS4.pack(low[1] & 0xFFFFFFFF, high[1] & 0xFFFFFFFF, low_port, high_port)
-            return 4, ends + vlan_proto.to_bytes(4, "little")
-        return 6, _ENDS6.pack(*low, *high, low_port, high_port) + vlan_proto.to_bytes(4, "little")
-
-    @property
-    def src_side(self) -> int:
-        """Which side of the key ``src`` is: 0 the lower end, 1 the upper one."""
-        return int((self.src, self.sport) > (self.dst, self.dport))
 
 
 class FastPath:
@@ -429,18 +327,6 @@ class FastPath:
         """Tell the program that the engine is alive, and whether the host takes SYN cookies."""
         self.config["heartbeat_ns"][0] = time.monotonic_ns()
         self._follow_host()
-
-
-def host_takes_cookies() -> bool:
-    """Whether this network namespace's kernel makes SYN cookies, and takes the acknowledgements of such as we sent."""
-    return _read(TCP_SYNCOOKIES) not in ("0", "") and _read(CONNTRACK_LOOSE) != "0"
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:  # a kernel without SYN cookies, or without conntrack
-        return ""
 
 
 def require_same_namespace(settings: FastPathSettings, instance: str = DEFAULT_INSTANCE) -> None:

@@ -1,10 +1,12 @@
-"""The kernel's flow entries as user space reads them: what passed, shown or not."""
+"""The kernel's flow entries: how they are addressed, and what passed of each, shown or not."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,10 +16,56 @@ from ids.kernel import contract, syscall
 from ids.kernel.contract import FlowVerdict
 from ids.kernel.maps import Map
 from ids.kernel.syscall import BpfError, Command
-from ids.types import FlowCount
+from ids.types import IPV4_MAPPED_PREFIX, Flow, FlowCount
 
 Place: TypeAlias = tuple[int, bytes, int]
 """Version of IP; the key, as in ``ids_flow4`` and ``ids_flow6``; which side of it is the client."""
+
+
+_ENDS4, _ENDS6 = struct.Struct(">IIHH"), struct.Struct(">QQQQHH")
+"""Both ends of a flow as in ``ids_flow4`` and ``ids_flow6``."""
+_ICMP = ((1, 4), (58, 6))
+"""ICMP's protocol number and version of IP, of both kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowAddress:
+    """Which flow a verdict is for; the order of the two sides does not matter."""
+
+    src: tuple[int, int]
+    """As `ids.types.Flow.src`."""
+    dst: tuple[int, int]
+    sport: int
+    dport: int
+    proto: int
+    vlan: int = 0
+    """As `ids.types.Packets.vlan`: outer id in bits 0-11, inner in bits 16-27."""
+
+    @classmethod
+    def of(cls, flow: Flow) -> FlowAddress | None:
+        """Return the address of an engine's flow; None where it shares an entry with others.
+
+        ICMP other than echoes does, with all of it between two hosts: path MTU discovery is not to die for a timestamp.
+        """
+        if (flow.proto, flow.ip_version) not in _ICMP:
+            return cls(flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.vlan)
+        if flow.echo_id is None:
+            return None
+        return cls(flow.src, flow.dst, flow.echo_id, flow.echo_id, flow.proto, flow.vlan)
+
+    def key(self) -> tuple[int, bytes]:
+        """Return the IP version and the flow's key in the map (``ids_flow4``, ``ids_flow6``)."""
+        (low, low_port), (high, high_port) = sorted(((self.src, self.sport), (self.dst, self.dport)))
+        vlan_proto = (self.vlan & 0xFFF) << 20 | (self.vlan >> 16 & 0xFFF) << 8 | self.proto
+        if low[0] == 0 and low[1] & ~0xFFFFFFFF == IPV4_MAPPED_PREFIX:
+            ends = _ENDS4.pack(low[1] & 0xFFFFFFFF, high[1] & 0xFFFFFFFF, low_port, high_port)
+            return 4, ends + vlan_proto.to_bytes(4, "little")
+        return 6, _ENDS6.pack(*low, *high, low_port, high_port) + vlan_proto.to_bytes(4, "little")
+
+    @property
+    def src_side(self) -> int:
+        """Which side of the key ``src`` is: 0 the lower end, 1 the upper one."""
+        return int((self.src, self.sport) > (self.dst, self.dport))
 
 
 class _Lookup(ctypes.Structure):

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from ids.errors import KernelError
 from ids.kernel import contract, loader, syscall
+from ids.kernel.configuration import map_sizes, write_settings
 from ids.kernel.contract import FlowVerdict, Reason
-from ids.kernel.fastpath import CALLED_PROGRAMS, FlowAddress, map_sizes, write_settings
+from ids.kernel.fastpath import CALLED_PROGRAMS
+from ids.kernel.flows import FlowAddress
 from ids.kernel.maps import Map
 from ids.kernel.model import XDP_DROP, Model
 from ids.kernel.model_state import BlockEntry, ModelConfig

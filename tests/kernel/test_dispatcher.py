@@ -21,9 +21,10 @@ import yaml
 
 from ids.errors import KernelError
 from ids.kernel import Block, FastPath, dispatcher, libxdp
+from ids.kernel.configuration import limit_value
 from ids.kernel.contract import LimitKind
 from ids.kernel.dispatcher import Pin, is_dispatcher, members
-from ids.kernel.fastpath import attached_interfaces, limit_value, remove_pins, require_same_namespace
+from ids.kernel.fastpath import attached_interfaces, remove_pins, require_same_namespace
 from ids.kernel.netlink import query_xdp
 from tests.kernel.conftest import settings
 from tests.kernel.gate import wait_until

@@ -16,7 +16,7 @@ from ids.decode import Decoder
 from ids.decode.settings import DecodeSettings
 from ids.kernel import contract, syscall
 from ids.kernel.contract import REASON_NAMES, FlowVerdict, KernelFlowState, Reason
-from ids.kernel.fastpath import FlowAddress
+from ids.kernel.flows import FlowAddress
 from tests.kernel import packets as p
 from tests.kernel.gate import Gate
 from tests.kernel.test_rings import crowd

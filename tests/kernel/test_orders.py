@@ -8,7 +8,7 @@ import pytest
 
 from ids.kernel import syscall
 from ids.kernel.contract import FlowVerdict
-from ids.kernel.fastpath import FlowAddress
+from ids.kernel.flows import FlowAddress
 from ids.types import address_halves
 from tests.kernel import packets as p
 from tests.kernel.gate import Gate

@@ -15,9 +15,9 @@ from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 
-from ids.kernel import FastPath, contract, fastpath, syscall
+from ids.kernel import FastPath, configuration, contract, syscall
+from ids.kernel.configuration import host_takes_cookies
 from ids.kernel.contract import Flags, KernelFlowState, LimitKind, Reason
-from ids.kernel.fastpath import host_takes_cookies
 from tests.kernel import packets as p
 from tests.kernel.conftest import settings
 from tests.kernel.gate import XDP_DROP, XDP_PASS, XDP_TX, Gate
@@ -217,7 +217,7 @@ def test_a_firewall_that_wants_to_see_every_syn_leaves_the_challenge(
 ) -> None:
     """The kernel has the setting only where conntrack is loaded; a file stands for it."""
     loose = tmp_path / "nf_conntrack_tcp_loose"
-    monkeypatch.setattr(fastpath, "CONNTRACK_LOOSE", loose)
+    monkeypatch.setattr(configuration, "CONNTRACK_LOOSE", loose)
     for value, taken in (("0", False), ("1", True)):
         loose.write_text(f"{value}\n")
         gate.fastpath.beat()
