@@ -127,6 +127,8 @@ class Live:
         """Interfaces that were guarded when the fast path was opened; None: there was no fast path."""
         self._lost: dict[str, str] = {}
         """Interfaces that are known to be guarded no longer, and why they were not guarded again."""
+        self._blind = ""
+        """Why that could not be told when it was last asked."""
         self._ready = False
         self._crashed = False
         self._faults = 0
@@ -282,8 +284,11 @@ class Live:
         try:
             lost = self._fastpath.lost()
         except KernelError as error:
-            log.warning("whether all interfaces are still guarded cannot be told: %s", error)
+            if self._blind != str(error):
+                log.warning("whether all interfaces are still guarded cannot be told: %s", error)
+            self._blind = str(error)
             return
+        self._blind = ""
         present = {name for _, name in socket.if_nameindex()}
         for interface in lost:
             if interface not in self._lost:
@@ -298,7 +303,7 @@ class Live:
         try:
             self._guard(interface)
             self._view_egress([name for name in self.config.interfaces if name in present])
-        except KernelError as error:
+        except (KernelError, OSError) as error:  # it may go again at any moment
             if self._lost.get(interface) != str(error):
                 log.error("%s cannot be guarded again: %s", interface, error)
             self._lost[interface] = str(error)

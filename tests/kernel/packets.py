@@ -98,3 +98,14 @@ UDP_SHORT = wire(IP(src=CLIENT, dst=SERVER, proto=17), bytes(6))
 UDP_LENGTH_BEYOND = wire(IP4, UDP(len=500), b"x")
 UDP_LENGTH_SMALL = wire(IP4, UDP(len=7), b"x")
 ICMP_SHORT = wire(IP(src=CLIENT, dst=SERVER, proto=1), bytes(5))
+
+
+def filled_in(frame: Ether) -> bytes:
+    """Return a frame with lengths and checksums as Scapy computes them: what a well-formed one is already."""
+    again = frame.copy()
+    del again[TCP].chksum
+    if IP in again:
+        del again[IP].chksum, again[IP].len
+    else:
+        del again[IPv6].plen
+    return bytes(again)
