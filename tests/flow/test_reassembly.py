@@ -41,8 +41,8 @@ def test_any_cut_order_and_repetition_gives_the_stream(case: tuple[int, bytes, l
     isn, stream, segments = case
     run = Run(Talk(client_isn=isn).open().pkts + segments, batch=batch, drain=False)
     assert run.stream() == stream
-    assert run.started[0].conflicts == [0, 0]
-    assert run.started[0].gaps == [0, 0]
+    assert run.started[0].conflicts == (0, 0)
+    assert run.started[0].gaps == (0, 0)
     offsets = [chunk.offset for chunk in run.chunks]
     assert offsets == sorted(offsets)
 
@@ -77,8 +77,8 @@ def test_the_first_copy_of_a_byte_counts(segments: list[tuple[int, bytes]], isn:
     run = Run(talk.pkts, batch=batch)
     stream, conflicts = keep_first(segments)
     assert run.stream() == stream
-    assert run.started[0].conflicts == [conflicts, 0]
-    assert run.started[0].gaps == [stream.count(b"~"), 0]
+    assert run.started[0].conflicts == (conflicts, 0)
+    assert run.started[0].gaps == (stream.count(b"~"), 0)
     assert any(chunk.conflict for chunk in run.chunks) == bool(conflicts)
     assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
 
@@ -143,7 +143,7 @@ def test_a_hole_that_the_receiver_acknowledged_is_a_gap() -> None:
     talk = Talk().open().client(b"abc").client(b"ghi", seq=1007).server(b"", ack=1010)
     run = Run(talk.pkts, drain=False)
     assert [(chunk.offset, chunk.data, chunk.gap) for chunk in run.chunks] == [(0, b"abc", 0), (6, b"ghi", 3)]
-    assert run.started[0].gaps == [3, 0]
+    assert run.started[0].gaps == (3, 0)
     assert run.counters["flow.tcp.reassembly.gap_bytes"] == 3
 
 
@@ -179,7 +179,7 @@ def test_decoy_before_the_real_data_is_a_conflict_at_once() -> None:
 
 def test_other_bytes_after_their_acknowledgement_change_nothing() -> None:
     run = Run(Talk().open().client(b"GOOD").server(b"").client(b"EVIL", seq=1001).pkts, drain=False)
-    assert run.started[0].conflicts == [0, 0]
+    assert run.started[0].conflicts == (0, 0)
 
 
 def test_data_beyond_a_fin_that_nobody_acknowledged() -> None:
@@ -187,7 +187,7 @@ def test_data_beyond_a_fin_that_nobody_acknowledged() -> None:
     run = Run(talk.pkts, drain=False)
     assert run.stream() == b"GET /evil"
     assert run.counters["flow.tcp.reassembly.data_past_fin"] == 1
-    assert run.started[0].conflicts == [1, 0]
+    assert run.started[0].conflicts == (1, 0)
 
 
 def test_data_after_an_acknowledged_fin_is_counted() -> None:

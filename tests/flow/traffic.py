@@ -165,9 +165,9 @@ class Run:
     def take(self, result: FlowBatch) -> None:
         """Note what a batch brought."""
         self.batches.append(result)
-        self.chunks += result.chunks
-        self.started += result.started
-        self.ended += result.ended
+        self.chunks += result.streams
+        self.started += map(result.flows.view, result.started.tolist())
+        self.ended += map(result.flows.view, result.ended.tolist())
 
     def stream(self, direction: Direction = Direction.TO_SERVER, flow: Flow | None = None) -> bytes:
         """Return the delivered bytes of a direction, a gap as one ``~`` a byte."""
