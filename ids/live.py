@@ -20,6 +20,7 @@ from ids.control import ControlServer, socket_path
 from ids.counters import Counters
 from ids.engine import NO_RULES, Engine
 from ids.errors import IdsError, KernelError, UsageError
+from ids.events import Event
 from ids.journal import Journal
 from ids.kernel import Block, FastPath
 from ids.kernel.blocklist import TABLES, Blocklist
@@ -58,6 +59,11 @@ class KernelGate:
         self.fastpath: FastPath | None = None
         self.watched: OrderedDict[IPNetwork, tuple[BlockOrder, int]] = OrderedDict()
         """Orders, and how many packets of each network were counted before, for a weaker block of somebody else's."""
+
+    @property
+    def counting(self) -> bool:
+        """The kernel counts every packet, and does not show every one."""
+        return True
 
     def _open(self) -> FastPath:
         if self.fastpath is None:
@@ -144,8 +150,9 @@ class Live:
         _require_interfaces(config.interfaces)
         own = own_addresses() if config.respond.protect_own else frozenset()
         self._engine = Engine(
-            config, self._gate, counters=self._counters, own=own, on_event=self._journal.event, live=True
-        )
+            config, self._gate, counters=self._counters, own=own, live=True,
+            on_events=self._journal.events, event_types={"alert"},
+        )  # fmt: skip
         self._note_rules()
         with ExitStack() as stack:
             stack.callback(self._engine.stop)
@@ -191,7 +198,7 @@ class Live:
                 raise
 
     def _note_rules(self) -> None:
-        if not self._engine.rules_loaded:
+        if not self._counters["rules.loaded"]:
             log.warning(NO_RULES)
 
     def _guard(self, interface: str) -> None:
@@ -258,7 +265,7 @@ class Live:
         rings = self._fastpath.rings
         for limit in limits_of(rings.take_events(), rings.clock.offset_ns()):
             self._counters.add(f"kernel.limits.{limit.kind.name.lower()}")
-            self._engine.emit(_limit_event(limit))
+            self._engine.emit([_limit_event(limit)])
         self._engine.tick(now_ns)
         swept = self._fastpath.blocks.sweep(now_ns)
         self._counters.add("respond.blocks_expired", swept)
@@ -270,7 +277,7 @@ class Live:
                 del self._gate.watched[network]
             elif block.packets > before:
                 del self._gate.watched[network]
-                self._engine.emit(_first_drops(order, block, now_ns))
+                self._engine.emit([_first_drops(order, block, now_ns)])
 
     def _reconcile(self) -> None:
         drift = self._reconciler.check()
@@ -388,7 +395,7 @@ def _announce(ready_file: Path) -> None:
         raise UsageError(f"--ready-file {ready_file}: {error.strerror}; choose another path") from error
 
 
-def _limit_event(limit: Limit) -> events.Event:
+def _limit_event(limit: Limit) -> Event:
     """Return the `drop` event that says that a budget began to refuse: one an episode, not one a packet."""
     return {
         "timestamp": events.timestamp(limit.ts_ns),
@@ -399,7 +406,7 @@ def _limit_event(limit: Limit) -> events.Event:
     }
 
 
-def _first_drops(order: BlockOrder, block: Block, now_ns: int) -> events.Event:
+def _first_drops(order: BlockOrder, block: Block, now_ns: int) -> Event:
     """Return the `drop` event that says that a block works: the kernel has counted its first packets."""
     return {
         "timestamp": events.timestamp(now_ns),

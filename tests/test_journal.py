@@ -7,8 +7,9 @@ import ipaddress
 import pytest
 
 from ids import journal
+from ids.events import Event
 from ids.journal import MAX_LINES, WINDOW_S, Journal
-from ids.respond.events import Event, alert_event
+from ids.respond.events import alert_event
 from ids.respond.gate import BlockOrder
 from ids.types import BlockMode
 from tests.factory import make_match
@@ -80,5 +81,5 @@ def test_the_rules_that_are_remembered_are_bounded(
     caplog.set_level("INFO")
     told = Journal(clock)
     for sid in (1, 2, 3, 1):
-        told.event(alert(sid))
+        told.events(Events([alert(sid)]))
     assert len(caplog.messages) == 2

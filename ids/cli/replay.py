@@ -27,10 +27,10 @@ from ids.cli.options import (
 )
 from ids.engine import NO_RULES
 from ids.errors import CaptureError, UsageError
+from ids.events import Event
 from ids.literal import excerpt, literal
 from ids.replay import BlockReport, ReplayReport, Tally, VerdictWriter, find_captures
 from ids.replay import replay as run_replay
-from ids.respond.events import Event
 
 MAX_ALERTS_SHOWN = 20
 

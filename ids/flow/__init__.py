@@ -1,8 +1,8 @@
 """Packets become conversations: what comes in are decoded columns, what goes out are flows and the bytes they carry.
 
 In: `ids.types.Packets`, one row a packet, from `ids.decode`. Out: `ids.types.FlowBatch`: the flow of every row, the
-newly contiguous bytes of every TCP direction (`Streams`), the payloads of all else (`Datagrams`), the flows that started
-and ended. Next stage: `ids.protocols`.
+newly contiguous bytes of every TCP direction (`Streams`), the payloads of all else (`Datagrams`), the flows that
+started and ended. Next stage: `ids.protocols`.
 
     keys           groups the rows of a batch by 5-tuple and VLAN
     inorder        judges, for the whole batch at once, which TCP flows hold nothing but an orderly exchange

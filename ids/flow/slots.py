@@ -1,8 +1,8 @@
 """Keep the flows: by key, and by how long they have been idle; time out, evict, end them. All of it a batch at a time.
 
-What everybody may know of a flow is in `ids.types.FlowColumns`; what only this stage needs lies in columns beside it,
-of the same slots. A TCP connection that is orderly is a row of numbers; one that is not is a `Connection` object, for as
-long as it is not.
+What everybody may know of a flow is in `ids.types.FlowColumns`; what only this stage needs lies in columns beside
+it, of the same slots. A TCP connection that is orderly is a row of numbers; one that is not is a `Connection` object,
+for as long as it is not.
 """
 
 from __future__ import annotations

@@ -66,6 +66,14 @@ def ids_interest() -> set[str] | None:
 
 
 @hookspec
+def ids_event_types() -> set[str] | None:
+    """Called once after ``ids_start``: which event types does this output read? None means all.
+
+    Events that nobody reads are not made. An output that does not answer is taken to read all.
+    """
+
+
+@hookspec
 def ids_packets(packets: Packets, flows: FlowBatch) -> list[Match] | None:
     """Called once a batch, after flows were assigned; for detectors that look at columns, not at bytes of streams.
 

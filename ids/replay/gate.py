@@ -87,6 +87,11 @@ class ReplayGate:
     _clock_ns: int = 1
 
     @property
+    def counting(self) -> bool:
+        """A replay reads every packet, so the gate knows no more than the engine."""
+        return False
+
+    @property
     def blocks(self) -> list[BlockReport]:
         """The blocks ordered so far."""
         return [block.report for block in self._blocks]

@@ -12,12 +12,12 @@ from pathlib import Path
 from ids.capture import open_capture
 from ids.config import Config
 from ids.counters import Counters
-from ids.engine import Engine
+from ids.engine import Engine, OnEvents
 from ids.errors import CaptureError
+from ids.events import Events
 from ids.replay.gate import OnVerdicts, ReplayGate
 from ids.replay.judges import Chosen, choose
 from ids.replay.report import MAX_ALERTS_KEPT, CaptureReport, ReplayReport
-from ids.respond.events import Event
 
 OnProgress = Callable[[Path, int], None]
 
@@ -26,14 +26,14 @@ def replay(
     paths: Iterable[str | Path],
     config: Config,
     *,
-    on_event: Callable[[Event], None] | None = None,
+    on_events: OnEvents | None = None,
     on_progress: OnProgress | None = None,
     on_verdicts: OnVerdicts | None = None,
 ) -> ReplayReport:
     """Run captures through a fresh engine and a fresh gate, one after the other, and report.
 
-    ``on_progress`` is called after each batch with the file and the bytes read of it, ``on_verdicts`` with what the
-    fast path made of the batch's packets. A file that is no capture is noted in the report where it is one of several.
+    ``on_events`` gets all events, a batch at a time. ``on_progress`` is called after each batch with the file and the
+    bytes read of it, ``on_verdicts`` with what the fast path made of the batch's packets. A file that is no capture is noted in the report where it is one of several.
     Raises `IdsError` for what stops the whole run: the only file is no capture, rules that do not load, a fast path
     that was asked for and is not to be had.
     """
@@ -42,7 +42,7 @@ def replay(
         # Compiling and verifying the program takes as long as loading the rules: both at once.
         opening = stack.enter_context(ThreadPoolExecutor(1)).submit(choose, config.fastpath, on_verdicts is not None)
         stack.callback(_close, opening)
-        run = _Run(config, on_event, on_progress, on_verdicts)
+        run = _Run(config, on_events, on_progress, on_verdicts)
         stack.callback(run.engine.stop)
         run.arm(opening.result())
         captures = [Path(path) for path in paths]
@@ -69,18 +69,21 @@ class _Run:
     def __init__(
         self,
         config: Config,
-        on_event: Callable[[Event], None] | None,
+        on_events: OnEvents | None,
         on_progress: OnProgress | None,
         on_verdicts: OnVerdicts | None,
     ) -> None:
         self.report = ReplayReport()
         self.counters = Counters()
         self._config = config
-        self._on_event, self._on_progress, self._on_verdicts = on_event, on_progress, on_verdicts
+        self._on_events, self._on_progress, self._on_verdicts = on_events, on_progress, on_verdicts
         self._alerts: Counter[int] = Counter()
         self._chosen = Chosen("off", None)
         self._gate = ReplayGate()
-        self.engine = Engine(config, self._gate, counters=self.counters, on_event=self._note)
+        self.engine = Engine(
+            config, self._gate, counters=self.counters, on_events=self._note,
+            event_types={"alert"} if on_events is None else None,
+        )  # fmt: skip
 
     def arm(self, chosen: Chosen) -> None:
         """Let ``chosen`` judge what follows."""
@@ -95,20 +98,20 @@ class _Run:
             judge.reset()
             judge.allow(self._config.respond.allow)
 
-    def _note(self, event: Event) -> None:
-        if event["event_type"] == "alert":
-            self._alerts[event["alert"]["signature_id"]] += 1
-            if len(self.report.alerts) < MAX_ALERTS_KEPT:
-                self.report.alerts.append(event)
-        if self._on_event is not None:
-            self._on_event(event)
+    def _note(self, events: Events) -> None:
+        if "alert" in events.types:
+            alerts = [event for event in events if event["event_type"] == "alert"]
+            self._alerts.update(event["alert"]["signature_id"] for event in alerts)
+            self.report.alerts += alerts[: MAX_ALERTS_KEPT - len(self.report.alerts)]
+        if self._on_events is not None:
+            self._on_events(events)
 
     def capture(self, path: Path) -> None:
         """Run one capture, then forget its traffic: it says nothing of the next."""
         report, gate = CaptureReport(str(path)), self._gate
         self.report.captures.append(report)
         self._alerts.clear()
-        flows_before = self.counters["events.flow"]
+        flows_before = self.counters["flow.ended"]
         with open_capture(path) as capture:
             for batch in capture:
                 gate.observe(batch, self.engine.process(batch))
@@ -128,5 +131,5 @@ class _Run:
         self.engine.drain(self._gate)
         report.blocks, report.dropped_flows = gate.blocks, gate.dropped_flows
         report.alerts = dict(sorted(self._alerts.items()))
-        report.flows = self.counters["events.flow"] - flows_before
+        report.flows = self.counters["flow.ended"] - flows_before
         self.report.fast_path_note = self._chosen.note

@@ -5,11 +5,11 @@ Our own dozen lines, because the reference implementation takes 0.1 ms for a flo
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
-import struct
+from functools import lru_cache
 
-from ids.types import Flow, address_object
+Address = tuple[int, int]
 
 _WITH_PORTS = (6, 17, 132)
 
@@ -29,20 +29,30 @@ ICMP6_PAIRS = {
     139: 140,
     140: 139,
 }
+_MAPPED = 0xFFFF
 
 
-def community_id(flow: Flow, seed: int = 0) -> str:
-    """Return the Community ID of a flow."""
-    source, destination = address_object(flow.src).packed, address_object(flow.dst).packed
-    first, second, ports = flow.sport, flow.dport, flow.proto in _WITH_PORTS
+@lru_cache(maxsize=4096)
+def community_id(src: Address, dst: Address, sport: int, dport: int, proto: int, seed: int = 0) -> str:
+    """Return the Community ID of a flow; addresses as two halves, ICMP's type and code as the ports."""
+    source, destination, ports = packed(src), packed(dst), proto in _WITH_PORTS
     one_way = False
-    pairs = {1: ICMP_PAIRS, 58: ICMP6_PAIRS}.get(flow.proto)
+    pairs = ICMP_PAIRS if proto == 1 else ICMP6_PAIRS if proto == 58 else None
     if pairs is not None:
-        ports, one_way = True, first not in pairs
-        second = pairs.get(first, second)
-    if not one_way and (destination, second if ports else 0) < (source, first if ports else 0):
-        source, destination, first, second = destination, source, second, first
-    message = struct.pack("!H", seed) + source + destination + bytes((flow.proto, 0))
+        ports, one_way = True, sport not in pairs
+        dport = pairs.get(sport, dport)
+    if not one_way and (destination, dport if ports else 0) < (source, sport if ports else 0):
+        source, destination, sport, dport = destination, source, dport, sport
+    message = b"%b%b%b%c\0" % (seed.to_bytes(2, "big"), source, destination, proto)
     if ports:
-        message += struct.pack("!HH", first, second)
-    return "1:" + base64.b64encode(hashlib.sha1(message, usedforsecurity=False).digest()).decode()
+        message += (sport << 16 | dport).to_bytes(4, "big")
+    digest = hashlib.sha1(message, usedforsecurity=False).digest()
+    return "1:" + binascii.b2a_base64(digest, newline=False).decode()
+
+
+def packed(address: Address) -> bytes:
+    """Return an address as on the wire: 4 bytes for IPv4, 16 for IPv6."""
+    high, low = address
+    if high == 0 and low >> 32 == _MAPPED:
+        return (low & 0xFFFFFFFF).to_bytes(4, "big")
+    return (high << 64 | low).to_bytes(16, "big")

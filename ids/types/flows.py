@@ -49,7 +49,6 @@ class Mark(IntFlag):
 
     MIDSTREAM = 1
     """No handshake was seen."""
-    ALERTED = 2
     FLAGGED = 4
     """A rule or plugin asked for this flow's packets as Scapy packets."""
     CONDEMNED = 8
