@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 
 from ids.config import Config
 from ids.counters import Counters
 from ids.errors import IdsError
 from ids.events import Event, Events
+from ids.flow.share import Share
 from ids.inspection import Findings, Inspection
 from ids.plugin.context import EngineContext
 from ids.plugin.host import PluginHost
@@ -55,8 +57,24 @@ class Engine:
         wanted = self.plugins.event_types()
         if on_events is not None:
             wanted = None if wanted is None or event_types is None else {*wanted, *event_types}
-        self.inspection = Inspection(config, self.plugins, self.flows, gate, self.counters, live=live, wanted=wanted)
+        self._wanted = wanted
+        self.workers: Sequence[Mapping[str, int]] = ()
+        """The latest counters of each worker, where workers inspect."""
         self._fresh()
+
+    @cached_property
+    def inspection(self) -> Inspection:
+        """The inspection of all flows, where this process does it itself."""
+        return self.inspect()
+
+    def inspect(self, share: Share | None = None) -> Inspection:
+        """Return an inspection of all flows, or of a share; in a worker, whose counters begin here."""
+        if share is not None:
+            self.counters.values.clear()
+        return Inspection(
+            self.config, self.plugins, self.flows, self._gate, self.counters,
+            live=self._live, wanted=self._wanted, share=share,
+        )  # fmt: skip
 
     def _fresh(self) -> None:
         """Build what remembers decisions about traffic."""
@@ -71,42 +89,50 @@ class Engine:
         """Take one batch through every stage and return it decoded."""
         found = self.inspection.process(batch)
         assert found.packets is not None
-        self._clock(found.packets)
-        self.decide(found)
+        self.take(batch, found)
         return found.packets
+
+    def take(self, batch: PacketBatch, found: Findings) -> None:
+        """Take what the inspection of a batch found, wherever that was done."""
+        if len(batch):
+            self._now_ns = max(self._now_ns, int(batch.ts_ns.max()))
+            if self._started_ns is None:
+                self._started_ns = int(batch.ts_ns[0])
+        self.decide(found)
 
     def decide(self, found: Findings) -> None:
         """Carry out what matches ask for, and emit the events of a batch."""
         for match in found.matches:
             self._responder.handle(match)
-        if found.flows:
-            self._responder.close(found.flows)
+        self._responder.close(found.matched_flows)
         self._responder.forget(found.ended)
         self.counters.add("flow.ended", len(found.ended))
+        self.emit(found.transactions)
         decided, self._pending[:] = self._pending[:], []
-        self.emit([*found.transactions, *decided, *found.flows])
+        self.emit(Events(decided + found.matched_flows))
+        self.emit(found.flows)
 
     def tick(self, now_ns: int) -> None:
         """End the flows that have been idle for too long by now; for a live engine without packets."""
         if now_ns > self._now_ns and self._started_ns is not None:
             self.decide(self.inspection.expire(now_ns))
 
-    def drain(self, gate: Gate | None = None) -> None:
+    def drain(self, gate: Gate | None = None, found: Findings | None = None) -> None:
         """Deliver what is still held, end all flows, write `stats`, and forget the traffic; go on with ``gate``.
 
-        Between two captures: what one shows says nothing of the other, and its clock may be years away.
+        Between two captures: what one shows says nothing of the other, and its clock may be years away. ``found``: what
+        that brought, where workers inspect.
         """
-        self.decide(self.inspection.drain())
+        self.decide(found if found is not None else self.inspection.drain())
         if self._started_ns is not None:
             self.stats(self._now_ns)
         if gate is not None:
             self._gate = gate
-        self.inspection.restart(self._gate)
         self._fresh()
 
-    def stop(self) -> None:
+    def stop(self, found: Findings | None = None) -> None:
         """Drain, then stop the plugins; the engine is of no use afterwards."""
-        self.drain()
+        self.drain(found=found)
         self.plugins.call("ids_stop")
 
     def reload(self, config: Config) -> list[IdsError]:
@@ -117,11 +143,10 @@ class Engine:
             self.config = previous
         return errors
 
-    def emit(self, emitted: Sequence[Event]) -> None:
+    def emit(self, batch: Events) -> None:
         """Hand events to every output, at once."""
-        if not emitted:
+        if not len(batch):
             return
-        batch = Events(emitted)
         for event_type, count in Counter(batch.types).items():
             self.counters.add(f"events.{event_type}", count)
         self.plugins.call("ids_events", events=batch)
@@ -132,10 +157,8 @@ class Engine:
 
     def stats(self, now_ns: int) -> Event:
         """Emit and return a `stats` event."""
-        counters = self.counters
+        counters = self.all_counters()
         started = self._started_ns if self._started_ns is not None else now_ns
-        for stage, seconds in self.inspection.spent_s.items():
-            counters.set(f"time_us.{stage}", int(seconds * 1e6))
         event: Event = {
             "timestamp": events.timestamp(now_ns),
             "event_type": "stats",
@@ -147,8 +170,12 @@ class Engine:
             },
             "ids": counters.tree(),
         }
-        self.emit([event])
+        self.emit(Events([event]))
         return event
+
+    def all_counters(self) -> Counters:
+        """Return the counters, with those of the workers where there are some."""
+        return self.counters.with_workers(self.workers) if self.workers else self.counters
 
     def _context(self, name: str) -> EngineContext:
         options = self.config.plugins.options.get(name, {})
@@ -156,9 +183,3 @@ class Engine:
 
     def _veto(self, address: str, match: Match) -> list[str]:
         return self.plugins.call_strict("ids_veto_block", address=address, match=match)
-
-    def _clock(self, packets: Packets) -> None:
-        if len(packets):
-            self._now_ns = max(self._now_ns, int(packets.batch.ts_ns.max()))
-            if self._started_ns is None:
-                self._started_ns = int(packets.batch.ts_ns[0])

@@ -46,6 +46,10 @@ class Events(Sequence[Event]):
             self._lines = [(event["event_type"], orjson.dumps(event, option=_OPTIONS)) for event in rows]
         return self._lines
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the events travel to another process as lines: they are written there, and seldom looked at."""
+        return Events, (None, self.typed_lines())
+
     def __len__(self) -> int:
         return len(self._rows if self._rows is not None else self._lines or ())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,8 +16,9 @@ import numpy as np
 from ids.config import Config
 from ids.counters import Counters
 from ids.decode import Decoder
-from ids.events import Event
+from ids.events import Event, Events
 from ids.flow import FlowTable
+from ids.flow.share import Share
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import Protocols
@@ -40,12 +41,27 @@ class Findings:
     """The batch, decoded; None where there was none."""
     matches: list[Match] = field(default_factory=list)
     """In the order of their packets."""
-    transactions: list[Event] = field(default_factory=list)
+    transactions: Events = field(default_factory=Events)
     """Events of completed protocol exchanges."""
-    flows: list[Event] = field(default_factory=list)
-    """`flow` events of the flows that ended, as far as inspection knows."""
+    flows: Events = field(default_factory=Events)
+    """`flow` events of the flows that ended and in which nothing was found."""
+    matched_flows: list[Event] = field(default_factory=list)
+    """`flow` events of the others, as far as inspection knows: what was decided about them is to be added."""
     ended: list[int] = field(default_factory=list)
-    """Ids of the flows that ended."""
+    """Ids of all flows that ended."""
+
+    @classmethod
+    def merged(cls, parts: Sequence[Findings]) -> Findings:
+        """Return what several workers found in one batch as one."""
+        matches = sorted((match for part in parts for match in part.matches), key=lambda match: match.number)
+        return cls(
+            None,
+            matches,
+            Events(lines=[line for part in parts for line in part.transactions.typed_lines()]),
+            Events(lines=[line for part in parts for line in part.flows.typed_lines()]),
+            [event for part in parts for event in part.matched_flows],
+            [flow_id for part in parts for flow_id in part.ended],
+        )
 
 
 class Inspection:
@@ -61,8 +77,10 @@ class Inspection:
         *,
         live: bool,
         wanted: Collection[str] | None,
+        share: Share | None = None,
     ) -> None:
-        """Build the stages; ``wanted`` are the event types that somebody reads, None all."""
+        """Build the stages; ``wanted`` are the event types that somebody reads, None all. Of flows, all or a share."""
+        self._share = share
         self._config = config
         self._plugins = plugins
         self.flows = flows
@@ -71,25 +89,21 @@ class Inspection:
         self._live = live
         self._wanted = wanted
         self._opaque = frozenset(config.engine.bypass)
-        self.spent_s = dict.fromkeys(STAGES, 0.0)
+        self._spent_s = dict.fromkeys(STAGES, 0.0)
         """Seconds of work by stage, since the beginning."""
-        self.restart(gate)
-
-    def restart(self, gate: Gate) -> None:
-        """Forget all traffic; go on with ``gate``. Flow ids are not used again."""
-        config, counters = self._config, self._counters
-        self._gate = gate
-        self._decoder = Decoder(config.decode, counters, live=self._live)
-        self._recount = Recount(gate, self.flows, counters) if gate.counting else None
+        self._decoder = Decoder(config.decode, counters, live=live)
+        self._recount = Recount(gate, flows, counters) if gate.counting else None
         last_seen = self._recount.last_seen if self._recount else None
-        self._table = FlowTable(config.flow, counters, config.stream, last_seen, self.flows)
-        self._protocols = Protocols(config.protocols, counters, self.flows)
+        self._table = FlowTable(config.flow, counters, config.stream, last_seen, flows, share)
+        self._protocols = Protocols(config.protocols, counters, flows)
         self._history: deque[tuple[Packets, I64]] = deque(maxlen=HISTORY_BATCHES)
 
     def process(self, batch: PacketBatch) -> Findings:
         """Take one batch through every stage."""
         clock = time.perf_counter()
         packets = self._decoder.decode(batch)
+        if self._share is not None:
+            packets = self._share.of_packets(packets)
         clock = self._lap("decode", clock)
         flows = self._table.process(packets)
         self._lap("flow", clock)
@@ -100,8 +114,11 @@ class Inspection:
         return self._findings(None, self._table.expire(now_ns))
 
     def drain(self) -> Findings:
-        """Deliver what is still held, and end all flows."""
-        return self._findings(None, self._table.drain())
+        """Deliver what is still held, end all flows, and forget the traffic: what comes next may be another capture's."""
+        found = self._findings(None, self._table.drain())
+        self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
+        self._history.clear()
+        return found
 
     def _findings(self, packets: Packets | None, flows: FlowBatch) -> Findings:
         found = Findings(packets)
@@ -116,11 +133,13 @@ class Inspection:
             self._recount.settle(flows.ended)
         self._write_up(found, flows, transactions)
         self._lap("events", clock)
+        for stage, seconds in self._spent_s.items():
+            self._counters.set(f"time_us.{stage}", int(seconds * 1e6))
         return found
 
     def _lap(self, stage: str, since: float) -> float:
         now = time.perf_counter()
-        self.spent_s[stage] += now - since
+        self._spent_s[stage] += now - since
         return now
 
     def _detect(self, found: Findings, packets: Packets | None, flows: FlowBatch, transactions: Transactions) -> None:
@@ -144,6 +163,8 @@ class Inspection:
             self._dissect(found, flows)
         if len(flows.ended) and plugins.has("ids_flow_end"):
             plugins.each("ids_flow_end", "flow", map(self.flows.view, flows.ended.tolist()))
+        for match in matches:
+            match.flow.mark(Mark.MATCHED)
         matches.sort(key=lambda match: match.number)
 
     def _dissect(self, found: Findings, flows: FlowBatch) -> None:
@@ -168,11 +189,13 @@ class Inspection:
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
         complete = [row for row in transactions if row.complete and self._wants(row.protocol)]
         if complete:
-            found.transactions = events.transaction_events(complete)
+            found.transactions = Events(events.transaction_events(complete))
         if len(flows.ended):
             found.ended = self.flows.id[flows.ended].tolist()
-            if self._wants("flow"):
-                found.flows = events.flow_events(self.flows, flows.ended)
+        if len(flows.ended) and self._wants("flow"):
+            matched = self.flows.marks[flows.ended] & Mark.MATCHED != 0
+            found.flows = Events(events.flow_events(self.flows, flows.ended[~matched]))
+            found.matched_flows = events.flow_events(self.flows, flows.ended[matched])
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted

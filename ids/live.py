@@ -20,7 +20,7 @@ from ids.control import ControlServer, socket_path
 from ids.counters import Counters
 from ids.engine import NO_RULES, Engine
 from ids.errors import IdsError, KernelError, UsageError
-from ids.events import Event
+from ids.events import Event, Events
 from ids.journal import Journal
 from ids.kernel import Block, FastPath
 from ids.kernel.blocklist import TABLES, Blocklist
@@ -265,7 +265,7 @@ class Live:
         rings = self._fastpath.rings
         for limit in limits_of(rings.take_events(), rings.clock.offset_ns()):
             self._counters.add(f"kernel.limits.{limit.kind.name.lower()}")
-            self._engine.emit([_limit_event(limit)])
+            self._engine.emit(Events([_limit_event(limit)]))
         self._engine.tick(now_ns)
         swept = self._fastpath.blocks.sweep(now_ns)
         self._counters.add("respond.blocks_expired", swept)
@@ -277,7 +277,7 @@ class Live:
                 del self._gate.watched[network]
             elif block.packets > before:
                 del self._gate.watched[network]
-                self._engine.emit([_first_drops(order, block, now_ns)])
+                self._engine.emit(Events([_first_drops(order, block, now_ns)]))
 
     def _reconcile(self) -> None:
         drift = self._reconciler.check()

@@ -42,7 +42,7 @@ def test_the_first_alert_of_each_rule_is_told(clock: Clock, caplog: pytest.LogCa
     caplog.set_level("INFO")
     told = Journal(clock)
     for event in (alert(1), alert(1), alert(2, "a\x1b[2Jb"), {"event_type": "stats"}):
-        told.event(event)
+        told.events(Events([event]))
     assert [line.partition(";")[0] for line in caplog.messages] == [
         "first alert of sid 1: a title",
         r"first alert of sid 2: a\x1b[2Jb",

@@ -17,6 +17,7 @@ from ids.counters import Counters
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
 from ids.flow.segment import Arrival
 from ids.flow.settings import FlowSettings
+from ids.flow.share import Share
 from ids.flow.streams import StreamsBuilder
 from ids.flow.tcp import Connection
 from ids.types import I64, U8, U32, Bool, EndReason, FlowColumns, FlowState
@@ -46,6 +47,7 @@ class FlowSlots:
         flows: FlowColumns,
         out: StreamsBuilder,
         last_seen: LastSeen | None = None,
+        share: Share | None = None,
     ) -> None:
         self.flows = flows
         self.out = out
@@ -53,6 +55,7 @@ class FlowSlots:
         self._counters = counters
         self._last_seen = last_seen
         self._last_id = 0
+        self._id_step, self._id_shift = (share.of, share.number) if share is not None else (1, 0)
         self._by_key: dict[bytes, int] = {}
         self._keys: list[bytes] = [b""] * flows.capacity
         self._free: list[int] = list(range(flows.capacity - 1, -1, -1))
@@ -143,7 +146,8 @@ class FlowSlots:
         slots = np.array(taken, np.int64)
         self.live[slots] = True
         self.family[slots] = _FAMILY_OF[proto]
-        self.flows.id[slots] = np.arange(self._last_id + 1, self._last_id + count + 1)
+        ids = np.arange(self._last_id + 1, self._last_id + count + 1)
+        self.flows.id[slots] = ids * self._id_step + self._id_shift
         self._last_id += count
         self._started.append(slots)
         return slots
@@ -187,7 +191,8 @@ class FlowSlots:
             self.end(idle, EndReason.TIMEOUT, np.full(len(idle), row))
 
     def end_all(self) -> None:
-        """End every flow, in the order of their start."""
+        """End every flow, in the order of their start. The clock may begin anew behind that."""
+        self._next_sweep_ns = 0
         slots = np.flatnonzero(self.live)
         slots = slots[np.argsort(self.flows.id[slots])]
         self.end(slots, EndReason.SHUTDOWN, np.zeros(len(slots), np.int64))

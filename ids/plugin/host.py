@@ -192,8 +192,8 @@ class PluginHost:
             except Exception as error:
                 raise PluginError(f"plugin {call.guest.name} failed to start: {error!r}") from error
 
-    def reload(self, context_for: Callable[[str], Any]) -> list[IdsError]:
-        """Call ``ids_reload`` of each plugin, and put all of it in force or nothing; return what went wrong."""
+    def prepare_reload(self, context_for: Callable[[str], Any]) -> tuple[list[IdsError], Callable[[], None]]:
+        """Call ``ids_reload`` of each plugin; return what went wrong, and what puts all of it in force."""
         errors: list[IdsError] = []
         commits: list[Callable[[], object]] = []
         for call in self._calls.get("ids_reload", ()):
@@ -206,9 +206,18 @@ class PluginHost:
             except Exception as error:
                 log.exception("plugin %s failed to reload", call.guest.name)
                 errors.append(PluginError(f"plugin {call.guest.name} failed to reload: {error!r}"))
-        if not errors:
+
+        def commit_all() -> None:
             for commit in commits:
                 commit()
+
+        return errors, commit_all
+
+    def reload(self, context_for: Callable[[str], Any]) -> list[IdsError]:
+        """Call ``ids_reload`` of each plugin, and put all of it in force or nothing; return what went wrong."""
+        errors, commit = self.prepare_reload(context_for)
+        if not errors:
+            commit()
         return errors
 
     def interest(self) -> set[str]:
