@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ids.types import I64, U8, U64, Bool
+from ids.types import I64, U8, U16, U64, Bool
 
 _MODULUS = np.uint64(65535)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -39,11 +39,14 @@ def segments_valid(data: U8, start: I64, end: I64, pseudo: U64 | None = None) ->
     Each segment has at least `MIN_SEGMENT` bytes inside ``data``. ``pseudo`` is a sum of big-endian words below 2**40.
     """
     total = _segment_sums(data, start, end)
-    # the words were summed in little-endian order, counted from even indices of the buffer
-    total <<= np.where(start & 1, 0, 8).astype(np.uint64)
     if pseudo is not None:
         total += pseudo
     return _valid(total)
+
+
+def segments_checksum(data: U8, start: I64, end: I64) -> U16:
+    """Compute the checksum of each ``data[start:end]``, in which the checksum's own place holds zeros."""
+    return (_MODULUS - _segment_sums(data, start, end) % _MODULUS).astype(np.uint16)
 
 
 def pseudo_header(src: U64, dst: U64, proto: NDArray[np.uint8], length: I64) -> U64:
@@ -75,7 +78,7 @@ def are_partial(data: U8, at: I64, pseudo: U64) -> Bool:
 
 
 def _segment_sums(data: U8, start: I64, end: I64) -> U64:
-    """Sum the little-endian words of each segment, as 64-bit numbers below 2**48."""
+    """Sum the big-endian words of each segment, modulo 65535, as 64-bit numbers below 2**56."""
     spare = -len(data) % 4
     if spare:
         data = np.concatenate((data, np.zeros(spare, np.uint8)))
@@ -87,6 +90,8 @@ def _segment_sums(data: U8, start: I64, end: I64) -> U64:
     first_word, last_word = words[first], words[last]
     total -= first_word & _BELOW[start & 3]
     total += last_word & _BELOW[(end - 1 & 3) + 1]
+    # the words were summed in little-endian order, counted from even indices of the buffer
+    total <<= np.where(start & 1, 0, 8).astype(np.uint64)
     return total
 
 
