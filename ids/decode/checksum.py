@@ -79,17 +79,17 @@ def are_partial(data: U8, at: I64, pseudo: U64) -> Bool:
 
 def _segment_sums(data: U8, start: I64, end: I64) -> U64:
     """Sum the big-endian words of each segment, modulo 65535, as 64-bit numbers below 2**56."""
-    spare = -len(data) % 4
-    if spare:
-        data = np.concatenate((data, np.zeros(spare, np.uint8)))
-    words = data.view("<u4")
     first, last = start >> 2, (end - 1) >> 2
+    low, high = int(first.min()), int(last.max()) + 1
+    words = data[4 * low : 4 * high]
+    if len(words) % 4:
+        words = np.concatenate((words, np.zeros(-len(words) % 4, np.uint8)))
+    words = words.view("<u4")
     bounds = np.empty(2 * len(start), np.int64)
-    bounds[0::2], bounds[1::2] = first, last
+    bounds[0::2], bounds[1::2] = first - low, last - low
     total: U64 = np.add.reduceat(words, bounds, dtype=np.uint64)[0::2]
-    first_word, last_word = words[first], words[last]
-    total -= first_word & _BELOW[start & 3]
-    total += last_word & _BELOW[(end - 1 & 3) + 1]
+    total -= words[bounds[0::2]] & _BELOW[start & 3]
+    total += words[bounds[1::2]] & _BELOW[(end - 1 & 3) + 1]
     # the words were summed in little-endian order, counted from even indices of the buffer
     total <<= np.where(start & 1, 0, 8).astype(np.uint64)
     return total

@@ -136,23 +136,16 @@ def _datagram_batch(batch: PacketBatch, whole: Datagrams) -> PacketBatch:
 
 
 def _splice(packets: Packets, extra: Packets, rows: I64) -> Packets:
-    """Put row i of ``extra`` directly behind row ``rows[i]`` of ``packets``."""
+    """Put row i of ``extra``, whose data begins with that of ``packets``, directly behind row ``rows[i]``."""
     order = np.argsort(np.concatenate((np.arange(len(packets)), rows)), kind="stable")
-    shift = len(packets.batch.data)
-    indices = {"l3", "l4", "payload"}
 
     def column(name: str, of: Packets | PacketBatch, behind: Packets | PacketBatch) -> Any:
-        added = getattr(behind, name)
-        if name in indices:
-            added = np.where(added < 0, added, added + shift)
-        elif name == "offset":
-            added = added + shift
-        return np.concatenate((getattr(of, name), added))[order]
+        return np.concatenate((getattr(of, name), getattr(behind, name)))[order]
 
     without = {"data", "source"} if packets.batch.unsummed is not None else {"data", "source", "unsummed"}
     names = [field.name for field in fields(PacketBatch) if field.name not in without]
     batch = PacketBatch(
-        data=np.concatenate((packets.batch.data, extra.batch.data)),
+        data=extra.batch.data,
         source=packets.batch.source,
         **{name: column(name, packets.batch, extra.batch) for name in names},
     )

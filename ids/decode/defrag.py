@@ -136,13 +136,12 @@ class Defragmenter:
             fragments = fragments.take(good)
             words = fragments.words(columns)
             orderly = self._find_orderly(ts_ns, fragments, words)
-            whole = assemble(columns, fragments, orderly)
-            self._count("reassembled", len(whole))
             rest = np.ones(len(fragments), np.bool_)
             rest[orderly.member] = False
             good = good[rest]
-            packets = self._take(columns, fragments.take(rest), [word[rest] for word in words], _latest(ts_ns, good))
-            whole = _merge(whole, packets)
+            single = self._take(columns, fragments.take(rest), [word[rest] for word in words], _latest(ts_ns, good))
+            whole = assemble(columns, fragments, orderly, single)
+            self._count("reassembled", len(whole))
         behind = ts_ns[int(good[-1]) + 1 :] if good.size else ts_ns
         if behind.size:
             self._expire(int(behind.max()))
@@ -208,7 +207,6 @@ class Defragmenter:
             if datagram.oversize:
                 self._count("oversize")
                 continue
-            self._count("reassembled")
             packets.append((fragment.row, datagram.packet()))
         return packets
 
@@ -241,22 +239,6 @@ def _latest(ts_ns: I64, chosen: I64) -> list[int]:
     begins[1:] = chosen[:-1] + 1
     latest: list[int] = np.maximum.reduceat(ts_ns[: int(chosen[-1]) + 1], begins).tolist()
     return latest
-
-
-def _merge(whole: Datagrams, packets: list[tuple[int, bytes]]) -> Datagrams:
-    """Add single packets to datagrams that were put together at once."""
-    if not packets:
-        return whole
-    added = np.array([len(packet) for _row, packet in packets], np.int64)
-    data = np.frombuffer(b"".join(packet for _row, packet in packets), np.uint8)
-    row = np.array([row for row, _packet in packets], np.int64)
-    offset = np.cumsum(added) - added
-    if not len(whole):
-        return Datagrams(row, data, offset, added)
-    row, length = np.concatenate((whole.row, row)), np.concatenate((whole.length, added))
-    offset = np.concatenate((whole.offset, offset + len(whole.data)))
-    order = np.argsort(row)
-    return Datagrams(row[order], np.concatenate((whole.data, data)), offset[order], length[order])
 
 
 def _checksum(header: bytearray) -> int:

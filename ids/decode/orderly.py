@@ -12,6 +12,7 @@ COST. A sort of the batch's fragments; then one copy of the bytes, with no state
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -35,6 +36,7 @@ class Datagrams:
     row: I64
     """Ascending."""
     data: U8
+    """The batch's own bytes, so that its indices stay valid, and behind them the packets."""
     offset: I64
     """Index in ``data`` of each packet."""
     length: I64
@@ -115,23 +117,32 @@ def find(fragments: Fragments, words: tuple[U64, ...]) -> Orderly:
     return Orderly(member, np.cumsum(sizes) - sizes, opened[turn], completed[turn])
 
 
-def assemble(columns: Columns, fragments: Fragments, orderly: Orderly) -> Datagrams:
-    """Put each datagram together: the first fragment's header, made one of a whole packet, and all payloads."""
-    if not len(orderly):
+def assemble(columns: Columns, fragments: Fragments, orderly: Orderly, single: list[tuple[int, bytes]]) -> Datagrams:
+    """Put each orderly datagram together: the first fragment's header, made one of a whole packet, and all payloads.
+
+    The ``single`` packets, by row, join them.
+    """
+    if not len(orderly) and not single:
         return NONE
     member = fragments.take(orderly.member)
     head = member.take(orderly.first)
     begin = np.insert(member.start, orderly.first, head.header)
     end = np.insert(member.start + member.length, orderly.first, head.header + head.header_len)
-    view = np.ascontiguousarray(columns.data).data
-    slices = map(slice, begin.tolist(), end.tolist())
-    data = np.frombuffer(bytearray().join(map(view.__getitem__, slices)), np.uint8)
-    length = np.add.reduceat(end - begin, orderly.first + np.arange(len(orderly)))
-    offset = np.cumsum(length) - length
-    v4 = head.is_v4
-    _finish_v4(data, offset[v4], head.header_len[v4], length[v4])
-    _finish_v6(data, offset[~v4], length[~v4], head.proto[~v4])
-    return Datagrams(orderly.completed, data, offset, length)
+    length = head.header_len.copy()
+    if len(orderly):
+        length += np.add.reduceat(member.length, orderly.first)
+    row = np.concatenate((orderly.completed, np.array([row for row, _packet in single], np.int64)))
+    length = np.concatenate((length, np.array([len(packet) for _row, packet in single], np.int64)))
+    frames = np.ascontiguousarray(columns.data).data
+    slices = map(frames.__getitem__, map(slice, begin.tolist(), end.tolist()))
+    whole = bytearray().join(chain((frames,), slices, (packet for _row, packet in single)))
+    data = np.frombuffer(whole, np.uint8)
+    offset = len(frames) + np.cumsum(length) - length
+    v4, count = head.is_v4, len(orderly)
+    _finish_v4(data, offset[:count][v4], head.header_len[v4], length[:count][v4])
+    _finish_v6(data, offset[:count][~v4], length[:count][~v4], head.proto[~v4])
+    order = np.argsort(row)
+    return Datagrams(row[order], data, offset[order], length[order])
 
 
 def _finish_v4(data: U8, at: I64, header_len: I64, length: I64) -> None:
