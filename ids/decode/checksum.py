@@ -39,14 +39,18 @@ def segments_valid(data: U8, start: I64, end: I64, pseudo: U64 | None = None) ->
     Each segment has at least `MIN_SEGMENT` bytes inside ``data``. ``pseudo`` is a sum of big-endian words below 2**40.
     """
     total = _segment_sums(data, start, end)
+    # the words were summed in little-endian order, counted from even indices of the buffer
+    total <<= np.where(start & 1, 0, 8).astype(np.uint64)
     if pseudo is not None:
         total += pseudo
     return _valid(total)
 
 
-def segments_checksum(data: U8, start: I64, end: I64) -> U16:
-    """Compute the checksum of each ``data[start:end]``, in which the checksum's own place holds zeros."""
-    return (_MODULUS - _segment_sums(data, start, end) % _MODULUS).astype(np.uint16)
+def of_headers(headers: U8) -> U16:
+    """Compute the checksum of each row of ``headers``, shape (n, even), in which its own place holds zeros."""
+    total = headers.view(">u2").sum(axis=1, dtype=np.uint64)
+    checksums: U16 = (_MODULUS - total % _MODULUS).astype(np.uint16)
+    return checksums
 
 
 def pseudo_header(src: U64, dst: U64, proto: NDArray[np.uint8], length: I64) -> U64:
@@ -78,7 +82,7 @@ def are_partial(data: U8, at: I64, pseudo: U64) -> Bool:
 
 
 def _segment_sums(data: U8, start: I64, end: I64) -> U64:
-    """Sum the big-endian words of each segment, modulo 65535, as 64-bit numbers below 2**56."""
+    """Sum the little-endian words of each segment, as 64-bit numbers below 2**48."""
     first, last = start >> 2, (end - 1) >> 2
     low, high = int(first.min()), int(last.max()) + 1
     words = data[4 * low : 4 * high]
@@ -90,8 +94,6 @@ def _segment_sums(data: U8, start: I64, end: I64) -> U64:
     total: U64 = np.add.reduceat(words, bounds, dtype=np.uint64)[0::2]
     total -= words[bounds[0::2]] & _BELOW[start & 3]
     total += words[bounds[1::2]] & _BELOW[(end - 1 & 3) + 1]
-    # the words were summed in little-endian order, counted from even indices of the buffer
-    total <<= np.where(start & 1, 0, 8).astype(np.uint64)
     return total
 
 

@@ -16,6 +16,7 @@ from itertools import chain
 
 import numpy as np
 
+from ids.capture.gather import gather
 from ids.decode import checksum
 from ids.decode.columns import Columns
 from ids.decode.fragments import IPV6_HEADER, Fragments
@@ -151,8 +152,11 @@ def _finish_v4(data: U8, at: I64, header_len: I64, length: I64) -> None:
     data[at + 2], data[at + 3] = length >> 8, length & 0xFF
     data[at + 6] &= 0x40  # keep "do not fragment" only
     data[at + 7] = data[at + 10] = data[at + 11] = 0
-    sums = checksum.segments_checksum(data, at, at + header_len)
-    data[at + 10], data[at + 11] = sums >> 8, sums & 0xFF
+    for size in np.unique(header_len).tolist():  # there are eleven at most
+        of_size = at[header_len == size]
+        headers = gather(data, of_size, np.dtype((np.uint8, size))).reshape(-1, size)
+        sums = checksum.of_headers(headers)
+        data[of_size + 10], data[of_size + 11] = sums >> 8, sums & 0xFF
 
 
 def _finish_v6(data: U8, at: I64, length: I64, proto: U8) -> None:
