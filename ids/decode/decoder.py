@@ -10,11 +10,12 @@ import numpy as np
 
 from ids.counters import Counters
 from ids.decode.columns import Columns
-from ids.decode.defrag import Defragmenter, Reassembled
+from ids.decode.defrag import Defragmenter
 from ids.decode.ipv4 import decode_ipv4
 from ids.decode.ipv6 import decode_ipv6
 from ids.decode.link import IPV4, IPV6, decode_link
 from ids.decode.offload import Offloaders
+from ids.decode.orderly import Datagrams
 from ids.decode.settings import DecodeSettings
 from ids.decode.transport import decode_transport
 from ids.types import I64, U32, Anomaly, PacketBatch, Packets
@@ -61,15 +62,14 @@ class Decoder:
             columns = self._columns(batch)
         parts = [columns]
         whole = self._defragmenter.process(columns)
-        rows = np.array([datagram.row for datagram in whole], np.int64)
-        if whole:
-            parts.append(self._columns(_datagram_batch(batch, rows, whole), columns.vlan[rows]))
+        if len(whole):
+            parts.append(self._columns(_datagram_batch(batch, whole), columns.vlan[whole.row]))
         if self._offloaders is not None and len(batch):
             self._offloaders.judge(parts)
         for part in parts:
             self._count(part)
         packets = columns.packets()
-        return _splice(packets, parts[1].packets(), rows) if whole else packets
+        return _splice(packets, parts[1].packets(), whole.row) if len(whole) else packets
 
     def _columns(self, batch: PacketBatch, vlan: U32 | None = None) -> Columns:
         columns = Columns(batch, vlan)
@@ -118,14 +118,14 @@ class Decoder:
                 self._counters.add(name, counts[number])
 
 
-def _datagram_batch(batch: PacketBatch, rows: I64, whole: list[Reassembled]) -> PacketBatch:
+def _datagram_batch(batch: PacketBatch, whole: Datagrams) -> PacketBatch:
     """Make a batch of raw IP frames of the datagrams, in the name of the frames that completed them."""
-    length = np.array([len(datagram.packet) for datagram in whole], np.int64)
+    rows = whole.row
     return PacketBatch(
-        data=np.frombuffer(b"".join(datagram.packet for datagram in whole), np.uint8),
-        offset=np.cumsum(length) - length,
-        caplen=length,
-        wirelen=length,
+        data=whole.data,
+        offset=whole.offset,
+        caplen=whole.length,
+        wirelen=whole.length,
         ts_ns=batch.ts_ns[rows],
         number=batch.number[rows],
         linktype=np.full(len(rows), LINKTYPE_RAW, np.uint16),
@@ -136,23 +136,16 @@ def _datagram_batch(batch: PacketBatch, rows: I64, whole: list[Reassembled]) -> 
 
 
 def _splice(packets: Packets, extra: Packets, rows: I64) -> Packets:
-    """Put row i of ``extra`` directly behind row ``rows[i]`` of ``packets``."""
+    """Put row i of ``extra``, whose data begins with that of ``packets``, directly behind row ``rows[i]``."""
     order = np.argsort(np.concatenate((np.arange(len(packets)), rows)), kind="stable")
-    shift = len(packets.batch.data)
-    indices = {"l3", "l4", "payload"}
 
     def column(name: str, of: Packets | PacketBatch, behind: Packets | PacketBatch) -> Any:
-        added = getattr(behind, name)
-        if name in indices:
-            added = np.where(added < 0, added, added + shift)
-        elif name == "offset":
-            added = added + shift
-        return np.concatenate((getattr(of, name), added))[order]
+        return np.concatenate((getattr(of, name), getattr(behind, name)))[order]
 
     without = {"data", "source"} if packets.batch.unsummed is not None else {"data", "source", "unsummed"}
     names = [field.name for field in fields(PacketBatch) if field.name not in without]
     batch = PacketBatch(
-        data=np.concatenate((packets.batch.data, extra.batch.data)),
+        data=extra.batch.data,
         source=packets.batch.source,
         **{name: column(name, packets.batch, extra.batch) for name in names},
     )
