@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from ids.types import Flow, FlowBatch, Match, Packets, StreamChunk, Transaction
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a plugin, and each start of the command line, imports this module for its markers alone
     from ids.plugin.context import EngineContext
     from ids.plugin.session import FlowSession
+    from ids.types import Flow, FlowBatch, Match, Packets, StreamChunk, Transaction
 
 PROJECT = "ids"
 hookspec = pluggy.HookspecMarker(PROJECT)
