@@ -477,13 +477,13 @@ static __always_inline int ids_judge_headers(struct ids_context *c, struct ids_c
 }
 
 /* A malformed packet has no flow to remember anything. */
-static __always_inline int ids_check_malformed(struct ids_context *c, int malformed)
+static __always_inline int ids_check_malformed(struct ids_context *c)
 {
 	int reason = ids_check_prefix(c, 0);
 
 	if (reason)
 		return reason;
-	return ids_allowed(c) ? IDS_PASS_ALLOWED_MALFORMED : malformed;
+	return ids_allowed(c) ? IDS_PASS_ALLOWED_MALFORMED : c->packet->malformed;
 }
 
 /* Whether this may be a challenged client's answer: a reset before any answer of the server was seen. */
@@ -552,8 +552,8 @@ static __always_inline int ids_judge(struct ids_context *c)
 		reason = ids_apply_block(c, ids_find_exact(c), IDS_DROP_BLOCKED);
 	if (reason)
 		return reason;
-	reason = ids_judge_headers(c, &at);
-	return reason ? ids_check_malformed(c, reason) : ids_judge_flow(c);
+	c->packet->malformed = ids_judge_headers(c, &at);
+	return c->packet->malformed ? ids_check_malformed(c) : ids_judge_flow(c);
 }
 
 int xdp_ids(struct xdp_md *xdp)
