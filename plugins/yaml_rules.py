@@ -82,12 +82,11 @@ class YamlRules:
     def _load(self, context: EngineContext) -> Callable[[], None]:
         """Load the rules; return what puts them in force."""
         settings = context.config.rules
-        loaded = load_rules(settings.paths, context.config.vars, settings.exclude, settings.disabled_sids)
+        cache = cache_directory(settings)
+        loaded = load_rules(settings.paths, context.config.vars, settings.exclude, settings.disabled_sids, cache=cache)
         if loaded.errors:
             raise RulesRefused(list(loaded.errors))
-        matcher = Matcher(
-            loaded.rules, context.counters, settings, NAME, cache_directory(settings), previous=self.matcher
-        )
+        matcher = Matcher(loaded.rules, context.counters, settings, NAME, cache, previous=self.matcher)
 
         def commit() -> None:
             self.matcher = matcher

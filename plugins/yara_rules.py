@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ids import hookimpl
 from ids.errors import RulesRefused
 from ids.rules.loader import YARA_SUFFIXES, find_files
+from ids.rules.paths import cache_directory
 from ids.rules.yara_loader import load_yara
 from ids.rules.yara_matcher import YaraMatcher
 from ids.types import Flow, Match, StreamChunk, Transaction
@@ -62,7 +63,8 @@ class YaraRules:
         settings = context.config.rules
         errors: list[RuleError] = []
         files = find_files(settings.paths, settings.exclude, errors)
-        loaded = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], context.config.vars)
+        paths = [path for path in files if path.endswith(YARA_SUFFIXES)]
+        loaded = load_yara(paths, context.config.vars, cache=cache_directory(settings))
         if errors or loaded.errors:
             raise RulesRefused([*errors, *loaded.errors])
         matcher = YaraMatcher(loaded, context.counters, settings, NAME, previous=self.matcher)

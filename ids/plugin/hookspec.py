@@ -13,22 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from ids.types import (
-    Datagrams,
-    Flow,
-    FlowBatch,
-    Match,
-    Packets,
-    StreamChunk,
-    Streams,
-    Transaction,
-    Transactions,
-)
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a plugin, and each start of the command line, imports this module for its markers alone
     from ids.events import Events
     from ids.plugin.context import EngineContext
     from ids.plugin.session import FlowSession
+    from ids.types import (
+        Datagrams,
+        Flow,
+        FlowBatch,
+        Match,
+        Packets,
+        StreamChunk,
+        Streams,
+        Transaction,
+        Transactions,
+    )
 
 PROJECT = "ids"
 hookspec = pluggy.HookspecMarker(PROJECT)

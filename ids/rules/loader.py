@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ids.cache import Cache
 from ids.errors import Location, RuleError
 from ids.paths import rules_dir
 from ids.rules.literals import cover, worth
 from ids.rules.model import Rule
+from ids.rules.patterns import CACHE_SUFFIX
 from ids.rules.rarity import WEAK_SCORE, score
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.rules.variables import Variables
@@ -44,16 +46,20 @@ def load_rules(
     exclude: Sequence[str] = (),
     disabled_sids: Iterable[int] = (),
     engine_version: str = "",
+    cache: Path | None = None,
 ) -> RuleSet:
     """Load every YAML rule in ``paths`` (files, or directories searched recursively in order of name).
 
-    ``variables`` are put over the built-in ones. Nothing is raised for a bad rule or file: see ``RuleSet.errors``.
+    ``variables`` are put over the built-in ones; ``cache`` is a directory that keeps compiled regexes. Nothing is
+    raised for a bad rule or file: see ``RuleSet.errors``.
     """
     if not engine_version:
         from ids import __version__ as engine_version
     errors: list[RuleError] = []
     files = find_files(paths, exclude, errors)
-    loader = YamlLoader(Variables({**DEFAULT_VARIABLES, **(variables or {})}), engine_version)
+    loader = YamlLoader(
+        Variables({**DEFAULT_VARIABLES, **(variables or {})}), engine_version, Cache(cache, CACHE_SUFFIX)
+    )
     for path in files:
         if path.endswith(YAML_SUFFIXES):
             loader.open(path)

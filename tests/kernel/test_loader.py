@@ -30,7 +30,10 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: BCC makes
 
 @needs_root
 @pytest.mark.root
-def test_compiling_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_compiling_prints_nothing(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # or it might only be loaded
     compiled = loader.compile_program(bpf_dir() / "xdp_ids.c")
     assert set(compiled.functions) >= {"xdp_ids"}
     assert {"ids_block4", "ids_small"} <= set(compiled.specs)
