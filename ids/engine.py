@@ -137,11 +137,22 @@ class Engine:
 
     def reload(self, config: Config) -> list[IdsError]:
         """Take new rules and plugin settings; return what was refused. What is refused leaves the old in force."""
-        previous, self.config = self.config, config
-        errors = self.plugins.reload(self._context)
-        if errors:
-            self.config = previous
+        errors = self.prepare_reload(config)
+        self.finish_reload(commit=not errors)
         return errors
+
+    def prepare_reload(self, config: Config) -> list[IdsError]:
+        """Load new rules and plugin settings; return what was refused. `finish_reload` must follow."""
+        self._previous, self.config = self.config, config
+        errors, self._commit = self.plugins.prepare_reload(self._context)
+        return errors
+
+    def finish_reload(self, *, commit: bool) -> None:
+        """Put in force what was loaded, or forget it."""
+        if commit:
+            self._commit()
+        else:
+            self.config = self._previous
 
     def emit(self, batch: Events) -> None:
         """Hand events to every output, at once."""

@@ -50,6 +50,12 @@ class Findings:
     ended: list[int] = field(default_factory=list)
     """Ids of all flows that ended."""
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to decide and nothing to write."""
+        parts = (self.matches, self.transactions, self.flows, self.matched_flows, self.ended)
+        return not any(len(part) for part in parts)
+
     @classmethod
     def merged(cls, parts: Sequence[Findings]) -> Findings:
         """Return what several workers found in one batch as one."""
@@ -114,7 +120,7 @@ class Inspection:
         return self._findings(None, self._table.expire(now_ns))
 
     def drain(self) -> Findings:
-        """Deliver what is still held, end all flows, and forget the traffic: what comes next may be another capture's."""
+        """Deliver what is still held, end all flows, and forget the traffic; the next may be another capture's."""
         found = self._findings(None, self._table.drain())
         self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
         self._history.clear()

@@ -1,8 +1,8 @@
 """Inspection spread over processes: each has its share of the flows, and sends what it finds to the one that decides.
 
-A worker is a fork of the started engine, so that rules are loaded once, with an `ids.inspection.Inspection` of its own. Which flow is whose follows from a symmetric hash of
-its ends, so that both directions meet in one worker; what must be seen whole before that is known (fragments) goes to
-all of them, and each keeps its own.
+A worker is a fork of the started engine, so that rules are loaded once, with an `ids.inspection.Inspection` of its own.
+Which flow is whose follows from a symmetric hash of its ends, so that both directions meet in one worker; what must be
+seen whole before that is known (fragments) goes to all of them, and each keeps its own.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ END_S = 5.0
 
 
 class WorkerDied(IdsError):
-    """A worker of a replay has ended without a word; what it had to inspect was not inspected."""
+    """A worker of a replay has ended, or lost its place; what it had to inspect was not inspected."""
 
 
 class Crew:
@@ -50,9 +50,13 @@ class Crew:
             try:
                 got = worker.receive()
             except EOFError:
-                raise WorkerDied(f"worker {worker.share.number} of the replay died; was it killed, or out of memory?") from None
+                raise WorkerDied(
+                    f"worker {worker.share.number} of the replay died; was it killed, or out of memory?"
+                ) from None
             if got.answer != expected or got.found is None:
-                raise CaptureError("the capture changed while it was read")
+                raise WorkerDied(
+                    "the capture changed while it was read, so its readers are out of step; replay it again"
+                )
             parts.append(got.found)
         return Findings.merged(parts)
 

@@ -153,7 +153,7 @@ class ReplayGate:
     # ---- the packets ------------------------------------------------------------------------------------------------
 
     def observe(self, batch: PacketBatch, decoded: Callable[[], Packets]) -> None:
-        """Let the packets of a batch meet the gate, when the engine is done with it; ``decoded`` is asked if need be."""
+        """Let a batch that the engine is done with meet the gate; ``decoded`` is asked where that is needed."""
         if not len(batch):
             return
         clock = np.maximum(np.maximum.accumulate(batch.ts_ns), self._clock_ns)
