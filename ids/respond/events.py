@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from ids.events import Event
-from ids.respond.community_id import community_id
+from ids.respond.community_id import community_ids
 from ids.types import (
     I64,
     Direction,
@@ -24,7 +24,7 @@ from ids.types import (
     Mark,
     Match,
     Transaction,
-    address_text,
+    address_texts,
 )
 
 PROTOCOL_NAMES = {
@@ -39,8 +39,7 @@ _ICMP = (1, 58)
 
 def timestamp(ts_ns: int) -> str:
     """Spell a time in EVE's way, microseconds and offset: ``2026-11-21T03:08:00.000000+0000``."""
-    seconds, nanoseconds = divmod(ts_ns, 1_000_000_000)
-    return f"{_second(seconds)}.{nanoseconds // 1000:06d}+0000"
+    return f"{_second(ts_ns // 1_000_000_000)}.{ts_ns // 1000 % 1_000_000:06d}+0000"
 
 
 @lru_cache(maxsize=1024)
@@ -65,45 +64,52 @@ def bases(event_type: str, flows: FlowColumns, slots: I64, ts_ns: Sequence[int],
 
     ``numbers`` are `PacketBatch.number` of the packets that caused the events; 0: none did.
     """
-    sources, address = flows.sources, address_text
     made: list[Event] = []
+    append, spell = made.append, timestamp
+    names = [protocol_name(proto) for proto in flows.proto[slots].tolist()]
     columns = zip(
         ts_ns,
         numbers,
         flows.id[slots].tolist(),
-        map(tuple, flows.src[slots].tolist()),
-        map(tuple, flows.dst[slots].tolist()),
+        address_texts(flows.src[slots]),
+        address_texts(flows.dst[slots]),
         flows.sport[slots].tolist(),
         flows.dport[slots].tolist(),
-        flows.proto[slots].tolist(),
+        names,
         flows.ip_version[slots].tolist(),
-        flows.vlan[slots].tolist(),
-        flows.interface[slots].tolist(),
-        flows.source[slots].tolist(),
+        community_ids(flows, slots),
+        map(flows.sources.__getitem__, flows.source[slots].tolist()),
         strict=True,
     )
-    for at_ns, number, flow_id, src, dst, sport, dport, proto, version, vlan, interface, source in columns:
-        event: Event = {"timestamp": timestamp(at_ns), "flow_id": flow_id}
-        live = sources[source] == LIVE
-        if live:
-            event["in_iface"] = interface_name(interface)
-        elif number:
+    for at_ns, number, flow_id, src, dst, sport, dport, proto, version, community, source in columns:
+        event: Event = {"timestamp": spell(at_ns), "flow_id": flow_id}
+        if number and source != LIVE:
             event["pcap_cnt"] = number
         event["event_type"] = event_type
-        if vlan:
-            event["vlan"] = [tag for tag in (vlan & 0xFFF, vlan >> 16 & 0xFFF) if tag]
-        event["src_ip"], event["dest_ip"] = address(src), address(dst)
-        if proto in _WITH_PORTS:
-            event["src_port"], event["dest_port"] = sport, dport
-        event["proto"] = protocol_name(proto)
-        event["ip_v"] = version
-        if proto in _ICMP:
-            event["icmp_type"], event["icmp_code"] = sport, dport
-        event["community_id"] = community_id(src, dst, sport, dport, proto)
-        if not live:
-            event["pcap_filename"] = sources[source]
-        made.append(event)
+        event["src_ip"], event["src_port"], event["dest_ip"], event["dest_port"] = src, sport, dst, dport
+        event["proto"], event["ip_v"], event["community_id"] = proto, version, community
+        if source != LIVE:
+            event["pcap_filename"] = source
+        append(event)
+    _add_rare(made, flows, slots)
     return made
+
+
+def _add_rare(made: list[Event], flows: FlowColumns, slots: I64) -> None:
+    """Add what few flows have: an interface, VLAN tags, no ports."""
+    proto, vlan = flows.proto[slots], flows.vlan[slots]
+    portless = ~np.isin(proto, _WITH_PORTS)
+    if portless.any():
+        for at in np.flatnonzero(portless).tolist():
+            kind, code = made[at].pop("src_port"), made[at].pop("dest_port")
+            if proto[at] in _ICMP:
+                made[at]["icmp_type"], made[at]["icmp_code"] = kind, code
+    for at in np.flatnonzero(vlan).tolist():
+        made[at]["vlan"] = [tag for tag in (int(vlan[at]) & 0xFFF, int(vlan[at]) >> 16 & 0xFFF) if tag]
+    if LIVE in flows.sources:
+        live = flows.source[slots] == flows.sources.index(LIVE)
+        for at, interface in zip(np.flatnonzero(live).tolist(), flows.interface[slots[live]].tolist(), strict=True):
+            made[at]["in_iface"] = interface_name(interface)
 
 
 def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direction = Direction.TO_SERVER) -> Event:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 
+import numpy as np
 import pytest
 from communityid import CommunityID, FlowTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ids.respond.community_id import community_id
-from ids.types import Flow
+from ids.respond.community_id import community_id, community_ids
+from ids.types import Flow, FlowColumns
 from tests.factory import make_flow
 
 MAKERS = {
@@ -39,6 +40,20 @@ def test_it_is_the_reference_implementations(
         first, second = first % 256, second % 256
     flow = make_flow(str(source), str(target), proto=proto, sport=first, dport=second)
     assert community_id(*ends(flow)) == CommunityID().calc(MAKERS[proto](str(source), str(target), first, second))
+
+
+@given(
+    st.lists(st.tuples(st.ip_addresses(v=4), st.ip_addresses(v=4), st.sampled_from((6, 17, 1)))), st.integers(0, 65535)
+)
+def test_many_at_once_are_as_one_by_one(
+    talks: list[tuple[ipaddress.IPv4Address, ipaddress.IPv4Address, int]], sport: int
+) -> None:
+    columns = FlowColumns(8)
+    flows = [
+        make_flow(str(source), str(target), columns, proto=proto, sport=sport % 256) for source, target, proto in talks
+    ]
+    slots = np.array([flow.slot for flow in flows], np.int64)
+    assert community_ids(columns, slots) == [community_id(*ends(flow)) for flow in flows]
 
 
 @pytest.mark.parametrize("proto", [47, 50, 253])
