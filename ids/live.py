@@ -25,7 +25,7 @@ from ids.kernel import Block, FastPath
 from ids.kernel.blocklist import TABLES, Blocklist
 from ids.kernel.contract import BlockFlag
 from ids.kernel.fastpath import instance_dir, require_same_namespace
-from ids.kernel.limits import Limit, limits_of
+from ids.kernel.limits import Limit
 from ids.kernel.reconcile import Reconciler
 from ids.respond import events
 from ids.respond.gate import BlockOrder, Held
@@ -255,8 +255,7 @@ class Live:
         now_ns = time.time_ns()
         self._journal.tick()
         self._fastpath.beat()
-        rings = self._fastpath.rings
-        for limit in limits_of(rings.take_events(), rings.clock.offset_ns()):
+        for limit in self._fastpath.limits():
             self._counters.add(f"kernel.limits.{limit.kind.name.lower()}")
             self._engine.emit(_limit_event(limit))
         self._engine.tick(now_ns)
