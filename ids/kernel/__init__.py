@@ -16,6 +16,7 @@ from ids.kernel.flows import FlowAddress
 from ids.kernel.networks import NetworkSet
 from ids.kernel.rings import RingReader
 from ids.kernel.settings import FastPathSettings
+from ids.kernel.workers import worker_of
 
 __all__ = [
     "Allow",
@@ -29,4 +30,5 @@ __all__ = [
     "NetworkSet",
     "Reason",
     "RingReader",
+    "worker_of",
 ]

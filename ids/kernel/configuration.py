@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ids.kernel.contract import Flags, LimitKind
-from ids.kernel.settings import FastPathSettings
+from ids.kernel.settings import PAGE_BYTES, FastPathSettings
 
 _SECOND_NS = 1_000_000_000
 
@@ -18,10 +18,13 @@ CONNTRACK_LOOSE = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_loose")
 """0: a firewall holds a connection for invalid whose SYN it has not seen; missing where conntrack is not in use."""
 
 
+EVENT_RING_BYTES = 1 << 16
+"""512 events: a budget that begins to refuse is one, and the engine reads them every second."""
+
+
 def map_sizes(settings: FastPathSettings) -> dict[str, int]:
     """Return the number of entries, or bytes, of each map that a setting sizes."""
-    sizes = {"ids_small": settings.ring_small_bytes, "ids_large": settings.ring_large_bytes}
-    sizes["ids_claims"] = settings.blocks_entries
+    sizes = {"ids_events": EVENT_RING_BYTES, "ids_claims": settings.blocks_entries}
     sizes["ids_src_budgets"] = sizes["ids_dst_budgets"] = settings.budgets_entries
     for family in ("4", "6"):
         sizes["ids_block" + family] = settings.blocks_entries
@@ -30,6 +33,12 @@ def map_sizes(settings: FastPathSettings) -> dict[str, int]:
         sizes["ids_flows" + family] = settings.flows_entries
         sizes["ids_proven" + family] = settings.proven_entries
     return sizes
+
+
+def ring_bytes(settings: FastPathSettings, workers: int) -> dict[str, int]:
+    """Return the size of each worker's rings: what the settings have for all, in powers of two and at least a page."""
+    totals = {"ids_small": settings.ring_small_bytes, "ids_large": settings.ring_large_bytes}
+    return {name: max(PAGE_BYTES, 1 << (total // workers).bit_length() - 1) for name, total in totals.items()}
 
 
 def limits(settings: FastPathSettings) -> list[tuple[float, int]]:
@@ -54,7 +63,10 @@ def limit_value(per_s: float, burst: int) -> tuple[int, int]:
 
 
 def write_settings(config: np.void, settings: FastPathSettings) -> None:
-    """Write limits and depths into a configuration: one item of dtype `contract.CONFIG`."""
+    """Write limits and depths into a configuration: one item of dtype `contract.CONFIG`.
+
+    Its secrets are made up once, and kept from then on.
+    """
     config["depth_tcp"] = settings.depth_tcp_bytes
     config["depth_udp"] = settings.depth_udp_bytes
     config["depth_other"] = settings.depth_other_bytes
@@ -66,6 +78,8 @@ def write_settings(config: np.void, settings: FastPathSettings) -> None:
     config["flags"] = Flags.CHALLENGE * settings.challenge_syns | Flags.GONE_PASS * (settings.when_gone == "pass")
     if not config["secret"].any():
         config["secret"] = np.frombuffer(os.urandom(16), dtype=np.uint64)
+    if not config["worker_seed"]:
+        config["worker_seed"] = int.from_bytes(os.urandom(8), "little") | 1
 
 
 def host_takes_cookies() -> bool:

@@ -30,7 +30,7 @@ class Limit:
 
 
 def limits_of(records: NDArray[Any], offset_ns: int) -> list[Limit]:
-    """Return the limits among event records (`rings.RingReader.take_events`); ``offset_ns`` turns their time to UNIX.
+    """Return the limits among event records (`rings.EventReader.take`); ``offset_ns`` turns their time to UNIX.
 
     A kind that this version does not know is left out: a newer program may tell more.
     """

@@ -17,8 +17,8 @@ from typing import Any
 
 from ids.errors import KernelError
 from ids.kernel import compile as compiler
-from ids.kernel import contract, syscall
-from ids.kernel.maps import Map, MapSpec
+from ids.kernel import syscall
+from ids.kernel.maps import RINGBUF, Map, MapSpec
 from ids.kernel.program_cache import ProgramCache
 
 COMPILE_TIMEOUT_S = 120
@@ -27,7 +27,6 @@ COMPILE_TIMEOUT_S = 120
 SCRATCH = ("ids_scratch", "ids_clock")
 """Maps that hold nothing from one packet to the next: never pinned, so their layout may change freely."""
 
-_RINGS = {contract.SMALL_RING: "ids_small", contract.LARGE_RING: "ids_large"}
 _LD_IMM64 = 0x18
 _PSEUDO_MAP_FD = 1
 _TAIL_CALL = struct.pack("<BBhi", 0x85, 0, 0, 12)  # call bpf_tail_call
@@ -65,7 +64,7 @@ def compile_program(source: Path, defines: tuple[str, ...] = ()) -> Compiled:
     return Compiled(
         {name: bytes.fromhex(code) for name, code in result["functions"].items()},
         specs,
-        {item["fd"]: item["name"] for item in result["maps"]} | _RINGS,
+        {item["fd"]: item["name"] for item in result["maps"]},
     )
 
 
@@ -100,7 +99,7 @@ def _compile_remedy(words: str) -> str:
 def sized(declared: MapSpec, sizes: Mapping[str, int]) -> MapSpec:
     """Return what a map really is to be: ``sizes`` gives entries, or a ring's bytes; a ring has no keys and values."""
     spec = replace(declared, max_entries=sizes.get(declared.name, declared.max_entries))
-    if spec.name.endswith(("_small", "_large")):
+    if spec.type == RINGBUF:
         return replace(spec, key_bytes=0, value_bytes=0)
     return spec
 

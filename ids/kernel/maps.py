@@ -24,6 +24,11 @@ PER_CPU_TYPES = (5, 6, 10)
 """BPF_MAP_TYPE_PERCPU_HASH, _PERCPU_ARRAY and _LRU_PERCPU_HASH."""
 
 
+ARRAY_OF_MAPS = 12
+RINGBUF = 27
+"""Numbers of ``enum bpf_map_type``."""
+
+
 def possible_cpus() -> int:
     """Return how many values a per-CPU map has for each key."""
     with open("/sys/devices/system/cpu/possible", encoding="ascii") as file:
@@ -47,6 +52,17 @@ class MapSpec:
         return (self.type, self.key_bytes, self.value_bytes) == (other.type, other.key_bytes, other.value_bytes)
 
 
+def ring_spec(name: str, size: int) -> MapSpec:
+    """Return what a ring of ``size`` bytes, a power of two, is."""
+    return MapSpec(name, RINGBUF, 0, 0, size, 0)
+
+
+def _create(spec: MapSpec, inner_fd: int = 0) -> int:
+    return syscall.map_create(
+        spec.type, spec.key_bytes, spec.value_bytes, spec.max_entries, spec.flags, spec.name, inner_fd
+    )
+
+
 class Map:
     """An open map. Close it, or use it as a context manager; what is pinned stays."""
 
@@ -56,9 +72,11 @@ class Map:
 
     @classmethod
     def create(cls, spec: MapSpec) -> Map:
-        """Create a new map; raises `BpfError`."""
-        fd = syscall.map_create(spec.type, spec.key_bytes, spec.value_bytes, spec.max_entries, spec.flags, spec.name)
-        return cls(fd, spec)
+        """Create a new map; raises `BpfError`. A map of maps is one of rings, of whatever size."""
+        if spec.type == ARRAY_OF_MAPS:
+            with cls.create(ring_spec("ids_ring", mmap.PAGESIZE)) as ring:
+                return cls(_create(spec, ring.fd), spec)
+        return cls(_create(spec), spec)
 
     @classmethod
     def of_fd(cls, fd: int, name: str) -> Map:

@@ -151,6 +151,9 @@ class Model:
         reason = self._check_flow(packet, flow, side)
         if reason == Reason.PASS_SHOWN and packet.len > LARGE_DATA:
             self._count(Reason.NOTE_SNAPPED, packet.len)
+        if reason == Reason.PASS_SHOWN and packet.fragment != WHOLE and not packet.unknown_header:
+            for _ in range(1, self.config.workers):
+                self._count(Reason.NOTE_COPIED, packet.len)
         return reason
 
     def _count(self, reason: int, length: int) -> None:

@@ -18,7 +18,8 @@ _GO_ON = 0
 _IP4, _IP6 = b"\x08\x00", b"\x86\xdd"
 _VLAN = (b"\x81\x00", b"\x88\xa8")
 _FRAGMENT_HEADER, _AH = 44, 51
-_EXTENSIONS = frozenset((0, 43, _AH, 60, 135, 139, 140))
+_RARE = frozenset((135, 139, 140))
+_EXTENSIONS = frozenset((0, 43, _AH, 60)) | _RARE
 _HEADERS = _EXTENSIONS | {_FRAGMENT_HEADER}
 _NO_PORT = b"\0\0"
 
@@ -28,7 +29,7 @@ class Packet:
 
     __slots__ = (
         "ack", "dport", "dst", "fragment", "frame", "ip_end", "l3", "l4", "len", "news", "payload_len", "proto",
-        "refused", "seq", "sport", "src", "tcp_flags", "version", "vlan",
+        "refused", "seq", "sport", "src", "tcp_flags", "unknown_header", "version", "vlan",
     )  # fmt: skip
 
     def __init__(self, frame: bytes) -> None:
@@ -38,7 +39,7 @@ class Packet:
         self.sport = self.dport = _NO_PORT
         self.version = self.proto = self.fragment = self.tcp_flags = 0
         self.src = self.dst = b""
-        self.news = self.refused = False
+        self.news = self.refused = self.unknown_header = False
 
 
 def parse_addresses(packet: Packet) -> int:
@@ -139,6 +140,7 @@ def _step_extension(packet: Packet) -> int:
     length = (units + 2) * 4 if packet.proto == _AH else (units + 1) * 8
     if at + length > packet.ip_end:
         return Reason.DROP_IP6_EXT_SHORT
+    packet.unknown_header |= packet.proto in _RARE and packet.fragment == WHOLE
     packet.proto = following
     packet.l4 += length
     return _GO_ON

@@ -111,6 +111,7 @@ class ModelConfig:
     proven_ns: int = 0
     secret: tuple[int, int] = (0, 0)
     reflection_bytes: int = 0
+    workers: int = 1
 
     @classmethod
     def of(cls, row: Any) -> ModelConfig:

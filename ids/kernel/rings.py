@@ -1,4 +1,4 @@
-"""Read the two rings as arrays: whole batches, no callback and no Python statement per record.
+"""Read rings as arrays: whole batches, no callback and no Python statement per record.
 
 A BPF ring buffer (kernel/bpf/ringbuf.c) is a consumer page, a producer page and the data, which the kernel maps twice
 in a row so that no record wraps. Each record is an 8-byte header (length with two flag bits, page offset) and its
@@ -121,16 +121,37 @@ class Ring:
             self._consumer_memory.close()
 
 
+class EventReader:
+    """The ring of what is no packet: limits that began to refuse. It has one reader, however many workers there are."""
+
+    def __init__(self, ring: Map) -> None:
+        self._ring = Ring(ring, contract.EVENT_STRIDE)
+
+    def take(self) -> NDArray[Any]:
+        """Return the records that came since the last call, dtype `contract.RECORD`, monotonic times."""
+        events = [np.empty(0, dtype=contract.RECORD)]
+        while (rows := self._ring.take()) is not None:
+            body = rows[self._ring.kept(rows), contract.RING_HEADER :]  # a copy: the kernel may write again
+            self._ring.release(len(rows))
+            events.append(np.ascontiguousarray(body[:, : contract.RECORD_HEADER]).view(contract.RECORD)[:, 0])
+        return np.concatenate(events)
+
+    def close(self) -> None:
+        """Unmap the ring."""
+        self._ring.close()
+
+
 class RingReader:
-    """Both rings as one source of `PacketBatch`, in the order of time."""
+    """Both rings of a worker as one source of `PacketBatch`, in the order of time.
+
+    To be opened in the process that reads, for mappings and epoll are its own.
+    """
 
     def __init__(self, small: Map, large: Map, clock: WallClock | None = None) -> None:
         self.rings = (Ring(small, contract.SMALL_STRIDE), Ring(large, contract.LARGE_STRIDE))
         self.clock = clock or WallClock()
         self.packets = 0
         """Packets handed out so far: the number of the last one."""
-        self.events: list[NDArray[Any]] = []
-        """Records that are no packets (limits that began to refuse), since `take_events` was last called."""
         self._epoll = select.epoll()
         for ring in (small, large):
             self._epoll.register(ring.fd, select.EPOLLIN)
@@ -143,11 +164,6 @@ class RingReader:
             batch = self._read()
         return batch
 
-    def take_events(self) -> NDArray[Any]:
-        """Return the event records that came since the last call, dtype `contract.RECORD`, monotonic times."""
-        events, self.events = self.events, []
-        return np.concatenate(events) if events else np.empty(0, dtype=contract.RECORD)
-
     def _read(self) -> PacketBatch | None:
         headers: list[NDArray[Any]] = []
         bodies: list[NDArray[np.uint8]] = []
@@ -157,12 +173,7 @@ class RingReader:
             body = rows[:, contract.RING_HEADER :]
             body = body.copy() if kept.all() else body[kept]  # the one copy: from here on the kernel may write again
             ring.release(count)
-            header = np.ascontiguousarray(body[:, : contract.RECORD_HEADER]).view(contract.RECORD)[:, 0]
-            packets = header["kind"] == contract.RecordKind.PACKET
-            if not packets.all():
-                self.events.append(header[~packets])
-                header, body = header[packets], body[packets]
-            headers.append(header)
+            headers.append(np.ascontiguousarray(body[:, : contract.RECORD_HEADER]).view(contract.RECORD)[:, 0])
             bodies.append(body)
         if not sum(len(header) for header in headers):
             return None

@@ -123,9 +123,11 @@ def _address(buffer: ctypes.Array[ctypes.c_char]) -> int:
     return ctypes.addressof(buffer)
 
 
-def map_create(map_type: int, key_bytes: int, value_bytes: int, max_entries: int, flags: int, name: str) -> int:
-    """Create a map and return its file descriptor."""
-    attr = struct.pack("=7I16s", map_type, key_bytes, value_bytes, max_entries, flags, 0, 0, name.encode()[:15])
+def map_create(
+    map_type: int, key_bytes: int, value_bytes: int, max_entries: int, flags: int, name: str, inner_fd: int = 0
+) -> int:
+    """Create a map and return its file descriptor; ``inner_fd`` is a map such as a map of maps is to hold."""
+    attr = struct.pack("=7I16s", map_type, key_bytes, value_bytes, max_entries, flags, inner_fd, 0, name.encode()[:15])
     return _run(Command.MAP_CREATE, attr, f"cannot create the map {name} of {max_entries} entries")[0]
 
 

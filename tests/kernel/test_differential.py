@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.root, pytest.mark.xdp]
 
 SEQUENCES = 240
 PACKETS = 500
+WORKERS = 3
 START_NS = 10**15
 SECOND_NS = 10**9
 NETWORKS = [
@@ -115,6 +116,7 @@ def random_config(random: Random) -> dict[str, Any]:
         "reflection_bytes": random.choice((0, 142, 442, 1000)),  # among them the lengths of frames that are sent
         "secret": (random.getrandbits(64), random.getrandbits(64)),
         "limits": [*limits, (0, 0)],
+        "workers": random.choice((1, WORKERS)),
         "generation": random.choice((1, 0xFFFFFFFF, 1 << 32)),
     }
 
@@ -287,7 +289,7 @@ class Kernel:
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
-    with OfflineProgram(FastPathSettings.model_validate(SMALL)) as program:
+    with OfflineProgram(FastPathSettings.model_validate(SMALL), WORKERS) as program:
         yield Kernel(program)
 
 

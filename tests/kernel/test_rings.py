@@ -108,7 +108,7 @@ def test_a_packet_larger_than_the_slot_is_shown_in_part(gate: Gate) -> None:
 
 
 def test_a_full_ring_is_counted_and_empties_again(gate: Gate) -> None:
-    room = gate.fastpath.maps["ids_small"].spec.max_entries // contract.SMALL_STRIDE
+    room = gate.fastpath.rings.rings[0].size // contract.SMALL_STRIDE
     reasons = [gate.send(p.wire(p.IP4, p.tcp("S", sport=1024 + i))).reason for i in range(room + 5)]
     full = reasons.count(Reason.PASS_RING_FULL)
     assert reasons == [Reason.PASS_SHOWN] * (room + 5 - full) + [Reason.PASS_RING_FULL] * full
@@ -122,7 +122,7 @@ def test_a_full_ring_is_counted_and_empties_again(gate: Gate) -> None:
 def test_a_flow_that_met_a_full_ring_is_noted_once_and_keeps_its_depth(gate: Gate) -> None:
     gate.send(p.DATA)
     shown = gate.flow()["shown"].tolist()
-    room = gate.fastpath.maps["ids_small"].spec.max_entries // contract.SMALL_STRIDE
+    room = gate.fastpath.rings.rings[0].size // contract.SMALL_STRIDE
     gate.fastpath.config["depth_tcp"] = gate.fastpath.config["thin_after_bytes"] = 1 << 20
     reasons = [gate.send(p.DATA).reason for _ in range(room - 2)]
     assert set(reasons) == {Reason.PASS_SHOWN}
