@@ -43,8 +43,7 @@ class Connections:
         """Keep a connection: as numbers, if that is all there is to it."""
         slots, halves = self._slots, connection.halves
         slots.phase[slot] = connection.phase
-        bare = connection.reuse is None and connection.handshake is None
-        if not bare or (halves is not None and not all(map(_plain, halves))):
+        if not connection.bare:
             slots.careful[slot], slots.connections[slot] = True, connection
             return
         if halves is None:
@@ -66,9 +65,3 @@ class Connections:
         half.sent = slots.unacked.pop(2 * slot + direction, None)
         half.sent_bytes = sum(len(data) for _, data in half.sent or ())
         return half
-
-
-def _plain(half: Half) -> bool:
-    """Return whether nothing is held back, missing or claimed in this direction."""
-    ends_here = half.fin_at is None or half.fin_at == half.offset
-    return not half.held and not half.gap and half.claimed <= half.offset and ends_here

@@ -45,6 +45,8 @@ class Exchanges:
 
     orderly: Bool
     """Every row but those of the handshake continues what was sent before it in the batch."""
+    begins_orderly: I64
+    """Rows at the beginning of the group that are orderly; all of them, as a rule."""
     steps: U8
     """Steps of the handshake (SYN, SYN/ACK, ACK) that the connection had seen before the group: 0 to 3."""
     taken: U8
@@ -121,10 +123,13 @@ def judge(packets: Packets, groups: Groups, standing: Standing) -> Exchanges:
     fins = _per_side(np.add, columns, groups, fin.astype(np.int64), 0)
     fin_at = _per_side(np.maximum, columns, groups, np.where(fin, position, -1), -1)
     consumed = _per_side(np.maximum, columns, groups, np.where(end != seq, position, -1), -1)
+    size = groups.ends - groups.starts
+    first_bad = np.minimum.reduceat(np.where(orderly, len(rows), position), groups.starts)
     fin_is_last = (fins == 0) | ((fins == 1) & (fin_at == consumed))
     end_seq, last_ack = end[last], columns.ack[last]
     return Exchanges(
         orderly=np.logical_and.reduceat(orderly, groups.starts) & fin_is_last.all(axis=1) & opening,
+        begins_orderly=np.where(opening, np.minimum(first_bad - groups.starts, size), 0),
         steps=standing.steps,
         taken=taken,
         agreed=agreed,

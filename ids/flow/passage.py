@@ -26,16 +26,32 @@ from ids.types import I64, U8, U32, Bool, Direction, EndReason, FlowState, Mark,
 _DIRECTIONS = (Direction.TO_SERVER, Direction.TO_CLIENT)
 _Columns: TypeAlias = list[NDArray[np.integer[Any]]]
 
+WORTH_A_ROUND = 16
+"""Orderly rows in a row for which another round of array work is cheaper than going a segment at a time."""
+MIN_CAREFUL = 16
+"""Segments that are taken one by one before the array work may go on: bounds what switching to and fro can cost."""
+MAX_ROUNDS = 6
+"""Rounds a batch, for the same reason; about a millisecond each. What is disorderly still is taken to its end."""
+
 
 class Passage:
     """The work on one batch with usable rows; ``run`` makes ``slot`` and ``direction`` of `FlowBatch`."""
 
-    def __init__(self, slots: FlowSlots, shared: Reassembly, packets: Packets, groups: Groups, clock: I64) -> None:
+    def __init__(
+        self,
+        slots: FlowSlots,
+        shared: Reassembly,
+        packets: Packets,
+        groups: Groups,
+        clock: I64,
+        orderly_lane: bool,
+    ) -> None:
         self._slots = slots
         self._shared = shared
         self._packets = packets
         self._groups = groups
         self._clock = clock
+        self._orderly_lane = orderly_lane
         self._connections = Connections(slots, shared)
         self._data = np.ascontiguousarray(packets.batch.data).data
         self._matrix: I64 | None = None
@@ -62,7 +78,7 @@ class Passage:
         of_group = np.full(len(groups.starts), -1, np.int64)
         flipped = np.zeros(len(groups.starts), np.uint8)
         for wave in _waves(groups):
-            of_group[wave], flipped[wave] = self._wave(_subset(groups, wave))
+            of_group[wave], flipped[wave] = self._wave(_subset(groups, wave), MAX_ROUNDS if self._orderly_lane else 0)
         size = groups.ends - groups.starts
         slot, flip = np.repeat(of_group, size), np.repeat(flipped, size)
         for start, end, of_flow, of_flip in self._splits:
@@ -70,29 +86,60 @@ class Passage:
         self.slot[groups.rows] = slot
         self.direction[groups.rows] = groups.reverse ^ flip
 
-    def _wave(self, groups: Groups) -> tuple[I64, U8]:
-        """Take groups of different keys; return the slot of each and whether its client is the second endpoint."""
+    def _wave(self, groups: Groups, rounds: int) -> tuple[I64, U8]:
+        """Take groups of different keys; return the slot of each and whether its client is the second endpoint.
+
+        What is orderly at the beginning of a group that is not, and behind the disorder, is taken in further rounds.
+        """
         slots, packets = self._slots, self._packets
         first = groups.rows[groups.starts]
         slot = slots.find(groups.keys, self._clock[first], first)
-        fresh = slot < 0
-        if fresh.any():
-            slot[fresh] = self._begin([groups.keys[g] for g in np.flatnonzero(fresh).tolist()], first[fresh],
-                                      groups.reverse[groups.starts[fresh]])  # fmt: skip
+        fresh = np.flatnonzero(slot < 0)
+        if len(fresh):
+            keys = [groups.keys[g] for g in fresh.tolist()]
+            slot[fresh] = self._begin(keys, first[fresh], groups.reverse[groups.starts[fresh]])
         flip = slots.flipped[slot]
         tcp = packets.proto[first] == PROTO_TCP
-        if tcp.any():
-            careful = self._tcp(groups, slot, flip, tcp)
-            plain = np.flatnonzero(~careful)
-            self._account(_subset(groups, plain) if len(plain) < len(slot) else groups, slot[plain], flip[plain])
-            for g in np.flatnonzero(careful).tolist():
-                self._carefully(groups, g, int(slot[g]))
-        else:
+        if not tcp.any():
             self._account(groups, slot, flip)
+            return slot, flip
+        careful, begins = self._tcp(groups, slot, flip, tcp)
+        plain = np.flatnonzero(~careful)
+        self._account(_subset(groups, plain) if len(plain) < len(slot) else groups, slot[plain], flip[plain])
+        odd = np.flatnonzero(careful)
+        if not len(odd):
+            return slot, flip
+        begins = np.where(begins[odd] >= WORTH_A_ROUND, begins[odd], 0) if rounds else np.zeros(len(odd), np.int64)
+        if begins.any():
+            self._wave(_cut(groups, odd[begins > 0], to=begins[begins > 0]), rounds=0)
+        positions = self._in_disorder(groups, odd, slot, begins, leave=rounds > 0)
+        left = positions < groups.ends[odd]
+        if left.any():
+            self._wave(_cut(groups, odd[left], begin=(positions - groups.starts[odd])[left]), rounds - 1)
         return slot, flip
 
-    def _tcp(self, groups: Groups, slot: I64, flip: U8, tcp: Bool) -> Bool:
-        """Deliver what is orderly; return which groups have to go a segment at a time."""
+    def _in_disorder(self, groups: Groups, odd: I64, slot: I64, skip: I64, *, leave: bool) -> I64:
+        """Take the ``odd`` groups a segment at a time, behind their first ``skip`` rows; return where each was left."""
+        self._parts: list[tuple[int, int, int]] = []
+        begins = groups.starts[odd] + skip
+        size = groups.ends[odd] - begins
+        segments = self._segments(groups.rows[_ranges(begins, size)])
+        positions, first = [], 0
+        for g, start, count in zip(odd.tolist(), begins.tolist(), size.tolist(), strict=True):
+            of_flow = int(slot[g])
+            if start > groups.starts[g]:  # its beginning may have ended the flow, and begun another
+                of_flow = int(
+                    self._slots.find(groups.keys[g : g + 1], self._clock[:1], groups.rows[start : start + 1])[0]
+                )
+            positions.append(self._carefully(groups, g, of_flow, start, segments[first : first + count], leave))
+            first += count
+        starts, ends, slots = np.array(self._parts).T
+        parts = Groups(groups.rows, groups.reverse, starts, ends, [], starts)
+        self._account(_subset(parts, np.arange(len(starts))), slots, self._slots.flipped[slots])
+        return np.array(positions)
+
+    def _tcp(self, groups: Groups, slot: I64, flip: U8, tcp: Bool) -> tuple[Bool, I64]:
+        """Deliver what is orderly; return which groups are not, and how many rows at their beginning are."""
         slots, rows = self._slots, groups.rows
         standing = Standing(
             steps=slots.steps[slot],
@@ -105,12 +152,11 @@ class Passage:
         if ignored.any():
             ignored &= ~np.logical_or.reduceat(self._packets.tcp_flags[rows] & SYN != 0, groups.starts)
             self._count_ignored(exchanges.payload[ignored])
-        orderly = tcp & exchanges.orderly & ~ignored & ~slots.careful[slot]
-        orderly &= np.isin(slots.phase[slot], (Phase.OPENING, Phase.OPEN))
-        orderly &= continues(slots, exchanges, slot, flip)
+        able = tcp & ~ignored & ~slots.careful[slot] & self._orderly_lane
+        able &= (slots.phase[slot] == Phase.OPENING) | (slots.phase[slot] == Phase.OPEN)
+        orderly = able & exchanges.orderly & continues(slots, exchanges, slot, flip)
         advance(slots, self._shared, self._packets, groups, exchanges, slot, flip, orderly, self._data)
-        careful: Bool = tcp & ~orderly & ~ignored
-        return careful
+        return tcp & ~orderly & ~ignored, np.where(able & ~exchanges.orderly, exchanges.begins_orderly, 0)
 
     def _count_ignored(self, payload: I64) -> None:
         total = int(payload.sum())
@@ -186,52 +232,58 @@ class Passage:
 
     # The careful way.
 
-    def _carefully(self, groups: Groups, g: int, slot: int) -> None:
-        """Take a group a segment at a time; a new connection on the same ports splits it."""
-        start, end = int(groups.starts[g]), int(groups.ends[g])
-        data, slots = self._data, self._slots
-        begun, flipped = start, int(slots.flipped[slot])
+    def _carefully(self, groups: Groups, g: int, slot: int, start: int, segments: list[list[int]], leave: bool) -> int:
+        """Take a group from ``start`` on a segment at a time; a new connection on the same ports splits it.
+
+        Return the position in ``groups`` behind the last row taken: where ``leave`` allows, the rest is left as soon as
+        the connection is in order again.
+        """
+        end, flipped = int(groups.ends[g]), int(self._slots.flipped[slot])
         connection = self._connections.take(slot)
-        for position, row_of in enumerate(self._segments(groups.rows[start:end]), start):
-            row, flags, seq, ack, payload, size, missing, ts_ns, number = row_of
-            side = int(groups.reverse[position])
-            content = bytes(data[payload : payload + size]) if size else b""
-            segment = Segment(
-                _DIRECTIONS[side ^ flipped], flags, seq, ack, content, size + missing, (row, ts_ns, number)
-            )
-            if connection.phase in (Phase.CLOSED, Phase.IGNORED) and flags & (SYN | ACK | RST) == SYN:
-                offer = None
-            else:
+        begun, position = start, start
+        for position, row_of in enumerate(segments, start):
+            if leave and position - begun >= MIN_CAREFUL and end - position >= WORTH_A_ROUND and connection.orderly:
+                break
+            segment = self._segment(row_of, int(groups.reverse[position]) ^ flipped)
+            offer = None
+            if connection.phase not in (Phase.CLOSED, Phase.IGNORED) or segment.flags & (SYN | ACK | RST) != SYN:
                 offer = connection.segment(segment)
                 if offer is None:
                     continue
             if position > begun:
-                self._account_part(groups, begun, position, slot)
+                part = Groups(groups.rows, groups.reverse, np.array([begun]), np.array([position]), [], np.array([0]))
+                self._account(_subset(part, part.order), np.array([slot]), self._slots.flipped[slot : slot + 1])
             self._connections.put(slot, connection)
-            slots.end(np.array([slot]), EndReason.TCP_REUSE, np.array([row]))
-            slot = int(
-                self._begin([groups.keys[g]], np.array([row]), groups.reverse[position : position + 1], offer)[0]
-            )
-            begun, flipped = position, int(slots.flipped[slot])
-            self._split(groups, position, end, slot, flipped)
+            slot = self._begin_again(groups, g, slot, position, offer)
+            begun, flipped = position, int(self._slots.flipped[slot])
             connection = self._connections.take(slot)
             if offer is not None:
                 connection.offer(offer)
-            segment.direction = _DIRECTIONS[side ^ flipped]
+            segment.direction = _DIRECTIONS[int(groups.reverse[position]) ^ flipped]
             connection.segment(segment)
+        else:
+            position = end
         self._connections.put(slot, connection)
-        self._account_part(groups, begun, end, slot)
+        self._parts.append((begun, position, slot))
+        return position
+
+    def _begin_again(self, groups: Groups, g: int, slot: int, position: int, offer: Offer | None) -> int:
+        """End a flow, and begin another one with a packet of the same ends; return its slot."""
+        at = slice(position, position + 1)
+        self._slots.end(np.array([slot]), EndReason.TCP_REUSE, groups.rows[at])
+        slot = int(self._begin([groups.keys[g]], groups.rows[at], groups.reverse[at], offer)[0])
+        self._split(groups, position, int(groups.ends[g]), slot, int(self._slots.flipped[slot]))
+        return slot
+
+    def _segment(self, row_of: list[int], direction: int) -> Segment:
+        row, flags, seq, ack, payload, size, missing, ts_ns, number = row_of
+        content = bytes(self._data[payload : payload + size]) if size else b""
+        return Segment(_DIRECTIONS[direction], flags, seq, ack, content, size + missing, (row, ts_ns, number))
 
     def _split(self, groups: Groups, position: int, end: int, slot: int, flipped: int) -> None:
         """Note that the rest of a group belongs to another flow; its place in all groups is found by its first row."""
         shift = int(np.flatnonzero(self._groups.rows == groups.rows[position])[0]) - position
         self._splits.append((position + shift, end + shift, slot, flipped))
-
-    def _account_part(self, groups: Groups, start: int, end: int, slot: int) -> None:
-        part = Groups(
-            groups.rows[start:end], groups.reverse[start:end], np.array([0]), np.array([end - start]), [], np.array([0])
-        )
-        self._account(part, np.array([slot]), self._slots.flipped[slot : slot + 1])
 
     def _segments(self, rows: I64) -> list[list[int]]:
         """Return row, flags, sequence number, acknowledgement, payload, its length, what is missing, time, number."""
@@ -262,10 +314,26 @@ def _waves(groups: Groups) -> list[I64]:
     return [np.array(wave) for wave in waves]
 
 
+def _ranges(starts: I64, sizes: I64) -> I64:
+    """Return the indices of all ranges, one range behind the other."""
+    ends = np.cumsum(sizes)
+    return np.repeat(starts - (ends - sizes), sizes) + np.arange(int(ends[-1]) if len(ends) else 0)
+
+
+def _cut(groups: Groups, chosen: I64, begin: I64 | None = None, to: I64 | None = None) -> Groups:
+    """Return some of the groups without what is before row ``begin``, or behind row ``to``, of each."""
+    starts = groups.starts if begin is None else groups.starts.copy()
+    ends = groups.ends if to is None else groups.ends.copy()
+    if begin is not None:
+        starts[chosen] += begin
+    if to is not None:
+        ends[chosen] = starts[chosen] + to
+    return _subset(Groups(groups.rows, groups.reverse, starts, ends, groups.keys, groups.order), chosen)
+
+
 def _subset(groups: Groups, chosen: I64) -> Groups:
     """Return some of the groups, in the order given."""
     size = (groups.ends - groups.starts)[chosen]
-    ends = np.cumsum(size)
-    places = np.repeat(groups.starts[chosen] - (ends - size), size) + np.arange(int(ends[-1]) if len(ends) else 0)
+    places, ends = _ranges(groups.starts[chosen], size), np.cumsum(size)
     keys = [groups.keys[g] for g in chosen.tolist()] if groups.keys else []
     return Groups(groups.rows[places], groups.reverse[places], ends - size, ends, keys, np.arange(len(chosen)))

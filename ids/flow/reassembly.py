@@ -152,6 +152,12 @@ class Half:
         fin = self.fin_at
         return self.next if fin is None else (self.next + fin - self.offset + 1) & MODULUS
 
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is held back, missing or claimed in this direction."""
+        ends_here = self.fin_at is None or self.fin_at == self.offset
+        return not self.held and not self.gap and self.claimed <= self.offset and ends_here
+
     def place(self, sequence: int) -> int:
         """Return the stream offset of a sequence number."""
         return self.offset + distance(sequence, self.next)

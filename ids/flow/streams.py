@@ -22,7 +22,9 @@ class StreamsBuilder:
         self.shared = shared
         """Its ``chunks`` are those of the careful way."""
         self._parts: list[dict[str, NDArray[Any]]] = []
-        self._turns: tuple[Turns, I64, I64] | None = None
+        self._turns: list[tuple[Turns, I64, I64]] = []
+        """Turns, which of them, and how many bytes of each."""
+        self._turn_count = 0
 
     def close(self, row: I64, slot: I64, direction: int, offset: I64, ts_ns: I64, number: I64) -> None:
         """Add a chunk without bytes for each direction that ended."""
@@ -47,19 +49,20 @@ class StreamsBuilder:
         closed: Bool,
         packets: Packets,
     ) -> None:
-        """Add the first ``size`` bytes of the ``chosen`` turns of a batch; to be called once a batch."""
+        """Add the first ``size`` bytes of the ``chosen`` turns of a batch; they all lie in one buffer."""
         if not len(chosen):
             return
         row = turns.last_row[chosen]
         none = np.zeros(len(row), np.int64)
-        self._turns = turns, chosen, size
+        self._turns.append((turns, chosen, size))
         self._parts.append(
             {
                 "row": row, "slot": slot, "direction": direction, "offset": offset, "ts_ns": packets.batch.ts_ns[row],
                 "number": packets.batch.number[row], "gap": none, "conflict": none, "closed": closed, "size": size,
-                "turn": np.arange(len(row)),
+                "turn": np.arange(self._turn_count, self._turn_count + len(row)),
             }
         )  # fmt: skip
+        self._turn_count += len(row)
 
     def build(self, flows: FlowColumns, data: memoryview) -> Streams:
         """Return all that was added since the last call; turns lie in ``data``, the batch's bytes."""
@@ -74,7 +77,8 @@ class StreamsBuilder:
         columns = {name: column[order] for name, column in columns.items()}
         ends = np.cumsum(columns["size"])
         pieces = self._pieces(columns["turn"], data, [chunk.data for chunk in chunks])
-        self._turns = None
+        self._turns.clear()
+        self._turn_count = 0
         return Streams(
             flows=flows,
             data=b"".join(pieces),
@@ -92,23 +96,33 @@ class StreamsBuilder:
 
     def _pieces(self, turn: I64, data: memoryview, single: list[bytes]) -> list[bytes | memoryview]:
         """Return the bytes of all rows in order; ``turn``: -1 for nothing, -2 - i for the i-th single chunk."""
-        if self._turns is None:
+        if not self._turns:
             return [single[-2 - at] for at in turn.tolist() if at < -1]
-        turns, chosen, size = self._turns
-        first = turns.first_piece[chosen]
+        starts, ends, first, count = self._pieces_of_turns()
         counts = (turn < -1).astype(np.int64)
-        counts[turn >= 0] = (turns.first_piece[chosen + 1] - first)[turn[turn >= 0]]
+        counts[turn >= 0] = count[turn[turn >= 0]]
         of = np.repeat(turn, counts)
         within = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
         piece = np.zeros(len(of), np.int64)
         piece[of >= 0] = first[of[of >= 0]] + within[of >= 0]
-        ends = _cut(turns, chosen, size) if bool((size < turns.size[chosen]).any()) else turns.ends
         pieces: list[bytes | memoryview] = list(
-            map(data.__getitem__, map(slice, turns.starts[piece].tolist(), ends[piece].tolist()))
+            map(data.__getitem__, map(slice, starts[piece].tolist(), ends[piece].tolist()))
         )
         for place in np.flatnonzero(of < -1).tolist():
             pieces[place] = single[-2 - int(of[place])]
         return pieces
+
+    def _pieces_of_turns(self) -> tuple[I64, I64, I64, I64]:
+        """Return where all pieces start and end, and for each delivered turn its first piece and their number."""
+        starts, ends, first, count = [], [], [], []
+        base = 0
+        for turns, chosen, size in self._turns:
+            starts.append(turns.starts)
+            ends.append(_cut(turns, chosen, size) if bool((size < turns.size[chosen]).any()) else turns.ends)
+            first.append(turns.first_piece[chosen] + base)
+            count.append(turns.first_piece[chosen + 1] - turns.first_piece[chosen])
+            base += len(turns.starts)
+        return np.concatenate(starts), np.concatenate(ends), np.concatenate(first), np.concatenate(count)
 
 
 def gather_datagrams(flows: FlowColumns, packets: Packets | None, slot: I64, direction: U8) -> Datagrams:

@@ -32,8 +32,14 @@ class FlowTable:
         last_seen: LastSeen | None = None,
         flows: FlowColumns | None = None,
         share: Share | None = None,
+        *,
+        orderly_lane: bool = True,
     ) -> None:
-        """``last_seen`` is asked before a flow times out: part of its packets may pass unseen."""
+        """``last_seen`` is asked before a flow times out: part of its packets may pass unseen.
+
+        Without ``orderly_lane`` every segment takes the careful way, which must come to the same: for tests.
+        """
+        self._orderly_lane = orderly_lane
         self.flows = flows if flows is not None else FlowColumns()
         self._counters = counters
         self._reassembly = Reassembly(stream or StreamSettings(), counters)
@@ -57,7 +63,7 @@ class FlowTable:
             clock = np.maximum.accumulate(np.maximum(packets.batch.ts_ns, self._now_ns))
             if packets.usable.any():
                 groups = group(packets, clock, self._slots.shortest_timeout_ns)
-                passage = Passage(self._slots, self._reassembly, packets, groups, clock)
+                passage = Passage(self._slots, self._reassembly, packets, groups, clock, self._orderly_lane)
                 passage.run()
                 self._slots.evict(_AFTER_BATCH)
             self._now_ns = int(clock[-1])

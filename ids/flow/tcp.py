@@ -51,6 +51,18 @@ class Connection:
         self.reuse: tuple[Direction, Offer] | None = None
         """A SYN within the connection, and who sent it."""
 
+    @property
+    def bare(self) -> bool:
+        """Whether numbers say all there is to say: nothing offered anew, held back, missing or claimed."""
+        if self.reuse is not None or self.handshake is not None:
+            return False
+        return self.halves is None or (self.halves[0].plain and self.halves[1].plain)
+
+    @property
+    def orderly(self) -> bool:
+        """Whether it is open, and may go on as one of many."""
+        return self.phase is Phase.OPEN and self.bare
+
     def start(self, client_next: int, server_next: int) -> tuple[Half, Half]:
         """Begin both directions at these sequence numbers: the handshake is complete."""
         halves = (

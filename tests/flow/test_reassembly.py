@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ids.flow import passage
 from ids.types import Direction
 from tests.flow.traffic import ACK, FIN, PSH, Pkt, Run, Talk
 
@@ -118,13 +119,19 @@ def conversations(draw: st.DrawFn) -> list[Pkt]:
     return pkts
 
 
-@given(conversations(), st.integers(1, 9))
-@settings(max_examples=400)
-def test_fast_and_careful_path_agree(pkts: list[Pkt], batch: int) -> None:
-    one_by_one, in_batches, at_once = Run(pkts, batch=1), Run(pkts, batch=batch), Run(pkts)
-    assert one_by_one.summary() == in_batches.summary() == at_once.summary()
-    assert one_by_one.counters.values == in_batches.counters.values == at_once.counters.values
-    for run in (one_by_one, at_once):
+@given(conversations(), st.integers(1, 9), st.sampled_from([1, 2, 16]))
+@settings(max_examples=500)
+def test_orderly_and_careful_lane_agree(pkts: list[Pkt], batch: int, worth_a_round: int) -> None:
+    """However the packets are cut into batches, and however often the lanes take turns within one."""
+    careful = Run(pkts, orderly_lane=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passage, "WORTH_A_ROUND", worth_a_round)
+        patch.setattr(passage, "MIN_CAREFUL", worth_a_round)
+        runs = [Run(pkts, batch=1), Run(pkts, batch=batch), Run(pkts)]
+    for run in runs:
+        assert run.summary() == careful.summary()
+        assert run.counters.values == careful.counters.values
+    for run in (careful, *runs):
         for flow in run.started:
             for side in Direction:
                 closed = [c.closed for c in run.chunks if c.flow is flow and c.direction is side]

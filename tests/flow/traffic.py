@@ -146,12 +146,17 @@ def interleave(talks: Sequence[Talk]) -> list[Pkt]:
 class Run:
     """A flow table fed with packets, and everything that came out of it."""
 
-    def __init__(self, pkts: Sequence[Pkt], batch: int = 1 << 20, drain: bool = True, **limits: object) -> None:
+    def __init__(
+        self, pkts: Sequence[Pkt], batch: int = 1 << 20, drain: bool = True, orderly_lane: bool = True, **limits: object
+    ) -> None:
         flow = {key: value for key, value in limits.items() if key in FlowSettings.model_fields}
         stream = {key: value for key, value in limits.items() if key in StreamSettings.model_fields}
         assert len(flow) + len(stream) == len(limits), limits
         self.counters = Counters()
-        self.table = FlowTable(FlowSettings.model_validate(flow), self.counters, StreamSettings.model_validate(stream))
+        self.table = FlowTable(
+            FlowSettings.model_validate(flow), self.counters, StreamSettings.model_validate(stream),
+            orderly_lane=orderly_lane,
+        )  # fmt: skip
         self.chunks: list[StreamChunk] = []
         self.started: list[Flow] = []
         self.ended: list[Flow] = []
