@@ -14,7 +14,6 @@ import os
 import platform
 import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +58,9 @@ def compile_source(source: Path, defines: list[str]) -> dict[str, Any]:
     _declare(lib)
     # Packets are read as words and as headers by turns, as in the kernel itself.
     flags = ["-w", "-fno-strict-aliasing", f"-I{source.parent}", *include_flags(), *defines]
-    with tempfile.NamedTemporaryFile("r") as dependencies:
-        module = BPF(src_file=str(source).encode(), cflags=[*flags, "-MD", "-MF", dependencies.name])
-        headers = _headers(dependencies.read(), source.parent)
+    with open(os.memfd_create("dependencies"), "rb") as rule:  # a place to write also where no disk can be written
+        module = BPF(src_file=str(source).encode(), cflags=[*flags, "-MD", "-MF", f"/proc/self/fd/{rule.fileno()}"])
+        headers = _headers(os.fsdecode(rule.read()), source.parent)
     tools = _libraries() | _module_files("bcc")
     functions = {
         name: bytes(module.dump_func(name.encode())).hex()
@@ -86,8 +85,8 @@ def compile_source(source: Path, defines: list[str]) -> dict[str, Any]:
 
 def _libraries() -> set[str]:
     """Return the shared libraries that are mapped into this process: BCC's and LLVM's, and the interpreter's."""
-    with open("/proc/self/maps") as file:
-        paths = {line.split(maxsplit=5)[5].rstrip("\n") for line in file if "/" in line}
+    lines = os.fsdecode(Path("/proc/self/maps").read_bytes()).splitlines()
+    paths = {line.split(maxsplit=5)[5] for line in lines if "/" in line}
     return {path for path in paths if ".so" in os.path.basename(path)}
 
 

@@ -44,8 +44,12 @@ class Compiled:
     """Map name by the descriptor number that stands for it in the instructions."""
 
 
-_CHILD = "import runpy, sys; sys.exit(runpy.run_path(sys.argv[1])['main'](sys.argv[2:]))"
-"""By its path, and not as a script: that would put its folder, with our modules, before all others of these names."""
+_CHILD = (
+    "import sys; sys.path = [path for path in sys.path if path]; import runpy;"
+    " sys.exit(runpy.run_path(sys.argv[1])['main'](sys.argv[2:]))"
+)
+"""By its path, and not as a script: that would put its folder, with our modules, before all others of these names. The
+folder in which the engine was started is not searched for modules either: root may stand in anybody's."""
 
 
 def compile_program(source: Path, defines: tuple[str, ...] = ()) -> Compiled:

@@ -27,9 +27,12 @@ class ProgramCache:
     """The compiler's results of one source file with one set of defines."""
 
     def __init__(self, source: Path, defines: tuple[str, ...]) -> None:
-        """Read the sources; raises `OSError` where they cannot be read."""
+        """Read the sources. Where one cannot be read nothing is kept, and the compiler will say which."""
         self._cache = Cache(cache_home(), "bpf")
-        self._key = digest_of(_known_beforehand(source, defines))
+        try:
+            self._key = digest_of(_known_beforehand(source, defines))
+        except OSError:
+            self._cache, self._key = Cache(None, "bpf"), ""
 
     def get(self) -> dict[str, Any] | None:
         """Return what `ids.kernel.compile.compile_source` would; None where that has to be asked."""

@@ -5,8 +5,8 @@ Chimera, which is Hyperscan as a filter before PCRE, under a match limit, so tha
 backtracks without a limit: a sender could stop the engine with one packet, so it is not used.
 
 Compiling a pattern takes milliseconds, and Python's binding has no other way to find out whether it can be compiled. So
-what came of it is kept for the next start (`ids.cache`): that start checks a pattern by reading a file, and makes the
-scanner at the first search. Most patterns are never searched for, because their rule's literal does not occur.
+what came of it is kept for the next start (`ids.cache`). Chimera's databases cannot be kept: of those the next start
+knows that they compile, and makes them at the first search.
 """
 
 from __future__ import annotations
@@ -46,64 +46,62 @@ class Pattern:
     nocase: bool
     slow: str = ""
     """Why Hyperscan alone cannot run it; empty when it can."""
-    _flags: int = 0
-    """With which flags Hyperscan takes it."""
-    _kept: bytes = field(default=b"", repr=False)
-    """The serialised database, until it is loaded."""
     _scanner: Scanner | None = field(default=None, repr=False)
+    """None until the first search, of a slow one that was compiled at an earlier start."""
 
     def search(self, data: bytes) -> tuple[int, int] | None:
-        """Return start and end of a match, or None. The first search makes the scanner."""
+        """Return start and end of a match, or None."""
         if self._scanner is None:
-            self._scanner = self._made()
+            self._scanner = _backtracking(self.text, self.nocase)
         return self._scanner.first(data)
-
-    def _made(self) -> Scanner:
-        scanner = load_scanner(self._kept) if self._kept else None
-        self._kept = b""
-        if scanner is None:  # a database of another processor, or Chimera's, which cannot be kept
-            scanner = _backtracking(self.text, self.nocase) if self.slow else _linear(self.text, self._flags)
-        return scanner
 
 
 def compile_pattern(text: str, nocase: bool = False, cache: Cache | None = None) -> Pattern:
-    """Check a regular expression, with the help of ``cache`` where it was checked before; raises `PatternError`."""
+    """Compile a regular expression, or load what ``cache`` keeps of it; raises `PatternError`."""
     if "\0" in text:
         raise PatternError("a NUL byte stands in it; write \\x00")
-    key = "" if cache is None else digest_of([VERSION, str(MATCH_LIMIT), str(nocase), text])
-    kept = None if cache is None else cache.get(key)
-    if kept is not None:
-        head, _, database = kept.partition(b"\n")
-        slow, flags = json.loads(head)
-        return Pattern(text, nocase, slow, flags, database)
-    pattern = _compile(text, nocase)
-    if cache is not None and pattern._scanner is not None:
-        database = b"" if pattern.slow else serialise(pattern._scanner)
-        cache.put(key, json.dumps([pattern.slow, pattern._flags]).encode() + b"\n" + database)
+    if cache is None:
+        return _compile(text, nocase)
+    key = digest_of([VERSION, str(MATCH_LIMIT), str(nocase), text])
+    kept = cache.get(key)
+    pattern = None if kept is None else _load(text, nocase, kept)
+    if pattern is None:
+        pattern = _compile(text, nocase)
+        cache.put(key, _saved(pattern))
     return pattern
 
 
+def _saved(pattern: Pattern) -> bytes:
+    """Return what is kept of a pattern: why it is slow, as JSON, on a line; then the database of one that is not."""
+    database = b"" if pattern.slow or pattern._scanner is None else serialise(pattern._scanner)
+    return json.dumps(pattern.slow).encode() + b"\n" + database
+
+
+def _load(text: str, nocase: bool, kept: bytes) -> Pattern | None:
+    head, _, database = kept.partition(b"\n")
+    slow: str = json.loads(head)
+    if slow:
+        return Pattern(text, nocase, slow)
+    scanner = load_scanner(database)
+    return None if scanner is None else Pattern(text, nocase, "", scanner)
+
+
 def _compile(text: str, nocase: bool) -> Pattern:
-    flags = (CASELESS if nocase else 0) | START
+    expression, flags = text.encode(), CASELESS if nocase else 0
     try:
-        return Pattern(text, nocase, "", flags, _scanner=_linear(text, flags))
+        return Pattern(text, nocase, "", compile_scanner([expression], [flags | START]))
     except ScanError as error:
         refusal = str(error)
     if "matches empty buffer" in refusal:
         raise PatternError("it matches the empty text, so it always holds; ask for at least one byte")
-    flags = flags & ~START | SINGLE
     try:  # a large pattern may be too much with the start of each match, and fit without
-        return Pattern(text, nocase, "", flags, _scanner=_linear(text, flags))
+        return Pattern(text, nocase, "", compile_scanner([expression], [flags | SINGLE]))
     except ScanError:
         pass
     try:
-        return Pattern(text, nocase, refusal, _scanner=_backtracking(text, nocase))
+        return Pattern(text, nocase, refusal, _backtracking(text, nocase))
     except ScanError:
         raise PatternError(refusal) from None
-
-
-def _linear(text: str, flags: int) -> Scanner:
-    return compile_scanner([text.encode()], [flags])
 
 
 def _backtracking(text: str, nocase: bool) -> Scanner:

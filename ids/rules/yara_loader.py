@@ -104,9 +104,10 @@ def _compiled(sources: Mapping[str, str], cache: Cache) -> Any:
         with contextlib.suppress(yara.Error):  # of another version
             return yara.load(file=io.BytesIO(kept))
     compiled = yara.compile(sources=dict(sources), includes=False)
-    saved = io.BytesIO()
-    compiled.save(file=saved)
-    cache.put(key, saved.getvalue())
+    with contextlib.suppress(yara.Error):
+        saved = io.BytesIO()
+        compiled.save(file=saved)
+        cache.put(key, saved.getvalue())
     return compiled
 
 

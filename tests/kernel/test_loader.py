@@ -42,6 +42,14 @@ def test_compiling_prints_nothing(
 
 @needs_root
 @pytest.mark.root
+def test_a_module_of_the_current_folder_is_not_taken_for_bcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bcc.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.chdir(tmp_path)
+    assert "tc_ids" in loader._run_compiler(bpf_dir() / "tc_ids.c", ())["functions"]
+
+
+@needs_root
+@pytest.mark.root
 def test_an_error_in_the_source_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "shim").symlink_to(bpf_dir() / "shim")
     source = tmp_path / "broken.c"

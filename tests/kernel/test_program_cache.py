@@ -116,6 +116,12 @@ def test_a_program_of_which_it_is_not_known_what_went_into_it_is_not_kept(source
     assert get(sources) is None
 
 
+def test_a_source_that_cannot_be_read_is_left_to_the_compiler(sources: Path, result: dict[str, Any]) -> None:
+    (sources / "dangling.h").symlink_to(sources / "nowhere.h")
+    ProgramCache(sources / "xdp_ids.c", ()).put(result)
+    assert get(sources) is None
+
+
 def test_headers_are_taken_from_the_compilers_rule(tmp_path: Path) -> None:
     rule = (
         f"main.o: /virtual/main.c include/linux/log2.h \\\n  /usr/include/linux/in.h {tmp_path}/ids_flow.h"
