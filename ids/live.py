@@ -22,11 +22,11 @@ from ids.engine import NO_RULES, Engine
 from ids.errors import IdsError, KernelError, UsageError
 from ids.journal import Journal
 from ids.kernel import Block, FastPath
-from ids.kernel.blocklist import TABLES, Blocklist
 from ids.kernel.contract import BlockFlag
 from ids.kernel.fastpath import instance_dir, require_same_namespace
-from ids.kernel.limits import Limit
-from ids.kernel.reconcile import Reconciler
+from ids.kernel.lists.blocklist import TABLES, Blocklist
+from ids.kernel.lists.reconcile import Reconciler
+from ids.kernel.rings.limits import Limit
 from ids.respond import events
 from ids.respond.gate import BlockOrder, Held
 from ids.respond.protected import own_addresses

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ids.kernel.contract import BlockFlag, Cut, Flags, FlowVerdict, KernelFlowState, LimitKind, Lists, Reason
-from ids.kernel.model_cookie import SLOT_SHIFT, cookie
-from ids.kernel.model_flow import FlowEntry, first_flow, flow_key, flow_seen, is_deep, shown_bytes
-from ids.kernel.model_parse import (
+from ids.kernel.model.cookie import SLOT_SHIFT, cookie
+from ids.kernel.model.flows import FlowEntry, first_flow, flow_key, flow_seen, is_deep, shown_bytes
+from ids.kernel.model.parse import (
     ACK,
     ICMP,
     ICMPV6,
@@ -26,7 +26,7 @@ from ids.kernel.model_parse import (
     judge_headers,
     parse_addresses,
 )
-from ids.kernel.model_state import (
+from ids.kernel.model.state import (
     MAX_ENTRIES,
     AllowEntry,
     BlockEntry,

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ids.errors import KernelError
 from ids.kernel import contract
-from ids.kernel.clock import WallClock
-from ids.kernel.maps import Map
+from ids.kernel.maps.table import Map
+from ids.kernel.system.clock import WallClock
 from ids.types import PacketBatch
 
 _BUSY = 1 << 31

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ids.errors import KernelError
-from ids.kernel import syscall
-from ids.kernel.compile import EXIT_NO_BCC
-from ids.kernel.maps import RINGBUF, Map, MapSpec
+from ids.kernel.maps.table import RINGBUF, Map, MapSpec
+from ids.kernel.program.compile import EXIT_NO_BCC
+from ids.kernel.system import syscall
 
 COMPILE_TIMEOUT_S = 120
 """BCC needs half a second; a machine short of memory may need long."""
@@ -43,7 +43,7 @@ class Compiled:
     """Map name by the descriptor number that stands for it in the instructions."""
 
 
-_CHILD = "import sys; from ids.kernel.compile import main; sys.exit(main(sys.argv[1:]))"
+_CHILD = "import sys; from ids.kernel.program.compile import main; sys.exit(main(sys.argv[1:]))"
 """Not ``-m``: the package imports the module too, of which runpy would warn among the compiler's words."""
 
 
@@ -56,7 +56,7 @@ def compile_program(source: Path, defines: tuple[str, ...] = ()) -> Compiled:
         text=True,
         timeout=COMPILE_TIMEOUT_S,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])},
     )
     if done.returncode == EXIT_NO_BCC:
         raise KernelError(
