@@ -2,8 +2,8 @@
  *
  * Every map of the fast path. Included by xdp_ids.c and tc_ids.c alone, because BCC turns each declaration into a map.
  *
- * BCC makes these maps only to learn their types; ids/kernel/loader.py then creates (or adopts from their pins) the
- * real ones and puts those into the program. SIZED_BY_SETTING therefore stands for a number from FastPathSettings.
+ * BCC makes these maps only to learn their types; ids/kernel/program/loader.py then creates (or adopts from their pins)
+ * the real ones and puts those into the program. SIZED_BY_SETTING therefore stands for a number from FastPathSettings.
  */
 #ifndef IDS_MAPS_H
 #define IDS_MAPS_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * Which worker inspects a flow. Map-free. ids/kernel/workers.py is the same function for NumPy, to the same bits.
+ * Which worker inspects a flow. Map-free. ids/kernel/rings/workers.py is the same function for NumPy, to the same bits.
  *
  * Both directions of a flow come to the same worker; so does all that user space takes for one flow (ids/flow/keys.py),
  * which is why ports count where both sides know them: in whole TCP and UDP packets. Everything else between two hosts,

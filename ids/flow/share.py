@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ids.kernel.workers import worker_of
+from ids.kernel.rings.workers import worker_of
 from ids.types import Packets
 
 

@@ -17,6 +17,9 @@ RING_HEADER = 8
 SMALL_STRIDE = 256
 LARGE_STRIDE = 2048
 RECORD_HEADER = 64
+SMALL_DATA = SMALL_STRIDE - RING_HEADER - RECORD_HEADER
+LARGE_DATA = LARGE_STRIDE - RING_HEADER - RECORD_HEADER
+"""Bytes of a frame that fit a record; what is longer is shown in part."""
 EVENT_STRIDE = 128
 MAX_WORKERS = 16
 """Processes that inspect, each with rings of its own; the C side says why so many."""
@@ -154,8 +157,11 @@ class RecordKind(IntEnum):
     LIMIT = 2
 
 
-DETAIL_UNSUMMED = 1
-"""ids_detail: the packet was seen before its checksums were filled in."""
+class Detail(IntEnum):
+    """ids_detail: `detail` of a packet's record."""
+
+    UNSUMMED = 1
+    """Seen before its checksums were filled in."""
 
 
 class BlockFlag(IntEnum):
@@ -269,7 +275,7 @@ ALLOW = np.dtype([("packets", "<u8"), ("bytes", "<u8"), ("added_ns", "<u8"), ("l
 LABEL = np.dtype([("name", "u1", 64)])
 
 FLOW4 = np.dtype([("addr_be", "<u4", 2), ("port_be", "<u2", 2), ("vlan_proto", "<u4")])
-FLOW6 = np.dtype([("addr", "u1", (2, 16)), ("port_be", "<u2", 2), ("vlan_proto", "<u4")])
+FLOW6 = np.dtype([("addr", ADDR6, 2), ("port_be", "<u2", 2), ("vlan_proto", "<u4")])
 
 FLOW = np.dtype(
     [

@@ -16,25 +16,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ids.errors import KernelError
-from ids.kernel import contract, loader, syscall
-from ids.kernel.allowlist import AllowList
-from ids.kernel.blocklist import Blocklist
-from ids.kernel.bpffs import prepare_pin_dir
-from ids.kernel.clock import sample_offset_ns
-from ids.kernel.configuration import host_takes_cookies, map_sizes, ring_bytes, write_settings
+from ids.kernel import contract
+from ids.kernel.attach.dispatcher import Membership, Pin, is_dispatcher
+from ids.kernel.attach.egress import EgressView
 from ids.kernel.contract import Flags, FlowVerdict
-from ids.kernel.counts import reason_counts
-from ids.kernel.dispatcher import Membership, Pin, is_dispatcher
-from ids.kernel.egress import EgressView
-from ids.kernel.flows import FlowAddress, FlowEntries
-from ids.kernel.limits import Limit, limits_of
-from ids.kernel.maps import Map
-from ids.kernel.netlink import XdpOnInterface, query_xdp
-from ids.kernel.orders import FlowOrders
-from ids.kernel.pairs import Pair, open_pairs, require_count
-from ids.kernel.pins import check_version
-from ids.kernel.rings import EventReader, RingReader
+from ids.kernel.flows.entries import FlowAddress, FlowEntries
+from ids.kernel.flows.orders import FlowOrders
+from ids.kernel.lists.allowlist import AllowList
+from ids.kernel.lists.blocklist import Blocklist
+from ids.kernel.maps.configuration import host_takes_cookies, map_sizes, ring_bytes, write_settings
+from ids.kernel.maps.counts import reason_counts
+from ids.kernel.maps.pins import check_version
+from ids.kernel.maps.table import Map
+from ids.kernel.program import loader
+from ids.kernel.rings.limits import Limit, limits_of
+from ids.kernel.rings.pairs import Pair, open_pairs, require_count
+from ids.kernel.rings.reader import EventReader, RingReader
 from ids.kernel.settings import FastPathSettings
+from ids.kernel.system import syscall
+from ids.kernel.system.bpffs import prepare_pin_dir
+from ids.kernel.system.clock import sample_offset_ns
+from ids.kernel.system.netlink import XdpOnInterface, query_xdp
 from ids.paths import bpf_dir
 from ids.types import Flow, FlowCount, IPAddress
 

@@ -18,18 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ids.errors import KernelError
-from ids.kernel import contract, loader, syscall
-from ids.kernel.configuration import map_sizes, write_settings
+from ids.kernel import contract
 from ids.kernel.contract import FlowVerdict, Reason
 from ids.kernel.fastpath import CALLED_PROGRAMS
-from ids.kernel.flows import FlowAddress
-from ids.kernel.maps import Map
-from ids.kernel.model import XDP_DROP, Model
-from ids.kernel.model_state import BlockEntry, ModelConfig
-from ids.kernel.networks import is_exact, key_of, prefix_key
-from ids.kernel.pairs import STRIDES, Pair, fill, new_pair
-from ids.kernel.rings import Ring
+from ids.kernel.flows.entries import FlowAddress
+from ids.kernel.lists.networks import is_exact, key_of, prefix_key
+from ids.kernel.maps.configuration import map_sizes, write_settings
+from ids.kernel.maps.table import Map
+from ids.kernel.model.program import XDP_DROP, Model
+from ids.kernel.model.state import BlockEntry, ModelConfig
+from ids.kernel.program import loader
+from ids.kernel.rings.pairs import STRIDES, Pair, fill, new_pair
+from ids.kernel.rings.reader import Ring
 from ids.kernel.settings import FastPathSettings
+from ids.kernel.system import syscall
 from ids.paths import bpf_dir
 from ids.types import I64, U8, IPNetwork
 

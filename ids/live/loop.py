@@ -20,7 +20,7 @@ from ids.events import Events
 from ids.journal import Journal
 from ids.kernel import FastPath
 from ids.kernel.fastpath import instance_dir, require_same_namespace
-from ids.kernel.reconcile import Reconciler
+from ids.kernel.lists.reconcile import Reconciler
 from ids.live.crew import POLL_S, TICK_S, make_crew
 from ids.live.gate import KernelGate
 from ids.live.guard import Guard, require_interfaces

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ids.flow.keys import echo_ids
 from ids.kernel.contract import REASON_NAMES, BlockFlag, Reason
-from ids.kernel.flows import FlowAddress
+from ids.kernel.flows.entries import FlowAddress
 from ids.kernel.offline import Judge
 from ids.replay.frames import ethernet_frames, sources
 from ids.replay.report import BlockReport, DroppedFlowReport, Tally

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ids.kernel import contract, syscall
+from ids.kernel import contract
 from ids.kernel.contract import REASON_NAMES, LimitKind, Reason
 from ids.kernel.fastpath import FastPath
+from ids.kernel.system import syscall
 from ids.types import PacketBatch
 
 XDP_DROP, XDP_PASS, XDP_TX = 1, 2, 3

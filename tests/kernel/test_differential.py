@@ -21,9 +21,9 @@ import pytest
 from ids.capture import open_capture
 from ids.kernel import contract
 from ids.kernel.contract import REASON_NAMES, Flags, Reason
-from ids.kernel.counts import reason_counts
-from ids.kernel.model import Model
-from ids.kernel.model_state import BlockEntry, ModelConfig
+from ids.kernel.maps.counts import reason_counts
+from ids.kernel.model.program import Model
+from ids.kernel.model.state import BlockEntry, ModelConfig
 from ids.kernel.offline import MIN_FRAME, Frames, OfflineProgram
 from ids.kernel.settings import FastPathSettings
 from ids.types import IPNetwork

@@ -10,8 +10,9 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 
-from ids.kernel import Block, syscall
+from ids.kernel import Block
 from ids.kernel.contract import Flags, LimitKind, Reason
+from ids.kernel.system import syscall
 from tests.kernel import packets as p
 from tests.kernel.gate import XDP_DROP, XDP_PASS, XDP_TX, Gate
 from tests.kernel.test_verdicts import HANDSHAKE, HANDSHAKE6

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ids.errors import KernelError
-from ids.kernel import loader
-from ids.kernel.maps import Map, MapSpec
+from ids.kernel.maps.table import Map, MapSpec
+from ids.kernel.program import loader
 from ids.paths import bpf_dir
 
 

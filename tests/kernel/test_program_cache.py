@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ids.kernel import compile as compiler
-from ids.kernel import loader
-from ids.kernel.program_cache import ProgramCache
+from ids.kernel.program import compile as compiler
+from ids.kernel.program import loader
+from ids.kernel.program.cache import ProgramCache
 from ids.paths import bpf_dir
 
 RESULT: dict[str, Any] = {"functions": {"f": "00"}, "maps": []}

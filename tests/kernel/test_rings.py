@@ -14,7 +14,7 @@ from scapy.layers.inet import IP, UDP
 
 from ids.kernel import contract
 from ids.kernel.contract import Cut, Reason
-from ids.kernel.rings import MAX_BATCH, Ring
+from ids.kernel.rings.reader import MAX_BATCH, Ring
 from ids.types import PacketBatch
 from tests.kernel import packets as p
 from tests.kernel.conftest import settings
@@ -81,7 +81,7 @@ def test_a_ring_that_is_behind_holds_the_other_one_up(gate: Gate, limit: int, mo
 
 
 def test_times_are_unix_times(gate: Gate) -> None:
-    from ids.kernel import syscall
+    from ids.kernel.system import syscall
 
     gate.fastpath.config["now_ns"] = 0
     syscall.prog_test_run(gate.fastpath.program, p.SYN)

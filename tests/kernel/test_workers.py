@@ -22,12 +22,13 @@ from ids.counters import Counters
 from ids.decode import Decoder
 from ids.decode.settings import DecodeSettings
 from ids.errors import KernelError
-from ids.kernel import Block, FastPath, contract, syscall, worker_of
-from ids.kernel.configuration import ring_bytes
+from ids.kernel import Block, FastPath, contract, worker_of
 from ids.kernel.contract import LimitKind, Reason
-from ids.kernel.pairs import STRIDES
-from ids.kernel.rings import LINKTYPE_ETHERNET
+from ids.kernel.maps.configuration import ring_bytes
+from ids.kernel.rings.pairs import STRIDES
+from ids.kernel.rings.reader import LINKTYPE_ETHERNET
 from ids.kernel.settings import FastPathSettings
+from ids.kernel.system import syscall
 from ids.types import PacketBatch, Packets
 from tests.kernel import packets as p
 from tests.kernel import traffic

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ids.errors import KernelError
-from ids.kernel import loader, syscall
-from ids.kernel.libxdp import library
-from ids.kernel.maps import Map
-from ids.kernel.netlink import XdpOnInterface, query_xdp
-from ids.kernel.syscall import BpfError, ProgramInfo, Replaced
+from ids.kernel.attach.libxdp import library
+from ids.kernel.maps.table import Map
+from ids.kernel.program import loader
+from ids.kernel.system import syscall
+from ids.kernel.system.netlink import XdpOnInterface, query_xdp
+from ids.kernel.system.syscall import BpfError, ProgramInfo, Replaced
 
 PROGRAM = "xdp_dispatcher"
 """Name of the dispatcher's main function."""

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ids.errors import KernelError
-from ids.kernel import loader, syscall
-from ids.kernel.clsact import ClsactFilters
-from ids.kernel.maps import Map
-from ids.kernel.tcx import TcxLinks
+from ids.kernel.attach.clsact import ClsactFilters
+from ids.kernel.attach.tcx import TcxLinks
+from ids.kernel.maps.table import Map
+from ids.kernel.program import loader
+from ids.kernel.system import syscall
 from ids.paths import bpf_dir
 
 _OWN_ONLY = ("-DIDS_OWN_ONLY",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ids.kernel.contract import FlowVerdict, KernelFlowState
-from ids.kernel.model_parse import ACK, FIN, RST, SYN, TCP, WHOLE, Packet
+from ids.kernel.model.parse import ACK, FIN, RST, SYN, TCP, WHOLE, Packet
 
 FLOW_REUSE_NS = 60_000_000_000
 EMPTY_BYTES = 64

@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ids.kernel import contract, syscall
+from ids.kernel import contract
 from ids.kernel.contract import FlowVerdict
-from ids.kernel.maps import Map
-from ids.kernel.syscall import BpfError, Command
+from ids.kernel.maps.table import Map
+from ids.kernel.system import syscall
+from ids.kernel.system.syscall import BpfError, Command
 from ids.types import IPV4_MAPPED_PREFIX, Flow, FlowCount
 
 Place: TypeAlias = tuple[int, bytes, int]

@@ -9,8 +9,8 @@ import os
 import socket
 from pathlib import Path
 
-from ids.kernel import syscall
-from ids.kernel.pins import interface_pin, pinned_interfaces
+from ids.kernel.maps.pins import interface_pin, pinned_interfaces
+from ids.kernel.system import syscall
 
 PIN_PREFIX = "egress_"
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ids.errors import KernelError
 from ids.kernel import contract
-from ids.kernel.clock import WallClock
-from ids.kernel.maps import Map
+from ids.kernel.maps.table import Map
+from ids.kernel.system.clock import WallClock
 from ids.types import PacketBatch
 
 _BUSY = 1 << 31
@@ -210,7 +210,7 @@ class RingReader:
         if len(headers) > 1:
             order = np.argsort(header["ts_ns"], kind="stable")
             header, offset = header[order], offset[order]
-        sent = header["detail"] == contract.DETAIL_UNSUMMED
+        sent = header["detail"] == contract.Detail.UNSUMMED
         count = len(header)
         number = np.arange(self.packets + 1, self.packets + count + 1, dtype=np.int64)
         self.packets += count

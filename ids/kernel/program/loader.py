@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ids.errors import KernelError
-from ids.kernel import compile as compiler
-from ids.kernel import syscall
-from ids.kernel.maps import RINGBUF, Map, MapSpec
-from ids.kernel.program_cache import ProgramCache
+from ids.kernel.maps.table import RINGBUF, Map, MapSpec
+from ids.kernel.program import compile as compiler
+from ids.kernel.program.cache import ProgramCache
+from ids.kernel.system import syscall
 
 COMPILE_TIMEOUT_S = 120
 """BCC needs half a second; a machine short of memory may need long."""

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ids.kernel import contract, loader, syscall
+from ids.kernel import contract
 from ids.kernel.contract import FlowVerdict
-from ids.kernel.maps import Map
+from ids.kernel.maps.table import Map
+from ids.kernel.program import loader
+from ids.kernel.system import syscall
 
 PROGRAM = "xdp_set_flow"
 

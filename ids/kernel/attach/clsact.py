@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ids.kernel import netlink, syscall
-from ids.kernel.netlink import NetlinkError, attribute, attributes
-from ids.kernel.pins import interface_pin, pinned_interfaces
+from ids.kernel.maps.pins import interface_pin, pinned_interfaces
+from ids.kernel.system import netlink, syscall
+from ids.kernel.system.netlink import NetlinkError, attribute, attributes
 
 PIN_PREFIX = "clsact_"
 

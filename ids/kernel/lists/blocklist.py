@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ids.kernel import contract
-from ids.kernel.bpffs import locked
-from ids.kernel.claims import Claims, Kind, Rows, chosen, strongest, together, without
-from ids.kernel.clock import sample_offset_ns
 from ids.kernel.contract import Lists
-from ids.kernel.labels import Labels
-from ids.kernel.maps import Map
-from ids.kernel.networks import KEY_TYPES, NetworkSet, is_exact, key_of, network_of, not_in, places, set_all
-from ids.kernel.pins import open_required
+from ids.kernel.lists.claims import Claims, Kind, Rows, chosen, strongest, together, without
+from ids.kernel.lists.labels import Labels
+from ids.kernel.lists.networks import KEY_TYPES, NetworkSet, is_exact, key_of, network_of, not_in, places, set_all
+from ids.kernel.maps.pins import open_required
+from ids.kernel.maps.table import Map
+from ids.kernel.system.bpffs import locked
+from ids.kernel.system.clock import sample_offset_ns
 from ids.types import BlockMode, IPNetwork
 
 TABLES = {(4, True): "ids_block4", (6, True): "ids_block6", (4, False): "ids_prefix4", (6, False): "ids_prefix6"}
@@ -64,7 +64,7 @@ class Block:
 class Blocklist:
     """Blocked addresses and prefixes of both families. The program obeys each change from the next packet on.
 
-    Each label has its own claim on a network; the strongest is the entry. See `ids.kernel.claims`.
+    Each label has its own claim on a network; the strongest is the entry. See `ids.kernel.lists.claims`.
     """
 
     def __init__(self, pin_dir: Path, maps: dict[str, Map], owned: bool = False) -> None:

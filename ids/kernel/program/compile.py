@@ -1,7 +1,7 @@
-"""Compile the C side with BCC, as a program of its own: ``python ids/kernel/compile.py SOURCE [-DNAME=VALUE ...]``.
+"""Compile the C side with BCC, as a program of its own; its arguments: ``SOURCE [-DNAME=VALUE ...]``.
 
 A child process, because BCC brings LLVM's memory, prints to the terminal on its own account and creates every map at
-once (small ones here: `ids.kernel.loader` makes the real ones). Prints one JSON object: the functions' instructions in
+once (small ones here: `loader` makes the real ones). Prints one JSON object: the functions' instructions in
 hexadecimal, the maps with the descriptor numbers by which the instructions name them, and what the compiler has read.
 Imports nothing of this package, which would take longer to import than the program to compile.
 """

@@ -10,10 +10,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ids.kernel.contract import BlockFlag, Cut, Flags, FlowVerdict, KernelFlowState, LimitKind, Lists, Reason
-from ids.kernel.model_cookie import SLOT_SHIFT, cookie
-from ids.kernel.model_flow import FlowEntry, first_flow, flow_key, flow_seen, is_deep, shown_bytes
-from ids.kernel.model_parse import (
+from ids.kernel.contract import (
+    LARGE_DATA,
+    BlockFlag,
+    Cut,
+    Flags,
+    FlowVerdict,
+    KernelFlowState,
+    LimitKind,
+    Lists,
+    Reason,
+)
+from ids.kernel.model.cookie import SLOT_SHIFT, cookie
+from ids.kernel.model.flows import FlowEntry, first_flow, flow_key, flow_seen, is_deep, shown_bytes
+from ids.kernel.model.parse import (
     ACK,
     ICMP,
     ICMPV6,
@@ -26,7 +36,7 @@ from ids.kernel.model_parse import (
     judge_headers,
     parse_addresses,
 )
-from ids.kernel.model_state import (
+from ids.kernel.model.state import (
     MAX_ENTRIES,
     AllowEntry,
     BlockEntry,
@@ -38,9 +48,6 @@ from ids.kernel.model_state import (
 from ids.types import IPNetwork
 
 XDP_DROP, XDP_PASS, XDP_TX = 1, 2, 3
-
-LARGE_DATA = 2048 - 8 - 64
-"""Bytes of a frame that fit a record of the large ring; what is longer is shown in part."""
 
 AMPLIFIER_PORTS = frozenset(
     (17, 19, 53, 69, 111, 123, 137, 161, 389, 520, 1194, 1434, 1900, 3283, 3389, 3702, 5093, 5353, 5683, 10001, 11211)

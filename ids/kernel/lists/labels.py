@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ids.errors import KernelError
 from ids.kernel import contract
-from ids.kernel.bpffs import locked
-from ids.kernel.maps import Map
+from ids.kernel.maps.table import Map
+from ids.kernel.system.bpffs import locked
 
 MAX_NAME_BYTES = contract.LABEL.itemsize - 1
 NONE = 0

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ids.kernel import contract
-from ids.kernel.maps import Map
-from ids.kernel.networks import KEY_TYPES, not_in, set_all, sortable
+from ids.kernel.lists.networks import KEY_TYPES, not_in, set_all, sortable
+from ids.kernel.maps.table import Map
 
 Kind = tuple[int, bool]
 """IP version, and whether networks are single addresses."""

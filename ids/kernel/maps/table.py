@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ids.kernel import syscall
-from ids.kernel.syscall import BpfError, Command
+from ids.kernel.system import syscall
+from ids.kernel.system.syscall import BpfError, Command
 
 BATCH = 8192
 """Elements per batch command: enough that the call itself costs nothing, little enough to stay in the cache."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ids.errors import KernelError
 from ids.kernel import contract
-from ids.kernel.maps import Map
+from ids.kernel.maps.table import Map
 
 _ZERO = (0).to_bytes(4, "little")
 

@@ -2,7 +2,7 @@
 
 What a program is made from is known in two steps. The key has what is known beforehand: our sources by content, the
 defines, this module's way of compiling, the machine and its kernel, and the variables that BCC and clang read. A kept
-program lists the rest, which the compiler has found by itself (`ids.kernel.compile`): the system's headers, the shared
+program lists the rest, which the compiler has found by itself (`ids.kernel.program.compile`): the system's headers, the shared
 libraries of BCC and LLVM, and BCC's Python modules. Each has to be what it was, by its size and the time of its last
 change (ctime: that of modification is set by whoever unpacks a package).
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ids.cache import Cache, cache_home, digest_of
-from ids.kernel import compile as compiler
+from ids.kernel.program import compile as compiler
 
 _FORMAT = "1"
 _VARIABLES = ("ARCH", "CPATH", "C_INCLUDE_PATH")
@@ -35,7 +35,7 @@ class ProgramCache:
             self._cache, self._key = Cache(None, "bpf"), ""
 
     def get(self) -> dict[str, Any] | None:
-        """Return what `ids.kernel.compile.compile_source` would; None where that has to be asked."""
+        """Return what `ids.kernel.program.compile.compile_source` would; None where that has to be asked."""
         raw = self._cache.get(self._key)
         if raw is None:
             return None

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ids.kernel.contract import REASON_NAMES, Reason
-from ids.kernel.maps import Map, possible_cpus
-from ids.kernel.pins import open_required
+from ids.kernel.maps.pins import open_required
+from ids.kernel.maps.table import Map, possible_cpus
 
 
 def reason_counts(table: Map) -> dict[str, tuple[int, int]]:

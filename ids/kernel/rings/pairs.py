@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from ids.errors import KernelError
-from ids.kernel import contract, syscall
-from ids.kernel.maps import RINGBUF, Map, ring_spec
-from ids.kernel.rings import Ring
+from ids.kernel import contract
+from ids.kernel.maps.table import RINGBUF, Map, ring_spec
+from ids.kernel.rings.reader import Ring
+from ids.kernel.system import syscall
 
 STRIDES = {"ids_small": contract.SMALL_STRIDE, "ids_large": contract.LARGE_STRIDE}
 _PIN = re.compile(r"ids_(?:small|large)_\d+")

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ids.errors import KernelError
-from ids.kernel.maps import Map
-from ids.kernel.syscall import BpfError
+from ids.kernel.maps.table import Map
+from ids.kernel.system.syscall import BpfError
 from ids.types import IPNetwork
 
 KEY4 = np.dtype("V4")

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from ids.kernel import contract
-from ids.kernel.bpffs import locked
-from ids.kernel.clock import sample_offset_ns
-from ids.kernel.labels import Labels
-from ids.kernel.maps import Map
-from ids.kernel.networks import network_of, prefix_key
-from ids.kernel.pins import open_required
+from ids.kernel.lists.labels import Labels
+from ids.kernel.lists.networks import network_of, prefix_key
+from ids.kernel.maps.pins import open_required
+from ids.kernel.maps.table import Map
+from ids.kernel.system.bpffs import locked
+from ids.kernel.system.clock import sample_offset_ns
 from ids.types import IPAddress, IPNetwork
 
 MAP_NAMES = ("ids_allow4", "ids_allow6", "ids_labels", "ids_config")

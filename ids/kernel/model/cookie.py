@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ids.kernel.model_parse import Packet
+from ids.kernel.model.parse import Packet
 
 SLOT_SHIFT = 33
 _MASK = (1 << 64) - 1
