@@ -46,6 +46,7 @@ are rarely nested more than twice."""
 _BOTH = 0b11
 """Bits of both directions."""
 _UDP = 17
+_NOTHING = (b"", b"")
 _DIRECTIONS = tuple(Direction)
 _log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Talk:
         self.protocol: Protocol | None = None
         self.parser: StreamParser | None = None
         self.listener: DatagramParser | None = None
-        self.prefix = (b"", b"")
+        self.prefix = _NOTHING
         """First bytes by `Direction`, while the protocol is unknown; fewer than ``probe_bytes`` each."""
         self.closed = 0
         """Bits of the directions whose end was taken: no more bytes come."""
@@ -117,7 +118,7 @@ class Protocols:
         self._recogniser = Recogniser(protocols)
         self._talks = _Talks(lambda: Talk(0))
         flows.places.append(self._talks)
-        self._codes = {protocol.name: flows.app_code(protocol.name) for protocol in protocols}
+        self._codes = {name: flows.app_code(name) for name in (FAILED, *(protocol.name for protocol in protocols))}
         self._make_parser: dict[str, MakeStreamParser] = {}
         self._make_listener: dict[str, MakeDatagramParser] = {}
         for protocol in protocols:
@@ -128,7 +129,8 @@ class Protocols:
                 self._make_listener[protocol.name] = protocol.datagrams(setup)
         self._recognised: dict[int, int] = {}
         """Of flows recognised in this batch: slot to the protocol's code."""
-        self._counted: Counter[str] = Counter()
+        self._named: list[str] = []
+        """The names that flows were given in this batch, to be counted at its end."""
 
     def feed(self, streams: Streams, datagrams: Datagrams) -> Transactions:
         """Take the bytes of a batch; return the transactions that they completed. Never raises on what it reads."""
@@ -177,10 +179,16 @@ class Protocols:
             if closed:
                 talk.closed |= 1 << side
             if talk.parser is not None:
-                self._parse(talk, side, data[start:end], ts_ns, number, gap, closed, out)
+                try:
+                    handover = talk.parser.feed(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed, out)
+                except Exception:
+                    self._fail(talk)
+                else:
+                    if handover is not None:
+                        self._hand_over(talk, handover, ts_ns, number, out)
             elif talk.probing:
                 self._probe(talk, side, data[start:end], ts_ns, number, gap, closed, out)
-            elif talk.heard != _BOTH and start < end:
+            elif start < end and not talk.heard >> side & 1:
                 self._hear(talk, side, data[start:end], gap)
 
     def _probe(
@@ -203,17 +211,22 @@ class Protocols:
             talk.prefix = (prefix, others) if side == 0 else (others, prefix)
             return
         talk.probing = False
-        talk.prefix = (b"", b"")
+        talk.prefix = _NOTHING
         if not (prefix or others):
             return  # nobody said anything
         self._decide(talk, protocol)
-        self._hear(talk, side, prefix, gap)
+        if protocol is not None:
+            talk.heard = 1 << side
+            talk.began = 0 if gap else 1 << side
         if others:
             self._hear(talk, 1 - side, others, 0)
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
         if maker is None:
             return
         talk.parser = maker(talk.slot, talk.tx_id)
+        if not (known or others or talk.closed >> (1 - side) & 1):
+            self._parse(talk, side, data, ts_ns, number, gap, closed, out)
+            return
         pieces = [(side, known, 0, False), (side, data, gap, closed)] if gap else [(side, known + data, 0, closed)]
         if others or talk.closed >> (1 - side) & 1:
             held = (1 - side, others, 0, bool(talk.closed >> (1 - side) & 1))
@@ -226,15 +239,15 @@ class Protocols:
         """Name the flow, and count it."""
         talk.protocol = protocol
         if protocol is None and talk.handovers:
-            self._counted["app_layer.handover.failed"] += 1
+            self._counters.add("app_layer.handover.failed")
             return
         name = FAILED if protocol is None else protocol.name
-        self._recognised[talk.slot] = self._codes[name] if protocol is not None else self._flows.app_code(FAILED)
-        self._counted[f"app_layer.flow.{name}"] += 1
+        self._recognised[talk.slot] = self._codes[name]
+        self._named.append(name)
 
     def _hear(self, talk: Talk, side: int, data: bytes, gap: int) -> None:
         """Judge the first bytes of a direction: whether they are the protocol's."""
-        if talk.heard >> side & 1 or not data:
+        if not data:
             return
         talk.heard |= 1 << side
         if talk.protocol is not None and not gap and self._recogniser.stream(data, side) is talk.protocol:
@@ -258,7 +271,7 @@ class Protocols:
             self._parse(talk, side, data, ts_ns, number, gap, closed, out)
         elif talk.probing:
             self._probe(talk, side, data, ts_ns, number, gap, closed, out)
-        else:
+        elif not talk.heard >> side & 1:
             self._hear(talk, side, data, gap)
 
     def _parse(
@@ -286,7 +299,7 @@ class Protocols:
         talk.release()
         talk.handovers += 1
         if talk.handovers > MAX_HANDOVERS:
-            self._counted["app_layer.handover.too_many"] += 1
+            self._counters.add("app_layer.handover.too_many")
             return
         talk.tx_id = handover.tx_id
         talk.probing, talk.protocol, talk.heard, talk.began = True, None, 0, 0
@@ -363,10 +376,9 @@ class Protocols:
         if self._recognised:
             self._flows.app_proto[list(self._recognised)] = list(self._recognised.values())
             self._recognised = {}
-        if self._counted:
-            for name, count in self._counted.items():
-                self._counters.add(name, count)
-            self._counted.clear()
+            for name, count in Counter(self._named).items():
+                self._counters.add(f"app_layer.flow.{name}", count)
+            self._named = []
 
 
 def _rank(slots: I64) -> I64:

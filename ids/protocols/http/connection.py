@@ -15,14 +15,12 @@ from ids.protocols.http.ordinary import (
     body_length,
     coded,
     request_pattern,
-    response_fields,
     response_pattern,
 )
 from ids.protocols.http.parser import HttpParser
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.protocol import Handover, Setup
 from ids.types import Direction, Transaction
-from ids.types.transactions import Fields
 
 _BODILESS = (b"204", b"304")
 
@@ -53,7 +51,10 @@ class Connection(State):
     __slots__ = ("_careful", "_shared")
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
-        super().__init__(slot, tx_id)
+        self.slot = slot  # as `State.__init__` has it: one call less for each flow
+        self.next_id = tx_id
+        self.waiting = []
+        self.closed = self.held = 0
         self._shared = shared
         self._careful: HttpParser | None = None
         """Reads on, while anything is odd or unfinished."""
@@ -166,11 +167,11 @@ class Connection(State):
             else:
                 exchange = Exchange(self.next_id)
                 self.next_id += 1
-            response = Response(block, data[start:end])
+            response = Response(block, data[start:end], exchange)
             out.append(
                 Transaction(
                     shared.flows, self.slot, "http", exchange.tx_id, Direction.TO_CLIENT, response,
-                    Answer(exchange, response), ts_ns, number, True,
+                    response.fields, ts_ns, number, True,
                 )
             )  # fmt: skip
             at = end
@@ -187,20 +188,3 @@ class Connection(State):
             ]
             self.waiting.clear()
             self.release()
-
-
-class Answer:
-    """Makes what EVE logs of an exchange, when called."""
-
-    __slots__ = ("exchange", "response")
-
-    def __init__(self, exchange: Exchange, response: Response) -> None:
-        self.exchange = exchange
-        self.response = response
-
-    def __call__(self) -> Fields:
-        """Return the fields of the request, then those of the response."""
-        fields = self.exchange.fields()
-        fields |= response_fields(self.response.block)
-        fields["length"] = len(self.response.body)
-        return fields

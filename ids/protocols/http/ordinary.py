@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ids.protocols.http.content import file_name
 from ids.protocols.http.head import BUFFER_OF_HEADER, EVE_FIELDS, text
 from ids.protocols.http.uri import host_name, normalise, split_target
+
+if TYPE_CHECKING:
+    from ids.protocols.http.message import Exchange
 
 MAX_HEADERS = 64
 """More headers than browsers and servers send; counting on costs more than the careful way."""
@@ -25,8 +28,6 @@ _RESPONSE = rb"HTTP/1\.[01] [2-9][0-9][0-9](?: (?:[!-~][ -~]*)?)?"
 _LENGTH = b"\ncontent-length:"
 _CODED = b"\ncontent-encoding:"
 _MAX_DIGITS = 18
-
-Found = TypeVar("Found")
 
 
 def request_pattern(max_headers: int) -> re.Pattern[bytes]:
@@ -176,9 +177,21 @@ class Request(Ordinary):
 
 
 class Response(Ordinary):
-    """The buffers of an ordinary response."""
+    """The buffers of an ordinary response, and what EVE logs of its exchange."""
 
-    __slots__ = ()
+    __slots__ = ("exchange",)
+
+    def __init__(self, block: bytes, body: bytes, exchange: Exchange) -> None:
+        self.block = block
+        self.body = body
+        self.exchange = exchange
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the request, then those of the response."""
+        fields = self.exchange.fields()
+        fields |= response_fields(self.block)
+        fields["length"] = len(self.body)
+        return fields
 
     def file_name(self) -> bytes | None:
         """Return the name that the server gives the body."""
