@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ids.rules.model import All, Any_, Literal, Node, Regex
+from ids.rules.model import All, Any_, Instance, Literal, Node, Regex
 from ids.rules.rarity import MAX_LITERAL, score
 from ids.rules.regex_literals import required_literals
 
@@ -25,7 +25,7 @@ def cover(node: Node) -> frozenset[Needle] | None:
     if isinstance(node, Regex):
         required = required_literals(node.pattern.text, node.pattern.nocase)
         return _needles(node.buffer, *required) if required else None
-    if isinstance(node, All):
+    if isinstance(node, All | Instance):
         covers = [found for part in node.parts if (found := cover(part)) is not None]
         return max(covers, key=worth) if covers else None
     if isinstance(node, Any_):
@@ -41,11 +41,11 @@ def worth(needles: frozenset[Needle]) -> float:
     return min(score(needle.value, needle.nocase) for needle in needles) - 0.1 * len(needles)
 
 
-def _needles(buffer: str, values: list[bytes], nocase: bool) -> frozenset[Needle]:
-    return frozenset(Needle(buffer, _rarest(value, nocase), nocase) for value in values)
-
-
-def _rarest(value: bytes, nocase: bool) -> bytes:
-    """Cut a long literal down to its start; the condition compares it whole."""
+def needle(buffer: str, value: bytes, nocase: bool) -> Needle:
+    """Return the needle of a literal: of a long one its start; the condition compares it whole."""
     value = value[:MAX_LITERAL]
-    return value.lower() if nocase else value
+    return Needle(buffer, value.lower() if nocase else value, nocase)
+
+
+def _needles(buffer: str, values: list[bytes], nocase: bool) -> frozenset[Needle]:
+    return frozenset(needle(buffer, value, nocase) for value in values)

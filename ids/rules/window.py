@@ -33,8 +33,6 @@ class Window:
         self.base += excess
         return excess
 
-    def append(self, data: bytes, overlap: int) -> bytes:
-        """Add the next bytes; return them together with up to ``overlap`` bytes before them."""
-        before = max(0, len(self.data) - overlap)
-        self.data += data
-        return data if len(self.data) == len(data) else bytes(self.data[before:])
+    def tail(self, size: int) -> bytes:
+        """Return the last bytes, ``size`` at the most."""
+        return bytes(self.data[max(0, len(self.data) - size) :])
