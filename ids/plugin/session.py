@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -14,11 +13,11 @@ MAX_PACKETS = 64
 
 
 class Frame(NamedTuple):
-    """One frame of a flagged flow."""
+    """One captured frame of a flow."""
 
     data: bytes
     linktype: int
-    """LINKTYPE_ value (pcap-linktype(7))."""
+    """LINKTYPE_ value."""
     ts_ns: int
     number: int
     """`PacketBatch.number`."""
@@ -27,28 +26,22 @@ class Frame(NamedTuple):
 class FlowSession:
     """The most recent frames of a flagged flow, dissected when first looked at."""
 
-    def __init__(self, flow: Flow, frames: Iterable[Frame]) -> None:
+    def __init__(self, flow: Flow, frames: list[Frame]) -> None:
         """Take the frames, oldest first; all but the last `MAX_PACKETS` are dropped."""
         self.flow = flow
-        self.frames = tuple(deque(frames, maxlen=MAX_PACKETS))
-        """The frames as captured."""
-
-    @property
-    def moments(self) -> list[tuple[int, int]]:
-        """Time (``ts_ns``) and number of each packet of ``packets``."""
-        return [(frame.ts_ns, frame.number) for frame in self.frames]
+        self.frames = deque(frames, maxlen=MAX_PACKETS)
 
     @cached_property
     def packets(self) -> list[Any]:
-        """The frames as Scapy packets with ``time`` set; bytes that no layer takes end up as ``Raw``."""
+        """The frames as Scapy packets with ``time`` set, in the same order; bytes that no layer takes are ``Raw``."""
         from scapy.config import conf
         from scapy.layers import all as _layers  # noqa: F401  registers the link types
         from scapy.packet import Raw
 
         packets = []
-        for frame in self.frames:
-            layer = conf.l2types.num2layer.get(frame.linktype, Raw)
-            packet = layer(frame.data)
-            packet.time = frame.ts_ns / 1e9
+        for data, linktype, ts_ns, _number in self.frames:
+            layer = conf.l2types.num2layer.get(linktype, Raw)
+            packet = layer(data)
+            packet.time = ts_ns / 1e9
             packets.append(packet)
         return packets

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ids.counters import Counters
 from ids.rules.buffers import PAYLOAD
@@ -78,7 +78,7 @@ class Evaluator:
         """Evaluate a rule; a fault in it is no match."""
         self._counters.add("rules.evaluations")
         found: list[Found] = []
-        if not self.guarded(rule, lambda: holds(rule.condition, view, found), False):
+        if not self.guarded(rule, holds, rule.condition, view, found):
             return Outcome.NO
         shown = evidence(found, view)
         if rule.needs_scapy:
@@ -96,13 +96,13 @@ class Evaluator:
             detector=self._detector, transaction=moment.transaction,
         )  # fmt: skip
 
-    def guarded(self, rule: Scoped, action: Callable[[], _Answer], otherwise: _Answer) -> _Answer:
-        """Do what one rule asks for. Where that fails, or failed too often before, return ``otherwise``."""
+    def guarded(self, rule: Scoped, action: Callable[..., _Answer], *arguments: Any) -> _Answer | None:
+        """Do what one rule asks for. Where that fails, or failed too often before, return None."""
         faults = self._faults.get(rule.identity, 0) if self._faults else 0
         if faults >= MAX_FAULTS:
-            return otherwise
+            return None
         try:
-            return action()
+            return action(*arguments)
         except Exception as error:
             self._counters.add("rules.faults")
             self._faults[rule.identity] = faults + 1
@@ -112,4 +112,4 @@ class Evaluator:
             if faults + 1 == MAX_FAULTS:
                 self._counters.add("rules.set_aside")
                 log.error("rule %d (%s) failed %d times: it is set aside until a reload", sid, origin, MAX_FAULTS)
-            return otherwise
+            return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from ids.rules.conditions import EXCERPT_BYTES
@@ -12,18 +13,30 @@ from ids.rules.model import Rule, ScapyField, leaves
 from ids.types import Evidence, Flow, Match
 
 
+class Frame(Protocol):
+    """What is asked of a captured frame."""
+
+    @property
+    def ts_ns(self) -> int:
+        """Time of arrival."""
+
+    @property
+    def number(self) -> int:
+        """`PacketBatch.number`."""
+
+
 class Session(Protocol):
     """A flagged flow with its packets; `ids.plugin.session.FlowSession` is one."""
 
     flow: Flow
 
     @property
-    def packets(self) -> list[Any]:
-        """Scapy packets, oldest first."""
+    def frames(self) -> Iterable[Frame]:
+        """The frames, oldest first."""
 
     @property
-    def moments(self) -> list[tuple[int, int]]:
-        """``ts_ns`` and number of each packet."""
+    def packets(self) -> Sequence[Any]:
+        """The same as Scapy packets."""
 
 
 class FlaggedMatcher:
@@ -43,29 +56,28 @@ class FlaggedMatcher:
             rule = None if number is None else self._index.rules[number]
             if not isinstance(rule, Rule):
                 continue
-            match = self._evaluator.guarded(rule, lambda rule=rule, waiting=waiting: self._judge(rule, waiting, session), None)
+            match = self._evaluator.guarded(rule, self._judge, rule, waiting, session)
             if match is not None and pending is not None:
                 del pending[identity]
                 matches.append(match)
         return matches
 
     def _judge(self, rule: Rule, waiting: Pending, session: Session) -> Match | None:
-        shown = list(waiting.evidence)
-        latest = -1
+        """Match with the time and number of the packet that brought the last of the fields."""
+        evidence = list(waiting.evidence)
+        latest = 0
         for test in leaves(rule.condition):
             if not isinstance(test, ScapyField):
                 continue
-            found = next(
-                (place for place, packet in enumerate(session.packets) if (text := field_text(packet, test)) is not None),
-                None,
-            )
-            if found is None:
+            texts = ((place, field_text(packet, test)) for place, packet in enumerate(session.packets))
+            place, text = next(((place, text) for place, text in texts if text is not None), (-1, b""))
+            if place < 0:
                 return None
-            text = field_text(session.packets[found], test)
-            shown.append(Evidence(f"scapy.{test.layer}.{test.name}", 0, (text or b"")[:EXCERPT_BYTES]))
-            latest = max(latest, found)
-        moment = Moment(session.flow, waiting.direction, *session.moments[latest], waiting.transaction)
-        return self._evaluator.match(rule, moment, tuple(shown))
+            latest = max(latest, place)
+            evidence.append(Evidence(f"scapy.{test.layer}.{test.name}", 0, text[:EXCERPT_BYTES]))
+        frame = list(session.frames)[latest]
+        moment = Moment(session.flow, waiting.direction, frame.ts_ns, frame.number, waiting.transaction)
+        return self._evaluator.match(rule, moment, tuple(evidence))
 
 
 def field_text(packet: Any, test: ScapyField) -> bytes | None:

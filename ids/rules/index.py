@@ -19,9 +19,7 @@ _TCP = 6
 class RuleIndex:
     """The rules of one load; a rule's number is its place in ``rules``."""
 
-    def __init__(
-        self, rules: Sequence[Rule], yara: Sequence[YaraRule], cache: Path | None, counters: Counters
-    ) -> None:
+    def __init__(self, rules: Sequence[Rule], yara: Sequence[YaraRule], cache: Path | None, counters: Counters) -> None:
         self.rules: list[Rule | YaraRule] = [*rules, *yara]
         self.numbers = {rule.identity: number for number, rule in enumerate(self.rules)}
         self.selectors = Selectors([(rule.traffic, rule.flow) for rule in self.rules])
@@ -69,8 +67,8 @@ class RuleIndex:
         if rule.scope == STREAM:
             if rule.traffic.carried_by(_TCP):
                 self._stream += entries
-                self.stream_unfiltered += [] if entries else [number]
+                self.stream_unfiltered += [number] if rule.needles is None else []
+        elif rule.needles is None:
+            self.by_buffer.setdefault(rule.scope, []).append(number)
         elif entries:
             self._named.setdefault(rule.scope, []).extend(entries)
-        else:
-            self.by_buffer.setdefault(rule.scope, []).append(number)

@@ -41,6 +41,11 @@ def worth(needles: frozenset[Needle]) -> float:
     return min(score(needle.value, needle.nocase) for needle in needles) - 0.1 * len(needles)
 
 
+def weakest(needles: frozenset[Needle]) -> Needle:
+    """Return the commonest needle of a cover."""
+    return min(needles, key=lambda needle: (score(needle.value, needle.nocase), needle.value))
+
+
 def needle(buffer: str, value: bytes, nocase: bool) -> Needle:
     """Return the needle of a literal: of a long one its start; the condition compares it whole."""
     value = value[:MAX_LITERAL]

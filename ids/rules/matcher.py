@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ids.counters import Counters
@@ -10,16 +11,14 @@ from ids.rules.evaluation import Evaluator
 from ids.rules.flagged_matcher import FlaggedMatcher, Session
 from ids.rules.header_matcher import HeaderMatcher
 from ids.rules.index import RuleIndex
+from ids.rules.loader import RuleSet
 from ids.rules.memory import FlowMemory, Retained
 from ids.rules.model import Scoped
 from ids.rules.settings import RulesSettings
 from ids.rules.stream_matcher import StreamMatcher
 from ids.rules.transaction_matcher import TransactionMatcher
-from ids.rules.yara_model import YaraSet
 from ids.rules.yara_scanner import YaraScanner
 from ids.types import Datagrams, FlowBatch, FlowColumns, Match, Packets, Streams, Transactions
-from ids.rules.model import Rule
-from collections.abc import Sequence
 
 
 class Matcher:
@@ -27,8 +26,7 @@ class Matcher:
 
     def __init__(
         self,
-        rules: Sequence[Rule],
-        yara: YaraSet,
+        loaded: RuleSet,
         flows: FlowColumns,
         counters: Counters,
         settings: RulesSettings | None = None,
@@ -37,12 +35,12 @@ class Matcher:
         previous: Matcher | None = None,
     ) -> None:
         settings = settings or RulesSettings()
-        memory = previous.memory if previous else FlowMemory(flows, settings.memcap_bytes, counters)
+        memory: FlowMemory = previous.memory if previous else FlowMemory(flows, settings.memcap_bytes, counters)
         memory.retained.memcap_bytes = settings.memcap_bytes
-        self.memory = memory
-        self._index = index = RuleIndex(rules, yara.rules, cache, counters)
+        self.memory: FlowMemory = memory
+        self._index = index = RuleIndex(loaded.rules, loaded.yara.rules, cache, counters)
         evaluator = Evaluator(counters, memory, detector)
-        scanner = YaraScanner(yara.compiled, index.yara_scopes, counters, settings.yara_timeout_s)
+        scanner = YaraScanner(loaded.yara.compiled, index.yara_scopes, counters, settings.yara_timeout_s)
         self._streams = StreamMatcher(index, evaluator, scanner, memory, counters, settings.window_bytes)
         self._datagrams = DatagramMatcher(index, evaluator)
         self._transactions = TransactionMatcher(

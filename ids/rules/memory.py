@@ -85,9 +85,7 @@ class Exchanges:
     @property
     def size(self) -> int:
         """Bytes of all buffers kept."""
-        return sum(
-            len(data) for request in self.waiting.values() for many in request.buffers.values() for data in many
-        )
+        return sum(len(data) for request in self.waiting.values() for many in request.buffers.values() for data in many)
 
 
 _State = TypeVar("_State")

@@ -97,7 +97,7 @@ class Selectors:
 
     def of(self, rule: int) -> Selector:
         """Return the selector of a rule."""
-        return self._all[self._of_rule[rule]]
+        return self._all[int(self._of_rule[rule])]
 
     def fits(self, flows: FlowColumns, slots: I64, directions: U8, rules: I64) -> Bool:
         """Judge for each row whether the rule beside it looks at the flow and direction beside it."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ids.counters import Counters
+from ids.rules.buffers import PAYLOAD
 from ids.rules.evaluation import Evaluator, Moment, Outcome, payload_view
 from ids.rules.index import RuleIndex
 from ids.rules.model import Rule
@@ -151,6 +152,7 @@ class StreamFollower:
                 continue
             rule = self._index.rules[number]
             if isinstance(rule, Rule) and self._index.selectors.of(number).is_open(moment.flow):
+                self._counters.add("rules.evaluated_bytes", len(window))
                 answer = self._evaluator.evaluate(rule, view, moment)
                 if answer is not Outcome.NO:
                     del trail.waiting[number]
@@ -192,7 +194,7 @@ class StreamFollower:
             rule = self._index.rules[number]
             if number not in rules or not isinstance(rule, YaraRule) or (partial and rule.positional):
                 continue
-            shown = self._evaluator.guarded(rule, lambda what=what: yara_evidence(what, "payload", data, base), ())
+            shown = self._evaluator.guarded(rule, yara_evidence, what, PAYLOAD, data, base) or ()
             waiting.rules.discard(number)
             trail.done.add(number)
             matches.append(self._evaluator.match(rule, moment, shown))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ids.counters import Counters
 from ids.rules.evaluation import Evaluator
 from ids.rules.index import RuleIndex
 from ids.rules.memory import FlowMemory
@@ -17,7 +18,6 @@ from ids.rules.stream_follower import StreamFollower
 from ids.rules.stream_rows import StreamRows
 from ids.rules.trail import Trail
 from ids.rules.yara_scanner import YaraScanner
-from ids.counters import Counters
 from ids.types import Match, Streams
 
 Candidates = dict[int, dict[int, list[int]]]

@@ -48,7 +48,9 @@ class TransactionMatcher:
         self._names = sorted(index.buffers.keys() | index.by_buffer.keys())
         rules = index.rules
         self._both = {i for i, rule in enumerate(rules) if isinstance(rule, Rule) and len(rule.sides) == 2}
-        self._kept_names = sorted({name for i in self._both if isinstance(rule := rules[i], Rule) for name in rule.buffers})
+        self._kept_names = sorted(
+            {name for i in self._both if isinstance(rule := rules[i], Rule) for name in rule.buffers}
+        )
         self._direction: I64 = np.full(len(rules), -1, np.int64)
         """By rule: the direction that a rule on both sides is seen from; -1: that of the transaction."""
         self._sides: Bool = np.ones((len(rules), 2), bool)
@@ -170,7 +172,7 @@ class TransactionMatcher:
                     continue
                 left.discard(number)
                 rule = self._index.rules[number]
-                shown = self._evaluator.guarded(rule, lambda what=what, data=data: yara_evidence(what, scope, data), ())
+                shown = self._evaluator.guarded(rule, yara_evidence, what, scope, data) or ()
                 self._report(tx, number)
                 matches.append(self._evaluator.match(rule, moment, shown))
         return matches

@@ -25,7 +25,8 @@ class YaraRule(Scoped):
     positional: bool
     """The condition speaks of positions or sizes, so it means something only on data from its first byte on."""
     needles: frozenset[Needle] | None = None
-    """Literals of which one stands in the data wherever the rule matches; None: there are none, so it always runs."""
+    """Literals of which one stands in the data wherever the rule matches, so that it runs nowhere else; None: such
+    literals are not known, and it runs on everything."""
 
 
 @dataclass(frozen=True, slots=True)

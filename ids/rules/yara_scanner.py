@@ -53,6 +53,4 @@ class YaraScanner:
 def yara_evidence(found: Any, buffer: str, data: bytes, base: int = 0) -> tuple[Evidence, ...]:
     """Show the first instance of each string that libyara found; ``base`` is the stream offset of ``data``."""
     places = [string.instances[0] for string in found.strings[:MAX_EVIDENCE]]
-    return tuple(
-        shown(buffer, data, place.offset, place.offset + len(place.matched_data), base) for place in places
-    )
+    return tuple(shown(buffer, data, place.offset, place.offset + len(place.matched_data), base) for place in places)

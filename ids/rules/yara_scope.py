@@ -120,7 +120,7 @@ def derived_sid(name: str) -> int:
 
 
 def _needles(scope: str, literals: frozenset[tuple[bytes, bool]] | None) -> frozenset[Needle] | None:
-    if not literals or not all(value for value, _ in literals):
+    if literals is None or not all(value for value, _ in literals):
         return None
     buffer = PAYLOAD if scope == STREAM else scope
     return frozenset(needle(buffer, value, nocase) for value, nocase in literals)
