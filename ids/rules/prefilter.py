@@ -10,8 +10,9 @@ import numpy as np
 
 from ids.counters import Counters
 from ids.rules.literals import Needle
+from ids.rules.model import Anchor
 from ids.rules.scanning import CASELESS, SINGLE, Scanner, cached_scanner, escape
-from ids.types import I64
+from ids.types import I64, Bool
 
 HITS_PER_ROW = 8
 """Hits in a joined buffer, on the average over its rows, above which rows are scanned one by one: there a needle that
@@ -30,18 +31,22 @@ class Prefilter:
         self, entries: Iterable[tuple[Needle, int]], cache: Path | None = None, counters: Counters | None = None
     ) -> None:
         """Compile the needles of ``(needle, rule)`` pairs, all of one buffer; ``cache`` keeps the database."""
-        rules: dict[tuple[bytes, bool], list[int]] = {}
+        rules: dict[tuple[bytes, bool, bool, bool], list[int]] = {}
         for needle, rule in entries:
-            rules.setdefault((needle.value, needle.nocase), []).append(rule)
+            at_start = needle.anchor in (Anchor.START, Anchor.WHOLE)
+            at_end = needle.anchor in (Anchor.END, Anchor.WHOLE)
+            rules.setdefault((needle.value, needle.nocase, at_start, at_end), []).append(rule)
         needles = sorted(rules)
-        self.longest = max((len(value) for value, _ in needles), default=0)
+        self.longest = max((len(value) for value, *_ in needles), default=0)
+        self._at_start: Bool = np.array([at_start for _, _, at_start, _ in needles], bool)
+        self._at_end: Bool = np.array([at_end for _, _, _, at_end in needles], bool)
         self._counters = counters
-        self._lengths = np.array([len(value) for value, _ in needles], np.int64)
+        self._lengths = np.array([len(value) for value, *_ in needles], np.int64)
         self._counts = np.array([len(rules[needle]) for needle in needles], np.int64)
         self._firsts = np.cumsum(self._counts) - self._counts
         self._rules = np.array([rule for needle in needles for rule in rules[needle]], np.int64)
-        expressions = [escape(value) for value, _ in needles]
-        flags = [CASELESS if nocase else 0 for _, nocase in needles]
+        expressions = [escape(value) for value, *_ in needles]
+        flags = [CASELESS if nocase else 0 for _, nocase, *_ in needles]
         self._once: Scanner | None = None
         self._every: Scanner | None = None
         if needles:
@@ -77,7 +82,10 @@ class Prefilter:
             return _NONE, _NONE
         found, last = np.array(needles, np.int64), np.array(ends, np.int64)
         rows = np.searchsorted(starts, last - 1, "right") - 1
-        keep = last - self._lengths[found] >= floor[rows]
+        first = last - self._lengths[found]
+        keep = first >= floor[rows]
+        keep &= ~self._at_start[found] | (first == floor[rows])
+        keep &= ~self._at_end[found] | (last == starts[rows + 1])
         if fresh is not None:
             keep &= last > fresh[rows]
         return self._candidates(rows[keep], found[keep])
@@ -85,7 +93,8 @@ class Prefilter:
     def _row_by_row(self, data: bytes, starts: I64, floor: I64) -> tuple[I64, I64]:
         """Scan each row by itself, with the bytes before it in which a needle that ends in it may begin.
 
-        A needle that lies before the row altogether may be reported again: a candidate too many.
+        A needle that lies before the row altogether, or in the wrong place in it, may be reported: a candidate too
+        many.
         """
         assert self._once is not None
         if self._counters is not None:

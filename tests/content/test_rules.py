@@ -17,7 +17,7 @@ from tests.shared import ROOT
 FOLDERS = [ROOT / "rules" / "base", ROOT / "rules" / "policy"]
 RANGES = {"yaml": range(1000001, 1001001), "yara": range(1001001, 1002001), "policy": range(1002001, 1003001)}
 
-WITHOUT_RARE_LITERAL = {1000042, 1000061, 1000066, 1000067, 1000083, 1000085, 1000144, 1002002}
+WITHOUT_RARE_LITERAL = {1000042, 1000061, 1000066, 1000067, 1000083, 1000085, 1000101, 1000144, 1002002}
 """Rules whose alternatives have no rare bytes in common; another one that joins them should be a decision."""
 
 CERTAIN = {

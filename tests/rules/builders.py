@@ -65,9 +65,9 @@ def matcher(
     return Matcher(loaded, FlowColumns(4), counters, settings, "test", previous=previous)
 
 
-def flow_of(m: Matcher, *addresses: str, **changes: Any) -> Flow:
+def flow_of(m: Matcher, src: str = "192.0.2.1", **changes: Any) -> Flow:
     """Return a new flow in the columns that a matcher looks at."""
-    return make_flow(*addresses, columns=m.memory.flows, **changes)
+    return make_flow(src, columns=m.memory.flows, **changes)
 
 
 def end(m: Matcher, *flows: Flow) -> None:
