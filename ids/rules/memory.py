@@ -32,21 +32,22 @@ class Retained:
     def __init__(self, memcap_bytes: int, counters: Counters) -> None:
         self.memcap_bytes = memcap_bytes
         self._counters = counters
-        self._holders: OrderedDict[int, tuple[Holder, int]] = OrderedDict()
+        self._costs: OrderedDict[Holder, int] = OrderedDict()
+        """What each holder costs, the one that was silent longest first."""
         self.total = 0
 
     def __len__(self) -> int:
-        return len(self._holders)
+        return len(self._costs)
 
     def hold(self, holder: Holder, size: int) -> None:
         """Note that ``holder`` now keeps ``size`` bytes and was just used; others may have to forget."""
-        key = id(holder)
-        known = self._holders.pop(key, None)
+        costs = self._costs
         cost = size + HOLDER_BYTES
-        self.total += cost - (known[1] if known else 0)
-        self._holders[key] = (holder, cost)
-        while self.total > self.memcap_bytes and len(self._holders) > 1:
-            _, (victim, freed) = self._holders.popitem(last=False)
+        self.total += cost - costs.get(holder, 0)
+        costs[holder] = cost
+        costs.move_to_end(holder)
+        while self.total > self.memcap_bytes and len(costs) > 1:
+            victim, freed = costs.popitem(last=False)
             self.total -= freed
             victim.forget()
             self._counters.add("rules.memcap.evicted")
@@ -54,9 +55,7 @@ class Retained:
 
     def release(self, holder: Holder) -> None:
         """Forget about a holder that is no longer used."""
-        known = self._holders.pop(id(holder), None)
-        if known is not None:
-            self.total -= known[1]
+        self.total -= self._costs.pop(holder, 0)
 
 
 @dataclass(slots=True)

@@ -59,24 +59,13 @@ class StreamFollower:
 
     def store(self, trail: Trail, rows: StreamRows, direction: int) -> None:
         """Feed the rows of a direction in which no rule waits."""
-        first, last = int(rows.first[direction]), int(rows.last[direction])
-        window = trail.window
-        while first <= last:
-            if rows.breaks[first] and (rows.gap[first] or rows.offset[first] != window.end):
-                self._restart(trail, int(rows.offset[first]))
-            until = first
-            while until < last and not rows.breaks[until + 1]:
-                until += 1
-            whole = rows.content(first, until)
-            if len(window) + len(whole) > self._window_bytes:
-                for place in range(first, until + 1):
-                    content = rows.content(place)
-                    if len(window) + len(content) > self._window_bytes:
-                        self._shorten(trail)
-                    window.data += content
-            else:
-                window.data += whole
-            first = until + 1
+        for place in range(int(rows.first[direction]), int(rows.last[direction]) + 1):
+            if rows.breaks[place] and (rows.gap[place] or rows.offset[place] != trail.end):
+                self._restart(trail, int(rows.offset[place]))
+            content = rows.content(place)
+            if len(trail.data) + len(content) > self._window_bytes:
+                self._shorten(trail)
+            trail.data += content
 
     def follow(
         self, trail: Trail, rows: StreamRows, direction: int, candidates: Mapping[int, Iterable[int]]
@@ -92,16 +81,15 @@ class StreamFollower:
         for place in range(int(rows.first[direction]), int(rows.last[direction]) + 1):
             row = int(rows.row[place])
             moment = Moment(flow, side, int(streams.ts_ns[row]), int(streams.number[row]))
-            window = trail.window
             matches: list[Match] = []
-            if rows.breaks[place] and (rows.gap[place] or rows.offset[place] != window.end):
+            if rows.breaks[place] and (rows.gap[place] or rows.offset[place] != trail.end):
                 self._judge_all(trail, moment, matches)
                 self._restart(trail, int(rows.offset[place]))
             content = rows.content(place)
-            if len(window) + len(content) > self._window_bytes:
+            if len(trail.data) + len(content) > self._window_bytes:
                 self._judge_all(trail, moment, matches)
                 self._shorten(trail)
-            window.data += content
+            trail.data += content
             self._admit(trail, candidates.get(place, ()))
             if rows.closed[place]:
                 self._judge_all(trail, moment, matches)
@@ -125,16 +113,16 @@ class StreamFollower:
 
     def _restart(self, trail: Trail, offset: int) -> None:
         """Begin a window behind a gap; needles that were seen are gone with the old one."""
-        if trail.window:
+        if trail.data:
             self._counters.add("rules.window.gap")
         for number in trail.waiting.keys() - self._unfiltered:
             del trail.waiting[number]
         if trail.yara is not None:
             trail.yara.rules &= self._unfiltered
-        trail.window.restart(offset)
+        trail.restart(offset)
 
     def _shorten(self, trail: Trail) -> None:
-        self._counters.add("rules.window.dropped_bytes", trail.window.shorten(self.half))
+        self._counters.add("rules.window.dropped_bytes", trail.shorten(self.half))
 
     def _judge_all(self, trail: Trail, moment: Moment, matches: list[Match]) -> None:
         self._evaluate(trail, moment, matches, everything=True)
@@ -142,17 +130,16 @@ class StreamFollower:
 
     def _evaluate(self, trail: Trail, moment: Moment, matches: list[Match], everything: bool) -> None:
         """Evaluate the rules that wait and are due; or all of them."""
-        window = trail.window
-        length = window.end
+        length = trail.end
         if not trail.waiting or not (everything or length >= trail.next_due):
             return
-        view = payload_view(moment, bytes(window.data), window.base)
+        view = payload_view(moment, bytes(trail.data), trail.base)
         for number, waiting in list(trail.waiting.items()):
             if not everything and length < waiting.due:
                 continue
             rule = self._index.rules[number]
             if isinstance(rule, Rule) and self._index.selectors.of(number).is_open(moment.flow):
-                self._counters.add("rules.evaluated_bytes", len(window))
+                self._counters.add("rules.evaluated_bytes", len(trail.data))
                 answer = self._evaluator.evaluate(rule, view, moment)
                 if answer is not Outcome.NO:
                     del trail.waiting[number]
@@ -160,7 +147,7 @@ class StreamFollower:
                     if isinstance(answer, Match):
                         matches.append(answer)
                     continue
-            waiting.spent += len(window) + EVALUATION_BYTES
+            waiting.spent += len(trail.data) + EVALUATION_BYTES
             eager = waiting.spent < EAGER_BYTES
             waiting.due = length + (1 if eager else max(1, min(length // 2, self.half)))
         trail.next_due = min((waiting.due for waiting in trail.waiting.values()), default=1 << 62)
@@ -170,26 +157,26 @@ class StreamFollower:
 
         ``new`` is the number of new bytes at the end of the window; None asks for all of the window.
         """
-        waiting, window = trail.yara, trail.window
-        if waiting is None or not waiting.rules or not window:
+        waiting = trail.yara
+        if waiting is None or not waiting.rules or not trail.data:
             return
         selectors = self._index.selectors
         rules = frozenset(number for number in waiting.rules if selectors.of(number).is_open(moment.flow))
         if not rules:
             return
-        if new is None or waiting.spent < YARA_EAGER_BYTES or window.end >= waiting.due:
-            judged = (window.base, window.end, rules)
+        if new is None or waiting.spent < YARA_EAGER_BYTES or trail.end >= waiting.due:
+            judged = (trail.base, trail.end, rules)
             if waiting.judged == judged:
                 return
             waiting.judged = judged
-            waiting.spent += len(window) + SCAN_BYTES
-            waiting.due = window.end + max(1, min(window.end // 2, self.half))
-            data, partial = bytes(window.data), window.base != 0
+            waiting.spent += len(trail.data) + SCAN_BYTES
+            waiting.due = trail.end + max(1, min(trail.end // 2, self.half))
+            data, partial = bytes(trail.data), trail.base != 0
         elif new:
-            data, partial = window.tail(new + OVERLAP_BYTES), True
+            data, partial = trail.tail(new + OVERLAP_BYTES), True
         else:
             return
-        base = window.end - len(data)
+        base = trail.end - len(data)
         for number, what in self._yara.scan(STREAM, data).items():
             rule = self._index.rules[number]
             if number not in rules or not isinstance(rule, YaraRule) or (partial and rule.positional):

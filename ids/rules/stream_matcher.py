@@ -18,7 +18,7 @@ from ids.rules.stream_follower import StreamFollower
 from ids.rules.stream_rows import StreamRows
 from ids.rules.trail import Trail
 from ids.rules.yara_scanner import YaraScanner
-from ids.types import Match, Streams
+from ids.types import I64, Match, Streams
 
 Candidates = dict[int, dict[int, list[int]]]
 """By the number of the direction and the place of the row: rules that were noticed there."""
@@ -40,6 +40,7 @@ class StreamMatcher:
         self._memory = memory
         self._counters = counters
         self._follower = StreamFollower(index, evaluator, yara, counters, window_bytes)
+        self._window_bytes = window_bytes
         self._overlap = max(0, index.stream.longest - 1)
         self.active = bool(len(index.stream) or index.stream_unfiltered)
 
@@ -50,39 +51,54 @@ class StreamMatcher:
         rows = StreamRows(streams, self._follower.half)
         ids = streams.flows.id[rows.slot].tolist()
         trails = self._trails(rows, ids)
-        self._join(rows, trails)
-        candidates = self._candidates(rows)
         total = np.add.reduceat(rows.size, rows.first)
+        self._join(rows, trails, total)
+        candidates = self._candidates(rows)
         concerned = ~rows.ends & (total > 0)
         concerned[[*candidates, *trails]] = True
-        found: list[tuple[int, Match]] = []
-        for direction in np.flatnonzero(concerned).tolist():
-            trail = trails.get(direction)
-            noticed = candidates.get(direction)
-            known = trail is not None
-            if trail is None:
-                trail = Trail(self._index)
-                trail.window.base = int(rows.offset[rows.first[direction]])
-            if noticed or not trail.idle:
-                found += self._follower.follow(trail, rows, direction, noticed or {})
-            elif not rows.ends[direction]:
-                self._follower.store(trail, rows, direction)
-            if rows.ends[direction]:
-                if known:
-                    self._drop(ids[direction], int(rows.direction[direction]), trail)
-            else:
-                self._keep(ids[direction], int(rows.direction[direction]), trail)
+        found = self._visit(rows, np.flatnonzero(concerned), ids, trails, candidates)
         return [match for _, match in sorted(found, key=lambda pair: pair[0])]
+
+    def _visit(
+        self, rows: StreamRows, directions: I64, ids: list[int], trails: dict[int, Trail], candidates: Candidates
+    ) -> list[tuple[int, Match]]:
+        """Feed these directions; return the matches with their rows."""
+        found: list[tuple[int, Match]] = []
+        data, window_bytes, kept = rows.data, self._window_bytes, self._memory.trails.by_id
+        hold, release = self._memory.retained.hold, self._memory.retained.release
+        each = zip(
+            directions.tolist(), rows.spans(directions), rows.ends[directions].tolist(),
+            rows.direction[directions].tolist(), strict=True,
+        )  # fmt: skip
+        for number, (begin, end, offset, unbroken), ends, side in each:
+            known = trails.get(number)
+            trail = known or Trail(self._index, offset)
+            noticed = candidates.get(number)
+            if noticed or not trail.idle:
+                found += self._follower.follow(trail, rows, number, noticed or {})
+            elif ends:
+                pass
+            elif unbroken and offset == trail.end and len(trail.data) + end - begin <= window_bytes:
+                trail.data += data[begin:end]
+            else:
+                self._follower.store(trail, rows, number)
+            if not ends:
+                hold(trail, len(trail.data))
+                if known is None:
+                    kept.setdefault(ids[number], {})[side] = trail
+            elif known is not None:
+                release(trail)
+                del kept[ids[number]][side]
+        return found
 
     def _trails(self, rows: StreamRows, ids: list[int]) -> dict[int, Trail]:
         """Return what is kept of directions, by their numbers in this batch."""
         kept = self._memory.trails.by_id
-        if not kept:
-            return {}
         trails: dict[int, Trail] = {}
-        for number, (flow_id, side) in enumerate(zip(ids, rows.direction.tolist(), strict=True)):
-            sides = kept.get(flow_id)
-            if sides and (trail := sides.get(side)) is not None:
+        if not kept:
+            return trails
+        for number, sides in enumerate(map(kept.get, ids)):
+            if sides and (trail := sides.get(int(rows.direction[number]))) is not None:
                 trails[number] = trail
                 if trail.load is not self._index:
                     self._adopt(trail)
@@ -97,18 +113,21 @@ class StreamMatcher:
         trail.waiting, trail.yara, trail.next_due = {}, None, 0
         trail.load, trail.unscanned = self._index, True
 
-    def _join(self, rows: StreamRows, trails: dict[int, Trail]) -> None:
-        """Lay the rows out behind the tails of their directions."""
+    def _join(self, rows: StreamRows, trails: dict[int, Trail], total: I64) -> None:
+        """Lay the rows out behind the tails of their directions; ``total`` has the new bytes of each direction."""
         tails: dict[int, bytes] = {}
         unscanned: set[int] = set()
         for number, trail in trails.items():
-            first = int(rows.first[number])
-            unbroken = not rows.gap[first] and rows.offset[first] == trail.window.end
-            if unbroken and (trail.unscanned or self._overlap) and trail.window:
-                tails[number] = trail.window.tail(len(trail.window) if trail.unscanned else self._overlap)
-                if trail.unscanned:
-                    unscanned.add(number)
-            trail.unscanned = False
+            wanted = len(trail.data) if trail.unscanned else min(self._overlap, len(trail.data))
+            if not wanted or not (trail.unscanned or total[number]):
+                continue
+            first = rows.first[number]
+            if rows.gap[first] or rows.offset[first] != trail.end:
+                continue
+            tails[number] = trail.tail(wanted)
+            if trail.unscanned:
+                unscanned.add(number)
+                trail.unscanned = False
         rows.join(tails, unscanned)
 
     def _candidates(self, rows: StreamRows) -> Candidates:
@@ -126,19 +145,3 @@ class StreamMatcher:
         for number, place, rule in zip(rows.number[places].tolist(), places.tolist(), rules.tolist(), strict=True):
             candidates.setdefault(number, {}).setdefault(place, []).append(rule)
         return candidates
-
-    def _keep(self, flow_id: int, side: int, trail: Trail) -> None:
-        kept = self._memory.trails.by_id
-        sides = kept.get(flow_id)
-        if sides is None:
-            sides = kept[flow_id] = {}
-        sides[side] = trail
-        self._memory.retained.hold(trail, len(trail.window))
-
-    def _drop(self, flow_id: int, side: int, trail: Trail) -> None:
-        """Let go what is kept of a direction that closed."""
-        self._memory.retained.release(trail)
-        sides = self._memory.trails.by_id[flow_id]
-        del sides[side]
-        if not sides:
-            del self._memory.trails.by_id[flow_id]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -90,6 +90,19 @@ class StreamRows:
             heads = self.first[sorted(unscanned)]
             self.fresh[heads] = self.starts[heads]
 
-    def content(self, first: int, last: int | None = None) -> bytes:
-        """Return the bytes of a row without its tail, or of the rows from ``first`` to ``last`` of one run."""
-        return self.data[self.starts[first] + self._tail[first] : self.starts[(first if last is None else last) + 1]]
+    def content(self, place: int) -> bytes:
+        """Return the bytes of a row, without the tail before it."""
+        return self.data[self.starts[place] + self._tail[place] : self.starts[place + 1]]
+
+    def spans(self, directions: I64) -> Iterator[tuple[int, int, int, bool]]:
+        """Yield for each direction where its new bytes begin and end in ``data``, the stream offset of the first, and
+        whether they are one run that goes on from before."""
+        heads = self.first[directions]
+        runs = np.add.reduceat(self.breaks.astype(np.int64), self.first)[directions]
+        return zip(
+            (self.starts[heads] + self._tail[heads]).tolist(),
+            self.starts[self.last[directions] + 1].tolist(),
+            self.offset[heads].tolist(),
+            ((runs == 1) & (self.gap[heads] == 0)).tolist(),
+            strict=True,
+        )

@@ -28,23 +28,21 @@ class YaraWaiting:
     """Where the window began and ended when all of it was judged last, and for which rules: once is enough."""
 
 
-@dataclass(slots=True, eq=False)
-class Trail:
+class Trail(Window):
     """One direction of a flow. Rules go by their numbers in ``load``."""
 
-    load: object
-    window: Window = field(default_factory=Window)
-    waiting: dict[int, Waiting] = field(default_factory=dict)
-    next_due: int = 0
-    yara: YaraWaiting | None = None
-    done: set[int] = field(default_factory=set)
-    """Rules that matched here: each does so once."""
-    unscanned: bool = False
-    """The rules are new: what the window holds has not been searched for their needles."""
+    __slots__ = ("done", "load", "next_due", "unscanned", "waiting", "yara")
 
-    def forget(self) -> None:
-        """Let the window go; what comes next is judged by itself."""
-        self.window.restart(self.window.end)
+    def __init__(self, load: object, base: int) -> None:
+        super().__init__(base)
+        self.load = load
+        self.waiting: dict[int, Waiting] = {}
+        self.next_due = 0
+        self.yara: YaraWaiting | None = None
+        self.done: set[int] = set()
+        """Rules that matched here: each does so once."""
+        self.unscanned = False
+        """The rules are new: what the window holds has not been searched for their needles."""
 
     @property
     def idle(self) -> bool:
