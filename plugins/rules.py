@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ids import hookimpl
 from ids.errors import RulesRefused
-from ids.rules.buffers import TRANSPORT_PROTOCOLS
+from ids.protocols import BY_NAME
+from ids.rules.buffers import CATALOGUE, TRANSPORT_PROTOCOLS
 from ids.rules.loader import load_rules
 from ids.rules.matcher import Matcher
 from ids.rules.paths import cache_directory
@@ -44,10 +45,8 @@ class Rules:
         """Return which transports the loaded rules look at."""
         wanted: set[str] = set()
         for rule in self.matcher.rules if self.matcher else ():
-            if isinstance(rule, YaraRule):  # streams, and buffers of protocols over TCP
-                wanted.add("tcp")
-                continue
-            numbers = TRANSPORT_PROTOCOLS.get(rule.traffic.protocol)
+            numbers = _spoken_over(rule) if isinstance(rule, YaraRule) else None
+            numbers = numbers or TRANSPORT_PROTOCOLS.get(rule.traffic.protocol)
             if not numbers:
                 return None
             wanted |= {TRANSPORT_NAMES.get(number, "other") for number in numbers}
@@ -96,6 +95,15 @@ class Rules:
             counters.set("rules.loaded_yara", len(loaded.yara.rules))
 
         return commit
+
+
+def _spoken_over(rule: YaraRule) -> frozenset[int]:
+    """Return the IP protocol numbers of what a YARA rule looks at: streams, or buffers of a protocol."""
+    buffer = CATALOGUE.get(rule.scope)
+    protocol = BY_NAME.get(buffer.protocol) if buffer is not None and buffer.protocol is not None else None
+    if protocol is None:
+        return TRANSPORT_PROTOCOLS["tcp"]
+    return frozenset(number for number in TRANSPORT_NAMES if protocol.recognised_over(number))
 
 
 plugin = Rules()

@@ -90,7 +90,7 @@ class StreamFollower:
                 self._judge_all(trail, moment, matches)
                 self._shorten(trail)
             trail.data += content
-            self._admit(trail, candidates.get(place, ()))
+            self.admit(trail, candidates.get(place, ()))
             if rows.closed[place]:
                 self._judge_all(trail, moment, matches)
             else:
@@ -99,7 +99,8 @@ class StreamFollower:
             found += [(row, match) for match in matches]
         return found
 
-    def _admit(self, trail: Trail, candidates: Iterable[int]) -> None:
+    def admit(self, trail: Trail, candidates: Iterable[int]) -> None:
+        """Have rules wait in a direction, which look at its traffic and whose needles were seen in it."""
         for number in candidates:
             if number in trail.done:
                 continue

@@ -18,7 +18,7 @@ from ids.rules.stream_follower import StreamFollower
 from ids.rules.stream_rows import StreamRows
 from ids.rules.trail import Trail
 from ids.rules.yara_scanner import YaraScanner
-from ids.types import I64, Match, Streams
+from ids.types import I64, U8, FlowColumns, Match, Streams
 
 Candidates = dict[int, dict[int, list[int]]]
 """By the number of the direction and the place of the row: rules that were noticed there."""
@@ -101,34 +101,30 @@ class StreamMatcher:
             if sides and (trail := sides.get(int(rows.direction[number]))) is not None:
                 trails[number] = trail
                 if trail.load is not self._index:
-                    self._adopt(trail)
+                    one = slice(number, number + 1)
+                    self._adopt(trail, rows.streams.flows, rows.slot[one], rows.direction[one])
         return trails
 
-    def _adopt(self, trail: Trail) -> None:
-        """Go on after a reload: with the window, and with what was already reported."""
+    def _adopt(self, trail: Trail, flows: FlowColumns, slot: I64, side: U8) -> None:
+        """Go on after a reload: with what was already reported, and with a window that new rules have not seen."""
         assert isinstance(trail.load, RuleIndex)
-        numbers = self._index.numbers
+        index = self._index
         identities = (trail.load.rules[number].identity for number in trail.done)
-        trail.done = {numbers[identity] for identity in identities if identity in numbers}
-        trail.waiting, trail.yara, trail.next_due = {}, None, 0
-        trail.load, trail.unscanned = self._index, True
+        trail.done = {index.numbers[identity] for identity in identities if identity in index.numbers}
+        trail.load, trail.waiting, trail.yara, trail.next_due = index, {}, None, 0
+        rows, rules = index.stream.find(bytes(trail.data), np.array([0, len(trail.data)]))
+        if len(rules):
+            rules = rules[index.selectors.fits(flows, slot[rows], side[rows], rules)]
+            self._follower.admit(trail, rules.tolist())
 
     def _join(self, rows: StreamRows, trails: dict[int, Trail], total: I64) -> None:
         """Lay the rows out behind the tails of their directions; ``total`` has the new bytes of each direction."""
         tails: dict[int, bytes] = {}
-        unscanned: set[int] = set()
         for number, trail in trails.items():
-            wanted = len(trail.data) if trail.unscanned else min(self._overlap, len(trail.data))
-            if not wanted or not (trail.unscanned or total[number]):
-                continue
             first = rows.first[number]
-            if rows.gap[first] or rows.offset[first] != trail.end:
-                continue
-            tails[number] = trail.tail(wanted)
-            if trail.unscanned:
-                unscanned.add(number)
-                trail.unscanned = False
-        rows.join(tails, unscanned)
+            if total[number] and not rows.gap[first] and rows.offset[first] == trail.end:
+                tails[number] = trail.tail(self._overlap)
+        rows.join(tails)
 
     def _candidates(self, rows: StreamRows) -> Candidates:
         """Search all rows; return the rules that were noticed and look at this traffic."""

@@ -60,10 +60,9 @@ class StreamRows:
         self.starts: I64 = np.zeros(0, np.int64)
         self.data = b""
 
-    def join(self, tails: Mapping[int, bytes], unscanned: set[int]) -> None:
-        """Lay the rows out behind one another; ``tails`` go before the first rows of their directions.
-
-        What lies in a tail was searched before, but for the directions that are ``unscanned``.
+    def join(self, tails: Mapping[int, bytes]) -> None:
+        """Lay the rows out behind one another; ``tails``, which were searched before, go before the first rows of their
+        directions.
         """
         n = len(self.row)
         self._tail = np.zeros(n, np.int64)
@@ -86,9 +85,6 @@ class StreamRows:
         """Where a needle that ends in the row may begin at the earliest."""
         self.fresh: I64 = self.starts[:-1] + self._tail
         """Up to where the row was searched before."""
-        if unscanned:
-            heads = self.first[sorted(unscanned)]
-            self.fresh[heads] = self.starts[heads]
 
     def content(self, place: int) -> bytes:
         """Return the bytes of a row, without the tail before it."""

@@ -31,7 +31,7 @@ class YaraWaiting:
 class Trail(Window):
     """One direction of a flow. Rules go by their numbers in ``load``."""
 
-    __slots__ = ("done", "load", "next_due", "unscanned", "waiting", "yara")
+    __slots__ = ("done", "load", "next_due", "waiting", "yara")
 
     def __init__(self, load: object, base: int) -> None:
         super().__init__(base)
@@ -41,8 +41,6 @@ class Trail(Window):
         self.yara: YaraWaiting | None = None
         self.done: set[int] = set()
         """Rules that matched here: each does so once."""
-        self.unscanned = False
-        """The rules are new: what the window holds has not been searched for their needles."""
 
     @property
     def idle(self) -> bool:

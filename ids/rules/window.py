@@ -36,4 +36,4 @@ class Window:
 
     def tail(self, size: int) -> bytes:
         """Return the last bytes, ``size`` at the most."""
-        return bytes(self.data[max(0, len(self.data) - size) :])
+        return bytes(self.data[-size:]) if size else b""

@@ -27,6 +27,8 @@ from ids.rules.variables import GroupError, Variables
 from ids.rules.yara_model import STREAM, YaraRule
 from ids.types import Action, BlockMode, BlockRequest, Signature
 
+_TCP = 6
+
 DERIVED_SIDS = range(900_000_000, 1_000_000_000)
 """Where the sids of YARA rules without one lie; outside every published range."""
 
@@ -85,7 +87,7 @@ def yara_rule(
     """Build the rule that ``meta`` describes; raises `MetaError`."""
     meta = read_meta(raw)
     try:
-        traffic = parse_traffic(meta.traffic, variables)
+        traffic = parse_traffic(meta.traffic, variables, _TCP if meta.scope in (STREAM, PAYLOAD) else None)
         flow = parse_flow([word.strip() for word in meta.flow.split(",") if word.strip()])
     except GroupError as error:
         raise MetaError(f"meta: {error}", error.remedy) from None

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ids.rules.loader import RuleSet, load_rules
-from ids.rules.yara_loader import YaraSet, load_yara
+from ids.rules.yara_model import YaraSet
 from tests.shared import ROOT
 
 FOLDERS = [ROOT / "rules" / "base", ROOT / "rules" / "policy"]
@@ -48,7 +48,7 @@ def loaded() -> RuleSet:
 
 @pytest.fixture(scope="module")
 def yara() -> YaraSet:
-    return load_yara([str(path) for folder in FOLDERS for path in sorted(folder.glob("*.yar"))])
+    return load_rules(FOLDERS).yara
 
 
 def test_every_rule_loads(loaded: RuleSet, yara: YaraSet) -> None:

@@ -112,3 +112,12 @@ def test_shipped_rules_load() -> None:
     assert [str(error) for error in (*loaded.errors, *loaded.yara.warnings)] == []
     assert loaded.rules
     assert loaded.yara.rules
+
+
+def test_interest_of_yara_rules_is_where_their_buffers_come_from(rules: Path) -> None:
+    """DNS is mostly spoken over UDP."""
+    (rules / "a.yaml").unlink()
+    (rules / "b.yar").write_text(YARA.replace("sid = 3", 'sid = 3 scope = "dns.query"'))
+    assert "udp" in start(rules)[0].interest()
+    (rules / "b.yar").write_text(YARA.replace("sid = 3", 'sid = 3 scope = "http.uri"'))
+    assert start(rules)[0].interest() == {"tcp"}

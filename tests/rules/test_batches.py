@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 
@@ -120,7 +121,7 @@ def test_batches_change_no_number_and_no_evidence(
 ) -> None:
     """The same rows in batches of any size give the same alerts, each with the packet that completed it."""
 
-    def told(found: list[tuple[Flow, Match]]) -> list[object]:
+    def told(found: list[tuple[Flow, Match]]) -> Sequence[object]:
         return sorted(
             (
                 match.number,
