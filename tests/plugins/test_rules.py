@@ -12,6 +12,8 @@ from ids.counters import Counters
 from ids.errors import RulesRefused
 from ids.plugin.context import EngineContext
 from ids.plugin.host import PluginHost
+from ids.protocols import BY_NAME
+from ids.rules.buffers import CATALOGUE, PARSED
 from ids.rules.settings import RulesSettings
 from ids.types import Direction, FlowColumns, StreamChunk, Transactions
 from plugins.rules import Rules
@@ -114,10 +116,11 @@ def test_shipped_rules_load() -> None:
     assert loaded.yara.rules
 
 
-def test_interest_of_yara_rules_is_where_their_buffers_come_from(rules: Path) -> None:
-    """DNS is mostly spoken over UDP."""
+@pytest.mark.parametrize("name", sorted(PARSED))
+def test_interest_of_yara_rules_is_where_their_buffers_come_from(rules: Path, name: str) -> None:
+    """A protocol that is spoken over UDP has to be shown there."""
     (rules / "a.yaml").unlink()
-    (rules / "b.yar").write_text(YARA.replace("sid = 3", 'sid = 3 scope = "dns.query"'))
-    assert "udp" in start(rules)[0].interest()
-    (rules / "b.yar").write_text(YARA.replace("sid = 3", 'sid = 3 scope = "http.uri"'))
-    assert start(rules)[0].interest() == {"tcp"}
+    buffer = next(buffer.name for buffer in CATALOGUE.values() if buffer.protocol == name)
+    (rules / "b.yar").write_text(YARA.replace("sid = 3", f'sid = 3 scope = "{buffer}"'))
+    spoken = {transport for number, transport in ((6, "tcp"), (17, "udp")) if BY_NAME[name].recognised_over(number)}
+    assert start(rules)[0].interest() == spoken
