@@ -8,8 +8,8 @@ import numpy as np
 
 from ids.events import Event
 from ids.kernel import Block
-from ids.kernel.lists.blocklist import TABLES, Blocklist
 from ids.kernel.contract import BlockFlag
+from ids.kernel.lists.blocklist import TABLES, Blocklist
 from ids.kernel.rings.limits import Limit
 from ids.respond import events
 from ids.respond.gate import BlockOrder
