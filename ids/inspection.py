@@ -30,6 +30,10 @@ from ids.types import I64, FlowBatch, FlowColumns, Mark, Match, PacketBatch, Pac
 HISTORY_BATCHES = 2
 """Batches kept for the frames of a flow that is flagged late. Each may be several megabytes."""
 
+EVENTS_AS_OBJECTS = 4096
+"""`flow` events of one batch that are handed on as objects, at some 3 kB each: a batch has fewer as a rule, the end of
+a capture may have a hundred thousand."""
+
 STAGES = ("decode", "flow", "protocols", "detect", "events")
 
 
@@ -200,8 +204,17 @@ class Inspection:
             found.ended = self.flows.id[flows.ended].tolist()
         if len(flows.ended) and self._wants("flow"):
             matched = self.flows.marks[flows.ended] & Mark.MATCHED != 0
-            found.flows = Events(events.flow_events(self.flows, flows.ended[~matched]))
+            found.flows = self._flow_events(flows.ended[~matched])
             found.matched_flows = events.flow_events(self.flows, flows.ended[matched])
+
+    def _flow_events(self, slots: I64) -> Events:
+        """Return the `flow` events; of very many as lines at once, for as objects they take ten times the memory."""
+        if len(slots) <= EVENTS_AS_OBJECTS:
+            return Events(events.flow_events(self.flows, slots))
+        parts = np.array_split(slots, len(slots) // EVENTS_AS_OBJECTS + 1)
+        return Events(
+            lines=[line for part in parts for line in Events(events.flow_events(self.flows, part)).typed_lines()]
+        )
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted

@@ -14,7 +14,7 @@ from typing import Any
 from ids.config import Config
 from ids.control import ControlServer, socket_path
 from ids.counters import Counters
-from ids.engine import NO_RULES, Engine
+from ids.engine import NO_RULES, Engine, settle_memory
 from ids.errors import IdsError, UsageError
 from ids.events import Events
 from ids.journal import Journal
@@ -67,6 +67,7 @@ class Live:
             on_events=self._journal.events, event_types={"alert"},
         )  # fmt: skip
         self._note_rules()
+        settle_memory()
         with ExitStack() as stack:
             stack.callback(self._engine.stop)
             control = ControlServer(  # before the maps: it refuses a second engine of this name

@@ -13,7 +13,7 @@ from ids.capture import open_capture
 from ids.config import Config
 from ids.counters import Counters
 from ids.decode import Decoder
-from ids.engine import Engine, OnEvents
+from ids.engine import Engine, OnEvents, settle_memory
 from ids.errors import CaptureError
 from ids.events import Events
 from ids.inspection import Findings
@@ -49,6 +49,7 @@ def replay(
         stack.callback(_close, opening)
         run = _Run(config, on_events, on_progress, on_verdicts)
         stack.callback(run.stop)
+        settle_memory()
         captures = [Path(path) for path in paths]
         run.share_out(captures)
         run.arm(opening.result())
