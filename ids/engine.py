@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 
@@ -171,7 +170,7 @@ class Engine:
         """Hand events to every output, at once."""
         if not len(batch):
             return
-        for event_type, count in Counter(batch.types).items():
+        for event_type, count in batch.counts.items():
             self.counters.add(f"events.{event_type}", count)
         self.plugins.call("ids_events", events=batch)
         if self.plugins.has("ids_event"):

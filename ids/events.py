@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
@@ -13,50 +14,74 @@ Event: TypeAlias = dict[str, Any]
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
 
 
+class Lines(NamedTuple):
+    """Events of one type as JSON: an object a line, each with its line feed."""
+
+    event_type: str
+    data: bytes
+    events: int
+    """How many."""
+
+
 class Events(Sequence[Event]):
     """Events in the order in which they happened. They may have come as lines, and are then parsed when looked at."""
 
-    def __init__(self, rows: Sequence[Event] | None = None, lines: Sequence[tuple[str, bytes]] = ()) -> None:
-        """Take events as objects, or else as lines, each with its ``event_type``."""
+    def __init__(self, rows: Sequence[Event] | None = None, lines: Sequence[Lines] = ()) -> None:
+        """Take events as objects, or else as lines."""
         self._rows = rows
         self._lines = lines if rows is None else None
 
     @property
-    def types(self) -> list[str]:
-        """The ``event_type`` of each event."""
-        if self._rows is None:
-            return [kind for kind, _ in self._lines or ()]
-        return [event["event_type"] for event in self._rows]
+    def counts(self) -> dict[str, int]:
+        """How many events there are of each ``event_type``."""
+        found: Counter[str] = Counter()
+        if self._rows is not None:
+            found.update(event["event_type"] for event in self._rows)
+        else:
+            for event_type, _, events in self._lines or ():
+                found[event_type] += events
+        return found
 
     @property
     def rows(self) -> Sequence[Event]:
         """The events as objects."""
         if self._rows is None:
-            self._rows = [orjson.loads(line) for _, line in self._lines or ()]
+            self._rows = [orjson.loads(line) for lines in self._lines or () for line in lines.data.splitlines()]
         return self._rows
 
-    def lines(self, types: Collection[str] | None = None) -> list[bytes]:
-        """Return the events as JSON, a line each with its line feed; only those of some types where that is asked."""
-        return [line for kind, line in self.typed_lines() if types is None or kind in types]
-
-    def typed_lines(self) -> Sequence[tuple[str, bytes]]:
-        """Return the events as JSON, each line with its ``event_type``."""
+    def lines(self, types: Collection[str] | None = None) -> list[Lines]:
+        """Return the events as JSON; only those of some types where that is asked."""
         if self._lines is None:
-            rows = self._rows or ()
-            self._lines = [(event["event_type"], orjson.dumps(event, option=_OPTIONS)) for event in rows]
-        return self._lines
+            self._lines = _spell(self._rows or ())
+        return [lines for lines in self._lines if types is None or lines.event_type in types]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let the events travel to another process as lines: they are written there, and seldom looked at."""
-        return Events, (None, self.typed_lines())
+        return Events, (None, self.lines())
 
     def __len__(self) -> int:
-        return len(self._rows if self._rows is not None else self._lines or ())
+        return len(self._rows) if self._rows is not None else sum(lines.events for lines in self._lines or ())
 
     def __getitem__(self, index: Any) -> Any:
         return self.rows[index]
 
     @classmethod
-    def joined(cls, parts: Iterable[Sequence[Event]]) -> Events:
-        """Return the events of several parts as one."""
-        return cls([event for part in parts for event in part])
+    def joined(cls, parts: Iterable[Events]) -> Events:
+        """Return the events of several parts as one, as lines."""
+        return cls(lines=[lines for part in parts for lines in part.lines()])
+
+
+def _spell(rows: Sequence[Event]) -> list[Lines]:
+    """Return objects as lines; neighbours of one type together.
+
+    (A line by itself is not kept: orjson leaves room for several kilobytes behind each.)
+    """
+    made: list[Lines] = []
+    start = 0
+    for end in range(1, len(rows) + 1):
+        if end < len(rows) and rows[end]["event_type"] == rows[start]["event_type"]:
+            continue
+        data = b"".join([orjson.dumps(event, option=_OPTIONS) for event in rows[start:end]])
+        made.append(Lines(rows[start]["event_type"], data, end - start))
+        start = end
+    return made

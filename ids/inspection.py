@@ -67,8 +67,8 @@ class Findings:
         return cls(
             None,
             matches,
-            Events(lines=[line for part in parts for line in part.transactions.typed_lines()]),
-            Events(lines=[line for part in parts for line in part.flows.typed_lines()]),
+            Events.joined(part.transactions for part in parts),
+            Events.joined(part.flows for part in parts),
             [event for part in parts for event in part.matched_flows],
             [flow_id for part in parts for flow_id in part.ended],
         )
@@ -212,9 +212,7 @@ class Inspection:
         if len(slots) <= EVENTS_AS_OBJECTS:
             return Events(events.flow_events(self.flows, slots))
         parts = np.array_split(slots, len(slots) // EVENTS_AS_OBJECTS + 1)
-        return Events(
-            lines=[line for part in parts for line in Events(events.flow_events(self.flows, part)).typed_lines()]
-        )
+        return Events.joined(Events(events.flow_events(self.flows, part)) for part in parts)
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted

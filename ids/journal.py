@@ -33,7 +33,7 @@ class Journal:
 
     def events(self, events: Events) -> None:
         """Take note of events: the first alert of each rule is logged."""
-        if "alert" in events.types:
+        if "alert" in events.counts:
             for event in events:
                 if event["event_type"] == "alert":
                     self._alert(event)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ids.counters import Counters
 from ids.errors import UsageError
+from ids.events import Lines
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +46,19 @@ class LineWriter:
         self._thread = threading.Thread(target=self._run, name=f"ids-{name}", daemon=True)
         self._thread.start()
 
-    def put(self, lines: list[bytes]) -> None:
-        """Hand over whole lines, each with its line feed."""
+    def put(self, lines: list[Lines]) -> None:
+        """Hand over lines, whole ones."""
         if not lines:
             return
-        data = b"".join(lines)
+        data, count = b"".join([part.data for part in lines]), sum(part.events for part in lines)
         with self._changed:
             if self._patient:
                 self._changed.wait_for(lambda: self._waiting_bytes < WAITING_BYTES)
             elif self._waiting_bytes >= WAITING_BYTES:
-                self._lost += len(lines)
+                self._lost += count
                 data = b""
             if data:
-                self._waiting.append((data, len(lines)))
+                self._waiting.append((data, count))
                 self._waiting_bytes += len(data)
                 self._changed.notify_all()
             if self._lost > self._reported:

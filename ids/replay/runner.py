@@ -119,7 +119,7 @@ class _Run:
             judge.allow(self._config.respond.allow)
 
     def _note(self, events: Events) -> None:
-        if "alert" in events.types:
+        if "alert" in events.counts:
             alerts = [event for event in events if event["event_type"] == "alert"]
             self._alerts.update(event["alert"]["signature_id"] for event in alerts)
             self.report.alerts += alerts[: MAX_ALERTS_KEPT - len(self.report.alerts)]
