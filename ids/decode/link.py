@@ -42,7 +42,7 @@ def decode_link(columns: Columns) -> None:
     linktype = columns.batch.linktype
     if not len(linktype):
         return
-    uniform = bool((linktype == linktype[0]).all())
+    uniform = not np.count_nonzero(linktype != linktype[0])
     for number in [int(linktype[0])] if uniform else np.unique(linktype).tolist():
         rows = np.arange(len(linktype)) if uniform else np.flatnonzero(linktype == number)
         start = columns.batch.offset[rows]
@@ -52,7 +52,7 @@ def decode_link(columns: Columns) -> None:
             continue
         columns.l3[rows], columns.kind[rows], need = layer(columns, start)
         columns.judge(rows, (columns.frame_end[rows] < start + need, Anomaly.TRUNCATED_LINK))
-    if (columns.kind == IPV4).all():
+    if not np.count_nonzero(columns.kind != IPV4):
         return
     _peel_vlan(columns)
     _peel_pppoe(columns)
