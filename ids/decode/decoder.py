@@ -74,7 +74,7 @@ class Decoder:
     def _columns(self, batch: PacketBatch, vlan: U32 | None = None) -> Columns:
         columns = Columns(batch, vlan)
         decode_link(columns)
-        good = columns.anomaly == Anomaly.NONE
+        good = columns.good()
         is_v4 = good & (columns.kind == IPV4)
         count, count_v4 = np.count_nonzero(good), np.count_nonzero(is_v4)
         rows = np.empty(0, np.int64)
@@ -82,7 +82,7 @@ class Decoder:
             rows = decode_ipv4(columns, is_v4.nonzero()[0], self._verify)
         if count_v4 < count:  # what is good and not IPv4 is IPv6
             decode_ipv6(columns, (good & ~is_v4).nonzero()[0])
-            rows = (columns.anomaly == Anomaly.NONE).nonzero()[0]
+            rows = columns.good().nonzero()[0]
         if rows.size:
             decode_transport(columns, rows, self._verify, self._offloaders is not None)
         return columns

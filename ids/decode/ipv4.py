@@ -6,7 +6,7 @@ import numpy as np
 
 from ids.capture.gather import gather
 from ids.decode import checksum
-from ids.decode.columns import Columns, FragmentRows
+from ids.decode.columns import FRAGMENT, Columns, FragmentRows
 from ids.types import I64, IPV4_MAPPED_PREFIX, Anomaly
 
 MIN_HEADER = 20
@@ -74,7 +74,7 @@ def decode_ipv4(columns: Columns, rows: I64, verify: bool) -> I64:
     keep = columns.judge(rows, *verdicts)
     if keep is None:
         return rows
-    parts = np.flatnonzero(columns.anomaly[rows] == Anomaly.FRAGMENT)
+    parts = np.flatnonzero(columns.anomaly[rows] == FRAGMENT)
     if parts.size:
         chosen = rows[parts]
         columns.set_payload(chosen, columns.l4[chosen], columns.ip_end[chosen])

@@ -6,7 +6,7 @@ import numpy as np
 
 from ids.capture.gather import gather
 from ids.decode import checksum
-from ids.decode.columns import Columns, FragmentRows
+from ids.decode.columns import GOOD, Columns, FragmentRows
 from ids.types import I64, Anomaly, Bool
 
 HEADER_LEN = 40
@@ -90,11 +90,11 @@ def _skip_extensions(columns: Columns, rows: I64) -> None:
                 columns.rerouted = np.zeros(len(columns.batch), np.bool_)
             columns.rerouted[pending[rerouted]] = True
         _set_aside_fragments(columns, pending[kind == _FRAGMENT], at[kind == _FRAGMENT])
-        pending = pending[_IS_EXTENSION[columns.proto[pending]] & (columns.anomaly[pending] == Anomaly.NONE)]
+        pending = pending[_IS_EXTENSION[columns.proto[pending]] & (columns.anomaly[pending] == GOOD)]
         if not pending.size:
             break
     columns.anomaly[pending] = Anomaly.IPV6_BAD_EXTENSION
-    refused = rows[columns.anomaly[rows] != Anomaly.NONE]
+    refused = rows[columns.anomaly[rows] != GOOD]
     columns.l4[refused] = -1
 
 
