@@ -53,17 +53,21 @@ def of_headers(headers: U8) -> U16:
     return checksums
 
 
-def pseudo_header(src: U64, dst: U64, proto: NDArray[np.uint8], length: I64) -> U64:
-    """Sum the pseudo header of each packet, RFC 9293 section 3.1 and RFC 8200 section 8.1.
-
-    Addresses have shape (n, 2). The prefix of a mapped IPv4 address adds 0xFFFF, which is zero here.
-    """
+def pseudo_header(address_sum: U64, proto: U8, length: I64) -> U64:
+    """Sum the pseudo header of each packet, RFC 9293 section 3.1 and RFC 8200 section 8.1."""
     total: U64 = length.astype(np.uint64)
     total += proto
-    for address in (src, dst):
-        for half in (address[:, 0], address[:, 1]):
-            total += half & _LOW
-            total += half >> _HIGH_BITS
+    total += address_sum
+    return total
+
+
+def sum_of_halves(*halves: NDArray[np.uint64]) -> U64:
+    """Sum 64-bit words in any byte order, as a number below 2**40 for up to 128 of them."""
+    total: U64 = np.zeros(len(halves[0]), np.uint64)
+    for half in halves:
+        native = half.astype(np.uint64)
+        total += native & _LOW
+        total += native >> _HIGH_BITS
     return total
 
 

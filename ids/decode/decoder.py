@@ -13,7 +13,7 @@ from ids.decode.columns import Columns
 from ids.decode.defrag import Defragmenter
 from ids.decode.ipv4 import decode_ipv4
 from ids.decode.ipv6 import decode_ipv6
-from ids.decode.link import IPV4, IPV6, decode_link
+from ids.decode.link import IPV4, decode_link
 from ids.decode.offload import Offloaders
 from ids.decode.orderly import Datagrams
 from ids.decode.settings import DecodeSettings
@@ -74,14 +74,15 @@ class Decoder:
     def _columns(self, batch: PacketBatch, vlan: U32 | None = None) -> Columns:
         columns = Columns(batch, vlan)
         decode_link(columns)
-        good = columns.anomaly == Anomaly.NONE
-        rows_v4 = np.flatnonzero(good & (columns.kind == IPV4))
-        rows_v6 = np.flatnonzero(good & (columns.kind == IPV6))
-        if rows_v4.size:
-            rows_v4 = decode_ipv4(columns, rows_v4, self._verify)
-        if rows_v6.size:
-            rows_v6 = decode_ipv6(columns, rows_v6)
-        rows = np.sort(np.concatenate((rows_v4, rows_v6))) if rows_v6.size else rows_v4
+        good = columns.good()
+        is_v4 = good & (columns.kind == IPV4)
+        count, count_v4 = np.count_nonzero(good), np.count_nonzero(is_v4)
+        rows = np.empty(0, np.int64)
+        if count_v4:
+            rows = decode_ipv4(columns, is_v4.nonzero()[0], self._verify)
+        if count_v4 < count:  # what is good and not IPv4 is IPv6
+            decode_ipv6(columns, (good & ~is_v4).nonzero()[0])
+            rows = columns.good().nonzero()[0]
         if rows.size:
             decode_transport(columns, rows, self._verify, self._offloaders is not None)
         return columns
@@ -107,10 +108,10 @@ class Decoder:
 
     def _count(self, columns: Columns) -> None:
         """Count every row that went no further, by its reason, and those whose checksum was left to a device."""
-        partial = int(columns.partial.sum())
+        partial = int(np.count_nonzero(columns.partial))
         if partial:
             self._counters.add("decode.checksum_partial", partial)
-        if not columns.anomaly.any():
+        if not np.count_nonzero(columns.anomaly):
             return
         counts = np.bincount(columns.anomaly, minlength=len(Anomaly)).tolist()
         for number, name in _ANOMALIES:

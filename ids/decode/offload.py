@@ -165,13 +165,15 @@ class Offloaders:
 
         All evidence is heard before: in what order packets of one batch were captured says little.
         """
-        segments = [np.flatnonzero((part.anomaly == Anomaly.NONE) & (part.proto == TCP)) for part in parts]
+        segments = [np.flatnonzero(part.good() & (part.proto == TCP)) for part in parts]
         for part, rows in zip(parts, segments, strict=True):
             self._openings.note(part, rows)
         for part, rows in zip(parts, segments, strict=True):
             if self._openings.any:
                 self._learn(part, rows)
         for part, rows in zip(parts, segments, strict=True):
+            if not np.count_nonzero(part.partial):
+                continue
             rows = rows[part.partial[rows] & (part.tcp_flags[rows] & SYN == 0)]
             if rows.size:
                 known = self._senders.has(mix(*part.src[rows].T), _now_ns(part))

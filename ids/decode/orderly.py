@@ -81,6 +81,9 @@ class Orderly:
         )
 
 
+NO_ORDERLY = Orderly(*(np.empty(0, np.int64) for _ in range(4)))
+
+
 def find(fragments: Fragments, words: tuple[U64, ...]) -> Orderly:
     """Find the orderly datagrams; ``words`` are the fragments' keys.
 
@@ -125,25 +128,27 @@ def assemble(columns: Columns, fragments: Fragments, orderly: Orderly, single: l
     """
     if not len(orderly) and not single:
         return NONE
+    row = np.array([row for row, _packet in single], np.int64)
+    length = np.array([len(packet) for _row, packet in single], np.int64)
+    frames = np.ascontiguousarray(columns.data).data
+    packets = (packet for _row, packet in single)
+    if not len(orderly):  # rows of single packets ascend
+        whole = np.frombuffer(bytearray().join(chain((frames,), packets)), np.uint8)
+        return Datagrams(row, whole, len(frames) + np.cumsum(length) - length, length)
     member = fragments.take(orderly.member)
     head = member.take(orderly.first)
     begin = np.insert(member.start, orderly.first, head.header)
     end = np.insert(member.start + member.length, orderly.first, head.header + head.header_len)
-    length = head.header_len.copy()
-    if len(orderly):
-        length += np.add.reduceat(member.length, orderly.first)
-    row = np.concatenate((orderly.completed, np.array([row for row, _packet in single], np.int64)))
-    length = np.concatenate((length, np.array([len(packet) for _row, packet in single], np.int64)))
-    frames = np.ascontiguousarray(columns.data).data
     slices = map(frames.__getitem__, map(slice, begin.tolist(), end.tolist()))
-    whole = bytearray().join(chain((frames,), slices, (packet for _row, packet in single)))
-    data = np.frombuffer(whole, np.uint8)
+    whole = np.frombuffer(bytearray().join(chain((frames,), slices, packets)), np.uint8)
+    row = np.concatenate((orderly.completed, row))
+    length = np.concatenate((head.header_len + np.add.reduceat(member.length, orderly.first), length))
     offset = len(frames) + np.cumsum(length) - length
     v4, count = head.is_v4, len(orderly)
-    _finish_v4(data, offset[:count][v4], head.header_len[v4], length[:count][v4])
-    _finish_v6(data, offset[:count][~v4], length[:count][~v4], head.proto[~v4])
+    _finish_v4(whole, offset[:count][v4], head.header_len[v4], length[:count][v4])
+    _finish_v6(whole, offset[:count][~v4], length[:count][~v4], head.proto[~v4])
     order = np.argsort(row)
-    return Datagrams(row[order], data, offset[order], length[order])
+    return Datagrams(row[order], whole, offset[order], length[order])
 
 
 def _finish_v4(data: U8, at: I64, header_len: I64, length: I64) -> None:
