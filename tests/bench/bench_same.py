@@ -1,9 +1,9 @@
 """Do two trees see the same? ``ids replay`` of both over many captures, every event compared field by field.
 
 Each tree replays all captures in one process, once with its default rules and once with `generous.yaml`, which alerts
-on nearly everything. The order of the events does not matter, and flows may be numbered otherwise, as long as each number
-stands for one and the same flow. What differs is printed by kind: the type of the event and the path of the key, with
-how often, and one example. Also compared: what the report says of each capture, and the counters at the end.
+on nearly everything. The order of the events does not matter, and flows may be numbered otherwise, as long as each
+number stands for one and the same flow. What differs is printed by kind: the type of the event and the path of the key,
+with how often, and one example. Also compared: what the report says of each capture, and the counters at the end.
 """
 
 from __future__ import annotations

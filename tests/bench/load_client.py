@@ -38,6 +38,8 @@ class Tally:
     completed: int = 0
     failed: int = 0
     skipped: int = 0
+    opened_s: float = 0.0
+    """From the first to the last that was opened."""
     took_ms: list[float] = field(default_factory=list)
 
 
@@ -63,6 +65,7 @@ class Client:
             for _ in range(min(wanted - due, BURST)):
                 self._start()
                 due += 1
+                self.tally.opened_s = time.monotonic() - started
             behind = due < wanted
             self._serve(0.0 if behind else min(0.01, max(0.0, (due + 1) / rate - now)) if due < total else 0.01)
             self._give_up()
@@ -135,7 +138,7 @@ def main() -> int:
     began, cpu = time.monotonic(), time.process_time()
     client.run(options.rate, options.seconds)
     tally, seconds = client.tally, time.monotonic() - began
-    figures = {name: getattr(tally, name) for name in ("started", "completed", "failed", "skipped")}
+    figures = {name: getattr(tally, name) for name in ("started", "completed", "failed", "skipped", "opened_s")}
     figures["median_ms"] = statistics.median(tally.took_ms) if tally.took_ms else None
     print(json.dumps({**figures, "seconds": seconds, "cpu_s": time.process_time() - cpu}))
     return 0

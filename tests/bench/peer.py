@@ -97,9 +97,9 @@ def one_rule(action: str = "alert") -> str:
     return PEER_RULE % action
 
 
-def starter_rules() -> str:
-    """Return our starter rules in Suricata's language; YARA rules have no counterpart there."""
-    lines, _, left = translate(ROOT / "rules" / "base")
+def starter_rules(inline: bool = False) -> str:
+    """Return our starter rules in Suricata's language; YARA rules have no counterpart there. ``inline``: they block."""
+    lines, _, left = translate(ROOT / "rules" / "base", inline)
     if left:
         raise CannotRun(f"{left} of the starter rules cannot be translated")
     return "\n".join(lines) + "\n"

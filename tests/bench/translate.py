@@ -18,6 +18,8 @@ Options: TypeAlias = tuple[tuple[str, str], ...]
 
 COMBINATIONS = 500
 """Rules of the peer for one of ours; what has more is left out and counted."""
+MARK = "xbits:set,blocked,track ip_src,expire 3600; "
+MARKED = 'drop ip any any -> any any (msg:"blocked"; xbits:isset,blocked,track ip_src; noalert; sid:9000003; rev:1;)'
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_-.,=()<>{}[]@#%&*+!? '")
 
 
@@ -25,8 +27,11 @@ class Untranslatable(Exception):
     """A rule uses something that is not known here."""
 
 
-def translate(folder: Path) -> tuple[list[str], int, int]:
-    """Return the peer's rules, and how many of ours were translated and how many were not."""
+def translate(folder: Path, inline: bool = False) -> tuple[list[str], int, int]:
+    """Return the peer's rules, and how many of ours were translated and how many were not.
+
+    ``inline``: a rule of ours that blocks drops there, and marks its source, whose packets are dropped from then on.
+    """
     lines: list[str] = []
     done = left = 0
     for path in sorted(folder.glob("*.yaml")):
@@ -37,11 +42,13 @@ def translate(folder: Path) -> tuple[list[str], int, int]:
                 left += 1
                 continue
             done += 1
+            blocks = inline and "block" in rule
+            action, mark = ("drop", MARK) if blocks else ("alert", "")
             flow = f"flow:{','.join(rule['flow'])}; " if "flow" in rule else ""
             for number, body in enumerate(bodies):
                 sid = rule["sid"] * 1000 + number
-                lines.append(f'alert {rule["traffic"]} (msg:"{rule["sid"]}"; {flow}{body} sid:{sid}; rev:1;)')
-    return lines, done, left
+                lines.append(f'{action} {rule["traffic"]} (msg:"{rule["sid"]}"; {flow}{body} {mark}sid:{sid}; rev:1;)')
+    return [*lines, MARKED] if inline else lines, done, left
 
 
 def _bodies(rule: dict[str, Any]) -> Iterator[str]:
