@@ -97,7 +97,7 @@ def attack(lab: Lab, source: str, exploit: Request, settle_s: float = SETTLE_S) 
         closing(_bound(lab.attacker.socket(socket.AF_INET, socket.SOCK_DGRAM), source, 0)) as prober,
         connect(lab.attacker, source) as connection,
     ):
-        probes = _Probes(prober, target)
+        probes = Probes(prober, target)
         probes.send()
         probes.collect(settle_s)
         if probes.arrived == 0:
@@ -133,7 +133,7 @@ def map_write_ms(guard: Guard, source: str, timeout_s: float = 5.0) -> float:
     return (written - seen) / 1e6
 
 
-class _Probes:
+class Probes:
     """Numbered datagrams from one socket to another."""
 
     def __init__(self, prober: socket.socket, target: socket.socket) -> None:
