@@ -72,11 +72,13 @@ def _live(rate: float) -> list[Row]:
         time.sleep(IDLE_S)
         after = resident_mib(guard.pid)
         seen = guard.command("stats")
+    kept = seen["engine"]["ids"].get("flow", {}).get("active", 0)
     note = f"{sent:,} flows offered at {rate:,.0f}/s; {_taken(seen)}"
     return [
         Row("ids run, idle", idle, "MiB"),
         Row("ids run, a million flows offered, peak", peak, "MiB", note=note),
         Row("ids run, after them", after, "MiB"),
+        Row("of that, for each flow kept", (after - idle) * 1024 / max(kept, 1), "KiB", note="one SYN each"),
     ]
 
 

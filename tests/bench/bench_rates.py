@@ -54,6 +54,8 @@ ATTACK_EVERY_S = 0.1
 LATE_S = 0.5
 """A probe that takes longer than this was dropped; an inline queue that is full delays packets by some 100 ms."""
 OVERLOADS = (1.5, 2.0)
+FLAT_OUT = 8000.0
+"""More connections a second than two cores make, client and server included."""
 SOURCES = "198.18.0.0/24"
 OFFERED_SHARE = 0.95
 """A client that opens fewer than these of the connections that are due has reached the machine's own limit."""
@@ -99,7 +101,7 @@ class Load:
         reasons = "".join(f", {name} {count:,}" for name, count in sorted(self.reasons.items()))
         return (
             f"{self.offered:,.0f}/s offered, {self.completed:,} of {self.started:,} served "
-            f"(median {self.median_ms:.1f} ms), {100 * self.inspected:.1f} % inspected{reasons}"
+            f"(median {self.median_ms:.1f} ms), {100 * self.inspected:.1f} % of them inspected{reasons}"
         )
 
 
@@ -276,8 +278,8 @@ def _attack_rows(side: Side) -> list[Row]:
     load = side.load(side.best.rate, ATTACK_SECONDS, times)
     found = [each for each in times if each is not None]
     print(f"attacks at {side.best.rate:,}/s  {side.name}: {len(found)} of {len(times)}; {load}", flush=True)
-    rows = [Row(f"{side.name}: exploits detected at that rate", 100 * len(found) / max(len(times), 1), "%")]
-    rows[0] = Row(rows[0].name, rows[0].value, "%", note=f"{len(found)} of {len(times)}; {load}")
+    name, share = f"{side.name}: exploits whose source was dropped, at that rate", 100 * len(found) / max(len(times), 1)
+    rows = [Row(name, share, "%", note=f"{len(found)} of {len(times)}; {load}")]
     if found:
         name = f"{side.name}: exploit to first dropped packet"
         rows.append(Row(name, statistics.median(found), "ms", min(found), max(found)))
@@ -285,18 +287,23 @@ def _attack_rows(side: Side) -> list[Row]:
 
 
 def _overload_rows(sides: Sequence[Side], ours: Side, seconds: float) -> list[Row]:
-    """Offer more than our own highest rate to each."""
+    """Offer more than our own highest rate to each, and then more than the machine can make."""
     rows = []
     base = ours.best.rate if ours.best else RATES[0]
-    for factor in OVERLOADS:
+    wanted = {f"at {factor:g} times our rate": base * factor for factor in OVERLOADS}
+    for what, rate in {**wanted, "flat out": FLAT_OUT}.items():
         empty = 0.0
         for side in sides:
-            load = side.load(base * factor, seconds)
-            print(f"{base * factor:>5,.0f}/s  {side.name}: {load}", flush=True)
+            load = side.load(rate, seconds)
+            print(f"{rate:>6,.0f}/s  {side.name}: {load}", flush=True)
             served = load.completed / load.opened_s
             empty = empty or served
-            name = f"{side.name}: served at {factor:g} times our rate"
-            rows.append(Row(name, served, "connections/s", ratio=served / empty, peer="empty program", note=str(load)))
+            rows.append(
+                Row(
+                    f"{side.name}: served {what}", served, "connections/s", ratio=served / empty,
+                    peer="empty program", note=str(load),
+                )
+            )  # fmt: skip
     return rows
 
 

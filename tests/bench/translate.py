@@ -19,7 +19,11 @@ Options: TypeAlias = tuple[tuple[str, str], ...]
 COMBINATIONS = 500
 """Rules of the peer for one of ours; what has more is left out and counted."""
 MARK = "xbits:set,blocked,track ip_src,expire 3600; "
-MARKED = 'drop ip any any -> any any (msg:"blocked"; xbits:isset,blocked,track ip_src; noalert; sid:9000003; rev:1;)'
+MARKED = (
+    "drop ip any any -> any any "
+    '(msg:"marked"; flow:to_server; xbits:isset,blocked,track ip_src; noalert; sid:9000003; rev:1;)'
+)
+"""Without `flow` it would be asked only of the first packets of a flow."""
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_-.,=()<>{}[]@#%&*+!? '")
 
 
