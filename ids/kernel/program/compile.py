@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import platform
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,24 @@ def include_flags() -> list[str]:
     machine = {"armv7l": "arm"}.get(platform.machine(), platform.machine())
     found = [str(path) for path in sorted(Path("/usr/include").glob(f"{machine}-linux-gnu*"))]
     return [flag for folder in ["/usr/include", *found] for flag in ("-idirafter", folder)]
+
+
+_INCLUDED_C = re.compile(r'^#include "(\w+\.c)"\n', re.MULTILINE)
+
+
+def pasted(source: Path) -> str:
+    """Return a source file with the C files that it includes in place: BCC rewrites map calls in no included file.
+
+    The compiler goes on telling of files and lines as they are.
+    """
+    text = source.read_text()
+
+    def paste(line: re.Match[str]) -> str:
+        included = source.parent / line[1]
+        following = text.count("\n", 0, line.end()) + 1
+        return f'#line 1 "{included}"\n{included.read_text()}#line {following} "{source}"\n'
+
+    return f'#line 1 "{source}"\n' + _INCLUDED_C.sub(paste, text)
 
 
 _UNDECLARED = {
@@ -52,7 +71,7 @@ def compile_source(source: Path, defines: list[str]) -> dict[str, Any]:
     _declare(lib)
     # Packets are read as words and as headers by turns, as in the kernel itself.
     flags = ["-w", "-fno-strict-aliasing", f"-I{source.parent}", *include_flags(), *defines]
-    module = BPF(src_file=str(source).encode(), cflags=flags)
+    module = BPF(text=pasted(source).encode(), cflags=flags)
     functions = {
         name: bytes(module.dump_func(name.encode())).hex()
         for name in (
