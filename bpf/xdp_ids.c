@@ -137,47 +137,60 @@ static __always_inline int ids_is_expired(struct ids_context *c, struct ids_bloc
 	return block->expires_ns && block->expires_ns <= c->now_ns;
 }
 
+static __always_inline void ids_count_hit(struct ids_context *c, struct ids_block *block)
+{
+	__sync_fetch_and_add(&block->packets, 1);
+	__sync_fetch_and_add(&block->bytes, c->packet->len);
+	block->last_hit_ns = c->now_ns;
+}
+
+/* Count what an entry in shadow mode would drop. */
+static __always_inline void ids_apply_shadow(struct ids_context *c, struct ids_block *block)
+{
+	ids_count_hit(c, block);
+	ids_count(IDS_NOTE_SHADOW, c->packet->len);
+}
+
 /* Apply a block entry: `reason` when it drops the packet. */
 static __always_inline int ids_apply_block(struct ids_context *c, struct ids_block *block, int reason)
 {
 	if (!block || ids_is_expired(c, block))
 		return IDS_GO_ON;
-	if (block->mode != IDS_BLOCK_SHADOW &&
-	    (reason == IDS_DROP_BLOCKED ? ids_address_allowed(c, block) : ids_allowed(c)))
-		return IDS_GO_ON;
-	__sync_fetch_and_add(&block->packets, 1);
-	__sync_fetch_and_add(&block->bytes, c->packet->len);
-	block->last_hit_ns = c->now_ns;
 	if (block->mode == IDS_BLOCK_SHADOW) {
-		ids_count(IDS_NOTE_SHADOW, c->packet->len);
+		ids_apply_shadow(c, block);
 		return IDS_GO_ON;
 	}
+	if (reason == IDS_DROP_BLOCKED ? ids_address_allowed(c, block) : ids_allowed(c))
+		return IDS_GO_ON;
+	ids_count_hit(c, block);
 	return reason;
 }
 
+/* Whether an entry hides no shorter prefix: it has expired, or only counts. */
+static __always_inline int ids_hides_nothing(struct ids_context *c, struct ids_block *block)
+{
+	return block->prefixlen && (block->mode == IDS_BLOCK_SHADOW || ids_is_expired(c, block));
+}
+
 /* Whether a prefix blocks the source. `flow` may be 0; it remembers the answer while that is no and nobody changes a list.
- * An entry that has expired or only counts hides no shorter one, up to IDS_MAX_NESTED of them. */
+ * An entry that has expired or only counts hides no shorter one, up to IDS_MAX_NESTED of them. The verifier follows each
+ * round of the loop by itself, from each state before it: so what may drop, and asks the allow-list, is applied behind. */
 static __always_inline int ids_check_prefix(struct ids_context *c, struct ids_flow *flow)
 {
-	u32 generation = c->config->generation, len = 128;
-	int reason = IDS_GO_ON;
+	u32 generation = c->config->generation;
+	struct ids_block *block;
 
 	if (!c->config->lists || (flow && flow->generation[c->packet->side & 1] == generation))
 		return IDS_GO_ON;
-	for (int nested = 0; nested < IDS_MAX_NESTED && !reason; nested++) {
-		struct ids_block *block = ids_find_prefix(c, len);
-
-		if (!block) {
-			if (flow && !nested)
-				flow->generation[c->packet->side & 1] = generation;
-			break;
-		}
-		reason = ids_apply_block(c, block, IDS_DROP_BLOCKED_PREFIX);
-		if (!block->prefixlen || (block->mode != IDS_BLOCK_SHADOW && !ids_is_expired(c, block)))
-			break;
-		len = block->prefixlen - 1;
+	block = ids_find_prefix(c, 128);
+	if (!block && flow)
+		flow->generation[c->packet->side & 1] = generation;
+	for (int nested = 1; nested < IDS_MAX_NESTED && block && ids_hides_nothing(c, block); nested++) {
+		if (!ids_is_expired(c, block))
+			ids_apply_shadow(c, block);
+		block = ids_find_prefix(c, block->prefixlen - 1);
 	}
-	return reason;
+	return ids_apply_block(c, block, IDS_DROP_BLOCKED_PREFIX);
 }
 
 /* ---- budgets -------------------------------------------------------------------------------------------------- */
@@ -358,13 +371,13 @@ static __always_inline int ids_judge_headers(struct ids_context *c, struct ids_c
 }
 
 /* A malformed packet has no flow to remember anything. */
-static __always_inline int ids_check_malformed(struct ids_context *c, int malformed)
+static __always_inline int ids_check_malformed(struct ids_context *c)
 {
 	int reason = ids_check_prefix(c, 0);
 
 	if (reason)
 		return reason;
-	return ids_allowed(c) ? IDS_PASS_ALLOWED_MALFORMED : malformed;
+	return ids_allowed(c) ? IDS_PASS_ALLOWED_MALFORMED : c->packet->malformed;
 }
 
 /* Whether this may be a challenged client's answer: a reset before any answer of the server was seen. */
@@ -431,8 +444,8 @@ static __always_inline int ids_judge(struct ids_context *c)
 		reason = ids_apply_block(c, ids_find_exact(c), IDS_DROP_BLOCKED);
 	if (reason)
 		return reason;
-	reason = ids_judge_headers(c, &at);
-	return reason ? ids_check_malformed(c, reason) : ids_judge_flow(c);
+	c->packet->malformed = ids_judge_headers(c, &at);
+	return c->packet->malformed ? ids_check_malformed(c) : ids_judge_flow(c);
 }
 
 int xdp_ids(struct xdp_md *xdp)

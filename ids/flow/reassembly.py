@@ -26,11 +26,12 @@ was sent, and moved at most twice.
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import NamedTuple
 
 from ids.counters import Counters
 from ids.flow.segment import Arrival
 from ids.flow.settings import StreamSettings
-from ids.types import Direction, Flow, StreamChunk
+from ids.types import Direction, FlowColumns
 
 MODULUS = 0xFFFFFFFF
 _HALF = 1 << 31
@@ -40,6 +41,22 @@ _SMALL_PIECE = 4096
 def distance(to: int, of: int) -> int:
     """Return the signed distance between two 32-bit sequence numbers: how far ``to`` is ahead of ``of``."""
     return ((to - of + _HALF) & MODULUS) - _HALF
+
+
+class Chunk(NamedTuple):
+    """A row of `ids.types.Streams` in the making."""
+
+    row: int
+    """Row in the batch of the packet that completed it: chunks are ordered by that."""
+    slot: int
+    direction: int
+    offset: int
+    data: bytes
+    ts_ns: int
+    number: int
+    gap: int
+    conflict: bool
+    closed: bool
 
 
 class Held:
@@ -71,13 +88,12 @@ class Reassembly:
         self.counters = counters
         self.used = 0
         """Bytes held back or kept for comparison, over all flows."""
-        self.chunks: list[tuple[int, StreamChunk]] = []
+        self.chunks: list[Chunk] = []
 
-    def take_chunks(self) -> list[StreamChunk]:
-        """Return the chunks since the last call, in the order of the packets that completed them."""
+    def take_chunks(self) -> list[Chunk]:
+        """Return the chunks since the last call, as they were made."""
         chunks, self.chunks = self.chunks, []
-        chunks.sort(key=lambda pair: pair[0])
-        return [chunk for _, chunk in chunks]
+        return chunks
 
     def count(self, name: str, amount: int = 1) -> None:
         """Count ``amount`` of ``flow.tcp.reassembly.<name>``."""
@@ -91,9 +107,9 @@ class Half:
         "acked",
         "claimed",
         "closed",
+        "columns",
         "direction",
         "fin_at",
-        "flow",
         "gap",
         "held",
         "next",
@@ -101,11 +117,15 @@ class Half:
         "sent",
         "sent_bytes",
         "shared",
+        "slot",
     )
 
-    def __init__(self, shared: Reassembly, flow: Flow, direction: Direction, sequence: int) -> None:
+    def __init__(
+        self, shared: Reassembly, columns: FlowColumns, slot: int, direction: Direction, sequence: int
+    ) -> None:
         self.shared = shared
-        self.flow = flow
+        self.columns = columns
+        self.slot = slot
         self.direction = direction
         self.next = sequence
         """Sequence number at ``offset``."""
@@ -131,6 +151,12 @@ class Half:
         """Sequence number that an orderly sender uses next."""
         fin = self.fin_at
         return self.next if fin is None else (self.next + fin - self.offset + 1) & MODULUS
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is held back, missing or claimed in this direction."""
+        ends_here = self.fin_at is None or self.fin_at == self.offset
+        return not self.held and not self.gap and self.claimed <= self.offset and ends_here
 
     def place(self, sequence: int) -> int:
         """Return the stream offset of a sequence number."""
@@ -212,10 +238,8 @@ class Half:
         self._forget_sent(self.offset)
         self.closed = True
 
-    def deliver(
-        self, data: bytes, at: Arrival, *, conflict: bool = False, closed: bool = False, keep: bool = True
-    ) -> None:
-        """Hand on ``data``, which continues the stream; ``keep`` it for comparison unless it is acknowledged."""
+    def deliver(self, data: bytes, at: Arrival, *, conflict: bool = False) -> None:
+        """Hand on ``data``, which continues the stream; keep it for comparison until it is acknowledged."""
         shared = self.shared
         size = len(data)
         room = shared.depth - self.offset
@@ -223,14 +247,11 @@ class Half:
             shared.count("depth_bytes", size - max(room, 0))
             data = data[: max(room, 0)]
         if data:
-            self._emit(data, at, conflict=conflict, closed=closed)
-            if keep and shared.verify:
+            self._emit(data, at, conflict=conflict)
+            if shared.verify:
                 self._keep_sent(data)
-        elif closed:
-            self._emit(b"", at, closed=True)
         self.offset += size
         self.next = (self.next + size) & MODULUS
-        self.closed = closed
 
     def skip(self, advance: int, size: int) -> None:
         """Pass over ``size`` bytes beyond the depth, which move the stream on by ``advance``."""
@@ -238,21 +259,15 @@ class Half:
         self.offset += advance
         self.next = (self.next + advance) & MODULUS
 
-    def acknowledged(self, upto: int) -> None:
-        """Note an acknowledgement of delivered bytes where nothing is held back, without FIN."""
-        if upto > self.acked:
-            self.acked = upto
-            if self.sent:
-                self._forget_sent(upto)
-
     def _emit(self, data: bytes, at: Arrival, *, conflict: bool = False, closed: bool = False) -> None:
         row, ts_ns, number = at
         gap, self.gap = self.gap, 0
-        chunk = StreamChunk(self.flow, self.direction, self.offset, data, ts_ns, number, gap, conflict, closed)
-        self.shared.chunks.append((row, chunk))
+        self.shared.chunks.append(
+            Chunk(row, self.slot, self.direction, self.offset, data, ts_ns, number, gap, conflict, closed)
+        )
 
     def _count_conflict(self) -> None:
-        self.flow.conflicts[self.direction] += 1
+        self.columns.conflicts[self.slot, self.direction] += 1
         self.shared.count("conflicts")
 
     def _hold(self, start: int, data: bytes) -> bool:
@@ -310,7 +325,7 @@ class Half:
 
     def _lose(self, size: int, why: str) -> None:
         self.gap += size
-        self.flow.gaps[self.direction] += size
+        self.columns.gaps[self.slot, self.direction] += size
         self.shared.count(why)
         self.shared.count("gap_bytes", size)
         self.offset += size

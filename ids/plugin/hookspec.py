@@ -13,11 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from ids.types import Flow, FlowBatch, Match, Packets, StreamChunk, Transaction
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a plugin, and each start of the command line, imports this module for its markers alone
+    from ids.events import Events
     from ids.plugin.context import EngineContext
     from ids.plugin.session import FlowSession
+    from ids.types import (
+        Datagrams,
+        Flow,
+        FlowBatch,
+        Match,
+        Packets,
+        StreamChunk,
+        Streams,
+        Transaction,
+        Transactions,
+    )
 
 PROJECT = "ids"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -55,31 +65,66 @@ def ids_interest() -> set[str] | None:
 
 
 @hookspec
+def ids_event_types() -> set[str] | None:
+    """Called once after ``ids_start``: which event types does this output read? None means all.
+
+    Events that nobody reads are not made. An output that does not answer is taken to read all.
+    """
+
+
+@hookspec
 def ids_packets(packets: Packets, flows: FlowBatch) -> list[Match] | None:
     """Called once a batch, after flows were assigned; for detectors that look at columns, not at bytes of streams.
 
-    ``packets`` has one row a packet, ``flows.index`` maps rows to flows. Return the matches, or None. No implementation
+    ``packets`` has one row a packet, ``flows.slot`` maps rows to flows. Return the matches, or None. No implementation
     may loop over packets in Python.
     """
 
 
 @hookspec
 def ids_flow_start(flow: Flow) -> None:
-    """Called once for each new flow, before any of its chunks."""
+    """Called once for each new flow, before any of its bytes."""
+
+
+@hookspec
+def ids_streams(streams: Streams) -> list[Match] | None:
+    """Called once a batch that brought new bytes of TCP streams, or closed one; a row for each contiguous piece.
+
+    Protocols were recognised by then, and the rows' transactions come right after. Return the matches, or None.
+    """
 
 
 @hookspec
 def ids_stream(chunk: StreamChunk) -> list[Match] | None:
-    """Called for each newly contiguous piece of a TCP stream, in stream order within a direction.
+    """Called for each newly contiguous piece of a TCP stream, in stream order within a direction: the convenient form
+    of ``ids_streams``, which costs a call a piece.
 
-    The last call of a direction has ``chunk.closed`` set, exactly once. A gap is told by ``chunk.gap``; bytes are never
-    made up. Return the matches, or None.
+    The last call of a direction has ``chunk.closed`` set, exactly once. A gap is reported by ``chunk.gap``; bytes are
+    never made up. Return the matches, or None.
+    """
+
+
+@hookspec
+def ids_datagrams(datagrams: Datagrams) -> list[Match] | None:
+    """Called once a batch that brought payloads of UDP, ICMP or whatever else is no stream; a row for each packet.
+
+    Return the matches, or None.
+    """
+
+
+@hookspec
+def ids_transactions(transactions: Transactions) -> list[Match] | None:
+    """Called once a batch in which protocol parsers completed sides of exchanges: their buffers are final.
+
+    A request and its response are two rows, usually of different batches. ``transactions.column(name)`` has all
+    instances of one buffer. Return the matches, or None.
     """
 
 
 @hookspec
 def ids_transaction(transaction: Transaction) -> list[Match] | None:
-    """Called when a protocol parser has completed one side of an exchange: its buffers are final.
+    """Called when a protocol parser has completed one side of an exchange: the convenient form of
+    ``ids_transactions``, which costs a call a side.
 
     Called for the request, and again for the response. Return the matches, or None.
     """
@@ -103,8 +148,19 @@ def ids_veto_block(address: str, match: Match) -> str | None:
 
 
 @hookspec
+def ids_events(events: Events) -> None:
+    """Called once a batch with the events that the engine emits: for outputs.
+
+    ``events`` is a sequence of EVE objects (dicts ready for JSON; do not change them), and has them as lines of JSON,
+    made once for all outputs. No implementation may wait for a disk or a network: hand the lines to a thread.
+    """
+
+
+@hookspec
 def ids_event(event: dict[str, Any]) -> None:
-    """Called for each event that the engine emits, as the EVE object (a dict ready for JSON); do not change it."""
+    """Called for each event that the engine emits, as the EVE object (a dict ready for JSON); do not change it. The
+    convenient form of ``ids_events``, which costs a call an event.
+    """
 
 
 @hookspec

@@ -6,9 +6,10 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from ids.cache import Cache
 from ids.errors import RuleError
 from ids.rules.buffers import nearest, refusal
-from ids.rules.model import Address, All, Anchor, Any_, Literal, Node, NotAny, Regex, ScapyField, Size
+from ids.rules.model import Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, ScapyField, Size
 from ids.rules.patterns import PatternError, compile_pattern
 from ids.rules.schema import SizeSchema
 from ids.rules.variables import GroupError, Variables
@@ -27,11 +28,18 @@ OPERATORS = [*ANCHORS, "regex", "size"]
 class MatchReader:
     """Reads one rule's conditions. Errors are collected in ``errors`` and the part concerned is left out."""
 
-    def __init__(self, document: Document, lists: Mapping[str, list[str]], variables: Variables) -> None:
+    def __init__(
+        self,
+        document: Document,
+        lists: Mapping[str, list[str]],
+        variables: Variables,
+        patterns: Cache | None = None,
+    ) -> None:
         self.errors: list[RuleError] = []
         self._document = document
         self._lists = lists
         self._variables = variables
+        self._patterns = patterns
         self._tests = 0
 
     def match(self, value: Any, at: Path) -> list[Node]:
@@ -91,7 +99,7 @@ class MatchReader:
             if operator != "nocase"
             and (node := self._operator(buffer, str(operator), operand, nocase, operator_at[operator])) is not None
         ]
-        return nodes[0] if len(nodes) == 1 else All(tuple(nodes)) if nodes else None
+        return nodes[0] if len(nodes) == 1 else Instance(buffer, tuple(nodes)) if nodes else None
 
     def _operator(self, buffer: str, operator: str, operand: Any, nocase: bool, at: Path) -> Node | None:
         if operator == "size":
@@ -141,7 +149,7 @@ class MatchReader:
             return None
         self._count(at)
         try:
-            return Regex(buffer, compile_pattern(item, nocase))
+            return Regex(buffer, compile_pattern(item, nocase, self._patterns))
         except PatternError as error:
             self._refuse(f"regex {item!r}: {error}", at)
             return None

@@ -2,7 +2,8 @@
 
 A child process, because BCC brings LLVM's memory, prints to the terminal on its own account and creates every map at
 once (small ones here: `loader` makes the real ones). Prints one JSON object: the functions' instructions in
-hexadecimal, and the maps with the descriptor numbers by which the instructions name them.
+hexadecimal, the maps with the descriptor numbers by which the instructions name them, and what the compiler has read.
+Imports nothing of this package, which would take longer to import than the program to compile.
 """
 
 from __future__ import annotations
@@ -64,14 +65,21 @@ def _declare(lib: ctypes.CDLL) -> None:
 
 
 def compile_source(source: Path, defines: list[str]) -> dict[str, Any]:
-    """Return ``{"functions": {name: hex}, "maps": [{name, type, key_bytes, value_bytes, flags, fd}]}``."""
+    """Return what was made of the source, and ``read``: what of the system went into it.
+
+    The form is ``{"functions": {name: hex}, "maps": [{name, type, key_bytes, value_bytes, flags, fd}], "read": [[path,
+    size, ctime_ns]]}``; ``read`` is empty where not all of it is known.
+    """
     os.environ["BCC_KERNEL_SOURCE"] = str(source.parent / "shim")
     from bcc import BPF, lib
 
     _declare(lib)
     # Packets are read as words and as headers by turns, as in the kernel itself.
     flags = ["-w", "-fno-strict-aliasing", f"-I{source.parent}", *include_flags(), *defines]
-    module = BPF(text=pasted(source).encode(), cflags=flags)
+    with open(os.memfd_create("dependencies"), "rb") as rule:  # a place to write also where no disk can be written
+        module = BPF(text=pasted(source).encode(), cflags=[*flags, "-MD", "-MF", f"/proc/self/fd/{rule.fileno()}"])
+        headers = _headers(os.fsdecode(rule.read()), source.parent)
+    tools = _libraries() | _module_files("bcc")
     functions = {
         name: bytes(module.dump_func(name.encode())).hex()
         for name in (
@@ -90,7 +98,39 @@ def compile_source(source: Path, defines: list[str]) -> dict[str, Any]:
         }
         for i in range(lib.bpf_num_tables(module.module))
     ]
-    return {"functions": functions, "maps": maps}
+    return {"functions": functions, "maps": maps, "read": _stamped(headers | tools) if headers and tools else []}
+
+
+def _libraries() -> set[str]:
+    """Return the shared libraries that are mapped into this process: BCC's and LLVM's, and the interpreter's."""
+    lines = os.fsdecode(Path("/proc/self/maps").read_bytes()).splitlines()
+    paths = {line.split(maxsplit=5)[5] for line in lines if "/" in line}
+    return {path for path in paths if ".so" in os.path.basename(path)}
+
+
+def _module_files(package: str) -> set[str]:
+    """Return the files of a package's imported modules."""
+    named = [module for name, module in sys.modules.items() if name.split(".")[0] == package]
+    return {module.__file__ for module in named if module.__file__}
+
+
+def _headers(rule: str, folder: Path) -> set[str]:
+    """Return the system's headers that a rule for make names; those below ``folder`` and BCC's own are not among them.
+
+    Relative names are those of the shim, in whose folder BCC has the compiler run.
+    """
+    _, _, names = rule.replace("\\\n", " ").partition(": ")
+    paths = {re.sub(r"\\(.)", r"\1", name) for name in re.findall(r"(?:\\.|\S)+", names)}
+    return {path for path in paths if path.startswith("/") and not path.startswith((f"{folder}/", "/virtual/"))}
+
+
+def _stamped(paths: set[str]) -> list[tuple[str, int, int]]:
+    """Return path, size and time of change of each file; nothing where one is not to be found."""
+    try:
+        found = [(path, os.stat(path)) for path in sorted(paths)]
+    except OSError:
+        return []
+    return [(path, status.st_size, status.st_ctime_ns) for path, status in found]
 
 
 def main(arguments: list[str]) -> int:

@@ -7,17 +7,18 @@ in it when its layout is the same; another layout is refused, never misread.
 from __future__ import annotations
 
 import json
-import os
 import struct
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ids.errors import KernelError
 from ids.kernel.maps.table import RINGBUF, Map, MapSpec
-from ids.kernel.program.compile import EXIT_NO_BCC
+from ids.kernel.program import compile as compiler
+from ids.kernel.program.cache import ProgramCache
 from ids.kernel.system import syscall
 
 COMPILE_TIMEOUT_S = 120
@@ -43,29 +44,21 @@ class Compiled:
     """Map name by the descriptor number that stands for it in the instructions."""
 
 
-_CHILD = "import sys; from ids.kernel.program.compile import main; sys.exit(main(sys.argv[1:]))"
-"""Not ``-m``: the package imports the module too, of which runpy would warn among the compiler's words."""
+_CHILD = (
+    "import sys; sys.path = [path for path in sys.path if path]; import runpy;"
+    " sys.exit(runpy.run_path(sys.argv[1])['main'](sys.argv[2:]))"
+)
+"""By its path, and not as a script: that would put its folder, with our modules, before all others of these names. The
+folder in which the engine was started is not searched for modules either: root may stand in anybody's."""
 
 
 def compile_program(source: Path, defines: tuple[str, ...] = ()) -> Compiled:
-    """Compile a C file with BCC in a child process; raises `KernelError` with the compiler's words."""
-    command = [sys.executable, "-c", _CHILD, str(source), *defines]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=COMPILE_TIMEOUT_S,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])},
-    )
-    if done.returncode == EXIT_NO_BCC:
-        raise KernelError(
-            f"BCC's Python module cannot be imported: {done.stderr.strip()}",
-            "Install the distribution's package (apt-get install python3-bpfcc); PyPI's `bcc` is something else",
-        )
-    if done.returncode:
-        raise KernelError(f"BCC could not compile {source}:\n{_relevant(done.stderr)}", _compile_remedy(done.stderr))
-    result = json.loads(done.stdout)
+    """Compile a C file with BCC, or load what came of it at an earlier start; raises `KernelError`."""
+    cache = ProgramCache(source, defines)
+    result = cache.get()
+    if result is None:
+        result = _run_compiler(source, defines)
+        cache.put(result)
     specs = {
         item["name"]: MapSpec(
             item["name"], item["type"], item["key_bytes"], item["value_bytes"], item["max_entries"], item["flags"]
@@ -77,6 +70,21 @@ def compile_program(source: Path, defines: tuple[str, ...] = ()) -> Compiled:
         specs,
         {item["fd"]: item["name"] for item in result["maps"]},
     )
+
+
+def _run_compiler(source: Path, defines: tuple[str, ...]) -> dict[str, Any]:
+    """Compile in a child process; raises `KernelError` with the compiler's words."""
+    command = [sys.executable, "-c", _CHILD, compiler.__file__, str(source), *defines]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False)
+    if done.returncode == compiler.EXIT_NO_BCC:
+        raise KernelError(
+            f"BCC's Python module cannot be imported: {done.stderr.strip()}",
+            "Install the distribution's package (apt-get install python3-bpfcc); PyPI's `bcc` is something else",
+        )
+    if done.returncode:
+        raise KernelError(f"BCC could not compile {source}:\n{_relevant(done.stderr)}", _compile_remedy(done.stderr))
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def _relevant(words: str) -> str:

@@ -1,0 +1,164 @@
+"""The head of an HTTP/1 message: first line and headers, read as leniently as servers do, as named buffers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from ids.counters import Counters
+from ids.protocols.http.uri import host_name, normalise, split_target
+
+BUFFER_OF_HEADER = {
+    b"user-agent": "http.user_agent",
+    b"referer": "http.referer",
+    b"content-type": "http.content_type",
+    b"accept": "http.accept",
+    b"accept-language": "http.accept_lang",
+    b"accept-encoding": "http.accept_enc",
+    b"connection": "http.connection",
+    b"content-length": "http.content_len",
+    b"server": "http.server",
+    b"location": "http.location",
+}
+EVE_FIELDS = {b"user-agent": "http_user_agent", b"referer": "http_refer", b"location": "redirect"}
+_ANY_LINE_END = re.compile(rb"\r?\n|\r")
+_FOLD = b" \t\0"
+_DIGITS = re.compile(rb"[ \t]*\+?(\d{1,18})")
+
+
+@dataclass(slots=True)
+class Head:
+    """What a head says."""
+
+    buffers: dict[str, bytes]
+    fields: dict[str, Any]
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    """By lower-case name; several of one name joined by a comma, as RFC 9110 section 5.3 has it."""
+    method: bytes = b""
+    status: int = 0
+    chunked: bool = False
+    length: int | None = None
+    """Content-Length, where there is a usable one; ``chunked`` goes before it (RFC 9112 section 6.3)."""
+
+
+def text(data: bytes) -> str:
+    """Spell bytes for an event."""
+    return data.decode("utf-8", "backslashreplace")
+
+
+def parse_request(block: bytes, max_headers: int, counters: Counters) -> Head:
+    """Read the head of a request, without the blank line that ends it."""
+    line, _, rest = block.partition(b"\n")
+    line = line.rstrip(b"\r")
+    method, target, protocol = _split_request_line(line)
+    head = Head({"http.request_line": line, "http.method": method, "http.uri.raw": target}, {}, method=method)
+    if protocol:
+        head.buffers["http.protocol"] = protocol
+    _read_headers(head, rest, rest.split(b"\n"), max_headers, counters, b"cookie")
+    head.chunked = b"chunked" in re.split(rb"[\s,\x00-\x1f]+", head.headers.get(b"transfer-encoding", b"").lower())
+    authority, path = split_target(target)
+    if method == b"CONNECT":
+        authority = target
+    head.buffers["http.uri"] = normalise(path)
+    raw_host = authority or head.headers.get(b"host", b"")
+    host, port = host_name(raw_host)
+    if raw_host:
+        head.buffers["http.host"], head.buffers["http.host.raw"] = host, raw_host
+        head.fields["hostname"] = text(host)
+        if port.isdigit() and len(port) < 6:
+            head.fields["http_port"] = int(port)
+    head.fields |= {"url": text(target), "http_method": text(method)}
+    if protocol:
+        head.fields["protocol"] = text(protocol)
+    head.fields.pop("http_content_type", None)
+    return head
+
+
+def parse_response(block: bytes, max_headers: int, counters: Counters) -> Head:
+    """Read the head of a response, without the blank line that ends it.
+
+    Clients take more for the end of a line, and for a chunked body, than servers do; so does this.
+    """
+    line, *lines = _ANY_LINE_END.split(block)
+    rest = block[len(line) :].lstrip(b"\r\n")
+    protocol, code, message = [*line.split(None, 2), b"", b"", b""][:3]
+    head = Head(
+        {"http.response_line": line, "http.protocol": protocol, "http.stat_code": code, "http.stat_msg": message}, {}
+    )
+    _read_headers(head, rest, lines, max_headers, counters, b"set-cookie")
+    head.chunked = b"chunked" in head.headers.get(b"transfer-encoding", b"").replace(b"\0", b"").lower()
+    if code.isdigit() and len(code) <= 3:
+        head.status = int(code)
+        head.fields["status"] = head.status
+    return head
+
+
+def _split_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """Split at the first and the last run of white space: a target may have some in between, as servers allow."""
+    method, *rest = line.split(None, 1)[:2] or [b""]
+    if not rest:
+        return method, b"", b""
+    target, *last = rest[0].rstrip().rsplit(None, 1)
+    if last and last[0][:5].upper() == b"HTTP/":
+        return method, target, last[0]
+    return method, rest[0].rstrip(), b""
+
+
+def _read_headers(
+    head: Head, block: bytes, lines: list[bytes], max_headers: int, counters: Counters, cookie: bytes
+) -> None:
+    """Read header lines into ``head``: folded, without a colon, with spaces around it, or many of one name."""
+    pairs = _pairs(lines, max_headers, counters)
+    headers = head.headers
+    for name, value in pairs:
+        key = name.lower()
+        headers[key] = headers[key] + b", " + value if key in headers else value
+    buffers = head.buffers
+    buffers["http.header.raw"] = block
+    buffers["http.header"] = b"".join([b"%s: %s\r\n" % pair for pair in pairs if pair[0].lower() != cookie])
+    buffers["http.header_names"] = b"\r\n" + b"".join([name + b"\r\n" for name, _ in pairs]) + b"\r\n"
+    if cookie in headers:
+        buffers["http.cookie"] = headers[cookie]
+    for key, buffer in BUFFER_OF_HEADER.items():
+        if key in headers:
+            buffers[buffer] = headers[key]
+    for key, eve_name in EVE_FIELDS.items():
+        if key in headers:
+            head.fields[eve_name] = text(headers[key])
+    if b"content-type" in headers:
+        head.fields["http_content_type"] = text(headers[b"content-type"].partition(b";")[0].strip())
+    _read_length(head, counters)
+
+
+def _pairs(lines: list[bytes], max_headers: int, counters: Counters) -> list[tuple[bytes, bytes]]:
+    """Return names and values; a line without a colon has no name."""
+    unfolded: list[list[bytes]] = []
+    for line in lines:
+        if line[:1] in (b" ", b"\t", b"\0") and unfolded:
+            unfolded[-1].append(line.strip(_FOLD))
+        elif line.strip(b"\r"):
+            if len(unfolded) >= max_headers:
+                counters.add("http.too_many_headers")
+                break
+            unfolded.append([line])
+    pairs = []
+    for parts in unfolded:
+        line = b" ".join([part.rstrip(b"\r") for part in parts])
+        name, colon, value = line.partition(b":")
+        pairs.append((name.replace(b"\0", b"").strip(), value.strip()) if colon else (b"", line))
+    return pairs
+
+
+def _read_length(head: Head, counters: Counters) -> None:
+    value = head.headers.get(b"content-length")
+    if value is None:
+        return
+    if b"transfer-encoding" in head.headers:
+        counters.add("http.length_and_chunked")
+    lengths = {found.group(1).lstrip(b"0") for part in value.split(b",") if (found := _DIGITS.match(part))}
+    if len(lengths) != 1:
+        counters.add("http.length_conflict" if lengths else "http.length_invalid")
+    found = _DIGITS.match(value)
+    if found:
+        head.length = int(found.group(1))

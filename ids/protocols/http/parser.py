@@ -1,0 +1,435 @@
+"""HTTP/1 over the two streams of a connection: chunks in, transactions out. Sans-IO; RFC 9112, read as servers do.
+
+THEORY.
+
+(1) Each direction is a sequence of messages: head, then a body whose end the head tells. A request is reported when its
+    body is complete, or as much of it as is inspected; a response likewise. Requests and responses pair up in order.
+(2) What a server would still understand is understood: bare LF, empty lines before a message, white space around and
+    within, no version, folded headers, a body with both a length and chunks (chunks win), an encoded body that is not.
+(3) Bytes that were lost are no bytes: a gap within a body of known length shortens it, any other gap ends the message,
+    which is reported as it is; the next one begins at the next line that looks like one.
+(4) Whatever ends the connection reports what is unfinished. Nothing that arrived goes unreported.
+(5) After CONNECT or an upgrade the streams are no longer HTTP, and are handed over with what was fed of them.
+(6) At a message boundary nothing is held but the requests that wait (`State`): there the ordinary lane may hand a
+    connection to this one, and take it back.
+
+COST. O(bytes), even when fed a byte at a time: a search never looks again where it has looked; no byte that is not
+inspected is kept. MEMORY is at most ``header_bytes`` and one body per direction, and ``open_requests`` heads.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ids.protocols.http.content import decode_content, file_name, find_files
+from ids.protocols.http.head import Head, parse_request, parse_response
+from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
+from ids.protocols.http.settings import HttpSettings
+from ids.protocols.http.starts import REQUEST_START, RESPONSE_START
+from ids.protocols.protocol import Handover, Setup
+from ids.types import Direction, Transaction
+
+_HEAD_END = {
+    Direction.TO_SERVER: re.compile(rb"\n\r{0,8}\n"),
+    Direction.TO_CLIENT: re.compile(rb"\n(?:\r{0,8}\n|[\r \t]{1,8}\n(?=[^ \t\r\n]))"),
+}
+_HEAD_END_BYTES = 11
+"""The longest of these; where a search left off, the start of one may lie."""
+_CHUNK_SIZE = re.compile(rb"[\s\0]*(?:0[xX])?([0-9A-Fa-f]{1,15})")
+_MAX_CHUNK_LINE = 4096
+"""Bytes of a chunk-size line with its extensions; servers allow less."""
+_EMPTY = {Direction.TO_SERVER: b"\r\n", Direction.TO_CLIENT: b"\r\n\t \0"}
+"""What may stand before a message."""
+_LOOKBACK = 64
+"""Bytes kept while looking for the start of a message: the longest start, and some."""
+_STARTS = {
+    Direction.TO_SERVER: re.compile(rb"\n(?=" + REQUEST_START + rb")"),
+    Direction.TO_CLIENT: re.compile(rb"\n(?=" + RESPONSE_START + rb")"),
+}
+
+
+class HttpParser:
+    """The careful lane of one connection, from a message boundary on."""
+
+    def __init__(self, setup: Setup, memory: Memory, state: State) -> None:
+        settings: HttpSettings = setup.settings
+        self._flows = setup.flows
+        self._settings = settings
+        self._counters = setup.counters
+        self._memory = memory
+        self._state = state
+        self._waiting = state.waiting
+        self._sides = (
+            Side(Direction.TO_SERVER, settings.request_body_bytes),
+            Side(Direction.TO_CLIENT, settings.response_body_bytes),
+        )
+        self._out: list[Transaction] = []
+        self._tunnel: tuple[bytes, bytes] | None = None
+        """The streams are no longer HTTP: the bytes of each that were fed already."""
+
+    def feed(
+        self,
+        direction: Direction,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> Handover | None:
+        """Take the next bytes of a direction, as `StreamParser` has it."""
+        side = self._sides[direction]
+        side.ts_ns, side.number = ts_ns, number
+        self._out = out
+        if gap:
+            self._gap(side, gap)
+        if data:
+            side.buffer += data
+            while self._tunnel is None and self._advance(side):
+                pass
+        if self._tunnel is not None:
+            self._report_waiting(side)
+            self._hold()
+            return Handover(self._state.next_id, self._tunnel)
+        if closed:
+            self._close(side)
+        if self._hold() and self._memory.used > self._memory.limit:
+            self._counters.add("http.memcap")
+            self._shed(side)
+        return None
+
+    @property
+    def at_boundary(self) -> bool:
+        """Nothing is held but requests that wait: the ordinary lane may go on."""
+        return all(side.at_boundary for side in self._sides)
+
+    def _hold(self) -> int:
+        """Note what is held now with the memory of all connections, and return it."""
+        state = self._state
+        held = sum(side.held for side in self._sides) + sum(exchange.cost for exchange in self._waiting)
+        self._memory.used += held - state.held
+        state.held = held
+        return held
+
+    def _shed(self, now: Side) -> None:
+        """Report what is unfinished, as far as it came, and let go of it."""
+        for side in self._sides:
+            if side.message is not None:
+                self._report(side, side.message)
+            elif side.buffer and side.step is Step.HEAD:
+                self._end_unfinished(side)
+                self._lose(side)
+        self._report_waiting(now, Direction.TO_SERVER)
+        self._hold()
+
+    def _advance(self, side: Side) -> bool:
+        """Take one step through the buffer; return whether another may follow."""
+        if not side.buffer:
+            return False
+        match side.step:
+            case Step.HEAD:
+                return self._read_head(side)
+            case Step.BODY | Step.CHUNK:
+                return self._read_body(side)
+            case Step.UNTIL_CLOSE:
+                self._take_body(side, len(side.buffer))
+                return False
+            case Step.CHUNK_LINE:
+                return self._read_chunk_line(side)
+            case Step.TRAILER:
+                return self._read_trailer(side)
+            case Step.LOST:
+                return self._find_start(side)
+
+    # Heads.
+
+    def _read_head(self, side: Side) -> bool:
+        buffer = side.buffer
+        if not side.scanned:
+            empty = len(buffer) - len(buffer.lstrip(_EMPTY[side.direction]))
+            del buffer[:empty]
+        if side.direction is Direction.TO_CLIENT and not b"HTTP/".startswith(bytes(buffer[:5]).upper()):
+            self._counters.add("http.response_without_status")
+            self._lose(side)
+            return True
+        found = _HEAD_END[side.direction].search(buffer, max(side.scanned - _HEAD_END_BYTES, 0))
+        if found is None:
+            side.scanned = len(buffer)
+            if len(buffer) <= self._settings.header_bytes:
+                return False
+            self._counters.add("http.header_too_long")
+            block = bytes(buffer[: self._settings.header_bytes])
+            del buffer[: self._settings.header_bytes]
+            self._start_message(side, block)
+            self._finish(side)
+            self._lose(side)
+            return True
+        start, end = found.span()
+        block = bytes(buffer[: start + 1])
+        del buffer[:end]
+        side.scanned = 0
+        self._start_message(side, block)
+        return True
+
+    def _start_message(self, side: Side, block: bytes) -> None:
+        if side.direction is Direction.TO_SERVER:
+            self._start_request(side, block)
+        else:
+            self._start_response(side, block)
+
+    def _start_request(self, side: Side, block: bytes) -> None:
+        head = parse_request(block, self._settings.header_count, self._counters)
+        exchange = self._new_exchange(head, 2 * len(block))
+        self._waiting.append(exchange)
+        if len(self._waiting) > self._settings.open_requests:
+            self._counters.add("http.too_many_open_requests")
+            self._report_unanswered(side, self._waiting.pop(0))
+        side.message = Message(head, exchange)
+        if head.chunked:
+            side.step = Step.CHUNK_LINE
+        elif head.length:
+            side.step, side.remaining = Step.BODY, head.length
+        else:
+            self._finish(side)
+
+    def _start_response(self, side: Side, block: bytes) -> None:
+        requests = self._sides[Direction.TO_SERVER]
+        if not self._waiting and requests.step is Step.HEAD and b"\n" in requests.buffer:
+            self._start_message(
+                requests, bytes(requests.buffer)
+            )  # HTTP/0.9, or a server that does not wait for the end
+            requests.buffer.clear()
+            requests.scanned = 0
+        head = parse_response(block, self._settings.header_count, self._counters)
+        if 100 <= head.status < 200 and head.status != 101 and head.length is None and not head.chunked:
+            return
+        exchange = self._waiting.pop(0) if self._waiting else self._new_exchange()
+        side.message = Message(head, exchange)
+        method = exchange.method
+        if head.status == 101 or (method == b"CONNECT" and 200 <= head.status < 300):
+            self._finish(side)
+            self._enter_tunnel()
+        elif method == b"HEAD" or head.status in (204, 304):
+            self._finish(side)
+        elif head.chunked:
+            side.step = Step.CHUNK_LINE
+        elif head.length is None:
+            side.step = Step.UNTIL_CLOSE
+        elif head.length:
+            side.step, side.remaining = Step.BODY, head.length
+        else:
+            self._finish(side)
+
+    def _new_exchange(self, head: Head | None = None, cost: int = 0) -> Exchange:
+        tx_id = self._state.next_id
+        self._state.next_id += 1
+        return Exchange(tx_id) if head is None else Exchange(tx_id, head.method, head.fields, cost)
+
+    def _enter_tunnel(self) -> None:
+        requests, responses = self._sides
+        if requests.message is not None:
+            self._finish(requests)
+        self._tunnel = bytes(requests.buffer), bytes(responses.buffer)
+        requests.buffer.clear()
+        responses.buffer.clear()
+
+    # Bodies.
+
+    def _read_body(self, side: Side) -> bool:
+        size = min(side.remaining, len(side.buffer))
+        side.remaining -= size
+        self._take_body(side, size)
+        if side.remaining:
+            return False
+        if side.step is Step.BODY:
+            self._finish(side)
+        else:
+            side.step = Step.CHUNK_LINE
+        return True
+
+    def _take_body(self, side: Side, size: int) -> None:
+        """Move ``size`` bytes from the buffer to the body, as far as they are inspected."""
+        message = side.message
+        assert message is not None
+        room = 0 if message.reported else max(side.limit - len(message.body), 0)
+        message.body += side.buffer[: min(size, room)]
+        del side.buffer[:size]
+        message.size += size
+        if size > room:
+            self._counters.add("http.body_limit_bytes", size - room)
+        if len(message.body) >= side.limit or not side.limit:
+            self._report(side, message)
+
+    def _read_chunk_line(self, side: Side) -> bool:
+        buffer = side.buffer
+        end = buffer.find(b"\n", side.scanned)
+        if end < 0:
+            side.scanned = len(buffer)
+            if len(buffer) <= _MAX_CHUNK_LINE:
+                return False
+        size = _CHUNK_SIZE.match(bytes(buffer[:end]))
+        side.scanned = 0
+        if end >= 0 and not buffer[:end].strip(b"\r\t "):
+            del buffer[: end + 1]
+            return True
+        if end < 0 or size is None:
+            self._leave_chunks(side)
+            return True
+        del buffer[: end + 1]
+        side.remaining = int(size.group(1), 16)
+        side.step = Step.CHUNK if side.remaining else Step.TRAILER
+        return True
+
+    def _leave_chunks(self, side: Side) -> None:
+        """Take what is not in chunks after all for a plain body."""
+        message = side.message
+        assert message is not None
+        self._counters.add("http.chunk_invalid")
+        if message.head.length and not message.size:
+            side.step, side.remaining = Step.BODY, message.head.length
+        else:
+            side.step = Step.UNTIL_CLOSE
+
+    def _read_trailer(self, side: Side) -> bool:
+        end = side.buffer.find(b"\n", side.scanned)
+        if end < 0:
+            side.scanned = len(side.buffer)
+            if side.scanned > self._settings.header_bytes:
+                self._counters.add("http.header_too_long")
+                self._finish(side)
+                self._lose(side)
+            return False
+        line = bytes(side.buffer[:end])
+        del side.buffer[: end + 1]
+        side.scanned = 0
+        if not line.strip(b"\r"):
+            self._finish(side)
+        return True
+
+    # Losing one's place, and finding it again.
+
+    def _gap(self, side: Side, size: int) -> None:
+        self._counters.add("http.gap")
+        if side.step in (Step.BODY, Step.CHUNK) and side.remaining > size and not side.buffer:
+            side.remaining -= size
+        elif side.step is not Step.UNTIL_CLOSE:
+            self._end_unfinished(side)
+            self._lose(side)
+
+    def _lose(self, side: Side) -> None:
+        side.buffer[:0] = b"\n"  # a message may start right here
+        side.step = Step.LOST
+        side.scanned = 0
+
+    def _find_start(self, side: Side) -> bool:
+        found = _STARTS[side.direction].search(side.buffer)
+        if found is None:
+            lost = max(len(side.buffer) - _LOOKBACK, 0)
+            self._counters.add("http.unparsed_bytes", lost)
+            del side.buffer[:lost]
+            return False
+        start, end = found.span()
+        self._counters.add("http.unparsed_bytes", start)
+        del side.buffer[:end]
+        side.step = Step.HEAD
+        return True
+
+    def _end_unfinished(self, side: Side) -> None:
+        """Report a message as far as it came."""
+        if side.step is Step.HEAD and side.buffer.strip():
+            self._counters.add("http.head_incomplete")
+            self._start_message(side, bytes(side.buffer))
+        if side.message is not None:
+            if side.step is Step.CHUNK_LINE:
+                self._take_body(side, len(side.buffer))
+            self._finish(side)
+        side.buffer.clear()
+        side.scanned = 0
+
+    def _close(self, side: Side) -> None:
+        self._end_unfinished(side)
+        self._state.closed |= 1 << side.direction
+        if self._state.closed == 0b11:
+            self._report_waiting(side)
+
+    # Reports.
+
+    def _finish(self, side: Side) -> None:
+        message = side.message
+        side.message = None
+        side.step = Step.HEAD
+        if message is not None and not message.reported:
+            self._report(side, message)
+
+    def _report(self, side: Side, message: Message) -> None:
+        """Report a message with the body that was inspected, once."""
+        if message.reported:
+            return
+        message.reported = True
+        fields = message.exchange.fields()
+        if side.direction is Direction.TO_SERVER:
+            self._add_request_body(message)
+        else:
+            fields |= message.head.fields
+            fields["length"] = message.size
+            self._add_response_body(message)
+        message.body.clear()
+        self._emit(side, message.exchange, message.head.buffers, fields, side.direction is Direction.TO_CLIENT)
+
+    def _report_waiting(self, now: Side, direction: Direction | None = None) -> None:
+        """Report every request that waits as unanswered, at the time of the side that is read."""
+        for exchange in self._waiting:
+            self._report_unanswered(now, exchange, direction)
+        self._waiting.clear()
+
+    def _report_unanswered(self, now: Side, exchange: Exchange, direction: Direction | None = None) -> None:
+        self._emit(now, exchange, {}, exchange.fields(), True, direction)
+
+    def _emit(
+        self,
+        side: Side,
+        exchange: Exchange,
+        buffers: dict[str, bytes],
+        fields: dict[str, Any],
+        complete: bool,
+        direction: Direction | None = None,
+    ) -> None:
+        of = side.direction if direction is None else direction
+        self._out.append(
+            Transaction(
+                self._flows,
+                self._state.slot,
+                "http",
+                exchange.tx_id,
+                of,
+                buffers,
+                fields,
+                side.ts_ns,
+                side.number,
+                complete,
+            )
+        )
+
+    def _add_request_body(self, message: Message) -> None:
+        if not message.body:
+            return
+        head, settings = message.head, self._settings
+        coding = head.headers.get(b"content-encoding", b"")
+        body = decode_content(bytes(message.body), coding, settings.request_body_bytes, settings, self._counters)
+        head.buffers["http.request_body"] = body
+        names, contents = find_files(head.headers.get(b"content-type", b""), body, self._counters)
+        head.buffers["file.data"] = contents
+        if names or head.method == b"PUT":
+            head.buffers["file.name"] = names or head.buffers["http.uri"].partition(b"?")[0].rpartition(b"/")[2]
+
+    def _add_response_body(self, message: Message) -> None:
+        head, settings = message.head, self._settings
+        if not message.body:
+            return
+        coding = head.headers.get(b"content-encoding", b"")
+        body = decode_content(bytes(message.body), coding, settings.response_body_bytes, settings, self._counters)
+        head.buffers["http.response_body"] = head.buffers["file.data"] = body
+        name = file_name(head.headers.get(b"content-disposition", b""))
+        if name:
+            head.buffers["file.name"] = name

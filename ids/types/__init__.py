@@ -1,0 +1,72 @@
+"""The values that one stage hands to the next, a batch at a time.
+
+Shapes and units are part of the contract. ``n`` is the number of packets in a batch, or of rows; every column has shape
+``(n,)`` unless it says otherwise. Times are integer nanoseconds since the UNIX epoch (``ts_ns``): no stage reads a
+clock. Numbers are in host byte order. Addresses are two 64-bit halves of the 128-bit address, IPv4 as
+``::ffff:a.b.c.d`` (RFC 4291 section 2.5.5.2), so that one comparison serves both families.
+
+    packets        frames as captured, and as columns of header fields
+    flows          live flows in columns; `Flow`, the view of one
+    streams        the bytes of a batch: streams of TCP, datagrams of all else
+    transactions   protocol exchanges as named buffers
+    findings       rules' identities, matches and what they ask for
+"""
+
+from ids.types.addresses import (
+    IPV4_MAPPED_PREFIX,
+    IPAddress,
+    IPNetwork,
+    address_halves,
+    address_object,
+    address_text,
+    address_texts,
+    unmapped,
+)
+from ids.types.arrays import I64, U8, U16, U32, U64, Bool
+from ids.types.findings import Action, BlockMode, BlockRequest, Evidence, Match, Signature, Threshold
+from ids.types.flows import EndReason, Flow, FlowColumns, FlowCount, FlowPlace, FlowState, Mark
+from ids.types.packets import Anomaly, Direction, PacketBatch, Packets
+from ids.types.streams import Datagram, Datagrams, FlowBatch, StreamChunk, Streams
+from ids.types.transactions import Transaction, Transactions
+
+__all__ = [
+    "I64",
+    "IPV4_MAPPED_PREFIX",
+    "U8",
+    "U16",
+    "U32",
+    "U64",
+    "Action",
+    "Anomaly",
+    "BlockMode",
+    "BlockRequest",
+    "Bool",
+    "Datagram",
+    "Datagrams",
+    "Direction",
+    "EndReason",
+    "Evidence",
+    "Flow",
+    "FlowBatch",
+    "FlowColumns",
+    "FlowCount",
+    "FlowPlace",
+    "FlowState",
+    "IPAddress",
+    "IPNetwork",
+    "Mark",
+    "Match",
+    "PacketBatch",
+    "Packets",
+    "Signature",
+    "StreamChunk",
+    "Streams",
+    "Threshold",
+    "Transaction",
+    "Transactions",
+    "address_halves",
+    "address_object",
+    "address_text",
+    "address_texts",
+    "unmapped",
+]

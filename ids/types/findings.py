@@ -1,0 +1,101 @@
+"""What rules and detectors say: the identity of a rule, where it found what, and what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ids.types.packets import Direction
+
+if TYPE_CHECKING:
+    from ids.types.flows import Flow
+    from ids.types.transactions import Transaction
+
+
+class Action(Enum):
+    """What a rule asks for, besides being told."""
+
+    ALERT = "alert"
+    DROP = "drop"
+    REJECT = "reject"
+    PASS = "pass"
+
+
+class BlockMode(Enum):
+    """Whether a block drops packets or only counts what it would have dropped."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRequest:
+    """What a rule wants blocked when it matches; `ids.respond` decides."""
+
+    target: str
+    """``src_ip`` or ``dst_ip``, of the direction that matched."""
+    ttl_s: int
+    mode: BlockMode
+    require_proven: bool
+    """Only a source that completed a handshake may be blocked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """How often a rule may alert. ``limit``: at most ``count`` in ``seconds``; ``threshold``: every ``count``-th;
+    ``both``: once in ``seconds`` after ``count``."""
+
+    type: str
+    track: str
+    """``by_src``, ``by_dst``, ``by_rule`` or ``by_flow``."""
+    count: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The identity of a rule, as events carry it: everything but how it matches."""
+
+    sid: int
+    title: str
+    gid: int = 1
+    rev: int = 1
+    severity: int = 3
+    """EVE's severity: 1 is the most severe, 4 the least."""
+    classtype: str = ""
+    action: Action = Action.ALERT
+    metadata: Mapping[str, list[str]] = field(default_factory=dict)
+    references: tuple[str, ...] = ()
+    block: BlockRequest | None = None
+    threshold: Threshold | None = None
+    origin: str = ""
+    """``path:line`` of the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where a rule found what it looked for."""
+
+    buffer: str
+    offset: int
+    """Position in the buffer; a stream offset for ``payload`` of a TCP flow."""
+    excerpt: bytes
+    """The matched bytes with a little of their surroundings, at most 256 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A detector's finding. It asks; `ids.respond` decides."""
+
+    signature: Signature
+    flow: Flow
+    direction: Direction
+    ts_ns: int
+    number: int
+    """`PacketBatch.number` of the packet that completed the match."""
+    evidence: tuple[Evidence, ...] = ()
+    detector: str = ""
+    """Name of the plugin that found it."""
+    transaction: Transaction | None = None

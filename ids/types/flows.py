@@ -1,0 +1,461 @@
+"""Flows in columns: a slot a flow. `Flow` is a thin view of one slot, made for whoever needs one.
+
+A stage that handles many flows works on the columns; a rule that matched, a parser or a plugin gets the view. A view
+stays valid for good: when its flow has ended and the slot is given to another, it keeps a copy of what it showed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from ids.types.addresses import address_text
+from ids.types.arrays import I64, U8, U16, U32, U64
+
+State = TypeVar("State")
+
+
+class FlowState(IntEnum):
+    """Life of a flow."""
+
+    NEW = 0
+    ESTABLISHED = 1
+    CLOSED = 2
+
+    @property
+    def eve(self) -> str:
+        """EVE's word for it."""
+        return self.name.lower()
+
+
+class EndReason(IntEnum):
+    """Why a flow ended; the names in lower case are EVE's ``flow.reason``."""
+
+    UNKNOWN = 0
+    TIMEOUT = 1
+    FORCED = 2
+    """Evicted, to make room."""
+    SHUTDOWN = 3
+    TCP_REUSE = 4
+    """A new connection on the same addresses and ports took its place."""
+
+
+class Mark(IntFlag):
+    """What is true of a flow; bits of `FlowColumns.marks`."""
+
+    MIDSTREAM = 1
+    """No handshake was seen."""
+    FLAGGED = 4
+    """A rule or plugin asked for this flow's packets as Scapy packets."""
+    CONDEMNED = 8
+    """The gate drops its packets."""
+    BYPASSED = 16
+    """The gate does not show its packets any more, because nothing in them could be inspected."""
+    COUNTED = 32
+    """It closed, and the gate was asked for its counts."""
+    MATCHED = 64
+    """A rule or detector found something in it: there is a decision to be kept in mind."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowCount:
+    """What the gate itself has counted of a flow, whether it showed it or not."""
+
+    first_ns: int
+    """First packet counted (``ts_ns``), to the tick of the kernel's coarse clock, which lags behind."""
+    last_ns: int
+    """Latest packet, as exact."""
+    packets: tuple[int, int]
+    """Packets by `Direction`."""
+    bytes: tuple[int, int]
+    """Wire bytes by `Direction`, as `FlowColumns.bytes`."""
+    condemned: bool
+    """Its packets are being dropped."""
+
+
+_LAYOUT: dict[str, tuple[Any, int]] = {
+    "id": (np.int64, 1),
+    "ip_version": (np.uint8, 1),
+    "proto": (np.uint8, 1),
+    "src": (np.uint64, 2),
+    "dst": (np.uint64, 2),
+    "sport": (np.uint16, 1),
+    "dport": (np.uint16, 1),
+    "vlan": (np.uint32, 1),
+    "interface": (np.uint32, 1),
+    "echo_id": (np.int32, 1),
+    "start_ns": (np.int64, 1),
+    "last_ns": (np.int64, 1),
+    "packets": (np.int64, 2),
+    "bytes": (np.int64, 2),
+    "unseen_packets": (np.int64, 2),
+    "unseen_bytes": (np.int64, 2),
+    "tcp_flags": (np.uint8, 2),
+    "state": (np.uint8, 1),
+    "reason": (np.uint8, 1),
+    "app_proto": (np.int16, 1),
+    "marks": (np.uint16, 1),
+    "gaps": (np.int64, 2),
+    "conflicts": (np.int64, 2),
+    "first_number": (np.int64, 1),
+    "source": (np.int32, 1),
+}
+"""Every column: element type and elements a flow. About 230 bytes a flow."""
+
+FIRST_CAPACITY = 1024
+
+
+class FlowColumns:
+    """Every live flow, a slot each; shape (capacity,), or (capacity, 2) by `Direction`.
+
+    A slot that ended stays as it is until the batch in which it ended has been through all stages.
+    """
+
+    id: I64
+    """Unique while the engine lives, below 2**53 (EVE's ``flow_id``); 0 in a slot that was never used."""
+    ip_version: U8
+    proto: U8
+    src: U64
+    """The client's address, shape (n, 2): high and low half. The client sent the flow's first packet (or, for TCP
+    picked up at a SYN/ACK, received it)."""
+    dst: U64
+    """The server's address, shape (n, 2)."""
+    sport: U16
+    dport: U16
+    vlan: U32
+    """As `Packets.vlan`."""
+    interface: U32
+    echo_id: np.ndarray[Any, np.dtype[np.int32]]
+    """Identifier of an ICMP echo and its reply; -1 for every other flow."""
+    start_ns: I64
+    last_ns: I64
+    packets: I64
+    """Packets, shape (n, 2)."""
+    bytes: I64
+    """Wire bytes, link header included (as EVE counts), shape (n, 2)."""
+    unseen_packets: I64
+    """Of ``packets``, those that the gate did not show; known when the flow has ended."""
+    unseen_bytes: I64
+    """Of ``bytes``, those of packets that the gate did not show."""
+    tcp_flags: U8
+    """All TCP flags seen, shape (n, 2)."""
+    state: U8
+    """`FlowState`."""
+    reason: U8
+    """`EndReason`."""
+    app_proto: np.ndarray[Any, np.dtype[np.int16]]
+    """Protocol recognised by content: index in ``app_names``."""
+    marks: U16
+    """`Mark` bits."""
+    gaps: I64
+    """Stream bytes that were never seen, shape (n, 2)."""
+    conflicts: I64
+    """Segments whose overlapping bytes differed from those already seen, shape (n, 2)."""
+    first_number: I64
+    """`PacketBatch.number` of the first packet."""
+    source: np.ndarray[Any, np.dtype[np.int32]]
+    """`PacketBatch.source` of the first packet: index in ``sources``."""
+
+    def __init__(self, capacity: int = FIRST_CAPACITY) -> None:
+        self.capacity = capacity
+        self.app_names: list[str | None] = [None]
+        """Names of protocols as EVE has them; 0 is: not known."""
+        self.sources: list[str] = [""]
+        self.places: list[FlowPlace[Any]] = []
+        self._app_codes: dict[str | None, int] = {None: 0}
+        self._views: dict[int, Flow] = {}
+        for name, (dtype, width) in _LAYOUT.items():
+            shape = capacity if width == 1 else (capacity, width)
+            setattr(self, name, np.zeros(shape, dtype))
+
+    def grow(self, capacity: int) -> None:
+        """Make room for ``capacity`` slots; what the slots hold stays. Arrays taken from here before are outdated."""
+        for name in _LAYOUT:
+            column = getattr(self, name)
+            wider = np.zeros((capacity, *column.shape[1:]), column.dtype)
+            wider[: self.capacity] = column
+            setattr(self, name, wider)
+        self.capacity = capacity
+
+    def clear(self, slots: I64) -> None:
+        """Take these slots back: their views keep what they showed, what was kept of their flows is let go."""
+        if self._views:
+            for slot in self._views.keys() & set(slots.tolist()):
+                self._views.pop(slot).detach()
+        if self.places:
+            ended = set(self.id[slots].tolist())
+            for place in self.places:
+                place.forget(ended)
+        for name in _LAYOUT:
+            getattr(self, name)[slots] = 0
+
+    def view(self, slot: int) -> Flow:
+        """Return the flow of a slot; the same object each time, while the flow lives."""
+        flow = self._views.get(slot)
+        if flow is None:
+            flow = self._views[slot] = Flow(self, slot)
+        return flow
+
+    def app_code(self, name: str | None) -> int:
+        """Return the number of a protocol's name in ``app_names``, given to it when it is first asked for."""
+        code = self._app_codes.get(name)
+        if code is None:
+            code = self._app_codes[name] = len(self.app_names)
+            self.app_names.append(name)
+        return code
+
+    def source_code(self, source: str) -> int:
+        """Return the number of a capture's name in ``sources``; only the latest one is likely to be asked for again."""
+        if self.sources[-1] != source:
+            self.sources.append(source)
+        return len(self.sources) - 1
+
+    def place(self, make: Callable[[], State]) -> FlowPlace[State]:
+        """Return a typed place for what a stage or plugin keeps of flows, made by ``make`` when first asked for."""
+        place = FlowPlace(make)
+        self.places.append(place)
+        return place
+
+    def copy_of(self, slot: int) -> FlowColumns:
+        """Return one flow as columns of their own."""
+        own = FlowColumns(1)
+        for name in _LAYOUT:
+            getattr(own, name)[0] = getattr(self, name)[slot]
+        own.app_names, own.sources, own._app_codes = self.app_names, self.sources, self._app_codes
+        return own
+
+
+class FlowPlace(Generic[State]):
+    """What one stage or plugin keeps of flows: it goes with the flow. Keys are flow ids."""
+
+    def __init__(self, make: Callable[[], State]) -> None:
+        self._make = make
+        self.by_id: dict[int, State] = {}
+
+    def of(self, flow: Flow) -> State:
+        """Return what is kept of a flow, made now if there is nothing yet."""
+        kept = self.by_id.get(flow.id)
+        if kept is None:
+            kept = self.by_id[flow.id] = self._make()
+        return kept
+
+    def get(self, flow: Flow) -> State | None:
+        """Return what is kept of a flow, or None."""
+        return self.by_id.get(flow.id)
+
+    def forget(self, ids: Iterable[int]) -> None:
+        """Let go what is kept of flows that ended."""
+        for flow_id in self.by_id.keys() & ids:
+            self.let_go(self.by_id.pop(flow_id))
+
+    def let_go(self, kept: State) -> None:
+        """Called with what is let go, for a place that has to account for it."""
+
+
+class Flow:
+    """One conversation, as a view of its slot. What it shows is current; ``src`` and so on never change."""
+
+    __slots__ = ("columns", "slot")
+
+    def __init__(self, columns: FlowColumns, slot: int) -> None:
+        self.columns = columns
+        self.slot = slot
+
+    def detach(self) -> None:
+        """Keep a copy: the slot is about to be another flow's."""
+        self.columns, self.slot = self.columns.copy_of(self.slot), 0
+
+    @property
+    def id(self) -> int:
+        """Unique while the engine lives, below 2**53 (EVE's ``flow_id``)."""
+        return int(self.columns.id[self.slot])
+
+    @property
+    def ip_version(self) -> int:
+        """4 or 6."""
+        return int(self.columns.ip_version[self.slot])
+
+    @property
+    def proto(self) -> int:
+        """IP protocol number."""
+        return int(self.columns.proto[self.slot])
+
+    @property
+    def src(self) -> tuple[int, int]:
+        """The client's address, high and low half."""
+        high, low = self.columns.src[self.slot].tolist()
+        return high, low
+
+    @property
+    def dst(self) -> tuple[int, int]:
+        """The server's address, high and low half."""
+        high, low = self.columns.dst[self.slot].tolist()
+        return high, low
+
+    @property
+    def src_ip(self) -> str:
+        """The client's address as text."""
+        return address_text(self.src)
+
+    @property
+    def dst_ip(self) -> str:
+        """The server's address as text."""
+        return address_text(self.dst)
+
+    @property
+    def sport(self) -> int:
+        """The client's port; the type of an ICMP message."""
+        return int(self.columns.sport[self.slot])
+
+    @property
+    def dport(self) -> int:
+        """The server's port; the code of an ICMP message."""
+        return int(self.columns.dport[self.slot])
+
+    @property
+    def vlan(self) -> int:
+        """As `Packets.vlan`."""
+        return int(self.columns.vlan[self.slot])
+
+    @property
+    def interface(self) -> int:
+        """As `PacketBatch.interface`."""
+        return int(self.columns.interface[self.slot])
+
+    @property
+    def echo_id(self) -> int | None:
+        """Identifier of an ICMP echo and its reply; None for every other flow."""
+        echo = int(self.columns.echo_id[self.slot])
+        return None if echo < 0 else echo
+
+    @property
+    def start_ns(self) -> int:
+        """Time of the first packet."""
+        return int(self.columns.start_ns[self.slot])
+
+    @property
+    def last_ns(self) -> int:
+        """Time of the latest packet."""
+        return int(self.columns.last_ns[self.slot])
+
+    @property
+    def packets(self) -> tuple[int, int]:
+        """Packets by `Direction`."""
+        return self._pair("packets")
+
+    @property
+    def bytes(self) -> tuple[int, int]:
+        """Wire bytes by `Direction`, link header included (as EVE counts)."""
+        return self._pair("bytes")
+
+    @property
+    def unseen_packets(self) -> tuple[int, int]:
+        """Of ``packets``, those that the gate did not show; known when the flow has ended."""
+        return self._pair("unseen_packets")
+
+    @property
+    def unseen_bytes(self) -> tuple[int, int]:
+        """Of ``bytes``, those of packets that the gate did not show."""
+        return self._pair("unseen_bytes")
+
+    @property
+    def tcp_flags(self) -> tuple[int, int]:
+        """All TCP flags seen, by `Direction`."""
+        return self._pair("tcp_flags")
+
+    @property
+    def gaps(self) -> tuple[int, int]:
+        """Stream bytes that were never seen, by `Direction`."""
+        return self._pair("gaps")
+
+    @property
+    def conflicts(self) -> tuple[int, int]:
+        """Segments whose overlapping bytes differed from those already seen, by `Direction`."""
+        return self._pair("conflicts")
+
+    @property
+    def state(self) -> FlowState:
+        """Where it stands."""
+        return FlowState(int(self.columns.state[self.slot]))
+
+    @state.setter
+    def state(self, state: FlowState) -> None:
+        self.columns.state[self.slot] = state
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, in EVE's words; ``unknown`` while it lives."""
+        return EndReason(int(self.columns.reason[self.slot])).name.lower()
+
+    @property
+    def app_proto(self) -> str | None:
+        """Protocol recognised by content, as EVE names it."""
+        return self.columns.app_names[int(self.columns.app_proto[self.slot])]
+
+    @app_proto.setter
+    def app_proto(self, name: str | None) -> None:
+        self.columns.app_proto[self.slot] = self.columns.app_code(name)
+
+    @property
+    def first_number(self) -> int:
+        """`PacketBatch.number` of the first packet."""
+        return int(self.columns.first_number[self.slot])
+
+    @property
+    def source(self) -> str:
+        """`PacketBatch.source` of the first packet."""
+        return self.columns.sources[int(self.columns.source[self.slot])]
+
+    @property
+    def marks(self) -> Mark:
+        """What is true of it."""
+        return Mark(int(self.columns.marks[self.slot]))
+
+    @property
+    def midstream(self) -> bool:
+        """No handshake was seen."""
+        return self.has(Mark.MIDSTREAM)
+
+    @property
+    def flagged(self) -> bool:
+        """A rule or plugin asked for this flow's packets as Scapy packets; set it to ask."""
+        return self.has(Mark.FLAGGED)
+
+    @flagged.setter
+    def flagged(self, wanted: bool) -> None:
+        self.mark(Mark.FLAGGED, wanted)
+
+    def has(self, mark: Mark) -> bool:
+        """Return whether a mark is set."""
+        return bool(self.columns.marks[self.slot] & mark)
+
+    def mark(self, mark: Mark, on: bool = True) -> None:
+        """Set a mark, or take it away."""
+        marks = int(self.columns.marks[self.slot])
+        self.columns.marks[self.slot] = marks | mark if on else marks & ~mark
+
+    def _pair(self, name: str) -> tuple[int, int]:
+        to_server, to_client = getattr(self.columns, name)[self.slot].tolist()
+        return to_server, to_client
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the flow travel to another process, as it is now."""
+        own = self.columns.copy_of(self.slot)
+        row = {name: getattr(own, name)[0].tolist() for name in _LAYOUT}
+        return _travelled, (row, self.app_proto, self.source)
+
+    def __repr__(self) -> str:
+        return f"<Flow {self.id} {self.src_ip}:{self.sport} to {self.dst_ip}:{self.dport} proto {self.proto}>"
+
+
+def _travelled(row: dict[str, Any], app_proto: str | None, source: str) -> Flow:
+    columns = FlowColumns(1)
+    for name, value in row.items():
+        getattr(columns, name)[0] = value
+    columns.app_proto[0] = columns.app_code(app_proto)
+    columns.source[0] = columns.source_code(source)
+    return columns.view(0)

@@ -1,0 +1,124 @@
+"""Captured frames, and what decoding makes of them: one row a packet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from ids.types.arrays import I64, U8, U16, U32, U64, Bool
+
+
+class Direction(IntEnum):
+    """Which way a packet or a byte of a stream went, seen from the flow's first sender (the client)."""
+
+    TO_SERVER = 0
+    TO_CLIENT = 1
+
+
+class Anomaly(IntEnum):
+    """Why decoding of a packet stopped early; the names become counters. Append only."""
+
+    NONE = 0
+    TRUNCATED_LINK = 1
+    UNKNOWN_LINKTYPE = 2
+    NOT_IP = 3
+    IPV4_TRUNCATED = 4
+    IPV4_BAD_HEADER_LENGTH = 5
+    IPV4_BAD_TOTAL_LENGTH = 6
+    IPV6_TRUNCATED = 7
+    IPV6_BAD_EXTENSION = 8
+    TCP_TRUNCATED = 9
+    TCP_BAD_OFFSET = 10
+    UDP_TRUNCATED = 11
+    UDP_BAD_LENGTH = 12
+    ICMP_TRUNCATED = 13
+    BAD_IP_CHECKSUM = 14
+    BAD_L4_CHECKSUM = 15
+    UNSUPPORTED_L4 = 16
+    FRAGMENT = 17
+    TOO_MANY_VLAN_TAGS = 18
+    IP_BAD_VERSION = 19
+    PARTIAL_L4_CHECKSUM = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PacketBatch:
+    """Up to a few ten thousand captured frames in one byte buffer, as a capture or a ring delivers them."""
+
+    data: U8
+    """All captured bytes, one dimension; frames may lie anywhere in it, in any order."""
+    offset: I64
+    """Index in ``data`` of the first byte of each frame."""
+    caplen: I64
+    """Bytes of each frame present in ``data``."""
+    wirelen: I64
+    """Bytes that each frame had on the wire; at least ``caplen``."""
+    ts_ns: I64
+    """Arrival of each frame, nanoseconds since the UNIX epoch."""
+    number: I64
+    """1-based number of each frame in its source: ``pcap_cnt`` of EVE."""
+    linktype: U16
+    """LINKTYPE_ value of each frame (pcap-linktype(7)); 1 is Ethernet."""
+    interface: U32
+    """Interface index of each frame on a live capture; pcapng interface number, or 0, in a file."""
+    source: str
+    """File name of the capture, or the name of the live source."""
+    unsummed: Bool | None = None
+    """Frames that were seen before their device filled the checksums in, so that these say nothing; None: no frame."""
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Packets:
+    """A decoded batch: the same packets as columns of header fields. Row i describes frame i of ``batch``.
+
+    A row whose ``anomaly`` is set has only the columns that were decoded before the trouble; the rest are zero
+    (offsets: -1). ``usable`` picks the rows that the flow stage takes.
+    """
+
+    batch: PacketBatch
+    anomaly: U8
+    """An `Anomaly` for each packet."""
+    usable: Bool
+    """Rows with a complete IP and TCP, UDP, ICMP or other L4 header and acceptable checksums."""
+    ip_version: U8
+    """4, 6, or 0 where no IP header was found."""
+    src: U64
+    """Source address, shape (n, 2): high and low half."""
+    dst: U64
+    """Destination address, shape (n, 2)."""
+    proto: U8
+    """IP protocol number of the transport header."""
+    sport: U16
+    """TCP or UDP source port; the type of an ICMP message."""
+    dport: U16
+    """TCP or UDP destination port; the code of an ICMP message."""
+    vlan: U32
+    """Outer VLAN id in bits 0-11, inner one in bits 16-27; 0 where there is no tag."""
+    ttl: U8
+    """IPv4 TTL or IPv6 hop limit."""
+    fragment: Bool
+    """The packet is a fragment of a larger datagram (first ones included)."""
+    l3: I64
+    """Index in ``batch.data`` of the innermost IP header; -1 where there is none."""
+    l4: I64
+    """Index in ``batch.data`` of the transport header; -1 where there is none."""
+    payload: I64
+    """Index in ``batch.data`` of the first payload byte; -1 where there is none."""
+    payload_len: I64
+    """Payload bytes present in ``batch.data``, by the IP length: link padding is no payload."""
+    payload_missing: I64
+    """Payload bytes that the packet had on the wire and the capture lacks (snap length)."""
+    tcp_flags: U8
+    """TCP flags, FIN 0x01 ... CWR 0x80."""
+    seq: U32
+    """TCP sequence number."""
+    ack: U32
+    """TCP acknowledgement number."""
+    window: U16
+    """TCP window, unscaled."""
+
+    def __len__(self) -> int:
+        return len(self.batch)

@@ -1,0 +1,180 @@
+"""What the flow stage hands on: the bytes of a batch, TCP's as streams and the others' as datagrams, in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from ids.types.arrays import I64, U8, Bool
+from ids.types.flows import Flow, FlowColumns
+from ids.types.packets import Direction
+
+
+@dataclass(slots=True)
+class StreamChunk:
+    """Contiguous, newly inspectable bytes of one direction of a TCP flow: one row of `Streams`.
+
+    Not to be changed by whom it is handed to.
+    """
+
+    flow: Flow
+    direction: Direction
+    offset: int
+    """Stream offset of ``data[0]``; 0 is the first byte after the SYN (or the first byte seen, when midstream)."""
+    data: bytes
+    ts_ns: int
+    """Arrival of the packet that completed the chunk."""
+    number: int
+    """`PacketBatch.number` of the packet that completed the chunk."""
+    gap: int = 0
+    """Bytes lost for good directly before ``data``; ``offset`` already counts them."""
+    conflict: bool = False
+    """Some of these bytes were sent more than once, with different content; the first content is in ``data``."""
+    closed: bool = False
+    """No more bytes will come in this direction (``data`` may then be empty)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Streams:
+    """The TCP bytes that became contiguous in one batch: a row a chunk, in the order of the completing packets.
+
+    The rows of one direction of a flow are in stream order. The last row of a direction has ``closed`` set, exactly
+    once in its life.
+    """
+
+    flows: FlowColumns
+    data: bytes
+    """The bytes of all rows, one behind the other, in the order of the rows."""
+    slot: I64
+    """Slot in ``flows``."""
+    direction: U8
+    offset: I64
+    """Stream offset of the first byte; 0 is the first byte after the SYN (or the first byte seen, when midstream)."""
+    start: I64
+    """Index in ``data`` of the first byte."""
+    end: I64
+    """Index in ``data`` behind the last byte; equal to ``start`` where a row has no bytes."""
+    gap: I64
+    """Bytes lost for good directly before; ``offset`` already counts them."""
+    conflict: Bool
+    """Some of these bytes were sent more than once, with different content; the first content is in ``data``."""
+    closed: Bool
+    """No more bytes will come in this direction."""
+    ts_ns: I64
+    """Arrival of the packet that completed the row."""
+    number: I64
+    """`PacketBatch.number` of that packet."""
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+    def content(self, row: int) -> bytes:
+        """Return the bytes of a row."""
+        return self.data[self.start[row] : self.end[row]]
+
+    def chunk(self, row: int) -> StreamChunk:
+        """Return a row as an object."""
+        return StreamChunk(
+            self.flows.view(int(self.slot[row])),
+            Direction(int(self.direction[row])),
+            int(self.offset[row]),
+            self.content(row),
+            int(self.ts_ns[row]),
+            int(self.number[row]),
+            int(self.gap[row]),
+            bool(self.conflict[row]),
+            bool(self.closed[row]),
+        )
+
+    @cached_property
+    def chunks(self) -> list[StreamChunk]:
+        """All rows as objects; made when first asked for."""
+        return [self.chunk(row) for row in range(len(self))]
+
+    def __iter__(self) -> Iterator[StreamChunk]:
+        return iter(self.chunks)
+
+
+@dataclass(slots=True)
+class Datagram:
+    """The payload of one packet that is not TCP's: one row of `Datagrams`."""
+
+    flow: Flow
+    direction: Direction
+    data: bytes
+    ts_ns: int
+    number: int
+
+
+@dataclass(frozen=True, eq=False)
+class Datagrams:
+    """The payloads of one batch that are no part of a stream (UDP, ICMP and so on), empty ones left out: a row each."""
+
+    flows: FlowColumns
+    data: bytes
+    """All payloads, one behind the other."""
+    slot: I64
+    direction: U8
+    start: I64
+    """Index in ``data``; row i ends where row i + 1 starts, and the last one at the end of ``data``."""
+    end: I64
+    ts_ns: I64
+    number: I64
+    packet: I64
+    """Row of the packet in its batch (`Packets`)."""
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+    def content(self, row: int) -> bytes:
+        """Return the payload of a row."""
+        return self.data[self.start[row] : self.end[row]]
+
+    def datagram(self, row: int) -> Datagram:
+        """Return a row as an object."""
+        return Datagram(
+            self.flows.view(int(self.slot[row])),
+            Direction(int(self.direction[row])),
+            self.content(row),
+            int(self.ts_ns[row]),
+            int(self.number[row]),
+        )
+
+    def __iter__(self) -> Iterator[Datagram]:
+        return (self.datagram(row) for row in range(len(self)))
+
+
+class FlowBatch:
+    """What the flow stage made of one batch."""
+
+    def __init__(
+        self,
+        flows: FlowColumns,
+        slot: I64,
+        direction: U8,
+        touched: I64,
+        streams: Streams,
+        gather_datagrams: Callable[[], Datagrams],
+        started: I64,
+        ended: I64,
+    ) -> None:
+        self.flows = flows
+        self.slot = slot
+        """Slot of each packet's flow; -1 for a packet without one."""
+        self.direction = direction
+        """`Direction` of each packet."""
+        self.touched = touched
+        """Slots of the flows that the batch touched, in the order of their first packet in it."""
+        self.streams = streams
+        self._gather_datagrams = gather_datagrams
+        self.started = started
+        """Slots of the flows that began."""
+        self.ended = ended
+        """Slots of the flows that closed or timed out, in that order; they get no more bytes. Each keeps its slot until
+        the next batch."""
+
+    @cached_property
+    def datagrams(self) -> Datagrams:
+        """The payloads that are no part of a stream; gathered when first asked for."""
+        return self._gather_datagrams()

@@ -1,0 +1,115 @@
+"""Protocol exchanges, as named buffers that are made when something asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ids.types.flows import Flow, FlowColumns
+from ids.types.packets import Direction
+
+Fields = Mapping[str, Any]
+_NO_MORE: Mapping[str, tuple[bytes, ...]] = {}
+
+
+class Transaction:
+    """One protocol exchange, or the part of it known so far."""
+
+    __slots__ = (
+        "_fields", "buffers", "complete", "direction", "flows", "more", "number", "protocol", "slot", "ts_ns", "tx_id",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        flows: FlowColumns,
+        slot: int,
+        protocol: str,
+        tx_id: int,
+        direction: Direction,
+        buffers: Mapping[str, bytes],
+        fields: Fields | Callable[[], Fields],
+        ts_ns: int,
+        number: int,
+        complete: bool = False,
+        more: Mapping[str, tuple[bytes, ...]] = _NO_MORE,
+    ) -> None:
+        self.flows = flows
+        self.slot = slot
+        self.protocol = protocol
+        """EVE's name of the protocol, such as ``http``."""
+        self.tx_id = tx_id
+        """0-based within the flow."""
+        self.direction = direction
+        """Which side sent the part that completed these buffers."""
+        self.buffers = buffers
+        """Suricata's sticky buffer names (``http.uri``) to their bytes; of several instances, the first. It may make
+        a buffer when it is asked for it; use ``get``."""
+        self.more = more
+        """Of buffers that occur several times in one transaction: the further instances."""
+        self._fields = fields
+        self.ts_ns = ts_ns
+        self.number = number
+        """`PacketBatch.number` of the packet that completed these buffers."""
+        self.complete = complete
+        """Both sides of the exchange are done: an event of the protocol may be written."""
+
+    @property
+    def flow(self) -> Flow:
+        """The flow that it belongs to."""
+        return self.flows.view(self.slot)
+
+    @property
+    def fields(self) -> Fields:
+        """What EVE logs of it: the object under the protocol's key. Made when first asked for."""
+        if callable(self._fields):
+            self._fields = self._fields()
+        return self._fields
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let what events say of the transaction travel to another process; its buffers stay behind."""
+        what = self.protocol, self.tx_id, self.direction, dict(self.fields), self.ts_ns, self.number, self.complete
+        return _travelled, (self.flow, *what)
+
+    def instances(self, name: str) -> Sequence[bytes]:
+        """Return all instances of a buffer, in their order; empty where the transaction has none."""
+        first = self.buffers.get(name)
+        if first is None:
+            return ()
+        return (first, *self.more[name]) if name in self.more else (first,)
+
+
+class Transactions(Sequence[Transaction]):
+    """The transactions of one batch, in the order of the packets that completed them."""
+
+    def __init__(self, rows: Sequence[Transaction] = ()) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._rows[row]
+
+    def __iter__(self) -> Iterator[Transaction]:
+        return iter(self._rows)
+
+    def column(self, name: str) -> tuple[list[int], list[bytes]]:
+        """Return all instances of one buffer in the batch, and beside each the row of its transaction."""
+        rows: list[int] = []
+        contents: list[bytes] = []
+        for row, transaction in enumerate(self._rows):
+            content = transaction.buffers.get(name)
+            if content is None:
+                continue
+            rows.append(row)
+            contents.append(content)
+            for further in transaction.more.get(name, ()):
+                rows.append(row)
+                contents.append(further)
+        return rows, contents
+
+
+def _travelled(
+    flow: Flow, protocol: str, tx_id: int, direction: Direction, fields: Fields, ts_ns: int, number: int, complete: bool
+) -> Transaction:
+    return Transaction(flow.columns, flow.slot, protocol, tx_id, direction, {}, fields, ts_ns, number, complete)
