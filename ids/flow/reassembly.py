@@ -25,12 +25,12 @@ was sent, and moved at most twice.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import NamedTuple
 
 from ids.counters import Counters
 from ids.flow.segment import Arrival
 from ids.flow.settings import StreamSettings
+from ids.pieces import Pieces
 from ids.types import Direction, FlowColumns
 
 MODULUS = 0xFFFFFFFF
@@ -57,22 +57,6 @@ class Chunk(NamedTuple):
     gap: int
     conflict: bool
     closed: bool
-
-
-class Held:
-    """A piece of the stream behind a hole."""
-
-    __slots__ = ("conflict", "data", "start")
-
-    def __init__(self, start: int, data: bytes) -> None:
-        self.start = start
-        self.data = data
-        self.conflict = False
-
-    @property
-    def end(self) -> int:
-        """Offset of the first byte after the piece."""
-        return self.start + len(self.data)
 
 
 class Reassembly:
@@ -139,8 +123,8 @@ class Half:
         """Stream offset of the FIN."""
         self.gap = 0
         """Lost bytes that no chunk has told of yet."""
-        self.held: list[Held] | None = None
-        """Pieces behind holes, by offset, without overlap."""
+        self.held: Pieces | None = None
+        """What is held back behind holes, by offset; None where nothing is."""
         self.sent: list[tuple[int, bytes]] | None = None
         """Delivered but unacknowledged bytes with their offsets."""
         self.sent_bytes = 0
@@ -165,7 +149,7 @@ class Half:
     @property
     def highest(self) -> int:
         """One past the last stream offset seen, a FIN included."""
-        end = self.held[-1].end if self.held else self.offset
+        end = self.held.end if self.held else self.offset
         return end if self.fin_at is None else max(end, self.fin_at + 1)
 
     def receive(self, start: int, data: bytes, at: Arrival) -> None:
@@ -220,7 +204,7 @@ class Half:
             self.claimed = upto
             return
         self.acked = upto
-        while self.held and self.held[0].start <= upto:
+        while self.held and self.held.start <= upto:
             self._give_up_hole(at, "gap_acked")
         self._forget_sent(upto)
         if self.fin_at is not None and upto > self.fin_at:
@@ -272,55 +256,37 @@ class Half:
 
     def _hold(self, start: int, data: bytes) -> bool:
         """Keep the parts of a segment that no held piece covers; return whether a covered part differs."""
-        shared, held = self.shared, self.held or []
-        end = start + len(data)
-        if end > shared.depth:
-            shared.count("depth_bytes", end - max(start, shared.depth))
-            end = max(start, shared.depth)
-        first = bisect_right(held, start, key=lambda piece: piece.start)
-        if first and held[first - 1].end > start:
-            first -= 1
-        last, at, differs = first, start, False
-        fresh: list[Held] = []
-        while last < len(held) and held[last].start < end:
-            piece = held[last]
-            if at < piece.start:
-                fresh.append(Held(at, data[at - start : piece.start - start]))
-                at = piece.start
-            upto = min(end, piece.end)
-            if piece.data[at - piece.start : upto - piece.start] != data[at - start : upto - start]:
-                piece.conflict = differs = True
-            fresh.append(piece)
-            at, last = max(at, upto), last + 1
-        if at < end:
-            fresh.append(Held(at, data[at - start : end - start]))
-        before = sum(len(piece.data) for piece in held[first:last])
-        held[first:last] = fresh
-        self.held = held
-        shared.used += sum(len(piece.data) for piece in fresh) - before
-        return differs
+        shared = self.shared
+        room = max(shared.depth - start, 0)
+        if len(data) > room:
+            shared.count("depth_bytes", len(data) - room)
+            data = data[:room]
+        if not data:
+            return False
+        if self.held is None:
+            self.held = Pieces()
+        inserted = self.held.insert(start, data)
+        shared.used += inserted.added
+        return inserted.differs
 
     def _release(self, at: Arrival, *, conflict: bool = False) -> bool:
         """Deliver the held pieces that continue the stream; return ``conflict`` if there is no chunk to carry it."""
-        held = self.held or []
-        count, offset = 0, self.offset
-        while count < len(held) and held[count].start == offset:
-            offset = held[count].end
-            count += 1
-        if not count:
+        held = self.held
+        if held is None:
             return conflict
-        pieces = held[:count]
-        del held[:count]
-        self.held = held or None
-        data = b"".join([piece.data for piece in pieces])
+        data, differs = held.pop(self.offset)
+        if not data:
+            return conflict
+        if not held:
+            self.held = None
         self.shared.used -= len(data)
-        self.deliver(data, at, conflict=conflict or any(piece.conflict for piece in pieces))
+        self.deliver(data, at, conflict=conflict or differs)
         return False
 
     def _give_up_hole(self, at: Arrival, why: str) -> None:
         """Go on with the first held piece, whatever is missing before it."""
         assert self.held
-        self._lose(self.held[0].start - self.offset, why)
+        self._lose(self.held.start - self.offset, why)
         self._release(at)
 
     def _lose(self, size: int, why: str) -> None:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.cache import Cache
-from ids.rules import patterns
-from ids.rules.patterns import PatternError, compile_pattern
-from ids.rules.regex_literals import required_literals
-from ids.rules.scanning import Scanner
+from ids.rules.model import patterns
+from ids.rules.model.patterns import PatternError, compile_pattern
+from ids.rules.model.regex_literals import required_literals
+from ids.rules.model.scanning import Scanner
 
 
 @pytest.mark.parametrize(
