@@ -156,6 +156,8 @@ def test_both_lanes_say_the_same_of_known_exchanges(pieces: list[Piece], limits:
         lambda soup: cuts([b"GET / HTTP/1.1\r\n" + b"".join(soup[0]), b"HTTP/1.1 200 OK\r\n" + b"".join(soup[1])])
     )
 )
+@example([(SERVER, b"HTTP/1.1 101 S", 0, True), (CLIENT, b"GET / HTTP/1.1\r\n\r\n", 0, True)])
+@example([(SERVER, b"HTTP/1.1 101 S", 0, False), (SERVER, b"\x16\3\1\0\5hello", 9, False)])
 @example([(CLIENT, b"GET / HTTP/1.1\r\n\r\n\r", 0, False), (CLIENT, b"\nGET /2 HTTP/1.1\r\n\r\n", 0, True)])
 def test_both_lanes_say_the_same_of_grammar_soup(pieces: list[Piece]) -> None:
     hold_equal(pieces)
