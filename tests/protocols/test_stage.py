@@ -207,6 +207,12 @@ def test_a_side_that_closed_before_the_handover_is_closed_after_it() -> None:
     assert [found.complete for found in wire.seen][-1] is True
 
 
+def test_what_is_handed_over_at_the_very_end_is_recognised() -> None:
+    wire = Wire().client(request(b"CONNECT h:1 HTTP/1.1"), closed=True)
+    wire.server(b"HTTP/1.1 200 OK\r\n\r\n" + HELLO, closed=True)
+    assert wire.flow.app_proto == "tls"
+
+
 # What is encrypted need not be seen.
 
 

@@ -84,9 +84,10 @@ class HttpParser:
         self._out = out
         if gap:
             self._gap(side, gap)
-        side.buffer += data
-        while not self._tunnel and self._advance(side):
-            pass
+        if data:
+            side.buffer += data
+            while not self._tunnel and self._advance(side):
+                pass
         if closed and not self._tunnel:
             self._close(side)
         if self._hold() and self._memory.used > self._memory.limit and not self._tunnel:
