@@ -1,0 +1,108 @@
+"""The rules of all languages as one detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ids import hookimpl
+from ids.errors import RulesRefused
+from ids.protocols import BY_NAME
+from ids.rules.language.loader import load_rules
+from ids.rules.match.matcher import Matcher
+from ids.rules.model.buffers import CATALOGUE, TRANSPORT_PROTOCOLS
+from ids.rules.model.yara import YaraRule
+from ids.rules.paths import cache_directory
+from ids.types import Datagrams, FlowBatch, Match, Packets, Streams, Transactions
+
+if TYPE_CHECKING:
+    from ids.plugin.context import EngineContext
+    from ids.plugin.session import FlowSession
+
+NAME = "rules"
+TRANSPORT_NAMES = {6: "tcp", 17: "udp"}
+
+
+class Rules:
+    """Loads the rules of ``rules.paths`` and matches them. A reload with bad rules leaves the old ones at work."""
+
+    def __init__(self) -> None:
+        self.matcher: Matcher | None = None
+
+    @hookimpl
+    def ids_start(self, context: EngineContext) -> None:
+        """Load the rules; raises `RulesRefused` where one is bad."""
+        self.matcher = None
+        self._load(context)()
+
+    @hookimpl
+    def ids_reload(self, context: EngineContext) -> Callable[[], None]:
+        """Load the rules anew; raises `RulesRefused`, and then the old ones stay."""
+        return self._load(context)
+
+    @hookimpl
+    def ids_interest(self) -> set[str] | None:
+        """Return which transports the loaded rules look at."""
+        wanted: set[str] = set()
+        for rule in self.matcher.rules if self.matcher else ():
+            numbers = _spoken_over(rule) if isinstance(rule, YaraRule) else None
+            numbers = numbers or TRANSPORT_PROTOCOLS.get(rule.traffic.protocol)
+            if not numbers:
+                return None
+            wanted |= {TRANSPORT_NAMES.get(number, "other") for number in numbers}
+        return wanted
+
+    @hookimpl
+    def ids_packets(self, packets: Packets, flows: FlowBatch) -> list[Match] | None:
+        """Match header-only rules."""
+        return self.matcher.packets(packets, flows) if self.matcher else None
+
+    @hookimpl
+    def ids_streams(self, streams: Streams) -> list[Match] | None:
+        """Match payloads of TCP."""
+        return self.matcher.streams(streams) if self.matcher else None
+
+    @hookimpl
+    def ids_datagrams(self, datagrams: Datagrams) -> list[Match] | None:
+        """Match payloads of UDP, ICMP and the like."""
+        return self.matcher.datagrams(datagrams) if self.matcher else None
+
+    @hookimpl
+    def ids_transactions(self, transactions: Transactions) -> list[Match] | None:
+        """Match the buffers of protocols."""
+        return self.matcher.transactions(transactions) if self.matcher else None
+
+    @hookimpl
+    def ids_flagged(self, session: FlowSession) -> list[Match] | None:
+        """Match the Scapy fields of rules whose other tests hold."""
+        return self.matcher.flagged(session) if self.matcher else None
+
+    def _load(self, context: EngineContext) -> Callable[[], None]:
+        """Load the rules; return what puts them in force."""
+        settings = context.config.rules
+        cache = cache_directory(settings)
+        loaded = load_rules(settings.paths, context.config.vars, settings.exclude, settings.disabled_sids, cache=cache)
+        if loaded.errors:
+            raise RulesRefused(list(loaded.errors))
+        matcher = Matcher(loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher)
+
+        def commit() -> None:
+            self.matcher = matcher
+            counters = context.counters
+            counters.set("rules.loaded", len(loaded))
+            counters.set("rules.loaded_yaml", len(loaded.rules))
+            counters.set("rules.loaded_yara", len(loaded.yara.rules))
+
+        return commit
+
+
+def _spoken_over(rule: YaraRule) -> frozenset[int]:
+    """Return the IP protocol numbers of what a YARA rule looks at: streams, or buffers of a protocol."""
+    buffer = CATALOGUE.get(rule.scope)
+    protocol = BY_NAME.get(buffer.protocol) if buffer is not None and buffer.protocol is not None else None
+    if protocol is None:
+        return TRANSPORT_PROTOCOLS["tcp"]
+    return frozenset(number for number in TRANSPORT_NAMES if protocol.recognised_over(number))
+
+
+plugin = Rules()
