@@ -50,7 +50,10 @@ _log = logging.getLogger(__name__)
 
 
 class Protocols:
-    """Protocol recognition and parsing for all flows. Made anew for each capture."""
+    """Protocol recognition and parsing for all flows.
+
+    What it knows of a flow goes with the flow, so between two captures nothing is left of the first one.
+    """
 
     def __init__(
         self,
