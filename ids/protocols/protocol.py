@@ -27,6 +27,9 @@ class Buffer:
     """What it is, for the documentation."""
     several: bool = False
     """One transaction may have several instances (`Transaction.more`)."""
+    seams: tuple[bytes, ...] | None = None
+    """What its parser puts between pieces of an ordinary message (`Transaction.as_sent`) to make it, the letters' case
+    apart: bytes without any of these stand in the message as sent if they stand in the buffer. None: it may be anything."""
 
 
 @dataclass(frozen=True, slots=True)

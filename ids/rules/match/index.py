@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ids.counters import Counters
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
-from ids.rules.model.buffers import PAYLOAD
+from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 from ids.rules.model.literals import Needle, cover
-from ids.rules.model.rule import Rule
+from ids.rules.model.rule import Anchor, Rule
 from ids.rules.model.yara import STREAM, YaraRule
 
 _TCP = 6
+
+
+def _in_message(name: str, entries: Sequence[tuple[Needle, int]]) -> bool:
+    """Return whether no needle may lie over a seam of the buffer."""
+    seams = CATALOGUE[name].seams
+    return seams is not None and not any(seam in needle.value for needle, _ in entries for seam in seams)
 
 
 class RuleIndex:
@@ -41,6 +48,17 @@ class RuleIndex:
         self.stream = Prefilter(self._stream, cache, counters)
         self.datagram = Prefilter(self._datagram, cache, counters)
         self.buffers = {name: Prefilter(entries, cache, counters) for name, entries in self._named.items()}
+        self.as_sent = frozenset(
+            name for name, entries in self._named.items() if name not in self.by_buffer and _in_message(name, entries)
+        )
+        """Buffers whose needles stand in an ordinary message as it was sent, if they stand in the buffer."""
+        anywhere = [
+            (replace(needle, value=needle.value.lower(), nocase=True, anchor=Anchor.ANYWHERE), number)
+            for name in self.as_sent
+            for needle, number in self._named[name]
+        ]
+        self.messages = Prefilter(anywhere, cache, counters)
+        """Their needles, of all these buffers together."""
 
     def _sort(self, rule: Rule, number: int) -> None:
         needles = cover(rule.condition)

@@ -46,6 +46,8 @@ class TransactionMatcher:
         self._counters = counters
         self._limit = transactions_per_flow
         self._names = sorted(index.buffers.keys() | index.by_buffer.keys())
+        self._always = [name for name in self._names if name not in index.as_sent]
+        """Buffers that are made of every transaction."""
         rules = index.rules
         self._both = {i for i, rule in enumerate(rules) if isinstance(rule, Rule) and len(rule.sides) == 2}
         self._kept_names = sorted(
@@ -95,8 +97,9 @@ class TransactionMatcher:
         """Search every buffer that rules name; return pairs of row and rule, possibly repeated."""
         all_rows: list[I64] = [_NONE]
         all_rules: list[I64] = [_NONE]
+        worth = self._worth_a_look(transactions)
         for name in self._names:
-            rows, contents = transactions.column(name)
+            rows, contents = transactions.column(name, None if name in self._always else worth)
             if not rows:
                 continue
             prefilter = self._index.buffers.get(name)
@@ -113,6 +116,27 @@ class TransactionMatcher:
                     all_rows.append(with_buffer)
                     all_rules.append(np.full(len(with_buffer), rule, np.int64))
         return np.concatenate(all_rows), np.concatenate(all_rules)
+
+    def _worth_a_look(self, transactions: Transactions) -> list[int]:
+        """Return the rows that may have a needle in a buffer: those that are not ordinary, and those that have one in
+        the message as it was sent. Of the others no buffer has to be made.
+        """
+        worth: list[int] = []
+        rows: list[int] = []
+        messages: list[bytes] = []
+        for row, tx in enumerate(transactions):
+            message = tx.as_sent()
+            if message is None:
+                worth.append(row)
+            else:
+                rows.append(row)
+                messages.append(message)
+        if messages and len(self._index.messages):
+            starts = np.zeros(len(messages) + 1, np.int64)
+            np.cumsum(np.fromiter(map(len, messages), np.int64, len(messages)), out=starts[1:])
+            found, _ = self._index.messages.find(b"".join(messages), starts)
+            worth += np.array(rows)[np.unique(found)].tolist()
+        return sorted(worth)
 
     def _with_requests(self, transactions: Transactions, candidates: dict[int, set[int]]) -> list[Match]:
         """Keep of requests what rules on both sides need, and judge responses together with theirs."""
