@@ -28,8 +28,9 @@ class Buffer:
     several: bool = False
     """One transaction may have several instances (`Transaction.more`)."""
     seams: tuple[bytes, ...] | None = None
-    """What its parser puts between pieces of an ordinary message (`Transaction.as_sent`) to make it, the letters' case
-    apart: bytes without any of these stand in the message as sent if they stand in the buffer. None: it may be anything."""
+    """What its parser puts between pieces of the head of an ordinary message (`Transaction.head_as_sent`) to make it,
+    the letters' case apart: bytes without any of these stand in the head as sent if they stand in the buffer. None: it
+    is made of something else, or in another way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,11 +70,11 @@ class Transaction:
         what = self.protocol, self.tx_id, self.direction, dict(self.fields), self.ts_ns, self.number, self.complete
         return _travelled, (self.flow, *what)
 
-    def as_sent(self) -> bytes | None:
-        """Return the message as it was sent, where its parser found it ordinary: then every buffer with ``seams`` is
-        made of pieces of it (`ids.protocols.protocol.Buffer`). None where that is not known.
+    def head_as_sent(self) -> bytes | None:
+        """Return the head of the message as it was sent, where its parser found it ordinary: then every buffer with
+        ``seams`` is made of pieces of it (`ids.protocols.protocol.Buffer`). None where that is not known.
         """
-        ordinary = getattr(self.buffers, "as_sent", None)
+        ordinary = getattr(self.buffers, "head_as_sent", None)
         return None if ordinary is None else ordinary()
 
     def instances(self, name: str) -> Sequence[bytes]:

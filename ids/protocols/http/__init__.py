@@ -14,7 +14,7 @@ from ids.types import Direction
 _REQUEST, _RESPONSE = Direction.TO_SERVER, Direction.TO_CLIENT
 
 _WHOLE: tuple[bytes, ...] = ()
-"""A piece of the message as it is."""
+"""A piece of the head as it is."""
 _MERGED = (b", ",)
 """The values of all headers of one name."""
 
@@ -38,11 +38,11 @@ PROTOCOL = Protocol(
             ("http.accept", _REQUEST, _MERGED, "Accept header"),
             ("http.accept_enc", _REQUEST, _MERGED, "Accept-Encoding header"),
             ("http.accept_lang", _REQUEST, _MERGED, "Accept-Language header"),
-            ("http.request_body", _REQUEST, _WHOLE, "request body, decompressed"),
+            ("http.request_body", _REQUEST, None, "request body, decompressed"),
             ("http.request_line", _REQUEST, _WHOLE, "first line of the request"),
             ("http.stat_code", _RESPONSE, _WHOLE, "status code"),
             ("http.stat_msg", _RESPONSE, _WHOLE, "status message"),
-            ("http.response_body", _RESPONSE, _WHOLE, "response body, decompressed"),
+            ("http.response_body", _RESPONSE, None, "response body, decompressed"),
             ("http.response_line", _RESPONSE, _WHOLE, "first line of the response"),
             ("http.server", _RESPONSE, _MERGED, "Server header"),
             ("http.location", _RESPONSE, _MERGED, "Location header"),

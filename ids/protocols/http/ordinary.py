@@ -125,9 +125,9 @@ class Ordinary(Mapping[str, bytes]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def as_sent(self) -> bytes | None:
-        """Return head and body, as `Transaction.as_sent` has it."""
-        return self.block + self.body
+    def head_as_sent(self) -> bytes | None:
+        """Return the head, as `Transaction.head_as_sent` has it."""
+        return self.block
 
     def word(self, number: int) -> bytes:
         """Return a word of the first line; the last of three may contain spaces."""
@@ -162,9 +162,9 @@ class Request(Ordinary):
 
     __slots__ = ()
 
-    def as_sent(self) -> bytes | None:
-        """Return head and body, unless the target is not what it seems."""
-        return None if _ODD_TARGET.match(self.block) else self.block + self.body
+    def head_as_sent(self) -> bytes | None:
+        """Return the head, unless the target is not what it seems."""
+        return None if _ODD_TARGET.match(self.block) else self.block
 
     def uri(self) -> bytes:
         """Return the normalised target: as sent, where normalising could not change it."""

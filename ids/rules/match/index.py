@@ -11,16 +11,21 @@ from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 from ids.rules.model.literals import Needle, cover
+from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
 from ids.rules.model.rule import Anchor, Rule
 from ids.rules.model.yara import STREAM, YaraRule
 
 _TCP = 6
 
 
-def _in_message(name: str, entries: Sequence[tuple[Needle, int]]) -> bool:
-    """Return whether no needle may lie over a seam of the buffer."""
+def _in_head(name: str, needle: Needle) -> bool:
+    """Return whether a needle can be looked for in whole heads: it lies over no seam of its buffer, and is rare there."""
     seams = CATALOGUE[name].seams
-    return seams is not None and not any(seam in needle.value for needle, _ in entries for seam in seams)
+    return (
+        seams is not None
+        and score_in_head(needle.value) >= WEAK_IN_HEAD
+        and not any(seam in needle.value for seam in seams)
+    )
 
 
 class RuleIndex:
@@ -48,17 +53,18 @@ class RuleIndex:
         self.stream = Prefilter(self._stream, cache, counters)
         self.datagram = Prefilter(self._datagram, cache, counters)
         self.buffers = {name: Prefilter(entries, cache, counters) for name, entries in self._named.items()}
-        self.as_sent = frozenset(
-            name for name, entries in self._named.items() if name not in self.by_buffer and _in_message(name, entries)
-        )
-        """Buffers whose needles stand in an ordinary message as it was sent, if they stand in the buffer."""
-        anywhere = [
+        self.made_always = self.by_buffer.keys() | {
+            name for name, entries in self._named.items() if not all(_in_head(name, needle) for needle, _ in entries)
+        }
+        """Buffers that something is looked for in that an ordinary message's head, as it was sent, need not show."""
+        in_heads = [
             (replace(needle, value=needle.value.lower(), nocase=True, anchor=Anchor.ANYWHERE), number)
-            for name in self.as_sent
-            for needle, number in self._named[name]
+            for name, entries in self._named.items()
+            if name not in self.made_always
+            for needle, number in entries
         ]
-        self.messages = Prefilter(anywhere, cache, counters)
-        """Their needles, of all these buffers together."""
+        self.heads = Prefilter(in_heads, cache, counters)
+        """The needles of all other buffers: where a head has none of them, these buffers have none."""
 
     def _sort(self, rule: Rule, number: int) -> None:
         needles = cover(rule.condition)

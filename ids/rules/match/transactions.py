@@ -46,8 +46,6 @@ class TransactionMatcher:
         self._counters = counters
         self._limit = transactions_per_flow
         self._names = sorted(index.buffers.keys() | index.by_buffer.keys())
-        self._always = [name for name in self._names if name not in index.as_sent]
-        """Buffers that are made of every transaction."""
         rules = index.rules
         self._both = {i for i, rule in enumerate(rules) if isinstance(rule, Rule) and len(rule.sides) == 2}
         self._kept_names = sorted(
@@ -99,7 +97,7 @@ class TransactionMatcher:
         all_rules: list[I64] = [_NONE]
         worth = self._worth_a_look(transactions)
         for name in self._names:
-            rows, contents = transactions.column(name, None if name in self._always else worth)
+            rows, contents = transactions.column(name, None if name in self._index.made_always else worth)
             if not rows:
                 continue
             prefilter = self._index.buffers.get(name)
@@ -119,22 +117,22 @@ class TransactionMatcher:
 
     def _worth_a_look(self, transactions: Transactions) -> list[int]:
         """Return the rows that may have a needle in a buffer: those that are not ordinary, and those that have one in
-        the message as it was sent. Of the others no buffer has to be made.
+        their head as it was sent. Of the others no buffer has to be made that is a part of the head.
         """
         worth: list[int] = []
         rows: list[int] = []
-        messages: list[bytes] = []
+        heads: list[bytes] = []
         for row, tx in enumerate(transactions):
-            message = tx.as_sent()
-            if message is None:
+            head = tx.head_as_sent()
+            if head is None:
                 worth.append(row)
             else:
                 rows.append(row)
-                messages.append(message)
-        if messages and len(self._index.messages):
-            starts = np.zeros(len(messages) + 1, np.int64)
-            np.cumsum(np.fromiter(map(len, messages), np.int64, len(messages)), out=starts[1:])
-            found, _ = self._index.messages.find(b"".join(messages), starts)
+                heads.append(head)
+        if heads and len(self._index.heads):
+            starts = np.zeros(len(heads) + 1, np.int64)
+            np.cumsum(np.fromiter(map(len, heads), np.int64, len(heads)), out=starts[1:])
+            found, _ = self._index.heads.find(b"".join(heads), starts)
             worth += np.array(rows)[np.unique(found)].tolist()
         return sorted(worth)
 
