@@ -19,7 +19,7 @@ _TCP = 6
 
 
 def _in_head(name: str, needle: Needle) -> bool:
-    """Return whether a needle can be looked for in whole heads: it lies over no seam of its buffer, and is rare there."""
+    """Return whether a needle can be looked for in whole heads: rare there, and over no seam of its buffer."""
     seams = CATALOGUE[name].seams
     return (
         seams is not None

@@ -41,9 +41,9 @@ WEAK_IN_HEAD = 3.0
 _SELDOM_IN_HEADS = frozenset(b"$&|<>`^{}~\"'\\[]!#@")
 
 _IN_MANY_HEADS = _COMMONPLACE + (
-    b" (windows nt 10.0; win64; x64) applewebkit/537.36 (khtml, like gecko) chrome/126.0.0.0 safari/537.36 firefox/128.0 "
-    b"(x11; linux x86_64; rv:128.0) (macintosh; intel mac os x 10_15_7) (iphone; cpu iphone os 17_5 like mac os x) mobile "
-    b"(linux; android 14) curl/8.5.0 python-requests/2.31.0 accept-ranges: bytes etag last-modified: cache-control: "
+    b" (windows nt 10.0; win64; x64) applewebkit/537.36 (khtml, like gecko) chrome/126.0.0.0 safari/537.36 "
+    b"firefox/128.0 (x11; linux x86_64; rv:128.0) (macintosh; intel mac os x 10_15_7) "
+    b"(iphone; cpu iphone os 17_5 like mac os x) mobile (linux; android 14) curl/8.5.0 python-requests/2.31.0 accept-ranges: bytes etag last-modified: cache-control: "
     b"no-cache max-age=0 upgrade-insecure-requests sec-fetch-dest: document navigate sec-ch-ua-platform connection: "
     b"close location: set-cookie: path=/; httponly; secure; samesite server: nginx apache date: gmt vary: origin "
     b"pragma: expires: x-requested-with: xmlhttprequest authorization: bearer transfer-encoding: chunked index search"
