@@ -267,10 +267,10 @@ def _try(side: Side, rate: float, seconds: float) -> None:
 
 def _rate_row(side: Side, peer_side: Side | None) -> Row:
     best, peer_best = side.best, peer_side.best if peer_side else None
-    ratio = best.rate / peer_best.rate if best and peer_best and side is not peer_side else None
+    ratio = best.offered / peer_best.offered if best and peer_best and side is not peer_side else None
     note = "none of the rates was held" if best is None else f"{'' if best.held else 'not held: '}{best}"
     return Row(
-        f"{side.name}: highest rate inspected", best.rate if best else 0, "connections/s", ratio=ratio,
+        f"{side.name}: highest rate inspected", best.offered if best else 0, "connections/s", ratio=ratio,
         peer="suricata" if ratio else "", note=note,
     )  # fmt: skip
 
