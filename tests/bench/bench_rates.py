@@ -44,7 +44,9 @@ HALVINGS = 3
 SHARE = 0.99
 SETTLE_S = 0.5
 """Much less than a step takes: what waits in a ring or a queue at its end was not taken in at that rate."""
-IDLE_S = 1.0
+CLOSED_S = 1
+"""How long our engine keeps a closed flow; by default a minute, and then its event would be work of a later step."""
+IDLE_S = 2.0
 """An engine that has written nothing for this long has nothing left to do."""
 DRAIN_S = 15.0
 SECONDS = 6.0
@@ -168,12 +170,12 @@ class Side:
 
     def _drain(self) -> None:
         """Wait until the guard has caught up, so that one load leaves nothing for the next."""
-        deadline, quiet = time.monotonic() + DRAIN_S, time.monotonic()
-        seen = self.http_events()
-        while time.monotonic() < deadline and time.monotonic() < quiet + IDLE_S:
+        deadline, quiet, read = time.monotonic() + DRAIN_S, time.monotonic(), self._read
+        while self.eve is not None and time.monotonic() < min(deadline, quiet + IDLE_S):
             time.sleep(0.1)
-            if self.http_events() != seen:
-                seen, quiet = self._seen, time.monotonic()
+            self.http_events()
+            if self._read != read:
+                read, quiet = self._read, time.monotonic()
 
     def _counts(self) -> dict[str, int]:
         """Return what was counted so far of what may have gone uninspected, and of what was dropped."""
@@ -218,7 +220,7 @@ def _sides(stack: ExitStack) -> tuple[Side, Side | None, Side]:
         stack.enter_context(guard)
 
     lab = build()
-    guard = Guard(lab, eve={"types": ["alert", "flow", "http"]})
+    guard = Guard(lab, eve={"types": ["alert", "flow", "http"]}, flow={"tcp_closed_timeout_s": CLOSED_S})
     guard.start()
     ours = Side("ids run", lab, guard.eve, guard)
     theirs = None
@@ -265,10 +267,10 @@ def _try(side: Side, rate: float, seconds: float) -> None:
 
 def _rate_row(side: Side, peer_side: Side | None) -> Row:
     best, peer_best = side.best, peer_side.best if peer_side else None
-    ratio = best.rate / peer_best.rate if best and peer_best and side is not peer_side else None
+    ratio = best.offered / peer_best.offered if best and peer_best and side is not peer_side else None
     note = "none of the rates was held" if best is None else f"{'' if best.held else 'not held: '}{best}"
     return Row(
-        f"{side.name}: highest rate inspected", best.rate if best else 0, "connections/s", ratio=ratio,
+        f"{side.name}: highest rate inspected", best.offered if best else 0, "connections/s", ratio=ratio,
         peer="suricata" if ratio else "", note=note,
     )  # fmt: skip
 
