@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yara
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from ids.rules.rarity import MAX_LITERAL
@@ -85,6 +85,7 @@ def caseless(*values: bytes) -> Needles:
         ("/abc|x*/", None),
         (r"/a\vb/", None),  # in YARA a v, in Python a vertical tab
         (r"/needle\Z/", None),
+        (r"/needle[\b]/", None),  # in YARA a b, in Python a backspace
         ("/[]needle]/", None),
     ],
 )
@@ -122,6 +123,9 @@ A1, A2, B = b"alpha", b"alp", b"bravo!!"
         ("#a1 < 5", None),
         ("#a1 >= #b", None),
         ("#a1 + 1 > 0", None),
+        ("-#a1 <= 0", None),
+        ("~#a1 < 0", None),
+        ("-@a1 <= 0", plain(A1)),
         ("#a1 > filesize", None),
         ("#a1 > 0.5", None),
         ("@a1 < 100", plain(A1)),
@@ -166,6 +170,7 @@ A1, A2, B = b"alpha", b"alp", b"bravo!!"
         ("any of ($a*) at 0", plain(A1, A2)),
         ("34% of ($a*, $b)", plain(A1, B)),
         ("33% of ($a*, $b)", plain(A1, A2, B)),
+        ("50% of ($a*)", plain(A1, A2)),
         ("100% of ($a*, $b)", plain(B)),
         ("none of them", None),
         ("none of ($a*) in (0..9)", None),
@@ -388,11 +393,11 @@ def conditions(*rules: str) -> st.SearchStrategy[str]:
 
 
 @st.composite
-def files(draw: st.DrawFn) -> tuple[str, bytes]:
-    """Generate a file of up to three rules, and data that is likely to hold their strings."""
+def files(draw: st.DrawFn) -> tuple[str, list[bytes]]:
+    """Generate a file of up to three rules, and data that hold one, some or all of their strings."""
     rules: list[str] = []
     source = ""
-    examples = [b"x", b"\0", b"a", b" "]
+    examples = [b"", b"x", b"\0", b"a", b" "]
     for number in range(draw(st.integers(1, 3))):
         strings = ""
         for name in NAMES:
@@ -402,21 +407,24 @@ def files(draw: st.DrawFn) -> tuple[str, bytes]:
         modifier = draw(st.sampled_from(["", "", "", "private ", "global "]))
         source += f"{modifier}rule r{number} {{ strings:\n{strings} condition: {draw(conditions(*rules))} }}\n"
         rules.append(f"r{number}")
-    return source, b"".join(draw(st.lists(st.sampled_from(examples), max_size=6)))
+    some = st.lists(st.sampled_from(examples), min_size=2, max_size=5).map(b"".join)
+    return source, [*examples, b"".join(examples), *draw(st.lists(some, min_size=5, max_size=10))]
 
 
+@settings(max_examples=300)
 @given(files())
-@example(("rule r0 { strings: $a = /a\\vb/ condition: $a }", b"avb"))
-@example(('rule r0 { strings: $a = "a" condition: for all i in (1..#a) : (@a[i] == 0) }', b""))
-def test_a_rule_matches_only_where_a_needle_stands(case: tuple[str, bytes]) -> None:
+@example(("rule r0 { strings: $a = /a\\vb/ condition: $a }", [b"avb"]))
+@example(('rule r0 { strings: $a = "a" condition: for all i in (1..#a) : (@a[i] == 0) }', [b""]))
+def test_a_rule_matches_only_where_a_needle_stands(case: tuple[str, list[bytes]]) -> None:
     """What the cover promises, held against libyara."""
-    source, data = case
+    source, scanned = case
     try:
         compiled = yara.compile(source=source)
     except yara.Error:
         assume(False)
     found = covers(source)
     assert set(found) == {rule.identifier for rule in compiled}
-    for match in compiled.match(data=data, fast=True):
-        needles = found[match.rule]
-        assert needles is None or stands(needles, data), (match.rule, needles)
+    for data in scanned:
+        for match in compiled.match(data=data, fast=True):
+            needles = found[match.rule]
+            assert needles is None or stands(needles, data), (match.rule, needles, data)
