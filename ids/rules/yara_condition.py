@@ -11,10 +11,10 @@ The grammar is that of libyara 4.5 (https://yara.readthedocs.io/en/stable/writin
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
 
 from ids.rules.yara_strings import NEVER, YaraCover, better, union
 from ids.rules.yara_tokens import Token, Unknown
+from ids.rules.yara_values import MIRRORED, Value, at_least_one, compared, number_of
 
 MAX_DEPTH = 48
 """Parentheses and loops within each other: eight frames of Python each, far from its limit of a thousand."""
@@ -29,11 +29,9 @@ _THIS = (b"", False)
 """Stands for the needles of ``$``, the string of a loop's turn; no needle is empty."""
 
 _ARITHMETIC = frozenset("+-*\\%&|^") | {"<<", ">>"}
-_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
-_COMPARISONS = frozenset(_MIRRORED) | {
+_COMPARISONS = frozenset(MIRRORED) | {
     "contains", "icontains", "startswith", "istartswith", "endswith", "iendswith", "iequals", "matches",
 }  # fmt: skip
-_SCALES = {"KB": 1 << 10, "MB": 1 << 20}
 
 
 class Work:
@@ -47,19 +45,6 @@ class Work:
         self._left -= members
         if self._left < 0:
             raise Unknown("too large sets")
-
-
-class Value(NamedTuple):
-    """What is known of an expression; nothing, if nothing is given."""
-
-    true: YaraCover | None = None
-    """Holds whenever the expression is true, as a number: is not zero."""
-    defined: YaraCover | None = None
-    """Holds whenever it has a value at all."""
-    number: int | None = None
-    """Its value, if constant."""
-    is_count: bool = False
-    """Whether it is the number of matches of a string; ``true`` is the string's cover."""
 
 
 class Condition:
@@ -145,14 +130,14 @@ class Condition:
             return self._of(self._quantifier())
         left = self._arithmetic()
         if self._peek().text == "of":
-            return self._of(_at_least_one(left.number))
+            return self._of(at_least_one(left.number))
         if self._peek().text == "%" and self._peek(1).text == "of":
             self._next += 1
-            return self._of(_at_least_one(left.number), percent=True)
+            return self._of(at_least_one(left.number), percent=True)
         if self._peek().text not in _COMPARISONS:
             return left
         operator = self._take().text
-        return _compared(left, operator, self._arithmetic())
+        return compared(left, operator, self._arithmetic())
 
     def _arithmetic(self) -> Value:
         """Take a chain of operators; whether they bind more or less tightly does not matter here."""
@@ -200,7 +185,7 @@ class Condition:
             found = self._string(token.text)
             return Value(found, found)
         if token.kind == "number":
-            return Value(number=_number(token.text))
+            return Value(number=number_of(token.text))
         if token.kind == "word":
             return self._name(token.text)
         if token.kind in ("text", "regex", "float"):
@@ -247,7 +232,7 @@ class Condition:
             return 1
         if self._accept("none"):
             return None
-        return _at_least_one(self._arithmetic().number)
+        return at_least_one(self._arithmetic().number)
 
     def _of(self, number: int | None, percent: bool = False) -> Value:
         """Take ``of`` and a set of strings or rules, and where they are to be."""
@@ -342,35 +327,3 @@ class Condition:
             return None
         self._work.spend(sum(len(found.needles) for found in usable[:needed]))
         return union(usable[:needed])
-
-
-def _at_least_one(number: int | None) -> int | None:
-    return number if number is not None and number >= 1 else None
-
-
-def _compared(left: Value, operator: str, right: Value) -> Value:
-    covers = [left.defined, right.defined]
-    if operator in _MIRRORED:
-        if left.is_count and _implies_one(operator, right):
-            covers.append(left.true)
-        if right.is_count and _implies_one(_MIRRORED[operator], left):
-            covers.append(right.true)
-    return Value(better(covers))
-
-
-def _implies_one(operator: str, other: Value) -> bool:
-    """Judge whether a count that compares so with ``other`` is at least one."""
-    if operator == "!=":
-        return other.number == 0
-    least = 0 if other.is_count else other.number
-    return least is not None and least >= {">": 0, ">=": 1, "==": 1}.get(operator, 1 << 64)
-
-
-def _number(text: str) -> int | None:
-    """Return what a number means; None where it does not fit libyara's 64 bits."""
-    scale = _SCALES.get(text[-2:], 1)
-    digits = text[:-2] if scale > 1 else text
-    if len(digits) > 24:
-        return None
-    value = (int(digits, 0) if digits[:2] in ("0x", "0o") else int(digits)) * scale
-    return value if value < 1 << 63 else None
