@@ -1,13 +1,32 @@
-"""Streams become protocol exchanges: what comes in are chunks of TCP streams, what goes out are transactions.
+"""Bytes become protocol exchanges: what comes in are the streams and datagrams of a batch, what goes out transactions.
 
-In: `ids.types.StreamChunk`, from `ids.flow`. Out: `ids.types.Transaction`, with named buffers for `ids.rules`.
+In: `ids.types.Streams` and `Datagrams`, from `ids.flow`. Out: `ids.types.Transactions`, with named buffers for
+`ids.rules`; `FlowColumns.app_proto` is set on the way.
 
-- `detect` recognises a protocol by the first bytes of a stream, on any port;
-- `http` parses HTTP/1, both directions of a connection; `head`, `uri` and `content` read its parts;
-- `registry` gives each flow its parser, and takes it away again from one that fails.
+- `protocol` says what a protocol is: one descriptor, from which all else follows;
+- `registry` lists the descriptors; `recognised` has those without a parser, `dns` and `http` their own modules;
+- `recognition` finds a protocol by the first bytes of a stream or by a datagram, on any port;
+- `settings` are the limits of all parsers together;
+- `stage` gives each flow its parser, hands it over to another, and takes it away from one that fails.
 """
 
-from ids.protocols.registry import Parsers
-from ids.protocols.settings import HttpSettings, ProtocolSettings
+from ids.protocols.protocol import Buffer, Handover, Protocol, Setup
+from ids.protocols.recognition import FAILED
+from ids.protocols.registry import BUFFERS, BY_NAME, EVENT_TYPES, OTHER_NAMES, PROTOCOLS
+from ids.protocols.settings import ProtocolSettings
+from ids.protocols.stage import Protocols
 
-__all__ = ["HttpSettings", "Parsers", "ProtocolSettings"]
+__all__ = [
+    "BUFFERS",
+    "BY_NAME",
+    "EVENT_TYPES",
+    "FAILED",
+    "OTHER_NAMES",
+    "PROTOCOLS",
+    "Buffer",
+    "Handover",
+    "Protocol",
+    "ProtocolSettings",
+    "Protocols",
+    "Setup",
+]

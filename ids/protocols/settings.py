@@ -1,61 +1,16 @@
-"""Limits of the protocol parsers: each with its unit in the name, and the reason for its default."""
+"""Limits of protocol recognition and of each parser, with their units and the reasons for their defaults."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import TYPE_CHECKING, Any
 
-KIB = 1024
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-
-class HttpSettings(BaseModel):
-    """Bounds of the HTTP/1 parser. What is beyond them is counted, and still seen by rules on the raw stream."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    request_body_bytes: int = Field(
-        default=100 * KIB,
-        ge=0,
-        le=1 << 30,
-        description="Request body inspected, after removing the transfer coding; Suricata's request-body-limit.",
-    )
-    response_body_bytes: int = Field(
-        default=100 * KIB,
-        ge=0,
-        le=1 << 30,
-        description="Response body inspected, after decompression; Suricata's response-body-limit.",
-    )
-    header_bytes: int = Field(
-        default=64 * KIB,
-        ge=KIB,
-        le=1 << 24,
-        description="First line and headers of one message. Servers stop at 8 to 64 KiB.",
-    )
-    header_count: int = Field(
-        default=256, ge=8, le=65536, description="Headers of one message that are looked at. Servers stop at about 100."
-    )
-    decompression_layers: int = Field(
-        default=4, ge=0, le=8, description="Content codings undone, one after the other. Browsers undo any number."
-    )
-    decompression_ratio: int = Field(
-        default=2048,
-        ge=2,
-        description="A body that grows by more than this is a decompression bomb: what was decoded so far is "
-        "inspected. Deflate cannot exceed 1032 in one layer.",
-    )
-    memcap_bytes: int = Field(
-        default=256 * KIB * KIB,
-        ge=0,
-        description="Unfinished messages kept, over all flows. Beyond it they are reported as far as they came.",
-    )
-    open_requests: int = Field(
-        default=64,
-        ge=1,
-        le=65536,
-        description="Requests of one connection that wait for their response; beyond it the oldest is given up.",
-    )
+from ids.protocols.protocol import Protocol
+from ids.protocols.registry import PROTOCOLS
 
 
-class ProtocolSettings(BaseModel):
+class RecognitionSettings(BaseModel):
     """Bounds of protocol recognition and parsing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,4 +21,30 @@ class ProtocolSettings(BaseModel):
         le=65536,
         description="Bytes of a direction by which its protocol must be recognised; every one shows within these.",
     )
-    http: HttpSettings = Field(default_factory=HttpSettings, description="Bounds of the HTTP/1 parser.")
+    probe_datagrams: int = Field(
+        default=4,
+        ge=1,
+        le=1024,
+        description="Datagrams of a UDP flow by which its protocol must be recognised: a question and its answer,"
+        " each sent once again.",
+    )
+
+    def of(self, protocol: Protocol) -> Any:
+        """Return the settings of one protocol; None for a protocol that has none."""
+        return getattr(self, protocol.name, None) if protocol.settings is not None else None
+
+
+if TYPE_CHECKING:
+    ProtocolSettings = RecognitionSettings
+else:
+    ProtocolSettings = create_model(
+        "ProtocolSettings",
+        __base__=RecognitionSettings,
+        __doc__=RecognitionSettings.__doc__,
+        **{
+            protocol.name: (protocol.settings, Field(default_factory=protocol.settings))
+            for protocol in PROTOCOLS
+            if protocol.settings is not None
+        },
+    )
+"""The group ``protocols`` of the settings: recognition, and a group for each protocol with settings of its own."""

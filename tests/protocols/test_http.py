@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,13 +17,13 @@ from tests.shared import shared
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 
-def only_request(data: bytes, **limits: int) -> dict[str, bytes]:
+def only_request(data: bytes, **limits: Any) -> dict[str, bytes]:
     wire = Wire(**limits).client(data)
     (transaction,) = wire.seen
     return dict(transaction.buffers)
 
 
-def only_response(data: bytes, closed: bool = False, **limits: int) -> dict[str, bytes]:
+def only_response(data: bytes, closed: bool = False, **limits: Any) -> dict[str, bytes]:
     wire = Wire(**limits).client(request()).server(data, closed=closed)
     _, transaction = wire.seen
     return dict(transaction.buffers)

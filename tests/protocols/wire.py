@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ids.counters import Counters
-from ids.protocols import Parsers, ProtocolSettings
+from ids.protocols import PROTOCOLS, Protocol, Protocols, ProtocolSettings
 from ids.types import Direction, Flow, StreamChunk, Transaction
-from tests.factory import T0, make_flow
+from tests.factory import T0, make_datagrams, make_flow, make_streams
 
 CLIENT, SERVER = Direction
 
 
 class Wire:
-    """A connection whose two streams are fed to the parsers; collects the transactions."""
+    """A connection whose two streams are fed to the stage; collects the transactions."""
 
-    def __init__(self, **http: int) -> None:
+    def __init__(self, protocols: Sequence[Protocol] = PROTOCOLS, ordinary_lane: bool = True, **http: int) -> None:
         self.counters = Counters()
-        self.parsers = Parsers(ProtocolSettings.model_validate({"http": http}), self.counters)
         self.flow: Flow = make_flow()
+        settings = ProtocolSettings.model_validate({"http": http})
+        self.stage = Protocols(
+            settings, self.counters, self.flow.columns, protocols=protocols, ordinary_lane=ordinary_lane
+        )
         self.seen: list[Transaction] = []
         self._offsets = [0, 0]
         self._number = 0
+
+    def chunk(self, direction: Direction, data: bytes, *, gap: int = 0, closed: bool = False) -> StreamChunk:
+        """Return the next bytes of a direction, without feeding them."""
+        self._number += 1
+        offset = self._offsets[direction] + gap
+        self._offsets[direction] = offset + len(data)
+        return StreamChunk(
+            self.flow, direction, offset, data, T0 + self._number, self._number, gap=gap, closed=closed
+        )  # fmt: skip
+
+    def feed(self, *chunks: StreamChunk) -> Wire:
+        """Feed chunks as one batch."""
+        self.seen += self.stage.feed(make_streams(chunks), make_datagrams([]))
+        return self
 
     def send(self, direction: Direction, data: bytes, *, gap: int = 0, closed: bool = False, step: int = 0) -> Wire:
         """Feed bytes of one direction, whole or ``step`` at a time."""
         pieces = [data[at : at + step] for at in range(0, len(data), step)] if step else [data]
         for at, piece in enumerate(pieces):
-            self._number += 1
             last = at == len(pieces) - 1
-            offset = self._offsets[direction] + (gap if at == 0 else 0)
-            chunk = StreamChunk(
-                self.flow, direction, offset, piece, T0 + self._number, self._number,
-                gap=gap if at == 0 else 0, closed=closed and last,
-            )  # fmt: skip
-            self._offsets[direction] = offset + len(piece)
-            self.seen += self.parsers.feed(chunk)
+            self.feed(self.chunk(direction, piece, gap=gap if at == 0 else 0, closed=closed and last))
         return self
 
     def client(self, data: bytes, **options: int) -> Wire:

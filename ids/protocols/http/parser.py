@@ -9,7 +9,9 @@ THEORY.
 (3) Bytes that were lost are no bytes: a gap within a body of known length shortens it, any other gap ends the message,
     which is reported as it is; the next one begins at the next line that looks like one.
 (4) Whatever ends the connection reports what is unfinished. Nothing that arrived goes unreported.
-(5) After CONNECT or an upgrade the streams are no longer HTTP, and are left alone.
+(5) After CONNECT or an upgrade the streams are no longer HTTP, and are handed over with what was fed of them.
+(6) At a message boundary nothing is held but the requests that wait (`State`): there the ordinary lane may hand a
+    connection to this one, and take it back.
 
 COST. O(bytes), even when fed a byte at a time: a search never looks again where it has looked; no byte that is not
 inspected is kept. MEMORY is at most ``header_bytes`` and one body per direction, and ``open_requests`` heads.
@@ -18,15 +20,15 @@ inspected is kept. MEMORY is at most ``header_bytes`` and one body per direction
 from __future__ import annotations
 
 import re
-from collections import deque
+from typing import Any
 
-from ids.counters import Counters
-from ids.protocols.content import decode_content, file_name, find_files
-from ids.protocols.detect import REQUEST_START, RESPONSE_START
-from ids.protocols.head import Head, parse_request, parse_response
-from ids.protocols.message import Exchange, Memory, Message, Side, Step
-from ids.protocols.settings import HttpSettings
-from ids.types import Direction, Flow, StreamChunk, Transaction
+from ids.protocols.http.content import decode_content, file_name, find_files
+from ids.protocols.http.head import Head, parse_request, parse_response
+from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
+from ids.protocols.http.settings import HttpSettings
+from ids.protocols.http.starts import REQUEST_START, RESPONSE_START
+from ids.protocols.protocol import Handover, Setup
+from ids.types import Direction, Transaction
 
 _HEAD_END = {
     Direction.TO_SERVER: re.compile(rb"\n\r{0,8}\n"),
@@ -48,60 +50,69 @@ _STARTS = {
 
 
 class HttpParser:
-    """One connection."""
+    """The careful lane of one connection, from a message boundary on."""
 
-    name = "http"
-
-    def __init__(self, flow: Flow, settings: HttpSettings, counters: Counters, memory: Memory) -> None:
-        self._flow = flow
+    def __init__(self, setup: Setup, memory: Memory, state: State) -> None:
+        settings: HttpSettings = setup.settings
+        self._flows = setup.flows
         self._settings = settings
-        self._counters = counters
+        self._counters = setup.counters
+        self._memory = memory
+        self._state = state
+        self._waiting = state.waiting
         self._sides = (
             Side(Direction.TO_SERVER, settings.request_body_bytes),
             Side(Direction.TO_CLIENT, settings.response_body_bytes),
         )
-        self._waiting: deque[Exchange] = deque()
-        """Requests without a final response."""
-        self._memory = memory
-        self._held = 0
-        """Bytes that this parser holds, as ``memory`` was told."""
-        self._next_id = 0
-        self._closed = 0
         self._out: list[Transaction] = []
-        self.tunnel = False
-        """The streams are no longer HTTP."""
+        self._tunnel: tuple[bytes, bytes] | None = None
+        """The streams are no longer HTTP: the bytes of each that were fed already."""
 
-    def feed(self, chunk: StreamChunk) -> list[Transaction]:
-        """Take the next bytes of a direction; return the transactions whose buffers they completed."""
-        side = self._sides[chunk.direction]
-        side.ts_ns, side.number = chunk.ts_ns, chunk.number
-        if chunk.gap and not self.tunnel:
-            self._gap(side, chunk.gap)
-        if chunk.data and not self.tunnel:
-            side.buffer += chunk.data
-            while self._advance(side) and not self.tunnel:
+    def feed(
+        self,
+        direction: Direction,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> Handover | None:
+        """Take the next bytes of a direction, as `StreamParser` has it."""
+        side = self._sides[direction]
+        side.ts_ns, side.number = ts_ns, number
+        self._out = out
+        if gap:
+            self._gap(side, gap)
+        if data:
+            side.buffer += data
+            while self._tunnel is None and self._advance(side):
                 pass
-        if chunk.closed:
+        if self._tunnel is not None:
+            self._report_waiting(side)
+            self._hold()
+            return Handover(self._state.next_id, self._tunnel)
+        if closed:
             self._close(side)
         if self._hold() and self._memory.used > self._memory.limit:
             self._counters.add("http.memcap")
-            self._shed()
-        out, self._out = self._out, []
-        return out
+            self._shed(side)
+        return None
 
-    def release(self) -> None:
-        """Give back the memory of a parser that is used no more."""
-        self._memory.used -= self._held
-        self._held = 0
+    @property
+    def at_boundary(self) -> bool:
+        """Nothing is held but requests that wait: the ordinary lane may go on."""
+        return all(side.at_boundary for side in self._sides)
 
     def _hold(self) -> int:
-        """Tell ``memory`` what is held now, and return it."""
+        """Note what is held now with the memory of all connections, and return it."""
+        state = self._state
         held = sum(side.held for side in self._sides) + sum(exchange.cost for exchange in self._waiting)
-        self._memory.used += held - self._held
-        self._held = held
+        self._memory.used += held - state.held
+        state.held = held
         return held
 
-    def _shed(self) -> None:
+    def _shed(self, now: Side) -> None:
         """Report what is unfinished, as far as it came, and let go of it."""
         for side in self._sides:
             if side.message is not None:
@@ -109,8 +120,7 @@ class HttpParser:
             elif side.buffer and side.step is Step.HEAD:
                 self._end_unfinished(side)
                 self._lose(side)
-        while self._waiting:
-            self._report_unanswered(self._sides[Direction.TO_SERVER], self._waiting.popleft())
+        self._report_waiting(now, Direction.TO_SERVER)
         self._hold()
 
     def _advance(self, side: Side) -> bool:
@@ -174,7 +184,7 @@ class HttpParser:
         self._waiting.append(exchange)
         if len(self._waiting) > self._settings.open_requests:
             self._counters.add("http.too_many_open_requests")
-            self._report_unanswered(side, self._waiting.popleft())
+            self._report_unanswered(side, self._waiting.pop(0))
         side.message = Message(head, exchange)
         if head.chunked:
             side.step = Step.CHUNK_LINE
@@ -194,8 +204,7 @@ class HttpParser:
         head = parse_response(block, self._settings.header_count, self._counters)
         if 100 <= head.status < 200 and head.status != 101 and head.length is None and not head.chunked:
             return
-        exchange = self._waiting.popleft() if self._waiting else self._new_exchange()
-        exchange.fields |= head.fields
+        exchange = self._waiting.pop(0) if self._waiting else self._new_exchange()
         side.message = Message(head, exchange)
         method = exchange.method
         if head.status == 101 or (method == b"CONNECT" and 200 <= head.status < 300):
@@ -213,16 +222,17 @@ class HttpParser:
             self._finish(side)
 
     def _new_exchange(self, head: Head | None = None, cost: int = 0) -> Exchange:
-        self._next_id += 1
-        return Exchange(self._next_id - 1, head, cost)
+        tx_id = self._state.next_id
+        self._state.next_id += 1
+        return Exchange(tx_id) if head is None else Exchange(tx_id, head.method, head.fields, cost)
 
     def _enter_tunnel(self) -> None:
-        self.tunnel = True
-        requests = self._sides[Direction.TO_SERVER]
+        requests, responses = self._sides
         if requests.message is not None:
             self._finish(requests)
-        for side in self._sides:
-            side.buffer.clear()
+        self._tunnel = bytes(requests.buffer), bytes(responses.buffer)
+        requests.buffer.clear()
+        responses.buffer.clear()
 
     # Bodies.
 
@@ -338,12 +348,10 @@ class HttpParser:
         side.scanned = 0
 
     def _close(self, side: Side) -> None:
-        if not self.tunnel:
-            self._end_unfinished(side)
-        self._closed |= 1 << side.direction
-        if self._closed == 0b11:
-            while self._waiting:
-                self._report_unanswered(side, self._waiting.popleft())
+        self._end_unfinished(side)
+        self._state.closed |= 1 << side.direction
+        if self._state.closed == 0b11:
+            self._report_waiting(side)
 
     # Reports.
 
@@ -359,25 +367,44 @@ class HttpParser:
         if message.reported:
             return
         message.reported = True
+        fields = message.exchange.fields()
         if side.direction is Direction.TO_SERVER:
             self._add_request_body(message)
         else:
+            fields |= message.head.fields
+            fields["length"] = message.size
             self._add_response_body(message)
         message.body.clear()
-        self._emit(side, message.exchange, message.head.buffers, side.direction is Direction.TO_CLIENT)
+        self._emit(side, message.exchange, message.head.buffers, fields, side.direction is Direction.TO_CLIENT)
 
-    def _report_unanswered(self, side: Side, exchange: Exchange) -> None:
-        self._emit(side, exchange, {}, True)
+    def _report_waiting(self, now: Side, direction: Direction | None = None) -> None:
+        """Report every request that waits as unanswered, at the time of the side that is read."""
+        for exchange in self._waiting:
+            self._report_unanswered(now, exchange, direction)
+        self._waiting.clear()
 
-    def _emit(self, side: Side, exchange: Exchange, buffers: dict[str, bytes], complete: bool) -> None:
+    def _report_unanswered(self, now: Side, exchange: Exchange, direction: Direction | None = None) -> None:
+        self._emit(now, exchange, {}, exchange.fields(), True, direction)
+
+    def _emit(
+        self,
+        side: Side,
+        exchange: Exchange,
+        buffers: dict[str, bytes],
+        fields: dict[str, Any],
+        complete: bool,
+        direction: Direction | None = None,
+    ) -> None:
+        of = side.direction if direction is None else direction
         self._out.append(
             Transaction(
-                self._flow,
+                self._flows,
+                self._state.slot,
                 "http",
                 exchange.tx_id,
-                side.direction,
+                of,
                 buffers,
-                dict(exchange.fields),
+                fields,
                 side.ts_ns,
                 side.number,
                 complete,
@@ -398,7 +425,6 @@ class HttpParser:
 
     def _add_response_body(self, message: Message) -> None:
         head, settings = message.head, self._settings
-        message.exchange.fields["length"] = message.size
         if not message.body:
             return
         coding = head.headers.get(b"content-encoding", b"")

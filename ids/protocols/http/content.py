@@ -7,7 +7,7 @@ import zlib
 from urllib.parse import unquote_to_bytes
 
 from ids.counters import Counters
-from ids.protocols.settings import HttpSettings
+from ids.protocols.http.settings import HttpSettings
 
 _MAX_MEMBERS = 16
 """Members of one gzip body; a member may be empty, so their number needs a bound of its own."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ids.counters import Counters
-from ids.protocols.uri import host_name, normalise, split_target
+from ids.protocols.http.uri import host_name, normalise, split_target
 
-_BY_HEADER = {
+BUFFER_OF_HEADER = {
     b"user-agent": "http.user_agent",
     b"referer": "http.referer",
     b"content-type": "http.content_type",
@@ -21,7 +21,7 @@ _BY_HEADER = {
     b"server": "http.server",
     b"location": "http.location",
 }
-_EVE_FIELDS = {b"user-agent": "http_user_agent", b"referer": "http_refer", b"location": "redirect"}
+EVE_FIELDS = {b"user-agent": "http_user_agent", b"referer": "http_refer", b"location": "redirect"}
 _ANY_LINE_END = re.compile(rb"\r?\n|\r")
 _FOLD = b" \t\0"
 _DIGITS = re.compile(rb"[ \t]*\+?(\d{1,18})")
@@ -120,10 +120,10 @@ def _read_headers(
     buffers["http.header_names"] = b"\r\n" + b"".join([name + b"\r\n" for name, _ in pairs]) + b"\r\n"
     if cookie in headers:
         buffers["http.cookie"] = headers[cookie]
-    for key, buffer in _BY_HEADER.items():
+    for key, buffer in BUFFER_OF_HEADER.items():
         if key in headers:
             buffers[buffer] = headers[key]
-    for key, eve_name in _EVE_FIELDS.items():
+    for key, eve_name in EVE_FIELDS.items():
         if key in headers:
             head.fields[eve_name] = text(headers[key])
     if b"content-type" in headers:

@@ -1,0 +1,190 @@
+"""One HTTP/1 connection: ordinary messages by the short way, and everything else by the careful one.
+
+The ordinary lane (`ordinary`) takes messages that lie whole within one chunk, as long as nothing about them is odd.
+From the first one that is not, the rest of the chunk goes to the careful lane (`HttpParser`), and so does every chunk
+after it until that lane stands at a message boundary again. The lanes share `State`, so nothing is converted; what
+comes out does not depend on which lane a message took.
+"""
+
+from __future__ import annotations
+
+from ids.protocols.http.message import Exchange, Memory, State
+from ids.protocols.http.ordinary import (
+    Request,
+    Response,
+    body_length,
+    coded,
+    request_pattern,
+    response_pattern,
+)
+from ids.protocols.http.parser import HttpParser
+from ids.protocols.http.settings import HttpSettings
+from ids.protocols.protocol import Handover, Setup
+from ids.types import Direction, Transaction
+
+_BODILESS = (b"204", b"304")
+
+
+class Shared:
+    """What all connections share; makes them."""
+
+    def __init__(self, setup: Setup) -> None:
+        settings: HttpSettings = setup.settings
+        self.setup = setup
+        self.flows = setup.flows
+        self.ordinary_lane = setup.ordinary_lane
+        self.memory = Memory(settings.memcap_bytes)
+        self.open_requests = settings.open_requests
+        self.request_body_bytes = settings.request_body_bytes
+        self.response_body_bytes = settings.response_body_bytes
+        self.match_request = request_pattern(settings.header_count).match
+        self.match_response = response_pattern(settings.header_count).match
+
+    def __call__(self, slot: int, tx_id: int) -> Connection:
+        """Return the parser of a flow."""
+        return Connection(self, slot, tx_id)
+
+
+class Connection(State):
+    """Both directions of a flow; a `StreamParser`."""
+
+    __slots__ = ("_careful", "_shared")
+
+    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+        self.slot = slot  # as `State.__init__` has it: one call less for each flow
+        self.next_id = tx_id
+        self.waiting = []
+        self.closed = self.held = 0
+        self._shared = shared
+        self._careful: HttpParser | None = None
+        """Reads on, while anything is odd or unfinished."""
+
+    def feed(
+        self,
+        direction: Direction,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> Handover | None:
+        """Take the next bytes of a direction, as `StreamParser` has it."""
+        shared = self._shared
+        if self._careful is None and not gap and shared.ordinary_lane:
+            if data:
+                held = self.held
+                read = self._requests if direction is Direction.TO_SERVER else self._responses
+                at = read(data, ts_ns, number, out)
+                shared.memory.used += self.held - held
+                data = data[at:]
+            if not data and not (self.held and shared.memory.used > shared.memory.limit):
+                if closed:
+                    self._close(direction, ts_ns, number, out)
+                return None
+        return self._feed_careful(direction, data, ts_ns, number, gap, closed, out)
+
+    def release(self) -> None:
+        """Give back the memory of a connection that is parsed no more."""
+        self._shared.memory.used -= self.held
+        self.held = 0
+
+    def _feed_careful(
+        self,
+        direction: Direction,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> Handover | None:
+        shared = self._shared
+        careful = self._careful
+        if careful is None:
+            careful = self._careful = HttpParser(shared.setup, shared.memory, self)
+        handover = careful.feed(direction, data, ts_ns, number, gap, closed, out)
+        if shared.ordinary_lane and careful.at_boundary:
+            self._careful = None
+        return handover
+
+    def _requests(self, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> int:
+        """Take the ordinary requests at the start of ``data``; return where what is not ordinary begins."""
+        shared, waiting = self._shared, self.waiting
+        at, size = 0, len(data)
+        while at < size and len(waiting) < shared.open_requests:
+            found = shared.match_request(data, at)
+            if found is None:
+                break
+            start = found.end()
+            block = data[at : start - 2]
+            low = block.lower()
+            length = body_length(low)
+            if length is None:
+                break
+            end = start
+            if length > 0:
+                end += length
+                if end > size or length > shared.request_body_bytes or coded(low):
+                    break
+            tx_id = self.next_id
+            self.next_id = tx_id + 1
+            cost = 2 * len(block)
+            self.held += cost
+            exchange = Exchange(tx_id, block[: block.index(b" ")], block, cost)
+            waiting.append(exchange)
+            out.append(
+                Transaction(
+                    shared.flows, self.slot, "http", tx_id, Direction.TO_SERVER, Request(block, data[start:end]),
+                    exchange.fields, ts_ns, number,
+                )
+            )  # fmt: skip
+            at = end
+        return at
+
+    def _responses(self, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> int:
+        """Take the ordinary responses at the start of ``data``; return where what is not ordinary begins."""
+        shared, waiting = self._shared, self.waiting
+        at, size = 0, len(data)
+        while at < size:
+            found = shared.match_response(data, at)
+            if found is None:
+                break
+            start = end = found.end()
+            block = data[at : start - 2]
+            low = block.lower()
+            length = body_length(low)
+            method = waiting[0].method if waiting else b""
+            if length is None or method == b"CONNECT":
+                break
+            if method != b"HEAD" and block[9:12] not in _BODILESS:
+                end += length
+                if length < 0 or end > size or length > shared.response_body_bytes or (length and coded(low)):
+                    break
+            if waiting:
+                exchange = waiting.pop(0)
+                self.held -= exchange.cost
+            else:
+                exchange = Exchange(self.next_id)
+                self.next_id += 1
+            response = Response(block, data[start:end], exchange)
+            out.append(
+                Transaction(
+                    shared.flows, self.slot, "http", exchange.tx_id, Direction.TO_CLIENT, response,
+                    response.fields, ts_ns, number, True,
+                )
+            )  # fmt: skip
+            at = end
+        return at
+
+    def _close(self, direction: Direction, ts_ns: int, number: int, out: list[Transaction]) -> None:
+        """Note the end of a direction; after the second one, report the requests that were not answered."""
+        self.closed |= 1 << direction
+        if self.closed == 0b11 and self.waiting:
+            flows, slot = self._shared.flows, self.slot
+            out += [
+                Transaction(flows, slot, "http", asked.tx_id, direction, {}, asked.fields, ts_ns, number, True)
+                for asked in self.waiting
+            ]
+            self.waiting.clear()
+            self.release()

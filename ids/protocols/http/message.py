@@ -1,0 +1,115 @@
+"""What the HTTP parser keeps: of all connections their memory, of one its requests without an answer, of a direction
+the message that is being read."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from ids.protocols.http.head import Head
+from ids.protocols.http.ordinary import request_fields
+from ids.types import Direction
+
+
+class Memory:
+    """Bytes held by all parsers together."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+
+class Exchange:
+    """A request, as long as it waits for its response. Its fields do not change."""
+
+    __slots__ = ("_fields", "cost", "method", "tx_id")
+
+    def __init__(self, tx_id: int, method: bytes = b"", fields: dict[str, Any] | bytes = b"", cost: int = 0) -> None:
+        """Take its fields, or the head of an ordinary request to make them from when they are asked for."""
+        self.tx_id = tx_id
+        self.method = method
+        self._fields = fields
+        self.cost = cost
+        """Bytes that it keeps, at most."""
+
+    def fields(self) -> dict[str, Any]:
+        """Return what EVE logs of the request, as a copy; nothing where there was none."""
+        if isinstance(self._fields, bytes):
+            self._fields = request_fields(self._fields) if self._fields else {}
+        return dict(self._fields)
+
+
+class State:
+    """What a connection is at a message boundary: all that the ordinary and the careful lane have in common."""
+
+    __slots__ = ("closed", "held", "next_id", "slot", "waiting")
+
+    def __init__(self, slot: int, next_id: int) -> None:
+        self.slot = slot
+        self.next_id = next_id
+        """Id of the next transaction."""
+        self.waiting: list[Exchange] = []
+        """Requests without a final response, oldest first; at most ``open_requests``."""
+        self.closed = 0
+        """Bits of the directions in which no more bytes come."""
+        self.held = 0
+        """Bytes of `Memory` that are this connection's."""
+
+
+class Step(Enum):
+    """What the next bytes of a direction are."""
+
+    HEAD = "head"
+    BODY = "body"
+    """Bytes of a body with a length."""
+    UNTIL_CLOSE = "body until close"
+    CHUNK_LINE = "chunk-size line"
+    CHUNK = "chunk"
+    TRAILER = "trailer"
+    LOST = "lost"
+    """Between messages, and nobody knows where the next one starts."""
+
+
+class Message:
+    """A message whose body is being read."""
+
+    __slots__ = ("body", "exchange", "head", "reported", "size")
+
+    def __init__(self, head: Head, exchange: Exchange) -> None:
+        self.head = head
+        self.exchange = exchange
+        self.body = bytearray()
+        self.size = 0
+        """Body bytes so far, inspected or not."""
+        self.reported = False
+
+
+class Side:
+    """The reader of one direction."""
+
+    __slots__ = ("buffer", "direction", "limit", "message", "number", "remaining", "scanned", "step", "ts_ns")
+
+    def __init__(self, direction: Direction, limit: int) -> None:
+        self.direction = direction
+        self.limit = limit
+        """Body bytes to inspect."""
+        self.buffer = bytearray()
+        self.scanned = 0
+        """Where the search for the end of the head, or of the line, goes on."""
+        self.step = Step.HEAD
+        self.remaining = 0
+        self.message: Message | None = None
+        self.ts_ns = 0
+        self.number = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes kept."""
+        return len(self.buffer) + (len(self.message.body) if self.message is not None else 0)
+
+    @property
+    def at_boundary(self) -> bool:
+        """Between two messages, with nothing kept."""
+        return self.step is Step.HEAD and self.message is None and not self.buffer

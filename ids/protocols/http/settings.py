@@ -1,0 +1,55 @@
+"""Limits of the HTTP/1 parser: each with its unit in the name, and the reason for its default."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+KIB = 1024
+
+
+class HttpSettings(BaseModel):
+    """Bounds of the HTTP/1 parser. What is beyond them is counted, and still seen by rules on the raw stream."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request_body_bytes: int = Field(
+        default=100 * KIB,
+        ge=0,
+        le=1 << 30,
+        description="Request body inspected, after removing the transfer coding; Suricata's request-body-limit.",
+    )
+    response_body_bytes: int = Field(
+        default=100 * KIB,
+        ge=0,
+        le=1 << 30,
+        description="Response body inspected, after decompression; Suricata's response-body-limit.",
+    )
+    header_bytes: int = Field(
+        default=64 * KIB,
+        ge=KIB,
+        le=1 << 24,
+        description="First line and headers of one message. Servers stop at 8 to 64 KiB.",
+    )
+    header_count: int = Field(
+        default=256, ge=8, le=65536, description="Headers of one message that are looked at. Servers stop at about 100."
+    )
+    decompression_layers: int = Field(
+        default=4, ge=0, le=8, description="Content codings undone, one after the other. Browsers undo any number."
+    )
+    decompression_ratio: int = Field(
+        default=2048,
+        ge=2,
+        description="A body that grows by more than this is a decompression bomb: what was decoded so far is "
+        "inspected. Deflate cannot exceed 1032 in one layer.",
+    )
+    memcap_bytes: int = Field(
+        default=256 * KIB * KIB,
+        ge=0,
+        description="Unfinished messages kept, over all flows. Beyond it they are reported as far as they came.",
+    )
+    open_requests: int = Field(
+        default=64,
+        ge=1,
+        le=65536,
+        description="Requests of one connection that wait for their response; beyond it the oldest is given up.",
+    )

@@ -1,0 +1,141 @@
+"""What this package knows of one protocol, in one place: how it is recognised, parsed, limited, named and logged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from typing import Protocol as Interface
+
+from pydantic import BaseModel
+
+from ids.counters import Counters
+from ids.types import Direction, FlowColumns, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A named piece of traffic that rules can test: one of Suricata's sticky buffers."""
+
+    name: str
+    protocol: str | None
+    """The protocol that has it, None where several do."""
+    side: Direction | None
+    """Which direction carries it, None where either can."""
+    text: str
+    """What it is, for the documentation."""
+    several: bool = False
+    """One transaction may have several instances (`Transaction.more`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the parsers of one protocol share, for as long as the stage lives."""
+
+    flows: FlowColumns
+    settings: Any
+    """An instance of `Protocol.settings`; None for a protocol without."""
+    counters: Counters
+    ordinary_lane: bool = True
+    """Let a parser that has a fast way for ordinary input use it. Off, every byte takes the careful way; what comes
+    out is the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A parser's last word: from here on, the streams of its flow are another protocol's."""
+
+    tx_id: int
+    """The id that the parser would have given to its next transaction; the next parser goes on with it."""
+    rest: tuple[bytes, bytes]
+    """Bytes by `Direction` that the parser was fed and that are the other protocol's."""
+
+
+class StreamParser(Interface):
+    """The parser of one TCP flow. It may raise: that costs the flow its parser, and nothing else."""
+
+    def feed(
+        self,
+        direction: Direction,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> Handover | None:
+        """Take the next bytes of a direction; append the transactions that they completed to ``out``.
+
+        The arguments are as the columns of `Streams`. Called for every row, also for one without bytes. Return a
+        `Handover` where the protocol ends and another begins (STARTTLS, CONNECT, an upgrade); the parser is then
+        released.
+        """
+        ...
+
+    def release(self) -> None:
+        """Give back what the parser took from limits that all flows share; it is used no more."""
+        ...
+
+
+class DatagramParser(Interface):
+    """The parser of one UDP flow. It may raise: that costs the flow its parser, and nothing else."""
+
+    def datagram(self, direction: Direction, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> None:
+        """Take the next datagram; append the transactions that it completed to ``out``."""
+        ...
+
+    def release(self) -> None:
+        """Give back what the parser took from limits that all flows share; it is used no more."""
+        ...
+
+
+MakeStreamParser = Callable[[int, int], StreamParser]
+"""Makes the parser of a flow: its slot, and the id of its first transaction."""
+MakeDatagramParser = Callable[[int, int], DatagramParser]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """One protocol. All that the engine knows of it follows from this: recognition, settings, buffers, events.
+
+    A pattern is the source of a regular expression without capturing groups, matched at the first byte of a direction.
+    It must need few bytes, for a decision comes with them, and must not match what another protocol's peer could send:
+    a flow keeps the first name that fits.
+    """
+
+    name: str
+    """As EVE spells it (``app_proto``); also the key of its settings and of its object in events."""
+    from_client: bytes | None = None
+    """How the client of a TCP flow begins; None: not to be told by that."""
+    from_server: bytes | None = None
+    """How the server of a TCP flow begins."""
+    datagram: Callable[[bytes], bool] | None = None
+    """Judges one datagram of a UDP flow, of either side; never raises."""
+    settings: type[BaseModel] | None = None
+    """Its bounds: the group ``protocols.<name>`` of the settings."""
+    buffers: tuple[Buffer, ...] = ()
+    """What rules can test. Without a parser nothing fills them, and rules on them are refused."""
+    event: str | None = None
+    """The type of event that is written for a complete transaction. Its object, under the protocol's name, is what the
+    parser gave the transaction as ``fields``."""
+    streams: Callable[[Setup], MakeStreamParser] | None = field(default=None, repr=False)
+    """Begins to parse TCP flows; called once a stage."""
+    datagrams: Callable[[Setup], MakeDatagramParser] | None = field(default=None, repr=False)
+    """Begins to parse UDP flows."""
+
+    def __post_init__(self) -> None:
+        for pattern in (self.from_client, self.from_server):
+            if pattern is not None and re.compile(pattern).groups:
+                raise ValueError(f"a pattern of {self.name} captures: write (?:...)")
+
+    @property
+    def parsed(self) -> bool:
+        """There is a parser that fills its buffers."""
+        return self.streams is not None or self.datagrams is not None
+
+    def recognised_over(self, ip_proto: int) -> bool:
+        """Return whether flows of an IP protocol (6: TCP, 17: UDP) can be recognised as this one."""
+        if ip_proto == 6:
+            return self.from_client is not None or self.from_server is not None
+        return ip_proto == 17 and self.datagram is not None

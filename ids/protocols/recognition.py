@@ -1,0 +1,44 @@
+"""Recognise a protocol by the first bytes of a stream or by a datagram, whatever the port."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ids.protocols.protocol import Protocol
+from ids.types import Direction
+
+FAILED = "failed"
+"""EVE's name for a protocol that was looked for and not recognised."""
+
+
+class Recogniser:
+    """The patterns of all protocols: one regular expression a direction, in the order of the protocols."""
+
+    def __init__(self, protocols: Iterable[Protocol]) -> None:
+        known = list(protocols)
+        self._by_side = (
+            _joined([(protocol, protocol.from_client) for protocol in known]),
+            _joined([(protocol, protocol.from_server) for protocol in known]),
+        )
+        self._by_datagram = [(protocol, judge) for protocol in known if (judge := protocol.datagram) is not None]
+
+    def stream(self, prefix: bytes, direction: Direction | int) -> Protocol | None:
+        """Return the protocol whose first bytes in this direction are ``prefix``, or None while none fits."""
+        pattern, protocols = self._by_side[direction]
+        found = pattern.match(prefix)
+        return None if found is None or found.lastindex is None else protocols[found.lastindex - 1]
+
+    def datagram(self, data: bytes) -> Protocol | None:
+        """Return the protocol of a datagram, or None where none fits."""
+        for protocol, judge in self._by_datagram:
+            if judge(data):
+                return protocol
+        return None
+
+
+def _joined(patterns: list[tuple[Protocol, bytes | None]]) -> tuple[re.Pattern[bytes], list[Protocol]]:
+    """Return one expression with a group for each pattern, and the protocols in the order of the groups."""
+    present = [(protocol, pattern) for protocol, pattern in patterns if pattern is not None]
+    source = b"|".join([b"(" + pattern + b")" for _, pattern in present]) or b"(?!)"
+    return re.compile(source), [protocol for protocol, _ in present]

@@ -1,0 +1,391 @@
+"""The stage: give each flow the parser of its protocol once its first bytes are known, and feed it a batch at a time.
+
+THEORY.
+
+(1) A flow is probed until a pattern fits the first bytes of a direction, ``probe_bytes`` of one were in vain, bytes
+    were lost, or both directions are closed. What was held meanwhile is fed to the parser, the client's bytes first.
+(2) A parser may hand its flow over: the rest of the streams is probed anew, and the next parser goes on with the ids of
+    transactions. Where nothing fits the rest, the flow keeps its name.
+(3) A parser reads hostile bytes. Should one raise, that is counted, its flow goes on without a parser, and rules on the
+    raw stream still see every byte; the other flows of the batch notice nothing.
+(4) A UDP flow is probed by its first datagrams, of either side. Python runs for these, and for the datagrams of flows
+    with a parser; the others are passed over in columns.
+
+COST. O(bytes); a few microseconds a row of `Streams`, and nothing for a row of `Datagrams` without a parser. MEMORY is
+``probe_bytes`` a direction while a flow is probed, and what its parser says.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from operator import attrgetter
+
+import numpy as np
+
+from ids.counters import Counters
+from ids.protocols.protocol import (
+    DatagramParser,
+    Handover,
+    MakeDatagramParser,
+    MakeStreamParser,
+    Protocol,
+    Setup,
+    StreamParser,
+)
+from ids.protocols.recognition import FAILED, Recogniser
+from ids.protocols.registry import PROTOCOLS
+from ids.protocols.settings import ProtocolSettings
+from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, FlowPlace, Streams, Transaction, Transactions
+
+MAX_HANDOVERS = 8
+"""Protocols within protocols that are followed in one flow; each probes and copies the rest of a chunk anew. Tunnels
+are rarely nested more than twice."""
+
+_BOTH = 0b11
+"""Bits of both directions."""
+_UDP = 17
+_NOTHING = (b"", b"")
+_DIRECTIONS = tuple(Direction)
+_log = logging.getLogger(__name__)
+
+
+class Talk:
+    """What is known of one flow."""
+
+    __slots__ = (
+        "began", "closed", "handovers", "heard", "listener", "looked", "offered", "parser", "prefix", "probing",
+        "protocol", "since", "slot", "tx_id",
+    )  # fmt: skip
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.probing = True
+        self.protocol: Protocol | None = None
+        self.parser: StreamParser | None = None
+        self.listener: DatagramParser | None = None
+        self.prefix = _NOTHING
+        """First bytes by `Direction`, while the protocol is unknown; fewer than ``probe_bytes`` each."""
+        self.closed = 0
+        """Bits of the directions whose end was taken: no more bytes come."""
+        self.heard = 0
+        """Bits of the directions whose first bytes were judged."""
+        self.began = 0
+        """Bits of the directions whose first bytes are the protocol's."""
+        self.offered = False
+        """`Protocols.opaque` has returned it."""
+        self.looked = 0
+        """Datagrams that were judged."""
+        self.since = 0
+        """`PacketBatch.number` of the datagram by which it was recognised: those before it are not parsed."""
+        self.tx_id = 0
+        """Id of the next parser's first transaction."""
+        self.handovers = 0
+
+    def release(self) -> None:
+        """Let the parser go, with what it holds."""
+        if self.parser is not None:
+            self.parser.release()
+        if self.listener is not None:
+            self.listener.release()
+        self.parser = self.listener = None
+
+
+class _Talks(FlowPlace[Talk]):
+    """What is known of all flows; a parser that goes with its flow gives its memory back."""
+
+    def let_go(self, kept: Talk) -> None:
+        kept.release()
+
+
+class Protocols:
+    """Protocol recognition and parsing for all flows. Made anew for each capture."""
+
+    def __init__(
+        self,
+        settings: ProtocolSettings,
+        counters: Counters,
+        flows: FlowColumns,
+        *,
+        protocols: Sequence[Protocol] = PROTOCOLS,
+        ordinary_lane: bool = True,
+    ) -> None:
+        """Keep what is known of flows in a place of ``flows``. ``ordinary_lane`` as in `Setup`."""
+        self._settings = settings
+        self._counters = counters
+        self._flows = flows
+        self._recogniser = Recogniser(protocols)
+        self._talks = _Talks(lambda: Talk(0))
+        flows.places.append(self._talks)
+        self._codes = {name: flows.app_code(name) for name in (FAILED, *(protocol.name for protocol in protocols))}
+        self._make_parser: dict[str, MakeStreamParser] = {}
+        self._make_listener: dict[str, MakeDatagramParser] = {}
+        for protocol in protocols:
+            setup = Setup(flows, settings.of(protocol), counters, ordinary_lane)
+            if protocol.streams is not None:
+                self._make_parser[protocol.name] = protocol.streams(setup)
+            if protocol.datagrams is not None:
+                self._make_listener[protocol.name] = protocol.datagrams(setup)
+        self._recognised: dict[int, int] = {}
+        """Of flows recognised in this batch: slot to the protocol's code."""
+        self._named: list[str] = []
+        """The names that flows were given in this batch, to be counted at its end."""
+
+    def feed(self, streams: Streams, datagrams: Datagrams) -> Transactions:
+        """Take the bytes of a batch; return the transactions that they completed. Never raises on what it reads."""
+        out: list[Transaction] = []
+        if len(streams):
+            self._feed_streams(streams, out)
+        if len(datagrams):
+            of_streams = len(out)
+            self._feed_datagrams(datagrams, out)
+            if 0 < of_streams < len(out):
+                out.sort(key=attrgetter("number"))
+        self._note()
+        return Transactions(out)
+
+    def opaque(self, streams: Streams, names: frozenset[str], after_bytes: int) -> list[int]:
+        """Return the slots whose rest need not be seen: flows of encrypted protocols, once in the life of each.
+
+        Both sides have to begin in a protocol of ``names``, and ``after_bytes`` of a direction to be fed: a client
+        that only pretends to must not buy silence for what it sends to a server that speaks something else.
+        """
+        codes = [self._codes[name] for name in names if name in self._codes]
+        if not codes or not len(streams):
+            return []
+        far = np.flatnonzero(streams.offset + (streams.end - streams.start) >= after_bytes)
+        far = far[self._flags(codes)[self._flows.app_proto[streams.slot[far]]]]
+        found = []
+        for flow_id in self._flows.id[streams.slot[far]].tolist():
+            talk = self._talks.by_id.get(flow_id)
+            if talk is not None and talk.began == _BOTH and not talk.offered:
+                talk.offered = True
+                found.append(talk.slot)
+        return found
+
+    # Streams.
+
+    def _feed_streams(self, streams: Streams, out: list[Transaction]) -> None:
+        talks, data, slots = self._talks.by_id, streams.data, streams.slot
+        for flow_id, slot, side, start, end, gap, closed, ts_ns, number in zip(
+            self._flows.id[slots].tolist(), slots.tolist(), streams.direction.tolist(), streams.start.tolist(),
+            streams.end.tolist(), streams.gap.tolist(), streams.closed.tolist(), streams.ts_ns.tolist(),
+            streams.number.tolist(), strict=True,
+        ):  # fmt: skip
+            talk = talks.get(flow_id)
+            if talk is None:
+                talk = talks[flow_id] = Talk(slot)
+            if closed:
+                talk.closed |= 1 << side
+            if talk.parser is not None:
+                try:
+                    handover = talk.parser.feed(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed, out)
+                except Exception:
+                    self._fail(talk)
+                else:
+                    if handover is not None:
+                        self._hand_over(talk, handover, ts_ns, number, out)
+            elif talk.probing:
+                self._probe(talk, side, data[start:end], ts_ns, number, gap, closed, out)
+            elif start < end and not talk.heard >> side & 1:
+                self._hear(talk, side, data[start:end], gap)
+
+    def _probe(
+        self,
+        talk: Talk,
+        side: int,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> None:
+        """Look whether the flow's protocol shows now; if so, let its parser catch up."""
+        known, others = talk.prefix[side], talk.prefix[1 - side]
+        limit = self._settings.probe_bytes
+        prefix = known + data[: limit - len(known)]
+        protocol = self._recogniser.stream(prefix, side) if prefix else None
+        if protocol is None and len(prefix) < limit and not gap and talk.closed != _BOTH:
+            talk.prefix = (prefix, others) if side == 0 else (others, prefix)
+            return
+        talk.probing = False
+        talk.prefix = _NOTHING
+        if not (prefix or others):
+            return  # nobody said anything
+        self._decide(talk, protocol)
+        if protocol is not None:
+            talk.heard = 1 << side
+            talk.began = 0 if gap else 1 << side
+        if others:
+            self._hear(talk, 1 - side, others, 0)
+        maker = self._make_parser.get(protocol.name) if protocol is not None else None
+        if maker is None:
+            return
+        talk.parser = maker(talk.slot, talk.tx_id)
+        if not (known or others or talk.closed >> (1 - side) & 1):
+            self._parse(talk, side, data, ts_ns, number, gap, closed, out)
+            return
+        pieces = [(side, known, 0, False), (side, data, gap, closed)] if gap else [(side, known + data, 0, closed)]
+        if others or talk.closed >> (1 - side) & 1:
+            held = (1 - side, others, 0, bool(talk.closed >> (1 - side) & 1))
+            pieces.insert(0 if side else len(pieces), held)  # the client's bytes came first
+        talk.closed = 0
+        for of, piece, lost, last in pieces:
+            self._take(talk, of, piece, ts_ns, number, lost, last, out)
+
+    def _decide(self, talk: Talk, protocol: Protocol | None) -> None:
+        """Name the flow, and count it."""
+        talk.protocol = protocol
+        if protocol is None and talk.handovers:
+            self._counters.add("app_layer.handover.failed")
+            return
+        name = FAILED if protocol is None else protocol.name
+        self._recognised[talk.slot] = self._codes[name]
+        self._named.append(name)
+
+    def _hear(self, talk: Talk, side: int, data: bytes, gap: int) -> None:
+        """Judge the first bytes of a direction: whether they are the protocol's."""
+        if not data:
+            return
+        talk.heard |= 1 << side
+        if talk.protocol is not None and not gap and self._recogniser.stream(data, side) is talk.protocol:
+            talk.began |= 1 << side
+
+    def _take(
+        self,
+        talk: Talk,
+        side: int,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> None:
+        """Take bytes that were held, whatever the flow has come to meanwhile."""
+        if closed:
+            talk.closed |= 1 << side
+        if talk.parser is not None:
+            self._parse(talk, side, data, ts_ns, number, gap, closed, out)
+        elif talk.probing:
+            self._probe(talk, side, data, ts_ns, number, gap, closed, out)
+        elif not talk.heard >> side & 1:
+            self._hear(talk, side, data, gap)
+
+    def _parse(
+        self,
+        talk: Talk,
+        side: int,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> None:
+        assert talk.parser is not None
+        try:
+            handover = talk.parser.feed(_DIRECTIONS[side], data, ts_ns, number, gap, closed, out)
+        except Exception:
+            self._fail(talk)
+        else:
+            if handover is not None:
+                self._hand_over(talk, handover, ts_ns, number, out)
+
+    def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
+        """Probe the rest of the streams anew."""
+        talk.release()
+        talk.handovers += 1
+        if talk.handovers > MAX_HANDOVERS:
+            self._counters.add("app_layer.handover.too_many")
+            return
+        talk.tx_id = handover.tx_id
+        talk.probing, talk.protocol, talk.heard, talk.began = True, None, 0, 0
+        for side, rest in enumerate(handover.rest):
+            closed = bool(talk.closed >> side & 1)
+            if rest or closed:
+                self._take(talk, side, rest, ts_ns, number, 0, closed, out)
+
+    # Datagrams.
+
+    def _feed_datagrams(self, datagrams: Datagrams, out: list[Transaction]) -> None:
+        slots = datagrams.slot
+        unknown = np.flatnonzero((self._flows.app_proto[slots] == 0) & (self._flows.proto[slots] == _UDP))
+        if len(unknown):
+            self._probe_datagrams(datagrams, unknown[_rank(slots[unknown]) < self._settings.probe_datagrams])
+            self._note()
+        if self._make_listener:
+            codes = [self._codes[name] for name in self._make_listener]
+            of_parsers = self._flags(codes)[self._flows.app_proto[slots]] & (self._flows.proto[slots] == _UDP)
+            self._parse_datagrams(datagrams, np.flatnonzero(of_parsers), out)
+
+    def _probe_datagrams(self, datagrams: Datagrams, rows: I64) -> None:
+        talks = self._talks.by_id
+        slots = datagrams.slot[rows]
+        for row, slot, flow_id in zip(rows.tolist(), slots.tolist(), self._flows.id[slots].tolist(), strict=True):
+            talk = talks.get(flow_id)
+            if talk is None:
+                talk = talks[flow_id] = Talk(slot)
+            if not talk.probing:
+                continue
+            talk.looked += 1
+            protocol = self._recogniser.datagram(datagrams.content(row))
+            if protocol is None and talk.looked < self._settings.probe_datagrams:
+                continue
+            talk.probing, talk.since = False, int(datagrams.number[row])
+            self._decide(talk, protocol)
+            if protocol is not None and protocol.name in self._make_listener:
+                talk.listener = self._make_listener[protocol.name](slot, 0)
+
+    def _parse_datagrams(self, datagrams: Datagrams, rows: I64, out: list[Transaction]) -> None:
+        talks = self._talks.by_id
+        slots = datagrams.slot[rows]
+        for row, flow_id in zip(rows.tolist(), self._flows.id[slots].tolist(), strict=True):
+            talk = talks.get(flow_id)
+            if talk is None or talk.listener is None:
+                continue
+            direction = _DIRECTIONS[datagrams.direction[row]]
+            ts_ns, number = int(datagrams.ts_ns[row]), int(datagrams.number[row])
+            if number < talk.since:
+                continue
+            try:
+                talk.listener.datagram(direction, datagrams.content(row), ts_ns, number, out)
+            except Exception:
+                self._fail(talk)
+
+    # What all flows share.
+
+    def _fail(self, talk: Talk) -> None:
+        """Take the parser away from a flow on which it has just failed; called while the exception is handled."""
+        name = talk.protocol.name if talk.protocol is not None else FAILED
+        flow_id = int(self._flows.id[talk.slot])
+        _log.exception("parser of %s failed on flow %d; the flow goes on without it", name, flow_id)
+        self._counters.add(f"app_layer.error.{name}.internal")
+        talk.release()
+
+    def _flags(self, codes: list[int]) -> Bool:
+        """Return for each code of a protocol whether it is among these."""
+        flags = np.zeros(len(self._flows.app_names), np.bool_)
+        flags[codes] = True
+        return flags
+
+    def _note(self) -> None:
+        """Write what was recognised to the flows and the counters."""
+        if self._recognised:
+            self._flows.app_proto[list(self._recognised)] = list(self._recognised.values())
+            self._recognised = {}
+            for name, count in Counter(self._named).items():
+                self._counters.add(f"app_layer.flow.{name}", count)
+            self._named = []
+
+
+def _rank(slots: I64) -> I64:
+    """Return for each row how many rows before it have the same slot."""
+    order = np.argsort(slots, kind="stable")
+    sorted_slots = slots[order]
+    first = np.searchsorted(sorted_slots, sorted_slots)
+    rank = np.empty(len(slots), np.int64)
+    rank[order] = np.arange(len(slots)) - first
+    return rank

@@ -1,0 +1,284 @@
+"""The ordinary lane and the careful lane say the same: buffer by buffer, field by field, counter by counter."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ids.protocols.http.ordinary import Ordinary
+from ids.types import Direction, StreamChunk, Transaction
+from tests.protocols.test_http import EXCHANGES, OK, TOKENS
+from tests.protocols.wire import CLIENT, SERVER, Wire, chunked, request
+
+Piece = tuple[Direction, bytes, int, bool]
+"""Direction, bytes, bytes lost before, last."""
+
+
+def said(found: Transaction) -> tuple[Any, ...]:
+    """Return all that a transaction says."""
+    return (
+        found.slot, found.protocol, found.tx_id, found.direction, dict(found.buffers), list(found.fields.items()),
+        found.ts_ns, found.number, found.complete, dict(found.more),
+    )  # fmt: skip
+
+
+def fed(pieces: Sequence[Piece], limits: dict[str, int], ordinary_lane: bool, batch: int) -> tuple[Wire, list[Any]]:
+    """Feed pieces, so many a batch; return what came out."""
+    wire = Wire(ordinary_lane=ordinary_lane, **limits)  # type: ignore[arg-type]
+    chunks: list[StreamChunk] = [
+        wire.chunk(direction, data, gap=gap, closed=last) for direction, data, gap, last in pieces
+    ]
+    for at in range(0, len(chunks), batch):
+        wire.feed(*chunks[at : at + batch])
+    return wire, [said(found) for found in wire.seen]
+
+
+def hold_equal(pieces: Sequence[Piece], limits: dict[str, int] | None = None, batch: int = 1000) -> Wire:
+    """Assert that both lanes make the same of these pieces."""
+    both, ordinary = fed(pieces, limits or {}, True, batch)
+    careful, expected = fed(pieces, limits or {}, False, 1)
+    assert ordinary == expected
+    assert both.counters.values == careful.counters.values
+    assert both.flow.app_proto == careful.flow.app_proto
+    assert not any(isinstance(found.buffers, Ordinary) for found in careful.seen)
+    return both
+
+
+# Messages: ordinary for the most part, with every kind of oddness now and then.
+
+HEADER_NAMES = st.sampled_from([
+    b"Host", b"HOST", b"User-Agent", b"Referer", b"Cookie", b"Set-Cookie", b"Content-Type", b"Accept", b"Location",
+    b"Accept-Encoding", b"Accept-Language", b"Connection", b"Server", b"X-A", b"Content-Disposition", b"Upgrade",
+    b"Host", b"User-Agent", b"Expect",
+])  # fmt: skip
+PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12).map(str.encode)
+VALUES = st.one_of(
+    PRINTABLE,
+    st.sampled_from([
+        b"h.example", b"H.example:8080", b"user@h:1", b"[::1]:80", b"", b" ", b"a\tb", b"text/html; charset=x",
+        b'attachment; filename="x.exe"', b"multipart/form-data; boundary=B", b"close",
+    ]),
+)  # fmt: skip
+ODD_LINES = st.sampled_from([
+    b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"Content-Encoding: gzip", b"Content-Length: 3",
+    b"Content-Length: 1, 1", b"Content-Length: +1", b"Content-Length: x", b"Content-Length:", b"Content-Length : 4",
+    b"X: caf\xc3\xa9", b"X: \xff", b" folded", b"\tfolded", b"no colon", b": no name", b"X: a\0b", b"X: a\rb",
+    b"X: a\nY: b", b"content-length: 2",
+])  # fmt: skip
+TARGETS = st.one_of(
+    st.sampled_from([
+        b"/", b"/a/b?c=d", b"/%41", b"/a//b", b"/a/../b", b"/.", b"*", b"http://h.example:81/x", b"http://h", b"h:443",
+        b"/a\\b", b"/?q=http://x", b"/a+b?c+d", b"/upload/x.jsp?y",
+    ]),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=10).map(str.encode),
+)  # fmt: skip
+METHODS = st.sampled_from([b"GET"] * 3 + [b"POST", b"PUT", b"HEAD", b"FROB", b"CONNECT"])
+VERSIONS = st.sampled_from([b"HTTP/1.1"] * 6 + [b"HTTP/1.0", b"http/1.1", b"HTTP/2.0"])
+STATUS = st.sampled_from([b"200 OK"] * 6 + [
+    b"204 No Content", b"304 Not Modified", b"404 Not Found", b"200", b"200 ", b"200  two", b"200 OK ", b"100 Continue",
+    b"101 Switching", b"999 X", b"2000 X", b"20 X", b"abc X", b"302 caf\xc3\xa9",
+])  # fmt: skip
+BODIES = st.binary(max_size=12) | st.sampled_from(
+    [b"", b"--B\r\nX: filename=a\r\n\r\nhi\r\n--B--", b"GET / HTTP/1.1\r\n\r\n"]
+)
+ENDS = st.sampled_from([b"\r\n"] * 12 + [b"\n", b"\r\n\r\n", b""])
+AROUND = st.sampled_from([b""] * 12 + [b"\r\n", b"\n", b" ", b"\0"])
+
+
+@st.composite
+def messages(draw: st.DrawFn, first_lines: st.SearchStrategy[bytes]) -> bytes:
+    """Return a message: ordinary, but for what was drawn to make it odd."""
+    headers = [name + b":" + draw(AROUND_VALUE) + value for name, value in draw(st.lists(HEADERS, max_size=2))]
+    if draw(st.integers(0, 3)) == 0:
+        headers.insert(draw(st.integers(0, len(headers))), draw(ODD_LINES))
+    body = draw(BODIES)
+    if body or draw(st.booleans()):
+        headers.insert(draw(st.integers(0, len(headers))), b"Content-Length: %d" % len(body))
+    end = draw(ENDS)
+    return draw(AROUND) + b"\r\n".join([draw(first_lines), *headers]) + end + b"\r\n" + body
+
+
+HEADERS = st.tuples(HEADER_NAMES, VALUES)
+AROUND_VALUE = st.sampled_from([b" ", b"", b" \t"])
+REQUESTS = messages(st.builds(lambda *words: b" ".join(words), METHODS, TARGETS, VERSIONS))
+RESPONSES = messages(st.builds(lambda *words: b" ".join(words), VERSIONS, STATUS))
+LIMITS = st.sampled_from([
+    {}, {}, {}, {"open_requests": 2}, {"header_count": 8}, {"header_bytes": 1024}, {"memcap_bytes": 200},
+    {"request_body_bytes": 5}, {"response_body_bytes": 5}, {"request_body_bytes": 0}, {"memcap_bytes": 0},
+])  # fmt: skip
+
+
+@st.composite
+def cuts(draw: st.DrawFn, sides: Sequence[bytes]) -> list[Piece]:
+    """Cut two streams into pieces, interleaved, now and then with a gap, and with an end at some time."""
+    left = [bytearray(side) for side in sides]
+    pieces: list[Piece] = []
+    open_sides = [0, 1]
+    while open_sides and len(pieces) < 12:
+        side = draw(st.sampled_from(open_sides))
+        size = draw(st.sampled_from([len(left[side])] * 3 + [1, 7, 40]))
+        data = bytes(left[side][:size])
+        del left[side][:size]
+        gap = draw(st.sampled_from([0] * 15 + [1, 30]))
+        last = not left[side] and draw(st.booleans())
+        if last:
+            open_sides.remove(side)
+        pieces.append((Direction(side), data, gap, last))
+    return pieces
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Piece]:
+    """Return a connection."""
+    asked = b"".join(draw(st.lists(REQUESTS, min_size=1, max_size=3)))
+    answered = b"".join(draw(st.lists(RESPONSES, min_size=1, max_size=3)))
+    return draw(cuts([asked, answered]))
+
+
+@settings(max_examples=300)
+@given(conversations(), LIMITS, st.integers(1, 4))
+def test_both_lanes_say_the_same(pieces: list[Piece], limits: dict[str, int], batch: int) -> None:
+    hold_equal(pieces, limits, batch)
+
+
+@given(EXCHANGES.flatmap(lambda pairs: cuts([b"".join(pair[side] for pair in pairs) for side in (0, 1)])), LIMITS)
+def test_both_lanes_say_the_same_of_known_exchanges(pieces: list[Piece], limits: dict[str, int]) -> None:
+    hold_equal(pieces, limits)
+
+
+@given(
+    st.tuples(st.lists(TOKENS, max_size=30), st.lists(TOKENS, max_size=30)).flatmap(
+        lambda soup: cuts([b"GET / HTTP/1.1\r\n" + b"".join(soup[0]), b"HTTP/1.1 200 OK\r\n" + b"".join(soup[1])])
+    )
+)
+@example([(CLIENT, b"GET / HTTP/1.1\r\n\r\n\r", 0, False), (CLIENT, b"\nGET /2 HTTP/1.1\r\n\r\n", 0, True)])
+def test_both_lanes_say_the_same_of_grammar_soup(pieces: list[Piece]) -> None:
+    hold_equal(pieces)
+
+
+def head(size: int) -> bytes:
+    """Return a request that keeps twice so many bytes while it waits."""
+    line = b"GET /%b HTTP/1.1"
+    return request(line % (b"x" * (size - len(request(line % b"")) + 2)))
+
+
+GZ = gzip.compress(b"hello", mtime=0)
+CODED = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(GZ) + GZ
+POST = request(b"POST / HTTP/1.1", b"Content-Length: 5", body=b"hello")
+EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+BARE = b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("limits", "sent", "counter"),
+    [
+        ({}, [(CLIENT, request(b"CONNECT h:1 HTTP/1.1")), (SERVER, EMPTY), (CLIENT, request())], None),
+        ({}, [(CLIENT, request(b"CONNECT h:1 HTTP/1.1") + request()), (SERVER, OK + OK)], None),
+        ({}, [(CLIENT, request()), (SERVER, CODED), (CLIENT, request()), (SERVER, CODED + OK)], None),
+        ({}, [(CLIENT, request() * 2), (SERVER, BARE + OK), (SERVER, OK)], None),
+        ({}, [(CLIENT, request(b"HEAD / HTTP/1.1") + request()), (SERVER, OK[:-2] + OK)], None),
+        ({}, [(CLIENT, request(b"GET / HTTP/1.1", b"Content-Length: " + b"0" * 18) + request())], None),
+        ({}, [(CLIENT, request(b"GET / HTTP/1.1", b"Content-Length: " + b"0" * 18 + b"1") + request())], None),
+        ({}, [(CLIENT, POST + b"\r\n"), (SERVER, OK), (CLIENT, POST)], None),
+        ({"memcap_bytes": 200}, [(CLIENT, head(90)), (SERVER, OK)] * 5, None),
+        ({"memcap_bytes": 200}, [(CLIENT, head(90))] * 2 + [(SERVER, OK)] * 2, "http.memcap"),
+        (
+            {"memcap_bytes": 200},
+            [(CLIENT, head(60) * 2), (SERVER, OK), (CLIENT, head(60)), (SERVER, OK)],
+            "http.memcap",
+        ),
+        ({"memcap_bytes": 0}, [(CLIENT, POST), (SERVER, OK)], "http.memcap"),
+        ({"open_requests": 2}, [(CLIENT, request() * 5), (SERVER, OK * 5)], "http.too_many_open_requests"),
+        ({"open_requests": 2}, [(CLIENT, request() * 2), (SERVER, OK * 2)] * 3, None),
+        ({"header_count": 8}, [(CLIENT, request(b"GET / HTTP/1.1", *[b"X: y"] * 8))], None),
+        ({"header_count": 8}, [(CLIENT, request(b"GET / HTTP/1.1", *[b"X: y"] * 9))], "http.too_many_headers"),
+        ({"request_body_bytes": 5}, [(CLIENT, POST + POST), (SERVER, OK + OK)], None),
+        ({"request_body_bytes": 4}, [(CLIENT, POST + POST), (SERVER, OK + OK)], "http.body_limit_bytes"),
+        ({"response_body_bytes": 2}, [(CLIENT, POST + POST), (SERVER, OK + OK)], None),
+        ({"response_body_bytes": 1}, [(CLIENT, POST + POST), (SERVER, OK + OK)], "http.body_limit_bytes"),
+        ({"response_body_bytes": 0}, [(CLIENT, POST + POST), (SERVER, OK + OK)], "http.body_limit_bytes"),
+    ],
+)
+def test_both_lanes_say_the_same_at_the_edges(
+    limits: dict[str, int], sent: list[tuple[Direction, bytes]], counter: str | None
+) -> None:
+    """And where a limit is reached, it is counted."""
+    pieces = [(direction, data, 0, False) for direction, data in sent]
+    wire = hold_equal([*pieces, (CLIENT, b"", 0, True), (SERVER, b"", 0, True)], limits)
+    counted = {name for name in wire.counters.values if name.startswith("http.")}
+    assert counted == ({counter} if counter else set())
+
+
+# Which lane takes what: else the comparison above could hold by never leaving the careful one.
+
+
+def lanes(*pieces: tuple[Direction, bytes]) -> list[bool]:
+    """Return for each transaction with buffers whether the ordinary lane made it."""
+    wire = hold_equal([(direction, data, 0, False) for direction, data in pieces])
+    return [isinstance(found.buffers, Ordinary) for found in wire.seen if found.buffers]
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked([b"ab"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        (request(), OK),
+        (request() * 3, OK * 3),
+        (POST + request(), OK + OK),
+        (
+            request(b"PUT /x HTTP/1.0", b"Content-Length:  5 ", body=b"hello"),
+            b"HTTP/1.0 404\r\nContent-Length: 0\r\n\r\n",
+        ),
+        (request(b"HEAD / HTTP/1.1"), b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"),
+        (request(), b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n"),
+    ],
+)
+def test_the_ordinary_lane_takes_what_is_ordinary(asked: bytes, answered: bytes) -> None:
+    taken = lanes((CLIENT, asked), (SERVER, answered))
+    assert taken
+    assert all(taken)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(b"GET / HTTP/1.1", b"X: a\xff"),
+        request(b"GET / HTTP/1.1", b"X: a", b" folded"),
+        request(b"GET / HTTP/1.1", b"X: a\0"),
+        request(b"GET / HTTP/1.1", b"X : a"),
+        request(b"GET / HTTP/1.1", b"Content-Length: 0", b"Content-Length: 0"),
+        request(b"GET / HTTP/1.1", *[b"X: y"] * 65),
+        request(b"FROB / HTTP/1.1"),
+        request(b"GET  / HTTP/1.1"),
+        b"\r\n" + request(),
+        b"GET / HTTP/1.1\n\n",
+        b"GET / HTTP/1.1\r\nX: a\n\r\n",
+        request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=chunked([b"a"])),
+        request(b"POST / HTTP/1.1", b"Content-Encoding: gzip", b"Content-Length: 1", body=b"a"),
+        request(b"POST / HTTP/1.1", b"Content-Type: multipart/x; boundary=b", b"Content-Length: 1", body=b"a"),
+    ],
+)
+def test_the_careful_lane_takes_what_is_odd(asked: bytes) -> None:
+    assert lanes((CLIENT, asked)) == [False]
+
+
+def test_a_message_that_is_cut_is_careful_and_the_next_one_is_ordinary_again() -> None:
+    assert lanes((CLIENT, POST[:-2]), (CLIENT, POST[-2:]), (CLIENT, POST)) == [False, True]
+    assert lanes((CLIENT, request()), (SERVER, CHUNKED), (CLIENT, request()), (SERVER, OK)) == [True, False, True, True]
+
+
+def test_what_is_odd_waits_for_an_ordinary_answer() -> None:
+    assert lanes((CLIENT, request(b"FROB / HTTP/1.1")), (SERVER, OK)) == [False, True]
+
+
+def test_fields_of_a_request_are_its_own_however_late_one_asks() -> None:
+    wire = Wire().client(request(b"GET /x HTTP/1.1")).server(OK)
+    assert "status" not in wire.seen[0].fields
+    assert wire.seen[1].fields["status"] == 200

@@ -1,0 +1,177 @@
+"""Protocols are told by their first bytes, on any port."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ids.counters import Counters
+from ids.protocols import PROTOCOLS, Protocol, Protocols, ProtocolSettings
+from ids.protocols.recognition import Recogniser
+from ids.types import Datagram, Direction, Flow, FlowColumns
+from tests.factory import T0, make_datagrams, make_flow, make_streams
+from tests.protocols.wire import CLIENT, SERVER, Wire
+
+RECOGNISER = Recogniser(PROTOCOLS)
+DNS_QUESTION = b"\x07example\x00\x00\x01\x00\x01"
+DNS_QUERY = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + DNS_QUESTION
+DNS_ANSWER = b"\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00" + DNS_QUESTION + b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4abcd"
+
+
+@pytest.mark.parametrize(
+    ("direction", "prefix", "name"),
+    [
+        (CLIENT, b"GET / HTTP/1.1\r\n", "http"),
+        (CLIENT, b"get /x", "http"),
+        (CLIENT, b"\r\nPOST\t/x", "http"),
+        (CLIENT, b"FROBNICATE /x", "http"),
+        (CLIENT, b"X y HTTP/1.1", "http"),
+        (SERVER, b"HTTP/1.1 200 OK\r\n", "http"),
+        (CLIENT, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http2"),
+        (CLIENT, b"\x16\x03\x01\x02\x00\x01", "tls"),
+        (SERVER, b"\x16\x03\x03\x00\x5a\x02", "tls"),
+        (CLIENT, b"SSH-2.0-x\r\n", "ssh"),
+        (SERVER, b"SSH-2.0-x\r\n", "ssh"),
+        (CLIENT, b"\x00\x00\x00\x54\xffSMB\x72", "smb"),
+        (CLIENT, b"\x00\x00\x00\x54\xfeSMB\x40", "smb"),
+        (SERVER, b"220 mx.example ESMTP\r\n", "smtp"),
+        (CLIENT, b"EHLO me\r\n", "smtp"),
+        (SERVER, b"220 (vsFTPd 3.0)\r\n", "ftp"),
+        (CLIENT, b"USER anonymous\r\n", "ftp"),
+        (SERVER, b"* OK ready\r\n", "imap"),
+        (SERVER, b"+OK ready\r\n", "pop3"),
+        (CLIENT, b"\x00\x1d" + DNS_QUERY, "dns"),
+        (SERVER, b"\x00\x1d" + DNS_ANSWER, "dns"),
+        (CLIENT, b"", None),
+        (CLIENT, b"G", None),
+        (CLIENT, b"\x00" * 64, None),
+        (CLIENT, b"hello world", None),
+        (SERVER, b"220 hello\r\n", None),
+    ],
+)
+def test_streams(direction: Direction, prefix: bytes, name: str | None) -> None:
+    found = RECOGNISER.stream(prefix, direction)
+    assert (found.name if found else None) == name
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (DNS_QUERY, "dns"),
+        (DNS_ANSWER, "dns"),
+        (DNS_QUERY[:2] + b"\x28\x00" + DNS_QUERY[4:], "dns"),  # an update
+        (DNS_QUERY[:12] + b"\x00\x00\x02\x00\x01", "dns"),  # the root's servers
+        (DNS_QUERY[:-2] + b"\x80\x01", "dns"),  # multicast, asking for a unicast answer
+        (DNS_QUERY[:-1], None),
+        (DNS_QUERY[:-2] + b"\x12\x34", None),
+        (DNS_QUERY[:12] + b"\xc0\x0c\x00\x01\x00\x01", None),  # a question that points at itself
+        (b"\x00" * 48, None),
+        (b"\x23" + b"\x00" * 47, None),
+        (b"GET / HTTP/1.1\r\n\r\n", None),
+    ],
+)
+def test_datagrams(data: bytes, name: str | None) -> None:
+    found = RECOGNISER.datagram(data)
+    assert (found.name if found else None) == name
+
+
+@given(st.binary(max_size=300) | st.builds(lambda tail: DNS_QUERY[:12] + tail, st.binary(max_size=300)))
+def test_no_bytes_make_recognition_fail(data: bytes) -> None:
+    RECOGNISER.datagram(data)
+    for direction in Direction:
+        RECOGNISER.stream(data, direction)
+
+
+def test_a_pattern_that_captures_is_refused() -> None:
+    with pytest.raises(ValueError, match="a pattern of toy captures"):
+        Protocol(name="toy", from_client=b"(toy)")
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_what_was_held_back_while_probing_is_parsed(step: int) -> None:
+    wire = Wire().client(b"GET /x HTTP/1.1\r\n\r\n", step=step)
+    assert wire.seen[0].buffers["http.uri"] == b"/x"
+
+
+def test_a_server_may_give_the_protocol_away() -> None:
+    wire = Wire().client(b"ODD").server(b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")
+    assert wire.flow.app_proto == "http"
+    assert wire.seen[-1].fields["status"] == 400
+
+
+def test_unknown_protocols_are_given_up_after_the_probe() -> None:
+    wire = Wire().client(b"\x00" * 300).client(b"GET / HTTP/1.1\r\n\r\n")
+    assert wire.flow.app_proto == "failed"
+    assert wire.seen == []
+    assert wire.counters["app_layer.flow.failed"] == 1
+
+
+def test_a_flow_without_bytes_has_no_protocol() -> None:
+    assert Wire().close().flow.app_proto is None
+
+
+def test_a_flow_with_too_few_bytes_failed() -> None:
+    assert Wire().client(b"x").close().flow.app_proto == "failed"
+
+
+def test_flows_are_counted_by_protocol() -> None:
+    wire = Wire().client(b"SSH-2.0-a\r\n").server(b"SSH-2.0-b\r\n").close()
+    assert wire.flow.app_proto == "ssh"
+    assert wire.counters["app_layer.flow.ssh"] == 1
+
+
+class Ports:
+    """UDP flows in one table, whose datagrams are fed to the stage."""
+
+    def __init__(self, **settings: int) -> None:
+        self.flows = FlowColumns(64)
+        self.counters = Counters()
+        self.stage = Protocols(ProtocolSettings.model_validate(settings), self.counters, self.flows)
+
+    def flow(self, proto: int = 17) -> Flow:
+        """Return a new flow."""
+        return make_flow(columns=self.flows, proto=proto)
+
+    def feed(self, *datagrams: tuple[Flow, Direction, bytes]) -> None:
+        """Feed datagrams as one batch."""
+        rows = [Datagram(flow, direction, data, T0, at) for at, (flow, direction, data) in enumerate(datagrams)]
+        assert not self.stage.feed(make_streams([]), make_datagrams(rows))
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_dns_over_udp_is_recognised_by_either_side(direction: Direction) -> None:
+    ports = Ports()
+    asked, other = ports.flow(), ports.flow()
+    ports.feed((other, CLIENT, b"odd"), (asked, direction, DNS_ANSWER if direction is SERVER else DNS_QUERY))
+    assert (asked.app_proto, other.app_proto) == ("dns", None)
+    ports.feed((other, SERVER, DNS_ANSWER))
+    assert other.app_proto == "dns"
+    assert ports.counters["app_layer.flow.dns"] == 2
+
+
+@pytest.mark.parametrize("batches", [1, 4])
+def test_a_udp_flow_is_given_up_after_a_few_datagrams(batches: int) -> None:
+    ports = Ports(probe_datagrams=4)
+    flow = ports.flow()
+    rows = [(flow, CLIENT, b"odd")] * 4
+    for batch in range(batches):
+        ports.feed(*rows[batch::batches])
+    ports.feed((flow, SERVER, DNS_ANSWER))
+    assert flow.app_proto == "failed"
+    assert ports.counters["app_layer.flow.failed"] == 1
+
+
+def test_only_the_first_datagrams_of_a_flow_are_looked_at() -> None:
+    ports = Ports(probe_datagrams=2)
+    flow, other = ports.flow(), ports.flow()
+    ports.feed((flow, CLIENT, b"a"), (other, CLIENT, b"a"), (flow, CLIENT, b"b"), (flow, CLIENT, DNS_QUERY),
+               (other, CLIENT, DNS_QUERY))  # fmt: skip
+    assert (flow.app_proto, other.app_proto) == ("failed", "dns")
+
+
+def test_datagrams_that_are_not_udp_are_no_application_protocol() -> None:
+    ports = Ports()
+    echo = ports.flow(proto=1)
+    ports.feed((echo, CLIENT, DNS_QUERY))
+    assert echo.app_proto is None
