@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ids.counters import Counters
+from ids.types import FlowColumns, FlowPlace
 
 if TYPE_CHECKING:
     from ids.config import Config
+
+State = TypeVar("State")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +25,16 @@ class EngineContext:
     """The engine's counters; a plugin adds under its own name, ``plugin.<name>.…``."""
     options: Mapping[str, Any]
     """The plugin's own settings: ``plugins.options.<name>`` of the configuration, checked by nobody else."""
+    flows: FlowColumns
+    """All flows, in columns."""
+    live: bool = False
+    """Packets come from interfaces, and do not wait."""
+    outputs: bool = True
+    """Events come to this process: outputs open their files only then."""
+
+    def flow_place(self, make: Callable[[], State]) -> FlowPlace[State]:
+        """Return a typed place for what the plugin keeps of flows; what it keeps of a flow goes with the flow.
+
+        ``make`` makes what ``place.of(flow)`` returns when it is asked for the first time. Ask once, in ``ids_start``.
+        """
+        return self.flows.place(make)

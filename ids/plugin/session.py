@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from ids.types import Flow
 
@@ -12,23 +12,34 @@ MAX_PACKETS = 64
 """Frames kept of one flagged flow: at about 0.5 ms of dissection a packet, some 30 ms at the most."""
 
 
+class Frame(NamedTuple):
+    """One captured frame of a flow."""
+
+    data: bytes
+    linktype: int
+    """LINKTYPE_ value."""
+    ts_ns: int
+    number: int
+    """`PacketBatch.number`."""
+
+
 class FlowSession:
     """The most recent frames of a flagged flow, dissected when first looked at."""
 
-    def __init__(self, flow: Flow, frames: list[tuple[bytes, int, int]]) -> None:
-        """Take the frames as (bytes, LINKTYPE_, ts_ns), oldest first; all but the last `MAX_PACKETS` are dropped."""
+    def __init__(self, flow: Flow, frames: list[Frame]) -> None:
+        """Take the frames, oldest first; all but the last `MAX_PACKETS` are dropped."""
         self.flow = flow
-        self._frames = deque(frames, maxlen=MAX_PACKETS)
+        self.frames = deque(frames, maxlen=MAX_PACKETS)
 
     @cached_property
     def packets(self) -> list[Any]:
-        """The frames as Scapy packets with ``time`` set; bytes that no layer takes end up as ``Raw``."""
+        """The frames as Scapy packets with ``time`` set, in the same order; bytes that no layer takes are ``Raw``."""
         from scapy.config import conf
         from scapy.layers import all as _layers  # noqa: F401  registers the link types
         from scapy.packet import Raw
 
         packets = []
-        for data, linktype, ts_ns in self._frames:
+        for data, linktype, ts_ns, _number in self.frames:
             layer = conf.l2types.num2layer.get(linktype, Raw)
             packet = layer(data)
             packet.time = ts_ns / 1e9
