@@ -1,11 +1,15 @@
-"""Decides whether a rule's condition holds on the buffers at hand, and where."""
+"""Decides whether a rule's condition holds on the buffers at hand, and where.
+
+A buffer may have several instances (the names of a DNS answer). A test holds where one instance satisfies it, and an
+`Instance` where one satisfies all that is asked of it; the evidence is from that one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ids.rules.model import Address, All, Anchor, Any_, Literal, Node, NotAny, Regex, Size
+from ids.rules.model import Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, Size
 from ids.types import Evidence
 
 EXCERPT_BYTES = 256
@@ -20,55 +24,71 @@ MAX_EVIDENCE = 16
 class View:
     """Buffers as a condition sees them, with the addresses of the sender and the receiver."""
 
-    buffers: Mapping[str, bytes]
+    instances: Callable[[str], Sequence[bytes]]
+    """Returns all instances of a buffer; none where the traffic lacks it."""
     src: tuple[int, int] = (0, 0)
     dst: tuple[int, int] = (0, 0)
     complete: bool = True
     """The buffers start where they start on the wire; False once the head of a stream was let go."""
     base: int = 0
     """Stream offset of the first byte of ``payload``."""
-    _lower: dict[str, bytes] = field(default_factory=dict)
+    _lower: dict[tuple[str, int], bytes] = field(default_factory=dict)
 
-    def lower(self, name: str) -> bytes:
-        """Return a buffer in ASCII lower case; computed once."""
-        data = self._lower.get(name)
+    def lower(self, name: str, number: int) -> bytes:
+        """Return an instance in ASCII lower case; computed once."""
+        data = self._lower.get((name, number))
         if data is None:
-            data = self._lower[name] = self.buffers[name].lower()
+            data = self._lower[name, number] = self.instances(name)[number].lower()
         return data
 
 
-Found = tuple[str, int, int]
-"""Buffer, start and end of what a test found."""
+Found = tuple[str, int, int, int]
+"""Buffer, number of its instance, start and end of what a test found."""
 
 
-def holds(node: Node, view: View, found: list[Found]) -> bool:
-    """Judge a condition; append to ``found`` where the tests that hold found what they look for."""
-    if isinstance(node, Literal):
-        return _literal(node, view, found)
-    if isinstance(node, Regex):
-        data = view.buffers.get(node.buffer)
-        span = node.pattern.search(data) if data is not None else None
-        if span is not None:
-            found.append((node.buffer, *span))
-        return span is not None
-    if isinstance(node, Size):
-        data = view.buffers.get(node.buffer)
-        return data is not None and node.least <= len(data) and (node.most is None or len(data) <= node.most)
+def holds(node: Node, view: View, found: list[Found], only: int | None = None) -> bool:
+    """Judge a condition; append to ``found`` where the tests that hold found what they look for.
+
+    With ``only``, tests look at the instance of this number.
+    """
+    if isinstance(node, Literal | Regex | Size):
+        instances = view.instances(node.buffer)
+        numbers = range(len(instances)) if only is None else (only,)
+        return any(_holds_in(node, view, instances[number], number, found) for number in numbers)
     if isinstance(node, All):
-        return all(holds(part, view, found) for part in node.parts)
+        return all(holds(part, view, found, only) for part in node.parts)
     if isinstance(node, Any_):
-        return any(holds(part, view, found) for part in node.parts)
+        return any(holds(part, view, found, only) for part in node.parts)
     if isinstance(node, NotAny):
-        return not any(holds(part, view, []) for part in node.parts)
+        return not any(holds(part, view, [], only) for part in node.parts)
+    if isinstance(node, Instance):
+        return any(_one_instance(node, view, found, number) for number in range(len(view.instances(node.buffer))))
     if isinstance(node, Address):
         return (view.src if node.end == "src_ip" else view.dst) in node.members
-    return True  # a Scapy field: only dissection can tell, which `Matcher.flagged` does
+    return True  # a Scapy field: only dissection can tell, which is `FlaggedMatcher`'s
 
 
-def _literal(test: Literal, view: View, found: list[Found]) -> bool:
-    if test.buffer not in view.buffers:
+def _one_instance(node: Instance, view: View, found: list[Found], number: int) -> bool:
+    own: list[Found] = []
+    if not all(holds(part, view, own, number) for part in node.parts):
         return False
-    data = view.lower(test.buffer) if test.nocase else view.buffers[test.buffer]
+    found += own
+    return True
+
+
+def _holds_in(test: Literal | Regex | Size, view: View, data: bytes, number: int, found: list[Found]) -> bool:
+    """Judge one test on one instance."""
+    if isinstance(test, Size):
+        return test.least <= len(data) and (test.most is None or len(data) <= test.most)
+    span = test.pattern.search(data) if isinstance(test, Regex) else _literal(test, view, data, number)
+    if span is not None:
+        found.append((test.buffer, number, *span))
+    return span is not None
+
+
+def _literal(test: Literal, view: View, data: bytes, number: int) -> tuple[int, int] | None:
+    if test.nocase:
+        data = view.lower(test.buffer, number)
     value, anchor = test.value, test.anchor
     if anchor is Anchor.ANYWHERE:
         at = data.find(value)
@@ -79,17 +99,18 @@ def _literal(test: Literal, view: View, found: list[Found]) -> bool:
     else:
         at = 0
         held = view.complete and (data.startswith(value) if anchor is Anchor.START else data == value)
-    if held:
-        found.append((test.buffer, at, at + len(value)))
-    return held
+    return (at, at + len(value)) if held else None
 
 
 def evidence(found: list[Found], view: View) -> tuple[Evidence, ...]:
     """Show what was found, with a little of its surroundings."""
-    return tuple(_shown(name, start, end, view) for name, start, end in found[:MAX_EVIDENCE])
+    return tuple(
+        shown(name, view.instances(name)[number], start, end, view.base if name == "payload" else 0)
+        for name, number, start, end in found[:MAX_EVIDENCE]
+    )
 
 
-def _shown(name: str, start: int, end: int, view: View) -> Evidence:
+def shown(name: str, data: bytes, start: int, end: int, base: int = 0) -> Evidence:
+    """Show ``data[start:end]`` of a buffer; ``base`` is the stream offset of ``data``."""
     first = max(0, start - CONTEXT_BYTES)
-    excerpt = view.buffers[name][first : min(end + CONTEXT_BYTES, first + EXCERPT_BYTES)]
-    return Evidence(name, start + (view.base if name == "payload" else 0), excerpt)
+    return Evidence(name, start + base, data[first : min(end + CONTEXT_BYTES, first + EXCERPT_BYTES)])

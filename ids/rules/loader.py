@@ -1,20 +1,22 @@
-"""Finds the rule files of the settings and loads the YAML ones: every rule, every error and every warning at once."""
+"""Finds the rule files of the settings and loads them: every rule of every language, every error, every warning."""
 
 from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ids.errors import Location, RuleError
 from ids.paths import rules_dir
-from ids.rules.literals import cover, worth
+from ids.rules.literals import cover, weakest, worth
 from ids.rules.model import Rule
-from ids.rules.rarity import WEAK_SCORE, score
+from ids.rules.rarity import WEAK_SCORE
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.rules.variables import Variables
 from ids.rules.yaml_loader import YamlLoader
+from ids.rules.yara_loader import load_yara
+from ids.rules.yara_model import YaraSet
 
 YAML_SUFFIXES = (".yaml", ".yml")
 YARA_SUFFIXES = (".yar", ".yara")
@@ -31,11 +33,16 @@ class RuleSet:
     """What was loaded; bad rules are left out. The caller decides whether errors are fatal."""
 
     rules: tuple[Rule, ...] = ()
+    """The YAML rules."""
+    yara: YaraSet = field(default_factory=YaraSet)
+    """The YARA rules."""
     errors: tuple[RuleError, ...] = ()
+    """Those of all languages."""
     warnings: tuple[RuleError, ...] = ()
     files: tuple[str, ...] = ()
-    yara_files: tuple[str, ...] = ()
-    """YARA files among them, for `ids.rules.yara_loader.load_yara`."""
+
+    def __len__(self) -> int:
+        return len(self.rules) + len(self.yara.rules)
 
 
 def load_rules(
@@ -45,9 +52,10 @@ def load_rules(
     disabled_sids: Iterable[int] = (),
     engine_version: str = "",
 ) -> RuleSet:
-    """Load every YAML rule in ``paths`` (files, or directories searched recursively in order of name).
+    """Load every rule in ``paths`` (files, or directories searched recursively in order of name).
 
-    ``variables`` are put over the built-in ones. Nothing is raised for a bad rule or file: see ``RuleSet.errors``.
+    ``variables`` are put over the built-in ones. A sid belongs to one rule of all languages. Nothing is raised for a
+    bad rule or file: see ``RuleSet.errors``.
     """
     if not engine_version:
         from ids import __version__ as engine_version
@@ -60,13 +68,15 @@ def load_rules(
     rules = loader.rules()
     errors += loader.errors
     rules = _unique(rules, errors)
+    taken = {rule.signature.sid: rule.source for rule in rules}
+    yara = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables, taken)
     off = set(disabled_sids)
     return RuleSet(
         rules=tuple(rule for rule in rules if rule.signature.sid not in off),
-        errors=tuple(errors),
-        warnings=(*loader.warnings, *_costly(rules)),
+        yara=replace(yara, rules=tuple(rule for rule in yara.rules if rule.signature.sid not in off)),
+        errors=(*errors, *yara.errors),
+        warnings=(*loader.warnings, *_costly(rules), *yara.warnings),
         files=tuple(files),
-        yara_files=tuple(path for path in files if path.endswith(YARA_SUFFIXES)),
     )
 
 
@@ -132,9 +142,9 @@ def _costly(rules: Iterable[Rule]) -> Iterable[RuleError]:
                 "add a contains: that every match has",
             )
         elif worth(needles) < WEAK_SCORE:
-            weakest = min(needles, key=lambda needle: (score(needle.value, needle.nocase), needle.value))
+            common = weakest(needles).value
             yield RuleError(
-                f"sid {rule.signature.sid}: its best literal {weakest.value!r} is common, so it is evaluated often",
+                f"sid {rule.signature.sid}: its best literal {common!r} is common, so it is evaluated often",
                 rule.source,
                 "add a longer contains: that every match has",
             )

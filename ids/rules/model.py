@@ -15,7 +15,7 @@ from ids.errors import Location
 from ids.rules.buffers import APP_PROTOCOLS, CATALOGUE, TRANSPORT_PROTOCOLS
 from ids.rules.patterns import Pattern
 from ids.rules.variables import ANY_ADDRESS, ANY_PORT, AddressSet, PortSet
-from ids.types import Direction, Flow, FlowState, Signature
+from ids.types import Direction, Signature
 
 
 class Anchor(Enum):
@@ -92,13 +92,24 @@ class NotAny:
     parts: tuple[Node, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance of a buffer satisfies every part; the parts are tests on this buffer, and groups of such."""
+
+    buffer: str
+    parts: tuple[Node, ...]
+
+
 Test: TypeAlias = Literal | Regex | Size
-Node: TypeAlias = Test | Address | ScapyField | All | Any_ | NotAny
+Node: TypeAlias = Test | Address | ScapyField | All | Any_ | NotAny | Instance
+
+Identity: TypeAlias = tuple[int, int, int]
+"""gid, sid and revision of a rule."""
 
 
 def leaves(node: Node) -> Iterator[Test | Address | ScapyField]:
     """Yield the tests of a tree, in order."""
-    if isinstance(node, All | Any_ | NotAny):
+    if isinstance(node, All | Any_ | NotAny | Instance):
         for part in node.parts:
             yield from leaves(part)
     else:
@@ -132,23 +143,9 @@ class Traffic:
         return self.protocol if self.protocol in APP_PROTOCOLS else None
 
     def carried_by(self, ip_proto: int) -> bool:
-        """Tell whether packets of this IP protocol number are concerned."""
+        """Return whether packets of this IP protocol number are concerned."""
         numbers = TRANSPORT_PROTOCOLS.get(self.protocol)
         return not numbers or ip_proto in numbers
-
-    def fits(self, flow: Flow, direction: Direction) -> bool:
-        """Judge addresses and ports, the sender being the client when ``direction`` is to the server."""
-        if not self.carried_by(flow.proto):
-            return False
-        client, server = (flow.src, flow.sport), (flow.dst, flow.dport)
-        sender, receiver = (client, server) if direction == Direction.TO_SERVER else (server, client)
-        ports = flow.proto in (6, 17, 132)
-        return self._oriented(sender, receiver, ports) or (self.both_ways and self._oriented(receiver, sender, ports))
-
-    def _oriented(self, sender: tuple[Any, int], receiver: tuple[Any, int], ports: bool) -> bool:
-        if ports and not (sender[1] in self.sport and receiver[1] in self.dport):
-            return False
-        return sender[0] in self.src and receiver[0] in self.dst
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +162,25 @@ class RuleTest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rule:
-    """One rule, ready to be matched."""
+class Scoped:
+    """What rules of all languages have: an identity, and the traffic that they look at."""
 
     signature: Signature
     traffic: Traffic
     flow: FlowOptions
-    condition: All
     source: Location
+
+    @property
+    def identity(self) -> Identity:
+        """What tells it from other rules, also after a reload; a new revision is another rule."""
+        return self.signature.gid, self.signature.sid, self.signature.rev
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule(Scoped):
+    """One rule whose condition is a tree of tests, ready to be matched."""
+
+    condition: All
     level: str = "medium"
     tests: tuple[RuleTest, ...] = ()
     buffers: frozenset[str] = field(init=False)
@@ -189,16 +197,3 @@ class Rule:
         object.__setattr__(self, "buffers", names)
         object.__setattr__(self, "needs_scapy", any(isinstance(leaf, ScapyField) for leaf in leaves(self.condition)))
         object.__setattr__(self, "sides", frozenset(side for side in sides if side is not None))
-
-    def open_to(self, flow: Flow, direction: Direction, protocol: str | None = None) -> bool:
-        """Judge what may change while the flow lives: its state and the protocol recognised in it.
-
-        ``protocol`` is that of the transaction at hand, if any.
-        """
-        wanted = self.flow.direction
-        if wanted is not None and wanted != direction:
-            return False
-        if self.flow.established is not None and self.flow.established == (flow.state is FlowState.NEW):
-            return False
-        app_proto = self.traffic.app_proto
-        return app_proto is None or app_proto in (flow.app_proto, protocol)

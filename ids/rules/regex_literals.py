@@ -22,13 +22,14 @@ MAX_DEPTH = 32
 
 _parser: Any = importlib.import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
 
-_UNSURE = ("[:", "[.", "[=", r"\Q", r"\K", "(?|", "(*")
-"""What PCRE understands, and Python's parser reads as something else or not at all."""
+_UNSURE = re.compile(r"\[([:.=])[^\]]*\1\]|\\[QK]|\(\?\||\(\*", re.DOTALL)
+"""What PCRE understands, and Python's parser reads as something else or not at all: classes such as ``[:alpha:]``,
+``\\Q``, ``\\K``, ``(?|`` and verbs."""
 
 
 def required_literals(text: str, nocase: bool) -> tuple[list[bytes], bool] | None:
     """Return literals of which each match contains at least one, and whether they are caseless; None: unknown."""
-    if any(sign in text for sign in _UNSURE):
+    if _UNSURE.search(text):
         return None
     try:
         with warnings.catch_warnings():

@@ -1,180 +1,143 @@
-"""Matches rules on the payload of TCP: one window of bytes per direction of a flow.
+"""Matches rules on the payload of TCP, a batch at a time.
 
-A rule whose needle was seen in a direction waits there until its condition holds on the window, then is done. How often
-it is judged meanwhile is what keeps the cost linear, whatever the sender does:
-
-1. A chunk is scanned once for needles, together with the last ``longest needle - 1`` bytes before it.
-2. A waiting rule is judged at each chunk until it has cost `EAGER_BYTES`; then only when the stream has grown by half,
-   or by half a window. So it costs O(bytes) in all, and small streams are judged at once.
-3. Before bytes leave the window, before a gap, and when the direction closes, every waiting rule is judged.
-
-The window never spans a gap: bytes that were not seen are not guessed, so tests on both sides of one do not meet.
-``none`` and upper bounds of a size speak of what was seen so far.
+The new bytes of all directions are laid out behind one another, each behind the last ``longest needle - 1`` bytes of
+its direction from before, and searched in one pass. Python is entered for a direction in which a needle was seen whose
+rule looks at this traffic, or in which a rule waits already (`StreamFollower`); for one that stays open, to store its
+bytes; and for no other. Of a connection that begins and ends within a batch nothing is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import numpy as np
 
 from ids.counters import Counters
-from ids.rules.buffers import PAYLOAD
-from ids.rules.judging import Judge, Verdict
-from ids.rules.model import Rule
-from ids.rules.prefilter import Prefilter
-from ids.rules.retained import Retained
-from ids.rules.window import Window
-from ids.types import Direction, Flow, Match, StreamChunk
+from ids.rules.evaluation import Evaluator
+from ids.rules.index import RuleIndex
+from ids.rules.memory import FlowMemory
+from ids.rules.stream_follower import StreamFollower
+from ids.rules.stream_rows import StreamRows
+from ids.rules.trail import Trail
+from ids.rules.yara_scanner import YaraScanner
+from ids.types import I64, U8, FlowColumns, Match, Streams
 
-STORAGE = "rules.stream"
-"""Key of the two sides in `Flow.storage`."""
-
-EAGER_BYTES = 16 << 10
-JUDGE_BYTES = 256
-"""What one judgement costs besides its window, in bytes of window: bounds the number of eager judgements to 64."""
-
-
-@dataclass(slots=True)
-class Waiting:
-    """A rule that may yet hold in this direction."""
-
-    spent: int = 0
-    due: int = 0
-    """Length of the stream from which on it is judged again."""
-
-
-@dataclass(slots=True, eq=False)
-class Side:
-    """What is kept of one direction of a flow."""
-
-    owner: object
-    window: Window = field(default_factory=Window)
-    waiting: dict[int, Waiting] = field(default_factory=dict)
-    done: set[int] = field(default_factory=set)
-    next_due: int = 0
-
-    def forget(self) -> None:
-        """Let the window go; what comes next is judged by itself."""
-        self.window.restart(self.window.end)
+Candidates = dict[int, dict[int, list[int]]]
+"""By the number of the direction and the place of the row: rules that were noticed there."""
 
 
 class StreamMatcher:
-    """The rules on ``payload`` of TCP."""
+    """The rules on ``payload`` of TCP, in all languages."""
 
     def __init__(
         self,
-        rules: list[Rule],
-        prefilter: Prefilter,
-        unfiltered: Iterable[int],
-        judge: Judge,
-        retained: Retained,
+        index: RuleIndex,
+        evaluator: Evaluator,
+        yara: YaraScanner,
+        memory: FlowMemory,
         counters: Counters,
         window_bytes: int,
     ) -> None:
-        self._rules = rules
-        self._prefilter = prefilter
-        self._unfiltered = frozenset(unfiltered)
-        self._judge = judge
-        self._retained = retained
+        self._index = index
+        self._memory = memory
         self._counters = counters
+        self._follower = StreamFollower(index, evaluator, yara, counters, window_bytes)
         self._window_bytes = window_bytes
-        self._half = window_bytes // 2
-        self._overlap = max(0, prefilter.longest - 1)
-        self.active = bool(len(prefilter) or self._unfiltered)
+        self._overlap = max(0, index.stream.longest - 1)
+        self.active = bool(len(index.stream) or index.stream_unfiltered)
 
-    def chunk(self, chunk: StreamChunk) -> list[Match]:
-        """Take the next bytes of a direction; return the rules that now hold."""
-        matches: list[Match] = []
-        side = self._side(chunk.flow, chunk.direction)
-        if chunk.gap or chunk.offset != side.window.end:
-            self._judge_waiting(side, chunk, matches, everything=True)
-            if side.window:
-                self._counters.add("rules.window.gap")
-            for index in side.waiting.keys() - self._unfiltered:  # their needle is gone with the window
-                del side.waiting[index]
-            side.window.restart(chunk.offset)
-        data = chunk.data
-        for start in range(0, len(data), self._half):
-            self._feed(side, data[start : start + self._half] if len(data) > self._half else data, chunk, matches)
-        self._judge_waiting(side, chunk, matches, everything=chunk.closed)
-        if chunk.closed:
-            side.forget()
-            self._retained.release(side)
-        elif data:
-            self._retained.hold(side, len(side.window))
-        return matches
+    def streams(self, streams: Streams) -> list[Match]:
+        """Take the rows of a batch; return the rules that now hold, in the order of the rows."""
+        if not self.active or not len(streams):
+            return []
+        rows = StreamRows(streams, self._follower.half)
+        ids = streams.flows.id[rows.slot].tolist()
+        trails = self._trails(rows, ids)
+        total = np.add.reduceat(rows.size, rows.first)
+        self._join(rows, trails, total)
+        candidates = self._candidates(rows)
+        concerned = ~rows.ends & (total > 0)
+        concerned[[*candidates, *trails]] = True
+        found = self._visit(rows, np.flatnonzero(concerned), ids, trails, candidates)
+        return [match for _, match in sorted(found, key=lambda pair: pair[0])]
 
-    def end(self, flow: Flow) -> None:
-        """Release what is kept of a flow that ended."""
-        for side in flow.storage.pop(STORAGE, {}).values():
-            self._retained.release(side)
-
-    def _feed(self, side: Side, data: bytes, chunk: StreamChunk, matches: list[Match]) -> None:
-        window = side.window
-        if len(window) + len(data) > self._window_bytes:
-            self._judge_waiting(side, chunk, matches, everything=True)
-            self._counters.add("rules.window.dropped_bytes", window.shorten(self._half))
-        hits = self._prefilter.scan(window.append(data, self._overlap))
-        if hits:
-            self._admit(side, hits, chunk.flow, chunk.direction)
-
-    def _admit(self, side: Side, hits: Iterable[int], flow: Flow, direction: Direction) -> None:
-        for index in hits:
-            if index in side.done or index in side.waiting:
-                continue
-            rule = self._rules[index]
-            if rule.traffic.fits(flow, direction) and rule.flow.direction in (None, direction):
-                side.waiting[index] = Waiting()
-                side.next_due = 0
+    def _visit(
+        self, rows: StreamRows, directions: I64, ids: list[int], trails: dict[int, Trail], candidates: Candidates
+    ) -> list[tuple[int, Match]]:
+        """Feed these directions; return the matches with their rows."""
+        found: list[tuple[int, Match]] = []
+        data, window_bytes, kept = rows.data, self._window_bytes, self._memory.trails.by_id
+        hold, release = self._memory.retained.hold, self._memory.retained.release
+        each = zip(
+            directions.tolist(), rows.spans(directions), rows.ends[directions].tolist(),
+            rows.direction[directions].tolist(), strict=True,
+        )  # fmt: skip
+        for number, (begin, end, offset, unbroken), ends, side in each:
+            known = trails.get(number)
+            trail = known or Trail(self._index, offset)
+            noticed = candidates.get(number)
+            if noticed or not trail.idle:
+                found += self._follower.follow(trail, rows, number, noticed or {})
+            elif ends:
+                pass
+            elif unbroken and offset == trail.end and len(trail.data) + end - begin <= window_bytes:
+                trail.data += data[begin:end]
             else:
-                side.done.add(index)
+                self._follower.store(trail, rows, number)
+            if not ends:
+                hold(trail, len(trail.data))
+                if known is None:
+                    kept.setdefault(ids[number], {})[side] = trail
+            elif known is not None:
+                release(trail)
+                del kept[ids[number]][side]
+        return found
 
-    def _judge_waiting(self, side: Side, chunk: StreamChunk, matches: list[Match], everything: bool) -> None:
-        length = side.window.end
-        if not side.waiting or not (everything or length >= side.next_due):
-            return
-        view = self._judge.view(chunk.flow, chunk.direction, {PAYLOAD: bytes(side.window.data)}, side.window.base)
-        for index, waiting in list(side.waiting.items()):
-            if not everything and length < waiting.due:
-                continue
-            rule = self._rules[index]
-            if rule.open_to(chunk.flow, chunk.direction):
-                answer = self._judge.judge(rule, view, chunk.flow, chunk.direction, (chunk.ts_ns, chunk.number))
-                if answer is not Verdict.NO:
-                    del side.waiting[index]
-                    side.done.add(index)
-                    if isinstance(answer, Match):
-                        matches.append(answer)
-                    continue
-            waiting.spent += len(side.window) + JUDGE_BYTES
-            eager = waiting.spent < EAGER_BYTES
-            waiting.due = length + (1 if eager else max(1, min(length // 2, self._half)))
-        side.next_due = min((waiting.due for waiting in side.waiting.values()), default=1 << 62)
+    def _trails(self, rows: StreamRows, ids: list[int]) -> dict[int, Trail]:
+        """Return what is kept of directions, by their numbers in this batch."""
+        kept = self._memory.trails.by_id
+        trails: dict[int, Trail] = {}
+        if not kept:
+            return trails
+        for number, sides in enumerate(map(kept.get, ids)):
+            if sides and (trail := sides.get(int(rows.direction[number]))) is not None:
+                trails[number] = trail
+                if trail.load is not self._index:
+                    one = slice(number, number + 1)
+                    self._adopt(trail, rows.streams.flows, rows.slot[one], rows.direction[one])
+        return trails
 
-    def _side(self, flow: Flow, direction: Direction) -> Side:
-        sides: dict[int, Side] = flow.storage.setdefault(STORAGE, {})
-        side = sides.get(direction)
-        if side is None or side.owner is not self:
-            side = sides[direction] = self._new_side(flow, direction, side)
-        return side
+    def _adopt(self, trail: Trail, flows: FlowColumns, slot: I64, side: U8) -> None:
+        """Go on after a reload: with what was already reported, and with a window that new rules have not seen."""
+        assert isinstance(trail.load, RuleIndex)
+        index = self._index
+        identities = (trail.load.rules[number].identity for number in trail.done)
+        trail.done = {index.numbers[identity] for identity in identities if identity in index.numbers}
+        trail.load, trail.waiting, trail.yara, trail.next_due = index, {}, None, 0
+        rows, rules = index.stream.find(bytes(trail.data), np.array([0, len(trail.data)]))
+        if len(rules):
+            rules = rules[index.selectors.fits(flows, slot[rows], side[rows], rules)]
+            self._follower.admit(trail, rules.tolist())
 
-    def _new_side(self, flow: Flow, direction: Direction, old: Side | None) -> Side:
-        """Start a side; after a reload, go on with the window of the old rules, and with what they already told."""
-        side = Side(self)
-        self._admit(side, self._unfiltered, flow, direction)
-        if old is None:
-            return side
-        self._retained.release(old)
-        side.window = old.window
-        told = (
-            {_identity(old.owner._rules[index]) for index in old.done} if isinstance(old.owner, StreamMatcher) else ()
-        )
-        side.done.update(index for index, rule in enumerate(self._rules) if told and _identity(rule) in told)
-        for index in side.done & side.waiting.keys():
-            del side.waiting[index]
-        self._admit(side, self._prefilter.scan(bytes(side.window.data)), flow, direction)
-        return side
+    def _join(self, rows: StreamRows, trails: dict[int, Trail], total: I64) -> None:
+        """Lay the rows out behind the tails of their directions; ``total`` has the new bytes of each direction."""
+        tails: dict[int, bytes] = {}
+        for number, trail in trails.items():
+            first = rows.first[number]
+            if total[number] and not rows.gap[first] and rows.offset[first] == trail.end:
+                tails[number] = trail.tail(self._overlap)
+        rows.join(tails)
 
-
-def _identity(rule: Rule) -> tuple[int, int, int]:
-    return rule.signature.gid, rule.signature.sid, rule.signature.rev
+    def _candidates(self, rows: StreamRows) -> Candidates:
+        """Search all rows; return the rules that were noticed and look at this traffic."""
+        flows, index = rows.streams.flows, self._index
+        places, rules = index.stream.find(rows.data, rows.starts, rows.floor, rows.fresh)
+        if len(places):
+            numbers = rows.number[places]
+            keep = index.selectors.fits(flows, rows.slot[numbers], rows.direction[numbers], rules)
+            places, rules = places[keep], rules[keep]
+        if index.stream_unfiltered:
+            numbers, always = index.selectors.admitted(flows, rows.slot, rows.direction, index.stream_unfiltered)
+            places, rules = np.concatenate([rows.first[numbers], places]), np.concatenate([always, rules])
+        candidates: Candidates = {}
+        for number, place, rule in zip(rows.number[places].tolist(), places.tolist(), rules.tolist(), strict=True):
+            candidates.setdefault(number, {}).setdefault(place, []).append(rule)
+        return candidates

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ids.rules.buffers import APP_PROTOCOLS, TRANSPORT_PROTOCOLS, nearest
+from ids.rules.buffers import APP_PROTOCOLS, TRANSPORT_PROTOCOLS, nearest, unrecognised
 from ids.rules.model import FlowOptions, Traffic
 from ids.rules.variables import GroupError, Variables
 from ids.types import Direction
@@ -12,8 +12,11 @@ FLOW_WORDS = ("established", "not_established", "stateless", "to_server", "to_cl
 _SHAPE = "write `protocol source port -> destination port`, or only the protocol"
 
 
-def parse_traffic(text: str, variables: Variables) -> Traffic:
-    """Read the traffic of a rule; raises `GroupError` with the remedy."""
+def parse_traffic(text: str, variables: Variables, ip_proto: int | None = None) -> Traffic:
+    """Read the traffic of a rule; raises `GroupError` with the remedy.
+
+    With ``ip_proto`` the rule looks at flows over this IP protocol alone.
+    """
     words = _words(text)
     if not words:
         raise GroupError("traffic is empty", _SHAPE)
@@ -24,6 +27,8 @@ def parse_traffic(text: str, variables: Variables) -> Traffic:
             nearest(protocol, [*TRANSPORT_PROTOCOLS, *sorted(APP_PROTOCOLS)])
             or f"known are {', '.join([*TRANSPORT_PROTOCOLS, *sorted(APP_PROTOCOLS)])}",
         )
+    if protocol in APP_PROTOCOLS and (why := unrecognised(protocol, ip_proto)) is not None:
+        raise GroupError(*why)
     if len(words) == 1:
         return Traffic(protocol)
     if len(words) != 6:

@@ -1,174 +1,237 @@
-"""Matches rules on the buffers of transactions, and rules that look at a request together with its response."""
+"""Matches rules on the buffers of transactions, and rules that look at a request together with its response.
+
+Each buffer that rules name is taken as a column of the batch and searched in one pass. A buffer that no rule names is
+never asked for, because asking may make it.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from ids.counters import Counters
 from ids.rules.conditions import View
-from ids.rules.judging import Judge, Verdict
+from ids.rules.evaluation import Evaluator, Moment, Outcome, view_of
+from ids.rules.index import RuleIndex
+from ids.rules.memory import Exchanges, FlowMemory, Request
 from ids.rules.model import Rule
-from ids.rules.prefilter import Prefilter
-from ids.rules.retained import Retained
-from ids.types import Direction, Flow, Match, Transaction
+from ids.rules.yara_model import YaraRule
+from ids.rules.yara_scanner import YaraScanner, yara_evidence
+from ids.types import I64, Bool, Direction, Match, Transaction, Transactions
 
-STORAGE = "rules.transactions"
-"""Key of the flow's `Requests` in `Flow.storage`."""
-
-TOLD_PER_FLOW = 64
+REPORTED_PER_FLOW = 64
 """Sides of transactions of one flow of which it is remembered which rules matched; a parser that hands one on in
 parts does so before the next 64."""
 
-
-@dataclass(slots=True)
-class Request:
-    """What is kept of a request until its response comes."""
-
-    buffers: dict[str, bytes]
-    candidates: set[int]
-
-
-@dataclass(slots=True, eq=False)
-class Requests:
-    """A flow's requests that wait for their response, oldest first, and what was already told."""
-
-    owner: object
-    waiting: OrderedDict[tuple[str, int], Request] = field(default_factory=OrderedDict)
-    told: OrderedDict[tuple[str, int, int], set[int]] = field(default_factory=OrderedDict)
-
-    def forget(self) -> None:
-        """Let the requests go; their responses are judged by themselves."""
-        self.waiting.clear()
-
-    @property
-    def size(self) -> int:
-        """Bytes of all buffers kept."""
-        return sum(len(data) for request in self.waiting.values() for data in request.buffers.values())
+_NONE: I64 = np.zeros(0, np.int64)
 
 
 class TransactionMatcher:
-    """The rules on named buffers other than ``payload``."""
+    """The rules on named buffers other than ``payload``, in all languages."""
 
     def __init__(
         self,
-        rules: list[Rule],
-        prefilters: Mapping[str, Prefilter],
-        unfiltered: Iterable[int],
-        judge: Judge,
-        retained: Retained,
+        index: RuleIndex,
+        evaluator: Evaluator,
+        yara: YaraScanner,
+        memory: FlowMemory,
         counters: Counters,
         transactions_per_flow: int,
     ) -> None:
-        self._rules = rules
-        self._prefilters = prefilters
-        self._judge = judge
-        self._retained = retained
+        self._index = index
+        self._evaluator = evaluator
+        self._yara = yara
+        self._memory = memory
         self._counters = counters
         self._limit = transactions_per_flow
-        self._by_buffer: dict[str, list[int]] = {}
-        for index in unfiltered:
-            for name in rules[index].buffers:
-                self._by_buffer.setdefault(name, []).append(index)
-        self._both = frozenset(i for i, rule in enumerate(rules) if len(rule.sides) == 2)
-        self._kept_buffers = frozenset(name for index in self._both for name in rules[index].buffers)
+        self._names = sorted(index.buffers.keys() | index.by_buffer.keys())
+        rules = index.rules
+        self._both = {i for i, rule in enumerate(rules) if isinstance(rule, Rule) and len(rule.sides) == 2}
+        self._kept_names = sorted(
+            {name for i in self._both if isinstance(rule := rules[i], Rule) for name in rule.buffers}
+        )
+        self._direction: I64 = np.full(len(rules), -1, np.int64)
+        """By rule: the direction that a rule on both sides is seen from; -1: that of the transaction."""
+        self._sides: Bool = np.ones((len(rules), 2), bool)
+        """By rule and direction: that side sends what the rule looks at."""
+        for number, rule in enumerate(rules):
+            if number in self._both:
+                self._direction[number] = rule.flow.direction or Direction.TO_SERVER
+            elif isinstance(rule, Rule) and rule.sides:
+                self._sides[number] = [side in rule.sides for side in Direction]
 
-    def transaction(self, tx: Transaction) -> list[Match]:
-        """Take one side of an exchange; return the rules that now hold."""
-        candidates: set[int] = set()
-        for name, data in tx.buffers.items():
-            prefilter = self._prefilters.get(name)
-            if prefilter is not None:
-                candidates |= prefilter.scan(data)
-            if name in self._by_buffer:
-                candidates.update(self._by_buffer[name])
-        merged: dict[str, bytes] | None = None
+    def transactions(self, transactions: Transactions) -> list[Match]:
+        """Take the transactions of a batch; return the rules that now hold, in their order."""
+        if not self._names or not len(transactions):
+            return []
+        candidates = self._candidates(transactions)
         if self._both:
-            if tx.direction == Direction.TO_SERVER:
-                self._keep(tx, candidates & self._both)
-                candidates -= self._both
-            else:
-                merged = self._joined(tx, candidates)
-        return self._judged(tx, candidates, merged) if candidates else []
+            return self._with_requests(transactions, candidates)
+        return [match for row in sorted(candidates) for match in self._judge(transactions[row], candidates[row], None)]
 
-    def end(self, flow: Flow) -> None:
-        """Release what is kept of a flow that ended."""
-        requests = flow.storage.pop(STORAGE, None)
-        if requests is not None:
-            self._retained.release(requests)
+    def _candidates(self, transactions: Transactions) -> dict[int, set[int]]:
+        """Return the rules noticed in each transaction that look at its flow and are open to it, by row."""
+        rows, rules = self._noticed(transactions)
+        if not len(rows):
+            return {}
+        noticed, place = np.unique(rows, return_inverse=True)
+        own = [transactions[row] for row in noticed.tolist()]
+        slots = np.array([tx.slot for tx in own], np.int64)[place]
+        directions = np.array([tx.direction for tx in own], np.int64)[place]
+        spoken = [own[i].protocol for i in place.tolist()]
+        keep = self._sides[rules, directions]
+        wanted = self._direction[rules]
+        seen_from = np.where(wanted < 0, directions, wanted).astype(np.uint8)
+        flows = own[0].flows
+        keep &= self._index.selectors.fits(flows, slots, seen_from, rules)
+        keep &= (wanted >= 0) | self._index.selectors.open(flows, slots, rules, spoken)
+        candidates: dict[int, set[int]] = {}
+        for row, rule in zip(rows[keep].tolist(), rules[keep].tolist(), strict=True):
+            candidates.setdefault(row, set()).add(rule)
+        return candidates
 
-    def _judged(self, tx: Transaction, candidates: set[int], merged: dict[str, bytes] | None) -> list[Match]:
+    def _noticed(self, transactions: Transactions) -> tuple[I64, I64]:
+        """Search every buffer that rules name; return pairs of row and rule, possibly repeated."""
+        all_rows: list[I64] = [_NONE]
+        all_rules: list[I64] = [_NONE]
+        for name in self._names:
+            rows, contents = transactions.column(name)
+            if not rows:
+                continue
+            prefilter = self._index.buffers.get(name)
+            if prefilter is not None:
+                starts = np.zeros(len(contents) + 1, np.int64)
+                np.cumsum(np.fromiter(map(len, contents), np.int64, len(contents)), out=starts[1:])
+                places, rules = prefilter.find(b"".join(contents), starts)
+                if len(places):
+                    all_rows.append(np.array(rows, np.int64)[places])
+                    all_rules.append(rules)
+            if name in self._index.by_buffer:
+                with_buffer = np.unique(np.array(rows, np.int64))
+                for rule in self._index.by_buffer[name]:
+                    all_rows.append(with_buffer)
+                    all_rules.append(np.full(len(with_buffer), rule, np.int64))
+        return np.concatenate(all_rows), np.concatenate(all_rules)
+
+    def _with_requests(self, transactions: Transactions, candidates: dict[int, set[int]]) -> list[Match]:
+        """Keep of requests what rules on both sides need, and judge responses together with theirs."""
         matches: list[Match] = []
-        own = dict(tx.buffers)
-        views: dict[tuple[bool, Direction], View] = {}
-        for index in sorted(candidates):
-            rule = self._rules[index]
-            both = index in self._both
-            if not both and tx.direction not in (rule.sides or {tx.direction}):
-                continue
-            direction = (rule.flow.direction or Direction.TO_SERVER) if both else tx.direction
-            if not rule.open_to(tx.flow, direction, tx.protocol) or not rule.traffic.fits(tx.flow, direction):
-                continue
-            if self._was_told(tx, index):
-                continue
-            key = (both, direction)
-            if key not in views:
-                buffers = merged if both and merged is not None else own
-                views[key] = self._judge.view(tx.flow, direction, buffers)
-            answer = self._judge.judge(rule, views[key], tx.flow, direction, (tx.ts_ns, tx.number), tx)
-            if answer is not Verdict.NO:
-                self._tell(tx, index)
-            if isinstance(answer, Match):
-                matches.append(answer)
+        for row, tx in enumerate(transactions):
+            noticed = candidates.get(row, set())
+            request: Request | None = None
+            if tx.direction == Direction.TO_SERVER:
+                self._keep(tx, noticed & self._both)
+                noticed -= self._both
+            else:
+                request = self._request(tx)
+                if request is not None:
+                    noticed |= request.candidates
+            if noticed:
+                matches += self._judge(tx, noticed, request)
         return matches
 
-    def _requests(self, flow: Flow) -> Requests:
-        requests = flow.storage.get(STORAGE)
-        if not isinstance(requests, Requests) or requests.owner is not self:
-            if isinstance(requests, Requests):
-                self._retained.release(requests)
-            requests = flow.storage[STORAGE] = Requests(self)
-        return requests
+    def _judge(self, tx: Transaction, candidates: set[int], request: Request | None) -> list[Match]:
+        matches: list[Match] = []
+        views: dict[tuple[bool, Direction], View] = {}
+        yara: dict[str, list[int]] = {}
+        for number in sorted(candidates):
+            rule = self._index.rules[number]
+            if self._was_reported(tx, number):
+                continue
+            if isinstance(rule, YaraRule):
+                yara.setdefault(rule.scope, []).append(number)
+                continue
+            both = number in self._both
+            if both and not self._index.selectors.of(number).is_open(tx.flow, tx.protocol):
+                continue
+            direction = Direction(int(self._direction[number])) if both else tx.direction
+            moment = Moment(tx.flow, direction, tx.ts_ns, tx.number, tx)
+            key = (both, direction)
+            if key not in views:
+                views[key] = view_of(moment, _joined(tx, request) if both else tx.instances)
+            answer = self._evaluator.evaluate(rule, views[key], moment)
+            if answer is not Outcome.NO:
+                self._report(tx, number)
+            if isinstance(answer, Match):
+                matches.append(answer)
+        for scope, numbers in yara.items():
+            matches += self._run_yara(tx, scope, numbers)
+        return matches
+
+    def _run_yara(self, tx: Transaction, scope: str, numbers: list[int]) -> list[Match]:
+        """Run YARA over the instances of a buffer, for the rules that were noticed in it."""
+        matches: list[Match] = []
+        moment = Moment(tx.flow, tx.direction, tx.ts_ns, tx.number, tx)
+        left = set(numbers)
+        for data in tx.instances(scope):
+            if not data or not left:
+                continue
+            for number, what in self._yara.scan(scope, data).items():
+                if number not in left:
+                    continue
+                left.discard(number)
+                rule = self._index.rules[number]
+                shown = self._evaluator.guarded(rule, yara_evidence, what, scope, data) or ()
+                self._report(tx, number)
+                matches.append(self._evaluator.match(rule, moment, shown))
+        return matches
+
+    def _exchanges(self, tx: Transaction) -> Exchanges:
+        """Return what is kept of a flow; what other rules left is forgotten."""
+        kept = self._memory.exchanges.of(tx.flow)
+        if kept.load is not self._index:
+            kept.load = self._index
+            kept.waiting.clear()
+            kept.reported.clear()
+            self._memory.retained.release(kept)
+        return kept
+
+    def _known(self, tx: Transaction) -> Exchanges | None:
+        kept = self._memory.exchanges.get(tx.flow) if self._memory.exchanges.by_id else None
+        return kept if kept is not None and kept.load is self._index else None
 
     def _keep(self, tx: Transaction, candidates: set[int]) -> None:
         """Keep of a request what rules on both sides need."""
-        buffers = {name: data for name, data in tx.buffers.items() if name in self._kept_buffers}
+        buffers = {name: tuple(many) for name in self._kept_names if (many := tx.instances(name))}
         if not buffers:
             return
-        requests = self._requests(tx.flow)
-        known = requests.waiting.get((tx.protocol, tx.tx_id))
+        kept = self._exchanges(tx)
+        known = kept.waiting.get((tx.protocol, tx.tx_id))
         if known is not None:
             known.buffers.update(buffers)
             known.candidates |= candidates
         else:
-            requests.waiting[tx.protocol, tx.tx_id] = Request(buffers, candidates)
-        if len(requests.waiting) > self._limit:
-            requests.waiting.popitem(last=False)
+            kept.waiting[tx.protocol, tx.tx_id] = Request(buffers, candidates)
+        if len(kept.waiting) > self._limit:
+            kept.waiting.popitem(last=False)
             self._counters.add("rules.transactions.evicted")
-        self._retained.hold(requests, requests.size)
+        self._memory.retained.hold(kept, kept.size)
 
-    def _joined(self, tx: Transaction, candidates: set[int]) -> dict[str, bytes]:
-        """Return a response's buffers with those of its request, and add the request's candidates."""
-        requests = tx.flow.storage.get(STORAGE)
-        if not isinstance(requests, Requests) or requests.owner is not self:
-            return dict(tx.buffers)
+    def _request(self, tx: Transaction) -> Request | None:
+        """Return the request of a response; the last part of the response takes it away."""
+        kept = self._known(tx)
+        if kept is None:
+            return None
         key = (tx.protocol, tx.tx_id)
-        request = requests.waiting.pop(key, None) if tx.complete else requests.waiting.get(key)
-        if request is None:
-            return dict(tx.buffers)
-        candidates |= request.candidates
-        self._retained.hold(requests, requests.size)
-        return {**request.buffers, **tx.buffers}
+        request = kept.waiting.pop(key, None) if tx.complete else kept.waiting.get(key)
+        if request is not None:
+            self._memory.retained.hold(kept, kept.size)
+        return request
 
-    def _was_told(self, tx: Transaction, index: int) -> bool:
-        requests = tx.flow.storage.get(STORAGE)
-        if not isinstance(requests, Requests) or requests.owner is not self:
-            return False
-        return index in requests.told.get((tx.protocol, tx.tx_id, tx.direction), ())
+    def _was_reported(self, tx: Transaction, number: int) -> bool:
+        kept = self._known(tx)
+        return kept is not None and number in kept.reported.get((tx.protocol, tx.tx_id, tx.direction), ())
 
-    def _tell(self, tx: Transaction, index: int) -> None:
-        told = self._requests(tx.flow).told
-        told.setdefault((tx.protocol, tx.tx_id, tx.direction), set()).add(index)
-        if len(told) > TOLD_PER_FLOW:
-            told.popitem(last=False)
+    def _report(self, tx: Transaction, number: int) -> None:
+        reported = self._exchanges(tx).reported
+        reported.setdefault((tx.protocol, tx.tx_id, tx.direction), set()).add(number)
+        if len(reported) > REPORTED_PER_FLOW:
+            reported.popitem(last=False)
+
+
+def _joined(tx: Transaction, request: Request | None) -> Callable[[str], Sequence[bytes]]:
+    """Return the buffers of a response, and of its request those that the response lacks."""
+    if request is None:
+        return tx.instances
+    return lambda name: tx.instances(name) or request.buffers.get(name, ())

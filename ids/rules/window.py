@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 
-
-@dataclass(slots=True, eq=False)
 class Window:
     """A run of contiguous stream bytes that ends where the stream was last seen."""
 
-    base: int = 0
-    """Stream offset of the first byte of ``data``."""
-    data: bytearray = field(default_factory=bytearray)
+    __slots__ = ("base", "data")
 
-    def __len__(self) -> int:
-        return len(self.data)
+    def __init__(self, base: int = 0) -> None:
+        self.base = base
+        """Stream offset of the first byte of ``data``."""
+        self.data = bytearray()
 
     @property
     def end(self) -> int:
@@ -26,6 +23,10 @@ class Window:
         self.base = offset
         self.data = bytearray()
 
+    def forget(self) -> None:
+        """Let the bytes go; what comes next is judged by itself."""
+        self.restart(self.end)
+
     def shorten(self, keep: int) -> int:
         """Let the oldest bytes go so that ``keep`` remain; return how many went."""
         excess = max(0, len(self.data) - keep)
@@ -33,8 +34,6 @@ class Window:
         self.base += excess
         return excess
 
-    def append(self, data: bytes, overlap: int) -> bytes:
-        """Add the next bytes; return them together with up to ``overlap`` bytes before them."""
-        before = max(0, len(self.data) - overlap)
-        self.data += data
-        return data if len(self.data) == len(data) else bytes(self.data[before:])
+    def tail(self, size: int) -> bytes:
+        """Return the last bytes, ``size`` at the most."""
+        return bytes(self.data[-size:]) if size else b""

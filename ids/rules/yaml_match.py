@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from ids.errors import RuleError
 from ids.rules.buffers import nearest, refusal
-from ids.rules.model import Address, All, Anchor, Any_, Literal, Node, NotAny, Regex, ScapyField, Size
+from ids.rules.model import Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, ScapyField, Size
 from ids.rules.patterns import PatternError, compile_pattern
 from ids.rules.schema import SizeSchema
 from ids.rules.variables import GroupError, Variables
@@ -91,7 +91,7 @@ class MatchReader:
             if operator != "nocase"
             and (node := self._operator(buffer, str(operator), operand, nocase, operator_at[operator])) is not None
         ]
-        return nodes[0] if len(nodes) == 1 else All(tuple(nodes)) if nodes else None
+        return nodes[0] if len(nodes) == 1 else Instance(buffer, tuple(nodes)) if nodes else None
 
     def _operator(self, buffer: str, operator: str, operand: Any, nocase: bool, at: Path) -> Node | None:
         if operator == "size":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import yara
@@ -12,29 +11,18 @@ import yara
 from ids.errors import Location, RuleError
 from ids.rules.blocking import REMEDY, blocks_server
 from ids.rules.buffers import CATALOGUE, wrong_way
+from ids.rules.literals import weakest, worth
+from ids.rules.rarity import WEAK_SCORE
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.rules.variables import Variables
-from ids.rules.yara_scope import MetaError, YaraRule, yara_rule
+from ids.rules.yara_literals import covers
+from ids.rules.yara_model import STREAM, YaraRule, YaraSet
+from ids.rules.yara_scope import MetaError, yara_rule
 from ids.source import MAX_BYTES
 
 _RULE = re.compile(r"^[ \t]*(?:(?:private|global)\s+)*rule\s+(\w+)", re.MULTILINE)
 _LINE = re.compile(r"line (\d+): (.*)", re.DOTALL)
 _POSITIONAL = re.compile(r"\bat\b|\bin\s*\(|\bfilesize\b|\bentrypoint\b|\bu?int(?:8|16|32)(?:be)?\s*\(|[@!]\w+\s*\[")
-
-
-@dataclass(frozen=True, slots=True)
-class YaraSet:
-    """What was loaded: the rules, and per scope the compiled files that have a rule of it."""
-
-    rules: tuple[YaraRule, ...] = ()
-    compiled: Mapping[str, Any] = field(default_factory=dict)
-    """`yara.Rules` by scope; a match of a rule of another scope is to be ignored."""
-    errors: tuple[RuleError, ...] = ()
-    warnings: tuple[RuleError, ...] = ()
-
-    def by_name(self, scope: str) -> dict[tuple[str, str], YaraRule]:
-        """Return the rules of a scope by namespace and name."""
-        return {(rule.namespace, rule.name): rule for rule in self.rules if rule.scope == scope}
 
 
 def load_yara(
@@ -44,7 +32,7 @@ def load_yara(
 ) -> YaraSet:
     """Load YARA files. A file that does not compile is refused whole, a rule with a bad ``meta`` by itself.
 
-    ``taken`` has the sids of rules in other languages: an alert must tell which rule it came from.
+    ``taken`` has the sids of rules in other languages: an alert must say which rule it came from.
     """
     used = dict(taken or {})
     pool = Variables({**DEFAULT_VARIABLES, **(variables or {})})
@@ -105,13 +93,16 @@ def _described(
 ) -> Iterable[YaraRule]:
     """Yield the rules of a file that can match by themselves."""
     places = _places(text)
+    needles = covers(text)
     for rule in compiled:
         if rule.is_private:
             continue
         line, positional = places.get(rule.identifier, (0, True))
         place = Location(path, line, 1 if line else 0)
         try:
-            described = yara_rule(rule.identifier, path, rule.tags, rule.meta, variables, place, positional)
+            described = yara_rule(
+                rule.identifier, path, rule.tags, rule.meta, variables, place, positional, needles.get(rule.identifier)
+            )
         except MetaError as error:
             errors.append(RuleError(f"rule {rule.identifier}: {error}", place, error.remedy))
             continue
@@ -123,6 +114,8 @@ def _described(
                     f"add `sid = {described.signature.sid}` to its meta to keep it when the name changes",
                 )
             )
+        if (costly := _costly(described)) is not None:
+            warnings.append(RuleError(f"sid {described.signature.sid}: {costly[0]}", place, costly[1]))
         direction, block = described.flow.direction, described.signature.block
         buffer = CATALOGUE.get(described.scope)
         sides = [buffer.side] if buffer is not None and buffer.side is not None else []
@@ -133,10 +126,23 @@ def _described(
         yield described
 
 
+def _costly(rule: YaraRule) -> tuple[str, str] | None:
+    """Return what makes a rule run on much or all of its traffic, and what to do; None where nothing does."""
+    if rule.needles is None:
+        what = "every stream" if rule.scope == STREAM else f"every {rule.scope}"
+        return f"no literal to look for, so YARA runs on {what}", "have the condition require a string of its own"
+    if rule.needles and worth(rule.needles) < WEAK_SCORE:
+        return (
+            f"its best literal {weakest(rule.needles).value!r} is common, so YARA runs often",
+            "have the condition require a longer string",
+        )
+    return None
+
+
 def _places(text: str) -> dict[str, tuple[int, bool]]:
     """Return for each rule its line, and whether its condition may speak of positions or sizes."""
     found = list(_RULE.finditer(text))
-    ends = [match.start() for match in found[1:]] + [len(text)]
+    ends = [match.start() for match in found[1:]] + [len(text)] * bool(found)
     places: dict[str, tuple[int, bool]] = {}
     for match, end in zip(found, ends, strict=True):
         body = text[match.end() : end]

@@ -14,39 +14,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ids.errors import Location
-from ids.rules.buffers import refusal
-from ids.rules.model import FlowOptions, Traffic
+from ids.rules.buffers import PAYLOAD, refusal
+from ids.rules.literals import Needle, needle
 from ids.rules.schema import SEVERITY, BlockSchema, Level
 from ids.rules.traffic import parse_flow, parse_traffic
 from ids.rules.variables import GroupError, Variables
+from ids.rules.yara_model import STREAM, YaraRule
 from ids.types import Action, BlockMode, BlockRequest, Signature
 
-STREAM = "stream"
+_TCP = 6
 
 DERIVED_SIDS = range(900_000_000, 1_000_000_000)
 """Where the sids of YARA rules without one lie; outside every published range."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class YaraRule:
-    """A YARA rule's identity and where it looks; its strings and condition live in the compiled rules."""
-
-    name: str
-    namespace: str
-    scope: str
-    signature: Signature
-    traffic: Traffic
-    flow: FlowOptions
-    level: str
-    source: Location
-    positional: bool
-    """The condition speaks of positions or sizes, so it means something only on data from its first byte on."""
 
 
 class Meta(BaseModel):
@@ -98,11 +82,12 @@ def yara_rule(
     variables: Variables,
     source: Location,
     positional: bool,
+    needles: frozenset[tuple[bytes, bool]] | None = None,
 ) -> YaraRule:
     """Build the rule that ``meta`` describes; raises `MetaError`."""
     meta = read_meta(raw)
     try:
-        traffic = parse_traffic(meta.traffic, variables)
+        traffic = parse_traffic(meta.traffic, variables, _TCP if meta.scope in (STREAM, PAYLOAD) else None)
         flow = parse_flow([word.strip() for word in meta.flow.split(",") if word.strip()])
     except GroupError as error:
         raise MetaError(f"meta: {error}", error.remedy) from None
@@ -124,13 +109,23 @@ def yara_rule(
         origin=f"{source.path}:{source.line}",
     )
     scope = STREAM if meta.scope == "payload" else meta.scope
-    return YaraRule(name, namespace, scope, signature, traffic, flow, meta.level, source, positional)
+    return YaraRule(
+        signature, traffic, flow, source, name=name, namespace=namespace, scope=scope, level=meta.level,
+        positional=positional, needles=_needles(scope, needles),
+    )  # fmt: skip
 
 
 def derived_sid(name: str) -> int:
     """Return the sid of a rule that has none: the same for the same name, always."""
     digest = hashlib.sha256(name.encode()).digest()
     return DERIVED_SIDS[int.from_bytes(digest[:8], "big") % len(DERIVED_SIDS)]
+
+
+def _needles(scope: str, literals: frozenset[tuple[bytes, bool]] | None) -> frozenset[Needle] | None:
+    if literals is None or not all(value for value, _ in literals):
+        return None
+    buffer = PAYLOAD if scope == STREAM else scope
+    return frozenset(needle(buffer, value, nocase) for value, nocase in literals)
 
 
 def _block(text: str) -> BlockRequest:

@@ -1,4 +1,4 @@
-"""The YAML and YARA detectors as plugins: start, reload, and what they hand on."""
+"""The rules of all languages as one plugin: start, reload, and what it hands on."""
 
 from __future__ import annotations
 
@@ -12,80 +12,115 @@ from ids.counters import Counters
 from ids.errors import RulesRefused
 from ids.plugin.context import EngineContext
 from ids.plugin.host import PluginHost
+from ids.protocols import BY_NAME
+from ids.rules.buffers import CATALOGUE, PARSED
 from ids.rules.settings import RulesSettings
-from ids.types import Direction, StreamChunk
-from plugins import yaml_rules, yara_rules
-from tests.factory import make_flow
+from ids.types import Direction, FlowColumns, StreamChunk, Transactions
+from plugins.rules import Rules
+from tests.factory import make_flow, make_streams
 from tests.rules.builders import rule_text, transaction
 
 YAML = "rules:\n" + rule_text("[payload: {contains: needle}]", 1) + rule_text("[http.uri: /needle]", 2, "http")
 YARA = 'rule r { meta: sid = 3 strings: $a = "needle" condition: $a }'
+FOUND = [1, 2, 3]
 
 
-def start(plugin: Any, path: Path) -> tuple[PluginHost, EngineContext]:
-    """Register one plugin with the host and start it on the rules of a directory."""
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    """A directory with rules of both languages."""
+    (tmp_path / "a.yaml").write_text(YAML)
+    (tmp_path / "b.yar").write_text(YARA)
+    return tmp_path
+
+
+def start(path: Path, **settings: Any) -> tuple[PluginHost, EngineContext]:
+    """Register the plugin with the host and start it on the rules of a directory."""
     counters = Counters()
-    config = Config(rules=RulesSettings(paths=[str(path)], cache_dir=str(path / "cache")))
-    context = EngineContext(config, counters, {})
+    config = Config(rules=RulesSettings(paths=[str(path)], cache_dir=str(path / "cache"), **settings))
+    context = EngineContext(config, counters, {}, FlowColumns(4))
     host = PluginHost(counters)
-    host.register("detector", plugin)
+    host.register("rules", Rules())
     host.start(lambda _name: context)
     return host, context
 
 
-def alerts(host: PluginHost) -> list[int]:
+def alerts(host: PluginHost, context: EngineContext) -> list[int]:
     """Return the sids of what the plugin finds in one new flow."""
-    flow = make_flow(app_proto="http")
-    answers = host.call("ids_stream", chunk=StreamChunk(flow, Direction.TO_SERVER, 0, b"GET /needle", 0, 1))
-    answers += host.call("ids_transaction", transaction=transaction(flow, uri=b"/needle"))
-    host.call("ids_flow_end", flow=flow)
-    return [match.signature.sid for answer in answers for match in answer]
+    flow = make_flow(app_proto="http", columns=context.flows)
+    chunk = StreamChunk(flow, Direction.TO_SERVER, 0, b"GET /needle", 0, 1)
+    answers = host.call("ids_streams", streams=make_streams([chunk]))
+    answers += host.call("ids_transactions", transactions=Transactions([transaction(flow, uri=b"/needle")]))
+    assert {match.detector for answer in answers for match in answer} <= {"rules"}
+    return sorted(match.signature.sid for answer in answers for match in answer)
+
+
+def test_matches_and_counts(rules: Path) -> None:
+    """Rules of the configured directory are loaded, counted and matched; disabled ones are not."""
+    host, context = start(rules)
+    assert alerts(host, context) == FOUND
+    loaded = [context.counters[f"rules.{name}"] for name in ("loaded", "loaded_yaml", "loaded_yara")]
+    assert loaded == [3, 2, 1]
+    host, context = start(rules, disabled_sids=[1, 3])
+    assert alerts(host, context) == [2]
+    assert context.counters["rules.loaded"] == 1
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "b.yar"])
+def test_bad_rules_refuse_the_start(rules: Path, name: str) -> None:
+    """With every error."""
+    (rules / name).write_text("rule rules: [7]")
+    with pytest.raises(RulesRefused) as caught:
+        start(rules)
+    assert caught.value.errors[0].location.path == str(rules / name)
+
+
+def test_a_sid_belongs_to_one_rule_of_all_languages(rules: Path) -> None:
+    """At run time too; the error has both places."""
+    (rules / "b.yar").write_text(YARA.replace("3", "2"))
+    with pytest.raises(RulesRefused) as caught:
+        start(rules)
+    (error,) = caught.value.errors
+    assert str(error).startswith(f"{rules}/b.yar:1:1: sid 2 is already used at {rules}/a.yaml:6:5")
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "b.yar"])
+def test_a_reload_with_bad_rules_changes_nothing(rules: Path, name: str) -> None:
+    """The old rules stay at work; good ones replace them."""
+    host, context = start(rules)
+    good = (rules / name).read_text()
+    (rules / name).write_text("rule rules: [7]")
+    assert len(host.reload(lambda _name: context)) == 1
+    assert alerts(host, context) == FOUND
+    (rules / name).write_text(good.replace("needle", "thread"))
+    assert host.reload(lambda _name: context) == []
+    assert alerts(host, context) == [sid for sid in FOUND if (sid == 3) is (name == "a.yaml")]
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "text", "found"),
-    [(yaml_rules.YamlRules, "a.yaml", YAML, [1, 2]), (yara_rules.YaraRules, "a.yar", YARA, [3])],
+    ("traffic", "wanted"),
+    [("tcp", {"tcp"}), ("udp", {"tcp", "udp"}), ("icmp", {"tcp", "other"}), ("ip", {"tcp", "udp", "other"})],
 )
-class TestDetectors:
-    """What holds for both."""
-
-    def test_matches(self, tmp_path: Path, kind: type, name: str, text: str, found: list[int]) -> None:
-        """Rules of the configured directory are loaded and matched."""
-        (tmp_path / name).write_text(text)
-        host, _ = start(kind(), tmp_path)
-        assert alerts(host) == found
-
-    def test_bad_rules_refuse_the_start(
-        self, tmp_path: Path, kind: type, name: str, text: str, found: list[int]
-    ) -> None:
-        """With every error."""
-        (tmp_path / name).write_text("rule rules: [7]")
-        with pytest.raises(RulesRefused) as caught:
-            start(kind(), tmp_path)
-        assert caught.value.errors[0].location.path == str(tmp_path / name)
-
-    def test_a_reload_with_bad_rules_changes_nothing(
-        self, tmp_path: Path, kind: type, name: str, text: str, found: list[int]
-    ) -> None:
-        """The old rules stay at work; good ones replace them."""
-        (tmp_path / name).write_text(text)
-        host, context = start(kind(), tmp_path)
-        (tmp_path / name).write_text("rule rules: [7]")
-        assert len(host.reload(lambda _name: context)) == 1
-        assert alerts(host) == found
-        (tmp_path / name).write_text(text.replace("needle", "thread"))
-        assert host.reload(lambda _name: context) == []
-        assert alerts(host) == []
+def test_interest(rules: Path, traffic: str, wanted: set[str]) -> None:
+    """What some rule looks at; YARA rules look at streams."""
+    (rules / "a.yaml").write_text("rules:\n" + rule_text("[payload: {contains: needle}]", 1, traffic))
+    assert start(rules)[0].interest() == wanted
 
 
 def test_shipped_rules_load() -> None:
     """Every rule of the project is good, with one sid space for both languages."""
     from ids.rules.loader import load_rules
-    from ids.rules.yara_loader import load_yara
 
-    folder = Path(__file__).resolve().parents[2] / "rules"
-    loaded = load_rules([folder])
-    taken = {rule.signature.sid: rule.source for rule in loaded.rules}
-    yara = load_yara(loaded.yara_files, taken=taken)
-    assert [str(error) for error in (*loaded.errors, *yara.errors, *yara.warnings)] == []
+    loaded = load_rules([Path(__file__).resolve().parents[2] / "rules"])
+    assert [str(error) for error in (*loaded.errors, *loaded.yara.warnings)] == []
     assert loaded.rules
+    assert loaded.yara.rules
+
+
+@pytest.mark.parametrize("name", sorted(PARSED))
+def test_interest_of_yara_rules_is_where_their_buffers_come_from(rules: Path, name: str) -> None:
+    """A protocol that is spoken over UDP has to be shown there."""
+    (rules / "a.yaml").unlink()
+    buffer = next(buffer.name for buffer in CATALOGUE.values() if buffer.protocol == name)
+    (rules / "b.yar").write_text(YARA.replace("sid = 3", f'sid = 3 scope = "{buffer}"'))
+    spoken = {transport for number, transport in ((6, "tcp"), (17, "udp")) if BY_NAME[name].recognised_over(number)}
+    assert start(rules)[0].interest() == spoken

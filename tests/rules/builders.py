@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ids.counters import Counters
 from ids.rules.loader import RuleSet, load_rules
 from ids.rules.matcher import Matcher
 from ids.rules.settings import RulesSettings
-from ids.types import Direction, Flow, Match, StreamChunk, Transaction
-from tests.factory import T0
+from ids.rules.yara_loader import load_yara
+from ids.rules.yara_model import YaraSet
+from ids.types import Direction, Flow, FlowColumns, Match, StreamChunk, Transaction, Transactions
+from tests.factory import T0, make_flow, make_streams
 
 
 def load(text: str, **options: Any) -> RuleSet:
@@ -34,17 +39,46 @@ def rule_text(match: str, sid: int = 1, traffic: str = "tcp", more: str = "") ->
     return "\n".join(lines + [f"    {line}" for line in more.splitlines()]) + "\n"
 
 
-def matcher(*rules: str, settings: RulesSettings | None = None, counters: Counters | None = None) -> Matcher:
-    """Return a matcher of rules as `rule_text` spells them; every one must load."""
-    loaded = load("rules:\n" + "".join(rules))
+def load_yara_text(text: str) -> YaraSet:
+    """Load YARA rules from the text of one file; every one must load."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "r.yar"
+        path.write_text(text)
+        loaded = load_yara([str(path)])
+        assert not loaded.errors, [str(error) for error in loaded.errors]
+        return loaded
+
+
+def matcher(
+    *rules: str,
+    yara: str = "",
+    settings: RulesSettings | None = None,
+    counters: Counters | None = None,
+    previous: Matcher | None = None,
+) -> Matcher:
+    """Return a matcher of rules as `rule_text` spells them, and of YARA rules; every one must load."""
+    loaded = load("rules:\n" + "".join(rules)) if rules else RuleSet()
     assert not loaded.errors, [str(error) for error in loaded.errors]
-    return Matcher(loaded.rules, counters if counters is not None else Counters(), settings, "test")
+    if yara:
+        loaded = replace(loaded, yara=load_yara_text(yara))
+    counters = counters if counters is not None else Counters()
+    return Matcher(loaded, FlowColumns(4), counters, settings, "test", previous=previous)
+
+
+def flow_of(m: Matcher, src: str = "192.0.2.1", **changes: Any) -> Flow:
+    """Return a new flow in the columns that a matcher looks at."""
+    return make_flow(src, columns=m.memory.flows, **changes)
+
+
+def end(m: Matcher, *flows: Flow) -> None:
+    """End flows, as the engine does after the batch in which they closed."""
+    m.memory.flows.clear(np.array([flow.slot for flow in flows], np.int64))
 
 
 def chunks(
     flow: Flow, pieces: Iterable[bytes], direction: Direction = Direction.TO_SERVER, closed: bool = True
 ) -> list[StreamChunk]:
-    """Return the pieces as the chunks of one direction; the last call, without bytes, closes it."""
+    """Return the pieces as the chunks of one direction; the last one, without bytes, closes it."""
     result, offset = [], 0
     for number, piece in enumerate(pieces, 1):
         result.append(StreamChunk(flow, direction, offset, piece, T0 + number, number))
@@ -54,12 +88,28 @@ def chunks(
     return result
 
 
+def feed(m: Matcher, *batch: StreamChunk) -> list[Match]:
+    """Match one batch of chunks."""
+    return m.streams(make_streams(batch))
+
+
+def stream(m: Matcher, pieces: list[bytes], flow: Flow | None = None, closed: bool = True) -> list[Match]:
+    """Match one direction of a flow, each piece in a batch of its own."""
+    return [found for chunk in chunks(flow or flow_of(m), pieces, closed=closed) for found in feed(m, chunk)]
+
+
 def transaction(
     flow: Flow, direction: Direction = Direction.TO_SERVER, tx_id: int = 0, **buffers: bytes
 ) -> Transaction:
     """Return one side of an HTTP exchange; ``uri=b"/"`` is the buffer ``http.uri``."""
     named = {f"http.{name}": data for name, data in buffers.items()}
-    return Transaction(flow, "http", tx_id, direction, named, {}, T0, 7, direction == Direction.TO_CLIENT)
+    complete = direction == Direction.TO_CLIENT
+    return Transaction(flow.columns, flow.slot, "http", tx_id, direction, named, {}, T0, 7, complete)
+
+
+def exchange(m: Matcher, *batch: Transaction) -> list[Match]:
+    """Match one batch of transactions."""
+    return m.transactions(Transactions(batch))
 
 
 def sids(matches: Iterable[Match]) -> list[int]:

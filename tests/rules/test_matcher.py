@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ids.counters import Counters
+from ids.plugin.session import FlowSession, Frame
+from ids.rules.matcher import Matcher
 from ids.rules.settings import RulesSettings
-from ids.types import Direction, FlowState, Match
-from tests.factory import make_flow
-from tests.rules.builders import chunks, matcher, rule_text, sids, transaction
+from ids.types import Datagram, Direction, Flow, FlowState, Match, Transaction
+from tests.factory import T0, make_datagrams
+from tests.rules.builders import chunks, end, exchange, feed, flow_of, matcher, rule_text, sids, transaction
 
 
 def test_a_transaction_matches_once_a_side() -> None:
     """A request fires its rule once, also when the parser hands it on again."""
     m = matcher(rule_text("[http.uri: {contains: attack}]", traffic="http"))
-    flow = make_flow(app_proto="http")
+    flow = flow_of(m, app_proto="http")
     request = transaction(flow, uri=b"/attack")
-    (match,) = m.transaction(request)
+    (match,) = exchange(m, request)
     assert (match.direction, match.number, match.transaction, match.detector) == (0, 7, request, "test")
     assert (match.evidence[0].buffer, match.evidence[0].offset, match.evidence[0].excerpt) == (
         "http.uri",
         1,
         b"/attack",
     )
-    assert m.transaction(request) == []
-    assert sids(m.transaction(transaction(flow, tx_id=1, uri=b"/attack"))) == [1]
+    assert exchange(m, request) == []
+    assert sids(exchange(m, transaction(flow, tx_id=1, uri=b"/attack"))) == [1]
 
 
 def test_evidence_is_short() -> None:
     """At most 256 bytes around what was found."""
     m = matcher(rule_text("[http.uri: {contains: needle}]", traffic="http"))
-    (match,) = m.transaction(transaction(make_flow(), uri=b"x" * 1000 + b"needle" + b"y" * 1000))
+    (match,) = exchange(m, transaction(flow_of(m), uri=b"x" * 1000 + b"needle" + b"y" * 1000))
     assert match.evidence[0].offset == 1000
     assert match.evidence[0].excerpt == b"x" * 32 + b"needle" + b"y" * 32
 
@@ -41,11 +44,11 @@ def test_evidence_is_short() -> None:
 def test_request_and_response_together() -> None:
     """A rule on both sides waits for the response, and is judged with the request's buffers."""
     m = matcher(rule_text("[http.uri: {contains: login}, http.stat_code: 200]", traffic="http"))
-    flow = make_flow(app_proto="http")
+    flow = flow_of(m, app_proto="http")
     for tx_id, uri in enumerate((b"/login", b"/login", b"/other")):
-        assert m.transaction(transaction(flow, tx_id=tx_id, uri=uri)) == []
+        assert exchange(m, transaction(flow, tx_id=tx_id, uri=uri)) == []
     found = [
-        sids(m.transaction(transaction(flow, Direction.TO_CLIENT, tx_id, stat_code=code)))
+        sids(exchange(m, transaction(flow, Direction.TO_CLIENT, tx_id, stat_code=code)))
         for tx_id, code in enumerate((b"403", b"200", b"200"))
     ]
     assert found == [[], [1], []]
@@ -59,9 +62,9 @@ def test_a_rule_on_both_sides_is_seen_from_the_client() -> None:
         rule_text(match, 2, "http any 80 -> 192.0.2.1 any", more="flow: to_client"),
         rule_text(match, 3, "http any 80 -> 192.0.2.1 any"),
     )
-    flow = make_flow("192.0.2.1", app_proto="http")
-    m.transaction(transaction(flow, uri=b"/login"))
-    found = m.transaction(transaction(flow, Direction.TO_CLIENT, stat_code=b"200"))
+    flow = flow_of(m, "192.0.2.1", app_proto="http")
+    exchange(m, transaction(flow, uri=b"/login"))
+    found = exchange(m, transaction(flow, Direction.TO_CLIENT, stat_code=b"200"))
     assert [(match.signature.sid, match.direction) for match in found] == [(1, 0), (2, 1)]
 
 
@@ -72,13 +75,13 @@ def test_unanswered_requests_are_bounded() -> None:
         rule_text("[http.uri: {contains: login}, http.stat_code: 200]", traffic="http"),
         settings=RulesSettings(transactions_per_flow=4), counters=counters,
     )  # fmt: skip
-    flow = make_flow(app_proto="http")
+    flow = flow_of(m, app_proto="http")
     for tx_id in range(6):
-        m.transaction(transaction(flow, tx_id=tx_id, uri=b"/login"))
+        exchange(m, transaction(flow, tx_id=tx_id, uri=b"/login"))
     assert counters["rules.transactions.evicted"] == 2
-    found = [sids(m.transaction(transaction(flow, Direction.TO_CLIENT, i, stat_code=b"200"))) for i in range(6)]
+    found = [sids(exchange(m, transaction(flow, Direction.TO_CLIENT, i, stat_code=b"200"))) for i in range(6)]
     assert found == [[], [], [1], [1], [1], [1]]
-    m.flow_end(flow)
+    end(m, flow)
     assert (m.retained.total, len(m.retained)) == (0, 0)
 
 
@@ -106,7 +109,7 @@ def test_traffic_flow_and_exceptions(traffic: str, more: str, fires: bool) -> No
     """A candidate is judged by where it comes from, the sender being the source."""
     match = "[http.host: {contains: example}]" if not traffic.startswith("dns") else "[file.data: a]"
     m = matcher(rule_text(match, traffic=traffic, more=more))
-    found = m.transaction(transaction(make_flow(app_proto="http"), host=b"a.example"))
+    found = exchange(m, transaction(flow_of(m, app_proto="http"), host=b"a.example"))
     assert bool(found) is fires
 
 
@@ -133,41 +136,116 @@ def test_traffic_flow_and_exceptions(traffic: str, more: str, fires: bool) -> No
 def test_tests(match: str, fires: bool) -> None:
     """Each operator on a request for /A; a test on a buffer that is not there does not hold."""
     m = matcher(rule_text(match, traffic="http"))
-    assert bool(m.transaction(transaction(make_flow(app_proto="http"), uri=b"/A", method=b"GET"))) is fires
+    assert bool(exchange(m, transaction(flow_of(m, app_proto="http"), uri=b"/A", method=b"GET"))) is fires
 
 
-def batch(flow: object, payloads: list[bytes], proto: int = 17, direction: int = 0) -> tuple[object, object]:
-    """Return packets of one flow as the matcher needs them: columns over one buffer, with rubbish between payloads."""
-    client, server = ((flow.src, flow.sport), (flow.dst, flow.dport))  # type: ignore[attr-defined]
-    src, dst = (client, server) if direction == 0 else (server, client)
-    n = len(payloads)
-    data, offsets = b"", []
-    for payload in payloads:
-        data += b"header"
-        offsets.append(len(data))
-        data += payload
-    packets = SimpleNamespace(
-        batch=SimpleNamespace(
-            data=np.frombuffer(data, np.uint8), ts_ns=np.arange(n, dtype=np.int64), number=np.arange(1, n + 1)
-        ),
-        usable=np.ones(n, bool), proto=np.full(n, proto, np.uint8),
-        src=np.full((n, 2), src[0], np.uint64), dst=np.full((n, 2), dst[0], np.uint64),
-        sport=np.full(n, src[1], np.uint16), dport=np.full(n, dst[1], np.uint16),
-        payload=np.array(offsets, np.int64), payload_len=np.array([len(p) for p in payloads], np.int64),
+def test_a_batch_of_transactions_is_judged_row_by_row() -> None:
+    """Requests, their responses and other flows in one batch match as they would one by one, in their order."""
+    m = matcher(
+        rule_text("[http.uri: {contains: attack}]", 1, "http"),
+        rule_text("[http.uri: {contains: login}, http.stat_code: 200]", 2, "http"),
+        rule_text("[http.uri: {regex: '[0-9]+'}]", 3, "http any any -> any 8080"),
+    )
+    flows = [flow_of(m, app_proto="http", dport=dport) for dport in (80, 8080)]
+    batch = [
+        tx
+        for flow in flows
+        for tx in (
+            transaction(flow, uri=b"/attack/1"),
+            transaction(flow, tx_id=1, uri=b"/login"),
+            transaction(flow, Direction.TO_CLIENT, 0, stat_code=b"200"),
+            transaction(flow, Direction.TO_CLIENT, 1, stat_code=b"200"),
+        )
+    ]
+    found = [(match.signature.sid, match.flow.dport) for match in exchange(m, *batch)]
+    assert found == [(1, 80), (2, 80), (1, 8080), (3, 8080), (2, 8080)]
+
+
+class Asked(dict[str, bytes]):
+    """Buffers that note which of them were asked for."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.names: set[str] = set()
+
+    def get(self, name: str, *rest: Any) -> Any:
+        """Note the name."""
+        self.names.add(name)
+        return super().get(name, *rest)
+
+
+def test_only_buffers_that_rules_name_are_asked_for() -> None:
+    """Asking may make a buffer, which costs."""
+    m = matcher(rule_text("[http.uri: {contains: attack}, http.method: GET]", traffic="http"))
+    flow = flow_of(m, app_proto="http")
+    for uri, names in ((b"/", {"http.uri"}), (b"/attack", {"http.uri", "http.method"})):
+        buffers = Asked({"http.uri": uri, "http.method": b"GET", "http.request_body": b"large"})
+        exchange(m, Transaction(flow.columns, flow.slot, "http", 0, Direction.TO_SERVER, buffers, {}, T0, 7))
+        assert buffers.names == names
+
+
+@pytest.mark.parametrize(
+    ("match", "fires"),
+    [
+        ("[dns.answer.name: {contains: bad}]", [b"bad"]),
+        ("[dns.answer.name: {startswith: c, contains: bad}]", None),
+        ("[dns.answer.name: {startswith: b, endswith: e}]", [b"b.bad.example", b"b.bad.example"]),
+        ("[dns.answer.name: {startswith: c}, dns.answer.name: {contains: bad}]", [b"c.example", b"bad"]),
+        ("[dns.answer.name: {contains: [zz, c.], size: 9}]", [b"c.example"]),
+        ("[none: [dns.answer.name: {startswith: c, contains: bad}]]", []),
+        ("[none: [dns.answer.name: {contains: bad}]]", None),
+        ("[dns.answer.name: {contains: BAD, nocase: true, regex: 'b[.]'}]", [b"bad", b"b."]),
+    ],
+)
+def test_tests_of_one_entry_meet_in_one_instance(match: str, fires: list[bytes] | None) -> None:
+    """Of a buffer with several instances; the evidence is from that one."""
+    text = match.replace("dns.answer.name", "http.cookie")
+    m = matcher(rule_text(text, traffic="http"))
+    flow = flow_of(m, app_proto="http")
+    names = (b"a.example", b"b.bad.example", b"c.example")
+    tx = Transaction(
+        flow.columns, flow.slot, "http", 0, Direction.TO_CLIENT, {"http.cookie": names[0]}, {}, T0, 7,
+        more={"http.cookie": names[1:]},
     )  # fmt: skip
-    flows = SimpleNamespace(flows=[flow], index=np.zeros(n, np.int64), direction=np.full(n, direction, np.uint8))
+    found = exchange(m, tx)
+    assert bool(found) is (fires is not None)
+    for match_ in found:
+        assert len(match_.evidence) == len(fires or [])
+        for evidence, piece in zip(match_.evidence, fires or [], strict=True):
+            assert piece in evidence.excerpt
+            assert evidence.excerpt in names
+
+
+def packets_of(flow: Flow, directions: list[int]) -> tuple[Any, Any]:
+    """Return packets of one flow as the matcher needs them: their numbers, and their flow."""
+    n = len(directions)
+    numbers = np.arange(1, n + 1, dtype=np.int64)
+    packets = SimpleNamespace(batch=SimpleNamespace(ts_ns=numbers + T0, number=numbers), usable=np.ones(n, bool))
+    flows = SimpleNamespace(
+        flows=flow.columns, slot=np.full(n, flow.slot, np.int64), direction=np.array(directions, np.uint8)
+    )
     return packets, flows
 
 
-def run(m: object, *args: object, **options: int) -> list[Match]:
-    """Match one batch."""
-    return m.packets(*batch(*args, **options))  # type: ignore[attr-defined,arg-type,no-any-return]
+def headers(m: Matcher, flow: Flow, *directions: int) -> list[Match]:
+    """Match one batch of packets of a flow."""
+    return m.packets(*packets_of(flow, list(directions)))
+
+
+def datagrams(m: Matcher, flow: Flow, payloads: list[bytes]) -> list[Match]:
+    """Match one batch of datagrams to the server."""
+    rows = [
+        Datagram(flow, Direction.TO_SERVER, data, T0 + number, number)
+        for number, data in enumerate(payloads, 1)
+        if data
+    ]
+    return m.datagrams(make_datagrams(rows))
 
 
 def test_datagrams_are_matched_one_by_one() -> None:
     """Every datagram with the needle matches, in order; none over the boundary of two."""
     m = matcher(rule_text("[payload: {contains: abcd}]", traffic="udp"))
-    found = run(m, make_flow(proto=17), [b"xabcd", b"ab", b"cd", b"", b"ABCD", b"abcd"])
+    found = datagrams(m, flow_of(m, proto=17), [b"xabcd", b"ab", b"cd", b"", b"ABCD", b"abcd"])
     assert [match.number for match in found] == [1, 6]
     assert found[0].evidence[0].offset == 1
 
@@ -175,26 +253,43 @@ def test_datagrams_are_matched_one_by_one() -> None:
 def test_datagram_rules_without_a_literal() -> None:
     """They are judged on what their traffic leaves."""
     m = matcher(rule_text("[payload: {size: 3}]", traffic="udp any any -> any 53"))
-    assert [x.number for x in run(m, make_flow(proto=17, dport=53), [b"abc", b"ab"])] == [1]
-    assert run(m, make_flow(proto=17, dport=54), [b"abc", b"ab"]) == []
+    assert [x.number for x in datagrams(m, flow_of(m, proto=17, dport=53), [b"abc", b"ab"])] == [1]
+    assert datagrams(m, flow_of(m, proto=17, dport=54), [b"abc", b"ab"]) == []
 
 
-def test_tcp_payload_is_left_to_the_stream() -> None:
-    """A rule on ip or tcp does not fire twice."""
-    m = matcher(rule_text("[payload: {contains: abcd}]", traffic="ip"))
-    assert run(m, make_flow(), [b"abcd"], proto=6) == []
-    assert [match.number for match in run(m, make_flow(proto=1), [b"abcd"], proto=1)] == [1]
+@pytest.mark.parametrize("needle", ["abcd", None])
+@pytest.mark.parametrize(
+    ("traffic", "changes", "fires"),
+    [
+        ("udp any any -> any any", {}, True),
+        ("udp 192.0.2.1 40000 -> 203.0.113.1 53", {}, True),
+        ("udp 203.0.113.1 53 -> 192.0.2.1 any", {}, False),
+        ("udp 203.0.113.1 53 <> 192.0.2.1 any", {}, True),
+        ("udp ![192.0.2.0/24,2001:db8::/32] any -> any any", {}, False),
+        ("icmp any 9 -> any 9", {"proto": 1, "sport": 8, "dport": 0}, True),
+        ("icmp 192.0.2.1 any -> any any", {"proto": 58}, True),
+        ("tcp any any -> any any", {}, False),
+        ("dns any any -> any any", {"app_proto": "dns"}, True),
+        ("dns any any -> any any", {}, False),
+    ],
+)
+def test_datagrams_and_their_traffic(traffic: str, changes: dict[str, Any], fires: bool, needle: str | None) -> None:
+    """A rule looks at its traffic, whether a needle picks it or nothing does. ICMP has no ports."""
+    match = f"[payload: {{contains: {needle}}}]" if needle else "[payload: {size: 4}]"
+    m = matcher(rule_text(match, traffic=traffic))
+    flow = flow_of(m, **({"proto": 17, "dport": 53} | changes))
+    assert bool(datagrams(m, flow, [b"abcd"])) is fires
 
 
 def test_a_rule_on_an_application_protocol_alone() -> None:
     """It fires once the protocol is recognised, at the close at the latest, whatever the bytes."""
     m = matcher(rule_text("[]", traffic="ssh any any -> any 80", more="flow: to_server"))
-    flow = make_flow()
+    flow = flow_of(m)
     first, last = chunks(flow, [b"SSH-2.0-x"])
-    assert m.stream(first) == []
+    assert feed(m, first) == []
     flow.app_proto = "ssh"
-    assert sids(m.stream(last)) == [1]
-    assert run(m, flow, [b""], proto=6) == []
+    assert sids(feed(m, last)) == [1]
+    assert headers(m, flow, 0) == []
 
 
 def test_header_rules_fire_once_a_flow() -> None:
@@ -203,22 +298,85 @@ def test_header_rules_fire_once_a_flow() -> None:
         rule_text("[]", 1, "tcp any any -> any 23"), rule_text("[]", 2, "icmp any any -> any any"),
         rule_text("[]", 3, "ip any 23 -> any any"), rule_text("[]", 4, "tcp", more="flow: established"),
     )  # fmt: skip
-    flow = make_flow(dport=23, state=FlowState.NEW)
-    assert [(x.signature.sid, x.number) for x in run(m, flow, [b"", b""], proto=6)] == [(1, 1)]
+    flow = flow_of(m, dport=23, state=FlowState.NEW)
+    assert [(x.signature.sid, x.number) for x in headers(m, flow, 0, 0)] == [(1, 1)]
     flow.state = FlowState.ESTABLISHED
-    assert sorted(sids(run(m, flow, [b""], proto=6, direction=1))) == [3, 4]
-    assert run(m, flow, [b""], proto=6) == []
+    assert sorted(sids(headers(m, flow, 1))) == [3, 4]
+    assert headers(m, flow, 0) == []
+
+
+def session(flow: Flow, *packets: Any) -> FlowSession:
+    """Return the packets of a flagged flow, numbered from 11 on."""
+    return FlowSession(
+        flow, [Frame(bytes(packet), 228, T0 + number, number) for number, packet in enumerate(packets, 11)]
+    )
 
 
 def test_scapy_fields_wait_for_the_flagged_flow() -> None:
-    """The rest of the rule flags the flow; its dissected packets decide."""
+    """The rest of the rule flags the flow; its dissected packets decide, and the one with the field is shown."""
     from scapy.layers.inet import IP, TCP
 
     m = matcher(rule_text("[http.uri: {contains: abcd}, scapy.TCP.window: 7]", traffic="http"))
-    flow = make_flow(app_proto="http")
-    assert m.transaction(transaction(flow, uri=b"abcd")) == []
+    flow = flow_of(m, app_proto="http")
+    request = transaction(flow, uri=b"abcd")
+    assert exchange(m, request) == []
     assert flow.flagged
-    assert m.flagged(flow, [IP() / TCP(window=8)], (5, 6)) == []
-    (match,) = m.flagged(flow, [IP(), IP() / TCP(window=7)], (5, 6))
-    assert (match.signature.sid, match.ts_ns, match.number) == (1, 5, 6)
-    assert m.flagged(flow, [IP() / TCP(window=7)], (5, 6)) == []
+    assert m.flagged(session(flow, IP() / TCP(window=8))) == []
+    (match,) = m.flagged(session(flow, IP() / TCP(window=8), IP() / TCP(window=7), IP() / TCP(window=7)))
+    assert (match.signature.sid, match.ts_ns, match.number, match.transaction) == (1, T0 + 12, 12, request)
+    assert [(e.buffer, e.excerpt) for e in match.evidence] == [("http.uri", b"abcd"), ("scapy.TCP.window", b"7")]
+    assert m.flagged(session(flow, IP() / TCP(window=7))) == []
+
+
+def test_a_rule_on_scapy_fields_alone_fires_once_a_flow() -> None:
+    """Every packet flags the flow anew, but the rule is done."""
+    from scapy.layers.inet import IP, TCP
+
+    m = matcher(rule_text("[scapy.IP.ttl: 9, scapy.TCP.window: 7]", traffic="tcp"))
+    flow = flow_of(m)
+    both = session(flow, IP(ttl=9) / TCP(window=8), IP(ttl=8) / TCP(window=7))
+    found = []
+    for _ in range(3):
+        assert headers(m, flow, 0, 1) == []
+        found += m.flagged(both)
+    assert [match.number for match in found] == [12]
+
+
+class Broken:
+    """A scanner that fails on one word."""
+
+    def first(self, data: bytes) -> tuple[int, int] | None:
+        """Fail."""
+        if b"fail" in data:
+            raise RuntimeError("broken")
+        return (0, 1)
+
+
+def test_a_fault_costs_its_rule_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged once, counted, and its rule set aside when it goes on failing; its neighbours match."""
+    from dataclasses import replace
+
+    from ids.rules.evaluation import MAX_FAULTS
+    from ids.rules.model import All, Regex
+    from ids.rules.patterns import Pattern
+    from ids.types import FlowColumns
+    from tests.rules.builders import load
+
+    counters = Counters()
+    loaded = load("rules:\n" + "".join(rule_text("[payload: {contains: needle}]", sid, "ip") for sid in (1, 2, 3)))
+    broken = Regex("payload", Pattern("x", False, Broken()))  # type: ignore[arg-type]
+    first, second, third = loaded.rules
+    rules = (first, replace(second, condition=All((*second.condition.parts, broken))), third)
+    m = Matcher(replace(loaded, rules=rules), FlowColumns(4), counters, detector="test")
+
+    def found(text: bytes) -> list[int]:
+        return sids(feed(m, *chunks(flow_of(m), [b"needle " + text])))
+
+    assert found(b"") == [1, 2, 3]
+    for _ in range(MAX_FAULTS):
+        assert found(b"fail") == [1, 3]
+    assert found(b"") == [1, 3]
+    assert sids(datagrams(m, flow_of(m, proto=17), [b"needle"])) == [1, 3]
+    assert (counters["rules.faults"], counters["rules.set_aside"]) == (MAX_FAULTS, 1)
+    named = [record for record in caplog.records if "rule 2" in record.message]
+    assert [record.levelname for record in named] == ["WARNING", "ERROR"]

@@ -155,7 +155,6 @@ def test_files(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     loaded = load_rules([tmp_path, tmp_path / "none.yaml", tmp_path / "none", tmp_path / "e.txt"], exclude=["*-lab.*"])
     assert [Path(name).name for name in loaded.files] == ["a.yml", "c.yar", "b.yaml", "none.yaml"]
-    assert [Path(name).name for name in loaded.yara_files] == ["c.yar"]
     assert sorted(error.message for error in loaded.errors) == [
         "cannot be read: No such file or directory", "does not exist", "is no rule file",
     ]  # fmt: skip

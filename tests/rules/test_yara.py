@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from ids.counters import Counters
 from ids.errors import Location
+from ids.rules.matcher import Matcher
 from ids.rules.settings import RulesSettings
-from ids.rules.yara_loader import YaraSet, load_yara
-from ids.rules.yara_matcher import YaraMatcher
+from ids.rules.yara_loader import load_yara
+from ids.rules.yara_model import YaraSet
 from ids.rules.yara_scope import DERIVED_SIDS, derived_sid
-from ids.types import Action, BlockMode, BlockRequest, Direction, Match, StreamChunk
-from tests.factory import make_flow
-from tests.rules.builders import chunks, sids, transaction
+from ids.types import Action, BlockMode, BlockRequest, Direction, FlowState, StreamChunk, Transaction
+from tests.rules.builders import chunks, end, exchange, feed, flow_of, sids, stream, transaction
+from tests.rules.builders import matcher as yaml_matcher
 
 
 def rule(name: str = "r", meta: str = "sid = 5", strings: str = '$a = "needle"', condition: str = "$a") -> str:
@@ -32,16 +33,9 @@ def yara_set(tmp_path: Path, *texts: str) -> YaraSet:
     return load_yara(map(str, paths))
 
 
-def matcher(tmp_path: Path, *texts: str, counters: Counters | None = None, **settings: int) -> YaraMatcher:
-    """Return a matcher of rules that all load."""
-    loaded = yara_set(tmp_path, *texts)
-    assert not loaded.errors
-    return YaraMatcher(loaded, counters or Counters(), RulesSettings(**settings), "test")
-
-
-def stream(m: YaraMatcher, pieces: list[bytes], closed: bool = True) -> list[Match]:
-    """Match one direction."""
-    return [found for chunk in chunks(make_flow(), pieces, closed=closed) for found in m.stream(chunk)]
+def matcher(*texts: str, counters: Counters | None = None, previous: Matcher | None = None, **settings: int) -> Matcher:
+    """Return a matcher of YARA rules that all load."""
+    return yaml_matcher(yara="".join(texts), counters=counters, settings=RulesSettings(**settings), previous=previous)
 
 
 def test_meta_says_what_the_rule_is(tmp_path: Path) -> None:
@@ -124,27 +118,25 @@ def test_sids_of_other_languages_are_taken(tmp_path: Path) -> None:
     assert error.message == "sid 5 is already used at r.yaml:3:1"
 
 
-def test_buffers_of_transactions(tmp_path: Path) -> None:
+def test_buffers_of_transactions() -> None:
     """A rule looks at its own buffer only, whatever else its file has."""
     m = matcher(
-        tmp_path,
         rule("a", 'sid = 1 scope = "http.request_body"')
         + rule("b", 'sid = 2 scope = "http.uri"')
         + rule("c", "sid = 3"),
     )
-    flow = make_flow(app_proto="http")
+    flow = flow_of(m, app_proto="http")
     body = transaction(flow, request_body=b"a needle", uri=b"/")
-    (match,) = m.transaction(body)
+    (match,) = exchange(m, body)
     assert (match.signature.sid, match.transaction, match.detector) == (1, body, "test")
     assert match.evidence[0].offset == 2
-    assert sids(m.transaction(transaction(flow, uri=b"/needle"))) == [2]
+    assert sids(exchange(m, transaction(flow, uri=b"/needle"))) == [2]
     assert sids(stream(m, [b"needle"])) == [3]
 
 
-def test_traffic_and_flow_options(tmp_path: Path) -> None:
+def test_traffic_and_flow_options() -> None:
     """As for YAML rules."""
     m = matcher(
-        tmp_path,
         rule("a", 'sid = 1 flow = "to_client"')
         + rule("b", 'sid = 2 traffic = "tcp any any -> any 81"')
         + rule("c", 'sid = 3 flow = "not_established"')
@@ -161,77 +153,110 @@ def test_a_string_is_found_however_it_is_cut(sizes: list[int], before: int) -> N
     for size in [*sizes, len(data)]:
         pieces.append(data[at : at + size])
         at += size
-    (match,) = stream(COMPILED, pieces)
+    (match,) = stream(matcher(rule()), pieces)
     assert match.evidence[0].offset == before
 
 
-def _compiled() -> YaraMatcher:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as directory:
-        return matcher(Path(directory), rule())
-
-
-COMPILED = _compiled()
-
-
-def test_positions_count_from_the_start_of_the_stream(tmp_path: Path) -> None:
+def test_positions_count_from_the_start_of_the_stream() -> None:
     """A condition on a position means nothing on a piece of the stream, and is judged on its head only."""
-    m = matcher(tmp_path, rule(condition="$a at 0"), window_bytes=8192)
+    m = matcher(rule(condition="$a at 0"), window_bytes=8192)
     assert sids(stream(m, [b"nee", b"dle"])) == [5]
     assert stream(m, [b"-" * 2000] * 100 + [b"needle"] * 3) == []
-    assert m.stream(StreamChunk(make_flow(), Direction.TO_SERVER, 9, b"needle", 0, 1, gap=9, closed=True)) == []
+    assert feed(m, StreamChunk(flow_of(m), Direction.TO_SERVER, 9, b"needle", 0, 1, gap=9, closed=True)) == []
 
 
-def test_strings_far_apart_meet_at_the_close(tmp_path: Path) -> None:
+def test_strings_far_apart_meet_at_the_close() -> None:
     """The whole window is judged once more."""
-    m = matcher(tmp_path, rule(strings='$a = "needle" $b = "thread"', condition="$a and $b"))
+    m = matcher(rule(strings='$a = "needle" $b = "thread"', condition="$a and $b"))
     assert sids(stream(m, [b"needle"] + [b"-" * 1000] * 500 + [b"thread"])) == [5]
 
 
-def test_cost_is_linear(tmp_path: Path) -> None:
+def test_cost_is_linear() -> None:
     """Bytes given to YARA grow with the stream, and not with its square; one-byte segments cost their overlap."""
     for size, segments in ((1460, 300), (1460, 600), (100, 2000)):
         counters = Counters()
-        m = matcher(tmp_path, rule(), counters=counters)
+        m = matcher(rule(), counters=counters)
         assert stream(m, [b"-" * size] * segments) == []
         assert counters["yara.bytes"] <= 200_000 + segments * (4096 + size) + 4 * size * segments
 
 
-def test_a_timeout_is_counted(tmp_path: Path) -> None:
+def test_a_timeout_is_counted() -> None:
     """A condition that YARA cannot finish in time finds nothing, and the operator can see it."""
     counters = Counters()
     slow = rule(condition="for all i in (0..2000000000) : (i >= 0 and $a or not $a)")
-    m = matcher(tmp_path, slow, counters=counters, yara_timeout_s=1)
-    assert m.transaction(transaction(make_flow(), uri=b"x")) == []
-    chunk = StreamChunk(make_flow(), Direction.TO_SERVER, 0, b"needle", 0, 1)
-    assert m.stream(chunk) == []
+    m = matcher(slow, counters=counters, yara_timeout_s=1)
+    assert exchange(m, transaction(flow_of(m), uri=b"x")) == []
+    chunk = StreamChunk(flow_of(m), Direction.TO_SERVER, 0, b"needle", 0, 1)
+    assert feed(m, chunk) == []
     assert counters["yara.timeout"] == 1
 
 
-def test_memory_goes_with_the_flow(tmp_path: Path) -> None:
+def test_memory_goes_with_the_flow() -> None:
     """At its end, and by the cap."""
     counters = Counters()
-    m = matcher(tmp_path, rule(), counters=counters, memcap_bytes=1 << 20)
-    flows = [make_flow(id=i) for i in range(40)]
+    m = matcher(rule(), counters=counters, memcap_bytes=1 << 20)
+    flows = [flow_of(m) for _ in range(40)]
     for flow in flows:
-        m.stream(StreamChunk(flow, Direction.TO_SERVER, 0, b"-" * 60000, 0, 1))
+        feed(m, StreamChunk(flow, Direction.TO_SERVER, 0, b"-" * 60000, 0, 1))
     assert m.retained.total <= 1 << 20
     assert counters["rules.memcap.evicted"] > 20
-    for flow in flows:
-        m.flow_end(flow)
+    end(m, *flows)
     assert m.retained.total == 0
 
 
-def test_reload_keeps_window_and_what_was_told(tmp_path: Path) -> None:
-    """The new rules judge the old bytes again; a sid alerts once a direction."""
-    old = matcher(tmp_path, rule())
-    flow = make_flow()
+def test_reload_keeps_window_and_what_was_reported() -> None:
+    """The new rules judge the old bytes again; a rule alerts once a direction."""
+    old = matcher(rule())
+    flow = flow_of(old)
     first, second = chunks(flow, [b"needle thr", b"ead"], closed=False)
-    assert sids(old.stream(first)) == [5]
-    loaded = yara_set(tmp_path, rule() + rule("b", "sid = 6", '$a = "thread"'))
-    new = YaraMatcher(loaded, Counters(), previous=old)
-    assert sids(new.stream(second)) == [6]
+    assert sids(feed(old, first)) == [5]
+    new = matcher(rule(), rule("b", "sid = 6", '$a = "thread"'), previous=old)
+    assert sids(feed(new, second)) == [6]
+
+
+def test_yara_runs_where_a_literal_was_seen_and_the_traffic_fits() -> None:
+    """Nothing is handed to it of other streams and buffers."""
+    counters = Counters()
+    m = matcher(
+        rule("a", 'sid = 1 traffic = "tcp any any -> any 81"')
+        + rule("b", 'sid = 2 scope = "http.uri" flow = "to_server"'),
+        counters=counters,
+    )
+    assert stream(m, [b"no such thing" * 100] * 3) == []
+    assert stream(m, [b"needle"]) == []
+    flow = flow_of(m, app_proto="http")
+    assert exchange(m, transaction(flow, uri=b"/thread")) == []
+    assert exchange(m, transaction(flow, Direction.TO_CLIENT, 1, uri=b"/needle")) == []
+    assert counters["yara.scans"] == 0
+    assert sids(stream(m, [b"nee", b"dle"], flow_of(m, dport=81))) == [1]
+    assert sids(exchange(m, transaction(flow, tx_id=2, uri=b"/needle"))) == [2]
+    assert counters["yara.scans"] == 2
+
+
+def test_a_rule_without_a_literal_always_runs_and_is_named(tmp_path: Path) -> None:
+    """As long as its traffic fits and its flow is what it asks for."""
+    text = 'rule r { meta: sid = 7 flow = "established" condition: filesize > 3 }'
+    (warning,) = yara_set(tmp_path, text).warnings
+    assert "sid 7: no literal to look for, so YARA runs on every stream" in str(warning)
+    m = matcher(text)
+    assert sids(stream(m, [b"ab", b"cd"])) == [7]
+    flow = flow_of(m, state=FlowState.NEW)
+    first, second, last = chunks(flow, [b"abcd", b"e"])
+    assert feed(m, first) == []
+    flow.state = FlowState.ESTABLISHED
+    assert sids(feed(m, second, last)) == [7]
+
+
+def test_every_instance_of_a_buffer_is_judged() -> None:
+    """And a rule matches once a transaction."""
+    m = matcher(rule("r", 'sid = 5 scope = "http.cookie"'))
+    flow = flow_of(m, app_proto="http")
+    more = {"http.cookie": (b"a needle", b"needles")}
+    tx = Transaction(
+        flow.columns, flow.slot, "http", 0, Direction.TO_SERVER, {"http.cookie": b"thread"}, {}, 1, 7, more=more
+    )
+    (match,) = exchange(m, tx)
+    assert (match.evidence[0].offset, match.evidence[0].excerpt) == (2, b"a needle")
 
 
 def test_a_scope_that_the_direction_never_carries_is_named(tmp_path: Path) -> None:

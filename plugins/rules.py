@@ -1,4 +1,4 @@
-"""The rules of YAML files (and of every language that loads into the same model) as a detector."""
+"""The rules of all languages as one detector."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING
 
 from ids import hookimpl
 from ids.errors import RulesRefused
-from ids.rules.buffers import TRANSPORT_PROTOCOLS
-from ids.rules.judging import SCAPY_PENDING
+from ids.protocols import BY_NAME
+from ids.rules.buffers import CATALOGUE, TRANSPORT_PROTOCOLS
 from ids.rules.loader import load_rules
 from ids.rules.matcher import Matcher
 from ids.rules.paths import cache_directory
-from ids.types import Flow, FlowBatch, Match, Packets, StreamChunk, Transaction
+from ids.rules.yara_model import YaraRule
+from ids.types import Datagrams, FlowBatch, Match, Packets, Streams, Transactions
 
 if TYPE_CHECKING:
     from ids.plugin.context import EngineContext
     from ids.plugin.session import FlowSession
 
-NAME = "yaml_rules"
+NAME = "rules"
 TRANSPORT_NAMES = {6: "tcp", 17: "udp"}
 
 
-class YamlRules:
+class Rules:
     """Loads the rules of ``rules.paths`` and matches them. A reload with bad rules leaves the old ones at work."""
 
     def __init__(self) -> None:
@@ -41,10 +42,11 @@ class YamlRules:
 
     @hookimpl
     def ids_interest(self) -> set[str] | None:
-        """Tell which transports the loaded rules look at."""
+        """Return which transports the loaded rules look at."""
         wanted: set[str] = set()
         for rule in self.matcher.rules if self.matcher else ():
-            numbers = TRANSPORT_PROTOCOLS.get(rule.traffic.protocol)
+            numbers = _spoken_over(rule) if isinstance(rule, YaraRule) else None
+            numbers = numbers or TRANSPORT_PROTOCOLS.get(rule.traffic.protocol)
             if not numbers:
                 return None
             wanted |= {TRANSPORT_NAMES.get(number, "other") for number in numbers}
@@ -52,32 +54,28 @@ class YamlRules:
 
     @hookimpl
     def ids_packets(self, packets: Packets, flows: FlowBatch) -> list[Match] | None:
-        """Match header-only rules, and payloads of UDP and ICMP."""
+        """Match header-only rules."""
         return self.matcher.packets(packets, flows) if self.matcher else None
 
     @hookimpl
-    def ids_stream(self, chunk: StreamChunk) -> list[Match] | None:
+    def ids_streams(self, streams: Streams) -> list[Match] | None:
         """Match payloads of TCP."""
-        return self.matcher.stream(chunk) if self.matcher else None
+        return self.matcher.streams(streams) if self.matcher else None
 
     @hookimpl
-    def ids_transaction(self, transaction: Transaction) -> list[Match] | None:
+    def ids_datagrams(self, datagrams: Datagrams) -> list[Match] | None:
+        """Match payloads of UDP, ICMP and the like."""
+        return self.matcher.datagrams(datagrams) if self.matcher else None
+
+    @hookimpl
+    def ids_transactions(self, transactions: Transactions) -> list[Match] | None:
         """Match the buffers of protocols."""
-        return self.matcher.transaction(transaction) if self.matcher else None
+        return self.matcher.transactions(transactions) if self.matcher else None
 
     @hookimpl
     def ids_flagged(self, session: FlowSession) -> list[Match] | None:
         """Match the Scapy fields of rules whose other tests hold."""
-        flow = session.flow
-        if self.matcher is None or not flow.storage.get(SCAPY_PENDING):
-            return None
-        return self.matcher.flagged(flow, session.packets, (flow.last_ns, flow.first_number))
-
-    @hookimpl
-    def ids_flow_end(self, flow: Flow) -> None:
-        """Let go what is kept of the flow."""
-        if self.matcher:
-            self.matcher.flow_end(flow)
+        return self.matcher.flagged(session) if self.matcher else None
 
     def _load(self, context: EngineContext) -> Callable[[], None]:
         """Load the rules; return what puts them in force."""
@@ -86,14 +84,26 @@ class YamlRules:
         if loaded.errors:
             raise RulesRefused(list(loaded.errors))
         matcher = Matcher(
-            loaded.rules, context.counters, settings, NAME, cache_directory(settings), previous=self.matcher
+            loaded, context.flows, context.counters, settings, NAME, cache_directory(settings), previous=self.matcher
         )
 
         def commit() -> None:
             self.matcher = matcher
-            context.counters.set("rules.loaded", len(loaded.rules))
+            counters = context.counters
+            counters.set("rules.loaded", len(loaded))
+            counters.set("rules.loaded_yaml", len(loaded.rules))
+            counters.set("rules.loaded_yara", len(loaded.yara.rules))
 
         return commit
 
 
-plugin = YamlRules()
+def _spoken_over(rule: YaraRule) -> frozenset[int]:
+    """Return the IP protocol numbers of what a YARA rule looks at: streams, or buffers of a protocol."""
+    buffer = CATALOGUE.get(rule.scope)
+    protocol = BY_NAME.get(buffer.protocol) if buffer is not None and buffer.protocol is not None else None
+    if protocol is None:
+        return TRANSPORT_PROTOCOLS["tcp"]
+    return frozenset(number for number in TRANSPORT_NAMES if protocol.recognised_over(number))
+
+
+plugin = Rules()
