@@ -12,7 +12,6 @@ from ids.cli.options import build_config, config_options, count_of, output_conso
 from ids.config import Config
 from ids.errors import RuleError
 from ids.rules.loader import load_rules
-from ids.rules.yara_loader import load_yara
 from ids.types import Signature
 
 
@@ -24,11 +23,9 @@ def rules() -> None:
 def _read(config: Config) -> tuple[list[dict[str, Any]], list[RuleError], list[RuleError]]:
     """Return all rules as plain rows, the errors and the warnings."""
     loaded = load_rules(config.rules.paths, config.vars, config.rules.exclude, config.rules.disabled_sids)
-    taken = {rule.signature.sid: rule.source for rule in loaded.rules}
-    yara = load_yara(loaded.yara_files, config.vars, taken)
     rows = [_row(rule.signature, sorted(rule.buffers), "yaml") for rule in loaded.rules]
-    rows += [_row(rule.signature, [rule.scope], "yara") for rule in yara.rules]
-    return rows, [*loaded.errors, *yara.errors], [*loaded.warnings, *yara.warnings]
+    rows += [_row(rule.signature, [rule.scope], "yara") for rule in loaded.yara.rules]
+    return rows, list(loaded.errors), list(loaded.warnings)
 
 
 def _row(signature: Signature, buffers: list[str], language: str) -> dict[str, Any]:
