@@ -19,8 +19,8 @@ from ids.flow.settings import FlowSettings, StreamSettings
 from ids.kernel.settings import FastPathSettings
 from ids.protocols.settings import ProtocolSettings
 from ids.respond.settings import RespondSettings
+from ids.rules.language.variables import GroupError, Variables
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
-from ids.rules.variables import GroupError, Variables
 from ids.source import Document, InvalidDocument, parse_yaml, read_yaml, validate
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from ids import hookimpl
 from ids.errors import RulesRefused
 from ids.protocols import BY_NAME
-from ids.rules.buffers import CATALOGUE, TRANSPORT_PROTOCOLS
-from ids.rules.loader import load_rules
-from ids.rules.matcher import Matcher
+from ids.rules.language.loader import load_rules
+from ids.rules.match.matcher import Matcher
+from ids.rules.model.buffers import CATALOGUE, TRANSPORT_PROTOCOLS
+from ids.rules.model.yara import YaraRule
 from ids.rules.paths import cache_directory
-from ids.rules.yara_model import YaraRule
 from ids.types import Datagrams, FlowBatch, Match, Packets, Streams, Transactions
 
 if TYPE_CHECKING:

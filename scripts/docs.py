@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))  # run as a script, this file's own folder comes f
 
 from ids.config import Config  # noqa: E402
 from ids.plugin import hookspec  # noqa: E402
-from ids.rules.buffers import CATALOGUE, PARSED  # noqa: E402
+from ids.rules.model.buffers import CATALOGUE, PARSED  # noqa: E402
 from ids.types import Direction  # noqa: E402
 
 SETTINGS_PAGE = ROOT / "docs/settings.md"

@@ -11,7 +11,7 @@ from rich.table import Table
 from ids.cli.options import build_config, config_options, count_of, output_console, output_option, show_json, tell
 from ids.config import Config
 from ids.errors import RuleError
-from ids.rules.loader import load_rules
+from ids.rules.language.loader import load_rules
 from ids.types import Signature
 
 

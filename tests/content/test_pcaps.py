@@ -14,7 +14,7 @@ import yaml
 from ids.capture import open_capture
 from ids.config import load_config
 from ids.replay import CaptureReport, replay
-from ids.rules.loader import load_rules
+from ids.rules.language.loader import load_rules
 from tests.shared import ROOT
 
 PCAPS = ROOT / "pcaps"

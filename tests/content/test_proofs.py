@@ -13,8 +13,8 @@ import pytest
 
 from ids.config import load_config
 from ids.replay import replay
-from ids.rules.loader import load_rules
-from ids.rules.model import RuleTest
+from ids.rules.language.loader import load_rules
+from ids.rules.model.rule import RuleTest
 from tests.shared import ROOT
 
 PROOFS: list[tuple[int, RuleTest]] = [

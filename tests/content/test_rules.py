@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ids.rules.loader import RuleSet, load_rules
-from ids.rules.yara_model import YaraSet
+from ids.rules.language.loader import load_rules
+from ids.rules.model.ruleset import RuleSet
+from ids.rules.model.yara import YaraSet
 from tests.shared import ROOT
 
 FOLDERS = [ROOT / "rules" / "base", ROOT / "rules" / "policy"]

@@ -13,7 +13,7 @@ from ids.errors import RulesRefused
 from ids.plugin.context import EngineContext
 from ids.plugin.host import PluginHost
 from ids.protocols import BY_NAME
-from ids.rules.buffers import CATALOGUE, PARSED
+from ids.rules.model.buffers import CATALOGUE, PARSED
 from ids.rules.settings import RulesSettings
 from ids.types import Direction, FlowColumns, StreamChunk, Transactions
 from plugins.rules import Rules
@@ -108,7 +108,7 @@ def test_interest(rules: Path, traffic: str, wanted: set[str]) -> None:
 
 def test_shipped_rules_load() -> None:
     """Every rule of the project is good, with one sid space for both languages."""
-    from ids.rules.loader import load_rules
+    from ids.rules.language.loader import load_rules
 
     loaded = load_rules([Path(__file__).resolve().parents[2] / "rules"])
     assert [str(error) for error in (*loaded.errors, *loaded.yara.warnings)] == []

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from ids.counters import Counters
-from ids.rules.loader import RuleSet, load_rules
-from ids.rules.matcher import Matcher
+from ids.rules.language.loader import load_rules
+from ids.rules.language.yara_loader import load_yara
+from ids.rules.match.matcher import Matcher
+from ids.rules.model.ruleset import RuleSet
+from ids.rules.model.yara import YaraSet
 from ids.rules.settings import RulesSettings
-from ids.rules.yara_loader import load_yara
-from ids.rules.yara_model import YaraSet
 from ids.types import Direction, Flow, FlowColumns, Match, StreamChunk, Transaction, Transactions
 from tests.factory import T0, make_flow, make_streams
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ids.rules.matcher import Matcher
+from ids.rules.match.matcher import Matcher
 from ids.rules.settings import RulesSettings
 from ids.types import Direction, Flow, Match, StreamChunk
 from tests.factory import T0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ids.counters import Counters
 from ids.protocols import Parsers, ProtocolSettings
-from ids.rules.buffers import APP_PROTOCOLS, CATALOGUE, PARSED, TRANSPORT_PROTOCOLS
+from ids.rules.model.buffers import APP_PROTOCOLS, CATALOGUE, PARSED, TRANSPORT_PROTOCOLS
 from ids.types import Direction, StreamChunk, Transaction
 from tests.factory import make_flow
 

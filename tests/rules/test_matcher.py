@@ -10,7 +10,7 @@ import pytest
 
 from ids.counters import Counters
 from ids.plugin.session import FlowSession, Frame
-from ids.rules.matcher import Matcher
+from ids.rules.match.matcher import Matcher
 from ids.rules.settings import RulesSettings
 from ids.types import Datagram, Direction, Flow, FlowState, Match, Transaction
 from tests.factory import T0, make_datagrams
@@ -356,9 +356,9 @@ def test_a_fault_costs_its_rule_and_no_other(caplog: pytest.LogCaptureFixture) -
     """It is logged once, counted, and its rule set aside when it goes on failing; its neighbours match."""
     from dataclasses import replace
 
-    from ids.rules.evaluation import MAX_FAULTS
-    from ids.rules.model import All, Regex
-    from ids.rules.patterns import Pattern
+    from ids.rules.match.evaluation import MAX_FAULTS
+    from ids.rules.model.patterns import Pattern
+    from ids.rules.model.rule import All, Regex
     from ids.types import FlowColumns
     from tests.rules.builders import load
 

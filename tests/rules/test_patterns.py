@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ids.rules.patterns import PatternError, compile_pattern
-from ids.rules.regex_literals import required_literals
+from ids.rules.model.patterns import PatternError, compile_pattern
+from ids.rules.model.regex_literals import required_literals
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.counters import Counters
-from ids.rules.literals import Needle
-from ids.rules.prefilter import LEAST_HITS, Prefilter
+from ids.rules.match.prefilter import LEAST_HITS, Prefilter
+from ids.rules.model.literals import Needle
 
 needles = st.lists(
     st.builds(Needle, st.just("payload"), st.binary(min_size=1, max_size=4), st.booleans()), max_size=6

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.counters import Counters
-from ids.rules.model import Rule
+from ids.rules.model.rule import Rule
 from ids.rules.settings import RulesSettings
 from ids.types import Direction, FlowState, StreamChunk
 from tests.rules.builders import chunks, end, feed, flow_of, matcher, rule_text, sids, stream
@@ -227,7 +227,7 @@ def oracle(node: object, data: bytes) -> bool:
     """Say with Python's own means whether a condition holds."""
     import re
 
-    from ids.rules import model
+    from ids.rules.model import rule as model
 
     if isinstance(node, model.All):
         return all(oracle(part, data) for part in node.parts)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ids.rules.language.variables import GroupError, Variables
 from ids.rules.settings import DEFAULT_VARIABLES
-from ids.rules.variables import GroupError, Variables
 from ids.types import address_halves
 
 VARIABLES = Variables(DEFAULT_VARIABLES)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ids.rules.loader import load_rules
-from ids.rules.model import Anchor, Any_, Literal, NotAny, Regex, RuleTest, Size
+from ids.rules.language.loader import load_rules
+from ids.rules.model.rule import Anchor, Any_, Literal, NotAny, Regex, RuleTest, Size
 from ids.types import Action, BlockMode, BlockRequest, Direction, Threshold
 from tests.rules.builders import load, load_errors, rule_text
 

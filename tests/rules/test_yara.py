@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from ids.counters import Counters
 from ids.errors import Location
-from ids.rules.matcher import Matcher
+from ids.rules.language.yara_loader import load_yara
+from ids.rules.language.yara_scope import DERIVED_SIDS, derived_sid
+from ids.rules.match.matcher import Matcher
+from ids.rules.model.yara import YaraSet
 from ids.rules.settings import RulesSettings
-from ids.rules.yara_loader import load_yara
-from ids.rules.yara_model import YaraSet
-from ids.rules.yara_scope import DERIVED_SIDS, derived_sid
 from ids.types import Action, BlockMode, BlockRequest, Direction, FlowState, StreamChunk, Transaction
 from tests.rules.builders import chunks, end, exchange, feed, flow_of, sids, stream, transaction
 from tests.rules.builders import matcher as yaml_matcher

@@ -11,10 +11,10 @@ import yara
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from ids.rules.rarity import MAX_LITERAL
-from ids.rules.yara_condition import MAX_DEPTH
-from ids.rules.yara_literals import covers
-from ids.rules.yara_strings import MAX_NEEDLES, Needles
+from ids.rules.language.yara_condition import MAX_DEPTH
+from ids.rules.language.yara_literals import covers
+from ids.rules.language.yara_strings import MAX_NEEDLES, Needles
+from ids.rules.model.rarity import MAX_LITERAL
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("rules/*/*.yar"))
 

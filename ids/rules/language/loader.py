@@ -1,0 +1,133 @@
+"""Finds the rule files of the settings and loads them: every rule of every language, every error, every warning."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ids.errors import Location, RuleError
+from ids.paths import rules_dir
+from ids.rules.language.variables import Variables
+from ids.rules.language.yaml_loader import YamlLoader
+from ids.rules.language.yara_loader import load_yara
+from ids.rules.model.literals import cover, weakest, worth
+from ids.rules.model.rarity import WEAK_SCORE
+from ids.rules.model.rule import Rule
+from ids.rules.model.ruleset import RuleSet
+from ids.rules.settings import DEFAULT_VARIABLES
+
+YAML_SUFFIXES = (".yaml", ".yml")
+YARA_SUFFIXES = (".yar", ".yara")
+
+SHIPPED = ("base", "policy")
+"""Rule sets that come with the engine, known by these names."""
+
+MAX_FILES = 10_000
+"""Rule files of one load; a directory with more is not a rule directory."""
+
+
+def load_rules(
+    paths: Iterable[str | Path],
+    variables: Mapping[str, str | list[str]] | None = None,
+    exclude: Sequence[str] = (),
+    disabled_sids: Iterable[int] = (),
+    engine_version: str = "",
+) -> RuleSet:
+    """Load every rule in ``paths`` (files, or directories searched recursively in order of name).
+
+    ``variables`` are put over the built-in ones. A sid belongs to one rule of all languages. Nothing is raised for a
+    bad rule or file: see ``RuleSet.errors``.
+    """
+    if not engine_version:
+        from ids import __version__ as engine_version
+    errors: list[RuleError] = []
+    files = find_files(paths, exclude, errors)
+    loader = YamlLoader(Variables({**DEFAULT_VARIABLES, **(variables or {})}), engine_version)
+    for path in files:
+        if path.endswith(YAML_SUFFIXES):
+            loader.open(path)
+    rules = loader.rules()
+    errors += loader.errors
+    rules = _unique(rules, errors)
+    taken = {rule.signature.sid: rule.source for rule in rules}
+    yara = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables, taken)
+    off = set(disabled_sids)
+    return RuleSet(
+        rules=tuple(rule for rule in rules if rule.signature.sid not in off),
+        yara=replace(yara, rules=tuple(rule for rule in yara.rules if rule.signature.sid not in off)),
+        errors=(*errors, *yara.errors),
+        warnings=(*loader.warnings, *_costly(rules), *yara.warnings),
+        files=tuple(files),
+    )
+
+
+def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list[RuleError]) -> list[str]:
+    """Return the rule files that ``paths`` name; what cannot be found becomes an error."""
+    found: dict[str, None] = {}
+    for path in map(_shipped, paths):
+        if path.is_dir():
+            for file in sorted(path.rglob("*")):
+                wanted = file.suffix in YAML_SUFFIXES + YARA_SUFFIXES and file.is_file()
+                if wanted and not any(fnmatch.fnmatch(file.name, pattern) for pattern in exclude):
+                    found[str(file)] = None
+        elif path.suffix in YAML_SUFFIXES + YARA_SUFFIXES:
+            found[str(path)] = None
+        elif path.exists():
+            errors.append(
+                RuleError("is no rule file", Location(str(path)), "rule files end in .yaml, .yml, .yar or .yara")
+            )
+        else:
+            errors.append(RuleError("does not exist", Location(str(path)), "correct rules.paths, or -S"))
+    if len(found) > MAX_FILES:
+        errors.append(
+            RuleError(f"more than {MAX_FILES} rule files", Location(str(next(iter(found)))), "narrow the path")
+        )
+    return list(found)[:MAX_FILES]
+
+
+def _shipped(path: str | Path) -> Path:
+    """Return the path, or the directory of the set that ships under this bare name."""
+    if str(path) in SHIPPED and not Path(path).exists():
+        return rules_dir(str(path))
+    return Path(path)
+
+
+def _unique(rules: list[Rule], errors: list[RuleError]) -> list[Rule]:
+    """Keep the first rule of each gid and sid; the others become errors."""
+    first: dict[tuple[int, int], Rule] = {}
+    for rule in rules:
+        key = (rule.signature.gid, rule.signature.sid)
+        other = first.setdefault(key, rule)
+        if other is not rule:
+            errors.append(
+                RuleError(
+                    f"sid {rule.signature.sid} is already used by {other.signature.title!r} at {other.source}",
+                    rule.source,
+                    "give one of them another sid",
+                )
+            )
+    return list(first.values())
+
+
+def _costly(rules: Iterable[Rule]) -> Iterable[RuleError]:
+    """Warn of rules that the prefilter cannot pick, or picks too often."""
+    for rule in rules:
+        needles = cover(rule.condition)
+        if not rule.buffers:
+            continue
+        if needles is None:
+            names = ", ".join(sorted(rule.buffers))
+            yield RuleError(
+                f"sid {rule.signature.sid}: no literal to look for, so it is evaluated on every {names}",
+                rule.source,
+                "add a contains: that every match has",
+            )
+        elif worth(needles) < WEAK_SCORE:
+            common = weakest(needles).value
+            yield RuleError(
+                f"sid {rule.signature.sid}: its best literal {common!r} is common, so it is evaluated often",
+                rule.source,
+                "add a longer contains: that every match has",
+            )

@@ -1,0 +1,240 @@
+"""Loads rules from YAML. Every error of every file is collected; a bad rule refuses itself and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ids.errors import Location, RuleError, SourceError
+from ids.rules.language.blocking import REMEDY, blocks_server
+from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, ProofSchema, RuleSchema
+from ids.rules.language.traffic import parse_flow, parse_traffic
+from ids.rules.language.variables import GroupError, Variables
+from ids.rules.language.yaml_match import MatchReader
+from ids.rules.model.buffers import CATALOGUE, PAYLOAD, wrong_way
+from ids.rules.model.rule import All, Regex, Rule, RuleTest, leaves
+from ids.source import Document, InvalidDocument, read_yaml, validate
+from ids.types import Action, BlockMode, BlockRequest, Signature, Threshold
+
+
+class YamlLoader:
+    """Reads rule files into one pool of lists and rules.
+
+    All files are opened first and converted afterwards, so that a rule may use a list of another file.
+    """
+
+    def __init__(self, variables: Variables, engine_version: str) -> None:
+        self.errors: list[RuleError] = []
+        self.warnings: list[RuleError] = []
+        self._variables = variables
+        self._engine_version = engine_version
+        self._files: list[tuple[Document, FileSchema]] = []
+        self._lists: dict[str, list[str]] = {}
+        self._list_places: dict[str, Location] = {}
+
+    def open(self, path: str) -> None:
+        """Read a file and its lists; its errors are collected."""
+        try:
+            document = read_yaml(path)
+            if document.data is not None and not isinstance(document.data, dict):
+                raise SourceError("a rule file is a mapping", document.locate(), "put the rules under `rules:`")
+            file = validate(FileSchema, document)
+        except InvalidDocument as invalid:
+            self._take(invalid.errors)
+            return
+        except SourceError as error:
+            self._take([error])
+            return
+        if self._too_new(file.required_engine_version, document):
+            return
+        for i, named in enumerate(file.lists):
+            self._add_list(named, document.locate(("lists", i)))
+        self._files.append((document, file))
+
+    def rules(self) -> list[Rule]:
+        """Convert the rules of all files that were opened."""
+        converted = (self._rule(document, raw, i) for document, file in self._files for i, raw in enumerate(file.rules))
+        return [rule for rule in converted if rule is not None]
+
+    def _too_new(self, required: str | None, document: Document) -> bool:
+        if required is None:
+            return False
+        place = document.locate(("required_engine_version",))
+        try:
+            if _version(required) <= _version(self._engine_version):
+                return False
+        except ValueError:
+            self._refuse(f"{required!r} is no version", place, "write it as 0.1.0")
+            return True
+        self._refuse(f"needs engine {required}, this is {self._engine_version}", place, "upgrade, or use older rules")
+        return True
+
+    def _add_list(self, named: ListSchema, place: Location) -> None:
+        if named.name in self._lists:
+            other = self._list_places[named.name]
+            self._refuse(f"list {named.name!r} is already defined at {other}", place, "rename one of the two")
+            return
+        self._lists[named.name] = [str(item) for item in named.items]
+        self._list_places[named.name] = place
+
+    def _rule(self, document: Document, raw: Any, index: int) -> Rule | None:
+        at = ("rules", index)
+        place = document.locate(at)
+        if not isinstance(raw, dict):
+            self._refuse("a rule is a mapping", place, "start with `- title: ...`")
+            return None
+        before = len(self.errors)
+        reader = MatchReader(document, self._lists, self._variables)
+        condition = reader.match(raw.get("match") or [], (*at, "match"))
+        condition += reader.exceptions(raw.get("exceptions") or [], (*at, "exceptions"))
+        try:
+            schema = validate(RuleSchema, document, at)
+        except InvalidDocument as invalid:
+            self._take(invalid.errors)
+            self.errors += reader.errors
+            return None
+        self.errors += reader.errors
+        try:
+            traffic = parse_traffic(schema.traffic, self._variables)
+        except GroupError as error:
+            self._refuse(str(error), document.locate((*at, "traffic")), error.remedy)
+            return None
+        try:
+            options = parse_flow(_flow_words(schema.flow))
+        except GroupError as error:
+            self._refuse(str(error), document.locate((*at, "flow")), error.remedy)
+            return None
+        rule = Rule(
+            signature=_signature(schema, place),
+            traffic=traffic,
+            flow=options,
+            condition=All(tuple(condition)),
+            source=place,
+            level=schema.level,
+            tests=tuple(_proof(test) for test in schema.tests),
+        )
+        self._check(rule, document, at)
+        self._check_reach(rule, document, at, bool(raw.get("match")))
+        return rule if len(self.errors) == before else None
+
+    def _check(self, rule: Rule, document: Document, at: tuple[str | int, ...]) -> None:
+        """Refuse combinations that could never match, and warn of costly ones."""
+        place = document.locate((*at, "match"))
+        others = rule.buffers - {PAYLOAD}
+        if PAYLOAD in rule.buffers and others:
+            self._refuse(
+                f"payload cannot be tested together with {sorted(others)[0]}: a stream is no part of a transaction",
+                place,
+                "make two rules of it",
+            )
+        protocols = {CATALOGUE[name].protocol for name in others} - {None}
+        wanted = rule.traffic.app_proto
+        if len(protocols) > 1 or (wanted and protocols and wanted not in protocols):
+            named = sorted(str(protocol) for protocol in protocols | ({wanted} if wanted else set()))
+            self._refuse(f"buffers and traffic of different protocols ({', '.join(named)}) never meet", place)
+        for leaf in leaves(rule.condition):
+            if isinstance(leaf, Regex) and leaf.pattern.slow:
+                self.warnings.append(
+                    RuleError(
+                        f"sid {rule.signature.sid}: slow regex {leaf.pattern.text!r}: {leaf.pattern.slow}",
+                        place,
+                        "it runs on PCRE under a match limit; avoid look-around and back-references if you can",
+                    )
+                )
+
+    def _check_reach(self, rule: Rule, document: Document, at: tuple[str | int, ...], selective: bool) -> None:
+        """Warn of rules that match nothing or all of their traffic, or block their server; refuse a block of all."""
+        sid = rule.signature.sid
+        if not selective:
+            if rule.signature.block is not None:
+                self._refuse(
+                    "a rule without match: would block the source of every flow of its traffic",
+                    document.locate((*at, "block")),
+                    "add a match:, or block addresses by `ids block add`",
+                )
+            else:
+                self.warnings.append(
+                    RuleError(
+                        f"sid {sid}: without match: it alerts on every flow of its traffic",
+                        rule.source,
+                        "add a match: unless that is what you want",
+                    )
+                )
+        if (why := wrong_way(rule.buffers, rule.flow.direction)) is not None:
+            place = document.locate((*at, "flow"))
+            self.warnings.append(RuleError(f"sid {sid}: {why}", place, "turn the direction round, or leave it out"))
+            return
+        why = blocks_server(rule.signature.block, rule.traffic, rule.flow.direction, rule.sides, self._variables)
+        if why is not None:
+            self.warnings.append(RuleError(f"sid {sid}: {why}", document.locate((*at, "block")), REMEDY))
+
+    def _take(self, errors: list[SourceError]) -> None:
+        self.errors += [RuleError(error.message, error.location, error.remedy) for error in errors]
+
+    def _refuse(self, message: str, place: Location, remedy: str = "") -> None:
+        self.errors.append(RuleError(message, place, remedy))
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def _flow_words(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [word.strip() for word in value.split(",") if word.strip()]
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        return value
+    raise GroupError(f"flow is a list of words, not {value!r}", "such as [established, to_server]")
+
+
+def _signature(schema: RuleSchema, place: Location) -> Signature:
+    block = schema.block
+    threshold = schema.threshold
+    return Signature(
+        sid=schema.sid,
+        title=schema.title,
+        gid=schema.gid,
+        rev=schema.rev,
+        severity=SEVERITY[schema.level],
+        classtype=schema.classtype,
+        action=Action(schema.then),
+        metadata=_metadata(schema),
+        references=tuple(schema.references),
+        block=None
+        if block is None
+        else BlockRequest(block.target, block.for_, BlockMode(block.mode), block.require == "proven"),
+        threshold=None
+        if threshold is None
+        else Threshold(threshold.type, threshold.track, threshold.count, threshold.seconds),
+        origin=f"{place.path}:{place.line}",
+    )
+
+
+def _metadata(schema: RuleSchema) -> Mapping[str, list[str]]:
+    """What an event shows of the rule beyond its identity: values are lists of text, as in EVE."""
+    values: dict[str, list[str]] = {"level": [schema.level], "status": [schema.status]}
+    if schema.id:
+        values["id"] = [schema.id]
+    if schema.tags:
+        values["tags"] = list(schema.tags)
+    if schema.author:
+        values["author"] = [schema.author]
+    if schema.date:
+        values["created_at"] = [schema.date.isoformat()]
+    if schema.modified:
+        values["updated_at"] = [schema.modified.isoformat()]
+    for key, value in schema.metadata.items():
+        values[key] = [value] if isinstance(value, str) else list(value)
+    return values
+
+
+def _proof(test: ProofSchema) -> RuleTest:
+    evade = test.evade if isinstance(test.evade, str) else tuple(test.evade)
+    if test.pcap is not None:
+        kind, stimulus = "pcap", {"path": test.pcap}
+    elif test.http is not None:
+        kind, stimulus = "http", test.http.model_dump()
+    else:
+        assert test.payload is not None
+        kind, stimulus = "payload", test.payload.model_dump()
+    return RuleTest(test.name, kind, stimulus, test.alerts, evade, test.blocked_from_packet)

@@ -1,0 +1,115 @@
+"""The last step of every way to a match: the whole condition of one candidate on the buffers at hand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+from ids.counters import Counters
+from ids.rules.match.conditions import Found, View, evidence, holds
+from ids.rules.match.memory import FlowMemory
+from ids.rules.model.buffers import PAYLOAD
+from ids.rules.model.rule import Identity, Rule, Scoped
+from ids.types import Direction, Evidence, Flow, Match, Transaction
+
+log = logging.getLogger(__name__)
+
+MAX_FAULTS = 10
+"""Faults of one rule until it is set aside, which lasts until the next reload. Traffic can provoke a fault at will, but
+only in a rule that has one; its neighbours go on."""
+
+_Answer = TypeVar("_Answer")
+
+
+class Outcome(Enum):
+    """What an evaluation without a match means."""
+
+    NO = "no"
+    DEFERRED = "deferred"
+    """All but the Scapy fields holds; the flow is flagged and the rule waits for `ids_flagged`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where and when a rule is evaluated: the flow, the direction, and the packet that brought the last bytes."""
+
+    flow: Flow
+    direction: Direction
+    ts_ns: int
+    number: int
+    transaction: Transaction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A rule that waits for Scapy fields: where the rest of it held, and the evidence of that."""
+
+    direction: Direction
+    evidence: tuple[Evidence, ...]
+    transaction: Transaction | None
+
+
+def view_of(moment: Moment, instances: Callable[[str], Sequence[bytes]], base: int = 0) -> View:
+    """Return the buffers with the sender and the receiver of the moment's direction."""
+    flow = moment.flow
+    src, dst = (flow.src, flow.dst) if moment.direction == Direction.TO_SERVER else (flow.dst, flow.src)
+    return View(instances, src, dst, complete=base == 0, base=base)
+
+
+def payload_view(moment: Moment, data: bytes, base: int = 0) -> View:
+    """Return the view of a payload alone; ``base`` is its stream offset."""
+    instances = (data,)
+    return view_of(moment, lambda name: instances if name == PAYLOAD else (), base)
+
+
+class Evaluator:
+    """Evaluates candidates, counts what that costs, and sets rules aside that fail."""
+
+    def __init__(self, counters: Counters, memory: FlowMemory, detector: str) -> None:
+        self._counters = counters
+        self._memory = memory
+        self._detector = detector
+        self._faults: dict[Identity, int] = {}
+
+    def evaluate(self, rule: Rule, view: View, moment: Moment) -> Match | Outcome:
+        """Evaluate a rule; a fault in it is no match."""
+        self._counters.add("rules.evaluations")
+        found: list[Found] = []
+        if not self.guarded(rule, holds, rule.condition, view, found):
+            return Outcome.NO
+        shown = evidence(found, view)
+        if rule.needs_scapy:
+            moment.flow.flagged = True
+            waiting = self._memory.pending.of(moment.flow)
+            waiting.setdefault(rule.identity, Pending(moment.direction, shown, moment.transaction))
+            return Outcome.DEFERRED
+        return self.match(rule, moment, shown)
+
+    def match(self, rule: Scoped, moment: Moment, shown: tuple[Evidence, ...]) -> Match:
+        """Return the match of a rule that holds."""
+        self._counters.add("rules.matches")
+        return Match(
+            rule.signature, moment.flow, moment.direction, moment.ts_ns, moment.number, shown,
+            detector=self._detector, transaction=moment.transaction,
+        )  # fmt: skip
+
+    def guarded(self, rule: Scoped, action: Callable[..., _Answer], *arguments: Any) -> _Answer | None:
+        """Do what one rule asks for. Where that fails, or failed too often before, return None."""
+        faults = self._faults.get(rule.identity, 0) if self._faults else 0
+        if faults >= MAX_FAULTS:
+            return None
+        try:
+            return action(*arguments)
+        except Exception as error:
+            self._counters.add("rules.faults")
+            self._faults[rule.identity] = faults + 1
+            origin, sid = rule.signature.origin, rule.signature.sid
+            if not faults:
+                log.warning("rule %d (%s) failed: %r; it does not match here", sid, origin, error, exc_info=error)
+            if faults + 1 == MAX_FAULTS:
+                self._counters.add("rules.set_aside")
+                log.error("rule %d (%s) failed %d times: it is set aside until a reload", sid, origin, MAX_FAULTS)
+            return None

@@ -1,0 +1,94 @@
+"""Matches tests on Scapy fields, with the dissected packets of a flow that a rule flagged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from ids.rules.match.conditions import EXCERPT_BYTES
+from ids.rules.match.evaluation import Evaluator, Moment, Pending
+from ids.rules.match.index import RuleIndex
+from ids.rules.match.memory import FlowMemory
+from ids.rules.model.rule import Rule, ScapyField, leaves
+from ids.types import Evidence, Flow, Match
+
+
+class Frame(Protocol):
+    """What is asked of a captured frame."""
+
+    @property
+    def ts_ns(self) -> int:
+        """Time of arrival."""
+
+    @property
+    def number(self) -> int:
+        """`PacketBatch.number`."""
+
+
+class Session(Protocol):
+    """A flagged flow with its packets; `ids.plugin.session.FlowSession` is one."""
+
+    flow: Flow
+
+    @property
+    def frames(self) -> Iterable[Frame]:
+        """The frames, oldest first."""
+
+    @property
+    def packets(self) -> Sequence[Any]:
+        """The same as Scapy packets."""
+
+
+class FlaggedMatcher:
+    """The rules that wait for Scapy fields."""
+
+    def __init__(self, index: RuleIndex, evaluator: Evaluator, memory: FlowMemory) -> None:
+        self._index = index
+        self._evaluator = evaluator
+        self._memory = memory
+
+    def flagged(self, session: Session) -> list[Match]:
+        """Take the packets of a flow; a rule matches when each of its fields has its value in one of them."""
+        pending = self._memory.pending.get(session.flow)
+        matches: list[Match] = []
+        for identity, waiting in list((pending or {}).items()):
+            number = self._index.numbers.get(identity)
+            rule = None if number is None else self._index.rules[number]
+            if not isinstance(rule, Rule):
+                continue
+            match = self._evaluator.guarded(rule, self._judge, rule, waiting, session)
+            if match is not None and pending is not None:
+                del pending[identity]
+                matches.append(match)
+        return matches
+
+    def _judge(self, rule: Rule, waiting: Pending, session: Session) -> Match | None:
+        """Match with the time and number of the packet that brought the last of the fields."""
+        evidence = list(waiting.evidence)
+        latest = 0
+        for test in leaves(rule.condition):
+            if not isinstance(test, ScapyField):
+                continue
+            texts = ((place, field_text(packet, test)) for place, packet in enumerate(session.packets))
+            place, text = next(((place, text) for place, text in texts if text is not None), (-1, b""))
+            if place < 0:
+                return None
+            latest = max(latest, place)
+            evidence.append(Evidence(f"scapy.{test.layer}.{test.name}", 0, text[:EXCERPT_BYTES]))
+        frame = list(session.frames)[latest]
+        moment = Moment(session.flow, waiting.direction, frame.ts_ns, frame.number, waiting.transaction)
+        return self._evaluator.match(rule, moment, tuple(evidence))
+
+
+def field_text(packet: Any, test: ScapyField) -> bytes | None:
+    """Return the value of the field where a Scapy packet has the layer and the value in it, else None.
+
+    Text compares with how Scapy spells the value.
+    """
+    layer = packet.getlayer(test.layer)
+    if layer is None or not any(description.name == test.name for description in layer.fields_desc):
+        return None
+    value = layer.getfieldval(test.name)
+    if isinstance(value, bytes):
+        return value if value == str(test.value).encode() else None
+    return str(value).encode() if value == test.value or str(value) == test.value else None

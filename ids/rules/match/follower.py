@@ -1,0 +1,189 @@
+"""Follows one direction of a flow, row by row, for the rules that wait in it.
+
+A rule whose needle was seen in a direction waits there until its condition holds on the window, then is done. How often
+it is evaluated meanwhile is what keeps the cost linear, whatever the sender does:
+
+1. A waiting rule is evaluated at each row until it has cost `EAGER_BYTES`; then only when the stream has grown by half,
+   or by half a window. So it costs O(bytes) in all, and small streams are judged at once.
+2. The YARA rules of a direction are judged together: on the whole window while that has cost less than
+   `YARA_EAGER_BYTES`, then whenever the stream has grown by half. In between only what is new is judged, with
+   `OVERLAP_BYTES` before it, which finds what stands together; rules whose condition speaks of positions or sizes are
+   left out there.
+3. Before bytes leave the window, before a gap, and when the direction closes, every waiting rule is judged.
+
+The window never spans a gap: bytes that were not seen are not guessed, so tests on both sides of one do not meet.
+``none`` and upper bounds of a size speak of what was seen so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ids.counters import Counters
+from ids.rules.match.evaluation import Evaluator, Moment, Outcome, payload_view
+from ids.rules.match.index import RuleIndex
+from ids.rules.match.rows import StreamRows
+from ids.rules.match.trail import Trail, Waiting, YaraWaiting
+from ids.rules.match.yara import YaraScanner, yara_evidence
+from ids.rules.model.buffers import PAYLOAD
+from ids.rules.model.rule import Rule
+from ids.rules.model.yara import STREAM, YaraRule
+from ids.types import Direction, Match
+
+EAGER_BYTES = 16 << 10
+EVALUATION_BYTES = 256
+"""What one evaluation costs besides its window, in bytes of window: bounds the number of eager evaluations to 64."""
+
+OVERLAP_BYTES = 4096
+"""Bytes before new ones that YARA judges again with them: longer than any sensible string of a rule."""
+
+YARA_EAGER_BYTES = 64 << 10
+SCAN_BYTES = 1024
+"""What one run of YARA costs besides its data: bounds the number of eager runs to 64."""
+
+
+class StreamFollower:
+    """Feeds the window of a direction, admits rules to it, and evaluates those that wait."""
+
+    def __init__(
+        self, index: RuleIndex, evaluator: Evaluator, yara: YaraScanner, counters: Counters, window_bytes: int
+    ) -> None:
+        self._index = index
+        self._evaluator = evaluator
+        self._yara = yara
+        self._counters = counters
+        self._window_bytes = window_bytes
+        self.half = window_bytes // 2
+        """The longest row that is fed at once."""
+        self._unfiltered = frozenset(index.stream_unfiltered)
+
+    def store(self, trail: Trail, rows: StreamRows, direction: int) -> None:
+        """Feed the rows of a direction in which no rule waits."""
+        for place in range(int(rows.first[direction]), int(rows.last[direction]) + 1):
+            if rows.breaks[place] and (rows.gap[place] or rows.offset[place] != trail.end):
+                self._restart(trail, int(rows.offset[place]))
+            content = rows.content(place)
+            if len(trail.data) + len(content) > self._window_bytes:
+                self._shorten(trail)
+            trail.data += content
+
+    def follow(
+        self, trail: Trail, rows: StreamRows, direction: int, candidates: Mapping[int, Iterable[int]]
+    ) -> list[tuple[int, Match]]:
+        """Feed the rows of a direction; return the rules that now hold, each with the row that completed it.
+
+        ``candidates`` has the rules that were noticed, by the place of the row in which they were.
+        """
+        streams = rows.streams
+        flow = streams.flows.view(int(rows.slot[direction]))
+        side = Direction(int(rows.direction[direction]))
+        found: list[tuple[int, Match]] = []
+        for place in range(int(rows.first[direction]), int(rows.last[direction]) + 1):
+            row = int(rows.row[place])
+            moment = Moment(flow, side, int(streams.ts_ns[row]), int(streams.number[row]))
+            matches: list[Match] = []
+            if rows.breaks[place] and (rows.gap[place] or rows.offset[place] != trail.end):
+                self._judge_all(trail, moment, matches)
+                self._restart(trail, int(rows.offset[place]))
+            content = rows.content(place)
+            if len(trail.data) + len(content) > self._window_bytes:
+                self._judge_all(trail, moment, matches)
+                self._shorten(trail)
+            trail.data += content
+            self.admit(trail, candidates.get(place, ()))
+            if rows.closed[place]:
+                self._judge_all(trail, moment, matches)
+            else:
+                if rows.final[place]:
+                    self._evaluate(trail, moment, matches, everything=False)
+                self._run_yara(trail, moment, matches, len(content))
+            found += [(row, match) for match in matches]
+        return found
+
+    def admit(self, trail: Trail, candidates: Iterable[int]) -> None:
+        """Have rules wait in a direction, which look at its traffic and whose needles were seen in it."""
+        for number in candidates:
+            if number in trail.done:
+                continue
+            if isinstance(self._index.rules[number], YaraRule):
+                if trail.yara is None:
+                    trail.yara = YaraWaiting()
+                trail.yara.rules.add(number)
+            elif number not in trail.waiting:
+                trail.waiting[number] = Waiting()
+                trail.next_due = 0
+
+    def _restart(self, trail: Trail, offset: int) -> None:
+        """Begin a window behind a gap; needles that were seen are gone with the old one."""
+        if trail.data:
+            self._counters.add("rules.window.gap")
+        for number in trail.waiting.keys() - self._unfiltered:
+            del trail.waiting[number]
+        if trail.yara is not None:
+            trail.yara.rules &= self._unfiltered
+        trail.restart(offset)
+
+    def _shorten(self, trail: Trail) -> None:
+        self._counters.add("rules.window.dropped_bytes", trail.shorten(self.half))
+
+    def _judge_all(self, trail: Trail, moment: Moment, matches: list[Match]) -> None:
+        self._evaluate(trail, moment, matches, everything=True)
+        self._run_yara(trail, moment, matches, None)
+
+    def _evaluate(self, trail: Trail, moment: Moment, matches: list[Match], everything: bool) -> None:
+        """Evaluate the rules that wait and are due; or all of them."""
+        length = trail.end
+        if not trail.waiting or not (everything or length >= trail.next_due):
+            return
+        view = payload_view(moment, bytes(trail.data), trail.base)
+        for number, waiting in list(trail.waiting.items()):
+            if not everything and length < waiting.due:
+                continue
+            rule = self._index.rules[number]
+            if isinstance(rule, Rule) and self._index.selectors.of(number).is_open(moment.flow):
+                self._counters.add("rules.evaluated_bytes", len(trail.data))
+                answer = self._evaluator.evaluate(rule, view, moment)
+                if answer is not Outcome.NO:
+                    del trail.waiting[number]
+                    trail.done.add(number)
+                    if isinstance(answer, Match):
+                        matches.append(answer)
+                    continue
+            waiting.spent += len(trail.data) + EVALUATION_BYTES
+            eager = waiting.spent < EAGER_BYTES
+            waiting.due = length + (1 if eager else max(1, min(length // 2, self.half)))
+        trail.next_due = min((waiting.due for waiting in trail.waiting.values()), default=1 << 62)
+
+    def _run_yara(self, trail: Trail, moment: Moment, matches: list[Match], new: int | None) -> None:
+        """Run YARA for the rules that wait and whose flow is what they ask for.
+
+        ``new`` is the number of new bytes at the end of the window; None asks for all of the window.
+        """
+        waiting = trail.yara
+        if waiting is None or not waiting.rules or not trail.data:
+            return
+        selectors = self._index.selectors
+        rules = frozenset(number for number in waiting.rules if selectors.of(number).is_open(moment.flow))
+        if not rules:
+            return
+        if new is None or waiting.spent < YARA_EAGER_BYTES or trail.end >= waiting.due:
+            judged = (trail.base, trail.end, rules)
+            if waiting.judged == judged:
+                return
+            waiting.judged = judged
+            waiting.spent += len(trail.data) + SCAN_BYTES
+            waiting.due = trail.end + max(1, min(trail.end // 2, self.half))
+            data, partial = bytes(trail.data), trail.base != 0
+        elif new:
+            data, partial = trail.tail(new + OVERLAP_BYTES), True
+        else:
+            return
+        base = trail.end - len(data)
+        for number, what in self._yara.scan(STREAM, data).items():
+            rule = self._index.rules[number]
+            if number not in rules or not isinstance(rule, YaraRule) or (partial and rule.positional):
+                continue
+            shown = self._evaluator.guarded(rule, yara_evidence, what, PAYLOAD, data, base) or ()
+            waiting.rules.discard(number)
+            trail.done.add(number)
+            matches.append(self._evaluator.match(rule, moment, shown))

@@ -1,0 +1,74 @@
+"""Numbers the rules of all languages, and sorts them by what notices them: needles, a buffer that is there, headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ids.counters import Counters
+from ids.rules.match.prefilter import Prefilter
+from ids.rules.match.selectors import Selectors
+from ids.rules.model.buffers import PAYLOAD
+from ids.rules.model.literals import Needle, cover
+from ids.rules.model.rule import Rule
+from ids.rules.model.yara import STREAM, YaraRule
+
+_TCP = 6
+
+
+class RuleIndex:
+    """The rules of one load; a rule's number is its place in ``rules``."""
+
+    def __init__(self, rules: Sequence[Rule], yara: Sequence[YaraRule], cache: Path | None, counters: Counters) -> None:
+        self.rules: list[Rule | YaraRule] = [*rules, *yara]
+        self.numbers = {rule.identity: number for number, rule in enumerate(self.rules)}
+        self.selectors = Selectors([(rule.traffic, rule.flow) for rule in self.rules])
+        self.yara_scopes: dict[str, dict[tuple[str, str], int]] = {}
+        """Numbers of the YARA rules of each scope, by namespace and name."""
+        self.stream_unfiltered: list[int] = []
+        self.datagram_unfiltered: list[int] = []
+        self.by_buffer: dict[str, list[int]] = {}
+        """Rules that nothing but the presence of a buffer notices."""
+        self.headers: list[int] = []
+        self._stream: list[tuple[Needle, int]] = []
+        self._datagram: list[tuple[Needle, int]] = []
+        self._named: dict[str, list[tuple[Needle, int]]] = {}
+        for number, rule in enumerate(self.rules):
+            if isinstance(rule, YaraRule):
+                self._sort_yara(rule, number)
+            else:
+                self._sort(rule, number)
+        self.stream = Prefilter(self._stream, cache, counters)
+        self.datagram = Prefilter(self._datagram, cache, counters)
+        self.buffers = {name: Prefilter(entries, cache, counters) for name, entries in self._named.items()}
+
+    def _sort(self, rule: Rule, number: int) -> None:
+        needles = cover(rule.condition)
+        if PAYLOAD in rule.buffers:
+            entries = [(needle, number) for needle in needles or ()]
+            if rule.traffic.carried_by(_TCP):
+                self._stream += entries
+                self.stream_unfiltered += [] if needles else [number]
+            if rule.traffic.protocol != "tcp":
+                self._datagram += entries
+                self.datagram_unfiltered += [] if needles else [number]
+        elif not rule.buffers:  # of an application protocol: once it is recognised in the stream
+            (self.headers if rule.traffic.app_proto is None else self.stream_unfiltered).append(number)
+        elif needles is None:
+            for name in rule.buffers:
+                self.by_buffer.setdefault(name, []).append(number)
+        else:
+            for needle in needles:
+                self._named.setdefault(needle.buffer, []).append((needle, number))
+
+    def _sort_yara(self, rule: YaraRule, number: int) -> None:
+        self.yara_scopes.setdefault(rule.scope, {})[rule.namespace, rule.name] = number
+        entries = [(needle, number) for needle in rule.needles or ()]
+        if rule.scope == STREAM:
+            if rule.traffic.carried_by(_TCP):
+                self._stream += entries
+                self.stream_unfiltered += [number] if rule.needles is None else []
+        elif rule.needles is None:
+            self.by_buffer.setdefault(rule.scope, []).append(number)
+        elif entries:
+            self._named.setdefault(rule.scope, []).extend(entries)

@@ -1,0 +1,80 @@
+"""Matches a set of rules, of all languages, on everything that the stages before hand on, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ids.counters import Counters
+from ids.rules.match.datagrams import DatagramMatcher
+from ids.rules.match.evaluation import Evaluator
+from ids.rules.match.flagged import FlaggedMatcher, Session
+from ids.rules.match.headers import HeaderMatcher
+from ids.rules.match.index import RuleIndex
+from ids.rules.match.memory import FlowMemory, Retained
+from ids.rules.match.streams import StreamMatcher
+from ids.rules.match.transactions import TransactionMatcher
+from ids.rules.match.yara import YaraScanner
+from ids.rules.model.rule import Scoped
+from ids.rules.model.ruleset import RuleSet
+from ids.rules.settings import RulesSettings
+from ids.types import Datagrams, FlowBatch, FlowColumns, Match, Packets, Streams, Transactions
+
+
+class Matcher:
+    """All rules of one load. After a reload, ``previous`` hands on what it knows of live flows."""
+
+    def __init__(
+        self,
+        loaded: RuleSet,
+        flows: FlowColumns,
+        counters: Counters,
+        settings: RulesSettings | None = None,
+        detector: str = "",
+        cache: Path | None = None,
+        previous: Matcher | None = None,
+    ) -> None:
+        settings = settings or RulesSettings()
+        memory: FlowMemory = previous.memory if previous else FlowMemory(flows, settings.memcap_bytes, counters)
+        memory.retained.memcap_bytes = settings.memcap_bytes
+        self.memory: FlowMemory = memory
+        self._index = index = RuleIndex(loaded.rules, loaded.yara.rules, cache, counters)
+        evaluator = Evaluator(counters, memory, detector)
+        scanner = YaraScanner(loaded.yara.compiled, index.yara_scopes, counters, settings.yara_timeout_s)
+        self._streams = StreamMatcher(index, evaluator, scanner, memory, counters, settings.window_bytes)
+        self._datagrams = DatagramMatcher(index, evaluator)
+        self._transactions = TransactionMatcher(
+            index, evaluator, scanner, memory, counters, settings.transactions_per_flow
+        )
+        self._headers = HeaderMatcher(index, evaluator, memory)
+        self._flagged = FlaggedMatcher(index, evaluator, memory)
+
+    @property
+    def rules(self) -> Sequence[Scoped]:
+        """The rules of all languages."""
+        return self._index.rules
+
+    @property
+    def retained(self) -> Retained:
+        """The account of what is kept of flows."""
+        return self.memory.retained
+
+    def streams(self, streams: Streams) -> list[Match]:
+        """Take the new bytes of TCP."""
+        return self._streams.streams(streams)
+
+    def datagrams(self, datagrams: Datagrams) -> list[Match]:
+        """Take the payloads that are no part of a stream."""
+        return self._datagrams.datagrams(datagrams)
+
+    def transactions(self, transactions: Transactions) -> list[Match]:
+        """Take the sides of protocols' exchanges that were completed."""
+        return self._transactions.transactions(transactions)
+
+    def packets(self, packets: Packets, flows: FlowBatch) -> list[Match]:
+        """Take a batch of packets, for rules on headers alone."""
+        return self._headers.packets(packets, flows)
+
+    def flagged(self, session: Session) -> list[Match]:
+        """Take the Scapy packets of a flagged flow, for the rules that wait for them."""
+        return self._flagged.flagged(session)

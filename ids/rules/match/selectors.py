@@ -1,0 +1,137 @@
+"""Which flows a rule looks at, asked of many rows at once: its traffic and its flow options as one selector.
+
+Rules with the same traffic and options share a selector, so that each is asked once a batch, on columns, and only when
+one of its rules is in question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ids.rules.model.buffers import TRANSPORT_PROTOCOLS
+from ids.rules.model.rule import FlowOptions, Traffic
+from ids.types import I64, U8, U16, U64, Bool, Flow, FlowColumns, FlowState
+
+_WITH_PORTS: Bool = np.isin(np.arange(256), (6, 17, 132))
+"""By IP protocol number: the ports of a rule mean something. Of ICMP the columns hold type and code."""
+
+
+class Selector:
+    """The traffic and the flow options of one or several rules."""
+
+    def __init__(self, traffic: Traffic, options: FlowOptions) -> None:
+        self.traffic = traffic
+        self.options = options
+        numbers = TRANSPORT_PROTOCOLS.get(traffic.protocol)
+        self._protocols: Bool = np.isin(np.arange(256), sorted(numbers)) if numbers else np.ones(256, bool)
+        self._anywhere = traffic.src.everything and traffic.dst.everything
+        self._any_port = traffic.sport.everything and traffic.dport.everything
+
+    def fits(self, flows: FlowColumns, slots: I64, directions: U8) -> Bool:
+        """Judge what stays the same while a flow lives: protocol, direction, addresses and ports.
+
+        The sender is the client where the direction is to the server.
+        """
+        protocols = flows.proto[slots]
+        mask = self._protocols[protocols]
+        if self.options.direction is not None:
+            mask &= directions == self.options.direction
+        if (self._anywhere and self._any_port) or not mask.any():
+            return mask
+        forward = directions == 0
+        portless = ~_WITH_PORTS[protocols]
+        src, dst = flows.src[slots], flows.dst[slots]
+        sport, dport = flows.sport[slots], flows.dport[slots]
+        sender = np.where(forward[:, None], src, dst), np.where(forward, sport, dport)
+        receiver = np.where(forward[:, None], dst, src), np.where(forward, dport, sport)
+        ends = self._ends(sender, receiver, portless)
+        if self.traffic.both_ways:
+            ends |= self._ends(receiver, sender, portless)
+        return mask & ends
+
+    def open(self, flows: FlowColumns, slots: I64, spoken: Sequence[str] | None = None) -> Bool:
+        """Judge what may change while a flow lives: its state, and the protocol recognised in it.
+
+        ``spoken`` has the protocol of the transaction at hand for each row.
+        """
+        mask = np.ones(len(slots), bool)
+        if self.options.established is not None:
+            mask &= (flows.state[slots] != FlowState.NEW) == self.options.established
+        name = self.traffic.app_proto
+        if name is not None:
+            known = flows.app_proto[slots] == flows.app_code(name)
+            if spoken is not None:
+                known |= np.fromiter((protocol == name for protocol in spoken), bool, len(slots))
+            mask &= known
+        return mask
+
+    def is_open(self, flow: Flow, spoken: str | None = None) -> bool:
+        """Judge one flow as `open` does."""
+        established = self.options.established
+        if established is not None and established == (flow.state is FlowState.NEW):
+            return False
+        name = self.traffic.app_proto
+        return name is None or name in (flow.app_proto, spoken)
+
+    def _ends(self, sender: tuple[U64, U16], receiver: tuple[U64, U16], portless: Bool) -> Bool:
+        traffic = self.traffic
+        mask = portless | (traffic.sport.mask(sender[1]) & traffic.dport.mask(receiver[1]))
+        if not self._anywhere:
+            mask &= traffic.src.mask(sender[0]) & traffic.dst.mask(receiver[0])
+        return mask
+
+
+class Selectors:
+    """The distinct selectors of a list of rules."""
+
+    def __init__(self, wanted: Sequence[tuple[Traffic, FlowOptions]]) -> None:
+        """Take traffic and options of each rule, in the order of the rules' numbers."""
+        numbers: dict[tuple[Traffic, FlowOptions], int] = {}
+        self._of_rule: I64 = np.array([numbers.setdefault(one, len(numbers)) for one in wanted], np.int64)
+        self._all = [Selector(*one) for one in numbers]
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def of(self, rule: int) -> Selector:
+        """Return the selector of a rule."""
+        return self._all[int(self._of_rule[rule])]
+
+    def fits(self, flows: FlowColumns, slots: I64, directions: U8, rules: I64) -> Bool:
+        """Judge for each row whether the rule beside it looks at the flow and direction beside it."""
+        mask = np.zeros(len(rules), bool)
+        for number, rows in self._grouped(rules):
+            mask[rows] = self._all[number].fits(flows, slots[rows], directions[rows])
+        return mask
+
+    def open(self, flows: FlowColumns, slots: I64, rules: I64, spoken: Sequence[str] | None = None) -> Bool:
+        """Judge for each row whether the flow is by now what the rule beside it asks for."""
+        mask = np.zeros(len(rules), bool)
+        for number, rows in self._grouped(rules):
+            protocols = None if spoken is None else [spoken[row] for row in rows.tolist()]
+            mask[rows] = self._all[number].open(flows, slots[rows], protocols)
+        return mask
+
+    def admitted(self, flows: FlowColumns, slots: I64, directions: U8, rules: Sequence[int]) -> tuple[I64, I64]:
+        """Return ``(rows, rules)`` of all pairs that fit and are open: for rules that nothing else picks."""
+        rows_of: dict[int, I64] = {}
+        found_rows: list[I64] = []
+        found_rules: list[I64] = []
+        for rule in rules:
+            number = int(self._of_rule[rule])
+            if number not in rows_of:
+                selector = self._all[number]
+                rows = np.flatnonzero(selector.open(flows, slots))
+                rows_of[number] = rows[selector.fits(flows, slots[rows], directions[rows])] if len(rows) else rows
+            rows = rows_of[number]
+            found_rows.append(rows)
+            found_rules.append(np.full(len(rows), rule, np.int64))
+        none = np.zeros(0, np.int64)
+        return np.concatenate([none, *found_rows]), np.concatenate([none, *found_rules])
+
+    def _grouped(self, rules: I64) -> list[tuple[int, I64]]:
+        """Return the numbers of the selectors in question, each with its rows."""
+        of_row = self._of_rule[rules]
+        return [(number, np.flatnonzero(of_row == number)) for number in np.unique(of_row).tolist()]

@@ -1,0 +1,48 @@
+"""What is kept of one direction of a flow between batches: a window of its bytes, and the rules that wait there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ids.rules.match.window import Window
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A rule that may yet hold in this direction."""
+
+    spent: int = 0
+    """Bytes evaluated so far, and the price of each evaluation."""
+    due: int = 0
+    """Length of the stream from which on it is evaluated again."""
+
+
+@dataclass(slots=True)
+class YaraWaiting:
+    """The YARA rules that may yet hold in this direction; they are judged together."""
+
+    rules: set[int] = field(default_factory=set)
+    spent: int = 0
+    due: int = 0
+    judged: tuple[int, int, frozenset[int]] | None = None
+    """Where the window began and ended when all of it was judged last, and for which rules: once is enough."""
+
+
+class Trail(Window):
+    """One direction of a flow. Rules go by their numbers in ``load``."""
+
+    __slots__ = ("done", "load", "next_due", "waiting", "yara")
+
+    def __init__(self, load: object, base: int) -> None:
+        super().__init__(base)
+        self.load = load
+        self.waiting: dict[int, Waiting] = {}
+        self.next_due = 0
+        self.yara: YaraWaiting | None = None
+        self.done: set[int] = set()
+        """Rules that matched here: each does so once."""
+
+    @property
+    def idle(self) -> bool:
+        """No rule waits here."""
+        return not self.waiting and (self.yara is None or not self.yara.rules)

@@ -1,0 +1,237 @@
+"""Matches rules on the buffers of transactions, and rules that look at a request together with its response.
+
+Each buffer that rules name is taken as a column of the batch and searched in one pass. A buffer that no rule names is
+never asked for, because asking may make it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ids.counters import Counters
+from ids.rules.match.conditions import View
+from ids.rules.match.evaluation import Evaluator, Moment, Outcome, view_of
+from ids.rules.match.index import RuleIndex
+from ids.rules.match.memory import Exchanges, FlowMemory, Request
+from ids.rules.match.yara import YaraScanner, yara_evidence
+from ids.rules.model.rule import Rule
+from ids.rules.model.yara import YaraRule
+from ids.types import I64, Bool, Direction, Match, Transaction, Transactions
+
+REPORTED_PER_FLOW = 64
+"""Sides of transactions of one flow of which it is remembered which rules matched; a parser that hands one on in
+parts does so before the next 64."""
+
+_NONE: I64 = np.zeros(0, np.int64)
+
+
+class TransactionMatcher:
+    """The rules on named buffers other than ``payload``, in all languages."""
+
+    def __init__(
+        self,
+        index: RuleIndex,
+        evaluator: Evaluator,
+        yara: YaraScanner,
+        memory: FlowMemory,
+        counters: Counters,
+        transactions_per_flow: int,
+    ) -> None:
+        self._index = index
+        self._evaluator = evaluator
+        self._yara = yara
+        self._memory = memory
+        self._counters = counters
+        self._limit = transactions_per_flow
+        self._names = sorted(index.buffers.keys() | index.by_buffer.keys())
+        rules = index.rules
+        self._both = {i for i, rule in enumerate(rules) if isinstance(rule, Rule) and len(rule.sides) == 2}
+        self._kept_names = sorted(
+            {name for i in self._both if isinstance(rule := rules[i], Rule) for name in rule.buffers}
+        )
+        self._direction: I64 = np.full(len(rules), -1, np.int64)
+        """By rule: the direction that a rule on both sides is seen from; -1: that of the transaction."""
+        self._sides: Bool = np.ones((len(rules), 2), bool)
+        """By rule and direction: that side sends what the rule looks at."""
+        for number, rule in enumerate(rules):
+            if number in self._both:
+                self._direction[number] = rule.flow.direction or Direction.TO_SERVER
+            elif isinstance(rule, Rule) and rule.sides:
+                self._sides[number] = [side in rule.sides for side in Direction]
+
+    def transactions(self, transactions: Transactions) -> list[Match]:
+        """Take the transactions of a batch; return the rules that now hold, in their order."""
+        if not self._names or not len(transactions):
+            return []
+        candidates = self._candidates(transactions)
+        if self._both:
+            return self._with_requests(transactions, candidates)
+        return [match for row in sorted(candidates) for match in self._judge(transactions[row], candidates[row], None)]
+
+    def _candidates(self, transactions: Transactions) -> dict[int, set[int]]:
+        """Return the rules noticed in each transaction that look at its flow and are open to it, by row."""
+        rows, rules = self._noticed(transactions)
+        if not len(rows):
+            return {}
+        noticed, place = np.unique(rows, return_inverse=True)
+        own = [transactions[row] for row in noticed.tolist()]
+        slots = np.array([tx.slot for tx in own], np.int64)[place]
+        directions = np.array([tx.direction for tx in own], np.int64)[place]
+        spoken = [own[i].protocol for i in place.tolist()]
+        keep = self._sides[rules, directions]
+        wanted = self._direction[rules]
+        seen_from = np.where(wanted < 0, directions, wanted).astype(np.uint8)
+        flows = own[0].flows
+        keep &= self._index.selectors.fits(flows, slots, seen_from, rules)
+        keep &= (wanted >= 0) | self._index.selectors.open(flows, slots, rules, spoken)
+        candidates: dict[int, set[int]] = {}
+        for row, rule in zip(rows[keep].tolist(), rules[keep].tolist(), strict=True):
+            candidates.setdefault(row, set()).add(rule)
+        return candidates
+
+    def _noticed(self, transactions: Transactions) -> tuple[I64, I64]:
+        """Search every buffer that rules name; return pairs of row and rule, possibly repeated."""
+        all_rows: list[I64] = [_NONE]
+        all_rules: list[I64] = [_NONE]
+        for name in self._names:
+            rows, contents = transactions.column(name)
+            if not rows:
+                continue
+            prefilter = self._index.buffers.get(name)
+            if prefilter is not None:
+                starts = np.zeros(len(contents) + 1, np.int64)
+                np.cumsum(np.fromiter(map(len, contents), np.int64, len(contents)), out=starts[1:])
+                places, rules = prefilter.find(b"".join(contents), starts)
+                if len(places):
+                    all_rows.append(np.array(rows, np.int64)[places])
+                    all_rules.append(rules)
+            if name in self._index.by_buffer:
+                with_buffer = np.unique(np.array(rows, np.int64))
+                for rule in self._index.by_buffer[name]:
+                    all_rows.append(with_buffer)
+                    all_rules.append(np.full(len(with_buffer), rule, np.int64))
+        return np.concatenate(all_rows), np.concatenate(all_rules)
+
+    def _with_requests(self, transactions: Transactions, candidates: dict[int, set[int]]) -> list[Match]:
+        """Keep of requests what rules on both sides need, and judge responses together with theirs."""
+        matches: list[Match] = []
+        for row, tx in enumerate(transactions):
+            noticed = candidates.get(row, set())
+            request: Request | None = None
+            if tx.direction == Direction.TO_SERVER:
+                self._keep(tx, noticed & self._both)
+                noticed -= self._both
+            else:
+                request = self._request(tx)
+                if request is not None:
+                    noticed |= request.candidates
+            if noticed:
+                matches += self._judge(tx, noticed, request)
+        return matches
+
+    def _judge(self, tx: Transaction, candidates: set[int], request: Request | None) -> list[Match]:
+        matches: list[Match] = []
+        views: dict[tuple[bool, Direction], View] = {}
+        yara: dict[str, list[int]] = {}
+        for number in sorted(candidates):
+            rule = self._index.rules[number]
+            if self._was_reported(tx, number):
+                continue
+            if isinstance(rule, YaraRule):
+                yara.setdefault(rule.scope, []).append(number)
+                continue
+            both = number in self._both
+            if both and not self._index.selectors.of(number).is_open(tx.flow, tx.protocol):
+                continue
+            direction = Direction(int(self._direction[number])) if both else tx.direction
+            moment = Moment(tx.flow, direction, tx.ts_ns, tx.number, tx)
+            key = (both, direction)
+            if key not in views:
+                views[key] = view_of(moment, _joined(tx, request) if both else tx.instances)
+            answer = self._evaluator.evaluate(rule, views[key], moment)
+            if answer is not Outcome.NO:
+                self._report(tx, number)
+            if isinstance(answer, Match):
+                matches.append(answer)
+        for scope, numbers in yara.items():
+            matches += self._run_yara(tx, scope, numbers)
+        return matches
+
+    def _run_yara(self, tx: Transaction, scope: str, numbers: list[int]) -> list[Match]:
+        """Run YARA over the instances of a buffer, for the rules that were noticed in it."""
+        matches: list[Match] = []
+        moment = Moment(tx.flow, tx.direction, tx.ts_ns, tx.number, tx)
+        left = set(numbers)
+        for data in tx.instances(scope):
+            if not data or not left:
+                continue
+            for number, what in self._yara.scan(scope, data).items():
+                if number not in left:
+                    continue
+                left.discard(number)
+                rule = self._index.rules[number]
+                shown = self._evaluator.guarded(rule, yara_evidence, what, scope, data) or ()
+                self._report(tx, number)
+                matches.append(self._evaluator.match(rule, moment, shown))
+        return matches
+
+    def _exchanges(self, tx: Transaction) -> Exchanges:
+        """Return what is kept of a flow; what other rules left is forgotten."""
+        kept = self._memory.exchanges.of(tx.flow)
+        if kept.load is not self._index:
+            kept.load = self._index
+            kept.waiting.clear()
+            kept.reported.clear()
+            self._memory.retained.release(kept)
+        return kept
+
+    def _known(self, tx: Transaction) -> Exchanges | None:
+        kept = self._memory.exchanges.get(tx.flow) if self._memory.exchanges.by_id else None
+        return kept if kept is not None and kept.load is self._index else None
+
+    def _keep(self, tx: Transaction, candidates: set[int]) -> None:
+        """Keep of a request what rules on both sides need."""
+        buffers = {name: tuple(many) for name in self._kept_names if (many := tx.instances(name))}
+        if not buffers:
+            return
+        kept = self._exchanges(tx)
+        known = kept.waiting.get((tx.protocol, tx.tx_id))
+        if known is not None:
+            known.buffers.update(buffers)
+            known.candidates |= candidates
+        else:
+            kept.waiting[tx.protocol, tx.tx_id] = Request(buffers, candidates)
+        if len(kept.waiting) > self._limit:
+            kept.waiting.popitem(last=False)
+            self._counters.add("rules.transactions.evicted")
+        self._memory.retained.hold(kept, kept.size)
+
+    def _request(self, tx: Transaction) -> Request | None:
+        """Return the request of a response; the last part of the response takes it away."""
+        kept = self._known(tx)
+        if kept is None:
+            return None
+        key = (tx.protocol, tx.tx_id)
+        request = kept.waiting.pop(key, None) if tx.complete else kept.waiting.get(key)
+        if request is not None:
+            self._memory.retained.hold(kept, kept.size)
+        return request
+
+    def _was_reported(self, tx: Transaction, number: int) -> bool:
+        kept = self._known(tx)
+        return kept is not None and number in kept.reported.get((tx.protocol, tx.tx_id, tx.direction), ())
+
+    def _report(self, tx: Transaction, number: int) -> None:
+        reported = self._exchanges(tx).reported
+        reported.setdefault((tx.protocol, tx.tx_id, tx.direction), set()).add(number)
+        if len(reported) > REPORTED_PER_FLOW:
+            reported.popitem(last=False)
+
+
+def _joined(tx: Transaction, request: Request | None) -> Callable[[str], Sequence[bytes]]:
+    """Return the buffers of a response, and of its request those that the response lacks."""
+    if request is None:
+        return tx.instances
+    return lambda name: tx.instances(name) or request.buffers.get(name, ())

@@ -1,0 +1,8 @@
+"""What rules are, whatever language they were written in. Nothing here reads a file or looks at traffic.
+
+rule, yara, ruleset      a rule = signature + traffic + flow options + a tree of tests on named buffers, or YARA's own
+buffers                  the buffers and protocols that a rule can name
+sets                     sets of addresses and ports
+patterns, scanning       regular expressions with a bounded cost; the one importer of Hyperscan
+literals                 the needles by which a rule is noticed; `regex_literals` and `rarity` help to choose them
+"""

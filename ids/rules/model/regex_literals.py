@@ -1,0 +1,80 @@
+"""Finds literals that every match of a regular expression must contain, so that the prefilter can notice its rule.
+
+Python's own parser of expressions is used. Where it disagrees with PCRE, or merely warns, nothing is claimed: the rule
+is then evaluated more often, which is slower but never wrong.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+from ids.rules.model.rarity import score
+
+MAX_ALTERNATIVES = 64
+"""Literals taken from one expression; with more alternatives than this it is no longer selective."""
+
+MAX_DEPTH = 32
+
+_parser: Any = importlib.import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
+
+_UNSURE = re.compile(r"\[([:.=])[^\]]*\1\]|\\[QK]|\(\?\||\(\*", re.DOTALL)
+"""What PCRE understands, and Python's parser reads as something else or not at all: classes such as ``[:alpha:]``,
+``\\Q``, ``\\K``, ``(?|`` and verbs."""
+
+
+def required_literals(text: str, nocase: bool) -> tuple[list[bytes], bool] | None:
+    """Return literals of which each match contains at least one, and whether they are caseless; None: unknown."""
+    if _UNSURE.search(text):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            parsed = _parser.parse(text.encode(), re.IGNORECASE if nocase else 0)
+    except (re.error, RecursionError, OverflowError, Warning):
+        return None
+    caseless = bool(parsed.state.flags & re.IGNORECASE) or bool(re.search(r"\(\?[a-zA-Z^]*i", text))
+    found = _required(parsed, caseless, 0)
+    return (found, caseless) if found else None
+
+
+def _required(sequence: Iterable[tuple[Any, Any]], nocase: bool, depth: int) -> list[bytes] | None:
+    """Return the best alternatives of one sequence of the parser's nodes; runs of literals end at anything else."""
+    if depth > MAX_DEPTH:
+        return None
+    choices: list[list[bytes]] = []
+    run = bytearray()
+    for operation, argument in sequence:
+        if operation is _parser.LITERAL:
+            run.append(argument)
+            continue
+        choices.append([bytes(run)])
+        run = bytearray()
+        inner = _inner(operation, argument, nocase, depth + 1)
+        if inner:
+            choices.append(inner)
+    choices.append([bytes(run)])
+    usable = [choice for choice in choices if all(choice) and len(choice) <= MAX_ALTERNATIVES]
+    return max(usable, key=lambda choice: min(score(value, nocase) for value in choice), default=None)
+
+
+def _inner(operation: Any, argument: Any, nocase: bool, depth: int) -> list[bytes] | None:
+    """Return what a group, a repetition that happens at least once, or every branch of an alternation requires."""
+    name = str(operation)
+    if name == "SUBPATTERN":
+        return _required(argument[3], nocase, depth)
+    if name == "ATOMIC_GROUP":
+        return _required(argument, nocase, depth)
+    if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
+        least, _, repeated = argument
+        return _required(repeated, nocase, depth) if least >= 1 else None
+    if name == "BRANCH":
+        branches = [_required(branch, nocase, depth) for branch in argument[1]]
+        if any(branch is None for branch in branches):
+            return None
+        return [value for branch in branches if branch for value in branch]
+    return None

@@ -1,0 +1,199 @@
+"""The one model that every rule language loads into.
+
+A rule is its `Signature`, the traffic it looks at, and a tree of tests on named buffers. Nothing here knows a file
+format; `ids.rules.match.conditions` decides whether a tree holds, `ids.rules.match.matcher` when to ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeAlias
+
+from ids.errors import Location
+from ids.rules.model.buffers import APP_PROTOCOLS, CATALOGUE, TRANSPORT_PROTOCOLS
+from ids.rules.model.patterns import Pattern
+from ids.rules.model.sets import ANY_ADDRESS, ANY_PORT, AddressSet, PortSet
+from ids.types import Direction, Signature
+
+
+class Anchor(Enum):
+    """Where in its buffer a literal must stand."""
+
+    ANYWHERE = "contains"
+    START = "startswith"
+    END = "endswith"
+    WHOLE = "equals"
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """The buffer has these bytes; with ``nocase``, ASCII letters of either case (``value`` is lower case then)."""
+
+    buffer: str
+    value: bytes
+    nocase: bool = False
+    anchor: Anchor = Anchor.ANYWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """The buffer has a match of a regular expression."""
+
+    buffer: str
+    pattern: Pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The buffer has at least ``least`` and, unless None, at most ``most`` bytes."""
+
+    buffer: str
+    least: int = 0
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The sender's (``src_ip``) or the receiver's (``dst_ip``) address is one of a set."""
+
+    end: str
+    members: AddressSet
+
+
+@dataclass(frozen=True, slots=True)
+class ScapyField:
+    """A packet of the flow has this Scapy layer with this value in this field; costly, so evaluated last."""
+
+    layer: str
+    name: str
+    value: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every part holds; true when there are none."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Any_:  # noqa: N801  # `Any` is typing's
+    """At least one part holds."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotAny:
+    """No part holds. A test on a buffer that the traffic lacks does not hold, so this is true of it."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance of a buffer satisfies every part; the parts are tests on this buffer, and groups of such."""
+
+    buffer: str
+    parts: tuple[Node, ...]
+
+
+Test: TypeAlias = Literal | Regex | Size
+Node: TypeAlias = Test | Address | ScapyField | All | Any_ | NotAny | Instance
+
+Identity: TypeAlias = tuple[int, int, int]
+"""gid, sid and revision of a rule."""
+
+
+def leaves(node: Node) -> Iterator[Test | Address | ScapyField]:
+    """Yield the tests of a tree, in order."""
+    if isinstance(node, All | Any_ | NotAny | Instance):
+        for part in node.parts:
+            yield from leaves(part)
+    else:
+        yield node
+
+
+@dataclass(frozen=True, slots=True)
+class FlowOptions:
+    """What a rule asks of the flow's state and of the direction."""
+
+    established: bool | None = None
+    """True: traffic both ways was seen; False: not yet; None: either."""
+    direction: Direction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Which packets a rule looks at: protocol, and for the sender and the receiver, address and port."""
+
+    protocol: str = "ip"
+    src: AddressSet = ANY_ADDRESS
+    sport: PortSet = ANY_PORT
+    dst: AddressSet = ANY_ADDRESS
+    dport: PortSet = ANY_PORT
+    both_ways: bool = False
+    """``<>``: sender and receiver may be exchanged."""
+
+    @property
+    def app_proto(self) -> str | None:
+        """The application protocol that the flow must have, or None."""
+        return self.protocol if self.protocol in APP_PROTOCOLS else None
+
+    def carried_by(self, ip_proto: int) -> bool:
+        """Return whether packets of this IP protocol number are concerned."""
+        numbers = TRANSPORT_PROTOCOLS.get(self.protocol)
+        return not numbers or ip_proto in numbers
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTest:
+    """A rule's own proof: what to send (or which capture to replay), and what must come of it."""
+
+    name: str
+    kind: str
+    """``http``, ``payload`` or ``pcap``: what ``stimulus`` describes."""
+    stimulus: Mapping[str, Any]
+    alerts: int = 1
+    evade: str | tuple[str, ...] = ()
+    blocked_from_packet: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scoped:
+    """What rules of all languages have: an identity, and the traffic that they look at."""
+
+    signature: Signature
+    traffic: Traffic
+    flow: FlowOptions
+    source: Location
+
+    @property
+    def identity(self) -> Identity:
+        """What tells it from other rules, also after a reload; a new revision is another rule."""
+        return self.signature.gid, self.signature.sid, self.signature.rev
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule(Scoped):
+    """One rule whose condition is a tree of tests, ready to be matched."""
+
+    condition: All
+    level: str = "medium"
+    tests: tuple[RuleTest, ...] = ()
+    buffers: frozenset[str] = field(init=False)
+    """Every buffer that the condition names."""
+    sides: frozenset[Direction] = field(init=False)
+    """The sides that send these buffers; both: the rule looks at a request together with its response."""
+
+    needs_scapy: bool = field(init=False)
+    """Some tests are on Scapy fields, and wait for the flow's dissected packets."""
+
+    def __post_init__(self) -> None:
+        names = frozenset(leaf.buffer for leaf in leaves(self.condition) if isinstance(leaf, Literal | Regex | Size))
+        sides = (CATALOGUE[name].side for name in names if name in CATALOGUE)
+        object.__setattr__(self, "buffers", names)
+        object.__setattr__(self, "needs_scapy", any(isinstance(leaf, ScapyField) for leaf in leaves(self.condition)))
+        object.__setattr__(self, "sides", frozenset(side for side in sides if side is not None))
