@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define IDS_CONTRACT_VERSION 3
+#define IDS_CONTRACT_VERSION 4
 
 /* Why a packet passed or died. Every packet is counted under exactly one PASS or DROP reason; NOTEs are counted
  * beside it. X(symbol, number, kind, name): name is what `ids stats` prints. */
@@ -73,7 +73,8 @@
 	X(NOTE_EVENT_LOST,         72, NOTE, "note.event_lost") \
 	X(NOTE_CUT_DEPTH,          73, NOTE, "note.flow_cut.depth") \
 	X(NOTE_CUT_RING_FULL,      74, NOTE, "note.flow_cut.ring_full") \
-	X(NOTE_CUT_THINNED,        75, NOTE, "note.flow_cut.thinned")
+	X(NOTE_CUT_THINNED,        75, NOTE, "note.flow_cut.thinned") \
+	X(NOTE_COPIED,             76, NOTE, "note.shown_to_another_worker")
 
 #define IDS_REASON_ENUM(symbol, number, kind, name) IDS_##symbol = number,
 enum ids_reason { IDS_REASONS(IDS_REASON_ENUM) };
@@ -98,10 +99,11 @@ struct ids_count {
 #define IDS_RECORD_HEADER 64
 #define IDS_SMALL_DATA (IDS_SMALL_STRIDE - IDS_RING_HEADER - IDS_RECORD_HEADER)
 #define IDS_LARGE_DATA (IDS_LARGE_STRIDE - IDS_RING_HEADER - IDS_RECORD_HEADER)
+#define IDS_EVENT_STRIDE 128 /* a power of two, as a ring's size is; events have a header alone */
 
-/* What stands for the rings where BCC has no method to ask them: the loader puts their descriptors in its place. */
-#define IDS_SMALL_RING 0x1d500001
-#define IDS_LARGE_RING 0x1d500002
+/* Processes that inspect, each with rings of its own. A fragment is copied for every one of them, which bounds what that
+ * may cost; and beyond as many, what one process has to do for all of them is the limit, not the inspection. */
+#define IDS_MAX_WORKERS 16
 
 enum ids_record_kind {
 	IDS_RECORD_PACKET = 1, /* `caplen` bytes of the frame follow the header */
@@ -319,7 +321,10 @@ struct ids_config {
 	__u32 thin_large_bytes;
 	__u64 allow_generation; /* changes with every change of the allow-list; 0: ask it for every packet */
 	__u64 cookie_ns;   /* when a SYN cookie was last sent, to within a second; the program's own */
-	__u64 spare[3];
+	__u64 worker_seed; /* so that nobody can foretell who inspects which flow */
+	__u32 workers;     /* pairs of rings among which flows are spread; at most IDS_MAX_WORKERS */
+	__u32 spare2;
+	__u64 spare[1];
 };
 
 /* The coarse clock only moves with the tick, so one reading serves a CPU until jiffies move on. */

@@ -2,8 +2,8 @@
  *
  * Every map of the fast path. Included by xdp_ids.c and tc_ids.c alone, because BCC turns each declaration into a map.
  *
- * BCC makes these maps only to learn their types; ids/kernel/loader.py then creates (or adopts from their pins) the
- * real ones and puts those into the program. SIZED_BY_SETTING therefore stands for a number from FastPathSettings.
+ * BCC makes these maps only to learn their types; ids/kernel/program/loader.py then creates (or adopts from their pins)
+ * the real ones and puts those into the program. SIZED_BY_SETTING therefore stands for a number from FastPathSettings.
  */
 #ifndef IDS_MAPS_H
 #define IDS_MAPS_H
@@ -12,7 +12,10 @@
 #include "ids_parse.h"
 
 #define SIZED_BY_SETTING 64
-#define RING_BY_SETTING 4096
+
+/* Keep the compiler from merging the lookups in two families' maps into one instruction: the kernel inlines a lookup only
+ * where the map is always the same, and calls it indirectly, at three times the price, where it is not. */
+#define IDS_APART(found, family) asm volatile("# " family : "+r"(found))
 
 /* Reason -> packets and bytes. Per CPU, so plain additions count exactly. Written by the program alone. */
 BPF_F_TABLE("percpu_array", u32, struct ids_count, ids_counts, IDS_REASON_COUNT, 0);
@@ -67,11 +70,13 @@ BPF_F_TABLE("lru_hash", struct ids_budget_key, struct ids_budget, ids_dst_budget
 #define IDS_PROGRAM_CHALLENGE 0
 BPF_PROG_ARRAY(ids_programs, 4);
 
-/* What user space is shown: records of one fixed stride each, see struct ids_record. */
-BPF_RINGBUF_OUTPUT(ids_small, 1);
-BPF_RINGBUF_OUTPUT(ids_large, 1);
+/* What is no packet: a budget began to refuse. A ring of its own, so that it has one reader however many workers there
+ * are, and room in the flood that it tells of. */
+BPF_RINGBUF_OUTPUT(ids_events, 1);
 
-/* Bytes of a ring that wait to be read; `ring` is IDS_SMALL_RING or IDS_LARGE_RING. */
-#define ids_unread(ring) bpf_ringbuf_query((void *)bpf_pseudo_fd(1, ring), BPF_RB_AVAIL_DATA)
+/* What user space is shown: worker -> a ring of records of one fixed stride, see struct ids_record. Filled by the loader;
+ * the ring that is named stands for their type. */
+BPF_ARRAY_OF_MAPS(ids_small, "ids_events", IDS_MAX_WORKERS);
+BPF_ARRAY_OF_MAPS(ids_large, "ids_events", IDS_MAX_WORKERS);
 
 #endif

@@ -85,10 +85,18 @@ struct ids_packet {
 	u8 tcp_flags;
 	u8 news;       /* its flow's state or a FIN is another since: set by ids_flow_seen */
 	u8 refused;    /* a SYN beyond a budget, not merely one that came while others were */
+	u8 unknown_header; /* an extension header that user space does not step over: it sees no ports and no fragment */
+	u8 direction;  /* as in struct ids_record, of a flow that is known */
+	u8 flow_state;
+	u8 thins;      /* of its flow so much has been shown that it gives way in a ring that is nearly full */
+	u8 outcome;    /* of showing it: an ids_reason */
+	u32 worker;    /* the first that it is shown to */
+	u32 copies;    /* and to how many from that one on */
 	u32 src4_be;
 	u32 dst4_be;
 	struct ids_addr6 src6;
 	struct ids_addr6 dst6;
+	u32 malformed; /* why it is; on the stack, each reason would have the verifier go through what follows once more */
 	u32 side;      /* egress: which end of the flow sent it. A constant on the stack, it would double the verifier's work */
 	struct ids_pieces cut;
 };
@@ -226,10 +234,15 @@ static __always_inline int ids_judge_ip4(struct ids_cursor *at, struct ids_packe
 	return ids_judge_fragment(packet, (offset & 0x1fff) * 8, total_len - header_len, offset & 0x2000);
 }
 
+static __always_inline int ids_is_rare_extension(u8 proto)
+{
+	return proto == 135 /* mobility */ || proto == 139 /* HIP */ || proto == 140 /* shim6 */;
+}
+
 static __always_inline int ids_is_ip6_extension(u8 proto)
 {
 	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_DSTOPTS || proto == IPPROTO_AH ||
-	       proto == 135 /* mobility */ || proto == 139 /* HIP */ || proto == 140 /* shim6 */;
+	       ids_is_rare_extension(proto);
 }
 
 /* Step over one extension header. Headers that lie at a variable place are copied out by the kernel, not read through
@@ -244,6 +257,7 @@ static __always_inline int ids_step_ip6_extension(ids_frame *frame, struct ids_p
 	len = packet->proto == IPPROTO_AH ? (ext.len + 2) * 4 : (ext.len + 1) * 8;
 	if (packet->l4 + len > packet->ip_end)
 		return IDS_DROP_IP6_EXT_SHORT;
+	packet->unknown_header |= ids_is_rare_extension(packet->proto) && !packet->fragment;
 	packet->proto = ext.next;
 	packet->l4 += len;
 	return 0;

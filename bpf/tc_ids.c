@@ -20,6 +20,8 @@
 #include "ids_maps.h"
 #include "ids_parse.h"
 #include "ids_flow.h"
+#include "ids_show.h"
+#include "ids_worker.h"
 
 #define IDS_GO_ON 0
 
@@ -109,47 +111,39 @@ static __always_inline struct ids_flow *ids_flow_of(struct ids_context *c)
 
 /* ---- showing -------------------------------------------------------------------------------------------------- */
 
-static __always_inline void ids_fill_record(struct ids_context *c, struct ids_record *to, struct ids_record *from,
-					    u32 wirelen, u32 caplen)
+/* Copy the packet into a ring of one worker. Which is a matter of its size, so that small packets do not fill the large
+ * slots. */
+static __always_inline int ids_show_to(struct ids_context *c, u32 worker)
 {
-	*to = *from;
-	to->ts_ns = c->config->now_ns ? c->config->now_ns : bpf_ktime_get_ns();
-	to->ifindex = c->skb->ifindex;
-	to->wirelen = wirelen;
-	to->caplen = caplen;
-	to->kind = IDS_RECORD_PACKET;
-	to->reason = IDS_PASS_SHOWN;
-	to->detail = IDS_DETAIL_UNSUMMED;
+	void *ring;
+
+	if (c->packet->len <= IDS_SMALL_DATA) {
+		ring = ids_small.lookup(&worker);
+		IDS_APART(ring, "small");
+		return ids_put(c->skb, c->config, c->packet, ring, IDS_SMALL_DATA, c->config->thin_small_bytes);
+	}
+	ring = ids_large.lookup(&worker);
+	IDS_APART(ring, "large");
+	return ids_put(c->skb, c->config, c->packet, ring, IDS_LARGE_DATA, c->config->thin_large_bytes);
 }
 
-/* Copy the packet into the ring for its size, all of it or as much as there is room for. */
-static __always_inline int ids_show_whole(struct ids_context *c, struct ids_record *record)
+/* Show the packet to whom it concerns; return IDS_PASS_SHOWN, or why somebody was not shown it. */
+static __always_inline int ids_show_whole(struct ids_context *c)
 {
-	u32 len = c->packet->len;
-	struct ids_record *slot;
+	struct ids_packet *packet = c->packet;
 
-	if (len <= IDS_SMALL_DATA) {
-		slot = ids_small.ringbuf_reserve(IDS_SMALL_STRIDE - IDS_RING_HEADER);
-		if (!slot)
-			return IDS_PASS_RING_FULL;
-		ids_fill_record(c, slot, record, len, len);
-		if (ids_copy_bytes(c->skb, 0, slot + 1, len, IDS_SMALL_DATA))
-			slot->caplen = 0;
-		ids_small.ringbuf_submit(slot, 0);
-		return IDS_PASS_SHOWN;
+	ids_find_audience(c->config, packet);
+	packet->outcome = IDS_PASS_SHOWN;
+	for (u32 copy = 0; copy < IDS_MAX_WORKERS && copy < packet->copies; copy++) {
+		int reason = ids_show_to(c, packet->worker + copy);
+
+		ids_note_copy(packet, reason);
+		if (copy && reason == IDS_PASS_SHOWN)
+			ids_count(IDS_NOTE_COPIED, packet->len);
 	}
-	slot = ids_large.ringbuf_reserve(IDS_LARGE_STRIDE - IDS_RING_HEADER);
-	if (!slot)
-		return IDS_PASS_RING_FULL;
-	if (len > IDS_LARGE_DATA) {
-		len = IDS_LARGE_DATA;
-		ids_count(IDS_NOTE_SNAPPED, c->packet->len);
-	}
-	ids_fill_record(c, slot, record, c->packet->len, len);
-	if (ids_copy_bytes(c->skb, 0, slot + 1, len, IDS_LARGE_DATA))
-		slot->caplen = 0;
-	ids_large.ringbuf_submit(slot, 0);
-	return IDS_PASS_SHOWN;
+	if (packet->outcome == IDS_PASS_SHOWN && packet->len > IDS_LARGE_DATA)
+		ids_count(IDS_NOTE_SNAPPED, packet->len);
+	return packet->outcome;
 }
 
 /* Make the headers in `frame` those of a piece: `len` bytes of payload that begin `offset` bytes into the segment's. */
@@ -169,7 +163,7 @@ static __always_inline void ids_piece_headers(struct ids_context *c, u8 *frame, 
 }
 
 /* Fill a slot with the next piece of a segment. */
-static __always_inline void ids_fill_piece(struct ids_context *c, struct ids_record *slot, struct ids_record *record)
+static __always_inline void ids_fill_piece(struct ids_context *c, struct ids_record *slot)
 {
 	struct ids_pieces *cut = &c->packet->cut;
 	u8 *frame = (u8 *)(slot + 1);
@@ -181,7 +175,7 @@ static __always_inline void ids_fill_piece(struct ids_context *c, struct ids_rec
 	if (!last)
 		len = cut->piece;
 	cut->shown = offset + len;
-	*slot = *record;
+	ids_fill_record(c->skb, c->config, c->packet, slot);
 	slot->wirelen = header + len;
 	slot->caplen = header + len;
 	if (ids_copy_bytes(c->skb, 0, frame, header, IDS_MAX_HEADERS) ||
@@ -193,56 +187,54 @@ static __always_inline void ids_fill_piece(struct ids_context *c, struct ids_rec
 
 /* Show a TCP segment that is larger than the wire takes, or a slot holds, as several. How far it has got is in memory of
  * which the verifier knows nothing: so each way into the loop, and each round, looks to it like the one before. */
-static __always_inline int ids_show_pieces(struct ids_context *c, struct ids_record *record)
+static __always_inline int ids_show_pieces(struct ids_context *c)
 {
-	ids_fill_record(c, record, record, 0, 0);
+	void *ring;
+
+	ids_find_audience(c->config, c->packet);
+	ring = ids_large.lookup(&c->packet->worker);
+	if (!ring)
+		return IDS_PASS_RING_FULL;
+	if (ids_gives_way(c->packet, ring, c->config->thin_large_bytes))
+		return IDS_PASS_THINNED;
 	for (int i = 0; i < IDS_MAX_PIECES; i++) {
 		struct ids_record *slot;
 
 		if (c->packet->cut.shown >= c->packet->payload_len)
 			return IDS_PASS_SHOWN;
-		slot = ids_large.ringbuf_reserve(IDS_LARGE_STRIDE - IDS_RING_HEADER);
+		slot = bpf_ringbuf_reserve(ring, IDS_LARGE_STRIDE - IDS_RING_HEADER, 0);
 		if (!slot)
 			return IDS_PASS_RING_FULL;
-		ids_fill_piece(c, slot, record);
-		ids_large.ringbuf_submit(slot, 0);
+		ids_fill_piece(c, slot);
+		bpf_ringbuf_submit(slot, 0);
 	}
 	if (c->packet->cut.shown < c->packet->payload_len)
 		ids_count(IDS_NOTE_SNAPPED, c->packet->len);
 	return IDS_PASS_SHOWN;
 }
 
-static __always_inline int ids_show(struct ids_context *c, struct ids_record *record)
+static __always_inline int ids_show(struct ids_context *c)
 {
 	u32 header = c->packet->ip_end - c->packet->payload_len;
 	u32 piece = c->skb->gso_size;
 	int cut = c->packet->len > IDS_LARGE_DATA || (piece && c->packet->payload_len > piece);
 
 	if (!cut || c->packet->proto != IPPROTO_TCP || c->packet->fragment || header > IDS_MAX_HEADERS)
-		return ids_show_whole(c, record);
+		return ids_show_whole(c);
 	if (!piece || piece > IDS_MAX_PIECE || c->packet->payload_len > piece * IDS_MAX_PIECES)
 		piece = IDS_MAX_PIECE;
 	c->packet->cut.header = header;
 	c->packet->cut.piece = piece;
-	return ids_show_pieces(c, record);
-}
-
-/* Whether the packet gives way: its ring is nearly full, and of its flow enough has been shown. Only such a flow asks. */
-static __always_inline int ids_gives_way(struct ids_context *c, struct ids_flow *flow)
-{
-	if (!ids_flow_thins(c->config, c->packet, flow, c->packet->side))
-		return 0;
-	if (c->packet->len <= IDS_SMALL_DATA)
-		return c->config->thin_small_bytes && ids_unread(IDS_SMALL_RING) > c->config->thin_small_bytes;
-	return c->config->thin_large_bytes && ids_unread(IDS_LARGE_RING) > c->config->thin_large_bytes;
+	return ids_show_pieces(c);
 }
 
 /* Whether the packet is to be shown: IDS_PASS_SHOWN, or why not. A flow that has found no room is. */
 static __always_inline int ids_whether_shown(struct ids_context *c, struct ids_flow *flow)
 {
-	int reason = flow ? ids_flow_show(c->config, c->packet, flow, c->packet->side) : IDS_PASS_SHOWN;
-
-	return reason == IDS_PASS_SHOWN && flow && ids_gives_way(c, flow) ? IDS_PASS_THINNED : reason;
+	if (!flow)
+		return IDS_PASS_SHOWN;
+	c->packet->thins = ids_flow_thins(c->config, c->packet, flow, c->packet->side);
+	return ids_flow_show(c->config, c->packet, flow, c->packet->side);
 }
 
 static __always_inline void ids_settle_flow(struct ids_context *c, struct ids_flow *flow, int reason)
@@ -292,7 +284,6 @@ static __always_inline int ids_parse(struct ids_context *c, struct ids_cursor *a
 
 static __always_inline int ids_judge(struct ids_context *c)
 {
-	struct ids_record record = {};
 	struct ids_cursor at = {};
 	struct ids_flow *flow;
 	int reason;
@@ -307,14 +298,14 @@ static __always_inline int ids_judge(struct ids_context *c)
 	if (flow) {
 		/* That this host completes its own handshakes proves nothing about anybody. */
 		ids_flow_seen(c->packet, flow, c->packet->side, c->now_ns);
-		record.direction = c->packet->side != flow->client;
-		record.flow_state = flow->state;
+		c->packet->direction = c->packet->side != flow->client;
+		c->packet->flow_state = flow->state;
 		if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
 			return IDS_DROP_FLOW;
 	}
 	reason = ids_whether_shown(c, flow);
 	if (reason == IDS_PASS_SHOWN) /* in one place for all, for the verifier's sake */
-		reason = ids_show(c, &record);
+		reason = ids_show(c);
 	if (flow)
 		ids_settle_flow(c, flow, reason);
 	return reason;

@@ -15,6 +15,8 @@
 #include "ids_parse.h"
 #include "ids_flow.h"
 #include "ids_flood.h"
+#include "ids_show.h"
+#include "ids_worker.h"
 #include "ids_answer.h"
 #include "ids_syncookie.h"
 
@@ -23,10 +25,6 @@
 
 /* The answer of a check that lets the packet go on to the next one. */
 #define IDS_GO_ON 0
-
-/* Keep the compiler from merging the lookups in two families' maps into one instruction: the kernel inlines a lookup only
- * where the map is always the same, and calls it indirectly, at three times the price, where it is not. */
-#define IDS_APART(found, family) asm volatile("# " family : "+r"(found))
 
 struct ids_context {
 	struct xdp_md *xdp;
@@ -156,47 +154,60 @@ static __always_inline int ids_is_expired(struct ids_context *c, struct ids_bloc
 	return block->expires_ns && block->expires_ns <= c->now_ns;
 }
 
+static __always_inline void ids_count_hit(struct ids_context *c, struct ids_block *block)
+{
+	__sync_fetch_and_add(&block->packets, 1);
+	__sync_fetch_and_add(&block->bytes, c->packet->len);
+	block->last_hit_ns = c->now_ns;
+}
+
+/* Count what an entry in shadow mode would drop. */
+static __always_inline void ids_apply_shadow(struct ids_context *c, struct ids_block *block)
+{
+	ids_count_hit(c, block);
+	ids_count(IDS_NOTE_SHADOW, c->packet->len);
+}
+
 /* Apply a block entry: `reason` when it drops the packet. */
 static __always_inline int ids_apply_block(struct ids_context *c, struct ids_block *block, int reason)
 {
 	if (!block || ids_is_expired(c, block))
 		return IDS_GO_ON;
-	if (block->mode != IDS_BLOCK_SHADOW &&
-	    (reason == IDS_DROP_BLOCKED ? ids_address_allowed(c, block) : ids_allowed(c)))
-		return IDS_GO_ON;
-	__sync_fetch_and_add(&block->packets, 1);
-	__sync_fetch_and_add(&block->bytes, c->packet->len);
-	block->last_hit_ns = c->now_ns;
 	if (block->mode == IDS_BLOCK_SHADOW) {
-		ids_count(IDS_NOTE_SHADOW, c->packet->len);
+		ids_apply_shadow(c, block);
 		return IDS_GO_ON;
 	}
+	if (reason == IDS_DROP_BLOCKED ? ids_address_allowed(c, block) : ids_allowed(c))
+		return IDS_GO_ON;
+	ids_count_hit(c, block);
 	return reason;
 }
 
+/* Whether an entry hides no shorter prefix: it has expired, or only counts. */
+static __always_inline int ids_hides_nothing(struct ids_context *c, struct ids_block *block)
+{
+	return block->prefixlen && (block->mode == IDS_BLOCK_SHADOW || ids_is_expired(c, block));
+}
+
 /* Whether a prefix blocks the source. `flow` may be 0; it remembers the answer while that is no and nobody changes a list.
- * An entry that has expired or only counts hides no shorter one, up to IDS_MAX_NESTED of them. */
+ * An entry that has expired or only counts hides no shorter one, up to IDS_MAX_NESTED of them. The verifier follows each
+ * round of the loop by itself, from each state before it: so what may drop, and asks the allow-list, is applied behind. */
 static __always_inline int ids_check_prefix(struct ids_context *c, struct ids_flow *flow)
 {
-	u32 generation = c->config->generation, len = 128;
-	int reason = IDS_GO_ON;
+	u32 generation = c->config->generation;
+	struct ids_block *block;
 
 	if (!c->config->lists || (flow && flow->generation[c->side & 1] == generation))
 		return IDS_GO_ON;
-	for (int nested = 0; nested < IDS_MAX_NESTED && !reason; nested++) {
-		struct ids_block *block = ids_find_prefix(c, len);
-
-		if (!block) {
-			if (flow && !nested)
-				flow->generation[c->side & 1] = generation;
-			break;
-		}
-		reason = ids_apply_block(c, block, IDS_DROP_BLOCKED_PREFIX);
-		if (!block->prefixlen || (block->mode != IDS_BLOCK_SHADOW && !ids_is_expired(c, block)))
-			break;
-		len = block->prefixlen - 1;
+	block = ids_find_prefix(c, 128);
+	if (!block && flow)
+		flow->generation[c->side & 1] = generation;
+	for (int nested = 1; nested < IDS_MAX_NESTED && block && ids_hides_nothing(c, block); nested++) {
+		if (!ids_is_expired(c, block))
+			ids_apply_shadow(c, block);
+		block = ids_find_prefix(c, block->prefixlen - 1);
 	}
-	return reason;
+	return ids_apply_block(c, block, IDS_DROP_BLOCKED_PREFIX);
 }
 
 /* ---- budgets -------------------------------------------------------------------------------------------------- */
@@ -209,20 +220,20 @@ static __always_inline void ids_tell_limit(struct ids_context *c, struct ids_bud
 	if (budget->episode_ns)
 		return;
 	budget->episode_ns = c->now_ns;
-	slot = ids_small.ringbuf_reserve(IDS_SMALL_STRIDE - IDS_RING_HEADER);
+	slot = ids_events.ringbuf_reserve(IDS_EVENT_STRIDE - IDS_RING_HEADER);
 	if (!slot) {
 		ids_count(IDS_NOTE_EVENT_LOST, c->packet->len);
 		return;
 	}
 	__builtin_memset(slot, 0, sizeof(*slot));
-	slot->ts_ns = c->config->now_ns ? c->config->now_ns : bpf_ktime_get_ns();
+	slot->ts_ns = ids_record_ns(c->config);
 	slot->ifindex = c->xdp->ingress_ifindex;
 	slot->wirelen = c->packet->len;
 	slot->kind = IDS_RECORD_LIMIT;
 	slot->reason = IDS_DROP_SYN_SOURCE + key->kind;
 	slot->detail = key->kind;
 	__builtin_memcpy(slot->addr_be, key->addr_be, sizeof(slot->addr_be));
-	ids_small.ringbuf_submit(slot, 0);
+	ids_events.ringbuf_submit(slot, 0);
 }
 
 /* Whose budget it is: IPv4 as ::ffff:a.b.c.d; an IPv6 source by its /64. */
@@ -347,67 +358,51 @@ static __always_inline void ids_source_proven(struct ids_context *c)
 
 /* ---- showing -------------------------------------------------------------------------------------------------- */
 
-static __always_inline void ids_fill_record(struct ids_context *c, struct ids_record *to, struct ids_record *from)
+/* Copy the packet into a ring of one worker. Which is a matter of its size, so that small packets do not fill the large
+ * slots. */
+static __always_inline int ids_show_to(struct ids_context *c, u32 worker)
 {
-	*to = *from;
-	to->ts_ns = c->config->now_ns ? c->config->now_ns : bpf_ktime_get_ns();
-	to->ifindex = c->xdp->ingress_ifindex;
-	to->rx_queue = c->xdp->rx_queue_index;
-	to->wirelen = c->packet->len;
-	to->kind = IDS_RECORD_PACKET;
-	to->reason = IDS_PASS_SHOWN;
+	void *ring;
+
+	if (c->packet->len <= IDS_SMALL_DATA) {
+		ring = ids_small.lookup(&worker);
+		IDS_APART(ring, "small");
+		return ids_put(c->xdp, c->config, c->packet, ring, IDS_SMALL_DATA, c->config->thin_small_bytes);
+	}
+	ring = ids_large.lookup(&worker);
+	IDS_APART(ring, "large");
+	return ids_put(c->xdp, c->config, c->packet, ring, IDS_LARGE_DATA, c->config->thin_large_bytes);
 }
 
-/* Copy the packet into a ring. Which one is a matter of its size, so that small packets do not fill the large slots. */
-static __always_inline int ids_show(struct ids_context *c, struct ids_record *record)
+/* Show the packet to whom it concerns; return IDS_PASS_SHOWN, or why somebody was not shown it. */
+static __always_inline int ids_show(struct ids_context *c)
 {
-	u32 len = c->packet->len;
-	struct ids_record *slot;
+	struct ids_packet *packet = c->packet;
 
-	if (len <= IDS_SMALL_DATA) {
-		slot = ids_small.ringbuf_reserve(IDS_SMALL_STRIDE - IDS_RING_HEADER);
-		if (!slot)
-			return IDS_PASS_RING_FULL;
-		ids_fill_record(c, slot, record);
-		if (ids_copy_bytes(c->xdp, 0, slot + 1, len, IDS_SMALL_DATA))
-			len = 0;
-		slot->caplen = len;
-		ids_small.ringbuf_submit(slot, 0);
-		return IDS_PASS_SHOWN;
-	}
-	slot = ids_large.ringbuf_reserve(IDS_LARGE_STRIDE - IDS_RING_HEADER);
-	if (!slot)
-		return IDS_PASS_RING_FULL;
-	ids_fill_record(c, slot, record);
-	if (len > IDS_LARGE_DATA) {
-		len = IDS_LARGE_DATA;
-		ids_count(IDS_NOTE_SNAPPED, c->packet->len);
-	}
-	if (ids_copy_bytes(c->xdp, 0, slot + 1, len, IDS_LARGE_DATA))
-		len = 0;
-	slot->caplen = len;
-	ids_large.ringbuf_submit(slot, 0);
-	return IDS_PASS_SHOWN;
-}
+	ids_find_audience(c->config, packet);
+	packet->outcome = IDS_PASS_SHOWN;
+	for (u32 copy = 0; copy < IDS_MAX_WORKERS && copy < packet->copies; copy++) {
+		int reason = ids_show_to(c, packet->worker + copy);
 
-/* Whether the packet gives way: its ring is nearly full, and of its flow enough has been shown. Only such a flow asks. */
-static __always_inline int ids_gives_way(struct ids_context *c, struct ids_flow *flow)
-{
-	if (!ids_flow_thins(c->config, c->packet, flow, c->side))
-		return 0;
-	if (c->packet->len <= IDS_SMALL_DATA)
-		return c->config->thin_small_bytes && ids_unread(IDS_SMALL_RING) > c->config->thin_small_bytes;
-	return c->config->thin_large_bytes && ids_unread(IDS_LARGE_RING) > c->config->thin_large_bytes;
+		ids_note_copy(packet, reason);
+		if (copy && reason == IDS_PASS_SHOWN)
+			ids_count(IDS_NOTE_COPIED, packet->len);
+	}
+	if (packet->outcome == IDS_PASS_SHOWN && packet->len > IDS_LARGE_DATA)
+		ids_count(IDS_NOTE_SNAPPED, packet->len);
+	return packet->outcome;
 }
 
 /* Show the packet of a known flow, or say why not. */
-static __always_inline int ids_show_of_flow(struct ids_context *c, struct ids_flow *flow, struct ids_record *record)
+static __always_inline int ids_show_of_flow(struct ids_context *c, struct ids_flow *flow)
 {
 	int reason = ids_flow_show(c->config, c->packet, flow, c->side);
 	int note;
 
-	if (reason == IDS_PASS_SHOWN)
-		reason = ids_gives_way(c, flow) ? IDS_PASS_THINNED : ids_show(c, record);
+	if (reason == IDS_PASS_SHOWN) {
+		c->packet->thins = ids_flow_thins(c->config, c->packet, flow, c->side);
+		reason = ids_show(c);
+	}
 	note = ids_flow_settle(c->packet, flow, c->side, reason);
 	if (note)
 		ids_count(note, c->packet->len);
@@ -464,13 +459,13 @@ static __always_inline int ids_judge_headers(struct ids_context *c, struct ids_c
 }
 
 /* A malformed packet has no flow to remember anything. */
-static __always_inline int ids_check_malformed(struct ids_context *c, int malformed)
+static __always_inline int ids_check_malformed(struct ids_context *c)
 {
 	int reason = ids_check_prefix(c, 0);
 
 	if (reason)
 		return reason;
-	return ids_allowed(c) ? IDS_PASS_ALLOWED_MALFORMED : malformed;
+	return ids_allowed(c) ? IDS_PASS_ALLOWED_MALFORMED : c->packet->malformed;
 }
 
 /* Whether this may be a challenged client's answer: a reset before any answer of the server was seen. */
@@ -495,17 +490,15 @@ static __always_inline int ids_may_acknowledge(struct ids_context *c, struct ids
 
 static __always_inline int ids_track_and_show(struct ids_context *c, struct ids_flow *flow)
 {
-	struct ids_record record = {};
-
 	if (!flow)
-		return ids_show(c, &record);
+		return ids_show(c);
 	if (ids_flow_seen(c->packet, flow, c->side, c->now_ns))
 		ids_source_proven(c);
-	record.direction = c->side != flow->client;
-	record.flow_state = flow->state;
+	c->packet->direction = c->side != flow->client;
+	c->packet->flow_state = flow->state;
 	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
 		return IDS_DROP_FLOW;
-	return ids_show_of_flow(c, flow, &record);
+	return ids_show_of_flow(c, flow);
 }
 
 /* The checks from the transport header on. */
@@ -539,8 +532,8 @@ static __always_inline int ids_judge(struct ids_context *c)
 		reason = ids_apply_block(c, ids_find_exact(c), IDS_DROP_BLOCKED);
 	if (reason)
 		return reason;
-	reason = ids_judge_headers(c, &at);
-	return reason ? ids_check_malformed(c, reason) : ids_judge_flow(c);
+	c->packet->malformed = ids_judge_headers(c, &at);
+	return c->packet->malformed ? ids_check_malformed(c) : ids_judge_flow(c);
 }
 
 int xdp_ids(struct xdp_md *xdp)
@@ -565,12 +558,19 @@ int xdp_ids(struct xdp_md *xdp)
 static __always_inline int ids_show_opening(struct ids_context *c, int answer)
 {
 	u64 len = (c->packet->l4 & 63) + sizeof(struct tcphdr); /* at most 62: no options, no extension headers */
-	struct ids_record record = { .direction = answer, .flow_state = answer ? IDS_FLOW_SYNACK : IDS_FLOW_SYN };
-	struct ids_record *slot = ids_small.ringbuf_reserve(IDS_SMALL_STRIDE - IDS_RING_HEADER);
+	struct ids_record *slot;
+	void *ring;
 
+	ids_find_audience(c->config, c->packet);
+	ring = ids_small.lookup(&c->packet->worker);
+	if (!ring)
+		return 0;
+	slot = bpf_ringbuf_reserve(ring, IDS_SMALL_STRIDE - IDS_RING_HEADER, 0);
 	if (!slot)
 		return 0;
-	ids_fill_record(c, slot, &record);
+	ids_fill_record(c->xdp, c->config, c->packet, slot);
+	slot->direction = answer;
+	slot->flow_state = answer ? IDS_FLOW_SYNACK : IDS_FLOW_SYN;
 	slot->wirelen = len;
 	slot->detail = IDS_DETAIL_UNSUMMED;
 	if (bpf_xdp_load_bytes(c->xdp, 0, slot + 1, len))
@@ -578,7 +578,7 @@ static __always_inline int ids_show_opening(struct ids_context *c, int answer)
 	else
 		ids_opening_headers((u8 *)(slot + 1), c->packet, answer);
 	slot->caplen = len;
-	ids_small.ringbuf_submit(slot, 0);
+	bpf_ringbuf_submit(slot, 0);
 	return 1;
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -50,6 +50,11 @@ class EveSettings(_Settings):
 class EngineSettings(_Settings):
     """The loop itself."""
 
+    workers: Annotated[int, Field(ge=1, le=16)] | Literal["auto"] = Field(
+        1,
+        description="Processes that inspect, each its share of the flows; `auto` is one for each processor. One:"
+        " inspection and decisions share a process.",
+    )
     runtime_dir: str = Field("/run/ids", description="Directory of the control sockets, one an instance.")
     bypass: list[str] = Field(
         ["tls", "ssh"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -19,6 +20,19 @@ class Counters:
     def set(self, name: str, value: int) -> None:
         """Set a gauge, such as the number of live flows."""
         self.values[name] = int(value)
+
+    def with_workers(self, parts: Sequence[Mapping[str, int]]) -> Counters:
+        """Return these counts together with those of workers.
+
+        What every worker counts of the same packets (it decodes all of a capture) is taken from the first of them.
+        """
+        summed = Counters()
+        summed.values.update(self.values)
+        for number, part in enumerate(parts):
+            for name, value in part.items():
+                if not number or not name.startswith("decode."):
+                    summed.add(name, value)
+        return summed
 
     def __getitem__(self, name: str) -> int:
         return self.values[name]

@@ -1,34 +1,40 @@
-"""The loop: one batch of packets through every stage, in the order of the package's docstring."""
+"""The loop: one batch of packets is inspected, what was found is decided, and outputs hear of it."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-
-import numpy as np
+import gc
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 
 from ids.config import Config
 from ids.counters import Counters
-from ids.decode import Decoder
 from ids.errors import IdsError
-from ids.flow import FlowTable
+from ids.events import Event, Events
+from ids.flow.share import Share
+from ids.inspection import Findings, Inspection
 from ids.plugin.context import EngineContext
 from ids.plugin.host import PluginHost
-from ids.plugin.session import MAX_PACKETS, FlowSession
-from ids.protocols import Parsers
-from ids.protocols.detect import recognise
 from ids.respond import events
-from ids.respond.events import Event
 from ids.respond.gate import Gate
 from ids.respond.policy import BlockPolicy
-from ids.respond.recount import Recount
 from ids.respond.responder import Responder
-from ids.types import Direction, Flow, FlowBatch, IPAddress, Match, PacketBatch, Packets, StreamChunk, Transaction
-
-HISTORY_BATCHES = 2
-"""Batches kept for the frames of a flow that is flagged late. Each may be several megabytes."""
+from ids.types import FlowColumns, IPAddress, Match, PacketBatch, Packets
 
 NO_RULES = "no rule is loaded, so nothing is looked for but what plugins find: see rules.paths, or -S"
+
+OnEvents = Callable[[Events], None]
+
+
+COLLECT_AFTER = 100_000
+"""New objects between two searches for garbage in cycles. Stages make many objects and hardly a cycle: with Python's
+own 700, a tenth of the time would go into searching."""
+
+
+def settle_memory() -> None:
+    """Have Python search for cycles seldom, and never among what the start has made. To be called when that is over."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 10, 10)
 
 
 class Engine:
@@ -42,107 +48,139 @@ class Engine:
         counters: Counters | None = None,
         own: frozenset[IPAddress] = frozenset(),
         live: bool = False,
-        on_event: Callable[[Event], None] | None = None,
+        on_events: OnEvents | None = None,
+        event_types: Collection[str] | None = None,
     ) -> None:
         """Load and start the plugins; raises `IdsError` when one refuses (bad rules, a file that cannot be written).
 
         ``live`` tells packets of interfaces from those of captures, whose checksums may have been filled in later.
+        ``on_events`` gets the events that outputs get, of ``event_types`` at least (None: of all).
         """
         self.config = config
         self.counters = counters if counters is not None else Counters()
-        self._on_event = on_event
+        self._on_events = on_events
         self.plugins = PluginHost(self.counters)
         self.plugins.load(config.plugins.disabled)
         self._gate = gate
         self._own = own
         self._live = live
-        self._fresh()
+        self.flows = FlowColumns()
         self.plugins.start(self._context)
-        self._wants_flow_start = self.plugins.has("ids_flow_start")
-        self._wants_flagged = self.plugins.has("ids_flagged")
+        wanted = self.plugins.event_types()
+        if on_events is not None:
+            wanted = None if wanted is None or event_types is None else {*wanted, *event_types}
+        self._wanted = wanted
+        self.workers: Sequence[Mapping[str, int]] = ()
+        """The latest counters of each worker, where workers inspect."""
+        self._fresh()
+
+    @cached_property
+    def inspection(self) -> Inspection:
+        """The inspection of all flows, where this process does it itself."""
+        return self.inspect()
+
+    def inspect(self, share: Share | None = None) -> Inspection:
+        """Return an inspection of all flows, or of a share; in a worker, whose counters begin here."""
+        if share is not None:
+            self.counters.values.clear()
+        return Inspection(
+            self.config, self.plugins, self.flows, self._gate, self.counters,
+            live=self._live, wanted=self._wanted, share=share,
+        )  # fmt: skip
 
     def _fresh(self) -> None:
-        """Build the stages that remember traffic."""
+        """Build what remembers decisions about traffic."""
         config, counters = self.config, self.counters
-        self._decoder = Decoder(config.decode, counters, live=self._live)
-        self._recount = Recount(self._gate, counters)
-        self._flows = FlowTable(config.flow, counters, config.stream, self._recount.last_seen)
-        self._parsers = Parsers(config.protocols, counters)
         self.policy = BlockPolicy(config.respond, self._gate, counters, self._veto, self._own)
-        self._responder = Responder(config.respond, self.policy, self._gate, counters, self.emit)
-        self._history: deque[tuple[Packets, FlowBatch]] = deque(maxlen=HISTORY_BATCHES)
-        self._opaque = frozenset(config.engine.bypass)
+        self._pending: list[Event] = []
+        self._responder = Responder(config.respond, self.policy, self._gate, counters, self._pending.append)
         self._started_ns: int | None = None
         self._now_ns = 0
 
     def process(self, batch: PacketBatch) -> Packets:
         """Take one batch through every stage and return it decoded."""
-        packets = self._decoder.decode(batch)
-        flows = self._flows.process(packets)
-        self._clock(packets)
-        matches = self.plugins.matches("ids_packets", packets=packets, flows=flows)
-        self._inspect(flows, matches)
-        self._respond(matches)
-        self._recount.note_closing(flows.flows)
-        if self._wants_flagged:
-            self._history.append((packets, flows))
-            self._dissect(flows)
-        self._end(flows)
-        return packets
+        found = self.inspection.process(batch)
+        assert found.packets is not None
+        self.take(batch, found)
+        return found.packets
+
+    def take(self, batch: PacketBatch, found: Findings) -> None:
+        """Take what the inspection of a batch found, wherever that was done."""
+        if len(batch):
+            self._now_ns = max(self._now_ns, int(batch.ts_ns.max()))
+            if self._started_ns is None:
+                self._started_ns = int(batch.ts_ns[0])
+        self.decide(found)
+
+    def decide(self, found: Findings) -> None:
+        """Carry out what matches ask for, and emit the events of a batch."""
+        for match in found.matches:
+            self._responder.handle(match)
+        self._responder.close(found.matched_flows)
+        self._responder.forget(found.ended)
+        self.counters.add("flow.ended", len(found.ended))
+        self.emit(found.transactions)
+        decided, self._pending[:] = self._pending[:], []
+        self.emit(Events(decided + found.matched_flows))
+        self.emit(found.flows)
 
     def tick(self, now_ns: int) -> None:
         """End the flows that have been idle for too long by now; for a live engine without packets."""
         if now_ns > self._now_ns and self._started_ns is not None:
-            idle = self._flows.expire(now_ns)
-            matches: list[Match] = []
-            self._inspect(idle, matches)
-            self._respond(matches)
-            self._end(idle)
+            self.decide(self.inspection.expire(now_ns))
 
-    def drain(self, gate: Gate | None = None) -> None:
+    def drain(self, gate: Gate | None = None, found: Findings | None = None) -> None:
         """Deliver what is still held, end all flows, write `stats`, and forget the traffic; go on with ``gate``.
 
-        Between two captures: what one shows says nothing of the other, and its clock may be years away.
+        Between two captures: what one shows says nothing of the other, and its clock may be years away. ``found``: what
+        that brought, where workers inspect.
         """
-        rest = self._flows.drain()
-        matches: list[Match] = []
-        self._inspect(rest, matches)
-        self._respond(matches)
-        self._end(rest)
+        self.decide(found if found is not None else self.inspection.drain())
         if self._started_ns is not None:
             self.stats(self._now_ns)
         if gate is not None:
             self._gate = gate
         self._fresh()
 
-    def stop(self) -> None:
+    def stop(self, found: Findings | None = None) -> None:
         """Drain, then stop the plugins; the engine is of no use afterwards."""
-        self.drain()
+        self.drain(found=found)
         self.plugins.call("ids_stop")
 
     def reload(self, config: Config) -> list[IdsError]:
         """Take new rules and plugin settings; return what was refused. What is refused leaves the old in force."""
-        previous, self.config = self.config, config
-        errors = self.plugins.reload(self._context)
-        if errors:
-            self.config = previous
+        errors = self.prepare_reload(config)
+        self.finish_reload(commit=not errors)
         return errors
 
-    @property
-    def rules_loaded(self) -> int:
-        """Number of rules in force, of all languages."""
-        return self.counters["rules.loaded"] + self.counters["yara.loaded"]
+    def prepare_reload(self, config: Config) -> list[IdsError]:
+        """Load new rules and plugin settings; return what was refused. `finish_reload` must follow."""
+        self._previous, self.config = self.config, config
+        errors, self._commit = self.plugins.prepare_reload(self._context)
+        return errors
 
-    def emit(self, event: Event) -> None:
-        """Hand one event to every output."""
-        self.counters.add(f"events.{event['event_type']}")
-        self.plugins.call("ids_event", event=event)
-        if self._on_event is not None:
-            self._on_event(event)
+    def finish_reload(self, *, commit: bool) -> None:
+        """Put in force what was loaded, or forget it."""
+        if commit:
+            self._commit()
+        else:
+            self.config = self._previous
+
+    def emit(self, batch: Events) -> None:
+        """Hand events to every output, at once."""
+        if not len(batch):
+            return
+        for event_type, count in batch.counts.items():
+            self.counters.add(f"events.{event_type}", count)
+        self.plugins.call("ids_events", events=batch)
+        if self.plugins.has("ids_event"):
+            self.plugins.each("ids_event", "event", batch)
+        if self._on_events is not None:
+            self._on_events(batch)
 
     def stats(self, now_ns: int) -> Event:
         """Emit and return a `stats` event."""
-        counters = self.counters
+        counters = self.all_counters()
         started = self._started_ns if self._started_ns is not None else now_ns
         event: Event = {
             "timestamp": events.timestamp(now_ns),
@@ -155,85 +193,16 @@ class Engine:
             },
             "ids": counters.tree(),
         }
-        self.emit(event)
+        self.emit(Events([event]))
         return event
 
+    def all_counters(self) -> Counters:
+        """Return the counters, with those of the workers where there are some."""
+        return self.counters.with_workers(self.workers) if self.workers else self.counters
+
     def _context(self, name: str) -> EngineContext:
-        return EngineContext(self.config, self.counters, self.config.plugins.options.get(name, {}))
+        options = self.config.plugins.options.get(name, {})
+        return EngineContext(self.config, self.counters, options, self.flows, live=self._live)
 
     def _veto(self, address: str, match: Match) -> list[str]:
         return self.plugins.call_strict("ids_veto_block", address=address, match=match)
-
-    def _clock(self, packets: Packets) -> None:
-        if len(packets):
-            self._now_ns = max(self._now_ns, int(packets.batch.ts_ns.max()))
-            if self._started_ns is None:
-                self._started_ns = int(packets.batch.ts_ns[0])
-
-    def _inspect(self, flows: FlowBatch, matches: list[Match]) -> None:
-        if self._wants_flow_start:
-            for flow in flows.started:
-                self.plugins.call("ids_flow_start", flow=flow)
-        for chunk in flows.chunks:
-            matches += self.plugins.matches("ids_stream", chunk=chunk)
-            for transaction in self._parsers.feed(chunk):
-                self._transaction(transaction, chunk, matches)
-            if chunk.flow.app_proto in self._opaque:
-                self._bypass(chunk)
-
-    def _bypass(self, chunk: StreamChunk) -> None:
-        """Have the kernel keep the rest of an encrypted flow to itself: it costs, and shows nothing.
-
-        Both sides have to begin in the protocol: a client that only pretends to must not buy silence for what it sends
-        to a server that speaks something else.
-        """
-        flow = chunk.flow
-        speakers: set[Direction] = flow.storage.setdefault("engine.opaque", set())
-        if chunk.offset == 0 and recognise(chunk.data, chunk.direction) == flow.app_proto:
-            speakers.add(chunk.direction)
-        inspected = chunk.offset + len(chunk.data)
-        if len(speakers) < 2 or inspected < self.config.engine.bypass_after_bytes or "bypassed" in flow.storage:
-            return
-        done = flow.storage["bypassed"] = self._gate.bypass(flow)
-        if done:
-            self.counters.add(f"flow.bypassed.{flow.app_proto}")
-
-    def _transaction(self, transaction: Transaction, chunk: StreamChunk, matches: list[Match]) -> None:
-        matches += self.plugins.matches("ids_transaction", transaction=transaction)
-        if transaction.complete:
-            self.emit(events.transaction_event(transaction))
-
-    def _respond(self, matches: list[Match]) -> None:
-        for match in sorted(matches, key=lambda match: match.number):
-            self._responder.handle(match)
-
-    def _dissect(self, flows: FlowBatch) -> None:
-        """Hand the packets of flagged flows to plugins. Such flows are few, and cost what they deserve."""
-        for flow in flows.flows:
-            if not flow.flagged:
-                continue
-            frames = [frame for packets, batch in self._history for frame in _frames(flow, packets, batch)]
-            self._respond(self.plugins.matches("ids_flagged", session=FlowSession(flow, frames)))
-
-    def _end(self, flows: FlowBatch) -> None:
-        self._recount.settle(flows.ended)
-        for flow in flows.ended:
-            self.plugins.call("ids_flow_end", flow=flow)
-            self.emit(events.flow_event(flow))
-
-
-def _frames(flow: Flow, packets: Packets, flows: FlowBatch) -> list[tuple[bytes, int, int]]:
-    try:
-        position = flows.flows.index(flow)
-    except ValueError:
-        return []
-    batch = packets.batch
-    rows = np.flatnonzero(flows.index == position)[-MAX_PACKETS:]
-    return [
-        (
-            batch.data[batch.offset[row] : batch.offset[row] + batch.caplen[row]].tobytes(),
-            int(batch.linktype[row]),
-            int(batch.ts_ns[row]),
-        )
-        for row in rows
-    ]

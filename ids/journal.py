@@ -6,8 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from ids.events import Event, Events
 from ids.literal import literal
-from ids.respond.events import Event
 from ids.respond.gate import BlockOrder
 
 log = logging.getLogger(__name__)
@@ -31,10 +31,14 @@ class Journal:
         self._lines = 0
         self._left_out = 0
 
-    def event(self, event: Event) -> None:
-        """Take note of an event: the first alert of each rule is told."""
-        if event["event_type"] != "alert":
-            return
+    def events(self, events: Events) -> None:
+        """Take note of events: the first alert of each rule is logged."""
+        if "alert" in events.counts:
+            for event in events:
+                if event["event_type"] == "alert":
+                    self._alert(event)
+
+    def _alert(self, event: Event) -> None:
         alert = event["alert"]
         rule = alert["gid"], alert["signature_id"]
         if rule in self._told or len(self._told) >= MAX_RULES:

@@ -80,12 +80,11 @@ class Rules:
     def _load(self, context: EngineContext) -> Callable[[], None]:
         """Load the rules; return what puts them in force."""
         settings = context.config.rules
-        loaded = load_rules(settings.paths, context.config.vars, settings.exclude, settings.disabled_sids)
+        cache = cache_directory(settings)
+        loaded = load_rules(settings.paths, context.config.vars, settings.exclude, settings.disabled_sids, cache=cache)
         if loaded.errors:
             raise RulesRefused(list(loaded.errors))
-        matcher = Matcher(
-            loaded, context.flows, context.counters, settings, NAME, cache_directory(settings), previous=self.matcher
-        )
+        matcher = Matcher(loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher)
 
         def commit() -> None:
             self.matcher = matcher

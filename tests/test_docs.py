@@ -9,13 +9,13 @@ from types import ModuleType
 
 import click
 import pytest
+from ids.rules.loader import load_rules
 
 from ids.cli import cli
 from ids.config import Config, load_config
 from ids.counters import Counters
 from ids.kernel.contract import REASON_NAMES
 from ids.plugin.host import PluginHost
-from ids.rules.language.loader import load_rules
 from ids.types import Direction, Flow, StreamChunk
 from scripts import docs
 

@@ -24,6 +24,10 @@ class RecordingGate:
     def __init__(self) -> None:
         self.bypassed: list[Flow] = []
 
+    @property
+    def counting(self) -> bool:
+        return False
+
     def block(self, order: BlockOrder) -> int | None: ...
 
     def condemn(self, flow: Flow, number: int) -> bool:

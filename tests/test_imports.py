@@ -7,14 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+
+from ids.cli import VERBS, cli
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "ids").rglob("*.py"))
 PACKAGES = [".".join(path.parent.relative_to(ROOT).parts) for path in FILES if path.name == "__init__.py"]
 
-HEAVY = ("bcc", "scapy")
-"""Modules that take half a second and more to import; most commands should never pay for them."""
+HEAVY = ("bcc", "scapy", "numpy", "pydantic", "hyperscan", "yara", "rich", "yaml")
+"""Modules that take long to import; who asks for help should not pay for them."""
 
 
 def test_stages_import_downward_only() -> None:
@@ -23,10 +26,44 @@ def test_stages_import_downward_only() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_command_line_imports_nothing_heavy() -> None:
-    program = f"import sys, ids.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from ids.cli import main\n"
+        "try:\n"
+        f"    main({arguments!r})\n"
+        "except SystemExit as ended:\n"
+        "    assert ended.code == 0\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout.strip() == "[]", done.stderr
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
+
+
+def test_a_replay_without_flagged_fields_imports_neither_scapy_nor_bcc() -> None:
+    program = (
+        "import sys\n"
+        "from ids.cli import main\n"
+        "try:\n"
+        "    main(['replay', 'pcaps/log4shell.pcap', '-o', 'json', '--fast-path', 'model'])\n"
+        "except SystemExit as ended:\n"
+        "    assert ended.code in (0, None)\n"
+        "print([name for name in ('bcc', 'scapy') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
+
+
+def test_the_list_of_verbs_says_what_each_verb_says() -> None:
+    """The list has a copy of each verb's first sentence, so that help need not import them all."""
+    context = click.Context(cli)
+    for name, (_, about) in VERBS.items():
+        command = cli.get_command(context, name)
+        assert command is not None
+        assert command.get_short_help_str(limit=1000) == about
 
 
 def test_every_package_can_be_imported_first() -> None:

@@ -7,8 +7,9 @@ import ipaddress
 import pytest
 
 from ids import journal
+from ids.events import Event
 from ids.journal import MAX_LINES, WINDOW_S, Journal
-from ids.respond.events import Event, alert_event
+from ids.respond.events import alert_event
 from ids.respond.gate import BlockOrder
 from ids.types import BlockMode
 from tests.factory import make_match
@@ -41,7 +42,7 @@ def test_the_first_alert_of_each_rule_is_told(clock: Clock, caplog: pytest.LogCa
     caplog.set_level("INFO")
     told = Journal(clock)
     for event in (alert(1), alert(1), alert(2, "a\x1b[2Jb"), {"event_type": "stats"}):
-        told.event(event)
+        told.events(Events([event]))
     assert [line.partition(";")[0] for line in caplog.messages] == [
         "first alert of sid 1: a title",
         r"first alert of sid 2: a\x1b[2Jb",
@@ -80,5 +81,5 @@ def test_the_rules_that_are_remembered_are_bounded(
     caplog.set_level("INFO")
     told = Journal(clock)
     for sid in (1, 2, 3, 1):
-        told.event(alert(sid))
+        told.events(Events([alert(sid)]))
     assert len(caplog.messages) == 2

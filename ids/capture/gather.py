@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ def gather(data: U8, at: I64, dtype: np.dtype[Any]) -> NDArray[Any]:
     """
     size = dtype.itemsize
     last = len(data) - size
-    if len(at) and last >= 0 and at.min() >= 0 and at.max() <= last:
+    # a negative index is a very large one without its sign, so one pass sees both ends
+    if len(at) and last >= 0 and np.maximum.reduce(at.view(np.uint64)) <= last:
         return _windows(data, size)[at].view(dtype)
     out = np.zeros(len(at), f"V{size}")
     inside = (at >= 0) & (at <= last)
@@ -36,4 +38,9 @@ def gather(data: U8, at: I64, dtype: np.dtype[Any]) -> NDArray[Any]:
 def _windows(data: U8, size: int) -> NDArray[Any]:
     """View ``data`` as overlapping ``size``-byte elements, one for each index."""
     contiguous = np.ascontiguousarray(data)
-    return np.ndarray((len(data) - size + 1,), np.dtype(f"V{size}"), contiguous, strides=(1,))
+    return np.ndarray((len(data) - size + 1,), _opaque(size), contiguous, strides=(1,))
+
+
+@lru_cache(64)
+def _opaque(size: int) -> np.dtype[Any]:
+    return np.dtype(f"V{size}")

@@ -38,7 +38,7 @@ class PcapFormat:
             raise ValueError(f"pcap version {major}.{minor}, where only 2.x is known")
         self._tick_ns, self._header_len = _VARIANTS[magic]
         self._linktype = network & 0xFFFF  # the upper half tells the length of the frame check sequence
-        self._caplen_of = struct.Struct(f"{order}I").unpack_from
+        self._caplen_of = struct.Struct(f"{order}8xI{self._header_len - 12}x").unpack_from
         self._dtype = np.dtype([(name, f"{order}u4") for name in ("seconds", "fraction", "caplen", "wirelen")])
 
     def scan(self, data: U8, start: int, stop: int, limit: int) -> Records:
@@ -72,17 +72,18 @@ class PcapFormat:
     def _walk(self, data: U8, start: int, stop: int, limit: int) -> tuple[I64, int]:
         """Return where up to ``limit`` records begin and where the last one ends, which may be beyond ``stop``.
 
-        The only Python that runs once a record (85 ns): each record's length tells where the next one begins, so
+        The only Python that runs once a record (50 to 80 ns): each record's length tells where the next one begins, so
         there is nothing to vectorise. Lengths are judged afterwards, all at once; a wild one only ends the walk.
         """
         positions: list[int] = []
         append, caplen_of, header_len = positions.append, self._caplen_of, self._header_len
-        lengths = data.data[8:]
-        last = stop - header_len
+        whole = data.data[:stop]
         position = start
-        for _ in repeat(None, limit):
-            if position > last:
-                break
-            append(position)
-            position += caplen_of(lengths, position)[0] + header_len
+        try:
+            for _ in repeat(None, limit):
+                (caplen,) = caplen_of(whole, position)
+                append(position)
+                position += caplen + header_len
+        except struct.error:  # no whole header is left; a comparison for each record would cost more
+            pass
         return np.array(positions, np.int64), position

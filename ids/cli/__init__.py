@@ -21,19 +21,38 @@ GC_THRESHOLDS = (50_000, 20, 100)
 collector would look for some, all the time, at up to half of the cost of a packet."""
 
 VERBS = {
-    "run": "ids.cli.run:run",
-    "replay": "ids.cli.replay:replay",
-    "lab": "ids.cli.lab:lab",
-    "doctor": "ids.cli.doctor:doctor",
-    "check": "ids.cli.check:check",
-    "rules": "ids.cli.rules:rules",
-    "block": "ids.cli.block:block",
-    "allow": "ids.cli.block:allow",
-    "stats": "ids.cli.stats:stats",
-    "reload": "ids.cli.reload:reload",
-    "detach": "ids.cli.detach:detach",
+    "run": (
+        "ids.cli.run:run",
+        "Attach to interfaces, inspect what the kernel shows, and block what the rules condemn.",
+    ),
+    "replay": (
+        "ids.cli.replay:replay",
+        "Run captures (pcap, pcapng; also compressed) or folders of them through the engine.",
+    ),
+    "lab": ("ids.cli.lab:lab", "Attack a web server behind a gateway that runs this engine, and show what happens."),
+    "doctor": ("ids.cli.doctor:doctor", "Name what is missing or odd on this machine, each with its remedy."),
+    "check": (
+        "ids.cli.check:check",
+        "Check settings, rules and plugins as `ids run` would, without touching an interface.",
+    ),
+    "rules": ("ids.cli.rules:rules", "Work on rules: YAML and YARA."),
+    "block": ("ids.cli.block:block", "Show and change whom the kernel drops."),
+    "allow": ("ids.cli.block:allow", "Show and change whom the kernel never drops, whatever the blocklist says."),
+    "stats": (
+        "ids.cli.stats:stats",
+        "Show the kernel's counters for each verdict, and the engine's when one is running.",
+    ),
+    "reload": (
+        "ids.cli.reload:reload",
+        "Make a running engine read anew what it was started with: its `-c`, `--set` and `-S`.",
+    ),
+    "detach": (
+        "ids.cli.detach:detach",
+        "Take this instance's program off all interfaces and forget its lists: nothing is left in the kernel.",
+    ),
 }
-"""Verbs in the order of the help text; each module is imported only when its verb is used."""
+"""Where each verb is, in the order of the help text, and its first sentence there: a module is imported only when its
+verb is used, and the list of all verbs needs none of them."""
 
 
 class Verbs(click.Group):
@@ -45,12 +64,18 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one verb."""
-        target = VERBS.get(cmd_name)
-        if target is None:
+        if cmd_name not in VERBS:
             return None
-        module, _, name = target.partition(":")
+        module, _, name = VERBS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of verbs without importing them."""
+        room = formatter.width - 6 - max(map(len, VERBS))  # as click leaves it
+        rows = [(name, click.Command(name, help=about).get_short_help_str(room)) for name, (_, about) in VERBS.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

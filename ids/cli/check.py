@@ -24,7 +24,7 @@ def check(
     config = build_config(config_path, overrides, only_rules, eve__path=None)
     quiet = config.model_copy(update={"eve": config.eve.model_copy(update={"path": None})})
     engine = Engine(quiet, ReplayGate())
-    plugins, rules = engine.plugins.names, engine.rules_loaded
+    plugins, rules = engine.plugins.names, engine.counters["rules.loaded"]
     engine.stop()
     if not rules:
         tell(f"ids: warning: {NO_RULES}")

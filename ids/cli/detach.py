@@ -9,7 +9,7 @@ import click
 from ids.cli.options import build_config, count_of, instance_options, output_option, show_json
 from ids.control import request, socket_path
 from ids.errors import KernelError, NotRunning, UsageError
-from ids.kernel.egress import EgressView
+from ids.kernel.attach.egress import EgressView
 from ids.kernel.fastpath import instance_dir, remove_pins, require_same_namespace
 
 

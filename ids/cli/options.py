@@ -53,6 +53,24 @@ def config_options(command: Command) -> Command:
     )(instance_options(command))
 
 
+def workers_option(command: Command) -> Command:
+    """Add ``--workers``."""
+    return click.option(
+        "--workers",
+        callback=_workers,
+        metavar="N|auto",
+        help="Processes that inspect, each its share of the flows; auto: one for each processor.",
+    )(command)
+
+
+def _workers(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == "auto":
+        return value
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter("expected a number from 1 on, or auto")
+    return int(value)
+
+
 def build_config(
     config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...] = (), **extra: Any
 ) -> Config:

@@ -24,13 +24,14 @@ from ids.cli.options import (
     show_json,
     styled,
     tell,
+    workers_option,
 )
 from ids.engine import NO_RULES
 from ids.errors import CaptureError, UsageError
+from ids.events import Event
 from ids.literal import excerpt, literal
 from ids.replay import BlockReport, ReplayReport, Tally, VerdictWriter, find_captures
 from ids.replay import replay as run_replay
-from ids.respond.events import Event
 
 MAX_ALERTS_SHOWN = 20
 
@@ -51,6 +52,7 @@ MAX_ALERTS_SHOWN = 20
     default=None,
     help="What judges the packets: the XDP program (needs root), its model, or nobody; auto takes what is to be had.",
 )
+@workers_option
 @click.option(
     "--verdicts",
     "verdicts_path",
@@ -65,6 +67,7 @@ def replay(
     checksums: str | None,
     eve_path: str | None,
     fast_path: str | None,
+    workers: int | str | None,
     verdicts_path: str | None,
     config_path: str | None,
     overrides: tuple[str, ...],
@@ -85,6 +88,7 @@ def replay(
         decode__checksums=checksums,
         eve__path=eve_path,
         fastpath__replay=fast_path,
+        engine__workers=workers,
     )
     if verdicts_path is not None and config.fastpath.replay == "off":
         raise UsageError("--verdicts needs a fast path, and it is off: --fast-path auto")

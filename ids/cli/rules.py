@@ -12,6 +12,7 @@ from ids.cli.options import build_config, config_options, count_of, output_conso
 from ids.config import Config
 from ids.errors import RuleError
 from ids.rules.language.loader import load_rules
+from ids.rules.paths import cache_directory
 from ids.types import Signature
 
 
@@ -22,7 +23,8 @@ def rules() -> None:
 
 def _read(config: Config) -> tuple[list[dict[str, Any]], list[RuleError], list[RuleError]]:
     """Return all rules as plain rows, the errors and the warnings."""
-    loaded = load_rules(config.rules.paths, config.vars, config.rules.exclude, config.rules.disabled_sids)
+    cache = cache_directory(config.rules)
+    loaded = load_rules(config.rules.paths, config.vars, config.rules.exclude, config.rules.disabled_sids, cache=cache)
     rows = [_row(rule.signature, sorted(rule.buffers), "yaml") for rule in loaded.rules]
     rows += [_row(rule.signature, [rule.scope], "yara") for rule in loaded.yara.rules]
     return rows, list(loaded.errors), list(loaded.warnings)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ids.cli.options import build_config, config_options
+from ids.cli.options import build_config, config_options, workers_option
 from ids.config import Config
 
 
@@ -15,6 +15,7 @@ from ids.config import Config
 @click.option(
     "-i", "--interface", "interfaces", multiple=True, metavar="NAME", help="Interface to guard; may be repeated."
 )
+@workers_option
 @click.option("--eve", "eve_path", type=click.Path(), help="Append events to this file; `-` is stdout.")
 @click.option(
     "--ready-file", type=click.Path(path_type=Path), help="Create this file once packets are being inspected."
@@ -22,6 +23,7 @@ from ids.config import Config
 @config_options
 def run(
     interfaces: tuple[str, ...],
+    workers: int | str | None,
     eve_path: str | None,
     ready_file: Path | None,
     config_path: str | None,
@@ -37,7 +39,7 @@ def run(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
 
     def read() -> Config:
-        config = build_config(config_path, overrides, only_rules, eve__path=eve_path)
+        config = build_config(config_path, overrides, only_rules, eve__path=eve_path, engine__workers=workers)
         merged = [*config.interfaces, *(name for name in interfaces if name not in config.interfaces)]
         return config.model_copy(update={"interfaces": merged})
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from ids.cli.options import NOTHING_ATTACHED, build_config, instance_options, output_console, output_option, show_json
 from ids.control import request, socket_path
 from ids.errors import NotRunning
-from ids.kernel.counts import pinned_counts
 from ids.kernel.fastpath import guarded_interfaces, instance_dir
+from ids.kernel.maps.counts import pinned_counts
 
 
 @click.command()

@@ -11,6 +11,9 @@ fragment that completed a datagram one row more, for the datagram.
     checksum.py   Internet checksums of all rows at once
     offload.py    TCP segments whose checksum was left to a device: believed or not, `Offloaders`
     defrag.py     bounded reassembly of datagrams, `Defragmenter`
+    fragments.py  the fragments of a batch as columns
+    orderly.py    datagrams whose fragments are all in one batch: put together at once
+    hashing.py    rows of several columns as one number
     settings.py   limits
 
 Tunnels (IP in IP, GRE, VXLAN, Teredo) are not peeled: such a packet is a flow of its outer protocol. The place to peel

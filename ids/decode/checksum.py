@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ids.types import I64, U8, U64, Bool
+from ids.types import I64, U8, U16, U64, Bool
 
 _MODULUS = np.uint64(65535)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -46,17 +46,28 @@ def segments_valid(data: U8, start: I64, end: I64, pseudo: U64 | None = None) ->
     return _valid(total)
 
 
-def pseudo_header(src: U64, dst: U64, proto: NDArray[np.uint8], length: I64) -> U64:
-    """Sum the pseudo header of each packet, RFC 9293 section 3.1 and RFC 8200 section 8.1.
+def of_headers(headers: U8) -> U16:
+    """Compute the checksum of each row of ``headers``, shape (n, even), in which its own place holds zeros."""
+    total = headers.view(">u2").sum(axis=1, dtype=np.uint64)
+    checksums: U16 = (_MODULUS - total % _MODULUS).astype(np.uint16)
+    return checksums
 
-    Addresses have shape (n, 2). The prefix of a mapped IPv4 address adds 0xFFFF, which is zero here.
-    """
+
+def pseudo_header(address_sum: U64, proto: U8, length: I64) -> U64:
+    """Sum the pseudo header of each packet, RFC 9293 section 3.1 and RFC 8200 section 8.1."""
     total: U64 = length.astype(np.uint64)
     total += proto
-    for address in (src, dst):
-        for half in (address[:, 0], address[:, 1]):
-            total += half & _LOW
-            total += half >> _HIGH_BITS
+    total += address_sum
+    return total
+
+
+def sum_of_halves(*halves: NDArray[np.uint64]) -> U64:
+    """Sum 64-bit words in any byte order, as a number below 2**40 for up to 128 of them."""
+    total: U64 = np.zeros(len(halves[0]), np.uint64)
+    for half in halves:
+        native = half.astype(np.uint64)
+        total += native & _LOW
+        total += native >> _HIGH_BITS
     return total
 
 
@@ -76,17 +87,17 @@ def are_partial(data: U8, at: I64, pseudo: U64) -> Bool:
 
 def _segment_sums(data: U8, start: I64, end: I64) -> U64:
     """Sum the little-endian words of each segment, as 64-bit numbers below 2**48."""
-    spare = -len(data) % 4
-    if spare:
-        data = np.concatenate((data, np.zeros(spare, np.uint8)))
-    words = data.view("<u4")
     first, last = start >> 2, (end - 1) >> 2
+    low, high = int(first.min()), int(last.max()) + 1
+    words = data[4 * low : 4 * high]
+    if len(words) % 4:
+        words = np.concatenate((words, np.zeros(-len(words) % 4, np.uint8)))
+    words = words.view("<u4")
     bounds = np.empty(2 * len(start), np.int64)
-    bounds[0::2], bounds[1::2] = first, last
+    bounds[0::2], bounds[1::2] = first - low, last - low
     total: U64 = np.add.reduceat(words, bounds, dtype=np.uint64)[0::2]
-    first_word, last_word = words[first], words[last]
-    total -= first_word & _BELOW[start & 3]
-    total += last_word & _BELOW[(end - 1 & 3) + 1]
+    total -= words[bounds[0::2]] & _BELOW[start & 3]
+    total += words[bounds[1::2]] & _BELOW[(end - 1 & 3) + 1]
     return total
 
 

@@ -11,6 +11,9 @@ from ids.types import I64, U8, U16, U32, U64, Anomaly, Bool, PacketBatch, Packet
 
 Verdict: TypeAlias = tuple[Bool, Anomaly]
 
+GOOD, FRAGMENT = np.uint8(Anomaly.NONE), np.uint8(Anomaly.FRAGMENT)
+"""For comparisons with columns: an `Anomaly` is no plain number to NumPy, which then takes ten times as long."""
+
 
 @dataclass(frozen=True, slots=True)
 class FragmentRows:
@@ -38,11 +41,9 @@ class Columns:
         """EtherType of what begins at ``l3``."""
         self.ip_end: I64 = np.zeros(n, np.int64)
         """Where the packet ends by its IP length; at most ``wire_end``."""
-        self.l4_end: I64 = np.zeros(n, np.int64)
-        """Where the transport segment ends by its own length, if it has one."""
-        self.checked: Bool = np.zeros(n, np.bool_)
-        """Rows whose transport checksum is to be verified."""
-        self.rerouted: Bool = np.zeros(n, np.bool_)
+        self.address_sum: U64 = np.zeros(n, np.uint64)
+        """Sum of the addresses' 16-bit words modulo 65535, for checksums."""
+        self.rerouted: Bool | None = None
         """IPv6 rows on their way to another address than that in the header: their checksum is not for this one."""
         self.partial: Bool = np.zeros(n, np.bool_)
         """Rows whose sender left the TCP or UDP checksum to its device: it holds the sum of the pseudo header."""
@@ -58,15 +59,21 @@ class Columns:
         self.vlan: U32 = np.zeros(n, np.uint32) if vlan is None else vlan
         self.ttl: U8 = np.zeros(n, np.uint8)
         self.fragment: Bool = np.zeros(n, np.bool_)
-        self.l3: I64 = np.full(n, -1, np.int64)
-        self.l4: I64 = np.full(n, -1, np.int64)
-        self.payload: I64 = np.full(n, -1, np.int64)
+        self.l3: I64
+        self.l4: I64
+        self.payload: I64
+        self.l3, self.l4, self.payload = np.full((3, n), -1, np.int64)
         self.payload_len: I64 = np.zeros(n, np.int64)
         self.payload_missing: I64 = np.zeros(n, np.int64)
         self.tcp_flags: U8 = np.zeros(n, np.uint8)
         self.seq: U32 = np.zeros(n, np.uint32)
         self.ack: U32 = np.zeros(n, np.uint32)
         self.window: U16 = np.zeros(n, np.uint16)
+
+    def good(self) -> Bool:
+        """Return which rows nothing was found wrong with so far."""
+        good: Bool = self.anomaly == GOOD
+        return good
 
     def judge(self, rows: I64, *verdicts: Verdict) -> Bool | None:
         """Refuse the ``rows`` for which a verdict's mask (one element a row) holds; the first that holds is the reason.
@@ -75,7 +82,7 @@ class Columns:
         """
         refused: Bool | None = None
         for mask, reason in reversed(verdicts):
-            if mask.any():
+            if np.count_nonzero(mask):  # a fifth of the cost of any(), which counts in small batches
                 self.anomaly[rows[mask]] = reason
                 refused = mask if refused is None else refused | mask
         return None if refused is None else ~refused
@@ -90,12 +97,11 @@ class Columns:
 
     def packets(self) -> Packets:
         """Return the finished columns."""
-        no_ip = self.ip_version == 0
-        self.l3[no_ip] = -1
+        self.l3[self.ip_version == 0] = -1
         return Packets(
             batch=self.batch,
             anomaly=self.anomaly,
-            usable=self.anomaly == Anomaly.NONE,
+            usable=self.good(),
             ip_version=self.ip_version,
             src=self.src,
             dst=self.dst,

@@ -10,11 +10,12 @@ import numpy as np
 
 from ids.counters import Counters
 from ids.decode.columns import Columns
-from ids.decode.defrag import Defragmenter, Reassembled
+from ids.decode.defrag import Defragmenter
 from ids.decode.ipv4 import decode_ipv4
 from ids.decode.ipv6 import decode_ipv6
-from ids.decode.link import IPV4, IPV6, decode_link
+from ids.decode.link import IPV4, decode_link
 from ids.decode.offload import Offloaders
+from ids.decode.orderly import Datagrams
 from ids.decode.settings import DecodeSettings
 from ids.decode.transport import decode_transport
 from ids.types import I64, U32, Anomaly, PacketBatch, Packets
@@ -61,27 +62,27 @@ class Decoder:
             columns = self._columns(batch)
         parts = [columns]
         whole = self._defragmenter.process(columns)
-        rows = np.array([datagram.row for datagram in whole], np.int64)
-        if whole:
-            parts.append(self._columns(_datagram_batch(batch, rows, whole), columns.vlan[rows]))
+        if len(whole):
+            parts.append(self._columns(_datagram_batch(batch, whole), columns.vlan[whole.row]))
         if self._offloaders is not None and len(batch):
             self._offloaders.judge(parts)
         for part in parts:
             self._count(part)
         packets = columns.packets()
-        return _splice(packets, parts[1].packets(), rows) if whole else packets
+        return _splice(packets, parts[1].packets(), whole.row) if len(whole) else packets
 
     def _columns(self, batch: PacketBatch, vlan: U32 | None = None) -> Columns:
         columns = Columns(batch, vlan)
         decode_link(columns)
-        good = columns.anomaly == Anomaly.NONE
-        rows_v4 = np.flatnonzero(good & (columns.kind == IPV4))
-        rows_v6 = np.flatnonzero(good & (columns.kind == IPV6))
-        if rows_v4.size:
-            rows_v4 = decode_ipv4(columns, rows_v4, self._verify)
-        if rows_v6.size:
-            rows_v6 = decode_ipv6(columns, rows_v6)
-        rows = np.sort(np.concatenate((rows_v4, rows_v6))) if rows_v6.size else rows_v4
+        good = columns.good()
+        is_v4 = good & (columns.kind == IPV4)
+        count, count_v4 = np.count_nonzero(good), np.count_nonzero(is_v4)
+        rows = np.empty(0, np.int64)
+        if count_v4:
+            rows = decode_ipv4(columns, is_v4.nonzero()[0], self._verify)
+        if count_v4 < count:  # what is good and not IPv4 is IPv6
+            decode_ipv6(columns, (good & ~is_v4).nonzero()[0])
+            rows = columns.good().nonzero()[0]
         if rows.size:
             decode_transport(columns, rows, self._verify, self._offloaders is not None)
         return columns
@@ -107,10 +108,10 @@ class Decoder:
 
     def _count(self, columns: Columns) -> None:
         """Count every row that went no further, by its reason, and those whose checksum was left to a device."""
-        partial = int(columns.partial.sum())
+        partial = int(np.count_nonzero(columns.partial))
         if partial:
             self._counters.add("decode.checksum_partial", partial)
-        if not columns.anomaly.any():
+        if not np.count_nonzero(columns.anomaly):
             return
         counts = np.bincount(columns.anomaly, minlength=len(Anomaly)).tolist()
         for number, name in _ANOMALIES:
@@ -118,14 +119,14 @@ class Decoder:
                 self._counters.add(name, counts[number])
 
 
-def _datagram_batch(batch: PacketBatch, rows: I64, whole: list[Reassembled]) -> PacketBatch:
+def _datagram_batch(batch: PacketBatch, whole: Datagrams) -> PacketBatch:
     """Make a batch of raw IP frames of the datagrams, in the name of the frames that completed them."""
-    length = np.array([len(datagram.packet) for datagram in whole], np.int64)
+    rows = whole.row
     return PacketBatch(
-        data=np.frombuffer(b"".join(datagram.packet for datagram in whole), np.uint8),
-        offset=np.cumsum(length) - length,
-        caplen=length,
-        wirelen=length,
+        data=whole.data,
+        offset=whole.offset,
+        caplen=whole.length,
+        wirelen=whole.length,
         ts_ns=batch.ts_ns[rows],
         number=batch.number[rows],
         linktype=np.full(len(rows), LINKTYPE_RAW, np.uint16),
@@ -136,23 +137,16 @@ def _datagram_batch(batch: PacketBatch, rows: I64, whole: list[Reassembled]) -> 
 
 
 def _splice(packets: Packets, extra: Packets, rows: I64) -> Packets:
-    """Put row i of ``extra`` directly behind row ``rows[i]`` of ``packets``."""
+    """Put row i of ``extra``, whose data begins with that of ``packets``, directly behind row ``rows[i]``."""
     order = np.argsort(np.concatenate((np.arange(len(packets)), rows)), kind="stable")
-    shift = len(packets.batch.data)
-    indices = {"l3", "l4", "payload"}
 
     def column(name: str, of: Packets | PacketBatch, behind: Packets | PacketBatch) -> Any:
-        added = getattr(behind, name)
-        if name in indices:
-            added = np.where(added < 0, added, added + shift)
-        elif name == "offset":
-            added = added + shift
-        return np.concatenate((getattr(of, name), added))[order]
+        return np.concatenate((getattr(of, name), getattr(behind, name)))[order]
 
     without = {"data", "source"} if packets.batch.unsummed is not None else {"data", "source", "unsummed"}
     names = [field.name for field in fields(PacketBatch) if field.name not in without]
     batch = PacketBatch(
-        data=np.concatenate((packets.batch.data, extra.batch.data)),
+        data=extra.batch.data,
         source=packets.batch.source,
         **{name: column(name, packets.batch, extra.batch) for name in names},
     )

@@ -1,128 +1,120 @@
 """Reassembly of IP datagrams from their fragments: bounded, first content wins, conflicts counted.
 
 Sources: RFC 791 section 3.2, RFC 8200 section 4.5; for what hosts refuse, Linux net/ipv4/ip_fragment.c and
-net/ipv6/reassembly.c. Python runs once a fragment here: fragments are rare, and a datagram's work is bounded by its
-64 KiB.
+net/ipv6/reassembly.c.
+
+THEORY. A fragment takes one of three ways. (1) What a host refuses for itself alone (empty, too large, not in whole
+units) is counted, and changes nothing but the time. (2) Orderly datagrams (`ids.decode.orderly`) are put together at
+once, if nothing of them is held. (3) All others go one by one, in the order of their rows.
+
+Ways 2 and 3 come to the same, as (2) is only taken where neither limit can strike: the fragments of the batch span less
+than the timeout, so that none of their datagrams expires within it, and the batch has room even if nothing of it is
+completed. Datagrams of earlier batches stand before those of this one, so these expire all the same, at the same
+fragment: time is that of all fragments up to then, refused and orderly ones included.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
 from ids.counters import Counters
 from ids.decode.columns import Columns
+from ids.decode.fragments import Fragments, Key, collect
+from ids.decode.orderly import MAX_DATAGRAM, NO_ORDERLY, NONE, Datagrams, Orderly, assemble, find
 from ids.decode.settings import DefragSettings
+from ids.pieces import PIECE_COST, Inserted, Pieces
+from ids.types import I64, U64
 
-MAX_DATAGRAM = 65_535
-"""Bytes of the largest IPv4 packet, header included, and of the largest IPv6 payload."""
-
-PIECE_COST = 128
-"""Bytes that Python needs to hold a piece, besides its content: counted, or 8-byte fragments would be free."""
-
-_IPV6_HEADER = 40
-
-Key: TypeAlias = tuple[int, ...]
+ORDERLY_FROM = 128
+"""Fragments in a batch from which a search for orderly datagrams pays: it costs some 200 microseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fragment:
-    """One fragment, taken out of its batch."""
+class Fragment(NamedTuple):
+    """One of the fragments; the fields are those of `Fragments`."""
 
     row: int
     ts_ns: int
     offset: int
+    length: int
     more: bool
-    header: bytes
-    """The packet's bytes from its IP header to the fragment's payload."""
     proto: int
-    payload: bytes
-
-    @property
-    def end(self) -> int:
-        return self.offset + len(self.payload)
+    header: int
+    header_len: int
+    start: int
 
 
 @dataclass(slots=True)
 class Datagram:
-    """The pieces of one datagram so far: sorted, and never overlapping."""
+    """One datagram so far."""
 
     first_ns: int
-    starts: list[int] = field(default_factory=list)
-    pieces: list[bytes] = field(default_factory=list)
-    have: int = 0
-    reach: int = 0
-    """Largest end of any fragment seen."""
+    pieces: Pieces = field(default_factory=Pieces)
     end: int | None = None
     """Length of the payload, once the last fragment was seen."""
-    first: Fragment | None = None
-    """The fragment that carries the beginning, whose header the datagram gets."""
+    header: bytes = b""
+    """IP header of the fragment that carries the beginning."""
+    proto: int = 0
+    """What that fragment says is in the datagram."""
 
     @property
     def cost(self) -> int:
         """Bytes of memory this datagram is charged for."""
-        return self.have + PIECE_COST * (len(self.pieces) + 1)
+        return self.pieces.cost + PIECE_COST
 
     @property
     def complete(self) -> bool:
-        return self.have == self.end and self.first is not None
+        return self.pieces.size == self.end
+
+    @property
+    def oversize(self) -> bool:
+        """Whether the whole is too large, which no fragment has to be: their headers may differ in length."""
+        return self.header[0] >> 4 == 4 and len(self.header) + self.pieces.size > MAX_DATAGRAM
 
     def contradicts(self, fragment: Fragment) -> bool:
         """Tell whether the fragment's end does not fit the datagram's."""
+        end = fragment.offset + fragment.length
         if fragment.more:
-            return self.end is not None and fragment.end > self.end
-        return fragment.end < self.reach or (self.end is not None and fragment.end != self.end)
+            return self.end is not None and end > self.end
+        return (len(self.pieces) > 0 and end < self.pieces.end) or (self.end is not None and end != self.end)
 
-    def add(self, fragment: Fragment) -> tuple[bool, bool]:
-        """Fill the holes that ``fragment`` covers; return whether it overlapped, and with different content."""
-        start, end, data = fragment.offset, fragment.end, fragment.payload
-        at = bisect_right(self.starts, start)
-        if at and self.starts[at - 1] + len(self.pieces[at - 1]) > start:
-            at -= 1
-        position, overlap, conflict = start, False, False
-        fresh: list[tuple[int, bytes]] = []
-        while at < len(self.starts) and self.starts[at] < end:
-            begin, piece = self.starts[at], self.pieces[at]
-            if begin > position:
-                fresh.append((position, data[position - start : begin - start]))
-            low, high = max(begin, start), min(begin + len(piece), end)
-            overlap = True
-            conflict |= data[low - start : high - start] != piece[low - begin : high - begin]
-            position = max(position, begin + len(piece))
-            at += 1
-        if position < end:
-            fresh.append((position, data[position - start :]))
-        for begin, piece in fresh:
-            at = bisect_left(self.starts, begin)
-            self.starts.insert(at, begin)
-            self.pieces.insert(at, piece)
-            self.have += len(piece)
-        self.reach = max(self.reach, end)
+    def add(self, fragment: Fragment, data: memoryview) -> Inserted:
+        """Fill the holes that ``fragment``, out of ``data``, covers."""
+        offset, start = fragment.offset, fragment.start
+        if not offset and not self.header:
+            self.header = bytes(data[fragment.header : fragment.header + fragment.header_len])
+            self.proto = fragment.proto
         if not fragment.more:
-            self.end = end
-        if start == 0 and self.first is None:
-            self.first = fragment
-        return overlap, conflict
+            self.end = offset + fragment.length
+        return self.pieces.insert(offset, bytes(data[start : start + fragment.length]))
 
-
-@dataclass(frozen=True, slots=True)
-class Reassembled:
-    """A whole datagram as an IP packet without fragmentation, and the row of the fragment that completed it."""
-
-    row: int
-    packet: bytes
+    def packet(self) -> bytes:
+        """Return the whole packet, with the first fragment's header made that of a packet without fragmentation."""
+        payload, _conflict = self.pieces.pop(0)
+        header = bytearray(self.header)
+        if header[0] >> 4 == 6:
+            header[4:6] = len(payload).to_bytes(2, "big")
+            header[6] = self.proto
+        else:
+            header[2:4] = (len(header) + len(payload)).to_bytes(2, "big")
+            header[6] &= 0x40  # keep "do not fragment" only
+            header[7] = 0
+            header[10:12] = b"\0\0"
+            header[10:12] = _checksum(header).to_bytes(2, "big")
+        return bytes(header) + payload
 
 
 class Defragmenter:
     """Collect fragments over batches. Remembers at most what ``settings`` allow; the oldest datagram gives way."""
 
-    def __init__(self, settings: DefragSettings, counters: Counters) -> None:
+    def __init__(self, settings: DefragSettings, counters: Counters, *, orderly_from: int = ORDERLY_FROM) -> None:
+        """Start with nothing held; batches of less than ``orderly_from`` fragments are taken one by one."""
         self._settings = settings
         self._counters = counters
+        self._orderly_from = orderly_from
         self._timeout_ns = int(settings.timeout_s * 1e9)
         self._datagrams: OrderedDict[Key, Datagram] = OrderedDict()
         self._bytes = 0
@@ -130,66 +122,97 @@ class Defragmenter:
     def __len__(self) -> int:
         return len(self._datagrams)
 
-    def process(self, columns: Columns) -> list[Reassembled]:
-        """Take in the fragments that decoding set aside; return the datagrams they completed, by row."""
+    def process(self, columns: Columns) -> Datagrams:
+        """Take in the fragments that decoding set aside; return the datagrams they completed."""
         if not columns.fragments:
-            return []
-        rows = np.concatenate([part.rows for part in columns.fragments])
-        identification = np.concatenate([part.identification for part in columns.fragments]).tolist()
-        offset = np.concatenate([part.offset for part in columns.fragments]).tolist()
-        more = np.concatenate([part.more for part in columns.fragments]).tolist()
-        whole: list[Reassembled] = []
-        for k in np.argsort(rows, kind="stable").tolist():
-            row = int(rows[k])
-            self._count("fragments")
-            if columns.payload_missing[row]:
-                self._count("truncated")  # the capture lacks part of it: there is nothing to put together
-                continue
-            key = _key(columns, row, identification[k])
-            packet = self._take(key, _fragment(columns, row, offset[k], more[k]))
-            if packet is not None:
-                whole.append(Reassembled(row, packet))
+            return NONE
+        fragments, truncated = collect(columns)
+        self._count("fragments", len(fragments) + truncated)
+        self._count("truncated", truncated)  # the capture lacks part of them: there is nothing to put together
+        ts_ns = fragments.ts_ns
+        good = self._refuse(fragments)
+        whole = NONE
+        if good.size:
+            if good.size < len(fragments):
+                fragments = fragments.take(good)
+            words = fragments.words(columns)
+            orderly = self._find_orderly(ts_ns, fragments, words)
+            others = fragments
+            if len(orderly):
+                rest = np.ones(len(fragments), np.bool_)
+                rest[orderly.member] = False
+                good, others, words = good[rest], fragments.take(rest), tuple(word[rest] for word in words)
+            single = self._take(columns, others, words, _latest(ts_ns, good))
+            whole = assemble(columns, fragments, orderly, single)
+            self._count("reassembled", len(whole))
+        behind = ts_ns[int(good[-1]) + 1 :] if good.size else ts_ns
+        if behind.size:
+            self._expire(int(behind.max()))
         self._counters.set("decode.defrag.active", len(self._datagrams))
         self._counters.set("decode.defrag.memory_bytes", self._bytes)
         return whole
 
-    def _take(self, key: Key, fragment: Fragment) -> bytes | None:
-        """Add one fragment; return the packet it completes."""
-        self._expire(fragment.ts_ns)
-        version = key[0]
-        if fragment.more and len(fragment.payload) % 8:
-            if version == 6:  # Linux answers with an error and drops it
+    def _refuse(self, fragments: Fragments) -> I64:
+        """Count the fragments that a host refuses whatever else it has; return the others."""
+        # Linux answers an uneven one with an error over IPv6, and takes its whole units over IPv4
+        malformed = (fragments.uneven & ~fragments.is_v4) | (fragments.length == 0)
+        header_len = np.where(fragments.is_v4, fragments.header_len, 0)
+        oversize = (fragments.end + header_len > MAX_DATAGRAM) & ~malformed
+        self._count("malformed", int(np.count_nonzero(malformed)))
+        self._count("oversize", int(np.count_nonzero(oversize)))
+        return np.flatnonzero(~(malformed | oversize))
+
+    def _find_orderly(self, ts_ns: I64, fragments: Fragments, words: tuple[U64, ...]) -> Orderly:
+        """Find the datagrams that can be put together at once with the same result as one by one."""
+        if len(fragments) < self._orderly_from or int(ts_ns.max()) - int(ts_ns.min()) > self._timeout_ns:
+            return NO_ORDERLY
+        # a fragment makes a datagram or adds to it, and adds at most three pieces, besides filling the holes there were
+        most_bytes = 2 * self._bytes + int(fragments.length.sum()) + 4 * PIECE_COST * len(fragments)
+        if most_bytes > self._settings.memcap_bytes:
+            return NO_ORDERLY
+        orderly = find(fragments, words)
+        if self._datagrams and len(orderly):
+            head = orderly.member[orderly.first]
+            keys = zip(*(word[head].tolist() for word in words), strict=True)
+            orderly = orderly.only(~np.fromiter(map(self._datagrams.__contains__, keys), np.bool_, len(orderly)))
+        others = len(fragments) - len(orderly.member)
+        fits = len(self._datagrams) + others + orderly.most_open <= self._settings.max_datagrams
+        return orderly if fits else NO_ORDERLY
+
+    def _take(
+        self, columns: Columns, fragments: Fragments, words: tuple[U64, ...], latest: list[int]
+    ) -> list[tuple[int, bytes]]:
+        """Add fragments one by one; return the packets they complete, with their rows."""
+        packets: list[tuple[int, bytes]] = []
+        if not len(fragments):
+            return packets
+        data = np.ascontiguousarray(columns.data).data
+        keys = zip(*(word.tolist() for word in words), strict=True)
+        every = map(Fragment, *(getattr(fragments, name).tolist() for name in Fragment._fields))
+        for key, now_ns, fragment in zip(keys, latest, every, strict=True):
+            self._expire(now_ns)
+            datagram = self._datagrams.get(key)
+            if datagram is None:
+                datagram = self._datagrams[key] = Datagram(fragment.ts_ns)
+                self._bytes += datagram.cost
+            if datagram.contradicts(fragment):
                 self._count("malformed")
-                return None
-            kept = fragment.payload[: len(fragment.payload) & ~7]  # Linux cuts it to whole units
-            fragment = Fragment(
-                fragment.row, fragment.ts_ns, fragment.offset, True, fragment.header, fragment.proto, kept
-            )
-        if not fragment.payload:
-            self._count("malformed")
-            return None
-        if fragment.end + (len(fragment.header) if version == 4 else 0) > MAX_DATAGRAM:
-            self._count("oversize")
-            return None
-        datagram = self._datagrams.get(key)
-        if datagram is None:
-            datagram = self._datagrams[key] = Datagram(fragment.ts_ns)
+                continue
+            self._bytes -= datagram.cost
+            inserted = datagram.add(fragment, data)
             self._bytes += datagram.cost
-        if datagram.contradicts(fragment):
-            self._count("malformed")
-            return None
-        self._bytes -= datagram.cost
-        overlap, conflict = datagram.add(fragment)
-        self._bytes += datagram.cost
-        self._count("overlaps", overlap)
-        self._count("conflicts", conflict)
-        if datagram.complete:
+            self._count("overlaps", inserted.covered > 0)
+            self._count("conflicts", inserted.differs)
+            if not datagram.complete:
+                self._make_room()
+                continue
             del self._datagrams[key]
             self._bytes -= datagram.cost
-            self._count("reassembled")
-            return _assemble(version, datagram)
-        self._make_room()
-        return None
+            if datagram.oversize:
+                self._count("oversize")
+                continue
+            packets.append((fragment.row, datagram.packet()))
+        return packets
 
     def _expire(self, now_ns: int) -> None:
         while self._datagrams:
@@ -212,48 +235,14 @@ class Defragmenter:
             self._counters.add(f"decode.defrag.{name}", amount)
 
 
-def _key(columns: Columns, row: int, identification: int) -> Key:
-    """Return what tells datagrams apart: the VLAN too, or one network could poison another's datagrams."""
-    version = int(columns.ip_version[row])
-    return (
-        version,
-        int(columns.vlan[row]),
-        *columns.src[row].tolist(),
-        *columns.dst[row].tolist(),
-        int(columns.proto[row]) if version == 4 else -1,
-        identification,
-    )
-
-
-def _fragment(columns: Columns, row: int, offset: int, more: bool) -> Fragment:
-    start = int(columns.payload[row])
-    return Fragment(
-        row=row,
-        ts_ns=int(columns.batch.ts_ns[row]),
-        offset=offset,
-        more=more,
-        header=columns.data[int(columns.l3[row]) : start].tobytes(),
-        proto=int(columns.proto[row]),
-        payload=columns.data[start : start + int(columns.payload_len[row])].tobytes(),
-    )
-
-
-def _assemble(version: int, datagram: Datagram) -> bytes:
-    """Put the first fragment's header before all pieces; an IPv6 header loses the extension headers behind it."""
-    assert datagram.first is not None
-    payload = b"".join(datagram.pieces)
-    if version == 6:
-        header = bytearray(datagram.first.header[:_IPV6_HEADER])
-        header[4:6] = len(payload).to_bytes(2, "big")
-        header[6] = datagram.first.proto
-        return bytes(header) + payload
-    header = bytearray(datagram.first.header)
-    header[2:4] = (len(header) + len(payload)).to_bytes(2, "big")
-    header[6] &= 0x40  # keep "do not fragment" only
-    header[7] = 0
-    header[10:12] = b"\0\0"
-    header[10:12] = _checksum(header).to_bytes(2, "big")
-    return bytes(header) + payload
+def _latest(ts_ns: I64, chosen: I64) -> list[int]:
+    """Return for each chosen fragment the latest time of it and of those before it, back to the one chosen before."""
+    if not chosen.size:
+        return []
+    begins = np.zeros(len(chosen), np.int64)
+    begins[1:] = chosen[:-1] + 1
+    latest: list[int] = np.maximum.reduceat(ts_ns[: int(chosen[-1]) + 1], begins).tolist()
+    return latest
 
 
 def _checksum(header: bytearray) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ids.capture.gather import gather
 from ids.decode import checksum
-from ids.decode.columns import Columns, FragmentRows
+from ids.decode.columns import FRAGMENT, Columns, FragmentRows
 from ids.types import I64, IPV4_MAPPED_PREFIX, Anomaly
 
 MIN_HEADER = 20
@@ -25,6 +25,7 @@ _HEADER = np.dtype(
         ("dst", ">u4"),
     ]
 )
+_MAPPED = np.uint64(IPV4_MAPPED_PREFIX)
 _MORE = 0x2000
 _OFFSET = 0x1FFF
 
@@ -48,8 +49,10 @@ def decode_ipv4(columns: Columns, rows: I64, verify: bool) -> I64:
         rows, start, header, length, total = rows[keep], start[keep], header[keep], length[keep], total[keep]
 
     columns.ip_version[rows] = 4
-    columns.src[rows, 1] = header["src"].astype(np.uint64) | np.uint64(IPV4_MAPPED_PREFIX)
-    columns.dst[rows, 1] = header["dst"].astype(np.uint64) | np.uint64(IPV4_MAPPED_PREFIX)
+    src, dst = header["src"].astype(np.uint64), header["dst"].astype(np.uint64)
+    columns.src[rows, 1] = src | _MAPPED
+    columns.dst[rows, 1] = dst | _MAPPED
+    columns.address_sum[rows] = src + dst
     columns.proto[rows] = header["proto"]
     columns.ttl[rows] = header["ttl"]
     columns.l4[rows] = start + length
@@ -71,7 +74,7 @@ def decode_ipv4(columns: Columns, rows: I64, verify: bool) -> I64:
     keep = columns.judge(rows, *verdicts)
     if keep is None:
         return rows
-    parts = np.flatnonzero(columns.anomaly[rows] == Anomaly.FRAGMENT)
+    parts = np.flatnonzero(columns.anomaly[rows] == FRAGMENT)
     if parts.size:
         chosen = rows[parts]
         columns.set_payload(chosen, columns.l4[chosen], columns.ip_end[chosen])

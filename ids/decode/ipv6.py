@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ids.capture.gather import gather
-from ids.decode.columns import Columns, FragmentRows
+from ids.decode import checksum
+from ids.decode.columns import GOOD, Columns, FragmentRows
 from ids.types import I64, Anomaly, Bool
 
 HEADER_LEN = 40
@@ -26,6 +27,7 @@ _HEADER = np.dtype(
         ("dst_low", ">u8"),
     ]
 )
+_ADDRESSES = ("src_high", "src_low", "dst_high", "dst_low")
 _EXTENSION = np.dtype(
     [("next", "u1"), ("length", "u1"), ("routing_type", "u1"), ("segments_left", "u1"), ("identification", ">u4")]
 )
@@ -36,8 +38,8 @@ _IS_EXTENSION: Bool = np.zeros(256, np.bool_)
 _IS_EXTENSION[[0, _ROUTING, _FRAGMENT, _AH, 60]] = True  # 0: hop-by-hop, 60: destination options
 
 
-def decode_ipv6(columns: Columns, rows: I64) -> I64:
-    """Decode the IPv6 headers of ``rows``; return the rows whose transport header comes next."""
+def decode_ipv6(columns: Columns, rows: I64) -> None:
+    """Decode the IPv6 headers of ``rows``; those that remain without anomaly have a transport header next."""
     start = columns.l3[rows]
     header = gather(columns.data, start, _HEADER)
     end = start + HEADER_LEN + header["length"].astype(np.int64)
@@ -53,18 +55,19 @@ def decode_ipv6(columns: Columns, rows: I64) -> I64:
     for half, name in enumerate(("high", "low")):
         columns.src[rows, half] = header[f"src_{name}"]
         columns.dst[rows, half] = header[f"dst_{name}"]
+    columns.address_sum[rows] = checksum.sum_of_halves(*(header[name] for name in _ADDRESSES))
     columns.ttl[rows] = header["hop_limit"]
     columns.proto[rows] = header["next"]
     columns.l4[rows] = start + HEADER_LEN
     columns.ip_end[rows] = end
-    return _skip_extensions(columns, rows)
+    _skip_extensions(columns, rows)
 
 
-def _skip_extensions(columns: Columns, rows: I64) -> I64:
+def _skip_extensions(columns: Columns, rows: I64) -> None:
     """Follow the extension headers of all rows, one header of each a round."""
     pending = rows[_IS_EXTENSION[columns.proto[rows]]]
     if not pending.size:
-        return rows
+        return
     for _ in range(MAX_EXTENSION_HEADERS):
         at, kind = columns.l4[pending], columns.proto[pending]
         header = gather(columns.data, at, _EXTENSION)
@@ -81,16 +84,18 @@ def _skip_extensions(columns: Columns, rows: I64) -> I64:
             pending, at, kind, header, length = pending[keep], at[keep], kind[keep], header[keep], length[keep]
         columns.proto[pending] = header["next"]
         columns.l4[pending] = at + length
-        columns.rerouted[pending[(kind == _ROUTING) & (header["segments_left"] > 0)]] = True
+        rerouted = (kind == _ROUTING) & (header["segments_left"] > 0)
+        if np.count_nonzero(rerouted):
+            if columns.rerouted is None:
+                columns.rerouted = np.zeros(len(columns.batch), np.bool_)
+            columns.rerouted[pending[rerouted]] = True
         _set_aside_fragments(columns, pending[kind == _FRAGMENT], at[kind == _FRAGMENT])
-        pending = pending[_IS_EXTENSION[columns.proto[pending]] & (columns.anomaly[pending] == Anomaly.NONE)]
+        pending = pending[_IS_EXTENSION[columns.proto[pending]] & (columns.anomaly[pending] == GOOD)]
         if not pending.size:
             break
     columns.anomaly[pending] = Anomaly.IPV6_BAD_EXTENSION
-    refused = rows[columns.anomaly[rows] != Anomaly.NONE]
+    refused = rows[columns.anomaly[rows] != GOOD]
     columns.l4[refused] = -1
-    going_on: I64 = rows[columns.anomaly[rows] == Anomaly.NONE]
-    return going_on
 
 
 def _set_aside_fragments(columns: Columns, rows: I64, at: I64) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ids.capture.gather import gather
 from ids.decode.columns import Columns
-from ids.types import I64, U16, Anomaly
+from ids.types import I64, U16, Anomaly, Bool
 
 IPV4 = 0x0800
 IPV6 = 0x86DD
@@ -42,7 +42,7 @@ def decode_link(columns: Columns) -> None:
     linktype = columns.batch.linktype
     if not len(linktype):
         return
-    uniform = bool((linktype == linktype[0]).all())
+    uniform = not np.count_nonzero(linktype != linktype[0])
     for number in [int(linktype[0])] if uniform else np.unique(linktype).tolist():
         rows = np.arange(len(linktype)) if uniform else np.flatnonzero(linktype == number)
         start = columns.batch.offset[rows]
@@ -52,13 +52,17 @@ def decode_link(columns: Columns) -> None:
             continue
         columns.l3[rows], columns.kind[rows], need = layer(columns, start)
         columns.judge(rows, (columns.frame_end[rows] < start + need, Anomaly.TRUNCATED_LINK))
-    if (columns.kind == IPV4).all():
+    if not np.count_nonzero(_not_ip(columns)):
         return
     _peel_vlan(columns)
     _peel_pppoe(columns)
     _peel_mpls(columns)
-    other = (columns.kind != IPV4) & (columns.kind != IPV6) & (columns.anomaly == Anomaly.NONE)
-    columns.anomaly[other] = Anomaly.NOT_IP
+    columns.anomaly[_not_ip(columns) & columns.good()] = Anomaly.NOT_IP
+
+
+def _not_ip(columns: Columns) -> Bool:
+    neither: Bool = (columns.kind != IPV4) & (columns.kind != IPV6)
+    return neither
 
 
 def network_start(columns: Columns, rows: I64) -> tuple[I64, U16]:
@@ -158,7 +162,7 @@ def _rows_of(columns: Columns, kinds: tuple[int, ...]) -> I64:
     mask = columns.kind == kinds[0]
     for kind in kinds[1:]:
         mask |= columns.kind == kind
-    mask &= columns.anomaly == Anomaly.NONE
+    mask &= columns.good()
     return np.flatnonzero(mask)
 
 

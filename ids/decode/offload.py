@@ -19,13 +19,13 @@ ignores. To tell the two apart, one would have to see the socket buffer.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 
 import numpy as np
 
 from ids.counters import Counters
 from ids.decode.columns import Columns
+from ids.decode.hashing import mix
 from ids.decode.transport import TCP
 from ids.types import I64, U32, U64, Anomaly, Bool
 
@@ -41,9 +41,6 @@ MAX_SENDERS = 1 << 16
 SENDER_TIMEOUT_NS = 3600 * 10**9
 """How long an address is believed that sends nothing: later it may be another host's. A connection may rest so long."""
 
-_SEED = np.uint64(secrets.randbits(64))
-_MULTIPLIER = np.uint64(secrets.randbits(64) | 1)
-_FOLD = np.uint64(32)
 _SLOT = np.uint32(MAX_WAITING - 1)
 _ONE = np.uint32(1)
 
@@ -120,7 +117,7 @@ class Openings:
             return rows
         to_reply = columns.tcp_flags[rows] & SYN == 0
         number = columns.ack[rows]
-        keys = _mix(_connections(columns, rows, to_reply, turned=True), number.astype(np.uint64))
+        keys = mix(_connections(columns, rows, to_reply, turned=True), number.astype(np.uint64))
         slot = number & _SLOT
         elsewhere = (self._interface[slot] != columns.batch.interface[rows]) | _unsummed(columns, rows)
         found: I64 = rows[(self._waiting[slot] == keys) & elsewhere]
@@ -145,7 +142,7 @@ class Openings:
         number = np.concatenate((first, (first + data)[carries]))
         rows = np.concatenate((rows, rows[carries]))
         connections = _connections(columns, rows, np.concatenate((is_reply, is_reply[carries])))
-        keys = _mix(connections, number.astype(np.uint64))
+        keys = mix(connections, number.astype(np.uint64))
         slot = number & _SLOT
         held = self._waiting[slot]
         displaced = int(((held != 0) & (held != keys)).sum())
@@ -168,25 +165,27 @@ class Offloaders:
 
         All evidence is heard before: in what order packets of one batch were captured says little.
         """
-        segments = [np.flatnonzero((part.anomaly == Anomaly.NONE) & (part.proto == TCP)) for part in parts]
+        segments = [np.flatnonzero(part.good() & (part.proto == TCP)) for part in parts]
         for part, rows in zip(parts, segments, strict=True):
             self._openings.note(part, rows)
         for part, rows in zip(parts, segments, strict=True):
             if self._openings.any:
                 self._learn(part, rows)
         for part, rows in zip(parts, segments, strict=True):
+            if not np.count_nonzero(part.partial):
+                continue
             rows = rows[part.partial[rows] & (part.tcp_flags[rows] & SYN == 0)]
             if rows.size:
-                known = self._senders.has(_mix(*part.src[rows].T), _now_ns(part))
+                known = self._senders.has(mix(*part.src[rows].T), _now_ns(part))
                 part.judge(rows, (~known, Anomaly.PARTIAL_L4_CHECKSUM))
 
     def _learn(self, columns: Columns, rows: I64) -> None:
         answers = self._openings.answers(columns, rows)
         if answers.size:
-            answers = answers[~self._senders.has(_mix(*columns.dst[answers].T), _now_ns(columns))]
+            answers = answers[~self._senders.has(mix(*columns.dst[answers].T), _now_ns(columns))]
         if answers.size:
             answers = self._openings.proofs(columns, answers)
-            self._senders.add(_mix(*columns.dst[answers].T), _now_ns(columns))
+            self._senders.add(mix(*columns.dst[answers].T), _now_ns(columns))
 
 
 def _now_ns(columns: Columns) -> int:
@@ -204,14 +203,4 @@ def _connections(columns: Columns, rows: I64, mark: Bool, *, turned: bool = Fals
     if turned:
         src, dst, sport, dport = dst, src, dport, sport
     ports = sport.astype(np.uint64) << np.uint64(16) | dport
-    return _mix(*src.T, *dst.T, ports << np.uint64(1) | mark)
-
-
-def _mix(*words: U64) -> U64:
-    """Hash rows of words; nobody can aim at a collision without knowing the seed."""
-    value = np.full(len(words[0]), _SEED)
-    for word in words:
-        value ^= word
-        value *= _MULTIPLIER
-        value ^= value >> _FOLD
-    return value
+    return mix(*src.T, *dst.T, ports << np.uint64(1) | mark)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ids.capture.gather import gather
 from ids.decode import checksum
 from ids.decode.columns import Columns
-from ids.types import I64, Anomaly
+from ids.types import I64, Anomaly, Bool
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 
@@ -33,24 +35,50 @@ _TCP_CHECKSUM, _UDP_CHECKSUM = 16, 6
 _ICMP = np.dtype([("type", "u1"), ("code", "u1"), ("checksum", ">u2"), ("rest", ">u4")])
 
 
+class Segments(NamedTuple):
+    """Rows that have a checksum, and where what it covers begins and ends."""
+
+    rows: I64
+    start: I64
+    end: I64
+
+
 def decode_transport(columns: Columns, rows: I64, verify: bool, partial: bool) -> None:
     """Decode what begins at ``l4`` of ``rows``; anything but TCP, UDP and ICMP is payload without ports.
 
     ``verify`` refuses wrong checksums; with ``partial``, one that was left to the sender's device is not wrong.
     """
-    proto = columns.proto[rows]
-    is_tcp, is_udp = proto == TCP, proto == UDP
-    is_icmp = np.where(columns.ip_version[rows] == 4, proto == ICMP, proto == ICMPV6)
-    for mask, decode in ((is_tcp, _tcp), (is_udp, _udp), (is_icmp, _icmp)):
-        if mask.any():
-            decode(columns, rows[mask])
-    other = rows[~(is_tcp | is_udp | is_icmp)]
-    columns.set_payload(other, columns.l4[other], columns.ip_end[other])
+    segments: list[Segments] = []
+    for decode, picks in ((_tcp, _is_tcp), (_udp, _is_udp), (_icmp, _is_icmp)):
+        mine = picks(columns, rows)
+        count = np.count_nonzero(mine)
+        if count:
+            segments.append(decode(columns, rows if count == len(rows) else rows[mine]))
+            rows = rows[~mine]
+        if not rows.size:
+            break
+    else:
+        columns.set_payload(rows, columns.l4[rows], columns.ip_end[rows])
     if verify:
-        _verify(columns, rows, partial)
+        _verify(columns, segments, partial)
 
 
-def _tcp(columns: Columns, rows: I64) -> None:
+def _is_tcp(columns: Columns, rows: I64) -> Bool:
+    mask: Bool = columns.proto[rows] == TCP
+    return mask
+
+
+def _is_udp(columns: Columns, rows: I64) -> Bool:
+    mask: Bool = columns.proto[rows] == UDP
+    return mask
+
+
+def _is_icmp(columns: Columns, rows: I64) -> Bool:
+    mask: Bool = columns.proto[rows] == np.where(columns.ip_version[rows] == 4, ICMP, ICMPV6)
+    return mask
+
+
+def _tcp(columns: Columns, rows: I64) -> Segments:
     at, end = columns.l4[rows], columns.ip_end[rows]
     header = gather(columns.data, at, _TCP)
     length = (header["offset"] >> 4).astype(np.int64) * 4
@@ -68,11 +96,10 @@ def _tcp(columns: Columns, rows: I64) -> None:
     columns.tcp_flags[rows] = header["flags"]
     columns.window[rows] = header["window"]
     columns.set_payload(rows, at + length, end)
-    columns.l4_end[rows] = end
-    columns.checked[rows] = True
+    return Segments(rows, at, end)
 
 
-def _udp(columns: Columns, rows: I64) -> None:
+def _udp(columns: Columns, rows: I64) -> Segments:
     at, end = columns.l4[rows], columns.ip_end[rows]
     header = gather(columns.data, at, _UDP)
     length = header["length"].astype(np.int64)
@@ -85,13 +112,14 @@ def _udp(columns: Columns, rows: I64) -> None:
         rows, at, header, length = rows[keep], at[keep], header[keep], length[keep]
     columns.sport[rows] = header["sport"]
     columns.dport[rows] = header["dport"]
-    columns.set_payload(rows, at + UDP_HEADER, at + length)
-    columns.l4_end[rows] = at + length
+    end = at + length
+    columns.set_payload(rows, at + UDP_HEADER, end)
     # over IPv4 the sender may leave the checksum out; over IPv6 hosts drop such a datagram (RFC 8200 section 8.1)
-    columns.checked[rows] = (header["checksum"] != 0) | (columns.ip_version[rows] == 6)
+    summed = (header["checksum"] != 0) | (columns.ip_version[rows] == 6)
+    return Segments(rows[summed], at[summed], end[summed])
 
 
-def _icmp(columns: Columns, rows: I64) -> None:
+def _icmp(columns: Columns, rows: I64) -> Segments:
     at, end = columns.l4[rows], columns.ip_end[rows]
     header = gather(columns.data, at, _ICMP)
     short = np.minimum(end, columns.frame_end[rows]) - at < ICMP_HEADER
@@ -101,21 +129,25 @@ def _icmp(columns: Columns, rows: I64) -> None:
     columns.sport[rows] = header["type"]
     columns.dport[rows] = header["code"]
     columns.set_payload(rows, at + ICMP_HEADER, end)
-    columns.l4_end[rows] = end
-    columns.checked[rows] = True
+    return Segments(rows, at, end)
 
 
-def _verify(columns: Columns, rows: I64, partial: bool) -> None:
+def _verify(columns: Columns, segments: list[Segments], partial: bool) -> None:
     """Refuse rows with a wrong checksum; what is cut off, addressed elsewhere or not summed yet cannot be judged."""
-    complete = columns.checked[rows] & (columns.l4_end[rows] <= columns.frame_end[rows]) & ~columns.rerouted[rows]
+    if not segments:
+        return
+    rows, start, end = segments[0] if len(segments) == 1 else map(np.concatenate, zip(*segments, strict=True))
+    complete = end <= columns.frame_end[rows]
+    if columns.rerouted is not None:
+        complete &= ~columns.rerouted[rows]
     if columns.batch.unsummed is not None:
         complete &= ~columns.batch.unsummed[rows]
-    if not complete.all():
-        rows = rows[complete]
+    if np.count_nonzero(complete) < len(rows):
+        rows, start, end = rows[complete], start[complete], end[complete]
     if not rows.size:
         return
-    start, end, proto = columns.l4[rows], columns.l4_end[rows], columns.proto[rows]
-    pseudo = checksum.pseudo_header(columns.src[rows], columns.dst[rows], proto, end - start)
+    proto = columns.proto[rows]
+    pseudo = checksum.pseudo_header(columns.address_sum[rows], proto, end - start)
     pseudo[proto == ICMP] = 0  # ICMP over IPv4 has none
     wrong = ~checksum.segments_valid(columns.data, start, end, pseudo)
     if partial:

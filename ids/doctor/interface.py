@@ -7,7 +7,7 @@ from typing import Any
 from ids.doctor import Check, fail, ok, warn
 from ids.doctor.machine import Machine
 from ids.errors import KernelError
-from ids.kernel import dispatcher, libxdp
+from ids.kernel.attach import dispatcher, libxdp
 
 OWN_PROGRAM = "xdp_ids"
 """Name of our XDP program's function, which the kernel reports with the interface."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ids.doctor import Check, Status, fail, host, ok
 from ids.doctor.machine import Machine
 from ids.errors import KernelError
-from ids.kernel.syscall import prog_load
+from ids.kernel.system.syscall import prog_load
 
 _XDP_PASS_PROGRAM = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 2, 0x95, 0, 0, 0)
 """r0 = XDP_PASS; exit."""

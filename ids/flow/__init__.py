@@ -1,13 +1,19 @@
-"""Packets become conversations: what comes in are decoded columns, what goes out are flows and stream chunks.
+"""Packets become conversations: what comes in are decoded columns, what goes out are flows and the bytes they carry.
 
 In: `ids.types.Packets`, one row a packet, from `ids.decode`. Out: `ids.types.FlowBatch`: the flow of every row, the
-newly contiguous bytes of every TCP direction, the flows that started and ended. Next stage: `ids.protocols`.
+newly contiguous bytes of every TCP direction (`Streams`), the payloads of all else (`Datagrams`), the flows that
+started and ended. Next stage: `ids.protocols`.
 
-- `keys` groups the rows of a batch by 5-tuple and VLAN, in NumPy;
-- `inorder` judges, for the whole batch at once, which TCP flows hold nothing but an orderly exchange;
-- `tcp` follows handshake, FIN and RST of one connection, a segment at a time, for all the others;
-- `reassembly` puts the bytes of one direction in order, within bounds;
-- `table` owns the flows: finds, times out, evicts, ends them.
+    keys           groups the rows of a batch by 5-tuple and VLAN
+    inorder        judges, for the whole batch at once, which TCP flows hold nothing but an orderly exchange
+    slots          owns the flows, a slot each: finds, times out, evicts, ends them
+    orderly        carries orderly connections on, all at once
+    connections    turns a connection that is not orderly into an object, and back
+    tcp            follows handshake, FIN and RST of such a one, a segment at a time; `handshake` has its opening
+    reassembly     puts the bytes of one of its directions in order, within bounds
+    streams        gathers what a batch brought
+    passage        takes a batch through all of these
+    table          the stage itself
 """
 
 from ids.flow.settings import FlowSettings, StreamSettings

@@ -2,11 +2,12 @@
 
 A group is *orderly* when, in each direction, every segment begins where the one before it ended, acknowledgements do
 not go back or ahead of what was seen, nothing but ACK, PSH, FIN (last) and ECN flags is set, and nothing of a payload
-is missing. Its bytes need no reassembly: they are delivered as they lie, one chunk for each *turn*, a run of payload
+is missing; but for a handshake that it begins, goes on with or completes, each step acknowledging exactly the one
+before. Its bytes need no reassembly: they are delivered as they lie, one chunk for each *turn*, a run of payload
 packets of one direction. That the group continues where its connection stands is the caller's to check.
 
-All arrays here are in the sorted order of `ids.flow.keys.Groups`; side 0 is the key's first endpoint, side 1 the
-second.
+Rows of other protocols are judged too, to no purpose: the caller leaves them out. All arrays of rows here are in the
+sorted order of `ids.flow.keys.Groups`; side 0 is the key's first endpoint, side 1 the second.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ids.flow.keys import PROTO_TCP, Groups
-from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival
+from ids.flow.segment import ACK, FIN, RST, SYN, URG
 from ids.types import I64, U8, U32, Bool, Packets
 
 _SPEAKS = SYN | RST | URG | ACK
@@ -25,52 +26,65 @@ _SPEAKS = SYN | RST | URG | ACK
 
 
 @dataclass(frozen=True, slots=True)
-class Exchanges:
-    """The judgement of TCP groups: ``orderly`` and ``opening`` by group g, the rest by side, at 2g and 2g + 1."""
+class Standing:
+    """Where the connection of each group stands, as far as its handshake goes, shape (g,)."""
 
-    orderly: list[bool]
-    opening: list[bool]
-    """The group begins with a whole handshake: SYN, SYN/ACK, ACK."""
-    present: list[bool]
+    steps: U8
+    """Steps of the handshake (SYN, SYN/ACK, ACK) seen so far, 0 to 3."""
+    client_side: U8
+    """Side of the key that is the client; meaningless before the SYN."""
+    client_next: U32
+    """Sequence number behind the client's SYN."""
+    server_next: U32
+    """Sequence number behind the server's SYN/ACK."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanges:
+    """The judgement of groups: by group, shape (g,), or by group and side of the key, shape (g, 2)."""
+
+    orderly: Bool
+    """Every row but those of the handshake continues what was sent before it in the batch."""
+    begins_orderly: I64
+    """Rows at the beginning of the group that are orderly; all of them, as a rule."""
+    steps: U8
+    """Steps of the handshake (SYN, SYN/ACK, ACK) that the connection had seen before the group: 0 to 3."""
+    taken: U8
+    """Of the SYN and the SYN/ACK: those that the group begins with, after ``steps``."""
+    agreed: Bool
+    """The group brings the ACK that completes the handshake."""
+    asker: U8
+    """The side that sent the group's first packet."""
+    present: Bool
     """The side sent anything."""
-    first_seq: list[int]
-    last_ack: list[int]
-    end_seq: list[int]
+    first_seq: U32
+    last_ack: U32
+    end_seq: U32
     """Sequence number after the side's last segment, a FIN included."""
-    payload: list[int]
+    payload: I64
     """Payload bytes."""
-    fin: list[bool]
+    fin: Bool
     """The side sent a FIN."""
-    fin_acked: list[bool]
+    fin_acked: Bool
     """The FIN was acknowledged within the group, after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Runs of payload packets of one side, in sorted order, as lists indexed by turn unless said otherwise."""
+    """Runs of payload packets of one side, in sorted order, shape (t,) unless said otherwise."""
 
-    first_of_group: list[int]
-    """For each group its first turn, and at the end the number of turns."""
-    side: list[int]
-    first_piece: list[int]
-    """First payload of each turn, and at the end the number of payloads."""
-    size: list[int]
+    group: I64
+    side: U8
+    first_piece: I64
+    """First payload of each turn, and at the end the number of payloads, shape (t + 1,)."""
+    size: I64
     """Payload bytes."""
-    arrivals: list[Arrival]
-    """The last packet of each turn."""
-    starts: list[int]
-    """For each payload: its first index in ``data``."""
-    ends: list[int]
-    """For each payload: one past its last index in ``data``."""
-    data: memoryview
-    """The batch's bytes."""
-
-    def payload(self, turn: int) -> bytes:
-        """Return all the bytes of a turn."""
-        first, end = self.first_piece[turn], self.first_piece[turn + 1]
-        if end - first == 1:
-            return bytes(self.data[self.starts[first] : self.ends[first]])
-        return b"".join(map(self.data.__getitem__, map(slice, self.starts[first:end], self.ends[first:end])))
+    last_row: I64
+    """Row of the last packet."""
+    starts: I64
+    """For each payload: its first index in the batch's bytes."""
+    ends: I64
+    """For each payload: one past its last index there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +102,8 @@ class _Columns:
     group: I64
 
 
-def judge(packets: Packets, groups: Groups) -> Exchanges:
-    """Judge all groups of a batch."""
+def judge(packets: Packets, groups: Groups, standing: Standing) -> Exchanges:
+    """Judge all groups of a batch; ``standing`` has the handshakes that are under way."""
     rows = groups.rows
     flags, payload, missing = packets.tcp_flags[rows], packets.payload_len[rows], packets.payload_missing[rows]
     seq = packets.seq[rows]
@@ -101,26 +115,32 @@ def judge(packets: Packets, groups: Groups) -> Exchanges:
     first = _per_side(np.minimum, columns, groups, position, len(rows))
     last = _per_side(np.maximum, columns, groups, position, -1)
     present = last >= 0
-    opening = _openings(columns, groups)
-    handshake = groups.starts[opening]
+    opening, taken, agreed = _openings(columns, groups, standing)
     orderly = _orderly_rows(columns, groups, position, first)
-    orderly[handshake] = orderly[handshake + 1] = True
+    orderly[groups.starts[taken > 0]] = True
+    orderly[groups.starts[taken > 1] + 1] = True
     fin = flags & FIN
     fins = _per_side(np.add, columns, groups, fin.astype(np.int64), 0)
     fin_at = _per_side(np.maximum, columns, groups, np.where(fin, position, -1), -1)
     consumed = _per_side(np.maximum, columns, groups, np.where(end != seq, position, -1), -1)
+    size = groups.ends - groups.starts
+    first_bad = np.minimum.reduceat(np.where(orderly, len(rows), position), groups.starts)
     fin_is_last = (fins == 0) | ((fins == 1) & (fin_at == consumed))
     end_seq, last_ack = end[last], columns.ack[last]
     return Exchanges(
-        orderly=(np.logical_and.reduceat(orderly, groups.starts) & fin_is_last.all(axis=1)).tolist(),
-        opening=opening.tolist(),
-        present=present.ravel().tolist(),
-        first_seq=seq[np.where(present, first, 0)].ravel().tolist(),
-        last_ack=last_ack.ravel().tolist(),
-        end_seq=end_seq.ravel().tolist(),
-        payload=_per_side(np.add, columns, groups, payload, 0).ravel().tolist(),
-        fin=(fins > 0).ravel().tolist(),
-        fin_acked=((fins > 0) & (last[:, ::-1] > fin_at) & (last_ack[:, ::-1] == end_seq)).ravel().tolist(),
+        orderly=np.logical_and.reduceat(orderly, groups.starts) & fin_is_last.all(axis=1) & opening,
+        begins_orderly=np.where(opening, np.minimum(first_bad - groups.starts, size), 0),
+        steps=standing.steps,
+        taken=taken,
+        agreed=agreed,
+        asker=groups.reverse[groups.starts],
+        present=present,
+        first_seq=seq[np.where(present, first, 0)],
+        last_ack=last_ack,
+        end_seq=end_seq,
+        payload=_per_side(np.add, columns, groups, payload, 0),
+        fin=fins > 0,
+        fin_acked=(fins > 0) & (last[:, ::-1] > fin_at) & (last_ack[:, ::-1] == end_seq),
     )
 
 
@@ -135,16 +155,14 @@ def find_turns(packets: Packets, groups: Groups) -> Turns:
     first = np.concatenate([np.zeros(min(1, len(at)), dtype=np.int64), change])
     after = np.append(first, len(at))
     start = packets.payload[rows[at]]
-    batch, last = packets.batch, rows[at[after[1:] - 1]]
     return Turns(
-        first_of_group=np.searchsorted(group[first], np.arange(len(groups.starts) + 1)).tolist(),
-        side=side[first].tolist(),
-        first_piece=after.tolist(),
-        size=np.add.reduceat(size[at], first).tolist() if len(first) else [],
-        arrivals=list(zip(last.tolist(), batch.ts_ns[last].tolist(), batch.number[last].tolist(), strict=True)),
-        starts=start.tolist(),
-        ends=(start + size[at]).tolist(),
-        data=np.ascontiguousarray(batch.data).data,
+        group=group[first],
+        side=side[first],
+        first_piece=after,
+        size=np.add.reduceat(size[at], first) if len(first) else np.zeros(0, np.int64),
+        last_row=rows[at[after[1:] - 1]],
+        starts=start,
+        ends=start + size[at],
     )
 
 
@@ -185,17 +203,30 @@ def _ahead(to: U32, of: U32) -> npt.NDArray[np.int32]:
     return (to - of).view(np.int32)
 
 
-def _openings(columns: _Columns, groups: Groups) -> Bool:
-    """Say which groups begin with bare SYN, bare SYN/ACK, ACK, each acknowledging the one before it."""
-    syn = groups.starts
-    enough = groups.ends - syn >= 3
-    last = len(columns.seq) - 1
-    reply, third = np.minimum(syn + 1, last), np.minimum(syn + 2, last)
-    flags = columns.flags & (_SPEAKS | FIN)
+def _openings(columns: _Columns, groups: Groups, standing: Standing) -> tuple[Bool, U8, Bool]:
+    """Judge how each group goes on with its handshake.
+
+    Returned are, by group: it does so in order (true where the handshake was complete before); how many of SYN and
+    SYN/ACK it begins with; whether the ACK follows them. Each of them is bare and acknowledges exactly the one before.
+    """
+    flags, side, ack = columns.flags & (_SPEAKS | FIN), columns.side, columns.ack
     bare = columns.payload + columns.missing == 0
-    side, ack, end = columns.side, columns.ack, columns.end
-    asked = (flags[syn] == SYN) & bare[syn]
-    answered = (flags[reply] == SYN | ACK) & bare[reply] & (side[reply] != side[syn]) & (ack[reply] == end[syn])
-    agreed = (side[third] == side[syn]) & (ack[third] == end[reply]) & (flags[third] & _SPEAKS == ACK)
-    opening: Bool = enough & asked & answered & agreed
-    return opening
+    last, at = len(columns.seq) - 1, groups.starts
+    size = groups.ends - groups.starts
+    steps, taken = standing.steps, np.zeros(len(at), np.uint8)
+    asker, expected_ack = side[at].copy(), standing.client_next.copy()
+    asker[steps > 0] = standing.client_side[steps > 0]
+    asked = (steps == 0) & (flags[at] == SYN) & bare[at]
+    taken[asked] = 1
+    expected_ack[asked] = columns.end[at[asked]]
+    reply = np.minimum(at + taken, last)
+    answered = (taken < size) & (asked | (steps == 1))
+    answered &= (flags[reply] == SYN | ACK) & bare[reply] & (side[reply] != asker) & (ack[reply] == expected_ack)
+    taken[answered] += 1
+    expected_ack = np.where(answered, columns.end[reply], standing.server_next)
+    third = np.minimum(at + taken, last)
+    waits = answered | (steps == 2)
+    agreed = (taken < size) & waits & (side[third] == asker) & (columns.flags[third] & _SPEAKS == ACK)
+    agreed &= ack[third] == expected_ack
+    opening: Bool = (steps == 3) | agreed | ((taken == size) & (taken > 0))
+    return opening, taken, agreed

@@ -55,7 +55,7 @@ class Groups:
     """One past the last sorted position of each group, shape (g,)."""
     keys: list[bytes]
     """The whole key of each group."""
-    order: list[int]
+    order: I64
     """Groups in the order of their first packet."""
 
 
@@ -76,8 +76,7 @@ def group(packets: Packets, clock: I64, longest_pause_ns: int) -> Groups:
     first = position[starts]
     text = np.stack([word[first] for word in words], axis=1).tobytes()
     keys = [text[at : at + KEY_BYTES] for at in range(0, len(text), KEY_BYTES)]
-    order: list[int] = np.argsort(rows[starts]).tolist()
-    return Groups(rows, reverse[position], starts, ends, keys, order)
+    return Groups(rows, reverse[position], starts, ends, keys, np.argsort(rows[starts]))
 
 
 def echo_ids(packets: Packets, rows: I64) -> I64:

@@ -1,8 +1,8 @@
 """One batch on its way through the flow table.
 
-Python runs once per flow and batch. Of the TCP flows, those whose packets of this batch are an orderly exchange
-(`ids.flow.inorder`) that continues where the connection stands take the fast path; the others go a segment at a time
-through `ids.flow.tcp`. Both lead to the same state; the tests hold them equal.
+Of the TCP flows, those whose packets of this batch are an orderly exchange (`ids.flow.inorder`) that continues where
+the connection stands are array work; the others go a segment at a time through `ids.flow.tcp`. Both lead to the same
+state; the tests hold them equal. Groups with one key (a long pause lies between them) take turns, in waves.
 """
 
 from __future__ import annotations
@@ -12,271 +12,328 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ids.flow.connections import Connections
 from ids.flow.handshake import Offer
-from ids.flow.inorder import find_turns, judge
+from ids.flow.inorder import Standing, judge
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, Groups, echo_ids
-from ids.flow.reassembly import MODULUS, Half, Reassembly, distance
+from ids.flow.orderly import advance, continues
+from ids.flow.reassembly import Reassembly
 from ids.flow.segment import ACK, RST, SYN, Segment
-from ids.flow.store import Entry, FlowStore
-from ids.flow.summary import Summary, identities
-from ids.flow.tcp import Connection, Phase
-from ids.types import I64, U8, Direction, Flow, FlowState, Packets
+from ids.flow.slots import FlowSlots
+from ids.flow.tcp import Phase
+from ids.types import I64, U8, U32, Bool, Direction, EndReason, FlowState, Mark, Packets
 
 _DIRECTIONS = (Direction.TO_SERVER, Direction.TO_CLIENT)
-_SORT_SPAN_NS = 1_000_000_000
-"""Flows are touched in the order of their first packets; in a batch that spans more, they are sorted by their last."""
 _Columns: TypeAlias = list[NDArray[np.integer[Any]]]
+
+WORTH_A_ROUND = 16
+"""Orderly rows in a row for which another round of array work is cheaper than going a segment at a time."""
+MIN_CAREFUL = 16
+"""Segments that are taken one by one before the array work may go on: bounds what switching to and fro can cost."""
+MAX_ROUNDS = 6
+"""Rounds a batch, for the same reason; about a millisecond each. What is disorderly still is taken to its end."""
 
 
 class Passage:
-    """The work on one batch with usable rows; ``run`` makes ``flows``, ``index`` and ``direction`` of `FlowBatch`."""
+    """The work on one batch with usable rows; ``run`` makes ``slot`` and ``direction`` of `FlowBatch`."""
 
-    def __init__(self, store: FlowStore, reassembly: Reassembly, packets: Packets, groups: Groups, clock: I64) -> None:
-        store.passages += 1
-        self._serial = store.passages
-        self._store = store
-        self._shared = reassembly
+    def __init__(
+        self,
+        slots: FlowSlots,
+        shared: Reassembly,
+        packets: Packets,
+        groups: Groups,
+        clock: I64,
+        orderly_lane: bool,
+    ) -> None:
+        self._slots = slots
+        self._shared = shared
         self._packets = packets
         self._groups = groups
         self._clock = clock
-        self._exchanges = judge(packets, groups)
-        self._turns = find_turns(packets, groups)
-        self._summary = Summary(packets, groups, clock)
+        self._orderly_lane = orderly_lane
+        self._connections = Connections(slots, shared)
+        self._data = np.ascontiguousarray(packets.batch.data).data
         self._matrix: I64 | None = None
         self._splits: list[tuple[int, int, int, int]] = []
-        """Sorted positions from, to; place in ``flows``, and ``flipped``, of the flow that they belong to after all."""
-        self._touched: list[Entry] = []
-        self.flows: list[Flow] = []
-        self.index: I64 = np.full(len(packets), -1, dtype=np.int64)
+        """Sorted positions from, to; slot, and ``flipped``, of the flow that they belong to after all."""
+        self.slot: I64 = np.full(len(packets), -1, dtype=np.int64)
         self.direction: U8 = np.zeros(len(packets), dtype=np.uint8)
 
+    @property
+    def data(self) -> memoryview:
+        """The batch's bytes."""
+        return self._data
+
+    @property
+    def touched(self) -> I64:
+        """Slots of the flows of the batch, in the order of their first packets."""
+        slots = self.slot[self.slot >= 0]
+        found, first = np.unique(slots, return_index=True)
+        return found[np.argsort(first)]
+
     def run(self) -> None:
-        """Take every group of the batch, in the order of their first packets."""
-        store, summary, exchanges, keys = self._store, self._summary, self._exchanges, self._groups.keys
-        places, flips = [0] * len(keys), [0] * len(keys)
-        for g in self._groups.order:
-            entry = store.find(keys[g], summary.first_clock[g], summary.first_row[g])
-            fresh = entry is None
-            if entry is None:
-                entry = self._begin(g)
-            places[g], flips[g] = self._place(entry), entry.flipped
-            connection = entry.connection
-            if connection is None or (exchanges.orderly[g] and self._follow(entry, connection, g, fresh)):
-                self._account(entry, g)
-            elif connection.phase is Phase.IGNORED and not summary.any_syn[g]:
-                self._shared.count("midstream_bytes", exchanges.payload[2 * g] + exchanges.payload[2 * g + 1])
-                self._account(entry, g)
-            elif fresh and summary.lone_syn[g]:
-                connection.offer(Offer(exchanges.first_seq[2 * g + entry.flipped] + 1 & MODULUS, b""))
-                self._account(entry, g)
-            else:
-                self._carefully(entry, g)
-        if self._clock[-1] - self._clock[0] > _SORT_SPAN_NS:
-            store.sort(self._touched)
-        self._fill_columns(places, flips)
+        """Take every group of the batch; those with the same key one after the other."""
+        groups = self._groups
+        of_group = np.full(len(groups.starts), -1, np.int64)
+        flipped = np.zeros(len(groups.starts), np.uint8)
+        for wave in _waves(groups):
+            of_group[wave], flipped[wave] = self._wave(_subset(groups, wave), MAX_ROUNDS if self._orderly_lane else 0)
+        size = groups.ends - groups.starts
+        slot, flip = np.repeat(of_group, size), np.repeat(flipped, size)
+        for start, end, of_flow, of_flip in self._splits:
+            slot[start:end], flip[start:end] = of_flow, of_flip
+        self.slot[groups.rows] = slot
+        self.direction[groups.rows] = groups.reverse ^ flip
 
-    def _place(self, entry: Entry) -> int:
-        """Return the place of an entry's flow in ``flows``."""
-        if entry.passage != self._serial:
-            entry.passage, entry.place = self._serial, len(self.flows)
-            self.flows.append(entry.flow)
-            self._touched.append(entry)
-        return entry.place
+    def _wave(self, groups: Groups, rounds: int) -> tuple[I64, U8]:
+        """Take groups of different keys; return the slot of each and whether its client is the second endpoint.
 
-    def _begin(self, g: int, position: int | None = None, offer: Offer | None = None) -> Entry:
-        """Start a flow with the first packet of a group, or with the one at a sorted position within it."""
-        if position is None:
-            row = self._summary.first_row[g]
-            identity, side, now_ns = (
-                self._summary.identity(g),
-                self._summary.first_side[g],
-                self._summary.first_clock[g],
-            )
-        else:
-            row = int(self._groups.rows[position])
-            (identity,) = identities(self._packets, np.array([row]))
-            side, now_ns = int(self._groups.reverse[position]), int(self._clock[row])
-        version, proto, src, dst, sport, dport, vlan, interface, ts_ns, number, flags, seq, ack = identity
-        answer = flags & (SYN | ACK) == SYN | ACK and proto == PROTO_TCP
-        if answer:
-            src, dst, sport, dport = dst, src, dport, sport
-        flow = Flow(
-            self._store.next_id(), version, proto, src, dst, sport, dport, vlan, interface, ts_ns, ts_ns,
-            first_number=number, source=self._packets.batch.source,
-        )  # fmt: skip
-        if proto in (PROTO_ICMP, PROTO_ICMPV6) and (echo := int(echo_ids(self._packets, np.array([row]))[0])) >= 0:
-            flow.echo_id = echo
-        connection = None
-        if proto == PROTO_TCP:
-            connection = Connection(self._shared, flow)
-            if offer is not None:
-                connection.offer(offer)
-            elif flags & (SYN | ACK | RST) != SYN:
-                flow.midstream = True
-                connection.pick_up(flags, seq, ack)
-        return self._store.add(self._groups.keys[g], flow, side ^ answer, connection, now_ns)
+        What is orderly at the beginning of a group that is not, and behind the disorder, is taken in further rounds.
+        """
+        slots, packets = self._slots, self._packets
+        first = groups.rows[groups.starts]
+        slot = slots.find(groups.keys, self._clock[first], first)
+        fresh = np.flatnonzero(slot < 0)
+        if len(fresh):
+            keys = [groups.keys[g] for g in fresh.tolist()]
+            slot[fresh] = self._begin(keys, first[fresh], groups.reverse[groups.starts[fresh]])
+        flip = slots.flipped[slot]
+        tcp = packets.proto[first] == PROTO_TCP
+        if not tcp.any():
+            self._account(groups, slot, flip)
+            return slot, flip
+        careful, begins = self._tcp(groups, slot, flip, tcp)
+        plain = np.flatnonzero(~careful)
+        self._account(_subset(groups, plain) if len(plain) < len(slot) else groups, slot[plain], flip[plain])
+        odd = np.flatnonzero(careful)
+        if not len(odd):
+            return slot, flip
+        begins = np.where(begins[odd] >= WORTH_A_ROUND, begins[odd], 0) if rounds else np.zeros(len(odd), np.int64)
+        if begins.any():
+            self._wave(_cut(groups, odd[begins > 0], to=begins[begins > 0]), rounds=0)
+        positions = self._in_disorder(groups, odd, slot, begins, leave=rounds > 0)
+        left = positions < groups.ends[odd]
+        if left.any():
+            self._wave(_cut(groups, odd[left], begin=(positions - groups.starts[odd])[left]), rounds - 1)
+        return slot, flip
 
-    def _account(self, entry: Entry, g: int) -> None:
-        """Add the group's counts to its flow."""
-        flow, summary = entry.flow, self._summary
-        client = 2 * g + entry.flipped
-        server = client ^ 1
-        packets, size, flags = flow.packets, flow.bytes, flow.tcp_flags
-        packets[0] += summary.packets[client]
-        packets[1] += summary.packets[server]
-        size[0] += summary.bytes[client]
-        size[1] += summary.bytes[server]
-        flags[0] |= summary.flags[client]
-        flags[1] |= summary.flags[server]
-        last_ns = summary.last_ts[g]
-        if last_ns > flow.last_ns:
-            flow.last_ns = last_ns
-        if entry.connection is None and packets[0] and packets[1]:
-            flow.state = FlowState.ESTABLISHED
-        self._store.touch(entry, summary.last_clock[g], summary.last_number[g])
+    def _in_disorder(self, groups: Groups, odd: I64, slot: I64, skip: I64, *, leave: bool) -> I64:
+        """Take the ``odd`` groups a segment at a time, behind their first ``skip`` rows; return where each was left."""
+        self._parts: list[tuple[int, int, int]] = []
+        begins = groups.starts[odd] + skip
+        size = groups.ends[odd] - begins
+        segments = self._segments(groups.rows[_ranges(begins, size)])
+        positions, first = [], 0
+        for g, start, count in zip(odd.tolist(), begins.tolist(), size.tolist(), strict=True):
+            of_flow = int(slot[g])
+            if start > groups.starts[g]:  # its beginning may have ended the flow, and begun another
+                of_flow = int(
+                    self._slots.find(groups.keys[g : g + 1], self._clock[:1], groups.rows[start : start + 1])[0]
+                )
+            positions.append(self._carefully(groups, g, of_flow, start, segments[first : first + count], leave))
+            first += count
+        starts, ends, slots = np.array(self._parts).T
+        parts = Groups(groups.rows, groups.reverse, starts, ends, [], starts)
+        self._account(_subset(parts, np.arange(len(starts))), slots, self._slots.flipped[slots])
+        return np.array(positions)
 
-    def _account_rows(self, entry: Entry, start: int, end: int) -> None:
-        """Add the counts of part of a group, by sorted positions."""
-        flow, packets = entry.flow, self._packets
-        rows, side = self._groups.rows[start:end], self._groups.reverse[start:end]
-        for direction in (0, 1):
-            mine = rows[side == direction ^ entry.flipped]
-            flow.packets[direction] += len(mine)
-            flow.bytes[direction] += int(packets.batch.wirelen[mine].sum())
-            flow.tcp_flags[direction] |= int(np.bitwise_or.reduce(packets.tcp_flags[mine], initial=0))
-        last = int(rows[-1])
-        flow.last_ns = max(flow.last_ns, int(packets.batch.ts_ns[rows].max()))
-        self._store.touch(entry, int(self._clock[last]), int(packets.batch.number[last]))
+    def _tcp(self, groups: Groups, slot: I64, flip: U8, tcp: Bool) -> tuple[Bool, I64]:
+        """Deliver what is orderly; return which groups are not, and how many rows at their beginning are."""
+        slots, rows = self._slots, groups.rows
+        standing = Standing(
+            steps=slots.steps[slot],
+            client_side=flip,
+            client_next=slots.next[slot, 0],
+            server_next=slots.next[slot, 1],
+        )
+        exchanges = judge(self._packets, groups, standing)
+        ignored = tcp & (slots.phase[slot] == Phase.IGNORED)
+        if ignored.any():
+            ignored &= ~np.logical_or.reduceat(self._packets.tcp_flags[rows] & SYN != 0, groups.starts)
+            self._count_ignored(exchanges.payload[ignored])
+        able = tcp & ~ignored & ~slots.careful[slot] & self._orderly_lane
+        able &= (slots.phase[slot] == Phase.OPENING) | (slots.phase[slot] == Phase.OPEN)
+        orderly = able & exchanges.orderly & continues(slots, exchanges, slot, flip)
+        advance(slots, self._shared, self._packets, groups, exchanges, slot, flip, orderly, self._data)
+        return tcp & ~orderly & ~ignored, np.where(able & ~exchanges.orderly, exchanges.begins_orderly, 0)
 
-    # The fast path.
+    def _count_ignored(self, payload: I64) -> None:
+        total = int(payload.sum())
+        if total:
+            self._shared.count("midstream_bytes", total)
 
-    def _follow(self, entry: Entry, connection: Connection, g: int, fresh: bool) -> bool:
-        """Deliver an orderly group, if it continues where the connection stands; otherwise do nothing, and say so."""
-        exchanges, client = self._exchanges, 2 * g + entry.flipped
-        server = client ^ 1
-        halves = connection.halves
-        if fresh and exchanges.opening[g]:
-            first_seq = exchanges.first_seq
-            halves = connection.start(first_seq[client] + 1 & MODULUS, first_seq[server] + 1 & MODULUS)
-        elif (
-            halves is None
-            or exchanges.opening[g]
-            or connection.phase is not Phase.OPEN
-            or not self._continues(halves[0], client)
-            or not self._continues(halves[1], server)
-        ):
-            return False
-        self._deliver_turns(halves, g, entry.flipped)
-        self._acknowledge(halves[0], client, g)
-        self._acknowledge(halves[1], server, g)
-        if halves[0].closed and halves[1].closed:
-            connection.settle()
-        return True
+    # Beginnings.
 
-    def _continues(self, half: Half, at: int) -> bool:
-        """Whether an orderly exchange goes on where this direction stands; ``at`` is its side in the exchanges."""
-        exchanges = self._exchanges
-        if half.held:
-            return False
-        if half.fin_at is not None and (half.fin_at != half.offset or exchanges.payload[at] or exchanges.fin[at]):
-            return False
-        if exchanges.present[at]:
-            return exchanges.first_seq[at] == half.next_sequence
-        return distance(exchanges.last_ack[at ^ 1], half.next_sequence) <= 0
+    def _begin(self, keys: list[bytes], rows: I64, side: U8, offer: Offer | None = None) -> I64:
+        """Start a flow with each of these packets; return the slots."""
+        slots, packets, batch = self._slots, self._packets, self._packets.batch
+        slot = slots.add(keys, packets.proto[rows])
+        flows = slots.flows
+        tcp = packets.proto[rows] == PROTO_TCP
+        flags, seq, ack = packets.tcp_flags[rows], packets.seq[rows], packets.ack[rows]
+        answer = tcp & (flags & (SYN | ACK) == SYN | ACK)
+        turned = answer[:, None]
+        flows.src[slot] = np.where(turned, packets.dst[rows], packets.src[rows])
+        flows.dst[slot] = np.where(turned, packets.src[rows], packets.dst[rows])
+        flows.sport[slot] = np.where(answer, packets.dport[rows], packets.sport[rows])
+        flows.dport[slot] = np.where(answer, packets.sport[rows], packets.dport[rows])
+        flows.ip_version[slot], flows.proto[slot] = packets.ip_version[rows], packets.proto[rows]
+        flows.vlan[slot], flows.interface[slot] = packets.vlan[rows], batch.interface[rows]
+        flows.start_ns[slot] = flows.last_ns[slot] = batch.ts_ns[rows]
+        flows.first_number[slot] = slots.number[slot] = batch.number[rows]
+        flows.source[slot] = flows.source_code(batch.source)
+        slots.seen_ns[slot] = self._clock[rows]
+        slots.flipped[slot] = side ^ answer
+        echo = np.isin(packets.proto[rows], (PROTO_ICMP, PROTO_ICMPV6))
+        flows.echo_id[slot] = -1
+        if echo.any():
+            flows.echo_id[slot[echo]] = echo_ids(packets, rows[echo])
+        slots.phase[slot] = np.where(tcp, Phase.OPENING, Phase.NONE)
+        if offer is None:
+            middle = tcp & (flags & (SYN | ACK | RST) != SYN)
+            if middle.any():
+                self._pick_up(slot[middle], flags[middle], seq[middle], ack[middle])
+        return slot
 
-    def _deliver_turns(self, halves: tuple[Half, Half], g: int, flip: int) -> None:
-        turns, exchanges, depth = self._turns, self._exchanges, self._shared.depth
-        end = turns.first_of_group[g + 1]
-        for turn in range(turns.first_of_group[g], end):
-            side = turns.side[turn]
-            half = halves[side ^ flip]
-            if half.offset >= depth:
-                half.skip(turns.size[turn], turns.size[turn])
-                continue
-            at = 2 * g + side
-            keep = not exchanges.present[at ^ 1] or exchanges.last_ack[at ^ 1] != exchanges.end_seq[at]
-            closed = turn >= end - 2 and exchanges.fin_acked[at]  # turns alternate: these are the last ones
-            half.deliver(turns.payload(turn), turns.arrivals[turn], closed=closed, keep=keep)
+    def _pick_up(self, slot: I64, flags: U8, seq: U32, ack: U32) -> None:
+        """Begin in the middle, at these segments' numbers, where that is wanted and possible."""
+        slots, flows = self._slots, self._slots.flows
+        flows.marks[slot] |= np.uint16(Mark.MIDSTREAM)
+        usable = (flags & (RST | ACK) == ACK) & self._shared.midstream
+        slots.phase[slot[~usable]] = Phase.IGNORED
+        self._shared.counters.add("flow.tcp.midstream_ignored", int((~usable).sum()))
+        slot, answer = slot[usable], flags[usable] & SYN != 0
+        slots.next[slot, 0] = np.where(answer, ack[usable], seq[usable])
+        slots.next[slot, 1] = np.where(answer, seq[usable] + np.uint32(1), ack[usable])
+        slots.steps[slot], slots.phase[slot] = 3, Phase.OPEN
+        flows.state[slot] = FlowState.ESTABLISHED
 
-    def _acknowledge(self, half: Half, at: int, g: int) -> None:
-        """Note the FIN of an orderly side, and the last acknowledgement by the other one."""
-        exchanges = self._exchanges
-        if exchanges.fin[at]:
-            half.fin_at = half.offset
-        if not exchanges.present[at ^ 1]:
+    # Accounts.
+
+    def _account(self, groups: Groups, slot: I64, flip: U8) -> None:
+        """Add the counts of whole groups of different flows."""
+        if not len(slot):
             return
-        upto = half.offset + distance(exchanges.last_ack[at ^ 1], half.next)
-        half.acknowledged(upto)
-        if half.fin_at is not None and upto > half.fin_at and not half.closed:
-            summary = self._summary
-            half.close((summary.last_row[g], summary.last_ts[g], summary.last_number[g]))
+        slots, flows, packets, batch = self._slots, self._slots.flows, self._packets, self._packets.batch
+        rows, starts = groups.rows, groups.starts
+        wire = batch.wirelen[rows]
+        flags = packets.tcp_flags[rows] * (packets.proto[rows] == PROTO_TCP)
+        for side in (0, 1):
+            mine, direction = groups.reverse == side, flip ^ side
+            flows.packets[slot, direction] += np.add.reduceat(mine.astype(np.int64), starts)
+            flows.bytes[slot, direction] += np.add.reduceat(np.where(mine, wire, 0), starts)
+            flows.tcp_flags[slot, direction] |= np.bitwise_or.reduceat(np.where(mine, flags, 0), starts)
+        flows.last_ns[slot] = np.maximum(flows.last_ns[slot], np.maximum.reduceat(batch.ts_ns[rows], starts))
+        last = rows[groups.ends - 1]
+        slots.seen_ns[slot], slots.number[slot] = self._clock[last], batch.number[last]
+        answered = (packets.proto[last] != PROTO_TCP) & (flows.packets[slot] > 0).all(axis=1)
+        flows.state[slot[answered]] = FlowState.ESTABLISHED
 
-    # The careful path.
+    # The careful way.
 
-    def _carefully(self, entry: Entry, g: int) -> None:
-        """Take a group a segment at a time; a new connection on the same ports splits it."""
-        start, end = self._summary.start[g], self._summary.end[g]
-        first, begun, flipped, connection = entry, start, entry.flipped, entry.connection
-        data = self._turns.data
-        assert connection is not None
-        matrix = self._segments()[start:end].tolist()
-        for position, (side, row, flags, seq, ack, payload, size, missing, ts_ns, number) in enumerate(matrix, start):
-            content = bytes(data[payload : payload + size]) if size else b""
-            arrival = (row, ts_ns, number)
-            segment = Segment(_DIRECTIONS[side ^ flipped], flags, seq, ack, content, size + missing, arrival)
-            if connection.phase in (Phase.CLOSED, Phase.IGNORED) and flags & (SYN | ACK | RST) == SYN:
-                offer = None
-            else:
+    def _carefully(self, groups: Groups, g: int, slot: int, start: int, segments: list[list[int]], leave: bool) -> int:
+        """Take a group from ``start`` on a segment at a time; a new connection on the same ports splits it.
+
+        Return the position in ``groups`` behind the last row taken: where ``leave`` allows, the rest is left as soon as
+        the connection is in order again.
+        """
+        end, flipped = int(groups.ends[g]), int(self._slots.flipped[slot])
+        connection = self._connections.take(slot)
+        begun, position = start, start
+        for position, row_of in enumerate(segments, start):
+            if leave and position - begun >= MIN_CAREFUL and end - position >= WORTH_A_ROUND and connection.orderly:
+                break
+            segment = self._segment(row_of, int(groups.reverse[position]) ^ flipped)
+            offer = None
+            if connection.phase not in (Phase.CLOSED, Phase.IGNORED) or segment.flags & (SYN | ACK | RST) != SYN:
                 offer = connection.segment(segment)
                 if offer is None:
                     continue
             if position > begun:
-                self._account_rows(entry, begun, position)
-            self._store.end(entry, "tcp_reuse", row)
-            entry, begun = self._begin(g, position, offer), position
-            self._splits.append((position, end, self._place(entry), entry.flipped))
-            flipped, connection = entry.flipped, entry.connection
-            assert connection is not None
-            segment.direction = _DIRECTIONS[side ^ flipped]
+                part = Groups(groups.rows, groups.reverse, np.array([begun]), np.array([position]), [], np.array([0]))
+                self._account(_subset(part, part.order), np.array([slot]), self._slots.flipped[slot : slot + 1])
+            self._connections.put(slot, connection)
+            slot = self._begin_again(groups, g, slot, position, offer)
+            begun, flipped = position, int(self._slots.flipped[slot])
+            connection = self._connections.take(slot)
+            if offer is not None:
+                connection.offer(offer)
+            segment.direction = _DIRECTIONS[int(groups.reverse[position]) ^ flipped]
             connection.segment(segment)
-        if entry is first:
-            self._account(entry, g)
         else:
-            self._account_rows(entry, begun, end)
+            position = end
+        self._connections.put(slot, connection)
+        self._parts.append((begun, position, slot))
+        return position
 
-    def _segments(self) -> I64:
-        """Return the columns of the careful path as one matrix in sorted order, made when first needed."""
-        if self._matrix is None:
-            packets, batch, rows = self._packets, self._packets.batch, self._groups.rows
-            columns: _Columns = [packets.tcp_flags, packets.seq, packets.ack, packets.payload, packets.payload_len]
-            columns += [packets.payload_missing, batch.ts_ns, batch.number]
-            self._matrix = np.empty((len(rows), 2 + len(columns)), dtype=np.int64)
-            self._matrix[:, 0] = self._groups.reverse
-            self._matrix[:, 1] = rows
-            for at, column in enumerate(columns, 2):
-                self._matrix[:, at] = column[rows]
-        return self._matrix
+    def _begin_again(self, groups: Groups, g: int, slot: int, position: int, offer: Offer | None) -> int:
+        """End a flow, and begin another one with a packet of the same ends; return its slot."""
+        at = slice(position, position + 1)
+        self._slots.end(np.array([slot]), EndReason.TCP_REUSE, groups.rows[at])
+        slot = int(self._begin([groups.keys[g]], groups.rows[at], groups.reverse[at], offer)[0])
+        self._split(groups, position, int(groups.ends[g]), slot, int(self._slots.flipped[slot]))
+        return slot
 
-    def _fill_columns(self, places: list[int], flips: list[int]) -> None:
-        """Say for each row which flow it belongs to, and its direction."""
-        groups = self._groups
-        size = groups.ends - groups.starts
-        place = np.repeat(np.array(places, dtype=np.int64), size)
-        flip = np.repeat(np.array(flips, dtype=np.uint8), size)
-        for start, end, of_flow, flipped in self._splits:
-            place[start:end] = of_flow
-            flip[start:end] = flipped
-        if self._splits:
-            place = self._in_order_of_first_packet(place)
-        self.index[groups.rows] = place
-        self.direction[groups.rows] = groups.reverse ^ flip
+    def _segment(self, row_of: list[int], direction: int) -> Segment:
+        row, flags, seq, ack, payload, size, missing, ts_ns, number = row_of
+        content = bytes(self._data[payload : payload + size]) if size else b""
+        return Segment(_DIRECTIONS[direction], flags, seq, ack, content, size + missing, (row, ts_ns, number))
 
-    def _in_order_of_first_packet(self, place: I64) -> I64:
-        """Sort ``flows`` again, after a group was split; return the new places of the rows."""
-        first = np.full(len(self.flows), len(self._packets), dtype=np.int64)
-        np.minimum.at(first, place, self._groups.rows)
-        order = np.argsort(first, kind="stable")
-        self.flows = [self.flows[at] for at in order.tolist() if first[at] < len(self._packets)]
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[order] = np.arange(len(order))
-        return rank[place]
+    def _split(self, groups: Groups, position: int, end: int, slot: int, flipped: int) -> None:
+        """Note that the rest of a group belongs to another flow; its place in all groups is found by its first row."""
+        shift = int(np.flatnonzero(self._groups.rows == groups.rows[position])[0]) - position
+        self._splits.append((position + shift, end + shift, slot, flipped))
+
+    def _segments(self, rows: I64) -> list[list[int]]:
+        """Return row, flags, sequence number, acknowledgement, payload, its length, what is missing, time, number."""
+        packets, batch = self._packets, self._packets.batch
+        columns: _Columns = [packets.tcp_flags, packets.seq, packets.ack, packets.payload, packets.payload_len]
+        columns += [packets.payload_missing, batch.ts_ns, batch.number]
+        matrix = np.empty((len(rows), 1 + len(columns)), dtype=np.int64)
+        matrix[:, 0] = rows
+        for at, column in enumerate(columns, 1):
+            matrix[:, at] = column[rows]
+        found: list[list[int]] = matrix.tolist()
+        return found
+
+
+def _waves(groups: Groups) -> list[I64]:
+    """Return the groups in waves: in each, every key once, and the groups in the order of their first packets."""
+    order = groups.order
+    if len(set(groups.keys)) == len(groups.keys):
+        return [order]
+    waves: list[list[int]] = []
+    times: dict[bytes, int] = {}
+    for g in order.tolist():
+        wave = times.get(groups.keys[g], 0)
+        times[groups.keys[g]] = wave + 1
+        if wave == len(waves):
+            waves.append([])
+        waves[wave].append(g)
+    return [np.array(wave) for wave in waves]
+
+
+def _ranges(starts: I64, sizes: I64) -> I64:
+    """Return the indices of all ranges, one range behind the other."""
+    ends = np.cumsum(sizes)
+    return np.repeat(starts - (ends - sizes), sizes) + np.arange(int(ends[-1]) if len(ends) else 0)
+
+
+def _cut(groups: Groups, chosen: I64, begin: I64 | None = None, to: I64 | None = None) -> Groups:
+    """Return some of the groups without what is before row ``begin``, or behind row ``to``, of each."""
+    starts = groups.starts if begin is None else groups.starts.copy()
+    ends = groups.ends if to is None else groups.ends.copy()
+    if begin is not None:
+        starts[chosen] += begin
+    if to is not None:
+        ends[chosen] = starts[chosen] + to
+    return _subset(Groups(groups.rows, groups.reverse, starts, ends, groups.keys, groups.order), chosen)
+
+
+def _subset(groups: Groups, chosen: I64) -> Groups:
+    """Return some of the groups, in the order given."""
+    size = (groups.ends - groups.starts)[chosen]
+    places, ends = _ranges(groups.starts[chosen], size), np.cumsum(size)
+    keys = [groups.keys[g] for g in chosen.tolist()] if groups.keys else []
+    return Groups(groups.rows[places], groups.reverse[places], ends - size, ends, keys, np.arange(len(chosen)))

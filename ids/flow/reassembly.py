@@ -25,12 +25,13 @@ was sent, and moved at most twice.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from typing import NamedTuple
 
 from ids.counters import Counters
 from ids.flow.segment import Arrival
 from ids.flow.settings import StreamSettings
-from ids.types import Direction, Flow, StreamChunk
+from ids.pieces import Pieces
+from ids.types import Direction, FlowColumns
 
 MODULUS = 0xFFFFFFFF
 _HALF = 1 << 31
@@ -42,20 +43,20 @@ def distance(to: int, of: int) -> int:
     return ((to - of + _HALF) & MODULUS) - _HALF
 
 
-class Held:
-    """A piece of the stream behind a hole."""
+class Chunk(NamedTuple):
+    """A row of `ids.types.Streams` in the making."""
 
-    __slots__ = ("conflict", "data", "start")
-
-    def __init__(self, start: int, data: bytes) -> None:
-        self.start = start
-        self.data = data
-        self.conflict = False
-
-    @property
-    def end(self) -> int:
-        """Offset of the first byte after the piece."""
-        return self.start + len(self.data)
+    row: int
+    """Row in the batch of the packet that completed it: chunks are ordered by that."""
+    slot: int
+    direction: int
+    offset: int
+    data: bytes
+    ts_ns: int
+    number: int
+    gap: int
+    conflict: bool
+    closed: bool
 
 
 class Reassembly:
@@ -71,13 +72,12 @@ class Reassembly:
         self.counters = counters
         self.used = 0
         """Bytes held back or kept for comparison, over all flows."""
-        self.chunks: list[tuple[int, StreamChunk]] = []
+        self.chunks: list[Chunk] = []
 
-    def take_chunks(self) -> list[StreamChunk]:
-        """Return the chunks since the last call, in the order of the packets that completed them."""
+    def take_chunks(self) -> list[Chunk]:
+        """Return the chunks since the last call, as they were made."""
         chunks, self.chunks = self.chunks, []
-        chunks.sort(key=lambda pair: pair[0])
-        return [chunk for _, chunk in chunks]
+        return chunks
 
     def count(self, name: str, amount: int = 1) -> None:
         """Count ``amount`` of ``flow.tcp.reassembly.<name>``."""
@@ -91,9 +91,9 @@ class Half:
         "acked",
         "claimed",
         "closed",
+        "columns",
         "direction",
         "fin_at",
-        "flow",
         "gap",
         "held",
         "next",
@@ -101,11 +101,15 @@ class Half:
         "sent",
         "sent_bytes",
         "shared",
+        "slot",
     )
 
-    def __init__(self, shared: Reassembly, flow: Flow, direction: Direction, sequence: int) -> None:
+    def __init__(
+        self, shared: Reassembly, columns: FlowColumns, slot: int, direction: Direction, sequence: int
+    ) -> None:
         self.shared = shared
-        self.flow = flow
+        self.columns = columns
+        self.slot = slot
         self.direction = direction
         self.next = sequence
         """Sequence number at ``offset``."""
@@ -119,8 +123,8 @@ class Half:
         """Stream offset of the FIN."""
         self.gap = 0
         """Lost bytes that no chunk has told of yet."""
-        self.held: list[Held] | None = None
-        """Pieces behind holes, by offset, without overlap."""
+        self.held: Pieces | None = None
+        """What is held back behind holes, by offset; None where nothing is."""
         self.sent: list[tuple[int, bytes]] | None = None
         """Delivered but unacknowledged bytes with their offsets."""
         self.sent_bytes = 0
@@ -132,6 +136,12 @@ class Half:
         fin = self.fin_at
         return self.next if fin is None else (self.next + fin - self.offset + 1) & MODULUS
 
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is held back, missing or claimed in this direction."""
+        ends_here = self.fin_at is None or self.fin_at == self.offset
+        return not self.held and not self.gap and self.claimed <= self.offset and ends_here
+
     def place(self, sequence: int) -> int:
         """Return the stream offset of a sequence number."""
         return self.offset + distance(sequence, self.next)
@@ -139,7 +149,7 @@ class Half:
     @property
     def highest(self) -> int:
         """One past the last stream offset seen, a FIN included."""
-        end = self.held[-1].end if self.held else self.offset
+        end = self.held.end if self.held else self.offset
         return end if self.fin_at is None else max(end, self.fin_at + 1)
 
     def receive(self, start: int, data: bytes, at: Arrival) -> None:
@@ -194,7 +204,7 @@ class Half:
             self.claimed = upto
             return
         self.acked = upto
-        while self.held and self.held[0].start <= upto:
+        while self.held and self.held.start <= upto:
             self._give_up_hole(at, "gap_acked")
         self._forget_sent(upto)
         if self.fin_at is not None and upto > self.fin_at:
@@ -212,10 +222,8 @@ class Half:
         self._forget_sent(self.offset)
         self.closed = True
 
-    def deliver(
-        self, data: bytes, at: Arrival, *, conflict: bool = False, closed: bool = False, keep: bool = True
-    ) -> None:
-        """Hand on ``data``, which continues the stream; ``keep`` it for comparison unless it is acknowledged."""
+    def deliver(self, data: bytes, at: Arrival, *, conflict: bool = False) -> None:
+        """Hand on ``data``, which continues the stream; keep it for comparison until it is acknowledged."""
         shared = self.shared
         size = len(data)
         room = shared.depth - self.offset
@@ -223,14 +231,11 @@ class Half:
             shared.count("depth_bytes", size - max(room, 0))
             data = data[: max(room, 0)]
         if data:
-            self._emit(data, at, conflict=conflict, closed=closed)
-            if keep and shared.verify:
+            self._emit(data, at, conflict=conflict)
+            if shared.verify:
                 self._keep_sent(data)
-        elif closed:
-            self._emit(b"", at, closed=True)
         self.offset += size
         self.next = (self.next + size) & MODULUS
-        self.closed = closed
 
     def skip(self, advance: int, size: int) -> None:
         """Pass over ``size`` bytes beyond the depth, which move the stream on by ``advance``."""
@@ -238,79 +243,55 @@ class Half:
         self.offset += advance
         self.next = (self.next + advance) & MODULUS
 
-    def acknowledged(self, upto: int) -> None:
-        """Note an acknowledgement of delivered bytes where nothing is held back, without FIN."""
-        if upto > self.acked:
-            self.acked = upto
-            if self.sent:
-                self._forget_sent(upto)
-
     def _emit(self, data: bytes, at: Arrival, *, conflict: bool = False, closed: bool = False) -> None:
         row, ts_ns, number = at
         gap, self.gap = self.gap, 0
-        chunk = StreamChunk(self.flow, self.direction, self.offset, data, ts_ns, number, gap, conflict, closed)
-        self.shared.chunks.append((row, chunk))
+        self.shared.chunks.append(
+            Chunk(row, self.slot, self.direction, self.offset, data, ts_ns, number, gap, conflict, closed)
+        )
 
     def _count_conflict(self) -> None:
-        self.flow.conflicts[self.direction] += 1
+        self.columns.conflicts[self.slot, self.direction] += 1
         self.shared.count("conflicts")
 
     def _hold(self, start: int, data: bytes) -> bool:
         """Keep the parts of a segment that no held piece covers; return whether a covered part differs."""
-        shared, held = self.shared, self.held or []
-        end = start + len(data)
-        if end > shared.depth:
-            shared.count("depth_bytes", end - max(start, shared.depth))
-            end = max(start, shared.depth)
-        first = bisect_right(held, start, key=lambda piece: piece.start)
-        if first and held[first - 1].end > start:
-            first -= 1
-        last, at, differs = first, start, False
-        fresh: list[Held] = []
-        while last < len(held) and held[last].start < end:
-            piece = held[last]
-            if at < piece.start:
-                fresh.append(Held(at, data[at - start : piece.start - start]))
-                at = piece.start
-            upto = min(end, piece.end)
-            if piece.data[at - piece.start : upto - piece.start] != data[at - start : upto - start]:
-                piece.conflict = differs = True
-            fresh.append(piece)
-            at, last = max(at, upto), last + 1
-        if at < end:
-            fresh.append(Held(at, data[at - start : end - start]))
-        before = sum(len(piece.data) for piece in held[first:last])
-        held[first:last] = fresh
-        self.held = held
-        shared.used += sum(len(piece.data) for piece in fresh) - before
-        return differs
+        shared = self.shared
+        room = max(shared.depth - start, 0)
+        if len(data) > room:
+            shared.count("depth_bytes", len(data) - room)
+            data = data[:room]
+        if not data:
+            return False
+        if self.held is None:
+            self.held = Pieces()
+        inserted = self.held.insert(start, data)
+        shared.used += inserted.added
+        return inserted.differs
 
     def _release(self, at: Arrival, *, conflict: bool = False) -> bool:
         """Deliver the held pieces that continue the stream; return ``conflict`` if there is no chunk to carry it."""
-        held = self.held or []
-        count, offset = 0, self.offset
-        while count < len(held) and held[count].start == offset:
-            offset = held[count].end
-            count += 1
-        if not count:
+        held = self.held
+        if held is None:
             return conflict
-        pieces = held[:count]
-        del held[:count]
-        self.held = held or None
-        data = b"".join([piece.data for piece in pieces])
+        data, differs = held.pop(self.offset)
+        if not data:
+            return conflict
+        if not held:
+            self.held = None
         self.shared.used -= len(data)
-        self.deliver(data, at, conflict=conflict or any(piece.conflict for piece in pieces))
+        self.deliver(data, at, conflict=conflict or differs)
         return False
 
     def _give_up_hole(self, at: Arrival, why: str) -> None:
         """Go on with the first held piece, whatever is missing before it."""
         assert self.held
-        self._lose(self.held[0].start - self.offset, why)
+        self._lose(self.held.start - self.offset, why)
         self._release(at)
 
     def _lose(self, size: int, why: str) -> None:
         self.gap += size
-        self.flow.gaps[self.direction] += size
+        self.columns.gaps[self.slot, self.direction] += size
         self.shared.count(why)
         self.shared.count("gap_bytes", size)
         self.offset += size

@@ -9,15 +9,20 @@ from ids.flow.keys import group
 from ids.flow.passage import Passage
 from ids.flow.reassembly import Reassembly
 from ids.flow.settings import FlowSettings, StreamSettings
-from ids.flow.store import FlowStore, LastSeen
-from ids.types import FlowBatch, Packets
+from ids.flow.share import Share
+from ids.flow.slots import FlowSlots, LastSeen
+from ids.flow.streams import StreamsBuilder, gather_datagrams
+from ids.types import FlowBatch, FlowColumns, Packets
 
 _AFTER_BATCH = 1 << 62
 """Orders what happens when all packets of a batch have been looked at."""
 
 
 class FlowTable:
-    """All live flows, bounded by ``settings`` and ``stream``; whatever is refused is counted, under ``flow.``."""
+    """All live flows, bounded by ``settings`` and ``stream``; whatever is refused is counted, under ``flow.``.
+
+    A flow that ended keeps its slot in ``flows`` until the next call, so that all stages can still read it.
+    """
 
     def __init__(
         self,
@@ -25,54 +30,76 @@ class FlowTable:
         counters: Counters,
         stream: StreamSettings | None = None,
         last_seen: LastSeen | None = None,
+        flows: FlowColumns | None = None,
+        share: Share | None = None,
+        *,
+        orderly_lane: bool = True,
     ) -> None:
-        """``last_seen`` is asked before a flow times out: part of its packets may pass unseen."""
+        """``last_seen`` is asked before a flow times out: part of its packets may pass unseen.
+
+        Without ``orderly_lane`` every segment takes the careful way, which must come to the same: for tests.
+        """
+        self._orderly_lane = orderly_lane
+        self.flows = flows if flows is not None else FlowColumns()
         self._counters = counters
         self._reassembly = Reassembly(stream or StreamSettings(), counters)
-        self._store = FlowStore(settings, counters, last_seen)
+        self._out = StreamsBuilder(self._reassembly)
+        self._slots = FlowSlots(settings, counters, self.flows, self._out, last_seen, share)
+        self._ended = np.zeros(0, np.int64)
         self._now_ns = 0
 
     def __len__(self) -> int:
-        return len(self._store)
+        return len(self._slots)
 
     def process(self, packets: Packets) -> FlowBatch:
         """Assign the usable rows to flows, deliver what became contiguous, end what timed out.
 
-        Time is the newest ``ts_ns`` seen in any batch. Costs O(n log n) in NumPy, and Python per flow, not per packet,
-        for all TCP flows that are in order.
+        Time is the newest ``ts_ns`` seen in any batch. Costs O(n log n) in NumPy, and Python only for the flows that
+        are new, that end, or whose TCP is not in order.
         """
+        self._slots.release(self._ended)
         passage = None
         if len(packets):
             clock = np.maximum.accumulate(np.maximum(packets.batch.ts_ns, self._now_ns))
             if packets.usable.any():
-                groups = group(packets, clock, self._store.shortest_timeout_ns)
-                passage = Passage(self._store, self._reassembly, packets, groups, clock)
+                groups = group(packets, clock, self._slots.shortest_timeout_ns)
+                passage = Passage(self._slots, self._reassembly, packets, groups, clock, self._orderly_lane)
                 passage.run()
+                self._slots.evict(_AFTER_BATCH)
             self._now_ns = int(clock[-1])
-            self._store.expire(self._now_ns, _AFTER_BATCH)
-        return self._result(len(packets), passage)
+            self._slots.expire(self._now_ns, _AFTER_BATCH)
+        return self._result(packets, passage)
 
     def expire(self, now_ns: int) -> FlowBatch:
         """End what has been idle for too long, for a live engine that sees no packets. The result has no rows."""
+        self._slots.release(self._ended)
         self._now_ns = max(self._now_ns, now_ns)
-        self._store.expire(self._now_ns, _AFTER_BATCH)
-        return self._result(0, None)
+        self._slots.expire(self._now_ns, _AFTER_BATCH, all_due=True)
+        return self._result(None, None)
 
-    def drain(self, reason: str = "shutdown") -> FlowBatch:
-        """End all flows, at the end of a capture: the result has no rows, but their last chunks."""
-        self._store.end_all(reason)
-        return self._result(0, None)
+    def drain(self) -> FlowBatch:
+        """End all flows, at the end of a capture: the result has no rows, but their last chunks. Time begins anew."""
+        self._slots.release(self._ended)
+        self._slots.expire(self._now_ns, _AFTER_BATCH, all_due=True)
+        self._slots.end_all()
+        self._now_ns = 0
+        return self._result(None, None)
 
-    def _result(self, rows: int, passage: Passage | None) -> FlowBatch:
-        started = self._store.take_started()
+    def _result(self, packets: Packets | None, passage: Passage | None) -> FlowBatch:
+        started, self._ended = self._slots.take_started(), self._slots.take_ended()
         self._counters.add("flow.total", len(started))
-        self._counters.set("flow.active", len(self._store))
+        self._counters.set("flow.active", len(self._slots))
         self._counters.set("flow.tcp.reassembly.memuse_bytes", self._reassembly.used)
+        rows = len(packets) if packets is not None else 0
+        slot = passage.slot if passage else np.full(rows, -1, dtype=np.int64)
+        direction = passage.direction if passage else np.zeros(rows, dtype=np.uint8)
         return FlowBatch(
-            flows=passage.flows if passage else [],
-            index=passage.index if passage else np.full(rows, -1, dtype=np.int64),
-            direction=passage.direction if passage else np.zeros(rows, dtype=np.uint8),
-            chunks=self._reassembly.take_chunks(),
+            flows=self.flows,
+            slot=slot,
+            direction=direction,
+            touched=passage.touched if passage else np.zeros(0, np.int64),
+            streams=self._out.build(self.flows, passage.data if passage else memoryview(b"")),
+            gather_datagrams=lambda: gather_datagrams(self.flows, packets, slot, direction),
             started=started,
-            ended=self._store.take_ended(),
+            ended=self._ended,
         )

@@ -11,52 +11,67 @@ THEORY. `ids.flow.handshake` has the rules of the opening. From then on:
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import IntEnum
 
 from ids.flow.handshake import Handshake, Offer, offer_of
-from ids.flow.reassembly import MODULUS, Half, Reassembly
+from ids.flow.reassembly import Half, Reassembly
 from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival, Segment
-from ids.types import Direction, Flow, FlowState
+from ids.types import Direction, FlowColumns, FlowState
 
 
-class Phase(Enum):
+class Phase(IntEnum):
     """Where a connection stands."""
 
-    OPENING = "opening"
-    OPEN = "open"
-    RESET = "reset"
+    NONE = 0
+    """It is no TCP."""
+    OPENING = 1
+    OPEN = 2
+    RESET = 3
     """A credible RST was seen."""
-    CLOSED = "closed"
+    CLOSED = 4
     """Both FINs are acknowledged, or a RST refused the SYN."""
-    IGNORED = "ignored"
+    IGNORED = 5
     """Picked up in the middle, and not to be followed."""
 
 
 class Connection:
     """The TCP state of one flow."""
 
-    __slots__ = ("_reuse", "flow", "halves", "handshake", "phase", "shared")
+    __slots__ = ("columns", "halves", "handshake", "phase", "reuse", "shared", "slot")
 
-    def __init__(self, shared: Reassembly, flow: Flow) -> None:
+    def __init__(self, shared: Reassembly, columns: FlowColumns, slot: int) -> None:
         self.shared = shared
-        self.flow = flow
+        self.columns = columns
+        self.slot = slot
         self.phase = Phase.OPENING
         self.handshake: Handshake | None = None
         """What was offered so far; None before the first SYN, and when the handshake is complete."""
         self.halves: tuple[Half, Half] | None = None
         """By `Direction`; None until the handshake is complete."""
-        self._reuse: tuple[Direction, Offer] | None = None
+        self.reuse: tuple[Direction, Offer] | None = None
+        """A SYN within the connection, and who sent it."""
+
+    @property
+    def bare(self) -> bool:
+        """Whether numbers say all there is to say: nothing offered anew, held back, missing or claimed."""
+        if self.reuse is not None or self.handshake is not None:
+            return False
+        return self.halves is None or (self.halves[0].plain and self.halves[1].plain)
+
+    @property
+    def orderly(self) -> bool:
+        """Whether it is open, and may go on as one of many."""
+        return self.phase is Phase.OPEN and self.bare
 
     def start(self, client_next: int, server_next: int) -> tuple[Half, Half]:
         """Begin both directions at these sequence numbers: the handshake is complete."""
         halves = (
-            Half(self.shared, self.flow, Direction.TO_SERVER, client_next),
-            Half(self.shared, self.flow, Direction.TO_CLIENT, server_next),
+            Half(self.shared, self.columns, self.slot, Direction.TO_SERVER, client_next),
+            Half(self.shared, self.columns, self.slot, Direction.TO_CLIENT, server_next),
         )
         self.halves = halves
         self.handshake = None
-        self.phase = Phase.OPEN
-        self.flow.state = FlowState.ESTABLISHED
+        self._enter(Phase.OPEN, FlowState.ESTABLISHED)
         return halves
 
     def offer(self, offer: Offer) -> None:
@@ -64,16 +79,6 @@ class Connection:
         if self.handshake is None:
             self.handshake = Handshake()
         self.handshake.syn(offer, self.shared.counters)
-
-    def pick_up(self, flags: int, seq: int, ack: int) -> None:
-        """Begin in the middle: at this segment's numbers, if that is wanted and possible."""
-        if not self.shared.midstream or flags & RST or not flags & ACK:
-            self.phase = Phase.IGNORED
-            self.shared.counters.add("flow.tcp.midstream_ignored")
-        elif flags & SYN:  # of the server
-            self.start(ack, (seq + 1) & MODULUS)
-        else:
-            self.start(seq, ack)
 
     def segment(self, segment: Segment) -> Offer | None:
         """Take the next segment. An offer is returned where a new connection replaces this one, beginning with it."""
@@ -105,8 +110,11 @@ class Connection:
     def settle(self) -> None:
         """Note the end of the connection where both directions are closed."""
         if self.halves is not None and self.halves[0].closed and self.halves[1].closed:
-            self.phase = Phase.CLOSED
-            self.flow.state = FlowState.CLOSED
+            self._enter(Phase.CLOSED, FlowState.CLOSED)
+
+    def _enter(self, phase: Phase, state: FlowState) -> None:
+        self.phase = phase
+        self.columns.state[self.slot] = state
 
     def _established(self, segment: Segment) -> None:
         assert self.halves is not None
@@ -116,7 +124,7 @@ class Connection:
         if segment.data:
             if self.phase is Phase.RESET and start == half.offset:
                 self.shared.counters.add("flow.tcp.rst_ignored_by_host")
-                self.phase, self.flow.state = Phase.OPEN, FlowState.ESTABLISHED
+                self._enter(Phase.OPEN, FlowState.ESTABLISHED)
             half.receive(start, segment.data, segment.at)
         if segment.flags & FIN:
             half.finish(start + segment.length)
@@ -147,8 +155,7 @@ class Connection:
             self.shared.counters.add("flow.tcp.rst_invalid")
         elif self.phase in (Phase.OPENING, Phase.OPEN):
             refused = self.halves is None and segment.direction is Direction.TO_CLIENT
-            self.phase = Phase.CLOSED if refused else Phase.RESET
-            self.flow.state = FlowState.CLOSED
+            self._enter(Phase.CLOSED if refused else Phase.RESET, FlowState.CLOSED)
 
     def _synchronise(self, segment: Segment) -> Offer | None:
         """Take a SYN or SYN/ACK; return the offer that it accepts, if that begins another connection."""
@@ -158,10 +165,10 @@ class Connection:
                 return None
             if self.halves is not None:
                 self.shared.counters.add("flow.tcp.syn_in_connection")
-            self._reuse = (segment.direction, offer_of(segment))
+            self.reuse = (segment.direction, offer_of(segment))
             return None
-        if self._reuse is not None and self._reuse[0] is not segment.direction:
-            offer = self._reuse[1]
+        if self.reuse is not None and self.reuse[0] is not segment.direction:
+            offer = self.reuse[1]
             if offer.accepted_by(segment.ack):
                 return offer
         if self.handshake is not None:

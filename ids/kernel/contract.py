@@ -10,15 +10,19 @@ from enum import IntEnum
 
 import numpy as np
 
-VERSION = 3
+VERSION = 4
 """IDS_CONTRACT_VERSION: pinned maps of another version are not adopted."""
 
 RING_HEADER = 8
 SMALL_STRIDE = 256
 LARGE_STRIDE = 2048
 RECORD_HEADER = 64
-SMALL_RING = 0x1D500001
-LARGE_RING = 0x1D500002
+SMALL_DATA = SMALL_STRIDE - RING_HEADER - RECORD_HEADER
+LARGE_DATA = LARGE_STRIDE - RING_HEADER - RECORD_HEADER
+"""Bytes of a frame that fit a record; what is longer is shown in part."""
+EVENT_STRIDE = 128
+MAX_WORKERS = 16
+"""Processes that inspect, each with rings of its own; the C side says why so many."""
 REASON_COUNT = 128
 REASON_DROP = 16
 REASON_MALFORMED = 32
@@ -83,6 +87,7 @@ class Reason(IntEnum):
     NOTE_CUT_DEPTH = 73
     NOTE_CUT_RING_FULL = 74
     NOTE_CUT_THINNED = 75
+    NOTE_COPIED = 76
 
 
 REASON_NAMES: dict[Reason, str] = {
@@ -141,6 +146,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.NOTE_CUT_DEPTH: "note.flow_cut.depth",
     Reason.NOTE_CUT_RING_FULL: "note.flow_cut.ring_full",
     Reason.NOTE_CUT_THINNED: "note.flow_cut.thinned",
+    Reason.NOTE_COPIED: "note.shown_to_another_worker",
 }
 
 
@@ -151,8 +157,11 @@ class RecordKind(IntEnum):
     LIMIT = 2
 
 
-DETAIL_UNSUMMED = 1
-"""ids_detail: the packet was seen before its checksums were filled in."""
+class Detail(IntEnum):
+    """ids_detail: `detail` of a packet's record."""
+
+    UNSUMMED = 1
+    """Seen before its checksums were filled in."""
 
 
 class BlockFlag(IntEnum):
@@ -266,7 +275,7 @@ ALLOW = np.dtype([("packets", "<u8"), ("bytes", "<u8"), ("added_ns", "<u8"), ("l
 LABEL = np.dtype([("name", "u1", 64)])
 
 FLOW4 = np.dtype([("addr_be", "<u4", 2), ("port_be", "<u2", 2), ("vlan_proto", "<u4")])
-FLOW6 = np.dtype([("addr", "u1", (2, 16)), ("port_be", "<u2", 2), ("vlan_proto", "<u4")])
+FLOW6 = np.dtype([("addr", ADDR6, 2), ("port_be", "<u2", 2), ("vlan_proto", "<u4")])
 
 FLOW = np.dtype(
     [
@@ -318,7 +327,10 @@ CONFIG = np.dtype(
         ("thin_large_bytes", "<u4"),
         ("allow_generation", "<u8"),
         ("cookie_ns", "<u8"),
-        ("spare", "<u8", 3),
+        ("worker_seed", "<u8"),
+        ("workers", "<u4"),
+        ("spare2", "<u4"),
+        ("spare", "<u8", 1),
     ]
 )
 

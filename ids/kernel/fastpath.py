@@ -16,23 +16,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ids.errors import KernelError
-from ids.kernel import contract, loader, syscall
-from ids.kernel.allowlist import AllowList
-from ids.kernel.blocklist import Blocklist
-from ids.kernel.bpffs import prepare_pin_dir
-from ids.kernel.clock import sample_offset_ns
-from ids.kernel.configuration import host_takes_cookies, map_sizes, write_settings
+from ids.kernel import contract
+from ids.kernel.attach.dispatcher import Membership, Pin, is_dispatcher
+from ids.kernel.attach.egress import EgressView
 from ids.kernel.contract import Flags, FlowVerdict
-from ids.kernel.counts import reason_counts
-from ids.kernel.dispatcher import Membership, Pin, is_dispatcher
-from ids.kernel.egress import EgressView
-from ids.kernel.flows import FlowAddress, FlowEntries
-from ids.kernel.maps import Map
-from ids.kernel.netlink import XdpOnInterface, query_xdp
-from ids.kernel.orders import FlowOrders
-from ids.kernel.pins import check_version
-from ids.kernel.rings import RingReader
+from ids.kernel.flows.entries import FlowAddress, FlowEntries
+from ids.kernel.flows.orders import FlowOrders
+from ids.kernel.lists.allowlist import AllowList
+from ids.kernel.lists.blocklist import Blocklist
+from ids.kernel.maps.configuration import host_takes_cookies, map_sizes, ring_bytes, write_settings
+from ids.kernel.maps.counts import reason_counts
+from ids.kernel.maps.pins import check_version
+from ids.kernel.maps.table import Map
+from ids.kernel.program import loader
+from ids.kernel.rings.limits import Limit, limits_of
+from ids.kernel.rings.pairs import Pair, open_pairs, require_count
+from ids.kernel.rings.reader import EventReader, RingReader
 from ids.kernel.settings import FastPathSettings
+from ids.kernel.system import syscall
+from ids.kernel.system.bpffs import prepare_pin_dir
+from ids.kernel.system.clock import sample_offset_ns
+from ids.kernel.system.netlink import XdpOnInterface, query_xdp
 from ids.paths import bpf_dir
 from ids.types import Flow, FlowCount, IPAddress
 
@@ -63,6 +67,7 @@ class FastPath:
         program: int,
         orders: FlowOrders,
         membership: Membership,
+        pairs: list[Pair],
         notes: list[str],
     ) -> None:
         self.settings = settings
@@ -80,27 +85,37 @@ class FastPath:
         self._orders = orders
         self._flows = FlowEntries(maps)
         self._membership = membership
+        self._pairs = pairs
         self._links: dict[str, int] = {}
         self._rings: RingReader | None = None
+        self._events: EventReader | None = None
 
     @classmethod
-    def open(cls, settings: FastPathSettings, instance: str = DEFAULT_INSTANCE) -> FastPath:
-        """Compile and load the program, adopt or create its maps; raises `KernelError`."""
+    def open(cls, settings: FastPathSettings, instance: str = DEFAULT_INSTANCE, workers: int = 1) -> FastPath:
+        """Compile and load the program, adopt or create its maps; raises `KernelError`.
+
+        Flows are spread over ``workers`` pairs of rings, 1 to `contract.MAX_WORKERS`, each with a `reader` of its own.
+        """
+        require_count(workers)
         pin_dir = instance_dir(settings, instance)
         prepare_pin_dir(pin_dir)
         flags = syscall.F_XDP_HAS_FRAGS if settings.jumbo_frames else 0
         compiled = loader.compile_program(bpf_dir() / "xdp_ids.c", ("-DIDS_FRAGS",) if flags else ())
         check_version(pin_dir)
         maps, notes = loader.open_maps(compiled, map_sizes(settings), pin_dir)
-        program, orders = -1, None
+        program, orders, pairs = -1, None, list[Pair]()
         try:
+            config = maps["ids_config"].view(contract.CONFIG)
+            pairs, kept = open_pairs(maps, config, pin_dir, workers, ring_bytes(settings, workers))
+            notes += kept
             for index, function in enumerate(CALLED_PROGRAMS):
                 called = loader.load(compiled, function, maps, flags)
                 maps["ids_programs"].set(index.to_bytes(4, "little"), called.to_bytes(4, "little"))
                 os.close(called)
             program = loader.load(compiled, "xdp_ids", maps, flags)
             orders = FlowOrders(compiled, maps)
-            opened = cls(settings, pin_dir, maps, program, orders, Membership(pin_dir, compiled, maps), notes)
+            membership = Membership(pin_dir, compiled, maps)
+            opened = cls(settings, pin_dir, maps, program, orders, membership, pairs, notes)
             opened.config["version"][0] = contract.VERSION
             opened.allowed.changed()
             opened.configure(settings)
@@ -109,6 +124,8 @@ class FastPath:
                 os.close(program)
             if orders is not None:
                 orders.close()
+            for pair in pairs:
+                pair.close()
             for table in maps.values():
                 table.close()
             raise
@@ -120,7 +137,7 @@ class FastPath:
         write_settings(self.config[0], settings)
         self._follow_host()
         for name in ("small", "large"):  # the ring's own size: an adopted one may differ from the setting
-            self.config[f"thin_{name}_bytes"][0] = self.maps[f"ids_{name}"].spec.max_entries * 3 // 4
+            self.config[f"thin_{name}_bytes"][0] = getattr(self._pairs[0], name).spec.max_entries * 3 // 4
 
     def _follow_host(self) -> None:
         """Send SYN cookies only while the host would take their acknowledgements; it may change its mind."""
@@ -257,8 +274,9 @@ class FastPath:
             left = f"the lists stay under {self.pin_dir}"
         elif interfaces := self.attached():
             left = f"the gate stays on {', '.join(interfaces)}"
-        if self._rings is not None:
-            self._rings.close()
+        for reader in (self._rings, self._events):
+            if reader is not None:
+                reader.close()
         for link in self._links.values():
             os.close(link)
         self._links.clear()
@@ -268,16 +286,40 @@ class FastPath:
         del self.config
         os.close(self.program)
         self._orders.close()
+        for pair in self._pairs:
+            pair.close()
         for table in self.maps.values():
             table.close()
         return left
 
     @property
+    def workers(self) -> int:
+        """Pairs of rings over which flows are spread."""
+        return len(self._pairs)
+
+    @property
+    def worker_seed(self) -> int:
+        """What `workers.worker_of` wants to know to give a flow to the same worker as the program does."""
+        return int(self.config["worker_seed"][0])
+
+    def reader(self, worker: int) -> RingReader:
+        """Open the rings of one worker in this process, a forked one as a rule; there may be one reader at a time."""
+        return RingReader(*self._pairs[worker])
+
+    @property
     def rings(self) -> RingReader:
-        """The reader of what the program shows; opened at the first use, for there may be one at a time."""
+        """The only worker's reader, opened at the first use; raises `KernelError` where there are several."""
         if self._rings is None:
-            self._rings = RingReader(self.maps["ids_small"], self.maps["ids_large"])
+            if self.workers > 1:
+                raise KernelError(f"the program spreads flows over {self.workers} workers", "Read each one's rings")
+            self._rings = self.reader(0)
         return self._rings
+
+    def limits(self) -> list[Limit]:
+        """Return the budgets that began to refuse since the last call; for one process alone, whoever reads packets."""
+        if self._events is None:
+            self._events = EventReader(self.maps["ids_events"])
+        return limits_of(self._events.take(), sample_offset_ns())
 
     def stats(self) -> dict[str, tuple[int, int]]:
         """Return (packets, bytes) of each verdict reason by name, summed over the CPUs; reasons never met included."""

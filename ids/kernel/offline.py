@@ -18,17 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ids.errors import KernelError
-from ids.kernel import contract, loader, syscall
-from ids.kernel.configuration import map_sizes, write_settings
+from ids.kernel import contract
 from ids.kernel.contract import FlowVerdict, Reason
 from ids.kernel.fastpath import CALLED_PROGRAMS
-from ids.kernel.flows import FlowAddress
-from ids.kernel.maps import Map
-from ids.kernel.model import XDP_DROP, Model
-from ids.kernel.model_state import BlockEntry, ModelConfig
-from ids.kernel.networks import is_exact, key_of, prefix_key
-from ids.kernel.rings import Ring
+from ids.kernel.flows.entries import FlowAddress
+from ids.kernel.lists.networks import is_exact, key_of, prefix_key
+from ids.kernel.maps.configuration import map_sizes, write_settings
+from ids.kernel.maps.table import Map
+from ids.kernel.model.program import XDP_DROP, Model
+from ids.kernel.model.state import BlockEntry, ModelConfig
+from ids.kernel.program import loader
+from ids.kernel.rings.pairs import STRIDES, Pair, fill, new_pair
+from ids.kernel.rings.reader import Ring
 from ids.kernel.settings import FastPathSettings
+from ids.kernel.system import syscall
 from ids.paths import bpf_dir
 from ids.types import I64, U8, IPNetwork
 
@@ -108,15 +111,15 @@ class _TestRun(ctypes.Structure):
 class OfflineProgram:
     """The loaded program with maps of its own."""
 
-    def __init__(self, settings: FastPathSettings) -> None:
-        """Compile and load; raises `KernelError` where the kernel or its privileges do not allow it."""
+    def __init__(self, settings: FastPathSettings, workers: int = 1) -> None:
+        """Compile and load; raises `KernelError` where the kernel or its privileges do not allow it.
+
+        ``workers``: as many pairs of rings, among which flows are spread.
+        """
         compiled = _compile()
-        sizes = {
-            **map_sizes(settings),
-            "ids_small": _ring_bytes(contract.SMALL_STRIDE),
-            "ids_large": _ring_bytes(contract.LARGE_STRIDE),
-        }
+        sizes = {**map_sizes(settings), "ids_events": _ring_bytes(contract.EVENT_STRIDE)}
         self.maps: dict[str, Map] = {}
+        self._pairs: list[Pair] = []
         self._programs: list[int] = []
         try:
             for name, declared in compiled.specs.items():
@@ -125,9 +128,12 @@ class OfflineProgram:
                 self._programs.append(loader.load(compiled, function, self.maps, syscall.F_XDP_HAS_FRAGS))
                 self.maps["ids_programs"].set(_u32(index), _u32(self._programs[-1]))
             self._programs.append(loader.load(compiled, "xdp_ids", self.maps, syscall.F_XDP_HAS_FRAGS))
-            self._rings = [
-                Ring(self.maps["ids_small"], contract.SMALL_STRIDE),
-                Ring(self.maps["ids_large"], contract.LARGE_STRIDE),
+            for _ in range(workers):
+                self._pairs.append(new_pair({name: _ring_bytes(stride) for name, stride in STRIDES.items()}))
+            fill(self.maps, self._pairs)
+            self._rings = [Ring(self.maps["ids_events"], contract.EVENT_STRIDE)]
+            self._rings += [
+                Ring(ring, stride) for pair in self._pairs for ring, stride in zip(pair, STRIDES.values(), strict=True)
             ]
         except BaseException:
             self._close_descriptors()
@@ -136,6 +142,7 @@ class OfflineProgram:
         """As `ids.kernel.fastpath.FastPath.config`."""
         self.config["version"][0] = contract.VERSION
         write_settings(self.config[0], settings)
+        self.config["workers"][0] = workers
         self.config["gone_after_ns"][0] = 0  # no engine beats here, and none is missing
         self.config["thin_small_bytes"][0] = self.config["thin_large_bytes"][0] = 0  # nor does one fall behind
         self._clock = ctypes.c_uint64.from_address(_field_address(self.config, "now_ns"))
@@ -151,6 +158,8 @@ class OfflineProgram:
     def _close_descriptors(self) -> None:
         for program in self._programs:
             os.close(program)
+        for pair in self._pairs:
+            pair.close()
         for table in self.maps.values():
             table.close()
 

@@ -83,10 +83,14 @@ class FastPathSettings(BaseModel):
         1 << 17, ge=64, le=1 << 24, description="Token buckets; the least recently used go when a flood needs more."
     )
     ring_small_bytes: RingBytes = Field(
-        1 << 22, le=1 << 30, description="Ring for packets up to 184 bytes: 4 MiB hold 16,384 of them."
+        1 << 22,
+        le=1 << 30,
+        description="Rings for packets up to 184 bytes, shared out among the workers: 4 MiB hold 16,384 of them.",
     )
     ring_large_bytes: RingBytes = Field(
-        1 << 24, le=1 << 30, description="Ring for larger packets: 16 MiB hold 8,192, some 100 ms of a busy gigabit."
+        1 << 24,
+        le=1 << 30,
+        description="Rings for larger packets, shared out alike: 16 MiB hold 8,192, some 100 ms of a busy gigabit.",
     )
     depth_tcp_bytes: int = Field(
         1 << 20,

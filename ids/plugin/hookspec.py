@@ -13,22 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from ids.types import (
-    Datagrams,
-    Flow,
-    FlowBatch,
-    Match,
-    Packets,
-    StreamChunk,
-    Streams,
-    Transaction,
-    Transactions,
-)
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a plugin, and each start of the command line, imports this module for its markers alone
     from ids.events import Events
     from ids.plugin.context import EngineContext
     from ids.plugin.session import FlowSession
+    from ids.types import (
+        Datagrams,
+        Flow,
+        FlowBatch,
+        Match,
+        Packets,
+        StreamChunk,
+        Streams,
+        Transaction,
+        Transactions,
+    )
 
 PROJECT = "ids"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -62,6 +61,14 @@ def ids_interest() -> set[str] | None:
     Return some of ``tcp``, ``udp`` and ``other`` (every other protocol); None means all. The kernel shows the beginning
     of every flow in any case, and the rest of those that some plugin is interested in. A plugin that inspects packets,
     streams or transactions and does not answer is taken to want all.
+    """
+
+
+@hookspec
+def ids_event_types() -> set[str] | None:
+    """Called once after ``ids_start``: which event types does this output read? None means all.
+
+    Events that nobody reads are not made. An output that does not answer is taken to read all.
     """
 
 

@@ -33,7 +33,9 @@ CALL_BUDGET_S = 1.0
 TRANSPORTS = ("tcp", "udp", "other")
 """What a plugin may be interested in."""
 
-INSPECTING = ("ids_packets", "ids_stream", "ids_transaction")
+INSPECTING = (
+    "ids_packets", "ids_streams", "ids_stream", "ids_datagrams", "ids_transactions", "ids_transaction",
+)  # fmt: skip
 """Hooks whose implementations look at traffic."""
 
 QUARANTINE_S = 60.0
@@ -147,6 +149,8 @@ class PluginHost:
 
         An answer that is no list of matches counts as that plugin's failure.
         """
+        if hook not in self._calls:
+            return []
         found: list[Match] = []
         for name, answer in self.ask(hook, **arguments):
             if isinstance(answer, list) and all(isinstance(match, Match) for match in answer):
@@ -155,6 +159,23 @@ class PluginHost:
                 error = TypeError(f"returned {type(answer).__name__}, expected a list of ids.types.Match")
                 self._failed(self._guests[name], hook, error, arguments)
         return found
+
+    def each(self, hook: str, name: str, values: Iterable[Any]) -> None:
+        """Call a one-at-a-time hook with each value as its argument ``name``."""
+        for value in values:
+            self.call(hook, **{name: value})
+
+    def matches_of_each(self, hook: str, name: str, values: Iterable[Any]) -> list[Match]:
+        """Call a one-at-a-time hook with each value as its argument ``name``; return the matches."""
+        return [match for value in values for match in self.matches(hook, **{name: value})]
+
+    def event_types(self) -> set[str] | None:
+        """Return the event types that some output reads; None: all."""
+        answers = dict(self.ask("ids_event_types"))
+        readers = {call.guest.name for hook in ("ids_events", "ids_event") for call in self._calls.get(hook, ())}
+        if readers - answers.keys():
+            return None
+        return {event_type for name in readers for event_type in answers[name]}
 
     def call_strict(self, hook: str, **arguments: Any) -> list[Any]:
         """Like `call`, but raise what an implementation raises: for hooks whose silence must not mean consent."""
@@ -171,8 +192,8 @@ class PluginHost:
             except Exception as error:
                 raise PluginError(f"plugin {call.guest.name} failed to start: {error!r}") from error
 
-    def reload(self, context_for: Callable[[str], Any]) -> list[IdsError]:
-        """Call ``ids_reload`` of each plugin, and put all of it in force or nothing; return what went wrong."""
+    def prepare_reload(self, context_for: Callable[[str], Any]) -> tuple[list[IdsError], Callable[[], None]]:
+        """Call ``ids_reload`` of each plugin; return what went wrong, and what puts all of it in force."""
         errors: list[IdsError] = []
         commits: list[Callable[[], object]] = []
         for call in self._calls.get("ids_reload", ()):
@@ -185,9 +206,18 @@ class PluginHost:
             except Exception as error:
                 log.exception("plugin %s failed to reload", call.guest.name)
                 errors.append(PluginError(f"plugin {call.guest.name} failed to reload: {error!r}"))
-        if not errors:
+
+        def commit_all() -> None:
             for commit in commits:
                 commit()
+
+        return errors, commit_all
+
+    def reload(self, context_for: Callable[[str], Any]) -> list[IdsError]:
+        """Call ``ids_reload`` of each plugin, and put all of it in force or nothing; return what went wrong."""
+        errors, commit = self.prepare_reload(context_for)
+        if not errors:
+            commit()
         return errors
 
     def interest(self) -> set[str]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ids.flow.keys import echo_ids
 from ids.kernel.contract import REASON_NAMES, BlockFlag, Reason
-from ids.kernel.flows import FlowAddress
+from ids.kernel.flows.entries import FlowAddress
 from ids.kernel.offline import Judge
 from ids.replay.frames import ethernet_frames, sources
 from ids.replay.report import BlockReport, DroppedFlowReport, Tally
@@ -87,6 +87,11 @@ class ReplayGate:
     _clock_ns: int = 1
 
     @property
+    def counting(self) -> bool:
+        """A replay reads every packet, so the gate knows no more than the engine."""
+        return False
+
+    @property
     def blocks(self) -> list[BlockReport]:
         """The blocks ordered so far."""
         return [block.report for block in self._blocks]
@@ -147,15 +152,16 @@ class ReplayGate:
 
     # ---- the packets ------------------------------------------------------------------------------------------------
 
-    def observe(self, batch: PacketBatch, packets: Packets) -> None:
-        """Let the packets of a batch meet the gate; ``packets`` is what the engine, done with it, made of it."""
+    def observe(self, batch: PacketBatch, decoded: Callable[[], Packets]) -> None:
+        """Let a batch that the engine is done with meet the gate; ``decoded`` is asked where that is needed."""
         if not len(batch):
             return
         clock = np.maximum(np.maximum.accumulate(batch.ts_ns), self._clock_ns)
         self._clock_ns = int(clock[-1])
         if self.judge is None:
             self._pending.clear()
-            self._stand_in(packets)
+            if self._blocks:
+                self._stand_in(decoded())
             return
         answers, source = self._run(self.judge, batch, clock)
         actions, reasons = answers.astype(np.uint8), (answers >> 8).astype(np.uint8)
@@ -163,7 +169,7 @@ class ReplayGate:
         self._tally(reasons, batch.wirelen)
         self._attribute(batch, reasons, source, clock)
         if self._condemned and (dropped := batch.number[reasons == Reason.DROP_FLOW]).size:
-            self._attribute_flows(packets, dropped)
+            self._attribute_flows(decoded(), dropped)
         if self.on_verdicts is not None:
             self.on_verdicts(batch, actions, reasons)
 

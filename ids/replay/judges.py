@@ -7,9 +7,9 @@ import os
 from dataclasses import dataclass
 
 from ids.errors import KernelError
-from ids.kernel import syscall
 from ids.kernel.offline import Judge, OfflineModel, OfflineProgram
 from ids.kernel.settings import FastPathSettings
+from ids.kernel.system import syscall
 
 MODEL_PACKETS = 1_000_000
 """Packets that the model judges in a replay that did not ask for it by name: some five seconds' worth."""

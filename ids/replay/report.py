@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ids.respond.events import Event
+from ids.events import Event
 
 MAX_ALERTS_KEPT = 1000
 """Alerts that a report holds in full; all are counted, and all go to the outputs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,12 +12,17 @@ from pathlib import Path
 from ids.capture import open_capture
 from ids.config import Config
 from ids.counters import Counters
-from ids.engine import Engine
+from ids.decode import Decoder
+from ids.engine import Engine, OnEvents, settle_memory
 from ids.errors import CaptureError
+from ids.events import Events
+from ids.inspection import Findings
+from ids.replay.crew import Crew
 from ids.replay.gate import OnVerdicts, ReplayGate
 from ids.replay.judges import Chosen, choose
 from ids.replay.report import MAX_ALERTS_KEPT, CaptureReport, ReplayReport
-from ids.respond.events import Event
+from ids.types import PacketBatch, Packets
+from ids.workers import worker_count
 
 OnProgress = Callable[[Path, int], None]
 
@@ -26,26 +31,28 @@ def replay(
     paths: Iterable[str | Path],
     config: Config,
     *,
-    on_event: Callable[[Event], None] | None = None,
+    on_events: OnEvents | None = None,
     on_progress: OnProgress | None = None,
     on_verdicts: OnVerdicts | None = None,
 ) -> ReplayReport:
     """Run captures through a fresh engine and a fresh gate, one after the other, and report.
 
-    ``on_progress`` is called after each batch with the file and the bytes read of it, ``on_verdicts`` with what the
-    fast path made of the batch's packets. A file that is no capture is noted in the report where it is one of several.
-    Raises `IdsError` for what stops the whole run: the only file is no capture, rules that do not load, a fast path
-    that was asked for and is not to be had.
+    ``on_events`` gets all events, a batch at a time. ``on_progress`` is called after each batch with the file and the
+    bytes read of it, ``on_verdicts`` with what the fast path made of the batch's packets. A file that is no capture is
+    noted in the report where it is one of several. Raises `IdsError` for what stops the whole run: the only file is no
+    capture, rules that do not load, a fast path that was asked for and is not to be had.
     """
     started = time.perf_counter()
     with ExitStack() as stack:
-        # Compiling and verifying the program takes as long as loading the rules: both at once.
+        # Loading and verifying the program takes as long as loading the rules: both at once.
         opening = stack.enter_context(ThreadPoolExecutor(1)).submit(choose, config.fastpath, on_verdicts is not None)
         stack.callback(_close, opening)
-        run = _Run(config, on_event, on_progress, on_verdicts)
-        stack.callback(run.engine.stop)
-        run.arm(opening.result())
+        run = _Run(config, on_events, on_progress, on_verdicts)
+        stack.callback(run.stop)
+        settle_memory()
         captures = [Path(path) for path in paths]
+        run.share_out(captures)
+        run.arm(opening.result())
         for path in captures:
             try:
                 run.capture(path)
@@ -53,7 +60,7 @@ def replay(
                 if len(captures) == 1:
                     raise
                 run.report.captures[-1].problem, run.report.captures[-1].refused = str(error), True
-    run.report.counters = run.counters.tree()
+        run.report.counters = run.engine.all_counters().tree()
     run.report.seconds = time.perf_counter() - started
     return run.report
 
@@ -69,18 +76,34 @@ class _Run:
     def __init__(
         self,
         config: Config,
-        on_event: Callable[[Event], None] | None,
+        on_events: OnEvents | None,
         on_progress: OnProgress | None,
         on_verdicts: OnVerdicts | None,
     ) -> None:
         self.report = ReplayReport()
         self.counters = Counters()
         self._config = config
-        self._on_event, self._on_progress, self._on_verdicts = on_event, on_progress, on_verdicts
+        self._on_events, self._on_progress, self._on_verdicts = on_events, on_progress, on_verdicts
         self._alerts: Counter[int] = Counter()
         self._chosen = Chosen("off", None)
         self._gate = ReplayGate()
-        self.engine = Engine(config, self._gate, counters=self.counters, on_event=self._note)
+        self._crew: Crew | None = None
+        self.engine = Engine(
+            config, self._gate, counters=self.counters, on_events=self._note,
+            event_types={"alert"} if on_events is None else None,
+        )  # fmt: skip
+
+    def share_out(self, captures: Sequence[Path]) -> None:
+        """Start the workers, where there is to be more than one."""
+        workers = worker_count(self._config.engine.workers)
+        if workers > 1:
+            self._crew = Crew(self.engine, captures, workers)
+
+    def stop(self) -> None:
+        """End the workers and the engine."""
+        if self._crew is not None:
+            self._crew.close()
+        self.engine.stop(None if self._crew is None else Findings())
 
     def arm(self, chosen: Chosen) -> None:
         """Let ``chosen`` judge what follows."""
@@ -95,23 +118,31 @@ class _Run:
             judge.reset()
             judge.allow(self._config.respond.allow)
 
-    def _note(self, event: Event) -> None:
-        if event["event_type"] == "alert":
-            self._alerts[event["alert"]["signature_id"]] += 1
-            if len(self.report.alerts) < MAX_ALERTS_KEPT:
-                self.report.alerts.append(event)
-        if self._on_event is not None:
-            self._on_event(event)
+    def _note(self, events: Events) -> None:
+        if "alert" in events.counts:
+            alerts = [event for event in events if event["event_type"] == "alert"]
+            self._alerts.update(event["alert"]["signature_id"] for event in alerts)
+            self.report.alerts += alerts[: MAX_ALERTS_KEPT - len(self.report.alerts)]
+        if self._on_events is not None:
+            self._on_events(events)
+
+    def _inspect(self, batch: PacketBatch) -> Callable[[], Packets]:
+        """Have a batch inspected, here or by the workers; return what gives it decoded."""
+        if self._crew is None:
+            packets = self.engine.process(batch)
+            return lambda: packets
+        self.engine.take(batch, self._crew.found())
+        return lambda: Decoder(self._config.decode, Counters()).decode(batch)
 
     def capture(self, path: Path) -> None:
         """Run one capture, then forget its traffic: it says nothing of the next."""
         report, gate = CaptureReport(str(path)), self._gate
         self.report.captures.append(report)
         self._alerts.clear()
-        flows_before = self.counters["events.flow"]
+        flows_before = self.counters["flow.ended"]
         with open_capture(path) as capture:
             for batch in capture:
-                gate.observe(batch, self.engine.process(batch))
+                gate.observe(batch, self._inspect(batch))
                 self._chosen.spend(len(batch))
                 gate.judge = self._chosen.judge
                 report.packets += len(batch)
@@ -125,8 +156,8 @@ class _Run:
             self.counters.add(f"kernel.{reason}.packets", tally.packets)
             self.counters.add(f"kernel.{reason}.bytes", tally.bytes)
         self._renew(ReplayGate())
-        self.engine.drain(self._gate)
+        self.engine.drain(self._gate, self._crew.drained() if self._crew else None)
         report.blocks, report.dropped_flows = gate.blocks, gate.dropped_flows
         report.alerts = dict(sorted(self._alerts.items()))
-        report.flows = self.counters["events.flow"] - flows_before
+        report.flows = self.counters["flow.ended"] - flows_before
         self.report.fast_path_note = self._chosen.note

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import orjson
 
 from ids.kernel.contract import REASON_NAMES, Reason
-from ids.kernel.model import XDP_DROP, XDP_PASS, XDP_TX
+from ids.kernel.model.program import XDP_DROP, XDP_PASS, XDP_TX
 from ids.types import U8, PacketBatch
 
 _WORDS = {XDP_DROP: "drop", XDP_PASS: "pass", XDP_TX: "answer"}

@@ -7,27 +7,39 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
-from ids.respond.community_id import community_id
-from ids.types import Direction, Flow, FlowState, Match, Transaction
+import numpy as np
 
-Event = dict[str, Any]
+from ids.events import Event
+from ids.respond.community_id import community_ids
+from ids.types import (
+    I64,
+    Direction,
+    EndReason,
+    Flow,
+    FlowColumns,
+    FlowState,
+    Mark,
+    Match,
+    Transaction,
+    address_texts,
+)
 
 PROTOCOL_NAMES = {
     1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 50: "ESP", 58: "IPv6-ICMP", 132: "SCTP",
 }  # fmt: skip
 """EVE's ``proto``: names of IP protocols as Suricata spells them; others are written as three-digit numbers."""
 
-_TCP, _UDP, _SCTP = 6, 17, 132
+_TCP = 6
+_WITH_PORTS = (6, 17, 132)
 _ICMP = (1, 58)
 
 
 def timestamp(ts_ns: int) -> str:
     """Spell a time in EVE's way, microseconds and offset: ``2026-11-21T03:08:00.000000+0000``."""
-    seconds, nanoseconds = divmod(ts_ns, 1_000_000_000)
-    return f"{_second(seconds)}.{nanoseconds // 1000:06d}+0000"
+    return f"{_second(ts_ns // 1_000_000_000)}.{ts_ns // 1000 % 1_000_000:06d}+0000"
 
 
 @lru_cache(maxsize=1024)
@@ -43,33 +55,70 @@ def protocol_name(number: int) -> str:
     return PROTOCOL_NAMES.get(number, f"{number:03d}")
 
 
+LIVE = "live"
+"""`PacketBatch.source` of packets that come from interfaces."""
+
+
+def bases(event_type: str, flows: FlowColumns, slots: I64, ts_ns: Sequence[int], numbers: Sequence[int]) -> list[Event]:
+    """Return for each slot the keys that every event of its flow carries, with the addresses of the client's packets.
+
+    ``numbers`` are `PacketBatch.number` of the packets that caused the events; 0: none did.
+    """
+    made: list[Event] = []
+    append, spell = made.append, timestamp
+    names = [protocol_name(proto) for proto in flows.proto[slots].tolist()]
+    columns = zip(
+        ts_ns,
+        numbers,
+        flows.id[slots].tolist(),
+        address_texts(flows.src[slots]),
+        address_texts(flows.dst[slots]),
+        flows.sport[slots].tolist(),
+        flows.dport[slots].tolist(),
+        names,
+        flows.ip_version[slots].tolist(),
+        community_ids(flows, slots),
+        map(flows.sources.__getitem__, flows.source[slots].tolist()),
+        strict=True,
+    )
+    for at_ns, number, flow_id, src, dst, sport, dport, proto, version, community, source in columns:
+        event: Event = {"timestamp": spell(at_ns), "flow_id": flow_id}
+        if number and source != LIVE:
+            event["pcap_cnt"] = number
+        event["event_type"] = event_type
+        event["src_ip"], event["src_port"], event["dest_ip"], event["dest_port"] = src, sport, dst, dport
+        event["proto"], event["ip_v"], event["community_id"] = proto, version, community
+        if source != LIVE:
+            event["pcap_filename"] = source
+        append(event)
+    _add_rare(made, flows, slots)
+    return made
+
+
+def _add_rare(made: list[Event], flows: FlowColumns, slots: I64) -> None:
+    """Add what few flows have: an interface, VLAN tags, no ports."""
+    proto, vlan = flows.proto[slots], flows.vlan[slots]
+    portless = ~np.isin(proto, _WITH_PORTS)
+    if portless.any():
+        for at in np.flatnonzero(portless).tolist():
+            kind, code = made[at].pop("src_port"), made[at].pop("dest_port")
+            if proto[at] in _ICMP:
+                made[at]["icmp_type"], made[at]["icmp_code"] = kind, code
+    for at in np.flatnonzero(vlan).tolist():
+        made[at]["vlan"] = [tag for tag in (int(vlan[at]) & 0xFFF, int(vlan[at]) >> 16 & 0xFFF) if tag]
+    if LIVE in flows.sources:
+        live = flows.source[slots] == flows.sources.index(LIVE)
+        for at, interface in zip(np.flatnonzero(live).tolist(), flows.interface[slots[live]].tolist(), strict=True):
+            made[at]["in_iface"] = interface_name(interface)
+
+
 def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direction = Direction.TO_SERVER) -> Event:
     """Return the keys that every event of a flow carries; addresses are those of the packet that caused it."""
-    live = flow.source == "live"
-    event: Event = {"timestamp": timestamp(ts_ns), "flow_id": flow.id}
-    if live:
-        event["in_iface"] = interface_name(flow.interface)
-    elif number:
-        event["pcap_cnt"] = number
-    event["event_type"] = event_type
-    if flow.vlan:
-        event["vlan"] = [tag for tag in (flow.vlan & 0xFFF, flow.vlan >> 16 & 0xFFF) if tag]
-    forward = direction is Direction.TO_SERVER
-    event["src_ip"] = flow.src_ip if forward else flow.dst_ip
-    event["dest_ip"] = flow.dst_ip if forward else flow.src_ip
-    if flow.proto in (_TCP, _UDP, _SCTP):
-        event["src_port"] = flow.sport if forward else flow.dport
-        event["dest_port"] = flow.dport if forward else flow.sport
-    event["proto"] = protocol_name(flow.proto)
-    event["ip_v"] = flow.ip_version
-    if flow.proto in _ICMP:
-        event["icmp_type"], event["icmp_code"] = flow.sport, flow.dport
-    identity = flow.storage.get("community_id")
-    if identity is None:
-        identity = flow.storage["community_id"] = community_id(flow)
-    event["community_id"] = identity
-    if not live:
-        event["pcap_filename"] = flow.source
+    (event,) = bases(event_type, flow.columns, np.array([flow.slot]), [ts_ns], [number])
+    if direction is Direction.TO_CLIENT:
+        event["src_ip"], event["dest_ip"] = event["dest_ip"], event["src_ip"]
+        if "src_port" in event:
+            event["src_port"], event["dest_port"] = event["dest_port"], event["src_port"]
     return event
 
 
@@ -84,16 +133,17 @@ def interface_name(index: int) -> str:
 
 def flow_summary(flow: Flow) -> Event:
     """Return the ``flow`` object that alerts and drops carry."""
+    packets, size = flow.packets, flow.bytes
     summary: Event = {
-        "pkts_toserver": flow.packets[0],
-        "pkts_toclient": flow.packets[1],
-        "bytes_toserver": flow.bytes[0],
-        "bytes_toclient": flow.bytes[1],
+        "pkts_toserver": packets[0],
+        "pkts_toclient": packets[1],
+        "bytes_toserver": size[0],
+        "bytes_toclient": size[1],
         "start": timestamp(flow.start_ns),
         "src_ip": flow.src_ip,
         "dest_ip": flow.dst_ip,
     }
-    if flow.proto in (_TCP, _UDP, _SCTP):
+    if flow.proto in _WITH_PORTS:
         summary["src_port"], summary["dest_port"] = flow.sport, flow.dport
     return summary
 
@@ -134,64 +184,104 @@ def alert_event(match: Match, blocked: bool) -> Event:
     return event
 
 
-def transaction_event(transaction: Transaction) -> Event:
-    """Return the event of a completed protocol exchange, such as ``http``."""
-    event = base(transaction.protocol, transaction.flow, transaction.ts_ns, transaction.number)
-    event["tx_id"] = transaction.tx_id
-    event[transaction.protocol] = dict(transaction.fields)
-    return event
+def transaction_events(transactions: Sequence[Transaction]) -> list[Event]:
+    """Return the events of completed protocol exchanges of flows in the same columns, such as ``http``."""
+    made: list[Event] = []
+    for protocol in {transaction.protocol: None for transaction in transactions}:
+        rows = [transaction for transaction in transactions if transaction.protocol == protocol]
+        slots = np.array([transaction.slot for transaction in rows])
+        times, numbers = [row.ts_ns for row in rows], [row.number for row in rows]
+        events = bases(protocol, rows[0].flows, slots, times, numbers)
+        for event, transaction in zip(events, rows, strict=True):
+            event["tx_id"] = transaction.tx_id
+            event[protocol] = dict(transaction.fields)
+        made += events
+    return made
 
 
-def flow_event(flow: Flow) -> Event:
-    """Return the ``flow`` event of a flow that ended."""
-    event = base("flow", flow, flow.last_ns, 0)
-    if flow.app_proto:
-        event["app_proto"] = flow.app_proto
-    event["flow"] = {
-        "pkts_toserver": flow.packets[0],
-        "pkts_toclient": flow.packets[1],
-        "bytes_toserver": flow.bytes[0],
-        "bytes_toclient": flow.bytes[1],
-        "start": timestamp(flow.start_ns),
-        "end": timestamp(flow.last_ns),
-        "age": max(0, round((flow.last_ns - flow.start_ns) / 1e9)),
-        "state": flow.state.value,
-        "reason": flow.reason,
-        "alerted": flow.alerted,
-    }
-    if flow.storage.get("bypassed"):
-        event["flow"]["bypass"] = "capture"
-    if flow.storage.get("respond.condemned"):
-        event["flow"]["action"] = "drop"
-    elif any(flow.unseen_packets):
-        event["flow"]["bypassed"] = {
-            "pkts_toserver": flow.unseen_packets[0],
-            "pkts_toclient": flow.unseen_packets[1],
-            "bytes_toserver": flow.unseen_bytes[0],
-            "bytes_toclient": flow.unseen_bytes[1],
+def flow_events(flows: FlowColumns, slots: I64) -> list[Event]:
+    """Return the ``flow`` events of flows that ended; `ids.respond.responder.Responder.close` completes them."""
+    last_ns = flows.last_ns[slots].tolist()
+    made = bases("flow", flows, slots, last_ns, [0] * len(slots))
+    columns = zip(
+        made,
+        last_ns,
+        flows.start_ns[slots].tolist(),
+        flows.app_proto[slots].tolist(),
+        flows.packets[slots].tolist(),
+        flows.bytes[slots].tolist(),
+        flows.state[slots].tolist(),
+        flows.reason[slots].tolist(),
+        flows.marks[slots].tolist(),
+        strict=True,
+    )
+    for event, end_ns, start_ns, app_proto, packets, size, state, reason, marks in columns:
+        if app_proto:
+            event["app_proto"] = flows.app_names[app_proto]
+        event["flow"] = {
+            "pkts_toserver": packets[0],
+            "pkts_toclient": packets[1],
+            "bytes_toserver": size[0],
+            "bytes_toclient": size[1],
+            "start": timestamp(start_ns),
+            "end": event["timestamp"],
+            "age": max(0, round((end_ns - start_ns) / 1e9)),
+            "state": _STATES[state],
+            "reason": _REASONS[reason],
+            "alerted": False,
         }
-    if flow.proto == _TCP:
-        event["tcp"] = _tcp(flow)
-    return event
+        if marks & Mark.BYPASSED:
+            event["flow"]["bypass"] = "capture"
+        if marks & Mark.CONDEMNED:
+            event["flow"]["action"] = "drop"
+    _add_unseen(made, flows, slots)
+    _add_tcp(made, flows, slots)
+    return made
 
 
-def _tcp(flow: Flow) -> Event:
-    to_server, to_client = flow.tcp_flags
+_STATES = [state.eve for state in FlowState]
+_REASONS = [reason.name.lower() for reason in EndReason]
+_TCP_STATES = ["syn_sent", "established", "closed"]
+_TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr")
+
+
+def _add_unseen(made: list[Event], flows: FlowColumns, slots: I64) -> None:
+    """Say what passed without being shown; of a flow that was dropped, that is not what passed."""
+    unseen = flows.unseen_packets[slots].any(axis=1) & (flows.marks[slots] & Mark.CONDEMNED == 0)
+    for at in np.flatnonzero(unseen).tolist():
+        packets, size = flows.unseen_packets[slots[at]].tolist(), flows.unseen_bytes[slots[at]].tolist()
+        made[at]["flow"]["bypassed"] = {
+            "pkts_toserver": packets[0],
+            "pkts_toclient": packets[1],
+            "bytes_toserver": size[0],
+            "bytes_toclient": size[1],
+        }
+
+
+def _add_tcp(made: list[Event], flows: FlowColumns, slots: I64) -> None:
+    tcp = np.flatnonzero(flows.proto[slots] == _TCP)
+    of = slots[tcp]
+    columns = zip(
+        tcp.tolist(), flows.tcp_flags[of].tolist(), flows.state[of].tolist(), flows.gaps[of].tolist(), strict=True
+    )
+    for at, (to_server, to_client), state, gaps in columns:
+        summary = dict(_tcp_flags(to_server, to_client))
+        summary["state"] = _TCP_STATES[state]
+        for name, gap in zip(("ts_gap", "tc_gap"), gaps, strict=True):
+            if gap:
+                summary[name] = True
+        made[at]["tcp"] = summary
+
+
+@lru_cache(maxsize=4096)
+def _tcp_flags(to_server: int, to_client: int) -> Event:
     both = to_server | to_client
-    tcp: Event = {
+    summary: Event = {
         "tcp_flags": f"{both:02x}",
         "tcp_flags_ts": f"{to_server:02x}",
         "tcp_flags_tc": f"{to_client:02x}",
     }
-    for bit, name in enumerate(("fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr")):
-        if both >> bit & 1:
-            tcp[name] = True
-    states = {FlowState.NEW: "syn_sent", FlowState.ESTABLISHED: "established", FlowState.CLOSED: "closed"}
-    tcp["state"] = states[flow.state]
-    for name, gap in zip(("ts_gap", "tc_gap"), flow.gaps, strict=True):
-        if gap:
-            tcp[name] = True
-    return tcp
+    return summary | {name: True for bit, name in enumerate(_TCP_FLAGS) if both >> bit & 1}
 
 
 def drop_event(match: Match, reason: str, block: Event | None) -> Event:

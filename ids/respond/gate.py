@@ -46,6 +46,10 @@ class Held:
 class Gate(Protocol):
     """Carries out orders. Methods return at once; `ids.errors.KernelError` says that the kernel refused."""
 
+    @property
+    def counting(self) -> bool:
+        """Whether the gate may know more of flows than it showed: `counts` and `forget` are worth a call."""
+
     def block(self, order: BlockOrder) -> int | None:
         """Block a network. Return when it took effect (``ts_ns``), or None where no clock applies (replay)."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from ids.counters import Counters
 from ids.errors import KernelError
+from ids.events import Event
 from ids.respond import events
-from ids.respond.events import Event
 from ids.respond.gate import BlockOrder, Gate
 from ids.respond.policy import BlockPolicy, sender_of
 from ids.respond.settings import RespondSettings
@@ -16,6 +17,17 @@ from ids.respond.threshold import Thresholds
 from ids.types import Action, BlockMode, Match
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Case:
+    """What was decided about a flow."""
+
+    passed: bool = False
+    """A rule with the action ``pass`` matched: no other rule is heard."""
+    alerts: int = 0
+    condemned: bool = False
+    """Its packets are being dropped."""
 
 
 class Responder:
@@ -35,28 +47,28 @@ class Responder:
         self._counters = counters
         self._emit = emit
         self._thresholds = Thresholds(counters)
+        self._cases: dict[int, Case] = {}
+        """By flow id; a case goes when its flow's `flow` event comes."""
 
     def handle(self, match: Match) -> None:
         """Carry out what a match asks for, as far as policy allows, and emit the events that say so."""
-        flow = match.flow
-        if flow.storage.get("respond.passed"):
+        case = self._cases.setdefault(match.flow.id, Case())
+        if case.passed:
             self._counters.add("respond.passed")
             return
         if match.signature.action is Action.PASS:
-            flow.storage["respond.passed"] = True
+            case.passed = True
             return
         self._counters.add("detect.matches")
         block = self._block(match)
-        condemned = self._condemn(match)
+        condemned = self._condemn(match, case)
         if not self._thresholds.passes(match):
             self._counters.add("detect.alerts_suppressed")
             return
-        alerts = flow.storage.get("respond.alerts", 0)
-        if alerts >= self._settings.alerts_per_flow:
+        if case.alerts >= self._settings.alerts_per_flow:
             self._counters.add("detect.alert_queue_overflow")
             return
-        flow.storage["respond.alerts"] = alerts + 1
-        flow.alerted = True
+        case.alerts += 1
         blocked = block is not None and block.get("mode") == BlockMode.ENFORCE.value
         event = events.alert_event(match, condemned or blocked)
         if block is not None:
@@ -65,6 +77,24 @@ class Responder:
         self._emit(event)
         if condemned or (block is not None and blocked and "refused" not in block):
             self._emit(events.drop_event(match, "rules", block))
+
+    def close(self, flow_events: Iterable[Event]) -> None:
+        """Add to the `flow` events of flows that ended what was decided about them, and close their cases."""
+        if not self._cases:
+            return
+        for event in flow_events:
+            case = self._cases.pop(event["flow_id"], None)
+            if case is None:
+                continue
+            event["flow"]["alerted"] = case.alerts > 0
+            if case.condemned:
+                event["flow"]["action"] = "drop"
+                event["flow"].pop("bypassed", None)
+
+    def forget(self, ended: Iterable[int]) -> None:
+        """Close the cases of flows that ended, by flow id, where nobody reads `flow` events."""
+        for flow_id in self._cases.keys() & ended:
+            del self._cases[flow_id]
 
     def _block(self, match: Match) -> Event | None:
         request = match.signature.block
@@ -92,10 +122,10 @@ class Responder:
             block["blocked_ts_ns"] = written_ns
         return block
 
-    def _condemn(self, match: Match) -> bool:
+    def _condemn(self, match: Match, case: Case) -> bool:
         if match.signature.action not in (Action.DROP, Action.REJECT) or self._settings.mode != "enforce":
             return False
-        if match.flow.storage.get("respond.condemned"):
+        if case.condemned:
             return True
         if self._policy.allows(sender_of(match)):
             self._counters.add("respond.refused.allowed")
@@ -109,6 +139,6 @@ class Responder:
         if not known:
             self._counters.add("respond.refused.unknown_flow")
             return False
-        match.flow.storage["respond.condemned"] = True
+        case.condemned = True
         self._counters.add("respond.flows_dropped")
         return True

@@ -20,7 +20,7 @@ class RulesSettings(BaseModel):
     )
     disabled_sids: list[int] = Field([], description="Rules that are loaded and checked, but never match, by sid.")
     cache_dir: str | None = Field(
-        None, description="Directory of compiled prefilters; null is `$XDG_CACHE_HOME/ids` or `~/.cache/ids`."
+        None, description="Directory of compiled rules; null is `$XDG_CACHE_HOME/ids` or `~/.cache/ids`."
     )
     window_bytes: int = Field(
         1 << 20,

@@ -19,6 +19,7 @@ from ids.types.addresses import (
     address_halves,
     address_object,
     address_text,
+    address_texts,
     unmapped,
 )
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
@@ -66,5 +67,6 @@ __all__ = [
     "address_halves",
     "address_object",
     "address_text",
+    "address_texts",
     "unmapped",
 ]

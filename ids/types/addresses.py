@@ -6,8 +6,14 @@ import ipaddress
 from functools import lru_cache
 from typing import TypeAlias
 
+import numpy as np
+
+from ids.types.arrays import U64
+
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_SHIFT, _MAPPED, _IPV4 = np.uint64(32), np.uint64(0xFFFF), np.uint64(0xFFFFFFFF)
 
 IPV4_MAPPED_PREFIX = 0xFFFF << 32
 """Low half of an IPv4-mapped address without its 32 address bits; the high half is zero."""
@@ -17,6 +23,19 @@ IPV4_MAPPED_PREFIX = 0xFFFF << 32
 def address_text(address: tuple[int, int]) -> str:
     """Spell an address given as two halves, IPv4-mapped ones as IPv4."""
     return str(address_object(address))
+
+
+@lru_cache(maxsize=65536)
+def _ipv4_text(address: int) -> str:
+    return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
+
+
+def address_texts(addresses: U64) -> list[str]:
+    """Spell a column of addresses, shape (n, 2)."""
+    high, low = addresses[:, 0], addresses[:, 1]
+    if not high.any() and bool((low >> _SHIFT == _MAPPED).all()):
+        return list(map(_ipv4_text, (low & _IPV4).tolist()))
+    return [address_text((first, second)) for first, second in addresses.tolist()]
 
 
 def address_object(address: tuple[int, int]) -> IPAddress:

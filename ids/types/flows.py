@@ -49,7 +49,6 @@ class Mark(IntFlag):
 
     MIDSTREAM = 1
     """No handshake was seen."""
-    ALERTED = 2
     FLAGGED = 4
     """A rule or plugin asked for this flow's packets as Scapy packets."""
     CONDEMNED = 8
@@ -58,6 +57,8 @@ class Mark(IntFlag):
     """The gate does not show its packets any more, because nothing in them could be inspected."""
     COUNTED = 32
     """It closed, and the gate was asked for its counts."""
+    MATCHED = 64
+    """A rule or detector found something in it: there is a decision to be kept in mind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,5 +442,20 @@ class Flow:
         to_server, to_client = getattr(self.columns, name)[self.slot].tolist()
         return to_server, to_client
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the flow travel to another process, as it is now."""
+        own = self.columns.copy_of(self.slot)
+        row = {name: getattr(own, name)[0].tolist() for name in _LAYOUT}
+        return _travelled, (row, self.app_proto, self.source)
+
     def __repr__(self) -> str:
         return f"<Flow {self.id} {self.src_ip}:{self.sport} to {self.dst_ip}:{self.dport} proto {self.proto}>"
+
+
+def _travelled(row: dict[str, Any], app_proto: str | None, source: str) -> Flow:
+    columns = FlowColumns(1)
+    for name, value in row.items():
+        getattr(columns, name)[0] = value
+    columns.app_proto[0] = columns.app_code(app_proto)
+    columns.source[0] = columns.source_code(source)
+    return columns.view(0)

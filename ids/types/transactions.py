@@ -65,6 +65,11 @@ class Transaction:
             self._fields = self._fields()
         return self._fields
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let what events say of the transaction travel to another process; its buffers stay behind."""
+        what = self.protocol, self.tx_id, self.direction, dict(self.fields), self.ts_ns, self.number, self.complete
+        return _travelled, (self.flow, *what)
+
     def instances(self, name: str) -> Sequence[bytes]:
         """Return all instances of a buffer, in their order; empty where the transaction has none."""
         first = self.buffers.get(name)
@@ -102,3 +107,9 @@ class Transactions(Sequence[Transaction]):
                 rows.append(row)
                 contents.append(further)
         return rows, contents
+
+
+def _travelled(
+    flow: Flow, protocol: str, tx_id: int, direction: Direction, fields: Fields, ts_ns: int, number: int, complete: bool
+) -> Transaction:
+    return Transaction(flow.columns, flow.slot, protocol, tx_id, direction, {}, fields, ts_ns, number, complete)

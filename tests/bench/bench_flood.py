@@ -24,7 +24,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from ids.errors import KernelError
-from ids.kernel import syscall
+from ids.kernel.system import syscall
 from ids.lab.namespace import Namespace
 from ids.lab.topology import BENIGN, GATEWAY_OUTSIDE, LINK, OUTSIDE, SERVER, Lab
 from ids.lab.website import PORT, start_website

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from ids.errors import KernelError
-from ids.kernel import syscall
+from ids.kernel.system import syscall
 from ids.lab.removal import wait_until
 from ids.lab.topology import INSIDE, OUTSIDE, SERVER, Lab
 from tests.bench.report import CannotRun, Row, show

@@ -23,9 +23,10 @@ from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 
 from ids.errors import KernelError
-from ids.kernel import FastPath, FastPathSettings, FlowAddress, FlowVerdict, NetworkSet, syscall
-from ids.kernel.bpffs import mount_bpffs
-from ids.kernel.netlink import query_xdp
+from ids.kernel import FastPath, FastPathSettings, FlowAddress, FlowVerdict, NetworkSet
+from ids.kernel.system import syscall
+from ids.kernel.system.bpffs import mount_bpffs
+from ids.kernel.system.netlink import query_xdp
 from ids.types import address_halves
 from tests.bench.report import CannotRun, Row, show
 from tests.kernel import packets as p

@@ -18,8 +18,8 @@ import sys
 import time
 from pathlib import Path
 
-from ids.kernel import syscall
-from ids.kernel.compile import include_flags
+from ids.kernel.program.compile import include_flags
+from ids.kernel.system import syscall
 
 SHIM = Path(__file__).resolve().parents[2] / "bpf" / "shim"
 BATCH = 1 << 16

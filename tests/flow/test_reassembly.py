@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ids.flow import passage
 from ids.types import Direction
 from tests.flow.traffic import ACK, FIN, PSH, Pkt, Run, Talk
 
@@ -41,8 +42,8 @@ def test_any_cut_order_and_repetition_gives_the_stream(case: tuple[int, bytes, l
     isn, stream, segments = case
     run = Run(Talk(client_isn=isn).open().pkts + segments, batch=batch, drain=False)
     assert run.stream() == stream
-    assert run.started[0].conflicts == [0, 0]
-    assert run.started[0].gaps == [0, 0]
+    assert run.started[0].conflicts == (0, 0)
+    assert run.started[0].gaps == (0, 0)
     offsets = [chunk.offset for chunk in run.chunks]
     assert offsets == sorted(offsets)
 
@@ -77,8 +78,8 @@ def test_the_first_copy_of_a_byte_counts(segments: list[tuple[int, bytes]], isn:
     run = Run(talk.pkts, batch=batch)
     stream, conflicts = keep_first(segments)
     assert run.stream() == stream
-    assert run.started[0].conflicts == [conflicts, 0]
-    assert run.started[0].gaps == [stream.count(b"~"), 0]
+    assert run.started[0].conflicts == (conflicts, 0)
+    assert run.started[0].gaps == (stream.count(b"~"), 0)
     assert any(chunk.conflict for chunk in run.chunks) == bool(conflicts)
     assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
 
@@ -118,13 +119,19 @@ def conversations(draw: st.DrawFn) -> list[Pkt]:
     return pkts
 
 
-@given(conversations(), st.integers(1, 9))
-@settings(max_examples=400)
-def test_fast_and_careful_path_agree(pkts: list[Pkt], batch: int) -> None:
-    one_by_one, in_batches, at_once = Run(pkts, batch=1), Run(pkts, batch=batch), Run(pkts)
-    assert one_by_one.summary() == in_batches.summary() == at_once.summary()
-    assert one_by_one.counters.values == in_batches.counters.values == at_once.counters.values
-    for run in (one_by_one, at_once):
+@given(conversations(), st.integers(1, 9), st.sampled_from([1, 2, 16]))
+@settings(max_examples=500)
+def test_orderly_and_careful_lane_agree(pkts: list[Pkt], batch: int, worth_a_round: int) -> None:
+    """However the packets are cut into batches, and however often the lanes take turns within one."""
+    careful = Run(pkts, orderly_lane=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passage, "WORTH_A_ROUND", worth_a_round)
+        patch.setattr(passage, "MIN_CAREFUL", worth_a_round)
+        runs = [Run(pkts, batch=1), Run(pkts, batch=batch), Run(pkts)]
+    for run in runs:
+        assert run.summary() == careful.summary()
+        assert run.counters.values == careful.counters.values
+    for run in (careful, *runs):
         for flow in run.started:
             for side in Direction:
                 closed = [c.closed for c in run.chunks if c.flow is flow and c.direction is side]
@@ -143,7 +150,7 @@ def test_a_hole_that_the_receiver_acknowledged_is_a_gap() -> None:
     talk = Talk().open().client(b"abc").client(b"ghi", seq=1007).server(b"", ack=1010)
     run = Run(talk.pkts, drain=False)
     assert [(chunk.offset, chunk.data, chunk.gap) for chunk in run.chunks] == [(0, b"abc", 0), (6, b"ghi", 3)]
-    assert run.started[0].gaps == [3, 0]
+    assert run.started[0].gaps == (3, 0)
     assert run.counters["flow.tcp.reassembly.gap_bytes"] == 3
 
 
@@ -179,7 +186,7 @@ def test_decoy_before_the_real_data_is_a_conflict_at_once() -> None:
 
 def test_other_bytes_after_their_acknowledgement_change_nothing() -> None:
     run = Run(Talk().open().client(b"GOOD").server(b"").client(b"EVIL", seq=1001).pkts, drain=False)
-    assert run.started[0].conflicts == [0, 0]
+    assert run.started[0].conflicts == (0, 0)
 
 
 def test_data_beyond_a_fin_that_nobody_acknowledged() -> None:
@@ -187,7 +194,7 @@ def test_data_beyond_a_fin_that_nobody_acknowledged() -> None:
     run = Run(talk.pkts, drain=False)
     assert run.stream() == b"GET /evil"
     assert run.counters["flow.tcp.reassembly.data_past_fin"] == 1
-    assert run.started[0].conflicts == [1, 0]
+    assert run.started[0].conflicts == (1, 0)
 
 
 def test_data_after_an_acknowledged_fin_is_counted() -> None:

@@ -21,7 +21,7 @@ def test_without_a_handshake_there_are_flow_records_only() -> None:
     run = Run(talk.pkts)
     assert run.chunks == []
     assert run.started[0].midstream
-    assert run.started[0].packets == [1, 1]
+    assert run.started[0].packets == (1, 1)
     assert run.counters["flow.tcp.midstream_ignored"] == 1
 
 
@@ -162,7 +162,7 @@ def test_a_new_connection_on_the_same_ports_that_the_server_accepts(batch: int) 
     again = Talk(client_isn=777_000, server_isn=999).open().client(b"new")
     run = Run(Talk().open().client(b"old").pkts + again.pkts, batch=batch)
     assert [run.stream(flow=flow) for flow in run.started] == [b"old", b"new"]
-    assert [flow.packets for flow in run.started] == [[4, 1], [2, 1]]
+    assert [flow.packets for flow in run.started] == [(4, 1), (2, 1)]
     assert run.ended[0].reason == "tcp_reuse"
 
 

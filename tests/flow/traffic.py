@@ -146,12 +146,17 @@ def interleave(talks: Sequence[Talk]) -> list[Pkt]:
 class Run:
     """A flow table fed with packets, and everything that came out of it."""
 
-    def __init__(self, pkts: Sequence[Pkt], batch: int = 1 << 20, drain: bool = True, **limits: object) -> None:
+    def __init__(
+        self, pkts: Sequence[Pkt], batch: int = 1 << 20, drain: bool = True, orderly_lane: bool = True, **limits: object
+    ) -> None:
         flow = {key: value for key, value in limits.items() if key in FlowSettings.model_fields}
         stream = {key: value for key, value in limits.items() if key in StreamSettings.model_fields}
         assert len(flow) + len(stream) == len(limits), limits
         self.counters = Counters()
-        self.table = FlowTable(FlowSettings.model_validate(flow), self.counters, StreamSettings.model_validate(stream))
+        self.table = FlowTable(
+            FlowSettings.model_validate(flow), self.counters, StreamSettings.model_validate(stream),
+            orderly_lane=orderly_lane,
+        )  # fmt: skip
         self.chunks: list[StreamChunk] = []
         self.started: list[Flow] = []
         self.ended: list[Flow] = []
@@ -165,9 +170,9 @@ class Run:
     def take(self, result: FlowBatch) -> None:
         """Note what a batch brought."""
         self.batches.append(result)
-        self.chunks += result.chunks
-        self.started += result.started
-        self.ended += result.ended
+        self.chunks += result.streams
+        self.started += map(result.flows.view, result.started.tolist())
+        self.ended += map(result.flows.view, result.ended.tolist())
 
     def stream(self, direction: Direction = Direction.TO_SERVER, flow: Flow | None = None) -> bytes:
         """Return the delivered bytes of a direction, a gap as one ``~`` a byte."""

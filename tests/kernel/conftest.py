@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from ids.errors import KernelError
-from ids.kernel import loader
-from ids.kernel.bpffs import mount_bpffs
 from ids.kernel.fastpath import FastPath
+from ids.kernel.program import loader
 from ids.kernel.settings import FastPathSettings
+from ids.kernel.system.bpffs import mount_bpffs
 from tests.kernel.gate import Gate
 
 _MNT_DETACH = 2

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ids.kernel import syscall
+from ids.kernel.system import syscall
 from tests.kernel.test_lifecycle import inside
 
 TCX, CLSACT = KINDS = ("TCX", "clsact")
@@ -55,7 +55,8 @@ class Exits:
     @property
     def before(self) -> str:
         """Statements that do the same to another Python process."""
-        refuse = "from ids.kernel import syscall; from tests.kernel import exits; syscall.link_create=exits.link_create"
+        modules = "from ids.kernel.system import syscall; from tests.kernel import exits"
+        refuse = f"{modules}; syscall.link_create=exits.link_create"
         return refuse if self.kind == CLSACT else "pass"
 
     @property

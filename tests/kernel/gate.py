@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from ids.kernel import contract, syscall
+from ids.kernel import contract
 from ids.kernel.contract import REASON_NAMES, LimitKind, Reason
 from ids.kernel.fastpath import FastPath
+from ids.kernel.system import syscall
 from ids.types import PacketBatch
 
 XDP_DROP, XDP_PASS, XDP_TX = 1, 2, 3
 START_NS = 10**15
 """The packets' clock, far from zero and from the machine's."""
 
-KEPT_TYPES = (2, 3, 6, 27)
-"""Arrays, program arrays, per-CPU arrays and rings: they hold no state of sources or flows."""
+KEPT_TYPES = (2, 3, 6, 12, 27)
+"""Arrays, program arrays, per-CPU arrays, arrays of rings and rings: they hold no state of sources or flows."""
 
 _BY_NAME = {name: reason for reason, name in REASON_NAMES.items()}
 
@@ -69,7 +70,7 @@ class Gate:
                 counted[_BY_NAME[name]] = (packets - before[name][0], size - before[name][1])
         for reason, (times, size) in counted.items():
             assert size == times * len(packet), f"{reason.name} counts the frame's length"
-            often = times == 1 or reason in (Reason.NOTE_BUDGET_NEW, Reason.NOTE_SHADOW)
+            often = times == 1 or reason in (Reason.NOTE_BUDGET_NEW, Reason.NOTE_SHADOW, Reason.NOTE_COPIED)
             assert often, f"{reason.name} once for a packet"
         final = [reason for reason in counted if reason < contract.REASON_NOTE]
         assert len(final) == 1, f"one reason for a packet, not {final}"

@@ -16,11 +16,12 @@ from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
 
 from ids.errors import KernelError
-from ids.kernel import Block, Blocklist, FastPath, NetworkSet, blocklist, contract
-from ids.kernel.claims import strongest
+from ids.kernel import Block, Blocklist, FastPath, NetworkSet, contract
 from ids.kernel.contract import Reason
-from ids.kernel.networks import places
-from ids.kernel.reconcile import Drift, Reconciler
+from ids.kernel.lists import blocklist
+from ids.kernel.lists.claims import strongest
+from ids.kernel.lists.networks import places
+from ids.kernel.lists.reconcile import Drift, Reconciler
 from ids.types import BlockMode, IPNetwork
 from tests.kernel import conftest
 from tests.kernel import packets as p
@@ -241,7 +242,7 @@ class TestClaims:
             fastpath.close("remove")
 
     def test_a_claim_that_steps_in_is_no_drift(self, lists: Lists, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ids.kernel.reconcile.SHARE", 0)
+        monkeypatch.setattr("ids.kernel.lists.reconcile.SHARE", 0)
         reconciler = Reconciler(lists.blocks)
         lists.replace("fs", ALL, SHADOW)
         lists.replace("fe", ALL, ENFORCE, 2)

@@ -13,9 +13,10 @@ from click.testing import CliRunner
 
 from ids.cli import cli
 from ids.errors import KernelError
-from ids.kernel import FastPath, syscall
+from ids.kernel import FastPath
+from ids.kernel.attach.tcx import TcxLinks
 from ids.kernel.fastpath import remove_pins
-from ids.kernel.tcx import TcxLinks
+from ids.kernel.system import syscall
 from tests.kernel.conftest import settings
 from tests.kernel.exits import CLSACT, TCX, Exits, tc
 from tests.kernel.test_lifecycle import Veth, inside

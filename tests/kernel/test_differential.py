@@ -21,9 +21,9 @@ import pytest
 from ids.capture import open_capture
 from ids.kernel import contract
 from ids.kernel.contract import REASON_NAMES, Flags, Reason
-from ids.kernel.counts import reason_counts
-from ids.kernel.model import Model
-from ids.kernel.model_state import BlockEntry, ModelConfig
+from ids.kernel.maps.counts import reason_counts
+from ids.kernel.model.program import Model
+from ids.kernel.model.state import BlockEntry, ModelConfig
 from ids.kernel.offline import MIN_FRAME, Frames, OfflineProgram
 from ids.kernel.settings import FastPathSettings
 from ids.types import IPNetwork
@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.root, pytest.mark.xdp]
 
 SEQUENCES = 240
 PACKETS = 500
+WORKERS = 3
 START_NS = 10**15
 SECOND_NS = 10**9
 NETWORKS = [
@@ -115,6 +116,7 @@ def random_config(random: Random) -> dict[str, Any]:
         "reflection_bytes": random.choice((0, 142, 442, 1000)),  # among them the lengths of frames that are sent
         "secret": (random.getrandbits(64), random.getrandbits(64)),
         "limits": [*limits, (0, 0)],
+        "workers": random.choice((1, WORKERS)),
         "generation": random.choice((1, 0xFFFFFFFF, 1 << 32)),
     }
 
@@ -287,7 +289,7 @@ class Kernel:
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
-    with OfflineProgram(FastPathSettings.model_validate(SMALL)) as program:
+    with OfflineProgram(FastPathSettings.model_validate(SMALL), WORKERS) as program:
         yield Kernel(program)
 
 

@@ -20,12 +20,13 @@ import pytest
 import yaml
 
 from ids.errors import KernelError
-from ids.kernel import Block, FastPath, dispatcher, libxdp
-from ids.kernel.configuration import limit_value
+from ids.kernel import Block, FastPath
+from ids.kernel.attach import dispatcher, libxdp
+from ids.kernel.attach.dispatcher import Pin, is_dispatcher, members
 from ids.kernel.contract import LimitKind
-from ids.kernel.dispatcher import Pin, is_dispatcher, members
 from ids.kernel.fastpath import attached_interfaces, remove_pins, require_same_namespace
-from ids.kernel.netlink import query_xdp
+from ids.kernel.maps.configuration import limit_value
+from ids.kernel.system.netlink import query_xdp
 from tests.kernel.conftest import settings
 from tests.kernel.gate import wait_until
 from tests.kernel.test_lifecycle import ROOT, Veth, inside

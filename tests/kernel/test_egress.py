@@ -14,9 +14,10 @@ from scapy.layers.l2 import Dot1Q, Ether
 from ids.counters import Counters
 from ids.decode import Decoder
 from ids.decode.settings import DecodeSettings
-from ids.kernel import contract, syscall
+from ids.kernel import contract
 from ids.kernel.contract import REASON_NAMES, FlowVerdict, KernelFlowState, Reason
-from ids.kernel.flows import FlowAddress
+from ids.kernel.flows.entries import FlowAddress
+from ids.kernel.system import syscall
 from tests.kernel import packets as p
 from tests.kernel.gate import Gate
 from tests.kernel.test_rings import crowd

@@ -23,8 +23,8 @@ import yaml
 
 from ids.kernel import FastPath
 from ids.kernel.fastpath import remove_pins
-from ids.kernel.maps import Map
-from ids.kernel.netlink import query_xdp
+from ids.kernel.maps.table import Map
+from ids.kernel.system.netlink import query_xdp
 from ids.lab.namespace import Namespace
 from tests.kernel.conftest import settings
 from tests.kernel.exits import KINDS, Exits

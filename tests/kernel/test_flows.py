@@ -8,8 +8,8 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.packet import Packet
 
-from ids.kernel.clock import sample_offset_ns
 from ids.kernel.contract import Reason
+from ids.kernel.system.clock import sample_offset_ns
 from ids.types import Flow
 from tests.factory import make_flow
 from tests.kernel import packets as p

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from ids.errors import KernelError
-from ids.kernel import libxdp, loader
-from ids.kernel.libxdp import LibXdp, library
+from ids.kernel.attach import libxdp
+from ids.kernel.attach.libxdp import LibXdp, library
+from ids.kernel.program import loader
 
 
 @pytest.fixture

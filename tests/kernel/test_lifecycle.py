@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 
 from ids.errors import KernelError
-from ids.kernel import AllowList, Block, Blocklist, FastPath, contract, syscall
+from ids.kernel import AllowList, Block, Blocklist, FastPath, contract
 from ids.kernel.contract import Reason
-from ids.kernel.counts import pinned_counts
 from ids.kernel.fastpath import remove_pins
-from ids.kernel.netlink import query_xdp
+from ids.kernel.maps.counts import pinned_counts
+from ids.kernel.system import syscall
+from ids.kernel.system.netlink import query_xdp
 from tests.kernel import packets as p
 from tests.kernel.conftest import settings
 from tests.kernel.gate import Gate, wait_until

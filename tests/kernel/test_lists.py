@@ -11,7 +11,7 @@ import pytest
 from ids.errors import KernelError
 from ids.kernel import AllowList, Block, Blocklist, NetworkSet
 from ids.kernel.contract import Reason
-from ids.kernel.networks import key_of, network_of, not_in
+from ids.kernel.lists.networks import key_of, network_of, not_in
 from ids.types import BlockMode, IPNetwork
 from tests.kernel import packets as p
 from tests.kernel.gate import Gate

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ids.errors import KernelError
-from ids.kernel import loader
-from ids.kernel.maps import Map, MapSpec
+from ids.kernel.maps.table import Map, MapSpec
+from ids.kernel.program import loader
 from ids.paths import bpf_dir
 
 
@@ -30,11 +30,22 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: BCC makes
 
 @needs_root
 @pytest.mark.root
-def test_compiling_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_compiling_prints_nothing(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # or it might only be loaded
     compiled = loader.compile_program(bpf_dir() / "xdp_ids.c")
     assert set(compiled.functions) >= {"xdp_ids"}
     assert {"ids_block4", "ids_small"} <= set(compiled.specs)
     assert capfd.readouterr() == ("", "")
+
+
+@needs_root
+@pytest.mark.root
+def test_a_module_of_the_current_folder_is_not_taken_for_bcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bcc.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.chdir(tmp_path)
+    assert "tc_ids" in loader._run_compiler(bpf_dir() / "tc_ids.c", ())["functions"]
 
 
 @needs_root

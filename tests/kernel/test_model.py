@@ -7,10 +7,10 @@ import ipaddress
 import pytest
 
 from ids.kernel.contract import BlockFlag, Flags, KernelFlowState, LimitKind, Reason
-from ids.kernel.model import XDP_DROP, XDP_PASS, XDP_TX, Model
-from ids.kernel.model_cookie import SLOT_SHIFT, cookie
-from ids.kernel.model_parse import Packet, judge_headers, parse_addresses
-from ids.kernel.model_state import BlockEntry, Bounded, ModelConfig, Trie
+from ids.kernel.model.cookie import SLOT_SHIFT, cookie
+from ids.kernel.model.parse import Packet, judge_headers, parse_addresses
+from ids.kernel.model.program import XDP_DROP, XDP_PASS, XDP_TX, Model
+from ids.kernel.model.state import BlockEntry, Bounded, ModelConfig, Trie
 from tests.kernel import packets as p
 from tests.kernel.test_verdicts import HANDSHAKE, HANDSHAKE6, PARSED
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ids.kernel.netlink import NetlinkError, attribute, attributes, query_xdp, request
+from ids.kernel.system.netlink import NetlinkError, attribute, attributes, query_xdp, request
 
 _RTM_GETLINK, _RTM_GETQDISC = 18, 38
 LINK = struct.Struct("=BxHiII")

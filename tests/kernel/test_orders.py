@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from ids.kernel import syscall
 from ids.kernel.contract import FlowVerdict
-from ids.kernel.flows import FlowAddress
+from ids.kernel.flows.entries import FlowAddress
+from ids.kernel.system import syscall
 from ids.types import address_halves
 from tests.kernel import packets as p
 from tests.kernel.gate import Gate

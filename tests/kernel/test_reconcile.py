@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ids.kernel import Block, Blocklist, FastPath
-from ids.kernel.reconcile import Drift, Reconciler
+from ids.kernel.lists.reconcile import Drift, Reconciler
 from tests.kernel.conftest import settings
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
@@ -29,7 +29,7 @@ def fastpath(bpffs: Path) -> Iterator[FastPath]:
 
 @pytest.fixture
 def reconciler(fastpath: FastPath, monkeypatch: pytest.MonkeyPatch) -> Reconciler:
-    monkeypatch.setattr("ids.kernel.reconcile.SHARE", 0)
+    monkeypatch.setattr("ids.kernel.lists.reconcile.SHARE", 0)
     made = Reconciler(fastpath.blocks)
     assert not made.check(), "the first look only learns"
     return made

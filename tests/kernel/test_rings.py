@@ -14,7 +14,7 @@ from scapy.layers.inet import IP, UDP
 
 from ids.kernel import contract
 from ids.kernel.contract import Cut, Reason
-from ids.kernel.rings import MAX_BATCH, Ring
+from ids.kernel.rings.reader import MAX_BATCH, Ring
 from ids.types import PacketBatch
 from tests.kernel import packets as p
 from tests.kernel.conftest import settings
@@ -81,7 +81,7 @@ def test_a_ring_that_is_behind_holds_the_other_one_up(gate: Gate, limit: int, mo
 
 
 def test_times_are_unix_times(gate: Gate) -> None:
-    from ids.kernel import syscall
+    from ids.kernel.system import syscall
 
     gate.fastpath.config["now_ns"] = 0
     syscall.prog_test_run(gate.fastpath.program, p.SYN)
@@ -108,7 +108,7 @@ def test_a_packet_larger_than_the_slot_is_shown_in_part(gate: Gate) -> None:
 
 
 def test_a_full_ring_is_counted_and_empties_again(gate: Gate) -> None:
-    room = gate.fastpath.maps["ids_small"].spec.max_entries // contract.SMALL_STRIDE
+    room = gate.fastpath.rings.rings[0].size // contract.SMALL_STRIDE
     reasons = [gate.send(p.wire(p.IP4, p.tcp("S", sport=1024 + i))).reason for i in range(room + 5)]
     full = reasons.count(Reason.PASS_RING_FULL)
     assert reasons == [Reason.PASS_SHOWN] * (room + 5 - full) + [Reason.PASS_RING_FULL] * full
@@ -122,7 +122,7 @@ def test_a_full_ring_is_counted_and_empties_again(gate: Gate) -> None:
 def test_a_flow_that_met_a_full_ring_is_noted_once_and_keeps_its_depth(gate: Gate) -> None:
     gate.send(p.DATA)
     shown = gate.flow()["shown"].tolist()
-    room = gate.fastpath.maps["ids_small"].spec.max_entries // contract.SMALL_STRIDE
+    room = gate.fastpath.rings.rings[0].size // contract.SMALL_STRIDE
     gate.fastpath.config["depth_tcp"] = gate.fastpath.config["thin_after_bytes"] = 1 << 20
     reasons = [gate.send(p.DATA).reason for _ in range(room - 2)]
     assert set(reasons) == {Reason.PASS_SHOWN}

@@ -15,9 +15,11 @@ from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 
-from ids.kernel import FastPath, configuration, contract, syscall
-from ids.kernel.configuration import host_takes_cookies
+from ids.kernel import FastPath, contract
 from ids.kernel.contract import Flags, KernelFlowState, LimitKind, Reason
+from ids.kernel.maps import configuration
+from ids.kernel.maps.configuration import host_takes_cookies
+from ids.kernel.system import syscall
 from tests.kernel import packets as p
 from tests.kernel.conftest import settings
 from tests.kernel.gate import XDP_DROP, XDP_PASS, XDP_TX, Gate

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ids.kernel import syscall
+from ids.kernel.system import syscall
 
 
 @pytest.mark.parametrize(

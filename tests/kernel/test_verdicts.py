@@ -8,7 +8,7 @@ from scapy.layers.inet6 import IPv6
 
 from ids.kernel import contract
 from ids.kernel.contract import BlockFlag, Cut, FlowVerdict, KernelFlowState, LimitKind, Reason
-from ids.kernel.flows import FlowAddress
+from ids.kernel.flows.entries import FlowAddress
 from ids.types import address_halves, address_object
 from tests.kernel import packets as p
 from tests.kernel.gate import START_NS, XDP_DROP, XDP_PASS, Gate, Verdict

@@ -9,8 +9,8 @@ import ipaddress
 import struct
 from random import Random
 
-from ids.kernel.model_cookie import SLOT_SHIFT, cookie
-from ids.kernel.model_parse import Packet, judge_headers, parse_addresses
+from ids.kernel.model.cookie import SLOT_SHIFT, cookie
+from ids.kernel.model.parse import Packet, judge_headers, parse_addresses
 
 HOSTS4 = [ipaddress.ip_address(text).packed for text in ("192.0.2.1", "192.0.2.2", "192.0.3.9", "198.51.100.4")]
 HOSTS6 = [

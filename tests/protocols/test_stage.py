@@ -111,6 +111,19 @@ def test_memory_that_a_connection_holds_is_given_back_when_its_flow_goes() -> No
     assert counters["http.memcap"] == 0
 
 
+@pytest.mark.parametrize("ordinary_lane", [True, False])
+def test_answered_requests_hold_no_memory(ordinary_lane: bool) -> None:
+    flows = FlowColumns(8)
+    counters = Counters()
+    settings = ProtocolSettings.model_validate({"http": {"memcap_bytes": 100}})
+    stage = Protocols(settings, counters, flows, ordinary_lane=ordinary_lane)
+    for _ in range(8):
+        flow = make_flow(columns=flows)
+        rows = [StreamChunk(flow, CLIENT, 0, request(), T0, 1), StreamChunk(flow, SERVER, 0, OK, T0, 2)]
+        stage.feed(make_streams(rows), make_datagrams([]))
+    assert counters["http.memcap"] == 0
+
+
 # Handing a flow over.
 
 

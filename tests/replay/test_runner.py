@@ -14,8 +14,8 @@ import pytest
 
 from ids.config import Config, load_config
 from ids.errors import KernelError, UsageError
-from ids.kernel import syscall
-from ids.kernel.syscall import BpfError
+from ids.kernel.system import syscall
+from ids.kernel.system.syscall import BpfError
 from ids.replay import ReplayReport, VerdictWriter, find_captures, judges, replay
 from tests.shared import ROOT, shared
 

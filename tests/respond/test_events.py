@@ -6,30 +6,38 @@ import json
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 
 from ids.respond import events
-from ids.types import Direction, Evidence, FlowState, Transaction
+from ids.types import Direction, EndReason, Evidence, Flow, FlowState, Transaction
 from tests.factory import T0, make_flow, make_match, make_signature
 from tests.shared import shared
 
 RICH_SIGNATURE = make_signature(
     metadata={"tag": ["attack.t1190"]}, references=("https://example.org/",), classtype="web-application-attack"
 )
+FLOW = make_flow()
 HTTP = Transaction(
-    make_flow(), "http", 0, Direction.TO_SERVER, {}, {"hostname": "www.example.org", "url": "/", "http_method": "GET"},
-    T0, 7, complete=True,
+    FLOW.columns, FLOW.slot, "http", 0, Direction.TO_SERVER, {},
+    {"hostname": "www.example.org", "url": "/", "http_method": "GET"}, T0, 7, complete=True,
 )  # fmt: skip
+
+
+def flow_event(flow: Flow) -> dict[str, Any]:
+    (event,) = events.flow_events(flow.columns, np.array([flow.slot]))
+    return event
+
 
 EVENTS = {
     "alert": events.alert_event(make_match(signature=RICH_SIGNATURE, transaction=HTTP), blocked=True),
     "alert on ICMPv6": events.alert_event(
         make_match(make_flow("2001:db8::1", "2001:db8::2", proto=58, sport=128, dport=0)), blocked=False
     ),
-    "flow": events.flow_event(make_flow(app_proto="http", vlan=5 | 7 << 16, tcp_flags=[0x1B, 0x13], reason="timeout")),
-    "flow of a live interface": events.flow_event(make_flow(source="live", interface=1, state=FlowState.NEW)),
-    "flow of an unknown protocol": events.flow_event(make_flow(proto=253)),
-    "http": events.transaction_event(HTTP),
+    "flow": flow_event(make_flow(app_proto="http", vlan=5 | 7 << 16, tcp_flags=[0x1B, 0x13], reason=EndReason.TIMEOUT)),
+    "flow of a live interface": flow_event(make_flow(source="live", interface=1, state=FlowState.NEW)),
+    "flow of an unknown protocol": flow_event(make_flow(proto=253)),
+    "http": events.transaction_events([HTTP])[0],
     "drop": events.drop_event(make_match(), "rules", {"network": "192.0.2.1/32"}),
 }
 

@@ -12,7 +12,7 @@ from ids.counters import Counters
 from ids.respond.gate import BlockOrder, Held
 from ids.respond.policy import BlockPolicy, Refusal
 from ids.respond.settings import RespondSettings
-from ids.types import BlockMode, BlockRequest, Direction, Flow, FlowCount, FlowState, IPAddress, IPNetwork, Match
+from ids.types import BlockMode, BlockRequest, Direction, Flow, FlowCount, FlowState, IPAddress, IPNetwork, Mark, Match
 from tests.factory import T0, make_flow, make_match
 
 SECOND = 1_000_000_000
@@ -25,6 +25,10 @@ class FakeGate:
         self._proven = proven or set()
         self.held: dict[IPNetwork, Held] = {}
         self.allowed: set[str] = set()
+
+    @property
+    def counting(self) -> bool:
+        return False
 
     def block(self, order: BlockOrder) -> int | None:
         self.held[order.network] = Held(order.mode, order.ts_ns + order.ttl_s * SECOND)
@@ -94,7 +98,7 @@ def test_the_target_follows_the_direction_of_the_match() -> None:
     ("flow", "why"),
     [
         (make_flow(state=FlowState.NEW), "no handshake yet"),
-        (make_flow(midstream=True), "picked up in the middle"),
+        (make_flow(marks=Mark.MIDSTREAM), "picked up in the middle"),
         (make_flow(proto=17), "UDP has no handshake"),
     ],
 )

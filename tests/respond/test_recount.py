@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.counters import Counters
 from ids.errors import KernelError
-from ids.respond.events import flow_event
+from ids.respond.events import flow_events
 from ids.respond.recount import CLOCK_LAG_NS, Recount, add_unseen, belongs
-from ids.types import Flow, FlowCount
+from ids.types import I64, EndReason, Flow, FlowColumns, FlowCount, Mark
 from tests.factory import T0, make_flow
 from tests.respond.test_responder import RecordingGate
 
@@ -31,8 +32,8 @@ def count(**changes: Any) -> FlowCount:
 def test_what_was_not_shown_is_added_and_told_apart() -> None:
     flow = make_flow(packets=[10, 5], bytes=[1000, 5000])
     add_unseen(flow, count())
-    assert (flow.packets, flow.bytes) == ([10, 20], [1000, 20_000])
-    assert (flow.unseen_packets, flow.unseen_bytes) == ([0, 15], [0, 15_000])
+    assert (flow.packets, flow.bytes) == ((10, 20), (1000, 20_000))
+    assert (flow.unseen_packets, flow.unseen_bytes) == ((0, 15), (0, 15_000))
     assert flow.last_ns == T0 + SECOND
 
 
@@ -59,7 +60,7 @@ def test_nothing_shrinks_for_the_gate_may_have_begun_anew(
     ],
 )
 def test_a_count_that_began_too_late_is_another_conversation(reason: str, began_ns: int, ours: bool) -> None:
-    flow = make_flow(reason=reason, last_ns=T0 + 10 * SECOND)
+    flow = make_flow(reason=EndReason[reason.upper()], last_ns=T0 + 10 * SECOND)
     assert belongs(flow, count(first_ns=began_ns, last_ns=began_ns)) == ours
 
 
@@ -91,6 +92,23 @@ class CountingGate(RecordingGate):
         self.forgotten.append(flow)
 
 
+FLOWS = FlowColumns(256)
+
+
+def flow_of(**changes: Any) -> Flow:
+    return make_flow(columns=FLOWS, **changes)
+
+
+def at(*flows: Flow) -> I64:
+    return np.array([flow.slot for flow in flows], np.int64)
+
+
+def event_of(flow: Flow) -> dict[str, Any]:
+    (event,) = flow_events(flow.columns, at(flow))
+    summary: dict[str, Any] = event["flow"]
+    return summary
+
+
 @pytest.fixture
 def gate() -> CountingGate:
     return CountingGate()
@@ -98,11 +116,11 @@ def gate() -> CountingGate:
 
 @pytest.fixture
 def counts(gate: CountingGate) -> Recount:
-    return Recount(gate, Counters())
+    return Recount(gate, FLOWS, Counters())
 
 
 def closed(**changes: Any) -> Flow:
-    return make_flow(tcp_flags=[0x13, 0x11], last_ns=T0 + 2 * SECOND, **changes)
+    return flow_of(tcp_flags=[0x13, 0x11], last_ns=T0 + 2 * SECOND, **changes)
 
 
 @pytest.mark.parametrize("reason", ["timeout", "shutdown", "forced", "tcp_reuse"])
@@ -111,31 +129,31 @@ def test_the_gate_forgets_what_timed_out_unless_it_is_to_drop_it(
     gate: CountingGate, counts: Recount, reason: str, condemned: bool
 ) -> None:
     gate.known = count(condemned=condemned)
-    flow = make_flow(reason=reason)
-    counts.last_seen([flow])
-    counts.settle([flow])
-    assert flow.packets == [10, 20]
+    flow = flow_of(reason=EndReason[reason.upper()])
+    counts.last_seen(at(flow))
+    counts.settle(at(flow))
+    assert flow.packets == (10, 20)
     assert gate.forgotten == ([flow] if reason == "timeout" and not condemned else [])
-    assert flow_event(flow)["flow"].get("action") == ("drop" if condemned else None)
+    assert event_of(flow).get("action") == ("drop" if condemned else None)
     assert len(gate.asked) == (1 if reason == "timeout" else 2), "who timed out was asked for just before"
 
 
 def test_without_an_answer_a_flow_keeps_what_was_shown(gate: CountingGate, counts: Recount) -> None:
-    flow = make_flow(packets=[1, 1])
-    assert counts.last_seen([flow]) == [0]
-    counts.settle([flow])
-    assert (flow.packets, gate.forgotten) == ([1, 1], [])
+    flow = flow_of(packets=[1, 1])
+    assert counts.last_seen(at(flow)).tolist() == [0]
+    counts.settle(at(flow))
+    assert (flow.packets, gate.forgotten) == ((1, 1), [])
 
 
 def test_a_gate_that_fails_costs_the_counts_and_no_more(gate: CountingGate) -> None:
     counters = Counters()
-    counts, flow = Recount(gate, counters), make_flow(packets=[1, 1], reason="timeout")
+    counts, flow = Recount(gate, FLOWS, counters), flow_of(packets=[1, 1], reason=EndReason.TIMEOUT)
     gate.known = count()
-    assert counts.last_seen([flow]) == [T0 + SECOND]
+    assert counts.last_seen(at(flow)).tolist() == [T0 + SECOND]
     gate.error = KernelError("the map has gone")
-    assert counts.last_seen([flow, make_flow()]) == [0, 0]
-    counts.settle([flow])
-    assert flow.packets == [10, 20]
+    assert counts.last_seen(at(flow, flow_of())).tolist() == [0, 0]
+    counts.settle(at(flow))
+    assert flow.packets == (10, 20)
     assert (counters["flow.not_counted"], counters["flow.not_forgotten"]) == (2, 1)
 
 
@@ -146,21 +164,21 @@ def test_a_gate_that_fails_costs_the_counts_and_no_more(gate: CountingGate) -> N
 )
 def test_who_closes_is_asked_for_once(gate: CountingGate, counts: Recount, flags: list[int], asked: int) -> None:
     gate.known = count()
-    flow = make_flow(tcp_flags=flags)
-    counts.note_closing([flow])
-    counts.note_closing([flow])
+    flow = flow_of(tcp_flags=flags)
+    counts.note_closing(at(flow))
+    counts.note_closing(at(flow))
     assert len(gate.asked) == asked
 
 
 def test_who_closes_is_asked_for_though_it_was_thought_idle_before(gate: CountingGate, counts: Recount) -> None:
     gate.known = count()
     flow = closed()
-    counts.last_seen([flow])
+    counts.last_seen(at(flow))
     gate.known = count(packets=(10, 30))
-    counts.note_closing([flow])
+    counts.note_closing(at(flow))
     gate.known = None
-    counts.settle([flow])
-    assert flow.packets == [10, 30]
+    counts.settle(at(flow))
+    assert flow.packets == (10, 30)
 
 
 def test_the_next_connection_on_the_same_ports_takes_nothing_away_from_the_one_before(
@@ -168,18 +186,18 @@ def test_the_next_connection_on_the_same_ports_takes_nothing_away_from_the_one_b
 ) -> None:
     gate.known = count()
     flow = closed()
-    counts.note_closing([flow])
+    counts.note_closing(at(flow))
     gate.known = count(first_ns=T0 + SECOND, packets=(7000, 7000))
-    flow.reason = "tcp_reuse"
-    counts.settle([flow])
-    assert flow.packets == [10, 20]
+    flow.columns.reason[flow.slot] = EndReason.TCP_REUSE
+    counts.settle(at(flow))
+    assert flow.packets == (10, 20)
 
 
 def test_an_event_tells_what_passed_unseen() -> None:
-    flow = make_flow(packets=[10, 5], bytes=[1000, 5000])
-    assert "bypassed" not in flow_event(flow)["flow"]
+    flow = flow_of(packets=[10, 5], bytes=[1000, 5000])
+    assert "bypassed" not in event_of(flow)
     add_unseen(flow, count())
-    event = flow_event(flow)["flow"]
+    event = event_of(flow)
     assert (event["pkts_toclient"], event["bytes_toclient"], event["age"]) == (20, 20_000, 1)
     assert event["bypassed"] == {
         "pkts_toserver": 0, "bytes_toserver": 0, "pkts_toclient": 15, "bytes_toclient": 15_000
@@ -187,8 +205,8 @@ def test_an_event_tells_what_passed_unseen() -> None:
 
 
 def test_what_a_condemned_flow_lost_was_dropped_and_not_bypassed() -> None:
-    flow = make_flow(packets=[10, 5], bytes=[1000, 5000], storage={"respond.condemned": True})
+    flow = flow_of(packets=[10, 5], bytes=[1000, 5000], marks=Mark.CONDEMNED)
     add_unseen(flow, count())
-    event = flow_event(flow)["flow"]
+    event = event_of(flow)
     assert (event["pkts_toclient"], event["action"]) == (20, "drop")
     assert "bypassed" not in event

@@ -41,6 +41,10 @@ class RecordingGate:
         self.error: KernelError | None = None
         self.knows_flows = True
 
+    @property
+    def counting(self) -> bool:
+        return True
+
     def block(self, order: BlockOrder) -> int | None:
         if self.error:
             raise self.error
@@ -97,7 +101,9 @@ def test_a_match_alerts() -> None:
     bench.responder.handle(make_match(flow))
     assert bench.kinds() == ["alert"]
     assert bench.events[0]["alert"]["action"] == "allowed"
-    assert flow.alerted
+    ended = {"flow_id": flow.id, "flow": {"alerted": False}}
+    bench.responder.close([ended])
+    assert ended["flow"] == {"alerted": True}
 
 
 def test_a_block_is_ordered_and_told() -> None:

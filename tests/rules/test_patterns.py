@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ids.cache import Cache
+from ids.rules.model import patterns
 from ids.rules.model.patterns import PatternError, compile_pattern
 from ids.rules.model.regex_literals import required_literals
+from ids.rules.model.scanning import Scanner
 
 
 @pytest.mark.parametrize(
@@ -52,6 +59,86 @@ def test_refused_patterns(text: str, reason: str) -> None:
     with pytest.raises(PatternError) as caught:
         compile_pattern(text)
     assert reason in str(caught.value)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    """Where patterns are kept, at each start."""
+    return Cache(tmp_path / "cache", "regex")
+
+
+class _Compilers:
+    """Counts what is compiled."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls = 0
+        for name in ("compile_scanner", "compile_backtracking"):
+            monkeypatch.setattr(patterns, name, self._counted(getattr(patterns, name)))
+
+    def _counted(self, function: Callable[..., Scanner]) -> Callable[..., Scanner]:
+        def counted(*arguments: Any) -> Scanner:
+            self.calls += 1
+            return function(*arguments)
+
+        return counted
+
+
+@pytest.fixture
+def compilers(monkeypatch: pytest.MonkeyPatch) -> _Compilers:
+    """A count of what Hyperscan and Chimera are asked to compile."""
+    return _Compilers(monkeypatch)
+
+
+@pytest.mark.parametrize("nocase", [False, True])
+@pytest.mark.parametrize("text", [r"a(b|c)+d", "é", "x[a-f]{2,5}y", "a.{1,3000}b", r"(?<!x)ab(?!c)", r"(a)b\1"])
+def test_a_kept_pattern_finds_what_a_fresh_one_finds(
+    text: str, nocase: bool, cache: Cache, compilers: _Compilers
+) -> None:
+    """The next start neither compiles nor guesses: the same spans, the same reason for being slow."""
+    fresh = compile_pattern(text, nocase, cache)
+    compilers.calls = 0
+    kept = compile_pattern(text, nocase, cache)
+    assert compilers.calls == 0
+    assert kept.slow == fresh.slow
+    for data in (b"xab abcd", b"ABBCD xAb aba", "É né".encode(), b"xabcdefy xaffy", b""):
+        assert kept.search(data) == fresh.search(data)
+    assert compilers.calls == (1 if fresh.slow else 0)  # Chimera's form cannot be kept; it is made at the first search
+
+
+def test_a_damaged_file_has_the_pattern_compiled_anew(cache: Cache, compilers: _Compilers, tmp_path: Path) -> None:
+    compile_pattern("ab+c", cache=cache)
+    (file,) = (tmp_path / "cache").iterdir()
+    file.write_bytes(file.read_bytes()[:-1])
+    compilers.calls = 0
+    assert compile_pattern("ab+c", cache=cache).search(b"xabbc") == (1, 5)
+    assert compilers.calls == 1
+
+
+def test_another_processors_database_has_the_pattern_compiled_anew(
+    cache: Cache, compilers: _Compilers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_pattern("ab+c", nocase=True, cache=cache)
+    monkeypatch.setattr(patterns, "load_scanner", lambda raw: None)
+    compilers.calls = 0
+    pattern = compile_pattern("ab+c", nocase=True, cache=cache)
+    assert compilers.calls == 1
+    assert pattern.search(b"xABBc") == (1, 5)
+    assert pattern.search(b"ac") is None
+
+
+@pytest.mark.parametrize("text", ["(ab", "a*", r"a(?{x})"])
+def test_a_bad_pattern_is_refused_at_each_start(text: str, cache: Cache) -> None:
+    refusals = set()
+    for _ in range(3):
+        with pytest.raises(PatternError) as caught:
+            compile_pattern(text, cache=cache)
+        refusals.add(str(caught.value))
+    assert len(refusals) == 1
+
+
+def test_case_makes_another_pattern(cache: Cache) -> None:
+    for nocase in (False, True, False):
+        assert (compile_pattern("ab", nocase, cache).search(b"AB") is not None) == nocase
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,41 @@ def test_a_bad_file_takes_no_other_with_it(tmp_path: Path) -> None:
     assert error.message == "cannot be read: No such file or directory"
 
 
+def test_what_was_compiled_is_kept_for_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = (rule(), rule("two", 'sid = 6\n scope = "http.uri"', '$a = "other"'))
+    paths = [tmp_path / "a.yar", tmp_path / "b.yar"]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+
+    def load() -> YaraSet:
+        return load_yara(map(str, paths), cache=tmp_path / "cache")
+
+    def found(loaded: YaraSet) -> list[int]:
+        assert not loaded.errors
+        m = YaraMatcher(loaded, Counters(), RulesSettings(), "test")
+        return sids(stream(m, [b"a needle"]) + (m.transaction(transaction(make_flow(), uri=b"/other")) or []))
+
+    first = load()
+    with monkeypatch.context() as patch:
+        patch.setattr("yara.compile", None)
+        second = load()
+    assert repr(second.rules) == repr(first.rules)
+    assert found(first) == found(second) == [5, 6]
+    for file in (tmp_path / "cache").iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    assert found(load()) == [5, 6]
+    paths[0].write_text(rule(strings='$a = "changed"'))
+    assert found(load()) == [6]
+
+
+def test_a_file_that_does_not_compile_is_refused_at_each_start(tmp_path: Path) -> None:
+    (tmp_path / "a.yar").write_text("rule r {\n condition: nonsense\n}\n")
+    refusals = [load_yara([str(tmp_path / "a.yar")], cache=tmp_path / "cache").errors for _ in range(2)]
+    assert [[str(error) for error in found] for found in refusals] == [
+        [f'{tmp_path}/a.yar:2:1: undefined identifier "nonsense"']
+    ] * 2
+
+
 def test_sids_of_other_languages_are_taken(tmp_path: Path) -> None:
     """An alert tells which rule it came from."""
     (tmp_path / "a.yar").write_text(rule())

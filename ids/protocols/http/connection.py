@@ -23,6 +23,7 @@ from ids.protocols.protocol import Handover, Setup
 from ids.types import Direction, Transaction
 
 _BODILESS = (b"204", b"304")
+_TO_SERVER, _TO_CLIENT = Direction
 
 
 class Shared:
@@ -56,7 +57,7 @@ class Connection(State):
         self.waiting = []
         self.closed = self.held = 0
         self._shared = shared
-        self._careful: HttpParser | None = None
+        self._careful = None if shared.ordinary_lane else HttpParser(shared.setup, shared.memory, self)
         """Reads on, while anything is odd or unfinished."""
 
     def feed(
@@ -71,13 +72,10 @@ class Connection(State):
     ) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         shared = self._shared
-        if self._careful is None and not gap and shared.ordinary_lane:
+        if self._careful is None and not gap:
             if data:
-                held = self.held
-                read = self._requests if direction is Direction.TO_SERVER else self._responses
-                at = read(data, ts_ns, number, out)
-                shared.memory.used += self.held - held
-                data = data[at:]
+                read = self._requests if direction is _TO_SERVER else self._responses
+                data = data[read(data, ts_ns, number, out) :]
             if not data and not (self.held and shared.memory.used > shared.memory.limit):
                 if closed:
                     self._close(direction, ts_ns, number, out)
@@ -131,11 +129,12 @@ class Connection(State):
             self.next_id = tx_id + 1
             cost = 2 * len(block)
             self.held += cost
+            shared.memory.used += cost
             exchange = Exchange(tx_id, block[: block.index(b" ")], block, cost)
             waiting.append(exchange)
             out.append(
                 Transaction(
-                    shared.flows, self.slot, "http", tx_id, Direction.TO_SERVER, Request(block, data[start:end]),
+                    shared.flows, self.slot, "http", tx_id, _TO_SERVER, Request(block, data[start:end]),
                     exchange.fields, ts_ns, number,
                 )
             )  # fmt: skip
@@ -164,13 +163,14 @@ class Connection(State):
             if waiting:
                 exchange = waiting.pop(0)
                 self.held -= exchange.cost
+                shared.memory.used -= exchange.cost
             else:
                 exchange = Exchange(self.next_id)
                 self.next_id += 1
             response = Response(block, data[start:end], exchange)
             out.append(
                 Transaction(
-                    shared.flows, self.slot, "http", exchange.tx_id, Direction.TO_CLIENT, response,
+                    shared.flows, self.slot, "http", exchange.tx_id, _TO_CLIENT, response,
                     response.fields, ts_ns, number, True,
                 )
             )  # fmt: skip

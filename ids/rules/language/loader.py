@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ids.cache import Cache
 from ids.errors import Location, RuleError
 from ids.paths import rules_dir
 from ids.rules.language.variables import Variables
 from ids.rules.language.yaml_loader import YamlLoader
 from ids.rules.language.yara_loader import load_yara
 from ids.rules.model.literals import cover, weakest, worth
+from ids.rules.model.patterns import CACHE_SUFFIX
 from ids.rules.model.rarity import WEAK_SCORE
 from ids.rules.model.rule import Rule
 from ids.rules.model.ruleset import RuleSet
@@ -34,17 +36,20 @@ def load_rules(
     exclude: Sequence[str] = (),
     disabled_sids: Iterable[int] = (),
     engine_version: str = "",
+    cache: Path | None = None,
 ) -> RuleSet:
     """Load every rule in ``paths`` (files, or directories searched recursively in order of name).
 
-    ``variables`` are put over the built-in ones. A sid belongs to one rule of all languages. Nothing is raised for a
-    bad rule or file: see ``RuleSet.errors``.
+    ``variables`` are put over the built-in ones; ``cache`` is a directory that keeps compiled rules. A sid belongs to
+    one rule of all languages. Nothing is raised for a bad rule or file: see ``RuleSet.errors``.
     """
     if not engine_version:
         from ids import __version__ as engine_version
     errors: list[RuleError] = []
     files = find_files(paths, exclude, errors)
-    loader = YamlLoader(Variables({**DEFAULT_VARIABLES, **(variables or {})}), engine_version)
+    loader = YamlLoader(
+        Variables({**DEFAULT_VARIABLES, **(variables or {})}), engine_version, Cache(cache, CACHE_SUFFIX)
+    )
     for path in files:
         if path.endswith(YAML_SUFFIXES):
             loader.open(path)
@@ -52,7 +57,7 @@ def load_rules(
     errors += loader.errors
     rules = _unique(rules, errors)
     taken = {rule.signature.sid: rule.source for rule in rules}
-    yara = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables, taken)
+    yara = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables, taken, cache)
     off = set(disabled_sids)
     return RuleSet(
         rules=tuple(rule for rule in rules if rule.signature.sid not in off),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ids.cache import Cache
 from ids.errors import Location, RuleError, SourceError
 from ids.rules.language.blocking import REMEDY, blocks_server
 from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, ProofSchema, RuleSchema
@@ -23,11 +24,13 @@ class YamlLoader:
     All files are opened first and converted afterwards, so that a rule may use a list of another file.
     """
 
-    def __init__(self, variables: Variables, engine_version: str) -> None:
+    def __init__(self, variables: Variables, engine_version: str, patterns: Cache | None = None) -> None:
+        """``patterns`` keeps compiled regexes."""
         self.errors: list[RuleError] = []
         self.warnings: list[RuleError] = []
         self._variables = variables
         self._engine_version = engine_version
+        self._patterns = patterns
         self._files: list[tuple[Document, FileSchema]] = []
         self._lists: dict[str, list[str]] = {}
         self._list_places: dict[str, Location] = {}
@@ -84,7 +87,7 @@ class YamlLoader:
             self._refuse("a rule is a mapping", place, "start with `- title: ...`")
             return None
         before = len(self.errors)
-        reader = MatchReader(document, self._lists, self._variables)
+        reader = MatchReader(document, self._lists, self._variables, self._patterns)
         condition = reader.match(raw.get("match") or [], (*at, "match"))
         condition += reader.exceptions(raw.get("exceptions") or [], (*at, "exceptions"))
         try:

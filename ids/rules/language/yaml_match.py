@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from ids.cache import Cache
 from ids.errors import RuleError
 from ids.rules.language.schema import SizeSchema
 from ids.rules.language.variables import GroupError, Variables
@@ -27,11 +28,18 @@ OPERATORS = [*ANCHORS, "regex", "size"]
 class MatchReader:
     """Reads one rule's conditions. Errors are collected in ``errors`` and the part concerned is left out."""
 
-    def __init__(self, document: Document, lists: Mapping[str, list[str]], variables: Variables) -> None:
+    def __init__(
+        self,
+        document: Document,
+        lists: Mapping[str, list[str]],
+        variables: Variables,
+        patterns: Cache | None = None,
+    ) -> None:
         self.errors: list[RuleError] = []
         self._document = document
         self._lists = lists
         self._variables = variables
+        self._patterns = patterns
         self._tests = 0
 
     def match(self, value: Any, at: Path) -> list[Node]:
@@ -141,7 +149,7 @@ class MatchReader:
             return None
         self._count(at)
         try:
-            return Regex(buffer, compile_pattern(item, nocase))
+            return Regex(buffer, compile_pattern(item, nocase, self._patterns))
         except PatternError as error:
             self._refuse(f"regex {item!r}: {error}", at)
             return None

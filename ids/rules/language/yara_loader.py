@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import yara
 
+from ids.cache import Cache, digest_of
 from ids.errors import Location, RuleError
 from ids.rules.language.blocking import REMEDY, blocks_server
 from ids.rules.language.variables import Variables
@@ -29,11 +33,14 @@ def load_yara(
     paths: Iterable[str],
     variables: Mapping[str, str | list[str]] | None = None,
     taken: Mapping[int, Location] | None = None,
+    cache: Path | None = None,
 ) -> YaraSet:
     """Load YARA files. A file that does not compile is refused whole, a rule with a bad ``meta`` by itself.
 
-    ``taken`` has the sids of rules in other languages: an alert must say which rule it came from.
+    ``taken`` has the sids of rules in other languages: an alert must say which rule it came from. ``cache`` is a
+    directory that keeps compiled files.
     """
+    kept = Cache(cache, "yarac")
     used = dict(taken or {})
     pool = Variables({**DEFAULT_VARIABLES, **(variables or {})})
     errors: list[RuleError] = []
@@ -42,7 +49,7 @@ def load_yara(
     sources: dict[str, str] = {}
     for path in paths:
         text = _read(path, errors)
-        compiled = _compile(path, text, errors) if text is not None else None
+        compiled = _compile(path, text, kept, errors) if text is not None else None
         if text is None or compiled is None:
             continue
         sources[path] = text
@@ -58,7 +65,7 @@ def load_yara(
     scopes: dict[str, dict[str, str]] = {}
     for rule in rules.values():
         scopes.setdefault(rule.scope, {})[rule.namespace] = sources[rule.namespace]
-    bundles = {scope: yara.compile(sources=files, includes=False) for scope, files in scopes.items()}
+    bundles = {scope: _compiled(files, kept) for scope, files in scopes.items()}
     return YaraSet(tuple(rules.values()), bundles, tuple(errors), tuple(warnings))
 
 
@@ -77,9 +84,24 @@ def _read(path: str, errors: list[RuleError]) -> str | None:
     return None
 
 
-def _compile(path: str, text: str, errors: list[RuleError]) -> Any | None:
+def _compiled(sources: Mapping[str, str], cache: Cache) -> Any:
+    """Compile sources, each in a namespace, or load what came of them at an earlier start; raises `yara.Error`."""
+    key = digest_of([yara.__version__, yara.YARA_VERSION, *(part for item in sources.items() for part in item)])
+    kept = cache.get(key)
+    if kept is not None:
+        with contextlib.suppress(yara.Error):  # of another version
+            return yara.load(file=io.BytesIO(kept))
+    compiled = yara.compile(sources=dict(sources), includes=False)
+    with contextlib.suppress(yara.Error):
+        saved = io.BytesIO()
+        compiled.save(file=saved)
+        cache.put(key, saved.getvalue())
+    return compiled
+
+
+def _compile(path: str, text: str, cache: Cache, errors: list[RuleError]) -> Any | None:
     try:
-        return yara.compile(source=text, includes=False)
+        return _compiled({"": text}, cache)
     except yara.Error as error:
         found = _LINE.search(str(error))
         line, message = (int(found[1]), found[2]) if found else (0, str(error))

@@ -7,19 +7,19 @@ literals are compiled as expressions with every byte escaped.)
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Sequence
-from importlib import metadata
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import hyperscan
 
-CACHE_FORMAT = "1"
-"""Part of every cache key; raise it when the meaning of a cached database changes."""
+from ids.cache import Cache, digest_of
+
+CACHE_FORMAT = "2"
+"""Part of every cache key; raise it when the meaning of what is cached changes."""
+
+VERSION = f"{CACHE_FORMAT} {hyperscan.__version__}"  # type: ignore[attr-defined]  # its stub leaves that out
+"""What every cache key begins with."""
 
 CASELESS: int = hyperscan.HS_FLAG_CASELESS
 SINGLE: int = hyperscan.HS_FLAG_SINGLEMATCH
@@ -83,49 +83,34 @@ def compile_backtracking(expression: bytes, nocase: bool) -> Scanner:
 
 
 def cached_scanner(expressions: Sequence[bytes], flags: Sequence[int], directory: Path | None) -> Scanner:
-    """Like `compile_scanner`, but keep the compiled form in ``directory`` under a hash of what went in.
-
-    The file begins with a hash of its own content, so that a torn or corrupt file is compiled anew instead of being
-    handed to native code. It is written under another name and renamed. A directory that cannot be written is no
-    error: then nothing is kept.
-    """
-    if directory is None:
-        return compile_scanner(expressions, flags)
-    path = directory / f"{_cache_key(expressions, flags)}.hs"
-    with contextlib.suppress(OSError, hyperscan.error):
-        if (scanner := _load(path)) is not None:
-            return scanner
-    scanner = compile_scanner(expressions, flags)
-    with contextlib.suppress(OSError):
-        _store(path, hyperscan.dumpb(scanner._database))
+    """Like `compile_scanner`, but keep the compiled form in ``directory`` (see `ids.cache`) for the next start."""
+    cache = Cache(directory, "hs")
+    key = digest_of(_parts(expressions, flags))
+    kept = cache.get(key)
+    scanner = load_scanner(kept) if kept is not None else None
+    if scanner is None:
+        scanner = compile_scanner(expressions, flags)
+        cache.put(key, serialise(scanner))
     return scanner
 
 
-def _cache_key(expressions: Sequence[bytes], flags: Sequence[int]) -> str:
-    key = hashlib.sha256(f"{CACHE_FORMAT} {metadata.version('hyperscan')}".encode())
+def _parts(expressions: Sequence[bytes], flags: Sequence[int]) -> Iterator[bytes | str]:
+    yield VERSION
     for expression, flag in zip(expressions, flags, strict=True):
-        key.update(b"%d %d " % (flag, len(expression)) + expression)
-    return key.hexdigest()
+        yield from (str(flag), expression)
 
 
-def _load(path: Path) -> Scanner | None:
-    raw = path.read_bytes()
-    digest, body = raw[:32], raw[32:]
-    if hashlib.sha256(body).digest() != digest:
-        return None
-    database = hyperscan.loadb(body, mode=hyperscan.HS_MODE_BLOCK)  # refuses another version's or CPU's database
-    database.scratch = hyperscan.Scratch(database)
-    return Scanner(database)
+def serialise(scanner: Scanner) -> bytes:
+    """Return what `load_scanner` makes a scanner of again. Chimera's databases have no such form."""
+    raw: bytes = hyperscan.dumpb(scanner._database)
+    return raw
 
 
-def _store(path: Path, body: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+def load_scanner(raw: bytes) -> Scanner | None:
+    """Return the scanner that was serialised, on this kind of processor by this version; else None."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(body).digest() + body)
-        os.replace(name, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+        database = hyperscan.loadb(raw, mode=hyperscan.HS_MODE_BLOCK)  # refuses another version's or CPU's database
+        database.scratch = hyperscan.Scratch(database)
+    except hyperscan.error:
+        return None
+    return Scanner(database)

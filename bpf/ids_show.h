@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * Copies of packets for user space. Map-free, for the programs of both directions: they look the ring up.
+ */
+#ifndef IDS_SHOW_H
+#define IDS_SHOW_H
+
+#include "ids_events.h"
+#include "ids_parse.h"
+#include "ids_worker.h"
+
+static __always_inline u64 ids_record_ns(const struct ids_config *config)
+{
+	return config->now_ns ? config->now_ns : bpf_ktime_get_ns();
+}
+
+/* Fill the header of a record. The time is read when the record has its place in the ring: a reader that finds it has
+ * then found all earlier ones, if not complete yet. */
+static __always_inline void ids_fill_record(ids_frame *frame, const struct ids_config *config,
+					    const struct ids_packet *packet, struct ids_record *to)
+{
+	__builtin_memset(to, 0, sizeof(*to));
+	to->ts_ns = ids_record_ns(config);
+	to->wirelen = packet->len;
+	to->kind = IDS_RECORD_PACKET;
+	to->reason = IDS_PASS_SHOWN;
+	to->direction = packet->direction;
+	to->flow_state = packet->flow_state;
+#ifdef IDS_EGRESS
+	to->ifindex = frame->ifindex;
+	to->detail = IDS_DETAIL_UNSUMMED;
+#else
+	to->ifindex = frame->ingress_ifindex;
+	to->rx_queue = frame->rx_queue_index;
+#endif
+}
+
+/* Whether the packet gives way in a ring that is nearly full: more than `crowded` bytes wait to be read; 0: it never is.
+ * Only a packet of a flow of which enough has been shown asks. */
+static __always_inline int ids_gives_way(const struct ids_packet *packet, void *ring, u64 crowded)
+{
+	return packet->thins && crowded && bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > crowded;
+}
+
+/* Copy a frame into a ring whose records have `room` bytes for it; return IDS_PASS_SHOWN, or why not. */
+static __always_inline int ids_put(ids_frame *frame, const struct ids_config *config, const struct ids_packet *packet,
+				   void *ring, u32 room, u64 crowded)
+{
+	struct ids_record *slot;
+	u32 len = packet->len;
+
+	if (!ring)
+		return IDS_PASS_RING_FULL;
+	if (ids_gives_way(packet, ring, crowded))
+		return IDS_PASS_THINNED;
+	slot = bpf_ringbuf_reserve(ring, IDS_RECORD_HEADER + room, 0);
+	if (!slot)
+		return IDS_PASS_RING_FULL;
+	ids_fill_record(frame, config, packet, slot);
+	if (len > room)
+		len = room;
+	if (ids_copy_bytes(frame, 0, slot + 1, len, room))
+		len = 0;
+	slot->caplen = len;
+	bpf_ringbuf_submit(slot, 0);
+	return IDS_PASS_SHOWN;
+}
+
+/* Note what became of a copy: where one of several was not shown, that stands for all, and foremost that a ring was full.
+ * In memory of which the verifier knows nothing, so that each round of copies looks to it like the one before. */
+static __always_inline void ids_note_copy(struct ids_packet *packet, int reason)
+{
+	if (reason == IDS_PASS_RING_FULL || packet->outcome == IDS_PASS_SHOWN)
+		packet->outcome = reason;
+}
+
+#endif

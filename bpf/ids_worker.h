@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * Which worker inspects a flow. Map-free. ids/kernel/rings/workers.py is the same function for NumPy, to the same bits.
+ *
+ * Both directions of a flow come to the same worker; so does all that user space takes for one flow (ids/flow/keys.py),
+ * which is why ports count where both sides know them: in whole TCP and UDP packets. Everything else between two hosts,
+ * ICMP errors and echoes above all, goes by their addresses. Whose a fragment is tells the datagram alone, so each worker
+ * is shown all of them, puts them together, and keeps the datagrams that this function gives it.
+ */
+#ifndef IDS_WORKER_H
+#define IDS_WORKER_H
+
+#include "ids_events.h"
+#include "ids_parse.h"
+
+/* 2^64 by the golden ratio, made odd: multiplication carries each bit of a word to those above it. */
+#define IDS_MULTIPLIER 0x9e3779b97f4a7c15ULL
+
+static __always_inline u64 ids_mix(u64 value, u64 word)
+{
+	value = (value ^ word) * IDS_MULTIPLIER;
+	return value ^ value >> 32;
+}
+
+/* One end of a flow: both halves of its address, IPv4 as ::ffff:a.b.c.d, and its port, all in host order. */
+static __always_inline u64 ids_mix_end(u64 seed, u64 high, u64 low, u64 port)
+{
+	return ids_mix(ids_mix(ids_mix(seed, high), low), port);
+}
+
+/* Return a worker below `workers`. The sum is the same from both ends; who knows no seed can aim at no worker. */
+static __always_inline u32 ids_worker(const struct ids_packet *packet, u64 seed, u64 workers)
+{
+	int ports = (packet->proto == IPPROTO_TCP || packet->proto == IPPROTO_UDP) && !packet->unknown_header;
+	u64 sport = ports ? __builtin_bswap16(packet->sport_be) : 0;
+	u64 dport = ports ? __builtin_bswap16(packet->dport_be) : 0;
+	u64 sum;
+
+	if (packet->version == 4)
+		sum = ids_mix_end(seed, 0, 0xffffULL << 32 | __builtin_bswap32(packet->src4_be), sport) +
+		      ids_mix_end(seed, 0, 0xffffULL << 32 | __builtin_bswap32(packet->dst4_be), dport);
+	else
+		sum = ids_mix_end(seed, __builtin_bswap64(packet->src6.half_be[0]),
+				  __builtin_bswap64(packet->src6.half_be[1]), sport) +
+		      ids_mix_end(seed, __builtin_bswap64(packet->dst6.half_be[0]),
+				  __builtin_bswap64(packet->dst6.half_be[1]), dport);
+	return (ids_mix(seed, sum) >> 32) * workers >> 32;
+}
+
+/* Find the workers that a packet is to be shown to. */
+static __always_inline void ids_find_audience(const struct ids_config *config, struct ids_packet *packet)
+{
+	packet->worker = 0;
+	packet->copies = 1;
+	if (config->workers <= 1)
+		return;
+	if (packet->fragment && !packet->unknown_header)
+		packet->copies = config->workers;
+	else
+		packet->worker = ids_worker(packet, config->worker_seed, config->workers);
+}
+
+#endif

@@ -1,0 +1,232 @@
+"""From packets to findings: decode, flow, protocols, and the hooks of detectors, a batch at a time.
+
+What is found out here about one flow depends on nothing but its packets, so several of these can share the work, each
+with flows of its own. What must be decided once is the responder's (`ids.engine`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ids.config import Config
+from ids.counters import Counters
+from ids.decode import Decoder
+from ids.events import Event, Events
+from ids.flow import FlowTable
+from ids.flow.share import Share
+from ids.plugin.host import PluginHost
+from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
+from ids.protocols import Protocols
+from ids.respond import events
+from ids.respond.gate import Gate
+from ids.respond.recount import Recount
+from ids.types import I64, FlowBatch, FlowColumns, Mark, Match, PacketBatch, Packets, Transactions
+
+HISTORY_BATCHES = 2
+"""Batches kept for the frames of a flow that is flagged late. Each may be several megabytes."""
+
+EVENTS_AS_OBJECTS = 4096
+"""`flow` events of one batch that are handed on as objects, at some 3 kB each: a batch has fewer as a rule, the end of
+a capture may have a hundred thousand."""
+
+STAGES = ("decode", "flow", "protocols", "detect", "events")
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the inspection of one batch brought."""
+
+    packets: Packets | None = None
+    """The batch, decoded; None where there was none."""
+    matches: list[Match] = field(default_factory=list)
+    """In the order of their packets."""
+    transactions: Events = field(default_factory=Events)
+    """Events of completed protocol exchanges."""
+    flows: Events = field(default_factory=Events)
+    """`flow` events of the flows that ended and in which nothing was found."""
+    matched_flows: list[Event] = field(default_factory=list)
+    """`flow` events of the others, as far as inspection knows: what was decided about them is to be added."""
+    ended: list[int] = field(default_factory=list)
+    """Ids of all flows that ended."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to decide and nothing to write."""
+        parts = (self.matches, self.transactions, self.flows, self.matched_flows, self.ended)
+        return not any(len(part) for part in parts)
+
+    @classmethod
+    def merged(cls, parts: Sequence[Findings]) -> Findings:
+        """Return what several workers found in one batch as one."""
+        matches = sorted((match for part in parts for match in part.matches), key=lambda match: match.number)
+        return cls(
+            None,
+            matches,
+            Events.joined(part.transactions for part in parts),
+            Events.joined(part.flows for part in parts),
+            [event for part in parts for event in part.matched_flows],
+            [flow_id for part in parts for flow_id in part.ended],
+        )
+
+
+class Inspection:
+    """The stages that look at traffic, wired together."""
+
+    def __init__(
+        self,
+        config: Config,
+        plugins: PluginHost,
+        flows: FlowColumns,
+        gate: Gate,
+        counters: Counters,
+        *,
+        live: bool,
+        wanted: Collection[str] | None,
+        share: Share | None = None,
+    ) -> None:
+        """Build the stages; ``wanted`` are the event types that somebody reads, None all. Of flows, all or a share."""
+        self._share = share
+        self._config = config
+        self._plugins = plugins
+        self.flows = flows
+        self._gate = gate
+        self._counters = counters
+        self._live = live
+        self._wanted = wanted
+        self._opaque = frozenset(config.engine.bypass)
+        self._spent_s = dict.fromkeys(STAGES, 0.0)
+        """Seconds of processor time by stage, since the beginning."""
+        self._decoder = Decoder(config.decode, counters, live=live)
+        self._recount = Recount(gate, flows, counters) if gate.counting else None
+        last_seen = self._recount.last_seen if self._recount else None
+        self._table = FlowTable(config.flow, counters, config.stream, last_seen, flows, share)
+        self._protocols = Protocols(config.protocols, counters, flows)
+        self._history: deque[tuple[Packets, I64]] = deque(maxlen=HISTORY_BATCHES)
+
+    def process(self, batch: PacketBatch) -> Findings:
+        """Take one batch through every stage."""
+        clock = time.thread_time()
+        packets = self._decoder.decode(batch)
+        if self._share is not None:
+            packets = self._share.of_packets(packets)
+        clock = self._lap("decode", clock)
+        flows = self._table.process(packets)
+        self._lap("flow", clock)
+        return self._findings(packets, flows)
+
+    def expire(self, now_ns: int) -> Findings:
+        """End the flows that have been idle for too long by now."""
+        return self._findings(None, self._table.expire(now_ns))
+
+    def drain(self) -> Findings:
+        """Deliver what is still held, end all flows, and forget the traffic; the next may be another capture's."""
+        found = self._findings(None, self._table.drain())
+        self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
+        self._history.clear()
+        return found
+
+    def _findings(self, packets: Packets | None, flows: FlowBatch) -> Findings:
+        found = Findings(packets)
+        clock = time.thread_time()
+        transactions = self._protocols.feed(flows.streams, flows.datagrams)
+        clock = self._lap("protocols", clock)
+        self._detect(found, packets, flows, transactions)
+        clock = self._lap("detect", clock)
+        self._bypass(flows)
+        if self._recount is not None:
+            self._recount.note_closing(flows.touched)
+            self._recount.settle(flows.ended)
+        self._write_up(found, flows, transactions)
+        self._lap("events", clock)
+        for stage, seconds in self._spent_s.items():
+            self._counters.set(f"time_us.{stage}", int(seconds * 1e6))
+        return found
+
+    def _lap(self, stage: str, since: float) -> float:
+        now = time.thread_time()
+        self._spent_s[stage] += now - since
+        return now
+
+    def _detect(self, found: Findings, packets: Packets | None, flows: FlowBatch, transactions: Transactions) -> None:
+        plugins, matches = self._plugins, found.matches
+        if packets is not None:
+            matches += plugins.matches("ids_packets", packets=packets, flows=flows)
+        if len(flows.started) and plugins.has("ids_flow_start"):
+            plugins.each("ids_flow_start", "flow", map(self.flows.view, flows.started.tolist()))
+        if len(flows.streams):
+            matches += plugins.matches("ids_streams", streams=flows.streams)
+            if plugins.has("ids_stream"):
+                matches += plugins.matches_of_each("ids_stream", "chunk", flows.streams)
+        if plugins.has("ids_datagrams") and len(flows.datagrams):
+            matches += plugins.matches("ids_datagrams", datagrams=flows.datagrams)
+        if len(transactions):
+            matches += plugins.matches("ids_transactions", transactions=transactions)
+            if plugins.has("ids_transaction"):
+                matches += plugins.matches_of_each("ids_transaction", "transaction", transactions)
+        if packets is not None and plugins.has("ids_flagged"):
+            self._history.append((packets, flows.slot))
+            self._dissect(found, flows)
+        if len(flows.ended) and plugins.has("ids_flow_end"):
+            plugins.each("ids_flow_end", "flow", map(self.flows.view, flows.ended.tolist()))
+        for match in matches:
+            match.flow.mark(Mark.MATCHED)
+        matches.sort(key=lambda match: match.number)
+
+    def _dissect(self, found: Findings, flows: FlowBatch) -> None:
+        """Hand the packets of flagged flows to plugins. Such flows are few, and cost what they deserve."""
+        touched = flows.touched
+        for slot in touched[self.flows.marks[touched] & Mark.FLAGGED != 0].tolist():
+            frames = [frame for packets, of in self._history for frame in _frames(packets, of == slot)]
+            session = FlowSession(self.flows.view(slot), frames)
+            found.matches += self._plugins.matches("ids_flagged", session=session)
+
+    def _bypass(self, flows: FlowBatch) -> None:
+        """Have the gate keep the rest of encrypted flows to itself: it costs, and shows nothing."""
+        if not self._opaque or not len(flows.streams):
+            return
+        after = self._config.engine.bypass_after_bytes
+        for slot in self._protocols.opaque(flows.streams, self._opaque, after):
+            flow = self.flows.view(slot)
+            if self._gate.bypass(flow):
+                flow.mark(Mark.BYPASSED)
+                self._counters.add(f"flow.bypassed.{flow.app_proto}")
+
+    def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
+        complete = [row for row in transactions if row.complete and self._wants(row.protocol)]
+        if complete:
+            found.transactions = Events(events.transaction_events(complete))
+        if len(flows.ended):
+            found.ended = self.flows.id[flows.ended].tolist()
+        if len(flows.ended) and self._wants("flow"):
+            matched = self.flows.marks[flows.ended] & Mark.MATCHED != 0
+            found.flows = self._flow_events(flows.ended[~matched])
+            found.matched_flows = events.flow_events(self.flows, flows.ended[matched])
+
+    def _flow_events(self, slots: I64) -> Events:
+        """Return the `flow` events; of very many as lines at once, for as objects they take ten times the memory."""
+        if len(slots) <= EVENTS_AS_OBJECTS:
+            return Events(events.flow_events(self.flows, slots))
+        parts = np.array_split(slots, len(slots) // EVENTS_AS_OBJECTS + 1)
+        return Events.joined(Events(events.flow_events(self.flows, part)) for part in parts)
+
+    def _wants(self, event_type: str) -> bool:
+        return self._wanted is None or event_type in self._wanted
+
+
+def _frames(packets: Packets, mine: np.ndarray) -> list[Frame]:
+    batch = packets.batch
+    rows = np.flatnonzero(mine)[-MAX_PACKETS:]
+    return [
+        Frame(
+            batch.data[batch.offset[row] : batch.offset[row] + batch.caplen[row]].tobytes(),
+            int(batch.linktype[row]),
+            int(batch.ts_ns[row]),
+            int(batch.number[row]),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,340 @@
+"""What the XDP program does with a packet, in plain Python: for replays without privileges, and to hold the program to.
+
+`Model` makes the checks of ``bpf/xdp_ids.c`` in the same order, with the same counters, on state of its own;
+``tests/kernel/test_differential.py`` holds the two equal. It costs some five microseconds a packet; a test run of the
+program costs two, the program in its place in the driver a twentieth of one. Left out: the rings (a shown packet is
+taken to have found room), the egress program, and this host's listeners: it has none, so none makes SYN cookies.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ids.kernel.contract import (
+    LARGE_DATA,
+    BlockFlag,
+    Cut,
+    Flags,
+    FlowVerdict,
+    KernelFlowState,
+    LimitKind,
+    Lists,
+    Reason,
+)
+from ids.kernel.model.cookie import SLOT_SHIFT, cookie
+from ids.kernel.model.flows import FlowEntry, first_flow, flow_key, flow_seen, is_deep, shown_bytes
+from ids.kernel.model.parse import (
+    ACK,
+    ICMP,
+    ICMPV6,
+    RST,
+    SYN,
+    TCP,
+    UDP,
+    WHOLE,
+    Packet,
+    judge_headers,
+    parse_addresses,
+)
+from ids.kernel.model.state import (
+    MAX_ENTRIES,
+    AllowEntry,
+    BlockEntry,
+    Bounded,
+    BudgetEntry,
+    ModelConfig,
+    Trie,
+)
+from ids.types import IPNetwork
+
+XDP_DROP, XDP_PASS, XDP_TX = 1, 2, 3
+
+AMPLIFIER_PORTS = frozenset(
+    (17, 19, 53, 69, 111, 123, 137, 161, 389, 520, 1194, 1434, 1900, 3283, 3389, 3702, 5093, 5353, 5683, 10001, 11211)
+) | {27015, 37810}
+"""As ``ids_is_amplifier`` in ``bpf/ids_flood.h``."""
+
+MAX_NESTED = 8
+"""Entries of one source's prefixes that are passed over, because they have expired or only count."""
+
+_GO_ON = 0
+_U64 = (1 << 64) - 1
+_U32 = (1 << 32) - 1
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+class Verdict(NamedTuple):
+    """What becomes of one packet."""
+
+    action: int
+    """XDP_DROP, XDP_PASS or XDP_TX."""
+    reason: int
+    """The one PASS or DROP `Reason` that it was counted under."""
+
+
+class Model:
+    """The program with its maps."""
+
+    def __init__(self, config: ModelConfig | None = None, max_entries: int = MAX_ENTRIES) -> None:
+        """``max_entries`` bounds each of the tables that the program fills by itself."""
+        self.config = config or ModelConfig()
+        self.blocks: dict[bytes, BlockEntry] = {}
+        """By packed address, both families."""
+        self.prefixes: dict[int, Trie[BlockEntry]] = {4: Trie(), 6: Trie()}
+        self.allowed: dict[int, Trie[AllowEntry]] = {4: Trie(), 6: Trie()}
+        self.flows: Bounded[FlowEntry] = Bounded(max_entries)
+        """By key as in ``ids_flow4`` and ``ids_flow6``."""
+        self.proven: Bounded[int] = Bounded(max_entries)
+        self.src_budgets: Bounded[BudgetEntry] = Bounded(max_entries)
+        self.dst_budgets: Bounded[BudgetEntry] = Bounded(max_entries)
+        self.counts: dict[int, list[int]] = {reason: [0, 0] for reason in Reason}
+        """Packets and bytes by `Reason`, notes included."""
+        self._now_ns = 0
+        self._pressed = False
+
+    # ---- what user space does ------------------------------------------------------------------------------------
+
+    def block(self, network: IPNetwork, entry: BlockEntry) -> None:
+        """Put a network on the blocklist, or change its entry."""
+        address = network.network_address.packed
+        if network.prefixlen == network.max_prefixlen:
+            self.blocks[address] = entry
+            return
+        self.prefixes[network.version].add(address, network.prefixlen, entry)
+        self.config.lists |= Lists.PREFIX4 if network.version == 4 else Lists.PREFIX6
+        self.config.generation += 1
+
+    def allow(self, network: IPNetwork) -> None:
+        """Put a network on the allow-list."""
+        self.allowed[network.version].add(network.network_address.packed, network.prefixlen, AllowEntry())
+
+    # ---- the program ---------------------------------------------------------------------------------------------
+
+    def run(self, frame: bytes, now_ns: int) -> Verdict:
+        """Judge one Ethernet frame at a moment of the clock that the entries' expiry is told in."""
+        packet = Packet(frame)
+        self._now_ns = now_ns
+        reason = self._judge(packet)
+        action = 0
+        if reason in (Reason.DROP_CHALLENGED, Reason.PASS_STRAY_RESET):
+            action, reason = self._challenge_or_check(packet)
+        self._count(reason, packet.len)
+        return Verdict(action or (XDP_DROP if reason >= Reason.DROP_BLOCKED else XDP_PASS), reason)
+
+    def _judge(self, packet: Packet) -> int:
+        if self._engine_gone():
+            return Reason.PASS_ENGINE_GONE
+        reason = parse_addresses(packet) or self._apply(self.blocks.get(packet.src), packet, Reason.DROP_BLOCKED)
+        if reason:
+            return reason
+        malformed = judge_headers(packet)
+        return self._check_malformed(packet, malformed) if malformed else self._judge_flow(packet)
+
+    def _engine_gone(self) -> bool:
+        config = self.config
+        return bool(
+            config.flags & Flags.GONE_PASS
+            and config.gone_after_ns
+            and self._now_ns > config.heartbeat_ns + config.gone_after_ns
+        )
+
+    def _check_malformed(self, packet: Packet, malformed: int) -> int:
+        reason = self._check_prefix(packet, None, 0)
+        if reason:
+            return reason
+        return Reason.PASS_ALLOWED_MALFORMED if self._is_allowed(packet) else malformed
+
+    def _judge_flow(self, packet: Packet) -> int:
+        side, key = flow_key(packet)
+        flow = self.flows.get(key)
+        reason = self._check_prefix(packet, flow, side) or self._check_budgets(packet)
+        if not reason and self._may_answer(packet, flow, side):
+            return Reason.PASS_STRAY_RESET
+        return reason or self._track_and_show(packet, flow, side, key)
+
+    def _track_and_show(self, packet: Packet, flow: FlowEntry | None, side: int, key: bytes) -> int:
+        if flow is None:
+            flow = self._add_flow(packet, key, side)
+        reason = self._check_flow(packet, flow, side)
+        if reason == Reason.PASS_SHOWN and packet.len > LARGE_DATA:
+            self._count(Reason.NOTE_SNAPPED, packet.len)
+        if reason == Reason.PASS_SHOWN and packet.fragment != WHOLE and not packet.unknown_header:
+            for _ in range(1, self.config.workers):
+                self._count(Reason.NOTE_COPIED, packet.len)
+        return reason
+
+    def _count(self, reason: int, length: int) -> None:
+        count = self.counts[reason]
+        count[0] += 1
+        count[1] += length
+
+    # ---- lists ---------------------------------------------------------------------------------------------------
+
+    def _is_allowed(self, packet: Packet) -> bool:
+        entry = self.allowed[packet.version].lookup(packet.src)
+        if entry is None:
+            return False
+        entry.packets += 1
+        entry.bytes += packet.len
+        self._count(Reason.NOTE_ALLOWED, packet.len)
+        return True
+
+    def _is_expired(self, entry: BlockEntry) -> bool:
+        return bool(entry.expires_ns and entry.expires_ns <= self._now_ns)
+
+    def _apply(self, entry: BlockEntry | None, packet: Packet, reason: Reason) -> int:
+        if entry is None or self._is_expired(entry):
+            return _GO_ON
+        if entry.mode != BlockFlag.SHADOW and self._is_allowed(packet):
+            return _GO_ON
+        entry.packets += 1
+        entry.bytes += packet.len
+        entry.last_hit_ns = self._now_ns
+        if entry.mode == BlockFlag.SHADOW:
+            self._count(Reason.NOTE_SHADOW, packet.len)
+            return _GO_ON
+        return reason
+
+    def _check_prefix(self, packet: Packet, flow: FlowEntry | None, side: int) -> int:
+        generation = self.config.generation & _U32
+        if not self.config.lists or (flow is not None and flow.generation[side] == generation):
+            return _GO_ON
+        wanted = Lists.PREFIX4 if packet.version == 4 else Lists.PREFIX6
+        entries = list(self.prefixes[packet.version].matches(packet.src)) if self.config.lists & wanted else []
+        if not entries and flow is not None:
+            flow.generation[side] = generation
+        for entry in entries[:MAX_NESTED]:
+            reason = self._apply(entry, packet, Reason.DROP_BLOCKED_PREFIX)
+            if reason or (entry.mode != BlockFlag.SHADOW and not self._is_expired(entry)):
+                return reason
+        return _GO_ON
+
+    # ---- budgets and challenges ----------------------------------------------------------------------------------
+
+    def _check_budgets(self, packet: Packet) -> int:
+        kind = _source_kind(packet)
+        if kind < 0:
+            return _GO_ON
+        self._pressed = False
+        reason = self._charge(packet, kind)
+        if (
+            not reason
+            and kind == LimitKind.SRC_UDP
+            and packet.len >= self.config.reflection_bytes
+            and (packet.fragment != WHOLE or int.from_bytes(packet.sport, "big") in AMPLIFIER_PORTS)
+        ):
+            reason = self._charge(packet, LimitKind.DST_REFLECTION)
+        if not reason:
+            reason = self._charge(packet, kind + LimitKind.DST_SYN)
+        pressed = not reason and kind == LimitKind.SRC_SYN and self._pressed
+        if reason == Reason.DROP_SYN_DESTINATION or pressed:
+            if self._is_proven(packet):
+                return _GO_ON
+            packet.refused = bool(reason)
+            if self.config.flags & (Flags.CHALLENGE | Flags.COOKIES):
+                reason = Reason.DROP_CHALLENGED
+        return _GO_ON if reason and self._is_allowed(packet) else reason
+
+    def _charge(self, packet: Packet, kind: int) -> int:
+        interval_ns, burst_ns = self.config.limits[kind]
+        if not interval_ns:
+            return _GO_ON
+        source = kind <= LimitKind.SRC_ICMP
+        table = self.src_budgets if source else self.dst_budgets
+        key = _budget_holder(packet, source) + kind.to_bytes(4, "little")
+        budget = table.get(key)
+        if budget is None:
+            table[key] = BudgetEntry(self._now_ns + interval_ns)
+            self._count(Reason.NOTE_BUDGET_NEW, packet.len)
+            return _GO_ON
+        due_ns = budget.due_ns
+        if due_ns <= self._now_ns:
+            due_ns = self._now_ns
+            budget.episode_ns = 0
+        if due_ns - self._now_ns > burst_ns:
+            budget.refused += 1
+            budget.episode_ns = budget.episode_ns or self._now_ns
+            return Reason.DROP_SYN_SOURCE + kind
+        budget.due_ns = due_ns + interval_ns
+        self._pressed |= bool(budget.episode_ns)
+        return _GO_ON
+
+    def _is_proven(self, packet: Packet) -> bool:
+        proven_ns = self.proven.get(packet.src)
+        return proven_ns is not None and self._now_ns < proven_ns + self.config.proven_ns
+
+    def _prove(self, packet: Packet) -> None:
+        self.proven[packet.src] = self._now_ns
+        self._count(Reason.NOTE_PROVEN, packet.len)
+
+    def _may_answer(self, packet: Packet, flow: FlowEntry | None, side: int) -> bool:
+        """Whether this may be a challenged client's answer: a reset of a connection that got no other answer."""
+        if flow is not None and (flow.state != KernelFlowState.SYN or flow.client != side):
+            return False
+        return bool(self.config.flags & Flags.CHALLENGE and packet.proto == TCP and packet.tcp_flags & ~ACK == RST)
+
+    def _challenge_or_check(self, packet: Packet) -> tuple[int, int]:
+        """Return (action, or 0 for the reason's own; reason): what the program ``xdp_challenge`` does.
+
+        It gets whole and first-fragment TCP only: SYNs, and resets that may answer a challenge.
+        """
+        slot = self._now_ns >> SLOT_SHIFT
+        if packet.tcp_flags & RST:
+            slots = (slot, (slot - 1) & _U64)
+            if packet.seq not in [cookie(packet, self.config.secret, number) for number in slots]:
+                return 0, Reason.PASS_STRAY_RESET
+            self._prove(packet)
+            return XDP_DROP, Reason.DROP_CHALLENGE_ANSWER
+        if not self.config.flags & Flags.CHALLENGE:
+            if packet.refused:
+                return 0, Reason.DROP_SYN_DESTINATION
+            side, key = flow_key(packet)
+            return 0, self._track_and_show(packet, self.flows.get(key), side, key)
+        header = 20 if packet.version == 4 else 40
+        plain = packet.fragment == WHOLE and packet.l4 == packet.l3 + header
+        return XDP_TX if plain else XDP_DROP, Reason.DROP_CHALLENGED
+
+    # ---- flows ---------------------------------------------------------------------------------------------------
+
+    def _add_flow(self, packet: Packet, key: bytes, side: int) -> FlowEntry:
+        flow = self.flows[key] = first_flow(packet, side, self._now_ns)
+        self._count(Reason.NOTE_FLOW_NEW, packet.len)
+        return flow
+
+    def _check_flow(self, packet: Packet, flow: FlowEntry, side: int) -> int:
+        if flow_seen(packet, flow, side, self._now_ns):
+            self._prove(packet)
+        if flow.verdict == FlowVerdict.DROP and not self._is_allowed(packet):
+            return Reason.DROP_FLOW
+        if flow.verdict == FlowVerdict.BYPASS:
+            return Reason.PASS_BYPASS
+        if not packet.news and is_deep(packet, flow, side, self._depth(packet, flow)):
+            if not flow.cut & Cut.DEPTH:
+                flow.cut |= Cut.DEPTH
+                self._count(Reason.NOTE_CUT_DEPTH, packet.len)
+            return Reason.PASS_DEPTH
+        flow.shown[side] = (flow.shown[side] + shown_bytes(packet)) & _U32
+        return Reason.PASS_SHOWN
+
+    def _depth(self, packet: Packet, flow: FlowEntry) -> int:
+        if flow.depth:
+            return flow.depth
+        if packet.proto == TCP:
+            return self.config.depth_tcp
+        return self.config.depth_udp if packet.proto == UDP else self.config.depth_other
+
+
+def _source_kind(packet: Packet) -> int:
+    if packet.proto == TCP:
+        return LimitKind.SRC_SYN if packet.tcp_flags & (SYN | ACK) == SYN else -1
+    if packet.proto == UDP:
+        return LimitKind.SRC_UDP
+    return LimitKind.SRC_ICMP if packet.proto in (ICMP, ICMPV6) else -1
+
+
+def _budget_holder(packet: Packet, source: bool) -> bytes:
+    """Return whose budget it is: IPv4 as ::ffff:a.b.c.d, an IPv6 source by its /64."""
+    address = packet.src if source else packet.dst
+    if packet.version == 4:
+        return _MAPPED + address
+    return address[:8] + bytes(8) if source else address

@@ -1,0 +1,12 @@
+"""The engine behind the kernel's gate: rings in, blocks out, until it is asked to stop.
+
+loop       `Live`: start, the loop, reload, stop
+guard      which interfaces are guarded, and that they stay so
+gate       the engine's orders, carried out in the kernel's maps
+crew       the processes that inspect, each behind rings of its own
+notices    events that only a live gate has
+"""
+
+from ids.live.loop import Live
+
+__all__ = ["Live"]

@@ -1,0 +1,258 @@
+"""The processes that inspect live traffic: one, the engine's own, or several, each behind rings of its own.
+
+A worker that dies is started again. Until then its rings fill, and what finds no room in them is counted by the kernel
+(`pass.ring_full`); the flows that it followed are picked up in the middle.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from ids.config import Config
+from ids.counters import Counters
+from ids.engine import Engine
+from ids.errors import IdsError
+from ids.flow.share import Share
+from ids.inspection import Findings, Inspection
+from ids.kernel import FastPath
+from ids.types import PacketBatch
+from ids.workers import Report, Worker, report
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+"""Longest wait for packets: how soon an idle engine notices a signal, a control request or a timer."""
+
+TICK_S = 1.0
+"""How often idle flows are looked for, and a worker's counters are reported."""
+
+MAX_FAULTS = 100
+"""Batches in a row that a fault of ours may cost; then the process ends, and is started again where it is a worker."""
+
+RESTART_S = 1.0
+"""Between two starts of the same worker: one that dies at its start must not keep the machine busy."""
+
+END_S = 5.0
+"""How long workers may take to inspect what they have, when the engine stops."""
+
+ANSWER_S = 60.0
+"""How long a worker may take to load rules for a reload."""
+
+
+class Crew(Protocol):
+    """Whoever inspects."""
+
+    def work(self, timeout_s: float) -> None:
+        """Inspect what has come, or wait for it; decide what was found."""
+
+    def tick(self, now_ns: int) -> None:
+        """End idle flows; to be called once a second."""
+
+    def reload(self, config: Config) -> list[IdsError]:
+        """Take new rules and plugin settings, everywhere or nowhere; return what was refused."""
+
+    def drain(self) -> None:
+        """Inspect what waits still, end all flows, and decide what that brings."""
+
+
+class Guarded:
+    """Inspects batches. A fault of ours costs its batch the inspection, loudly, and not the gateway its engine."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._faults = 0
+
+    def run(self, process: Callable[[PacketBatch], object], batch: PacketBatch) -> object:
+        """Return what ``process`` makes of the batch, None where it fails; raises after `MAX_FAULTS` in a row."""
+        try:
+            made = process(batch)
+        except Exception:
+            self._faults += 1
+            self._counters.add("engine.faults")
+            self._counters.add("engine.uninspected.fault", len(batch))
+            log.exception("a batch of %d packets went uninspected: please report this", len(batch))
+            if self._faults >= MAX_FAULTS:
+                raise
+            return None
+        self._faults = 0
+        return made
+
+
+class Alone:
+    """The engine inspects by itself."""
+
+    def __init__(self, engine: Engine, fastpath: FastPath) -> None:
+        self._engine = engine
+        self._fastpath = fastpath
+        self._guarded = Guarded(engine.counters)
+
+    def work(self, timeout_s: float) -> None:
+        """Read the rings."""
+        batch = self._fastpath.rings.poll(timeout_s)
+        if batch is not None:
+            self._guarded.run(self._engine.process, batch)
+
+    def tick(self, now_ns: int) -> None:
+        """End idle flows."""
+        self._engine.tick(now_ns)
+
+    def reload(self, config: Config) -> list[IdsError]:
+        """Reload."""
+        return self._engine.reload(config)
+
+    def drain(self) -> None:
+        """End all flows."""
+        self._engine.drain()
+
+
+class Workers:
+    """Several processes inspect; the engine decides."""
+
+    def __init__(self, engine: Engine, fastpath: FastPath, count: int) -> None:
+        """Start them; each sends a word when its rings are open. Raises `IdsError` where one cannot start."""
+        self._engine = engine
+        self._fastpath = fastpath
+        shares = [Share(number, count, fastpath.worker_seed) for number in range(count)]
+        self._workers = [Worker(share, self._body) for share in shares]
+        self._started = [time.monotonic()] * count
+        self._answers: dict[int, Any] = {}
+        for worker in self._workers:
+            worker.receive()
+
+    def _body(self, share: Share, line: Connection) -> None:
+        _Inspector(self._engine, self._fastpath, share, line).live()
+
+    def work(self, timeout_s: float) -> None:
+        """Decide what the workers have found; start those again that died."""
+        ready = wait([worker.line for worker in self._workers], timeout_s)
+        for number, worker in enumerate(self._workers):
+            if worker.line in ready:
+                self._receive(number)
+        self._engine.workers = [worker.counters for worker in self._workers]
+
+    def tick(self, now_ns: int) -> None:
+        """Do nothing: each worker has a clock of its own."""
+
+    def reload(self, config: Config) -> list[IdsError]:
+        """Have all load, and then all put it in force; or none."""
+        errors = self._engine.prepare_reload(config)
+        for worker in self._workers:
+            worker.send(("prepare", config))
+        answers = [self._answer(number) for number in range(len(self._workers))]
+        errors += [error for answer in answers for error in answer or ()]
+        for worker in self._workers:
+            worker.send(("commit" if not errors else "forget",))
+        self._engine.finish_reload(commit=not errors)
+        return list({str(error): error for error in errors}.values())
+
+    def drain(self) -> None:
+        """Have the workers finish, and end them."""
+        for worker in self._workers:
+            worker.send(("stop",))
+        deadline = time.monotonic() + END_S
+        for worker in self._workers:
+            try:
+                while worker.line.poll(max(0.0, deadline - time.monotonic())):
+                    self._take(worker.share.number, worker.receive())
+            except (EOFError, IdsError, RuntimeError):
+                pass
+            worker.end(max(0.1, deadline - time.monotonic()))
+        self._engine.workers = [worker.counters for worker in self._workers]
+        self._engine.drain(found=Findings())
+
+    def _receive(self, number: int) -> None:
+        worker = self._workers[number]
+        try:
+            self._take(number, worker.receive())
+        except EOFError:
+            self._restart(number, "it was killed")
+        except Exception as error:
+            self._restart(number, str(error))
+
+    def _take(self, number: int, got: Report) -> None:
+        if got.answer is not None:
+            self._answers[number] = got.answer
+        if got.found is not None:
+            self._engine.decide(got.found)
+
+    def _answer(self, number: int) -> Any:
+        """Wait for a worker's answer, deciding meanwhile what it finds; None where it died."""
+        deadline = time.monotonic() + ANSWER_S
+        while number not in self._answers and time.monotonic() < deadline:
+            if self._workers[number].line.poll(POLL_S):
+                before = self._workers[number]
+                self._receive(number)
+                if self._workers[number] is not before:
+                    return None  # the new one was forked with what is in force here
+        return self._answers.pop(number, None)
+
+    def _restart(self, number: int, why: str) -> None:
+        worker = self._workers[number]
+        self._engine.counters.add("engine.workers_restarted")
+        log.error(
+            "worker %d has ended: %s. It is started again; until then its share of the traffic passes uninspected"
+            " (pass.ring_full), and its flows are picked up in the middle",
+            number, why,
+        )  # fmt: skip
+        worker.end(0.1)
+        time.sleep(max(0.0, self._started[number] + RESTART_S - time.monotonic()))
+        self._started[number] = time.monotonic()
+        self._workers[number] = Worker(worker.share, self._body)
+
+
+class _Inspector:
+    """The inside of a worker."""
+
+    def __init__(self, engine: Engine, fastpath: FastPath, share: Share, line: Connection) -> None:
+        self._engine = engine
+        self._line = line
+        self._rings = fastpath.reader(share.number)
+        self._inspection: Inspection = engine.inspect(share)
+        self._guarded = Guarded(engine.counters)
+        self._stop = False
+        report(line, Report(answer="ready"))
+
+    def live(self) -> None:
+        """Inspect until the engine says stop."""
+        next_tick = time.monotonic() + TICK_S
+        while not self._stop:
+            batch = self._rings.poll(POLL_S)
+            if batch is not None:
+                self._send(self._guarded.run(self._inspection.process, batch))
+            while self._line.poll():
+                self._obey(*self._line.recv())
+            if time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + TICK_S
+                self._send(self._inspection.expire(time.time_ns()), counters=True)
+        while (batch := self._rings.poll(0)) is not None:
+            self._send(self._guarded.run(self._inspection.process, batch))
+        self._send(self._inspection.drain(), counters=True)
+
+    def _send(self, found: object, *, counters: bool = False) -> None:
+        if not isinstance(found, Findings):
+            return
+        found.packets = None
+        if counters:
+            report(self._line, Report(found, counters=dict(self._engine.counters.values)))
+        elif not found.empty:
+            report(self._line, Report(found))
+
+    def _obey(self, order: str, config: Config | None = None) -> None:
+        if order == "prepare" and config is not None:
+            report(self._line, Report(answer=self._engine.prepare_reload(config)))
+        elif order in ("commit", "forget"):
+            self._engine.finish_reload(commit=order == "commit")
+        elif order == "stop":
+            self._stop = True
+
+
+def make_crew(engine: Engine, fastpath: FastPath, workers: int) -> Crew:
+    """Return who inspects: the engine itself where there is to be one, else as many processes."""
+    return Alone(engine, fastpath) if workers == 1 else Workers(engine, fastpath, workers)
+
+
+__all__: Sequence[str] = ["POLL_S", "TICK_S", "Crew", "make_crew"]

@@ -1,0 +1,222 @@
+"""Start, work and stop behind the kernel's gate."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ids.config import Config
+from ids.control import ControlServer, socket_path
+from ids.counters import Counters
+from ids.engine import NO_RULES, Engine, settle_memory
+from ids.errors import IdsError, UsageError
+from ids.events import Events
+from ids.journal import Journal
+from ids.kernel import FastPath
+from ids.kernel.fastpath import instance_dir, require_same_namespace
+from ids.kernel.lists.reconcile import Reconciler
+from ids.live.crew import POLL_S, TICK_S, make_crew
+from ids.live.gate import KernelGate
+from ids.live.guard import Guard, require_interfaces
+from ids.live.notices import count_enforcing, first_drops, limit_event
+from ids.respond.protected import own_addresses
+from ids.workers import worker_count
+
+log = logging.getLogger(__name__)
+
+OWN_REFRESH_S = 60.0
+"""How often own addresses, gateways and resolvers are read again: interfaces come and go."""
+
+
+class Live:
+    """One engine on one host's interfaces."""
+
+    def __init__(self, config: Config, reread: Callable[[], Config], *, ready_file: Path | None = None) -> None:
+        """``reread`` reads the configuration anew, for a reload."""
+        if not config.interfaces:
+            raise UsageError("which interface? Name it with -i, or in the configuration (interfaces: [eth0])")
+        self.config = config
+        self._reread = reread
+        self._ready_file = ready_file
+        self._counters = Counters()
+        self._journal = Journal()
+        self._gate = KernelGate(self._journal)
+        self._before: list[str] | None = None
+        """Interfaces that were guarded when the fast path was opened; None: there was no fast path."""
+        self._ready = False
+        self._crashed = False
+        self._stop = False
+        self._reload = False
+
+    def run(self) -> None:
+        """Load the rules, open the gate, guard the interfaces, and work until SIGTERM or SIGINT.
+
+        Nothing touches an interface before everything that can be refused was accepted.
+        """
+        config, workers = self.config, worker_count(self.config.engine.workers)
+        require_interfaces(config.interfaces)
+        own = own_addresses() if config.respond.protect_own else frozenset()
+        self._engine = Engine(
+            config, self._gate, counters=self._counters, own=own, live=True,
+            on_events=self._journal.events, event_types={"alert"},
+        )  # fmt: skip
+        self._note_rules()
+        settle_memory()
+        with ExitStack() as stack:
+            stack.callback(self._engine.stop)
+            control = ControlServer(  # before the maps: it refuses a second engine of this name
+                socket_path(config.engine.runtime_dir, config.instance),
+                {"stats": self._stats, "reload": self._reload_now, "own": _own},
+            )
+            stack.callback(control.close)
+            require_same_namespace(config.fastpath, config.instance)
+            fresh = not any(instance_dir(config.fastpath, config.instance).glob("*"))
+            self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance, workers)
+            self._before = None if fresh else self._fastpath.attached()
+            self._reconciler = Reconciler(self._fastpath.blocks)
+            stack.callback(self._close)
+            for note in self._fastpath.notes:
+                log.info("%s", note)
+            self._fastpath.allowed.add(config.respond.allow, label="settings")
+            self._fastpath.narrow(self._engine.plugins.interest())
+            self._guard = Guard(self._fastpath, config.interfaces, config.fastpath.egress, self._counters)
+            self._crew = make_crew(self._engine, self._fastpath, workers)
+            stack.callback(self._crew.drain)  # before the gate closes: it is asked for the flows' counts
+            self._guard.begin()
+            self._handle_signals(stack)
+            if self._ready_file is not None:
+                _announce(self._ready_file)
+                stack.callback(self._ready_file.unlink, missing_ok=True)
+            self._ready = True
+            if config.eve.path is None:
+                log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
+            log.info("ready: %d blocks in force", len(self._fastpath.blocks))
+            if config.respond.mode == "shadow" and (enforcing := count_enforcing(self._fastpath.blocks)):
+                log.warning(
+                    "shadow mode, but %d earlier entries of the blocklist still drop: see `ids block list`,"
+                    " lift them by `ids block delete`",
+                    enforcing,
+                )
+            try:
+                self._loop(control)
+            except BaseException:
+                self._crashed = True
+                raise
+
+    def _note_rules(self) -> None:
+        if not self._counters["rules.loaded"]:
+            log.warning(NO_RULES)
+
+    def _loop(self, control: ControlServer) -> None:
+        next_tick = time.monotonic()
+        next_stats = next_tick + self.config.engine.stats_interval_s
+        next_own = next_tick + OWN_REFRESH_S
+        while not self._stop:
+            self._crew.work(POLL_S)
+            now = time.monotonic()
+            if now >= next_tick:
+                next_tick = now + TICK_S
+                self._tick()
+                control.serve()
+            if now >= next_stats:
+                next_stats = now + self.config.engine.stats_interval_s
+                self._stats()
+            if now >= next_own and self.config.respond.protect_own:
+                next_own = now + OWN_REFRESH_S
+                self._engine.policy.own = own_addresses()
+            if self._reload:
+                self._reload = False
+                self._reload_now()
+
+    def _tick(self) -> None:
+        """Once a second: the heartbeat, idle flows, expired blocks, and the first drops of new ones."""
+        now_ns = time.time_ns()
+        self._journal.tick()
+        self._fastpath.beat()
+        for limit in self._fastpath.limits():
+            self._counters.add(f"kernel.limits.{limit.kind.name.lower()}")
+            self._engine.emit(Events([limit_event(limit)]))
+        self._crew.tick(now_ns)
+        swept = self._fastpath.blocks.sweep(now_ns)
+        self._counters.add("respond.blocks_expired", swept)
+        self._reconcile()
+        self._guard.check()
+        for network, (order, before) in list(self._gate.watched.items()):
+            block = self._fastpath.blocks.get(network)
+            if block is None:
+                del self._gate.watched[network]
+            elif block.packets > before:
+                del self._gate.watched[network]
+                self._engine.emit(Events([first_drops(order, block, now_ns)]))
+
+    def _reconcile(self) -> None:
+        drift = self._reconciler.check()
+        if drift:
+            log.warning("the kernel's blocklist had drifted and was put right: %s", drift)
+            for name in ("missing", "extra", "altered"):
+                self._counters.add(f"respond.drift.{name}", getattr(drift, name))
+
+    def _stats(self) -> dict[str, Any]:
+        for reason, (packets, size) in self._fastpath.stats().items():
+            self._counters.set(f"kernel.{reason}.packets", packets)
+            self._counters.set(f"kernel.{reason}.bytes", size)
+        self._counters.set("respond.blocks", len(self._fastpath.blocks))
+        return self._engine.stats(time.time_ns())
+
+    def _reload_now(self) -> dict[str, Any]:
+        try:
+            config = self._reread()
+        except IdsError as error:
+            log.error("reload refused, the old settings and rules stay: %s", error)
+            return {"error": str(error)}
+        errors = self._crew.reload(config)
+        if errors:
+            log.error("reload refused, the old rules stay: %s", "\n".join(map(str, errors)))
+            return {"error": "\n".join(map(str, errors))}
+        self._fastpath.narrow(self._engine.plugins.interest())
+        log.info("reloaded")
+        self._note_rules()
+        return {"reloaded": True}
+
+    def _handle_signals(self, stack: ExitStack) -> None:
+        def stop(number: int, frame: FrameType | None) -> None:
+            self._stop = True
+
+        def reload(number: int, frame: FrameType | None) -> None:
+            self._reload = True
+
+        for number, handler in ((signal.SIGINT, stop), (signal.SIGTERM, stop), (signal.SIGHUP, reload)):
+            stack.callback(signal.signal, number, signal.signal(number, handler))
+
+    def _close(self) -> None:
+        """Leave what the setting says; or, when the start failed, everything as it was."""
+        if self._crashed:
+            self._fastpath.close("keep")
+            log.error("the engine failed; the gate stays in force without it")
+        elif self._ready:
+            left = self._fastpath.close()
+            log.info("stopped%s", f"; {left}" if left else "")
+        elif self._before is None:
+            self._fastpath.close("remove")
+        else:
+            for interface in set(self._fastpath.attached()) - set(self._before):
+                self._fastpath.detach(interface)
+            self._fastpath.close("keep")
+
+
+def _own() -> dict[str, Any]:
+    """Answer which addresses `respond.protect_own` means here; whoever asks may be in another network namespace."""
+    return {"own": sorted(map(str, own_addresses()))}
+
+
+def _announce(ready_file: Path) -> None:
+    try:
+        ready_file.write_text("ready\n")
+    except OSError as error:
+        raise UsageError(f"--ready-file {ready_file}: {error.strerror}; choose another path") from error

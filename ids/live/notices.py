@@ -1,0 +1,56 @@
+"""Events that only a live gate has: a budget that began to refuse, a block that met its first packets."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from ids.events import Event
+from ids.kernel import Block
+from ids.kernel.contract import BlockFlag
+from ids.kernel.lists.blocklist import TABLES, Blocklist
+from ids.kernel.rings.limits import Limit
+from ids.respond import events
+from ids.respond.gate import BlockOrder
+
+
+def count_enforcing(blocks: Blocklist) -> int:
+    """Return how many entries of the kernel's list drop packets: those that are neither shadow nor expired."""
+    now_ns, found = time.monotonic_ns(), 0
+    for kind in TABLES:
+        _, values = blocks.entries(kind)
+        live = (values["expires_ns"] == 0) | (values["expires_ns"] > now_ns)
+        found += int(np.count_nonzero(live & (values["mode"] == BlockFlag.ENFORCE)))
+    return found
+
+
+def limit_event(limit: Limit) -> Event:
+    """Return the `drop` event that says that a budget began to refuse: one an episode, not one a packet."""
+    return {
+        "timestamp": events.timestamp(limit.ts_ns),
+        "event_type": "drop",
+        "in_iface": events.interface_name(limit.ifindex),
+        "src_ip" if limit.by_source else "dest_ip": str(limit.address),
+        "drop": {"reason": f"{limit.kind.name.lower()} budget"},
+    }
+
+
+def first_drops(order: BlockOrder, block: Block, now_ns: int) -> Event:
+    """Return the `drop` event that says that a block works: the kernel has counted its first packets."""
+    return {
+        "timestamp": events.timestamp(now_ns),
+        "event_type": "drop",
+        "src_ip": str(order.network.network_address),
+        "drop": {"reason": "rules"},
+        "ids": {
+            "block": {
+                "network": str(order.network),
+                "sid": order.sid,
+                "mode": order.mode.value,
+                "packets": block.packets,
+                "bytes": block.bytes,
+                "last_hit_ns": block.last_hit_ns,
+            }
+        },
+    }

@@ -1,0 +1,125 @@
+"""Write lines to a file from a thread of its own, so that a slow or full disk never holds packets up.
+
+What waits to be written is bounded. Beyond the bound, a replay waits for the disk; a live engine loses events, counts
+them and says so in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+
+from ids.counters import Counters
+from ids.errors import UsageError
+from ids.events import Lines
+
+log = logging.getLogger(__name__)
+
+WAITING_BYTES = 64 << 20
+"""What may wait for the disk: several seconds of all events at the highest rates, and no more memory than the rings."""
+
+CLOSE_S = 10.0
+"""How long closing waits for what is still to be written; a disk that hangs must not keep the engine from stopping."""
+
+
+class LineWriter:
+    """One file that lines are appended to; ``-`` is stdout."""
+
+    def __init__(self, path: str, name: str, counters: Counters, *, patient: bool) -> None:
+        """Open the file and start the thread; raises `UsageError` where it cannot be written.
+
+        ``patient``: wait for the disk rather than lose lines. Lost ones are counted as ``<name>.lost``.
+        """
+        self._fd, self._own = _open(path, name)
+        self._path, self._name, self._counters, self._patient = path, name, counters, patient
+        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._waiting_bytes = 0
+        self._changed = threading.Condition()
+        self._closing = False
+        self._lost = 0
+        self._reported = 0
+        self._failing = False
+        self._thread = threading.Thread(target=self._run, name=f"ids-{name}", daemon=True)
+        self._thread.start()
+
+    def put(self, lines: list[Lines]) -> None:
+        """Hand over lines, whole ones."""
+        if not lines:
+            return
+        data, count = b"".join([part.data for part in lines]), sum(part.events for part in lines)
+        with self._changed:
+            if self._patient:
+                self._changed.wait_for(lambda: self._waiting_bytes < WAITING_BYTES)
+            elif self._waiting_bytes >= WAITING_BYTES:
+                self._lost += count
+                data = b""
+            if data:
+                self._waiting.append((data, count))
+                self._waiting_bytes += len(data)
+                self._changed.notify_all()
+            if self._lost > self._reported:
+                self._counters.add(f"{self._name}.lost", self._lost - self._reported)
+                self._reported = self._lost
+
+    def close(self) -> None:
+        """Write what waits, as long as the disk takes it, and close the file."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            log.error("%s: the disk hangs; the last events are lost", self._path)
+        elif self._own:
+            os.close(self._fd)
+        with self._changed:
+            self._counters.add(f"{self._name}.lost", self._lost - self._reported)
+            self._reported = self._lost
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                batch = list(self._waiting)
+                self._waiting.clear()
+            self._write(b"".join(data for data, _ in batch), sum(count for _, count in batch))
+            with self._changed:
+                self._waiting_bytes -= sum(len(data) for data, _ in batch)
+                self._changed.notify_all()
+
+    def _write(self, data: bytes, count: int) -> None:
+        """Write all of it or, where the disk refuses, nothing of it: no torn line stays behind."""
+        before = os.fstat(self._fd).st_size
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._fd, memoryview(data)[written:])
+        except OSError as error:
+            with self._changed:
+                self._lost += count
+            if written and self._own:
+                os.ftruncate(self._fd, before)
+            if not self._failing:
+                log.error("%s cannot be written, events are being lost: %s", self._path, error.strerror)
+            self._failing = True
+        else:
+            if self._failing:
+                log.warning("%s can be written again; %d events were lost", self._path, self._lost)
+            self._failing = False
+
+
+def _open(path: str, name: str) -> tuple[int, bool]:
+    """Return a descriptor, and whether it is to be closed."""
+    if path == "-":
+        sys.stdout.flush()
+        return sys.stdout.fileno(), False
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640), True
+    except OSError as error:
+        raise UsageError(f"{name}.path {path} cannot be written: {error.strerror}; choose another path") from error
