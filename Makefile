@@ -45,8 +45,8 @@ format: setup ## put the code in order
 docs: setup ## write the parts of docs/ that the code already says
 	@$(BIN)/python scripts/docs.py
 
-bench: setup ## measure; figures also go to build/bench.json
-	@mkdir -p build
+bench: setup ## measure, beside Suricata and other peers; figures also go to build/bench.json
+	@mkdir -p build 	@mkdir -p build	@mkdir -p build scripts/bench-setup.sh
 	@$(BIN)/python -m tests.bench
 
 clean: ## remove what set-up and the tools left in this folder (no system package)

@@ -97,7 +97,7 @@ struct ids_packet {
 	struct ids_addr6 src6;
 	struct ids_addr6 dst6;
 	u32 malformed; /* why it is; on the stack, each reason would have the verifier go through what follows once more */
-	u32 side;      /* egress: which end of the flow sent it. A constant on the stack, it would double the verifier's work */
+	u32 side;      /* which end of the flow sent it. A constant on the stack, it would double the verifier's work */
 	struct ids_pieces cut;
 };
 

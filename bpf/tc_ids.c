@@ -22,6 +22,7 @@
 #include "ids_flow.h"
 #include "ids_show.h"
 #include "ids_worker.h"
+#include "ids_common.c"
 
 #define IDS_GO_ON 0
 
@@ -33,23 +34,6 @@
 #define IDS_MAX_PIECES 64
 #define IDS_MAX_HEADERS 255
 #define IDS_MAX_PIECE (IDS_LARGE_DATA - IDS_MAX_HEADERS)
-
-struct ids_context {
-	struct __sk_buff *skb;
-	struct ids_config *config;
-	u64 now_ns;
-	struct ids_packet *packet; /* in ids_scratch, not on the stack */
-};
-
-static __always_inline void ids_count(u32 reason, u32 len)
-{
-	struct ids_count *count = ids_counts.lookup(&reason);
-
-	if (count) {
-		count->packets++;
-		count->bytes += len;
-	}
-}
 
 static __always_inline int ids_allowed4(u32 addr_be)
 {
@@ -78,73 +62,7 @@ static __always_inline int ids_allowed(struct ids_context *c)
 	return allowed;
 }
 
-/* ---- flows ---------------------------------------------------------------------------------------------------- */
-
-/* Find the flow, or add it. A new one has not asked whether a prefix blocks the peer: its first answer will. */
-static __always_inline struct ids_flow *ids_flow_of(struct ids_context *c)
-{
-	struct ids_flow4 key4;
-	struct ids_flow6 key6;
-	struct ids_flow *flow;
-	struct ids_flow fresh;
-
-	if (c->packet->version == 4) {
-		c->packet->side = ids_flow4_key(c->packet, &key4);
-		flow = ids_flows4.lookup(&key4);
-	} else {
-		c->packet->side = ids_flow6_key(c->packet, &key6);
-		flow = ids_flows6.lookup(&key6);
-	}
-	if (flow)
-		return flow;
-	fresh = ids_flow_first(c->packet, c->packet->side, c->now_ns);
-	if (c->packet->version == 4) {
-		ids_flows4.update(&key4, &fresh);
-		flow = ids_flows4.lookup(&key4);
-	} else {
-		ids_flows6.update(&key6, &fresh);
-		flow = ids_flows6.lookup(&key6);
-	}
-	ids_count(flow ? IDS_NOTE_FLOW_NEW : IDS_NOTE_FLOW_LOST, c->packet->len);
-	return flow;
-}
-
 /* ---- showing -------------------------------------------------------------------------------------------------- */
-
-/* Copy the packet into a ring of one worker. Which is a matter of its size, so that small packets do not fill the large
- * slots. */
-static __always_inline int ids_show_to(struct ids_context *c, u32 worker)
-{
-	void *ring;
-
-	if (c->packet->len <= IDS_SMALL_DATA) {
-		ring = ids_small.lookup(&worker);
-		IDS_APART(ring, "small");
-		return ids_put(c->skb, c->config, c->packet, ring, IDS_SMALL_DATA, c->config->thin_small_bytes);
-	}
-	ring = ids_large.lookup(&worker);
-	IDS_APART(ring, "large");
-	return ids_put(c->skb, c->config, c->packet, ring, IDS_LARGE_DATA, c->config->thin_large_bytes);
-}
-
-/* Show the packet to whom it concerns; return IDS_PASS_SHOWN, or why somebody was not shown it. */
-static __always_inline int ids_show_whole(struct ids_context *c)
-{
-	struct ids_packet *packet = c->packet;
-
-	ids_find_audience(c->config, packet);
-	packet->outcome = IDS_PASS_SHOWN;
-	for (u32 copy = 0; copy < IDS_MAX_WORKERS && copy < packet->copies; copy++) {
-		int reason = ids_show_to(c, packet->worker + copy);
-
-		ids_note_copy(packet, reason);
-		if (copy && reason == IDS_PASS_SHOWN)
-			ids_count(IDS_NOTE_COPIED, packet->len);
-	}
-	if (packet->outcome == IDS_PASS_SHOWN && packet->len > IDS_LARGE_DATA)
-		ids_count(IDS_NOTE_SNAPPED, packet->len);
-	return packet->outcome;
-}
 
 /* Make the headers in `frame` those of a piece: `len` bytes of payload that begin `offset` bytes into the segment's. */
 static __always_inline void ids_piece_headers(struct ids_context *c, u8 *frame, u32 offset, u32 len, int last)
@@ -175,11 +93,11 @@ static __always_inline void ids_fill_piece(struct ids_context *c, struct ids_rec
 	if (!last)
 		len = cut->piece;
 	cut->shown = offset + len;
-	ids_fill_record(c->skb, c->config, c->packet, slot);
+	ids_fill_record(c->frame, c->config, c->packet, slot);
 	slot->wirelen = header + len;
 	slot->caplen = header + len;
-	if (ids_copy_bytes(c->skb, 0, frame, header, IDS_MAX_HEADERS) ||
-	    ids_copy_bytes(c->skb, header + offset, frame + (header & IDS_MAX_HEADERS), len, IDS_MAX_PIECE))
+	if (ids_copy_bytes(c->frame, 0, frame, header, IDS_MAX_HEADERS) ||
+	    ids_copy_bytes(c->frame, header + offset, frame + (header & IDS_MAX_HEADERS), len, IDS_MAX_PIECE))
 		slot->caplen = 0;
 	else
 		ids_piece_headers(c, frame, offset, len, last);
@@ -216,7 +134,7 @@ static __always_inline int ids_show_pieces(struct ids_context *c)
 static __always_inline int ids_show(struct ids_context *c)
 {
 	u32 header = c->packet->ip_end - c->packet->payload_len;
-	u32 piece = c->skb->gso_size;
+	u32 piece = c->frame->gso_size;
 	int cut = c->packet->len > IDS_LARGE_DATA || (piece && c->packet->payload_len > piece);
 
 	if (!cut || c->packet->proto != IPPROTO_TCP || c->packet->fragment || header > IDS_MAX_HEADERS)
@@ -237,20 +155,12 @@ static __always_inline int ids_whether_shown(struct ids_context *c, struct ids_f
 	return ids_flow_show(c->config, c->packet, flow, c->packet->side);
 }
 
-static __always_inline void ids_settle_flow(struct ids_context *c, struct ids_flow *flow, int reason)
-{
-	int note = ids_flow_settle(c->packet, flow, c->packet->side, reason);
-
-	if (note)
-		ids_count(note, c->packet->len);
-}
-
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
 /* Set the cursor over what is read in place, all of it in one piece. */
 static __always_inline void ids_begin(struct ids_context *c, struct ids_cursor *at)
 {
-	struct __sk_buff *skb = c->skb;
+	struct __sk_buff *skb = c->frame;
 
 	if (skb->data_end - skb->data < IDS_IN_PLACE && skb->len > skb->data_end - skb->data)
 		bpf_skb_pull_data(skb, skb->len < IDS_IN_PLACE ? skb->len : IDS_IN_PLACE);
@@ -275,15 +185,16 @@ static __always_inline int ids_parse(struct ids_context *c, struct ids_cursor *a
 	} else if (c->packet->eth_proto_be == __constant_htons(ETH_P_IPV6)) {
 		reason = ids_parse_ip6(at, c->packet);
 		if (!reason)
-			reason = ids_judge_ip6(c->skb, at, c->packet);
+			reason = ids_judge_ip6(c->frame, at, c->packet);
 	} else {
 		return IDS_PASS_NOT_IP;
 	}
-	return reason ? reason : ids_judge_l4(c->skb, at, c->packet);
+	return reason ? reason : ids_judge_l4(c->frame, at, c->packet);
 }
 
 static __always_inline int ids_judge(struct ids_context *c)
 {
+	union ids_flow_key key;
 	struct ids_cursor at = {};
 	struct ids_flow *flow;
 	int reason;
@@ -294,7 +205,9 @@ static __always_inline int ids_judge(struct ids_context *c)
 	reason = ids_parse(c, &at);
 	if (reason)
 		return reason >= IDS_REASON_DROP ? IDS_PASS_SENT_MALFORMED : reason;
-	flow = ids_flow_of(c);
+	flow = ids_flow_find(c, &key);
+	if (!flow) /* a new one has not asked whether a prefix blocks the peer: its first answer will */
+		flow = ids_flow_add(c, &key);
 	if (flow) {
 		/* That this host completes its own handshakes proves nothing about anybody. */
 		ids_flow_seen(c->packet, flow, c->packet->side, c->now_ns);
@@ -323,7 +236,7 @@ static __always_inline int ids_was_seen(struct __sk_buff *skb)
 
 int tc_ids(struct __sk_buff *skb)
 {
-	struct ids_context c = { .skb = skb };
+	struct ids_context c = { .frame = skb };
 	u32 zero = 0;
 	int reason;
 

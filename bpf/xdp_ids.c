@@ -6,7 +6,8 @@
  * verdict ► show ► pass. The allow-list is asked only where a packet is about to be dropped, so it always wins and costs
  * the others nothing. A flow remembers that no prefix matched, until a prefix list changes.
  *
- * BCC rewrites map calls in this file alone, so whatever touches a map is here and the headers are map-free.
+ * BCC rewrites map calls in this file alone, so whatever touches a map is here, or in ids_common.c, and the headers are
+ * map-free.
  */
 #include <linux/bpf.h>
 
@@ -19,21 +20,13 @@
 #include "ids_worker.h"
 #include "ids_answer.h"
 #include "ids_syncookie.h"
+#include "ids_common.c"
 
 /* Entries of one source's prefixes that are passed over, because they have expired or only count. */
 #define IDS_MAX_NESTED 8
 
 /* The answer of a check that lets the packet go on to the next one. */
 #define IDS_GO_ON 0
-
-struct ids_context {
-	struct xdp_md *xdp;
-	struct ids_config *config;
-	u64 now_ns;
-	struct ids_packet *packet; /* in per-CPU memory, not on the stack; see ids_scratch */
-	int side; /* of the flow: which end sent this packet */
-	int pressed; /* a budget has refused lately, though not this packet */
-};
 
 /* CLOCK_MONOTONIC at the resolution of the tick. Reading the clock is a call, jiffies are a load. */
 static __always_inline u64 ids_now(struct ids_config *config)
@@ -52,16 +45,6 @@ static __always_inline u64 ids_now(struct ids_config *config)
 		clock->jiffies = jiffies;
 	}
 	return clock->now_ns;
-}
-
-static __always_inline void ids_count(u32 reason, u32 len)
-{
-	struct ids_count *count = ids_counts.lookup(&reason);
-
-	if (count) {
-		count->packets++;
-		count->bytes += len;
-	}
 }
 
 /* Count the verdict and return it: to a replay, which runs the program on each packet by itself, with its reason. */
@@ -197,11 +180,11 @@ static __always_inline int ids_check_prefix(struct ids_context *c, struct ids_fl
 	u32 generation = c->config->generation;
 	struct ids_block *block;
 
-	if (!c->config->lists || (flow && flow->generation[c->side & 1] == generation))
+	if (!c->config->lists || (flow && flow->generation[c->packet->side & 1] == generation))
 		return IDS_GO_ON;
 	block = ids_find_prefix(c, 128);
 	if (!block && flow)
-		flow->generation[c->side & 1] = generation;
+		flow->generation[c->packet->side & 1] = generation;
 	for (int nested = 1; nested < IDS_MAX_NESTED && block && ids_hides_nothing(c, block); nested++) {
 		if (!ids_is_expired(c, block))
 			ids_apply_shadow(c, block);
@@ -227,7 +210,7 @@ static __always_inline void ids_tell_limit(struct ids_context *c, struct ids_bud
 	}
 	__builtin_memset(slot, 0, sizeof(*slot));
 	slot->ts_ns = ids_record_ns(c->config);
-	slot->ifindex = c->xdp->ingress_ifindex;
+	slot->ifindex = c->frame->ingress_ifindex;
 	slot->wirelen = c->packet->len;
 	slot->kind = IDS_RECORD_LIMIT;
 	slot->reason = IDS_DROP_SYN_SOURCE + key->kind;
@@ -313,39 +296,6 @@ static __always_inline int ids_check_budgets(struct ids_context *c)
 
 /* ---- flows ---------------------------------------------------------------------------------------------------- */
 
-static __always_inline struct ids_flow *ids_flow_find(struct ids_context *c, union ids_flow_key *key)
-{
-	struct ids_flow *flow;
-
-	if (c->packet->version == 4) {
-		c->side = ids_flow4_key(c->packet, &key->v4);
-		flow = ids_flows4.lookup(&key->v4);
-		IDS_APART(flow, "IPv4");
-		return flow;
-	}
-	c->side = ids_flow6_key(c->packet, &key->v6);
-	flow = ids_flows6.lookup(&key->v6);
-	IDS_APART(flow, "IPv6");
-	return flow;
-}
-
-/* Add the flow that ids_flow_find did not find. */
-static __always_inline struct ids_flow *ids_flow_add(struct ids_context *c, union ids_flow_key *key)
-{
-	struct ids_flow fresh = ids_flow_first(c->packet, c->side, c->now_ns);
-	struct ids_flow *flow;
-
-	if (c->packet->version == 4) {
-		ids_flows4.update(&key->v4, &fresh);
-		flow = ids_flows4.lookup(&key->v4);
-	} else {
-		ids_flows6.update(&key->v6, &fresh);
-		flow = ids_flows6.lookup(&key->v6);
-	}
-	ids_count(flow ? IDS_NOTE_FLOW_NEW : IDS_NOTE_FLOW_LOST, c->packet->len);
-	return flow;
-}
-
 /* Remember that the source of this packet answered what was sent to its address. */
 static __always_inline void ids_source_proven(struct ids_context *c)
 {
@@ -358,54 +308,16 @@ static __always_inline void ids_source_proven(struct ids_context *c)
 
 /* ---- showing -------------------------------------------------------------------------------------------------- */
 
-/* Copy the packet into a ring of one worker. Which is a matter of its size, so that small packets do not fill the large
- * slots. */
-static __always_inline int ids_show_to(struct ids_context *c, u32 worker)
-{
-	void *ring;
-
-	if (c->packet->len <= IDS_SMALL_DATA) {
-		ring = ids_small.lookup(&worker);
-		IDS_APART(ring, "small");
-		return ids_put(c->xdp, c->config, c->packet, ring, IDS_SMALL_DATA, c->config->thin_small_bytes);
-	}
-	ring = ids_large.lookup(&worker);
-	IDS_APART(ring, "large");
-	return ids_put(c->xdp, c->config, c->packet, ring, IDS_LARGE_DATA, c->config->thin_large_bytes);
-}
-
-/* Show the packet to whom it concerns; return IDS_PASS_SHOWN, or why somebody was not shown it. */
-static __always_inline int ids_show(struct ids_context *c)
-{
-	struct ids_packet *packet = c->packet;
-
-	ids_find_audience(c->config, packet);
-	packet->outcome = IDS_PASS_SHOWN;
-	for (u32 copy = 0; copy < IDS_MAX_WORKERS && copy < packet->copies; copy++) {
-		int reason = ids_show_to(c, packet->worker + copy);
-
-		ids_note_copy(packet, reason);
-		if (copy && reason == IDS_PASS_SHOWN)
-			ids_count(IDS_NOTE_COPIED, packet->len);
-	}
-	if (packet->outcome == IDS_PASS_SHOWN && packet->len > IDS_LARGE_DATA)
-		ids_count(IDS_NOTE_SNAPPED, packet->len);
-	return packet->outcome;
-}
-
 /* Show the packet of a known flow, or say why not. */
 static __always_inline int ids_show_of_flow(struct ids_context *c, struct ids_flow *flow)
 {
-	int reason = ids_flow_show(c->config, c->packet, flow, c->side);
-	int note;
+	int reason = ids_flow_show(c->config, c->packet, flow, c->packet->side);
 
 	if (reason == IDS_PASS_SHOWN) {
-		c->packet->thins = ids_flow_thins(c->config, c->packet, flow, c->side);
-		reason = ids_show(c);
+		c->packet->thins = ids_flow_thins(c->config, c->packet, flow, c->packet->side);
+		reason = ids_show_whole(c);
 	}
-	note = ids_flow_settle(c->packet, flow, c->side, reason);
-	if (note)
-		ids_count(note, c->packet->len);
+	ids_settle_flow(c, flow, reason);
 	return reason;
 }
 
@@ -427,12 +339,12 @@ static __always_inline int ids_prepare(struct ids_context *c)
 /* Set the cursor over the first buffer, and the packet's length to the frame's. */
 static __always_inline void ids_begin(struct ids_context *c, struct ids_cursor *at)
 {
-	at->pos = (void *)(long)c->xdp->data;
-	at->end = (void *)(long)c->xdp->data_end;
+	at->pos = (void *)(long)c->frame->data;
+	at->end = (void *)(long)c->frame->data_end;
 	__builtin_memset(c->packet, 0, sizeof(*c->packet));
 	c->packet->len = at->end - at->pos;
 #ifdef IDS_FRAGS
-	c->packet->len = bpf_xdp_get_buff_len(c->xdp);
+	c->packet->len = bpf_xdp_get_buff_len(c->frame);
 #endif
 }
 
@@ -453,9 +365,9 @@ static __always_inline int ids_parse_addresses(struct ids_context *c, struct ids
 static __always_inline int ids_judge_headers(struct ids_context *c, struct ids_cursor *at)
 {
 	int reason = c->packet->version == 4 ? ids_judge_ip4(at, c->packet)
-					    : ids_judge_ip6(c->xdp, at, c->packet);
+					    : ids_judge_ip6(c->frame, at, c->packet);
 
-	return reason ? reason : ids_judge_l4(c->xdp, at, c->packet);
+	return reason ? reason : ids_judge_l4(c->frame, at, c->packet);
 }
 
 /* A malformed packet has no flow to remember anything. */
@@ -471,7 +383,7 @@ static __always_inline int ids_check_malformed(struct ids_context *c)
 /* Whether this may be a challenged client's answer: a reset before any answer of the server was seen. */
 static __always_inline int ids_may_answer(struct ids_context *c, struct ids_flow *flow)
 {
-	if (flow && (flow->state != IDS_FLOW_SYN || flow->client != c->side))
+	if (flow && (flow->state != IDS_FLOW_SYN || flow->client != c->packet->side))
 		return 0;
 	return (c->config->flags & IDS_FLAG_CHALLENGE) && c->packet->proto == IPPROTO_TCP &&
 	       (c->packet->tcp_flags & ~IDS_TCP_ACK) == IDS_TCP_RST;
@@ -491,10 +403,10 @@ static __always_inline int ids_may_acknowledge(struct ids_context *c, struct ids
 static __always_inline int ids_track_and_show(struct ids_context *c, struct ids_flow *flow)
 {
 	if (!flow)
-		return ids_show(c);
-	if (ids_flow_seen(c->packet, flow, c->side, c->now_ns))
+		return ids_show_whole(c);
+	if (ids_flow_seen(c->packet, flow, c->packet->side, c->now_ns))
 		ids_source_proven(c);
-	c->packet->direction = c->side != flow->client;
+	c->packet->direction = c->packet->side != flow->client;
 	c->packet->flow_state = flow->state;
 	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
 		return IDS_DROP_FLOW;
@@ -515,7 +427,7 @@ static __always_inline int ids_judge_flow(struct ids_context *c)
 	if (reason)
 		return reason;
 	if (ids_may_acknowledge(c, flow))
-		ids_programs.call(c->xdp, IDS_PROGRAM_CHALLENGE);
+		ids_programs.call(c->frame, IDS_PROGRAM_CHALLENGE);
 	return ids_track_and_show(c, flow ? flow : ids_flow_add(c, &key));
 }
 
@@ -538,7 +450,7 @@ static __always_inline int ids_judge(struct ids_context *c)
 
 int xdp_ids(struct xdp_md *xdp)
 {
-	struct ids_context c = { .xdp = xdp };
+	struct ids_context c = { .frame = xdp };
 	int reason;
 
 	if (!ids_prepare(&c))
@@ -568,12 +480,12 @@ static __always_inline int ids_show_opening(struct ids_context *c, int answer)
 	slot = bpf_ringbuf_reserve(ring, IDS_SMALL_STRIDE - IDS_RING_HEADER, 0);
 	if (!slot)
 		return 0;
-	ids_fill_record(c->xdp, c->config, c->packet, slot);
+	ids_fill_record(c->frame, c->config, c->packet, slot);
 	slot->direction = answer;
 	slot->flow_state = answer ? IDS_FLOW_SYNACK : IDS_FLOW_SYN;
 	slot->wirelen = len;
 	slot->detail = IDS_DETAIL_UNSUMMED;
-	if (bpf_xdp_load_bytes(c->xdp, 0, slot + 1, len))
+	if (bpf_xdp_load_bytes(c->frame, 0, slot + 1, len))
 		len = 0;
 	else
 		ids_opening_headers((u8 *)(slot + 1), c->packet, answer);
@@ -587,8 +499,8 @@ static __always_inline int ids_show_opening(struct ids_context *c, int answer)
 static __always_inline void ids_handshake_by_cookie(struct ids_context *c, struct ids_flow *flow)
 {
 	if (flow && flow->verdict != IDS_FLOW_DROP) {
-		ids_flow_restart(flow, c->side, c->now_ns);
-		ids_flow_synack(flow, !c->side, c->packet->ack - 1, c->packet->seq);
+		ids_flow_restart(flow, c->packet->side, c->now_ns);
+		ids_flow_synack(flow, !c->packet->side, c->packet->ack - 1, c->packet->seq);
 	}
 	if (!ids_show_opening(c, 0) || !ids_show_opening(c, 1))
 		ids_count(IDS_NOTE_EVENT_LOST, c->packet->len);
@@ -622,10 +534,10 @@ static __always_inline int ids_answer_syn(struct ids_context *c, int *action)
 	int listening = IDS_LISTENS_NOT;
 
 	if (answerable && (c->config->flags & IDS_FLAG_COOKIES))
-		listening = ids_ask_listener(c->xdp, c->packet, &answer);
+		listening = ids_ask_listener(c->frame, c->packet, &answer);
 	if (listening == IDS_LISTENS_COOKIE) {
 		ids_note_cookie(c);
-		*action = ids_answer(c->xdp, c->packet, &answer);
+		*action = ids_answer(c->frame, c->packet, &answer);
 		return IDS_DROP_SYN_COOKIE;
 	}
 	if (!c->packet->refused && (listening == IDS_LISTENS || !(c->config->flags & IDS_FLAG_CHALLENGE)))
@@ -635,7 +547,7 @@ static __always_inline int ids_answer_syn(struct ids_context *c, int *action)
 	if (!answerable)
 		return IDS_DROP_CHALLENGED;
 	answer.ack = ids_cookie(c->packet, c->config->secret, c->now_ns >> IDS_COOKIE_SLOT_SHIFT);
-	*action = ids_answer(c->xdp, c->packet, &answer);
+	*action = ids_answer(c->frame, c->packet, &answer);
 	return IDS_DROP_CHALLENGED;
 }
 
@@ -654,7 +566,7 @@ static __always_inline int ids_check_answer(struct ids_context *c, int *action)
 
 int xdp_challenge(struct xdp_md *xdp)
 {
-	struct ids_context c = { .xdp = xdp };
+	struct ids_context c = { .frame = xdp };
 	int reason = IDS_GO_ON, action = 0, acknowledges = 0;
 
 	if (!ids_prepare(&c))

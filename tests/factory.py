@@ -1,4 +1,4 @@
-"""Ready-made values for tests: a flow, streams, a match, a signature, with what a test does not care about filled in."""
+"""Ready-made values for tests: a flow, streams, a match; what a test does not care about is filled in."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T0 = 1_700_000_000_000_000_000
 def make_flow(
     src: str = "192.0.2.1", dst: str = "203.0.113.1", columns: FlowColumns | None = None, **changes: Any
 ) -> Flow:
-    """Return an established TCP flow from ``src`` to ``dst``, in a free slot of ``columns`` or in columns of its own."""
+    """Return an established TCP flow from ``src`` to ``dst``, in ``columns`` or in columns of its own."""
     flows = columns if columns is not None else FlowColumns(4)
     slot = int(np.count_nonzero(flows.id))
     if slot >= flows.capacity:

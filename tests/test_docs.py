@@ -9,7 +9,7 @@ from types import ModuleType
 
 import click
 import pytest
-from ids.rules.loader import load_rules
+from ids.rules.language.loader import load_rules
 
 from ids.cli import cli
 from ids.config import Config, load_config

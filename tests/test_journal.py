@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from ids import journal
-from ids.events import Event
+from ids.events import Event, Events
 from ids.journal import MAX_LINES, WINDOW_S, Journal
 from ids.respond.events import alert_event
 from ids.respond.gate import BlockOrder

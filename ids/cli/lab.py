@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from functools import partial
-from types import FrameType
 
 import click
 from rich.console import Console
 
 from ids.cli.options import output_console, output_option, show_json, styled
+from ids.lab.interruption import Interrupted, interruptible
 from ids.lab.removal import labs, remove
 from ids.lab.story import MAX_ATTACKS, Report, Step, Story
 from ids.lab.topology import Lab
 
 ATTACKS = 50
 QUICK_ATTACKS = 5
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Interrupted(BaseException):
-    """A signal asked for the end; the lab is removed on its way up."""
-
-    def __init__(self, signum: int) -> None:
-        self.signum = signum
-        super().__init__(signal.Signals(signum).name)
 
 
 @click.command()
@@ -47,11 +37,11 @@ def lab(attacks: int | None, quick: bool, keep: bool, removed: str | None, outpu
     if attacks is None:
         attacks = QUICK_ATTACKS if quick else ATTACKS
     try:
-        _end_on_signals()
-        report = _tell(attacks, keep, output)
+        with interruptible():  # around the report, too
+            report = _tell(attacks, keep, output)
     except Interrupted as interrupted:
         click.echo(f"ids: {interrupted}: the lab is removed", err=True)
-        sys.exit(128 + interrupted.signum)
+        sys.exit(interrupted.exit_code)
     if output == "json":
         show_json(report.to_json())
     sys.exit(0 if report.ok else 1)
@@ -101,15 +91,3 @@ def _remove(name: str) -> None:
         there = ", ".join(labs()) or "none"
         raise click.BadParameter(f"there is no lab {name}; there are: {there}", param_hint="--remove")
     remove(name)
-
-
-def _end_on_signals() -> None:
-    """Turn the first signal into `Interrupted` and ignore further ones, so that none disturbs the clean-up."""
-
-    def interrupt(signum: int, _frame: FrameType | None) -> None:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(signum)
-
-    for signum in SIGNALS:
-        signal.signal(signum, interrupt)

@@ -185,7 +185,8 @@ class Passage:
         flows.source[slot] = flows.source_code(batch.source)
         slots.seen_ns[slot] = self._clock[rows]
         slots.flipped[slot] = side ^ answer
-        echo = np.isin(packets.proto[rows], (PROTO_ICMP, PROTO_ICMPV6))
+        proto = packets.proto[rows]
+        echo = (proto == PROTO_ICMP) | (proto == PROTO_ICMPV6)
         flows.echo_id[slot] = -1
         if echo.any():
             flows.echo_id[slot[echo]] = echo_ids(packets, rows[echo])

@@ -86,9 +86,10 @@ class Quantiles:
         return cls(len(ordered), rank(0.5), rank(0.99), round(ordered[-1], 3))
 
 
-def attack(lab: Lab, source: str, exploit: Request) -> Attack:
+def attack(lab: Lab, source: str, exploit: Request, settle_s: float = SETTLE_S) -> Attack:
     """Send one exploit from ``source`` and probe until nothing of it arrives any more.
 
+    ``settle_s`` is for a gateway that delays packets by more than `SETTLE_S`: what comes so late was not dropped.
     Raises `NotBlocked` when probes still arrive after `LIMIT_S`, and OSError when the server cannot be reached at all.
     """
     with (
@@ -96,9 +97,9 @@ def attack(lab: Lab, source: str, exploit: Request) -> Attack:
         closing(_bound(lab.attacker.socket(socket.AF_INET, socket.SOCK_DGRAM), source, 0)) as prober,
         connect(lab.attacker, source) as connection,
     ):
-        probes = _Probes(prober, target)
+        probes = Probes(prober, target)
         probes.send()
-        probes.collect(SETTLE_S)
+        probes.collect(settle_s)
         if probes.arrived == 0:
             raise NotBlocked(f"no probe of {source} arrives even before it attacks")
         # On closing, nothing more is sent: the server would not hear it anyway.
@@ -112,7 +113,8 @@ def attack(lab: Lab, source: str, exploit: Request) -> Attack:
             probes.send()
             time.sleep(PROBE_S)
             probes.collect(0)
-        probes.collect(SETTLE_S)
+            if probes.lost >= LOST_IN_A_ROW:
+                probes.collect(settle_s)  # a probe that was only late brings the loop back to its work
     sent, arrived = probes.sent_ns, probes.arrived
     return Attack(source, exploit_ns, sent[arrived - 1], sent[arrived], len(sent))
 
@@ -131,7 +133,7 @@ def map_write_ms(guard: Guard, source: str, timeout_s: float = 5.0) -> float:
     return (written - seen) / 1e6
 
 
-class _Probes:
+class Probes:
     """Numbered datagrams from one socket to another."""
 
     def __init__(self, prober: socket.socket, target: socket.socket) -> None:

@@ -11,14 +11,15 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 from ids.errors import KernelError
 from ids.lab import removal
+from ids.lab.interruption import interruptible, signals_held
 from ids.lab.namespace import Namespace, run_command
 from ids.lab.removal import KEEP_MARK, lab_directory, leftovers, remove, remove_stale
 
@@ -47,19 +48,26 @@ LINK = "eth0"
 _serial = itertools.count(1)
 
 
+def new_name() -> str:
+    """Name a lab that this process has not made yet: by the name, others find out whether its owner still lives."""
+    return f"ids-lab-{os.getpid()}-{next(_serial)}"
+
+
 @dataclass(slots=True)
 class Lab:
     """Attacker, gateway and server, wired up and routed while the context lasts; nothing is left after it.
 
     Leaving the context ends every process started with `spawn` (and whatever else still lives in the namespaces),
-    unless ``keep`` is set. Raises `ids.errors.KernelError` on entering where the kernel or the rights are missing.
+    unless ``keep`` is set. Meanwhile a signal that asks for the end raises `ids.lab.interruption.Interrupted`. Raises
+    `ids.errors.KernelError` on entering where the kernel or the rights are missing.
     """
 
     keep: bool = False
-    name: str = field(default_factory=lambda: f"ids-lab-{os.getpid()}-{next(_serial)}")
+    name: str = field(default_factory=new_name)
     ipv6: bool = field(default=False, init=False)
     """IPv6 works too; False where the kernel has none."""
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list, init=False)
+    _signals: ExitStack = field(default_factory=ExitStack, init=False)
 
     @property
     def attacker(self) -> Namespace:
@@ -88,21 +96,24 @@ class Lab:
 
     def __enter__(self) -> Lab:
         require_root()
-        remove_stale()
-        try:
-            self._build()
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as undo:
+            undo.enter_context(interruptible())
+            with ExitStack() as built:
+                built.callback(self.close)
+                remove_stale()
+                self._build()
+                built.pop_all()
+            self._signals = undo.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.keep and error is None:
-            (self.directory / KEEP_MARK).touch()
-        else:
-            self.close()
+        with self._signals:
+            if self.keep and error is None:
+                (self.directory / KEEP_MARK).touch()
+            else:
+                self.close()
 
     def spawn(self, namespace: Namespace, command: Sequence[str], output: str | Path) -> subprocess.Popen[bytes]:
         """Start a process in a namespace; it ends with the lab, even when the lab's owner is killed.
@@ -136,7 +147,7 @@ class Lab:
 
     def close(self) -> None:
         """End the processes and remove the lab; signals wait until that is done."""
-        with _signals_held():
+        with signals_held():
             for process in reversed(self._processes.copy()):
                 self.stop(process)
             remove(self.name)
@@ -203,13 +214,3 @@ def _script(interface: str, addresses: Sequence[str], via: str = "", via6: str =
     lines += [f"route add default via {via}"] if via else []
     lines += [f"route add default via {via6}"] if via6 and ipv6 else []
     return "\n".join(lines) + "\n"
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait: half a clean-up is worse than a late end."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)

@@ -7,7 +7,8 @@ In: `ids.types.Streams` and `Datagrams`, from `ids.flow`. Out: `ids.types.Transa
 - `registry` lists the descriptors; `recognised` has those without a parser, `dns` and `http` their own modules;
 - `recognition` finds a protocol by the first bytes of a stream or by a datagram, on any port;
 - `settings` are the limits of all parsers together;
-- `stage` gives each flow its parser, hands it over to another, and takes it away from one that fails.
+- `stage` gives each flow its parser, hands it over to another, and takes it away from one that fails; `talk` is what it
+  knows of one flow.
 """
 
 from ids.protocols.protocol import Buffer, Handover, Protocol, Setup

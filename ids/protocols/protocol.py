@@ -27,6 +27,10 @@ class Buffer:
     """What it is, for the documentation."""
     several: bool = False
     """One transaction may have several instances (`Transaction.more`)."""
+    seams: tuple[bytes, ...] | None = None
+    """What its parser puts between pieces of the head of an ordinary message (`Transaction.head_as_sent`) to make it,
+    the letters' case apart: bytes without any of these stand in the head as sent if they stand in the buffer. None: it
+    is made of something else, or in another way."""
 
 
 @dataclass(frozen=True, slots=True)

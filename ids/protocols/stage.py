@@ -26,18 +26,17 @@ import numpy as np
 
 from ids.counters import Counters
 from ids.protocols.protocol import (
-    DatagramParser,
     Handover,
     MakeDatagramParser,
     MakeStreamParser,
     Protocol,
     Setup,
-    StreamParser,
 )
 from ids.protocols.recognition import FAILED, Recogniser
 from ids.protocols.registry import PROTOCOLS
 from ids.protocols.settings import ProtocolSettings
-from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, FlowPlace, Streams, Transaction, Transactions
+from ids.protocols.talk import NOTHING, Talk, Talks
+from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, Streams, Transaction, Transactions
 
 MAX_HANDOVERS = 8
 """Protocols within protocols that are followed in one flow; each probes and copies the rest of a chunk anew. Tunnels
@@ -46,61 +45,15 @@ are rarely nested more than twice."""
 _BOTH = 0b11
 """Bits of both directions."""
 _UDP = 17
-_NOTHING = (b"", b"")
 _DIRECTIONS = tuple(Direction)
 _log = logging.getLogger(__name__)
 
 
-class Talk:
-    """What is known of one flow."""
-
-    __slots__ = (
-        "began", "closed", "handovers", "heard", "listener", "looked", "offered", "parser", "prefix", "probing",
-        "protocol", "since", "slot", "tx_id",
-    )  # fmt: skip
-
-    def __init__(self, slot: int) -> None:
-        self.slot = slot
-        self.probing = True
-        self.protocol: Protocol | None = None
-        self.parser: StreamParser | None = None
-        self.listener: DatagramParser | None = None
-        self.prefix = _NOTHING
-        """First bytes by `Direction`, while the protocol is unknown; fewer than ``probe_bytes`` each."""
-        self.closed = 0
-        """Bits of the directions whose end was taken: no more bytes come."""
-        self.heard = 0
-        """Bits of the directions whose first bytes were judged."""
-        self.began = 0
-        """Bits of the directions whose first bytes are the protocol's."""
-        self.offered = False
-        """`Protocols.opaque` has returned it."""
-        self.looked = 0
-        """Datagrams that were judged."""
-        self.since = 0
-        """`PacketBatch.number` of the datagram by which it was recognised: those before it are not parsed."""
-        self.tx_id = 0
-        """Id of the next parser's first transaction."""
-        self.handovers = 0
-
-    def release(self) -> None:
-        """Let the parser go, with what it holds."""
-        if self.parser is not None:
-            self.parser.release()
-        if self.listener is not None:
-            self.listener.release()
-        self.parser = self.listener = None
-
-
-class _Talks(FlowPlace[Talk]):
-    """What is known of all flows; a parser that goes with its flow gives its memory back."""
-
-    def let_go(self, kept: Talk) -> None:
-        kept.release()
-
-
 class Protocols:
-    """Protocol recognition and parsing for all flows. Made anew for each capture."""
+    """Protocol recognition and parsing for all flows.
+
+    What it knows of a flow goes with the flow, so between two captures nothing is left of the first one.
+    """
 
     def __init__(
         self,
@@ -116,7 +69,7 @@ class Protocols:
         self._counters = counters
         self._flows = flows
         self._recogniser = Recogniser(protocols)
-        self._talks = _Talks(lambda: Talk(0))
+        self._talks = Talks(lambda: Talk(0))
         flows.places.append(self._talks)
         self._codes = {name: flows.app_code(name) for name in (FAILED, *(protocol.name for protocol in protocols))}
         self._make_parser: dict[str, MakeStreamParser] = {}
@@ -211,7 +164,7 @@ class Protocols:
             talk.prefix = (prefix, others) if side == 0 else (others, prefix)
             return
         talk.probing = False
-        talk.prefix = _NOTHING
+        talk.prefix = NOTHING
         if not (prefix or others):
             return  # nobody said anything
         self._decide(talk, protocol)
@@ -301,10 +254,10 @@ class Protocols:
         if talk.handovers > MAX_HANDOVERS:
             self._counters.add("app_layer.handover.too_many")
             return
-        talk.tx_id = handover.tx_id
-        talk.probing, talk.protocol, talk.heard, talk.began = True, None, 0, 0
+        talk.start_over(handover.tx_id)
+        ended, talk.closed = talk.closed, 0
         for side, rest in enumerate(handover.rest):
-            closed = bool(talk.closed >> side & 1)
+            closed = bool(ended >> side & 1)
             if rest or closed:
                 self._take(talk, side, rest, ts_ns, number, 0, closed, out)
 

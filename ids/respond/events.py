@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from ids.events import Event
-from ids.respond.community_id import community_ids
+from ids.respond.community_id import community_id, community_ids
 from ids.types import (
     I64,
     Direction,
@@ -32,8 +32,8 @@ PROTOCOL_NAMES = {
 }  # fmt: skip
 """EVE's ``proto``: names of IP protocols as Suricata spells them; others are written as three-digit numbers."""
 
-_TCP = 6
-_WITH_PORTS = (6, 17, 132)
+_TCP, _UDP, _SCTP = 6, 17, 132
+_WITH_PORTS = (_TCP, _UDP, _SCTP)
 _ICMP = (1, 58)
 
 
@@ -98,14 +98,14 @@ def bases(event_type: str, flows: FlowColumns, slots: I64, ts_ns: Sequence[int],
 def _add_rare(made: list[Event], flows: FlowColumns, slots: I64) -> None:
     """Add what few flows have: an interface, VLAN tags, no ports."""
     proto, vlan = flows.proto[slots], flows.vlan[slots]
-    portless = ~np.isin(proto, _WITH_PORTS)
+    portless = (proto != _TCP) & (proto != _UDP) & (proto != _SCTP)
     if portless.any():
         for at in np.flatnonzero(portless).tolist():
             kind, code = made[at].pop("src_port"), made[at].pop("dest_port")
             if proto[at] in _ICMP:
                 made[at]["icmp_type"], made[at]["icmp_code"] = kind, code
     for at in np.flatnonzero(vlan).tolist():
-        made[at]["vlan"] = [tag for tag in (int(vlan[at]) & 0xFFF, int(vlan[at]) >> 16 & 0xFFF) if tag]
+        made[at]["vlan"] = _tags(int(vlan[at]))
     if LIVE in flows.sources:
         live = flows.source[slots] == flows.sources.index(LIVE)
         for at, interface in zip(np.flatnonzero(live).tolist(), flows.interface[slots[live]].tolist(), strict=True):
@@ -114,12 +114,31 @@ def _add_rare(made: list[Event], flows: FlowColumns, slots: I64) -> None:
 
 def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direction = Direction.TO_SERVER) -> Event:
     """Return the keys that every event of a flow carries; addresses are those of the packet that caused it."""
-    (event,) = bases(event_type, flow.columns, np.array([flow.slot]), [ts_ns], [number])
-    if direction is Direction.TO_CLIENT:
-        event["src_ip"], event["dest_ip"] = event["dest_ip"], event["src_ip"]
-        if "src_port" in event:
-            event["src_port"], event["dest_port"] = event["dest_port"], event["src_port"]
+    live = flow.source == LIVE
+    event: Event = {"timestamp": timestamp(ts_ns), "flow_id": flow.id}
+    if live:
+        event["in_iface"] = interface_name(flow.interface)
+    elif number:
+        event["pcap_cnt"] = number
+    event["event_type"] = event_type
+    if vlan := flow.vlan:
+        event["vlan"] = _tags(vlan)
+    forward, proto = direction is Direction.TO_SERVER, flow.proto
+    event["src_ip"], event["dest_ip"] = (flow.src_ip, flow.dst_ip) if forward else (flow.dst_ip, flow.src_ip)
+    sport, dport = flow.sport, flow.dport
+    if proto in _WITH_PORTS:
+        event["src_port"], event["dest_port"] = (sport, dport) if forward else (dport, sport)
+    event["proto"], event["ip_v"] = protocol_name(proto), flow.ip_version
+    if proto in _ICMP:
+        event["icmp_type"], event["icmp_code"] = sport, dport
+    event["community_id"] = community_id(flow.src, flow.dst, sport, dport, proto)
+    if not live:
+        event["pcap_filename"] = flow.source
     return event
+
+
+def _tags(vlan: int) -> list[int]:
+    return [tag for tag in (vlan & 0xFFF, vlan >> 16 & 0xFFF) if tag]
 
 
 @lru_cache(maxsize=256)

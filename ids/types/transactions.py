@@ -70,6 +70,13 @@ class Transaction:
         what = self.protocol, self.tx_id, self.direction, dict(self.fields), self.ts_ns, self.number, self.complete
         return _travelled, (self.flow, *what)
 
+    def head_as_sent(self) -> bytes | None:
+        """Return the head of the message as it was sent, where its parser found it ordinary: then every buffer with
+        ``seams`` is made of pieces of it (`ids.protocols.protocol.Buffer`). None where that is not known.
+        """
+        ordinary = getattr(self.buffers, "head_as_sent", None)
+        return None if ordinary is None else ordinary()
+
     def instances(self, name: str) -> Sequence[bytes]:
         """Return all instances of a buffer, in their order; empty where the transaction has none."""
         first = self.buffers.get(name)
@@ -93,11 +100,12 @@ class Transactions(Sequence[Transaction]):
     def __iter__(self) -> Iterator[Transaction]:
         return iter(self._rows)
 
-    def column(self, name: str) -> tuple[list[int], list[bytes]]:
-        """Return all instances of one buffer in the batch, and beside each the row of its transaction."""
+    def column(self, name: str, of: Sequence[int] | None = None) -> tuple[list[int], list[bytes]]:
+        """Return all instances of one buffer in the batch, or of some rows, and beside each its transaction's row."""
         rows: list[int] = []
         contents: list[bytes] = []
-        for row, transaction in enumerate(self._rows):
+        chosen = enumerate(self._rows) if of is None else zip(of, map(self._rows.__getitem__, of), strict=True)
+        for row, transaction in chosen:
             content = transaction.buffers.get(name)
             if content is None:
                 continue

@@ -19,8 +19,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from ids.errors import KernelError
@@ -28,7 +28,7 @@ from ids.kernel.system import syscall
 from ids.lab.namespace import Namespace
 from ids.lab.topology import BENIGN, GATEWAY_OUTSIDE, LINK, OUTSIDE, SERVER, Lab
 from ids.lab.website import PORT, start_website
-from tests.bench.bench_gateway import XDP_PASS, empty_program, engine
+from tests.bench.contenders import XDP_PASS, Contender, empty_program, engine
 from tests.bench.report import CannotRun, Row, show
 
 SECONDS = 8.0
@@ -189,7 +189,7 @@ def main() -> None:
     if os.geteuid() != 0:
         raise CannotRun("needs root")
     os.environ["PYTHONPATH"] = os.getcwd()
-    contenders: dict[str, Callable[[Lab], AbstractContextManager[None]]] = {"undefended": empty_program}
+    contenders: dict[str, Contender] = {"undefended": empty_program}
     if shutil.which("nft"):
         contenders["nftables synproxy"] = _synproxy
     contenders["ids run"] = engine

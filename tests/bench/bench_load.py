@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from ids.kernel import FastPath, FastPathSettings, NetworkSet
+from ids.lab.namespace import Namespace
 from ids.types import IPAddress, address_object
-from tests.bench.bench_xdp import scratch_bpffs
 from tests.bench.report import Row, show
+from tests.bench.scratch import scratch_bpffs, scratch_namespace
 
 HOSTS4, PREFIXES4, HOSTS6, PREFIXES6 = 800_000, 100_000, 80_000, 20_000
 SINGLE = 50_000
 """Entries written one call at a time; their time is scaled to the million."""
 SEED = 2026
-NAMESPACE = f"idsload{os.getpid()}"
 
 
 def networks() -> tuple[
@@ -74,13 +75,11 @@ def texts(numbers: list[tuple[int, int]] | list[int], version: int) -> list[str]
     return [str(address(entry)) if isinstance(entry, int) else f"{address(entry[0])}/{entry[1]}" for entry in numbers]
 
 
-def timed_command(command: list[str], script: Path) -> float:
+def timed_command(namespace: Namespace, command: list[str], script: Path) -> float:
     """Return the seconds that a tool of a namespace takes for a script on its standard input."""
-    with script.open() as file:
+    with script.open() as file, namespace.entered():
         started = time.perf_counter()
-        subprocess.run(
-            ["ip", "netns", "exec", NAMESPACE, *command], stdin=file, check=True, capture_output=True, timeout=300
-        )
+        subprocess.run(command, stdin=file, check=True, capture_output=True, timeout=300)
     return time.perf_counter() - started
 
 
@@ -90,8 +89,7 @@ def peers(folder: Path) -> dict[str, float]:
     four = texts([int(number) for number in hosts4], 4), texts(prefixes4, 4)
     six = texts(hosts6, 6), texts(prefixes6, 6)
     seconds = {}
-    subprocess.run(["ip", "netns", "add", NAMESPACE], check=True)
-    try:
+    with scratch_namespace() as namespace, _peers_may_fail():
         if shutil.which("nft"):
             script = folder / "nft"
             script.write_text(
@@ -107,7 +105,7 @@ def peers(folder: Path) -> dict[str, float]:
                 )
                 + "}\n"
             )
-            seconds["nft -f, four sets"] = timed_command(["nft", "-f", "-"], script)
+            seconds["nft -f, four sets"] = timed_command(namespace, ["nft", "-f", "-"], script)
         if shutil.which("ipset"):
             script = folder / "ipset"
             lines = []
@@ -120,12 +118,16 @@ def peers(folder: Path) -> dict[str, float]:
                 lines.append(f"create {name} {kind} family {family} maxelem 1000000")
                 lines += [f"add {name} {entry}" for entry in entries]
             script.write_text("\n".join(lines) + "\n")
-            seconds["ipset restore, four sets"] = timed_command(["ipset", "restore"], script)
-    except subprocess.CalledProcessError as error:
-        print(f"{error.cmd[4]} could not load them: {error.stderr.decode()[:200]}")
-    finally:
-        subprocess.run(["ip", "netns", "delete", NAMESPACE], check=False)
+            seconds["ipset restore, four sets"] = timed_command(namespace, ["ipset", "restore"], script)
     return seconds
+
+
+@contextmanager
+def _peers_may_fail() -> Iterator[None]:
+    try:
+        yield
+    except subprocess.CalledProcessError as error:
+        print(f"{error.cmd[0]} could not load them: {error.stderr.decode()[:200]}")
 
 
 def main() -> None:

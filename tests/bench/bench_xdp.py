@@ -6,14 +6,12 @@ blocklist has a million addresses of each family while this runs.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import statistics
 import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,40 +20,22 @@ import numpy as np
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 
-from ids.errors import KernelError
 from ids.kernel import FastPath, FastPathSettings, FlowAddress, FlowVerdict, NetworkSet
 from ids.kernel.system import syscall
-from ids.kernel.system.bpffs import mount_bpffs
 from ids.kernel.system.netlink import query_xdp
 from ids.types import address_halves
 from tests.bench.report import CannotRun, Row, show
+from tests.bench.scratch import scratch_bpffs, scratch_namespace
 from tests.kernel import packets as p
 
 ENTRIES = 1_000_000
 ROUNDS = 15
 REPEAT = 100_000
 FRESH_FLOWS = 2000
-NAMESPACE = f"idsbench{os.getpid()}"
 EMPTY = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 2, 0x95, 0, 0, 0)
 
 BLOCKED, BLOCKED6 = "198.18.255.7", "2001:db8:b::7"
 Measure = Callable[[], float]
-
-
-@contextmanager
-def scratch_bpffs() -> Iterator[Path]:
-    """Mount a bpffs for the time of the benchmark."""
-    if os.geteuid() != 0:
-        raise CannotRun("needs root: loads BPF programs")
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            mount_bpffs(Path(folder))
-        except KernelError as error:
-            raise CannotRun(str(error)) from None
-        try:
-            yield Path(folder)
-        finally:
-            ctypes.CDLL(None).umount2(os.fsencode(folder), 2)
 
 
 @contextmanager
@@ -91,32 +71,22 @@ def xdp_filter() -> Iterator[int]:
         mount -t bpf bpf /sys/fs/bpf && {tool} load -p allow -f all bench0 &&
         {tool} ip -m src {BLOCKED} && {tool} ip -m src {BLOCKED6} && {tool} port 9 && {tool} ether 02:00:00:00:00:99
     """
-    subprocess.run(["ip", "netns", "add", NAMESPACE], check=True)
-    home = os.open("/proc/self/ns/net", os.O_RDONLY)
-    try:
-        subprocess.run(
-            ["ip", "link", "add", "bench0", "netns", NAMESPACE, "type", "veth", "peer", "bench1", "netns", NAMESPACE],
-            check=True,
-        )
+    with scratch_namespace() as namespace:
+        namespace.run("ip", "link", "add", "bench0", "type", "veth", "peer", "bench1")
         done = subprocess.run(
-            ["nsenter", f"--net=/run/netns/{NAMESPACE}", "unshare", "-m", "sh", "-c", script],
+            ["nsenter", f"--net={namespace.path}", "unshare", "-m", "sh", "-c", script],
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode:
             raise CannotRun(f"xdp-filter could not be loaded: {done.stderr.strip()[-300:]}")
-        libc = ctypes.CDLL(None)
-        there = os.open(f"/run/netns/{NAMESPACE}", os.O_RDONLY)
-        libc.setns(there, 0)
-        program = syscall.prog_fd_by_id(query_xdp("bench0").program_id)
-        libc.setns(home, 0)
-        os.close(there)
-        yield program
-        os.close(program)
-    finally:
-        os.close(home)
-        subprocess.run(["ip", "netns", "delete", NAMESPACE], check=False)
+        with namespace.entered():
+            program = syscall.prog_fd_by_id(query_xdp("bench0").program_id)
+        try:
+            yield program
+        finally:
+            os.close(program)
 
 
 def repeated(program: int, packet: bytes, action: int) -> Measure:

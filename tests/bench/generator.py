@@ -23,6 +23,8 @@ from ids.kernel.system import syscall
 
 SHIM = Path(__file__).resolve().parents[2] / "bpf" / "shim"
 BATCH = 1 << 16
+PACED_BATCH = 64
+"""SYNs sent at once where a rate is asked for."""
 
 SOURCE = r"""
 #include <linux/bpf.h>
@@ -99,6 +101,7 @@ def main() -> int:
     parser.add_argument("--source", default="198.18.0.1", help="used as it is, unless --spoofed")
     parser.add_argument("--spoofed", action="store_true", help="another source for each SYN")
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rate", type=float, default=0.0, help="SYNs a second; 0: as many as the kernel makes")
     options = parser.parse_args()
     own = Path(f"/sys/class/net/{options.interface}/address")
     own_mac = bytes.fromhex(own.read_text().strip().replace(":", "")) if own.exists() else b"\x02" + bytes(5)
@@ -107,8 +110,14 @@ def main() -> int:
     print("ready", flush=True)
     started, sent = time.monotonic(), 0
     while time.monotonic() - started < options.seconds:
-        syscall.prog_test_run(program, frame, BATCH, syscall.F_TEST_XDP_LIVE_FRAMES)
-        sent += BATCH
+        batch = BATCH
+        if options.rate:
+            batch = int((time.monotonic() - started) * options.rate) - sent
+            if batch < PACED_BATCH:
+                time.sleep(PACED_BATCH / options.rate)
+                continue
+        syscall.prog_test_run(program, frame, batch, syscall.F_TEST_XDP_LIVE_FRAMES)
+        sent += batch
     print(sent, time.monotonic() - started, flush=True)
     return 0
 

@@ -1,16 +1,20 @@
-"""Rows of figures: printed as a table, and kept in ``build/bench.json``."""
+"""Rows of figures: printed, each with its note below, and kept in ``build/bench.json``."""
 
 from __future__ import annotations
 
 import json
 import platform
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 OUTPUT = Path(__file__).resolve().parents[2] / "build" / "bench.json"
+
+
+WIDTH = 160
+"""Of lines that go to no terminal."""
 
 
 class CannotRun(Exception):
@@ -34,14 +38,15 @@ class Row:
 
 def show(title: str, rows: list[Row], command: str) -> None:
     """Print one benchmark's rows, and merge them into `OUTPUT` under its title."""
-    table = Table(title=title, title_justify="left", box=None)
-    for heading in ("what", "median", "min–max", "unit", "ratio", "note"):
-        table.add_column(heading, justify="right" if heading in ("median", "min–max", "ratio") else "left")
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    console.print(f"\n[italic]{title}[/]")
+    wide = max(len(row.name) for row in rows)
     for row in rows:
-        spread = f"{row.low:,.4g}–{row.high:,.4g}" if row.low is not None and row.high is not None else ""
+        spread = f"({row.low:,.4g}–{row.high:,.4g})" if row.low is not None and row.high is not None else ""
         ratio = f"{row.ratio:.2f}× {row.peer}" if row.ratio is not None else ""
-        table.add_row(row.name, f"{row.value:,.4g}", spread, row.unit, ratio, row.note)
-    Console().print(table)
+        console.print(f"  {row.name:<{wide}}  {row.value:>9,.4g} {row.unit} {spread}  [bold]{ratio}[/]", soft_wrap=True)
+        if row.note:
+            console.print(f"      {row.note}", style="dim", soft_wrap=True)
     OUTPUT.parent.mkdir(exist_ok=True)
     kept = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
     kept[title] = {"command": command, "kernel": platform.release(), "rows": [asdict(row) for row in rows]}

@@ -11,6 +11,7 @@ import pytest
 from ids.errors import KernelError
 from ids.kernel.maps.table import Map, MapSpec
 from ids.kernel.program import loader
+from ids.kernel.program.compile import pasted
 from ids.paths import bpf_dir
 
 
@@ -56,3 +57,36 @@ def test_an_error_in_the_source_is_told_with_its_line(tmp_path: Path) -> None:
     source.write_text("#include <linux/bpf.h>\nint broken(struct xdp_md *ctx)\n{\n\treturn nonsense;\n}\n")
     with pytest.raises(KernelError, match=r"could not compile .*broken\.c(.|\n)*:4:9: error: .*'nonsense'"):
         loader.compile_program(source)
+
+
+def test_an_included_c_file_is_pasted_and_lines_keep_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "common.c").write_text("int common;\n")
+    source = tmp_path / "main.c"
+    source.write_text('#include "kept.h"\n#include "common.c"\nint third_line;\n')
+    assert pasted(source).splitlines() == [
+        f'#line 1 "{source}"',
+        '#include "kept.h"',
+        f'#line 1 "{tmp_path / "common.c"}"',
+        "int common;",
+        f'#line 3 "{source}"',
+        "int third_line;",
+    ]
+
+
+@needs_root
+@pytest.mark.root
+def test_maps_are_used_in_a_pasted_file_and_its_errors_have_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "shim").symlink_to(bpf_dir() / "shim")
+    source, common = tmp_path / "main.c", tmp_path / "common.c"
+    source.write_text(
+        '#include <linux/bpf.h>\nBPF_ARRAY(seen, u64, 1);\n#include "common.c"\n'
+        "int count(struct xdp_md *ctx)\n{\n\treturn look();\n}\n"
+    )
+    look = "static int look(void)\n{\n\tu32 zero = 0;\n\treturn seen.lookup(&zero) != 0;\n}\n"
+    common.write_text(look)
+    compiled = loader.compile_program(source)
+    with Map.create(compiled.specs["seen"]) as seen:
+        os.close(loader.load(compiled, "count", {"seen": seen}))
+    common.write_text(look.replace("!= 0", "!= nonsense"))
+    with pytest.raises(KernelError, match=r"common\.c:4:31: error: .*'nonsense'"):
+        loader.compile_program(source, ("-DAGAIN",))

@@ -54,6 +54,17 @@ def test_an_attacker_that_nobody_stops_is_reported(site: Lab, monkeypatch: pytes
 
 @pytest.mark.root
 @pytest.mark.lab
+def test_probes_that_are_only_late_were_not_dropped(site: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As through an inline queue that is full: nothing has arrived while the attacker looks, all of it later."""
+    collect = latency.Probes.collect
+    monkeypatch.setattr(latency, "LIMIT_S", 0.2)
+    monkeypatch.setattr(latency.Probes, "collect", lambda self, wait_s: collect(self, wait_s) if wait_s else None)
+    with pytest.raises(NotBlocked, match="was not blocked"):
+        attack(site, ATTACKERS[2], LOG4SHELL)
+
+
+@pytest.mark.root
+@pytest.mark.lab
 def test_a_way_that_was_closed_before_is_no_block(site: Lab) -> None:
     """Only UDP is stopped, so the exploit would go through: no probe arrives, and none may count as dropped."""
     site.gateway.run("ip", "rule", "add", "from", BENIGN, "ipproto", "17", "blackhole")

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ids.counters import Counters
+from ids.protocols import Protocols, ProtocolSettings
 from ids.protocols.http.ordinary import Ordinary
-from ids.types import Direction, StreamChunk, Transaction
+from ids.types import Direction, FlowColumns, StreamChunk, Transaction
+from tests.factory import T0, make_datagrams, make_flow, make_streams
 from tests.protocols.test_http import EXCHANGES, OK, TOKENS
 from tests.protocols.wire import CLIENT, SERVER, Wire, chunked, request
 
@@ -156,9 +159,29 @@ def test_both_lanes_say_the_same_of_known_exchanges(pieces: list[Piece], limits:
         lambda soup: cuts([b"GET / HTTP/1.1\r\n" + b"".join(soup[0]), b"HTTP/1.1 200 OK\r\n" + b"".join(soup[1])])
     )
 )
+@example([(SERVER, b"HTTP/1.1 101 S", 0, True), (CLIENT, b"GET / HTTP/1.1\r\n\r\n", 0, True)])
+@example([(SERVER, b"HTTP/1.1 101 S", 0, False), (SERVER, b"\x16\3\1\0\5hello", 9, False)])
 @example([(CLIENT, b"GET / HTTP/1.1\r\n\r\n\r", 0, False), (CLIENT, b"\nGET /2 HTTP/1.1\r\n\r\n", 0, True)])
 def test_both_lanes_say_the_same_of_grammar_soup(pieces: list[Piece]) -> None:
     hold_equal(pieces)
+
+
+@given(st.lists(conversations(), min_size=2, max_size=3), st.data())
+def test_flows_in_one_batch_do_not_meet(talks: list[list[Piece]], data: st.DataObject) -> None:
+    flows = FlowColumns(4)
+    stage = Protocols(ProtocolSettings(), Counters(), flows)
+    members = [make_flow(columns=flows) for _ in talks]
+    order = data.draw(st.permutations([at for at, pieces in enumerate(talks) for _ in pieces]))
+    left = [iter(pieces) for pieces in talks]
+    rows = []
+    for number, at in enumerate(order):
+        direction, content, gap, last = next(left[at])
+        rows.append(StreamChunk(members[at], direction, 0, content, T0, number, gap=gap, closed=last))
+    seen = stage.feed(make_streams(rows), make_datagrams([]))
+    for flow, pieces in zip(members, talks, strict=True):
+        alone, _ = fed(pieces, {}, True, 1)
+        assert [said(found)[1:6] for found in seen if found.slot == flow.slot] == [said(t)[1:6] for t in alone.seen]
+        assert flow.app_proto == alone.flow.app_proto
 
 
 def head(size: int) -> bytes:

@@ -165,6 +165,15 @@ def test_what_follows_connect_in_one_packet_belongs_to_the_tunnel() -> None:
     assert len(wire.seen) == 2
 
 
+@pytest.mark.parametrize("gap", [0, 5])
+def test_an_upgrade_that_is_cut_short_hands_over_as_well(gap: int) -> None:
+    """Its head ends with a gap, or with the connection."""
+    wire = Wire().client(request()).server(b"HTTP/1.1 101 S\r\nUpgra")
+    wire.server(HELLO, gap=9) if gap else wire.server(b"", closed=True).client(HELLO)
+    assert wire.flow.app_proto == "tls"
+    assert [found.complete for found in wire.seen] == [False, True]
+
+
 def test_a_tunnel_that_nobody_knows_keeps_the_name() -> None:
     wire = Wire().client(request(b"CONNECT h:1 HTTP/1.1")).server(b"HTTP/1.1 200 OK\r\n\r\n" + b"\0" * 300)
     assert wire.flow.app_proto == "http"
@@ -196,6 +205,12 @@ def test_a_side_that_closed_before_the_handover_is_closed_after_it() -> None:
     wire = Wire().client(request(b"CONNECT h:1 HTTP/1.1") + request(b"GET /in HTTP/1.1")[:-2], closed=True)
     wire.server(b"HTTP/1.1 200 OK\r\n\r\n", closed=True)
     assert [found.complete for found in wire.seen][-1] is True
+
+
+def test_what_is_handed_over_at_the_very_end_is_recognised() -> None:
+    wire = Wire().client(request(b"CONNECT h:1 HTTP/1.1"), closed=True)
+    wire.server(b"HTTP/1.1 200 OK\r\n\r\n" + HELLO, closed=True)
+    assert wire.flow.app_proto == "tls"
 
 
 # What is encrypted need not be seen.

@@ -1,12 +1,14 @@
-"""The catalogue of buffers agrees with the parsers that fill them."""
+"""The catalogue of buffers and protocols agrees with the parsers that fill them, and with what is recognised."""
 
 from __future__ import annotations
 
+import pytest
+
 from ids.counters import Counters
-from ids.protocols import Parsers, ProtocolSettings
-from ids.rules.model.buffers import APP_PROTOCOLS, CATALOGUE, PARSED, TRANSPORT_PROTOCOLS
-from ids.types import Direction, StreamChunk, Transaction
-from tests.factory import make_flow
+from ids.protocols import Protocols, ProtocolSettings
+from ids.rules.model.buffers import APP_PROTOCOLS, CATALOGUE, PARSED, TRANSPORT_PROTOCOLS, refusal, unrecognised
+from ids.types import Direction, StreamChunk, Transactions
+from tests.factory import make_datagrams, make_flow, make_streams
 
 EXCHANGE = (
     b"POST http://h.example/a HTTP/1.1\r\nHost: H.example\r\nUser-Agent: u\r\nReferer: r\r\nAccept: a\r\n"
@@ -17,32 +19,53 @@ EXCHANGE = (
 )
 
 
-def transactions() -> list[Transaction]:
+def transactions(ordinary_lane: bool) -> Transactions:
     """Parse one exchange that has every header with a buffer of its own."""
-    parsers = Parsers(ProtocolSettings(), Counters())
     flow = make_flow()
-    return [
-        found
+    stage = Protocols(ProtocolSettings(), Counters(), flow.columns, ordinary_lane=ordinary_lane)
+    chunks = [
+        StreamChunk(flow, direction, 0, data, 0, 1, closed=True)
         for direction, data in zip(Direction, EXCHANGE, strict=True)
-        for closed in (False, True)
-        for found in parsers.feed(
-            StreamChunk(flow, direction, len(data) * closed, b"" if closed else data, 0, 1, closed=closed)
-        )
     ]
+    return stage.feed(make_streams(chunks), make_datagrams([]))
 
 
-def test_every_protocol_with_a_parser_is_known_as_such() -> None:
-    """A rule on a buffer of another protocol is refused."""
-    assert Parsers(ProtocolSettings(), Counters())._makers.keys() == PARSED
+def test_protocols_of_rules() -> None:
+    assert {"http"} == PARSED
     assert PARSED <= APP_PROTOCOLS
     assert APP_PROTOCOLS.isdisjoint(TRANSPORT_PROTOCOLS)
 
 
-def test_every_buffer_of_the_parser_can_be_named_on_its_side() -> None:
+@pytest.mark.parametrize("ordinary_lane", [True, False])
+def test_every_buffer_of_the_parser_can_be_named_on_its_side(ordinary_lane: bool) -> None:
     """And every HTTP buffer that can be named is given, by the side that the catalogue says."""
     given: set[str] = set()
-    for found in transactions():
+    for found in transactions(ordinary_lane):
         for name in found.buffers:
             assert CATALOGUE[name].side in (None, found.direction), name
-        given |= found.buffers.keys()
+        given |= set(found.buffers)
     assert given - {"file.data", "file.name"} == {name for name, b in CATALOGUE.items() if b.protocol == "http"}
+
+
+def test_a_buffer_that_nothing_fills_is_refused() -> None:
+    assert refusal("tls.sni", []) == ("there is no parser for tls that gives tls.sni", "test payload instead")
+    assert refusal("http.uri", []) is refusal("file.data", []) is refusal("payload", []) is None
+    assert refusal("http.url", []) == ("unknown buffer 'http.url'", "did you mean 'http.uri'?")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "ip_proto", "why"),
+    [
+        ("http", None, None),
+        ("dns", None, None),
+        ("dns", 17, None),
+        ("dns", 6, None),
+        ("krb5", None, "nothing here recognises krb5, so the rule could never match"),
+        ("quic", 17, "nothing here recognises quic, so the rule could never match"),
+        ("smb", 17, "smb is recognised over TCP only, not over UDP"),
+        ("tls", 132, "tls is recognised over TCP only, not over IP protocol 132"),
+    ],
+)
+def test_protocols_that_no_flow_is_ever_recognised_as(protocol: str, ip_proto: int | None, why: str | None) -> None:
+    found = unrecognised(protocol, ip_proto)
+    assert (found[0] if found else None) == why

@@ -2,7 +2,7 @@
 
 What a program is made from is known in two steps. The key has what is known beforehand: our sources by content, the
 defines, this module's way of compiling, the machine and its kernel, and the variables that BCC and clang read. A kept
-program lists the rest, which the compiler has found by itself (`ids.kernel.program.compile`): the system's headers, the shared
+program lists the rest, which the compiler has found by itself (`compile`): the system's headers, the shared
 libraries of BCC and LLVM, and BCC's Python modules. Each has to be what it was, by its size and the time of its last
 change (ctime: that of modification is set by whoever unpacks a package).
 """

@@ -28,6 +28,24 @@ def include_flags() -> list[str]:
     return [flag for folder in ["/usr/include", *found] for flag in ("-idirafter", folder)]
 
 
+_INCLUDED_C = re.compile(r'^#include "(\w+\.c)"\n', re.MULTILINE)
+
+
+def pasted(source: Path) -> str:
+    """Return a source file with the C files that it includes in place: BCC rewrites map calls in no included file.
+
+    The compiler goes on telling of files and lines as they are.
+    """
+    text = source.read_text()
+
+    def paste(line: re.Match[str]) -> str:
+        included = source.parent / line[1]
+        following = text.count("\n", 0, line.end()) + 1
+        return f'#line 1 "{included}"\n{included.read_text()}#line {following} "{source}"\n'
+
+    return f'#line 1 "{source}"\n' + _INCLUDED_C.sub(paste, text)
+
+
 _UNDECLARED = {
     "bpf_num_tables": ctypes.c_size_t,
     "bpf_table_name": ctypes.c_char_p,
@@ -59,7 +77,7 @@ def compile_source(source: Path, defines: list[str]) -> dict[str, Any]:
     # Packets are read as words and as headers by turns, as in the kernel itself.
     flags = ["-w", "-fno-strict-aliasing", f"-I{source.parent}", *include_flags(), *defines]
     with open(os.memfd_create("dependencies"), "rb") as rule:  # a place to write also where no disk can be written
-        module = BPF(src_file=str(source).encode(), cflags=[*flags, "-MD", "-MF", f"/proc/self/fd/{rule.fileno()}"])
+        module = BPF(text=pasted(source).encode(), cflags=[*flags, "-MD", "-MF", f"/proc/self/fd/{rule.fileno()}"])
         headers = _headers(os.fsdecode(rule.read()), source.parent)
     tools = _libraries() | _module_files("bcc")
     functions = {

@@ -13,6 +13,11 @@ from ids.types import Direction
 
 _REQUEST, _RESPONSE = Direction.TO_SERVER, Direction.TO_CLIENT
 
+_WHOLE: tuple[bytes, ...] = ()
+"""A piece of the head as it is."""
+_MERGED = (b", ",)
+"""The values of all headers of one name."""
+
 PROTOCOL = Protocol(
     name="http",
     from_client=FROM_CLIENT,
@@ -21,34 +26,34 @@ PROTOCOL = Protocol(
     streams=Shared,
     event="http",
     buffers=tuple(
-        Buffer(name, "http", side, text)
-        for name, side, text in (
-            ("http.method", _REQUEST, "request method"),
-            ("http.uri", _REQUEST, "request target, normalised"),
-            ("http.uri.raw", _REQUEST, "request target as sent"),
-            ("http.host", _REQUEST, "host name, lower case, without port"),
-            ("http.host.raw", _REQUEST, "host as sent"),
-            ("http.user_agent", _REQUEST, "User-Agent header"),
-            ("http.referer", _REQUEST, "Referer header"),
-            ("http.accept", _REQUEST, "Accept header"),
-            ("http.accept_enc", _REQUEST, "Accept-Encoding header"),
-            ("http.accept_lang", _REQUEST, "Accept-Language header"),
-            ("http.request_body", _REQUEST, "request body, decompressed"),
-            ("http.request_line", _REQUEST, "first line of the request"),
-            ("http.stat_code", _RESPONSE, "status code"),
-            ("http.stat_msg", _RESPONSE, "status message"),
-            ("http.response_body", _RESPONSE, "response body, decompressed"),
-            ("http.response_line", _RESPONSE, "first line of the response"),
-            ("http.server", _RESPONSE, "Server header"),
-            ("http.location", _RESPONSE, "Location header"),
-            ("http.header", None, "all headers, normalised"),
-            ("http.header.raw", None, "all headers as sent"),
-            ("http.header_names", None, "names of the headers, in order"),
-            ("http.protocol", None, "protocol version of the first line"),
-            ("http.connection", None, "Connection header"),
-            ("http.content_type", None, "Content-Type header"),
-            ("http.content_len", None, "Content-Length header"),
-            ("http.cookie", None, "Cookie or Set-Cookie header"),
+        Buffer(name, "http", side, text, seams=seams)
+        for name, side, seams, text in (
+            ("http.method", _REQUEST, _WHOLE, "request method"),
+            ("http.uri", _REQUEST, _WHOLE, "request target, normalised"),
+            ("http.uri.raw", _REQUEST, _WHOLE, "request target as sent"),
+            ("http.host", _REQUEST, _MERGED, "host name, lower case, without port"),
+            ("http.host.raw", _REQUEST, _MERGED, "host as sent"),
+            ("http.user_agent", _REQUEST, _MERGED, "User-Agent header"),
+            ("http.referer", _REQUEST, _MERGED, "Referer header"),
+            ("http.accept", _REQUEST, _MERGED, "Accept header"),
+            ("http.accept_enc", _REQUEST, _MERGED, "Accept-Encoding header"),
+            ("http.accept_lang", _REQUEST, _MERGED, "Accept-Language header"),
+            ("http.request_body", _REQUEST, None, "request body, decompressed"),
+            ("http.request_line", _REQUEST, _WHOLE, "first line of the request"),
+            ("http.stat_code", _RESPONSE, _WHOLE, "status code"),
+            ("http.stat_msg", _RESPONSE, _WHOLE, "status message"),
+            ("http.response_body", _RESPONSE, None, "response body, decompressed"),
+            ("http.response_line", _RESPONSE, _WHOLE, "first line of the response"),
+            ("http.server", _RESPONSE, _MERGED, "Server header"),
+            ("http.location", _RESPONSE, _MERGED, "Location header"),
+            ("http.header", None, (b": ", b"\r\n"), "all headers, normalised"),
+            ("http.header.raw", None, _WHOLE, "all headers as sent"),
+            ("http.header_names", None, None, "names of the headers, in order"),
+            ("http.protocol", None, _WHOLE, "protocol version of the first line"),
+            ("http.connection", None, _MERGED, "Connection header"),
+            ("http.content_type", None, _MERGED, "Content-Type header"),
+            ("http.content_len", None, _MERGED, "Content-Length header"),
+            ("http.cookie", None, _MERGED, "Cookie or Set-Cookie header"),
         )
     ),
 )

@@ -29,6 +29,9 @@ _TRANSFER = b"\ntransfer-encoding:"
 _LENGTH = b"\ncontent-length:"
 _CODED = b"\ncontent-encoding:"
 _MAX_DIGITS = 18
+_ODD = re.compile(rb"[%\\]|/[/.]")
+"""What normalising may change in a target."""
+_ODD_TARGET = re.compile(rb"[A-Z]+ [!-~]*?(?:[%\\]|/[/.])")
 _EVE_FIELDS = [(b"\n" + name + b":", eve_name) for name, eve_name in EVE_FIELDS.items()]
 
 
@@ -122,6 +125,10 @@ class Ordinary(Mapping[str, bytes]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def head_as_sent(self) -> bytes | None:
+        """Return the head, as `Transaction.head_as_sent` has it."""
+        return self.block
+
     def word(self, number: int) -> bytes:
         """Return a word of the first line; the last of three may contain spaces."""
         words = _first_line(self.block).split(b" ", 2)
@@ -155,12 +162,14 @@ class Request(Ordinary):
 
     __slots__ = ()
 
+    def head_as_sent(self) -> bytes | None:
+        """Return the head, unless the target is not what it seems."""
+        return None if _ODD_TARGET.match(self.block) else self.block
+
     def uri(self) -> bytes:
         """Return the normalised target: as sent, where normalising could not change it."""
         target = self.word(1)
-        if b"%" in target or b"//" in target or b"/." in target or b"\\" in target:
-            return normalise(split_target(target)[1])
-        return target
+        return normalise(split_target(target)[1]) if _ODD.search(target) else target
 
     def raw_host(self) -> bytes | None:
         """Return the authority of the target, or the Host header."""

@@ -65,8 +65,8 @@ class HttpParser:
             Side(Direction.TO_CLIENT, settings.response_body_bytes),
         )
         self._out: list[Transaction] = []
-        self._tunnel: tuple[bytes, bytes] | None = None
-        """The streams are no longer HTTP: the bytes of each that were fed already."""
+        self._tunnel = False
+        """The streams are no longer HTTP: what is left in the buffers is the other protocol's."""
 
     def feed(
         self,
@@ -86,23 +86,25 @@ class HttpParser:
             self._gap(side, gap)
         if data:
             side.buffer += data
-            while self._tunnel is None and self._advance(side):
+            while not self._tunnel and self._advance(side):
                 pass
-        if self._tunnel is not None:
-            self._report_waiting(side)
-            self._hold()
-            return Handover(self._state.next_id, self._tunnel)
-        if closed:
+        if closed and not self._tunnel:
             self._close(side)
-        if self._hold() and self._memory.used > self._memory.limit:
+        if self._hold() and self._memory.used > self._memory.limit and not self._tunnel:
             self._counters.add("http.memcap")
             self._shed(side)
-        return None
+        return self._leave(side) if self._tunnel else None
 
     @property
     def at_boundary(self) -> bool:
         """Nothing is held but requests that wait: the ordinary lane may go on."""
         return all(side.at_boundary for side in self._sides)
+
+    def _leave(self, side: Side) -> Handover:
+        """Report what waits, and hand over what is left."""
+        self._report_waiting(side)
+        requests, responses = self._sides
+        return Handover(self._state.next_id, (bytes(requests.buffer), bytes(responses.buffer)))
 
     def _hold(self) -> int:
         """Note what is held now with the memory of all connections, and return it."""
@@ -227,12 +229,10 @@ class HttpParser:
         return Exchange(tx_id) if head is None else Exchange(tx_id, head.method, head.fields, cost)
 
     def _enter_tunnel(self) -> None:
-        requests, responses = self._sides
+        self._tunnel = True
+        requests = self._sides[Direction.TO_SERVER]
         if requests.message is not None:
             self._finish(requests)
-        self._tunnel = bytes(requests.buffer), bytes(responses.buffer)
-        requests.buffer.clear()
-        responses.buffer.clear()
 
     # Bodies.
 
@@ -318,6 +318,8 @@ class HttpParser:
             self._lose(side)
 
     def _lose(self, side: Side) -> None:
+        if self._tunnel:
+            return
         side.buffer[:0] = b"\n"  # a message may start right here
         side.step = Step.LOST
         side.scanned = 0

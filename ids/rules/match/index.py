@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ids.counters import Counters
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
-from ids.rules.model.buffers import PAYLOAD
+from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 from ids.rules.model.literals import Needle, cover
-from ids.rules.model.rule import Rule
+from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
+from ids.rules.model.rule import Anchor, Rule
 from ids.rules.model.yara import STREAM, YaraRule
 
 _TCP = 6
+
+
+def _in_head(name: str, needle: Needle) -> bool:
+    """Return whether a needle can be looked for in whole heads: rare there, and over no seam of its buffer."""
+    seams = CATALOGUE[name].seams
+    return (
+        seams is not None
+        and score_in_head(needle.value) >= WEAK_IN_HEAD
+        and not any(seam in needle.value for seam in seams)
+    )
 
 
 class RuleIndex:
@@ -41,6 +53,18 @@ class RuleIndex:
         self.stream = Prefilter(self._stream, cache, counters)
         self.datagram = Prefilter(self._datagram, cache, counters)
         self.buffers = {name: Prefilter(entries, cache, counters) for name, entries in self._named.items()}
+        self.made_always = self.by_buffer.keys() | {
+            name for name, entries in self._named.items() if not all(_in_head(name, needle) for needle, _ in entries)
+        }
+        """Buffers that something is looked for in that an ordinary message's head, as it was sent, need not show."""
+        in_heads = [
+            (replace(needle, value=needle.value.lower(), nocase=True, anchor=Anchor.ANYWHERE), number)
+            for name, entries in self._named.items()
+            if name not in self.made_always
+            for needle, number in entries
+        ]
+        self.heads = Prefilter(in_heads, cache, counters)
+        """The needles of all other buffers: where a head has none of them, these buffers have none."""
 
     def _sort(self, rule: Rule, number: int) -> None:
         needles = cover(rule.condition)

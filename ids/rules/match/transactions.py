@@ -95,8 +95,9 @@ class TransactionMatcher:
         """Search every buffer that rules name; return pairs of row and rule, possibly repeated."""
         all_rows: list[I64] = [_NONE]
         all_rules: list[I64] = [_NONE]
+        worth = self._worth_a_look(transactions)
         for name in self._names:
-            rows, contents = transactions.column(name)
+            rows, contents = transactions.column(name, None if name in self._index.made_always else worth)
             if not rows:
                 continue
             prefilter = self._index.buffers.get(name)
@@ -113,6 +114,27 @@ class TransactionMatcher:
                     all_rows.append(with_buffer)
                     all_rules.append(np.full(len(with_buffer), rule, np.int64))
         return np.concatenate(all_rows), np.concatenate(all_rules)
+
+    def _worth_a_look(self, transactions: Transactions) -> list[int]:
+        """Return the rows that may have a needle in a buffer: those that are not ordinary, and those that have one in
+        their head as it was sent. Of the others no buffer has to be made that is a part of the head.
+        """
+        worth: list[int] = []
+        rows: list[int] = []
+        heads: list[bytes] = []
+        for row, tx in enumerate(transactions):
+            head = tx.head_as_sent()
+            if head is None:
+                worth.append(row)
+            else:
+                rows.append(row)
+                heads.append(head)
+        if heads and len(self._index.heads):
+            starts = np.zeros(len(heads) + 1, np.int64)
+            np.cumsum(np.fromiter(map(len, heads), np.int64, len(heads)), out=starts[1:])
+            found, _ = self._index.heads.find(b"".join(heads), starts)
+            worth += np.array(rows)[np.unique(found)].tolist()
+        return sorted(worth)
 
     def _with_requests(self, transactions: Transactions, candidates: dict[int, set[int]]) -> list[Match]:
         """Keep of requests what rules on both sides need, and judge responses together with theirs."""

@@ -33,3 +33,25 @@ def score(value: bytes, nocase: bool) -> float:
             total += 1.4 if nocase else 1.6
         previous = byte
     return total
+
+
+WEAK_IN_HEAD = 3.0
+"""Three letters, or one sign that heads seldom have."""
+
+_SELDOM_IN_HEADS = frozenset(b"$&|<>`^{}~\"'\\[]!#@")
+
+_IN_MANY_HEADS = _COMMONPLACE + (
+    b" (windows nt 10.0; win64; x64) applewebkit/537.36 (khtml, like gecko) chrome/126.0.0.0 safari/537.36 "
+    b"firefox/128.0 (x11; linux x86_64; rv:128.0) (macintosh; intel mac os x 10_15_7) "
+    b"(iphone; cpu iphone os 17_5 like mac os x) mobile (linux; android 14) curl/8.5.0 python-requests/2.31.0 accept-ranges: bytes etag last-modified: cache-control: "
+    b"no-cache max-age=0 upgrade-insecure-requests sec-fetch-dest: document navigate sec-ch-ua-platform connection: "
+    b"close location: set-cookie: path=/; httponly; secure; samesite server: nginx apache date: gmt vary: origin "
+    b"pragma: expires: x-requested-with: xmlhttprequest authorization: bearer transfer-encoding: chunked index search"
+)
+
+
+def score_in_head(value: bytes) -> float:
+    """Estimate how rarely a literal occurs in the head of an HTTP message, whose words and signs are much alike."""
+    if value.lower() in _IN_MANY_HEADS:
+        return 0.0
+    return sum(WEAK_IN_HEAD if byte in _SELDOM_IN_HEADS else 1.0 for byte in value[:MAX_LITERAL])

@@ -1,0 +1,62 @@
+"""What the stage knows of one flow."""
+
+from __future__ import annotations
+
+from ids.protocols.protocol import DatagramParser, Protocol, StreamParser
+from ids.types import FlowPlace
+
+NOTHING = (b"", b"")
+
+
+class Talk:
+    """What is known of one flow."""
+
+    __slots__ = (
+        "began", "closed", "handovers", "heard", "listener", "looked", "offered", "parser", "prefix", "probing",
+        "protocol", "since", "slot", "tx_id",
+    )  # fmt: skip
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.probing = True
+        self.protocol: Protocol | None = None
+        self.parser: StreamParser | None = None
+        self.listener: DatagramParser | None = None
+        self.prefix = NOTHING
+        """First bytes by `Direction`, while the protocol is unknown; fewer than ``probe_bytes`` each."""
+        self.closed = 0
+        """Bits of the directions whose end was taken: no more bytes come."""
+        self.heard = 0
+        """Bits of the directions whose first bytes were judged."""
+        self.began = 0
+        """Bits of the directions whose first bytes are the protocol's."""
+        self.offered = False
+        """`Protocols.opaque` has returned it."""
+        self.looked = 0
+        """Datagrams that were judged."""
+        self.since = 0
+        """`PacketBatch.number` of the datagram by which it was recognised: those before it are not parsed."""
+        self.tx_id = 0
+        """Id of the next parser's first transaction."""
+        self.handovers = 0
+
+    def start_over(self, tx_id: int) -> None:
+        """Probe anew: what comes is another protocol, whose first transaction has this id."""
+        self.tx_id = tx_id
+        self.probing, self.protocol, self.heard, self.began = True, None, 0, 0
+
+    def release(self) -> None:
+        """Let the parser go, with what it holds."""
+        if self.parser is not None:
+            self.parser.release()
+        if self.listener is not None:
+            self.listener.release()
+        self.parser = self.listener = None
+
+
+class Talks(FlowPlace[Talk]):
+    """What is known of all flows; a parser that goes with its flow gives its memory back."""
+
+    def let_go(self, kept: Talk) -> None:
+        """Release the parser."""
+        kept.release()
