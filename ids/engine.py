@@ -25,16 +25,10 @@ NO_RULES = "no rule is loaded, so nothing is looked for but what plugins find: s
 OnEvents = Callable[[Events], None]
 
 
-COLLECT_AFTER = 100_000
-"""New objects between two searches for garbage in cycles. Stages make many objects and hardly a cycle: with Python's
-own 700, a tenth of the time would go into searching."""
-
-
 def settle_memory() -> None:
-    """Have Python search for cycles seldom, and never among what the start has made. To be called when that is over."""
+    """Have Python look for garbage in cycles no more among what the start has made. To be called when that is over."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 10, 10)
 
 
 class Engine:

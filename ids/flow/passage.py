@@ -150,7 +150,8 @@ class Passage:
         exchanges = judge(self._packets, groups, standing)
         ignored = tcp & (slots.phase[slot] == Phase.IGNORED)
         if ignored.any():
-            ignored &= ~np.logical_or.reduceat(self._packets.tcp_flags[rows] & SYN != 0, groups.starts)
+            bare_syn = self._packets.tcp_flags[rows] & (SYN | ACK | RST) == SYN  # may begin a connection to be followed
+            ignored &= ~np.logical_or.reduceat(bare_syn, groups.starts)
             self._count_ignored(exchanges.payload[ignored])
         able = tcp & ~ignored & ~slots.careful[slot] & self._orderly_lane
         able &= (slots.phase[slot] == Phase.OPENING) | (slots.phase[slot] == Phase.OPEN)

@@ -43,10 +43,11 @@ _SELDOM_IN_HEADS = frozenset(b"$&|<>`^{}~\"'\\[]!#@")
 _IN_MANY_HEADS = _COMMONPLACE + (
     b" (windows nt 10.0; win64; x64) applewebkit/537.36 (khtml, like gecko) chrome/126.0.0.0 safari/537.36 "
     b"firefox/128.0 (x11; linux x86_64; rv:128.0) (macintosh; intel mac os x 10_15_7) "
-    b"(iphone; cpu iphone os 17_5 like mac os x) mobile (linux; android 14) curl/8.5.0 python-requests/2.31.0 accept-ranges: bytes etag last-modified: cache-control: "
-    b"no-cache max-age=0 upgrade-insecure-requests sec-fetch-dest: document navigate sec-ch-ua-platform connection: "
-    b"close location: set-cookie: path=/; httponly; secure; samesite server: nginx apache date: gmt vary: origin "
-    b"pragma: expires: x-requested-with: xmlhttprequest authorization: bearer transfer-encoding: chunked index search"
+    b"(iphone; cpu iphone os 17_5 like mac os x) mobile (linux; android 14) curl/8.5.0 python-requests/2.31.0 "
+    b"accept-ranges: bytes etag last-modified: cache-control: no-cache max-age=0 upgrade-insecure-requests "
+    b"sec-fetch-dest: document navigate sec-ch-ua-platform connection: close location: set-cookie: path=/; httponly; "
+    b"secure; samesite server: nginx apache date: gmt vary: origin pragma: expires: x-requested-with: xmlhttprequest "
+    b"authorization: bearer transfer-encoding: chunked index search"
 )
 
 

@@ -11,6 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from ids.rules.model.rarity import score
@@ -20,6 +21,9 @@ MAX_ALTERNATIVES = 64
 
 MAX_DEPTH = 32
 
+MAX_REMEMBERED = 4096
+"""Expressions whose literals are remembered: a load asks for each twice, once to warn of a costly rule."""
+
 _parser: Any = importlib.import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
 
 _UNSURE = re.compile(r"\[([:.=])[^\]]*\1\]|\\[QK]|\(\?\||\(\*", re.DOTALL)
@@ -27,6 +31,7 @@ _UNSURE = re.compile(r"\[([:.=])[^\]]*\1\]|\\[QK]|\(\?\||\(\*", re.DOTALL)
 ``\\Q``, ``\\K``, ``(?|`` and verbs."""
 
 
+@lru_cache(maxsize=MAX_REMEMBERED)
 def required_literals(text: str, nocase: bool) -> tuple[list[bytes], bool] | None:
     """Return literals of which each match contains at least one, and whether they are caseless; None: unknown."""
     if _UNSURE.search(text):
