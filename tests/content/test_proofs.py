@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +88,13 @@ def alerts(tmp_path_factory: pytest.TempPathFactory) -> Counter[tuple[str, int]]
     path.write_bytes(capture.pcap())
     found: Counter[tuple[str, int]] = Counter()
 
-    def note(event: Mapping[str, Any]) -> None:
-        if event["event_type"] == "alert":
-            (peer,) = {event["src_ip"], event["dest_ip"]} - {SERVER}
-            found[peer, event["alert"]["signature_id"]] += 1
+    def note(events: Iterable[Mapping[str, Any]]) -> None:
+        for event in events:
+            if event["event_type"] == "alert":
+                (peer,) = {event["src_ip"], event["dest_ip"]} - {SERVER}
+                found[peer, event["alert"]["signature_id"]] += 1
 
-    replay([path], load_config(None, [f"rules.paths=[{ROOT / 'rules'}]"]), on_event=note)
+    replay([path], load_config(None, [f"rules.paths=[{ROOT / 'rules'}]"]), on_events=note)
     return found
 
 

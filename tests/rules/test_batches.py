@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from ids.rules.match.matcher import Matcher
 from ids.rules.settings import RulesSettings
-from ids.types import Direction, Flow, Match, StreamChunk
+from ids.types import Direction, Flow, Match, StreamChunk, Transaction
 from tests.factory import T0
-from tests.rules.builders import end, feed, flow_of, matcher, rule_text
+from tests.rules.builders import end, exchange, feed, flow_of, matcher, rule_text, transaction
 
 TESTS = (
     "payload: {contains: abc}",
@@ -121,7 +121,7 @@ def test_batches_change_no_number_and_no_evidence(
 ) -> None:
     """The same rows in batches of any size give the same alerts, each with the packet that completed it."""
 
-    def told(found: list[tuple[Flow, Match]]) -> Sequence[object]:
+    def shown(found: list[tuple[Flow, Match]]) -> Sequence[object]:
         return sorted(
             (
                 match.number,
@@ -134,4 +134,64 @@ def test_batches_change_no_number_and_no_evidence(
         )
 
     rows = mixed(rows_of(cut), order)
-    assert told(matches(rows, sizes)) == told(matches(rows, [1]))
+    assert shown(matches(rows, sizes)) == shown(matches(rows, [1]))
+
+
+WORDS = (b"", b"ab", b"bc", b"abc", b"/ab", b"cab")
+EXCHANGES = [
+    rule_text("[http.uri: {contains: ab}]", 1, "http"),
+    rule_text("[http.uri: {equals: bc}]", 2, "http"),
+    rule_text("[http.uri: {startswith: ab, endswith: c}]", 3, "http any any -> any 81"),
+    rule_text("[http.uri: {contains: ab}, http.server: {endswith: bc, nocase: true}]", 4, "http"),
+    rule_text("[http.server: {size: 2}]", 5, "http"),
+    rule_text("[http.cookie: {regex: '[a-c]{3}'}]", 6, "http", more="flow: to_client"),
+    rule_text("[none: [http.cookie: {contains: ab}], http.uri: {contains: b}]", 7, "http"),
+]
+EXCHANGES_YARA = 'rule a { meta: sid = 30 scope = "http.cookie" strings: $a = "ab" $b = "bc" condition: $a and $b }'
+
+
+@cache
+def the_exchange_matcher() -> Matcher:
+    """Compile the rules once."""
+    return matcher(*EXCHANGES, yara=EXCHANGES_YARA)
+
+
+def exchanges(rows: list[tuple[int, int, bool, list[bytes]]], sizes: list[int]) -> list[tuple[int, int, int, int]]:
+    """Feed sides of exchanges of two flows in batches; return flow, transaction, direction and sid of each match."""
+    m = the_exchange_matcher()
+    flows = [flow_of(m), flow_of(m, dport=81)]
+    sides: list[Transaction] = []
+    for flow, tx_id, answer, (uri, server, cookie) in rows:
+        buffers = {"server": server} if answer else {"uri": uri}
+        sides.append(transaction(flows[flow], Direction(answer), tx_id, **buffers, cookie=cookie))
+    found: list[tuple[int, int, int, int]] = []
+    batch = 0
+    while sides:
+        size = sizes[batch % len(sizes)]
+        for match in exchange(m, *sides[:size]):
+            assert match.transaction is not None
+            found.append((match.flow.id, match.transaction.tx_id, int(match.direction), match.signature.sid))
+        sides, batch = sides[size:], batch + 1
+    end(m, *flows)
+    assert (m.retained.total, len(m.retained)) == (0, 0)
+    return found
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.integers(0, 2),
+            st.booleans(),
+            st.lists(st.sampled_from(WORDS), min_size=3, max_size=3),
+        ),
+        max_size=12,
+    ),
+    st.lists(st.integers(1, 6), min_size=1, max_size=4),
+)
+def test_batches_of_transactions_change_nothing(
+    rows: list[tuple[int, int, bool, list[bytes]]], sizes: list[int]
+) -> None:
+    """Requests, responses and parts that come again match as they would one by one, and in the same order."""
+    assert exchanges(rows, sizes) == exchanges(rows, [1])

@@ -11,6 +11,7 @@ import pytest
 from ids.counters import Counters
 from ids.plugin.session import FlowSession, Frame
 from ids.rules.match.matcher import Matcher
+from ids.rules.model.patterns import Pattern
 from ids.rules.settings import RulesSettings
 from ids.types import Datagram, Direction, Flow, FlowState, Match, Transaction
 from tests.factory import T0, make_datagrams
@@ -342,10 +343,10 @@ def test_a_rule_on_scapy_fields_alone_fires_once_a_flow() -> None:
     assert [match.number for match in found] == [12]
 
 
-class Broken:
-    """A scanner that fails on one word."""
+class Broken(Pattern):
+    """An expression that fails on one word."""
 
-    def first(self, data: bytes) -> tuple[int, int] | None:
+    def search(self, data: bytes) -> tuple[int, int] | None:
         """Fail."""
         if b"fail" in data:
             raise RuntimeError("broken")
@@ -357,14 +358,13 @@ def test_a_fault_costs_its_rule_and_no_other(caplog: pytest.LogCaptureFixture) -
     from dataclasses import replace
 
     from ids.rules.match.evaluation import MAX_FAULTS
-    from ids.rules.model.patterns import Pattern
     from ids.rules.model.rule import All, Regex
     from ids.types import FlowColumns
     from tests.rules.builders import load
 
     counters = Counters()
     loaded = load("rules:\n" + "".join(rule_text("[payload: {contains: needle}]", sid, "ip") for sid in (1, 2, 3)))
-    broken = Regex("payload", Pattern("x", False, Broken()))  # type: ignore[arg-type]
+    broken = Regex("payload", Broken("x", False))
     first, second, third = loaded.rules
     rules = (first, replace(second, condition=All((*second.condition.parts, broken))), third)
     m = Matcher(replace(loaded, rules=rules), FlowColumns(4), counters, detector="test")

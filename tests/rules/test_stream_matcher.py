@@ -240,3 +240,28 @@ def oracle(node: object, data: bytes) -> bool:
     assert isinstance(node, model.Literal)
     data = data.lower() if node.nocase else data
     return data.startswith(node.value) if node.anchor is model.Anchor.START else node.value in data
+
+
+def test_a_connection_within_a_batch_leaves_nothing() -> None:
+    """Only directions that stay open are kept, those in which nothing was noticed too."""
+    m = matcher(rule_text("[payload: {contains: needle}, payload: {contains: never}]"))
+    short, long = flow_of(m), flow_of(m)
+    batch = chunks(short, [b"a needle", b"-"]) + chunks(short, [b"-" * 9], Direction.TO_CLIENT)
+    assert feed(m, *batch, *chunks(long, [b"-" * 9], closed=False)) == []
+    assert [m.memory.trails.get(flow) is not None for flow in (short, long)] == [False, True]
+    assert len(m.retained) == 1
+    assert feed(m, StreamChunk(long, Direction.TO_SERVER, 9, b"", 0, 2, closed=True)) == []
+    assert (m.retained.total, len(m.retained)) == (0, 0)
+
+
+def test_a_flood_of_one_flow_hides_nothing_in_the_others() -> None:
+    """Where a needle is repeated all over, rows are searched one by one, with the same answer."""
+    counters = Counters()
+    m = matcher(rule_text("[payload: {contains: abcd}, payload: {regex: '[0-9]x'}]"), counters=counters)
+    flood, split, other = flow_of(m), flow_of(m), flow_of(m)
+    first, second = chunks(split, [b"1x ab", b"cd"], closed=False)
+    rows = [*chunks(flood, [b"abcd" * 300] * 20, closed=False), first, *chunks(other, [b"abc", b"-"], closed=False)]
+    assert feed(m, *rows) == []
+    rows = chunks(flood, [b"abcd" * 300] * 40, closed=False)[20:]
+    assert [match.flow.id for match in feed(m, *rows, second)] == [split.id]
+    assert counters["rules.prefilter.floods"] == 2

@@ -12,7 +12,7 @@ from ids.counters import Counters
 from ids.rules.match.conditions import Found, View, evidence, holds
 from ids.rules.match.memory import FlowMemory
 from ids.rules.model.buffers import PAYLOAD
-from ids.rules.model.rule import Identity, Rule, Scoped
+from ids.rules.model.rule import Identity, Node, Rule, Scoped
 from ids.types import Direction, Evidence, Flow, Match, Transaction
 
 log = logging.getLogger(__name__)
@@ -77,10 +77,9 @@ class Evaluator:
     def evaluate(self, rule: Rule, view: View, moment: Moment) -> Match | Outcome:
         """Evaluate a rule; a fault in it is no match."""
         self._counters.add("rules.evaluations")
-        found: list[Found] = []
-        if not self.guarded(rule, holds, rule.condition, view, found):
+        shown = self.guarded(rule, _proof, rule.condition, view)
+        if shown is None:
             return Outcome.NO
-        shown = evidence(found, view)
         if rule.needs_scapy:
             moment.flow.flagged = True
             waiting = self._memory.pending.of(moment.flow)
@@ -113,3 +112,9 @@ class Evaluator:
                 self._counters.add("rules.set_aside")
                 log.error("rule %d (%s) failed %d times: it is set aside until a reload", sid, origin, MAX_FAULTS)
             return None
+
+
+def _proof(condition: Node, view: View) -> tuple[Evidence, ...] | None:
+    """Return the evidence that a condition holds; None where it does not."""
+    found: list[Found] = []
+    return evidence(found, view) if holds(condition, view, found) else None
