@@ -26,6 +26,10 @@ from ids.workers import worker_count
 
 OnProgress = Callable[[Path, int], None]
 
+WORTH_A_WORKER_BYTES = 16 << 20
+"""Captures of which even a single worker is a process of its own where a fast path judges every packet, so that it
+inspects a batch while the one before is judged. To start one takes some 20 ms."""
+
 
 def replay(
     paths: Iterable[str | Path],
@@ -51,8 +55,8 @@ def replay(
         stack.callback(run.stop)
         settle_memory()
         captures = [Path(path) for path in paths]
-        run.share_out(captures)
         run.arm(opening.result())
+        run.share_out(captures)
         for path in captures:
             try:
                 run.capture(path)
@@ -94,9 +98,10 @@ class _Run:
         )  # fmt: skip
 
     def share_out(self, captures: Sequence[Path]) -> None:
-        """Start the workers, where there is to be more than one."""
+        """Start the workers: where there is to be more than one, or where the fast path has much to judge meanwhile."""
         workers = worker_count(self._config.engine.workers)
-        if workers > 1:
+        size = sum(path.stat().st_size for path in captures if path.is_file())
+        if workers > 1 or (self._chosen.judge is not None and size >= WORTH_A_WORKER_BYTES):
             self._crew = Crew(self.engine, captures, workers)
 
     def stop(self) -> None:
