@@ -75,6 +75,12 @@ static __always_inline int ids_show_to(struct ids_context *c, u32 worker)
 	void *ring;
 
 	if (c->packet->len <= IDS_SMALL_DATA) {
+		/* What begins small, with a SYN, goes on with large packets: it begins only where these have room too. */
+		if (c->packet->thins == IDS_THINS_LAST) {
+			ring = ids_large.lookup(&worker);
+			if (ring && ids_gives_way(c->packet, ring, c->config->thin_large_bytes))
+				return IDS_PASS_THINNED;
+		}
 		ring = ids_small.lookup(&worker);
 		IDS_APART(ring, "small");
 		return ids_put(c->frame, c->config, c->packet, ring, IDS_SMALL_DATA, c->config->thin_small_bytes);

@@ -229,11 +229,19 @@ static __always_inline int ids_flow_show(const struct ids_config *config, const 
 	return IDS_PASS_DEPTH;
 }
 
-/* Whether so much of this side has been shown that its packets give way to the beginnings of other flows. */
+/* What gives way when user space cannot take everything, so that what it does take is whole: what has a hole already,
+ * or was refused at its beginning; flows of which much has been shown, but for their ends; and new flows, last. */
 static __always_inline int ids_flow_thins(const struct ids_config *config, const struct ids_packet *packet,
 					  const struct ids_flow *flow, int side)
 {
-	return flow->shown[side & 1] > config->thin_after_bytes && !packet->news;
+	if (flow->packets[0] + flow->packets[1] == 1)
+		return IDS_THINS_LAST;
+	if (flow->cut & IDS_CUT_THINNED && !flow->shown[0] && !flow->shown[1])
+		return IDS_THINS;
+	if (packet->news)
+		return IDS_THINS_NOT;
+	return flow->shown[side & 1] > config->thin_after_bytes || flow->cut & IDS_CUT_RING_FULL ? IDS_THINS :
+												IDS_THINS_NOT;
 }
 
 /* Remember that a packet was not shown for a reason; return the NOTE to count when that is the first time, else 0. Two

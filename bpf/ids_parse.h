@@ -51,6 +51,9 @@ static __always_inline int ids_copy_bytes(ids_frame *frame, u32 offset, void *to
 #define IDS_TCP_PSH 0x08
 #define IDS_TCP_ACK 0x10
 
+/* Whether a packet gives way to others in a ring that is nearly full, or all but full; see ids_flow_thins. */
+enum ids_thins { IDS_THINS_NOT = 0, IDS_THINS = 1, IDS_THINS_LAST = 2 };
+
 enum ids_fragment { IDS_WHOLE = 0, IDS_FIRST_FRAGMENT = 1, IDS_LATER_FRAGMENT = 2 };
 
 struct ids_cursor {
@@ -88,7 +91,7 @@ struct ids_packet {
 	u8 unknown_header; /* an extension header that user space does not step over: it sees no ports and no fragment */
 	u8 direction;  /* as in struct ids_record, of a flow that is known */
 	u8 flow_state;
-	u8 thins;      /* of its flow so much has been shown that it gives way in a ring that is nearly full */
+	u8 thins;      /* enum ids_thins */
 	u8 outcome;    /* of showing it: an ids_reason */
 	u32 worker;    /* the first that it is shown to */
 	u32 copies;    /* and to how many from that one on */
