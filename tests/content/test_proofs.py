@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ids.config import load_config
+from ids.events import Events
 from ids.replay import replay
 from ids.rules.language.loader import load_rules
 from ids.rules.model.rule import RuleTest
@@ -88,12 +89,13 @@ def alerts(tmp_path_factory: pytest.TempPathFactory) -> Counter[tuple[str, int]]
     path.write_bytes(capture.pcap())
     found: Counter[tuple[str, int]] = Counter()
 
-    def note(event: Mapping[str, Any]) -> None:
-        if event["event_type"] == "alert":
-            (peer,) = {event["src_ip"], event["dest_ip"]} - {SERVER}
-            found[peer, event["alert"]["signature_id"]] += 1
+    def note(events: Events) -> None:
+        for event in events:
+            if event["event_type"] == "alert":
+                (peer,) = {event["src_ip"], event["dest_ip"]} - {SERVER}
+                found[peer, event["alert"]["signature_id"]] += 1
 
-    replay([path], load_config(None, [f"rules.paths=[{ROOT / 'rules'}]"]), on_event=note)
+    replay([path], load_config(None, [f"rules.paths=[{ROOT / 'rules'}]"]), on_events=note)
     return found
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ids.counters import Counters
-from ids.protocols import Parsers, ProtocolSettings
+from ids.protocols import PROTOCOLS
 from ids.rules.model.buffers import APP_PROTOCOLS, CATALOGUE, PARSED, TRANSPORT_PROTOCOLS
-from ids.types import Direction, StreamChunk, Transaction
-from tests.factory import make_flow
+from ids.types import Transaction
+from tests.protocols.wire import Wire
 
 EXCHANGE = (
     b"POST http://h.example/a HTTP/1.1\r\nHost: H.example\r\nUser-Agent: u\r\nReferer: r\r\nAccept: a\r\n"
@@ -19,21 +18,13 @@ EXCHANGE = (
 
 def transactions() -> list[Transaction]:
     """Parse one exchange that has every header with a buffer of its own."""
-    parsers = Parsers(ProtocolSettings(), Counters())
-    flow = make_flow()
-    return [
-        found
-        for direction, data in zip(Direction, EXCHANGE, strict=True)
-        for closed in (False, True)
-        for found in parsers.feed(
-            StreamChunk(flow, direction, len(data) * closed, b"" if closed else data, 0, 1, closed=closed)
-        )
-    ]
+    request, response = EXCHANGE
+    return Wire().client(request).server(response).close().seen
 
 
 def test_every_protocol_with_a_parser_is_known_as_such() -> None:
     """A rule on a buffer of another protocol is refused."""
-    assert Parsers(ProtocolSettings(), Counters())._makers.keys() == PARSED
+    assert {protocol.name for protocol in PROTOCOLS if protocol.parsed} == PARSED
     assert PARSED <= APP_PROTOCOLS
     assert APP_PROTOCOLS.isdisjoint(TRANSPORT_PROTOCOLS)
 

@@ -364,7 +364,7 @@ def test_a_fault_costs_its_rule_and_no_other(caplog: pytest.LogCaptureFixture) -
 
     counters = Counters()
     loaded = load("rules:\n" + "".join(rule_text("[payload: {contains: needle}]", sid, "ip") for sid in (1, 2, 3)))
-    broken = Regex("payload", Pattern("x", False, Broken()))  # type: ignore[arg-type]
+    broken = Regex("payload", Pattern("x", False, "", Broken()))  # type: ignore[arg-type]
     first, second, third = loaded.rules
     rules = (first, replace(second, condition=All((*second.condition.parts, broken))), third)
     m = Matcher(replace(loaded, rules=rules), FlowColumns(4), counters, detector="test")

@@ -13,9 +13,10 @@ from ids.errors import Location
 from ids.rules.language.yara_loader import load_yara
 from ids.rules.language.yara_scope import DERIVED_SIDS, derived_sid
 from ids.rules.match.matcher import Matcher
+from ids.rules.model.ruleset import RuleSet
 from ids.rules.model.yara import YaraSet
 from ids.rules.settings import RulesSettings
-from ids.types import Action, BlockMode, BlockRequest, Direction, FlowState, StreamChunk, Transaction
+from ids.types import Action, BlockMode, BlockRequest, Direction, FlowColumns, FlowState, StreamChunk, Transaction
 from tests.rules.builders import chunks, end, exchange, feed, flow_of, sids, stream, transaction
 from tests.rules.builders import matcher as yaml_matcher
 
@@ -122,8 +123,8 @@ def test_what_was_compiled_is_kept_for_the_next_start(tmp_path: Path, monkeypatc
 
     def found(loaded: YaraSet) -> list[int]:
         assert not loaded.errors
-        m = YaraMatcher(loaded, Counters(), RulesSettings(), "test")
-        return sids(stream(m, [b"a needle"]) + (m.transaction(transaction(make_flow(), uri=b"/other")) or []))
+        m = Matcher(RuleSet(yara=loaded), FlowColumns(4), Counters())
+        return sids(stream(m, [b"a needle"]) + exchange(m, transaction(flow_of(m, app_proto="http"), uri=b"/other")))
 
     first = load()
     with monkeypatch.context() as patch:
