@@ -70,6 +70,10 @@ def _close(opening: Future[Chosen]) -> None:
         opening.result().close()
 
 
+def _read_once(path: Path) -> bool:
+    return str(path) == "-" or path.is_fifo()
+
+
 class _Run:
     """A replay while it goes on."""
 
@@ -94,9 +98,9 @@ class _Run:
         )  # fmt: skip
 
     def share_out(self, captures: Sequence[Path]) -> None:
-        """Start the workers, where there is to be more than one."""
+        """Start the workers, where there is to be more than one. What can be read only once, one process reads."""
         workers = worker_count(self._config.engine.workers)
-        if workers > 1:
+        if workers > 1 and not any(_read_once(path) for path in captures):
             self._crew = Crew(self.engine, captures, workers)
 
     def stop(self) -> None:
@@ -131,7 +135,7 @@ class _Run:
         if self._crew is None:
             packets = self.engine.process(batch)
             return lambda: packets
-        self.engine.take(batch, self._crew.found())
+        self.engine.take(batch, self._crew.found(len(batch)))
         return lambda: Decoder(self._config.decode, Counters()).decode(batch)
 
     def capture(self, path: Path) -> None:
