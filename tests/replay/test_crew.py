@@ -9,15 +9,17 @@ import threading
 import time
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from ids.capture import open_capture
 from ids.config import Config, load_config
 from ids.events import Event, Events
-from ids.replay import CaptureReport, replay
+from ids.replay import CaptureReport, crew, replay, runner
 from ids.replay.crew import END_S, WorkerDied
 from tests.shared import ROOT, shared
 
@@ -35,14 +37,14 @@ def spelt(event: Event) -> bytes:
     return orjson.dumps({key: value for key, value in event.items() if key != "flow_id"}, option=orjson.OPT_SORT_KEYS)
 
 
-def run(paths: list[Path], workers: int) -> tuple[list[CaptureReport], Counter[bytes], dict[str, Any]]:
+def run(paths: list[Path], workers: int, *settings: str) -> tuple[list[CaptureReport], Counter[bytes], dict[str, Any]]:
     """Replay; return the report, all events but `stats`, and the counters."""
     seen: Counter[bytes] = Counter()
 
     def note(events: Events) -> None:
         seen.update(spelt(event) for event in events if event["event_type"] != "stats")
 
-    report = replay(paths, config(workers), on_events=note)
+    report = replay(paths, config(workers, *settings), on_events=note)
     return report.captures, seen, report.counters
 
 
@@ -75,6 +77,35 @@ def test_workers_say_what_one_process_says(captures: Any, workers: int, alone: d
     assert same_events == events
     for stage in ("decode", "flow", "detect", "respond", "kernel"):
         assert same_counters.get(stage) == counters.get(stage), stage
+
+
+DROPS = """
+rules:
+  - title: an ordinary request, whose flow is to be dropped
+    sid: 9000001
+    traffic: tcp any any -> any 80
+    match:
+      - payload: {contains: "GET /"}
+    then: drop
+"""
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_batches_of_few_packets_make_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """Flows live through many of them, and are dropped in the middle."""
+    for module in (runner, crew):
+        monkeypatch.setattr(module, "open_capture", partial(open_capture, max_packets=7))
+    (tmp_path / "drops.yaml").write_text(DROPS)
+    paths = [PCAPS / f"{name}.pcap" for name in ("benign", "fragments", "out_of_order", "log4shell", "ipv6")]
+    rules = f"rules.paths=['{tmp_path}', '{ROOT / 'rules/base'}']"
+    several, events, _ = run(paths, workers, rules)
+    one, same_events, _ = run(paths, 1, rules)
+    assert [asdict(capture) for capture in several] == [asdict(capture) for capture in one]
+    assert events == same_events
+    assert any(flow.packets for capture in one for flow in capture.dropped_flows)
+    assert any(block.packets for capture in one for block in capture.blocks)
 
 
 @pytest.mark.parametrize("workers", WORKERS)
