@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
-from scapy.layers.inet import IP, TCP
-from scapy.layers.l2 import Ether
 
 from ids.config import Config
 from ids.engine import Engine
 from ids.respond.gate import BlockOrder, Held
 from ids.types import Flow, FlowCount, IPAddress, IPNetwork
-from tests.replay.batches import batch_of
+from tests.replay.batches import batch_of, conversation
 
 TLS = b"\x16\x03\x03\x00\x40" + bytes(64)
 HTTP = b"HTTP/1.1 200 OK\r\n\r\n"
 LONG = 70_000
-SEGMENT = 1400
 
 
 class RecordingGate:
@@ -53,26 +50,12 @@ class RecordingGate:
     def forget(self, flow: Flow) -> None: ...
 
 
-def conversation(client: bytes, server: bytes, later: int) -> Iterator[bytes]:
-    """Yield the frames of a connection: both sides speak, then the server sends ``later`` bytes more."""
-    there = Ether() / IP(src="192.0.2.1", dst="203.0.113.1")
-    back = Ether() / IP(src="203.0.113.1", dst="192.0.2.1")
-    yield bytes(there / TCP(sport=40000, dport=443, flags="S", seq=999))
-    yield bytes(back / TCP(sport=443, dport=40000, flags="SA", seq=4999, ack=1000))
-    yield bytes(there / TCP(sport=40000, dport=443, flags="A", seq=1000, ack=5000))
-    yield bytes(there / TCP(sport=40000, dport=443, flags="PA", seq=1000, ack=5000) / client)
-    answer = server + bytes(later) + b"more"
-    for at in range(0, len(answer), SEGMENT):
-        segment = TCP(sport=443, dport=40000, flags="PA", seq=5000 + at, ack=1000 + len(client))
-        yield bytes(back / segment / answer[at : at + SEGMENT])
-
-
 def inspect(client: bytes, server: bytes, *, later: int = LONG, **settings: object) -> RecordingGate:
     """Let a client and a server speak; return the gate. The frames come in batches of ten."""
     gate = RecordingGate()
     config = Config.model_validate({"rules": {"paths": []}, "engine": settings})
     engine = Engine(config, gate)
-    frames = list(conversation(client, server, later))
+    frames = conversation(client, server + bytes(later) + b"more", dport=443)
     for first in range(0, len(frames), 10):
         engine.process(batch_of(frames[first : first + 10], first=first + 1))
     assert engine.counters["flow.total"] == 1

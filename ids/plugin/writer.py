@@ -44,6 +44,7 @@ class LineWriter:
         self._lost = 0
         self._reported = 0
         self._failing = False
+        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"ids-{name}", daemon=True)
         self._thread.start()
 
@@ -68,7 +69,11 @@ class LineWriter:
                 self._reported = self._lost
 
     def close(self) -> None:
-        """Write what waits, as long as the disk takes it, and close the file."""
+        """Write what waits, as long as the disk takes it, and close the file. A fork has no thread: it only closes."""
+        if os.getpid() != self._pid:
+            if self._own:
+                os.close(self._fd)
+            return
         with self._changed:
             self._closing = True
             self._changed.notify_all()

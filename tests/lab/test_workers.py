@@ -68,6 +68,10 @@ def workers_of(guard: Guard) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{guard.pid}/task/{guard.pid}/children").read_text().split()]
 
 
+def open_files(pid: int) -> list[Path]:
+    return [fd for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.exists()]
+
+
 def attack(lab: Lab, sources: list[str], exploit: Request = LOG4SHELL) -> None:
     for source in sources:
         with suppress(OSError):  # cut off while it waited for the answer
@@ -125,6 +129,7 @@ def test_new_rules_reach_every_worker_and_bad_ones_none(site: Lab, guard: Guard,
     attack(site, second, OTHER)
     assert all_alerted(guard, second), "the rules from before are in force"
     assert workers_of(guard) == before, "nobody died of it"
+    assert not any(guard.eve.samefile(fd) for pid in before for fd in open_files(pid)), "one process writes events"
 
     rules.write_text(RULE)
     assert guard.command("reload") == {"reloaded": True}

@@ -124,6 +124,21 @@ def test_stdout_is_written_and_left_open(capfd: pytest.CaptureFixture[str], coun
     assert capfd.readouterr().out == lines(7)[0].data.decode() + "and more\n"
 
 
+def test_a_fork_lets_go_of_the_file_and_leaves_the_writing_to_its_parent(tmp_path: Path, counters: Counters) -> None:
+    file = tmp_path / "eve.json"
+    out = LineWriter(str(file), "eve", counters, patient=True)
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException):
+            out.close()
+            os._exit(sum(Path(fd).exists() and Path(fd).samefile(file) for fd in Path("/proc/self/fd").iterdir()))
+        os._exit(99)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    out.put(lines(1))
+    out.close()
+    assert numbers(file.read_bytes()) == [1]
+
+
 def test_a_live_writer_loses_what_is_beyond_its_bound_and_counts_it(
     hanging: Hanging, counters: Counters, bound: int
 ) -> None:
