@@ -58,6 +58,7 @@ class Engine:
         self._gate = gate
         self._own = own
         self._live = live
+        self._outputs = True
         self.flows = FlowColumns()
         self.plugins.start(self._context)
         wanted = self.plugins.event_types()
@@ -77,6 +78,7 @@ class Engine:
         """Return an inspection of all flows, or of a share; in a worker, whose counters begin here."""
         if share is not None:
             self.counters.values.clear()
+            self._outputs = False
         return Inspection(
             self.config, self.plugins, self.flows, self._gate, self.counters,
             live=self._live, wanted=self._wanted, share=share,
@@ -196,7 +198,9 @@ class Engine:
 
     def _context(self, name: str) -> EngineContext:
         options = self.config.plugins.options.get(name, {})
-        return EngineContext(self.config, self.counters, options, self.flows, live=self._live)
+        return EngineContext(
+            self.config, self.counters, options, self.flows, live=self._live, outputs=self._outputs
+        )  # fmt: skip
 
     def _veto(self, address: str, match: Match) -> list[str]:
         return self.plugins.call_strict("ids_veto_block", address=address, match=match)

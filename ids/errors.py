@@ -6,12 +6,23 @@ Each message says what is wrong, where, what was expected and what to do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 class IdsError(Exception):
     """Base of all errors meant for the user; the CLI prints them without a traceback."""
 
     exit_code = 2
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error travel to another process: a worker reports it to the engine."""
+        return _travelled, (type(self), self.args, self.__dict__)
+
+
+def _travelled(kind: type[IdsError], words: tuple[Any, ...], state: dict[str, Any]) -> IdsError:
+    error = kind.__new__(kind, *words)
+    error.__dict__.update(state)
+    return error
 
 
 @dataclass(frozen=True, slots=True)

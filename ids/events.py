@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -81,7 +82,16 @@ def _spell(rows: Sequence[Event]) -> list[Lines]:
     for end in range(1, len(rows) + 1):
         if end < len(rows) and rows[end]["event_type"] == rows[start]["event_type"]:
             continue
-        data = b"".join([orjson.dumps(event, option=_OPTIONS) for event in rows[start:end]])
+        try:
+            data = b"".join([orjson.dumps(event, option=_OPTIONS) for event in rows[start:end]])
+        except TypeError:
+            data = b"".join(map(_carefully, rows[start:end]))
         made.append(Lines(rows[start]["event_type"], data, end - start))
         start = end
     return made
+
+
+def _carefully(event: Event) -> bytes:
+    """Return one object as a line, whatever is in it: a file's name that is no UTF-8, a plugin's own kind of value."""
+    text = json.dumps(event, ensure_ascii=False, default=str)
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode() + b"\n"

@@ -18,6 +18,7 @@ import warnings
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from ids.errors import IdsError
 from ids.flow.share import Share
@@ -27,6 +28,11 @@ _PR_SET_PDEATHSIG = 1
 
 MAX_WORKERS = 16
 """Beyond it the one that decides and the memory for the rings are the limit, not inspection."""
+
+
+_parents_ends: WeakSet[Connection] = WeakSet()
+"""Our ends of the lines to workers. Every fork has them too, and lets go of them: else no worker would notice that
+nobody listens any more."""
 
 
 @dataclass(slots=True)
@@ -60,6 +66,7 @@ class Worker:
         self.share = share
         self.counters: dict[str, int] = {}
         self.line, theirs = multiprocessing.Pipe()
+        _parents_ends.add(self.line)
         context = multiprocessing.get_context("fork")
         self._process = context.Process(target=_run, args=(share, body, theirs, os.getpid()), daemon=True)
         with warnings.catch_warnings():
@@ -118,6 +125,8 @@ def _run(share: Share, body: Body, line: Connection, parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
+    for end in list(_parents_ends):
+        end.close()
     try:
         body(share, line)
     except (BrokenPipeError, EOFError):

@@ -9,15 +9,16 @@ from types import ModuleType
 
 import click
 import pytest
-from ids.rules.language.loader import load_rules
 
 from ids.cli import cli
 from ids.config import Config, load_config
 from ids.counters import Counters
 from ids.kernel.contract import REASON_NAMES
 from ids.plugin.host import PluginHost
-from ids.types import Direction, Flow, StreamChunk
+from ids.rules.language.loader import load_rules
+from ids.types import Direction, StreamChunk
 from scripts import docs
+from tests.factory import make_flow
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("[bpr]*/**/*.md")])
@@ -119,7 +120,7 @@ def test_the_plugin_in_the_documentation_works() -> None:
     exec(code, module.__dict__)
     host = PluginHost(Counters())
     host.register("libssh", module)
-    flow = Flow(1, 4, 6, (0, 0xFFFF << 32), (0, 0xFFFF << 32 | 1), 40000, 22, 0, 0, 0, 0)
+    flow = make_flow(dport=22)
     greeting, other = (
         StreamChunk(flow, Direction.TO_SERVER, 0, data, ts_ns=0, number=1)
         for data in (b"SSH-2.0-libssh_0.10.4\r\n", b"SSH-2.0-OpenSSH_9.2\r\n")

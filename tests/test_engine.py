@@ -1,17 +1,16 @@
-"""The engine's own decisions: what it has the kernel keep to itself."""
+"""The engine on batches of packets: what it has the kernel keep to itself."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 
 from ids.config import Config
 from ids.engine import Engine
 from ids.respond.gate import BlockOrder, Held
-from ids.types import Direction, Flow, FlowBatch, FlowCount, IPAddress, IPNetwork, StreamChunk
-from tests.factory import T0, make_flow
+from ids.types import Flow, FlowCount, IPAddress, IPNetwork
+from tests.replay.batches import batch_of, conversation
 
 TLS = b"\x16\x03\x03\x00\x40" + bytes(64)
 HTTP = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -52,24 +51,20 @@ class RecordingGate:
 
 
 def inspect(client: bytes, server: bytes, *, later: int = LONG, **settings: object) -> RecordingGate:
-    """Let a client and a server speak, then the server send ``later`` bytes more."""
+    """Let a client and a server speak; return the gate. The frames come in batches of ten."""
     gate = RecordingGate()
     config = Config.model_validate({"rules": {"paths": []}, "engine": settings})
     engine = Engine(config, gate)
-    flow = make_flow()
-    chunks = [
-        StreamChunk(flow, Direction.TO_SERVER, 0, client, T0, 1),
-        StreamChunk(flow, Direction.TO_CLIENT, 0, server, T0, 2),
-        StreamChunk(flow, Direction.TO_CLIENT, len(server), bytes(later), T0, 3),
-        StreamChunk(flow, Direction.TO_CLIENT, len(server) + later, b"more", T0, 4),
-    ]
-    no_rows = FlowBatch([flow], np.empty(0, np.int64), np.empty(0, np.uint8), chunks, [], [])
-    engine._inspect(no_rows, [])
+    frames = conversation(client, server + bytes(later) + b"more", dport=443)
+    for first in range(0, len(frames), 10):
+        engine.process(batch_of(frames[first : first + 10], first=first + 1))
+    assert engine.counters["flow.total"] == 1
     return gate
 
 
 def test_an_encrypted_flow_is_bypassed_once_after_its_beginning() -> None:
-    assert len(inspect(TLS, TLS).bypassed) == 1
+    (flow,) = inspect(TLS, TLS).bypassed
+    assert (flow.src_ip, flow.dport, flow.app_proto) == ("192.0.2.1", 443, "tls")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol
+from typing import Protocol
 
 from ids.config import Config
 from ids.counters import Counters
@@ -119,7 +119,7 @@ class Workers:
         shares = [Share(number, count, fastpath.worker_seed) for number in range(count)]
         self._workers = [Worker(share, self._body) for share in shares]
         self._started = [time.monotonic()] * count
-        self._answers: dict[int, Any] = {}
+        self._answers: dict[int, list[IdsError]] = {}
         for worker in self._workers:
             worker.receive()
 
@@ -139,11 +139,12 @@ class Workers:
 
     def reload(self, config: Config) -> list[IdsError]:
         """Have all load, and then all put it in force; or none."""
+        self._answers.clear()
         errors = self._engine.prepare_reload(config)
         for worker in self._workers:
             worker.send(("prepare", config))
-        answers = [self._answer(number) for number in range(len(self._workers))]
-        errors += [error for answer in answers for error in answer or ()]
+        for number in range(len(self._workers)):
+            errors += self._answer(number)
         for worker in self._workers:
             worker.send(("commit" if not errors else "forget",))
         self._engine.finish_reload(commit=not errors)
@@ -174,21 +175,21 @@ class Workers:
             self._restart(number, str(error))
 
     def _take(self, number: int, got: Report) -> None:
-        if got.answer is not None:
+        if isinstance(got.answer, list):  # and not the word of one that was started again
             self._answers[number] = got.answer
         if got.found is not None:
             self._engine.decide(got.found)
 
-    def _answer(self, number: int) -> Any:
-        """Wait for a worker's answer, deciding meanwhile what it finds; None where it died."""
+    def _answer(self, number: int) -> list[IdsError]:
+        """Wait for what a worker refuses, deciding meanwhile what it finds; nothing where it died."""
         deadline = time.monotonic() + ANSWER_S
         while number not in self._answers and time.monotonic() < deadline:
             if self._workers[number].line.poll(POLL_S):
                 before = self._workers[number]
                 self._receive(number)
                 if self._workers[number] is not before:
-                    return None  # the new one was forked with what is in force here
-        return self._answers.pop(number, None)
+                    return []  # the new one was forked with what was prepared here
+        return self._answers.pop(number, [IdsError(f"worker {number} did not answer within {ANSWER_S:g} s")])
 
     def _restart(self, number: int, why: str) -> None:
         worker = self._workers[number]

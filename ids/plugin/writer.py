@@ -6,6 +6,7 @@ them and says so in the log.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -37,12 +38,13 @@ class LineWriter:
         self._fd, self._own = _open(path, name)
         self._path, self._name, self._counters, self._patient = path, name, counters, patient
         self._waiting: deque[tuple[bytes, int]] = deque()
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._waiting_events = 0
         self._changed = threading.Condition()
         self._closing = False
         self._lost = 0
         self._reported = 0
         self._failing = False
+        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"ids-{name}", daemon=True)
         self._thread.start()
 
@@ -60,13 +62,18 @@ class LineWriter:
             if data:
                 self._waiting.append((data, count))
                 self._waiting_bytes += len(data)
+                self._waiting_events += count
                 self._changed.notify_all()
             if self._lost > self._reported:
                 self._counters.add(f"{self._name}.lost", self._lost - self._reported)
                 self._reported = self._lost
 
     def close(self) -> None:
-        """Write what waits, as long as the disk takes it, and close the file."""
+        """Write what waits, as long as the disk takes it, and close the file. A fork has no thread: it only closes."""
+        if os.getpid() != self._pid:
+            if self._own:
+                os.close(self._fd)
+            return
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -76,6 +83,7 @@ class LineWriter:
         elif self._own:
             os.close(self._fd)
         with self._changed:
+            self._lost += self._waiting_events
             self._counters.add(f"{self._name}.lost", self._lost - self._reported)
             self._reported = self._lost
 
@@ -87,9 +95,11 @@ class LineWriter:
                     return
                 batch = list(self._waiting)
                 self._waiting.clear()
-            self._write(b"".join(data for data, _ in batch), sum(count for _, count in batch))
+            events = sum(count for _, count in batch)
+            self._write(b"".join(data for data, _ in batch), events)
             with self._changed:
                 self._waiting_bytes -= sum(len(data) for data, _ in batch)
+                self._waiting_events -= events
                 self._changed.notify_all()
 
     def _write(self, data: bytes, count: int) -> None:
@@ -103,7 +113,8 @@ class LineWriter:
             with self._changed:
                 self._lost += count
             if written and self._own:
-                os.ftruncate(self._fd, before)
+                with contextlib.suppress(OSError):  # a pipe takes nothing back
+                    os.ftruncate(self._fd, before)
             if not self._failing:
                 log.error("%s cannot be written, events are being lost: %s", self._path, error.strerror)
             self._failing = True

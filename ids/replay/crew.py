@@ -34,9 +34,9 @@ class Crew:
         self._workers = [Worker(Share(number, workers), body) for number in range(workers)]
         engine.workers = [{} for _ in self._workers]
 
-    def found(self) -> Findings:
-        """Return what all workers found in the next batch."""
-        return self._collect("batch")
+    def found(self, packets: int) -> Findings:
+        """Return what all workers found in the next batch, which has so many packets."""
+        return self._collect(packets)
 
     def drained(self) -> Findings:
         """Return what all workers found at the end of a capture; their counters are up to date then."""
@@ -44,7 +44,7 @@ class Crew:
         self._engine.workers = [worker.counters for worker in self._workers]
         return found
 
-    def _collect(self, expected: str) -> Findings:
+    def _collect(self, expected: int | str) -> Findings:
         parts: list[Findings] = []
         for worker in self._workers:
             try:
@@ -73,7 +73,7 @@ def _inspect(inspection: Inspection, engine: Engine, captures: Sequence[Path], l
                 for batch in capture:
                     found = inspection.process(batch)
                     found.packets = None
-                    report(line, Report(found, "batch"))
+                    report(line, Report(found, len(batch)))
         except CaptureError:  # the one that decides meets it too, and reports it
             continue
         report(line, Report(inspection.drain(), "end", counters=dict(engine.counters.values)))

@@ -74,6 +74,10 @@ def _close(opening: Future[Chosen]) -> None:
         opening.result().close()
 
 
+def _read_once(path: Path) -> bool:
+    return str(path) == "-" or path.is_fifo()
+
+
 class _Run:
     """A replay while it goes on."""
 
@@ -98,7 +102,12 @@ class _Run:
         )  # fmt: skip
 
     def share_out(self, captures: Sequence[Path]) -> None:
-        """Start the workers: where there is to be more than one, or where the fast path has much to judge meanwhile."""
+        """Start the workers: where there is to be more than one, or where the fast path has much to judge meanwhile.
+
+        What can be read only once, one process reads.
+        """
+        if any(_read_once(path) for path in captures):
+            return
         workers = worker_count(self._config.engine.workers)
         size = sum(path.stat().st_size for path in captures if path.is_file())
         if workers > 1 or (self._chosen.judge is not None and size >= WORTH_A_WORKER_BYTES):
@@ -136,7 +145,7 @@ class _Run:
         if self._crew is None:
             packets = self.engine.process(batch)
             return lambda: packets
-        self.engine.take(batch, self._crew.found())
+        self.engine.take(batch, self._crew.found(len(batch)))
         return lambda: Decoder(self._config.decode, Counters()).decode(batch)
 
     def capture(self, path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from ids.cli import main
 from ids.kernel import FastPath, FastPathSettings
 from ids.literal import literal
-from tests.bench.scratch import scratch_bpffs
 from tests.bench.report import CannotRun
+from tests.bench.scratch import scratch_bpffs
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 

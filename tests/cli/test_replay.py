@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -45,8 +47,11 @@ def test_verdicts_on_stdout_stand_alone() -> None:
 
 
 def test_events_on_stdout_stand_alone() -> None:
+    """In a process of its own: the writer writes to the descriptor."""
     for words in (("--eve", "-"), ("--set", "eve.path=-")):
-        events = [json.loads(line) for line in run(CAPTURE, *words).stdout.splitlines()]
+        command = [sys.executable, "-c", "from ids.cli import main; main()", "replay", "--fast-path", "off", *words]
+        done = subprocess.run([*command, CAPTURE], capture_output=True, timeout=60, check=True)
+        events = [json.loads(line) for line in done.stdout.splitlines()]
         assert {"alert", "flow", "stats"} <= {event["event_type"] for event in events}
 
 

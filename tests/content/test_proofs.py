@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ids.config import load_config
+from ids.events import Events
 from ids.replay import replay
 from ids.rules.language.loader import load_rules
 from ids.rules.model.rule import RuleTest
@@ -88,7 +89,7 @@ def alerts(tmp_path_factory: pytest.TempPathFactory) -> Counter[tuple[str, int]]
     path.write_bytes(capture.pcap())
     found: Counter[tuple[str, int]] = Counter()
 
-    def note(events: Iterable[Mapping[str, Any]]) -> None:
+    def note(events: Events) -> None:
         for event in events:
             if event["event_type"] == "alert":
                 (peer,) = {event["src_ip"], event["dest_ip"]} - {SERVER}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from dataclasses import replace
 
 import pytest
 from scapy.layers.inet import ICMP
 
 from ids.kernel.contract import Reason
-from ids.live import KernelGate
+from ids.live.gate import KernelGate
 from ids.respond.gate import BlockOrder
 from ids.types import BlockMode
 from tests.factory import make_flow
@@ -74,7 +73,8 @@ def test_a_ping_is_a_flow_that_the_kernel_knows_and_the_next_ping_another(orders
         (count,) = orders.counts([flow])
         assert count is not None
         assert count.packets == (1, 0)
-        assert not orders.condemn(replace(flow, echo_id=78), 1)
+        other = make_flow(*ends, proto=flow.proto, sport=kind, dport=0, echo_id=78)
+        assert not orders.condemn(other, 1)
         assert orders.condemn(flow, 1)
         assert gate.send(ping).reason == Reason.DROP_FLOW
 

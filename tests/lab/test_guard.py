@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -57,9 +58,10 @@ def is_cut_off(lab: Lab, source: str) -> bool:
     return False
 
 
-def attack_from(lab: Lab, sources: tuple[str, ...]) -> threading.Thread:
+def attack_from(lab: Lab, sources: tuple[str, ...], pause_s: float = 0.0) -> threading.Thread:
     def act() -> None:
         for source in sources:
+            time.sleep(pause_s)
             try:
                 fetch(lab.attacker, source, LOG4SHELL, timeout_s=0.02)
             except OSError:
@@ -74,7 +76,7 @@ def test_killed_in_the_middle_of_an_attack_it_leaves_every_block_to_its_successo
     guard = started(site)
     guard.command("block", "add", "198.51.100.0/24")
     guard.command("block", "add", "2001:db8:bad::/48")
-    attackers = attack_from(site, ATTACKERS[:60])
+    attackers = attack_from(site, ATTACKERS[:60], pause_s=0.02)
     assert wait_until(lambda: len(blocked_by(guard)) >= 10, 30)
     guard.kill()
     attackers.join()

@@ -12,7 +12,8 @@ from ids.counters import Counters
 from ids.errors import PluginError, UsageError
 from ids.plugin import host as host_module
 from ids.plugin.host import MAX_CONSECUTIVE_FAILURES, QUARANTINE_S, PluginHost
-from tests.factory import make_flow
+from ids.types import Match
+from tests.factory import make_flow, make_match
 
 
 class Clock:
@@ -272,3 +273,91 @@ def test_an_answer_that_is_no_list_of_matches_is_the_plugins_failure(
     host.register("odd", Odd())
     assert host.matches("ids_stream", chunk=None) == []
     assert counters["plugin.odd.failures"] == 1
+
+
+class Reader:
+    """An output, and which types it says it reads."""
+
+    def __init__(self, answer: set[str] | Exception | None) -> None:
+        self.answer = answer
+
+    @hookimpl
+    def ids_events(self) -> None: ...
+
+    @hookimpl
+    def ids_event_types(self) -> set[str] | None:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class SilentReader:
+    """An output of the convenient form, which does not say what it reads."""
+
+    @hookimpl
+    def ids_event(self) -> None: ...
+
+
+class Talker:
+    """Says what it reads, and reads nothing."""
+
+    @hookimpl
+    def ids_event_types(self) -> set[str]:
+        return {"http"}
+
+
+@pytest.mark.parametrize(
+    ("plugins", "expected"),
+    [
+        ([], set()),
+        ([Reader({"alert"}), Reader({"flow"})], {"alert", "flow"}),
+        ([Reader(set())], set()),
+        ([Reader({"alert"}), Talker()], {"alert"}),
+        ([Reader({"alert"}), Reader(None)], None),
+        ([Reader({"alert"}), SilentReader()], None),
+        ([Reader({"alert"}), Reader(ValueError("oops"))], None),
+    ],
+    ids=["nobody", "two", "nothing", "one that reads none", "all", "one does not say", "one fails"],
+)
+def test_the_event_types_that_somebody_reads_are_all_in_doubt(
+    host: PluginHost, plugins: list[object], expected: set[str] | None
+) -> None:
+    for number, plugin in enumerate(plugins):
+        host.register(f"plugin{number}", plugin)
+    assert host.event_types() == expected
+
+
+class Picky:
+    """Finds something in every chunk but one."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    @hookimpl
+    def ids_stream(self, chunk: Any) -> list[Match]:
+        self.seen.append(chunk)
+        if chunk == 2:
+            raise ValueError("hostile")
+        return [make_match(number=chunk)]
+
+
+def test_a_hook_that_is_called_one_at_a_time_loses_one_call(host: PluginHost, counters: Counters) -> None:
+    picky = Picky()
+    host.register("picky", picky)
+    found = host.matches_of_each("ids_stream", "chunk", iter([1, 2, 3]))
+    assert [(match.number, match.detector) for match in found] == [(1, "picky"), (3, "picky")]
+    host.each("ids_stream", "chunk", [4])
+    assert picky.seen == [1, 2, 3, 4]
+    assert counters["plugin.picky.failures"] == 1
+
+
+@pytest.mark.parametrize("commit", [True, False])
+def test_what_was_prepared_waits_for_its_word(host: PluginHost, commit: bool) -> None:
+    """Other processes may refuse what this one accepts."""
+    plugin = Reloading()
+    host.register("plugin", plugin)
+    errors, put_in_force = host.prepare_reload(lambda name: None)
+    assert (errors, plugin.loaded) == ([], "old")
+    if commit:
+        put_in_force()
+    assert plugin.loaded == ("new" if commit else "old")

@@ -1,10 +1,12 @@
-"""Batches of packets as a capture delivers them, made of frames."""
+"""Batches of packets as a capture delivers them, made of frames, and the frames of a connection."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
 
 from ids.types import PacketBatch
 from tests.factory import T0
@@ -35,3 +37,29 @@ def batch_of(
         np.zeros(count, dtype=np.uint32),
         "test.pcap",
     )
+
+
+SEGMENT = 1400
+
+
+def conversation(
+    client: bytes, server: bytes, *, sport: int = 40000, dport: int = 80, close: bool = False
+) -> list[bytes]:
+    """Return the frames of a connection: the handshake, what the client says, the answer, and the end if there is one.
+
+    The first four frames are the handshake and the client's.
+    """
+    there, back = Ether() / IP(src="192.0.2.1", dst="203.0.113.1"), Ether() / IP(src="203.0.113.1", dst="192.0.2.1")
+
+    def sent(flags: str, seq: int, ack: int, data: bytes = b"") -> bytes:
+        return bytes(there / TCP(sport=sport, dport=dport, flags=flags, seq=seq, ack=ack) / data)
+
+    def answered(flags: str, seq: int, ack: int, data: bytes = b"") -> bytes:
+        return bytes(back / TCP(sport=dport, dport=sport, flags=flags, seq=seq, ack=ack) / data)
+
+    mine, theirs = 1000 + len(client), 5000 + len(server)
+    frames = [sent("S", 999, 0), answered("SA", 4999, 1000), sent("A", 1000, 5000), sent("PA", 1000, 5000, client)]
+    frames += [answered("PA", 5000 + at, mine, server[at : at + SEGMENT]) for at in range(0, len(server), SEGMENT)]
+    if close:
+        frames += [sent("FA", mine, theirs), answered("FA", theirs, mine + 1), sent("A", mine + 1, theirs + 1)]
+    return frames

@@ -67,7 +67,7 @@ class Watched:
 
     def send_batch(self, batch: PacketBatch) -> list[int]:
         """As `send`."""
-        self.gate.observe(batch, self._decoder.decode(batch))
+        self.gate.observe(batch, lambda: self._decoder.decode(batch))
         return self.reasons
 
 

@@ -1,0 +1,265 @@
+"""The writer of lines: in order, within its bound, and never torn, whatever the disk does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ids.counters import Counters
+from ids.errors import UsageError
+from ids.events import Lines
+from ids.plugin import writer
+from ids.plugin.writer import LineWriter
+
+BOUND = 1 << 18
+LINE_BYTES = 1024
+
+
+def lines(first: int, count: int = 1) -> list[Lines]:
+    """Return numbered lines of a kilobyte each."""
+    rows = [b"%d" % number for number in range(first, first + count)]
+    return [Lines("flow", b"".join(row.rjust(LINE_BYTES - 1, b".") + b"\n" for row in rows), count)]
+
+
+def numbers(data: bytes) -> list[int]:
+    """Return the numbers of lines, each of which must be whole."""
+    assert not data or data.endswith(b"\n")
+    rows = data.splitlines()
+    assert {len(row) for row in rows} <= {LINE_BYTES - 1}
+    return [int(row.lstrip(b".")) for row in rows]
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    """Wait for a condition."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return condition()
+
+
+@pytest.fixture
+def counters() -> Counters:
+    return Counters()
+
+
+@pytest.fixture
+def bound(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Make the bound small; return it in lines."""
+    monkeypatch.setattr(writer, "WAITING_BYTES", BOUND)
+    return BOUND // LINE_BYTES
+
+
+class Hanging:
+    """A pipe that nobody reads until asked: a disk that hangs."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = str(path)
+        self._reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def read(self) -> bytes:
+        """Return what is there now."""
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self._reader, 1 << 20)
+        return b""
+
+    def read_all(self, done: Callable[[], bool]) -> bytes:
+        """Read until something is done, and what is left then."""
+        data = b""
+        while not done():
+            data += self.read()
+        while more := self.read():
+            data += more
+        return data
+
+    def break_(self) -> None:
+        """Go away, as a reader that ends."""
+        if self._reader >= 0:
+            os.close(self._reader)
+            self._reader = -1
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> Iterator[Hanging]:
+    pipe = Hanging(tmp_path / "pipe")
+    yield pipe
+    pipe.break_()
+
+
+def closing(writer_: LineWriter) -> threading.Thread:
+    """Close a writer beside whatever the test does."""
+    thread = threading.Thread(target=writer_.close)
+    thread.start()
+    return thread
+
+
+def test_lines_are_appended_in_their_order(tmp_path: Path, counters: Counters) -> None:
+    file = tmp_path / "new" / "eve.json"
+    for start in (0, 600):
+        out = LineWriter(str(file), "eve", counters, patient=True)
+        for first in range(start, start + 600, 3):
+            out.put(lines(first, 2) + lines(first + 2))
+        out.close()
+    assert numbers(file.read_bytes()) == list(range(1200))
+    assert counters["eve.lost"] == 0
+
+
+def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path, counters: Counters) -> None:
+    with pytest.raises(UsageError, match=r"eve\.path .* cannot be written: Is a directory"):
+        LineWriter(str(tmp_path), "eve", counters, patient=True)
+
+
+def test_stdout_is_written_and_left_open(capfd: pytest.CaptureFixture[str], counters: Counters) -> None:
+    out = LineWriter("-", "eve", counters, patient=True)
+    out.put(lines(7))
+    out.close()
+    print("and more")
+    assert capfd.readouterr().out == lines(7)[0].data.decode() + "and more\n"
+
+
+def test_a_fork_lets_go_of_the_file_and_leaves_the_writing_to_its_parent(tmp_path: Path, counters: Counters) -> None:
+    file = tmp_path / "eve.json"
+    out = LineWriter(str(file), "eve", counters, patient=True)
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException):
+            out.close()
+            os._exit(sum(Path(fd).exists() and Path(fd).samefile(file) for fd in Path("/proc/self/fd").iterdir()))
+        os._exit(99)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    out.put(lines(1))
+    out.close()
+    assert numbers(file.read_bytes()) == [1]
+
+
+def test_a_live_writer_loses_what_is_beyond_its_bound_and_counts_it(
+    hanging: Hanging, counters: Counters, bound: int
+) -> None:
+    out = LineWriter(hanging.path, "eve", counters, patient=False)
+    put = 4 * bound
+    started = time.monotonic()
+    for number in range(put):
+        out.put(lines(number))
+    assert time.monotonic() - started < 5, "nobody waited for the disk"
+    lost = counters["eve.lost"]
+    assert put - bound - 1 <= lost < put, "what waits is bounded"
+    thread = closing(out)
+    written = numbers(hanging.read_all(lambda: not thread.is_alive()))
+    assert written == sorted(written)
+    assert len(written) + counters["eve.lost"] == put
+    assert counters["eve.lost"] == lost, "what waited was written when the disk was back"
+
+
+def test_a_live_writer_goes_on_when_the_disk_does(hanging: Hanging, counters: Counters, bound: int) -> None:
+    out = LineWriter(hanging.path, "eve", counters, patient=False)
+    for number in range(2 * bound):
+        out.put(lines(number))
+    lost = counters["eve.lost"]
+    assert lost > 0
+    read = b""
+
+    def caught_up() -> bool:
+        nonlocal read
+        read += hanging.read()
+        return len(read) == (2 * bound - lost) * LINE_BYTES
+
+    assert soon(caught_up)
+    out.put(lines(999_999))
+    thread = closing(out)
+    assert numbers(hanging.read_all(lambda: not thread.is_alive())) == [999_999]
+    assert counters["eve.lost"] == lost
+
+
+def test_a_patient_writer_waits_for_the_disk(hanging: Hanging, counters: Counters, bound: int) -> None:
+    out = LineWriter(hanging.path, "eve", counters, patient=True)
+    put = 0
+
+    def fill() -> None:
+        nonlocal put
+        for put in range(4 * bound):
+            out.put(lines(put))
+        out.close()
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    assert soon(lambda: put >= bound)
+    thread.join(0.2)
+    assert thread.is_alive()
+    assert put < 2 * bound, "it waits"
+    assert numbers(hanging.read_all(lambda: not thread.is_alive())) == list(range(4 * bound))
+    assert counters["eve.lost"] == 0
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_reader_that_goes_away_costs_events_and_not_the_writer(
+    hanging: Hanging, counters: Counters, bound: int, patient: bool
+) -> None:
+    """The pipe takes nothing back, but the thread goes on, and nobody waits for it in vain."""
+    out = LineWriter(hanging.path, "eve", counters, patient=patient)
+    out.put(lines(0, bound))
+    time.sleep(0.05)  # the pipe is full now
+    hanging.break_()
+    for number in range(3):
+        out.put(lines(bound + number))
+    started = time.monotonic()
+    out.close()
+    assert time.monotonic() - started < 5
+    assert counters["eve.lost"] == bound + 3
+
+
+@contextlib.contextmanager
+def room(limit_bytes: int) -> Iterator[None]:
+    """Let no file of this process grow beyond a size: a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_full_disk_leaves_no_torn_line_and_the_writer_goes_on_when_there_is_room(
+    tmp_path: Path, counters: Counters, caplog: pytest.LogCaptureFixture, patient: bool
+) -> None:
+    file = tmp_path / "eve.json"
+    out = LineWriter(str(file), "eve", counters, patient=patient)
+    put = 0
+
+    def settled() -> bool:
+        return "events are being lost: File too large" in caplog.text or file.stat().st_size == put * LINE_BYTES
+
+    with room((2 << 20) + 500):  # in the middle of a line
+        while "being lost" not in caplog.text:
+            assert put < 4096
+            out.put(lines(put, 100))
+            put += 100
+            assert soon(settled)
+        kept = numbers(file.read_bytes())
+    out.put(lines(999_999))
+    out.close()
+    assert kept == list(range(put - 100))
+    assert numbers(file.read_bytes()) == [*kept, 999_999]
+    assert counters["eve.lost"] == 100
+    assert "can be written again; 100 events were lost" in caplog.text
+
+
+def test_a_disk_that_hangs_does_not_keep_the_engine_from_stopping(
+    hanging: Hanging, counters: Counters, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "CLOSE_S", 0.2)
+    out = LineWriter(hanging.path, "eve", counters, patient=True)
+    out.put(lines(0, 100))
+    out.put(lines(100, 100))
+    started = time.monotonic()
+    out.close()
+    assert time.monotonic() - started < 5
+    assert "the disk hangs; the last events are lost" in caplog.text
+    assert counters["eve.lost"] == 200
