@@ -37,6 +37,12 @@ def settle_memory() -> None:
     gc.set_threshold(COLLECT_AFTER, 10, 10)
 
 
+def _installed(config: Config, counters: Counters) -> PluginHost:
+    host = PluginHost(counters)
+    host.load(config.plugins.disabled)
+    return host
+
+
 class Engine:
     """All stages wired together. Feed it batches; it calls the gate and emits events."""
 
@@ -50,20 +56,22 @@ class Engine:
         live: bool = False,
         on_events: OnEvents | None = None,
         event_types: Collection[str] | None = None,
+        plugins: PluginHost | None = None,
     ) -> None:
         """Load and start the plugins; raises `IdsError` when one refuses (bad rules, a file that cannot be written).
 
-        ``live`` tells packets of interfaces from those of captures, whose checksums may have been filled in later.
-        ``on_events`` gets the events that outputs get, of ``event_types`` at least (None: of all).
+        ``live``: packets come from interfaces, not from captures, whose checksums may have been filled in later.
+        ``on_events`` gets the events that outputs get, of ``event_types`` at least (None: of all). ``plugins`` are
+        those that run, counting in ``counters``; None: all that are installed.
         """
         self.config = config
         self.counters = counters if counters is not None else Counters()
         self._on_events = on_events
-        self.plugins = PluginHost(self.counters)
-        self.plugins.load(config.plugins.disabled)
+        self.plugins = plugins if plugins is not None else _installed(config, self.counters)
         self._gate = gate
         self._own = own
         self._live = live
+        self._outputs = True
         self.flows = FlowColumns()
         self.plugins.start(self._context)
         wanted = self.plugins.event_types()
@@ -83,6 +91,7 @@ class Engine:
         """Return an inspection of all flows, or of a share; in a worker, whose counters begin here."""
         if share is not None:
             self.counters.values.clear()
+            self._outputs = False
         return Inspection(
             self.config, self.plugins, self.flows, self._gate, self.counters,
             live=self._live, wanted=self._wanted, share=share,
@@ -202,7 +211,7 @@ class Engine:
 
     def _context(self, name: str) -> EngineContext:
         options = self.config.plugins.options.get(name, {})
-        return EngineContext(self.config, self.counters, options, self.flows, live=self._live)
+        return EngineContext(self.config, self.counters, options, self.flows, live=self._live, outputs=self._outputs)
 
     def _veto(self, address: str, match: Match) -> list[str]:
         return self.plugins.call_strict("ids_veto_block", address=address, match=match)

@@ -141,6 +141,8 @@ class Inspection:
         if self._recount is not None:
             self._recount.note_closing(flows.touched)
             self._recount.settle(flows.ended)
+        if len(flows.ended) and self._plugins.has("ids_flow_end"):
+            self._plugins.each("ids_flow_end", "flow", map(self.flows.view, flows.ended.tolist()))
         self._write_up(found, flows, transactions)
         self._lap("events", clock)
         for stage, seconds in self._spent_s.items():
@@ -171,8 +173,6 @@ class Inspection:
         if packets is not None and plugins.has("ids_flagged"):
             self._history.append((packets, flows.slot))
             self._dissect(found, flows)
-        if len(flows.ended) and plugins.has("ids_flow_end"):
-            plugins.each("ids_flow_end", "flow", map(self.flows.view, flows.ended.tolist()))
         for match in matches:
             match.flow.mark(Mark.MATCHED)
         matches.sort(key=lambda match: match.number)
