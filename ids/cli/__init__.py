@@ -83,7 +83,7 @@ class Verbs(click.Group):
 def cli() -> None:
     """Intrusion detection and prevention: an XDP program in front, Python behind.
 
-    Try `ids replay pcaps/` first: it needs no privileges. `ids doctor` tells what this machine lacks for the rest.
+    Try `ids replay pcaps/` first: it needs no privileges. `ids doctor` shows what this machine lacks for the rest.
     """
 
 

@@ -18,7 +18,7 @@ def run(*words: object) -> Result:
     return CliRunner().invoke(cli, ["replay", "--fast-path", "model", *map(str, words)])
 
 
-def test_the_story_tells_what_the_fast_path_did() -> None:
+def test_the_story_has_what_the_fast_path_did() -> None:
     result = run(CAPTURE)
     assert "the fast path drops from packet 25 on, 39 packets" in result.output
     assert "fast path  model (asked for by fastpath.replay): 67 packets pass, 39 drop.blocked" in result.output
