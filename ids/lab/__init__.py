@@ -1,4 +1,4 @@
-"""A network in a box, and the story that it tells: an attack, seen, answered, and held off in the kernel.
+"""A network in a box, and what happens there: an attack, seen, answered, and held off in the kernel.
 
     attacker ──────────── gateway ──────────── server
     192.0.2.0/24   outside │ inside   203.0.113.0/24
