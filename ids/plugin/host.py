@@ -114,7 +114,7 @@ class PluginHost:
         self._rebuild()
 
     def has(self, hook: str) -> bool:
-        """Tell whether any plugin implements ``hook``, so that a stage may save the work of preparing the call."""
+        """Return whether any plugin implements ``hook``, so that a stage may save the work of preparing the call."""
         return hook in self._calls
 
     def call(self, hook: str, **arguments: Any) -> list[Any]:

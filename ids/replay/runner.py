@@ -1,4 +1,4 @@
-"""Runs captures through the engine and the gate, and tells what they would have done in front of the wire."""
+"""Runs captures through the engine and the gate, and reports what they would have done in front of the wire."""
 
 from __future__ import annotations
 
