@@ -207,7 +207,9 @@ class Engine:
 
     def all_counters(self) -> Counters:
         """Return the counters, with those of the workers where there are some."""
-        return self.counters.with_workers(self.workers) if self.workers else self.counters
+        if not self.workers:
+            return self.counters
+        return self.counters.with_workers(self.workers, same_packets=not self._live)
 
     def _context(self, name: str) -> EngineContext:
         options = self.config.plugins.options.get(name, {})
