@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
 ALIKE = "rules.loaded"
 """Beginning of the names that each process sets to the same number, at the start and in a reload."""
 

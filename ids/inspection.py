@@ -89,7 +89,7 @@ class Inspection:
         wanted: Collection[str] | None,
         share: Share | None = None,
     ) -> None:
-        """Build the stages; ``wanted`` are the event types that somebody reads, None all. Of flows, all or a share."""
+        """Build the stages; ``wanted`` are the event types that somebody reads, None all. ``share``: of all flows."""
         self._share = share
         self._config = config
         self._plugins = plugins

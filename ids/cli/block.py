@@ -144,8 +144,8 @@ def block_import(
     Entries are de-duplicated and aggregated. What is in the old and the new set stays blocked throughout and keeps its
     counters. `-` reads standard input.
 
-    Entries that cannot be used are named. Up to a tenth of all, the rest are in force, with exit code 1. Of more, or of
-    a file without any network, nothing is taken and the earlier set stays, with exit code 2; --force takes it.
+    Entries that cannot be used are named. Up to a tenth of all, the rest are in force, with exit code 1. Where there
+    are more, or where a file has no network, the earlier set stays, with exit code 2; --force takes the file.
     """
     config = build_config(config_path, overrides)
     feed = parse_feed(_read_feed(feed_path), feed_path, form, column)

@@ -7,6 +7,6 @@
 
 `topology` builds the three namespaces, `removal` takes them away again, whatever happens, and `interruption` lets a
 signal wait for that. `website`, `guard` and `actors` are who acts in them: the web server, the engine as a process, the
-clients good and bad. `latency` measures how long an attacker lives on, and `story` puts it all in order. Only documentation addresses are used (RFC 5737, RFC 3849),
-and nothing outside the three namespaces is touched.
+clients good and bad. `latency` measures how long an attacker lives on, and `story` puts it all in order. Only
+documentation addresses are used (RFC 5737, RFC 3849), and nothing outside the three namespaces is touched.
 """

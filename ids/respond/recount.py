@@ -1,6 +1,6 @@
 """What really passed of each flow: the gate counts every packet, and does not show every one.
 
-Asked are the flows that end, seem to be idle, or close: never a packet, and a batch's flows at once.
+The gate is asked for flows that end, seem to be idle, or close; never for a packet, and for a batch's flows at once.
 """
 
 from __future__ import annotations
