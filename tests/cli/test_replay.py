@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from ids.cli import cli
@@ -44,10 +47,13 @@ def test_verdicts_on_stdout_stand_alone() -> None:
     assert [json.loads(line)["number"] for line in result.stdout.splitlines()] == list(range(1, 107))
 
 
-def test_events_on_stdout_stand_alone() -> None:
-    for words in (("--eve", "-"), ("--set", "eve.path=-")):
-        events = [json.loads(line) for line in run(CAPTURE, *words).stdout.splitlines()]
-        assert {"alert", "flow", "stats"} <= {event["event_type"] for event in events}
+@pytest.mark.parametrize("words", [("--eve", "-"), ("--set", "eve.path=-")], ids=["an option", "a setting"])
+def test_events_on_stdout_stand_alone(words: tuple[str, str]) -> None:
+    """In a process of its own: events are written to the descriptor, by a thread."""
+    command = [sys.executable, "-c", "from ids.cli import cli; cli()", "replay", "--fast-path", "model"]
+    result = subprocess.run([*command, str(CAPTURE), *words], capture_output=True, text=True, check=True, timeout=60)
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {"alert", "flow", "stats"} <= {event["event_type"] for event in events}
 
 
 def test_words_that_do_not_fit_together() -> None:
