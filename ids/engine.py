@@ -1,4 +1,4 @@
-"""The loop: one batch of packets is inspected, what was found is decided, and outputs hear of it."""
+"""The loop: one batch of packets is inspected, what was found is decided, and outputs get the events."""
 
 from __future__ import annotations
 

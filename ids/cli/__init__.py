@@ -44,7 +44,7 @@ VERBS = {
     ),
     "reload": (
         "ids.cli.reload:reload",
-        "Make a running engine read anew what it was started with: its `-c`, `--set` and `-S`.",
+        "Make a running engine read again what it was started with: its `-c`, `--set` and `-S`.",
     ),
     "detach": (
         "ids.cli.detach:detach",

@@ -14,7 +14,7 @@ from ids.control import request, socket_path
 @instance_options
 @output_option
 def reload(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
-    """Make a running engine read anew what it was started with: its `-c`, `--set` and `-S`.
+    """Make a running engine read again what it was started with: its `-c`, `--set` and `-S`.
 
     Of that, rules and the settings of plugins take effect; everything else waits for the next start. When the new ones
     are refused, the old ones stay in force. `-c` and `--set` of this command only say which engine is meant.

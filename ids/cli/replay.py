@@ -50,7 +50,7 @@ MAX_ALERTS_SHOWN = 20
     "fast_path",
     type=click.Choice(["auto", "kernel", "model", "off"]),
     default=None,
-    help="What judges the packets: the XDP program (needs root), its model, or nobody; auto takes what is to be had.",
+    help="What judges the packets: the XDP program (needs root), its model, or nobody; auto takes what is available.",
 )
 @workers_option
 @click.option(

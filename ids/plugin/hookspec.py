@@ -49,7 +49,7 @@ def ids_start(context: EngineContext) -> None:
 def ids_reload(context: EngineContext) -> Callable[[], None] | None:
     """Called when the operator asks for a reload, between two batches.
 
-    Load anew what ``ids_start`` loaded, and return a function that puts it in force; it is called when no plugin
+    Load again what ``ids_start`` loaded, and return a function that puts it in force; it is called when no plugin
     refused, and must not fail. When one raises, none of those functions is called, all go on with what they had, and
     the error is reported: a reload with bad rules changes nothing. With workers, each of them loads, and all of them
     put it in force or none.

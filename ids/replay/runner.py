@@ -40,7 +40,7 @@ def replay(
     ``on_events`` gets all events, a batch at a time. ``on_progress`` is called after each batch with the file and the
     bytes read of it, ``on_verdicts`` with what the fast path made of the batch's packets. A file that is no capture is
     noted in the report where it is one of several. Raises `IdsError` for what stops the whole run: the only file is no
-    capture, rules that do not load, a fast path that was asked for and is not to be had.
+    capture, rules that do not load, a fast path that was asked for and is not available.
     """
     started = time.perf_counter()
     with ExitStack() as stack:

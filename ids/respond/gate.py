@@ -72,4 +72,4 @@ class Gate(Protocol):
         """Return what the gate itself has counted of each flow; None where it knows no more than it showed."""
 
     def forget(self, flow: Flow) -> None:
-        """Take note that the flow timed out: what comes next between its ends is a new one, to be shown anew."""
+        """Take note that the flow timed out: what comes next between its ends is a new one, to be shown again."""
