@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ids import hookimpl
+from ids.capture import open_capture
 from ids.config import Config
 from ids.counters import Counters
 from ids.engine import Engine
 from ids.flow.share import Share
+from ids.inspection import Findings
+from ids.plugin import hookspec
 from ids.plugin.context import EngineContext
 from ids.plugin.host import PluginHost
+from ids.replay.crew import Crew
 from ids.replay.gate import ReplayGate
 from ids.testing import Session, make_match, make_signature, to_client
-from ids.types import Flow, FlowCount, Match
+from ids.types import BlockMode, BlockRequest, Flow, FlowCount, Match, Transactions
+from tests.shared import ROOT
 
 IN_ORDER = [
     "ids_packets", "ids_flow_start", "ids_streams", "ids_stream", "ids_transactions", "ids_transaction", "ids_flagged",
@@ -100,3 +107,47 @@ def _host(plugin: object) -> PluginHost:
     host = PluginHost(Counters())
     host.register("plugin", plugin)
     return host
+
+
+def test_with_workers_detectors_run_in_them_and_decisions_and_outputs_do_not(tmp_path: Path) -> None:
+    """The table in docs/plugins.md."""
+    calls = tmp_path / "calls"
+
+    def note(hook: str) -> Callable[..., None]:
+        def call(self: object) -> None:
+            with calls.open("a") as file:
+                file.write(f"{hook} {os.getpid()}\n")
+
+        return call
+
+    def block(self: object, transactions: Transactions) -> list[Match]:
+        note("ids_transactions")(self)
+        signature = make_signature(block=BlockRequest("src_ip", 60, BlockMode.ENFORCE, require_proven=True))
+        return [make_match(tx.flow, signature, number=tx.number, ts_ns=tx.ts_ns) for tx in transactions]
+
+    hooks = {hook for name, hook in vars(hookspec).items() if name.startswith("ids_")}
+    unasked = {"ids_reload", "ids_interest", "ids_transactions"}
+    names = {hook.__name__ for hook in hooks} - unasked
+    host = _host(plugin_of(**{name: note(name) for name in names}, ids_transactions=block))
+    _replay_with_two_workers(Engine(Config(), ReplayGate(), plugins=host), ROOT / "pcaps" / "log4shell.pcap")
+    here: dict[str, set[bool]] = {}
+    for line in calls.read_text().splitlines():
+        hook, pid = line.split()
+        here.setdefault(hook, set()).add(int(pid) == os.getpid())
+    deciding = {"ids_start", "ids_event_types", "ids_veto_block", "ids_events", "ids_event", "ids_stop"}
+    assert {hook for hook, places in here.items() if places == {True}} == deciding
+    inspecting = {"ids_packets", "ids_flow_start", "ids_streams", "ids_stream", "ids_transactions", "ids_transaction",
+                  "ids_flow_end"}  # fmt: skip
+    assert {hook for hook, places in here.items() if places == {False}} == inspecting
+
+
+def _replay_with_two_workers(engine: Engine, path: Path) -> None:
+    crew = Crew(engine, [path], 2)
+    try:
+        with open_capture(path) as capture:
+            for batch in capture:
+                engine.take(batch, crew.found())
+        engine.drain(found=crew.drained())
+    finally:
+        crew.close()
+        engine.stop(Findings())
