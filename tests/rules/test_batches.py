@@ -121,7 +121,7 @@ def test_batches_change_no_number_and_no_evidence(
 ) -> None:
     """The same rows in batches of any size give the same alerts, each with the packet that completed it."""
 
-    def summary(found: list[tuple[Flow, Match]]) -> Sequence[object]:
+    def told(found: list[tuple[Flow, Match]]) -> Sequence[object]:
         return sorted(
             (
                 match.number,
@@ -134,4 +134,4 @@ def test_batches_change_no_number_and_no_evidence(
         )
 
     rows = mixed(rows_of(cut), order)
-    assert summary(matches(rows, sizes)) == summary(matches(rows, [1]))
+    assert told(matches(rows, sizes)) == told(matches(rows, [1]))

@@ -22,7 +22,7 @@ class Needle:
 
     @property
     def worth(self) -> float:
-        """How selective it is: how rare, and how much its place says."""
+        """How selective it is: how rare, and how much its place tells."""
         rarity = score(self.value, self.nocase)
         return rarity + _PLACE[self.anchor] if rarity else 0.0
 
