@@ -46,7 +46,8 @@ docs: setup ## write the parts of docs/ that the code already says
 	@$(BIN)/python scripts/docs.py
 
 bench: setup ## measure, beside Suricata and other peers; figures also go to build/bench.json
-	@mkdir -p build 	@mkdir -p build	@mkdir -p build scripts/bench-setup.sh
+	@mkdir -p build
+	@scripts/bench-setup.sh
 	@$(BIN)/python -m tests.bench
 
 clean: ## remove what set-up and the tools left in this folder (no system package)

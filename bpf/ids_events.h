@@ -7,7 +7,7 @@
  * or a record raises IDS_CONTRACT_VERSION, and then pinned maps of the older version are not adopted as they are.
  *
  * Byte order: a field named *_be is in network order; every other field is in host order.
- * Time: all *_ns are CLOCK_MONOTONIC nanoseconds, as bpf_ktime_get_ns() tells them.
+ * Time: all *_ns are CLOCK_MONOTONIC nanoseconds, as bpf_ktime_get_ns() returns them.
  */
 #ifndef IDS_EVENTS_H
 #define IDS_EVENTS_H
@@ -301,7 +301,7 @@ enum ids_flags {
 };
 
 struct ids_config {
-	__u32 version;     /* IDS_CONTRACT_VERSION, so that pins tell what they are; stays first for good */
+	__u32 version;     /* IDS_CONTRACT_VERSION, so that pins show what they are; stays first for good */
 	__u32 lists;       /* enum ids_lists */
 	__u64 generation;  /* changes with every change of a prefix list */
 	__u64 heartbeat_ns; /* when the engine last said that it lives */

@@ -80,7 +80,7 @@ static __always_inline int ids_source_kind(const struct ids_packet *packet)
 	return -1;
 }
 
-/* A fragment tells no port; amplified answers are often fragmented, and little else over UDP is. */
+/* A fragment has no port; amplified answers are often fragmented, and little else over UDP is. */
 static __always_inline int ids_is_reflected(const struct ids_packet *packet, u32 from_bytes)
 {
 	return packet->proto == IPPROTO_UDP && packet->len >= from_bytes &&

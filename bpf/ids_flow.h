@@ -60,7 +60,7 @@ static __always_inline int ids_flow6_key(const struct ids_packet *packet, struct
 	return side;
 }
 
-/* A flow as its first packet makes it. A SYN/ACK tells that the client is the other side. */
+/* A flow as its first packet makes it. A SYN/ACK shows that the client is the other side. */
 static __always_inline struct ids_flow ids_flow_first(const struct ids_packet *packet, int side, u64 now_ns)
 {
 	int answers = (packet->tcp_flags & (IDS_TCP_SYN | IDS_TCP_ACK)) == (IDS_TCP_SYN | IDS_TCP_ACK);
@@ -98,7 +98,7 @@ static __always_inline void ids_flow_syn(const struct ids_packet *packet, struct
 		ids_flow_set_isn(flow, side, packet->seq);
 }
 
-/* The server's answer tells both numbers: which of several SYNs it took, and its own. */
+/* The server's answer has both numbers: which of several SYNs it took, and its own. */
 static __always_inline void ids_flow_synack(struct ids_flow *flow, int server, u32 seq, u32 ack)
 {
 	ids_flow_set_isn(flow, server, seq);

@@ -61,7 +61,7 @@ BPF_F_TABLE("lru_hash", u32, u64, ids_proven4, SIZED_BY_SETTING, 0);
 BPF_F_TABLE("lru_hash", struct ids_addr6, u64, ids_proven6, SIZED_BY_SETTING, 0);
 
 /* Address and kind -> token bucket. Least recently used go, which a flood from many forged sources can force: then each
- * source starts with a full bucket again, note.budget_new tells how often, and the destination's budget still holds,
+ * source starts with a full bucket again, note.budget_new counts how often, and the destination's budget still holds,
  * because it is in a map of its own. */
 BPF_F_TABLE("lru_hash", struct ids_budget_key, struct ids_budget, ids_src_budgets, SIZED_BY_SETTING, 0);
 BPF_F_TABLE("lru_hash", struct ids_budget_key, struct ids_budget, ids_dst_budgets, SIZED_BY_SETTING, 0);
@@ -71,7 +71,7 @@ BPF_F_TABLE("lru_hash", struct ids_budget_key, struct ids_budget, ids_dst_budget
 BPF_PROG_ARRAY(ids_programs, 4);
 
 /* What is no packet: a budget began to refuse. A ring of its own, so that it has one reader however many workers there
- * are, and room in the flood that it tells of. */
+ * are, and room in the flood that it reports. */
 BPF_RINGBUF_OUTPUT(ids_events, 1);
 
 /* What user space is shown: worker -> a ring of records of one fixed stride, see struct ids_record. Filled by the loader;

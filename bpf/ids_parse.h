@@ -31,7 +31,7 @@ typedef struct xdp_md ids_frame;
 #define ids_settle(number) asm volatile("" : "+r"(number))
 
 /* Copy the bytes [offset, offset + len) of a frame to where there is room for `room`; refuse to copy none, or more.
- * A bound of `len - 1` tells any verifier that len is 1 at least; clang makes `len != 0` of `len >= 1`, and from that the
+ * A bound of `len - 1` proves to any verifier that len is 1 at least; clang makes `len != 0` of `len >= 1`, and from that the
  * one of Linux 6.1 learns nothing. */
 static __always_inline int ids_copy_bytes(ids_frame *frame, u32 offset, void *to, u64 len, u64 room)
 {
@@ -325,7 +325,7 @@ static __always_inline int ids_judge_ip6(ids_frame *frame, struct ids_cursor *at
 	return at->lost ? ids_walk_ip6(frame, packet) : 0;
 }
 
-/* Copy out the first `len` bytes of the transport header, or tell why not: `reason` where the IP packet ends before. */
+/* Copy out the first `len` bytes of the transport header, or say why not: `reason` where the IP packet ends before. */
 static __always_inline int ids_read_l4(ids_frame *frame, struct ids_cursor *at, const struct ids_packet *packet,
 				       void *to, u32 len, u32 header_len, int reason)
 {
@@ -353,7 +353,7 @@ static __always_inline int ids_judge_tcp(ids_frame *frame, struct ids_cursor *at
 	if (header_len < sizeof(struct tcphdr) || packet->l4 + header_len > packet->ip_end)
 		return IDS_DROP_TCP_OFFSET;
 	packet->tcp_flags = tcp.flags;
-	/* No TCP sends these; they tell operating systems apart and slip past filters. */
+	/* No TCP sends these; they distinguish operating systems and slip past filters. */
 	if ((tcp.flags & IDS_TCP_SYN) && (tcp.flags & (IDS_TCP_FIN | IDS_TCP_RST)))
 		return IDS_DROP_TCP_FLAGS;
 	packet->sport_be = tcp.sport_be;

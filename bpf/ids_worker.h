@@ -4,8 +4,8 @@
  *
  * Both directions of a flow come to the same worker; so does all that user space takes for one flow (ids/flow/keys.py),
  * which is why ports count where both sides know them: in whole TCP and UDP packets. Everything else between two hosts,
- * ICMP errors and echoes above all, goes by their addresses. Whose a fragment is tells the datagram alone, so each worker
- * is shown all of them, puts them together, and keeps the datagrams that this function gives it.
+ * ICMP errors and echoes above all, goes by their addresses. Only the whole datagram shows whose a fragment is, so each
+ * worker is shown all of them, puts them together, and keeps the datagrams that this function gives it.
  */
 #ifndef IDS_WORKER_H
 #define IDS_WORKER_H

@@ -195,8 +195,8 @@ static __always_inline int ids_check_prefix(struct ids_context *c, struct ids_fl
 
 /* ---- budgets -------------------------------------------------------------------------------------------------- */
 
-/* Tell user space that a budget began to refuse: once, until its bucket has been full again. */
-static __always_inline void ids_tell_limit(struct ids_context *c, struct ids_budget *budget, struct ids_budget_key *key)
+/* Report to user space that a budget began to refuse: once, until its bucket has been full again. */
+static __always_inline void ids_report_limit(struct ids_context *c, struct ids_budget *budget, struct ids_budget_key *key)
 {
 	struct ids_record *slot;
 
@@ -255,7 +255,7 @@ static __always_inline int ids_charge(struct ids_context *c, u32 kind, int sourc
 		c->pressed |= !!budget->episode_ns;
 		return IDS_GO_ON;
 	}
-	ids_tell_limit(c, budget, &key);
+	ids_report_limit(c, budget, &key);
 	return IDS_DROP_SYN_SOURCE + kind;
 }
 

@@ -1,18 +1,30 @@
 """A pluggable intrusion detection and prevention engine.
 
-The way of a packet, which is also the order in which the packages import each other::
+The way of a packet is also the order in which the packages import each other. A batch of packets goes through the
+stages at once; each hands columns to the next::
 
     kernel      the XDP program's maps and rings; drops what is known to be bad, shows the rest
     capture     rings and capture files become batches of frames          -> types.PacketBatch
     decode      frames become columns of header fields                    -> types.Packets
-    flow        packets become conversations and contiguous bytes         -> types.FlowBatch, StreamChunk
-    protocols   bytes become named buffers                                -> types.Transaction
-    rules       buffers meet rules                                        -> types.Match
+    flow        packets become flows in columns, and contiguous bytes     -> types.FlowBatch: Streams, Datagrams
+    protocols   bytes become named buffers                                -> types.Transactions
+    rules       bytes and buffers meet rules                              -> types.Match
     plugin      the host of detectors and outputs; its hooks are the public API
     respond     matches become alerts, drops and blocks                   -> EVE events, kernel maps
 
-`engine` runs the loop, `replay` feeds it from files, `cli` is what people type. Stages have no sockets, threads or
-clocks: time arrives with the packets.
+Above the stages::
+
+    inspection  all that is found out about flows, by these stages and the hooks of detectors
+    engine      what is decided once: alerts, blocks, events
+    workers     inspection spread over processes; one process decides
+    live        the engine behind the kernel's gate
+    replay      the engine on capture files
+    testing     the test kit for plugins
+    lab, doctor a network in a box; what a machine lacks
+    cli         what people type
+
+Beside them: `types` is what the stages hand on, `events` what outputs get, `config` all settings in one tree. Stages
+have no sockets, threads or clocks: time arrives with the packets.
 """
 
 from ids.plugin.hookspec import hookimpl

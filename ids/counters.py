@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+ALIKE = "rules.loaded"
+"""Beginning of the names that each process sets to the same number, at the start and in a reload."""
+
 
 class Counters:
     """A bag of named counts; ``counters.add("flow.memcap.dropped")``. One per engine, handed to every stage."""
@@ -21,16 +24,18 @@ class Counters:
         """Set a gauge, such as the number of live flows."""
         self.values[name] = int(value)
 
-    def with_workers(self, parts: Sequence[Mapping[str, int]]) -> Counters:
+    def with_workers(self, parts: Sequence[Mapping[str, int]], *, same_packets: bool) -> Counters:
         """Return these counts together with those of workers.
 
-        What every worker counts of the same packets (it decodes all of a capture) is taken from the first of them.
+        ``same_packets``: every worker decodes all packets, those of a capture, and not only its share of them. The
+        counts of decoding are then taken from the first worker.
         """
         summed = Counters()
         summed.values.update(self.values)
         for number, part in enumerate(parts):
             for name, value in part.items():
-                if not number or not name.startswith("decode."):
+                repeated = same_packets and number and name.startswith("decode.")
+                if not repeated and not name.startswith(ALIKE):
                     summed.add(name, value)
         return summed
 

@@ -1,4 +1,4 @@
-"""The loop: one batch of packets is inspected, what was found is decided, and outputs hear of it."""
+"""The loop: one batch of packets is inspected, what was found is decided, and outputs get the events."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def settle_memory() -> None:
     gc.freeze()
 
 
+def _installed(config: Config, counters: Counters) -> PluginHost:
+    host = PluginHost(counters)
+    host.load(config.plugins.disabled)
+    return host
+
+
 class Engine:
     """All stages wired together. Feed it batches; it calls the gate and emits events."""
 
@@ -44,17 +50,18 @@ class Engine:
         live: bool = False,
         on_events: OnEvents | None = None,
         event_types: Collection[str] | None = None,
+        plugins: PluginHost | None = None,
     ) -> None:
         """Load and start the plugins; raises `IdsError` when one refuses (bad rules, a file that cannot be written).
 
-        ``live`` tells packets of interfaces from those of captures, whose checksums may have been filled in later.
-        ``on_events`` gets the events that outputs get, of ``event_types`` at least (None: of all).
+        ``live``: packets come from interfaces, not from captures, whose checksums may have been filled in later.
+        ``on_events`` gets the events that outputs get, of ``event_types`` at least (None: of all). ``plugins`` are
+        those that run, counting in ``counters``; None: all that are installed.
         """
         self.config = config
         self.counters = counters if counters is not None else Counters()
         self._on_events = on_events
-        self.plugins = PluginHost(self.counters)
-        self.plugins.load(config.plugins.disabled)
+        self.plugins = plugins if plugins is not None else _installed(config, self.counters)
         self._gate = gate
         self._own = own
         self._live = live
@@ -194,13 +201,13 @@ class Engine:
 
     def all_counters(self) -> Counters:
         """Return the counters, with those of the workers where there are some."""
-        return self.counters.with_workers(self.workers) if self.workers else self.counters
+        if not self.workers:
+            return self.counters
+        return self.counters.with_workers(self.workers, same_packets=not self._live)
 
     def _context(self, name: str) -> EngineContext:
         options = self.config.plugins.options.get(name, {})
-        return EngineContext(
-            self.config, self.counters, options, self.flows, live=self._live, outputs=self._outputs
-        )  # fmt: skip
+        return EngineContext(self.config, self.counters, options, self.flows, live=self._live, outputs=self._outputs)
 
     def _veto(self, address: str, match: Match) -> list[str]:
         return self.plugins.call_strict("ids_veto_block", address=address, match=match)

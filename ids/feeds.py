@@ -22,7 +22,7 @@ from ids.errors import Location, SourceError
 from ids.types import IPAddress, IPNetwork, unmapped
 
 MAX_PROBLEMS = 20
-"""Unreadable lines that are told in full; the rest are counted."""
+"""Unreadable lines that are reported in full; the rest are counted."""
 
 WIDEST = {4: 8, 6: 16}
 """Shortest prefix that a feed may hold, by IP version: anything wider is a mistake that would cut off a continent."""

@@ -89,7 +89,7 @@ class Inspection:
         wanted: Collection[str] | None,
         share: Share | None = None,
     ) -> None:
-        """Build the stages; ``wanted`` are the event types that somebody reads, None all. Of flows, all or a share."""
+        """Build the stages; ``wanted`` are the event types that somebody reads, None all. ``share``: of all flows."""
         self._share = share
         self._config = config
         self._plugins = plugins
@@ -141,6 +141,8 @@ class Inspection:
         if self._recount is not None:
             self._recount.note_closing(flows.touched)
             self._recount.settle(flows.ended)
+        if len(flows.ended) and self._plugins.has("ids_flow_end"):
+            self._plugins.each("ids_flow_end", "flow", map(self.flows.view, flows.ended.tolist()))
         self._write_up(found, flows, transactions)
         self._lap("events", clock)
         for stage, seconds in self._spent_s.items():
@@ -171,8 +173,6 @@ class Inspection:
         if packets is not None and plugins.has("ids_flagged"):
             self._history.append((packets, flows.slot))
             self._dissect(found, flows)
-        if len(flows.ended) and plugins.has("ids_flow_end"):
-            plugins.each("ids_flow_end", "flow", map(self.flows.view, flows.ended.tolist()))
         for match in matches:
             match.flow.mark(Mark.MATCHED)
         matches.sort(key=lambda match: match.number)

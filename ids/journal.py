@@ -18,15 +18,15 @@ MAX_LINES = 30
 WINDOW_S = 60.0
 
 MAX_RULES = 65536
-"""Rules whose first alert was told; a plugin may make up signatures. Of any further ones no alert is told."""
+"""Rules whose first alert was logged; a plugin may make up signatures. Alerts of any further ones are not logged."""
 
 
 class Journal:
-    """Writes to the log, at level INFO, at most `MAX_LINES` a window; what was left out is told as a number."""
+    """Writes to the log, at level INFO, at most `MAX_LINES` a window; what was left out is logged as a number."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told: set[tuple[int, int]] = set()
+        self._logged: set[tuple[int, int]] = set()
         self._window = clock()
         self._lines = 0
         self._left_out = 0
@@ -41,9 +41,9 @@ class Journal:
     def _alert(self, event: Event) -> None:
         alert = event["alert"]
         rule = alert["gid"], alert["signature_id"]
-        if rule in self._told or len(self._told) >= MAX_RULES:
+        if rule in self._logged or len(self._logged) >= MAX_RULES:
             return
-        self._told.add(rule)
+        self._logged.add(rule)
         ends = f"{event['src_ip']} to {event['dest_ip']}"
         self._say(f"first alert of sid {rule[1]}: {literal(alert['signature'])}; {ends}, {alert['action']}")
 

@@ -174,7 +174,7 @@ def _explain(model: type[BaseModel], document: Document, prefix: tuple[Key, ...]
 
 
 def _known_keys(model: type[BaseModel], path: Iterable[Key]) -> list[str]:
-    """Return the keys that the (sub)model at ``path`` knows, as far as plain nesting tells."""
+    """Return the keys that the (sub)model at ``path`` knows, as far as plain nesting shows."""
     current: Any = model
     for key in path:
         fields = getattr(current, "model_fields", {})

@@ -62,7 +62,7 @@ class Worker:
     """A worker process, as its parent sees it."""
 
     def __init__(self, share: Share, body: Body) -> None:
-        """Fork; raises `OSError` where no process can be had."""
+        """Fork; raises `OSError` where no process can be made."""
         self.share = share
         self.counters: dict[str, int] = {}
         self.line, theirs = multiprocessing.Pipe()

@@ -27,7 +27,7 @@ class EveOutput:
 
     @hookimpl
     def ids_reload(self, context: EngineContext) -> Callable[[], None]:
-        """Open the file anew, so that a rotated log is followed."""
+        """Open the file again, so that a rotated log is followed."""
         writer, types = _open(context), frozenset(context.config.eve.types)
 
         def commit() -> None:

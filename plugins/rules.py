@@ -37,7 +37,7 @@ class Rules:
 
     @hookimpl
     def ids_reload(self, context: EngineContext) -> Callable[[], None]:
-        """Load the rules anew; raises `RulesRefused`, and then the old ones stay."""
+        """Load the rules again; raises `RulesRefused`, and then the old ones stay."""
         return self._load(context)
 
     @hookimpl

@@ -34,7 +34,7 @@ SETTINGS_HEAD = """\
 
 Settings are a YAML file (`-c FILE`), over which `--set key.path=value` has the last word. Every setting has a default,
 so an empty file is a valid one. An unknown key is refused with its place and the nearest key that exists.
-`ids check -c FILE` tells what is wrong with a file. Numbers carry their unit in the name: `_s` seconds, `_bytes` bytes;
+`ids check -c FILE` shows what is wrong with a file. Numbers carry their unit in the name: `_s` seconds, `_bytes` bytes;
 large ones may be grouped: `1_048_576`.
 
 ```yaml
@@ -114,16 +114,16 @@ def _default(field: FieldInfo) -> str:
 
 def _takes(field: FieldInfo) -> str:
     """Describe the values that a setting takes, its bounds included."""
-    told = _kind(field.annotation)
+    takes = _kind(field.annotation)
     for signs in field.metadata:
         for attribute, words in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below")):
             bound = getattr(signs, attribute, None)
             if bound is not None:
-                told += f", {words} {int(bound):_}" if bound == int(bound) else f", {words} {bound}"
+                takes += f", {words} {int(bound):_}" if bound == int(bound) else f", {words} {bound}"
         pattern = getattr(signs, "pattern", None)
         if pattern is not None:
-            told += f" like `{pattern}`"
-    return told
+            takes += f" like `{pattern}`"
+    return takes
 
 
 def _kind(annotation: Any) -> str:

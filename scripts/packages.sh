@@ -1,10 +1,10 @@
 # Installing packages of the distribution: sourced by setup.sh and bench-setup.sh, which set
 #
 #   PACKAGES      a table: need | packages, any one of which will do | what for
-#   GIVEN_UP      file of packages that could not be had: not asked for again on each run, unless FORCE=1
+#   GIVEN_UP      file of packages that could not be installed: not asked for again on each run, unless FORCE=1
 #   APT_LOG       file of what apt-get said
 #   APT_OPTIONS   an array of further options of apt-get and apt-cache
-#   AGAIN         the command that tries again what could not be had
+#   AGAIN         the command that tries again what could not be installed
 # shellcheck shell=bash
 
 say() { printf 'setup: %s\n' "$*"; }

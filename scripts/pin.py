@@ -1,4 +1,4 @@
-"""Write constraints.txt anew: the newest versions that pyproject.toml admits, on every Python that we support.
+"""Rewrite constraints.txt: the newest versions that pyproject.toml admits, on every Python that we support.
 
     .venv/bin/python scripts/pin.py [--keep]
 

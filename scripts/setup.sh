@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 VENV=.venv
 STAMP=$VENV/.setup               # checksum of all that the installed environment depends on
-GIVEN_UP=build/setup-given-up    # packages that could not be had: not asked for again on each run
+GIVEN_UP=build/setup-given-up    # packages that could not be installed: not asked for again on each run
 APT_LOG=build/setup-apt.log      # what apt-get said
 APT_OPTIONS=()
 AGAIN='make setup'

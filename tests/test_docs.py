@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import click
 import pytest
 
 from ids.cli import cli
 from ids.config import Config, load_config
-from ids.counters import Counters
 from ids.kernel.contract import REASON_NAMES
-from ids.plugin.host import PluginHost
 from ids.rules.language.loader import load_rules
-from ids.types import Direction, StreamChunk
 from scripts import docs
-from tests.factory import make_flow
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("[bpr]*/**/*.md")])
@@ -114,17 +112,51 @@ def test_the_rules_in_the_documentation_load_without_complaint(tmp_path: Path) -
     assert loaded.yara.rules
 
 
-def test_the_plugin_in_the_documentation_works() -> None:
-    (code,) = fenced(ROOT / "docs/plugins.md", "python")[:1]
-    module = ModuleType("libssh")
-    exec(code, module.__dict__)
-    host = PluginHost(Counters())
-    host.register("libssh", module)
-    flow = make_flow(dport=22)
-    greeting, other = (
-        StreamChunk(flow, Direction.TO_SERVER, 0, data, ts_ns=0, number=1)
-        for data in (b"SSH-2.0-libssh_0.10.4\r\n", b"SSH-2.0-OpenSSH_9.2\r\n")
-    )
-    ((match,),) = host.call("ids_stream", chunk=greeting)
-    assert match.signature.sid == 9000001
-    assert host.call("ids_stream", chunk=other) == []
+EXAMPLES = {
+    name: code
+    for code in fenced(ROOT / "docs/plugins.md", "python")
+    for name in re.findall(r"\A# (\w+)\.py$", code, re.MULTILINE)
+}
+"""The modules in docs/plugins.md, plugins and their tests, by the names in their first lines."""
+CASES = [
+    (module, function)
+    for module, code in EXAMPLES.items()
+    for function in re.findall(r"^def (test_\w+)", code, re.MULTILINE)
+]
+
+
+def test_every_hook_has_an_example() -> None:
+    shown = {hook for code in EXAMPLES.values() for hook in re.findall(r"@hookimpl\n\s*def (ids_\w+)", code)}
+    assert sorted(docs.hooks().keys() - shown) == []
+
+
+def test_every_example_has_a_test() -> None:
+    tested = {name.removeprefix("test_") for name in EXAMPLES if name.startswith("test_")}
+    assert tested == {name for name in EXAMPLES if not name.startswith("test_")}
+
+
+def test_every_piece_of_python_in_the_documentation_of_plugins_is_run_or_a_signature() -> None:
+    pieces = fenced(ROOT / "docs/plugins.md", "python")
+    assert {*pieces} == {*EXAMPLES.values(), *(f"{signature}\n" for signature in docs.hooks().values())}
+
+
+@pytest.fixture
+def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the examples be imported, each anew in each test."""
+    folder = tmp_path / "examples"
+    folder.mkdir()
+    for name, code in EXAMPLES.items():
+        assert name not in sys.modules, f"an example called like a module that exists: {name}"
+        (folder / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(folder)
+    yield
+    for name in EXAMPLES:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(("module", "function"), CASES)
+def test_the_examples_in_the_documentation_work(
+    examples: None, module: str, function: str, request: pytest.FixtureRequest
+) -> None:
+    test = getattr(importlib.import_module(module), function)
+    test(**{name: request.getfixturevalue(name) for name in inspect.signature(test).parameters})

@@ -38,7 +38,7 @@ def test_formats(text: str, options: dict[str, str], expected: list[str]) -> Non
     assert sorted(spelt(parse_feed(text.encode(), "feed", **options))) == sorted(expected)
 
 
-def test_what_cannot_be_used_is_told_with_its_line_and_the_rest_is_kept() -> None:
+def test_what_cannot_be_used_is_reported_with_its_line_and_the_rest_is_kept() -> None:
     feed = parse_feed(b"192.0.2.1\nexample.org\n0.0.0.0/0\n192.0.2.300\n1.2\n", "feed.txt")
     assert spelt(feed) == ["192.0.2.1/32"]
     assert feed.refused == 4

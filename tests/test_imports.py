@@ -89,6 +89,6 @@ def test_every_package_can_be_imported_first() -> None:
     "path", [*FILES, *sorted((ROOT / "plugins").glob("*.py"))], ids=lambda path: str(path.relative_to(ROOT))
 )
 def test_every_module_says_what_it_is(path: Path) -> None:
-    told = ast.get_docstring(ast.parse(path.read_text()))
-    assert told, f"{path} has no docstring"
-    assert len(told.splitlines()[0]) > 10
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    assert docstring, f"{path} has no docstring"
+    assert len(docstring.splitlines()[0]) > 10

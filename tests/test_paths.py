@@ -25,6 +25,6 @@ def test_installed_under_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert paths.rules_dir("policy") == tmp_path / "share/ids/rules/policy"
 
 
-def test_an_incomplete_installation_is_told_with_its_remedy() -> None:
+def test_an_incomplete_installation_is_reported_with_its_remedy() -> None:
     with pytest.raises(IdsError, match=r"rules/nonesuch/ .* is missing \(searched: .*make setup"):
         paths.rules_dir("nonesuch")

@@ -1,4 +1,4 @@
-"""Reading YAML that people write: each mistake is told with its place and its remedy."""
+"""Reading YAML that people write: each mistake is reported with its place and its remedy."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_every_node_has_a_place() -> None:
     assert str(document.locate(["rules", 0, "nonesuch"])) == "f.yaml:2:5", "the nearest parent"
 
 
-def test_all_faults_are_told_at_once_and_the_nearest_key_is_named() -> None:
+def test_all_faults_are_reported_at_once_and_the_nearest_key_is_named() -> None:
     document = parse_yaml("nmae: x\ninner:\n  prot: 5\n  port: abc\n", "f.yaml")
     with pytest.raises(InvalidDocument) as caught:
         validate(Outer, document)
-    told = sorted(str(error) for error in caught.value.errors)
-    assert told[0].startswith("f.yaml:1:7: unknown key 'nmae' (did you mean 'name'?)")
-    assert told[1].startswith("f.yaml:3:9: unknown key 'prot' (did you mean 'port'?)")
-    assert told[2].startswith("f.yaml:4:9: inner.port: input should be a valid integer")
+    reported = sorted(str(error) for error in caught.value.errors)
+    assert reported[0].startswith("f.yaml:1:7: unknown key 'nmae' (did you mean 'name'?)")
+    assert reported[1].startswith("f.yaml:3:9: unknown key 'prot' (did you mean 'port'?)")
+    assert reported[2].startswith("f.yaml:4:9: inner.port: input should be a valid integer")
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:

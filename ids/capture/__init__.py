@@ -1,7 +1,7 @@
 """Captures: files and pipes in, batches of packets out.
 
 In: a path or ``-``: pcap (either byte order, micro- or nanoseconds) or pcapng, plain or compressed with gzip, bzip2, xz
-or zstd; format and compression are told by magic bytes, never by name.
+or zstd; format and compression are recognised by magic bytes, never by name.
 
 Out: `ids.types.PacketBatch` values, up to ``max_packets`` frames each, that refer to the bytes read without a copy.
 

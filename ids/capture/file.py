@@ -45,7 +45,7 @@ class Capture:
     process with SIGBUS, while reading costs some 50 ns a packet more and serves pipes and compressed files the same
     way. The batches of a chunk share its buffer; nothing is copied but the partial record at a chunk's end.
 
-    After the iteration ``problem`` tells whether the file was damaged or cut short; all whole frames before that place
+    After the iteration ``problem`` says whether the file was damaged or cut short; all whole frames before that place
     were delivered.
     """
 

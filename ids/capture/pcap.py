@@ -37,7 +37,7 @@ class PcapFormat:
         if major != 2:
             raise ValueError(f"pcap version {major}.{minor}, where only 2.x is known")
         self._tick_ns, self._header_len = _VARIANTS[magic]
-        self._linktype = network & 0xFFFF  # the upper half tells the length of the frame check sequence
+        self._linktype = network & 0xFFFF  # the upper half has the length of the frame check sequence
         self._caplen_of = struct.Struct(f"{order}8xI{self._header_len - 12}x").unpack_from
         self._dtype = np.dtype([(name, f"{order}u4") for name in ("seconds", "fraction", "caplen", "wirelen")])
 
@@ -72,7 +72,7 @@ class PcapFormat:
     def _walk(self, data: U8, start: int, stop: int, limit: int) -> tuple[I64, int]:
         """Return where up to ``limit`` records begin and where the last one ends, which may be beyond ``stop``.
 
-        The only Python that runs once a record (50 to 80 ns): each record's length tells where the next one begins, so
+        The only Python that runs once a record (50 to 80 ns): each record's length says where the next one begins, so
         there is nothing to vectorise. Lengths are judged afterwards, all at once; a wild one only ends the walk.
         """
         positions: list[int] = []

@@ -124,7 +124,7 @@ class ByteStream:
         return count
 
     def _ready(self, deadline: float) -> bool:
-        """Tell whether a pipe has more within a moment."""
+        """Return whether a pipe has more within a moment."""
         wait = min(LINGER_S, max(deadline - time.monotonic(), 0))
         return bool(select.select([self._tap.raw], [], [], wait)[0])
 

@@ -45,7 +45,7 @@ VERBS = {
     ),
     "reload": (
         "ids.cli.reload:reload",
-        "Make a running engine read anew what it was started with: its `-c`, `--set` and `-S`.",
+        "Make a running engine read again what it was started with: its `-c`, `--set` and `-S`.",
     ),
     "detach": (
         "ids.cli.detach:detach",
@@ -84,7 +84,7 @@ class Verbs(click.Group):
 def cli() -> None:
     """Intrusion detection and prevention: an XDP program in front, Python behind.
 
-    Try `ids replay pcaps/` first: it needs no privileges. `ids doctor` tells what this machine lacks for the rest.
+    Try `ids replay pcaps/` first: it needs no privileges. `ids doctor` shows what this machine lacks for the rest.
     """
 
 

@@ -20,8 +20,8 @@ from ids.cli.options import (
     instance_options,
     output_console,
     output_option,
+    print_message,
     show_json,
-    tell,
 )
 from ids.config import Config
 from ids.control import request, socket_path
@@ -35,7 +35,7 @@ from ids.respond.protected import own_addresses
 from ids.types import BlockMode, IPAddress, IPNetwork, unmapped
 
 OWN_WAIT_S = 3.0
-"""How long a block waits for the engine to tell which addresses are its own; it answers once a second."""
+"""How long a block waits for the engine to say which addresses are its own; it answers once a second."""
 
 _FOR_GOOD_NS = 1 << 63
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -95,7 +95,7 @@ def block_add(
         if not force:
             _spare_own(networks, config)
         before = {network: blocklist.get(network) for network in networks}
-        _tell_blocked(before, Held(mode, expires_ns))
+        _report_blocked(before, Held(mode, expires_ns))
         blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
     attached = guarded_interfaces(pins)
     if output == "json":
@@ -105,8 +105,8 @@ def block_add(
         lasting = _lasting(None if ttl_s is None else ttl_s * 1_000_000_000)
         for network, earlier in before.items():
             click.echo(f"{network} {_effect(mode, attached)}, {lasting}{_earlier(earlier)}")
-    _tell_unattached(attached)
-    _tell_allowed(networks, pins)
+    _report_unattached(attached)
+    _report_allowed(networks, pins)
 
 
 @block.command("delete")
@@ -144,8 +144,8 @@ def block_import(
     Entries are de-duplicated and aggregated. What is in the old and the new set stays blocked throughout and keeps its
     counters. `-` reads standard input.
 
-    Entries that cannot be used are named. Up to a tenth of all, the rest are in force, with exit code 1. Of more, or of
-    a file without any network, nothing is taken and the earlier set stays, with exit code 2; --force takes it.
+    Entries that cannot be used are named. Up to a tenth of all, the rest are in force, with exit code 1. Where there
+    are more, or where a file has no network, the earlier set stays, with exit code 2; --force takes the file.
     """
     config = build_config(config_path, overrides)
     feed = parse_feed(_read_feed(feed_path), feed_path, form, column)
@@ -162,7 +162,7 @@ def block_import(
     counts = {"read": feed.read, "refused": feed.refused, "networks": len(feed), "added": added, "deleted": deleted}
     attached = guarded_interfaces(pins)
     for problem in feed.problems:
-        tell(f"ids: {problem}")
+        print_message(f"ids: {problem}")
     if output == "json":
         show_json({"label": label, **counts, "mode": mode.value, "attached": attached})
     else:
@@ -170,7 +170,7 @@ def block_import(
             f"{literal(label)}: {feed.read:,} entries read, {count_of(len(feed), 'network')} {_effect(mode, attached)},"
             f" {added:,} new, {deleted:,} gone, {feed.refused:,} not usable"
         )
-    _tell_unattached(attached)
+    _report_unattached(attached)
     if feed.refused:
         sys.exit(1)
 
@@ -196,7 +196,7 @@ def block_list(config_path: str | None, overrides: tuple[str, ...], output: str)
         by = ", ".join(_owner(claim) for claim in (entry, *entry.others))
         table.add_row(str(entry.network), entry.mode.value, by, left, f"{entry.packets:,}", f"{entry.bytes:,}", last)
     output_console().print(table if blocks else "nobody is blocked")
-    _tell_unattached(guarded_interfaces(pins))
+    _report_unattached(guarded_interfaces(pins))
 
 
 @click.group()
@@ -275,8 +275,8 @@ def _own_elsewhere(config: Config) -> set[IPAddress]:
         answer = request(path, "own", OWN_WAIT_S)
         return {ipaddress.ip_address(address) for address in answer["own"]}
     except (UsageError, KeyError, ValueError):
-        tell(
-            "ids: note: the gate is in another network namespace, and no engine tells which addresses are its own there"
+        print_message(
+            "ids: note: the gate is in another network namespace, and no engine says which addresses are its own there"
         )
         return set()
 
@@ -302,12 +302,12 @@ def _earlier(entry: Block | None) -> str:
     return f" (before: {entry.mode.value}, {_lasting(left_ns)})"
 
 
-def _tell_unattached(attached: list[str]) -> None:
+def _report_unattached(attached: list[str]) -> None:
     if not attached:
-        tell(f"ids: note: {NOTHING_ATTACHED}")
+        print_message(f"ids: note: {NOTHING_ATTACHED}")
 
 
-def _tell_blocked(before: Mapping[IPNetwork, Block | None], wanted: Held) -> None:
+def _report_blocked(before: Mapping[IPNetwork, Block | None], wanted: Held) -> None:
     """Say which networks somebody else has blocked for as long already."""
     now_ns = time.time_ns()
     for network, entry in before.items():
@@ -315,10 +315,12 @@ def _tell_blocked(before: Mapping[IPNetwork, Block | None], wanted: Held) -> Non
             continue
         if Held(entry.mode, entry.expires_ns).covers(wanted.mode, now_ns, wanted.until_ns or _FOR_GOOD_NS):
             left = "for good" if entry.expires_ns is None else f"for another {_span(entry.expires_ns - now_ns)}"
-            tell(f"ids: note: {network} is already blocked by {_owner(entry)}, {left}; yours is kept beside it")
+            print_message(
+                f"ids: note: {network} is already blocked by {_owner(entry)}, {left}; yours is kept beside it"
+            )
 
 
-def _tell_allowed(networks: Iterable[IPNetwork], pins: Path) -> None:
+def _report_allowed(networks: Iterable[IPNetwork], pins: Path) -> None:
     """Say of which blocked networks the kernel passes something all the same."""
     with AllowList.open(pins) as allowed:
         entries = [entry.network for entry in allowed.list()]

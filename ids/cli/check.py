@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ids.cli.options import build_config, config_options, count_of, output_option, show_json, tell
+from ids.cli.options import build_config, config_options, count_of, output_option, print_message, show_json
 from ids.config import dump_config
 from ids.engine import NO_RULES, Engine
 from ids.replay import ReplayGate
@@ -27,7 +27,7 @@ def check(
     plugins, rules = engine.plugins.names, engine.counters["rules.loaded"]
     engine.stop()
     if not rules:
-        tell(f"ids: warning: {NO_RULES}")
+        print_message(f"ids: warning: {NO_RULES}")
     if output == "json":
         show_json({"ok": True, "rules": rules, "plugins": plugins, "config": config.model_dump(mode="json")})
         return

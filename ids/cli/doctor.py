@@ -29,7 +29,7 @@ COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
     help="Only this interface (default: those of the settings, else all).",
 )
 @instance_options
-@click.option("--lab", is_flag=True, help="Only tell whether `ids lab` can run here: prints what stands in its way.")
+@click.option("--lab", is_flag=True, help="Only check whether `ids lab` can run here: prints what stands in its way.")
 @output_option
 def doctor(
     interfaces: tuple[str, ...], lab: bool, config_path: str | None, overrides: tuple[str, ...], output: str
@@ -62,10 +62,10 @@ def _show(checks: list[Check], rootless: bool) -> None:
     console = output_console()
     table = Table("check", "", "found, and what to do", box=None, pad_edge=False)
     for check in checks:
-        told = styled(check.found)
+        found = styled(check.found)
         if check.remedy:
-            told.append("\n").append_text(styled((f"→ {check.remedy}", "bold")))
-        table.add_row(check.name, styled((check.status.value, COLOURS[check.status])), told)
+            found.append("\n").append_text(styled((f"→ {check.remedy}", "bold")))
+        table.add_row(check.name, styled((check.status.value, COLOURS[check.status])), found)
     console.print(table)
     fails = sum(check.status is Status.FAIL for check in checks)
     warnings = sum(check.status is Status.WARN for check in checks)

@@ -1,4 +1,4 @@
-"""`ids lab`: the whole engine at work in three network namespaces, told as a story."""
+"""`ids lab`: the whole engine at work in three network namespaces, shown step by step."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def lab(attacks: int | None, quick: bool, keep: bool, removed: str | None, outpu
         attacks = QUICK_ATTACKS if quick else ATTACKS
     try:
         with interruptible():  # around the report, too
-            report = _tell(attacks, keep, output)
+            report = _run(attacks, keep, output)
     except Interrupted as interrupted:
         click.echo(f"ids: {interrupted}: the lab is removed", err=True)
         sys.exit(interrupted.exit_code)
@@ -47,11 +47,11 @@ def lab(attacks: int | None, quick: bool, keep: bool, removed: str | None, outpu
     sys.exit(0 if report.ok else 1)
 
 
-def _tell(attacks: int, keep: bool, output: str) -> Report:
+def _run(attacks: int, keep: bool, output: str) -> Report:
     # No spinner: its thread would take turns with the sender of the probes and falsify what they measure.
     console = output_console(quiet=output == "json")
     with Lab(keep=keep) as built:
-        report = Story(built, partial(_print_title, console), partial(_print_outcome, console)).tell(attacks)
+        report = Story(built, partial(_print_title, console), partial(_print_outcome, console)).run(attacks)
         if report.log is not None:
             for line in ("", "The end of the engine's log:", *report.log.splitlines()):
                 console.print(line, soft_wrap=True)

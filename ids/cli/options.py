@@ -35,7 +35,7 @@ def output_option(command: Command) -> Command:
 
 
 def instance_options(command: Command) -> Command:
-    """Add ``-c`` and ``--set``: what tells which instance is meant, and where it pins and listens."""
+    """Add ``-c`` and ``--set``: what says which instance is meant, and where it pins and listens."""
     command = click.option("-c", "--config", "config_path", type=click.Path(), help="Settings, a YAML file.")(command)
     return click.option(
         "--set",
@@ -100,7 +100,7 @@ def styled(*parts: str | tuple[str, str]) -> Text:
     return Text.assemble(*(literal(part) if isinstance(part, str) else (literal(part[0]), part[1]) for part in parts))
 
 
-def tell(message: str) -> None:
+def print_message(message: str) -> None:
     """Write a message to stderr; what it quotes gives a terminal no orders, but it may have several lines."""
     click.echo(literal(message, keep="\n"), err=True)
 

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from ids.cli.options import build_config, instance_options, output_option, show_json, tell
+from ids.cli.options import build_config, instance_options, output_option, print_message, show_json
 from ids.control import request, socket_path
 
 
@@ -14,10 +14,10 @@ from ids.control import request, socket_path
 @instance_options
 @output_option
 def reload(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
-    """Make a running engine read anew what it was started with: its `-c`, `--set` and `-S`.
+    """Make a running engine read again what it was started with: its `-c`, `--set` and `-S`.
 
     Of that, rules and the settings of plugins take effect; everything else waits for the next start. When the new ones
-    are refused, the old ones stay in force. `-c` and `--set` of this command only tell which engine is meant.
+    are refused, the old ones stay in force. `-c` and `--set` of this command only say which engine is meant.
     """
     config = build_config(config_path, overrides)
     answer = request(socket_path(config.engine.runtime_dir, config.instance), "reload")
@@ -25,7 +25,7 @@ def reload(config_path: str | None, overrides: tuple[str, ...], output: str) -> 
         show_json(answer)
     if "error" in answer:
         if output != "json":
-            tell(f"ids: reload refused, the old rules stay in force:\n{answer['error']}")
+            print_message(f"ids: reload refused, the old rules stay in force:\n{answer['error']}")
         sys.exit(2)
     if output != "json":
         click.echo("reloaded")

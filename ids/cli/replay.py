@@ -21,9 +21,9 @@ from ids.cli.options import (
     count_of,
     output_console,
     output_option,
+    print_message,
     show_json,
     styled,
-    tell,
     workers_option,
 )
 from ids.engine import NO_RULES
@@ -50,7 +50,7 @@ MAX_ALERTS_SHOWN = 20
     "fast_path",
     type=click.Choice(["auto", "kernel", "model", "off"]),
     default=None,
-    help="What judges the packets: the XDP program (needs root), its model, or nobody; auto takes what is to be had.",
+    help="What judges the packets: the XDP program (needs root), its model, or nobody; auto takes what is available.",
 )
 @workers_option
 @click.option(
@@ -76,7 +76,7 @@ def replay(
 ) -> None:
     """Run captures (pcap, pcapng; also compressed) or folders of them through the engine.
 
-    Tells what was found, and from which packet on the fast path would have dropped the source. A capture that ends in
+    Shows what was found, and from which packet on the fast path would have dropped the source. A capture that ends in
     the middle of a packet is replayed up to there, with a warning.
     """
     if not (paths or read):
@@ -120,9 +120,9 @@ def replay(
         )
     for capture in report.captures:
         if capture.problem:
-            tell(f"ids: warning: {capture.problem}")
-    if not any(report.counters.get(language, {}).get("loaded") for language in ("rules", "yara")):
-        tell(f"ids: warning: {NO_RULES}")
+            print_message(f"ids: warning: {capture.problem}")
+    if not report.counters.get("rules", {}).get("loaded"):
+        print_message(f"ids: warning: {NO_RULES}")
     if output == "json":
         show_json(dataclasses.asdict(report))
     elif config.eve.path != "-" and verdicts_path != "-":

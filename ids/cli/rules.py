@@ -8,7 +8,15 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ids.cli.options import build_config, config_options, count_of, output_console, output_option, show_json, tell
+from ids.cli.options import (
+    build_config,
+    config_options,
+    count_of,
+    output_console,
+    output_option,
+    print_message,
+    show_json,
+)
 from ids.config import Config
 from ids.errors import RuleError
 from ids.rules.language.loader import load_rules
@@ -55,7 +63,7 @@ def rules_check(
     only_rules: tuple[str, ...],
     output: str,
 ) -> None:
-    """Load rule files and tell every fault with its place. Exit code 2 when a rule would be refused."""
+    """Load rule files and report every fault with its place. Exit code 2 when a rule would be refused."""
     config = build_config(config_path, overrides, (*paths, *only_rules))
     rows, errors, warnings = _read(config)
     if output == "json":
@@ -64,9 +72,9 @@ def rules_check(
         )
     else:
         for warning in warnings:
-            tell(f"warning: {warning}")
+            print_message(f"warning: {warning}")
         for error in errors:
-            tell(f"error: {error}")
+            print_message(f"error: {error}")
         by = ", ".join(f"{sum(r['language'] == name for r in rows)} {name.upper()}" for name in ("yaml", "yara"))
         found = f"{count_of(len(errors), 'error')}, {count_of(len(warnings), 'warning')}"
         click.echo(f"{count_of(len(rows), 'rule')} loaded ({by}), {found}")

@@ -25,7 +25,7 @@ MIN_SEGMENT = 8
 
 
 def headers_valid(header: NDArray[Any]) -> Bool:
-    """Tell of each 20-byte IPv4 header (any 20-byte structure, contiguous) whether its checksum is right."""
+    """Return for each 20-byte IPv4 header (any 20-byte structure, contiguous) whether its checksum is right."""
     words = header.view("<u4").reshape(len(header), 5)
     total = words[:, 0].astype(np.uint64)
     for column in range(1, 5):
@@ -34,7 +34,7 @@ def headers_valid(header: NDArray[Any]) -> Bool:
 
 
 def segments_valid(data: U8, start: I64, end: I64, pseudo: U64 | None = None) -> Bool:
-    """Tell of each ``data[start:end]`` whether its words, and ``pseudo``, add up as they must.
+    """Return for each ``data[start:end]`` whether its words, and ``pseudo``, add up as they must.
 
     Each segment has at least `MIN_SEGMENT` bytes inside ``data``. ``pseudo`` is a sum of big-endian words below 2**40.
     """
@@ -72,10 +72,10 @@ def sum_of_halves(*halves: NDArray[np.uint64]) -> U64:
 
 
 def are_partial(data: U8, at: I64, pseudo: U64) -> Bool:
-    """Tell of each checksum, at index ``at`` of ``data``, whether it holds the folded sum of ``pseudo`` and no more.
+    """Return for each checksum, at index ``at`` of ``data``, whether it holds the folded sum of ``pseudo`` and no more.
 
     That is what Linux leaves for the device to complete (CHECKSUM_PARTIAL, include/linux/skbuff.h): not complemented,
-    and with the length that the IP header tells, also where segments are merged (`tcp_gro_complete`) or to be cut
+    and with the length that the IP header has, also where segments are merged (`tcp_gro_complete`) or to be cut
     (`__tcp_v4_send_check`). Between virtual interfaces nobody completes it.
     """
     field = data[at].astype(np.uint64) << np.uint64(8) | data[at + 1]

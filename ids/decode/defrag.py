@@ -75,7 +75,7 @@ class Datagram:
         return self.header[0] >> 4 == 4 and len(self.header) + self.pieces.size > MAX_DATAGRAM
 
     def contradicts(self, fragment: Fragment) -> bool:
-        """Tell whether the fragment's end does not fit the datagram's."""
+        """Return whether the fragment's end does not fit the datagram's."""
         end = fragment.offset + fragment.length
         if fragment.more:
             return self.end is not None and end > self.end

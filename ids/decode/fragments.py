@@ -51,7 +51,7 @@ class Fragments:
         return Fragments(*(getattr(self, field.name)[which] for field in fields(self)))
 
     def words(self, columns: Columns) -> tuple[U64, ...]:
-        """Return what tells datagrams apart: the VLAN too, or one network could poison another's datagrams.
+        """Return what distinguishes datagrams: the VLAN too, or one network could poison another's datagrams.
 
         Over IPv4 the protocol is part of it (RFC 791), over IPv6 it is not (RFC 8200 section 4.5).
         """

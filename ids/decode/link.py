@@ -149,7 +149,7 @@ def _ppp_kind(protocol: U16) -> U16:
 
 
 def _by_version(columns: Columns, at: I64) -> U16:
-    """Tell IPv4 from IPv6 by the first half byte, where nothing else tells."""
+    """Distinguish IPv4 from IPv6 by the first half byte, where nothing else does."""
     version = gather(columns.data, at, _BYTE) >> 4
     kind = np.full(len(at), _NO_KIND, np.uint16)
     kind[version == 4] = IPV4

@@ -14,7 +14,7 @@ THEORY. (1) What was answered was accepted. Where a SYN with such a checksum get
     one that was left out, or a flood would blind us to virtual hosts.
 
 What remains: a host that does leave checksums out can send a segment with a wrong one just like that, which its peer
-ignores. To tell the two apart, one would have to see the socket buffer.
+ignores. To distinguish the two, one would have to see the socket buffer.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Senders:
         self._used_ns: I64 = np.empty(0, np.int64)
 
     def has(self, hashes: U64, now_ns: int) -> Bool:
-        """Tell which are known; those are used now."""
+        """Return which are known; those are used now."""
         if not self._known.size:
             return np.zeros(len(hashes), np.bool_)
         at = np.minimum(np.searchsorted(self._known, hashes), self._known.size - 1)

@@ -157,7 +157,7 @@ def check_jit(machine: Machine) -> Check:
     """Programs are compiled to machine code, not interpreted."""
     text = machine.read("/proc/sys/net/core/bpf_jit_enable")
     if text is None:
-        return ok("jit", "not told here (another network namespace, or no right to read it)")
+        return ok("jit", "not readable here (another network namespace, or no right to read it)")
     if text.strip() == "0":
         return warn("jit", "off: every packet is interpreted, many times slower", "sysctl -w net.core.bpf_jit_enable=1")
     return ok("jit", "on")

@@ -80,20 +80,20 @@ def check_program(machine: Machine, name: str, link: dict[str, Any]) -> Check:
     attached = [one for one in xdp.get("attached") or [xdp] if one.get("prog")]
     if not attached:
         return ok(f"{name}: xdp program", "none attached")
-    told = ", ".join(_described(one) for one in attached)
+    attachments = ", ".join(_described(one) for one in attached)
     if all(one["prog"].get("name") == OWN_PROGRAM for one in attached):
-        return ok(f"{name}: xdp program", f"ours: {told}")
+        return ok(f"{name}: xdp program", f"ours: {attachments}")
     if all(one["prog"].get("name") == dispatcher.PROGRAM for one in attached):
         if machine.library(libxdp.SONAME):
-            return ok(f"{name}: xdp program", f"libxdp's dispatcher, which ours joins: {told}")
+            return ok(f"{name}: xdp program", f"libxdp's dispatcher, which ours joins: {attachments}")
         return fail(
             f"{name}: xdp program",
-            f"libxdp's dispatcher, without the library to join it: {told}",
+            f"libxdp's dispatcher, without the library to join it: {attachments}",
             f"apt-get install libxdp1; or take the others off: xdp-loader unload {name} --all",
         )
     return fail(
         f"{name}: xdp program",
-        f"another's: {told}",
+        f"another's: {attachments}",
         f"Find out whose it is (`bpftool prog show`); if nobody needs it: xdp-loader unload {name} --all,"
         f" or ip link set dev {name} xdp off",
     )
@@ -108,7 +108,7 @@ def check_driver(machine: Machine, name: str, link: dict[str, Any]) -> Check:
     """The driver runs XDP programs itself, before a packet costs the kernel any memory."""
     driver = driver_of(machine, name, link)
     if driver is None:
-        return warn(f"{name}: driver", "not told", "Expect generic mode: same verdicts, several times slower")
+        return warn(f"{name}: driver", "unknown", "Expect generic mode: same verdicts, several times slower")
     if driver not in NATIVE_DRIVERS:
         return warn(
             f"{name}: driver",
@@ -148,7 +148,7 @@ def check_offloads(machine: Machine, name: str, driver: str | None) -> Check:
     """
     on = machine.offloads(name)
     if on is None:
-        return ok(f"{name}: offloads", "not told by the driver")
+        return ok(f"{name}: offloads", "not reported by the driver")
     harmful = {"LRO"}
     if driver not in NATIVE_DRIVERS:
         harmful |= {"GRO"}
@@ -166,6 +166,6 @@ def check_offloads(machine: Machine, name: str, driver: str | None) -> Check:
 
 
 def check_queues(name: str, link: dict[str, Any]) -> Check:
-    """Tell the number of receive queues: each is served by one CPU at a time."""
+    """Return the number of receive queues: each is served by one CPU at a time."""
     queues = int(link.get("num_rx_queues", 1))
     return ok(f"{name}: queues", f"{queues} receive queue{'' if queues == 1 else 's'}")

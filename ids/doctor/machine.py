@@ -48,7 +48,7 @@ class Machine:
             return None
 
     def exists(self, path: str) -> bool:
-        """Tell whether a file or directory of the machine exists."""
+        """Return whether a file or directory of the machine exists."""
         return (self.root / path.lstrip("/")).exists()
 
     def python(self) -> tuple[int, int, int]:
@@ -70,7 +70,7 @@ class Machine:
         return Path(spec.origin).parent if spec is not None and spec.origin else None
 
     def library(self, name: str) -> bool:
-        """Tell whether the dynamic linker finds a shared library."""
+        """Return whether the dynamic linker finds a shared library."""
         try:
             ctypes.CDLL(name)
         except OSError:
@@ -82,7 +82,7 @@ class Machine:
         return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin")
 
     def clock_synchronised(self) -> bool:
-        """Tell whether the kernel believes its clock to be kept by NTP or the like."""
+        """Return whether the kernel believes its clock to be kept by NTP or the like."""
         state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
         return bool(state != _TIME_ERROR)
 
@@ -103,7 +103,7 @@ class Machine:
         return links
 
     def offloads(self, interface: str) -> list[str] | None:
-        """Return which of GRO, GSO, LRO and TSO are on at an interface; None where the driver does not tell."""
+        """Return which of GRO, GSO, LRO and TSO are on at an interface; None where the driver does not say."""
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
                 found = [name for name, command in _FEATURES.items() if _ethtool_value(control, interface, command)]

@@ -5,7 +5,7 @@ THEORY. Only what both hosts must have agreed on counts; what a third party, or 
 (1) A SYN offers a sequence number. A later SYN with another one is one more offer, until
 (2) the SYN/ACK accepts one of them, by acknowledging it. Several SYN/ACKs are several offers, until
 (3) the client's next segment acknowledges one of them: both directions now have their first sequence number. If the
-    SYN/ACK or the client's ACK was lost to us, any later segment that acknowledges the same tells as much.
+    SYN/ACK or the client's ACK was lost to us, any later segment that acknowledges the same shows as much.
 (4) Data that comes earlier waits; data on a SYN (RFC 7413) counts if the SYN/ACK acknowledges it.
 """
 

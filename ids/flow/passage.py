@@ -1,8 +1,8 @@
 """One batch on its way through the flow table.
 
-Of the TCP flows, those whose packets of this batch are an orderly exchange (`ids.flow.inorder`) that continues where
-the connection stands are array work; the others go a segment at a time through `ids.flow.tcp`. Both lead to the same
-state; the tests hold them equal. Groups with one key (a long pause lies between them) take turns, in waves.
+A TCP flow is array work where its packets of this batch are an orderly exchange (`ids.flow.inorder`) that continues
+where the connection stands; the others go a segment at a time through `ids.flow.tcp`. Both lead to the same state; the
+tests hold them equal. Groups with one key (a long pause lies between them) take turns, in waves.
 """
 
 from __future__ import annotations

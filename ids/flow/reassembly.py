@@ -122,7 +122,7 @@ class Half:
         self.fin_at: int | None = None
         """Stream offset of the FIN."""
         self.gap = 0
-        """Lost bytes that no chunk has told of yet."""
+        """Lost bytes that no chunk has reported yet."""
         self.held: Pieces | None = None
         """What is held back behind holes, by offset; None where nothing is."""
         self.sent: list[tuple[int, bytes]] | None = None

@@ -47,7 +47,7 @@ class StreamSettings(BaseModel):
     verify_bytes: int = Field(
         default=64 * KIB,
         ge=0,
-        description="Delivered but unacknowledged bytes kept per direction, to tell a retransmission with other "
+        description="Delivered but unacknowledged bytes kept per direction, to distinguish a retransmission with other "
         "content (an evasion) from a true one. An initial window of common hosts.",
     )
 

@@ -366,7 +366,7 @@ class FastPath:
         return None if raw is None else int.from_bytes(raw, "little") + sample_offset_ns()
 
     def beat(self) -> None:
-        """Tell the program that the engine is alive, and whether the host takes SYN cookies."""
+        """Show the program that the engine is alive, and whether the host takes SYN cookies."""
         self.config["heartbeat_ns"][0] = time.monotonic_ns()
         self._follow_host()
 
@@ -411,7 +411,7 @@ def describe_program(program_id: int) -> str:
 
 
 def _remedy(pin_dir: Path, ifname: str, program_id: int) -> str:
-    """Say how to take a program off an interface that is not ours; another instance's is told by its pinned link."""
+    """Say how to take a program off an interface that is not ours; another instance's is known by its pinned link."""
     for path in pin_dir.parent.glob(f"*/link_{ifname.replace('.', '%')}"):
         link = syscall.obj_get(str(path))
         if link is None:

@@ -44,7 +44,7 @@ class FastPathSettings(BaseModel):
     egress: Choice = Field(
         "auto",
         description="Whether what this host sends is seen too: nothing else shows the replies of its own services."
-        " By a TCX link (Linux 6.6), or a clsact filter; auto does without, and says so, where neither can be had.",
+        " By a TCX link (Linux 6.6), or a clsact filter; auto does without, and says so, where neither is available.",
     )
     jumbo_frames: bool = Field(
         False,
@@ -194,5 +194,5 @@ class FastPathSettings(BaseModel):
     replay: ReplayJudge = Field(
         "auto",
         description="What judges the packets of `ids replay`: the program itself (`kernel`; needs root), its model"
-        " in Python (takes twice as long), nobody (`off`), or what is to be had: the program, else the model.",
+        " in Python (takes twice as long), nobody (`off`), or what is available: the program, else the model.",
     )

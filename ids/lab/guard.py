@@ -154,7 +154,7 @@ def rules_directory() -> Path:
     for root in (_ROOT, Path(sys.prefix, "share", "ids")):
         if (root / "rules" / "base").is_dir():
             return root / "rules" / "base"
-    raise KernelError("the starter rules (rules/base) were not found", "run it from a checkout, or install it anew")
+    raise KernelError("the starter rules (rules/base) were not found", "run it from a checkout, or install it again")
 
 
 def _settings(lab: Lab, eve: Path) -> dict[str, Any]:

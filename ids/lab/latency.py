@@ -127,7 +127,7 @@ def map_write_ms(guard: Guard, source: str, timeout_s: float = 5.0) -> float:
 
     event = guard.wait_for(blocked, timeout_s)
     if event is None or "blocked_ts_ns" not in event["ids"]["block"]:
-        raise NotBlocked(f"no alert tells of a block of {source}")
+        raise NotBlocked(f"no alert reports a block of {source}")
     written: int = event["ids"]["block"]["blocked_ts_ns"]
     seen: int = event["ids"]["packet_ts_ns"]
     return (written - seen) / 1e6

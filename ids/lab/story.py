@@ -1,4 +1,4 @@
-"""What the lab shows, step by step: each is done for real, checked, and told as it happens."""
+"""What the lab shows, step by step: each is done for real, checked, and shown as it happens."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Story:
         self._on_step = on_step
         self._attacker = ATTACKERS[0]
 
-    def tell(self, attacks: int) -> Report:
+    def run(self, attacks: int) -> Report:
         """Go through all steps, timing up to `MAX_ATTACKS` attacks; the first that fails is the last.
 
         Raises `ids.errors.KernelError` where the kernel side refuses: then there is no story, but no fault either.

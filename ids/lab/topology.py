@@ -26,7 +26,7 @@ from ids.lab.removal import KEEP_MARK, lab_directory, leftovers, remove, remove_
 ROLES = ("attacker", "gateway", "server")
 
 BENIGN = "192.0.2.10"
-"""The honest client; it lives beside the attackers, so that only its address tells it from them."""
+"""The honest client; it lives beside the attackers, so that only its address distinguishes it from them."""
 FLOODER = "192.0.2.99"
 ATTACKERS = tuple(f"192.0.2.{host}" for host in range(100, 255))
 """Addresses for attacks, each to be used once: the engine blocks what it has seen attacking."""

@@ -1,7 +1,7 @@
 """The processes that inspect live traffic: one, the engine's own, or several, each behind rings of its own.
 
 A worker that dies is started again. Until then its rings fill, and what finds no room in them is counted by the kernel
-(`pass.ring_full`); the flows that it followed are picked up in the middle.
+(`pass.ring_full`); connections that it followed are taken up in the middle, if `stream.midstream` says so.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ class Workers:
         self._engine.counters.add("engine.workers_restarted")
         log.error(
             "worker %d has ended: %s. It is started again; until then its share of the traffic passes uninspected"
-            " (pass.ring_full), and its flows are picked up in the middle",
+            " (pass.ring_full), and open connections of its share are not followed unless stream.midstream is on",
             number, why,
         )  # fmt: skip
         worker.end(0.1)

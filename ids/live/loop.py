@@ -38,7 +38,7 @@ class Live:
     """One engine on one host's interfaces."""
 
     def __init__(self, config: Config, reread: Callable[[], Config], *, ready_file: Path | None = None) -> None:
-        """``reread`` reads the configuration anew, for a reload."""
+        """``reread`` reads the configuration again, for a reload."""
         if not config.interfaces:
             raise UsageError("which interface? Name it with -i, or in the configuration (interfaces: [eth0])")
         self.config = config

@@ -3,7 +3,8 @@
 A plugin is a module or an object with functions of these names, marked with ``ids.hookimpl``; arguments that it does
 not need may be left out. The host calls the plugins one at a time, in the order of their registration, each call timed
 and guarded: a plugin that raises loses that one call, is counted, and is quarantined when it keeps failing or
-overruns its time budget. Hooks run in the engine's thread: none may block on a network or a disk.
+overruns its time budget. Hooks run in the engine's thread: none may block on a network or a disk. With workers, what
+looks at traffic runs in the worker that the flow belongs to, all else in the process that decides.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def ids_start(context: EngineContext) -> None:
-    """Called once, before the first packet, and again never.
+    """Called once, before the first packet and before any worker is forked.
 
     ``context`` gives the settings, the counters and the plugin's own options. An `ids.errors.IdsError` raised here
     stops the engine with that message: this is the place to refuse bad rules or a file that cannot be opened.
@@ -48,9 +49,10 @@ def ids_start(context: EngineContext) -> None:
 def ids_reload(context: EngineContext) -> Callable[[], None] | None:
     """Called when the operator asks for a reload, between two batches.
 
-    Load anew what ``ids_start`` loaded, and return a function that puts it in force; it is called when no plugin
+    Load again what ``ids_start`` loaded, and return a function that puts it in force; it is called when no plugin
     refused, and must not fail. When one raises, none of those functions is called, all go on with what they had, and
-    the operator is told: a reload with bad rules changes nothing.
+    the error is reported: a reload with bad rules changes nothing. With workers, each of them loads, and all of them
+    put it in force or none.
     """
 
 
@@ -58,7 +60,7 @@ def ids_reload(context: EngineContext) -> Callable[[], None] | None:
 def ids_interest() -> set[str] | None:
     """Called after ``ids_start`` and ``ids_reload``: which traffic does this plugin look into, with what it has loaded?
 
-    Return some of ``tcp``, ``udp`` and ``other`` (every other protocol); None means all. The kernel shows the beginning
+    Return some of ``tcp``, ``udp`` and ``other`` (all other protocols); None means all. The kernel shows the beginning
     of every flow in any case, and the rest of those that some plugin is interested in. A plugin that inspects packets,
     streams or transactions and does not answer is taken to want all.
     """
@@ -74,23 +76,24 @@ def ids_event_types() -> set[str] | None:
 
 @hookspec
 def ids_packets(packets: Packets, flows: FlowBatch) -> list[Match] | None:
-    """Called once a batch, after flows were assigned; for detectors that look at columns, not at bytes of streams.
+    """Called once a batch, before the batch's other hooks; for detectors that look at columns, not at bytes of streams.
 
-    ``packets`` has one row a packet, ``flows.slot`` maps rows to flows. Return the matches, or None. No implementation
-    may loop over packets in Python.
+    ``packets`` has one row a packet. ``flows.slot`` has each row's flow, -1 where there is none; leave out rows that
+    are not ``packets.usable``. Return the matches, or None. No implementation may loop over packets in Python.
     """
 
 
 @hookspec
 def ids_flow_start(flow: Flow) -> None:
-    """Called once for each new flow, before any of its bytes."""
+    """Called once for each new flow, before any of its bytes; ``ids_packets`` of the same batch came before."""
 
 
 @hookspec
 def ids_streams(streams: Streams) -> list[Match] | None:
     """Called once a batch that brought new bytes of TCP streams, or closed one; a row for each contiguous piece.
 
-    Protocols were recognised by then, and the rows' transactions come right after. Return the matches, or None.
+    The rows of a direction are in stream order. Protocols were recognised by then, and the rows' transactions come
+    right after. Return the matches, or None.
     """
 
 
@@ -134,8 +137,9 @@ def ids_transaction(transaction: Transaction) -> list[Match] | None:
 def ids_flagged(session: FlowSession) -> list[Match] | None:
     """Called after a rule or plugin flagged a flow (``flow.flagged``), with its packets as Scapy packets.
 
-    ``session.packets`` holds the flow's latest packets, bounded; dissection costs hundreds of microseconds a packet,
-    which is why only flagged flows get here. Return the matches, or None.
+    Called for each batch with packets of the flow, until somebody sets ``flow.flagged`` to False. ``session.packets``
+    holds the flow's latest packets, bounded; dissection costs hundreds of microseconds a packet, so only flagged flows
+    get here. Return the matches, or None.
     """
 
 
@@ -143,7 +147,8 @@ def ids_flagged(session: FlowSession) -> list[Match] | None:
 def ids_veto_block(address: str, match: Match) -> str | None:
     """Called before a source is blocked. Return a reason to forbid the block, or None to have no objection.
 
-    One objection is enough. A veto that raises forbids the block too: in doubt nobody is cut off.
+    One objection is enough. A veto that raises forbids the block too: in doubt nobody is cut off. Runs where decisions
+    are made, once all hooks of the batch have been called.
     """
 
 
@@ -165,7 +170,7 @@ def ids_event(event: dict[str, Any]) -> None:
 
 @hookspec
 def ids_flow_end(flow: Flow) -> None:
-    """Called once when a flow closed, timed out, was evicted, or the engine stops; after its last chunk.
+    """Called once when a flow closed, timed out, was evicted, or the engine stops; after all other hooks of the flow.
 
     Its counts have by then what the gate did not show (``flow.unseen_packets``, ``flow.unseen_bytes``).
     """
@@ -173,4 +178,4 @@ def ids_flow_end(flow: Flow) -> None:
 
 @hookspec
 def ids_stop() -> None:
-    """Called once, after the last event: flush and close what you opened."""
+    """Called once, after the last event: flush and close what you opened. Not called in workers."""

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 MAX_CONSECUTIVE_FAILURES = 20
 """Failed or overlong calls in a row until a plugin is quarantined. One hostile flow can make a plugin fail at will, so
-a single success in between starts the count anew: only a plugin that fails on everything is set aside."""
+a single success in between starts the count over: only a plugin that fails on everything is set aside."""
 
 CALL_BUDGET_S = 1.0
 """A call longer than this counts as a failure: at line rate the rings overflow within it."""
@@ -114,7 +114,7 @@ class PluginHost:
         self._rebuild()
 
     def has(self, hook: str) -> bool:
-        """Tell whether any plugin implements ``hook``, so that a stage may save the work of preparing the call."""
+        """Return whether any plugin implements ``hook``, so that a stage may save the work of preparing the call."""
         return hook in self._calls
 
     def call(self, hook: str, **arguments: Any) -> list[Any]:

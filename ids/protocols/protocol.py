@@ -111,7 +111,7 @@ class Protocol:
     name: str
     """As EVE spells it (``app_proto``); also the key of its settings and of its object in events."""
     from_client: bytes | None = None
-    """How the client of a TCP flow begins; None: not to be told by that."""
+    """How the client of a TCP flow begins; None: not to be recognised by that."""
     from_server: bytes | None = None
     """How the server of a TCP flow begins."""
     datagram: Callable[[bytes], bool] | None = None

@@ -4,6 +4,7 @@ In: capture files. Out: a `ReplayReport`, the engine's events, and on request th
 
     captures.py   which files are meant
     runner.py     `replay`: one capture after the other through engine and gate
+    crew.py       the workers of a replay: each reads the captures, and inspects its share of the flows
     judges.py     who judges the packets: the program by ``BPF_PROG_RUN``, its model in Python, or nobody
     frames.py     captured frames as the program would have met them
     gate.py       `ReplayGate`: orders carried out right behind the packets that caused them

@@ -29,5 +29,5 @@ def find_captures(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def is_capture_name(path: Path) -> bool:
-    """Tell whether a file is called like a capture, compressed or not."""
+    """Return whether a file is named like a capture, compressed or not."""
     return path.name.lower().endswith(tuple(s + c for s in SUFFIXES for c in COMPRESSED))

@@ -203,7 +203,7 @@ class ReplayGate:
             tally.bytes += int(sizes[reason])
 
     def _attribute(self, batch: PacketBatch, reasons: U8, source: U64, clock: I64) -> None:
-        """Tell each block the packets that it stopped."""
+        """Add to each block's report the packets that it stopped."""
         for block in self._blocks:
             rows = block.hits(source, batch.number, clock)
             if block.order.mode is BlockMode.ENFORCE:

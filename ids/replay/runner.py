@@ -1,4 +1,4 @@
-"""Runs captures through the engine and the gate, and tells what they would have done in front of the wire."""
+"""Runs captures through the engine and the gate, and reports what they would have done in front of the wire."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def replay(
     ``on_events`` gets all events, a batch at a time. ``on_progress`` is called after each batch with the file and the
     bytes read of it, ``on_verdicts`` with what the fast path made of the batch's packets. A file that is no capture is
     noted in the report where it is one of several. Raises `IdsError` for what stops the whole run: the only file is no
-    capture, rules that do not load, a fast path that was asked for and is not to be had.
+    capture, rules that do not load, a fast path that was asked for and is not available.
     """
     started = time.perf_counter()
     with ExitStack() as stack:

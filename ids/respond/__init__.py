@@ -1,1 +1,12 @@
-"""Response: matches in; EVE events and block orders out. A match asks, `Responder` decides; next comes the wire."""
+"""Response: matches in; EVE events and block orders out. A match asks, `Responder` decides; next comes the wire.
+
+responder       carries out what matches ask for, and says so in events
+policy          whom a match may block, and for how long
+threshold       how often a rule may alert
+protected       this host's own addresses, gateways and resolvers
+gate            what response needs of whatever stands in front: kernel or replay
+recount         flows brought up to what the gate counted
+events          matches, flows and transactions as EVE objects
+community_id    the hash by which tools name a flow
+settings        limits, and whom never to block
+"""

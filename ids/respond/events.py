@@ -168,7 +168,7 @@ def flow_summary(flow: Flow) -> Event:
 
 
 def alert_event(match: Match, blocked: bool) -> Event:
-    """Return the ``alert`` event of a match; ``blocked`` tells whether its packets are being dropped."""
+    """Return the ``alert`` event of a match; ``blocked`` says whether its packets are being dropped."""
     signature = match.signature
     event = base("alert", match.flow, match.ts_ns, match.number, match.direction)
     alert: Event = {

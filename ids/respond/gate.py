@@ -34,7 +34,7 @@ class Held:
     """UNIX time of its end; None: it has none."""
 
     def covers(self, mode: BlockMode, from_ns: int, until_ns: int) -> bool:
-        """Tell whether this block does all that another one of the same network would do between two moments."""
+        """Return whether this block does all that another one of the same network would do between two moments."""
         if self.until_ns is not None and self.until_ns <= from_ns:
             return False
         if self.mode is BlockMode.SHADOW and mode is BlockMode.ENFORCE:
@@ -57,19 +57,19 @@ class Gate(Protocol):
         """Return the block of exactly this network, whoever ordered it; None: an operator may have lifted ours."""
 
     def allows(self, address: IPAddress) -> bool:
-        """Tell whether an allow-list of the gate's own keeps what this address sends from being dropped."""
+        """Return whether an allow-list of the gate's own keeps what this address sends from being dropped."""
 
     def condemn(self, flow: Flow, number: int) -> bool:
-        """Drop the rest of this flow, because of packet ``number`` of its capture. Tell whether that could be done."""
+        """Drop the rest of this flow, because of packet ``number`` of its capture. Return whether it could be done."""
 
     def bypass(self, flow: Flow) -> bool:
-        """Show no more of this flow: what is left of it cannot be inspected. Tell whether that could be done."""
+        """Show no more of this flow: what is left of it cannot be inspected. Return whether it could be done."""
 
     def proven(self, address: IPAddress) -> bool:
-        """Tell whether this address completed a handshake through the gate lately."""
+        """Return whether this address completed a handshake through the gate lately."""
 
     def counts(self, flows: Sequence[Flow]) -> Sequence[FlowCount | None]:
         """Return what the gate itself has counted of each flow; None where it knows no more than it showed."""
 
     def forget(self, flow: Flow) -> None:
-        """Take note that the flow timed out: what comes next between its ends is a new one, to be shown anew."""
+        """Take note that the flow timed out: what comes next between its ends is a new one, to be shown again."""

@@ -73,7 +73,7 @@ class BlockPolicy:
         return decision
 
     def allows(self, address: IPAddress) -> bool:
-        """Tell whether nothing that this address sends may be dropped; the kernel sees to it too."""
+        """Return whether nothing that this address sends may be dropped; the kernel sees to it too."""
         listed = any(address in network for network in self._allow if network.version == address.version)
         return listed or self._gate.allows(address)
 

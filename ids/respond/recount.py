@@ -1,6 +1,6 @@
 """What really passed of each flow: the gate counts every packet, and does not show every one.
 
-Asked are the flows that end, seem to be idle, or close: never a packet, and a batch's flows at once.
+The gate is asked for flows that end, seem to be idle, or close; never for a packet, and for a batch's flows at once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Recount:
         return np.array([0 if count is None else count.last_ns for count in self._ask(slots)], np.int64)
 
     def note_closing(self, slots: I64) -> None:
-        """Ask for the connections that just closed: the gate begins anew with the next one on the same ports."""
+        """Ask for the connections that just closed: the gate begins again with the next one on the same ports."""
         flags, marks = self._flows.tcp_flags[slots], self._flows.marks[slots]
         closed = (flags[:, 0] & flags[:, 1] & FIN != 0) | ((flags[:, 0] | flags[:, 1]) & RST != 0)
         slots = slots[closed & (marks & Mark.COUNTED == 0)]
@@ -98,7 +98,7 @@ def add_unseen(flow: Flow, count: FlowCount) -> None:
     """Bring a flow up to a count that is its own.
 
     The gate may have forgotten the flow and begun again in its middle: so nothing shrinks. It may also have known it
-    for longer, when the engine was started anew: then the flow is as old as that.
+    for longer, when the engine was restarted: then the flow is as old as that.
     """
     flows, slot = flow.columns, flow.slot
     for total, unseen, counted in (

@@ -20,7 +20,7 @@ class Thresholds:
         self._windows: OrderedDict[tuple[object, ...], list[int]] = OrderedDict()
 
     def passes(self, match: Match) -> bool:
-        """Tell whether this match may alert, and count it."""
+        """Count this match, and return whether it may alert."""
         threshold = match.signature.threshold
         if threshold is None:
             return True

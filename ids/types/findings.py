@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Action(Enum):
-    """What a rule asks for, besides being told."""
+    """What a rule asks for, besides an alert."""
 
     ALERT = "alert"
     DROP = "drop"

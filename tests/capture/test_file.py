@@ -40,7 +40,7 @@ def frames_of(capture: Capture) -> list[bytes]:
 
 @pytest.mark.parametrize("build", [pcap, pcapng])
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_compression_is_told_by_content_not_by_name(
+def test_compression_is_recognised_by_content_not_by_name(
     tmp_path: Path, build: Callable[[], bytes], compression: str
 ) -> None:
     path = tmp_path / "capture.txt"
@@ -87,7 +87,7 @@ def test_cut_at_any_byte_the_whole_frames_before_the_cut_are_delivered(
             assert (capture.problem is None) == (cut in boundaries), cut
 
 
-def test_a_problem_tells_where_the_frames_end(tmp_path: Path) -> None:
+def test_a_problem_says_where_the_frames_end(tmp_path: Path) -> None:
     path = tmp_path / "cut.pcap"
     path.write_bytes(pcap()[:-1])
     with open_capture(path) as capture:

@@ -64,14 +64,14 @@ def test_a_good_rule_is_the_measure(ids: Ids) -> None:
         (("  - title", "  - - title"), "bad.yaml:"),
     ],
 )
-def test_a_malformed_rule_is_told_with_its_place(ids: Ids, change: tuple[str, str], message: str) -> None:
+def test_a_malformed_rule_is_reported_with_its_place(ids: Ids, change: tuple[str, str], message: str) -> None:
     code, _, err = ids("replay", CAPTURE, "-S", write("bad.yaml", GOOD_RULE.replace(*change)))
     assert code == 2
     assert message in err
     assert "Traceback" not in err
 
 
-def test_all_faults_of_all_files_are_told_at_once(ids: Ids) -> None:
+def test_all_faults_of_all_files_are_reported_at_once(ids: Ids) -> None:
     write("a.yaml", GOOD_RULE.replace("level", "lvl"))
     write("b.yaml", GOOD_RULE.replace("contains", "has"))
     code, _, err = ids("rules", "check", "a.yaml", "b.yaml")
@@ -80,7 +80,7 @@ def test_all_faults_of_all_files_are_told_at_once(ids: Ids) -> None:
     assert "b.yaml:" in err
 
 
-def test_a_broken_yara_file_is_told_with_its_line(ids: Ids) -> None:
+def test_a_broken_yara_file_is_reported_with_its_line(ids: Ids) -> None:
     code, _, err = ids("rules", "check", write("bad.yar", 'rule x {\n strings:\n  $a = "b\n condition: $a }\n'))
     assert code == 2
     assert "bad.yar:4" in err
@@ -125,7 +125,7 @@ def test_a_missing_capture_is_refused(ids: Ids) -> None:
         ("a: b: c\n", "c.yaml:1:"),
     ],
 )
-def test_a_bad_setting_is_told_with_its_place(ids: Ids, text: str, message: str) -> None:
+def test_a_bad_setting_is_reported_with_its_place(ids: Ids, text: str, message: str) -> None:
     code, _, err = ids("check", "-c", write("c.yaml", text))
     assert code == 2
     assert message in err
@@ -156,7 +156,7 @@ def test_a_bad_override_is_refused(ids: Ids, override: str) -> None:
         ("OURS: $OURS", "vars.OURS: variable $OURS is defined by itself"),
     ],
 )
-def test_a_variable_that_is_no_group_is_told_where_it_stands(ids: Ids, text: str, message: str) -> None:
+def test_a_variable_that_is_no_group_is_reported_where_it_stands(ids: Ids, text: str, message: str) -> None:
     code, _, err = ids("check", "-c", write("c.yaml", f"vars:\n  {text}\n"))
     assert (code, message in err) == (2, True), err
 
@@ -177,7 +177,7 @@ def test_a_variable_of_either_kind_is_taken(ids: Ids, text: str) -> None:
         ("var.HOME_NET=192.0.2.0/24", "--set var.HOME_NET=192.0.2.0/24: unknown key 'var' (did you mean 'vars'?)"),
     ],
 )
-def test_a_fault_of_an_override_is_told_as_its_own(ids: Ids, override: str, message: str) -> None:
+def test_a_fault_of_an_override_is_reported_as_its_own(ids: Ids, override: str, message: str) -> None:
     code, _, err = ids("check", "-c", write("c.yaml", "vars: {HOME_NET: 192.0.2.0/24}\n"), "--set", override)
     assert (code, message in err) == (2, True), err
     assert message in ids("check", "--set", override)[2]

@@ -59,7 +59,7 @@ def test_a_block_is_added_listed_and_deleted(ids: Ids) -> None:
     assert networks(ids) == {}
 
 
-def test_deleting_what_is_not_blocked_is_told(ids: Ids) -> None:
+def test_deleting_what_is_not_blocked_is_reported(ids: Ids) -> None:
     code, _, err = ids("block", "delete", "203.0.113.200")
     assert code == 1
     assert "203.0.113.200/32 was not on the list" in err
@@ -149,7 +149,7 @@ def test_a_file_that_is_no_feed_does_not_take_its_place(ids: Ids, tmp_path: Path
     ids("block", "delete", "198.51.100.91")
 
 
-def test_a_block_that_the_allow_list_overrides_is_told(ids: Ids) -> None:
+def test_a_block_that_the_allow_list_overrides_is_reported(ids: Ids) -> None:
     ids("allow", "add", "198.51.100.0/24")
     code, _, err = ids("block", "add", "198.51.100.7", "203.0.113.7")
     assert code == 0
@@ -170,7 +170,7 @@ def test_a_label_is_shown_as_it_is(ids: Ids, tmp_path: Path, label: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "attached", "told", "noted"),
+    ("words", "attached", "reported", "noted"),
     [
         (["--for", "1h"], ["eth0"], "203.0.113.7/32 blocked, for 1h", False),
         ([], ["eth0"], "203.0.113.7/32 blocked, until deleted", False),
@@ -180,11 +180,11 @@ def test_a_label_is_shown_as_it_is(ids: Ids, tmp_path: Path, label: str) -> None
     ],
 )
 def test_blocked_is_said_only_of_what_is_dropped(
-    ids: Ids, monkeypatch: pytest.MonkeyPatch, words: list[str], attached: list[str], told: str, noted: bool
+    ids: Ids, monkeypatch: pytest.MonkeyPatch, words: list[str], attached: list[str], reported: str, noted: bool
 ) -> None:
     monkeypatch.setattr("ids.cli.block.guarded_interfaces", lambda _: attached)
     _, out, err = ids("block", "add", "203.0.113.7", *words)
-    assert out.rstrip() == told
+    assert out.rstrip() == reported
     assert ("nothing is attached: nothing is dropped" in err) is noted
     assert ("nothing is attached: nothing is dropped" in ids("block", "list")[2]) is noted
     data = json.loads(ids("block", "add", "203.0.113.7", *words, "-o", "json")[1])
@@ -206,7 +206,7 @@ def test_an_import_says_whether_it_is_in_force(ids: Ids, tmp_path: Path, monkeyp
     ids("block", "delete", "198.51.100.93")
 
 
-def test_a_block_that_is_changed_is_told_with_what_it_was(ids: Ids) -> None:
+def test_a_block_that_is_changed_is_reported_with_what_it_was(ids: Ids) -> None:
     ids("block", "add", "203.0.113.8", "--for", "7d", "--shadow")
     assert "for 1h (before: shadow, for " in ids("block", "add", "203.0.113.8", "--for", "1h")[1]
     assert "until deleted (before: enforce, for " in ids("block", "add", "203.0.113.8")[1]
@@ -228,7 +228,7 @@ def test_ipv4_addresses_in_the_spelling_of_dual_stack_logs_are_ipv4(ids: Ids, tm
     assert ids("block", "delete", "::ffff:192.0.2.71")[0] == 0
 
 
-def test_an_operator_is_told_who_blocks_a_network_for_as_long_already(ids: Ids, tmp_path: Path) -> None:
+def test_an_operator_is_shown_who_blocks_a_network_for_as_long_already(ids: Ids, tmp_path: Path) -> None:
     feed = tmp_path / "feed.txt"
     feed.write_text("203.0.113.40\n")
     ids("block", "import", feed, "--label", "fa", "--for", "7d")

@@ -1,4 +1,4 @@
-"""`ids check` tells what would be loaded, in a form that can be loaded."""
+"""`ids check` shows what would be loaded, in a form that can be loaded."""
 
 from __future__ import annotations
 

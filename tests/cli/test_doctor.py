@@ -42,9 +42,9 @@ def test_json_has_every_check(machine: FakeMachine) -> None:
     break_bpffs(machine)
     result = CliRunner().invoke(command.doctor, ["-o", "json", "-i", "inside"])
     assert result.exit_code == 1
-    told = json.loads(result.output)
-    assert told["ok"] is False
-    by_name = {check["name"]: check for check in told["checks"]}
+    report = json.loads(result.output)
+    assert report["ok"] is False
+    by_name = {check["name"]: check for check in report["checks"]}
     assert by_name["bpffs"]["status"] == "fail"
     assert by_name["inside: mtu"] == {"name": "inside: mtu", "status": "ok", "found": "1500", "remedy": ""}
 
@@ -74,6 +74,6 @@ def test_lab_prints_only_what_stands_in_its_way(machine: FakeMachine) -> None:
 
 def test_the_real_machine() -> None:
     result = CliRunner().invoke(command.doctor, ["-o", "json"])
-    told = json.loads(result.output)
-    assert result.exit_code == (0 if told["ok"] else 1)
-    assert {check["status"] for check in told["checks"]} <= {"ok", "warn", "fail"}
+    report = json.loads(result.output)
+    assert result.exit_code == (0 if report["ok"] else 1)
+    assert {check["status"] for check in report["checks"]} <= {"ok", "warn", "fail"}

@@ -9,7 +9,7 @@ import pytest
 from rich.table import Table
 
 from ids.cli import cli, main
-from ids.cli.options import count_of, output_console, styled, tell
+from ids.cli.options import count_of, output_console, print_message, styled
 from ids.literal import literal
 
 LOADS_RULES = {"run", "replay", "check", "rules check", "rules list"}
@@ -77,5 +77,5 @@ def test_text_is_shown_as_it_is_wherever_it_stands(text: str, capsys: pytest.Cap
 
 
 def test_a_message_keeps_its_lines_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
-    tell("a\n\x1b[31mb")
+    print_message("a\n\x1b[31mb")
     assert capsys.readouterr().err == "a\n\\x1b[31mb\n"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from ids.cli import cli
@@ -20,7 +21,7 @@ def run(*words: object) -> Result:
     return CliRunner().invoke(cli, ["replay", "--fast-path", "model", *map(str, words)])
 
 
-def test_the_story_tells_what_the_fast_path_did() -> None:
+def test_the_story_has_what_the_fast_path_did() -> None:
     result = run(CAPTURE)
     assert "the fast path drops from packet 25 on, 39 packets" in result.output
     assert "fast path  model (asked for by fastpath.replay): 67 packets pass, 39 drop.blocked" in result.output
@@ -46,13 +47,13 @@ def test_verdicts_on_stdout_stand_alone() -> None:
     assert [json.loads(line)["number"] for line in result.stdout.splitlines()] == list(range(1, 107))
 
 
-def test_events_on_stdout_stand_alone() -> None:
-    """In a process of its own: the writer writes to the descriptor."""
-    for words in (("--eve", "-"), ("--set", "eve.path=-")):
-        command = [sys.executable, "-c", "from ids.cli import main; main()", "replay", "--fast-path", "off", *words]
-        done = subprocess.run([*command, CAPTURE], capture_output=True, timeout=60, check=True)
-        events = [json.loads(line) for line in done.stdout.splitlines()]
-        assert {"alert", "flow", "stats"} <= {event["event_type"] for event in events}
+@pytest.mark.parametrize("words", [("--eve", "-"), ("--set", "eve.path=-")], ids=["an option", "a setting"])
+def test_events_on_stdout_stand_alone(words: tuple[str, str]) -> None:
+    """In a process of its own: events are written to the descriptor, by a thread."""
+    command = [sys.executable, "-c", "from ids.cli import cli; cli()", "replay", "--fast-path", "model"]
+    result = subprocess.run([*command, str(CAPTURE), *words], capture_output=True, text=True, check=True, timeout=60)
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {"alert", "flow", "stats"} <= {event["event_type"] for event in events}
 
 
 def test_words_that_do_not_fit_together() -> None:

@@ -17,7 +17,7 @@ from ids.cli import main, stats
         ([], "nothing is attached"),
     ],
 )
-def test_a_gate_that_works_alone_is_told_from_lists_that_wait(
+def test_a_gate_that_works_alone_is_distinguished_from_lists_that_wait(
     interfaces: list[str],
     words: str,
     tmp_path: Path,

@@ -294,7 +294,7 @@ def test_checksums_hold_at_any_alignment_and_length(packet: Packet, gap: int, le
     assert not got.usable[1:].any()
 
 
-def test_what_the_snap_length_cut_off_is_told_and_not_held_against_the_packet() -> None:
+def test_what_the_snap_length_cut_off_is_reported_and_not_held_against_the_packet() -> None:
     whole = bytes(V4_TCP)
     got = decode(whole[:45], whole[:40], whole[:39], wirelen=[len(whole)] * 3, linktype=101)
     assert anomalies(got) == [Anomaly.NONE, Anomaly.NONE, Anomaly.TCP_TRUNCATED]

@@ -70,7 +70,7 @@ ANSWER = right(segment(SA, Y, X + 1, back=True), INSIDE)
 REQUEST = left_out(segment(A, X + 1, Y + 1, b"GET /"))
 
 
-def test_an_answered_syn_tells_whose_checksums_are_left_out(engine: Engine) -> None:
+def test_an_answered_syn_shows_whose_checksums_are_left_out(engine: Engine) -> None:
     assert engine.see(OPENING) == [True]
     assert engine.see(REQUEST) == [False]
     assert engine.counters["decode.anomaly.partial_l4_checksum"] == 1
@@ -89,7 +89,7 @@ def test_an_answer_that_this_host_sends_will_do(engine: Engine) -> None:
     assert engine.see(OPENING, (ANSWER[0], SENT), REQUEST) == [True] * 3
 
 
-def test_a_server_is_told_by_the_acknowledgement_of_its_answer(engine: Engine) -> None:
+def test_a_server_is_known_by_the_acknowledgement_of_its_answer(engine: Engine) -> None:
     reply = left_out(segment(A, Y + 1, X + 2, b"200", back=True), INSIDE)
     assert engine.see(right(segment(S, X)), left_out(segment(SA, Y, X + 1, back=True), INSIDE), reply) == [
         True,

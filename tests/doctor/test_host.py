@@ -19,7 +19,7 @@ def test_a_healthy_machine_passes_every_check(tmp_path: Path) -> None:
     assert len({check.name for check in checks}) == len(host.CHECKS)
 
 
-def test_the_real_machine_is_told_about_without_fuss() -> None:
+def test_the_real_machine_is_reported_without_fuss() -> None:
     for check in host.check_host(Machine()):
         assert check.found, check.name
         assert check.status is Status.OK or check.remedy, check.name

@@ -49,13 +49,13 @@ def test_no_interface_at_all_is_a_warning() -> None:
     assert check.status is Status.WARN
 
 
-def test_a_missing_interface_is_told_with_those_that_exist() -> None:
+def test_a_missing_interface_is_reported_with_those_that_exist() -> None:
     (check,) = check_interfaces(FakeMachine(), ["eth9"])
     assert check.status is Status.FAIL
     assert check.remedy.endswith("inside, lo")
 
 
-def test_without_ip_nothing_can_be_told() -> None:
+def test_without_ip_nothing_can_be_said() -> None:
     (check,) = check_interfaces(FakeMachine(ip_works=False), [])
     assert check.status is Status.FAIL
     assert "iproute2" in check.remedy
@@ -124,7 +124,9 @@ def test_mtu(mtu: int, status: Status) -> None:
         ("veth", None, ""),
     ],
 )
-def test_only_offloads_that_merge_what_the_engine_sees_are_told(driver: str, on: list[str] | None, remedy: str) -> None:
+def test_only_offloads_that_merge_what_the_engine_sees_are_named(
+    driver: str, on: list[str] | None, remedy: str
+) -> None:
     check = check_offloads(FakeMachine(features=on), "eth0", driver)
     assert check.remedy.startswith(remedy)
     assert (check.status is Status.WARN) == bool(remedy)

@@ -1,4 +1,4 @@
-"""Whether `ids lab` can run: every ingredient is tried, and the first that is missing is told."""
+"""Whether `ids lab` can run: every ingredient is tried, and the first that is missing is reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_all_ingredients_there(tmp_path: Path) -> None:
     assert {check.status for check in checks} == {Status.OK}
 
 
-def test_what_is_missing_is_told_and_nothing_is_tried_then(tmp_path: Path) -> None:
+def test_what_is_missing_is_reported_and_nothing_is_tried_then(tmp_path: Path) -> None:
     checks = check_lab(healthy(tmp_path, bcc=None, tools=frozenset()), load=refuse, unshare=refuse)
     assert [check.name for check in checks if check.status is Status.FAIL] == ["bcc", "ip"]
 
@@ -32,7 +32,7 @@ def test_what_is_missing_is_told_and_nothing_is_tried_then(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("load", "unshare", "name"), [(refuse, nothing, "xdp"), (nothing, refuse, "network namespaces")]
 )
-def test_what_the_kernel_forbids_is_told(tmp_path: Path, load: object, unshare: object, name: str) -> None:
+def test_what_the_kernel_forbids_is_reported(tmp_path: Path, load: object, unshare: object, name: str) -> None:
     checks = check_lab(healthy(tmp_path), load=load, unshare=unshare)  # type: ignore[arg-type]
     (check,) = [check for check in checks if check.status is Status.FAIL]
     assert check.name == name

@@ -43,7 +43,7 @@ def test_links_and_offloads_of_the_real_machine() -> None:
     assert machine.offloads("no-such-if0") is None
 
 
-def test_an_ip_command_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ip_command_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "ip"
     broken.write_text("#!/bin/sh\necho oops; exit 1\n")
     broken.chmod(0o755)

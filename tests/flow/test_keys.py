@@ -38,7 +38,7 @@ def flows_of(*packets: Packet) -> list[Flow]:
         (ASK6 / ICMPv6EchoRequest(id=0), ASK6 / ICMPv6EchoRequest(id=0xFFFF), BACK6 / ICMPv6EchoReply(id=0)),
     ],
 )
-def test_echoes_are_told_apart_by_their_identifier(first: Packet, other: Packet, answer: Packet) -> None:
+def test_echoes_are_distinguished_by_their_identifier(first: Packet, other: Packet, answer: Packet) -> None:
     flows = flows_of(first, other, answer)
     assert [(flow.echo_id, flow.packets, flow.state) for flow in flows] == [
         (0, (1, 1), FlowState.ESTABLISHED), (0xFFFF, (1, 0), FlowState.NEW),

@@ -181,7 +181,7 @@ def test_every_followed_direction_closes_exactly_once() -> None:
     assert closed == [1, 1, 1, 1, 1, 1, 0, 0]
 
 
-def test_colliding_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colliding_hashes_are_distinguished(monkeypatch: pytest.MonkeyPatch) -> None:
     talks = [Talk(base=Pkt(sport=port)).open().client(b"%d" % port).close() for port in range(1, 6)]
     expected = Run(interleave(talks)).summary()
     monkeypatch.setattr(keys, "_hash", lambda words: np.zeros(len(words[0]), dtype=np.uint64))

@@ -1,4 +1,4 @@
-"""The ways out of a network namespace, as the kernel and `tc` tell of them, and a kernel without TCX."""
+"""The ways out of a network namespace, as the kernel and `tc` show them, and a kernel without TCX."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def test_instances_have_filters_of_their_own(bpffs: Path, exits: Exits, opened: 
     assert exits.attached() == 1
 
 
-def test_a_qdisc_for_the_way_in_only_is_left_alone_and_told(exits: Exits, opened: FastPath) -> None:
+def test_a_qdisc_for_the_way_in_only_is_left_alone_and_reported(exits: Exits, opened: FastPath) -> None:
     tc("qdisc", "add", "dev", exits.interface, "ingress")
     with pytest.raises(KernelError, match=r"cannot see what leaves.*Linux 6\.6.*there is a qdisc `ingress`"):
         opened.view_egress([exits.interface])

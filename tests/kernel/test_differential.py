@@ -2,7 +2,7 @@
 
 Each sequence starts from random lists, limits and flags, and mixes packets with what user space does meanwhile. After
 it, every verdict and reason, every counter and every entry of every table has to be the same on both sides. A sequence
-that tells them apart is cut down to the fewest steps that still do, which are then shown.
+on which they differ is cut down to the fewest steps that still do, which are then shown.
 """
 
 from __future__ import annotations
@@ -330,7 +330,7 @@ def _spell(verdict: tuple[int, int]) -> str:
 
 
 def fewest(kernel: Kernel, config: dict[str, Any], steps: list[Step]) -> list[Step]:
-    """Return a sequence that still tells the two apart and does no longer without any one of its steps."""
+    """Return a sequence on which the two still differ, and no longer do without any one of its steps."""
     size = len(steps) // 2
     while size:
         at = 0

@@ -289,7 +289,7 @@ def test_two_instances_share_an_interface(shared: Shared) -> None:
         shared.close(other)
 
 
-def test_a_dispatcher_that_was_taken_away_is_told_and_replaced_by_a_link(shared: Shared) -> None:
+def test_a_dispatcher_that_was_taken_away_is_reported_and_replaced_by_a_link(shared: Shared) -> None:
     fastpath = shared.open()
     shared.attach(fastpath)
     with inside(shared.namespace):
@@ -303,7 +303,7 @@ def test_a_dispatcher_that_was_taken_away_is_told_and_replaced_by_a_link(shared:
         fastpath.close("remove")
 
 
-def test_an_engine_tells_that_it_was_taken_away_and_ends_in_order(shared: Shared, tmp_path: Path) -> None:
+def test_an_engine_reports_that_it_was_taken_away_and_ends_in_order(shared: Shared, tmp_path: Path) -> None:
     config, log, ready = (tmp_path / name for name in ("ids.yaml", "log", "ready"))
     document = {
         "instance": INSTANCE,
@@ -423,7 +423,7 @@ def test_a_membership_in_another_namespace_is_left_alone(shared: Shared) -> None
     assert shared.names() == ["xdpfilt_alw_all"]
 
 
-def test_a_pin_tells_its_interface(tmp_path: Path) -> None:
+def test_a_pin_names_its_interface(tmp_path: Path) -> None:
     pin = Pin.of(tmp_path, "eth0_a.7")
     pin.path.touch()
     assert pin.path.name.startswith("member_eth0_a%7_"), "bpffs allows no dots"

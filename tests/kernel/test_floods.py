@@ -1,4 +1,4 @@
-"""Floods: whose budget is charged, who is told, who gets through all the same, and who must prove where it is."""
+"""Floods: whose budget is charged, who is notified, who gets through all the same, and who must prove where it is."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_what_does_not_count_as_reflected(gate: Gate, packet: bytes) -> None:
     assert {gate.send(packet).reason for _ in range(2)} == {SHOWN}
 
 
-def test_a_limit_is_told_once_until_it_has_recovered(gate: Gate) -> None:
+def test_a_limit_is_reported_once_until_it_has_recovered(gate: Gate) -> None:
     gate.fastpath.limits()
     gate.limit(LimitKind.SRC_ICMP, per_s=10, burst=2)
     for _ in range(6):
@@ -90,7 +90,7 @@ def test_a_limit_is_told_once_until_it_has_recovered(gate: Gate) -> None:
     gate.send(p.PING, after_ns=SECOND_NS)
     for _ in range(3):
         gate.send(p.PING)
-    assert len(gate.fastpath.limits()) == 1, "a new episode is told again"
+    assert len(gate.fastpath.limits()) == 1, "a new episode is reported again"
 
 
 def test_the_destinations_budget_holds_when_the_sources_table_overflows(gate: Gate) -> None:
@@ -101,7 +101,7 @@ def test_the_destinations_budget_holds_when_the_sources_table_overflows(gate: Ga
     reasons = [gate.send(from_source(i, TCP(flags="S"))) for i in range(sources)]
     assert sum(verdict.reason == SHOWN for verdict in reasons) == 100
     assert reasons[-1].reason == Reason.DROP_SYN_DESTINATION
-    assert Reason.NOTE_BUDGET_NEW in reasons[-1].notes, "the metric that tells of the pressure"
+    assert Reason.NOTE_BUDGET_NEW in reasons[-1].notes, "the metric that shows the pressure"
 
 
 @pytest.mark.parametrize("packets", [HANDSHAKE, HANDSHAKE6], ids=["IPv4", "IPv6"])
@@ -219,7 +219,7 @@ def test_a_source_that_floods_has_to_prove_itself_too(gate: Gate) -> None:
 
 
 def test_fragments_of_amplified_answers_count_as_reflected(gate: Gate) -> None:
-    """They tell no port, and are what large DNS and NTP answers arrive as."""
+    """They have no port, and are what large DNS and NTP answers arrive as."""
     gate.limit(LimitKind.DST_REFLECTION, per_s=1, burst=2)
     heads = [IP(src=f"198.18.0.{number}", dst=p.SERVER, proto=17, frag=100) for number in range(1, 5)]
     fragments = [p.wire(head, bytes(800)) for head in heads]

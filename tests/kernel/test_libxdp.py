@@ -1,4 +1,4 @@
-"""libxdp is found at run time; what it does not like is told in its own words."""
+"""libxdp is found at run time; what it does not like is reported in its own words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate outlives the engine, is taken over whole, replaces nobody, and leaves nothing when told so."""
+"""The gate outlives the engine, is taken over whole, replaces nobody, and leaves nothing where that is asked."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_attach_and_detach_leave_nothing(bpffs: Path, veth: Veth) -> None:
     assert not (bpffs / "attached").exists()
 
 
-def test_an_interface_that_goes_is_told(bpffs: Path, veth: Veth) -> None:
+def test_an_interface_that_goes_is_reported(bpffs: Path, veth: Veth) -> None:
     namespace, interface, _ = veth
     fastpath = FastPath.open(settings(bpffs), "gone")
     with inside(namespace):

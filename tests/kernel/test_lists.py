@@ -73,7 +73,7 @@ class TestBlocklist:
         assert gate.fastpath.blocks.get(net(text)) is None
 
     def test_a_shadow_on_trial_takes_nothing_back_that_holds(self, gate: Gate) -> None:
-        """The program is told each prefix's length with it, whoever put it there."""
+        """Each prefix has its length with it for the program, whoever put it there."""
         gate.fastpath.blocks.replace("feed", NetworkSet.of([net("192.0.0.0/16")]))
         gate.fastpath.blocks.add([Block(net("192.0.2.0/24"), mode=BlockMode.SHADOW)])
         verdict = gate.send(p.DATA)

@@ -1,4 +1,4 @@
-"""From C to instructions: trouble is told in the compiler's words, success is silent."""
+"""From C to instructions: trouble is reported in the compiler's words, success is silent."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_module_of_the_current_folder_is_not_taken_for_bcc(tmp_path: Path, mon
 
 @needs_root
 @pytest.mark.root
-def test_an_error_in_the_source_is_told_with_its_line(tmp_path: Path) -> None:
+def test_an_error_in_the_source_is_reported_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "shim").symlink_to(bpf_dir() / "shim")
     source = tmp_path / "broken.c"
     source.write_text("#include <linux/bpf.h>\nint broken(struct xdp_md *ctx)\n{\n\treturn nonsense;\n}\n")

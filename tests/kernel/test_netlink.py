@@ -36,7 +36,7 @@ def test_loopback_has_no_program_and_an_mtu() -> None:
     assert lo.mtu > 1000
 
 
-def test_a_refusal_tells_the_number_and_the_words_of_the_kernel() -> None:
+def test_a_refusal_has_the_number_and_the_words_of_the_kernel() -> None:
     with pytest.raises(NetlinkError) as unknown:
         request(_RTM_GETLINK, LINK.pack(0, 0, 1 << 30, 0, 0))
     assert unknown.value.errno == errno.ENODEV

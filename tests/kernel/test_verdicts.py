@@ -455,7 +455,7 @@ def test_a_condemned_flow_is_over_when_its_ports_come_back_after_long_silence(ga
 
 
 def test_acknowledgements_of_what_is_not_shown_are_not_shown_either(gate: Gate) -> None:
-    """They are half of a long download's packets, and tell nothing."""
+    """They are half of a long download's packets, and say nothing."""
     gate.send_all(HANDSHAKE)
 
     def acknowledged(offset: int) -> bytes:

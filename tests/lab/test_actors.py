@@ -1,4 +1,4 @@
-"""Clients speak HTTP from the address they are told to use; floods last as long as they are wanted."""
+"""Clients speak HTTP from the address they are to use; floods last as long as they are wanted."""
 
 from __future__ import annotations
 

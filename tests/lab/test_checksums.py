@@ -1,4 +1,4 @@
-"""What checksums tell of a sender: whatever comes first, every exploit that the server takes in is found."""
+"""What checksums reveal of a sender: whatever comes first, every exploit that the server takes in is found."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_a_download_beyond_the_depth_is_counted_to_its_end(stocked: Lab, source:
     assert [error.message for error in validator.iter_errors(event)] == []
 
 
-def test_a_flow_that_lives_beyond_its_depth_is_not_idle_and_an_engine_that_stops_tells_of_it(stocked: Lab) -> None:
+def test_a_flow_that_lives_beyond_its_depth_is_not_idle_and_an_engine_that_stops_reports_it(stocked: Lab) -> None:
     guard = started(stocked, fastpath=SHALLOW, flow={"tcp_established_timeout_s": 1})
     with connect(stocked.attacker, BENIGN) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)

@@ -198,7 +198,7 @@ def test_shadow_mode_counts_what_it_would_have_dropped_and_the_allow_list_not_ev
     assert "drop.blocked" not in counts
 
 
-def test_an_engine_that_refuses_its_configuration_is_told_with_its_own_words(site: Lab) -> None:
+def test_an_engine_that_refuses_its_configuration_is_quoted_in_its_own_words(site: Lab) -> None:
     guard = Guard(site, respond={"mood": "enforce"})
     with pytest.raises(GuardFailed, match="unknown key 'mood'"):
         guard.start()

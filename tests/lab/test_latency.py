@@ -1,4 +1,4 @@
-"""The stopwatch tells when an attacker's packets stopped arriving, and says so when they did not."""
+"""The stopwatch shows when an attacker's packets stopped arriving, and says so when they did not."""
 
 from __future__ import annotations
 

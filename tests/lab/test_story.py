@@ -38,15 +38,15 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     return lab
 
 
-def tell(lab: Lab) -> tuple[story.Report, list[str], list[Step]]:
+def run(lab: Lab) -> tuple[story.Report, list[str], list[Step]]:
     titles: list[str] = []
     steps: list[Step] = []
-    return Story(lab, titles.append, steps.append).tell(0), titles, steps
+    return Story(lab, titles.append, steps.append).run(0), titles, steps
 
 
 def test_the_first_step_that_does_not_hold_is_the_last(stage: Lab, tmp_path: Path) -> None:
     (tmp_path / "engine.log").write_text("".join(f"line {n}\n" for n in range(100)))
-    report, titles, steps = tell(stage)
+    report, titles, steps = run(stage)
     assert [(step.step, step.ok) for step in steps] == [
         ("stage", True), ("served", True), ("alerted", True), ("blocked", False),
     ]  # fmt: skip
@@ -60,13 +60,13 @@ def test_the_first_step_that_does_not_hold_is_the_last(stage: Lab, tmp_path: Pat
 
 
 def test_evidence_gives_a_terminal_no_orders(stage: Lab) -> None:
-    _, _, steps = tell(stage)
+    _, _, steps = run(stage)
     assert "evidence: http.header at 3: ${jndi:\\x1b[2Jldap}" in steps[2].detail
     assert all(line.isprintable() for step in steps for line in step.detail)
 
 
 def test_a_report_is_plain_data(stage: Lab) -> None:
-    report, _, _ = tell(stage)
+    report, _, _ = run(stage)
     data: dict[str, Any] = json.loads(json.dumps(report.to_json()))
     assert data["ok"] is False
     assert data.keys() == {"ok", "steps", "latency_ms", "map_write_ms", "kernel", "log"}
@@ -78,7 +78,7 @@ def test_an_engine_that_fails_is_a_failed_step(stage: Lab, monkeypatch: pytest.M
         raise GuardFailed("`ids run` ended with exit code 2")
 
     monkeypatch.setattr(Guard, "start", fail)
-    report, _, _ = tell(stage)
+    report, _, _ = run(stage)
     assert [(step.step, step.ok) for step in report.steps] == [("stage", False)]
 
 
@@ -88,4 +88,4 @@ def test_a_kernel_that_refuses_ends_the_story_without_a_verdict(stage: Lab, monk
 
     monkeypatch.setattr(Guard, "start", refuse)
     with pytest.raises(KernelError, match="no BTF"):
-        tell(stage)
+        run(stage)

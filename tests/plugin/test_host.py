@@ -38,7 +38,7 @@ class Recorder:
 
 
 class Faulty:
-    """Fails in every call until told otherwise."""
+    """Fails in every call until its error is taken away."""
 
     def __init__(self) -> None:
         self.error: Exception | None = ValueError("hostile bytes")
@@ -234,7 +234,7 @@ def test_the_interest_of_all_plugins_is_everything_in_doubt(
 
 
 class Reloading:
-    """Loads something new, and puts it in force when told."""
+    """Loads something new, and puts it in force when asked."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error, self.loaded = error, "old"

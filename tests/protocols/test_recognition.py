@@ -1,4 +1,4 @@
-"""Protocols are told by their first bytes, on any port."""
+"""Protocols are recognised by their first bytes, on any port."""
 
 from __future__ import annotations
 

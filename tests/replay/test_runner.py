@@ -142,7 +142,7 @@ def test_off_is_off() -> None:
     assert report.captures[0].blocks[0].cut_off_from is not None
 
 
-def test_a_folder_without_captures_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_captures_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no capture in this folder"):
         find_captures([tmp_path])
 

@@ -195,7 +195,7 @@ def test_a_shadow_does_not_shield_from_a_rule_that_enforces() -> None:
     assert refused(policy, make_match(ts_ns=T0 + 2 * SECOND), mode=BlockMode.SHADOW) == "already_blocked"
 
 
-def test_a_refused_repetition_tells_how_the_block_is_in_force() -> None:
+def test_a_refused_repetition_says_how_the_block_is_in_force() -> None:
     gate = FakeGate()
     policy = make_policy(gate)
     assert ordered(policy, make_match())

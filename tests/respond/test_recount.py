@@ -29,7 +29,7 @@ def count(**changes: Any) -> FlowCount:
     return FlowCount(**(values | changes))
 
 
-def test_what_was_not_shown_is_added_and_told_apart() -> None:
+def test_what_was_not_shown_is_added_and_kept_apart() -> None:
     flow = make_flow(packets=[10, 5], bytes=[1000, 5000])
     add_unseen(flow, count())
     assert (flow.packets, flow.bytes) == ((10, 20), (1000, 20_000))
@@ -193,7 +193,7 @@ def test_the_next_connection_on_the_same_ports_takes_nothing_away_from_the_one_b
     assert flow.packets == (10, 20)
 
 
-def test_an_event_tells_what_passed_unseen() -> None:
+def test_an_event_has_what_passed_unseen() -> None:
     flow = flow_of(packets=[10, 5], bytes=[1000, 5000])
     assert "bypassed" not in event_of(flow)
     add_unseen(flow, count())

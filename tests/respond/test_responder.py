@@ -33,7 +33,7 @@ BLOCK = BlockRequest("src_ip", 60, BlockMode.ENFORCE, require_proven=True)
 
 
 class RecordingGate:
-    """Notes the orders; refuses them like a kernel when told so. The kernel itself is tested in tests/kernel."""
+    """Notes the orders; refuses them like a kernel where a test says so. The kernel itself has tests/kernel."""
 
     def __init__(self) -> None:
         self.orders: list[BlockOrder] = []
@@ -106,7 +106,7 @@ def test_a_match_alerts() -> None:
     assert ended["flow"] == {"alerted": True}
 
 
-def test_a_block_is_ordered_and_told() -> None:
+def test_a_block_is_ordered_and_reported() -> None:
     bench = Bench()
     bench.responder.handle(make_match(signature=make_signature(block=BLOCK)))
     assert [str(order.network) for order in bench.gate.orders] == ["192.0.2.1/32"]
@@ -221,7 +221,7 @@ def test_an_alert_says_blocked_when_and_only_when_packets_die(
     bench.responder.handle(make_match(make_flow(**flow), make_signature(sid=2, block=request_)))
     assert bench.events[0]["ids"]["block"]["refused"] == refused
     assert bench.events[0]["alert"]["action"] == action
-    assert bench.kinds() == ["alert"], "a `drop` event tells of an order, and there was none"
+    assert bench.kinds() == ["alert"], "a `drop` event reports an order, and there was none"
 
 
 @pytest.mark.parametrize("refused", ["allowed", "unknown_flow", "kernel"])

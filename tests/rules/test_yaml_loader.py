@@ -114,8 +114,8 @@ def test_mistakes(text: str, message: str) -> None:
     assert load_errors(text)[0] == message
 
 
-def test_all_errors_of_all_rules_are_told_and_good_rules_stay() -> None:
-    """One run tells everything; a bad rule takes no other with it."""
+def test_all_errors_of_all_rules_are_reported_and_good_rules_stay() -> None:
+    """One run reports everything; a bad rule takes no other with it."""
     bad = rule_text("[htpp.uri: a, payload: {contains: ''}]", sid=2, more="rev: 0\nlevle: low")
     worse = rule_text("[htpp.uri: a, payload: {contains: ''}]", sid=3, traffic="tpc")
     text = "rules:\n" + rule_text(OK, sid=1) + bad + worse + rule_text(OK, sid=4)
@@ -126,7 +126,7 @@ def test_all_errors_of_all_rules_are_told_and_good_rules_stay() -> None:
 
 
 def test_a_sid_belongs_to_one_rule(tmp_path: Path) -> None:
-    """The second rule with it is refused, and told where the first one is."""
+    """The second rule with it is refused, with the place of the first one."""
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_text("rules:\n" + rule_text(OK, sid=9))
     loaded = load_rules([tmp_path])
@@ -149,7 +149,7 @@ def test_lists_are_shared_by_files_and_defined_once(tmp_path: Path) -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    """Directories are searched, patterns excluded, and what is not there is told."""
+    """Directories are searched, patterns excluded, and what is not there is reported."""
     (tmp_path / "sub").mkdir()
     for name in ("a.yml", "sub/b.yaml", "c.yar", "d-lab.yaml", "e.txt"):
         (tmp_path / name).write_text("")
@@ -161,7 +161,7 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_disabled_rules_are_checked_and_left_out() -> None:
-    """Their mistakes are still told."""
+    """Their mistakes are still reported."""
     loaded = load("rules:\n" + rule_text(OK, sid=1) + rule_text("[7]", sid=2), disabled_sids=[1, 2])
     assert (loaded.rules, len(loaded.errors)) == ((), 1)
 
@@ -240,5 +240,5 @@ def test_a_rule_on_answers_that_blocks_the_server_is_named(traffic: str, match: 
     """The sender of an answer is the server; one outside may be the attacker."""
     loaded = load("rules:\n" + rule_text(match, traffic=traffic, more=more))
     assert (len(loaded.rules), loaded.errors) == (1, ())
-    told = [w for w in loaded.warnings if "which is the server" in w.message]
-    assert [w.remedy for w in told] == ["`target: dst_ip` blocks its client"] * warned
+    warned_of = [w for w in loaded.warnings if "which is the server" in w.message]
+    assert [w.remedy for w in warned_of] == ["`target: dst_ip` blocks its client"] * warned

@@ -59,7 +59,7 @@ def test_meta_says_what_the_rule_is(tmp_path: Path) -> None:
 
 
 def test_a_rule_without_sid_gets_one_that_stays(tmp_path: Path) -> None:
-    """Derived from its name, in a range of its own, with a warning that tells how to fix it."""
+    """Derived from its name, in a range of its own, with a warning that says how to fix it."""
     loaded = yara_set(tmp_path, rule("some_name", meta='author = "a"'))
     sid = derived_sid("some_name")
     assert loaded.rules[0].signature.sid == sid
@@ -104,7 +104,7 @@ def test_mistakes_in_meta(tmp_path: Path, meta: str, error: str) -> None:
 
 
 def test_a_bad_file_takes_no_other_with_it(tmp_path: Path) -> None:
-    """The rest loads, and what is not there is told."""
+    """The rest loads, and what is not there is reported."""
     loaded = yara_set(tmp_path, "rule", rule())
     assert [r.name for r in loaded.rules] == ["r"]
     assert len(loaded.errors) == 1
@@ -148,7 +148,7 @@ def test_a_file_that_does_not_compile_is_refused_at_each_start(tmp_path: Path) -
 
 
 def test_sids_of_other_languages_are_taken(tmp_path: Path) -> None:
-    """An alert tells which rule it came from."""
+    """An alert says which rule it came from."""
     (tmp_path / "a.yar").write_text(rule())
     (error,) = load_yara([str(tmp_path / "a.yar")], taken={5: Location("r.yaml", 3, 1)}).errors
     assert error.message == "sid 5 is already used at r.yaml:3:1"

@@ -4,8 +4,8 @@ A filter is found again by its name, which says whose it is, and whether the qdi
 ``clsact_<interface>`` beside the maps, only to say that there is one: the filter itself stays until it is taken away,
 and goes with its interface.
 
-By rtnetlink rather than by ``tc``: that wants programs by a path, names filters after it, tells what went wrong in
-prose, and is not everywhere where ``ip`` is. libbpf's ``bpf_tc_*`` cannot tell whether others have filters here.
+By rtnetlink rather than by ``tc``: that wants programs by a path, names filters after it, reports what went wrong in
+prose, and is not everywhere where ``ip`` is. libbpf's ``bpf_tc_*`` cannot see whether others have filters here.
 Numbers are those of include/uapi/linux/{rtnetlink,pkt_sched,pkt_cls}.h.
 """
 

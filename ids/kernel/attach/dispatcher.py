@@ -3,7 +3,7 @@
 The dispatcher is itself the interface's XDP program and calls up to ten others by replacing functions of its own
 (freplace); libxdp exchanges it as a whole whenever a member comes or goes. Ours is the same code as `fastpath` attaches
 elsewhere, loaded once more as a member, and pinned as ``member_<interface>_<namespace>``: a link of our own would not
-outlive the next exchange. Which members are ours is told by the maps they share, so that none is ever there twice.
+outlive the next exchange. Ours are the members that share our maps, so that none is ever there twice.
 """
 
 from __future__ import annotations

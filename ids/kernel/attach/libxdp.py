@@ -158,7 +158,7 @@ class LibXdp:
 
 @functools.cache
 def library() -> LibXdp:
-    """Return the library; raises `KernelError` where it is not to be had."""
+    """Return the library; raises `KernelError` where it is not installed."""
     try:
         return LibXdp(ctypes.CDLL(SONAME, use_errno=True))
     except (OSError, AttributeError) as error:  # not there, or too old

@@ -85,7 +85,7 @@ class AllowList:
         return deleted
 
     def covers(self, address: IPAddress) -> bool:
-        """Tell whether what this address sends is never dropped."""
+        """Return whether what this address sends is never dropped."""
         return self._tables[address.version].get(prefix_key(ipaddress.ip_network(address))) is not None
 
     def changed(self) -> None:

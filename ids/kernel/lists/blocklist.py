@@ -105,8 +105,8 @@ class Blocklist:
     def add(self, blocks: Iterable[Block]) -> int:
         """Block networks; return how many claims that makes, one for each network and label.
 
-        An earlier claim of the same label is replaced, and where it was in force the network counts anew. Raises
-        `KernelError` when a table is full: entries of a blocklist are never evicted for others.
+        An earlier claim of the same label is replaced; where it was in force, the network's counters start from zero.
+        Raises `KernelError` when a table is full: entries of a blocklist are never evicted for others.
         """
         groups: dict[Kind, dict[tuple[IPNetwork, str], Block]] = {}
         for block in blocks:

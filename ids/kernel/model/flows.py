@@ -86,7 +86,7 @@ def shown_bytes(packet: Packet) -> int:
 
 
 def is_deep(packet: Packet, flow: FlowEntry, side: int, depth: int) -> bool:
-    """Tell whether nobody needs a packet, for the depth has been reached."""
+    """Return whether nobody needs a packet, for the depth has been reached."""
     if packet.fragment != WHOLE:
         return False
     if packet.proto != TCP:

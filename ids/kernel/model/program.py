@@ -111,7 +111,7 @@ class Model:
     # ---- the program ---------------------------------------------------------------------------------------------
 
     def run(self, frame: bytes, now_ns: int) -> Verdict:
-        """Judge one Ethernet frame at a moment of the clock that the entries' expiry is told in."""
+        """Judge one Ethernet frame at a moment of the clock by which the entries expire."""
         packet = Packet(frame)
         self._now_ns = now_ns
         reason = self._judge(packet)

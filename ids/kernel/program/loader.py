@@ -109,7 +109,7 @@ def sized(declared: MapSpec, sizes: Mapping[str, int]) -> MapSpec:
 
 
 def open_maps(compiled: Compiled, sizes: Mapping[str, int], pin_dir: Path) -> tuple[dict[str, Map], list[str]]:
-    """Adopt the pinned maps, create and pin the others; return them and what is worth telling.
+    """Adopt the pinned maps, create and pin the others; return them and what is worth a note.
 
     ``sizes`` gives the number of entries (bytes, for a ring) of the maps that a setting sizes.
     """

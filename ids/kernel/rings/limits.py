@@ -1,4 +1,4 @@
-"""The moments when a budget began to refuse, as the program tells them: one record an episode, not one a packet."""
+"""The moments when a budget began to refuse, as the program reports them: one record an episode, not one a packet."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Limit:
 def limits_of(records: NDArray[Any], offset_ns: int) -> list[Limit]:
     """Return the limits among event records (`rings.EventReader.take`); ``offset_ns`` turns their time to UNIX.
 
-    A kind that this version does not know is left out: a newer program may tell more.
+    A kind that this version does not know is left out: a newer program may report more.
     """
     known = set(LimitKind)
     return [

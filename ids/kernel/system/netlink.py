@@ -31,7 +31,7 @@ _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _HEADER = struct.Struct("=IHHII")
-_TOLD_AT = {_NLMSG_ERROR: 20, _NLMSG_DONE: 4}
+_ATTRIBUTES_AT = {_NLMSG_ERROR: 20, _NLMSG_DONE: 4}
 """Where attributes follow: behind the error and the header of the request, or the error alone."""
 
 _RTM_GETLINK = 18
@@ -46,7 +46,7 @@ _MODES = {1: "native", 2: "generic", 3: "offload", 4: "multi"}
 
 
 class NetlinkError(KernelError):
-    """The kernel refused a request; ``errno`` tells how, the message in its own words where it has some."""
+    """The kernel refused a request; ``errno`` says how, the message in its own words where it has some."""
 
     def __init__(self, number: int, words: str = "") -> None:
         self.errno = number
@@ -70,8 +70,8 @@ def request(kind: int, body: bytes, flags: int = 0) -> list[bytes]:
                     continue
                 (number,) = struct.unpack_from("=i", answer)
                 if number:
-                    told = answer[_TOLD_AT[what] :] if marks & _NLM_F_ACK_TLVS else b""
-                    words = dict(attributes(told)).get(_NLMSGERR_ATTR_MSG, b"")
+                    attached = answer[_ATTRIBUTES_AT[what] :] if marks & _NLM_F_ACK_TLVS else b""
+                    words = dict(attributes(attached)).get(_NLMSGERR_ATTR_MSG, b"")
                     raise NetlinkError(-number, words.rstrip(b"\0").decode(errors="replace"))
                 return answers
 

@@ -27,7 +27,7 @@ LOG_BYTES = 1 << 20
 
 
 MAX_PROGRAM_MAPS = 64
-"""Maps of a program that are told: as many as the kernel allows one to have (MAX_USED_MAPS, include/linux/bpf.h)."""
+"""Maps of a program that are named: as many as the kernel allows one to have (MAX_USED_MAPS, include/linux/bpf.h)."""
 
 _PROG_INFO_BYTES = 160
 
@@ -79,7 +79,7 @@ _REMEDIES = {
 
 
 class BpfError(KernelError):
-    """A bpf(2) command failed; ``errno`` tells how."""
+    """A bpf(2) command failed; ``errno`` says how."""
 
     def __init__(self, doing: str, number: int, detail: str = "", remedy: str = "") -> None:
         self.errno = number
@@ -333,7 +333,7 @@ def prog_test_run(fd: int, packet: bytes, repeat: int = 1, flags: int = 0, ctx: 
 
 @dataclass(frozen=True, slots=True)
 class ProgramInfo:
-    """What tells one loaded program from another."""
+    """What distinguishes one loaded program from another."""
 
     id: int
     name: str
@@ -348,7 +348,7 @@ def prog_fd_by_id(prog_id: int) -> int:
 
 
 def prog_info(fd: int) -> ProgramInfo:
-    """Return what the kernel tells about a loaded program (``struct bpf_prog_info``)."""
+    """Return what the kernel reports about a loaded program (``struct bpf_prog_info``)."""
     map_ids = (ctypes.c_uint32 * MAX_PROGRAM_MAPS)()
     info = ctypes.create_string_buffer(_PROG_INFO_BYTES)
     struct.pack_into("=IQ", info, 52, MAX_PROGRAM_MAPS, ctypes.addressof(map_ids))

@@ -1,4 +1,4 @@
-"""Ordinary HTTP/1 messages: told and cut by one regular expression, their buffers and fields made when asked for.
+"""Ordinary HTTP/1 messages: recognised and cut by one regular expression, their buffers and fields made when asked for.
 
 A message is ordinary when every reader agrees on what it says: CRLF at the end of each line, single spaces in the first
 one, printable ASCII, every header with a name and none folded, no more than `MAX_HEADERS`, one plain Content-Length or

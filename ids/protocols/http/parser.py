@@ -2,7 +2,7 @@
 
 THEORY.
 
-(1) Each direction is a sequence of messages: head, then a body whose end the head tells. A request is reported when its
+(1) Each direction is a sequence of messages: head, then a body whose end the head has. A request is reported when its
     body is complete, or as much of it as is inspected; a response likewise. Requests and responses pair up in order.
 (2) What a server would still understand is understood: bare LF, empty lines before a message, white space around and
     within, no version, folded headers, a body with both a length and chunks (chunks win), an encoded body that is not.

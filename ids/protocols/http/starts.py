@@ -6,7 +6,7 @@ _METHODS = (
     rb"GET|POST|HEAD|PUT|DELETE|OPTIONS|CONNECT|TRACE|PATCH|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|"
     rb"SUBSCRIBE|UNSUBSCRIBE|NOTIFY|M-SEARCH|TRACK|DEBUG|INVOKE|PURGE|RPC_IN_DATA|RPC_OUT_DATA|BPROPFIND|BITS_POST"
 )
-"""Methods that are told from other protocols' commands by their name alone: RFC 9110, RFC 4918, RFC 3253, and usage."""
+"""Methods whose name alone is enough to recognise HTTP: RFC 9110, RFC 4918, RFC 3253, and usage."""
 
 REQUEST_START = rb"(?:" + _METHODS + rb")[ \t]+[^ \t\r\n]"
 RESPONSE_START = rb"(?i:HTTP)/\d\.\d[ \t]+\d{3}"

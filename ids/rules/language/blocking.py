@@ -29,7 +29,7 @@ def blocks_server(
         return None
     try:
         home = variables.addresses("$HOME_NET")
-    except GroupError:  # told where the variable is read
+    except GroupError:  # reported where the variable is read
         return None
     servers = [traffic.src, traffic.dst] if traffic.both_ways else [traffic.src]
     if not any(group.meets(home) for group in servers):

@@ -68,7 +68,7 @@ class Variables:
         return self._compiled(text, self._ports, _PORTS)
 
     def check(self, name: str) -> None:
-        """Raise `GroupError` where the variable is no group; what its name does not tell may be of either kind."""
+        """Raise `GroupError` where the variable is no group; without a kind in its name it may be either."""
         group = f"${name}"
         if name.endswith("_PORTS"):
             self.ports(group)

@@ -65,7 +65,7 @@ def holds(node: Node, view: View, found: list[Found], only: int | None = None) -
         return any(_one_instance(node, view, found, number) for number in range(len(view.instances(node.buffer))))
     if isinstance(node, Address):
         return (view.src if node.end == "src_ip" else view.dst) in node.members
-    return True  # a Scapy field: only dissection can tell, which is `FlaggedMatcher`'s
+    return True  # a Scapy field: only dissection can decide, which is `FlaggedMatcher`'s
 
 
 def _one_instance(node: Instance, view: View, found: list[Found], number: int) -> bool:

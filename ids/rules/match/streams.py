@@ -3,7 +3,7 @@
 The new bytes of all directions are laid out behind one another, each behind the last ``longest needle - 1`` bytes of
 its direction from before, and searched in one pass. Python is entered for a direction in which a needle was seen whose
 rule looks at this traffic, or in which a rule waits already (`StreamFollower`); for one that stays open, to store its
-bytes; and for no other. Of a connection that begins and ends within a batch nothing is kept.
+bytes; and for no other. Nothing is kept of a connection that begins and ends within a batch.
 """
 
 from __future__ import annotations

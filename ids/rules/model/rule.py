@@ -172,7 +172,7 @@ class Scoped:
 
     @property
     def identity(self) -> Identity:
-        """What tells it from other rules, also after a reload; a new revision is another rule."""
+        """What distinguishes it from other rules, also after a reload; a new revision is another rule."""
         return self.signature.gid, self.signature.sid, self.signature.rev
 
 

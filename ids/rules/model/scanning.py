@@ -38,7 +38,7 @@ class Scanner:
         self._database = database
 
     def scan(self, data: bytes, report: Callable[..., bool | None]) -> bool:
-        """Call ``report(id, start, end, flags, context)`` for each match until it returns True; tell whether it did."""
+        """Call ``report(id, start, end, flags, context)`` for each match until it returns True; return if it did."""
         try:
             self._database.scan(data, match_event_handler=report)
         except hyperscan.ScanTerminated:

@@ -43,11 +43,11 @@ class AddressSet:
         return i >= 0 and value <= self.intervals[i][1]
 
     def meets(self, other: AddressSet) -> bool:
-        """Tell whether the two sets have a member in common."""
+        """Return whether the two sets have a member in common."""
         return bool(intersection(self.intervals, other.intervals))
 
     def mask(self, addresses: U64) -> Bool:
-        """Tell for each row of addresses, shape (n, 2), whether it is a member."""
+        """Return for each row of addresses, shape (n, 2), whether it is a member."""
         if self.everything:
             return np.ones(len(addresses), bool)
         high, low = addresses[:, 0], addresses[:, 1]
@@ -82,7 +82,7 @@ class PortSet:
         return bool(self._table[port])
 
     def mask(self, ports: U16) -> Bool:
-        """Tell for each port of a column whether it is a member."""
+        """Return for each port of a column whether it is a member."""
         return self._table[ports]
 
 
