@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import numpy as np
 import pytest
 
 from ids.config import Config
 from ids.engine import Engine
 from ids.respond.gate import BlockOrder, Held
-from ids.types import Flow, FlowCount, IPAddress, IPNetwork
+from ids.types import FLOW_COUNT, I64, Flow, FlowColumns, FlowCounts, IPAddress, IPNetwork
 from tests.replay.batches import batch_of, conversation
 
 TLS = b"\x16\x03\x03\x00\x40" + bytes(64)
@@ -44,10 +43,10 @@ class RecordingGate:
     def proven(self, address: IPAddress) -> bool:
         return False
 
-    def counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
-        return [None] * len(flows)
+    def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
+        return np.zeros(len(slots), FLOW_COUNT)
 
-    def forget(self, flow: Flow) -> None: ...
+    def forget(self, flows: FlowColumns, slots: I64) -> None: ...
 
 
 def inspect(client: bytes, server: bytes, *, later: int = LONG, **settings: object) -> RecordingGate:

@@ -38,7 +38,7 @@ from ids.kernel.system.bpffs import prepare_pin_dir
 from ids.kernel.system.clock import sample_offset_ns
 from ids.kernel.system.netlink import XdpOnInterface, query_xdp
 from ids.paths import bpf_dir
-from ids.types import Flow, FlowCount, IPAddress
+from ids.types import I64, Flow, FlowColumns, FlowCounts, IPAddress
 
 _MODES = {"native": syscall.XDP_FLAGS_DRV_MODE, "generic": syscall.XDP_FLAGS_SKB_MODE}
 _SECOND_NS = 1_000_000_000
@@ -344,16 +344,13 @@ class FastPath:
         address = FlowAddress.of(flow)
         return address is not None and self.set_flow(address, verdict)
 
-    def flow_counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
-        """Return what the kernel has counted of each flow; None where it does not know the flow (any more)."""
-        addresses = [FlowAddress.of(flow) for flow in flows]
-        places = [None if address is None else (*address.key(), address.src_side) for address in addresses]
-        return self._flows.counts(places, sample_offset_ns())
+    def flow_counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
+        """Return what the kernel has counted of each flow; not known where it does not know the flow (any more)."""
+        return self._flows.counts(flows, slots, sample_offset_ns())
 
-    def forget_flow(self, flow: Flow) -> bool:
-        """Have what comes next of a flow begin a new one; return whether the kernel knew it."""
-        address = FlowAddress.of(flow)
-        return address is not None and self._flows.forget(*address.key())
+    def forget_flows(self, flows: FlowColumns, slots: I64) -> None:
+        """Have what comes next of these flows begin new ones."""
+        self._flows.forget(flows, slots)
 
     def proven(self, address: IPAddress) -> bool:
         """Whether a source completed a handshake through here in the last ``proven_s``."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
 
 from ids.errors import KernelError
 from ids.journal import Journal
 from ids.kernel import Block, FastPath
 from ids.respond.gate import BlockOrder, Held
-from ids.types import Flow, FlowCount, IPAddress, IPNetwork
+from ids.types import I64, Flow, FlowColumns, FlowCounts, IPAddress, IPNetwork
 
 MAX_WATCHED = 4096
 """Blocks whose first dropped packet is still awaited, for a `drop` event; the oldest are forgotten first."""
@@ -72,10 +71,10 @@ class KernelGate:
         """Ask the kernel's record of completed handshakes."""
         return self.fastpath is not None and self.fastpath.proven(address)
 
-    def counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
+    def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         """Ask the kernel, which counts every packet; it may not know a flow any more."""
-        return self._open().flow_counts(flows)
+        return self._open().flow_counts(flows, slots)
 
-    def forget(self, flow: Flow) -> None:
-        """Delete the flow's entry."""
-        self._open().forget_flow(flow)
+    def forget(self, flows: FlowColumns, slots: I64) -> None:
+        """Delete the flows' entries."""
+        self._open().forget_flows(flows, slots)

@@ -8,7 +8,7 @@ verdict of a later packet is that of a gate without delay, whatever the size of 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,13 +22,15 @@ from ids.replay.frames import ethernet_frames, sources
 from ids.replay.report import BlockReport, DroppedFlowReport, Tally
 from ids.respond.gate import BlockOrder, Held
 from ids.types import (
+    FLOW_COUNT,
     I64,
     U8,
     U16,
     U64,
     BlockMode,
     Flow,
-    FlowCount,
+    FlowColumns,
+    FlowCounts,
     IPAddress,
     IPNetwork,
     PacketBatch,
@@ -143,11 +145,11 @@ class ReplayGate:
         """Only the flow's own handshake counts in a replay: the gate is behind the engine there, by up to a batch."""
         return False
 
-    def counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
+    def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         """Know nothing that the engine does not: it reads every packet."""
-        return [None] * len(flows)
+        return np.zeros(len(slots), FLOW_COUNT)
 
-    def forget(self, flow: Flow) -> None:
+    def forget(self, flows: FlowColumns, slots: I64) -> None:
         """Do nothing: the gate's clock and the engine's are apart by up to a batch."""
 
     # ---- the packets ------------------------------------------------------------------------------------------------

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ids.types import BlockMode, Flow, FlowCount, IPAddress, IPNetwork
+from ids.types import I64, BlockMode, Flow, FlowColumns, FlowCounts, IPAddress, IPNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +67,8 @@ class Gate(Protocol):
     def proven(self, address: IPAddress) -> bool:
         """Return whether this address completed a handshake through the gate lately."""
 
-    def counts(self, flows: Sequence[Flow]) -> Sequence[FlowCount | None]:
-        """Return what the gate itself has counted of each flow; None where it knows no more than it showed."""
+    def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
+        """Return what the gate itself has counted of each flow, where it knows more than it showed."""
 
-    def forget(self, flow: Flow) -> None:
-        """Take note that the flow timed out: what comes next between its ends is a new one, to be shown again."""
+    def forget(self, flows: FlowColumns, slots: I64) -> None:
+        """Take note that flows timed out: what comes next between their ends are new ones, to be shown anew."""

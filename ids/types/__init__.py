@@ -24,12 +24,13 @@ from ids.types.addresses import (
 )
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
 from ids.types.findings import Action, BlockMode, BlockRequest, Evidence, Match, Signature, Threshold
-from ids.types.flows import EndReason, Flow, FlowColumns, FlowCount, FlowPlace, FlowState, Mark
+from ids.types.flows import FLOW_COUNT, EndReason, Flow, FlowColumns, FlowCounts, FlowPlace, FlowState, Mark
 from ids.types.packets import Anomaly, Direction, PacketBatch, Packets
 from ids.types.streams import Datagram, Datagrams, FlowBatch, StreamChunk, Streams
 from ids.types.transactions import Transaction, Transactions
 
 __all__ = [
+    "FLOW_COUNT",
     "I64",
     "IPV4_MAPPED_PREFIX",
     "U8",
@@ -49,7 +50,7 @@ __all__ = [
     "Flow",
     "FlowBatch",
     "FlowColumns",
-    "FlowCount",
+    "FlowCounts",
     "FlowPlace",
     "FlowState",
     "IPAddress",

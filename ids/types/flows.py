@@ -7,11 +7,11 @@ stays valid for good: when its flow has ended and the slot is given to another, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ids.types.addresses import address_text
 from ids.types.arrays import I64, U8, U16, U32, U64
@@ -61,20 +61,23 @@ class Mark(IntFlag):
     """A rule or detector found something in it: there is a decision to be kept in mind."""
 
 
-@dataclass(frozen=True, slots=True)
-class FlowCount:
-    """What the gate itself has counted of a flow, whether it showed it or not."""
+FLOW_COUNT = np.dtype(
+    [
+        ("known", np.bool_),  # the gate knows the flow (still); else the rest says nothing
+        (
+            "first_ns",
+            np.int64,
+        ),  # first packet counted (``ts_ns``), by a clock that lags some milliseconds behind
+        ("last_ns", np.int64),  # latest packet, as exact
+        ("packets", np.int64, 2),  # by `Direction`
+        ("bytes", np.int64, 2),  # wire bytes by `Direction`, as `FlowColumns.bytes`
+        ("condemned", np.bool_),  # its packets are being dropped
+    ]
+)
+"""What the gate itself has counted of a flow, whether it showed it or not."""
 
-    first_ns: int
-    """First packet counted (``ts_ns``), to the tick of the kernel's coarse clock, which lags behind."""
-    last_ns: int
-    """Latest packet, as exact."""
-    packets: tuple[int, int]
-    """Packets by `Direction`."""
-    bytes: tuple[int, int]
-    """Wire bytes by `Direction`, as `FlowColumns.bytes`."""
-    condemned: bool
-    """Its packets are being dropped."""
+FlowCounts: TypeAlias = NDArray[np.void]
+"""A `FLOW_COUNT` for each of some flows, shape (n,)."""
 
 
 _LAYOUT: dict[str, tuple[Any, int]] = {

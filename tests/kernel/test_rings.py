@@ -109,14 +109,46 @@ def test_a_packet_larger_than_the_slot_is_shown_in_part(gate: Gate) -> None:
 
 def test_a_full_ring_is_counted_and_empties_again(gate: Gate) -> None:
     room = gate.fastpath.rings.rings[0].size // contract.SMALL_STRIDE
-    reasons = [gate.send(p.wire(p.IP4, p.tcp("S", sport=1024 + i))).reason for i in range(room + 5)]
-    full = reasons.count(Reason.PASS_RING_FULL)
-    assert reasons == [Reason.PASS_SHOWN] * (room + 5 - full) + [Reason.PASS_RING_FULL] * full
-    assert 5 <= full <= 6
+    gate.fastpath.config["depth_tcp"] = gate.fastpath.config["thin_after_bytes"] = 1 << 20
+    reasons = [gate.send(p.DATA).reason for _ in range(room + 5)]
+    shown = reasons.count(Reason.PASS_SHOWN)
+    assert room - 1 <= shown <= room
+    thinned = Reason.PASS_THINNED  # what has a hole gives way to what has none
+    assert reasons == [Reason.PASS_SHOWN] * shown + [Reason.PASS_RING_FULL] + [thinned] * (room + 4 - shown)
     batch = gate.shown()
     assert batch is not None
-    assert len(batch) == room + 5 - full
+    assert len(batch) == shown
     assert gate.send(p.SYN).reason == Reason.PASS_SHOWN
+
+
+def test_new_flows_give_way_last_and_then_whole(gate: Gate) -> None:
+    """What user space does get is whole: a flow that was let in goes on while no other begins."""
+    ring = gate.fastpath.rings.rings[0]
+    room = ring.size // contract.SMALL_STRIDE
+    syns = [p.wire(p.IP4, p.tcp("S", sport=1024 + i)) for i in range(room)]
+    reasons = [gate.send(syn).reason for syn in syns]
+    let_in = reasons.count(Reason.PASS_SHOWN)
+    assert reasons == [Reason.PASS_SHOWN] * let_in + [Reason.PASS_THINNED] * (room - let_in)
+    assert abs(let_in - room * 7 // 8) <= 1
+    first, refused = (p.wire(p.IP4, p.tcp("A", sport=1024 + i), b"x") for i in (0, room - 1))
+    assert gate.send(first).reason == Reason.PASS_SHOWN
+    assert gate.send(refused).reason == Reason.PASS_THINNED
+    assert gate.send(p.wire(p.IP4, p.tcp("FA", sport=1024 + room - 1))).reason == Reason.PASS_THINNED, "its end too"
+    while gate.shown() is not None:
+        pass
+    assert gate.send(p.wire(p.IP4, p.tcp("S", sport=999))).reason == Reason.PASS_SHOWN
+
+
+def test_a_flow_begins_only_where_the_other_ring_has_room_too(gate: Gate) -> None:
+    """A SYN is small; the answers to what follows it are not."""
+    ring = gate.fastpath.rings.rings[1]
+    ports = iter(range(1024, 4096))
+    while ring.backlog_bytes <= ring.size * 7 // 8:
+        if gate.send(udp(700, next(ports))).reason == Reason.PASS_THINNED:
+            break
+    assert gate.send(p.SYN).reason == Reason.PASS_THINNED
+    gate.shown()
+    assert gate.send(p.wire(p.IP4, p.tcp("S", sport=999))).reason == Reason.PASS_SHOWN
 
 
 def test_a_flow_that_met_a_full_ring_is_noted_once_and_keeps_its_depth(gate: Gate) -> None:
@@ -129,8 +161,8 @@ def test_a_flow_that_met_a_full_ring_is_noted_once_and_keeps_its_depth(gate: Gat
     before = gate.flow()["shown"].sum()
     full = Verdict(XDP_PASS, Reason.PASS_RING_FULL)
     assert gate.send(p.DATA) == replace(full, notes=frozenset({Reason.NOTE_CUT_RING_FULL}))
-    assert gate.send(p.DATA) == full
-    assert gate.flow()["cut"] == Cut.RING_FULL
+    assert gate.send(p.DATA).reason == Reason.PASS_THINNED, "what has a hole gives way"
+    assert gate.flow()["cut"] == Cut.RING_FULL | Cut.THINNED
     assert gate.flow()["shown"].sum() == before == sum(shown) * (room - 1)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ids import hookimpl
@@ -22,7 +23,17 @@ from ids.plugin.host import PluginHost
 from ids.replay.crew import Crew
 from ids.replay.gate import ReplayGate
 from ids.testing import Session, make_match, make_signature, to_client
-from ids.types import BlockMode, BlockRequest, Flow, FlowCount, Match, Transactions
+from ids.types import (
+    FLOW_COUNT,
+    I64,
+    BlockMode,
+    BlockRequest,
+    Flow,
+    FlowColumns,
+    FlowCounts,
+    Match,
+    Transactions,
+)
 from tests.shared import ROOT
 
 IN_ORDER = [
@@ -76,8 +87,11 @@ def test_the_counts_of_a_flow_that_ended_have_what_the_gate_did_not_show(monkeyp
     def note(self: object, flow: Flow) -> None:
         ended.append((flow.packets, flow.unseen_packets))
 
-    def counts(self: ReplayGate, flows: list[Flow]) -> list[FlowCount | None]:
-        return [FlowCount(flow.start_ns, flow.last_ns, (100, 200), (1000, 2000), False) for flow in flows]
+    def counts(self: ReplayGate, flows: FlowColumns, slots: I64) -> FlowCounts:
+        counted = np.zeros(len(slots), FLOW_COUNT)
+        counted["known"], counted["packets"], counted["bytes"] = True, (100, 200), (1000, 2000)
+        counted["first_ns"], counted["last_ns"] = flows.start_ns[slots], flows.last_ns[slots]
+        return counted
 
     monkeypatch.setattr(ReplayGate, "counting", True)
     monkeypatch.setattr(ReplayGate, "counts", counts)
@@ -146,7 +160,7 @@ def _replay_with_two_workers(engine: Engine, path: Path) -> None:
     try:
         with open_capture(path) as capture:
             for batch in capture:
-                engine.take(batch, crew.found())
+                engine.take(batch, crew.found(len(batch)))
         engine.drain(found=crew.drained())
     finally:
         crew.close()

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ids.counters import Counters
 from ids.respond.gate import BlockOrder, Held
 from ids.respond.policy import BlockPolicy, Refusal
 from ids.respond.settings import RespondSettings
-from ids.types import BlockMode, BlockRequest, Direction, Flow, FlowCount, FlowState, IPAddress, IPNetwork, Mark, Match
+from ids.types import (
+    FLOW_COUNT,
+    I64,
+    BlockMode,
+    BlockRequest,
+    Direction,
+    Flow,
+    FlowColumns,
+    FlowCounts,
+    FlowState,
+    IPAddress,
+    IPNetwork,
+    Mark,
+    Match,
+)
 from tests.factory import T0, make_flow, make_match
 
 SECOND = 1_000_000_000
@@ -49,10 +63,10 @@ class FakeGate:
     def proven(self, address: IPAddress) -> bool:
         return str(address) in self._proven
 
-    def counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
-        return [None] * len(flows)
+    def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
+        return np.zeros(len(slots), FLOW_COUNT)
 
-    def forget(self, flow: Flow) -> None: ...
+    def forget(self, flows: FlowColumns, slots: I64) -> None: ...
 
 
 def make_policy(

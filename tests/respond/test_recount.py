@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from ids.counters import Counters
 from ids.errors import KernelError
 from ids.respond.events import flow_events
 from ids.respond.recount import CLOCK_LAG_NS, Recount, add_unseen, belongs
-from ids.types import I64, EndReason, Flow, FlowColumns, FlowCount, Mark
+from ids.types import FLOW_COUNT, I64, EndReason, Flow, FlowColumns, FlowCounts, Mark
 from tests.factory import T0, make_flow
 from tests.respond.test_responder import RecordingGate
 
@@ -22,16 +21,24 @@ SECOND = 1_000_000_000
 PAIR = st.tuples(*[st.integers(0, 1 << 40)] * 2)
 
 
-def count(**changes: Any) -> FlowCount:
+def count(**changes: Any) -> FlowCounts:
+    """Return what the gate counted of one flow."""
     values: dict[str, Any] = {
-        "first_ns": T0, "last_ns": T0 + SECOND, "packets": (10, 20), "bytes": (1000, 20_000), "condemned": False
+        "known": True, "first_ns": T0, "last_ns": T0 + SECOND, "packets": (10, 20), "bytes": (1000, 20_000),
     }  # fmt: skip
-    return FlowCount(**(values | changes))
+    counts = np.zeros(1, FLOW_COUNT)
+    for name, value in (values | changes).items():
+        counts[name] = value
+    return counts
+
+
+def at(*flows: Flow) -> I64:
+    return np.array([flow.slot for flow in flows], np.int64)
 
 
 def test_what_was_not_shown_is_added_and_kept_apart() -> None:
     flow = make_flow(packets=[10, 5], bytes=[1000, 5000])
-    add_unseen(flow, count())
+    add_unseen(flow.columns, at(flow), count())
     assert (flow.packets, flow.bytes) == ((10, 20), (1000, 20_000))
     assert (flow.unseen_packets, flow.unseen_bytes) == ((0, 15), (0, 15_000))
     assert flow.last_ns == T0 + SECOND
@@ -42,7 +49,7 @@ def test_nothing_shrinks_for_the_gate_may_have_begun_anew(
     shown: tuple[int, int], size: tuple[int, int], packets: tuple[int, int], total: tuple[int, int]
 ) -> None:
     flow = make_flow(packets=list(shown), bytes=list(size), last_ns=T0 + 9 * SECOND)
-    add_unseen(flow, count(packets=packets, bytes=total))
+    add_unseen(flow.columns, at(flow), count(packets=packets, bytes=total))
     for side in (0, 1):
         assert flow.packets[side] == max(shown[side], packets[side]) == shown[side] + flow.unseen_packets[side]
         assert flow.bytes[side] == max(size[side], total[side]) == size[side] + flow.unseen_bytes[side]
@@ -61,13 +68,13 @@ def test_nothing_shrinks_for_the_gate_may_have_begun_anew(
 )
 def test_a_count_that_began_too_late_is_another_conversation(reason: str, began_ns: int, ours: bool) -> None:
     flow = make_flow(reason=EndReason[reason.upper()], last_ns=T0 + 10 * SECOND)
-    assert belongs(flow, count(first_ns=began_ns, last_ns=began_ns)) == ours
+    assert belongs(flow.columns, at(flow), count(first_ns=began_ns, last_ns=began_ns)).tolist() == [ours]
 
 
 @pytest.mark.parametrize(("before_ns", "older"), [(CLOCK_LAG_NS, False), (SECOND, True)])
 def test_a_flow_is_as_old_as_the_gate_knows_it(before_ns: int, older: bool) -> None:
     flow = make_flow()
-    add_unseen(flow, count(first_ns=T0 - before_ns))
+    add_unseen(flow.columns, at(flow), count(first_ns=T0 - before_ns))
     assert flow.start_ns == (T0 - before_ns if older else T0)
 
 
@@ -76,20 +83,20 @@ class CountingGate(RecordingGate):
 
     def __init__(self) -> None:
         super().__init__()
-        self.known: FlowCount | None = None
+        self.known: FlowCounts | None = None
         self.asked: list[Flow] = []
         self.forgotten: list[Flow] = []
 
-    def counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
+    def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         if self.error:
             raise self.error
-        self.asked += flows
-        return [self.known] * len(flows)
+        self.asked += map(flows.view, slots.tolist())
+        return np.zeros(len(slots), FLOW_COUNT) if self.known is None else np.repeat(self.known, len(slots))
 
-    def forget(self, flow: Flow) -> None:
+    def forget(self, flows: FlowColumns, slots: I64) -> None:
         if self.error:
             raise self.error
-        self.forgotten.append(flow)
+        self.forgotten += map(flows.view, slots.tolist())
 
 
 FLOWS = FlowColumns(256)
@@ -97,10 +104,6 @@ FLOWS = FlowColumns(256)
 
 def flow_of(**changes: Any) -> Flow:
     return make_flow(columns=FLOWS, **changes)
-
-
-def at(*flows: Flow) -> I64:
-    return np.array([flow.slot for flow in flows], np.int64)
 
 
 def event_of(flow: Flow) -> dict[str, Any]:
@@ -196,7 +199,7 @@ def test_the_next_connection_on_the_same_ports_takes_nothing_away_from_the_one_b
 def test_an_event_has_what_passed_unseen() -> None:
     flow = flow_of(packets=[10, 5], bytes=[1000, 5000])
     assert "bypassed" not in event_of(flow)
-    add_unseen(flow, count())
+    add_unseen(flow.columns, at(flow), count())
     event = event_of(flow)
     assert (event["pkts_toclient"], event["bytes_toclient"], event["age"]) == (20, 20_000, 1)
     assert event["bypassed"] == {
@@ -206,7 +209,7 @@ def test_an_event_has_what_passed_unseen() -> None:
 
 def test_what_a_condemned_flow_lost_was_dropped_and_not_bypassed() -> None:
     flow = flow_of(packets=[10, 5], bytes=[1000, 5000], marks=Mark.CONDEMNED)
-    add_unseen(flow, count())
+    add_unseen(flow.columns, at(flow), count())
     event = event_of(flow)
     assert (event["pkts_toclient"], event["action"]) == (20, "drop")
     assert "bypassed" not in event

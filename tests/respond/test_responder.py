@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ids.counters import Counters
@@ -16,12 +16,15 @@ from ids.respond.policy import BlockPolicy
 from ids.respond.responder import Responder
 from ids.respond.settings import RespondSettings
 from ids.types import (
+    FLOW_COUNT,
+    I64,
     Action,
     BlockMode,
     BlockRequest,
     Direction,
     Flow,
-    FlowCount,
+    FlowColumns,
+    FlowCounts,
     IPAddress,
     IPNetwork,
     Match,
@@ -71,10 +74,10 @@ class RecordingGate:
     def proven(self, address: IPAddress) -> bool:
         return False
 
-    def counts(self, flows: Sequence[Flow]) -> list[FlowCount | None]:
-        return [None] * len(flows)
+    def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
+        return np.zeros(len(slots), FLOW_COUNT)
 
-    def forget(self, flow: Flow) -> None: ...
+    def forget(self, flows: FlowColumns, slots: I64) -> None: ...
 
 
 def _veto(address: str, match: Match) -> list[str]:

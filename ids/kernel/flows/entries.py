@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,9 @@ from ids.kernel.contract import FlowVerdict
 from ids.kernel.maps.table import Map
 from ids.kernel.system import syscall
 from ids.kernel.system.syscall import BpfError, Command
-from ids.types import IPV4_MAPPED_PREFIX, Flow, FlowCount
+from ids.types import FLOW_COUNT, I64, IPV4_MAPPED_PREFIX, Bool, Flow, FlowColumns, FlowCounts
 
-Place: TypeAlias = tuple[int, bytes, int]
-"""Version of IP; the key, as in ``ids_flow4`` and ``ids_flow6``; which side of it is the client."""
-
-
+_MAPPED = np.uint64(IPV4_MAPPED_PREFIX >> 32)
 _ENDS4, _ENDS6 = struct.Struct(">IIHH"), struct.Struct(">QQQQHH")
 """Both ends of a flow as in ``ids_flow4`` and ``ids_flow6``."""
 _ICMP = ((1, 4), (58, 6))
@@ -63,11 +60,6 @@ class FlowAddress:
             return 4, ends + vlan_proto.to_bytes(4, "little")
         return 6, _ENDS6.pack(*low, *high, low_port, high_port) + vlan_proto.to_bytes(4, "little")
 
-    @property
-    def src_side(self) -> int:
-        """Which side of the key ``src`` is: 0 the lower end, 1 the upper one."""
-        return int((self.src, self.sport) > (self.dst, self.dport))
-
 
 class _Lookup(ctypes.Structure):
     """The part of ``union bpf_attr`` for single elements."""
@@ -81,50 +73,94 @@ class _Lookup(ctypes.Structure):
     ]
 
 
+_KEYS = {
+    4: np.dtype([("low", ">u4"), ("high", ">u4"), ("low_port", ">u2"), ("high_port", ">u2"), ("vlan_proto", "<u4")]),
+    6: np.dtype(
+        [("low", ">u8", 2), ("high", ">u8", 2), ("low_port", ">u2"), ("high_port", ">u2"), ("vlan_proto", "<u4")]
+    ),
+}
+"""The keys of both maps for many flows at once; to the same bits as `FlowAddress.key`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the entries of some flows are: those whose key is of one version of IP."""
+
+    version: int
+    at: I64
+    """Which of the flows."""
+    keys: NDArray[np.void]
+    turned: Bool
+    """The client is the upper end of the key."""
+
+
 class FlowEntries:
     """The maps ``ids_flows4`` and ``ids_flows6``. To read an entry does not make it look recently used."""
 
     def __init__(self, maps: Mapping[str, Map]) -> None:
         self._maps = {version: maps[f"ids_flows{version}"] for version in (4, 6)}
 
-    def counts(self, places: Sequence[Place | None], offset_ns: int) -> list[FlowCount | None]:
-        """Return what was counted of each flow; None for no place, and where the kernel does not know it (any more).
+    def counts(self, flows: FlowColumns, slots: I64, offset_ns: int) -> FlowCounts:
+        """Return what was counted of each flow, by one system call a flow; raises `BpfError`.
 
-        ``offset_ns`` is what to add to the kernel's clock to get UNIX time. Raises `BpfError`.
+        Not known are flows that share an entry with others (`FlowAddress.of`). ``offset_ns`` is what to add to the
+        kernel's clock to get UNIX time.
         """
-        found, entries = self._read(places)
-        columns = (entries[name].tolist() for name in ("first_ns", "last_ns", "packets", "bytes", "verdict"))
-        return [
-            FlowCount(
-                first_ns + offset_ns,
-                last_ns + offset_ns,
-                (packets[place[2]], packets[1 - place[2]]),
-                (size[place[2]], size[1 - place[2]]),
-                verdict == FlowVerdict.DROP,
-            )
-            if known and place is not None
-            else None
-            for place, known, first_ns, last_ns, packets, size, verdict in zip(places, found, *columns, strict=True)
-        ]
+        counts = np.zeros(len(slots), FLOW_COUNT)
+        for places in _places(flows, slots):
+            found, entries = self._read(places)
+            at, entries, turned = places.at[found], entries[found], places.turned[found]
+            counts["known"][at] = True
+            counts["first_ns"][at] = entries["first_ns"].astype(np.int64) + offset_ns
+            counts["last_ns"][at] = entries["last_ns"].astype(np.int64) + offset_ns
+            for name in ("packets", "bytes"):
+                counts[name][at] = np.where(turned[:, None], entries[name][:, ::-1], entries[name])
+            counts["condemned"][at] = entries["verdict"] == FlowVerdict.DROP
+        return counts
 
-    def _read(self, places: Sequence[Place | None]) -> tuple[list[bool], NDArray[Any]]:
+    def forget(self, flows: FlowColumns, slots: I64) -> None:
+        """Delete flows' entries, so that what comes next between their ends begins new ones; raises `BpfError`."""
+        for places in _places(flows, slots):
+            size, keys = places.keys.dtype.itemsize, places.keys.tobytes()
+            for at in range(0, len(keys), size):
+                self._maps[places.version].delete(keys[at : at + size])
+
+    def _read(self, places: _Places) -> tuple[Bool, NDArray[Any]]:
         """Return whether there is each of these flows, and its entry: shape (n,), dtype `contract.FLOW`."""
-        found, entries = [False] * len(places), np.zeros(len(places), dtype=contract.FLOW)
-        room = ctypes.create_string_buffer(contract.FLOW6.itemsize)
-        attr = _Lookup(key=ctypes.addressof(room))
+        found = np.zeros(len(places.keys), np.bool_)
+        entries = np.zeros(len(places.keys), dtype=contract.FLOW)
+        attr = _Lookup(map_fd=self._maps[places.version].fd)
         look_up = syscall.prepared(Command.MAP_LOOKUP_ELEM, attr)
-        value = entries.ctypes.data
-        for at, place in enumerate(places):
-            if place is None:
-                continue
-            version, key, _ = place
-            ctypes.memmove(room, key, len(key))
-            attr.map_fd, attr.value = self._maps[version].fd, value + at * contract.FLOW.itemsize
-            found[at] = look_up() == 0
-            if not found[at] and ctypes.get_errno() != errno.ENOENT:
+        key, value = places.keys.ctypes.data, entries.ctypes.data
+        for at in range(len(places.keys)):
+            attr.key, attr.value = key + at * places.keys.itemsize, value + at * contract.FLOW.itemsize
+            if look_up() == 0:
+                found[at] = True
+            elif ctypes.get_errno() != errno.ENOENT:
                 raise BpfError("cannot read the flows", ctypes.get_errno())
         return found, entries
 
-    def forget(self, version: int, key: bytes) -> bool:
-        """Delete a flow's entry, so that what comes next begins a new one; return whether there was one."""
-        return self._maps[version].delete(key)
+
+def _places(flows: FlowColumns, slots: I64) -> Iterator[_Places]:
+    """Yield where the entries of flows are, in both maps; of flows that share an entry with others, nowhere."""
+    proto, version, echo = flows.proto[slots], flows.ip_version[slots], flows.echo_id[slots]
+    icmp = ((proto == 1) & (version == 4)) | ((proto == 58) & (version == 6))
+    src, dst = flows.src[slots], flows.dst[slots]
+    sport = np.where(icmp, echo, flows.sport[slots]).astype(np.uint16)
+    dport = np.where(icmp, echo, flows.dport[slots]).astype(np.uint16)
+    turned = (src[:, 0] > dst[:, 0]) | (
+        (src[:, 0] == dst[:, 0]) & ((src[:, 1] > dst[:, 1]) | ((src[:, 1] == dst[:, 1]) & (sport > dport)))
+    )
+    low, high = np.where(turned[:, None], dst, src), np.where(turned[:, None], src, dst)
+    vlan = flows.vlan[slots]
+    mapped = (low[:, 0] == 0) & (low[:, 1] >> np.uint64(32) == _MAPPED)
+    for number, chosen in ((4, mapped), (6, ~mapped)):
+        at = np.flatnonzero(chosen & ~(icmp & (echo < 0)))
+        if not len(at):
+            continue
+        keys = np.zeros(len(at), _KEYS[number])
+        keys["low"], keys["high"] = (low[at, 1], high[at, 1]) if number == 4 else (low[at], high[at])
+        keys["low_port"] = np.where(turned[at], dport[at], sport[at])
+        keys["high_port"] = np.where(turned[at], sport[at], dport[at])
+        keys["vlan_proto"] = (vlan[at] & 0xFFF) << 20 | (vlan[at] >> 16 & 0xFFF) << 8 | proto[at]
+        yield _Places(number, at, keys, turned[at])
