@@ -119,6 +119,8 @@ class Workers:
         shares = [Share(number, count, fastpath.worker_seed) for number in range(count)]
         self._workers = [Worker(share, self._body) for share in shares]
         self._started = [time.monotonic()] * count
+        self._due: dict[int, float] = {}
+        """Workers that have ended, and when each is started again."""
         self._answers: dict[int, list[IdsError]] = {}
         for worker in self._workers:
             worker.receive()
@@ -128,10 +130,12 @@ class Workers:
 
     def work(self, timeout_s: float) -> None:
         """Decide what the workers have found; start those again that died."""
-        ready = wait([worker.line for worker in self._workers], timeout_s)
-        for number, worker in enumerate(self._workers):
-            if worker.line in ready:
-                self._receive(number)
+        lines = {worker.line: number for number, worker in enumerate(self._workers) if number not in self._due}
+        if not lines:
+            time.sleep(timeout_s)
+        for line in wait(lines, timeout_s):
+            self._receive(lines[line])  # type: ignore[index]  # typeshed: sockets and descriptors could be waited for too
+        self._start_due()
         self._engine.workers = [worker.counters for worker in self._workers]
 
     def tick(self, now_ns: int) -> None:
@@ -141,9 +145,10 @@ class Workers:
         """Have all load, and then all put it in force; or none."""
         self._answers.clear()
         errors = self._engine.prepare_reload(config)
-        for worker in self._workers:
-            worker.send(("prepare", config))
-        for number in range(len(self._workers)):
+        asked = [number for number in range(len(self._workers)) if number not in self._due]
+        for number in asked:
+            self._workers[number].send(("prepare", config))
+        for number in asked:
             errors += self._answer(number)
         for worker in self._workers:
             worker.send(("commit" if not errors else "forget",))
@@ -155,7 +160,9 @@ class Workers:
         for worker in self._workers:
             worker.send(("stop",))
         deadline = time.monotonic() + END_S
-        for worker in self._workers:
+        for number, worker in enumerate(self._workers):
+            if number in self._due:
+                continue
             try:
                 while worker.line.poll(max(0.0, deadline - time.monotonic())):
                     self._take(worker.share.number, worker.receive())
@@ -170,9 +177,9 @@ class Workers:
         try:
             self._take(number, worker.receive())
         except EOFError:
-            self._restart(number, "it was killed")
+            self._ended(number, "it was killed")
         except Exception as error:
-            self._restart(number, str(error))
+            self._ended(number, str(error))
 
     def _take(self, number: int, got: Report) -> None:
         if isinstance(got.answer, list):  # and not the word of one that was started again
@@ -184,25 +191,29 @@ class Workers:
         """Wait for what a worker refuses, deciding meanwhile what it finds; nothing where it died."""
         deadline = time.monotonic() + ANSWER_S
         while number not in self._answers and time.monotonic() < deadline:
+            if number in self._due:
+                return []  # it is started again from this process, with what is in force here
             if self._workers[number].line.poll(POLL_S):
-                before = self._workers[number]
                 self._receive(number)
-                if self._workers[number] is not before:
-                    return []  # the new one was forked with what was prepared here
         return self._answers.pop(number, [IdsError(f"worker {number} did not answer within {ANSWER_S:g} s")])
 
-    def _restart(self, number: int, why: str) -> None:
-        worker = self._workers[number]
+    def _ended(self, number: int, why: str) -> None:
         self._engine.counters.add("engine.workers_restarted")
         log.error(
             "worker %d has ended: %s. It is started again; until then its share of the traffic passes uninspected"
             " (pass.ring_full), and open connections of its share are not followed unless stream.midstream is on",
             number, why,
         )  # fmt: skip
-        worker.end(0.1)
-        time.sleep(max(0.0, self._started[number] + RESTART_S - time.monotonic()))
-        self._started[number] = time.monotonic()
-        self._workers[number] = Worker(worker.share, self._body)
+        self._workers[number].end(0.1)
+        self._due[number] = self._started[number] + RESTART_S
+
+    def _start_due(self) -> None:
+        """Start those again whose time has come. Decisions go on meanwhile."""
+        now = time.monotonic()
+        for number in [number for number, due in self._due.items() if due <= now]:
+            del self._due[number]
+            self._started[number] = now
+            self._workers[number] = Worker(self._workers[number].share, self._body)
 
 
 class _Inspector:
