@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,6 +30,8 @@ class Crew:
         self._engine = engine
 
         def body(share: Share, line: Connection) -> None:
+            if share.number:  # each decodes all of the capture: what the first one says about that will do
+                logging.getLogger("ids.decode").setLevel(logging.ERROR)
             _inspect(engine.inspect(share), engine, captures, line)
 
         self._workers = start_workers([Share(number, workers) for number in range(workers)], body)
