@@ -179,6 +179,6 @@ def test_what_all_workers_notice_is_said_once(tmp_path: Path) -> None:
         writer = PcapWriter(file)
         for number, frame in enumerate(conversation(b"GET / HTTP/1.1\r\n\r\n", bytes(40_000))):
             writer.write(frame[:50] + bytes([frame[50] ^ 1]) + frame[51:], T0 + number)
-    command = [sys.executable, "-c", "from ids.cli import main; main()", "replay", "--workers", "3", capture]
+    command = [sys.executable, "-c", "from ids.cli import main; main()", "replay", "--workers", "3", str(capture)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr.count("have a bad checksum") == 1
