@@ -15,6 +15,7 @@ import pickle
 import signal
 import traceback
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
@@ -110,6 +111,24 @@ class Worker:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+
+def start_workers(shares: Iterable[Share], body: Body) -> list[Worker]:
+    """Start a worker for each share; where one cannot be had (`OSError`), none stays behind."""
+    workers: list[Worker] = []
+    with contextlib.ExitStack() as undo:
+        for share in shares:
+            worker = Worker(share, body)
+            undo.callback(worker.end, 0.0)
+            workers.append(worker)
+        undo.pop_all()
+    return workers
+
+
+def end_workers(workers: Iterable[Worker], patience_s: float) -> None:
+    """End workers. Those that nobody ends keep the interpreter waiting at its exit, for they are deaf to SIGTERM."""
+    for worker in workers:
+        worker.end(patience_s)
 
 
 def report(line: Connection, report: Report) -> None:

@@ -20,7 +20,7 @@ from ids.flow.share import Share
 from ids.inspection import Findings, Inspection
 from ids.kernel import FastPath
 from ids.types import PacketBatch
-from ids.workers import Report, Worker, report
+from ids.workers import Report, Worker, end_workers, report, start_workers
 
 log = logging.getLogger(__name__)
 
@@ -117,13 +117,19 @@ class Workers:
         self._engine = engine
         self._fastpath = fastpath
         shares = [Share(number, count, fastpath.worker_seed) for number in range(count)]
-        self._workers = [Worker(share, self._body) for share in shares]
+        self._workers = start_workers(shares, self._body)
         self._started = [time.monotonic()] * count
         self._due: dict[int, float] = {}
         """Workers that have ended, and when each is started again."""
         self._answers: dict[int, list[IdsError]] = {}
-        for worker in self._workers:
-            worker.receive()
+        try:
+            for worker in self._workers:
+                worker.receive()
+        except BaseException as error:
+            end_workers(self._workers, 0.0)
+            if isinstance(error, EOFError):
+                raise IdsError("a worker died at its start; was it killed, or out of memory?") from None
+            raise
 
     def _body(self, share: Share, line: Connection) -> None:
         _Inspector(self._engine, self._fastpath, share, line).live()

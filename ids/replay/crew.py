@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -11,7 +12,7 @@ from ids.engine import Engine
 from ids.errors import CaptureError, IdsError
 from ids.flow.share import Share
 from ids.inspection import Findings, Inspection
-from ids.workers import Report, Worker, report
+from ids.workers import Report, end_workers, report, start_workers
 
 END_S = 5.0
 """How long the workers may take to end, once all captures are through."""
@@ -29,9 +30,11 @@ class Crew:
         self._engine = engine
 
         def body(share: Share, line: Connection) -> None:
+            if share.number:  # each decodes all of the capture: what the first one says about that will do
+                logging.getLogger("ids.decode").setLevel(logging.ERROR)
             _inspect(engine.inspect(share), engine, captures, line)
 
-        self._workers = [Worker(Share(number, workers), body) for number in range(workers)]
+        self._workers = start_workers([Share(number, workers) for number in range(workers)], body)
         engine.workers = [{} for _ in self._workers]
 
     def found(self, packets: int) -> Findings:
@@ -62,8 +65,7 @@ class Crew:
 
     def close(self) -> None:
         """Let the workers go."""
-        for worker in self._workers:
-            worker.end(END_S)
+        end_workers(self._workers, END_S)
 
 
 def _inspect(inspection: Inspection, engine: Engine, captures: Sequence[Path], line: Connection) -> None:

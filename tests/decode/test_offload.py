@@ -199,10 +199,8 @@ def test_the_least_recently_used_sender_gives_way(monkeypatch: pytest.MonkeyPatc
     assert counters["decode.offload.senders"] == 2
 
 
-def test_an_opening_that_takes_anothers_place_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offload, "_SLOT", np.uint32(0))
-    engine = Engine()
+def test_an_opening_that_takes_anothers_place_is_counted(engine: Engine) -> None:
     engine.see(OPENING)
-    engine.see(left_out(segment(S, X, port=4001)))
+    engine.see(left_out(segment(S, X + offload.MAX_WAITING, port=4001)))
     assert engine.counters["decode.offload.displaced"] == 1
     assert engine.see(ANSWER, REQUEST) == [True, False]

@@ -127,7 +127,7 @@ def test_orderly_and_careful_lane_agree(pkts: list[Pkt], batch: int, worth_a_rou
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passage, "WORTH_A_ROUND", worth_a_round)
         patch.setattr(passage, "MIN_CAREFUL", worth_a_round)
-        runs = [Run(pkts, batch=1), Run(pkts, batch=batch), Run(pkts)]
+        runs = [Run(pkts, batch=size) for size in {1, batch, 1 << 20}]
     for run in runs:
         assert run.summary() == careful.summary()
         assert run.counters.values == careful.counters.values

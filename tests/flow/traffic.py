@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 
@@ -48,6 +49,9 @@ class Pkt:
         return self.src, self.dst, self.sport, self.dport
 
 
+halves = cache(address_halves)
+
+
 def columns(pkts: Sequence[Pkt]) -> Packets:
     """Return the batch of these packets; a millisecond apart where no time is given."""
     n = len(pkts)
@@ -79,8 +83,8 @@ def columns(pkts: Sequence[Pkt]) -> Packets:
         anomaly=zeros.astype(np.uint8),
         usable=column((p.usable for p in pkts), np.bool_),
         ip_version=column((6 if ":" in p.src else 4 for p in pkts), np.uint8),
-        src=np.array([address_halves(e[0]) for e in ends], dtype=np.uint64).reshape(n, 2),
-        dst=np.array([address_halves(e[1]) for e in ends], dtype=np.uint64).reshape(n, 2),
+        src=np.array([halves(e[0]) for e in ends], dtype=np.uint64).reshape(n, 2),
+        dst=np.array([halves(e[1]) for e in ends], dtype=np.uint64).reshape(n, 2),
         proto=column((p.proto for p in pkts), np.uint8),
         sport=column((e[2] for e in ends), np.uint16),
         dport=column((e[3] for e in ends), np.uint16),

@@ -154,7 +154,11 @@ def test_the_second_start_runs_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_
 @needs_root
 @pytest.mark.root
 def test_the_compiler_names_the_headers_and_libraries_that_it_used() -> None:
-    named = {Path(path).name.split(".so")[0] for path, _, _ in loader._run_compiler(bpf_dir() / "tc_ids.c", ())["read"]}
+    source = bpf_dir() / "tc_ids.c"
+    getattr(loader.compile_program, "__wrapped__", loader.compile_program)(source)
+    kept = ProgramCache(source, ()).get()
+    assert kept is not None
+    named = {Path(path).name.split(".so")[0] for path, _, _ in kept["read"]}
     assert {"in.h", "types.h", "libbcc", "table.py"} <= named
     assert any(name.startswith("libLLVM") for name in named)
     assert "ids_flow.h" not in named

@@ -263,3 +263,5 @@ def test_a_disk_that_hangs_does_not_keep_the_engine_from_stopping(
     assert time.monotonic() - started < 5
     assert "the disk hangs; the last events are lost" in caplog.text
     assert counters["eve.lost"] == 200
+    hanging.break_()
+    assert soon(lambda: "cannot be written" in caplog.text), "the thread ends"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -17,10 +19,13 @@ import orjson
 import pytest
 
 from ids.capture import open_capture
+from ids.capture.writer import PcapWriter
 from ids.config import Config, load_config
 from ids.events import Event, Events
 from ids.replay import CaptureReport, crew, replay, runner
 from ids.replay.crew import END_S, WorkerDied
+from tests.factory import T0
+from tests.replay.batches import conversation
 from tests.shared import ROOT, shared
 
 PCAPS = ROOT / "pcaps"
@@ -165,3 +170,15 @@ def test_a_pipe_is_read_by_one_process(tmp_path: Path) -> None:
     feeder.join()
     assert (capture.packets, capture.problem) == (106, None)
     assert capture.alerts
+
+
+def test_what_all_workers_notice_is_said_once(tmp_path: Path) -> None:
+    """Each decodes the whole capture."""
+    capture = tmp_path / "offloaded.pcap"
+    with capture.open("wb") as file:
+        writer = PcapWriter(file)
+        for number, frame in enumerate(conversation(b"GET / HTTP/1.1\r\n\r\n", bytes(40_000))):
+            writer.write(frame[:50] + bytes([frame[50] ^ 1]) + frame[51:], T0 + number)
+    command = [sys.executable, "-c", "from ids.cli import main; main()", "replay", "--workers", "3", str(capture)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr.count("have a bad checksum") == 1

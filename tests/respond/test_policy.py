@@ -69,13 +69,16 @@ class FakeGate:
     def forget(self, flows: FlowColumns, slots: I64) -> None: ...
 
 
-def make_policy(
-    gate: FakeGate | None = None, veto: Any = None, own: set[str] | None = None, **settings: Any
-) -> BlockPolicy:
-    addresses = frozenset(ipaddress.ip_address(a) for a in own or ())
-    return BlockPolicy(
-        RespondSettings(**settings), gate or FakeGate(), Counters(), veto or (lambda address, match: []), addresses
-    )
+class Policy(BlockPolicy):
+    """A policy, and the gate that it asks."""
+
+    def __init__(self, gate: FakeGate, veto: Any, own: set[str], settings: RespondSettings) -> None:
+        self.gate = gate
+        super().__init__(settings, gate, Counters(), veto, frozenset(map(ipaddress.ip_address, own)))
+
+
+def make_policy(gate: FakeGate | None = None, veto: Any = None, own: set[str] | None = None, **settings: Any) -> Policy:
+    return Policy(gate or FakeGate(), veto or (lambda address, match: []), own or set(), RespondSettings(**settings))
 
 
 def request(**changes: Any) -> BlockRequest:
@@ -89,10 +92,10 @@ def refused(policy: BlockPolicy, match: Match, **changes: Any) -> str:
     return decision.reason
 
 
-def ordered(policy: BlockPolicy, match: Match, **changes: Any) -> BlockOrder:
+def ordered(policy: Policy, match: Match, **changes: Any) -> BlockOrder:
     decision = policy.decide(match, request(**changes))
     assert isinstance(decision, BlockOrder), decision
-    policy._gate.block(decision)  # as the responder does
+    policy.gate.block(decision)  # as the responder does
     return decision
 
 
