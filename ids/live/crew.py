@@ -217,9 +217,16 @@ class Workers:
         """Start those again whose time has come. Decisions go on meanwhile."""
         now = time.monotonic()
         for number in [number for number, due in self._due.items() if due <= now]:
-            del self._due[number]
             self._started[number] = now
-            self._workers[number] = Worker(self._workers[number].share, self._body)
+            try:
+                self._workers[number] = Worker(self._workers[number].share, self._body)
+            except OSError as error:  # no process or memory to be had: later, perhaps
+                log.error(
+                    "worker %d could not be started again: %s. It is tried again in %g s", number, error, RESTART_S
+                )
+                self._due[number] = now + RESTART_S
+            else:
+                del self._due[number]
 
 
 class _Inspector:

@@ -29,8 +29,17 @@ class Buffer:
     """One transaction may have several instances (`Transaction.more`)."""
     seams: tuple[bytes, ...] | None = None
     """What its parser puts between pieces of the head of an ordinary message (`Transaction.head_as_sent`) to make it,
-    the letters' case apart: bytes without any of these stand in the head as sent if they stand in the buffer. None: it
-    is made of something else, or in another way."""
+    the letters' case apart (`stands_in_head`). None: it is made of something else, or in another way."""
+
+    def stands_in_head(self, value: bytes) -> bool:
+        """Return whether bytes of this buffer must stand in the head as sent: they hold no seam, and begin or end in
+        none.
+        """
+        return self.seams is not None and not any(
+            seam in value
+            or any(value.startswith(seam[cut:]) or value.endswith(seam[:cut]) for cut in range(1, len(seam)))
+            for seam in self.seams
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from ids.counters import Counters
 from ids.protocols import Protocols, ProtocolSettings
+from ids.protocols.http import PROTOCOL
 from ids.protocols.http.ordinary import Ordinary
 from ids.types import Direction, FlowColumns, StreamChunk, Transaction
 from tests.factory import T0, make_datagrams, make_flow, make_streams
@@ -20,6 +22,9 @@ from tests.protocols.wire import CLIENT, SERVER, Wire, chunked, request
 
 Piece = tuple[Direction, bytes, int, bool]
 """Direction, bytes, bytes lost before, last."""
+
+
+BUFFERS = {buffer.name: buffer for buffer in PROTOCOL.buffers}
 
 
 def said(found: Transaction) -> tuple[Any, ...]:
@@ -235,6 +240,30 @@ def test_both_lanes_say_the_same_at_the_edges(
     wire = hold_equal([*pieces, (CLIENT, b"", 0, True), (SERVER, b"", 0, True)], limits)
     counted = {name for name in wire.counters.values if name.startswith("http.")}
     assert counted == ({counter} if counter else set())
+
+
+# What lets rules look at the head as it was sent in place of the buffers that are made of it.
+
+
+@given(conversations())
+@example([(CLIENT, request(b"GET / HTTP/1.1", b"X:a", b"Cookie: c ", b"Accept:b  ", b"Accept: d"), 0, False)])
+def test_what_holds_no_seam_stands_in_the_head_as_sent(pieces: list[Piece]) -> None:
+    wire, _ = fed(pieces, {}, True, 1000)
+    for found in wire.seen:
+        sent = found.head_as_sent()
+        if sent is None:
+            continue
+        for name in found.buffers.keys() & BUFFERS.keys():
+            content = found.buffers[name]
+            for start, end in itertools.combinations(range(len(content) + 1), 2):
+                value = content[start:end]
+                assert not BUFFERS[name].stands_in_head(value) or value.lower() in sent.lower(), (name, value)
+
+
+@pytest.mark.parametrize("value", [b" evil", b"evil\r", b"X:", b": ", b"a: b", b"a\r\n", b"a\r\nb", b"\nb"])
+def test_what_begins_or_ends_in_a_seam_may_not_stand_in_the_head(value: bytes) -> None:
+    assert not BUFFERS["http.header"].stands_in_head(value)
+    assert BUFFERS["http.header"].stands_in_head(b"evil value")
 
 
 # Which lane takes what: else the comparison above could hold by never leaving the careful one.

@@ -20,12 +20,7 @@ _TCP = 6
 
 def _in_head(name: str, needle: Needle) -> bool:
     """Return whether a needle can be looked for in whole heads: rare there, and over no seam of its buffer."""
-    seams = CATALOGUE[name].seams
-    return (
-        seams is not None
-        and score_in_head(needle.value) >= WEAK_IN_HEAD
-        and not any(seam in needle.value for seam in seams)
-    )
+    return CATALOGUE[name].stands_in_head(needle.value) and score_in_head(needle.value) >= WEAK_IN_HEAD
 
 
 class RuleIndex:
