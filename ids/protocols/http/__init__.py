@@ -2,7 +2,8 @@
 
 - `starts` has the first bytes of messages; `settings` the limits;
 - `connection` reads a connection: ordinary messages by `ordinary`, everything else by `parser`, the careful lane;
-- `head`, `uri` and `content` read the parts of a message; `message` holds what a connection is in the middle of.
+- `block`, `head`, `uri` and `content` read the parts of a message;
+- `message` holds what a connection is in the middle of.
 """
 
 from ids.protocols.http.connection import Shared

@@ -6,8 +6,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+from ids.protocols.http.block import request_fields
 from ids.protocols.http.head import Head
-from ids.protocols.http.ordinary import request_fields
 from ids.types import Direction
 
 

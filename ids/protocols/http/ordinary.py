@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from ids.protocols.http.block import authority, first_line, header, response_fields
 from ids.protocols.http.content import file_name
-from ids.protocols.http.head import BUFFER_OF_HEADER, EVE_FIELDS
+from ids.protocols.http.head import BUFFER_OF_HEADER
+from ids.protocols.http.message import Exchange
 from ids.protocols.http.uri import host_name, normalise, split_target
-
-if TYPE_CHECKING:
-    from ids.protocols.http.message import Exchange
 
 MAX_HEADERS = 64
 """More headers than browsers and servers send; counting on costs more than the careful way."""
@@ -32,7 +31,6 @@ _MAX_DIGITS = 18
 _ODD = re.compile(rb"[%\\]|/[/.]")
 """What normalising may change in a target."""
 _ODD_TARGET = re.compile(rb"[A-Z]+ [!-~]*?(?:[%\\]|/[/.])")
-_EVE_FIELDS = [(b"\n" + name + b":", eve_name) for name, eve_name in EVE_FIELDS.items()]
 
 
 def request_pattern(max_headers: int) -> re.Pattern[bytes]:
@@ -63,32 +61,6 @@ def body_length(low: bytes) -> int | None:
 def coded(low: bytes) -> bool:
     """Return whether a body with this head, in lower case, has to be decoded or taken apart."""
     return _CODED in low or b"multipart/" in low
-
-
-def request_fields(block: bytes) -> dict[str, Any]:
-    """Return what EVE logs of a request."""
-    low = block.lower()
-    fields = _header_fields(block, low)
-    method, target, protocol = _first_line(block).split(b" ")
-    raw_host = _authority(target) or _header(block, low, b"\nhost:")
-    if raw_host:
-        host, port = host_name(raw_host)
-        fields["hostname"] = host.decode()
-        if port.isdigit() and len(port) < 6:
-            fields["http_port"] = int(port)
-    fields["url"], fields["http_method"], fields["protocol"] = target.decode(), method.decode(), protocol.decode()
-    return fields
-
-
-def response_fields(block: bytes) -> dict[str, Any]:
-    """Return what EVE logs of the head of a response."""
-    low = block.lower()
-    fields = _header_fields(block, low)
-    content_type = _header(block, low, b"\ncontent-type:")
-    if content_type is not None:
-        fields["http_content_type"] = content_type.partition(b";")[0].strip().decode()
-    fields["status"] = int(block[9:12])
-    return fields
 
 
 class Ordinary(Mapping[str, bytes]):
@@ -131,7 +103,7 @@ class Ordinary(Mapping[str, bytes]):
 
     def word(self, number: int) -> bytes:
         """Return a word of the first line; the last of three may contain spaces."""
-        words = _first_line(self.block).split(b" ", 2)
+        words = first_line(self.block).split(b" ", 2)
         return words[number] if number < len(words) else b""
 
     def raw_headers(self) -> bytes:
@@ -140,7 +112,7 @@ class Ordinary(Mapping[str, bytes]):
 
     def header(self, key: bytes) -> bytes | None:
         """Return the value of a header, several joined by a comma; ``key`` is ``\\nname:`` in lower case."""
-        return _header(self.block, self.block.lower(), key)
+        return header(self.block, self.block.lower(), key)
 
     def headers(self, cookie: bytes) -> bytes:
         """Return the header lines in one spelling, without those of cookies; ``cookie`` as in `header`."""
@@ -173,7 +145,7 @@ class Request(Ordinary):
 
     def raw_host(self) -> bytes | None:
         """Return the authority of the target, or the Host header."""
-        return _authority(self.word(1)) or self.header(b"\nhost:") or None
+        return authority(self.word(1)) or self.header(b"\nhost:") or None
 
     def host(self) -> bytes | None:
         """Return the name of the host."""
@@ -226,7 +198,7 @@ _BOTH: dict[str, Callable[[Any], bytes | None]] = {
     **{buffer: _of_header(name) for name, buffer in BUFFER_OF_HEADER.items()},
 }
 Request.makers = {
-    "http.request_line": lambda message: _first_line(message.block),
+    "http.request_line": lambda message: first_line(message.block),
     "http.method": lambda message: message.word(0),
     "http.uri.raw": lambda message: message.word(1),
     "http.uri": Request.uri,
@@ -240,7 +212,7 @@ Request.makers = {
     **_BOTH,
 }
 Response.makers = {
-    "http.response_line": lambda message: _first_line(message.block),
+    "http.response_line": lambda message: first_line(message.block),
     "http.protocol": lambda message: message.word(0),
     "http.stat_code": lambda message: message.word(1),
     "http.stat_msg": lambda message: message.word(2),
@@ -250,38 +222,3 @@ Response.makers = {
     "file.name": Response.file_name,
     **_BOTH,
 }
-
-
-def _first_line(block: bytes) -> bytes:
-    return block[: block.index(b"\r")]
-
-
-def _authority(target: bytes) -> bytes:
-    return b"" if target.startswith(b"/") else split_target(target)[0]
-
-
-def _header(block: bytes, low: bytes, key: bytes) -> bytes | None:
-    at = low.find(key)
-    if at < 0:
-        return None
-    size = len(key)
-    end = block.index(b"\r", at)
-    value = block[at + size : end].strip()
-    at = low.find(key, end)
-    if at < 0:
-        return value
-    values = [value]
-    while at >= 0:
-        end = block.index(b"\r", at)
-        values.append(block[at + size : end].strip())
-        at = low.find(key, end)
-    return b", ".join(values)
-
-
-def _header_fields(block: bytes, low: bytes) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for key, eve_name in _EVE_FIELDS:
-        value = _header(block, low, key)
-        if value is not None:
-            fields[eve_name] = value.decode()
-    return fields

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ids.counters import Counters
 from ids.rules.match.conditions import Found, View, evidence, holds
-from ids.rules.match.memory import FlowMemory
+from ids.rules.match.memory import FlowMemory, Pending
 from ids.rules.model.buffers import PAYLOAD
 from ids.rules.model.rule import Identity, Node, Rule, Scoped
 from ids.types import Direction, Evidence, Flow, Match, Transaction
@@ -41,15 +41,6 @@ class Moment:
     ts_ns: int
     number: int
     transaction: Transaction | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A rule that waits for Scapy fields: where the rest of it held, and the evidence of that."""
-
-    direction: Direction
-    evidence: tuple[Evidence, ...]
-    transaction: Transaction | None
 
 
 def view_of(moment: Moment, instances: Callable[[str], Sequence[bytes]], base: int = 0) -> View:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from ids.rules.match.conditions import EXCERPT_BYTES
-from ids.rules.match.evaluation import Evaluator, Moment, Pending
+from ids.rules.match.evaluation import Evaluator, Moment
 from ids.rules.match.index import RuleIndex
-from ids.rules.match.memory import FlowMemory
+from ids.rules.match.memory import FlowMemory, Pending
 from ids.rules.model.rule import Rule, ScapyField, leaves
 from ids.types import Evidence, Flow, Match
 

@@ -12,8 +12,8 @@ from ids.rules.match.trail import Trail
 from ids.types import FlowColumns, FlowPlace
 
 if TYPE_CHECKING:
-    from ids.rules.match.evaluation import Pending
     from ids.rules.model.rule import Identity
+    from ids.types import Direction, Evidence, Transaction
 
 HOLDER_BYTES = 512
 """What a holder costs besides its content, so that many empty ones are bounded too."""
@@ -103,6 +103,15 @@ class _HeldPlace(FlowPlace[_State]):
     def let_go(self, kept: _State) -> None:
         for holder in self._holders(kept):
             self._retained.release(holder)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A rule that waits for Scapy fields: where the rest of it held, and the evidence of that."""
+
+    direction: Direction
+    evidence: tuple[Evidence, ...]
+    transaction: Transaction | None
 
 
 class FlowMemory:
