@@ -41,11 +41,14 @@ def run_measured(command: Sequence[str], cwd: Path, environment: Mapping[str, st
     Raises `CannotRun` with the end of its log when it fails or takes longer than `LIMIT_S`.
     """
     output, errors = cwd / "stdout", cwd / "stderr"
+    kept = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }  # as operators have it
     with output.open("wb") as out, errors.open("wb") as err:
         started, ours_mib = time.perf_counter(), _status_mib(os.getpid(), "VmHWM")
         process = subprocess.Popen(
             command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
-            env={**os.environ, **(environment or {})},
+            env={**kept, **(environment or {})},
         )  # fmt: skip
         memory = _Memory(process.pid)
         memory.start()
