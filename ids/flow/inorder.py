@@ -85,6 +85,8 @@ class Turns:
     """For each payload: its first index in the batch's bytes."""
     ends: I64
     """For each payload: one past its last index there."""
+    rows: I64
+    """For each payload: the row of its packet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ def find_turns(packets: Packets, groups: Groups) -> Turns:
         last_row=rows[at[after[1:] - 1]],
         starts=start,
         ends=start + size[at],
+        rows=rows[at],
     )
 
 

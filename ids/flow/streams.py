@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 from ids.flow.inorder import Turns
 from ids.flow.keys import PROTO_TCP
 from ids.flow.reassembly import Chunk, Reassembly
-from ids.types import I64, U8, Bool, Datagrams, FlowColumns, Packets, Streams
+from ids.types import I64, U8, Bool, Datagrams, FlowColumns, Packets, Pieces, Streams
 
 _COLUMNS = ("row", "slot", "direction", "offset", "ts_ns", "number", "gap", "conflict", "closed")
+
+
+class _Laid(NamedTuple):
+    data: list[bytes | memoryview]
+    packets: Pieces | None
 
 
 class StreamsBuilder:
@@ -24,6 +29,8 @@ class StreamsBuilder:
         self._parts: list[dict[str, NDArray[Any]]] = []
         self._turns: list[tuple[Turns, I64, I64]] = []
         """Turns, which of them, and how many bytes of each."""
+        self._packets: Packets | None = None
+        """Those of the batch, where turns were delivered."""
         self._turn_count = 0
 
     def close(self, row: I64, slot: I64, direction: int, offset: I64, ts_ns: I64, number: I64) -> None:
@@ -55,6 +62,7 @@ class StreamsBuilder:
         row = turns.last_row[chosen]
         none = np.zeros(len(row), np.int64)
         self._turns.append((turns, chosen, size))
+        self._packets = packets
         self._parts.append(
             {
                 "row": row, "slot": slot, "direction": direction, "offset": offset, "ts_ns": packets.batch.ts_ns[row],
@@ -76,12 +84,13 @@ class StreamsBuilder:
         order = np.argsort(columns["row"], kind="stable")
         columns = {name: column[order] for name, column in columns.items()}
         ends = np.cumsum(columns["size"])
-        pieces = self._pieces(columns["turn"], data, [chunk.data for chunk in chunks])
+        pieces = self._lay_out(columns, data, [chunk.data for chunk in chunks])
         self._turns.clear()
+        self._packets = None
         self._turn_count = 0
         return Streams(
             flows=flows,
-            data=b"".join(pieces),
+            data=b"".join(pieces.data),
             slot=columns["slot"],
             direction=columns["direction"].astype(np.uint8),
             offset=columns["offset"],
@@ -92,13 +101,19 @@ class StreamsBuilder:
             closed=columns["closed"].astype(np.bool_),
             ts_ns=columns["ts_ns"],
             number=columns["number"],
+            pieces=pieces.packets,
         )
 
-    def _pieces(self, turn: I64, data: memoryview, single: list[bytes]) -> list[bytes | memoryview]:
-        """Return the bytes of all rows in order; ``turn``: -1 for nothing, -2 - i for the i-th single chunk."""
+    def _lay_out(self, columns: dict[str, NDArray[Any]], data: memoryview, single: list[bytes]) -> _Laid:
+        """Return the bytes of all rows in order, and which packet brought which.
+
+        The column ``turn`` says where they are: -1 for nothing, -2 - i for the i-th single chunk.
+        """
+        turn = columns["turn"]
         if not self._turns:
-            return [single[-2 - at] for at in turn.tolist() if at < -1]
-        starts, ends, first, count = self._pieces_of_turns()
+            return _Laid([single[-2 - at] for at in turn.tolist() if at < -1], None)
+        assert self._packets is not None
+        starts, ends, packet, first, count = self._pieces_of_turns()
         counts = (turn < -1).astype(np.int64)
         counts[turn >= 0] = count[turn[turn >= 0]]
         of = np.repeat(turn, counts)
@@ -108,21 +123,30 @@ class StreamsBuilder:
         pieces: list[bytes | memoryview] = list(
             map(data.__getitem__, map(slice, starts[piece].tolist(), ends[piece].tolist()))
         )
-        for place in np.flatnonzero(of < -1).tolist():
+        size = ends[piece] - starts[piece]
+        ts_ns, number = self._packets.batch.ts_ns[packet[piece]], self._packets.batch.number[packet[piece]]
+        alone = of < -1
+        for place in np.flatnonzero(alone).tolist():
             pieces[place] = single[-2 - int(of[place])]
-        return pieces
+        rows = np.repeat(np.arange(len(turn)), counts)[alone]
+        size[alone], ts_ns[alone], number[alone] = (columns[name][rows] for name in ("size", "ts_ns", "number"))
+        return _Laid(pieces, Pieces(np.cumsum(size), ts_ns, number))
 
-    def _pieces_of_turns(self) -> tuple[I64, I64, I64, I64]:
-        """Return where all pieces start and end, and for each delivered turn its first piece and their number."""
-        starts, ends, first, count = [], [], [], []
+    def _pieces_of_turns(self) -> tuple[I64, I64, I64, I64, I64]:
+        """Return where all pieces start and end, and the row of the packet of each; and for each delivered turn its
+        first piece and their number.
+        """
+        starts, ends, rows, first, count = [], [], [], [], []
         base = 0
         for turns, chosen, size in self._turns:
             starts.append(turns.starts)
             ends.append(_cut(turns, chosen, size) if bool((size < turns.size[chosen]).any()) else turns.ends)
+            rows.append(turns.rows)
             first.append(turns.first_piece[chosen] + base)
             count.append(turns.first_piece[chosen + 1] - turns.first_piece[chosen])
             base += len(turns.starts)
-        return np.concatenate(starts), np.concatenate(ends), np.concatenate(first), np.concatenate(count)
+        columns = starts, ends, rows, first, count
+        return tuple(np.concatenate(column) for column in columns)  # type: ignore[return-value]  # of five
 
 
 def gather_datagrams(flows: FlowColumns, packets: Packets | None, slot: I64, direction: U8) -> Datagrams:

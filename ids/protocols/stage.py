@@ -91,10 +91,8 @@ class Protocols:
         if len(streams):
             self._feed_streams(streams, out)
         if len(datagrams):
-            of_streams = len(out)
             self._feed_datagrams(datagrams, out)
-            if 0 < of_streams < len(out):
-                out.sort(key=attrgetter("number"))
+        out.sort(key=attrgetter("number"))
         self._note()
         return Transactions(out)
 
@@ -121,11 +119,12 @@ class Protocols:
 
     def _feed_streams(self, streams: Streams, out: list[Transaction]) -> None:
         talks, data, slots = self._talks.by_id, streams.data, streams.slot
-        for flow_id, slot, side, start, end, gap, closed, ts_ns, number in zip(
+        for row, (flow_id, slot, side, start, end, gap, closed, ts_ns, number) in enumerate(zip(
             self._flows.id[slots].tolist(), slots.tolist(), streams.direction.tolist(), streams.start.tolist(),
             streams.end.tolist(), streams.gap.tolist(), streams.closed.tolist(), streams.ts_ns.tolist(),
             streams.number.tolist(), strict=True,
-        ):  # fmt: skip
+        )):  # fmt: skip
+            done = len(out)
             talk = talks.get(flow_id)
             if talk is None:
                 talk = talks[flow_id] = Talk(slot)
@@ -143,6 +142,8 @@ class Protocols:
                 self._probe(talk, side, data[start:end], ts_ns, number, gap, closed, out)
             elif start < end and not talk.heard >> side & 1:
                 self._hear(talk, side, data[start:end], gap)
+            if len(out) > done and (out[done].behind or len(out) > done + 1):
+                _date(out[done:], streams, row, side)
 
     def _probe(
         self,
@@ -342,3 +343,17 @@ def _rank(slots: I64) -> I64:
     rank = np.empty(len(slots), np.int64)
     rank[order] = np.arange(len(slots)) - first
     return rank
+
+
+def _date(found: list[Transaction], streams: Streams, row: int, side: int) -> None:
+    """Give each of the transactions that a row completed the packet that did, in their order.
+
+    What was held of the other side, until this row made clear what it is, was there before what follows it.
+    """
+    after = int(streams.ts_ns[row]), int(streams.number[row])
+    for transaction in reversed(found):
+        if transaction.direction == side:
+            at = streams.packet_at(row, transaction.behind)
+            if at[1] < after[1]:
+                after = at
+        transaction.ts_ns, transaction.number = after

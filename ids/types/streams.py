@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from ids.types.arrays import I64, U8, Bool
 from ids.types.flows import Flow, FlowColumns
 from ids.types.packets import Direction
@@ -33,6 +35,16 @@ class StreamChunk:
     """Some of these bytes were sent more than once, with different content; the first content is in ``data``."""
     closed: bool = False
     """No more bytes will come in this direction (``data`` may then be empty)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """Which packet brought which bytes of `Streams.data`: a row a packet, in the order of the bytes."""
+
+    end: I64
+    """Index in ``data`` behind its last byte."""
+    ts_ns: I64
+    number: I64
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +77,22 @@ class Streams:
     """Arrival of the packet that completed the row."""
     number: I64
     """`PacketBatch.number` of that packet."""
+    pieces: Pieces | None = None
+    """None where each row is of one packet."""
 
     def __len__(self) -> int:
         return len(self.slot)
+
+    def packet_at(self, row: int, behind: int) -> tuple[int, int]:
+        """Return ``ts_ns`` and ``number`` of the packet with the last byte of a row but ``behind`` ones.
+
+        Where the row is not longer than that it is the row's first packet: never one of an earlier row.
+        """
+        start, end = int(self.start[row]), int(self.end[row])
+        if self.pieces is None or start == end:
+            return int(self.ts_ns[row]), int(self.number[row])
+        piece = int(np.searchsorted(self.pieces.end, max(end - behind, start + 1)))
+        return int(self.pieces.ts_ns[piece]), int(self.pieces.number[piece])
 
     def content(self, row: int) -> bytes:
         """Return the bytes of a row."""

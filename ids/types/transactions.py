@@ -16,7 +16,8 @@ class Transaction:
     """One protocol exchange, or the part of it known so far."""
 
     __slots__ = (
-        "_fields", "buffers", "complete", "direction", "flows", "more", "number", "protocol", "slot", "ts_ns", "tx_id",
+        "_fields", "behind", "buffers", "complete", "direction", "flows", "more", "number", "protocol", "slot", "ts_ns",
+        "tx_id",
     )  # fmt: skip
 
     def __init__(
@@ -32,6 +33,7 @@ class Transaction:
         number: int,
         complete: bool = False,
         more: Mapping[str, tuple[bytes, ...]] = _NO_MORE,
+        behind: int = 0,
     ) -> None:
         self.flows = flows
         self.slot = slot
@@ -50,6 +52,8 @@ class Transaction:
         self.ts_ns = ts_ns
         self.number = number
         """`PacketBatch.number` of the packet that completed these buffers."""
+        self.behind = behind
+        """Bytes that its parser was fed behind it, in the same piece: so it is known which packet completed it."""
         self.complete = complete
         """Both sides of the exchange are done: an event of the protocol may be written."""
 

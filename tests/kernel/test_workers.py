@@ -287,7 +287,7 @@ class TestProgram:
     def test_a_full_ring_cuts_its_own_flows_alone(self, crew: Crew) -> None:
         crew.fastpath.config["depth_tcp"] = crew.fastpath.config["thin_after_bytes"] = 1 << 30
         full, other = (p.wire(p.IP4, p.tcp("A", sport=port), b"x") for port in self._ports_apart(crew))
-        reasons = []
+        reasons: list[Reason] = []
         while not reasons or reasons[-1] == Reason.PASS_SHOWN:
             reasons.append(crew.send(full).reason)
         assert reasons[-1] == Reason.PASS_RING_FULL

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from ids.config import Config
 from ids.counters import Counters
@@ -15,6 +18,7 @@ from ids.plugin.host import PluginHost
 from ids.protocols import BY_NAME
 from ids.rules.model.buffers import CATALOGUE, PARSED
 from ids.rules.settings import RulesSettings
+from ids.testing import Session, to_client
 from ids.types import Direction, FlowColumns, StreamChunk, Transactions
 from plugins.rules import Rules
 from tests.factory import make_flow, make_streams
@@ -124,3 +128,39 @@ def test_interest_of_yara_rules_is_where_their_buffers_come_from(rules: Path, na
     (rules / "b.yar").write_text(YARA.replace("sid = 3", f'sid = 3 scope = "{buffer}"'))
     spoken = {transport for number, transport in ((6, "tcp"), (17, "udp")) if BY_NAME[name].recognised_over(number)}
     assert start(rules)[0].interest() == spoken
+
+
+NUMBERED = (
+    "rules:\n"
+    + rule_text("[payload: {startswith: KILLME}]", 1)
+    + rule_text("[payload: {contains: needle}]", 2)
+    + rule_text("[payload: {size: {min: 30}}]", 3)
+    + rule_text("[http.uri: {contains: needle}]", 4, "http")
+    + rule_text("[http.request_body: {contains: needle}]", 5, "http")
+)
+REQUESTS = st.sampled_from([
+    b"GET /needle HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"needle", b"KILLME",
+    b"POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nneedle", b"GET /needle HTTP/1.1\nHost: a\n\n",
+    b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nnee\r\n3\r\ndle\r\n0\r\n\r\n",
+])  # fmt: skip
+
+
+@given(st.lists(REQUESTS, min_size=1, max_size=4).map(b"".join), st.data())
+@example(b"KILLME" + b"x" * 40, None)
+@settings(max_examples=60, deadline=None)
+def test_an_alert_has_the_packet_that_completed_the_match_however_large_the_batch(said: bytes, data: Any) -> None:
+    """So a block takes effect right behind it."""
+    parts, left = [], said
+    while left:
+        size = data.draw(st.integers(1, len(left))) if data else 7
+        parts.append(left[:size])
+        left = left[size:]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "r.yaml"
+        path.write_text(NUMBERED)
+        numbers = []
+        for batch in (None, 1):
+            session = Session(f"rules.paths=[{path}]", rules=Rules())
+            session.tcp(*parts, to_client(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 4), batch=batch)
+            numbers.append(sorted((alert["pcap_cnt"], alert["alert"]["signature_id"]) for alert in session.alerts))
+    assert numbers[0] == numbers[1]

@@ -31,7 +31,7 @@ def said(found: Transaction) -> tuple[Any, ...]:
     """Return all that a transaction says."""
     return (
         found.slot, found.protocol, found.tx_id, found.direction, dict(found.buffers), list(found.fields.items()),
-        found.ts_ns, found.number, found.complete, dict(found.more),
+        found.ts_ns, found.number, found.behind, found.complete, dict(found.more),
     )  # fmt: skip
 
 

@@ -135,7 +135,7 @@ class Connection(State):
             out.append(
                 Transaction(
                     shared.flows, self.slot, "http", tx_id, _TO_SERVER, Request(block, data[start:end]),
-                    exchange.fields, ts_ns, number,
+                    exchange.fields, ts_ns, number, behind=size - end,
                 )
             )  # fmt: skip
             at = end
@@ -171,7 +171,7 @@ class Connection(State):
             out.append(
                 Transaction(
                     shared.flows, self.slot, "http", exchange.tx_id, _TO_CLIENT, response,
-                    response.fields, ts_ns, number, True,
+                    response.fields, ts_ns, number, True, behind=size - end,
                 )
             )  # fmt: skip
             at = end

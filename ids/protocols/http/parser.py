@@ -67,6 +67,8 @@ class HttpParser:
         self._out: list[Transaction] = []
         self._tunnel = False
         """The streams are no longer HTTP: what is left in the buffers is the other protocol's."""
+        self._reading = False
+        """What is reported ends before the bytes that are left in the buffer."""
 
     def feed(
         self,
@@ -86,8 +88,10 @@ class HttpParser:
             self._gap(side, gap)
         if data:
             side.buffer += data
+            self._reading = True
             while not self._tunnel and self._advance(side):
                 pass
+            self._reading = False
         if closed and not self._tunnel:
             self._close(side)
         if self._hold() and self._memory.used > self._memory.limit and not self._tunnel:
@@ -410,6 +414,7 @@ class HttpParser:
                 side.ts_ns,
                 side.number,
                 complete,
+                behind=len(side.buffer) if self._reading else 0,
             )
         )
 

@@ -43,7 +43,7 @@ class View:
 
 
 Found = tuple[str, int, int, int]
-"""Buffer, number of its instance, start and end of what a test found."""
+"""Buffer, number of its instance, start and end of what a test found; the start is -1 where that is a mere size."""
 
 
 def holds(node: Node, view: View, found: list[Found], only: int | None = None) -> bool:
@@ -79,7 +79,10 @@ def _one_instance(node: Instance, view: View, found: list[Found], number: int) -
 def _holds_in(test: Literal | Regex | Size, view: View, data: bytes, number: int, found: list[Found]) -> bool:
     """Judge one test on one instance."""
     if isinstance(test, Size):
-        return test.least <= len(data) and (test.most is None or len(data) <= test.most)
+        held = test.least <= len(data) and (test.most is None or len(data) <= test.most)
+        if held and test.least:
+            found.append((test.buffer, number, -1, test.least))
+        return held
     span = test.pattern.search(data) if isinstance(test, Regex) else _literal(test, view, data, number)
     if span is not None:
         found.append((test.buffer, number, *span))
@@ -104,9 +107,10 @@ def _literal(test: Literal, view: View, data: bytes, number: int) -> tuple[int, 
 
 def evidence(found: list[Found], view: View) -> tuple[Evidence, ...]:
     """Show what was found, with a little of its surroundings."""
+    places = [place for place in found if place[2] >= 0]
     return tuple(
         shown(name, view.instances(name)[number], start, end, view.base if name == "payload" else 0)
-        for name, number, start, end in found[:MAX_EVIDENCE]
+        for name, number, start, end in places[:MAX_EVIDENCE]
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -41,6 +41,16 @@ class Moment:
     ts_ns: int
     number: int
     transaction: Transaction | None = None
+    packet_at: Callable[[int], tuple[int, int]] | None = None
+    """Returns ``ts_ns`` and ``number`` of the packet that brought the byte before a stream offset; None where what is
+    new is of one packet."""
+
+    def completed(self, end: int) -> Moment:
+        """Return the moment at which the stream had come to the offset ``end``."""
+        if self.packet_at is None:
+            return self
+        ts_ns, number = self.packet_at(end)
+        return replace(self, ts_ns=ts_ns, number=number)
 
 
 def view_of(moment: Moment, instances: Callable[[str], Sequence[bytes]], base: int = 0) -> View:
@@ -68,15 +78,16 @@ class Evaluator:
     def evaluate(self, rule: Rule, view: View, moment: Moment) -> Match | Outcome:
         """Evaluate a rule; a fault in it is no match."""
         self._counters.add("rules.evaluations")
-        shown = self.guarded(rule, _proof, rule.condition, view)
-        if shown is None:
+        proof = self.guarded(rule, _proof, rule.condition, view)
+        if proof is None:
             return Outcome.NO
+        shown, end = proof
         if rule.needs_scapy:
             moment.flow.flagged = True
             waiting = self._memory.pending.of(moment.flow)
             waiting.setdefault(rule.identity, Pending(moment.direction, shown, moment.transaction))
             return Outcome.DEFERRED
-        return self.match(rule, moment, shown)
+        return self.match(rule, moment.completed(end) if end is not None else moment, shown)
 
     def match(self, rule: Scoped, moment: Moment, shown: tuple[Evidence, ...]) -> Match:
         """Return the match of a rule that holds."""
@@ -105,7 +116,12 @@ class Evaluator:
             return None
 
 
-def _proof(condition: Node, view: View) -> tuple[Evidence, ...] | None:
-    """Return the evidence that a condition holds; None where it does not."""
+def _proof(condition: Node, view: View) -> tuple[tuple[Evidence, ...], int | None] | None:
+    """Return the evidence that a condition holds, and up to which offset of the payload it reaches, where it speaks of
+    that; None where it does not hold.
+    """
     found: list[Found] = []
-    return evidence(found, view) if holds(condition, view, found) else None
+    if not holds(condition, view, found):
+        return None
+    ends = [end for name, _, _, end in found if name == PAYLOAD]
+    return evidence(found, view), view.base + max(ends) if ends else None

@@ -17,18 +17,18 @@ The window never spans a gap: bytes that were not seen are not guessed, so tests
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ids.counters import Counters
 from ids.rules.match.evaluation import Evaluator, Moment, Outcome, payload_view
 from ids.rules.match.index import RuleIndex
 from ids.rules.match.rows import StreamRows
 from ids.rules.match.trail import Trail, Waiting, YaraWaiting
-from ids.rules.match.yara import YaraScanner, yara_evidence
+from ids.rules.match.yara import YaraScanner, yara_end, yara_evidence
 from ids.rules.model.buffers import PAYLOAD
 from ids.rules.model.rule import Rule
 from ids.rules.model.yara import STREAM, YaraRule
-from ids.types import Direction, Match
+from ids.types import Direction, Match, Streams
 
 EAGER_BYTES = 16 << 10
 EVALUATION_BYTES = 256
@@ -80,7 +80,9 @@ class StreamFollower:
         found: list[tuple[int, Match]] = []
         for place in range(int(rows.first[direction]), int(rows.last[direction]) + 1):
             row = int(rows.row[place])
-            moment = Moment(flow, side, int(streams.ts_ns[row]), int(streams.number[row]))
+            moment = Moment(
+                flow, side, int(streams.ts_ns[row]), int(streams.number[row]), packet_at=_packet_at(streams, row)
+            )
             matches: list[Match] = []
             if rows.breaks[place] and (rows.gap[place] or rows.offset[place] != trail.end):
                 self._judge_all(trail, moment, matches)
@@ -186,4 +188,12 @@ class StreamFollower:
             shown = self._evaluator.guarded(rule, yara_evidence, what, PAYLOAD, data, base) or ()
             waiting.rules.discard(number)
             trail.done.add(number)
-            matches.append(self._evaluator.match(rule, moment, shown))
+            end = None if rule.positional else yara_end(what)
+            matches.append(self._evaluator.match(rule, moment if end is None else moment.completed(base + end), shown))
+
+
+def _packet_at(streams: Streams, row: int) -> Callable[[int], tuple[int, int]] | None:
+    if streams.pieces is None:
+        return None
+    end = int(streams.offset[row] + streams.end[row] - streams.start[row])
+    return lambda offset: streams.packet_at(row, end - offset)

@@ -57,7 +57,7 @@ class StreamMatcher:
         concerned = ~rows.ends & (total > 0)
         concerned[[*candidates, *trails]] = True
         found = self._visit(rows, np.flatnonzero(concerned), ids, trails, candidates)
-        return [match for _, match in sorted(found, key=lambda pair: pair[0])]
+        return [match for _, match in sorted(found, key=lambda pair: (pair[1].number, pair[0]))]
 
     def _visit(
         self, rows: StreamRows, directions: I64, ids: list[int], trails: dict[int, Trail], candidates: Candidates

@@ -54,3 +54,9 @@ def yara_evidence(found: Any, buffer: str, data: bytes, base: int = 0) -> tuple[
     """Show the first instance of each string that libyara found; ``base`` is the stream offset of ``data``."""
     places = [string.instances[0] for string in found.strings[:MAX_EVIDENCE]]
     return tuple(shown(buffer, data, place.offset, place.offset + len(place.matched_data), base) for place in places)
+
+
+def yara_end(found: Any) -> int | None:
+    """Return up to where the data has the first instance of each string that libyara found; None without any."""
+    ends = [string.instances[0].offset + len(string.instances[0].matched_data) for string in found.strings]
+    return max(ends, default=None)
