@@ -68,7 +68,9 @@ class HttpParser:
         self._tunnel = False
         """The streams are no longer HTTP: what is left in the buffers is the other protocol's."""
         self._reading = False
-        """What is reported ends before the bytes that are left in the buffer."""
+        """What is reported ends before the bytes that are left in the buffer,"""
+        self._beyond = 0
+        """and before so many bytes of its body."""
 
     def feed(
         self,
@@ -263,7 +265,9 @@ class HttpParser:
         if size > room:
             self._counters.add("http.body_limit_bytes", size - room)
         if len(message.body) >= side.limit or not side.limit:
+            self._beyond = max(size - room, 0)
             self._report(side, message)
+            self._beyond = 0
 
     def _read_chunk_line(self, side: Side) -> bool:
         buffer = side.buffer
@@ -414,7 +418,7 @@ class HttpParser:
                 side.ts_ns,
                 side.number,
                 complete,
-                behind=len(side.buffer) if self._reading else 0,
+                behind=self._beyond + len(side.buffer) if self._reading else 0,
             )
         )
 
