@@ -121,6 +121,8 @@ class Protocol:
     """As EVE spells it (``app_proto``); also the key of its settings and of its object in events."""
     from_client: bytes | None = None
     """How the client of a TCP flow begins; None: not to be recognised by that."""
+    client_prelude: bytes | None = None
+    """What its client may send at any length before the protocol shows; it does not count against ``probe_bytes``."""
     from_server: bytes | None = None
     """How the server of a TCP flow begins."""
     datagram: Callable[[bytes], bool] | None = None
@@ -138,7 +140,7 @@ class Protocol:
     """Begins to parse UDP flows."""
 
     def __post_init__(self) -> None:
-        for pattern in (self.from_client, self.from_server):
+        for pattern in (self.from_client, self.client_prelude, self.from_server):
             if pattern is not None and re.compile(pattern).groups:
                 raise ValueError(f"a pattern of {self.name} captures: write (?:...)")
 

@@ -21,6 +21,7 @@ class Recogniser:
             _joined([(protocol, protocol.from_client) for protocol in known]),
             _joined([(protocol, protocol.from_server) for protocol in known]),
         )
+        self._preludes = [re.compile(pattern) for protocol in known if (pattern := protocol.client_prelude) is not None]
         self._by_datagram = [(protocol, judge) for protocol in known if (judge := protocol.datagram) is not None]
 
     def stream(self, prefix: bytes, direction: Direction | int) -> Protocol | None:
@@ -28,6 +29,10 @@ class Recogniser:
         pattern, protocols = self._by_side[direction]
         found = pattern.match(prefix)
         return None if found is None or found.lastindex is None else protocols[found.lastindex - 1]
+
+    def prelude(self, prefix: bytes) -> int:
+        """Return how many of the first bytes of a client say nothing yet."""
+        return max([found.end() for pattern in self._preludes if (found := pattern.match(prefix))], default=0)
 
     def datagram(self, data: bytes) -> Protocol | None:
         """Return the protocol of a datagram, or None where none fits."""

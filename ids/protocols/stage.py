@@ -4,6 +4,9 @@ THEORY.
 
 (1) A flow is probed until a pattern fits the first bytes of a direction, ``probe_bytes`` of one were in vain, bytes
     were lost, or both directions are closed. What was held meanwhile is fed to the parser, the client's bytes first.
+    Bytes of a client that say nothing yet (`Protocol.client_prelude`) do not count against ``probe_bytes``, up to
+    `PRELUDE_BYTES`: else whoever begins with many of them would go unseen. Line ends before all else may be any number,
+    for no more than ``probe_bytes`` of them are kept.
 (2) A parser may hand its flow over: the rest of the streams is probed anew, and the next parser goes on with the ids of
     transactions. Where nothing fits the rest, the flow keeps its name.
 (3) A parser reads hostile bytes. Should one raise, that is counted, its flow goes on without a parser, and rules on the
@@ -12,7 +15,8 @@ THEORY.
     with a parser; the others are passed over in columns.
 
 COST. O(bytes); a few microseconds a row of `Streams`, and nothing for a row of `Datagrams` without a parser. MEMORY is
-``probe_bytes`` a direction while a flow is probed, and what its parser says.
+``probe_bytes`` a direction while a flow is probed, `PRELUDE_BYTES` more of a client while all flows together hold less
+than `PRELUDE_MEMCAP_BYTES`, and what its parser says.
 """
 
 from __future__ import annotations
@@ -41,6 +45,11 @@ from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, Streams, Tra
 MAX_HANDOVERS = 8
 """Protocols within protocols that are followed in one flow; each probes and copies the rest of a chunk anew. Tunnels
 are rarely nested more than twice."""
+
+PRELUDE_BYTES = 8 * 1024
+"""Bytes of a client before its protocol shows: servers read no longer first line."""
+PRELUDE_MEMCAP_BYTES = 64 * 1024 * 1024
+"""Held of all flows that are probed; beyond it, a flow gets no more than twice ``probe_bytes``."""
 
 _BOTH = 0b11
 """Bits of both directions."""
@@ -158,14 +167,18 @@ class Protocols:
     ) -> None:
         """Look whether the flow's protocol shows now; if so, let its parser catch up."""
         known, others = talk.prefix[side], talk.prefix[1 - side]
-        limit = self._settings.probe_bytes
-        prefix = known + data[: limit - len(known)]
-        protocol = self._recogniser.stream(prefix, side) if prefix else None
-        if protocol is None and len(prefix) < limit and not gap and talk.closed != _BOTH:
-            talk.prefix = (prefix, others) if side == 0 else (others, prefix)
+        probe = limit = self._settings.probe_bytes
+        prefix = known + data[: max(limit - len(known), 0)]
+        protocol = self._recogniser.stream(prefix, side) if prefix and len(known) < limit else None
+        if protocol is None and side == Direction.TO_SERVER and prefix:
+            prefix, limit = self._behind_prelude(known + data)
+            if len(prefix) > probe and limit - len(prefix) < probe:
+                protocol = self._recogniser.stream(prefix, side)
+        if protocol is None and len(prefix) < limit and not gap and talk.closed != _BOTH and self._room(prefix):
+            self._talks.hold(talk, (prefix, others) if side == 0 else (others, prefix))
             return
         talk.probing = False
-        talk.prefix = NOTHING
+        self._talks.hold(talk, NOTHING)
         if not (prefix or others):
             return  # nobody said anything
         self._decide(talk, protocol)
@@ -189,6 +202,21 @@ class Protocols:
         for of, piece, lost, last in pieces:
             self._take(talk, of, piece, ts_ns, number, lost, last, out)
 
+    def _behind_prelude(self, stream: bytes) -> tuple[bytes, int]:
+        """Return what is worth looking at of a client's first bytes, and at what length of it to give up."""
+        probe = self._settings.probe_bytes
+        empty = len(stream) - len(stream.lstrip(b"\r\n"))
+        stream = stream[max(empty - probe, 0) :]  # no parser needs more of them
+        limit = self._recogniser.prelude(stream[:PRELUDE_BYTES]) + probe
+        return stream[:limit], limit
+
+    def _room(self, prefix: bytes) -> bool:
+        """Return whether a flow may hold so many bytes; count it where not."""
+        if len(prefix) <= 2 * self._settings.probe_bytes or self._talks.held <= PRELUDE_MEMCAP_BYTES:
+            return True
+        self._counters.add("app_layer.probe.memcap")
+        return False
+
     def _decide(self, talk: Talk, protocol: Protocol | None) -> None:
         """Name the flow, and count it."""
         talk.protocol = protocol
@@ -204,7 +232,8 @@ class Protocols:
         if not data:
             return
         talk.heard |= 1 << side
-        if talk.protocol is not None and not gap and self._recogniser.stream(data, side) is talk.protocol:
+        first = data[: self._settings.probe_bytes]
+        if talk.protocol is not None and not gap and self._recogniser.stream(first, side) is talk.protocol:
             talk.began |= 1 << side
 
     def _take(

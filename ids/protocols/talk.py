@@ -23,7 +23,7 @@ class Talk:
         self.parser: StreamParser | None = None
         self.listener: DatagramParser | None = None
         self.prefix = NOTHING
-        """First bytes by `Direction`, while the protocol is unknown; fewer than ``probe_bytes`` each."""
+        """First bytes by `Direction`, while the protocol is unknown; no more each than the stage says."""
         self.closed = 0
         """Bits of the directions whose end was taken: no more bytes come."""
         self.heard = 0
@@ -57,6 +57,15 @@ class Talk:
 class Talks(FlowPlace[Talk]):
     """What is known of all flows; a parser that goes with its flow gives its memory back."""
 
+    held = 0
+    """Bytes in `Talk.prefix` of all flows."""
+
+    def hold(self, talk: Talk, prefix: tuple[bytes, bytes]) -> None:
+        """Keep first bytes of a flow, in place of those kept so far."""
+        self.held += sum(map(len, prefix)) - sum(map(len, talk.prefix))
+        talk.prefix = prefix
+
     def let_go(self, kept: Talk) -> None:
-        """Release the parser."""
+        """Release the parser, and what was held for one."""
+        self.hold(kept, NOTHING)
         kept.release()

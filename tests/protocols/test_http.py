@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ids.counters import Counters
+from ids.protocols.http.head import parse_request
 from tests.protocols.wire import CLIENT, SERVER, Wire, chunked, request
 from tests.shared import shared
 
@@ -150,11 +152,14 @@ def test_interim_responses_are_not_the_answer() -> None:
         ([b"Content-Length: 5, 5"], b"hello", b"hello"),
         ([b"Content-Length: 5", b"Content-Length: 9"], b"hello", b"hello"),
         ([b"Content-Length: +5"], b"hello", b"hello"),
+        ([b"Content-Length: " + b"0" * 30 + b"5"], b"hello", b"hello"),
+        ([b"Content-Length: +" + b"0" * 30 + b"5, 5"], b"hello", b"hello"),
         ([b"Transfer-Encoding: chunked"], chunked([b"hel", b"lo"]), b"hello"),
         ([b"Transfer-Encoding: \x0bCHUNKED"], chunked([b"hel", b"lo"]), b"hello"),
         ([b"Transfer-Encoding: chunked", b"Content-Length: 3"], chunked([b"hello"]), b"hello"),
         ([b"Transfer-Encoding: chunked"], b"5;ext=1\nhello\n0\nTrailer: x\n\n", b"hello"),
         ([b"Transfer-Encoding: chunked"], b" 00005 \r\nhello\r\n0\r\n\r\n", b"hello"),
+        ([b"Transfer-Encoding: chunked"], b"0" * 20 + b"5\r\nhello\r\n" + b"0" * 20 + b"\r\n\r\n", b"hello"),
         ([b"Content-Length: 13", b"Content-Encoding: deflate"], zlib.compress(b"hello"), b"hello"),
     ],
 )
@@ -195,6 +200,8 @@ GZ_FIELDS = GZ[:3] + b"\x1e" + GZ[4:10] + b"\2\0xxname\0note\0hc" + GZ[10:]
         (b" \t\r\n\0HTTP/1.1 200 ok\r\nContent-Length: 5\r\n\r\n", b"hello"),
         (b"junk\r\nHTTP/1.1 200 ok\r\nContent-Length: 5\r\n\r\n", b"hello"),
         (b"HTTP/1.1 100 ok\r\nContent-Length: 5\r\n\r\n", b"hello"),
+        (b"HTTP/1.1 200 ok\r\nContent-Length: " + b"0" * 30 + b"5\r\n\r\n", b"hello"),
+        (b"HTTP/1.1 200 ok\r\nTransfer-Encoding: chunked\r\n\r\n", b"0" * 20 + b"5\r\nhello\r\n0\r\n\r\n"),
         (b"HTTP/1.1 200 ok\rContent-Length: 5\rX: y\n\n", b"hello"),
         (b"HTTP/1.1 200 ok\r\nContent-Length: 5\n \n", b"hello"),
         (b"HTTP/1.1 200 ok\r\nTransfer-Encoding: xchunked\r\n\r\n", chunked([b"hel", b"lo"])),
@@ -244,10 +251,26 @@ def test_header_too_long_is_reported_as_far_as_it_goes() -> None:
     assert wire.seen[-1].buffers["http.uri"] == b"/next"
 
 
-def test_too_many_headers() -> None:
-    wire = Wire(header_count=10).client(request(b"GET / HTTP/1.1", *[b"A: b"] * 20))
-    assert wire.seen[0].buffers["http.header"].count(b"\r\n") == 10
+@pytest.mark.parametrize(
+    ("last", "body"),
+    [(b"Content-Length: 5", b"hello"), (b"Transfer-Encoding: chunked", chunked([b"hel", b"lo"]))],
+)
+def test_many_headers_are_counted_and_all_of_them_read(last: bytes, body: bytes) -> None:
+    asked = request(b"POST / HTTP/1.1", *[b"A: b"] * 300, b"User-Agent: evil", last, body=body)
+    wire = Wire().client(asked + request(b"GET /next HTTP/1.1"))
+    first, second = wire.seen
+    assert first.buffers["http.header"].count(b"\r\n") == 302
+    assert first.buffers["http.user_agent"] == b"evil"
+    assert first.buffers["http.request_body"] == b"hello"
+    assert second.buffers["http.uri"] == b"/next"
     assert wire.counters["http.too_many_headers"] == 1
+
+
+def test_the_cost_of_many_headers_is_linear() -> None:
+    """Joined one by one, values of one name would be copied for each."""
+    counters = Counters()
+    found = parse_request(b"GET / HTTP/1.1\n" + b"a:\n" * 500_000, 8, counters)
+    assert len(found.headers[b"a"]) == 2 * 499_999
 
 
 def test_too_many_open_requests_are_bounded() -> None:

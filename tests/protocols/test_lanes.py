@@ -75,6 +75,7 @@ VALUES = st.one_of(
 ODD_LINES = st.sampled_from([
     b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"Content-Encoding: gzip", b"Content-Length: 3",
     b"Content-Length: 1, 1", b"Content-Length: +1", b"Content-Length: x", b"Content-Length:", b"Content-Length : 4",
+    b"Content-Length: 00000000000000000000", b"Content-Length: 00000000000000000003",
     b"X: caf\xc3\xa9", b"X: \xff", b" folded", b"\tfolded", b"no colon", b": no name", b"X: a\0b", b"X: a\rb",
     b"X: a\nY: b", b"content-length: 2",
 ])  # fmt: skip
@@ -212,6 +213,20 @@ BARE = b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n"
         ({}, [(CLIENT, request(b"HEAD / HTTP/1.1") + request()), (SERVER, OK[:-2] + OK)], None),
         ({}, [(CLIENT, request(b"GET / HTTP/1.1", b"Content-Length: " + b"0" * 18) + request())], None),
         ({}, [(CLIENT, request(b"GET / HTTP/1.1", b"Content-Length: " + b"0" * 18 + b"1") + request())], None),
+        (
+            {},
+            [(CLIENT, request(b"POST / HTTP/1.1", b"Content-Length: " + b"0" * 30 + b"5", body=b"hello") + POST)],
+            None,
+        ),
+        (
+            {},
+            [(CLIENT, POST), (SERVER, b"HTTP/1.1 200 OK\r\nContent-Length: " + b"0" * 30 + b"2\r\n\r\nhi" + OK)],
+            None,
+        ),
+        ({}, [(CLIENT, b"\r\n" * 400 + POST + request()), (SERVER, OK + OK)], None),
+        ({}, [(CLIENT, b"\r\n" * 400), (CLIENT, POST), (CLIENT, b"\r\n" * 400 + POST), (SERVER, OK)], None),
+        ({}, [(CLIENT, request(b"F" * 300 + b" / HTTP/1.1") + POST), (SERVER, OK)], None),
+        ({}, [(CLIENT, request(b"GET / HTTP/1.1", *[b"X: y"] * 300) + POST), (SERVER, OK)], "http.too_many_headers"),
         ({}, [(CLIENT, POST + b"\r\n"), (SERVER, OK), (CLIENT, POST)], None),
         ({"memcap_bytes": 200}, [(CLIENT, head(90)), (SERVER, OK)] * 5, None),
         ({"memcap_bytes": 200}, [(CLIENT, head(90))] * 2 + [(SERVER, OK)] * 2, "http.memcap"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from ids.counters import Counters
 from ids.protocols import PROTOCOLS, Protocol, Protocols, ProtocolSettings
 from ids.protocols.recognition import Recogniser
-from ids.types import Datagram, Direction, Flow, FlowColumns
+from ids.types import Datagram, Direction, Flow, FlowColumns, StreamChunk
 from tests.factory import T0, make_datagrams, make_flow, make_streams
 from tests.protocols.wire import CLIENT, SERVER, Wire
 
@@ -27,6 +28,11 @@ DNS_ANSWER = b"\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00" + DNS_QUESTION 
         (CLIENT, b"\r\nPOST\t/x", "http"),
         (CLIENT, b"FROBNICATE /x", "http"),
         (CLIENT, b"X y HTTP/1.1", "http"),
+        (CLIENT, b"X  HTTP/1.1", "http"),
+        (CLIENT, b"X \t y HTTP/1.1", "http"),
+        (CLIENT, b"X http://h", "http"),
+        (CLIENT, b"\r\n" * 100 + b"GET /", "http"),
+        (CLIENT, b"X" * 200 + b" /", "http"),
         (SERVER, b"HTTP/1.1 200 OK\r\n", "http"),
         (CLIENT, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http2"),
         (CLIENT, b"\x16\x03\x01\x02\x00\x01", "tls"),
@@ -47,6 +53,8 @@ DNS_ANSWER = b"\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00" + DNS_QUESTION 
         (CLIENT, b"G", None),
         (CLIENT, b"\x00" * 64, None),
         (CLIENT, b"hello world", None),
+        (CLIENT, b"X HTTP/1.1", None),
+        (CLIENT, b"X" * 200, None),
         (SERVER, b"220 hello\r\n", None),
     ],
 )
@@ -98,6 +106,60 @@ def test_a_server_may_give_the_protocol_away() -> None:
     wire = Wire().client(b"ODD").server(b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")
     assert wire.flow.app_proto == "http"
     assert wire.seen[-1].fields["status"] == 400
+
+
+LONG_STARTS = [
+    b"\r\n" * 400 + b"GET /x HTTP/1.1",
+    b"\n" * 9000 + b"GET /x HTTP/1.1",
+    b"F" * 65 + b" /x HTTP/1.1",
+    b"F" * 8000 + b" /x HTTP/1.1",
+    b"\r\n" * 5000 + b"F" * 7000 + b" " * 500 + b"/x HTTP/1.1",
+    b"GET" + b" " * 4000 + b"/x HTTP/1.1",
+]
+"""What servers take for the beginning of a request, however long it takes until it shows."""
+
+
+@pytest.mark.parametrize("step", [0, 1, 300])
+@pytest.mark.parametrize("start", LONG_STARTS)
+def test_what_says_nothing_yet_does_not_count_against_the_probe(start: bytes, step: int) -> None:
+    wire = Wire().client(start + b"\r\n\r\n", step=step)
+    assert wire.flow.app_proto == "http"
+    assert [found.buffers["http.uri"] for found in wire.seen] == [b"/x"]
+
+
+@given(st.sampled_from([b"\r\n", b"\n", b"F", b" ", b"\0"]).flatmap(
+    lambda unit: st.tuples(st.just(unit), st.integers(0, 600))), st.sampled_from([b"GET /x", b" /x", b"a b", b"\0"]),
+    st.integers(1, 400))  # fmt: skip
+def test_recognition_does_not_depend_on_the_cut(run: tuple[bytes, int], rest: bytes, step: int) -> None:
+    data = run[0] * run[1] + rest + b" HTTP/1.1\r\n\r\n" + b"\0" * 600
+    whole, cut = Wire().client(data).close(), Wire().client(data, step=step).close()
+    assert cut.flow.app_proto == whole.flow.app_proto
+    assert cut.what() == whole.what()
+
+
+@pytest.mark.parametrize("unit", [b"\r\n", b"F", b" "])
+def test_little_is_held_while_nothing_shows(unit: bytes) -> None:
+    wire = Wire().client(unit * 20_000, step=500)
+    held = wire.stage._talks.held
+    assert held <= 512
+    assert wire.flow.app_proto == (None if unit == b"\r\n" else "failed")
+    wire.flow.columns.clear(np.array([wire.flow.slot]))
+    assert wire.stage._talks.held == 0
+
+
+def test_what_all_flows_hold_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ids.protocols.stage.PRELUDE_MEMCAP_BYTES", 1000)
+    flows, counters = FlowColumns(4), Counters()
+    stage = Protocols(ProtocolSettings(), counters, flows)
+    first, second = make_flow(columns=flows), make_flow(columns=flows)
+    for flow in (first, second):
+        for at, data in enumerate([b"F" * 1500, b" /x HTTP/1.1\r\n\r\n"]):
+            stage.feed(make_streams([StreamChunk(flow, CLIENT, 0, data, T0, at)]), make_datagrams([]))
+        if flow is first:
+            assert stage._talks.held == 0
+            stage._talks.held = 1001
+    assert (first.app_proto, second.app_proto) == ("http", "failed")
+    assert counters["app_layer.probe.memcap"] == 1
 
 
 def test_unknown_protocols_are_given_up_after_the_probe() -> None:

@@ -8,7 +8,7 @@
 
 from ids.protocols.http.connection import Shared
 from ids.protocols.http.settings import HttpSettings
-from ids.protocols.http.starts import FROM_CLIENT, FROM_SERVER
+from ids.protocols.http.starts import CLIENT_PRELUDE, FROM_CLIENT, FROM_SERVER
 from ids.protocols.protocol import Buffer, Protocol
 from ids.types import Direction
 
@@ -22,6 +22,7 @@ _MERGED = (b", ",)
 PROTOCOL = Protocol(
     name="http",
     from_client=FROM_CLIENT,
+    client_prelude=CLIENT_PRELUDE,
     from_server=FROM_SERVER,
     settings=HttpSettings,
     streams=Shared,

@@ -24,7 +24,7 @@ BUFFER_OF_HEADER = {
 EVE_FIELDS = {b"user-agent": "http_user_agent", b"referer": "http_refer", b"location": "redirect"}
 _ANY_LINE_END = re.compile(rb"\r?\n|\r")
 _FOLD = b" \t\0"
-_DIGITS = re.compile(rb"[ \t]*\+?(\d{1,18})")
+_DIGITS = re.compile(rb"[ \t]*\+?0*(\d{1,18})")
 
 
 @dataclass(slots=True)
@@ -110,10 +110,10 @@ def _read_headers(
 ) -> None:
     """Read header lines into ``head``: folded, without a colon, with spaces around it, or many of one name."""
     pairs = _pairs(lines, max_headers, counters)
-    headers = head.headers
+    values: dict[bytes, list[bytes]] = {}
     for name, value in pairs:
-        key = name.lower()
-        headers[key] = headers[key] + b", " + value if key in headers else value
+        values.setdefault(name.lower(), []).append(value)
+    headers = head.headers = {name: b", ".join(several) for name, several in values.items()}
     buffers = head.buffers
     buffers["http.header.raw"] = block
     buffers["http.header"] = b"".join([b"%s: %s\r\n" % pair for pair in pairs if pair[0].lower() != cookie])
@@ -138,10 +138,9 @@ def _pairs(lines: list[bytes], max_headers: int, counters: Counters) -> list[tup
         if line[:1] in (b" ", b"\t", b"\0") and unfolded:
             unfolded[-1].append(line.strip(_FOLD))
         elif line.strip(b"\r"):
-            if len(unfolded) >= max_headers:
-                counters.add("http.too_many_headers")
-                break
             unfolded.append([line])
+    if len(unfolded) > max_headers:
+        counters.add("http.too_many_headers")
     pairs = []
     for parts in unfolded:
         line = b" ".join([part.rstrip(b"\r") for part in parts])

@@ -36,7 +36,7 @@ _HEAD_END = {
 }
 _HEAD_END_BYTES = 11
 """The longest of these; where a search left off, the start of one may lie."""
-_CHUNK_SIZE = re.compile(rb"[\s\0]*(?:0[xX])?([0-9A-Fa-f]{1,15})")
+_CHUNK_SIZE = re.compile(rb"[\s\0]*(?:0[xX])?0*([0-9A-Fa-f]{1,15})")
 _MAX_CHUNK_LINE = 4096
 """Bytes of a chunk-size line with its extensions; servers allow less."""
 _EMPTY = {Direction.TO_SERVER: b"\r\n", Direction.TO_CLIENT: b"\r\n\t \0"}

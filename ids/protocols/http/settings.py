@@ -31,7 +31,11 @@ class HttpSettings(BaseModel):
         description="First line and headers of one message. Servers stop at 8 to 64 KiB.",
     )
     header_count: int = Field(
-        default=256, ge=8, le=65536, description="Headers of one message that are looked at. Servers stop at about 100."
+        default=256,
+        ge=8,
+        le=65536,
+        description="A message with more headers is counted (`http.too_many_headers`); all of them are read."
+        " Servers stop at about 100.",
     )
     decompression_layers: int = Field(
         default=4, ge=0, le=8, description="Content codings undone, one after the other. Browsers undo any number."

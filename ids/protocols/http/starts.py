@@ -11,9 +11,18 @@ _METHODS = (
 REQUEST_START = rb"(?:" + _METHODS + rb")[ \t]+[^ \t\r\n]"
 RESPONSE_START = rb"(?i:HTTP)/\d\.\d[ \t]+\d{3}"
 
+_ANY_METHOD = rb"[^\t-\r \x00:]"
+"""Bytes of which a method may be made, as far as some server takes it."""
+
+CLIENT_PRELUDE = rb"[\r\n]*" + _ANY_METHOD + rb"*[ \t]*"
+"""What says nothing yet: servers skip any number of empty lines, and take long methods and many spaces."""
+
+# The target begins where the spaces end, and nowhere before: else a run of spaces would cost its square.
 FROM_CLIENT = (
-    rb"[\r\n]{0,8}(?:(?i:"
+    rb"[\r\n]*(?:(?i:"
     + REQUEST_START
-    + rb")|[^\s\x00:]{1,64}[ \t]+(?:[/*]|[A-Za-z]+://|[^\r\n]{0,400}[ \t]HTTP/\d))"
+    + rb")|"
+    + _ANY_METHOD
+    + rb"+[ \t]+(?:[/*]|[A-Za-z]+://|[^ \t\r\n][^\r\n]{0,399}[ \t]HTTP/\d|(?<=[ \t][ \t])HTTP/\d))"
 )
 FROM_SERVER = rb"[\r\n\t \0]{0,8}(?i:HTTP)/\d"
