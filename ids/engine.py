@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 
@@ -99,8 +100,8 @@ class Engine:
         self.policy = BlockPolicy(config.respond, self._gate, counters, self._veto, self._own)
         self._pending: list[Event] = []
         self._responder = Responder(config.respond, self.policy, self._gate, counters, self._pending.append)
-        self._started_ns: int | None = None
-        self._now_ns = 0
+        self._now_ns = time.time_ns() if self._live else 0
+        self._started_ns = self._now_ns if self._live else None
 
     def process(self, batch: PacketBatch) -> Packets:
         """Take one batch through every stage and return it decoded."""
@@ -142,7 +143,7 @@ class Engine:
         """
         self.decide(found if found is not None else self.inspection.drain())
         if self._started_ns is not None:
-            self.stats(self._now_ns)
+            self.stats(time.time_ns() if self._live else self._now_ns)
         if gate is not None:
             self._gate = gate
         self._fresh()

@@ -39,8 +39,11 @@ RESTART_S = 1.0
 END_S = 5.0
 """How long workers may take to inspect what they have, when the engine stops."""
 
-ANSWER_S = 60.0
-"""How long a worker may take to load rules for a reload."""
+ANSWER_S = 25.0
+"""How long a worker may take to load rules for a reload; what was compiled for them is in the cache by then."""
+
+SILENT_S = 15.0
+"""Workers report every `TICK_S`. One that is silent for so long hangs, and is started again."""
 
 
 class Crew(Protocol):
@@ -52,8 +55,11 @@ class Crew(Protocol):
     def tick(self, now_ns: int) -> None:
         """End idle flows; to be called once a second."""
 
-    def reload(self, config: Config) -> list[IdsError]:
-        """Take new rules and plugin settings, everywhere or nowhere; return what was refused."""
+    def reload(self, config: Config, go_on: Callable[[], bool]) -> list[IdsError]:
+        """Take new rules and plugin settings, everywhere or nowhere; return what was refused.
+
+        ``go_on`` is called several times a second; nothing is taken where it returns False.
+        """
 
     def drain(self) -> None:
         """Inspect what waits still, end all flows, and decide what that brings."""
@@ -100,7 +106,7 @@ class Alone:
         """End idle flows."""
         self._engine.tick(now_ns)
 
-    def reload(self, config: Config) -> list[IdsError]:
+    def reload(self, config: Config, go_on: Callable[[], bool]) -> list[IdsError]:
         """Reload."""
         return self._engine.reload(config)
 
@@ -122,6 +128,9 @@ class Workers:
         self._due: dict[int, float] = {}
         """Workers that have ended, and when each is started again."""
         self._answers: dict[int, list[IdsError]] = {}
+        self._heard = list(self._started)
+        """When each worker reported last."""
+        self._worked = self._started[0]
         try:
             for worker in self._workers:
                 worker.receive()
@@ -136,26 +145,32 @@ class Workers:
 
     def work(self, timeout_s: float) -> None:
         """Decide what the workers have found; start those again that died."""
-        lines = {worker.line: number for number, worker in enumerate(self._workers) if number not in self._due}
-        if not lines:
-            time.sleep(timeout_s)
-        for line in wait(lines, timeout_s):
-            self._receive(lines[line])  # type: ignore[index]  # typeshed: sockets and descriptors could be waited for too
+        self._hear(timeout_s)
+        self._end_silent()
         self._start_due()
         self._engine.workers = [worker.counters for worker in self._workers]
 
     def tick(self, now_ns: int) -> None:
         """Do nothing: each worker has a clock of its own."""
 
-    def reload(self, config: Config) -> list[IdsError]:
-        """Have all load, and then all put it in force; or none."""
+    def reload(self, config: Config, go_on: Callable[[], bool]) -> list[IdsError]:
+        """Have all load, and then all put it in force; or none. What they find meanwhile is decided."""
         self._answers.clear()
         errors = self._engine.prepare_reload(config)
-        asked = [number for number in range(len(self._workers)) if number not in self._due]
+        asked = {number for number in range(len(self._workers)) if number not in self._due}
         for number in asked:
             self._workers[number].send(("prepare", config))
-        for number in asked:
-            errors += self._answer(number)
+        deadline = time.monotonic() + ANSWER_S
+        while waits := asked - self._answers.keys() - self._due.keys():  # what ended is started with what is in force
+            if not go_on():
+                errors.append(IdsError("the engine stops"))
+                break
+            if time.monotonic() > deadline:
+                for number in waits:
+                    self._ended(number, f"it did not load the rules within {ANSWER_S:g} s")
+                break
+            self._hear(POLL_S)
+        errors += [error for found in self._answers.values() for error in found]
         for worker in self._workers:
             worker.send(("commit" if not errors else "forget",))
         self._engine.finish_reload(commit=not errors)
@@ -178,8 +193,17 @@ class Workers:
         self._engine.workers = [worker.counters for worker in self._workers]
         self._engine.drain(found=Findings())
 
+    def _hear(self, timeout_s: float) -> None:
+        """Take a report of each worker that has one, or wait for the first."""
+        lines = {worker.line: number for number, worker in enumerate(self._workers) if number not in self._due}
+        if not lines:
+            time.sleep(timeout_s)
+        for line in wait(lines, timeout_s):
+            self._receive(lines[line])  # type: ignore[index]  # typeshed: sockets and descriptors could be waited for too
+
     def _receive(self, number: int) -> None:
         worker = self._workers[number]
+        self._heard[number] = time.monotonic()
         try:
             self._take(number, worker.receive())
         except EOFError:
@@ -193,15 +217,15 @@ class Workers:
         if got.found is not None:
             self._engine.decide(got.found)
 
-    def _answer(self, number: int) -> list[IdsError]:
-        """Wait for what a worker refuses, deciding meanwhile what it finds; nothing where it died."""
-        deadline = time.monotonic() + ANSWER_S
-        while number not in self._answers and time.monotonic() < deadline:
-            if number in self._due:
-                return []  # it is started again from this process, with what is in force here
-            if self._workers[number].line.poll(POLL_S):
-                self._receive(number)
-        return self._answers.pop(number, [IdsError(f"worker {number} did not answer within {ANSWER_S:g} s")])
+    def _end_silent(self) -> None:
+        """End workers that hang. Where this process did, or the machine, they get another chance to report."""
+        now = time.monotonic()
+        if now - self._worked > SILENT_S / 2:
+            self._heard = [now] * len(self._workers)
+        self._worked = now
+        for number, heard in enumerate(self._heard):
+            if number not in self._due and now - heard > SILENT_S:
+                self._ended(number, f"it has been silent for {SILENT_S:g} s")
 
     def _ended(self, number: int, why: str) -> None:
         self._engine.counters.add("engine.workers_restarted")
@@ -217,7 +241,7 @@ class Workers:
         """Start those again whose time has come. Decisions go on meanwhile."""
         now = time.monotonic()
         for number in [number for number, due in self._due.items() if due <= now]:
-            self._started[number] = now
+            self._started[number] = self._heard[number] = now
             try:
                 self._workers[number] = Worker(self._workers[number].share, self._body)
             except OSError as error:  # no process or memory to be had: later, perhaps
@@ -246,10 +270,10 @@ class _Inspector:
         next_tick = time.monotonic() + TICK_S
         while not self._stop:
             batch = self._rings.poll(POLL_S)
+            while self._line.poll():  # first, so that what comes after a reload meets the new rules
+                self._obey(*self._line.recv())
             if batch is not None:
                 self._send(self._guarded.run(self._inspection.process, batch))
-            while self._line.poll():
-                self._obey(*self._line.recv())
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_S
                 self._send(self._inspection.expire(time.time_ns()), counters=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -69,12 +70,14 @@ class Live:
         self._note_rules()
         settle_memory()
         with ExitStack() as stack:
+            self._handle_signals(stack)  # from here on a signal waits until the gate can be left in order
             stack.callback(self._engine.stop)
             control = ControlServer(  # before the maps: it refuses a second engine of this name
                 socket_path(config.engine.runtime_dir, config.instance),
                 {"stats": self._stats, "reload": self._reload_now, "own": _own},
             )
             stack.callback(control.close)
+            stack.callback(_claim(instance_dir(config.fastpath, config.instance)).close)
             require_same_namespace(config.fastpath, config.instance)
             fresh = not any(instance_dir(config.fastpath, config.instance).glob("*"))
             self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance, workers)
@@ -89,7 +92,6 @@ class Live:
             self._crew = make_crew(self._engine, self._fastpath, workers)
             stack.callback(self._crew.drain)  # before the gate closes: it is asked for the flows' counts
             self._guard.begin()
-            self._handle_signals(stack)
             if self._ready_file is not None:
                 _announce(self._ready_file)
                 stack.callback(self._ready_file.unlink, missing_ok=True)
@@ -175,7 +177,7 @@ class Live:
         except IdsError as error:
             log.error("reload refused, the old settings and rules stay: %s", error)
             return {"error": str(error)}
-        errors = self._crew.reload(config)
+        errors = self._crew.reload(config, self._go_on)
         if errors:
             log.error("reload refused, the old rules stay: %s", "\n".join(map(str, errors)))
             return {"error": "\n".join(map(str, errors))}
@@ -183,6 +185,10 @@ class Live:
         log.info("reloaded")
         self._note_rules()
         return {"reloaded": True}
+
+    def _go_on(self) -> bool:
+        self._fastpath.beat()
+        return not self._stop
 
     def _handle_signals(self, stack: ExitStack) -> None:
         def stop(number: int, frame: FrameType | None) -> None:
@@ -208,6 +214,20 @@ class Live:
             for interface in set(self._fastpath.attached()) - set(self._before):
                 self._fastpath.detach(interface)
             self._fastpath.close("keep")
+
+
+def _claim(pins: Path) -> socket.socket:
+    """Hold a name that goes with the process: two engines behind one set of rings would each see half.
+
+    The control socket alone does not show it: its folder is a setting, and its file can be removed.
+    """
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0ids:{pins}"[:100])
+    except OSError as error:
+        claim.close()
+        raise UsageError(f"another engine works with {pins}; stop it, or choose another instance") from error
+    return claim
 
 
 def _own() -> dict[str, Any]:

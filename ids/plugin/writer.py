@@ -7,6 +7,7 @@ them and says so in the log.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -131,6 +132,10 @@ def _open(path: str, name: str) -> tuple[int, bool]:
         return sys.stdout.fileno(), False
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640), True
+        # A pipe that nobody reads would have us wait for a reader, with everything else.
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
     except OSError as error:
-        raise UsageError(f"{name}.path {path} cannot be written: {error.strerror}; choose another path") from error
+        why = "nobody reads this pipe" if error.errno == errno.ENXIO else error.strerror
+        raise UsageError(f"{name}.path {path} cannot be written: {why}; choose another path") from error
+    os.set_blocking(fd, True)
+    return fd, True

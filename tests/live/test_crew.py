@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import pathlib
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import pytest
@@ -13,8 +16,9 @@ import pytest
 from ids import workers
 from ids.config import Config
 from ids.engine import Engine
-from ids.errors import IdsError, KernelError
-from ids.live.crew import make_crew
+from ids.errors import IdsError, KernelError, UsageError
+from ids.live.crew import Workers, make_crew
+from ids.live.loop import _claim
 from ids.replay import ReplayGate
 from ids.replay.crew import Crew
 
@@ -82,3 +86,92 @@ def test_where_no_more_processes_are_to_be_had_none_stays(engine: Engine, monkey
             start()
         assert len(made) == 2
         assert multiprocessing.active_children() == []
+
+
+class Quiet(Path):
+    """A fast path on whose rings nothing comes."""
+
+    class Rings:
+        """Empty."""
+
+        def poll(self, timeout_s: float) -> None:
+            """Wait."""
+            time.sleep(min(timeout_s, 0.02))
+
+    def __init__(self) -> None:
+        super().__init__(refuse)
+
+    def reader(self, worker: int) -> Any:
+        """Open the rings of a worker."""
+        return self.Rings()
+
+
+@pytest.fixture
+def crew(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
+    monkeypatch.setattr("ids.live.crew.TICK_S", 0.05)
+    monkeypatch.setattr("ids.live.crew.RESTART_S", 0.0)
+    crew = make_crew(engine, Quiet(), 2)  # type: ignore[arg-type]
+    assert isinstance(crew, Workers)
+    yield crew
+    crew.drain()
+    assert multiprocessing.active_children() == []
+
+
+def hang_one() -> int:
+    """Stop a worker; return its process id."""
+    pid = multiprocessing.active_children()[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def test_a_worker_that_hangs_is_started_again(
+    crew: Workers, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ids.live.crew.SILENT_S", 1.0)
+    crew.work(0.1)
+    hung = hang_one()
+    deadline = time.monotonic() + 20
+    while not engine.counters["engine.workers_restarted"] and time.monotonic() < deadline:
+        crew.work(0.1)
+    crew.work(0.1)
+    assert "has ended: it has been silent for 1 s" in caplog.text
+    assert hung not in {child.pid for child in multiprocessing.active_children()}
+    assert len(multiprocessing.active_children()) == 2
+    assert engine.counters["engine.workers_restarted"] == 1
+
+
+def test_a_reload_does_not_wait_for_a_worker_that_hangs_and_goes_on_meanwhile(
+    crew: Workers, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ids.live.crew.ANSWER_S", 0.5)
+    hung, beats = hang_one(), 0
+
+    def go_on() -> bool:
+        nonlocal beats
+        beats += 1
+        return True
+
+    assert crew.reload(engine.config, go_on) == []
+    assert beats > 2
+    crew.work(0.1)
+    assert hung not in {child.pid for child in multiprocessing.active_children()}
+    assert crew.reload(engine.config, go_on) == []
+
+
+def test_a_reload_gives_way_to_a_stop(crew: Workers, engine: Engine) -> None:
+    hang_one()
+    assert [str(error) for error in crew.reload(engine.config, lambda: False)] == ["the engine stops"]
+    for child in multiprocessing.active_children():
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGCONT)
+
+
+def test_two_engines_do_not_work_with_the_same_pins() -> None:
+    pins = pathlib.Path("/sys/fs/bpf/a-test")
+    with (
+        contextlib.closing(_claim(pins)),
+        pytest.raises(UsageError, match="another engine works with /sys/fs/bpf/a-test"),
+    ):
+        _claim(pins)
+    _claim(pins).close()

@@ -116,6 +116,12 @@ def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path, counters: Coun
         LineWriter(str(tmp_path), "eve", counters, patient=True)
 
 
+def test_a_pipe_that_nobody_reads_is_refused_instead_of_waiting(tmp_path: Path, counters: Counters) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="pipe cannot be written: nobody reads this pipe; choose another path"):
+        LineWriter(str(tmp_path / "pipe"), "eve", counters, patient=False)
+
+
 def test_stdout_is_written_and_left_open(capfd: pytest.CaptureFixture[str], counters: Counters) -> None:
     out = LineWriter("-", "eve", counters, patient=True)
     out.put(lines(7))
