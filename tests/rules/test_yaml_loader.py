@@ -83,6 +83,10 @@ def test_the_example_loads_with_all_it_says() -> None:
     [
         ("[http.method: GET]", [Literal("http.method", b"GET", anchor=Anchor.WHOLE)]),
         ("[http.stat_code: 404]", [Literal("http.stat_code", b"404", anchor=Anchor.WHOLE)]),
+        ("[payload: {contains: 200}]", [Literal("payload", b"200")]),
+        ("[payload: {contains: -7}]", [Literal("payload", b"-7")]),
+        ("[payload: {contains: '010'}]", [Literal("payload", b"010")]),
+        ("[payload: {contains: {hex: 41}}]", [Literal("payload", b"A")]),
         ("[payload: {startswith: {hex: '41 0d 0A'}}]", [Literal("payload", b"A\r\n", anchor=Anchor.START)]),
         ("[payload: {endswith: Xy, nocase: true}]", [Literal("payload", b"xy", True, Anchor.END)]),
         ("[payload: {contains: [a, b]}]", [Any_((Literal("payload", b"a"), Literal("payload", b"b")))]),

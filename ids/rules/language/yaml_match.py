@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from ids.cache import Cache
 from ids.errors import RuleError
+from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema import SizeSchema
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.model.buffers import nearest, refusal
@@ -34,12 +35,14 @@ class MatchReader:
         lists: Mapping[str, list[str]],
         variables: Variables,
         patterns: Cache | None = None,
+        scalars: Scalars | None = None,
     ) -> None:
         self.errors: list[RuleError] = []
         self._document = document
         self._lists = lists
         self._variables = variables
         self._patterns = patterns
+        self._scalars = scalars or Scalars(document.path)
         self._tests = 0
 
     def match(self, value: Any, at: Path) -> list[Node]:
@@ -133,15 +136,24 @@ class MatchReader:
 
     def _bytes(self, item: Any, at: Path) -> bytes | None:
         if isinstance(item, dict) and item.keys() == {"hex"}:
+            if not self._as_written(item["hex"], (*at, "hex")):
+                return None
             try:
                 return bytes.fromhex(str(item["hex"]))
             except ValueError:
                 self._refuse(f"{item['hex']!r} is not hexadecimal", (*at, "hex"), 'write pairs of digits: "41 0d 0a"')
                 return None
-        if isinstance(item, bool) or not isinstance(item, str | int):
+        if isinstance(item, dict | list):
             self._refuse(f'expected text or {{hex: "41 42"}}, not {item!r}', at, "quote it if it is text")
             return None
-        return str(item).encode()
+        return str(item).encode() if self._as_written(item, at) else None
+
+    def _as_written(self, item: Any, at: Path) -> bool:
+        """Return whether a scalar is the text that is written there; refuse it where it is not."""
+        refused = self._scalars.refusal(item, self._document.locate(at))
+        if refused is not None:
+            self._refuse(refused[0], at, refused[1])
+        return refused is None
 
     def _regex(self, buffer: str, item: Any, nocase: bool, at: Path) -> Regex | None:
         if not isinstance(item, str):
@@ -218,8 +230,9 @@ class MatchReader:
 
     def _items(self, value: Any, at: Path) -> list[str] | None:
         """Return the items of a named list, or of one written in place."""
-        if isinstance(value, list) and value and all(isinstance(item, str | int) for item in value):
-            return [str(item) for item in value]
+        if isinstance(value, list) and value and not any(isinstance(item, dict | list) for item in value):
+            written = [self._as_written(item, (*at, i)) for i, item in enumerate(value)]
+            return [str(item) for item in value] if all(written) else None
         if not isinstance(value, str):
             self._refuse(f"expected the name of a list, or a list, not {value!r}", at)
             return None
