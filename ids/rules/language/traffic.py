@@ -39,7 +39,7 @@ def parse_traffic(text: str, variables: Variables, ip_proto: int | None = None) 
             f"{arrow!r} is no direction",
             "exchange source and destination and write ->" if arrow == "<-" else "write -> or <>",
         )
-    return Traffic(
+    traffic = Traffic(
         protocol,
         src=variables.addresses(words[1]),
         sport=variables.ports(words[2]),
@@ -47,6 +47,9 @@ def parse_traffic(text: str, variables: Variables, ip_proto: int | None = None) 
         dport=variables.ports(words[5]),
         both_ways=arrow == "<>",
     )
+    if protocol == "icmp" and not (traffic.sport.everything and traffic.dport.everything):
+        raise GroupError("icmp has no ports", "write any in place of both ports")
+    return traffic
 
 
 def parse_flow(words: list[str]) -> FlowOptions:
