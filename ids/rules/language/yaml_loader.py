@@ -129,6 +129,7 @@ class YamlLoader:
             level=schema.level,
             tests=tuple(_proof(test) for test in schema.tests),
         )
+        self.warnings += [RuleError(f"sid {schema.sid}: {w.message}", w.location, w.remedy) for w in reader.warnings]
         self._check(rule, document, at)
         self._check_reach(rule, document, at, bool(raw.get("match")))
         return rule if len(self.errors) == before else None

@@ -21,13 +21,19 @@ Path: TypeAlias = tuple[str | int, ...]
 MAX_TESTS = 256
 """Tests of one rule; each may cost a pass over the buffer."""
 
+LOWER_CASE = frozenset({"http.host"})
+"""Buffers whose parser writes them in lower case, as the catalogue says."""
+
 GROUPS: dict[str, Callable[[tuple[Node, ...]], Node]] = {"all": All, "any": Any_, "none": NotAny}
 ANCHORS = {anchor.value: anchor for anchor in Anchor}
 OPERATORS = [*ANCHORS, "regex", "size"]
 
 
 class MatchReader:
-    """Reads one rule's conditions. Errors are collected in ``errors`` and the part concerned is left out."""
+    """Reads one rule's conditions.
+
+    Errors are collected in ``errors``, and the part concerned is left out; ``warnings`` has what can never hold.
+    """
 
     def __init__(
         self,
@@ -38,6 +44,7 @@ class MatchReader:
         scalars: Scalars | None = None,
     ) -> None:
         self.errors: list[RuleError] = []
+        self.warnings: list[RuleError] = []
         self._document = document
         self._lists = lists
         self._variables = variables
@@ -132,7 +139,16 @@ class MatchReader:
             self._refuse("an empty text is in every buffer", at, "give at least one byte")
             return None
         self._count(at)
+        if not nocase:
+            self._check_case(buffer, value, at)
         return Literal(buffer, value.lower() if nocase else value, nocase, anchor)
+
+    def _check_case(self, buffer: str, value: bytes, at: Path) -> None:
+        """Warn of capitals where there never are any."""
+        low = value.lower()
+        if buffer in LOWER_CASE and value != low:
+            spelled = low.decode("utf-8", "backslashreplace")
+            self._warn(f"{buffer} is in lower case, so it never has {value!r}", at, f"write {spelled!r}")
 
     def _bytes(self, item: Any, at: Path) -> bytes | None:
         if isinstance(item, dict) and item.keys() == {"hex"}:
@@ -213,6 +229,8 @@ class MatchReader:
             self._refuse(refused[0], at, refused[1])
             return None
         items = self._items(value, at)
+        for i, item in enumerate(items or ()):
+            self._check_case(name, item.encode(), (*at, i))
         return Any_(tuple(Literal(name, item.encode(), False, Anchor.WHOLE) for item in items)) if items else None
 
     def _addresses(self, value: Any, at: Path) -> Any:
@@ -246,6 +264,9 @@ class MatchReader:
         self._tests += 1
         if self._tests == MAX_TESTS + 1:
             self._refuse(f"a rule has at most {MAX_TESTS} tests", at, "split it, or use one regex")
+
+    def _warn(self, message: str, at: Path, remedy: str) -> None:
+        self.warnings.append(RuleError(message, self._document.locate(at), remedy))
 
     def _refuse(self, message: str, at: Path, remedy: str = "") -> None:
         self.errors.append(RuleError(message, self._document.locate(at), remedy))
