@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ids.rules.language.remedies import nearest
 from ids.rules.language.variables import GroupError, Variables
-from ids.rules.model.buffers import APP_PROTOCOLS, TRANSPORT_PROTOCOLS, nearest, unrecognised
+from ids.rules.model.buffers import APP_PROTOCOLS, TRANSPORT_PROTOCOLS, unrecognised
 from ids.rules.model.rule import FlowOptions, Traffic
 from ids.types import Direction
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from ids.cache import Cache
 from ids.errors import Location, RuleError, SourceError
 from ids.rules.language.blocking import REMEDY, blocks_server
+from ids.rules.language.remedies import remedy_for
 from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, ProofSchema, RuleSchema
 from ids.rules.language.traffic import parse_flow, parse_traffic
@@ -17,6 +19,8 @@ from ids.rules.model.buffers import CATALOGUE, PAYLOAD, wrong_way
 from ids.rules.model.rule import All, Regex, Rule, RuleTest, leaves
 from ids.source import Document, InvalidDocument, read_yaml, validate
 from ids.types import Action, BlockMode, BlockRequest, Signature, Threshold
+
+_UNKNOWN = re.compile("unknown key '(.*)'")
 
 
 class YamlLoader:
@@ -186,7 +190,10 @@ class YamlLoader:
             self.warnings.append(RuleError(f"sid {sid}: {why}", document.locate((*at, "block")), REMEDY))
 
     def _take(self, errors: list[SourceError]) -> None:
-        self.errors += [RuleError(error.message, error.location, error.remedy) for error in errors]
+        for error in errors:
+            unknown = _UNKNOWN.fullmatch(error.message)
+            remedy = remedy_for(unknown[1], ()) if unknown else ""
+            self.errors.append(RuleError(error.message, error.location, remedy or error.remedy))
 
     def _refuse(self, message: str, place: Location, remedy: str = "") -> None:
         self.errors.append(RuleError(message, place, remedy))

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 from ids.cache import Cache
 from ids.errors import RuleError
+from ids.rules.language.remedies import nearest, refusal, remedy_for
 from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema import SizeSchema
 from ids.rules.language.variables import GroupError, Variables
-from ids.rules.model.buffers import nearest, refusal
 from ids.rules.model.patterns import PatternError, compile_pattern
 from ids.rules.model.rule import Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, ScapyField, Size
 from ids.source import Document, InvalidDocument, validate
@@ -115,7 +115,7 @@ class MatchReader:
         if operator == "size":
             return self._size(buffer, operand, at)
         if operator not in OPERATORS:
-            self._refuse(f"unknown operator {operator!r}", at, nearest(operator, [*OPERATORS, "nocase"]))
+            self._refuse(f"unknown operator {operator!r}", at, remedy_for(operator, [*OPERATORS, "nocase"]))
             return None
         operands = operand if isinstance(operand, list) else [operand]
         if not operands:

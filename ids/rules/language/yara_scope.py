@@ -20,10 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ids.errors import Location
 from ids.protocols import BY_NAME
+from ids.rules.language.remedies import refusal
 from ids.rules.language.schema import SEVERITY, BlockSchema, Level
 from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
-from ids.rules.model.buffers import CATALOGUE, PARSED, PAYLOAD, TRANSPORT_PROTOCOLS, refusal
+from ids.rules.model.buffers import CATALOGUE, PARSED, PAYLOAD, TRANSPORT_PROTOCOLS
 from ids.rules.model.literals import Needle, needle
 from ids.rules.model.yara import STREAM, YaraRule
 from ids.types import Action, BlockMode, BlockRequest, Signature
