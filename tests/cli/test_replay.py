@@ -86,3 +86,25 @@ def test_evidence_titles_and_file_names_are_shown_as_they_are(tmp_path: Path) ->
     assert result.exit_code == 0, result.exception
     for shown in ("[/] :smile: [red]hostile (sid 9000001)", "/[red]a.pcap", r"/:x:\x1b[2J.pcap"):
         assert shown in result.stdout
+
+
+PIECES = """
+rules:
+  - title: a lookup in a header
+    sid: 9000002
+    traffic: http
+    match:
+      - http.method: GET
+      - http.header: {contains: "${jndi:"}
+"""
+
+
+def test_the_longest_piece_of_evidence_is_shown(tmp_path: Path) -> None:
+    """The method, which the rule tests first, would say nothing."""
+    rule = tmp_path / "rule.yaml"
+    rule.write_text(PIECES)
+    out = run(CAPTURE, "-S", rule).stdout
+    (line,) = [line for line in out.splitlines() if line.startswith("alert")][:1]
+    assert "http.method" not in line
+    assert "http.header: " in line
+    assert "${jndi:" in line

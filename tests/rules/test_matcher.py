@@ -267,7 +267,7 @@ def test_datagram_rules_without_a_literal() -> None:
         ("udp 203.0.113.1 53 -> 192.0.2.1 any", {}, False),
         ("udp 203.0.113.1 53 <> 192.0.2.1 any", {}, True),
         ("udp ![192.0.2.0/24,2001:db8::/32] any -> any any", {}, False),
-        ("icmp any 9 -> any 9", {"proto": 1, "sport": 8, "dport": 0}, True),
+        ("ip any 9 -> any 9", {"proto": 1, "sport": 8, "dport": 0}, True),
         ("icmp 192.0.2.1 any -> any any", {"proto": 58}, True),
         ("tcp any any -> any any", {}, False),
         ("dns any any -> any any", {"app_proto": "dns"}, True),

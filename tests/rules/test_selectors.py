@@ -21,8 +21,15 @@ PORTS = (0, 80, 8080, 40000)
 GROUPS = ("any", "$HOME_NET", "$EXTERNAL_NET", "192.0.2.0/25", "![10.0.0.0/8,2001:db8::/32]", "2001:db8::/64")
 PORT_GROUPS = ("any", "80", "1024:", "![80,8080]")
 
+
+def traffic_of(protocol: str, a: str, b: str, arrow: str, c: str, d: str) -> Traffic:
+    """Read traffic; that of ICMP has no ports."""
+    b, d = ("any", "any") if protocol == "icmp" else (b, d)
+    return parse_traffic(f"{protocol} {a} {b} {arrow} {c} {d}", VARIABLES)
+
+
 traffic = st.builds(
-    lambda protocol, a, b, arrow, c, d: parse_traffic(f"{protocol} {a} {b} {arrow} {c} {d}", VARIABLES),
+    traffic_of,
     st.sampled_from(["ip", "tcp", "udp", "icmp", "http", "ssh"]), st.sampled_from(GROUPS), st.sampled_from(PORT_GROUPS),
     st.sampled_from(["->", "<>"]), st.sampled_from(GROUPS), st.sampled_from(PORT_GROUPS),
 )  # fmt: skip

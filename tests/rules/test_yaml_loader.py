@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from ids.rules.language.loader import load_rules
+from ids.rules.language.yaml_match import LOWER_CASE
+from ids.rules.model.buffers import CATALOGUE
 from ids.rules.model.rule import Anchor, Any_, Literal, NotAny, Regex, RuleTest, Size
 from ids.types import Action, BlockMode, BlockRequest, Direction, Threshold
 from tests.rules.builders import load, load_errors, rule_text
@@ -83,6 +85,10 @@ def test_the_example_loads_with_all_it_says() -> None:
     [
         ("[http.method: GET]", [Literal("http.method", b"GET", anchor=Anchor.WHOLE)]),
         ("[http.stat_code: 404]", [Literal("http.stat_code", b"404", anchor=Anchor.WHOLE)]),
+        ("[payload: {contains: 200}]", [Literal("payload", b"200")]),
+        ("[payload: {contains: -7}]", [Literal("payload", b"-7")]),
+        ("[payload: {contains: '010'}]", [Literal("payload", b"010")]),
+        ("[payload: {contains: {hex: 41}}]", [Literal("payload", b"A")]),
         ("[payload: {startswith: {hex: '41 0d 0A'}}]", [Literal("payload", b"A\r\n", anchor=Anchor.START)]),
         ("[payload: {endswith: Xy, nocase: true}]", [Literal("payload", b"xy", True, Anchor.END)]),
         ("[payload: {contains: [a, b]}]", [Any_((Literal("payload", b"a"), Literal("payload", b"b")))]),
@@ -183,6 +189,38 @@ def test_warnings(match: str, warning: str) -> None:
     loaded = load("rules:\n" + rule_text(match))
     assert len(loaded.rules) == 1
     assert [w.message for w in loaded.warnings] == [warning]
+
+
+@pytest.mark.parametrize(
+    ("match", "more", "places"),
+    [
+        ("[http.host: {equals: Evil.Example}]", "", ["5:33"]),
+        ("[http.host: Evil.Example]", "", ["5:24"]),
+        ("[http.host: {endswith: [.example, .Example]}]", "", ["5:46"]),
+        ("[http.host: {equals: Evil.Example, nocase: true}]", "", []),
+        ("[http.host: evil.example]", "", []),
+        ("[http.host.raw: Evil.Example]", "", []),
+        (
+            "[http.uri: {contains: abcdef}]",
+            "exceptions: [{name: a, http.host: [good.example, Good.Example]}]",
+            ["6:54"],
+        ),
+    ],
+)
+def test_capitals_where_there_are_none_are_named(match: str, more: str, places: list[str]) -> None:
+    """The host is in lower case, so that a literal with a capital never stands there."""
+    loaded = load("rules:\n" + rule_text(match, traffic="http", more=more))
+    assert len(loaded.rules) == 1
+    named = [w for w in loaded.warnings if "lower case" in w.message]
+    assert [f"{w.location.line}:{w.location.column}" for w in named] == places
+    for warning in named:
+        assert warning.message.startswith("sid 1: http.host is in lower case, so it never has b'")
+        assert warning.remedy.startswith("write '")
+        assert warning.remedy.islower()
+
+
+def test_buffers_in_lower_case_are_those_that_say_so() -> None:
+    assert {name for name, buffer in CATALOGUE.items() if "lower case" in buffer.text} == LOWER_CASE
 
 
 def test_the_same_literal_is_called_weakest_at_every_load() -> None:

@@ -92,6 +92,24 @@ def test_mistakes(tmp_path: Path, text: str, error: str) -> None:
         ('scope = "htpt.uri"', " scope: unknown buffer 'htpt.uri' (did you mean 'http.uri'?)"),
         ("rev = 0", " rev: Input should be greater than or equal to 1, not 0"),
         ('traffic = "tpc"', ": unknown protocol 'tpc' (did you mean 'tcp'?)"),
+        (
+            'traffic = "udp any any -> any any"',
+            " traffic: YARA sees streams of TCP and buffers of protocols, and no datagrams of udp"
+            " (write tcp or ip, or test payload in a YAML rule)",
+        ),
+        (
+            'scope = "payload" traffic = "icmp"',
+            " traffic: YARA sees streams of TCP and buffers of protocols, and no datagrams of icmp"
+            " (write tcp or ip, or test payload in a YAML rule)",
+        ),
+        (
+            'scope = "http.uri" traffic = "udp"',
+            " traffic: http.uri never comes over udp (write the protocol of the buffer)",
+        ),
+        (
+            'scope = "file.data" traffic = "icmp"',
+            " traffic: file.data never comes over icmp (write the protocol of the buffer)",
+        ),
         ('flow = "to_srever"', ": unknown flow option 'to_srever' (did you mean 'to_server'?)"),
         ('block = "all"', " block: 'all' is not understood (write it as \"src_ip 1h shadow proven\")"),
     ],
@@ -101,6 +119,14 @@ def test_mistakes_in_meta(tmp_path: Path, meta: str, error: str) -> None:
     loaded = yara_set(tmp_path, rule(meta=meta))
     assert loaded.rules == ()
     assert [str(e).replace(f"{tmp_path}/", "") for e in loaded.errors] == [f"a.yar:1:1: rule r: meta{error}"]
+
+
+@pytest.mark.parametrize("traffic", ["ip any any -> any any", "tcp", "http"])
+@pytest.mark.parametrize("scope", ["stream", "payload", "http.uri", "file.data"])
+def test_traffic_that_carries_the_scope_loads(tmp_path: Path, traffic: str, scope: str) -> None:
+    """Of all IP, the rule sees the part over TCP."""
+    loaded = yara_set(tmp_path, rule(meta=f'sid = 5 scope = "{scope}" traffic = "{traffic}"'))
+    assert (loaded.errors, len(loaded.rules)) == ((), 1)
 
 
 def test_a_bad_file_takes_no_other_with_it(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ids.rules.language.remedies import nearest
 from ids.rules.language.variables import GroupError, Variables
-from ids.rules.model.buffers import APP_PROTOCOLS, TRANSPORT_PROTOCOLS, nearest, unrecognised
+from ids.rules.model.buffers import APP_PROTOCOLS, TRANSPORT_PROTOCOLS, unrecognised
 from ids.rules.model.rule import FlowOptions, Traffic
 from ids.types import Direction
 
@@ -39,7 +40,7 @@ def parse_traffic(text: str, variables: Variables, ip_proto: int | None = None) 
             f"{arrow!r} is no direction",
             "exchange source and destination and write ->" if arrow == "<-" else "write -> or <>",
         )
-    return Traffic(
+    traffic = Traffic(
         protocol,
         src=variables.addresses(words[1]),
         sport=variables.ports(words[2]),
@@ -47,6 +48,9 @@ def parse_traffic(text: str, variables: Variables, ip_proto: int | None = None) 
         dport=variables.ports(words[5]),
         both_ways=arrow == "<>",
     )
+    if protocol == "icmp" and not (traffic.sport.everything and traffic.dport.everything):
+        raise GroupError("icmp has no ports", "write any in place of both ports")
+    return traffic
 
 
 def parse_flow(words: list[str]) -> FlowOptions:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ids.rules.model.buffers import nearest
+from ids.rules.language.remedies import nearest
 from ids.rules.model.sets import (
     ANY_ADDRESS,
     ANY_PORT,
@@ -168,7 +168,7 @@ def _address_atom(text: str) -> Interval:
     if "-" in text:
         first, last = (_address_atom(end) for end in text.split("-", 1))
         if first[0] > last[1]:
-            raise GroupError(f"the range {text} runs backwards")
+            raise GroupError(f"the range {text} runs backwards", "write the lower address first")
         return first[0], last[1]
     try:
         network = ipaddress.ip_network(text, strict=False)
@@ -187,6 +187,8 @@ def _port_atom(text: str) -> Interval:
         high = (int(last) if last else LAST_PORT) if colon else low
     except ValueError:
         low, high = -1, -1
+    if 0 <= high < low <= LAST_PORT:
+        raise GroupError(f"the range {text} runs backwards", f"write {high}:{low}")
     if not (first or last) or not 0 <= low <= high <= LAST_PORT:
         raise GroupError(f"{text!r} is no port", "write a port from 0 to 65535, a range as 1024:2048, any or $VARIABLE")
     return low, high

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from ids.cache import Cache
 from ids.errors import Location, RuleError, SourceError
 from ids.rules.language.blocking import REMEDY, blocks_server
+from ids.rules.language.remedies import remedy_for
+from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, ProofSchema, RuleSchema
 from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
@@ -16,6 +19,8 @@ from ids.rules.model.buffers import CATALOGUE, PAYLOAD, wrong_way
 from ids.rules.model.rule import All, Regex, Rule, RuleTest, leaves
 from ids.source import Document, InvalidDocument, read_yaml, validate
 from ids.types import Action, BlockMode, BlockRequest, Signature, Threshold
+
+_UNKNOWN = re.compile("unknown key '(.*)'")
 
 
 class YamlLoader:
@@ -31,7 +36,7 @@ class YamlLoader:
         self._variables = variables
         self._engine_version = engine_version
         self._patterns = patterns
-        self._files: list[tuple[Document, FileSchema]] = []
+        self._files: list[tuple[Document, FileSchema, Scalars]] = []
         self._lists: dict[str, list[str]] = {}
         self._list_places: dict[str, Location] = {}
 
@@ -50,13 +55,19 @@ class YamlLoader:
             return
         if self._too_new(file.required_engine_version, document):
             return
+        scalars = Scalars(path)
         for i, named in enumerate(file.lists):
+            self._check_items(document, scalars, i)
             self._add_list(named, document.locate(("lists", i)))
-        self._files.append((document, file))
+        self._files.append((document, file, scalars))
 
     def rules(self) -> list[Rule]:
         """Convert the rules of all files that were opened."""
-        converted = (self._rule(document, raw, i) for document, file in self._files for i, raw in enumerate(file.rules))
+        converted = (
+            self._rule(document, scalars, raw, i)
+            for document, file, scalars in self._files
+            for i, raw in enumerate(file.rules)
+        )
         return [rule for rule in converted if rule is not None]
 
     def _too_new(self, required: str | None, document: Document) -> bool:
@@ -72,6 +83,12 @@ class YamlLoader:
         self._refuse(f"needs engine {required}, this is {self._engine_version}", place, "upgrade, or use older rules")
         return True
 
+    def _check_items(self, document: Document, scalars: Scalars, index: int) -> None:
+        for i, item in enumerate(document.data["lists"][index]["items"]):
+            place = document.locate(("lists", index, "items", i))
+            if (refused := scalars.refusal(item, place)) is not None:
+                self._refuse(refused[0], place, refused[1])
+
     def _add_list(self, named: ListSchema, place: Location) -> None:
         if named.name in self._lists:
             other = self._list_places[named.name]
@@ -80,14 +97,14 @@ class YamlLoader:
         self._lists[named.name] = [str(item) for item in named.items]
         self._list_places[named.name] = place
 
-    def _rule(self, document: Document, raw: Any, index: int) -> Rule | None:
+    def _rule(self, document: Document, scalars: Scalars, raw: Any, index: int) -> Rule | None:
         at = ("rules", index)
         place = document.locate(at)
         if not isinstance(raw, dict):
             self._refuse("a rule is a mapping", place, "start with `- title: ...`")
             return None
         before = len(self.errors)
-        reader = MatchReader(document, self._lists, self._variables, self._patterns)
+        reader = MatchReader(document, self._lists, self._variables, self._patterns, scalars)
         condition = reader.match(raw.get("match") or [], (*at, "match"))
         condition += reader.exceptions(raw.get("exceptions") or [], (*at, "exceptions"))
         try:
@@ -116,6 +133,7 @@ class YamlLoader:
             level=schema.level,
             tests=tuple(_proof(test) for test in schema.tests),
         )
+        self.warnings += [RuleError(f"sid {schema.sid}: {w.message}", w.location, w.remedy) for w in reader.warnings]
         self._check(rule, document, at)
         self._check_reach(rule, document, at, bool(raw.get("match")))
         return rule if len(self.errors) == before else None
@@ -172,7 +190,10 @@ class YamlLoader:
             self.warnings.append(RuleError(f"sid {sid}: {why}", document.locate((*at, "block")), REMEDY))
 
     def _take(self, errors: list[SourceError]) -> None:
-        self.errors += [RuleError(error.message, error.location, error.remedy) for error in errors]
+        for error in errors:
+            unknown = _UNKNOWN.fullmatch(error.message)
+            remedy = remedy_for(unknown[1], ()) if unknown else ""
+            self.errors.append(RuleError(error.message, error.location, remedy or error.remedy))
 
     def _refuse(self, message: str, place: Location, remedy: str = "") -> None:
         self.errors.append(RuleError(message, place, remedy))

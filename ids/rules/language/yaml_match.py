@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 
 from ids.cache import Cache
 from ids.errors import RuleError
+from ids.rules.language.remedies import nearest, refusal, remedy_for
+from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema import SizeSchema
 from ids.rules.language.variables import GroupError, Variables
-from ids.rules.model.buffers import nearest, refusal
 from ids.rules.model.patterns import PatternError, compile_pattern
 from ids.rules.model.rule import Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, ScapyField, Size
 from ids.source import Document, InvalidDocument, validate
@@ -20,13 +21,19 @@ Path: TypeAlias = tuple[str | int, ...]
 MAX_TESTS = 256
 """Tests of one rule; each may cost a pass over the buffer."""
 
+LOWER_CASE = frozenset({"http.host"})
+"""Buffers whose parser writes them in lower case, as the catalogue says."""
+
 GROUPS: dict[str, Callable[[tuple[Node, ...]], Node]] = {"all": All, "any": Any_, "none": NotAny}
 ANCHORS = {anchor.value: anchor for anchor in Anchor}
 OPERATORS = [*ANCHORS, "regex", "size"]
 
 
 class MatchReader:
-    """Reads one rule's conditions. Errors are collected in ``errors`` and the part concerned is left out."""
+    """Reads one rule's conditions.
+
+    Errors are collected in ``errors``, and the part concerned is left out; ``warnings`` has what can never hold.
+    """
 
     def __init__(
         self,
@@ -34,12 +41,15 @@ class MatchReader:
         lists: Mapping[str, list[str]],
         variables: Variables,
         patterns: Cache | None = None,
+        scalars: Scalars | None = None,
     ) -> None:
         self.errors: list[RuleError] = []
+        self.warnings: list[RuleError] = []
         self._document = document
         self._lists = lists
         self._variables = variables
         self._patterns = patterns
+        self._scalars = scalars or Scalars(document.path)
         self._tests = 0
 
     def match(self, value: Any, at: Path) -> list[Node]:
@@ -105,7 +115,7 @@ class MatchReader:
         if operator == "size":
             return self._size(buffer, operand, at)
         if operator not in OPERATORS:
-            self._refuse(f"unknown operator {operator!r}", at, nearest(operator, [*OPERATORS, "nocase"]))
+            self._refuse(f"unknown operator {operator!r}", at, remedy_for(operator, [*OPERATORS, "nocase"]))
             return None
         operands = operand if isinstance(operand, list) else [operand]
         if not operands:
@@ -129,19 +139,37 @@ class MatchReader:
             self._refuse("an empty text is in every buffer", at, "give at least one byte")
             return None
         self._count(at)
+        if not nocase:
+            self._check_case(buffer, value, at)
         return Literal(buffer, value.lower() if nocase else value, nocase, anchor)
+
+    def _check_case(self, buffer: str, value: bytes, at: Path) -> None:
+        """Warn of capitals where there never are any."""
+        low = value.lower()
+        if buffer in LOWER_CASE and value != low:
+            spelled = low.decode("utf-8", "backslashreplace")
+            self._warn(f"{buffer} is in lower case, so it never has {value!r}", at, f"write {spelled!r}")
 
     def _bytes(self, item: Any, at: Path) -> bytes | None:
         if isinstance(item, dict) and item.keys() == {"hex"}:
+            if not self._as_written(item["hex"], (*at, "hex")):
+                return None
             try:
                 return bytes.fromhex(str(item["hex"]))
             except ValueError:
                 self._refuse(f"{item['hex']!r} is not hexadecimal", (*at, "hex"), 'write pairs of digits: "41 0d 0a"')
                 return None
-        if isinstance(item, bool) or not isinstance(item, str | int):
+        if isinstance(item, dict | list):
             self._refuse(f'expected text or {{hex: "41 42"}}, not {item!r}', at, "quote it if it is text")
             return None
-        return str(item).encode()
+        return str(item).encode() if self._as_written(item, at) else None
+
+    def _as_written(self, item: Any, at: Path) -> bool:
+        """Return whether a scalar is the text that is written there; refuse it where it is not."""
+        refused = self._scalars.refusal(item, self._document.locate(at))
+        if refused is not None:
+            self._refuse(refused[0], at, refused[1])
+        return refused is None
 
     def _regex(self, buffer: str, item: Any, nocase: bool, at: Path) -> Regex | None:
         if not isinstance(item, str):
@@ -201,6 +229,8 @@ class MatchReader:
             self._refuse(refused[0], at, refused[1])
             return None
         items = self._items(value, at)
+        for i, item in enumerate(items or ()):
+            self._check_case(name, item.encode(), (*at, i))
         return Any_(tuple(Literal(name, item.encode(), False, Anchor.WHOLE) for item in items)) if items else None
 
     def _addresses(self, value: Any, at: Path) -> Any:
@@ -218,8 +248,9 @@ class MatchReader:
 
     def _items(self, value: Any, at: Path) -> list[str] | None:
         """Return the items of a named list, or of one written in place."""
-        if isinstance(value, list) and value and all(isinstance(item, str | int) for item in value):
-            return [str(item) for item in value]
+        if isinstance(value, list) and value and not any(isinstance(item, dict | list) for item in value):
+            written = [self._as_written(item, (*at, i)) for i, item in enumerate(value)]
+            return [str(item) for item in value] if all(written) else None
         if not isinstance(value, str):
             self._refuse(f"expected the name of a list, or a list, not {value!r}", at)
             return None
@@ -233,6 +264,9 @@ class MatchReader:
         self._tests += 1
         if self._tests == MAX_TESTS + 1:
             self._refuse(f"a rule has at most {MAX_TESTS} tests", at, "split it, or use one regex")
+
+    def _warn(self, message: str, at: Path, remedy: str) -> None:
+        self.warnings.append(RuleError(message, self._document.locate(at), remedy))
 
     def _refuse(self, message: str, at: Path, remedy: str = "") -> None:
         self.errors.append(RuleError(message, self._document.locate(at), remedy))

@@ -19,10 +19,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ids.errors import Location
+from ids.protocols import BY_NAME
+from ids.rules.language.remedies import refusal
 from ids.rules.language.schema import SEVERITY, BlockSchema, Level
 from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
-from ids.rules.model.buffers import PAYLOAD, refusal
+from ids.rules.model.buffers import CATALOGUE, PARSED, PAYLOAD, TRANSPORT_PROTOCOLS
 from ids.rules.model.literals import Needle, needle
 from ids.rules.model.yara import STREAM, YaraRule
 from ids.types import Action, BlockMode, BlockRequest, Signature
@@ -91,6 +93,7 @@ def yara_rule(
         flow = parse_flow([word.strip() for word in meta.flow.split(",") if word.strip()])
     except GroupError as error:
         raise MetaError(f"meta: {error}", error.remedy) from None
+    _check_reach(meta.scope, traffic.protocol)
     known = set(Meta.model_fields)
     metadata: dict[str, list[str]] = {"level": [meta.level], "yara": [name]}
     metadata.update({key: [str(value)] for key, value in raw.items() if key not in known})
@@ -119,6 +122,24 @@ def derived_sid(name: str) -> int:
     """Return the sid of a rule that has none: the same for the same name, always."""
     digest = hashlib.sha256(name.encode()).digest()
     return DERIVED_SIDS[int.from_bytes(digest[:8], "big") % len(DERIVED_SIDS)]
+
+
+def _check_reach(scope: str, transport: str) -> None:
+    """Raise `MetaError` where nothing of this transport ever gives the scope, so that the rule could never match."""
+    numbers = TRANSPORT_PROTOCOLS.get(transport)
+    if not numbers:
+        return
+    if scope in (STREAM, PAYLOAD):
+        if _TCP not in numbers:
+            raise MetaError(
+                f"meta traffic: YARA sees streams of TCP and buffers of protocols, and no datagrams of {transport}",
+                "write tcp or ip, or test payload in a YAML rule",
+            )
+        return
+    protocol = CATALOGUE[scope].protocol
+    carriers = [BY_NAME[name] for name in (PARSED if protocol is None else [protocol])]
+    if not any(carrier.recognised_over(number) for carrier in carriers for number in numbers):
+        raise MetaError(f"meta traffic: {scope} never comes over {transport}", "write the protocol of the buffer")
 
 
 def _needles(scope: str, literals: frozenset[tuple[bytes, bool]] | None) -> frozenset[Needle] | None:
