@@ -100,6 +100,53 @@ def test_early_data_is_bounded() -> None:
     assert run.counters["flow.tcp.reassembly.early_dropped"] == 36
 
 
+def early_of(sport: int, size: int) -> list[Pkt]:
+    return [Pkt(flags=SYN, seq=1000, sport=sport), Pkt(seq=1001, data=b"x" * size, sport=sport)]
+
+
+def test_early_data_is_charged_and_takes_no_more_than_half_of_the_memory_there_is() -> None:
+    pkts = [pkt for sport in range(1, 20) for pkt in early_of(sport, 1000)]
+    run = Run(pkts, drain=False, memcap_bytes=10_000)
+    assert run.counters["flow.tcp.reassembly.early_memcap"] == 16
+    assert 3000 < run.counters["flow.tcp.reassembly.memuse_bytes"] <= 5000
+    run.take(run.table.drain())
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def test_early_segments_of_no_size_are_not_free() -> None:
+    run = Run([Pkt(flags=SYN, seq=1000), *[Pkt(seq=1001, data=b"x") for _ in range(20)]], drain=False)
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] > 20 * 500
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["synack-seen", "synack-lost"])
+def test_early_data_that_is_handed_on_is_not_charged_any_more(lost: bool) -> None:
+    real = Talk().add(False, SYN, b"fast").client(b"early", ack=5001).add(True, SYN | ACK, ack=1005)
+    real = real.client(b"", seq=1010).server(b"ok", ack=1010)
+    if lost:
+        del real.pkts[2:4]
+    run = Run(real.pkts, drain=False, verify_bytes=0)
+    assert run.stream() == b"fastearly"
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def test_syn_data_is_charged_whichever_way_it_goes() -> None:
+    offers = [Pkt(flags=SYN, seq=seq, data=b"x" * 100) for seq in range(0, 6000, 1000)]
+    run = Run(offers, drain=False)
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 400
+    within = Talk().open().add(False, SYN, b"y" * 50, seq=70_000).add(False, SYN, b"z" * 60, seq=90_000)
+    run = Run(within.pkts, drain=False)
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 60
+    run.take(run.table.drain())
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def test_syn_data_that_there_was_no_memory_for_is_a_gap() -> None:
+    talk = Talk().add(False, SYN, b"fast").add(True, SYN | ACK).add(False, ACK).client(b"open").server(b"")
+    run = Run(talk.pkts, memcap_bytes=6)
+    assert run.stream() == b"~~~~open"
+    assert run.counters["flow.tcp.reassembly.early_memcap"] == 1
+
+
 def test_data_on_the_syn_counts_when_acknowledged() -> None:
     talk = Talk().add(False, SYN, b"fast").add(True, SYN | ACK).add(False, ACK).client(b"open")
     assert Run(talk.pkts).stream() == b"fastopen"
