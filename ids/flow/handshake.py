@@ -4,9 +4,14 @@ THEORY. Only what both hosts must have agreed on counts; what a third party, or 
 
 (1) A SYN offers a sequence number. A later SYN with another one is one more offer, until
 (2) the SYN/ACK accepts one of them, by acknowledging it. Several SYN/ACKs are several offers, until
-(3) the client's next segment acknowledges one of them: both directions now have their first sequence number. If the
-    SYN/ACK or the client's ACK was lost to us, any later segment that acknowledges the same shows as much.
-(4) Data that comes earlier waits; data on a SYN (RFC 7413) counts if the SYN/ACK acknowledges it.
+(3) the client's next segment acknowledges one of them, and no more than was seen to come after it: whoever forges the
+    client's address has to guess that number out of 2**32. Both directions now have their first sequence number.
+    If the SYN/ACK or the client's ACK was lost to us, a segment of the server shows as much that has data or a FIN, or
+    acknowledges data; a bare ACK does not, for a server sends one before the handshake is complete, too, to whatever
+    is out of its window (RFC 9293 section 3.10.7.4).
+(4) A RST takes back every SYN/ACK before it. The host may have ignored it for reasons that we cannot see, so the SYNs
+    stay: but it is the server that must show it, by another SYN/ACK or as in (3).
+(5) Data that comes earlier waits; data on a SYN (RFC 7413) counts if the SYN/ACK acknowledges it.
 
 MEMORY. All that waits here may be forged, so it is charged to `Reassembly.used`, and has no claim on the half of its
 limit that is left for connections both hosts agreed on.
@@ -79,8 +84,9 @@ class Handshake:
         """Take a SYN/ACK of the server, if it accepts a SYN that was seen."""
         for syn in reversed(self.syns):
             if syn.accepted_by(segment.ack):
-                accepted = syn.data[: distance(segment.ack, syn.first)]
-                reply = Offer((segment.seq + 1) & MODULUS, accepted, syn.first)
+                size = distance(segment.ack, syn.first)
+                accepted = syn.data[:size]
+                reply = Offer((segment.seq + 1) & MODULUS, accepted, syn.first, size - len(accepted))
                 self.replies = _with(self.replies, reply, shared)
                 if segment.data:
                     segment.seq, segment.flags = reply.first, ACK
@@ -112,22 +118,37 @@ class Handshake:
 
         It is the first sequence number of client and server, and the data on the client's SYN.
         """
-        from_client = segment.direction is Direction.TO_SERVER
+        if segment.direction is Direction.TO_SERVER:
+            for reply in reversed(self.replies):
+                if 0 <= distance(segment.ack, reply.first) <= self._server_sent(reply.first):
+                    return reply.peer_first, reply.first, reply.data
+            return None
+        speaks = bool(segment.data or segment.flags & FIN)
         for reply in reversed(self.replies):
-            if from_client:
-                fits = 0 <= distance(segment.ack, reply.first) <= MAX_EARLY_BYTES
-            else:
-                fits = (
-                    0 <= distance(segment.seq, reply.first) <= MAX_EARLY_BYTES
-                    and 0 <= distance(segment.ack, reply.peer_first) <= MAX_EARLY_BYTES
-                )
-            if fits:
+            begun = 0 <= distance(segment.seq, reply.first) <= MAX_EARLY_BYTES
+            new = distance(segment.ack, reply.peer_first)
+            if begun and 0 <= new <= MAX_EARLY_BYTES and (speaks or new > len(reply.data) + reply.lost):
                 return reply.peer_first, reply.first, reply.data
         for syn in reversed(self.syns):
-            if not from_client and syn.accepted_by(segment.ack, self.early_bytes):
+            new = distance(segment.ack, syn.first)
+            if syn.accepted_by(segment.ack, self.early_bytes) and (speaks or new > len(syn.data) + syn.lost):
                 shared.counters.add("flow.tcp.synack_missed")
                 return syn.first, segment.seq, syn.data
         return None
+
+    def take_back(self, shared: Reassembly) -> None:
+        """Forget what the server offered."""
+        shared.used -= sum(len(offer.data) for offer in self.replies)
+        self.replies = ()
+
+    def _server_sent(self, first: int) -> int:
+        """Return how many bytes after its first one the server was seen to send, a FIN included."""
+        ends = (
+            distance(early.seq, first) + early.length + (early.flags & FIN)
+            for early in self.early
+            if early.direction is Direction.TO_CLIENT
+        )
+        return max((end for end in ends if 0 < end <= MAX_EARLY_BYTES), default=0)
 
     def refused_by(self, segment: Segment) -> bool:
         """Whether a RST answers the SYN, or withdraws it."""

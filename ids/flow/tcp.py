@@ -157,7 +157,10 @@ class Connection:
             credible = self.handshake is not None and self.handshake.refused_by(segment)
         if not credible:
             self.shared.counters.add("flow.tcp.rst_invalid")
-        elif self.phase in (Phase.OPENING, Phase.OPEN):
+            return
+        if self.handshake is not None:
+            self.handshake.take_back(self.shared)
+        if self.phase in (Phase.OPENING, Phase.OPEN):
             refused = self.halves is None and segment.direction is Direction.TO_CLIENT
             self._enter(Phase.CLOSED if refused else Phase.RESET, FlowState.CLOSED)
 

@@ -89,6 +89,44 @@ def test_data_before_the_handshake_is_complete_waits() -> None:
     assert run.stream() == b"early"
 
 
+@pytest.mark.parametrize("ack", [5000, 5002, 5001 + 65536, 5001 - 65536])
+def test_an_acknowledgement_of_what_the_server_never_sent_completes_no_handshake(ack: int) -> None:
+    """Its sender guesses: he has not seen the SYN/ACK."""
+    run = Run(Talk().add(False, SYN).add(True, SYN | ACK).client(b"forged", ack=ack).pkts)
+    assert run.chunks == []
+    assert run.started[0].state is FlowState.NEW
+
+
+def test_the_client_may_acknowledge_what_the_server_sent_with_its_syn_ack() -> None:
+    talk = Talk().add(False, SYN).add(True, SYN | ACK, b"banner").client(b"hi", ack=5004).client(b"!", ack=5007)
+    run = Run(talk.pkts)
+    assert (run.stream(CLIENT), run.stream(SERVER)) == (b"hi!", b"banner")
+
+
+@pytest.mark.parametrize("synack", [True, False], ids=["synack-seen", "synack-lost"])
+def test_a_bare_ack_of_the_server_completes_no_handshake(synack: bool) -> None:
+    """A server answers a forged segment out of its window with one, before any handshake is complete."""
+    forged = Talk().add(False, SYN).add(True, SYN | ACK).client(b"x", seq=0x40000000, ack=77).add(True, ACK)
+    if not synack:
+        del forged.pkts[1]
+    assert Run(forged.pkts).started[0].state is FlowState.NEW
+
+
+def test_after_a_rst_no_acknowledgement_of_the_client_completes_the_handshake() -> None:
+    """A host whose address was forged answers the SYN/ACK with a RST; who forged it may go on guessing."""
+    talk = Talk().add(False, SYN).add(True, SYN | ACK).add(False, RST).client(b"forged")
+    run = Run(talk.pkts)
+    assert run.chunks == []
+    assert run.started[0].state is FlowState.CLOSED
+
+
+def test_a_server_that_goes_on_after_a_rst_shows_that_it_ignored_it() -> None:
+    talk = Talk().add(False, SYN).add(True, SYN | ACK).add(False, RST).add(False, ACK).client(b"evil")
+    assert Run(talk.add(True, ACK).pkts).stream() == b"evil"
+    again = Talk().add(False, SYN).add(True, SYN | ACK).add(False, RST).add(True, SYN | ACK, seq=5000)
+    assert Run(again.client(b"evil", ack=5001).pkts).stream() == b"evil"
+
+
 def test_data_that_no_server_ever_answers_is_counted() -> None:
     run = Run([Pkt(flags=SYN, seq=1000), Pkt(seq=1001, data=b"shout")])
     assert run.chunks == []
