@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+import numpy as np
+
 from ids.flow.handshake import Handshake, Offer, charged, offer_of
 from ids.flow.reassembly import Half, Reassembly
 from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival, Segment
-from ids.types import Direction, FlowColumns, FlowState
+from ids.types import Direction, FlowColumns, FlowState, Mark
 
 
 class Phase(IntEnum):
@@ -71,6 +73,7 @@ class Connection:
         )
         self.halves = halves
         self.handshake = None
+        self.columns.marks[self.slot] &= ~np.uint16(Mark.MIDSTREAM)  # a RST before may have set it
         self._enter(Phase.OPEN, FlowState.ESTABLISHED)
         return halves
 
@@ -163,6 +166,8 @@ class Connection:
         if self.phase in (Phase.OPENING, Phase.OPEN):
             refused = self.halves is None and segment.direction is Direction.TO_CLIENT
             self._enter(Phase.CLOSED if refused else Phase.RESET, FlowState.CLOSED)
+            if self.halves is None:  # the state does not tell this from a connection, and it proves nobody's address
+                self.columns.marks[self.slot] |= np.uint16(Mark.MIDSTREAM)
 
     def _synchronise(self, segment: Segment) -> Offer | None:
         """Take a SYN or SYN/ACK; return the offer that it accepts, if that begins another connection."""

@@ -127,6 +127,20 @@ def test_a_server_that_goes_on_after_a_rst_shows_that_it_ignored_it() -> None:
     assert Run(again.client(b"evil", ack=5001).pkts).stream() == b"evil"
 
 
+@pytest.mark.parametrize("batch", [1, 100])
+def test_a_flow_that_is_reset_before_its_handshake_is_complete_shows_none(batch: int) -> None:
+    by_client, by_server = Talk().add(False, SYN).add(False, RST), Talk().add(False, SYN).add(True, RST | ACK, seq=0)
+    half_open = Talk().add(False, SYN).add(True, SYN | ACK).add(False, RST)
+    for talk in (by_client, by_server, half_open):
+        (flow,) = Run(talk.pkts, batch=batch).started
+        assert (flow.state, flow.midstream) == (FlowState.CLOSED, True)
+    (flow,) = Run(Talk().open().client(b"x").add(False, RST).pkts, batch=batch).started
+    assert (flow.state, flow.midstream) == (FlowState.CLOSED, False)
+    decoy = Talk().open().client(b"on")
+    (flow,) = Run([decoy.pkts[0], Pkt(flags=RST, seq=1001), *decoy.pkts[1:]], batch=batch).started
+    assert (flow.state, flow.midstream) == (FlowState.ESTABLISHED, False)
+
+
 def test_data_that_no_server_ever_answers_is_counted() -> None:
     run = Run([Pkt(flags=SYN, seq=1000), Pkt(seq=1001, data=b"shout")])
     assert run.chunks == []
