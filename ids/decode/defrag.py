@@ -1,9 +1,14 @@
-"""Reassembly of IP datagrams from their fragments: bounded, first content wins, conflicts counted.
+"""Reassembly of IP datagrams from their fragments: bounded, as Linux does it, overlaps and conflicts counted.
 
-Sources: RFC 791 section 3.2, RFC 8200 section 4.5; for what hosts refuse, Linux net/ipv4/ip_fragment.c and
-net/ipv6/reassembly.c.
+Sources: RFC 791 section 3.2, RFC 8200 section 4.5, RFC 5722; for what hosts refuse, Linux net/ipv4/ip_fragment.c,
+net/ipv6/reassembly.c and inet_frag_queue_insert.
 
-THEORY. A fragment takes one of three ways. (1) What a host refuses for itself alone (empty, too large, not in whole
+OVERLAPS. A copy of what is there is ignored, whatever it holds: the first content stays, and it completes nothing. A
+fragment that is partly there discards the datagram, itself included, and so does an empty one, and one that contradicts
+the datagram's end; the next fragment begins anew. Were the first content kept then, too, it could be a decoy, and the
+host would receive what follows.
+
+THEORY. A fragment takes one of three ways. (1) What a host refuses for itself alone (over IPv6: too large, not in whole
 units) is counted, and changes nothing but the time. (2) Orderly datagrams (`ids.decode.orderly`) are put together at
 once, if nothing of them is held. (3) All others go one by one, in the order of their rows.
 
@@ -15,6 +20,7 @@ fragment: time is that of all fragments up to then, refused and orderly ones inc
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -59,11 +65,15 @@ class Datagram:
     """IP header of the fragment that carries the beginning."""
     proto: int = 0
     """What that fragment says is in the datagram."""
+    starts: list[int] = field(default_factory=list)
+    """Where the runs begin that a copy may be of: fragments, or, at the end, those that came one behind the other."""
+    ends: list[int] = field(default_factory=list)
+    """Where they end."""
 
     @property
     def cost(self) -> int:
         """Bytes of memory this datagram is charged for."""
-        return self.pieces.cost + PIECE_COST
+        return self.pieces.cost + PIECE_COST * max(1, len(self.starts))
 
     @property
     def complete(self) -> bool:
@@ -80,6 +90,25 @@ class Datagram:
         if fragment.more:
             return self.end is not None and end > self.end
         return (len(self.pieces) > 0 and end < self.pieces.end) or (self.end is not None and end != self.end)
+
+    def overlaps(self, start: int, end: int) -> bool:
+        """Note a run of bytes; return whether it is partly there. Linux sees runs in the same way."""
+        starts, ends = self.starts, self.ends
+        if not ends or end > ends[-1]:
+            if ends and start == ends[-1]:
+                ends[-1] = end
+                return False
+            starts.append(start)
+            ends.append(end)
+            return len(ends) > 1 and start < ends[-2]
+        at = bisect_right(starts, start)
+        if at and start < ends[at - 1]:
+            return end > ends[at - 1]
+        if end > starts[at]:
+            return True
+        starts.insert(at, start)
+        ends.insert(at, end)
+        return False
 
     def add(self, fragment: Fragment, data: memoryview) -> Inserted:
         """Fill the holes that ``fragment``, out of ``data``, covers."""
@@ -155,12 +184,13 @@ class Defragmenter:
     def _refuse(self, fragments: Fragments) -> I64:
         """Count the fragments that a host refuses whatever else it has; return the others."""
         # Linux answers an uneven one with an error over IPv6, and takes its whole units over IPv4
-        malformed = (fragments.uneven & ~fragments.is_v4) | (fragments.length == 0)
+        malformed = fragments.uneven & ~fragments.is_v4
         header_len = np.where(fragments.is_v4, fragments.header_len, 0)
-        oversize = (fragments.end + header_len > MAX_DATAGRAM) & ~malformed
+        oversize = (fragments.end + header_len > MAX_DATAGRAM) & ~malformed & (fragments.length > 0)
         self._count("malformed", int(np.count_nonzero(malformed)))
         self._count("oversize", int(np.count_nonzero(oversize)))
-        return np.flatnonzero(~(malformed | oversize))
+        # over IPv4, Linux notices only when the datagram is whole: until then it may overlap others
+        return np.flatnonzero(~(malformed | (oversize & ~fragments.is_v4)))
 
     def _find_orderly(self, ts_ns: I64, fragments: Fragments, words: tuple[U64, ...]) -> Orderly:
         """Find the datagrams that can be put together at once with the same result as one by one."""
@@ -171,10 +201,13 @@ class Defragmenter:
         if most_bytes > self._settings.memcap_bytes:
             return NO_ORDERLY
         orderly = find(fragments, words)
-        if self._datagrams and len(orderly):
-            head = orderly.member[orderly.first]
-            keys = zip(*(word[head].tolist() for word in words), strict=True)
-            orderly = orderly.only(~np.fromiter(map(self._datagrams.__contains__, keys), np.bool_, len(orderly)))
+        empty = np.flatnonzero(fragments.length == 0)
+        discarded = set(zip(*(word[empty].tolist() for word in words), strict=True)) if empty.size else set()
+        for others_of in (self._datagrams, discarded):
+            if others_of and len(orderly):
+                head = orderly.member[orderly.first]
+                keys = zip(*(word[head].tolist() for word in words), strict=True)
+                orderly = orderly.only(~np.fromiter(map(others_of.__contains__, keys), np.bool_, len(orderly)))
         others = len(fragments) - len(orderly.member)
         fits = len(self._datagrams) + others + orderly.most_open <= self._settings.max_datagrams
         return orderly if fits else NO_ORDERLY
@@ -192,18 +225,23 @@ class Defragmenter:
         for key, now_ns, fragment in zip(keys, latest, every, strict=True):
             self._expire(now_ns)
             datagram = self._datagrams.get(key)
+            if not fragment.length or (datagram is not None and datagram.contradicts(fragment)):
+                self._count("malformed")
+                self._discard(key)
+                continue
             if datagram is None:
                 datagram = self._datagrams[key] = Datagram(fragment.ts_ns)
                 self._bytes += datagram.cost
-            if datagram.contradicts(fragment):
-                self._count("malformed")
-                continue
             self._bytes -= datagram.cost
+            overlaps = datagram.overlaps(fragment.offset, fragment.offset + fragment.length)
             inserted = datagram.add(fragment, data)
             self._bytes += datagram.cost
             self._count("overlaps", inserted.covered > 0)
             self._count("conflicts", inserted.differs)
-            if not datagram.complete:
+            if overlaps:
+                self._discard(key)
+                continue
+            if not inserted.added or not datagram.complete:
                 self._make_room()
                 continue
             del self._datagrams[key]
@@ -224,6 +262,11 @@ class Defragmenter:
     def _make_room(self) -> None:
         while len(self._datagrams) > self._settings.max_datagrams or self._bytes > self._settings.memcap_bytes:
             self._drop_oldest("evicted")
+
+    def _discard(self, key: Key) -> None:
+        datagram = self._datagrams.pop(key, None)
+        if datagram is not None:
+            self._bytes -= datagram.cost
 
     def _drop_oldest(self, reason: str) -> None:
         _key, datagram = self._datagrams.popitem(last=False)

@@ -4,17 +4,24 @@ THEORY. Only what both hosts must have agreed on counts; what a third party, or 
 
 (1) A SYN offers a sequence number. A later SYN with another one is one more offer, until
 (2) the SYN/ACK accepts one of them, by acknowledging it. Several SYN/ACKs are several offers, until
-(3) the client's next segment acknowledges one of them: both directions now have their first sequence number. If the
-    SYN/ACK or the client's ACK was lost to us, any later segment that acknowledges the same shows as much.
-(4) Data that comes earlier waits; data on a SYN (RFC 7413) counts if the SYN/ACK acknowledges it.
+(3) the client's next segment acknowledges one of them, and no more than was seen to come after it: whoever forges the
+    client's address has to guess that number out of 2**32. Both directions now have their first sequence number.
+    If the SYN/ACK or the client's ACK was lost to us, a segment of the server shows as much that has data or a FIN, or
+    acknowledges data; a bare ACK does not, for a server sends one before the handshake is complete, too, to whatever
+    is out of its window (RFC 9293 section 3.10.7.4).
+(4) A RST takes back every SYN/ACK before it. The host may have ignored it for reasons that we cannot see, so the SYNs
+    stay: but it is the server that must show it, by another SYN/ACK or as in (3).
+(5) Data that comes earlier waits; data on a SYN (RFC 7413) counts if the SYN/ACK acknowledges it.
+
+MEMORY. All that waits here may be forged, so it is charged to `Reassembly.used`, and has no claim on the half of its
+limit that is left for connections both hosts agreed on.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from ids.counters import Counters
-from ids.flow.reassembly import MODULUS, distance
+from ids.flow.reassembly import MODULUS, Reassembly, distance
 from ids.flow.segment import ACK, FIN, Segment
 from ids.types import Direction
 
@@ -23,6 +30,8 @@ MAX_OFFERS = 4
 MAX_EARLY_SEGMENTS = 64
 MAX_EARLY_BYTES = 65536
 """What may arrive before the handshake is complete: an initial window of common hosts."""
+EARLY_COST = 512
+"""Bytes that Python needs to hold a segment, besides its content: charged, or tiny segments would be free."""
 
 
 class Offer(NamedTuple):
@@ -34,15 +43,25 @@ class Offer(NamedTuple):
     """Payload of the SYN, as far as it is accepted."""
     peer_first: int = 0
     """Of a SYN/ACK: the first sequence number of the side that it answers."""
+    lost: int = 0
+    """Bytes of payload that there was no memory for: they become a hole."""
 
     def accepted_by(self, ack: int, more: int = 0) -> bool:
         """Whether ``ack`` acknowledges the SYN, and no more than its data and ``more`` bytes."""
-        return 0 <= distance(ack, self.first) <= len(self.data) + more
+        return 0 <= distance(ack, self.first) <= len(self.data) + self.lost + more
 
 
 def offer_of(segment: Segment) -> Offer:
     """Return what a SYN offers."""
     return Offer((segment.seq + 1) & MODULUS, segment.data)
+
+
+def charged(offer: Offer, shared: Reassembly) -> Offer:
+    """Return an offer that is to be kept, charged for its data; without the data where there is no room for it."""
+    if not _has_room(shared, len(offer.data)):
+        offer = offer._replace(data=b"", lost=offer.lost + len(offer.data))
+    shared.used += len(offer.data)
+    return offer
 
 
 class Handshake:
@@ -57,54 +76,79 @@ class Handshake:
         self.early: tuple[Segment, ...] = ()
         self.early_bytes = 0
 
-    def syn(self, offer: Offer, counters: Counters) -> None:
+    def syn(self, offer: Offer, shared: Reassembly) -> None:
         """Take a SYN of the client."""
-        self.syns = _with(self.syns, offer, counters)
+        self.syns = _with(self.syns, offer, shared)
 
-    def reply(self, segment: Segment, counters: Counters) -> None:
+    def reply(self, segment: Segment, shared: Reassembly) -> None:
         """Take a SYN/ACK of the server, if it accepts a SYN that was seen."""
         for syn in reversed(self.syns):
             if syn.accepted_by(segment.ack):
-                accepted = syn.data[: distance(segment.ack, syn.first)]
-                reply = Offer((segment.seq + 1) & MODULUS, accepted, syn.first)
-                self.replies = _with(self.replies, reply, counters)
+                size = distance(segment.ack, syn.first)
+                accepted = syn.data[:size]
+                reply = Offer((segment.seq + 1) & MODULUS, accepted, syn.first, size - len(accepted))
+                self.replies = _with(self.replies, reply, shared)
                 if segment.data:
                     segment.seq, segment.flags = reply.first, ACK
-                    self.wait(segment, counters)
+                    self.wait(segment, shared)
                 return
-        counters.add("flow.tcp.synack_bad_ack")
+        shared.counters.add("flow.tcp.synack_bad_ack")
 
-    def wait(self, segment: Segment, counters: Counters) -> None:
+    def wait(self, segment: Segment, shared: Reassembly) -> None:
         """Keep data that came before the handshake was complete."""
         if not segment.data and not segment.flags & FIN:
             return
         if len(self.early) >= MAX_EARLY_SEGMENTS or self.early_bytes + len(segment.data) > MAX_EARLY_BYTES:
-            counters.add("flow.tcp.reassembly.early_dropped")
+            shared.count("early_dropped")
             return
+        cost = EARLY_COST + len(segment.data)
+        if not _has_room(shared, cost):
+            return
+        shared.used += cost
         self.early += (segment,)
         self.early_bytes += len(segment.data)
 
-    def completed_by(self, segment: Segment, counters: Counters) -> tuple[int, int, bytes] | None:
+    def release(self, shared: Reassembly) -> None:
+        """Give back the memory of all that waits: it is handed on, or the flow goes."""
+        offered = sum(len(offer.data) for offer in self.syns + self.replies)
+        shared.used -= offered + self.early_bytes + EARLY_COST * len(self.early)
+
+    def completed_by(self, segment: Segment, shared: Reassembly) -> tuple[int, int, bytes] | None:
         """Return the agreement that a segment with ACK proves, or None.
 
         It is the first sequence number of client and server, and the data on the client's SYN.
         """
-        from_client = segment.direction is Direction.TO_SERVER
+        if segment.direction is Direction.TO_SERVER:
+            for reply in reversed(self.replies):
+                if 0 <= distance(segment.ack, reply.first) <= self._server_sent(reply.first):
+                    return reply.peer_first, reply.first, reply.data
+            return None
+        speaks = bool(segment.data or segment.flags & FIN)
         for reply in reversed(self.replies):
-            if from_client:
-                fits = 0 <= distance(segment.ack, reply.first) <= MAX_EARLY_BYTES
-            else:
-                fits = (
-                    0 <= distance(segment.seq, reply.first) <= MAX_EARLY_BYTES
-                    and 0 <= distance(segment.ack, reply.peer_first) <= MAX_EARLY_BYTES
-                )
-            if fits:
+            begun = 0 <= distance(segment.seq, reply.first) <= MAX_EARLY_BYTES
+            new = distance(segment.ack, reply.peer_first)
+            if begun and 0 <= new <= MAX_EARLY_BYTES and (speaks or new > len(reply.data) + reply.lost):
                 return reply.peer_first, reply.first, reply.data
         for syn in reversed(self.syns):
-            if not from_client and syn.accepted_by(segment.ack, self.early_bytes):
-                counters.add("flow.tcp.synack_missed")
+            new = distance(segment.ack, syn.first)
+            if syn.accepted_by(segment.ack, self.early_bytes) and (speaks or new > len(syn.data) + syn.lost):
+                shared.counters.add("flow.tcp.synack_missed")
                 return syn.first, segment.seq, syn.data
         return None
+
+    def take_back(self, shared: Reassembly) -> None:
+        """Forget what the server offered."""
+        shared.used -= sum(len(offer.data) for offer in self.replies)
+        self.replies = ()
+
+    def _server_sent(self, first: int) -> int:
+        """Return how many bytes after its first one the server was seen to send, a FIN included."""
+        ends = (
+            distance(early.seq, first) + early.length + (early.flags & FIN)
+            for early in self.early
+            if early.direction is Direction.TO_CLIENT
+        )
+        return max((end for end in ends if 0 < end <= MAX_EARLY_BYTES), default=0)
 
     def refused_by(self, segment: Segment) -> bool:
         """Whether a RST answers the SYN, or withdraws it."""
@@ -115,11 +159,20 @@ class Handshake:
         )
 
 
-def _with(offers: tuple[Offer, ...], offer: Offer, counters: Counters) -> tuple[Offer, ...]:
+def _has_room(shared: Reassembly, size: int) -> bool:
+    """Return whether ``size`` bytes of what nobody agreed on may be kept; count it where they may not."""
+    fits = not size or shared.used + size <= shared.memcap // 2
+    if not fits:
+        shared.count("early_memcap")
+    return fits
+
+
+def _with(offers: tuple[Offer, ...], offer: Offer, shared: Reassembly) -> tuple[Offer, ...]:
     for known in offers:
         if known.first == offer.first and known.peer_first == offer.peer_first:
             return offers
     if len(offers) >= MAX_OFFERS:
-        counters.add("flow.tcp.too_many_offers")
+        shared.counters.add("flow.tcp.too_many_offers")
+        shared.used -= len(offers[0].data)
         offers = offers[1:]
-    return (*offers, offer)
+    return (*offers, charged(offer, shared))

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from ids.flow.handshake import Handshake, Offer, offer_of
+import numpy as np
+
+from ids.flow.handshake import Handshake, Offer, charged, offer_of
 from ids.flow.reassembly import Half, Reassembly
 from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival, Segment
-from ids.types import Direction, FlowColumns, FlowState
+from ids.types import Direction, FlowColumns, FlowState, Mark
 
 
 class Phase(IntEnum):
@@ -71,6 +73,7 @@ class Connection:
         )
         self.halves = halves
         self.handshake = None
+        self.columns.marks[self.slot] &= ~np.uint16(Mark.MIDSTREAM)  # a RST before may have set it
         self._enter(Phase.OPEN, FlowState.ESTABLISHED)
         return halves
 
@@ -78,7 +81,7 @@ class Connection:
         """Take a SYN of the client."""
         if self.handshake is None:
             self.handshake = Handshake()
-        self.handshake.syn(offer, self.shared.counters)
+        self.handshake.syn(offer, self.shared)
 
     def segment(self, segment: Segment) -> Offer | None:
         """Take the next segment. An offer is returned where a new connection replaces this one, beginning with it."""
@@ -96,16 +99,19 @@ class Connection:
         elif self.halves is not None or self._establish(segment):
             self._established(segment)
         elif self.handshake is not None:
-            self.handshake.wait(segment, self.shared.counters)
+            self.handshake.wait(segment, self.shared)
         return None
 
     def close(self, at: Arrival) -> None:
         """End both directions, if they ever began."""
+        self._note_reuse(None)
         if self.halves is not None:
             for half in self.halves:
                 half.close(at)
-        elif self.handshake is not None and self.handshake.early_bytes:
-            self.shared.count("unestablished_bytes", self.handshake.early_bytes)
+        elif self.handshake is not None:
+            self.handshake.release(self.shared)
+            if self.handshake.early_bytes:
+                self.shared.count("unestablished_bytes", self.handshake.early_bytes)
 
     def settle(self) -> None:
         """Note the end of the connection where both directions are closed."""
@@ -133,9 +139,10 @@ class Connection:
     def _establish(self, segment: Segment) -> bool:
         """Complete the handshake, if this segment does; return whether it did."""
         handshake = self.handshake
-        agreed = handshake.completed_by(segment, self.shared.counters) if handshake is not None else None
+        agreed = handshake.completed_by(segment, self.shared) if handshake is not None else None
         if handshake is None or agreed is None:
             return False
+        handshake.release(self.shared)
         client_next, server_next, syn_data = agreed
         client, _ = self.start(client_next, server_next)
         if syn_data:
@@ -153,9 +160,14 @@ class Connection:
             credible = self.handshake is not None and self.handshake.refused_by(segment)
         if not credible:
             self.shared.counters.add("flow.tcp.rst_invalid")
-        elif self.phase in (Phase.OPENING, Phase.OPEN):
+            return
+        if self.handshake is not None:
+            self.handshake.take_back(self.shared)
+        if self.phase in (Phase.OPENING, Phase.OPEN):
             refused = self.halves is None and segment.direction is Direction.TO_CLIENT
             self._enter(Phase.CLOSED if refused else Phase.RESET, FlowState.CLOSED)
+            if self.halves is None:  # the state does not tell this from a connection, and it proves nobody's address
+                self.columns.marks[self.slot] |= np.uint16(Mark.MIDSTREAM)
 
     def _synchronise(self, segment: Segment) -> Offer | None:
         """Take a SYN or SYN/ACK; return the offer that it accepts, if that begins another connection."""
@@ -165,7 +177,7 @@ class Connection:
                 return None
             if self.halves is not None:
                 self.shared.counters.add("flow.tcp.syn_in_connection")
-            self.reuse = (segment.direction, offer_of(segment))
+            self._note_reuse((segment.direction, offer_of(segment)))
             return None
         if self.reuse is not None and self.reuse[0] is not segment.direction:
             offer = self.reuse[1]
@@ -173,7 +185,13 @@ class Connection:
                 return offer
         if self.handshake is not None:
             if segment.direction is Direction.TO_CLIENT:
-                self.handshake.reply(segment, self.shared.counters)
+                self.handshake.reply(segment, self.shared)
             else:
                 self._establish(segment)
         return None
+
+    def _note_reuse(self, reuse: tuple[Direction, Offer] | None) -> None:
+        """Remember a SYN within the connection, in place of the one before it, if any."""
+        if self.reuse is not None:
+            self.shared.used -= len(self.reuse[1].data)
+        self.reuse = None if reuse is None else (reuse[0], charged(reuse[1], self.shared))

@@ -97,7 +97,10 @@ class BlockPolicy:
         return None
 
     def _proven(self, address: IPAddress, match: Match) -> bool:
-        """A forged source cannot complete a TCP handshake: it never sees the server's sequence number."""
+        """A forged source cannot complete a TCP handshake: it never sees the server's sequence number.
+
+        What was reset before that is closed, and midstream: no handshake was seen.
+        """
         flow = match.flow
         handshake = flow.proto == 6 and not flow.midstream and flow.state is not FlowState.NEW
         return handshake or self._gate.proven(address)

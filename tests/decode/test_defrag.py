@@ -103,44 +103,89 @@ def test_a_bad_checksum_of_the_whole_datagram_is_noticed() -> None:
     assert anomalies(got)[-1] is Anomaly.BAD_L4_CHECKSUM
 
 
-def test_the_first_content_wins_and_the_conflict_is_counted() -> None:
+def content(got: Packets) -> list[bytes]:
+    """What the datagrams hold that came together."""
+    rows = (~got.fragment).nonzero()[0].tolist()
+    starts = [int(got.l3[row]) + 20 for row in rows]
+    ends = [int(got.batch.offset[row] + got.batch.caplen[row]) for row in rows]
+    return [got.batch.data[start:end].tobytes() for start, end in zip(starts, ends, strict=True)]
+
+
+DECOY, REAL, LAST = piece(0, b"decoy..." * 4), piece(0, b"attack!!" * 4), piece(32, b"end", more=False)
+
+
+def test_a_copy_is_ignored_and_its_conflict_is_counted() -> None:
     counters = Counters()
-    v4_udp = bytes(V4)[20:]
-    got = run(
-        decoder(counters),
-        piece(0, v4_udp[:160]),
-        piece(80, b"\0" * 160),
-        piece(80, v4_udp[80:160]),
-        piece(160, b"", more=True),
-        piece(240, v4_udp[240:], more=False),
-    )
-    assert counters["decode.defrag.overlaps"] == 2
-    assert counters["decode.defrag.conflicts"] == 1
+    got = run(decoder(counters), DECOY, REAL, piece(8, b"attack!!"), LAST)
+    assert content(got) == [b"decoy..." * 4 + b"end"]
+    assert counters["decode.defrag.overlaps"] == counters["decode.defrag.conflicts"] == 2
     assert counters["decode.defrag.reassembled"] == 1
-    assert counters["decode.defrag.malformed"] == 1
-    start = int(got.l3[-1]) + 20
-    data = got.batch.data[start : start + len(v4_udp)].tobytes()
-    assert data == v4_udp[:160] + b"\0" * 80 + v4_udp[240:]
-    assert anomalies(got)[-1] is Anomaly.BAD_L4_CHECKSUM
 
 
-@given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 8)), max_size=25), st.integers(0, 255))
-@settings(max_examples=100, deadline=None)
-def test_overlaps_of_any_kind_keep_the_first_byte_of_each_place(cuts: list[tuple[int, int]], salt: int) -> None:
-    first: dict[int, int] = {}
-    frames = []
-    for number, (at, units) in enumerate([*cuts, (0, 12), (8, 13)]):
+@pytest.mark.parametrize(
+    "decoys",
+    [
+        pytest.param([DECOY, piece(24, b"x" * 16)], id="partly-there"),
+        pytest.param([piece(8, b"x" * 8), piece(0, b"x" * 8), piece(0, b"x" * 16)], id="over-two-runs"),
+        pytest.param([DECOY, piece(8, b"")], id="empty"),
+        pytest.param([DECOY, piece(48, b"x" * 8), piece(40, b"x" * 8, more=False)], id="end-before-others"),
+        pytest.param([DECOY, piece(40, b"x" * 8, more=False), piece(48, b"x" * 8)], id="behind-the-end"),
+        pytest.param([DECOY, piece(65_528, b"x" * 16), piece(65_520, b"x" * 16)], id="partly-there-too-large"),
+        pytest.param([DECOY, piece(24, b"x" * 8, more=False), piece(24, b"x" * 16)], id="copy-as-end"),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 100])
+def test_decoys_that_linux_discards_do_not_hide_what_follows(decoys: list[bytes], batch: int) -> None:
+    counters = Counters()
+    decode = decoder(counters)
+    frames = [*decoys, REAL, LAST]
+    found = [whole for at in range(0, len(frames), batch) for whole in content(run(decode, *frames[at : at + batch]))]
+    assert found == [b"attack!!" * 4 + b"end"]
+    assert counters["decode.defrag.active"] == counters["decode.defrag.memory_bytes"] == 0
+
+
+class Host:
+    """The oracle: runs as lists of bytes by place, looked at one by one."""
+
+    def __init__(self) -> None:
+        self.runs: list[dict[int, int]] = []
+        self.wholes: list[bytes] = []
+        self.end: int | None = None
+
+    def take(self, start: int, data: bytes, more: bool) -> None:
+        places = dict(enumerate(data, start))
+        reach = max((max(run) + 1 for run in self.runs), default=0)
+        end = start + len(data)
+        wrong = self.end is not None and (end > self.end if more else end != self.end)
+        common = [run for run in self.runs if run.keys() & places.keys()]
+        copy = len(common) == 1 and places.keys() <= common[0].keys()
+        if wrong or (not more and end < reach) or (common and not copy):
+            self.runs, self.end = [], None
+            return
+        self.end = self.end if more else end
+        if copy:
+            return
+        tail = next((run for run in self.runs if max(run) + 1 == reach == start), None)
+        if tail is None:
+            self.runs.append(places)
+        else:
+            tail.update(places)
+        seen = {at: byte for run in self.runs for at, byte in run.items()}
+        if self.end is not None and len(seen) == self.end:
+            self.wholes.append(bytes(seen[at] for at in range(self.end)))
+            self.runs, self.end = [], None
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 4), st.integers(0, 3)), max_size=25), st.integers(0, 255))
+@settings(max_examples=300, deadline=None)
+def test_overlaps_of_any_kind_come_out_as_on_linux(cuts: list[tuple[int, int, int]], salt: int) -> None:
+    host, frames = Host(), []
+    for number, (at, units, last) in enumerate(cuts):
         data = bytes((salt + number * 7 + k) % 256 for k in range(units * 8))
-        frames.append(piece(at * 8, data))
-        for k, byte in enumerate(data):
-            first.setdefault(at * 8 + k, byte)
-    reach = max(first) + 1
-    got = run(decoder(), *frames, piece(reach, b"end", more=False))
-    (row,) = (got.batch.linktype == 101).nonzero()[0][-1:]
-    assert int(got.batch.caplen[row]) == 20 + reach + 3
-    start = int(got.l3[row]) + 20
-    expected = bytes(first[k] for k in range(reach)) + b"end"
-    assert got.batch.data[start : start + reach + 3].tobytes() == expected
+        more = last > 0 or at == 0  # else it is no fragment
+        host.take(at * 8, data, more)
+        frames.append(piece(at * 8, data, more=more))
+    assert content(run(decoder(), *frames)) == host.wholes
 
 
 @pytest.mark.parametrize(

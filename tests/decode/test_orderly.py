@@ -245,6 +245,8 @@ def at(*seconds: int) -> list[int]:
                      {"timeouts": 1, "active": 1}, id="a-refused-one-is-late"),
         pytest.param([([A], at(0)), ([EMPTY], at(61))], {},
                      {"timeouts": 1, "active": 0}, id="a-refused-one-is-late-and-last"),
+        pytest.param([([D[0], EMPTY, D[1], D[2]], at(0, 0, 0, 0))], {},
+                     {"malformed": 1, "reassembled": 0, "active": 1}, id="an-empty-one-discards"),
         pytest.param([([A], at(0)), ([*D, B, C], at(61, 61, 61, 59, 59))], {},
                      {"timeouts": 1, "reassembled": 1, "active": 1}, id="an-orderly-one-is-late"),
         pytest.param([([A, D[0], B, C], at(0, 61, 61, 61))], {},

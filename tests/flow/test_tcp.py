@@ -89,6 +89,58 @@ def test_data_before_the_handshake_is_complete_waits() -> None:
     assert run.stream() == b"early"
 
 
+@pytest.mark.parametrize("ack", [5000, 5002, 5001 + 65536, 5001 - 65536])
+def test_an_acknowledgement_of_what_the_server_never_sent_completes_no_handshake(ack: int) -> None:
+    """Its sender guesses: he has not seen the SYN/ACK."""
+    run = Run(Talk().add(False, SYN).add(True, SYN | ACK).client(b"forged", ack=ack).pkts)
+    assert run.chunks == []
+    assert run.started[0].state is FlowState.NEW
+
+
+def test_the_client_may_acknowledge_what_the_server_sent_with_its_syn_ack() -> None:
+    talk = Talk().add(False, SYN).add(True, SYN | ACK, b"banner").client(b"hi", ack=5004).client(b"!", ack=5007)
+    run = Run(talk.pkts)
+    assert (run.stream(CLIENT), run.stream(SERVER)) == (b"hi!", b"banner")
+
+
+@pytest.mark.parametrize("synack", [True, False], ids=["synack-seen", "synack-lost"])
+def test_a_bare_ack_of_the_server_completes_no_handshake(synack: bool) -> None:
+    """A server answers a forged segment out of its window with one, before any handshake is complete."""
+    forged = Talk().add(False, SYN).add(True, SYN | ACK).client(b"x", seq=0x40000000, ack=77).add(True, ACK)
+    if not synack:
+        del forged.pkts[1]
+    assert Run(forged.pkts).started[0].state is FlowState.NEW
+
+
+def test_after_a_rst_no_acknowledgement_of_the_client_completes_the_handshake() -> None:
+    """A host whose address was forged answers the SYN/ACK with a RST; who forged it may go on guessing."""
+    talk = Talk().add(False, SYN).add(True, SYN | ACK).add(False, RST).client(b"forged")
+    run = Run(talk.pkts)
+    assert run.chunks == []
+    assert run.started[0].state is FlowState.CLOSED
+
+
+def test_a_server_that_goes_on_after_a_rst_shows_that_it_ignored_it() -> None:
+    talk = Talk().add(False, SYN).add(True, SYN | ACK).add(False, RST).add(False, ACK).client(b"evil")
+    assert Run(talk.add(True, ACK).pkts).stream() == b"evil"
+    again = Talk().add(False, SYN).add(True, SYN | ACK).add(False, RST).add(True, SYN | ACK, seq=5000)
+    assert Run(again.client(b"evil", ack=5001).pkts).stream() == b"evil"
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_a_flow_that_is_reset_before_its_handshake_is_complete_shows_none(batch: int) -> None:
+    by_client, by_server = Talk().add(False, SYN).add(False, RST), Talk().add(False, SYN).add(True, RST | ACK, seq=0)
+    half_open = Talk().add(False, SYN).add(True, SYN | ACK).add(False, RST)
+    for talk in (by_client, by_server, half_open):
+        (flow,) = Run(talk.pkts, batch=batch).started
+        assert (flow.state, flow.midstream) == (FlowState.CLOSED, True)
+    (flow,) = Run(Talk().open().client(b"x").add(False, RST).pkts, batch=batch).started
+    assert (flow.state, flow.midstream) == (FlowState.CLOSED, False)
+    decoy = Talk().open().client(b"on")
+    (flow,) = Run([decoy.pkts[0], Pkt(flags=RST, seq=1001), *decoy.pkts[1:]], batch=batch).started
+    assert (flow.state, flow.midstream) == (FlowState.ESTABLISHED, False)
+
+
 def test_data_that_no_server_ever_answers_is_counted() -> None:
     run = Run([Pkt(flags=SYN, seq=1000), Pkt(seq=1001, data=b"shout")])
     assert run.chunks == []
@@ -98,6 +150,53 @@ def test_data_that_no_server_ever_answers_is_counted() -> None:
 def test_early_data_is_bounded() -> None:
     run = Run([Pkt(flags=SYN, seq=1000), *[Pkt(seq=1001, data=b"x") for _ in range(100)]])
     assert run.counters["flow.tcp.reassembly.early_dropped"] == 36
+
+
+def early_of(sport: int, size: int) -> list[Pkt]:
+    return [Pkt(flags=SYN, seq=1000, sport=sport), Pkt(seq=1001, data=b"x" * size, sport=sport)]
+
+
+def test_early_data_is_charged_and_takes_no_more_than_half_of_the_memory_there_is() -> None:
+    pkts = [pkt for sport in range(1, 20) for pkt in early_of(sport, 1000)]
+    run = Run(pkts, drain=False, memcap_bytes=10_000)
+    assert run.counters["flow.tcp.reassembly.early_memcap"] == 16
+    assert 3000 < run.counters["flow.tcp.reassembly.memuse_bytes"] <= 5000
+    run.take(run.table.drain())
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def test_early_segments_of_no_size_are_not_free() -> None:
+    run = Run([Pkt(flags=SYN, seq=1000), *[Pkt(seq=1001, data=b"x") for _ in range(20)]], drain=False)
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] > 20 * 500
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["synack-seen", "synack-lost"])
+def test_early_data_that_is_handed_on_is_not_charged_any_more(lost: bool) -> None:
+    real = Talk().add(False, SYN, b"fast").client(b"early", ack=5001).add(True, SYN | ACK, ack=1005)
+    real = real.client(b"", seq=1010).server(b"ok", ack=1010)
+    if lost:
+        del real.pkts[2:4]
+    run = Run(real.pkts, drain=False, verify_bytes=0)
+    assert run.stream() == b"fastearly"
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def test_syn_data_is_charged_whichever_way_it_goes() -> None:
+    offers = [Pkt(flags=SYN, seq=seq, data=b"x" * 100) for seq in range(0, 6000, 1000)]
+    run = Run(offers, drain=False)
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 400
+    within = Talk().open().add(False, SYN, b"y" * 50, seq=70_000).add(False, SYN, b"z" * 60, seq=90_000)
+    run = Run(within.pkts, drain=False)
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 60
+    run.take(run.table.drain())
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def test_syn_data_that_there_was_no_memory_for_is_a_gap() -> None:
+    talk = Talk().add(False, SYN, b"fast").add(True, SYN | ACK).add(False, ACK).client(b"open").server(b"")
+    run = Run(talk.pkts, memcap_bytes=6)
+    assert run.stream() == b"~~~~open"
+    assert run.counters["flow.tcp.reassembly.early_memcap"] == 1
 
 
 def test_data_on_the_syn_counts_when_acknowledged() -> None:

@@ -28,6 +28,7 @@ from ids.types import (
     Match,
 )
 from tests.factory import T0, make_flow, make_match
+from tests.flow.traffic import RST, SYN, Run, Talk
 
 SECOND = 1_000_000_000
 
@@ -116,6 +117,7 @@ def test_the_target_follows_the_direction_of_the_match() -> None:
     [
         (make_flow(state=FlowState.NEW), "no handshake yet"),
         (make_flow(marks=Mark.MIDSTREAM), "picked up in the middle"),
+        (make_flow(state=FlowState.CLOSED, marks=Mark.MIDSTREAM), "reset before its handshake was complete"),
         (make_flow(proto=17), "UDP has no handshake"),
     ],
 )
@@ -257,3 +259,10 @@ def test_an_order_that_was_not_carried_out_may_be_given_again() -> None:
 def test_an_ipv4_mapped_network_is_allowed_as_the_ipv4_one() -> None:
     settings = RespondSettings.model_validate({"allow": ["::ffff:192.0.2.0/120", "2001:db8::/32"]})
     assert [str(network) for network in settings.allow] == ["192.0.2.0/24", "2001:db8::/32"]
+
+
+def test_a_forged_syn_and_a_forged_rst_prove_no_source() -> None:
+    (flow,) = Run(Talk().add(False, SYN).add(False, RST).pkts).started
+    assert refused(make_policy(), make_match(flow)) == "unproven"
+    (flow,) = Run(Talk().open().add(False, RST).pkts).started
+    assert ordered(make_policy(), make_match(flow))
