@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from ids.flow.inorder import Turns
 from ids.flow.keys import PROTO_TCP
 from ids.flow.reassembly import Chunk, Reassembly
-from ids.types import I64, U8, Bool, Datagrams, FlowColumns, Packets, Pieces, Streams
+from ids.types import I64, U8, Arrivals, Bool, Datagrams, FlowColumns, Packets, Streams
 
 _COLUMNS = ("row", "slot", "direction", "offset", "ts_ns", "number", "gap", "conflict", "closed")
 
 
 class _Laid(NamedTuple):
     data: list[bytes | memoryview]
-    packets: Pieces | None
+    arrivals: Arrivals | None
 
 
 class StreamsBuilder:
@@ -84,13 +84,13 @@ class StreamsBuilder:
         order = np.argsort(columns["row"], kind="stable")
         columns = {name: column[order] for name, column in columns.items()}
         ends = np.cumsum(columns["size"])
-        pieces = self._lay_out(columns, data, [chunk.data for chunk in chunks])
+        laid = self._lay_out(columns, data, [chunk.data for chunk in chunks])
         self._turns.clear()
         self._packets = None
         self._turn_count = 0
         return Streams(
             flows=flows,
-            data=b"".join(pieces.data),
+            data=b"".join(laid.data),
             slot=columns["slot"],
             direction=columns["direction"].astype(np.uint8),
             offset=columns["offset"],
@@ -101,7 +101,7 @@ class StreamsBuilder:
             closed=columns["closed"].astype(np.bool_),
             ts_ns=columns["ts_ns"],
             number=columns["number"],
-            pieces=pieces.packets,
+            arrivals=laid.arrivals,
         )
 
     def _lay_out(self, columns: dict[str, NDArray[Any]], data: memoryview, single: list[bytes]) -> _Laid:
@@ -130,7 +130,7 @@ class StreamsBuilder:
             pieces[place] = single[-2 - int(of[place])]
         rows = np.repeat(np.arange(len(turn)), counts)[alone]
         size[alone], ts_ns[alone], number[alone] = (columns[name][rows] for name in ("size", "ts_ns", "number"))
-        return _Laid(pieces, Pieces(np.cumsum(size), ts_ns, number))
+        return _Laid(pieces, Arrivals(np.cumsum(size), ts_ns, number))
 
     def _pieces_of_turns(self) -> tuple[I64, I64, I64, I64, I64]:
         """Return where all pieces start and end, and the row of the packet of each; and for each delivered turn its

@@ -38,7 +38,7 @@ class StreamChunk:
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class Arrivals:
     """Which packet brought which bytes of `Streams.data`: a row a packet, in the order of the bytes."""
 
     end: I64
@@ -77,7 +77,7 @@ class Streams:
     """Arrival of the packet that completed the row."""
     number: I64
     """`PacketBatch.number` of that packet."""
-    pieces: Pieces | None = None
+    arrivals: Arrivals | None = None
     """None where each row is of one packet."""
 
     def __len__(self) -> int:
@@ -89,10 +89,10 @@ class Streams:
         Where the row is not longer than that it is the row's first packet: never one of an earlier row.
         """
         start, end = int(self.start[row]), int(self.end[row])
-        if self.pieces is None or start == end:
+        if self.arrivals is None or start == end:
             return int(self.ts_ns[row]), int(self.number[row])
-        piece = int(np.searchsorted(self.pieces.end, max(end - behind, start + 1)))
-        return int(self.pieces.ts_ns[piece]), int(self.pieces.number[piece])
+        piece = int(np.searchsorted(self.arrivals.end, max(end - behind, start + 1)))
+        return int(self.arrivals.ts_ns[piece]), int(self.arrivals.number[piece])
 
     def content(self, row: int) -> bytes:
         """Return the bytes of a row."""

@@ -193,7 +193,7 @@ class StreamFollower:
 
 
 def _packet_at(streams: Streams, row: int) -> Callable[[int], tuple[int, int]] | None:
-    if streams.pieces is None:
+    if streams.arrivals is None:
         return None
     end = int(streams.offset[row] + streams.end[row] - streams.start[row])
     return lambda offset: streams.packet_at(row, end - offset)
