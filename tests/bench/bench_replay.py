@@ -10,6 +10,7 @@ left is the work, and that is what is compared.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import tempfile
@@ -42,12 +43,16 @@ class Contender:
     starts: list[Run] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
+    stages: list[dict[str, int]] = field(default_factory=list)
+    """Microseconds by stage (`time_us` of the counters), of ours."""
 
     def measure(self, capture: Path, one: Path) -> None:
         """Run once on a capture of one packet, and once on the whole."""
         self.starts.append(self._run(one))
         self.runs.append(self._run(capture))
         self.events = peer.count_events(self.folder / "eve.json")
+        if self.command[0] == IDS:
+            self.stages.append(json.loads(self.runs[-1].stdout)["counters"]["time_us"])
 
     @property
     def work_s(self) -> float:
@@ -147,8 +152,26 @@ def _row(contender: Contender, against: Contender | None, packets: int) -> Row:
         ratio=against.work_s / work if against else None,
         peer=against.name if against else "",
         note=f"{rates}; {whole:.2f} s whole, {median(contender.starts):.2f} s start, {cpu}; "
-        f"peak {peak:.0f} MiB; {seen}",
+        f"peak {peak:.0f} MiB; {seen}{_stages(contender, packets)}",
     )
+
+
+def _stages(contender: Contender, packets: int) -> str:
+    """Say what each of our stages costs, by our own counters: processor time of the median run."""
+    if not contender.stages:
+        return ""
+    events = contender.events
+    per = {
+        "decode": ("packet", packets),
+        "flow": ("packet", packets),
+        "protocols": ("HTTP exchange", events["http"]),
+        "detect": ("flow", events["flow"]),
+        "events": ("event", events["flow"] + events["http"] + events["alert"]),
+    }
+    costs = {name: statistics.median(times[name] for times in contender.stages) for name in per}
+    shares = [f"{name} {costs[name] / max(count, 1):.2f} µs/{what}" for name, (what, count) in per.items()]
+    total = sum(costs.values())
+    return f"; {', '.join(shares)}; all {total / packets:.2f} µs/packet, {total / max(events['flow'], 1):.1f} µs/flow"
 
 
 def _packets(capture: Path) -> int:
