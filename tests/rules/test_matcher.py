@@ -96,7 +96,6 @@ def test_unanswered_requests_are_bounded() -> None:
         ("http any any -> any !80", "", False),
         ("dns any any -> any any", "", False),
         ("tcp any any -> any any", "", True),
-        ("udp any any -> any any", "", False),
         ("http", "flow: to_client", False),
         ("http", "flow: [to_server, established]", True),
         ("http", "flow: not_established", False),

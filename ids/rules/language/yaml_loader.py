@@ -15,7 +15,7 @@ from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, ProofSch
 from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.language.yaml_match import MatchReader
-from ids.rules.model.buffers import CATALOGUE, PAYLOAD, wrong_way
+from ids.rules.model.buffers import CATALOGUE, PAYLOAD, comes_over, wrong_way
 from ids.rules.model.rule import All, Regex, Rule, RuleTest, leaves
 from ids.source import Document, InvalidDocument, read_yaml, validate
 from ids.types import Action, BlockMode, BlockRequest, Signature, Threshold
@@ -153,6 +153,15 @@ class YamlLoader:
         if len(protocols) > 1 or (wanted and protocols and wanted not in protocols):
             named = sorted(str(protocol) for protocol in protocols | ({wanted} if wanted else set()))
             self._refuse(f"buffers and traffic of different protocols ({', '.join(named)}) never meet", place)
+        transport = rule.traffic.protocol
+        for name in sorted(others):
+            if not comes_over(name, transport):
+                self._refuse(
+                    f"{name} never comes over {transport}",
+                    document.locate((*at, "traffic")),
+                    "write the protocol of the buffer",
+                )
+                break
         for leaf in leaves(rule.condition):
             if isinstance(leaf, Regex) and leaf.pattern.slow:
                 self.warnings.append(

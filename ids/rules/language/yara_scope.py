@@ -19,12 +19,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ids.errors import Location
-from ids.protocols import BY_NAME
 from ids.rules.language.remedies import refusal
 from ids.rules.language.schema import SEVERITY, BlockSchema, Level
 from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
-from ids.rules.model.buffers import CATALOGUE, PARSED, PAYLOAD, TRANSPORT_PROTOCOLS
+from ids.rules.model.buffers import PAYLOAD, TRANSPORT_PROTOCOLS, comes_over
 from ids.rules.model.literals import Needle, needle
 from ids.rules.model.yara import STREAM, YaraRule
 from ids.types import Action, BlockMode, BlockRequest, Signature
@@ -126,20 +125,14 @@ def derived_sid(name: str) -> int:
 
 def _check_reach(scope: str, transport: str) -> None:
     """Raise `MetaError` where nothing of this transport ever gives the scope, so that the rule could never match."""
-    numbers = TRANSPORT_PROTOCOLS.get(transport)
-    if not numbers:
-        return
-    if scope in (STREAM, PAYLOAD):
-        if _TCP not in numbers:
-            raise MetaError(
-                f"meta traffic: YARA sees streams of TCP and buffers of protocols, and no datagrams of {transport}",
-                "write tcp or ip, or test payload in a YAML rule",
-            )
-        return
-    protocol = CATALOGUE[scope].protocol
-    carriers = [BY_NAME[name] for name in (PARSED if protocol is None else [protocol])]
-    if not any(carrier.recognised_over(number) for carrier in carriers for number in numbers):
-        raise MetaError(f"meta traffic: {scope} never comes over {transport}", "write the protocol of the buffer")
+    if scope not in (STREAM, PAYLOAD):
+        if not comes_over(scope, transport):
+            raise MetaError(f"meta traffic: {scope} never comes over {transport}", "write the protocol of the buffer")
+    elif _TCP not in (TRANSPORT_PROTOCOLS.get(transport) or {_TCP}):
+        raise MetaError(
+            f"meta traffic: YARA sees streams of TCP and buffers of protocols, and no datagrams of {transport}",
+            "write tcp or ip, or test payload in a YAML rule",
+        )
 
 
 def _needles(scope: str, literals: frozenset[tuple[bytes, bool]] | None) -> frozenset[Needle] | None:

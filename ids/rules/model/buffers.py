@@ -84,3 +84,13 @@ def nearest(word: str, known: list[str]) -> str:
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known are {', '.join(sorted(known))}" if 0 < len(known) <= 12 else ""
+
+
+def comes_over(name: str, transport: str) -> bool:
+    """Return whether something that is carried by ``transport``, the protocol of a rule's traffic, gives a buffer."""
+    numbers = TRANSPORT_PROTOCOLS.get(transport)
+    if not numbers:
+        return True
+    protocol = CATALOGUE[name].protocol
+    carriers = [BY_NAME[name] for name in (PARSED if protocol is None else [protocol])]
+    return any(carrier.recognised_over(number) for carrier in carriers for number in numbers)
