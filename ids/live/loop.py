@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import signal
 import socket
@@ -223,7 +224,8 @@ def _claim(pins: Path) -> socket.socket:
     """
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        claim.bind(f"\0ids:{pins}"[:100])
+        # A name of the abstract kind, which no file keeps; as a digest, for it may have a hundred bytes.
+        claim.bind("\0ids:" + hashlib.sha256(bytes(pins.absolute())).hexdigest())
     except OSError as error:
         claim.close()
         raise UsageError(f"another engine works with {pins}; stop it, or choose another instance") from error
