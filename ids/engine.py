@@ -77,7 +77,7 @@ class Engine:
         self._wanted = wanted
         self.workers: Sequence[Mapping[str, int]] = ()
         """The latest counters of each worker, where workers inspect."""
-        self._fresh()
+        self._fresh(time.time_ns() if live else None)
 
     @cached_property
     def inspection(self) -> Inspection:
@@ -94,14 +94,14 @@ class Engine:
             live=self._live, wanted=self._wanted, share=share,
         )  # fmt: skip
 
-    def _fresh(self) -> None:
-        """Build what remembers decisions about traffic."""
+    def _fresh(self, started_ns: int | None = None) -> None:
+        """Build what remembers decisions about traffic, which began then, or begins with the next packet."""
         config, counters = self.config, self.counters
         self.policy = BlockPolicy(config.respond, self._gate, counters, self._veto, self._own)
         self._pending: list[Event] = []
         self._responder = Responder(config.respond, self.policy, self._gate, counters, self._pending.append)
-        self._now_ns = time.time_ns() if self._live else 0
-        self._started_ns = self._now_ns if self._live else None
+        self._started_ns = started_ns
+        self._now_ns = started_ns or 0
 
     def process(self, batch: PacketBatch) -> Packets:
         """Take one batch through every stage and return it decoded."""

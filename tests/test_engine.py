@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
 from ids.config import Config
 from ids.engine import Engine
+from ids.replay import ReplayGate
 from ids.respond.gate import BlockOrder, Held
 from ids.types import FLOW_COUNT, I64, Flow, FlowColumns, FlowCounts, IPAddress, IPNetwork
 from tests.replay.batches import batch_of, conversation
@@ -79,3 +82,8 @@ def test_an_encrypted_flow_is_bypassed_once_after_its_beginning() -> None:
 )
 def test_what_is_not_bypassed(client: bytes, server: bytes, settings: dict[str, int], why: str) -> None:
     assert inspect(client, server, **settings).bypassed == [], why
+
+
+def test_a_live_engine_is_up_since_its_start_whoever_inspects() -> None:
+    live = Engine(Config.model_validate({"rules": {"paths": []}}), ReplayGate(), live=True)
+    assert live.stats(time.time_ns() + 5_500_000_000)["stats"]["uptime"] == 5

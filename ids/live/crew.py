@@ -184,11 +184,17 @@ class Workers:
         for number, worker in enumerate(self._workers):
             if number in self._due:
                 continue
+            why = f"it did not end within {END_S:g} s"
             try:
                 while worker.line.poll(max(0.0, deadline - time.monotonic())):
                     self._take(worker.share.number, worker.receive())
-            except (EOFError, IdsError, RuntimeError):
-                pass
+            except EOFError:
+                why = ""  # it has said all, and ended
+            except Exception as error:
+                why = str(error)
+            if why:
+                self._engine.counters.add("engine.workers_cut_short")
+                log.error("worker %d was ended at the stop: %s. What it found last is lost", number, why)
             worker.end(max(0.1, deadline - time.monotonic()))
         self._engine.workers = [worker.counters for worker in self._workers]
         self._engine.drain(found=Findings())

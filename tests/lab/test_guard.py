@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -202,3 +205,19 @@ def test_an_engine_that_refuses_its_configuration_is_quoted_in_its_own_words(sit
     guard = Guard(site, respond={"mood": "enforce"})
     with pytest.raises(GuardFailed, match="unknown key 'mood'"):
         guard.start()
+
+
+def test_a_stop_during_the_start_leaves_no_gate_behind(site: Lab) -> None:
+    """Whenever it comes: a gate without an engine would be nobody's."""
+    command = [
+        str(Path(sys.executable).with_name("ids")), "run", "-i", OUTSIDE, "--set", "instance=early",
+        "--set", f"fastpath.pin_dir={site.pins}", "--set", f"engine.runtime_dir={site.directory}",
+        "--set", "fastpath.on_stop=remove", "--set", f"rules.paths={RULES['paths']}",
+    ]  # fmt: skip
+    process = site.spawn(site.gateway, command, "early.log")
+    log = site.directory / "early.log"
+    assert wait_until(lambda: f"guarding {OUTSIDE}" in log.read_text(), 20)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert "stopped" in log.read_text()
+    assert not (site.pins / "early").exists()

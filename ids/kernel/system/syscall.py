@@ -227,6 +227,10 @@ class Replaced:
     """Number of its function's type in there."""
 
 
+LOAD_ATTEMPTS = 5
+"""The verifier gives up with EAGAIN where a signal comes meanwhile, one that we have a handler for included."""
+
+
 def prog_load(
     name: str, instructions: bytes, flags: int = 0, prog_type: int = PROG_TYPE_XDP, replaced: Replaced | None = None
 ) -> int:
@@ -274,13 +278,22 @@ def prog_load(
             + extension
         )
 
+    def load(log_level: int) -> int:
+        for _ in range(LOAD_ATTEMPTS - 1):
+            try:
+                return call(Command.PROG_LOAD, attr(log_level))[0]
+            except OSError as error:
+                if error.errno != errno.EAGAIN:
+                    raise
+        return call(Command.PROG_LOAD, attr(log_level))[0]
+
     try:
-        return call(Command.PROG_LOAD, attr(0))[0]
+        return load(0)
     except OSError as error:
         number = error.errno or 0
     if number in (errno.EACCES, errno.EINVAL):
         try:
-            return call(Command.PROG_LOAD, attr(1))[0]
+            return load(1)
         except OSError as error:
             number = error.errno or 0
     words = log.value.decode(errors="replace").strip().splitlines()[-6:]
