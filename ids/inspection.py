@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ids.config import Config
+from ids.conversations import Conversations
 from ids.counters import Counters
 from ids.decode import Decoder
 from ids.events import Event, Events
@@ -51,13 +52,15 @@ class Findings:
     """`flow` events of the flows that ended and in which nothing was found."""
     matched_flows: list[Event] = field(default_factory=list)
     """`flow` events of the others, as far as inspection knows: what was decided about them is to be added."""
+    anomalies: Events = field(default_factory=Events)
+    """`anomaly` events of TCP connections."""
     ended: list[int] = field(default_factory=list)
     """Ids of all flows that ended."""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to decide and nothing to write."""
-        parts = (self.matches, self.transactions, self.flows, self.matched_flows, self.ended)
+        parts = (self.matches, self.transactions, self.flows, self.matched_flows, self.anomalies, self.ended)
         return not any(len(part) for part in parts)
 
     @classmethod
@@ -70,6 +73,7 @@ class Findings:
             Events.joined(part.transactions for part in parts),
             Events.joined(part.flows for part in parts),
             [event for part in parts for event in part.matched_flows],
+            Events.joined(part.anomalies for part in parts),
             [flow_id for part in parts for flow_id in part.ended],
         )
 
@@ -106,6 +110,8 @@ class Inspection:
         last_seen = self._recount.last_seen if self._recount else None
         self._table = FlowTable(config.flow, counters, config.stream, last_seen, flows, share)
         self._protocols = Protocols(config.protocols, counters, flows)
+        drop = config.stream.on_conflict == "drop"
+        self._conversations = Conversations(flows, counters, drop_conflicts=drop)
         self._history: deque[tuple[Packets, I64]] = deque(maxlen=HISTORY_BATCHES)
 
     def process(self, batch: PacketBatch) -> Findings:
@@ -140,7 +146,7 @@ class Inspection:
         self._bypass(flows)
         if self._recount is not None:
             self._recount.note_closing(flows.touched)
-            self._recount.settle(flows.ended)
+            self._recount.settle(flows.ended[self.flows.primary[flows.ended] == 0])
         if len(flows.ended) and self._plugins.has("ids_flow_end"):
             self._plugins.each("ids_flow_end", "flow", map(self.flows.view, flows.ended.tolist()))
         self._write_up(found, flows, transactions)
@@ -173,15 +179,21 @@ class Inspection:
         if packets is not None and plugins.has("ids_flagged"):
             self._history.append((packets, flows.slot))
             self._dissect(found, flows)
+        matches += self._conversations.conflicts(flows)
+        if matches:
+            matches[:] = self._conversations.resolve(matches)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
-        matches.sort(key=lambda match: match.number)
 
     def _dissect(self, found: Findings, flows: FlowBatch) -> None:
         """Hand the packets of flagged flows to plugins. Such flows are few, and cost what they deserve."""
         touched = flows.touched
+        if len(flows.streams):
+            variants = np.unique(flows.streams.slot[self.flows.primary[flows.streams.slot] > 0])
+            touched = np.concatenate((touched, variants))
         for slot in touched[self.flows.marks[touched] & Mark.FLAGGED != 0].tolist():
-            frames = [frame for packets, of in self._history for frame in _frames(packets, of == slot)]
+            packets_of = int(self.flows.primary[slot]) - 1 if self.flows.primary[slot] else slot
+            frames = [frame for packets, of in self._history for frame in _frames(packets, of == packets_of)]
             session = FlowSession(self.flows.view(slot), frames)
             found.matches += self._plugins.matches("ids_flagged", session=session)
 
@@ -192,20 +204,26 @@ class Inspection:
         after = self._config.engine.bypass_after_bytes
         for slot in self._protocols.opaque(flows.streams, self._opaque, after):
             flow = self.flows.view(slot)
+            if flow.variant or any(flow.conflicts):
+                continue  # which version the hosts read is not known
             if self._gate.bypass(flow):
                 flow.mark(Mark.BYPASSED)
                 self._counters.add(f"flow.bypassed.{flow.app_proto}")
 
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
-        complete = [row for row in transactions if row.complete and self._wants(row.protocol)]
+        primary = self.flows.primary
+        complete = [row for row in transactions if row.complete and not primary[row.slot] and self._wants(row.protocol)]
         if complete:
             found.transactions = Events(events.transaction_events(complete))
-        if len(flows.ended):
-            found.ended = self.flows.id[flows.ended].tolist()
-        if len(flows.ended) and self._wants("flow"):
-            matched = self.flows.marks[flows.ended] & Mark.MATCHED != 0
-            found.flows = self._flow_events(flows.ended[~matched])
-            found.matched_flows = events.flow_events(self.flows, flows.ended[matched])
+        if flows.notes and self._wants("anomaly"):
+            found.anomalies = Events([events.anomaly_event(self.flows, noted) for noted in flows.notes])
+        ended = flows.ended[primary[flows.ended] == 0]
+        if len(ended):
+            found.ended = self.flows.id[ended].tolist()
+        if len(ended) and self._wants("flow"):
+            matched = self.flows.marks[ended] & Mark.MATCHED != 0
+            found.flows = self._flow_events(ended[~matched])
+            found.matched_flows = events.flow_events(self.flows, ended[matched])
 
     def _flow_events(self, slots: I64) -> Events:
         """Return the `flow` events; of very many as lines at once, for as objects they take ten times the memory."""

@@ -20,7 +20,9 @@ Arrival: TypeAlias = tuple[int, int, int]
 class Segment:
     """One TCP segment."""
 
-    __slots__ = ("ack", "at", "data", "direction", "flags", "length", "seq")
+    __slots__ = (
+        "ack", "at", "data", "direction", "flags", "length", "scale", "seq", "signed", "stamp", "urgent", "window",
+    )  # fmt: skip
 
     def __init__(
         self, direction: Direction, flags: int, seq: int, ack: int, data: bytes, length: int, at: Arrival
@@ -33,3 +35,13 @@ class Segment:
         self.length = length
         """Payload bytes on the wire; more than ``data`` has if the capture cut it."""
         self.at = at
+        self.window = 0xFFFF
+        """As sent: not scaled."""
+        self.urgent = 0
+        """The urgent pointer."""
+        self.stamp: int | None = None
+        """Timestamp (RFC 7323), where there is one."""
+        self.signed = False
+        """It has an MD5 or authentication option (RFC 2385, RFC 5925)."""
+        self.scale: int | None = None
+        """Of a SYN: the window scale option."""

@@ -87,7 +87,7 @@ class FlowTable:
 
     def _result(self, packets: Packets | None, passage: Passage | None) -> FlowBatch:
         started, self._ended = self._slots.take_started(), self._slots.take_ended()
-        self._counters.add("flow.total", len(started))
+        self._counters.add("flow.total", int((self.flows.primary[started] == 0).sum()))
         self._counters.set("flow.active", len(self._slots))
         self._counters.set("flow.tcp.reassembly.memuse_bytes", self._reassembly.used)
         rows = len(packets) if packets is not None else 0
@@ -102,4 +102,5 @@ class FlowTable:
             gather_datagrams=lambda: gather_datagrams(self.flows, packets, slot, direction),
             started=started,
             ended=self._ended,
+            notes=self._reassembly.notes.take(),
         )

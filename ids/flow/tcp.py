@@ -2,11 +2,13 @@
 
 THEORY. `ids.flow.handshake` has the rules of the opening. From then on:
 
-(1) A segment without ACK is ignored, as hosts do (RFC 9293 section 3.10.7.4).
+(1) A segment without ACK is ignored, as hosts do (RFC 9293 section 3.10.7.4). Data that hosts ignore for other reasons
+    (`ids.flow.acceptance`) is put aside.
 (2) A RST counts only at the next expected sequence number, or behind a hole that we have; and as hosts may have ignored
     it for reasons that we cannot see, data that goes on after it is still delivered, for as long as the flow is kept.
 (3) A SYN within a connection changes nothing, until a SYN/ACK of the other side accepts it: that is a new flow.
-(4) The connection is closed when both directions are: `ids.flow.reassembly` says when.
+(4) Hosts take a byte that is marked urgent out of the stream, or leave it in: both are read.
+(5) The connection is closed when both directions are: `ids.flow.reassembly` says when.
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ from enum import IntEnum
 
 import numpy as np
 
+from ids.flow.acceptance import Fault, fault_of, hear, in_window, misplaced
 from ids.flow.handshake import Handshake, Offer, charged, offer_of
+from ids.flow.notes import Note
 from ids.flow.reassembly import Half, Reassembly
 from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival, Segment
+from ids.flow.versions import Versions
 from ids.types import Direction, FlowColumns, FlowState, Mark
 
 
@@ -39,7 +44,7 @@ class Phase(IntEnum):
 class Connection:
     """The TCP state of one flow."""
 
-    __slots__ = ("columns", "halves", "handshake", "phase", "reuse", "shared", "slot")
+    __slots__ = ("columns", "halves", "handshake", "phase", "reuse", "scales", "shared", "signed", "slot", "versions")
 
     def __init__(self, shared: Reassembly, columns: FlowColumns, slot: int) -> None:
         self.shared = shared
@@ -52,11 +57,17 @@ class Connection:
         """By `Direction`; None until the handshake is complete."""
         self.reuse: tuple[Direction, Offer] | None = None
         """A SYN within the connection, and who sent it."""
+        self.versions = Versions(slot)
+        """What else its hosts may have read."""
+        self.scales: tuple[int | None, int | None] = (None, None)
+        """Window scales that the two sides offered, by `Direction`."""
+        self.signed = False
+        """Its SYNs have an MD5 or authentication option."""
 
     @property
     def bare(self) -> bool:
         """Whether numbers say all there is to say: nothing offered anew, held back, missing or claimed."""
-        if self.reuse is not None or self.handshake is not None:
+        if self.reuse is not None or self.handshake is not None or self.versions.variants:
             return False
         return self.halves is None or (self.halves[0].plain and self.halves[1].plain)
 
@@ -68,8 +79,8 @@ class Connection:
     def start(self, client_next: int, server_next: int) -> tuple[Half, Half]:
         """Begin both directions at these sequence numbers: the handshake is complete."""
         halves = (
-            Half(self.shared, self.columns, self.slot, Direction.TO_SERVER, client_next),
-            Half(self.shared, self.columns, self.slot, Direction.TO_CLIENT, server_next),
+            Half(self.shared, self.columns, self.slot, Direction.TO_SERVER, client_next, self.versions),
+            Half(self.shared, self.columns, self.slot, Direction.TO_CLIENT, server_next, self.versions),
         )
         self.halves = halves
         self.handshake = None
@@ -90,6 +101,8 @@ class Connection:
             return None
         if segment.flags & URG and segment.data:
             self.shared.counters.add("flow.tcp.urgent")
+        if segment.flags & SYN:
+            self._note_options(segment)
         if segment.flags & RST:
             self._reset(segment)
         elif segment.flags & SYN:
@@ -108,6 +121,7 @@ class Connection:
         if self.halves is not None:
             for half in self.halves:
                 half.close(at)
+            self.versions.end(self.shared, at)
         elif self.handshake is not None:
             self.handshake.release(self.shared)
             if self.handshake.early_bytes:
@@ -125,16 +139,51 @@ class Connection:
     def _established(self, segment: Segment) -> None:
         assert self.halves is not None
         half, other = self.halves[segment.direction], self.halves[1 - segment.direction]
-        other.acknowledge(other.place(segment.ack), segment.at)
         start = half.place(segment.seq)
+        fault = fault_of(segment, half, other, signed=self.signed)
+        if fault is None:
+            upto = other.place(segment.ack)
+            if upto > other.highest or in_window(segment, start, half):
+                other.acknowledge(upto, segment.at)
+            fault = misplaced(segment, start, half, other)
+        if fault is not None:
+            self._put_aside(segment, start, half, fault)
+            return
+        hear(segment, start, half, other, self.scales)
         if segment.data:
             if self.phase is Phase.RESET and start == half.offset:
                 self.shared.counters.add("flow.tcp.rst_ignored_by_host")
                 self._enter(Phase.OPEN, FlowState.ESTABLISHED)
+            if segment.flags & URG:
+                half.note(Note.URGENT, segment.at)
+                half.leave_out(start + max(segment.urgent - 1, 0), segment.at)
+            offset = half.offset
             half.receive(start, segment.data, segment.at)
+            if half.offset > offset:
+                other.spoken()
         if segment.flags & FIN:
             half.finish(start + segment.length)
         self.settle()
+
+    def _put_aside(self, segment: Segment, start: int, half: Half, fault: Fault) -> None:
+        """Keep data that hosts ignore; what only some of them ignore is read, too, in a variant."""
+        self.shared.counters.add(f"flow.tcp.{fault.counter}")
+        if not segment.data:
+            return
+        half.note(fault.note, segment.at)
+        half.put_aside(start, segment.data, segment.stamp)
+        if fault.depends_on_host:
+            half.doubt(start, segment.data, segment.at)
+
+    def _note_options(self, segment: Segment) -> None:
+        """Remember what a SYN or SYN/ACK offers."""
+        of_client, of_server = self.scales
+        self.signed |= segment.signed
+        if self.halves is None:
+            if segment.direction is Direction.TO_SERVER:
+                self.scales = segment.scale, of_server
+            else:
+                self.scales = of_client, segment.scale
 
     def _establish(self, segment: Segment) -> bool:
         """Complete the handshake, if this segment does; return whether it did."""
@@ -144,7 +193,8 @@ class Connection:
             return False
         handshake.release(self.shared)
         client_next, server_next, syn_data = agreed
-        client, _ = self.start(client_next, server_next)
+        client, server = self.start(client_next, server_next)
+        client.heard = server.heard = True
         if syn_data:
             client.receive(0, syn_data, segment.at)
         for early in handshake.early:

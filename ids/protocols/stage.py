@@ -40,7 +40,7 @@ from ids.protocols.recognition import FAILED, Recogniser
 from ids.protocols.registry import PROTOCOLS
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.talk import NOTHING, Talk, Talks
-from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, Streams, Transaction, Transactions
+from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, Mark, Streams, Transaction, Transactions
 
 MAX_HANDOVERS = 8
 """Protocols within protocols that are followed in one flow; each probes and copies the rest of a chunk anew. Tunnels
@@ -191,6 +191,7 @@ class Protocols:
         if maker is None:
             return
         talk.parser = maker(talk.slot, talk.tx_id)
+        self._flows.marks[talk.slot] |= Mark.PARSED
         if not (known or others or talk.closed >> (1 - side) & 1):
             self._parse(talk, side, data, ts_ns, number, gap, closed, out)
             return
@@ -280,6 +281,7 @@ class Protocols:
     def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Probe the rest of the streams anew."""
         talk.release()
+        self._flows.marks[talk.slot] &= ~np.uint16(Mark.PARSED)
         talk.handovers += 1
         if talk.handovers > MAX_HANDOVERS:
             self._counters.add("app_layer.handover.too_many")
@@ -347,6 +349,7 @@ class Protocols:
         _log.exception("parser of %s failed on flow %d; the flow goes on without it", name, flow_id)
         self._counters.add(f"app_layer.error.{name}.internal")
         talk.release()
+        self._flows.marks[talk.slot] &= ~np.uint16(Mark.PARSED)
 
     def _flags(self, codes: list[int]) -> Bool:
         """Return for each code of a protocol whether it is among these."""

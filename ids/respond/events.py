@@ -23,6 +23,7 @@ from ids.types import (
     FlowState,
     Mark,
     Match,
+    Noted,
     Transaction,
     address_texts,
 )
@@ -301,6 +302,16 @@ def _tcp_flags(to_server: int, to_client: int) -> Event:
         "tcp_flags_tc": f"{to_client:02x}",
     }
     return summary | {name: True for bit, name in enumerate(_TCP_FLAGS) if both >> bit & 1}
+
+
+def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
+    """Return the ``anomaly`` event of something remarkable about a TCP connection."""
+    flow = flows.view(noted.slot)
+    event = base("anomaly", flow, noted.ts_ns, noted.number, Direction(noted.direction))
+    event["anomaly"] = {"type": "stream", "event": noted.event}
+    if flow.app_proto:
+        event["anomaly"]["app_proto"] = flow.app_proto
+    return event
 
 
 def drop_event(match: Match, reason: str, block: Event | None) -> Event:
