@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ids.decode.options import tcp_options
+from ids.decode.tcp_options import tcp_options
 from ids.flow.keys import PROTO_TCP, Groups
 from ids.flow.segment import ACK, FIN, RST, SYN, URG
 from ids.types import I64, U8, U32, Bool, Packets

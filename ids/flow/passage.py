@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ids.decode.options import NO_SCALE, tcp_options
+from ids.decode.tcp_options import NO_SCALE, tcp_options
 from ids.flow.connections import Connections
 from ids.flow.handshake import Offer
 from ids.flow.inorder import Standing, judge

@@ -59,7 +59,7 @@ class Mark(IntFlag):
     """It closed, and the gate was asked for its counts."""
     MATCHED = 64
     """A rule or detector found something in it: there is a decision to be kept in mind."""
-    PARSED = 128
+    PARSED = 256
     """A parser follows it: what its client says is delivered at any depth."""
 
 
