@@ -106,6 +106,8 @@ def _add_rare(made: list[Event], flows: FlowColumns, slots: I64) -> None:
                 made[at]["icmp_type"], made[at]["icmp_code"] = kind, code
     for at in np.flatnonzero(vlan).tolist():
         made[at]["vlan"] = _tags(int(vlan[at]))
+    for at in np.flatnonzero(flows.depth[slots]).tolist():
+        made[at]["tunnel"] = _tunnel(flows.view(int(slots[at])))
     if LIVE in flows.sources:
         live = flows.source[slots] == flows.sources.index(LIVE)
         for at, interface in zip(np.flatnonzero(live).tolist(), flows.interface[slots[live]].tolist(), strict=True):
@@ -131,6 +133,8 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
     event["proto"], event["ip_v"] = protocol_name(proto), flow.ip_version
     if proto in _ICMP:
         event["icmp_type"], event["icmp_code"] = sport, dport
+    if flow.depth:
+        event["tunnel"] = _tunnel(flow)
     event["community_id"] = community_id(flow.src, flow.dst, sport, dport, proto)
     if not live:
         event["pcap_filename"] = flow.source
@@ -138,7 +142,18 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
 
 
 def _tags(vlan: int) -> list[int]:
-    return [tag for tag in (vlan & 0xFFF, vlan >> 16 & 0xFFF) if tag]
+    return [tag for tag in (vlan & 0xFFF, vlan >> 16 & 0xFFF, vlan >> 32 & 0xFFF) if tag]
+
+
+def _tunnel(flow: Flow) -> Event:
+    """Return what EVE says of the outermost packet around a flow's first one."""
+    outer = flow.tunnel
+    assert outer is not None
+    made: Event = {"src_ip": outer.src_ip, "dest_ip": outer.dst_ip, "proto": protocol_name(outer.proto)}
+    if outer.proto in _WITH_PORTS:
+        made["src_port"], made["dest_port"] = outer.sport, outer.dport
+    made["depth"] = outer.depth
+    return made
 
 
 @lru_cache(maxsize=256)

@@ -99,9 +99,12 @@ class BlockPolicy:
     def _proven(self, address: IPAddress, match: Match) -> bool:
         """A forged source cannot complete a TCP handshake: it never sees the server's sequence number.
 
-        What was reset before that is closed, and midstream: no handshake was seen.
+        What was reset before that is closed, and midstream: no handshake was seen. Within a tunnel nothing is proof:
+        who sends one datagram to anybody can put both sides of a conversation into such datagrams.
         """
         flow = match.flow
+        if flow.depth:
+            return False
         handshake = flow.proto == 6 and not flow.midstream and flow.state is not FlowState.NEW
         return handshake or self._gate.proven(address)
 
