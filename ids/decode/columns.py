@@ -47,6 +47,7 @@ class Columns:
         self.given_kind = given_kind
         self.tags: U8 = np.zeros(n, np.uint8)
         """VLAN tags taken off so far."""
+        self.doubtful: Bool = np.zeros(n, np.bool_)
         self.depth: U8 = np.zeros(n, np.uint8) if depth is None else depth
         self.carrier: I64 = np.full(n, -1, np.int64)
         self.notes: list[tuple[I64, U8]] = []
@@ -59,6 +60,8 @@ class Columns:
         """IPv6 rows on their way to another address than that in the header: their checksum is not for this one."""
         self.partial: Bool = np.zeros(n, np.bool_)
         """Rows whose sender left the TCP or UDP checksum to its device: it holds the sum of the pseudo header."""
+        self.doubt: U8 | None = None
+        """Why hosts may drop rows that nothing else is wrong with; an `Anomaly` each, 0: they do not."""
         self.fragments: list[FragmentRows] = []
 
         self.anomaly: U8 = np.zeros(n, np.uint8)
@@ -99,6 +102,20 @@ class Columns:
                 refused = mask if refused is None else refused | mask
         return None if refused is None else ~refused
 
+    def doubt_rows(self, rows: I64, reason: Anomaly) -> None:
+        """Refuse ``rows`` when they are decoded; fragments, which need no more of it, at once."""
+        if not rows.size:
+            return
+        if self.doubt is None:
+            self.doubt = np.zeros(len(self.batch), np.uint8)
+        self.doubt[rows] = reason
+
+    def settle_doubts(self) -> None:
+        """Refuse the rows that hosts may drop."""
+        if self.doubt is not None:
+            self.doubtful = (self.doubt != 0) & self.good()
+            self.anomaly[self.doubtful] = self.doubt[self.doubtful]
+
     def note(self, rows: I64, code: int) -> None:
         """Note something odd about ``rows``; ``code`` is one of `ids.decode.oddities`."""
         if rows.size:
@@ -137,6 +154,7 @@ class Columns:
             seq=self.seq,
             ack=self.ack,
             window=self.window,
+            doubtful=self.doubtful,
             depth=self.depth,
             carrier=self.carrier,
             notes=self._notes(),
@@ -146,4 +164,5 @@ class Columns:
         if not self.notes:
             return NO_NOTES
         row, code = (np.concatenate(column) for column in zip(*self.notes, strict=True))
-        return Notes(row, code)
+        once = np.unique(row << 8 | code)
+        return Notes(once >> 8, (once & 0xFF).astype(np.uint8))

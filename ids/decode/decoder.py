@@ -120,6 +120,7 @@ class Decoder:
             rows = columns.good().nonzero()[0]
         if rows.size:
             decode_transport(columns, rows, self._verify, self._offloaders is not None)
+        columns.settle_doubts()
         return columns
 
     def _offloaded(self, columns: Columns) -> bool:

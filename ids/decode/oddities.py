@@ -15,7 +15,8 @@ class Oddity(IntEnum):
     """Codes of `ids.types.Notes`. The protocol's name comes first, the event's behind it."""
 
     IPV4_OPT_INVALID_LEN = 0
-    IPV4_OPT_EOL_REQUIRED = 1
+    IPV4_OPT_INVALID = 1
+    """A source route, which hosts refuse; no room where the option says that there is some."""
     IPV4_OPT_UNKNOWN = 2
     IPV4_OPT_DUPLICATE = 3
     IPV4_FRAG_OVERLAP = 4
@@ -39,16 +40,14 @@ class Oddity(IntEnum):
     IPV6_HOPOPTS_UNKNOWN_OPT = 18
     IPV6_DSTOPTS_UNKNOWN_OPT = 19
     IPV6_EXTHDR_INVALID_OPTLEN = 20
+    """Also padding or options too many, and padding that holds something."""
     IPV6_DATA_AFTER_NONE_HEADER = 21
     IPV6_FH_NON_ZERO_RESERVED_FIELD = 22
-    IPV6_EXTHDR_AH_RES_NOT_NULL = 23
-    IPV6_ICMPV4 = 24
-    IPV4_ICMPV6 = 25
-    ICMPV4_UNKNOWN_TYPE = 26
-    ICMPV4_UNKNOWN_CODE = 27
-    ICMPV6_UNKNOWN_TYPE = 28
-    ICMPV6_UNKNOWN_CODE = 29
-    TOO_MANY_LAYERS = 30
+    IPV6_ICMPV4 = 23
+    IPV4_ICMPV6 = 24
+    ICMPV4_UNKNOWN_TYPE = 25
+    ICMPV4_UNKNOWN_CODE = 26
+    TOO_MANY_LAYERS = 27
     """A tunnel within as many as are looked into."""
 
 
@@ -72,5 +71,6 @@ ANOMALY_NAMES: dict[Anomaly, str] = {
     Anomaly.ICMP_TRUNCATED: "decoder.icmpv4.pkt_too_small",
     Anomaly.TOO_MANY_VLAN_TAGS: "decoder.vlan.too_many_layers",
     Anomaly.IP_BAD_VERSION: "decoder.ipv4.wrong_ip_version",
+    Anomaly.IPV6_BAD_ORDER: "decoder.ipv6.exthdr_dupl_hh",
 }
 """Events of packets that were refused. The others are no attack on a decoder: frames without IP, bad checksums."""

@@ -105,7 +105,7 @@ def _add_rare(made: list[Event], flows: FlowColumns, slots: I64) -> None:
             if proto[at] in _ICMP:
                 made[at]["icmp_type"], made[at]["icmp_code"] = kind, code
     for at in np.flatnonzero(vlan).tolist():
-        made[at]["vlan"] = _tags(int(vlan[at]))
+        made[at]["vlan"] = tags(int(vlan[at]))
     for at in np.flatnonzero(flows.depth[slots]).tolist():
         made[at]["tunnel"] = _tunnel(flows.view(int(slots[at])))
     if LIVE in flows.sources:
@@ -124,7 +124,7 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
         event["pcap_cnt"] = number
     event["event_type"] = event_type
     if vlan := flow.vlan:
-        event["vlan"] = _tags(vlan)
+        event["vlan"] = tags(vlan)
     forward, proto = direction is Direction.TO_SERVER, flow.proto
     event["src_ip"], event["dest_ip"] = (flow.src_ip, flow.dst_ip) if forward else (flow.dst_ip, flow.src_ip)
     sport, dport = flow.sport, flow.dport
@@ -141,7 +141,8 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
     return event
 
 
-def _tags(vlan: int) -> list[int]:
+def tags(vlan: int) -> list[int]:
+    """Return the VLAN ids of `Packets.vlan`, the outermost first."""
     return [tag for tag in (vlan & 0xFFF, vlan >> 16 & 0xFFF, vlan >> 32 & 0xFFF) if tag]
 
 

@@ -42,6 +42,12 @@ class Anomaly(IntEnum):
     PARTIAL_L4_CHECKSUM = 20
     CARRIER = 21
     """It carried a packet, which has a row of its own, and is no conversation itself: GRE."""
+    IPV4_BAD_OPTIONS = 22
+    IPV6_BAD_OPTIONS = 23
+    IPV6_BAD_ORDER = 24
+    """Hop-by-hop options in another than the first place (RFC 8200 section 4.1)."""
+    IPV6_SOURCE_ROUTE = 25
+    """It is to be sent on by whom it is addressed to, which hosts refuse (RFC 5095)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,8 @@ class Packets:
     """TCP acknowledgement number."""
     window: U16
     """TCP window, unscaled."""
+    doubtful: Bool
+    """Rows that are decoded to their end and yet not usable, as Linux drops such packets, and another host may not."""
     depth: U8
     """How many tunnels the packet came through: 0 for what is on the wire itself."""
     carrier: I64

@@ -100,6 +100,7 @@ def columns(pkts: Sequence[Pkt]) -> Packets:
         seq=column((p.seq & 0xFFFFFFFF for p in pkts), np.uint32),
         ack=column((p.ack & 0xFFFFFFFF for p in pkts), np.uint32),
         window=np.full(n, 65535, dtype=np.uint16),
+        doubtful=zeros.astype(np.bool_),
         depth=zeros.astype(np.uint8),
         carrier=zeros - 1,
         notes=Notes(zeros[:0], zeros[:0].astype(np.uint8)),
