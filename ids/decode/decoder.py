@@ -17,9 +17,9 @@ from ids.decode.oddities import Oddity
 from ids.decode.offload import Offloaders
 from ids.decode.orderly import Datagrams
 from ids.decode.settings import DecodeSettings
-from ids.decode.transport import decode_transport
+from ids.decode.transport import TCP, decode_transport
 from ids.decode.tunnels import NO_INNER, Inner, Tunnels
-from ids.types import U8, U16, U64, Anomaly, PacketBatch, Packets
+from ids.types import U8, U16, U64, Anomaly, Bool, PacketBatch, Packets
 
 _ANOMALIES = [(int(anomaly), f"decode.anomaly.{anomaly.name.lower()}") for anomaly in Anomaly if anomaly]
 
@@ -89,7 +89,8 @@ class Decoder:
     def _datagrams(self, fragments: Layer, whole: Datagrams) -> Layer:
         columns, row = fragments.columns, whole.row
         batch = datagram_batch(columns.batch, whole)
-        own = self._columns(batch, columns.vlan[row], columns.depth[row])
+        alternative = whole.alternative if np.count_nonzero(whole.alternative) else None
+        own = self._columns(batch, columns.vlan[row], columns.depth[row], alternative=alternative)
         return Layer(own, fragments.end, fragments.root[row], fragments.base + row)
 
     def _find_inner(self, columns: Columns) -> Inner:
@@ -105,7 +106,12 @@ class Decoder:
         return inner
 
     def _columns(
-        self, batch: PacketBatch, vlan: U64 | None = None, depth: U8 | None = None, given_kind: U16 | None = None
+        self,
+        batch: PacketBatch,
+        vlan: U64 | None = None,
+        depth: U8 | None = None,
+        given_kind: U16 | None = None,
+        alternative: Bool | None = None,
     ) -> Columns:
         columns = Columns(batch, vlan, depth, given_kind)
         decode_link(columns)
@@ -120,6 +126,9 @@ class Decoder:
             rows = columns.good().nonzero()[0]
         if rows.size:
             decode_transport(columns, rows, self._verify, self._offloaders is not None)
+        if alternative is not None:  # a segment that was not sent must not take the place of one that was
+            disputed = alternative & columns.good() & (columns.proto == TCP)
+            columns.doubt_rows(np.flatnonzero(disputed), Anomaly.DISPUTED_DATAGRAM)
         columns.settle_doubts()
         return columns
 

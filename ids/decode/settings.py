@@ -24,12 +24,20 @@ class DefragSettings(BaseModel):
         ge=0,
         description="Bytes of all fragments held, bookkeeping included. Suricata's defrag.memcap.",
     )
+    versions: int = Field(
+        default=8,
+        ge=1,
+        le=8,
+        description="Versions of a datagram that are inspected where its fragments contradict each other, for hosts"
+        " differ in which copy they keep. There are seven ways, and time may make more. 1: only what Linux sees.",
+    )
     timeout_s: float = Field(
-        default=60.0,
+        default=120.0,
         gt=0,
         le=3600,
         description="How long a datagram may stay incomplete, by packet time. Linux waits 30 s for IPv4, 60 s for "
-        "IPv6; waiting less than the host would lose what it still puts together.",
+        "IPv6, others up to 120 s (RFC 1122); waiting less than the host would lose what it still puts together. What"
+        " a less patient host would see is inspected too.",
     )
 
 

@@ -48,6 +48,8 @@ class Anomaly(IntEnum):
     """Hop-by-hop options in another than the first place (RFC 8200 section 4.1)."""
     IPV6_SOURCE_ROUTE = 25
     """It is to be sent on by whom it is addressed to, which hosts refuse (RFC 5095)."""
+    DISPUTED_DATAGRAM = 26
+    """A version of a datagram of contradicting fragments, of TCP, that Linux does not see."""
 
 
 @dataclass(frozen=True, slots=True)
