@@ -33,6 +33,7 @@ from ids.types import (
     Flow,
     FlowColumns,
     FlowState,
+    Mark,
     Match,
     PacketBatch,
     Signature,
@@ -71,6 +72,8 @@ def make_flow(
         "state": FlowState.ESTABLISHED, "source": "test.pcap",
     }  # fmt: skip
     values |= changes
+    if "marks" not in changes and values["proto"] == 6 and values["state"] != FlowState.NEW:
+        values["marks"] = Mark.PROVEN
     values["source"] = flows.source_code(values["source"])
     if "app_proto" in values:
         values["app_proto"] = flows.app_code(values["app_proto"])

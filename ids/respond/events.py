@@ -16,6 +16,7 @@ from ids.events import Event
 from ids.respond.community_id import community_id, community_ids
 from ids.types import (
     I64,
+    LIVE,
     Direction,
     EndReason,
     Flow,
@@ -53,10 +54,6 @@ def _second(seconds: int) -> str:
 def protocol_name(number: int) -> str:
     """Return EVE's name of an IP protocol."""
     return PROTOCOL_NAMES.get(number, f"{number:03d}")
-
-
-LIVE = "live"
-"""`PacketBatch.source` of packets that come from interfaces."""
 
 
 def bases(event_type: str, flows: FlowColumns, slots: I64, ts_ns: Sequence[int], numbers: Sequence[int]) -> list[Event]:
