@@ -53,8 +53,7 @@ class BlockPolicy:
         veto: Callable[[str, Match], list[str]],
         own: frozenset[IPAddress] = frozenset(),
     ) -> None:
-        self._settings = settings
-        self._allow: list[IPNetwork] = list(settings.allow)
+        self.configure(settings)
         self._gate = gate
         self._counters = counters
         self._veto = veto
@@ -62,6 +61,11 @@ class BlockPolicy:
         self._records: OrderedDict[IPNetwork, _Record] = OrderedDict()
         self._minute_ns = 0
         self._this_minute = 0
+
+    def configure(self, settings: RespondSettings) -> None:
+        """Decide by these settings from now on; what was decided stays."""
+        self._settings = settings
+        self._allow: list[IPNetwork] = list(settings.allow)
 
     def decide(self, match: Match, request: BlockRequest) -> BlockOrder | Refusal:
         """Return the order that the request becomes, or why not."""
