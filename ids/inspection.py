@@ -108,6 +108,12 @@ class Inspection:
         self._protocols = Protocols(config.protocols, counters, flows)
         self._history: deque[tuple[Packets, I64]] = deque(maxlen=HISTORY_BATCHES)
 
+    def configure(self, config: Config, wanted: Collection[str] | None) -> None:
+        """Go on by these settings: what is bypassed, which events somebody reads. The stages keep theirs."""
+        self._config = config
+        self._opaque = frozenset(config.engine.bypass)
+        self._wanted = wanted
+
     def process(self, batch: PacketBatch) -> Findings:
         """Take one batch through every stage."""
         clock = time.thread_time()

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from ids.events import Event
 from ids.respond.community_id import community_id
-from ids.types import Direction, Flow, Match
+from ids.types import LIVE, Direction, Flow, Match
 
 PROTOCOL_NAMES = {
     1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 50: "ESP", 58: "IPv6-ICMP", 132: "SCTP",
@@ -41,10 +41,6 @@ def second(seconds: int) -> str:
 def protocol_name(number: int) -> str:
     """Return EVE's name of an IP protocol."""
     return PROTOCOL_NAMES.get(number, f"{number:03d}")
-
-
-LIVE = "live"
-"""`PacketBatch.source` of packets that come from interfaces."""
 
 
 def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direction = Direction.TO_SERVER) -> Event:

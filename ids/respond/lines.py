@@ -13,8 +13,8 @@ import numpy as np
 
 from ids.events import Lines, spell
 from ids.respond.community_id import community_ids
-from ids.respond.events import ICMP, LIVE, WITH_PORTS, interface_name, protocol_name, second, vlan_tags
-from ids.types import I64, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
+from ids.respond.events import ICMP, WITH_PORTS, interface_name, protocol_name, second, vlan_tags
+from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
 
 _TCP = 6
 _STATES = [state.eve for state in FlowState]

@@ -50,6 +50,11 @@ class Responder:
         self._cases: dict[int, Case] = {}
         """By flow id; a case goes when its flow's `flow` event comes."""
 
+    def configure(self, settings: RespondSettings) -> None:
+        """Respond by these settings from now on, and have the policy do so; open cases stay open."""
+        self._settings = settings
+        self._policy.configure(settings)
+
     def handle(self, match: Match) -> None:
         """Carry out what a match asks for, as far as policy allows, and emit the events that say so."""
         case = self._cases.setdefault(match.flow.id, Case())

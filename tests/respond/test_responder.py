@@ -71,9 +71,6 @@ class RecordingGate:
     def bypass(self, flow: Flow) -> bool:
         return True
 
-    def proven(self, address: IPAddress) -> bool:
-        return False
-
     def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         return np.zeros(len(slots), FLOW_COUNT)
 
