@@ -6,13 +6,12 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from ids.cache import Cache
 from ids.errors import RuleError
 from ids.rules.language.remedies import nearest, refusal, remedy_for
 from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema import SizeSchema
 from ids.rules.language.variables import GroupError, Variables
-from ids.rules.model.patterns import PatternError, compile_pattern
+from ids.rules.model.patterns import PatternError, Patterns
 from ids.rules.model.rule import Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, ScapyField, Size
 from ids.source import Document, InvalidDocument, validate
 
@@ -40,7 +39,7 @@ class MatchReader:
         document: Document,
         lists: Mapping[str, list[str]],
         variables: Variables,
-        patterns: Cache | None = None,
+        patterns: Patterns | None = None,
         scalars: Scalars | None = None,
     ) -> None:
         self.errors: list[RuleError] = []
@@ -48,7 +47,7 @@ class MatchReader:
         self._document = document
         self._lists = lists
         self._variables = variables
-        self._patterns = patterns
+        self._patterns = patterns or Patterns()
         self._scalars = scalars or Scalars(document.path)
         self._tests = 0
 
@@ -177,9 +176,9 @@ class MatchReader:
             return None
         self._count(at)
         try:
-            return Regex(buffer, compile_pattern(item, nocase, self._patterns))
+            return Regex(buffer, self._patterns.compile(item, nocase))
         except PatternError as error:
-            self._refuse(f"regex {item!r}: {error}", at)
+            self._refuse(f"regex {item!r}: {error}", at, error.remedy)
             return None
 
     def _size(self, buffer: str, operand: Any, at: Path) -> Size | None:
