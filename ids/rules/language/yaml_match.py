@@ -170,6 +170,15 @@ class MatchReader:
             self._refuse(refused[0], at, refused[1])
         return refused is None
 
+    def _number_as_written(self, value: Any, at: Path) -> bool:
+        """Return whether a number is the one that is written there; refuse ``010``, which is 8 to YAML."""
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return True
+        refused = self._scalars.refusal(value, self._document.locate(at))
+        if refused is not None:
+            self._refuse(refused[0], at, "write the number plainly, in decimal digits and without zeros before them")
+        return refused is None
+
     def _regex(self, buffer: str, item: Any, nocase: bool, at: Path) -> Regex | None:
         if not isinstance(item, str):
             self._refuse(f"expected a regular expression, not {item!r}", at, "quote it")
@@ -183,6 +192,11 @@ class MatchReader:
 
     def _size(self, buffer: str, operand: Any, at: Path) -> Size | None:
         self._count(at)
+        for bound, bound_at in (
+            [(value, (*at, key)) for key, value in operand.items()] if isinstance(operand, dict) else [(operand, at)]
+        ):
+            if not self._number_as_written(bound, bound_at):
+                return None
         if isinstance(operand, int) and not isinstance(operand, bool) and operand >= 0:
             return Size(buffer, operand, operand)
         if not isinstance(operand, dict) or not operand:
@@ -208,7 +222,10 @@ class MatchReader:
         if isinstance(value, bool) or not isinstance(value, str | int):
             self._refuse(f"expected a number or text, not {value!r}", at)
             return None
-        return ScapyField(parts[1], parts[2], value)
+        if not self._number_as_written(value, at):
+            return None
+        self._count(at)
+        return ScapyField(parts[1], parts[2], value, self._document.locate(at))
 
     def _exception(self, entry: Any, at: Path) -> Node | None:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
