@@ -25,7 +25,7 @@ from ids.protocols import Protocols
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
 from ids.respond.recount import Recount
-from ids.types import I64, FlowBatch, FlowColumns, Mark, Match, PacketBatch, Packets, Transactions
+from ids.types import I64, U8, Bool, Direction, FlowBatch, FlowColumns, Mark, Match, PacketBatch, Packets, Transactions
 
 HISTORY_BATCHES = 2
 """Batches kept for the frames of a flow that is flagged late. Each may be several megabytes."""
@@ -106,7 +106,7 @@ class Inspection:
         last_seen = self._recount.last_seen if self._recount else None
         self._table = FlowTable(config.flow, counters, config.stream, last_seen, flows, share)
         self._protocols = Protocols(config.protocols, counters, flows)
-        self._history: deque[tuple[Packets, I64]] = deque(maxlen=HISTORY_BATCHES)
+        self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
     def configure(self, config: Config, wanted: Collection[str] | None) -> None:
         """Go on by these settings: what is bypassed, which events somebody reads. The stages keep theirs."""
@@ -134,6 +134,8 @@ class Inspection:
         found = self._findings(None, self._table.drain())
         self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
         self._history.clear()
+        self._plugins.pardon()
+        self.flows.epoch += 1
         return found
 
     def _findings(self, packets: Packets | None, flows: FlowBatch) -> Findings:
@@ -177,7 +179,7 @@ class Inspection:
             if plugins.has("ids_transaction"):
                 matches += plugins.matches_of_each("ids_transaction", "transaction", transactions)
         if packets is not None and plugins.has("ids_flagged"):
-            self._history.append((packets, flows.slot))
+            self._history.append((packets, flows.slot, flows.direction))
             self._dissect(found, flows)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
@@ -187,7 +189,7 @@ class Inspection:
         """Hand the packets of flagged flows to plugins. Such flows are few, and cost what they deserve."""
         touched = flows.touched
         for slot in touched[self.flows.marks[touched] & Mark.FLAGGED != 0].tolist():
-            frames = [frame for packets, of in self._history for frame in _frames(packets, of == slot)]
+            frames = [frame for packets, of, sides in self._history for frame in _frames(packets, of == slot, sides)]
             session = FlowSession(self.flows.view(slot), frames)
             found.matches += self._plugins.matches("ids_flagged", session=session)
 
@@ -221,7 +223,7 @@ class Inspection:
         return self._wanted is None or event_type in self._wanted
 
 
-def _frames(packets: Packets, mine: np.ndarray) -> list[Frame]:
+def _frames(packets: Packets, mine: Bool, sides: U8) -> list[Frame]:
     batch = packets.batch
     rows = np.flatnonzero(mine)[-MAX_PACKETS:]
     return [
@@ -230,6 +232,7 @@ def _frames(packets: Packets, mine: np.ndarray) -> list[Frame]:
             int(batch.linktype[row]),
             int(batch.ts_ns[row]),
             int(batch.number[row]),
+            Direction(int(sides[row])),
         )
         for row in rows
     ]

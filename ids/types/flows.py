@@ -168,6 +168,9 @@ class FlowColumns:
 
     def __init__(self, capacity: int = FIRST_CAPACITY) -> None:
         self.capacity = capacity
+        self.epoch = 0
+        """Grows when all traffic so far is forgotten, as between two captures: what was kept of it, beyond what goes
+        with its flows, is of no use then."""
         self.app_names: list[str | None] = [None]
         """Names of protocols as EVE has them; 0 is: not known."""
         self.sources: list[str] = [""]
