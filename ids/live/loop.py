@@ -92,6 +92,7 @@ class Live:
             self._guard = Guard(self._fastpath, config.interfaces, config.fastpath.egress, self._counters)
             self._crew = make_crew(self._engine, self._fastpath, workers)
             stack.callback(self._crew.drain)  # before the gate closes: it is asked for the flows' counts
+            self._fastpath.shadow(config.respond.mode == "shadow")
             self._guard.begin()
             if self._ready_file is not None:
                 _announce(self._ready_file)
@@ -100,11 +101,11 @@ class Live:
             if config.eve.path is None:
                 log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
             log.info("ready: %d blocks in force", len(self._fastpath.blocks))
-            if config.respond.mode == "shadow" and (enforcing := count_enforcing(self._fastpath.blocks)):
+            if config.respond.mode == "shadow":
                 log.warning(
-                    "shadow mode, but %d earlier entries of the blocklist still drop: see `ids block list`,"
-                    " lift them by `ids block delete`",
-                    enforcing,
+                    "shadow mode: nothing is dropped or challenged, and %d entries of the blocklist that enforce only"
+                    " count; `ids stats` shows what would have been dropped (would_drop.*)",
+                    count_enforcing(self._fastpath.blocks),
                 )
             try:
                 self._loop(control)
