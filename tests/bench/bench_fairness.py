@@ -177,7 +177,8 @@ def _ask(lab: Lab, outcome: Outcome, end: float) -> None:
 
 def _judge(outcome: Outcome, guard: Guard, sent: dict[str, int]) -> None:
     """Compare when exploits were sent with when their sources were blocked, and note what was not inspected."""
-    outcome.exploits, blocked = len(sent), {}
+    outcome.exploits = len(sent)
+    blocked: dict[str, int] = {}
     with guard.eve.open(errors="replace") as lines:
         for line in lines:
             if '"event_type":"alert"' in line and line.endswith("\n"):
@@ -217,9 +218,7 @@ def _rows(flood: str, outcome: Outcome, without: Outcome) -> list[Row]:
     note = f"{found} of {outcome.exploits}; {outcome.late} later; {outcome.flood}; {outcome.reasons}"
     rows = [Row(f"{name}: others' exploits blocked within {WITHIN_S:g} s", 100 * found / tried, "%", note=note)]
     if delays:
-        rows.append(
-            Row(f"{name}: exploit to block", statistics.median(delays), "ms", min(delays), max(delays))
-        )
+        rows.append(Row(f"{name}: exploit to block", statistics.median(delays), "ms", min(delays), max(delays)))
     rows.append(
         Row(
             f"{name}: the busy client", outcome.client_per_s, "requests/s",

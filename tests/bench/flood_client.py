@@ -1,8 +1,8 @@
 """One modest source that costs an engine much: ``python -m tests.bench.flood_client …``, in a namespace; prints JSON.
 
 Connections to port 80 at a steady rate, all from one address, each opened by the kernel's own TCP. ``segments``: a POST
-whose bytes come in segments of 100. ``requests``: five bytes that make a request, over and over, in full segments; the
-server closes at the first of them. Both stay under every budget of the defaults.
+whose bytes come in segments of 100. ``requests``: one as they ought to be, then five bytes that make another, over and
+over, in full segments; the server closes at the first of these. Both stay under every budget of the defaults.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ SEGMENT_BYTES = 100
 TIMESTAMPS_BYTES = 12
 """Of each segment, beside the data."""
 POST_BYTES = 15_000
-REQUEST = b"A /\r\n"
+REQUEST = b"A /\n\n"
+FIRST = b"GET /index.html HTTP/1.1\r\nHost: shop.example\r\n\r\n"
 REQUESTS_BYTES = 14_400
 """What a fresh connection may send at once: ten full segments."""
 
@@ -29,7 +30,7 @@ REQUESTS_BYTES = 14_400
 def content(kind: str) -> bytes:
     """Return what each connection sends."""
     if kind == "requests":
-        return REQUEST * (REQUESTS_BYTES // len(REQUEST))
+        return FIRST + REQUEST * ((REQUESTS_BYTES - len(FIRST)) // len(REQUEST))
     head = f"POST /index.html HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {POST_BYTES}\r\n\r\n".encode()
     return (head + bytes(range(32, 127)) * POST_BYTES)[:POST_BYTES]
 

@@ -33,7 +33,7 @@ def test_the_order_of_segments_changes_no_sum(shapes: list[tuple[int, bool, int]
 
 def test_leaping_to_and_fro_costs_what_lies_there_once() -> None:
     """As small packets and large ones do, which have a ring each and come in the order of time."""
-    count, half = 4096, 8 << 20
+    count, half = 16384, 16 << 20
     data = np.zeros(2 * half, np.uint8)
     start = np.arange(count) // 2 * 2048 + np.where(np.arange(count) % 2, half, 0)
     began = time.process_time()
