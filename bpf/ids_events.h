@@ -75,7 +75,8 @@
 	X(NOTE_CUT_DEPTH,          73, NOTE, "note.flow_cut.depth") \
 	X(NOTE_CUT_RING_FULL,      74, NOTE, "note.flow_cut.ring_full") \
 	X(NOTE_CUT_THINNED,        75, NOTE, "note.flow_cut.thinned") \
-	X(NOTE_COPIED,             76, NOTE, "note.shown_to_another_worker")
+	X(NOTE_COPIED,             76, NOTE, "note.shown_to_another_worker") \
+	X(NOTE_ANSWERED,           77, NOTE, "note.syn_answered")
 
 #define IDS_REASON_ENUM(symbol, number, kind, name) IDS_##symbol = number,
 enum ids_reason { IDS_REASONS(IDS_REASON_ENUM) };
@@ -233,6 +234,12 @@ enum ids_cut {
 	IDS_CUT_THINNED = 1 << 2,
 };
 
+/* Whose budgets the SYNs of a connection were charged to. */
+enum ids_charged {
+	IDS_CHARGED_SOURCE = 1 << 0,
+	IDS_CHARGED_DESTINATION = 1 << 1,
+};
+
 struct ids_flow {
 	__u64 first_ns;
 	__u64 last_ns;
@@ -248,7 +255,8 @@ struct ids_flow {
 	__u8 fins;        /* bits 0 and 1: sides that sent a FIN; 2 and 3: that acknowledged something since the last */
 	__u8 opened;      /* bit per side of which `isn` is known */
 	__u8 cut;         /* enum ids_cut: why packets of it were not shown, each counted as a NOTE when it first was so */
-	__u8 spare[6];
+	__u8 charged;     /* enum ids_charged: whom a completed handshake gives a token back */
+	__u8 spare[5];
 };
 
 /* What user space hands to xdp_set_flow in a packet's place: the verdict and depth of one flow. */

@@ -94,8 +94,10 @@ static __always_inline void ids_flow_syn(const struct ids_packet *packet, struct
 		flow->verdict = IDS_FLOW_INSPECT;
 	if (flow->state == IDS_FLOW_NEW)
 		flow->state = IDS_FLOW_SYN;
-	if (flow->state == IDS_FLOW_SYN && flow->client == side)
-		ids_flow_set_isn(flow, side, packet->seq);
+	if (flow->state != IDS_FLOW_SYN || flow->client != side)
+		return;
+	ids_flow_set_isn(flow, side, packet->seq);
+	flow->charged |= packet->charged;
 }
 
 /* The server's answer has both numbers: which of several SYNs it took, and its own. */

@@ -90,6 +90,7 @@ struct ids_packet {
 	u8 met_shadow; /* an entry that only counts */
 	u8 shadowed;   /* it would have been dropped, were it not for shadow mode */
 	u8 refused;    /* a SYN beyond a budget, not merely one that came while others were */
+	u8 charged;    /* enum ids_charged */
 	u8 unknown_header; /* an extension header that user space does not step over: it sees no ports and no fragment */
 	u8 direction;  /* as in struct ids_record, of a flow that is known */
 	u8 flow_state;

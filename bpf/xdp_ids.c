@@ -239,6 +239,12 @@ static __always_inline void ids_budget_holder(struct ids_context *c, struct ids_
 	}
 }
 
+/* What a flow remembers of a charge, as an ids_charged. */
+static __always_inline u8 ids_charged_bit(u32 kind)
+{
+	return kind == IDS_LIMIT_SRC_SYN ? IDS_CHARGED_SOURCE : kind == IDS_LIMIT_DST_SYN ? IDS_CHARGED_DESTINATION : 0;
+}
+
 /* Charge a packet to a budget; return the reason where it is spent. */
 static __always_inline int ids_charge(struct ids_context *c, u32 kind, int source)
 {
@@ -254,12 +260,14 @@ static __always_inline int ids_charge(struct ids_context *c, u32 kind, int sourc
 	if (!budget) {
 		struct ids_budget fresh = { .due_ns = c->now_ns + limit->interval_ns };
 
+		c->packet->charged |= ids_charged_bit(kind);
 		lost = source ? ids_src_budgets.update(&key, &fresh) : ids_dst_budgets.update(&key, &fresh);
 		ids_count(lost ? IDS_NOTE_BUDGET_LOST : IDS_NOTE_BUDGET_NEW, c->packet->len);
 		return IDS_GO_ON;
 	}
 	if (ids_budget_take(budget, limit, c->now_ns)) {
 		c->pressed |= !!budget->episode_ns;
+		c->packet->charged |= ids_charged_bit(kind);
 		return IDS_GO_ON;
 	}
 	ids_report_limit(c, budget, &key);
@@ -275,25 +283,25 @@ static __always_inline int ids_is_proven(struct ids_context *c)
 	return proven_ns && c->now_ns < *proven_ns + c->config->proven_ns;
 }
 
-/* Budgets of the source, then of the destination. Proven sources may open connections to a destination that is being
- * flooded, others are challenged where that is switched on: they come back, proven, at their next SYN. From the first
- * refusal until the bucket has been full again that holds for every SYN, also those within the budget: at the permitted
- * rate alone, forged SYNs would fill the queue of a server without SYN cookies. */
+/* Budgets of the source, then of the destination. Of SYNs they bound those that are not answered: a completed handshake
+ * gives its tokens back. A destination's is for sources that are not proven: those are challenged beyond it, where that is
+ * switched on, and come back, proven, at their next SYN. From the first refusal until the bucket has been full again that
+ * holds for every SYN, also those within the budget: at the permitted rate alone, forged SYNs would fill the queue of a
+ * server without SYN cookies. */
 static __always_inline int ids_check_budgets(struct ids_context *c)
 {
 	int kind = ids_source_kind(c->packet);
-	int reason;
+	int reason, proven;
 
 	if (kind < 0 || c->packet->shadowed)
 		return IDS_GO_ON;
 	reason = ids_charge(c, kind, 1);
+	proven = !reason && kind == IDS_LIMIT_SRC_SYN && ids_is_proven(c);
 	if (!reason && ids_is_reflected(c->packet, c->config->reflection_bytes))
 		reason = ids_charge(c, IDS_LIMIT_DST_REFLECTION, 0);
-	if (!reason)
+	if (!reason && !proven)
 		reason = ids_charge(c, kind + IDS_LIMIT_DST_SYN, 0);
-	if (reason == IDS_DROP_SYN_DESTINATION || (!reason && kind == IDS_LIMIT_SRC_SYN && c->pressed)) {
-		if (ids_is_proven(c))
-			return IDS_GO_ON;
+	if (reason == IDS_DROP_SYN_DESTINATION || (!reason && !proven && kind == IDS_LIMIT_SRC_SYN && c->pressed)) {
 		c->packet->refused = !!reason;
 		if (c->config->flags & (IDS_FLAG_CHALLENGE | IDS_FLAG_COOKIES))
 			reason = IDS_DROP_CHALLENGED;
@@ -306,14 +314,56 @@ static __always_inline int ids_check_budgets(struct ids_context *c)
 
 /* ---- flows ---------------------------------------------------------------------------------------------------- */
 
+/* What was charged to an address before it was proven may have been somebody else's doing: it begins with a full bucket,
+ * once for as long as the proof lasts. */
+static __always_inline void ids_forgive(struct ids_context *c)
+{
+	struct ids_budget_key key = { .kind = IDS_LIMIT_SRC_SYN };
+	struct ids_budget *budget;
+
+	ids_budget_holder(c, &key, 1);
+	budget = ids_src_budgets.lookup(&key);
+	if (budget)
+		budget->due_ns = c->now_ns;
+}
+
 /* Remember that the source of this packet answered what was sent to its address. */
 static __always_inline void ids_source_proven(struct ids_context *c)
 {
+	int proven = ids_is_proven(c);
+
 	if (c->packet->version == 4)
 		ids_proven4.update(&c->packet->src4_be, &c->now_ns);
 	else
 		ids_proven6.update(&c->packet->src6, &c->now_ns);
 	ids_count(IDS_NOTE_PROVEN, c->packet->len);
+	if (!proven)
+		ids_forgive(c);
+}
+
+static __always_inline void ids_give_back_to(struct ids_context *c, u32 kind, int source)
+{
+	struct ids_budget_key key = { .kind = kind };
+	struct ids_budget *budget;
+
+	ids_budget_holder(c, &key, source);
+	budget = source ? ids_src_budgets.lookup(&key) : ids_dst_budgets.lookup(&key);
+	if (budget)
+		ids_budget_give_back(budget, &c->config->limits[kind & (IDS_LIMIT_KINDS - 1)], c->now_ns);
+}
+
+/* A handshake is complete: give back the token that its SYN took, from those that it was taken from, and one alone
+ * however many SYNs there were. So nobody gets back more than was charged for the same connection. */
+static __always_inline void ids_give_back(struct ids_context *c, struct ids_flow *flow)
+{
+	if (!flow->charged)
+		return;
+	if (flow->charged & IDS_CHARGED_SOURCE)
+		ids_give_back_to(c, IDS_LIMIT_SRC_SYN, 1);
+	if (flow->charged & IDS_CHARGED_DESTINATION)
+		ids_give_back_to(c, IDS_LIMIT_DST_SYN, 0);
+	flow->charged = 0;
+	ids_count(IDS_NOTE_ANSWERED, c->packet->len);
 }
 
 /* ---- showing -------------------------------------------------------------------------------------------------- */
@@ -416,8 +466,10 @@ static __always_inline int ids_track_and_show(struct ids_context *c, struct ids_
 {
 	if (!flow)
 		return ids_show_whole(c);
-	if (ids_flow_seen(c->packet, flow, c->packet->side, c->now_ns))
+	if (ids_flow_seen(c->packet, flow, c->packet->side, c->now_ns)) {
 		ids_source_proven(c);
+		ids_give_back(c, flow);
+	}
 	c->packet->direction = c->packet->side != flow->client;
 	c->packet->flow_state = flow->state;
 	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c) && !ids_shadows(c, IDS_DROP_FLOW))

@@ -91,6 +91,7 @@ class Reason(IntEnum):
     NOTE_CUT_RING_FULL = 74
     NOTE_CUT_THINNED = 75
     NOTE_COPIED = 76
+    NOTE_ANSWERED = 77
 
 
 REASON_NAMES: dict[Reason, str] = {
@@ -151,6 +152,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.NOTE_CUT_RING_FULL: "note.flow_cut.ring_full",
     Reason.NOTE_CUT_THINNED: "note.flow_cut.thinned",
     Reason.NOTE_COPIED: "note.shown_to_another_worker",
+    Reason.NOTE_ANSWERED: "note.syn_answered",
 }
 
 
@@ -200,6 +202,13 @@ class Cut(IntEnum):
     DEPTH = 1
     RING_FULL = 2
     THINNED = 4
+
+
+class Charged(IntEnum):
+    """ids_charged: bits of ``ids_flow.charged``, whose budgets the SYNs of a connection were charged to."""
+
+    SOURCE = 1
+    DESTINATION = 2
 
 
 class FlowVerdict(IntEnum):
@@ -306,7 +315,8 @@ FLOW = np.dtype(
         ("fins", "u1"),
         ("opened", "u1"),
         ("cut", "u1"),
-        ("spare", "u1", 6),
+        ("charged", "u1"),
+        ("spare", "u1", 5),
     ]
 )
 

@@ -27,6 +27,7 @@ TEXT = re.sub(r"/\*.*?\*/", "", (bpf_dir() / HEADER).read_text(), flags=re.DOTAL
 TYPES = {"__u8": "u1", "__u16": "<u2", "__u32": "<u4", "__u64": "<u8"}
 ENUMS = {
     "ids_block_mode": (contract.BlockFlag, "IDS_BLOCK_"),
+    "ids_charged": (contract.Charged, "IDS_CHARGED_"),
     "ids_cut": (contract.Cut, "IDS_CUT_"),
     "ids_detail": (contract.Detail, "IDS_DETAIL_"),
     "ids_flow_state": (contract.KernelFlowState, "IDS_FLOW_"),

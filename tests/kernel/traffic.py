@@ -76,6 +76,24 @@ def answer(random: Random, challenged: bytes, secret: tuple[int, int], now_ns: i
     return bytes(header)
 
 
+def reply(received: bytes) -> bytes:
+    """Return what the receiver of a SYN, or of the answer to one, would send; of any other packet, that packet."""
+    packet = Packet(received)
+    if parse_addresses(packet) or judge_headers(packet) or packet.proto != 6 or packet.len < packet.l4 + 20:
+        return received
+    if packet.fragment or not packet.tcp_flags & 0x02:
+        return received
+    frame, at, size = bytearray(received), packet.l3 + (12 if packet.version == 4 else 8), len(packet.src)
+    frame[:12] = received[6:12] + received[:6]
+    frame[at : at + 2 * size] = packet.dst + packet.src
+    answers = packet.tcp_flags & 0x10
+    seq = packet.ack if answers else 4711
+    numbers = struct.pack(">II", seq, (packet.seq + 1) & 0xFFFFFFFF)
+    frame[packet.l4 : packet.l4 + 12] = packet.dport + packet.sport + numbers
+    frame[packet.l4 + 13] = 0x10 if answers else 0x12
+    return bytes(frame)
+
+
 def _ip4(random: Random) -> tuple[bytes, bytes]:
     proto = random.choice(PROTOCOLS)
     payload = _transport(random, proto)

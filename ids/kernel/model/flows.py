@@ -33,6 +33,7 @@ class FlowEntry:
     fins: int = 0
     generation: list[int] = field(default_factory=lambda: [0, 0])
     cut: int = 0
+    charged: int = 0
 
     def set_isn(self, side: int, isn: int) -> None:
         """Note the sequence number of a side's SYN."""
@@ -138,3 +139,4 @@ def _track_syn(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> None:
         flow.state = state.SYN
     if flow.state == state.SYN and flow.client == side:
         flow.set_isn(side, packet.seq)
+        flow.charged |= packet.charged

@@ -28,8 +28,9 @@ class Packet:
     """``struct ids_packet``: what the parsers found in one frame. Ports and addresses stay in network byte order."""
 
     __slots__ = (
-        "ack", "dport", "dst", "fragment", "frame", "ip_end", "l3", "l4", "len", "met_shadow", "news", "payload_len",
-        "proto", "refused", "seq", "shadowed", "sport", "src", "tcp_flags", "unknown_header", "version", "vlan",
+        "ack", "charged", "dport", "dst", "fragment", "frame", "ip_end", "l3", "l4", "len", "met_shadow", "news",
+        "payload_len", "proto", "refused", "seq", "shadowed", "sport", "src", "tcp_flags", "unknown_header", "version",
+        "vlan",
     )  # fmt: skip
 
     def __init__(self, frame: bytes) -> None:
@@ -37,7 +38,7 @@ class Packet:
         self.len = len(frame)
         self.l3 = self.l4 = self.ip_end = self.payload_len = self.seq = self.ack = self.vlan = 0
         self.sport = self.dport = _NO_PORT
-        self.version = self.proto = self.fragment = self.tcp_flags = 0
+        self.version = self.proto = self.fragment = self.tcp_flags = self.charged = 0
         self.src = self.dst = b""
         self.news = self.refused = self.unknown_header = self.shadowed = self.met_shadow = False
 

@@ -15,6 +15,7 @@ from ids.kernel.contract import (
     LARGE_DATA,
     REASON_WOULD,
     BlockFlag,
+    Charged,
     Cut,
     Flags,
     FlowVerdict,
@@ -59,6 +60,7 @@ AMPLIFIER_PORTS = frozenset(
 MAX_NESTED = 8
 """Entries of one source's prefixes that are passed over, because they have expired or only count."""
 
+_CHARGED = {LimitKind.SRC_SYN: Charged.SOURCE, LimitKind.DST_SYN: Charged.DESTINATION}
 _GO_ON = 0
 _U64 = (1 << 64) - 1
 _U32 = (1 << 32) - 1
@@ -248,6 +250,7 @@ class Model:
             return _GO_ON
         self._pressed = False
         reason = self._charge(packet, kind)
+        proven = not reason and kind == LimitKind.SRC_SYN and self._is_proven(packet)
         if (
             not reason
             and kind == LimitKind.SRC_UDP
@@ -255,12 +258,10 @@ class Model:
             and (packet.fragment != WHOLE or int.from_bytes(packet.sport, "big") in AMPLIFIER_PORTS)
         ):
             reason = self._charge(packet, LimitKind.DST_REFLECTION)
-        if not reason:
+        if not reason and not proven:
             reason = self._charge(packet, kind + LimitKind.DST_SYN)
-        pressed = not reason and kind == LimitKind.SRC_SYN and self._pressed
+        pressed = not reason and not proven and kind == LimitKind.SRC_SYN and self._pressed
         if reason == Reason.DROP_SYN_DESTINATION or pressed:
-            if self._is_proven(packet):
-                return _GO_ON
             packet.refused = bool(reason)
             if self.config.flags & (Flags.CHALLENGE | Flags.COOKIES):
                 reason = Reason.DROP_CHALLENGED
@@ -279,6 +280,7 @@ class Model:
         if budget is None:
             table[key] = BudgetEntry(self._now_ns + interval_ns)
             self._count(Reason.NOTE_BUDGET_NEW, packet.len)
+            packet.charged |= _CHARGED.get(kind, 0)
             return _GO_ON
         due_ns = budget.due_ns
         if due_ns <= self._now_ns:
@@ -289,6 +291,7 @@ class Model:
             budget.episode_ns = budget.episode_ns or self._now_ns
             return Reason.DROP_SYN_SOURCE + kind
         budget.due_ns = due_ns + interval_ns
+        packet.charged |= _CHARGED.get(kind, 0)
         self._pressed |= bool(budget.episode_ns)
         return _GO_ON
 
@@ -297,8 +300,26 @@ class Model:
         return proven_ns is not None and self._now_ns < proven_ns + self.config.proven_ns
 
     def _prove(self, packet: Packet) -> None:
+        proven = self._is_proven(packet)
         self.proven[packet.src] = self._now_ns
         self._count(Reason.NOTE_PROVEN, packet.len)
+        budget = self.src_budgets.get(_budget_holder(packet, True) + LimitKind.SRC_SYN.to_bytes(4, "little"))
+        if not proven and budget is not None:  # what was charged before may have been somebody else's doing
+            budget.due_ns = self._now_ns
+
+    def _give_back(self, packet: Packet, flow: FlowEntry) -> None:
+        """Give back the tokens that the SYN of a completed handshake took."""
+        if not flow.charged:
+            return
+        for kind, bit in _CHARGED.items():
+            source = kind == LimitKind.SRC_SYN
+            table = self.src_budgets if source else self.dst_budgets
+            budget = table.get(_budget_holder(packet, source) + kind.to_bytes(4, "little"))
+            interval_ns = self.config.limits[kind][0]
+            if flow.charged & bit and budget is not None and budget.due_ns > max(self._now_ns, interval_ns):
+                budget.due_ns -= interval_ns
+        flow.charged = 0
+        self._count(Reason.NOTE_ANSWERED, packet.len)
 
     def _may_answer(self, packet: Packet, flow: FlowEntry | None, side: int) -> bool:
         """Whether this may be a challenged client's answer: a reset of a connection that got no other answer."""
@@ -341,6 +362,7 @@ class Model:
     def _check_flow(self, packet: Packet, flow: FlowEntry, side: int) -> int:
         if flow_seen(packet, flow, side, self._now_ns):
             self._prove(packet)
+            self._give_back(packet, flow)
         condemned = flow.verdict == FlowVerdict.DROP and not self._is_allowed(packet)
         if condemned and not self._shadows(packet, Reason.DROP_FLOW):
             return Reason.DROP_FLOW
