@@ -22,6 +22,18 @@ static __always_inline void ids_count(u32 reason, u32 len)
 	}
 }
 
+/* Whether shadow mode keeps a packet from being dropped for a reason. It is counted once, for the first of them: behind
+ * that, nothing else would have seen it. */
+static __always_inline int ids_shadows(struct ids_context *c, u32 reason)
+{
+	if (!(c->config->flags & IDS_FLAG_SHADOW))
+		return 0;
+	if (!c->packet->shadowed)
+		ids_count(IDS_REASON_WOULD + reason, c->packet->len);
+	c->packet->shadowed = 1;
+	return 1;
+}
+
 /* ---- flows ---------------------------------------------------------------------------------------------------- */
 
 static __always_inline struct ids_flow *ids_flow_find(struct ids_context *c, union ids_flow_key *key)

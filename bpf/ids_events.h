@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define IDS_CONTRACT_VERSION 4
+#define IDS_CONTRACT_VERSION 5
 
 /* Why a packet passed or died. Every packet is counted under exactly one PASS or DROP reason; NOTEs are counted
  * beside it. X(symbol, number, kind, name): name is what `ids stats` prints. */
@@ -30,6 +30,7 @@
 	X(PASS_STRAY_RESET,         9, PASS, "pass.stray_reset") \
 	X(PASS_SENT_MALFORMED,     10, PASS, "pass.sent_malformed") \
 	X(PASS_THINNED,            11, PASS, "pass.thinned") \
+	X(PASS_SHADOW_MALFORMED,   12, PASS, "pass.shadow_malformed") \
 	X(DROP_BLOCKED,            16, DROP, "drop.blocked") \
 	X(DROP_BLOCKED_PREFIX,     17, DROP, "drop.blocked_prefix") \
 	X(DROP_FLOW,               18, DROP, "drop.flow") \
@@ -79,11 +80,14 @@
 #define IDS_REASON_ENUM(symbol, number, kind, name) IDS_##symbol = number,
 enum ids_reason { IDS_REASONS(IDS_REASON_ENUM) };
 
-/* First DROP, first malformed DROP and first NOTE number; the room between is for reasons to come. */
+/* First DROP, first malformed DROP and first NOTE number; the room between is for reasons to come. In shadow mode a packet
+ * is not dropped, but counted beside its reason to pass under IDS_REASON_WOULD + the reason to drop it, which `ids stats`
+ * prints as would_drop. instead of drop. */
 #define IDS_REASON_DROP 16
 #define IDS_REASON_MALFORMED 32
 #define IDS_REASON_NOTE 64
-#define IDS_REASON_COUNT 128
+#define IDS_REASON_WOULD 128
+#define IDS_REASON_COUNT 256
 
 struct ids_count {
 	__u64 packets;
@@ -298,6 +302,7 @@ enum ids_flags {
 	IDS_FLAG_CHALLENGE = 1 << 0, /* SYNs beyond a destination's budget are challenged rather than dropped */
 	IDS_FLAG_GONE_PASS = 1 << 1, /* when the engine has gone, pass everything rather than go on blocking */
 	IDS_FLAG_COOKIES = 1 << 2,   /* such SYNs to this host's own listeners get cookies of its kernel instead */
+	IDS_FLAG_SHADOW = 1 << 3,    /* drop and answer nothing; count what would have been dropped */
 };
 
 struct ids_config {

@@ -87,6 +87,8 @@ struct ids_packet {
 	u8 fragment;   /* enum ids_fragment */
 	u8 tcp_flags;
 	u8 news;       /* its flow's state or a FIN is another since: set by ids_flow_seen */
+	u8 met_shadow; /* an entry that only counts */
+	u8 shadowed;   /* it would have been dropped, were it not for shadow mode */
 	u8 refused;    /* a SYN beyond a budget, not merely one that came while others were */
 	u8 unknown_header; /* an extension header that user space does not step over: it sees no ports and no fragment */
 	u8 direction;  /* as in struct ids_record, of a flow that is known */

@@ -213,7 +213,7 @@ static __always_inline int ids_judge(struct ids_context *c)
 		ids_flow_seen(c->packet, flow, c->packet->side, c->now_ns);
 		c->packet->direction = c->packet->side != flow->client;
 		c->packet->flow_state = flow->state;
-		if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
+		if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c) && !ids_shadows(c, IDS_DROP_FLOW))
 			return IDS_DROP_FLOW;
 	}
 	reason = ids_whether_shown(c, flow);

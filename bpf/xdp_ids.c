@@ -149,21 +149,27 @@ static __always_inline void ids_apply_shadow(struct ids_context *c, struct ids_b
 {
 	ids_count_hit(c, block);
 	ids_count(IDS_NOTE_SHADOW, c->packet->len);
+	c->packet->met_shadow = 1;
 }
 
-/* Apply a block entry: `reason` when it drops the packet. */
+/* Apply a block entry: `reason` when it drops the packet. Where everything only counts, an entry that by itself only counts
+ * is no different from others: most are so because of the mode that the rules ran in. */
 static __always_inline int ids_apply_block(struct ids_context *c, struct ids_block *block, int reason)
 {
-	if (!block || ids_is_expired(c, block))
-		return IDS_GO_ON;
-	if (block->mode == IDS_BLOCK_SHADOW) {
-		ids_apply_shadow(c, block);
-		return IDS_GO_ON;
+	int enforces = 0;
+
+	if (block && !ids_is_expired(c, block)) {
+		enforces = block->mode != IDS_BLOCK_SHADOW;
+		if (!enforces)
+			ids_apply_shadow(c, block);
 	}
-	if (reason == IDS_DROP_BLOCKED ? ids_address_allowed(c, block) : ids_allowed(c))
+	if (!enforces && !(c->packet->met_shadow && (c->config->flags & IDS_FLAG_SHADOW)))
 		return IDS_GO_ON;
-	ids_count_hit(c, block);
-	return reason;
+	if (enforces && reason == IDS_DROP_BLOCKED ? ids_address_allowed(c, block) : ids_allowed(c))
+		return IDS_GO_ON;
+	if (enforces)
+		ids_count_hit(c, block);
+	return ids_shadows(c, reason) ? IDS_GO_ON : reason;
 }
 
 /* Whether an entry hides no shorter prefix: it has expired, or only counts. */
@@ -180,8 +186,9 @@ static __always_inline int ids_check_prefix(struct ids_context *c, struct ids_fl
 	u32 generation = c->config->generation;
 	struct ids_block *block;
 
-	if (!c->config->lists || (flow && flow->generation[c->packet->side & 1] == generation))
+	if (!c->config->lists || c->packet->shadowed || (flow && flow->generation[c->packet->side & 1] == generation))
 		return IDS_GO_ON;
+	c->packet->met_shadow = 0;
 	block = ids_find_prefix(c, 128);
 	if (!block && flow)
 		flow->generation[c->packet->side & 1] = generation;
@@ -277,7 +284,7 @@ static __always_inline int ids_check_budgets(struct ids_context *c)
 	int kind = ids_source_kind(c->packet);
 	int reason;
 
-	if (kind < 0)
+	if (kind < 0 || c->packet->shadowed)
 		return IDS_GO_ON;
 	reason = ids_charge(c, kind, 1);
 	if (!reason && ids_is_reflected(c->packet, c->config->reflection_bytes))
@@ -291,7 +298,10 @@ static __always_inline int ids_check_budgets(struct ids_context *c)
 		if (c->config->flags & (IDS_FLAG_CHALLENGE | IDS_FLAG_COOKIES))
 			reason = IDS_DROP_CHALLENGED;
 	}
-	return reason && ids_allowed(c) ? IDS_GO_ON : reason;
+	if (!reason || ids_allowed(c))
+		return IDS_GO_ON;
+	/* Which answer a SYN would have had, the other program finds out. */
+	return reason != IDS_DROP_CHALLENGED && ids_shadows(c, reason) ? IDS_GO_ON : reason;
 }
 
 /* ---- flows ---------------------------------------------------------------------------------------------------- */
@@ -377,7 +387,9 @@ static __always_inline int ids_check_malformed(struct ids_context *c)
 
 	if (reason)
 		return reason;
-	return ids_allowed(c) ? IDS_PASS_ALLOWED_MALFORMED : c->packet->malformed;
+	if (ids_allowed(c))
+		return IDS_PASS_ALLOWED_MALFORMED;
+	return ids_shadows(c, c->packet->malformed) ? IDS_PASS_SHADOW_MALFORMED : c->packet->malformed;
 }
 
 /* Whether this may be a challenged client's answer: a reset before any answer of the server was seen. */
@@ -385,8 +397,8 @@ static __always_inline int ids_may_answer(struct ids_context *c, struct ids_flow
 {
 	if (flow && (flow->state != IDS_FLOW_SYN || flow->client != c->packet->side))
 		return 0;
-	return (c->config->flags & IDS_FLAG_CHALLENGE) && c->packet->proto == IPPROTO_TCP &&
-	       (c->packet->tcp_flags & ~IDS_TCP_ACK) == IDS_TCP_RST;
+	return (c->config->flags & (IDS_FLAG_CHALLENGE | IDS_FLAG_SHADOW)) == IDS_FLAG_CHALLENGE &&
+	       c->packet->proto == IPPROTO_TCP && (c->packet->tcp_flags & ~IDS_TCP_ACK) == IDS_TCP_RST;
 }
 
 /* Whether this may complete a handshake that began with a SYN cookie. Whatever was there before, but for a connection:
@@ -408,7 +420,7 @@ static __always_inline int ids_track_and_show(struct ids_context *c, struct ids_
 		ids_source_proven(c);
 	c->packet->direction = c->packet->side != flow->client;
 	c->packet->flow_state = flow->state;
-	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
+	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c) && !ids_shadows(c, IDS_DROP_FLOW))
 		return IDS_DROP_FLOW;
 	return ids_show_of_flow(c, flow);
 }
@@ -440,8 +452,9 @@ static __always_inline int ids_judge(struct ids_context *c)
 	if (ids_engine_gone(c->config, c->now_ns))
 		return IDS_PASS_ENGINE_GONE;
 	reason = ids_parse_addresses(c, &at);
-	if (!reason)
-		reason = ids_apply_block(c, ids_find_exact(c), IDS_DROP_BLOCKED);
+	if (reason)
+		return reason >= IDS_REASON_DROP && ids_shadows(c, reason) ? IDS_PASS_SHADOW_MALFORMED : reason;
+	reason = ids_apply_block(c, ids_find_exact(c), IDS_DROP_BLOCKED);
 	if (reason)
 		return reason;
 	c->packet->malformed = ids_judge_headers(c, &at);
@@ -536,6 +549,8 @@ static __always_inline int ids_answer_syn(struct ids_context *c, int *action)
 	if (answerable && (c->config->flags & IDS_FLAG_COOKIES))
 		listening = ids_ask_listener(c->frame, c->packet, &answer);
 	if (listening == IDS_LISTENS_COOKIE) {
+		if (ids_shadows(c, IDS_DROP_SYN_COOKIE))
+			return IDS_GO_ON;
 		ids_note_cookie(c);
 		*action = ids_answer(c->frame, c->packet, &answer);
 		return IDS_DROP_SYN_COOKIE;
@@ -543,7 +558,9 @@ static __always_inline int ids_answer_syn(struct ids_context *c, int *action)
 	if (!c->packet->refused && (listening == IDS_LISTENS || !(c->config->flags & IDS_FLAG_CHALLENGE)))
 		return IDS_GO_ON;
 	if (!(c->config->flags & IDS_FLAG_CHALLENGE))
-		return IDS_DROP_SYN_DESTINATION;
+		return ids_shadows(c, IDS_DROP_SYN_DESTINATION) ? IDS_GO_ON : IDS_DROP_SYN_DESTINATION;
+	if (ids_shadows(c, IDS_DROP_CHALLENGED))
+		return IDS_GO_ON;
 	if (!answerable)
 		return IDS_DROP_CHALLENGED;
 	answer.ack = ids_cookie(c->packet, c->config->secret, c->now_ns >> IDS_COOKIE_SLOT_SHIFT);

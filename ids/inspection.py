@@ -22,17 +22,17 @@ from ids.flow.share import Share
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import Protocols
-from ids.respond import events
 from ids.respond.gate import Gate
+from ids.respond.lines import EventLines
 from ids.respond.recount import Recount
 from ids.types import I64, U8, Bool, Direction, FlowBatch, FlowColumns, Mark, Match, PacketBatch, Packets, Transactions
 
 HISTORY_BATCHES = 2
 """Batches kept for the frames of a flow that is flagged late. Each may be several megabytes."""
 
-EVENTS_AS_OBJECTS = 4096
-"""`flow` events of one batch that are handed on as objects, at some 3 kB each: a batch has fewer as a rule, the end of
-a capture may have a hundred thousand."""
+FLOWS_AT_ONCE = 4096
+"""`flow` events that are spelt together: a batch has fewer as a rule, the end of a capture may have a hundred thousand,
+whose words would fill hundreds of megabytes on their way."""
 
 STAGES = ("decode", "flow", "protocols", "detect", "events")
 
@@ -107,6 +107,12 @@ class Inspection:
         self._table = FlowTable(config.flow, counters, config.stream, last_seen, flows, share)
         self._protocols = Protocols(config.protocols, counters, flows)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
+
+    def configure(self, config: Config, wanted: Collection[str] | None) -> None:
+        """Go on by these settings: what is bypassed, which events somebody reads. The stages keep theirs."""
+        self._config = config
+        self._opaque = frozenset(config.engine.bypass)
+        self._wanted = wanted
 
     def process(self, batch: PacketBatch) -> Findings:
         """Take one batch through every stage."""
@@ -199,22 +205,19 @@ class Inspection:
                 self._counters.add(f"flow.bypassed.{flow.app_proto}")
 
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
+        spelt = EventLines(self.flows)
         complete = [row for row in transactions if row.complete and self._wants(row.protocol)]
         if complete:
-            found.transactions = Events(events.transaction_events(complete))
-        if len(flows.ended):
-            found.ended = self.flows.id[flows.ended].tolist()
-        if len(flows.ended) and self._wants("flow"):
+            found.transactions = Events(lines=spelt.transactions(complete))
+        if not len(flows.ended):
+            return
+        found.ended = self.flows.id[flows.ended].tolist()
+        if self._wants("flow"):
             matched = self.flows.marks[flows.ended] & Mark.MATCHED != 0
-            found.flows = self._flow_events(flows.ended[~matched])
-            found.matched_flows = events.flow_events(self.flows, flows.ended[matched])
-
-    def _flow_events(self, slots: I64) -> Events:
-        """Return the `flow` events; of very many as lines at once, for as objects they take ten times the memory."""
-        if len(slots) <= EVENTS_AS_OBJECTS:
-            return Events(events.flow_events(self.flows, slots))
-        parts = np.array_split(slots, len(slots) // EVENTS_AS_OBJECTS + 1)
-        return Events.joined(Events(events.flow_events(self.flows, part)) for part in parts)
+            of = flows.ended[~matched]
+            parts = [of[at : at + FLOWS_AT_ONCE] for at in range(0, len(of), FLOWS_AT_ONCE)]
+            found.flows = Events(lines=[spelt.flows(part) for part in parts])
+            found.matched_flows = list(Events(lines=[spelt.flows(flows.ended[matched])]))
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-VERSION = 4
+VERSION = 5
 """IDS_CONTRACT_VERSION: pinned maps of another version are not adopted."""
 
 RING_HEADER = 8
@@ -23,10 +23,12 @@ LARGE_DATA = LARGE_STRIDE - RING_HEADER - RECORD_HEADER
 EVENT_STRIDE = 128
 MAX_WORKERS = 16
 """Processes that inspect, each with rings of its own; the C side says why so many."""
-REASON_COUNT = 128
+REASON_COUNT = 256
 REASON_DROP = 16
 REASON_MALFORMED = 32
 REASON_NOTE = 64
+REASON_WOULD = 128
+"""In shadow mode, what would have been dropped is counted under this and the reason."""
 
 
 class Reason(IntEnum):
@@ -43,6 +45,7 @@ class Reason(IntEnum):
     PASS_STRAY_RESET = 9
     PASS_SENT_MALFORMED = 10
     PASS_THINNED = 11
+    PASS_SHADOW_MALFORMED = 12
     DROP_BLOCKED = 16
     DROP_BLOCKED_PREFIX = 17
     DROP_FLOW = 18
@@ -102,6 +105,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.PASS_STRAY_RESET: "pass.stray_reset",
     Reason.PASS_SENT_MALFORMED: "pass.sent_malformed",
     Reason.PASS_THINNED: "pass.thinned",
+    Reason.PASS_SHADOW_MALFORMED: "pass.shadow_malformed",
     Reason.DROP_BLOCKED: "drop.blocked",
     Reason.DROP_BLOCKED_PREFIX: "drop.blocked_prefix",
     Reason.DROP_FLOW: "drop.flow",
@@ -148,6 +152,14 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.NOTE_CUT_THINNED: "note.flow_cut.thinned",
     Reason.NOTE_COPIED: "note.shown_to_another_worker",
 }
+
+
+COUNTER_NAMES: dict[int, str] = {int(reason): name for reason, name in REASON_NAMES.items()} | {
+    REASON_WOULD + reason: f"would_{name}"
+    for reason, name in REASON_NAMES.items()
+    if REASON_DROP <= reason < REASON_NOTE
+}
+"""Every counter of the program by its number: the reasons, then what each DROP has counted in shadow mode."""
 
 
 class RecordKind(IntEnum):
@@ -226,6 +238,7 @@ class Flags(IntEnum):
     CHALLENGE = 1
     GONE_PASS = 2
     COOKIES = 4
+    SHADOW = 8
 
 
 COUNT = np.dtype([("packets", "<u8"), ("bytes", "<u8")])

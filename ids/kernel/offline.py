@@ -23,7 +23,7 @@ from ids.kernel.contract import FlowVerdict, Reason
 from ids.kernel.fastpath import CALLED_PROGRAMS
 from ids.kernel.flows.entries import FlowAddress
 from ids.kernel.lists.networks import is_exact, key_of, prefix_key
-from ids.kernel.maps.configuration import map_sizes, write_settings
+from ids.kernel.maps.configuration import map_sizes, write_settings, write_shadow
 from ids.kernel.maps.table import Map
 from ids.kernel.model.program import XDP_DROP, Model
 from ids.kernel.model.state import BlockEntry, ModelConfig
@@ -77,6 +77,9 @@ class Judge(Protocol):
 
     def condemn(self, flow: FlowAddress) -> None:
         """Drop the rest of a flow, if there is one."""
+
+    def shadow(self, on: bool) -> None:
+        """Drop nothing, only count what would have been dropped; or drop."""
 
     def reset(self) -> None:
         """Forget all traffic and all lists."""
@@ -226,6 +229,10 @@ class OfflineProgram:
             value["verdict"] = FlowVerdict.DROP
             table.set(key, value.tobytes())
 
+    def shadow(self, on: bool) -> None:
+        """Drop nothing, only count what would have been dropped; or drop."""
+        write_shadow(self.config[0], on)
+
     def reset(self) -> None:
         """Forget all traffic and all lists, as if freshly loaded."""
         for name in _FILLED + _LISTS:
@@ -290,6 +297,11 @@ class OfflineModel:
         entry = self.model.flows.get(flow.key()[1])
         if entry is not None:
             entry.verdict = FlowVerdict.DROP
+
+    def shadow(self, on: bool) -> None:
+        """Drop nothing, only count what would have been dropped; or drop."""
+        write_shadow(self._config, on)
+        self.model.config.flags = int(self._config["flags"])
 
     def reset(self) -> None:
         """Forget all traffic and all lists."""

@@ -59,6 +59,9 @@ class Mark(IntFlag):
     """It closed, and the gate was asked for its counts."""
     MATCHED = 64
     """A rule or detector found something in it: there is a decision to be kept in mind."""
+    PROVEN = 128
+    """Both ends are where their addresses say: the client acknowledged exactly the SYN/ACK, and that came another way
+    than the SYN which it acknowledged, where this can be known."""
 
 
 FLOW_COUNT = np.dtype(
@@ -425,6 +428,11 @@ class Flow:
     def midstream(self) -> bool:
         """No handshake was seen."""
         return self.has(Mark.MIDSTREAM)
+
+    @property
+    def proven(self) -> bool:
+        """Nobody has forged it: each end acknowledged what only the other one can have sent it."""
+        return self.has(Mark.PROVEN)
 
     @property
     def flagged(self) -> bool:

@@ -65,7 +65,7 @@ def limit_value(per_s: float, burst: int) -> tuple[int, int]:
 def write_settings(config: np.void, settings: FastPathSettings) -> None:
     """Write limits and depths into a configuration: one item of dtype `contract.CONFIG`.
 
-    Its secrets are made up once, and kept from then on.
+    Its secrets are made up once, and kept from then on. Shadow mode stays as it is: it is no setting of the fast path.
     """
     config["depth_tcp"] = settings.depth_tcp_bytes
     config["depth_udp"] = settings.depth_udp_bytes
@@ -75,11 +75,22 @@ def write_settings(config: np.void, settings: FastPathSettings) -> None:
     config["thin_after_bytes"] = settings.thin_after_bytes
     config["proven_ns"] = settings.proven_s * _SECOND_NS
     config["gone_after_ns"] = settings.gone_after_s * _SECOND_NS
-    config["flags"] = Flags.CHALLENGE * settings.challenge_syns | Flags.GONE_PASS * (settings.when_gone == "pass")
+    flags = Flags.CHALLENGE * settings.challenge_syns | Flags.GONE_PASS * (settings.when_gone == "pass")
+    config["flags"] = flags | int(config["flags"]) & Flags.SHADOW
     if not config["secret"].any():
         config["secret"] = np.frombuffer(os.urandom(16), dtype=np.uint64)
     if not config["worker_seed"]:
         config["worker_seed"] = int.from_bytes(os.urandom(8), "little") | 1
+
+
+def write_shadow(config: np.void, on: bool) -> None:
+    """Have the program drop nothing and only count what it would have dropped, or drop."""
+    config["flags"] = int(config["flags"]) & ~Flags.SHADOW | Flags.SHADOW * on
+
+
+def is_shadow(config: np.void) -> bool:
+    """Return whether the program only counts what it would have dropped."""
+    return bool(int(config["flags"]) & Flags.SHADOW)
 
 
 def host_takes_cookies() -> bool:

@@ -28,8 +28,8 @@ class Packet:
     """``struct ids_packet``: what the parsers found in one frame. Ports and addresses stay in network byte order."""
 
     __slots__ = (
-        "ack", "dport", "dst", "fragment", "frame", "ip_end", "l3", "l4", "len", "news", "payload_len", "proto",
-        "refused", "seq", "sport", "src", "tcp_flags", "unknown_header", "version", "vlan",
+        "ack", "dport", "dst", "fragment", "frame", "ip_end", "l3", "l4", "len", "met_shadow", "news", "payload_len",
+        "proto", "refused", "seq", "shadowed", "sport", "src", "tcp_flags", "unknown_header", "version", "vlan",
     )  # fmt: skip
 
     def __init__(self, frame: bytes) -> None:
@@ -39,7 +39,7 @@ class Packet:
         self.sport = self.dport = _NO_PORT
         self.version = self.proto = self.fragment = self.tcp_flags = 0
         self.src = self.dst = b""
-        self.news = self.refused = self.unknown_header = False
+        self.news = self.refused = self.unknown_header = self.shadowed = self.met_shadow = False
 
 
 def parse_addresses(packet: Packet) -> int:

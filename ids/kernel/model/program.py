@@ -11,7 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ids.kernel.contract import (
+    COUNTER_NAMES,
     LARGE_DATA,
+    REASON_WOULD,
     BlockFlag,
     Cut,
     Flags,
@@ -87,7 +89,7 @@ class Model:
         self.proven: Bounded[int] = Bounded(max_entries)
         self.src_budgets: Bounded[BudgetEntry] = Bounded(max_entries)
         self.dst_budgets: Bounded[BudgetEntry] = Bounded(max_entries)
-        self.counts: dict[int, list[int]] = {reason: [0, 0] for reason in Reason}
+        self.counts: dict[int, list[int]] = {number: [0, 0] for number in COUNTER_NAMES}
         """Packets and bytes by `Reason`, notes included."""
         self._now_ns = 0
         self._pressed = False
@@ -124,7 +126,11 @@ class Model:
     def _judge(self, packet: Packet) -> int:
         if self._engine_gone():
             return Reason.PASS_ENGINE_GONE
-        reason = parse_addresses(packet) or self._apply(self.blocks.get(packet.src), packet, Reason.DROP_BLOCKED)
+        reason = parse_addresses(packet)
+        if reason:
+            shadowed = reason >= Reason.DROP_BLOCKED and self._shadows(packet, reason)
+            return Reason.PASS_SHADOW_MALFORMED if shadowed else reason
+        reason = self._apply(self.blocks.get(packet.src), packet, Reason.DROP_BLOCKED)
         if reason:
             return reason
         malformed = judge_headers(packet)
@@ -142,7 +148,9 @@ class Model:
         reason = self._check_prefix(packet, None, 0)
         if reason:
             return reason
-        return Reason.PASS_ALLOWED_MALFORMED if self._is_allowed(packet) else malformed
+        if self._is_allowed(packet):
+            return Reason.PASS_ALLOWED_MALFORMED
+        return Reason.PASS_SHADOW_MALFORMED if self._shadows(packet, malformed) else malformed
 
     def _judge_flow(self, packet: Packet) -> int:
         side, key = flow_key(packet)
@@ -168,6 +176,15 @@ class Model:
         count[0] += 1
         count[1] += length
 
+    def _shadows(self, packet: Packet, reason: int) -> bool:
+        """Count what shadow mode keeps from being dropped, once a packet; return whether it does."""
+        if not self.config.flags & Flags.SHADOW:
+            return False
+        if not packet.shadowed:
+            self._count(REASON_WOULD + reason, packet.len)
+        packet.shadowed = True
+        return True
+
     # ---- lists ---------------------------------------------------------------------------------------------------
 
     def _is_allowed(self, packet: Packet) -> bool:
@@ -183,37 +200,51 @@ class Model:
         return bool(entry.expires_ns and entry.expires_ns <= self._now_ns)
 
     def _apply(self, entry: BlockEntry | None, packet: Packet, reason: Reason) -> int:
-        if entry is None or self._is_expired(entry):
+        holds = entry is not None and not self._is_expired(entry)
+        enforces = entry is not None and holds and entry.mode != BlockFlag.SHADOW
+        if entry is not None and holds and not enforces:
+            self._hit(entry, packet)
+            self._count(Reason.NOTE_SHADOW, packet.len)
+            packet.met_shadow = True
+        if not enforces and not (packet.met_shadow and self.config.flags & Flags.SHADOW):
             return _GO_ON
-        if entry.mode != BlockFlag.SHADOW and self._is_allowed(packet):
+        if self._is_allowed(packet):
             return _GO_ON
+        if entry is not None and enforces:
+            self._hit(entry, packet)
+        return _GO_ON if self._shadows(packet, reason) else reason
+
+    def _hit(self, entry: BlockEntry, packet: Packet) -> None:
         entry.packets += 1
         entry.bytes += packet.len
         entry.last_hit_ns = self._now_ns
-        if entry.mode == BlockFlag.SHADOW:
-            self._count(Reason.NOTE_SHADOW, packet.len)
-            return _GO_ON
-        return reason
 
     def _check_prefix(self, packet: Packet, flow: FlowEntry | None, side: int) -> int:
         generation = self.config.generation & _U32
-        if not self.config.lists or (flow is not None and flow.generation[side] == generation):
+        if not self.config.lists or packet.shadowed or (flow is not None and flow.generation[side] == generation):
             return _GO_ON
+        packet.met_shadow = False
         wanted = Lists.PREFIX4 if packet.version == 4 else Lists.PREFIX6
         entries = list(self.prefixes[packet.version].matches(packet.src)) if self.config.lists & wanted else []
         if not entries and flow is not None:
             flow.generation[side] = generation
-        for entry in entries[:MAX_NESTED]:
-            reason = self._apply(entry, packet, Reason.DROP_BLOCKED_PREFIX)
-            if reason or (entry.mode != BlockFlag.SHADOW and not self._is_expired(entry)):
-                return reason
-        return _GO_ON
+        last = None
+        for nested, last in enumerate(entries, 1):
+            hides = last.mode != BlockFlag.SHADOW and not self._is_expired(last)
+            if nested == MAX_NESTED or hides:
+                break
+            if not self._is_expired(last):
+                self._hit(last, packet)
+                self._count(Reason.NOTE_SHADOW, packet.len)
+                packet.met_shadow = True
+            last = None
+        return self._apply(last, packet, Reason.DROP_BLOCKED_PREFIX)
 
     # ---- budgets and challenges ----------------------------------------------------------------------------------
 
     def _check_budgets(self, packet: Packet) -> int:
         kind = _source_kind(packet)
-        if kind < 0:
+        if kind < 0 or packet.shadowed:
             return _GO_ON
         self._pressed = False
         reason = self._charge(packet, kind)
@@ -233,7 +264,9 @@ class Model:
             packet.refused = bool(reason)
             if self.config.flags & (Flags.CHALLENGE | Flags.COOKIES):
                 reason = Reason.DROP_CHALLENGED
-        return _GO_ON if reason and self._is_allowed(packet) else reason
+        if not reason or self._is_allowed(packet):
+            return _GO_ON
+        return _GO_ON if reason != Reason.DROP_CHALLENGED and self._shadows(packet, reason) else reason
 
     def _charge(self, packet: Packet, kind: int) -> int:
         interval_ns, burst_ns = self.config.limits[kind]
@@ -271,7 +304,8 @@ class Model:
         """Whether this may be a challenged client's answer: a reset of a connection that got no other answer."""
         if flow is not None and (flow.state != KernelFlowState.SYN or flow.client != side):
             return False
-        return bool(self.config.flags & Flags.CHALLENGE and packet.proto == TCP and packet.tcp_flags & ~ACK == RST)
+        challenging = self.config.flags & (Flags.CHALLENGE | Flags.SHADOW) == Flags.CHALLENGE
+        return challenging and packet.proto == TCP and packet.tcp_flags & ~ACK == RST
 
     def _challenge_or_check(self, packet: Packet) -> tuple[int, int]:
         """Return (action, or 0 for the reason's own; reason): what the program ``xdp_challenge`` does.
@@ -285,11 +319,14 @@ class Model:
                 return 0, Reason.PASS_STRAY_RESET
             self._prove(packet)
             return XDP_DROP, Reason.DROP_CHALLENGE_ANSWER
-        if not self.config.flags & Flags.CHALLENGE:
-            if packet.refused:
-                return 0, Reason.DROP_SYN_DESTINATION
+        challenging = self.config.flags & Flags.CHALLENGE
+        why = Reason.DROP_CHALLENGED if challenging else Reason.DROP_SYN_DESTINATION
+        passes = not packet.refused and not challenging
+        if passes or self._shadows(packet, why):
             side, key = flow_key(packet)
             return 0, self._track_and_show(packet, self.flows.get(key), side, key)
+        if not challenging:
+            return 0, Reason.DROP_SYN_DESTINATION
         header = 20 if packet.version == 4 else 40
         plain = packet.fragment == WHOLE and packet.l4 == packet.l3 + header
         return XDP_TX if plain else XDP_DROP, Reason.DROP_CHALLENGED
@@ -304,7 +341,8 @@ class Model:
     def _check_flow(self, packet: Packet, flow: FlowEntry, side: int) -> int:
         if flow_seen(packet, flow, side, self._now_ns):
             self._prove(packet)
-        if flow.verdict == FlowVerdict.DROP and not self._is_allowed(packet):
+        condemned = flow.verdict == FlowVerdict.DROP and not self._is_allowed(packet)
+        if condemned and not self._shadows(packet, Reason.DROP_FLOW):
             return Reason.DROP_FLOW
         if flow.verdict == FlowVerdict.BYPASS:
             return Reason.PASS_BYPASS

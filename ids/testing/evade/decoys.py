@@ -1,0 +1,161 @@
+"""Packets that a host ignores, and an inspector may not: junk in the place of the attack, or an end that is none.
+
+Each decoy goes ahead of the true bytes, at their very place in the stream, so that whoever takes it in takes the true
+ones for a retransmission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from ids.testing.evade.conversation import OPENING, Conversation, junk
+from ids.testing.evade.policies import ALL
+from ids.testing.evade.segments import pieces
+from ids.testing.evade.steps import ACK, FIN, PSH, RST, SYN, Await, Evasion, Event, Segment, Step
+
+FAMILY = "decoys"
+FAR = 0x10000000
+OLD = 1 << 20
+"""Further back than any window that was ever offered."""
+MD5 = bytes((19, 18)) + bytes(range(16))
+"""An option of segments that only hosts with a key take (RFC 2385)."""
+UNKNOWN_DISCARD = bytes((0x5E, 2, 0, 0))
+UNKNOWN_REPORT = bytes((0x9E, 2, 0, 0))
+"""IPv6 options that nobody knows, and whose first bits say what to do then: discard the packet (RFC 8200 section 4.2)."""
+WITHOUT_MD5 = ALL - {"windows", "vista", "hpux", "irix", "macos"}
+
+JUNK: dict[str, dict[str, Any]] = {
+    "a wrong TCP checksum": {"damage": 1},
+    "a TCP checksum of zero": {"damage": 0x7777},
+    "a wrong IP checksum": {"ip_damage": 1},
+    "a TTL that ends before the host": {"ttl": 1},
+    "no ACK flag": {"flags": PSH},
+    "no flag at all": {"flags": 0},
+    "only FIN, without ACK": {"flags": FIN},
+    "an acknowledgement of what was never sent": {"ack": FAR},
+    "an acknowledgement far ahead by a window": {"ack": 0x20000},
+    # Linux looks at an old acknowledgement only where something else of the segment is news, such as its window.
+    "an acknowledgement too old for any window": {"ack": -OLD, "window": 1000},
+    "a header of four words": {"words": 4},
+    "a header longer than the segment": {"words": 15, "data_bytes": 8},
+    "SYN within the connection": {"flags": SYN},
+    "SYN and ACK within the connection": {"flags": SYN | ACK},
+    "SYN and FIN at once": {"flags": SYN | FIN},
+    "SYN and RST at once, out of the window": {"flags": SYN | RST, "shift": FAR},
+    "a bad IP option": {"ip_options": bytes((7, 39, 4, 0))},
+    "an IP option shorter than its own header": {"ip_options": bytes((0x44, 1, 5, 0))},
+    "an IP option that reaches beyond the header": {"ip_options": bytes((7, 200, 4, 0))},
+}
+"""What makes a host ignore a segment, in the terms of `Segment`; ``data_bytes`` cuts its data, ``shift`` moves it."""
+
+ENDS: dict[str, dict[str, Any]] = {
+    "RST far out of the window": {"flags": RST | ACK, "shift": FAR},
+    "RST behind the window": {"flags": RST | ACK, "shift": -1000},
+    "RST within the window, not at its edge": {"flags": RST | ACK, "shift": 100},
+    "RST with a wrong checksum": {"flags": RST | ACK, "damage": 1},
+    "RST with a short TTL": {"flags": RST | ACK, "ttl": 1},
+    "RST with a bad IP option": {"flags": RST, "ip_options": bytes((7, 200, 4, 0))},
+    "RST with an MD5 signature": {"flags": RST | ACK, "options": MD5},
+    "FIN early, behind a hole that more data fills": {"flags": FIN | ACK, "shift": 8},
+    "FIN with a wrong checksum": {"flags": FIN | ACK, "damage": 1},
+    "FIN with a short TTL": {"flags": FIN | ACK, "ttl": 1},
+    "FIN without ACK": {"flags": FIN},
+    "FIN out of the window": {"flags": FIN | ACK, "shift": FAR},
+    "FIN with an acknowledgement of what was never sent": {"flags": FIN | ACK, "ack": FAR},
+    "bare SYN within the connection": {"flags": SYN, "shift": FAR},
+    "bare SYN at the next sequence number": {"flags": SYN},
+}
+"""What only seems to end the connection, or to begin another; without data."""
+NOT_EVERYWHERE = {
+    "RST within the window, not at its edge": ("linux", "vista", "macos"),  # RFC 5961 section 3.2
+    "bare SYN within the connection": ("linux", "vista", "macos", "windows", "bsd", "bsd-right", "first", "last"),
+    "bare SYN at the next sequence number": ("linux", "vista", "macos"),  # RFC 5961 section 4.2
+    "SYN within the connection": ("linux", "vista", "macos"),
+    "SYN and ACK within the connection": ("linux", "vista", "macos"),
+    "SYN and FIN at once": ("linux", "vista", "macos"),
+    "RST with an MD5 signature": WITHOUT_MD5,
+}
+
+
+def decoys(talk: Conversation) -> Iterator[Evasion]:
+    """Give the evasions with packets that a host ignores."""
+    for name, wrong in JUNK.items():
+        yield talk.evasion(FAMILY, f"junk with {name}", _ahead(talk, wrong), NOT_EVERYWHERE.get(name, ALL))
+    for name, wrong in ENDS.items():
+        yield talk.evasion(FAMILY, name, _ended(talk, wrong), NOT_EVERYWHERE.get(name, ALL))
+    yield talk.evasion(FAMILY, "junk with an MD5 signature", _ahead(talk, {"options": MD5}), WITHOUT_MD5)
+    yield from _aged(talk)
+    yield from _out_of_window(talk)
+    yield from _over_ipv6(talk)
+
+
+def _ahead(talk: Conversation, wrong: dict[str, Any]) -> Iterator[Step]:
+    """Give the attack in pieces, each behind junk with a fault."""
+    fault = dict(wrong)
+    size, shift = fault.pop("data_bytes", None), fault.pop("shift", 0)
+    for each in pieces(talk.attack, 48):
+        yield replace(each, at=each.at + shift, data=junk(len(each.data))[:size], **fault)
+        yield each
+
+
+def _ended(talk: Conversation, wrong: dict[str, Any]) -> Iterator[Step]:
+    """Give the attack in two pieces with an end between them that is none, and before them as well."""
+    fault, half = dict(wrong), len(talk.attack) // 2
+    shift = fault.pop("shift", 0)
+    yield Segment(shift, b"", **fault)
+    yield Segment(0, talk.attack[:half])
+    yield Await(Event.TAKEN, half)
+    yield Segment(half + shift, b"", **fault)
+    yield Segment(half, talk.attack[half:])
+
+
+def _aged(talk: Conversation) -> Iterator[Evasion]:
+    """Send junk with timestamps of long ago, which hosts drop (PAWS, RFC 7323 section 5)."""
+    more: dict[str, Any] = {"timestamps": True}
+    yield talk.evasion(FAMILY, "junk with an old timestamp", _ahead(talk, {"age": 50_000}), **more)
+    yield talk.evasion(FAMILY, "junk with a timestamp far in the past", _ahead(talk, {"age": 1 << 30}), **more)
+    yield talk.evasion(FAMILY, "FIN with an old timestamp", _ended(talk, {"flags": FIN | ACK, "age": 50_000}), **more)
+
+
+def _out_of_window(talk: Conversation) -> Iterator[Evasion]:
+    """Send junk around the window, close enough for a tracker that keeps too much or gives up too early."""
+    data = talk.attack
+    for name, shift in (
+        ("far ahead of the window", FAR), ("a megabyte ahead of the window", OLD), ("just behind the window", -1000),
+        ("far behind the window", -FAR),
+    ):  # fmt: skip
+        steps = _ahead(talk, {"shift": shift})
+        yield talk.evasion(FAMILY, f"junk {name}", steps)
+    flood = [Segment(each, b"z", PSH | ACK, damage=1) for each in range(64)]
+    yield talk.evasion(FAMILY, "many single bytes of junk with wrong checksums", [*flood, Segment(0, data)])
+    held: Iterable[Step] = [Segment(len(data) + 2 * each, b"z") for each in range(1, 40)]
+    yield talk.evasion(FAMILY, "junk waits behind holes that are never filled", [*held, *pieces(data, 16)])
+
+
+def _over_ipv6(talk: Conversation) -> Iterator[Evasion]:
+    """Send junk that IPv6 hosts discard for what stands before the segment (RFC 8200 section 4)."""
+    more: dict[str, Any] = {"ipv6": True}
+    headers: dict[str, tuple[tuple[int, bytes], ...]] = {
+        "an unknown destination option to be discarded": ((60, UNKNOWN_DISCARD),),
+        "an unknown destination option to be reported": ((60, UNKNOWN_REPORT),),
+        "an unknown hop-by-hop option to be discarded": ((0, UNKNOWN_DISCARD),),
+        "hop-by-hop options in the second place": ((60, b""), (0, b"")),
+        "a routing header of type 0": ((43, bytes((0, 1, 0, 0, 0, 0)) + bytes(16)),),
+        "an unknown routing header": ((43, bytes((200, 1, 0, 0, 0, 0)) + bytes(16)),),
+        "a jumbo payload option": ((0, bytes((0xC2, 4, 0, 0, 0, 100))),),
+    }
+    for name, extensions in headers.items():
+        yield talk.evasion(FAMILY, f"IPv6: junk behind {name}", _ahead(talk, {"extensions": extensions}), **more)
+    ends = _ended(talk, {"flags": RST | ACK, "extensions": headers["an unknown destination option to be discarded"]})
+    yield talk.evasion(FAMILY, "IPv6: RST behind an unknown destination option", ends, **more)
+    fine: dict[str, tuple[tuple[int, bytes], ...]] = {
+        "behind hop-by-hop options": ((0, b""),),
+        "behind destination options": ((60, b""),),
+        "behind many destination options": ((60, b""),) * 6,
+        "behind an unknown option to be skipped": ((60, bytes((0x1E, 2, 0, 0))),),
+    }
+    for name, extensions in fine.items():
+        steps = [replace(each, extensions=extensions) for each in pieces(talk.attack, 64)]
+        yield talk.evasion(FAMILY, f"IPv6: {name}", steps, opening=OPENING, **more)
