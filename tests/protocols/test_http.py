@@ -347,7 +347,7 @@ def test_the_cost_of_many_headers_is_linear() -> None:
 
 
 def uris(wire: Wire) -> list[bytes]:
-    return [transaction.buffers["http.uri"] for transaction in wire.seen if "http.uri" in transaction.buffers]
+    return [uri for transaction in wire.seen for uri in transaction.instances("http.uri")]
 
 
 def numbered(*numbers: int) -> bytes:
@@ -365,6 +365,20 @@ def test_a_client_ahead_of_its_server_is_read_on_when_that_answers() -> None:
     done = [(transaction.tx_id, transaction.fields["url"]) for transaction in wire.seen if transaction.complete]
     assert done == [(number, f"/{number}") for number in range(11)]
     assert wire.counters["http.too_many_open_requests"] == 0
+
+
+@pytest.mark.parametrize("step", [0, 1460])
+def test_requests_of_a_line_that_nobody_answers_are_read_at_once(step: int) -> None:
+    """All are inspected, in few transactions; the next one that has more to it is read as ever."""
+    bare = [b"G /%d" % (number % 50) for number in range(40_000)]
+    bare[30_000] = b"G /%2e%2e//etc/passwd"
+    asked = b"\n\n".join(bare) + b"\n\n" + request(b"POST /next HTTP/1.1", b"Content-Length: 2", body=b"hi")
+    wire = Wire().client(asked, step=step).close()
+    assert len(wire.seen) < 2000
+    found = uris(wire)
+    assert {b"/etc/passwd", *[b"/%d" % number for number in range(50)]} <= set(found)
+    assert wire.counters["http.skimmed_requests"] > 20_000
+    assert [one.buffers["http.request_body"] for one in wire.seen if "http.request_body" in one.buffers] == [b"hi"]
 
 
 def test_a_client_that_closed_is_answered_to_the_end() -> None:

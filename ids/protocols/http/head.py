@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +80,22 @@ def parse_request(block: bytes, max_headers: int, counters: Counters) -> Head:
         head.fields["protocol"] = text(protocol)
     head.fields.pop("http_content_type", None)
     return head
+
+
+def parse_bare_requests(lines: Iterable[bytes]) -> tuple[dict[str, bytes], dict[str, tuple[bytes, ...]]]:
+    """Return the buffers of requests that are nothing but a line: those of the first, and all further instances."""
+    stripped = [line.rstrip(b"\r") for line in lines]
+    words = [_split_request_line(line) for line in stripped]
+    targets = [target for _, target, _ in words]
+    found = {
+        "http.request_line": stripped,
+        "http.method": [method for method, _, _ in words],
+        "http.uri.raw": targets,
+        "http.uri": [normalise(split_target(target)[1]) for target in targets],
+        "http.protocol": [protocol for _, _, protocol in words],
+    }
+    unique = {name: tuple(dict.fromkeys(values)) for name, values in found.items()}
+    return {name: values[0] for name, values in unique.items()}, {name: values[1:] for name, values in unique.items()}
 
 
 def parse_part(block: bytes, of_client: bool, counters: Counters) -> dict[str, bytes]:

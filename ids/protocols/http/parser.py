@@ -26,10 +26,11 @@ inspected is kept. A client's chunk makes at most ``open_requests`` transactions
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ids.protocols.http.content import decode_content, file_name, find_files
-from ids.protocols.http.head import Head, parse_part, parse_request, parse_response
+from ids.protocols.http.head import Head, parse_bare_requests, parse_part, parse_request, parse_response
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import REQUEST_START, RESPONSE_START
@@ -51,6 +52,8 @@ _MAX_DIGITS = 16
 _OVERLAP = 1024
 """Bytes that the parts of a long head have in common, so that what lies across is in one of them."""
 _FRAMING = re.compile(rb"(?im)^(?:content-length|transfer-encoding|content-encoding|content-type)[ \t]*:[^\n]*\n")
+_BARE_REQUESTS = re.compile(rb"(?:[\r\n]*[^\r\n]{1,512}\r?\n\r{0,8}\n){4,}")
+"""Requests without headers. The last byte of each is its own, so that what follows is cut as otherwise."""
 _MAX_FRAMING = 64
 """Lines kept of a long head that say where the body ends. Servers take one."""
 _EMPTY = {Direction.TO_SERVER: b"\r\n", Direction.TO_CLIENT: b"\r\n\t \0"}
@@ -64,6 +67,9 @@ _STARTS = {
     Direction.TO_SERVER: re.compile(rb"\n(?=" + REQUEST_START + rb")"),
     Direction.TO_CLIENT: re.compile(rb"\n(?=" + RESPONSE_START + rb")"),
 }
+
+
+_NO_MORE: Mapping[str, tuple[bytes, ...]] = {}
 
 
 class HttpParser:
@@ -158,7 +164,7 @@ class HttpParser:
             return False
         match side.step:
             case Step.HEAD:
-                return not self._stalls(side) and self._read_head(side)
+                return not self._stalls(side) and (self._skim(side) or self._read_head(side))
             case Step.LONG_HEAD:
                 return self._read_long_head(side)
             case Step.BODY | Step.CHUNK:
@@ -181,6 +187,23 @@ class HttpParser:
             return False
         self._stalled = len(side.buffer) <= self._settings.header_bytes
         return self._stalled
+
+    def _skim(self, side: Side) -> bool:
+        """Take at once the requests of nothing but a line of a client that is too far ahead; return whether it did.
+
+        Such a client may say anything, and a transaction each would cost more than a microsecond for each of its bytes.
+        """
+        if side.direction is Direction.TO_CLIENT or len(self._waiting) < self._settings.open_requests or side.scanned:
+            return False
+        run = _BARE_REQUESTS.match(side.buffer)
+        if run is None:
+            return False
+        lines = [line for line in bytes(run[0]).split(b"\n") if line.strip(b"\r")]
+        del side.buffer[: run.end()]
+        self._counters.add("http.skimmed_requests", len(lines))
+        buffers, more = parse_bare_requests(dict.fromkeys(lines))
+        self._emit(side, self._new_exchange(), buffers, {}, False, more=more)
+        return True
 
     def _go_on(self) -> None:
         """Read the requests that an answer has made room for."""
@@ -537,6 +560,7 @@ class HttpParser:
         fields: dict[str, Any],
         complete: bool,
         direction: Direction | None = None,
+        more: Mapping[str, tuple[bytes, ...]] = _NO_MORE,
     ) -> None:
         of = side.direction if direction is None else direction
         self._out.append(
@@ -551,6 +575,7 @@ class HttpParser:
                 side.ts_ns,
                 side.number,
                 complete,
+                more,
                 behind=self._beyond + len(side.buffer) if self._reading else 0,
             )
         )
