@@ -218,7 +218,7 @@ class HttpParser:
         """Read some of the requests that will not be answered any more, and leave the others."""
         side, room = self._sides[Direction.TO_SERVER], UNANSWERED_READ[self._state.heard]
         self._stalled = False
-        while room and self._read_head(side):
+        while room and (self._skim(side) or self._read_head(side)):
             while side.step is not Step.HEAD and self._advance(side):
                 pass
             if side.step is not Step.HEAD or not side.buffer or self._tunnel:
