@@ -12,18 +12,19 @@ from typing import Any
 
 from ids.testing.evade.conversation import OPENING, Conversation, junk
 from ids.testing.evade.policies import ALL
-from ids.testing.evade.segments import pieces
-from ids.testing.evade.steps import ACK, FIN, PSH, RST, SYN, Await, Evasion, Event, Segment, Step
+from ids.testing.evade.segments import IDLE, pieces
+from ids.testing.evade.steps import ACK, FIN, PSH, RST, SYN, Await, Evasion, Event, Pause, Segment, Step
 
 FAMILY = "decoys"
 FAR = 0x10000000
+LONGER_THAN_A_CLOSED_FLOW_S = 65.0
 OLD = 1 << 20
 """Further back than any window that was ever offered."""
 MD5 = bytes((19, 18)) + bytes(range(16))
 """An option of segments that only hosts with a key take (RFC 2385)."""
 UNKNOWN_DISCARD = bytes((0x5E, 2, 0, 0))
 UNKNOWN_REPORT = bytes((0x9E, 2, 0, 0))
-"""IPv6 options that nobody knows, and whose first bits say what to do then: discard the packet (RFC 8200 section 4.2)."""
+"""IPv6 options that nobody knows, whose first bits say what to do then: discard the packet (RFC 8200 section 4.2)."""
 WITHOUT_MD5 = ALL - {"windows", "vista", "hpux", "irix", "macos"}
 
 JUNK: dict[str, dict[str, Any]] = {
@@ -44,6 +45,7 @@ JUNK: dict[str, dict[str, Any]] = {
     "SYN and ACK within the connection": {"flags": SYN | ACK},
     "SYN and FIN at once": {"flags": SYN | FIN},
     "SYN and RST at once, out of the window": {"flags": SYN | RST, "shift": FAR},
+    "another host's MAC address": {"stray": True},
     "a bad IP option": {"ip_options": bytes((7, 39, 4, 0))},
     "an IP option shorter than its own header": {"ip_options": bytes((0x44, 1, 5, 0))},
     "an IP option that reaches beyond the header": {"ip_options": bytes((7, 200, 4, 0))},
@@ -55,6 +57,12 @@ ENDS: dict[str, dict[str, Any]] = {
     "RST behind the window": {"flags": RST | ACK, "shift": -1000},
     "RST within the window, not at its edge": {"flags": RST | ACK, "shift": 100},
     "RST with a wrong checksum": {"flags": RST | ACK, "damage": 1},
+    "RST next to the edge, with an acknowledgement of what was never sent": {
+        "flags": RST | ACK,
+        "shift": 1,
+        "ack": FAR,
+    },
+    "RST with another host's MAC address": {"flags": RST | ACK, "stray": True},
     "RST with a short TTL": {"flags": RST | ACK, "ttl": 1},
     "RST with a bad IP option": {"flags": RST, "ip_options": bytes((7, 200, 4, 0))},
     "RST with an MD5 signature": {"flags": RST | ACK, "options": MD5},
@@ -70,6 +78,7 @@ ENDS: dict[str, dict[str, Any]] = {
 """What only seems to end the connection, or to begin another; without data."""
 NOT_EVERYWHERE = {
     "RST within the window, not at its edge": ("linux", "vista", "macos"),  # RFC 5961 section 3.2
+    "RST next to the edge, with an acknowledgement of what was never sent": ("linux", "vista", "macos"),
     "bare SYN within the connection": ("linux", "vista", "macos", "windows", "bsd", "bsd-right", "first", "last"),
     "bare SYN at the next sequence number": ("linux", "vista", "macos"),  # RFC 5961 section 4.2
     "SYN within the connection": ("linux", "vista", "macos"),
@@ -86,6 +95,11 @@ def decoys(talk: Conversation) -> Iterator[Evasion]:
     for name, wrong in ENDS.items():
         yield talk.evasion(FAMILY, name, _ended(talk, wrong), NOT_EVERYWHERE.get(name, ALL))
     yield talk.evasion(FAMILY, "junk with an MD5 signature", _ahead(talk, {"options": MD5}), WITHOUT_MD5)
+    slow = (*_ended(talk, ENDS["RST within the window, not at its edge"]),)
+    waited = [*slow[:-1], Pause(LONGER_THAN_A_CLOSED_FLOW_S), slow[-1]]
+    yield talk.evasion(
+        FAMILY, "long idle after a RST within the window", waited, ("linux", "vista", "macos"), unchecked=IDLE
+    )
     yield from _aged(talk)
     yield from _out_of_window(talk)
     yield from _over_ipv6(talk)

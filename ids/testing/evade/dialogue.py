@@ -12,6 +12,7 @@ from ids.testing.evade.steps import ACK, FIN, PSH, SYN, Await, Evasion, Event, P
 
 CLIENT_MAC, SERVER_MAC = bytes.fromhex("00005e005301"), bytes.fromhex("00005e005302")
 """For documentation (RFC 7042 section 2.1.2)."""
+NOBODY = bytes.fromhex("00005e0053ff")
 STEP_NS = 1_000_000
 CLOCK = 100_000
 """The timestamp of a client's first segment."""
@@ -78,7 +79,8 @@ class Dialogue:
             words=segment.words, damage=segment.damage,
         )  # fmt: skip
         packet = self._packet(segment, hosts, tcp)
-        return [self.frame(each, side) for each in (segment.cut(packet) if segment.cut else [packet])]
+        frames = [self.frame(each, side) for each in (segment.cut(packet) if segment.cut else [packet])]
+        return [NOBODY + frame[6:] for frame in frames] if segment.stray else frames
 
     def frame(self, packet: bytes, side: int) -> bytes:
         """Return the frame of an IP packet, in whatever the evasion wraps it."""

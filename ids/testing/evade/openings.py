@@ -11,6 +11,8 @@ from ids.testing.evade.steps import ACK, FIN, PSH, RST, SYN, Await, Evasion, Eve
 
 FAMILY = "openings"
 FAR = 0x10000000
+WITHOUT_DATA_ON_SYN = frozenset({"linux", "windows", "vista", "bsd", "bsd-right"})
+"""Others may keep it until the handshake is complete (RFC 9293 section 3.4)."""
 
 
 def openings(talk: Conversation) -> Iterator[Evasion]:
@@ -24,8 +26,11 @@ def openings(talk: Conversation) -> Iterator[Evasion]:
     ) -> Evasion:
         return talk.evasion(FAMILY, name, plain if steps is None else steps, policies, opening=opening, **more)
 
-    yield odd("junk on the SYN, which hosts without Fast Open leave out",
-              [Segment(-1, junk(len(data)), SYN), opened, last], policies={"linux", "windows", "vista", "bsd", "bsd-right"})  # fmt: skip
+    yield odd(
+        "junk on the SYN, which hosts without Fast Open leave out",
+        [Segment(-1, junk(len(data)), SYN), opened, last],
+        policies=WITHOUT_DATA_ON_SYN,
+    )
     yield odd(
         "two SYNs, the second of another connection",
         [first, Segment(-1 + FAR, flags=SYN), opened, last],

@@ -46,6 +46,8 @@ class Segment:
     """Added to the right checksum of the IPv4 header."""
     extensions: tuple[tuple[int, bytes], ...] = ()
     """IPv6 extension headers before the segment: their numbers and bodies."""
+    stray: bool = False
+    """It goes to the MAC address of nobody."""
     cut: Cut | None = None
     cookie: bool = False
     """The TCP Fast Open cookie of the first connection is among the options (RFC 7413)."""
