@@ -95,11 +95,9 @@ def decoys(talk: Conversation) -> Iterator[Evasion]:
     for name, wrong in ENDS.items():
         yield talk.evasion(FAMILY, name, _ended(talk, wrong), NOT_EVERYWHERE.get(name, ALL))
     yield talk.evasion(FAMILY, "junk with an MD5 signature", _ahead(talk, {"options": MD5}), WITHOUT_MD5)
-    slow = (*_ended(talk, ENDS["RST within the window, not at its edge"]),)
+    slow = (*_ended(talk, ENDS["RST with a short TTL"]),)
     waited = [*slow[:-1], Pause(LONGER_THAN_A_CLOSED_FLOW_S), slow[-1]]
-    yield talk.evasion(
-        FAMILY, "long idle after a RST within the window", waited, ("linux", "vista", "macos"), unchecked=IDLE
-    )
+    yield talk.evasion(FAMILY, "long idle after a RST with a short TTL", waited, unchecked=IDLE)
     yield from _aged(talk)
     yield from _out_of_window(talk)
     yield from _over_ipv6(talk)

@@ -155,7 +155,7 @@ def frames(
         if isinstance(step, Pause):
             now += int(step.seconds * 1e9)
             continue
-        segments = [step] if isinstance(step, Segment) else _answers(evasion, dialogue, step)
+        segments = [step] if isinstance(step, Segment) else _answers(dialogue, step)
         for segment in segments:
             for frame in dialogue.render(segment):
                 yield now, frame
@@ -165,7 +165,7 @@ def frames(
 _HOSTS = ("192.0.2.1", "203.0.113.1")
 
 
-def _answers(evasion: Evasion, dialogue: Dialogue, step: Await) -> Iterator[Segment]:
+def _answers(dialogue: Dialogue, step: Await) -> Iterator[Segment]:
     """Give what a server sends for that which is waited for, and the client's acknowledgement of it."""
     numbers = dialogue.numbers(step.connection)
     said = (numbers.server_next - numbers.server) % _MODULUS
@@ -178,8 +178,8 @@ def _answers(evasion: Evasion, dialogue: Dialogue, step: Await) -> Iterator[Segm
         yield Segment(said, b"", ACK, side=1, connection=step.connection)
     elif step.event is Event.ANSWERED:
         numbers.taken = max(numbers.taken, step.at)
-        for at in range(0, len(evasion.reply), MSS):
-            piece = evasion.reply[at : at + MSS]
+        for at in range(0, len(step.says), MSS):
+            piece = step.says[at : at + MSS]
             yield Segment(said + at, piece, PSH | ACK, side=1, connection=step.connection)
             numbers.server_next = (numbers.server_next + len(piece)) % _MODULUS
         yield Segment(step.at, b"", ACK, connection=step.connection)

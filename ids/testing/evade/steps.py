@@ -70,6 +70,8 @@ class Await:
     at: int = 0
     """Offset up to which it acknowledges by then; all that the client has sent, where the client answers that."""
     connection: int = 0
+    says: bytes = b""
+    """`Event.ANSWERED`: what the server says, where no real one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,6 @@ class Evasion:
     steps: tuple[Step, ...]
     policies: frozenset[str]
     """The hosts and servers whose view is unchanged: of `POLICIES`, and of `SERVERS` where the request itself is."""
-    reply: bytes = b""
-    """What the server says at the end, where no real one does."""
     ipv6: bool = False
     timestamps: bool = False
     same_ports: bool = False

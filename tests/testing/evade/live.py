@@ -85,6 +85,11 @@ class Trial:
     """Whether the exploit is in the server's log; None where no server was asked."""
 
     @property
+    def claimed(self) -> bool:
+        """Whether the evasion says that a Linux server gets the exploit."""
+        return self.evasion.works_on_linux
+
+    @property
     def name(self) -> str:
         """The names of exploit and evasion."""
         return f"{self.exploit.name}: {self.evasion.name}"
@@ -169,8 +174,8 @@ class Player:
         self.waiting: Await | None = None
         self.deadline = 0.0
         self._steps = deque(trial.evasion.steps)
-        self._heard: dict[int, tuple[float, int]] = {}
-        """By connection: when the server last said something new, and how often; and whether it has closed."""
+        self._heard: dict[int, float] = {}
+        """By connection: when the server last said something that was not waited for yet."""
         self._closed: set[int] = set()
 
     @property
@@ -208,7 +213,7 @@ class Player:
         before = numbers.server_next
         data = self.dialogue.heard(numbers, packet)
         if data:
-            self._heard[connection] = (now, self._heard.get(connection, (0, 0))[1] + 1)
+            self._heard[connection] = now
         if packet[13] & FIN and numbers.server_next != before:
             self._closed.add(connection)
         if data or packet[13] & FIN:
@@ -230,8 +235,11 @@ class Player:
             return numbers.taken >= awaited.at
         if awaited.event is Event.CLOSED:
             return awaited.connection in self._closed
-        last, count = self._heard.get(awaited.connection, (0.0, 0))
-        return awaited.connection in self._closed or (count > 0 and now - last > QUIET_S)
+        last = self._heard.get(awaited.connection)
+        if awaited.connection not in self._closed and (last is None or now - last < QUIET_S):
+            return False
+        self._heard.pop(awaited.connection, None)
+        return True
 
 
 @contextmanager
