@@ -13,8 +13,8 @@ What a policy makes of overlaps is computed (`policies`), everything else is tri
 real Linux host with nginx, and hold it against ``linux`` and ``nginx`` among its policies. `Evasion.unchecked` says why
 where that cannot be.
 
-`conversation` has the session as text, `segments`, `overlaps`, `decoys`, `openings`, `fragments`, `wrappings` and
-`requests` are the families, `steps` their language, `packets` its bytes, `dialogue` the interpreter.
+`conversation` has the session as text; `segments`, `overlaps`, `decoys`, `openings`, `forgeries`, `fragments`,
+`wrappings` and `requests` are the families, `steps` their language, `packets` its bytes, `dialogue` the interpreter.
 """
 
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from ids.testing.evade.conversation import Conversation, conversation
 from ids.testing.evade.decoys import decoys
 from ids.testing.evade.dialogue import Dialogue, frames
+from ids.testing.evade.forgeries import forgeries
 from ids.testing.evade.fragments import fragments
 from ids.testing.evade.openings import openings
 from ids.testing.evade.overlaps import overlaps
@@ -39,7 +40,7 @@ __all__ = [
 
 FAMILIES = {
     "segments": segments, "overlaps": overlaps, "decoys": decoys, "openings": openings, "fragments": fragments,
-    "wrappings": wrappings, "requests": requests,
+    "forgeries": forgeries, "wrappings": wrappings, "requests": requests,
 }  # fmt: skip
 
 

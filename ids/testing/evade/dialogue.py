@@ -12,7 +12,6 @@ from ids.testing.evade.steps import ACK, FIN, PSH, SYN, Await, Evasion, Event, P
 
 CLIENT_MAC, SERVER_MAC = bytes.fromhex("00005e005301"), bytes.fromhex("00005e005302")
 """For documentation (RFC 7042 section 2.1.2)."""
-NOBODY = bytes.fromhex("00005e0053ff")
 STEP_NS = 1_000_000
 CLOCK = 100_000
 """The timestamp of a client's first segment."""
@@ -60,6 +59,8 @@ class Dialogue:
             sport = self.ports[0] + (0 if self.evasion.same_ports else connection)
             seed = zlib.crc32(f"{self.hosts}{self.ports}".encode()) & 0x3FFFFFFF
             first = (seed + connection * 1_000_003 + 1) % _MODULUS
+            if self.evasion.first is not None:
+                first = self.evasion.first
             self.connections[connection] = Numbers((sport, self.ports[1]), first)
         return self.connections[connection]
 
@@ -79,8 +80,13 @@ class Dialogue:
             words=segment.words, damage=segment.damage,
         )  # fmt: skip
         packet = self._packet(segment, hosts, tcp)
-        frames = [self.frame(each, side) for each in (segment.cut(packet) if segment.cut else [packet])]
-        return [NOBODY + frame[6:] for frame in frames] if segment.stray else frames
+        if segment.mangle is not None:
+            packet = segment.mangle(packet)
+        sender = 0 if segment.forged else side
+        frames = [
+            self.frame(each, sender) + segment.trailer for each in (segment.cut(packet) if segment.cut else [packet])
+        ]
+        return [segment.mac + frame[6:] for frame in frames] if segment.mac else frames
 
     def frame(self, packet: bytes, side: int) -> bytes:
         """Return the frame of an IP packet, in whatever the evasion wraps it."""
@@ -157,7 +163,10 @@ def frames(
             continue
         segments = [step] if isinstance(step, Segment) else _answers(dialogue, step)
         for segment in segments:
-            for frame in dialogue.render(segment):
+            made = dialogue.render(segment)
+            if evasion.unseen is not None and evasion.unseen(segment):
+                continue
+            for frame in made:
                 yield now, frame
                 now += STEP_NS
 

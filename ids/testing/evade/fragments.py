@@ -174,16 +174,11 @@ Fault: TypeAlias = Callable[[bytes], bytes]
 """Makes of an IPv4 packet, but for its checksum, one that the host does not put together with the others."""
 
 
-def _summed(packet: bytes) -> bytes:
-    head = packet[:10] + b"\0\0" + packet[12:20]
-    return head[:10] + struct.pack(">H", packets.checksum(head)) + packet[12:]
-
-
 FAULTS: dict[str, Fault] = {
-    "a short TTL": lambda packet: _summed(packet[:8] + b"\1" + packet[9:]),
+    "a short TTL": lambda packet: packets.resummed(packet[:8] + b"\1" + packet[9:]),
     "a wrong IP checksum": lambda packet: packet[:11] + bytes((packet[11] ^ 1,)) + packet[12:],
-    "another protocol": lambda packet: _summed(packet[:9] + bytes((packets.UDP,)) + packet[10:]),
-    "another identification": lambda packet: _summed(packet[:4] + bytes((packet[4] ^ 0x80,)) + packet[5:]),
+    "another protocol": lambda packet: packets.resummed(packet[:9] + bytes((packets.UDP,)) + packet[10:]),
+    "another identification": lambda packet: packets.resummed(packet[:4] + bytes((packet[4] ^ 0x80,)) + packet[5:]),
 }
 
 

@@ -51,6 +51,11 @@ def _behind(talk: Conversation, request: Request) -> Iterator[Evasion]:
     padded = b"GET / HTTP/1.1\r\n" + host + b"\r\nCookie: a=" + b"b" * 6000 + b"\r\n\r\n"
     for name, before in (
         ("behind one request", small),
+        ("behind a HEAD", b"HEAD" + small[3:]),
+        (
+            "behind a request that is not found",
+            b"GET /nothing-here?%s HTTP/1.1\r\n" % (b"n" * 100) + host + b"\r\n\r\n",
+        ),
         ("behind fifty requests", small * 50),
         ("behind 1 MB of benign body", large + b"benign! " * (MEGABYTE // 8)),
         ("behind 320 kB of benign chunks", chunked),

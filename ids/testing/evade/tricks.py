@@ -137,6 +137,10 @@ TAKEN: dict[str, Trick] = {
     "an unknown method": _method(b"FROBNICATE"),
     "a method with an underscore": _method(b"X_GET"),
     "a method of another protocol": _method(b"MAIL"),
+    "a method of SMTP": _method(b"EHLO"),
+    "a method of FTP": _method(b"USER"),
+    "a method of IRC": _method(b"NICK"),
+    "a method of two hundred letters": _method(b"A" * 200),
     "a method of WebDAV": _method(b"PROPFIND"),
     "absolute URI": _absolute,
     "absolute URI in capitals": lambda request: (
@@ -172,6 +176,8 @@ TAKEN: dict[str, Trick] = {
     "spaces behind values": _lines(lambda line: line + b" " * 20),
     "three hundred headers before": _with(*[b"X-Filler-%d: filler" % each for each in range(300)]),
     "a header of 7 kB before": _with(b"X-Filler: " + b"f" * 7000),
+    "three headers of 7 kB before": _with(*[b"X-Filler: " + b"f" * 7000] * 3),
+    "two Cookies": _with(b"Cookie: a=b"),
     "a header that nginx ignores before": _with(b"X_Filler: f"),
     "the body in chunks of one byte": _chunked(lambda body: _chunks(body, 1)),
     "the body in chunks of seven bytes": _chunked(lambda body: _chunks(body, 7)),
@@ -181,6 +187,7 @@ TAKEN: dict[str, Trick] = {
     "chunk sizes with a space behind": _chunked(lambda body: _chunks(body, 7, b"%x  ")),
     "chunk extensions": _chunked(lambda body: _chunks(body, 7, b'%x;name="value"')),
     "long chunk extensions": _chunked(lambda body: _chunks(body, 7, b"%x;" + b"e" * 900)),
+    "a last chunk of many zeros": _chunked(lambda body: _chunks(body, 7, b"%x", b"0000000000\r\n\r\n")),
     "trailers behind the chunks": _chunked(lambda body: _chunks(body, 7, b"%x", b"0\r\nX-Trailer: t\r\n\r\n")),
     "chunked, in odd letters": _coded(b"tRANSFER-eNCODING:  chUNKed", size=5),
     "chunks with line feeds only": _chunked(lambda body: _chunks(body, 9).replace(b"\r\n", b"\n")),
@@ -199,6 +206,7 @@ TAKEN: dict[str, Trick] = {
 """What nginx 1.22 takes."""
 
 REFUSED: dict[str, Trick] = {
+    "a header like the first line of a response": _with(b"HTTP/1.1 200 OK: yes"),
     "a header without a name": _with(b": f"),
     "folded headers": _lines(lambda line: line.replace(b" ", b"\r\n ", 1)),
     "folded headers, with a tab": _lines(lambda line: line.replace(b": ", b":\r\n\t", 1)),

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 KNOWN: dict[str, tuple[str, ...]] = {
+    "connections of which a part is not seen are not followed by default": (
+        "only the client's packets are seen",
+        "the handshake is not seen",
+    ),
     "an idle flow is forgotten sooner than hosts forget it": (
         "long idle after a RST with a short TTL",
         "long idle before a hole is filled",
@@ -11,21 +15,27 @@ KNOWN: dict[str, tuple[str, ...]] = {
     ),
     "of two versions of a byte in the queue only the first is inspected": (
         "many small segments of junk under a large one",
-        "overlap that begins after and ends after the other, junk first",
-        "overlap that begins after and ends before the other, junk first",
-        "overlap that begins after and ends with the other, junk first",
         "overlap that begins before and ends after the other, junk first",
         "overlap that begins before and ends before the other, junk first",
         "overlap that begins before and ends with the other, junk first",
         "overlap that begins with and ends after the other, junk first",
+        "the hole's filler reaches into junk that waits",
+    ),
+    "of two versions of a byte in the queue only the first is inspected: hosts of other policies take the other": (
+        "overlap that begins after and ends after the other, junk first",
+        "overlap that begins after and ends before the other, junk first",
+        "overlap that begins after and ends with the other, junk first",
         "overlap that begins with and ends before the other, junk first",
         "overlap that begins with and ends with the other, junk first",
-        "the hole's filler reaches into junk that waits",
         "three versions, the true one last",
     ),
     "what dies on the way is taken in, and the second version is not inspected": (
+        "IPv6: junk with a hop limit that ends before the host",
+        "junk with a TTL of zero",
         "junk with a TTL that ends before the host",
+        "junk with a multicast MAC address",
         "junk with another host's MAC address",
+        "junk with the broadcast MAC address",
     ),
     "acknowledgements are not held against what was sent": (
         "junk with an acknowledgement far ahead by a window",
@@ -42,6 +52,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "junk with a timestamp far in the past",
         "junk with an old timestamp",
     ),
+    "the advertised window is not looked at": ("junk for a place that the window reaches later",),
     "IPv6 headers that make a host discard a packet are skipped": (
         "IPv6: junk behind a jumbo payload option",
         "IPv6: junk behind a routing header of type 0",
@@ -91,6 +102,13 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "fragments with a TTL that ends before the host are put together with the others": (
         "fragments of junk with a short TTL before the true ones",
     ),
+    "what comes in the name of the server from the client is believed": (
+        "forged: an acknowledgement past a hole that is filled then",
+    ),
+    "the protocol is recognised by what comes in the name of the server from the client": (
+        "forged: an answer in another protocol",
+        "forged: data",
+    ),
     "tags deeper than two are not skipped": (
         "five VLANs",
         "priority tag (VLAN 0), 3 deep",
@@ -115,6 +133,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "VXLAN",
         "VXLAN over IPv6",
     ),
+    "a method that another protocol knows as its own is taken for that protocol": ("a method of SMTP",),
     "the depth is per flow, not per transaction": (
         "behind 1 MB of benign body",
         "behind 180 requests of 6 kB",

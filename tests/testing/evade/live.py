@@ -246,6 +246,7 @@ class Player:
 def attacker_link(lab: Lab) -> Iterator[tuple[socket.socket, tuple[bytes, bytes]]]:
     """Open a packet socket on the attacker's link; give it and the addresses of attacker and gateway."""
     lab.gateway.run("ip", "route", "replace", SOURCES, "via", BENIGN, "dev", OUTSIDE)
+    lab.gateway.set_sysctl(f"ipv4.conf.{OUTSIDE}.rp_filter", "1")  # what is forged in the server's name ends there
     mine = _mac(lab.attacker.run("ip", "-o", "link", "show", LINK))
     gateway = _mac(lab.gateway.run("ip", "-o", "link", "show", OUTSIDE))
     lab.attacker.run("ip", "neigh", "replace", GATEWAY_OUTSIDE, "lladdr", gateway.hex(":"), "dev", LINK)
