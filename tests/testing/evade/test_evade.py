@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -77,7 +79,8 @@ HARMLESS = [
     evasion.name
     for evasion in evasions(RAW, families=("segments", "fragments", "openings"))
     if not any(
-        word in evasion.name for word in ("junk", "urgent", "again", "interleaved", "idle", "long ago", "overlap", "seen")
+        word in evasion.name
+        for word in ("junk", "urgent", "again", "interleaved", "idle", "long ago", "overlap", "seen")
     )
     and not any(step.connection for step in evasion.steps if isinstance(step, Segment))
     and "begins" not in evasion.name
@@ -100,6 +103,13 @@ def test_the_rules_can_be_tried_on_every_evasion() -> None:
         play(session, evasion)
         found += [evasion.name] * (1000081 in session.sids)
     assert {"segments of 1 byte", "SYN sent twice", "the ports of a closed connection again"} <= set(found)
+
+
+def test_the_example_in_the_documentation_runs() -> None:
+    (example,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / "evasion.md").read_text(), re.M | re.S)
+    names: dict[str, Any] = {}
+    exec(compile(example, "docs/evasion.md", "exec"), names)
+    names["test_log4shell_is_found_however_the_connection_opens"]()
 
 
 def test_frames_are_the_same_each_time_and_in_order() -> None:
