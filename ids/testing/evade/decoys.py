@@ -32,7 +32,7 @@ WITHOUT_MD5 = ALL - {"windows", "vista", "hpux", "irix", "macos"}
 
 JUNK: dict[str, dict[str, Any]] = {
     "a wrong TCP checksum": {"damage": 1},
-    "a TCP checksum of zero": {"damage": 0x7777},
+    "a TCP checksum far from the right one": {"damage": 0x7777},
     "a wrong IP checksum": {"ip_damage": 1},
     "a TTL that ends before the host": {"ttl": 1},
     "no ACK flag": {"flags": PSH},
