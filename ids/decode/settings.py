@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,6 +33,30 @@ class DefragSettings(BaseModel):
     )
 
 
+Ports = tuple[Annotated[int, Field(ge=1, le=65535)], ...]
+
+
+class TunnelSettings(BaseModel):
+    """What is looked into besides the outermost packet: GRE with ERSPAN, IP in IP, and tunnels over UDP."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_depth: int = Field(
+        default=4,
+        ge=0,
+        le=8,
+        description="Tunnels within each other that are looked into; each is one more row for its packet. What is"
+        " deeper is inspected as content of the last one, and reported (`decoder.too_many_layers`). 0: none, every"
+        " tunnel is one flow. Real networks have two or three.",
+    )
+    vxlan_ports: Ports = Field(
+        default=(4789, 8472, 4790),
+        description="UDP ports of VXLAN: IANA's, Linux's own default, and VXLAN-GPE's.",
+    )
+    geneve_ports: Ports = Field(default=(6081,), description="UDP ports of Geneve.")
+    teredo_ports: Ports = Field(default=(3544,), description="UDP ports of Teredo servers and relays.")
+
+
 class DecodeSettings(BaseModel):
     """How packets are judged before they become flows."""
 
@@ -48,3 +72,4 @@ class DecodeSettings(BaseModel):
         "card filled checksums in. Also `-k`.",
     )
     defrag: DefragSettings = DefragSettings()
+    tunnels: TunnelSettings = TunnelSettings()
