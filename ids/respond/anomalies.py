@@ -10,8 +10,8 @@ import numpy as np
 from ids.counters import Counters
 from ids.decode.oddities import ANOMALY_NAMES, NAMES
 from ids.events import Event
-from ids.respond.events import LIVE, interface_name, protocol_name, tags, timestamp
-from ids.types import U8, Packets, address_text
+from ids.respond.events import interface_name, protocol_name, timestamp, vlan_tags
+from ids.types import LIVE, U8, Packets, address_text
 
 MAX_EVENTS = 256
 """Events of one batch; what is more is counted as ``decode.anomalies_not_written``. A batch is 16,384 packets of a
@@ -51,7 +51,7 @@ def _event(packets: Packets, row: int, name: str) -> Event:
         event["pcap_cnt"] = int(batch.number[row])
     event["event_type"] = "anomaly"
     if vlan := int(packets.vlan[row]):
-        event["vlan"] = tags(vlan)
+        event["vlan"] = vlan_tags(vlan)
     if packets.ip_version[row]:
         event |= _ends(packets, row)
         event["ip_v"] = int(packets.ip_version[row])
