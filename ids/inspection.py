@@ -24,16 +24,18 @@ from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import Protocols
 from ids.respond import events
+from ids.respond.anomalies import packet_anomalies
 from ids.respond.gate import Gate
+from ids.respond.lines import EventLines
 from ids.respond.recount import Recount
-from ids.types import I64, FlowBatch, FlowColumns, Mark, Match, PacketBatch, Packets, Transactions
+from ids.types import I64, U8, Bool, Direction, FlowBatch, FlowColumns, Mark, Match, PacketBatch, Packets, Transactions
 
 HISTORY_BATCHES = 2
 """Batches kept for the frames of a flow that is flagged late. Each may be several megabytes."""
 
-EVENTS_AS_OBJECTS = 4096
-"""`flow` events of one batch that are handed on as objects, at some 3 kB each: a batch has fewer as a rule, the end of
-a capture may have a hundred thousand."""
+FLOWS_AT_ONCE = 4096
+"""`flow` events that are spelt together: a batch has fewer as a rule, the end of a capture may have a hundred thousand,
+whose words would fill hundreds of megabytes on their way."""
 
 STAGES = ("decode", "flow", "protocols", "detect", "events")
 
@@ -44,6 +46,8 @@ class Findings:
 
     packets: Packets | None = None
     """The batch, decoded; None where there was none."""
+    anomalies: Events = field(default_factory=Events)
+    """Events of odd packets, and of odd TCP connections."""
     matches: list[Match] = field(default_factory=list)
     """In the order of their packets."""
     transactions: Events = field(default_factory=Events)
@@ -52,15 +56,13 @@ class Findings:
     """`flow` events of the flows that ended and in which nothing was found."""
     matched_flows: list[Event] = field(default_factory=list)
     """`flow` events of the others, as far as inspection knows: what was decided about them is to be added."""
-    anomalies: Events = field(default_factory=Events)
-    """`anomaly` events of TCP connections."""
     ended: list[int] = field(default_factory=list)
     """Ids of all flows that ended."""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to decide and nothing to write."""
-        parts = (self.matches, self.transactions, self.flows, self.matched_flows, self.anomalies, self.ended)
+        parts = (self.anomalies, self.matches, self.transactions, self.flows, self.matched_flows, self.ended)
         return not any(len(part) for part in parts)
 
     @classmethod
@@ -69,11 +71,11 @@ class Findings:
         matches = sorted((match for part in parts for match in part.matches), key=lambda match: match.number)
         return cls(
             None,
+            Events.joined(part.anomalies for part in parts),
             matches,
             Events.joined(part.transactions for part in parts),
             Events.joined(part.flows for part in parts),
             [event for part in parts for event in part.matched_flows],
-            Events.joined(part.anomalies for part in parts),
             [flow_id for part in parts for flow_id in part.ended],
         )
 
@@ -95,6 +97,8 @@ class Inspection:
     ) -> None:
         """Build the stages; ``wanted`` are the event types that somebody reads, None all. ``share``: of all flows."""
         self._share = share
+        # in a replay every worker decodes all packets, live each has packets of its own
+        self._reports_packets = share is None or share.by_carrier or not share.number
         self._config = config
         self._plugins = plugins
         self.flows = flows
@@ -112,7 +116,13 @@ class Inspection:
         self._protocols = Protocols(config.protocols, counters, flows)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
-        self._history: deque[tuple[Packets, I64]] = deque(maxlen=HISTORY_BATCHES)
+        self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
+
+    def configure(self, config: Config, wanted: Collection[str] | None) -> None:
+        """Go on by these settings: what is bypassed, which events somebody reads. The stages keep theirs."""
+        self._config = config
+        self._opaque = frozenset(config.engine.bypass)
+        self._wanted = wanted
 
     def process(self, batch: PacketBatch) -> Findings:
         """Take one batch through every stage."""
@@ -134,6 +144,8 @@ class Inspection:
         found = self._findings(None, self._table.drain())
         self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
         self._history.clear()
+        self._plugins.pardon()
+        self.flows.epoch += 1
         return found
 
     def _findings(self, packets: Packets | None, flows: FlowBatch) -> Findings:
@@ -177,7 +189,7 @@ class Inspection:
             if plugins.has("ids_transaction"):
                 matches += plugins.matches_of_each("ids_transaction", "transaction", transactions)
         if packets is not None and plugins.has("ids_flagged"):
-            self._history.append((packets, flows.slot))
+            self._history.append((packets, flows.slot, flows.direction))
             self._dissect(found, flows)
         matches += self._conversations.conflicts(flows)
         if matches:
@@ -192,8 +204,8 @@ class Inspection:
             variants = np.unique(flows.streams.slot[self.flows.primary[flows.streams.slot] > 0])
             touched = np.concatenate((touched, variants))
         for slot in touched[self.flows.marks[touched] & Mark.FLAGGED != 0].tolist():
-            packets_of = int(self.flows.primary[slot]) - 1 if self.flows.primary[slot] else slot
-            frames = [frame for packets, of in self._history for frame in _frames(packets, of == packets_of)]
+            of_flow = int(self.flows.primary[slot]) - 1 if self.flows.primary[slot] else slot
+            frames = [frame for packets, of, sides in self._history for frame in _frames(packets, of == of_flow, sides)]
             session = FlowSession(self.flows.view(slot), frames)
             found.matches += self._plugins.matches("ids_flagged", session=session)
 
@@ -206,37 +218,39 @@ class Inspection:
             flow = self.flows.view(slot)
             if flow.variant or any(flow.conflicts):
                 continue  # which version the hosts read is not known
-            if self._gate.bypass(flow):
+            if not flow.depth and self._gate.bypass(flow):
                 flow.mark(Mark.BYPASSED)
                 self._counters.add(f"flow.bypassed.{flow.app_proto}")
 
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
         primary = self.flows.primary
+        spelt = EventLines(self.flows)
+        if self._wants("anomaly"):
+            found.anomalies = self._anomalies(found.packets, flows)
         complete = [row for row in transactions if row.complete and not primary[row.slot] and self._wants(row.protocol)]
         if complete:
-            found.transactions = Events(events.transaction_events(complete))
-        if flows.notes and self._wants("anomaly"):
-            found.anomalies = Events([events.anomaly_event(self.flows, noted) for noted in flows.notes])
+            found.transactions = Events(lines=spelt.transactions(complete))
         ended = flows.ended[primary[flows.ended] == 0]
-        if len(ended):
-            found.ended = self.flows.id[ended].tolist()
-        if len(ended) and self._wants("flow"):
+        if not len(ended):
+            return
+        found.ended = self.flows.id[ended].tolist()
+        if self._wants("flow"):
             matched = self.flows.marks[ended] & Mark.MATCHED != 0
-            found.flows = self._flow_events(ended[~matched])
-            found.matched_flows = events.flow_events(self.flows, ended[matched])
+            of = ended[~matched]
+            parts = [of[at : at + FLOWS_AT_ONCE] for at in range(0, len(of), FLOWS_AT_ONCE)]
+            found.flows = Events(lines=[spelt.flows(part) for part in parts])
+            found.matched_flows = list(Events(lines=[spelt.flows(ended[matched])]))
 
-    def _flow_events(self, slots: I64) -> Events:
-        """Return the `flow` events; of very many as lines at once, for as objects they take ten times the memory."""
-        if len(slots) <= EVENTS_AS_OBJECTS:
-            return Events(events.flow_events(self.flows, slots))
-        parts = np.array_split(slots, len(slots) // EVENTS_AS_OBJECTS + 1)
-        return Events.joined(Events(events.flow_events(self.flows, part)) for part in parts)
+    def _anomalies(self, packets: Packets | None, flows: FlowBatch) -> Events:
+        """Return the `anomaly` events of packets, and of TCP connections."""
+        of_packets = packet_anomalies(packets, self._counters) if packets is not None and self._reports_packets else []
+        return Events([*of_packets, *(events.anomaly_event(self.flows, noted) for noted in flows.notes)])
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted
 
 
-def _frames(packets: Packets, mine: np.ndarray) -> list[Frame]:
+def _frames(packets: Packets, mine: Bool, sides: U8) -> list[Frame]:
     batch = packets.batch
     rows = np.flatnonzero(mine)[-MAX_PACKETS:]
     return [
@@ -245,6 +259,7 @@ def _frames(packets: Packets, mine: np.ndarray) -> list[Frame]:
             int(batch.linktype[row]),
             int(batch.ts_ns[row]),
             int(batch.number[row]),
+            Direction(int(sides[row])),
         )
         for row in rows
     ]

@@ -5,7 +5,7 @@ Of two copies of a byte that differ the first one stays, unless the caller favou
 Both kinds of reassembly hold such pieces: fragments of an IP datagram (`ids.decode.defrag`), and TCP segments behind a
 hole. They differ in what they do at a limit; so the limits, and the counters, are theirs.
 
-COST. A piece is placed by bisection. ``k`` insertions make at most ``2k - 1`` pieces, whatever they cover (``4k``, where
+COST. A piece is placed by bisection. ``k`` insertions make at most ``2k - 1`` pieces, whatever they cover (``4k`` where
 later copies are favoured); and an insertion of ``b`` bytes looks at ``b`` bytes and at the pieces that lie among them,
 at no others. Where there are many pieces, what continues the last one is added to it, up to `MERGED_BYTES`.
 """

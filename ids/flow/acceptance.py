@@ -50,11 +50,10 @@ def fault_of(segment: Segment, half: Half, other: Half, *, signed: bool) -> Faul
     """Return what is wrong with the options of a segment of ``half``; ``signed``: the handshake had such an option."""
     if segment.signed and not signed:
         return Fault.SIGNATURE
-    clocks = segment.stamp is not None and half.stamp is not None and other.stamp is not None
-    # A difference of one is let pass, as by Linux.
-    if clocks and 1 < (half.stamp - segment.stamp) & 0xFFFFFFFF < 1 << 31:
-        return Fault.OLD_TIMESTAMP
-    return None
+    if segment.stamp is None or half.stamp is None or other.stamp is None:
+        return None
+    older = (half.stamp - segment.stamp) & 0xFFFFFFFF
+    return Fault.OLD_TIMESTAMP if 1 < older < 1 << 31 else None  # by one is let pass, as by Linux
 
 
 def in_window(segment: Segment, start: int, half: Half) -> bool:

@@ -2,9 +2,10 @@
 
 A group is *orderly* when, in each direction, every segment begins where the one before it ended, acknowledgements do
 not go back or ahead of what was seen, nothing but ACK, PSH, FIN (last) and ECN flags is set, and nothing of a payload
-is missing, timestamps do not go back, and nothing is signed; but for a handshake that it begins, goes on with or
-completes, each step acknowledging exactly the one before. Its bytes need no reassembly: they are delivered as they lie, one chunk for each *turn*, a run of payload
-packets of one direction. That the group continues where its connection stands is the caller's to check.
+is missing, timestamps do not go back, and nothing is signed or doubtful; but for a handshake that it begins, goes on
+with or completes, each step acknowledging exactly the one before. Its bytes need no reassembly: they are delivered as
+they lie, one chunk for each *turn*, a run of payload packets of one direction. That the group continues where its
+connection stands is the caller's to check.
 
 Rows of other protocols are judged too, to no purpose: the caller leaves them out. All arrays of rows here are in the
 sorted order of `ids.flow.keys.Groups`; side 0 is the key's first endpoint, side 1 the second.
@@ -111,7 +112,8 @@ class _Columns:
     stamped: Bool
     """There is a timestamp, and no SYN."""
     stamp: U32
-    signed: Bool
+    odd: Bool
+    """It is signed, or hosts may drop it."""
 
 
 def judge(packets: Packets, groups: Groups, standing: Standing) -> Exchanges:
@@ -122,10 +124,8 @@ def judge(packets: Packets, groups: Groups, standing: Standing) -> Exchanges:
     control = (flags & FIN) + (flags >> 1 & 1)
     end = seq + (payload + missing + control).astype(np.uint32)
     group = np.repeat(np.arange(len(groups.starts)), groups.ends - groups.starts)
-    stamped, stamp, signed = _options(packets, rows)
-    columns = _Columns(
-        seq, packets.ack[rows], end, flags, payload, missing, groups.reverse, group, stamped, stamp, signed
-    )
+    stamped, stamp, odd = _options(packets, rows)
+    columns = _Columns(seq, packets.ack[rows], end, flags, payload, missing, groups.reverse, group, stamped, stamp, odd)
     position = np.arange(len(rows))
     first = _per_side(np.minimum, columns, groups, position, len(rows))
     last = _per_side(np.maximum, columns, groups, position, -1)
@@ -212,24 +212,21 @@ def _orderly_rows(columns: _Columns, groups: Groups, position: I64, first: I64) 
     acknowledgeable = np.where(other < start, columns.seq[np.where(silent, 0, others_first)], end[other])
     seen = (silent & (other < start)) | (_ahead(ack, acknowledgeable) <= 0)
     speaks: Bool = columns.flags & _SPEAKS == ACK
-    orderly: Bool = speaks & continues & advances & seen & (columns.missing == 0) & ~columns.signed
+    orderly: Bool = speaks & continues & advances & seen & (columns.missing == 0) & ~columns.odd
     if columns.stamped.any():
         orderly &= _clock_runs(columns, position, start)
     return orderly
 
 
 def _options(packets: Packets, rows: I64) -> tuple[Bool, U32, Bool]:
-    """Return of the TCP rows which have a timestamp and no SYN, its value, and which have a signature."""
-    stamped, stamp, signed = (
-        np.zeros(len(rows), np.bool_),
-        np.zeros(len(rows), np.uint32),
-        np.zeros(len(rows), np.bool_),
-    )
+    """Return of the TCP rows which have a timestamp and no SYN, its value, and which are signed or doubtful."""
+    stamped, stamp, odd = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.uint32), packets.doubtful[rows]
     tcp = np.flatnonzero(packets.proto[rows] == PROTO_TCP)
     options = tcp_options(packets, rows if len(tcp) == len(rows) else rows[tcp])
     stamped[tcp] = options.stamped & (packets.tcp_flags[rows[tcp]] & SYN == 0)
-    stamp[tcp], signed[tcp] = options.stamp, options.signed
-    return stamped, stamp, signed
+    stamp[tcp] = options.stamp
+    odd[tcp] |= options.signed
+    return stamped, stamp, odd
 
 
 def _clock_runs(columns: _Columns, position: I64, start: I64) -> Bool:
@@ -257,7 +254,7 @@ def _openings(columns: _Columns, groups: Groups, standing: Standing) -> tuple[Bo
     SYN/ACK it begins with; whether the ACK follows them. Each of them is bare and acknowledges exactly the one before.
     """
     flags, side, ack = columns.flags & (_SPEAKS | FIN), columns.side, columns.ack
-    bare = (columns.payload + columns.missing == 0) & ~columns.signed
+    bare = (columns.payload + columns.missing == 0) & ~columns.odd
     last, at = len(columns.seq) - 1, groups.starts
     size = groups.ends - groups.starts
     steps, taken = standing.steps, np.zeros(len(at), np.uint8)

@@ -19,10 +19,10 @@ from ids.flow.inorder import Standing, judge
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, Groups, echo_ids
 from ids.flow.orderly import advance, continues
 from ids.flow.reassembly import Reassembly
-from ids.flow.segment import ACK, RST, SYN, URG, Segment
+from ids.flow.segment import ACK, OWN, RST, SYN, URG, Segment
 from ids.flow.slots import FlowSlots
 from ids.flow.tcp import Phase
-from ids.types import I64, U8, U32, Bool, Direction, EndReason, FlowState, Mark, Packets
+from ids.types import I64, LIVE, U8, U32, Bool, Direction, EndReason, FlowColumns, FlowState, Mark, Packets
 
 _DIRECTIONS = (Direction.TO_SERVER, Direction.TO_CLIENT)
 _Columns: TypeAlias = list[NDArray[np.integer[Any]]]
@@ -57,6 +57,7 @@ class Passage:
         self._orderly_lane = orderly_lane
         self._connections = Connections(slots, shared)
         self._data = np.ascontiguousarray(packets.batch.data).data
+        self._ways = _ways(packets) if not shared.one_armed else None
         self._matrix: I64 | None = None
         self._splits: list[tuple[int, int, int, int]] = []
         """Sorted positions from, to; slot, and ``flipped``, of the flow that they belong to after all."""
@@ -159,7 +160,7 @@ class Passage:
         able = tcp & ~ignored & ~slots.careful[slot] & self._orderly_lane
         able &= (slots.phase[slot] == Phase.OPENING) | (slots.phase[slot] == Phase.OPEN)
         orderly = able & exchanges.orderly & continues(slots, exchanges, slot, flip)
-        advance(slots, self._shared, self._packets, groups, exchanges, slot, flip, orderly, self._data)
+        advance(slots, self._shared, self._packets, groups, exchanges, slot, flip, orderly, self._data, self._ways)
         return tcp & ~orderly & ~ignored, np.where(able & ~exchanges.orderly, exchanges.begins_orderly, 0)
 
     def _count_ignored(self, payload: I64) -> None:
@@ -184,9 +185,11 @@ class Passage:
         flows.dport[slot] = np.where(answer, packets.sport[rows], packets.dport[rows])
         flows.ip_version[slot], flows.proto[slot] = packets.ip_version[rows], packets.proto[rows]
         flows.vlan[slot], flows.interface[slot] = packets.vlan[rows], batch.interface[rows]
+        _note_tunnels(flows, slot, packets, rows)
         flows.start_ns[slot] = flows.last_ns[slot] = batch.ts_ns[rows]
         flows.first_number[slot] = slots.number[slot] = batch.number[rows]
         flows.source[slot] = flows.source_code(batch.source)
+        slots.way[slot] = 0 if self._ways is None else self._ways[rows]
         slots.seen_ns[slot] = self._clock[rows]
         slots.flipped[slot] = side ^ answer
         proto = packets.proto[rows]
@@ -251,7 +254,8 @@ class Passage:
                 break
             segment = self._segment(row_of, int(groups.reverse[position]) ^ flipped)
             offer = None
-            if connection.phase not in (Phase.CLOSED, Phase.IGNORED) or segment.flags & (SYN | ACK | RST) != SYN:
+            opens = segment.flags & (SYN | ACK | RST) == SYN and not segment.doubtful
+            if connection.phase not in (Phase.CLOSED, Phase.IGNORED) or not opens:
                 offer = connection.segment(segment)
                 if offer is None:
                     continue
@@ -281,10 +285,13 @@ class Passage:
         return slot
 
     def _segment(self, row_of: list[int], direction: int) -> Segment:
-        row, flags, seq, ack, payload, size, missing, ts_ns, number, window, l4, stamp, signed, scale = row_of
+        row, flags, seq, ack, payload, size, missing, ts_ns, number, window, l4, stamp, signed, scale, doubtful, way = (
+            row_of
+        )
         content = bytes(self._data[payload : payload + size]) if size else b""
-        segment = Segment(_DIRECTIONS[direction], flags, seq, ack, content, size + missing, (row, ts_ns, number))
-        segment.window, segment.signed = window, bool(signed)
+        at = (row, ts_ns, number)
+        segment = Segment(_DIRECTIONS[direction], flags, seq, ack, content, size + missing, at, way)
+        segment.window, segment.signed, segment.doubtful = window, bool(signed), bool(doubtful)
         segment.stamp, segment.scale = None if stamp < 0 else stamp, None if scale == NO_SCALE else scale
         if flags & URG:
             segment.urgent = int.from_bytes(self._data[l4 + _URGENT : l4 + _URGENT + 2], "big")
@@ -297,20 +304,34 @@ class Passage:
 
     def _segments(self, rows: I64) -> list[list[int]]:
         """Return row, flags, sequence number, acknowledgement, payload, its length, what is missing, time, number,
-        window, header, and options: timestamp (-1: none), whether it is signed, window scale.
+        window, header, options (timestamp, -1: none; whether it is signed; window scale), whether it is doubtful, way.
         """
         packets, batch = self._packets, self._packets.batch
         columns: _Columns = [packets.tcp_flags, packets.seq, packets.ack, packets.payload, packets.payload_len]
         columns += [packets.payload_missing, batch.ts_ns, batch.number, packets.window, packets.l4]
-        matrix = np.empty((len(rows), 4 + len(columns)), dtype=np.int64)
+        matrix = np.zeros((len(rows), 6 + len(columns)), dtype=np.int64)
         matrix[:, 0] = rows
+        if self._ways is not None:
+            matrix[:, -1] = self._ways[rows]
         for at, column in enumerate(columns, 1):
             matrix[:, at] = column[rows]
         options = tcp_options(packets, rows)
-        matrix[:, -3] = np.where(options.stamped, options.stamp.astype(np.int64), -1)
-        matrix[:, -2], matrix[:, -1] = options.signed, options.scale
+        matrix[:, -5] = np.where(options.stamped, options.stamp.astype(np.int64), -1)
+        matrix[:, -4], matrix[:, -3], matrix[:, -2] = options.signed, options.scale, packets.doubtful[rows]
         found: list[list[int]] = matrix.tolist()
         return found
+
+
+def _ways(packets: Packets) -> I64 | None:
+    """Return `Segment.way` of each row; None for a capture, which does not show it.
+
+    What this host sends itself is seen before its checksums are filled in.
+    """
+    batch = packets.batch
+    if batch.source != LIVE:
+        return None
+    ways = batch.interface.astype(np.int64)
+    return ways if batch.unsummed is None else np.where(batch.unsummed, OWN, ways)
 
 
 def _waves(groups: Groups) -> list[I64]:
@@ -352,3 +373,15 @@ def _subset(groups: Groups, chosen: I64) -> Groups:
     places, ends = _ranges(groups.starts[chosen], size), np.cumsum(size)
     keys = [groups.keys[g] for g in chosen.tolist()] if groups.keys else []
     return Groups(groups.rows[places], groups.reverse[places], ends - size, ends, keys, np.arange(len(chosen)))
+
+
+def _note_tunnels(flows: FlowColumns, slot: I64, packets: Packets, rows: I64) -> None:
+    """Keep with flows that begin within a tunnel what is around them."""
+    inside = np.flatnonzero(packets.depth[rows])
+    if not len(inside):
+        return
+    of, carrier = slot[inside], packets.carrier[rows[inside]]
+    flows.depth[of] = packets.depth[rows[inside]]
+    flows.outer_src[of], flows.outer_dst[of] = packets.src[carrier], packets.dst[carrier]
+    flows.outer_sport[of], flows.outer_dport[of] = packets.sport[carrier], packets.dport[carrier]
+    flows.outer_proto[of] = packets.proto[carrier]

@@ -97,6 +97,10 @@ class FlowSlots:
         """`Phase`; of a flow with an object in ``connections``, the object's counts."""
         self.steps: U8 = np.zeros(capacity, np.uint8)
         """Steps of the TCP handshake seen in order (SYN, SYN/ACK, ACK); 3 for what both hosts agreed on anyhow."""
+        self.way: I64 = np.zeros(capacity, np.int64)
+        """`Segment.way` of its first packet."""
+        self.apart: Bool = np.zeros(capacity, np.bool_)
+        """The SYN/ACK, where it was the second step, came another way than the SYN."""
         self.next: U32 = np.zeros((capacity, 2), np.uint32)
         """Sequence number at ``offset``, by direction."""
         self.offset: I64 = np.zeros((capacity, 2), np.int64)
@@ -152,6 +156,10 @@ class FlowSlots:
             self.end(slots[idle], EndReason.TIMEOUT, rows[idle])
             slots[idle] = -1
         return slots
+
+    def knows(self, keys: list[bytes]) -> Bool:
+        """Return which keys are those of live flows."""
+        return np.array([key in self._by_key for key in keys], np.bool_)
 
     def add(self, keys: list[bytes], proto: U8) -> I64:
         """Return a fresh slot for each key; the caller fills in who speaks."""

@@ -99,6 +99,9 @@ class Connection:
         if self.phase is Phase.IGNORED:
             self.shared.count("midstream_bytes", len(segment.data))
             return None
+        if segment.doubtful:
+            self._doubt(segment)
+            return None
         if segment.flags & URG and segment.data:
             self.shared.counters.add("flow.tcp.urgent")
         if segment.flags & SYN:
@@ -175,6 +178,16 @@ class Connection:
         if fault.depends_on_host:
             half.doubt(start, segment.data, segment.at)
 
+    def _doubt(self, segment: Segment) -> None:
+        """Take a segment in a packet that Linux drops, and other hosts may not: it changes nothing, and is read."""
+        if self.halves is None or not segment.data or segment.flags & (SYN | RST):
+            return
+        half, other = self.halves[segment.direction], self.halves[1 - segment.direction]
+        start = half.place(segment.seq)
+        if misplaced(segment, start, half, other) is None:
+            self.shared.counters.add("flow.tcp.doubtful")
+            half.doubt(start, segment.data, segment.at)
+
     def _note_options(self, segment: Segment) -> None:
         """Remember what a SYN or SYN/ACK offers."""
         of_client, of_server = self.scales
@@ -192,11 +205,12 @@ class Connection:
         if handshake is None or agreed is None:
             return False
         handshake.release(self.shared)
-        client_next, server_next, syn_data = agreed
-        client, server = self.start(client_next, server_next)
+        client, server = self.start(agreed.client_first, agreed.server_first)
         client.heard = server.heard = True
-        if syn_data:
-            client.receive(0, syn_data, segment.at)
+        if agreed.proven:
+            self.columns.marks[self.slot] |= np.uint16(Mark.PROVEN)
+        if agreed.syn_data:
+            client.receive(0, agreed.syn_data, segment.at)
         for early in handshake.early:
             early.at = segment.at
             self._established(early)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ids.flow.notes import Note
-from tests.flow.traffic import ACK, PSH, SECOND, SYN, T0, Pkt, Run, Talk
+from tests.factory import T0
+from tests.flow.traffic import ACK, PSH, SECOND, SYN, Pkt, Run, Talk
 
 
 def stamped(value: int) -> bytes:
@@ -161,3 +163,14 @@ def test_the_depth_begins_anew_when_the_other_side_has_spoken(batch: int) -> Non
     run = Run(talk.pkts, batch=batch, depth_bytes=15)
     assert run.stream() == b"a" * 10 + b"b" * 5 + b"~" * 5 + b"c" * 15
     assert run.counters["flow.tcp.reassembly.depth_bytes"] == 5 + 15 + 15
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_what_linux_drops_with_its_packet_is_read_in_a_variant_and_changes_nothing(batch: int) -> None:
+    decoy: dict[str, Any] = {"doubtful": True, "usable": False}
+    talk = opened().client(b"GET /").client(b"decoy", seq=1006, **decoy).client(b" real", seq=1006)
+    run = Run([replace(talk.pkts[0], **decoy), *talk.pkts], batch=batch)
+    assert run.stream() == b"GET / real"
+    assert run.versions() == {b"GET /decoy"}
+    assert len(run.started) == 1
+    assert Run([replace(pkt, **decoy) for pkt in talk.pkts], batch=batch).started == []

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ids.flow import policies, versions
+from ids.flow import versions
 from ids.flow.notes import Note
 from ids.flow.policies import FAVOURS, RULES, Targets, views
 from ids.flow.versions import Edit, Span, overlay
-from ids.pieces import Copy
+from ids.pieces import Copy, Favours
 from ids.types import Direction, FlowState
 from tests.flow.traffic import ACK, FIN, URG, Pkt, Run, Talk
 
@@ -155,7 +157,7 @@ def copies(draw: st.DrawFn) -> list[Copy]:
     return made
 
 
-def read(given_copies: list[Copy], start: int, delivered: bytes, rule: policies.Favours) -> bytes:
+def read(given_copies: list[Copy], start: int, delivered: bytes, rule: Favours) -> bytes:
     """The oracle, a byte at a time."""
     owner: dict[int, Copy] = {}
     for copy in given_copies:
@@ -205,7 +207,7 @@ def test_urgent_bytes_are_read_in_the_stream_and_out_of_it(batch: int) -> None:
     assert run.versions() == {b"GET /evil HTTP/1.1"}
     assert run.counters["flow.tcp.urgent"] == 2
     offsets = [(chunk.offset, len(chunk.data)) for chunk in run.variant_chunks if chunk.direction == CLIENT]
-    assert all(at + size == after for (at, size), (after, _) in zip(offsets, offsets[1:], strict=False))
+    assert all(at + size == after for (at, size), (after, _) in pairwise(offsets))
 
 
 def test_an_urgent_pointer_without_data_leaves_nothing_out() -> None:
@@ -258,7 +260,7 @@ def test_every_version_is_a_stream_and_nothing_is_left_behind(
             chunks = [chunk for chunk in run.variant_chunks if chunk.flow is flow and chunk.direction == side]
             assert [chunk.closed for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
             spoken = [chunk for chunk in chunks if chunk.data]
-            for one, after in zip(spoken, spoken[1:], strict=False):
+            for one, after in pairwise(spoken):
                 assert after.offset == one.offset + len(one.data) + after.gap
     assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
     assert run.table.flows.primary[run.table.flows.id < 0].all()
