@@ -36,6 +36,7 @@ class Connections:
             connection.halves = (
                 self._half(slot, Direction.TO_SERVER, versions), self._half(slot, Direction.TO_CLIENT, versions),
             )  # fmt: skip
+            connection.halves[0].peer, connection.halves[1].peer = connection.halves[1], connection.halves[0]
         elif steps:
             client_next, server_next = slots.next[slot].tolist()
             connection.handshake = Handshake()
@@ -63,6 +64,9 @@ class Connections:
             slots.skipped[slot, direction], slots.base[slot, direction] = half.skipped, half.base
             slots.stamped[slot, direction] = half.stamp is not None
             slots.stamp[slot, direction], slots.heard[slot, direction] = half.stamp or 0, half.heard
+            half.peer = None  # no cycle is to wait for the collector
+            if half.lost:
+                slots.lost[2 * slot + direction] = half.lost
             if half.sent:
                 slots.unacked[2 * slot + direction] = half.sent
 
@@ -76,6 +80,7 @@ class Connections:
         half.stamp = int(slots.stamp[slot, direction]) if slots.stamped[slot, direction] else None
         half.heard = bool(slots.heard[slot, direction])
         half.sent = slots.unacked.pop(2 * slot + direction, None)
+        half.lost = slots.lost.pop(2 * slot + direction, None)
         half.sent_bytes = sum(len(data) for _, data in half.sent or ())
         half.turn = half.context = half.sent[0][0] if half.sent else half.offset
         return half

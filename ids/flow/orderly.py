@@ -11,9 +11,10 @@ import numpy as np
 
 from ids.flow.inorder import Exchanges, Turns, find_turns
 from ids.flow.keys import Groups
-from ids.flow.reassembly import CONTEXT_BYTES, UNLIMITED, Reassembly
+from ids.flow.reassembly import CONTEXT_BYTES, Reassembly
 from ids.flow.slots import FlowSlots
 from ids.flow.tcp import Phase
+from ids.flow.versions import UNLIMITED
 from ids.types import I64, U8, Bool, FlowState, Mark, Packets
 
 _ONE = np.uint32(1)

@@ -12,10 +12,10 @@ everything here counts in offsets, which do not wrap.
     conflict: it is counted, marked and noted, and the connection gets a variant that reads it (`ids.flow.versions`).
 (4) A copy of bytes that the receiver had acknowledged is not compared: no host takes bytes back.
 (5) A hole is given up when the receiver acknowledges past it (it got what we did not), or when the flow ends. What
-    follows is delivered with ``gap``; bytes are never made up. What arrives for it after that, though nobody had
-    acknowledged it, is inspected in a variant. What would exceed a limit while the hole is open is let go, that which
-    is furthest ahead first, as hosts do: they will ask for it again. Where the receiver is not seen, the hole gives way
-    instead.
+    follows is delivered with ``gap``; bytes are never made up. What arrives for it after that is inspected in a
+    variant: the acknowledgement may have been forged. What would exceed a limit while the hole is open is let go, that
+    which is furthest ahead first, as hosts do: they will ask for it again. Where the receiver is not seen, the hole
+    gives way instead.
 (6) An acknowledgement of bytes that nobody has seen gives nothing up; but where the stream goes on far out of the
     window, close to such an acknowledgement, we lost more than a window of packets, and catch up.
 (7) A FIN is a claim until the receiver acknowledges it: then the direction is closed. Bytes past an unacknowledged FIN
@@ -41,7 +41,7 @@ from ids.flow.notes import Note, Notes
 from ids.flow.policies import MAX_COPIES, Targets, views
 from ids.flow.segment import Arrival
 from ids.flow.settings import StreamSettings
-from ids.flow.versions import Edit, Span, Versions
+from ids.flow.versions import UNLIMITED, Edit, Span, Versions
 from ids.pieces import Copy, Favours, Pieces
 from ids.types import Direction, FlowColumns, Mark
 
@@ -54,8 +54,6 @@ MAX_LOST = 16
 """Holes that were given up and are remembered; of more, the oldest are forgotten."""
 MAX_ASIDE = 16
 """Segments that are put aside."""
-UNLIMITED = 1 << 62
-"""Depth of what the client says in a protocol with a parser: what its parser needs no more, it passes over itself."""
 _PARSED = int(Mark.PARSED)
 
 
@@ -155,8 +153,8 @@ class Half:
 
     __slots__ = (
         "acked", "aside", "base", "claimed", "closed", "columns", "context", "copies", "direction", "edge", "fin_at",
-        "gap", "heard", "held", "lost", "next", "offset", "sent", "sent_bytes", "shared", "skipped", "slot", "stamp",
-        "turn", "versions", "widest",
+        "gap", "heard", "held", "lost", "next", "offset", "peer", "sent", "sent_bytes", "shared", "skipped", "slot",
+        "stamp", "turn", "versions", "widest",
     )  # fmt: skip
 
     def __init__(
@@ -174,6 +172,8 @@ class Half:
         self.direction = direction
         self.versions = versions
         """Of the connection."""
+        self.peer: Half | None = None
+        """The other direction."""
         self.next = sequence
         """Sequence number at ``offset``."""
         self.offset = 0
@@ -225,7 +225,9 @@ class Half:
     def plain(self) -> bool:
         """Whether nothing is held back, missing or claimed in this direction."""
         ends_here = self.fin_at is None or self.fin_at == self.offset
-        if self.held or self.gap or self.lost or self.aside:
+        if self.held or self.gap or self.aside:
+            return False
+        if any(hole.late for hole in self.lost or ()):
             return False
         return self.claimed <= self.offset and ends_here
 
@@ -350,7 +352,10 @@ class Half:
         self.next = (self.next + advance) & MODULUS
 
     def _limit(self) -> int:
-        """Return the stream offset at which the depth is reached."""
+        """Return the stream offset at which the depth is reached.
+
+        What a client says in a protocol with a parser has none: what its parser needs no more it passes over itself.
+        """
         if self.direction == 0 and self.columns.marks[self.slot] & _PARSED:
             return UNLIMITED
         return self.base + self.shared.depth
@@ -454,11 +459,10 @@ class Half:
     def _lose(self, size: int, why: str) -> None:
         if size <= 0:
             return
-        if self.offset + size > self.acked:  # else the receiver has got it, and takes no other
-            lost = self.lost = self.lost or []
-            lost.append(Hole(self.offset, self.offset + size))
-            if len(lost) > MAX_LOST:
-                self.shared.used -= lost.pop(0).late.cost
+        lost = self.lost = self.lost or []
+        lost.append(Hole(self.offset, self.offset + size))
+        if len(lost) > MAX_LOST:
+            self.shared.used -= lost.pop(0).late.cost
         self.gap += size
         self.columns.gaps[self.slot, self.direction] += size
         self.shared.count(why)
@@ -588,10 +592,15 @@ class Half:
         self._fork([edit], at, alone=True, urgent=True)
 
     def _fork(self, edits: list[Edit], at: Arrival, *, alone: bool = False, urgent: bool = False) -> None:
-        context = [Span(start, start + len(data), data) for start, data in self.sent or ()]
+        context = self.said()
         if not context:  # nothing is kept: what there is to read is the edits
             context = [edit for edit in edits if edit.start < self.offset]
-        self.versions.fork(self.shared, self.direction, context, edits, at, alone=alone, urgent=urgent)
+        answers = self.peer.said() if self.peer is not None else []
+        self.versions.fork(self.shared, self.direction, context, answers, edits, at, alone=alone, urgent=urgent)
+
+    def said(self) -> list[Span]:
+        """Return what is kept of what was delivered."""
+        return [Span(start, start + len(data), data) for start, data in self.sent or ()]
 
     def _keep_sent(self, data: bytes) -> None:
         """Keep delivered bytes until they are acknowledged; small ones together, so that pieces stay few."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ids.counters import Counters
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
+from ids.flow.reassembly import Hole
 from ids.flow.segment import Arrival
 from ids.flow.settings import FlowSettings
 from ids.flow.share import Share
@@ -69,6 +70,8 @@ class FlowSlots:
         self.unacked: dict[int, list[tuple[int, bytes]]] = {}
         """Delivered bytes of orderly flows that wait for their acknowledgement, with their stream offsets; by
         ``2 * slot + direction``."""
+        self.lost: dict[int, list[Hole]] = {}
+        """Holes of orderly flows that were given up; by the same."""
         self._allocate(flows.capacity)
         self._variants = 0
         self._last_variant = 0
@@ -221,9 +224,12 @@ class FlowSlots:
             of = slots[open_]
             self.out.close(rows[open_], of, direction, self.offset[of, direction], flows.last_ns[of], self.number[of])
         self.closed[slots] = True
-        if self.unacked:
-            for side in self.unacked.keys() & set((2 * slots[:, None] + np.arange(2)).ravel().tolist()):
+        if self.unacked or self.lost:
+            sides = set((2 * slots[:, None] + np.arange(2)).ravel().tolist())
+            for side in self.unacked.keys() & sides:
                 self.forget_unacked(side)
+            for side in self.lost.keys() & sides:
+                self.out.shared.used -= sum(hole.late.cost for hole in self.lost.pop(side))
         flows.reason[slots] = reason
         self.live[slots] = False
         for slot in slots.tolist():

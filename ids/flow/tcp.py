@@ -82,6 +82,7 @@ class Connection:
             Half(self.shared, self.columns, self.slot, Direction.TO_SERVER, client_next, self.versions),
             Half(self.shared, self.columns, self.slot, Direction.TO_CLIENT, server_next, self.versions),
         )
+        halves[0].peer, halves[1].peer = halves[1], halves[0]
         self.halves = halves
         self.handshake = None
         self.columns.marks[self.slot] &= ~np.uint16(Mark.MIDSTREAM)  # a RST before may have set it
@@ -121,6 +122,8 @@ class Connection:
     def close(self, at: Arrival) -> None:
         """End both directions, if they ever began."""
         self._note_reuse(None)
+        if self.halves is None and self.shared.midstream:
+            self._take_one_side(at)
         if self.halves is not None:
             for half in self.halves:
                 half.close(at)
@@ -129,6 +132,21 @@ class Connection:
             self.handshake.release(self.shared)
             if self.handshake.early_bytes:
                 self.shared.count("unestablished_bytes", self.handshake.early_bytes)
+
+    def _take_one_side(self, at: Arrival) -> None:
+        """Take what a client said whose server was not seen at all: it may be out of our sight."""
+        handshake = self.handshake
+        if handshake is None or not handshake.one_sided or self.columns.packets[self.slot, 1]:
+            return
+        handshake.release(self.shared)
+        syn = handshake.syns[-1]
+        client, _ = self.start(syn.first, handshake.early[0].ack)
+        self.columns.marks[self.slot] |= np.uint16(Mark.MIDSTREAM)
+        if syn.data:
+            client.receive(0, syn.data, at)
+        for early in handshake.early:
+            early.at = at
+            self._established(early)
 
     def settle(self) -> None:
         """Note the end of the connection where both directions are closed."""
@@ -239,9 +257,14 @@ class Connection:
             if self.halves is None and segment.direction is Direction.TO_SERVER:
                 self.offer(offer_of(segment))
                 return None
-            if self.halves is not None:
+            if self.halves is None and self.handshake is not None:
+                self.handshake.counter(offer_of(segment), self.shared)
+            elif self.halves is not None:
                 self.shared.counters.add("flow.tcp.syn_in_connection")
             self._note_reuse((segment.direction, offer_of(segment)))
+            return None
+        from_client = segment.direction is Direction.TO_SERVER
+        if self.handshake is not None and from_client and self.handshake.meets(segment, self.shared):
             return None
         if self.reuse is not None and self.reuse[0] is not segment.direction:
             offer = self.reuse[1]

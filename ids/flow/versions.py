@@ -34,6 +34,8 @@ FORKED_FACTOR = 64
 """What one connection may cost by beginning variants, in bytes that are delivered again."""
 
 
+UNLIMITED = 1 << 62
+"""A stream offset that no stream reaches."""
 MAX_EDITS = 256
 """Edits that a variant remembers; of more, those that were made first are let go."""
 
@@ -170,6 +172,7 @@ class Versions:
         shared: Reassembly,
         direction: int,
         context: list[Span],
+        answers: list[Span],
         edits: list[Edit],
         at: Arrival,
         *,
@@ -178,7 +181,8 @@ class Versions:
     ) -> None:
         """Begin variants that read ``edits``: one of each version there is, while there is room.
 
-        ``context`` is what is kept of the direction. ``alone``: only one that is like the connection otherwise.
+        ``context`` is what is kept of the direction, ``answers`` of the other one. ``alone``: only one that is like the
+        connection otherwise.
         """
         bases: list[Variant | None] = [None] if alone else [*reversed(self.variants)]
         if not alone:
@@ -189,7 +193,7 @@ class Versions:
                 if alone or fresh or not self.variants:
                     break
                 self._retire(self.variants.pop(), shared, at)
-            variant = self._begin(shared, direction, context, edits, at, base, urgent=urgent)
+            variant = self._begin(shared, direction, context, answers, edits, at, base, urgent=urgent)
             if variant is None:
                 break
             fresh.append(variant)
@@ -210,13 +214,14 @@ class Versions:
         shared: Reassembly,
         direction: int,
         context: list[Span],
+        answers: list[Span],
         edits: list[Edit],
         at: Arrival,
         base: Variant | None,
         *,
         urgent: bool,
     ) -> Variant | None:
-        size = sum(len(span.data) for span in context)
+        size = sum(len(span.data) for span in (*context, *answers))
         end = context[-1].end if context else 0
         if self.forked_bytes + size > MAX_FORKED_BYTES + FORKED_FACTOR * end or shared.forks >= MAX_FORKS:
             return None
@@ -232,7 +237,9 @@ class Versions:
         variant = Variant(slot, copied, urgent=urgent or (base is not None and base.urgent))
         for edit in edits:
             variant.add(direction, edit)
-        _catch_up(variant, shared, direction, context, at)
+        both = ((direction, context), (1 - direction, answers))
+        for of, spans in sorted(both, key=lambda told: told[0]):  # what the client said comes first
+            _catch_up(variant, shared, of, spans, edits[0].start if of == direction else UNLIMITED, at)
         return variant
 
     def _retire(self, variant: Variant, shared: Reassembly, at: Arrival) -> None:
@@ -248,11 +255,13 @@ class Versions:
         self.charged = cost
 
 
-def _catch_up(variant: Variant, shared: Reassembly, direction: int, context: list[Span], at: Arrival) -> None:
-    """Give a new variant what is kept of a direction, the contiguous runs of it as chunks."""
+def _catch_up(
+    variant: Variant, shared: Reassembly, direction: int, context: list[Span], first: int, at: Arrival
+) -> None:
+    """Give a new variant what is kept of a direction, and its edits from ``first`` on, in contiguous runs as chunks."""
     if not context:
         return
-    edits = within(variant.edits[direction], context[0].start, context[-1].end)
+    edits = within(variant.edits[direction], min(context[0].start, first), context[-1].end)
     spans = overlay(context, edits)
     left_out, run, begin, end, gap = 0, bytearray(), spans[0].start, spans[0].start, 0
     for span in spans:
