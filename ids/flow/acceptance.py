@@ -74,8 +74,9 @@ def misplaced(segment: Segment, start: int, half: Half, other: Half) -> Fault | 
         return Fault.BAD_ACK
     if not half.heard or half.edge is None or start <= max(half.edge, half.offset):
         return None
-    # Close to what it was heard to have acknowledged, we have lost a window of packets.
-    return Fault.OUT_OF_WINDOW if abs(start - half.claimed) > half.shared.window else None
+    if half.claimed > half.offset and abs(start - half.claimed) <= half.shared.window:
+        return None  # the host was heard to have got about there: we have lost packets
+    return Fault.OUT_OF_WINDOW
 
 
 def hear(segment: Segment, start: int, half: Half, other: Half, scales: tuple[int | None, int | None]) -> None:
