@@ -143,7 +143,10 @@ def _deliver(
     offset = slots.offset[of, direction] + before
     answers = np.diff(group, prepend=-1) == 0
     base = np.where(answers, offset, slots.base[of, direction])
-    limit = np.where((direction == 0) & (slots.flows.marks[of] & _PARSED != 0), UNLIMITED, base + shared.depth)
+    limit = base + shared.depth
+    if shared.parsers:
+        parsed = (slots.flows.marks[of] & _PARSED != 0) | (slots.flows.app_proto[of] == 0)
+        limit[(direction == 0) & parsed] = UNLIMITED
     kept = np.clip(limit - offset, 0, size)
     gap = _pass_over(slots, shared, of, direction, size, kept)
     is_last = np.zeros(len(mine), np.bool_)
