@@ -38,8 +38,9 @@ class FlowTable:
         orderly_lane: bool = True,
         parsers: bool = False,
     ) -> None:
-        """``last_seen`` is asked before a flow times out: part of its packets may pass unseen. ``parsers``: a stage behind
-        this one names the flows' protocols, and marks the flows that it parses: their clients are heard at any depth.
+        """``last_seen`` is asked before a flow times out: part of its packets may pass unseen. ``parsers``: a stage
+        behind this one names the protocols of flows, and marks those that it parses: their clients are heard at any
+        depth.
 
         Without ``orderly_lane`` every segment takes the careful way, which must come to the same: for tests.
         """
