@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ids import hookimpl
 from ids.errors import RulesRefused
+from ids.plugin.dissection import impossible_fields
 from ids.protocols import BY_NAME
 from ids.rules.language.loader import load_rules
 from ids.rules.match.matcher import Matcher
@@ -82,8 +83,9 @@ class Rules:
         settings = context.config.rules
         cache = cache_directory(settings)
         loaded = load_rules(settings.paths, context.config.vars, settings.exclude, settings.disabled_sids, cache=cache)
-        if loaded.errors:
-            raise RulesRefused(list(loaded.errors))
+        errors = [*loaded.errors, *impossible_fields(loaded.rules)]
+        if errors:
+            raise RulesRefused(errors)
         matcher = Matcher(loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher)
 
         def commit() -> None:

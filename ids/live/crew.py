@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Protocol
+from typing import Any, Protocol
 
 from ids.config import Config
 from ids.counters import Counters
@@ -171,9 +171,9 @@ class Workers:
                 break
             self._hear(POLL_S)
         errors += [error for found in self._answers.values() for error in found]
-        for worker in self._workers:
-            worker.send(("commit" if not errors else "forget",))
         self._engine.finish_reload(commit=not errors)
+        for worker in self._workers:
+            worker.send(("commit", self._engine.wanted) if not errors else ("forget",))
         return list({str(error): error for error in errors}.values())
 
     def drain(self) -> None:
@@ -296,11 +296,14 @@ class _Inspector:
         elif not found.empty:
             report(self._line, Report(found))
 
-    def _obey(self, order: str, config: Config | None = None) -> None:
-        if order == "prepare" and config is not None:
-            report(self._line, Report(answer=self._engine.prepare_reload(config)))
-        elif order in ("commit", "forget"):
-            self._engine.finish_reload(commit=order == "commit")
+    def _obey(self, order: str, what: Any = None) -> None:
+        if order == "prepare":
+            report(self._line, Report(answer=self._engine.prepare_reload(what)))
+        elif order == "commit":
+            self._engine.finish_reload(commit=True)
+            self._engine.want(what)
+        elif order == "forget":
+            self._engine.finish_reload(commit=False)
         elif order == "stop":
             self._stop = True
 

@@ -141,10 +141,6 @@ class ReplayGate:
         self._pending.append(condemned)
         return True
 
-    def proven(self, address: IPAddress) -> bool:
-        """Only the flow's own handshake counts in a replay: the gate is behind the engine there, by up to a batch."""
-        return False
-
     def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         """Know nothing that the engine does not: it reads every packet."""
         return np.zeros(len(slots), FLOW_COUNT)

@@ -14,6 +14,7 @@ from ids.types import (
     Flow,
     FlowColumns,
     FlowState,
+    Mark,
     Match,
     Signature,
     StreamChunk,
@@ -40,6 +41,8 @@ def make_flow(
         "state": FlowState.ESTABLISHED, "source": "test.pcap",
     }  # fmt: skip
     values |= changes
+    if "marks" not in changes and values["proto"] == 6 and values["state"] != FlowState.NEW:
+        values["marks"] = Mark.PROVEN
     values["source"] = flows.source_code(values["source"])
     if "app_proto" in values:
         values["app_proto"] = flows.app_code(values["app_proto"])

@@ -25,7 +25,7 @@ from ids.types.addresses import (
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
 from ids.types.findings import Action, BlockMode, BlockRequest, Evidence, Match, Signature, Threshold
 from ids.types.flows import FLOW_COUNT, EndReason, Flow, FlowColumns, FlowCounts, FlowPlace, FlowState, Mark
-from ids.types.packets import Anomaly, Direction, PacketBatch, Packets
+from ids.types.packets import LIVE, Anomaly, Direction, PacketBatch, Packets
 from ids.types.streams import Arrivals, Datagram, Datagrams, FlowBatch, StreamChunk, Streams
 from ids.types.transactions import Transaction, Transactions
 
@@ -33,6 +33,7 @@ __all__ = [
     "FLOW_COUNT",
     "I64",
     "IPV4_MAPPED_PREFIX",
+    "LIVE",
     "U8",
     "U16",
     "U32",

@@ -59,6 +59,9 @@ class Mark(IntFlag):
     """It closed, and the gate was asked for its counts."""
     MATCHED = 64
     """A rule or detector found something in it: there is a decision to be kept in mind."""
+    PROVEN = 128
+    """Both ends are where their addresses say: the client acknowledged exactly the SYN/ACK, and that came another way
+    than the SYN which it acknowledged, where this can be known."""
 
 
 FLOW_COUNT = np.dtype(
@@ -165,6 +168,9 @@ class FlowColumns:
 
     def __init__(self, capacity: int = FIRST_CAPACITY) -> None:
         self.capacity = capacity
+        self.epoch = 0
+        """Grows when all traffic so far is forgotten, as between two captures: what was kept of it, beyond what goes
+        with its flows, is of no use then."""
         self.app_names: list[str | None] = [None]
         """Names of protocols as EVE has them; 0 is: not known."""
         self.sources: list[str] = [""]
@@ -422,6 +428,11 @@ class Flow:
     def midstream(self) -> bool:
         """No handshake was seen."""
         return self.has(Mark.MIDSTREAM)
+
+    @property
+    def proven(self) -> bool:
+        """Nobody has forged it: each end acknowledged what only the other one can have sent it."""
+        return self.has(Mark.PROVEN)
 
     @property
     def flagged(self) -> bool:

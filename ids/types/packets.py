@@ -7,6 +7,9 @@ from enum import IntEnum
 
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
 
+LIVE = "live"
+"""`PacketBatch.source` of packets that come from interfaces."""
+
 
 class Direction(IntEnum):
     """Which way a packet or a byte of a stream went, seen from the flow's first sender (the client)."""

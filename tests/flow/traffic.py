@@ -195,6 +195,6 @@ class Run:
             streams = tuple(self.stream(side, flow) for side in Direction)
             ends = (flow.src_ip, flow.dst_ip, flow.sport, flow.dport, flow.proto, flow.vlan, flow.first_number)
             counts = (tuple(flow.packets), tuple(flow.bytes), tuple(flow.tcp_flags), flow.start_ns, flow.last_ns)
-            state = (flow.state, flow.reason, flow.midstream, tuple(flow.gaps), tuple(flow.conflicts))
+            state = (flow.state, flow.reason, flow.midstream, flow.proven, tuple(flow.gaps), tuple(flow.conflicts))
             result.append((ends, counts, state, streams, closed))
         return result

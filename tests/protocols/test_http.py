@@ -273,9 +273,51 @@ def test_the_cost_of_many_headers_is_linear() -> None:
     assert len(found.headers[b"a"]) == 2 * 499_999
 
 
-def test_too_many_open_requests_are_bounded() -> None:
-    wire = Wire(open_requests=4).client(request() * 10)
-    assert wire.counters["http.too_many_open_requests"] == 6
+def uris(wire: Wire) -> list[bytes]:
+    return [transaction.buffers["http.uri"] for transaction in wire.seen if "http.uri" in transaction.buffers]
+
+
+def numbered(*numbers: int) -> bytes:
+    return b"".join(request(b"GET /%d HTTP/1.1" % number) for number in numbers)
+
+
+def test_a_client_ahead_of_its_server_is_read_on_when_that_answers() -> None:
+    """As the server does: so requests that nobody answers cost next to nothing, and none that is answered is missed."""
+    wire = Wire(open_requests=4).client(numbered(*range(10)))
+    assert uris(wire) == [b"/0", b"/1", b"/2", b"/3"]
+    wire.server(OK * 3)
+    assert uris(wire) == [b"/%d" % number for number in range(7)]
+    wire.client(numbered(10)).server(OK * 8)
+    assert uris(wire) == [b"/%d" % number for number in range(11)]
+    done = [(transaction.tx_id, transaction.fields["url"]) for transaction in wire.seen if transaction.complete]
+    assert done == [(number, f"/{number}") for number in range(11)]
+    assert wire.counters["http.too_many_open_requests"] == 0
+
+
+def test_a_client_that_closed_is_answered_to_the_end() -> None:
+    wire = Wire(open_requests=4)
+    wire.client(numbered(*range(9)), closed=True).server(OK * 9, closed=True)
+    assert uris(wire) == [b"/%d" % number for number in range(9)]
+    assert sum(transaction.complete for transaction in wire.seen) == 9
+
+
+@pytest.mark.parametrize(("heard", "more"), [(True, 64), (False, 256)])
+def test_of_what_is_never_answered_some_is_read_at_the_end(heard: bool, more: int) -> None:
+    """And a server that was not heard may have answered all the same."""
+    wire = Wire(open_requests=4).client(numbered(*range(400)))
+    if heard:
+        wire.server(b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")
+    wire.close()
+    assert uris(wire) == [b"/%d" % number for number in range(4 + heard + more)]
+    assert wire.counters["http.unparsed_bytes"] == len(numbered(*range(4 + heard + more, 400)))
+
+
+def test_requests_behind_a_full_buffer_of_them_are_read_without_answers() -> None:
+    """Who sees but one direction sees no answers."""
+    wire = Wire(open_requests=4, header_bytes=1024).client(numbered(*range(200)))
+    assert uris(wire)[-1] == b"/%d" % (len(uris(wire)) - 1)
+    assert len(numbered(*range(len(uris(wire)), 200))) <= 1024
+    assert wire.counters["http.too_many_open_requests"] == len(uris(wire)) - 4
 
 
 def test_the_memory_cap_reports_what_is_unfinished() -> None:

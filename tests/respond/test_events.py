@@ -9,7 +9,9 @@ import jsonschema
 import numpy as np
 import pytest
 
+from ids.events import Events
 from ids.respond import events
+from ids.respond.lines import EventLines
 from ids.types import Direction, EndReason, Evidence, Flow, FlowState, Transaction
 from tests.factory import T0, make_flow, make_match, make_signature
 from tests.shared import shared
@@ -25,7 +27,8 @@ HTTP = Transaction(
 
 
 def flow_event(flow: Flow) -> dict[str, Any]:
-    (event,) = events.flow_events(flow.columns, np.array([flow.slot]))
+    event: dict[str, Any]
+    (event,) = Events(lines=[EventLines(flow.columns).flows(np.array([flow.slot]))])
     return event
 
 
@@ -37,7 +40,7 @@ EVENTS = {
     "flow": flow_event(make_flow(app_proto="http", vlan=5 | 7 << 16, tcp_flags=[0x1B, 0x13], reason=EndReason.TIMEOUT)),
     "flow of a live interface": flow_event(make_flow(source="live", interface=1, state=FlowState.NEW)),
     "flow of an unknown protocol": flow_event(make_flow(proto=253)),
-    "http": events.transaction_events([HTTP])[0],
+    "http": Events(lines=EventLines(FLOW.columns).transactions([HTTP]))[0],
     "drop": events.drop_event(make_match(), "rules", {"network": "192.0.2.1/32"}),
 }
 

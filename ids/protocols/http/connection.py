@@ -56,6 +56,7 @@ class Connection(State):
         self.next_id = tx_id
         self.waiting = []
         self.closed = self.held = 0
+        self.heard = False
         self._shared = shared
         self._careful = None if shared.ordinary_lane else HttpParser(shared.setup, shared.memory, self)
         """Reads on, while anything is odd or unfinished."""
@@ -167,6 +168,7 @@ class Connection(State):
             else:
                 exchange = Exchange(self.next_id)
                 self.next_id += 1
+            self.heard = True
             response = Response(block, data[start:end], exchange)
             out.append(
                 Transaction(

@@ -44,7 +44,7 @@ class Exchange:
 class State:
     """What a connection is at a message boundary: all that the ordinary and the careful lane have in common."""
 
-    __slots__ = ("closed", "held", "next_id", "slot", "waiting")
+    __slots__ = ("closed", "heard", "held", "next_id", "slot", "waiting")
 
     def __init__(self, slot: int, next_id: int) -> None:
         self.slot = slot
@@ -56,6 +56,8 @@ class State:
         """Bits of the directions in which no more bytes come."""
         self.held = 0
         """Bytes of `Memory` that are this connection's."""
+        self.heard = False
+        """The server said something."""
 
 
 class Step(Enum):

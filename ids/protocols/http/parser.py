@@ -12,9 +12,13 @@ THEORY.
 (5) After CONNECT or an upgrade the streams are no longer HTTP, and are handed over with what was fed of them.
 (6) At a message boundary nothing is held but the requests that wait (`State`): there the ordinary lane may hand a
     connection to this one, and take it back.
+(7) A client that is ``open_requests`` ahead of its server is read on when that answers: a server reads none of them
+    either before it has answered those in front. What is never answered costs nothing but its bytes; at the end, some
+    more of it are read, `UNANSWERED_READ`.
 
 COST. O(bytes), even when fed a byte at a time: a search never looks again where it has looked; no byte that is not
-inspected is kept. MEMORY is at most ``header_bytes`` and one body per direction, and ``open_requests`` heads.
+inspected is kept. A client's chunk makes at most ``open_requests`` transactions, and some for what exceeds
+``header_bytes``. MEMORY is at most ``header_bytes`` and one body per direction, and ``open_requests`` heads.
 """
 
 from __future__ import annotations
@@ -43,6 +47,9 @@ _EMPTY = {Direction.TO_SERVER: b"\r\n", Direction.TO_CLIENT: b"\r\n\t \0"}
 """What may stand before a message."""
 _LOOKBACK = 64
 """Bytes kept while looking for the start of a message: the longest start, and some."""
+UNANSWERED_READ = {True: 64, False: 256}
+"""Requests beyond ``open_requests`` that are read at the end of a connection, by whether its server ever said anything.
+If it did, and did not answer these, it read none of them. If it was not heard, it may be out of sight."""
 _STARTS = {
     Direction.TO_SERVER: re.compile(rb"\n(?=" + REQUEST_START + rb")"),
     Direction.TO_CLIENT: re.compile(rb"\n(?=" + RESPONSE_START + rb")"),
@@ -71,6 +78,8 @@ class HttpParser:
         """What is reported ends before the bytes that are left in the buffer,"""
         self._beyond = 0
         """and before so many bytes of its body."""
+        self._stalled = False
+        """Requests wait in the buffer for the server to answer those before them."""
 
     def feed(
         self,
@@ -90,10 +99,12 @@ class HttpParser:
             self._gap(side, gap)
         if data:
             side.buffer += data
+            self._state.heard |= direction is Direction.TO_CLIENT
             self._reading = True
             while not self._tunnel and self._advance(side):
                 pass
             self._reading = False
+            self._go_on()
         if closed and not self._tunnel:
             self._close(side)
         if self._hold() and self._memory.used > self._memory.limit and not self._tunnel:
@@ -137,7 +148,7 @@ class HttpParser:
             return False
         match side.step:
             case Step.HEAD:
-                return self._read_head(side)
+                return not self._stalls(side) and self._read_head(side)
             case Step.BODY | Step.CHUNK:
                 return self._read_body(side)
             case Step.UNTIL_CLOSE:
@@ -149,6 +160,37 @@ class HttpParser:
                 return self._read_trailer(side)
             case Step.LOST:
                 return self._find_start(side)
+
+    def _stalls(self, side: Side) -> bool:
+        """Return whether this is a client that is too far ahead of its server."""
+        if side.direction is Direction.TO_CLIENT or len(self._waiting) < self._settings.open_requests:
+            return False
+        self._stalled = len(side.buffer) <= self._settings.header_bytes
+        return self._stalled
+
+    def _go_on(self) -> None:
+        """Read the requests that an answer has made room for."""
+        if not self._stalled or len(self._waiting) >= self._settings.open_requests:
+            return
+        reading, self._reading, self._stalled = self._reading, False, False
+        while not self._tunnel and self._advance(self._sides[Direction.TO_SERVER]):
+            pass
+        self._reading = reading
+
+    def _end_stall(self) -> None:
+        """Read some of the requests that will not be answered any more, and leave the others."""
+        side, room = self._sides[Direction.TO_SERVER], UNANSWERED_READ[self._state.heard]
+        self._stalled = False
+        while room and self._read_head(side):
+            while side.step is not Step.HEAD and self._advance(side):
+                pass
+            if side.step is not Step.HEAD or not side.buffer or self._tunnel:
+                return
+            room -= 1
+        if not room:
+            self._counters.add("http.unparsed_bytes", len(side.buffer))
+            side.buffer.clear()
+            side.scanned = 0
 
     # Heads.
 
@@ -202,6 +244,7 @@ class HttpParser:
             self._finish(side)
 
     def _start_response(self, side: Side, block: bytes) -> None:
+        self._go_on()
         requests = self._sides[Direction.TO_SERVER]
         if not self._waiting and requests.step is Step.HEAD and b"\n" in requests.buffer:
             self._start_message(
@@ -347,6 +390,8 @@ class HttpParser:
 
     def _end_unfinished(self, side: Side) -> None:
         """Report a message as far as it came."""
+        if self._stalled and side.direction is Direction.TO_SERVER:
+            self._end_stall()
         if side.step is Step.HEAD and side.buffer.strip():
             self._counters.add("http.head_incomplete")
             self._start_message(side, bytes(side.buffer))
@@ -358,9 +403,12 @@ class HttpParser:
         side.scanned = 0
 
     def _close(self, side: Side) -> None:
-        self._end_unfinished(side)
+        """Note the end of a direction. Requests that wait in the buffer may still be answered, until the other's."""
         self._state.closed |= 1 << side.direction
+        if not (self._stalled and side.direction is Direction.TO_SERVER) or self._state.closed == 0b11:
+            self._end_unfinished(side)
         if self._state.closed == 0b11:
+            self._end_unfinished(self._sides[Direction.TO_SERVER])
             self._report_waiting(side)
 
     # Reports.

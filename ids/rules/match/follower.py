@@ -185,7 +185,9 @@ class StreamFollower:
             rule = self._index.rules[number]
             if number not in rules or not isinstance(rule, YaraRule) or (partial and rule.positional):
                 continue
-            shown = self._evaluator.guarded(rule, yara_evidence, what, PAYLOAD, data, base) or ()
+            shown = (
+                self._evaluator.guarded(rule, moment.flow, moment.ts_ns, yara_evidence, what, PAYLOAD, data, base) or ()
+            )
             waiting.rules.discard(number)
             trail.done.add(number)
             end = None if rule.positional else yara_end(what)

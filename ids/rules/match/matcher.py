@@ -47,7 +47,7 @@ class Matcher:
             index, evaluator, scanner, memory, counters, settings.transactions_per_flow
         )
         self._headers = HeaderMatcher(index, evaluator, memory)
-        self._flagged = FlaggedMatcher(index, evaluator, memory)
+        self._flagged = FlaggedMatcher(index, evaluator, memory, counters)
 
     @property
     def rules(self) -> Sequence[Scoped]:

@@ -194,7 +194,7 @@ class TransactionMatcher:
                     continue
                 left.discard(number)
                 rule = self._index.rules[number]
-                shown = self._evaluator.guarded(rule, yara_evidence, what, scope, data) or ()
+                shown = self._evaluator.guarded(rule, moment.flow, moment.ts_ns, yara_evidence, what, scope, data) or ()
                 self._report(tx, number)
                 matches.append(self._evaluator.match(rule, moment, shown))
         return matches
