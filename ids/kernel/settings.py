@@ -52,9 +52,10 @@ class FastPathSettings(BaseModel):
         " where the driver has it. Costs a few ns a packet. Takes effect with fresh pins (`ids detach`).",
     )
     on_stop: Literal["keep", "detach", "remove"] = Field(
-        "detach",
-        description="What an orderly stop leaves: keep, program and blocks in force; detach, the lists only, for the"
-        " next start; remove, nothing. A killed engine always leaves everything in force.",
+        "keep",
+        description="What an orderly stop leaves: keep, program and blocks in force, so that a restart lets nobody in"
+        " (`ids detach` takes them off); detach, the lists only, for the next start; remove, nothing. A killed engine"
+        " always leaves everything in force.",
     )
     blocks_entries: int = Field(
         1 << 20,

@@ -181,7 +181,7 @@ class StreamFollower:
         else:
             return
         base = trail.end - len(data)
-        for number, what in self._yara.scan(STREAM, data).items():
+        for number, what in self._yara.scan(STREAM, data, moment.ts_ns).items():
             rule = self._index.rules[number]
             if number not in rules or not isinstance(rule, YaraRule) or (partial and rule.positional):
                 continue

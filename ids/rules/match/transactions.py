@@ -189,7 +189,7 @@ class TransactionMatcher:
         for data in tx.instances(scope):
             if not data or not left:
                 continue
-            for number, what in self._yara.scan(scope, data).items():
+            for number, what in self._yara.scan(scope, data, moment.ts_ns).items():
                 if number not in left:
                     continue
                 left.discard(number)
