@@ -117,8 +117,8 @@ class Live:
     def _note_shadow(self) -> None:
         if self.config.respond.mode == "shadow":
             log.warning(
-                "shadow mode: nothing is dropped or challenged, and %d entries of the blocklist that enforce only count;"
-                " `ids stats` shows what would have been dropped (would_drop.*)",
+                "shadow mode: nothing is dropped or challenged, and %d entries of the blocklist that enforce only"
+                " count; `ids stats` shows what would have been dropped (would_drop.*)",
                 count_enforcing(self._fastpath.blocks),
             )
 

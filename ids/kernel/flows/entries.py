@@ -44,7 +44,10 @@ class FlowAddress:
         """Return the address of an engine's flow; None where it shares an entry with others.
 
         ICMP other than echoes does, with all of it between two hosts: path MTU discovery is not to die for a timestamp.
+        What is in a tunnel does, with the whole tunnel; and its addresses may be those of a flow that is in none.
         """
+        if flow.depth:
+            return None
         if (flow.proto, flow.ip_version) not in _ICMP:
             return cls(flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.vlan)
         if flow.echo_id is None:
@@ -160,7 +163,7 @@ def _places(flows: FlowColumns, slots: I64) -> Iterator[_Places]:
     vlan = flows.vlan[slots]
     mapped = (low[:, 0] == 0) & (low[:, 1] >> np.uint64(32) == _MAPPED)
     for number, chosen in ((4, mapped), (6, ~mapped)):
-        at = np.flatnonzero(chosen & ~(icmp & (echo < 0)))
+        at = np.flatnonzero(chosen & ~(icmp & (echo < 0)) & (flows.depth[slots] == 0))
         if not len(at):
             continue
         keys = np.zeros(len(at), _KEYS[number])
