@@ -59,6 +59,9 @@ class Reason(IntEnum):
     DROP_CHALLENGED = 26
     DROP_CHALLENGE_ANSWER = 27
     DROP_SYN_COOKIE = 28
+    DROP_FLOW_FRAGMENT = 29
+    DROP_NOT_IP = 30
+    DROP_VLAN_TAGS = 31
     DROP_ETH_SHORT = 32
     DROP_IP4_SHORT = 33
     DROP_IP4_VERSION = 34
@@ -120,6 +123,9 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.DROP_CHALLENGED: "drop.syn_challenged",
     Reason.DROP_CHALLENGE_ANSWER: "drop.challenge_answer",
     Reason.DROP_SYN_COOKIE: "drop.syn_cookie",
+    Reason.DROP_FLOW_FRAGMENT: "drop.flow_fragment",
+    Reason.DROP_NOT_IP: "drop.not_ip",
+    Reason.DROP_VLAN_TAGS: "drop.vlan_tags",
     Reason.DROP_ETH_SHORT: "drop.malformed.ethernet_short",
     Reason.DROP_IP4_SHORT: "drop.malformed.ipv4_short",
     Reason.DROP_IP4_VERSION: "drop.malformed.ipv4_version",
@@ -211,6 +217,13 @@ class Charged(IntEnum):
     DESTINATION = 2
 
 
+class Fate(IntEnum):
+    """ids_fate: bits of ``ids_datagram.fate``, what is remembered of a datagram in fragments."""
+
+    CONDEMNED = 1
+    SOLICITED = 2
+
+
 class FlowVerdict(IntEnum):
     """ids_flow_verdict: show the flow's packets, wave them through unseen, or drop them."""
 
@@ -248,6 +261,7 @@ class Flags(IntEnum):
     GONE_PASS = 2
     COOKIES = 4
     SHADOW = 8
+    DROP_UNPARSED = 16
 
 
 COUNT = np.dtype([("packets", "<u8"), ("bytes", "<u8")])
@@ -316,13 +330,17 @@ FLOW = np.dtype(
         ("opened", "u1"),
         ("cut", "u1"),
         ("charged", "u1"),
-        ("spare", "u1", 5),
+        ("spare", "u1"),
+        ("fragmented", "<u4"),
     ]
 )
 
 FLOW_ORDER = np.dtype(
     [("depth", "<u4"), ("verdict", "u1"), ("version", "u1"), ("spare", "u1", 2), ("key", "u1", FLOW6.itemsize)]
 )
+
+DATAGRAM_KEY = np.dtype([("src_be", "u1", 16), ("dst_be", "u1", 16), ("id_be", "<u4"), ("proto", "<u4")])
+DATAGRAM = np.dtype([("seen_ns", "<u8"), ("fate", "<u4"), ("later", "<u4")])
 
 LIMIT = np.dtype([("interval_ns", "<u8"), ("burst_ns", "<u8")])
 BUDGET_KEY = np.dtype([("addr_be", "u1", 16), ("kind", "<u4")])
@@ -373,6 +391,8 @@ STRUCTS: dict[str, np.dtype[np.void]] = {
     "ids_flow6": FLOW6,
     "ids_flow": FLOW,
     "ids_flow_order": FLOW_ORDER,
+    "ids_datagram_key": DATAGRAM_KEY,
+    "ids_datagram": DATAGRAM,
     "ids_limit": LIMIT,
     "ids_budget_key": BUDGET_KEY,
     "ids_budget": BUDGET,

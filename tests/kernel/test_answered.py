@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from scapy.layers.inet import IP, TCP
 
@@ -29,7 +27,7 @@ def opening(sport: int, source: str = p.CLIENT, isn: int = 1000) -> list[bytes]:
 
 
 @pytest.fixture(params=[LimitKind.SRC_SYN, LimitKind.DST_SYN])
-def tight(request: pytest.FixtureRequest, gate: Gate) -> Iterator[Gate]:
+def tight(request: pytest.FixtureRequest, gate: Gate) -> Gate:
     """A gate with one budget of SYNs, of two tokens that never come back by themselves, and without challenges."""
     gate.fastpath.config["flags"] = 0
     if request.param == LimitKind.SRC_SYN:
@@ -37,7 +35,7 @@ def tight(request: pytest.FixtureRequest, gate: Gate) -> Iterator[Gate]:
     else:
         gate.fastpath.config["proven_ns"] = 0  # a source that is proven is not charged to a destination
     gate.limit(request.param, per_s=0.001, burst=2)
-    yield gate
+    return gate
 
 
 def tokens(gate: Gate) -> int:
