@@ -89,6 +89,13 @@ class FastPathSettings(BaseModel):
         description="Datagrams in fragments of which something is remembered: that they are of a condemned flow, or"
         " answers that somebody asked for.",
     )
+    repeats_entries: int = Field(
+        1 << 18,
+        ge=64,
+        le=1 << 24,
+        description="Challenged SYNs that are remembered, to know them when they come again; 8 bytes each. Of a flood"
+        " of as many a second, a third is still known after one.",
+    )
     ring_small_bytes: RingBytes = Field(
         1 << 22,
         le=1 << 30,
@@ -181,6 +188,16 @@ class FastPathSettings(BaseModel):
         ge=0,
         le=65535,
         description="Frame length from which such a packet is large; amplified answers are 400 to 1500.",
+    )
+    syn_repeated_per_destination_per_s: float = Field(
+        8.0,
+        ge=0,
+        le=1e6,
+        description="SYNs a second to one address, challenged in vain and sent again by their clients, that nobody"
+        " answers: beyond it they are challenged again. Low, as forged ones would fill a server's queue; 0: no limit.",
+    )
+    syn_repeated_burst_per_destination: int = Field(
+        128, ge=1, le=1 << 20, description="Such connections in the middle of their handshakes."
     )
     challenge_syns: bool = Field(
         True,

@@ -9,7 +9,7 @@ import ipaddress
 import struct
 from random import Random
 
-from ids.kernel.model.cookie import SLOT_SHIFT, cookie
+from ids.kernel.model.cookie import SLOT_SHIFT, challenge_ack, cookie
 from ids.kernel.model.flows import flow_key
 from ids.kernel.model.parse import Packet, judge_headers, parse_addresses
 
@@ -74,7 +74,7 @@ def answer(random: Random, challenged: bytes, secret: tuple[int, int], now_ns: i
         return challenged
     slot = (now_ns >> SLOT_SHIFT) - random.choice((0, 0, 1, 2))
     header = bytearray(challenged)
-    header[packet.l4 + 4 : packet.l4 + 8] = cookie(packet, secret, slot).to_bytes(4, "big")
+    header[packet.l4 + 4 : packet.l4 + 8] = challenge_ack(packet.seq, cookie(packet, secret, slot)).to_bytes(4, "big")
     header[packet.l4 + 13] = 0x04
     return bytes(header)
 
