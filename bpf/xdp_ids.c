@@ -226,7 +226,7 @@ static __always_inline void ids_report_limit(struct ids_context *c, struct ids_b
 	ids_events.ringbuf_submit(slot, 0);
 }
 
-/* Whose budget it is: IPv4 as ::ffff:a.b.c.d; an IPv6 source by its /64. */
+/* Whose budget it is: IPv4 as ::ffff:a.b.c.d; an IPv6 source by its /64, but for link-local ones: all of a link share that. */
 static __always_inline void ids_budget_holder(struct ids_context *c, struct ids_budget_key *key, int source)
 {
 	if (c->packet->version == 4) {
@@ -234,6 +234,8 @@ static __always_inline void ids_budget_holder(struct ids_context *c, struct ids_
 		__builtin_memcpy(key->addr_be + 12, source ? &c->packet->src4_be : &c->packet->dst4_be, 4);
 	} else if (source) {
 		__builtin_memcpy(key->addr_be, &c->packet->src6, 8);
+		if (key->addr_be[0] == 0xfe && (key->addr_be[1] & 0xc0) == 0x80)
+			__builtin_memcpy(key->addr_be, &c->packet->src6, 16);
 	} else {
 		__builtin_memcpy(key->addr_be, &c->packet->dst6, 16);
 	}
@@ -312,6 +314,8 @@ static __always_inline int ids_check_budgets(struct ids_context *c, struct ids_f
 		return IDS_GO_ON;
 	solicited = flow && !c->packet->fragment ? ids_is_solicited(c->packet, flow, c->packet->side)
 						   : c->packet->fate & IDS_FATE_SOLICITED;
+	if (kind == IDS_LIMIT_SRC_ICMP && solicited && c->packet->sport_be)
+		return IDS_GO_ON; /* an echo that was asked for; other ICMP of two hosts is all in one flow */
 	reason = ids_charge(c, kind, 1);
 	proven = !reason && kind == IDS_LIMIT_SRC_SYN && (ids_is_admitted(c, flow) || ids_is_proven(c));
 	if (!reason && !solicited && ids_is_reflected(c->packet, c->config->reflection_bytes))

@@ -147,10 +147,14 @@ class FastPathSettings(BaseModel):
         10_000, ge=1, le=1 << 24, description="UDP packets that a source may send at once."
     )
     icmp_per_source_per_s: float = Field(
-        100.0, ge=0, le=1e8, description="ICMP packets a second of one source; diagnosis needs a few; 0: no limit."
+        1000.0,
+        ge=0,
+        le=1e8,
+        description="ICMP packets a second of one source, but for answers to pings; a monitor sends hundreds, a flood"
+        " tens of thousands; 0: no limit.",
     )
     icmp_burst_per_source: int = Field(
-        200, ge=1, le=1 << 24, description="ICMP packets that a source may send at once."
+        2000, ge=1, le=1 << 24, description="ICMP packets that a source may send at once."
     )
     syn_per_destination_per_s: float = Field(
         1000.0,
@@ -171,14 +175,20 @@ class FastPathSettings(BaseModel):
     )
     udp_burst_per_destination: int = Field(50_000, ge=1, le=1 << 24, description="UDP packets to one address at once.")
     icmp_per_destination_per_s: float = Field(
-        1000.0, ge=0, le=1e8, description="ICMP packets a second to one address, from all sources; 0: no limit."
+        5000.0,
+        ge=0,
+        le=1e8,
+        description="ICMP packets a second to one address, from all sources, but for answers to pings; 0: no limit.",
     )
-    icmp_burst_per_destination: int = Field(2000, ge=1, le=1 << 24, description="ICMP packets to one address at once.")
+    icmp_burst_per_destination: int = Field(
+        10_000, ge=1, le=1 << 24, description="ICMP packets to one address at once."
+    )
     reflected_per_destination_per_s: float = Field(
         1000.0,
         ge=0,
         le=1e8,
-        description="Large UDP packets a second from amplifiers' ports (DNS, NTP, ...) to one address; 0: no limit.",
+        description="Large UDP packets a second from amplifiers' ports (DNS, NTP, ...) to one address that did not ask"
+        " for them; 0: no limit.",
     )
     reflected_burst_per_destination: int = Field(
         2000, ge=1, le=1 << 24, description="Such packets at once: a resolver's answers come in bursts."

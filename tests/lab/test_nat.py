@@ -1,4 +1,4 @@
-"""Who sits behind a NAT or a stateful firewall gets through a flood like others: conntrack does not mistake the challenge."""
+"""Who sits behind a NAT or a stateful firewall gets through a flood like others: conntrack takes no offence."""
 
 from __future__ import annotations
 

@@ -289,6 +289,8 @@ class Model:
         solicited = bool(packet.fate & Fate.SOLICITED)
         if flow is not None and packet.fragment == WHOLE:
             solicited = is_solicited(packet, flow, side)
+        if kind == LimitKind.SRC_ICMP and solicited and packet.sport != NO_PORT:
+            return _GO_ON
         self._pressed = False
         reason = self._charge(packet, kind)
         proven = not reason and kind == LimitKind.SRC_SYN
@@ -506,8 +508,9 @@ def _source_kind(packet: Packet) -> int:
 
 
 def _budget_holder(packet: Packet, source: bool) -> bytes:
-    """Return whose budget it is: IPv4 as ::ffff:a.b.c.d, an IPv6 source by its /64."""
+    """Return whose budget it is: IPv4 as ::ffff:a.b.c.d, an IPv6 source by its /64 unless all of a link share that."""
     address = packet.src if source else packet.dst
     if packet.version == 4:
         return _MAPPED + address
-    return address[:8] + bytes(8) if source else address
+    link_local = address[0] == 0xFE and address[1] & 0xC0 == 0x80
+    return address[:8] + bytes(8) if source and not link_local else address
