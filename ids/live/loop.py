@@ -23,6 +23,7 @@ from ids.journal import Journal
 from ids.kernel import FastPath
 from ids.kernel.fastpath import instance_dir, require_same_namespace
 from ids.kernel.lists.reconcile import Reconciler
+from ids.live.answers import AnswerWatch
 from ids.live.crew import POLL_S, TICK_S, make_crew
 from ids.live.gate import KernelGate
 from ids.live.guard import Guard, require_interfaces
@@ -53,6 +54,7 @@ class Live:
         self._counters = Counters()
         self._journal = Journal()
         self._gate = KernelGate(self._journal)
+        self._answers = AnswerWatch()
         self._before: list[str] | None = None
         """Interfaces that were guarded when the fast path was opened; None: there was no fast path."""
         self._ready = False
@@ -165,6 +167,9 @@ class Live:
         self._counters.add("respond.blocks_expired", swept)
         self._reconcile()
         self._guard.check()
+        if lost := self._answers.check(self._fastpath.stats()):
+            self._counters.add("kernel.answers_lost")
+            log.warning("%s", lost)
         for network, (order, before) in list(self._gate.watched.items()):
             block = self._fastpath.blocks.get(network)
             if block is None:
