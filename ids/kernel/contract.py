@@ -229,13 +229,6 @@ class Fate(IntEnum):
     SOLICITED = 2
 
 
-class Fate(IntEnum):
-    """ids_fate: bits of ``ids_datagram.fate``, what is remembered of a datagram in fragments."""
-
-    CONDEMNED = 1
-    SOLICITED = 2
-
-
 class FlowVerdict(IntEnum):
     """ids_flow_verdict: show the flow's packets, wave them through unseen, or drop them."""
 
