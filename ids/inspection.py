@@ -104,7 +104,7 @@ class Inspection:
         self._decoder = Decoder(config.decode, counters, live=live)
         self._recount = Recount(gate, flows, counters) if gate.counting else None
         last_seen = self._recount.last_seen if self._recount else None
-        self._table = FlowTable(config.flow, counters, config.stream, last_seen, flows, share)
+        self._table = FlowTable(config.flow, counters, config.stream.resolved(live=live), last_seen, flows, share)
         self._protocols = Protocols(config.protocols, counters, flows)
         self._history: deque[tuple[Packets, I64]] = deque(maxlen=HISTORY_BATCHES)
 
