@@ -173,7 +173,7 @@ class Passage:
     def _begin(self, keys: list[bytes], rows: I64, side: U8, offer: Offer | None = None) -> I64:
         """Start a flow with each of these packets; return the slots."""
         slots, packets, batch = self._slots, self._packets, self._packets.batch
-        slot = slots.add(keys, packets.proto[rows])
+        slot = slots.add(keys, packets.proto[rows], batch.ts_ns[rows], batch.number[rows])
         flows = slots.flows
         tcp = packets.proto[rows] == PROTO_TCP
         flags, seq, ack = packets.tcp_flags[rows], packets.seq[rows], packets.ack[rows]
