@@ -244,6 +244,8 @@ class Live:
             self._fastpath.close("keep")
             log.error("the engine failed; the gate stays in force without it")
         elif self._ready:
+            self._count_kernel()
+            self._watch.sum_up(self._engine.all_counters().values)
             left = self._fastpath.close()
             hint = "; `ids detach` takes it off" if self._fastpath.settings.on_stop == "keep" and left else ""
             log.info("stopped%s%s", f"; {left}" if left else "", hint)

@@ -22,13 +22,19 @@ class Watch:
         """``period_s``: seconds between two reports; the first comes at once."""
         self.period_s = period_s
         self._whose = whose
+        self._before: dict[str, Uninspected] = {}
         self._reported: dict[str, Uninspected] = {}
         self._started = self._next = time.monotonic()
         self._since_ns = time.time_ns()
 
     def begin(self, counters: Mapping[str, int]) -> None:
         """Take what is counted already for known: the kernel counts on from one engine to the next."""
-        self._reported = {row.reason: row for row in uninspected(counters, live=True)}
+        self._before = self._reported = {row.reason: row for row in uninspected(counters, live=True)}
+
+    def sum_up(self, counters: Mapping[str, int]) -> None:
+        """Log what went uninspected in all, by intent or not; to be called at the end."""
+        rows = (_since(self._before.get(row.reason), row) for row in uninspected(counters, live=True))
+        log.info("uninspected in all: %s", ". ".join(str(row) for row in rows if row is not None) or "nothing")
 
     def check(self, counters: Mapping[str, int]) -> None:
         """Report what was lost since the last report, if anything was and it is time."""

@@ -45,8 +45,8 @@ class RespondSettings(BaseModel):
         2.0,
         ge=1,
         le=100,
-        description="Each further block of the same source lasts this many times longer; not one that follows on a block"
-        " which somebody lifted.",
+        description="Each further block of the same source lasts this many times longer; but not one that follows on a"
+        " block which somebody lifted.",
     )
     ipv6_prefix: int = Field(
         64,

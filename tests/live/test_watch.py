@@ -86,6 +86,18 @@ def test_what_an_engine_before_had_lost_is_not_reported_again(clock: Clock, capl
     assert "3 packets" in lines(caplog)[0]
 
 
+def test_the_end_sums_up_all_that_this_engine_left_out(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    watched = Watch(60, lambda _: "")
+    watched.begin(lost(100))
+    watched.sum_up(lost(100))
+    assert "uninspected in all: nothing" in caplog.text
+    watched.check(lost(104))
+    watched.sum_up({**lost(105), "kernel.pass.depth.packets": 9})
+    assert "5 packets, 500 bytes: the ring was full" in caplog.text
+    assert "9 packets: they lay beyond the depth" in caplog.text
+
+
 def test_what_the_settings_leave_out_is_no_loss(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     Watch(60, lambda _: "").check({"kernel.pass.depth.packets": 9, "kernel.pass.bypass.packets": 9})
     assert lines(caplog) == []
