@@ -73,6 +73,7 @@ class Engine:
         self._outputs = True
         self._event_types = event_types
         self.flows = FlowColumns()
+        self._go_on: Callable[[], bool] | None = None
         self.plugins.start(self._context)
         self.wanted = self._event_types_wanted()
         """Types of events that somebody reads; None: all. In a worker, what the deciding process says."""
@@ -134,6 +135,7 @@ class Engine:
         self._responder.close(found.matched_flows)
         self._responder.forget(found.ended)
         self.counters.add("flow.ended", len(found.ended))
+        self.emit(found.anomalies)
         self.emit(found.transactions)
         decided, self._pending[:] = self._pending[:], []
         self.emit(Events(decided + found.matched_flows))
@@ -172,10 +174,17 @@ class Engine:
         self.finish_reload(commit=not errors)
         return errors
 
-    def prepare_reload(self, config: Config) -> list[IdsError]:
-        """Load new rules and plugin settings; return what was refused. `finish_reload` must follow."""
+    def prepare_reload(self, config: Config, go_on: Callable[[], bool] | None = None) -> list[IdsError]:
+        """Load new rules and plugin settings; return what was refused. `finish_reload` must follow.
+
+        ``go_on`` as in `EngineContext`: it may feed packets to this engine, which meet what is still in force.
+        """
         self._previous, self.config = self.config, config
-        errors, self._commit = self.plugins.prepare_reload(self._context)
+        self._go_on = go_on
+        try:
+            errors, self._commit = self.plugins.prepare_reload(self._context)
+        finally:
+            self._go_on = None
         return errors
 
     def finish_reload(self, *, commit: bool) -> None:
@@ -232,7 +241,10 @@ class Engine:
 
     def _context(self, name: str) -> EngineContext:
         options = self.config.plugins.options.get(name, {})
-        return EngineContext(self.config, self.counters, options, self.flows, live=self._live, outputs=self._outputs)
+        return EngineContext(
+            self.config, self.counters, options, self.flows,
+            live=self._live, outputs=self._outputs, go_on=self._go_on,
+        )  # fmt: skip
 
     def _veto(self, address: str, match: Match) -> list[str]:
         return self.plugins.call_strict("ids_veto_block", address=address, match=match)

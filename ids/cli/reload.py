@@ -9,6 +9,9 @@ import click
 from ids.cli.options import build_config, instance_options, output_option, print_message, show_json
 from ids.control import request, socket_path
 
+RELOAD_S = 600.0
+"""How long to wait for the answer: rules are loaded beside the packets."""
+
 
 @click.command()
 @instance_options
@@ -21,7 +24,7 @@ def reload(config_path: str | None, overrides: tuple[str, ...], output: str) -> 
     stays in force. `-c` and `--set` of this command only say which engine is meant.
     """
     config = build_config(config_path, overrides)
-    answer = request(socket_path(config.engine.runtime_dir, config.instance), "reload")
+    answer = request(socket_path(config.engine.runtime_dir, config.instance), "reload", RELOAD_S)
     if output == "json":
         show_json(answer)
     if "error" in answer:

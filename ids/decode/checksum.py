@@ -86,7 +86,16 @@ def are_partial(data: U8, at: I64, pseudo: U64) -> Bool:
 
 
 def _segment_sums(data: U8, start: I64, end: I64) -> U64:
-    """Sum the little-endian words of each segment, as 64-bit numbers below 2**48."""
+    """Sum the little-endian words of each segment, as 64-bit numbers below 2**48.
+
+    What lies between one segment and the next is summed too, for that is how NumPy reduces. So they are taken in the
+    order of the buffer: packets of two rings, in the order of time, leap from one half of it to the other and back.
+    """
+    if (start[1:] < start[:-1]).any():
+        order = np.argsort(start)
+        total = np.empty(len(start), np.uint64)
+        total[order] = _segment_sums(data, start[order], end[order])
+        return total
     first, last = start >> 2, (end - 1) >> 2
     low, high = int(first.min()), int(last.max()) + 1
     words = data[4 * low : 4 * high]
@@ -95,7 +104,7 @@ def _segment_sums(data: U8, start: I64, end: I64) -> U64:
     words = words.view("<u4")
     bounds = np.empty(2 * len(start), np.int64)
     bounds[0::2], bounds[1::2] = first - low, last - low
-    total: U64 = np.add.reduceat(words, bounds, dtype=np.uint64)[0::2]
+    total = np.add.reduceat(words, bounds, dtype=np.uint64)[0::2]
     total -= words[bounds[0::2]] & _BELOW[start & 3]
     total += words[bounds[1::2]] & _BELOW[(end - 1 & 3) + 1]
     return total

@@ -25,7 +25,14 @@ from ids.kernel.flows.orders import FlowOrders
 from ids.kernel.lists.allowlist import AllowList
 from ids.kernel.lists.blocklist import Blocklist
 from ids.kernel.lists.upgrade import renew, upgrade
-from ids.kernel.maps.configuration import host_takes_cookies, map_sizes, ring_bytes, write_settings
+from ids.kernel.maps.configuration import (
+    host_takes_cookies,
+    is_shadow,
+    map_sizes,
+    ring_bytes,
+    write_settings,
+    write_shadow,
+)
 from ids.kernel.maps.counts import reason_counts
 from ids.kernel.maps.table import Map
 from ids.kernel.program import loader
@@ -147,6 +154,13 @@ class FastPath:
         """Send SYN cookies only while the host would take their acknowledgements; it may change its mind."""
         wanted = self.settings.syn_cookies and host_takes_cookies()
         self.config["flags"][0] = (int(self.config["flags"][0]) & ~Flags.COOKIES) | Flags.COOKIES * wanted
+
+    def shadow(self, on: bool) -> None:
+        """Drop and challenge nothing, and count what would have been: `would_drop.*`; or drop (again).
+
+        Holds for lists, budgets, shapes and condemned flows alike, from the next packet on, until it is changed.
+        """
+        write_shadow(self.config[0], on)
 
     def narrow(self, wanted: set[str]) -> None:
         """Show only the beginnings of flows in which no loaded rule or plugin is interested.
@@ -350,7 +364,10 @@ class FastPath:
 
     def flow_counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         """Return what the kernel has counted of each flow; not known where it does not know the flow (any more)."""
-        return self._flows.counts(flows, slots, sample_offset_ns())
+        counts = self._flows.counts(flows, slots, sample_offset_ns())
+        if is_shadow(self.config[0]):  # nothing of them is being dropped
+            counts["condemned"] = False
+        return counts
 
     def forget_flows(self, flows: FlowColumns, slots: I64) -> None:
         """Have what comes next of these flows begin new ones."""

@@ -41,8 +41,12 @@ RESTART_S = 1.0
 END_S = 5.0
 """How long workers may take to inspect what they have, when the engine stops."""
 
-ANSWER_S = 25.0
-"""How long a worker may take to load rules for a reload; what was compiled for them is in the cache by then."""
+ANSWER_S = 120.0
+"""How long a worker may take to load rules for a reload, beside its packets; what was compiled for them is in the cache
+by then."""
+
+GLANCE_S = 0.02
+"""Longest wait for packets while rules are loaded."""
 
 SILENT_S = 15.0
 """Workers report every `TICK_S`. One that is silent for so long hangs, and is started again."""
@@ -112,8 +116,15 @@ class Alone:
         self._engine.tick(now_ns)
 
     def reload(self, config: Config, go_on: Callable[[], bool]) -> list[IdsError]:
-        """Reload."""
-        return self._engine.reload(config)
+        """Reload; what comes meanwhile meets the old rules."""
+
+        def take() -> bool:
+            self.work(GLANCE_S)
+            return go_on()
+
+        errors = self._engine.prepare_reload(config, take)
+        self._engine.finish_reload(commit=not errors)
+        return errors
 
     def drain(self) -> None:
         """End all flows."""
@@ -127,7 +138,7 @@ class Workers:
         """Start them; each sends a word when its rings are open. Raises `IdsError` where one cannot start."""
         self._engine = engine
         self._fastpath = fastpath
-        shares = [Share(number, count, fastpath.worker_seed) for number in range(count)]
+        shares = [Share(number, count, fastpath.worker_seed, by_carrier=True) for number in range(count)]
         self._workers = start_workers(shares, self._body)
         self._started = [time.monotonic()] * count
         self._due: dict[int, float] = {}
@@ -164,7 +175,15 @@ class Workers:
     def reload(self, config: Config, go_on: Callable[[], bool]) -> list[IdsError]:
         """Have all load, and then all put it in force; or none. What they find meanwhile is decided."""
         self._answers.clear()
-        errors = self._engine.prepare_reload(config)
+
+        def take() -> bool:
+            self._hear(GLANCE_S)
+            return go_on()
+
+        errors = self._engine.prepare_reload(config, take)
+        if errors:  # the workers would find the same
+            self._engine.finish_reload(commit=False)
+            return errors
         asked = {number for number in range(len(self._workers)) if number not in self._due}
         for number in asked:
             self._workers[number].send(("prepare", config))
@@ -278,25 +297,34 @@ class _Inspector:
         self._guarded = Guarded(engine.counters)
         self._lag = Lag(engine.counters)
         self._stop = False
+        self._next_tick = time.monotonic() + TICK_S
         report(line, Report(answer="ready"))
 
     def live(self) -> None:
         """Inspect until the engine says stop."""
-        next_tick = time.monotonic() + TICK_S
         while not self._stop:
             batch = self._rings.poll(POLL_S)
             while self._line.poll():  # first, so that what comes after a reload meets the new rules
                 self._obey(*self._line.recv())
-            if batch is not None:
-                self._send(self._guarded.run(self._inspection.process, batch))
-                self._lag.note(batch)
-            if time.monotonic() >= next_tick:
-                next_tick = time.monotonic() + TICK_S
-                self._lag.tick()
-                self._send(self._inspection.expire(time.time_ns()), counters=True)
+            self._take(batch)
         while (batch := self._rings.poll(0)) is not None:
             self._send(self._guarded.run(self._inspection.process, batch))
         self._send(self._inspection.drain(), counters=True)
+
+    def _take(self, batch: PacketBatch | None) -> None:
+        """Inspect what has come, and report once a second."""
+        if batch is not None:
+            self._send(self._guarded.run(self._inspection.process, batch))
+            self._lag.note(batch)
+        if time.monotonic() >= self._next_tick:
+            self._next_tick = time.monotonic() + TICK_S
+            self._lag.tick()
+            self._send(self._inspection.expire(time.time_ns()), counters=True)
+
+    def _go_on(self) -> bool:
+        """Inspect while rules are loaded."""
+        self._take(self._rings.poll(GLANCE_S))
+        return True
 
     def _send(self, found: object, *, counters: bool = False) -> None:
         if not isinstance(found, Findings):
@@ -309,7 +337,7 @@ class _Inspector:
 
     def _obey(self, order: str, what: Any = None) -> None:
         if order == "prepare":
-            report(self._line, Report(answer=self._engine.prepare_reload(what)))
+            report(self._line, Report(answer=self._engine.prepare_reload(what, self._go_on)))
         elif order == "commit":
             self._engine.finish_reload(commit=True)
             self._engine.want(what)

@@ -107,7 +107,7 @@ class Live:
             if config.eve.path is None:
                 log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
             log.info("ready: %d blocks in force", len(self._fastpath.blocks))
-            self._note_enforcing()
+            self._note_shadow()
             try:
                 self._loop(control)
             except BaseException:
@@ -118,12 +118,12 @@ class Live:
         if not self._counters["rules.loaded"]:
             log.warning(NO_RULES)
 
-    def _note_enforcing(self) -> None:
-        if self.config.respond.mode == "shadow" and (enforcing := count_enforcing(self._fastpath.blocks)):
+    def _note_shadow(self) -> None:
+        if self.config.respond.mode == "shadow":
             log.warning(
-                "shadow mode, but %d earlier entries of the blocklist still drop: see `ids block list`,"
-                " lift them by `ids block delete`",
-                enforcing,
+                "shadow mode: nothing is dropped or challenged, and %d entries of the blocklist that enforce only"
+                " count; `ids stats` shows what would have been dropped (would_drop.*)",
+                count_enforcing(self._fastpath.blocks),
             )
 
     def _apply(self, config: Config) -> None:
@@ -132,6 +132,7 @@ class Live:
         if added or taken:
             log.info("allow-list by the settings: %d added, %d taken off", added, taken)
         self._fastpath.configure(config.fastpath)
+        self._fastpath.shadow(config.respond.mode == "shadow")
         self._fastpath.narrow(self._engine.plugins.interest())
 
     def _loop(self, control: ControlServer) -> None:
@@ -221,7 +222,7 @@ class Live:
         if waiting:
             answer["waiting"] = [changed.to_json() for changed in waiting]
         self._note_rules()
-        self._note_enforcing()
+        self._note_shadow()
         return answer
 
     def _go_on(self) -> bool:

@@ -44,7 +44,7 @@ class Exchange:
 class State:
     """What a connection is at a message boundary: all that the ordinary and the careful lane have in common."""
 
-    __slots__ = ("closed", "held", "next_id", "slot", "waiting")
+    __slots__ = ("closed", "heard", "held", "next_id", "slot", "waiting")
 
     def __init__(self, slot: int, next_id: int) -> None:
         self.slot = slot
@@ -56,16 +56,21 @@ class State:
         """Bits of the directions in which no more bytes come."""
         self.held = 0
         """Bytes of `Memory` that are this connection's."""
+        self.heard = False
+        """The server said something."""
 
 
 class Step(Enum):
     """What the next bytes of a direction are."""
 
     HEAD = "head"
+    LONG_HEAD = "head beyond the limit"
+    """The head goes on; what comes of it is reported in parts."""
     BODY = "body"
     """Bytes of a body with a length."""
     UNTIL_CLOSE = "body until close"
     CHUNK_LINE = "chunk-size line"
+    CHUNK_EXTENSION = "rest of a chunk-size line"
     CHUNK = "chunk"
     TRAILER = "trailer"
     LOST = "lost"
@@ -75,7 +80,7 @@ class Step(Enum):
 class Message:
     """A message whose body is being read."""
 
-    __slots__ = ("body", "exchange", "head", "reported", "size")
+    __slots__ = ("body", "exchange", "framing", "head", "reported", "size")
 
     def __init__(self, head: Head, exchange: Exchange) -> None:
         self.head = head
@@ -84,6 +89,8 @@ class Message:
         self.size = 0
         """Body bytes so far, inspected or not."""
         self.reported = False
+        self.framing: list[bytes] = []
+        """Of a head beyond the limit, the lines so far that say where the body ends."""
 
 
 class Side:

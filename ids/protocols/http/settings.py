@@ -55,5 +55,6 @@ class HttpSettings(BaseModel):
         default=64,
         ge=1,
         le=65536,
-        description="Requests of one connection that wait for their response; beyond it the oldest is given up.",
+        description="Requests of one connection that wait for their response. Those beyond are read when it answers, as"
+        " servers do; where 64 KiB (`header_bytes`) of them wait, the oldest is given up for each that is read.",
     )
