@@ -112,6 +112,7 @@ class Connection:
             self.handshake.release(self.shared)
             if self.handshake.early_bytes:
                 self.shared.count("unestablished_bytes", self.handshake.early_bytes)
+                self.shared.count("unestablished_flows")
 
     def settle(self) -> None:
         """Note the end of the connection where both directions are closed."""

@@ -374,6 +374,11 @@ class FastPath:
         """Have what comes next of these flows begin new ones."""
         self._flows.forget(flows, slots)
 
+    def uninspected_sources(self, since_ns: int) -> str:
+        """Name the clients of most that was not shown, or has no beginning, since a moment (UNIX ns); for a log."""
+        sources = self._flows.uninspected_sources(since_ns - sample_offset_ns())
+        return ", ".join(f"{source} ({count:,} {'flow' if count == 1 else 'flows'})" for source, count in sources)
+
     def proven(self, address: IPAddress) -> bool:
         """Whether a source completed a handshake through here in the last ``proven_s``."""
         proven_ns = self.proven_at(address)

@@ -141,7 +141,8 @@ class FlowColumns:
     """
 
     id: I64
-    """Unique while the engine lives, below 2**53 (EVE's ``flow_id``); 0 in a slot that was never used."""
+    """Its own, in this run and any other, below 2**53 (EVE's ``flow_id``, see `ids.flow.identity`); 0 in a slot that
+    was never used."""
     ip_version: U8
     proto: U8
     src: U64
@@ -307,7 +308,7 @@ class Flow:
 
     @property
     def id(self) -> int:
-        """Unique while the engine lives, below 2**53 (EVE's ``flow_id``)."""
+        """Its own, in this run and any other, below 2**53 (EVE's ``flow_id``)."""
         return int(self.columns.id[self.slot])
 
     @property
