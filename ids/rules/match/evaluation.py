@@ -109,6 +109,16 @@ class Evaluator:
             return Outcome.DEFERRED
         return self.match(rule, moment.completed(end) if end is not None else moment, shown)
 
+    def evaluate_once(self, rule: Rule, view: View, moment: Moment) -> Match | Outcome:
+        """Evaluate a rule without a test on bytes: it matches once a flow."""
+        reported = self._memory.headers.of(moment.flow)
+        if rule.identity in reported:
+            return Outcome.NO
+        answer = self.evaluate(rule, view, moment)
+        if isinstance(answer, Match):
+            reported.add(rule.identity)
+        return answer
+
     def match(self, rule: Scoped, moment: Moment, shown: tuple[Evidence, ...]) -> Match:
         """Return the match of a rule that holds."""
         self._counters.add("rules.matches")
