@@ -44,6 +44,9 @@
 	X(DROP_CHALLENGED,         26, DROP, "drop.syn_challenged") \
 	X(DROP_CHALLENGE_ANSWER,   27, DROP, "drop.challenge_answer") \
 	X(DROP_SYN_COOKIE,         28, DROP, "drop.syn_cookie") \
+	X(DROP_FLOW_FRAGMENT,      29, DROP, "drop.flow_fragment") \
+	X(DROP_NOT_IP,             30, DROP, "drop.not_ip") \
+	X(DROP_VLAN_TAGS,          31, DROP, "drop.vlan_tags") \
 	X(DROP_ETH_SHORT,          32, DROP, "drop.malformed.ethernet_short") \
 	X(DROP_IP4_SHORT,          33, DROP, "drop.malformed.ipv4_short") \
 	X(DROP_IP4_VERSION,        34, DROP, "drop.malformed.ipv4_version") \
@@ -75,7 +78,8 @@
 	X(NOTE_CUT_DEPTH,          73, NOTE, "note.flow_cut.depth") \
 	X(NOTE_CUT_RING_FULL,      74, NOTE, "note.flow_cut.ring_full") \
 	X(NOTE_CUT_THINNED,        75, NOTE, "note.flow_cut.thinned") \
-	X(NOTE_COPIED,             76, NOTE, "note.shown_to_another_worker")
+	X(NOTE_COPIED,             76, NOTE, "note.shown_to_another_worker") \
+	X(NOTE_ANSWERED,           77, NOTE, "note.syn_answered")
 
 #define IDS_REASON_ENUM(symbol, number, kind, name) IDS_##symbol = number,
 enum ids_reason { IDS_REASONS(IDS_REASON_ENUM) };
@@ -233,6 +237,12 @@ enum ids_cut {
 	IDS_CUT_THINNED = 1 << 2,
 };
 
+/* Whose budgets the SYNs of a connection were charged to. */
+enum ids_charged {
+	IDS_CHARGED_SOURCE = 1 << 0,
+	IDS_CHARGED_DESTINATION = 1 << 1,
+};
+
 struct ids_flow {
 	__u64 first_ns;
 	__u64 last_ns;
@@ -248,7 +258,9 @@ struct ids_flow {
 	__u8 fins;        /* bits 0 and 1: sides that sent a FIN; 2 and 3: that acknowledged something since the last */
 	__u8 opened;      /* bit per side of which `isn` is known */
 	__u8 cut;         /* enum ids_cut: why packets of it were not shown, each counted as a NOTE when it first was so */
-	__u8 spare[6];
+	__u8 charged;     /* enum ids_charged: whom a completed handshake gives a token back */
+	__u8 spare;
+	__u32 fragmented; /* datagrams in fragments that answered a question; those count as packets of a flow without ports */
 };
 
 /* What user space hands to xdp_set_flow in a packet's place: the verdict and depth of one flow. */
@@ -258,6 +270,25 @@ struct ids_flow_order {
 	__u8 version;  /* of IP: 4 or 6 */
 	__u8 spare[2];
 	union ids_flow_key key;
+};
+
+/* What is remembered of a datagram whose first fragment was seen; later ones have no ports. */
+struct ids_datagram_key {
+	__u8 src_be[16]; /* IPv4 as ::ffff:a.b.c.d */
+	__u8 dst_be[16];
+	__u32 id_be;
+	__u32 proto;     /* of IPv4, where it counts for reassembly (RFC 791 section 3.2); of IPv6 0 */
+};
+
+enum ids_fate {
+	IDS_FATE_CONDEMNED = 1 << 0, /* of a flow that is to die */
+	IDS_FATE_SOLICITED = 1 << 1, /* an answer to what the receiver asked */
+};
+
+struct ids_datagram {
+	__u64 seen_ns;
+	__u32 fate;  /* enum ids_fate */
+	__u32 later; /* fragments behind the first */
 };
 
 /* ---- budgets -------------------------------------------------------------------------------------------------- */
@@ -303,6 +334,7 @@ enum ids_flags {
 	IDS_FLAG_GONE_PASS = 1 << 1, /* when the engine has gone, pass everything rather than go on blocking */
 	IDS_FLAG_COOKIES = 1 << 2,   /* such SYNs to this host's own listeners get cookies of its kernel instead */
 	IDS_FLAG_SHADOW = 1 << 3,    /* drop and answer nothing; count what would have been dropped */
+	IDS_FLAG_DROP_UNPARSED = 1 << 4, /* drop what has no address that the lists could be asked about, but ARP */
 };
 
 struct ids_config {

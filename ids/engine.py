@@ -132,6 +132,7 @@ class Engine:
         self._responder.close(found.matched_flows)
         self._responder.forget(found.ended)
         self.counters.add("flow.ended", len(found.ended))
+        self.emit(found.anomalies)
         self.emit(found.transactions)
         decided, self._pending[:] = self._pending[:], []
         self.emit(Events(decided + found.matched_flows))

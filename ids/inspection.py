@@ -22,6 +22,7 @@ from ids.flow.share import Share
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import Protocols
+from ids.respond.anomalies import packet_anomalies
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
 from ids.respond.recount import Recount
@@ -43,6 +44,8 @@ class Findings:
 
     packets: Packets | None = None
     """The batch, decoded; None where there was none."""
+    anomalies: Events = field(default_factory=Events)
+    """Events of odd packets."""
     matches: list[Match] = field(default_factory=list)
     """In the order of their packets."""
     transactions: Events = field(default_factory=Events)
@@ -57,7 +60,7 @@ class Findings:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to decide and nothing to write."""
-        parts = (self.matches, self.transactions, self.flows, self.matched_flows, self.ended)
+        parts = (self.anomalies, self.matches, self.transactions, self.flows, self.matched_flows, self.ended)
         return not any(len(part) for part in parts)
 
     @classmethod
@@ -66,6 +69,7 @@ class Findings:
         matches = sorted((match for part in parts for match in part.matches), key=lambda match: match.number)
         return cls(
             None,
+            Events.joined(part.anomalies for part in parts),
             matches,
             Events.joined(part.transactions for part in parts),
             Events.joined(part.flows for part in parts),
@@ -91,6 +95,8 @@ class Inspection:
     ) -> None:
         """Build the stages; ``wanted`` are the event types that somebody reads, None all. ``share``: of all flows."""
         self._share = share
+        # in a replay every worker decodes all packets, live each has packets of its own
+        self._reports_packets = share is None or share.by_carrier or not share.number
         self._config = config
         self._plugins = plugins
         self.flows = flows
@@ -200,12 +206,14 @@ class Inspection:
         after = self._config.engine.bypass_after_bytes
         for slot in self._protocols.opaque(flows.streams, self._opaque, after):
             flow = self.flows.view(slot)
-            if self._gate.bypass(flow):
+            if not flow.depth and self._gate.bypass(flow):
                 flow.mark(Mark.BYPASSED)
                 self._counters.add(f"flow.bypassed.{flow.app_proto}")
 
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
         spelt = EventLines(self.flows)
+        if found.packets is not None and self._reports_packets and self._wants("anomaly"):
+            found.anomalies = Events(packet_anomalies(found.packets, self._counters))
         complete = [row for row in transactions if row.complete and self._wants(row.protocol)]
         if complete:
             found.transactions = Events(lines=spelt.transactions(complete))

@@ -21,7 +21,7 @@ from ids.flow.reassembly import Reassembly
 from ids.flow.segment import ACK, OWN, RST, SYN, Segment
 from ids.flow.slots import FlowSlots
 from ids.flow.tcp import Phase
-from ids.types import I64, LIVE, U8, U32, Bool, Direction, EndReason, FlowState, Mark, Packets
+from ids.types import I64, LIVE, U8, U32, Bool, Direction, EndReason, FlowColumns, FlowState, Mark, Packets
 
 _DIRECTIONS = (Direction.TO_SERVER, Direction.TO_CLIENT)
 _Columns: TypeAlias = list[NDArray[np.integer[Any]]]
@@ -182,6 +182,7 @@ class Passage:
         flows.dport[slot] = np.where(answer, packets.sport[rows], packets.dport[rows])
         flows.ip_version[slot], flows.proto[slot] = packets.ip_version[rows], packets.proto[rows]
         flows.vlan[slot], flows.interface[slot] = packets.vlan[rows], batch.interface[rows]
+        _note_tunnels(flows, slot, packets, rows)
         flows.start_ns[slot] = flows.last_ns[slot] = batch.ts_ns[rows]
         flows.first_number[slot] = slots.number[slot] = batch.number[rows]
         flows.source[slot] = flows.source_code(batch.source)
@@ -357,3 +358,15 @@ def _subset(groups: Groups, chosen: I64) -> Groups:
     places, ends = _ranges(groups.starts[chosen], size), np.cumsum(size)
     keys = [groups.keys[g] for g in chosen.tolist()] if groups.keys else []
     return Groups(groups.rows[places], groups.reverse[places], ends - size, ends, keys, np.arange(len(chosen)))
+
+
+def _note_tunnels(flows: FlowColumns, slot: I64, packets: Packets, rows: I64) -> None:
+    """Keep with flows that begin within a tunnel what is around them."""
+    inside = np.flatnonzero(packets.depth[rows])
+    if not len(inside):
+        return
+    of, carrier = slot[inside], packets.carrier[rows[inside]]
+    flows.depth[of] = packets.depth[rows[inside]]
+    flows.outer_src[of], flows.outer_dst[of] = packets.src[carrier], packets.dst[carrier]
+    flows.outer_sport[of], flows.outer_dport[of] = packets.sport[carrier], packets.dport[carrier]
+    flows.outer_proto[of] = packets.proto[carrier]

@@ -59,6 +59,9 @@ class Reason(IntEnum):
     DROP_CHALLENGED = 26
     DROP_CHALLENGE_ANSWER = 27
     DROP_SYN_COOKIE = 28
+    DROP_FLOW_FRAGMENT = 29
+    DROP_NOT_IP = 30
+    DROP_VLAN_TAGS = 31
     DROP_ETH_SHORT = 32
     DROP_IP4_SHORT = 33
     DROP_IP4_VERSION = 34
@@ -91,6 +94,7 @@ class Reason(IntEnum):
     NOTE_CUT_RING_FULL = 74
     NOTE_CUT_THINNED = 75
     NOTE_COPIED = 76
+    NOTE_ANSWERED = 77
 
 
 REASON_NAMES: dict[Reason, str] = {
@@ -119,6 +123,9 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.DROP_CHALLENGED: "drop.syn_challenged",
     Reason.DROP_CHALLENGE_ANSWER: "drop.challenge_answer",
     Reason.DROP_SYN_COOKIE: "drop.syn_cookie",
+    Reason.DROP_FLOW_FRAGMENT: "drop.flow_fragment",
+    Reason.DROP_NOT_IP: "drop.not_ip",
+    Reason.DROP_VLAN_TAGS: "drop.vlan_tags",
     Reason.DROP_ETH_SHORT: "drop.malformed.ethernet_short",
     Reason.DROP_IP4_SHORT: "drop.malformed.ipv4_short",
     Reason.DROP_IP4_VERSION: "drop.malformed.ipv4_version",
@@ -151,6 +158,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.NOTE_CUT_RING_FULL: "note.flow_cut.ring_full",
     Reason.NOTE_CUT_THINNED: "note.flow_cut.thinned",
     Reason.NOTE_COPIED: "note.shown_to_another_worker",
+    Reason.NOTE_ANSWERED: "note.syn_answered",
 }
 
 
@@ -202,6 +210,20 @@ class Cut(IntEnum):
     THINNED = 4
 
 
+class Charged(IntEnum):
+    """ids_charged: bits of ``ids_flow.charged``, whose budgets the SYNs of a connection were charged to."""
+
+    SOURCE = 1
+    DESTINATION = 2
+
+
+class Fate(IntEnum):
+    """ids_fate: bits of ``ids_datagram.fate``, what is remembered of a datagram in fragments."""
+
+    CONDEMNED = 1
+    SOLICITED = 2
+
+
 class FlowVerdict(IntEnum):
     """ids_flow_verdict: show the flow's packets, wave them through unseen, or drop them."""
 
@@ -239,6 +261,7 @@ class Flags(IntEnum):
     GONE_PASS = 2
     COOKIES = 4
     SHADOW = 8
+    DROP_UNPARSED = 16
 
 
 COUNT = np.dtype([("packets", "<u8"), ("bytes", "<u8")])
@@ -306,13 +329,18 @@ FLOW = np.dtype(
         ("fins", "u1"),
         ("opened", "u1"),
         ("cut", "u1"),
-        ("spare", "u1", 6),
+        ("charged", "u1"),
+        ("spare", "u1"),
+        ("fragmented", "<u4"),
     ]
 )
 
 FLOW_ORDER = np.dtype(
     [("depth", "<u4"), ("verdict", "u1"), ("version", "u1"), ("spare", "u1", 2), ("key", "u1", FLOW6.itemsize)]
 )
+
+DATAGRAM_KEY = np.dtype([("src_be", "u1", 16), ("dst_be", "u1", 16), ("id_be", "<u4"), ("proto", "<u4")])
+DATAGRAM = np.dtype([("seen_ns", "<u8"), ("fate", "<u4"), ("later", "<u4")])
 
 LIMIT = np.dtype([("interval_ns", "<u8"), ("burst_ns", "<u8")])
 BUDGET_KEY = np.dtype([("addr_be", "u1", 16), ("kind", "<u4")])
@@ -363,6 +391,8 @@ STRUCTS: dict[str, np.dtype[np.void]] = {
     "ids_flow6": FLOW6,
     "ids_flow": FLOW,
     "ids_flow_order": FLOW_ORDER,
+    "ids_datagram_key": DATAGRAM_KEY,
+    "ids_datagram": DATAGRAM,
     "ids_limit": LIMIT,
     "ids_budget_key": BUDGET_KEY,
     "ids_budget": BUDGET,

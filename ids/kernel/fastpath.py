@@ -24,6 +24,7 @@ from ids.kernel.flows.entries import FlowAddress, FlowEntries
 from ids.kernel.flows.orders import FlowOrders
 from ids.kernel.lists.allowlist import AllowList
 from ids.kernel.lists.blocklist import Blocklist
+from ids.kernel.lists.upgrade import renew, upgrade
 from ids.kernel.maps.configuration import (
     host_takes_cookies,
     is_shadow,
@@ -33,7 +34,6 @@ from ids.kernel.maps.configuration import (
     write_shadow,
 )
 from ids.kernel.maps.counts import reason_counts
-from ids.kernel.maps.pins import check_version
 from ids.kernel.maps.table import Map
 from ids.kernel.program import loader
 from ids.kernel.rings.limits import Limit, limits_of
@@ -108,8 +108,10 @@ class FastPath:
         prepare_pin_dir(pin_dir)
         flags = syscall.F_XDP_HAS_FRAGS if settings.jumbo_frames else 0
         compiled = loader.compile_program(bpf_dir() / "xdp_ids.c", ("-DIDS_FRAGS",) if flags else ())
-        check_version(pin_dir)
-        maps, notes = loader.open_maps(compiled, map_sizes(settings), pin_dir)
+        sizes = map_sizes(settings)
+        upgraded = upgrade(pin_dir, {name: loader.sized(spec, sizes) for name, spec in compiled.specs.items()})
+        maps, notes = loader.open_maps(compiled, sizes, pin_dir)
+        notes = upgraded + notes
         program, orders, pairs = -1, None, list[Pair]()
         try:
             config = maps["ids_config"].view(contract.CONFIG)
@@ -123,6 +125,8 @@ class FastPath:
             orders = FlowOrders(compiled, maps)
             membership = Membership(pin_dir, compiled, maps)
             opened = cls(settings, pin_dir, maps, program, orders, membership, pairs, notes)
+            if not opened.config["version"][0]:
+                renew(opened.config, maps)
             opened.config["version"][0] = contract.VERSION
             opened.allowed.changed()
             opened.configure(settings)

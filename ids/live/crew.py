@@ -133,7 +133,7 @@ class Workers:
         """Start them; each sends a word when its rings are open. Raises `IdsError` where one cannot start."""
         self._engine = engine
         self._fastpath = fastpath
-        shares = [Share(number, count, fastpath.worker_seed) for number in range(count)]
+        shares = [Share(number, count, fastpath.worker_seed, by_carrier=True) for number in range(count)]
         self._workers = start_workers(shares, self._body)
         self._started = [time.monotonic()] * count
         self._due: dict[int, float] = {}

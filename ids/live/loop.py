@@ -117,8 +117,8 @@ class Live:
     def _note_shadow(self) -> None:
         if self.config.respond.mode == "shadow":
             log.warning(
-                "shadow mode: nothing is dropped or challenged, and %d entries of the blocklist that enforce only count;"
-                " `ids stats` shows what would have been dropped (would_drop.*)",
+                "shadow mode: nothing is dropped or challenged, and %d entries of the blocklist that enforce only"
+                " count; `ids stats` shows what would have been dropped (would_drop.*)",
                 count_enforcing(self._fastpath.blocks),
             )
 
@@ -236,7 +236,8 @@ class Live:
             log.error("the engine failed; the gate stays in force without it")
         elif self._ready:
             left = self._fastpath.close()
-            log.info("stopped%s", f"; {left}" if left else "")
+            hint = "; `ids detach` takes it off" if self._fastpath.settings.on_stop == "keep" and left else ""
+            log.info("stopped%s%s", f"; {left}" if left else "", hint)
         elif self._before is None:
             self._fastpath.close("remove")
         else:

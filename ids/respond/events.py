@@ -62,6 +62,8 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
     event["proto"], event["ip_v"] = protocol_name(proto), flow.ip_version
     if proto in ICMP:
         event["icmp_type"], event["icmp_code"] = sport, dport
+    if flow.depth:
+        event["tunnel"] = tunnel(flow)
     event["community_id"] = community_id(flow.src, flow.dst, sport, dport, proto)
     if not live:
         event["pcap_filename"] = flow.source
@@ -69,8 +71,19 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
 
 
 def vlan_tags(vlan: int) -> list[int]:
-    """Return the tags of `FlowColumns.vlan`, the outer one first."""
-    return [tag for tag in (vlan & 0xFFF, vlan >> 16 & 0xFFF) if tag]
+    """Return the VLAN ids of `Packets.vlan`, the outermost first."""
+    return [tag for tag in (vlan & 0xFFF, vlan >> 16 & 0xFFF, vlan >> 32 & 0xFFF) if tag]
+
+
+def tunnel(flow: Flow) -> Event:
+    """Return what EVE says of the outermost packet around a flow's first one."""
+    outer = flow.tunnel
+    assert outer is not None
+    made: Event = {"src_ip": outer.src_ip, "dest_ip": outer.dst_ip, "proto": protocol_name(outer.proto)}
+    if outer.proto in WITH_PORTS:
+        made["src_port"], made["dest_port"] = outer.sport, outer.dport
+    made["depth"] = outer.depth
+    return made
 
 
 @lru_cache(maxsize=256)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ids.events import Lines, spell
 from ids.respond.community_id import community_ids
-from ids.respond.events import ICMP, WITH_PORTS, interface_name, protocol_name, second, vlan_tags
+from ids.respond.events import ICMP, WITH_PORTS, interface_name, protocol_name, second, tunnel, vlan_tags
 from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
 
 _TCP = 6
@@ -119,14 +119,14 @@ class EventLines:
                 f'"src_ip":"{src}","src_port":{sport},"dest_ip":"{dst}","dest_port":{dport},"proto":"{name}",'
                 f'"ip_v":{version},"community_id":"{community}"{source}'
             )
-        rare = (flows.vlan[of] != 0) | ~np.isin(proto, WITH_PORTS)
+        rare = (flows.vlan[of] != 0) | (flows.depth[of] != 0) | ~np.isin(proto, WITH_PORTS)
         if LIVE in flows.sources:
             rare |= flows.source[of] == flows.sources.index(LIVE)
         for slot in of[rare].tolist():
             known[slot] = self._rare_ends(slot, known[slot])
 
     def _rare_ends(self, slot: int, ends: str) -> str:
-        """Add what few flows have: an interface, VLAN tags, no ports."""
+        """Add what few flows have: an interface, VLAN tags, a tunnel around them, no ports."""
         flow = self._flows.view(slot)
         if flow.proto not in WITH_PORTS:
             ends = ends.replace(f'"src_port":{flow.sport},', "").replace(f'"dest_port":{flow.dport},', "")
@@ -134,6 +134,8 @@ class EventLines:
                 ends += f',"icmp_type":{flow.sport},"icmp_code":{flow.dport}'
         if flow.vlan:
             ends += f',"vlan":{spell(vlan_tags(flow.vlan))}'
+        if flow.depth:
+            ends += f',"tunnel":{spell(tunnel(flow))}'
         if flow.source == LIVE:
             ends += f',"in_iface":{spell(interface_name(flow.interface))}'
         return ends

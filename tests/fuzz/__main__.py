@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import faulthandler
+import gc
 import resource
 import sys
 import time
@@ -22,8 +24,8 @@ HANG_S = 60.0
 """A step that takes longer hangs: the stack is printed, and the process ends."""
 SLOW_S = 10.0
 """A step that takes longer is reported: something costs more than its size explains."""
-GROWTH = 192 * 1024
-"""KiB of resident memory that a target may add after its first tenth: allocators keep some of it."""
+GROWTH = 64 * 1024
+"""KiB of resident memory that a target may add after its first tenth."""
 
 
 def main(arguments: list[str]) -> int:
@@ -84,7 +86,9 @@ def _steps(name: str, target: Target, executions: int, seed: int) -> bool:
 
 
 def resident_kib() -> int:
-    """Return the resident memory of this process in KiB."""
+    """Return the resident memory of this process in KiB, without what the allocator keeps of what was freed."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() >> 10
 

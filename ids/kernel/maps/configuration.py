@@ -25,6 +25,7 @@ EVENT_RING_BYTES = 1 << 16
 def map_sizes(settings: FastPathSettings) -> dict[str, int]:
     """Return the number of entries, or bytes, of each map that a setting sizes."""
     sizes = {"ids_events": EVENT_RING_BYTES, "ids_claims": settings.blocks_entries}
+    sizes["ids_fragments"] = settings.fragments_entries
     sizes["ids_src_budgets"] = sizes["ids_dst_budgets"] = settings.budgets_entries
     for family in ("4", "6"):
         sizes["ids_block" + family] = settings.blocks_entries
@@ -75,7 +76,8 @@ def write_settings(config: np.void, settings: FastPathSettings) -> None:
     config["thin_after_bytes"] = settings.thin_after_bytes
     config["proven_ns"] = settings.proven_s * _SECOND_NS
     config["gone_after_ns"] = settings.gone_after_s * _SECOND_NS
-    flags = Flags.CHALLENGE * settings.challenge_syns | Flags.GONE_PASS * (settings.when_gone == "pass")
+    flags = Flags.DROP_UNPARSED * (settings.unparsed == "drop")
+    flags |= Flags.CHALLENGE * settings.challenge_syns | Flags.GONE_PASS * (settings.when_gone == "pass")
     config["flags"] = flags | int(config["flags"]) & Flags.SHADOW
     if not config["secret"].any():
         config["secret"] = np.frombuffer(os.urandom(16), dtype=np.uint64)

@@ -15,7 +15,9 @@ from ids.kernel.contract import (
     LARGE_DATA,
     REASON_WOULD,
     BlockFlag,
+    Charged,
     Cut,
+    Fate,
     Flags,
     FlowVerdict,
     KernelFlowState,
@@ -24,11 +26,22 @@ from ids.kernel.contract import (
     Reason,
 )
 from ids.kernel.model.cookie import SLOT_SHIFT, cookie
-from ids.kernel.model.flows import FlowEntry, first_flow, flow_key, flow_seen, is_deep, shown_bytes
+from ids.kernel.model.flows import (
+    FlowEntry,
+    first_flow,
+    flow_key,
+    flow_seen,
+    is_condemned,
+    is_deep,
+    is_solicited,
+    shown_bytes,
+)
 from ids.kernel.model.parse import (
     ACK,
+    FIRST_FRAGMENT,
     ICMP,
     ICMPV6,
+    NO_PORT,
     RST,
     SYN,
     TCP,
@@ -56,9 +69,13 @@ AMPLIFIER_PORTS = frozenset(
 ) | {27015, 37810}
 """As ``ids_is_amplifier`` in ``bpf/ids_flood.h``."""
 
+_ARP = b"\x08\x06"
+FRAGMENT_NS = 60_000_000_000
+MAX_SOLICITED = 64
 MAX_NESTED = 8
 """Entries of one source's prefixes that are passed over, because they have expired or only count."""
 
+_CHARGED: dict[int, int] = {LimitKind.SRC_SYN: Charged.SOURCE, LimitKind.DST_SYN: Charged.DESTINATION}
 _GO_ON = 0
 _U64 = (1 << 64) - 1
 _U32 = (1 << 32) - 1
@@ -87,6 +104,8 @@ class Model:
         self.flows: Bounded[FlowEntry] = Bounded(max_entries)
         """By key as in ``ids_flow4`` and ``ids_flow6``."""
         self.proven: Bounded[int] = Bounded(max_entries)
+        self.fragments: Bounded[tuple[int, int, int]] = Bounded(max_entries)
+        """When a first fragment came, its datagram's `Fate`, how many came behind; by key as in ``ids_fragments``."""
         self.src_budgets: Bounded[BudgetEntry] = Bounded(max_entries)
         self.dst_budgets: Bounded[BudgetEntry] = Bounded(max_entries)
         self.counts: dict[int, list[int]] = {number: [0, 0] for number in COUNTER_NAMES}
@@ -127,6 +146,8 @@ class Model:
         if self._engine_gone():
             return Reason.PASS_ENGINE_GONE
         reason = parse_addresses(packet)
+        if reason and reason < Reason.DROP_BLOCKED:
+            return self._pass_unparsed(packet, reason)
         if reason:
             shadowed = reason >= Reason.DROP_BLOCKED and self._shadows(packet, reason)
             return Reason.PASS_SHADOW_MALFORMED if shadowed else reason
@@ -135,6 +156,12 @@ class Model:
             return reason
         malformed = judge_headers(packet)
         return self._check_malformed(packet, malformed) if malformed else self._judge_flow(packet)
+
+    def _pass_unparsed(self, packet: Packet, reason: int) -> int:
+        if not self.config.flags & Flags.DROP_UNPARSED or packet.kind == _ARP:
+            return reason
+        drop = Reason.DROP_VLAN_TAGS if reason == Reason.PASS_VLAN_TAGS else Reason.DROP_NOT_IP
+        return reason if self._shadows(packet, drop) else drop
 
     def _engine_gone(self) -> bool:
         config = self.config
@@ -153,9 +180,14 @@ class Model:
         return Reason.PASS_SHADOW_MALFORMED if self._shadows(packet, malformed) else malformed
 
     def _judge_flow(self, packet: Packet) -> int:
+        if packet.fragment != WHOLE:
+            packet.fate = self._fragment_fate(packet)
         side, key = flow_key(packet)
         flow = self.flows.get(key)
-        reason = self._check_prefix(packet, flow, side) or self._check_budgets(packet)
+        reason = self._check_prefix(packet, flow, side)
+        if not reason and packet.fate & Fate.CONDEMNED and not self._is_allowed(packet):
+            reason = _GO_ON if self._shadows(packet, Reason.DROP_FLOW_FRAGMENT) else Reason.DROP_FLOW_FRAGMENT
+        reason = reason or self._check_budgets(packet, flow, side)
         if not reason and self._may_answer(packet, flow, side):
             return Reason.PASS_STRAY_RESET
         return reason or self._track_and_show(packet, flow, side, key)
@@ -242,25 +274,28 @@ class Model:
 
     # ---- budgets and challenges ----------------------------------------------------------------------------------
 
-    def _check_budgets(self, packet: Packet) -> int:
+    def _check_budgets(self, packet: Packet, flow: FlowEntry | None, side: int) -> int:
         kind = _source_kind(packet)
         if kind < 0 or packet.shadowed:
             return _GO_ON
+        solicited = bool(packet.fate & Fate.SOLICITED)
+        if flow is not None and packet.fragment == WHOLE:
+            solicited = is_solicited(packet, flow, side)
         self._pressed = False
         reason = self._charge(packet, kind)
+        proven = not reason and kind == LimitKind.SRC_SYN and self._is_proven(packet)
         if (
             not reason
+            and not solicited
             and kind == LimitKind.SRC_UDP
             and packet.len >= self.config.reflection_bytes
             and (packet.fragment != WHOLE or int.from_bytes(packet.sport, "big") in AMPLIFIER_PORTS)
         ):
             reason = self._charge(packet, LimitKind.DST_REFLECTION)
-        if not reason:
+        if not reason and not proven:
             reason = self._charge(packet, kind + LimitKind.DST_SYN)
-        pressed = not reason and kind == LimitKind.SRC_SYN and self._pressed
+        pressed = not reason and not proven and kind == LimitKind.SRC_SYN and self._pressed
         if reason == Reason.DROP_SYN_DESTINATION or pressed:
-            if self._is_proven(packet):
-                return _GO_ON
             packet.refused = bool(reason)
             if self.config.flags & (Flags.CHALLENGE | Flags.COOKIES):
                 reason = Reason.DROP_CHALLENGED
@@ -279,6 +314,7 @@ class Model:
         if budget is None:
             table[key] = BudgetEntry(self._now_ns + interval_ns)
             self._count(Reason.NOTE_BUDGET_NEW, packet.len)
+            packet.charged |= _CHARGED.get(kind, 0)
             return _GO_ON
         due_ns = budget.due_ns
         if due_ns <= self._now_ns:
@@ -289,6 +325,7 @@ class Model:
             budget.episode_ns = budget.episode_ns or self._now_ns
             return Reason.DROP_SYN_SOURCE + kind
         budget.due_ns = due_ns + interval_ns
+        packet.charged |= _CHARGED.get(kind, 0)
         self._pressed |= bool(budget.episode_ns)
         return _GO_ON
 
@@ -297,8 +334,26 @@ class Model:
         return proven_ns is not None and self._now_ns < proven_ns + self.config.proven_ns
 
     def _prove(self, packet: Packet) -> None:
+        proven = self._is_proven(packet)
         self.proven[packet.src] = self._now_ns
         self._count(Reason.NOTE_PROVEN, packet.len)
+        budget = self.src_budgets.get(_budget_holder(packet, True) + LimitKind.SRC_SYN.to_bytes(4, "little"))
+        if not proven and budget is not None:  # what was charged before may have been somebody else's doing
+            budget.due_ns = self._now_ns
+
+    def _give_back(self, packet: Packet, flow: FlowEntry) -> None:
+        """Give back the tokens that the SYN of a completed handshake took."""
+        if not flow.charged:
+            return
+        for kind, bit in _CHARGED.items():
+            source = kind == LimitKind.SRC_SYN
+            table = self.src_budgets if source else self.dst_budgets
+            budget = table.get(_budget_holder(packet, source) + kind.to_bytes(4, "little"))
+            interval_ns = self.config.limits[kind][0]
+            if flow.charged & bit and budget is not None and budget.due_ns > max(self._now_ns, interval_ns):
+                budget.due_ns -= interval_ns
+        flow.charged = 0
+        self._count(Reason.NOTE_ANSWERED, packet.len)
 
     def _may_answer(self, packet: Packet, flow: FlowEntry | None, side: int) -> bool:
         """Whether this may be a challenged client's answer: a reset of a connection that got no other answer."""
@@ -333,6 +388,43 @@ class Model:
 
     # ---- flows ---------------------------------------------------------------------------------------------------
 
+    def condemn(self, key: bytes) -> None:
+        """Drop the rest of a flow, whether anything of it was seen or not."""
+        if key not in self.flows:
+            self.flows[key] = FlowEntry(self._now_ns, self._now_ns, 0)
+        self.flows[key].verdict = FlowVerdict.DROP
+
+    def _fragment_fate(self, packet: Packet) -> int:
+        proto = packet.proto if packet.version == 4 else 0
+        ends = packet.src + packet.dst if packet.version == 6 else _MAPPED + packet.src + _MAPPED + packet.dst
+        key = ends + packet.fragment_id.ljust(4, b"\0") + proto.to_bytes(4, "little")
+        if packet.fragment != FIRST_FRAGMENT:
+            seen_ns, fate, behind = self.fragments.get(key, (0, 0, 0))
+            if not fate or self._now_ns >= seen_ns + FRAGMENT_NS:
+                return 0
+            self.fragments[key] = (seen_ns, fate, behind + 1)
+            return fate if behind + 1 < MAX_SOLICITED else fate & ~Fate.SOLICITED
+        fate = self._first_fate(packet)
+        self.fragments.pop(key, None)
+        if fate:
+            self.fragments[key] = (self._now_ns, fate, 0)
+        return fate
+
+    def _first_fate(self, packet: Packet) -> int:
+        packet.sport, packet.dport = packet.first_ports
+        side, key = flow_key(packet)
+        packet.sport = packet.dport = NO_PORT
+        flow, fate = self.flows.get(key), 0
+        if flow is None:
+            return 0
+        if is_condemned(packet, flow, self._now_ns):
+            flow.last_ns = self._now_ns
+            fate = int(Fate.CONDEMNED)
+        if is_solicited(packet, flow, side):
+            flow.fragmented += 1
+            fate |= Fate.SOLICITED
+        return fate
+
     def _add_flow(self, packet: Packet, key: bytes, side: int) -> FlowEntry:
         flow = self.flows[key] = first_flow(packet, side, self._now_ns)
         self._count(Reason.NOTE_FLOW_NEW, packet.len)
@@ -341,6 +433,7 @@ class Model:
     def _check_flow(self, packet: Packet, flow: FlowEntry, side: int) -> int:
         if flow_seen(packet, flow, side, self._now_ns):
             self._prove(packet)
+            self._give_back(packet, flow)
         condemned = flow.verdict == FlowVerdict.DROP and not self._is_allowed(packet)
         if condemned and not self._shadows(packet, Reason.DROP_FLOW):
             return Reason.DROP_FLOW

@@ -1,20 +1,20 @@
 """Say the same as a session, in all the ways in which an attacker would, so that no inspection sees it.
 
-`evasions` takes what client and server say, as `ids.testing.Session.tcp` does, and gives `Evasion` after `Evasion`: each
-has a name, a family, the policies of the hosts that get the same bytes by it, and the steps of a script. `frames` makes
-Ethernet frames of one, `play` plays it to a session, so that the test of a rule can be::
+`evasions` takes what client and server say, as `ids.testing.Session.tcp` does, and gives one `Evasion` after the other:
+each has a name, a family, the policies of the hosts that get the same bytes by it, and the steps of a script. `frames`
+makes Ethernet frames of one, `play` plays it to a session, so that the test of a rule can be::
 
     for evasion in evasions(b"GET /?x=${jndi:ldap://a/b} HTTP/1.1\\r\\nHost: www.example.org\\r\\n\\r\\n"):
-        session = Session(rules=RulesPlugin())
+        session = Session("rules.paths=[rules/base]", rules=RulesPlugin())
         play(session, evasion)
         assert 1000081 in session.sids, evasion.name
 
-What a policy makes of overlaps is computed (`policies`), everything else is tried: the tests play each evasion to a real
-Linux host with nginx, and hold it against ``linux`` and ``nginx`` among its policies. `Evasion.unchecked` says why where
-that cannot be.
+What a policy makes of overlaps is computed (`policies`), everything else is tried: the tests play each evasion to a
+real Linux host with nginx, and hold it against ``linux`` and ``nginx`` among its policies. `Evasion.unchecked` says why
+where that cannot be.
 
-`conversation` has the session as text, `segments`, `overlaps`, `decoys`, `openings`, `fragments`, `wrappings` and
-`requests` are the families, `steps` their language, `packets` its bytes, `dialogue` the interpreter.
+`conversation` has the session as text; `segments`, `overlaps`, `decoys`, `openings`, `forgeries`, `fragments`,
+`wrappings` and `requests` are the families, `steps` their language, `packets` its bytes, `dialogue` the interpreter.
 """
 
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from ids.testing.evade.conversation import Conversation, conversation
 from ids.testing.evade.decoys import decoys
 from ids.testing.evade.dialogue import Dialogue, frames
+from ids.testing.evade.forgeries import forgeries
 from ids.testing.evade.fragments import fragments
 from ids.testing.evade.openings import openings
 from ids.testing.evade.overlaps import overlaps
@@ -39,7 +40,7 @@ __all__ = [
 
 FAMILIES = {
     "segments": segments, "overlaps": overlaps, "decoys": decoys, "openings": openings, "fragments": fragments,
-    "wrappings": wrappings, "requests": requests,
+    "forgeries": forgeries, "wrappings": wrappings, "requests": requests,
 }  # fmt: skip
 
 

@@ -48,9 +48,16 @@ class Conversation:
         """
         base = self.base
         end = base + (len(self.attack) if size is None else size)
-        whole = (*opening, *self._exchange(), *(rebased(step, base) for step in steps), *ending(end))
-        more = {"reply": self.reply, **more}
+        whole = (*opening, *self._exchange(), *(rebased(step, base) for step in steps), *self.ending(end))
         return Evasion(name, family, whole, frozenset(policies), **more)
+
+    def ending(self, end: int, connection: int = 0) -> tuple[Step, ...]:
+        """Return the steps that hear the server out and close the connection; ``end`` is the offset of the FIN."""
+        return (
+            Await(Event.ANSWERED, end, connection, self.reply),
+            Segment(end, b"", FIN | ACK, connection=connection),
+            Await(Event.CLOSED, end + 1, connection),
+        )
 
     def _exchange(self) -> Iterator[Step]:
         """Give the steps of what is said before the attack."""
@@ -60,7 +67,7 @@ class Conversation:
                 yield from plainly(said.data, at)
                 at += len(said.data)
             else:
-                yield Await(Event.ANSWERED, at)
+                yield Await(Event.ANSWERED, at, says=said.data)
 
 
 def conversation(*said: bytes | Said) -> Conversation:
@@ -91,12 +98,3 @@ def plainly(data: bytes, at: int = 0, size: int = MSS, connection: int = 0) -> I
         if sent >= WINDOW_BYTES:
             yield Await(Event.TAKEN, at + start + len(piece), connection)
             sent = 0
-
-
-def ending(end: int, connection: int = 0) -> tuple[Step, ...]:
-    """Return the steps that hear the server out and close the connection; ``end`` is the offset of the FIN."""
-    return (
-        Await(Event.ANSWERED, end, connection),
-        Segment(end, b"", FIN | ACK, connection=connection),
-        Await(Event.CLOSED, end + 1, connection),
-    )

@@ -59,6 +59,8 @@ class Dialogue:
             sport = self.ports[0] + (0 if self.evasion.same_ports else connection)
             seed = zlib.crc32(f"{self.hosts}{self.ports}".encode()) & 0x3FFFFFFF
             first = (seed + connection * 1_000_003 + 1) % _MODULUS
+            if self.evasion.first is not None:
+                first = self.evasion.first
             self.connections[connection] = Numbers((sport, self.ports[1]), first)
         return self.connections[connection]
 
@@ -78,7 +80,13 @@ class Dialogue:
             words=segment.words, damage=segment.damage,
         )  # fmt: skip
         packet = self._packet(segment, hosts, tcp)
-        return [self.frame(each, side) for each in (segment.cut(packet) if segment.cut else [packet])]
+        if segment.mangle is not None:
+            packet = segment.mangle(packet)
+        sender = 0 if segment.forged else side
+        frames = [
+            self.frame(each, sender) + segment.trailer for each in (segment.cut(packet) if segment.cut else [packet])
+        ]
+        return [segment.mac + frame[6:] for frame in frames] if segment.mac else frames
 
     def frame(self, packet: bytes, side: int) -> bytes:
         """Return the frame of an IP packet, in whatever the evasion wraps it."""
@@ -153,9 +161,12 @@ def frames(
         if isinstance(step, Pause):
             now += int(step.seconds * 1e9)
             continue
-        segments = [step] if isinstance(step, Segment) else _answers(evasion, dialogue, step)
+        segments = [step] if isinstance(step, Segment) else _answers(dialogue, step)
         for segment in segments:
-            for frame in dialogue.render(segment):
+            made = dialogue.render(segment)
+            if evasion.unseen is not None and evasion.unseen(segment):
+                continue
+            for frame in made:
                 yield now, frame
                 now += STEP_NS
 
@@ -163,7 +174,7 @@ def frames(
 _HOSTS = ("192.0.2.1", "203.0.113.1")
 
 
-def _answers(evasion: Evasion, dialogue: Dialogue, step: Await) -> Iterator[Segment]:
+def _answers(dialogue: Dialogue, step: Await) -> Iterator[Segment]:
     """Give what a server sends for that which is waited for, and the client's acknowledgement of it."""
     numbers = dialogue.numbers(step.connection)
     said = (numbers.server_next - numbers.server) % _MODULUS
@@ -176,8 +187,8 @@ def _answers(evasion: Evasion, dialogue: Dialogue, step: Await) -> Iterator[Segm
         yield Segment(said, b"", ACK, side=1, connection=step.connection)
     elif step.event is Event.ANSWERED:
         numbers.taken = max(numbers.taken, step.at)
-        for at in range(0, len(evasion.reply), MSS):
-            piece = evasion.reply[at : at + MSS]
+        for at in range(0, len(step.says), MSS):
+            piece = step.says[at : at + MSS]
             yield Segment(said + at, piece, PSH | ACK, side=1, connection=step.connection)
             numbers.server_next = (numbers.server_next + len(piece)) % _MODULUS
         yield Segment(step.at, b"", ACK, connection=step.connection)

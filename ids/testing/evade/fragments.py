@@ -36,6 +36,11 @@ def fragments(talk: Conversation) -> Iterator[Evasion]:
             yield _evasion(talk, name, plan, policies, ipv6=False)
         if policies - {"linux"}:
             yield _evasion(talk, f"IPv6: {name}", plan, policies, ipv6=True)
+    for name, fault in FAULTS.items():
+        steps = [
+            Segment(at, talk.attack[at : at + SIZE], cut=_decoyed(fault)) for at in range(0, len(talk.attack), SIZE)
+        ]
+        yield talk.evasion(FAMILY, f"fragments of junk with {name} before the true ones", steps)
     yield _atomic(talk)
     yield _with_headers(talk)
 
@@ -163,6 +168,30 @@ OVERLAPS |= {
     "fragments of junk before the true ones": _covered(True),
     "fragments of junk behind the true ones": _covered(False),
 }
+
+
+Fault: TypeAlias = Callable[[bytes], bytes]
+"""Makes of an IPv4 packet, but for its checksum, one that the host does not put together with the others."""
+
+
+FAULTS: dict[str, Fault] = {
+    "a short TTL": lambda packet: packets.resummed(packet[:8] + b"\1" + packet[9:]),
+    "a wrong IP checksum": lambda packet: packet[:11] + bytes((packet[11] ^ 1,)) + packet[12:],
+    "another protocol": lambda packet: packets.resummed(packet[:9] + bytes((packets.UDP,)) + packet[10:]),
+    "another identification": lambda packet: packets.resummed(packet[:4] + bytes((packet[4] ^ 0x80,)) + packet[5:]),
+}
+
+
+def _decoyed(fault: Fault) -> Cut:
+    """Return what sends each fragment but the first behind junk in its place, with a fault."""
+    cut = in_ipv4(lambda payload: even(payload, 24))
+
+    def both(packet: bytes) -> list[bytes]:
+        true = cut(packet)
+        spoilt = [fault(each[:20] + junk(len(each) - 20)) for each in true[1:]]
+        return [true[0], *(each for pair in zip(spoilt, true[1:], strict=True) for each in pair)]
+
+    return both
 
 
 def _atomic(talk: Conversation) -> Evasion:

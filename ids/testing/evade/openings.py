@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ids.testing.evade.conversation import OPENING, Conversation, ending, junk, plainly
+from ids.testing.evade.conversation import OPENING, Conversation, junk, plainly
 from ids.testing.evade.policies import ALL
 from ids.testing.evade.steps import ACK, FIN, PSH, RST, SYN, Await, Evasion, Event, Pause, Segment, Step
 
 FAMILY = "openings"
 FAR = 0x10000000
+WITHOUT_DATA_ON_SYN = frozenset({"linux", "windows", "vista", "bsd", "bsd-right"})
+"""Others may keep it until the handshake is complete (RFC 9293 section 3.4)."""
 
 
 def openings(talk: Conversation) -> Iterator[Evasion]:
@@ -24,8 +26,11 @@ def openings(talk: Conversation) -> Iterator[Evasion]:
     ) -> Evasion:
         return talk.evasion(FAMILY, name, plain if steps is None else steps, policies, opening=opening, **more)
 
-    yield odd("junk on the SYN, which hosts without Fast Open leave out",
-              [Segment(-1, junk(len(data)), SYN), opened, last], policies={"linux", "windows", "vista", "bsd", "bsd-right"})  # fmt: skip
+    yield odd(
+        "junk on the SYN, which hosts without Fast Open leave out",
+        [Segment(-1, junk(len(data)), SYN), opened, last],
+        policies=WITHOUT_DATA_ON_SYN,
+    )
     yield odd(
         "two SYNs, the second of another connection",
         [first, Segment(-1 + FAR, flags=SYN), opened, last],
@@ -63,10 +68,8 @@ def _fast_open(talk: Conversation) -> Iterator[Evasion]:
             Segment(early, flags=ACK, connection=1),
         ]  # fmt: skip
         rest = [Segment(early, data[early:], connection=1)] if data[early:] else []
-        steps = (*opening, *rest, *ending(len(data), 1))
-        yield Evasion(
-            f"TCP Fast Open: {name} on the SYN", FAMILY, steps, frozenset({"linux", "macos", "vista"}), talk.reply
-        )
+        steps = (*opening, *rest, *talk.ending(len(data), 1))
+        yield Evasion(f"TCP Fast Open: {name} on the SYN", FAMILY, steps, frozenset({"linux", "macos", "vista"}))
 
 
 def _again(talk: Conversation) -> Iterator[Evasion]:
@@ -74,7 +77,7 @@ def _again(talk: Conversation) -> Iterator[Evasion]:
     data = talk.attack
     second: list[Step] = [
         Segment(-1, flags=SYN, connection=1), Await(Event.OPENED, 0, 1), Segment(0, flags=ACK, connection=1),
-        *plainly(data, connection=1), *ending(len(data), 1),
+        *plainly(data, connection=1), *talk.ending(len(data), 1),
     ]  # fmt: skip
     for name, first in (
         ("a reset connection", [*OPENING, Segment(0, junk(30)), Await(Event.TAKEN, 30), Segment(30, flags=RST | ACK)]),
@@ -86,7 +89,7 @@ def _again(talk: Conversation) -> Iterator[Evasion]:
         ),
     ):
         steps = (*first, *second)
-        yield Evasion(f"the ports of {name} again", FAMILY, steps, ALL, talk.reply, same_ports=True)
+        yield Evasion(f"the ports of {name} again", FAMILY, steps, ALL, same_ports=True)
 
 
 def _both_at_once(talk: Conversation) -> Iterator[Evasion]:
@@ -100,5 +103,5 @@ def _both_at_once(talk: Conversation) -> Iterator[Evasion]:
         ("split handshake in four steps", (syn, Segment(-1, flags=ACK, side=1), theirs, answer, acks)),
         ("split handshake in three steps", (syn, theirs, answer, acks)),
     ):
-        steps = (*opening, *plainly(data), *ending(len(data)))
-        yield Evasion(name, FAMILY, steps, ALL, talk.reply, unchecked=reason)
+        steps = (*opening, *plainly(data), *talk.ending(len(data)))
+        yield Evasion(name, FAMILY, steps, ALL, unchecked=reason)

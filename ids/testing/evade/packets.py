@@ -96,6 +96,12 @@ def fragment_header(following: int, offset: int, more: bool, identification: int
     return struct.pack(">BBHI", following, 0, offset | more, identification)
 
 
+def resummed(packet: bytes) -> bytes:
+    """Return an IPv4 packet without options with the right checksum of its header."""
+    head = packet[:10] + b"\0\0" + packet[12:20]
+    return head[:10] + struct.pack(">H", checksum(head)) + packet[12:]
+
+
 def ethertype(packet: bytes) -> int:
     """Return the EtherType of an IP packet."""
     return IPV6 if packet[0] >> 4 == 6 else IPV4

@@ -9,11 +9,13 @@ datagrams with overlaps (RFC 5722, RFC 8200 section 4.5) and ignores a fragment 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 Piece: TypeAlias = tuple[int, bytes]
 """Offset and content."""
+Newer: TypeAlias = Callable[[tuple[int, int], tuple[int, int]], bool]
+"""Says of two overlapping pieces, given by begin and end, whether the later one keeps the bytes they share."""
 
 POLICIES = (
     "first", "last", "bsd", "bsd-right", "linux", "old-linux", "windows", "vista", "solaris", "hpux", "irix", "macos",
@@ -92,8 +94,7 @@ def _joined(pieces: list[Piece]) -> list[Piece]:
     return joined
 
 
-def _together(newer: object, pieces: Iterable[Piece]) -> bytes:
-    assert callable(newer)
+def _together(newer: Newer, pieces: Iterable[Piece]) -> bytes:
     owners: dict[int, tuple[tuple[int, int], int]] = {}
     for begin, data in pieces:
         new = (begin, begin + len(data))

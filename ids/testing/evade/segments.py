@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from ids.testing.evade.conversation import Conversation, junk, plainly
+from ids.testing.evade.packets import resummed
 from ids.testing.evade.policies import ALL
-from ids.testing.evade.steps import ACK, PSH, SYN, URG, Await, Evasion, Event, Pause, Segment, Step
+from ids.testing.evade.steps import ACK, FIN, PSH, SYN, URG, Await, Evasion, Event, Pause, Segment, Step
 
 FAMILY = "segments"
+IDLE = "a test does not wait that long"
 MORE_THAN_A_TIMEOUT_S = 700.0
 """Idle time that hosts bear (RFC 9293 has no limit) and trackers often do not."""
 
@@ -39,13 +41,34 @@ def segments(talk: Conversation) -> Iterator[Evasion]:
     yield talk.evasion(FAMILY, "every segment three times", [each for each in tiny for _ in range(3)])
     growing = [Segment(0, data[:end]) for end in (*range(16, len(data), 16), len(data))]
     yield talk.evasion(FAMILY, "every segment repeats all before it", growing)
+    end = Segment(len(data), b"", FIN | ACK)
+    yield talk.evasion(FAMILY, "FIN before the data", [end, *tiny])
+    yield talk.evasion(FAMILY, "FIN before the last data", [*tiny[:-1], end, tiny[-1]])
+    for name, first in (("in the middle of the attack", half * 8), ("behind the first byte", 1)):
+        wrapping = (1 << 32) - talk.base - first
+        yield talk.evasion(FAMILY, f"sequence numbers wrap {name}", pieces(data, 48), first=wrapping)
+    yield talk.evasion(
+        FAMILY, "sequence numbers wrap, last segment first", tiny[::-1], first=(1 << 32) - talk.base - half
+    )
+    yield from _half_seen(talk)
     yield from _delayed(talk)
     yield from _interleaved(talk)
     yield from _urgent(talk)
     for name, odd in ODD.items():
         yield talk.evasion(FAMILY, f"true bytes with {name}", [replace(each, **odd) for each in pieces(data, 48)])
     old = [replace(each, ack=-(1 << 20) if each.at else 0) for each in pieces(data, 16)]
-    yield talk.evasion(FAMILY, "true bytes with an acknowledgement of long ago", old, {"linux"})
+    yield talk.evasion(FAMILY, "true bytes with an acknowledgement of long ago", old, {"linux"}, unchecked=FAST_PATH)
+
+
+def _half_seen(talk: Conversation) -> Iterator[Evasion]:
+    """Look where only a part of the connection comes by."""
+    for name, unseen in (
+        ("only the client's packets are seen", lambda segment: segment.side == 1),
+        ("the server's SYN/ACK is not seen", lambda segment: segment.side == 1 and segment.flags & SYN),
+        ("the handshake is not seen", lambda segment: segment.at <= 0 and not segment.data and not segment.flags & FIN),
+    ):
+        why = "it is about what the inspector sees"
+        yield talk.evasion(FAMILY, name, pieces(talk.attack, 48), unseen=unseen, unchecked=why)
 
 
 def _delayed(talk: Conversation) -> Iterator[Evasion]:
@@ -54,7 +77,7 @@ def _delayed(talk: Conversation) -> Iterator[Evasion]:
     yield talk.evasion(
         FAMILY, "hole filled after the rest was sent again", [halves[1], halves[1], Pause(0.05), halves[1], halves[0]]
     )
-    idle: Any = {"unchecked": "a test does not wait that long"}
+    idle: Any = {"unchecked": IDLE}
     pause = Pause(MORE_THAN_A_TIMEOUT_S)
     yield talk.evasion(FAMILY, "long idle before the request", [pause, *plainly(data)], **idle)
     yield talk.evasion(FAMILY, "long idle in the middle of the request", [halves[0], pause, halves[1]], **idle)
@@ -106,6 +129,7 @@ def _urgent(talk: Conversation) -> Iterator[Evasion]:
     yield talk.evasion(FAMILY, "urgent pointer without the flag", unflagged)
 
 
+FAST_PATH = "Linux looks at the acknowledgement where the rest of the segment is news, which depends on the moment"
 ODD: dict[str, dict[str, Any]] = {
     "a SYN's options": {"options": bytes((2, 4, 5, 0xB4, 3, 3, 7, 4, 2))},
     "an unknown TCP option": {"options": bytes((254, 6, 1, 2, 3, 4))},
@@ -117,6 +141,8 @@ ODD: dict[str, dict[str, Any]] = {
     "IP options that do nothing": {"ip_options": b"\1" * 8},
     "an IP option that records the route": {"ip_options": bytes((7, 39, 4)) + bytes(36)},
     "an unknown IP option": {"ip_options": bytes((0x5E, 4, 0, 0))},
+    "the reserved IP flag": {"mangle": lambda packet: resummed(packet[:6] + bytes((packet[6] | 0x80,)) + packet[7:])},
+    "a frame that goes on behind the packet": {"trailer": junk(48)},
     "the largest TTL": {"ttl": 255},
     "the smallest TTL that arrives": {"ttl": 2},
 }

@@ -12,6 +12,8 @@ FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 
 Cut: TypeAlias = Callable[[bytes], list[bytes]]
 """Makes several IP packets of one: its fragments, in the order in which they are sent."""
+Mangle: TypeAlias = Callable[[bytes], bytes]
+"""Makes an odd IP packet of a right one."""
 Wrap: TypeAlias = Callable[[bytes, int], tuple[int, bytes]]
 """Makes EtherType and payload of a frame of an IP packet and the side that sends it."""
 
@@ -25,7 +27,7 @@ class Segment:
     data: bytes = b""
     flags: int = PSH | ACK
     side: int = 0
-    """0: the client sends it; 1: the server, which only an evasion without a real server can have."""
+    """0: it comes from the client; 1: from the server, which only an evasion without a real server can have."""
     connection: int = 0
     """Which connection of several; each has sequence numbers of its own."""
     ack: int = 0
@@ -46,6 +48,14 @@ class Segment:
     """Added to the right checksum of the IPv4 header."""
     extensions: tuple[tuple[int, bytes], ...] = ()
     """IPv6 extension headers before the segment: their numbers and bodies."""
+    mac: bytes = b""
+    """Where the frame goes instead of the next hop."""
+    mangle: Mangle | None = None
+    """What is done to the IP packet at last."""
+    trailer: bytes = b""
+    """Bytes of the frame behind the packet, as padding is."""
+    forged: bool = False
+    """The client sends it in the name of ``side``."""
     cut: Cut | None = None
     cookie: bool = False
     """The TCP Fast Open cookie of the first connection is among the options (RFC 7413)."""
@@ -68,6 +78,8 @@ class Await:
     at: int = 0
     """Offset up to which it acknowledges by then; all that the client has sent, where the client answers that."""
     connection: int = 0
+    says: bytes = b""
+    """`Event.ANSWERED`: what the server says, where no real one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +102,15 @@ class Evasion:
     steps: tuple[Step, ...]
     policies: frozenset[str]
     """The hosts and servers whose view is unchanged: of `POLICIES`, and of `SERVERS` where the request itself is."""
-    reply: bytes = b""
-    """What the server says at the end, where no real one does."""
     ipv6: bool = False
     timestamps: bool = False
     same_ports: bool = False
     """All connections use the same ports, one after the other."""
     wrap: Wrap | None = None
+    first: int | None = None
+    """The client's sequence number of its first byte."""
+    unseen: Callable[[Segment], bool] | None = None
+    """Which segments do not come by where one looks; only without a real server."""
     unchecked: str = ""
     """Why it cannot be tried against a real Linux server; empty where it can."""
     http: bool = False

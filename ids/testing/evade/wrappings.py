@@ -115,6 +115,12 @@ def _geneve(options: bytes = b"") -> Callable[[bytes], bytes]:
     return lambda packet: struct.pack(">BBHI", len(options) // 4, 0, BRIDGED, 77 << 8) + options + bridged(packet)
 
 
+def _deep(packet: bytes, side: int, depth: int) -> bytes:
+    for _ in range(depth):
+        packet = in_ip(OUTER, IN_IPV4)(packet, side)[1]
+    return packet
+
+
 def _twice(outer: Callable[[bytes], bytes], inner: Wrap) -> Wrap:
     def wrap(packet: bytes, side: int) -> tuple[int, bytes]:
         _, body = inner(packet, side)
@@ -134,6 +140,9 @@ WRAPS: dict[str, Wrap] = {
     "PPPoE": _pppoe,
     "IP in IP": in_ip(OUTER, IN_IPV4),
     "IPv4 in IPv6": in_ip(OUTER6, IN_IPV4),
+    "IP in IP, four deep": in_ip(OUTER, IN_IPV4, lambda packet, side: _deep(packet, side, 3)),
+    "PPPoE in a VLAN": lambda packet, side: (DOT1Q, struct.pack(">HH", 100, PPPOE) + _pppoe(packet, side)[1]),
+    "MPLS in a VLAN": lambda packet, side: (DOT1Q, struct.pack(">HH", 100, MPLS) + labelled(2)(packet, side)[1]),
     "GRE": in_ip(OUTER, GRE, _gre()),
     "GRE with checksum, key and sequence number": in_ip(OUTER, GRE, _gre(0xB000, bytes(12))),
     "GRE over IPv6": in_ip(OUTER6, GRE, _gre()),

@@ -1,8 +1,8 @@
 """Play evasions to a real Linux host: nginx and a server that takes any bytes, behind a gateway.
 
 Every trial has a source address of its own that nobody's kernel owns: the gateway routes them to the attacker's
-namespace, which does not forward, so no kernel answers with a RST. Frames go out and come in on one packet socket, whose
-order is the capture. Many trials run at once; each waits for the server no longer than `PATIENCE_S`.
+namespace, which does not forward, so no kernel answers with a RST. Frames go out and come in on one packet socket,
+whose order is the capture. Many trials run at once; each waits for the server no longer than `PATIENCE_S`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -85,6 +85,11 @@ class Trial:
     """Whether the exploit is in the server's log; None where no server was asked."""
 
     @property
+    def claimed(self) -> bool:
+        """Whether the evasion says that a Linux server gets the exploit."""
+        return self.evasion.works_on_linux
+
+    @property
     def name(self) -> str:
         """The names of exploit and evasion."""
         return f"{self.exploit.name}: {self.evasion.name}"
@@ -145,14 +150,13 @@ class Target:
                 del self._connections[connection]
 
     def log(self) -> dict[str, list[bytes]]:
-        """Return what each source was understood to say: by nginx where it was not refused, or all bytes it sent."""
-        said = {source: [data] for source, data in self._taken.items()}
-        for line in (self.directory / "access.log").read_bytes().splitlines():
+        """Return what each source was understood to say: in requests that nginx did not refuse, or in all bytes."""
+        said = {source: [plain(data)] for source, data in self._taken.items()}
+        for line in (self.directory / "access.log").read_text("latin-1").splitlines():
             entry = json.loads(line)
             if entry["status"].startswith("2"):
-                parts = [entry[key] for key in ("request", "agent", "type", "cookie", "body")]
-                parts.append(f"{entry['uri']}?{entry['args']}")
-                said.setdefault(entry["source"], []).append("\n".join(parts).encode())
+                encoded = plain("\n".join(entry[key] for key in ("agent", "type", "cookie", "body", "args")).encode())
+                said.setdefault(entry["source"], []).append(encoded + b"\n" + entry["uri"].encode() + b"?" + encoded)
         return said
 
     def close(self) -> None:
@@ -170,8 +174,8 @@ class Player:
         self.waiting: Await | None = None
         self.deadline = 0.0
         self._steps = deque(trial.evasion.steps)
-        self._heard: dict[int, tuple[float, int]] = {}
-        """By connection: when the server last said something new, and how often; and whether it has closed."""
+        self._heard: dict[int, float] = {}
+        """By connection: when the server last said something that was not waited for yet."""
         self._closed: set[int] = set()
 
     @property
@@ -179,7 +183,7 @@ class Player:
         """Whether there is nothing left to do."""
         return not self._steps and self.waiting is None
 
-    def advance(self, now: float, send: Iterable[object] | None = None) -> Iterator[bytes]:
+    def advance(self, now: float) -> Iterator[bytes]:
         """Give the frames to send now."""
         sent = 0
         while sent < BURST:
@@ -187,8 +191,6 @@ class Player:
                 if now < self.deadline and not self._happened(self.waiting, now):
                     return
                 self.waiting = None
-            if self.deadline > now and not self._steps:
-                return
             if not self._steps:
                 return
             step = self._steps.popleft()
@@ -211,7 +213,7 @@ class Player:
         before = numbers.server_next
         data = self.dialogue.heard(numbers, packet)
         if data:
-            self._heard[connection] = (now, self._heard.get(connection, (0, 0))[1] + 1)
+            self._heard[connection] = now
         if packet[13] & FIN and numbers.server_next != before:
             self._closed.add(connection)
         if data or packet[13] & FIN:
@@ -233,14 +235,18 @@ class Player:
             return numbers.taken >= awaited.at
         if awaited.event is Event.CLOSED:
             return awaited.connection in self._closed
-        last, count = self._heard.get(awaited.connection, (0.0, 0))
-        return awaited.connection in self._closed or (count > 0 and now - last > QUIET_S)
+        last = self._heard.get(awaited.connection)
+        if awaited.connection not in self._closed and (last is None or now - last < QUIET_S):
+            return False
+        self._heard.pop(awaited.connection, None)
+        return True
 
 
 @contextmanager
 def attacker_link(lab: Lab) -> Iterator[tuple[socket.socket, tuple[bytes, bytes]]]:
     """Open a packet socket on the attacker's link; give it and the addresses of attacker and gateway."""
     lab.gateway.run("ip", "route", "replace", SOURCES, "via", BENIGN, "dev", OUTSIDE)
+    lab.gateway.set_sysctl(f"ipv4.conf.{OUTSIDE}.rp_filter", "1")  # what is forged in the server's name ends there
     mine = _mac(lab.attacker.run("ip", "-o", "link", "show", LINK))
     gateway = _mac(lab.gateway.run("ip", "-o", "link", "show", OUTSIDE))
     lab.attacker.run("ip", "neigh", "replace", GATEWAY_OUTSIDE, "lladdr", gateway.hex(":"), "dev", LINK)
@@ -280,7 +286,7 @@ class Run:
             time.sleep(0.02)
         log = self._target.log()
         for trial in trials:
-            trial.accepted = any(plain(trial.exploit.proof) in plain(entry) for entry in log.get(trial.source, ()))
+            trial.accepted = any(plain(trial.exploit.proof) in entry for entry in log.get(trial.source, ()))
 
     def _start(self, trial: Trial, macs: tuple[bytes, bytes]) -> None:
         self._count += 1
