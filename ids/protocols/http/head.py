@@ -85,7 +85,7 @@ def parse_request(block: bytes, max_headers: int, counters: Counters) -> Head:
 def further(buffers: Mapping[str, bytes]) -> dict[str, tuple[bytes, ...]]:
     """Return the further forms of the target and the body of a request, where they have any."""
     found = {
-        "http.uri": further_forms(buffers.get("http.uri.raw", b""), buffers.get("http.uri", b"")),
+        "http.uri": further_forms(buffers.get("http.uri.raw", b"")),
         "http.request_body": further_body(buffers.get("http.request_body", b"")),
     }
     return {name: forms for name, forms in found.items() if forms}
@@ -109,7 +109,7 @@ def parse_bare_requests(lines: Iterable[bytes]) -> tuple[dict[str, bytes], dict[
 
 def _forms(target: bytes) -> tuple[bytes, ...]:
     first = normalise(split_target(target)[1])
-    return (first, *further_forms(target, first))
+    return (first, *further_forms(target))
 
 
 def parse_part(block: bytes, of_client: bool, counters: Counters) -> dict[str, bytes]:

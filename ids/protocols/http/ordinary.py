@@ -146,7 +146,7 @@ class Request(Ordinary):
     def further(self) -> Mapping[str, tuple[bytes, ...]]:
         """Return the further forms of target and body, as `Transaction.more` has them."""
         found = {}
-        if _ODD_TARGET.match(self.block) and (forms := further_forms(self.word(1), self.uri())):
+        if _ODD_TARGET.match(self.block) and (forms := further_forms(self.word(1))):
             found["http.uri"] = forms
         if self.body and (forms := further_body(self.body)):
             found["http.request_body"] = forms

@@ -17,7 +17,7 @@ MAX_DECODINGS = 3
 """Times that a further form is decoded. Attackers encode twice, for a proxy and a server."""
 
 _ODD = re.compile(rb"//|/\.|[%\\#\0\xc0\xc1\xe0]")
-"""What a target has that an application or an odd server may take for something else than its normalised form."""
+"""What a target, decoded once, has that an application or an odd server may take for something else."""
 _ENCODED = re.compile(rb"%[0-9A-Fa-f]{2}")
 _UNICODE = re.compile(rb"%[uU]([0-9A-Fa-f]{4})")
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x81][\x80-\xbf]")
@@ -43,15 +43,16 @@ def normalise(target: bytes) -> bytes:
     return path + mark + unquote_to_bytes(query)
 
 
-def further_forms(target: bytes, normalised: bytes) -> tuple[bytes, ...]:
-    """Return what else a request target may come to mean: none, one or two forms.
+def further_forms(target: bytes) -> tuple[bytes, ...]:
+    """Return what a request target may come to mean beside its normalised form: none, one or two forms.
 
     The first is decoded again and again, ``%u002e`` and overlong UTF-8 included, without a fragment and NUL bytes, with
     ``/`` in place of ``\\``, ``//`` and ``/./`` in the query too; but ``..`` stays. In the second it is resolved.
     """
-    if _ODD.search(target) is None:
+    if _ODD.search(unquote_to_bytes(target)) is None:
         return ()
-    form = split_target(target)[1].partition(b"#")[0]
+    written = split_target(target)[1]
+    normalised, form = normalise(written), written.partition(b"#")[0]
     for _ in range(MAX_DECODINGS):
         decoded = _OVERLONG.sub(_shortest, unquote_to_bytes(_UNICODE.sub(_unicode, form)))
         if decoded == form:
