@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,9 @@ QUESTION = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x06needle\x03com\x
 GET = b"GET /needle HTTP/1.1\r\nHost: a\r\n\r\n"
 ANSWER = to_client(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nneedle")
 NEEDLE = "[payload: {contains: needle}]"
+
+SLOW = "[payload: {regex: '(?!x)a.*b', contains: GET}]"
+"""Takes the square of what it is searched in."""
 
 Play = Callable[[Session, int | None], None]
 
@@ -60,3 +64,24 @@ def test_a_rule_reaches_its_traffic(
     play(session, batch)
     session.end()
     assert [alert["pcap_cnt"] for alert in session.alerts] == found
+
+
+def test_a_search_that_takes_the_square_of_its_data_costs_its_rule_and_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A few seconds for each connection without a limit; with it the rule is set aside after three."""
+    path = tmp_path / "r.yaml"
+    path.write_text("rules:\n" + rule_text(SLOW, 1, "tcp") + rule_text(NEEDLE, 2, "tcp"))
+    session = Session(f"rules.paths=[{path}]", rules=Rules())
+    began = time.monotonic()
+    for _ in range(20):
+        session.tcp(b"b" + GET + b"a" * 60_000)
+    assert session.sids == [2] * 20
+    assert time.monotonic() - began < 20
+    counters = session.counters
+    assert (counters["rules.faulty.1"], counters["rules.set_aside"], counters["plugin.rules.failures"]) == (3, 1, 0)
+    assert [record.levelname for record in caplog.records if "rule 1 " in record.message] == ["WARNING", "ERROR"]
+    session.tcp(b"GET /axb", src="192.0.2.7")
+    session.wait(61)
+    session.tcp(b"GET /axb", src="192.0.2.7")
+    assert session.sids == [2] * 20 + [1], "it is tried again"

@@ -12,6 +12,7 @@ from ids.counters import Counters
 from ids.rules.match.conditions import Found, View, evidence, holds
 from ids.rules.match.memory import FlowMemory, Pending
 from ids.rules.model.buffers import PAYLOAD
+from ids.rules.model.patterns import SearchTimeout
 from ids.rules.model.rule import Identity, Node, Rule, Scoped
 from ids.types import Direction, Evidence, Flow, Match, Transaction
 
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 MAX_FAULTS = 10
 """Faults of one rule until it is set aside. Traffic can provoke a fault at will, but only in a rule that has one; its
 neighbours go on."""
+
+TIMEOUT_FAULTS = 4
+"""Faults that a search counts for that took too long: a tenth of a second is what a thousand other evaluations take."""
 
 SET_ASIDE_S = 60
 """How long a rule is set aside, by the time of the traffic; it is then tried again, so that nobody who provokes its
@@ -156,14 +160,14 @@ class Evaluator:
         if faults is None:
             faults = self._faults[rule.identity] = Faults()
             log.warning("rule %d (%s) failed: %r; it does not match here", sid, origin, error, exc_info=error)
-        faults.count += 1
+        faults.count += TIMEOUT_FAULTS if isinstance(error, SearchTimeout) else 1
         if faults.count < MAX_FAULTS:
             return
         self._counters.add("rules.set_aside")
         if faults.aside_ns is None:
             log.error(
-                "rule %d (%s) failed %d times: it is set aside for %d s, and then tried again; mend it, or leave it"
-                " out by rules.disabled_sids", sid, origin, MAX_FAULTS, SET_ASIDE_S,
+                "rule %d (%s) failed too often: it is set aside for %d s, and then tried again; mend it, or leave it"
+                " out by rules.disabled_sids", sid, origin, SET_ASIDE_S,
             )  # fmt: skip
         faults.count, faults.aside_ns = 0, ts_ns
 
