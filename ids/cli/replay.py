@@ -209,9 +209,7 @@ def _alert_line(event: Event, where: str) -> Text:
     ports = f":{event['src_port']}" if "src_port" in event else ""
     server = f":{event['dest_port']}" if "dest_port" in event else ""
     evidence = event["ids"]["evidence"]
-    # The longest says most: beside the body of a request, its method says nothing.
-    longest = max(evidence, key=lambda piece: len(piece["excerpt"]), default=None)
-    proof = f"  {longest['buffer']}: {excerpt(longest['excerpt'])}" if longest else ""
+    proof = f"  {evidence[0]['buffer']}: {excerpt(evidence[0]['excerpt'])}" if evidence else ""
     ends = f"{event['src_ip']}{ports} → {event['dest_ip']}{server}"
     return styled(
         ("alert", colour), f"  {where}packet {event.get('pcap_cnt', '?')}  {ends}  ",
