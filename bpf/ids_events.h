@@ -125,8 +125,8 @@ struct ids_record {
 	__u8 direction; /* 0: sent by the flow's first sender */
 	__u8 flow_state; /* enum ids_flow_state, after this packet */
 	__u16 detail;
-	__u32 detail2;
-	__u8 addr_be[16]; /* of a limit's holder, IPv4 as ::ffff:a.b.c.d; zero for packets */
+	__u32 detail2; /* of a packet: the same number for all of its flow, though not for it alone */
+	__u8 addr_be[16]; /* of a limit's holder, or of who opened the packet's flow: IPv4 as ::ffff:a.b.c.d, IPv6 by its /64 */
 	__u8 spare[16];
 };
 

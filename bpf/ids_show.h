@@ -14,6 +14,23 @@ static __always_inline u64 ids_record_ns(const struct ids_config *config)
 	return config->now_ns ? config->now_ns : bpf_ktime_get_ns();
 }
 
+/* In whose name a packet takes up room and time: who opened its flow, an IPv6 address by its /64. And a number for the
+ * flow, the same from both ends. */
+static __always_inline void ids_fill_holder(const struct ids_packet *packet, struct ids_record *to)
+{
+	u32 ends = packet->sport_be ^ packet->dport_be;
+
+	if (packet->version == 4) {
+		to->addr_be[10] = to->addr_be[11] = 0xff;
+		*(u32 *)(to->addr_be + 12) = packet->direction ? packet->dst4_be : packet->src4_be;
+		ends ^= packet->src4_be ^ packet->dst4_be;
+	} else {
+		*(u64 *)to->addr_be = packet->direction ? packet->dst6.half_be[0] : packet->src6.half_be[0];
+		ends ^= packet->src6.half_be[1] ^ packet->dst6.half_be[1];
+	}
+	to->detail2 = ends * 0x9e3779b1U;
+}
+
 /* Fill the header of a record. The time is read when the record has its place in the ring: a reader that finds it has
  * then found all earlier ones, if not complete yet. */
 static __always_inline void ids_fill_record(ids_frame *frame, const struct ids_config *config,
@@ -26,6 +43,7 @@ static __always_inline void ids_fill_record(ids_frame *frame, const struct ids_c
 	to->reason = IDS_PASS_SHOWN;
 	to->direction = packet->direction;
 	to->flow_state = packet->flow_state;
+	ids_fill_holder(packet, to);
 #ifdef IDS_EGRESS
 	to->ifindex = frame->ifindex;
 	to->detail = IDS_DETAIL_UNSUMMED;

@@ -143,8 +143,8 @@ def _splice(packets: Packets, extra: Packets, rows: I64) -> Packets:
     def column(name: str, of: Packets | PacketBatch, behind: Packets | PacketBatch) -> Any:
         return np.concatenate((getattr(of, name), getattr(behind, name)))[order]
 
-    without = {"data", "source"} if packets.batch.unsummed is not None else {"data", "source", "unsummed"}
-    names = [field.name for field in fields(PacketBatch) if field.name not in without]
+    names = [field.name for field in fields(PacketBatch) if field.name not in ("data", "source")]
+    names = [name for name in names if getattr(packets.batch, name) is not None]
     batch = PacketBatch(
         data=extra.batch.data,
         source=packets.batch.source,

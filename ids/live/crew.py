@@ -19,6 +19,7 @@ from ids.errors import IdsError
 from ids.flow.share import Share
 from ids.inspection import Findings, Inspection
 from ids.kernel import FastPath
+from ids.live.turns import Turns
 from ids.types import PacketBatch
 from ids.workers import Report, Worker, end_workers, report, start_workers
 
@@ -95,12 +96,14 @@ class Alone:
         self._engine = engine
         self._fastpath = fastpath
         self._guarded = Guarded(engine.counters)
+        self._turns = Turns(fastpath.rings, engine.counters)
 
     def work(self, timeout_s: float) -> None:
-        """Read the rings."""
-        batch = self._fastpath.rings.poll(timeout_s)
+        """Inspect what is next; not all there is, so that whoever asks for something else is answered soon."""
+        batch = self._turns.next(timeout_s)
         if batch is not None:
             self._guarded.run(self._engine.process, batch)
+            self._turns.done()
 
     def tick(self, now_ns: int) -> None:
         """End idle flows."""
@@ -268,6 +271,7 @@ class _Inspector:
         self._rings = fastpath.reader(share.number)
         self._inspection: Inspection = engine.inspect(share)
         self._guarded = Guarded(engine.counters)
+        self._turns = Turns(self._rings, engine.counters)
         self._stop = False
         report(line, Report(answer="ready"))
 
@@ -275,16 +279,18 @@ class _Inspector:
         """Inspect until the engine says stop."""
         next_tick = time.monotonic() + TICK_S
         while not self._stop:
-            batch = self._rings.poll(POLL_S)
+            batch = self._turns.next(POLL_S)
             while self._line.poll():  # first, so that what comes after a reload meets the new rules
                 self._obey(*self._line.recv())
             if batch is not None:
                 self._send(self._guarded.run(self._inspection.process, batch))
+                self._turns.done()
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_S
                 self._send(self._inspection.expire(time.time_ns()), counters=True)
-        while (batch := self._rings.poll(0)) is not None:
+        while (batch := self._turns.next(0)) is not None:
             self._send(self._guarded.run(self._inspection.process, batch))
+            self._turns.done()
         self._send(self._inspection.drain(), counters=True)
 
     def _send(self, found: object, *, counters: bool = False) -> None:

@@ -122,11 +122,11 @@ class Live:
         next_own = next_tick + OWN_REFRESH_S
         while not self._stop:
             self._crew.work(POLL_S)
+            control.serve()
             now = time.monotonic()
             if now >= next_tick:
                 next_tick = now + TICK_S
                 self._tick()
-                control.serve()
             if now >= next_stats:
                 next_stats = now + self.config.engine.stats_interval_s
                 self._stats()
