@@ -30,6 +30,7 @@
 	X(PASS_STRAY_RESET,         9, PASS, "pass.stray_reset") \
 	X(PASS_SENT_MALFORMED,     10, PASS, "pass.sent_malformed") \
 	X(PASS_THINNED,            11, PASS, "pass.thinned") \
+	X(PASS_UNFAIR,             12, PASS, "pass.unfair") \
 	X(DROP_BLOCKED,            16, DROP, "drop.blocked") \
 	X(DROP_BLOCKED_PREFIX,     17, DROP, "drop.blocked_prefix") \
 	X(DROP_FLOW,               18, DROP, "drop.flow") \
@@ -74,7 +75,8 @@
 	X(NOTE_CUT_DEPTH,          73, NOTE, "note.flow_cut.depth") \
 	X(NOTE_CUT_RING_FULL,      74, NOTE, "note.flow_cut.ring_full") \
 	X(NOTE_CUT_THINNED,        75, NOTE, "note.flow_cut.thinned") \
-	X(NOTE_COPIED,             76, NOTE, "note.shown_to_another_worker")
+	X(NOTE_COPIED,             76, NOTE, "note.shown_to_another_worker") \
+	X(NOTE_CUT_UNFAIR,         78, NOTE, "note.flow_cut.unfair")
 
 #define IDS_REASON_ENUM(symbol, number, kind, name) IDS_##symbol = number,
 enum ids_reason { IDS_REASONS(IDS_REASON_ENUM) };
@@ -227,6 +229,7 @@ enum ids_cut {
 	IDS_CUT_DEPTH = 1 << 0,
 	IDS_CUT_RING_FULL = 1 << 1,
 	IDS_CUT_THINNED = 1 << 2,
+	IDS_CUT_UNFAIR = 1 << 3,
 };
 
 struct ids_flow {
@@ -285,6 +288,22 @@ struct ids_budget {
 	__u64 due_ns;  /* when the bucket will be full again */
 	__u64 refused; /* packets refused */
 	__u64 episode_ns; /* when the present run of refusals began; 0: none. It ends when the bucket is full again. */
+};
+
+/* ---- shares of the rings ---------------------------------------------------------------------------------------- */
+
+struct ids_share_key {
+	__u8 holder_be[16]; /* who opened the flow, as in a packet's record */
+	__u32 ring;         /* twice the worker, and 1 for its large one */
+};
+
+/* How much of a ring is taken up in one name. Exact while nothing is read; what is read is taken to be everybody's alike. */
+struct ids_share {
+	__u64 waiting;      /* bytes in the ring, when it was last looked at */
+	__u64 read_pos;     /* positions of reader and writer then */
+	__u64 write_pos;
+	__u64 missed;       /* packets that were not shown, for whatever the ring had no room, since the beginning */
+	__u64 missed_bytes; /* of frames */
 };
 
 /* ---- configuration and state ----------------------------------------------------------------------------------- */

@@ -144,7 +144,9 @@ def _splice(packets: Packets, extra: Packets, rows: I64) -> Packets:
         return np.concatenate((getattr(of, name), getattr(behind, name)))[order]
 
     names = [field.name for field in fields(PacketBatch) if field.name not in ("data", "source")]
-    names = [name for name in names if getattr(packets.batch, name) is not None]
+    names = [
+        name for name in names if getattr(packets.batch, name) is not None and getattr(extra.batch, name) is not None
+    ]
     batch = PacketBatch(
         data=extra.batch.data,
         source=packets.batch.source,

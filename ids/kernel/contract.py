@@ -43,6 +43,7 @@ class Reason(IntEnum):
     PASS_STRAY_RESET = 9
     PASS_SENT_MALFORMED = 10
     PASS_THINNED = 11
+    PASS_UNFAIR = 12
     DROP_BLOCKED = 16
     DROP_BLOCKED_PREFIX = 17
     DROP_FLOW = 18
@@ -88,6 +89,7 @@ class Reason(IntEnum):
     NOTE_CUT_RING_FULL = 74
     NOTE_CUT_THINNED = 75
     NOTE_COPIED = 76
+    NOTE_CUT_UNFAIR = 78
 
 
 REASON_NAMES: dict[Reason, str] = {
@@ -102,6 +104,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.PASS_STRAY_RESET: "pass.stray_reset",
     Reason.PASS_SENT_MALFORMED: "pass.sent_malformed",
     Reason.PASS_THINNED: "pass.thinned",
+    Reason.PASS_UNFAIR: "pass.unfair",
     Reason.DROP_BLOCKED: "drop.blocked",
     Reason.DROP_BLOCKED_PREFIX: "drop.blocked_prefix",
     Reason.DROP_FLOW: "drop.flow",
@@ -147,6 +150,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.NOTE_CUT_RING_FULL: "note.flow_cut.ring_full",
     Reason.NOTE_CUT_THINNED: "note.flow_cut.thinned",
     Reason.NOTE_COPIED: "note.shown_to_another_worker",
+    Reason.NOTE_CUT_UNFAIR: "note.flow_cut.unfair",
 }
 
 
@@ -188,6 +192,7 @@ class Cut(IntEnum):
     DEPTH = 1
     RING_FULL = 2
     THINNED = 4
+    UNFAIR = 8
 
 
 class FlowVerdict(IntEnum):
@@ -305,6 +310,17 @@ LIMIT = np.dtype([("interval_ns", "<u8"), ("burst_ns", "<u8")])
 BUDGET_KEY = np.dtype([("addr_be", "u1", 16), ("kind", "<u4")])
 BUDGET = np.dtype([("due_ns", "<u8"), ("refused", "<u8"), ("episode_ns", "<u8")])
 
+SHARE_KEY = np.dtype([("holder_be", "u1", 16), ("ring", "<u4")])
+SHARE = np.dtype(
+    [
+        ("waiting", "<u8"),
+        ("read_pos", "<u8"),
+        ("write_pos", "<u8"),
+        ("missed", "<u8"),
+        ("missed_bytes", "<u8"),
+    ]
+)
+
 CONFIG = np.dtype(
     [
         ("version", "<u4"),
@@ -353,6 +369,8 @@ STRUCTS: dict[str, np.dtype[np.void]] = {
     "ids_limit": LIMIT,
     "ids_budget_key": BUDGET_KEY,
     "ids_budget": BUDGET,
+    "ids_share_key": SHARE_KEY,
+    "ids_share": SHARE,
     "ids_config": CONFIG,
     "ids_clock": CLOCK,
 }

@@ -50,12 +50,14 @@ UNMET = (
     Reason.PASS_SENT_MALFORMED,
     Reason.PASS_RING_FULL,
     Reason.PASS_THINNED,
+    Reason.PASS_UNFAIR,
     Reason.DROP_SYN_COOKIE,
     Reason.NOTE_FLOW_LOST,
     Reason.NOTE_BUDGET_LOST,
     Reason.NOTE_EVENT_LOST,
     Reason.NOTE_CUT_RING_FULL,
     Reason.NOTE_CUT_THINNED,
+    Reason.NOTE_CUT_UNFAIR,
 )
 """What only the egress program, or a full ring or table, brings about; here both are always large enough."""
 FLOW_FIELDS = [name for name in contract.FLOW.names or () if name != "spare"]
