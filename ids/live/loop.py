@@ -27,6 +27,7 @@ from ids.live.crew import POLL_S, TICK_S, make_crew
 from ids.live.gate import KernelGate
 from ids.live.guard import Guard, require_interfaces
 from ids.live.notices import count_enforcing, first_drops, limit_event
+from ids.live.unseen import Unseen
 from ids.respond.protected import own_addresses
 from ids.workers import worker_count
 
@@ -90,6 +91,7 @@ class Live:
             self._fastpath.allowed.add(config.respond.allow, label="settings")
             self._fastpath.narrow(self._engine.plugins.interest())
             self._guard = Guard(self._fastpath, config.interfaces, config.fastpath.egress, self._counters)
+            self._unseen = Unseen(self._fastpath)
             self._crew = make_crew(self._engine, self._fastpath, workers)
             stack.callback(self._crew.drain)  # before the gate closes: it is asked for the flows' counts
             self._guard.begin()
@@ -145,6 +147,7 @@ class Live:
         for limit in self._fastpath.limits():
             self._counters.add(f"kernel.limits.{limit.kind.name.lower()}")
             self._engine.emit(Events([limit_event(limit)]))
+        self._unseen.check()
         self._crew.tick(now_ns)
         swept = self._fastpath.blocks.sweep(now_ns)
         self._counters.add("respond.blocks_expired", swept)

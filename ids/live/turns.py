@@ -215,8 +215,8 @@ class Turns:
         now = self._clock()
         if now - line.warned >= AGAIN_S:
             log.warning(
-                "%d packets of connections that %s opened pass uninspected: there is not time for all of them,"
-                " and it has had its share",
+                "%d packets passed uninspected, of connections opened by %s: there is not time for all of them, and it"
+                " has had its share (engine.uninspected.share)",
                 line.refused, line.address,
             )  # fmt: skip
             line.warned, line.refused = now, 0
