@@ -27,7 +27,7 @@ ASKED = 10.0
 
 
 def is_alert(source: str, event: dict[str, Any]) -> bool:
-    return event["event_type"] == "alert" and event["src_ip"] == source
+    return bool(event["event_type"] == "alert" and event["src_ip"] == source)
 
 
 @pytest.mark.parametrize("kind", FLOODS)
