@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from ids.kernel.program import loader
 from ids.kernel.rings.limits import Limit, limits_of
 from ids.kernel.rings.pairs import Pair, open_pairs, require_count
 from ids.kernel.rings.reader import EventReader, RingReader
+from ids.kernel.rings.shares import missed_by
 from ids.kernel.settings import FastPathSettings
 from ids.kernel.system import syscall
 from ids.kernel.system.bpffs import prepare_pin_dir
@@ -340,6 +342,10 @@ class FastPath:
             self._events = EventReader(self.maps["ids_events"])
         return limits_of(self._events.take(), sample_offset_ns())
 
+    def missed(self) -> Counter[IPAddress]:
+        """Return how many packets found no room in a ring, by who opened their flows; see `shares.missed_by`."""
+        return missed_by(self.maps["ids_shares"])
+
     def stats(self) -> dict[str, tuple[int, int]]:
         """Return (packets, bytes) of each verdict reason by name, summed over the CPUs; reasons never met included."""
         return reason_counts(self.maps["ids_counts"])
@@ -373,11 +379,6 @@ class FastPath:
     def forget_flows(self, flows: FlowColumns, slots: I64) -> None:
         """Have what comes next of these flows begin new ones."""
         self._flows.forget(flows, slots)
-
-    def uninspected_sources(self, since_ns: int) -> str:
-        """Name the clients of most that was not shown, or has no beginning, since a moment (UNIX ns); for a log."""
-        sources = self._flows.uninspected_sources(since_ns - sample_offset_ns())
-        return ", ".join(f"{source} ({count:,} {'flow' if count == 1 else 'flows'})" for source, count in sources)
 
     def proven(self, address: IPAddress) -> bool:
         """Whether a source completed a handshake through here in the last ``proven_s``."""

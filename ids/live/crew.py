@@ -21,6 +21,7 @@ from ids.inspection import Findings, Inspection
 from ids.kernel import FastPath
 from ids.live.lag import GAUGE as LAG
 from ids.live.lag import Lag
+from ids.live.turns import Turns
 from ids.types import PacketBatch
 from ids.workers import Report, Worker, end_workers, report, start_workers
 
@@ -102,13 +103,15 @@ class Alone:
         self._fastpath = fastpath
         self._guarded = Guarded(engine.counters)
         self._lag = Lag(engine.counters)
+        self._turns = Turns(fastpath.rings, engine.counters)
 
     def work(self, timeout_s: float) -> None:
-        """Read the rings."""
-        batch = self._fastpath.rings.poll(timeout_s)
+        """Inspect what is next; not all there is, so that whoever asks for something else is answered soon."""
+        batch = self._turns.next(timeout_s)
         if batch is not None:
             self._guarded.run(self._engine.process, batch)
             self._lag.note(batch)
+            self._turns.done()
 
     def tick(self, now_ns: int) -> None:
         """End idle flows."""
@@ -296,6 +299,7 @@ class _Inspector:
         self._inspection: Inspection = engine.inspect(share)
         self._guarded = Guarded(engine.counters)
         self._lag = Lag(engine.counters)
+        self._turns = Turns(self._rings, engine.counters)
         self._stop = False
         self._next_tick = time.monotonic() + TICK_S
         report(line, Report(answer="ready"))
@@ -303,18 +307,21 @@ class _Inspector:
     def live(self) -> None:
         """Inspect until the engine says stop."""
         while not self._stop:
-            batch = self._rings.poll(POLL_S)
+            batch = self._turns.next(POLL_S)
             while self._line.poll():  # first, so that what comes after a reload meets the new rules
                 self._obey(*self._line.recv())
+            self._turns.begin()
             self._take(batch)
-        while (batch := self._rings.poll(0)) is not None:
+        while (batch := self._turns.next(0)) is not None:
             self._send(self._guarded.run(self._inspection.process, batch))
+            self._turns.done()
         self._send(self._inspection.drain(), counters=True)
 
     def _take(self, batch: PacketBatch | None) -> None:
         """Inspect what has come, and report once a second."""
         if batch is not None:
             self._send(self._guarded.run(self._inspection.process, batch))
+            self._turns.done()
             self._lag.note(batch)
         if time.monotonic() >= self._next_tick:
             self._next_tick = time.monotonic() + TICK_S
@@ -323,7 +330,7 @@ class _Inspector:
 
     def _go_on(self) -> bool:
         """Inspect while rules are loaded."""
-        self._take(self._rings.poll(GLANCE_S))
+        self._take(self._turns.next(GLANCE_S))
         return True
 
     def _send(self, found: object, *, counters: bool = False) -> None:

@@ -91,7 +91,7 @@ class Live:
             self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance, workers)
             self._before = None if fresh else self._fastpath.attached()
             self._reconciler = Reconciler(self._fastpath.blocks)
-            self._watch = Watch(config.engine.uninspected_log_s, self._fastpath.uninspected_sources)
+            self._watch = Watch(config.engine.uninspected_log_s, self._fastpath.missed)
             self._count_kernel()
             self._watch.begin(self._counters.values)
             stack.callback(self._close)
@@ -143,11 +143,11 @@ class Live:
         next_own = next_tick + OWN_REFRESH_S
         while not self._stop:
             self._crew.work(POLL_S)
+            control.serve()
             now = time.monotonic()
             if now >= next_tick:
                 next_tick = now + TICK_S
                 self._tick()
-                control.serve()
             if now >= next_stats:
                 next_stats = now + self.config.engine.stats_interval_s
                 self._stats()

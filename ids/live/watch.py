@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ids.respond.uninspected import Uninspected, uninspected
+from ids.types import IPAddress
 
 log = logging.getLogger(__name__)
 
-Whose = Callable[[int], str]
-"""Names the sources with the most uninspected traffic since a moment (UNIX ns); empty where there are none."""
+Missed = Callable[[], Counter[IPAddress]]
+"""Counts packets for which there was no room, by who opened their connections, since the beginning."""
+FOREMOST = 3
+"""Sources that are named."""
 
 
 class Watch:
     """Compares what went uninspected with what was logged of it."""
 
-    def __init__(self, period_s: float, whose: Whose) -> None:
+    def __init__(self, period_s: float, missed: Missed) -> None:
         """``period_s``: seconds between two reports; the first comes at once."""
         self.period_s = period_s
-        self._whose = whose
+        self._missed = missed
+        self._missed_before: Counter[IPAddress] = missed()
         self._before: dict[str, Uninspected] = {}
         self._reported: dict[str, Uninspected] = {}
         self._started = self._next = time.monotonic()
-        self._since_ns = time.time_ns()
 
     def begin(self, counters: Mapping[str, int]) -> None:
         """Take what is counted already for known: the kernel counts on from one engine to the next."""
@@ -45,14 +49,24 @@ class Watch:
         fresh = [more for row in losses if (more := _since(self._reported.get(row.reason), row)) is not None]
         if not fresh:
             return
-        whose = self._whose(self._since_ns)
+        missed = self._missed()
         log.warning(
             "UNINSPECTED traffic passed in the last %.0f s. %s%s",
-            max(1.0, now - self._started), ". ".join(map(str, fresh)), f". Mostly that of {whose}" if whose else "",
+            max(1.0, now - self._started), ". ".join(map(str, fresh)), _whose(missed - self._missed_before),
         )  # fmt: skip
+        self._missed_before = missed
         self._reported = {row.reason: row for row in losses}
-        self._started, self._since_ns = now, time.time_ns()
+        self._started = now
         self._next = now + self.period_s
+
+
+def _whose(missed: Counter[IPAddress]) -> str:
+    """Name those who opened the connections of most of it."""
+    total = missed.total()
+    if not total:
+        return ""
+    foremost = (f"{address} ({100 * count / total:.0f} %)" for address, count in missed.most_common(FOREMOST))
+    return f". Of connections opened by {', '.join(foremost)}"
 
 
 def _since(before: Uninspected | None, now: Uninspected) -> Uninspected | None:

@@ -41,6 +41,14 @@ REASONS = (
         "engine.workers, fastpath.ring_small_bytes and ring_large_bytes",
         ("kernel.note.flow_cut.thinned.packets",),
     ),
+    _passed(
+        "unfair", "whoever opened their connections took up more than a share of the ring", "engine.workers",
+        ("kernel.note.flow_cut.unfair.packets",),
+    ),
+    Reason(
+        "share", "whoever opened their connections had a share of the time already", "engine.workers",
+        packets=("engine.uninspected.share",),
+    ),
     _passed("engine_gone", "no engine was there", "fastpath.when_gone: keep"),
     Reason(
         "vlan_tags", "they had more VLAN tags than are looked behind", "nothing yet: block them at a switch",

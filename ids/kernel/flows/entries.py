@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import ipaddress
 import struct
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ids.kernel import contract
-from ids.kernel.contract import Cut, FlowVerdict
+from ids.kernel.contract import FlowVerdict
 from ids.kernel.maps.table import Map
 from ids.kernel.system import syscall
 from ids.kernel.system.syscall import BpfError, Command
@@ -26,11 +24,6 @@ _ENDS4, _ENDS6 = struct.Struct(">IIHH"), struct.Struct(">QQQQHH")
 """Both ends of a flow as in ``ids_flow4`` and ``ids_flow6``."""
 _ICMP = ((1, 4), (58, 6))
 """ICMP's protocol number and version of IP, of both kinds."""
-
-
-TOP_SOURCES = 5
-LOOKED_AT = 1 << 17
-"""Entries of a family among which sources are looked for: as many as there are by default, some 30 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,25 +132,6 @@ class FlowEntries:
             size, keys = places.keys.dtype.itemsize, places.keys.tobytes()
             for at in range(0, len(keys), size):
                 self._maps[places.version].delete(keys[at : at + size])
-
-    def uninspected_sources(self, since_ns: int, most: int = TOP_SOURCES) -> list[tuple[str, int]]:
-        """Return the clients of most flows that were cut for want of room, or have no beginning, and how many.
-
-        Flows with a packet since a moment (monotonic) count, among the first `LOOKED_AT` of each family.
-        """
-        found: Counter[str] = Counter()
-        for version, table in self._maps.items():
-            keys, flows = table.entries(contract.FLOW4 if version == 4 else contract.FLOW6, contract.FLOW, LOOKED_AT)
-            lost = flows["cut"] & (Cut.RING_FULL | Cut.THINNED) != 0
-            lost |= (keys["vlan_proto"] & 0xFF == 6) & (flows["opened"] == 0)
-            lost &= flows["last_ns"].astype(np.int64) >= since_ns
-            ends = keys["addr_be"] if version == 4 else keys["addr"]["half_be"]
-            clients = ends[lost, flows["client"][lost] & 1]
-            addresses, counts = np.unique(clients, axis=0, return_counts=True)
-            best = np.argsort(-counts, kind="stable")[:most]
-            for address, count in zip(addresses[best], counts[best].tolist(), strict=True):
-                found[str(ipaddress.ip_address(address.tobytes()))] += count
-        return found.most_common(most)
 
     def _read(self, places: _Places) -> tuple[Bool, NDArray[Any]]:
         """Return whether there is each of these flows, and its entry: shape (n,), dtype `contract.FLOW`."""
