@@ -12,6 +12,9 @@ from ids.decode.orderly import Datagrams
 from ids.decode.tunnels import LINKTYPE_RAW, Inner
 from ids.types import I64, U8, U16, Notes, PacketBatch, Packets
 
+PER_FRAME = ("unsummed", "holder", "tag")
+"""Columns that a batch may be without; what comes out of a frame has those of the frame."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -67,7 +70,7 @@ def _batch(
         linktype=linktype,
         interface=batch.interface[row],
         source=batch.source,
-        unsummed=None if batch.unsummed is None else batch.unsummed[row],
+        **{name: getattr(batch, name)[row] for name in PER_FRAME if getattr(batch, name) is not None},
     )
 
 
@@ -82,7 +85,7 @@ def joined(layers: list[Layer]) -> Packets:
         return np.concatenate([getattr(part, name) for part in of])[order]
 
     batches = [part.batch for part in parts]
-    without = {"data", "source"} if batches[0].unsummed is not None else {"data", "source", "unsummed"}
+    without = {"data", "source", *(name for name in PER_FRAME if getattr(batches[0], name) is None)}
     names = [field.name for field in fields(PacketBatch) if field.name not in without]
     batch = PacketBatch(
         data=batches[-1].data,  # each layer's data begins with that of the one before

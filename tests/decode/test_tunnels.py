@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ from scapy.packet import Packet, Raw
 
 from ids.counters import Counters
 from ids.decode import Decoder, DecodeSettings, TunnelSettings
+from ids.decode.layers import PER_FRAME
 from ids.decode.oddities import NAMES
 from ids.flow import FlowTable
 from ids.flow.settings import FlowSettings
-from ids.types import Anomaly, Packets, address_text
+from ids.types import Anomaly, PacketBatch, Packets, address_text
 from tests.decode.frames import anomalies, batch_of, payload
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -216,3 +218,26 @@ def test_a_batch_without_tunnels_is_not_copied() -> None:
     batch = batch_of([bytes(V4)], 101)
     assert decoder().decode(batch).batch is batch
     assert anomalies(decode(V4)) == [Anomaly.NONE]
+
+
+@pytest.mark.parametrize("with_columns", [False, True])
+def test_what_is_inside_takes_up_the_time_of_who_sent_the_frame(with_columns: bool) -> None:
+    batch = batch_of([bytes(ETHER / V4), bytes(ETHER / OUTER / GRE() / V4), bytes(ETHER / V4)])
+    if with_columns:
+        numbers = np.arange(3)
+        batch = replace(
+            batch,
+            holder=np.stack([numbers, numbers], axis=1).astype(np.uint64),
+            tag=numbers.astype(np.uint32),
+            unsummed=numbers == 1,
+        )
+    packets = Decoder(DecodeSettings(), Counters()).decode(batch)
+    rows = packets.batch.number - 1
+    assert rows.tolist() == [0, 1, 1, 2]
+    for name in PER_FRAME:
+        column, given = getattr(packets.batch, name), getattr(batch, name)
+        assert column is None if given is None else np.array_equal(column, given[rows]), name
+
+
+def test_no_column_of_a_batch_that_may_be_absent_is_forgotten() -> None:
+    assert {field.name for field in fields(PacketBatch) if field.default is None} == {*PER_FRAME}
