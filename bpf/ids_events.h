@@ -31,6 +31,7 @@
 	X(PASS_SENT_MALFORMED,     10, PASS, "pass.sent_malformed") \
 	X(PASS_THINNED,            11, PASS, "pass.thinned") \
 	X(PASS_SHADOW_MALFORMED,   12, PASS, "pass.shadow_malformed") \
+	X(PASS_UNFAIR,             13, PASS, "pass.unfair") \
 	X(DROP_BLOCKED,            16, DROP, "drop.blocked") \
 	X(DROP_BLOCKED_PREFIX,     17, DROP, "drop.blocked_prefix") \
 	X(DROP_FLOW,               18, DROP, "drop.flow") \
@@ -81,7 +82,8 @@
 	X(NOTE_COPIED,             76, NOTE, "note.shown_to_another_worker") \
 	X(NOTE_ANSWERED,           77, NOTE, "note.syn_answered") \
 	X(NOTE_ADMITTED,           78, NOTE, "note.syn_admitted") \
-	X(NOTE_REPEATED,           79, NOTE, "note.syn_repeated")
+	X(NOTE_REPEATED,           79, NOTE, "note.syn_repeated") \
+	X(NOTE_CUT_UNFAIR,         80, NOTE, "note.flow_cut.unfair")
 
 #define IDS_REASON_ENUM(symbol, number, kind, name) IDS_##symbol = number,
 enum ids_reason { IDS_REASONS(IDS_REASON_ENUM) };
@@ -135,8 +137,8 @@ struct ids_record {
 	__u8 direction; /* 0: sent by the flow's first sender */
 	__u8 flow_state; /* enum ids_flow_state, after this packet */
 	__u16 detail;
-	__u32 detail2;
-	__u8 addr_be[16]; /* of a limit's holder, IPv4 as ::ffff:a.b.c.d; zero for packets */
+	__u32 detail2; /* of a packet: the same number for all of its flow, though not for it alone */
+	__u8 addr_be[16]; /* of a limit's holder, or of who opened the packet's flow: IPv4 as ::ffff:a.b.c.d, IPv6 by its /64 */
 	__u8 spare[16];
 };
 
@@ -237,6 +239,7 @@ enum ids_cut {
 	IDS_CUT_DEPTH = 1 << 0,
 	IDS_CUT_RING_FULL = 1 << 1,
 	IDS_CUT_THINNED = 1 << 2,
+	IDS_CUT_UNFAIR = 1 << 3,
 };
 
 /* Whose budgets the SYNs of a connection were charged to. */
@@ -330,6 +333,22 @@ struct ids_budget {
 struct ids_repeat {
 	__u32 mark; /* SipHash of who talks to whom, and of the sequence number; its other half is the place */
 	__u32 at_ms; /* when it last came, of the low 32 bits of milliseconds */
+};
+
+/* ---- shares of the rings ---------------------------------------------------------------------------------------- */
+
+struct ids_share_key {
+	__u8 holder_be[16]; /* who opened the flow, as in a packet's record */
+	__u32 ring;         /* twice the worker, and 1 for its large one */
+};
+
+/* How much of a ring is taken up in one name. Exact while nothing is read; what is read is taken to be everybody's alike. */
+struct ids_share {
+	__u64 waiting;      /* bytes in the ring, when it was last looked at */
+	__u64 read_pos;     /* positions of reader and writer then */
+	__u64 write_pos;
+	__u64 missed;       /* packets that were not shown, for whatever the ring had no room, since the beginning */
+	__u64 missed_bytes; /* of frames */
 };
 
 /* ---- configuration and state ----------------------------------------------------------------------------------- */

@@ -397,6 +397,7 @@ static __always_inline int ids_show_of_flow(struct ids_context *c, struct ids_fl
 	int reason = ids_flow_show(c->config, c->packet, flow, c->packet->side);
 
 	if (reason == IDS_PASS_SHOWN) {
+		c->packet->flow_cut = flow->cut;
 		c->packet->thins = ids_flow_thins(c->config, c->packet, flow, c->packet->side);
 		reason = ids_show_whole(c);
 	}

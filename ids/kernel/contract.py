@@ -46,6 +46,7 @@ class Reason(IntEnum):
     PASS_SENT_MALFORMED = 10
     PASS_THINNED = 11
     PASS_SHADOW_MALFORMED = 12
+    PASS_UNFAIR = 13
     DROP_BLOCKED = 16
     DROP_BLOCKED_PREFIX = 17
     DROP_FLOW = 18
@@ -97,6 +98,7 @@ class Reason(IntEnum):
     NOTE_ANSWERED = 77
     NOTE_ADMITTED = 78
     NOTE_REPEATED = 79
+    NOTE_CUT_UNFAIR = 80
 
 
 REASON_NAMES: dict[Reason, str] = {
@@ -112,6 +114,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.PASS_SENT_MALFORMED: "pass.sent_malformed",
     Reason.PASS_THINNED: "pass.thinned",
     Reason.PASS_SHADOW_MALFORMED: "pass.shadow_malformed",
+    Reason.PASS_UNFAIR: "pass.unfair",
     Reason.DROP_BLOCKED: "drop.blocked",
     Reason.DROP_BLOCKED_PREFIX: "drop.blocked_prefix",
     Reason.DROP_FLOW: "drop.flow",
@@ -163,6 +166,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.NOTE_ANSWERED: "note.syn_answered",
     Reason.NOTE_ADMITTED: "note.syn_admitted",
     Reason.NOTE_REPEATED: "note.syn_repeated",
+    Reason.NOTE_CUT_UNFAIR: "note.flow_cut.unfair",
 }
 
 
@@ -212,6 +216,7 @@ class Cut(IntEnum):
     DEPTH = 1
     RING_FULL = 2
     THINNED = 4
+    UNFAIR = 8
 
 
 class Charged(IntEnum):
@@ -352,6 +357,17 @@ LIMIT = np.dtype([("interval_ns", "<u8"), ("burst_ns", "<u8")])
 BUDGET_KEY = np.dtype([("addr_be", "u1", 16), ("kind", "<u4")])
 BUDGET = np.dtype([("due_ns", "<u8"), ("refused", "<u8"), ("episode_ns", "<u8")])
 
+SHARE_KEY = np.dtype([("holder_be", "u1", 16), ("ring", "<u4")])
+SHARE = np.dtype(
+    [
+        ("waiting", "<u8"),
+        ("read_pos", "<u8"),
+        ("write_pos", "<u8"),
+        ("missed", "<u8"),
+        ("missed_bytes", "<u8"),
+    ]
+)
+
 CONFIG = np.dtype(
     [
         ("version", "<u4"),
@@ -405,6 +421,8 @@ STRUCTS: dict[str, np.dtype[np.void]] = {
     "ids_budget_key": BUDGET_KEY,
     "ids_budget": BUDGET,
     "ids_repeat": REPEAT,
+    "ids_share_key": SHARE_KEY,
+    "ids_share": SHARE,
     "ids_config": CONFIG,
     "ids_clock": CLOCK,
 }

@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from ids.kernel.program import loader
 from ids.kernel.rings.limits import Limit, limits_of
 from ids.kernel.rings.pairs import Pair, open_pairs, require_count
 from ids.kernel.rings.reader import EventReader, RingReader
+from ids.kernel.rings.shares import missed_by
 from ids.kernel.settings import FastPathSettings
 from ids.kernel.system import syscall
 from ids.kernel.system.bpffs import prepare_pin_dir
@@ -339,6 +341,10 @@ class FastPath:
         if self._events is None:
             self._events = EventReader(self.maps["ids_events"])
         return limits_of(self._events.take(), sample_offset_ns())
+
+    def missed(self) -> Counter[IPAddress]:
+        """Return how many packets found no room in a ring, by who opened their flows; see `shares.missed_by`."""
+        return missed_by(self.maps["ids_shares"])
 
     def stats(self) -> dict[str, tuple[int, int]]:
         """Return (packets, bytes) of each verdict reason by name, summed over the CPUs; reasons never met included."""

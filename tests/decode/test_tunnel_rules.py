@@ -18,10 +18,8 @@ TUNNEL = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src="198.5
 
 def session(path: Path, *lines: str) -> Session:
     rule = path / "rule.yaml"
-    rule.write_text(
-        "rules:\n  - title: an attack\n    sid: 1\n    level: high\n    traffic: udp\n"
-        + "".join(f"    {line}\n" for line in lines)
-    )
+    head = ["title: an attack", "sid: 1", "level: high", "traffic: udp"]
+    rule.write_text("rules:\n  -\n" + "".join(f"    {line}\n" for line in (*head, *lines)))
     return Session(f"rules.paths=[{rule}]", rules=Rules())
 
 

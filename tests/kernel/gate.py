@@ -88,6 +88,13 @@ class Gate:
         )
         return Verdict(action, Reason(final[0]), notes, would)
 
+    def send_unshared(self, packet: bytes) -> Verdict:
+        """Send a packet as if its sender were one of many: what it has of the rings is forgotten first."""
+        shares = self.fastpath.maps["ids_shares"]
+        for key in list(shares):
+            shares.delete(key)
+        return self.send(packet)
+
     def send_all(self, packets: Iterable[bytes]) -> list[Reason]:
         """Send packets, a millisecond apart; return their reasons."""
         return [self.send(packet, after_ns=1_000_000).reason for packet in packets]

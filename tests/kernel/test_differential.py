@@ -54,6 +54,7 @@ UNMET = (
     Reason.PASS_SENT_MALFORMED,
     Reason.PASS_RING_FULL,
     Reason.PASS_THINNED,
+    Reason.PASS_UNFAIR,
     Reason.DROP_SYN_COOKIE,
     Reason.NOTE_FLOW_LOST,
     Reason.NOTE_BUDGET_LOST,
@@ -62,6 +63,7 @@ UNMET = (
     Reason.NOTE_CUT_THINNED,
     contract.REASON_WOULD + Reason.DROP_SYN_COOKIE,
     contract.REASON_WOULD + Reason.DROP_CHALLENGE_ANSWER,
+    Reason.NOTE_CUT_UNFAIR,
 )
 """What only the egress program, or a full ring or table, brings about; here both are always large enough."""
 FLOW_FIELDS = [name for name in contract.FLOW.names or () if name != "spare"]
