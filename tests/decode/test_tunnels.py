@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,11 +17,10 @@ from scapy.packet import Packet, Raw
 
 from ids.counters import Counters
 from ids.decode import Decoder, DecodeSettings, TunnelSettings
-from ids.decode.layers import PER_FRAME
 from ids.decode.oddities import NAMES
 from ids.flow import FlowTable
 from ids.flow.settings import FlowSettings
-from ids.types import Anomaly, PacketBatch, Packets, address_text
+from ids.types import Anomaly, Packets, address_text
 from tests.decode.frames import anomalies, batch_of, payload
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -220,24 +219,16 @@ def test_a_batch_without_tunnels_is_not_copied() -> None:
     assert anomalies(decode(V4)) == [Anomaly.NONE]
 
 
-@pytest.mark.parametrize("with_columns", [False, True])
-def test_what_is_inside_takes_up_the_time_of_who_sent_the_frame(with_columns: bool) -> None:
-    batch = batch_of([bytes(ETHER / V4), bytes(ETHER / OUTER / GRE() / V4), bytes(ETHER / V4)])
-    if with_columns:
-        numbers = np.arange(3)
-        batch = replace(
-            batch,
-            holder=np.stack([numbers, numbers], axis=1).astype(np.uint64),
-            tag=numbers.astype(np.uint32),
-            unsummed=numbers == 1,
-        )
-    packets = Decoder(DecodeSettings(), Counters()).decode(batch)
-    rows = packets.batch.number - 1
-    assert rows.tolist() == [0, 1, 1, 2]
-    for name in PER_FRAME:
-        column, given = getattr(packets.batch, name), getattr(batch, name)
-        assert column is None if given is None else np.array_equal(column, given[rows]), name
-
-
-def test_no_column_of_a_batch_that_may_be_absent_is_forgotten() -> None:
-    assert {field.name for field in fields(PacketBatch) if field.default is None} == {*PER_FRAME}
+def test_what_a_frame_has_its_packets_have_too() -> None:
+    """Whatever columns a batch has, optional ones included."""
+    batch = batch_of([bytes(V4), bytes(OUTER / GRE() / V4)], 101)
+    holder = np.array([[1, 2], [3, 4]], np.uint64)
+    held = replace(batch, holder=holder, tag=np.array([5, 6], np.uint32), unsummed=np.array([False, True]))
+    got = decoder().decode(held).batch
+    assert got.holder is not None
+    assert got.tag is not None
+    assert got.unsummed is not None
+    assert got.holder.tolist() == [[1, 2], [3, 4], [3, 4]]
+    assert got.tag.tolist() == [5, 6, 6]
+    assert got.unsummed.tolist() == [False, True, True]
+    assert got.interface.tolist() == [0, 1, 1]
