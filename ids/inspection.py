@@ -94,8 +94,12 @@ class Inspection:
         live: bool,
         wanted: Collection[str] | None,
         share: Share | None = None,
+        seed: int = 0,
     ) -> None:
-        """Build the stages; ``wanted`` are the event types that somebody reads, None all. ``share``: of all flows."""
+        """Build the stages; ``wanted`` are the event types that somebody reads, None all.
+
+        ``share``: of all flows. ``seed``: of their ids.
+        """
         self._share = share
         # in a replay every worker decodes all packets, live each has packets of its own
         self._reports_packets = share is None or share.by_carrier or not share.number
@@ -112,7 +116,8 @@ class Inspection:
         self._decoder = Decoder(config.decode, counters, live=live)
         self._recount = Recount(gate, flows, counters) if gate.counting else None
         last_seen = self._recount.last_seen if self._recount else None
-        self._table = FlowTable(config.flow, counters, config.stream, last_seen, flows, share, parsers=True)
+        stream = config.stream.resolved(live=live)
+        self._table = FlowTable(config.flow, counters, stream, last_seen, flows, seed, parsers=True)
         self._protocols = Protocols(config.protocols, counters, flows)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)

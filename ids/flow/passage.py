@@ -22,10 +22,13 @@ from ids.flow.reassembly import Reassembly
 from ids.flow.segment import ACK, OWN, RST, SYN, URG, Segment
 from ids.flow.slots import FlowSlots
 from ids.flow.tcp import Phase
-from ids.types import I64, LIVE, U8, U32, Bool, Direction, EndReason, FlowColumns, FlowState, Mark, Packets
+from ids.types import I64, LIVE, U8, U16, U32, Bool, Direction, EndReason, FlowColumns, FlowState, Mark, Packets
 
 _DIRECTIONS = (Direction.TO_SERVER, Direction.TO_CLIENT)
 _Columns: TypeAlias = list[NDArray[np.integer[Any]]]
+
+SERVICES = 1024
+"""Ports below belong to services (RFC 6335 section 6), and clients have others."""
 
 WORTH_A_ROUND = 16
 """Orderly rows in a row for which another round of array work is cheaper than going a segment at a time."""
@@ -173,11 +176,12 @@ class Passage:
     def _begin(self, keys: list[bytes], rows: I64, side: U8, offer: Offer | None = None) -> I64:
         """Start a flow with each of these packets; return the slots."""
         slots, packets, batch = self._slots, self._packets, self._packets.batch
-        slot = slots.add(keys, packets.proto[rows])
+        slot = slots.add(keys, packets.proto[rows], batch.ts_ns[rows], batch.number[rows])
         flows = slots.flows
         tcp = packets.proto[rows] == PROTO_TCP
         flags, seq, ack = packets.tcp_flags[rows], packets.seq[rows], packets.ack[rows]
         answer = tcp & (flags & (SYN | ACK) == SYN | ACK)
+        answer |= tcp & (flags & SYN == 0) & _from_service(packets.sport[rows], packets.dport[rows])
         turned = answer[:, None]
         flows.src[slot] = np.where(turned, packets.dst[rows], packets.src[rows])
         flows.dst[slot] = np.where(turned, packets.src[rows], packets.dst[rows])
@@ -201,19 +205,19 @@ class Passage:
         if offer is None:
             middle = tcp & (flags & (SYN | ACK | RST) != SYN)
             if middle.any():
-                self._pick_up(slot[middle], flags[middle], seq[middle], ack[middle])
+                self._pick_up(slot[middle], flags[middle], seq[middle], ack[middle], answer[middle])
         return slot
 
-    def _pick_up(self, slot: I64, flags: U8, seq: U32, ack: U32) -> None:
+    def _pick_up(self, slot: I64, flags: U8, seq: U32, ack: U32, answer: Bool) -> None:
         """Begin in the middle, at these segments' numbers, where that is wanted and possible."""
         slots, flows = self._slots, self._slots.flows
         flows.marks[slot] |= np.uint16(Mark.MIDSTREAM)
         usable = (flags & (RST | ACK) == ACK) & self._shared.midstream
         slots.phase[slot[~usable]] = Phase.IGNORED
         self._shared.counters.add("flow.tcp.midstream_ignored", int((~usable).sum()))
-        slot, answer = slot[usable], flags[usable] & SYN != 0
+        slot, answer, behind = slot[usable], answer[usable], (flags[usable] & SYN != 0).astype(np.uint32)
         slots.next[slot, 0] = np.where(answer, ack[usable], seq[usable])
-        slots.next[slot, 1] = np.where(answer, seq[usable] + np.uint32(1), ack[usable])
+        slots.next[slot, 1] = np.where(answer, seq[usable] + behind, ack[usable])
         slots.steps[slot], slots.phase[slot] = 3, Phase.OPEN
         flows.state[slot] = FlowState.ESTABLISHED
 
@@ -320,6 +324,12 @@ class Passage:
         matrix[:, -4], matrix[:, -3], matrix[:, -2] = options.signed, options.scale, packets.doubtful[rows]
         found: list[list[int]] = matrix.tolist()
         return found
+
+
+def _from_service(sport: U16, dport: U16) -> Bool:
+    """Return which segments in the middle of a connection the server sent, as far as their ports show it."""
+    from_service: Bool = (sport < SERVICES) & (dport >= SERVICES)
+    return from_service
 
 
 def _ways(packets: Packets) -> I64 | None:

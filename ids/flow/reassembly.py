@@ -85,7 +85,7 @@ class Reassembly:
         self.depth = settings.depth_bytes
         self.window = settings.window_bytes
         self.max_segments = settings.max_segments
-        self.midstream = settings.midstream
+        self.midstream = settings.midstream is True
         self.one_armed = settings.one_armed
         self.memcap = settings.memcap_bytes
         self.verify = settings.verify_bytes

@@ -17,10 +17,11 @@ class StreamSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    midstream: bool = Field(
-        default=False,
-        description="Follow TCP flows whose handshake was not seen. Off, as in Suricata: without a handshake neither "
-        "the client nor the start of the stream is known, and anybody can make flows up.",
+    midstream: bool | Literal["auto"] = Field(
+        default="auto",
+        description="Follow TCP flows whose handshake was not seen. Without one neither the client nor the start of "
+        "the stream is known for certain, and anybody can make flows up. `auto`: in a replay, where half a flow is "
+        "better than none, and not live.",
     )
     one_armed: bool = Field(
         default=False,
@@ -85,6 +86,10 @@ class StreamSettings(BaseModel):
         "hosts do not send such, but broken ones exist. In either case all versions are inspected, and an `anomaly` "
         "event is written.",
     )
+
+    def resolved(self, *, live: bool) -> StreamSettings:
+        """Return the settings with what `auto` means here."""
+        return self if self.midstream != "auto" else self.model_copy(update={"midstream": not live})
 
 
 class FlowSettings(BaseModel):

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ids.counters import Counters
+from ids.flow.identity import FlowIds
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
 from ids.flow.reassembly import Hole
 from ids.flow.segment import Arrival
 from ids.flow.settings import FlowSettings
-from ids.flow.share import Share
 from ids.flow.streams import StreamsBuilder
 from ids.flow.tcp import Connection, Phase
 from ids.flow.versions import MAX_VARIANTS
@@ -53,15 +53,15 @@ class FlowSlots:
         flows: FlowColumns,
         out: StreamsBuilder,
         last_seen: LastSeen | None = None,
-        share: Share | None = None,
+        seed: int = 0,
     ) -> None:
         self.flows = flows
         self.out = out
         self._max_flows = settings.max_flows
         self._counters = counters
         self._last_seen = last_seen
-        self._last_id = 0
-        self._id_step, self._id_shift = (share.of, share.number) if share is not None else (1, 0)
+        self._ids = FlowIds(seed)
+        self._added = 0
         self._by_key: dict[bytes, int] = {}
         self._keys: list[bytes] = [b""] * flows.capacity
         self._free: list[int] = list(range(flows.capacity - 1, -1, -1))
@@ -100,6 +100,8 @@ class FlowSlots:
         """`Phase`; of a flow with an object in ``connections``, the object's counts."""
         self.steps: U8 = np.zeros(capacity, np.uint8)
         """Steps of the TCP handshake seen in order (SYN, SYN/ACK, ACK); 3 for what both hosts agreed on anyhow."""
+        self.serial: I64 = np.zeros(capacity, np.int64)
+        """How many flows were added before it."""
         self.way: I64 = np.zeros(capacity, np.int64)
         """`Segment.way` of its first packet."""
         self.apart: Bool = np.zeros(capacity, np.bool_)
@@ -168,8 +170,8 @@ class FlowSlots:
         """Return which keys are those of live flows."""
         return np.array([key in self._by_key for key in keys], np.bool_)
 
-    def add(self, keys: list[bytes], proto: U8) -> I64:
-        """Return a fresh slot for each key; the caller fills in who speaks."""
+    def add(self, keys: list[bytes], proto: U8, ts_ns: I64, number: I64) -> I64:
+        """Return a fresh slot for each key, with an id by its first packet; the caller fills in who speaks."""
         count = len(keys)
         if count > len(self._free):
             self._grow(count)
@@ -182,9 +184,9 @@ class FlowSlots:
         slots = np.array(taken, np.int64)
         self.live[slots] = True
         self.family[slots] = _FAMILY_OF[proto]
-        ids = np.arange(self._last_id + 1, self._last_id + count + 1)
-        self.flows.id[slots] = ids * self._id_step + self._id_shift
-        self._last_id += count
+        self.flows.id[slots] = self._ids.take(keys, ts_ns, number)
+        self.serial[slots] = np.arange(self._added, self._added + count)
+        self._added += count
         self._started.append(slots)
         return slots
 
@@ -256,7 +258,7 @@ class FlowSlots:
         """End every flow, in the order of their start. The clock may begin anew behind that."""
         self._next_sweep_ns = 0
         slots = np.flatnonzero(self.live)
-        slots = slots[np.argsort(self.flows.id[slots])]
+        slots = slots[np.argsort(self.serial[slots])]
         self.end(slots, EndReason.SHUTDOWN, np.zeros(len(slots), np.int64))
 
     def evict(self, row: int) -> None:
@@ -302,6 +304,7 @@ class FlowSlots:
         """Take back the slots of flows that ended."""
         if not len(slots):
             return
+        self._ids.give_back(self.flows.id[slots])
         self.flows.clear(slots)
         for column in (
             self.flipped,

@@ -11,7 +11,6 @@ from ids.flow.keys import PROTO_TCP, group
 from ids.flow.passage import Passage
 from ids.flow.reassembly import Reassembly
 from ids.flow.settings import FlowSettings, StreamSettings
-from ids.flow.share import Share
 from ids.flow.slots import FlowSlots, LastSeen
 from ids.flow.streams import StreamsBuilder, gather_datagrams
 from ids.types import I64, FlowBatch, FlowColumns, Packets
@@ -33,14 +32,14 @@ class FlowTable:
         stream: StreamSettings | None = None,
         last_seen: LastSeen | None = None,
         flows: FlowColumns | None = None,
-        share: Share | None = None,
+        seed: int = 0,
         *,
         orderly_lane: bool = True,
         parsers: bool = False,
     ) -> None:
-        """``last_seen`` is asked before a flow times out: part of its packets may pass unseen. ``parsers``: a stage
-        behind this one names the protocols of flows, and marks those that it parses: their clients are heard at any
-        depth.
+        """``last_seen`` is asked before a flow times out: part of its packets may pass unseen. ``seed``: of flow ids.
+        ``parsers``: a stage behind this one names the protocols of flows, and marks those that it parses: their clients
+        are heard at any depth.
 
         Without ``orderly_lane`` every segment takes the careful way, which must come to the same: for tests.
         """
@@ -50,7 +49,7 @@ class FlowTable:
         self._reassembly = Reassembly(stream or StreamSettings(), counters)
         self._reassembly.parsers = parsers
         self._out = StreamsBuilder(self._reassembly)
-        self._slots = FlowSlots(settings, counters, self.flows, self._out, last_seen, share)
+        self._slots = FlowSlots(settings, counters, self.flows, self._out, last_seen, seed)
         self._ended = np.zeros(0, np.int64)
         self._now_ns = 0
 

@@ -147,6 +147,7 @@ class Connection:
             self.handshake.release(self.shared)
             if self.handshake.early_bytes:
                 self.shared.count("unestablished_bytes", self.handshake.early_bytes)
+                self.shared.count("unestablished_flows")
 
     def _take_one_side(self, at: Arrival) -> None:
         """Take what a client said whose server was not seen at all: it may be out of our sight."""

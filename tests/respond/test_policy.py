@@ -26,6 +26,7 @@ from ids.types import (
     IPNetwork,
     Mark,
     Match,
+    address_halves,
 )
 from tests.factory import T0, make_flow, make_match
 from tests.flow.traffic import RST, SYN, Run, Talk
@@ -108,9 +109,25 @@ def test_the_target_follows_the_direction_of_the_match() -> None:
     assert str(ordered(policy, to_server, target="dst_ip").network) == "203.0.113.2/32"
 
 
+def test_the_target_may_be_the_outer_end_of_a_tunnel() -> None:
+    policy = make_policy()
+    tunnelled = make_flow(
+        depth=1, outer_src=address_halves("198.51.100.1"), outer_dst=address_halves("198.51.100.2"), outer_proto=47
+    )
+    for target, direction, expected in (
+        ("outer_src_ip", Direction.TO_SERVER, "198.51.100.1/32"),
+        ("outer_src_ip", Direction.TO_CLIENT, "198.51.100.2/32"),
+        ("outer_dst_ip", Direction.TO_CLIENT, "198.51.100.1/32"),
+    ):
+        match = make_match(tunnelled, direction=direction)
+        assert str(ordered(make_policy(), match, target=target, require_proven=False).network) == expected
+    assert str(ordered(policy, make_match(), target="outer_src_ip").network) == "192.0.2.1/32"
+
+
 @pytest.mark.parametrize(
     ("flow", "why"),
     [
+        (make_flow(depth=1), "one datagram holds both sides of a conversation"),
         (make_flow(state=FlowState.NEW), "no handshake yet"),
         (make_flow(marks=0), "established on the word of one side"),
         (make_flow(marks=Mark.MIDSTREAM), "picked up in the middle"),
@@ -174,6 +191,27 @@ def test_a_block_that_an_operator_lifted_may_be_ordered_again() -> None:
     assert ordered(policy, make_match())
     gate.held.clear()
     assert ordered(policy, make_match(ts_ns=T0 + SECOND))
+
+
+def test_a_penalty_does_not_grow_with_blocks_that_an_operator_lifted() -> None:
+    gate = FakeGate()
+    policy = make_policy(gate, repeat_factor=2)
+    for second in range(5):
+        assert ordered(policy, make_match(ts_ns=T0 + second * SECOND)).ttl_s == 60
+        gate.held.clear()
+    assert ordered(policy, make_match(ts_ns=T0 + 5 * SECOND)).ttl_s == 60
+    assert ordered(policy, make_match(ts_ns=T0 + 100 * SECOND)).ttl_s == 120, "it came back after its time"
+    gate.held.clear()
+    assert ordered(policy, make_match(ts_ns=T0 + 101 * SECOND)).ttl_s == 120
+
+
+def test_a_penalty_does_not_grow_with_orders_that_were_not_carried_out() -> None:
+    policy = make_policy(repeat_factor=2)
+    for _ in range(3):
+        decision = policy.decide(make_match(), request())
+        assert isinstance(decision, BlockOrder)
+        assert decision.ttl_s == 60
+        policy.forget(decision.network)
 
 
 @pytest.mark.parametrize(

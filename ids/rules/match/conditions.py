@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ids.rules.model.rule import Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, Size
+from ids.rules.model.rarity import MAX_LITERAL, score
+from ids.rules.model.rule import ENDS, Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, Size
 from ids.types import Evidence
 
 EXCERPT_BYTES = 256
@@ -17,7 +18,7 @@ CONTEXT_BYTES = 32
 """Bytes shown before and after what matched."""
 
 MAX_EVIDENCE = 16
-"""Places reported for one match; a rule with more tests shows its first ones."""
+"""Places reported for one match; a rule with more tests shows those that say most."""
 
 
 @dataclass(slots=True)
@@ -32,7 +33,14 @@ class View:
     """The buffers start where they start on the wire; False once the head of a stream was let go."""
     base: int = 0
     """Stream offset of the first byte of ``payload``."""
+    outer: Callable[[], tuple[tuple[int, int], tuple[int, int]]] | None = None
+    """Returns the addresses of the outermost tunnel; None: the traffic is in none."""
     _lower: dict[tuple[str, int], bytes] = field(default_factory=dict)
+
+    def ends(self) -> dict[str, tuple[int, int]]:
+        """Return the addresses by the names that rules have for them."""
+        outer = (self.src, self.dst) if self.outer is None else self.outer()
+        return dict(zip(ENDS, (self.src, self.dst, *outer), strict=True))
 
     def lower(self, name: str, number: int) -> bytes:
         """Return an instance in ASCII lower case; computed once."""
@@ -64,7 +72,7 @@ def holds(node: Node, view: View, found: list[Found], only: int | None = None) -
     if isinstance(node, Instance):
         return any(_one_instance(node, view, found, number) for number in range(len(view.instances(node.buffer))))
     if isinstance(node, Address):
-        return (view.src if node.end == "src_ip" else view.dst) in node.members
+        return view.ends()[node.end] in node.members
     return True  # a Scapy field: only dissection can decide, which is `FlaggedMatcher`'s
 
 
@@ -106,8 +114,13 @@ def _literal(test: Literal, view: View, data: bytes, number: int) -> tuple[int, 
 
 
 def evidence(found: list[Found], view: View) -> tuple[Evidence, ...]:
-    """Show what was found, with a little of its surroundings."""
-    places = [place for place in found if place[2] >= 0]
+    """Show what was found, with a little of its surroundings; what says most first, in the order of the tests else."""
+
+    def telling(place: Found) -> float:
+        name, number, start, end = place
+        return score(view.instances(name)[number][max(start, end - MAX_LITERAL) : end], False)
+
+    places = sorted((place for place in found if place[2] >= 0), key=telling, reverse=True)
     return tuple(
         shown(name, view.instances(name)[number], start, end, view.base if name == "payload" else 0)
         for name, number, start, end in places[:MAX_EVIDENCE]

@@ -1,28 +1,50 @@
-"""What evades us today, with the reason. This list only shrinks: a name on it that is found makes a test fail."""
+"""What evades us today, with the reasons: `known.txt`, and ``python -m tests.testing.evade.known`` to shrink it."""
 
 from __future__ import annotations
 
-KNOWN: dict[str, tuple[str, ...]] = {
-    "connections of which a part is not seen are not followed by default": (
-        "only the client's packets are seen",
-        "the handshake is not seen",
-    ),
-    "rules look at one form of the target and their patterns begin at its parameters": (
-        "a fragment behind the target",
-        "an empty parameter before",
-        "dot segments in the query",
-        "double slashes in the query",
-    ),
-    "only servers that forgive more than nginx take it": (
-        "Content-Length twice, another first",
-        "a NUL in the target",
-        "carriage returns only",
-        "no method",
-        "overlong UTF-8",
-        "percent u",
-        "percent-encoded twice",
-    ),
-}
-"""Reasons, each with the names of evasions that get at least one of the exploits past the shipped rules."""
+import tempfile
+from collections.abc import Set
+from pathlib import Path
 
-MISSED = frozenset(name for names in KNOWN.values() for name in names)
+LIST = Path(__file__).with_name("known.txt")
+
+
+def read(text: str) -> dict[str, list[str]]:
+    """Return the names on a list by reason."""
+    reasons: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line.startswith("["):
+            names = reasons.setdefault(line.strip("[]"), [])
+        elif line and not line.startswith("#"):
+            names.append(line)
+    return reasons
+
+
+def without(text: str, found: Set[str]) -> str:
+    """Return a list without the names that are found now, and without reasons that have no name left."""
+    head, *parts = text.split("\n[")
+    kept = ["\n".join(line for line in part.splitlines() if line not in found) + "\n" for part in parts]
+    return "\n[".join([head, *(part for part in kept if part.strip().count("\n"))])
+
+
+MISSED = frozenset(name for names in read(LIST.read_text()).values() for name in names)
+
+
+def main() -> None:
+    """Play all evasions of the exploits on paper, and take off the list what is found."""
+    from tests.testing.evade.detection import find, on_paper, trials_of, write_capture
+    from tests.testing.evade.exploits import EXPLOITS
+
+    trials = trials_of(EXPLOITS)
+    on_paper(trials)
+    with tempfile.TemporaryDirectory() as folder:
+        capture = Path(folder, "paper.pcap")
+        write_capture(capture, trials)
+        found = find(capture)
+    missed = {trial.evasion.name for trial in trials if not found.get(trial.source)}
+    LIST.write_text(without(LIST.read_text(), MISSED - missed))
+    print(f"found, and off the list: {sorted(MISSED - missed)}\nmissed, and not on it: {sorted(missed - MISSED)}")
+
+
+if __name__ == "__main__":
+    main()
