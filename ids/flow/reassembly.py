@@ -33,6 +33,7 @@ was sent, and moved at most twice.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -98,8 +99,10 @@ class Reassembly:
         self.notes = Notes(counters)
         self.parsers = False
         """A stage behind this one parses protocols: what clients say in these has no depth."""
-        self.forks = 0
-        """Variants begun in this batch."""
+        self.forks = self.batch = 0
+        """Variants begun in this batch, and its number."""
+        self.contested: OrderedDict[int, Versions] = OrderedDict()
+        """Connections with variants by slot, that with the latest conflict last."""
         self.open_variant: Callable[[int], int] = lambda slot: -1
         """Makes a slot for a variant of the flow in a slot; -1: there is no room for it."""
         self.close_variant: Callable[[int], None] = lambda slot: None
@@ -107,7 +110,17 @@ class Reassembly:
     def take_chunks(self) -> list[Chunk]:
         """Return the chunks since the last call, as they were made."""
         chunks, self.chunks, self.forks = self.chunks, [], 0
+        self.batch += 1
         return chunks
+
+    def give_up_versions(self, but: Versions, at: Arrival) -> bool:
+        """End the variants of the connection that has them for longest; return whether there is one ``but`` this."""
+        for versions in self.contested.values():
+            if versions is not but:
+                self.counters.add("flow.tcp.versions.evicted")
+                versions.end(self, at)
+                return True
+        return False
 
     def emit(
         self,
