@@ -24,7 +24,7 @@ from ids.flow.segment import Segment
 from ids.types import Mark
 
 if TYPE_CHECKING:
-    from ids.flow.reassembly import Half
+    from ids.flow.half import Half
 
 _MIDSTREAM = int(Mark.MIDSTREAM)
 MAX_SCALE = 14

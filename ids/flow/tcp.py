@@ -18,9 +18,10 @@ from enum import IntEnum
 import numpy as np
 
 from ids.flow.acceptance import Fault, fault_of, hear, in_window, misplaced
+from ids.flow.half import Half
 from ids.flow.handshake import Handshake, Offer, charged, offer_of
 from ids.flow.notes import Note
-from ids.flow.reassembly import Half, Reassembly
+from ids.flow.reassembly import Reassembly
 from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival, Segment
 from ids.flow.versions import Versions
 from ids.types import Direction, FlowColumns, FlowState, Mark
