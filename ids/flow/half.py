@@ -26,6 +26,10 @@ class Aside(NamedTuple):
     start: int
     data: bytes
     stamp: int | None
+    acks: int | None
+    """As in `Half.put_aside`."""
+    fin: bool
+    """The segment ends the direction."""
 
 
 class Hole:
@@ -44,8 +48,8 @@ class Half:
 
     __slots__ = (
         "acked", "aside", "base", "claimed", "closed", "columns", "context", "copies", "direction", "edge", "fin_at",
-        "gap", "heard", "held", "lost", "next", "offset", "peer", "sent", "sent_bytes", "shared", "skipped", "slot",
-        "stamp", "turn", "versions", "widest",
+        "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "sent", "sent_bytes", "shared",
+        "skipped", "slot", "stamp", "turn", "versions", "widest",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +79,8 @@ class Half:
         """Highest acknowledged offset that nobody was seen to have sent."""
         self.heard = False
         """The receiver was seen to acknowledge anything."""
+        self.reached = 0
+        """Highest stream offset that a segment of its sender has shown to have been sent, whether seen or not."""
         self.fin_at: int | None = None
         """Stream offset of the FIN."""
         self.gap = 0
@@ -118,7 +124,7 @@ class Half:
         ends_here = self.fin_at is None or self.fin_at == self.offset
         if self.held or self.gap or self.aside:
             return False
-        if any(hole.late for hole in self.lost or ()):
+        if any(hole.late for hole in self.lost or ()) or self.reached > self.highest:
             return False
         return self.claimed <= self.offset and ends_here
 
@@ -131,6 +137,11 @@ class Half:
         """One past the last stream offset seen, a FIN included."""
         end = self.held.end if self.held else self.offset
         return end if self.fin_at is None else max(end, self.fin_at + 1)
+
+    @property
+    def shown(self) -> int:
+        """One past the last stream offset that was seen, or shown, to have been sent."""
+        return max(self.highest, self.reached)
 
     def spoken(self) -> None:
         """Take notice that the other side says something: what this side says next is another turn."""
@@ -187,8 +198,8 @@ class Half:
         """Take the receiver's acknowledgement of all bytes before stream offset ``upto``."""
         if upto <= self.acked or self.closed:
             return
-        if self.aside and upto > self.offset:
-            self._take_aside(upto, at)
+        if self.aside:
+            self._take_aside([one for one in self.aside if one.start + len(one.data) <= upto], at)
         if upto > self.highest:
             self.shared.counters.add("flow.tcp.ack_unseen")
             self.claimed = upto
@@ -425,18 +436,27 @@ class Half:
 
     # What hosts ignore.
 
-    def put_aside(self, start: int, data: bytes, stamp: int | None) -> None:
-        """Keep a segment that a host would have ignored, until it shows that it did not."""
+    def put_aside(
+        self, start: int, data: bytes, stamp: int | None, acks: int | None = None, *, fin: bool = False
+    ) -> None:
+        """Keep a segment that a host would have ignored, until it shows that it did not.
+
+        ``acks``: it acknowledges bytes of the other side, up to this stream offset, that were not seen yet.
+        """
         aside = self.aside = self.aside or []
         size = sum(len(one.data) for one in aside) + len(data)
         if self.closed or not self.offset <= start + len(data) <= self.offset + self.shared.window:
             pass
         elif len(aside) >= MAX_ASIDE or size > self.shared.window or self.shared.used + size > self.shared.memcap:
             self.shared.count("aside_dropped")
-        elif all(one.start != start or one.data != data for one in aside):
-            aside.append(Aside(start, data, stamp))
+        elif all((one.start, one.data, one.fin) != (start, data, fin) for one in aside):
+            aside.append(Aside(start, data, stamp, acks, fin))
             self.shared.used += len(data)
         self.aside = aside or None
+
+    def reconsider(self, shown: int, at: Arrival) -> None:
+        """Take what was put aside and acknowledges what the other side has sent, up to ``shown``, after all."""
+        self._take_aside([one for one in self.aside or () if one.acks is not None and one.acks <= shown], at)
 
     def doubt(self, start: int, data: bytes, at: Arrival) -> None:
         """Have read a segment that not every host ignores, in a variant, wherever its bytes were not acknowledged."""
@@ -447,24 +467,26 @@ class Half:
         if not self.versions.knows(self.direction, edit, None):
             self._fork([edit], at)
 
-    def _take_aside(self, upto: int, at: Arrival) -> None:
-        """Deliver what was put aside and acknowledged, where there is nothing else."""
-        found = True
-        while found and self.offset < upto:
-            found = False
-            for one in [*(self.aside or ())]:
-                end = one.start + len(one.data)
-                if one.start <= self.offset < end <= upto and not (self.held and self.held.start <= self.offset):
-                    self.shared.count("aside_taken")
-                    self.stamp = one.stamp if one.stamp is not None else self.stamp
-                    self.deliver(one.data[self.offset - one.start :], at)
-                    self._release(at)
-                    found = True
-        self._forget_aside(upto)
+    def _take_aside(self, chosen: list[Aside], at: Arrival) -> None:
+        """Take segments that were put aside, where there is nothing else."""
+        for one in chosen:
+            assert self.aside is not None
+            self.aside = [other for other in self.aside if other is not one] or None
+            self.shared.used -= len(one.data)
+            end = one.start + len(one.data)
+            if end > self.offset:
+                self.shared.count("aside_taken")
+                self.stamp = one.stamp if one.stamp is not None else self.stamp
+                start = max(one.start, self.offset)
+                self._hold(start, one.data[start - one.start :])
+                self._release(at)
+                self._enforce_limits(at)
+            if one.fin:
+                self.finish(end)
 
     def _forget_aside(self, upto: int) -> None:
         """Forget what was put aside and ends at or before a stream offset."""
-        kept = [one for one in self.aside or () if one.start + len(one.data) > upto]
+        kept = [one for one in self.aside or () if one.start + len(one.data) + one.fin > upto]
         size = sum(len(one.data) for one in self.aside or ())
         self.shared.used -= size - sum(len(one.data) for one in kept)
         self.aside = kept or None

@@ -23,7 +23,7 @@ everything here counts in offsets, which do not wrap.
 (8) Beyond the depth nothing is delivered or kept, only counted. It begins anew when the other side has spoken.
 (9) A direction ends with exactly one chunk that has ``closed`` set, after which there is none.
 (10) A segment that hosts ignore (`ids.flow.acceptance`) is put aside. It is delivered when the receiver acknowledges
-    its bytes and we have no others.
+    its bytes, or was seen to have sent what it acknowledges, and we have no others.
 (11) Delivered bytes are kept until they are acknowledged, and `CONTEXT_BYTES` of them for longer, from the turn before
     the present one on: a variant begins with these, so that what is said in it can be understood.
 

@@ -13,7 +13,7 @@ from tests.flow.traffic import Pkt, columns
 
 
 def read(options: bytes) -> tuple[int | None, bool, int | None]:
-    """The oracle: timestamp, whether there is a signature, window scale; what follows a malformed option is not read."""
+    """The oracle: timestamp, whether it is signed, window scale. What follows a malformed option is not read."""
     stamp, signed, scale, at = None, False, None, 0
     while at < len(options) and options[at]:
         if options[at] == 1:
