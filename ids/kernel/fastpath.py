@@ -347,6 +347,10 @@ class FastPath:
         """Return how many packets found no room in a ring, by who opened their flows; see `shares.missed_by`."""
         return missed_by(self.maps["ids_shares"])
 
+    def unbegun(self, since_ns: int) -> Counter[IPAddress]:
+        """Return how many TCP flows without a beginning there were since a moment (UNIX ns), by who spoke first."""
+        return self._flows.unbegun(since_ns - sample_offset_ns())
+
     def stats(self) -> dict[str, tuple[int, int]]:
         """Return (packets, bytes) of each verdict reason by name, summed over the CPUs; reasons never met included."""
         return reason_counts(self.maps["ids_counts"])
