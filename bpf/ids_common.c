@@ -136,6 +136,84 @@ static __always_inline struct ids_flow *ids_flow_add(struct ids_context *c, unio
 	return flow;
 }
 
+/* ---- shares --------------------------------------------------------------------------------------------------- */
+
+/* The ring that a packet goes to, as a share names it. */
+static __always_inline u32 ids_ring_number(const struct ids_packet *packet)
+{
+	return packet->worker * 2 + (packet->len > IDS_SMALL_DATA);
+}
+
+/* Whether whoever opened the packet's flow has more than a share of a ring; if not, `stride` bytes more of it are taken
+ * up in that name. Nothing is counted while three quarters of the ring are free. */
+static __always_inline int ids_over_share(struct ids_context *c, void *ring, u32 number, u64 thin, u32 stride)
+{
+	u64 size = thin + thin / 3, waiting = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
+	struct ids_share_key key = { .ring = number };
+	struct ids_share *share;
+	u64 read_pos, write_pos;
+
+	if (!thin || waiting < size / 4 || waiting > size)
+		return 0;
+	read_pos = bpf_ringbuf_query(ring, BPF_RB_CONS_POS);
+	write_pos = bpf_ringbuf_query(ring, BPF_RB_PROD_POS);
+	ids_packet_holder(c->packet, key.holder_be);
+	share = ids_shares.lookup(&key);
+	if (!share) {
+		struct ids_share fresh = { .waiting = stride, .read_pos = read_pos, .write_pos = write_pos };
+
+		ids_shares.update(&key, &fresh);
+		return 0;
+	}
+	ids_share_settle(share, read_pos, write_pos);
+	if (ids_share_exceeds(share, size, waiting, c->packet->flow_cut & IDS_CUT_UNFAIR))
+		return 1;
+	share->waiting += stride;
+	return 0;
+}
+
+/* Whether the packet has to give way to those of others. The end of a connection does not, so that user space frees it;
+ * a beginning does in both rings, for it may go on in either. */
+static __always_inline int ids_is_unfair(struct ids_context *c)
+{
+	int ends = c->packet->news && c->packet->thins != IDS_THINS_LAST;
+	u32 worker = c->packet->worker;
+	void *ring;
+
+	if (ends || c->packet->copies > 1)
+		return 0;
+	if (c->packet->len > IDS_SMALL_DATA || c->packet->thins == IDS_THINS_LAST) {
+		u32 stride = c->packet->len > IDS_SMALL_DATA ? IDS_LARGE_STRIDE : 0;
+
+		ring = ids_large.lookup(&worker);
+		if (ring && ids_over_share(c, ring, worker * 2 + 1, c->config->thin_large_bytes, stride))
+			return 1;
+	}
+	if (c->packet->len > IDS_SMALL_DATA)
+		return 0;
+	ring = ids_small.lookup(&worker);
+	IDS_APART(ring, "small");
+	return ring && ids_over_share(c, ring, worker * 2, c->config->thin_small_bytes, IDS_SMALL_STRIDE);
+}
+
+/* Count in whose name a packet was not shown, for user space to name the foremost. */
+static __always_inline void ids_note_missed(struct ids_context *c)
+{
+	struct ids_share_key key = { .ring = ids_ring_number(c->packet) };
+	struct ids_share *share;
+
+	ids_packet_holder(c->packet, key.holder_be);
+	share = ids_shares.lookup(&key);
+	if (!share) {
+		struct ids_share fresh = { .missed = 1, .missed_bytes = c->packet->len };
+
+		ids_shares.update(&key, &fresh);
+		return;
+	}
+	__sync_fetch_and_add(&share->missed, 1);
+	__sync_fetch_and_add(&share->missed_bytes, c->packet->len);
+}
+
 /* Settle what became of a packet of a flow, and note where it is the first that is not shown for a reason. */
 static __always_inline void ids_settle_flow(struct ids_context *c, struct ids_flow *flow, int reason)
 {
@@ -143,6 +221,8 @@ static __always_inline void ids_settle_flow(struct ids_context *c, struct ids_fl
 
 	if (note)
 		ids_count(note, c->packet->len);
+	if (reason == IDS_PASS_RING_FULL || reason == IDS_PASS_THINNED || reason == IDS_PASS_UNFAIR)
+		ids_note_missed(c);
 }
 
 /* ---- showing -------------------------------------------------------------------------------------------------- */
@@ -175,6 +255,8 @@ static __always_inline int ids_show_whole(struct ids_context *c)
 	struct ids_packet *packet = c->packet;
 
 	ids_find_audience(c->config, packet);
+	if (ids_is_unfair(c))
+		return IDS_PASS_UNFAIR;
 	packet->outcome = IDS_PASS_SHOWN;
 	for (u32 copy = 0; copy < IDS_MAX_WORKERS && copy < packet->copies; copy++) {
 		int reason = ids_show_to(c, packet->worker + copy);

@@ -31,6 +31,7 @@
 	X(PASS_SENT_MALFORMED,     10, PASS, "pass.sent_malformed") \
 	X(PASS_THINNED,            11, PASS, "pass.thinned") \
 	X(PASS_SHADOW_MALFORMED,   12, PASS, "pass.shadow_malformed") \
+	X(PASS_UNFAIR,             13, PASS, "pass.unfair") \
 	X(DROP_BLOCKED,            16, DROP, "drop.blocked") \
 	X(DROP_BLOCKED_PREFIX,     17, DROP, "drop.blocked_prefix") \
 	X(DROP_FLOW,               18, DROP, "drop.flow") \
@@ -79,7 +80,10 @@
 	X(NOTE_CUT_RING_FULL,      74, NOTE, "note.flow_cut.ring_full") \
 	X(NOTE_CUT_THINNED,        75, NOTE, "note.flow_cut.thinned") \
 	X(NOTE_COPIED,             76, NOTE, "note.shown_to_another_worker") \
-	X(NOTE_ANSWERED,           77, NOTE, "note.syn_answered")
+	X(NOTE_ANSWERED,           77, NOTE, "note.syn_answered") \
+	X(NOTE_ADMITTED,           78, NOTE, "note.syn_admitted") \
+	X(NOTE_REPEATED,           79, NOTE, "note.syn_repeated") \
+	X(NOTE_CUT_UNFAIR,         80, NOTE, "note.flow_cut.unfair")
 
 #define IDS_REASON_ENUM(symbol, number, kind, name) IDS_##symbol = number,
 enum ids_reason { IDS_REASONS(IDS_REASON_ENUM) };
@@ -133,8 +137,8 @@ struct ids_record {
 	__u8 direction; /* 0: sent by the flow's first sender */
 	__u8 flow_state; /* enum ids_flow_state, after this packet */
 	__u16 detail;
-	__u32 detail2;
-	__u8 addr_be[16]; /* of a limit's holder, IPv4 as ::ffff:a.b.c.d; zero for packets */
+	__u32 detail2; /* of a packet: the same number for all of its flow, though not for it alone */
+	__u8 addr_be[16]; /* of a limit's holder, or of who opened the packet's flow: IPv4 as ::ffff:a.b.c.d, IPv6 by its /64 */
 	__u8 spare[16];
 };
 
@@ -235,12 +239,14 @@ enum ids_cut {
 	IDS_CUT_DEPTH = 1 << 0,
 	IDS_CUT_RING_FULL = 1 << 1,
 	IDS_CUT_THINNED = 1 << 2,
+	IDS_CUT_UNFAIR = 1 << 3,
 };
 
 /* Whose budgets the SYNs of a connection were charged to. */
 enum ids_charged {
 	IDS_CHARGED_SOURCE = 1 << 0,
 	IDS_CHARGED_DESTINATION = 1 << 1,
+	IDS_CHARGED_REPEATED = 1 << 2,
 };
 
 struct ids_flow {
@@ -259,7 +265,7 @@ struct ids_flow {
 	__u8 opened;      /* bit per side of which `isn` is known */
 	__u8 cut;         /* enum ids_cut: why packets of it were not shown, each counted as a NOTE when it first was so */
 	__u8 charged;     /* enum ids_charged: whom a completed handshake gives a token back */
-	__u8 spare;
+	__u8 admitted;    /* its client answered a challenge, and its next SYN passes */
 	__u32 fragmented; /* datagrams in fragments that answered a question; those count as packets of a flow without ports */
 };
 
@@ -302,6 +308,7 @@ enum ids_limit_kind {
 	IDS_LIMIT_DST_UDP = 4,
 	IDS_LIMIT_DST_ICMP = 5,
 	IDS_LIMIT_DST_REFLECTION = 6,
+	IDS_LIMIT_DST_REPEATED = 7, /* SYNs to be challenged that came again, as from those who never get a challenge */
 	IDS_LIMIT_KINDS = 8,
 };
 
@@ -320,6 +327,28 @@ struct ids_budget {
 	__u64 due_ns;  /* when the bucket will be full again */
 	__u64 refused; /* packets refused */
 	__u64 episode_ns; /* when the present run of refusals began; 0: none. It ends when the bucket is full again. */
+};
+
+/* A SYN that was challenged lately, in a table of which each has one place: who comes later takes it. */
+struct ids_repeat {
+	__u32 mark; /* SipHash of who talks to whom, and of the sequence number; its other half is the place */
+	__u32 at_ms; /* when it last came, of the low 32 bits of milliseconds */
+};
+
+/* ---- shares of the rings ---------------------------------------------------------------------------------------- */
+
+struct ids_share_key {
+	__u8 holder_be[16]; /* who opened the flow, as in a packet's record */
+	__u32 ring;         /* twice the worker, and 1 for its large one */
+};
+
+/* How much of a ring is taken up in one name. Exact while nothing is read; what is read is taken to be everybody's alike. */
+struct ids_share {
+	__u64 waiting;      /* bytes in the ring, when it was last looked at */
+	__u64 read_pos;     /* positions of reader and writer then */
+	__u64 write_pos;
+	__u64 missed;       /* packets that were not shown, for whatever the ring had no room, since the beginning */
+	__u64 missed_bytes; /* of frames */
 };
 
 /* ---- configuration and state ----------------------------------------------------------------------------------- */
@@ -360,7 +389,7 @@ struct ids_config {
 	__u64 cookie_ns;   /* when a SYN cookie was last sent, to within a second; the program's own */
 	__u64 worker_seed; /* so that nobody can foretell who inspects which flow */
 	__u32 workers;     /* pairs of rings among which flows are spread; at most IDS_MAX_WORKERS */
-	__u32 spare2;
+	__u32 repeats;     /* entries of ids_repeats */
 	__u64 spare[1];
 };
 

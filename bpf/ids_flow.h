@@ -98,6 +98,7 @@ static __always_inline void ids_flow_syn(const struct ids_packet *packet, struct
 		return;
 	ids_flow_set_isn(flow, side, packet->seq);
 	flow->charged |= packet->charged;
+	flow->admitted = 0;
 }
 
 /* The server's answer has both numbers: which of several SYNs it took, and its own. */
@@ -254,7 +255,7 @@ static __always_inline int ids_flow_thins(const struct ids_config *config, const
 {
 	if (flow->packets[0] + flow->packets[1] == 1)
 		return IDS_THINS_LAST;
-	if (flow->cut & IDS_CUT_THINNED && !flow->shown[0] && !flow->shown[1])
+	if (flow->cut & (IDS_CUT_THINNED | IDS_CUT_UNFAIR) && !flow->shown[0] && !flow->shown[1])
 		return IDS_THINS;
 	if (packet->news)
 		return IDS_THINS_NOT;
@@ -282,6 +283,8 @@ static __always_inline int ids_flow_settle(const struct ids_packet *packet, stru
 		return ids_flow_cut(flow, IDS_CUT_RING_FULL, IDS_NOTE_CUT_RING_FULL);
 	case IDS_PASS_THINNED:
 		return ids_flow_cut(flow, IDS_CUT_THINNED, IDS_NOTE_CUT_THINNED);
+	case IDS_PASS_UNFAIR:
+		return ids_flow_cut(flow, IDS_CUT_UNFAIR, IDS_NOTE_CUT_UNFAIR);
 	case IDS_PASS_SHOWN:
 		__sync_fetch_and_add(&flow->shown[side & 1], ids_shown_bytes(packet));
 	}

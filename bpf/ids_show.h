@@ -14,6 +14,29 @@ static __always_inline u64 ids_record_ns(const struct ids_config *config)
 	return config->now_ns ? config->now_ns : bpf_ktime_get_ns();
 }
 
+/* In whose name a packet takes up room and time: who opened its flow, an IPv6 address by its /64. `addr_be` is zero. */
+static __always_inline void ids_packet_holder(const struct ids_packet *packet, u8 *addr_be)
+{
+	if (packet->version == 4) {
+		addr_be[10] = addr_be[11] = 0xff;
+		*(u32 *)(addr_be + 12) = packet->direction ? packet->dst4_be : packet->src4_be;
+	} else {
+		*(u64 *)addr_be = packet->direction ? packet->dst6.half_be[0] : packet->src6.half_be[0];
+	}
+}
+
+/* A number for a flow, the same from both ends. */
+static __always_inline u32 ids_flow_tag(const struct ids_packet *packet)
+{
+	u32 ends = packet->sport_be ^ packet->dport_be;
+
+	if (packet->version == 4)
+		ends ^= packet->src4_be ^ packet->dst4_be;
+	else
+		ends ^= packet->src6.half_be[1] ^ packet->dst6.half_be[1];
+	return ends * 0x9e3779b1U >> 8;
+}
+
 /* Fill the header of a record. The time is read when the record has its place in the ring: a reader that finds it has
  * then found all earlier ones, if not complete yet. */
 static __always_inline void ids_fill_record(ids_frame *frame, const struct ids_config *config,
@@ -26,6 +49,8 @@ static __always_inline void ids_fill_record(ids_frame *frame, const struct ids_c
 	to->reason = IDS_PASS_SHOWN;
 	to->direction = packet->direction;
 	to->flow_state = packet->flow_state;
+	to->detail2 = ids_flow_tag(packet);
+	ids_packet_holder(packet, to->addr_be);
 #ifdef IDS_EGRESS
 	to->ifindex = frame->ifindex;
 	to->detail = IDS_DETAIL_UNSUMMED;
@@ -66,6 +91,33 @@ static __always_inline int ids_put(ids_frame *frame, const struct ids_config *co
 	slot->caplen = len;
 	bpf_ringbuf_submit(slot, 0);
 	return IDS_PASS_SHOWN;
+}
+
+/* Bring a share up to the reader's position. What is left of it is taken to lie evenly in what was there before. */
+static __always_inline void ids_share_settle(struct ids_share *share, u64 read_pos, u64 write_pos)
+{
+	u64 before = share->write_pos - share->read_pos;
+
+	if (read_pos >= share->write_pos || read_pos < share->read_pos || !before)
+		share->waiting = 0; /* all of it has been read; or the ring is another */
+	else
+		share->waiting = share->waiting * (share->write_pos - read_pos) / before;
+	share->read_pos = read_pos;
+	share->write_pos = write_pos;
+}
+
+/* Part of a ring that everybody may have. */
+#define IDS_LITTLE 32
+
+/* Whether a share leaves too little of a ring to others: it is more than twice of what is free before no flow may begin
+ * any more (seven eighths). One source may so fill seven twelfths, two sources a third each; there always is room for
+ * somebody new (a dynamic threshold: Choudhury and Hahne, 1998). What is little is nobody's fault. A flow that was cut
+ * stays so while its opener has much. */
+static __always_inline int ids_share_exceeds(const struct ids_share *share, u64 size, u64 waiting, int was_cut)
+{
+	u64 limit = size - size / 8, room = waiting < limit ? limit - waiting : 0;
+
+	return share->waiting > size / IDS_LITTLE && share->waiting > (was_cut ? room / 4 : room * 2);
 }
 
 /* Note what became of a copy: where one of several was not shown, that stands for all, and foremost that a ring was full.

@@ -113,6 +113,8 @@ static __always_inline int ids_show_pieces(struct ids_context *c)
 	ring = ids_large.lookup(&c->packet->worker);
 	if (!ring)
 		return IDS_PASS_RING_FULL;
+	if (ids_is_unfair(c))
+		return IDS_PASS_UNFAIR;
 	if (ids_gives_way(c->packet, ring, c->config->thin_large_bytes))
 		return IDS_PASS_THINNED;
 	for (int i = 0; i < IDS_MAX_PIECES; i++) {
@@ -151,6 +153,7 @@ static __always_inline int ids_whether_shown(struct ids_context *c, struct ids_f
 {
 	if (!flow)
 		return IDS_PASS_SHOWN;
+	c->packet->flow_cut = flow->cut;
 	c->packet->thins = ids_flow_thins(c->config, c->packet, flow, c->packet->side);
 	return ids_flow_show(c->config, c->packet, flow, c->packet->side);
 }

@@ -46,6 +46,7 @@ class Reason(IntEnum):
     PASS_SENT_MALFORMED = 10
     PASS_THINNED = 11
     PASS_SHADOW_MALFORMED = 12
+    PASS_UNFAIR = 13
     DROP_BLOCKED = 16
     DROP_BLOCKED_PREFIX = 17
     DROP_FLOW = 18
@@ -95,6 +96,9 @@ class Reason(IntEnum):
     NOTE_CUT_THINNED = 75
     NOTE_COPIED = 76
     NOTE_ANSWERED = 77
+    NOTE_ADMITTED = 78
+    NOTE_REPEATED = 79
+    NOTE_CUT_UNFAIR = 80
 
 
 REASON_NAMES: dict[Reason, str] = {
@@ -110,6 +114,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.PASS_SENT_MALFORMED: "pass.sent_malformed",
     Reason.PASS_THINNED: "pass.thinned",
     Reason.PASS_SHADOW_MALFORMED: "pass.shadow_malformed",
+    Reason.PASS_UNFAIR: "pass.unfair",
     Reason.DROP_BLOCKED: "drop.blocked",
     Reason.DROP_BLOCKED_PREFIX: "drop.blocked_prefix",
     Reason.DROP_FLOW: "drop.flow",
@@ -159,6 +164,9 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.NOTE_CUT_THINNED: "note.flow_cut.thinned",
     Reason.NOTE_COPIED: "note.shown_to_another_worker",
     Reason.NOTE_ANSWERED: "note.syn_answered",
+    Reason.NOTE_ADMITTED: "note.syn_admitted",
+    Reason.NOTE_REPEATED: "note.syn_repeated",
+    Reason.NOTE_CUT_UNFAIR: "note.flow_cut.unfair",
 }
 
 
@@ -208,6 +216,7 @@ class Cut(IntEnum):
     DEPTH = 1
     RING_FULL = 2
     THINNED = 4
+    UNFAIR = 8
 
 
 class Charged(IntEnum):
@@ -215,6 +224,7 @@ class Charged(IntEnum):
 
     SOURCE = 1
     DESTINATION = 2
+    REPEATED = 4
 
 
 class Fate(IntEnum):
@@ -242,6 +252,7 @@ class LimitKind(IntEnum):
     DST_UDP = 4
     DST_ICMP = 5
     DST_REFLECTION = 6
+    DST_REPEATED = 7
 
 
 LIMIT_KINDS = 8
@@ -330,7 +341,7 @@ FLOW = np.dtype(
         ("opened", "u1"),
         ("cut", "u1"),
         ("charged", "u1"),
-        ("spare", "u1"),
+        ("admitted", "u1"),
         ("fragmented", "<u4"),
     ]
 )
@@ -345,6 +356,17 @@ DATAGRAM = np.dtype([("seen_ns", "<u8"), ("fate", "<u4"), ("later", "<u4")])
 LIMIT = np.dtype([("interval_ns", "<u8"), ("burst_ns", "<u8")])
 BUDGET_KEY = np.dtype([("addr_be", "u1", 16), ("kind", "<u4")])
 BUDGET = np.dtype([("due_ns", "<u8"), ("refused", "<u8"), ("episode_ns", "<u8")])
+
+SHARE_KEY = np.dtype([("holder_be", "u1", 16), ("ring", "<u4")])
+SHARE = np.dtype(
+    [
+        ("waiting", "<u8"),
+        ("read_pos", "<u8"),
+        ("write_pos", "<u8"),
+        ("missed", "<u8"),
+        ("missed_bytes", "<u8"),
+    ]
+)
 
 CONFIG = np.dtype(
     [
@@ -370,10 +392,12 @@ CONFIG = np.dtype(
         ("cookie_ns", "<u8"),
         ("worker_seed", "<u8"),
         ("workers", "<u4"),
-        ("spare2", "<u4"),
+        ("repeats", "<u4"),
         ("spare", "<u8", 1),
     ]
 )
+
+REPEAT = np.dtype([("mark", "<u4"), ("at_ms", "<u4")])
 
 CLOCK = np.dtype([("jiffies", "<u8"), ("now_ns", "<u8")])
 
@@ -396,6 +420,9 @@ STRUCTS: dict[str, np.dtype[np.void]] = {
     "ids_limit": LIMIT,
     "ids_budget_key": BUDGET_KEY,
     "ids_budget": BUDGET,
+    "ids_repeat": REPEAT,
+    "ids_share_key": SHARE_KEY,
+    "ids_share": SHARE,
     "ids_config": CONFIG,
     "ids_clock": CLOCK,
 }

@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from ids.kernel.program import loader
 from ids.kernel.rings.limits import Limit, limits_of
 from ids.kernel.rings.pairs import Pair, open_pairs, require_count
 from ids.kernel.rings.reader import EventReader, RingReader
+from ids.kernel.rings.shares import missed_by
 from ids.kernel.settings import FastPathSettings
 from ids.kernel.system import syscall
 from ids.kernel.system.bpffs import prepare_pin_dir
@@ -145,6 +147,7 @@ class FastPath:
     def configure(self, settings: FastPathSettings) -> None:
         """Apply the limits and depths of ``settings``; table sizes take effect with the next open of fresh pins."""
         self.settings = settings
+        self.config["repeats"][0] = self.maps["ids_repeats"].spec.max_entries
         write_settings(self.config[0], settings)
         self._follow_host()
         for name in ("small", "large"):  # the ring's own size: an adopted one may differ from the setting
@@ -338,6 +341,10 @@ class FastPath:
         if self._events is None:
             self._events = EventReader(self.maps["ids_events"])
         return limits_of(self._events.take(), sample_offset_ns())
+
+    def missed(self) -> Counter[IPAddress]:
+        """Return how many packets found no room in a ring, by who opened their flows; see `shares.missed_by`."""
+        return missed_by(self.maps["ids_shares"])
 
     def stats(self) -> dict[str, tuple[int, int]]:
         """Return (packets, bytes) of each verdict reason by name, summed over the CPUs; reasons never met included."""

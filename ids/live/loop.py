@@ -23,11 +23,13 @@ from ids.journal import Journal
 from ids.kernel import FastPath
 from ids.kernel.fastpath import instance_dir, require_same_namespace
 from ids.kernel.lists.reconcile import Reconciler
+from ids.live.answers import AnswerWatch
 from ids.live.crew import POLL_S, TICK_S, make_crew
 from ids.live.gate import KernelGate
 from ids.live.guard import Guard, require_interfaces
 from ids.live.notices import count_enforcing, first_drops, limit_event
 from ids.live.reload import effective
+from ids.live.watch import Watch
 from ids.respond.protected import own_addresses
 from ids.workers import worker_count
 
@@ -53,6 +55,7 @@ class Live:
         self._counters = Counters()
         self._journal = Journal()
         self._gate = KernelGate(self._journal)
+        self._answers = AnswerWatch()
         self._before: list[str] | None = None
         """Interfaces that were guarded when the fast path was opened; None: there was no fast path."""
         self._ready = False
@@ -88,6 +91,9 @@ class Live:
             self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance, workers)
             self._before = None if fresh else self._fastpath.attached()
             self._reconciler = Reconciler(self._fastpath.blocks)
+            self._watch = Watch(config.engine.uninspected_log_s, self._fastpath.missed)
+            self._count_kernel()
+            self._watch.begin(self._counters.values)
             stack.callback(self._close)
             for note in self._fastpath.notes:
                 log.info("%s", note)
@@ -137,11 +143,11 @@ class Live:
         next_own = next_tick + OWN_REFRESH_S
         while not self._stop:
             self._crew.work(POLL_S)
+            control.serve()
             now = time.monotonic()
             if now >= next_tick:
                 next_tick = now + TICK_S
                 self._tick()
-                control.serve()
             if now >= next_stats:
                 next_stats = now + self.config.engine.stats_interval_s
                 self._stats()
@@ -165,6 +171,11 @@ class Live:
         self._counters.add("respond.blocks_expired", swept)
         self._reconcile()
         self._guard.check()
+        if lost := self._answers.check(self._fastpath.stats()):
+            self._counters.add("kernel.answers_lost")
+            log.warning("%s", lost)
+        self._count_kernel()
+        self._watch.check(self._engine.all_counters().values)
         for network, (order, before) in list(self._gate.watched.items()):
             block = self._fastpath.blocks.get(network)
             if block is None:
@@ -180,10 +191,13 @@ class Live:
             for name in ("missing", "extra", "altered"):
                 self._counters.add(f"respond.drift.{name}", getattr(drift, name))
 
-    def _stats(self) -> dict[str, Any]:
+    def _count_kernel(self) -> None:
         for reason, (packets, size) in self._fastpath.stats().items():
             self._counters.set(f"kernel.{reason}.packets", packets)
             self._counters.set(f"kernel.{reason}.bytes", size)
+
+    def _stats(self) -> dict[str, Any]:
+        self._count_kernel()
         self._counters.set("respond.blocks", len(self._fastpath.blocks))
         return self._engine.stats(time.time_ns())
 
@@ -199,6 +213,7 @@ class Live:
             log.error("reload refused, the old settings and rules stay: %s", "\n".join(map(str, errors)))
             return {"error": "\n".join(map(str, errors))}
         self.config = config
+        self._watch.period_s = config.engine.uninspected_log_s
         self._engine.policy.own = own_addresses() if config.respond.protect_own else frozenset()
         answer: dict[str, Any] = {"reloaded": True}
         try:
@@ -235,6 +250,8 @@ class Live:
             self._fastpath.close("keep")
             log.error("the engine failed; the gate stays in force without it")
         elif self._ready:
+            self._count_kernel()
+            self._watch.sum_up(self._engine.all_counters().values)
             left = self._fastpath.close()
             hint = "; `ids detach` takes it off" if self._fastpath.settings.on_stop == "keep" and left else ""
             log.info("stopped%s%s", f"; {left}" if left else "", hint)

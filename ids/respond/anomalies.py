@@ -13,9 +13,10 @@ from ids.events import Event
 from ids.respond.events import interface_name, protocol_name, timestamp, vlan_tags
 from ids.types import LIVE, U8, Packets, address_text
 
-MAX_EVENTS = 256
+MAX_EVENTS = 16_384
+MAX_EVENTS_LIVE = 256
 """Events of one batch; what is more is counted as ``decode.anomalies_not_written``. A batch is 16,384 packets of a
-capture, or what came within some milliseconds."""
+capture; of an interface it is what came within some milliseconds, and there is no end to that."""
 
 _OF_ANOMALY = {int(anomaly): name for anomaly, name in ANOMALY_NAMES.items()}
 _REFUSED = np.array(sorted(_OF_ANOMALY), np.uint8)
@@ -31,9 +32,10 @@ def packet_anomalies(packets: Packets, counters: Counters) -> list[Event]:
     rows = np.concatenate((row, refused))
     codes = np.concatenate((code, packets.anomaly[refused]))
     order = np.argsort(rows, kind="stable")
-    if len(order) > MAX_EVENTS:
-        counters.add("decode.anomalies_not_written", len(order) - MAX_EVENTS)
-        order = order[:MAX_EVENTS]
+    most = MAX_EVENTS_LIVE if packets.batch.source == LIVE else MAX_EVENTS
+    if len(order) > most:
+        counters.add("decode.anomalies_not_written", len(order) - most)
+        order = order[:most]
     return [_event(packets, int(rows[at]), _name(codes, int(at), at < len(row))) for at in order]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -79,9 +79,30 @@ class PacketBatch:
     """File name of the capture, or the name of the live source."""
     unsummed: Bool | None = None
     """Frames that were seen before their device filled the checksums in, so that these say nothing; None: no frame."""
+    holder: U64 | None = None
+    """In whose name each frame takes up time: the address of who opened its flow, shape (n, 2), as it lies in memory;
+    an IPv6 one by its /64. None: nobody has to share."""
+    tag: U32 | None = None
+    """A number for the flow of each frame, which another may have too; given where ``holder`` is."""
 
     def __len__(self) -> int:
         return len(self.offset)
+
+    def rows(self, rows: I64 | Bool | slice) -> PacketBatch:
+        """Return some of the frames, in the same buffer."""
+        return replace(
+            self,
+            offset=self.offset[rows],
+            caplen=self.caplen[rows],
+            wirelen=self.wirelen[rows],
+            ts_ns=self.ts_ns[rows],
+            number=self.number[rows],
+            linktype=self.linktype[rows],
+            interface=self.interface[rows],
+            unsummed=None if self.unsummed is None else self.unsummed[rows],
+            holder=None if self.holder is None else self.holder[rows],
+            tag=None if self.tag is None else self.tag[rows],
+        )
 
 
 class Notes(NamedTuple):

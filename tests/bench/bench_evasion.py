@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import json
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from ids.errors import KernelError
 from ids.lab.topology import Lab
@@ -28,6 +30,9 @@ from tests.testing.evade.live import Trial
 
 PATIENCE_S = 120
 ABSENT = "-"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "evasion.md"
+
+Cells: TypeAlias = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,12 @@ class Line:
     peers: int | None
 
     @property
-    def cells(self) -> tuple[str, ...]:
+    def found_by_both(self) -> bool:
+        """Whether nobody missed one."""
+        return self.sessions == self.ours == (self.ours if self.peers is None else self.peers)
+
+    @property
+    def cells(self) -> Cells:
         """What stands in the columns."""
         return self.name, str(self.sessions), str(self.ours), ABSENT if self.peers is None else str(self.peers)
 
@@ -50,7 +60,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench evasion")
     parser.add_argument("--paper", action="store_true", help="no server: play everything on paper")
     parser.add_argument("--all", action="store_true", help="print each evasion, not only those that one of both misses")
-    parser.add_argument("--markdown", action="store_true", help="print tables as they stand in docs/evasion.md")
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.name} as well")
     options = parser.parse_args(list(arguments))
     trials = _trials(options.paper)
     with tempfile.TemporaryDirectory() as name:
@@ -58,21 +68,34 @@ def main(arguments: Sequence[str] = ()) -> int:
         write_capture(capture, trials)
         ours = {source for source, sids in find(capture).items() if sids}
         peers, why = _peers(capture, Path(name))
-    arrived = [trial for trial in trials if not trial.exploit.benign and trial.accepted is not False]
-    benign = [trial for trial in trials if trial.exploit.benign]
-    families = [
-        _line(family, [each for each in arrived if each.evasion.family == family], ours, peers) for family in FAMILIES
+    tables = [
+        [("family", "sessions", "ids", f"Suricata {why}"), *_families(trials, ours, peers)],
+        [("evasion", "sessions", "ids", f"Suricata {why}"), *_ways(trials, ours, peers, options.all)],
     ]
-    families += [_line("all", arrived, ours, peers), _line("benign, where nothing may be found", benign, ours, peers)]
-    _show(("family", "sessions", "ids", f"Suricata {why}"), families, options.markdown)
-    ways = {trial.evasion.name: trial.evasion.family for trial in arrived}
-    lines = [
-        _line(f"{family}: {way}", [each for each in arrived if each.evasion.name == way], ours, peers)
-        for way, family in ways.items()
-    ]
-    shown = [line for line in lines if options.all or not line.sessions == line.ours == (line.peers or line.ours)]
-    _show(("evasion", "sessions", "ids", f"Suricata {why}"), shown, options.markdown)
-    return int(any(trial.source in ours for trial in benign))
+    for table in tables:
+        _show(table)
+    if options.write:
+        PAGE.write_text(written(PAGE.read_text(), tables))
+    return int(any(trial.source in ours for trial in trials if trial.exploit.benign))
+
+
+def _arrived(trials: Iterable[Trial]) -> list[Trial]:
+    return [trial for trial in trials if not trial.exploit.benign and trial.accepted is not False]
+
+
+def _families(trials: Sequence[Trial], ours: set[str], peers: set[str] | None) -> list[Cells]:
+    arrived, benign = _arrived(trials), [trial for trial in trials if trial.exploit.benign]
+    lines = [_line(name, [each for each in arrived if each.evasion.family == name], ours, peers) for name in FAMILIES]
+    lines += [_line("all", arrived, ours, peers), _line("benign, where nothing may be found", benign, ours, peers)]
+    return [line.cells for line in lines]
+
+
+def _ways(trials: Sequence[Trial], ours: set[str], peers: set[str] | None, everything: bool) -> list[Cells]:
+    of: dict[str, list[Trial]] = {}
+    for trial in _arrived(trials):
+        of.setdefault(f"{trial.evasion.family}: {trial.evasion.name}", []).append(trial)
+    lines = [_line(name, each, ours, peers) for name, each in of.items()]
+    return [line.cells for line in lines if everything or not line.found_by_both]
 
 
 def _trials(paper: bool) -> list[Trial]:
@@ -114,16 +137,21 @@ def _line(name: str, trials: Sequence[Trial], ours: set[str], peers: set[str] | 
     return Line(name, len(trials), sum(trial.source in ours for trial in trials), there)
 
 
-def _show(head: tuple[str, ...], lines: Iterable[Line], markdown: bool) -> None:
-    rows = [head, *(line.cells for line in lines)]
-    if markdown:
-        rows.insert(1, ("---", "--:", "--:", "--:"))
-        print("\n".join(f"| {' | '.join(row)} |" for row in rows), end="\n\n")
-        return
-    wide = max(len(row[0]) for row in rows)
-    for name, *figures in rows:
-        print(f"{name:<{wide}}  {figures[0]:>8}  {figures[1]:>5}  {figures[2]:>16}")
+def _show(table: Sequence[Cells]) -> None:
+    wide = max(len(row[0]) for row in table)
+    for name, sessions, ours, peers in table:
+        print(f"{name:<{wide}}  {sessions:>8}  {ours:>5}  {peers:>16}")
     print()
+
+
+def written(page: str, tables: Sequence[Sequence[Cells]]) -> str:
+    """Return a page with new tables in the place of those with the same heads, up to the peer's version."""
+    for head, *rows in tables:
+        lines = [head, ("---", "--:", "--:", "--:"), *rows]
+        text = "".join(f"| {' | '.join(row)} |\n" for row in lines)
+        start = re.escape(f"| {' | '.join(head[:3])} |")
+        page = re.sub(rf"^{start}.*\n(?:\|.*\n)*", text.replace("\\", "\\\\"), page, flags=re.MULTILINE)
+    return page
 
 
 if __name__ == "__main__":

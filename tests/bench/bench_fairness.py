@@ -1,13 +1,14 @@
 """Somebody else's exploits, an honest client that is busy, and the operator's questions, while one source floods.
 
-The floods (`tests.bench.flood_client`) are modest, from one address, and under every default budget: 150 connections a
-second of 15 KB in segments of 100 bytes; and 7.5 Mbit/s of requests of five bytes. Each second somebody else sends an
-exploit, from an address of its own. What share of these is blocked within `WITHIN_S`, and how long after the exploit's
-last byte the kernel has the block? Meanwhile a keep-alive client (`ab`) fetches pages as fast as it can, and a second
-one asks the control socket for its figures, four times a second.
+The floods are modest, from one address, and under every default budget (`tests.bench.flood_client`): 150 connections
+a second of 15 KB in segments of 100 bytes; 7.5 Mbit/s of requests of five bytes; and pages, as many as `ab` gets over
+four connections. Each second somebody else sends an exploit, from an address of its own. What share of these is
+blocked within `WITHIN_S`, and how long after the exploit was sent does the kernel have the block? Meanwhile an honest
+client fetches pages at a steady rate, and an operator asks the control socket for figures, four times a second.
 
-The engine has a processor to itself where there are two: the client, the flood and the server stand for other machines.
-The client's rate is compared with that under the same flood through a gateway without us.
+The engine has a processor to itself where there are two: clients, flood and server stand for other machines. The
+honest client's rate is compared with that under the same flood through a gateway whose interfaces have an empty XDP
+program.
 """
 
 from __future__ import annotations
@@ -33,19 +34,21 @@ from ids.lab.actors import LOG4SHELL, connect
 from ids.lab.guard import Guard
 from ids.lab.topology import ATTACKERS, BENIGN, FLOODER, SERVER, Lab
 from ids.lab.website import start_website
+from tests.bench.contenders import empty_program
+from tests.bench.flood_client import FLOODS
 from tests.bench.report import CannotRun, Row, show
 
 SECONDS = 20.0
 WARM_S = 2.0
 """A flood is under way when the exploits begin."""
-FLOODS = {"segments": 150.0, "requests": 65.0}
-"""Connections a second; 65 of 14.4 KB are 7.5 Mbit/s."""
+CASES = ("none", *FLOODS, "pages")
 EVERY_S = 1.0
 WITHIN_S = 1.0
+PAGE_URL = f"http://{SERVER}/index.html"
 ASK_EVERY_S = 0.25
 ASK_LIMIT_S = 30.0
-CONCURRENCY = 4
-"""Connections of the busy client; one that waits for each answer would measure delays alone."""
+CLIENT_PER_S = 2000.0
+"""Requests of the honest client: what it gets then depends on the gateway, not on how fast this machine is."""
 
 
 @dataclass(slots=True)
@@ -58,6 +61,7 @@ class Outcome:
     late: int = 0
     """Blocked later than that."""
     client_per_s: float = 0.0
+    client_ms: float = 0.0
     answers_s: list[float] = field(default_factory=list)
     """What the control socket took to answer; `ASK_LIMIT_S` where it did not."""
     flood: str = ""
@@ -68,7 +72,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     """Measure each flood without us and with us."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench fairness")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each case")
-    parser.add_argument("--flood", choices=(*FLOODS, "none"), action="append", help="default: all and none")
+    parser.add_argument("--flood", choices=CASES, action="append", help="default: all")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args(list(arguments))
     if os.geteuid() != 0:
@@ -76,18 +80,18 @@ def main(arguments: Sequence[str] = ()) -> None:
     if shutil.which("ab") is None:
         raise CannotRun("ab is not installed: scripts/bench-setup.sh")
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
-    floods = options.flood or ["none", *FLOODS]
+    floods = options.flood or CASES
     rows = []
     try:
         with Lab() as lab, _on(_others()):
             start_website(lab)
-            without = {flood: _case(lab, None, flood, options.seconds) for flood in floods}
+            with empty_program(lab):
+                empty = {flood: _case(lab, None, flood, options.seconds) for flood in floods}
             for flood in floods:
                 guard = Guard(lab, engine={"workers": options.workers})
                 with _on(_engines()):
                     guard.start()
-                rows += _rows(flood, _case(lab, guard, flood, options.seconds), without[flood])
-                print(guard.log_tail())
+                rows += _rows(flood, _case(lab, guard, flood, options.seconds), empty[flood])
                 guard.stop()
                 guard.command("detach")
                 guard.eve.unlink(missing_ok=True)
@@ -118,18 +122,18 @@ def _on(processors: set[int]) -> Iterator[None]:
 
 def _case(lab: Lab, guard: Guard | None, flood: str, seconds: float) -> Outcome:
     """Flood, attack, browse and ask for some seconds."""
-    outcome, running = Outcome(), []
+    outcome = Outcome()
+    running: list[subprocess.Popen[bytes]] = []
     if flood != "none":
-        command = [sys.executable, "-m", "tests.bench.flood_client", "--kind", flood, "--source", FLOODER]
-        command += ["--target", SERVER, "--rate", str(FLOODS[flood]), "--seconds", str(seconds + WARM_S)]
-        running.append(_spawn(lab, command, "flood.json"))
+        running.append(_spawn(lab, _flooding(flood, seconds + WARM_S), "flood.log"))
     time.sleep(WARM_S)
-    command = ["ab", "-q", "-k", "-c", str(CONCURRENCY), "-t", str(int(seconds)), "-n", "100000000", "-B", BENIGN]
-    running.append(_spawn(lab, [*command, f"http://{SERVER}/index.html"], "ab.log"))
-    end, sent = time.monotonic() + seconds, {}
+    client = ["--source", BENIGN, "--target", SERVER, "--rate", str(CLIENT_PER_S), "--seconds", str(seconds)]
+    running.append(_spawn(lab, [sys.executable, "-m", "tests.bench.busy_client", *client], "client.json"))
+    end = time.monotonic() + seconds
     asker = threading.Thread(target=_ask, args=(lab, outcome, end))
     if guard is not None:
         asker.start()
+    sent = {}
     for source in ATTACKERS:
         if time.monotonic() > end - WITHIN_S:
             break
@@ -141,10 +145,36 @@ def _case(lab: Lab, guard: Guard | None, flood: str, seconds: float) -> Outcome:
         time.sleep(WITHIN_S)
         asker.join()
         _judge(outcome, guard, sent)
-    outcome.client_per_s = _client_rate((lab.directory / "ab.log").read_text())
-    if flood != "none":
-        outcome.flood = _describe(json.loads((lab.directory / "flood.json").read_text().splitlines()[-1]))
+    served = _last_line(lab, "client.json")
+    outcome.client_per_s, outcome.client_ms = served["answered_per_s"], served["median_ms"]
+    outcome.flood = _describe(lab, flood)
     return outcome
+
+
+def _describe(lab: Lab, flood: str) -> str:
+    if flood == "none":
+        return "nobody floods"
+    if flood == "pages":
+        return "".join(re.findall(r"Requests per second:\s+[\d.]+", (lab.directory / "flood.log").read_text()))
+    said = _last_line(lab, "flood.log")
+    megabits = said["bytes"] * 8 / said["seconds"] / 1e6
+    return f"{said['opened'] / said['seconds']:.0f} connections/s, {megabits:.1f} Mbit/s"
+
+
+def _flooding(flood: str, seconds: float) -> list[str]:
+    if flood == "pages":
+        return ["ab", "-q", "-k", "-c", "4", "-t", str(int(seconds)), "-n", "100000000", "-B", FLOODER, PAGE_URL]
+    command = [sys.executable, "-m", "tests.bench.flood_client", "--kind", flood, "--source", FLOODER]
+    return [*command, "--target", SERVER, "--rate", str(FLOODS[flood]), "--seconds", str(seconds)]
+
+
+def _last_line(lab: Lab, log: str) -> dict[str, float]:
+    text = (lab.directory / log).read_text()
+    try:
+        said: dict[str, float] = json.loads(text.splitlines()[-1])
+    except (IndexError, ValueError):
+        raise CannotRun(f"{log}: {text[-300:]}") from None
+    return said
 
 
 def _spawn(lab: Lab, command: Sequence[str], log: str) -> subprocess.Popen[bytes]:
@@ -192,7 +222,11 @@ def _judge(outcome: Outcome, guard: Guard, sent: dict[str, int]) -> None:
             outcome.delays_ms.append(delay_ms)
         else:
             outcome.late += source in blocked
-    stats = guard.command("stats")
+    try:
+        stats = guard.command("stats")
+    except subprocess.TimeoutExpired:
+        outcome.reasons = "`ids stats` does not answer"
+        return
     kernel = {name: counts["packets"] for name, counts in stats["kernel"].items()}
     engine = ((stats["engine"] or {}).get("ids", {})).get("engine", {}).get("uninspected", {})
     wanted = [(name, count) for name, count in sorted(kernel.items()) if name.startswith(("pass.", "note.flow_cut"))]
@@ -200,19 +234,7 @@ def _judge(outcome: Outcome, guard: Guard, sent: dict[str, int]) -> None:
     outcome.reasons = ", ".join(f"{name} {count}" for name, count in wanted)
 
 
-def _client_rate(text: str) -> float:
-    found = re.search(r"Requests per second:\s+([\d.]+)", text)
-    if found is None:
-        raise CannotRun(f"ab failed: {text[-300:]}")
-    return float(found[1])
-
-
-def _describe(said: dict[str, float]) -> str:
-    megabits = said["bytes"] * 8 / said["seconds"] / 1e6
-    return f"{said['opened'] / said['seconds']:.0f} connections/s, {megabits:.1f} Mbit/s, {said['failed']} failed"
-
-
-def _rows(flood: str, outcome: Outcome, without: Outcome) -> list[Row]:
+def _rows(flood: str, outcome: Outcome, empty: Outcome) -> list[Row]:
     name = f"flood of {flood}" if flood != "none" else "no flood"
     found, tried, delays = len(outcome.delays_ms), max(outcome.exploits, 1), outcome.delays_ms
     note = f"{found} of {outcome.exploits}; {outcome.late} later; {outcome.flood}; {outcome.reasons}"
@@ -221,8 +243,9 @@ def _rows(flood: str, outcome: Outcome, without: Outcome) -> list[Row]:
         rows.append(Row(f"{name}: exploit to block", statistics.median(delays), "ms", min(delays), max(delays)))
     rows.append(
         Row(
-            f"{name}: the busy client", outcome.client_per_s, "requests/s",
-            ratio=outcome.client_per_s / without.client_per_s, peer="without us",
+            f"{name}: the honest client", outcome.client_per_s, "requests/s",
+            ratio=outcome.client_per_s / empty.client_per_s, peer="with an empty program",
+            note=f"median {outcome.client_ms:.2f} ms; {empty.client_per_s:,.0f}/s and {empty.client_ms:.2f} ms there",
         )
     )  # fmt: skip
     if outcome.answers_s:

@@ -51,6 +51,10 @@ class Gate:
             if table.spec.type not in KEPT_TYPES and name != "ids_labels":
                 for key in list(table):
                     table.delete(key)
+        repeats = self.fastpath.maps["ids_repeats"]
+        keys, values = repeats.entries(np.dtype("<u4"), contract.REPEAT)
+        for key in keys[values["at_ms"] > 0].tolist():
+            repeats.set(key.to_bytes(4, "little"), bytes(contract.REPEAT.itemsize))
         self.fastpath.config["lists"][0] = 0
         self.fastpath.configure(self.fastpath.settings)
         self.shown()
@@ -83,6 +87,13 @@ class Gate:
             Reason(number - contract.REASON_WOULD) for number in counted if number >= contract.REASON_WOULD
         )
         return Verdict(action, Reason(final[0]), notes, would)
+
+    def send_unshared(self, packet: bytes) -> Verdict:
+        """Send a packet as if its sender were one of many: what it has of the rings is forgotten first."""
+        shares = self.fastpath.maps["ids_shares"]
+        for key in list(shares):
+            shares.delete(key)
+        return self.send(packet)
 
     def send_all(self, packets: Iterable[bytes]) -> list[Reason]:
         """Send packets, a millisecond apart; return their reasons."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import IPv6Address, ip_address, ip_network
 from socket import IPPROTO_TCP
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,9 +33,14 @@ def frames(batch: PacketBatch) -> list[bytes]:
     ]
 
 
-def udp(size: int, sport: int = 1) -> bytes:
+def udp(size: int, sport: int = 1, src: str = p.CLIENT) -> bytes:
     """Return a frame of exactly ``size`` bytes."""
-    return p.wire(IP(src=p.CLIENT, dst=p.SERVER), UDP(sport=sport, dport=2), bytes(size - 42))
+    return p.wire(IP(src=src, dst=p.SERVER), UDP(sport=sport, dport=2), bytes(size - 42))
+
+
+def others(number: int) -> str:
+    """Return one of many addresses: nobody has more than a share."""
+    return f"198.18.{number >> 8 & 255}.{number & 255}"
 
 
 def test_packets_of_both_rings_come_in_the_order_of_time(gate: Gate) -> None:
@@ -110,11 +117,13 @@ def test_a_packet_larger_than_the_slot_is_shown_in_part(gate: Gate) -> None:
 def test_a_full_ring_is_counted_and_empties_again(gate: Gate) -> None:
     room = gate.fastpath.rings.rings[0].size // contract.SMALL_STRIDE
     gate.fastpath.config["depth_tcp"] = gate.fastpath.config["thin_after_bytes"] = 1 << 20
-    reasons = [gate.send(p.DATA).reason for _ in range(room + 5)]
-    shown = reasons.count(Reason.PASS_SHOWN)
+    packets = [p.wire(IP(src=others(i % 64), dst=p.SERVER), p.tcp("A"), b"x") for i in range(room + 5)]
+    for_a_start = [gate.send(packet).reason for packet in packets]
+    shown = for_a_start.count(Reason.PASS_SHOWN)
     assert room - 1 <= shown <= room
+    assert for_a_start == [Reason.PASS_SHOWN] * shown + [Reason.PASS_RING_FULL] * (room + 5 - shown)
     thinned = Reason.PASS_THINNED  # what has a hole gives way to what has none
-    assert reasons == [Reason.PASS_SHOWN] * shown + [Reason.PASS_RING_FULL] + [thinned] * (room + 4 - shown)
+    assert gate.send(packets[-1]).reason == thinned
     batch = gate.shown()
     assert batch is not None
     assert len(batch) == shown
@@ -125,15 +134,16 @@ def test_new_flows_give_way_last_and_then_whole(gate: Gate) -> None:
     """What user space does get is whole: a flow that was let in goes on while no other begins."""
     ring = gate.fastpath.rings.rings[0]
     room = ring.size // contract.SMALL_STRIDE
-    syns = [p.wire(p.IP4, p.tcp("S", sport=1024 + i)) for i in range(room)]
+    ends = [IP(src=others(i), dst=p.SERVER) for i in range(room)]
+    syns = [p.wire(end, p.tcp("S")) for end in ends]
     reasons = [gate.send(syn).reason for syn in syns]
     let_in = reasons.count(Reason.PASS_SHOWN)
     assert reasons == [Reason.PASS_SHOWN] * let_in + [Reason.PASS_THINNED] * (room - let_in)
     assert abs(let_in - room * 7 // 8) <= 1
-    first, refused = (p.wire(p.IP4, p.tcp("A", sport=1024 + i), b"x") for i in (0, room - 1))
+    first, refused = (p.wire(ends[i], p.tcp("A"), b"x") for i in (0, room - 1))
     assert gate.send(first).reason == Reason.PASS_SHOWN
     assert gate.send(refused).reason == Reason.PASS_THINNED
-    assert gate.send(p.wire(p.IP4, p.tcp("FA", sport=1024 + room - 1))).reason == Reason.PASS_THINNED, "its end too"
+    assert gate.send(p.wire(ends[-1], p.tcp("FA"))).reason == Reason.PASS_THINNED, "its end too"
     while gate.shown() is not None:
         pass
     assert gate.send(p.wire(p.IP4, p.tcp("S", sport=999))).reason == Reason.PASS_SHOWN
@@ -144,26 +154,98 @@ def test_a_flow_begins_only_where_the_other_ring_has_room_too(gate: Gate) -> Non
     ring = gate.fastpath.rings.rings[1]
     ports = iter(range(1024, 4096))
     while ring.backlog_bytes <= ring.size * 7 // 8:
-        if gate.send(udp(700, next(ports))).reason == Reason.PASS_THINNED:
+        if gate.send(udp(700, src=others(next(ports)))).reason == Reason.PASS_THINNED:
             break
     assert gate.send(p.SYN).reason == Reason.PASS_THINNED
     gate.shown()
     assert gate.send(p.wire(p.IP4, p.tcp("S", sport=999))).reason == Reason.PASS_SHOWN
 
 
+def tcp_flow(gate: Gate) -> Any:
+    """Return the only TCP flow there is."""
+    (key,) = [key for key in gate.fastpath.maps["ids_flows4"] if key[-4] == IPPROTO_TCP]
+    raw = gate.fastpath.maps["ids_flows4"].get(key)
+    assert raw is not None
+    return np.frombuffer(raw, dtype=contract.FLOW)[0]
+
+
 def test_a_flow_that_met_a_full_ring_is_noted_once_and_keeps_its_depth(gate: Gate) -> None:
     gate.send(p.DATA)
-    shown = gate.flow()["shown"].tolist()
     room = gate.fastpath.rings.rings[0].size // contract.SMALL_STRIDE
-    gate.fastpath.config["depth_tcp"] = gate.fastpath.config["thin_after_bytes"] = 1 << 20
-    reasons = [gate.send(p.DATA).reason for _ in range(room - 2)]
-    assert set(reasons) == {Reason.PASS_SHOWN}
-    before = gate.flow()["shown"].sum()
+    gate.fastpath.config["thin_small_bytes"] = 0
+    while gate.send(udp(60, src=others(room))).reason == Reason.PASS_SHOWN:
+        room -= 1
+    before = tcp_flow(gate)["shown"].tolist()
     full = Verdict(XDP_PASS, Reason.PASS_RING_FULL)
     assert gate.send(p.DATA) == replace(full, notes=frozenset({Reason.NOTE_CUT_RING_FULL}))
+    gate.fastpath.configure(gate.fastpath.settings)
     assert gate.send(p.DATA).reason == Reason.PASS_THINNED, "what has a hole gives way"
-    assert gate.flow()["cut"] == Cut.RING_FULL | Cut.THINNED
-    assert gate.flow()["shown"].sum() == before == sum(shown) * (room - 1)
+    assert tcp_flow(gate)["cut"] == Cut.RING_FULL | Cut.THINNED
+    assert tcp_flow(gate)["shown"].tolist() == before
+
+
+def test_one_source_leaves_much_of_a_ring_to_others(gate: Gate) -> None:
+    """Whatever it sends, and its flows are cut whole; and when the ring has been read it begins anew."""
+    ring = gate.fastpath.rings.rings[0]
+    room = ring.size // contract.SMALL_STRIDE
+    data = p.wire(p.IP4, p.tcp("A", sport=1000), b"x")
+    gate.send_all([p.wire(p.IP4, p.tcp("S", sport=1000)), data])
+    syns = [p.wire(p.IP4, p.tcp("S", sport=1024 + i)) for i in range(room)]
+    reasons = [gate.send(syn).reason for syn in syns]
+    shown = reasons.count(Reason.PASS_SHOWN)
+    assert reasons == [Reason.PASS_SHOWN] * shown + [Reason.PASS_UNFAIR] * (room - shown)
+    assert room * 7 // 12 <= shown <= room * 2 // 3 + 1, "what it had before there was little room is not counted"
+    quiet = IP(src=others(1), dst=p.SERVER)
+    assert gate.send(p.wire(quiet, p.tcp("S"))).reason == Reason.PASS_SHOWN
+    assert gate.send(p.wire(quiet, p.tcp("A"), b"GET /")).reason == Reason.PASS_SHOWN
+    cut = gate.send(data)
+    assert cut == Verdict(XDP_PASS, Reason.PASS_UNFAIR, frozenset({Reason.NOTE_CUT_UNFAIR}))
+    assert gate.send(p.wire(p.IP4, p.tcp("FA", sport=1000))).reason == Reason.PASS_SHOWN, "its end is not kept back"
+    answer = p.wire(IP(src=p.SERVER, dst=p.CLIENT), p.reply("A", dport=1024), b"y")
+    assert gate.send(answer).reason == Reason.PASS_UNFAIR, "both directions go by who opened the flow"
+    while gate.shown() is not None:
+        pass
+    assert gate.send(data).reason == Reason.PASS_SHOWN
+
+
+def test_shares_shrink_with_the_number_of_those_who_want_one(gate: Gate) -> None:
+    """And however many there are, there is room for the next."""
+    ring = gate.fastpath.rings.rings[0]
+    room = ring.size // contract.SMALL_STRIDE
+    for count in (2, 4, 8):
+        shown = [0] * (count + 1)
+        for number in range(3 * room):
+            of = number % count
+            packet = p.wire(IP(src=others(of), dst=p.SERVER), p.tcp("S", sport=1024 + number))
+            shown[of] += gate.send(packet).reason == Reason.PASS_SHOWN
+        late = IP(src=others(99), dst=p.SERVER)
+        assert gate.send(p.wire(late, p.tcp("S", sport=count))).reason == Reason.PASS_SHOWN
+        assert max(shown[:count]) <= 1.3 * min(shown[:count]) + 2, "but for what came before there was little room"
+        assert sum(shown) <= room * 7 // 8
+        while gate.shown() is not None:
+            pass
+
+
+def test_what_was_missed_is_known_by_who_opened_the_flow(gate: Gate) -> None:
+    room = gate.fastpath.rings.rings[0].size // contract.SMALL_STRIDE
+    reasons = [gate.send(p.wire(p.IP4, p.tcp("S", sport=1024 + i))).reason for i in range(room)]
+    missed = reasons.count(Reason.PASS_UNFAIR)
+    assert gate.fastpath.missed() == {ip_address(p.CLIENT): missed}
+
+
+def test_a_packet_is_in_the_name_of_who_opened_its_flow(gate: Gate) -> None:
+    """IPv6 by its /64; and all packets of a flow have one tag."""
+    answers = p.wire(p.IP4_BACK, p.reply("SA")), p.wire(p.IP6_BACK, p.reply("SA"))
+    gate.send_all([p.SYN, answers[0], p.DATA, p.SYN6, answers[1]])
+    batch = gate.shown()
+    assert batch is not None
+    assert batch.holder is not None
+    assert batch.tag is not None
+    holders = [str(IPv6Address(row.tobytes()).ipv4_mapped or IPv6Address(row.tobytes())) for row in batch.holder]
+    network = str(ip_network(f"{p.CLIENT6}/64", strict=False).network_address)
+    assert holders == [p.CLIENT] * 3 + [network] * 2
+    assert len(set(batch.tag[:3].tolist())) == len(set(batch.tag[3:].tolist())) == 1
+    assert batch.tag[0] != batch.tag[4]
 
 
 def crowd(gate: Gate, send: Callable[[bytes], object]) -> None:
@@ -171,7 +253,7 @@ def crowd(gate: Gate, send: Callable[[bytes], object]) -> None:
     ring = gate.fastpath.rings.rings[1]
     ports = iter(range(1024, 2048))
     while ring.backlog_bytes <= ring.size * 3 // 4:
-        send(udp(700, next(ports)))
+        send(udp(700, src=others(next(ports))))
 
 
 def test_long_flows_give_way_to_beginnings_while_a_ring_is_nearly_full(gate: Gate) -> None:
@@ -194,10 +276,7 @@ def test_long_flows_give_way_to_beginnings_while_a_ring_is_nearly_full(gate: Gat
     while gate.shown() is not None:
         pass
     assert gate.send(long).reason == Reason.PASS_SHOWN, "once there is room again"
-    keys = [key for key in gate.fastpath.maps["ids_flows4"] if key[-4] == IPPROTO_TCP]
-    raw = gate.fastpath.maps["ids_flows4"].get(keys[0])
-    assert raw is not None
-    after = np.frombuffer(raw, dtype=contract.FLOW)[0]
+    after = tcp_flow(gate)
     assert after["cut"] == Cut.THINNED
     assert after["shown"].sum() == flow["shown"].sum() + 600 + 600 + 5 + 600, "what gave way was not shown"
 

@@ -263,7 +263,7 @@ class TestProgram:
     def test_a_fragment_that_one_worker_has_no_room_for_counts_as_not_shown(self, crew: Crew) -> None:
         crew.fastpath.config["depth_udp"] = crew.fastpath.config["thin_after_bytes"] = 1 << 30
         (owner,) = crew.whose(p.DNS)
-        while crew.send(p.DNS).reason == Reason.PASS_SHOWN:
+        while crew.send_unshared(p.DNS).reason == Reason.PASS_SHOWN:
             pass
         assert crew.send(p.IP4_LATER_FRAGMENT).reason == Reason.PASS_THINNED, "it begins a flow, and these give way"
         assert [frames.count(p.IP4_LATER_FRAGMENT) for frames in crew.seen()] == [
@@ -278,7 +278,7 @@ class TestProgram:
         crew.send_all([long, other])
         while large.backlog_bytes <= int(config["thin_large_bytes"][0]):
             config["thin_after_bytes"] = 1 << 30
-            crew.send(long)
+            crew.send_unshared(long)
         config["thin_after_bytes"] = 100
         noted = frozenset({Reason.NOTE_CUT_THINNED})
         assert crew.send(long) == Verdict(2, Reason.PASS_THINNED, noted)
@@ -289,7 +289,7 @@ class TestProgram:
         full, other = (p.wire(p.IP4, p.tcp("A", sport=port), b"x") for port in self._ports_apart(crew))
         reasons: list[Reason] = []
         while not reasons or reasons[-1] == Reason.PASS_SHOWN:
-            reasons.append(crew.send(full).reason)
+            reasons.append(crew.send_unshared(full).reason)
         assert reasons[-1] == Reason.PASS_RING_FULL
         assert crew.send(full).reason == Reason.PASS_THINNED, "what has a hole gives way"
         assert crew.send(other).reason == Reason.PASS_SHOWN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import jsonschema
 from scapy.layers.inet import ICMP, IP, TCP
@@ -12,7 +13,8 @@ from scapy.layers.l2 import GRE, Dot1Q, Ether
 from ids.counters import Counters
 from ids.decode.oddities import ANOMALY_NAMES, NAMES
 from ids.events import Event
-from ids.respond.anomalies import MAX_EVENTS, packet_anomalies
+from ids.respond.anomalies import MAX_EVENTS_LIVE, packet_anomalies
+from ids.types import LIVE
 from tests.decode.frames import decode
 from tests.shared import shared
 
@@ -63,6 +65,8 @@ def test_events_fit_the_schema() -> None:
 
 def test_a_flood_of_odd_packets_is_cut_and_counted() -> None:
     counters = Counters()
-    events = packet_anomalies(decode(*[bytes(ETHER / ATOMIC)] * (MAX_EVENTS + 5)), counters)
-    assert len(events) == MAX_EVENTS
+    packets = decode(*[bytes(ETHER / ATOMIC)] * (MAX_EVENTS_LIVE + 5))
+    assert len(packet_anomalies(packets, counters)) == MAX_EVENTS_LIVE + 5
+    live = replace(packets, batch=replace(packets.batch, source=LIVE))
+    assert len(packet_anomalies(live, counters)) == MAX_EVENTS_LIVE
     assert counters["decode.anomalies_not_written"] == 5

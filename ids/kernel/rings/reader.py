@@ -224,6 +224,8 @@ class RingReader:
             interface=header["ifindex"].astype(np.uint32),
             source=LIVE,
             unsummed=sent if sent.any() else None,
+            holder=np.ascontiguousarray(header["addr_be"]).view(np.uint64),
+            tag=header["detail2"].astype(np.uint32),
         )
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ where that cannot be.
 
 from collections.abc import Iterator
 
-from ids.testing.evade.conversation import Conversation, conversation
+from ids.testing.evade.conversation import MSS, Conversation, conversation
 from ids.testing.evade.decoys import decoys
 from ids.testing.evade.dialogue import Dialogue, frames
 from ids.testing.evade.forgeries import forgeries
@@ -47,11 +47,14 @@ FAMILIES = {
 def evasions(*said: bytes | Said, families: tuple[str, ...] = ()) -> Iterator[Evasion]:
     """Give the ways to have this conversation; plain bytes are the client's, whose last words are what is hidden.
 
-    ``families`` (default: all) are names in `FAMILIES`. Raises `ValueError` where the client says nothing.
+    ``families`` (default: all) are names in `FAMILIES`. What needs the client's words in one segment is left out where
+    they do not fit one (`MSS`). Raises `ValueError` where the client says nothing.
     """
     talk = conversation(*said)
     for family in families or FAMILIES:
-        yield from FAMILIES[family](talk)
+        for evasion in FAMILIES[family](talk):
+            if all(len(step.data) <= MSS for step in evasion.steps if isinstance(step, Segment)):
+                yield evasion
 
 
 def play(session: Session, evasion: Evasion, dport: int = 80) -> None:

@@ -187,6 +187,9 @@ def _answers(dialogue: Dialogue, step: Await) -> Iterator[Segment]:
         yield Segment(said, b"", ACK, side=1, connection=step.connection)
     elif step.event is Event.ANSWERED:
         numbers.taken = max(numbers.taken, step.at)
+        if not step.says:
+            yield Segment(said, b"", ACK, side=1, connection=step.connection)
+            return
         for at in range(0, len(step.says), MSS):
             piece = step.says[at : at + MSS]
             yield Segment(said + at, piece, PSH | ACK, side=1, connection=step.connection)

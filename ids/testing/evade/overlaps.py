@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ids.testing.evade.conversation import Conversation, junk
+from ids.testing.evade.conversation import MSS, Conversation, junk
 from ids.testing.evade.policies import ALL, POLICIES, stream
 from ids.testing.evade.segments import pieces
 from ids.testing.evade.steps import ACK, FIN, PSH, Await, Evasion, Event, Segment, Step
@@ -24,7 +24,7 @@ STARTS = {"before": -MARGIN, "with": 0, "after": MARGIN}
 def overlaps(talk: Conversation) -> Iterator[Evasion]:
     """Give all overlaps for which there is a policy under which the victim's view is unchanged."""
     data = talk.attack
-    if len(data) >= 2 * (HEAD + 4 * MARGIN):
+    if 2 * (HEAD + 4 * MARGIN) <= len(data) <= MSS:
         for start in STARTS:
             for end in STARTS:
                 for junk_first in (True, False):

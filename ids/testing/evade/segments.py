@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ids.testing.evade.conversation import Conversation, junk, plainly
+from ids.testing.evade.conversation import MSS, Conversation, junk, plainly
 from ids.testing.evade.packets import resummed
 from ids.testing.evade.policies import ALL
 from ids.testing.evade.steps import ACK, FIN, PSH, SYN, URG, Await, Evasion, Event, Pause, Segment, Step
@@ -39,7 +39,7 @@ def segments(talk: Conversation) -> Iterator[Evasion]:
     for name, order in orders.items():
         yield talk.evasion(FAMILY, name, order)
     yield talk.evasion(FAMILY, "every segment three times", [each for each in tiny for _ in range(3)])
-    growing = [Segment(0, data[:end]) for end in (*range(16, len(data), 16), len(data))]
+    growing = [Segment(0, data[:end]) for end in (*range(16, min(len(data), MSS + 1), 16), len(data))]
     yield talk.evasion(FAMILY, "every segment repeats all before it", growing)
     end = Segment(len(data), b"", FIN | ACK)
     yield talk.evasion(FAMILY, "FIN before the data", [end, *tiny])

@@ -1,163 +1,50 @@
-"""What evades us today, with the reason. This list only shrinks: a name on it that is found makes a test fail."""
+"""What evades us today, with the reasons: `known.txt`, and ``python -m tests.testing.evade.known`` to shrink it."""
 
 from __future__ import annotations
 
-KNOWN: dict[str, tuple[str, ...]] = {
-    "connections of which a part is not seen are not followed by default": (
-        "only the client's packets are seen",
-        "the handshake is not seen",
-    ),
-    "an idle flow is forgotten sooner than hosts forget it": (
-        "long idle after a RST with a short TTL",
-        "long idle before a hole is filled",
-        "long idle before the request",
-        "long idle in the middle of the request",
-    ),
-    "of two versions of a byte in the queue only the first is inspected": (
-        "many small segments of junk under a large one",
-        "overlap that begins before and ends after the other, junk first",
-        "overlap that begins before and ends before the other, junk first",
-        "overlap that begins before and ends with the other, junk first",
-        "overlap that begins with and ends after the other, junk first",
-        "the hole's filler reaches into junk that waits",
-    ),
-    "of two versions of a byte in the queue only the first is inspected: hosts of other policies take the other": (
-        "overlap that begins after and ends after the other, junk first",
-        "overlap that begins after and ends before the other, junk first",
-        "overlap that begins after and ends with the other, junk first",
-        "overlap that begins with and ends before the other, junk first",
-        "overlap that begins with and ends with the other, junk first",
-        "three versions, the true one last",
-    ),
-    "what dies on the way is taken in, and the second version is not inspected": (
-        "IPv6: junk with a hop limit that ends before the host",
-        "junk with a TTL of zero",
-        "junk with a TTL that ends before the host",
-        "junk with a multicast MAC address",
-        "junk with another host's MAC address",
-        "junk with the broadcast MAC address",
-    ),
-    "acknowledgements are not held against what was sent": (
-        "junk with an acknowledgement far ahead by a window",
-        "junk with an acknowledgement of what was never sent",
-        "junk with an acknowledgement too old for any window",
-    ),
-    "bad IP options, for which hosts drop a packet, are skipped": (
-        "junk with a bad IP option",
-        "junk with an IP option shorter than its own header",
-        "junk with an IP option that reaches beyond the header",
-    ),
-    "an MD5 signature that the host has no key for is not looked at": ("junk with an MD5 signature",),
-    "timestamps are not looked at (PAWS)": (
-        "junk with a timestamp far in the past",
-        "junk with an old timestamp",
-    ),
-    "the advertised window is not looked at": ("junk for a place that the window reaches later",),
-    "IPv6 headers that make a host discard a packet are skipped": (
-        "IPv6: junk behind a jumbo payload option",
-        "IPv6: junk behind a routing header of type 0",
-        "IPv6: junk behind an unknown destination option to be discarded",
-        "IPv6: junk behind an unknown destination option to be reported",
-        "IPv6: junk behind an unknown hop-by-hop option to be discarded",
-        "IPv6: junk behind an unknown routing header",
-        "IPv6: junk behind hop-by-hop options in the second place",
-    ),
-    "HTTP is not recognised where the client answers a SYN of the server": (
-        "simultaneous open",
-        "split handshake in four steps",
-        "split handshake in three steps",
-    ),
-    "of two versions of a fragment only one is inspected": (
-        "IPv6: fragment that begins after and ends after the other, junk first",
-        "IPv6: fragment that begins after and ends after the other, junk last",
-        "IPv6: fragment that begins after and ends before the other, junk first",
-        "IPv6: fragment that begins after and ends with the other, junk first",
-        "IPv6: fragment that begins before and ends after the other, junk first",
-        "IPv6: fragment that begins before and ends after the other, junk last",
-        "IPv6: fragment that begins before and ends before the other, junk first",
-        "IPv6: fragment that begins before and ends before the other, junk last",
-        "IPv6: fragment that begins before and ends with the other, junk first",
-        "IPv6: fragment that begins before and ends with the other, junk last",
-        "IPv6: fragment that begins with and ends after the other, junk first",
-        "IPv6: fragment that begins with and ends after the other, junk last",
-        "IPv6: fragment that begins with and ends before the other, junk first",
-        "IPv6: fragment that begins with and ends with the other, junk first",
-        "IPv6: fragments of junk before the true ones",
-        "fragment that begins after and ends after the other, junk first",
-        "fragment that begins after and ends after the other, junk last",
-        "fragment that begins after and ends before the other, junk first",
-        "fragment that begins after and ends with the other, junk first",
-        "fragment that begins before and ends after the other, junk first",
-        "fragment that begins before and ends after the other, junk last",
-        "fragment that begins before and ends before the other, junk first",
-        "fragment that begins before and ends before the other, junk last",
-        "fragment that begins before and ends with the other, junk first",
-        "fragment that begins before and ends with the other, junk last",
-        "fragment that begins with and ends after the other, junk first",
-        "fragment that begins with and ends after the other, junk last",
-        "fragment that begins with and ends before the other, junk first",
-        "fragment that begins with and ends with the other, junk first",
-        "fragments of junk before the true ones",
-    ),
-    "fragments with a TTL that ends before the host are put together with the others": (
-        "fragments of junk with a short TTL before the true ones",
-    ),
-    "what comes in the name of the server from the client is believed": (
-        "forged: an acknowledgement past a hole that is filled then",
-    ),
-    "the protocol is recognised by what comes in the name of the server from the client": (
-        "forged: an answer in another protocol",
-        "forged: data",
-    ),
-    "tags deeper than two are not skipped": (
-        "five VLANs",
-        "priority tag (VLAN 0), 3 deep",
-        "priority tag (VLAN 0), 5 deep",
-        "three VLANs",
-    ),
-    "tunnels are not looked into": (
-        "6in4",
-        "ERSPAN",
-        "GRE",
-        "GRE in VXLAN",
-        "GRE over IPv6",
-        "GRE with Ethernet in it",
-        "GRE with checksum, key and sequence number",
-        "Geneve",
-        "Geneve with options",
-        "IP in IP",
-        "IP in IP, four deep",
-        "IPv4 in IPv6",
-        "IPv6 in IPv6",
-        "Teredo",
-        "VXLAN",
-        "VXLAN over IPv6",
-    ),
-    "a method that another protocol knows as its own is taken for that protocol": ("a method of SMTP",),
-    "the depth is per flow, not per transaction": (
-        "behind 1 MB of benign body",
-        "behind 180 requests of 6 kB",
-    ),
-    "rules look at one form of the target and their patterns begin at its parameters": (
-        "a fragment behind the target",
-        "an empty parameter before",
-        "dot segments in the query",
-        "double slashes in the query",
-    ),
-    "only servers that forgive more than nginx take it": (
-        "Content-Length twice, another first",
-        "a NUL in the target",
-        "carriage returns only",
-        "no method",
-        "overlong UTF-8",
-        "percent u",
-        "percent-encoded twice",
-    ),
-    "the urgent byte is not taken out of the stream": (
-        "urgent byte of junk at the end of a segment",
-        "urgent byte of junk in the middle of a segment",
-    ),
-}
-"""Reasons, each with the names of evasions that get at least one of the exploits past the shipped rules."""
+import tempfile
+from collections.abc import Set
+from pathlib import Path
 
-MISSED = frozenset(name for names in KNOWN.values() for name in names)
+LIST = Path(__file__).with_name("known.txt")
+
+
+def read(text: str) -> dict[str, list[str]]:
+    """Return the names on a list by reason."""
+    reasons: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line.startswith("["):
+            names = reasons.setdefault(line.strip("[]"), [])
+        elif line and not line.startswith("#"):
+            names.append(line)
+    return reasons
+
+
+def without(text: str, found: Set[str]) -> str:
+    """Return a list without the names that are found now, and without reasons that have no name left."""
+    head, *parts = text.split("\n[")
+    kept = ["\n".join(line for line in part.splitlines() if line not in found) + "\n" for part in parts]
+    return "\n[".join([head, *(part for part in kept if part.strip().count("\n"))])
+
+
+MISSED = frozenset(name for names in read(LIST.read_text()).values() for name in names)
+
+
+def main() -> None:
+    """Play all evasions of the exploits on paper, and take off the list what is found."""
+    from tests.testing.evade.detection import find, on_paper, trials_of, write_capture
+    from tests.testing.evade.exploits import EXPLOITS
+
+    trials = trials_of(EXPLOITS)
+    on_paper(trials)
+    with tempfile.TemporaryDirectory() as folder:
+        capture = Path(folder, "paper.pcap")
+        write_capture(capture, trials)
+        found = find(capture)
+    missed = {trial.evasion.name for trial in trials if not found.get(trial.source)}
+    LIST.write_text(without(LIST.read_text(), MISSED - missed))
+    print(f"found, and off the list: {sorted(MISSED - missed)}\nmissed, and not on it: {sorted(missed - MISSED)}")
+
+
+if __name__ == "__main__":
+    main()

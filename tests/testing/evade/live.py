@@ -37,6 +37,8 @@ BURST = 64
 SOURCES, SOURCES6 = "198.18.0.0/15", "2001:db8:bad:ffff::"
 """For benchmarks (RFC 2544), and below what the lab routes to the attacker."""
 ETH_P_ALL = 3
+SO_RCVBUFFORCE = 33
+"""include/uapi/linux/if_ether.h, include/uapi/asm-generic/socket.h."""
 
 _NGINX = """\
 daemon off;
@@ -251,7 +253,7 @@ def attacker_link(lab: Lab) -> Iterator[tuple[socket.socket, tuple[bytes, bytes]
     gateway = _mac(lab.gateway.run("ip", "-o", "link", "show", OUTSIDE))
     lab.attacker.run("ip", "neigh", "replace", GATEWAY_OUTSIDE, "lladdr", gateway.hex(":"), "dev", LINK)
     with lab.attacker.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as link:
-        link.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+        link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         link.bind((LINK, ETH_P_ALL))
         link.setblocking(False)
         yield link, (mine, gateway)

@@ -74,13 +74,13 @@ def test_what_was_said_before_is_said_plainly(name: str) -> None:
     assert list(listener.streams.values()) == [b"EHLO there\r\n" + RAW, b"250 hello\r\n250 done\r\n"]
 
 
-UNEQUAL = ("junk", "urgent", "again", "interleaved", "idle", "long ago", "overlap", "seen")
+UNEQUAL = ("junk", "urgent", "again", "interleaved", "idle", "long ago", "overlap", "seen", "without the TCP")
 HARMLESS = [
     evasion.name
     for evasion in evasions(RAW, families=("segments", "fragments", "openings"))
     if not any(
         word in evasion.name
-        for word in ("junk", "urgent", "again", "interleaved", "idle", "long ago", "overlap", "seen")
+        for word in ("junk", "urgent", "again", "interleaved", "idle", "long ago", "overlap", "seen", "without the TCP")
     )
     and not any(step.connection for step in evasion.steps if isinstance(step, Segment))
     and "begins" not in evasion.name
@@ -121,10 +121,10 @@ def test_frames_are_the_same_each_time_and_in_order() -> None:
 
 
 def test_a_long_session_keeps_to_full_segments() -> None:
-    for evasion in evasions(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: " + b"c" * 3 * MSS + b"\r\n\r\n"):
-        for step in evasion.steps:
-            if isinstance(step, Segment) and evasion.family == "requests":
-                assert len(step.data) <= MSS
+    made = list(evasions(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: " + b"c" * 3 * MSS + b"\r\n\r\n"))
+    assert len(made) >= AT_LEAST
+    for evasion in made:
+        assert max(len(step.data) for step in evasion.steps if isinstance(step, Segment)) <= MSS, evasion.name
 
 
 @given(st.binary(min_size=40, max_size=400), st.sampled_from(sorted(PLANS)))

@@ -1,0 +1,59 @@
+"""An exploit beside one source's flood is found, blocked in time, and the operator is answered meanwhile."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import pytest
+
+from ids.control import request, socket_path
+from ids.lab.actors import LOG4SHELL, fetch
+from ids.lab.guard import Guard
+from ids.lab.topology import ATTACKERS, FLOODER, SERVER, Lab
+from tests.bench.flood_client import FLOODS
+from tests.shared import ROOT
+
+pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
+
+SECONDS = 6.0
+EXPLOITS = 5
+WITHIN_S = 1.0
+ASKED = 10.0
+"""Of the control socket; goal: a second. The rest is for machines that run other tests beside this one."""
+
+
+def is_alert(source: str, event: dict[str, Any]) -> bool:
+    return bool(event["event_type"] == "alert" and event["src_ip"] == source)
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_an_exploit_beside_a_flood_is_found(site: Lab, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard(site)
+    guard.start()
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    command = [sys.executable, "-m", "tests.bench.flood_client", "--kind", kind, "--source", FLOODER]
+    command += ["--target", SERVER, "--rate", str(FLOODS[kind]), "--seconds", str(SECONDS)]
+    flood = site.spawn(site.attacker, command, "flood.json")
+    time.sleep(1.0)
+    late, answers = [], []
+    for source in ATTACKERS[:EXPLOITS]:
+        sent_ns = time.time_ns()
+        with suppress(OSError):
+            fetch(site.attacker, source, LOG4SHELL, 0.2)
+        asked = time.monotonic()
+        request(socket_path(str(site.directory / "run"), site.name), "stats", ASKED)
+        answers.append(time.monotonic() - asked)
+        alert = guard.wait_for(partial(is_alert, source), 10)
+        assert alert is not None, "it passed uninspected"
+        blocked_ns = alert["ids"]["block"]["blocked_ts_ns"]
+        late.append((blocked_ns - sent_ns) / 1e9)
+    assert flood.wait(SECONDS + 30) == 0
+    assert sorted(late)[len(late) // 2] < WITHIN_S
+    assert sorted(answers)[len(answers) // 2] < WITHIN_S
+    opened = (site.directory / "flood.json").read_text()
+    assert '"failed": 0' in opened
+    assert f"{FLOODER}/32" not in guard.log.read_text(), "a flood is no exploit"
