@@ -155,7 +155,7 @@ static __always_inline int ids_answer(struct xdp_md *xdp, const struct ids_packe
 	if (data + sizeof(struct ethhdr) > at.end)
 		return XDP_DROP;
 	ids_turn_ethernet(data);
-	at.pos = data + (packet->l3 & 31); /* at most 22; the mask bounds it for the verifier */
+	at.pos = data + (packet->l3 & IDS_L3_MASK);
 	return packet->version == 4 ? ids_answer4(&at, packet, answer) : ids_answer6(&at, packet, answer);
 }
 

@@ -22,6 +22,18 @@ static __always_inline void ids_count(u32 reason, u32 len)
 	}
 }
 
+/* Whether shadow mode keeps a packet from being dropped for a reason. It is counted once, for the first of them: behind
+ * that, nothing else would have seen it. */
+static __always_inline int ids_shadows(struct ids_context *c, u32 reason)
+{
+	if (!(c->config->flags & IDS_FLAG_SHADOW))
+		return 0;
+	if (!c->packet->shadowed)
+		ids_count(IDS_REASON_WOULD + reason, c->packet->len);
+	c->packet->shadowed = 1;
+	return 1;
+}
+
 /* ---- flows ---------------------------------------------------------------------------------------------------- */
 
 static __always_inline struct ids_flow *ids_flow_find(struct ids_context *c, union ids_flow_key *key)
@@ -38,6 +50,73 @@ static __always_inline struct ids_flow *ids_flow_find(struct ids_context *c, uni
 	flow = ids_flows6.lookup(&key->v6);
 	IDS_APART(flow, "IPv6");
 	return flow;
+}
+
+/* How long a host waits for the rest of a datagram, at most (RFC 8200 section 4.5; Linux: 30 s). */
+#define IDS_FRAGMENT_NS (60ULL * 1000 * 1000 * 1000)
+/* Fragments of an answer that was asked for: 64 KiB over Ethernet are 45. */
+#define IDS_MAX_SOLICITED 64
+
+static __always_inline void ids_datagram_key(struct ids_context *c, struct ids_datagram_key *key)
+{
+	key->id_be = c->packet->fragment_id_be;
+	if (c->packet->version == 4) {
+		key->src_be[10] = key->src_be[11] = key->dst_be[10] = key->dst_be[11] = 0xff;
+		__builtin_memcpy(key->src_be + 12, &c->packet->src4_be, 4);
+		__builtin_memcpy(key->dst_be + 12, &c->packet->dst4_be, 4);
+		key->proto = c->packet->proto;
+	} else {
+		__builtin_memcpy(key->src_be, &c->packet->src6, 16);
+		__builtin_memcpy(key->dst_be, &c->packet->dst6, 16);
+	}
+}
+
+/* What a first fragment says of its datagram, by the flow of its ports. */
+static __always_inline u32 ids_first_fate(struct ids_context *c)
+{
+	union ids_flow_key key;
+	struct ids_flow *flow;
+	u32 fate = 0;
+
+	c->packet->sport_be = c->packet->first_sport_be;
+	c->packet->dport_be = c->packet->first_dport_be;
+	flow = ids_flow_find(c, &key);
+	if (flow) {
+		if (ids_flow_is_condemned(c->packet, flow, c->now_ns)) {
+			flow->last_ns = c->now_ns; /* it is not silent */
+			fate |= IDS_FATE_CONDEMNED;
+		}
+		if (ids_is_solicited(c->packet, flow, c->packet->side)) {
+			__sync_fetch_and_add(&flow->fragmented, 1);
+			fate |= IDS_FATE_SOLICITED;
+		}
+	}
+	c->packet->sport_be = c->packet->dport_be = 0;
+	return fate;
+}
+
+/* Find the ids_fate of the datagram that a fragment is of, 0: none. The first fragment has the ports, and is remembered
+ * for the others if there is anything to remember. Those that come before it pass: without it they are no datagram. */
+static __always_inline u32 ids_fragment_fate(struct ids_context *c)
+{
+	struct ids_datagram_key key = {};
+	struct ids_datagram fresh = { .seen_ns = c->now_ns };
+	struct ids_datagram *known;
+
+	ids_datagram_key(c, &key);
+	if (c->packet->fragment == IDS_FIRST_FRAGMENT) {
+		fresh.fate = ids_first_fate(c);
+		if (fresh.fate)
+			ids_fragments.update(&key, &fresh);
+		else
+			ids_fragments.delete(&key);
+		return fresh.fate;
+	}
+	known = ids_fragments.lookup(&key);
+	if (!known || c->now_ns >= known->seen_ns + IDS_FRAGMENT_NS)
+		return 0;
+	__sync_fetch_and_add(&known->later, 1);
+	return known->later < IDS_MAX_SOLICITED ? known->fate : known->fate & ~IDS_FATE_SOLICITED;
 }
 
 /* Add the flow that ids_flow_find did not find. */

@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define IDS_CONTRACT_VERSION 4
+#define IDS_CONTRACT_VERSION 5
 
 /* Why a packet passed or died. Every packet is counted under exactly one PASS or DROP reason; NOTEs are counted
  * beside it. X(symbol, number, kind, name): name is what `ids stats` prints. */
@@ -30,7 +30,8 @@
 	X(PASS_STRAY_RESET,         9, PASS, "pass.stray_reset") \
 	X(PASS_SENT_MALFORMED,     10, PASS, "pass.sent_malformed") \
 	X(PASS_THINNED,            11, PASS, "pass.thinned") \
-	X(PASS_UNFAIR,             12, PASS, "pass.unfair") \
+	X(PASS_SHADOW_MALFORMED,   12, PASS, "pass.shadow_malformed") \
+	X(PASS_UNFAIR,             13, PASS, "pass.unfair") \
 	X(DROP_BLOCKED,            16, DROP, "drop.blocked") \
 	X(DROP_BLOCKED_PREFIX,     17, DROP, "drop.blocked_prefix") \
 	X(DROP_FLOW,               18, DROP, "drop.flow") \
@@ -44,6 +45,9 @@
 	X(DROP_CHALLENGED,         26, DROP, "drop.syn_challenged") \
 	X(DROP_CHALLENGE_ANSWER,   27, DROP, "drop.challenge_answer") \
 	X(DROP_SYN_COOKIE,         28, DROP, "drop.syn_cookie") \
+	X(DROP_FLOW_FRAGMENT,      29, DROP, "drop.flow_fragment") \
+	X(DROP_NOT_IP,             30, DROP, "drop.not_ip") \
+	X(DROP_VLAN_TAGS,          31, DROP, "drop.vlan_tags") \
 	X(DROP_ETH_SHORT,          32, DROP, "drop.malformed.ethernet_short") \
 	X(DROP_IP4_SHORT,          33, DROP, "drop.malformed.ipv4_short") \
 	X(DROP_IP4_VERSION,        34, DROP, "drop.malformed.ipv4_version") \
@@ -76,16 +80,20 @@
 	X(NOTE_CUT_RING_FULL,      74, NOTE, "note.flow_cut.ring_full") \
 	X(NOTE_CUT_THINNED,        75, NOTE, "note.flow_cut.thinned") \
 	X(NOTE_COPIED,             76, NOTE, "note.shown_to_another_worker") \
+	X(NOTE_ANSWERED,           77, NOTE, "note.syn_answered") \
 	X(NOTE_CUT_UNFAIR,         78, NOTE, "note.flow_cut.unfair")
 
 #define IDS_REASON_ENUM(symbol, number, kind, name) IDS_##symbol = number,
 enum ids_reason { IDS_REASONS(IDS_REASON_ENUM) };
 
-/* First DROP, first malformed DROP and first NOTE number; the room between is for reasons to come. */
+/* First DROP, first malformed DROP and first NOTE number; the room between is for reasons to come. In shadow mode a packet
+ * is not dropped, but counted beside its reason to pass under IDS_REASON_WOULD + the reason to drop it, which `ids stats`
+ * prints as would_drop. instead of drop. */
 #define IDS_REASON_DROP 16
 #define IDS_REASON_MALFORMED 32
 #define IDS_REASON_NOTE 64
-#define IDS_REASON_COUNT 128
+#define IDS_REASON_WOULD 128
+#define IDS_REASON_COUNT 256
 
 struct ids_count {
 	__u64 packets;
@@ -232,6 +240,12 @@ enum ids_cut {
 	IDS_CUT_UNFAIR = 1 << 3,
 };
 
+/* Whose budgets the SYNs of a connection were charged to. */
+enum ids_charged {
+	IDS_CHARGED_SOURCE = 1 << 0,
+	IDS_CHARGED_DESTINATION = 1 << 1,
+};
+
 struct ids_flow {
 	__u64 first_ns;
 	__u64 last_ns;
@@ -247,7 +261,9 @@ struct ids_flow {
 	__u8 fins;        /* bits 0 and 1: sides that sent a FIN; 2 and 3: that acknowledged something since the last */
 	__u8 opened;      /* bit per side of which `isn` is known */
 	__u8 cut;         /* enum ids_cut: why packets of it were not shown, each counted as a NOTE when it first was so */
-	__u8 spare[6];
+	__u8 charged;     /* enum ids_charged: whom a completed handshake gives a token back */
+	__u8 spare;
+	__u32 fragmented; /* datagrams in fragments that answered a question; those count as packets of a flow without ports */
 };
 
 /* What user space hands to xdp_set_flow in a packet's place: the verdict and depth of one flow. */
@@ -257,6 +273,25 @@ struct ids_flow_order {
 	__u8 version;  /* of IP: 4 or 6 */
 	__u8 spare[2];
 	union ids_flow_key key;
+};
+
+/* What is remembered of a datagram whose first fragment was seen; later ones have no ports. */
+struct ids_datagram_key {
+	__u8 src_be[16]; /* IPv4 as ::ffff:a.b.c.d */
+	__u8 dst_be[16];
+	__u32 id_be;
+	__u32 proto;     /* of IPv4, where it counts for reassembly (RFC 791 section 3.2); of IPv6 0 */
+};
+
+enum ids_fate {
+	IDS_FATE_CONDEMNED = 1 << 0, /* of a flow that is to die */
+	IDS_FATE_SOLICITED = 1 << 1, /* an answer to what the receiver asked */
+};
+
+struct ids_datagram {
+	__u64 seen_ns;
+	__u32 fate;  /* enum ids_fate */
+	__u32 later; /* fragments behind the first */
 };
 
 /* ---- budgets -------------------------------------------------------------------------------------------------- */
@@ -317,6 +352,8 @@ enum ids_flags {
 	IDS_FLAG_CHALLENGE = 1 << 0, /* SYNs beyond a destination's budget are challenged rather than dropped */
 	IDS_FLAG_GONE_PASS = 1 << 1, /* when the engine has gone, pass everything rather than go on blocking */
 	IDS_FLAG_COOKIES = 1 << 2,   /* such SYNs to this host's own listeners get cookies of its kernel instead */
+	IDS_FLAG_SHADOW = 1 << 3,    /* drop and answer nothing; count what would have been dropped */
+	IDS_FLAG_DROP_UNPARSED = 1 << 4, /* drop what has no address that the lists could be asked about, but ARP */
 };
 
 struct ids_config {

@@ -35,6 +35,16 @@ static __always_inline int ids_budget_take(struct ids_budget *budget, const stru
 	return 1;
 }
 
+/* Give one packet's worth back; what is full stays so. A packet of another CPU at the same time may undo it, as rarely as
+ * it may take a token twice. */
+static __always_inline void ids_budget_give_back(struct ids_budget *budget, const struct ids_limit *limit, u64 now_ns)
+{
+	u64 due_ns = budget->due_ns;
+
+	if (due_ns > now_ns && due_ns > limit->interval_ns)
+		budget->due_ns = due_ns - limit->interval_ns;
+}
+
 /* Source ports that attackers have others answer from, towards a forged address (US-CERT TA14-017A and later reports). */
 static __always_inline int ids_is_amplifier(u16 port)
 {

@@ -94,8 +94,10 @@ static __always_inline void ids_flow_syn(const struct ids_packet *packet, struct
 		flow->verdict = IDS_FLOW_INSPECT;
 	if (flow->state == IDS_FLOW_NEW)
 		flow->state = IDS_FLOW_SYN;
-	if (flow->state == IDS_FLOW_SYN && flow->client == side)
-		ids_flow_set_isn(flow, side, packet->seq);
+	if (flow->state != IDS_FLOW_SYN || flow->client != side)
+		return;
+	ids_flow_set_isn(flow, side, packet->seq);
+	flow->charged |= packet->charged;
 }
 
 /* The server's answer has both numbers: which of several SYNs it took, and its own. */
@@ -169,6 +171,22 @@ static __always_inline int ids_opens(const struct ids_packet *packet)
 	       (packet->tcp_flags & (IDS_TCP_SYN | IDS_TCP_ACK | IDS_TCP_RST)) == IDS_TCP_SYN;
 }
 
+/* Whether a packet of a flow is to die: unless the flow has been silent for long, and this may begin another one. */
+static __always_inline int ids_flow_is_condemned(const struct ids_packet *packet, const struct ids_flow *flow, u64 now_ns)
+{
+	return flow->verdict == IDS_FLOW_DROP && !(now_ns > flow->last_ns + IDS_FLOW_REUSE_NS && ids_opens(packet));
+}
+
+/* Packets that a question may be answered by: a large answer of NTP or a transfer over TFTP takes several. */
+#define IDS_ANSWERS 16
+
+/* Whether a packet without a connection is an answer to what its receiver asked. */
+static __always_inline int ids_is_solicited(const struct ids_packet *packet, const struct ids_flow *flow, int side)
+{
+	return packet->proto != IPPROTO_TCP && flow->client != side &&
+	       flow->packets[side & 1] + flow->fragmented < IDS_ANSWERS * flow->packets[!side];
+}
+
 /* Follow and count a packet; return 1 when it proves its source. A flow that is to die is counted, not followed; when
  * its ports come back after long silence it is another conversation, perhaps somebody else's. */
 static __always_inline int ids_flow_seen(struct ids_packet *packet, struct ids_flow *flow, int side, u64 now_ns)
@@ -176,7 +194,7 @@ static __always_inline int ids_flow_seen(struct ids_packet *packet, struct ids_f
 	u8 state = flow->state, fins = flow->fins;
 	int proven = 0;
 
-	if (flow->verdict == IDS_FLOW_DROP && now_ns > flow->last_ns + IDS_FLOW_REUSE_NS && ids_opens(packet))
+	if (flow->verdict == IDS_FLOW_DROP && !ids_flow_is_condemned(packet, flow, now_ns))
 		ids_flow_restart(flow, side, now_ns);
 	if (packet->proto == IPPROTO_TCP && packet->fragment == IDS_WHOLE && flow->verdict != IDS_FLOW_DROP)
 		proven = ids_flow_track(packet, flow, side, now_ns);

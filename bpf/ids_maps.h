@@ -56,6 +56,9 @@ BPF_F_TABLE("hash", u32, struct ids_label, ids_labels, 4096, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("lru_hash", struct ids_flow4, struct ids_flow, ids_flows4, SIZED_BY_SETTING, 0);
 BPF_F_TABLE("lru_hash", struct ids_flow6, struct ids_flow, ids_flows6, SIZED_BY_SETTING, 0);
 
+/* Datagram in fragments -> its fate, if there is anything to remember. Least recently used go. */
+BPF_F_TABLE("lru_hash", struct ids_datagram_key, struct ids_datagram, ids_fragments, SIZED_BY_SETTING, 0);
+
 /* Address -> when it last completed a handshake through us: who cannot be a forged source. Least recently used go. */
 BPF_F_TABLE("lru_hash", u32, u64, ids_proven4, SIZED_BY_SETTING, 0);
 BPF_F_TABLE("lru_hash", struct ids_addr6, u64, ids_proven6, SIZED_BY_SETTING, 0);

@@ -41,7 +41,13 @@ static __always_inline int ids_copy_bytes(ids_frame *frame, u32 offset, void *to
 	return last >= room || ids_load_bytes(frame, offset, to, last + 1);
 }
 
-#define IDS_MAX_VLAN_TAGS 2
+/* Linux takes tags of VLAN 0 off however many there are, other systems likewise; a frame of 1,514 bytes has room for 370. */
+#define IDS_MAX_VLAN_TAGS 8
+/* As many as 802.1ad has; they are read in place, further ones are copied out. */
+#define IDS_USUAL_VLAN_TAGS 2
+/* Of what the longest of these leave before the IP header: a mask that bounds an offset for the verifier. */
+#define IDS_L3_MASK 63
+#define IDS_L4_MASK 127
 /* RFC 8200 section 4.1 names seven extension headers, one of them twice; longer chains serve evasion. */
 #define IDS_MAX_IP6_EXTENSIONS 8
 
@@ -78,16 +84,23 @@ struct ids_packet {
 	u32 payload_len;
 	u32 seq;
 	u32 ack;
-	u32 vlan;      /* outer id << 12 | inner id */
+	u32 vlan;      /* the two outermost ids other than 0, which means none: the outer << 12 | the inner */
+	u32 fragment_id_be;
 	u16 eth_proto_be;
 	u16 sport_be;
 	u16 dport_be;
+	u16 first_sport_be; /* of a first fragment, whose flow has no ports */
+	u16 first_dport_be;
 	u8 version;    /* 4, 6; 0: not IP */
 	u8 proto;
 	u8 fragment;   /* enum ids_fragment */
 	u8 tcp_flags;
 	u8 news;       /* its flow's state or a FIN is another since: set by ids_flow_seen */
+	u8 met_shadow; /* an entry that only counts */
+	u8 shadowed;   /* it would have been dropped, were it not for shadow mode */
 	u8 refused;    /* a SYN beyond a budget, not merely one that came while others were */
+	u8 charged;    /* enum ids_charged */
+	u8 fate;       /* enum ids_fate, of a fragment */
 	u8 unknown_header; /* an extension header that user space does not step over: it sees no ports and no fragment */
 	u8 direction;  /* as in struct ids_record, of a flow that is known */
 	u8 flow_state;
@@ -147,7 +160,35 @@ static __always_inline int ids_is_vlan(u16 proto_be)
 	return proto_be == __constant_htons(ETH_P_8021Q) || proto_be == __constant_htons(ETH_P_8021AD);
 }
 
-static __always_inline int ids_parse_ethernet(struct ids_cursor *at, struct ids_packet *packet)
+/* Hosts take a tag of VLAN 0 off and go on, so it makes no other flow. */
+static __always_inline void ids_note_vlan(struct ids_packet *packet, u16 tci_be)
+{
+	u32 id = __builtin_bswap16(tci_be) & 0xfff;
+
+	if (packet->vlan < 1 << 12)
+		packet->vlan |= id << 12;
+	else if (!(packet->vlan & 0xfff))
+		packet->vlan |= id;
+}
+
+/* Step over tags beyond the usual ones. They are copied out, and where the IP header lies then is no longer known to the
+ * verifier: one case more for it, not one for each number of tags. */
+static __always_inline int ids_skip_vlan_tags(ids_frame *frame, struct ids_cursor *at, struct ids_packet *packet)
+{
+	struct ids_vlan_header vlan = {};
+
+	for (int tag = IDS_USUAL_VLAN_TAGS; tag < IDS_MAX_VLAN_TAGS && ids_is_vlan(packet->eth_proto_be); tag++) {
+		if (ids_load_bytes(frame, packet->l3, &vlan, sizeof(vlan)))
+			return IDS_DROP_ETH_SHORT;
+		ids_note_vlan(packet, vlan.tci);
+		packet->eth_proto_be = vlan.eth_proto;
+		packet->l3 += sizeof(vlan);
+	}
+	at->pos = (void *)(long)frame->data + (packet->l3 & IDS_L3_MASK);
+	return ids_is_vlan(packet->eth_proto_be) ? IDS_PASS_VLAN_TAGS : 0;
+}
+
+static __always_inline int ids_parse_ethernet(ids_frame *frame, struct ids_cursor *at, struct ids_packet *packet)
 {
 	struct ethhdr *eth = at->pos;
 
@@ -157,19 +198,19 @@ static __always_inline int ids_parse_ethernet(struct ids_cursor *at, struct ids_
 	packet->eth_proto_be = eth->h_proto;
 	packet->l3 = sizeof(*eth);
 #pragma unroll
-	for (int tag = 0; tag < IDS_MAX_VLAN_TAGS; tag++) {
+	for (int tag = 0; tag < IDS_USUAL_VLAN_TAGS; tag++) {
 		struct ids_vlan_header *vlan = at->pos;
 
 		if (!ids_is_vlan(packet->eth_proto_be))
 			return 0;
 		if ((void *)(vlan + 1) > at->end)
 			return IDS_DROP_ETH_SHORT;
-		packet->vlan |= (__builtin_bswap16(vlan->tci) & 0xfff) << (tag == 0 ? 12 : 0);
+		ids_note_vlan(packet, vlan->tci);
 		packet->eth_proto_be = vlan->eth_proto;
 		packet->l3 += sizeof(*vlan);
 		at->pos = vlan + 1;
 	}
-	return ids_is_vlan(packet->eth_proto_be) ? IDS_PASS_VLAN_TAGS : 0;
+	return ids_is_vlan(packet->eth_proto_be) ? ids_skip_vlan_tags(frame, at, packet) : 0;
 }
 
 /* Find the addresses of an IPv4 header; the blocklist is asked before the rest is looked at. */
@@ -234,6 +275,7 @@ static __always_inline int ids_judge_ip4(struct ids_cursor *at, struct ids_packe
 	packet->l4 = packet->l3 + header_len;
 	packet->ip_end = packet->l3 + total_len;
 	at->pos += header_len;
+	packet->fragment_id_be = ip->id;
 	offset = __builtin_bswap16(ip->frag_off);
 	return ids_judge_fragment(packet, (offset & 0x1fff) * 8, total_len - header_len, offset & 0x2000);
 }
@@ -277,6 +319,7 @@ static __always_inline int ids_step_ip6_fragment(ids_frame *frame, struct ids_pa
 		return IDS_DROP_IP6_EXT_SHORT;
 	offset = __builtin_bswap16(fragment.offset);
 	packet->proto = fragment.next;
+	packet->fragment_id_be = fragment.id;
 	packet->l4 += sizeof(fragment);
 	return ids_judge_fragment(packet, offset & 0xfff8, packet->ip_end - packet->l4, offset & 1);
 }
@@ -413,8 +456,11 @@ static __always_inline int ids_judge_l4(ids_frame *frame, struct ids_cursor *at,
 	else if ((packet->proto == IPPROTO_ICMP && packet->version == 4) ||
 		 (packet->proto == IPPROTO_ICMPV6 && packet->version == 6))
 		reason = ids_judge_icmp(frame, at, packet);
-	if (packet->fragment)
+	if (packet->fragment) {
+		packet->first_sport_be = packet->sport_be;
+		packet->first_dport_be = packet->dport_be;
 		packet->sport_be = packet->dport_be = 0;
+	}
 	return reason;
 }
 

@@ -164,8 +164,8 @@ static __always_inline int ids_acknowledges_cookie(struct xdp_md *xdp, const str
  * that had it. Their options are not known; none but the segment size was agreed upon. Checksums are not touched. */
 static __always_inline void ids_opening_headers(u8 *frame, const struct ids_packet *packet, int answer)
 {
-	void *ip = frame + (packet->l3 & 31);
-	struct tcphdr *tcp = (void *)(frame + (packet->l4 & 63));
+	void *ip = frame + (packet->l3 & IDS_L3_MASK);
+	struct tcphdr *tcp = (void *)(frame + (packet->l4 & IDS_L4_MASK));
 
 	if (packet->version == 4)
 		((struct iphdr *)ip)->tot_len = __constant_htons(sizeof(struct iphdr) + sizeof(*tcp));

@@ -26,8 +26,8 @@
 
 #define IDS_GO_ON 0
 
-/* What is read in place: Ethernet, two tags and an IPv6 header. A socket buffer may have less of it in one piece. */
-#define IDS_IN_PLACE (sizeof(struct ethhdr) + 2 * sizeof(struct ids_vlan_header) + sizeof(struct ipv6hdr))
+/* What is read in place: Ethernet, tags and an IPv6 header. A socket buffer may have less of it in one piece. */
+#define IDS_IN_PLACE (sizeof(struct ethhdr) + IDS_MAX_VLAN_TAGS * sizeof(struct ids_vlan_header) + sizeof(struct ipv6hdr))
 
 /* A segment that is left to the device to cut (GSO) is shown in pieces, as what the wire will have. 64 KiB by the
  * largest piece are 39; the rest is for ordinary segment sizes. */
@@ -67,7 +67,7 @@ static __always_inline int ids_allowed(struct ids_context *c)
 /* Make the headers in `frame` those of a piece: `len` bytes of payload that begin `offset` bytes into the segment's. */
 static __always_inline void ids_piece_headers(struct ids_context *c, u8 *frame, u32 offset, u32 len, int last)
 {
-	u8 *ip = frame + (c->packet->l3 & 31);
+	u8 *ip = frame + (c->packet->l3 & IDS_L3_MASK);
 	u8 *tcp = frame + (c->packet->l4 & IDS_MAX_HEADERS);
 	u32 ip_len = c->packet->cut.header - c->packet->l3 + len;
 
@@ -177,7 +177,7 @@ static __always_inline void ids_begin(struct ids_context *c, struct ids_cursor *
 /* Parse: 0, or the reason why the packet is none of ours. */
 static __always_inline int ids_parse(struct ids_context *c, struct ids_cursor *at)
 {
-	int reason = ids_parse_ethernet(at, c->packet);
+	int reason = ids_parse_ethernet(c->frame, at, c->packet);
 
 	if (reason)
 		return reason;
@@ -208,6 +208,9 @@ static __always_inline int ids_judge(struct ids_context *c)
 	reason = ids_parse(c, &at);
 	if (reason)
 		return reason >= IDS_REASON_DROP ? IDS_PASS_SENT_MALFORMED : reason;
+	if (c->packet->fragment && (ids_fragment_fate(c) & IDS_FATE_CONDEMNED) && !ids_allowed(c) &&
+	    !ids_shadows(c, IDS_DROP_FLOW_FRAGMENT))
+		return IDS_DROP_FLOW_FRAGMENT;
 	flow = ids_flow_find(c, &key);
 	if (!flow) /* a new one has not asked whether a prefix blocks the peer: its first answer will */
 		flow = ids_flow_add(c, &key);
@@ -216,7 +219,7 @@ static __always_inline int ids_judge(struct ids_context *c)
 		ids_flow_seen(c->packet, flow, c->packet->side, c->now_ns);
 		c->packet->direction = c->packet->side != flow->client;
 		c->packet->flow_state = flow->state;
-		if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
+		if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c) && !ids_shadows(c, IDS_DROP_FLOW))
 			return IDS_DROP_FLOW;
 	}
 	reason = ids_whether_shown(c, flow);

@@ -149,21 +149,27 @@ static __always_inline void ids_apply_shadow(struct ids_context *c, struct ids_b
 {
 	ids_count_hit(c, block);
 	ids_count(IDS_NOTE_SHADOW, c->packet->len);
+	c->packet->met_shadow = 1;
 }
 
-/* Apply a block entry: `reason` when it drops the packet. */
+/* Apply a block entry: `reason` when it drops the packet. Where everything only counts, an entry that by itself only counts
+ * is no different from others: most are so because of the mode that the rules ran in. */
 static __always_inline int ids_apply_block(struct ids_context *c, struct ids_block *block, int reason)
 {
-	if (!block || ids_is_expired(c, block))
-		return IDS_GO_ON;
-	if (block->mode == IDS_BLOCK_SHADOW) {
-		ids_apply_shadow(c, block);
-		return IDS_GO_ON;
+	int enforces = 0;
+
+	if (block && !ids_is_expired(c, block)) {
+		enforces = block->mode != IDS_BLOCK_SHADOW;
+		if (!enforces)
+			ids_apply_shadow(c, block);
 	}
-	if (reason == IDS_DROP_BLOCKED ? ids_address_allowed(c, block) : ids_allowed(c))
+	if (!enforces && !(c->packet->met_shadow && (c->config->flags & IDS_FLAG_SHADOW)))
 		return IDS_GO_ON;
-	ids_count_hit(c, block);
-	return reason;
+	if (enforces && reason == IDS_DROP_BLOCKED ? ids_address_allowed(c, block) : ids_allowed(c))
+		return IDS_GO_ON;
+	if (enforces)
+		ids_count_hit(c, block);
+	return ids_shadows(c, reason) ? IDS_GO_ON : reason;
 }
 
 /* Whether an entry hides no shorter prefix: it has expired, or only counts. */
@@ -180,8 +186,9 @@ static __always_inline int ids_check_prefix(struct ids_context *c, struct ids_fl
 	u32 generation = c->config->generation;
 	struct ids_block *block;
 
-	if (!c->config->lists || (flow && flow->generation[c->packet->side & 1] == generation))
+	if (!c->config->lists || c->packet->shadowed || (flow && flow->generation[c->packet->side & 1] == generation))
 		return IDS_GO_ON;
+	c->packet->met_shadow = 0;
 	block = ids_find_prefix(c, 128);
 	if (!block && flow)
 		flow->generation[c->packet->side & 1] = generation;
@@ -232,6 +239,12 @@ static __always_inline void ids_budget_holder(struct ids_context *c, struct ids_
 	}
 }
 
+/* What a flow remembers of a charge, as an ids_charged. */
+static __always_inline u8 ids_charged_bit(u32 kind)
+{
+	return kind == IDS_LIMIT_SRC_SYN ? IDS_CHARGED_SOURCE : kind == IDS_LIMIT_DST_SYN ? IDS_CHARGED_DESTINATION : 0;
+}
+
 /* Charge a packet to a budget; return the reason where it is spent. */
 static __always_inline int ids_charge(struct ids_context *c, u32 kind, int source)
 {
@@ -247,12 +260,14 @@ static __always_inline int ids_charge(struct ids_context *c, u32 kind, int sourc
 	if (!budget) {
 		struct ids_budget fresh = { .due_ns = c->now_ns + limit->interval_ns };
 
+		c->packet->charged |= ids_charged_bit(kind);
 		lost = source ? ids_src_budgets.update(&key, &fresh) : ids_dst_budgets.update(&key, &fresh);
 		ids_count(lost ? IDS_NOTE_BUDGET_LOST : IDS_NOTE_BUDGET_NEW, c->packet->len);
 		return IDS_GO_ON;
 	}
 	if (ids_budget_take(budget, limit, c->now_ns)) {
 		c->pressed |= !!budget->episode_ns;
+		c->packet->charged |= ids_charged_bit(kind);
 		return IDS_GO_ON;
 	}
 	ids_report_limit(c, budget, &key);
@@ -268,42 +283,89 @@ static __always_inline int ids_is_proven(struct ids_context *c)
 	return proven_ns && c->now_ns < *proven_ns + c->config->proven_ns;
 }
 
-/* Budgets of the source, then of the destination. Proven sources may open connections to a destination that is being
- * flooded, others are challenged where that is switched on: they come back, proven, at their next SYN. From the first
- * refusal until the bucket has been full again that holds for every SYN, also those within the budget: at the permitted
- * rate alone, forged SYNs would fill the queue of a server without SYN cookies. */
-static __always_inline int ids_check_budgets(struct ids_context *c)
+/* Budgets of the source, then of the destination. Of SYNs they bound those that are not answered: a completed handshake
+ * gives its tokens back. A destination's is for sources that are not proven: those are challenged beyond it, where that is
+ * switched on, and come back, proven, at their next SYN. From the first refusal until the bucket has been full again that
+ * holds for every SYN, also those within the budget: at the permitted rate alone, forged SYNs would fill the queue of a
+ * server without SYN cookies. */
+static __always_inline int ids_check_budgets(struct ids_context *c, struct ids_flow *flow)
 {
 	int kind = ids_source_kind(c->packet);
-	int reason;
+	int reason, proven, solicited;
 
-	if (kind < 0)
+	if (kind < 0 || c->packet->shadowed)
 		return IDS_GO_ON;
+	solicited = flow && !c->packet->fragment ? ids_is_solicited(c->packet, flow, c->packet->side)
+						   : c->packet->fate & IDS_FATE_SOLICITED;
 	reason = ids_charge(c, kind, 1);
-	if (!reason && ids_is_reflected(c->packet, c->config->reflection_bytes))
+	proven = !reason && kind == IDS_LIMIT_SRC_SYN && ids_is_proven(c);
+	if (!reason && !solicited && ids_is_reflected(c->packet, c->config->reflection_bytes))
 		reason = ids_charge(c, IDS_LIMIT_DST_REFLECTION, 0);
-	if (!reason)
+	if (!reason && !proven)
 		reason = ids_charge(c, kind + IDS_LIMIT_DST_SYN, 0);
-	if (reason == IDS_DROP_SYN_DESTINATION || (!reason && kind == IDS_LIMIT_SRC_SYN && c->pressed)) {
-		if (ids_is_proven(c))
-			return IDS_GO_ON;
+	if (reason == IDS_DROP_SYN_DESTINATION || (!reason && !proven && kind == IDS_LIMIT_SRC_SYN && c->pressed)) {
 		c->packet->refused = !!reason;
 		if (c->config->flags & (IDS_FLAG_CHALLENGE | IDS_FLAG_COOKIES))
 			reason = IDS_DROP_CHALLENGED;
 	}
-	return reason && ids_allowed(c) ? IDS_GO_ON : reason;
+	if (!reason || ids_allowed(c))
+		return IDS_GO_ON;
+	/* Which answer a SYN would have had, the other program finds out. */
+	return reason != IDS_DROP_CHALLENGED && ids_shadows(c, reason) ? IDS_GO_ON : reason;
 }
 
 /* ---- flows ---------------------------------------------------------------------------------------------------- */
 
+/* What was charged to an address before it was proven may have been somebody else's doing: it begins with a full bucket,
+ * once for as long as the proof lasts. */
+static __always_inline void ids_forgive(struct ids_context *c)
+{
+	struct ids_budget_key key = { .kind = IDS_LIMIT_SRC_SYN };
+	struct ids_budget *budget;
+
+	ids_budget_holder(c, &key, 1);
+	budget = ids_src_budgets.lookup(&key);
+	if (budget)
+		budget->due_ns = c->now_ns;
+}
+
 /* Remember that the source of this packet answered what was sent to its address. */
 static __always_inline void ids_source_proven(struct ids_context *c)
 {
+	int proven = ids_is_proven(c);
+
 	if (c->packet->version == 4)
 		ids_proven4.update(&c->packet->src4_be, &c->now_ns);
 	else
 		ids_proven6.update(&c->packet->src6, &c->now_ns);
 	ids_count(IDS_NOTE_PROVEN, c->packet->len);
+	if (!proven)
+		ids_forgive(c);
+}
+
+static __always_inline void ids_give_back_to(struct ids_context *c, u32 kind, int source)
+{
+	struct ids_budget_key key = { .kind = kind };
+	struct ids_budget *budget;
+
+	ids_budget_holder(c, &key, source);
+	budget = source ? ids_src_budgets.lookup(&key) : ids_dst_budgets.lookup(&key);
+	if (budget)
+		ids_budget_give_back(budget, &c->config->limits[kind & (IDS_LIMIT_KINDS - 1)], c->now_ns);
+}
+
+/* A handshake is complete: give back the token that its SYN took, from those that it was taken from, and one alone
+ * however many SYNs there were. So nobody gets back more than was charged for the same connection. */
+static __always_inline void ids_give_back(struct ids_context *c, struct ids_flow *flow)
+{
+	if (!flow->charged)
+		return;
+	if (flow->charged & IDS_CHARGED_SOURCE)
+		ids_give_back_to(c, IDS_LIMIT_SRC_SYN, 1);
+	if (flow->charged & IDS_CHARGED_DESTINATION)
+		ids_give_back_to(c, IDS_LIMIT_DST_SYN, 0);
+	flow->charged = 0;
+	ids_count(IDS_NOTE_ANSWERED, c->packet->len);
 }
 
 /* ---- showing -------------------------------------------------------------------------------------------------- */
@@ -352,7 +414,7 @@ static __always_inline void ids_begin(struct ids_context *c, struct ids_cursor *
 /* Find the addresses: a final reason, or IDS_GO_ON. */
 static __always_inline int ids_parse_addresses(struct ids_context *c, struct ids_cursor *at)
 {
-	int reason = ids_parse_ethernet(at, c->packet);
+	int reason = ids_parse_ethernet(c->frame, at, c->packet);
 
 	if (reason)
 		return reason;
@@ -378,7 +440,9 @@ static __always_inline int ids_check_malformed(struct ids_context *c)
 
 	if (reason)
 		return reason;
-	return ids_allowed(c) ? IDS_PASS_ALLOWED_MALFORMED : c->packet->malformed;
+	if (ids_allowed(c))
+		return IDS_PASS_ALLOWED_MALFORMED;
+	return ids_shadows(c, c->packet->malformed) ? IDS_PASS_SHADOW_MALFORMED : c->packet->malformed;
 }
 
 /* Whether this may be a challenged client's answer: a reset before any answer of the server was seen. */
@@ -386,8 +450,8 @@ static __always_inline int ids_may_answer(struct ids_context *c, struct ids_flow
 {
 	if (flow && (flow->state != IDS_FLOW_SYN || flow->client != c->packet->side))
 		return 0;
-	return (c->config->flags & IDS_FLAG_CHALLENGE) && c->packet->proto == IPPROTO_TCP &&
-	       (c->packet->tcp_flags & ~IDS_TCP_ACK) == IDS_TCP_RST;
+	return (c->config->flags & (IDS_FLAG_CHALLENGE | IDS_FLAG_SHADOW)) == IDS_FLAG_CHALLENGE &&
+	       c->packet->proto == IPPROTO_TCP && (c->packet->tcp_flags & ~IDS_TCP_ACK) == IDS_TCP_RST;
 }
 
 /* Whether this may complete a handshake that began with a SYN cookie. Whatever was there before, but for a connection:
@@ -405,11 +469,13 @@ static __always_inline int ids_track_and_show(struct ids_context *c, struct ids_
 {
 	if (!flow)
 		return ids_show_whole(c);
-	if (ids_flow_seen(c->packet, flow, c->packet->side, c->now_ns))
+	if (ids_flow_seen(c->packet, flow, c->packet->side, c->now_ns)) {
 		ids_source_proven(c);
+		ids_give_back(c, flow);
+	}
 	c->packet->direction = c->packet->side != flow->client;
 	c->packet->flow_state = flow->state;
-	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c))
+	if (flow->verdict == IDS_FLOW_DROP && !ids_allowed(c) && !ids_shadows(c, IDS_DROP_FLOW))
 		return IDS_DROP_FLOW;
 	return ids_show_of_flow(c, flow);
 }
@@ -418,11 +484,17 @@ static __always_inline int ids_track_and_show(struct ids_context *c, struct ids_
 static __always_inline int ids_judge_flow(struct ids_context *c)
 {
 	union ids_flow_key key; /* not in the context, which is cleared for every packet */
-	struct ids_flow *flow = ids_flow_find(c, &key);
-	int reason = ids_check_prefix(c, flow);
+	struct ids_flow *flow;
+	int reason;
 
+	if (c->packet->fragment)
+		c->packet->fate = ids_fragment_fate(c);
+	flow = ids_flow_find(c, &key);
+	reason = ids_check_prefix(c, flow);
+	if (!reason && (c->packet->fate & IDS_FATE_CONDEMNED) && !ids_allowed(c) && !ids_shadows(c, IDS_DROP_FLOW_FRAGMENT))
+		reason = IDS_DROP_FLOW_FRAGMENT;
 	if (!reason)
-		reason = ids_check_budgets(c);
+		reason = ids_check_budgets(c, flow);
 	if (!reason && ids_may_answer(c, flow))
 		return IDS_PASS_STRAY_RESET;
 	if (reason)
@@ -430,6 +502,16 @@ static __always_inline int ids_judge_flow(struct ids_context *c)
 	if (ids_may_acknowledge(c, flow))
 		ids_programs.call(c->frame, IDS_PROGRAM_CHALLENGE);
 	return ids_track_and_show(c, flow ? flow : ids_flow_add(c, &key));
+}
+
+/* What no list can be asked about. ARP passes: without it there is no IPv4. */
+static __always_inline int ids_pass_unparsed(struct ids_context *c, int reason)
+{
+	int drop = reason == IDS_PASS_VLAN_TAGS ? IDS_DROP_VLAN_TAGS : IDS_DROP_NOT_IP;
+
+	if (!(c->config->flags & IDS_FLAG_DROP_UNPARSED) || c->packet->eth_proto_be == __constant_htons(ETH_P_ARP))
+		return reason;
+	return ids_shadows(c, drop) ? reason : drop;
 }
 
 static __always_inline int ids_judge(struct ids_context *c)
@@ -441,8 +523,11 @@ static __always_inline int ids_judge(struct ids_context *c)
 	if (ids_engine_gone(c->config, c->now_ns))
 		return IDS_PASS_ENGINE_GONE;
 	reason = ids_parse_addresses(c, &at);
-	if (!reason)
-		reason = ids_apply_block(c, ids_find_exact(c), IDS_DROP_BLOCKED);
+	if (reason && reason < IDS_REASON_DROP)
+		return ids_pass_unparsed(c, reason);
+	if (reason)
+		return reason >= IDS_REASON_DROP && ids_shadows(c, reason) ? IDS_PASS_SHADOW_MALFORMED : reason;
+	reason = ids_apply_block(c, ids_find_exact(c), IDS_DROP_BLOCKED);
 	if (reason)
 		return reason;
 	c->packet->malformed = ids_judge_headers(c, &at);
@@ -470,7 +555,7 @@ int xdp_ids(struct xdp_md *xdp)
 /* Show the client's SYN, or the answer to it, as it must have been, judging by the acknowledgement at hand. */
 static __always_inline int ids_show_opening(struct ids_context *c, int answer)
 {
-	u64 len = (c->packet->l4 & 63) + sizeof(struct tcphdr); /* at most 62: no options, no extension headers */
+	u64 len = (c->packet->l4 & IDS_L4_MASK) + sizeof(struct tcphdr); /* at most 86: no options, no extension headers */
 	struct ids_record *slot;
 	void *ring;
 
@@ -537,6 +622,8 @@ static __always_inline int ids_answer_syn(struct ids_context *c, int *action)
 	if (answerable && (c->config->flags & IDS_FLAG_COOKIES))
 		listening = ids_ask_listener(c->frame, c->packet, &answer);
 	if (listening == IDS_LISTENS_COOKIE) {
+		if (ids_shadows(c, IDS_DROP_SYN_COOKIE))
+			return IDS_GO_ON;
 		ids_note_cookie(c);
 		*action = ids_answer(c->frame, c->packet, &answer);
 		return IDS_DROP_SYN_COOKIE;
@@ -544,7 +631,9 @@ static __always_inline int ids_answer_syn(struct ids_context *c, int *action)
 	if (!c->packet->refused && (listening == IDS_LISTENS || !(c->config->flags & IDS_FLAG_CHALLENGE)))
 		return IDS_GO_ON;
 	if (!(c->config->flags & IDS_FLAG_CHALLENGE))
-		return IDS_DROP_SYN_DESTINATION;
+		return ids_shadows(c, IDS_DROP_SYN_DESTINATION) ? IDS_GO_ON : IDS_DROP_SYN_DESTINATION;
+	if (ids_shadows(c, IDS_DROP_CHALLENGED))
+		return IDS_GO_ON;
 	if (!answerable)
 		return IDS_DROP_CHALLENGED;
 	answer.ack = ids_cookie(c->packet, c->config->secret, c->now_ns >> IDS_COOKIE_SLOT_SHIFT);
@@ -587,6 +676,26 @@ int xdp_challenge(struct xdp_md *xdp)
 
 /* ---- verdicts of user space ------------------------------------------------------------------------------------- */
 
+/* Add a flow that is to die. It may have had no entry, for whole packets of it were never seen: only fragments. */
+static __always_inline struct ids_flow *ids_flow_order_new(struct ids_flow_order *order)
+{
+	u64 now_ns = bpf_ktime_get_coarse_ns();
+	struct ids_flow fresh = {};
+	struct ids_config *config;
+	u32 zero = 0;
+
+	config = ids_config.lookup(&zero);
+	if (config && config->now_ns)
+		now_ns = config->now_ns;
+	fresh.first_ns = fresh.last_ns = now_ns;
+	if (order->version == 4) {
+		ids_flows4.update(&order->key.v4, &fresh);
+		return ids_flows4.lookup(&order->key.v4);
+	}
+	ids_flows6.update(&order->key.v6, &fresh);
+	return ids_flows6.lookup(&order->key.v6);
+}
+
 /* A program of its own, attached nowhere: user space runs it (BPF_PROG_RUN) on a struct ids_flow_order in a packet's
  * place. Packets go on changing the flow's counters and handshake meanwhile, so verdict and depth alone are written; a
  * system call could only put back the whole entry, as old as its last look at it. Returns whether there is such a flow. */
@@ -598,6 +707,8 @@ int xdp_set_flow(struct xdp_md *xdp)
 	if ((void *)(order + 1) > (void *)(long)xdp->data_end)
 		return 0;
 	flow = order->version == 4 ? ids_flows4.lookup(&order->key.v4) : ids_flows6.lookup(&order->key.v6);
+	if (!flow && order->verdict == IDS_FLOW_DROP)
+		flow = ids_flow_order_new(order);
 	if (!flow)
 		return 0;
 	flow->depth = order->depth;

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cached_property
 
 from ids.config import Config
 from ids.counters import Counters
@@ -69,30 +68,38 @@ class Engine:
         self._own = own
         self._live = live
         self._outputs = True
+        self._event_types = event_types
         self.flows = FlowColumns()
+        self._go_on: Callable[[], bool] | None = None
         self.plugins.start(self._context)
-        wanted = self.plugins.event_types()
-        if on_events is not None:
-            wanted = None if wanted is None or event_types is None else {*wanted, *event_types}
-        self._wanted = wanted
+        self.wanted = self._event_types_wanted()
+        """Types of events that somebody reads; None: all. In a worker, what the deciding process says."""
+        self._inspection: Inspection | None = None
         self.workers: Sequence[Mapping[str, int]] = ()
         """The latest counters of each worker, where workers inspect."""
         self._fresh(time.time_ns() if live else None)
 
-    @cached_property
+    def _event_types_wanted(self) -> set[str] | None:
+        wanted = self.plugins.event_types()
+        if self._on_events is not None:
+            return None if wanted is None or self._event_types is None else {*wanted, *self._event_types}
+        return wanted
+
+    @property
     def inspection(self) -> Inspection:
-        """The inspection of all flows, where this process does it itself."""
-        return self.inspect()
+        """The inspection of all flows, where this process does it itself; or of its share, in a worker."""
+        return self._inspection or self.inspect()
 
     def inspect(self, share: Share | None = None) -> Inspection:
         """Return an inspection of all flows, or of a share; in a worker, whose counters begin here."""
         if share is not None:
             self.counters.values.clear()
             self._outputs = False
-        return Inspection(
+        self._inspection = Inspection(
             self.config, self.plugins, self.flows, self._gate, self.counters,
-            live=self._live, wanted=self._wanted, share=share,
+            live=self._live, wanted=self.wanted, share=share,
         )  # fmt: skip
+        return self._inspection
 
     def _fresh(self, started_ns: int | None = None) -> None:
         """Build what remembers decisions about traffic, which began then, or begins with the next packet."""
@@ -125,6 +132,7 @@ class Engine:
         self._responder.close(found.matched_flows)
         self._responder.forget(found.ended)
         self.counters.add("flow.ended", len(found.ended))
+        self.emit(found.anomalies)
         self.emit(found.transactions)
         decided, self._pending[:] = self._pending[:], []
         self.emit(Events(decided + found.matched_flows))
@@ -154,23 +162,43 @@ class Engine:
         self.plugins.call("ids_stop")
 
     def reload(self, config: Config) -> list[IdsError]:
-        """Take new rules and plugin settings; return what was refused. What is refused leaves the old in force."""
+        """Take new settings; return what was refused. What is refused leaves the old in force.
+
+        Rules, plugins and outputs load theirs anew, response follows them. The stages keep the settings with which they
+        began: see `ids.live.reload` for what a live engine therefore does not take.
+        """
         errors = self.prepare_reload(config)
         self.finish_reload(commit=not errors)
         return errors
 
-    def prepare_reload(self, config: Config) -> list[IdsError]:
-        """Load new rules and plugin settings; return what was refused. `finish_reload` must follow."""
+    def prepare_reload(self, config: Config, go_on: Callable[[], bool] | None = None) -> list[IdsError]:
+        """Load new rules and plugin settings; return what was refused. `finish_reload` must follow.
+
+        ``go_on`` as in `EngineContext`: it may feed packets to this engine, which meet what is still in force.
+        """
         self._previous, self.config = self.config, config
-        errors, self._commit = self.plugins.prepare_reload(self._context)
+        self._go_on = go_on
+        try:
+            errors, self._commit = self.plugins.prepare_reload(self._context)
+        finally:
+            self._go_on = None
         return errors
 
     def finish_reload(self, *, commit: bool) -> None:
         """Put in force what was loaded, or forget it."""
-        if commit:
-            self._commit()
-        else:
+        if not commit:
             self.config = self._previous
+            return
+        self._commit()
+        self._responder.configure(self.config.respond)
+        if self._outputs:
+            self.want(self._event_types_wanted())
+
+    def want(self, event_types: set[str] | None) -> None:
+        """Make events of these types from now on (None: of all), by the settings in force."""
+        self.wanted = event_types
+        if self._inspection is not None:
+            self._inspection.configure(self.config, event_types)
 
     def emit(self, batch: Events) -> None:
         """Hand events to every output, at once."""
@@ -210,7 +238,10 @@ class Engine:
 
     def _context(self, name: str) -> EngineContext:
         options = self.config.plugins.options.get(name, {})
-        return EngineContext(self.config, self.counters, options, self.flows, live=self._live, outputs=self._outputs)
+        return EngineContext(
+            self.config, self.counters, options, self.flows,
+            live=self._live, outputs=self._outputs, go_on=self._go_on,
+        )  # fmt: skip
 
     def _veto(self, address: str, match: Match) -> list[str]:
         return self.plugins.call_strict("ids_veto_block", address=address, match=match)

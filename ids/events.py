@@ -12,7 +12,8 @@ import orjson
 Event: TypeAlias = dict[str, Any]
 """One EVE object, ready for any JSON writer."""
 
-_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+_OPTIONS = orjson.OPT_NON_STR_KEYS
+_LINE = orjson.OPT_APPEND_NEWLINE | _OPTIONS
 
 
 class Lines(NamedTuple):
@@ -83,15 +84,18 @@ def _spell(rows: Sequence[Event]) -> list[Lines]:
         if end < len(rows) and rows[end]["event_type"] == rows[start]["event_type"]:
             continue
         try:
-            data = b"".join([orjson.dumps(event, option=_OPTIONS) for event in rows[start:end]])
+            data = b"".join([orjson.dumps(event, option=_LINE) for event in rows[start:end]])
         except TypeError:
-            data = b"".join(map(_carefully, rows[start:end]))
+            data = b"".join(spell(event).encode() + b"\n" for event in rows[start:end])
         made.append(Lines(rows[start]["event_type"], data, end - start))
         start = end
     return made
 
 
-def _carefully(event: Event) -> bytes:
-    """Return one object as a line, whatever is in it: a file's name that is no UTF-8, a plugin's own kind of value."""
-    text = json.dumps(event, ensure_ascii=False, default=str)
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode() + b"\n"
+def spell(value: Any) -> str:
+    """Return a value as JSON, whatever is in it: a file's name that is no UTF-8, a plugin's own kind of value."""
+    try:
+        return orjson.dumps(value, option=_OPTIONS).decode()
+    except TypeError:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

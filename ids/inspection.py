@@ -22,17 +22,18 @@ from ids.flow.share import Share
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import Protocols
-from ids.respond import events
+from ids.respond.anomalies import packet_anomalies
 from ids.respond.gate import Gate
+from ids.respond.lines import EventLines
 from ids.respond.recount import Recount
-from ids.types import I64, FlowBatch, FlowColumns, Mark, Match, PacketBatch, Packets, Transactions
+from ids.types import I64, U8, Bool, Direction, FlowBatch, FlowColumns, Mark, Match, PacketBatch, Packets, Transactions
 
 HISTORY_BATCHES = 2
 """Batches kept for the frames of a flow that is flagged late. Each may be several megabytes."""
 
-EVENTS_AS_OBJECTS = 4096
-"""`flow` events of one batch that are handed on as objects, at some 3 kB each: a batch has fewer as a rule, the end of
-a capture may have a hundred thousand."""
+FLOWS_AT_ONCE = 4096
+"""`flow` events that are spelt together: a batch has fewer as a rule, the end of a capture may have a hundred thousand,
+whose words would fill hundreds of megabytes on their way."""
 
 STAGES = ("decode", "flow", "protocols", "detect", "events")
 
@@ -43,6 +44,8 @@ class Findings:
 
     packets: Packets | None = None
     """The batch, decoded; None where there was none."""
+    anomalies: Events = field(default_factory=Events)
+    """Events of odd packets."""
     matches: list[Match] = field(default_factory=list)
     """In the order of their packets."""
     transactions: Events = field(default_factory=Events)
@@ -57,7 +60,7 @@ class Findings:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to decide and nothing to write."""
-        parts = (self.matches, self.transactions, self.flows, self.matched_flows, self.ended)
+        parts = (self.anomalies, self.matches, self.transactions, self.flows, self.matched_flows, self.ended)
         return not any(len(part) for part in parts)
 
     @classmethod
@@ -66,6 +69,7 @@ class Findings:
         matches = sorted((match for part in parts for match in part.matches), key=lambda match: match.number)
         return cls(
             None,
+            Events.joined(part.anomalies for part in parts),
             matches,
             Events.joined(part.transactions for part in parts),
             Events.joined(part.flows for part in parts),
@@ -91,6 +95,8 @@ class Inspection:
     ) -> None:
         """Build the stages; ``wanted`` are the event types that somebody reads, None all. ``share``: of all flows."""
         self._share = share
+        # in a replay every worker decodes all packets, live each has packets of its own
+        self._reports_packets = share is None or share.by_carrier or not share.number
         self._config = config
         self._plugins = plugins
         self.flows = flows
@@ -106,7 +112,13 @@ class Inspection:
         last_seen = self._recount.last_seen if self._recount else None
         self._table = FlowTable(config.flow, counters, config.stream, last_seen, flows, share)
         self._protocols = Protocols(config.protocols, counters, flows)
-        self._history: deque[tuple[Packets, I64]] = deque(maxlen=HISTORY_BATCHES)
+        self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
+
+    def configure(self, config: Config, wanted: Collection[str] | None) -> None:
+        """Go on by these settings: what is bypassed, which events somebody reads. The stages keep theirs."""
+        self._config = config
+        self._opaque = frozenset(config.engine.bypass)
+        self._wanted = wanted
 
     def process(self, batch: PacketBatch) -> Findings:
         """Take one batch through every stage."""
@@ -128,6 +140,8 @@ class Inspection:
         found = self._findings(None, self._table.drain())
         self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
         self._history.clear()
+        self._plugins.pardon()
+        self.flows.epoch += 1
         return found
 
     def _findings(self, packets: Packets | None, flows: FlowBatch) -> Findings:
@@ -171,7 +185,7 @@ class Inspection:
             if plugins.has("ids_transaction"):
                 matches += plugins.matches_of_each("ids_transaction", "transaction", transactions)
         if packets is not None and plugins.has("ids_flagged"):
-            self._history.append((packets, flows.slot))
+            self._history.append((packets, flows.slot, flows.direction))
             self._dissect(found, flows)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
@@ -181,7 +195,7 @@ class Inspection:
         """Hand the packets of flagged flows to plugins. Such flows are few, and cost what they deserve."""
         touched = flows.touched
         for slot in touched[self.flows.marks[touched] & Mark.FLAGGED != 0].tolist():
-            frames = [frame for packets, of in self._history for frame in _frames(packets, of == slot)]
+            frames = [frame for packets, of, sides in self._history for frame in _frames(packets, of == slot, sides)]
             session = FlowSession(self.flows.view(slot), frames)
             found.matches += self._plugins.matches("ids_flagged", session=session)
 
@@ -192,33 +206,32 @@ class Inspection:
         after = self._config.engine.bypass_after_bytes
         for slot in self._protocols.opaque(flows.streams, self._opaque, after):
             flow = self.flows.view(slot)
-            if self._gate.bypass(flow):
+            if not flow.depth and self._gate.bypass(flow):
                 flow.mark(Mark.BYPASSED)
                 self._counters.add(f"flow.bypassed.{flow.app_proto}")
 
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
+        spelt = EventLines(self.flows)
+        if found.packets is not None and self._reports_packets and self._wants("anomaly"):
+            found.anomalies = Events(packet_anomalies(found.packets, self._counters))
         complete = [row for row in transactions if row.complete and self._wants(row.protocol)]
         if complete:
-            found.transactions = Events(events.transaction_events(complete))
-        if len(flows.ended):
-            found.ended = self.flows.id[flows.ended].tolist()
-        if len(flows.ended) and self._wants("flow"):
+            found.transactions = Events(lines=spelt.transactions(complete))
+        if not len(flows.ended):
+            return
+        found.ended = self.flows.id[flows.ended].tolist()
+        if self._wants("flow"):
             matched = self.flows.marks[flows.ended] & Mark.MATCHED != 0
-            found.flows = self._flow_events(flows.ended[~matched])
-            found.matched_flows = events.flow_events(self.flows, flows.ended[matched])
-
-    def _flow_events(self, slots: I64) -> Events:
-        """Return the `flow` events; of very many as lines at once, for as objects they take ten times the memory."""
-        if len(slots) <= EVENTS_AS_OBJECTS:
-            return Events(events.flow_events(self.flows, slots))
-        parts = np.array_split(slots, len(slots) // EVENTS_AS_OBJECTS + 1)
-        return Events.joined(Events(events.flow_events(self.flows, part)) for part in parts)
+            of = flows.ended[~matched]
+            parts = [of[at : at + FLOWS_AT_ONCE] for at in range(0, len(of), FLOWS_AT_ONCE)]
+            found.flows = Events(lines=[spelt.flows(part) for part in parts])
+            found.matched_flows = list(Events(lines=[spelt.flows(flows.ended[matched])]))
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted
 
 
-def _frames(packets: Packets, mine: np.ndarray) -> list[Frame]:
+def _frames(packets: Packets, mine: Bool, sides: U8) -> list[Frame]:
     batch = packets.batch
     rows = np.flatnonzero(mine)[-MAX_PACKETS:]
     return [
@@ -227,6 +240,7 @@ def _frames(packets: Packets, mine: np.ndarray) -> list[Frame]:
             int(batch.linktype[row]),
             int(batch.ts_ns[row]),
             int(batch.number[row]),
+            Direction(int(sides[row])),
         )
         for row in rows
     ]

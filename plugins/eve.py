@@ -18,6 +18,8 @@ class EveOutput:
 
     def __init__(self) -> None:
         self._writer: LineWriter | None = None
+        self._next: LineWriter | None = None
+        """Opened for a reload that is not in force, and may never be: another plugin may refuse it."""
         self._types: frozenset[str] = frozenset()
 
     @hookimpl
@@ -28,9 +30,11 @@ class EveOutput:
     @hookimpl
     def ids_reload(self, context: EngineContext) -> Callable[[], None]:
         """Open the file again, so that a rotated log is followed."""
-        writer, types = _open(context), frozenset(context.config.eve.types)
+        self._drop_next()
+        self._next, types = _open(context), frozenset(context.config.eve.types)
 
         def commit() -> None:
+            writer, self._next = self._next, None
             self.ids_stop()
             self._writer, self._types = writer, types
 
@@ -50,9 +54,15 @@ class EveOutput:
     @hookimpl
     def ids_stop(self) -> None:
         """Close the file."""
+        self._drop_next()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def _drop_next(self) -> None:
+        if self._next is not None:
+            self._next.close()
+            self._next = None
 
 
 def _open(context: EngineContext) -> LineWriter | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ids import hookimpl
-from ids.errors import RulesRefused
+from ids.errors import IdsError, RulesRefused
+from ids.plugin.dissection import impossible_fields
 from ids.protocols import BY_NAME
 from ids.rules.language.loader import load_rules
 from ids.rules.match.matcher import Matcher
 from ids.rules.model.buffers import CATALOGUE, TRANSPORT_PROTOCOLS
+from ids.rules.model.scanning import COMPILER
 from ids.rules.model.yara import YaraRule
 from ids.rules.paths import cache_directory
 from ids.types import Datagrams, FlowBatch, Match, Packets, Streams, Transactions
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
 
 NAME = "rules"
 TRANSPORT_NAMES = {6: "tcp", 17: "udp"}
+
+JOIN_S = 0.005
+"""How long packets wait at a time for rules that are being loaded."""
+
+_Made = TypeVar("_Made")
 
 
 class Rules:
@@ -78,12 +86,22 @@ class Rules:
         return self.matcher.flagged(session) if self.matcher else None
 
     def _load(self, context: EngineContext) -> Callable[[], None]:
-        """Load the rules; return what puts them in force."""
+        """Load the rules, while packets go on; return what puts them in force."""
+        try:
+            if context.go_on is None:
+                COMPILER.go_on = None
+                return self._loaded(context)
+            return _beside(lambda: self._loaded(context), context.go_on)
+        finally:
+            COMPILER.close()
+
+    def _loaded(self, context: EngineContext) -> Callable[[], None]:
         settings = context.config.rules
         cache = cache_directory(settings)
         loaded = load_rules(settings.paths, context.config.vars, settings.exclude, settings.disabled_sids, cache=cache)
-        if loaded.errors:
-            raise RulesRefused(list(loaded.errors))
+        errors = [*loaded.errors, *impossible_fields(loaded.rules)]
+        if errors:
+            raise RulesRefused(errors)
         matcher = Matcher(loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher)
 
         def commit() -> None:
@@ -94,6 +112,37 @@ class Rules:
             counters.set("rules.loaded_yara", len(loaded.yara.rules))
 
         return commit
+
+
+def _beside(load: Callable[[], _Made], go_on: Callable[[], bool]) -> _Made:
+    """Load in a thread while this one goes on; raises what ``load`` raises, and `IdsError` where the engine stops.
+
+    What cannot be interrupted runs in a child of that thread, and ends with it.
+    """
+    made: list[_Made] = []
+    failed: list[BaseException] = []
+    wanted = [True]
+
+    def run() -> None:
+        try:
+            made.append(load())
+        except BaseException as error:
+            failed.append(error)
+
+    COMPILER.go_on = lambda: wanted[0]
+    thread = threading.Thread(target=run, name="ids-load-rules", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            if not go_on():
+                raise IdsError("the engine stops")
+            thread.join(JOIN_S)
+    finally:
+        wanted[0] = False
+    COMPILER.go_on = None
+    if failed:
+        raise failed[0]
+    return made[0]
 
 
 def _spoken_over(rule: YaraRule) -> frozenset[int]:

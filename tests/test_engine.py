@@ -43,9 +43,6 @@ class RecordingGate:
         self.bypassed.append(flow)
         return True
 
-    def proven(self, address: IPAddress) -> bool:
-        return False
-
     def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         return np.zeros(len(slots), FLOW_COUNT)
 

@@ -247,11 +247,11 @@ def many_flows(count: int) -> PacketBatch:
     return batch_of([row.tobytes() for row in data])
 
 
-def test_very_many_flow_events_come_as_lines_that_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_very_many_flow_events_are_spelt_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a capture may have a hundred thousand."""
     said = []
     for limit in (10, 1000):
-        monkeypatch.setattr(inspection, "EVENTS_AS_OBJECTS", limit)
+        monkeypatch.setattr(inspection, "FLOWS_AT_ONCE", limit)
         whole = inspector()
         whole.process(many_flows(333))
         found = whole.drain()

@@ -9,8 +9,9 @@ import pytest
 from ids import hookimpl
 from ids.config import InvalidDocument
 from ids.errors import PluginError, UsageError
-from ids.testing import MSS, Session, make_datagrams, make_flow, to_client
-from ids.types import Datagram, Datagrams, Direction, StreamChunk, Streams
+from ids.plugin.host import MAX_CONSECUTIVE_FAILURES
+from ids.testing import MSS, Session, make_datagrams, make_flow, make_match, to_client
+from ids.types import Datagram, Datagrams, Direction, Match, StreamChunk, Streams
 
 
 class Listener:
@@ -111,3 +112,26 @@ def test_datagrams_made_by_hand_read_as_those_of_a_batch() -> None:
     datagrams = make_datagrams(made)
     assert [(one.data, one.number) for one in datagrams] == [(b"ab", 1), (b"c", 2)]
     assert datagrams.data == b"abc"
+
+
+class Faulty:
+    """A detector that fails on streams with one word in them, and finds all others."""
+
+    @hookimpl
+    def ids_streams(self, streams: Streams) -> list[Match]:
+        """Fail, or match."""
+        if b"fail" in streams.data:
+            raise RuntimeError
+        return [make_match(streams.flows.view(int(streams.slot[0])))]
+
+
+def test_a_plugin_that_one_capture_had_quarantined_works_in_the_next() -> None:
+    """What is between two captures of a replay is a drain."""
+    session = Session(faulty=Faulty())
+    for _ in range(MAX_CONSECUTIVE_FAILURES):
+        session.tcp(b"fail", close=False, batch=10)
+    session.tcp(b"ok", close=False, batch=10)
+    assert session.sids == []
+    session.engine.drain()
+    session.tcp(b"ok", close=False, batch=10)
+    assert len(session.sids) == 1

@@ -9,6 +9,9 @@ import click
 from ids.cli.options import build_config, instance_options, output_option, print_message, show_json
 from ids.control import request, socket_path
 
+RELOAD_S = 600.0
+"""How long to wait for the answer: rules are loaded beside the packets."""
+
 
 @click.command()
 @instance_options
@@ -16,16 +19,23 @@ from ids.control import request, socket_path
 def reload(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
     """Make a running engine read again what it was started with: its `-c`, `--set` and `-S`.
 
-    Of that, rules and the settings of plugins take effect; everything else waits for the next start. When the new ones
-    are refused, the old ones stay in force. `-c` and `--set` of this command only say which engine is meant.
+    Rules, variables, response with its allow-list, limits of the fast path, outputs and the settings of plugins take
+    effect at once; what was changed besides is named, with what it needs. When something is refused, all of the old
+    stays in force. `-c` and `--set` of this command only say which engine is meant.
     """
     config = build_config(config_path, overrides)
-    answer = request(socket_path(config.engine.runtime_dir, config.instance), "reload")
+    answer = request(socket_path(config.engine.runtime_dir, config.instance), "reload", RELOAD_S)
     if output == "json":
         show_json(answer)
     if "error" in answer:
         if output != "json":
-            print_message(f"ids: reload refused, the old rules stay in force:\n{answer['error']}")
+            print_message(f"ids: reload refused, the old settings and rules stay in force:\n{answer['error']}")
         sys.exit(2)
-    if output != "json":
-        click.echo("reloaded")
+    if output == "json":
+        return
+    click.echo("reloaded")
+    if "kernel" in answer:
+        print_message(f"ids: but the kernel did not take all of it: {answer['kernel']}")
+    for changed in answer.get("waiting", []):
+        name, now, wanted = changed["setting"], changed["now"], changed["wanted"]
+        print_message(f"ids: not in force yet: {name} stays {now}, not {wanted}. To change it: {changed['needs']}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -20,9 +19,8 @@ from ids.cli.options import (
 )
 from ids.config import Config
 from ids.errors import RuleError
+from ids.plugin.dissection import impossible_fields
 from ids.rules.language.loader import load_rules
-from ids.rules.model.buffers import nearest
-from ids.rules.model.rule import Rule, ScapyField, leaves
 from ids.rules.paths import cache_directory
 from ids.types import Signature
 
@@ -38,33 +36,7 @@ def _read(config: Config, fields: bool = False) -> tuple[list[dict[str, Any]], l
     loaded = load_rules(config.rules.paths, config.vars, config.rules.exclude, config.rules.disabled_sids, cache=cache)
     rows = [_row(rule.signature, sorted(rule.buffers), "yaml") for rule in loaded.rules]
     rows += [_row(rule.signature, [rule.scope], "yara") for rule in loaded.yara.rules]
-    return rows, list(loaded.errors), [*loaded.warnings, *(_scapy_warnings(loaded.rules) if fields else ())]
-
-
-def _scapy_warnings(rules: Iterable[Rule]) -> Iterator[RuleError]:
-    """Yield a warning for each layer and field that Scapy does not have.
-
-    Only here: Scapy takes a third of a second to import, which no start shall pay for a rule that loads anyway.
-    """
-    tests = [(rule, leaf) for rule in rules for leaf in leaves(rule.condition) if isinstance(leaf, ScapyField)]
-    if not tests:
-        return
-    from scapy.config import conf
-    from scapy.layers import all as _layers  # noqa: F401  registers those that packets are dissected into
-
-    fields: dict[str, set[str]] = {}
-    for layer in conf.layers:
-        for name in (layer.__name__, layer._name):  # it answers to both
-            fields.setdefault(str(name), set()).update(field.name for field in layer.fields_desc)
-    for rule, test in tests:
-        known = fields.get(test.layer)
-        if known is None:
-            why, near = f"Scapy has no layer {test.layer!r}", nearest(test.layer, list(fields))
-        elif test.name not in known:
-            why, near = f"{test.layer} of Scapy has no field {test.name!r}", nearest(test.name, list(known))
-        else:
-            continue
-        yield RuleError(f"sid {rule.signature.sid}: {why}: the rule can never match", rule.source, near)
+    return rows, [*loaded.errors, *(impossible_fields(loaded.rules) if fields else ())], list(loaded.warnings)
 
 
 def _row(signature: Signature, buffers: list[str], language: str) -> dict[str, Any]:

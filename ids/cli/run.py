@@ -32,7 +32,7 @@ def run(
 ) -> None:
     """Attach to interfaces, inspect what the kernel shows, and block what the rules condemn. Ends on Ctrl-C or SIGTERM.
 
-    SIGHUP, or `ids reload`, reads the configuration again; rules and plugin settings of it take effect.
+    SIGHUP, or `ids reload`, reads the configuration again.
     """
     from ids.live import Live
 

@@ -11,7 +11,7 @@ from ids.cli.options import NOTHING_ATTACHED, build_config, instance_options, ou
 from ids.control import request, socket_path
 from ids.errors import NotRunning
 from ids.kernel.fastpath import guarded_interfaces, instance_dir
-from ids.kernel.maps.counts import pinned_counts
+from ids.kernel.maps.counts import pinned_counts, pinned_shadow
 
 
 @click.command()
@@ -22,14 +22,14 @@ def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> N
     config = build_config(config_path, overrides)
     pins = instance_dir(config.fastpath, config.instance)
     kernel = {name: counts for name, counts in pinned_counts(pins).items() if counts[0]}
-    attached = guarded_interfaces(pins)
+    attached, shadow = guarded_interfaces(pins), pinned_shadow(pins)
     try:
         engine: dict[str, Any] | None = request(socket_path(config.engine.runtime_dir, config.instance), "stats")
     except NotRunning:
         engine = None
     if output == "json":
         verdicts = {name: {"packets": packets, "bytes": size} for name, (packets, size) in kernel.items()}
-        show_json({"attached": attached, "kernel": verdicts, "engine": engine})
+        show_json({"attached": attached, "shadow": shadow, "kernel": verdicts, "engine": engine})
         return
     console = output_console()
     table = Table(title="kernel", title_justify="left", box=None)
@@ -38,6 +38,9 @@ def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> N
     for name, (packets, size) in kernel.items():
         table.add_row(name, f"{packets:,}", f"{size:,}")
     console.print(table)
+    if shadow:
+        console.print()
+        console.print("shadow mode: nothing is dropped; would_drop.* counts what would have been")
     if engine is None:
         console.print()
         console.print(_without_engine(attached))

@@ -1,11 +1,13 @@
 """Decoding: a batch of frames becomes columns of header fields.
 
-In: `ids.types.PacketBatch` from `ids.capture` or the rings. Out: `ids.types.Packets`, one row a frame, and behind a
-fragment that completed a datagram one row more, for the datagram.
+In: `ids.types.PacketBatch` from `ids.capture` or the rings. Out: `ids.types.Packets`, one row a frame, and behind it
+one row more for each datagram that it completed and each packet that it carried in a tunnel.
 
     decoder.py    `Decoder`: the order of the steps on one screen
     columns.py    the columns while they are being filled, and how a row is refused
+    layers.py     what came out of fragments and tunnels, and all of it as one batch
     link.py       link headers, VLAN tags, PPPoE, MPLS: where is the IP header?
+    tunnels.py    GRE, ERSPAN, IP in IP, VXLAN, Geneve, Teredo: where is the inner packet?
     ipv4.py, ipv6.py   network headers
     transport.py  TCP, UDP, ICMP; anything else is a flow without ports
     checksum.py   Internet checksums of all rows at once
@@ -14,16 +16,14 @@ fragment that completed a datagram one row more, for the datagram.
     fragments.py  the fragments of a batch as columns
     orderly.py    datagrams whose fragments are all in one batch: put together at once
     hashing.py    rows of several columns as one number
+    oddities.py   what is reported of packets, by Suricata's names
     settings.py   limits
-
-Tunnels (IP in IP, GRE, VXLAN, Teredo) are not peeled: such a packet is a flow of its outer protocol. The place to peel
-them is after `transport`: point ``l3`` of those rows at the inner header, and go round again.
 
 Nothing here runs once per packet in Python, and nothing raises for what a packet contains. Next stage: `ids.flow`.
 """
 
 from ids.decode.decoder import Decoder
 from ids.decode.defrag import Defragmenter
-from ids.decode.settings import DecodeSettings, DefragSettings
+from ids.decode.settings import DecodeSettings, DefragSettings, TunnelSettings
 
-__all__ = ["DecodeSettings", "Decoder", "DefragSettings", "Defragmenter"]
+__all__ = ["DecodeSettings", "Decoder", "DefragSettings", "Defragmenter", "TunnelSettings"]

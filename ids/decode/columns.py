@@ -7,12 +7,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ids.types import I64, U8, U16, U32, U64, Anomaly, Bool, PacketBatch, Packets
+from ids.types import I64, U8, U16, U32, U64, Anomaly, Bool, Notes, PacketBatch, Packets
 
 Verdict: TypeAlias = tuple[Bool, Anomaly]
 
 GOOD, FRAGMENT = np.uint8(Anomaly.NONE), np.uint8(Anomaly.FRAGMENT)
 """For comparisons with columns: an `Anomaly` is no plain number to NumPy, which then takes ten times as long."""
+
+NO_NOTES = Notes(np.empty(0, np.int64), np.empty(0, np.uint8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,10 @@ class FragmentRows:
 class Columns:
     """Every column of `Packets`, and some that only decoding needs; all of shape (n,), addresses (n, 2)."""
 
-    def __init__(self, batch: PacketBatch, vlan: U32 | None = None) -> None:
+    def __init__(
+        self, batch: PacketBatch, vlan: U64 | None = None, depth: U8 | None = None, given_kind: U16 | None = None
+    ) -> None:
+        """Start with nothing known but, of packets within others, VLAN ids, depth, and EtherTypes where not 0."""
         n = len(batch)
         self.batch = batch
         self.data = batch.data
@@ -39,6 +44,14 @@ class Columns:
         """Where the frame would end had all of it been captured."""
         self.kind: U16 = np.zeros(n, np.uint16)
         """EtherType of what begins at ``l3``."""
+        self.given_kind = given_kind
+        self.tags: U8 = np.zeros(n, np.uint8)
+        """VLAN tags taken off so far."""
+        self.doubtful: Bool = np.zeros(n, np.bool_)
+        self.depth: U8 = np.zeros(n, np.uint8) if depth is None else depth
+        self.carrier: I64 = np.full(n, -1, np.int64)
+        self.notes: list[tuple[I64, U8]] = []
+        """Rows with something odd, and what: `Notes`."""
         self.ip_end: I64 = np.zeros(n, np.int64)
         """Where the packet ends by its IP length; at most ``wire_end``."""
         self.address_sum: U64 = np.zeros(n, np.uint64)
@@ -47,6 +60,8 @@ class Columns:
         """IPv6 rows on their way to another address than that in the header: their checksum is not for this one."""
         self.partial: Bool = np.zeros(n, np.bool_)
         """Rows whose sender left the TCP or UDP checksum to its device: it holds the sum of the pseudo header."""
+        self.doubt: U8 | None = None
+        """Why hosts may drop rows that nothing else is wrong with; an `Anomaly` each, 0: they do not."""
         self.fragments: list[FragmentRows] = []
 
         self.anomaly: U8 = np.zeros(n, np.uint8)
@@ -56,7 +71,7 @@ class Columns:
         self.proto: U8 = np.zeros(n, np.uint8)
         self.sport: U16 = np.zeros(n, np.uint16)
         self.dport: U16 = np.zeros(n, np.uint16)
-        self.vlan: U32 = np.zeros(n, np.uint32) if vlan is None else vlan
+        self.vlan: U64 = np.zeros(n, np.uint64) if vlan is None else vlan
         self.ttl: U8 = np.zeros(n, np.uint8)
         self.fragment: Bool = np.zeros(n, np.bool_)
         self.l3: I64
@@ -86,6 +101,25 @@ class Columns:
                 self.anomaly[rows[mask]] = reason
                 refused = mask if refused is None else refused | mask
         return None if refused is None else ~refused
+
+    def doubt_rows(self, rows: I64, reason: Anomaly) -> None:
+        """Refuse ``rows`` when they are decoded; fragments, which need no more of it, at once."""
+        if not rows.size:
+            return
+        if self.doubt is None:
+            self.doubt = np.zeros(len(self.batch), np.uint8)
+        self.doubt[rows] = reason
+
+    def settle_doubts(self) -> None:
+        """Refuse the rows that hosts may drop."""
+        if self.doubt is not None:
+            self.doubtful = (self.doubt != 0) & self.good()
+            self.anomaly[self.doubtful] = self.doubt[self.doubtful]
+
+    def note(self, rows: I64, code: int) -> None:
+        """Note something odd about ``rows``; ``code`` is one of `ids.decode.oddities`."""
+        if rows.size:
+            self.notes.append((rows, np.full(len(rows), code, np.uint8)))
 
     def set_payload(self, rows: I64, start: I64, end: I64) -> None:
         """Set the payload of ``rows`` to ``start`` .. ``end`` (indices by the headers), cut to what was captured."""
@@ -120,4 +154,15 @@ class Columns:
             seq=self.seq,
             ack=self.ack,
             window=self.window,
+            doubtful=self.doubtful,
+            depth=self.depth,
+            carrier=self.carrier,
+            notes=self._notes(),
         )
+
+    def _notes(self) -> Notes:
+        if not self.notes:
+            return NO_NOTES
+        row, code = (np.concatenate(column) for column in zip(*self.notes, strict=True))
+        once = np.unique(row << 8 | code)
+        return Notes(once >> 8, (once & 0xFF).astype(np.uint8))

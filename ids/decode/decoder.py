@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import fields
-from typing import Any
 
 import numpy as np
 
@@ -13,14 +11,15 @@ from ids.decode.columns import Columns
 from ids.decode.defrag import Defragmenter
 from ids.decode.ipv4 import decode_ipv4
 from ids.decode.ipv6 import decode_ipv6
+from ids.decode.layers import Layer, datagram_batch, inner_batch, joined
 from ids.decode.link import IPV4, decode_link
+from ids.decode.oddities import Oddity
 from ids.decode.offload import Offloaders
 from ids.decode.orderly import Datagrams
 from ids.decode.settings import DecodeSettings
-from ids.decode.transport import decode_transport
-from ids.types import I64, U32, Anomaly, PacketBatch, Packets
-
-LINKTYPE_RAW = 101
+from ids.decode.transport import TCP, decode_transport
+from ids.decode.tunnels import NO_INNER, Inner, Tunnels
+from ids.types import U8, U16, U64, Anomaly, Bool, PacketBatch, Packets
 
 _ANOMALIES = [(int(anomaly), f"decode.anomaly.{anomaly.name.lower()}") for anomaly in Anomaly if anomaly]
 
@@ -47,32 +46,74 @@ class Decoder:
         self._bad = 0
         self._counters = counters
         self._defragmenter = Defragmenter(settings.defrag, counters)
+        self._tunnels = Tunnels(settings.tunnels)
+        self._max_depth = settings.tunnels.max_depth
 
     def decode(self, batch: PacketBatch) -> Packets:
         """Decode a batch of any size, of any content; row i describes frame i of the result's ``batch``.
 
         Where fragments completed datagrams, each datagram follows as a row of its own, directly behind the row of
-        the fragment that completed it and with that frame's number, time and interface: then ``batch`` of the result
-        is another batch than the argument, with raw IP frames (LINKTYPE_RAW) added.
+        the fragment that completed it and with that frame's number, time and interface; and so does the packet in a
+        tunnel, behind its carrier. Then ``batch`` of the result is another batch than the argument, with frames added.
         """
         self._counters.add("decode.packets", len(batch))
         self._counters.add("decode.bytes", int(batch.wirelen.sum()))
         columns = self._columns(batch)
         if self._watched > 0 and self._offloaded(columns):
             columns = self._columns(batch)
-        parts = [columns]
-        whole = self._defragmenter.process(columns)
-        if len(whole):
-            parts.append(self._columns(_datagram_batch(batch, whole), columns.vlan[whole.row]))
+        layers = self._layers(columns)
         if self._offloaders is not None and len(batch):
-            self._offloaders.judge(parts)
-        for part in parts:
-            self._count(part)
-        packets = columns.packets()
-        return _splice(packets, parts[1].packets(), whole.row) if len(whole) else packets
+            self._offloaders.judge([layer.columns for layer in layers])
+        for layer in layers:
+            self._count(layer.columns)
+        return columns.packets() if len(layers) == 1 else joined(layers)
 
-    def _columns(self, batch: PacketBatch, vlan: U32 | None = None) -> Columns:
-        columns = Columns(batch, vlan)
+    def _layers(self, columns: Columns) -> list[Layer]:
+        """Go into what the packets carry, a tunnel a round: the datagrams of fragments, then what both carry."""
+        rows = np.arange(len(columns.batch))
+        layers = [Layer(columns, 0, rows, rows[:0])]
+        while True:
+            level = [layers[-1]]
+            whole = self._defragmenter.process(columns)
+            if len(whole):
+                level.append(self._datagrams(level[0], whole))
+                layers.append(level[1])
+            found = [self._find_inner(layer.columns) for layer in level]
+            if not any(len(inner) for inner in found):
+                return layers
+            batch, inner, root, parent = inner_batch(level, found)
+            depth = np.full(len(batch), columns.depth[0] + np.uint8(1), np.uint8)
+            columns = self._columns(batch, None, depth, inner.given_kind)
+            layers.append(Layer(columns, layers[-1].end, root, parent))
+
+    def _datagrams(self, fragments: Layer, whole: Datagrams) -> Layer:
+        columns, row = fragments.columns, whole.row
+        batch = datagram_batch(columns.batch, whole)
+        alternative = whole.alternative if np.count_nonzero(whole.alternative) else None
+        own = self._columns(batch, columns.vlan[row], columns.depth[row], alternative=alternative)
+        return Layer(own, fragments.end, fragments.root[row], fragments.base + row)
+
+    def _find_inner(self, columns: Columns) -> Inner:
+        """Return the packets in tunnels that are looked into; note those that are too deep."""
+        inner = self._tunnels.find(columns)
+        if len(inner):
+            if columns.depth[0] >= self._max_depth:
+                columns.note(inner.row, Oddity.TOO_MANY_LAYERS)
+                self._counters.add("decode.tunnels.too_deep", len(inner))
+                return NO_INNER
+            columns.anomaly[inner.row[inner.carrier]] = Anomaly.CARRIER
+            self._counters.add("decode.tunnels.packets", len(inner))
+        return inner
+
+    def _columns(
+        self,
+        batch: PacketBatch,
+        vlan: U64 | None = None,
+        depth: U8 | None = None,
+        given_kind: U16 | None = None,
+        alternative: Bool | None = None,
+    ) -> Columns:
+        columns = Columns(batch, vlan, depth, given_kind)
         decode_link(columns)
         good = columns.good()
         is_v4 = good & (columns.kind == IPV4)
@@ -85,6 +126,10 @@ class Decoder:
             rows = columns.good().nonzero()[0]
         if rows.size:
             decode_transport(columns, rows, self._verify, self._offloaders is not None)
+        if alternative is not None:  # a segment that was not sent must not take the place of one that was
+            disputed = alternative & columns.good() & (columns.proto == TCP)
+            columns.doubt_rows(np.flatnonzero(disputed), Anomaly.DISPUTED_DATAGRAM)
+        columns.settle_doubts()
         return columns
 
     def _offloaded(self, columns: Columns) -> bool:
@@ -117,40 +162,3 @@ class Decoder:
         for number, name in _ANOMALIES:
             if counts[number]:
                 self._counters.add(name, counts[number])
-
-
-def _datagram_batch(batch: PacketBatch, whole: Datagrams) -> PacketBatch:
-    """Make a batch of raw IP frames of the datagrams, in the name of the frames that completed them."""
-    rows = whole.row
-    return PacketBatch(
-        data=whole.data,
-        offset=whole.offset,
-        caplen=whole.length,
-        wirelen=whole.length,
-        ts_ns=batch.ts_ns[rows],
-        number=batch.number[rows],
-        linktype=np.full(len(rows), LINKTYPE_RAW, np.uint16),
-        interface=batch.interface[rows],
-        source=batch.source,
-        unsummed=None if batch.unsummed is None else batch.unsummed[rows],
-    )
-
-
-def _splice(packets: Packets, extra: Packets, rows: I64) -> Packets:
-    """Put row i of ``extra``, whose data begins with that of ``packets``, directly behind row ``rows[i]``."""
-    order = np.argsort(np.concatenate((np.arange(len(packets)), rows)), kind="stable")
-
-    def column(name: str, of: Packets | PacketBatch, behind: Packets | PacketBatch) -> Any:
-        return np.concatenate((getattr(of, name), getattr(behind, name)))[order]
-
-    names = [field.name for field in fields(PacketBatch) if field.name not in ("data", "source")]
-    names = [
-        name for name in names if getattr(packets.batch, name) is not None and getattr(extra.batch, name) is not None
-    ]
-    batch = PacketBatch(
-        data=extra.batch.data,
-        source=packets.batch.source,
-        **{name: column(name, packets.batch, extra.batch) for name in names},
-    )
-    names = [field.name for field in fields(Packets) if field.name != "batch"]
-    return Packets(batch=batch, **{name: column(name, packets, extra) for name in names})

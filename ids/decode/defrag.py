@@ -8,14 +8,18 @@ fragment that is partly there discards the datagram, itself included, and so doe
 the datagram's end; the next fragment begins anew. Were the first content kept then, too, it could be a decoy, and the
 host would receive what follows.
 
+DISPUTES. That is what Linux does. Others keep the first copy, or the last, or one by its place, and wait longer or not
+as long. So of a datagram whose copies differ, that Linux discards, or that took long, the fragments are kept as a
+dispute, and each way to put them together that hosts have comes out as well (`ids.decode.versions`), behind Linux's.
+
 THEORY. A fragment takes one of three ways. (1) What a host refuses for itself alone (over IPv6: too large, not in whole
 units) is counted, and changes nothing but the time. (2) Orderly datagrams (`ids.decode.orderly`) are put together at
 once, if nothing of them is held. (3) All others go one by one, in the order of their rows.
 
 Ways 2 and 3 come to the same, as (2) is only taken where neither limit can strike: the fragments of the batch span less
-than the timeout, so that none of their datagrams expires within it, and the batch has room even if nothing of it is
-completed. Datagrams of earlier batches stand before those of this one, so these expire all the same, at the same
-fragment: time is that of all fragments up to then, refused and orderly ones included.
+than the timeout and than the least patient host waits, so that none of their datagrams expires within it, and there is
+room even if nothing of it is completed. Datagrams of earlier batches stand before those of this one, so these expire
+all the same, at the same fragment: time is that of all fragments up to then, refused and orderly ones included.
 """
 
 from __future__ import annotations
@@ -30,10 +34,15 @@ import numpy as np
 from ids.counters import Counters
 from ids.decode.columns import Columns
 from ids.decode.fragments import Fragments, Key, collect
-from ids.decode.orderly import MAX_DATAGRAM, NO_ORDERLY, NONE, Datagrams, Orderly, assemble, find
+from ids.decode.oddities import Oddity
+from ids.decode.orderly import MAX_DATAGRAM, NO_ORDERLY, NONE, Datagrams, Orderly, Single, assemble, find
 from ids.decode.settings import DefragSettings
+from ids.decode.versions import WORK, Dispute, Part
 from ids.pieces import PIECE_COST, Inserted, Pieces
 from ids.types import I64, U64
+
+PATIENCE_NS = 15_000_000_000
+"""How long every host waits for the rest of a datagram (RFC 791 section 3.2); behind that, they differ."""
 
 ORDERLY_FROM = 128
 """Fragments in a batch from which a search for orderly datagrams pays: it costs some 200 microseconds."""
@@ -65,6 +74,8 @@ class Datagram:
     """IP header of the fragment that carries the beginning."""
     proto: int = 0
     """What that fragment says is in the datagram."""
+    parts: list[Part] = field(default_factory=list)
+    """The fragments that brought something, as they came."""
     starts: list[int] = field(default_factory=list)
     """Where the runs begin that a copy may be of: fragments, or, at the end, those that came one behind the other."""
     ends: list[int] = field(default_factory=list)
@@ -73,7 +84,7 @@ class Datagram:
     @property
     def cost(self) -> int:
         """Bytes of memory this datagram is charged for."""
-        return self.pieces.cost + PIECE_COST * max(1, len(self.starts))
+        return self.pieces.cost + PIECE_COST * (max(1, len(self.starts)) + len(self.parts))
 
     @property
     def complete(self) -> bool:
@@ -110,20 +121,33 @@ class Datagram:
         ends.insert(at, end)
         return False
 
-    def add(self, fragment: Fragment, data: memoryview) -> Inserted:
-        """Fill the holes that ``fragment``, out of ``data``, covers."""
-        offset, start = fragment.offset, fragment.start
-        if not offset and not self.header:
-            self.header = bytes(data[fragment.header : fragment.header + fragment.header_len])
-            self.proto = fragment.proto
-        if not fragment.more:
-            self.end = offset + fragment.length
-        return self.pieces.insert(offset, bytes(data[start : start + fragment.length]))
+    def add(self, part: Part) -> Inserted:
+        """Fill the holes that ``part`` covers."""
+        if not part.start and not self.header:
+            self.header, self.proto = part.header, part.proto
+        if not part.more:
+            self.end = part.end
+        inserted = self.pieces.insert(part.start, part.data)
+        if inserted.added:
+            self.parts.append(part)
+        return inserted
+
+
+class Whole(NamedTuple):
+    """A datagram that is complete."""
+
+    header: bytes
+    proto: int
+    payload: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes that count against the largest datagram's."""
+        return len(self.payload) + (len(self.header) if self.header[0] >> 4 == 4 else 0)
 
     def packet(self) -> bytes:
         """Return the whole packet, with the first fragment's header made that of a packet without fragmentation."""
-        payload, _conflict = self.pieces.pop(0)
-        header = bytearray(self.header)
+        header, payload = bytearray(self.header), self.payload
         if header[0] >> 4 == 6:
             header[4:6] = len(payload).to_bytes(2, "big")
             header[6] = self.proto
@@ -136,6 +160,20 @@ class Datagram:
         return bytes(header) + payload
 
 
+class _Odd(NamedTuple):
+    """Rows of a batch whose fragments are odd."""
+
+    overlapping: list[int]
+    ignored: list[int]
+
+
+def _part(fragment: Fragment, data: memoryview) -> Part:
+    """Take a fragment out of the batch's ``data``."""
+    offset, start, length = fragment.offset, fragment.start, fragment.length
+    header = b"" if offset else bytes(data[fragment.header : fragment.header + fragment.header_len])
+    return Part(offset, offset + length, bytes(data[start : start + length]), fragment.more, header, fragment.proto)
+
+
 class Defragmenter:
     """Collect fragments over batches. Remembers at most what ``settings`` allow; the oldest datagram gives way."""
 
@@ -146,6 +184,8 @@ class Defragmenter:
         self._orderly_from = orderly_from
         self._timeout_ns = int(settings.timeout_s * 1e9)
         self._datagrams: OrderedDict[Key, Datagram] = OrderedDict()
+        self._disputes: OrderedDict[Key, Dispute] = OrderedDict()
+        self._work = 0
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -159,7 +199,7 @@ class Defragmenter:
         self._count("fragments", len(fragments) + truncated)
         self._count("truncated", truncated)  # the capture lacks part of them: there is nothing to put together
         ts_ns = fragments.ts_ns
-        good = self._refuse(fragments)
+        good = self._refuse(columns, fragments)
         whole = NONE
         if good.size:
             if good.size < len(fragments):
@@ -173,105 +213,162 @@ class Defragmenter:
                 good, others, words = good[rest], fragments.take(rest), tuple(word[rest] for word in words)
             single = self._take(columns, others, words, _latest(ts_ns, good))
             whole = assemble(columns, fragments, orderly, single)
-            self._count("reassembled", len(whole))
+            self._count("reassembled", int(np.count_nonzero(~whole.alternative)))
         behind = ts_ns[int(good[-1]) + 1 :] if good.size else ts_ns
         if behind.size:
             self._expire(int(behind.max()))
         self._counters.set("decode.defrag.active", len(self._datagrams))
+        self._counters.set("decode.defrag.disputes", len(self._disputes))
         self._counters.set("decode.defrag.memory_bytes", self._bytes)
         return whole
 
-    def _refuse(self, fragments: Fragments) -> I64:
-        """Count the fragments that a host refuses whatever else it has; return the others."""
+    def _refuse(self, columns: Columns, fragments: Fragments) -> I64:
+        """Count and note the fragments that a host refuses whatever else it has; return the others."""
         # Linux answers an uneven one with an error over IPv6, and takes its whole units over IPv4
         malformed = fragments.uneven & ~fragments.is_v4
         header_len = np.where(fragments.is_v4, fragments.header_len, 0)
-        oversize = (fragments.end + header_len > MAX_DATAGRAM) & ~malformed & (fragments.length > 0)
+        too_large = (fragments.end + header_len > MAX_DATAGRAM) & (fragments.length > 0)
+        oversize = too_large & ~malformed
         self._count("malformed", int(np.count_nonzero(malformed)))
         self._count("oversize", int(np.count_nonzero(oversize)))
+        columns.note(fragments.row[malformed], Oddity.IPV6_FRAG_INVALID_LENGTH)
+        columns.note(fragments.row[too_large & fragments.is_v4], Oddity.IPV4_FRAG_PKT_TOO_LARGE)
+        columns.note(fragments.row[too_large & ~fragments.is_v4], Oddity.IPV6_FRAG_PKT_TOO_LARGE)
         # over IPv4, Linux notices only when the datagram is whole: until then it may overlap others
         return np.flatnonzero(~(malformed | (oversize & ~fragments.is_v4)))
 
     def _find_orderly(self, ts_ns: I64, fragments: Fragments, words: tuple[U64, ...]) -> Orderly:
         """Find the datagrams that can be put together at once with the same result as one by one."""
-        if len(fragments) < self._orderly_from or int(ts_ns.max()) - int(ts_ns.min()) > self._timeout_ns:
+        span_ns = int(ts_ns.max()) - int(ts_ns.min())
+        if len(fragments) < self._orderly_from or span_ns > min(self._timeout_ns, PATIENCE_NS):
             return NO_ORDERLY
-        # a fragment makes a datagram or adds to it, and adds at most three pieces, besides filling the holes there were
-        most_bytes = 2 * self._bytes + int(fragments.length.sum()) + 4 * PIECE_COST * len(fragments)
+        # a fragment makes a datagram or adds to it, and adds at most three pieces and itself, besides filling the holes
+        most_bytes = 3 * self._bytes + 2 * int(fragments.length.sum()) + 8 * PIECE_COST * len(fragments)
         if most_bytes > self._settings.memcap_bytes:
             return NO_ORDERLY
         orderly = find(fragments, words)
         empty = np.flatnonzero(fragments.length == 0)
         discarded = set(zip(*(word[empty].tolist() for word in words), strict=True)) if empty.size else set()
-        for others_of in (self._datagrams, discarded):
+        for others_of in (self._datagrams, self._disputes, discarded):
             if others_of and len(orderly):
                 head = orderly.member[orderly.first]
                 keys = zip(*(word[head].tolist() for word in words), strict=True)
                 orderly = orderly.only(~np.fromiter(map(others_of.__contains__, keys), np.bool_, len(orderly)))
         others = len(fragments) - len(orderly.member)
-        fits = len(self._datagrams) + others + orderly.most_open <= self._settings.max_datagrams
-        return orderly if fits else NO_ORDERLY
+        most = len(self._datagrams) + len(self._disputes) + 2 * others + orderly.most_open
+        return orderly if most <= self._settings.max_datagrams else NO_ORDERLY
 
-    def _take(
-        self, columns: Columns, fragments: Fragments, words: tuple[U64, ...], latest: list[int]
-    ) -> list[tuple[int, bytes]]:
-        """Add fragments one by one; return the packets they complete, with their rows."""
-        packets: list[tuple[int, bytes]] = []
+    def _take(self, columns: Columns, fragments: Fragments, words: tuple[U64, ...], latest: list[int]) -> list[Single]:
+        """Add fragments one by one; return the packets they complete."""
+        packets: list[Single] = []
         if not len(fragments):
             return packets
+        self._work = WORK
         data = np.ascontiguousarray(columns.data).data
         keys = zip(*(word.tolist() for word in words), strict=True)
         every = map(Fragment, *(getattr(fragments, name).tolist() for name in Fragment._fields))
+        odd = _Odd([], [])
         for key, now_ns, fragment in zip(keys, latest, every, strict=True):
             self._expire(now_ns)
+            part = _part(fragment, data)
             datagram = self._datagrams.get(key)
-            if not fragment.length or (datagram is not None and datagram.contradicts(fragment)):
-                self._count("malformed")
-                self._discard(key)
-                continue
-            if datagram is None:
-                datagram = self._datagrams[key] = Datagram(fragment.ts_ns)
-                self._bytes += datagram.cost
-            self._bytes -= datagram.cost
-            overlaps = datagram.overlaps(fragment.offset, fragment.offset + fragment.length)
-            inserted = datagram.add(fragment, data)
-            self._bytes += datagram.cost
-            self._count("overlaps", inserted.covered > 0)
-            self._count("conflicts", inserted.differs)
-            if overlaps:
-                self._discard(key)
-                continue
-            if not inserted.added or not datagram.complete:
-                self._make_room()
-                continue
-            del self._datagrams[key]
-            self._bytes -= datagram.cost
-            if datagram.oversize:
-                self._count("oversize")
-                continue
-            packets.append((fragment.row, datagram.packet()))
+            whole, disputed = self._follow(key, fragment, part, odd)
+            if whole is not None:
+                packets.append(Single(fragment.row, whole.packet(), False))
+            dispute = self._disputes.get(key)
+            if dispute is None and disputed and datagram is not None and self._settings.versions > 1:
+                dispute = self._disputes[key] = Dispute(now_ns, datagram.parts, self._settings.versions)
+                self._bytes += dispute.cost
+            if dispute is not None:
+                packets += self._decide(dispute, part, fragment.row, whole)
+            self._make_room()
+        four = columns.ip_version == 4
+        for rows, code4, code6 in (
+            (odd.overlapping, Oddity.IPV4_FRAG_OVERLAP, Oddity.IPV6_FRAG_OVERLAP),
+            (odd.ignored, Oddity.IPV4_FRAG_IGNORED, Oddity.IPV6_FRAG_IGNORED),
+        ):
+            noted = np.array(rows, np.int64)
+            columns.note(noted[four[noted]], code4)
+            columns.note(noted[~four[noted]], code6)
         return packets
 
+    def _follow(self, key: Key, fragment: Fragment, part: Part, odd: _Odd) -> tuple[Whole | None, bool]:
+        """Do with a fragment what Linux does; return what it completed, and whether others may do otherwise."""
+        datagram = self._datagrams.get(key)
+        if not fragment.length or (datagram is not None and datagram.contradicts(fragment)):
+            self._count("malformed")
+            inside = datagram is not None and len(datagram.pieces) > 0 and part.start < datagram.pieces.end
+            (odd.overlapping if inside and fragment.length else odd.ignored).append(fragment.row)
+            self._discard(key)
+            return None, True
+        if datagram is None:
+            datagram = self._datagrams[key] = Datagram(fragment.ts_ns)
+            self._bytes += datagram.cost
+        self._bytes -= datagram.cost
+        partly = datagram.overlaps(part.start, part.end)
+        inserted = datagram.add(part)
+        self._bytes += datagram.cost
+        if inserted.covered:
+            self._count("overlaps")
+            odd.overlapping.append(fragment.row)
+        self._count("conflicts", inserted.differs)
+        if partly:
+            self._discard(key)
+            return None, True
+        if not inserted.added or not datagram.complete:
+            return None, inserted.differs
+        self._discard(key)
+        if datagram.oversize:
+            self._count("oversize")
+            return None, False
+        payload, _conflict = datagram.pieces.pop(0)
+        late = fragment.ts_ns - datagram.first_ns > PATIENCE_NS
+        return Whole(datagram.header, datagram.proto, payload), late
+
+    def _decide(self, dispute: Dispute, part: Part, row: int, whole: Whole | None) -> list[Single]:
+        """Add a fragment to a dispute; return the packets that other hosts than Linux may see now."""
+        self._bytes -= dispute.cost
+        kept = dispute.add(part)
+        self._bytes += dispute.cost
+        if not kept:
+            self._count("versions_not_made")
+            return []
+        if whole is not None:
+            dispute.made(whole.payload)
+        if self._work < dispute.work:
+            self._count("versions_not_made")
+            return []
+        self._work -= dispute.work
+        found = [Whole(version.first.header, version.first.proto, version.payload) for version in dispute.versions()]
+        packets = [version.packet() for version in found if version.size <= MAX_DATAGRAM]
+        self._count("versions", len(packets))
+        return [Single(row, packet, True) for packet in packets]
+
     def _expire(self, now_ns: int) -> None:
-        while self._datagrams:
-            oldest = next(iter(self._datagrams.values()))
-            if oldest.first_ns + self._timeout_ns >= now_ns:
-                break
-            self._drop_oldest("timeouts")
+        limit_ns = now_ns - self._timeout_ns
+        while self._datagrams and next(iter(self._datagrams.values())).first_ns < limit_ns:
+            self._drop_oldest(self._datagrams, "timeouts")
+        while self._disputes and next(iter(self._disputes.values())).first_ns < limit_ns:
+            self._drop_oldest(self._disputes, "")
 
     def _make_room(self) -> None:
-        while len(self._datagrams) > self._settings.max_datagrams or self._bytes > self._settings.memcap_bytes:
-            self._drop_oldest("evicted")
+        while (
+            len(self._datagrams) + len(self._disputes) > self._settings.max_datagrams
+            or self._bytes > self._settings.memcap_bytes
+        ):
+            fewer = len(self._disputes) < len(self._datagrams)
+            self._drop_oldest(self._datagrams if fewer else self._disputes, "evicted")
 
     def _discard(self, key: Key) -> None:
         datagram = self._datagrams.pop(key, None)
         if datagram is not None:
             self._bytes -= datagram.cost
 
-    def _drop_oldest(self, reason: str) -> None:
-        _key, datagram = self._datagrams.popitem(last=False)
-        self._bytes -= datagram.cost
-        self._count(reason)
+    def _drop_oldest(self, kept: OrderedDict[Key, Datagram] | OrderedDict[Key, Dispute], reason: str) -> None:
+        _key, oldest = kept.popitem(last=False)
+        self._bytes -= oldest.cost
+        if reason:
+            self._count(reason)
 
     def _count(self, name: str, amount: int = 1) -> None:
         if amount:

@@ -51,14 +51,14 @@ class Fragments:
         return Fragments(*(getattr(self, field.name)[which] for field in fields(self)))
 
     def words(self, columns: Columns) -> tuple[U64, ...]:
-        """Return what distinguishes datagrams: the VLAN too, or one network could poison another's datagrams.
+        """Return what distinguishes datagrams: VLAN and depth of tunnel too, or one network could poison another's.
 
         Over IPv4 the protocol is part of it (RFC 791), over IPv6 it is not (RFC 8200 section 4.5).
         """
         src, dst = columns.src[self.row], columns.dst[self.row]
-        vlan = columns.vlan[self.row].astype(np.uint64)
+        network = columns.vlan[self.row] << np.uint64(17) | columns.depth[self.row].astype(np.uint64) << np.uint64(9)
         proto = np.where(self.is_v4, self.proto, 256).astype(np.uint64)
-        return vlan << np.uint64(9) | proto, self.identification, src[:, 0], src[:, 1], dst[:, 0], dst[:, 1]
+        return network | proto, self.identification, src[:, 0], src[:, 1], dst[:, 0], dst[:, 1]
 
 
 def collect(columns: Columns) -> tuple[Fragments, int]:

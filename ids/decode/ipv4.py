@@ -7,6 +7,7 @@ import numpy as np
 from ids.capture.gather import gather
 from ids.decode import checksum
 from ids.decode.columns import FRAGMENT, Columns, FragmentRows
+from ids.decode.options import refused_options
 from ids.types import I64, IPV4_MAPPED_PREFIX, Anomaly
 
 MIN_HEADER = 20
@@ -71,6 +72,14 @@ def decode_ipv4(columns: Columns, rows: I64, verify: bool) -> I64:
         if columns.batch.unsummed is not None:
             wrong &= ~columns.batch.unsummed[rows]
         verdicts.insert(0, (wrong, Anomaly.BAD_IP_CHECKSUM))
+    options = np.flatnonzero(length > MIN_HEADER)
+    if options.size:
+        begin = start[options]
+        refused = options[refused_options(columns, rows[options], begin + MIN_HEADER, begin + length[options])]
+        columns.doubt_rows(rows[refused], Anomaly.IPV4_BAD_OPTIONS)
+        unfit = np.zeros(len(rows), np.bool_)
+        unfit[refused] = partial[refused]  # nothing is put together of what is refused
+        verdicts.insert(-1, (unfit, Anomaly.IPV4_BAD_OPTIONS))
     keep = columns.judge(rows, *verdicts)
     if keep is None:
         return rows

@@ -7,7 +7,9 @@ import numpy as np
 from ids.capture.gather import gather
 from ids.decode import checksum
 from ids.decode.columns import GOOD, Columns, FragmentRows
-from ids.types import I64, Anomaly, Bool
+from ids.decode.oddities import Oddity
+from ids.decode.options import refused_extension
+from ids.types import I64, U8, Anomaly, Bool
 
 HEADER_LEN = 40
 
@@ -33,9 +35,19 @@ _EXTENSION = np.dtype(
 )
 _FRAGMENT_OFFSET = np.dtype([("next", "u1"), ("reserved", "u1"), ("offset", ">u2"), ("identification", ">u4")])
 
-_ROUTING, _FRAGMENT, _AH = 43, 44, 51
+_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AH, _DESTINATION = 0, 43, 44, 51, 60
+_KINDS = {
+    _HOP_BY_HOP: Oddity.IPV6_EXTHDR_DUPL_HH,
+    _ROUTING: Oddity.IPV6_EXTHDR_DUPL_RH,
+    _FRAGMENT: Oddity.IPV6_EXTHDR_DUPL_FH,
+    _AH: Oddity.IPV6_EXTHDR_DUPL_AH,
+    _DESTINATION: Oddity.IPV6_EXTHDR_DUPL_DH,
+}
+"""Extension headers, and what it is called when one is there too often."""
+_INDEX = np.zeros(256, np.int64)
+_INDEX[list(_KINDS)] = np.arange(len(_KINDS))
 _IS_EXTENSION: Bool = np.zeros(256, np.bool_)
-_IS_EXTENSION[[0, _ROUTING, _FRAGMENT, _AH, 60]] = True  # 0: hop-by-hop, 60: destination options
+_IS_EXTENSION[list(_KINDS)] = True
 
 
 def decode_ipv6(columns: Columns, rows: I64) -> None:
@@ -68,6 +80,7 @@ def _skip_extensions(columns: Columns, rows: I64) -> None:
     pending = rows[_IS_EXTENSION[columns.proto[rows]]]
     if not pending.size:
         return
+    seen: U8 = np.zeros((len(columns.batch), len(_KINDS)), np.uint8)
     for _ in range(MAX_EXTENSION_HEADERS):
         at, kind = columns.l4[pending], columns.proto[pending]
         header = gather(columns.data, at, _EXTENSION)
@@ -84,11 +97,15 @@ def _skip_extensions(columns: Columns, rows: I64) -> None:
             pending, at, kind, header, length = pending[keep], at[keep], kind[keep], header[keep], length[keep]
         columns.proto[pending] = header["next"]
         columns.l4[pending] = at + length
-        rerouted = (kind == _ROUTING) & (header["segments_left"] > 0)
-        if np.count_nonzero(rerouted):
-            if columns.rerouted is None:
-                columns.rerouted = np.zeros(len(columns.batch), np.bool_)
-            columns.rerouted[pending[rerouted]] = True
+        _note_reroutes(columns, pending[(kind == _ROUTING) & (header["segments_left"] > 0)])
+        columns.note(pending[(kind == _ROUTING) & (header["routing_type"] == 0)], Oddity.IPV6_RH_TYPE_0)
+        _judge_order(columns, pending, kind, seen)
+        for options in (_HOP_BY_HOP, _DESTINATION):
+            mine = np.flatnonzero(kind == options)
+            if mine.size:
+                begin, end = at[mine] + 2, at[mine] + length[mine]
+                refused = refused_extension(columns, pending[mine], begin, end, hop_by_hop=options == _HOP_BY_HOP)
+                columns.doubt_rows(pending[mine[refused]], Anomaly.IPV6_BAD_OPTIONS)
         _set_aside_fragments(columns, pending[kind == _FRAGMENT], at[kind == _FRAGMENT])
         pending = pending[_IS_EXTENSION[columns.proto[pending]] & (columns.anomaly[pending] == GOOD)]
         if not pending.size:
@@ -98,6 +115,31 @@ def _skip_extensions(columns: Columns, rows: I64) -> None:
     columns.l4[refused] = -1
 
 
+def _note_reroutes(columns: Columns, rows: I64) -> None:
+    """Note packets on their way to another address than that in the header; hosts refuse to send them on."""
+    if not rows.size:
+        return
+    if columns.rerouted is None:
+        columns.rerouted = np.zeros(len(columns.batch), np.bool_)
+    columns.rerouted[rows] = True
+    columns.doubt_rows(rows, Anomaly.IPV6_SOURCE_ROUTE)
+
+
+def _judge_order(columns: Columns, rows: I64, kind: U8, seen: U8) -> None:
+    """Note headers that stand there more often than they may, and refuse what hosts refuse of that.
+
+    Linux takes the same header any number of times, but hop-by-hop options only in the first place, and one fragment
+    header (IP6SKB_FRAGMENTED). ``seen`` counts each row's headers so far.
+    """
+    which = _INDEX[kind]
+    before = seen[rows, which]
+    misplaced = (kind == _HOP_BY_HOP) & (seen[rows].any(axis=1))
+    seen[rows, which] += 1
+    for number, code in enumerate(_KINDS.values()):
+        columns.note(rows[(which == number) & (before >= (2 if code is Oddity.IPV6_EXTHDR_DUPL_DH else 1))], code)
+    columns.doubt_rows(rows[misplaced | ((kind == _FRAGMENT) & (before > 0))], Anomaly.IPV6_BAD_ORDER)
+
+
 def _set_aside_fragments(columns: Columns, rows: I64, at: I64) -> None:
     """Mark true fragments; one that is the whole datagram (an atomic fragment) goes on as if it were none."""
     if not rows.size:
@@ -105,6 +147,13 @@ def _set_aside_fragments(columns: Columns, rows: I64, at: I64) -> None:
     header = gather(columns.data, at, _FRAGMENT_OFFSET)
     field = header["offset"].astype(np.int64)
     partial = (field & 0xFFF9) != 0
+    columns.note(rows[~partial], Oddity.IPV6_EXTHDR_USELESS_FH)
+    columns.note(rows[header["reserved"] != 0], Oddity.IPV6_FH_NON_ZERO_RESERVED_FIELD)
+    if columns.doubt is not None:  # nothing is put together of what is refused
+        doubt = columns.doubt[rows]
+        refused = rows[partial & (doubt != GOOD)]
+        columns.fragment[refused], columns.anomaly[refused] = True, columns.doubt[refused]
+        partial &= doubt == GOOD
     chosen, header, field = rows[partial], header[partial], field[partial]
     columns.fragment[chosen] = True
     columns.anomaly[chosen] = Anomaly.FRAGMENT

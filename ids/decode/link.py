@@ -1,7 +1,10 @@
 """Link headers: where each frame's network header begins, and of what kind it is.
 
-Sources: the LINKTYPE_ list of libpcap (pcap-linktype(7), tcpdump.org/linktypes.html), IEEE 802.1Q, RFC 2516 (PPPoE),
-RFC 1661 (PPP), RFC 3032 (MPLS).
+Sources: the LINKTYPE_ list of libpcap (pcap-linktype(7), tcpdump.org/linktypes.html), IEEE 802.1Q, 802.1ah, 802.1BR,
+RFC 2516 (PPPoE), RFC 1661 (PPP), RFC 3032 (MPLS), RFC 4448 (Ethernet over MPLS).
+
+Between the link header and the IP header there may be any number of tags and labels, in any order. They are taken off
+in rounds, one of each row a round.
 """
 
 from __future__ import annotations
@@ -17,22 +20,28 @@ from ids.types import I64, U16, Anomaly, Bool
 IPV4 = 0x0800
 IPV6 = 0x86DD
 PPPOE_SESSION = 0x8864
-_MPLS = (0x8847, 0x8848)
-_VLAN = (0x8100, 0x88A8, 0x9100)  # 802.1Q, 802.1ad, and what was used for stacking before 802.1ad
+ETHERNET = 0x6558
+"""An Ethernet frame within something (RFC 1701: transparent Ethernet bridging)."""
+MPLS = 0x8847
+_MPLS = (MPLS, 0x8848)
+_VLAN = (0x8100, 0x88A8, 0x9100, 0x9200)  # 802.1Q, 802.1ad, and what was used for stacking before 802.1ad
+_FIXED = {0x8926: (4, 6), 0x893F: (6, 8), 0x88E7: (16, 18), ETHERNET: (12, 14)}
+"""Headers of one length: where the EtherType of what follows is, and how long they are. VN-Tag, 802.1BR, 802.1ah."""
 _NO_KIND = 0
 
-MAX_VLAN_TAGS = 2
-"""As many as `Packets.vlan` has room for, and as hosts and switches agree upon (802.1ad)."""
+MAX_LINK_HEADERS = 16
+"""Tags and labels in front of an IP header. Linux takes off any number of VLAN tags, so two or three are no limit; but
+no honest frame has more than a handful. Bounds the rounds of a batch; Suricata's decoder.max-layers is as large."""
 
-MAX_MPLS_LABELS = 8
-"""Label stacks in use have at most four or five; more is not taken for IP."""
+TAGS_KEPT = 3
+"""As many VLAN ids as `Packets.vlan` has room for."""
 
 _BE16 = np.dtype(">u2")
 _BE32 = np.dtype(">u4")
 _BYTE = np.dtype("u1")
 _TAG = np.dtype([("tci", ">u2"), ("kind", ">u2")])
-_PPPOE = np.dtype([("version", "u1"), ("code", "u1"), ("session", ">u2"), ("length", ">u2"), ("protocol", ">u2")])
-_PPP = np.dtype("S4")
+_PPPOE = np.dtype([("version", "u1"), ("code", "u1"), ("session", ">u2"), ("length", ">u2")])
+_PPP_FRAMING = 0xFF03
 
 _AF_INET6 = (10, 23, 24, 28, 30)  # Linux, Windows, NetBSD and OpenBSD, FreeBSD, macOS
 
@@ -52,12 +61,18 @@ def decode_link(columns: Columns) -> None:
             continue
         columns.l3[rows], columns.kind[rows], need = layer(columns, start)
         columns.judge(rows, (columns.frame_end[rows] < start + need, Anomaly.TRUNCATED_LINK))
-    if not np.count_nonzero(_not_ip(columns)):
-        return
-    _peel_vlan(columns)
-    _peel_pppoe(columns)
-    _peel_mpls(columns)
-    columns.anomaly[_not_ip(columns) & columns.good()] = Anomaly.NOT_IP
+    _override_kind(columns)
+    if np.count_nonzero(_not_ip(columns)):
+        _peel(columns)
+        columns.anomaly[_not_ip(columns) & columns.good()] = Anomaly.NOT_IP
+
+
+def _override_kind(columns: Columns) -> None:
+    """Set the kind of rows whose tunnel's header says what comes next."""
+    if columns.given_kind is not None:
+        given = np.flatnonzero(columns.given_kind)
+        columns.kind[given] = columns.given_kind[given]
+        columns.l3[given] = columns.batch.offset[given]
 
 
 def _not_ip(columns: Columns) -> Bool:
@@ -113,13 +128,9 @@ def _loopback(columns: Columns, start: I64) -> tuple[I64, U16, I64 | int]:
 
 def _ppp(columns: Columns, start: I64) -> tuple[I64, U16, I64 | int]:
     """PPP, with or without address and control (FF 03), its protocol field maybe compressed to one byte."""
-    framed = gather(columns.data, start, _BE16) == 0xFF03
-    at = start + np.where(framed, 2, 0)
-    protocol = gather(columns.data, at, _BE16).astype(np.uint16)
-    short = (protocol & 0x100) != 0
-    protocol = np.where(short, protocol >> 8, protocol).astype(np.uint16)
-    following = at + np.where(short, 1, 2)
-    return following, _ppp_kind(protocol), following - start
+    framed = gather(columns.data, start, _BE16) == _PPP_FRAMING
+    following, kind = _ppp_protocol(columns, start + np.where(framed, 2, 0))
+    return following, kind, following - start
 
 
 _LAYERS: dict[int, _Layer] = {
@@ -141,11 +152,15 @@ _LAYERS: dict[int, _Layer] = {
 LINUX_SLL, IPV4, IPV6, LINUX_SLL2."""
 
 
-def _ppp_kind(protocol: U16) -> U16:
+def _ppp_protocol(columns: Columns, at: I64) -> tuple[I64, U16]:
+    """Read PPP's protocol field, one byte or two; return where it ends, and the EtherType of what follows."""
+    protocol = gather(columns.data, at, _BE16).astype(np.uint16)
+    short = (protocol & 0x100) != 0
+    protocol = np.where(short, protocol >> 8, protocol).astype(np.uint16)
     kind = np.full(len(protocol), _NO_KIND, np.uint16)
-    kind[protocol == 0x0021] = IPV4
-    kind[protocol == 0x0057] = IPV6
-    return kind
+    for number, ethertype in ((0x0021, IPV4), (0x0057, IPV6), (0x0281, MPLS)):
+        kind[protocol == number] = ethertype
+    return at + np.where(short, 1, 2), kind
 
 
 def _by_version(columns: Columns, at: I64) -> U16:
@@ -172,35 +187,79 @@ def _enough(columns: Columns, rows: I64, length: int) -> I64:
     return rows if keep is None else rows[keep]
 
 
-def _peel_vlan(columns: Columns) -> None:
-    for depth in range(MAX_VLAN_TAGS):
-        rows = _enough(columns, _rows_of(columns, _VLAN), 4)
-        if not rows.size:
+def _peel(columns: Columns) -> None:
+    """Take tags and labels off, one of each row a round, until every row is at IP or at something unknown."""
+    for _ in range(MAX_LINK_HEADERS):
+        peeled = False
+        for kinds, step in _STEPS:
+            rows = _rows_of(columns, kinds)
+            if rows.size:
+                peeled = True
+                step(columns, rows)
+        if not peeled:
             return
-        tag = gather(columns.data, columns.l3[rows], _TAG)
-        columns.vlan[rows] |= (tag["tci"] & 0xFFF).astype(np.uint32) << np.uint32(16 * depth)
-        columns.kind[rows] = tag["kind"]
-        columns.l3[rows] += 4
-    columns.anomaly[_rows_of(columns, _VLAN)] = Anomaly.TOO_MANY_VLAN_TAGS
+    for kinds, _step in _STEPS:
+        columns.anomaly[_rows_of(columns, kinds)] = Anomaly.TOO_MANY_VLAN_TAGS
 
 
-def _peel_pppoe(columns: Columns) -> None:
-    rows = _enough(columns, _rows_of(columns, (PPPOE_SESSION,)), _PPPOE.itemsize)
-    if rows.size:
-        header = gather(columns.data, columns.l3[rows], _PPPOE)
-        session = (header["version"] == 0x11) & (header["code"] == 0)
-        columns.kind[rows] = np.where(session, _ppp_kind(header["protocol"].astype(np.uint16)), _NO_KIND)
-        columns.l3[rows] += _PPPOE.itemsize
+def _peel_vlan(columns: Columns, rows: I64) -> None:
+    rows = _enough(columns, rows, 4)
+    tag = gather(columns.data, columns.l3[rows], _TAG)
+    depth = columns.tags[rows]
+    kept = np.flatnonzero(depth < TAGS_KEPT)
+    columns.vlan[rows[kept]] |= (tag["tci"][kept] & 0xFFF).astype(np.uint64) << (depth[kept] * np.uint64(16))
+    columns.tags[rows] += np.uint8(1)
+    columns.kind[rows] = tag["kind"]
+    columns.l3[rows] += 4
 
 
-def _peel_mpls(columns: Columns) -> None:
-    rows = _rows_of(columns, _MPLS)
-    for _ in range(MAX_MPLS_LABELS):
-        rows = _enough(columns, rows, 4)
-        if not rows.size:
-            return
-        bottom = gather(columns.data, columns.l3[rows], _BE32) & 0x100 != 0
-        columns.l3[rows] += 4
-        last = rows[bottom]
-        columns.kind[last] = _by_version(columns, columns.l3[last])
-        rows = rows[~bottom]
+def _peel_fixed(columns: Columns, rows: I64) -> None:
+    for number, (type_at, length) in _FIXED.items():
+        mine = _enough(columns, rows[columns.kind[rows] == number], length)
+        if mine.size:
+            columns.kind[mine] = gather(columns.data, columns.l3[mine] + type_at, _BE16)
+            columns.l3[mine] += length
+
+
+def _peel_pppoe(columns: Columns, rows: I64) -> None:
+    rows = _enough(columns, rows, _PPPOE.itemsize + 1)
+    header = gather(columns.data, columns.l3[rows], _PPPOE)
+    session = (header["version"] == 0x11) & (header["code"] == 0)
+    following, kind = _ppp_protocol(columns, columns.l3[rows] + _PPPOE.itemsize)
+    columns.kind[rows] = np.where(session, kind, _NO_KIND)
+    columns.l3[rows] = following
+
+
+def _peel_mpls(columns: Columns, rows: I64) -> None:
+    rows = _enough(columns, rows, 4)
+    bottom = gather(columns.data, columns.l3[rows], _BE32) & 0x100 != 0
+    columns.l3[rows] += 4
+    last = rows[bottom]
+    if not last.size:
+        return
+    kind = _by_version(columns, columns.l3[last])
+    columns.kind[last] = kind
+    other = last[kind == _NO_KIND]
+    if other.size:
+        _enter_pseudowire(columns, other)
+
+
+def _enter_pseudowire(columns: Columns, rows: I64) -> None:
+    """Take what MPLS carries for an Ethernet frame: behind a control word of four bytes, where there seems to be one.
+
+    Nothing says so; the EtherType decides.
+    """
+    at = columns.l3[rows]
+    worded = gather(columns.data, at, _BYTE) >> 4 == 0
+    worded &= np.isin(gather(columns.data, at + 4 + 12, _BE16), _BEHIND_ETHERNET)
+    columns.l3[rows] = at + np.where(worded, 4, 0)
+    columns.kind[rows] = ETHERNET
+
+
+_STEPS: tuple[tuple[tuple[int, ...], Callable[[Columns, I64], None]], ...] = (
+    (_VLAN, _peel_vlan),
+    (tuple(_FIXED), _peel_fixed),
+    ((PPPOE_SESSION,), _peel_pppoe),
+    (_MPLS, _peel_mpls),
+)
+_BEHIND_ETHERNET = (IPV4, IPV6, PPPOE_SESSION, *_MPLS, *_VLAN)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,12 +42,23 @@ class Datagrams:
     offset: I64
     """Index in ``data`` of each packet."""
     length: I64
+    alternative: Bool
+    """Versions of a datagram that some hosts see, and Linux does not."""
 
     def __len__(self) -> int:
         return len(self.row)
 
 
-NONE = Datagrams(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int64))
+_NONE = np.empty(0, np.int64)
+NONE = Datagrams(_NONE, np.empty(0, np.uint8), _NONE, _NONE, np.empty(0, np.bool_))
+
+
+class Single(NamedTuple):
+    """A packet that was put together by itself."""
+
+    row: int
+    packet: bytes
+    alternative: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,20 +133,21 @@ def find(fragments: Fragments, words: tuple[U64, ...]) -> Orderly:
     return Orderly(member, np.cumsum(sizes) - sizes, opened[turn], completed[turn])
 
 
-def assemble(columns: Columns, fragments: Fragments, orderly: Orderly, single: list[tuple[int, bytes]]) -> Datagrams:
+def assemble(columns: Columns, fragments: Fragments, orderly: Orderly, single: list[Single]) -> Datagrams:
     """Put each orderly datagram together: the first fragment's header, made one of a whole packet, and all payloads.
 
     The ``single`` packets, by row, join them.
     """
     if not len(orderly) and not single:
         return NONE
-    row = np.array([row for row, _packet in single], np.int64)
-    length = np.array([len(packet) for _row, packet in single], np.int64)
+    row = np.array([each.row for each in single], np.int64)
+    length = np.array([len(each.packet) for each in single], np.int64)
+    alternative = np.array([each.alternative for each in single], np.bool_)
     frames = np.ascontiguousarray(columns.data).data
-    packets = (packet for _row, packet in single)
+    packets = (each.packet for each in single)
     if not len(orderly):  # rows of single packets ascend
         whole = np.frombuffer(bytearray().join(chain((frames,), packets)), np.uint8)
-        return Datagrams(row, whole, len(frames) + np.cumsum(length) - length, length)
+        return Datagrams(row, whole, len(frames) + np.cumsum(length) - length, length, alternative)
     member = fragments.take(orderly.member)
     head = member.take(orderly.first)
     begin = np.insert(member.start, orderly.first, head.header)
@@ -147,8 +160,9 @@ def assemble(columns: Columns, fragments: Fragments, orderly: Orderly, single: l
     v4, count = head.is_v4, len(orderly)
     _finish_v4(whole, offset[:count][v4], head.header_len[v4], length[:count][v4])
     _finish_v6(whole, offset[:count][~v4], length[:count][~v4], head.proto[~v4])
-    order = np.argsort(row)
-    return Datagrams(row[order], whole, offset[order], length[order])
+    alternative = np.concatenate((np.zeros(count, np.bool_), alternative))
+    order = np.argsort(row, kind="stable")
+    return Datagrams(row[order], whole, offset[order], length[order], alternative[order])
 
 
 def _finish_v4(data: U8, at: I64, header_len: I64, length: I64) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,13 +24,45 @@ class DefragSettings(BaseModel):
         ge=0,
         description="Bytes of all fragments held, bookkeeping included. Suricata's defrag.memcap.",
     )
+    versions: int = Field(
+        default=8,
+        ge=1,
+        le=8,
+        description="Versions of a datagram that are inspected where its fragments contradict each other, for hosts"
+        " differ in which copy they keep. There are seven ways, and time may make more. 1: only what Linux sees.",
+    )
     timeout_s: float = Field(
-        default=60.0,
+        default=120.0,
         gt=0,
         le=3600,
         description="How long a datagram may stay incomplete, by packet time. Linux waits 30 s for IPv4, 60 s for "
-        "IPv6; waiting less than the host would lose what it still puts together.",
+        "IPv6, others up to 120 s (RFC 1122); waiting less than the host would lose what it still puts together. What"
+        " a less patient host would see is inspected too.",
     )
+
+
+Ports = tuple[Annotated[int, Field(ge=1, le=65535)], ...]
+
+
+class TunnelSettings(BaseModel):
+    """What is looked into besides the outermost packet: GRE with ERSPAN, IP in IP, and tunnels over UDP."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_depth: int = Field(
+        default=4,
+        ge=0,
+        le=8,
+        description="Tunnels within each other that are looked into; each is one more row for its packet. What is"
+        " deeper is inspected as content of the last one, and reported (`decoder.too_many_layers`). 0: none, every"
+        " tunnel is one flow. Real networks have two or three.",
+    )
+    vxlan_ports: Ports = Field(
+        default=(4789, 8472, 4790),
+        description="UDP ports of VXLAN: IANA's, Linux's own default, and VXLAN-GPE's.",
+    )
+    geneve_ports: Ports = Field(default=(6081,), description="UDP ports of Geneve.")
+    teredo_ports: Ports = Field(default=(3544,), description="UDP ports of Teredo servers and relays.")
 
 
 class DecodeSettings(BaseModel):
@@ -48,3 +80,4 @@ class DecodeSettings(BaseModel):
         "card filled checksums in. Also `-k`.",
     )
     defrag: DefragSettings = DefragSettings()
+    tunnels: TunnelSettings = TunnelSettings()

@@ -9,6 +9,7 @@ import numpy as np
 from ids.capture.gather import gather
 from ids.decode import checksum
 from ids.decode.columns import Columns
+from ids.decode.oddities import Oddity
 from ids.types import I64, Anomaly, Bool
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
@@ -33,6 +34,13 @@ _TCP = np.dtype(
 _UDP = np.dtype([("sport", ">u2"), ("dport", ">u2"), ("length", ">u2"), ("checksum", ">u2")])
 _TCP_CHECKSUM, _UDP_CHECKSUM = 16, 6
 _ICMP = np.dtype([("type", "u1"), ("code", "u1"), ("checksum", ">u2"), ("rest", ">u4")])
+
+_NO_NEXT_HEADER = 59
+_HIGHEST_CODE = np.full(256, -1, np.int64)
+"""Of each type of ICMPv4 that is known (RFC 792, 950, 1256, 1812) the highest code; -1: it is not known."""
+for _kind, _code in ((0, 0), (3, 15), (4, 0), (5, 3), (8, 0), (9, 16), (10, 0), (11, 1), (12, 2)):
+    _HIGHEST_CODE[_kind] = _code
+_HIGHEST_CODE[13:19] = 0
 
 
 class Segments(NamedTuple):
@@ -59,6 +67,7 @@ def decode_transport(columns: Columns, rows: I64, verify: bool, partial: bool) -
             break
     else:
         columns.set_payload(rows, columns.l4[rows], columns.ip_end[rows])
+        _note_misplaced(columns, rows)
     if verify:
         _verify(columns, segments, partial)
 
@@ -128,8 +137,26 @@ def _icmp(columns: Columns, rows: I64) -> Segments:
         rows, at, end, header = rows[keep], at[keep], end[keep], header[keep]
     columns.sport[rows] = header["type"]
     columns.dport[rows] = header["code"]
+    _note_unknown_icmp(columns, rows)
     columns.set_payload(rows, at + ICMP_HEADER, end)
     return Segments(rows, at, end)
+
+
+def _note_unknown_icmp(columns: Columns, rows: I64) -> None:
+    four = rows[columns.proto[rows] == ICMP]
+    kind, code = columns.sport[four], columns.dport[four]
+    highest = _HIGHEST_CODE[kind]
+    columns.note(four[highest < 0], Oddity.ICMPV4_UNKNOWN_TYPE)
+    columns.note(four[(highest >= 0) & (code > highest)], Oddity.ICMPV4_UNKNOWN_CODE)
+
+
+def _note_misplaced(columns: Columns, rows: I64) -> None:
+    """Note what is in the wrong version of IP, and what is where nothing is to follow."""
+    four, proto = columns.ip_version[rows] == 4, columns.proto[rows]
+    columns.note(rows[four & (proto == ICMPV6)], Oddity.IPV4_ICMPV6)
+    columns.note(rows[~four & (proto == ICMP)], Oddity.IPV6_ICMPV4)
+    nothing = ~four & (proto == _NO_NEXT_HEADER) & (columns.payload_len[rows] > 0)
+    columns.note(rows[nothing], Oddity.IPV6_DATA_AFTER_NONE_HEADER)
 
 
 def _verify(columns: Columns, segments: list[Segments], partial: bool) -> None:

@@ -34,9 +34,10 @@ class Connections:
         elif steps:
             client_next, server_next = slots.next[slot].tolist()
             connection.handshake = Handshake()
-            connection.handshake.syns = (Offer(client_next, b""),)
+            connection.handshake.syns = (Offer(client_next, b"", way=int(slots.way[slot])),)
             if steps == 2:
-                connection.handshake.replies = (Offer(server_next, b"", client_next),)
+                apart = bool(slots.apart[slot])
+                connection.handshake.replies = (Offer(server_next, b"", client_next, apart=apart),)
         return connection
 
     def put(self, slot: int, connection: Connection) -> None:

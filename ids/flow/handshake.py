@@ -13,6 +13,12 @@ THEORY. Only what both hosts must have agreed on counts; what a third party, or 
     stay: but it is the server that must show it, by another SYN/ACK or as in (3).
 (5) Data that comes earlier waits; data on a SYN (RFC 7413) counts if the SYN/ACK acknowledges it.
 
+PROOF. To be followed is one thing, to be blamed another: whoever forges the client's address may forge the server's,
+too, and then knows every number. A connection proves its ends only where the client acknowledges the SYN/ACK exactly,
+and the SYN/ACK came another way than the SYN that it accepts: by another interface, or out of this host. A host that is
+off the path of both reaches us by one way. A capture does not show ways, so there the numbers alone must do. What is
+established by (3) without that, on the word of the server or with other numbers, is inspected and proves nobody.
+
 MEMORY. All that waits here may be forged, so it is charged to `Reassembly.used`, and has no claim on the half of its
 limit that is left for connections both hosts agreed on.
 """
@@ -45,15 +51,31 @@ class Offer(NamedTuple):
     """Of a SYN/ACK: the first sequence number of the side that it answers."""
     lost: int = 0
     """Bytes of payload that there was no memory for: they become a hole."""
+    way: int = 0
+    """`Segment.way`; 0: not known."""
+    apart: bool = True
+    """Of a SYN/ACK: it came another way than the SYN that it accepts, as far as that is known."""
 
     def accepted_by(self, ack: int, more: int = 0) -> bool:
         """Whether ``ack`` acknowledges the SYN, and no more than its data and ``more`` bytes."""
         return 0 <= distance(ack, self.first) <= len(self.data) + self.lost + more
 
 
+class Agreement(NamedTuple):
+    """What both ends agreed on."""
+
+    client_first: int
+    """Sequence number of the client's first byte."""
+    server_first: int
+    syn_data: bytes
+    """Data on the client's SYN, as far as it was accepted."""
+    proven: bool = False
+    """The client acknowledged exactly a SYN/ACK that came another way than the SYN."""
+
+
 def offer_of(segment: Segment) -> Offer:
     """Return what a SYN offers."""
-    return Offer((segment.seq + 1) & MODULUS, segment.data)
+    return Offer((segment.seq + 1) & MODULUS, segment.data, way=segment.way)
 
 
 def charged(offer: Offer, shared: Reassembly) -> Offer:
@@ -86,7 +108,8 @@ class Handshake:
             if syn.accepted_by(segment.ack):
                 size = distance(segment.ack, syn.first)
                 accepted = syn.data[:size]
-                reply = Offer((segment.seq + 1) & MODULUS, accepted, syn.first, size - len(accepted))
+                first, lost = (segment.seq + 1) & MODULUS, size - len(accepted)
+                reply = Offer(first, accepted, syn.first, lost, apart=segment.way <= 0 or segment.way != syn.way)
                 self.replies = _with(self.replies, reply, shared)
                 if segment.data:
                     segment.seq, segment.flags = reply.first, ACK
@@ -113,27 +136,25 @@ class Handshake:
         offered = sum(len(offer.data) for offer in self.syns + self.replies)
         shared.used -= offered + self.early_bytes + EARLY_COST * len(self.early)
 
-    def completed_by(self, segment: Segment, shared: Reassembly) -> tuple[int, int, bytes] | None:
-        """Return the agreement that a segment with ACK proves, or None.
-
-        It is the first sequence number of client and server, and the data on the client's SYN.
-        """
+    def completed_by(self, segment: Segment, shared: Reassembly) -> Agreement | None:
+        """Return the agreement that a segment with ACK shows, or None."""
         if segment.direction is Direction.TO_SERVER:
             for reply in reversed(self.replies):
-                if 0 <= distance(segment.ack, reply.first) <= self._server_sent(reply.first):
-                    return reply.peer_first, reply.first, reply.data
+                more = distance(segment.ack, reply.first)
+                if 0 <= more <= self._server_sent(reply.first):
+                    return Agreement(reply.peer_first, reply.first, reply.data, reply.apart and not more)
             return None
         speaks = bool(segment.data or segment.flags & FIN)
         for reply in reversed(self.replies):
             begun = 0 <= distance(segment.seq, reply.first) <= MAX_EARLY_BYTES
             new = distance(segment.ack, reply.peer_first)
             if begun and 0 <= new <= MAX_EARLY_BYTES and (speaks or new > len(reply.data) + reply.lost):
-                return reply.peer_first, reply.first, reply.data
+                return Agreement(reply.peer_first, reply.first, reply.data)
         for syn in reversed(self.syns):
             new = distance(segment.ack, syn.first)
             if syn.accepted_by(segment.ack, self.early_bytes) and (speaks or new > len(syn.data) + syn.lost):
                 shared.counters.add("flow.tcp.synack_missed")
-                return syn.first, segment.seq, syn.data
+                return Agreement(syn.first, segment.seq, syn.data)
         return None
 
     def take_back(self, shared: Reassembly) -> None:
@@ -169,7 +190,7 @@ def _has_room(shared: Reassembly, size: int) -> bool:
 
 def _with(offers: tuple[Offer, ...], offer: Offer, shared: Reassembly) -> tuple[Offer, ...]:
     for known in offers:
-        if known.first == offer.first and known.peer_first == offer.peer_first:
+        if (known.first, known.peer_first, known.apart) == (offer.first, offer.peer_first, offer.apart):
             return offers
     if len(offers) >= MAX_OFFERS:
         shared.counters.add("flow.tcp.too_many_offers")

@@ -1,4 +1,4 @@
-"""Group the rows of a batch by conversation: both directions of a 5-tuple with VLAN are one group.
+"""Group the rows of a batch by conversation: both directions of a 5-tuple with VLAN and depth are one group.
 
 Rows are sorted by a 64-bit hash with a random seed per process. Nobody can aim at a collision without knowing the seed,
 and correctness does not rest on that: where two keys of one hash differ, the batch is grouped by whole keys instead.
@@ -25,6 +25,7 @@ KEY_BYTES = 8 * KEY_WORDS
 _SEED = np.uint64(secrets.randbits(64))
 _MULTIPLIERS = tuple(np.uint64(secrets.randbits(64) | 1) for _ in range(KEY_WORDS))
 _FOLD = np.uint64(32)
+_TWO_TAGS = np.uint64(0xFFFFFFFF)
 
 
 def _counterparts(pairs: tuple[tuple[int, int], ...]) -> npt.NDArray[np.uint64]:
@@ -100,6 +101,8 @@ def _key_words(packets: Packets, rows: I64) -> tuple[list[U64], U8]:
     src_high, src_low, dst_high, dst_low = src[:, 0], src[:, 1], dst[:, 0], dst[:, 1]
     proto = packets.proto[rows].astype(np.uint64)
     last = proto << 8 | packets.ip_version[rows]
+    vlan = packets.vlan[rows]
+    last |= packets.depth[rows].astype(np.uint64) << 40 | vlan >> 32 << 48
     sport, dport = packets.sport[rows].astype(np.uint64), packets.dport[rows].astype(np.uint64)
     for number, answer in ((PROTO_ICMP, _ICMP_ANSWER), (PROTO_ICMPV6, _ICMPV6_ANSWER)):
         icmp = np.flatnonzero(proto == number)
@@ -115,7 +118,7 @@ def _key_words(packets: Packets, rows: I64) -> tuple[list[U64], U8]:
         np.where(turned, dst_low, src_low),
         np.where(turned, src_high, dst_high),
         np.where(turned, src_low, dst_low),
-        ports << 32 | packets.vlan[rows],
+        ports << 32 | vlan & _TWO_TAGS,
         last,
     ]
     return words, turned.astype(np.uint8)

@@ -12,7 +12,7 @@ from ids.flow.keys import Groups
 from ids.flow.reassembly import Reassembly
 from ids.flow.slots import FlowSlots
 from ids.flow.tcp import Phase
-from ids.types import I64, U8, Bool, FlowState, Packets
+from ids.types import I64, U8, Bool, FlowState, Mark, Packets
 
 _ONE = np.uint32(1)
 
@@ -46,12 +46,16 @@ def advance(
     flip: U8,
     chosen: Bool,
     data: memoryview,
+    ways: I64 | None = None,
 ) -> None:
-    """Take the ``chosen`` groups: handshakes, payloads, acknowledgements and ends."""
+    """Take the ``chosen`` groups: handshakes, payloads, acknowledgements and ends.
+
+    ``ways`` is where each row of the batch came from (`Segment.way`); None: not known.
+    """
     at = np.flatnonzero(chosen)
     if not len(at):
         return
-    _shake_hands(slots, exchanges, slot, flip, at)
+    _shake_hands(slots, groups, exchanges, slot, flip, at, ways)
     open_ = at[slots.steps[slot[at]] == 3]
     turns = find_turns(packets, groups)
     last_turn = _deliver(slots, shared, packets, exchanges, turns, slot, flip, chosen)
@@ -64,15 +68,22 @@ def advance(
     slots.phase[ended], slots.flows.state[ended] = Phase.CLOSED, FlowState.CLOSED
 
 
-def _shake_hands(slots: FlowSlots, exchanges: Exchanges, slot: I64, flip: U8, at: I64) -> None:
+def _shake_hands(
+    slots: FlowSlots, groups: Groups, exchanges: Exchanges, slot: I64, flip: U8, at: I64, ways: I64 | None
+) -> None:
     steps, taken = exchanges.steps[at], exchanges.taken[at]
     of, client = slot[at], flip[at]
     asked = (steps == 0) & (taken > 0)
     slots.next[of[asked], 0] = exchanges.first_seq[at[asked], client[asked]] + _ONE
     answered = (steps + taken >= 2) & (steps < 2)
     slots.next[of[answered], 1] = exchanges.first_seq[at[answered], 1 - client[answered]] + _ONE
+    slots.apart[of[answered]] = True
+    if ways is not None:
+        replies = groups.rows[groups.starts[at[answered]] + asked[answered]]
+        slots.apart[of[answered]] = (ways[replies] <= 0) | (ways[replies] != slots.way[of[answered]])
     slots.steps[of] = np.where(exchanges.agreed[at], 3, steps + taken)
     agreed = of[exchanges.agreed[at]]
+    slots.flows.marks[agreed[slots.apart[agreed]]] |= np.uint16(Mark.PROVEN)
     slots.phase[agreed], slots.flows.state[agreed] = Phase.OPEN, FlowState.ESTABLISHED
 
 

@@ -18,10 +18,10 @@ from ids.flow.inorder import Standing, judge
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, Groups, echo_ids
 from ids.flow.orderly import advance, continues
 from ids.flow.reassembly import Reassembly
-from ids.flow.segment import ACK, RST, SYN, Segment
+from ids.flow.segment import ACK, OWN, RST, SYN, Segment
 from ids.flow.slots import FlowSlots
 from ids.flow.tcp import Phase
-from ids.types import I64, U8, U32, Bool, Direction, EndReason, FlowState, Mark, Packets
+from ids.types import I64, LIVE, U8, U32, Bool, Direction, EndReason, FlowColumns, FlowState, Mark, Packets
 
 _DIRECTIONS = (Direction.TO_SERVER, Direction.TO_CLIENT)
 _Columns: TypeAlias = list[NDArray[np.integer[Any]]]
@@ -54,6 +54,7 @@ class Passage:
         self._orderly_lane = orderly_lane
         self._connections = Connections(slots, shared)
         self._data = np.ascontiguousarray(packets.batch.data).data
+        self._ways = _ways(packets) if not shared.one_armed else None
         self._matrix: I64 | None = None
         self._splits: list[tuple[int, int, int, int]] = []
         """Sorted positions from, to; slot, and ``flipped``, of the flow that they belong to after all."""
@@ -156,7 +157,7 @@ class Passage:
         able = tcp & ~ignored & ~slots.careful[slot] & self._orderly_lane
         able &= (slots.phase[slot] == Phase.OPENING) | (slots.phase[slot] == Phase.OPEN)
         orderly = able & exchanges.orderly & continues(slots, exchanges, slot, flip)
-        advance(slots, self._shared, self._packets, groups, exchanges, slot, flip, orderly, self._data)
+        advance(slots, self._shared, self._packets, groups, exchanges, slot, flip, orderly, self._data, self._ways)
         return tcp & ~orderly & ~ignored, np.where(able & ~exchanges.orderly, exchanges.begins_orderly, 0)
 
     def _count_ignored(self, payload: I64) -> None:
@@ -181,9 +182,11 @@ class Passage:
         flows.dport[slot] = np.where(answer, packets.sport[rows], packets.dport[rows])
         flows.ip_version[slot], flows.proto[slot] = packets.ip_version[rows], packets.proto[rows]
         flows.vlan[slot], flows.interface[slot] = packets.vlan[rows], batch.interface[rows]
+        _note_tunnels(flows, slot, packets, rows)
         flows.start_ns[slot] = flows.last_ns[slot] = batch.ts_ns[rows]
         flows.first_number[slot] = slots.number[slot] = batch.number[rows]
         flows.source[slot] = flows.source_code(batch.source)
+        slots.way[slot] = 0 if self._ways is None else self._ways[rows]
         slots.seen_ns[slot] = self._clock[rows]
         slots.flipped[slot] = side ^ answer
         proto = packets.proto[rows]
@@ -278,9 +281,9 @@ class Passage:
         return slot
 
     def _segment(self, row_of: list[int], direction: int) -> Segment:
-        row, flags, seq, ack, payload, size, missing, ts_ns, number = row_of
+        row, flags, seq, ack, payload, size, missing, ts_ns, number, way = row_of
         content = bytes(self._data[payload : payload + size]) if size else b""
-        return Segment(_DIRECTIONS[direction], flags, seq, ack, content, size + missing, (row, ts_ns, number))
+        return Segment(_DIRECTIONS[direction], flags, seq, ack, content, size + missing, (row, ts_ns, number), way)
 
     def _split(self, groups: Groups, position: int, end: int, slot: int, flipped: int) -> None:
         """Note that the rest of a group belongs to another flow; its place in all groups is found by its first row."""
@@ -288,16 +291,32 @@ class Passage:
         self._splits.append((position + shift, end + shift, slot, flipped))
 
     def _segments(self, rows: I64) -> list[list[int]]:
-        """Return row, flags, sequence number, acknowledgement, payload, its length, what is missing, time, number."""
+        """Return row, flags, sequence number, acknowledgement, payload, its length, what is missing, time, number and
+        way.
+        """
         packets, batch = self._packets, self._packets.batch
         columns: _Columns = [packets.tcp_flags, packets.seq, packets.ack, packets.payload, packets.payload_len]
         columns += [packets.payload_missing, batch.ts_ns, batch.number]
-        matrix = np.empty((len(rows), 1 + len(columns)), dtype=np.int64)
+        matrix = np.zeros((len(rows), 2 + len(columns)), dtype=np.int64)
         matrix[:, 0] = rows
+        if self._ways is not None:
+            matrix[:, -1] = self._ways[rows]
         for at, column in enumerate(columns, 1):
             matrix[:, at] = column[rows]
         found: list[list[int]] = matrix.tolist()
         return found
+
+
+def _ways(packets: Packets) -> I64 | None:
+    """Return `Segment.way` of each row; None for a capture, which does not show it.
+
+    What this host sends itself is seen before its checksums are filled in.
+    """
+    batch = packets.batch
+    if batch.source != LIVE:
+        return None
+    ways = batch.interface.astype(np.int64)
+    return ways if batch.unsummed is None else np.where(batch.unsummed, OWN, ways)
 
 
 def _waves(groups: Groups) -> list[I64]:
@@ -339,3 +358,15 @@ def _subset(groups: Groups, chosen: I64) -> Groups:
     places, ends = _ranges(groups.starts[chosen], size), np.cumsum(size)
     keys = [groups.keys[g] for g in chosen.tolist()] if groups.keys else []
     return Groups(groups.rows[places], groups.reverse[places], ends - size, ends, keys, np.arange(len(chosen)))
+
+
+def _note_tunnels(flows: FlowColumns, slot: I64, packets: Packets, rows: I64) -> None:
+    """Keep with flows that begin within a tunnel what is around them."""
+    inside = np.flatnonzero(packets.depth[rows])
+    if not len(inside):
+        return
+    of, carrier = slot[inside], packets.carrier[rows[inside]]
+    flows.depth[of] = packets.depth[rows[inside]]
+    flows.outer_src[of], flows.outer_dst[of] = packets.src[carrier], packets.dst[carrier]
+    flows.outer_sport[of], flows.outer_dport[of] = packets.sport[carrier], packets.dport[carrier]
+    flows.outer_proto[of] = packets.proto[carrier]

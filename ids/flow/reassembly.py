@@ -67,6 +67,7 @@ class Reassembly:
         self.window = settings.window_bytes
         self.max_segments = settings.max_segments
         self.midstream = settings.midstream
+        self.one_armed = settings.one_armed
         self.memcap = settings.memcap_bytes
         self.verify = settings.verify_bytes
         self.counters = counters

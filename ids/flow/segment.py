@@ -13,6 +13,9 @@ ACK = 0x10
 URG = 0x20
 """TCP flags (RFC 9293 section 3.1)."""
 
+OWN = -1
+"""In place of an interface: this host sent it, so nobody else has made it up."""
+
 Arrival: TypeAlias = tuple[int, int, int]
 """The packet being looked at: its row in the batch, by which chunks are ordered; ``ts_ns``; `PacketBatch.number`."""
 
@@ -20,10 +23,10 @@ Arrival: TypeAlias = tuple[int, int, int]
 class Segment:
     """One TCP segment."""
 
-    __slots__ = ("ack", "at", "data", "direction", "flags", "length", "seq")
+    __slots__ = ("ack", "at", "data", "direction", "flags", "length", "seq", "way")
 
     def __init__(
-        self, direction: Direction, flags: int, seq: int, ack: int, data: bytes, length: int, at: Arrival
+        self, direction: Direction, flags: int, seq: int, ack: int, data: bytes, length: int, at: Arrival, way: int = 0
     ) -> None:
         self.direction = direction
         self.flags = flags
@@ -33,3 +36,5 @@ class Segment:
         self.length = length
         """Payload bytes on the wire; more than ``data`` has if the capture cut it."""
         self.at = at
+        self.way = way
+        """The interface by which it came, `OWN`, or 0: not known."""

@@ -18,6 +18,11 @@ class StreamSettings(BaseModel):
         description="Follow TCP flows whose handshake was not seen. Off, as in Suricata: without a handshake neither "
         "the client nor the start of the stream is known, and anybody can make flows up.",
     )
+    one_armed: bool = Field(
+        default=False,
+        description="Clients and servers are behind the same interface (a router on a stick). Off, a connection whose "
+        "SYN/ACK comes by the interface of its SYN is inspected, but proves no source: one host may have forged both.",
+    )
     depth_bytes: int = Field(
         default=MIB,
         ge=1,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ids.kernel.rings.workers import worker_of
 from ids.types import Packets
 
@@ -18,6 +20,8 @@ class Share:
     """Number of workers."""
     seed: int = 0
     """Of the hash by which flows are spread; the gate's, where a gate spreads them too."""
+    by_carrier: bool = False
+    """The gate spreads packets by what is on the wire itself: what is in a tunnel goes where the tunnel goes."""
 
     def of_packets(self, packets: Packets) -> Packets:
         """Return the packets with only this share's left usable.
@@ -25,4 +29,6 @@ class Share:
         Datagrams were put together of their fragments by then, so that each goes where its ports say.
         """
         owner = worker_of(packets.src, packets.dst, packets.sport, packets.dport, packets.proto, self.of, self.seed)
+        if self.by_carrier and packets.depth.any():
+            owner = np.where(packets.carrier >= 0, owner[packets.carrier], owner)
         return replace(packets, usable=packets.usable & (owner == self.number))

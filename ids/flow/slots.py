@@ -88,6 +88,10 @@ class FlowSlots:
         """`Phase`; of a flow with an object in ``connections``, the object's counts."""
         self.steps: U8 = np.zeros(capacity, np.uint8)
         """Steps of the TCP handshake seen in order: SYN, SYN/ACK, ACK."""
+        self.way: I64 = np.zeros(capacity, np.int64)
+        """`Segment.way` of its first packet."""
+        self.apart: Bool = np.zeros(capacity, np.bool_)
+        """The SYN/ACK, where it was the second step, came another way than the SYN."""
         self.next: U32 = np.zeros((capacity, 2), np.uint32)
         """Sequence number at ``offset``, by direction."""
         self.offset: I64 = np.zeros((capacity, 2), np.int64)

@@ -143,10 +143,11 @@ class Connection:
         if handshake is None or agreed is None:
             return False
         handshake.release(self.shared)
-        client_next, server_next, syn_data = agreed
-        client, _ = self.start(client_next, server_next)
-        if syn_data:
-            client.receive(0, syn_data, segment.at)
+        client, _ = self.start(agreed.client_first, agreed.server_first)
+        if agreed.proven:
+            self.columns.marks[self.slot] |= np.uint16(Mark.PROVEN)
+        if agreed.syn_data:
+            client.receive(0, agreed.syn_data, segment.at)
         for early in handshake.early:
             early.at = segment.at
             self._established(early)

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-VERSION = 4
+VERSION = 5
 """IDS_CONTRACT_VERSION: pinned maps of another version are not adopted."""
 
 RING_HEADER = 8
@@ -23,10 +23,12 @@ LARGE_DATA = LARGE_STRIDE - RING_HEADER - RECORD_HEADER
 EVENT_STRIDE = 128
 MAX_WORKERS = 16
 """Processes that inspect, each with rings of its own; the C side says why so many."""
-REASON_COUNT = 128
+REASON_COUNT = 256
 REASON_DROP = 16
 REASON_MALFORMED = 32
 REASON_NOTE = 64
+REASON_WOULD = 128
+"""In shadow mode, what would have been dropped is counted under this and the reason."""
 
 
 class Reason(IntEnum):
@@ -43,7 +45,8 @@ class Reason(IntEnum):
     PASS_STRAY_RESET = 9
     PASS_SENT_MALFORMED = 10
     PASS_THINNED = 11
-    PASS_UNFAIR = 12
+    PASS_SHADOW_MALFORMED = 12
+    PASS_UNFAIR = 13
     DROP_BLOCKED = 16
     DROP_BLOCKED_PREFIX = 17
     DROP_FLOW = 18
@@ -57,6 +60,9 @@ class Reason(IntEnum):
     DROP_CHALLENGED = 26
     DROP_CHALLENGE_ANSWER = 27
     DROP_SYN_COOKIE = 28
+    DROP_FLOW_FRAGMENT = 29
+    DROP_NOT_IP = 30
+    DROP_VLAN_TAGS = 31
     DROP_ETH_SHORT = 32
     DROP_IP4_SHORT = 33
     DROP_IP4_VERSION = 34
@@ -89,6 +95,7 @@ class Reason(IntEnum):
     NOTE_CUT_RING_FULL = 74
     NOTE_CUT_THINNED = 75
     NOTE_COPIED = 76
+    NOTE_ANSWERED = 77
     NOTE_CUT_UNFAIR = 78
 
 
@@ -104,6 +111,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.PASS_STRAY_RESET: "pass.stray_reset",
     Reason.PASS_SENT_MALFORMED: "pass.sent_malformed",
     Reason.PASS_THINNED: "pass.thinned",
+    Reason.PASS_SHADOW_MALFORMED: "pass.shadow_malformed",
     Reason.PASS_UNFAIR: "pass.unfair",
     Reason.DROP_BLOCKED: "drop.blocked",
     Reason.DROP_BLOCKED_PREFIX: "drop.blocked_prefix",
@@ -118,6 +126,9 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.DROP_CHALLENGED: "drop.syn_challenged",
     Reason.DROP_CHALLENGE_ANSWER: "drop.challenge_answer",
     Reason.DROP_SYN_COOKIE: "drop.syn_cookie",
+    Reason.DROP_FLOW_FRAGMENT: "drop.flow_fragment",
+    Reason.DROP_NOT_IP: "drop.not_ip",
+    Reason.DROP_VLAN_TAGS: "drop.vlan_tags",
     Reason.DROP_ETH_SHORT: "drop.malformed.ethernet_short",
     Reason.DROP_IP4_SHORT: "drop.malformed.ipv4_short",
     Reason.DROP_IP4_VERSION: "drop.malformed.ipv4_version",
@@ -150,8 +161,17 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.NOTE_CUT_RING_FULL: "note.flow_cut.ring_full",
     Reason.NOTE_CUT_THINNED: "note.flow_cut.thinned",
     Reason.NOTE_COPIED: "note.shown_to_another_worker",
+    Reason.NOTE_ANSWERED: "note.syn_answered",
     Reason.NOTE_CUT_UNFAIR: "note.flow_cut.unfair",
 }
+
+
+COUNTER_NAMES: dict[int, str] = {int(reason): name for reason, name in REASON_NAMES.items()} | {
+    REASON_WOULD + reason: f"would_{name}"
+    for reason, name in REASON_NAMES.items()
+    if REASON_DROP <= reason < REASON_NOTE
+}
+"""Every counter of the program by its number: the reasons, then what each DROP has counted in shadow mode."""
 
 
 class RecordKind(IntEnum):
@@ -195,6 +215,20 @@ class Cut(IntEnum):
     UNFAIR = 8
 
 
+class Charged(IntEnum):
+    """ids_charged: bits of ``ids_flow.charged``, whose budgets the SYNs of a connection were charged to."""
+
+    SOURCE = 1
+    DESTINATION = 2
+
+
+class Fate(IntEnum):
+    """ids_fate: bits of ``ids_datagram.fate``, what is remembered of a datagram in fragments."""
+
+    CONDEMNED = 1
+    SOLICITED = 2
+
+
 class FlowVerdict(IntEnum):
     """ids_flow_verdict: show the flow's packets, wave them through unseen, or drop them."""
 
@@ -231,6 +265,8 @@ class Flags(IntEnum):
     CHALLENGE = 1
     GONE_PASS = 2
     COOKIES = 4
+    SHADOW = 8
+    DROP_UNPARSED = 16
 
 
 COUNT = np.dtype([("packets", "<u8"), ("bytes", "<u8")])
@@ -298,13 +334,18 @@ FLOW = np.dtype(
         ("fins", "u1"),
         ("opened", "u1"),
         ("cut", "u1"),
-        ("spare", "u1", 6),
+        ("charged", "u1"),
+        ("spare", "u1"),
+        ("fragmented", "<u4"),
     ]
 )
 
 FLOW_ORDER = np.dtype(
     [("depth", "<u4"), ("verdict", "u1"), ("version", "u1"), ("spare", "u1", 2), ("key", "u1", FLOW6.itemsize)]
 )
+
+DATAGRAM_KEY = np.dtype([("src_be", "u1", 16), ("dst_be", "u1", 16), ("id_be", "<u4"), ("proto", "<u4")])
+DATAGRAM = np.dtype([("seen_ns", "<u8"), ("fate", "<u4"), ("later", "<u4")])
 
 LIMIT = np.dtype([("interval_ns", "<u8"), ("burst_ns", "<u8")])
 BUDGET_KEY = np.dtype([("addr_be", "u1", 16), ("kind", "<u4")])
@@ -366,6 +407,8 @@ STRUCTS: dict[str, np.dtype[np.void]] = {
     "ids_flow6": FLOW6,
     "ids_flow": FLOW,
     "ids_flow_order": FLOW_ORDER,
+    "ids_datagram_key": DATAGRAM_KEY,
+    "ids_datagram": DATAGRAM,
     "ids_limit": LIMIT,
     "ids_budget_key": BUDGET_KEY,
     "ids_budget": BUDGET,

@@ -25,9 +25,16 @@ from ids.kernel.flows.entries import FlowAddress, FlowEntries
 from ids.kernel.flows.orders import FlowOrders
 from ids.kernel.lists.allowlist import AllowList
 from ids.kernel.lists.blocklist import Blocklist
-from ids.kernel.maps.configuration import host_takes_cookies, map_sizes, ring_bytes, write_settings
+from ids.kernel.lists.upgrade import renew, upgrade
+from ids.kernel.maps.configuration import (
+    host_takes_cookies,
+    is_shadow,
+    map_sizes,
+    ring_bytes,
+    write_settings,
+    write_shadow,
+)
 from ids.kernel.maps.counts import reason_counts
-from ids.kernel.maps.pins import check_version
 from ids.kernel.maps.table import Map
 from ids.kernel.program import loader
 from ids.kernel.rings.limits import Limit, limits_of
@@ -103,8 +110,10 @@ class FastPath:
         prepare_pin_dir(pin_dir)
         flags = syscall.F_XDP_HAS_FRAGS if settings.jumbo_frames else 0
         compiled = loader.compile_program(bpf_dir() / "xdp_ids.c", ("-DIDS_FRAGS",) if flags else ())
-        check_version(pin_dir)
-        maps, notes = loader.open_maps(compiled, map_sizes(settings), pin_dir)
+        sizes = map_sizes(settings)
+        upgraded = upgrade(pin_dir, {name: loader.sized(spec, sizes) for name, spec in compiled.specs.items()})
+        maps, notes = loader.open_maps(compiled, sizes, pin_dir)
+        notes = upgraded + notes
         program, orders, pairs = -1, None, list[Pair]()
         try:
             config = maps["ids_config"].view(contract.CONFIG)
@@ -118,6 +127,8 @@ class FastPath:
             orders = FlowOrders(compiled, maps)
             membership = Membership(pin_dir, compiled, maps)
             opened = cls(settings, pin_dir, maps, program, orders, membership, pairs, notes)
+            if not opened.config["version"][0]:
+                renew(opened.config, maps)
             opened.config["version"][0] = contract.VERSION
             opened.allowed.changed()
             opened.configure(settings)
@@ -145,6 +156,13 @@ class FastPath:
         """Send SYN cookies only while the host would take their acknowledgements; it may change its mind."""
         wanted = self.settings.syn_cookies and host_takes_cookies()
         self.config["flags"][0] = (int(self.config["flags"][0]) & ~Flags.COOKIES) | Flags.COOKIES * wanted
+
+    def shadow(self, on: bool) -> None:
+        """Drop and challenge nothing, and count what would have been: `would_drop.*`; or drop (again).
+
+        Holds for lists, budgets, shapes and condemned flows alike, from the next packet on, until it is changed.
+        """
+        write_shadow(self.config[0], on)
 
     def narrow(self, wanted: set[str]) -> None:
         """Show only the beginnings of flows in which no loaded rule or plugin is interested.
@@ -352,7 +370,10 @@ class FastPath:
 
     def flow_counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         """Return what the kernel has counted of each flow; not known where it does not know the flow (any more)."""
-        return self._flows.counts(flows, slots, sample_offset_ns())
+        counts = self._flows.counts(flows, slots, sample_offset_ns())
+        if is_shadow(self.config[0]):  # nothing of them is being dropped
+            counts["condemned"] = False
+        return counts
 
     def forget_flows(self, flows: FlowColumns, slots: I64) -> None:
         """Have what comes next of these flows begin new ones."""

@@ -23,7 +23,7 @@ from ids.kernel.contract import FlowVerdict, Reason
 from ids.kernel.fastpath import CALLED_PROGRAMS
 from ids.kernel.flows.entries import FlowAddress
 from ids.kernel.lists.networks import is_exact, key_of, prefix_key
-from ids.kernel.maps.configuration import map_sizes, write_settings
+from ids.kernel.maps.configuration import map_sizes, write_settings, write_shadow
 from ids.kernel.maps.table import Map
 from ids.kernel.model.program import XDP_DROP, Model
 from ids.kernel.model.state import BlockEntry, ModelConfig
@@ -43,7 +43,15 @@ ROUND = 1024
 MIN_FRAME = 14
 """Bytes below which ``BPF_PROG_RUN`` takes no frame; the program would call them too short anyway."""
 
-_FILLED = ("ids_flows4", "ids_flows6", "ids_proven4", "ids_proven6", "ids_src_budgets", "ids_dst_budgets")
+_FILLED = (
+    "ids_flows4",
+    "ids_flows6",
+    "ids_proven4",
+    "ids_proven6",
+    "ids_src_budgets",
+    "ids_dst_budgets",
+    "ids_fragments",
+)
 _LISTS = ("ids_block4", "ids_block6", "ids_prefix4", "ids_prefix6", "ids_allow4", "ids_allow6")
 
 
@@ -76,7 +84,10 @@ class Judge(Protocol):
         """Put networks on the allow-list."""
 
     def condemn(self, flow: FlowAddress) -> None:
-        """Drop the rest of a flow, if there is one."""
+        """Drop the rest of a flow, whether anything of it was seen or not."""
+
+    def shadow(self, on: bool) -> None:
+        """Drop nothing, only count what would have been dropped; or drop."""
 
     def reset(self) -> None:
         """Forget all traffic and all lists."""
@@ -217,14 +228,21 @@ class OfflineProgram:
             self.maps[f"ids_allow{network.version}"].set(prefix_key(network), value)
 
     def condemn(self, flow: FlowAddress) -> None:
-        """Drop the rest of a flow, if the program knows it."""
+        """Drop the rest of a flow."""
         version, key = flow.key()
         table = self.maps[f"ids_flows{version}"]
+        value = np.zeros(1, dtype=contract.FLOW)
         raw = table.get(key)
         if raw is not None:
             value = np.frombuffer(bytearray(raw), dtype=contract.FLOW)
-            value["verdict"] = FlowVerdict.DROP
-            table.set(key, value.tobytes())
+        else:
+            value["first_ns"] = value["last_ns"] = self._clock.value
+        value["verdict"] = FlowVerdict.DROP
+        table.set(key, value.tobytes())
+
+    def shadow(self, on: bool) -> None:
+        """Drop nothing, only count what would have been dropped; or drop."""
+        write_shadow(self.config[0], on)
 
     def reset(self) -> None:
         """Forget all traffic and all lists, as if freshly loaded."""
@@ -286,10 +304,13 @@ class OfflineModel:
             self.model.allow(network)
 
     def condemn(self, flow: FlowAddress) -> None:
-        """Drop the rest of a flow, if the model knows it."""
-        entry = self.model.flows.get(flow.key()[1])
-        if entry is not None:
-            entry.verdict = FlowVerdict.DROP
+        """Drop the rest of a flow."""
+        self.model.condemn(flow.key()[1])
+
+    def shadow(self, on: bool) -> None:
+        """Drop nothing, only count what would have been dropped; or drop."""
+        write_shadow(self._config, on)
+        self.model.config.flags = int(self._config["flags"])
 
     def reset(self) -> None:
         """Forget all traffic and all lists."""

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Protocol
+from typing import Any, Protocol
 
 from ids.config import Config
 from ids.counters import Counters
@@ -40,8 +40,12 @@ RESTART_S = 1.0
 END_S = 5.0
 """How long workers may take to inspect what they have, when the engine stops."""
 
-ANSWER_S = 25.0
-"""How long a worker may take to load rules for a reload; what was compiled for them is in the cache by then."""
+ANSWER_S = 120.0
+"""How long a worker may take to load rules for a reload, beside its packets; what was compiled for them is in the cache
+by then."""
+
+GLANCE_S = 0.02
+"""Longest wait for packets while rules are loaded."""
 
 SILENT_S = 15.0
 """Workers report every `TICK_S`. One that is silent for so long hangs, and is started again."""
@@ -110,8 +114,15 @@ class Alone:
         self._engine.tick(now_ns)
 
     def reload(self, config: Config, go_on: Callable[[], bool]) -> list[IdsError]:
-        """Reload."""
-        return self._engine.reload(config)
+        """Reload; what comes meanwhile meets the old rules."""
+
+        def take() -> bool:
+            self.work(GLANCE_S)
+            return go_on()
+
+        errors = self._engine.prepare_reload(config, take)
+        self._engine.finish_reload(commit=not errors)
+        return errors
 
     def drain(self) -> None:
         """End all flows."""
@@ -125,7 +136,7 @@ class Workers:
         """Start them; each sends a word when its rings are open. Raises `IdsError` where one cannot start."""
         self._engine = engine
         self._fastpath = fastpath
-        shares = [Share(number, count, fastpath.worker_seed) for number in range(count)]
+        shares = [Share(number, count, fastpath.worker_seed, by_carrier=True) for number in range(count)]
         self._workers = start_workers(shares, self._body)
         self._started = [time.monotonic()] * count
         self._due: dict[int, float] = {}
@@ -159,7 +170,15 @@ class Workers:
     def reload(self, config: Config, go_on: Callable[[], bool]) -> list[IdsError]:
         """Have all load, and then all put it in force; or none. What they find meanwhile is decided."""
         self._answers.clear()
-        errors = self._engine.prepare_reload(config)
+
+        def take() -> bool:
+            self._hear(GLANCE_S)
+            return go_on()
+
+        errors = self._engine.prepare_reload(config, take)
+        if errors:  # the workers would find the same
+            self._engine.finish_reload(commit=False)
+            return errors
         asked = {number for number in range(len(self._workers)) if number not in self._due}
         for number in asked:
             self._workers[number].send(("prepare", config))
@@ -174,9 +193,9 @@ class Workers:
                 break
             self._hear(POLL_S)
         errors += [error for found in self._answers.values() for error in found]
-        for worker in self._workers:
-            worker.send(("commit" if not errors else "forget",))
         self._engine.finish_reload(commit=not errors)
+        for worker in self._workers:
+            worker.send(("commit", self._engine.wanted) if not errors else ("forget",))
         return list({str(error): error for error in errors}.values())
 
     def drain(self) -> None:
@@ -273,25 +292,38 @@ class _Inspector:
         self._guarded = Guarded(engine.counters)
         self._turns = Turns(self._rings, engine.counters)
         self._stop = False
+        self._next_tick = time.monotonic() + TICK_S
         report(line, Report(answer="ready"))
 
     def live(self) -> None:
         """Inspect until the engine says stop."""
-        next_tick = time.monotonic() + TICK_S
         while not self._stop:
             batch = self._turns.next(POLL_S)
             while self._line.poll():  # first, so that what comes after a reload meets the new rules
-                self._obey(*self._line.recv())
-            if batch is not None:
-                self._send(self._guarded.run(self._inspection.process, batch))
-                self._turns.done()
-            if time.monotonic() >= next_tick:
-                next_tick = time.monotonic() + TICK_S
-                self._send(self._inspection.expire(time.time_ns()), counters=True)
+                order = self._line.recv()
+                if order[0] == "prepare":  # which takes time, and later packets meanwhile
+                    self._take(batch)
+                    batch = None
+                self._obey(*order)
+            self._take(batch)
         while (batch := self._turns.next(0)) is not None:
             self._send(self._guarded.run(self._inspection.process, batch))
             self._turns.done()
         self._send(self._inspection.drain(), counters=True)
+
+    def _take(self, batch: PacketBatch | None) -> None:
+        """Inspect what has come, and report once a second."""
+        if batch is not None:
+            self._send(self._guarded.run(self._inspection.process, batch))
+            self._turns.done()
+        if time.monotonic() >= self._next_tick:
+            self._next_tick = time.monotonic() + TICK_S
+            self._send(self._inspection.expire(time.time_ns()), counters=True)
+
+    def _go_on(self) -> bool:
+        """Inspect while rules are loaded."""
+        self._take(self._turns.next(GLANCE_S))
+        return True
 
     def _send(self, found: object, *, counters: bool = False) -> None:
         if not isinstance(found, Findings):
@@ -302,11 +334,14 @@ class _Inspector:
         elif not found.empty:
             report(self._line, Report(found))
 
-    def _obey(self, order: str, config: Config | None = None) -> None:
-        if order == "prepare" and config is not None:
-            report(self._line, Report(answer=self._engine.prepare_reload(config)))
-        elif order in ("commit", "forget"):
-            self._engine.finish_reload(commit=order == "commit")
+    def _obey(self, order: str, what: Any = None) -> None:
+        if order == "prepare":
+            report(self._line, Report(answer=self._engine.prepare_reload(what, self._go_on)))
+        elif order == "commit":
+            self._engine.finish_reload(commit=True)
+            self._engine.want(what)
+        elif order == "forget":
+            self._engine.finish_reload(commit=False)
         elif order == "stop":
             self._stop = True
 

@@ -67,10 +67,6 @@ class KernelGate:
         """Let the rest of this flow pass unseen; the kernel may not know it any more."""
         return self._open().bypass_flow(flow)
 
-    def proven(self, address: IPAddress) -> bool:
-        """Ask the kernel's record of completed handshakes."""
-        return self.fastpath is not None and self.fastpath.proven(address)
-
     def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         """Ask the kernel, which counts every packet; it may not know a flow any more."""
         return self._open().flow_counts(flows, slots)

@@ -17,7 +17,7 @@ from ids.config import Config
 from ids.control import ControlServer, socket_path
 from ids.counters import Counters
 from ids.engine import NO_RULES, Engine, settle_memory
-from ids.errors import IdsError, UsageError
+from ids.errors import IdsError, KernelError, UsageError
 from ids.events import Events
 from ids.journal import Journal
 from ids.kernel import FastPath
@@ -27,11 +27,15 @@ from ids.live.crew import POLL_S, TICK_S, make_crew
 from ids.live.gate import KernelGate
 from ids.live.guard import Guard, require_interfaces
 from ids.live.notices import count_enforcing, first_drops, limit_event
+from ids.live.reload import effective
 from ids.live.unseen import Unseen
 from ids.respond.protected import own_addresses
 from ids.workers import worker_count
 
 log = logging.getLogger(__name__)
+
+SETTINGS = "settings"
+"""Label of what `respond.allow` puts on the kernel's allow-list."""
 
 OWN_REFRESH_S = 60.0
 """How often own addresses, gateways and resolvers are read again: interfaces come and go."""
@@ -88,8 +92,7 @@ class Live:
             stack.callback(self._close)
             for note in self._fastpath.notes:
                 log.info("%s", note)
-            self._fastpath.allowed.add(config.respond.allow, label="settings")
-            self._fastpath.narrow(self._engine.plugins.interest())
+            self._apply(config)
             self._guard = Guard(self._fastpath, config.interfaces, config.fastpath.egress, self._counters)
             self._unseen = Unseen(self._fastpath)
             self._crew = make_crew(self._engine, self._fastpath, workers)
@@ -102,12 +105,7 @@ class Live:
             if config.eve.path is None:
                 log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
             log.info("ready: %d blocks in force", len(self._fastpath.blocks))
-            if config.respond.mode == "shadow" and (enforcing := count_enforcing(self._fastpath.blocks)):
-                log.warning(
-                    "shadow mode, but %d earlier entries of the blocklist still drop: see `ids block list`,"
-                    " lift them by `ids block delete`",
-                    enforcing,
-                )
+            self._note_shadow()
             try:
                 self._loop(control)
             except BaseException:
@@ -117,6 +115,23 @@ class Live:
     def _note_rules(self) -> None:
         if not self._counters["rules.loaded"]:
             log.warning(NO_RULES)
+
+    def _note_shadow(self) -> None:
+        if self.config.respond.mode == "shadow":
+            log.warning(
+                "shadow mode: nothing is dropped or challenged, and %d entries of the blocklist that enforce only"
+                " count; `ids stats` shows what would have been dropped (would_drop.*)",
+                count_enforcing(self._fastpath.blocks),
+            )
+
+    def _apply(self, config: Config) -> None:
+        """Bring the kernel's side to these settings, at the start and in a reload; raises `KernelError`."""
+        added, taken = self._fastpath.allowed.replace(config.respond.allow, SETTINGS)
+        if added or taken:
+            log.info("allow-list by the settings: %d added, %d taken off", added, taken)
+        self._fastpath.configure(config.fastpath)
+        self._fastpath.shadow(config.respond.mode == "shadow")
+        self._fastpath.narrow(self._engine.plugins.interest())
 
     def _loop(self, control: ControlServer) -> None:
         next_tick = time.monotonic()
@@ -176,19 +191,32 @@ class Live:
         return self._engine.stats(time.time_ns())
 
     def _reload_now(self) -> dict[str, Any]:
+        """Read the settings again and put in force what can be, all of it or nothing; answer what came of it."""
         try:
-            config = self._reread()
+            config, waiting = effective(self.config, self._reread())
         except IdsError as error:
             log.error("reload refused, the old settings and rules stay: %s", error)
             return {"error": str(error)}
         errors = self._crew.reload(config, self._go_on)
         if errors:
-            log.error("reload refused, the old rules stay: %s", "\n".join(map(str, errors)))
+            log.error("reload refused, the old settings and rules stay: %s", "\n".join(map(str, errors)))
             return {"error": "\n".join(map(str, errors))}
-        self._fastpath.narrow(self._engine.plugins.interest())
+        self.config = config
+        self._engine.policy.own = own_addresses() if config.respond.protect_own else frozenset()
+        answer: dict[str, Any] = {"reloaded": True}
+        try:
+            self._apply(config)
+        except KernelError as error:
+            log.error("reloaded, but the kernel did not take all of it: %s", error)
+            answer["kernel"] = str(error)
         log.info("reloaded")
+        for changed in waiting:
+            log.warning("not in force yet: %s", changed)
+        if waiting:
+            answer["waiting"] = [changed.to_json() for changed in waiting]
         self._note_rules()
-        return {"reloaded": True}
+        self._note_shadow()
+        return answer
 
     def _go_on(self) -> bool:
         self._fastpath.beat()
@@ -211,7 +239,8 @@ class Live:
             log.error("the engine failed; the gate stays in force without it")
         elif self._ready:
             left = self._fastpath.close()
-            log.info("stopped%s", f"; {left}" if left else "")
+            hint = "; `ids detach` takes it off" if self._fastpath.settings.on_stop == "keep" and left else ""
+            log.info("stopped%s%s", f"; {left}" if left else "", hint)
         elif self._before is None:
             self._fastpath.close("remove")
         else:

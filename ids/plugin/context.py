@@ -31,6 +31,9 @@ class EngineContext:
     """Packets come from interfaces, and do not wait."""
     outputs: bool = True
     """Events come to this process: outputs open their files only then."""
+    go_on: Callable[[], bool] | None = None
+    """In ``ids_reload`` of a live engine: takes on the packets that have come, and returns False where the engine is to
+    stop. To be called several times a second by a plugin that loads for long, in a thread of its own."""
 
     def flow_place(self, make: Callable[[], State]) -> FlowPlace[State]:
         """Return a typed place for what the plugin keeps of flows; what it keeps of a flow goes with the flow.

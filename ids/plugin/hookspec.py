@@ -52,7 +52,8 @@ def ids_reload(context: EngineContext) -> Callable[[], None] | None:
     Load again what ``ids_start`` loaded, and return a function that puts it in force; it is called when no plugin
     refused, and must not fail. When one raises, none of those functions is called, all go on with what they had, and
     the error is reported: a reload with bad rules changes nothing. With workers, each of them loads, and all of them
-    put it in force or none.
+    put it in force or none. Packets wait meanwhile: what takes longer than a moment loads in a thread, while this one
+    calls ``context.go_on`` where there is one.
     """
 
 

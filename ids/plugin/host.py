@@ -169,6 +169,11 @@ class PluginHost:
         """Call a one-at-a-time hook with each value as its argument ``name``; return the matches."""
         return [match for value in values for match in self.matches(hook, **{name: value})]
 
+    def pardon(self) -> None:
+        """Let every plugin start anew: between two captures, of which one says nothing of the other."""
+        for guest in self._guests.values():
+            guest.failures, guest.quarantined_until = 0, 0.0
+
     def event_types(self) -> set[str] | None:
         """Return the event types that some output reads; None: all."""
         answers = dict(self.ask("ids_event_types"))

@@ -6,7 +6,7 @@ from collections import deque
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ids.types import Flow
+from ids.types import Direction, Flow
 
 MAX_PACKETS = 64
 """Frames kept of one flagged flow: at about 0.5 ms of dissection a packet, some 30 ms at the most."""
@@ -21,6 +21,8 @@ class Frame(NamedTuple):
     ts_ns: int
     number: int
     """`PacketBatch.number`."""
+    direction: Direction = Direction.TO_SERVER
+    """Which side of the flow sent it."""
 
 
 class FlowSession:
@@ -39,7 +41,7 @@ class FlowSession:
         from scapy.packet import Raw
 
         packets = []
-        for data, linktype, ts_ns, _number in self.frames:
+        for data, linktype, ts_ns, *_rest in self.frames:
             layer = conf.l2types.num2layer.get(linktype, Raw)
             packet = layer(data)
             packet.time = ts_ns / 1e9

@@ -125,6 +125,8 @@ class Protocol:
     """What its client may send at any length before the protocol shows; it does not count against ``probe_bytes``."""
     from_server: bytes | None = None
     """How the server of a TCP flow begins."""
+    server_prelude: bytes | None = None
+    """What its server may send before the protocol shows."""
     datagram: Callable[[bytes], bool] | None = None
     """Judges one datagram of a UDP flow, of either side; never raises."""
     settings: type[BaseModel] | None = None
@@ -140,7 +142,7 @@ class Protocol:
     """Begins to parse UDP flows."""
 
     def __post_init__(self) -> None:
-        for pattern in (self.from_client, self.client_prelude, self.from_server):
+        for pattern in (self.from_client, self.client_prelude, self.from_server, self.server_prelude):
             if pattern is not None and re.compile(pattern).groups:
                 raise ValueError(f"a pattern of {self.name} captures: write (?:...)")
 

@@ -21,7 +21,10 @@ class Recogniser:
             _joined([(protocol, protocol.from_client) for protocol in known]),
             _joined([(protocol, protocol.from_server) for protocol in known]),
         )
-        self._preludes = [re.compile(pattern) for protocol in known if (pattern := protocol.client_prelude) is not None]
+        self._preludes = tuple(
+            [re.compile(pattern) for pattern in of_side if pattern is not None]
+            for of_side in zip(*[(one.client_prelude, one.server_prelude) for one in known], strict=True)
+        ) or ([], [])
         self._by_datagram = [(protocol, judge) for protocol in known if (judge := protocol.datagram) is not None]
 
     def stream(self, prefix: bytes, direction: Direction | int) -> Protocol | None:
@@ -30,9 +33,11 @@ class Recogniser:
         found = pattern.match(prefix)
         return None if found is None or found.lastindex is None else protocols[found.lastindex - 1]
 
-    def prelude(self, prefix: bytes) -> int:
-        """Return how many of the first bytes of a client say nothing yet."""
-        return max([found.end() for pattern in self._preludes if (found := pattern.match(prefix))], default=0)
+    def prelude(self, prefix: bytes, direction: Direction | int) -> int:
+        """Return how many of the first bytes of a direction say nothing yet."""
+        return max(
+            [found.end() for pattern in self._preludes[direction] if (found := pattern.match(prefix))], default=0
+        )
 
     def datagram(self, data: bytes) -> Protocol | None:
         """Return the protocol of a datagram, or None where none fits."""

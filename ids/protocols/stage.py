@@ -4,7 +4,7 @@ THEORY.
 
 (1) A flow is probed until a pattern fits the first bytes of a direction, ``probe_bytes`` of one were in vain, bytes
     were lost, or both directions are closed. What was held meanwhile is fed to the parser, the client's bytes first.
-    Bytes of a client that say nothing yet (`Protocol.client_prelude`) do not count against ``probe_bytes``, up to
+    Bytes that say nothing yet (`Protocol.client_prelude`, `server_prelude`) do not count against ``probe_bytes``, up to
     `PRELUDE_BYTES`: else whoever begins with many of them would go unseen. Line ends before all else may be any number,
     for no more than ``probe_bytes`` of them are kept.
 (2) A parser may hand its flow over: the rest of the streams is probed anew, and the next parser goes on with the ids of
@@ -51,6 +51,8 @@ PRELUDE_BYTES = 8 * 1024
 PRELUDE_MEMCAP_BYTES = 64 * 1024 * 1024
 """Held of all flows that are probed; beyond it, a flow gets no more than twice ``probe_bytes``."""
 
+_EMPTY = (b"\r\n", b"\r\n\t \0")
+"""By direction: what may come before a message in any number, and is not worth keeping."""
 _BOTH = 0b11
 """Bits of both directions."""
 _UDP = 17
@@ -170,8 +172,8 @@ class Protocols:
         probe = limit = self._settings.probe_bytes
         prefix = known + data[: max(limit - len(known), 0)]
         protocol = self._recogniser.stream(prefix, side) if prefix and len(known) < limit else None
-        if protocol is None and side == Direction.TO_SERVER and prefix:
-            prefix, limit = self._behind_prelude(known + data)
+        if protocol is None and prefix:
+            prefix, limit = self._behind_prelude(known + data, side)
             if len(prefix) > probe and limit - len(prefix) < probe:
                 protocol = self._recogniser.stream(prefix, side)
         if protocol is None and len(prefix) < limit and not gap and talk.closed != _BOTH and self._room(prefix):
@@ -202,12 +204,12 @@ class Protocols:
         for of, piece, lost, last in pieces:
             self._take(talk, of, piece, ts_ns, number, lost, last, out)
 
-    def _behind_prelude(self, stream: bytes) -> tuple[bytes, int]:
-        """Return what is worth looking at of a client's first bytes, and at what length of it to give up."""
+    def _behind_prelude(self, stream: bytes, side: int) -> tuple[bytes, int]:
+        """Return what is worth looking at of a direction's first bytes, and at what length of it to give up."""
         probe = self._settings.probe_bytes
-        empty = len(stream) - len(stream.lstrip(b"\r\n"))
+        empty = len(stream) - len(stream.lstrip(_EMPTY[side]))
         stream = stream[max(empty - probe, 0) :]  # no parser needs more of them
-        limit = self._recogniser.prelude(stream[:PRELUDE_BYTES]) + probe
+        limit = self._recogniser.prelude(stream[:PRELUDE_BYTES], side) + probe
         return stream[:limit], limit
 
     def _room(self, prefix: bytes) -> bool:

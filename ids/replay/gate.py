@@ -141,10 +141,6 @@ class ReplayGate:
         self._pending.append(condemned)
         return True
 
-    def proven(self, address: IPAddress) -> bool:
-        """Only the flow's own handshake counts in a replay: the gate is behind the engine there, by up to a batch."""
-        return False
-
     def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         """Know nothing that the engine does not: it reads every packet."""
         return np.zeros(len(slots), FLOW_COUNT)
@@ -223,7 +219,7 @@ class ReplayGate:
         """Count the packets that the blocks would have met, by their addresses alone."""
         number, clock = packets.batch.number, packets.batch.ts_ns
         for block in self._blocks:
-            _note(block.report, np.unique(number[block.hits(packets.src, number, clock)]))
+            _note(block.report, np.unique(number[block.hits(packets.src, number, clock) & (packets.depth == 0)]))
 
 
 def _ordered_at(order: _Block | _Condemned) -> int:
@@ -253,6 +249,7 @@ def _rows_of(condemned: _Condemned, packets: Packets, rows: I64) -> I64:
     echo = echo_ids(packets, rows)
     sport, dport = (np.where(echo < 0, port[rows], echo) for port in (packets.sport, packets.dport))
     ours = (packets.proto[rows] == flow.proto) & (packets.vlan[rows] == flow.vlan)
+    ours &= packets.depth[rows] == 0
     ours &= packets.batch.number[rows] > condemned.number
     there = (
         (src == flow.src).all(axis=1) & (dst == flow.dst).all(axis=1) & (sport == flow.sport) & (dport == flow.dport)

@@ -130,6 +130,7 @@ class _Run:
         judge = gate.judge = self._chosen.judge
         if judge is not None:
             judge.reset()
+            judge.shadow(self._config.respond.mode == "shadow")
             judge.allow(self._config.respond.allow)
 
     def _note(self, events: Events) -> None:

@@ -64,9 +64,6 @@ class Gate(Protocol):
     def bypass(self, flow: Flow) -> bool:
         """Show no more of this flow: what is left of it cannot be inspected. Return whether it could be done."""
 
-    def proven(self, address: IPAddress) -> bool:
-        """Return whether this address completed a handshake through the gate lately."""
-
     def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         """Return what the gate itself has counted of each flow, where it knows more than it showed."""
 

@@ -14,7 +14,6 @@ from ids.types import (
     BlockMode,
     BlockRequest,
     Direction,
-    FlowState,
     IPAddress,
     IPNetwork,
     Match,
@@ -54,8 +53,7 @@ class BlockPolicy:
         veto: Callable[[str, Match], list[str]],
         own: frozenset[IPAddress] = frozenset(),
     ) -> None:
-        self._settings = settings
-        self._allow: list[IPNetwork] = list(settings.allow)
+        self.configure(settings)
         self._gate = gate
         self._counters = counters
         self._veto = veto
@@ -63,6 +61,11 @@ class BlockPolicy:
         self._records: OrderedDict[IPNetwork, _Record] = OrderedDict()
         self._minute_ns = 0
         self._this_minute = 0
+
+    def configure(self, settings: RespondSettings) -> None:
+        """Decide by these settings from now on; what was decided stays."""
+        self._settings = settings
+        self._allow: list[IPNetwork] = list(settings.allow)
 
     def decide(self, match: Match, request: BlockRequest) -> BlockOrder | Refusal:
         """Return the order that the request becomes, or why not."""
@@ -86,8 +89,8 @@ class BlockPolicy:
             return Refusal("own", f"{address} belongs to this host, a gateway or a resolver")
         if address.is_multicast or address.is_unspecified or address.is_loopback or int(address) == 0xFFFFFFFF:
             return Refusal("special", f"{address} is no host's address")
-        if request.require_proven and not self._proven(address, match):
-            return Refusal("unproven", f"{address} completed no handshake, so it may be forged")
+        if request.require_proven and not match.flow.proven:
+            return Refusal("unproven", f"{address} completed no handshake in this flow, so it may be forged")
         try:
             objections = self._veto(str(address), match)
         except Exception as error:
@@ -95,15 +98,6 @@ class BlockPolicy:
         if objections:
             return Refusal("veto", objections[0])
         return None
-
-    def _proven(self, address: IPAddress, match: Match) -> bool:
-        """A forged source cannot complete a TCP handshake: it never sees the server's sequence number.
-
-        What was reset before that is closed, and midstream: no handshake was seen.
-        """
-        flow = match.flow
-        handshake = flow.proto == 6 and not flow.midstream and flow.state is not FlowState.NEW
-        return handshake or self._gate.proven(address)
 
     def _order(self, address: IPAddress, match: Match, request: BlockRequest) -> BlockOrder | Refusal:
         network = self._network(address)

@@ -28,6 +28,8 @@ class Case:
     alerts: int = 0
     condemned: bool = False
     """Its packets are being dropped."""
+    shadowed: bool = False
+    """They would be, were it not for shadow mode."""
 
 
 class Responder:
@@ -49,6 +51,11 @@ class Responder:
         self._thresholds = Thresholds(counters)
         self._cases: dict[int, Case] = {}
         """By flow id; a case goes when its flow's `flow` event comes."""
+
+    def configure(self, settings: RespondSettings) -> None:
+        """Respond by these settings from now on, and have the policy do so; open cases stay open."""
+        self._settings = settings
+        self._policy.configure(settings)
 
     def handle(self, match: Match) -> None:
         """Carry out what a match asks for, as far as policy allows, and emit the events that say so."""
@@ -123,10 +130,13 @@ class Responder:
         return block
 
     def _condemn(self, match: Match, case: Case) -> bool:
-        if match.signature.action not in (Action.DROP, Action.REJECT) or self._settings.mode != "enforce":
+        shadow = self._settings.mode == "shadow" and self._gate.counting  # then the gate itself drops nothing
+        if match.signature.action not in (Action.DROP, Action.REJECT) or (
+            self._settings.mode != "enforce" and not shadow
+        ):
             return False
-        if case.condemned:
-            return True
+        if case.condemned or case.shadowed:
+            return case.condemned
         if self._policy.allows(sender_of(match)):
             self._counters.add("respond.refused.allowed")
             return False
@@ -139,6 +149,6 @@ class Responder:
         if not known:
             self._counters.add("respond.refused.unknown_flow")
             return False
-        case.condemned = True
-        self._counters.add("respond.flows_dropped")
-        return True
+        case.condemned, case.shadowed = not shadow, shadow
+        self._counters.add("respond.flows_shadowed" if shadow else "respond.flows_dropped")
+        return case.condemned

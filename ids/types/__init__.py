@@ -24,8 +24,8 @@ from ids.types.addresses import (
 )
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
 from ids.types.findings import Action, BlockMode, BlockRequest, Evidence, Match, Signature, Threshold
-from ids.types.flows import FLOW_COUNT, EndReason, Flow, FlowColumns, FlowCounts, FlowPlace, FlowState, Mark
-from ids.types.packets import Anomaly, Direction, PacketBatch, Packets
+from ids.types.flows import FLOW_COUNT, EndReason, Flow, FlowColumns, FlowCounts, FlowPlace, FlowState, Mark, Tunnel
+from ids.types.packets import LIVE, Anomaly, Direction, Notes, PacketBatch, Packets
 from ids.types.streams import Arrivals, Datagram, Datagrams, FlowBatch, StreamChunk, Streams
 from ids.types.transactions import Transaction, Transactions
 
@@ -33,6 +33,7 @@ __all__ = [
     "FLOW_COUNT",
     "I64",
     "IPV4_MAPPED_PREFIX",
+    "LIVE",
     "U8",
     "U16",
     "U32",
@@ -58,6 +59,7 @@ __all__ = [
     "IPNetwork",
     "Mark",
     "Match",
+    "Notes",
     "PacketBatch",
     "Packets",
     "Signature",
@@ -66,6 +68,7 @@ __all__ = [
     "Threshold",
     "Transaction",
     "Transactions",
+    "Tunnel",
     "address_halves",
     "address_object",
     "address_text",

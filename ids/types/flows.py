@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import IntEnum, IntFlag
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,9 @@ class Mark(IntFlag):
     """It closed, and the gate was asked for its counts."""
     MATCHED = 64
     """A rule or detector found something in it: there is a decision to be kept in mind."""
+    PROVEN = 128
+    """Both ends are where their addresses say: the client acknowledged exactly the SYN/ACK, and that came another way
+    than the SYN which it acknowledged, where this can be known."""
 
 
 FLOW_COUNT = np.dtype(
@@ -88,7 +91,7 @@ _LAYOUT: dict[str, tuple[Any, int]] = {
     "dst": (np.uint64, 2),
     "sport": (np.uint16, 1),
     "dport": (np.uint16, 1),
-    "vlan": (np.uint32, 1),
+    "vlan": (np.uint64, 1),
     "interface": (np.uint32, 1),
     "echo_id": (np.int32, 1),
     "start_ns": (np.int64, 1),
@@ -106,10 +109,29 @@ _LAYOUT: dict[str, tuple[Any, int]] = {
     "conflicts": (np.int64, 2),
     "first_number": (np.int64, 1),
     "source": (np.int32, 1),
+    "depth": (np.uint8, 1),
+    "outer_src": (np.uint64, 2),
+    "outer_dst": (np.uint64, 2),
+    "outer_sport": (np.uint16, 1),
+    "outer_dport": (np.uint16, 1),
+    "outer_proto": (np.uint8, 1),
 }
-"""Every column: element type and elements a flow. About 230 bytes a flow."""
+"""Every column: element type and elements a flow. About 275 bytes a flow."""
 
 FIRST_CAPACITY = 1024
+
+
+class Tunnel(NamedTuple):
+    """The packet around another one, which it carried."""
+
+    src_ip: str
+    dst_ip: str
+    sport: int
+    """UDP source port; 0 for other protocols."""
+    dport: int
+    proto: int
+    depth: int
+    """How many tunnels are within each other, this one included."""
 
 
 class FlowColumns:
@@ -129,7 +151,7 @@ class FlowColumns:
     """The server's address, shape (n, 2)."""
     sport: U16
     dport: U16
-    vlan: U32
+    vlan: U64
     """As `Packets.vlan`."""
     interface: U32
     echo_id: np.ndarray[Any, np.dtype[np.int32]]
@@ -162,9 +184,20 @@ class FlowColumns:
     """`PacketBatch.number` of the first packet."""
     source: np.ndarray[Any, np.dtype[np.int32]]
     """`PacketBatch.source` of the first packet: index in ``sources``."""
+    depth: U8
+    """As `Packets.depth`: 0, or how many tunnels the flow is in."""
+    outer_src: U64
+    """Ends of the outermost packet around the flow's first one, shape (n, 2); zero where ``depth`` is 0."""
+    outer_dst: U64
+    outer_sport: U16
+    outer_dport: U16
+    outer_proto: U8
 
     def __init__(self, capacity: int = FIRST_CAPACITY) -> None:
         self.capacity = capacity
+        self.epoch = 0
+        """Grows when all traffic so far is forgotten, as between two captures: what was kept of it, beyond what goes
+        with its flows, is of no use then."""
         self.app_names: list[str | None] = [None]
         """Names of protocols as EVE has them; 0 is: not known."""
         self.sources: list[str] = [""]
@@ -325,6 +358,23 @@ class Flow:
         return int(self.columns.vlan[self.slot])
 
     @property
+    def depth(self) -> int:
+        """How many tunnels it is in; 0: it is on the wire itself."""
+        return int(self.columns.depth[self.slot])
+
+    @property
+    def tunnel(self) -> Tunnel | None:
+        """The outermost tunnel that it is in, as the first packet came; None where it is in none."""
+        columns, slot = self.columns, self.slot
+        if not self.depth:
+            return None
+        src, dst = columns.outer_src[slot].tolist(), columns.outer_dst[slot].tolist()
+        ports = int(columns.outer_sport[slot]), int(columns.outer_dport[slot])
+        return Tunnel(
+            address_text(tuple(src)), address_text(tuple(dst)), *ports, int(columns.outer_proto[slot]), self.depth
+        )
+
+    @property
     def interface(self) -> int:
         """As `PacketBatch.interface`."""
         return int(self.columns.interface[self.slot])
@@ -422,6 +472,15 @@ class Flow:
     def midstream(self) -> bool:
         """No handshake was seen."""
         return self.has(Mark.MIDSTREAM)
+
+    @property
+    def proven(self) -> bool:
+        """Nobody has forged it: each end acknowledged what only the other one can have sent it.
+
+        Within a tunnel nothing is proof: who sends one datagram to anybody can put both sides of a conversation into
+        such datagrams.
+        """
+        return self.has(Mark.PROVEN) and not self.depth
 
     @property
     def flagged(self) -> bool:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import NamedTuple
 
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
+
+LIVE = "live"
+"""`PacketBatch.source` of packets that come from interfaces."""
 
 
 class Direction(IntEnum):
@@ -39,6 +43,16 @@ class Anomaly(IntEnum):
     TOO_MANY_VLAN_TAGS = 18
     IP_BAD_VERSION = 19
     PARTIAL_L4_CHECKSUM = 20
+    CARRIER = 21
+    """It carried a packet, which has a row of its own, and is no conversation itself: GRE."""
+    IPV4_BAD_OPTIONS = 22
+    IPV6_BAD_OPTIONS = 23
+    IPV6_BAD_ORDER = 24
+    """Hop-by-hop options in another than the first place (RFC 8200 section 4.1)."""
+    IPV6_SOURCE_ROUTE = 25
+    """It is to be sent on by whom it is addressed to, which hosts refuse (RFC 5095)."""
+    DISPUTED_DATAGRAM = 26
+    """A version of a datagram of contradicting fragments, of TCP, that Linux does not see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +105,20 @@ class PacketBatch:
         )
 
 
+class Notes(NamedTuple):
+    """Oddities of packets, at most one of a kind a row; columns of shape (k,), in the order of the rows."""
+
+    row: I64
+    code: U8
+    """Index of the event's name in `ids.decode.oddities.NAMES`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Packets:
     """A decoded batch: the same packets as columns of header fields. Row i describes frame i of ``batch``.
+
+    A frame may be several rows, one behind the other: of the fragment that completed a datagram, and of the datagram;
+    of a packet of a tunnel, and of the packet in it.
 
     A row whose ``anomaly`` is set has only the columns that were decoded before the trouble; the rest are zero
     (offsets: -1). ``usable`` picks the rows that the flow stage takes.
@@ -116,8 +141,9 @@ class Packets:
     """TCP or UDP source port; the type of an ICMP message."""
     dport: U16
     """TCP or UDP destination port; the code of an ICMP message."""
-    vlan: U32
-    """Outer VLAN id in bits 0-11, inner one in bits 16-27; 0 where there is no tag."""
+    vlan: U64
+    """VLAN ids from the outermost on, in bits 0-11, 16-27 and 32-43; 0 where there is no tag. Of more than three tags
+    the first three."""
     ttl: U8
     """IPv4 TTL or IPv6 hop limit."""
     fragment: Bool
@@ -140,6 +166,14 @@ class Packets:
     """TCP acknowledgement number."""
     window: U16
     """TCP window, unscaled."""
+    doubtful: Bool
+    """Rows that are decoded to their end and yet not usable, as Linux drops such packets, and another host may not."""
+    depth: U8
+    """How many tunnels the packet came through: 0 for what is on the wire itself."""
+    carrier: I64
+    """Row of the outermost packet around a packet of a tunnel; -1 where there is none."""
+    notes: Notes
+    """What is odd about packets, for events; most of it does not keep them from being used."""
 
     def __len__(self) -> int:
         return len(self.batch)

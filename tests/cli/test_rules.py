@@ -11,31 +11,67 @@ import pytest
 from click.testing import CliRunner
 
 from ids.cli import cli
+from ids.errors import RulesRefused
 from tests.rules.builders import rule_text
 
 
-def warnings(file: Path) -> list[str]:
-    """Return the warnings of a rule file that loads."""
+def errors(file: Path) -> list[str]:
+    """Return what `ids rules check` refuses of a rule file."""
     result = CliRunner().invoke(cli, ["rules", "check", str(file), "-o", "json"])
-    assert result.exit_code == 0, result.output
-    return [f"{w['line']}: {w['message']} ({w['remedy']})" for w in json.loads(result.stdout)["warnings"]]
+    found = json.loads(result.stdout)["errors"]
+    assert result.exit_code == (2 if found else 0), result.output
+    return [f"{e['line']}:{e['column']}: {e['message']} ({e['remedy']})" for e in found]
+
+
+NEVER = "the rule can never match"
 
 
 @pytest.mark.parametrize(
-    ("field", "answer"),
+    ("test", "answer"),
     [
-        ("DNSQR.qclass", None),
-        ("Ethernet.src", None),
-        ("DNSQRX.qclass", "Scapy has no layer 'DNSQRX': the rule can never match (did you mean 'DNSQR'?)"),
-        ("DNSQR.qclas", "DNSQR of Scapy has no field 'qclas': the rule can never match (did you mean 'qclass'?)"),
-        ("DNSQR.xyz", "DNSQR of Scapy has no field 'xyz': the rule can never match"
+        ("DNSQR.qclass: 1", None),
+        ("DNSQRX.qclass: 1", f"Scapy has no layer 'DNSQRX': {NEVER} (did you mean 'DNSQR'?)"),
+        ("DNSQR.qclas: 1", f"DNSQR of Scapy has no field 'qclas': {NEVER} (did you mean 'qclass'?)"),
+        ("DNSQR.xyz: 1", f"DNSQR of Scapy has no field 'xyz': {NEVER}"
          " (known are qclass, qname, qtype, unicastresponse)"),
+        ("TCP.flags: S", None),
+        ("TCP.flags: SA", None),
+        ("TCP.flags: 2", None),
+        ("TCP.flags: SYN", f"TCP.flags of Scapy is never 'SYN': {NEVER} (write its flags as Scapy does:"
+         " F, S, R, P, A, U, E, C, N; two of them are 'FS')"),
+        ("IP.flags: DF", None),
+        ("IP.proto: tcp", f"IP.proto of Scapy is never 'tcp': {NEVER} (write 6)"),
+        ("IP.proto: '6'", None),
+        ("IP.ttl: low", f"IP.ttl of Scapy is never 'low': {NEVER} (write a number)"),
+        ("TCP.window: 70000", f"TCP.window of Scapy is never 70000: {NEVER} (it has 16 bits)"),
+        ("IP.src: 1", f"IP.src of Scapy is never 1: {NEVER} (write one address)"),
+        ("IP.src: 192.0.2.1", None),
+        ("IPv6.src: '2001:db8::1'", None),
+        ("Ethernet.src: '00:11:22:33:44:55'", None),
+        ("Ethernet.src: 1", f"Ethernet.src of Scapy is never 1: {NEVER}"
+         " (write it as 'aa:bb:cc:00:11:22', in lower case)"),
+        ("DNSQR.qname: a.example.", None),
+        ("Raw.load: abc", None),
+        ("TCP.options: '[]'", None),
     ],
 )  # fmt: skip
-def test_fields_that_scapy_does_not_have_are_named(tmp_path: Path, field: str, answer: str | None) -> None:
+def test_what_no_packet_of_scapy_has_is_refused(tmp_path: Path, test: str, answer: str | None) -> None:
+    """Layers, fields and values: with the place, and what to write."""
     file = tmp_path / "r.yaml"
-    file.write_text("rules:\n" + rule_text(f"[payload: {{contains: abcdef}}, scapy.{field}: 1]"))
-    assert warnings(file) == ([f"2: sid 1: {answer}"] if answer else [])
+    file.write_text(
+        "rules:\n" + rule_text(f"[payload: {{contains: abcdef}}, 'scapy.{test.replace(':', chr(39) + ':', 1)}]")
+    )
+    column = file.read_text().splitlines()[4].rindex("': ") + 4
+    assert errors(file) == ([f"5:{column}: sid 1: {answer}"] if answer else [])
+
+
+def test_the_engine_refuses_what_the_check_refuses(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("rules:\n" + rule_text("[payload: {contains: abcdef}, scapy.TCP.flags: SYN]"))
+    result = CliRunner().invoke(cli, ["check", "-S", str(file)])
+    assert isinstance(result.exception, RulesRefused)
+    assert "r.yaml:5:" in str(result.exception)
+    assert "never 'SYN'" in str(result.exception)
 
 
 def test_scapy_is_imported_for_its_own_conditions_alone(tmp_path: Path) -> None:

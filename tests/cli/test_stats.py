@@ -25,6 +25,7 @@ def test_a_gate_that_works_alone_is_distinguished_from_lists_that_wait(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(stats, "guarded_interfaces", lambda _: interfaces)
+    monkeypatch.setattr(stats, "pinned_shadow", lambda _: False)
     monkeypatch.setattr(stats, "pinned_counts", lambda _: {"pass.inspected": (2, 120), "drop.blocked": (0, 0)})
     place = ["--set", f"fastpath.pin_dir={tmp_path}", "--set", f"engine.runtime_dir={tmp_path}"]
     for form in ([], ["-o", "json"]):
@@ -34,6 +35,7 @@ def test_a_gate_that_works_alone_is_distinguished_from_lists_that_wait(
     assert words in text
     assert json.loads(data) == {
         "attached": interfaces,
+        "shadow": False,
         "kernel": {"pass.inspected": {"packets": 2, "bytes": 120}},
         "engine": None,
     }

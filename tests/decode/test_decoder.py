@@ -47,16 +47,12 @@ networks_v4 = st.builds(
     st.integers(0, 255),
     options_v4,
 )
-extensions = st.lists(
-    st.sampled_from(
-        [
-            IPv6ExtHdrDestOpt(),
-            IPv6ExtHdrHopByHop(),
-            IPv6ExtHdrRouting(segleft=0),
-            IPv6ExtHdrFragment(m=0, offset=0, id=7),
-        ]
-    ),
-    max_size=4,
+extensions = st.builds(
+    lambda first, middle, fragment, last: [*first, *middle, *fragment, *last],
+    st.sampled_from([[], [IPv6ExtHdrHopByHop()]]),
+    st.lists(st.sampled_from([IPv6ExtHdrDestOpt(), IPv6ExtHdrRouting(segleft=0)]), max_size=2),
+    st.sampled_from([[], [IPv6ExtHdrFragment(m=0, offset=0, id=7)]]),
+    st.lists(st.sampled_from([IPv6ExtHdrDestOpt(), IPv6ExtHdrRouting(segleft=0)]), max_size=2),
 )
 
 
@@ -176,6 +172,14 @@ V6_TCP = V6 / TCP(sport=1, dport=2, flags="PA") / DATA
         (1, bytes(ETHER / Dot1Q() / PPPoE() / PPP(proto=0x57)), V6_TCP),
         (1, bytes(ETHER)[:12] + b"\x88\x47\0\0\x10\x40\0\0\x21\x40", V4_TCP),
         (1, bytes(ETHER)[:12] + b"\x88\x47\0\0\x21\x40", V6_TCP),
+        (1, bytes(ETHER)[:12] + b"\x88\x47\0\0\x21\x40" + bytes(4) + bytes(ETHER)[:12] + b"\x08\0", V4_TCP),
+        (1, bytes(ETHER)[:12] + b"\x88\x47\0\0\x21\x40" + bytes(ETHER)[:12] + b"\x86\xdd", V6_TCP),
+        (1, bytes(ETHER)[:12] + b"\x88\x64\x11\0\0\1\0\0\x21", V4_TCP),
+        (1, bytes(ETHER)[:12] + b"\x88\x64\x11\0\0\1\0\0\x02\x81" + b"\0\0\x21\x40", V4_TCP),
+        (1, bytes(ETHER)[:12] + b"\x81\0\0\1" * 15 + b"\x08\0", V4_TCP),
+        (1, bytes(ETHER)[:12] + b"\x89\x26" + bytes(4) + b"\x81\0\0\7\x08\0", V4_TCP),
+        (1, bytes(ETHER)[:12] + b"\x89\x3f" + bytes(6) + b"\x86\xdd", V6_TCP),
+        (1, bytes(ETHER)[:12] + b"\x88\xe7" + bytes(16) + b"\x81\0\0\7\x08\0", V4_TCP),
     ],
 )
 def test_every_link_type_finds_the_ip_header(linktype: int, header: bytes, inner: Packet) -> None:
@@ -184,6 +188,13 @@ def test_every_link_type_finds_the_ip_header(linktype: int, header: bytes, inner
     assert got.dport.tolist() == [2]
     assert payload(got, 0) == DATA.load
     assert got.l3[0] - got.batch.offset[0] == len(header)
+
+
+def test_of_many_vlan_tags_the_first_three_are_kept() -> None:
+    tags = b"".join(b"\x81\0" + vlan.to_bytes(2, "big") for vlan in (0x3001, 10, 100, 4000))
+    got = decode(bytes(ETHER)[:12] + tags + b"\x08\0" + bytes(V4_TCP))
+    assert anomalies(got) == [Anomaly.NONE]
+    assert got.vlan.tolist() == [1 | 10 << 16 | 100 << 32]
 
 
 def test_link_types_mix_in_a_batch() -> None:
@@ -257,12 +268,13 @@ def test_each_fault_has_its_reason(frame: bytes, reason: Anomaly) -> None:
     [
         (bytes(ETHER)[:13], Anomaly.TRUNCATED_LINK),
         (bytes(ETHER / ARP()), Anomaly.NOT_IP),
-        (bytes(ETHER / Dot1Q() / Dot1Q() / Dot1Q() / V4_TCP), Anomaly.TOO_MANY_VLAN_TAGS),
+        (bytes(ETHER)[:12] + b"\x81\x00\0\1" * 17 + b"\x08\x00" + bytes(V4_TCP), Anomaly.TOO_MANY_VLAN_TAGS),
         (bytes(ETHER / Dot1Q())[:17], Anomaly.TRUNCATED_LINK),
         (bytes(ETHER)[:12] + b"\x08\x00" + bytes(V6_TCP), Anomaly.IP_BAD_VERSION),
         (bytes(ETHER)[:12] + b"\x86\xdd" + bytes(V4_TCP), Anomaly.IP_BAD_VERSION),
-        (bytes(ETHER)[:12] + b"\x88\x47" + bytes(4) * 8 + bytes(V4_TCP), Anomaly.NOT_IP),
-        (bytes(ETHER)[:12] + b"\x88\x64\x11\xa7" + bytes(6), Anomaly.NOT_IP),
+        (bytes(ETHER)[:12] + b"\x88\x47" + bytes(4) * 17 + bytes(V4_TCP), Anomaly.TOO_MANY_VLAN_TAGS),
+        (bytes(ETHER)[:12] + b"\x88\x64\x11\xa7" + bytes(7), Anomaly.NOT_IP),
+        (bytes(ETHER)[:12] + b"\x88\x64\x11\0" + bytes(4), Anomaly.TRUNCATED_LINK),
     ],
 )
 def test_each_link_fault_has_its_reason(frame: bytes, reason: Anomaly) -> None:
@@ -303,9 +315,9 @@ def test_what_the_snap_length_cut_off_is_reported_and_not_held_against_the_packe
 
 
 def test_other_protocols_are_flows_without_ports() -> None:
-    got = decode(bytes(V4 / V4_TCP), bytes(IP(proto=132) / DATA), bytes(IPv6(nh=59) / DATA), linktype=101)
+    got = decode(bytes(IP(proto=50) / DATA), bytes(IP(proto=132) / DATA), bytes(IPv6(nh=59) / DATA), linktype=101)
     assert got.usable.all()
-    assert got.proto.tolist() == [4, 132, 59]
+    assert got.proto.tolist() == [50, 132, 59]
     assert got.sport.tolist() == got.dport.tolist() == [0, 0, 0]
     assert payload(got, 1) == DATA.load
 
@@ -324,7 +336,9 @@ def test_an_authentication_header_is_followed() -> None:
 
 def test_a_routed_ipv6_checksum_is_left_to_the_last_address() -> None:
     packet = V6 / IPv6ExtHdrRouting(segleft=1, addresses=["2001:db8::9"]) / TCP() / DATA
-    assert decode(bytes(packet), linktype=101).usable.all()
+    got = decode(bytes(packet), linktype=101)
+    assert anomalies(got) == [Anomaly.IPV6_SOURCE_ROUTE]
+    assert got.doubtful.all()
 
 
 @settings(max_examples=300, deadline=None)
@@ -359,6 +373,10 @@ SEEDS = [
     ETHER / PPPoE() / PPP(proto=0x21) / V4 / ICMP() / DATA,
     V4_TCP,
     V6 / UDP() / DATA,
+    ETHER / V4 / UDP(dport=4789) / Raw(b"\x08" + bytes(7)) / ETHER / V4_TCP,
+    ETHER / V4 / Raw(b"\x10\0\x88\xbe" + bytes(12)) / ETHER / V4_TCP,
+    ETHER / IP(proto=47) / Raw(b"\0\0\x08\0") / V6 / IPv6ExtHdrFragment(m=1, offset=0) / UDP() / DATA,
+    ETHER / V4 / V6 / V4 / UDP(dport=3544) / V6_TCP,
     Raw(struct.pack(">II", 0x88470000, 0) * 10),
 ]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ids.counters import Counters
 from ids.flow import FlowSettings, FlowTable, StreamSettings
-from ids.types import Direction, Flow, FlowBatch, PacketBatch, Packets, StreamChunk, address_halves
+from ids.types import Direction, Flow, FlowBatch, Notes, PacketBatch, Packets, StreamChunk, address_halves
 from tests.factory import T0
 
 CLIENT, SERVER = "192.0.2.1", "203.0.113.1"
@@ -88,7 +88,7 @@ def columns(pkts: Sequence[Pkt]) -> Packets:
         proto=column((p.proto for p in pkts), np.uint8),
         sport=column((e[2] for e in ends), np.uint16),
         dport=column((e[3] for e in ends), np.uint16),
-        vlan=column((p.vlan for p in pkts), np.uint32),
+        vlan=column((p.vlan for p in pkts), np.uint64),
         ttl=np.full(n, 64, dtype=np.uint8),
         fragment=zeros.astype(np.bool_),
         l3=offset + 14,
@@ -100,6 +100,10 @@ def columns(pkts: Sequence[Pkt]) -> Packets:
         seq=column((p.seq & 0xFFFFFFFF for p in pkts), np.uint32),
         ack=column((p.ack & 0xFFFFFFFF for p in pkts), np.uint32),
         window=np.full(n, 65535, dtype=np.uint16),
+        doubtful=zeros.astype(np.bool_),
+        depth=zeros.astype(np.uint8),
+        carrier=zeros - 1,
+        notes=Notes(zeros[:0], zeros[:0].astype(np.uint8)),
     )
 
 
@@ -195,6 +199,6 @@ class Run:
             streams = tuple(self.stream(side, flow) for side in Direction)
             ends = (flow.src_ip, flow.dst_ip, flow.sport, flow.dport, flow.proto, flow.vlan, flow.first_number)
             counts = (tuple(flow.packets), tuple(flow.bytes), tuple(flow.tcp_flags), flow.start_ns, flow.last_ns)
-            state = (flow.state, flow.reason, flow.midstream, tuple(flow.gaps), tuple(flow.conflicts))
+            state = (flow.state, flow.reason, flow.midstream, flow.proven, tuple(flow.gaps), tuple(flow.conflicts))
             result.append((ends, counts, state, streams, closed))
         return result

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ids.kernel import contract
-from ids.kernel.contract import REASON_NAMES, LimitKind, Reason
+from ids.kernel.contract import COUNTER_NAMES, LimitKind, Reason
 from ids.kernel.fastpath import FastPath
 from ids.kernel.system import syscall
 from ids.types import PacketBatch
@@ -23,7 +23,7 @@ START_NS = 10**15
 KEPT_TYPES = (2, 3, 6, 12, 27)
 """Arrays, program arrays, per-CPU arrays, arrays of rings and rings: they hold no state of sources or flows."""
 
-_BY_NAME = {name: reason for reason, name in REASON_NAMES.items()}
+_BY_NAME = {name: number for number, name in COUNTER_NAMES.items()}
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Verdict:
     action: int
     reason: Reason
     notes: frozenset[Reason] = frozenset()
+    would: frozenset[Reason] = frozenset()
+    """For what it would have been dropped, were it not for shadow mode."""
 
 
 class Gate:
@@ -64,17 +66,23 @@ class Gate:
         self.fastpath.config["now_ns"] = self.now_ns
         before = self.fastpath.stats()
         action = syscall.prog_test_run(self.fastpath.program, packet).action
-        counted: dict[Reason, tuple[int, int]] = {}
+        counted: dict[int, tuple[int, int]] = {}
         for name, (packets, size) in self.fastpath.stats().items():
             if packets != before[name][0]:
                 counted[_BY_NAME[name]] = (packets - before[name][0], size - before[name][1])
         for reason, (times, size) in counted.items():
-            assert size == times * len(packet), f"{reason.name} counts the frame's length"
+            assert size == times * len(packet), f"{COUNTER_NAMES[reason]} counts the frame's length"
             often = times == 1 or reason in (Reason.NOTE_BUDGET_NEW, Reason.NOTE_SHADOW, Reason.NOTE_COPIED)
-            assert often, f"{reason.name} once for a packet"
+            assert often, f"{COUNTER_NAMES[reason]} once for a packet"
         final = [reason for reason in counted if reason < contract.REASON_NOTE]
         assert len(final) == 1, f"one reason for a packet, not {final}"
-        return Verdict(action, final[0], frozenset(counted) - set(final))
+        notes = frozenset(
+            Reason(number) for number in counted if contract.REASON_NOTE <= number < contract.REASON_WOULD
+        )
+        would = frozenset(
+            Reason(number - contract.REASON_WOULD) for number in counted if number >= contract.REASON_WOULD
+        )
+        return Verdict(action, Reason(final[0]), notes, would)
 
     def send_unshared(self, packet: bytes) -> Verdict:
         """Send a packet as if its sender were one of many: what it has of the rings is forgotten first."""

@@ -27,8 +27,10 @@ TEXT = re.sub(r"/\*.*?\*/", "", (bpf_dir() / HEADER).read_text(), flags=re.DOTAL
 TYPES = {"__u8": "u1", "__u16": "<u2", "__u32": "<u4", "__u64": "<u8"}
 ENUMS = {
     "ids_block_mode": (contract.BlockFlag, "IDS_BLOCK_"),
+    "ids_charged": (contract.Charged, "IDS_CHARGED_"),
     "ids_cut": (contract.Cut, "IDS_CUT_"),
     "ids_detail": (contract.Detail, "IDS_DETAIL_"),
+    "ids_fate": (contract.Fate, "IDS_FATE_"),
     "ids_flow_state": (contract.KernelFlowState, "IDS_FLOW_"),
     "ids_flow_verdict": (contract.FlowVerdict, "IDS_FLOW_"),
     "ids_limit_kind": (contract.LimitKind, "IDS_LIMIT_"),
@@ -48,6 +50,7 @@ NUMBERS = {
     "IDS_REASON_DROP": contract.REASON_DROP,
     "IDS_REASON_MALFORMED": contract.REASON_MALFORMED,
     "IDS_REASON_NOTE": contract.REASON_NOTE,
+    "IDS_REASON_WOULD": contract.REASON_WOULD,
     "IDS_LIMIT_KINDS": contract.LIMIT_KINDS,
     "IDS_SMALL_DATA": contract.SMALL_DATA,
     "IDS_LARGE_DATA": contract.LARGE_DATA,
@@ -66,6 +69,7 @@ MAPS: dict[str, tuple[str, str]] = {
     "ids_labels": ("u32", "ids_label"),
     "ids_flows4": ("ids_flow4", "ids_flow"),
     "ids_flows6": ("ids_flow6", "ids_flow"),
+    "ids_fragments": ("ids_datagram_key", "ids_datagram"),
     "ids_proven4": ("u32", "u64"),
     "ids_proven6": ("ids_addr6", "u64"),
     "ids_src_budgets": ("ids_budget_key", "ids_budget"),

@@ -20,6 +20,7 @@ from ids.errors import KernelError
 from ids.kernel import AllowList, Block, Blocklist, FastPath, contract
 from ids.kernel.contract import Reason
 from ids.kernel.fastpath import remove_pins
+from ids.kernel.lists import formats
 from ids.kernel.maps.counts import pinned_counts
 from ids.kernel.system import syscall
 from ids.kernel.system.netlink import query_xdp
@@ -104,6 +105,7 @@ def test_pins_of_another_version_are_refused_not_misread(
     fastpath.blocks.add([Block(SOURCE, sid=9)])
     fastpath.close("keep")
     there = {path.name for path in (bpffs / "aged").iterdir()}
+    monkeypatch.delitem(formats.FORMATS, contract.VERSION, raising=False)
     refused = rf"contract version {contract.VERSION}, .* speaks {ours}\..*ids detach"
     with monkeypatch.context() as patch:
         patch.setattr(contract, "VERSION", ours)

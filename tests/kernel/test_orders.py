@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from ids.kernel.contract import FlowVerdict
+from ids.kernel.contract import FlowVerdict, Reason
 from ids.kernel.flows.entries import FlowAddress
 from ids.kernel.system import syscall
 from ids.types import address_halves
@@ -31,10 +31,19 @@ def test_only_verdict_and_depth_are_written(gate: Gate, version: int, flow: Flow
     assert gate.flow(version) == before
 
 
-def test_no_flow_is_made_by_a_verdict(gate: Gate) -> None:
-    assert not gate.fastpath.set_flow(FLOW, FlowVerdict.DROP)
-    assert not gate.fastpath.set_flow(FLOW6, FlowVerdict.DROP)
+def test_no_flow_is_made_by_a_verdict_other_than_to_drop(gate: Gate) -> None:
+    for verdict in (FlowVerdict.BYPASS, FlowVerdict.INSPECT):
+        assert not gate.fastpath.set_flow(FLOW, verdict)
+        assert not gate.fastpath.set_flow(FLOW6, verdict)
     assert gate.flow_count() == 0
+
+
+@pytest.mark.parametrize(("flow", "packet"), [(FLOW, p.DATA), (FLOW6, p.DATA6)])
+def test_a_flow_that_is_not_known_can_be_condemned(gate: Gate, flow: FlowAddress, packet: bytes) -> None:
+    """Of one that is all fragments, no whole packet has been seen."""
+    gate.fastpath.config["now_ns"] = gate.now_ns
+    assert gate.fastpath.set_flow(flow, FlowVerdict.DROP)
+    assert gate.send(packet).reason == Reason.DROP_FLOW
 
 
 def test_packets_that_come_meanwhile_are_counted(gate: Gate) -> None:

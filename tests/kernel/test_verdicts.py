@@ -21,7 +21,7 @@ SHOWN, DEPTH, BYPASS = Reason.PASS_SHOWN, Reason.PASS_DEPTH, Reason.PASS_BYPASS
 PARSED = [
     ("ARP is none of our business", p.ARP_REQUEST, Reason.PASS_NOT_IP),
     ("LLDP is none of our business", p.LLDP, Reason.PASS_NOT_IP),
-    ("three VLAN tags are more than is peeled", p.THREE_TAGS, Reason.PASS_VLAN_TAGS),
+    ("nine VLAN tags are more than is peeled", p.NINE_TAGS, Reason.PASS_VLAN_TAGS),
     ("TCP over IPv4", p.SYN, SHOWN),
     ("TCP over IPv6", p.SYN6, SHOWN),
     ("UDP", p.DNS, SHOWN),
@@ -29,6 +29,9 @@ PARSED = [
     ("ICMPv6", p.PING6, SHOWN),
     ("one VLAN tag", p.VLAN, SHOWN),
     ("two VLAN tags", p.QINQ, SHOWN),
+    ("three VLAN tags", p.THREE_TAGS, SHOWN),
+    ("eight VLAN tags", p.EIGHT_TAGS, SHOWN),
+    ("eight VLAN tags before IPv6", p.EIGHT_TAGS6, SHOWN),
     ("IPv4 options", p.IP4_OPTIONS, SHOWN),
     ("IPv4 first fragment", p.IP4_FIRST_FRAGMENT, SHOWN),
     ("IPv4 later fragment", p.IP4_LATER_FRAGMENT, SHOWN),
@@ -37,6 +40,8 @@ PARSED = [
     ("IPv6 first fragment", p.IP6_FIRST_FRAGMENT, SHOWN),
     ("IPv6 later fragment", p.IP6_LATER_FRAGMENT, SHOWN),
     ("a VLAN tag cut in two", p.ETHERNET_SHORT, Reason.DROP_ETH_SHORT),
+    ("the fourth VLAN tag cut in two", p.EIGHT_TAGS[:28], Reason.DROP_ETH_SHORT),
+    ("an IPv4 header behind eight tags cut in two", p.EIGHT_TAGS[:60], Reason.DROP_IP4_SHORT),
     ("an IPv4 header cut in two", p.IP4_SHORT, Reason.DROP_IP4_SHORT),
     ("version 5 where IPv4 was announced", p.IP4_VERSION, Reason.DROP_IP4_VERSION),
     ("an IPv4 header of 16 bytes", p.IP4_HEADER_LENGTH, Reason.DROP_IP4_HEADER_LEN),
@@ -78,6 +83,10 @@ def test_parsing(gate: Gate, packet: bytes, reason: Reason) -> None:
     [
         ("192.0.2.7/32", p.DATA, Reason.DROP_BLOCKED),
         ("192.0.2.7/32", p.QINQ, Reason.DROP_BLOCKED),
+        ("192.0.2.7/32", p.THREE_TAGS, Reason.DROP_BLOCKED),
+        ("192.0.2.7/32", p.EIGHT_TAGS, Reason.DROP_BLOCKED),
+        ("192.0.2.0/24", p.EIGHT_TAGS, Reason.DROP_BLOCKED_PREFIX),
+        ("2001:db8::7/128", p.EIGHT_TAGS6, Reason.DROP_BLOCKED),
         ("192.0.2.7/32", p.IP4_LATER_FRAGMENT, Reason.DROP_BLOCKED),
         ("192.0.2.7/32", p.TCP_SHORT, Reason.DROP_BLOCKED),
         ("192.0.2.0/24", p.DATA, Reason.DROP_BLOCKED_PREFIX),
@@ -335,9 +344,9 @@ def test_a_bypassed_flow_is_not_shown_until_it_starts_anew(gate: Gate) -> None:
     assert gate.send(p.DATA).reason == SHOWN
 
 
-def test_an_unknown_flow_takes_no_verdict(gate: Gate) -> None:
+def test_an_unknown_flow_takes_no_verdict_but_to_drop(gate: Gate) -> None:
     address = FlowAddress(address_halves(p.CLIENT), address_halves(p.SERVER), 1, 2, 6, vlan=3)
-    assert not gate.fastpath.set_flow(address, FlowVerdict.DROP)
+    assert not gate.fastpath.set_flow(address, FlowVerdict.BYPASS)
 
 
 def test_depth_counts_payload_and_each_side_by_itself(gate: Gate) -> None:

@@ -10,6 +10,7 @@ import struct
 from random import Random
 
 from ids.kernel.model.cookie import SLOT_SHIFT, cookie
+from ids.kernel.model.flows import flow_key
 from ids.kernel.model.parse import Packet, judge_headers, parse_addresses
 
 HOSTS4 = [ipaddress.ip_address(text).packed for text in ("192.0.2.1", "192.0.2.2", "192.0.3.9", "198.51.100.4")]
@@ -23,6 +24,8 @@ NUMBERS = (100, 101, 0, 0xFFFFFFFF, 5000, 0x7FFFFFFF)
 FLAGS = (0x02, 0x12, 0x10, 0x18, 0x11, 0x04, 0x14, 0x02, 0x12, 0x10, 0x03, 0x06, 0x00, 0xFF, 0x01)
 SIZES = (0, 0, 0, 0, 1, 1, 20, 20, 100, 100, 400, 1400, 1922, 1934)
 """Bytes of payload; with headers, the last two just fit into a record of the large ring."""
+IDS = (1, 1, 0x10001)
+"""Of fragments; one fits IPv6 alone."""
 PROTOCOLS = (6, 6, 6, 17, 17, 1, 58, 50, 6, 17)
 EXTENSIONS = (0, 43, 44, 51, 60, 135, 139, 140)
 ETHERNET = bytes.fromhex("020000000002020000000001")
@@ -34,9 +37,9 @@ def frame(random: Random) -> bytes:
     if random.random() < 0.03:
         kind = random.choice((b"\x08\x06", b"\x88\xcc", b"\x86\xdd", b"\x08\x00", b"\x81\x00"))
     tags = b""
-    for _ in range(random.choice((0, 0, 0, 0, 0, 1, 2, 3))):
+    for _ in range(random.choice((0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 7, 8, 9))):
         tags += random.choice((b"\x81\x00", b"\x88\xa8", b"\x81\x00", b"\x91\x00")) + struct.pack(
-            ">H", random.choice((1, 7, 0xF007))
+            ">H", random.choice((0, 1, 7, 0xF007))
         )
     whole = ETHERNET + tags + kind + packet
     return spoil(random, whole) if random.random() < 0.08 else whole
@@ -76,6 +79,43 @@ def answer(random: Random, challenged: bytes, secret: tuple[int, int], now_ns: i
     return bytes(header)
 
 
+def reply(received: bytes) -> bytes:
+    """Return what the receiver of a SYN, or of the answer to one, would send; of any other packet, that packet."""
+    packet = Packet(received)
+    if parse_addresses(packet) or judge_headers(packet) or packet.proto != 6 or packet.len < packet.l4 + 20:
+        return received
+    if packet.fragment or not packet.tcp_flags & 0x02:
+        return received
+    frame, at, size = bytearray(received), packet.l3 + (12 if packet.version == 4 else 8), len(packet.src)
+    frame[:12] = received[6:12] + received[:6]
+    frame[at : at + 2 * size] = packet.dst + packet.src
+    answers = packet.tcp_flags & 0x10
+    seq = packet.ack if answers else 4711
+    numbers = struct.pack(">II", seq, (packet.seq + 1) & 0xFFFFFFFF)
+    frame[packet.l4 : packet.l4 + 12] = packet.dport + packet.sport + numbers
+    frame[packet.l4 + 13] = 0x10 if answers else 0x12
+    return bytes(frame)
+
+
+def key_of(whole: bytes) -> bytes:
+    """Return the key of the flow that a packet is of, as user space knows it; nothing where it is malformed."""
+    packet = Packet(whole)
+    if parse_addresses(packet) or judge_headers(packet):
+        return b""
+    packet.sport, packet.dport = packet.first_ports if packet.fragment else (packet.sport, packet.dport)
+    return flow_key(packet)[1]
+
+
+def fragmented(random: Random, whole: bytes) -> bytes:
+    """Return an IPv4 packet as the first fragment of one, or as a later one; of any other, that."""
+    packet = Packet(whole)
+    if parse_addresses(packet) or judge_headers(packet) or packet.version != 4:
+        return whole
+    frame = bytearray(whole)
+    frame[packet.l3 + 4 : packet.l3 + 8] = random.choice((b"\0\1\x20\0", b"\0\1\x20\0", b"\0\1\0\x10"))
+    return bytes(frame)
+
+
 def _ip4(random: Random) -> tuple[bytes, bytes]:
     proto = random.choice(PROTOCOLS)
     payload = _transport(random, proto)
@@ -87,7 +127,9 @@ def _ip4(random: Random) -> tuple[bytes, bytes]:
         length = max(0, length + random.choice((-30, -9, -1, 1, 40)))
     words = 5 + len(options) // 4 if random.random() > 0.02 else random.randrange(16)
     version = 4 if random.random() > 0.01 else random.randrange(16)
-    header = struct.pack(">BBHHHBBH", version << 4 | words, 0, length, 1, fragment, 64, proto, 0)
+    header = struct.pack(
+        ">BBHHHBBH", version << 4 | words, 0, length, random.choice(IDS) & 0xFFFF, fragment, 64, proto, 0
+    )
     return b"\x08\x00", header + source + destination + options + payload
 
 
@@ -110,7 +152,7 @@ def _ip6(random: Random) -> tuple[bytes, bytes]:
 def _extension(random: Random, kind: int, following: int) -> bytes:
     if kind == 44:
         offset = random.choice((0, 0, 1, 1, 8, 9, 0x10, 0xFFF9, 0xFFF8, 24))
-        return struct.pack(">BBHI", following, 0, offset, 7)
+        return struct.pack(">BBHI", following, 0, offset, random.choice(IDS))
     length = random.choice((0, 0, 0, 1, 2)) if random.random() > 0.02 else random.randrange(256)
     size = (length + 2) * 4 if kind == 51 else (length + 1) * 8
     return bytes((following, length)) + bytes(min(size, 64) - 2)

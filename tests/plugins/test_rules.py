@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +20,7 @@ from ids.plugin.context import EngineContext
 from ids.plugin.host import PluginHost
 from ids.protocols import BY_NAME
 from ids.rules.model.buffers import CATALOGUE, PARSED
+from ids.rules.model.scanning import COMPILER
 from ids.rules.settings import RulesSettings
 from ids.testing import Session, to_client
 from ids.types import Direction, FlowColumns, StreamChunk, Transactions
@@ -98,6 +102,46 @@ def test_a_reload_with_bad_rules_changes_nothing(rules: Path, name: str) -> None
     (rules / name).write_text(good.replace("needle", "thread"))
     assert host.reload(lambda _name: context) == []
     assert alerts(host, context) == [sid for sid in FOUND if (sid == 3) is (name == "a.yaml")]
+
+
+COSTLY = r"(?s)select.{0,4000}from.{0,4000}(?:where|having)"
+"""Takes a second or two to compile."""
+
+
+def test_packets_go_on_while_rules_are_loaded(rules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They meet the rules that are in force; the new ones are then."""
+    monkeypatch.setattr("ids.rules.model.patterns.COMPILE_CPU_S", 30.0)
+    host, context = start(rules)
+    (rules / "a.yaml").write_text(YAML + rule_text(f"[payload: {{regex: '{COSTLY}'}}]", 9))
+    seen = []
+
+    def go_on() -> bool:
+        seen.append(alerts(host, context))
+        return True
+
+    errors, commit = host.prepare_reload(lambda _name: replace(context, go_on=go_on))
+    assert errors == []
+    assert len(seen) > 10
+    assert seen == [FOUND] * len(seen)
+    assert context.counters["rules.loaded"] == 3
+    commit()
+    assert context.counters["rules.loaded"] == 4
+
+
+def test_a_stop_does_not_wait_for_rules(rules: Path) -> None:
+    """Neither does a child go on with what nobody waits for."""
+    host, context = start(rules)
+    (rules / "a.yaml").write_text(
+        YAML + "".join(rule_text(f"[payload: {{regex: 'x{i}{COSTLY}'}}]", i) for i in range(9, 40))
+    )
+    began = time.monotonic()
+    errors, _ = host.prepare_reload(lambda _name: replace(context, go_on=lambda: time.monotonic() < began + 0.3))
+    assert [str(error) for error in errors] == ["the engine stops"]
+    assert time.monotonic() - began < 5
+    while any(thread.name == "ids-load-rules" for thread in threading.enumerate()):
+        time.sleep(0.01)
+    assert COMPILER._process is None
+    assert alerts(host, context) == FOUND
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.counters import Counters
+from ids.protocols.http.connection import Connection
 from ids.protocols.http.head import parse_request
 from tests.protocols.wire import CLIENT, SERVER, Wire, chunked, request
 from tests.shared import shared
@@ -243,12 +244,84 @@ def test_body_limit_reports_at_once_and_counts_the_rest() -> None:
     assert wire.seen[1].buffers["http.uri"] == b"/next"
 
 
-def test_header_too_long_is_reported_as_far_as_it_goes() -> None:
-    wire = Wire(header_bytes=1024).client(b"GET /long HTTP/1.1\r\n" + b"A: b\r\n" * 1000)
-    assert wire.seen[0].buffers["http.uri"] == b"/long"
+LONG = [b"A-%d: %s" % (i, b"b" * 40) for i in range(200)]
+
+
+@pytest.mark.parametrize("step", [0, 1, 100, 1500])
+@pytest.mark.parametrize(
+    ("last", "body"),
+    [(b"X: y", b""), (b"Content-Length: 5", b"hello"), (b"Transfer-Encoding: chunked", chunked([b"hel", b"lo"]))],
+)
+def test_a_head_beyond_the_limit_is_reported_in_parts(last: bytes, body: bytes, step: int) -> None:
+    """All of it is inspected, its body is found, and so is the next request."""
+    asked = request(b"POST /long HTTP/1.1", *LONG, b"User-Agent: evil", last, body=body)
+    wire = Wire(header_bytes=1024).client(asked + request(b"GET /next HTTP/1.1"), step=step)
+    *parts, whole, after = wire.seen
+    assert (whole.buffers["http.uri"], whole.buffers.get("http.request_body")) == (b"/long", b"hello" if body else None)
+    assert (after.tx_id, after.buffers["http.uri"]) == (1, b"/next")
+    assert {part.tx_id for part in parts} == {0}
+    raw = [found.buffers["http.header.raw"] for found in [whole, *parts]]
+    assert all(any(line in one for one in raw) for line in LONG), "none lies across two parts and in neither"
+    assert [part.buffers["http.user_agent"] for part in parts if "http.user_agent" in part.buffers] == [b"evil"]
     assert wire.counters["http.header_too_long"] == 1
-    wire.client(b"\r\n\r\n" + request(b"GET /next HTTP/1.1"))
-    assert wire.seen[-1].buffers["http.uri"] == b"/next"
+
+
+@pytest.mark.parametrize("step", [0, 1, 1000])
+def test_a_response_with_a_head_beyond_the_limit(step: int) -> None:
+    wire = Wire(header_bytes=1024).client(request() + request(b"GET /next HTTP/1.1"))
+    answer = request(b"HTTP/1.1 200 OK", *LONG, b"Server: evil", b"Content-Length: 5", body=b"hello")
+    wire.server(answer + request(b"HTTP/1.1 404 No", b"Content-Length: 0"), step=step)
+    answers = [found for found in wire.seen if found.direction is SERVER and found.complete]
+    assert [(found.tx_id, found.fields["status"]) for found in answers] == [(0, 200), (1, 404)]
+    assert answers[0].buffers["http.response_body"] == b"hello"
+    assert any(found.buffers.get("http.server") == b"evil" for found in wire.seen)
+
+
+def test_a_head_without_end_is_reported_when_the_connection_ends() -> None:
+    wire = Wire(header_bytes=1024).client(b"GET /long HTTP/1.1\r\n" + b"\r\n".join(LONG)).close()
+    assert b"/long" in [found.buffers.get("http.uri") for found in wire.seen]
+    assert any(LONG[-1] in found.buffers.get("http.header.raw", b"") for found in wire.seen)
+
+
+def test_what_is_held_of_a_head_without_end_is_bounded() -> None:
+    wire = Wire(header_bytes=1024).client(b"GET /long HTTP/1.1\r\n")
+    for _ in range(200):
+        wire.client(b"Content-Length: 5\r\nA: b\r\n" * 100)
+    parser = wire.stage._talks.by_id[wire.flow.id].parser
+    assert isinstance(parser, Connection)
+    assert parser.held < 8192
+    assert parser._careful is not None
+    assert parser._careful._sides[0].message is not None
+    assert len(parser._careful._sides[0].message.framing) == 64
+
+
+@pytest.mark.parametrize("step", [0, 1, 1000])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"0" * 20_000 + b"5",
+        b"5;" + b"x" * 20_000,
+        b"5" + b" " * 20_000,
+        b" " * 20_000 + b"5",
+        b"0x" + b"0" * 9000 + b"5;a=b",
+    ],
+)
+def test_a_chunk_size_line_of_any_length_keeps_the_framing(line: bytes, step: int) -> None:
+    body = line + b"\r\nhello\r\n0\r\n\r\n"
+    asked = request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=body) + request(b"GET /next HTTP/1.1")
+    first, second = Wire().client(asked, step=step).seen
+    assert first.buffers["http.request_body"] == b"hello"
+    assert second.buffers["http.uri"] == b"/next"
+
+
+@pytest.mark.parametrize("step", [0, 1000])
+@pytest.mark.parametrize("trailer", [b"A: b\r\n" * 20_000, b"A: " + b"b" * 200_000 + b"\r\n"])
+def test_a_trailer_of_any_length_keeps_the_framing(trailer: bytes, step: int) -> None:
+    body = b"5\r\nhello\r\n0\r\n" + trailer + b"\r\n"
+    asked = request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=body) + request(b"GET /next HTTP/1.1")
+    first, second = Wire().client(asked, step=step).seen
+    assert first.buffers["http.request_body"] == b"hello"
+    assert second.buffers["http.uri"] == b"/next"
 
 
 @pytest.mark.parametrize(
@@ -274,7 +347,11 @@ def test_the_cost_of_many_headers_is_linear() -> None:
 
 
 def uris(wire: Wire) -> list[bytes]:
-    return [transaction.buffers["http.uri"] for transaction in wire.seen if "http.uri" in transaction.buffers]
+    return [uri for transaction in wire.seen for uri in transaction.instances("http.uri")]
+
+
+def hosted(*numbers: int) -> bytes:
+    return b"".join(request(b"GET /%d HTTP/1.1" % number, b"Host: a") for number in numbers)
 
 
 def numbered(*numbers: int) -> bytes:
@@ -294,6 +371,20 @@ def test_a_client_ahead_of_its_server_is_read_on_when_that_answers() -> None:
     assert wire.counters["http.too_many_open_requests"] == 0
 
 
+@pytest.mark.parametrize("step", [0, 1460])
+def test_requests_of_a_line_that_nobody_answers_are_read_at_once(step: int) -> None:
+    """All are inspected, in few transactions; the next one that has more to it is read as ever."""
+    bare = [b"G /%d" % (number % 50) for number in range(40_000)]
+    bare[30_000] = b"G /%2e%2e//etc/passwd"
+    asked = b"\n\n".join(bare) + b"\n\n" + request(b"POST /next HTTP/1.1", b"Content-Length: 2", body=b"hi")
+    wire = Wire().client(asked, step=step).close()
+    assert len(wire.seen) < 2000
+    found = uris(wire)
+    assert {b"/etc/passwd", *[b"/%d" % number for number in range(50)]} <= set(found)
+    assert wire.counters["http.skimmed_requests"] > 20_000
+    assert [one.buffers["http.request_body"] for one in wire.seen if "http.request_body" in one.buffers] == [b"hi"]
+
+
 def test_a_client_that_closed_is_answered_to_the_end() -> None:
     wire = Wire(open_requests=4)
     wire.client(numbered(*range(9)), closed=True).server(OK * 9, closed=True)
@@ -304,19 +395,20 @@ def test_a_client_that_closed_is_answered_to_the_end() -> None:
 @pytest.mark.parametrize(("heard", "more"), [(True, 64), (False, 256)])
 def test_of_what_is_never_answered_some_is_read_at_the_end(heard: bool, more: int) -> None:
     """And a server that was not heard may have answered all the same."""
-    wire = Wire(open_requests=4).client(numbered(*range(400)))
+    wire = Wire(open_requests=4).client(hosted(*range(400)))
     if heard:
         wire.server(b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")
     wire.close()
     assert uris(wire) == [b"/%d" % number for number in range(4 + heard + more)]
-    assert wire.counters["http.unparsed_bytes"] == len(numbered(*range(4 + heard + more, 400)))
+    assert wire.counters["http.unparsed_bytes"] == len(hosted(*range(4 + heard + more, 400)))
 
 
 def test_requests_behind_a_full_buffer_of_them_are_read_without_answers() -> None:
     """Who sees but one direction sees no answers."""
-    wire = Wire(open_requests=4, header_bytes=1024).client(numbered(*range(200)))
+    asked = [request(b"GET /%d HTTP/1.1" % number, b"Host: a") for number in range(200)]
+    wire = Wire(open_requests=4, header_bytes=1024).client(b"".join(asked))
     assert uris(wire)[-1] == b"/%d" % (len(uris(wire)) - 1)
-    assert len(numbered(*range(len(uris(wire)), 200))) <= 1024
+    assert len(b"".join(asked[len(uris(wire)) :])) <= 1024
     assert wire.counters["http.too_many_open_requests"] == len(uris(wire)) - 4
 
 

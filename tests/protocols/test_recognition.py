@@ -43,6 +43,13 @@ DNS_ANSWER = b"\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00" + DNS_QUESTION 
         (CLIENT, b"\x00\x00\x00\x54\xfeSMB\x40", "smb"),
         (SERVER, b"220 mx.example ESMTP\r\n", "smtp"),
         (CLIENT, b"EHLO me\r\n", "smtp"),
+        (CLIENT, b"EHLO me", None),
+        (CLIENT, b"HELO /x", "http"),
+        (CLIENT, b"HELO x HTTP/1.1\r\n", "http"),
+        (CLIENT, b"EHLO\t http://a/x HTTP/1.1\r\n", "http"),
+        (CLIENT, b"SSH-2.0-x /x HTTP/1.1\r\n", "http"),
+        (CLIENT, b"USER x HTTP/1.1\r\n", "http"),
+        (SERVER, b"\r\n" * 200 + b"HTTP/1.1 200 OK\r\n", "http"),
         (SERVER, b"220 (vsFTPd 3.0)\r\n", "ftp"),
         (CLIENT, b"USER anonymous\r\n", "ftp"),
         (SERVER, b"* OK ready\r\n", "imap"),
@@ -125,6 +132,23 @@ def test_what_says_nothing_yet_does_not_count_against_the_probe(start: bytes, st
     wire = Wire().client(start + b"\r\n\r\n", step=step)
     assert wire.flow.app_proto == "http"
     assert [found.buffers["http.uri"] for found in wire.seen] == [b"/x"]
+
+
+@pytest.mark.parametrize("step", [0, 1, 300])
+@pytest.mark.parametrize("start", [b"HELO x HTTP/1.1", b"SSH-2.0-x x HTTP/1.1", b"AUTH x HTTP/1.1"])
+def test_a_request_whose_first_line_begins_like_another_protocol_is_one_of_http(start: bytes, step: int) -> None:
+    wire = Wire().client(start + b"\r\nHost: a\r\n\r\n", step=step)
+    assert wire.flow.app_proto == "http"
+    assert [found.buffers["http.uri"] for found in wire.seen] == [b"x"]
+
+
+@pytest.mark.parametrize("step", [0, 1, 300])
+@pytest.mark.parametrize("empty", [b"\r\n" * 5000, b" \t\0" * 4000, b"\0" * 20_000])
+def test_a_server_may_send_any_number_of_empty_bytes_first(empty: bytes, step: int) -> None:
+    wire = Wire().server(empty + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", step=step)
+    assert wire.flow.app_proto == "http"
+    assert [found.buffers["http.response_body"] for found in wire.seen] == [b"hi"]
+    assert wire.stage._talks.held == 0
 
 
 @given(st.sampled_from([b"\r\n", b"\n", b"F", b" ", b"\0"]).flatmap(

@@ -175,7 +175,7 @@ def test_an_upgrade_that_is_cut_short_hands_over_as_well(gap: int) -> None:
 
 
 def test_a_tunnel_that_nobody_knows_keeps_the_name() -> None:
-    wire = Wire().client(request(b"CONNECT h:1 HTTP/1.1")).server(b"HTTP/1.1 200 OK\r\n\r\n" + b"\0" * 300)
+    wire = Wire().client(request(b"CONNECT h:1 HTTP/1.1")).server(b"HTTP/1.1 200 OK\r\n\r\n" + b"\1" * 300)
     assert wire.flow.app_proto == "http"
     assert wire.counters["app_layer.handover.failed"] == 1
     assert wire.counters["app_layer.flow.failed"] == 0

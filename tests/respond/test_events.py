@@ -9,8 +9,10 @@ import jsonschema
 import numpy as np
 import pytest
 
+from ids.events import Events
 from ids.respond import events
-from ids.types import Direction, EndReason, Evidence, Flow, FlowState, Transaction
+from ids.respond.lines import EventLines
+from ids.types import Direction, EndReason, Evidence, Flow, FlowState, Transaction, address_halves
 from tests.factory import T0, make_flow, make_match, make_signature
 from tests.shared import shared
 
@@ -25,7 +27,8 @@ HTTP = Transaction(
 
 
 def flow_event(flow: Flow) -> dict[str, Any]:
-    (event,) = events.flow_events(flow.columns, np.array([flow.slot]))
+    event: dict[str, Any]
+    (event,) = Events(lines=[EventLines(flow.columns).flows(np.array([flow.slot]))])
     return event
 
 
@@ -36,8 +39,22 @@ EVENTS = {
     ),
     "flow": flow_event(make_flow(app_proto="http", vlan=5 | 7 << 16, tcp_flags=[0x1B, 0x13], reason=EndReason.TIMEOUT)),
     "flow of a live interface": flow_event(make_flow(source="live", interface=1, state=FlowState.NEW)),
+    "alert in a tunnel": events.alert_event(
+        make_match(
+            make_flow(
+                depth=1,
+                outer_src=address_halves("198.51.100.1"),
+                outer_dst=address_halves("198.51.100.2"),
+                outer_sport=7,
+                outer_dport=4789,
+                outer_proto=17,
+            )
+        ),
+        blocked=False,
+    ),
+    "flow in a tunnel": flow_event(make_flow(depth=2, outer_proto=47, vlan=1 | 10 << 16 | 100 << 32)),
     "flow of an unknown protocol": flow_event(make_flow(proto=253)),
-    "http": events.transaction_events([HTTP])[0],
+    "http": Events(lines=EventLines(FLOW.columns).transactions([HTTP]))[0],
     "drop": events.drop_event(make_match(), "rules", {"network": "192.0.2.1/32"}),
 }
 
@@ -51,6 +68,20 @@ def validator() -> jsonschema.Draft202012Validator:
 def test_events_fit_the_schema(name: str, validator: jsonschema.Draft202012Validator) -> None:
     event = {key: value for key, value in EVENTS[name].items() if key != "ids"}
     assert [error.message for error in validator.iter_errors(event)] == []
+
+
+def test_events_in_a_tunnel_name_the_outer_packet() -> None:
+    assert EVENTS["alert in a tunnel"]["tunnel"] == {
+        "src_ip": "198.51.100.1",
+        "src_port": 7,
+        "dest_ip": "198.51.100.2",
+        "dest_port": 4789,
+        "proto": "UDP",
+        "depth": 1,
+    }
+    assert EVENTS["alert in a tunnel"]["src_ip"] == "192.0.2.1"
+    assert "src_port" not in EVENTS["flow in a tunnel"]["tunnel"]
+    assert EVENTS["flow in a tunnel"]["vlan"] == [1, 10, 100]
 
 
 def test_the_addresses_of_an_alert_are_those_of_the_matching_packet() -> None:

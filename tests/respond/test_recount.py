@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ids.counters import Counters
 from ids.errors import KernelError
-from ids.respond.events import flow_events
+from ids.events import Events
+from ids.respond.lines import EventLines
 from ids.respond.recount import CLOCK_LAG_NS, Recount, add_unseen, belongs
 from ids.types import FLOW_COUNT, I64, EndReason, Flow, FlowColumns, FlowCounts, Mark
 from tests.factory import T0, make_flow
@@ -107,7 +108,7 @@ def flow_of(**changes: Any) -> Flow:
 
 
 def event_of(flow: Flow) -> dict[str, Any]:
-    (event,) = flow_events(flow.columns, at(flow))
+    (event,) = Events(lines=[EventLines(flow.columns).flows(at(flow))])
     summary: dict[str, Any] = event["flow"]
     return summary
 

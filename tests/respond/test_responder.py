@@ -71,9 +71,6 @@ class RecordingGate:
     def bypass(self, flow: Flow) -> bool:
         return True
 
-    def proven(self, address: IPAddress) -> bool:
-        return False
-
     def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         return np.zeros(len(slots), FLOW_COUNT)
 
@@ -144,14 +141,15 @@ def test_a_kernel_that_refuses_does_not_stop_the_alert_and_the_order_is_tried_ag
     assert len(bench.gate.orders) == 1
 
 
-@pytest.mark.parametrize(("mode", "condemned"), [("enforce", 1), ("shadow", 0), ("off", 0)])
-def test_a_drop_rule_condemns_the_flow_only_when_enforcing(mode: str, condemned: int) -> None:
+@pytest.mark.parametrize(("mode", "condemned"), [("enforce", 1), ("shadow", 1), ("off", 0)])
+def test_a_drop_rule_condemns_the_flow_and_a_gate_in_shadow_only_counts_it(mode: str, condemned: int) -> None:
     bench = Bench(mode=mode)
     match = make_match(signature=make_signature(action=Action.DROP))
     bench.responder.handle(match)
     bench.responder.handle(match)
     assert len(bench.gate.condemned) == condemned
-    assert bench.events[0]["alert"]["action"] == ("blocked" if condemned else "allowed")
+    assert bench.events[0]["alert"]["action"] == ("blocked" if mode == "enforce" else "allowed")
+    assert bench.kinds() == (["alert", "drop"] * 2 if mode == "enforce" else ["alert"] * 2)
 
 
 def test_a_pass_rule_silences_the_rest_of_its_flow() -> None:

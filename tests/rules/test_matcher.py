@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from ids.counters import Counters
 from ids.plugin.session import FlowSession, Frame
+from ids.rules.match.evaluation import MAX_FAULTS
+from ids.rules.match.flagged import MAX_LOOKED
 from ids.rules.match.matcher import Matcher
 from ids.rules.model.patterns import Pattern
 from ids.rules.settings import RulesSettings
@@ -305,11 +308,45 @@ def test_header_rules_fire_once_a_flow() -> None:
     assert headers(m, flow, 0) == []
 
 
-def session(flow: Flow, *packets: Any) -> FlowSession:
+def session(flow: Flow, *packets: Any, direction: Direction = Direction.TO_SERVER) -> FlowSession:
     """Return the packets of a flagged flow, numbered from 11 on."""
     return FlowSession(
-        flow, [Frame(bytes(packet), 228, T0 + number, number) for number, packet in enumerate(packets, 11)]
+        flow, [Frame(bytes(packet), 228, T0 + number, number, direction) for number, packet in enumerate(packets, 11)]
     )
+
+
+def test_a_scapy_field_is_one_of_the_side_that_the_rule_looks_at() -> None:
+    """The answer's field says nothing of the request: else the rule would accuse the server."""
+    from scapy.layers.inet import IP, TCP
+
+    m = matcher(
+        rule_text("[http.uri: {contains: abcd}, scapy.TCP.window: 7]", 1, "http"),
+        rule_text("[scapy.TCP.window: 7]", 2, "tcp any any -> any 80"), rule_text("[scapy.TCP.window: 7]", 3),
+    )  # fmt: skip
+    flow = flow_of(m, app_proto="http")
+    packet = IP() / TCP(window=7)
+    assert headers(m, flow, 0, 1) == []
+    assert exchange(m, transaction(flow, uri=b"abcd")) == []
+    answered = m.flagged(session(flow, packet, direction=Direction.TO_CLIENT))
+    assert [(match.signature.sid, match.direction) for match in answered] == [(3, Direction.TO_CLIENT)]
+    asked = m.flagged(session(flow, packet))
+    assert [(match.signature.sid, match.direction) for match in asked] == [
+        (2, Direction.TO_SERVER), (1, Direction.TO_SERVER)
+    ]  # fmt: skip
+
+
+def test_a_rule_waits_for_scapy_fields_only_so_long() -> None:
+    """Dissecting is the most costly thing here, and a flow may have any number of packets."""
+    from scapy.layers.inet import IP, TCP
+
+    counters = Counters()
+    m = matcher(rule_text("[scapy.TCP.window: 7]", traffic="tcp any any -> any 80"), counters=counters)
+    flow = flow_of(m)
+    for _ in range(MAX_LOOKED // 64 + 1):
+        assert headers(m, flow, 0) == []
+        assert m.flagged(session(flow, *[IP() / TCP(window=8)] * 64)) == []
+    assert m.flagged(session(flow, IP() / TCP(window=7))) == []
+    assert counters["rules.scapy.given_up"] == 1
 
 
 def test_scapy_fields_wait_for_the_flagged_flow() -> None:
@@ -356,7 +393,6 @@ def test_a_fault_costs_its_rule_and_no_other(caplog: pytest.LogCaptureFixture) -
     """It is logged once, counted, and its rule set aside when it goes on failing; its neighbours match."""
     from dataclasses import replace
 
-    from ids.rules.match.evaluation import MAX_FAULTS
     from ids.rules.model.rule import All, Regex
     from ids.types import FlowColumns
     from tests.rules.builders import load
@@ -377,5 +413,27 @@ def test_a_fault_costs_its_rule_and_no_other(caplog: pytest.LogCaptureFixture) -
     assert found(b"") == [1, 3]
     assert sids(datagrams(m, flow_of(m, proto=17), [b"needle"])) == [1, 3]
     assert (counters["rules.faults"], counters["rules.set_aside"]) == (MAX_FAULTS, 1)
+    assert counters["rules.faulty.2"] == MAX_FAULTS
+    assert counters["rules.skipped"] > 0
     named = [record for record in caplog.records if "rule 2" in record.message]
     assert [record.levelname for record in named] == ["WARNING", "ERROR"]
+    m.memory.flows.epoch += 1
+    assert found(b"") == [1, 2, 3], "what one capture provoked says nothing of the next"
+
+
+def test_a_rule_that_was_set_aside_is_tried_again() -> None:
+    """After a minute of traffic: nobody can switch it off for good."""
+    m = matcher(rule_text("[payload: {contains: needle}]"))
+    evaluator = m._streams._follower._evaluator
+    rule, flow = m.rules[0], flow_of(m)
+
+    def ask(ts_ns: int, action: Callable[[], int]) -> int | None:
+        return evaluator.guarded(rule, flow, ts_ns, action)
+
+    def fail() -> int:
+        raise RuntimeError
+
+    for _ in range(MAX_FAULTS):
+        assert ask(T0, fail) is None
+    assert ask(T0 + 59_000_000_000, lambda: 7) is None
+    assert ask(T0 + 60_000_000_000, lambda: 7) == 7

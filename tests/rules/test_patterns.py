@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.cache import Cache
-from ids.rules.model import patterns
-from ids.rules.model.patterns import PatternError, compile_pattern
+from ids.rules.model import patterns, scanning
+from ids.rules.model.cheaper import cheaper
+from ids.rules.model.patterns import PatternError, Patterns, SearchTimeout, compile_pattern
 from ids.rules.model.regex_literals import required_literals
-from ids.rules.model.scanning import Scanner
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,81 @@ def test_catastrophic_backtracking_ends() -> None:
     assert pattern.search(b"x" * 4000 + b"yz") is None
 
 
+def test_a_search_that_takes_the_square_of_the_data_is_ended() -> None:
+    """Each place where a match may begin costs less than the match limit, and all together seven seconds."""
+    pattern = compile_pattern(r"(?!x)a.*b")
+    assert pattern.search(b"aab") == (0, 3)
+    began = time.process_time()
+    with pytest.raises(SearchTimeout, match=r"on 50000 bytes: it takes more than 0\.1 s"):
+        pattern.search(b"a" * 50_000)
+    assert time.process_time() - began < 0.5
+    assert pattern.search(b"aab") == (0, 3), "the next search has a child of its own"
+
+
+def test_a_pattern_that_is_too_costly_is_refused_with_a_cheaper_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This one takes seconds; what is offered in its place was tried, and finds whatever it would have found."""
+    monkeypatch.setattr(patterns, "COMPILE_CPU_S", 0.2)
+    text = r"(?s)select.{0,4000}from.{0,4000}(?:where|having)"
+    with pytest.raises(PatternError, match=r"too costly to compile: it takes more than 0\.2 s") as caught:
+        compile_pattern(text)
+    assert "write .* for .{0,4000}" in caught.value.remedy
+    spelling = cheaper(text)
+    assert spelling is not None
+    assert spelling[0] in caught.value.remedy
+    assert compile_pattern(spelling[0]).search(b"select 1 from x where") is not None
+
+
+def test_a_pattern_that_takes_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanning, "COMPILE_BYTES", 4 << 20)
+    with pytest.raises(PatternError, match="too costly to compile: it takes more than 4 MiB of memory"):
+        compile_pattern(r"(?s)a.{0,3000}b.{0,300}c")
+
+
+def test_a_pattern_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "PATTERN_BYTES", 10_000)
+    with pytest.raises(PatternError, match=r"too costly: its compiled form has [\d,]+ bytes"):
+        compile_pattern(r"a.{0,1000}b")
+
+
+def test_costly_patterns_cost_a_load_no_more_than_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When they have had their time, the others have a tenth of it."""
+    for name, seconds in (("COSTLY_S", 0.2), ("COMPILE_CPU_S", 0.2), ("HURRIED_CPU_S", 0.02)):
+        monkeypatch.setattr(patterns, name, seconds)
+    load = Patterns()
+    allowed = set()
+    for number in range(4):
+        with pytest.raises(PatternError) as caught:
+            load.compile(rf"(?s)select{number}.{{0,4000}}from.{{0,4000}}(?:where|having)")
+        allowed |= set(re.findall(r"more than ([\d.]+) s", str(caught.value)))
+    assert allowed == {"0.2", "0.02"}
+    assert load.compile("ab+c").search(b"abbc") == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "spelling"),
+    [
+        ("a{65}", ("a{64,}", "a{65}", "a{64,}")),
+        ("a{0,2000}b", ("a*b", "a{0,2000}", "a*")),
+        (r"[^\]}]{1,2000}b", (r"[^\]}]+b", r"[^\]}]{1,2000}", r"[^\]}]+")),
+        (r"(?:a|\x41){20,2000}b", (r"(?:a|\x41){20,}b", r"(?:a|\x41){20,2000}", r"(?:a|\x41){20,}")),
+        (r"\w{0,100}(.{2,300}){5}", (r"\w*(.{2,}){5}", ".{2,300}", ".{2,}")),
+        (r"a{2,64}\{100}[{99}]", None),
+        ("a{x}b{", None),
+        ("", None),
+    ],
+)
+def test_large_counts_have_a_cheaper_spelling(text: str, spelling: tuple[str, str, str] | None) -> None:
+    found = cheaper(text)
+    assert (found and (found[0], *found[1])) == spelling
+
+
+@given(st.text(alphabet="ab{}(),012345[]\\.*?", max_size=40))
+def test_the_cheaper_spelling_has_no_large_count(text: str) -> None:
+    """No text makes it fail, and a count is replaced once and for all."""
+    found = cheaper(text)
+    assert found is None or cheaper(found[0]) is None
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [("(ab", "parenthesis"), ("a*", "always holds"), ("x|", "always holds"), ("a\0b", "NUL"), (r"a(?{x})", "")],
@@ -72,11 +149,11 @@ class _Compilers:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls = 0
-        for name in ("compile_scanner", "compile_backtracking"):
+        for name in ("compile_scanner", "check_backtracking"):
             monkeypatch.setattr(patterns, name, self._counted(getattr(patterns, name)))
 
-    def _counted(self, function: Callable[..., Scanner]) -> Callable[..., Scanner]:
-        def counted(*arguments: Any) -> Scanner:
+    def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any) -> Any:
             self.calls += 1
             return function(*arguments)
 
@@ -102,7 +179,7 @@ def test_a_kept_pattern_finds_what_a_fresh_one_finds(
     assert kept.slow == fresh.slow
     for data in (b"xab abcd", b"ABBCD xAb aba", "É né".encode(), b"xabcdefy xaffy", b""):
         assert kept.search(data) == fresh.search(data)
-    assert compilers.calls == (1 if fresh.slow else 0)  # Chimera's form cannot be kept; it is made at the first search
+    assert compilers.calls == 0
 
 
 def test_a_damaged_file_has_the_pattern_compiled_anew(cache: Cache, compilers: _Compilers, tmp_path: Path) -> None:

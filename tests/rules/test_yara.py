@@ -17,6 +17,7 @@ from ids.rules.model.ruleset import RuleSet
 from ids.rules.model.yara import YaraSet
 from ids.rules.settings import RulesSettings
 from ids.types import Action, BlockMode, BlockRequest, Direction, FlowColumns, FlowState, StreamChunk, Transaction
+from tests.factory import T0
 from tests.rules.builders import chunks, end, exchange, feed, flow_of, sids, stream, transaction
 from tests.rules.builders import matcher as yaml_matcher
 
@@ -251,6 +252,28 @@ def test_a_timeout_is_counted() -> None:
     chunk = StreamChunk(flow_of(m), Direction.TO_SERVER, 0, b"needle", 0, 1)
     assert feed(m, chunk) == []
     assert counters["yara.timeout"] == 1
+
+
+def test_a_rule_that_takes_too_long_is_set_aside_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """The rules that ran into the limit are halved until the slow one is alone; its neighbours find what they find."""
+    counters = Counters()
+    slow = "for all i in (0..2000000000) : (i >= 0 and $a or not $a)"
+    rules = ['import "math"', "private rule p { condition: true }"]
+    rules += [rule(f"r{sid}", f"sid = {sid}", condition=slow if sid == 3 else "p and $a") for sid in (1, 2, 3, 4)]
+    m = matcher("\n".join(rules), counters=counters, yara_timeout_s=1)
+
+    def found(at_s: int) -> list[int]:
+        ts_ns = T0 + at_s * 1_000_000_000
+        return sorted(sids(feed(m, StreamChunk(flow_of(m), Direction.TO_SERVER, 0, b"needle", ts_ns, 1, closed=True))))
+
+    assert [found(0), found(1), found(2)] == [[], [1, 2], [1, 2, 4]], "halved twice"
+    assert [found(3), found(61)] == [[1, 2, 4]] * 2
+    assert (counters["yara.timeout"], counters["rules.set_aside"], counters["rules.faulty.3"]) == (3, 1, 1)
+    assert [record.levelname for record in caplog.records if "rule 3 " in record.message] == ["ERROR"]
+    assert found(62) == [1, 2, 4], "it is tried again"
+    m.memory.flows.epoch += 1
+    assert found(63) == [1, 2, 4], "in the next capture too"
+    assert counters["yara.timeout"] == 5
 
 
 def test_memory_goes_with_the_flow() -> None:

@@ -44,7 +44,10 @@ class FlowAddress:
         """Return the address of an engine's flow; None where it shares an entry with others.
 
         ICMP other than echoes does, with all of it between two hosts: path MTU discovery is not to die for a timestamp.
+        What is in a tunnel does, with the whole tunnel; and its addresses may be those of a flow that is in none.
         """
+        if flow.depth:
+            return None
         if (flow.proto, flow.ip_version) not in _ICMP:
             return cls(flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.vlan)
         if flow.echo_id is None:
@@ -54,11 +57,16 @@ class FlowAddress:
     def key(self) -> tuple[int, bytes]:
         """Return the IP version and the flow's key in the map (``ids_flow4``, ``ids_flow6``)."""
         (low, low_port), (high, high_port) = sorted(((self.src, self.sport), (self.dst, self.dport)))
-        vlan_proto = (self.vlan & 0xFFF) << 20 | (self.vlan >> 16 & 0xFFF) << 8 | self.proto
+        vlan_proto = _vlan_bits(self.vlan & 0xFFF, self.vlan >> 16 & 0xFFF) | self.proto
         if low[0] == 0 and low[1] & ~0xFFFFFFFF == IPV4_MAPPED_PREFIX:
             ends = _ENDS4.pack(low[1] & 0xFFFFFFFF, high[1] & 0xFFFFFFFF, low_port, high_port)
             return 4, ends + vlan_proto.to_bytes(4, "little")
         return 6, _ENDS6.pack(*low, *high, low_port, high_port) + vlan_proto.to_bytes(4, "little")
+
+
+def _vlan_bits(outer: int, inner: int) -> int:
+    """Return the VLANs as the key has them: a tag of VLAN 0 is none."""
+    return outer << 20 | inner << 8 if outer else inner << 20
 
 
 class _Lookup(ctypes.Structure):
@@ -155,12 +163,13 @@ def _places(flows: FlowColumns, slots: I64) -> Iterator[_Places]:
     vlan = flows.vlan[slots]
     mapped = (low[:, 0] == 0) & (low[:, 1] >> np.uint64(32) == _MAPPED)
     for number, chosen in ((4, mapped), (6, ~mapped)):
-        at = np.flatnonzero(chosen & ~(icmp & (echo < 0)))
+        at = np.flatnonzero(chosen & ~(icmp & (echo < 0)) & (flows.depth[slots] == 0))
         if not len(at):
             continue
         keys = np.zeros(len(at), _KEYS[number])
         keys["low"], keys["high"] = (low[at, 1], high[at, 1]) if number == 4 else (low[at], high[at])
         keys["low_port"] = np.where(turned[at], dport[at], sport[at])
         keys["high_port"] = np.where(turned[at], sport[at], dport[at])
-        keys["vlan_proto"] = (vlan[at] & 0xFFF) << 20 | (vlan[at] >> 16 & 0xFFF) << 8 | proto[at]
+        outer, inner = vlan[at] & 0xFFF, vlan[at] >> 16 & 0xFFF
+        keys["vlan_proto"] = np.where(outer > 0, outer << 20 | inner << 8, inner << 20) | proto[at]
         yield _Places(number, at, keys, turned[at])

@@ -78,6 +78,19 @@ class AllowList:
         finally:
             self.changed()
 
+    def replace(self, networks: Iterable[IPNetwork], label: str) -> tuple[int, int]:
+        """Have exactly these networks under a label; return how many were added and taken off. Raises `KernelError`.
+
+        Others' entries stay as they are.
+        """
+        wanted, held = set(networks), self.list()
+        late = [entry.network for entry in held if entry.label == label and entry.network not in wanted]
+        new = wanted - {entry.network for entry in held}
+        self.add(new, label)  # first: nobody who stays allowed is blocked for a moment
+        for network in late:
+            self.delete(network)
+        return len(new), len(late)
+
     def delete(self, network: IPNetwork) -> bool:
         """Take a network off the list; return whether it was there."""
         deleted = self._tables[network.version].delete(prefix_key(network))

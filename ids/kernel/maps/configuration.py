@@ -25,6 +25,7 @@ EVENT_RING_BYTES = 1 << 16
 def map_sizes(settings: FastPathSettings) -> dict[str, int]:
     """Return the number of entries, or bytes, of each map that a setting sizes."""
     sizes = {"ids_events": EVENT_RING_BYTES, "ids_claims": settings.blocks_entries}
+    sizes["ids_fragments"] = settings.fragments_entries
     sizes["ids_src_budgets"] = sizes["ids_dst_budgets"] = settings.budgets_entries
     for family in ("4", "6"):
         sizes["ids_block" + family] = settings.blocks_entries
@@ -65,7 +66,7 @@ def limit_value(per_s: float, burst: int) -> tuple[int, int]:
 def write_settings(config: np.void, settings: FastPathSettings) -> None:
     """Write limits and depths into a configuration: one item of dtype `contract.CONFIG`.
 
-    Its secrets are made up once, and kept from then on.
+    Its secrets are made up once, and kept from then on. Shadow mode stays as it is: it is no setting of the fast path.
     """
     config["depth_tcp"] = settings.depth_tcp_bytes
     config["depth_udp"] = settings.depth_udp_bytes
@@ -75,11 +76,23 @@ def write_settings(config: np.void, settings: FastPathSettings) -> None:
     config["thin_after_bytes"] = settings.thin_after_bytes
     config["proven_ns"] = settings.proven_s * _SECOND_NS
     config["gone_after_ns"] = settings.gone_after_s * _SECOND_NS
-    config["flags"] = Flags.CHALLENGE * settings.challenge_syns | Flags.GONE_PASS * (settings.when_gone == "pass")
+    flags = Flags.DROP_UNPARSED * (settings.unparsed == "drop")
+    flags |= Flags.CHALLENGE * settings.challenge_syns | Flags.GONE_PASS * (settings.when_gone == "pass")
+    config["flags"] = flags | int(config["flags"]) & Flags.SHADOW
     if not config["secret"].any():
         config["secret"] = np.frombuffer(os.urandom(16), dtype=np.uint64)
     if not config["worker_seed"]:
         config["worker_seed"] = int.from_bytes(os.urandom(8), "little") | 1
+
+
+def write_shadow(config: np.void, on: bool) -> None:
+    """Have the program drop nothing and only count what it would have dropped, or drop."""
+    config["flags"] = int(config["flags"]) & ~Flags.SHADOW | Flags.SHADOW * on
+
+
+def is_shadow(config: np.void) -> bool:
+    """Return whether the program only counts what it would have dropped."""
+    return bool(int(config["flags"]) & Flags.SHADOW)
 
 
 def host_takes_cookies() -> bool:

@@ -17,18 +17,34 @@ def check_version(pin_dir: Path) -> None:
 
     Version 0 is an engine that is just about to write its own.
     """
+    version = pinned_version(pin_dir)
+    if version not in (None, 0, contract.VERSION):
+        raise refusal(pin_dir, version)
+
+
+def pinned_version(pin_dir: Path) -> int | None:
+    """Return the contract version of what is pinned; None: nothing that counts is."""
     pinned = Map.open_pin(str(pin_dir / "ids_config"), "ids_config")
     if pinned is None:
-        return
+        return None
     with pinned:
         raw = pinned.get(_ZERO)
-    version = int.from_bytes((raw or b"")[:4], "little")
-    if version not in (0, contract.VERSION):
-        raise KernelError(
-            f"the maps under {pin_dir} are of contract version {version}, this program speaks {contract.VERSION}",
-            "Use the version of `ids` that made them; or stop its engine and remove them with `ids detach`, which takes"
-            " the gate down and forgets blocks and allow-list, then start this one",
+    return int.from_bytes((raw or b"")[:4], "little")
+
+
+def refusal(pin_dir: Path, version: int | None) -> KernelError:
+    """Return why maps of another version are not touched, and what to do."""
+    remedy = (
+        "Use the version of `ids` that made them; or stop its engine and remove them with `ids detach`, which takes the"
+        " gate down and forgets blocks and allow-list, then start this one"
+    )
+    if version is not None and version < contract.VERSION:
+        remedy = (
+            f"`ids run` of this version takes over the lists of versions before it, but for very old ones. {remedy}"
         )
+    return KernelError(
+        f"the maps under {pin_dir} are of contract version {version}, this program speaks {contract.VERSION}", remedy
+    )
 
 
 def open_required(pin_dir: Path, names: Iterable[str]) -> dict[str, Map]:

@@ -9,6 +9,7 @@ from ids.kernel.model.parse import ACK, FIN, RST, SYN, TCP, WHOLE, Packet
 
 FLOW_REUSE_NS = 60_000_000_000
 EMPTY_BYTES = 64
+ANSWERS = 16
 BEHIND = 65536
 """A segment that begins no further than this before a position may reach it."""
 
@@ -33,6 +34,8 @@ class FlowEntry:
     fins: int = 0
     generation: list[int] = field(default_factory=lambda: [0, 0])
     cut: int = 0
+    charged: int = 0
+    fragmented: int = 0
 
     def set_isn(self, side: int, isn: int) -> None:
         """Note the sequence number of a side's SYN."""
@@ -63,7 +66,7 @@ def first_flow(packet: Packet, side: int, now_ns: int) -> FlowEntry:
 def flow_seen(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
     """Count a packet of the flow and follow the handshake; return whether it proves its source."""
     proves, before = False, (flow.state, flow.fins)
-    if flow.verdict == FlowVerdict.DROP and now_ns > flow.last_ns + FLOW_REUSE_NS and _opens(packet):
+    if flow.verdict == FlowVerdict.DROP and not is_condemned(packet, flow, now_ns):
         flow.restart(side, now_ns)
     if packet.proto == TCP and packet.fragment == WHOLE and flow.verdict != FlowVerdict.DROP:
         proves = _track(packet, flow, side, now_ns)
@@ -72,6 +75,18 @@ def flow_seen(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
     flow.packets[side] += 1
     flow.bytes[side] += packet.len
     return proves
+
+
+def is_condemned(packet: Packet, flow: FlowEntry, now_ns: int) -> bool:
+    """Return whether a packet of the flow is to die: not where it may begin another one after long silence."""
+    reused = now_ns > flow.last_ns + FLOW_REUSE_NS and _opens(packet)
+    return flow.verdict == FlowVerdict.DROP and not reused
+
+
+def is_solicited(packet: Packet, flow: FlowEntry, side: int) -> bool:
+    """Return whether a packet without a connection answers what its receiver asked."""
+    few = flow.packets[side] + flow.fragmented < ANSWERS * flow.packets[1 - side]
+    return packet.proto != TCP and flow.client != side and few
 
 
 def _opens(packet: Packet) -> bool:
@@ -138,3 +153,4 @@ def _track_syn(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> None:
         flow.state = state.SYN
     if flow.state == state.SYN and flow.client == side:
         flow.set_isn(side, packet.seq)
+        flow.charged |= packet.charged

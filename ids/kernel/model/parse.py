@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ids.kernel.contract import Reason
 
-MAX_VLAN_TAGS = 2
+MAX_VLAN_TAGS = 8
 MAX_IP6_EXTENSIONS = 8
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
@@ -21,25 +21,28 @@ _FRAGMENT_HEADER, _AH = 44, 51
 _RARE = frozenset((135, 139, 140))
 _EXTENSIONS = frozenset((0, 43, _AH, 60)) | _RARE
 _HEADERS = _EXTENSIONS | {_FRAGMENT_HEADER}
-_NO_PORT = b"\0\0"
+NO_PORT = b"\0\0"
 
 
 class Packet:
     """``struct ids_packet``: what the parsers found in one frame. Ports and addresses stay in network byte order."""
 
     __slots__ = (
-        "ack", "dport", "dst", "fragment", "frame", "ip_end", "l3", "l4", "len", "news", "payload_len", "proto",
-        "refused", "seq", "sport", "src", "tcp_flags", "unknown_header", "version", "vlan",
+        "ack", "charged", "dport", "dst", "fate", "first_ports", "fragment", "fragment_id", "frame", "ip_end", "kind",
+        "l3", "l4", "len", "met_shadow", "news", "payload_len", "proto", "refused", "seq", "shadowed", "sport", "src",
+        "tcp_flags", "unknown_header", "version", "vlan",
     )  # fmt: skip
 
     def __init__(self, frame: bytes) -> None:
         self.frame = frame
         self.len = len(frame)
         self.l3 = self.l4 = self.ip_end = self.payload_len = self.seq = self.ack = self.vlan = 0
-        self.sport = self.dport = _NO_PORT
-        self.version = self.proto = self.fragment = self.tcp_flags = 0
+        self.sport = self.dport = NO_PORT
+        self.first_ports = (NO_PORT, NO_PORT)
+        self.kind = self.fragment_id = b""
+        self.version = self.proto = self.fragment = self.tcp_flags = self.charged = self.fate = 0
         self.src = self.dst = b""
-        self.news = self.refused = self.unknown_header = False
+        self.news = self.refused = self.unknown_header = self.shadowed = self.met_shadow = False
 
 
 def parse_addresses(packet: Packet) -> int:
@@ -48,14 +51,14 @@ def parse_addresses(packet: Packet) -> int:
     if packet.len < 14:
         return Reason.DROP_ETH_SHORT
     kind, at = frame[12:14], 14
-    for tag in range(MAX_VLAN_TAGS):
+    for _ in range(MAX_VLAN_TAGS):
         if kind not in _VLAN:
             break
         if at + 4 > packet.len:
             return Reason.DROP_ETH_SHORT
-        packet.vlan |= (int.from_bytes(frame[at : at + 2], "big") & 0xFFF) << (12 if tag == 0 else 0)
+        _note_vlan(packet, int.from_bytes(frame[at : at + 2], "big") & 0xFFF)
         kind, at = frame[at + 2 : at + 4], at + 4
-    packet.l3 = at
+    packet.l3, packet.kind = at, kind
     if kind == _IP4:
         if at + 20 > packet.len:
             return Reason.DROP_IP4_SHORT
@@ -67,6 +70,13 @@ def parse_addresses(packet: Packet) -> int:
         packet.version, packet.src, packet.dst = 6, frame[at + 8 : at + 24], frame[at + 24 : at + 40]
         return _GO_ON
     return Reason.PASS_VLAN_TAGS if kind in _VLAN else Reason.PASS_NOT_IP
+
+
+def _note_vlan(packet: Packet, vlan: int) -> None:
+    if packet.vlan < 1 << 12:
+        packet.vlan |= vlan << 12
+    elif not packet.vlan & 0xFFF:
+        packet.vlan |= vlan
 
 
 def judge_headers(packet: Packet) -> int:
@@ -102,6 +112,7 @@ def _judge_ip4(packet: Packet) -> int:
     packet.proto = frame[at + 9]
     packet.l4 = at + header_len
     packet.ip_end = at + total_len
+    packet.fragment_id = frame[at + 4 : at + 6]
     offset = frame[at + 6] << 8 | frame[at + 7]
     return _judge_fragment(packet, (offset & 0x1FFF) * 8, total_len - header_len, bool(offset & 0x2000))
 
@@ -152,6 +163,7 @@ def _step_fragment(packet: Packet) -> int:
         return Reason.DROP_IP6_EXT_SHORT
     offset = packet.frame[at + 2] << 8 | packet.frame[at + 3]
     packet.proto = packet.frame[at]
+    packet.fragment_id = packet.frame[at + 4 : at + 8]
     packet.l4 += 8
     return _judge_fragment(packet, offset & 0xFFF8, packet.ip_end - packet.l4, bool(offset & 1))
 
@@ -168,7 +180,8 @@ def _judge_l4(packet: Packet) -> int:
     elif packet.proto == (ICMP if packet.version == 4 else ICMPV6):
         reason = _judge_icmp(packet)
     if packet.fragment:
-        packet.sport = packet.dport = _NO_PORT
+        packet.first_ports = packet.sport, packet.dport
+        packet.sport = packet.dport = NO_PORT
     return reason
 
 

@@ -11,9 +11,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ids.kernel.contract import (
+    COUNTER_NAMES,
     LARGE_DATA,
+    REASON_WOULD,
     BlockFlag,
+    Charged,
     Cut,
+    Fate,
     Flags,
     FlowVerdict,
     KernelFlowState,
@@ -22,11 +26,22 @@ from ids.kernel.contract import (
     Reason,
 )
 from ids.kernel.model.cookie import SLOT_SHIFT, cookie
-from ids.kernel.model.flows import FlowEntry, first_flow, flow_key, flow_seen, is_deep, shown_bytes
+from ids.kernel.model.flows import (
+    FlowEntry,
+    first_flow,
+    flow_key,
+    flow_seen,
+    is_condemned,
+    is_deep,
+    is_solicited,
+    shown_bytes,
+)
 from ids.kernel.model.parse import (
     ACK,
+    FIRST_FRAGMENT,
     ICMP,
     ICMPV6,
+    NO_PORT,
     RST,
     SYN,
     TCP,
@@ -54,9 +69,13 @@ AMPLIFIER_PORTS = frozenset(
 ) | {27015, 37810}
 """As ``ids_is_amplifier`` in ``bpf/ids_flood.h``."""
 
+_ARP = b"\x08\x06"
+FRAGMENT_NS = 60_000_000_000
+MAX_SOLICITED = 64
 MAX_NESTED = 8
 """Entries of one source's prefixes that are passed over, because they have expired or only count."""
 
+_CHARGED: dict[int, int] = {LimitKind.SRC_SYN: Charged.SOURCE, LimitKind.DST_SYN: Charged.DESTINATION}
 _GO_ON = 0
 _U64 = (1 << 64) - 1
 _U32 = (1 << 32) - 1
@@ -85,9 +104,11 @@ class Model:
         self.flows: Bounded[FlowEntry] = Bounded(max_entries)
         """By key as in ``ids_flow4`` and ``ids_flow6``."""
         self.proven: Bounded[int] = Bounded(max_entries)
+        self.fragments: Bounded[tuple[int, int, int]] = Bounded(max_entries)
+        """When a first fragment came, its datagram's `Fate`, how many came behind; by key as in ``ids_fragments``."""
         self.src_budgets: Bounded[BudgetEntry] = Bounded(max_entries)
         self.dst_budgets: Bounded[BudgetEntry] = Bounded(max_entries)
-        self.counts: dict[int, list[int]] = {reason: [0, 0] for reason in Reason}
+        self.counts: dict[int, list[int]] = {number: [0, 0] for number in COUNTER_NAMES}
         """Packets and bytes by `Reason`, notes included."""
         self._now_ns = 0
         self._pressed = False
@@ -124,11 +145,23 @@ class Model:
     def _judge(self, packet: Packet) -> int:
         if self._engine_gone():
             return Reason.PASS_ENGINE_GONE
-        reason = parse_addresses(packet) or self._apply(self.blocks.get(packet.src), packet, Reason.DROP_BLOCKED)
+        reason = parse_addresses(packet)
+        if reason and reason < Reason.DROP_BLOCKED:
+            return self._pass_unparsed(packet, reason)
+        if reason:
+            shadowed = reason >= Reason.DROP_BLOCKED and self._shadows(packet, reason)
+            return Reason.PASS_SHADOW_MALFORMED if shadowed else reason
+        reason = self._apply(self.blocks.get(packet.src), packet, Reason.DROP_BLOCKED)
         if reason:
             return reason
         malformed = judge_headers(packet)
         return self._check_malformed(packet, malformed) if malformed else self._judge_flow(packet)
+
+    def _pass_unparsed(self, packet: Packet, reason: int) -> int:
+        if not self.config.flags & Flags.DROP_UNPARSED or packet.kind == _ARP:
+            return reason
+        drop = Reason.DROP_VLAN_TAGS if reason == Reason.PASS_VLAN_TAGS else Reason.DROP_NOT_IP
+        return reason if self._shadows(packet, drop) else drop
 
     def _engine_gone(self) -> bool:
         config = self.config
@@ -142,12 +175,19 @@ class Model:
         reason = self._check_prefix(packet, None, 0)
         if reason:
             return reason
-        return Reason.PASS_ALLOWED_MALFORMED if self._is_allowed(packet) else malformed
+        if self._is_allowed(packet):
+            return Reason.PASS_ALLOWED_MALFORMED
+        return Reason.PASS_SHADOW_MALFORMED if self._shadows(packet, malformed) else malformed
 
     def _judge_flow(self, packet: Packet) -> int:
+        if packet.fragment != WHOLE:
+            packet.fate = self._fragment_fate(packet)
         side, key = flow_key(packet)
         flow = self.flows.get(key)
-        reason = self._check_prefix(packet, flow, side) or self._check_budgets(packet)
+        reason = self._check_prefix(packet, flow, side)
+        if not reason and packet.fate & Fate.CONDEMNED and not self._is_allowed(packet):
+            reason = _GO_ON if self._shadows(packet, Reason.DROP_FLOW_FRAGMENT) else Reason.DROP_FLOW_FRAGMENT
+        reason = reason or self._check_budgets(packet, flow, side)
         if not reason and self._may_answer(packet, flow, side):
             return Reason.PASS_STRAY_RESET
         return reason or self._track_and_show(packet, flow, side, key)
@@ -168,6 +208,15 @@ class Model:
         count[0] += 1
         count[1] += length
 
+    def _shadows(self, packet: Packet, reason: int) -> bool:
+        """Count what shadow mode keeps from being dropped, once a packet; return whether it does."""
+        if not self.config.flags & Flags.SHADOW:
+            return False
+        if not packet.shadowed:
+            self._count(REASON_WOULD + reason, packet.len)
+        packet.shadowed = True
+        return True
+
     # ---- lists ---------------------------------------------------------------------------------------------------
 
     def _is_allowed(self, packet: Packet) -> bool:
@@ -183,57 +232,76 @@ class Model:
         return bool(entry.expires_ns and entry.expires_ns <= self._now_ns)
 
     def _apply(self, entry: BlockEntry | None, packet: Packet, reason: Reason) -> int:
-        if entry is None or self._is_expired(entry):
+        holds = entry is not None and not self._is_expired(entry)
+        enforces = entry is not None and holds and entry.mode != BlockFlag.SHADOW
+        if entry is not None and holds and not enforces:
+            self._hit(entry, packet)
+            self._count(Reason.NOTE_SHADOW, packet.len)
+            packet.met_shadow = True
+        if not enforces and not (packet.met_shadow and self.config.flags & Flags.SHADOW):
             return _GO_ON
-        if entry.mode != BlockFlag.SHADOW and self._is_allowed(packet):
+        if self._is_allowed(packet):
             return _GO_ON
+        if entry is not None and enforces:
+            self._hit(entry, packet)
+        return _GO_ON if self._shadows(packet, reason) else reason
+
+    def _hit(self, entry: BlockEntry, packet: Packet) -> None:
         entry.packets += 1
         entry.bytes += packet.len
         entry.last_hit_ns = self._now_ns
-        if entry.mode == BlockFlag.SHADOW:
-            self._count(Reason.NOTE_SHADOW, packet.len)
-            return _GO_ON
-        return reason
 
     def _check_prefix(self, packet: Packet, flow: FlowEntry | None, side: int) -> int:
         generation = self.config.generation & _U32
-        if not self.config.lists or (flow is not None and flow.generation[side] == generation):
+        if not self.config.lists or packet.shadowed or (flow is not None and flow.generation[side] == generation):
             return _GO_ON
+        packet.met_shadow = False
         wanted = Lists.PREFIX4 if packet.version == 4 else Lists.PREFIX6
         entries = list(self.prefixes[packet.version].matches(packet.src)) if self.config.lists & wanted else []
         if not entries and flow is not None:
             flow.generation[side] = generation
-        for entry in entries[:MAX_NESTED]:
-            reason = self._apply(entry, packet, Reason.DROP_BLOCKED_PREFIX)
-            if reason or (entry.mode != BlockFlag.SHADOW and not self._is_expired(entry)):
-                return reason
-        return _GO_ON
+        last = None
+        for nested, last in enumerate(entries, 1):
+            hides = last.mode != BlockFlag.SHADOW and not self._is_expired(last)
+            if nested == MAX_NESTED or hides:
+                break
+            if not self._is_expired(last):
+                self._hit(last, packet)
+                self._count(Reason.NOTE_SHADOW, packet.len)
+                packet.met_shadow = True
+            last = None
+        return self._apply(last, packet, Reason.DROP_BLOCKED_PREFIX)
 
     # ---- budgets and challenges ----------------------------------------------------------------------------------
 
-    def _check_budgets(self, packet: Packet) -> int:
+    def _check_budgets(self, packet: Packet, flow: FlowEntry | None, side: int) -> int:
         kind = _source_kind(packet)
-        if kind < 0:
+        if kind < 0 or packet.shadowed:
             return _GO_ON
+        solicited = bool(packet.fate & Fate.SOLICITED)
+        if flow is not None and packet.fragment == WHOLE:
+            solicited = is_solicited(packet, flow, side)
         self._pressed = False
         reason = self._charge(packet, kind)
+        proven = not reason and kind == LimitKind.SRC_SYN and self._is_proven(packet)
         if (
             not reason
+            and not solicited
             and kind == LimitKind.SRC_UDP
             and packet.len >= self.config.reflection_bytes
             and (packet.fragment != WHOLE or int.from_bytes(packet.sport, "big") in AMPLIFIER_PORTS)
         ):
             reason = self._charge(packet, LimitKind.DST_REFLECTION)
-        if not reason:
+        if not reason and not proven:
             reason = self._charge(packet, kind + LimitKind.DST_SYN)
-        pressed = not reason and kind == LimitKind.SRC_SYN and self._pressed
+        pressed = not reason and not proven and kind == LimitKind.SRC_SYN and self._pressed
         if reason == Reason.DROP_SYN_DESTINATION or pressed:
-            if self._is_proven(packet):
-                return _GO_ON
             packet.refused = bool(reason)
             if self.config.flags & (Flags.CHALLENGE | Flags.COOKIES):
                 reason = Reason.DROP_CHALLENGED
-        return _GO_ON if reason and self._is_allowed(packet) else reason
+        if not reason or self._is_allowed(packet):
+            return _GO_ON
+        return _GO_ON if reason != Reason.DROP_CHALLENGED and self._shadows(packet, reason) else reason
 
     def _charge(self, packet: Packet, kind: int) -> int:
         interval_ns, burst_ns = self.config.limits[kind]
@@ -246,6 +314,7 @@ class Model:
         if budget is None:
             table[key] = BudgetEntry(self._now_ns + interval_ns)
             self._count(Reason.NOTE_BUDGET_NEW, packet.len)
+            packet.charged |= _CHARGED.get(kind, 0)
             return _GO_ON
         due_ns = budget.due_ns
         if due_ns <= self._now_ns:
@@ -256,6 +325,7 @@ class Model:
             budget.episode_ns = budget.episode_ns or self._now_ns
             return Reason.DROP_SYN_SOURCE + kind
         budget.due_ns = due_ns + interval_ns
+        packet.charged |= _CHARGED.get(kind, 0)
         self._pressed |= bool(budget.episode_ns)
         return _GO_ON
 
@@ -264,14 +334,33 @@ class Model:
         return proven_ns is not None and self._now_ns < proven_ns + self.config.proven_ns
 
     def _prove(self, packet: Packet) -> None:
+        proven = self._is_proven(packet)
         self.proven[packet.src] = self._now_ns
         self._count(Reason.NOTE_PROVEN, packet.len)
+        budget = self.src_budgets.get(_budget_holder(packet, True) + LimitKind.SRC_SYN.to_bytes(4, "little"))
+        if not proven and budget is not None:  # what was charged before may have been somebody else's doing
+            budget.due_ns = self._now_ns
+
+    def _give_back(self, packet: Packet, flow: FlowEntry) -> None:
+        """Give back the tokens that the SYN of a completed handshake took."""
+        if not flow.charged:
+            return
+        for kind, bit in _CHARGED.items():
+            source = kind == LimitKind.SRC_SYN
+            table = self.src_budgets if source else self.dst_budgets
+            budget = table.get(_budget_holder(packet, source) + kind.to_bytes(4, "little"))
+            interval_ns = self.config.limits[kind][0]
+            if flow.charged & bit and budget is not None and budget.due_ns > max(self._now_ns, interval_ns):
+                budget.due_ns -= interval_ns
+        flow.charged = 0
+        self._count(Reason.NOTE_ANSWERED, packet.len)
 
     def _may_answer(self, packet: Packet, flow: FlowEntry | None, side: int) -> bool:
         """Whether this may be a challenged client's answer: a reset of a connection that got no other answer."""
         if flow is not None and (flow.state != KernelFlowState.SYN or flow.client != side):
             return False
-        return bool(self.config.flags & Flags.CHALLENGE and packet.proto == TCP and packet.tcp_flags & ~ACK == RST)
+        challenging = self.config.flags & (Flags.CHALLENGE | Flags.SHADOW) == Flags.CHALLENGE
+        return challenging and packet.proto == TCP and packet.tcp_flags & ~ACK == RST
 
     def _challenge_or_check(self, packet: Packet) -> tuple[int, int]:
         """Return (action, or 0 for the reason's own; reason): what the program ``xdp_challenge`` does.
@@ -285,16 +374,56 @@ class Model:
                 return 0, Reason.PASS_STRAY_RESET
             self._prove(packet)
             return XDP_DROP, Reason.DROP_CHALLENGE_ANSWER
-        if not self.config.flags & Flags.CHALLENGE:
-            if packet.refused:
-                return 0, Reason.DROP_SYN_DESTINATION
+        challenging = self.config.flags & Flags.CHALLENGE
+        why = Reason.DROP_CHALLENGED if challenging else Reason.DROP_SYN_DESTINATION
+        passes = not packet.refused and not challenging
+        if passes or self._shadows(packet, why):
             side, key = flow_key(packet)
             return 0, self._track_and_show(packet, self.flows.get(key), side, key)
+        if not challenging:
+            return 0, Reason.DROP_SYN_DESTINATION
         header = 20 if packet.version == 4 else 40
         plain = packet.fragment == WHOLE and packet.l4 == packet.l3 + header
         return XDP_TX if plain else XDP_DROP, Reason.DROP_CHALLENGED
 
     # ---- flows ---------------------------------------------------------------------------------------------------
+
+    def condemn(self, key: bytes) -> None:
+        """Drop the rest of a flow, whether anything of it was seen or not."""
+        if key not in self.flows:
+            self.flows[key] = FlowEntry(self._now_ns, self._now_ns, 0)
+        self.flows[key].verdict = FlowVerdict.DROP
+
+    def _fragment_fate(self, packet: Packet) -> int:
+        proto = packet.proto if packet.version == 4 else 0
+        ends = packet.src + packet.dst if packet.version == 6 else _MAPPED + packet.src + _MAPPED + packet.dst
+        key = ends + packet.fragment_id.ljust(4, b"\0") + proto.to_bytes(4, "little")
+        if packet.fragment != FIRST_FRAGMENT:
+            seen_ns, fate, behind = self.fragments.get(key, (0, 0, 0))
+            if not fate or self._now_ns >= seen_ns + FRAGMENT_NS:
+                return 0
+            self.fragments[key] = (seen_ns, fate, behind + 1)
+            return fate if behind + 1 < MAX_SOLICITED else fate & ~Fate.SOLICITED
+        fate = self._first_fate(packet)
+        self.fragments.pop(key, None)
+        if fate:
+            self.fragments[key] = (self._now_ns, fate, 0)
+        return fate
+
+    def _first_fate(self, packet: Packet) -> int:
+        packet.sport, packet.dport = packet.first_ports
+        side, key = flow_key(packet)
+        packet.sport = packet.dport = NO_PORT
+        flow, fate = self.flows.get(key), 0
+        if flow is None:
+            return 0
+        if is_condemned(packet, flow, self._now_ns):
+            flow.last_ns = self._now_ns
+            fate = int(Fate.CONDEMNED)
+        if is_solicited(packet, flow, side):
+            flow.fragmented += 1
+            fate |= Fate.SOLICITED
+        return fate
 
     def _add_flow(self, packet: Packet, key: bytes, side: int) -> FlowEntry:
         flow = self.flows[key] = first_flow(packet, side, self._now_ns)
@@ -304,7 +433,9 @@ class Model:
     def _check_flow(self, packet: Packet, flow: FlowEntry, side: int) -> int:
         if flow_seen(packet, flow, side, self._now_ns):
             self._prove(packet)
-        if flow.verdict == FlowVerdict.DROP and not self._is_allowed(packet):
+            self._give_back(packet, flow)
+        condemned = flow.verdict == FlowVerdict.DROP and not self._is_allowed(packet)
+        if condemned and not self._shadows(packet, Reason.DROP_FLOW):
             return Reason.DROP_FLOW
         if flow.verdict == FlowVerdict.BYPASS:
             return Reason.PASS_BYPASS

@@ -19,11 +19,10 @@ from ids.errors import KernelError
 from ids.kernel import contract
 from ids.kernel.maps.table import Map
 from ids.kernel.system.clock import WallClock
-from ids.types import PacketBatch
+from ids.types import LIVE, PacketBatch
 
 _BUSY = 1 << 31
 _DISCARD = 1 << 30
-LIVE_SOURCE = "live"
 LINKTYPE_ETHERNET = 1
 
 MAX_BATCH = 16384
@@ -223,7 +222,7 @@ class RingReader:
             number=number,
             linktype=np.full(count, LINKTYPE_ETHERNET, dtype=np.uint16),
             interface=header["ifindex"].astype(np.uint32),
-            source=LIVE_SOURCE,
+            source=LIVE,
             unsummed=sent if sent.any() else None,
             holder=np.ascontiguousarray(header["addr_be"]).view(np.uint64),
             tag=header["detail2"].astype(np.uint32),

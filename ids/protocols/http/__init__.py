@@ -8,7 +8,7 @@
 
 from ids.protocols.http.connection import Shared
 from ids.protocols.http.settings import HttpSettings
-from ids.protocols.http.starts import CLIENT_PRELUDE, FROM_CLIENT, FROM_SERVER
+from ids.protocols.http.starts import CLIENT_PRELUDE, FROM_CLIENT, FROM_SERVER, SERVER_PRELUDE
 from ids.protocols.protocol import Buffer, Protocol
 from ids.types import Direction
 
@@ -24,6 +24,7 @@ PROTOCOL = Protocol(
     from_client=FROM_CLIENT,
     client_prelude=CLIENT_PRELUDE,
     from_server=FROM_SERVER,
+    server_prelude=SERVER_PRELUDE,
     settings=HttpSettings,
     streams=Shared,
     event="http",

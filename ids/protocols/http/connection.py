@@ -36,6 +36,7 @@ class Shared:
         self.ordinary_lane = setup.ordinary_lane
         self.memory = Memory(settings.memcap_bytes)
         self.open_requests = settings.open_requests
+        self.header_bytes = settings.header_bytes
         self.request_body_bytes = settings.request_body_bytes
         self.response_body_bytes = settings.response_body_bytes
         self.match_request = request_pattern(settings.header_count).match
@@ -119,7 +120,7 @@ class Connection(State):
             block = data[at : start - 2]
             low = block.lower()
             length = body_length(low)
-            if length is None:
+            if length is None or start - at > shared.header_bytes:
                 break
             end = start
             if length > 0:
@@ -155,7 +156,7 @@ class Connection(State):
             low = block.lower()
             length = body_length(low)
             method = waiting[0].method if waiting else b""
-            if length is None or method == b"CONNECT":
+            if length is None or method == b"CONNECT" or start - at > shared.header_bytes:
                 break
             if method != b"HEAD" and block[9:12] not in _BODILESS:
                 end += length

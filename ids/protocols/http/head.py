@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,12 @@ class Head:
     length: int | None = None
     """Content-Length, where there is a usable one; ``chunked`` goes before it (RFC 9112 section 6.3)."""
 
+    def take_framing(self, lines: bytes, counters: Counters) -> None:
+        """Let header lines say where the body ends, and how it is coded: of a head that was too long to be kept."""
+        other = parse_request(b"POST /\n" + lines, 1 << 30, counters)
+        self.chunked, self.length = other.chunked, other.length
+        self.headers.update(other.headers)
+
 
 def text(data: bytes) -> str:
     """Spell bytes for an event."""
@@ -73,6 +80,30 @@ def parse_request(block: bytes, max_headers: int, counters: Counters) -> Head:
         head.fields["protocol"] = text(protocol)
     head.fields.pop("http_content_type", None)
     return head
+
+
+def parse_bare_requests(lines: Iterable[bytes]) -> tuple[dict[str, bytes], dict[str, tuple[bytes, ...]]]:
+    """Return the buffers of requests that are nothing but a line: those of the first, and all further instances."""
+    stripped = [line.rstrip(b"\r") for line in lines]
+    words = [_split_request_line(line) for line in stripped]
+    targets = [target for _, target, _ in words]
+    found = {
+        "http.request_line": stripped,
+        "http.method": [method for method, _, _ in words],
+        "http.uri.raw": targets,
+        "http.uri": [normalise(split_target(target)[1]) for target in targets],
+        "http.protocol": [protocol for _, _, protocol in words],
+    }
+    unique = {name: tuple(dict.fromkeys(values)) for name, values in found.items()}
+    return {name: values[0] for name, values in unique.items()}, {name: values[1:] for name, values in unique.items()}
+
+
+def parse_part(block: bytes, of_client: bool, counters: Counters) -> dict[str, bytes]:
+    """Return the buffers of header lines behind the first part of a head; the first line of them may be cut."""
+    head = Head({}, {})
+    cookie = b"cookie" if of_client else b"set-cookie"
+    _read_headers(head, block, block.split(b"\n"), 1 << 30, counters, cookie)
+    return head.buffers
 
 
 def parse_response(block: bytes, max_headers: int, counters: Counters) -> Head:

@@ -64,10 +64,13 @@ class Step(Enum):
     """What the next bytes of a direction are."""
 
     HEAD = "head"
+    LONG_HEAD = "head beyond the limit"
+    """The head goes on; what comes of it is reported in parts."""
     BODY = "body"
     """Bytes of a body with a length."""
     UNTIL_CLOSE = "body until close"
     CHUNK_LINE = "chunk-size line"
+    CHUNK_EXTENSION = "rest of a chunk-size line"
     CHUNK = "chunk"
     TRAILER = "trailer"
     LOST = "lost"
@@ -77,7 +80,7 @@ class Step(Enum):
 class Message:
     """A message whose body is being read."""
 
-    __slots__ = ("body", "exchange", "head", "reported", "size")
+    __slots__ = ("body", "exchange", "framing", "head", "reported", "size")
 
     def __init__(self, head: Head, exchange: Exchange) -> None:
         self.head = head
@@ -86,6 +89,8 @@ class Message:
         self.size = 0
         """Body bytes so far, inspected or not."""
         self.reported = False
+        self.framing: list[bytes] = []
+        """Of a head beyond the limit, the lines so far that say where the body ends."""
 
 
 class Side:

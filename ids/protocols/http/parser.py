@@ -8,6 +8,8 @@ THEORY.
     within, no version, folded headers, a body with both a length and chunks (chunks win), an encoded body that is not.
 (3) Bytes that were lost are no bytes: a gap within a body of known length shortens it, any other gap ends the message,
     which is reported as it is; the next one begins at the next line that looks like one.
+    Limits end buffers, and never the framing: a head beyond ``header_bytes`` is reported in parts, of a chunk-size line
+    or a trailer the size or nothing is kept, and the next message begins where the server takes it to.
 (4) Whatever ends the connection reports what is unfinished. Nothing that arrived goes unreported.
 (5) After CONNECT or an upgrade the streams are no longer HTTP, and are handed over with what was fed of them.
 (6) At a message boundary nothing is held but the requests that wait (`State`): there the ordinary lane may hand a
@@ -24,10 +26,11 @@ inspected is kept. A client's chunk makes at most ``open_requests`` transactions
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ids.protocols.http.content import decode_content, file_name, find_files
-from ids.protocols.http.head import Head, parse_request, parse_response
+from ids.protocols.http.head import Head, parse_bare_requests, parse_part, parse_request, parse_response
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import REQUEST_START, RESPONSE_START
@@ -42,7 +45,17 @@ _HEAD_END_BYTES = 11
 """The longest of these; where a search left off, the start of one may lie."""
 _CHUNK_SIZE = re.compile(rb"[\s\0]*(?:0[xX])?0*([0-9A-Fa-f]{1,15})")
 _MAX_CHUNK_LINE = 4096
-"""Bytes of a chunk-size line with its extensions; servers allow less."""
+"""Bytes kept of a chunk-size line with its extensions."""
+_CHUNK_ZEROS = re.compile(rb"[\s\0]*(?:0[xX])?0*[0-9A-Fa-f]{0,15}$")
+"""A size that may go on."""
+_MAX_DIGITS = 16
+_OVERLAP = 1024
+"""Bytes that the parts of a long head have in common, so that what lies across is in one of them."""
+_FRAMING = re.compile(rb"(?im)^(?:content-length|transfer-encoding|content-encoding|content-type)[ \t]*:[^\n]*\n")
+_BARE_REQUESTS = re.compile(rb"(?:[\r\n]*[^\r\n]{1,512}\r?\n\r{0,8}\n){4,}")
+"""Requests without headers. The last byte of each is its own, so that what follows is cut as otherwise."""
+_MAX_FRAMING = 64
+"""Lines kept of a long head that say where the body ends. Servers take one."""
 _EMPTY = {Direction.TO_SERVER: b"\r\n", Direction.TO_CLIENT: b"\r\n\t \0"}
 """What may stand before a message."""
 _LOOKBACK = 64
@@ -54,6 +67,9 @@ _STARTS = {
     Direction.TO_SERVER: re.compile(rb"\n(?=" + REQUEST_START + rb")"),
     Direction.TO_CLIENT: re.compile(rb"\n(?=" + RESPONSE_START + rb")"),
 }
+
+
+_NO_MORE: Mapping[str, tuple[bytes, ...]] = {}
 
 
 class HttpParser:
@@ -148,7 +164,9 @@ class HttpParser:
             return False
         match side.step:
             case Step.HEAD:
-                return not self._stalls(side) and self._read_head(side)
+                return not self._stalls(side) and (self._skim(side) or self._read_head(side))
+            case Step.LONG_HEAD:
+                return self._read_long_head(side)
             case Step.BODY | Step.CHUNK:
                 return self._read_body(side)
             case Step.UNTIL_CLOSE:
@@ -156,6 +174,8 @@ class HttpParser:
                 return False
             case Step.CHUNK_LINE:
                 return self._read_chunk_line(side)
+            case Step.CHUNK_EXTENSION:
+                return self._read_chunk_extension(side)
             case Step.TRAILER:
                 return self._read_trailer(side)
             case Step.LOST:
@@ -167,6 +187,23 @@ class HttpParser:
             return False
         self._stalled = len(side.buffer) <= self._settings.header_bytes
         return self._stalled
+
+    def _skim(self, side: Side) -> bool:
+        """Take at once the requests of nothing but a line of a client that is too far ahead; return whether it did.
+
+        Such a client may say anything, and a transaction each would cost more than a microsecond for each of its bytes.
+        """
+        if side.direction is Direction.TO_CLIENT or len(self._waiting) < self._settings.open_requests or side.scanned:
+            return False
+        run = _BARE_REQUESTS.match(side.buffer)
+        if run is None:
+            return False
+        lines = [line for line in bytes(run[0]).split(b"\n") if line.strip(b"\r")]
+        del side.buffer[: run.end()]
+        self._counters.add("http.skimmed_requests", len(lines))
+        buffers, more = parse_bare_requests(dict.fromkeys(lines))
+        self._emit(side, self._new_exchange(), buffers, {}, False, more=more)
+        return True
 
     def _go_on(self) -> None:
         """Read the requests that an answer has made room for."""
@@ -181,7 +218,7 @@ class HttpParser:
         """Read some of the requests that will not be answered any more, and leave the others."""
         side, room = self._sides[Direction.TO_SERVER], UNANSWERED_READ[self._state.heard]
         self._stalled = False
-        while room and self._read_head(side):
+        while room and (self._skim(side) or self._read_head(side)):
             while side.step is not Step.HEAD and self._advance(side):
                 pass
             if side.step is not Step.HEAD or not side.buffer or self._tunnel:
@@ -203,32 +240,73 @@ class HttpParser:
             self._counters.add("http.response_without_status")
             self._lose(side)
             return True
-        found = _HEAD_END[side.direction].search(buffer, max(side.scanned - _HEAD_END_BYTES, 0))
-        if found is None:
-            side.scanned = len(buffer)
-            if len(buffer) <= self._settings.header_bytes:
-                return False
-            self._counters.add("http.header_too_long")
-            block = bytes(buffer[: self._settings.header_bytes])
-            del buffer[: self._settings.header_bytes]
+        block, ended = self._next_block(side)
+        if not block:
+            return False
+        if ended:
             self._start_message(side, block)
-            self._finish(side)
-            self._lose(side)
             return True
-        start, end = found.span()
-        block = bytes(buffer[: start + 1])
-        del buffer[:end]
-        side.scanned = 0
-        self._start_message(side, block)
+        self._counters.add("http.header_too_long")
+        if self._open_message(side, block) and side.message is not None:
+            side.message.framing = _FRAMING.findall(block)
+            side.step = Step.LONG_HEAD
+        else:
+            self._lose(side)
         return True
 
-    def _start_message(self, side: Side, block: bytes) -> None:
-        if side.direction is Direction.TO_SERVER:
-            self._start_request(side, block)
-        else:
-            self._start_response(side, block)
+    def _next_block(self, side: Side) -> tuple[bytes, bool]:
+        """Take from the buffer a head, or as much of one as is read at once; return it, and whether it ended with it.
 
-    def _start_request(self, side: Side, block: bytes) -> None:
+        Returns nothing where more must come first.
+        """
+        buffer, limit = side.buffer, self._settings.header_bytes
+        most = limit + _HEAD_END_BYTES + 1
+        found = _HEAD_END[side.direction].search(buffer, max(side.scanned - _HEAD_END_BYTES, 0), most)
+        if found is not None and found.start() < limit:
+            start, end = found.span()
+            block = bytes(buffer[: start + 1])
+            del buffer[:end]
+        elif len(buffer) <= most:
+            side.scanned = len(buffer)
+            return b"", False
+        else:
+            block = bytes(buffer[:limit])
+            del buffer[: limit - min(_OVERLAP, limit // 4)]
+        side.scanned = 0
+        return block, found is not None and found.start() < limit
+
+    def _read_long_head(self, side: Side) -> bool:
+        """Report the next part of a head beyond the limit; at its end, go on as its lines say."""
+        message = side.message
+        assert message is not None
+        block, ended = self._next_block(side)
+        if not block:
+            return False
+        self._report_part(side, message, block)
+        if not ended:
+            return True
+        message.head.take_framing(b"".join(message.framing), self._counters)
+        self._begin_body(side, message)
+        return True
+
+    def _report_part(self, side: Side, message: Message, block: bytes) -> None:
+        message.framing += _FRAMING.findall(block)
+        del message.framing[_MAX_FRAMING:]
+        buffers = parse_part(block, side.direction is Direction.TO_SERVER, self._counters)
+        self._emit(side, message.exchange, buffers, message.exchange.fields(), False)
+
+    def _start_message(self, side: Side, block: bytes) -> None:
+        if self._open_message(side, block) and side.message is not None:
+            self._begin_body(side, side.message)
+
+    def _open_message(self, side: Side, block: bytes) -> bool:
+        """Begin a message with its head; return False where it is none, but comes before one."""
+        if side.direction is Direction.TO_SERVER:
+            self._open_request(side, block)
+            return True
+        return self._open_response(side, block)
+
+    def _open_request(self, side: Side, block: bytes) -> None:
         head = parse_request(block, self._settings.header_count, self._counters)
         exchange = self._new_exchange(head, 2 * len(block))
         self._waiting.append(exchange)
@@ -236,14 +314,8 @@ class HttpParser:
             self._counters.add("http.too_many_open_requests")
             self._report_unanswered(side, self._waiting.pop(0))
         side.message = Message(head, exchange)
-        if head.chunked:
-            side.step = Step.CHUNK_LINE
-        elif head.length:
-            side.step, side.remaining = Step.BODY, head.length
-        else:
-            self._finish(side)
 
-    def _start_response(self, side: Side, block: bytes) -> None:
+    def _open_response(self, side: Side, block: bytes) -> bool:
         self._go_on()
         requests = self._sides[Direction.TO_SERVER]
         if not self._waiting and requests.step is Step.HEAD and b"\n" in requests.buffer:
@@ -254,11 +326,22 @@ class HttpParser:
             requests.scanned = 0
         head = parse_response(block, self._settings.header_count, self._counters)
         if 100 <= head.status < 200 and head.status != 101 and head.length is None and not head.chunked:
-            return
+            return False
         exchange = self._waiting.pop(0) if self._waiting else self._new_exchange()
         side.message = Message(head, exchange)
-        method = exchange.method
-        if head.status == 101 or (method == b"CONNECT" and 200 <= head.status < 300):
+        return True
+
+    def _begin_body(self, side: Side, message: Message) -> None:
+        """Go on behind the head: where the body ends depends on it, and of a response on the request."""
+        head, method = message.head, message.exchange.method
+        if side.direction is Direction.TO_SERVER:
+            if head.chunked:
+                side.step = Step.CHUNK_LINE
+            elif head.length:
+                side.step, side.remaining = Step.BODY, head.length
+            else:
+                self._finish(side)
+        elif head.status == 101 or (method == b"CONNECT" and 200 <= head.status < 300):
             self._finish(side)
             self._enter_tunnel()
         elif method == b"HEAD" or head.status in (204, 304):
@@ -317,18 +400,41 @@ class HttpParser:
         end = buffer.find(b"\n", side.scanned)
         if end < 0:
             side.scanned = len(buffer)
-            if len(buffer) <= _MAX_CHUNK_LINE:
-                return False
+            return len(buffer) > _MAX_CHUNK_LINE and self._cut_chunk_line(side)
         size = _CHUNK_SIZE.match(bytes(buffer[:end]))
         side.scanned = 0
-        if end >= 0 and not buffer[:end].strip(b"\r\t "):
+        if not buffer[:end].strip(b"\r\t "):
             del buffer[: end + 1]
             return True
-        if end < 0 or size is None:
+        if size is None:
             self._leave_chunks(side)
             return True
         del buffer[: end + 1]
         side.remaining = int(size.group(1), 16)
+        side.step = Step.CHUNK if side.remaining else Step.TRAILER
+        return True
+
+    def _cut_chunk_line(self, side: Side) -> bool:
+        """Keep of a chunk-size line that does not end what matters of it; return whether another step may follow."""
+        line = bytes(side.buffer)
+        side.scanned = 0
+        if _CHUNK_ZEROS.match(line) is not None:
+            side.buffer[:] = (b"0" if line.strip() else b" ") + line[-_MAX_DIGITS:].lstrip(b" \t\r\v\f\0xX")
+            return False
+        size = _CHUNK_SIZE.match(line)
+        if size is None:
+            self._leave_chunks(side)
+            return True
+        side.remaining = int(size.group(1), 16)
+        side.step = Step.CHUNK_EXTENSION
+        return True
+
+    def _read_chunk_extension(self, side: Side) -> bool:
+        end = side.buffer.find(b"\n")
+        if end < 0:
+            side.buffer.clear()
+            return False
+        del side.buffer[: end + 1]
         side.step = Step.CHUNK if side.remaining else Step.TRAILER
         return True
 
@@ -348,8 +454,8 @@ class HttpParser:
             side.scanned = len(side.buffer)
             if side.scanned > self._settings.header_bytes:
                 self._counters.add("http.header_too_long")
-                self._finish(side)
-                self._lose(side)
+                side.buffer[:] = b"-"  # a line that is not empty, whatever else it is
+                side.scanned = 0
             return False
         line = bytes(side.buffer[:end])
         del side.buffer[: end + 1]
@@ -396,6 +502,8 @@ class HttpParser:
             self._counters.add("http.head_incomplete")
             self._start_message(side, bytes(side.buffer))
         if side.message is not None:
+            if side.step is Step.LONG_HEAD:
+                self._report_part(side, side.message, bytes(side.buffer))
             if side.step is Step.CHUNK_LINE:
                 self._take_body(side, len(side.buffer))
             self._finish(side)
@@ -452,6 +560,7 @@ class HttpParser:
         fields: dict[str, Any],
         complete: bool,
         direction: Direction | None = None,
+        more: Mapping[str, tuple[bytes, ...]] = _NO_MORE,
     ) -> None:
         of = side.direction if direction is None else direction
         self._out.append(
@@ -466,6 +575,7 @@ class HttpParser:
                 side.ts_ns,
                 side.number,
                 complete,
+                more,
                 behind=self._beyond + len(side.buffer) if self._reading else 0,
             )
         )

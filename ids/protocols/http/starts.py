@@ -25,4 +25,5 @@ FROM_CLIENT = (
     + _ANY_METHOD
     + rb"+[ \t]+(?:[/*]|[A-Za-z]+://|[^ \t\r\n][^\r\n]{0,399}[ \t]HTTP/\d|(?<=[ \t][ \t])HTTP/\d))"
 )
-FROM_SERVER = rb"[\r\n\t \0]{0,8}(?i:HTTP)/\d"
+SERVER_PRELUDE = rb"[\r\n\t \0]+"
+FROM_SERVER = rb"[\r\n\t \0]*(?i:HTTP)/\d"

@@ -14,7 +14,7 @@ from ids.rules.language.variables import Variables
 from ids.rules.language.yaml_loader import YamlLoader
 from ids.rules.language.yara_loader import load_yara
 from ids.rules.model.literals import cover, weakest, worth
-from ids.rules.model.patterns import CACHE_SUFFIX
+from ids.rules.model.patterns import CACHE_SUFFIX, Patterns
 from ids.rules.model.rarity import WEAK_SCORE
 from ids.rules.model.rule import Rule
 from ids.rules.model.ruleset import RuleSet
@@ -48,7 +48,7 @@ def load_rules(
     errors: list[RuleError] = []
     files = find_files(paths, exclude, errors)
     loader = YamlLoader(
-        Variables({**DEFAULT_VARIABLES, **(variables or {})}), engine_version, Cache(cache, CACHE_SUFFIX)
+        Variables({**DEFAULT_VARIABLES, **(variables or {})}), engine_version, Patterns(Cache(cache, CACHE_SUFFIX))
     )
     for path in files:
         if path.endswith(YAML_SUFFIXES):

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ids.cache import Cache
 from ids.errors import Location, RuleError, SourceError
 from ids.rules.language.blocking import REMEDY, blocks_server
 from ids.rules.language.remedies import remedy_for
@@ -16,6 +15,7 @@ from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.language.yaml_match import MatchReader
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD, comes_over, wrong_way
+from ids.rules.model.patterns import Patterns
 from ids.rules.model.rule import All, Regex, Rule, RuleTest, leaves
 from ids.source import Document, InvalidDocument, read_yaml, validate
 from ids.types import Action, BlockMode, BlockRequest, Signature, Threshold
@@ -29,13 +29,13 @@ class YamlLoader:
     All files are opened first and converted afterwards, so that a rule may use a list of another file.
     """
 
-    def __init__(self, variables: Variables, engine_version: str, patterns: Cache | None = None) -> None:
-        """``patterns`` keeps compiled regexes."""
+    def __init__(self, variables: Variables, engine_version: str, patterns: Patterns | None = None) -> None:
+        """``patterns`` compiles the regexes of the load."""
         self.errors: list[RuleError] = []
         self.warnings: list[RuleError] = []
         self._variables = variables
         self._engine_version = engine_version
-        self._patterns = patterns
+        self._patterns = patterns or Patterns()
         self._files: list[tuple[Document, FileSchema, Scalars]] = []
         self._lists: dict[str, list[str]] = {}
         self._list_places: dict[str, Location] = {}

@@ -6,13 +6,12 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from ids.cache import Cache
 from ids.errors import RuleError
 from ids.rules.language.remedies import nearest, refusal, remedy_for
 from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema import SizeSchema
 from ids.rules.language.variables import GroupError, Variables
-from ids.rules.model.patterns import PatternError, compile_pattern
+from ids.rules.model.patterns import PatternError, Patterns
 from ids.rules.model.rule import Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, ScapyField, Size
 from ids.source import Document, InvalidDocument, validate
 
@@ -40,7 +39,7 @@ class MatchReader:
         document: Document,
         lists: Mapping[str, list[str]],
         variables: Variables,
-        patterns: Cache | None = None,
+        patterns: Patterns | None = None,
         scalars: Scalars | None = None,
     ) -> None:
         self.errors: list[RuleError] = []
@@ -48,7 +47,7 @@ class MatchReader:
         self._document = document
         self._lists = lists
         self._variables = variables
-        self._patterns = patterns
+        self._patterns = patterns or Patterns()
         self._scalars = scalars or Scalars(document.path)
         self._tests = 0
 
@@ -171,19 +170,33 @@ class MatchReader:
             self._refuse(refused[0], at, refused[1])
         return refused is None
 
+    def _number_as_written(self, value: Any, at: Path) -> bool:
+        """Return whether a number is the one that is written there; refuse ``010``, which is 8 to YAML."""
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return True
+        refused = self._scalars.refusal(value, self._document.locate(at))
+        if refused is not None:
+            self._refuse(refused[0], at, "write the number plainly, in decimal digits and without zeros before them")
+        return refused is None
+
     def _regex(self, buffer: str, item: Any, nocase: bool, at: Path) -> Regex | None:
         if not isinstance(item, str):
             self._refuse(f"expected a regular expression, not {item!r}", at, "quote it")
             return None
         self._count(at)
         try:
-            return Regex(buffer, compile_pattern(item, nocase, self._patterns))
+            return Regex(buffer, self._patterns.compile(item, nocase))
         except PatternError as error:
-            self._refuse(f"regex {item!r}: {error}", at)
+            self._refuse(f"regex {item!r}: {error}", at, error.remedy)
             return None
 
     def _size(self, buffer: str, operand: Any, at: Path) -> Size | None:
         self._count(at)
+        for bound, bound_at in (
+            [(value, (*at, key)) for key, value in operand.items()] if isinstance(operand, dict) else [(operand, at)]
+        ):
+            if not self._number_as_written(bound, bound_at):
+                return None
         if isinstance(operand, int) and not isinstance(operand, bool) and operand >= 0:
             return Size(buffer, operand, operand)
         if not isinstance(operand, dict) or not operand:
@@ -209,7 +222,10 @@ class MatchReader:
         if isinstance(value, bool) or not isinstance(value, str | int):
             self._refuse(f"expected a number or text, not {value!r}", at)
             return None
-        return ScapyField(parts[1], parts[2], value)
+        if not self._number_as_written(value, at):
+            return None
+        self._count(at)
+        return ScapyField(parts[1], parts[2], value, self._document.locate(at))
 
     def _exception(self, entry: Any, at: Path) -> Node | None:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):

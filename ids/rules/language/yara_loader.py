@@ -66,7 +66,7 @@ def load_yara(
     for rule in rules.values():
         scopes.setdefault(rule.scope, {})[rule.namespace] = sources[rule.namespace]
     bundles = {scope: _compiled(files, kept) for scope, files in scopes.items()}
-    return YaraSet(tuple(rules.values()), bundles, tuple(errors), tuple(warnings))
+    return YaraSet(tuple(rules.values()), bundles, sources, tuple(errors), tuple(warnings))
 
 
 def _read(path: str, errors: list[RuleError]) -> str | None:

@@ -18,10 +18,28 @@ from ids.types import Direction, Evidence, Flow, Match, Transaction
 log = logging.getLogger(__name__)
 
 MAX_FAULTS = 10
-"""Faults of one rule until it is set aside, which lasts until the next reload. Traffic can provoke a fault at will, but
-only in a rule that has one; its neighbours go on."""
+"""Faults of one rule until it is set aside. Traffic can provoke a fault at will, but only in a rule that has one; its
+neighbours go on."""
+
+SET_ASIDE_S = 60
+"""How long a rule is set aside, by the time of the traffic; it is then tried again, so that nobody who provokes its
+fault can switch it off for good."""
 
 _Answer = TypeVar("_Answer")
+
+
+@dataclass(slots=True)
+class Faults:
+    """What went wrong with one rule."""
+
+    count: int = 0
+    """Since it was last set aside."""
+    aside_ns: int | None = None
+    """When it was set aside last."""
+
+    def covers(self, ts_ns: int) -> bool:
+        """Return whether the rule is set aside then."""
+        return self.aside_ns is not None and ts_ns - self.aside_ns < SET_ASIDE_S * 1_000_000_000
 
 
 class Outcome(Enum):
@@ -73,19 +91,21 @@ class Evaluator:
         self._counters = counters
         self._memory = memory
         self._detector = detector
-        self._faults: dict[Identity, int] = {}
+        self._faults: dict[Identity, Faults] = {}
+        self._epoch = 0
+        """`FlowColumns.epoch` in which they were: what one capture provoked says nothing of the next."""
 
     def evaluate(self, rule: Rule, view: View, moment: Moment) -> Match | Outcome:
         """Evaluate a rule; a fault in it is no match."""
         self._counters.add("rules.evaluations")
-        proof = self.guarded(rule, _proof, rule.condition, view)
+        proof = self.guarded(rule, moment.flow, moment.ts_ns, _proof, rule.condition, view)
         if proof is None:
             return Outcome.NO
         shown, end = proof
         if rule.needs_scapy:
             moment.flow.flagged = True
             waiting = self._memory.pending.of(moment.flow)
-            waiting.setdefault(rule.identity, Pending(moment.direction, shown, moment.transaction))
+            waiting.setdefault((rule.identity, moment.direction), Pending(shown, moment.transaction))
             return Outcome.DEFERRED
         return self.match(rule, moment.completed(end) if end is not None else moment, shown)
 
@@ -97,23 +117,45 @@ class Evaluator:
             detector=self._detector, transaction=moment.transaction,
         )  # fmt: skip
 
-    def guarded(self, rule: Scoped, action: Callable[..., _Answer], *arguments: Any) -> _Answer | None:
-        """Do what one rule asks for. Where that fails, or failed too often before, return None."""
-        faults = self._faults.get(rule.identity, 0) if self._faults else 0
-        if faults >= MAX_FAULTS:
+    def guarded(
+        self, rule: Scoped, flow: Flow, ts_ns: int, action: Callable[..., _Answer], *arguments: Any
+    ) -> _Answer | None:
+        """Do what one rule asks for. Where that fails, or the rule is set aside, return None."""
+        faults = self._known_faults(rule, flow) if self._faults else None
+        if faults is not None and faults.covers(ts_ns):
+            self._counters.add("rules.skipped")
             return None
         try:
             return action(*arguments)
         except Exception as error:
-            self._counters.add("rules.faults")
-            self._faults[rule.identity] = faults + 1
-            origin, sid = rule.signature.origin, rule.signature.sid
-            if not faults:
-                log.warning("rule %d (%s) failed: %r; it does not match here", sid, origin, error, exc_info=error)
-            if faults + 1 == MAX_FAULTS:
-                self._counters.add("rules.set_aside")
-                log.error("rule %d (%s) failed %d times: it is set aside until a reload", sid, origin, MAX_FAULTS)
+            self._note_fault(rule, flow, ts_ns, error)
             return None
+
+    def _known_faults(self, rule: Scoped, flow: Flow) -> Faults | None:
+        if flow.columns.epoch != self._epoch:
+            self._faults.clear()
+        return self._faults.get(rule.identity)
+
+    def _note_fault(self, rule: Scoped, flow: Flow, ts_ns: int, error: Exception) -> None:
+        """Count a fault with the name of its rule; log the first, and that the rule is set aside."""
+        self._epoch = flow.columns.epoch
+        origin, sid = rule.signature.origin, rule.signature.sid
+        self._counters.add("rules.faults")
+        self._counters.add(f"rules.faulty.{sid}")
+        faults = self._faults.get(rule.identity)
+        if faults is None:
+            faults = self._faults[rule.identity] = Faults()
+            log.warning("rule %d (%s) failed: %r; it does not match here", sid, origin, error, exc_info=error)
+        faults.count += 1
+        if faults.count < MAX_FAULTS:
+            return
+        self._counters.add("rules.set_aside")
+        if faults.aside_ns is None:
+            log.error(
+                "rule %d (%s) failed %d times: it is set aside for %d s, and then tried again; mend it, or leave it"
+                " out by rules.disabled_sids", sid, origin, MAX_FAULTS, SET_ASIDE_S,
+            )  # fmt: skip
+        faults.count, faults.aside_ns = 0, ts_ns
 
 
 def _proof(condition: Node, view: View) -> tuple[tuple[Evidence, ...], int | None] | None:

@@ -181,11 +181,13 @@ class StreamFollower:
         else:
             return
         base = trail.end - len(data)
-        for number, what in self._yara.scan(STREAM, data).items():
+        for number, what in self._yara.scan(STREAM, data, moment.ts_ns).items():
             rule = self._index.rules[number]
             if number not in rules or not isinstance(rule, YaraRule) or (partial and rule.positional):
                 continue
-            shown = self._evaluator.guarded(rule, yara_evidence, what, PAYLOAD, data, base) or ()
+            shown = (
+                self._evaluator.guarded(rule, moment.flow, moment.ts_ns, yara_evidence, what, PAYLOAD, data, base) or ()
+            )
             waiting.rules.discard(number)
             trail.done.add(number)
             end = None if rule.positional else yara_end(what)

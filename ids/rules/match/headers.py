@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ids.rules.match.evaluation import Evaluator, Moment, Outcome, view_of
+from ids.rules.match.evaluation import Evaluator, Moment, view_of
 from ids.rules.match.index import RuleIndex
 from ids.rules.match.memory import FlowMemory
 from ids.rules.model.rule import Rule
@@ -38,8 +38,7 @@ class HeaderMatcher:
             batch = packets.batch
             moment = Moment(flow, Direction(int(directions[place])), int(batch.ts_ns[row]), int(batch.number[row]))
             answer = self._evaluator.evaluate(rule, view_of(moment, lambda _name: ()), moment)
-            if answer is not Outcome.NO:
-                reported.add(rule.identity)
             if isinstance(answer, Match):
+                reported.add(rule.identity)
                 found.append((row, answer))
         return [match for _, match in sorted(found, key=lambda pair: pair[0])]

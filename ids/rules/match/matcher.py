@@ -40,14 +40,16 @@ class Matcher:
         self.memory: FlowMemory = memory
         self._index = index = RuleIndex(loaded.rules, loaded.yara.rules, cache, counters)
         evaluator = Evaluator(counters, memory, detector)
-        scanner = YaraScanner(loaded.yara.compiled, index.yara_scopes, counters, settings.yara_timeout_s)
+        scanner = YaraScanner(
+            loaded.yara, index.yara_scopes, counters, settings.yara_timeout_s, lambda: memory.flows.epoch
+        )
         self._streams = StreamMatcher(index, evaluator, scanner, memory, counters, settings.window_bytes)
         self._datagrams = DatagramMatcher(index, evaluator)
         self._transactions = TransactionMatcher(
             index, evaluator, scanner, memory, counters, settings.transactions_per_flow
         )
         self._headers = HeaderMatcher(index, evaluator, memory)
-        self._flagged = FlaggedMatcher(index, evaluator, memory)
+        self._flagged = FlaggedMatcher(index, evaluator, memory, counters)
 
     @property
     def rules(self) -> Sequence[Scoped]:

@@ -105,13 +105,14 @@ class _HeldPlace(FlowPlace[_State]):
             self._retained.release(holder)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pending:
     """A rule that waits for Scapy fields: where the rest of it held, and the evidence of that."""
 
-    direction: Direction
     evidence: tuple[Evidence, ...]
     transaction: Transaction | None
+    looked: int = 0
+    """Packets that were dissected for it, again and again."""
 
 
 class FlowMemory:
@@ -126,5 +127,5 @@ class FlowMemory:
         flows.places += (self.trails, self.exchanges)
         self.headers: FlowPlace[set[Identity]] = flows.place(set)
         """Header-only rules that matched the flow."""
-        self.pending: FlowPlace[dict[Identity, Pending]] = flows.place(dict)
-        """Rules that wait for the flow's packets as Scapy packets."""
+        self.pending: FlowPlace[dict[tuple[Identity, Direction], Pending]] = flows.place(dict)
+        """Rules that wait for the packets of one direction as Scapy packets."""

@@ -189,12 +189,12 @@ class TransactionMatcher:
         for data in tx.instances(scope):
             if not data or not left:
                 continue
-            for number, what in self._yara.scan(scope, data).items():
+            for number, what in self._yara.scan(scope, data, moment.ts_ns).items():
                 if number not in left:
                     continue
                 left.discard(number)
                 rule = self._index.rules[number]
-                shown = self._evaluator.guarded(rule, yara_evidence, what, scope, data) or ()
+                shown = self._evaluator.guarded(rule, moment.flow, moment.ts_ns, yara_evidence, what, scope, data) or ()
                 self._report(tx, number)
                 matches.append(self._evaluator.match(rule, moment, shown))
         return matches

@@ -3,6 +3,7 @@
 rule, yara, ruleset      a rule = signature + traffic + flow options + a tree of tests on named buffers, or YARA's own
 buffers                  the buffers and protocols that a rule can name
 sets                     sets of addresses and ports
-patterns, scanning       regular expressions with a bounded cost; the one importer of Hyperscan
+patterns, cheaper        regular expressions with a bounded cost; a cheaper spelling of one that has none
+scanning, expressions    Hyperscan, and the script that compiles with it in a child
 literals                 the needles by which a rule is noticed; `regex_literals` and `rarity` help to choose them
 """

@@ -1,41 +1,74 @@
-"""Regular expressions with a bounded cost, whatever the traffic.
+"""Regular expressions with a bounded cost, to compile and to search, whatever the rule and the traffic.
 
 Hyperscan runs a pattern in time linear in the data. What it cannot express (look-around, back-references) runs on
-Chimera, which is Hyperscan as a filter before PCRE, under a match limit, so that it is slower but ends. Python's ``re``
-backtracks without a limit: a sender could stop the engine with one packet, so it is not used.
+Chimera, which is Hyperscan as a filter before PCRE. PCRE's limit of steps holds for each place where a match may begin,
+so that a search may still take the square of the data: it is made aside, in a child that is ended when it takes too
+long (`ids.aside`). Python's ``re`` backtracks without a limit, so it is not used.
 
-Compiling a pattern takes milliseconds, and Python's binding has no other way to find out whether it can be compiled. So
-what came of it is kept for the next start (`ids.cache`). Chimera's databases cannot be kept: of those the next start
+Compiling a pattern takes milliseconds, or minutes, and there is no other way to find out than to try it, aside as well.
+What came of it is kept for the next start (`ids.cache`). Chimera's databases cannot be kept: of those the next start
 knows that they compile, and makes them at the first search.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 
+from ids.aside import Aside, Declined, TooCostly
 from ids.cache import Cache, digest_of
+from ids.rules.model.cheaper import cheaper
+from ids.rules.model.expressions import SCRIPT
 from ids.rules.model.scanning import (
     CASELESS,
+    COMPILE_BYTES,
+    COMPILE_CPU_S,
     SINGLE,
     START,
     VERSION,
+    CostError,
     ScanError,
     Scanner,
-    compile_backtracking,
+    check_backtracking,
     compile_scanner,
     load_scanner,
     serialise,
 )
 
 MATCH_LIMIT = 100_000
-"""PCRE's steps for one search, about a millisecond. Beyond them the search finds nothing (pcreapi(3), match_limit)."""
+"""PCRE's steps from one place, about a millisecond. Beyond them the search finds nothing (pcreapi(3), match_limit)."""
+
+SEARCH_CPU_S = 0.1
+"""Processor time of one search that backtracks, with the compilation before the first one. It ends no sooner than the
+kernel's clock ticks."""
+
+COSTLY_S = 20.0
+"""Seconds that a load may spend on patterns that turn out to be too costly. Beyond them it takes none that needs more
+than `HURRIED_CPU_S`: so a load ends, however many there are."""
+HURRIED_CPU_S = COMPILE_CPU_S / 10
+
+PATTERN_BYTES = 16 << 20
+"""Of one pattern in its compiled form."""
+PATTERNS_BYTES = 256 << 20
+"""Of all patterns of a load."""
 
 CACHE_SUFFIX = "regex"
 
+SEARCHER = Aside(SCRIPT)
+"""Where patterns that backtrack are searched; one for each process."""
+
 
 class PatternError(ValueError):
-    """A regular expression cannot be compiled."""
+    """A regular expression cannot be compiled; ``remedy`` says what to do where that is known."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        self.remedy = remedy
+        super().__init__(message)
+
+
+class SearchTimeout(Exception):
+    """A search that backtracks took longer than it may: whether there is a match is not known."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,28 +80,78 @@ class Pattern:
     slow: str = ""
     """Why Hyperscan alone cannot run it; empty when it can."""
     _scanner: Scanner | None = field(default=None, repr=False)
-    """None until the first search, of a slow one that was compiled at an earlier start."""
+    """None of a slow one."""
 
     def search(self, data: bytes) -> tuple[int, int] | None:
-        """Return start and end of a match, or None."""
-        if self._scanner is None:
-            self._scanner = _backtracking(self.text, self.nocase)
-        return self._scanner.first(data)
+        """Return start and end of a match, or None; raises `SearchTimeout`, of a slow one."""
+        if self._scanner is not None:
+            return self._scanner.first(data)
+        try:
+            found: tuple[int, int] | None = SEARCHER.ask(
+                "search", _limited(self.text), self.nocase, data, cpu_s=SEARCH_CPU_S, memory_bytes=COMPILE_BYTES
+            )
+        except (TooCostly, Declined) as error:
+            raise SearchTimeout(f"regex {self.text!r} on {len(data)} bytes: {error}") from None
+        return found
+
+
+class Patterns:
+    """Compiles the patterns of one load, within what a load may cost."""
+
+    def __init__(self, cache: Cache | None = None) -> None:
+        """``cache`` keeps what was compiled."""
+        self._cache = cache
+        self._wasted_s = 0.0
+        self._held_bytes = 0
+
+    def compile(self, text: str, nocase: bool = False) -> Pattern:
+        """Compile a regular expression, or load what is kept of it; raises `PatternError`."""
+        if "\0" in text:
+            raise PatternError("a NUL byte stands in it; write \\x00")
+        key = digest_of([VERSION, str(MATCH_LIMIT), str(nocase), text])
+        kept = None if self._cache is None else self._cache.get(key)
+        pattern = None if kept is None else _load(text, nocase, kept)
+        if pattern is None or kept is None:
+            pattern = self._compiled(text, nocase)
+            kept = _saved(pattern)
+            if self._cache is not None and len(kept) <= PATTERN_BYTES:
+                self._cache.put(key, kept)
+        self._held_bytes += len(kept)
+        if len(kept) > PATTERN_BYTES:
+            raise PatternError(f"too costly: its compiled form has {len(kept):,} bytes", self._remedy(text, nocase))
+        if self._held_bytes > PATTERNS_BYTES:
+            raise PatternError(
+                f"too costly: with it the regexes of all rules have {self._held_bytes:,} bytes in compiled form",
+                self._remedy(text, nocase),
+            )
+        return pattern
+
+    def _compiled(self, text: str, nocase: bool) -> Pattern:
+        began = time.monotonic()
+        try:
+            return _compile(text, nocase, COMPILE_CPU_S if self._wasted_s < COSTLY_S else HURRIED_CPU_S)
+        except CostError as error:
+            self._wasted_s += time.monotonic() - began
+            raise PatternError(str(error), self._remedy(text, nocase)) from None
+
+    def _remedy(self, text: str, nocase: bool) -> str:
+        """Return a cheaper spelling, one that was tried."""
+        found = cheaper(text)
+        if found is not None and self._wasted_s < COSTLY_S:
+            began = time.monotonic()
+            try:
+                _compile(found[0], nocase, HURRIED_CPU_S)
+            except (ScanError, PatternError):
+                self._wasted_s += time.monotonic() - began
+            else:
+                before, after = found[1]
+                return f"large counts cost most: write {after} for {before}, as a whole {found[0]!r}"
+        return "make two conditions of it, or a shorter one with fewer repeats and alternatives"
 
 
 def compile_pattern(text: str, nocase: bool = False, cache: Cache | None = None) -> Pattern:
-    """Compile a regular expression, or load what ``cache`` keeps of it; raises `PatternError`."""
-    if "\0" in text:
-        raise PatternError("a NUL byte stands in it; write \\x00")
-    if cache is None:
-        return _compile(text, nocase)
-    key = digest_of([VERSION, str(MATCH_LIMIT), str(nocase), text])
-    kept = cache.get(key)
-    pattern = None if kept is None else _load(text, nocase, kept)
-    if pattern is None:
-        pattern = _compile(text, nocase)
-        cache.put(key, _saved(pattern))
-    return pattern
+    """Compile one regular expression as `Patterns` does."""
+    return Patterns(cache).compile(text, nocase)
 
 
 def _saved(pattern: Pattern) -> bytes:
@@ -86,23 +169,29 @@ def _load(text: str, nocase: bool, kept: bytes) -> Pattern | None:
     return None if scanner is None else Pattern(text, nocase, "", scanner)
 
 
-def _compile(text: str, nocase: bool) -> Pattern:
+def _compile(text: str, nocase: bool, cpu_s: float) -> Pattern:
+    """Compile, each way within some seconds; raises `PatternError`, and `CostError` where that is not enough."""
     expression, flags = text.encode(), CASELESS if nocase else 0
     try:
-        return Pattern(text, nocase, "", compile_scanner([expression], [flags | START]))
+        return Pattern(text, nocase, "", compile_scanner([expression], [flags | START], cpu_s))
     except ScanError as error:
         refusal = str(error)
     if "matches empty buffer" in refusal:
         raise PatternError("it matches the empty text, so it always holds; ask for at least one byte")
     try:  # a large pattern may be too much with the start of each match, and fit without
-        return Pattern(text, nocase, "", compile_scanner([expression], [flags | SINGLE]))
+        return Pattern(text, nocase, "", compile_scanner([expression], [flags | SINGLE], cpu_s))
+    except CostError:
+        raise
     except ScanError:
         pass
     try:
-        return Pattern(text, nocase, refusal, _backtracking(text, nocase))
+        check_backtracking(_limited(text), nocase, min(cpu_s, SEARCH_CPU_S / 2))
+    except CostError:
+        raise
     except ScanError:
         raise PatternError(refusal) from None
+    return Pattern(text, nocase, refusal)
 
 
-def _backtracking(text: str, nocase: bool) -> Scanner:
-    return compile_backtracking(f"(*LIMIT_MATCH={MATCH_LIMIT})".encode() + text.encode(), nocase)
+def _limited(text: str) -> bytes:
+    return f"(*LIMIT_MATCH={MATCH_LIMIT})".encode() + text.encode()

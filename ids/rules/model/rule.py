@@ -69,6 +69,8 @@ class ScapyField:
     layer: str
     name: str
     value: int | str
+    place: Location | None = field(default=None, compare=False)
+    """Where it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""The one importer of Hyperscan: databases of patterns, compiled, cached on disk, and scanned.
+"""Databases of patterns: compiled, cached on disk, and scanned. With `expressions`, the one importer of Hyperscan.
+
+Compiling can take minutes and gigabytes, whatever the size of a pattern. So it is done aside, in a child with limits.
 
 Python's binding wants a scratch space per database, reports by callback, and signals a scan ended by the callback as an
 exception; all of that stays here. (Its ``literal=True`` mode takes a literal's length up to the first NUL byte, so
@@ -13,7 +15,9 @@ from typing import Any
 
 import hyperscan
 
+from ids.aside import Aside, Declined, TooCostly
 from ids.cache import Cache, digest_of
+from ids.rules.model.expressions import SCRIPT
 
 CACHE_FORMAT = "2"
 """Part of every cache key; raise it when the meaning of what is cached changes."""
@@ -26,9 +30,25 @@ SINGLE: int = hyperscan.HS_FLAG_SINGLEMATCH
 START: int = hyperscan.HS_FLAG_SOM_LEFTMOST
 ALLOW_EMPTY: int = hyperscan.HS_FLAG_ALLOWEMPTY
 
+COMPILE_CPU_S = 2.0
+"""Processor time to compile one pattern: a hundred times what a long one takes."""
+COMPILE_BYTES = 512 << 20
+"""Memory for the same."""
+
+LITERALS_CPU_S = 600.0
+"""Processor time to compile the literals of all rules; ten thousand take some seconds, and time linear in them."""
+LITERALS_BYTES = 8 << 30
+
+COMPILER = Aside(SCRIPT)
+"""Where patterns are compiled. Whoever has loaded what there is closes it."""
+
 
 class ScanError(ValueError):
     """A pattern cannot be compiled."""
+
+
+class CostError(ScanError):
+    """A pattern costs too much to compile."""
 
 
 class Scanner:
@@ -36,6 +56,8 @@ class Scanner:
 
     def __init__(self, database: Any) -> None:
         self._database = database
+        self.raw = b""
+        """What it was loaded from, as long as that is to be kept."""
 
     def scan(self, data: bytes, report: Callable[..., bool | None]) -> bool:
         """Call ``report(id, start, end, flags, context)`` for each match until it returns True; return if it did."""
@@ -62,24 +84,35 @@ def escape(literal: bytes) -> bytes:
     return b"".join(b"\\x%02x" % byte for byte in literal)
 
 
-def compile_scanner(expressions: Sequence[bytes], flags: Sequence[int]) -> Scanner:
+def compile_scanner(
+    expressions: Sequence[bytes],
+    flags: Sequence[int],
+    cpu_s: float = COMPILE_CPU_S,
+    memory_bytes: int | None = None,
+) -> Scanner:
     """Compile expressions, whose ids are their positions, for one pass in linear time; raises `ScanError`."""
-    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    try:
-        database.compile(expressions=list(expressions), ids=list(range(len(expressions))), flags=list(flags))
-    except hyperscan.error as error:
-        raise ScanError(str(error)) from error
-    return Scanner(database)
+    raw = _asked("linear", list(expressions), list(flags), cpu_s=cpu_s, memory_bytes=memory_bytes or COMPILE_BYTES)
+    scanner = load_scanner(raw)
+    if scanner is None:
+        raise ScanError("the compiled form cannot be loaded")
+    scanner.raw = raw
+    return scanner
 
 
-def compile_backtracking(expression: bytes, nocase: bool) -> Scanner:
-    """Compile one expression for Chimera: Hyperscan as the filter, PCRE for the rest; raises `ScanError`."""
-    database = hyperscan.Database(chimera=True, mode=hyperscan.CH_MODE_NOGROUPS)
+def check_backtracking(expression: bytes, nocase: bool, cpu_s: float = COMPILE_CPU_S) -> None:
+    """Raise `ScanError` where an expression does not compile for Chimera: Hyperscan as a filter before PCRE."""
+    _asked("compile", expression, nocase, cpu_s=cpu_s, memory_bytes=COMPILE_BYTES)
+
+
+def _asked(order: str, *arguments: Any, cpu_s: float, memory_bytes: int) -> Any:
     try:
-        database.compile(expressions=[expression], flags=[hyperscan.CH_FLAG_CASELESS if nocase else 0])
-    except hyperscan.error as error:
-        raise ScanError(str(error)) from error
-    return Scanner(database)
+        return COMPILER.ask(order, *arguments, cpu_s=cpu_s, memory_bytes=memory_bytes)
+    except TooCostly as error:
+        raise CostError(f"too costly to compile: {error}") from None
+    except Declined as error:
+        if "allocate memory" in str(error):
+            raise CostError(f"too costly to compile: it takes more than {memory_bytes >> 20} MiB of memory") from None
+        raise ScanError(str(error)) from None
 
 
 def cached_scanner(expressions: Sequence[bytes], flags: Sequence[int], directory: Path | None) -> Scanner:
@@ -89,7 +122,7 @@ def cached_scanner(expressions: Sequence[bytes], flags: Sequence[int], directory
     kept = cache.get(key)
     scanner = load_scanner(kept) if kept is not None else None
     if scanner is None:
-        scanner = compile_scanner(expressions, flags)
+        scanner = compile_scanner(expressions, flags, LITERALS_CPU_S, LITERALS_BYTES)
         cache.put(key, serialise(scanner))
     return scanner
 
@@ -101,8 +134,8 @@ def _parts(expressions: Sequence[bytes], flags: Sequence[int]) -> Iterator[bytes
 
 
 def serialise(scanner: Scanner) -> bytes:
-    """Return what `load_scanner` makes a scanner of again. Chimera's databases have no such form."""
-    raw: bytes = hyperscan.dumpb(scanner._database)
+    """Return what `load_scanner` makes a scanner of again; at most once. Chimera's databases have no such form."""
+    raw, scanner.raw = scanner.raw, b""
     return raw
 
 

@@ -36,5 +36,7 @@ class YaraSet:
     rules: tuple[YaraRule, ...] = ()
     compiled: Mapping[str, Any] = field(default_factory=dict)
     """`yara.Rules` by scope; a match of a rule of another scope is to be ignored."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Texts of the files by namespace."""
     errors: tuple[RuleError, ...] = ()
     warnings: tuple[RuleError, ...] = ()

@@ -1,0 +1,196 @@
+"""The events of many flows and exchanges at once, as lines of JSON: spelt straight from columns, for most events are
+written and never looked at.
+
+The keys are those that `ids.respond.events` gives single events, and come in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from ids.events import Lines, spell
+from ids.respond.community_id import community_ids
+from ids.respond.events import ICMP, WITH_PORTS, interface_name, protocol_name, second, tunnel, vlan_tags
+from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
+
+_TCP = 6
+_STATES = [state.eve for state in FlowState]
+_REASONS = [reason.name.lower() for reason in EndReason]
+_TCP_STATES = ["syn_sent", "established", "closed"]
+_TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr")
+
+
+class EventLines:
+    """Spells the events of one batch. What two events of a flow have in common is spelt once."""
+
+    def __init__(self, flows: FlowColumns) -> None:
+        self._flows = flows
+        self._ends: dict[int, str] = {}
+        """By slot: the keys that every event of a flow carries in the same words."""
+
+    def transactions(self, transactions: Sequence[Transaction]) -> list[Lines]:
+        """Return the events of completed protocol exchanges, such as ``http``; those of one protocol together."""
+        by_protocol: dict[str, list[Transaction]] = {}
+        for transaction in transactions:
+            by_protocol.setdefault(transaction.protocol, []).append(transaction)
+        return [self._of_protocol(protocol, rows) for protocol, rows in by_protocol.items()]
+
+    def flows(self, slots: I64) -> Lines:
+        """Return the ``flow`` events of flows that ended; `ids.respond.responder.Responder.close` completes those that
+        matched.
+        """
+        flows = self._flows
+        start_ns, end_ns = flows.start_ns[slots], flows.last_ns[slots]
+        ends = timestamps(end_ns)
+        columns = zip(
+            self._heads("flow", slots, ends, [0] * len(slots)),
+            [f'"app_proto":"{flows.app_names[code]}",' if code else "" for code in flows.app_proto[slots].tolist()],
+            flows.packets[slots, 0].tolist(),
+            flows.packets[slots, 1].tolist(),
+            flows.bytes[slots, 0].tolist(),
+            flows.bytes[slots, 1].tolist(),
+            timestamps(start_ns),
+            ends,
+            np.maximum(np.rint((end_ns - start_ns) / 1e9), 0).astype(np.int64).tolist(),
+            map(_STATES.__getitem__, flows.state[slots].tolist()),
+            map(_REASONS.__getitem__, flows.reason[slots].tolist()),
+            self._fates(slots),
+            self._tcp(slots),
+            strict=True,
+        )
+        lines = [
+            f'{head},{app_proto}"flow":{{"pkts_toserver":{packets},"pkts_toclient":{back},"bytes_toserver":{size},'
+            f'"bytes_toclient":{size_back},"start":"{start}","end":"{end}","age":{age},"state":"{state}",'
+            f'"reason":"{reason}","alerted":false{fate}}}{tcp}}}\n'
+            for head, app_proto, packets, back, size, size_back, start, end, age, state, reason, fate, tcp in columns
+        ]
+        return Lines("flow", "".join(lines).encode(), len(lines))
+
+    def _of_protocol(self, protocol: str, rows: list[Transaction]) -> Lines:
+        slots = np.array([row.slot for row in rows])
+        times = timestamps(np.array([row.ts_ns for row in rows]))
+        heads = self._heads(protocol, slots, times, [row.number for row in rows])
+        lines = [
+            f'{head},"tx_id":{row.tx_id},"{protocol}":{spell(row.fields)}}}\n'
+            for head, row in zip(heads, rows, strict=True)
+        ]
+        return Lines(protocol, "".join(lines).encode(), len(lines))
+
+    def _heads(self, event_type: str, slots: I64, times: list[str], numbers: Sequence[int]) -> list[str]:
+        """Return how each event begins; ``numbers`` are those of the packets that caused them, 0 where none did."""
+        flows = self._flows
+        live = flows.sources.index(LIVE) if LIVE in flows.sources else -1
+        counts = [
+            f'"pcap_cnt":{number},' if number and source != live else ""
+            for number, source in zip(numbers, flows.source[slots].tolist(), strict=True)
+        ]
+        self._spell_ends(slots)
+        columns = zip(times, flows.id[slots].tolist(), counts, map(self._ends.__getitem__, slots.tolist()), strict=True)
+        return [
+            f'{{"timestamp":"{time}","flow_id":{flow_id},{count}"event_type":"{event_type}",{ends}'
+            for time, flow_id, count, ends in columns
+        ]
+
+    def _spell_ends(self, slots: I64) -> None:
+        """Spell addresses, ports, protocol and source of the flows that are not spelt yet."""
+        flows, known = self._flows, self._ends
+        new = [slot for slot in dict.fromkeys(slots.tolist()) if slot not in known]
+        if not new:
+            return
+        of = np.array(new)
+        proto = flows.proto[of]
+        columns = zip(
+            new,
+            address_texts(flows.src[of]),
+            address_texts(flows.dst[of]),
+            flows.sport[of].tolist(),
+            flows.dport[of].tolist(),
+            map(protocol_name, proto.tolist()),
+            flows.ip_version[of].tolist(),
+            community_ids(flows, of),
+            map([_source(name) for name in flows.sources].__getitem__, flows.source[of].tolist()),
+            strict=True,
+        )
+        for slot, src, dst, sport, dport, name, version, community, source in columns:
+            known[slot] = (
+                f'"src_ip":"{src}","src_port":{sport},"dest_ip":"{dst}","dest_port":{dport},"proto":"{name}",'
+                f'"ip_v":{version},"community_id":"{community}"{source}'
+            )
+        rare = (flows.vlan[of] != 0) | (flows.depth[of] != 0) | ~np.isin(proto, WITH_PORTS)
+        if LIVE in flows.sources:
+            rare |= flows.source[of] == flows.sources.index(LIVE)
+        for slot in of[rare].tolist():
+            known[slot] = self._rare_ends(slot, known[slot])
+
+    def _rare_ends(self, slot: int, ends: str) -> str:
+        """Add what few flows have: an interface, VLAN tags, a tunnel around them, no ports."""
+        flow = self._flows.view(slot)
+        if flow.proto not in WITH_PORTS:
+            ends = ends.replace(f'"src_port":{flow.sport},', "").replace(f'"dest_port":{flow.dport},', "")
+            if flow.proto in ICMP:
+                ends += f',"icmp_type":{flow.sport},"icmp_code":{flow.dport}'
+        if flow.vlan:
+            ends += f',"vlan":{spell(vlan_tags(flow.vlan))}'
+        if flow.depth:
+            ends += f',"tunnel":{spell(tunnel(flow))}'
+        if flow.source == LIVE:
+            ends += f',"in_iface":{spell(interface_name(flow.interface))}'
+        return ends
+
+    def _fates(self, slots: I64) -> list[str]:
+        """Say whether flows were bypassed or dropped, and what passed without being shown; of a flow that was dropped,
+        that is not what passed."""
+        flows = self._flows
+        fates = [""] * len(slots)
+        marks = flows.marks[slots]
+        unseen: Bool = np.any(flows.unseen_packets[slots], axis=1)
+        for at in np.flatnonzero(unseen | (marks & (Mark.BYPASSED | Mark.CONDEMNED) != 0)).tolist():
+            if marks[at] & Mark.BYPASSED:
+                fates[at] += ',"bypass":"capture"'
+            if marks[at] & Mark.CONDEMNED:
+                fates[at] += ',"action":"drop"'
+            elif unseen[at]:
+                packets, size = flows.unseen_packets[slots[at]].tolist(), flows.unseen_bytes[slots[at]].tolist()
+                fates[at] += (
+                    f',"bypassed":{{"pkts_toserver":{packets[0]},"pkts_toclient":{packets[1]},'
+                    f'"bytes_toserver":{size[0]},"bytes_toclient":{size[1]}}}'
+                )
+        return fates
+
+    def _tcp(self, slots: I64) -> list[str]:
+        """Return the ``tcp`` objects of flows, with the comma before them; nothing for other protocols."""
+        flows = self._flows
+        columns = zip(
+            flows.proto[slots].tolist(),
+            flows.tcp_flags[slots, 0].tolist(),
+            flows.tcp_flags[slots, 1].tolist(),
+            flows.state[slots].tolist(),
+            (flows.gaps[slots, 0] != 0).tolist(),
+            (flows.gaps[slots, 1] != 0).tolist(),
+            strict=True,
+        )
+        return [_tcp_object(*rest) if proto == _TCP else "" for proto, *rest in columns]
+
+
+def timestamps(ts_ns: I64) -> list[str]:
+    """Spell times in EVE's way, as `ids.respond.events.timestamp` does one."""
+    seconds, micros = np.divmod(ts_ns // 1000, 1_000_000)
+    return [f"{second(of)}.{micro:06d}+0000" for of, micro in zip(seconds.tolist(), micros.tolist(), strict=True)]
+
+
+def _source(name: str) -> str:
+    return "" if name == LIVE else f',"pcap_filename":{spell(name)}'
+
+
+@lru_cache(maxsize=4096)
+def _tcp_object(to_server: int, to_client: int, state: int, gap: bool, gap_back: bool) -> str:
+    both = to_server | to_client
+    flags = "".join(f'"{name}":true,' for bit, name in enumerate(_TCP_FLAGS) if both >> bit & 1)
+    gaps = (',"ts_gap":true' if gap else "") + (',"tc_gap":true' if gap_back else "")
+    return (
+        f',"tcp":{{"tcp_flags":"{both:02x}","tcp_flags_ts":"{to_server:02x}","tcp_flags_tc":"{to_client:02x}",{flags}'
+        f'"state":"{_TCP_STATES[state]}"{gaps}}}'
+    )

@@ -1,0 +1,91 @@
+"""Compiles expressions with Hyperscan, and those that it cannot run with Chimera, which is Hyperscan before PCRE.
+
+As a script it is the child of `ids.aside`, and must import nothing of this package: orders come in on the socket that
+its argument names, each with its bound of processor time and memory. What exceeds the time ends the process (SIGPROF);
+what exceeds the memory fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import hyperscan
+
+SCRIPT = Path(__file__)
+
+
+def linear(expressions: Sequence[bytes], flags: Sequence[int]) -> bytes:
+    """Return the database of expressions, whose ids are their positions, in the form that can be kept."""
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    database.compile(expressions=list(expressions), ids=list(range(len(expressions))), flags=list(flags))
+    raw: bytes = hyperscan.dumpb(database)
+    return raw
+
+
+class Backtracking:
+    """The expressions that backtrack; each is compiled when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._databases: dict[tuple[bytes, bool], Any] = {}
+
+    def compile(self, expression: bytes, nocase: bool) -> None:
+        """Compile an expression."""
+        database = hyperscan.Database(chimera=True, mode=hyperscan.CH_MODE_NOGROUPS)
+        database.compile(expressions=[expression], flags=[hyperscan.CH_FLAG_CASELESS if nocase else 0])
+        self._databases[expression, nocase] = database
+
+    def search(self, expression: bytes, nocase: bool, data: bytes) -> tuple[int, int] | None:
+        """Return start and end of the first match."""
+        if (expression, nocase) not in self._databases:
+            self.compile(expression, nocase)
+        found: list[tuple[int, int]] = []
+
+        def report(_id: int, start: int, end: int, *_rest: Any) -> bool:
+            found.append((start, end))
+            return True
+
+        with contextlib.suppress(hyperscan.ScanTerminated):
+            self._databases[expression, nocase].scan(data, match_event_handler=report)
+        return found[0] if found else None
+
+
+def serve(line: Connection) -> None:
+    """Carry out orders until there is nobody to give any."""
+    backtracking = Backtracking()
+    orders: dict[str, Callable[..., Any]] = {
+        "linear": linear,
+        "compile": backtracking.compile,
+        "search": backtracking.search,
+    }
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    own_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    line.send("ready")
+    while True:
+        try:
+            order, cpu_s, memory_bytes, *arguments = line.recv()
+        except EOFError:
+            return
+        wanted = own_bytes + memory_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (wanted if most < 0 else min(wanted, most), most))
+        signal.setitimer(signal.ITIMER_PROF, cpu_s)
+        try:
+            answer = True, orders[order](*arguments)
+        except (hyperscan.error, ValueError) as error:
+            answer = False, str(error)
+        except MemoryError:
+            return
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        line.send(answer)
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])))

@@ -1,0 +1,59 @@
+"""Every firing proof of a starter rule fires as well when it is said in other segments, packets and connections."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import pytest
+
+from ids.rules.model.rule import RuleTest
+from ids.testing.evade import FAMILIES, evasions
+from tests.content.test_proofs import DEFAULT_PORT, PROOFS, payload, request
+from tests.testing.evade.detection import find, on_paper, write_capture
+from tests.testing.evade.exploits import WEB, Exploit
+from tests.testing.evade.known import MISSED
+from tests.testing.evade.live import Trial
+
+WAYS = 12
+"""Of some 270 for each proof, others for each; all of them for all proofs would be 30,000 connections."""
+OTHER_BYTES = "requests"
+"""Another request may well be another thing to a rule: it names the method, or the form of a path."""
+FILLED = "junk for a place that the window reaches later"
+"""Which takes a hundred packets."""
+
+
+def said(proof: RuleTest) -> tuple[list[bytes], int]:
+    """Return what the client of a proof says, and the port; nothing where it is about the server's words, or UDP."""
+    stimulus = proof.stimulus
+    if proof.kind == "http":
+        return ([request(stimulus)], WEB) if stimulus["status"] is None else ([], 0)
+    asked = payload(stimulus, "to_server")
+    if stimulus["proto"] == "udp" or not asked or payload(stimulus, "to_client"):
+        return [], 0
+    return [asked], stimulus["port"] or DEFAULT_PORT
+
+
+@pytest.fixture(scope="module")
+def trials() -> list[Trial]:
+    """Some evasions of every proof of `rules/base` that alerts, other ones for each."""
+    families = tuple(family for family in FAMILIES if family != OTHER_BYTES)
+    made = []
+    for sid, proof in PROOFS:
+        words, port = said(proof)
+        if not proof.alerts or sid >= 1002000 or not words:
+            continue
+        exploit = Exploit(f"{sid} {proof.name}", tuple(words), b"", sid, port)
+        ways = [way for way in evasions(*words, families=families) if way.works_on_linux or way.unchecked]
+        ways = [way for way in ways if way.name not in MISSED and way.name != FILLED]
+        chosen = sorted(ways, key=lambda way: zlib.crc32(f"{exploit.name} {way.name}".encode()))
+        made += [Trial(exploit, way) for way in chosen[:WAYS]]
+    return made
+
+
+def test_every_proof_holds_however_it_is_said(trials: list[Trial], tmp_path: Path) -> None:
+    on_paper(trials, 1)
+    write_capture(tmp_path / "proofs.pcap", trials)
+    found = find(tmp_path / "proofs.pcap")
+    assert len(trials) > 50 * WAYS
+    assert [trial.name for trial in trials if trial.exploit.sid not in found.get(trial.source, set())] == []

@@ -1,0 +1,106 @@
+"""`ids reload` on a gateway: what is reloaded holds from the next packet on, and what is not is named."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import yaml
+
+from ids.lab.actors import LOG4SHELL, PAGE, connect, fetch
+from ids.lab.guard import Guard, rules_directory
+from ids.lab.removal import wait_until
+from ids.lab.topology import ATTACKERS, Lab
+
+pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
+
+RULES = {"paths": [str(rules_directory() / "log4shell.yaml")]}
+CUSTOMER, OTHER, THIRD, FOURTH = ATTACKERS[:4]
+
+
+def change(guard: Guard, **sections: dict[str, Any]) -> Any:
+    """Write settings over those of the running engine, and have it reload; return its answer."""
+    document = yaml.safe_load(guard.config.read_text())
+    for section, values in sections.items():
+        document[section] = {**document.get(section, {}), **values}
+    guard.config.write_text(yaml.safe_dump(document, sort_keys=False))
+    return guard.command("reload")
+
+
+def attack(lab: Lab, source: str) -> None:
+    with suppress(OSError):
+        fetch(lab.attacker, source, LOG4SHELL, timeout_s=0.3)
+
+
+def alert_of(guard: Guard, source: str) -> dict[str, Any]:
+    event = guard.wait_for(lambda event: event["event_type"] == "alert" and event["src_ip"] == source, 10)
+    assert event is not None
+    return event
+
+
+def is_cut_off(lab: Lab, source: str) -> bool:
+    with suppress(TimeoutError):
+        connect(lab.attacker, source, 0.5).close()
+        return False
+    return True
+
+
+def passes(lab: Lab, source: str) -> bool:
+    return fetch(lab.attacker, source, PAGE).status == 200
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_applies_the_allow_list_the_mode_the_limits_and_the_outputs(site: Lab, workers: int) -> None:
+    guard = Guard(site, rules=RULES, engine={"workers": workers}, eve={"types": ["alert"]})
+    guard.start()
+    guard.command("allow", "add", "198.51.100.0/24")
+    attack(site, CUSTOMER)
+    assert alert_of(guard, CUSTOMER)["alert"]["action"] == "blocked"
+    assert is_cut_off(site, CUSTOMER)
+
+    assert change(guard, respond={"allow": [f"{CUSTOMER}/32"]}) == {"reloaded": True}
+    assert passes(site, CUSTOMER), "at once"
+    assert change(guard, respond={"allow": [f"{OTHER}/32"]}) == {"reloaded": True}
+    assert is_cut_off(site, CUSTOMER), "off the list again"
+    assert {entry["network"] for entry in guard.command("allow", "list")} == {f"{OTHER}/32", "198.51.100.0/24"}
+    attack(site, OTHER)
+    assert alert_of(guard, OTHER)["ids"]["block"]["refused"] == "allowed"
+
+    assert change(guard, respond={"mode": "shadow"}, eve={"types": ["alert", "http"]}) == {"reloaded": True}
+    attack(site, THIRD)
+    assert alert_of(guard, THIRD)["ids"]["block"]["mode"] == "shadow"
+    assert passes(site, THIRD)
+    assert guard.wait_for(lambda event: event["event_type"] == "http", 10), "an output that nobody wanted before"
+
+    limits = {"syn_per_source_per_s": 0.001, "syn_burst_per_source": 1, "challenge_syns": False, "syn_cookies": False}
+    assert change(guard, respond={"mode": "enforce"}, fastpath=limits) == {"reloaded": True}
+    assert passes(site, FOURTH)
+    assert is_cut_off(site, FOURTH), "its budget is spent"
+
+
+def test_a_reload_names_what_it_cannot_apply(site: Lab) -> None:
+    guard = Guard(site, rules=RULES)
+    guard.start()
+    answer = change(guard, respond={"mode": "shadow"}, engine={"workers": 2}, fastpath={"flows_entries": 4096})
+    assert answer["reloaded"]
+    needs = {waiting["setting"]: waiting["needs"] for waiting in answer["waiting"]}
+    assert needs.keys() == {"engine.workers", "fastpath.flows_entries"}
+    assert "restart" in needs["engine.workers"]
+    assert "ids detach" in needs["fastpath.flows_entries"]
+    assert "not in force yet: engine.workers stays 1, not 2" in guard.log.read_text()
+    attack(site, CUSTOMER)
+    assert alert_of(guard, CUSTOMER)["ids"]["block"]["mode"] == "shadow", "the rest is in force"
+
+
+def test_what_left_the_allow_list_while_no_engine_ran_is_no_longer_allowed(site: Lab) -> None:
+    guard = Guard(site, rules=RULES, respond={"allow": [f"{CUSTOMER}/32"]})
+    guard.start()
+    assert guard.stop() == 0
+    document = yaml.safe_load(guard.config.read_text())
+    document["respond"]["allow"] = []
+    guard.config.write_text(yaml.safe_dump(document))
+    guard.start()
+    assert guard.command("allow", "list") == []
+    attack(site, CUSTOMER)
+    assert wait_until(lambda: is_cut_off(site, CUSTOMER), 5)

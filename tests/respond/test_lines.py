@@ -1,0 +1,81 @@
+"""Events that are spelt by the thousand say what single events say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ids.events import Events
+from ids.respond import events
+from ids.respond.lines import EventLines, timestamps
+from ids.types import Direction, Flow, FlowColumns, Mark, Transaction
+from tests.factory import T0, make_flow
+
+COLUMNS = FlowColumns(64)
+FLOWS: dict[str, Flow] = {
+    "TCP": make_flow(columns=COLUMNS),
+    "UDP on IPv6": make_flow("2001:db8::1", "2001:db8::2", COLUMNS, proto=17, dport=53),
+    "ICMP": make_flow(columns=COLUMNS, proto=1, sport=8, dport=0),
+    "no ports": make_flow(columns=COLUMNS, proto=253, sport=0, dport=0),
+    "a port like a type": make_flow(columns=COLUMNS, proto=58, sport=128, dport=128),
+    "SCTP in a VLAN": make_flow(columns=COLUMNS, proto=132, vlan=5 | 7 << 16),
+    "live": make_flow(columns=COLUMNS, source="live", interface=1),
+    "a file's name that is no UTF-8": make_flow(columns=COLUMNS, source="caf\udce9.pcap"),
+    "a file's name with a quote": make_flow(columns=COLUMNS, source='a"b\\.pcap'),
+}
+
+
+def spelt(*flows: Flow) -> list[dict[str, Any]]:
+    slots = np.array([flow.slot for flow in flows])
+    return list(Events(lines=[EventLines(COLUMNS).flows(slots)]))
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_line_has_the_keys_of_a_single_event(name: str) -> None:
+    flow = FLOWS[name]
+    (event,) = spelt(flow)
+    expected = events.base("flow", flow, flow.last_ns, 0)
+    if "pcap_filename" in expected:
+        expected["pcap_filename"] = expected["pcap_filename"].encode("utf-8", "replace").decode()
+        event["pcap_filename"] = event["pcap_filename"].replace("\ufffd", "?")
+    assert {key: event.get(key) for key in expected} == expected
+    assert set(event) - set(expected) <= {"flow", "tcp", "app_proto"}
+
+
+def test_a_transaction_has_the_number_of_its_packet() -> None:
+    flow = FLOWS["TCP"]
+    fields = {"url": '/"\\\n', "status": 200}
+    rows = [
+        Transaction(COLUMNS, flow.slot, "http", number, Direction.TO_SERVER, {}, fields, T0 + number, number)
+        for number in range(1, 4)
+    ]
+    made = list(Events(lines=EventLines(COLUMNS).transactions(rows)))
+    assert [(event["tx_id"], event["pcap_cnt"]) for event in made] == [(1, 1), (2, 2), (3, 3)]
+    assert made[0]["http"] == fields
+    expected = events.base("http", flow, T0 + 1, 1)
+    assert {key: made[0][key] for key in expected} == expected
+
+
+def test_many_are_spelt_as_each_by_itself() -> None:
+    together = spelt(*FLOWS.values())
+    assert together == [event for flow in FLOWS.values() for event in spelt(flow)]
+
+
+def test_what_passed_unseen_is_not_said_of_a_flow_that_was_dropped() -> None:
+    unseen: dict[str, Any] = {"unseen_packets": [1, 2], "unseen_bytes": [60, 120]}
+    passed, dropped = (
+        make_flow(columns=COLUMNS, marks=int(marks), **unseen) for marks in (Mark.BYPASSED, Mark.CONDEMNED)
+    )
+    first, second = spelt(passed, dropped)
+    assert first["flow"]["bypass"] == "capture"
+    assert first["flow"]["bypassed"] == {
+        "pkts_toserver": 1, "pkts_toclient": 2, "bytes_toserver": 60, "bytes_toclient": 120,
+    }  # fmt: skip
+    assert (second["flow"]["action"], "bypassed" in second["flow"]) == ("drop", False)
+
+
+def test_columns_of_times_are_spelt_like_single_ones() -> None:
+    times = np.array([0, 999, T0 + 123_456_789, -1, (1 << 62) + 5])
+    assert timestamps(times) == [events.timestamp(int(at)) for at in times]
