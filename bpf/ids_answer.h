@@ -2,7 +2,7 @@
  *
  * Answers to an opening SYN, made of it in place: a SYN/ACK that challenges, or one with a SYN cookie. Map-free.
  *
- * The challenge acknowledges what was never sent. A client that is where its address says answers that with an RST
+ * The challenge acknowledges less than was sent. A client that is where its address says answers that with an RST
  * that repeats the number, stays in SYN-SENT and sends its SYN again (RFC 9293 section 3.10.7.3; Linux does so two
  * ticks later, others after their first timeout, a second as a rule). Its application notices nothing but the delay,
  * its server nothing at all; who forged the address never sees the number. It is for connections that pass through: a

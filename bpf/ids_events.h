@@ -81,7 +81,9 @@
 	X(NOTE_CUT_THINNED,        75, NOTE, "note.flow_cut.thinned") \
 	X(NOTE_COPIED,             76, NOTE, "note.shown_to_another_worker") \
 	X(NOTE_ANSWERED,           77, NOTE, "note.syn_answered") \
-	X(NOTE_CUT_UNFAIR,         78, NOTE, "note.flow_cut.unfair")
+	X(NOTE_ADMITTED,           78, NOTE, "note.syn_admitted") \
+	X(NOTE_REPEATED,           79, NOTE, "note.syn_repeated") \
+	X(NOTE_CUT_UNFAIR,         80, NOTE, "note.flow_cut.unfair")
 
 #define IDS_REASON_ENUM(symbol, number, kind, name) IDS_##symbol = number,
 enum ids_reason { IDS_REASONS(IDS_REASON_ENUM) };
@@ -244,6 +246,7 @@ enum ids_cut {
 enum ids_charged {
 	IDS_CHARGED_SOURCE = 1 << 0,
 	IDS_CHARGED_DESTINATION = 1 << 1,
+	IDS_CHARGED_REPEATED = 1 << 2,
 };
 
 struct ids_flow {
@@ -262,7 +265,7 @@ struct ids_flow {
 	__u8 opened;      /* bit per side of which `isn` is known */
 	__u8 cut;         /* enum ids_cut: why packets of it were not shown, each counted as a NOTE when it first was so */
 	__u8 charged;     /* enum ids_charged: whom a completed handshake gives a token back */
-	__u8 spare;
+	__u8 admitted;    /* its client answered a challenge, and its next SYN passes */
 	__u32 fragmented; /* datagrams in fragments that answered a question; those count as packets of a flow without ports */
 };
 
@@ -305,6 +308,7 @@ enum ids_limit_kind {
 	IDS_LIMIT_DST_UDP = 4,
 	IDS_LIMIT_DST_ICMP = 5,
 	IDS_LIMIT_DST_REFLECTION = 6,
+	IDS_LIMIT_DST_REPEATED = 7, /* SYNs to be challenged that came again, as from those who never get a challenge */
 	IDS_LIMIT_KINDS = 8,
 };
 
@@ -323,6 +327,12 @@ struct ids_budget {
 	__u64 due_ns;  /* when the bucket will be full again */
 	__u64 refused; /* packets refused */
 	__u64 episode_ns; /* when the present run of refusals began; 0: none. It ends when the bucket is full again. */
+};
+
+/* A SYN that was challenged lately, in a table of which each has one place: who comes later takes it. */
+struct ids_repeat {
+	__u32 mark; /* SipHash of who talks to whom, and of the sequence number; its other half is the place */
+	__u32 at_ms; /* when it last came, of the low 32 bits of milliseconds */
 };
 
 /* ---- shares of the rings ---------------------------------------------------------------------------------------- */
@@ -379,7 +389,7 @@ struct ids_config {
 	__u64 cookie_ns;   /* when a SYN cookie was last sent, to within a second; the program's own */
 	__u64 worker_seed; /* so that nobody can foretell who inspects which flow */
 	__u32 workers;     /* pairs of rings among which flows are spread; at most IDS_MAX_WORKERS */
-	__u32 spare2;
+	__u32 repeats;     /* entries of ids_repeats */
 	__u64 spare[1];
 };
 

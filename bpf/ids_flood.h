@@ -11,6 +11,17 @@
 /* A cookie is good for this slot of time and the next: 2^33 ns, some 8.6 s. */
 #define IDS_COOKIE_SLOT_SHIFT 33
 
+/* What of a cookie fits the window of a firewall between. It admits one SYN, once: a guess is worth no more. */
+#define IDS_COOKIE_MASK 0xffff
+
+/* How long an admitted SYN may take: senders repeat them after 1, 2, 4 and 8 s. */
+#define IDS_ADMITTED_NS (10ULL * 1000 * 1000 * 1000)
+
+/* A SYN that comes again after as long, and not earlier, is a sender's that keeps to RFC 6298 (a second at least), not a
+ * generator's that goes round and round. */
+#define IDS_REPEAT_MS 900
+#define IDS_REPEAT_MAX_MS 10000
+
 /* How long after a SYN cookie was sent an acknowledgement may be of one. The kernel takes them for two minutes. */
 #define IDS_COOKIE_NS (60ULL * 1000 * 1000 * 1000)
 #define IDS_COOKIE_NOTED_NS (1000 * 1000 * 1000)
@@ -128,8 +139,8 @@ static __always_inline void ids_sip_word(struct ids_sip *s, u64 word)
 	s->v0 ^= word;
 }
 
-/* SipHash-2-4 (Aumasson and Bernstein 2012) of who talks to whom in which slot of time, for nobody else to foretell. */
-static __always_inline u32 ids_cookie(const struct ids_packet *packet, const u64 *secret, u64 slot)
+/* SipHash-2-4 (Aumasson and Bernstein 2012) of who talks to whom, and of a word, for nobody else to foretell. */
+static __always_inline u64 ids_hash(const struct ids_packet *packet, const u64 *secret, u64 word)
 {
 	struct ids_sip s = {
 		.v0 = secret[0] ^ 0x736f6d6570736575ULL,
@@ -146,13 +157,39 @@ static __always_inline u32 ids_cookie(const struct ids_packet *packet, const u64
 		ids_sip_word(&s, packet->dst6.half_be[0]);
 		ids_sip_word(&s, packet->dst6.half_be[1]);
 	}
-	ids_sip_word(&s, slot << 32 | (u32)packet->sport_be << 16 | packet->dport_be);
+	ids_sip_word(&s, word);
 	s.v2 ^= 0xff;
 	ids_sip_round(&s);
 	ids_sip_round(&s);
 	ids_sip_round(&s);
 	ids_sip_round(&s);
 	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
+static __always_inline u32 ids_ports(const struct ids_packet *packet)
+{
+	return (u32)packet->sport_be << 16 | packet->dport_be;
+}
+
+/* The cookie of a challenge in a slot of time. */
+static __always_inline u32 ids_cookie(const struct ids_packet *packet, const u64 *secret, u64 slot)
+{
+	return ids_hash(packet, secret, slot << 32 | ids_ports(packet)) & IDS_COOKIE_MASK;
+}
+
+/* The number that a challenge acknowledges: the last one before the SYN's that ends in the cookie. So it lies in the
+ * window that a stateful firewall (Linux's conntrack) takes for possible: it lets the challenge in and its answer out. */
+static __always_inline u32 ids_challenge_ack(u32 isn, u32 cookie)
+{
+	return isn - ((isn - cookie) & IDS_COOKIE_MASK);
+}
+
+/* Who a SYN is of, with its number; the slots of the cookies are all below this one. */
+static __always_inline u64 ids_syn_mark(const struct ids_packet *packet, const u64 *secret)
+{
+	u64 other[2] = { ~secret[0], secret[1] };
+
+	return ids_hash(packet, other, (u64)packet->seq << 32 | ids_ports(packet));
 }
 
 #endif

@@ -98,6 +98,7 @@ static __always_inline void ids_flow_syn(const struct ids_packet *packet, struct
 		return;
 	ids_flow_set_isn(flow, side, packet->seq);
 	flow->charged |= packet->charged;
+	flow->admitted = 0;
 }
 
 /* The server's answer has both numbers: which of several SYNs it took, and its own. */

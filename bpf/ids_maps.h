@@ -69,6 +69,9 @@ BPF_F_TABLE("lru_hash", struct ids_addr6, u64, ids_proven6, SIZED_BY_SETTING, 0)
 BPF_F_TABLE("lru_hash", struct ids_budget_key, struct ids_budget, ids_src_budgets, SIZED_BY_SETTING, 0);
 BPF_F_TABLE("lru_hash", struct ids_budget_key, struct ids_budget, ids_dst_budgets, SIZED_BY_SETTING, 0);
 
+/* SYNs that were challenged lately. An array, so that a flood finds its size and no list to keep. Written by the program. */
+BPF_F_TABLE("array", u32, struct ids_repeat, ids_repeats, SIZED_BY_SETTING, 0);
+
 /* Who opened flows, and ring -> how much of it that takes up. Asked while a quarter of the ring waits to be read. Least
  * recently used go, and begin again with nothing. */
 BPF_F_TABLE("lru_hash", struct ids_share_key, struct ids_share, ids_shares, 16384, 0);

@@ -226,7 +226,7 @@ static __always_inline void ids_report_limit(struct ids_context *c, struct ids_b
 	ids_events.ringbuf_submit(slot, 0);
 }
 
-/* Whose budget it is: IPv4 as ::ffff:a.b.c.d; an IPv6 source by its /64. */
+/* Whose budget it is: IPv4 as ::ffff:a.b.c.d; an IPv6 source by its /64, but for link-local ones: all of a link share that. */
 static __always_inline void ids_budget_holder(struct ids_context *c, struct ids_budget_key *key, int source)
 {
 	if (c->packet->version == 4) {
@@ -234,6 +234,8 @@ static __always_inline void ids_budget_holder(struct ids_context *c, struct ids_
 		__builtin_memcpy(key->addr_be + 12, source ? &c->packet->src4_be : &c->packet->dst4_be, 4);
 	} else if (source) {
 		__builtin_memcpy(key->addr_be, &c->packet->src6, 8);
+		if (key->addr_be[0] == 0xfe && (key->addr_be[1] & 0xc0) == 0x80)
+			__builtin_memcpy(key->addr_be, &c->packet->src6, 16);
 	} else {
 		__builtin_memcpy(key->addr_be, &c->packet->dst6, 16);
 	}
@@ -242,7 +244,16 @@ static __always_inline void ids_budget_holder(struct ids_context *c, struct ids_
 /* What a flow remembers of a charge, as an ids_charged. */
 static __always_inline u8 ids_charged_bit(u32 kind)
 {
-	return kind == IDS_LIMIT_SRC_SYN ? IDS_CHARGED_SOURCE : kind == IDS_LIMIT_DST_SYN ? IDS_CHARGED_DESTINATION : 0;
+	switch (kind) {
+	case IDS_LIMIT_SRC_SYN:
+		return IDS_CHARGED_SOURCE;
+	case IDS_LIMIT_DST_SYN:
+		return IDS_CHARGED_DESTINATION;
+	case IDS_LIMIT_DST_REPEATED:
+		return IDS_CHARGED_REPEATED;
+	default:
+		return 0;
+	}
 }
 
 /* Charge a packet to a budget; return the reason where it is spent. */
@@ -283,9 +294,15 @@ static __always_inline int ids_is_proven(struct ids_context *c)
 	return proven_ns && c->now_ns < *proven_ns + c->config->proven_ns;
 }
 
+/* Whether a SYN is of a client that has just answered the challenge of this connection. */
+static __always_inline int ids_is_admitted(struct ids_context *c, struct ids_flow *flow)
+{
+	return flow && flow->admitted && flow->client == c->packet->side && c->now_ns < flow->last_ns + IDS_ADMITTED_NS;
+}
+
 /* Budgets of the source, then of the destination. Of SYNs they bound those that are not answered: a completed handshake
  * gives its tokens back. A destination's is for sources that are not proven: those are challenged beyond it, where that is
- * switched on, and come back, proven, at their next SYN. From the first refusal until the bucket has been full again that
+ * switched on, and come back, admitted, with their next SYN. From the first refusal until the bucket has been full again that
  * holds for every SYN, also those within the budget: at the permitted rate alone, forged SYNs would fill the queue of a
  * server without SYN cookies. */
 static __always_inline int ids_check_budgets(struct ids_context *c, struct ids_flow *flow)
@@ -297,8 +314,10 @@ static __always_inline int ids_check_budgets(struct ids_context *c, struct ids_f
 		return IDS_GO_ON;
 	solicited = flow && !c->packet->fragment ? ids_is_solicited(c->packet, flow, c->packet->side)
 						   : c->packet->fate & IDS_FATE_SOLICITED;
+	if (kind == IDS_LIMIT_SRC_ICMP && solicited && c->packet->sport_be)
+		return IDS_GO_ON; /* an echo that was asked for; other ICMP of two hosts is all in one flow */
 	reason = ids_charge(c, kind, 1);
-	proven = !reason && kind == IDS_LIMIT_SRC_SYN && ids_is_proven(c);
+	proven = !reason && kind == IDS_LIMIT_SRC_SYN && (ids_is_admitted(c, flow) || ids_is_proven(c));
 	if (!reason && !solicited && ids_is_reflected(c->packet, c->config->reflection_bytes))
 		reason = ids_charge(c, IDS_LIMIT_DST_REFLECTION, 0);
 	if (!reason && !proven)
@@ -364,6 +383,8 @@ static __always_inline void ids_give_back(struct ids_context *c, struct ids_flow
 		ids_give_back_to(c, IDS_LIMIT_SRC_SYN, 1);
 	if (flow->charged & IDS_CHARGED_DESTINATION)
 		ids_give_back_to(c, IDS_LIMIT_DST_SYN, 0);
+	if (flow->charged & IDS_CHARGED_REPEATED)
+		ids_give_back_to(c, IDS_LIMIT_DST_REPEATED, 0);
 	flow->charged = 0;
 	ids_count(IDS_NOTE_ANSWERED, c->packet->len);
 }
@@ -445,10 +466,11 @@ static __always_inline int ids_check_malformed(struct ids_context *c)
 	return ids_shadows(c, c->packet->malformed) ? IDS_PASS_SHADOW_MALFORMED : c->packet->malformed;
 }
 
-/* Whether this may be a challenged client's answer: a reset before any answer of the server was seen. */
+/* Whether this may be a challenged client's answer: a reset before any answer of the server was seen, or long after. */
 static __always_inline int ids_may_answer(struct ids_context *c, struct ids_flow *flow)
 {
-	if (flow && (flow->state != IDS_FLOW_SYN || flow->client != c->packet->side))
+	if (flow && flow->state != IDS_FLOW_CLOSED && !flow->admitted &&
+	    (flow->state != IDS_FLOW_SYN || flow->client != c->packet->side))
 		return 0;
 	return (c->config->flags & (IDS_FLAG_CHALLENGE | IDS_FLAG_SHADOW)) == IDS_FLAG_CHALLENGE &&
 	       c->packet->proto == IPPROTO_TCP && (c->packet->tcp_flags & ~IDS_TCP_ACK) == IDS_TCP_RST;
@@ -612,6 +634,33 @@ static __always_inline void ids_note_cookie(struct ids_context *c)
 		c->config->cookie_ns = c->now_ns;
 }
 
+/* Whether a SYN came before, as long ago as a sender waits who got no answer, or none that he could use: behind a firewall
+ * that lets no reset out, or an interface that loses what XDP sends back. Such pass, by a budget of their own: small, for
+ * somebody who knows of it can do the same; and given back where a handshake follows. */
+static __always_inline int ids_is_repeated(struct ids_context *c)
+{
+	u64 hash = ids_syn_mark(c->packet, c->config->secret);
+	u32 now_ms = c->now_ns / 1000000, place, age_ms;
+	struct ids_repeat *repeat;
+
+	if (!c->config->repeats)
+		return 0;
+	place = (u32)hash % c->config->repeats;
+	repeat = ids_repeats.lookup(&place);
+	if (!repeat)
+		return 0;
+	age_ms = now_ms - repeat->at_ms;
+	if (repeat->mark == (u32)(hash >> 32) && age_ms >= IDS_REPEAT_MS && age_ms < IDS_REPEAT_MAX_MS &&
+	    !ids_charge(c, IDS_LIMIT_DST_REPEATED, 0)) {
+		repeat->mark = 0;
+		ids_count(IDS_NOTE_REPEATED, c->packet->len);
+		return 1;
+	}
+	repeat->mark = hash >> 32;
+	repeat->at_ms = now_ms;
+	return 0;
+}
+
 /* A listener of this host whose queue has room sees SYNs at the permitted rate: so it fills, and cookies begin. */
 static __always_inline int ids_answer_syn(struct ids_context *c, int *action)
 {
@@ -619,6 +668,8 @@ static __always_inline int ids_answer_syn(struct ids_context *c, int *action)
 	struct ids_answer answer = {};
 	int listening = IDS_LISTENS_NOT;
 
+	if (!(c->config->flags & IDS_FLAG_SHADOW) && ids_is_repeated(c))
+		return IDS_GO_ON;
 	if (answerable && (c->config->flags & IDS_FLAG_COOKIES))
 		listening = ids_ask_listener(c->frame, c->packet, &answer);
 	if (listening == IDS_LISTENS_COOKIE) {
@@ -636,20 +687,40 @@ static __always_inline int ids_answer_syn(struct ids_context *c, int *action)
 		return IDS_GO_ON;
 	if (!answerable)
 		return IDS_DROP_CHALLENGED;
-	answer.ack = ids_cookie(c->packet, c->config->secret, c->now_ns >> IDS_COOKIE_SLOT_SHIFT);
+	answer.ack = ids_challenge_ack(c->packet->seq, ids_cookie(c->packet, c->config->secret,
+								  c->now_ns >> IDS_COOKIE_SLOT_SHIFT));
+	answer.window = 0xffff;
 	*action = ids_answer(c->frame, c->packet, &answer);
 	return IDS_DROP_CHALLENGED;
+}
+
+/* Let the next SYN of a connection pass whose client answered a challenge. That is no proof of source, of which a rule may
+ * make a block: a cookie can be guessed, at one in 32,768, and then one SYN passes that should not have. */
+static __always_inline void ids_admit(struct ids_context *c)
+{
+	union ids_flow_key key;
+	struct ids_flow *flow = ids_flow_find(c, &key);
+
+	if (!flow)
+		flow = ids_flow_add(c, &key);
+	ids_count(IDS_NOTE_ADMITTED, c->packet->len);
+	if (!flow || flow->verdict == IDS_FLOW_DROP)
+		return;
+	flow->client = c->packet->side;
+	flow->last_ns = c->now_ns;
+	flow->admitted = 1;
 }
 
 /* A challenged client repeats the acknowledgement, of this slot of time or of the last, as its sequence number. */
 static __always_inline int ids_check_answer(struct ids_context *c, int *action)
 {
 	u64 slot = c->now_ns >> IDS_COOKIE_SLOT_SHIFT;
+	u32 answer = c->packet->seq & IDS_COOKIE_MASK;
 
-	if (c->packet->seq != ids_cookie(c->packet, c->config->secret, slot) &&
-	    c->packet->seq != ids_cookie(c->packet, c->config->secret, slot - 1))
+	if (answer != ids_cookie(c->packet, c->config->secret, slot) &&
+	    answer != ids_cookie(c->packet, c->config->secret, slot - 1))
 		return IDS_PASS_STRAY_RESET;
-	ids_source_proven(c);
+	ids_admit(c);
 	*action = XDP_DROP;
 	return IDS_DROP_CHALLENGE_ANSWER;
 }

@@ -65,6 +65,12 @@ class EngineSettings(_Settings):
         65_536, ge=4096, description="Bytes of one direction inspected before an encrypted flow is bypassed."
     )
     stats_interval_s: float = Field(10.0, gt=0, description="Seconds between two `stats` events.")
+    uninspected_log_s: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds between two lines of the log that say how much traffic passed uninspected, why and whose;"
+        " the first comes at once, and none where nothing did.",
+    )
 
 
 class Config(_Settings):

@@ -10,6 +10,10 @@ ALIKE = "rules.loaded"
 """Beginning of the names that each process sets to the same number, at the start and in a reload."""
 
 
+HIGHEST = ("engine.lag_ms", "engine.lag_highest_ms")
+"""Gauges of which the highest of all processes says most."""
+
+
 class Counters:
     """A bag of named counts; ``counters.add("flow.memcap.dropped")``. One per engine, handed to every stage."""
 
@@ -35,7 +39,9 @@ class Counters:
         for number, part in enumerate(parts):
             for name, value in part.items():
                 repeated = same_packets and number and name.startswith("decode.")
-                if not repeated and not name.startswith(ALIKE):
+                if name in HIGHEST:
+                    summed.set(name, max(value, summed[name]))
+                elif not repeated and not name.startswith(ALIKE):
                     summed.add(name, value)
         return summed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -67,6 +68,8 @@ class Engine:
         self._gate = gate
         self._own = own
         self._live = live
+        self._seed = secrets.randbits(64) if live else 0
+        """Of flow ids: those of captures are the same each time."""
         self._outputs = True
         self._event_types = event_types
         self.flows = FlowColumns()
@@ -97,7 +100,7 @@ class Engine:
             self._outputs = False
         self._inspection = Inspection(
             self.config, self.plugins, self.flows, self._gate, self.counters,
-            live=self._live, wanted=self.wanted, share=share,
+            live=self._live, wanted=self.wanted, share=share, seed=self._seed,
         )  # fmt: skip
         return self._inspection
 
@@ -134,6 +137,7 @@ class Engine:
         self.counters.add("flow.ended", len(found.ended))
         self.emit(found.anomalies)
         self.emit(found.transactions)
+        self.emit(found.anomalies)
         decided, self._pending[:] = self._pending[:], []
         self.emit(Events(decided + found.matched_flows))
         self.emit(found.flows)

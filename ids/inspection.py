@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ids.config import Config
+from ids.conversations import Conversations
 from ids.counters import Counters
 from ids.decode import Decoder
 from ids.events import Event, Events
@@ -22,6 +23,7 @@ from ids.flow.share import Share
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import Protocols
+from ids.respond import events
 from ids.respond.anomalies import packet_anomalies
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
@@ -45,7 +47,7 @@ class Findings:
     packets: Packets | None = None
     """The batch, decoded; None where there was none."""
     anomalies: Events = field(default_factory=Events)
-    """Events of odd packets."""
+    """Events of odd packets, and of odd TCP connections."""
     matches: list[Match] = field(default_factory=list)
     """In the order of their packets."""
     transactions: Events = field(default_factory=Events)
@@ -92,8 +94,12 @@ class Inspection:
         live: bool,
         wanted: Collection[str] | None,
         share: Share | None = None,
+        seed: int = 0,
     ) -> None:
-        """Build the stages; ``wanted`` are the event types that somebody reads, None all. ``share``: of all flows."""
+        """Build the stages; ``wanted`` are the event types that somebody reads, None all.
+
+        ``share``: of all flows. ``seed``: of their ids.
+        """
         self._share = share
         # in a replay every worker decodes all packets, live each has packets of its own
         self._reports_packets = share is None or share.by_carrier or not share.number
@@ -110,8 +116,10 @@ class Inspection:
         self._decoder = Decoder(config.decode, counters, live=live)
         self._recount = Recount(gate, flows, counters) if gate.counting else None
         last_seen = self._recount.last_seen if self._recount else None
-        self._table = FlowTable(config.flow, counters, config.stream, last_seen, flows, share)
+        self._table = FlowTable(config.flow, counters, config.stream.resolved(live=live), last_seen, flows, seed)
         self._protocols = Protocols(config.protocols, counters, flows)
+        drop = config.stream.on_conflict == "drop"
+        self._conversations = Conversations(flows, counters, drop_conflicts=drop)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
     def configure(self, config: Config, wanted: Collection[str] | None) -> None:
@@ -154,7 +162,7 @@ class Inspection:
         self._bypass(flows)
         if self._recount is not None:
             self._recount.note_closing(flows.touched)
-            self._recount.settle(flows.ended)
+            self._recount.settle(flows.ended[self.flows.primary[flows.ended] == 0])
         if len(flows.ended) and self._plugins.has("ids_flow_end"):
             self._plugins.each("ids_flow_end", "flow", map(self.flows.view, flows.ended.tolist()))
         self._write_up(found, flows, transactions)
@@ -187,15 +195,21 @@ class Inspection:
         if packets is not None and plugins.has("ids_flagged"):
             self._history.append((packets, flows.slot, flows.direction))
             self._dissect(found, flows)
+        matches += self._conversations.conflicts(flows)
+        if matches:
+            matches[:] = self._conversations.resolve(matches)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
-        matches.sort(key=lambda match: match.number)
 
     def _dissect(self, found: Findings, flows: FlowBatch) -> None:
         """Hand the packets of flagged flows to plugins. Such flows are few, and cost what they deserve."""
         touched = flows.touched
+        if len(flows.streams):
+            variants = np.unique(flows.streams.slot[self.flows.primary[flows.streams.slot] > 0])
+            touched = np.concatenate((touched, variants))
         for slot in touched[self.flows.marks[touched] & Mark.FLAGGED != 0].tolist():
-            frames = [frame for packets, of, sides in self._history for frame in _frames(packets, of == slot, sides)]
+            of_flow = int(self.flows.primary[slot]) - 1 if self.flows.primary[slot] else slot
+            frames = [frame for packets, of, sides in self._history for frame in _frames(packets, of == of_flow, sides)]
             session = FlowSession(self.flows.view(slot), frames)
             found.matches += self._plugins.matches("ids_flagged", session=session)
 
@@ -206,26 +220,35 @@ class Inspection:
         after = self._config.engine.bypass_after_bytes
         for slot in self._protocols.opaque(flows.streams, self._opaque, after):
             flow = self.flows.view(slot)
+            if flow.variant or any(flow.conflicts):
+                continue  # which version the hosts read is not known
             if not flow.depth and self._gate.bypass(flow):
                 flow.mark(Mark.BYPASSED)
                 self._counters.add(f"flow.bypassed.{flow.app_proto}")
 
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
+        primary = self.flows.primary
         spelt = EventLines(self.flows)
-        if found.packets is not None and self._reports_packets and self._wants("anomaly"):
-            found.anomalies = Events(packet_anomalies(found.packets, self._counters))
-        complete = [row for row in transactions if row.complete and self._wants(row.protocol)]
+        if self._wants("anomaly"):
+            found.anomalies = self._anomalies(found.packets, flows)
+        complete = [row for row in transactions if row.complete and not primary[row.slot] and self._wants(row.protocol)]
         if complete:
             found.transactions = Events(lines=spelt.transactions(complete))
-        if not len(flows.ended):
+        ended = flows.ended[primary[flows.ended] == 0]
+        if not len(ended):
             return
-        found.ended = self.flows.id[flows.ended].tolist()
+        found.ended = self.flows.id[ended].tolist()
         if self._wants("flow"):
-            matched = self.flows.marks[flows.ended] & Mark.MATCHED != 0
-            of = flows.ended[~matched]
+            matched = self.flows.marks[ended] & Mark.MATCHED != 0
+            of = ended[~matched]
             parts = [of[at : at + FLOWS_AT_ONCE] for at in range(0, len(of), FLOWS_AT_ONCE)]
             found.flows = Events(lines=[spelt.flows(part) for part in parts])
-            found.matched_flows = list(Events(lines=[spelt.flows(flows.ended[matched])]))
+            found.matched_flows = list(Events(lines=[spelt.flows(ended[matched])]))
+
+    def _anomalies(self, packets: Packets | None, flows: FlowBatch) -> Events:
+        """Return the `anomaly` events of packets, and of TCP connections."""
+        of_packets = packet_anomalies(packets, self._counters) if packets is not None and self._reports_packets else []
+        return Events([*of_packets, *(events.anomaly_event(self.flows, noted) for noted in flows.notes)])
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted

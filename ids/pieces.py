@@ -1,29 +1,57 @@
-"""Pieces of a byte range that arrive in any order: kept sorted, without overlap; the first copy of each byte wins.
+"""Pieces of a byte range that arrive in any order: kept sorted, without overlap.
+
+Of two copies of a byte that differ the first one stays, unless the caller favours the other.
 
 Both kinds of reassembly hold such pieces: fragments of an IP datagram (`ids.decode.defrag`), and TCP segments behind a
 hole. They differ in what they do at a limit; so the limits, and the counters, are theirs.
 
-COST. A piece is placed by bisection. ``k`` insertions make at most ``2k - 1`` pieces, whatever they cover; and an
-insertion of ``b`` bytes looks at ``b`` bytes and at the pieces that lie among them, at no others.
+COST. A piece is placed by bisection. ``k`` insertions make at most ``2k - 1`` pieces, whatever they cover (``4k`` where
+later copies are favoured); and an insertion of ``b`` bytes looks at ``b`` bytes and at the pieces that lie among them,
+at no others. Where there are many pieces, what continues the last one is added to it, up to `MERGED_BYTES`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 PIECE_COST = 128
 """Bytes that Python needs to hold a piece, besides its content: charged, or tiny pieces would be free."""
 
 
+MERGE_BEYOND = 64
+"""Pieces from which on the last one is continued in place."""
+MERGED_BYTES = 4096
+"""How long a piece may become that way: each addition copies it."""
+
+Favours: TypeAlias = Callable[[int, int, int, int], bool]
+"""Says whether the later of two copies of the same bytes stays: where the copy that came first began and ended, as it
+was sent, and where the later one does."""
+
+
+class Copy(NamedTuple):
+    """One copy of bytes of which there are others, as it arrived."""
+
+    start: int
+    data: bytes
+    first: int
+    """Where what was sent at once began,"""
+    last: int
+    """and one past its end."""
+
+
 class Piece:
     """Bytes that begin at ``start`` of the range."""
 
-    __slots__ = ("conflict", "data", "start")
+    __slots__ = ("conflict", "data", "first", "last", "start")
 
-    def __init__(self, start: int, data: bytes) -> None:
+    def __init__(self, start: int, data: bytes, first: int, last: int) -> None:
         self.start = start
         self.data = data
+        self.first = first
+        self.last = last
+        """Where what was sent at once began, and one past its end."""
         self.conflict = False
         """Whether another copy of some of these bytes had other content."""
 
@@ -73,19 +101,20 @@ class Pieces:
         """Bytes of memory to charge for all this."""
         return self.size + PIECE_COST * len(self._items)
 
-    def insert(self, start: int, data: bytes) -> Inserted:
+    def insert(
+        self, start: int, data: bytes, favours: Favours | None = None, copies: list[Copy] | None = None
+    ) -> Inserted:
         """Keep those bytes of ``data``, which belongs at ``start``, that no piece covers yet; compare the others.
 
-        Pieces whose bytes differ from this copy are marked with ``conflict``; the new ones are not.
+        Where they differ, the piece is marked with ``conflict``, and keeps its bytes unless ``favours`` says otherwise;
+        both copies are added to ``copies``, the earlier one first.
         """
         starts, items = self._starts, self._items
         size = len(data)
         end = start + size
         if not size or not items or start >= items[-1].end:  # in order, or the first: nothing to look for
             if size:
-                starts.append(start)
-                items.append(Piece(start, data))
-                self.size += size
+                self._append(start, data)
             return Inserted(size, 0, False)
         first = bisect_right(starts, start)
         if first and items[first - 1].end > start:
@@ -95,20 +124,46 @@ class Pieces:
         while last < len(items) and starts[last] < end:
             piece = items[last]
             if at < piece.start:
-                laid.append(Piece(at, data[at - start : piece.start - start]))
+                laid.append(Piece(at, data[at - start : piece.start - start], start, end))
                 at = piece.start
             upto = min(end, piece.end)
-            if piece.data[at - piece.start : upto - piece.start] != data[at - start : upto - start]:
+            old, new = piece.data[at - piece.start : upto - piece.start], data[at - start : upto - start]
+            if old != new:
                 piece.conflict = differs = True
+                if copies is not None:
+                    copies += (Copy(at, old, piece.first, piece.last), Copy(at, new, start, end))
+                if favours is not None and favours(piece.first, piece.last, start, end):
+                    laid += _replaced(piece, Piece(at, new, start, end))
+                else:
+                    laid.append(piece)
+            else:
+                laid.append(piece)
             covered += upto - at
-            laid.append(piece)
             at, last = upto, last + 1
         if at < end:
-            laid.append(Piece(at, data[at - start :]))
+            laid.append(Piece(at, data[at - start :], start, end))
         items[first:last] = laid
         starts[first:last] = [piece.start for piece in laid]
         self.size += size - covered
         return Inserted(size - covered, covered, differs)
+
+    def _append(self, start: int, data: bytes) -> None:
+        self.size += len(data)
+        if len(self._items) >= MERGE_BEYOND:
+            tail = self._items[-1]
+            if tail.end == start and len(tail.data) + len(data) <= MERGED_BYTES and not tail.conflict:
+                tail.data += data
+                tail.last = start + len(data)
+                return
+        self._starts.append(start)
+        self._items.append(Piece(start, data, start, start + len(data)))
+
+    def drop_last(self) -> int:
+        """Let go of the last piece; return how many bytes it had. Raises IndexError where there is none."""
+        size = len(self._items.pop().data)
+        self._starts.pop()
+        self.size -= size
+        return size
 
     def pop(self, offset: int) -> tuple[bytes, bool]:
         """Take out what continues without a hole at ``offset``, from where on pieces may be held.
@@ -128,3 +183,14 @@ class Pieces:
         if count == 1:
             return taken[0].data, taken[0].conflict
         return b"".join([piece.data for piece in taken]), any(piece.conflict for piece in taken)
+
+
+def _replaced(piece: Piece, by: Piece) -> list[Piece]:
+    """Return a piece with part of it replaced: what is left of it, and that part."""
+    by.conflict = True
+    parts = [by]
+    for start, end in ((piece.start, by.start), (by.end, piece.end)):
+        if start < end:
+            rest = Piece(start, piece.data[start - piece.start : end - piece.start], piece.first, piece.last)
+            parts.append(rest)
+    return sorted(parts, key=lambda part: part.start)

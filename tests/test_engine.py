@@ -84,3 +84,13 @@ def test_what_is_not_bypassed(client: bytes, server: bytes, settings: dict[str, 
 def test_a_live_engine_is_up_since_its_start_whoever_inspects() -> None:
     live = Engine(Config.model_validate({"rules": {"paths": []}}), ReplayGate(), live=True)
     assert live.stats(time.time_ns() + 5_500_000_000)["stats"]["uptime"] == 5
+
+
+def test_each_live_start_gives_other_ids_to_flows_and_each_replay_the_same() -> None:
+    def flow_id(*, live: bool) -> int:
+        engine = Engine(Config.model_validate({"rules": {"paths": []}}), ReplayGate(), live=live)
+        engine.process(batch_of(conversation(HTTP, HTTP)))
+        return int(engine.flows.id.max())
+
+    assert flow_id(live=True) != flow_id(live=True)
+    assert flow_id(live=False) == flow_id(live=False)

@@ -32,6 +32,7 @@ from ids.events import Event
 from ids.literal import excerpt, literal
 from ids.replay import BlockReport, ReplayReport, Tally, VerdictWriter, find_captures
 from ids.replay import replay as run_replay
+from ids.respond.uninspected import Uninspected
 
 MAX_ALERTS_SHOWN = 20
 
@@ -163,7 +164,18 @@ def _story(report: ReplayReport) -> None:
             story = f"   flow {ends}, condemned at packet {flow.ordered_at}: {effect}"
             console.print(styled(("drop", "bold"), story), soft_wrap=True)
     console.print(_fast_path_line(report), soft_wrap=True)
+    for line in _uninspected_lines(report):
+        console.print(line, soft_wrap=True)
     console.print(_summary(report))
+
+
+def _uninspected_lines(report: ReplayReport) -> Iterator[Text]:
+    """Say how much was not looked at, why, and what to set."""
+    if not report.uninspected:
+        yield styled(("uninspected", "bold"), "  nothing")
+    for row in report.uninspected:
+        style = "bold" if row["intended"] else "bold yellow"
+        yield styled(("uninspected", style), f"  {Uninspected(**row)}")
 
 
 def _block_line(block: BlockReport) -> str:
@@ -197,9 +209,7 @@ def _alert_line(event: Event, where: str) -> Text:
     ports = f":{event['src_port']}" if "src_port" in event else ""
     server = f":{event['dest_port']}" if "dest_port" in event else ""
     evidence = event["ids"]["evidence"]
-    # The longest says most: beside the body of a request, its method says nothing.
-    longest = max(evidence, key=lambda piece: len(piece["excerpt"]), default=None)
-    proof = f"  {longest['buffer']}: {excerpt(longest['excerpt'])}" if longest else ""
+    proof = f"  {evidence[0]['buffer']}: {excerpt(evidence[0]['excerpt'])}" if evidence else ""
     ends = f"{event['src_ip']}{ports} → {event['dest_ip']}{server}"
     return styled(
         ("alert", colour), f"  {where}packet {event.get('pcap_cnt', '?')}  {ends}  ",

@@ -7,11 +7,20 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ids.cli.options import NOTHING_ATTACHED, build_config, instance_options, output_console, output_option, show_json
+from ids.cli.options import (
+    NOTHING_ATTACHED,
+    build_config,
+    instance_options,
+    output_console,
+    output_option,
+    show_json,
+    styled,
+)
 from ids.control import request, socket_path
 from ids.errors import NotRunning
 from ids.kernel.fastpath import guarded_interfaces, instance_dir
 from ids.kernel.maps.counts import pinned_counts, pinned_shadow
+from ids.respond.uninspected import Uninspected, flat, uninspected
 
 
 @click.command()
@@ -29,7 +38,8 @@ def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> N
         engine = None
     if output == "json":
         verdicts = {name: {"packets": packets, "bytes": size} for name, (packets, size) in kernel.items()}
-        show_json({"attached": attached, "shadow": shadow, "kernel": verdicts, "engine": engine})
+        missed = {} if engine is None else {"uninspected": [row.to_json() for row in _uninspected(engine)]}
+        show_json({"attached": attached, "shadow": shadow, "kernel": verdicts, "engine": engine, **missed})
         return
     console = output_console()
     table = Table(title="kernel", title_justify="left", box=None)
@@ -47,23 +57,21 @@ def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> N
         return
     console.print()
     table = Table(title="engine", title_justify="left", box=None, show_header=False)
-    for name, value in _flat(engine.get("ids", {})):
+    for name, value in flat(engine.get("ids", {})).items():
         if value and not name.startswith("kernel."):
             table.add_row(name, f"{value:,}")
     console.print(table)
+    console.print()
+    console.print(f"inspection is {engine.get('ids', {}).get('engine', {}).get('lag_ms', 0):,} ms behind the wire")
+    for row in _uninspected(engine):
+        console.print(styled(("uninspected", "bold" if row.intended else "bold yellow"), f"  {row}"), soft_wrap=True)
+
+
+def _uninspected(engine: dict[str, Any]) -> list[Uninspected]:
+    return uninspected(flat(engine.get("ids", {})), live=True)
 
 
 def _without_engine(attached: list[str]) -> str:
     if attached:
         return f"no engine is running: the gate works alone on {', '.join(attached)}, nothing new is detected"
     return f"no engine is running and {NOTHING_ATTACHED}"
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, int]]:
-    rows: list[tuple[str, int]] = []
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{name}.")
-        else:
-            rows.append((prefix + name, value))
-    return rows

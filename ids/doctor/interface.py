@@ -56,6 +56,7 @@ def check_interfaces(machine: Machine, names: list[str]) -> list[Check]:
             check_mtu(name, link),
             check_offloads(machine, name, driver_of(machine, name, link)),
             check_queues(name, link),
+            *check_answers(name, link, links),
         ]
     return checks
 
@@ -116,6 +117,25 @@ def check_driver(machine: Machine, name: str, link: dict[str, Any]) -> Check:
             "Expect generic mode: same verdicts, several times slower",
         )
     return ok(f"{name}: driver", f"{driver}, runs XDP natively")
+
+
+def check_answers(name: str, link: dict[str, Any], links: dict[str, dict[str, Any]]) -> list[Check]:
+    """What XDP sends back in a flood arrives: over a veth only where its other end has an XDP program.
+
+    veth_xdp_flush() (drivers/net/veth.c) wakes no other. Where that end is in another namespace nobody can look.
+    """
+    if link.get("linkinfo", {}).get("info_kind") != "veth":
+        return []
+    remedy = (
+        "Set fastpath.mode to generic, or put a program on the other end that only passes; else challenges and SYN"
+        " cookies are lost in a flood, and each new client waits a second until its SYN comes again"
+    )
+    other = links.get(link.get("link", "")) if "link_netnsid" not in link else None
+    if other is None:
+        return [warn(f"{name}: answers", "a veth whose other end cannot be seen from here", remedy)]
+    if not (other.get("xdp") or {}).get("attached"):
+        return [warn(f"{name}: answers", f"the other end, {other['ifname']}, has no XDP program", remedy)]
+    return [ok(f"{name}: answers", f"the other end, {other['ifname']}, has an XDP program")]
 
 
 def driver_of(machine: Machine, name: str, link: dict[str, Any]) -> str | None:

@@ -1,7 +1,7 @@
 """Between the two forms of a TCP connection: a row of numbers in `FlowSlots`, and a `Connection` object.
 
 A connection is an object while something about it is not orderly: a hole, a second offer, an acknowledgement of what
-nobody saw. Both forms hold the same state, so a connection may change between them at any time.
+nobody saw, more than one version. Both forms hold the same state, so a connection may change between them at any time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from ids.flow.handshake import Handshake, Offer
 from ids.flow.reassembly import Half, Reassembly
 from ids.flow.slots import FlowSlots
 from ids.flow.tcp import Connection, Phase
+from ids.flow.versions import Versions
 from ids.types import Direction
 
 
@@ -28,9 +29,14 @@ class Connections:
             return slots.connections.pop(slot)
         connection = Connection(self._shared, slots.flows, slot)
         connection.phase = Phase(int(slots.phase[slot]))
+        connection.signed = bool(slots.signed[slot])
         steps = int(slots.steps[slot])
         if steps == 3:
-            connection.halves = self._half(slot, Direction.TO_SERVER), self._half(slot, Direction.TO_CLIENT)
+            versions = connection.versions
+            connection.halves = (
+                self._half(slot, Direction.TO_SERVER, versions), self._half(slot, Direction.TO_CLIENT, versions),
+            )  # fmt: skip
+            connection.halves[0].peer, connection.halves[1].peer = connection.halves[1], connection.halves[0]
         elif steps:
             client_next, server_next = slots.next[slot].tolist()
             connection.handshake = Handshake()
@@ -43,26 +49,38 @@ class Connections:
     def put(self, slot: int, connection: Connection) -> None:
         """Keep a connection: as numbers, if that is all there is to it."""
         slots, halves = self._slots, connection.halves
-        slots.phase[slot] = connection.phase
+        slots.phase[slot], slots.signed[slot] = connection.phase, connection.signed
+        if halves is not None:
+            slots.steps[slot] = 3
         if not connection.bare:
             slots.careful[slot], slots.connections[slot] = True, connection
             return
         if halves is None:
             return
-        slots.steps[slot] = 3
         for direction, half in zip(Direction, halves, strict=True):
             slots.next[slot, direction], slots.offset[slot, direction] = half.next, half.offset
             slots.acked[slot, direction], slots.closed[slot, direction] = half.acked, half.closed
             slots.fin[slot, direction] = half.fin_at is not None
+            slots.skipped[slot, direction], slots.base[slot, direction] = half.skipped, half.base
+            slots.stamped[slot, direction] = half.stamp is not None
+            slots.stamp[slot, direction], slots.heard[slot, direction] = half.stamp or 0, half.heard
+            half.peer = None  # no cycle is to wait for the collector
+            if half.lost:
+                slots.lost[2 * slot + direction] = half.lost
             if half.sent:
                 slots.unacked[2 * slot + direction] = half.sent
 
-    def _half(self, slot: int, direction: Direction) -> Half:
-        slots = self._slots
-        half = Half(self._shared, slots.flows, slot, direction, int(slots.next[slot, direction]))
+    def _half(self, slot: int, direction: Direction, versions: Versions) -> Half:
+        slots, flows = self._slots, self._slots.flows
+        half = Half(self._shared, flows, slot, direction, int(slots.next[slot, direction]), versions)
         half.offset, half.acked = int(slots.offset[slot, direction]), int(slots.acked[slot, direction])
         half.closed = bool(slots.closed[slot, direction])
         half.fin_at = half.offset if slots.fin[slot, direction] else None
+        half.skipped, half.base = int(slots.skipped[slot, direction]), int(slots.base[slot, direction])
+        half.stamp = int(slots.stamp[slot, direction]) if slots.stamped[slot, direction] else None
+        half.heard = bool(slots.heard[slot, direction])
         half.sent = slots.unacked.pop(2 * slot + direction, None)
+        half.lost = slots.lost.pop(2 * slot + direction, None)
         half.sent_bytes = sum(len(data) for _, data in half.sent or ())
+        half.turn = half.context = half.sent[0][0] if half.sent else half.offset
         return half

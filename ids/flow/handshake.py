@@ -11,7 +11,9 @@ THEORY. Only what both hosts must have agreed on counts; what a third party, or 
     is out of its window (RFC 9293 section 3.10.7.4).
 (4) A RST takes back every SYN/ACK before it. The host may have ignored it for reasons that we cannot see, so the SYNs
     stay: but it is the server that must show it, by another SYN/ACK or as in (3).
-(5) Data that comes earlier waits; data on a SYN (RFC 7413) counts if the SYN/ACK acknowledges it.
+(5) A SYN of the server's, while the client's waits, is an offer too. The client's SYN/ACK that accepts it, and has the
+    number of its own SYN, makes it one like (2): both opened at once, or the server answers in two steps.
+(6) Data that comes earlier waits; data on a SYN (RFC 7413) counts if the SYN/ACK acknowledges it.
 
 PROOF. To be followed is one thing, to be blamed another: whoever forges the client's address may forge the server's,
 too, and then knows every number. A connection proves its ends only where the client acknowledges the SYN/ACK exactly,
@@ -89,18 +91,34 @@ def charged(offer: Offer, shared: Reassembly) -> Offer:
 class Handshake:
     """A handshake that is not complete."""
 
-    __slots__ = ("early", "early_bytes", "replies", "syns")
+    __slots__ = ("early", "early_bytes", "replies", "syns", "theirs")
 
     def __init__(self) -> None:
         # Tuples, for there are as many of these as a flood has SYNs, and most stay empty.
         self.syns: tuple[Offer, ...] = ()
         self.replies: tuple[Offer, ...] = ()
+        self.theirs: tuple[Offer, ...] = ()
+        """SYNs of the server."""
         self.early: tuple[Segment, ...] = ()
         self.early_bytes = 0
 
     def syn(self, offer: Offer, shared: Reassembly) -> None:
         """Take a SYN of the client."""
         self.syns = _with(self.syns, offer, shared)
+
+    def counter(self, offer: Offer, shared: Reassembly) -> None:
+        """Take a SYN of the server: both sides open at once (RFC 9293 section 3.5), or it answers in two steps."""
+        self.theirs = _with(self.theirs, offer._replace(data=b""), shared)
+
+    def meets(self, segment: Segment, shared: Reassembly) -> bool:
+        """Take a SYN/ACK of the client, if it accepts a SYN of the server and repeats its own."""
+        for theirs in reversed(self.theirs):
+            for syn in self.syns:
+                if theirs.accepted_by(segment.ack) and syn.first == (segment.seq + 1) & MODULUS:
+                    reply = Offer(theirs.first, b"", syn.first, len(syn.data), apart=False)
+                    self.replies = _with(self.replies, reply, shared)
+                    return True
+        return False
 
     def reply(self, segment: Segment, shared: Reassembly) -> None:
         """Take a SYN/ACK of the server, if it accepts a SYN that was seen."""
@@ -152,7 +170,7 @@ class Handshake:
                 return Agreement(reply.peer_first, reply.first, reply.data)
         for syn in reversed(self.syns):
             new = distance(segment.ack, syn.first)
-            if syn.accepted_by(segment.ack, self.early_bytes) and (speaks or new > len(syn.data) + syn.lost):
+            if syn.accepted_by(segment.ack, self._client_sent()) and (speaks or new > len(syn.data) + syn.lost):
                 shared.counters.add("flow.tcp.synack_missed")
                 return Agreement(syn.first, segment.seq, syn.data)
         return None
@@ -161,6 +179,16 @@ class Handshake:
         """Forget what the server offered."""
         shared.used -= sum(len(offer.data) for offer in self.replies)
         self.replies = ()
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether a client speaks, and nothing of a server was seen."""
+        spoken = {early.direction for early in self.early}
+        return spoken == {Direction.TO_SERVER} and bool(self.syns) and not self.replies and not self.theirs
+
+    def _client_sent(self) -> int:
+        """Return how many bytes the client may have sent by what waits, a FIN included."""
+        return self.early_bytes + any(early.flags & FIN for early in self.early)
 
     def _server_sent(self, first: int) -> int:
         """Return how many bytes after its first one the server was seen to send, a FIN included."""

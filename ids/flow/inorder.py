@@ -2,9 +2,10 @@
 
 A group is *orderly* when, in each direction, every segment begins where the one before it ended, acknowledgements do
 not go back or ahead of what was seen, nothing but ACK, PSH, FIN (last) and ECN flags is set, and nothing of a payload
-is missing; but for a handshake that it begins, goes on with or completes, each step acknowledging exactly the one
-before. Its bytes need no reassembly: they are delivered as they lie, one chunk for each *turn*, a run of payload
-packets of one direction. That the group continues where its connection stands is the caller's to check.
+is missing, timestamps do not go back, and nothing is signed or doubtful; but for a handshake that it begins, goes on
+with or completes, each step acknowledging exactly the one before. Its bytes need no reassembly: they are delivered as
+they lie, one chunk for each *turn*, a run of payload packets of one direction. That the group continues where its
+connection stands is the caller's to check.
 
 Rows of other protocols are judged too, to no purpose: the caller leaves them out. All arrays of rows here are in the
 sorted order of `ids.flow.keys.Groups`; side 0 is the key's first endpoint, side 1 the second.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ids.decode.tcp_options import tcp_options
 from ids.flow.keys import PROTO_TCP, Groups
 from ids.flow.segment import ACK, FIN, RST, SYN, URG
 from ids.types import I64, U8, U32, Bool, Packets
@@ -58,7 +60,12 @@ class Exchanges:
     present: Bool
     """The side sent anything."""
     first_seq: U32
+    first_ack: U32
     last_ack: U32
+    stamped: Bool
+    """The side sent a timestamp, behind its SYN;"""
+    first_stamp: U32
+    last_stamp: U32
     end_seq: U32
     """Sequence number after the side's last segment, a FIN included."""
     payload: I64
@@ -102,6 +109,11 @@ class _Columns:
     missing: I64
     side: U8
     group: I64
+    stamped: Bool
+    """There is a timestamp, and no SYN."""
+    stamp: U32
+    odd: Bool
+    """It is signed, or hosts may drop it."""
 
 
 def judge(packets: Packets, groups: Groups, standing: Standing) -> Exchanges:
@@ -112,7 +124,8 @@ def judge(packets: Packets, groups: Groups, standing: Standing) -> Exchanges:
     control = (flags & FIN) + (flags >> 1 & 1)
     end = seq + (payload + missing + control).astype(np.uint32)
     group = np.repeat(np.arange(len(groups.starts)), groups.ends - groups.starts)
-    columns = _Columns(seq, packets.ack[rows], end, flags, payload, missing, groups.reverse, group)
+    stamped, stamp, odd = _options(packets, rows)
+    columns = _Columns(seq, packets.ack[rows], end, flags, payload, missing, groups.reverse, group, stamped, stamp, odd)
     position = np.arange(len(rows))
     first = _per_side(np.minimum, columns, groups, position, len(rows))
     last = _per_side(np.maximum, columns, groups, position, -1)
@@ -129,6 +142,9 @@ def judge(packets: Packets, groups: Groups, standing: Standing) -> Exchanges:
     first_bad = np.minimum.reduceat(np.where(orderly, len(rows), position), groups.starts)
     fin_is_last = (fins == 0) | ((fins == 1) & (fin_at == consumed))
     end_seq, last_ack = end[last], columns.ack[last]
+    first_of = np.where(present, first, 0)
+    first_stamp = _per_side(np.minimum, columns, groups, np.where(stamped, position, len(rows)), len(rows))
+    last_stamp = _per_side(np.maximum, columns, groups, np.where(stamped, position, -1), -1)
     return Exchanges(
         orderly=np.logical_and.reduceat(orderly, groups.starts) & fin_is_last.all(axis=1) & opening,
         begins_orderly=np.where(opening, np.minimum(first_bad - groups.starts, size), 0),
@@ -137,8 +153,12 @@ def judge(packets: Packets, groups: Groups, standing: Standing) -> Exchanges:
         agreed=agreed,
         asker=groups.reverse[groups.starts],
         present=present,
-        first_seq=seq[np.where(present, first, 0)],
+        first_seq=seq[first_of],
+        first_ack=columns.ack[first_of],
         last_ack=last_ack,
+        stamped=last_stamp >= 0,
+        first_stamp=stamp[np.minimum(first_stamp, len(rows) - 1)],
+        last_stamp=stamp[last_stamp],
         end_seq=end_seq,
         payload=_per_side(np.add, columns, groups, payload, 0),
         fin=fins > 0,
@@ -192,8 +212,29 @@ def _orderly_rows(columns: _Columns, groups: Groups, position: I64, first: I64) 
     acknowledgeable = np.where(other < start, columns.seq[np.where(silent, 0, others_first)], end[other])
     seen = (silent & (other < start)) | (_ahead(ack, acknowledgeable) <= 0)
     speaks: Bool = columns.flags & _SPEAKS == ACK
-    orderly: Bool = speaks & continues & advances & seen & (columns.missing == 0)
+    orderly: Bool = speaks & continues & advances & seen & (columns.missing == 0) & ~columns.odd
+    if columns.stamped.any():
+        orderly &= _clock_runs(columns, position, start)
     return orderly
+
+
+def _options(packets: Packets, rows: I64) -> tuple[Bool, U32, Bool]:
+    """Return of the TCP rows which have a timestamp and no SYN, its value, and which are signed or doubtful."""
+    stamped, stamp, odd = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.uint32), packets.doubtful[rows]
+    tcp = np.flatnonzero(packets.proto[rows] == PROTO_TCP)
+    options = tcp_options(packets, rows if len(tcp) == len(rows) else rows[tcp])
+    stamped[tcp] = options.stamped & (packets.tcp_flags[rows[tcp]] & SYN == 0)
+    stamp[tcp] = options.stamp
+    odd[tcp] |= options.signed
+    return stamped, stamp, odd
+
+
+def _clock_runs(columns: _Columns, position: I64, start: I64) -> Bool:
+    """Say for each row whether its timestamp is none, or no older than the one before it of its side."""
+    before = [_latest_before(columns.stamped & (columns.side == number), position) for number in (0, 1)]
+    latest = np.where(columns.side, before[1], before[0])
+    runs: Bool = ~columns.stamped | (latest < start) | (_ahead(columns.stamp, columns.stamp[latest]) >= 0)
+    return runs
 
 
 def _latest_before(of_side: Bool, position: I64) -> I64:
@@ -213,7 +254,7 @@ def _openings(columns: _Columns, groups: Groups, standing: Standing) -> tuple[Bo
     SYN/ACK it begins with; whether the ACK follows them. Each of them is bare and acknowledges exactly the one before.
     """
     flags, side, ack = columns.flags & (_SPEAKS | FIN), columns.side, columns.ack
-    bare = columns.payload + columns.missing == 0
+    bare = (columns.payload + columns.missing == 0) & ~columns.odd
     last, at = len(columns.seq) - 1, groups.starts
     size = groups.ends - groups.starts
     steps, taken = standing.steps, np.zeros(len(at), np.uint8)

@@ -5,16 +5,20 @@ What is done here for many connections is what `ids.flow.tcp` and `ids.flow.reas
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ids.flow.inorder import Exchanges, Turns, find_turns
 from ids.flow.keys import Groups
-from ids.flow.reassembly import Reassembly
+from ids.flow.reassembly import CONTEXT_BYTES, Reassembly
 from ids.flow.slots import FlowSlots
 from ids.flow.tcp import Phase
+from ids.flow.versions import UNLIMITED
 from ids.types import I64, U8, Bool, FlowState, Mark, Packets
 
 _ONE = np.uint32(1)
+_PARSED = np.uint16(Mark.PARSED)
 
 
 def continues(slots: FlowSlots, exchanges: Exchanges, slot: I64, flip: U8) -> Bool:
@@ -30,6 +34,13 @@ def continues(slots: FlowSlots, exchanges: Exchanges, slot: I64, flip: U8) -> Bo
         # Before its own step of the handshake, a direction has no number to go on from.
         unborn = exchanges.steps <= direction
         result &= unborn | np.where(present, begins, acknowledged)
+        opened = exchanges.steps == 3
+        acked = slots.next[slot, direction] + (slots.acked[slot, direction] - slots.offset[slot, direction]).astype(
+            np.uint32
+        )
+        result &= ~(other & opened) | ((exchanges.first_ack[at, 1 - side] - acked).view(np.int32) >= 0)
+        clocks = exchanges.stamped[at, side] & slots.stamped[slot, direction]
+        result &= ~clocks | ((exchanges.first_stamp[at, side] - slots.stamp[slot, direction]).view(np.int32) >= 0)
         says_more = (exchanges.payload[at, side] > 0) | exchanges.fin[at, side]
         result &= ~(slots.fin[slot, direction] & says_more)
     # The client speaks first, and a SYN/ACK needs the SYN that it answers to be of this connection.
@@ -58,11 +69,12 @@ def advance(
     _shake_hands(slots, groups, exchanges, slot, flip, at, ways)
     open_ = at[slots.steps[slot[at]] == 3]
     turns = find_turns(packets, groups)
-    last_turn = _deliver(slots, shared, packets, exchanges, turns, slot, flip, chosen)
+    delivered = _deliver(slots, shared, packets, exchanges, turns, slot, flip, chosen)
     for direction in (0, 1):
-        _acknowledge(slots, packets, groups, exchanges, slot, flip, open_, direction, last_turn)
+        _acknowledge(slots, packets, groups, exchanges, slot, flip, open_, direction, delivered.carried)
+        _note_clocks(slots, exchanges, slot, flip, open_, direction)
     if shared.verify:
-        _keep_unacknowledged(slots, shared, turns, slot, flip, chosen, data)
+        _keep_sent(slots, shared, turns, delivered, slot, flip, chosen, data)
     of = slot[open_]
     ended = of[slots.closed[of].all(axis=1)]
     slots.phase[ended], slots.flows.state[ended] = Phase.CLOSED, FlowState.CLOSED
@@ -83,19 +95,32 @@ def _shake_hands(
         slots.apart[of[answered]] = (ways[replies] <= 0) | (ways[replies] != slots.way[of[answered]])
     slots.steps[of] = np.where(exchanges.agreed[at], 3, steps + taken)
     agreed = of[exchanges.agreed[at]]
+    slots.heard[agreed] = True
     slots.flows.marks[agreed[slots.apart[agreed]]] |= np.uint16(Mark.PROVEN)
     slots.phase[agreed], slots.flows.state[agreed] = Phase.OPEN, FlowState.ESTABLISHED
+
+
+class _Delivered(NamedTuple):
+    """What became of the turns of a batch."""
+
+    carried: Bool
+    """For each group and direction: its last turn carried the end with it, shape (g, 2)."""
+    offset: I64
+    """Stream offset of each turn, shape (t,),"""
+    size: I64
+    """and how many of its bytes were delivered."""
 
 
 def _deliver(
     slots: FlowSlots, shared: Reassembly, packets: Packets, exchanges: Exchanges, turns: Turns, slot: I64, flip: U8,
     chosen: Bool,
-) -> Bool:  # fmt: skip
-    """Hand on the payloads; return for each group and direction whether its last turn carried the end with it."""
+) -> _Delivered:  # fmt: skip
+    """Hand on the payloads."""
     carried = np.zeros((len(slot), 2), np.bool_)
+    none = np.zeros(len(turns.group), np.int64)
     mine = np.flatnonzero(chosen[turns.group])
     if not len(mine):
-        return carried
+        return _Delivered(carried, none, none)
     group, side, size = turns.group[mine], turns.side[mine], turns.size[mine]
     direction = side ^ flip[group]
     of = slot[group]
@@ -109,19 +134,54 @@ def _deliver(
     run = np.repeat(total[first] - ordered[first], np.diff(np.append(first, len(order))))
     before[order] = total - ordered - run
     offset = slots.offset[of, direction] + before
-    kept = np.clip(shared.depth - offset, 0, size)
-    beyond = int((size - kept).sum())
-    if beyond:
-        shared.count("depth_bytes", beyond)
+    answers = np.diff(group, prepend=-1) == 0
+    base = np.where(answers, offset, slots.base[of, direction])
+    limit = np.where((direction == 0) & (slots.flows.marks[of] & _PARSED != 0), UNLIMITED, base + shared.depth)
+    kept = np.clip(limit - offset, 0, size)
+    gap = _pass_over(slots, shared, of, direction, size, kept)
     is_last = np.zeros(len(mine), np.bool_)
     is_last[order[np.append(first[1:], len(order)) - 1]] = True
-    closes = is_last & exchanges.fin_acked[group, side] & (offset < shared.depth)
+    closes = is_last & exchanges.fin_acked[group, side] & (offset < limit)
     carried[group[closes], direction[closes]] = True
     out = np.flatnonzero((kept > 0) | closes)
-    slots.out.deliver(turns, mine[out], of[out], direction[out], offset[out], kept[out], closes[out], packets)
+    slots.out.deliver(turns, mine[out], of[out], direction[out], offset[out], kept[out], gap[out], closes[out], packets)
     np.add.at(slots.offset, (of, direction), size)
     np.add.at(slots.next, (of, direction), size.astype(np.uint32))
-    return carried
+    slots.base[of[answers], direction[answers]] = offset[answers]
+    ends = np.append(~answers[1:], True)
+    slots.base[of[ends], 1 - direction[ends]] = slots.offset[of[ends], 1 - direction[ends]]
+    offsets, sizes = none, none.copy()
+    offsets[mine], sizes[mine] = offset, kept
+    return _Delivered(carried, offsets, sizes)
+
+
+def _pass_over(slots: FlowSlots, shared: Reassembly, of: I64, direction: U8, size: I64, kept: I64) -> I64:
+    """Count what lies beyond the depth; return for each turn what was passed over before it.
+
+    Runs in Python for the turns of flows that have been beyond their depth.
+    """
+    gap = np.zeros(len(of), np.int64)
+    beyond = size - kept
+    total = int(beyond.sum())
+    if total:
+        shared.count("depth_bytes", total)
+    elif not slots.skipped[of, direction].any():
+        return gap
+    deep = np.flatnonzero((beyond > 0) | (slots.skipped[of, direction] > 0))
+    concerned = np.flatnonzero(np.isin(2 * of + direction, np.unique(2 * of[deep] + direction[deep])))
+    for at in concerned.tolist():
+        flow, way = int(of[at]), int(direction[at])
+        if kept[at]:
+            gap[at], slots.skipped[flow, way] = slots.skipped[flow, way], 0
+        slots.skipped[flow, way] += beyond[at]
+    return gap
+
+
+def _note_clocks(slots: FlowSlots, exchanges: Exchanges, slot: I64, flip: U8, open_: I64, direction: int) -> None:
+    side = flip[open_] ^ direction
+    stamped = exchanges.stamped[open_, side]
+    at, of, side = open_[stamped], slot[open_[stamped]], side[stamped]
+    slots.stamp[of, direction], slots.stamped[of, direction] = exchanges.last_stamp[at, side], True
 
 
 def _acknowledge(
@@ -133,13 +193,20 @@ def _acknowledge(
     slots.fin[of, direction] |= exchanges.fin[open_, side]
     heard = np.flatnonzero(exchanges.present[open_, 1 - side])
     at, of, side = open_[heard], of[heard], side[heard]
+    slots.heard[of, direction] = True
     upto = slots.offset[of, direction] + (exchanges.last_ack[at, 1 - side] - slots.next[of, direction]).view(np.int32)
     slots.acked[of, direction] = np.maximum(slots.acked[of, direction], upto)
     if slots.unacked:
-        _forget_acknowledged(slots, of, direction)
+        answered = exchanges.payload[at, 1 - side] > 0
+        _forget_acknowledged(slots, of if direction else of[answered], direction, 0)
+        if not direction:
+            _forget_acknowledged(slots, of[~answered], direction, CONTEXT_BYTES)
     ends = slots.fin[of, direction] & (upto > slots.offset[of, direction]) & ~slots.closed[of, direction]
     at, of = at[ends], of[ends]
     slots.closed[of, direction] = True
+    if slots.unacked:
+        for side_of in slots.unacked.keys() & set((2 * of + direction).tolist()):
+            slots.forget_unacked(side_of)
     alone = ~carried[at, direction]
     at, of = at[alone], of[alone]
     last = groups.rows[groups.ends[at] - 1]
@@ -147,10 +214,10 @@ def _acknowledge(
     slots.out.close(last, of, direction, slots.offset[of, direction], batch.ts_ns[last], batch.number[last])
 
 
-def _forget_acknowledged(slots: FlowSlots, of: I64, direction: int) -> None:
-    """Let go of kept bytes that are acknowledged now. Runs for flows that had any."""
+def _forget_acknowledged(slots: FlowSlots, of: I64, direction: int, but: int) -> None:
+    """Let go of kept bytes that are acknowledged now, ``but`` so many. Runs for flows that had any."""
     for side in slots.unacked.keys() & set((2 * of + direction).tolist()):
-        upto = int(slots.acked[side >> 1, direction])
+        upto = int(slots.acked[side >> 1, direction]) - but
         kept = slots.unacked[side]
         rest = [(start, data) for start, data in kept if start + len(data) > upto]
         slots.out.shared.used -= sum(len(data) for _, data in kept) - sum(len(data) for _, data in rest)
@@ -160,49 +227,69 @@ def _forget_acknowledged(slots: FlowSlots, of: I64, direction: int) -> None:
             del slots.unacked[side]
 
 
-def _keep_unacknowledged(
-    slots: FlowSlots, shared: Reassembly, turns: Turns, slot: I64, flip: U8, chosen: Bool, data: memoryview
-) -> None:
-    """Keep the delivered bytes that nobody acknowledged, packet by packet from the end, to compare copies with."""
+def _keep_sent(
+    slots: FlowSlots, shared: Reassembly, turns: Turns, delivered: _Delivered, slot: I64, flip: U8, chosen: Bool,
+    data: memoryview,
+) -> None:  # fmt: skip
+    """Keep the delivered bytes that nobody acknowledged, and what a client is in the middle of saying: copies are
+    compared with the former, and a variant begins with the latter.
+    """
     of = slot[turns.group]
     direction = turns.side ^ flip[turns.group]
-    open_ = chosen[turns.group] & (slots.offset[of, direction] > slots.acked[of, direction])
-    open_ &= slots.acked[of, direction] < shared.depth
-    open_ &= ~slots.closed[of, direction]
+    speaks = np.append(turns.group[1:] != turns.group[:-1], True) & (direction == 0) if len(of) else of > 0
+    open_ = chosen[turns.group] & ((slots.offset[of, direction] > slots.acked[of, direction]) | speaks)
+    open_ &= ~slots.closed[of, direction] & (delivered.size > 0)
     sides: dict[int, list[int]] = {}
-    for turn, flow, way in zip(
-        *(column[open_].tolist() for column in (np.arange(len(of)), of, direction)), strict=True
+    speaking: set[int] = set()
+    for turn, flow, way, last in zip(
+        *(column[open_].tolist() for column in (np.arange(len(of)), of, direction, speaks)), strict=True
     ):
         sides.setdefault(2 * flow + way, []).append(turn)
+        if last:
+            speaking.add(2 * flow + way)
+    alone = np.append(True, turns.group[1:] != turns.group[:-1]) if len(of) else of > 0
     for side, of_side in sides.items():
-        _keep(slots, shared, side, [piece for turn in of_side for piece in _pieces(turns, turn, data)])
+        spans = [span for turn in of_side for span in _spans(turns, turn, delivered, data)]
+        context = None
+        if side in speaking:
+            context = 0 if alone[of_side[-1]] else int(delivered.offset[of_side[-1]])
+        _keep(slots, shared, side, spans, context)
 
 
-def _pieces(turns: Turns, turn: int, data: memoryview) -> list[memoryview]:
+def _spans(turns: Turns, turn: int, delivered: _Delivered, data: memoryview) -> list[tuple[int, memoryview]]:
+    """Return the delivered payloads of a turn, with their stream offsets."""
     first, after = int(turns.first_piece[turn]), int(turns.first_piece[turn + 1])
-    starts, ends = turns.starts[first:after].tolist(), turns.ends[first:after].tolist()
-    return list(map(data.__getitem__, map(slice, starts, ends)))
+    at, room = int(delivered.offset[turn]), int(delivered.size[turn])
+    spans: list[tuple[int, memoryview]] = []
+    for start, end in zip(turns.starts[first:after].tolist(), turns.ends[first:after].tolist(), strict=True):
+        if room <= 0:
+            break
+        piece = data[start : min(end, start + room)]
+        spans.append((at, piece))
+        at, room = at + len(piece), room - len(piece)
+    return spans
 
 
-def _keep(slots: FlowSlots, shared: Reassembly, side: int, pieces: list[memoryview]) -> None:
-    """Keep the unacknowledged ones of the pieces that one side sent last, at most ``shared.verify`` bytes."""
+def _keep(
+    slots: FlowSlots, shared: Reassembly, side: int, spans: list[tuple[int, memoryview]], context: int | None
+) -> None:
+    """Keep the unacknowledged ones of what one side sent last, and what it says since ``context``, at most
+    ``shared.verify`` bytes.
+    """
     slot, direction = side >> 1, side & 1
     end, acked = int(slots.offset[slot, direction]), int(slots.acked[slot, direction])
-    lowest = max(acked, end - shared.verify)
+    lowest = acked if context is None else min(acked, max(context, acked - CONTEXT_BYTES))
+    lowest = max(lowest, end - shared.verify)
     fresh: list[tuple[int, bytes]] = []
-    for piece in reversed(pieces):
-        start = end - len(piece)
-        if start < shared.depth:
-            content = bytes(piece[: shared.depth - start])
-            if shared.used + len(content) > shared.memcap:
-                shared.count("verify_memcap")
-                slots.forget_unacked(side)
-                break
-            fresh.append((start, content))
-            shared.used += len(content)
-        end = start
-        if end <= lowest:
+    for start, piece in reversed(spans):
+        if start + len(piece) <= lowest:
             break
+        if shared.used + len(piece) > shared.memcap:
+            shared.count("verify_memcap")
+            slots.forget_unacked(side)
+            break
+        fresh.append((start, bytes(piece)))
+        shared.used += len(piece)
     kept = [(start, data) for start, data in slots.unacked.get(side, ()) if start + len(data) > lowest]
     shared.used -= sum(len(data) for _, data in slots.unacked.get(side, ())) - sum(len(data) for _, data in kept)
     fresh.reverse()

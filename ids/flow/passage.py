@@ -12,24 +12,30 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ids.decode.tcp_options import NO_SCALE, tcp_options
 from ids.flow.connections import Connections
 from ids.flow.handshake import Offer
 from ids.flow.inorder import Standing, judge
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, Groups, echo_ids
 from ids.flow.orderly import advance, continues
 from ids.flow.reassembly import Reassembly
-from ids.flow.segment import ACK, OWN, RST, SYN, Segment
+from ids.flow.segment import ACK, OWN, RST, SYN, URG, Segment
 from ids.flow.slots import FlowSlots
 from ids.flow.tcp import Phase
-from ids.types import I64, LIVE, U8, U32, Bool, Direction, EndReason, FlowColumns, FlowState, Mark, Packets
+from ids.types import I64, LIVE, U8, U16, U32, Bool, Direction, EndReason, FlowColumns, FlowState, Mark, Packets
 
 _DIRECTIONS = (Direction.TO_SERVER, Direction.TO_CLIENT)
 _Columns: TypeAlias = list[NDArray[np.integer[Any]]]
+
+SERVICES = 1024
+"""Ports below belong to services (RFC 6335 section 6), and clients have others."""
 
 WORTH_A_ROUND = 16
 """Orderly rows in a row for which another round of array work is cheaper than going a segment at a time."""
 MIN_CAREFUL = 16
 """Segments that are taken one by one before the array work may go on: bounds what switching to and fro can cost."""
+_URGENT = 18
+"""Where a TCP header has the urgent pointer."""
 MAX_ROUNDS = 6
 """Rounds a batch, for the same reason; about a millisecond each. What is disorderly still is taken to its end."""
 
@@ -170,11 +176,12 @@ class Passage:
     def _begin(self, keys: list[bytes], rows: I64, side: U8, offer: Offer | None = None) -> I64:
         """Start a flow with each of these packets; return the slots."""
         slots, packets, batch = self._slots, self._packets, self._packets.batch
-        slot = slots.add(keys, packets.proto[rows])
+        slot = slots.add(keys, packets.proto[rows], batch.ts_ns[rows], batch.number[rows])
         flows = slots.flows
         tcp = packets.proto[rows] == PROTO_TCP
         flags, seq, ack = packets.tcp_flags[rows], packets.seq[rows], packets.ack[rows]
         answer = tcp & (flags & (SYN | ACK) == SYN | ACK)
+        answer |= tcp & (flags & SYN == 0) & _from_service(packets.sport[rows], packets.dport[rows])
         turned = answer[:, None]
         flows.src[slot] = np.where(turned, packets.dst[rows], packets.src[rows])
         flows.dst[slot] = np.where(turned, packets.src[rows], packets.dst[rows])
@@ -198,19 +205,19 @@ class Passage:
         if offer is None:
             middle = tcp & (flags & (SYN | ACK | RST) != SYN)
             if middle.any():
-                self._pick_up(slot[middle], flags[middle], seq[middle], ack[middle])
+                self._pick_up(slot[middle], flags[middle], seq[middle], ack[middle], answer[middle])
         return slot
 
-    def _pick_up(self, slot: I64, flags: U8, seq: U32, ack: U32) -> None:
+    def _pick_up(self, slot: I64, flags: U8, seq: U32, ack: U32, answer: Bool) -> None:
         """Begin in the middle, at these segments' numbers, where that is wanted and possible."""
         slots, flows = self._slots, self._slots.flows
         flows.marks[slot] |= np.uint16(Mark.MIDSTREAM)
         usable = (flags & (RST | ACK) == ACK) & self._shared.midstream
         slots.phase[slot[~usable]] = Phase.IGNORED
         self._shared.counters.add("flow.tcp.midstream_ignored", int((~usable).sum()))
-        slot, answer = slot[usable], flags[usable] & SYN != 0
+        slot, answer, behind = slot[usable], answer[usable], (flags[usable] & SYN != 0).astype(np.uint32)
         slots.next[slot, 0] = np.where(answer, ack[usable], seq[usable])
-        slots.next[slot, 1] = np.where(answer, seq[usable] + np.uint32(1), ack[usable])
+        slots.next[slot, 1] = np.where(answer, seq[usable] + behind, ack[usable])
         slots.steps[slot], slots.phase[slot] = 3, Phase.OPEN
         flows.state[slot] = FlowState.ESTABLISHED
 
@@ -251,7 +258,8 @@ class Passage:
                 break
             segment = self._segment(row_of, int(groups.reverse[position]) ^ flipped)
             offer = None
-            if connection.phase not in (Phase.CLOSED, Phase.IGNORED) or segment.flags & (SYN | ACK | RST) != SYN:
+            opens = segment.flags & (SYN | ACK | RST) == SYN and not segment.doubtful
+            if connection.phase not in (Phase.CLOSED, Phase.IGNORED) or not opens:
                 offer = connection.segment(segment)
                 if offer is None:
                     continue
@@ -281,9 +289,17 @@ class Passage:
         return slot
 
     def _segment(self, row_of: list[int], direction: int) -> Segment:
-        row, flags, seq, ack, payload, size, missing, ts_ns, number, way = row_of
+        row, flags, seq, ack, payload, size, missing, ts_ns, number, window, l4, stamp, signed, scale, doubtful, way = (
+            row_of
+        )
         content = bytes(self._data[payload : payload + size]) if size else b""
-        return Segment(_DIRECTIONS[direction], flags, seq, ack, content, size + missing, (row, ts_ns, number), way)
+        at = (row, ts_ns, number)
+        segment = Segment(_DIRECTIONS[direction], flags, seq, ack, content, size + missing, at, way)
+        segment.window, segment.signed, segment.doubtful = window, bool(signed), bool(doubtful)
+        segment.stamp, segment.scale = None if stamp < 0 else stamp, None if scale == NO_SCALE else scale
+        if flags & URG:
+            segment.urgent = int.from_bytes(self._data[l4 + _URGENT : l4 + _URGENT + 2], "big")
+        return segment
 
     def _split(self, groups: Groups, position: int, end: int, slot: int, flipped: int) -> None:
         """Note that the rest of a group belongs to another flow; its place in all groups is found by its first row."""
@@ -291,20 +307,29 @@ class Passage:
         self._splits.append((position + shift, end + shift, slot, flipped))
 
     def _segments(self, rows: I64) -> list[list[int]]:
-        """Return row, flags, sequence number, acknowledgement, payload, its length, what is missing, time, number and
-        way.
+        """Return row, flags, sequence number, acknowledgement, payload, its length, what is missing, time, number,
+        window, header, options (timestamp, -1: none; whether it is signed; window scale), whether it is doubtful, way.
         """
         packets, batch = self._packets, self._packets.batch
         columns: _Columns = [packets.tcp_flags, packets.seq, packets.ack, packets.payload, packets.payload_len]
-        columns += [packets.payload_missing, batch.ts_ns, batch.number]
-        matrix = np.zeros((len(rows), 2 + len(columns)), dtype=np.int64)
+        columns += [packets.payload_missing, batch.ts_ns, batch.number, packets.window, packets.l4]
+        matrix = np.zeros((len(rows), 6 + len(columns)), dtype=np.int64)
         matrix[:, 0] = rows
         if self._ways is not None:
             matrix[:, -1] = self._ways[rows]
         for at, column in enumerate(columns, 1):
             matrix[:, at] = column[rows]
+        options = tcp_options(packets, rows)
+        matrix[:, -5] = np.where(options.stamped, options.stamp.astype(np.int64), -1)
+        matrix[:, -4], matrix[:, -3], matrix[:, -2] = options.signed, options.scale, packets.doubtful[rows]
         found: list[list[int]] = matrix.tolist()
         return found
+
+
+def _from_service(sport: U16, dport: U16) -> Bool:
+    """Return which segments in the middle of a connection the server sent, as far as their ports show it."""
+    from_service: Bool = (sport < SERVICES) & (dport >= SERVICES)
+    return from_service
 
 
 def _ways(packets: Packets) -> I64 | None:

@@ -7,17 +7,25 @@ everything here counts in offsets, which do not wrap.
 (1) Bytes that continue the stream are delivered at once, acknowledged or not: an attack must be stopped before it
     arrives.
 (2) Bytes ahead of the stream are held back, and the hole before them is waited for.
-(3) The first copy of a byte counts. Another copy with the same content is a retransmission; one with other content is a
-    conflict, which is counted and marked, for then we may not know what the host saw.
+(3) The first copy of bytes that were in order counts; of two copies that wait behind a hole, the one that the receiver
+    prefers (`ids.flow.policies`). Another copy with the same content is a retransmission; one with other content is a
+    conflict: it is counted, marked and noted, and the connection gets a variant that reads it (`ids.flow.versions`).
 (4) A copy of bytes that the receiver had acknowledged is not compared: no host takes bytes back.
-(5) A hole is given up when the receiver acknowledges past it (it got what we did not), when holding back any more
-    would exceed a limit, or when the flow ends. What follows is delivered with ``gap``; bytes are never made up.
+(5) A hole is given up when the receiver acknowledges past it (it got what we did not), or when the flow ends. What
+    follows is delivered with ``gap``; bytes are never made up. What arrives for it after that is inspected in a
+    variant: the acknowledgement may have been forged. What would exceed a limit while the hole is open is let go, that
+    which is furthest ahead first, as hosts do: they will ask for it again. Where the receiver is not seen, the hole
+    gives way instead.
 (6) An acknowledgement of bytes that nobody has seen gives nothing up; but where the stream goes on far out of the
     window, close to such an acknowledgement, we lost more than a window of packets, and catch up.
 (7) A FIN is a claim until the receiver acknowledges it: then the direction is closed. Bytes past an unacknowledged FIN
     show that it never arrived; they are delivered, as a conflict.
-(8) Beyond the depth nothing is delivered or kept, only counted.
+(8) Beyond the depth nothing is delivered or kept, only counted. It begins anew when the other side has spoken.
 (9) A direction ends with exactly one chunk that has ``closed`` set, after which there is none.
+(10) A segment that hosts ignore (`ids.flow.acceptance`) is put aside. It is delivered when the receiver acknowledges
+    its bytes and we have no others.
+(11) Delivered bytes are kept until they are acknowledged, and `CONTEXT_BYTES` of them for longer, from the turn before
+    the present one on: a variant begins with these, so that what is said in it can be understood.
 
 COST. O(bytes + segments log segments): a segment is placed by bisection, a byte is compared at most once per copy that
 was sent, and moved at most twice.
@@ -25,17 +33,28 @@ was sent, and moved at most twice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ids.counters import Counters
+from ids.flow.notes import Note, Notes
+from ids.flow.policies import MAX_COPIES, Targets, views
 from ids.flow.segment import Arrival
 from ids.flow.settings import StreamSettings
-from ids.pieces import Pieces
-from ids.types import Direction, FlowColumns
+from ids.flow.versions import UNLIMITED, Edit, Span, Versions
+from ids.pieces import Copy, Favours, Pieces
+from ids.types import Direction, FlowColumns, Mark
 
 MODULUS = 0xFFFFFFFF
 _HALF = 1 << 31
 _SMALL_PIECE = 4096
+CONTEXT_BYTES = 16 * 1024
+"""Delivered and acknowledged bytes that are kept: the largest head of a request that common servers take."""
+MAX_LOST = 16
+"""Holes that were given up and are remembered; of more, the oldest are forgotten."""
+MAX_ASIDE = 16
+"""Segments that are put aside."""
+_PARSED = int(Mark.PARSED)
 
 
 def distance(to: int, of: int) -> int:
@@ -66,52 +85,95 @@ class Reassembly:
         self.depth = settings.depth_bytes
         self.window = settings.window_bytes
         self.max_segments = settings.max_segments
-        self.midstream = settings.midstream
+        self.midstream = settings.midstream is True
         self.one_armed = settings.one_armed
         self.memcap = settings.memcap_bytes
         self.verify = settings.verify_bytes
         self.counters = counters
+        self.versions = settings.versions
+        self.targets = Targets(settings.policy, settings.policies)
         self.used = 0
         """Bytes held back or kept for comparison, over all flows."""
         self.chunks: list[Chunk] = []
+        self.notes = Notes(counters)
+        self.forks = 0
+        """Variants begun in this batch."""
+        self.open_variant: Callable[[int], int] = lambda slot: -1
+        """Makes a slot for a variant of the flow in a slot; -1: there is no room for it."""
+        self.close_variant: Callable[[int], None] = lambda slot: None
 
     def take_chunks(self) -> list[Chunk]:
         """Return the chunks since the last call, as they were made."""
-        chunks, self.chunks = self.chunks, []
+        chunks, self.chunks, self.forks = self.chunks, [], 0
         return chunks
+
+    def emit(
+        self,
+        at: Arrival,
+        slot: int,
+        direction: int,
+        offset: int,
+        data: bytes,
+        gap: int = 0,
+        conflict: bool = False,
+        closed: bool = False,
+    ) -> Chunk:
+        """Make a chunk, and return it."""
+        row, ts_ns, number = at
+        chunk = Chunk(row, slot, direction, offset, data, ts_ns, number, gap, conflict, closed)
+        self.chunks.append(chunk)
+        return chunk
 
     def count(self, name: str, amount: int = 1) -> None:
         """Count ``amount`` of ``flow.tcp.reassembly.<name>``."""
         self.counters.add(f"flow.tcp.reassembly.{name}", amount)
 
 
+class Aside(NamedTuple):
+    """A segment that a host would have ignored."""
+
+    start: int
+    data: bytes
+    stamp: int | None
+
+
+class Hole:
+    """Bytes that were given up, and those of them that came after all."""
+
+    __slots__ = ("end", "late", "start")
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start = start
+        self.end = end
+        self.late = Pieces()
+
+
 class Half:
     """One direction of a connection."""
 
     __slots__ = (
-        "acked",
-        "claimed",
-        "closed",
-        "columns",
-        "direction",
-        "fin_at",
-        "gap",
-        "held",
-        "next",
-        "offset",
-        "sent",
-        "sent_bytes",
-        "shared",
-        "slot",
-    )
+        "acked", "aside", "base", "claimed", "closed", "columns", "context", "copies", "direction", "edge", "fin_at",
+        "gap", "heard", "held", "lost", "next", "offset", "peer", "sent", "sent_bytes", "shared", "skipped", "slot",
+        "stamp", "turn", "versions", "widest",
+    )  # fmt: skip
 
     def __init__(
-        self, shared: Reassembly, columns: FlowColumns, slot: int, direction: Direction, sequence: int
+        self,
+        shared: Reassembly,
+        columns: FlowColumns,
+        slot: int,
+        direction: Direction,
+        sequence: int,
+        versions: Versions,
     ) -> None:
         self.shared = shared
         self.columns = columns
         self.slot = slot
         self.direction = direction
+        self.versions = versions
+        """Of the connection."""
+        self.peer: Half | None = None
+        """The other direction."""
         self.next = sequence
         """Sequence number at ``offset``."""
         self.offset = 0
@@ -120,14 +182,36 @@ class Half:
         """Stream offset up to which the receiver has acknowledged."""
         self.claimed = 0
         """Highest acknowledged offset that nobody was seen to have sent."""
+        self.heard = False
+        """The receiver was seen to acknowledge anything."""
         self.fin_at: int | None = None
         """Stream offset of the FIN."""
         self.gap = 0
         """Lost bytes that no chunk has reported yet."""
+        self.skipped = 0
+        """Bytes beyond the depth since the last chunk."""
+        self.turn = 0
+        """Stream offset at which the other side spoke last: what is from there on is said in one turn."""
+        self.context = 0
+        """The same, one turn earlier."""
+        self.base = 0
+        """Stream offset from which the depth counts."""
+        self.stamp: int | None = None
+        """The latest timestamp of a segment that was in order."""
+        self.edge: int | None = None
+        """Stream offset up to which the receiver offers a window; None: it did not say."""
+        self.widest = 0xFFFF
+        """The widest window that this side has offered, scaled."""
         self.held: Pieces | None = None
         """What is held back behind holes, by offset; None where nothing is."""
+        self.copies: list[Copy] | None = None
+        """Copies of held bytes that differ, in the order of their arrival."""
+        self.lost: list[Hole] | None = None
+        """Holes that were given up."""
+        self.aside: list[Aside] | None = None
+        """Segments that a host would have ignored."""
         self.sent: list[tuple[int, bytes]] | None = None
-        """Delivered but unacknowledged bytes with their offsets."""
+        """Delivered bytes with their offsets: those not acknowledged, and some before them."""
         self.sent_bytes = 0
         self.closed = False
 
@@ -141,7 +225,11 @@ class Half:
     def plain(self) -> bool:
         """Whether nothing is held back, missing or claimed in this direction."""
         ends_here = self.fin_at is None or self.fin_at == self.offset
-        return not self.held and not self.gap and self.claimed <= self.offset and ends_here
+        if self.held or self.gap or self.aside:
+            return False
+        if any(hole.late for hole in self.lost or ()):
+            return False
+        return self.claimed <= self.offset and ends_here
 
     def place(self, sequence: int) -> int:
         """Return the stream offset of a sequence number."""
@@ -152,6 +240,12 @@ class Half:
         """One past the last stream offset seen, a FIN included."""
         end = self.held.end if self.held else self.offset
         return end if self.fin_at is None else max(end, self.fin_at + 1)
+
+    def spoken(self) -> None:
+        """Take notice that the other side says something: what this side says next is another turn."""
+        if self.turn != self.offset:
+            self.context, self.turn = self.turn, self.offset
+        self.base = self.offset
 
     def receive(self, start: int, data: bytes, at: Arrival) -> None:
         """Take the payload of one segment, whose first byte has stream offset ``start``."""
@@ -170,18 +264,20 @@ class Half:
             conflict = True
         if start < self.offset:
             known = data[: self.offset - start]
-            conflict |= self._differs(start, known)
+            if self.lost:
+                self._fill(start, known, at)
+            conflict |= self._compare(start, known, at)
             data, start = data[self.offset - start :], self.offset
         if conflict:
-            self._count_conflict()
-        if data and self.offset >= shared.depth:
+            self._count_conflict(at)
+        if data and self.offset >= self._limit():
             self.skip(start + len(data) - self.offset, len(data))
         elif data and start == self.offset and not self.held:
             self.deliver(data, at, conflict=conflict)
             conflict = False
         elif data:
             if self._hold(start, data) and not conflict:
-                self._count_conflict()
+                self._count_conflict(at)
             conflict = self._release(at, conflict=conflict)
             self._enforce_limits(at)
         if conflict:
@@ -200,6 +296,8 @@ class Half:
         """Take the receiver's acknowledgement of all bytes before stream offset ``upto``."""
         if upto <= self.acked or self.closed:
             return
+        if self.aside and upto > self.offset:
+            self._take_aside(upto, at)
         if upto > self.highest:
             self.shared.counters.add("flow.tcp.ack_unseen")
             self.claimed = upto
@@ -207,7 +305,7 @@ class Half:
         self.acked = upto
         while self.held and self.held.start <= upto:
             self._give_up_hole(at, "gap_acked")
-        self._forget_sent(upto)
+        self._forget_sent(min(upto, max(self.context, upto - CONTEXT_BYTES)))
         if self.fin_at is not None and upto > self.fin_at:
             self.close(at)
 
@@ -217,17 +315,24 @@ class Half:
             return
         while self.held:
             self._give_up_hole(at, "gap_at_end")
-        if self.fin_at is not None and self.fin_at > self.offset and self.offset < self.shared.depth:
+        for hole in [*(self.lost or ())]:
+            self._inspect_late(hole, at)
+        if self.copies:
+            self.shared.used -= sum(len(copy.data) for copy in self.copies)
+            self.copies = None
+        if self.fin_at is not None and self.fin_at > self.offset and self.offset < self._limit():
             self._lose(self.fin_at - self.offset, "gap_at_end")
         self._emit(b"", at, closed=True)
+        self.lost = None
         self._forget_sent(self.offset)
+        self._forget_aside(UNLIMITED)
         self.closed = True
 
     def deliver(self, data: bytes, at: Arrival, *, conflict: bool = False) -> None:
         """Hand on ``data``, which continues the stream; keep it for comparison until it is acknowledged."""
         shared = self.shared
         size = len(data)
-        room = shared.depth - self.offset
+        room = self._limit() - self.offset
         if size > room:
             shared.count("depth_bytes", size - max(room, 0))
             data = data[: max(room, 0)]
@@ -235,30 +340,49 @@ class Half:
             self._emit(data, at, conflict=conflict)
             if shared.verify:
                 self._keep_sent(data)
+        self.skipped += size - len(data)
         self.offset += size
         self.next = (self.next + size) & MODULUS
 
     def skip(self, advance: int, size: int) -> None:
         """Pass over ``size`` bytes beyond the depth, which move the stream on by ``advance``."""
         self.shared.count("depth_bytes", size)
+        self.skipped += advance
         self.offset += advance
         self.next = (self.next + advance) & MODULUS
 
-    def _emit(self, data: bytes, at: Arrival, *, conflict: bool = False, closed: bool = False) -> None:
-        row, ts_ns, number = at
-        gap, self.gap = self.gap, 0
-        self.shared.chunks.append(
-            Chunk(row, self.slot, self.direction, self.offset, data, ts_ns, number, gap, conflict, closed)
-        )
+    def _limit(self) -> int:
+        """Return the stream offset at which the depth is reached.
 
-    def _count_conflict(self) -> None:
+        What a client says in a protocol with a parser has none: what its parser needs no more it passes over itself.
+        """
+        if self.direction == 0 and self.columns.marks[self.slot] & _PARSED:
+            return UNLIMITED
+        return self.base + self.shared.depth
+
+    def _emit(self, data: bytes, at: Arrival, *, conflict: bool = False, closed: bool = False) -> None:
+        gap, self.gap = self.gap, 0
+        if data:
+            gap, self.skipped = gap + self.skipped, 0
+        chunk = self.shared.emit(at, self.slot, self.direction, self.offset, data, gap, conflict, closed)
+        if self.versions.variants:
+            self.versions.echo(chunk, self.shared.chunks)
+
+    def _count_conflict(self, at: Arrival) -> None:
         self.columns.conflicts[self.slot, self.direction] += 1
         self.shared.count("conflicts")
+        self.note(Note.CONFLICT, at)
+
+    def note(self, note: Note, at: Arrival) -> None:
+        """Note something about this direction."""
+        self.shared.notes.add(self.columns, self.slot, self.direction, note, at)
+
+    # What waits behind a hole.
 
     def _hold(self, start: int, data: bytes) -> bool:
         """Keep the parts of a segment that no held piece covers; return whether a covered part differs."""
         shared = self.shared
-        room = max(shared.depth - start, 0)
+        room = max(self._limit() - start, 0)
         if len(data) > room:
             shared.count("depth_bytes", len(data) - room)
             data = data[:room]
@@ -266,23 +390,65 @@ class Half:
             return False
         if self.held is None:
             self.held = Pieces()
-        inserted = self.held.insert(start, data)
-        shared.used += inserted.added
+        copies: list[Copy] = []
+        cost = self.held.cost
+        inserted = self.held.insert(start, data, self._favours(), copies)
+        shared.used += self.held.cost - cost
+        if copies:
+            self._keep_copies(copies)
         return inserted.differs
+
+    def _favours(self) -> Favours:
+        """Return how the receiver chooses."""
+        columns, slot = self.columns, self.slot
+        receiver = columns.src if self.direction else columns.dst
+        high, low = receiver[slot].tolist()
+        return self.shared.targets.of(int(columns.ip_version[slot]), high, low)
+
+    def _keep_copies(self, copies: list[Copy]) -> None:
+        known = self.copies = self.copies or []
+        for copy in copies:
+            if copy in known:
+                continue
+            if len(known) >= MAX_COPIES or self.shared.used + len(copy.data) > self.shared.memcap:
+                self.shared.counters.add("flow.tcp.versions.refused")
+                return
+            known.append(copy)
+            self.shared.used += len(copy.data)
 
     def _release(self, at: Arrival, *, conflict: bool = False) -> bool:
         """Deliver the held pieces that continue the stream; return ``conflict`` if there is no chunk to carry it."""
         held = self.held
         if held is None:
             return conflict
-        data, differs = held.pop(self.offset)
+        cost, start = held.cost, self.offset
+        data, differs = held.pop(start)
         if not data:
             return conflict
+        self.shared.used -= cost - held.cost
         if not held:
             self.held = None
-        self.shared.used -= len(data)
         self.deliver(data, at, conflict=conflict or differs)
+        if self.copies:
+            self._weigh(start, data, at)
         return False
+
+    def _weigh(self, start: int, delivered: bytes, at: Arrival) -> None:
+        """Have read what other hosts make of the copies of bytes that were just delivered."""
+        assert self.copies is not None
+        shared, end = self.shared, start + len(delivered)
+        mine = [copy for copy in self.copies if copy.start < end]
+        self.copies = [copy for copy in self.copies if copy.start >= end] or None
+        shared.used -= sum(len(copy.data) for copy in mine)
+        if not mine or shared.versions == 1:
+            return
+        low = max(min(copy.start for copy in mine), start)
+        high = min(max(copy.start + len(copy.data) for copy in mine), end)
+        base = delivered[low - start : high - start]
+        for seen in views(mine, low, base):
+            edit = Edit(low, high, seen)
+            if not self.versions.knows(self.direction, edit, base):
+                self._fork([edit], at, alone=True)
 
     def _give_up_hole(self, at: Arrival, why: str) -> None:
         """Go on with the first held piece, whatever is missing before it."""
@@ -291,6 +457,12 @@ class Half:
         self._release(at)
 
     def _lose(self, size: int, why: str) -> None:
+        if size <= 0:
+            return
+        lost = self.lost = self.lost or []
+        lost.append(Hole(self.offset, self.offset + size))
+        if len(lost) > MAX_LOST:
+            self.shared.used -= lost.pop(0).late.cost
         self.gap += size
         self.columns.gaps[self.slot, self.direction] += size
         self.shared.count(why)
@@ -309,10 +481,126 @@ class Half:
         return True
 
     def _enforce_limits(self, at: Arrival) -> None:
-        while self.held and len(self.held) > self.shared.max_segments:
-            self._give_up_hole(at, "segments_limit")
-        while self.held and self.shared.used > self.shared.memcap:
-            self._give_up_hole(at, "memcap")
+        shared = self.shared
+        while self.held and len(self.held) > shared.max_segments:
+            self._make_room(at, "segments_limit")
+        while self.held and shared.used > shared.memcap:
+            self._make_room(at, "memcap")
+
+    def _make_room(self, at: Arrival, why: str) -> None:
+        """Let go of what is furthest ahead, as hosts do; or of the hole, where nobody says what the receiver has."""
+        assert self.held
+        if not self.heard:
+            self._give_up_hole(at, why)
+            return
+        self.shared.count(why)
+        cost = self.held.cost
+        self.shared.count("let_go_bytes", self.held.drop_last())
+        self.shared.used -= cost - self.held.cost
+        if not self.held:
+            self.held = None
+
+    def _fill(self, start: int, data: bytes, at: Arrival) -> None:
+        """Take what arrives for holes that were given up; have it read when a hole is full."""
+        end = start + len(data)
+        for hole in [*(self.lost or ())]:
+            low, high = max(hole.start, start), min(hole.end, end)
+            if low >= high:
+                continue
+            if self.shared.used + high - low > self.shared.memcap or len(hole.late) > self.shared.max_segments:
+                self.shared.count("late_dropped")
+                continue
+            cost = hole.late.cost
+            hole.late.insert(low, data[low - start : high - start])
+            self.shared.used += hole.late.cost - cost
+            self.note(Note.LATE_DATA, at)
+            if hole.late.size == hole.end - hole.start:
+                self._inspect_late(hole, at)
+
+    def _inspect_late(self, hole: Hole, at: Arrival) -> None:
+        assert self.lost is not None
+        self.lost = [other for other in self.lost if other is not hole] or None
+        edits: list[Edit] = []
+        self.shared.used -= hole.late.cost
+        while hole.late:
+            begin = hole.late.start
+            data, _ = hole.late.pop(begin)
+            edits.append(Edit(begin, begin + len(data), data))
+        if edits:
+            self.shared.count("late_bytes", sum(len(edit.data) for edit in edits))
+            self._fork(edits, at)
+
+    # What hosts ignore.
+
+    def put_aside(self, start: int, data: bytes, stamp: int | None) -> None:
+        """Keep a segment that a host would have ignored, until it shows that it did not."""
+        aside = self.aside = self.aside or []
+        size = sum(len(one.data) for one in aside) + len(data)
+        if self.closed or not self.offset <= start + len(data) <= self.offset + self.shared.window:
+            pass
+        elif len(aside) >= MAX_ASIDE or size > self.shared.window or self.shared.used + size > self.shared.memcap:
+            self.shared.count("aside_dropped")
+        elif all(one.start != start or one.data != data for one in aside):
+            aside.append(Aside(start, data, stamp))
+            self.shared.used += len(data)
+        self.aside = aside or None
+
+    def doubt(self, start: int, data: bytes, at: Arrival) -> None:
+        """Have read a segment that not every host ignores, in a variant, wherever its bytes were not acknowledged."""
+        low, end = max(start, self.acked), start + len(data)
+        if self.closed or low >= end or low > self.offset + self.shared.window or self.shared.versions == 1:
+            return
+        edit = Edit(low, end, data[low - start :])
+        if not self.versions.knows(self.direction, edit, None):
+            self._fork([edit], at)
+
+    def _take_aside(self, upto: int, at: Arrival) -> None:
+        """Deliver what was put aside and acknowledged, where there is nothing else."""
+        found = True
+        while found and self.offset < upto:
+            found = False
+            for one in [*(self.aside or ())]:
+                end = one.start + len(one.data)
+                if one.start <= self.offset < end <= upto and not (self.held and self.held.start <= self.offset):
+                    self.shared.count("aside_taken")
+                    self.stamp = one.stamp if one.stamp is not None else self.stamp
+                    self.deliver(one.data[self.offset - one.start :], at)
+                    self._release(at)
+                    found = True
+        self._forget_aside(upto)
+
+    def _forget_aside(self, upto: int) -> None:
+        """Forget what was put aside and ends at or before a stream offset."""
+        kept = [one for one in self.aside or () if one.start + len(one.data) > upto]
+        size = sum(len(one.data) for one in self.aside or ())
+        self.shared.used -= size - sum(len(one.data) for one in kept)
+        self.aside = kept or None
+
+    # What was delivered.
+
+    def leave_out(self, place: int, at: Arrival) -> None:
+        """Have a variant without the byte at a stream offset, which was marked urgent."""
+        if self.closed or place < self.acked or self.shared.versions == 1:
+            return
+        edit = Edit(place, place + 1, b"")
+        if self.versions.knows(self.direction, edit, None):
+            return
+        for variant in self.versions.variants:
+            if variant.urgent and place >= self.offset:
+                variant.add(self.direction, edit)
+                return
+        self._fork([edit], at, alone=True, urgent=True)
+
+    def _fork(self, edits: list[Edit], at: Arrival, *, alone: bool = False, urgent: bool = False) -> None:
+        context = self.said()
+        if not context:  # nothing is kept: what there is to read is the edits
+            context = [edit for edit in edits if edit.start < self.offset]
+        answers = self.peer.said() if self.peer is not None else []
+        self.versions.fork(self.shared, self.direction, context, answers, edits, at, alone=alone, urgent=urgent)
+
+    def said(self) -> list[Span]:
+        """Return what is kept of what was delivered."""
+        return [Span(start, start + len(data), data) for start, data in self.sent or ()]
 
     def _keep_sent(self, data: bytes) -> None:
         """Keep delivered bytes until they are acknowledged; small ones together, so that pieces stay few."""
@@ -322,9 +610,9 @@ class Half:
             self._forget_sent(self.offset)
             return
         sent = self.sent = self.sent or []
-        if sent and len(data) + len(sent[-1][1]) <= _SMALL_PIECE:
-            start, last = sent.pop()
-            sent.append((start, last + data))
+        start, last = sent[-1] if sent else (self.offset, b"")
+        if sent and len(data) + len(last) <= _SMALL_PIECE and start + len(last) == self.offset:
+            sent[-1] = (start, last + data)
         else:
             sent.append((self.offset, data))
         self.sent_bytes += len(data)
@@ -344,21 +632,32 @@ class Half:
             self.sent_bytes -= size
             self.shared.used -= size
 
-    def _differs(self, start: int, data: bytes) -> bool:
-        """Compare another copy of delivered bytes with the first one, as far as it is unacknowledged and still kept."""
+    def _compare(self, start: int, data: bytes, at: Arrival) -> bool:
+        """Compare another copy of delivered bytes with the first one, as far as it is unacknowledged and still kept.
+
+        Where it differs, have it read in a variant.
+        """
         end = start + len(data)
         lowest = max(start, self.acked)
         if lowest >= end:
             return False
         unverified = end - lowest
-        differs = False
+        edits: list[Edit] = []
+        bases: list[bytes] = []
         for kept, first in reversed(self.sent or ()):
             if kept + len(first) <= lowest:
                 break
             low, high = max(kept, lowest), min(kept + len(first), end)
             if low < high:
                 unverified -= high - low
-                differs |= first[low - kept : high - kept] != data[low - start : high - start]
+                base, copy = first[low - kept : high - kept], data[low - start : high - start]
+                if base != copy:
+                    edits.append(Edit(low, high, copy))
+                    bases.append(base)
         if unverified:
             self.shared.count("unverified_bytes", unverified)
-        return differs
+        if edits and self.shared.versions > 1:
+            versions = self.versions
+            if not all(versions.knows(self.direction, edit, base) for edit, base in zip(edits, bases, strict=True)):
+                self._fork(edits[::-1], at)
+        return bool(edits)

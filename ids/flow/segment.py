@@ -23,7 +23,10 @@ Arrival: TypeAlias = tuple[int, int, int]
 class Segment:
     """One TCP segment."""
 
-    __slots__ = ("ack", "at", "data", "direction", "flags", "length", "seq", "way")
+    __slots__ = (
+        "ack", "at", "data", "direction", "doubtful", "flags", "length", "scale", "seq", "signed", "stamp", "urgent",
+        "way", "window",
+    )  # fmt: skip
 
     def __init__(
         self, direction: Direction, flags: int, seq: int, ack: int, data: bytes, length: int, at: Arrival, way: int = 0
@@ -38,3 +41,15 @@ class Segment:
         self.at = at
         self.way = way
         """The interface by which it came, `OWN`, or 0: not known."""
+        self.window = 0xFFFF
+        """As sent: not scaled."""
+        self.urgent = 0
+        """The urgent pointer."""
+        self.stamp: int | None = None
+        """Timestamp (RFC 7323), where there is one."""
+        self.signed = False
+        """It has an MD5 or authentication option (RFC 2385, RFC 5925)."""
+        self.scale: int | None = None
+        """Of a SYN: the window scale option."""
+        self.doubtful = False
+        """Its packet is one that Linux drops, and other hosts may not (`Packets.doubtful`)."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork
+
+from ids.flow.policies import Policy
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -13,10 +17,11 @@ class StreamSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    midstream: bool = Field(
-        default=False,
-        description="Follow TCP flows whose handshake was not seen. Off, as in Suricata: without a handshake neither "
-        "the client nor the start of the stream is known, and anybody can make flows up.",
+    midstream: bool | Literal["auto"] = Field(
+        default="auto",
+        description="Follow TCP flows whose handshake was not seen. Without one neither the client nor the start of "
+        "the stream is known for certain, and anybody can make flows up. `auto`: in a replay, where half a flow is "
+        "better than none, and not live.",
     )
     one_armed: bool = Field(
         default=False,
@@ -40,25 +45,55 @@ class StreamSettings(BaseModel):
         ge=64 * KIB,
         le=1 << 30,
         description="How far ahead of the next expected byte a segment may start, and so how much one direction can "
-        "hold back. At least an unscaled TCP window; what a real host would not accept either is ignored and counted.",
+        "hold back, where the window that the receiver offers was not seen. At least an unscaled TCP window; what a "
+        "real host would not accept either is ignored and counted.",
     )
     max_segments: int = Field(
-        default=1024,
+        default=8192,
         ge=1,
         le=65536,
-        description="Pieces that one direction may hold back; a window of full-sized segments fits. Beyond it the "
-        "first hole is given up.",
+        description="Pieces that one direction may hold back, as many as a host with 6 MB of buffer. Beyond it those "
+        "furthest ahead are let go, as hosts do, who then ask for them again; the hole stays open. Only where the "
+        "receiver is not seen, so that nobody says what it got, the first hole is given up.",
     )
     verify_bytes: int = Field(
         default=64 * KIB,
         ge=0,
         description="Delivered but unacknowledged bytes kept per direction, to distinguish a retransmission with other "
-        "content (an evasion) from a true one. An initial window of common hosts.",
+        "content (an evasion) from a true one, and to inspect both. An initial window of common hosts.",
     )
+    versions: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="Versions of one connection that are inspected at once, where copies of the same bytes differ, "
+        "bytes were marked urgent, or a hole was filled after it had been given up: each is parsed and matched like a "
+        "connection of its own. 8 are all that three conflicts can make; 1: only the first version.",
+    )
+    policy: Policy = Field(
+        default="linux",
+        description="Whose choice between copies that wait behind a hole comes first: the version that is delivered at "
+        "once, and logged. What other systems would make of them is inspected too, within `versions`.",
+    )
+    policies: dict[IPvAnyNetwork, Policy] = Field(
+        default={},
+        max_length=256,
+        description="The same by network of the receiving host; the longest prefix counts: `{192.0.2.0/24: windows}`.",
+    )
+    on_conflict: Literal["inspect", "drop"] = Field(
+        default="inspect",
+        description="Whether copies of the same bytes that differ are reason enough to drop the flow (`drop`): honest "
+        "hosts do not send such, but broken ones exist. In either case all versions are inspected, and an `anomaly` "
+        "event is written.",
+    )
+
+    def resolved(self, *, live: bool) -> StreamSettings:
+        """Return the settings with what `auto` means here."""
+        return self if self.midstream != "auto" else self.model_copy(update={"midstream": not live})
 
 
 class FlowSettings(BaseModel):
-    """Bounds of the flow table. Timeouts are those of Suricata's default configuration (flow-timeouts)."""
+    """Bounds of the flow table. Timeouts are at least as long as those of hosts: what they still accept is seen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,13 +103,27 @@ class FlowSettings(BaseModel):
         description="Flows kept at once, about 1.5 kB each. When full, closed flows go first, then the oldest of those "
         "without an answer, so that a flood of SYNs evicts itself.",
     )
-    tcp_new_timeout_s: float = Field(default=60, gt=0, description="Idle TCP flow before its handshake is complete.")
-    tcp_established_timeout_s: float = Field(default=600, gt=0, description="Idle established TCP flow.")
+    tcp_new_timeout_s: float = Field(
+        default=130,
+        gt=0,
+        description="Idle TCP flow before its handshake is complete. Hosts repeat a SYN for 127 s.",
+    )
+    tcp_established_timeout_s: float = Field(
+        default=5 * 24 * 3600,
+        gt=0,
+        description="Idle established TCP flow. Hosts know no limit; as Linux's connection tracking. An idle flow is "
+        "cheap, and evicted when there is need.",
+    )
     tcp_closed_timeout_s: float = Field(
         default=60,
         gt=0,
-        description="TCP flow after both FINs or a RST: late retransmissions still belong to it, and a RST that the "
-        "hosts ignored is found out.",
+        description="TCP flow after both FINs, or whose SYN was refused: late retransmissions still belong to it.",
+    )
+    tcp_reset_timeout_s: float = Field(
+        default=7200,
+        gt=0,
+        description="TCP flow after a RST: a host that ignored it (it was forged, or never arrived) goes on. As long "
+        "as until a keep-alive probe; among the first to be evicted.",
     )
     udp_new_timeout_s: float = Field(default=30, gt=0, description="Idle UDP flow without an answer.")
     udp_established_timeout_s: float = Field(default=300, gt=0, description="Idle UDP flow with packets both ways.")

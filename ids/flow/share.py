@@ -31,4 +31,5 @@ class Share:
         owner = worker_of(packets.src, packets.dst, packets.sport, packets.dport, packets.proto, self.of, self.seed)
         if self.by_carrier and packets.depth.any():
             owner = np.where(packets.carrier >= 0, owner[packets.carrier], owner)
-        return replace(packets, usable=packets.usable & (owner == self.number))
+        mine = owner == self.number
+        return replace(packets, usable=packets.usable & mine, doubtful=packets.doubtful & mine)

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ids.counters import Counters
+from ids.flow.identity import FlowIds
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
+from ids.flow.reassembly import Hole
 from ids.flow.segment import Arrival
 from ids.flow.settings import FlowSettings
-from ids.flow.share import Share
 from ids.flow.streams import StreamsBuilder
-from ids.flow.tcp import Connection
+from ids.flow.tcp import Connection, Phase
+from ids.flow.versions import MAX_VARIANTS
 from ids.types import I64, U8, U32, Bool, EndReason, FlowColumns, FlowState
 
 _NS = 1_000_000_000
@@ -37,6 +39,10 @@ SWEEPS_PER_TIMEOUT = 64
 most a 64th of it, and a search costs little even with batches of a few packets."""
 
 
+EVICT_SHARE = 64
+"""One in how many flows is evicted at once where the table is full: each time, all of it is looked through."""
+
+
 class FlowSlots:
     """All live flows, at most ``settings.max_flows`` between two batches."""
 
@@ -47,15 +53,15 @@ class FlowSlots:
         flows: FlowColumns,
         out: StreamsBuilder,
         last_seen: LastSeen | None = None,
-        share: Share | None = None,
+        seed: int = 0,
     ) -> None:
         self.flows = flows
         self.out = out
         self._max_flows = settings.max_flows
         self._counters = counters
         self._last_seen = last_seen
-        self._last_id = 0
-        self._id_step, self._id_shift = (share.of, share.number) if share is not None else (1, 0)
+        self._ids = FlowIds(seed)
+        self._added = 0
         self._by_key: dict[bytes, int] = {}
         self._keys: list[bytes] = [b""] * flows.capacity
         self._free: list[int] = list(range(flows.capacity - 1, -1, -1))
@@ -64,7 +70,13 @@ class FlowSlots:
         self.unacked: dict[int, list[tuple[int, bytes]]] = {}
         """Delivered bytes of orderly flows that wait for their acknowledgement, with their stream offsets; by
         ``2 * slot + direction``."""
+        self.lost: dict[int, list[Hole]] = {}
+        """Holes of orderly flows that were given up; by the same."""
         self._allocate(flows.capacity)
+        self._variants = 0
+        self._last_variant = 0
+        out.shared.open_variant, out.shared.close_variant = self.open_variant, self.close_variant
+        self._reset_ns = int(settings.tcp_reset_timeout_s * _NS)
         self._timeouts_ns = _timeouts(settings)
         self.shortest_timeout_ns = int(self._timeouts_ns.min())
         self._sweep_ns = self.shortest_timeout_ns // SWEEPS_PER_TIMEOUT
@@ -87,7 +99,9 @@ class FlowSlots:
         self.phase: U8 = np.zeros(capacity, np.uint8)
         """`Phase`; of a flow with an object in ``connections``, the object's counts."""
         self.steps: U8 = np.zeros(capacity, np.uint8)
-        """Steps of the TCP handshake seen in order: SYN, SYN/ACK, ACK."""
+        """Steps of the TCP handshake seen in order (SYN, SYN/ACK, ACK); 3 for what both hosts agreed on anyhow."""
+        self.serial: I64 = np.zeros(capacity, np.int64)
+        """How many flows were added before it."""
         self.way: I64 = np.zeros(capacity, np.int64)
         """`Segment.way` of its first packet."""
         self.apart: Bool = np.zeros(capacity, np.bool_)
@@ -103,6 +117,18 @@ class FlowSlots:
         self.closed: Bool = np.zeros((capacity, 2), np.bool_)
         self.careful: Bool = np.zeros(capacity, np.bool_)
         """There is an object in ``connections``."""
+        self.skipped: I64 = np.zeros((capacity, 2), np.int64)
+        """Bytes beyond the depth since the last chunk."""
+        self.base: I64 = np.zeros((capacity, 2), np.int64)
+        """Stream offset from which the depth counts: where the direction was when the other side spoke last."""
+        self.heard: Bool = np.zeros((capacity, 2), np.bool_)
+        """The direction's receiver was seen to acknowledge anything."""
+        self.stamp: U32 = np.zeros((capacity, 2), np.uint32)
+        """The latest timestamp of a segment in order."""
+        self.stamped: Bool = np.zeros((capacity, 2), np.bool_)
+        """There is one."""
+        self.signed: Bool = np.zeros(capacity, np.bool_)
+        """The handshake has an MD5 or authentication option."""
 
     def _grow(self, more: int) -> None:
         old, capacity = self.flows.capacity, self.flows.capacity
@@ -136,8 +162,12 @@ class FlowSlots:
             slots[idle] = -1
         return slots
 
-    def add(self, keys: list[bytes], proto: U8) -> I64:
-        """Return a fresh slot for each key; the caller fills in who speaks."""
+    def knows(self, keys: list[bytes]) -> Bool:
+        """Return which keys are those of live flows."""
+        return np.array([key in self._by_key for key in keys], np.bool_)
+
+    def add(self, keys: list[bytes], proto: U8, ts_ns: I64, number: I64) -> I64:
+        """Return a fresh slot for each key, with an id by its first packet; the caller fills in who speaks."""
         count = len(keys)
         if count > len(self._free):
             self._grow(count)
@@ -150,11 +180,34 @@ class FlowSlots:
         slots = np.array(taken, np.int64)
         self.live[slots] = True
         self.family[slots] = _FAMILY_OF[proto]
-        ids = np.arange(self._last_id + 1, self._last_id + count + 1)
-        self.flows.id[slots] = ids * self._id_step + self._id_shift
-        self._last_id += count
+        self.flows.id[slots] = self._ids.take(keys, ts_ns, number)
+        self.serial[slots] = np.arange(self._added, self._added + count)
+        self._added += count
         self._started.append(slots)
         return slots
+
+    # Variants.
+
+    def open_variant(self, of: int) -> int:
+        """Return a slot for another version of the flow in the slot ``of``; -1 where there are too many.
+
+        It has no key, and no timeout: it is its connection's, which has to close it.
+        """
+        if self._variants >= MAX_VARIANTS:
+            return -1
+        if not self._free:
+            self._grow(1)
+        slot = self._free.pop()
+        self._variants += 1
+        self._last_variant += 1
+        self.flows.vary(slot, of, -self._last_variant)
+        self._started.append(np.array([slot], np.int64))
+        return slot
+
+    def close_variant(self, slot: int) -> None:
+        """Take note that a variant gets no more bytes."""
+        self._variants -= 1
+        self._ended.append(np.array([slot], np.int64))
 
     # Ending.
 
@@ -173,9 +226,12 @@ class FlowSlots:
             of = slots[open_]
             self.out.close(rows[open_], of, direction, self.offset[of, direction], flows.last_ns[of], self.number[of])
         self.closed[slots] = True
-        if self.unacked:
-            for side in self.unacked.keys() & set((2 * slots[:, None] + np.arange(2)).ravel().tolist()):
+        if self.unacked or self.lost:
+            sides = set((2 * slots[:, None] + np.arange(2)).ravel().tolist())
+            for side in self.unacked.keys() & sides:
                 self.forget_unacked(side)
+            for side in self.lost.keys() & sides:
+                self.out.shared.used -= sum(hole.late.cost for hole in self.lost.pop(side))
         flows.reason[slots] = reason
         self.live[slots] = False
         for slot in slots.tolist():
@@ -198,7 +254,7 @@ class FlowSlots:
         """End every flow, in the order of their start. The clock may begin anew behind that."""
         self._next_sweep_ns = 0
         slots = np.flatnonzero(self.live)
-        slots = slots[np.argsort(self.flows.id[slots])]
+        slots = slots[np.argsort(self.serial[slots])]
         self.end(slots, EndReason.SHUTDOWN, np.zeros(len(slots), np.int64))
 
     def evict(self, row: int) -> None:
@@ -208,6 +264,7 @@ class FlowSlots:
         excess = len(self._by_key) - self._max_flows
         if excess <= 0:
             return
+        excess += self._max_flows // EVICT_SHARE
         slots = np.flatnonzero(self.live)
         kind = self._kind(slots)
         state = self.flows.state[slots]
@@ -243,6 +300,7 @@ class FlowSlots:
         """Take back the slots of flows that ended."""
         if not len(slots):
             return
+        self._ids.give_back(self.flows.id[slots])
         self.flows.clear(slots)
         for column in (
             self.flipped,
@@ -253,6 +311,12 @@ class FlowSlots:
             self.fin,
             self.closed,
             self.careful,
+            self.skipped,
+            self.base,
+            self.heard,
+            self.stamp,
+            self.stamped,
+            self.signed,
         ):
             column[slots] = 0
         self._free += slots.tolist()
@@ -269,7 +333,8 @@ class FlowSlots:
         return self.family[slots].astype(np.int64) * _STATES + self.flows.state[slots]
 
     def _timeout(self, slots: I64) -> I64:
-        return self._timeouts_ns[self._kind(slots)]
+        reset = (self.phase[slots] == Phase.RESET) & (self.steps[slots] == 3)
+        return np.where(reset, self._reset_ns, self._timeouts_ns[self._kind(slots)])
 
     def _idle(self, overdue: I64, now_ns: I64) -> Bool:
         """Return which of the flows are idle indeed; those that had packets that were not shown are kept."""

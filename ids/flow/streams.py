@@ -53,10 +53,14 @@ class StreamsBuilder:
         direction: U8,
         offset: I64,
         size: I64,
+        gap: I64,
         closed: Bool,
         packets: Packets,
     ) -> None:
-        """Add the first ``size`` bytes of the ``chosen`` turns of a batch; they all lie in one buffer."""
+        """Add the first ``size`` bytes of the ``chosen`` turns of a batch, behind ``gap`` bytes that were passed over.
+
+        They all lie in one buffer.
+        """
         if not len(chosen):
             return
         row = turns.last_row[chosen]
@@ -66,7 +70,7 @@ class StreamsBuilder:
         self._parts.append(
             {
                 "row": row, "slot": slot, "direction": direction, "offset": offset, "ts_ns": packets.batch.ts_ns[row],
-                "number": packets.batch.number[row], "gap": none, "conflict": none, "closed": closed, "size": size,
+                "number": packets.batch.number[row], "gap": gap, "conflict": none, "closed": closed, "size": size,
                 "turn": np.arange(self._turn_count, self._turn_count + len(row)),
             }
         )  # fmt: skip

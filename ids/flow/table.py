@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ids.counters import Counters
-from ids.flow.keys import group
+from ids.flow.keys import PROTO_TCP, group
 from ids.flow.passage import Passage
 from ids.flow.reassembly import Reassembly
 from ids.flow.settings import FlowSettings, StreamSettings
-from ids.flow.share import Share
 from ids.flow.slots import FlowSlots, LastSeen
 from ids.flow.streams import StreamsBuilder, gather_datagrams
-from ids.types import FlowBatch, FlowColumns, Packets
+from ids.types import I64, FlowBatch, FlowColumns, Packets
 
 _AFTER_BATCH = 1 << 62
 """Orders what happens when all packets of a batch have been looked at."""
@@ -31,11 +32,11 @@ class FlowTable:
         stream: StreamSettings | None = None,
         last_seen: LastSeen | None = None,
         flows: FlowColumns | None = None,
-        share: Share | None = None,
+        seed: int = 0,
         *,
         orderly_lane: bool = True,
     ) -> None:
-        """``last_seen`` is asked before a flow times out: part of its packets may pass unseen.
+        """``last_seen`` is asked before a flow times out: part of its packets may pass unseen. ``seed``: of flow ids.
 
         Without ``orderly_lane`` every segment takes the careful way, which must come to the same: for tests.
         """
@@ -44,7 +45,7 @@ class FlowTable:
         self._counters = counters
         self._reassembly = Reassembly(stream or StreamSettings(), counters)
         self._out = StreamsBuilder(self._reassembly)
-        self._slots = FlowSlots(settings, counters, self.flows, self._out, last_seen, share)
+        self._slots = FlowSlots(settings, counters, self.flows, self._out, last_seen, seed)
         self._ended = np.zeros(0, np.int64)
         self._now_ns = 0
 
@@ -61,7 +62,8 @@ class FlowTable:
         passage = None
         if len(packets):
             clock = np.maximum.accumulate(np.maximum(packets.batch.ts_ns, self._now_ns))
-            if packets.usable.any():
+            if packets.usable.any() or packets.doubtful.any():
+                packets = self._with_doubtful(packets, clock)
                 groups = group(packets, clock, self._slots.shortest_timeout_ns)
                 passage = Passage(self._slots, self._reassembly, packets, groups, clock, self._orderly_lane)
                 passage.run()
@@ -69,6 +71,23 @@ class FlowTable:
             self._now_ns = int(clock[-1])
             self._slots.expire(self._now_ns, _AFTER_BATCH)
         return self._result(packets, passage)
+
+    def _with_doubtful(self, packets: Packets, clock: I64) -> Packets:
+        """Return the packets with the doubtful TCP rows of connections that are known as usable ones.
+
+        They begin no flow: a connection that begins in this batch has those behind its first good packet.
+        """
+        if not packets.doubtful.any():
+            return packets
+        of_tcp = packets.doubtful & (packets.proto == PROTO_TCP)
+        together = replace(packets, usable=packets.usable | of_tcp)
+        groups = group(together, clock, self._slots.shortest_timeout_ns)
+        good = np.where(packets.usable[groups.rows], groups.rows, len(packets))
+        first = np.minimum.reduceat(good, groups.starts) if len(groups.starts) else groups.starts
+        first[self._slots.knows(groups.keys)] = -1
+        usable = packets.usable.copy()
+        usable[groups.rows[groups.rows > np.repeat(first, groups.ends - groups.starts)]] = True
+        return replace(together, usable=usable)
 
     def expire(self, now_ns: int) -> FlowBatch:
         """End what has been idle for too long, for a live engine that sees no packets. The result has no rows."""
@@ -87,7 +106,7 @@ class FlowTable:
 
     def _result(self, packets: Packets | None, passage: Passage | None) -> FlowBatch:
         started, self._ended = self._slots.take_started(), self._slots.take_ended()
-        self._counters.add("flow.total", len(started))
+        self._counters.add("flow.total", int((self.flows.primary[started] == 0).sum()))
         self._counters.set("flow.active", len(self._slots))
         self._counters.set("flow.tcp.reassembly.memuse_bytes", self._reassembly.used)
         rows = len(packets) if packets is not None else 0
@@ -102,4 +121,5 @@ class FlowTable:
             gather_datagrams=lambda: gather_datagrams(self.flows, packets, slot, direction),
             started=started,
             ended=self._ended,
+            notes=self._reassembly.notes.take(),
         )

@@ -2,11 +2,13 @@
 
 THEORY. `ids.flow.handshake` has the rules of the opening. From then on:
 
-(1) A segment without ACK is ignored, as hosts do (RFC 9293 section 3.10.7.4).
+(1) A segment without ACK is ignored, as hosts do (RFC 9293 section 3.10.7.4). Data that hosts ignore for other reasons
+    (`ids.flow.acceptance`) is put aside.
 (2) A RST counts only at the next expected sequence number, or behind a hole that we have; and as hosts may have ignored
     it for reasons that we cannot see, data that goes on after it is still delivered, for as long as the flow is kept.
 (3) A SYN within a connection changes nothing, until a SYN/ACK of the other side accepts it: that is a new flow.
-(4) The connection is closed when both directions are: `ids.flow.reassembly` says when.
+(4) Hosts take a byte that is marked urgent out of the stream, or leave it in: both are read.
+(5) The connection is closed when both directions are: `ids.flow.reassembly` says when.
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ from enum import IntEnum
 
 import numpy as np
 
+from ids.flow.acceptance import Fault, fault_of, hear, in_window, misplaced
 from ids.flow.handshake import Handshake, Offer, charged, offer_of
+from ids.flow.notes import Note
 from ids.flow.reassembly import Half, Reassembly
 from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival, Segment
+from ids.flow.versions import Versions
 from ids.types import Direction, FlowColumns, FlowState, Mark
 
 
@@ -39,7 +44,7 @@ class Phase(IntEnum):
 class Connection:
     """The TCP state of one flow."""
 
-    __slots__ = ("columns", "halves", "handshake", "phase", "reuse", "shared", "slot")
+    __slots__ = ("columns", "halves", "handshake", "phase", "reuse", "scales", "shared", "signed", "slot", "versions")
 
     def __init__(self, shared: Reassembly, columns: FlowColumns, slot: int) -> None:
         self.shared = shared
@@ -52,11 +57,17 @@ class Connection:
         """By `Direction`; None until the handshake is complete."""
         self.reuse: tuple[Direction, Offer] | None = None
         """A SYN within the connection, and who sent it."""
+        self.versions = Versions(slot)
+        """What else its hosts may have read."""
+        self.scales: tuple[int | None, int | None] = (None, None)
+        """Window scales that the two sides offered, by `Direction`."""
+        self.signed = False
+        """Its SYNs have an MD5 or authentication option."""
 
     @property
     def bare(self) -> bool:
         """Whether numbers say all there is to say: nothing offered anew, held back, missing or claimed."""
-        if self.reuse is not None or self.handshake is not None:
+        if self.reuse is not None or self.handshake is not None or self.versions.variants:
             return False
         return self.halves is None or (self.halves[0].plain and self.halves[1].plain)
 
@@ -68,9 +79,10 @@ class Connection:
     def start(self, client_next: int, server_next: int) -> tuple[Half, Half]:
         """Begin both directions at these sequence numbers: the handshake is complete."""
         halves = (
-            Half(self.shared, self.columns, self.slot, Direction.TO_SERVER, client_next),
-            Half(self.shared, self.columns, self.slot, Direction.TO_CLIENT, server_next),
+            Half(self.shared, self.columns, self.slot, Direction.TO_SERVER, client_next, self.versions),
+            Half(self.shared, self.columns, self.slot, Direction.TO_CLIENT, server_next, self.versions),
         )
+        halves[0].peer, halves[1].peer = halves[1], halves[0]
         self.halves = halves
         self.handshake = None
         self.columns.marks[self.slot] &= ~np.uint16(Mark.MIDSTREAM)  # a RST before may have set it
@@ -88,8 +100,13 @@ class Connection:
         if self.phase is Phase.IGNORED:
             self.shared.count("midstream_bytes", len(segment.data))
             return None
+        if segment.doubtful:
+            self._doubt(segment)
+            return None
         if segment.flags & URG and segment.data:
             self.shared.counters.add("flow.tcp.urgent")
+        if segment.flags & SYN:
+            self._note_options(segment)
         if segment.flags & RST:
             self._reset(segment)
         elif segment.flags & SYN:
@@ -105,13 +122,32 @@ class Connection:
     def close(self, at: Arrival) -> None:
         """End both directions, if they ever began."""
         self._note_reuse(None)
+        if self.halves is None and self.shared.midstream:
+            self._take_one_side(at)
         if self.halves is not None:
             for half in self.halves:
                 half.close(at)
+            self.versions.end(self.shared, at)
         elif self.handshake is not None:
             self.handshake.release(self.shared)
             if self.handshake.early_bytes:
                 self.shared.count("unestablished_bytes", self.handshake.early_bytes)
+                self.shared.count("unestablished_flows")
+
+    def _take_one_side(self, at: Arrival) -> None:
+        """Take what a client said whose server was not seen at all: it may be out of our sight."""
+        handshake = self.handshake
+        if handshake is None or not handshake.one_sided or self.columns.packets[self.slot, 1]:
+            return
+        handshake.release(self.shared)
+        syn = handshake.syns[-1]
+        client, _ = self.start(syn.first, handshake.early[0].ack)
+        self.columns.marks[self.slot] |= np.uint16(Mark.MIDSTREAM)
+        if syn.data:
+            client.receive(0, syn.data, at)
+        for early in handshake.early:
+            early.at = at
+            self._established(early)
 
     def settle(self) -> None:
         """Note the end of the connection where both directions are closed."""
@@ -125,16 +161,61 @@ class Connection:
     def _established(self, segment: Segment) -> None:
         assert self.halves is not None
         half, other = self.halves[segment.direction], self.halves[1 - segment.direction]
-        other.acknowledge(other.place(segment.ack), segment.at)
         start = half.place(segment.seq)
+        fault = fault_of(segment, half, other, signed=self.signed)
+        if fault is None:
+            upto = other.place(segment.ack)
+            if upto > other.highest or in_window(segment, start, half):
+                other.acknowledge(upto, segment.at)
+            fault = misplaced(segment, start, half, other)
+        if fault is not None:
+            self._put_aside(segment, start, half, fault)
+            return
+        hear(segment, start, half, other, self.scales)
         if segment.data:
             if self.phase is Phase.RESET and start == half.offset:
                 self.shared.counters.add("flow.tcp.rst_ignored_by_host")
                 self._enter(Phase.OPEN, FlowState.ESTABLISHED)
+            if segment.flags & URG:
+                half.note(Note.URGENT, segment.at)
+                half.leave_out(start + max(segment.urgent - 1, 0), segment.at)
+            offset = half.offset
             half.receive(start, segment.data, segment.at)
+            if half.offset > offset:
+                other.spoken()
         if segment.flags & FIN:
             half.finish(start + segment.length)
         self.settle()
+
+    def _put_aside(self, segment: Segment, start: int, half: Half, fault: Fault) -> None:
+        """Keep data that hosts ignore; what only some of them ignore is read, too, in a variant."""
+        self.shared.counters.add(f"flow.tcp.{fault.counter}")
+        if not segment.data:
+            return
+        half.note(fault.note, segment.at)
+        half.put_aside(start, segment.data, segment.stamp)
+        if fault.depends_on_host:
+            half.doubt(start, segment.data, segment.at)
+
+    def _doubt(self, segment: Segment) -> None:
+        """Take a segment in a packet that Linux drops, and other hosts may not: it changes nothing, and is read."""
+        if self.halves is None or not segment.data or segment.flags & (SYN | RST):
+            return
+        half, other = self.halves[segment.direction], self.halves[1 - segment.direction]
+        start = half.place(segment.seq)
+        if misplaced(segment, start, half, other) is None:
+            self.shared.counters.add("flow.tcp.doubtful")
+            half.doubt(start, segment.data, segment.at)
+
+    def _note_options(self, segment: Segment) -> None:
+        """Remember what a SYN or SYN/ACK offers."""
+        of_client, of_server = self.scales
+        self.signed |= segment.signed
+        if self.halves is None:
+            if segment.direction is Direction.TO_SERVER:
+                self.scales = segment.scale, of_server
+            else:
+                self.scales = of_client, segment.scale
 
     def _establish(self, segment: Segment) -> bool:
         """Complete the handshake, if this segment does; return whether it did."""
@@ -143,7 +224,8 @@ class Connection:
         if handshake is None or agreed is None:
             return False
         handshake.release(self.shared)
-        client, _ = self.start(agreed.client_first, agreed.server_first)
+        client, server = self.start(agreed.client_first, agreed.server_first)
+        client.heard = server.heard = True
         if agreed.proven:
             self.columns.marks[self.slot] |= np.uint16(Mark.PROVEN)
         if agreed.syn_data:
@@ -176,9 +258,14 @@ class Connection:
             if self.halves is None and segment.direction is Direction.TO_SERVER:
                 self.offer(offer_of(segment))
                 return None
-            if self.halves is not None:
+            if self.halves is None and self.handshake is not None:
+                self.handshake.counter(offer_of(segment), self.shared)
+            elif self.halves is not None:
                 self.shared.counters.add("flow.tcp.syn_in_connection")
             self._note_reuse((segment.direction, offer_of(segment)))
+            return None
+        from_client = segment.direction is Direction.TO_SERVER
+        if self.handshake is not None and from_client and self.handshake.meets(segment, self.shared):
             return None
         if self.reuse is not None and self.reuse[0] is not segment.direction:
             offer = self.reuse[1]

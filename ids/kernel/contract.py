@@ -96,7 +96,9 @@ class Reason(IntEnum):
     NOTE_CUT_THINNED = 75
     NOTE_COPIED = 76
     NOTE_ANSWERED = 77
-    NOTE_CUT_UNFAIR = 78
+    NOTE_ADMITTED = 78
+    NOTE_REPEATED = 79
+    NOTE_CUT_UNFAIR = 80
 
 
 REASON_NAMES: dict[Reason, str] = {
@@ -162,6 +164,8 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.NOTE_CUT_THINNED: "note.flow_cut.thinned",
     Reason.NOTE_COPIED: "note.shown_to_another_worker",
     Reason.NOTE_ANSWERED: "note.syn_answered",
+    Reason.NOTE_ADMITTED: "note.syn_admitted",
+    Reason.NOTE_REPEATED: "note.syn_repeated",
     Reason.NOTE_CUT_UNFAIR: "note.flow_cut.unfair",
 }
 
@@ -220,6 +224,7 @@ class Charged(IntEnum):
 
     SOURCE = 1
     DESTINATION = 2
+    REPEATED = 4
 
 
 class Fate(IntEnum):
@@ -247,6 +252,7 @@ class LimitKind(IntEnum):
     DST_UDP = 4
     DST_ICMP = 5
     DST_REFLECTION = 6
+    DST_REPEATED = 7
 
 
 LIMIT_KINDS = 8
@@ -335,7 +341,7 @@ FLOW = np.dtype(
         ("opened", "u1"),
         ("cut", "u1"),
         ("charged", "u1"),
-        ("spare", "u1"),
+        ("admitted", "u1"),
         ("fragmented", "<u4"),
     ]
 )
@@ -386,10 +392,12 @@ CONFIG = np.dtype(
         ("cookie_ns", "<u8"),
         ("worker_seed", "<u8"),
         ("workers", "<u4"),
-        ("spare2", "<u4"),
+        ("repeats", "<u4"),
         ("spare", "<u8", 1),
     ]
 )
+
+REPEAT = np.dtype([("mark", "<u4"), ("at_ms", "<u4")])
 
 CLOCK = np.dtype([("jiffies", "<u8"), ("now_ns", "<u8")])
 
@@ -412,6 +420,7 @@ STRUCTS: dict[str, np.dtype[np.void]] = {
     "ids_limit": LIMIT,
     "ids_budget_key": BUDGET_KEY,
     "ids_budget": BUDGET,
+    "ids_repeat": REPEAT,
     "ids_share_key": SHARE_KEY,
     "ids_share": SHARE,
     "ids_config": CONFIG,

@@ -147,6 +147,7 @@ class FastPath:
     def configure(self, settings: FastPathSettings) -> None:
         """Apply the limits and depths of ``settings``; table sizes take effect with the next open of fresh pins."""
         self.settings = settings
+        self.config["repeats"][0] = self.maps["ids_repeats"].spec.max_entries
         write_settings(self.config[0], settings)
         self._follow_host()
         for name in ("small", "large"):  # the ring's own size: an adopted one may differ from the setting

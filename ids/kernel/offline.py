@@ -154,6 +154,7 @@ class OfflineProgram:
         self.config["version"][0] = contract.VERSION
         write_settings(self.config[0], settings)
         self.config["workers"][0] = workers
+        self.config["repeats"][0] = self.maps["ids_repeats"].spec.max_entries
         self.config["gone_after_ns"][0] = 0  # no engine beats here, and none is missing
         self.config["thin_small_bytes"][0] = self.config["thin_large_bytes"][0] = 0  # nor does one fall behind
         self._clock = ctypes.c_uint64.from_address(_field_address(self.config, "now_ns"))
@@ -251,7 +252,14 @@ class OfflineProgram:
             keys, _ = table.entries(np.dtype(f"V{table.spec.key_bytes}"), np.dtype(f"V{table.spec.value_bytes}"))
             if len(keys):
                 table.delete_many(keys)
+        self._forget_repeats()
         self.config["lists"][0] = 0
+
+    def _forget_repeats(self) -> None:
+        table = self.maps["ids_repeats"]
+        keys, values = table.entries(np.dtype("<u4"), contract.REPEAT)
+        for key in keys[values["at_ms"] > 0].tolist():
+            table.set(_u32(key), bytes(contract.REPEAT.itemsize))
 
 
 @functools.cache
@@ -280,6 +288,7 @@ class OfflineModel:
         row = np.zeros(1, dtype=contract.CONFIG)
         write_settings(row[0], settings)
         row["gone_after_ns"][0] = 0
+        row["repeats"][0] = settings.repeats_entries
         self._config = row[0]
         self.reset()
 

@@ -90,6 +90,13 @@ class FastPathSettings(BaseModel):
         description="Datagrams in fragments of which something is remembered: that they are of a condemned flow, or"
         " answers that somebody asked for.",
     )
+    repeats_entries: int = Field(
+        1 << 18,
+        ge=64,
+        le=1 << 24,
+        description="Challenged SYNs that are remembered, to know them when they come again; 8 bytes each. Of a flood"
+        " of as many a second, a third is still known after one.",
+    )
     ring_small_bytes: RingBytes = Field(
         1 << 22,
         le=1 << 30,
@@ -141,10 +148,14 @@ class FastPathSettings(BaseModel):
         10_000, ge=1, le=1 << 24, description="UDP packets that a source may send at once."
     )
     icmp_per_source_per_s: float = Field(
-        100.0, ge=0, le=1e8, description="ICMP packets a second of one source; diagnosis needs a few; 0: no limit."
+        1000.0,
+        ge=0,
+        le=1e8,
+        description="ICMP packets a second of one source, but for answers to pings; a monitor sends hundreds, a flood"
+        " tens of thousands; 0: no limit.",
     )
     icmp_burst_per_source: int = Field(
-        200, ge=1, le=1 << 24, description="ICMP packets that a source may send at once."
+        2000, ge=1, le=1 << 24, description="ICMP packets that a source may send at once."
     )
     syn_per_destination_per_s: float = Field(
         1000.0,
@@ -165,14 +176,20 @@ class FastPathSettings(BaseModel):
     )
     udp_burst_per_destination: int = Field(50_000, ge=1, le=1 << 24, description="UDP packets to one address at once.")
     icmp_per_destination_per_s: float = Field(
-        1000.0, ge=0, le=1e8, description="ICMP packets a second to one address, from all sources; 0: no limit."
+        5000.0,
+        ge=0,
+        le=1e8,
+        description="ICMP packets a second to one address, from all sources, but for answers to pings; 0: no limit.",
     )
-    icmp_burst_per_destination: int = Field(2000, ge=1, le=1 << 24, description="ICMP packets to one address at once.")
+    icmp_burst_per_destination: int = Field(
+        10_000, ge=1, le=1 << 24, description="ICMP packets to one address at once."
+    )
     reflected_per_destination_per_s: float = Field(
         1000.0,
         ge=0,
         le=1e8,
-        description="Large UDP packets a second from amplifiers' ports (DNS, NTP, ...) to one address; 0: no limit.",
+        description="Large UDP packets a second from amplifiers' ports (DNS, NTP, ...) to one address that did not ask"
+        " for them; 0: no limit.",
     )
     reflected_burst_per_destination: int = Field(
         2000, ge=1, le=1 << 24, description="Such packets at once: a resolver's answers come in bursts."
@@ -182,6 +199,16 @@ class FastPathSettings(BaseModel):
         ge=0,
         le=65535,
         description="Frame length from which such a packet is large; amplified answers are 400 to 1500.",
+    )
+    syn_repeated_per_destination_per_s: float = Field(
+        8.0,
+        ge=0,
+        le=1e6,
+        description="SYNs a second to one address, challenged in vain and sent again by their clients, that nobody"
+        " answers: beyond it they are challenged again. Low, as forged ones would fill a server's queue; 0: no limit.",
+    )
+    syn_repeated_burst_per_destination: int = Field(
+        128, ge=1, le=1 << 20, description="Such connections in the middle of their handshakes."
     )
     challenge_syns: bool = Field(
         True,

@@ -5,6 +5,8 @@ reload     which changed settings a reload puts in force, and what the others ne
 guard      which interfaces are guarded, and that they stay so
 gate       the engine's orders, carried out in the kernel's maps
 crew       the processes that inspect, each behind rings of its own
+watch      what passes uninspected, in the log
+lag        how far inspection is behind the wire
 notices    events that only a live gate has
 """
 

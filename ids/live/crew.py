@@ -19,6 +19,8 @@ from ids.errors import IdsError
 from ids.flow.share import Share
 from ids.inspection import Findings, Inspection
 from ids.kernel import FastPath
+from ids.live.lag import GAUGE as LAG
+from ids.live.lag import Lag
 from ids.live.turns import Turns
 from ids.types import PacketBatch
 from ids.workers import Report, Worker, end_workers, report, start_workers
@@ -100,6 +102,7 @@ class Alone:
         self._engine = engine
         self._fastpath = fastpath
         self._guarded = Guarded(engine.counters)
+        self._lag = Lag(engine.counters)
         self._turns = Turns(fastpath.rings, engine.counters)
 
     def work(self, timeout_s: float) -> None:
@@ -107,10 +110,12 @@ class Alone:
         batch = self._turns.next(timeout_s)
         if batch is not None:
             self._guarded.run(self._engine.process, batch)
+            self._lag.note(batch)
             self._turns.done()
 
     def tick(self, now_ns: int) -> None:
         """End idle flows."""
+        self._lag.tick()
         self._engine.tick(now_ns)
 
     def reload(self, config: Config, go_on: Callable[[], bool]) -> list[IdsError]:
@@ -165,7 +170,10 @@ class Workers:
         self._engine.workers = [worker.counters for worker in self._workers]
 
     def tick(self, now_ns: int) -> None:
-        """Do nothing: each worker has a clock of its own."""
+        """Hold a silent worker for behind by as long; each has a clock of its own for all else."""
+        now = time.monotonic()
+        silent_s = max((now - heard for heard in self._heard), default=0.0)
+        self._engine.counters.set(LAG, int(1000 * silent_s) if silent_s > 2 * TICK_S else 0)
 
     def reload(self, config: Config, go_on: Callable[[], bool]) -> list[IdsError]:
         """Have all load, and then all put it in force; or none. What they find meanwhile is decided."""
@@ -290,6 +298,7 @@ class _Inspector:
         self._rings = fastpath.reader(share.number)
         self._inspection: Inspection = engine.inspect(share)
         self._guarded = Guarded(engine.counters)
+        self._lag = Lag(engine.counters)
         self._turns = Turns(self._rings, engine.counters)
         self._stop = False
         self._next_tick = time.monotonic() + TICK_S
@@ -301,10 +310,12 @@ class _Inspector:
             batch = self._turns.next(POLL_S)
             while self._line.poll():  # first, so that what comes after a reload meets the new rules
                 order = self._line.recv()
-                if order[0] == "prepare":  # which takes time, and later packets meanwhile
+                if order[0] == "prepare":  # meanwhile later packets are inspected
+                    self._turns.begin()
                     self._take(batch)
                     batch = None
                 self._obey(*order)
+            self._turns.begin()
             self._take(batch)
         while (batch := self._turns.next(0)) is not None:
             self._send(self._guarded.run(self._inspection.process, batch))
@@ -316,8 +327,10 @@ class _Inspector:
         if batch is not None:
             self._send(self._guarded.run(self._inspection.process, batch))
             self._turns.done()
+            self._lag.note(batch)
         if time.monotonic() >= self._next_tick:
             self._next_tick = time.monotonic() + TICK_S
+            self._lag.tick()
             self._send(self._inspection.expire(time.time_ns()), counters=True)
 
     def _go_on(self) -> bool:

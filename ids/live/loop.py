@@ -23,12 +23,13 @@ from ids.journal import Journal
 from ids.kernel import FastPath
 from ids.kernel.fastpath import instance_dir, require_same_namespace
 from ids.kernel.lists.reconcile import Reconciler
+from ids.live.answers import AnswerWatch
 from ids.live.crew import POLL_S, TICK_S, make_crew
 from ids.live.gate import KernelGate
 from ids.live.guard import Guard, require_interfaces
 from ids.live.notices import count_enforcing, first_drops, limit_event
 from ids.live.reload import effective
-from ids.live.unseen import Unseen
+from ids.live.watch import Watch
 from ids.respond.protected import own_addresses
 from ids.workers import worker_count
 
@@ -54,6 +55,7 @@ class Live:
         self._counters = Counters()
         self._journal = Journal()
         self._gate = KernelGate(self._journal)
+        self._answers = AnswerWatch()
         self._before: list[str] | None = None
         """Interfaces that were guarded when the fast path was opened; None: there was no fast path."""
         self._ready = False
@@ -89,12 +91,14 @@ class Live:
             self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance, workers)
             self._before = None if fresh else self._fastpath.attached()
             self._reconciler = Reconciler(self._fastpath.blocks)
+            self._watch = Watch(config.engine.uninspected_log_s, self._fastpath.missed)
+            self._count_kernel()
+            self._watch.begin(self._counters.values)
             stack.callback(self._close)
             for note in self._fastpath.notes:
                 log.info("%s", note)
             self._apply(config)
             self._guard = Guard(self._fastpath, config.interfaces, config.fastpath.egress, self._counters)
-            self._unseen = Unseen(self._fastpath)
             self._crew = make_crew(self._engine, self._fastpath, workers)
             stack.callback(self._crew.drain)  # before the gate closes: it is asked for the flows' counts
             self._guard.begin()
@@ -162,12 +166,16 @@ class Live:
         for limit in self._fastpath.limits():
             self._counters.add(f"kernel.limits.{limit.kind.name.lower()}")
             self._engine.emit(Events([limit_event(limit)]))
-        self._unseen.check()
         self._crew.tick(now_ns)
         swept = self._fastpath.blocks.sweep(now_ns)
         self._counters.add("respond.blocks_expired", swept)
         self._reconcile()
         self._guard.check()
+        if lost := self._answers.check(self._fastpath.stats()):
+            self._counters.add("kernel.answers_lost")
+            log.warning("%s", lost)
+        self._count_kernel()
+        self._watch.check(self._engine.all_counters().values)
         for network, (order, before) in list(self._gate.watched.items()):
             block = self._fastpath.blocks.get(network)
             if block is None:
@@ -183,10 +191,13 @@ class Live:
             for name in ("missing", "extra", "altered"):
                 self._counters.add(f"respond.drift.{name}", getattr(drift, name))
 
-    def _stats(self) -> dict[str, Any]:
+    def _count_kernel(self) -> None:
         for reason, (packets, size) in self._fastpath.stats().items():
             self._counters.set(f"kernel.{reason}.packets", packets)
             self._counters.set(f"kernel.{reason}.bytes", size)
+
+    def _stats(self) -> dict[str, Any]:
+        self._count_kernel()
         self._counters.set("respond.blocks", len(self._fastpath.blocks))
         return self._engine.stats(time.time_ns())
 
@@ -202,6 +213,7 @@ class Live:
             log.error("reload refused, the old settings and rules stay: %s", "\n".join(map(str, errors)))
             return {"error": "\n".join(map(str, errors))}
         self.config = config
+        self._watch.period_s = config.engine.uninspected_log_s
         self._engine.policy.own = own_addresses() if config.respond.protect_own else frozenset()
         answer: dict[str, Any] = {"reloaded": True}
         try:
@@ -238,6 +250,8 @@ class Live:
             self._fastpath.close("keep")
             log.error("the engine failed; the gate stays in force without it")
         elif self._ready:
+            self._count_kernel()
+            self._watch.sum_up(self._engine.all_counters().values)
             left = self._fastpath.close()
             hint = "; `ids detach` takes it off" if self._fastpath.settings.on_stop == "keep" and left else ""
             log.info("stopped%s%s", f"; {left}" if left else "", hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -19,13 +20,11 @@ APPLIED = (
 )  # fmt: skip
 """Settings, and sections, that take effect at once. What is in neither table needs a restart."""
 
-NOT_APPLIED = {
-    "fastpath.pin_dir": RESTART, "fastpath.mode": RESTART, "fastpath.egress": RESTART,
-    "fastpath.jumbo_frames": FRESH, "fastpath.ring_small_bytes": FRESH, "fastpath.ring_large_bytes": FRESH,
-    "fastpath.blocks_entries": FRESH, "fastpath.prefixes_entries": FRESH, "fastpath.allow_entries": FRESH,
-    "fastpath.flows_entries": FRESH, "fastpath.proven_entries": FRESH, "fastpath.budgets_entries": FRESH,
-}  # fmt: skip
-"""Exceptions to that, and what it takes: the kernel's tables keep their sizes while they are pinned."""
+RESTARTED = ("fastpath.pin_dir", "fastpath.mode", "fastpath.egress")
+"""Exceptions to that."""
+
+PINNED = re.compile(r"fastpath\.(jumbo_frames|ring_\w+_bytes|\w+_entries)")
+"""And these: the kernel's tables keep their sizes while they are pinned."""
 
 
 class Waiting(NamedTuple):
@@ -51,7 +50,7 @@ class Waiting(NamedTuple):
 def effective(old: Config, new: Config) -> tuple[Config, list[Waiting]]:
     """Return the settings that a reload from ``old`` to ``new`` leaves in force, and those that wait."""
     waiting = [
-        Waiting(name, before, after, NOT_APPLIED.get(name, RESTART))
+        Waiting(name, before, after, FRESH if PINNED.fullmatch(name) else RESTART)
         for name, before, after in _changes(old, new)
         if not applies(name)
     ]
@@ -63,7 +62,7 @@ def effective(old: Config, new: Config) -> tuple[Config, list[Waiting]]:
 
 def applies(name: str) -> bool:
     """Return whether a reload puts this setting in force."""
-    if name in NOT_APPLIED:
+    if name in RESTARTED or PINNED.fullmatch(name):
         return False
     return any(name == of or name.startswith(f"{of}.") for of in APPLIED)
 

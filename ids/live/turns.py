@@ -9,6 +9,9 @@ A line is bounded by what can be inspected of it soon. Beyond that, flows are cu
 uninspected (``engine.uninspected.share``), so that what is inspected of the others has no holes. A source is who opened
 the flow, an IPv6 address with all of its /64; both directions count in its name.
 
+Many sources may together be too much, none of them more than the others. Then those that sent least come first, as many
+as there is a moment for, and the rest share a line.
+
 COST. Nothing while batches are small and quickly inspected; else array work on a batch, and Python once a line.
 """
 
@@ -37,6 +40,8 @@ HEAVY_SHARE = 1 / 8
 """Of the packets that wait, or of their bytes, from which a source may be told from the others."""
 MAX_LINES = 16
 """Sources with lines of their own at once: more than `HEAVY_SHARE` allows in one batch, with some that are leaving."""
+CROWD_S = 0.25
+"""Time that the others may take at once, in the largest, so cheapest batches; beyond, most of them share a line."""
 MAX_WAIT_S = 0.5
 """Work of a line that may wait: what is older is late for a block anyway."""
 MIN_WAITING = 512
@@ -54,6 +59,8 @@ _FIRST_COST_S = 20e-6
 _FLOWS = 1 << 16
 _GATHER = 512
 """Rows that are copied at once: the index of their bytes takes eight times as much."""
+_CROWD = -1
+"""Key of the line of many; those of sources are not negative."""
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
 
 
@@ -68,7 +75,8 @@ class Rings(Protocol):
 class Line:
     """A source that takes much, and its packets that wait."""
 
-    address: IPAddress
+    address: IPAddress | None
+    """None: many."""
     cost_s: float
     """Of a packet, as far as is known."""
     batches: deque[PacketBatch] = field(default_factory=deque)
@@ -113,7 +121,7 @@ class Turns:
     @property
     def lines(self) -> list[IPAddress]:
         """The sources that have a line of their own."""
-        return [line.address for line in self._lines.values()]
+        return [line.address for line in self._lines.values() if line.address is not None]
 
     def next(self, timeout_s: float) -> PacketBatch | None:
         """Return what is to be inspected next, after waiting for it up to ``timeout_s``; None where nothing came."""
@@ -130,6 +138,10 @@ class Turns:
             return None
         line = min(waiting, key=lambda line: line.spent_s)
         return self._hand_out(self._slice(line), line)
+
+    def begin(self) -> None:
+        """Take the time from now on: what was handed out had to wait for something else."""
+        self._since = self._clock()
 
     def done(self) -> None:
         """Note that the batch from `next` was inspected just now."""
@@ -162,13 +174,29 @@ class Turns:
             self._find_heavy(batch, keys)
         others = np.ones(len(batch), np.bool_)
         for key, line in self._lines.items():
+            if key == _CROWD:
+                continue
             mine = keys == np.uint64(key)
             if mine.any():
                 others &= ~mine
                 self._push(line, batch, mine)
+        if int(others.sum()) * self._cost_s > CROWD_S:
+            self._thin_out(batch, keys, others)
         if others.all():
             return batch
         return batch.rows(others) if others.any() else None
+
+    def _thin_out(self, batch: PacketBatch, keys: U64, others: Bool) -> None:
+        """Leave among the others who sent least, as many as a slice has time for; the rest share a line."""
+        rows = np.flatnonzero(others)
+        _, of, count = np.unique(keys[rows], return_inverse=True, return_counts=True)
+        least = np.argsort(count, kind="stable")
+        light = np.zeros(len(count), np.bool_)
+        light[least] = np.cumsum(count[least]) * self._cost_s <= SLICE_S
+        others[rows[~light[of]]] = False
+        crowd = np.zeros(len(batch), np.bool_)
+        crowd[rows[~light[of]]] = True
+        self._push(self._lines.setdefault(_CROWD, Line(None, self._cost_s)), batch, crowd)
 
     def _is_much(self, count: int) -> bool:
         return self._slow or (count > FEW and count * self._cost_s > SLICE_S)
@@ -215,9 +243,9 @@ class Turns:
         now = self._clock()
         if now - line.warned >= AGAIN_S:
             log.warning(
-                "%d packets passed uninspected, of connections opened by %s: there is not time for all of them, and it"
-                " has had its share (engine.uninspected.share)",
-                line.refused, line.address,
+                "%d packets passed uninspected, of connections opened by %s: there is not time for all of them, and"
+                " what there is was shared (engine.uninspected.share)",
+                line.refused, line.address or "many sources",
             )  # fmt: skip
             line.warned, line.refused = now, 0
 

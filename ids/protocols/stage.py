@@ -7,6 +7,8 @@ THEORY.
     Bytes that say nothing yet (`Protocol.client_prelude`, `server_prelude`) do not count against ``probe_bytes``, up to
     `PRELUDE_BYTES`: else whoever begins with many of them would go unseen. Line ends before all else may be any number,
     for no more than ``probe_bytes`` of them are kept.
+    Where the server's bytes decided, in a protocol that has no parser, and the client's are another's that has one, the
+    client decides: the others may be forged, by whoever sends them in the server's name.
 (2) A parser may hand its flow over: the rest of the streams is probed anew, and the next parser goes on with the ids of
     transactions. Where nothing fits the rest, the flow keeps its name.
 (3) A parser reads hostile bytes. Should one raise, that is counted, its flow goes on without a parser, and rules on the
@@ -40,7 +42,7 @@ from ids.protocols.recognition import FAILED, Recogniser
 from ids.protocols.registry import PROTOCOLS
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.talk import NOTHING, Talk, Talks
-from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, Streams, Transaction, Transactions
+from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, Mark, Streams, Transaction, Transactions
 
 MAX_HANDOVERS = 8
 """Protocols within protocols that are followed in one flow; each probes and copies the rest of a chunk anew. Tunnels
@@ -153,6 +155,8 @@ class Protocols:
                 self._probe(talk, side, data[start:end], ts_ns, number, gap, closed, out)
             elif start < end and not talk.heard >> side & 1:
                 self._hear(talk, side, data[start:end], gap)
+                if side == Direction.TO_SERVER and not talk.began & 1:
+                    self._correct(talk, data[start:end], ts_ns, number, gap, closed, out)
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
 
@@ -193,6 +197,7 @@ class Protocols:
         if maker is None:
             return
         talk.parser = maker(talk.slot, talk.tx_id)
+        self._flows.marks[talk.slot] |= Mark.PARSED
         if not (known or others or talk.closed >> (1 - side) & 1):
             self._parse(talk, side, data, ts_ns, number, gap, closed, out)
             return
@@ -238,6 +243,21 @@ class Protocols:
         if talk.protocol is not None and not gap and self._recogniser.stream(first, side) is talk.protocol:
             talk.began |= 1 << side
 
+    def _correct(
+        self, talk: Talk, data: bytes, ts_ns: int, number: int, gap: int, closed: bool, out: list[Transaction]
+    ) -> None:
+        """Begin to parse the protocol of the client's first bytes, where it is another than the server's."""
+        protocol = self._recogniser.stream(data[: self._settings.probe_bytes], Direction.TO_SERVER)
+        maker = self._make_parser.get(protocol.name) if protocol is not None else None
+        if gap or maker is None or talk.began != 1 << Direction.TO_CLIENT or talk.handovers:
+            return
+        self._counters.add("app_layer.corrected")
+        self._decide(talk, protocol)
+        talk.began = 1 << Direction.TO_SERVER
+        talk.parser = maker(talk.slot, talk.tx_id)
+        self._flows.marks[talk.slot] |= Mark.PARSED
+        self._parse(talk, Direction.TO_SERVER, data, ts_ns, number, 0, closed, out)
+
     def _take(
         self,
         talk: Talk,
@@ -282,6 +302,7 @@ class Protocols:
     def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Probe the rest of the streams anew."""
         talk.release()
+        self._flows.marks[talk.slot] &= ~np.uint16(Mark.PARSED)
         talk.handovers += 1
         if talk.handovers > MAX_HANDOVERS:
             self._counters.add("app_layer.handover.too_many")
@@ -349,6 +370,7 @@ class Protocols:
         _log.exception("parser of %s failed on flow %d; the flow goes on without it", name, flow_id)
         self._counters.add(f"app_layer.error.{name}.internal")
         talk.release()
+        self._flows.marks[talk.slot] &= ~np.uint16(Mark.PARSED)
 
     def _flags(self, codes: list[int]) -> Bool:
         """Return for each code of a protocol whether it is among these."""

@@ -79,6 +79,8 @@ class ReplayReport:
     alerts: list[Event] = field(default_factory=list)
     """The first `MAX_ALERTS_KEPT` alert events."""
     counters: dict[str, Any] = field(default_factory=dict)
+    uninspected: list[dict[str, Any]] = field(default_factory=list)
+    """What of the captures went uninspected, why, and what to set (`ids.respond.uninspected`)."""
     seconds: float = 0.0
     fast_path: str = "off"
     """What judged the packets: ``kernel``, ``model`` or ``off``."""

@@ -21,6 +21,7 @@ from ids.replay.crew import Crew
 from ids.replay.gate import OnVerdicts, ReplayGate
 from ids.replay.judges import Chosen, choose
 from ids.replay.report import MAX_ALERTS_KEPT, CaptureReport, ReplayReport
+from ids.respond.uninspected import uninspected
 from ids.types import PacketBatch, Packets
 from ids.workers import worker_count
 
@@ -64,7 +65,9 @@ def replay(
                 if len(captures) == 1:
                     raise
                 run.report.captures[-1].problem, run.report.captures[-1].refused = str(error), True
-        run.report.counters = run.engine.all_counters().tree()
+        counters = run.engine.all_counters()
+        run.report.counters = counters.tree()
+        run.report.uninspected = [row.to_json() for row in uninspected(counters.values, live=False)]
     run.report.seconds = time.perf_counter() - started
     return run.report
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from ids.events import Event
 from ids.respond.community_id import community_id
-from ids.types import LIVE, Direction, Flow, Match
+from ids.types import LIVE, Direction, Flow, FlowColumns, Match, Noted
 
 PROTOCOL_NAMES = {
     1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 50: "ESP", 58: "IPv6-ICMP", 132: "SCTP",
@@ -145,6 +145,16 @@ def alert_event(match: Match, blocked: bool) -> Event:
             {"buffer": e.buffer, "offset": e.offset, "excerpt": e.excerpt.decode("latin-1")} for e in match.evidence
         ],
     }
+    return event
+
+
+def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
+    """Return the ``anomaly`` event of something remarkable about a TCP connection."""
+    flow = flows.view(noted.slot)
+    event = base("anomaly", flow, noted.ts_ns, noted.number, Direction(noted.direction))
+    event["anomaly"] = {"type": "stream", "event": noted.event}
+    if flow.app_proto:
+        event["anomaly"]["app_proto"] = flow.app_proto
     return event
 
 

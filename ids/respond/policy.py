@@ -109,10 +109,13 @@ class BlockPolicy:
             self._counters.add("respond.records_evicted")
         shadow = self._settings.mode == "shadow" or request.mode is BlockMode.SHADOW
         mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
-        ttl_s = request.ttl_s * self._settings.repeat_factor ** min(record.times, 32)
+        held = self._gate.holds(network)
+        # An operator who lifted our block before its end gave another chance: that is no repetition.
+        lifted = held is None and record.until_ns > now
+        before = record.times - lifted
+        ttl_s = request.ttl_s * self._settings.repeat_factor ** min(before, 32)
         ttl = int(min(ttl_s, self._settings.max_ttl_s))
         until_ns = now + ttl * 1_000_000_000
-        held = self._gate.holds(network)
         # What is ours is not prolonged by what it caught itself; an operator's block is not to be cut short.
         if held is not None and held.covers(mode, now, now if record.until_ns > now else until_ns):
             return Refusal("already_blocked", f"{network} is already blocked", held.mode)
@@ -121,7 +124,7 @@ class BlockPolicy:
         if self._this_minute >= self._settings.max_blocks_per_minute:
             return Refusal("rate", f"more than {self._settings.max_blocks_per_minute} blocks in a minute")
         self._this_minute += 1
-        record.times += 1
+        record.times = before + 1
         record.until_ns = until_ns
         return BlockOrder(network, ttl, mode, match.signature.sid, "rule", now, match.number)
 
@@ -130,9 +133,10 @@ class BlockPolicy:
         return ipaddress.ip_network((address, prefix), strict=False)
 
     def forget(self, network: IPNetwork) -> None:
-        """Forget that a network is blocked: its order could not be carried out, or an operator lifted it."""
+        """Forget the latest order for a network: it could not be carried out."""
         record = self._records.get(network)
-        if record is not None:
+        if record is not None and record.times:
+            record.times -= 1
             record.until_ns = 0
 
 

@@ -42,7 +42,11 @@ class RespondSettings(BaseModel):
         86_400 * 7, ge=1, description="Longest block in seconds, also for repeat offenders: addresses change hands."
     )
     repeat_factor: float = Field(
-        2.0, ge=1, le=100, description="Each further block of the same source lasts this many times longer."
+        2.0,
+        ge=1,
+        le=100,
+        description="Each further block of the same source lasts this many times longer; but not one that follows on a"
+        " block which somebody lifted.",
     )
     ipv6_prefix: int = Field(
         64,

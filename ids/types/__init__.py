@@ -26,7 +26,7 @@ from ids.types.arrays import I64, U8, U16, U32, U64, Bool
 from ids.types.findings import Action, BlockMode, BlockRequest, Evidence, Match, Signature, Threshold
 from ids.types.flows import FLOW_COUNT, EndReason, Flow, FlowColumns, FlowCounts, FlowPlace, FlowState, Mark, Tunnel
 from ids.types.packets import LIVE, Anomaly, Direction, Notes, PacketBatch, Packets
-from ids.types.streams import Arrivals, Datagram, Datagrams, FlowBatch, StreamChunk, Streams
+from ids.types.streams import Arrivals, Datagram, Datagrams, FlowBatch, Noted, StreamChunk, Streams
 from ids.types.transactions import Transaction, Transactions
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "IPNetwork",
     "Mark",
     "Match",
+    "Noted",
     "Notes",
     "PacketBatch",
     "Packets",

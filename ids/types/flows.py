@@ -62,6 +62,8 @@ class Mark(IntFlag):
     PROVEN = 128
     """Both ends are where their addresses say: the client acknowledged exactly the SYN/ACK, and that came another way
     than the SYN which it acknowledged, where this can be known."""
+    PARSED = 256
+    """A parser follows it: what its client says is delivered at any depth."""
 
 
 FLOW_COUNT = np.dtype(
@@ -115,8 +117,16 @@ _LAYOUT: dict[str, tuple[Any, int]] = {
     "outer_sport": (np.uint16, 1),
     "outer_dport": (np.uint16, 1),
     "outer_proto": (np.uint8, 1),
+    "primary": (np.int64, 1),
+    "noted": (np.uint32, 1),
 }
-"""Every column: element type and elements a flow. About 275 bytes a flow."""
+"""Every column: element type and elements a flow. About 290 bytes a flow."""
+
+_VARIED = (
+    "ip_version", "proto", "src", "dst", "sport", "dport", "vlan", "interface", "echo_id", "start_ns", "last_ns",
+    "state", "first_number", "source", "depth", "outer_src", "outer_dst", "outer_sport", "outer_dport", "outer_proto",
+)  # fmt: skip
+"""What a variant has of its connection."""
 
 FIRST_CAPACITY = 1024
 
@@ -141,7 +151,8 @@ class FlowColumns:
     """
 
     id: I64
-    """Unique while the engine lives, below 2**53 (EVE's ``flow_id``); 0 in a slot that was never used."""
+    """Its own, in this run and any other, below 2**53 (EVE's ``flow_id``, see `ids.flow.identity`); 0 in a slot that
+    was never used. Of a variant (``primary``) negative, and in no event."""
     ip_version: U8
     proto: U8
     src: U64
@@ -184,6 +195,10 @@ class FlowColumns:
     """`PacketBatch.number` of the first packet."""
     source: np.ndarray[Any, np.dtype[np.int32]]
     """`PacketBatch.source` of the first packet: index in ``sources``."""
+    primary: I64
+    """Of a variant, another version of a connection whose bytes are in doubt: 1 + the slot of that one; else 0."""
+    noted: U32
+    """Bits of what was noted about it (`ids.flow.notes`)."""
     depth: U8
     """As `Packets.depth`: 0, or how many tunnels the flow is in."""
     outer_src: U64
@@ -256,6 +271,12 @@ class FlowColumns:
         self.places.append(place)
         return place
 
+    def vary(self, slot: int, of: int, flow_id: int) -> None:
+        """Make a slot that of a variant of the flow in the slot ``of``: with its ends, and nothing found out yet."""
+        for name in _VARIED:
+            getattr(self, name)[slot] = getattr(self, name)[of]
+        self.id[slot], self.primary[slot] = flow_id, of + 1
+
     def copy_of(self, slot: int) -> FlowColumns:
         """Return one flow as columns of their own."""
         own = FlowColumns(1)
@@ -307,7 +328,7 @@ class Flow:
 
     @property
     def id(self) -> int:
-        """Unique while the engine lives, below 2**53 (EVE's ``flow_id``)."""
+        """Its own, in this run and any other, below 2**53 (EVE's ``flow_id``); negative for a ``variant``."""
         return int(self.columns.id[self.slot])
 
     @property
@@ -467,6 +488,11 @@ class Flow:
     def marks(self) -> Mark:
         """What is true of it."""
         return Mark(int(self.columns.marks[self.slot]))
+
+    @property
+    def variant(self) -> bool:
+        """It is another version of a connection whose bytes are in doubt, and no conversation of its own."""
+        return bool(self.columns.primary[self.slot])
 
     @property
     def midstream(self) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -170,6 +172,19 @@ class Datagrams:
         return (self.datagram(row) for row in range(len(self)))
 
 
+class Noted(NamedTuple):
+    """Something remarkable about one direction of a TCP connection: an `anomaly` event."""
+
+    slot: int
+    direction: int
+    note: IntEnum
+    """`ids.flow.notes.Note`."""
+    event: str
+    """Its name in events."""
+    ts_ns: int
+    number: int
+
+
 class FlowBatch:
     """What the flow stage made of one batch."""
 
@@ -183,6 +198,7 @@ class FlowBatch:
         gather_datagrams: Callable[[], Datagrams],
         started: I64,
         ended: I64,
+        notes: Sequence[Noted] = (),
     ) -> None:
         self.flows = flows
         self.slot = slot
@@ -194,10 +210,12 @@ class FlowBatch:
         self.streams = streams
         self._gather_datagrams = gather_datagrams
         self.started = started
-        """Slots of the flows that began."""
+        """Slots of the flows that began; among them those of variants (`FlowColumns.primary`), as in ``ended``."""
         self.ended = ended
         """Slots of the flows that closed or timed out, in that order; they get no more bytes. Each keeps its slot until
         the next batch."""
+        self.notes = notes
+        """What is remarkable about TCP connections."""
 
     @cached_property
     def datagrams(self) -> Datagrams:

@@ -99,7 +99,7 @@ rules:
 """
 
 
-def test_the_longest_piece_of_evidence_is_shown(tmp_path: Path) -> None:
+def test_the_most_telling_piece_of_evidence_is_shown(tmp_path: Path) -> None:
     """The method, which the rule tests first, would say nothing."""
     rule = tmp_path / "rule.yaml"
     rule.write_text(PIECES)

@@ -17,6 +17,13 @@ VETH: dict[str, Any] = {
     "link_type": "ether",
     "num_rx_queues": 2,
     "linkinfo": {"info_kind": "veth"},
+    "link": "peer",
+}
+PEER: dict[str, Any] = VETH | {
+    "ifname": "peer",
+    "flags": [],
+    "link": "inside",
+    "xdp": {"mode": 1, "attached": [{"mode": 1, "prog": {"id": 9, "name": "pass"}}]},
 }
 LOOPBACK: dict[str, Any] = {"ifname": "lo", "flags": ["UP", "LOWER_UP"], "mtu": 65536, "link_type": "loopback"}
 
@@ -31,7 +38,7 @@ class FakeMachine(Machine):
     has_library: bool = True
     tools: frozenset[str] = frozenset({"ip", "nginx", "hping3", "xdp-filter", "bpftool"})
     synchronised: bool = True
-    interfaces: list[dict[str, Any]] = field(default_factory=lambda: [LOOPBACK, VETH])
+    interfaces: list[dict[str, Any]] = field(default_factory=lambda: [LOOPBACK, VETH, PEER])
     features: list[str] | None = field(default_factory=list)
     ip_works: bool = True
 

@@ -10,6 +10,7 @@ import pytest
 from ids.doctor import Status
 from ids.doctor.interface import (
     SINGLE_BUFFER_MTU,
+    check_answers,
     check_driver,
     check_interfaces,
     check_mtu,
@@ -19,7 +20,7 @@ from ids.doctor.interface import (
     check_up,
 )
 from ids.doctor.machine import Machine
-from tests.doctor.fake import VETH, FakeMachine, write
+from tests.doctor.fake import LOOPBACK, PEER, VETH, FakeMachine, write
 
 
 def link(**changes: Any) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def test_a_healthy_interface_passes_every_check() -> None:
     checks = check_interfaces(FakeMachine(), ["inside"])
     assert [check for check in checks if check.status is not Status.OK] == []
     assert {check.name for check in checks} == {
-        f"inside: {name}" for name in ("up", "xdp program", "driver", "mtu", "offloads", "queues")
+        f"inside: {name}" for name in ("up", "xdp program", "driver", "mtu", "offloads", "queues", "answers")
     }
 
 
@@ -52,7 +53,7 @@ def test_no_interface_at_all_is_a_warning() -> None:
 def test_a_missing_interface_is_reported_with_those_that_exist() -> None:
     (check,) = check_interfaces(FakeMachine(), ["eth9"])
     assert check.status is Status.FAIL
-    assert check.remedy.endswith("inside, lo")
+    assert check.remedy.endswith("inside, lo, peer")
 
 
 def test_without_ip_nothing_can_be_said() -> None:
@@ -93,6 +94,26 @@ def test_libxdps_dispatcher_can_be_joined_where_the_library_is() -> None:
     check = check_program(FakeMachine(has_library=False), "inside", shared)
     assert check.status is Status.FAIL
     assert "apt-get install libxdp1" in check.remedy
+
+
+@pytest.mark.parametrize(
+    ("changes", "peer", "status"),
+    [
+        ({}, {}, Status.OK),
+        ({}, {"xdp": {}}, Status.WARN),
+        ({"link": None, "link_netnsid": 1}, {}, Status.WARN),
+        ({"link": "lo", "link_netnsid": 1}, {}, Status.WARN),
+    ],
+    ids=["a program there", "none there", "in another namespace", "in another, under a name of this one"],
+)
+def test_over_a_veth_answers_arrive_where_the_other_end_has_a_program(
+    changes: dict[str, Any], peer: dict[str, Any], status: Status
+) -> None:
+    links = {one["ifname"]: one for one in (LOOPBACK, PEER | peer)}
+    (check,) = check_answers("inside", link(**changes), links)
+    assert check.status is status
+    assert ("generic" in check.remedy) == (status is Status.WARN)
+    assert check_answers("eth0", {"ifname": "eth0"}, links) == [], "other drivers send by themselves"
 
 
 def test_driver_from_sysfs_or_from_the_kind_of_a_virtual_interface(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ids.flow import passage
+from ids.flow.notes import Note
 from ids.types import Direction
 from tests.flow.traffic import ACK, FIN, PSH, Pkt, Run, Talk
 
@@ -75,7 +76,7 @@ def test_the_first_copy_of_a_byte_counts(segments: list[tuple[int, bytes]], isn:
     talk = Talk(client_isn=isn).open()
     for start, data in segments:
         talk.client(data, seq=wrapped(isn + 1 + start))
-    run = Run(talk.pkts, batch=batch)
+    run = Run(talk.pkts, batch=batch, policy="first")
     stream, conflicts = keep_first(segments)
     assert run.stream() == stream
     assert run.started[0].conflicts == (conflicts, 0)
@@ -234,18 +235,45 @@ def test_a_loss_of_more_than_a_window_is_caught_up() -> None:
     assert run.counters["flow.tcp.reassembly.catch_up"] == 1
 
 
-def test_too_many_pieces_give_up_the_first_hole() -> None:
+def test_what_is_furthest_ahead_gives_way_to_limits_and_the_hole_stays_open() -> None:
     talk = Talk().open()
     for at in range(5):
         talk.client(b"x", seq=1002 + 2 * at)
-    run = Run(talk.pkts, drain=False, max_segments=4)
-    assert run.stream() == b"~x"
+    run = Run([*talk.pkts, Pkt(seq=1001, ack=5001, data=b"evil")], drain=False, max_segments=4)
+    assert run.stream() == b"evilx"[:4]
     assert run.counters["flow.tcp.reassembly.segments_limit"] == 1
 
 
-def test_the_memory_cap_gives_up_holes() -> None:
+def test_thousands_of_pieces_behind_a_hole_do_not_hide_what_fills_it() -> None:
+    stream = b"GET /?q=" + bytes(97 + at % 26 for at in range(9000)) + b" HTTP/1.1"
+    talk = Talk().open()
+    for at in range(len(stream) - 1, -1, -1):
+        talk.client(stream[at : at + 1], seq=1001 + at)
+    run = Run(talk.pkts, drain=False)
+    assert run.stream() == stream or run.counters["flow.tcp.reassembly.segments_limit"] > 0
+    talk = Talk().open()
+    for at in range(1, len(stream)):
+        talk.client(stream[at : at + 1], seq=1001 + at)
+    run = Run(talk.client(stream[:1], seq=1001).pkts, drain=False)
+    assert run.stream() == stream
+    assert run.started[0].gaps == (0, 0)
+
+
+def test_where_the_receiver_is_not_seen_limits_give_up_the_first_hole_and_what_fills_it_is_read() -> None:
+    talk = Talk().client(b"a")
+    for at in range(5):
+        talk.client(b"x", seq=1002 + 2 * at)
+    run = Run(talk.pkts, drain=False, max_segments=4, midstream=True)
+    assert run.stream() == b"a~x"
+    assert run.counters["flow.tcp.reassembly.segments_limit"] == 1
+    run = Run(talk.client(b"y", seq=1001).pkts, max_segments=4, midstream=True)
+    assert run.versions() == {b"ayx~x~x~x~x"}
+    assert [note for note, _, _ in run.notes] == [Note.LATE_DATA]
+
+
+def test_the_memory_cap_lets_go_of_what_is_furthest_ahead() -> None:
     talk = Talk().open().client(b"x" * 100, seq=1101).client(b"y" * 100, seq=1301)
-    run = Run(talk.pkts, drain=False, memcap_bytes=150)
-    assert run.stream() == b"~" * 100 + b"x" * 100
+    run = Run(talk.client(b"z" * 100, seq=1001).pkts, drain=False, memcap_bytes=300)
+    assert run.stream() == b"z" * 100 + b"x" * 100
     assert run.counters["flow.tcp.reassembly.memcap"] == 1
-    assert run.counters["flow.tcp.reassembly.memuse_bytes"] <= 150
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] <= 300

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +42,15 @@ class Pkt:
     missing: int = 0
     usable: bool = True
     number: int = 0
+    options: bytes = b""
+    window: int = 65535
+    urgent: int = 0
+    doubtful: bool = False
+
+    @property
+    def header(self) -> bytes:
+        """Return what lies before the payload: nothing of it is looked at but the urgent pointer and the options."""
+        return b"\xee" * 52 + self.urgent.to_bytes(2, "big") + self.options
 
     @property
     def ends(self) -> tuple[str, str, int, int]:
@@ -55,9 +66,10 @@ halves = cache(address_halves)
 def columns(pkts: Sequence[Pkt]) -> Packets:
     """Return the batch of these packets; a millisecond apart where no time is given."""
     n = len(pkts)
-    payload = b"".join(b"\xee" * 54 + pkt.data for pkt in pkts)
+    payload = b"".join(pkt.header + pkt.data for pkt in pkts)
     sizes = np.array([len(pkt.data) for pkt in pkts], dtype=np.int64)
-    offset = np.concatenate([[0], np.cumsum(sizes + 54)[:-1]]).astype(np.int64) if n else np.zeros(0, np.int64)
+    headers = np.array([54 + len(pkt.options) for pkt in pkts], dtype=np.int64)
+    offset = np.concatenate([[0], np.cumsum(sizes + headers)[:-1]]).astype(np.int64) if n else np.zeros(0, np.int64)
     number = [pkt.number or at for at, pkt in enumerate(pkts, 1)]
     ends = [pkt.ends for pkt in pkts]
 
@@ -67,8 +79,8 @@ def columns(pkts: Sequence[Pkt]) -> Packets:
     batch = PacketBatch(
         data=np.frombuffer(payload, dtype=np.uint8),
         offset=offset,
-        caplen=sizes + 54,
-        wirelen=sizes + 54,
+        caplen=sizes + headers,
+        wirelen=sizes + headers,
         ts_ns=column(
             (T0 + i * 1_000_000 if p.ts_ns is None else p.ts_ns for i, p in zip(number, pkts, strict=True)), np.int64
         ),
@@ -93,14 +105,14 @@ def columns(pkts: Sequence[Pkt]) -> Packets:
         fragment=zeros.astype(np.bool_),
         l3=offset + 14,
         l4=offset + 34,
-        payload=offset + 54,
+        payload=offset + headers,
         payload_len=sizes,
         payload_missing=column((p.missing for p in pkts), np.int64),
         tcp_flags=column((p.flags if p.proto == TCP else 0 for p in pkts), np.uint8),
         seq=column((p.seq & 0xFFFFFFFF for p in pkts), np.uint32),
         ack=column((p.ack & 0xFFFFFFFF for p in pkts), np.uint32),
-        window=np.full(n, 65535, dtype=np.uint16),
-        doubtful=zeros.astype(np.bool_),
+        window=column((p.window for p in pkts), np.uint16),
+        doubtful=column((p.doubtful for p in pkts), np.bool_),
         depth=zeros.astype(np.uint8),
         carrier=zeros - 1,
         notes=Notes(zeros[:0], zeros[:0].astype(np.uint8)),
@@ -119,11 +131,10 @@ class Talk:
     def __post_init__(self) -> None:
         self.sent = [self.client_isn, self.server_isn]
 
-    def add(self, back: bool, flags: int, data: bytes = b"", **changes: int) -> Talk:
-        """Append a packet that continues its side; ``seq`` and ``ack`` may be given instead."""
-        seq = changes.get("seq", self.sent[back])
-        ack = changes.get("ack", self.sent[not back] if flags & ACK else 0)
-        self.pkts.append(replace(self.base, back=back, flags=flags, data=data, seq=seq, ack=ack))
+    def add(self, back: bool, flags: int, data: bytes = b"", **changes: Any) -> Talk:
+        """Append a packet that continues its side; ``seq`` and ``ack`` may be given instead, and other fields too."""
+        fields = {"seq": self.sent[back], "ack": self.sent[not back] if flags & ACK else 0, **changes}
+        self.pkts.append(replace(self.base, back=back, flags=flags, data=data, **fields))
         if "seq" not in changes:
             self.sent[back] += len(data) + bool(flags & SYN) + bool(flags & FIN)
         return self
@@ -132,11 +143,11 @@ class Talk:
         """Append a handshake."""
         return self.add(False, SYN).add(True, SYN | ACK).add(False, ACK)
 
-    def client(self, data: bytes, **changes: int) -> Talk:
+    def client(self, data: bytes, **changes: Any) -> Talk:
         """Append a segment of the client."""
         return self.add(False, PSH | ACK, data, **changes)
 
-    def server(self, data: bytes, **changes: int) -> Talk:
+    def server(self, data: bytes, **changes: Any) -> Talk:
         """Append a segment of the server."""
         return self.add(True, PSH | ACK, data, **changes)
 
@@ -166,8 +177,11 @@ class Run:
             orderly_lane=orderly_lane,
         )  # fmt: skip
         self.chunks: list[StreamChunk] = []
+        self.variant_chunks: list[StreamChunk] = []
         self.started: list[Flow] = []
+        self.variants: list[Flow] = []
         self.ended: list[Flow] = []
+        self.notes: list[tuple[IntEnum, int, int]] = []
         self.batches: list[FlowBatch] = []
         numbered = [replace(pkt, number=number) for number, pkt in enumerate(pkts, 1)]
         for at in range(0, len(numbered), batch):
@@ -178,9 +192,12 @@ class Run:
     def take(self, result: FlowBatch) -> None:
         """Note what a batch brought."""
         self.batches.append(result)
-        self.chunks += result.streams
-        self.started += map(result.flows.view, result.started.tolist())
-        self.ended += map(result.flows.view, result.ended.tolist())
+        for chunk in result.streams:
+            (self.variant_chunks if chunk.flow.variant else self.chunks).append(chunk)
+        for flow in map(result.flows.view, result.started.tolist()):
+            (self.variants if flow.variant else self.started).append(flow)
+        self.ended += [flow for flow in map(result.flows.view, result.ended.tolist()) if not flow.variant]
+        self.notes += [(note.note, note.direction, note.number) for note in result.notes]
 
     def stream(self, direction: Direction = Direction.TO_SERVER, flow: Flow | None = None) -> bytes:
         """Return the delivered bytes of a direction, a gap as one ``~`` a byte."""
@@ -189,6 +206,14 @@ class Run:
             for chunk in self.chunks
             if chunk.direction == direction and chunk.flow is (flow or self.started[0])
         )
+
+    def versions(self, direction: Direction = Direction.TO_SERVER) -> set[bytes]:
+        """Return what the variants have of a direction, a gap as one ``~`` a byte."""
+        found: dict[int, bytes] = {flow.id: b"" for flow in self.variants}
+        for chunk in self.variant_chunks:
+            if chunk.direction == direction:
+                found[chunk.flow.id] += b"~" * chunk.gap + chunk.data
+        return set(found.values())
 
     def summary(self) -> list[tuple[object, ...]]:
         """Return what must not depend on how the packets were cut into batches."""

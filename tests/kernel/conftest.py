@@ -26,6 +26,8 @@ SMALL = {
     "flows_entries": 4096,
     "proven_entries": 1024,
     "budgets_entries": 1024,
+    "repeats_entries": 1024,
+    "syn_repeated_per_destination_per_s": 0,
     "ring_small_bytes": 1 << 18,
     "ring_large_bytes": 1 << 20,
     "depth_tcp_bytes": 2000,

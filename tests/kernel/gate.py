@@ -51,6 +51,10 @@ class Gate:
             if table.spec.type not in KEPT_TYPES and name != "ids_labels":
                 for key in list(table):
                     table.delete(key)
+        repeats = self.fastpath.maps["ids_repeats"]
+        keys, values = repeats.entries(np.dtype("<u4"), contract.REPEAT)
+        for key in keys[values["at_ms"] > 0].tolist():
+            repeats.set(key.to_bytes(4, "little"), bytes(contract.REPEAT.itemsize))
         self.fastpath.config["lists"][0] = 0
         self.fastpath.configure(self.fastpath.settings)
         self.shown()

@@ -74,6 +74,7 @@ MAPS: dict[str, tuple[str, str]] = {
     "ids_proven6": ("ids_addr6", "u64"),
     "ids_src_budgets": ("ids_budget_key", "ids_budget"),
     "ids_dst_budgets": ("ids_budget_key", "ids_budget"),
+    "ids_repeats": ("u32", "ids_repeat"),
     "ids_shares": ("ids_share_key", "ids_share"),
     "ids_programs": ("u32", "u32"),
     "ids_small": ("u32", "u32"),

@@ -117,7 +117,7 @@ def random_config(random: Random) -> dict[str, Any]:
     """Return settings of the program under which things happen."""
     limits = [
         (interval, random.choice((0, 1, 3)) * interval)
-        for interval in (random.choice((0, 0, SECOND_NS // 100, SECOND_NS)) for _ in range(7))
+        for interval in (random.choice((0, 0, SECOND_NS // 100, SECOND_NS)) for _ in range(8))
     ]
     return {
         "depth_tcp": random.choice((0, 100, 1500, 1 << 20)),
@@ -132,7 +132,8 @@ def random_config(random: Random) -> dict[str, Any]:
         "proven_ns": random.choice((1, SECOND_NS, 3600 * SECOND_NS)),
         "reflection_bytes": random.choice((0, 142, 442, 1000)),  # among them the lengths of frames that are sent
         "secret": (random.getrandbits(64), random.getrandbits(64)),
-        "limits": [*limits, (0, 0)],
+        "limits": limits,
+        "repeats": SMALL["repeats_entries"],
         "workers": random.choice((1, WORKERS)),
         "generation": random.choice((1, 0xFFFFFFFF, 1 << 32)),
     }
@@ -154,8 +155,9 @@ def random_steps(random: Random, config: dict[str, Any], captured: list[bytes]) 
             steps.append(_list_entry(random, now_ns))
         elif choice < 0.06:
             steps.append(Judge(random.randrange(50), random.choice((0, 1, 2, 2)), random.choice((0, 0, 300))))
-        if choice > 0.98 and frame:
-            pass  # the same once more
+        if choice > 0.97 and frame:  # the same once more, as senders repeat what is not answered
+            if random.random() < 0.6:
+                after_ns, now_ns = after_ns + SECOND_NS, now_ns + SECOND_NS
         elif choice > 0.94 and frame:
             frame = traffic.answer(random, frame, config["secret"], now_ns)
         elif choice > 0.90 and frame:
@@ -215,6 +217,7 @@ def model_state(model: Model) -> dict[str, Any]:
             for key, budget in table.items()
         },
         "fragments": dict(model.fragments),
+        "repeats": {place: seen for place, seen in model.repeats.items() if seen != (0, 0)},
         "blocks": {(32 if len(key) == 4 else 128, key): _block(entry) for key, entry in model.blocks.items()},
         "allowed": {},
     }
@@ -328,6 +331,10 @@ class Kernel:
         for which in ("src", "dst"):
             for key, value in self._entries(f"ids_{which}_budgets", contract.BUDGET):
                 state["budgets"][which, key] = {name: int(value[name]) for name in contract.BUDGET.names or ()}
+        places, seen = self.program.maps["ids_repeats"].entries(np.dtype("<u4"), contract.REPEAT)
+        seen, places = seen[seen["at_ms"] > 0], places[seen["at_ms"] > 0]
+        pairs = zip(seen["mark"].tolist(), seen["at_ms"].tolist(), strict=True)
+        state["repeats"] = dict(zip(places.tolist(), pairs, strict=True))
         return state
 
 

@@ -147,15 +147,114 @@ def test_a_challenge_is_a_well_formed_answer_with_an_impossible_acknowledgement(
 
 
 @pytest.mark.parametrize("syn", SYNS[:3], ids=["IPv4", "IPv6", "VLAN"])
-def test_the_answer_to_a_challenge_proves_the_source(gate: Gate, syn: bytes) -> None:
+def test_the_answer_to_a_challenge_lets_the_next_syn_of_its_connection_pass(gate: Gate, syn: bytes) -> None:
     cookie = challenge(gate, syn)[TCP].ack
     reset = Ether(syn)
     reset[TCP].flags, reset[TCP].seq = "R", cookie
     del reset[TCP].chksum
     verdict = gate.send(bytes(reset), after_ns=10_000_000)
     assert (verdict.action, verdict.reason) == (XDP_DROP, Reason.DROP_CHALLENGE_ANSWER)
-    assert verdict.notes == {Reason.NOTE_PROVEN}
+    assert verdict.notes == {Reason.NOTE_ADMITTED}
     assert gate.send(syn).reason == SHOWN, "the client's next SYN passes"
+    assert gate.send(syn).reason == Reason.DROP_CHALLENGED, "and no other"
+    other = Ether(syn)
+    other[TCP].sport = 40001
+    del other[TCP].chksum
+    assert gate.send(bytes(other)).reason == Reason.DROP_CHALLENGED
+    assert not gate.fastpath.proven(ipaddress.ip_address(p.CLIENT)), "16 bits can be guessed: they make no block"
+
+
+def test_who_answered_a_challenge_takes_his_time_but_not_for_ever(gate: Gate) -> None:
+    cookie = challenge(gate, SYNS[0])[TCP].ack
+    reset = p.wire(p.IP4, TCP(sport=40000, dport=80, flags="R", seq=cookie))
+    gate.send(reset)
+    assert gate.send(SYNS[0], after_ns=9 * SECOND_NS).reason == SHOWN
+    cookie = challenged_again(gate)
+    gate.send(p.wire(p.IP4, TCP(sport=40000, dport=80, flags="R", seq=cookie)))
+    assert gate.send(SYNS[0], after_ns=10 * SECOND_NS).reason == Reason.DROP_CHALLENGED
+
+
+def challenged_again(gate: Gate) -> int:
+    """Return what the next challenge acknowledges."""
+    gate.fastpath.config["now_ns"] = gate.now_ns
+    acknowledged: int = Ether(syscall.prog_test_run(gate.fastpath.program, SYNS[0]).data)[TCP].ack
+    return acknowledged
+
+
+def test_on_ports_that_were_used_before_a_challenge_can_be_answered_too(gate: Gate) -> None:
+    gate.send_all([*HANDSHAKE, p.wire(p.IP4, p.tcp("R"))])
+    gate.fastpath.config["proven_ns"] = 1
+    cookie = challenge(gate, p.wire(p.IP4, p.tcp("S", sport=50000, seq=77)))[TCP].ack
+    assert gate.send(p.wire(p.IP4, TCP(sport=50000, dport=80, flags="R", seq=cookie))).reason == (
+        Reason.DROP_CHALLENGE_ANSWER
+    )
+    cookie = challenged_again(gate)
+    assert gate.send(p.wire(p.IP4, TCP(sport=40000, dport=80, flags="R", seq=cookie))).reason == (
+        Reason.DROP_CHALLENGE_ANSWER
+    )
+
+
+def test_what_a_challenge_acknowledges_is_in_the_window_of_a_firewall_between(gate: Gate) -> None:
+    """Conntrack takes an acknowledgement for possible that is at most 66,000 before what it has seen."""
+    for isn in (77, 0, 0xFFFFFFFF, 0x80000000):
+        gate.reset()
+        answer = challenge(gate, p.wire(p.IP4, p.tcp("S", seq=isn)))
+        assert (isn - answer[TCP].ack) % 2**32 < 65536
+        assert answer[TCP].window == 65535
+
+
+REPEAT_S = (1, 2, 4, 8)
+
+
+@pytest.mark.parametrize("after_s", REPEAT_S)
+@pytest.mark.parametrize("syn", [SYNS[0], SYNS[1], p.IP4_OPTIONS], ids=["IPv4", "IPv6", "cannot be answered"])
+def test_a_syn_that_comes_again_as_senders_do_passes(gate: Gate, syn: bytes, after_s: int) -> None:
+    """Its client never got the challenge, or his answer gets lost."""
+    gate.limit(LimitKind.DST_SYN, per_s=0.001, burst=1)
+    gate.limit(LimitKind.DST_REPEATED, per_s=0.001, burst=2)
+    gate.send(p.wire(p.IP4 if syn != SYNS[1] else p.IP6, p.tcp("S", sport=9)))
+    assert gate.send(syn).reason == Reason.DROP_CHALLENGED
+    verdict = gate.send(syn, after_ns=after_s * SECOND_NS)
+    assert (verdict.reason, Reason.NOTE_REPEATED in verdict.notes) == (SHOWN, True)
+    assert gate.send(syn).reason == Reason.DROP_CHALLENGED, "once"
+
+
+@pytest.mark.parametrize(
+    ("steps_ms", "changed"),
+    [((0,), {}), ((800,), {}), ((10_000,), {}), ((100,) * 20, {}), ((1000,), {"seq": 78}), ((1000,), {"sport": 40001})],
+    ids=["at once", "too early", "too late", "round and round", "another number", "another port"],
+)
+def test_others_that_come_again_do_not(gate: Gate, steps_ms: tuple[int, ...], changed: dict[str, int]) -> None:
+    gate.limit(LimitKind.DST_SYN, per_s=0.001, burst=1)
+    gate.limit(LimitKind.DST_REPEATED, per_s=0.001, burst=2)
+    gate.send(p.SYN)
+    gate.send(SYNS[0])
+    again = p.wire(p.IP4, p.tcp("S", **{"seq": 77, **changed}))
+    for step_ms in steps_ms:
+        assert gate.send(again, after_ns=step_ms * 10**6).reason == Reason.DROP_CHALLENGED
+
+
+def test_repeated_syns_that_nobody_answers_run_dry_and_others_do_not(gate: Gate) -> None:
+    """Somebody may repeat forged ones: 100 half-open connections in a server's queue, and no more."""
+    gate.limit(LimitKind.DST_SYN, per_s=0.001, burst=1)
+    gate.limit(LimitKind.DST_REPEATED, per_s=0.001, burst=100)
+    gate.send(p.SYN)
+    syns = [from_source(number, TCP(sport=40000, dport=80, flags="S", seq=9)) for number in range(150)]
+    for syn in syns:
+        gate.send(syn)
+    gate.now_ns += SECOND_NS
+    assert sum(gate.send(syn).reason == SHOWN for syn in syns) == 100
+    gate.reset()
+    gate.limit(LimitKind.DST_SYN, per_s=0.001, burst=1)
+    gate.limit(LimitKind.DST_REPEATED, per_s=0.001, burst=2)
+    gate.send(p.SYN)
+    for number in range(20):
+        source = f"198.18.0.{number}"
+        there, back = IP(src=source, dst=p.SERVER), IP(src=p.SERVER, dst=source)
+        syn = p.wire(there, p.tcp("S", seq=9))
+        assert gate.send(syn).reason == Reason.DROP_CHALLENGED
+        assert gate.send(syn, after_ns=SECOND_NS).reason == SHOWN
+        gate.send_all([p.wire(back, p.reply("SA", seq=5, ack=10)), p.wire(there, p.tcp("A", seq=10, ack=6))])
 
 
 @pytest.mark.parametrize("wrong", ["number", "port", "too late"])

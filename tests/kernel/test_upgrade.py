@@ -123,7 +123,15 @@ def test_the_gate_is_shut_all_the_while(bpffs: Path, veth: Veth, newer: None, mo
                 new.close("remove")
 
 
-def test_a_condemned_flow_stays_condemned(bpffs: Path, newer: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("other_format", [False, True])
+def test_a_condemned_flow_stays_condemned(
+    bpffs: Path, newer: None, monkeypatch: pytest.MonkeyPatch, other_format: bool
+) -> None:
+    was = formats.current()
+    if other_format:
+        shown = [(name if name != "cut" else "cut_before", contract.FLOW[name]) for name in contract.FLOW.names or ()]
+        was["ids_flows4"] = Format(contract.FLOW4, np.dtype(shown))
+    monkeypatch.setitem(FORMATS, OURS, was)
     flow = FlowAddress(address_halves(p.CLIENT), address_halves(p.SERVER), 40000, 80, 6)
     with monkeypatch.context() as before:
         before.setattr(contract, "VERSION", OURS)

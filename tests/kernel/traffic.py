@@ -9,7 +9,7 @@ import ipaddress
 import struct
 from random import Random
 
-from ids.kernel.model.cookie import SLOT_SHIFT, cookie
+from ids.kernel.model.cookie import SLOT_SHIFT, challenge_ack, cookie
 from ids.kernel.model.flows import flow_key
 from ids.kernel.model.parse import Packet, judge_headers, parse_addresses
 
@@ -18,7 +18,7 @@ HOSTS6 = [
     ipaddress.ip_address(text).packed for text in ("2001:db8::1", "2001:db8::2", "2001:db8:1::1", "2001:db8:0:1::7")
 ]
 ODD4 = [ipaddress.ip_address(text).packed for text in ("127.0.0.1", "224.0.0.251", "239.1.2.3", "0.0.0.0")]
-ODD6 = [ipaddress.ip_address(text).packed for text in ("ff02::1", "::", "::ffff:192.0.2.1")]
+ODD6 = [ipaddress.ip_address(text).packed for text in ("ff02::1", "::", "::ffff:192.0.2.1", "fe80::1", "fe80::2")]
 PORTS = (53, 80, 443, 11211, 40000)
 NUMBERS = (100, 101, 0, 0xFFFFFFFF, 5000, 0x7FFFFFFF)
 FLAGS = (0x02, 0x12, 0x10, 0x18, 0x11, 0x04, 0x14, 0x02, 0x12, 0x10, 0x03, 0x06, 0x00, 0xFF, 0x01)
@@ -74,7 +74,7 @@ def answer(random: Random, challenged: bytes, secret: tuple[int, int], now_ns: i
         return challenged
     slot = (now_ns >> SLOT_SHIFT) - random.choice((0, 0, 1, 2))
     header = bytearray(challenged)
-    header[packet.l4 + 4 : packet.l4 + 8] = cookie(packet, secret, slot).to_bytes(4, "big")
+    header[packet.l4 + 4 : packet.l4 + 8] = challenge_ack(packet.seq, cookie(packet, secret, slot)).to_bytes(4, "big")
     header[packet.l4 + 13] = 0x04
     return bytes(header)
 

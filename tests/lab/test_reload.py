@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 from ids.lab.actors import LOG4SHELL, PAGE, connect, fetch
 from ids.lab.guard import Guard, rules_directory
 from ids.lab.removal import wait_until
-from ids.lab.topology import ATTACKERS, Lab
+from ids.lab.topology import ATTACKERS, SERVER, Lab
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
 
@@ -73,10 +74,13 @@ def test_a_reload_applies_the_allow_list_the_mode_the_limits_and_the_outputs(sit
     assert passes(site, THIRD)
     assert guard.wait_for(lambda event: event["event_type"] == "http", 10), "an output that nobody wanted before"
 
-    limits = {"syn_per_source_per_s": 0.001, "syn_burst_per_source": 1, "challenge_syns": False, "syn_cookies": False}
+    limits = {"udp_per_source_per_s": 0.001, "udp_burst_per_source": 1}
     assert change(guard, respond={"mode": "enforce"}, fastpath=limits) == {"reloaded": True}
-    assert passes(site, FOURTH)
-    assert is_cut_off(site, FOURTH), "its budget is spent"
+    with site.attacker.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind((FOURTH, 0))
+        for _ in range(3):
+            client.sendto(b"anybody there?", (SERVER, 53))
+    assert guard.kernel_packets()["drop.udp_source"] == 2
 
 
 def test_a_reload_names_what_it_cannot_apply(site: Lab) -> None:

@@ -35,7 +35,7 @@ def test_what_takes_effect(changed: dict[str, Any]) -> None:
     [
         ({"interfaces": ["eth1"]}, "interfaces", [], ["eth1"], RESTART),
         ({"engine": {"workers": 4}}, "engine.workers", 1, 4, RESTART),
-        ({"stream": {"midstream": True}}, "stream.midstream", False, True, RESTART),
+        ({"stream": {"midstream": True}}, "stream.midstream", "auto", True, RESTART),
         ({"decode": {"defrag": {"timeout_s": 7}}}, "decode.defrag.timeout_s", None, 7, RESTART),
         ({"fastpath": {"pin_dir": "/sys/fs/bpf/b"}}, "fastpath.pin_dir", "/sys/fs/bpf/ids", "/sys/fs/bpf/b", RESTART),
         ({"fastpath": {"blocks_entries": 1000}}, "fastpath.blocks_entries", 1 << 20, 1000, FRESH),

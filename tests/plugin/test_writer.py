@@ -271,3 +271,13 @@ def test_a_disk_that_hangs_does_not_keep_the_engine_from_stopping(
     assert counters["eve.lost"] == 200
     hanging.break_()
     assert soon(lambda: "cannot be written" in caplog.text), "the thread ends"
+
+
+def test_a_new_file_is_for_its_owner_and_group_alone(tmp_path: Path) -> None:
+    """It holds what people sent, passwords in request bodies included."""
+    before = os.umask(0)
+    try:
+        LineWriter(str(tmp_path / "eve.json"), "eve", Counters(), patient=True).close()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "eve.json").stat().st_mode & 0o777 == 0o640

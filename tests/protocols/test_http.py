@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import zlib
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from ids.counters import Counters
 from ids.protocols.http.connection import Connection
 from ids.protocols.http.head import parse_request
+from ids.protocols.http.uri import further_body, further_forms, normalise, split_target
 from tests.protocols.wire import CLIENT, SERVER, Wire, chunked, request
 from tests.shared import shared
 
@@ -529,3 +531,63 @@ def test_grammar_soup_never_fails_and_is_cut_alike(up: list[bytes], down: list[b
     cut = Wire().client(asked, step=step).server(answered, step=step).close()
     assert whole.counters["app_layer.error.http.internal"] == 0
     assert cut.what() == whole.what()
+
+
+@pytest.mark.parametrize(
+    ("target", "forms"),
+    [
+        (b"/shop?size=100g", []),
+        (b"/shop?q=a%20b", []),
+        (b"/shop/%74ea", []),
+        (b"/%252e%252e/x", [b"/../x", b"/x"]),
+        (b"/a/%2e%2e/b", [b"/a/../b"]),
+        (b"/a/../b", [b"/a/../b"]),
+        (b"/a?f=..//..//.//etc", [b"/a?f=../../etc"]),
+        (b"/a?f=/./etc/./passwd", [b"/a?f=/etc/passwd"]),
+        (b"/a?f=..%5cetc", [b"/a?f=../etc"]),
+        (b"/a?f=%25255c", [b"/a?f=/"]),
+        (b"/a?f=%u002e%U002F", [b"/a?f=./"]),
+        (b"/a?f=%uff0f", [b"/a?f=/"]),
+        (b"/a?f=%u4e2d", []),
+        (b"/a?f=%c0%ae%c0%af%e0%80%af", [b"/a?f=./"]),
+        (b"/a?b#c", [b"/a?b"]),
+        (b"/a%00b", [b"/ab"]),
+        (b"http://h/a%2561", [b"/aa"]),
+        (b"http://h//a", []),
+    ],
+)
+@pytest.mark.parametrize("ordinary_lane", [False, True])
+def test_further_forms_of_a_target(target: bytes, forms: list[bytes], ordinary_lane: bool) -> None:
+    """What an application or an odd server makes of it, beside the form that every server does."""
+    (asked,) = Wire(ordinary_lane=ordinary_lane).client(request(b"GET %s HTTP/1.1" % target, b"Host: a")).seen
+    assert list(asked.instances("http.uri")[1:]) == forms
+
+
+@pytest.mark.parametrize(
+    ("body", "forms"), [(b"a=b+c", []), (b"a=%27+or", [b"a=' or"]), (b"100%", []), (b"%24%7bjndi", [b"${jndi"])]
+)
+@pytest.mark.parametrize("ordinary_lane", [False, True])
+def test_a_body_with_percent_encoding_is_seen_without_as_well(
+    body: bytes, forms: list[bytes], ordinary_lane: bool
+) -> None:
+    asked = request(b"POST / HTTP/1.1", b"Content-Length: %d" % len(body), body=body)
+    (seen,) = Wire(ordinary_lane=ordinary_lane).client(asked).seen
+    assert list(seen.instances("http.request_body")) == [body, *forms]
+
+
+@given(st.binary(max_size=80) | st.text("%u0feE2cC./\\#a", max_size=60).map(str.encode))
+def test_further_forms_are_few_and_settle(target: bytes) -> None:
+    """No bytes make it fail; what comes out is other than what is there already."""
+    first = normalise(split_target(target)[1])
+    forms = further_forms(target)
+    assert len(forms) <= 2
+    assert first not in forms
+    assert len(set(forms)) == len(forms)
+    assert all(b"\0" not in form and b"#" not in form.partition(b"%")[0] for form in forms)
+
+
+def test_many_encoded_bytes_cost_linear_time() -> None:
+    began = time.process_time()
+    further_forms(b"/" + b"%25" * 200_000 + b"%c0%ae" * 50_000 + b"/./" * 100_000)
+    further_body(b"%41" * 200_000)
+    assert time.process_time() - began < 3

@@ -176,6 +176,27 @@ def test_a_block_that_an_operator_lifted_may_be_ordered_again() -> None:
     assert ordered(policy, make_match(ts_ns=T0 + SECOND))
 
 
+def test_a_penalty_does_not_grow_with_blocks_that_an_operator_lifted() -> None:
+    gate = FakeGate()
+    policy = make_policy(gate, repeat_factor=2)
+    for second in range(5):
+        assert ordered(policy, make_match(ts_ns=T0 + second * SECOND)).ttl_s == 60
+        gate.held.clear()
+    assert ordered(policy, make_match(ts_ns=T0 + 5 * SECOND)).ttl_s == 60
+    assert ordered(policy, make_match(ts_ns=T0 + 100 * SECOND)).ttl_s == 120, "it came back after its time"
+    gate.held.clear()
+    assert ordered(policy, make_match(ts_ns=T0 + 101 * SECOND)).ttl_s == 120
+
+
+def test_a_penalty_does_not_grow_with_orders_that_were_not_carried_out() -> None:
+    policy = make_policy(repeat_factor=2)
+    for _ in range(3):
+        decision = policy.decide(make_match(), request())
+        assert isinstance(decision, BlockOrder)
+        assert decision.ttl_s == 60
+        policy.forget(decision.network)
+
+
 @pytest.mark.parametrize(
     ("held", "mode", "covered"),
     [

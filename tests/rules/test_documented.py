@@ -6,9 +6,15 @@ import pytest
 
 from ids.counters import Counters
 from ids.protocols.http.head import parse_request
+from ids.protocols.http.uri import MAX_DECODINGS
+from ids.rules.match.evaluation import MAX_FAULTS, SET_ASIDE_S
+from ids.rules.match.flagged import MAX_LOOKED
+from ids.rules.model.patterns import SEARCH_CPU_S
+from ids.rules.model.scanning import COMPILE_BYTES, COMPILE_CPU_S
 from ids.types import Direction
-from tests.protocols.wire import Wire
+from tests.protocols.wire import Wire, request
 from tests.rules.builders import exchange, flow_of, load_yara_text, matcher, rule_text, transaction
+from tests.shared import ROOT
 
 HEAD = (
     b"GET / HTTP/1.1\r\nHost:  Evil.Example. \r\nUser-Agent: a\r\nuser-AGENT:\tb\r\nCookie: c=1\r\nX-Folded: 1\r\n  2"
@@ -69,3 +75,20 @@ def test_a_file_that_does_not_compile_is_refused_whole() -> None:
     assert len(load_yara_text(good).rules) == 1
     with pytest.raises(AssertionError, match="undefined identifier"):
         load_yara_text(good + "rule bad { condition: nothing }\n")
+
+
+def test_one_literal_finds_what_is_encoded_and_padded() -> None:
+    target = b"/x?f=..%252f.//%2e%2e\\etc/p%61sswd"
+    (asked,) = Wire().client(request(b"GET %s HTTP/1.1" % target, b"Host: a")).seen
+    assert any(b"../../etc/passwd" in form for form in asked.instances("http.uri"))
+
+
+def test_the_costs_are_those_of_the_code() -> None:
+    text = (ROOT / "docs/rules.md").read_text()
+    for words in (
+        f"more than {COMPILE_CPU_S:g} s or {COMPILE_BYTES >> 20} MiB is refused",
+        f"for {SEARCH_CPU_S:g} s at most",
+        f"at most {MAX_LOOKED} dissected packets",
+    ):
+        assert words in " ".join(text.split())
+    assert (MAX_FAULTS, SET_ASIDE_S, MAX_DECODINGS) == (10, 60, 3), "a tenth, a minute, three times"

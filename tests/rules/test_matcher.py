@@ -45,6 +45,15 @@ def test_evidence_is_short() -> None:
     assert match.evidence[0].excerpt == b"x" * 32 + b"needle" + b"y" * 32
 
 
+def test_the_most_telling_evidence_comes_first() -> None:
+    """The method, which the rule tests first, says nothing; of equal pieces the first test's comes first."""
+    tests = ("http.method: GET", "http.uri: {contains: /a}", "http.header: {contains: '${jndi:'}", "http.cookie: /e")
+    m = matcher(rule_text(f"[{', '.join(tests)}]", traffic="http"))
+    flow = flow_of(m, app_proto="http")
+    (found,) = exchange(m, transaction(flow, method=b"GET", uri=b"/a", header=b"A: ${jndi:x}", cookie=b"/e"))
+    assert [piece.buffer for piece in found.evidence] == ["http.header", "http.uri", "http.cookie", "http.method"]
+
+
 def test_request_and_response_together() -> None:
     """A rule on both sides waits for the response, and is judged with the request's buffers."""
     m = matcher(rule_text("[http.uri: {contains: login}, http.stat_code: 200]", traffic="http"))
@@ -193,7 +202,7 @@ def test_only_buffers_that_rules_name_are_asked_for() -> None:
         ("[dns.answer.name: {contains: bad}]", [b"bad"]),
         ("[dns.answer.name: {startswith: c, contains: bad}]", None),
         ("[dns.answer.name: {startswith: b, endswith: e}]", [b"b.bad.example", b"b.bad.example"]),
-        ("[dns.answer.name: {startswith: c}, dns.answer.name: {contains: bad}]", [b"c.example", b"bad"]),
+        ("[dns.answer.name: {startswith: c}, dns.answer.name: {contains: bad}]", [b"bad", b"c.example"]),
         ("[dns.answer.name: {contains: [zz, c.], size: 9}]", [b"c.example"]),
         ("[none: [dns.answer.name: {startswith: c, contains: bad}]]", []),
         ("[none: [dns.answer.name: {contains: bad}]]", None),

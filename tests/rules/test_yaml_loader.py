@@ -131,6 +131,18 @@ def test_all_errors_of_all_rules_are_reported_and_good_rules_stay() -> None:
     ]  # fmt: skip
 
 
+def test_a_regex_that_costs_too_much_is_refused_at_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a spelling that costs less; its neighbours load."""
+    monkeypatch.setattr("ids.rules.model.patterns.COMPILE_CPU_S", 0.2)
+    costly = "[payload: {regex: '(?s)select.{0,4000}from.{0,4000}(?:where|having)'}]"
+    loaded = load("rules:\n" + rule_text("[payload: {contains: abcd}]", 1) + rule_text(costly, 2))
+    assert [rule.signature.sid for rule in loaded.rules] == [1]
+    (error,) = loaded.errors
+    assert (error.location.line, error.location.column) == (9, 30)
+    assert "too costly to compile: it takes more than 0.2 s" in error.message
+    assert error.remedy.startswith("large counts cost most: write .* for .{0,4000}, as a whole '(?s)select.*from.*")
+
+
 def test_a_sid_belongs_to_one_rule(tmp_path: Path) -> None:
     """The second rule with it is refused, with the place of the first one."""
     for name in ("a.yaml", "b.yaml"):

@@ -25,7 +25,7 @@ EVENT_RING_BYTES = 1 << 16
 def map_sizes(settings: FastPathSettings) -> dict[str, int]:
     """Return the number of entries, or bytes, of each map that a setting sizes."""
     sizes = {"ids_events": EVENT_RING_BYTES, "ids_claims": settings.blocks_entries}
-    sizes["ids_fragments"] = settings.fragments_entries
+    sizes["ids_fragments"], sizes["ids_repeats"] = settings.fragments_entries, settings.repeats_entries
     sizes["ids_src_budgets"] = sizes["ids_dst_budgets"] = settings.budgets_entries
     for family in ("4", "6"):
         sizes["ids_block" + family] = settings.blocks_entries
@@ -52,6 +52,7 @@ def limits(settings: FastPathSettings) -> list[tuple[float, int]]:
         (settings.udp_per_destination_per_s, settings.udp_burst_per_destination),
         (settings.icmp_per_destination_per_s, settings.icmp_burst_per_destination),
         (settings.reflected_per_destination_per_s, settings.reflected_burst_per_destination),
+        (settings.syn_repeated_per_destination_per_s, settings.syn_repeated_burst_per_destination),
     ]
 
 

@@ -36,6 +36,7 @@ class FlowEntry:
     cut: int = 0
     charged: int = 0
     fragmented: int = 0
+    admitted: int = 0
 
     def set_isn(self, side: int, isn: int) -> None:
         """Note the sequence number of a side's SYN."""
@@ -154,3 +155,4 @@ def _track_syn(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> None:
     if flow.state == state.SYN and flow.client == side:
         flow.set_isn(side, packet.seq)
         flow.charged |= packet.charged
+        flow.admitted = 0

@@ -25,7 +25,7 @@ from ids.kernel.contract import (
     Lists,
     Reason,
 )
-from ids.kernel.model.cookie import SLOT_SHIFT, cookie
+from ids.kernel.model.cookie import COOKIE_MASK, SLOT_SHIFT, cookie, syn_mark
 from ids.kernel.model.flows import (
     FlowEntry,
     first_flow,
@@ -72,10 +72,16 @@ AMPLIFIER_PORTS = frozenset(
 _ARP = b"\x08\x06"
 FRAGMENT_NS = 60_000_000_000
 MAX_SOLICITED = 64
+ADMITTED_NS = 10_000_000_000
+REPEAT_MS, REPEAT_MAX_MS = 900, 10_000
 MAX_NESTED = 8
 """Entries of one source's prefixes that are passed over, because they have expired or only count."""
 
-_CHARGED: dict[int, int] = {LimitKind.SRC_SYN: Charged.SOURCE, LimitKind.DST_SYN: Charged.DESTINATION}
+_CHARGED: dict[int, int] = {
+    LimitKind.SRC_SYN: Charged.SOURCE,
+    LimitKind.DST_SYN: Charged.DESTINATION,
+    LimitKind.DST_REPEATED: Charged.REPEATED,
+}
 _GO_ON = 0
 _U64 = (1 << 64) - 1
 _U32 = (1 << 32) - 1
@@ -106,6 +112,8 @@ class Model:
         self.proven: Bounded[int] = Bounded(max_entries)
         self.fragments: Bounded[tuple[int, int, int]] = Bounded(max_entries)
         """When a first fragment came, its datagram's `Fate`, how many came behind; by key as in ``ids_fragments``."""
+        self.repeats: dict[int, tuple[int, int]] = {}
+        """Marks of challenged SYNs and when they came (ms), by place; as many as ``config.repeats``."""
         self.src_budgets: Bounded[BudgetEntry] = Bounded(max_entries)
         self.dst_budgets: Bounded[BudgetEntry] = Bounded(max_entries)
         self.counts: dict[int, list[int]] = {number: [0, 0] for number in COUNTER_NAMES}
@@ -281,9 +289,12 @@ class Model:
         solicited = bool(packet.fate & Fate.SOLICITED)
         if flow is not None and packet.fragment == WHOLE:
             solicited = is_solicited(packet, flow, side)
+        if kind == LimitKind.SRC_ICMP and solicited and packet.sport != NO_PORT:
+            return _GO_ON
         self._pressed = False
         reason = self._charge(packet, kind)
-        proven = not reason and kind == LimitKind.SRC_SYN and self._is_proven(packet)
+        proven = not reason and kind == LimitKind.SRC_SYN
+        proven = proven and (self._is_admitted(flow, side) or self._is_proven(packet))
         if (
             not reason
             and not solicited
@@ -329,6 +340,11 @@ class Model:
         self._pressed |= bool(budget.episode_ns)
         return _GO_ON
 
+    def _is_admitted(self, flow: FlowEntry | None, side: int) -> bool:
+        if flow is None or not flow.admitted or flow.client != side:
+            return False
+        return self._now_ns < flow.last_ns + ADMITTED_NS
+
     def _is_proven(self, packet: Packet) -> bool:
         proven_ns = self.proven.get(packet.src)
         return proven_ns is not None and self._now_ns < proven_ns + self.config.proven_ns
@@ -357,7 +373,8 @@ class Model:
 
     def _may_answer(self, packet: Packet, flow: FlowEntry | None, side: int) -> bool:
         """Whether this may be a challenged client's answer: a reset of a connection that got no other answer."""
-        if flow is not None and (flow.state != KernelFlowState.SYN or flow.client != side):
+        known = flow is not None and flow.state != KernelFlowState.CLOSED and not flow.admitted
+        if known and flow is not None and (flow.state != KernelFlowState.SYN or flow.client != side):
             return False
         challenging = self.config.flags & (Flags.CHALLENGE | Flags.SHADOW) == Flags.CHALLENGE
         return challenging and packet.proto == TCP and packet.tcp_flags & ~ACK == RST
@@ -370,13 +387,15 @@ class Model:
         slot = self._now_ns >> SLOT_SHIFT
         if packet.tcp_flags & RST:
             slots = (slot, (slot - 1) & _U64)
-            if packet.seq not in [cookie(packet, self.config.secret, number) for number in slots]:
+            if packet.seq & COOKIE_MASK not in [cookie(packet, self.config.secret, number) for number in slots]:
                 return 0, Reason.PASS_STRAY_RESET
-            self._prove(packet)
+            self._admit(packet)
             return XDP_DROP, Reason.DROP_CHALLENGE_ANSWER
         challenging = self.config.flags & Flags.CHALLENGE
         why = Reason.DROP_CHALLENGED if challenging else Reason.DROP_SYN_DESTINATION
         passes = not packet.refused and not challenging
+        if not self.config.flags & Flags.SHADOW and self._is_repeated(packet):
+            passes = True
         if passes or self._shadows(packet, why):
             side, key = flow_key(packet)
             return 0, self._track_and_show(packet, self.flows.get(key), side, key)
@@ -385,6 +404,31 @@ class Model:
         header = 20 if packet.version == 4 else 40
         plain = packet.fragment == WHOLE and packet.l4 == packet.l3 + header
         return XDP_TX if plain else XDP_DROP, Reason.DROP_CHALLENGED
+
+    def _admit(self, packet: Packet) -> None:
+        """Let the next SYN of a connection pass whose client answered a challenge."""
+        side, key = flow_key(packet)
+        flow = self.flows.get(key)
+        if flow is None:
+            flow = self._add_flow(packet, key, side)
+        self._count(Reason.NOTE_ADMITTED, packet.len)
+        if flow.verdict != FlowVerdict.DROP:
+            flow.client, flow.last_ns, flow.admitted = side, self._now_ns, 1
+
+    def _is_repeated(self, packet: Packet) -> bool:
+        """Return whether a SYN came before, as long ago as a sender waits who got no answer, and may pass for it."""
+        if not self.config.repeats:
+            return False
+        number, now_ms = syn_mark(packet, self.config.secret), self._now_ns // 1_000_000 & _U32
+        place, mark = (number & _U32) % self.config.repeats, number >> 32
+        known, at_ms = self.repeats.get(place, (0, 0))
+        due = known == mark and REPEAT_MS <= (now_ms - at_ms) & _U32 < REPEAT_MAX_MS
+        if due and not self._charge(packet, LimitKind.DST_REPEATED):
+            self.repeats[place] = (0, at_ms)
+            self._count(Reason.NOTE_REPEATED, packet.len)
+            return True
+        self.repeats[place] = (mark, now_ms)
+        return False
 
     # ---- flows ---------------------------------------------------------------------------------------------------
 
@@ -464,8 +508,9 @@ def _source_kind(packet: Packet) -> int:
 
 
 def _budget_holder(packet: Packet, source: bool) -> bytes:
-    """Return whose budget it is: IPv4 as ::ffff:a.b.c.d, an IPv6 source by its /64."""
+    """Return whose budget it is: IPv4 as ::ffff:a.b.c.d, an IPv6 source by its /64 unless all of a link share that."""
     address = packet.src if source else packet.dst
     if packet.version == 4:
         return _MAPPED + address
-    return address[:8] + bytes(8) if source else address
+    link_local = address[0] == 0xFE and address[1] & 0xC0 == 0x80
+    return address[:8] + bytes(8) if source and not link_local else address

@@ -112,6 +112,7 @@ class ModelConfig:
     secret: tuple[int, int] = (0, 0)
     reflection_bytes: int = 0
     workers: int = 1
+    repeats: int = 0
 
     @classmethod
     def of(cls, row: Any) -> ModelConfig:

@@ -29,10 +29,10 @@ PROTOCOL = Protocol(
     streams=Shared,
     event="http",
     buffers=tuple(
-        Buffer(name, "http", side, text, seams=seams)
+        Buffer(name, "http", side, text, name in ("http.uri", "http.request_body"), seams)
         for name, side, seams, text in (
             ("http.method", _REQUEST, _WHOLE, "request method"),
-            ("http.uri", _REQUEST, _WHOLE, "request target, normalised"),
+            ("http.uri", _REQUEST, _WHOLE, "request target, normalised; further forms beside"),
             ("http.uri.raw", _REQUEST, _WHOLE, "request target as sent"),
             ("http.host", _REQUEST, _MERGED, "host name, lower case, without port"),
             ("http.host.raw", _REQUEST, _MERGED, "host as sent"),
@@ -41,7 +41,7 @@ PROTOCOL = Protocol(
             ("http.accept", _REQUEST, _MERGED, "Accept header"),
             ("http.accept_enc", _REQUEST, _MERGED, "Accept-Encoding header"),
             ("http.accept_lang", _REQUEST, _MERGED, "Accept-Language header"),
-            ("http.request_body", _REQUEST, None, "request body, decompressed"),
+            ("http.request_body", _REQUEST, None, "request body, decompressed; also without percent-encoding"),
             ("http.request_line", _REQUEST, _WHOLE, "first line of the request"),
             ("http.stat_code", _RESPONSE, _WHOLE, "status code"),
             ("http.stat_msg", _RESPONSE, _WHOLE, "status message"),

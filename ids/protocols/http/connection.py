@@ -134,10 +134,11 @@ class Connection(State):
             shared.memory.used += cost
             exchange = Exchange(tx_id, block[: block.index(b" ")], block, cost)
             waiting.append(exchange)
+            asked = Request(block, data[start:end])
             out.append(
                 Transaction(
-                    shared.flows, self.slot, "http", tx_id, _TO_SERVER, Request(block, data[start:end]),
-                    exchange.fields, ts_ns, number, behind=size - end,
+                    shared.flows, self.slot, "http", tx_id, _TO_SERVER, asked,
+                    exchange.fields, ts_ns, number, more=asked.further(), behind=size - end,
                 )
             )  # fmt: skip
             at = end

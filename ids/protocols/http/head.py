@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ids.counters import Counters
-from ids.protocols.http.uri import host_name, normalise, split_target
+from ids.protocols.http.uri import further_body, further_forms, host_name, normalise, split_target
 
 BUFFER_OF_HEADER = {
     b"user-agent": "http.user_agent",
@@ -82,6 +82,15 @@ def parse_request(block: bytes, max_headers: int, counters: Counters) -> Head:
     return head
 
 
+def further(buffers: Mapping[str, bytes]) -> dict[str, tuple[bytes, ...]]:
+    """Return the further forms of the target and the body of a request, where they have any."""
+    found = {
+        "http.uri": further_forms(buffers.get("http.uri.raw", b"")),
+        "http.request_body": further_body(buffers.get("http.request_body", b"")),
+    }
+    return {name: forms for name, forms in found.items() if forms}
+
+
 def parse_bare_requests(lines: Iterable[bytes]) -> tuple[dict[str, bytes], dict[str, tuple[bytes, ...]]]:
     """Return the buffers of requests that are nothing but a line: those of the first, and all further instances."""
     stripped = [line.rstrip(b"\r") for line in lines]
@@ -91,11 +100,16 @@ def parse_bare_requests(lines: Iterable[bytes]) -> tuple[dict[str, bytes], dict[
         "http.request_line": stripped,
         "http.method": [method for method, _, _ in words],
         "http.uri.raw": targets,
-        "http.uri": [normalise(split_target(target)[1]) for target in targets],
+        "http.uri": [form for target in targets for form in _forms(target)],
         "http.protocol": [protocol for _, _, protocol in words],
     }
     unique = {name: tuple(dict.fromkeys(values)) for name, values in found.items()}
     return {name: values[0] for name, values in unique.items()}, {name: values[1:] for name, values in unique.items()}
+
+
+def _forms(target: bytes) -> tuple[bytes, ...]:
+    first = normalise(split_target(target)[1])
+    return (first, *further_forms(target))
 
 
 def parse_part(block: bytes, of_client: bool, counters: Counters) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from ids.protocols.http.block import authority, first_line, header, response_fie
 from ids.protocols.http.content import file_name
 from ids.protocols.http.head import BUFFER_OF_HEADER
 from ids.protocols.http.message import Exchange
-from ids.protocols.http.uri import host_name, normalise, split_target
+from ids.protocols.http.uri import further_body, further_forms, host_name, normalise, split_target
 
 MAX_HEADERS = 64
 """More headers than browsers and servers send; counting on costs more than the careful way."""
@@ -30,7 +30,7 @@ _CODED = b"\ncontent-encoding:"
 _MAX_DIGITS = 18
 _ODD = re.compile(rb"[%\\]|/[/.]")
 """What normalising may change in a target."""
-_ODD_TARGET = re.compile(rb"[A-Z]+ [!-~]*?(?:[%\\]|/[/.])")
+_ODD_TARGET = re.compile(rb"[A-Z]+ [!-~]*?(?:[%\\#]|/[/.])")
 
 
 def request_pattern(max_headers: int) -> re.Pattern[bytes]:
@@ -142,6 +142,15 @@ class Request(Ordinary):
         """Return the normalised target: as sent, where normalising could not change it."""
         target = self.word(1)
         return normalise(split_target(target)[1]) if _ODD.search(target) else target
+
+    def further(self) -> Mapping[str, tuple[bytes, ...]]:
+        """Return the further forms of target and body, as `Transaction.more` has them."""
+        found = {}
+        if _ODD_TARGET.match(self.block) and (forms := further_forms(self.word(1))):
+            found["http.uri"] = forms
+        if self.body and (forms := further_body(self.body)):
+            found["http.request_body"] = forms
+        return found
 
     def raw_host(self) -> bytes | None:
         """Return the authority of the target, or the Host header."""

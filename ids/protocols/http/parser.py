@@ -30,7 +30,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ids.protocols.http.content import decode_content, file_name, find_files
-from ids.protocols.http.head import Head, parse_bare_requests, parse_part, parse_request, parse_response
+from ids.protocols.http.head import Head, further, parse_bare_requests, parse_part, parse_request, parse_response
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import REQUEST_START, RESPONSE_START
@@ -534,14 +534,18 @@ class HttpParser:
             return
         message.reported = True
         fields = message.exchange.fields()
+        more: dict[str, tuple[bytes, ...]] = {}
         if side.direction is Direction.TO_SERVER:
             self._add_request_body(message)
+            more = further(message.head.buffers)
         else:
             fields |= message.head.fields
             fields["length"] = message.size
             self._add_response_body(message)
         message.body.clear()
-        self._emit(side, message.exchange, message.head.buffers, fields, side.direction is Direction.TO_CLIENT)
+        self._emit(
+            side, message.exchange, message.head.buffers, fields, side.direction is Direction.TO_CLIENT, more=more
+        )
 
     def _report_waiting(self, now: Side, direction: Direction | None = None) -> None:
         """Report every request that waits as unanswered, at the time of the side that is read."""

@@ -28,7 +28,8 @@ class HttpSettings(BaseModel):
         default=64 * KIB,
         ge=KIB,
         le=1 << 24,
-        description="First line and headers of one message. Servers stop at 8 to 64 KiB.",
+        description="First line and headers of one message that are read at once. Servers stop at 8 to 64 KiB; what is"
+        " beyond is reported in parts.",
     )
     header_count: int = Field(
         default=256,

@@ -1,7 +1,8 @@
 """Normalise request targets the way servers do, so that one rule sees all spellings of a path.
 
-Percent-encoding is undone once: ``%2561`` becomes ``%61``, which is what the server's first decoding leaves. A rule
-that wants to see double encoding looks for ``%`` and two hexadecimal digits in ``http.uri``.
+Percent-encoding is undone once: ``%2561`` becomes ``%61``, which is what the server's first decoding leaves. What an
+application or an odd server may make of it beyond that is a further form, beside the first: rules see both. So a rule
+that wants to see double encoding still looks for ``%`` and two hexadecimal digits in ``http.uri``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,18 @@ from urllib.parse import unquote_to_bytes
 
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 _SLASHES = re.compile(rb"/{2,}")
+
+MAX_DECODINGS = 3
+"""Times that a further form is decoded. Attackers encode twice, for a proxy and a server."""
+
+_ODD = re.compile(rb"//|/\.|[%\\#\0\xc0\xc1\xe0]")
+"""What a target, decoded once, has that an application or an odd server may take for something else."""
+_ENCODED = re.compile(rb"%[0-9A-Fa-f]{2}")
+_UNICODE = re.compile(rb"%[uU]([0-9A-Fa-f]{4})")
+_OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x81][\x80-\xbf]")
+_HERE = re.compile(rb"/(?:\.?/)+")
+_FULL_WIDTH = 0xFF00 - 0x20
+"""What the full-width forms of ASCII (U+FF01 to U+FF5E) are away from it; IIS takes one for the other."""
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
@@ -28,6 +41,50 @@ def normalise(target: bytes) -> bytes:
     if path.startswith((b"/", b"\\")):
         path = _without_dot_segments(_SLASHES.sub(b"/", path.replace(b"\\", b"/")))
     return path + mark + unquote_to_bytes(query)
+
+
+def further_forms(target: bytes) -> tuple[bytes, ...]:
+    """Return what a request target may come to mean beside its normalised form: none, one or two forms.
+
+    The first is decoded again and again, ``%u002e`` and overlong UTF-8 included, without a fragment and NUL bytes, with
+    ``/`` in place of ``\\``, ``//`` and ``/./`` in the query too; but ``..`` stays. In the second it is resolved.
+    """
+    if _ODD.search(unquote_to_bytes(target)) is None:
+        return ()
+    written = split_target(target)[1]
+    normalised, form = normalise(written), written.partition(b"#")[0]
+    for _ in range(MAX_DECODINGS):
+        decoded = _OVERLONG.sub(_shortest, unquote_to_bytes(_UNICODE.sub(_unicode, form)))
+        if decoded == form:
+            break
+        form = decoded
+    form = _HERE.sub(b"/", form.replace(b"\0", b"").replace(b"\\", b"/"))
+    path, mark, query = form.partition(b"?")
+    resolved = _without_dot_segments(path) + mark + query
+    return tuple(one for one in dict.fromkeys((form, resolved)) if one != normalised)
+
+
+def further_body(body: bytes) -> tuple[bytes, ...]:
+    """Return what a body means if it is an encoded form: nothing where it has no percent-encoding."""
+    if _ENCODED.search(body) is None:
+        return ()
+    return (unquote_to_bytes(body.replace(b"+", b" ")),)
+
+
+def _unicode(found: re.Match[bytes]) -> bytes:
+    code = int(found[1], 16)
+    if 0xFF01 <= code <= 0xFF5E:
+        code -= _FULL_WIDTH
+    return bytes((code,)) if code < 0x80 else found[0]
+
+
+def _shortest(found: re.Match[bytes]) -> bytes:
+    """Return the byte that is meant by more bytes of UTF-8 than it takes."""
+    code = 0
+    for byte in found[0][1:]:
+        code = code << 6 | byte & 0x3F
+    code |= (found[0][0] & 0x1F) << 6 if len(found[0]) == 2 else 0
+    return bytes((code,)) if code < 0x80 else found[0]
 
 
 def host_name(authority: bytes) -> tuple[bytes, bytes]:

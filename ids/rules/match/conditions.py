@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from ids.rules.model.rarity import MAX_LITERAL, score
 from ids.rules.model.rule import Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, Size
 from ids.types import Evidence
 
@@ -17,7 +18,7 @@ CONTEXT_BYTES = 32
 """Bytes shown before and after what matched."""
 
 MAX_EVIDENCE = 16
-"""Places reported for one match; a rule with more tests shows its first ones."""
+"""Places reported for one match; a rule with more tests shows those that say most."""
 
 
 @dataclass(slots=True)
@@ -106,8 +107,13 @@ def _literal(test: Literal, view: View, data: bytes, number: int) -> tuple[int, 
 
 
 def evidence(found: list[Found], view: View) -> tuple[Evidence, ...]:
-    """Show what was found, with a little of its surroundings."""
-    places = [place for place in found if place[2] >= 0]
+    """Show what was found, with a little of its surroundings; what says most first, in the order of the tests else."""
+
+    def telling(place: Found) -> float:
+        name, number, start, end = place
+        return score(view.instances(name)[number][max(start, end - MAX_LITERAL) : end], False)
+
+    places = sorted((place for place in found if place[2] >= 0), key=telling, reverse=True)
     return tuple(
         shown(name, view.instances(name)[number], start, end, view.base if name == "payload" else 0)
         for name, number, start, end in places[:MAX_EVIDENCE]

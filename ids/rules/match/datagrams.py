@@ -7,7 +7,7 @@ import numpy as np
 from ids.rules.match.evaluation import Evaluator, Moment, payload_view
 from ids.rules.match.index import RuleIndex
 from ids.rules.model.rule import Rule
-from ids.types import Datagrams, Direction, Match
+from ids.types import Bool, Datagrams, Direction, Match
 
 
 class DatagramMatcher:
@@ -26,13 +26,14 @@ class DatagramMatcher:
         slots, directions = datagrams.slot, datagrams.direction
         starts = np.append(datagrams.start, len(datagrams.data))
         rows, rules = index.datagram.find(datagrams.data, starts)
+        early = _early(datagrams) if index.selectors.ask_early else None
         if len(rows):
             keep = index.selectors.fits(flows, slots[rows], directions[rows], rules)
             rows, rules = rows[keep], rules[keep]
-            keep = index.selectors.open(flows, slots[rows], rules)
+            keep = index.selectors.open(flows, slots[rows], rules, early=None if early is None else early[rows])
             rows, rules = rows[keep], rules[keep]
         if index.datagram_unfiltered:
-            more, always = index.selectors.admitted(flows, slots, directions, index.datagram_unfiltered)
+            more, always = index.selectors.admitted(flows, slots, directions, index.datagram_unfiltered, early)
             rows, rules = np.concatenate([rows, more]), np.concatenate([rules, always])
         matches: list[Match] = []
         for row, number in sorted(zip(rows.tolist(), rules.tolist(), strict=True)):
@@ -44,7 +45,23 @@ class DatagramMatcher:
                 int(datagrams.ts_ns[row]),
                 int(datagrams.number[row]),
             )
-            answer = self._evaluator.evaluate(rule, payload_view(moment, datagrams.content(row)), moment)
+            evaluate = self._evaluator.evaluate if rule.buffers else self._evaluator.evaluate_once
+            answer = evaluate(rule, payload_view(moment, datagrams.content(row)), moment)
             if isinstance(answer, Match):
                 matches.append(answer)
         return matches
+
+
+def _early(datagrams: Datagrams) -> Bool:
+    """Return before which datagrams nothing is known to have come from the other side: the client's first.
+
+    A flow that was answered in an earlier batch has more packets from the server than are here.
+    """
+    flows, slots = datagrams.flows, datagrams.slot
+    answers = datagrams.direction == Direction.TO_CLIENT
+    here = np.bincount(slots[answers], minlength=flows.capacity)
+    answered = np.full(flows.capacity, np.iinfo(np.int64).max)
+    np.minimum.at(answered, slots[answers], datagrams.number[answers])
+    answered[flows.packets[:, Direction.TO_CLIENT] > here] = 0
+    early: Bool = ~answers & (datagrams.number < answered[slots])
+    return early

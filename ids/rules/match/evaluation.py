@@ -12,6 +12,7 @@ from ids.counters import Counters
 from ids.rules.match.conditions import Found, View, evidence, holds
 from ids.rules.match.memory import FlowMemory, Pending
 from ids.rules.model.buffers import PAYLOAD
+from ids.rules.model.patterns import SearchTimeout
 from ids.rules.model.rule import Identity, Node, Rule, Scoped
 from ids.types import Direction, Evidence, Flow, Match, Transaction
 
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 MAX_FAULTS = 10
 """Faults of one rule until it is set aside. Traffic can provoke a fault at will, but only in a rule that has one; its
 neighbours go on."""
+
+TIMEOUT_FAULTS = 4
+"""Faults that a search counts for that took too long: a tenth of a second is what a thousand other evaluations take."""
 
 SET_ASIDE_S = 60
 """How long a rule is set aside, by the time of the traffic; it is then tried again, so that nobody who provokes its
@@ -109,6 +113,16 @@ class Evaluator:
             return Outcome.DEFERRED
         return self.match(rule, moment.completed(end) if end is not None else moment, shown)
 
+    def evaluate_once(self, rule: Rule, view: View, moment: Moment) -> Match | Outcome:
+        """Evaluate a rule without a test on bytes: it matches once a flow."""
+        reported = self._memory.headers.of(moment.flow)
+        if rule.identity in reported:
+            return Outcome.NO
+        answer = self.evaluate(rule, view, moment)
+        if isinstance(answer, Match):
+            reported.add(rule.identity)
+        return answer
+
     def match(self, rule: Scoped, moment: Moment, shown: tuple[Evidence, ...]) -> Match:
         """Return the match of a rule that holds."""
         self._counters.add("rules.matches")
@@ -146,14 +160,14 @@ class Evaluator:
         if faults is None:
             faults = self._faults[rule.identity] = Faults()
             log.warning("rule %d (%s) failed: %r; it does not match here", sid, origin, error, exc_info=error)
-        faults.count += 1
+        faults.count += TIMEOUT_FAULTS if isinstance(error, SearchTimeout) else 1
         if faults.count < MAX_FAULTS:
             return
         self._counters.add("rules.set_aside")
         if faults.aside_ns is None:
             log.error(
-                "rule %d (%s) failed %d times: it is set aside for %d s, and then tried again; mend it, or leave it"
-                " out by rules.disabled_sids", sid, origin, MAX_FAULTS, SET_ASIDE_S,
+                "rule %d (%s) failed too often: it is set aside for %d s, and then tried again; mend it, or leave it"
+                " out by rules.disabled_sids", sid, origin, SET_ASIDE_S,
             )  # fmt: skip
         faults.count, faults.aside_ns = 0, ts_ns
 

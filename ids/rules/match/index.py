@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ids.counters import Counters
+from ids.protocols import BY_NAME
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
@@ -15,7 +16,7 @@ from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
 from ids.rules.model.rule import Anchor, Rule
 from ids.rules.model.yara import STREAM, YaraRule
 
-_TCP = 6
+_TCP, _UDP = 6, 17
 
 
 def _in_head(name: str, needle: Needle) -> bool:
@@ -72,13 +73,23 @@ class RuleIndex:
                 self._datagram += entries
                 self.datagram_unfiltered += [] if needles else [number]
         elif not rule.buffers:  # of an application protocol: once it is recognised in the stream
-            (self.headers if rule.traffic.app_proto is None else self.stream_unfiltered).append(number)
+            self._sort_bare(rule, number)
         elif needles is None:
             for name in rule.buffers:
                 self.by_buffer.setdefault(name, []).append(number)
         else:
             for needle in needles:
                 self._named.setdefault(needle.buffer, []).append((needle, number))
+
+    def _sort_bare(self, rule: Rule, number: int) -> None:
+        """Sort a rule without a test on bytes; one on an application protocol waits until it is recognised."""
+        protocol = BY_NAME.get(rule.traffic.protocol)
+        if protocol is None:
+            self.headers.append(number)
+            return
+        for ip_proto, rules in ((_TCP, self.stream_unfiltered), (_UDP, self.datagram_unfiltered)):
+            if protocol.recognised_over(ip_proto):
+                rules.append(number)
 
     def _sort_yara(self, rule: YaraRule, number: int) -> None:
         self.yara_scopes.setdefault(rule.scope, {})[rule.namespace, rule.name] = number

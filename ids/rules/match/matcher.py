@@ -48,7 +48,7 @@ class Matcher:
         self._transactions = TransactionMatcher(
             index, evaluator, scanner, memory, counters, settings.transactions_per_flow
         )
-        self._headers = HeaderMatcher(index, evaluator, memory)
+        self._headers = HeaderMatcher(index, evaluator)
         self._flagged = FlaggedMatcher(index, evaluator, memory, counters)
 
     @property

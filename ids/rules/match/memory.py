@@ -126,6 +126,6 @@ class FlowMemory:
         self.exchanges: FlowPlace[Exchanges] = _HeldPlace(Exchanges, self.retained, lambda kept: (kept,))
         flows.places += (self.trails, self.exchanges)
         self.headers: FlowPlace[set[Identity]] = flows.place(set)
-        """Header-only rules that matched the flow."""
+        """Rules without a test on bytes that matched the flow."""
         self.pending: FlowPlace[dict[tuple[Identity, Direction], Pending]] = flows.place(dict)
         """Rules that wait for the packets of one direction as Scapy packets."""

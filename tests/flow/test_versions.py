@@ -1,0 +1,267 @@
+"""Where copies of bytes differ, every version that a host may have read is delivered."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ids.flow import versions
+from ids.flow.notes import Note
+from ids.flow.policies import FAVOURS, RULES, Targets, views
+from ids.flow.versions import Edit, Span, overlay
+from ids.pieces import Copy, Favours
+from ids.types import Direction, FlowState
+from tests.flow.traffic import ACK, FIN, URG, Pkt, Run, Talk
+
+CLIENT, SERVER = Direction
+
+
+def opened() -> Talk:
+    return Talk().open()
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+@pytest.mark.parametrize("first", [b"GOOD", b"EVIL"])
+def test_a_decoy_before_or_behind_the_real_copy_hides_nothing(first: bytes, batch: int) -> None:
+    second = {b"GOOD": b"EVIL", b"EVIL": b"GOOD"}[first]
+    talk = opened().client(first).client(second, seq=1001).client(b" more").server(b"answer")
+    run = Run(talk.pkts, batch=batch)
+    assert run.stream() == first + b" more"
+    assert run.versions() == {second + b" more"}
+    assert run.versions(SERVER) == {b"answer"}
+
+
+def test_a_variant_has_the_ends_of_its_connection_and_is_no_flow_of_its_own() -> None:
+    run = Run(opened().client(b"GOOD").client(b"EVIL", seq=1001).close().pkts)
+    (flow,), (variant,) = run.started, run.variants
+    assert (variant.src, variant.dst, variant.sport, variant.dport) == (flow.src, flow.dst, flow.sport, flow.dport)
+    assert variant.variant
+    assert variant.id < 0
+    assert not flow.variant
+    assert flow.state is FlowState.CLOSED
+    assert run.counters["flow.total"] == 1
+    closed = [(chunk.direction, chunk.closed) for chunk in run.variant_chunks if chunk.closed]
+    assert sorted(closed) == [(CLIENT, True), (SERVER, True)]
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_a_conflict_is_noted_once_a_direction(batch: int) -> None:
+    talk = opened().client(b"GOOD").client(b"EVIL", seq=1001).client(b"LIVE", seq=1001).server(b"x")
+    talk.server(b"y", seq=5001)
+    run = Run(talk.pkts, batch=batch)
+    assert [(note, direction, number) for note, direction, number in run.notes] == [
+        (Note.CONFLICT, CLIENT, 5),
+        (Note.CONFLICT, SERVER, 8),
+    ]
+
+
+def test_the_beginning_of_a_turn_that_was_acknowledged_is_read_with_the_rest() -> None:
+    talk = opened().client(b"GET /").server(b"").client(b"good").client(b"evil", seq=1006).client(b" HTTP/1.1")
+    for batch in (1, 100):
+        assert Run(talk.pkts, batch=batch).versions() == {b"GET /evil HTTP/1.1"}
+
+
+def test_two_conflicts_make_every_combination() -> None:
+    talk = opened().client(b"a").client(b"A", seq=1001).client(b"b").client(b"B", seq=1002).client(b".")
+    run = Run(talk.pkts)
+    assert {run.stream(), *run.versions()} == {b"ab.", b"Ab.", b"aB.", b"AB."}
+
+
+def test_the_version_that_always_takes_the_latest_copy_is_never_given_up() -> None:
+    talk = opened()
+    for at in range(40):
+        talk.client(b"x").client(b"%d" % (at % 10), seq=1001 + at)
+    run = Run(talk.pkts)
+    assert b"0123456789" * 4 in run.versions()
+    assert run.counters["flow.tcp.versions.begun"] < 60
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def test_a_copy_that_was_seen_before_makes_no_other_version() -> None:
+    talk = opened().client(b"GOOD")
+    for _ in range(5):
+        talk.client(b"EVIL", seq=1001)
+    assert len(Run(talk.pkts).variants) == 1
+
+
+def test_versions_are_bounded_and_what_is_refused_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "MAX_FORKED_BYTES", 0)
+    monkeypatch.setattr(versions, "FORKED_FACTOR", 3)
+    talk = opened().client(b"a" * 50)
+    for at in range(20):
+        talk.client(b"%c" % (65 + at), seq=1001 + at)
+    run = Run(talk.pkts)
+    assert run.counters["flow.tcp.versions.begun"] == 3
+    assert run.counters["flow.tcp.versions.refused"] == 18
+    alone = Run(talk.pkts, versions=1)
+    assert alone.variants == []
+    assert alone.started[0].conflicts == (20, 0)
+
+
+# Copies behind a hole.
+
+
+def held(*copies: tuple[int, bytes], fill: bytes = b"_") -> list[Pkt]:
+    talk = opened()
+    for at, data in copies:
+        talk.client(data, seq=1001 + at)
+    return talk.client(fill, seq=1001).pkts
+
+
+@pytest.mark.parametrize(
+    ("policy", "stream"),
+    [
+        ("first", b"_aaaa"), ("vista", b"_aaaa"), ("last", b"_bbbb"), ("bsd", b"_aaaa"), ("windows", b"_aaaa"),
+        ("macos", b"_aaaa"), ("irix", b"_aaaa"), ("linux", b"_aaaa"), ("old-linux", b"_bbbb"), ("solaris", b"_bbbb"),
+        ("hpux", b"_bbbb"), ("bsd-right", b"_bbbb"),
+    ],
+)  # fmt: skip
+def test_the_same_place_and_length(policy: str, stream: bytes) -> None:
+    run = Run(held((1, b"aaaa"), (1, b"bbbb")), policy=policy)
+    assert run.stream() == stream
+    assert {run.stream(), *run.versions()} == {b"_aaaa", b"_bbbb"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "stream"),
+    [("first", b"_1aaa"), ("linux", b"_bbbb"), ("bsd", b"_bbbb"), ("solaris", b"_bbbb"), ("vista", b"_baaa")],
+)
+def test_a_later_copy_that_starts_before(policy: str, stream: bytes) -> None:
+    expected = {"first": b"_baaa"}.get(policy, stream)
+    assert Run(held((2, b"aaa"), (1, b"bbbb")), policy=policy).stream() == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "stream"), [("linux", b"_bbbbb"), ("bsd", b"_aaaab"), ("first", b"_aaaab"), ("solaris", b"_bbbbb")]
+)
+def test_a_later_copy_of_the_same_place_that_is_longer(policy: str, stream: bytes) -> None:
+    assert Run(held((1, b"aaaa"), (1, b"bbbbb")), policy=policy).stream() == stream
+
+
+@pytest.mark.parametrize(
+    ("policy", "stream"), [("linux", b"_aaaab"), ("bsd-right", b"_aabbb"), ("solaris", b"_aabbb"), ("last", b"_aabbb")]
+)
+def test_a_later_copy_that_starts_behind_and_ends_behind(policy: str, stream: bytes) -> None:
+    assert Run(held((1, b"aaaa"), (3, b"bbb")), policy=policy).stream() == stream
+
+
+@st.composite
+def copies(draw: st.DrawFn) -> list[Copy]:
+    made = []
+    for _ in range(draw(st.integers(1, 8))):
+        start, data = draw(st.integers(0, 10)), draw(st.binary(min_size=1, max_size=8))
+        made.append(Copy(start, data, start, start + len(data)))
+    return made
+
+
+def read(given_copies: list[Copy], start: int, delivered: bytes, rule: Favours) -> bytes:
+    """The oracle, a byte at a time."""
+    owner: dict[int, Copy] = {}
+    for copy in given_copies:
+        for at in range(copy.start, copy.start + len(copy.data)):
+            now = owner.get(at)
+            if now is None or rule(now.first, now.last, copy.first, copy.last):
+                owner[at] = copy
+    text = bytearray(delivered)
+    for at, copy in owner.items():
+        if start <= at < start + len(delivered):
+            text[at - start] = copy.data[at - copy.start]
+    return bytes(text)
+
+
+@given(copies(), st.integers(0, 10), st.binary(max_size=12))
+@settings(max_examples=200)
+def test_the_views_of_all_hosts(given_copies: list[Copy], start: int, delivered: bytes) -> None:
+    expected = {read(given_copies, start, delivered, rule) for rule in RULES} - {delivered}
+    found = views(given_copies, start, delivered)
+    assert set(found) == expected
+    assert len(found) == len(expected)
+
+
+def test_each_network_has_its_policy() -> None:
+    pkts = held((1, b"aaaa"), (1, b"bbbb"))
+    networks = {"203.0.113.0/24": "last", "203.0.113.1/32": "first", "2001:db8::/32": "last"}
+    assert Run(pkts, policy="last", policies=networks).stream() == b"_aaaa"
+    assert Run(pkts, policy="first", policies={"203.0.113.0/24": "last"}).stream() == b"_bbbb"
+    assert Targets("bsd", {}).of(6, 1, 2) is FAVOURS["bsd"]
+
+
+def test_what_other_systems_make_of_it_is_read_too() -> None:
+    run = Run(held((2, b"EVIL"), (1, b"?good")), policy="linux")
+    assert run.stream() == b"_?good"
+    assert b"_?EVIL" in run.versions()
+
+
+# Urgent bytes.
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_urgent_bytes_are_read_in_the_stream_and_out_of_it(batch: int) -> None:
+    talk = opened().client(b"GET /ev").add(False, ACK | URG, b"Xil", urgent=1)
+    talk.add(False, ACK | URG, b" HYTTP", urgent=3).client(b"/1.1").server(b"ok")
+    run = Run(talk.pkts, batch=batch)
+    assert run.stream() == b"GET /evXil HYTTP/1.1"
+    assert run.versions() == {b"GET /evil HTTP/1.1"}
+    assert run.counters["flow.tcp.urgent"] == 2
+    offsets = [(chunk.offset, len(chunk.data)) for chunk in run.variant_chunks if chunk.direction == CLIENT]
+    assert all(at + size == after for (at, size), (after, _) in pairwise(offsets))
+
+
+def test_an_urgent_pointer_without_data_leaves_nothing_out() -> None:
+    assert Run(opened().add(False, ACK | URG, urgent=1).client(b"x").pkts).variants == []
+
+
+# Edits.
+
+
+@given(
+    st.binary(min_size=1, max_size=30),
+    st.lists(st.tuples(st.integers(0, 40), st.binary(min_size=1, max_size=10)), max_size=5),
+)
+def test_edits_replace_what_they_cover(text: bytes, edits: list[tuple[int, bytes]]) -> None:
+    made = [Edit(start, start + len(data), data) for start, data in edits]
+    spans = overlay([Span(0, len(text), text)], made)
+    expected = dict(enumerate(text))
+    for start, data in edits:
+        expected |= {start + at: byte for at, byte in enumerate(data)}
+    found = {span.start + at: byte for span in spans for at, byte in enumerate(span.data)}
+    assert found == expected
+    assert [span.start for span in spans] == sorted(span.start for span in spans)
+
+
+@st.composite
+def contested(draw: st.DrawFn) -> list[Pkt]:
+    """Return a connection full of copies that differ, urgent bytes, and ends."""
+    talk = opened()
+    for _ in range(draw(st.integers(1, 25))):
+        back, data = (
+            draw(st.booleans()),
+            draw(st.binary(min_size=1, max_size=6).map(lambda raw: bytes(b % 3 + 65 for b in raw))),
+        )
+        base = 5001 if back else 1001
+        seq = talk.sent[back] if draw(st.booleans()) else base + draw(st.integers(0, 20))
+        flags = draw(st.sampled_from([ACK, ACK, ACK, ACK | URG, ACK | FIN]))
+        talk.add(back, flags, data, seq=seq, urgent=draw(st.integers(0, 5)))
+        talk.sent[back] = max(talk.sent[back], seq + len(data))
+    return talk.pkts
+
+
+@given(contested(), st.sampled_from([1, 3, 100]), st.sampled_from([300, 1 << 20]), st.sampled_from([1, 2, 8]))
+@settings(max_examples=150)
+def test_every_version_is_a_stream_and_nothing_is_left_behind(
+    pkts: list[Pkt], batch: int, memcap: int, limit: int
+) -> None:
+    run = Run(pkts, batch=batch, memcap_bytes=memcap, versions=limit)
+    for flow in run.variants:
+        for side in Direction:
+            chunks = [chunk for chunk in run.variant_chunks if chunk.flow is flow and chunk.direction == side]
+            assert [chunk.closed for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+            spoken = [chunk for chunk in chunks if chunk.data]
+            for one, after in pairwise(spoken):
+                assert after.offset == one.offset + len(one.data) + after.gap
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+    assert run.table.flows.primary[run.table.flows.id < 0].all()
+    assert Run(pkts, batch=batch, memcap_bytes=memcap, versions=limit, orderly_lane=False).stream() == run.stream()
