@@ -108,6 +108,7 @@ struct ids_packet {
 	u8 flow_state;
 	u8 thins;      /* enum ids_thins */
 	u8 outcome;    /* of showing it: an ids_reason */
+	u8 light;      /* who opened its flow takes up next to nothing of the ring */
 	u8 flow_cut;   /* enum ids_cut, of its flow before it */
 	u32 worker;    /* the first that it is shown to */
 	u32 copies;    /* and to how many from that one on */
