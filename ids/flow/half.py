@@ -8,7 +8,7 @@ from ids.flow.notes import Note
 from ids.flow.policies import MAX_COPIES, views
 from ids.flow.reassembly import CONTEXT_BYTES, MODULUS, Reassembly, distance
 from ids.flow.segment import Arrival
-from ids.flow.versions import UNLIMITED, Edit, Span, Versions
+from ids.flow.versions import MAX_DUE, UNLIMITED, Edit, Span, Versions
 from ids.pieces import Copy, Favours, Pieces
 from ids.types import Direction, FlowColumns, Mark
 
@@ -47,9 +47,9 @@ class Half:
     """One direction of a connection."""
 
     __slots__ = (
-        "acked", "aside", "base", "claimed", "closed", "columns", "context", "copies", "direction", "edge", "fin_at",
-        "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "sent", "sent_bytes", "shared",
-        "skipped", "slot", "stamp", "turn", "versions", "widest",
+        "acked", "aside", "base", "claimed", "closed", "columns", "context", "copies", "direction", "due", "edge",
+        "fin_at", "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "sent", "sent_bytes",
+        "shared", "skipped", "slot", "stamp", "turn", "versions", "widest",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +103,8 @@ class Half:
         """What is held back behind holes, by offset; None where nothing is."""
         self.copies: list[Copy] | None = None
         """Copies of held bytes that differ, in the order of their arrival."""
+        self.due: list[Edit] | None = None
+        """Edits for which no variant could be begun yet."""
         self.lost: list[Hole] | None = None
         """Holes that were given up."""
         self.aside: list[Aside] | None = None
@@ -122,7 +124,7 @@ class Half:
     def plain(self) -> bool:
         """Whether nothing is held back, missing or claimed in this direction."""
         ends_here = self.fin_at is None or self.fin_at == self.offset
-        if self.held or self.gap or self.aside:
+        if self.held or self.gap or self.aside or self.due:
             return False
         if any(hole.late for hole in self.lost or ()) or self.reached > self.highest:
             return False
@@ -143,8 +145,10 @@ class Half:
         """One past the last stream offset that was seen, or shown, to have been sent."""
         return max(self.highest, self.reached)
 
-    def spoken(self) -> None:
+    def spoken(self, at: Arrival) -> None:
         """Take notice that the other side says something: what this side says next is another turn."""
+        if self.due:
+            self.settle(at)
         if self.turn != self.offset:
             self.context, self.turn = self.turn, self.offset
         self.base = self.offset
@@ -219,6 +223,7 @@ class Half:
             self._give_up_hole(at, "gap_at_end")
         for hole in [*(self.lost or ())]:
             self._inspect_late(hole, at)
+        self.settle(at)
         if self.copies:
             self.shared.used -= sum(len(copy.data) for copy in self.copies)
             self.copies = None
@@ -506,12 +511,31 @@ class Half:
                 return
         self._fork([edit], at, alone=True, urgent=True)
 
-    def _fork(self, edits: list[Edit], at: Arrival, *, alone: bool = False, urgent: bool = False) -> None:
+    def _fork(
+        self, edits: list[Edit], at: Arrival, *, alone: bool = False, urgent: bool = False, due: bool = False
+    ) -> None:
+        if self.due and not alone:
+            edits, self.due = [*self.due, *edits], None
         context = self.said()
         if not context:  # nothing is kept: what there is to read is the edits
             context = [edit for edit in edits if edit.start < self.offset]
         answers = self.peer.said() if self.peer is not None else []
-        self.versions.fork(self.shared, self.direction, context, answers, edits, at, alone=alone, urgent=urgent)
+        made = self.versions.fork(
+            self.shared, self.direction, context, answers, edits, at, alone=alone, urgent=urgent, due=due
+        )
+        if made:
+            return
+        waiting = self.due = self.due or []
+        waiting += edits
+        if due or urgent or len(waiting) > MAX_DUE or self.shared.versions == 1:
+            self.shared.counters.add("flow.tcp.versions.refused", len(waiting))
+            self.due = None
+
+    def settle(self, at: Arrival) -> None:
+        """Have read what could not be while this turn went on."""
+        due, self.due = self.due, None
+        if due and not self.closed:
+            self._fork(due, at, due=True)
 
     def said(self) -> list[Span]:
         """Return what is kept of what was delivered."""

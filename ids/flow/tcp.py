@@ -199,7 +199,7 @@ class Connection:
             offset = half.offset
             half.receive(start, segment.data, segment.at)
             if half.offset > offset:
-                other.spoken()
+                other.spoken(segment.at)
         if segment.flags & FIN:
             half.finish(start + segment.length)
         if other.aside:

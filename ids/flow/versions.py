@@ -13,9 +13,10 @@ its *edits*. Parsers and rules take it for a flow like others; what they find is
 
 MEMORY AND COST. At most ``stream.versions`` - 1 variants a connection, `MAX_VARIANTS` in all; beginning them costs the
 bytes that are kept, so a batch may do that `MAX_FORKS` times in all, and one connection for at most
-`MAX_FORKED_BYTES` + `FORKED_FACTOR` times the bytes that it has delivered. What is refused is counted as
-``flow.tcp.versions.refused``. Where there are `MAX_VARIANTS`, the connection whose bytes have been in doubt for longest
-without a new conflict loses its own (``flow.tcp.versions.evicted``).
+`MAX_FORKED_BYTES` + `FORKED_FACTOR` times the bytes that it has delivered. What exceeds that waits until the turn is
+over, when one variant is begun with the latest copy of all: no number of conflicts buys silence for one. What is
+refused is counted as ``flow.tcp.versions.refused``. Where there are `MAX_VARIANTS`, the connection whose bytes have
+been in doubt for longest without a new conflict loses its own (``flow.tcp.versions.evicted``).
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ FORKED_FACTOR = 64
 
 UNLIMITED = 1 << 62
 """A stream offset that no stream reaches."""
-MAX_EDITS = 256
+MAX_DUE = 1024
+"""Edits that wait for the end of the turn."""
+MAX_EDITS = 2048
 """Edits that a variant remembers; of more, those that were made first are let go."""
 
 
@@ -185,32 +188,35 @@ class Versions:
         *,
         alone: bool = False,
         urgent: bool = False,
-    ) -> None:
-        """Begin variants that read ``edits``: one of each version there is, while there is room.
+        due: bool = False,
+    ) -> bool:
+        """Begin variants that read ``edits``, one of each version there is, while there is room; return whether it did.
 
         ``context`` is what is kept of the direction, ``answers`` of the other one. ``alone``: only one that is like the
-        connection otherwise.
+        connection otherwise. ``due``: only one that always takes the latest copy, whatever this batch has cost.
         """
         bases: list[Variant | None] = [None] if alone else [*reversed(self.variants)]
         if not alone:
             bases.insert(1, None)
+        if due:
+            bases = bases[:1]
         fresh: list[Variant] = []
         for base in bases:
-            if len(self.variants) + len(fresh) >= shared.versions - 1:
-                if alone or fresh or not self.variants:
-                    break
-                self._retire(self.variants.pop(), shared, at)
-            variant = self._begin(shared, direction, context, answers, edits, at, base, urgent=urgent)
+            full = len(self.variants) + len(fresh) >= shared.versions - 1
+            if full and (alone or fresh or not self.variants):
+                break
+            variant = self._begin(shared, direction, context, answers, edits, at, base, urgent=urgent, due=due)
             if variant is None:
                 break
+            if full:
+                self._retire(self.variants.pop(), shared, at)
             fresh.append(variant)
-        if not fresh:
-            shared.counters.add("flow.tcp.versions.refused")
         self.variants += reversed(fresh)
         self._charge(shared)
         if fresh:
             shared.contested[self.slot] = self
             shared.contested.move_to_end(self.slot)
+        return bool(fresh)
 
     def end(self, shared: Reassembly, at: Arrival) -> None:
         """End all variants with their connection."""
@@ -231,14 +237,14 @@ class Versions:
         base: Variant | None,
         *,
         urgent: bool,
+        due: bool,
     ) -> Variant | None:
         size = sum(len(span.data) for span in (*context, *answers))
         end = context[-1].end if context else 0
         if self.batch != shared.batch:
             self.batch, self.forks = shared.batch, 0
-        if self.forks >= MAX_FORKS // FORKS_SHARE or shared.forks >= MAX_FORKS:
-            return None
-        if self.forked_bytes + size > MAX_FORKED_BYTES + FORKED_FACTOR * end:
+        costly = self.forked_bytes + size > MAX_FORKED_BYTES + FORKED_FACTOR * end
+        if not due and (costly or self.forks >= MAX_FORKS // FORKS_SHARE or shared.forks >= MAX_FORKS):
             return None
         if shared.used + sum(len(edit.data) for edit in edits) > shared.memcap:
             return None
@@ -257,7 +263,8 @@ class Versions:
             variant.add(direction, edit)
         both = ((direction, context), (1 - direction, answers))
         for of, spans in sorted(both, key=lambda told: told[0]):  # what the client said comes first
-            _catch_up(variant, shared, of, spans, edits[0].start if of == direction else UNLIMITED, at)
+            first = min(edit.start for edit in edits) if of == direction else UNLIMITED
+            _catch_up(variant, shared, of, spans, first, at)
         return variant
 
     def _retire(self, variant: Variant, shared: Reassembly, at: Arrival) -> None:
@@ -283,6 +290,8 @@ def _catch_up(
     spans = overlay(context, edits)
     left_out, run, begin, end, gap = 0, bytearray(), spans[0].start, spans[0].start, 0
     for span in spans:
+        if span.start > end and not span.data:
+            continue  # left out of what is not here
         if span.start > end:
             shared.emit(at, variant.slot, direction, begin, bytes(run), gap=gap, conflict=True)
             run, begin, gap = bytearray(), span.start - left_out, span.start - end

@@ -71,11 +71,12 @@ def test_what_is_not_followed_is_counted_with_the_reason_and_what_to_set(
     assert "the beginning of their connections was not seen (stream.midstream: true)" in said
 
 
-def test_one_side_of_a_handshake_is_named(tmp_path: Path) -> None:
+def test_one_side_of_a_handshake_is_named_where_it_is_not_followed(tmp_path: Path) -> None:
     packets = [packet for packet in rdpcap(str(PCAPS / "log4shell.pcap")) if packet[TCP].dport < 1024]
     path = tmp_path / "one_side.pcap"
     wrpcap(str(path), packets)
-    report = replay([path], config())
+    assert [row for row in replay([path], config()).uninspected if row["reason"] == "unestablished"] == []
+    report = replay([path], config(midstream=False))
     (row,) = report.uninspected
     assert (row["reason"], row["flows"]) == ("unestablished", report.captures[0].flows)
 
