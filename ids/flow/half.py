@@ -514,6 +514,9 @@ class Half:
     def _fork(
         self, edits: list[Edit], at: Arrival, *, alone: bool = False, urgent: bool = False, due: bool = False
     ) -> None:
+        if not due and not urgent and self.versions.spent(self.shared):
+            self._wait(edits)
+            return
         if self.due and not alone:
             edits, self.due = [*self.due, *edits], None
         context = self.said()
@@ -525,11 +528,18 @@ class Half:
         )
         if made:
             return
+        if due or urgent:
+            self.shared.counters.add("flow.tcp.versions.refused", len(edits))
+        else:
+            self._wait(edits)
+
+    def _wait(self, edits: list[Edit]) -> None:
+        """Keep edits until the turn is over."""
         waiting = self.due = self.due or []
+        if len(waiting) + len(edits) > MAX_DUE or self.shared.versions == 1:
+            self.shared.counters.add("flow.tcp.versions.refused", len(edits))
+            del waiting[: MAX_DUE // 2]
         waiting += edits
-        if due or urgent or len(waiting) > MAX_DUE or self.shared.versions == 1:
-            self.shared.counters.add("flow.tcp.versions.refused", len(waiting))
-            self.due = None
 
     def settle(self, at: Arrival) -> None:
         """Have read what could not be while this turn went on."""

@@ -42,7 +42,7 @@ UNLIMITED = 1 << 62
 """A stream offset that no stream reaches."""
 MAX_DUE = 1024
 """Edits that wait for the end of the turn."""
-MAX_EDITS = 2048
+MAX_EDITS = 256
 """Edits that a variant remembers; of more, those that were made first are let go."""
 
 
@@ -138,7 +138,11 @@ class Variant:
     def add(self, direction: int, edit: Edit) -> None:
         """Have it read something else in what comes."""
         edits = self.edits[direction]
-        edits.append(edit)
+        last = edits[-1] if edits else None
+        if last is not None and last.end == edit.start and bool(last.data) == bool(edit.data):
+            edits[-1] = Edit(last.start, edit.end, last.data + edit.data)
+        else:
+            edits.append(edit)
         if len(edits) > MAX_EDITS:
             del edits[: MAX_EDITS // 2]
 
@@ -163,6 +167,11 @@ class Versions:
         """Variants begun in this batch."""
         self.charged = 0
         """Bytes of edits in `Reassembly.used`."""
+
+    def spent(self, shared: Reassembly) -> bool:
+        """Return whether this batch leaves no room for further variants of this connection."""
+        mine = self.forks if self.batch == shared.batch else 0
+        return mine >= MAX_FORKS // FORKS_SHARE or shared.forks >= MAX_FORKS
 
     def knows(self, direction: int, edit: Edit, base: bytes | None) -> bool:
         """Return whether a variant reads this already; ``base`` is what the connection has there, None: nothing yet."""
@@ -241,11 +250,11 @@ class Versions:
     ) -> Variant | None:
         size = sum(len(span.data) for span in (*context, *answers))
         end = context[-1].end if context else 0
+        costly = self.forked_bytes + size > MAX_FORKED_BYTES + FORKED_FACTOR * end
+        if not due and (costly or self.spent(shared)):
+            return None
         if self.batch != shared.batch:
             self.batch, self.forks = shared.batch, 0
-        costly = self.forked_bytes + size > MAX_FORKED_BYTES + FORKED_FACTOR * end
-        if not due and (costly or self.forks >= MAX_FORKS // FORKS_SHARE or shared.forks >= MAX_FORKS):
-            return None
         if shared.used + sum(len(edit.data) for edit in edits) > shared.memcap:
             return None
         slot = shared.open_variant(self.slot)
