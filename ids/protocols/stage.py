@@ -154,9 +154,10 @@ class Protocols:
             elif talk.probing:
                 self._probe(talk, side, data[start:end], ts_ns, number, gap, closed, out)
             elif start < end and not talk.heard >> side & 1:
-                self._hear(talk, side, data[start:end], gap)
-                if side == Direction.TO_SERVER and not talk.began & 1:
-                    self._correct(talk, data[start:end], ts_ns, number, gap, closed, out)
+                if side == Direction.TO_SERVER and talk.began == 1 << Direction.TO_CLIENT and not talk.handovers:
+                    self._hear_client(talk, data[start:end], ts_ns, number, gap, closed, out)
+                else:
+                    self._hear(talk, side, data[start:end], gap)
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
 
@@ -243,20 +244,35 @@ class Protocols:
         if talk.protocol is not None and not gap and self._recogniser.stream(first, side) is talk.protocol:
             talk.began |= 1 << side
 
-    def _correct(
+    def _hear_client(
         self, talk: Talk, data: bytes, ts_ns: int, number: int, gap: int, closed: bool, out: list[Transaction]
     ) -> None:
-        """Begin to parse the protocol of the client's first bytes, where it is another than the server's."""
-        protocol = self._recogniser.stream(data[: self._settings.probe_bytes], Direction.TO_SERVER)
-        maker = self._make_parser.get(protocol.name) if protocol is not None else None
-        if gap or maker is None or talk.began != 1 << Direction.TO_CLIENT or talk.handovers:
+        """Judge the first bytes of a client whose server has named the flow, however they are cut.
+
+        Where they are of another protocol, begin to parse that one: the server's words may be forged.
+        """
+        known, probe = talk.prefix[Direction.TO_SERVER], self._settings.probe_bytes
+        heard = known + data
+        protocol = self._recogniser.stream(heard[:probe], Direction.TO_SERVER)
+        first, limit = heard[:probe], probe
+        if protocol is None:
+            first, limit = self._behind_prelude(heard, Direction.TO_SERVER)
+            protocol = self._recogniser.stream(first, Direction.TO_SERVER)
+        if protocol is None and len(first) < limit and not gap and not closed and self._room(first):
+            self._talks.hold(talk, (first, b""))
             return
-        self._counters.add("app_layer.corrected")
-        self._decide(talk, protocol)
-        talk.began = 1 << Direction.TO_SERVER
-        talk.parser = maker(talk.slot, talk.tx_id)
-        self._flows.marks[talk.slot] |= Mark.PARSED
-        self._parse(talk, Direction.TO_SERVER, data, ts_ns, number, 0, closed, out)
+        self._talks.hold(talk, NOTHING)
+        talk.heard |= 1 << Direction.TO_SERVER
+        maker = self._make_parser.get(protocol.name) if protocol is not None else None
+        if protocol is talk.protocol and not gap:
+            talk.began |= 1 << Direction.TO_SERVER
+        elif maker is not None and not gap:
+            self._counters.add("app_layer.corrected")
+            self._decide(talk, protocol)
+            talk.began = 1 << Direction.TO_SERVER
+            talk.parser = maker(talk.slot, talk.tx_id)
+            self._flows.marks[talk.slot] |= Mark.PARSED
+            self._parse(talk, Direction.TO_SERVER, heard, ts_ns, number, 0, closed, out)
 
     def _take(
         self,
