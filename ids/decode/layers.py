@@ -68,6 +68,8 @@ def _batch(
         interface=batch.interface[row],
         source=batch.source,
         unsummed=None if batch.unsummed is None else batch.unsummed[row],
+        holder=None if batch.holder is None else batch.holder[row],
+        tag=None if batch.tag is None else batch.tag[row],
     )
 
 
@@ -82,8 +84,8 @@ def joined(layers: list[Layer]) -> Packets:
         return np.concatenate([getattr(part, name) for part in of])[order]
 
     batches = [part.batch for part in parts]
-    without = {"data", "source"} if batches[0].unsummed is not None else {"data", "source", "unsummed"}
-    names = [field.name for field in fields(PacketBatch) if field.name not in without]
+    names = [field.name for field in fields(PacketBatch) if field.name not in ("data", "source")]
+    names = [name for name in names if getattr(batches[0], name) is not None]
     batch = PacketBatch(
         data=batches[-1].data,  # each layer's data begins with that of the one before
         source=batches[0].source,
