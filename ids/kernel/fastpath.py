@@ -149,6 +149,7 @@ class FastPath:
         self.settings = settings
         self.config["repeats"][0] = self.maps["ids_repeats"].spec.max_entries
         write_settings(self.config[0], settings)
+        self.config["flags"][0] |= Flags.APART
         self._follow_host()
         for name in ("small", "large"):  # the ring's own size: an adopted one may differ from the setting
             self.config[f"thin_{name}_bytes"][0] = getattr(self._pairs[0], name).spec.max_entries * 3 // 4
