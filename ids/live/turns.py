@@ -42,7 +42,7 @@ MAX_LINES = 16
 """Sources with lines of their own at once: more than `HEAVY_SHARE` allows in one batch, with some that are leaving."""
 CROWD_SLICES = 6
 """Time that the others may take at once, in the largest, so cheapest batches; beyond, most of them share a line."""
-MAX_WAIT_S = 0.5
+MAX_WAIT_S = 1.0
 """Work of a line that may wait: what is older is late for a block anyway."""
 MIN_WAITING = 128
 """Packets of a line that may wait whatever they cost."""
@@ -50,6 +50,8 @@ MAX_WAITING_BYTES = 64 << 20
 """Of all lines together."""
 MAX_SLICE = 1 << 15
 """Packets at once, of however little cost: more are not read from rings at once either."""
+FORGETTING = 0.9
+"""Weight of what was before one slice in the next."""
 GROWTH = 4
 """The next slice has at most so many times the packets of the last one: these may cost more."""
 FIRST_SLICE = 2048
@@ -79,9 +81,19 @@ class Pace:
     """How many packets a slice has time for. That is found by trying: of more at once, each costs less."""
 
     size: int
+    packets: float = 0.0
+    spent_s: float = 0.0
+    """Time that so many packets took, of late."""
+
+    @property
+    def per_s(self) -> float:
+        """Packets a second, of late: one slice that was held up does not make it small."""
+        return self.packets / self.spent_s if self.spent_s else self.size / SLICE_S
 
     def learn(self, count: int, spent_s: float) -> None:
         """Take note that so many packets took so long."""
+        self.packets = FORGETTING * self.packets + count
+        self.spent_s = FORGETTING * self.spent_s + max(spent_s, 1e-6)
         fits = int(count * SLICE_S / max(spent_s, 1e-6))
         if spent_s > SLICE_S:
             self.size = max(fits, 1)
@@ -241,7 +253,7 @@ class Turns:
         rows = np.flatnonzero(mine)
         flows = batch.tag[rows] & np.uint32(_FLOWS - 1)
         taken = ~line.cut[flows]
-        room = max(int(line.pace.size * MAX_WAIT_S / SLICE_S), MIN_WAITING) - line.packets
+        room = max(int(line.pace.per_s * MAX_WAIT_S), MIN_WAITING) - line.packets
         if sum(each.bytes for each in self._lines.values()) > MAX_WAITING_BYTES:
             room = 0
         taken &= np.cumsum(taken) <= room
