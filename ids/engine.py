@@ -137,7 +137,6 @@ class Engine:
         self.counters.add("flow.ended", len(found.ended))
         self.emit(found.anomalies)
         self.emit(found.transactions)
-        self.emit(found.anomalies)
         decided, self._pending[:] = self._pending[:], []
         self.emit(Events(decided + found.matched_flows))
         self.emit(found.flows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -57,18 +57,8 @@ def inner_batch(level: list[Layer], found: list[Inner]) -> tuple[PacketBatch, In
 def _batch(
     batch: PacketBatch, data: U8, row: I64, offset: I64, caplen: I64, wirelen: I64, linktype: U16
 ) -> PacketBatch:
-    return PacketBatch(
-        data=data,
-        offset=offset,
-        caplen=caplen,
-        wirelen=wirelen,
-        ts_ns=batch.ts_ns[row],
-        number=batch.number[row],
-        linktype=linktype,
-        interface=batch.interface[row],
-        source=batch.source,
-        unsummed=None if batch.unsummed is None else batch.unsummed[row],
-    )
+    """Make a batch in the name of some rows of another."""
+    return replace(batch.rows(row), data=data, offset=offset, caplen=caplen, wirelen=wirelen, linktype=linktype)
 
 
 def joined(layers: list[Layer]) -> Packets:
@@ -82,8 +72,8 @@ def joined(layers: list[Layer]) -> Packets:
         return np.concatenate([getattr(part, name) for part in of])[order]
 
     batches = [part.batch for part in parts]
-    names = [field.name for field in fields(PacketBatch) if field.name not in ("data", "source")]
-    names = [name for name in names if all(getattr(batch, name) is not None for batch in batches)]
+    known = [field.name for field in fields(PacketBatch) if field.name not in ("data", "source")]
+    names = [name for name in known if getattr(batches[0], name) is not None]
     batch = PacketBatch(
         data=batches[-1].data,  # each layer's data begins with that of the one before
         source=batches[0].source,

@@ -147,5 +147,8 @@ def sender_of(match: Match) -> IPAddress:
 
 def _target(match: Match, request: BlockRequest) -> IPAddress:
     flow = match.flow
-    sender, receiver = (flow.src, flow.dst) if match.direction is Direction.TO_SERVER else (flow.dst, flow.src)
-    return address_object(sender if request.target == "src_ip" else receiver)
+    if request.target.startswith("outer_"):
+        sender, receiver = flow.outer_ends(match.direction)
+    else:
+        sender, receiver = (flow.src, flow.dst) if match.direction is Direction.TO_SERVER else (flow.dst, flow.src)
+    return address_object(sender if request.target.endswith("src_ip") else receiver)

@@ -35,7 +35,8 @@ class BlockRequest:
     """What a rule wants blocked when it matches; `ids.respond` decides."""
 
     target: str
-    """``src_ip`` or ``dst_ip``, of the direction that matched."""
+    """``src_ip`` or ``dst_ip``, of the direction that matched; ``outer_src_ip`` or ``outer_dst_ip``, of the outermost
+    tunnel around it."""
     ttl_s: int
     mode: BlockMode
     require_proven: bool

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ids.types.addresses import address_text
 from ids.types.arrays import I64, U8, U16, U32, U64
+from ids.types.packets import Direction
 
 State = TypeVar("State")
 
@@ -382,6 +383,14 @@ class Flow:
     def depth(self) -> int:
         """How many tunnels it is in; 0: it is on the wire itself."""
         return int(self.columns.depth[self.slot])
+
+    def outer_ends(self, direction: Direction) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return who sends and who receives on the wire: the ends of the outermost tunnel, or its own."""
+        columns, slot = self.columns, self.slot
+        names = ("outer_src", "outer_dst") if self.depth else ("src", "dst")
+        (low, high), (other_low, other_high) = (getattr(columns, name)[slot].tolist() for name in names)
+        ends = (low, high), (other_low, other_high)
+        return ends if direction is Direction.TO_SERVER else ends[::-1]
 
     @property
     def tunnel(self) -> Tunnel | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -216,3 +217,18 @@ def test_a_batch_without_tunnels_is_not_copied() -> None:
     batch = batch_of([bytes(V4)], 101)
     assert decoder().decode(batch).batch is batch
     assert anomalies(decode(V4)) == [Anomaly.NONE]
+
+
+def test_what_a_frame_has_its_packets_have_too() -> None:
+    """Whatever columns a batch has, optional ones included."""
+    batch = batch_of([bytes(V4), bytes(OUTER / GRE() / V4)], 101)
+    holder = np.array([[1, 2], [3, 4]], np.uint64)
+    held = replace(batch, holder=holder, tag=np.array([5, 6], np.uint32), unsummed=np.array([False, True]))
+    got = decoder().decode(held).batch
+    assert got.holder is not None
+    assert got.tag is not None
+    assert got.unsummed is not None
+    assert got.holder.tolist() == [[1, 2], [3, 4], [3, 4]]
+    assert got.tag.tolist() == [5, 6, 6]
+    assert got.unsummed.tolist() == [False, True, True]
+    assert got.interface.tolist() == [0, 1, 1]

@@ -26,6 +26,7 @@ from ids.types import (
     IPNetwork,
     Mark,
     Match,
+    address_halves,
 )
 from tests.factory import T0, make_flow, make_match
 from tests.flow.traffic import RST, SYN, Run, Talk
@@ -108,9 +109,25 @@ def test_the_target_follows_the_direction_of_the_match() -> None:
     assert str(ordered(policy, to_server, target="dst_ip").network) == "203.0.113.2/32"
 
 
+def test_the_target_may_be_the_outer_end_of_a_tunnel() -> None:
+    policy = make_policy()
+    tunnelled = make_flow(
+        depth=1, outer_src=address_halves("198.51.100.1"), outer_dst=address_halves("198.51.100.2"), outer_proto=47
+    )
+    for target, direction, expected in (
+        ("outer_src_ip", Direction.TO_SERVER, "198.51.100.1/32"),
+        ("outer_src_ip", Direction.TO_CLIENT, "198.51.100.2/32"),
+        ("outer_dst_ip", Direction.TO_CLIENT, "198.51.100.1/32"),
+    ):
+        match = make_match(tunnelled, direction=direction)
+        assert str(ordered(make_policy(), match, target=target, require_proven=False).network) == expected
+    assert str(ordered(policy, make_match(), target="outer_src_ip").network) == "192.0.2.1/32"
+
+
 @pytest.mark.parametrize(
     ("flow", "why"),
     [
+        (make_flow(depth=1), "one datagram holds both sides of a conversation"),
         (make_flow(state=FlowState.NEW), "no handshake yet"),
         (make_flow(marks=0), "established on the word of one side"),
         (make_flow(marks=Mark.MIDSTREAM), "picked up in the middle"),

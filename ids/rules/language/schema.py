@@ -59,7 +59,7 @@ class ThresholdSchema(_Schema):
 class BlockSchema(_Schema):
     """What the rule wants blocked when it matches."""
 
-    target: Literal["src_ip", "dst_ip"] = "src_ip"
+    target: Literal["src_ip", "dst_ip", "outer_src_ip", "outer_dst_ip"] = "src_ip"
     for_: Seconds = Field(3600, alias="for")
     mode: Literal["enforce", "shadow"] = "enforce"
     require: Literal["proven", "any"] = "proven"

@@ -12,7 +12,20 @@ from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema import SizeSchema
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.model.patterns import PatternError, Patterns
-from ids.rules.model.rule import Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, ScapyField, Size
+from ids.rules.model.rule import (
+    ENDS,
+    Address,
+    All,
+    Anchor,
+    Any_,
+    Instance,
+    Literal,
+    Node,
+    NotAny,
+    Regex,
+    ScapyField,
+    Size,
+)
 from ids.source import Document, InvalidDocument, validate
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -82,7 +95,7 @@ class MatchReader:
             return GROUPS[name](parts) if parts else None
         if name.startswith("scapy."):
             return self._scapy(name, value, at)
-        if name in ("src_ip", "dst_ip"):
+        if name in ENDS:
             members = self._addresses(value, at)
             return Address(name, members) if members is not None else None
         if (refused := refusal(name, list(GROUPS))) is not None:
@@ -238,10 +251,10 @@ class MatchReader:
         return All(known) if known and len(known) == len(parts) else None
 
     def _excepted(self, name: str, value: Any, at: Path) -> Node | None:
-        if name in ("src_ip", "dst_ip"):
+        if name in ENDS:
             members = self._addresses(value, at)
             return Address(name, members) if members is not None else None
-        if (refused := refusal(name, ["src_ip", "dst_ip"])) is not None:
+        if (refused := refusal(name, list(ENDS))) is not None:
             self._refuse(refused[0], at, refused[1])
             return None
         items = self._items(value, at)

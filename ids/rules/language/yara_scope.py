@@ -25,6 +25,7 @@ from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.model.buffers import PAYLOAD, TRANSPORT_PROTOCOLS, comes_over
 from ids.rules.model.literals import Needle, needle
+from ids.rules.model.rule import ENDS
 from ids.rules.model.yara import STREAM, YaraRule
 from ids.types import Action, BlockMode, BlockRequest, Signature
 
@@ -145,7 +146,7 @@ def _needles(scope: str, literals: frozenset[tuple[bytes, bool]] | None) -> froz
 def _block(text: str) -> BlockRequest:
     words: dict[str, str] = {}
     for word in text.split():
-        if word in ("src_ip", "dst_ip"):
+        if word in ENDS:
             words["target"] = word
         elif word in ("enforce", "shadow"):
             words["mode"] = word

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ids.rules.model.rarity import MAX_LITERAL, score
-from ids.rules.model.rule import Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, Size
+from ids.rules.model.rule import ENDS, Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, Size
 from ids.types import Evidence
 
 EXCERPT_BYTES = 256
@@ -33,7 +33,14 @@ class View:
     """The buffers start where they start on the wire; False once the head of a stream was let go."""
     base: int = 0
     """Stream offset of the first byte of ``payload``."""
+    outer: Callable[[], tuple[tuple[int, int], tuple[int, int]]] | None = None
+    """Returns the addresses of the outermost tunnel; None: the traffic is in none."""
     _lower: dict[tuple[str, int], bytes] = field(default_factory=dict)
+
+    def ends(self) -> dict[str, tuple[int, int]]:
+        """Return the addresses by the names that rules have for them."""
+        outer = (self.src, self.dst) if self.outer is None else self.outer()
+        return dict(zip(ENDS, (self.src, self.dst, *outer), strict=True))
 
     def lower(self, name: str, number: int) -> bytes:
         """Return an instance in ASCII lower case; computed once."""
@@ -65,7 +72,7 @@ def holds(node: Node, view: View, found: list[Found], only: int | None = None) -
     if isinstance(node, Instance):
         return any(_one_instance(node, view, found, number) for number in range(len(view.instances(node.buffer))))
     if isinstance(node, Address):
-        return (view.src if node.end == "src_ip" else view.dst) in node.members
+        return view.ends()[node.end] in node.members
     return True  # a Scapy field: only dissection can decide, which is `FlaggedMatcher`'s
 
 

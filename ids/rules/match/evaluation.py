@@ -77,9 +77,10 @@ class Moment:
 
 def view_of(moment: Moment, instances: Callable[[str], Sequence[bytes]], base: int = 0) -> View:
     """Return the buffers with the sender and the receiver of the moment's direction."""
-    flow = moment.flow
-    src, dst = (flow.src, flow.dst) if moment.direction == Direction.TO_SERVER else (flow.dst, flow.src)
-    return View(instances, src, dst, complete=base == 0, base=base)
+    flow, direction = moment.flow, moment.direction
+    src, dst = (flow.src, flow.dst) if direction == Direction.TO_SERVER else (flow.dst, flow.src)
+    outer = (lambda: flow.outer_ends(direction)) if flow.depth else None
+    return View(instances, src, dst, complete=base == 0, base=base, outer=outer)
 
 
 def payload_view(moment: Moment, data: bytes, base: int = 0) -> View:
@@ -109,7 +110,10 @@ class Evaluator:
         if rule.needs_scapy:
             moment.flow.flagged = True
             waiting = self._memory.pending.of(moment.flow)
-            waiting.setdefault((rule.identity, moment.direction), Pending(shown, moment.transaction))
+            held = moment.completed(end) if end is not None else moment
+            waiting.setdefault(
+                (rule.identity, moment.direction), Pending(shown, moment.transaction, held.ts_ns, held.number)
+            )
             return Outcome.DEFERRED
         return self.match(rule, moment.completed(end) if end is not None else moment, shown)
 

@@ -54,9 +54,15 @@ class Size:
     most: int | None = None
 
 
+ENDS = ("src_ip", "dst_ip", "outer_src_ip", "outer_dst_ip")
+"""Addresses that conditions may name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The sender's (``src_ip``) or the receiver's (``dst_ip``) address is one of a set."""
+    """The sender's (``src_ip``) or the receiver's (``dst_ip``) address is one of a set; or that of the outermost tunnel
+    around them (``outer_src_ip``, ``outer_dst_ip``), which without a tunnel is the same.
+    """
 
     end: str
     members: AddressSet
