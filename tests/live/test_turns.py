@@ -222,6 +222,22 @@ def test_of_too_many_those_who_send_least_come_first() -> None:
     assert machine.turns.lines == [], "none of them is named"
 
 
+def test_who_is_among_too_many_overtakes_nothing_of_its_own() -> None:
+    """One that sent much a moment ago, and now sends next to nothing, or more than all others."""
+    machine, sent = Machine({}), Sent()
+    crowd = [f"198.51.100.{host}" for host in range(100)]
+    machine.cost_s = dict.fromkeys(crowd, 1e-4)
+    for turn in range(12):
+        often = [(source, 1) for source in crowd for _ in range(60 if (turn + int(source[11:])) % 3 else 1)]
+        machine.rings.append(sent.batch(*often, *[(crowd[turn], 1)] * 2000))
+        machine.work()
+    machine.finish()
+    for source in crowd:
+        places = machine.places(source, 1)
+        assert places == sorted(places)
+    assert len(machine.seen) + machine.counters["engine.uninspected.share"] == sent.number
+
+
 STEPS = st.lists(
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3), st.integers(1, 900)), min_size=1, max_size=6), max_size=8
 )
