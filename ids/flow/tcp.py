@@ -205,6 +205,7 @@ class Connection:
         start = half.place(segment.seq)
         if misplaced(segment, start, half, other) is None:
             self.shared.counters.add("flow.tcp.doubtful")
+            half.put_aside(start, segment.data, segment.stamp)  # taken, if its receiver acknowledges it
             half.doubt(start, segment.data, segment.at)
 
     def _note_options(self, segment: Segment) -> None:
