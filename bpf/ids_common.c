@@ -163,11 +163,13 @@ static __always_inline int ids_over_share(struct ids_context *c, void *ring, u32
 		struct ids_share fresh = { .waiting = stride, .read_pos = read_pos, .write_pos = write_pos };
 
 		ids_shares.update(&key, &fresh);
+		c->packet->light = 1;
 		return 0;
 	}
 	ids_share_settle(share, read_pos, write_pos);
 	if (ids_share_exceeds(share, size, waiting, c->packet->flow_cut & IDS_CUT_UNFAIR))
 		return 1;
+	c->packet->light = share->waiting < size / IDS_LIGHT;
 	share->waiting += stride;
 	return 0;
 }

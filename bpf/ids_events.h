@@ -267,6 +267,9 @@ struct ids_flow {
 	__u8 charged;     /* enum ids_charged: whom a completed handshake gives a token back */
 	__u8 admitted;    /* its client answered a challenge, and its next SYN passes */
 	__u32 fragmented; /* datagrams in fragments that answered a question; those count as packets of a flow without ports */
+	__u32 neighbour;  /* who handed us the client's SYN: of its interface and sender's Ethernet address; 0: this host */
+	__u8 hearsay;     /* the answer to it may be the client's own work: nothing is proven by acknowledging that */
+	__u8 spare[3];
 };
 
 /* What user space hands to xdp_set_flow in a packet's place: the verdict and depth of one flow. */
@@ -364,6 +367,7 @@ enum ids_flags {
 	IDS_FLAG_COOKIES = 1 << 2,   /* such SYNs to this host's own listeners get cookies of its kernel instead */
 	IDS_FLAG_SHADOW = 1 << 3,    /* drop and answer nothing; count what would have been dropped */
 	IDS_FLAG_DROP_UNPARSED = 1 << 4, /* drop what has no address that the lists could be asked about, but ARP */
+	IDS_FLAG_APART = 1 << 5,     /* client and server are reached by different ways, as on a wire; not in every capture */
 };
 
 struct ids_config {

@@ -99,6 +99,7 @@ static __always_inline void ids_flow_syn(const struct ids_packet *packet, struct
 	ids_flow_set_isn(flow, side, packet->seq);
 	flow->charged |= packet->charged;
 	flow->admitted = 0;
+	flow->neighbour = packet->neighbour;
 }
 
 /* The server's answer has both numbers: which of several SYNs it took, and its own. */
@@ -107,6 +108,14 @@ static __always_inline void ids_flow_synack(struct ids_flow *flow, int server, u
 	ids_flow_set_isn(flow, server, seq);
 	ids_flow_set_isn(flow, !server, ack - 1);
 	flow->state = IDS_FLOW_SYNACK;
+}
+
+/* Whether a SYN/ACK may have been made up by whoever sent the SYN: it came the same way, or there was no SYN. Somebody
+ * who is not on the path could otherwise play both parts, of anybody he likes, and prove what he says of himself. */
+static __always_inline int ids_is_hearsay(const struct ids_packet *packet, const struct ids_flow *flow)
+{
+	return packet->apart &&
+	       (!(flow->opened & 1 << (flow->client & 1)) || packet->neighbour == flow->neighbour);
 }
 
 /* A side's first FIN, and the first acknowledgement of each side behind it: user space waits for these. */
@@ -132,13 +141,15 @@ static __always_inline int ids_flow_track(const struct ids_packet *packet, struc
 	} else if (flags & IDS_TCP_SYN) {
 		if (!(flags & IDS_TCP_ACK)) {
 			ids_flow_syn(packet, flow, side, now_ns);
-		} else if (side != flow->client && flow->state <= IDS_FLOW_SYN) {
+		} else if (side != flow->client && (flow->state <= IDS_FLOW_SYN ||
+						    (flow->state == IDS_FLOW_SYNACK && flow->hearsay))) {
+			flow->hearsay = ids_is_hearsay(packet, flow);
 			ids_flow_synack(flow, side, packet->seq, packet->ack);
 		}
 	} else if (flow->state == IDS_FLOW_SYNACK && side == flow->client && (flags & IDS_TCP_ACK) &&
 		   packet->ack == flow->isn[!side] + 1) {
 		flow->state = IDS_FLOW_ESTABLISHED;
-		proven = 1;
+		proven = !flow->hearsay;
 	}
 	ids_flow_fin(flow, side, flags);
 	return proven;

@@ -61,11 +61,12 @@ static __always_inline void ids_fill_record(ids_frame *frame, const struct ids_c
 }
 
 /* Whether the packet gives way in a ring that is nearly full: more than `crowded` bytes wait to be read (three quarters
- * of it; for what gives way last, seven eighths); 0: it never is. Few packets ask. */
+ * of it; for what gives way last, seven eighths, or fifteen sixteenths if it is a quiet source's); 0: it never is. Few
+ * packets ask. */
 static __always_inline int ids_gives_way(const struct ids_packet *packet, void *ring, u64 crowded)
 {
 	if (packet->thins == IDS_THINS_LAST)
-		crowded += crowded / 6;
+		crowded += packet->light ? crowded / 4 : crowded / 6;
 	return packet->thins && crowded && bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > crowded;
 }
 
@@ -108,6 +109,8 @@ static __always_inline void ids_share_settle(struct ids_share *share, u64 read_p
 
 /* Part of a ring that everybody may have. */
 #define IDS_LITTLE 32
+/* What somebody has who is quiet, for whose new flows there is room when there is none for others'. */
+#define IDS_LIGHT 256
 
 /* Whether a share leaves too little of a ring to others: it is more than twice of what is free before no flow may begin
  * any more (seven eighths). One source may so fill seven twelfths, two sources a third each; there always is room for

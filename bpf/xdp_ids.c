@@ -511,6 +511,10 @@ static __always_inline int ids_judge_flow(struct ids_context *c)
 
 	if (c->packet->fragment)
 		c->packet->fate = ids_fragment_fate(c);
+	if (c->packet->tcp_flags & IDS_TCP_SYN) {
+		c->packet->apart = !!(c->config->flags & IDS_FLAG_APART);
+		c->packet->neighbour = ids_neighbour(c->frame);
+	}
 	flow = ids_flow_find(c, &key);
 	reason = ids_check_prefix(c, flow);
 	if (!reason && (c->packet->fate & IDS_FATE_CONDEMNED) && !ids_allowed(c) && !ids_shadows(c, IDS_DROP_FLOW_FRAGMENT))

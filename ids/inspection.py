@@ -116,7 +116,8 @@ class Inspection:
         self._decoder = Decoder(config.decode, counters, live=live)
         self._recount = Recount(gate, flows, counters) if gate.counting else None
         last_seen = self._recount.last_seen if self._recount else None
-        self._table = FlowTable(config.flow, counters, config.stream.resolved(live=live), last_seen, flows, seed)
+        stream = config.stream.resolved(live=live)
+        self._table = FlowTable(config.flow, counters, stream, last_seen, flows, seed, parsers=True)
         self._protocols = Protocols(config.protocols, counters, flows)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)

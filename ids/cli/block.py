@@ -29,6 +29,7 @@ from ids.errors import KernelError, UsageError
 from ids.feeds import FORMATS, Feed, parse_feed, refuse_nonsense
 from ids.kernel import AllowList, Block, Blocklist, NetworkSet
 from ids.kernel.fastpath import guarded_interfaces, instance_dir, require_same_namespace
+from ids.kernel.maps.counts import pinned_shadow
 from ids.literal import literal
 from ids.respond.gate import Held
 from ids.respond.protected import own_addresses
@@ -106,6 +107,7 @@ def block_add(
         for network, earlier in before.items():
             click.echo(f"{network} {_effect(mode, attached)}, {lasting}{_earlier(earlier)}")
     _report_unattached(attached)
+    _report_shadow(mode, pins)
     _report_allowed(networks, pins)
 
 
@@ -171,6 +173,7 @@ def block_import(
             f" {added:,} new, {deleted:,} gone, {feed.refused:,} not usable"
         )
     _report_unattached(attached)
+    _report_shadow(mode, pins)
     if feed.refused:
         sys.exit(1)
 
@@ -305,6 +308,11 @@ def _earlier(entry: Block | None) -> str:
 def _report_unattached(attached: list[str]) -> None:
     if not attached:
         print_message(f"ids: note: {NOTHING_ATTACHED}")
+
+
+def _report_shadow(mode: BlockMode, pins: Path) -> None:
+    if mode is BlockMode.ENFORCE and pinned_shadow(pins):
+        print_message("ids: note: the gate is in shadow mode (respond.mode): for as long, it counts and drops nothing")
 
 
 def _report_blocked(before: Mapping[IPNetwork, Block | None], wanted: Held) -> None:

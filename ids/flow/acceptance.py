@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING
 
 from ids.flow.notes import Note
 from ids.flow.segment import Segment
+from ids.types import Mark
 
 if TYPE_CHECKING:
     from ids.flow.reassembly import Half
 
+_MIDSTREAM = int(Mark.MIDSTREAM)
 MAX_SCALE = 14
 """RFC 7323 section 2.3."""
 FAR = 1 << 28
@@ -70,9 +72,11 @@ def misplaced(segment: Segment, start: int, half: Half, other: Half) -> Fault | 
         low, high = max(other.acked, other.claimed), max(other.highest, other.claimed) + FAR
     if not low - half.widest <= acked <= high:
         return Fault.BAD_ACK
-    if half.heard and half.edge is not None and start > max(half.edge, half.offset):
-        return Fault.OUT_OF_WINDOW
-    return None
+    if not half.heard or half.edge is None or start <= max(half.edge, half.offset):
+        return None
+    if half.claimed > half.offset and abs(start - half.claimed) <= half.shared.window:
+        return None  # the host was heard to have got about there: we have lost packets
+    return Fault.OUT_OF_WINDOW
 
 
 def hear(segment: Segment, start: int, half: Half, other: Half, scales: tuple[int | None, int | None]) -> None:
@@ -84,7 +88,7 @@ def hear(segment: Segment, start: int, half: Half, other: Half, scales: tuple[in
     both = mine is not None and scales[1 - segment.direction] is not None
     window = segment.window << min(mine or 0, MAX_SCALE) if both else segment.window
     half.widest = max(half.widest, window)
-    if scales == (None, None):
-        return  # the handshake was not seen here: the scale is not known
+    if half.columns.marks[half.slot] & _MIDSTREAM:
+        return  # the handshake was not seen: the scale is not known
     edge = other.place(segment.ack) + window
     other.edge = edge if other.edge is None else max(other.edge, edge)

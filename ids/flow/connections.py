@@ -6,6 +6,7 @@ nobody saw, more than one version. Both forms hold the same state, so a connecti
 
 from __future__ import annotations
 
+from ids.flow.acceptance import MAX_SCALE
 from ids.flow.handshake import Handshake, Offer
 from ids.flow.reassembly import Half, Reassembly
 from ids.flow.slots import FlowSlots
@@ -30,7 +31,11 @@ class Connections:
         connection = Connection(self._shared, slots.flows, slot)
         connection.phase = Phase(int(slots.phase[slot]))
         connection.signed = bool(slots.signed[slot])
+        of_client, of_server = slots.scale[slot].tolist()
+        connection.scales = of_client - 1 if of_client else None, of_server - 1 if of_server else None
         steps = int(slots.steps[slot])
+        to_server, to_client = slots.edge[slot].tolist()
+        connection.windows = to_client - 1 if to_client else None, to_server - 1 if to_server else None
         if steps == 3:
             versions = connection.versions
             connection.halves = (
@@ -49,6 +54,7 @@ class Connections:
     def put(self, slot: int, connection: Connection) -> None:
         """Keep a connection: as numbers, if that is all there is to it."""
         slots, halves = self._slots, connection.halves
+        slots.scale[slot] = [0 if scale is None else min(scale, MAX_SCALE) + 1 for scale in connection.scales]
         slots.phase[slot], slots.signed[slot] = connection.phase, connection.signed
         if halves is not None:
             slots.steps[slot] = 3
@@ -62,6 +68,7 @@ class Connections:
             slots.acked[slot, direction], slots.closed[slot, direction] = half.acked, half.closed
             slots.fin[slot, direction] = half.fin_at is not None
             slots.skipped[slot, direction], slots.base[slot, direction] = half.skipped, half.base
+            slots.edge[slot, direction] = 0 if half.edge is None else half.edge + 1
             slots.stamped[slot, direction] = half.stamp is not None
             slots.stamp[slot, direction], slots.heard[slot, direction] = half.stamp or 0, half.heard
             half.peer = None  # no cycle is to wait for the collector
@@ -78,6 +85,7 @@ class Connections:
         half.fin_at = half.offset if slots.fin[slot, direction] else None
         half.skipped, half.base = int(slots.skipped[slot, direction]), int(slots.base[slot, direction])
         half.stamp = int(slots.stamp[slot, direction]) if slots.stamped[slot, direction] else None
+        half.edge = int(slots.edge[slot, direction]) - 1 if slots.edge[slot, direction] > 0 else None
         half.heard = bool(slots.heard[slot, direction])
         half.sent = slots.unacked.pop(2 * slot + direction, None)
         half.lost = slots.lost.pop(2 * slot + direction, None)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ids.decode.tcp_options import tcp_options
+from ids.decode.tcp_options import NO_SCALE, tcp_options
 from ids.flow.keys import PROTO_TCP, Groups
 from ids.flow.segment import ACK, FIN, RST, SYN, URG
 from ids.types import I64, U8, U32, Bool, Packets
@@ -62,6 +62,13 @@ class Exchanges:
     first_seq: U32
     first_ack: U32
     last_ack: U32
+    first_window: I64
+    last_window: I64
+    """Window of the side's last segment, as sent;"""
+    last_is_syn: Bool
+    """which is never scaled in a SYN."""
+    first_scale: U8
+    """Window scale option of the side's first segment."""
     stamped: Bool
     """The side sent a timestamp, behind its SYN;"""
     first_stamp: U32
@@ -124,7 +131,7 @@ def judge(packets: Packets, groups: Groups, standing: Standing) -> Exchanges:
     control = (flags & FIN) + (flags >> 1 & 1)
     end = seq + (payload + missing + control).astype(np.uint32)
     group = np.repeat(np.arange(len(groups.starts)), groups.ends - groups.starts)
-    stamped, stamp, odd = _options(packets, rows)
+    stamped, stamp, odd, scale = _options(packets, rows)
     columns = _Columns(seq, packets.ack[rows], end, flags, payload, missing, groups.reverse, group, stamped, stamp, odd)
     position = np.arange(len(rows))
     first = _per_side(np.minimum, columns, groups, position, len(rows))
@@ -156,6 +163,10 @@ def judge(packets: Packets, groups: Groups, standing: Standing) -> Exchanges:
         first_seq=seq[first_of],
         first_ack=columns.ack[first_of],
         last_ack=last_ack,
+        first_window=packets.window[rows[first_of]].astype(np.int64),
+        last_window=packets.window[rows[last]].astype(np.int64),
+        last_is_syn=flags[last] & SYN != 0,
+        first_scale=scale[first_of],
         stamped=last_stamp >= 0,
         first_stamp=stamp[np.minimum(first_stamp, len(rows) - 1)],
         last_stamp=stamp[last_stamp],
@@ -218,15 +229,19 @@ def _orderly_rows(columns: _Columns, groups: Groups, position: I64, first: I64) 
     return orderly
 
 
-def _options(packets: Packets, rows: I64) -> tuple[Bool, U32, Bool]:
-    """Return of the TCP rows which have a timestamp and no SYN, its value, and which are signed or doubtful."""
+def _options(packets: Packets, rows: I64) -> tuple[Bool, U32, Bool, U8]:
+    """Return of the TCP rows which have a timestamp and no SYN, its value, which are signed or doubtful, and the scale
+    of the window.
+    """
     stamped, stamp, odd = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.uint32), packets.doubtful[rows]
     tcp = np.flatnonzero(packets.proto[rows] == PROTO_TCP)
     options = tcp_options(packets, rows if len(tcp) == len(rows) else rows[tcp])
     stamped[tcp] = options.stamped & (packets.tcp_flags[rows[tcp]] & SYN == 0)
     stamp[tcp] = options.stamp
     odd[tcp] |= options.signed
-    return stamped, stamp, odd
+    scale = np.full(len(rows), NO_SCALE, np.uint8)
+    scale[tcp] = options.scale
+    return stamped, stamp, odd, scale
 
 
 def _clock_runs(columns: _Columns, position: I64, start: I64) -> Bool:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ids.decode.tcp_options import NO_SCALE
+from ids.flow.acceptance import MAX_SCALE
 from ids.flow.inorder import Exchanges, Turns, find_turns
 from ids.flow.keys import Groups
 from ids.flow.reassembly import CONTEXT_BYTES, Reassembly
@@ -18,6 +20,7 @@ from ids.flow.versions import UNLIMITED
 from ids.types import I64, U8, Bool, FlowState, Mark, Packets
 
 _ONE = np.uint32(1)
+_MIDSTREAM = np.uint16(Mark.MIDSTREAM)
 _PARSED = np.uint16(Mark.PARSED)
 
 
@@ -86,8 +89,12 @@ def _shake_hands(
     steps, taken = exchanges.steps[at], exchanges.taken[at]
     of, client = slot[at], flip[at]
     asked = (steps == 0) & (taken > 0)
+    slots.edge[of[asked], 1] = exchanges.first_window[at[asked], client[asked]] + 1
+    slots.scale[of[asked], 0] = _offered(exchanges.first_scale[at[asked], client[asked]])
     slots.next[of[asked], 0] = exchanges.first_seq[at[asked], client[asked]] + _ONE
     answered = (steps + taken >= 2) & (steps < 2)
+    slots.edge[of[answered], 0] = exchanges.first_window[at[answered], 1 - client[answered]] + 1
+    slots.scale[of[answered], 1] = _offered(exchanges.first_scale[at[answered], 1 - client[answered]])
     slots.next[of[answered], 1] = exchanges.first_seq[at[answered], 1 - client[answered]] + _ONE
     slots.apart[of[answered]] = True
     if ways is not None:
@@ -136,7 +143,10 @@ def _deliver(
     offset = slots.offset[of, direction] + before
     answers = np.diff(group, prepend=-1) == 0
     base = np.where(answers, offset, slots.base[of, direction])
-    limit = np.where((direction == 0) & (slots.flows.marks[of] & _PARSED != 0), UNLIMITED, base + shared.depth)
+    limit = base + shared.depth
+    if shared.parsers:
+        parsed = (slots.flows.marks[of] & _PARSED != 0) | (slots.flows.app_proto[of] == 0)
+        limit[(direction == 0) & parsed] = UNLIMITED
     kept = np.clip(limit - offset, 0, size)
     gap = _pass_over(slots, shared, of, direction, size, kept)
     is_last = np.zeros(len(mine), np.bool_)
@@ -177,6 +187,22 @@ def _pass_over(slots: FlowSlots, shared: Reassembly, of: I64, direction: U8, siz
     return gap
 
 
+def _offered(scale: U8) -> U8:
+    """Return how `FlowSlots.scale` has a window scale option."""
+    return np.where(scale == NO_SCALE, 0, np.minimum(scale, MAX_SCALE) + 1).astype(np.uint8)
+
+
+def _note_window(
+    slots: FlowSlots, exchanges: Exchanges, at: I64, of: I64, side: U8 | I64, direction: int, upto: I64
+) -> None:
+    """Note how far the receivers of a direction have opened their windows, where their handshakes were seen."""
+    scale = slots.scale[of].astype(np.int64)
+    shift = np.where((scale > 0).all(axis=1) & ~exchanges.last_is_syn[at, 1 - side], scale[:, 1 - direction] - 1, 0)
+    edge = np.maximum(slots.edge[of, direction], upto + (exchanges.last_window[at, 1 - side] << shift) + 1)
+    midstream = slots.flows.marks[of] & _MIDSTREAM != 0
+    slots.edge[of, direction] = np.where(midstream, 0, edge)
+
+
 def _note_clocks(slots: FlowSlots, exchanges: Exchanges, slot: I64, flip: U8, open_: I64, direction: int) -> None:
     side = flip[open_] ^ direction
     stamped = exchanges.stamped[open_, side]
@@ -195,6 +221,7 @@ def _acknowledge(
     at, of, side = open_[heard], of[heard], side[heard]
     slots.heard[of, direction] = True
     upto = slots.offset[of, direction] + (exchanges.last_ack[at, 1 - side] - slots.next[of, direction]).view(np.int32)
+    _note_window(slots, exchanges, at, of, side, direction, upto)
     slots.acked[of, direction] = np.maximum(slots.acked[of, direction], upto)
     if slots.unacked:
         answered = exchanges.payload[at, 1 - side] > 0

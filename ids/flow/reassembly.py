@@ -96,6 +96,8 @@ class Reassembly:
         """Bytes held back or kept for comparison, over all flows."""
         self.chunks: list[Chunk] = []
         self.notes = Notes(counters)
+        self.parsers = False
+        """A stage behind this one parses protocols: what clients say in these has no depth."""
         self.forks = 0
         """Variants begun in this batch."""
         self.open_variant: Callable[[int], int] = lambda slot: -1
@@ -356,8 +358,10 @@ class Half:
 
         What a client says in a protocol with a parser has none: what its parser needs no more it passes over itself.
         """
-        if self.direction == 0 and self.columns.marks[self.slot] & _PARSED:
-            return UNLIMITED
+        if self.direction == 0 and self.shared.parsers:
+            columns, slot = self.columns, self.slot
+            if not columns.app_proto[slot] or columns.marks[slot] & _PARSED:
+                return UNLIMITED
         return self.base + self.shared.depth
 
     def _emit(self, data: bytes, at: Arrival, *, conflict: bool = False, closed: bool = False) -> None:
@@ -446,8 +450,8 @@ class Half:
         high = min(max(copy.start + len(copy.data) for copy in mine), end)
         base = delivered[low - start : high - start]
         for seen in views(mine, low, base):
-            edit = Edit(low, high, seen)
-            if not self.versions.knows(self.direction, edit, base):
+            edit = Edit(low, low + len(seen), seen)
+            if not self.versions.knows(self.direction, edit, base[: len(seen)]):
                 self._fork([edit], at, alone=True)
 
     def _give_up_hole(self, at: Arrival, why: str) -> None:

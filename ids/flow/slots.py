@@ -121,6 +121,10 @@ class FlowSlots:
         """Bytes beyond the depth since the last chunk."""
         self.base: I64 = np.zeros((capacity, 2), np.int64)
         """Stream offset from which the depth counts: where the direction was when the other side spoke last."""
+        self.scale: U8 = np.zeros((capacity, 2), np.uint8)
+        """1 + the window scale that the side offered; 0: none."""
+        self.edge: I64 = np.zeros((capacity, 2), np.int64)
+        """1 + the stream offset up to which the receiver offers a window; 0: it did not say."""
         self.heard: Bool = np.zeros((capacity, 2), np.bool_)
         """The direction's receiver was seen to acknowledge anything."""
         self.stamp: U32 = np.zeros((capacity, 2), np.uint32)
@@ -314,6 +318,8 @@ class FlowSlots:
             self.skipped,
             self.base,
             self.heard,
+            self.scale,
+            self.edge,
             self.stamp,
             self.stamped,
             self.signed,

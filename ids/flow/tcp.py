@@ -44,7 +44,19 @@ class Phase(IntEnum):
 class Connection:
     """The TCP state of one flow."""
 
-    __slots__ = ("columns", "halves", "handshake", "phase", "reuse", "scales", "shared", "signed", "slot", "versions")
+    __slots__ = (
+        "columns",
+        "halves",
+        "handshake",
+        "phase",
+        "reuse",
+        "scales",
+        "shared",
+        "signed",
+        "slot",
+        "versions",
+        "windows",
+    )
 
     def __init__(self, shared: Reassembly, columns: FlowColumns, slot: int) -> None:
         self.shared = shared
@@ -61,6 +73,8 @@ class Connection:
         """What else its hosts may have read."""
         self.scales: tuple[int | None, int | None] = (None, None)
         """Window scales that the two sides offered, by `Direction`."""
+        self.windows: tuple[int | None, int | None] = (None, None)
+        """The same of the windows, which are not scaled there."""
         self.signed = False
         """Its SYNs have an MD5 or authentication option."""
 
@@ -83,6 +97,7 @@ class Connection:
             Half(self.shared, self.columns, self.slot, Direction.TO_CLIENT, server_next, self.versions),
         )
         halves[0].peer, halves[1].peer = halves[1], halves[0]
+        halves[1].edge, halves[0].edge = self.windows
         self.halves = halves
         self.handshake = None
         self.columns.marks[self.slot] &= ~np.uint16(Mark.MIDSTREAM)  # a RST before may have set it
@@ -205,18 +220,21 @@ class Connection:
         start = half.place(segment.seq)
         if misplaced(segment, start, half, other) is None:
             self.shared.counters.add("flow.tcp.doubtful")
-            half.put_aside(start, segment.data, segment.stamp)  # taken, if its receiver acknowledges it
+            half.put_aside(start, segment.data, segment.stamp)
             half.doubt(start, segment.data, segment.at)
 
     def _note_options(self, segment: Segment) -> None:
         """Remember what a SYN or SYN/ACK offers."""
-        of_client, of_server = self.scales
         self.signed |= segment.signed
-        if self.halves is None:
-            if segment.direction is Direction.TO_SERVER:
-                self.scales = segment.scale, of_server
-            else:
-                self.scales = of_client, segment.scale
+        if self.halves is not None:
+            return
+        (client_scale, server_scale), (client_window, server_window) = self.scales, self.windows
+        if segment.direction is Direction.TO_SERVER:
+            self.scales = segment.scale, server_scale
+            self.windows = max(segment.window, client_window or 0), server_window
+        else:
+            self.scales = client_scale, segment.scale
+            self.windows = client_window, max(segment.window, server_window or 0)
 
     def _establish(self, segment: Segment) -> bool:
         """Complete the handshake, if this segment does; return whether it did."""

@@ -273,6 +273,7 @@ class Flags(IntEnum):
     COOKIES = 4
     SHADOW = 8
     DROP_UNPARSED = 16
+    APART = 32
 
 
 COUNT = np.dtype([("packets", "<u8"), ("bytes", "<u8")])
@@ -343,6 +344,9 @@ FLOW = np.dtype(
         ("charged", "u1"),
         ("admitted", "u1"),
         ("fragmented", "<u4"),
+        ("neighbour", "<u4"),
+        ("hearsay", "u1"),
+        ("spare", "u1", 3),
     ]
 )
 

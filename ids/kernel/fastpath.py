@@ -149,6 +149,7 @@ class FastPath:
         self.settings = settings
         self.config["repeats"][0] = self.maps["ids_repeats"].spec.max_entries
         write_settings(self.config[0], settings)
+        self.config["flags"][0] |= Flags.APART
         self._follow_host()
         for name in ("small", "large"):  # the ring's own size: an adopted one may differ from the setting
             self.config[f"thin_{name}_bytes"][0] = getattr(self._pairs[0], name).spec.max_entries * 3 // 4
@@ -345,6 +346,10 @@ class FastPath:
     def missed(self) -> Counter[IPAddress]:
         """Return how many packets found no room in a ring, by who opened their flows; see `shares.missed_by`."""
         return missed_by(self.maps["ids_shares"])
+
+    def unbegun(self, since_ns: int) -> Counter[IPAddress]:
+        """Return how many TCP flows without a beginning there were since a moment (UNIX ns), by who spoke first."""
+        return self._flows.unbegun(since_ns - sample_offset_ns())
 
     def stats(self) -> dict[str, tuple[int, int]]:
         """Return (packets, bytes) of each verdict reason by name, summed over the CPUs; reasons never met included."""

@@ -72,7 +72,7 @@ class FastPathSettings(BaseModel):
         1 << 17,
         ge=64,
         le=1 << 24,
-        description="Conversations of a family that are tracked at once; about 160 bytes each.",
+        description="Conversations of a family that are tracked at once; about 180 bytes each.",
     )
     proven_entries: int = Field(
         1 << 17,

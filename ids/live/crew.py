@@ -309,7 +309,12 @@ class _Inspector:
         while not self._stop:
             batch = self._turns.next(POLL_S)
             while self._line.poll():  # first, so that what comes after a reload meets the new rules
-                self._obey(*self._line.recv())
+                order = self._line.recv()
+                if order[0] == "prepare":  # meanwhile later packets are inspected
+                    self._turns.begin()
+                    self._take(batch)
+                    batch = None
+                self._obey(*order)
             self._turns.begin()
             self._take(batch)
         while (batch := self._turns.next(0)) is not None:

@@ -91,7 +91,7 @@ class Live:
             self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance, workers)
             self._before = None if fresh else self._fastpath.attached()
             self._reconciler = Reconciler(self._fastpath.blocks)
-            self._watch = Watch(config.engine.uninspected_log_s, self._fastpath.missed)
+            self._watch = Watch(config.engine.uninspected_log_s, self._fastpath.missed, self._fastpath.unbegun)
             self._count_kernel()
             self._watch.begin(self._counters.values)
             stack.callback(self._close)

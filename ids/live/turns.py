@@ -9,6 +9,9 @@ A line is bounded by what can be inspected of it soon. Beyond that, flows are cu
 uninspected (``engine.uninspected.share``), so that what is inspected of the others has no holes. A source is who opened
 the flow, an IPv6 address with all of its /64; both directions count in its name.
 
+Many sources may together be too much, none of them more than the others. Then those that sent least come first, as many
+as there is a moment for, and the rest share a line.
+
 COST. Nothing while batches are small and quickly inspected; else array work on a batch, and Python once a line.
 """
 
@@ -37,23 +40,30 @@ HEAVY_SHARE = 1 / 8
 """Of the packets that wait, or of their bytes, from which a source may be told from the others."""
 MAX_LINES = 16
 """Sources with lines of their own at once: more than `HEAVY_SHARE` allows in one batch, with some that are leaving."""
+CROWD_SLICES = 6
+"""Time that the others may take at once, in the largest, so cheapest batches; beyond, most of them share a line."""
 MAX_WAIT_S = 0.5
 """Work of a line that may wait: what is older is late for a block anyway."""
-MIN_WAITING = 512
+MIN_WAITING = 128
 """Packets of a line that may wait whatever they cost."""
 MAX_WAITING_BYTES = 64 << 20
 """Of all lines together."""
-MAX_SLICE = 8192
-"""Packets at once, of however little cost."""
+MAX_SLICE = 1 << 15
+"""Packets at once, of however little cost: more are not read from rings at once either."""
+GROWTH = 4
+"""The next slice has at most so many times the packets of the last one: these may cost more."""
+FIRST_SLICE = 2048
+"""Packets of the others that are held for a slice, until that is known."""
 WINDOW_S = 1.0
 """Over which shares of time are compared."""
 LIGHT_SHARE = 0.1
 AGAIN_S = 30.0
 """Between two warnings that packets of a line pass uninspected."""
-_FIRST_COST_S = 20e-6
 _FLOWS = 1 << 16
 _GATHER = 512
 """Rows that are copied at once: the index of their bytes takes eight times as much."""
+_CROWD = -1
+"""Key of the line of many; those of sources are not negative."""
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
 
 
@@ -65,18 +75,31 @@ class Rings(Protocol):
 
 
 @dataclass(slots=True)
+class Pace:
+    """How many packets a slice has time for. That is found by trying: of more at once, each costs less."""
+
+    size: int
+
+    def learn(self, count: int, spent_s: float) -> None:
+        """Take note that so many packets took so long."""
+        fits = int(count * SLICE_S / max(spent_s, 1e-6))
+        if spent_s > SLICE_S:
+            self.size = max(fits, 1)
+        else:
+            self.size = min(max(self.size, fits), GROWTH * self.size, MAX_SLICE)
+
+
+@dataclass(slots=True)
 class Line:
     """A source that takes much, and its packets that wait."""
 
-    address: IPAddress
-    cost_s: float
-    """Of a packet, as far as is known."""
+    address: IPAddress | None
+    """None: many."""
+    pace: Pace
     batches: deque[PacketBatch] = field(default_factory=deque)
     packets: int = 0
     spent_s: float = 0.0
     """Time of this window."""
-    slice: int = FEW
-    """Packets of the last slice: the next has at most twice as many, for their cost is a guess."""
     cut: Bool = field(default_factory=lambda: np.zeros(_FLOWS, np.bool_))
     """By the low bits of a flow's tag: its packets are not taken any more."""
     refused: int = 0
@@ -99,8 +122,8 @@ class Turns:
         self._counters = counters
         self._clock = clock
         self._lines: dict[int, Line] = {}
-        self._cost_s = _FIRST_COST_S
-        """Of a packet of the others."""
+        self._pace = Pace(FIRST_SLICE)
+        """Of the others."""
         self._slow = False
         """The others' last batch took longer than a slice, though it had been expected to take less."""
         self._served: Line | None = None
@@ -113,7 +136,7 @@ class Turns:
     @property
     def lines(self) -> list[IPAddress]:
         """The sources that have a line of their own."""
-        return [line.address for line in self._lines.values()]
+        return [line.address for line in self._lines.values() if line.address is not None]
 
     def next(self, timeout_s: float) -> PacketBatch | None:
         """Return what is to be inspected next, after waiting for it up to ``timeout_s``; None where nothing came."""
@@ -138,13 +161,13 @@ class Turns:
     def done(self) -> None:
         """Note that the batch from `next` was inspected just now."""
         now = self._clock()
-        spent, count, line = now - self._since, max(self._handed, 1), self._served
+        spent, line = now - self._since, self._served
         if line is None:
-            self._slow = spent > 2 * SLICE_S and self._cost_s * count < SLICE_S
-            self._cost_s = max(spent / count, 0.8 * self._cost_s, 1e-6)
+            self._slow = spent > 2 * SLICE_S and self._handed <= self._pace.size
+            self._pace.learn(self._handed, spent)
         else:
             line.spent_s += spent
-            line.cost_s = max(spent / count, 0.8 * line.cost_s, 1e-6)
+            line.pace.learn(self._handed, spent)
         if now - self._window >= WINDOW_S:
             for each in self._lines.values():
                 each.light, each.spent_s = each.spent_s < LIGHT_SHARE * (now - self._window), 0.0
@@ -166,16 +189,35 @@ class Turns:
             self._find_heavy(batch, keys)
         others = np.ones(len(batch), np.bool_)
         for key, line in self._lines.items():
+            if key == _CROWD:
+                continue
             mine = keys == np.uint64(key)
             if mine.any():
                 others &= ~mine
                 self._push(line, batch, mine)
+        if int(others.sum()) > max(CROWD_SLICES * self._pace.size, FEW):
+            self._thin_out(batch, keys, others)
         if others.all():
             return batch
         return batch.rows(others) if others.any() else None
 
+    def _thin_out(self, batch: PacketBatch, keys: U64, others: Bool) -> None:
+        """Leave among the others who sent least, as many as a slice has time for; the rest share a line."""
+        rows = np.flatnonzero(others)
+        _, of, count = np.unique(keys[rows], return_inverse=True, return_counts=True)
+        least = np.argsort(count, kind="stable")
+        light = np.zeros(len(count), np.bool_)
+        light[least] = np.cumsum(count[least]) <= self._pace.size
+        others[rows[~light[of]]] = False
+        crowd = np.zeros(len(batch), np.bool_)
+        crowd[rows[~light[of]]] = True
+        self._push(self._lines.setdefault(_CROWD, Line(None, self._first_pace())), batch, crowd)
+
     def _is_much(self, count: int) -> bool:
-        return self._slow or (count > FEW and count * self._cost_s > SLICE_S)
+        return self._slow or count > max(self._pace.size, FEW)
+
+    def _first_pace(self) -> Pace:
+        return Pace(min(self._pace.size, FEW))
 
     def _find_heavy(self, batch: PacketBatch, keys: U64) -> None:
         """Give lines to who sends most of the packets or, if they cost more than others, of the bytes."""
@@ -190,7 +232,7 @@ class Turns:
             key = int(found[place])
             if key not in self._lines:
                 address = ipaddress.IPv6Address(batch.holder[first[place]].tobytes())
-                self._lines[key] = Line(address.ipv4_mapped or address, self._cost_s)
+                self._lines[key] = Line(address.ipv4_mapped or address, self._first_pace())
         self._slow = False
 
     def _push(self, line: Line, batch: PacketBatch, mine: Bool) -> None:
@@ -199,7 +241,7 @@ class Turns:
         rows = np.flatnonzero(mine)
         flows = batch.tag[rows] & np.uint32(_FLOWS - 1)
         taken = ~line.cut[flows]
-        room = max(int(MAX_WAIT_S / line.cost_s), MIN_WAITING) - line.packets
+        room = max(int(line.pace.size * MAX_WAIT_S / SLICE_S), MIN_WAITING) - line.packets
         if sum(each.bytes for each in self._lines.values()) > MAX_WAITING_BYTES:
             room = 0
         taken &= np.cumsum(taken) <= room
@@ -219,9 +261,9 @@ class Turns:
         now = self._clock()
         if now - line.warned >= AGAIN_S:
             log.warning(
-                "%d packets passed uninspected, of connections opened by %s: there is not time for all of them, and it"
-                " has had its share (engine.uninspected.share)",
-                line.refused, line.address,
+                "%d packets passed uninspected, of connections opened by %s: there is not time for all of them, and"
+                " what there is was shared (engine.uninspected.share)",
+                line.refused, line.address or "many sources",
             )  # fmt: skip
             line.warned, line.refused = now, 0
 
@@ -229,7 +271,7 @@ class Turns:
 
     def _slice(self, line: Line) -> PacketBatch:
         """Take as many packets of a line as a slice has time for."""
-        line.slice = size = max(1, min(int(SLICE_S / line.cost_s), 2 * line.slice, MAX_SLICE))
+        size = line.pace.size
         parts: list[PacketBatch] = []
         while size and line.batches:
             part = line.batches.popleft()

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 Missed = Callable[[], Counter[IPAddress]]
 """Counts packets for which there was no room, by who opened their connections, since the beginning."""
+Unbegun = Callable[[int], Counter[IPAddress]]
+"""Counts connections without a beginning since a moment (UNIX ns), by who spoke first."""
 FOREMOST = 3
 """Sources that are named."""
 
@@ -22,14 +24,15 @@ FOREMOST = 3
 class Watch:
     """Compares what went uninspected with what was logged of it."""
 
-    def __init__(self, period_s: float, missed: Missed) -> None:
+    def __init__(self, period_s: float, missed: Missed, unbegun: Unbegun = lambda _: Counter()) -> None:
         """``period_s``: seconds between two reports; the first comes at once."""
         self.period_s = period_s
-        self._missed = missed
+        self._missed, self._unbegun = missed, unbegun
         self._missed_before: Counter[IPAddress] = missed()
         self._before: dict[str, Uninspected] = {}
         self._reported: dict[str, Uninspected] = {}
         self._started = self._next = time.monotonic()
+        self._since_ns = time.time_ns()
 
     def begin(self, counters: Mapping[str, int]) -> None:
         """Take what is counted already for known: the kernel counts on from one engine to the next."""
@@ -51,13 +54,21 @@ class Watch:
             return
         missed = self._missed()
         log.warning(
-            "UNINSPECTED traffic passed in the last %.0f s. %s%s",
+            "UNINSPECTED traffic passed in the last %.0f s. %s%s%s",
             max(1.0, now - self._started), ". ".join(map(str, fresh)), _whose(missed - self._missed_before),
+            self._strangers(fresh),
         )  # fmt: skip
         self._missed_before = missed
         self._reported = {row.reason: row for row in losses}
-        self._started = now
+        self._started, self._since_ns = now, time.time_ns()
         self._next = now + self.period_s
+
+    def _strangers(self, fresh: list[Uninspected]) -> str:
+        """Name whose connections have no beginning, where there were such."""
+        if not any(row.reason == "midstream" for row in fresh):
+            return ""
+        foremost = [f"{address} ({count})" for address, count in self._unbegun(self._since_ns).most_common(FOREMOST)]
+        return f". Without a beginning were connections of {', '.join(foremost)}" if foremost else ""
 
 
 def _whose(missed: Counter[IPAddress]) -> str:

@@ -194,6 +194,22 @@ def test_blocked_is_said_only_of_what_is_dropped(
     ids("block", "delete", "203.0.113.7")
 
 
+def test_a_block_that_only_counts_because_of_the_gates_mode_says_so(ids: Ids, pins: Path, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.txt"
+    feed.write_text("198.51.100.93\n")
+    orders = [("block", "add", "203.0.113.7"), ("block", "import", feed, "--label", "f")]
+    fastpath = FastPath.open(FastPathSettings(pin_dir=pins), "default")
+    try:
+        for shadow in (True, False):
+            fastpath.shadow(shadow)
+            for words in orders:
+                assert ("the gate is in shadow mode" in ids(*words)[2]) is shadow
+                assert "the gate is in shadow mode" not in ids(*words, "--shadow")[2]
+    finally:
+        fastpath.close("keep")
+        ids("block", "delete", "203.0.113.7", "198.51.100.93")
+
+
 def test_an_import_says_whether_it_is_in_force(ids: Ids, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     feed = tmp_path / "feed.txt"
     feed.write_text("198.51.100.93\n")

@@ -121,11 +121,14 @@ def test_a_signature_where_the_handshake_had_none(option: bytes, batch: int) -> 
 
 def test_beyond_the_offered_window() -> None:
     scale = b"\x03\x03\x02\x00"
-    talk = opened(options=scale).add(True, ACK, window=25).client(b"far", seq=1001 + 101).client(b"near", seq=1001)
-    run = Run([*talk.pkts[:3], Pkt(flags=PSH | ACK, seq=1002, ack=5001, data=b"?"), *talk.pkts[3:]], drain=False)
-    assert run.counters["flow.tcp.beyond_window"] == 1
-    talk = opened(options=scale).client(b"?", seq=1002).add(True, ACK, window=25).client(b"far", seq=1001 + 100)
-    assert Run(talk.pkts, drain=False).counters["flow.tcp.beyond_window"] == 0
+    for batch in (1, 100):
+        for at, beyond in ((101, 1), (100, 0)):
+            talk = opened(options=scale, window=25).add(True, ACK, window=25, ack=1001).client(b"far", seq=1001 + at)
+            run = Run(talk.client(b"near", seq=1001).pkts, batch=batch, drain=False)
+            assert run.counters["flow.tcp.beyond_window"] == beyond
+            assert run.stream() == b"near"
+    unscaled = opened(window=25).add(True, ACK, window=25, ack=1001).client(b"far", seq=1001 + 26)
+    assert Run(unscaled.pkts, batch=1, drain=False).counters["flow.tcp.beyond_window"] == 1
 
 
 # Idle.

@@ -225,6 +225,9 @@ def test_depth_applies_to_what_is_held_back() -> None:
 def test_far_ahead_of_the_window_is_ignored_and_counted() -> None:
     run = Run(Talk().open().client(b"far", seq=1001 + (1 << 21)).client(b"near", seq=1001).pkts)
     assert run.stream() == b"near"
+    assert run.counters["flow.tcp.beyond_window"] == 1
+    run = Run(Talk().client(b"near").client(b"far", seq=1000 + (1 << 21)).pkts, midstream=True)
+    assert run.stream() == b"near"
     assert run.counters["flow.tcp.reassembly.out_of_window"] == 1
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from ids.flow import versions
 from ids.flow.notes import Note
 from ids.flow.policies import FAVOURS, RULES, Targets, views
 from ids.flow.versions import Edit, Span, overlay
-from ids.pieces import Copy, Favours
+from ids.pieces import Copy
 from ids.types import Direction, FlowState
 from tests.flow.traffic import ACK, FIN, URG, Pkt, Run, Talk
 
@@ -157,7 +159,7 @@ def copies(draw: st.DrawFn) -> list[Copy]:
     return made
 
 
-def read(given_copies: list[Copy], start: int, delivered: bytes, rule: Favours) -> bytes:
+def read(given_copies: list[Copy], start: int, delivered: bytes, rule: Callable[..., Any]) -> bytes:
     """The oracle, a byte at a time."""
     owner: dict[int, Copy] = {}
     for copy in given_copies:

@@ -16,6 +16,7 @@ from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+ETHER_BACK = Ether(src="02:00:00:00:00:02", dst="02:00:00:00:00:01")
 CLIENT, SERVER = "192.0.2.7", "198.51.100.1"
 CLIENT6, SERVER6 = "2001:db8::7", "2001:db8:1::1"
 IP4 = IP(src=CLIENT, dst=SERVER)
@@ -23,8 +24,9 @@ IP6 = IPv6(src=CLIENT6, dst=SERVER6)
 
 
 def wire(*layers: Packet | bytes) -> bytes:
-    """Return the bytes of a frame: Ethernet, then the given layers."""
-    packet = ETHER.copy()
+    """Return the bytes of a frame: Ethernet, then the given layers. What the server sends comes from the other side."""
+    back = any(getattr(layer, "src", None) in (SERVER, SERVER6) for layer in layers)
+    packet = (ETHER_BACK if back else ETHER).copy()
     for layer in layers:
         packet = packet / (Raw(layer) if isinstance(layer, bytes) else layer.copy())
     return bytes(packet)

@@ -104,6 +104,32 @@ def test_who_paid_nothing_gets_nothing_back(gate: Gate) -> None:
     assert tokens(gate) == 0
 
 
+def relayed(number: int) -> list[bytes]:
+    """Return what somebody sends who plays both client and server, from where the client's packets come."""
+    return [bytes(p.ETHER)[:12] + packet[12:] for packet in opening(number)]
+
+
+MADE_UP = [
+    ("all three", relayed(1000)),
+    ("all but the SYN", relayed(1000)[1:]),
+    ("the answer of a connection that is there", [opening(1000)[0], *relayed(1000)[1:]]),
+]
+
+
+@pytest.mark.parametrize("packets", [row[1] for row in MADE_UP], ids=[row[0] for row in MADE_UP])
+def test_who_plays_both_parts_proves_nothing_and_gets_nothing_back(gate: Gate, packets: list[bytes]) -> None:
+    """Or anybody off the path could prove whom he likes, and have a rule block him."""
+    gate.limit(LimitKind.SRC_SYN, per_s=0.001, burst=100)
+    assert not any(gate.send(packet).notes & {Reason.NOTE_PROVEN, GIVEN_BACK} for packet in packets * 3)
+
+
+def test_the_servers_own_answer_counts_whatever_somebody_made_up_before(gate: Gate) -> None:
+    syn, answer, _ = opening(1000)
+    forged = relayed(1000)[1]
+    gate.send_all([syn, forged[:38] + bytes(4) + forged[42:], answer])
+    assert Reason.NOTE_PROVEN in gate.send(opening(1000)[2]).notes
+
+
 def test_a_flood_runs_dry_while_a_heavy_client_goes_on(gate: Gate) -> None:
     gate.limit(LimitKind.SRC_SYN, per_s=1, burst=20)
     gate.limit(LimitKind.DST_SYN, per_s=1, burst=20)

@@ -126,7 +126,8 @@ def random_config(random: Random) -> dict[str, Any]:
         "flags": random.choice((0, Flags.CHALLENGE, Flags.CHALLENGE, Flags.CHALLENGE | Flags.GONE_PASS))
         | random.choice((0, Flags.COOKIES))
         | random.choice((0, 0, Flags.SHADOW))
-        | random.choice((0, Flags.DROP_UNPARSED)),
+        | random.choice((0, Flags.DROP_UNPARSED))
+        | random.choice((0, Flags.APART)),
         "gone_after_ns": random.choice((0, 50 * SECOND_NS, 5000 * SECOND_NS)),
         "heartbeat_ns": START_NS,
         "proven_ns": random.choice((1, SECOND_NS, 3600 * SECOND_NS)),

@@ -134,6 +134,9 @@ def test_a_connection_that_began_with_a_syn_cookie_is_inspected_too(lab: Lab) ->
     lab.gateway.set_sysctl("ipv4.tcp_syncookies", "2")
     fastpath = {"mode": "generic", "syn_per_destination_per_s": 0.001, "syn_burst_per_destination": 1}
     guard = started(lab, fastpath=fastpath)  # a veth gives what native XDP sends only to a peer with XDP of its own
+    with lab.attacker.socket(socket.AF_INET, socket.SOCK_STREAM) as unanswered:
+        unanswered.settimeout(0.5)
+        assert unanswered.connect_ex((GATEWAY_OUTSIDE, 9)), "nobody listens there, so the token does not come back"
     assert fetch(lab.attacker, BENIGN, PAGE, target=GATEWAY_OUTSIDE).status == 200
     with suppress(OSError):
         fetch(lab.attacker, ATTACKERS[0], LOG4SHELL, 0.5, GATEWAY_OUTSIDE)

@@ -201,6 +201,24 @@ def test_many_sources_of_the_same_rate_are_one_batch() -> None:
     assert machine.turns.lines == []
 
 
+def test_of_too_many_those_who_send_least_come_first() -> None:
+    """A hundred sources, each as modest as the others, and somebody who sends next to nothing."""
+    machine, sent = Machine({}), Sent()
+    crowd = [f"198.51.100.{host}" for host in range(100)]
+    machine.cost_s = dict.fromkeys([*crowd, QUIET], 1e-3)
+    seen_before = 0
+    for turn in range(20):
+        machine.rings.append(sent.batch(*[(source, turn) for source in crowd] * 8, (QUIET, turn)))
+        while not machine.places(QUIET, turn):
+            assert machine.work()
+        if turn > 2:
+            assert len(machine.seen) - seen_before <= 2 * SLICE_S / 1e-3 + 2
+        seen_before = len(machine.seen)
+    machine.finish()
+    assert len(machine.seen) + machine.counters["engine.uninspected.share"] == sent.number
+    assert machine.turns.lines == [], "none of them is named"
+
+
 STEPS = st.lists(
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3), st.integers(1, 900)), min_size=1, max_size=6), max_size=8
 )

@@ -13,6 +13,7 @@ from ids.counters import Counters
 from ids.live import watch
 from ids.live.lag import Lag
 from ids.live.watch import Watch
+from ids.types import IPAddress
 from tests.replay.batches import batch_of
 
 
@@ -94,6 +95,22 @@ def test_the_end_sums_up_all_that_this_engine_left_out(clock: Clock, caplog: pyt
     watched.sum_up({**lost(105), "kernel.pass.depth.packets": 9})
     assert "5 packets, 500 bytes: the ring was full" in caplog.text
     assert "9 packets: they lay beyond the depth" in caplog.text
+
+
+def test_whose_connections_have_no_beginning(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    asked: list[int] = []
+
+    def unbegun(since_ns: int) -> Counter[IPAddress]:
+        asked.append(since_ns)
+        return Counter({ip_address("192.0.2.66"): 9, ip_address("2001:db8::1"): 2})
+
+    watched = Watch(60, Counter, unbegun)
+    watched.check(lost(1))
+    assert "beginning" not in lines(caplog)[0]
+    clock.now += 61
+    watched.check({**lost(1), "flow.tcp.midstream_ignored": 5, "flow.tcp.reassembly.midstream_bytes": 500})
+    assert lines(caplog)[0].endswith(". Without a beginning were connections of 192.0.2.66 (9), 2001:db8::1 (2)")
+    assert asked == [int(1000e9)]
 
 
 def test_what_the_settings_leave_out_is_no_loss(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:

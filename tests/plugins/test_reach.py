@@ -85,3 +85,19 @@ def test_a_search_that_takes_the_square_of_its_data_costs_its_rule_and_no_other(
     session.wait(61)
     session.tcp(b"GET /axb", src="192.0.2.7")
     assert session.sids == [2] * 20 + [1], "it is tried again"
+
+
+@pytest.mark.parametrize("batch", [None, 1])
+@pytest.mark.parametrize(("field", "blocks"), [("TCP.dport: 80", ["192.0.2.1/32"]), ("TCP.sport: 80", [])])
+def test_a_scapy_rule_on_requests_blocks_who_sent_the_field(
+    field: str, blocks: list[str], batch: int | None, tmp_path: Path
+) -> None:
+    """And never the server that answered; from the packet on that completed the request, with the evidence."""
+    path = tmp_path / "r.yaml"
+    match = f"[http.uri: {{contains: needle}}, scapy.{field}]"
+    path.write_text("rules:\n" + rule_text(match, 1, "http", "block: {target: src_ip, for: 1h}"))
+    session = Session(f"rules.paths=[{path}]", rules=Rules())
+    session.tcp(GET, ANSWER, batch=batch)
+    assert session.blocks == blocks
+    assert [(alert["src_ip"], alert["pcap_cnt"]) for alert in session.alerts] == [("192.0.2.1", 4)][: len(blocks)]
+    assert all(alert["ids"]["evidence"] for alert in session.alerts)

@@ -85,9 +85,13 @@ def test_the_cut_off_packet_is_the_first_that_was_dropped() -> None:
     assert report.counters["kernel"]["drop"]["blocked"]["packets"] == len(dropped)
 
 
-def test_a_flood_meets_its_budget() -> None:
-    verdicts = replay([PCAPS / "syn_flood.pcap"], by("model")).captures[0].verdicts
-    assert verdicts["drop.syn_source"].packets > 1000
+@pytest.mark.parametrize(
+    ("burst", "reason"), [("4096", "drop.syn_challenged"), ("400", "drop.syn_source")], ids=["destination", "source"]
+)
+def test_a_flood_meets_its_budget(burst: str, reason: str) -> None:
+    config = load_config(None, ["fastpath.replay=model", f"fastpath.syn_burst_per_source={burst}"])
+    verdicts = replay([PCAPS / "syn_flood.pcap"], config).captures[0].verdicts
+    assert verdicts[reason].packets > 1000
 
 
 def test_the_allow_list_of_the_settings_holds_at_the_gate() -> None:

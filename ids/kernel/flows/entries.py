@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import ipaddress
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from socket import IPPROTO_TCP
 from typing import Any
 
 import numpy as np
@@ -17,13 +20,17 @@ from ids.kernel.contract import FlowVerdict
 from ids.kernel.maps.table import Map
 from ids.kernel.system import syscall
 from ids.kernel.system.syscall import BpfError, Command
-from ids.types import FLOW_COUNT, I64, IPV4_MAPPED_PREFIX, Bool, Flow, FlowColumns, FlowCounts
+from ids.types import FLOW_COUNT, I64, IPV4_MAPPED_PREFIX, Bool, Flow, FlowColumns, FlowCounts, IPAddress
 
 _MAPPED = np.uint64(IPV4_MAPPED_PREFIX >> 32)
 _ENDS4, _ENDS6 = struct.Struct(">IIHH"), struct.Struct(">QQQQHH")
 """Both ends of a flow as in ``ids_flow4`` and ``ids_flow6``."""
 _ICMP = ((1, 4), (58, 6))
 """ICMP's protocol number and version of IP, of both kinds."""
+
+
+LOOKED_AT = 1 << 17
+"""Entries of a family among which sources are looked for: as many as there are by default, some 30 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,23 @@ class FlowEntries:
             size, keys = places.keys.dtype.itemsize, places.keys.tobytes()
             for at in range(0, len(keys), size):
                 self._maps[places.version].delete(keys[at : at + size])
+
+    def unbegun(self, since_ns: int) -> Counter[IPAddress]:
+        """Count TCP flows without a beginning by who sent their first packet that came.
+
+        Those with a packet since a moment (monotonic), among the first `LOOKED_AT` entries of each family.
+        """
+        found: Counter[IPAddress] = Counter()
+        for version, table in self._maps.items():
+            keys, flows = table.entries(contract.FLOW4 if version == 4 else contract.FLOW6, contract.FLOW, LOOKED_AT)
+            wanted = (keys["vlan_proto"] & 0xFF == IPPROTO_TCP) & (flows["opened"] == 0)
+            wanted &= flows["last_ns"].astype(np.int64) >= since_ns
+            ends = keys["addr_be"] if version == 4 else keys["addr"]["half_be"]
+            of = np.flatnonzero(wanted)
+            addresses, counts = np.unique(ends[of, flows["client"][of] & 1], axis=0, return_counts=True)
+            for address, count in zip(addresses, counts.tolist(), strict=True):
+                found[ipaddress.ip_address(address.tobytes())] += count
+        return found
 
     def _read(self, places: _Places) -> tuple[Bool, NDArray[Any]]:
         """Return whether there is each of these flows, and its entry: shape (n,), dtype `contract.FLOW`."""

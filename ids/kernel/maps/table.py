@@ -9,6 +9,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -128,21 +129,25 @@ class Map:
             yield key
             key = syscall.map_next_key(self.fd, key, self.spec.key_bytes)
 
-    def entries(self, key_type: np.dtype[Any], value_type: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return all keys and values as two arrays of the given types, shape (n,) each.
+    def entries(
+        self, key_type: np.dtype[Any], value_type: np.dtype[Any], limit: int | None = None
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return all keys and values as two arrays of the given types, shape (n,) each; or some ``limit`` of them.
 
         Entries that come or go meanwhile may or may not be among them.
         """
         try:
-            return self._entries_batch(key_type, value_type)
+            return self._entries_batch(key_type, value_type, limit)
         except BpfError as error:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, 524):
                 raise
-        pairs = [(key, value) for key in list(self) if (value := self.get(key)) is not None]
+        pairs = [(key, value) for key in list(islice(self, limit)) if (value := self.get(key)) is not None]
         keys = np.frombuffer(b"".join(key for key, _ in pairs), dtype=key_type)
         return keys, np.frombuffer(b"".join(value for _, value in pairs), dtype=value_type)
 
-    def _entries_batch(self, key_type: np.dtype[Any], value_type: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _entries_batch(
+        self, key_type: np.dtype[Any], value_type: np.dtype[Any], limit: int | None
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         size = min(self.spec.max_entries, BATCH)
         cursors = (ctypes.create_string_buffer(64), ctypes.create_string_buffer(64))
         all_keys: list[NDArray[Any]] = []
@@ -161,7 +166,7 @@ class Map:
                 raise BpfError(f"cannot list the map {self.spec.name}", number)
             all_keys.append(keys[:done])
             all_values.append(values[:done])
-            if number == errno.ENOENT:
+            if number == errno.ENOENT or (limit is not None and sum(map(len, all_keys)) >= limit):
                 return np.concatenate(all_keys), np.concatenate(all_values)
             cursors = (cursors[1], cursors[0])
             first = False

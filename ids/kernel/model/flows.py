@@ -37,6 +37,8 @@ class FlowEntry:
     charged: int = 0
     fragmented: int = 0
     admitted: int = 0
+    neighbour: int = 0
+    hearsay: int = 0
 
     def set_isn(self, side: int, isn: int) -> None:
         """Note the sequence number of a side's SYN."""
@@ -127,20 +129,31 @@ def _track(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
     elif flags & SYN:
         if not flags & ACK:
             _track_syn(packet, flow, side, now_ns)
-        elif side != flow.client and flow.state <= state.SYN:
+        elif side != flow.client and (flow.state <= state.SYN or (flow.state == state.SYNACK and flow.hearsay)):
+            flow.hearsay = int(_is_hearsay(packet, flow))
             flow.set_isn(side, packet.seq)
             flow.set_isn(1 - side, (packet.ack - 1) & _U32)
             flow.state = state.SYNACK
-    elif flow.state == state.SYNACK and side == flow.client and flags & ACK:
-        proves = packet.ack == (flow.isn[1 - side] + 1) & _U32
-        if proves:
-            flow.state = state.ESTABLISHED
+    elif (
+        flow.state == state.SYNACK
+        and side == flow.client
+        and flags & ACK
+        and packet.ack == (flow.isn[1 - side] + 1) & _U32
+    ):
+        flow.state = state.ESTABLISHED
+        proves = not flow.hearsay
     if flags & FIN and not flow.fins & 1 << side:
         flow.fins = flow.fins & 3 | 1 << side
         flow.state = state.CLOSED if flow.fins == 3 else state.CLOSING
     elif flow.fins and flags & (FIN | ACK) == ACK:
         flow.fins |= 4 << side
     return proves
+
+
+def _is_hearsay(packet: Packet, flow: FlowEntry) -> bool:
+    """Return whether who sent the SYN may have made its answer up."""
+    unasked = not flow.opened & 1 << flow.client
+    return packet.apart and (unasked or packet.neighbour == flow.neighbour)
 
 
 def _track_syn(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> None:
@@ -156,3 +169,4 @@ def _track_syn(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> None:
         flow.set_isn(side, packet.seq)
         flow.charged |= packet.charged
         flow.admitted = 0
+        flow.neighbour = packet.neighbour

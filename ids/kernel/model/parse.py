@@ -9,6 +9,8 @@ from ids.kernel.contract import Reason
 
 MAX_VLAN_TAGS = 8
 MAX_IP6_EXTENSIONS = 8
+INTERFACE = 1
+"""On which ``BPF_PROG_RUN`` has packets arrive: loopback."""
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
@@ -28,9 +30,9 @@ class Packet:
     """``struct ids_packet``: what the parsers found in one frame. Ports and addresses stay in network byte order."""
 
     __slots__ = (
-        "ack", "charged", "dport", "dst", "fate", "first_ports", "fragment", "fragment_id", "frame", "ip_end", "kind",
-        "l3", "l4", "len", "met_shadow", "news", "payload_len", "proto", "refused", "seq", "shadowed", "sport", "src",
-        "tcp_flags", "unknown_header", "version", "vlan",
+        "ack", "apart", "charged", "dport", "dst", "fate", "first_ports", "fragment", "fragment_id", "frame", "ip_end",
+        "kind", "l3", "l4", "len", "met_shadow", "neighbour", "news", "payload_len", "proto", "refused", "seq",
+        "shadowed", "sport", "src", "tcp_flags", "unknown_header", "version", "vlan",
     )  # fmt: skip
 
     def __init__(self, frame: bytes) -> None:
@@ -40,9 +42,9 @@ class Packet:
         self.sport = self.dport = NO_PORT
         self.first_ports = (NO_PORT, NO_PORT)
         self.kind = self.fragment_id = b""
-        self.version = self.proto = self.fragment = self.tcp_flags = self.charged = self.fate = 0
+        self.version = self.proto = self.fragment = self.tcp_flags = self.charged = self.fate = self.neighbour = 0
         self.src = self.dst = b""
-        self.news = self.refused = self.unknown_header = self.shadowed = self.met_shadow = False
+        self.news = self.refused = self.unknown_header = self.shadowed = self.met_shadow = self.apart = False
 
 
 def parse_addresses(packet: Packet) -> int:
@@ -77,6 +79,12 @@ def _note_vlan(packet: Packet, vlan: int) -> None:
         packet.vlan |= vlan << 12
     elif not packet.vlan & 0xFFF:
         packet.vlan |= vlan
+
+
+def neighbour(frame: bytes) -> int:
+    """Return who handed us a frame, on the first interface."""
+    first, second, third = (int.from_bytes(frame[at : at + 2], "little") for at in (6, 8, 10))
+    return (third | second << 16) ^ (first << 8) ^ (INTERFACE * 0x9E3779B1 & 0xFFFFFFFF)
 
 
 def judge_headers(packet: Packet) -> int:

@@ -49,6 +49,7 @@ from ids.kernel.model.parse import (
     WHOLE,
     Packet,
     judge_headers,
+    neighbour,
     parse_addresses,
 )
 from ids.kernel.model.state import (
@@ -190,6 +191,8 @@ class Model:
     def _judge_flow(self, packet: Packet) -> int:
         if packet.fragment != WHOLE:
             packet.fate = self._fragment_fate(packet)
+        if packet.tcp_flags & SYN:
+            packet.apart, packet.neighbour = bool(self.config.flags & Flags.APART), neighbour(packet.frame)
         side, key = flow_key(packet)
         flow = self.flows.get(key)
         reason = self._check_prefix(packet, flow, side)

@@ -20,6 +20,7 @@ _ODD = re.compile(rb"//|/\.|[%\\#\0\xc0\xc1\xe0]")
 """What a target, decoded once, has that an application or an odd server may take for something else."""
 _ENCODED = re.compile(rb"%[0-9A-Fa-f]{2}")
 _UNICODE = re.compile(rb"%[uU]([0-9A-Fa-f]{4})")
+_JSON = re.compile(rb"\\u([0-9A-Fa-f]{4})")
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x81][\x80-\xbf]")
 _HERE = re.compile(rb"/(?:\.?/)+")
 _FULL_WIDTH = 0xFF00 - 0x20
@@ -46,8 +47,9 @@ def normalise(target: bytes) -> bytes:
 def further_forms(target: bytes) -> tuple[bytes, ...]:
     """Return what a request target may come to mean beside its normalised form: none, one or two forms.
 
-    The first is decoded again and again, ``%u002e`` and overlong UTF-8 included, without a fragment and NUL bytes, with
-    ``/`` in place of ``\\``, ``//`` and ``/./`` in the query too; but ``..`` stays. In the second it is resolved.
+    The first is decoded again and again, ``%u002e`` and overlong UTF-8 included, with ``/`` in place of ``\\``, ``//``
+    and ``/./`` in the query too, without a fragment and NUL bytes, at which a path ends; but ``..`` stays. In the
+    second it is resolved.
     """
     if _ODD.search(unquote_to_bytes(target)) is None:
         return ()
@@ -58,17 +60,20 @@ def further_forms(target: bytes) -> tuple[bytes, ...]:
         if decoded == form:
             break
         form = decoded
-    form = _HERE.sub(b"/", form.replace(b"\0", b"").replace(b"\\", b"/"))
-    path, mark, query = form.partition(b"?")
-    resolved = _without_dot_segments(path) + mark + query
+    path, mark, query = _HERE.sub(b"/", form.replace(b"\\", b"/")).partition(b"?")
+    path, query = path.partition(b"\0")[0], query.replace(b"\0", b"")
+    form, resolved = path + mark + query, _without_dot_segments(path) + mark + query
     return tuple(one for one in dict.fromkeys((form, resolved)) if one != normalised)
 
 
 def further_body(body: bytes) -> tuple[bytes, ...]:
-    """Return what a body means if it is an encoded form: nothing where it has no percent-encoding."""
-    if _ENCODED.search(body) is None:
-        return ()
-    return (unquote_to_bytes(body.replace(b"+", b" ")),)
+    """Return what a body means if it is an encoded form, or JSON that spells ASCII as ``\\u0041``; nothing without."""
+    found = []
+    if _ENCODED.search(body) is not None:
+        found.append(unquote_to_bytes(body.replace(b"+", b" ")))
+    if _JSON.search(body) is not None:
+        found.append(_JSON.sub(_unicode, body).replace(b"\\/", b"/"))
+    return tuple(found)
 
 
 def _unicode(found: re.Match[bytes]) -> bytes:

@@ -110,7 +110,10 @@ class Evaluator:
         if rule.needs_scapy:
             moment.flow.flagged = True
             waiting = self._memory.pending.of(moment.flow)
-            waiting.setdefault((rule.identity, moment.direction), Pending(shown, moment.transaction))
+            held = moment.completed(end) if end is not None else moment
+            waiting.setdefault(
+                (rule.identity, moment.direction), Pending(shown, moment.transaction, held.ts_ns, held.number)
+            )
             return Outcome.DEFERRED
         return self.match(rule, moment.completed(end) if end is not None else moment, shown)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any, Protocol
 
 from ids.counters import Counters
@@ -82,7 +83,7 @@ class FlaggedMatcher:
         return matches
 
     def _judge(self, rule: Rule, direction: Direction, waiting: Pending, session: Session) -> Match | None:
-        """Match with the time and number of the packet that brought the last of the fields."""
+        """Match with the time and number of the packet that brought the last of the fields and of the rest."""
         waiting.looked += len(session.packets)
         sent = [pair for pair in zip(session.frames, session.packets, strict=True) if pair[0].direction == direction]
         evidence = list(waiting.evidence)
@@ -97,7 +98,8 @@ class FlaggedMatcher:
             latest = max(latest, place)
             evidence.append(Evidence(f"scapy.{test.layer}.{test.name}", 0, text[:EXCERPT_BYTES]))
         frame = sent[latest][0]
-        moment = Moment(session.flow, direction, frame.ts_ns, frame.number, waiting.transaction)
+        ts_ns, number = max((frame.ts_ns, frame.number), (waiting.ts_ns, waiting.number), key=itemgetter(1))
+        moment = Moment(session.flow, direction, ts_ns, number, waiting.transaction)
         return self._evaluator.match(rule, moment, tuple(evidence))
 
 

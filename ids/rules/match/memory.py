@@ -111,6 +111,9 @@ class Pending:
 
     evidence: tuple[Evidence, ...]
     transaction: Transaction | None
+    ts_ns: int
+    number: int
+    """`PacketBatch.number` of the packet that completed the rest."""
     looked: int = 0
     """Packets that were dissected for it, again and again."""
 

@@ -13,7 +13,6 @@ knows that they compile, and makes them at the first search.
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, field
 
 from ids.aside import Aside, Declined, TooCostly
@@ -44,9 +43,8 @@ SEARCH_CPU_S = 0.1
 kernel's clock ticks."""
 
 COSTLY_S = 20.0
-"""Seconds that a load may spend on patterns that turn out to be too costly. Beyond them it takes none that needs more
-than `HURRIED_CPU_S`: so a load ends, however many there are."""
-HURRIED_CPU_S = COMPILE_CPU_S / 10
+"""Seconds that a load may spend on patterns that turn out to be too costly. Beyond them each has a tenth of the time,
+and beyond twice as many a hundredth, which is what others need: so a load ends, however many there are."""
 
 PATTERN_BYTES = 16 << 20
 """Of one pattern in its compiled form."""
@@ -127,22 +125,21 @@ class Patterns:
         return pattern
 
     def _compiled(self, text: str, nocase: bool) -> Pattern:
-        began = time.monotonic()
+        hurry = 1 if self._wasted_s < COSTLY_S else 10 if self._wasted_s < 2 * COSTLY_S else 100
         try:
-            return _compile(text, nocase, COMPILE_CPU_S if self._wasted_s < COSTLY_S else HURRIED_CPU_S)
+            return _compile(text, nocase, COMPILE_CPU_S / hurry)
         except CostError as error:
-            self._wasted_s += time.monotonic() - began
+            self._wasted_s += COMPILE_CPU_S / hurry
             raise PatternError(str(error), self._remedy(text, nocase)) from None
 
     def _remedy(self, text: str, nocase: bool) -> str:
         """Return a cheaper spelling, one that was tried."""
         found = cheaper(text)
         if found is not None and self._wasted_s < COSTLY_S:
-            began = time.monotonic()
             try:
-                _compile(found[0], nocase, HURRIED_CPU_S)
+                _compile(found[0], nocase, COMPILE_CPU_S / 10)
             except (ScanError, PatternError):
-                self._wasted_s += time.monotonic() - began
+                self._wasted_s += COMPILE_CPU_S / 10
             else:
                 before, after = found[1]
                 return f"large counts cost most: write {after} for {before}, as a whole {found[0]!r}"

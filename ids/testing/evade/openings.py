@@ -42,7 +42,7 @@ def openings(talk: Conversation) -> Iterator[Evasion]:
     yield odd("RST with a wrong checksum in the handshake", [first, opened, Segment(0, flags=RST, damage=1), last])
     yield odd("ACK with a wrong number before the right one",
               [first, opened, Segment(0, flags=ACK, ack=77), last], policies={"linux"})  # fmt: skip
-    yield odd("data before the SYN", [Segment(0, junk(40)), first, opened, last])
+    yield odd("junk before the SYN", [Segment(0, junk(40)), first, opened, last])
     yield odd(
         "FIN on the segment with all data",
         [first, opened, last],
