@@ -46,7 +46,7 @@ class Columns:
         """EtherType of what begins at ``l3``."""
         self.given_kind = given_kind
         self.tags: U8 = np.zeros(n, np.uint8)
-        """VLAN tags taken off so far."""
+        """VLAN ids kept so far."""
         self.doubtful: Bool = np.zeros(n, np.bool_)
         self.depth: U8 = np.zeros(n, np.uint8) if depth is None else depth
         self.carrier: I64 = np.full(n, -1, np.int64)
