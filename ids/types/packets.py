@@ -167,7 +167,8 @@ class Packets:
     window: U16
     """TCP window, unscaled."""
     doubtful: Bool
-    """Rows that are decoded to their end and yet not usable, as Linux drops such packets, and another host may not."""
+    """Rows of TCP that are decoded to their end and yet not usable, as Linux drops such packets, and another host may
+    not."""
     depth: U8
     """How many tunnels the packet came through: 0 for what is on the wire itself."""
     carrier: I64
