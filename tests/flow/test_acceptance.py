@@ -177,3 +177,13 @@ def test_what_linux_drops_with_its_packet_is_read_in_a_variant_and_changes_nothi
     assert run.versions() == {b"GET /decoy"}
     assert len(run.started) == 1
     assert Run([replace(pkt, **decoy) for pkt in talk.pkts], batch=batch).started == []
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_what_linux_drops_is_taken_where_its_receiver_acknowledges_it(batch: int) -> None:
+    """Then that host is of another kind: it has it, and the connection goes on behind it."""
+    doubtful: dict[str, Any] = {"doubtful": True, "usable": False}
+    talk = opened().client(b"GET /", **doubtful).server(b"answer").client(b"more")
+    run = Run(talk.pkts, batch=batch)
+    assert run.stream() == b"GET /more"
+    assert run.counters["flow.tcp.reassembly.gap_bytes"] == 0
