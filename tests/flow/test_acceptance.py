@@ -187,3 +187,18 @@ def test_what_linux_drops_is_taken_where_its_receiver_acknowledges_it(batch: int
     run = Run(talk.pkts, batch=batch)
     assert run.stream() == b"GET /more"
     assert run.counters["flow.tcp.reassembly.gap_bytes"] == 0
+
+
+def test_data_whose_acknowledgement_was_seen_too_early_is_taken_when_it_shows_true(batch: int) -> None:
+    talk = opened().server(b"answer")
+    late = talk.pkts.pop()
+    talk.client(b"thanks", ack=5007)
+    assert Run([*talk.pkts, late], batch=batch, drain=False).stream() == b"thanks"
+    assert Run([*talk.pkts, replace(late, data=b"ans")], batch=batch, drain=False).stream() == b""
+
+
+def test_a_capture_that_lacks_what_was_acknowledged_loses_no_more_than_that() -> None:
+    talk = opened().client(b"GET").server(b"lost").server(b"answer")
+    del talk.pkts[4]
+    run = Run(talk.client(b"more").server(b"!", ack=1008).pkts)
+    assert run.stream() == b"GETmore"
