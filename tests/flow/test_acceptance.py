@@ -180,6 +180,16 @@ def test_what_linux_drops_with_its_packet_is_read_in_a_variant_and_changes_nothi
 
 
 @pytest.mark.parametrize("batch", [1, 100])
+def test_what_linux_drops_is_taken_where_its_receiver_acknowledges_it(batch: int) -> None:
+    """Then that host is of another kind: it has it, and the connection goes on behind it."""
+    doubtful: dict[str, Any] = {"doubtful": True, "usable": False}
+    talk = opened().client(b"GET /", **doubtful).server(b"answer").client(b"more")
+    run = Run(talk.pkts, batch=batch)
+    assert run.stream() == b"GET /more"
+    assert run.counters["flow.tcp.reassembly.gap_bytes"] == 0
+
+
+@pytest.mark.parametrize("batch", [1, 100])
 def test_data_whose_acknowledgement_was_seen_too_early_is_taken_when_it_shows_true(batch: int) -> None:
     talk = opened().server(b"answer")
     late = talk.pkts.pop()
