@@ -95,6 +95,8 @@ class Protocols:
                 self._make_listener[protocol.name] = protocol.datagrams(setup)
         self._recognised: dict[int, int] = {}
         """Of flows recognised in this batch: slot to the protocol's code."""
+        self._parsed: dict[int, bool] = {}
+        """Of flows that began, or ceased, to be parsed in this batch: whether they are."""
         self._named: list[str] = []
         """The names that flows were given in this batch, to be counted at its end."""
 
@@ -198,7 +200,7 @@ class Protocols:
         if maker is None:
             return
         talk.parser = maker(talk.slot, talk.tx_id)
-        self._flows.marks[talk.slot] |= Mark.PARSED
+        self._parsed[talk.slot] = True
         if not (known or others or talk.closed >> (1 - side) & 1):
             self._parse(talk, side, data, ts_ns, number, gap, closed, out)
             return
@@ -271,7 +273,7 @@ class Protocols:
             self._decide(talk, protocol)
             talk.began = 1 << Direction.TO_SERVER
             talk.parser = maker(talk.slot, talk.tx_id)
-            self._flows.marks[talk.slot] |= Mark.PARSED
+            self._parsed[talk.slot] = True
             self._parse(talk, Direction.TO_SERVER, heard, ts_ns, number, 0, closed, out)
 
     def _take(
@@ -318,7 +320,7 @@ class Protocols:
     def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Probe the rest of the streams anew."""
         talk.release()
-        self._flows.marks[talk.slot] &= ~np.uint16(Mark.PARSED)
+        self._parsed[talk.slot] = False
         talk.handovers += 1
         if talk.handovers > MAX_HANDOVERS:
             self._counters.add("app_layer.handover.too_many")
@@ -386,7 +388,7 @@ class Protocols:
         _log.exception("parser of %s failed on flow %d; the flow goes on without it", name, flow_id)
         self._counters.add(f"app_layer.error.{name}.internal")
         talk.release()
-        self._flows.marks[talk.slot] &= ~np.uint16(Mark.PARSED)
+        self._parsed[talk.slot] = False
 
     def _flags(self, codes: list[int]) -> Bool:
         """Return for each code of a protocol whether it is among these."""
@@ -402,6 +404,11 @@ class Protocols:
             for name, count in Counter(self._named).items():
                 self._counters.add(f"app_layer.flow.{name}", count)
             self._named = []
+        if self._parsed:
+            marks, slots = self._flows.marks, np.array(list(self._parsed))
+            bit = np.uint16(Mark.PARSED)
+            marks[slots] = np.where(list(self._parsed.values()), marks[slots] | bit, marks[slots] & ~bit)
+            self._parsed = {}
 
 
 def _rank(slots: I64) -> I64:

@@ -189,6 +189,7 @@ def test_what_linux_drops_is_taken_where_its_receiver_acknowledges_it(batch: int
     assert run.counters["flow.tcp.reassembly.gap_bytes"] == 0
 
 
+@pytest.mark.parametrize("batch", [1, 100])
 def test_data_whose_acknowledgement_was_seen_too_early_is_taken_when_it_shows_true(batch: int) -> None:
     talk = opened().server(b"answer")
     late = talk.pkts.pop()
