@@ -113,6 +113,8 @@ def _collect(batch: FlowBatch, sent: Sent) -> None:
     rows = np.flatnonzero((streams.end > streams.start) | (streams.gap > 0))
     for row in rows.tolist():
         flow = batch.flows.view(int(streams.slot[row]))
+        if flow.variant:  # another version of what is compared already
+            continue
         ends = (flow.src_ip, flow.sport), (flow.dst_ip, flow.dport)
         one, other = ends if not streams.direction[row] else ends[::-1]
         gap = _hole(int(streams.gap[row])) if streams.gap[row] else b""
