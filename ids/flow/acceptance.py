@@ -63,9 +63,10 @@ def in_window(segment: Segment, start: int, half: Half) -> bool:
     return half.acked <= start + segment.length and start <= half.offset + half.shared.window
 
 
-def misplaced(segment: Segment, start: int, half: Half, other: Half) -> Fault | None:
-    """Return what is wrong with the numbers of a segment that begins at stream offset ``start``."""
-    acked = other.place(segment.ack)
+def misplaced(start: int, acked: int, half: Half, other: Half) -> Fault | None:
+    """Return what is wrong with the numbers of a segment: it begins at stream offset ``start`` of ``half``, and
+    acknowledges what is before ``acked`` of the other side.
+    """
     if half.heard:
         low, high = other.acked, other.shown
     else:
@@ -79,7 +80,9 @@ def misplaced(segment: Segment, start: int, half: Half, other: Half) -> Fault | 
     return Fault.OUT_OF_WINDOW
 
 
-def hear(segment: Segment, start: int, half: Half, other: Half, scales: tuple[int | None, int | None]) -> None:
+def hear(
+    segment: Segment, start: int, acked: int, half: Half, other: Half, scales: tuple[int | None, int | None]
+) -> None:
     """Remember what a segment that the host takes says of its sender: its clock, its window."""
     if start <= half.offset and segment.stamp is not None:
         half.stamp = segment.stamp
@@ -87,8 +90,10 @@ def hear(segment: Segment, start: int, half: Half, other: Half, scales: tuple[in
     mine = scales[segment.direction]
     both = mine is not None and scales[1 - segment.direction] is not None
     window = segment.window << min(mine or 0, MAX_SCALE) if both else segment.window
-    half.widest = max(half.widest, window)
-    if half.columns.marks[half.slot] & _MIDSTREAM:
+    if window > half.widest:
+        half.widest = window
+    if half.columns.marks.item(half.slot) & _MIDSTREAM:
         return  # the handshake was not seen: the scale is not known
-    edge = other.place(segment.ack) + window
-    other.edge = edge if other.edge is None else max(other.edge, edge)
+    edge = acked + window
+    if other.edge is None or edge > other.edge:
+        other.edge = edge

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ids.flow.notes import Note
 from ids.flow.policies import MAX_COPIES, views
-from ids.flow.reassembly import CONTEXT_BYTES, MODULUS, Reassembly, distance
+from ids.flow.reassembly import CONTEXT_BYTES, HALF, MODULUS, Reassembly
 from ids.flow.segment import Arrival
 from ids.flow.versions import MAX_DUE, UNLIMITED, Edit, Span, Versions
 from ids.pieces import Copy, Favours, Pieces
@@ -132,7 +132,7 @@ class Half:
 
     def place(self, sequence: int) -> int:
         """Return the stream offset of a sequence number."""
-        return self.offset + distance(sequence, self.next)
+        return self.offset + ((sequence - self.next + HALF) & MODULUS) - HALF  # `distance`, without the call
 
     @property
     def highest(self) -> int:
@@ -265,7 +265,7 @@ class Half:
         """
         if self.direction == 0 and self.shared.parsers:
             columns, slot = self.columns, self.slot
-            if not columns.app_proto[slot] or columns.marks[slot] & _PARSED:
+            if not columns.app_proto.item(slot) or columns.marks.item(slot) & _PARSED:
                 return UNLIMITED
         return self.base + self.shared.depth
 

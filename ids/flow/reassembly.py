@@ -45,14 +45,14 @@ from ids.flow.settings import StreamSettings
 from ids.flow.versions import Versions
 
 MODULUS = 0xFFFFFFFF
-_HALF = 1 << 31
+HALF = 1 << 31
 CONTEXT_BYTES = 16 * 1024
 """Delivered and acknowledged bytes that are kept: the largest head of a request that common servers take."""
 
 
 def distance(to: int, of: int) -> int:
     """Return the signed distance between two 32-bit sequence numbers: how far ``to`` is ahead of ``of``."""
-    return ((to - of + _HALF) & MODULUS) - _HALF
+    return ((to - of + HALF) & MODULUS) - HALF
 
 
 class Chunk(NamedTuple):

@@ -177,18 +177,18 @@ class Connection:
     def _established(self, segment: Segment) -> None:
         assert self.halves is not None
         half, other = self.halves[segment.direction], self.halves[1 - segment.direction]
-        start = half.place(segment.seq)
+        start, acked = half.place(segment.seq), other.place(segment.ack)
         fault = fault_of(segment, half, other, signed=self.signed)
         if fault is None:
-            upto = other.place(segment.ack)
-            if upto > other.highest or in_window(segment, start, half):
-                other.acknowledge(upto, segment.at)
-            fault = misplaced(segment, start, half, other)
+            if acked > other.highest or in_window(segment, start, half):
+                other.acknowledge(acked, segment.at)
+            fault = misplaced(start, acked, half, other)
         if fault is not None:
             self._put_aside(segment, start, half, fault)
             return
-        hear(segment, start, half, other, self.scales)
-        half.reached = max(half.reached, start + segment.length)
+        hear(segment, start, acked, half, other, self.scales)
+        if start + segment.length > half.reached:
+            half.reached = start + segment.length
         if segment.data:
             if self.phase is Phase.RESET and start == half.offset:
                 self.shared.counters.add("flow.tcp.rst_ignored_by_host")
@@ -226,7 +226,7 @@ class Connection:
             return
         half, other = self.halves[segment.direction], self.halves[1 - segment.direction]
         start = half.place(segment.seq)
-        if misplaced(segment, start, half, other) is None:
+        if misplaced(start, other.place(segment.ack), half, other) is None:
             self.shared.counters.add("flow.tcp.doubtful")
             half.put_aside(start, segment.data, segment.stamp)
             half.doubt(start, segment.data, segment.at)

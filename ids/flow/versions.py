@@ -255,7 +255,8 @@ class Versions:
             return None
         if self.batch != shared.batch:
             self.batch, self.forks = shared.batch, 0
-        if shared.used + sum(len(edit.data) for edit in edits) > shared.memcap:
+        cost = sum(len(edit.data) for edit in edits) + (base.cost if base is not None else 0)
+        if shared.used + cost > shared.memcap:
             return None
         slot = shared.open_variant(self.slot)
         if slot < 0 and shared.give_up_versions(self, at):
@@ -274,6 +275,8 @@ class Versions:
         for of, spans in sorted(both, key=lambda told: told[0]):  # what the client said comes first
             first = min(edit.start for edit in edits) if of == direction else UNLIMITED
             _catch_up(variant, shared, of, spans, first, at)
+        shared.used += variant.cost
+        self.charged += variant.cost
         return variant
 
     def _retire(self, variant: Variant, shared: Reassembly, at: Arrival) -> None:
