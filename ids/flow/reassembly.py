@@ -35,14 +35,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ids.counters import Counters
 from ids.flow.notes import Notes
 from ids.flow.policies import Targets
 from ids.flow.segment import Arrival
 from ids.flow.settings import StreamSettings
-from ids.flow.versions import Versions
 
 MODULUS = 0xFFFFFFFF
 HALF = 1 << 31
@@ -71,6 +70,13 @@ class Chunk(NamedTuple):
     closed: bool
 
 
+class Contest(Protocol):
+    """The variants of a connection that is read in several ways; they may have to go for others."""
+
+    def end(self, shared: Reassembly, at: Arrival) -> None:
+        """End all of them."""
+
+
 class Reassembly:
     """What all directions share: limits, counters, the memory in use, and the chunks made so far."""
 
@@ -93,7 +99,7 @@ class Reassembly:
         """A stage behind this one parses protocols: what clients say in these has no depth."""
         self.forks = self.batch = 0
         """Variants begun in this batch, and its number."""
-        self.contested: OrderedDict[int, Versions] = OrderedDict()
+        self.contested: OrderedDict[int, Contest] = OrderedDict()
         """Connections with variants by slot, that with the latest conflict last."""
         self.open_variant: Callable[[int], int] = lambda slot: -1
         """Makes a slot for a variant of the flow in a slot; -1: there is no room for it."""
@@ -105,7 +111,7 @@ class Reassembly:
         self.batch += 1
         return chunks
 
-    def give_up_versions(self, but: Versions, at: Arrival) -> bool:
+    def give_up_versions(self, but: Contest, at: Arrival) -> bool:
         """End the variants of the connection that has them for longest; return whether there is one ``but`` this."""
         for versions in self.contested.values():
             if versions is not but:

@@ -21,11 +21,10 @@ been in doubt for longest without a new conflict loses its own (``flow.tcp.versi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
-if TYPE_CHECKING:
-    from ids.flow.reassembly import Chunk, Reassembly
-    from ids.flow.segment import Arrival
+from ids.flow.reassembly import Chunk, Reassembly
+from ids.flow.segment import Arrival
 
 MAX_VARIANTS = 2048
 """Variants of all connections; each costs about as much as a flow with its parser."""
