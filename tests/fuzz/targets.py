@@ -37,8 +37,12 @@ class PromiseBroken(AssertionError):
     """What must hold after a step does not."""
 
 
-class _Raise(logging.Handler):
-    """Makes a failure of what the engine survives: an error that was logged."""
+class _Errors(logging.Handler):
+    """Keeps the errors that the engine survives, and logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._logged: list[str] = []
 
     def listen(self) -> None:
         """Begin."""
@@ -49,10 +53,16 @@ class _Raise(logging.Handler):
         logging.getLogger("ids").removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        raise PromiseBroken(record.getMessage()) from (record.exc_info[1] if record.exc_info else None)
+        self._logged.append(self.format(record))
+
+    def check(self) -> None:
+        """Raise `PromiseBroken` where there was one."""
+        logged, self._logged = self._logged, []
+        if logged:
+            raise PromiseBroken("\n".join(logged))
 
 
-_RAISE = _Raise(logging.ERROR)
+_ERRORS = _Errors()
 
 
 class Target(ABC):
@@ -195,7 +205,7 @@ class Flows(Target):
             reached = self._reached.get(key, begins if chunk.flow.variant else 0)
             if reached < 0:
                 raise PromiseBroken(f"bytes behind the end of {key}")
-            if begins != reached and not (chunk.flow.variant and begins > reached):
+            if begins != reached and not (chunk.flow.variant and chunk.offset >= reached):
                 raise PromiseBroken(f"{key} goes on at {chunk.offset} with a gap of {chunk.gap}, but was at {reached}")
             self._reached[key] = -1 if chunk.closed else chunk.offset + len(chunk.data)
 
@@ -207,10 +217,10 @@ class Parsers(Target):
 
     def __init__(self, seeds: Seeds) -> None:
         super().__init__(seeds)
-        _RAISE.listen()
+        _ERRORS.listen()
 
     def close(self) -> None:
-        _RAISE.close()
+        _ERRORS.close()
 
     def step(self, rng: np.random.Generator) -> int:
         columns, counters = FlowColumns(self.size), Counters()
@@ -237,6 +247,7 @@ class Parsers(Target):
                 chunks += [StreamChunk(flow, side, 0, b"", T0, self.number, closed=True) for side in _DIRECTIONS]
         for transaction in stage.feed(make_streams(chunks), make_datagrams(datagrams)):
             dict(transaction.buffers), dict(transaction.fields)
+        _ERRORS.check()
         return self.size
 
 
@@ -245,12 +256,12 @@ class Whole(Target):
 
     def __init__(self, seeds: Seeds) -> None:
         super().__init__(seeds)
-        _RAISE.listen()
+        _ERRORS.listen()
         self._gate = ReplayGate()
         self._engine = Engine(load_config(None, ["stream.midstream=true", "decode.checksums=none"]), self._gate)
 
     def close(self) -> None:
-        _RAISE.close()
+        _ERRORS.close()
         self._engine.stop()
 
     def step(self, rng: np.random.Generator) -> int:
@@ -258,6 +269,7 @@ class Whole(Target):
         self._engine.process(batch)
         if rng.random() < 0.05:
             self._engine.drain()
+        _ERRORS.check()
         failed = {
             name: n for name, n in self._engine.counters.values.items() if name.endswith((".failures", ".internal"))
         }
