@@ -135,6 +135,7 @@ class Live:
             log.info("allow-list by the settings: %d added, %d taken off", added, taken)
         self._fastpath.configure(config.fastpath)
         self._fastpath.shadow(config.respond.mode == "shadow")
+        self._fastpath.look_into(config.decode.tunnels.udp_ports)
         self._fastpath.narrow(self._engine.plugins.interest())
 
     def _loop(self, control: ControlServer) -> None:
