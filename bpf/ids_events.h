@@ -271,7 +271,8 @@ struct ids_flow {
 	__u32 fragmented; /* datagrams in fragments that answered a question; those count as packets of a flow without ports */
 	__u32 neighbour;  /* who handed us the client's SYN: of its interface and sender's Ethernet address; 0: this host */
 	__u8 hearsay;     /* the answer to it may be the client's own work: nothing is proven by acknowledging that */
-	__u8 spare[3];
+	__u8 asked;       /* that SYN was seen, not only what claims to answer it */
+	__u8 spare[2];
 };
 
 /* What user space hands to xdp_set_flow in a packet's place: the verdict and depth of one flow. */

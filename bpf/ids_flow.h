@@ -100,6 +100,7 @@ static __always_inline void ids_flow_syn(const struct ids_packet *packet, struct
 	flow->charged |= packet->charged;
 	flow->admitted = 0;
 	flow->neighbour = packet->neighbour;
+	flow->asked = 1;
 }
 
 /* The server's answer has both numbers: which of several SYNs it took, and its own. */
@@ -114,8 +115,7 @@ static __always_inline void ids_flow_synack(struct ids_flow *flow, int server, u
  * who is not on the path could otherwise play both parts, of anybody he likes, and prove what he says of himself. */
 static __always_inline int ids_is_hearsay(const struct ids_packet *packet, const struct ids_flow *flow)
 {
-	return packet->apart &&
-	       (!(flow->opened & 1 << (flow->client & 1)) || packet->neighbour == flow->neighbour);
+	return packet->apart && (!flow->asked || packet->neighbour == flow->neighbour);
 }
 
 /* A side's first FIN, and the first acknowledgement of each side behind it: user space waits for these. */

@@ -14,6 +14,7 @@ Verdict: TypeAlias = tuple[Bool, Anomaly]
 GOOD, FRAGMENT = np.uint8(Anomaly.NONE), np.uint8(Anomaly.FRAGMENT)
 """For comparisons with columns: an `Anomaly` is no plain number to NumPy, which then takes ten times as long."""
 
+_TCP = 6
 NO_NOTES = Notes(np.empty(0, np.int64), np.empty(0, np.uint8))
 
 
@@ -46,7 +47,7 @@ class Columns:
         """EtherType of what begins at ``l3``."""
         self.given_kind = given_kind
         self.tags: U8 = np.zeros(n, np.uint8)
-        """VLAN tags taken off so far."""
+        """VLAN ids kept so far."""
         self.doubtful: Bool = np.zeros(n, np.bool_)
         self.depth: U8 = np.zeros(n, np.uint8) if depth is None else depth
         self.carrier: I64 = np.full(n, -1, np.int64)
@@ -111,9 +112,12 @@ class Columns:
         self.doubt[rows] = reason
 
     def settle_doubts(self) -> None:
-        """Refuse the rows that hosts may drop."""
+        """Refuse the segments that hosts may drop: a decoy must not take a true one's place in a stream.
+
+        A datagram takes nobody's place, so it is inspected for those hosts that do not drop it.
+        """
         if self.doubt is not None:
-            self.doubtful = (self.doubt != 0) & self.good()
+            self.doubtful = (self.doubt != 0) & self.good() & (self.proto == _TCP)
             self.anomaly[self.doubtful] = self.doubt[self.doubtful]
 
     def note(self, rows: I64, code: int) -> None:

@@ -17,7 +17,7 @@ from ids.decode.oddities import Oddity
 from ids.decode.offload import Offloaders
 from ids.decode.orderly import Datagrams
 from ids.decode.settings import DecodeSettings
-from ids.decode.transport import TCP, decode_transport
+from ids.decode.transport import decode_transport
 from ids.decode.tunnels import NO_INNER, Inner, Tunnels
 from ids.types import U8, U16, U64, Anomaly, Bool, PacketBatch, Packets
 
@@ -126,9 +126,8 @@ class Decoder:
             rows = columns.good().nonzero()[0]
         if rows.size:
             decode_transport(columns, rows, self._verify, self._offloaders is not None)
-        if alternative is not None:  # a segment that was not sent must not take the place of one that was
-            disputed = alternative & columns.good() & (columns.proto == TCP)
-            columns.doubt_rows(np.flatnonzero(disputed), Anomaly.DISPUTED_DATAGRAM)
+        if alternative is not None:
+            columns.doubt_rows(np.flatnonzero(alternative), Anomaly.DISPUTED_DATAGRAM)
         columns.settle_doubts()
         return columns
 

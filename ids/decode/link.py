@@ -205,10 +205,12 @@ def _peel(columns: Columns) -> None:
 def _peel_vlan(columns: Columns, rows: I64) -> None:
     rows = _enough(columns, rows, 4)
     tag = gather(columns.data, columns.l3[rows], _TAG)
+    vlan = (tag["tci"] & 0xFFF).astype(np.uint64)
     depth = columns.tags[rows]
-    kept = np.flatnonzero(depth < TAGS_KEPT)
-    columns.vlan[rows[kept]] |= (tag["tci"][kept] & 0xFFF).astype(np.uint64) << (depth[kept] * np.uint64(16))
-    columns.tags[rows] += np.uint8(1)
+    # VLAN 0 is a mere priority: hosts take such a frame as one without that tag (802.1Q)
+    kept = np.flatnonzero((vlan != 0) & (depth < TAGS_KEPT))
+    columns.vlan[rows[kept]] |= vlan[kept] << (depth[kept] * np.uint64(16))
+    columns.tags[rows[kept]] += np.uint8(1)
     columns.kind[rows] = tag["kind"]
     columns.l3[rows] += 4
 

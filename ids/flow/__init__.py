@@ -9,8 +9,11 @@ started and ended. Next stage: `ids.protocols`.
     slots          owns the flows, a slot each: finds, times out, evicts, ends them
     orderly        carries orderly connections on, all at once
     connections    turns a connection that is not orderly into an object, and back
-    tcp            follows handshake, FIN and RST of such a one, a segment at a time; `handshake` has its opening
-    reassembly     puts the bytes of one of its directions in order, within bounds
+    tcp            follows handshake, FIN and RST of such a one, a segment at a time; `handshake` has its opening,
+                   `acceptance` which segments a host takes no notice of
+    reassembly     puts the bytes of its directions in order, within bounds; `half` does it for one of them
+    policies       which of two copies of a byte a host prefers
+    versions       what else the hosts may have read, as further flows; `notes` has what is worth an event
     streams        gathers what a batch brought
     passage        takes a batch through all of these
     table          the stage itself

@@ -24,7 +24,7 @@ from ids.flow.segment import Segment
 from ids.types import Mark
 
 if TYPE_CHECKING:
-    from ids.flow.reassembly import Half
+    from ids.flow.half import Half
 
 _MIDSTREAM = int(Mark.MIDSTREAM)
 MAX_SCALE = 14
@@ -67,9 +67,9 @@ def misplaced(segment: Segment, start: int, half: Half, other: Half) -> Fault | 
     """Return what is wrong with the numbers of a segment that begins at stream offset ``start``."""
     acked = other.place(segment.ack)
     if half.heard:
-        low, high = other.acked, other.highest
+        low, high = other.acked, other.shown
     else:
-        low, high = max(other.acked, other.claimed), max(other.highest, other.claimed) + FAR
+        low, high = max(other.acked, other.claimed), max(other.shown, other.claimed) + FAR
     if not low - half.widest <= acked <= high:
         return Fault.BAD_ACK
     if not half.heard or half.edge is None or start <= max(half.edge, half.offset):

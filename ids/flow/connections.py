@@ -7,8 +7,9 @@ nobody saw, more than one version. Both forms hold the same state, so a connecti
 from __future__ import annotations
 
 from ids.flow.acceptance import MAX_SCALE
+from ids.flow.half import Half
 from ids.flow.handshake import Handshake, Offer
-from ids.flow.reassembly import Half, Reassembly
+from ids.flow.reassembly import Reassembly
 from ids.flow.slots import FlowSlots
 from ids.flow.tcp import Connection, Phase
 from ids.flow.versions import Versions

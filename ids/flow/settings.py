@@ -32,8 +32,9 @@ class StreamSettings(BaseModel):
         default=MIB,
         ge=1,
         le=1 << 40,
-        description="Stream bytes inspected per direction; Suricata's stream.reassembly.depth. Attacks show early, and "
-        "a long download would cost most of the time there is.",
+        description="Stream bytes inspected of what one side says before the other one speaks again. Attacks show "
+        "early, and a long download would cost most of the time there is. What a client says in a protocol with a "
+        "parser is inspected at any depth.",
     )
     memcap_bytes: int = Field(
         default=64 * MIB,

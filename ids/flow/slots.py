@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ids.counters import Counters
+from ids.flow.half import Hole
 from ids.flow.identity import FlowIds
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
-from ids.flow.reassembly import Hole
 from ids.flow.segment import Arrival
 from ids.flow.settings import FlowSettings
 from ids.flow.streams import StreamsBuilder

@@ -18,9 +18,10 @@ from enum import IntEnum
 import numpy as np
 
 from ids.flow.acceptance import Fault, fault_of, hear, in_window, misplaced
+from ids.flow.half import Half
 from ids.flow.handshake import Handshake, Offer, charged, offer_of
 from ids.flow.notes import Note
-from ids.flow.reassembly import Half, Reassembly
+from ids.flow.reassembly import Reassembly
 from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival, Segment
 from ids.flow.versions import Versions
 from ids.types import Direction, FlowColumns, FlowState, Mark
@@ -187,6 +188,7 @@ class Connection:
             self._put_aside(segment, start, half, fault)
             return
         hear(segment, start, half, other, self.scales)
+        half.reached = max(half.reached, start + segment.length)
         if segment.data:
             if self.phase is Phase.RESET and start == half.offset:
                 self.shared.counters.add("flow.tcp.rst_ignored_by_host")
@@ -200,15 +202,21 @@ class Connection:
                 other.spoken()
         if segment.flags & FIN:
             half.finish(start + segment.length)
+        if other.aside:
+            other.reconsider(half.shown, segment.at)
         self.settle()
 
     def _put_aside(self, segment: Segment, start: int, half: Half, fault: Fault) -> None:
         """Keep data that hosts ignore; what only some of them ignore is read, too, in a variant."""
         self.shared.counters.add(f"flow.tcp.{fault.counter}")
-        if not segment.data:
+        fin = bool(segment.flags & FIN)
+        if not segment.data and not fin:
             return
         half.note(fault.note, segment.at)
-        half.put_aside(start, segment.data, segment.stamp)
+        assert half.peer is not None
+        acks = half.peer.place(segment.ack)
+        ahead = fault is Fault.BAD_ACK and acks > half.peer.shown
+        half.put_aside(start, segment.data, segment.stamp, acks if ahead else None, fin=fin)
         if fault.depends_on_host:
             half.doubt(start, segment.data, segment.at)
 

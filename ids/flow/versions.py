@@ -14,7 +14,8 @@ its *edits*. Parsers and rules take it for a flow like others; what they find is
 MEMORY AND COST. At most ``stream.versions`` - 1 variants a connection, `MAX_VARIANTS` in all; beginning them costs the
 bytes that are kept, so a batch may do that `MAX_FORKS` times in all, and one connection for at most
 `MAX_FORKED_BYTES` + `FORKED_FACTOR` times the bytes that it has delivered. What is refused is counted as
-``flow.tcp.versions.refused``.
+``flow.tcp.versions.refused``. Where there are `MAX_VARIANTS`, the connection whose bytes have been in doubt for longest
+without a new conflict loses its own (``flow.tcp.versions.evicted``).
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ MAX_VARIANTS = 2048
 """Variants of all connections; each costs about as much as a flow with its parser."""
 MAX_FORKS = 1024
 """Variants that one batch may begin: some 50 ms of work."""
+FORKS_SHARE = 16
+"""One in how many of these one connection may begin."""
 MAX_FORKED_BYTES = 512 * 1024
 FORKED_FACTOR = 64
 """What one connection may cost by beginning variants, in bytes that are delivered again."""
@@ -145,7 +148,7 @@ class Variant:
 class Versions:
     """The variants of one connection."""
 
-    __slots__ = ("charged", "forked_bytes", "slot", "variants")
+    __slots__ = ("batch", "charged", "forked_bytes", "forks", "slot", "variants")
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
@@ -153,6 +156,8 @@ class Versions:
         """The one that took the latest copy each time is the last."""
         self.forked_bytes = 0
         """Bytes delivered again to begin variants."""
+        self.forks, self.batch = 0, -1
+        """Variants begun in this batch."""
         self.charged = 0
         """Bytes of edits in `Reassembly.used`."""
 
@@ -164,6 +169,8 @@ class Versions:
 
     def echo(self, chunk: Chunk, chunks: list[Chunk]) -> None:
         """Give all variants a chunk of the connection."""
+        if not chunk.data and not chunk.closed:
+            return
         for variant in self.variants:
             variant.take(chunk, chunks)
 
@@ -201,6 +208,9 @@ class Versions:
             shared.counters.add("flow.tcp.versions.refused")
         self.variants += reversed(fresh)
         self._charge(shared)
+        if fresh:
+            shared.contested[self.slot] = self
+            shared.contested.move_to_end(self.slot)
 
     def end(self, shared: Reassembly, at: Arrival) -> None:
         """End all variants with their connection."""
@@ -208,6 +218,7 @@ class Versions:
             self._retire(variant, shared, at)
         self.variants = []
         self._charge(shared)
+        shared.contested.pop(self.slot, None)
 
     def _begin(
         self,
@@ -223,14 +234,21 @@ class Versions:
     ) -> Variant | None:
         size = sum(len(span.data) for span in (*context, *answers))
         end = context[-1].end if context else 0
-        if self.forked_bytes + size > MAX_FORKED_BYTES + FORKED_FACTOR * end or shared.forks >= MAX_FORKS:
+        if self.batch != shared.batch:
+            self.batch, self.forks = shared.batch, 0
+        if self.forks >= MAX_FORKS // FORKS_SHARE or shared.forks >= MAX_FORKS:
+            return None
+        if self.forked_bytes + size > MAX_FORKED_BYTES + FORKED_FACTOR * end:
             return None
         if shared.used + sum(len(edit.data) for edit in edits) > shared.memcap:
             return None
         slot = shared.open_variant(self.slot)
+        if slot < 0 and shared.give_up_versions(self, at):
+            slot = shared.open_variant(self.slot)
         if slot < 0:
             return None
         shared.forks += 1
+        self.forks += 1
         self.forked_bytes += size
         shared.counters.add("flow.tcp.versions.begun")
         copied = ([*base.edits[0]], [*base.edits[1]]) if base is not None else ([], [])

@@ -367,7 +367,8 @@ FLOW = np.dtype(
         ("fragmented", "<u4"),
         ("neighbour", "<u4"),
         ("hearsay", "u1"),
-        ("spare", "u1", 3),
+        ("asked", "u1"),
+        ("spare", "u1", 2),
     ]
 )
 

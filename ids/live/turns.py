@@ -42,7 +42,9 @@ MAX_LINES = 16
 """Sources with lines of their own at once: more than `HEAVY_SHARE` allows in one batch, with some that are leaving."""
 CROWD_SLICES = 6
 """Time that the others may take at once, in the largest, so cheapest batches; beyond, most of them share a line."""
-MAX_WAIT_S = 0.5
+MAX_MEMBERS = 1 << 16
+"""Sources of that line that are remembered while it is not empty; beyond, packets of some may overtake their own."""
+MAX_WAIT_S = 1.0
 """Work of a line that may wait: what is older is late for a block anyway."""
 MIN_WAITING = 128
 """Packets of a line that may wait whatever they cost."""
@@ -50,6 +52,8 @@ MAX_WAITING_BYTES = 64 << 20
 """Of all lines together."""
 MAX_SLICE = 1 << 15
 """Packets at once, of however little cost: more are not read from rings at once either."""
+FORGETTING = 0.9
+"""Weight of what was before one slice in the next."""
 GROWTH = 4
 """The next slice has at most so many times the packets of the last one: these may cost more."""
 FIRST_SLICE = 2048
@@ -79,9 +83,19 @@ class Pace:
     """How many packets a slice has time for. That is found by trying: of more at once, each costs less."""
 
     size: int
+    packets: float = 0.0
+    spent_s: float = 0.0
+    """Time that so many packets took, of late."""
+
+    @property
+    def per_s(self) -> float:
+        """Packets a second, of late: one slice that was held up does not make it small."""
+        return self.packets / self.spent_s if self.spent_s else self.size / SLICE_S
 
     def learn(self, count: int, spent_s: float) -> None:
         """Take note that so many packets took so long."""
+        self.packets = FORGETTING * self.packets + count
+        self.spent_s = FORGETTING * self.spent_s + max(spent_s, 1e-6)
         fits = int(count * SLICE_S / max(spent_s, 1e-6))
         if spent_s > SLICE_S:
             self.size = max(fits, 1)
@@ -105,6 +119,8 @@ class Line:
     refused: int = 0
     """Packets since the last warning."""
     warned: float = float("-inf")
+    members: U64 = field(default_factory=lambda: np.zeros(0, np.uint64))
+    """Of many: their keys. Who has packets in it stays, or later ones would overtake them."""
     light: bool = False
     """It had less than `LIGHT_SHARE` of the last window: once it is empty, the line is given up."""
 
@@ -189,9 +205,7 @@ class Turns:
             self._find_heavy(batch, keys)
         others = np.ones(len(batch), np.bool_)
         for key, line in self._lines.items():
-            if key == _CROWD:
-                continue
-            mine = keys == np.uint64(key)
+            mine = np.isin(keys, line.members) if key == _CROWD else keys == np.uint64(key)
             if mine.any():
                 others &= ~mine
                 self._push(line, batch, mine)
@@ -204,14 +218,17 @@ class Turns:
     def _thin_out(self, batch: PacketBatch, keys: U64, others: Bool) -> None:
         """Leave among the others who sent least, as many as a slice has time for; the rest share a line."""
         rows = np.flatnonzero(others)
-        _, of, count = np.unique(keys[rows], return_inverse=True, return_counts=True)
+        found, of, count = np.unique(keys[rows], return_inverse=True, return_counts=True)
         least = np.argsort(count, kind="stable")
         light = np.zeros(len(count), np.bool_)
         light[least] = np.cumsum(count[least]) <= self._pace.size
         others[rows[~light[of]]] = False
-        crowd = np.zeros(len(batch), np.bool_)
-        crowd[rows[~light[of]]] = True
-        self._push(self._lines.setdefault(_CROWD, Line(None, self._first_pace())), batch, crowd)
+        mine = np.zeros(len(batch), np.bool_)
+        mine[rows[~light[of]]] = True
+        crowd = self._lines.setdefault(_CROWD, Line(None, self._first_pace()))
+        known = crowd.members if len(crowd.members) < MAX_MEMBERS else crowd.members[:0]
+        crowd.members = np.union1d(known, found[~light])
+        self._push(crowd, batch, mine)
 
     def _is_much(self, count: int) -> bool:
         return self._slow or count > max(self._pace.size, FEW)
@@ -223,6 +240,7 @@ class Turns:
         """Give lines to who sends most of the packets or, if they cost more than others, of the bytes."""
         assert batch.holder is not None
         found, first, of, count = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        crowd = self._lines[_CROWD].members if _CROWD in self._lines else ()
         share = count / len(keys)
         if self._slow:
             share = np.maximum(share, np.bincount(of, batch.caplen) / max(int(batch.caplen.sum()), 1))
@@ -230,7 +248,7 @@ class Turns:
             if share[place] < HEAVY_SHARE or len(self._lines) >= MAX_LINES:
                 break
             key = int(found[place])
-            if key not in self._lines:
+            if key not in self._lines and found[place] not in crowd:
                 address = ipaddress.IPv6Address(batch.holder[first[place]].tobytes())
                 self._lines[key] = Line(address.ipv4_mapped or address, self._first_pace())
         self._slow = False
@@ -241,7 +259,7 @@ class Turns:
         rows = np.flatnonzero(mine)
         flows = batch.tag[rows] & np.uint32(_FLOWS - 1)
         taken = ~line.cut[flows]
-        room = max(int(line.pace.size * MAX_WAIT_S / SLICE_S), MIN_WAITING) - line.packets
+        room = max(int(line.pace.per_s * MAX_WAIT_S), MIN_WAITING) - line.packets
         if sum(each.bytes for each in self._lines.values()) > MAX_WAITING_BYTES:
             room = 0
         taken &= np.cumsum(taken) <= room
@@ -283,6 +301,7 @@ class Turns:
             line.packets -= len(part)
         if not line.packets:
             line.cut[:] = False
+            line.members = line.members[:0]
         return parts[0] if len(parts) == 1 else _joined(parts)
 
 

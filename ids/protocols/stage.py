@@ -95,6 +95,8 @@ class Protocols:
                 self._make_listener[protocol.name] = protocol.datagrams(setup)
         self._recognised: dict[int, int] = {}
         """Of flows recognised in this batch: slot to the protocol's code."""
+        self._parsed: dict[int, bool] = {}
+        """Of flows that began, or ceased, to be parsed in this batch: whether they are."""
         self._named: list[str] = []
         """The names that flows were given in this batch, to be counted at its end."""
 
@@ -154,9 +156,10 @@ class Protocols:
             elif talk.probing:
                 self._probe(talk, side, data[start:end], ts_ns, number, gap, closed, out)
             elif start < end and not talk.heard >> side & 1:
-                self._hear(talk, side, data[start:end], gap)
-                if side == Direction.TO_SERVER and not talk.began & 1:
-                    self._correct(talk, data[start:end], ts_ns, number, gap, closed, out)
+                if side == Direction.TO_SERVER and talk.began == 1 << Direction.TO_CLIENT and not talk.handovers:
+                    self._hear_client(talk, data[start:end], ts_ns, number, gap, closed, out)
+                else:
+                    self._hear(talk, side, data[start:end], gap)
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
 
@@ -197,7 +200,7 @@ class Protocols:
         if maker is None:
             return
         talk.parser = maker(talk.slot, talk.tx_id)
-        self._flows.marks[talk.slot] |= Mark.PARSED
+        self._parsed[talk.slot] = True
         if not (known or others or talk.closed >> (1 - side) & 1):
             self._parse(talk, side, data, ts_ns, number, gap, closed, out)
             return
@@ -243,20 +246,35 @@ class Protocols:
         if talk.protocol is not None and not gap and self._recogniser.stream(first, side) is talk.protocol:
             talk.began |= 1 << side
 
-    def _correct(
+    def _hear_client(
         self, talk: Talk, data: bytes, ts_ns: int, number: int, gap: int, closed: bool, out: list[Transaction]
     ) -> None:
-        """Begin to parse the protocol of the client's first bytes, where it is another than the server's."""
-        protocol = self._recogniser.stream(data[: self._settings.probe_bytes], Direction.TO_SERVER)
-        maker = self._make_parser.get(protocol.name) if protocol is not None else None
-        if gap or maker is None or talk.began != 1 << Direction.TO_CLIENT or talk.handovers:
+        """Judge the first bytes of a client whose server has named the flow, however they are cut.
+
+        Where they are of another protocol, begin to parse that one: the server's words may be forged.
+        """
+        known, probe = talk.prefix[Direction.TO_SERVER], self._settings.probe_bytes
+        heard = known + data
+        protocol = self._recogniser.stream(heard[:probe], Direction.TO_SERVER)
+        first, limit = heard[:probe], probe
+        if protocol is None:
+            first, limit = self._behind_prelude(heard, Direction.TO_SERVER)
+            protocol = self._recogniser.stream(first, Direction.TO_SERVER)
+        if protocol is None and len(first) < limit and not gap and not closed and self._room(first):
+            self._talks.hold(talk, (first, b""))
             return
-        self._counters.add("app_layer.corrected")
-        self._decide(talk, protocol)
-        talk.began = 1 << Direction.TO_SERVER
-        talk.parser = maker(talk.slot, talk.tx_id)
-        self._flows.marks[talk.slot] |= Mark.PARSED
-        self._parse(talk, Direction.TO_SERVER, data, ts_ns, number, 0, closed, out)
+        self._talks.hold(talk, NOTHING)
+        talk.heard |= 1 << Direction.TO_SERVER
+        maker = self._make_parser.get(protocol.name) if protocol is not None else None
+        if protocol is talk.protocol and not gap:
+            talk.began |= 1 << Direction.TO_SERVER
+        elif maker is not None and not gap:
+            self._counters.add("app_layer.corrected")
+            self._decide(talk, protocol)
+            talk.began = 1 << Direction.TO_SERVER
+            talk.parser = maker(talk.slot, talk.tx_id)
+            self._parsed[talk.slot] = True
+            self._parse(talk, Direction.TO_SERVER, heard, ts_ns, number, 0, closed, out)
 
     def _take(
         self,
@@ -302,7 +320,7 @@ class Protocols:
     def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Probe the rest of the streams anew."""
         talk.release()
-        self._flows.marks[talk.slot] &= ~np.uint16(Mark.PARSED)
+        self._parsed[talk.slot] = False
         talk.handovers += 1
         if talk.handovers > MAX_HANDOVERS:
             self._counters.add("app_layer.handover.too_many")
@@ -370,7 +388,7 @@ class Protocols:
         _log.exception("parser of %s failed on flow %d; the flow goes on without it", name, flow_id)
         self._counters.add(f"app_layer.error.{name}.internal")
         talk.release()
-        self._flows.marks[talk.slot] &= ~np.uint16(Mark.PARSED)
+        self._parsed[talk.slot] = False
 
     def _flags(self, codes: list[int]) -> Bool:
         """Return for each code of a protocol whether it is among these."""
@@ -386,6 +404,11 @@ class Protocols:
             for name, count in Counter(self._named).items():
                 self._counters.add(f"app_layer.flow.{name}", count)
             self._named = []
+        if self._parsed:
+            marks, slots = self._flows.marks, np.array(list(self._parsed))
+            bit = np.uint16(Mark.PARSED)
+            marks[slots] = np.where(list(self._parsed.values()), marks[slots] | bit, marks[slots] & ~bit)
+            self._parsed = {}
 
 
 def _rank(slots: I64) -> I64:

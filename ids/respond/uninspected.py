@@ -83,6 +83,10 @@ REASONS = (
         packets=("decode.defrag.timeouts", "decode.defrag.evicted"),
     ),
     Reason(
+        "versions", "fragments contradicted each other faster than their versions are looked at",
+        "block who sends them: anomaly events name them", packets=("decode.defrag.versions_not_made",),
+    ),
+    Reason(
         "evicted", "their flows had to make room", "flow.max_flows",
         tuple(f"flow.evicted.{family}.established" for family in ("tcp", "udp", "icmp", "other")),
     ),

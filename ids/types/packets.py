@@ -142,8 +142,8 @@ class Packets:
     dport: U16
     """TCP or UDP destination port; the code of an ICMP message."""
     vlan: U64
-    """VLAN ids from the outermost on, in bits 0-11, 16-27 and 32-43; 0 where there is no tag. Of more than three tags
-    the first three."""
+    """VLAN ids from the outermost on, in bits 0-11, 16-27 and 32-43; 0 where there is no tag. Of more than three the
+    first three; tags of VLAN 0, which hosts take off, are none."""
     ttl: U8
     """IPv4 TTL or IPv6 hop limit."""
     fragment: Bool
@@ -167,7 +167,8 @@ class Packets:
     window: U16
     """TCP window, unscaled."""
     doubtful: Bool
-    """Rows that are decoded to their end and yet not usable, as Linux drops such packets, and another host may not."""
+    """Rows of TCP that are decoded to their end and yet not usable, as Linux drops such packets, and another host may
+    not."""
     depth: U8
     """How many tunnels the packet came through: 0 for what is on the wire itself."""
     carrier: I64

@@ -94,7 +94,7 @@ TAGS = [
     (ETHER, 0),
     (ETHER / Dot1Q(vlan=5, prio=3), 5),
     (ETHER / Dot1AD(vlan=4095) / Dot1Q(vlan=17), 4095 | 17 << 16),
-    (ETHER / Dot1Q(vlan=0) / Dot1Q(vlan=9), 9 << 16),
+    (ETHER / Dot1Q(vlan=0) / Dot1Q(vlan=9), 9),
 ]
 
 
@@ -195,6 +195,14 @@ def test_of_many_vlan_tags_the_first_three_are_kept() -> None:
     got = decode(bytes(ETHER)[:12] + tags + b"\x08\0" + bytes(V4_TCP))
     assert anomalies(got) == [Anomaly.NONE]
     assert got.vlan.tolist() == [1 | 10 << 16 | 100 << 32]
+
+
+def test_a_priority_tag_is_no_vlan() -> None:
+    """Hosts take it off at any depth, so a conversation may have it or not."""
+    for tags, vlan in ((b"\x81\0\xe0\0", 0), (b"\x81\0\0\0\x81\0\0\5\x81\0\0\0\x81\0\0\7", 5 | 7 << 16)):
+        got = decode(bytes(ETHER)[:12] + tags + b"\x08\0" + bytes(V4_TCP))
+        assert anomalies(got) == [Anomaly.NONE]
+        assert got.vlan.tolist() == [vlan]
 
 
 def test_link_types_mix_in_a_batch() -> None:

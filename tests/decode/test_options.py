@@ -137,6 +137,22 @@ def test_ipv6_headers_that_hosts_refuse_a_packet_for(
     assert not why or why in named(got)
 
 
+def test_a_datagram_is_inspected_for_those_hosts_that_take_it() -> None:
+    packet = bytearray(v4(b"\x83\x07\x08\xc6\x33\x64\x03"))
+    datagram = bytes(IP(bytes(IP(src="192.0.2.1", dst="198.51.100.2") / UDP(sport=1, dport=2, chksum=0) / Raw(DATA))))[
+        20:
+    ]
+    got = decode(bytes(packet[:28]) + datagram, linktype=101, verify=False)
+    assert not got.usable.any()  # it says that it is TCP
+    packet[9] = 17
+    packet[2:4] = (28 + len(datagram)).to_bytes(2, "big")
+    got = decode(bytes(packet[:28]) + datagram, linktype=101, verify=False)
+    assert anomalies(got) == [Anomaly.NONE]
+    assert not got.doubtful.any()
+    assert payload(got, 0) == DATA
+    assert "ipv4.opt_invalid" in named(got)
+
+
 def test_fragments_that_hosts_refuse_are_no_part_of_a_datagram() -> None:
     def piece(offset: int, more: bool, data: bytes, options: bytes = b"") -> bytes:
         built = IP(src="192.0.2.1", dst="198.51.100.2", proto=17, id=5, frag=offset // 8, flags="MF" if more else 0)

@@ -177,3 +177,29 @@ def test_what_linux_drops_with_its_packet_is_read_in_a_variant_and_changes_nothi
     assert run.versions() == {b"GET /decoy"}
     assert len(run.started) == 1
     assert Run([replace(pkt, **decoy) for pkt in talk.pkts], batch=batch).started == []
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_what_linux_drops_is_taken_where_its_receiver_acknowledges_it(batch: int) -> None:
+    """Then that host is of another kind: it has it, and the connection goes on behind it."""
+    doubtful: dict[str, Any] = {"doubtful": True, "usable": False}
+    talk = opened().client(b"GET /", **doubtful).server(b"answer").client(b"more")
+    run = Run(talk.pkts, batch=batch)
+    assert run.stream() == b"GET /more"
+    assert run.counters["flow.tcp.reassembly.gap_bytes"] == 0
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_data_whose_acknowledgement_was_seen_too_early_is_taken_when_it_shows_true(batch: int) -> None:
+    talk = opened().server(b"answer")
+    late = talk.pkts.pop()
+    talk.client(b"thanks", ack=5007)
+    assert Run([*talk.pkts, late], batch=batch, drain=False).stream() == b"thanks"
+    assert Run([*talk.pkts, replace(late, data=b"ans")], batch=batch, drain=False).stream() == b""
+
+
+def test_a_capture_that_lacks_what_was_acknowledged_loses_no_more_than_that() -> None:
+    talk = opened().client(b"GET").server(b"lost").server(b"answer")
+    del talk.pkts[4]
+    run = Run(talk.client(b"more").server(b"!", ack=1008).pkts)
+    assert run.stream() == b"GETmore"

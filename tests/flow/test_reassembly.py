@@ -85,12 +85,22 @@ def test_the_first_copy_of_a_byte_counts(segments: list[tuple[int, bytes]], isn:
     assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
 
 
+OPTIONS = st.one_of(
+    st.just(b""),
+    st.integers(0, 5).map(lambda stamp: b"\x01\x01\x08\x0a" + stamp.to_bytes(4, "big") + bytes(4)),
+    st.sampled_from([b"\x01\x01\x13\x12" + bytes(16), b"\x03\x03\x07\x00", b"\x08\x0a" + bytes(8)]),
+)
+"""Timestamps, a signature, a window scale."""
+
+
 @st.composite
 def conversations(draw: st.DrawFn) -> list[Pkt]:
     """Return a few conversations, mostly orderly, with here and there a packet lost, repeated, moved or strange."""
     pkts: list[Pkt] = []
     for number in range(draw(st.integers(1, 3))):
-        talk = Talk(client_isn=draw(ISNS), server_isn=draw(ISNS), base=Pkt(sport=1 + number)).open()
+        talk = Talk(
+            client_isn=draw(ISNS), server_isn=draw(ISNS), base=Pkt(sport=1 + number, options=draw(OPTIONS))
+        ).open()
         for _ in range(draw(st.integers(0, 6))):
             back = draw(st.booleans())
             talk.add(back, draw(st.sampled_from([ACK, ACK | PSH])), draw(st.binary(max_size=5)))
@@ -101,7 +111,7 @@ def conversations(draw: st.DrawFn) -> list[Pkt]:
         pkts += talk.pkts
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(pkts) - 1))
-        match draw(st.sampled_from(["lose", "repeat", "swap", "flags", "seq", "ack", "cut"])):
+        match draw(st.sampled_from(["lose", "repeat", "swap", "flags", "seq", "ack", "cut", "options"])):
             case "lose":
                 pkts.pop(at) if len(pkts) > 1 else None
             case "repeat":
@@ -115,6 +125,8 @@ def conversations(draw: st.DrawFn) -> list[Pkt]:
                 pkts[at] = replace(pkts[at], seq=wrapped(pkts[at].seq + draw(st.integers(-3, 3))))
             case "ack":
                 pkts[at] = replace(pkts[at], ack=wrapped(pkts[at].ack + draw(st.integers(-3, 3))))
+            case "options":
+                pkts[at] = replace(pkts[at], options=draw(OPTIONS))
             case "cut":
                 pkts[at] = replace(pkts[at], missing=draw(st.integers(0, 3)))
     return pkts

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ids.flow import versions
+from ids.flow import slots, versions
 from ids.flow.notes import Note
 from ids.flow.policies import FAVOURS, RULES, Targets, views
 from ids.flow.versions import Edit, Span, overlay
@@ -101,6 +101,28 @@ def test_versions_are_bounded_and_what_is_refused_is_counted(monkeypatch: pytest
     alone = Run(talk.pkts, versions=1)
     assert alone.variants == []
     assert alone.started[0].conflicts == (20, 0)
+
+
+def test_where_there_are_too_many_the_connection_whose_conflict_is_oldest_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slots, "MAX_VARIANTS", 2)
+    talks = [Talk(base=Pkt(sport=port)).open().client(b"GOOD").client(b"EVIL", seq=1001) for port in range(1, 5)]
+    run = Run([pkt for talk in talks for pkt in talk.pkts], batch=1)
+    assert run.counters["flow.tcp.versions.evicted"] == 2
+    assert len(run.variants) == 4
+    assert run.counters["flow.tcp.versions.refused"] == 0
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def test_one_connection_gets_no_more_than_its_share_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "MAX_FORKS", 32)
+    greedy, other = opened().client(b"x" * 50), Talk(base=Pkt(sport=7)).open().client(b"GOOD").client(b"EVIL", seq=1001)
+    for at in range(40):
+        greedy.client(b"%c" % (65 + at), seq=1001 + at)
+    run = Run(greedy.pkts + other.pkts)
+    assert run.counters["flow.tcp.versions.begun"] == 3
+    assert b"EVIL" in run.versions()
 
 
 # Copies behind a hole.

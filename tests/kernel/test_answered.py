@@ -112,6 +112,7 @@ def relayed(number: int) -> list[bytes]:
 MADE_UP = [
     ("all three", relayed(1000)),
     ("all but the SYN", relayed(1000)[1:]),
+    ("the answer twice", [relayed(1000)[1], *relayed(1000)[1:]]),
     ("the answer of a connection that is there", [opening(1000)[0], *relayed(1000)[1:]]),
 ]
 

@@ -16,6 +16,10 @@ from ids.counters import Counters
 from ids.protocols.http.connection import Connection
 from ids.protocols.http.head import parse_request
 from ids.protocols.http.uri import further_body, further_forms, normalise, split_target
+from ids.protocols.settings import ProtocolSettings
+from ids.protocols.stage import Protocols
+from ids.types import Direction, FlowColumns, StreamChunk
+from tests.factory import T0, make_datagrams, make_flow, make_streams
 from tests.protocols.wire import CLIENT, SERVER, Wire, chunked, request
 from tests.shared import shared
 
@@ -403,6 +407,28 @@ def test_of_what_is_never_answered_some_is_read_at_the_end(heard: bool, more: in
     wire.close()
     assert uris(wire) == [b"/%d" % number for number in range(4 + heard + more)]
     assert wire.counters["http.unparsed_bytes"] == len(hosted(*range(4 + heard + more, 400)))
+
+
+def test_what_waits_for_answers_takes_no_memory_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest let go, and are read again from the next request on."""
+    asked = numbered(*range(100))
+    waiting = len(asked) - len(numbered(0))
+    monkeypatch.setattr("ids.protocols.http.message.STALLED_BYTES", 2 * waiting)
+    flows, counters = FlowColumns(4), Counters()
+    stage = Protocols(ProtocolSettings.model_validate({"http": {"open_requests": 1}}), counters, flows)
+    members = [make_flow(columns=flows) for _ in range(5)]
+
+    def feed(place: int, direction: Direction, data: bytes, offset: int = 0) -> list[bytes]:
+        rows = make_streams([StreamChunk(members[place], direction, offset, data, T0, place + 1)])
+        found = [transaction.buffers.get("http.uri") for transaction in stage.feed(rows, make_datagrams([]))]
+        return [uri for uri in found if uri is not None]
+
+    for place in range(5):
+        assert feed(place, CLIENT, asked) == [b"/0"]
+    assert counters["http.unparsed_bytes"] == 3 * waiting
+    assert feed(4, SERVER, OK * 3) == [b"/1", b"/2", b"/3"], "the youngest are held"
+    assert feed(0, SERVER, OK) == []
+    assert feed(0, CLIENT, numbered(100), len(asked)) == [b"/100"]
 
 
 def test_requests_behind_a_full_buffer_of_them_are_read_without_answers() -> None:

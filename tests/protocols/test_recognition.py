@@ -261,3 +261,25 @@ def test_datagrams_that_are_not_udp_are_no_application_protocol() -> None:
     echo = ports.flow(proto=1)
     ports.feed((echo, CLIENT, DNS_QUERY))
     assert echo.app_proto is None
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+@pytest.mark.parametrize("forged", [b"220 mx ESMTP\r\n", b"SSH-2.0-x\r\n", b"* OK ready\r\n"])
+def test_the_words_of_a_server_do_not_hide_what_its_client_says(forged: bytes, step: int) -> None:
+    """They may be forged, by anybody who guesses the numbers; however the client's are cut."""
+    wire = Wire().server(forged).client(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", step=step)
+    assert wire.flow.app_proto == "http"
+    assert [found.buffers["http.uri"] for found in wire.seen] == [b"/x"]
+    assert wire.counters["app_layer.corrected"] == 1
+    assert wire.stage._talks.held == 0
+
+
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize(("said", "held"), [(b"EHLO me\r\n", 0), (b"QUIT\r\n" * 100, 0), (b"QUIT\r\n", 6), (b"", 0)])
+def test_a_client_that_speaks_its_servers_protocol_or_none_leaves_the_name(said: bytes, held: int, step: int) -> None:
+    wire = Wire().server(b"220 mx ESMTP\r\n").client(said, step=step)
+    assert wire.flow.app_proto == "smtp"
+    assert wire.stage._talks.held == held
+    wire.close()
+    wire.flow.columns.clear(np.array([wire.flow.slot]))
+    assert wire.stage._talks.held == 0

@@ -39,6 +39,7 @@ class FlowEntry:
     admitted: int = 0
     neighbour: int = 0
     hearsay: int = 0
+    asked: int = 0
 
     def set_isn(self, side: int, isn: int) -> None:
         """Note the sequence number of a side's SYN."""
@@ -152,8 +153,7 @@ def _track(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
 
 def _is_hearsay(packet: Packet, flow: FlowEntry) -> bool:
     """Return whether who sent the SYN may have made its answer up."""
-    unasked = not flow.opened & 1 << flow.client
-    return packet.apart and (unasked or packet.neighbour == flow.neighbour)
+    return packet.apart and (not flow.asked or packet.neighbour == flow.neighbour)
 
 
 def _track_syn(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> None:
@@ -170,3 +170,4 @@ def _track_syn(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> None:
         flow.charged |= packet.charged
         flow.admitted = 0
         flow.neighbour = packet.neighbour
+        flow.asked = 1

@@ -88,6 +88,8 @@ class Connection(State):
         """Give back the memory of a connection that is parsed no more."""
         self._shared.memory.used -= self.held
         self.held = 0
+        if self._careful is not None:
+            self._shared.memory.stall(self._careful, 0)
 
     def _feed_careful(
         self,

@@ -3,22 +3,49 @@ the message that is being read."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from ids.protocols.http.block import request_fields
 from ids.protocols.http.head import Head
 from ids.types import Direction
 
+STALLED_BYTES = 16 << 20
+"""Of requests that wait for answers to those before them, over all connections: their servers may have gone long ago,
+and nobody is to fill the memory of others with what is never read."""
+_LEAST_BYTES = 512
+"""That each of these counts at least."""
+
+
+class Stalled(Protocol):
+    """A parser that holds requests until those before them are answered."""
+
+    def give_up_stall(self) -> None:
+        """Let go of them."""
+
 
 class Memory:
     """Bytes held by all parsers together."""
 
-    __slots__ = ("limit", "used")
+    __slots__ = ("_stalled", "_stalled_bytes", "limit", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
+        self._stalled: OrderedDict[Stalled, int] = OrderedDict()
+        self._stalled_bytes = 0
+
+    def stall(self, parser: Stalled, held: int) -> None:
+        """Note how much a parser holds of such requests now, 0 for none; where all is too much, the oldest let go."""
+        self._stalled_bytes -= self._stalled.pop(parser, 0)
+        if held:
+            self._stalled[parser] = max(held, _LEAST_BYTES)
+            self._stalled_bytes += self._stalled[parser]
+        while self._stalled_bytes > STALLED_BYTES:
+            oldest, size = self._stalled.popitem(last=False)
+            self._stalled_bytes -= size
+            oldest.give_up_stall()
 
 
 class Exchange:

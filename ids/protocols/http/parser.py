@@ -123,6 +123,7 @@ class HttpParser:
             self._go_on()
         if closed and not self._tunnel:
             self._close(side)
+        self._memory.stall(self, len(self._sides[Direction.TO_SERVER].buffer) if self._stalled else 0)
         if self._hold() and self._memory.used > self._memory.limit and not self._tunnel:
             self._counters.add("http.memcap")
             self._shed(side)
@@ -213,6 +214,17 @@ class HttpParser:
         while not self._tunnel and self._advance(self._sides[Direction.TO_SERVER]):
             pass
         self._reading = reading
+
+    def give_up_stall(self) -> None:
+        """Let go of the requests that wait in the buffer: rules on the raw stream have seen them."""
+        if not self._stalled:
+            return
+        side = self._sides[Direction.TO_SERVER]
+        self._counters.add("http.unparsed_bytes", len(side.buffer))
+        side.buffer.clear()
+        self._stalled = False
+        self._lose(side)
+        self._hold()
 
     def _end_stall(self) -> None:
         """Read some of the requests that will not be answered any more, and leave the others."""

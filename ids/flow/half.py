@@ -1,0 +1,578 @@
+"""One direction of a connection, and what is kept of it; the theory is that of `ids.flow.reassembly`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ids.flow.notes import Note
+from ids.flow.policies import MAX_COPIES, views
+from ids.flow.reassembly import CONTEXT_BYTES, MODULUS, Reassembly, distance
+from ids.flow.segment import Arrival
+from ids.flow.versions import UNLIMITED, Edit, Span, Versions
+from ids.pieces import Copy, Favours, Pieces
+from ids.types import Direction, FlowColumns, Mark
+
+_SMALL_PIECE = 4096
+MAX_LOST = 16
+"""Holes that were given up and are remembered; of more, the oldest are forgotten."""
+MAX_ASIDE = 16
+"""Segments that are put aside."""
+_PARSED = int(Mark.PARSED)
+
+
+class Aside(NamedTuple):
+    """A segment that a host would have ignored."""
+
+    start: int
+    data: bytes
+    stamp: int | None
+    acks: int | None
+    """As in `Half.put_aside`."""
+    fin: bool
+    """The segment ends the direction."""
+
+
+class Hole:
+    """Bytes that were given up, and those of them that came after all."""
+
+    __slots__ = ("end", "late", "start")
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start = start
+        self.end = end
+        self.late = Pieces()
+
+
+class Half:
+    """One direction of a connection."""
+
+    __slots__ = (
+        "acked", "aside", "base", "claimed", "closed", "columns", "context", "copies", "direction", "edge", "fin_at",
+        "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "sent", "sent_bytes", "shared",
+        "skipped", "slot", "stamp", "turn", "versions", "widest",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        shared: Reassembly,
+        columns: FlowColumns,
+        slot: int,
+        direction: Direction,
+        sequence: int,
+        versions: Versions,
+    ) -> None:
+        self.shared = shared
+        self.columns = columns
+        self.slot = slot
+        self.direction = direction
+        self.versions = versions
+        """Of the connection."""
+        self.peer: Half | None = None
+        """The other direction."""
+        self.next = sequence
+        """Sequence number at ``offset``."""
+        self.offset = 0
+        """Stream offset of the next byte to deliver."""
+        self.acked = 0
+        """Stream offset up to which the receiver has acknowledged."""
+        self.claimed = 0
+        """Highest acknowledged offset that nobody was seen to have sent."""
+        self.heard = False
+        """The receiver was seen to acknowledge anything."""
+        self.reached = 0
+        """Highest stream offset that a segment of its sender has shown to have been sent, whether seen or not."""
+        self.fin_at: int | None = None
+        """Stream offset of the FIN."""
+        self.gap = 0
+        """Lost bytes that no chunk has reported yet."""
+        self.skipped = 0
+        """Bytes beyond the depth since the last chunk."""
+        self.turn = 0
+        """Stream offset at which the other side spoke last: what is from there on is said in one turn."""
+        self.context = 0
+        """The same, one turn earlier."""
+        self.base = 0
+        """Stream offset from which the depth counts."""
+        self.stamp: int | None = None
+        """The latest timestamp of a segment that was in order."""
+        self.edge: int | None = None
+        """Stream offset up to which the receiver offers a window; None: it did not say."""
+        self.widest = 0xFFFF
+        """The widest window that this side has offered, scaled."""
+        self.held: Pieces | None = None
+        """What is held back behind holes, by offset; None where nothing is."""
+        self.copies: list[Copy] | None = None
+        """Copies of held bytes that differ, in the order of their arrival."""
+        self.lost: list[Hole] | None = None
+        """Holes that were given up."""
+        self.aside: list[Aside] | None = None
+        """Segments that a host would have ignored."""
+        self.sent: list[tuple[int, bytes]] | None = None
+        """Delivered bytes with their offsets: those not acknowledged, and some before them."""
+        self.sent_bytes = 0
+        self.closed = False
+
+    @property
+    def next_sequence(self) -> int:
+        """Sequence number that an orderly sender uses next."""
+        fin = self.fin_at
+        return self.next if fin is None else (self.next + fin - self.offset + 1) & MODULUS
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is held back, missing or claimed in this direction."""
+        ends_here = self.fin_at is None or self.fin_at == self.offset
+        if self.held or self.gap or self.aside:
+            return False
+        if any(hole.late for hole in self.lost or ()) or self.reached > self.highest:
+            return False
+        return self.claimed <= self.offset and ends_here
+
+    def place(self, sequence: int) -> int:
+        """Return the stream offset of a sequence number."""
+        return self.offset + distance(sequence, self.next)
+
+    @property
+    def highest(self) -> int:
+        """One past the last stream offset seen, a FIN included."""
+        end = self.held.end if self.held else self.offset
+        return end if self.fin_at is None else max(end, self.fin_at + 1)
+
+    @property
+    def shown(self) -> int:
+        """One past the last stream offset that was seen, or shown, to have been sent."""
+        return max(self.highest, self.reached)
+
+    def spoken(self) -> None:
+        """Take notice that the other side says something: what this side says next is another turn."""
+        if self.turn != self.offset:
+            self.context, self.turn = self.turn, self.offset
+        self.base = self.offset
+
+    def receive(self, start: int, data: bytes, at: Arrival) -> None:
+        """Take the payload of one segment, whose first byte has stream offset ``start``."""
+        shared = self.shared
+        if self.closed:
+            shared.count("after_close_bytes", len(data))
+            return
+        end = start + len(data)
+        if start > self.offset + shared.window and not self._catch_up(start, at):
+            shared.count("out_of_window")
+            return
+        conflict = False
+        if self.fin_at is not None and end > self.fin_at:
+            shared.count("data_past_fin")
+            self.fin_at = None
+            conflict = True
+        if start < self.offset:
+            known = data[: self.offset - start]
+            if self.lost:
+                self._fill(start, known, at)
+            conflict |= self._compare(start, known, at)
+            data, start = data[self.offset - start :], self.offset
+        if conflict:
+            self._count_conflict(at)
+        if data and self.offset >= self._limit():
+            self.skip(start + len(data) - self.offset, len(data))
+        elif data and start == self.offset and not self.held:
+            self.deliver(data, at, conflict=conflict)
+            conflict = False
+        elif data:
+            if self._hold(start, data) and not conflict:
+                self._count_conflict(at)
+            conflict = self._release(at, conflict=conflict)
+            self._enforce_limits(at)
+        if conflict:
+            self._emit(b"", at, conflict=True)
+
+    def finish(self, at_offset: int) -> None:
+        """Take a FIN at a stream offset: remembered, until the receiver acknowledges it."""
+        if self.closed or (self.fin_at is not None and at_offset >= self.fin_at):
+            return
+        if at_offset < self.highest or at_offset > self.offset + self.shared.window:
+            self.shared.count("bad_fin")
+            return
+        self.fin_at = at_offset
+
+    def acknowledge(self, upto: int, at: Arrival) -> None:
+        """Take the receiver's acknowledgement of all bytes before stream offset ``upto``."""
+        if upto <= self.acked or self.closed:
+            return
+        if self.aside:
+            self._take_aside([one for one in self.aside if one.start + len(one.data) <= upto], at)
+        if upto > self.highest:
+            self.shared.counters.add("flow.tcp.ack_unseen")
+            self.claimed = upto
+            return
+        self.acked = upto
+        while self.held and self.held.start <= upto:
+            self._give_up_hole(at, "gap_acked")
+        self._forget_sent(min(upto, max(self.context, upto - CONTEXT_BYTES)))
+        if self.fin_at is not None and upto > self.fin_at:
+            self.close(at)
+
+    def close(self, at: Arrival) -> None:
+        """End the direction: deliver what was held back, then one chunk with ``closed`` set. Does nothing twice."""
+        if self.closed:
+            return
+        while self.held:
+            self._give_up_hole(at, "gap_at_end")
+        for hole in [*(self.lost or ())]:
+            self._inspect_late(hole, at)
+        if self.copies:
+            self.shared.used -= sum(len(copy.data) for copy in self.copies)
+            self.copies = None
+        if self.fin_at is not None and self.fin_at > self.offset and self.offset < self._limit():
+            self._lose(self.fin_at - self.offset, "gap_at_end")
+        self._emit(b"", at, closed=True)
+        self.lost = None
+        self._forget_sent(self.offset)
+        self._forget_aside(UNLIMITED)
+        self.closed = True
+
+    def deliver(self, data: bytes, at: Arrival, *, conflict: bool = False) -> None:
+        """Hand on ``data``, which continues the stream; keep it for comparison until it is acknowledged."""
+        shared = self.shared
+        size = len(data)
+        room = self._limit() - self.offset
+        if size > room:
+            shared.count("depth_bytes", size - max(room, 0))
+            data = data[: max(room, 0)]
+        if data:
+            self._emit(data, at, conflict=conflict)
+            if shared.verify:
+                self._keep_sent(data)
+        self.skipped += size - len(data)
+        self.offset += size
+        self.next = (self.next + size) & MODULUS
+
+    def skip(self, advance: int, size: int) -> None:
+        """Pass over ``size`` bytes beyond the depth, which move the stream on by ``advance``."""
+        self.shared.count("depth_bytes", size)
+        self.skipped += advance
+        self.offset += advance
+        self.next = (self.next + advance) & MODULUS
+
+    def _limit(self) -> int:
+        """Return the stream offset at which the depth is reached.
+
+        What a client says in a protocol with a parser has none: what its parser needs no more it passes over itself.
+        """
+        if self.direction == 0 and self.shared.parsers:
+            columns, slot = self.columns, self.slot
+            if not columns.app_proto[slot] or columns.marks[slot] & _PARSED:
+                return UNLIMITED
+        return self.base + self.shared.depth
+
+    def _emit(self, data: bytes, at: Arrival, *, conflict: bool = False, closed: bool = False) -> None:
+        gap, self.gap = self.gap, 0
+        if data:
+            gap, self.skipped = gap + self.skipped, 0
+        chunk = self.shared.emit(at, self.slot, self.direction, self.offset, data, gap, conflict, closed)
+        if self.versions.variants:
+            self.versions.echo(chunk, self.shared.chunks)
+
+    def _count_conflict(self, at: Arrival) -> None:
+        self.columns.conflicts[self.slot, self.direction] += 1
+        self.shared.count("conflicts")
+        self.note(Note.CONFLICT, at)
+
+    def note(self, note: Note, at: Arrival) -> None:
+        """Note something about this direction."""
+        self.shared.notes.add(self.columns, self.slot, self.direction, note, at)
+
+    # What waits behind a hole.
+
+    def _hold(self, start: int, data: bytes) -> bool:
+        """Keep the parts of a segment that no held piece covers; return whether a covered part differs."""
+        shared = self.shared
+        room = max(self._limit() - start, 0)
+        if len(data) > room:
+            shared.count("depth_bytes", len(data) - room)
+            data = data[:room]
+        if not data:
+            return False
+        if self.held is None:
+            self.held = Pieces()
+        copies: list[Copy] = []
+        cost = self.held.cost
+        inserted = self.held.insert(start, data, self._favours(), copies)
+        shared.used += self.held.cost - cost
+        if copies:
+            self._keep_copies(copies)
+        return inserted.differs
+
+    def _favours(self) -> Favours:
+        """Return how the receiver chooses."""
+        columns, slot = self.columns, self.slot
+        receiver = columns.src if self.direction else columns.dst
+        high, low = receiver[slot].tolist()
+        return self.shared.targets.of(int(columns.ip_version[slot]), high, low)
+
+    def _keep_copies(self, copies: list[Copy]) -> None:
+        known = self.copies = self.copies or []
+        for copy in copies:
+            if copy in known:
+                continue
+            if len(known) >= MAX_COPIES or self.shared.used + len(copy.data) > self.shared.memcap:
+                self.shared.counters.add("flow.tcp.versions.refused")
+                return
+            known.append(copy)
+            self.shared.used += len(copy.data)
+
+    def _release(self, at: Arrival, *, conflict: bool = False) -> bool:
+        """Deliver the held pieces that continue the stream; return ``conflict`` if there is no chunk to carry it."""
+        held = self.held
+        if held is None:
+            return conflict
+        cost, start = held.cost, self.offset
+        data, differs = held.pop(start)
+        if not data:
+            return conflict
+        self.shared.used -= cost - held.cost
+        if not held:
+            self.held = None
+        self.deliver(data, at, conflict=conflict or differs)
+        if self.copies:
+            self._weigh(start, data, at)
+        return False
+
+    def _weigh(self, start: int, delivered: bytes, at: Arrival) -> None:
+        """Have read what other hosts make of the copies of bytes that were just delivered."""
+        assert self.copies is not None
+        shared, end = self.shared, start + len(delivered)
+        mine = [copy for copy in self.copies if copy.start < end]
+        self.copies = [copy for copy in self.copies if copy.start >= end] or None
+        shared.used -= sum(len(copy.data) for copy in mine)
+        if not mine or shared.versions == 1:
+            return
+        low = max(min(copy.start for copy in mine), start)
+        high = min(max(copy.start + len(copy.data) for copy in mine), end)
+        base = delivered[low - start : high - start]
+        for seen in views(mine, low, base):
+            edit = Edit(low, low + len(seen), seen)
+            if not self.versions.knows(self.direction, edit, base[: len(seen)]):
+                self._fork([edit], at, alone=True)
+
+    def _give_up_hole(self, at: Arrival, why: str) -> None:
+        """Go on with the first held piece, whatever is missing before it."""
+        assert self.held
+        self._lose(self.held.start - self.offset, why)
+        self._release(at)
+
+    def _lose(self, size: int, why: str) -> None:
+        if size <= 0:
+            return
+        lost = self.lost = self.lost or []
+        lost.append(Hole(self.offset, self.offset + size))
+        if len(lost) > MAX_LOST:
+            self.shared.used -= lost.pop(0).late.cost
+        self.gap += size
+        self.columns.gaps[self.slot, self.direction] += size
+        self.shared.count(why)
+        self.shared.count("gap_bytes", size)
+        self.offset += size
+        self.next = (self.next + size) & MODULUS
+
+    def _catch_up(self, start: int, at: Arrival) -> bool:
+        """Go on at ``start`` after a loss of more than a window, if the receiver was heard to be about there."""
+        if abs(start - self.claimed) > self.shared.window:
+            return False
+        while self.held:
+            self._give_up_hole(at, "catch_up")
+        if start > self.offset:
+            self._lose(start - self.offset, "catch_up")
+        return True
+
+    def _enforce_limits(self, at: Arrival) -> None:
+        shared = self.shared
+        while self.held and len(self.held) > shared.max_segments:
+            self._make_room(at, "segments_limit")
+        while self.held and shared.used > shared.memcap:
+            self._make_room(at, "memcap")
+
+    def _make_room(self, at: Arrival, why: str) -> None:
+        """Let go of what is furthest ahead, as hosts do; or of the hole, where nobody says what the receiver has."""
+        assert self.held
+        if not self.heard:
+            self._give_up_hole(at, why)
+            return
+        self.shared.count(why)
+        cost = self.held.cost
+        self.shared.count("let_go_bytes", self.held.drop_last())
+        self.shared.used -= cost - self.held.cost
+        if not self.held:
+            self.held = None
+
+    def _fill(self, start: int, data: bytes, at: Arrival) -> None:
+        """Take what arrives for holes that were given up; have it read when a hole is full."""
+        end = start + len(data)
+        for hole in [*(self.lost or ())]:
+            low, high = max(hole.start, start), min(hole.end, end)
+            if low >= high:
+                continue
+            if self.shared.used + high - low > self.shared.memcap or len(hole.late) > self.shared.max_segments:
+                self.shared.count("late_dropped")
+                continue
+            cost = hole.late.cost
+            hole.late.insert(low, data[low - start : high - start])
+            self.shared.used += hole.late.cost - cost
+            self.note(Note.LATE_DATA, at)
+            if hole.late.size == hole.end - hole.start:
+                self._inspect_late(hole, at)
+
+    def _inspect_late(self, hole: Hole, at: Arrival) -> None:
+        assert self.lost is not None
+        self.lost = [other for other in self.lost if other is not hole] or None
+        edits: list[Edit] = []
+        self.shared.used -= hole.late.cost
+        while hole.late:
+            begin = hole.late.start
+            data, _ = hole.late.pop(begin)
+            edits.append(Edit(begin, begin + len(data), data))
+        if edits:
+            self.shared.count("late_bytes", sum(len(edit.data) for edit in edits))
+            self._fork(edits, at)
+
+    # What hosts ignore.
+
+    def put_aside(
+        self, start: int, data: bytes, stamp: int | None, acks: int | None = None, *, fin: bool = False
+    ) -> None:
+        """Keep a segment that a host would have ignored, until it shows that it did not.
+
+        ``acks``: it acknowledges bytes of the other side, up to this stream offset, that were not seen yet.
+        """
+        aside = self.aside = self.aside or []
+        size = sum(len(one.data) for one in aside) + len(data)
+        if self.closed or not self.offset <= start + len(data) <= self.offset + self.shared.window:
+            pass
+        elif len(aside) >= MAX_ASIDE or size > self.shared.window or self.shared.used + size > self.shared.memcap:
+            self.shared.count("aside_dropped")
+        elif all((one.start, one.data, one.fin) != (start, data, fin) for one in aside):
+            aside.append(Aside(start, data, stamp, acks, fin))
+            self.shared.used += len(data)
+        self.aside = aside or None
+
+    def reconsider(self, shown: int, at: Arrival) -> None:
+        """Take what was put aside and acknowledges what the other side has sent, up to ``shown``, after all."""
+        self._take_aside([one for one in self.aside or () if one.acks is not None and one.acks <= shown], at)
+
+    def doubt(self, start: int, data: bytes, at: Arrival) -> None:
+        """Have read a segment that not every host ignores, in a variant, wherever its bytes were not acknowledged."""
+        low, end = max(start, self.acked), start + len(data)
+        if self.closed or low >= end or low > self.offset + self.shared.window or self.shared.versions == 1:
+            return
+        edit = Edit(low, end, data[low - start :])
+        if not self.versions.knows(self.direction, edit, None):
+            self._fork([edit], at)
+
+    def _take_aside(self, chosen: list[Aside], at: Arrival) -> None:
+        """Take segments that were put aside, where there is nothing else."""
+        for one in chosen:
+            assert self.aside is not None
+            self.aside = [other for other in self.aside if other is not one] or None
+            self.shared.used -= len(one.data)
+            end = one.start + len(one.data)
+            if end > self.offset:
+                self.shared.count("aside_taken")
+                self.stamp = one.stamp if one.stamp is not None else self.stamp
+                start = max(one.start, self.offset)
+                self._hold(start, one.data[start - one.start :])
+                self._release(at)
+                self._enforce_limits(at)
+            if one.fin:
+                self.finish(end)
+
+    def _forget_aside(self, upto: int) -> None:
+        """Forget what was put aside and ends at or before a stream offset."""
+        kept = [one for one in self.aside or () if one.start + len(one.data) + one.fin > upto]
+        size = sum(len(one.data) for one in self.aside or ())
+        self.shared.used -= size - sum(len(one.data) for one in kept)
+        self.aside = kept or None
+
+    # What was delivered.
+
+    def leave_out(self, place: int, at: Arrival) -> None:
+        """Have a variant without the byte at a stream offset, which was marked urgent."""
+        if self.closed or place < self.acked or self.shared.versions == 1:
+            return
+        edit = Edit(place, place + 1, b"")
+        if self.versions.knows(self.direction, edit, None):
+            return
+        for variant in self.versions.variants:
+            if variant.urgent and place >= self.offset:
+                variant.add(self.direction, edit)
+                return
+        self._fork([edit], at, alone=True, urgent=True)
+
+    def _fork(self, edits: list[Edit], at: Arrival, *, alone: bool = False, urgent: bool = False) -> None:
+        context = self.said()
+        if not context:  # nothing is kept: what there is to read is the edits
+            context = [edit for edit in edits if edit.start < self.offset]
+        answers = self.peer.said() if self.peer is not None else []
+        self.versions.fork(self.shared, self.direction, context, answers, edits, at, alone=alone, urgent=urgent)
+
+    def said(self) -> list[Span]:
+        """Return what is kept of what was delivered."""
+        return [Span(start, start + len(data), data) for start, data in self.sent or ()]
+
+    def _keep_sent(self, data: bytes) -> None:
+        """Keep delivered bytes until they are acknowledged; small ones together, so that pieces stay few."""
+        shared = self.shared
+        if shared.used + len(data) > shared.memcap:
+            shared.count("verify_memcap")
+            self._forget_sent(self.offset)
+            return
+        sent = self.sent = self.sent or []
+        start, last = sent[-1] if sent else (self.offset, b"")
+        if sent and len(data) + len(last) <= _SMALL_PIECE and start + len(last) == self.offset:
+            sent[-1] = (start, last + data)
+        else:
+            sent.append((self.offset, data))
+        self.sent_bytes += len(data)
+        shared.used += len(data)
+        if self.sent_bytes > shared.verify:
+            self._forget_sent(self.offset + len(data) - shared.verify)
+
+    def _forget_sent(self, upto: int) -> None:
+        """Forget the kept pieces that end at or before a stream offset."""
+        sent = self.sent or []
+        count = size = 0
+        while count < len(sent) and sent[count][0] + len(sent[count][1]) <= upto:
+            size += len(sent[count][1])
+            count += 1
+        if count:
+            self.sent = sent[count:] or None
+            self.sent_bytes -= size
+            self.shared.used -= size
+
+    def _compare(self, start: int, data: bytes, at: Arrival) -> bool:
+        """Compare another copy of delivered bytes with the first one, as far as it is unacknowledged and still kept.
+
+        Where it differs, have it read in a variant.
+        """
+        end = start + len(data)
+        lowest = max(start, self.acked)
+        if lowest >= end:
+            return False
+        unverified = end - lowest
+        edits: list[Edit] = []
+        bases: list[bytes] = []
+        for kept, first in reversed(self.sent or ()):
+            if kept + len(first) <= lowest:
+                break
+            low, high = max(kept, lowest), min(kept + len(first), end)
+            if low < high:
+                unverified -= high - low
+                base, copy = first[low - kept : high - kept], data[low - start : high - start]
+                if base != copy:
+                    edits.append(Edit(low, high, copy))
+                    bases.append(base)
+        if unverified:
+            self.shared.count("unverified_bytes", unverified)
+        if edits and self.shared.versions > 1:
+            versions = self.versions
+            if not all(versions.knows(self.direction, edit, base) for edit, base in zip(edits, bases, strict=True)):
+                self._fork(edits[::-1], at)
+        return bool(edits)
