@@ -97,6 +97,7 @@ class Live:
             stack.callback(self._close)
             for note in self._fastpath.notes:
                 log.info("%s", note)
+            self._fastpath.look_into(config.decode.tunnels.udp_ports)  # as decode does: until the next start
             self._apply(config)
             self._guard = Guard(self._fastpath, config.interfaces, config.fastpath.egress, self._counters)
             self._crew = make_crew(self._engine, self._fastpath, workers)
@@ -135,7 +136,6 @@ class Live:
             log.info("allow-list by the settings: %d added, %d taken off", added, taken)
         self._fastpath.configure(config.fastpath)
         self._fastpath.shadow(config.respond.mode == "shadow")
-        self._fastpath.look_into(config.decode.tunnels.udp_ports)
         self._fastpath.narrow(self._engine.plugins.interest())
 
     def _loop(self, control: ControlServer) -> None:
