@@ -170,7 +170,7 @@ static __always_inline void ids_begin(struct ids_context *c, struct ids_cursor *
 		bpf_skb_pull_data(skb, skb->len < IDS_IN_PLACE ? skb->len : IDS_IN_PLACE);
 	at->pos = (void *)(long)skb->data;
 	at->end = (void *)(long)skb->data_end;
-	__builtin_memset(c->packet, 0, sizeof(*c->packet));
+	__builtin_memset(c->packet, 0, IDS_PACKET_CLEARED);
 	c->packet->len = skb->len;
 	c->now_ns = c->config->now_ns ? c->config->now_ns : bpf_ktime_get_coarse_ns();
 }

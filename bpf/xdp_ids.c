@@ -256,7 +256,7 @@ static __always_inline int ids_judge_within(struct ids_context *c)
 	inner.packet = ids_scratch.lookup(&one);
 	if (!inner.packet)
 		return IDS_GO_ON;
-	__builtin_memset(inner.packet, 0, sizeof(*inner.packet));
+	__builtin_memset(inner.packet, 0, IDS_PACKET_CLEARED);
 	inner.packet->len = c->packet->len;
 	inner.packet->l4 = c->packet->l4;
 	inner.packet->ip_end = c->packet->ip_end;
@@ -495,7 +495,7 @@ static __always_inline void ids_begin(struct ids_context *c, struct ids_cursor *
 {
 	at->pos = (void *)(long)c->frame->data;
 	at->end = (void *)(long)c->frame->data_end;
-	__builtin_memset(c->packet, 0, sizeof(*c->packet));
+	__builtin_memset(c->packet, 0, IDS_PACKET_CLEARED);
 	c->packet->len = at->end - at->pos;
 #ifdef IDS_FRAGS
 	c->packet->len = bpf_xdp_get_buff_len(c->frame);

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import ipaddress
+from pathlib import Path
+
 import pytest
 from scapy.layers.inet import IP, UDP
 
 from ids.config import load_config
 from ids.engine import Engine
 from ids.events import Event
+from ids.kernel import Block, FastPath
 from ids.kernel.contract import BlockFlag, Flags, FlowVerdict, Reason
 from ids.kernel.flows.entries import FlowAddress
+from ids.kernel.system import syscall
 from ids.lab.guard import rules_directory
 from ids.replay import ReplayGate
 from ids.types import address_halves
 from tests.kernel import packets as p
-from tests.kernel.gate import Gate
+from tests.kernel.conftest import settings
+from tests.kernel.gate import TUNNEL_PORTS, XDP_DROP, XDP_PASS, Gate
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 
@@ -222,3 +228,22 @@ def test_an_exploit_behind_a_megabyte_in_a_tunnel_is_found(gate: Gate, kind: str
     engine.process(shown)
     engine.stop()
     assert [event["src_ip"] for event in events if event["event_type"] == "alert"] == [p.CLIENT]
+
+
+def test_pins_of_a_program_that_looked_into_no_tunnel_are_taken_over(bpffs: Path) -> None:
+    """The table of ports is new, and no layout is another: so it is the same version of the contract."""
+    chosen = settings(bpffs)
+    before = FastPath.open(chosen, "tunnels")
+    before.blocks.add([Block(ipaddress.ip_network("192.0.2.7/32"))])
+    pins = before.pin_dir
+    before.close("keep")
+    (pins / "ids_tunnels").unlink()
+    after = FastPath.open(chosen, "tunnels")
+    try:
+        after.look_into(TUNNEL_PORTS)
+        assert len(after.blocks) == 1
+        assert syscall.prog_test_run(after.program, p.vxlan(p.DATA)).action == XDP_DROP
+        after.look_into(None)
+        assert syscall.prog_test_run(after.program, p.vxlan(p.DATA)).action == XDP_PASS
+    finally:
+        after.close("remove")
