@@ -136,6 +136,32 @@ static __always_inline struct ids_flow *ids_flow_add(struct ids_context *c, unio
 	return flow;
 }
 
+/* ---- tunnels -------------------------------------------------------------------------------------------------- */
+
+/* Find how a packet carries another, if it does and such are looked into. A later fragment has no header that says so. */
+static __always_inline void ids_find_tunnel(struct ids_context *c)
+{
+	struct ids_packet *packet = c->packet;
+	struct ids_tunnel_ports *ports;
+	u32 zero = 0;
+
+	packet->tunnel = IDS_TUNNEL_NONE;
+	if (packet->proto == IPPROTO_TCP || !(c->config->flags & IDS_FLAG_TUNNELS) ||
+	    packet->fragment == IDS_LATER_FRAGMENT)
+		return;
+	if (packet->proto != IPPROTO_UDP) {
+		packet->tunnel = ids_proto_tunnel(packet->proto);
+		return;
+	}
+	ports = ids_tunnels.lookup(&zero);
+	if (!ports)
+		return;
+	/* The ports of a first fragment stand apart, and those of others are 0. The receiver goes by his own. */
+	packet->tunnel = ids_port_tunnel(ports, packet->dport_be | packet->first_dport_be);
+	if (!packet->tunnel)
+		packet->tunnel = ids_port_tunnel(ports, packet->sport_be | packet->first_sport_be);
+}
+
 /* ---- shares --------------------------------------------------------------------------------------------------- */
 
 /* The ring that a packet goes to, as a share names it. */

@@ -83,7 +83,9 @@
 	X(NOTE_ANSWERED,           77, NOTE, "note.syn_answered") \
 	X(NOTE_ADMITTED,           78, NOTE, "note.syn_admitted") \
 	X(NOTE_REPEATED,           79, NOTE, "note.syn_repeated") \
-	X(NOTE_CUT_UNFAIR,         80, NOTE, "note.flow_cut.unfair")
+	X(NOTE_CUT_UNFAIR,         80, NOTE, "note.flow_cut.unfair") \
+	X(NOTE_IN_TUNNEL,          81, NOTE, "note.blocked_in_tunnel") \
+	X(NOTE_TUNNEL_UNREAD,      82, NOTE, "note.tunnel_unread")
 
 #define IDS_REASON_ENUM(symbol, number, kind, name) IDS_##symbol = number,
 enum ids_reason { IDS_REASONS(IDS_REASON_ENUM) };
@@ -369,6 +371,7 @@ enum ids_flags {
 	IDS_FLAG_SHADOW = 1 << 3,    /* drop and answer nothing; count what would have been dropped */
 	IDS_FLAG_DROP_UNPARSED = 1 << 4, /* drop what has no address that the lists could be asked about, but ARP */
 	IDS_FLAG_APART = 1 << 5,     /* client and server are reached by different ways, as on a wire; not in every capture */
+	IDS_FLAG_TUNNELS = 1 << 6,   /* tunnels are looked into */
 };
 
 struct ids_config {
@@ -396,6 +399,24 @@ struct ids_config {
 	__u32 workers;     /* pairs of rings among which flows are spread; at most IDS_MAX_WORKERS */
 	__u32 repeats;     /* entries of ids_repeats */
 	__u64 spare[1];
+};
+
+/* How a packet carries another. The first three are kinds of UDP ports. */
+enum ids_tunnel {
+	IDS_TUNNEL_NONE = 0,
+	IDS_TUNNEL_VXLAN = 1,
+	IDS_TUNNEL_GENEVE = 2,
+	IDS_TUNNEL_TEREDO = 3,
+	IDS_TUNNEL_IP4 = 4,
+	IDS_TUNNEL_IP6 = 5,
+	IDS_TUNNEL_GRE = 6,
+};
+
+#define IDS_TUNNEL_BYTES 16384 /* a power of two */
+
+/* UDP port -> ids_tunnel, two bits each, the lowest port in the lowest bits. */
+struct ids_tunnel_ports {
+	__u8 kinds[IDS_TUNNEL_BYTES];
 };
 
 /* The coarse clock only moves with the tick, so one reading serves a CPU until jiffies move on. */

@@ -234,10 +234,11 @@ static __always_inline int ids_is_beyond(const struct ids_flow *flow, int side, 
 
 /* Whether nobody needs this packet, for the depth has been reached: of its own side's stream; where it only acknowledges,
  * of the other's too, for such are half of a long download's packets. Fragments always are needed: all of two hosts are
- * one flow here, and who can forge some must not hide the others. */
+ * one flow here, and who can forge some must not hide the others. So are packets of a tunnel: what is inside are flows of
+ * their own, and none of them may use up what is shown of the others. */
 static __always_inline int ids_is_deep(const struct ids_packet *packet, const struct ids_flow *flow, int side, u32 depth)
 {
-	if (packet->fragment)
+	if (packet->fragment || packet->tunnel)
 		return 0;
 	if (packet->proto != IPPROTO_TCP)
 		return flow->shown[side & 1] >= depth;
@@ -252,7 +253,7 @@ static __always_inline int ids_is_deep(const struct ids_packet *packet, const st
 static __always_inline int ids_flow_show(const struct ids_config *config, const struct ids_packet *packet,
 					 const struct ids_flow *flow, int side)
 {
-	if (flow->verdict == IDS_FLOW_BYPASS)
+	if (flow->verdict == IDS_FLOW_BYPASS && !packet->tunnel)
 		return IDS_PASS_BYPASS;
 	if (packet->news || !ids_is_deep(packet, flow, side, ids_depth(config, packet, flow)))
 		return IDS_PASS_SHOWN;

@@ -27,9 +27,12 @@ BPF_F_TABLE("array", u32, struct ids_config, ids_config, 1, BPF_F_MMAPABLE);
 /* Index 0 -> the present tick's time. Written by the program alone. */
 BPF_F_TABLE("percpu_array", u32, struct ids_clock, ids_clock, 1, 0);
 
-/* Index 0 -> what was parsed of the packet at hand. In a map rather than on the stack, because there the verifier forgets
+/* Index 0 -> which UDP ports are a tunnel's. User space writes it through a mapping. */
+BPF_F_TABLE("array", u32, struct ids_tunnel_ports, ids_tunnels, 1, BPF_F_MMAPABLE);
+
+/* Index 0 -> what was parsed of the packet at hand, 1 -> of the one in it. In a map rather than on the stack, because there the verifier forgets
  * by which of many ways a value came about, and so follows each check once, not once for every kind of packet. */
-BPF_F_TABLE("percpu_array", u32, struct ids_packet, ids_scratch, 1, 0);
+BPF_F_TABLE("percpu_array", u32, struct ids_packet, ids_scratch, 2, 0);
 
 /* Source address -> block entry. User space adds and deletes, the program counts. Not preallocated: a million entries
  * are possible, most gateways have a few thousand. A full map refuses the addition (E2BIG), it evicts nothing. */

@@ -119,7 +119,14 @@ struct ids_packet {
 	u32 malformed; /* why it is; on the stack, each reason would have the verifier go through what follows once more */
 	u32 side;      /* which end of the flow sent it. A constant on the stack, it would double the verifier's work */
 	struct ids_pieces cut;
+	u32 tunnel;    /* enum ids_tunnel: how it carries another packet */
+	/* Not cleared for every packet. */
+	u32 carried;   /* of a packet in a tunnel: what it carries, an EtherType, 0: nothing */
+	u32 entry;     /* enum ids_entry */
+	u8 head[40] __attribute__((aligned(8))); /* of a packet in a tunnel: what was copied out last */
 };
+
+#define IDS_PACKET_CLEARED __builtin_offsetof(struct ids_packet, carried)
 
 struct ids_vlan_header {
 	__be16 tci;

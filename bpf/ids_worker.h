@@ -3,7 +3,8 @@
  * Which worker inspects a flow. Map-free. ids/kernel/rings/workers.py is the same function for NumPy, to the same bits.
  *
  * Both directions of a flow come to the same worker; so does all that user space takes for one flow (ids/flow/keys.py),
- * which is why ports count where both sides know them: in whole TCP and UDP packets. Everything else between two hosts,
+ * which is why ports count where both sides know them: in whole TCP and UDP packets, but for a tunnel's: those have another
+ * port in each direction, for routers to spread them, and what is inside is to meet again. Everything else between two hosts,
  * ICMP errors and echoes above all, goes by their addresses. Only the whole datagram shows whose a fragment is, so each
  * worker is shown all of them, puts them together, and keeps the datagrams that this function gives it.
  */
@@ -31,7 +32,8 @@ static __always_inline u64 ids_mix_end(u64 seed, u64 high, u64 low, u64 port)
 /* Return a worker below `workers`. The sum is the same from both ends; who knows no seed can aim at no worker. */
 static __always_inline u32 ids_worker(const struct ids_packet *packet, u64 seed, u64 workers)
 {
-	int ports = (packet->proto == IPPROTO_TCP || packet->proto == IPPROTO_UDP) && !packet->unknown_header;
+	int ports = (packet->proto == IPPROTO_TCP || packet->proto == IPPROTO_UDP) && !packet->unknown_header &&
+		    !packet->tunnel;
 	u64 sport = ports ? __builtin_bswap16(packet->sport_be) : 0;
 	u64 dport = ports ? __builtin_bswap16(packet->dport_be) : 0;
 	u64 sum;

@@ -20,6 +20,7 @@
 #include "ids_maps.h"
 #include "ids_parse.h"
 #include "ids_flow.h"
+#include "ids_tunnel.h"
 #include "ids_show.h"
 #include "ids_worker.h"
 #include "ids_common.c"
@@ -169,7 +170,7 @@ static __always_inline void ids_begin(struct ids_context *c, struct ids_cursor *
 		bpf_skb_pull_data(skb, skb->len < IDS_IN_PLACE ? skb->len : IDS_IN_PLACE);
 	at->pos = (void *)(long)skb->data;
 	at->end = (void *)(long)skb->data_end;
-	__builtin_memset(c->packet, 0, sizeof(*c->packet));
+	__builtin_memset(c->packet, 0, IDS_PACKET_CLEARED);
 	c->packet->len = skb->len;
 	c->now_ns = c->config->now_ns ? c->config->now_ns : bpf_ktime_get_coarse_ns();
 }
@@ -208,6 +209,7 @@ static __always_inline int ids_judge(struct ids_context *c)
 	reason = ids_parse(c, &at);
 	if (reason)
 		return reason >= IDS_REASON_DROP ? IDS_PASS_SENT_MALFORMED : reason;
+	ids_find_tunnel(c);
 	if (c->packet->fragment && (ids_fragment_fate(c) & IDS_FATE_CONDEMNED) && !ids_allowed(c) &&
 	    !ids_shadows(c, IDS_DROP_FLOW_FRAGMENT))
 		return IDS_DROP_FLOW_FRAGMENT;

@@ -15,6 +15,7 @@
 #include "ids_maps.h"
 #include "ids_parse.h"
 #include "ids_flow.h"
+#include "ids_tunnel.h"
 #include "ids_flood.h"
 #include "ids_show.h"
 #include "ids_worker.h"
@@ -198,6 +199,75 @@ static __always_inline int ids_check_prefix(struct ids_context *c, struct ids_fl
 		block = ids_find_prefix(c, block->prefixlen - 1);
 	}
 	return ids_apply_block(c, block, IDS_DROP_BLOCKED_PREFIX);
+}
+
+/* ---- tunnels -------------------------------------------------------------------------------------------------- */
+
+/* Ask the blocklist for who sends within a tunnel, and the allow-list for him alone: it lets somebody in, not whom he
+ * carries. */
+static __always_inline int ids_check_within(struct ids_context *inner)
+{
+	int reason;
+
+	inner->packet->met_shadow = 0;
+	reason = ids_apply_block(inner, ids_find_exact(inner), IDS_DROP_BLOCKED);
+	return reason ? reason : ids_check_prefix(inner, 0);
+}
+
+/* What of a tunnel no list can be asked about passes like other such packets, or does not. */
+static __always_inline int ids_check_unread(struct ids_context *c)
+{
+	ids_count(IDS_NOTE_TUNNEL_UNREAD, c->packet->len);
+	if (!(c->config->flags & IDS_FLAG_DROP_UNPARSED) || ids_allowed(c))
+		return IDS_GO_ON;
+	return ids_shadows(c, IDS_DROP_NOT_IP) ? IDS_GO_ON : IDS_DROP_NOT_IP;
+}
+
+/* Look for the packets within each other that are looked into, and ask for each of them. What comes of it is left in the
+ * innermost one, for the verifier's sake: `outcome` is the reason to drop it, IDS_GO_ON for none. */
+static __always_inline void ids_go_within(struct ids_context *inner)
+{
+	for (int depth = 0; depth < IDS_MAX_TUNNELS && inner->packet->tunnel; depth++) {
+		ids_enter_tunnel(inner->frame, inner->packet);
+		if (inner->packet->entry != IDS_ENTERED)
+			return;
+		inner->packet->outcome = ids_check_within(inner);
+		if (inner->packet->outcome || inner->packet->shadowed || inner->packet->malformed)
+			return;
+		ids_find_tunnel(inner);
+	}
+}
+
+/* Whether there is something in a tunnel that no list could be asked about. A first fragment in which the addresses are
+ * not is that too. */
+static __always_inline int ids_is_unread(const struct ids_packet *packet, const struct ids_packet *inner)
+{
+	if (inner->entry == IDS_EMPTY)
+		return packet->fragment;
+	return inner->entry == IDS_UNREAD || (inner->tunnel && !inner->malformed);
+}
+
+/* Judge what a tunnel carries. */
+static __always_inline int ids_judge_within(struct ids_context *c)
+{
+	struct ids_context inner = *c;
+	u32 one = 1;
+
+	inner.packet = ids_scratch.lookup(&one);
+	if (!inner.packet)
+		return IDS_GO_ON;
+	__builtin_memset(inner.packet, 0, IDS_PACKET_CLEARED);
+	inner.packet->len = c->packet->len;
+	inner.packet->l4 = c->packet->l4;
+	inner.packet->ip_end = c->packet->ip_end;
+	inner.packet->tunnel = c->packet->tunnel;
+	ids_go_within(&inner);
+	c->packet->shadowed = inner.packet->shadowed;
+	if (inner.packet->outcome || inner.packet->shadowed)
+		ids_count(IDS_NOTE_IN_TUNNEL, c->packet->len);
+	else if (ids_is_unread(c->packet, inner.packet))
+		inner.packet->outcome = ids_check_unread(c);
+	return inner.packet->outcome;
 }
 
 /* ---- budgets -------------------------------------------------------------------------------------------------- */
@@ -425,7 +495,7 @@ static __always_inline void ids_begin(struct ids_context *c, struct ids_cursor *
 {
 	at->pos = (void *)(long)c->frame->data;
 	at->end = (void *)(long)c->frame->data_end;
-	__builtin_memset(c->packet, 0, sizeof(*c->packet));
+	__builtin_memset(c->packet, 0, IDS_PACKET_CLEARED);
 	c->packet->len = at->end - at->pos;
 #ifdef IDS_FRAGS
 	c->packet->len = bpf_xdp_get_buff_len(c->frame);
@@ -557,7 +627,15 @@ static __always_inline int ids_judge(struct ids_context *c)
 	if (reason)
 		return reason;
 	c->packet->malformed = ids_judge_headers(c, &at);
-	return c->packet->malformed ? ids_check_malformed(c) : ids_judge_flow(c);
+	if (c->packet->malformed)
+		return ids_check_malformed(c);
+	ids_find_tunnel(c);
+	if (c->packet->tunnel && !c->packet->shadowed) { /* before there is a flow, for the verifier's sake */
+		reason = ids_judge_within(c);
+		if (reason)
+			return reason;
+	}
+	return ids_judge_flow(c);
 }
 
 int xdp_ids(struct xdp_md *xdp)

@@ -45,7 +45,10 @@ Ports = tuple[Annotated[int, Field(ge=1, le=65535)], ...]
 
 
 class TunnelSettings(BaseModel):
-    """What is looked into besides the outermost packet: GRE with ERSPAN, IP in IP, and tunnels over UDP."""
+    """What is looked into besides the outermost packet: GRE with ERSPAN, IP in IP, and tunnels over UDP.
+
+    The XDP program goes by these too: it shows tunnels whatever the depth, and asks its lists for who sends within.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,6 +66,11 @@ class TunnelSettings(BaseModel):
     )
     geneve_ports: Ports = Field(default=(6081,), description="UDP ports of Geneve.")
     teredo_ports: Ports = Field(default=(3544,), description="UDP ports of Teredo servers and relays.")
+
+    @property
+    def udp_ports(self) -> tuple[Ports, Ports, Ports] | None:
+        """UDP ports of VXLAN, Geneve and Teredo; None where no tunnel is looked into."""
+        return (self.vxlan_ports, self.geneve_ports, self.teredo_ports) if self.max_depth else None
 
 
 class DecodeSettings(BaseModel):

@@ -9,6 +9,10 @@ import numpy as np
 from ids.kernel.rings.workers import worker_of
 from ids.types import Packets
 
+_UDP = 17
+_ANY_OTHER = np.uint8(255)
+"""A protocol without ports."""
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -22,13 +26,19 @@ class Share:
     """Of the hash by which flows are spread; the gate's, where a gate spreads them too."""
     by_carrier: bool = False
     """The gate spreads packets by what is on the wire itself: what is in a tunnel goes where the tunnel goes."""
+    tunnel_ports: tuple[int, ...] = ()
+    """UDP ports whose packets the gate spreads by addresses alone: a tunnel has another port in each direction."""
 
     def of_packets(self, packets: Packets) -> Packets:
         """Return the packets with only this share's left usable.
 
         Datagrams were put together of their fragments by then, so that each goes where its ports say.
         """
-        owner = worker_of(packets.src, packets.dst, packets.sport, packets.dport, packets.proto, self.of, self.seed)
+        proto = packets.proto
+        if self.tunnel_ports:
+            ends = np.isin(packets.sport, self.tunnel_ports) | np.isin(packets.dport, self.tunnel_ports)
+            proto = np.where((proto == _UDP) & ends, _ANY_OTHER, proto)
+        owner = worker_of(packets.src, packets.dst, packets.sport, packets.dport, proto, self.of, self.seed)
         if self.by_carrier and packets.depth.any():
             owner = np.where(packets.carrier >= 0, owner[packets.carrier], owner)
         mine = owner == self.number

@@ -99,6 +99,8 @@ class Reason(IntEnum):
     NOTE_ADMITTED = 78
     NOTE_REPEATED = 79
     NOTE_CUT_UNFAIR = 80
+    NOTE_IN_TUNNEL = 81
+    NOTE_TUNNEL_UNREAD = 82
 
 
 REASON_NAMES: dict[Reason, str] = {
@@ -167,6 +169,8 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.NOTE_ADMITTED: "note.syn_admitted",
     Reason.NOTE_REPEATED: "note.syn_repeated",
     Reason.NOTE_CUT_UNFAIR: "note.flow_cut.unfair",
+    Reason.NOTE_IN_TUNNEL: "note.blocked_in_tunnel",
+    Reason.NOTE_TUNNEL_UNREAD: "note.tunnel_unread",
 }
 
 
@@ -274,6 +278,23 @@ class Flags(IntEnum):
     SHADOW = 8
     DROP_UNPARSED = 16
     APART = 32
+    TUNNELS = 64
+
+
+class Tunnel(IntEnum):
+    """ids_tunnel: how a packet carries another. The first three are kinds of UDP ports."""
+
+    NONE = 0
+    VXLAN = 1
+    GENEVE = 2
+    TEREDO = 3
+    IP4 = 4
+    IP6 = 5
+    GRE = 6
+
+
+TUNNEL_BYTES = 16384
+"""Of the table of UDP ports: two bits a port."""
 
 
 COUNT = np.dtype([("packets", "<u8"), ("bytes", "<u8")])
@@ -402,6 +423,8 @@ CONFIG = np.dtype(
     ]
 )
 
+TUNNEL_PORTS = np.dtype([("kinds", "u1", TUNNEL_BYTES)])
+
 REPEAT = np.dtype([("mark", "<u4"), ("at_ms", "<u4")])
 
 CLOCK = np.dtype([("jiffies", "<u8"), ("now_ns", "<u8")])
@@ -429,6 +452,7 @@ STRUCTS: dict[str, np.dtype[np.void]] = {
     "ids_share_key": SHARE_KEY,
     "ids_share": SHARE,
     "ids_config": CONFIG,
+    "ids_tunnel_ports": TUNNEL_PORTS,
     "ids_clock": CLOCK,
 }
 """Every struct of the contract by its name in C."""

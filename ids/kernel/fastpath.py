@@ -36,6 +36,7 @@ from ids.kernel.maps.configuration import (
 )
 from ids.kernel.maps.counts import reason_counts
 from ids.kernel.maps.table import Map
+from ids.kernel.maps.tunnels import TunnelPorts, write_tunnels
 from ids.kernel.program import loader
 from ids.kernel.rings.limits import Limit, limits_of
 from ids.kernel.rings.pairs import Pair, open_pairs, require_count
@@ -175,6 +176,13 @@ class FastPath:
         for name in ("tcp", "udp", "other"):
             depth = getattr(settings, f"depth_{name}_bytes")
             self.config[f"depth_{name}"][0] = depth if name in wanted else min(depth, BEGINNING_BYTES)
+
+    def look_into(self, ports: TunnelPorts | None) -> None:
+        """Look into tunnels: show all of them, whatever the depth, and ask the lists for who sends within them.
+
+        ``ports`` are the UDP ports of VXLAN, Geneve and Teredo; None: look into none, also of GRE and IP in IP.
+        """
+        write_tunnels(self.config[0], self.maps["ids_tunnels"].view(contract.TUNNEL_PORTS)["kinds"][0], ports)
 
     def attach(self, ifname: str, mode: str | None = None) -> str:
         """Attach to an interface, or take over our own pinned attachment; return ``native`` or ``generic``.

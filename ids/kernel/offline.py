@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from ids.errors import KernelError
 from ids.kernel import contract
-from ids.kernel.contract import FlowVerdict, Reason
+from ids.kernel.contract import FlowVerdict, Reason, Tunnel
 from ids.kernel.fastpath import CALLED_PROGRAMS
 from ids.kernel.flows.entries import FlowAddress
 from ids.kernel.lists.networks import is_exact, key_of, prefix_key
 from ids.kernel.maps.configuration import map_sizes, write_settings, write_shadow
 from ids.kernel.maps.table import Map
+from ids.kernel.maps.tunnels import TunnelPorts, port_kinds, write_tunnels
 from ids.kernel.model.program import XDP_DROP, Model
 from ids.kernel.model.state import BlockEntry, ModelConfig
 from ids.kernel.program import loader
@@ -88,6 +89,9 @@ class Judge(Protocol):
 
     def shadow(self, on: bool) -> None:
         """Drop nothing, only count what would have been dropped; or drop."""
+
+    def look_into(self, ports: TunnelPorts | None) -> None:
+        """As `ids.kernel.fastpath.FastPath.look_into`."""
 
     def reset(self) -> None:
         """Forget all traffic and all lists."""
@@ -245,6 +249,10 @@ class OfflineProgram:
         """Drop nothing, only count what would have been dropped; or drop."""
         write_shadow(self.config[0], on)
 
+    def look_into(self, ports: TunnelPorts | None) -> None:
+        """Look into tunnels, by these UDP ports and others; None: into none."""
+        write_tunnels(self.config[0], self.maps["ids_tunnels"].view(contract.TUNNEL_PORTS)["kinds"][0], ports)
+
     def reset(self) -> None:
         """Forget all traffic and all lists, as if freshly loaded."""
         for name in _FILLED + _LISTS:
@@ -290,6 +298,8 @@ class OfflineModel:
         row["gone_after_ns"][0] = 0
         row["repeats"][0] = settings.repeats_entries
         self._config = row[0]
+        self._tunnels = np.zeros(contract.TUNNEL_BYTES, dtype=np.uint8)
+        self._kinds: dict[int, Tunnel] = {}
         self.reset()
 
     def run(self, frames: Frames, times_ns: I64) -> list[int]:
@@ -321,9 +331,16 @@ class OfflineModel:
         write_shadow(self._config, on)
         self.model.config.flags = int(self._config["flags"])
 
+    def look_into(self, ports: TunnelPorts | None) -> None:
+        """Look into tunnels, by these UDP ports and others; None: into none."""
+        write_tunnels(self._config, self._tunnels, ports)
+        self.model.config.flags = int(self._config["flags"])
+        self.model.tunnels = self._kinds = port_kinds(ports)
+
     def reset(self) -> None:
         """Forget all traffic and all lists."""
         self.model = Model(ModelConfig.of(self._config))
+        self.model.tunnels = self._kinds
 
     def close(self) -> None:
         """Nothing is held."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
@@ -141,7 +142,8 @@ class Workers:
         """Start them; each sends a word when its rings are open. Raises `IdsError` where one cannot start."""
         self._engine = engine
         self._fastpath = fastpath
-        shares = [Share(number, count, fastpath.worker_seed, by_carrier=True) for number in range(count)]
+        ports = tuple(chain.from_iterable(engine.config.decode.tunnels.udp_ports or ()))
+        shares = [Share(number, count, fastpath.worker_seed, True, ports) for number in range(count)]
         self._workers = start_workers(shares, self._body)
         self._started = [time.monotonic()] * count
         self._due: dict[int, float] = {}

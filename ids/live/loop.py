@@ -97,6 +97,7 @@ class Live:
             stack.callback(self._close)
             for note in self._fastpath.notes:
                 log.info("%s", note)
+            self._fastpath.look_into(config.decode.tunnels.udp_ports)  # as decode does: until the next start
             self._apply(config)
             self._guard = Guard(self._fastpath, config.interfaces, config.fastpath.egress, self._counters)
             self._crew = make_crew(self._engine, self._fastpath, workers)

@@ -134,6 +134,7 @@ class _Run:
         if judge is not None:
             judge.reset()
             judge.shadow(self._config.respond.mode == "shadow")
+            judge.look_into(self._config.decode.tunnels.udp_ports)
             judge.allow(self._config.respond.allow)
 
     def _note(self, events: Events) -> None:

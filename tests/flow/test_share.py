@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scapy.layers.inet import IP, TCP
-from scapy.layers.l2 import GRE
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.l2 import GRE, Ether
+from scapy.layers.vxlan import VXLAN
 
 from ids.flow.share import Share
 from ids.types import Packets
@@ -25,6 +26,19 @@ def owners(packets: Packets, *, by_carrier: bool) -> list[int]:
 
 def test_where_the_gate_spreads_tunnels_what_is_inside_goes_with_them() -> None:
     assert len(set(owners(decode(*TUNNELLED, linktype=101), by_carrier=True))) == 1
+
+
+def test_both_directions_of_a_tunnel_over_udp_meet_in_one_worker() -> None:
+    """Each end has ports of its own by which routers spread what it sends."""
+    ends = {"src": "192.0.2.1", "dst": "198.51.100.2"}, {"src": "198.51.100.2", "dst": "192.0.2.1"}
+    frames = [
+        bytes(IP(**ends[number % 2]) / UDP(sport=50000 + number, dport=4789) / VXLAN(vni=1, flags=8) / Ether() / packet)
+        for number, packet in enumerate(INNER)
+    ]
+    packets = decode(*frames, linktype=101)
+    assert np.count_nonzero(packets.depth) == len(INNER)
+    shares = [Share(number, WORKERS, 0, True, (4789,)).of_packets(packets).usable for number in range(WORKERS)]
+    assert sorted(np.count_nonzero(mine) for mine in shares) == [0, 0, 0, len(packets.src)]
 
 
 def test_where_every_worker_sees_all_flows_inside_are_spread() -> None:

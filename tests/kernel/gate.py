@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ids.decode import TunnelSettings
 from ids.kernel import contract
 from ids.kernel.contract import COUNTER_NAMES, LimitKind, Reason
 from ids.kernel.fastpath import FastPath
@@ -19,6 +20,8 @@ from ids.types import PacketBatch
 XDP_DROP, XDP_PASS, XDP_TX = 1, 2, 3
 START_NS = 10**15
 """The packets' clock, far from zero and from the machine's."""
+
+TUNNEL_PORTS = TunnelSettings().udp_ports
 
 KEPT_TYPES = (2, 3, 6, 12, 27)
 """Arrays, program arrays, per-CPU arrays, arrays of rings and rings: they hold no state of sources or flows."""
@@ -57,6 +60,7 @@ class Gate:
             repeats.set(key.to_bytes(4, "little"), bytes(contract.REPEAT.itemsize))
         self.fastpath.config["lists"][0] = 0
         self.fastpath.configure(self.fastpath.settings)
+        self.fastpath.look_into(TUNNEL_PORTS)
         self.shown()
 
     def limit(self, kind: LimitKind, per_s: float, burst: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
@@ -19,6 +21,8 @@ ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 ETHER_BACK = Ether(src="02:00:00:00:00:02", dst="02:00:00:00:00:01")
 CLIENT, SERVER = "192.0.2.7", "198.51.100.1"
 CLIENT6, SERVER6 = "2001:db8::7", "2001:db8:1::1"
+VTEP, OTHER_VTEP = "203.0.113.1", "203.0.113.2"
+VTEP6, OTHER_VTEP6 = "2001:db8:f::1", "2001:db8:f::2"
 IP4 = IP(src=CLIENT, dst=SERVER)
 IP6 = IPv6(src=CLIENT6, dst=SERVER6)
 
@@ -76,6 +80,66 @@ IP6_MANY_EXTENSIONS = wire(
 )
 IP6_FIRST_FRAGMENT = wire(IP6, IPv6ExtHdrFragment(m=1, id=3), UDP(sport=1, dport=2, len=100), bytes(24))
 IP6_LATER_FRAGMENT = wire(IP6, IPv6ExtHdrFragment(offset=4, id=3, nh=17), bytes(32))
+
+
+def ipip(inner: bytes, **fields: Any) -> bytes:
+    """Return a frame's IP packet in another of the tunnel's ends: IP in IP, 4in6, 6in4, by the two versions."""
+    proto = 4 if inner[14] >> 4 == 4 else 41
+    return wire(IP(src=VTEP, dst=OTHER_VTEP, proto=proto, **fields), inner[14:])
+
+
+def in_ip6(inner: bytes) -> bytes:
+    """Return a frame's IP packet in an IPv6 one."""
+    return wire(IPv6(src=VTEP6, dst=OTHER_VTEP6, nh=4 if inner[14] >> 4 == 4 else 41), inner[14:])
+
+
+def gre(inner: bytes, header: bytes = b"\0\0\x65\x58") -> bytes:
+    """Return what follows a GRE header, by default a frame, between the tunnel's ends."""
+    return wire(IP(src=VTEP, dst=OTHER_VTEP, proto=47), header + inner)
+
+
+def over_udp(dport: int, header: bytes, inner: bytes, sport: int = 50000, **fields: Any) -> bytes:
+    """Return what follows a tunnel's header in a datagram between its ends."""
+    return wire(IP(src=VTEP, dst=OTHER_VTEP, **fields), UDP(sport=sport, dport=dport), header + inner)
+
+
+def vxlan(inner: bytes, **fields: Any) -> bytes:
+    """Return a frame in VXLAN."""
+    return over_udp(4789, b"\x08\0\0\0\0\0\x2a\0", inner, **fields)
+
+
+def geneve(inner: bytes, options: bytes = b"", kind: bytes = b"\x65\x58") -> bytes:
+    """Return a frame in Geneve, or what else ``kind`` says."""
+    return over_udp(6081, bytes((len(options) // 4, 0)) + kind + b"\0\0\x2a\0" + options, inner)
+
+
+def tunnelled(inner: bytes) -> dict[str, bytes]:
+    """Return a frame in every kind of tunnel that the gate looks into, but for Teredo's."""
+    ip, kind = inner[14:], b"\x08\0" if inner[14] >> 4 == 4 else b"\x86\xdd"
+    mapped = b"\1" if kind == b"\x08\0" else b"\2"
+    return {
+        "IP in IPv4": ipip(inner),
+        "IP in IPv6": in_ip6(inner),
+        "GRE": gre(ip, b"\0\0" + kind),
+        "GRE with all options": gre(ip, b"\xb0\0" + kind + bytes(12)),
+        "GRE with a frame": gre(inner),
+        "GRE with PPP": gre(ip, b"\x30\x81\x88\x0b" + bytes(12) + b"\xff\3\0" + (b"\x21", b"\x57")[mapped == b"\2"]),
+        "GRE with PPP, compressed": gre(ip, b"\x20\1\x88\x0b" + bytes(4) + (b"\x21", b"\x57")[mapped == b"\2"]),
+        "ERSPAN I": gre(inner, b"\0\0\x88\xbe"),
+        "ERSPAN II": gre(inner, b"\x10\0\x88\xbe" + bytes(12)),
+        "ERSPAN III": gre(inner, b"\x10\0\x22\xeb" + bytes(16)),
+        "ERSPAN III with its trailer": gre(inner, b"\x10\0\x22\xeb" + bytes(15) + b"\1" + bytes(8)),
+        "VXLAN": vxlan(inner),
+        "VXLAN on Linux' own port": over_udp(8472, b"\x08\0\0\0\0\0\x2a\0", inner),
+        "VXLAN-GPE": over_udp(4790, b"\x0c\0\0" + mapped + b"\0\0\x2a\0", ip),
+        "VXLAN, a frame with tags": vxlan(inner[:12] + b"\x88\xa8\0\5\x81\0\0\6" + inner[12:]),
+        "VXLAN, the answer": over_udp(50000, b"\x08\0\0\0\0\0\x2a\0", inner, sport=4789),
+        "Geneve": geneve(inner),
+        "Geneve with options": geneve(ip, bytes(12), kind),
+        "VXLAN in GRE": gre(vxlan(inner)),
+        "IP in IP in IP": ipip(ipip(inner)),
+    }
+
 
 ETHERNET_SHORT = VLAN[:16]
 IP4_SHORT = SYN[:30]

@@ -36,6 +36,7 @@ ENUMS = {
     "ids_limit_kind": (contract.LimitKind, "IDS_LIMIT_"),
     "ids_flags": (contract.Flags, "IDS_FLAG_"),
     "ids_lists": (contract.Lists, "IDS_LIST_"),
+    "ids_tunnel": (contract.Tunnel, "IDS_TUNNEL_"),
     "ids_record_kind": (contract.RecordKind, "IDS_RECORD_"),
 }
 NUMBERS = {
@@ -51,6 +52,7 @@ NUMBERS = {
     "IDS_REASON_MALFORMED": contract.REASON_MALFORMED,
     "IDS_REASON_NOTE": contract.REASON_NOTE,
     "IDS_REASON_WOULD": contract.REASON_WOULD,
+    "IDS_TUNNEL_BYTES": contract.TUNNEL_BYTES,
     "IDS_LIMIT_KINDS": contract.LIMIT_KINDS,
     "IDS_SMALL_DATA": contract.SMALL_DATA,
     "IDS_LARGE_DATA": contract.LARGE_DATA,
@@ -58,6 +60,7 @@ NUMBERS = {
 MAPS: dict[str, tuple[str, str]] = {
     "ids_counts": ("u32", "ids_count"),
     "ids_config": ("u32", "ids_config"),
+    "ids_tunnels": ("u32", "ids_tunnel_ports"),
     "ids_clock": ("u32", "ids_clock"),
     "ids_block4": ("u32", "ids_block"),
     "ids_block6": ("ids_addr6", "ids_block"),

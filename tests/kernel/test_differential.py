@@ -23,6 +23,7 @@ from ids.capture import open_capture
 from ids.kernel import contract
 from ids.kernel.contract import COUNTER_NAMES, REASON_NAMES, Flags, FlowVerdict, Reason
 from ids.kernel.maps.counts import reason_counts
+from ids.kernel.maps.tunnels import port_kinds
 from ids.kernel.model.program import Model
 from ids.kernel.model.state import BlockEntry, ModelConfig
 from ids.kernel.offline import DEFINES, MIN_FRAME, Frames, OfflineProgram
@@ -127,7 +128,8 @@ def random_config(random: Random) -> dict[str, Any]:
         | random.choice((0, Flags.COOKIES))
         | random.choice((0, 0, Flags.SHADOW))
         | random.choice((0, Flags.DROP_UNPARSED))
-        | random.choice((0, Flags.APART)),
+        | random.choice((0, Flags.APART))
+        | random.choice((0, Flags.TUNNELS, Flags.TUNNELS)),
         "gone_after_ns": random.choice((0, 50 * SECOND_NS, 5000 * SECOND_NS)),
         "heartbeat_ns": START_NS,
         "proven_ns": random.choice((1, SECOND_NS, 3600 * SECOND_NS)),
@@ -167,7 +169,9 @@ def random_steps(random: Random, config: dict[str, Any], captured: list[bytes]) 
             if random.random() < 0.3 and (key := traffic.key_of(frame)):
                 steps.append(Condemn(key))
             frame = traffic.fragmented(random, frame)
-        elif choice > 0.75:
+        elif choice > 0.80:
+            frame = traffic.tunnelled(random, frame or traffic.frame(random))
+        elif choice > 0.70:
             frame = traffic.mutated(random, random.choice(captured))
         else:
             frame = traffic.frame(random)
@@ -188,6 +192,7 @@ def _list_entry(random: Random, now_ns: int) -> Step:
 def by_model(config: dict[str, Any], steps: list[Step]) -> tuple[list[tuple[int, int]], dict[str, Any]]:
     """Return the verdicts and the state that the model comes to."""
     model = Model(ModelConfig(**config))
+    model.tunnels = port_kinds(traffic.TUNNEL_PORTS)
     now_ns = START_NS
     verdicts: list[tuple[int, int]] = []
     for step in steps:
@@ -343,6 +348,7 @@ class Kernel:
 def kernel() -> Iterator[Kernel]:
     with OfflineProgram(FastPathSettings.model_validate(SMALL), WORKERS) as program:
         orders = loader.load(loader.compile_program(bpf_dir() / "xdp_ids.c", DEFINES), "xdp_set_flow", program.maps)
+        program.look_into(traffic.TUNNEL_PORTS)
         yield Kernel(program, orders)
         os.close(orders)
 

@@ -69,6 +69,14 @@ SYNACK = p.wire(p.IP4_BACK, p.reply("SA", seq=1000, ack=1))
 REPLY = p.wire(p.IP4_BACK, p.reply("PA", seq=1001, ack=1), b"HTTP/1.1 200 OK\r\n\r\n")
 
 
+def test_tunnels_are_shown_whatever_their_depth(exit_: Exit) -> None:
+    inner = p.wire(p.IP4_BACK, p.reply("A"), bytes(1000))
+    for kind in ("VXLAN", "GRE", "IP in IPv4", "IP in IPv6", "Geneve"):
+        assert [exit_.send(p.tunnelled(inner)[kind])[1] for _ in range(9)] == [Reason.PASS_SHOWN] * 9
+    plain = p.wire(p.IP4_BACK, UDP(sport=1, dport=2), bytes(1000))
+    assert [exit_.send(plain)[1] for _ in range(3)][-1] == Reason.PASS_DEPTH
+
+
 def test_the_reply_to_a_syn_lets_the_client_prove_itself(exit_: Exit) -> None:
     exit_.gate.send(p.SYN)
     assert exit_.send(SYNACK) == (GO_ON, Reason.PASS_SHOWN)

@@ -22,6 +22,7 @@ from ids.counters import Counters
 from ids.decode import Decoder
 from ids.decode.settings import DecodeSettings
 from ids.errors import KernelError
+from ids.flow.share import Share
 from ids.kernel import Block, FastPath, contract, worker_of
 from ids.kernel.contract import LimitKind, Reason
 from ids.kernel.maps.configuration import ring_bytes
@@ -34,6 +35,7 @@ from tests.kernel import packets as p
 from tests.kernel import traffic
 from tests.kernel.conftest import settings
 from tests.kernel.gate import Gate, Verdict
+from tests.replay.batches import batch_of
 
 WORKERS = 4
 SEED = 0x0123456789ABCDEF
@@ -424,3 +426,22 @@ def test_all_rings_together_are_no_larger_than_the_settings(workers: int) -> Non
         assert size % STRIDES[name] == 0
     least = ring_bytes(FastPathSettings(ring_small_bytes=4096, ring_large_bytes=4096), workers)
     assert set(least.values()) == {4096}, "a ring is a page at least"
+
+
+@kernel_side
+def test_both_directions_of_a_tunnel_over_udp_meet_in_one_worker(crew: Crew) -> None:
+    """Whole or in fragments, whatever the ports by which routers spread it."""
+    vni = b"\x08\0\0\0\0\0\x2a\0"
+    there = [p.over_udp(4789, vni, p.DATA, sport=50000 + number) for number in range(8)]
+    back = [
+        p.wire(IP(src=p.OTHER_VTEP, dst=p.VTEP), UDP(sport=60000 + number, dport=4789), vni + p.DATA)
+        for number in range(8)
+    ]
+    owners = {tuple(crew.whose(frame)) for frame in there + back}
+    assert len(owners) == 1
+    ((owner,),) = owners
+    packets = crew.decoders[0].decode(batch_of(there + back))
+    shares = [Share(number, WORKERS, crew.fastpath.worker_seed, True, (4789,)) for number in range(WORKERS)]
+    kept = [int(np.count_nonzero(share.of_packets(packets).usable)) for share in shares]
+    assert kept == [len(packets.src) if number == owner else 0 for number in range(WORKERS)]
+    assert np.count_nonzero(packets.depth) == 16

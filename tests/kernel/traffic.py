@@ -24,6 +24,8 @@ NUMBERS = (100, 101, 0, 0xFFFFFFFF, 5000, 0x7FFFFFFF)
 FLAGS = (0x02, 0x12, 0x10, 0x18, 0x11, 0x04, 0x14, 0x02, 0x12, 0x10, 0x03, 0x06, 0x00, 0xFF, 0x01)
 SIZES = (0, 0, 0, 0, 1, 1, 20, 20, 100, 100, 400, 1400, 1922, 1934)
 """Bytes of payload; with headers, the last two just fit into a record of the large ring."""
+TUNNEL_PORTS = ((4789,), (6081, 40000), (3544,))
+"""Of VXLAN, Geneve and Teredo; one is a port of others too."""
 IDS = (1, 1, 0x10001)
 """Of fragments; one fits IPv6 alone."""
 PROTOCOLS = (6, 6, 6, 17, 17, 1, 58, 50, 6, 17)
@@ -57,6 +59,76 @@ def spoil(random: Random, whole: bytes) -> bytes:
         if changed:
             changed[random.randrange(min(len(changed), 90))] = random.randrange(256)
     return bytes(changed)
+
+
+def tunnelled(random: Random, whole: bytes) -> bytes:
+    """Return a frame, or the IP packet in it, in a tunnel or two between the hosts of all, seldom in bad shape."""
+    if random.random() < 0.7:
+        whole = frame(random)
+    for _ in range(random.choice((1, 1, 1, 2, 3))):
+        proto, payload = _carried(random, whole)
+        if random.random() < 0.08:
+            payload = spoil(random, payload)
+        if proto == 17:
+            ports = [random.choice(sum(TUNNEL_PORTS, ())), random.choice(PORTS)]
+            random.shuffle(ports)
+            payload = struct.pack(">HHHH", *ports, 8 + len(payload) & 0xFFFF, 0) + payload
+        kind, packet = _around4(random, proto, payload) if random.random() < 0.6 else _around6(random, proto, payload)
+        whole = ETHERNET + kind + packet
+    return whole
+
+
+def _carried(random: Random, whole: bytes) -> tuple[int, bytes]:
+    """Return the protocol of IP and the payload that carry a frame, or what is in it: announced rightly or not."""
+    ip, kind = whole[14:], whole[12:14]
+    choice = random.randrange(6)
+    if choice == 0:
+        return random.choice((4, 41)) if random.random() < 0.1 else 4 if kind == b"\x08\0" else 41, ip
+    if choice in (1, 2):
+        return 47, _gre(random, whole)
+    if choice == 3:
+        flags = random.choice((0x08, 0x08, 0x08, 0x0C, 0x00))
+        if flags == 0x0C:
+            return 17, bytes((flags, 0, 0, random.choice((1, 2, 3, 4)))) + bytes(4) + random.choice((ip, whole))
+        return 17, bytes((flags, 0, 0, 0)) + bytes(4) + whole
+    if choice == 4:
+        words = random.choice((0, 0, 1, 63, 0x40))
+        options = bytes(4 * (words & 63))
+        return 17, bytes((words, 0)) + random.choice(
+            (b"\x65\x58" + bytes(4) + options + whole, kind + bytes(4) + options + ip)
+        )
+    before = random.choice((b"", b"", b"\0\0" + bytes(6), b"\0\1\2\3" + bytes(14), b"\0\1\0\0" + bytes(9 + 8)))
+    return 17, before + ip
+
+
+def _gre(random: Random, whole: bytes) -> bytes:
+    flags = random.choice((0, 0, 0x1000, 0x2000, 0x8000, 0xB000, 0x3081, 0x3001, 0x4000, 0x0002))
+    size = sum(4 for bit in (0x8000, 0x2000, 0x1000) if flags & bit) + (4 if flags & 0x81 == 0x81 else 0)
+    ip, kind = whole[14:], int.from_bytes(whole[12:14], "big")
+    ppp = b"\0\x21" if kind == 0x0800 else b"\0\x57"
+    of: list[tuple[int, bytes]] = [
+        (kind, ip),
+        (0x6558, whole),
+        (0x880B, random.choice((b"\xff\3", b"")) + ppp[random.choice((0, 0, 1)) :] + ip),
+        (0x883E, random.choice((b"", bytes(4))) + ip),
+        (0x88BE, (bytes(8) if flags & 0x1000 else b"") + whole),
+        (0x22EB, random.choice((bytes(12), bytes(11) + b"\1" + bytes(8))) + whole),
+    ]
+    announced, inner = of[2] if flags & 1 else random.choice(of)
+    return struct.pack(">HH", flags, announced) + bytes(size) + inner
+
+
+def _around4(random: Random, proto: int, payload: bytes) -> tuple[bytes, bytes]:
+    fragment = random.choice((0,) * 12 + (0x4000, 0x2000, 185))
+    header = struct.pack(
+        ">BBHHHBBH", 0x45, 0, 20 + len(payload) & 0xFFFF, random.choice(IDS) & 0xFFFF, fragment, 64, proto, 0
+    )
+    return b"\x08\0", header + random.choice(HOSTS4) + random.choice(HOSTS4) + payload
+
+
+def _around6(random: Random, proto: int, payload: bytes) -> tuple[bytes, bytes]:
+    header = struct.pack(">IHBB", 6 << 28, len(payload) & 0xFFFF, proto, 64)
+    return b"\x86\xdd", header + random.choice(HOSTS6) + random.choice(HOSTS6) + payload
 
 
 def mutated(random: Random, whole: bytes) -> bytes:

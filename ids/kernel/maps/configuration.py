@@ -67,7 +67,8 @@ def limit_value(per_s: float, burst: int) -> tuple[int, int]:
 def write_settings(config: np.void, settings: FastPathSettings) -> None:
     """Write limits and depths into a configuration: one item of dtype `contract.CONFIG`.
 
-    Its secrets are made up once, and kept from then on. Shadow mode stays as it is: it is no setting of the fast path.
+    Its secrets are made up once, and kept from then on. Shadow mode, and whether tunnels are looked into, stay as
+    they are: they are no settings of the fast path.
     """
     config["depth_tcp"] = settings.depth_tcp_bytes
     config["depth_udp"] = settings.depth_udp_bytes
@@ -79,7 +80,7 @@ def write_settings(config: np.void, settings: FastPathSettings) -> None:
     config["gone_after_ns"] = settings.gone_after_s * _SECOND_NS
     flags = Flags.DROP_UNPARSED * (settings.unparsed == "drop")
     flags |= Flags.CHALLENGE * settings.challenge_syns | Flags.GONE_PASS * (settings.when_gone == "pass")
-    config["flags"] = flags | int(config["flags"]) & Flags.SHADOW
+    config["flags"] = flags | int(config["flags"]) & (Flags.SHADOW | Flags.TUNNELS)
     if not config["secret"].any():
         config["secret"] = np.frombuffer(os.urandom(16), dtype=np.uint64)
     if not config["worker_seed"]:

@@ -106,7 +106,7 @@ def shown_bytes(packet: Packet) -> int:
 
 def is_deep(packet: Packet, flow: FlowEntry, side: int, depth: int) -> bool:
     """Return whether nobody needs a packet, for the depth has been reached."""
-    if packet.fragment != WHOLE:
+    if packet.fragment != WHOLE or packet.tunnel:
         return False
     if packet.proto != TCP:
         return flow.shown[side] >= depth

@@ -18,7 +18,7 @@ WHOLE, FIRST_FRAGMENT, LATER_FRAGMENT = 0, 1, 2
 
 _GO_ON = 0
 _IP4, _IP6 = b"\x08\x00", b"\x86\xdd"
-_VLAN = (b"\x81\x00", b"\x88\xa8")
+VLAN_TYPES = (b"\x81\x00", b"\x88\xa8")
 _FRAGMENT_HEADER, _AH = 44, 51
 _RARE = frozenset((135, 139, 140))
 _EXTENSIONS = frozenset((0, 43, _AH, 60)) | _RARE
@@ -31,8 +31,8 @@ class Packet:
 
     __slots__ = (
         "ack", "apart", "charged", "dport", "dst", "fate", "first_ports", "fragment", "fragment_id", "frame", "ip_end",
-        "kind", "l3", "l4", "len", "met_shadow", "neighbour", "news", "payload_len", "proto", "refused", "seq",
-        "shadowed", "sport", "src", "tcp_flags", "unknown_header", "version", "vlan",
+        "kind", "l3", "l4", "len", "malformed", "met_shadow", "neighbour", "news", "payload_len", "proto", "refused",
+        "seq", "shadowed", "sport", "src", "tcp_flags", "tunnel", "unknown_header", "version", "vlan",
     )  # fmt: skip
 
     def __init__(self, frame: bytes) -> None:
@@ -43,6 +43,7 @@ class Packet:
         self.first_ports = (NO_PORT, NO_PORT)
         self.kind = self.fragment_id = b""
         self.version = self.proto = self.fragment = self.tcp_flags = self.charged = self.fate = self.neighbour = 0
+        self.tunnel = self.malformed = 0
         self.src = self.dst = b""
         self.news = self.refused = self.unknown_header = self.shadowed = self.met_shadow = self.apart = False
 
@@ -54,11 +55,11 @@ def parse_addresses(packet: Packet) -> int:
         return Reason.DROP_ETH_SHORT
     kind, at = frame[12:14], 14
     for _ in range(MAX_VLAN_TAGS):
-        if kind not in _VLAN:
+        if kind not in VLAN_TYPES:
             break
         if at + 4 > packet.len:
             return Reason.DROP_ETH_SHORT
-        _note_vlan(packet, int.from_bytes(frame[at : at + 2], "big") & 0xFFF)
+        note_vlan(packet, int.from_bytes(frame[at : at + 2], "big") & 0xFFF)
         kind, at = frame[at + 2 : at + 4], at + 4
     packet.l3, packet.kind = at, kind
     if kind == _IP4:
@@ -71,10 +72,10 @@ def parse_addresses(packet: Packet) -> int:
             return Reason.DROP_IP6_SHORT
         packet.version, packet.src, packet.dst = 6, frame[at + 8 : at + 24], frame[at + 24 : at + 40]
         return _GO_ON
-    return Reason.PASS_VLAN_TAGS if kind in _VLAN else Reason.PASS_NOT_IP
+    return Reason.PASS_VLAN_TAGS if kind in VLAN_TYPES else Reason.PASS_NOT_IP
 
 
-def _note_vlan(packet: Packet, vlan: int) -> None:
+def note_vlan(packet: Packet, vlan: int) -> None:
     if packet.vlan < 1 << 12:
         packet.vlan |= vlan << 12
     elif not packet.vlan & 0xFFF:
@@ -90,10 +91,10 @@ def neighbour(frame: bytes) -> int:
 def judge_headers(packet: Packet) -> int:
     """Judge the IP header and what follows; return 0, or the `Reason` that calls the packet malformed."""
     reason = _judge_ip4(packet) if packet.version == 4 else _judge_ip6(packet)
-    return reason or _judge_l4(packet)
+    return reason or judge_l4(packet)
 
 
-def _judge_fragment(packet: Packet, offset: int, length: int, more: bool) -> int:
+def judge_fragment(packet: Packet, offset: int, length: int, more: bool) -> int:
     if offset + length > 65535:
         return Reason.DROP_FRAGMENT_OVERSIZE
     if offset:
@@ -122,7 +123,7 @@ def _judge_ip4(packet: Packet) -> int:
     packet.ip_end = at + total_len
     packet.fragment_id = frame[at + 4 : at + 6]
     offset = frame[at + 6] << 8 | frame[at + 7]
-    return _judge_fragment(packet, (offset & 0x1FFF) * 8, total_len - header_len, bool(offset & 0x2000))
+    return judge_fragment(packet, (offset & 0x1FFF) * 8, total_len - header_len, bool(offset & 0x2000))
 
 
 def _judge_ip6(packet: Packet) -> int:
@@ -136,10 +137,10 @@ def _judge_ip6(packet: Packet) -> int:
         return Reason.DROP_IP6_PAYLOAD_LEN
     if packet.src[0] == 0xFF:
         return Reason.DROP_IP_SOURCE
-    return _walk_ip6(packet)
+    return walk_ip6(packet)
 
 
-def _walk_ip6(packet: Packet) -> int:
+def walk_ip6(packet: Packet) -> int:
     for _ in range(MAX_IP6_EXTENSIONS):
         if packet.fragment == LATER_FRAGMENT or packet.proto not in _HEADERS:
             return _GO_ON
@@ -173,10 +174,10 @@ def _step_fragment(packet: Packet) -> int:
     packet.proto = packet.frame[at]
     packet.fragment_id = packet.frame[at + 4 : at + 8]
     packet.l4 += 8
-    return _judge_fragment(packet, offset & 0xFFF8, packet.ip_end - packet.l4, bool(offset & 1))
+    return judge_fragment(packet, offset & 0xFFF8, packet.ip_end - packet.l4, bool(offset & 1))
 
 
-def _judge_l4(packet: Packet) -> int:
+def judge_l4(packet: Packet) -> int:
     packet.payload_len = packet.ip_end - packet.l4
     if packet.fragment == LATER_FRAGMENT:
         return _GO_ON

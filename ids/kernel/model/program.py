@@ -8,6 +8,7 @@ taken to have found room), the egress program, and this host's listeners: it has
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ids.kernel.contract import (
@@ -24,6 +25,7 @@ from ids.kernel.contract import (
     LimitKind,
     Lists,
     Reason,
+    Tunnel,
 )
 from ids.kernel.model.cookie import COOKIE_MASK, SLOT_SHIFT, cookie, syn_mark
 from ids.kernel.model.flows import (
@@ -41,6 +43,7 @@ from ids.kernel.model.parse import (
     FIRST_FRAGMENT,
     ICMP,
     ICMPV6,
+    LATER_FRAGMENT,
     NO_PORT,
     RST,
     SYN,
@@ -61,6 +64,7 @@ from ids.kernel.model.state import (
     ModelConfig,
     Trie,
 )
+from ids.kernel.model.tunnels import MAX_TUNNELS, PROTO_TUNNELS, Entry, carried, enter_tunnel
 from ids.types import IPNetwork
 
 XDP_DROP, XDP_PASS, XDP_TX = 1, 2, 3
@@ -119,6 +123,8 @@ class Model:
         self.dst_budgets: Bounded[BudgetEntry] = Bounded(max_entries)
         self.counts: dict[int, list[int]] = {number: [0, 0] for number in COUNTER_NAMES}
         """Packets and bytes by `Reason`, notes included."""
+        self.tunnels: Mapping[int, Tunnel] = {}
+        """Kind of tunnel by UDP port."""
         self._now_ns = 0
         self._pressed = False
 
@@ -164,7 +170,12 @@ class Model:
         if reason:
             return reason
         malformed = judge_headers(packet)
-        return self._check_malformed(packet, malformed) if malformed else self._judge_flow(packet)
+        if malformed:
+            return self._check_malformed(packet, malformed)
+        packet.tunnel = self._find_tunnel(packet)
+        if packet.tunnel and not packet.shadowed:
+            reason = self._judge_within(packet)
+        return reason or self._judge_flow(packet)
 
     def _pass_unparsed(self, packet: Packet, reason: int) -> int:
         if not self.config.flags & Flags.DROP_UNPARSED or packet.kind == _ARP:
@@ -282,6 +293,47 @@ class Model:
                 packet.met_shadow = True
             last = None
         return self._apply(last, packet, Reason.DROP_BLOCKED_PREFIX)
+
+    # ---- tunnels -------------------------------------------------------------------------------------------------
+
+    def _find_tunnel(self, packet: Packet) -> int:
+        """Return how a packet carries another, as a `Tunnel`."""
+        if packet.proto == TCP or not self.config.flags & Flags.TUNNELS or packet.fragment == LATER_FRAGMENT:
+            return Tunnel.NONE
+        if packet.proto != UDP:
+            return PROTO_TUNNELS.get(packet.proto, Tunnel.NONE)
+        sport, dport = packet.first_ports if packet.fragment != WHOLE else (packet.sport, packet.dport)
+        kinds = (self.tunnels.get(int.from_bytes(port, "big"), Tunnel.NONE) for port in (dport, sport))
+        return next(filter(None, kinds), Tunnel.NONE)
+
+    def _judge_within(self, packet: Packet) -> int:
+        """Ask the lists for who sends within a tunnel, and within that."""
+        inner, entry, reason = carried(packet), Entry.ENTERED, _GO_ON
+        for _ in range(MAX_TUNNELS):
+            if not inner.tunnel:
+                break
+            entry = enter_tunnel(inner)
+            if entry:
+                break
+            inner.met_shadow = False
+            reason = self._apply(self.blocks.get(inner.src), inner, Reason.DROP_BLOCKED)
+            reason = reason or self._check_prefix(inner, None, 0)
+            if reason or inner.shadowed or inner.malformed:
+                break
+            inner.tunnel = self._find_tunnel(inner)
+        packet.shadowed = inner.shadowed
+        if reason or packet.shadowed:
+            self._count(Reason.NOTE_IN_TUNNEL, packet.len)
+            return reason
+        deeper = bool(inner.tunnel and not inner.malformed)
+        unread = packet.fragment != WHOLE if entry == Entry.EMPTY else bool(entry) or deeper
+        return self._check_unread(packet) if unread else _GO_ON
+
+    def _check_unread(self, packet: Packet) -> int:
+        self._count(Reason.NOTE_TUNNEL_UNREAD, packet.len)
+        if not self.config.flags & Flags.DROP_UNPARSED or self._is_allowed(packet):
+            return _GO_ON
+        return _GO_ON if self._shadows(packet, Reason.DROP_NOT_IP) else Reason.DROP_NOT_IP
 
     # ---- budgets and challenges ----------------------------------------------------------------------------------
 
@@ -484,7 +536,7 @@ class Model:
         condemned = flow.verdict == FlowVerdict.DROP and not self._is_allowed(packet)
         if condemned and not self._shadows(packet, Reason.DROP_FLOW):
             return Reason.DROP_FLOW
-        if flow.verdict == FlowVerdict.BYPASS:
+        if flow.verdict == FlowVerdict.BYPASS and not packet.tunnel:
             return Reason.PASS_BYPASS
         if not packet.news and is_deep(packet, flow, side, self._depth(packet, flow)):
             if not flow.cut & Cut.DEPTH:
