@@ -106,9 +106,18 @@ class _Memory:
         self._thread.join()
 
     def _watch(self) -> None:
+        ours = _command(os.getpid())
         while not self._done.wait(SAMPLE_S):
+            if _command(self._pid) == ours:
+                continue  # until its exec, it runs in our memory
             for pid in _tree(self._pid):
                 self._peaks[pid] = max(self._peaks.get(pid, 0.0), _status_mib(pid, "VmHWM"))
+
+
+def _command(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def _tree(pid: int) -> list[int]:
