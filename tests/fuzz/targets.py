@@ -38,7 +38,7 @@ class PromiseBroken(AssertionError):
 
 
 class _Errors(logging.Handler):
-    """Keeps the errors that the engine survives, and logs; but for calls that took long, for the machine may be busy."""
+    """Keeps the errors that the engine survives, but for calls that took long: the machine may be busy."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
