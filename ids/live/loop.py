@@ -166,7 +166,8 @@ class Live:
         self._fastpath.beat()
         for limit in self._fastpath.limits():
             self._counters.add(f"kernel.limits.{limit.kind.name.lower()}")
-            self._engine.emit(Events([limit_event(limit)]))
+            if self.config.respond.mode != "shadow":  # there, nothing is dropped
+                self._engine.emit(Events([limit_event(limit)]))
         self._crew.tick(now_ns)
         swept = self._fastpath.blocks.sweep(now_ns)
         self._counters.add("respond.blocks_expired", swept)
@@ -183,7 +184,8 @@ class Live:
                 del self._gate.watched[network]
             elif block.packets > before:
                 del self._gate.watched[network]
-                self._engine.emit(Events([first_drops(order, block, now_ns)]))
+                if self.config.respond.mode != "shadow":
+                    self._engine.emit(Events([first_drops(order, block, now_ns)]))
 
     def _reconcile(self) -> None:
         drift = self._reconciler.check()

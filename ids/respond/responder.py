@@ -76,7 +76,9 @@ class Responder:
             self._counters.add("detect.alert_queue_overflow")
             return
         case.alerts += 1
-        blocked = block is not None and block.get("mode") == BlockMode.ENFORCE.value
+        blocked = (
+            block is not None and block.get("mode") == BlockMode.ENFORCE.value and self._settings.mode == "enforce"
+        )
         event = events.alert_event(match, condemned or blocked)
         if block is not None:
             event["ids"]["block"] = block

@@ -71,7 +71,11 @@ REASONS = (
     ),
     Reason(
         "checksum", "their checksum was wrong", "decode.checksums: none (-k none), if it is filled in later",
-        packets=_anomalies("bad_ip_checksum", "bad_l4_checksum"),
+        packets=_anomalies("bad_ip_checksum", "bad_l4_checksum", "partial_l4_checksum"),
+    ),
+    Reason(
+        "unparsed", "they were requests too far ahead of their answers; rules on the raw stream saw them",
+        "protocols.http.open_requests", bytes=("http.unparsed_bytes",),
     ),
     Reason(
         "link_type", "their link type is not known", "capture Ethernet, or raw IP",

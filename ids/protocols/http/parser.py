@@ -14,9 +14,9 @@ THEORY.
 (5) After CONNECT or an upgrade the streams are no longer HTTP, and are handed over with what was fed of them.
 (6) At a message boundary nothing is held but the requests that wait (`State`): there the ordinary lane may hand a
     connection to this one, and take it back.
-(7) A client that is ``open_requests`` ahead of its server is read on when that answers: a server reads none of them
-    either before it has answered those in front. What is never answered costs nothing but its bytes; at the end, some
-    more of it are read, `UNANSWERED_READ`.
+(7) A client that is ``open_requests`` ahead of its server is read on when that answers. What is never answered costs
+    nothing but its bytes; at the end, some more of it are read, `UNANSWERED_READ`.
+(8) A request that is answered before its end is reported as it is then, and again at its end, if that comes.
 
 COST. O(bytes), even when fed a byte at a time: a search never looks again where it has looked; no byte that is not
 inspected is kept. A client's chunk makes at most ``open_requests`` transactions, and some for what exceeds
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ids.protocols.http.content import decode_content, file_name, find_files
@@ -60,9 +61,9 @@ _EMPTY = {Direction.TO_SERVER: b"\r\n", Direction.TO_CLIENT: b"\r\n\t \0"}
 """What may stand before a message."""
 _LOOKBACK = 64
 """Bytes kept while looking for the start of a message: the longest start, and some."""
-UNANSWERED_READ = {True: 64, False: 256}
-"""Requests beyond ``open_requests`` that are read at the end of a connection, by whether its server ever said anything.
-If it did, and did not answer these, it read none of them. If it was not heard, it may be out of sight."""
+UNANSWERED_READ = 1024
+"""Requests that are read at the end, of those that nobody was seen to answer: the server may have carried them out all
+the same, for a client that reads no answers gets none."""
 _STARTS = {
     Direction.TO_SERVER: re.compile(rb"\n(?=" + REQUEST_START + rb")"),
     Direction.TO_CLIENT: re.compile(rb"\n(?=" + RESPONSE_START + rb")"),
@@ -228,7 +229,7 @@ class HttpParser:
 
     def _end_stall(self) -> None:
         """Read some of the requests that will not be answered any more, and leave the others."""
-        side, room = self._sides[Direction.TO_SERVER], UNANSWERED_READ[self._state.heard]
+        side, room = self._sides[Direction.TO_SERVER], UNANSWERED_READ
         self._stalled = False
         while room and (self._skim(side) or self._read_head(side)):
             while side.step is not Step.HEAD and self._advance(side):
@@ -340,6 +341,8 @@ class HttpParser:
         if 100 <= head.status < 200 and head.status != 101 and head.length is None and not head.chunked:
             return False
         exchange = self._waiting.pop(0) if self._waiting else self._new_exchange()
+        if requests.message is not None and requests.message.exchange is exchange:
+            self._report_so_far(side, requests.message)
         side.message = Message(head, exchange)
         return True
 
@@ -558,6 +561,16 @@ class HttpParser:
         self._emit(
             side, message.exchange, message.head.buffers, fields, side.direction is Direction.TO_CLIENT, more=more
         )
+
+    def _report_so_far(self, now: Side, message: Message) -> None:
+        """Report a request that is answered before its end, which may never come: the server has acted on it."""
+        if message.reported:
+            return
+        known = Message(replace(message.head, buffers=dict(message.head.buffers)), message.exchange)
+        known.body = bytearray(message.body)
+        self._add_request_body(known)
+        more = further(known.head.buffers)
+        self._emit(now, known.exchange, known.head.buffers, known.exchange.fields(), False, Direction.TO_SERVER, more)
 
     def _report_waiting(self, now: Side, direction: Direction | None = None) -> None:
         """Report every request that waits as unanswered, at the time of the side that is read."""

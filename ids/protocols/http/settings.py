@@ -53,9 +53,10 @@ class HttpSettings(BaseModel):
         description="Unfinished messages kept, over all flows. Beyond it they are reported as far as they came.",
     )
     open_requests: int = Field(
-        default=64,
+        default=1024,
         ge=1,
         le=65536,
-        description="Requests of one connection that wait for their response. Those beyond are read when it answers, as"
+        description="Requests of one connection that wait for their response; nginx takes 1,000 of one connection, and"
+        " whoever reads no answers has them carried out unseen. Those beyond are read when it answers, as"
         " servers do; where 64 KiB (`header_bytes`) of them wait, the oldest is given up for each that is read.",
     )
