@@ -40,6 +40,8 @@ class Refusal:
 class _Record:
     times: int = 0
     until_ns: int = 0
+    counted: bool = False
+    """The latest one is among ``times``."""
 
 
 class BlockPolicy:
@@ -124,7 +126,8 @@ class BlockPolicy:
         if self._this_minute >= self._settings.max_blocks_per_minute:
             return Refusal("rate", f"more than {self._settings.max_blocks_per_minute} blocks in a minute")
         self._this_minute += 1
-        record.times = before + 1
+        record.counted = not shadow  # what is only counted is no offence
+        record.times = before + record.counted
         record.until_ns = until_ns
         return BlockOrder(network, ttl, mode, match.signature.sid, "rule", now, match.number)
 
@@ -135,8 +138,8 @@ class BlockPolicy:
     def forget(self, network: IPNetwork) -> None:
         """Forget the latest order for a network: it could not be carried out."""
         record = self._records.get(network)
-        if record is not None and record.times:
-            record.times -= 1
+        if record is not None:
+            record.times -= record.counted
             record.until_ns = 0
 
 

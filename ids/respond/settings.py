@@ -46,7 +46,7 @@ class RespondSettings(BaseModel):
         ge=1,
         le=100,
         description="Each further block of the same source lasts this many times longer; but not one that follows on a"
-        " block which somebody lifted.",
+        " block which somebody lifted, or which was only counted (shadow).",
     )
     ipv6_prefix: int = Field(
         64,

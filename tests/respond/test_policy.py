@@ -205,6 +205,18 @@ def test_a_penalty_does_not_grow_with_blocks_that_an_operator_lifted() -> None:
     assert ordered(policy, make_match(ts_ns=T0 + 101 * SECOND)).ttl_s == 120
 
 
+def test_a_penalty_does_not_grow_with_blocks_that_were_only_counted() -> None:
+    gate = FakeGate()
+    policy = make_policy(gate, repeat_factor=2, mode="shadow")
+    for _ in range(2):
+        decision = policy.decide(make_match(), request())
+        assert isinstance(decision, BlockOrder)
+        policy.forget(decision.network)
+    assert ordered(policy, make_match()).mode is BlockMode.SHADOW
+    policy.configure(RespondSettings(repeat_factor=2))
+    assert ordered(policy, make_match(ts_ns=T0 + SECOND)).ttl_s == 60
+
+
 def test_a_penalty_does_not_grow_with_orders_that_were_not_carried_out() -> None:
     policy = make_policy(repeat_factor=2)
     for _ in range(3):
