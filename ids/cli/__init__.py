@@ -17,9 +17,9 @@ from ids import __version__
 from ids.errors import IdsError
 from ids.literal import literal
 
-GC_THRESHOLDS = (50_000, 20, 100)
-"""Flows and chunks come and go by the ten thousand and hold no cycles; at Python's default of 700 new objects the
-collector would look for some, all the time, at up to half of the cost of a packet."""
+GC_THRESHOLDS = (50_000, 20, 10)
+"""Flows and chunks come and go by the ten thousand and are to hold no cycles; at Python's default of 700 new objects
+the collector would look for some, all the time, at up to half of the cost of a packet."""
 
 VERBS = {
     "run": (

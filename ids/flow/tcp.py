@@ -144,6 +144,8 @@ class Connection:
             for half in self.halves:
                 half.close(at)
             self.versions.end(self.shared, at)
+            for half in self.halves:
+                half.peer = None  # no cycle is to wait for the collector
         elif self.handshake is not None:
             self.handshake.release(self.shared)
             if self.handshake.early_bytes:

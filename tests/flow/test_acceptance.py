@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from ids.flow.half import Half
 from ids.flow.notes import Note
 from tests.factory import T0
 from tests.flow.traffic import ACK, PSH, SECOND, SYN, Pkt, Run, Talk
@@ -203,3 +205,15 @@ def test_a_capture_that_lacks_what_was_acknowledged_loses_no_more_than_that() ->
     del talk.pkts[4]
     run = Run(talk.client(b"more").server(b"!", ack=1008).pkts)
     assert run.stream() == b"GETmore"
+
+
+def test_a_connection_that_ends_leaves_nothing_to_the_collector() -> None:
+    """Which seldom looks: what a disorderly connection held back would stay for minutes."""
+    gc.collect()
+    before = sum(isinstance(one, Half) for one in gc.get_objects())
+    gc.disable()
+    try:
+        Run(opened().client(b"behind a hole", seq=1101).server(b"answer").pkts)
+        assert sum(isinstance(one, Half) for one in gc.get_objects()) == before
+    finally:
+        gc.enable()

@@ -90,6 +90,7 @@ class Connection(State):
         self.held = 0
         if self._careful is not None:
             self._shared.memory.stall(self._careful, 0)
+            self._careful = None  # no cycle is to wait for the collector
 
     def _feed_careful(
         self,
