@@ -28,6 +28,8 @@ from ids.workers import Report, Worker, end_workers, report, start_workers
 
 log = logging.getLogger(__name__)
 
+REST_S = 1.0
+"""How long the packets that wait at a stop are inspected; a flood would go on for ever."""
 POLL_S = 0.1
 """Longest wait for packets: how soon an idle engine notices a signal, a control request or a timer."""
 
@@ -131,7 +133,9 @@ class Alone:
         return errors
 
     def drain(self) -> None:
-        """End all flows."""
+        """Inspect what waits, and end all flows."""
+        for batch in self._turns.rest(REST_S):
+            self._guarded.run(self._engine.process, batch)
         self._engine.drain()
 
 
@@ -319,9 +323,8 @@ class _Inspector:
                 self._obey(*order)
             self._turns.begin()
             self._take(batch)
-        while (batch := self._turns.next(0)) is not None:
-            self._send(self._guarded.run(self._inspection.process, batch))
-            self._turns.done()
+        for rest in self._turns.rest(REST_S):
+            self._send(self._guarded.run(self._inspection.process, rest))
         self._send(self._inspection.drain(), counters=True)
 
     def _take(self, batch: PacketBatch | None) -> None:

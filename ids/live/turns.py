@@ -21,7 +21,7 @@ import ipaddress
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -169,6 +169,16 @@ class Turns:
             return None
         line = min(waiting, key=lambda line: line.spent_s)
         return self._hand_out(self._slice(line), line)
+
+    def rest(self, for_s: float) -> Iterator[PacketBatch]:
+        """Hand out what is left at the end, for so long; what still waits then is counted as uninspected."""
+        until = self._clock() + for_s
+        while self._clock() < until and (batch := self.next(0.0)) is not None:
+            yield batch
+            self.done()
+        left = sum(line.packets for line in self._lines.values())
+        if left:
+            self._counters.add("engine.uninspected.share", left)
 
     def begin(self) -> None:
         """Take the time from now on: what was handed out had to wait for something else."""

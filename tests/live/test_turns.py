@@ -263,3 +263,20 @@ def test_nothing_is_lost_doubled_or_out_of_order(
     for source, flow in sent.places:
         places = machine.places(source, flow)
         assert places == sorted(places)
+
+
+def test_at_the_end_what_waits_is_inspected_for_a_while_and_the_rest_is_counted() -> None:
+    machine, sent = Machine({NOISY: 1e-3}), Sent()
+    while not machine.turns.lines:
+        machine.rings.append(sent.batch(*[(NOISY, 1)] * 600))
+        machine.work()
+    machine.rings.append(sent.batch(*[(NOISY, 1)] * 600))
+    machine.work()
+    refused = machine.counters["engine.uninspected.share"]
+    waiting = sent.number - len(machine.seen) - refused
+    taken = 0
+    for batch in machine.turns.rest(0.1):
+        taken += len(batch)
+        machine.now += len(batch) * 1e-3
+    assert 0 < taken < waiting
+    assert machine.counters["engine.uninspected.share"] - refused == waiting - taken

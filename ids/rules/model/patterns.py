@@ -180,7 +180,7 @@ def _compile(text: str, nocase: bool, cpu_s: float) -> Pattern:
     except CostError:
         raise
     except ScanError:
-        pass
+        pass  # it is one that only backtracking can do, or wrong: PCRE says which
     try:
         check_backtracking(_limited(text), nocase, min(cpu_s, SEARCH_CPU_S / 2))
     except CostError:
