@@ -10,6 +10,7 @@ clock. Numbers are in host byte order. Addresses are two 64-bit halves of the 12
     streams        the bytes of a batch: streams of TCP, datagrams of all else
     transactions   protocol exchanges as named buffers
     findings       rules' identities, matches and what they ask for
+    state          what rules remember of flows and hosts
 """
 
 from ids.types.addresses import (
@@ -26,6 +27,7 @@ from ids.types.arrays import I64, U8, U16, U32, U64, Bool
 from ids.types.findings import Action, BlockMode, BlockRequest, Evidence, Match, Signature, Threshold
 from ids.types.flows import FLOW_COUNT, EndReason, Flow, FlowColumns, FlowCounts, FlowPlace, FlowState, Mark, Tunnel
 from ids.types.packets import LIVE, Anomaly, Direction, Notes, PacketBatch, Packets
+from ids.types.state import BitChange, BitTest, CounterChange, CounterTest, State, Tagged
 from ids.types.streams import Arrivals, Datagram, Datagrams, FlowBatch, Noted, StreamChunk, Streams
 from ids.types.transactions import Transaction, Transactions
 
@@ -41,9 +43,13 @@ __all__ = [
     "Action",
     "Anomaly",
     "Arrivals",
+    "BitChange",
+    "BitTest",
     "BlockMode",
     "BlockRequest",
     "Bool",
+    "CounterChange",
+    "CounterTest",
     "Datagram",
     "Datagrams",
     "Direction",
@@ -64,8 +70,10 @@ __all__ = [
     "PacketBatch",
     "Packets",
     "Signature",
+    "State",
     "StreamChunk",
     "Streams",
+    "Tagged",
     "Threshold",
     "Transaction",
     "Transactions",

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ids.types.packets import Direction
+from ids.types.state import STATELESS, State
 
 if TYPE_CHECKING:
     from ids.types.flows import Flow
@@ -46,11 +47,11 @@ class BlockRequest:
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """How often a rule may alert. ``limit``: at most ``count`` in ``seconds``; ``threshold``: every ``count``-th;
-    ``both``: once in ``seconds`` after ``count``."""
+    ``both``: once in ``seconds`` after ``count``; ``filter``: each after the first ``count`` (``detection_filter``)."""
 
     type: str
     track: str
-    """``by_src``, ``by_dst``, ``by_rule`` or ``by_flow``."""
+    """``by_src``, ``by_dst``, ``by_both``, ``by_rule`` or ``by_flow``."""
     count: int
     seconds: int
 
@@ -71,6 +72,7 @@ class Signature:
     references: tuple[str, ...] = ()
     block: BlockRequest | None = None
     threshold: Threshold | None = None
+    state: State = STATELESS
     origin: str = ""
     """``path:line`` of the rule."""
 

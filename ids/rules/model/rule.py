@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 
 from ids.errors import Location
 from ids.rules.model.buffers import APP_PROTOCOLS, CATALOGUE, TRANSPORT_PROTOCOLS
+from ids.rules.model.chain import Chain
+from ids.rules.model.header import HeaderTest
 from ids.rules.model.patterns import Pattern
 from ids.rules.model.sets import ANY_ADDRESS, ANY_PORT, AddressSet, PortSet
 from ids.types import Direction, Signature
@@ -109,13 +111,18 @@ class Instance:
 
 
 Test: TypeAlias = Literal | Regex | Size
-Node: TypeAlias = Test | Address | ScapyField | All | Any_ | NotAny | Instance
+Node: TypeAlias = Test | Chain | HeaderTest | Address | ScapyField | All | Any_ | NotAny | Instance
 
 Identity: TypeAlias = tuple[int, int, int]
 """gid, sid and revision of a rule."""
 
 
-def leaves(node: Node) -> Iterator[Test | Address | ScapyField]:
+def base_of(buffer: str) -> str:
+    """Return the buffer that a name with transforms behind it starts from: of ``http.uri|lower`` it is ``http.uri``."""
+    return buffer.partition("|")[0]
+
+
+def leaves(node: Node) -> Iterator[Test | Chain | HeaderTest | Address | ScapyField]:
     """Yield the tests of a tree, in order."""
     if isinstance(node, All | Any_ | NotAny | Instance):
         for part in node.parts:
@@ -131,6 +138,8 @@ class FlowOptions:
     established: bool | None = None
     """True: traffic both ways was seen; False: not yet; None: either."""
     direction: Direction | None = None
+    payload_of: str | None = None
+    """``stream``: payload is looked for in reassembled streams only; ``packet``: in single packets only; None: both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +198,12 @@ class Rule(Scoped):
     """One rule whose condition is a tree of tests, ready to be matched."""
 
     condition: All
+    repeats: bool = False
+    """It may match again and again in one flow: at each packet that fits, as Suricata's rules do, not once."""
     level: str = "medium"
     tests: tuple[RuleTest, ...] = ()
     buffers: frozenset[str] = field(init=False)
-    """Every buffer that the condition names."""
+    """Every buffer that the condition names, without transforms."""
     sides: frozenset[Direction] = field(init=False)
     """The sides that send these buffers; both: the rule looks at a request together with its response."""
 
@@ -200,7 +211,8 @@ class Rule(Scoped):
     """Some tests are on Scapy fields, and wait for the flow's dissected packets."""
 
     def __post_init__(self) -> None:
-        names = frozenset(leaf.buffer for leaf in leaves(self.condition) if isinstance(leaf, Literal | Regex | Size))
+        tests = (leaf for leaf in leaves(self.condition) if isinstance(leaf, Literal | Regex | Size | Chain))
+        names = frozenset(base_of(leaf.buffer) for leaf in tests)
         sides = (CATALOGUE[name].side for name in names if name in CATALOGUE)
         object.__setattr__(self, "buffers", names)
         object.__setattr__(self, "needs_scapy", any(isinstance(leaf, ScapyField) for leaf in leaves(self.condition)))

@@ -1,0 +1,80 @@
+"""Tests on the headers of one packet, judged on columns: a rule with such a test is judged packet by packet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ids.rules.model.sets import Interval
+
+NUMBERS = (
+    "ip.ttl", "ip.id", "ip.tos", "ip.proto", "ip.fragoffset", "tcp.seq", "tcp.ack", "tcp.window", "tcp.mss",
+    "tcp.wscale", "icmp.type", "icmp.code", "icmp.id", "icmp.seq", "icmpv6.mtu", "payload.size",
+)  # fmt: skip
+"""Numeric fields; ``payload.size`` is the bytes behind the transport header of this packet (``dsize``)."""
+
+BITS = ("tcp.flags", "ip.fragbits")
+"""Fields of bits. ``ip.fragbits``: 1 more fragments, 2 don't fragment, 4 reserved."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderNumber:
+    """A field's value lies in one of the intervals, or with ``negated`` in none. A packet without it does not fit."""
+
+    field: str
+    intervals: tuple[Interval, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderBits:
+    """Bits of a field, but for the ``ignored`` ones: ``exactly`` these, ``all`` of these, ``any``, or ``none``."""
+
+    field: str
+    mode: str
+    bits: int
+    ignored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SameAddress:
+    """Source and destination address are the same (``sameip``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class IpOption:
+    """The IPv4 header has an option: ``rr eol nop ts sec esec lsrr ssrr satid any``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSize:
+    """Bytes of a TCP direction so far: ``side`` ``client``, ``server``, ``both`` or ``either``."""
+
+    side: str
+    intervals: tuple[Interval, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """An oddity was noted of this packet, by the name that events have for it (``decode-event``, ``stream-event``).
+
+    ``stage``: ``decode`` or ``stream``.
+    """
+
+    stage: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """A checksum of the packet is ``valid`` or not (``tcpv4-csum``): ``layer`` ``ipv4 tcpv4 tcpv6 udpv4 udpv6 icmpv4
+    icmpv6``."""
+
+    layer: str
+    valid: bool
+
+
+HeaderTest: TypeAlias = HeaderNumber | HeaderBits | SameAddress | IpOption | StreamSize | Noted | Checksum
