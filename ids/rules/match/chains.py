@@ -79,11 +79,12 @@ class Program:
 
     def _pass(self, at: Reading) -> None:
         """Run a chain without choices."""
-        cursor: int | None = at.origin
+        cursor = at.origin
         for move in self.moves:
-            cursor = move(at, cursor, -1)
-            if cursor is None:
+            end = move(at, cursor, -1)
+            if end is None:
                 return
+            cursor = end
         at.settle()
 
     def _run(self, at: Reading) -> None:

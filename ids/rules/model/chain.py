@@ -155,7 +155,7 @@ class Decode:
 class Listed:
     """The whole buffer is (``isset``) or is not (``isnotset``) in a list, such as one of a million domains.
 
-    ``name`` is what the rule calls the list; ``kind`` ``string``, ``md5``, ``sha256``, ``ip``.
+    ``name`` is what the rule calls the list; ``kind`` one of `ids.rules.model.lists.KINDS`.
     """
 
     name: str
