@@ -161,5 +161,15 @@ def _value(value: int | str, values: dict[str, int]) -> int | None:
 
 
 def ordered(matches: list[Match]) -> list[Match]:
-    """Return the matches of a batch in the order in which they are decided."""
-    return sorted(matches, key=order)
+    """Return the matches of a batch in the order in which they are decided.
+
+    What a rule finds in one packet is one match, though it may be seen in the packet and in its stream.
+    """
+    if len(matches) < 2:
+        return matches
+    once: dict[tuple[object, ...], Match] = {}
+    for match in sorted(matches, key=order):
+        signature, transaction = match.signature, match.transaction
+        tx_id = -1 if transaction is None else transaction.tx_id
+        once.setdefault((match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id), match)
+    return list(once.values())

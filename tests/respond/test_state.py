@@ -120,6 +120,14 @@ def test_of_one_packet_what_passes_comes_first_and_what_sets_before_what_asks() 
     assert [one.signature.sid for one in ordered(matches)] == [1, 6, 2, 3, 4, 5]
 
 
+def test_what_a_rule_finds_in_one_packet_is_one_match() -> None:
+    signature, flow = make_signature(), make_flow()
+    twice = [make_match(flow, signature, number=number) for number in (3, 3, 4)]
+    assert [match.number for match in ordered(twice)] == [3, 4]
+    ways = [make_match(flow, signature, number=3, direction=direction) for direction in Direction]
+    assert len(ordered(ways)) == 2
+
+
 def test_a_silent_rule_sets_a_bit_and_alerts_not() -> None:
     bench = Bench()
     quiet = State(changes=(BitChange("flow", "set", "login"),), silent=True)
