@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from ids.aside import Aside, Declined, TooCostly
 from ids.cache import Cache, digest_of
@@ -53,6 +54,9 @@ PATTERNS_BYTES = 256 << 20
 
 CACHE_SUFFIX = "regex"
 
+LAZY_CACHE: Cache | None = None
+"""Keeps what patterns become that are compiled at their first search; set where rules are loaded."""
+
 SEARCHER = Aside(SCRIPT)
 """Where patterns that backtrack are searched; one for each process."""
 
@@ -79,9 +83,32 @@ class Pattern:
     """Why Hyperscan alone cannot run it; empty when it can."""
     _scanner: Scanner | None = field(default=None, repr=False)
     """None of a slow one."""
+    _pending: bool = field(default=False, repr=False)
+    """It is compiled at the first search."""
+
+    @classmethod
+    def lazy(cls, text: str, nocase: bool = False) -> Pattern:
+        """Return a pattern that is compiled when it is first searched, which raises `PatternError` where it cannot be.
+
+        For rules by the ten thousand, most of which no traffic ever asks for.
+        """
+        return cls(text, nocase, _pending=True)
+
+    def compiled(self, patterns: Patterns | None = None) -> Pattern:
+        """Compile what is not compiled yet, and return it; raises `PatternError`."""
+        if self._pending:
+            ready = (patterns or Patterns(LAZY_CACHE)).compile(self.text, self.nocase)
+            self.slow, self._scanner, self._pending = ready.slow, ready._scanner, False
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it be kept without its compiled form."""
+        return Pattern.lazy, (self.text, self.nocase)
 
     def search(self, data: bytes) -> tuple[int, int] | None:
         """Return start and end of a match, or None; raises `SearchTimeout`, of a slow one."""
+        if self._pending:
+            self.compiled()
         if self._scanner is not None:
             return self._scanner.first(data)
         try:
