@@ -39,7 +39,7 @@ class PluginSettings(_Settings):
     options: dict[str, dict[str, Any]] = Field({}, description="Settings handed to each plugin, by its name.")
 
 
-EventType = Literal["alert", "flow", "drop", "http", "anomaly", "stats"]
+EventType = Literal["alert", "flow", "drop", "http", "dns", "tls", "anomaly", "stats"]
 
 
 class EveSettings(_Settings):
@@ -47,7 +47,7 @@ class EveSettings(_Settings):
 
     path: str | None = Field(None, description="File to append events to, one JSON object a line; `-` is stdout.")
     types: list[EventType] = Field(
-        ["alert", "flow", "drop", "http", "anomaly", "stats"], description="Event types that are written."
+        ["alert", "flow", "drop", "http", "dns", "tls", "anomaly", "stats"], description="Event types that are written."
     )
 
 
