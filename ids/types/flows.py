@@ -130,7 +130,8 @@ _LAYOUT: dict[str, tuple[Any, int]] = {
 
 _VARIED = (
     "ip_version", "proto", "src", "dst", "sport", "dport", "vlan", "interface", "echo_id", "start_ns", "last_ns",
-    "state", "established_from", "first_number", "source", "depth", "outer_src", "outer_dst", "outer_sport", "outer_dport", "outer_proto",
+    "state", "established_from", "first_number", "source", "depth", "outer_src", "outer_dst", "outer_sport",
+    "outer_dport", "outer_proto",
 )  # fmt: skip
 """What a variant has of its connection."""
 
