@@ -11,6 +11,7 @@ import time
 from functools import lru_cache
 
 from ids.events import Event
+from ids.protocols import BY_NAME
 from ids.respond.community_id import community_id
 from ids.types import LIVE, Direction, Flow, FlowColumns, Match, Noted
 
@@ -143,7 +144,9 @@ def alert_event(match: Match, blocked: bool) -> Event:
     event["alert"] = alert
     if match.transaction is not None:
         event["tx_id"] = match.transaction.tx_id
-        event[match.transaction.protocol] = dict(match.transaction.fields)
+        protocol, fields = match.transaction.protocol, match.transaction.fields
+        in_alert = BY_NAME[protocol].in_alert if protocol in BY_NAME else None
+        event[protocol] = dict(fields if in_alert is None else in_alert(fields))
     if match.flow.app_proto:
         event["app_proto"] = match.flow.app_proto
     event["direction"] = "to_server" if match.direction is Direction.TO_SERVER else "to_client"

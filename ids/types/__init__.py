@@ -38,7 +38,7 @@ from ids.types.flows import (
     Tunnel,
 )
 from ids.types.packets import LIVE, Anomaly, Direction, Notes, PacketBatch, Packets
-from ids.types.state import BitChange, BitTest, CounterChange, CounterTest, State, Tagged
+from ids.types.state import STATELESS, BitChange, BitTest, CounterChange, CounterTest, State, Tagged
 from ids.types.streams import Arrivals, Datagram, Datagrams, FlowBatch, Noted, StreamChunk, Streams
 from ids.types.transactions import Transaction, Transactions
 
@@ -48,6 +48,7 @@ __all__ = [
     "IPV4_MAPPED_PREFIX",
     "LIVE",
     "NEVER",
+    "STATELESS",
     "U8",
     "U16",
     "U32",

@@ -59,6 +59,9 @@ MAX_ENDS = 64
 
 CACHE_SUFFIX = "regex"
 
+LAZY_CACHE: Cache | None = None
+"""Keeps what patterns become that are compiled at their first search; set where rules are loaded."""
+
 SEARCHER = Aside(SCRIPT)
 """Where patterns that backtrack are searched; one for each process."""
 
@@ -89,9 +92,33 @@ class Pattern:
     """The scanner knows where a match starts."""
     _inexact: bool = False
     """PCRE takes too long to say where its match ends."""
+    _pending: bool = field(default=False, repr=False)
+    """It is compiled at the first search."""
+
+    @classmethod
+    def lazy(cls, text: str, nocase: bool = False) -> Pattern:
+        """Return a pattern that is compiled when it is first searched, which raises `PatternError` where it cannot be.
+
+        For rules by the ten thousand, most of which no traffic ever asks for.
+        """
+        return cls(text, nocase, _pending=True)
+
+    def compiled(self, patterns: Patterns | None = None) -> Pattern:
+        """Compile what is not compiled yet, and return it; raises `PatternError`."""
+        if self._pending:
+            ready = (patterns or Patterns(LAZY_CACHE)).compile(self.text, self.nocase)
+            self.slow, self._scanner, self._placed = ready.slow, ready._scanner, ready._placed
+            self._pending = False
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it be kept without its compiled form."""
+        return Pattern.lazy, (self.text, self.nocase)
 
     def search(self, data: bytes) -> tuple[int, int] | None:
         """Return start and end of a match, or None; raises `SearchTimeout`, of a slow one."""
+        if self._pending:
+            self.compiled()
         if self._scanner is not None:
             return self._scanner.first(data)
         return self._exactly(data)
@@ -103,6 +130,8 @@ class Pattern:
         Hyperscan reports every end of a match, so the leftmost start is known. PCRE is asked only where matches from
         there end in several places, and where it takes too long the longest is returned.
         """
+        if self._pending:
+            self.compiled()
         scanner = self._scanner
         if scanner is None:
             return self.search(data), True
