@@ -23,20 +23,26 @@ _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _ALTERNATIVE_NAMES = bytes.fromhex("551d11")
 _EMAIL, _DNS_NAME, _URI, _ADDRESS = 0x81, 0x82, 0x86, 0x87
+_BMP_STRING = 0x1E
 _STRINGS = frozenset({0x0C, 0x12, 0x13, 0x14, 0x15, 0x16, 0x19, 0x1A, 0x1B, 0x07})
 """Tags of the types whose bytes are text."""
-_TIME = re.compile(rb"(\d\d|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?(?:Z|[+-]\d{4})?")
+_TIME = re.compile(rb"(\d\d|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?(?:Z|([+-])(\d\d)(\d\d))?")
 
 _ATTRIBUTES = {
-    "550403": "CN", "550404": "SN", "550405": "serialNumber", "550406": "C", "550407": "L", "550408": "ST",
-    "550409": "street", "55040a": "O", "55040b": "OU", "55040c": "title", "55040d": "description",
-    "55040f": "businessCategory", "550411": "postalCode", "550414": "telephoneNumber", "550429": "name",
-    "55042a": "givenName", "55042b": "initials", "55042c": "generationQualifier", "55042e": "dnQualifier",
-    "550441": "pseudonym", "2a864886f70d010901": "emailAddress", "0992268993f22c640119": "DC",
-    "0992268993f22c640101": "UID", "2b0601040182373c020101": "jurisdictionL",
-    "2b0601040182373c020102": "jurisdictionST", "2b0601040182373c020103": "jurisdictionC",
+    "550400": "objectClass", "550401": "aliasedEntryName", "550402": "knowledgeInformation", "550403": "CN",
+    "550404": "surname", "550405": "serialNumber", "550406": "C", "550407": "L", "550408": "ST",
+    "550409": "streetAddress", "55040a": "O", "55040b": "OU", "55040c": "title", "55040d": "description",
+    "55040e": "searchGuide", "55040f": "businessCategory", "550410": "postalAddress", "550411": "postalCode",
+    "550429": "name", "55042a": "givenName", "55042b": "initials", "55042c": "generationQualifier",
+    "55042d": "uniqueIdentifier", "55042e": "dnQualifier", "2a864886f70d010901": "Email",
+    "2a864886f70d010902": "unstructuredName", "2a864886f70d010907": "challengePassword",
+    "2a864886f70d01090e": "extensionRequest", "0992268993f22c640101": "uid", "0992268993f22c640119": "DC",
+    "2b0601040182373c020101": "msJurisdictionLocality", "2b0601040182373c020102": "msJurisdictionStateOrProvince",
+    "2b0601040182373c020103": "msJurisdictionCountry", "551d0e": "subjectKeyIdentifier", "551d0f": "keyUsage",
+    "551d11": "subjectAltName", "551d12": "issuerAltName", "551d13": "basicConstraints",
+    "551d20": "certificatePolicies", "551d25": "extendedKeyUsage",
 }  # fmt: skip
-"""Short names of the attributes of names, by their identifiers as encoded; others are spelt as numbers."""
+"""What Suricata calls the attributes of names, by their identifiers as encoded; others are spelt as numbers."""
 
 
 class Malformed(ValueError):
@@ -131,9 +137,11 @@ def _attribute(data: bytes, at: int, end: int) -> bytes:
     kind = data[start:after]
     tag, start, after = _element(data, after, end)
     value = data[start:after]
-    if tag not in _STRINGS:
+    if tag == _BMP_STRING:
+        value = value.decode("utf-16-be", "replace").encode()
+    elif tag not in _STRINGS:
         value = value.hex().upper().encode()
-    return (_ATTRIBUTES.get(kind.hex()) or _dotted(kind)).encode() + b"=" + value
+    return (_ATTRIBUTES.get(kind.hex()) or f"OID({_dotted(kind)})").encode() + b"=" + value
 
 
 def _dotted(oid: bytes) -> str:
@@ -163,7 +171,8 @@ def _time(tag: int, value: bytes) -> str | None:
     found = _TIME.fullmatch(value)
     if found is None:
         return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups())
+    *date, sign, hours, minutes = found.groups()
+    year, month, day, hour, minute, second = (int(part or 0) for part in date)
     if tag == _UTC_TIME:
         year += 2000 if year < 50 else 1900
     try:

@@ -96,7 +96,7 @@ class TlsConnection:
         if closed:
             side.finish()
         if side.done and not self._logged:
-            self._log(direction, (ts_ns, number, 0), out, ended=True)
+            self._log(direction, (ts_ns, number, 0), out, ended=closed or self.settled)
         self._account(side)
 
     def release(self) -> None:
@@ -177,7 +177,8 @@ class TlsConnection:
         client, server = self._sides
         said = self._said[Direction.TO_CLIENT]
         if said.chain:
-            if not (ended or (server.done and (not self._asked or self._answered or client.done))):
+            answered = not self._asked or self._answered or client.done
+            if not ended and not (server.done and answered):
                 return
         elif not self._resumed and not is_tls13(said.version):
             return
