@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
 
+from ids.control import request, socket_path
 from ids.lab.actors import LOG4SHELL, connect
 from ids.lab.guard import Guard
 from ids.lab.removal import wait_until
@@ -51,7 +52,8 @@ def flood(lab: Lab, guard: Guard, checksum: int | None) -> None:
 
 
 def decoded(guard: Guard, *path: str) -> int:
-    counts = guard.command("stats")["engine"]["ids"].get("decode", {})
+    lab = guard.log.parent
+    counts = request(socket_path(str(lab / "run"), lab.name), "stats", PATIENCE_S)["ids"].get("decode", {})
     for name in path:
         counts = counts.get(name, {})
     return counts or 0
@@ -82,15 +84,15 @@ def test_an_exploit_does_not_hide_behind_bytes_that_the_server_ignores(site: Lab
     """The first ones for its place in the stream: the engine must not believe them, whatever was sent before."""
     guard = started(site)
     flood(site, guard, WRONG)
-    source, request = ATTACKERS[0], LOG4SHELL.encode()
+    source, data = ATTACKERS[0], LOG4SHELL.encode()
     with connect(site.attacker, source, PATIENCE_S) as connection:
         seq, ack = sequence_numbers(connection)
         header = TCP(sport=connection.getsockname()[1], dport=80, seq=seq, ack=ack, flags="PA", chksum=WRONG)
-        junk = IP(src=source, dst=SERVER) / header / (b"x" * len(request))
+        junk = IP(src=source, dst=SERVER) / header / (b"x" * len(data))
         with site.attacker.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
             raw.sendto(left_to_device(junk) if kind == "left out" else bytes(junk), (SERVER, 0))
         with suppress(OSError):
-            connection.sendall(request)
+            connection.sendall(data)
             connection.settimeout(0.5)
             connection.recv(100)
     assert alert_of(guard, source)["action"] == "blocked"
