@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -75,6 +76,17 @@ def test_probes_that_are_only_late_were_not_dropped(site: Lab, monkeypatch: pyte
     monkeypatch.setattr(latency.Probes, "collect", lambda self, wait_s: collect(self, wait_s) if wait_s else None)
     with pytest.raises(NotBlocked, match="was not blocked"):
         attack(site, ATTACKERS[2], LOG4SHELL, LATE_S)
+
+
+@pytest.mark.root
+@pytest.mark.lab
+def test_the_first_probe_may_be_late(site: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that does other work too: an attacker who has not been seen yet is not taken for cut off."""
+    collect, looks = latency.Probes.collect, count()
+    monkeypatch.setattr(latency, "LIMIT_S", 0.5)
+    monkeypatch.setattr(latency.Probes, "collect", lambda self, wait_s: collect(self, wait_s) if next(looks) else None)
+    with pytest.raises(NotBlocked, match="was not blocked"):
+        attack(site, ATTACKERS[3], LOG4SHELL, LATE_S)
 
 
 @pytest.mark.root
