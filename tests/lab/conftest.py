@@ -18,6 +18,7 @@ def _patience() -> Iterator[None]:
     """Wait longer for processes to start and to end than a user would: the machine runs other tests too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guard, "START_S", 3 * PATIENCE_S)
+        patch.setattr(guard, "COMMAND_S", 2 * PATIENCE_S)
         patch.setattr(website, "START_S", PATIENCE_S)
         patch.setattr(removal, "GRACE_S", PATIENCE_S / 2)
         yield
