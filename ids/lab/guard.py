@@ -20,6 +20,8 @@ from ids.lab.topology import INSIDE, OUTSIDE, Lab
 
 START_S = 60.0
 """Starting compiles the XDP program and the rules' prefilters: a second or two, more on a busy machine."""
+COMMAND_S = 30.0
+"""For a verb of `ids`, which is a process of its own: a second, more on a busy machine."""
 LOG_TAIL_LINES = 15
 EVENT_LIMIT = 100_000
 """Events of one lab that are kept in memory; a full story makes some hundreds."""
@@ -93,7 +95,7 @@ class Guard:
         """
         arguments = [sys.executable, "-c", _MAIN, *words, "-c", str(self.config), "-o", "json"]
         with self._lab.gateway.entered():
-            done = subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=False)
+            done = subprocess.run(arguments, capture_output=True, text=True, timeout=COMMAND_S, check=False)
         if done.returncode != 0:
             raise GuardFailed(f"`ids {' '.join(words)}` failed: {(done.stderr or done.stdout).strip()}")
         return json.loads(done.stdout) if done.stdout.strip() else None

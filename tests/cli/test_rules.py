@@ -80,4 +80,4 @@ def test_scapy_is_imported_for_its_own_conditions_alone(tmp_path: Path) -> None:
     file.write_text("rules:\n" + rule_text("[payload: {contains: abcdef}]"))
     code = f"import sys; from ids.cli import cli; cli(['rules', 'check', {str(file)!r}], standalone_mode=False)"
     script = f"{code}; sys.exit('scapy' in sys.modules)"
-    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=120)
