@@ -45,11 +45,16 @@ def spelt(buffer: str, transforms: Sequence[tuple[str, str]]) -> str:
     """
     if len(transforms) > MAX_TRANSFORMS:
         raise TransformError(f"{len(transforms)} transforms of one buffer; {MAX_TRANSFORMS} are allowed")
-    parts = [buffer]
-    for name, parameter in transforms:
-        parts.append(name + (":" + parameter.replace("%", "%25").replace("|", "%7c") if parameter else ""))
-        _made(parts[-1])
-    return "|".join(parts)
+    parts = [spelt_part(name, parameter) for name, parameter in transforms]
+    for part in parts:
+        _made(part)
+    return "|".join([buffer, *parts])
+
+
+def spelt_part(name: str, parameter: str = "") -> str:
+    """Return a transform as it stands in a buffer's name; ``name`` may be Suricata's keyword for it."""
+    escaped = parameter.replace("%", "%25").replace("|", "%7c")
+    return KEYWORDS.get(name, name) + (f":{escaped}" if parameter else "")
 
 
 def transforms_of(buffer: str) -> tuple[tuple[str, str], ...]:
