@@ -1,7 +1,7 @@
 """Transforms: functions that make another buffer of a buffer, spelt behind its name: ``http.uri|url_decode|sha256``.
 
 A parameter stands behind a colon (``xor:0d0a``). In it, ``|`` is written ``%7c`` and ``%`` is written ``%25``; see
-`spelt`. A buffer has as many instances under transforms as without: one that a transform makes nothing of is absent.
+`spelt`. Suricata's keyword may stand for a name. A buffer has as many instances under transforms as without: one that a transform makes nothing of is absent.
 What each does follows Suricata's keyword of the same name (detect-transform-*.c), in `KEYWORDS`.
 """
 
@@ -80,7 +80,7 @@ def transform_of(buffer: str) -> Transform:
 
 def _parted(part: str) -> tuple[str, str]:
     name, _, parameter = part.partition(":")
-    return name, parameter.replace("%7c", "|").replace("%25", "%")
+    return KEYWORDS.get(name, name), parameter.replace("%7c", "|").replace("%25", "%")
 
 
 def _made(part: str) -> Transform:

@@ -37,8 +37,8 @@ OLD_NAMES = {
 }  # fmt: skip
 """Older spellings of sticky buffers. Those of http, dns and tls are in the rules of Suricata 4."""
 
-SURICATAS = frozenset(
-    """dcerpc.stub_data dnp3.data dns.query dns.answer.name file.data file.name file.magic http.accept http.accept_enc
+_SURICATAS = """
+    dcerpc.stub_data dnp3.data dns.query dns.answer.name file.data file.name file.magic http.accept http.accept_enc
     http.accept_lang http.connection http.content_len http.content_type http.cookie http.header http.header.raw
     http.header_names http.host http.host.raw http.location http.method http.protocol http.referer http.request_body
     http.request_header http.request_line http.response_body http.response_header http.response_line http.server
@@ -51,8 +51,10 @@ SURICATAS = frozenset(
     sip.uri smb.named_pipe smb.ntlmssp_domain smb.ntlmssp_user smb.share snmp.community snmp.usm ssh.hassh
     ssh.hassh.server ssh.hassh.server.string ssh.hassh.string ssh.proto ssh.software tcp.hdr tls.cert_fingerprint
     tls.cert_issuer tls.cert_serial tls.cert_subject tls.certs tls.random tls.random_bytes tls.random_time tls.sni
-    udp.hdr""".split()
-)
+    udp.hdr
+"""
+
+SURICATAS = frozenset(_SURICATAS.split())
 """Sticky buffers of Suricata 7: those that are not in the catalogue are refused by name."""
 
 TRANSFORMS = (
