@@ -10,6 +10,8 @@ from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, Unsupported
 from ids.rules.language.suricata.words import refuse_value, required, unquoted
 from ids.rules.model import buffers as catalogue
+from ids.rules.model.patterns import check_capture
+from ids.rules.model.transforms import spelt_part
 
 MODIFIERS = {
     "http_uri": "http.uri", "http_raw_uri": "http.uri.raw", "http_method": "http.method", "http_header": "http.header",
@@ -107,7 +109,7 @@ def _move(buffer: str, draft: Draft, value: str | None) -> None:
 def _transform(name: str, draft: Draft, value: str | None) -> None:
     if name not in TRANSFORMS_WITH_VALUE:
         refuse_value(value)
-        draft.transform(name)
+        draft.transform(spelt_part(name))
         return
     text = unquoted(required(value))
     if name == "xor":
@@ -115,7 +117,9 @@ def _transform(name: str, draft: Draft, value: str | None) -> None:
         if not key or len(key) % 2 or set(key) - set("0123456789abcdef"):
             raise Malformed(f"{text[:40]!r} is no key", "write two hexadecimal digits for each byte")
         text = key
-    draft.transform(f"{name}:{text.replace('%', '%25').replace('|', '%7c')}")  # see `ids.rules.model.transforms`
+    elif reason := check_capture(text):
+        raise Malformed(reason)
+    draft.transform(spelt_part(name, text))
 
 
 def pkt_data(draft: Draft, value: str | None) -> None:

@@ -192,7 +192,7 @@ def fast_pattern(draft: Draft, value: str | None) -> None:
 
 
 def isdataat(draft: Draft, value: str | None) -> None:
-    """``isdataat:10,relative``: there are so many bytes, from the buffer's start or behind the test before it."""
+    """``isdataat:10,relative``: so many bytes are behind the test before it; or, from the start, one more."""
     words = commas(unquoted(required(value)))
     first = words[0]
     negated = first.startswith("!")
@@ -200,10 +200,7 @@ def isdataat(draft: Draft, value: str | None) -> None:
     for word in words[1:]:
         if word not in ("relative", "rawbytes"):
             raise Malformed(f"unknown word {word[:40]!r}", "known are relative and rawbytes")
-    count = _bound(draft, first[1:] if negated else first, negative=False)
-    if isinstance(count, int) and not relative:
-        count += 1  # from the start there must be one beyond them
-    draft.add(DataAt(count, negated, relative))
+    draft.add(DataAt(_bound(draft, first[1:] if negated else first, negative=False), negated, relative))
 
 
 def bsize(draft: Draft, value: str | None) -> None:
