@@ -42,8 +42,7 @@ NUMBERS = {"sctp": 132}
 """Protocols that the model tells by their number."""
 
 FOREIGN = frozenset(
-    """bittorrent-dht dcerpc dhcp dnp3 doh2 enip ftp-data http2 ike krb5 ldap mdns modbus mqtt nfs ntp pgsql pop3 quic
-    rdp rfb sip snmp telnet template tftp websocket""".split()
+    ["bittorrent-dht", "dcerpc", "dhcp", "dnp3", "doh2", "enip", "ftp-data", "http2", "ike", "krb5", "ldap", "mdns", "modbus", "mqtt", "nfs", "ntp", "pgsql", "pop3", "quic", "rdp", "rfb", "sip", "snmp", "telnet", "template", "tftp", "websocket"]
 )
 """Protocols that Suricata has a parser for, in one version or another."""
 
@@ -103,7 +102,8 @@ class Headers:
             dport = self._variables.ports(words[6])
         except GroupError as error:
             raise Misplaced(place, Malformed(str(error), error.remedy)) from None
-        return Traffic(protocol, src, sport, dst, dport, words[4] == "<>")
+        excepts = any(self._variables.excepts(words[place]) for place in (2, 5))
+        return Traffic(protocol, src, sport, dst, dport, words[4] == "<>", excepts)
 
     def _addresses(self, header: Header, place: int, family: tuple[Interval, ...] | None) -> AddressSet:
         try:
