@@ -60,6 +60,8 @@ class Program:
     """Variables that the chain sets."""
     decodes: bool
     """It fills the buffer of decoded base64."""
+    straight: bool
+    """There is no choice in it."""
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """Let a chain be pickled; what it was compiled to stays behind."""
@@ -68,9 +70,22 @@ class Program:
     def run(self, at: Reading) -> None:
         """Judge an instance of the buffer; where the chain holds, ``at.held`` has what it found."""
         try:
-            self._run(at)
+            if self.straight:
+                self._pass(at)
+            else:
+                self._run(at)
         except Unset:
             at.held = None
+
+    def _pass(self, at: Reading) -> None:
+        """Run a chain without choices."""
+        cursor = at.origin
+        for move in self.moves:
+            end = move(at, cursor, -1)
+            if end is None:
+                return
+            cursor = end
+        at.settle()
 
     def _run(self, at: Reading) -> None:
         moves, choices, cuts, size = self.moves, self.choices, self.cuts, len(self.moves)
@@ -157,9 +172,9 @@ def compile_chain(chain: Chain) -> Program:
         cuts.append(not facts.reads[k] and not facts.needs[k] & before)
         fatal.append(not reads_cursor(step) and not uses(step) & before)
         before |= sets(step)
-    moves = tuple(move_of(step, k, facts.reads[k + 1]) for k, step in enumerate(steps))
+    moves = tuple(move_of(step, k, facts.reads[k + 1], any(choices[:k])) for k, step in enumerate(steps))
     decodes = any(isinstance(step, Decode) for step in steps)
-    return Program(moves, tuple(choices), tuple(cuts), tuple(fatal), tuple(sorted(before)), decodes)
+    return Program(moves, tuple(choices), tuple(cuts), tuple(fatal), tuple(sorted(before)), decodes, not any(choices))
 
 
 def _searches(step: Step) -> bool:

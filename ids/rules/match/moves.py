@@ -38,10 +38,13 @@ _Bounds: TypeAlias = Callable[[Reading, int], tuple[int, int]]
 """Returns where a literal may start at the earliest, and end at the latest."""
 
 
-def move_of(step: Step, k: int, read_on: bool) -> Move:
-    """Return the move of the step number ``k``; ``read_on``: a later one looks from the cursor that it leaves."""
+def move_of(step: Step, k: int, read_on: bool, repeated: bool) -> Move:
+    """Return the move of the step number ``k``.
+
+    ``read_on``: a later one looks from the cursor that it leaves; ``repeated``: it may come from several cursors.
+    """
     if isinstance(step, Content):
-        return _absent_move(step) if step.negated else _content_move(step, k)
+        return _absent_move(step) if step.negated else _content_move(step, k, repeated)
     if isinstance(step, Expression):
         return _expression_move(step, k, read_on)
     if isinstance(step, Compare):
@@ -100,10 +103,10 @@ def _caseless(step: Content) -> bool:
     return step.nocase and step.value.lower() != step.value.upper()
 
 
-def _content_move(step: Content, k: int) -> Move:
+def _content_move(step: Content, k: int, repeated: bool) -> Move:
     value, size, caseless, at_end = step.value, len(step.value), _caseless(step), step.at_end
     bounds = _fixed_bounds(step) or _bounds(step)
-    open_ended = step.within is None and step.depth is None
+    open_ended = repeated and step.within is None and step.depth is None
 
     def move(at: Reading, cursor: int, again: int) -> int | None:
         start, end = bounds(at, cursor)

@@ -96,7 +96,7 @@ def compare_move(step: Compare, k: int) -> Move:
 
 
 def jump_move(step: Jump, k: int) -> Move:
-    """Return the move of ``byte_jump``. A jump before the buffer leads to its start, one behind it nowhere."""
+    """Return the move of ``byte_jump``. A jump before the buffer leads to its start, one behind its end nowhere."""
     read, post_at = _reader(step.number), value_of(step.post_offset)
     multiplier, align, origin, bits = step.multiplier, step.align, step.origin, step.number.bits
 
@@ -111,7 +111,7 @@ def jump_move(step: Jump, k: int) -> Move:
         by -= (by & _SIGN) << 1
         size = len(at.data)
         place = by + (at.origin if origin == "begin" else size if origin == "end" else found[2])
-        if place >= size:
+        if place > size:
             return None
         at.spans[k] = found[1:]
         return max(place, 0)

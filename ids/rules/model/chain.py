@@ -108,7 +108,7 @@ class Jump:
 
     From where the number ends, or from the buffer's start (``origin`` ``begin``) or end (``end``). With ``size`` 0 of
     the number, nothing is read and the number is 0. ``align``: up to the next multiple of 4. A jump to before the
-    buffer leads to its start; one behind its last byte does not hold.
+    buffer leads to its start; one behind its end does not hold.
     """
 
     number: Number
@@ -155,7 +155,7 @@ class Decode:
 class Listed:
     """The whole buffer is (``isset``) or is not (``isnotset``) in a list, such as one of a million domains.
 
-    ``name`` is what the rule calls the list; ``kind`` ``string``, ``md5``, ``sha256``, ``ip``.
+    ``name`` is what the rule calls the list; ``kind`` one of `ids.rules.model.lists.KINDS`.
     """
 
     name: str
