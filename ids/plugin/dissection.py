@@ -21,6 +21,7 @@ def impossible_fields(rules: Iterable[Rule]) -> list[RuleError]:
 
     Scapy takes a third of a second to import, so it is for rules with such a test alone.
     """
+    rules = (rule for rule in rules if rule.needs_scapy)
     tests = [(rule, leaf) for rule in rules for leaf in leaves(rule.condition) if isinstance(leaf, ScapyField)]
     if not tests:
         return []

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ids.protocols.dns.message import AA, QR, RA, RD, TC, Message, Record, Z
-from ids.protocols.dns.records import RCODES, key, rrtype_name, text, values
+from ids.protocols.dns.records import RCODES, key, rrtype_name, values
+from ids.protocols.spelling import text
 
 _FLAGS = (("qr", QR), ("aa", AA), ("tc", TC), ("rd", RD), ("ra", RA), ("z", Z))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from ids.protocols.dns.buffers import Buffers
+from ids.protocols.dns.buffers import OF_CLIENT, OF_SERVER
 from ids.protocols.dns.fields import answer, query
 from ids.protocols.dns.message import QR, Message
 from ids.protocols.dns.names import Malformed
 from ids.protocols.dns.settings import DnsSettings
 from ids.protocols.dns.starts import begins
+from ids.protocols.made import Made
 from ids.protocols.protocol import Setup
 from ids.types import Direction, Transaction
 
@@ -162,8 +163,7 @@ class DnsFlow:
             return
         answers = message.flags & QR
         tx_id = self._answered(message.id) if answers else self._asked(message.id)
-        asks = direction is Direction.TO_SERVER or not answers
-        buffers = Buffers(message, asks)
+        buffers = Made(OF_SERVER if direction else OF_CLIENT, message)
         fields = partial(answer, message) if answers else partial(query, message, 0, tx_id)
         out.append(
             Transaction(

@@ -8,6 +8,7 @@ from typing import Any
 
 from ids.protocols.dns.message import Message, Record
 from ids.protocols.dns.names import Malformed
+from ids.protocols.spelling import text
 
 A, NS, CNAME, SOA, NULL, PTR, MX, TXT, AAAA, SRV, OPT, SSHFP = 1, 2, 5, 6, 10, 12, 15, 16, 28, 33, 41, 44
 
@@ -37,14 +38,6 @@ _SRV = Struct(">3H").unpack_from
 def rrtype_name(number: int) -> str:
     """Return how EVE spells a type."""
     return RRTYPES.get(number) or str(number)
-
-
-def text(raw: bytes) -> str:
-    """Return bytes as EVE spells them: as UTF-8, or else with escapes for what is not printable ASCII."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return "".join([chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}" for byte in raw])
 
 
 def values(message: Message, record: Record) -> list[Any]:

@@ -59,9 +59,6 @@ MAX_ENDS = 64
 
 CACHE_SUFFIX = "regex"
 
-LAZY_CACHE: Cache | None = None
-"""Keeps what patterns become that are compiled at their first search; set where rules are loaded."""
-
 SEARCHER = Aside(SCRIPT)
 """Where patterns that backtrack are searched; one for each process."""
 
@@ -94,6 +91,8 @@ class Pattern:
     """PCRE takes too long to say where its match ends."""
     _pending: bool = field(default=False, repr=False)
     """It is compiled at the first search."""
+    _refusal: PatternError | None = field(default=None, repr=False)
+    """Why that failed."""
 
     @classmethod
     def lazy(cls, text: str, nocase: bool = False) -> Pattern:
@@ -104,11 +103,16 @@ class Pattern:
         return cls(text, nocase, _pending=True)
 
     def compiled(self, patterns: Patterns | None = None) -> Pattern:
-        """Compile what is not compiled yet, and return it; raises `PatternError`."""
+        """Compile what is not compiled yet, and return it; raises `PatternError`, each time the same."""
         if self._pending:
-            ready = (patterns or Patterns(LAZY_CACHE)).compile(self.text, self.nocase)
-            self.slow, self._scanner, self._placed = ready.slow, ready._scanner, ready._placed
+            try:
+                ready = (patterns or _first_searches[-1]).compile(self.text, self.nocase)
+                self.slow, self._scanner, self._placed = ready.slow, ready._scanner, ready._placed
+            except PatternError as error:
+                self._refusal = error
             self._pending = False
+        if self._refusal is not None:
+            raise PatternError(str(self._refusal), self._refusal.remedy)
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -117,7 +121,7 @@ class Pattern:
 
     def search(self, data: bytes) -> tuple[int, int] | None:
         """Return start and end of a match, or None; raises `SearchTimeout`, of a slow one."""
-        if self._pending:
+        if self._pending or self._refusal is not None:
             self.compiled()
         if self._scanner is not None:
             return self._scanner.first(data)
@@ -256,6 +260,15 @@ class Patterns:
                 before, after = found[1]
                 return f"large counts cost most: write {after} for {before}, as a whole {found[0]!r}"
         return "make two conditions of it, or a shorter one with fewer repeats and alternatives"
+
+
+_first_searches: list[Patterns] = [Patterns()]
+"""Compiles lazy patterns: the last entry, which has the limits of the last load."""
+
+
+def begin_lazy(cache: Cache | None) -> None:
+    """Give lazy patterns, which are compiled at their first search, a new load's limits and cache."""
+    _first_searches[-1] = Patterns(cache)
 
 
 def compile_pattern(text: str, nocase: bool = False, cache: Cache | None = None) -> Pattern:

@@ -35,9 +35,24 @@ OLD_NAMES = {
 }  # fmt: skip
 """Older spellings of sticky buffers. Those of http, dns and tls are in the rules of Suricata 4."""
 
-SURICATAS = frozenset(
-    ["dcerpc.stub_data", "dnp3.data", "dns.query", "dns.answer.name", "file.data", "file.name", "file.magic", "http.accept", "http.accept_enc", "http.accept_lang", "http.connection", "http.content_len", "http.content_type", "http.cookie", "http.header", "http.header.raw", "http.header_names", "http.host", "http.host.raw", "http.location", "http.method", "http.protocol", "http.referer", "http.request_body", "http.request_header", "http.request_line", "http.response_body", "http.response_header", "http.response_line", "http.server", "http.start", "http.stat_code", "http.stat_msg", "http.uri", "http.uri.raw", "http.user_agent", "http2.header_name", "icmpv4.hdr", "icmpv6.hdr", "ike.init_spi", "ike.resp_spi", "ike.nonce_payload", "ike.key_exchange_payload", "ike.vendor", "ip.dst", "ip.src", "ipv4.hdr", "ipv6.hdr", "ja3.hash", "ja3.string", "ja3s.hash", "ja3s.string", "ja4.hash", "krb5.cname", "krb5.sname", "mqtt.connect.clientid", "mqtt.connect.password", "mqtt.connect.username", "mqtt.connect.willmessage", "mqtt.connect.willtopic", "mqtt.publish.message", "mqtt.publish.topic", "mqtt.subscribe.topic", "mqtt.unsubscribe.topic", "quic.cyu.hash", "quic.cyu.string", "quic.sni", "quic.ua", "quic.version", "rfb.name", "sip.method", "sip.protocol", "sip.request_line", "sip.response_line", "sip.stat_code", "sip.stat_msg", "sip.uri", "smb.named_pipe", "smb.ntlmssp_domain", "smb.ntlmssp_user", "smb.share", "snmp.community", "snmp.usm", "ssh.hassh", "ssh.hassh.server", "ssh.hassh.server.string", "ssh.hassh.string", "ssh.proto", "ssh.software", "tcp.hdr", "tls.cert_fingerprint", "tls.cert_issuer", "tls.cert_serial", "tls.cert_subject", "tls.certs", "tls.random", "tls.random_bytes", "tls.random_time", "tls.sni", "udp.hdr"]
-)
+_SURICATAS = """
+    dcerpc.stub_data dnp3.data dns.query dns.answer.name file.data file.name file.magic http.accept http.accept_enc
+    http.accept_lang http.connection http.content_len http.content_type http.cookie http.header http.header.raw
+    http.header_names http.host http.host.raw http.location http.method http.protocol http.referer http.request_body
+    http.request_header http.request_line http.response_body http.response_header http.response_line http.server
+    http.start http.stat_code http.stat_msg http.uri http.uri.raw http.user_agent http2.header_name icmpv4.hdr
+    icmpv6.hdr ike.init_spi ike.resp_spi ike.nonce_payload ike.key_exchange_payload ike.vendor ip.dst ip.src ipv4.hdr
+    ipv6.hdr ja3.hash ja3.string ja3s.hash ja3s.string ja4.hash krb5.cname krb5.sname mqtt.connect.clientid
+    mqtt.connect.password mqtt.connect.username mqtt.connect.willmessage mqtt.connect.willtopic mqtt.publish.message
+    mqtt.publish.topic mqtt.subscribe.topic mqtt.unsubscribe.topic quic.cyu.hash quic.cyu.string quic.sni quic.ua
+    quic.version rfb.name sip.method sip.protocol sip.request_line sip.response_line sip.stat_code sip.stat_msg
+    sip.uri smb.named_pipe smb.ntlmssp_domain smb.ntlmssp_user smb.share snmp.community snmp.usm ssh.hassh
+    ssh.hassh.server ssh.hassh.server.string ssh.hassh.string ssh.proto ssh.software tcp.hdr tls.cert_fingerprint
+    tls.cert_issuer tls.cert_serial tls.cert_subject tls.certs tls.random tls.random_bytes tls.random_time tls.sni
+    udp.hdr
+"""
+
+SURICATAS = frozenset(_SURICATAS.split())
 """Sticky buffers of Suricata 7: those that are not in the catalogue are refused by name."""
 
 TRANSFORMS = (
@@ -100,9 +115,7 @@ def _transform(name: str, draft: Draft, value: str | None) -> None:
         if not key or len(key) % 2 or set(key) - set("0123456789abcdef"):
             raise Malformed(f"{text[:40]!r} is no key", "write two hexadecimal digits for each byte")
         text = key
-    elif "|" in text:
-        raise Unsupported("keyword pcrexform", "a regex with | cannot be a transform here")
-    draft.transform(f"{name}:{text}")
+    draft.transform(f"{name}:{text.replace('%', '%25').replace('|', '%7c')}")  # see `ids.rules.model.transforms`
 
 
 def pkt_data(draft: Draft, value: str | None) -> None:

@@ -17,7 +17,9 @@ MAX_LENGTH = 0xFFFFFFFF
 _TOKEN = re.compile(r'\|([0-9A-Fa-f\s]*)\||\\([\\";:])|([^|\\"]+)', re.DOTALL)
 _PCRE = re.compile(r"\s*/(.*)/([A-Za-z]*)\s*", re.DOTALL)
 _PCRE_CAPTURE = re.compile(r"\s*/.*/[A-Za-z]*\s*,.*", re.DOTALL)
-_BRACKETS = re.compile(r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\[[:.=][a-z^]*[:.=]\]|\\.|[^\]\\])*\]|\(\?#[^)]*\)|[()\[]", re.DOTALL)
+_BRACKETS = re.compile(
+    r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\[[:.=][a-z^]*[:.=]\]|\\.|[^\]\\])*\]|\(\?#[^)]*\)|[()\[]", re.DOTALL
+)
 _HIGH = re.compile(r"[\x80-\xff]")
 
 PCRE_BUFFERS = {
@@ -26,6 +28,9 @@ PCRE_BUFFERS = {
     "V": "http.user_agent", "W": "http.host", "Z": "http.host.raw",
 }  # fmt: skip
 """Suricata's own flags of ``pcre`` that name a buffer."""
+
+_SAME = {"http.response_body": "file.data"}
+"""Buffers that to Suricata are one."""
 
 _INLINE = "smx"
 _WITHOUT_EFFECT = "BGOE"
@@ -237,9 +242,10 @@ def pcre(draft: Draft, value: str | None) -> None:
         raise Malformed(f"unknown flag {unknown[0]!r}", "flags are i s m x A E G, R B O and letters of buffers")
     if len(named) > 1:
         raise Malformed(f"flags {' and '.join(sorted(named))} name two buffers", "keep one of the two")
-    if named and draft.sticky is not None:
+    buffer = PCRE_BUFFERS[named.pop()] if named else None
+    if buffer is not None and draft.sticky is not None and draft.sticky not in (buffer, _SAME.get(buffer)):
         raise Malformed(f"its flag names a buffer behind the sticky buffer {draft.sticky}", "put pkt_data; before it")
-    part = draft.part(PCRE_BUFFERS[named.pop()]) if named else draft.here()
+    part = draft.here() if buffer is None or draft.sticky is not None else draft.part(buffer)
     part.steps.append(Expression(_expression(found[1], flags), negated, "R" in flags))
 
 

@@ -142,7 +142,9 @@ class Draft:
     def transform(self, name: str) -> None:
         """Let further tests be on what a transform makes of the buffer; raises `Malformed`."""
         if self.sticky is None or not self.fresh:
-            raise Malformed("a transform stands behind the name of a buffer", "such as http.uri; to_lowercase; content:")
+            raise Malformed(
+                "a transform stands behind the name of a buffer", "such as http.uri; to_lowercase; content:"
+            )
         self.sticky += f"|{name}"
 
     def add(self, step: Step) -> None:
@@ -167,7 +169,8 @@ class Draft:
         piece = self.content()
         if self.sticky is not None:
             raise Malformed(
-                f"it stands behind the sticky buffer {self.sticky}", "name buffers in one way, or put pkt_data; before it"
+                f"it stands behind the sticky buffer {self.sticky}",
+                "name buffers in one way, or put pkt_data; before it",
             )
         if piece.part.buffer == buffer:
             return

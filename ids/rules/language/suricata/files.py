@@ -66,11 +66,19 @@ class ConfigFiles:
         return text if kind == "url" and "://" in text else before + text
 
 
-def read_config_files(
-    classification: str | None, reference: str | None, errors: list[RuleError]
-) -> ConfigFiles:
+@dataclass(frozen=True, slots=True)
+class ConfigPaths:
+    """Where the files beside the rules are; None: the defaults."""
+
+    classification: str | None = None
+    reference: str | None = None
+    threshold: str | None = None
+
+
+def read_config_files(paths: ConfigPaths, errors: list[RuleError]) -> ConfigFiles:
     """Read the files that are given; faults go to ``errors``."""
     files = ConfigFiles()
+    classification, reference = paths.classification, paths.reference
     if classification is not None:
         classes: dict[str, int] = {}
         for found in _lines(classification, _CLASSIFICATION, "config classification: name,text,priority", errors):
@@ -94,7 +102,9 @@ def _lines(path: str, shape: re.Pattern[str], wanted: str, errors: list[RuleErro
             continue
         match = shape.fullmatch(line)
         if match is None:
-            errors.append(RuleError(f"{line[:60]!r} is not expected here", Location(path, number, 1), f"write {wanted}"))
+            errors.append(
+                RuleError(f"{line[:60]!r} is not expected here", Location(path, number, 1), f"write {wanted}")
+            )
         else:
             found.append(match)
     return found

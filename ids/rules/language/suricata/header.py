@@ -41,9 +41,12 @@ PAYLOADS = {"tcp-pkt": "packet", "tcp-stream": "stream"}
 NUMBERS = {"sctp": 132}
 """Protocols that the model tells by their number."""
 
-FOREIGN = frozenset(
-    ["bittorrent-dht", "dcerpc", "dhcp", "dnp3", "doh2", "enip", "ftp-data", "http2", "ike", "krb5", "ldap", "mdns", "modbus", "mqtt", "nfs", "ntp", "pgsql", "pop3", "quic", "rdp", "rfb", "sip", "snmp", "telnet", "template", "tftp", "websocket"]
-)
+_FOREIGN = """
+    bittorrent-dht dcerpc dhcp dnp3 doh2 enip ftp-data http2 ike krb5 ldap mdns modbus mqtt nfs ntp pgsql pop3 quic
+    rdp rfb sip snmp telnet template tftp websocket
+"""
+
+FOREIGN = frozenset(_FOREIGN.split())
 """Protocols that Suricata has a parser for, in one version or another."""
 
 ARROWS = ("->", "<>", "=>")
@@ -97,9 +100,9 @@ class Headers:
         src, dst = self._addresses(header, 2, family), self._addresses(header, 5, family)
         try:
             place = 3
-            sport = self._variables.ports(words[3])
+            sport = self._variables.ports(_group(words[3]))
             place = 6
-            dport = self._variables.ports(words[6])
+            dport = self._variables.ports(_group(words[6]))
         except GroupError as error:
             raise Misplaced(place, Malformed(str(error), error.remedy)) from None
         excepts = any(self._variables.excepts(words[place]) for place in (2, 5))
@@ -107,7 +110,7 @@ class Headers:
 
     def _addresses(self, header: Header, place: int, family: tuple[Interval, ...] | None) -> AddressSet:
         try:
-            found = self._variables.addresses(header.words[place])
+            found = self._variables.addresses(_group(header.words[place]))
         except GroupError as error:
             raise Misplaced(place, Malformed(str(error), error.remedy)) from None
         if family is None:
@@ -125,6 +128,11 @@ class Misplaced(Exception):
         self.word = word
         self.fault = fault
         super().__init__(str(fault))
+
+
+def _group(word: str) -> str:
+    """Return a group as the variables have it: Suricata takes a list without brackets, too."""
+    return f"[{word}]" if "," in word and not word.startswith(("[", "![")) else word
 
 
 def _application(protocol: str) -> str:

@@ -82,6 +82,4 @@ class SuricataLoader:
     def _leave_out(self, at: AtPlace, raw: RawRule, path: str) -> None:
         line, column = raw.place(at.offset)
         message = f"{at.option}: {at.fault.message}" if at.option else at.fault.message
-        self.left_out.append(
-            RuleLeftOut(message, Location(path, line, column), at.fault.remedy, cause=at.fault.cause)
-        )
+        self.left_out.append(RuleLeftOut(message, Location(path, line, column), at.fault.remedy, cause=at.fault.cause))

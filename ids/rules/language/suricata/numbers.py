@@ -102,7 +102,7 @@ def byte_test(draft: Draft, value: str | None) -> None:
     if found is None or not comparison:
         raise Malformed(f"{comparison[:40]!r} is no comparison", "known are < > = <= >= & ^, each with ! before it")
     options = _options(draft, rest, set())
-    where = options.number(_size(draft, size), _value(draft, offset, -65_535, 65_535))
+    where = options.number(_size(draft, size, 0 if options.text else 1), _value(draft, offset, -65_535, 65_535))
     draft.add(Compare(where, found[2] or "=", _value(draft, against, 0, (1 << 64) - 1), bool(found[1])))
 
 

@@ -147,6 +147,8 @@ def options_of(text: str, start: int) -> Iterator[Option]:
 class Unfinished(Malformed):
     """The options cannot be cut; ``offset`` is where."""
 
-    def __init__(self, message: str, offset: int, remedy: str = "write `name;` or `name:value;`, and \\; in values") -> None:
+    def __init__(
+        self, message: str, offset: int, remedy: str = "write `name;` or `name:value;`, and \\; in values"
+    ) -> None:
         super().__init__(message, remedy)
         self.offset = offset

@@ -113,7 +113,9 @@ def flowint(draft: Draft, value: str | None) -> None:
     elif operator in ("+", "-", "="):
         draft.state_changes.append(CounterChange(name, operator, other))
     else:
-        raise Malformed(f"unknown operator {operator[:40]!r}", f"known are + - = {' '.join(_COMPARISONS)} isset isnotset")
+        raise Malformed(
+            f"unknown operator {operator[:40]!r}", f"known are + - = {' '.join(_COMPARISONS)} isset isnotset"
+        )
 
 
 def noalert(draft: Draft, value: str | None) -> None:
@@ -156,7 +158,7 @@ def _pairs(value: str | None, keys: set[str]) -> dict[str, str]:
 
 def _set_threshold(draft: Draft, kind: str, given: dict[str, str]) -> None:
     if draft.threshold is not None:
-        raise Malformed("a rule has one threshold or one detection_filter", "keep one of the two")
+        raise Unsupported("two thresholds", "a rule has one threshold or one detection_filter", "keep one of the two")
     draft.threshold = threshold_of(kind, given)
 
 
