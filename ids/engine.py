@@ -19,6 +19,7 @@ from ids.respond import events
 from ids.respond.gate import Gate
 from ids.respond.policy import BlockPolicy
 from ids.respond.responder import Responder
+from ids.respond.state import ordered
 from ids.types import FlowColumns, IPAddress, Match, PacketBatch, Packets
 
 NO_RULES = "no rule is loaded, so nothing is looked for but what plugins find: see rules.paths, or -S"
@@ -130,7 +131,7 @@ class Engine:
 
     def decide(self, found: Findings) -> None:
         """Carry out what matches ask for, and emit the events of a batch."""
-        for match in found.matches:
+        for match in ordered(found.matches):
             self._responder.handle(match)
         self._responder.close(found.matched_flows)
         self._responder.forget(found.ended)

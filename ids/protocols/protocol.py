@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from typing import Protocol as Interface
@@ -136,6 +136,8 @@ class Protocol:
     event: str | None = None
     """The type of event that is written for a complete transaction. Its object, under the protocol's name, is what the
     parser gave the transaction as ``fields``."""
+    in_alert: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    """Makes of ``fields`` the object that alerts have, where that is another than the event's."""
     streams: Callable[[Setup], MakeStreamParser] | None = field(default=None, repr=False)
     """Begins to parse TCP flows; called once a stage."""
     datagrams: Callable[[Setup], MakeDatagramParser] | None = field(default=None, repr=False)

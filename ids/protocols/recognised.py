@@ -7,34 +7,12 @@ from ids.types import Direction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
 
-_TLS_RECORD = rb"[\x14-\x17]\x03[\x00-\x04][\x00-\x48]"
 _LINE = rb"(?![^\r\n]*[ \t]HTTP/\d)[^\r\n]*[\r\n]"
 """The rest of a line that is no request of HTTP: ``HELO / HTTP/1.1`` is one to many servers, whatever its method."""
 _SSH_BANNER = rb"SSH-[12]\." + _LINE
 _SMB_HEADER = rb"\x00[\x00-\x01](?s:..)[\xfd-\xff]SMB"
 
 HTTP2 = Protocol(name="http2", from_client=rb"PRI \* HTTP/2\.0\r\n")
-
-TLS = Protocol(
-    name="tls",
-    from_client=_TLS_RECORD,
-    from_server=_TLS_RECORD,
-    buffers=(
-        Buffer("tls.sni", "tls", _CLIENT, "server name that the client asks for"),
-        Buffer("tls.version", "tls", None, "negotiated or offered version"),
-        Buffer("tls.cert_subject", "tls", _SERVER, "subject of the server's certificate"),
-        Buffer("tls.cert_issuer", "tls", _SERVER, "issuer of the server's certificate"),
-        Buffer("tls.cert_serial", "tls", _SERVER, "serial number of the server's certificate"),
-        Buffer("tls.cert_fingerprint", "tls", _SERVER, "SHA-1 of the server's certificate, hexadecimal with colons"),
-        Buffer("tls.certs", "tls", _SERVER, "certificates as sent, DER", several=True),
-        Buffer("tls.alpn", "tls", None, "application protocols offered or chosen", several=True),
-        Buffer("ja3.hash", "tls", _CLIENT, "JA3 of the client, hexadecimal"),
-        Buffer("ja3.string", "tls", _CLIENT, "JA3 string of the client"),
-        Buffer("ja3s.hash", "tls", _SERVER, "JA3S of the server, hexadecimal"),
-        Buffer("ja3s.string", "tls", _SERVER, "JA3S string of the server"),
-        Buffer("ja4.hash", "tls", _CLIENT, "JA4 of the client"),
-    ),
-)
 
 SSH = Protocol(
     name="ssh",

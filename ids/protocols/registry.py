@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ids.protocols import dns, http, recognised
+from ids.protocols import dns, http, recognised, tls
 from ids.protocols.protocol import Buffer, Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
     recognised.HTTP2,
-    recognised.TLS,
+    tls.PROTOCOL,
     recognised.SSH,
     recognised.SMB,
     recognised.SMTP,

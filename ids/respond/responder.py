@@ -13,8 +13,9 @@ from ids.respond import events
 from ids.respond.gate import BlockOrder, Gate
 from ids.respond.policy import BlockPolicy, sender_of
 from ids.respond.settings import RespondSettings
+from ids.respond.state import RuleState
 from ids.respond.threshold import Thresholds
-from ids.types import Action, BlockMode, Match
+from ids.types import STATELESS, Action, BlockMode, Match
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Responder:
         self._counters = counters
         self._emit = emit
         self._thresholds = Thresholds(counters)
+        self._state = RuleState(counters)
         self._cases: dict[int, Case] = {}
         """By flow id; a case goes when its flow's `flow` event comes."""
 
@@ -63,12 +65,18 @@ class Responder:
         if case.passed:
             self._counters.add("respond.passed")
             return
+        if match.signature.state != STATELESS:
+            if not self._state.holds(match):
+                return
+            self._state.change(match)
         if match.signature.action is Action.PASS:
             case.passed = True
             return
         self._counters.add("detect.matches")
         block = self._block(match)
         condemned = self._condemn(match, case)
+        if match.signature.state.silent:
+            return
         if not self._thresholds.passes(match):
             self._counters.add("detect.alerts_suppressed")
             return
@@ -104,6 +112,7 @@ class Responder:
         """Close the cases of flows that ended, by flow id, where nobody reads `flow` events."""
         for flow_id in self._cases.keys() & ended:
             del self._cases[flow_id]
+        self._state.forget(ended)
 
     def _block(self, match: Match) -> Event | None:
         request = match.signature.block

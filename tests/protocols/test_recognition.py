@@ -222,7 +222,7 @@ class Ports:
     def feed(self, *datagrams: tuple[Flow, Direction, bytes]) -> None:
         """Feed datagrams as one batch."""
         rows = [Datagram(flow, direction, data, T0, at) for at, (flow, direction, data) in enumerate(datagrams)]
-        assert not self.stage.feed(make_streams([]), make_datagrams(rows))
+        self.stage.feed(make_streams([]), make_datagrams(rows))
 
 
 @pytest.mark.parametrize("direction", list(Direction))

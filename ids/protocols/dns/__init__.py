@@ -1,0 +1,42 @@
+"""DNS over UDP and TCP: messages become queries and answers with named buffers, on any port.
+
+- `starts` has the first bytes of messages; `settings` the limits;
+- `parser` reads the messages of a flow, and finds the answer to a query;
+- `message` reads one message, with `names`; `records` what is in the data of its records;
+- `buffers` makes what rules test, `fields` what EVE logs.
+"""
+
+from ids.protocols.dns.fields import in_alert
+from ids.protocols.dns.parser import Shared
+from ids.protocols.dns.settings import DnsSettings
+from ids.protocols.dns.starts import FROM_CLIENT, FROM_SERVER, is_message
+from ids.protocols.protocol import Buffer, Protocol
+from ids.types import Direction
+
+_CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
+
+PROTOCOL = Protocol(
+    name="dns",
+    from_client=FROM_CLIENT,
+    from_server=FROM_SERVER,
+    datagram=is_message,
+    settings=DnsSettings,
+    streams=Shared,
+    datagrams=Shared,
+    event="dns",
+    in_alert=in_alert,
+    buffers=(
+        Buffer("dns.query", "dns", _CLIENT, "name asked for", several=True),
+        Buffer("dns.queries.rrname", "dns", None, "name asked for, of queries and answers", several=True),
+        Buffer("dns.answer.name", "dns", None, "names in the answer section", several=True),
+        Buffer("dns.answers.rrname", "dns", None, "names in the answer section", several=True),
+        Buffer("dns.authorities.rrname", "dns", None, "names in the authority section", several=True),
+        Buffer("dns.additionals.rrname", "dns", None, "names in the additional section", several=True),
+        Buffer("dns.response.rrname", "dns", _SERVER, "names in an answer, and those that records name", several=True),
+        Buffer("dns.opcode", "dns", None, "operation code, decimal"),
+        Buffer("dns.rcode", "dns", None, "response code, decimal"),
+        Buffer("dns.rrtype", "dns", None, "type asked for, decimal", several=True),
+    ),
+)
+
+__all__ = ["PROTOCOL", "DnsSettings"]

@@ -1,0 +1,49 @@
+"""TLS: the handshake of a connection, as far as it is sent in clear, becomes one transaction with named buffers.
+
+- `parser` reads a connection; `handshake` the records of a direction; `settings` are the limits;
+- `hello` reads what each side says first, `certificate` X.509, `versions` has the names of versions;
+- `said` makes what rules test and EVE logs, with `fingerprints`.
+
+What is encrypted is not kept, and not looked at.
+"""
+
+from ids.protocols.protocol import Buffer, Protocol
+from ids.protocols.tls.parser import Shared
+from ids.protocols.tls.settings import TlsSettings
+from ids.types import Direction
+
+_CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
+
+_RECORD = rb"[\x14-\x17]\x03[\x00-\x04][\x00-\x48]"
+_SSL2_CLIENT_HELLO = rb"(?s:[\x80-\x8f].\x01(?:\x00\x02|\x03[\x00-\x03])[\x00-\x03].\x00[\x00-\x20]\x00[\x08-\x20])"
+
+PROTOCOL = Protocol(
+    name="tls",
+    from_client=_RECORD + rb"|" + _SSL2_CLIENT_HELLO,
+    from_server=_RECORD,
+    settings=TlsSettings,
+    streams=Shared,
+    event="tls",
+    buffers=(
+        Buffer("tls.sni", "tls", _CLIENT, "server name that the client asks for", several=True),
+        Buffer("tls.version", "tls", None, "version offered or taken: `1.2`, `1.3`, `sslv3`"),
+        Buffer("tls.cert_subject", "tls", None, "subject of the certificate"),
+        Buffer("tls.cert_issuer", "tls", None, "issuer of the certificate"),
+        Buffer("tls.cert_serial", "tls", None, "serial number of the certificate, hexadecimal with colons"),
+        Buffer("tls.cert_fingerprint", "tls", None, "SHA-1 of the certificate, hexadecimal with colons"),
+        Buffer("tls.cert_chain_len", "tls", None, "number of certificates sent, decimal"),
+        Buffer("tls.subjectaltname", "tls", None, "alternative names of the certificate", several=True),
+        Buffer("tls.certs", "tls", None, "certificates as sent, DER", several=True),
+        Buffer("tls.alpn", "tls", None, "application protocols offered or chosen", several=True),
+        Buffer("tls.random", "tls", None, "random of a hello, 32 bytes"),
+        Buffer("tls.random_time", "tls", None, "first 4 bytes of the random"),
+        Buffer("tls.random_bytes", "tls", None, "the other 28 bytes of the random"),
+        Buffer("ja3.hash", "tls", _CLIENT, "JA3 of the client, hexadecimal"),
+        Buffer("ja3.string", "tls", _CLIENT, "JA3 string of the client"),
+        Buffer("ja3s.hash", "tls", _SERVER, "JA3S of the server, hexadecimal"),
+        Buffer("ja3s.string", "tls", _SERVER, "JA3S string of the server"),
+        Buffer("ja4.hash", "tls", _CLIENT, "JA4 of the client"),
+    ),
+)
+
+__all__ = ["PROTOCOL", "TlsSettings"]

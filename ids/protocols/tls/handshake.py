@@ -1,0 +1,129 @@
+"""One direction of a TLS connection: records become handshake messages, until the rest is encrypted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+CLIENT_HELLO, SERVER_HELLO, CERTIFICATE, CERTIFICATE_REQUEST, SERVER_HELLO_DONE = 1, 2, 11, 13, 14
+"""Types of handshake messages."""
+CHANGE_CIPHER = -1
+"""What a record that says that the rest is encrypted counts as."""
+SSL2_CLIENT_HELLO = -2
+"""A ClientHello of SSL 2, which is no handshake message."""
+
+_CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE, _DATA, _HEARTBEAT = range(20, 25)
+"""Types of records."""
+_RECORD, _MESSAGE, _SSL2 = 5, 4, 2
+"""Bytes of the head of a record, of a handshake message, and of a record of SSL 2."""
+_MAX_RECORD = (1 << 14) + 2048
+"""Bytes of the content of a record (RFC 5246 section 6.2.3)."""
+
+
+class Said(NamedTuple):
+    """A handshake message."""
+
+    kind: int
+    body: bytes
+    behind: int
+    """Bytes that were fed behind the record that completed it."""
+    whole: bool = True
+    """False: it was cut off where the bound was reached."""
+
+
+class Direction:
+    """What is in the middle of one direction."""
+
+    __slots__ = ("_begun", "_changed", "_limit", "_message", "_record", "_taken", "done", "malformed")
+
+    def __init__(self, limit: int) -> None:
+        """Read a handshake of at most ``limit`` bytes."""
+        self._limit = limit
+        self._taken = 0
+        self._record = b""
+        """The beginning of a record."""
+        self._message = bytearray()
+        """The beginning of a handshake message, or of several."""
+        self._begun = self._changed = False
+        self.done = False
+        """Nothing more is read."""
+        self.malformed = False
+        """What came is not TLS."""
+
+    @property
+    def held(self) -> int:
+        """Bytes that are kept."""
+        return len(self._record) + len(self._message)
+
+    def finish(self) -> None:
+        """Read no more."""
+        self.done = True
+        self._record = b""
+        self._message = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Said]:
+        """Yield the handshake messages that bytes complete."""
+        if self._record:
+            data = self._record + data
+        at, size = 0, len(data)
+        if not self._begun and data[:1] >= b"\x80":
+            if size < _SSL2 + 1:
+                self._record = data
+                return
+            end = _SSL2 + ((data[0] & 0x7F) << 8 | data[1])
+            if data[2] != CLIENT_HELLO or end > _MAX_RECORD:
+                self._fail()
+                return
+            if size < end:
+                self._record = data
+                return
+            self._begun, self._record = True, b""
+            yield Said(SSL2_CLIENT_HELLO, data[_SSL2:end], size - end)
+            at = end
+        while not self.done and at + _RECORD <= size:
+            kind, length = data[at], data[at + 3] << 8 | data[at + 4]
+            if data[at + 1] != 3 or not _CHANGE_CIPHER_SPEC <= kind <= _HEARTBEAT or length > _MAX_RECORD:
+                self._fail()
+                return
+            end = at + _RECORD + length
+            if end > size:
+                break
+            self._begun = True
+            self._taken += end - at
+            if kind == _HANDSHAKE:
+                yield from self._handshake(data[at + _RECORD : end], size - end)
+            elif kind == _CHANGE_CIPHER_SPEC:
+                self._changed = True
+                yield Said(CHANGE_CIPHER, b"", size - end)
+            elif kind == _DATA:
+                self.finish()
+            at = end
+            if self._taken >= self._limit and not self.done:
+                yield from self._cut_off(size - end)
+        self._record = b"" if self.done else data[at:]
+
+    def _handshake(self, content: bytes, behind: int) -> Iterator[Said]:
+        """Yield the messages that the content of a record completes."""
+        message = self._message
+        if self._changed and not message and content[:2] != b"\x01\x00":
+            self.finish()  # encrypted: all but the second ClientHello of TLS 1.3 is
+            return
+        message += content
+        at = 0
+        while at + _MESSAGE <= len(message) and not self.done:
+            end = at + _MESSAGE + int.from_bytes(message[at + 1 : at + _MESSAGE], "big")
+            if end > len(message):
+                break
+            yield Said(message[at], bytes(message[at + _MESSAGE : end]), behind)
+            at = end
+        del message[:at]
+
+    def _cut_off(self, behind: int) -> Iterator[Said]:
+        """Yield the beginning of the message at which the bound was reached; read no more."""
+        if len(self._message) > _MESSAGE:
+            yield Said(self._message[0], bytes(self._message[_MESSAGE:]), behind, whole=False)
+        self.finish()
+
+    def _fail(self) -> None:
+        self.malformed = True
+        self.finish()
