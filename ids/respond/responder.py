@@ -61,7 +61,7 @@ class Responder:
 
     def handle(self, match: Match) -> None:
         """Carry out what a match asks for, as far as policy allows, and emit the events that say so."""
-        case = self._cases.setdefault(match.flow.id, Case())
+        case = self._cases.setdefault(match.flow.id, Case()) if match.flow.id else Case()
         if case.passed:
             self._counters.add("respond.passed")
             return
@@ -150,6 +150,9 @@ class Responder:
             return case.condemned
         if self._policy.allows(sender_of(match)):
             self._counters.add("respond.refused.allowed")
+            return False
+        if not match.flow.id:  # one packet that is no flow's
+            self._counters.add("respond.refused.unknown_flow")
             return False
         try:
             known = self._gate.condemn(match.flow, match.number)
