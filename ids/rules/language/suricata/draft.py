@@ -78,6 +78,12 @@ def _relative(step: Piece | Step | None) -> bool:
     return isinstance(step, DataAt | Expression) and step.relative
 
 
+_SEVERAL = frozenset((
+    "file.data", "file.name", "http.request_header", "http.response_header", "tls.certs", "tls.cert_subject", "tls.alpn",
+    "tls.subjectaltname", "smtp.rcpt_to", "ftp.reply", "ftp.completion_code",
+))  # fmt: skip
+
+
 class Draft:
     """All that was said of one rule."""
 
@@ -210,6 +216,6 @@ class Draft:
 
 
 def several(buffer: str) -> bool:
-    """Return whether a buffer may have several instances."""
-    known = CATALOGUE.get(base_of(buffer))
-    return known is not None and known.several
+    """Return whether Suricata takes a buffer as one of several, so that each naming asks for one of them."""
+    name = base_of(buffer)
+    return name in _SEVERAL or (name.startswith("dns.") and CATALOGUE[name].several)

@@ -112,7 +112,7 @@ def byte_jump(draft: Draft, value: str | None) -> None:
     """``byte_jump:2,0,relative``: go on behind as many bytes as a number says."""
     size, offset, *rest = _words(value, 2)
     options = _options(draft, rest, {"align", "origin", "multiplier"})
-    where = options.number(_size(draft, size, 0), _value(draft, offset, -MAX_OFFSET, MAX_OFFSET))
+    where = options.number(_size(draft, size, 0), _value(draft, offset, -65_535, 65_535))
     draft.add(Jump(where, options.multiplier, bool(options.align), options.origin, options.post_offset))
 
 
@@ -120,7 +120,7 @@ def byte_extract(draft: Draft, value: str | None) -> None:
     """``byte_extract:1,0,size``: give a number a name."""
     size, offset, variable, *rest = _words(value, 3)
     options = _options(draft, rest, {"align", "multiplier"})
-    where = options.number(_size(draft, size), _value(draft, offset, -MAX_OFFSET, MAX_OFFSET))
+    where = options.number(_size(draft, size), _value(draft, offset, -65_535, 65_535))
     variable = name(variable)
     draft.add(Extract(where, variable, options.multiplier, options.align))
     draft.variables.add(variable)
