@@ -239,11 +239,9 @@ def test_thresholds(options: str, expected: Threshold) -> None:
 
 def test_what_describes_a_rule() -> None:
     signature = rule_of(
-        r'msg:"a \"b\"\; \\c \xc3\xa4"; rev:3; gid:7; classtype:trojan-activity; reference:cve,2014-0160;'.replace(
-            r"\xc3\xa4", "\xc3\xa4"
-        )
-        + " reference:url,example.com/a; reference:odd,x; metadata:created_at 2019_01_01, tag x, tag y z; target:src_ip;"
-        " prefilter;"
+        'msg:"a \\"b\\"\\; \\\\c \xc3\xa4"; rev:3; gid:7; classtype:trojan-activity; reference:cve,2014-0160;'
+        " reference:url,example.com/a; reference:odd,x; metadata:created_at 2019_01_01, tag x, tag y z;"
+        " target:src_ip; prefilter;"
     ).signature
     assert signature.title == 'a "b"; \\c ä'
     assert (signature.rev, signature.gid, signature.severity, signature.classtype) == (3, 7, 1, "trojan-activity")
@@ -294,9 +292,7 @@ def test_flows(options: str, established: bool | None, direction: Direction | No
 
 
 def test_sticky_buffers_hold_until_the_next_one() -> None:
-    options = (
-        'http.uri; content:"a"; content:"b"; http.host; content:"c"; pkt_data; content:"d"; http.uri; content:"e";'
-    )
+    options = 'http.uri; content:"a"; content:"b"; http.host; content:"c"; pkt_data; content:"d";http.uri; content:"e";'
     assert parts_of(options, HTTP) == (
         Chain("http.uri", (A, Content(b"b"), Content(b"e"))),
         Chain("http.host", (Content(b"c"),)),
@@ -354,6 +350,19 @@ def test_names_of_buffers(options: str, buffer: str) -> None:
 )
 def test_sizes_of_buffers(options: str, buffer: str, expected: Length) -> None:
     assert parts_of(options, HTTP) == (Chain(buffer, (expected,)),)
+
+
+@pytest.mark.parametrize(
+    ("options", "header", "expected"),
+    [
+        ("dns.opcode:!0;", "alert dns any any -> any any", Compare(Number(0, base=10), "=", 0, negated=True)),
+        ("tls.version:1.2;", "alert tls any any -> any any", Content(b"1.2", True, False, 0, 3, at_end=True)),
+    ],
+)
+def test_values_of_buffers(options: str, header: str, expected: Step) -> None:
+    (chain,) = parts_of(options, header)
+    assert isinstance(chain, Chain)
+    assert chain.steps == (expected,)
 
 
 def test_texts_of_certificates() -> None:

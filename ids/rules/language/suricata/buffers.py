@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 from ids.rules.language.suricata.content import literal_bytes
-from ids.rules.language.suricata.draft import Draft
+from ids.rules.language.suricata.draft import Draft, Part
 from ids.rules.language.suricata.faults import Malformed, Unsupported
-from ids.rules.language.suricata.words import refuse_value, required, unquoted
+from ids.rules.language.suricata.words import intervals, refuse_value, required, unquoted
 from ids.rules.model import buffers as catalogue
-from ids.rules.model.chain import DECODED
+from ids.rules.model.chain import DECODED, Compare, Number
 from ids.rules.model.transforms import KEYWORDS as SPELLINGS
 
 MODIFIERS = {
@@ -65,7 +65,10 @@ TRANSFORMS = (
 
 TRANSFORMS_WITH_VALUE = ("xor", "pcrexform")
 
-NOT_STICKY = frozenset({"tls.version", "dns.opcode", "dns.rcode", "dns.rrtype"})
+DECIMALS = {"dns.opcode": 15, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF}
+"""Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
+
+NOT_STICKY = frozenset({"tls.version", *DECIMALS})
 """Buffers of the catalogue that in Suricata are options with a value."""
 
 
@@ -137,5 +140,21 @@ def equals_in(buffer: str, *, whole: bool = False, ending: bool = False) -> Call
         negated = text.startswith("!")
         raw = literal_bytes(unquoted(text[1:] if negated else text))
         draft.stand_in(require(buffer), b"." + raw if ending else raw, negated, whole=whole, ending=ending)
+
+    return option
+
+
+def decimal_in(buffer: str) -> Callable[[Draft, str | None], None]:
+    """Return what an option with a number or a range does that is about a number in a buffer (``dns.opcode``)."""
+
+    def option(draft: Draft, value: str | None) -> None:
+        ((least, most),), negated = intervals(required(value), DECIMALS[buffer])
+        part = Part(require(buffer))
+        digits = Number(0, base=10)
+        if least == most:
+            part.steps.append(Compare(digits, "=", least, negated))
+        else:
+            part.steps += [Compare(digits, ">=", least), Compare(digits, "<=", most)]
+        draft.parts.append(part)
 
     return option
