@@ -17,8 +17,8 @@ class RulesSettings(BaseModel):
     )
     strict: bool = Field(
         False,
-        description="Refuse the load where a rule of a `.rules` file is bad or asks for what is not supported; otherwise"
-        " that rule is left out, and the rest loads.",
+        description="Refuse the load where a rule of a `.rules` file is bad or asks for what is not supported;"
+        " otherwise that rule is left out, and the rest loads.",
     )
     classification_file: str | None = Field(
         None,
