@@ -27,6 +27,7 @@ from ids.live.answers import AnswerWatch
 from ids.live.crew import POLL_S, TICK_S, make_crew
 from ids.live.gate import KernelGate
 from ids.live.guard import Guard, require_interfaces
+from ids.live.inside import inside_gap, inside_note
 from ids.live.notices import count_enforcing, first_drops, limit_event
 from ids.live.reload import effective
 from ids.live.watch import Watch
@@ -111,6 +112,7 @@ class Live:
                 log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
             log.info("ready: %d blocks in force", len(self._fastpath.blocks))
             self._note_shadow()
+            self._note_inside()
             try:
                 self._loop(control)
             except BaseException:
@@ -128,6 +130,12 @@ class Live:
                 " count; `ids stats` shows what would have been dropped (would_drop.*)",
                 count_enforcing(self._fastpath.blocks),
             )
+
+    def _note_inside(self) -> None:
+        if note := inside_note(self.config):
+            log.info("%s", note)
+        if gap := inside_gap(self.config, own_addresses()):
+            log.warning("%s", gap)
 
     def _apply(self, config: Config) -> None:
         """Bring the kernel's side to these settings, at the start and in a reload; raises `KernelError`."""
@@ -231,6 +239,7 @@ class Live:
             answer["waiting"] = [changed.to_json() for changed in waiting]
         self._note_rules()
         self._note_shadow()
+        self._note_inside()
         return answer
 
     def _go_on(self) -> bool:

@@ -56,6 +56,11 @@ rules:
 """
 
 
+def test_a_rule_on_infected_hosts_says_that_those_inside_are_meant() -> None:
+    (rule,) = load(EXAMPLE.replace("require: proven}", "home: true}")).rules
+    assert rule.signature.block == BlockRequest("src_ip", 5400, BlockMode.SHADOW, require_proven=True, home=True)
+
+
 def test_the_example_loads_with_all_it_says() -> None:
     """Metadata of Sigma, identity of Suricata, lists and exceptions of Falco."""
     loaded = load(EXAMPLE)

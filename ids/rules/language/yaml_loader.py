@@ -18,7 +18,7 @@ from ids.rules.model.buffers import CATALOGUE, PAYLOAD, comes_over, wrong_way
 from ids.rules.model.patterns import Patterns
 from ids.rules.model.rule import All, Regex, Rule, RuleTest, leaves
 from ids.source import Document, InvalidDocument, read_yaml, validate
-from ids.types import Action, BlockMode, BlockRequest, Signature, Threshold
+from ids.types import Action, Signature, Threshold
 
 _UNKNOWN = re.compile("unknown key '(.*)'")
 
@@ -233,9 +233,7 @@ def _signature(schema: RuleSchema, place: Location) -> Signature:
         action=Action(schema.then),
         metadata=_metadata(schema),
         references=tuple(schema.references),
-        block=None
-        if block is None
-        else BlockRequest(block.target, block.for_, BlockMode(block.mode), block.require == "proven"),
+        block=None if block is None else block.request(),
         threshold=None
         if threshold is None
         else Threshold(threshold.type, threshold.track, threshold.count, threshold.seconds),
