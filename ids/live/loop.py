@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import signal
 import socket
 import time
@@ -24,6 +25,7 @@ from ids.kernel import FastPath
 from ids.kernel.fastpath import instance_dir, require_same_namespace
 from ids.kernel.lists.reconcile import Reconciler
 from ids.live.answers import AnswerWatch
+from ids.live.bites import BiteWatch
 from ids.live.crew import POLL_S, TICK_S, make_crew
 from ids.live.gate import KernelGate
 from ids.live.guard import Guard, require_interfaces
@@ -83,7 +85,7 @@ class Live:
             stack.callback(self._engine.stop)
             control = ControlServer(  # before the maps: it refuses a second engine of this name
                 socket_path(config.engine.runtime_dir, config.instance),
-                {"stats": self._stats, "reload": self._reload_now, "own": _own},
+                {"ping": lambda: {"pid": os.getpid()}, "stats": self._stats, "reload": self._reload_now, "own": _own},
             )
             stack.callback(control.close)
             stack.callback(_claim(instance_dir(config.fastpath, config.instance)).close)
@@ -93,6 +95,7 @@ class Live:
             self._before = None if fresh else self._fastpath.attached()
             self._reconciler = Reconciler(self._fastpath.blocks)
             self._watch = Watch(config.engine.uninspected_log_s, self._fastpath.missed, self._fastpath.unbegun)
+            self._bites = BiteWatch(self._fastpath.sent_by, config.interfaces, config.engine.uninspected_log_s)
             self._count_kernel()
             self._watch.begin(self._counters.values)
             stack.callback(self._close)
@@ -186,14 +189,34 @@ class Live:
             log.warning("%s", lost)
         self._count_kernel()
         self._watch.check(self._engine.all_counters().values)
+        self._check_bites()
+        self._await_drops(now_ns)
+
+    def _await_drops(self, now_ns: int) -> None:
+        """Emit a `drop` event for each block that has met its first packets."""
         for network, (order, before) in list(self._gate.watched.items()):
             block = self._fastpath.blocks.get(network)
-            if block is None:
-                del self._gate.watched[network]
-            elif block.packets > before:
-                del self._gate.watched[network]
-                if self.config.respond.mode != "shadow":
-                    self._engine.emit(Events([first_drops(order, block, now_ns)]))
+            if block is not None and block.packets <= before:
+                continue
+            del self._gate.watched[network]
+            self._bites.clear(network)
+            if block is not None and self.config.respond.mode != "shadow":
+                self._engine.emit(Events([first_drops(order, block, now_ns)]))
+
+    def _check_bites(self) -> None:
+        """Log and count blocks whose sources go on: the interface by which they come is not guarded."""
+        suspects, self._gate.suspects = self._gate.suspects, set()
+        if self.config.respond.mode != "enforce":
+            return
+        now_s = time.monotonic()
+        for network in suspects:
+            if not self._gate.allows(network.network_address):
+                self._bites.suspect(network, now_s)
+        found = self._bites.check(now_s)
+        self._counters.add("respond.not_biting.blocks", len(found))
+        self._counters.add("respond.not_biting.packets", found.total())
+        if warning := self._bites.warning(now_s):
+            log.warning("%s", warning)
 
     def _reconcile(self) -> None:
         drift = self._reconciler.check()
@@ -224,7 +247,7 @@ class Live:
             log.error("reload refused, the old settings and rules stay: %s", "\n".join(map(str, errors)))
             return {"error": "\n".join(map(str, errors))}
         self.config = config
-        self._watch.period_s = config.engine.uninspected_log_s
+        self._watch.period_s = self._bites.period_s = config.engine.uninspected_log_s
         self._engine.policy.own = own_addresses() if config.respond.protect_own else frozenset()
         answer: dict[str, Any] = {"reloaded": True}
         try:

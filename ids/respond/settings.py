@@ -39,8 +39,8 @@ class RespondSettings(BaseModel):
         False,
         description="Whether rules may block an address inside `vars.HOME_NET` for what it has to do with one outside."
         " Such a host is more often a victim (a browser that was made to follow a link with an exploit in it) than an"
-        " attacker, so it is alerted on and not blocked, unless the rule says `home: true`; `then: drop` still drops the"
-        " flow. Has no effect where `HOME_NET` is `any`: then nobody is outside.",
+        " attacker, so it is alerted on and not blocked, unless the rule says `home: true`; `then: drop` still drops"
+        " the flow. Has no effect where `HOME_NET` is `any`: then nobody is outside.",
     )
     default_ttl_s: int = Field(
         3600, ge=1, le=31_536_000, description="How long a block lasts, in seconds, where the rule does not say."

@@ -39,6 +39,8 @@ class YamlLoader:
         self._files: list[tuple[Document, FileSchema, Scalars]] = []
         self._lists: dict[str, list[str]] = {}
         self._list_places: dict[str, Location] = {}
+        self.with_lists: set[str] = set()
+        """Files that define lists."""
 
     def open(self, path: str) -> None:
         """Read a file and its lists; its errors are collected."""
@@ -56,6 +58,8 @@ class YamlLoader:
         if self._too_new(file.required_engine_version, document):
             return
         scalars = Scalars(path)
+        if file.lists:
+            self.with_lists.add(path)
         for i, named in enumerate(file.lists):
             self._check_items(document, scalars, i)
             self._add_list(named, document.locate(("lists", i)))
