@@ -143,6 +143,13 @@ def _costly(rules: Iterable[Rule]) -> Iterable[RuleError]:
     """Warn of rules that the prefilter cannot pick, or picks too often."""
     for rule in rules:
         needles = cover(rule.condition)
+        if rule.needs_scapy and not rule.buffers:
+            yield RuleError(
+                f"sid {rule.signature.sid}: nothing but Scapy fields, so packets of all of its traffic are dissected,"
+                " at half a millisecond each",
+                rule.source,
+                "add a contains: that every match has",
+            )
         if not rule.buffers:
             continue
         if needles is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ids.errors import Location, RuleError, SourceError
-from ids.rules.language.blocking import REMEDY, blocks_server
+from ids.rules.language.blocking import PROOF, PROOF_REMEDY, REMEDY, blocks_server, never_proven
 from ids.rules.language.remedies import remedy_for
 from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, ProofSchema, RuleSchema
@@ -194,6 +194,8 @@ class YamlLoader:
                         "add a match: unless that is what you want",
                     )
                 )
+        if never_proven(rule.signature.block, rule.traffic):
+            self.warnings.append(RuleError(f"sid {sid}: {PROOF}", document.locate((*at, "block")), PROOF_REMEDY))
         if (why := wrong_way(rule.buffers, rule.flow.direction)) is not None:
             place = document.locate((*at, "flow"))
             self.warnings.append(RuleError(f"sid {sid}: {why}", place, "turn the direction round, or leave it out"))
