@@ -114,6 +114,8 @@ class BlockPolicy:
         """
         if self._settings.block_home or request.home or target not in self._home or other in self._home:
             return None
+        if address_object(other) in self.own:  # this host is not outside, whether HOME_NET has its address or not
+            return None
         return Refusal(
             "home",
             f"{address_object(target)} is inside vars.HOME_NET and {address_object(other)} is not: a host inside is"

@@ -208,6 +208,12 @@ def test_attackers_outside_and_between_hosts_inside_are_blocked(client: str, ser
     )
 
 
+def test_who_attacks_this_very_host_from_inside_is_blocked() -> None:
+    """A server with a public address, in a network with private ones, of which the settings say nothing."""
+    match = make_match(make_flow(INSIDE, OUTSIDE))
+    assert ordered(make_policy(own={OUTSIDE}), match)
+
+
 def test_where_everybody_is_inside_everybody_may_be_blocked() -> None:
     policy = make_policy()
     policy.configure(RespondSettings(), home_net({"HOME_NET": "any"}))
