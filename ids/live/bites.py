@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from ids.types import IPNetwork
+from ids.types import IPAddress, IPNetwork
 
 SETTLE_S = 2.0
 """Time for packets that were under way when the block was written."""
@@ -26,6 +26,8 @@ MOST_NAMED = 3
 
 SentBy = Callable[[Collection[IPNetwork]], Counter[IPNetwork]]
 """As `ids.kernel.FastPath.sent_by`."""
+Allows = Callable[[IPAddress], bool]
+"""Returns whether the kernel's allow-list keeps what an address sends from being dropped."""
 Route = Callable[[str], str]
 """Returns the interface by which an address is reached; empty where nobody knows."""
 
@@ -41,10 +43,13 @@ class _Suspect:
 class BiteWatch:
     """Looks at blocks that rules ordered and that have not met a packet, whether their sources go on."""
 
-    def __init__(self, sent_by: SentBy, guarded: Sequence[str], period_s: float, route: Route | None = None) -> None:
+    def __init__(
+        self, sent_by: SentBy, allows: Allows, guarded: Sequence[str], period_s: float, route: Route | None = None
+    ) -> None:
         """``period_s``: seconds between two warnings; the first comes at once."""
         self.period_s = period_s
         self._sent_by = sent_by
+        self._allows = allows
         self._guarded = guarded
         self._route = route or interface_towards
         self._suspects: OrderedDict[IPNetwork, _Suspect] = OrderedDict()
@@ -60,7 +65,7 @@ class BiteWatch:
                 self._suspects.popitem(last=False)
 
     def clear(self, network: IPNetwork) -> None:
-        """Look no more at a block: it has met packets, it is over, or the allow-list has its source."""
+        """Look no more at a block: it has met packets, or is over."""
         self._suspects.pop(network, None)
 
     def check(self, now_s: float) -> Counter[IPNetwork]:
@@ -77,7 +82,7 @@ class BiteWatch:
             suspect = self._suspects[network]
             before, suspect.packets = suspect.packets, sent[network]
             suspect.looks += 1
-            if before is not None and sent[network] > before:
+            if before is not None and sent[network] > before and not self._allows(network.network_address):
                 found[network] = sent[network] - before
             if network in found or suspect.looks > LOOKS:
                 del self._suspects[network]

@@ -33,7 +33,7 @@ from ids.live.inside import inside_gap, inside_note
 from ids.live.notices import count_enforcing, first_drops, limit_event
 from ids.live.reload import effective
 from ids.live.watch import Watch
-from ids.respond.protected import own_addresses
+from ids.respond.protected import interface_addresses, own_addresses
 from ids.workers import worker_count
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,12 @@ class Live:
             self._before = None if fresh else self._fastpath.attached()
             self._reconciler = Reconciler(self._fastpath.blocks)
             self._watch = Watch(config.engine.uninspected_log_s, self._fastpath.missed, self._fastpath.unbegun)
-            self._bites = BiteWatch(self._fastpath.sent_by, config.interfaces, config.engine.uninspected_log_s)
+            self._bites = BiteWatch(
+                self._fastpath.sent_by,
+                self._fastpath.allowed.covers,
+                config.interfaces,
+                config.engine.uninspected_log_s,
+            )
             self._count_kernel()
             self._watch.begin(self._counters.values)
             stack.callback(self._close)
@@ -137,7 +142,7 @@ class Live:
     def _note_inside(self) -> None:
         if note := inside_note(self.config):
             log.info("%s", note)
-        if gap := inside_gap(self.config, own_addresses()):
+        if gap := inside_gap(self.config, interface_addresses()):
             log.warning("%s", gap)
 
     def _apply(self, config: Config) -> None:
@@ -189,8 +194,8 @@ class Live:
             log.warning("%s", lost)
         self._count_kernel()
         self._watch.check(self._engine.all_counters().values)
-        self._check_bites()
         self._await_drops(now_ns)
+        self._check_bites()
 
     def _await_drops(self, now_ns: int) -> None:
         """Emit a `drop` event for each block that has met its first packets."""
@@ -209,9 +214,8 @@ class Live:
         if self.config.respond.mode != "enforce":
             return
         now_s = time.monotonic()
-        for network in suspects:
-            if not self._gate.allows(network.network_address):
-                self._bites.suspect(network, now_s)
+        for network in suspects & self._gate.watched.keys():
+            self._bites.suspect(network, now_s)
         found = self._bites.check(now_s)
         self._counters.add("respond.not_biting.blocks", len(found))
         self._counters.add("respond.not_biting.packets", found.total())

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from ids.live.bites import LOOK_S, LOOKS, MAX_SUSPECTS, SETTLE_S, BiteWatch
-from ids.types import IPNetwork
+from ids.types import IPAddress, IPNetwork
 
 SOURCE, OTHER = ipaddress.ip_network("192.0.2.66/32"), ipaddress.ip_network("2001:db8:66::/64")
 
@@ -18,6 +18,7 @@ class Kernel:
     def __init__(self) -> None:
         self.sent: Counter[IPNetwork] = Counter()
         self.looks = 0
+        self.allowed: set[IPAddress] = set()
 
     def sent_by(self, networks: Collection[IPNetwork]) -> Counter[IPNetwork]:
         self.looks += 1
@@ -25,7 +26,7 @@ class Kernel:
 
 
 def watch_of(kernel: Kernel, way: str = "eth0") -> BiteWatch:
-    return BiteWatch(kernel.sent_by, ["eth1"], 60, lambda address: way)
+    return BiteWatch(kernel.sent_by, lambda address: address in kernel.allowed, ["eth1"], 60, lambda address: way)
 
 
 def test_a_source_that_goes_on_is_counted_and_logged_with_the_way_by_which_it_comes() -> None:
@@ -74,6 +75,16 @@ def test_who_is_silent_at_first_is_looked_at_again_when_a_rule_asks_again() -> N
     watch.check(60 + SETTLE_S)
     kernel.sent[SOURCE] += 1
     assert watch.check(60 + SETTLE_S + LOOK_S) == {SOURCE: 1}
+
+
+def test_a_source_that_was_let_in_meanwhile_may_go_on() -> None:
+    kernel = Kernel()
+    watch = watch_of(kernel)
+    watch.suspect(SOURCE, 0)
+    watch.check(SETTLE_S)
+    kernel.sent[SOURCE] = 5
+    kernel.allowed.add(SOURCE.network_address)
+    assert not watch.check(SETTLE_S + LOOK_S)
 
 
 def test_a_block_that_bit_is_not_looked_at() -> None:
