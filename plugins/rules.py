@@ -99,7 +99,7 @@ class Rules:
         settings = context.config.rules
         cache = cache_directory(settings)
         loaded = load_rules(settings.paths, context.config.vars, settings.exclude, settings.disabled_sids, cache=cache)
-        errors = [*loaded.errors, *impossible_fields(loaded.rules)]
+        errors = [*loaded.errors, *(error for _, error in impossible_fields(loaded.rules))]
         if errors:
             raise RulesRefused(errors)
         matcher = Matcher(loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher)

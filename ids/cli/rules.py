@@ -30,13 +30,15 @@ def rules() -> None:
     """Work on rules: YAML and YARA."""
 
 
-def _read(config: Config, fields: bool = False) -> tuple[list[dict[str, Any]], list[RuleError], list[RuleError]]:
-    """Return all rules as plain rows, the errors and the warnings; ``fields`` asks Scapy for the fields they name."""
+def _read(config: Config) -> tuple[list[dict[str, Any]], list[RuleError], list[RuleError]]:
+    """Return the rules that would be loaded as plain rows, the errors and the warnings."""
     cache = cache_directory(config.rules)
     loaded = load_rules(config.rules.paths, config.vars, config.rules.exclude, config.rules.disabled_sids, cache=cache)
-    rows = [_row(rule.signature, sorted(rule.buffers), "yaml") for rule in loaded.rules]
+    refused = impossible_fields(loaded.rules)
+    without = {rule.identity for rule, _ in refused}
+    rows = [_row(rule.signature, sorted(rule.buffers), "yaml") for rule in loaded.rules if rule.identity not in without]
     rows += [_row(rule.signature, [rule.scope], "yara") for rule in loaded.yara.rules]
-    return rows, [*loaded.errors, *(impossible_fields(loaded.rules) if fields else ())], list(loaded.warnings)
+    return rows, [*loaded.errors, *(error for _, error in refused)], list(loaded.warnings)
 
 
 def _row(signature: Signature, buffers: list[str], language: str) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def rules_check(
 ) -> None:
     """Load rule files and report every fault with its place. Exit code 2 when a rule would be refused."""
     config = build_config(config_path, overrides, (*paths, *only_rules))
-    rows, errors, warnings = _read(config, fields=True)
+    rows, errors, warnings = _read(config)
     if output == "json":
         show_json(
             {"rules": len(rows), "errors": [_problem(e) for e in errors], "warnings": [_problem(w) for w in warnings]}
