@@ -31,7 +31,7 @@ def said(found: Transaction) -> tuple[Any, ...]:
     """Return all that a transaction says."""
     return (
         found.slot, found.protocol, found.tx_id, found.direction, dict(found.buffers), list(found.fields.items()),
-        found.ts_ns, found.number, found.behind, found.complete, dict(found.more),
+        found.ts_ns, found.number, found.behind, found.complete, dict(found.more), found.partial,
     )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def fed(pieces: Sequence[Piece], limits: dict[str, int], ordinary_lane: bool, ba
     ]
     for at in range(0, len(chunks), batch):
         wire.feed(*chunks[at : at + batch])
-    return wire, [said(found) for found in wire.seen]
+    return wire, [said(found) for found in wire.all]
 
 
 def hold_equal(pieces: Sequence[Piece], limits: dict[str, int] | None = None, batch: int = 1000) -> Wire:
@@ -186,7 +186,7 @@ def test_flows_in_one_batch_do_not_meet(talks: list[list[Piece]], data: st.DataO
     seen = stage.feed(make_streams(rows), make_datagrams([]))
     for flow, pieces in zip(members, talks, strict=True):
         alone, _ = fed(pieces, {}, True, 1)
-        assert [said(found)[1:6] for found in seen if found.slot == flow.slot] == [said(t)[1:6] for t in alone.seen]
+        assert [said(found)[1:6] for found in seen if found.slot == flow.slot] == [said(t)[1:6] for t in alone.all]
         assert flow.app_proto == alone.flow.app_proto
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ids.counters import Counters
-from ids.protocols.http.uri import further_body, further_forms, host_name, normalise, split_target
+from ids.protocols.http.uri import further_forms, host_name, normalise, split_target
 
 BUFFER_OF_HEADER = {
     b"user-agent": "http.user_agent",
@@ -80,15 +80,6 @@ def parse_request(block: bytes, max_headers: int, counters: Counters) -> Head:
         head.fields["protocol"] = text(protocol)
     head.fields.pop("http_content_type", None)
     return head
-
-
-def further(buffers: Mapping[str, bytes]) -> dict[str, tuple[bytes, ...]]:
-    """Return the further forms of the target and the body of a request, where they have any."""
-    found = {
-        "http.uri": further_forms(buffers.get("http.uri.raw", b"")),
-        "http.request_body": further_body(buffers.get("http.request_body", b"")),
-    }
-    return {name: forms for name, forms in found.items() if forms}
 
 
 def parse_bare_requests(lines: Iterable[bytes]) -> tuple[dict[str, bytes], dict[str, tuple[bytes, ...]]]:

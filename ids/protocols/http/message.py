@@ -107,7 +107,7 @@ class Step(Enum):
 class Message:
     """A message whose body is being read."""
 
-    __slots__ = ("body", "exchange", "framing", "head", "reported", "size")
+    __slots__ = ("behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "reported", "size")
 
     def __init__(self, head: Head, exchange: Exchange) -> None:
         self.head = head
@@ -118,6 +118,14 @@ class Message:
         self.reported = False
         self.framing: list[bytes] = []
         """Of a head beyond the limit, the lines so far that say where the body ends."""
+        self.looks = 0
+        """How often it was looked at before its end."""
+        self.due = 1
+        """Bytes of the body at which it is looked at next."""
+        self.behind = 0
+        """Bytes of the piece in which the head ended that are behind it."""
+        self.forms: tuple[bytes, ...] | None = None
+        """Further forms of the target; None while they have not been made."""
 
 
 class Side:

@@ -16,7 +16,8 @@ THEORY.
     connection to this one, and take it back.
 (7) A client that is ``open_requests`` ahead of its server is read on when that answers. What is never answered costs
     nothing but its bytes; at the end, some more of it are read, `UNANSWERED_READ`.
-(8) A request that is answered before its end is reported as it is then, and again at its end, if that comes.
+(8) A message whose end has not come with its head is reported as it is, and again as it grows (`body`): its end may
+    never come. A request that is answered before its end is reported as what the server acted on. The end comes again.
 
 COST. O(bytes), even when fed a byte at a time: a search never looks again where it has looked; no byte that is not
 inspected is kept. A client's chunk makes at most ``open_requests`` transactions, and some for what exceeds
@@ -26,12 +27,11 @@ inspected is kept. A client's chunk makes at most ``open_requests`` transactions
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ids.protocols.http.content import decode_content, file_name, find_files
-from ids.protocols.http.head import Head, further, parse_bare_requests, parse_part, parse_request, parse_response
+from ids.protocols.http.body import buffers_of, is_due, looked
+from ids.protocols.http.head import Head, parse_bare_requests, parse_part, parse_request, parse_response
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import REQUEST_START, RESPONSE_START
@@ -128,7 +128,12 @@ class HttpParser:
         if self._hold() and self._memory.used > self._memory.limit and not self._tunnel:
             self._counters.add("http.memcap")
             self._shed(side)
-        return self._leave(side) if self._tunnel else None
+        if self._tunnel:
+            return self._leave(side)
+        for each in self._sides:
+            if each.message is not None and not each.message.reported:
+                self._look(side, each, each.message)
+        return None
 
     @property
     def at_boundary(self) -> bool:
@@ -349,6 +354,7 @@ class HttpParser:
     def _begin_body(self, side: Side, message: Message) -> None:
         """Go on behind the head: where the body ends depends on it, and of a response on the request."""
         head, method = message.head, message.exchange.method
+        message.behind = len(side.buffer) if self._reading else 0
         if side.direction is Direction.TO_SERVER:
             if head.chunked:
                 side.step = Step.CHUNK_LINE
@@ -548,29 +554,33 @@ class HttpParser:
         if message.reported:
             return
         message.reported = True
-        fields = message.exchange.fields()
-        more: dict[str, tuple[bytes, ...]] = {}
-        if side.direction is Direction.TO_SERVER:
-            self._add_request_body(message)
-            more = further(message.head.buffers)
-        else:
-            fields |= message.head.fields
-            fields["length"] = message.size
-            self._add_response_body(message)
+        buffers, more = buffers_of(message, side.direction, self._settings, self._counters)
+        fields, answered = _fields(side, message), side.direction is Direction.TO_CLIENT
         message.body.clear()
-        self._emit(
-            side, message.exchange, message.head.buffers, fields, side.direction is Direction.TO_CLIENT, more=more
-        )
+        self._emit(side, message.exchange, buffers, fields(), answered, more=more)
 
     def _report_so_far(self, now: Side, message: Message) -> None:
         """Report a request that is answered before its end, which may never come: the server has acted on it."""
         if message.reported:
             return
-        known = Message(replace(message.head, buffers=dict(message.head.buffers)), message.exchange)
-        known.body = bytearray(message.body)
-        self._add_request_body(known)
-        more = further(known.head.buffers)
-        self._emit(now, known.exchange, known.head.buffers, known.exchange.fields(), False, Direction.TO_SERVER, more)
+        buffers, more = buffers_of(message, Direction.TO_SERVER, self._settings, self._counters, True)
+        looked(message, Direction.TO_SERVER)
+        self._emit(now, message.exchange, buffers, message.exchange.fields, False, Direction.TO_SERVER, more)
+
+    def _look(self, now: Side, side: Side, message: Message) -> None:
+        """Report of a message that goes on its head, once, and its body, as often as it is due."""
+        due, fields = is_due(message), _fields(side, message)
+        if not message.looks:
+            body, message.body = message.body, bytearray()
+            buffers, more = buffers_of(message, side.direction, self._settings, self._counters, True)
+            looked(message, side.direction)
+            message.body = body
+            self._emit(now, message.exchange, buffers, fields, False, side.direction, more, partial=True)
+            self._out[-1].behind = message.behind
+        if due:
+            buffers, more = buffers_of(message, side.direction, self._settings, self._counters, True)
+            looked(message, side.direction)
+            self._emit(now, message.exchange, buffers, fields, False, side.direction, more, partial=True)
 
     def _report_waiting(self, now: Side, direction: Direction | None = None) -> None:
         """Report every request that waits as unanswered, at the time of the side that is read."""
@@ -586,10 +596,11 @@ class HttpParser:
         side: Side,
         exchange: Exchange,
         buffers: dict[str, bytes],
-        fields: dict[str, Any],
+        fields: dict[str, Any] | Callable[[], dict[str, Any]],
         complete: bool,
         direction: Direction | None = None,
         more: Mapping[str, tuple[bytes, ...]] = _NO_MORE,
+        partial: bool = False,
     ) -> None:
         of = side.direction if direction is None else direction
         self._out.append(
@@ -606,28 +617,14 @@ class HttpParser:
                 complete,
                 more,
                 behind=self._beyond + len(side.buffer) if self._reading else 0,
+                partial=partial,
             )
         )
 
-    def _add_request_body(self, message: Message) -> None:
-        if not message.body:
-            return
-        head, settings = message.head, self._settings
-        coding = head.headers.get(b"content-encoding", b"")
-        body = decode_content(bytes(message.body), coding, settings.request_body_bytes, settings, self._counters)
-        head.buffers["http.request_body"] = body
-        names, contents = find_files(head.headers.get(b"content-type", b""), body, self._counters)
-        head.buffers["file.data"] = contents
-        if names or head.method == b"PUT":
-            head.buffers["file.name"] = names or head.buffers["http.uri"].partition(b"?")[0].rpartition(b"/")[2]
 
-    def _add_response_body(self, message: Message) -> None:
-        head, settings = message.head, self._settings
-        if not message.body:
-            return
-        coding = head.headers.get(b"content-encoding", b"")
-        body = decode_content(bytes(message.body), coding, settings.response_body_bytes, settings, self._counters)
-        head.buffers["http.response_body"] = head.buffers["file.data"] = body
-        name = file_name(head.headers.get(b"content-disposition", b""))
-        if name:
-            head.buffers["file.name"] = name
+def _fields(side: Side, message: Message) -> Callable[[], dict[str, Any]]:
+    """Return what makes what EVE logs of a message as it is now."""
+    asked, size = message.exchange.fields, message.size
+    if side.direction is Direction.TO_SERVER:
+        return asked
+    return lambda: asked() | message.head.fields | {"length": size}

@@ -10,7 +10,8 @@ from ids.counters import Counters
 from ids.protocols import BY_NAME
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
-from ids.rules.model.buffers import CATALOGUE, PAYLOAD
+from ids.rules.model.buffers import CATALOGUE, GROWING, PAYLOAD
+from ids.rules.model.growth import may_cease_to_hold
 from ids.rules.model.literals import Needle, cover
 from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
 from ids.rules.model.rule import Anchor, Rule
@@ -61,6 +62,13 @@ class RuleIndex:
         ]
         self.heads = Prefilter(in_heads, cache, counters)
         """The needles of all other buffers: where a head has none of them, these buffers have none."""
+
+    @staticmethod
+    def waits_for_end(rule: Rule | YaraRule) -> bool:
+        """Return whether a rule may hold of the beginning of a message, and not of the whole: it waits for the end."""
+        if isinstance(rule, YaraRule):
+            return rule.scope in CATALOGUE and CATALOGUE[rule.scope].grows
+        return may_cease_to_hold(rule.condition, GROWING)
 
     def _sort(self, rule: Rule, number: int) -> None:
         needles = cover(rule.condition)
