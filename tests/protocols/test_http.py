@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import struct
 import time
 import zlib
 from typing import Any
@@ -236,6 +237,84 @@ def test_decompression_bomb() -> None:
     wire.server(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     assert len(wire.seen[1].buffers["file.data"]) == 100 * 1024
     assert wire.counters["http.decompression_limit"] == 1
+
+
+def stored(data: bytes, padding: int = 0, last: bool = True) -> bytes:
+    """Return raw deflate with one stored block (RFC 1951 section 3.2.4), whose padding bits are free to choose."""
+    return bytes((padding << 3 | last,)) + struct.pack("<HH", len(data), len(data) ^ 0xFFFF) + data
+
+
+def like_zlib(data: bytes) -> bytes:
+    """Return raw deflate that begins like zlib, of which a decoy comes if it is read as such."""
+    decoy = stored(b"decoy")
+    for size in range(len(decoy), 0x10000):
+        first, low = 0x78, size & 0xFF
+        if (first << 8 | low) % 31 == 0:
+            head = bytes((first,)) + struct.pack("<HH", size, size ^ 0xFFFF)
+            content = data + b"." * (size - len(data))
+            if len(content) == size and zlib_reading(head + content):
+                return head + content + stored(b"")
+    raise AssertionError("no size fits")
+
+
+def zlib_reading(data: bytes) -> bytes:
+    """Return what comes of the data of a zlib stream, however little."""
+    machine = zlib.decompressobj(-zlib.MAX_WBITS)
+    found = b""
+    for at in range(2, len(data)):
+        try:
+            found += machine.decompress(data[at : at + 1])
+        except zlib.error:
+            break
+    return found
+
+
+def test_gzip_with_any_number_of_members() -> None:
+    """Empty ones hide nothing, nor does padding between them (RFC 1952 section 2.2)."""
+    empty = gzip.compress(b"", mtime=0)
+    for before in (empty * 17, empty * 4000, (empty + b"\0" * 100) * 40):
+        wire = Wire().client(request(b"POST / HTTP/1.1", b"Content-Encoding: gzip", b"Content-Length: %d" % (
+            len(before) + len(gzip.compress(b"exploit"))), body=before + gzip.compress(b"exploit")))  # fmt: skip
+        assert wire.seen[0].buffers["http.request_body"] == b"exploit"
+        assert wire.counters["http.gzip_too_many_members"] == 0
+
+
+def test_gzip_members_beyond_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ids.protocols.http.content.MAX_MEMBERS", 3)
+    coded = gzip.compress(b"a") * 5
+    wire = Wire().client(
+        request(b"POST / HTTP/1.1", b"Content-Encoding: gzip", b"Content-Length: %d" % len(coded), body=coded)
+    )
+    assert wire.seen[0].buffers["http.request_body"] == b"aaa"
+    assert wire.counters["http.gzip_too_many_members"] == 1
+
+
+def test_raw_deflate_that_looks_like_zlib_is_read_as_both() -> None:
+    """Who gets it takes it for the one or for the other."""
+    coded = like_zlib(b"exploit")
+    decoy = zlib_reading(coded)
+    assert decoy
+    head = request(b"POST / HTTP/1.1", b"Content-Encoding: deflate", b"Content-Length: %d" % len(coded))
+    (asked,) = Wire().client(head + coded).seen
+    first, second = asked.instances("http.request_body")[:2]
+    assert first == decoy
+    assert second.startswith(b"exploit")
+    assert [data[:7] for data in asked.instances("file.data")] == [decoy[:7], b"exploit"]
+    answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: %d\r\n\r\n" % len(coded)
+    answered = Wire().client(request()).server(answer + coded).seen[-1]
+    assert answered.instances("http.response_body")[1].startswith(b"exploit")
+
+
+def test_what_came_before_an_error_is_kept_to_the_byte() -> None:
+    coded = zlib.compress(bytes(range(256)) * 2, 0)
+    wire = (
+        Wire()
+        .client(request())
+        .server(
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: 400\r\n\r\n" + coded[:300] + b"?" * 100
+        )
+    )
+    assert wire.seen[-1].buffers["http.response_body"].startswith(bytes(range(256)))
 
 
 def test_body_until_close() -> None:
