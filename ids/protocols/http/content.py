@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from urllib.parse import unquote_to_bytes
 
 from ids.counters import Counters
+from ids.protocols.http.escapes import unquote
 from ids.protocols.http.settings import HttpSettings
 
 MAX_MEMBERS = 16384
@@ -100,7 +100,7 @@ def file_name(disposition: bytes) -> bytes:
     if found is None:
         return b""
     name = found.group(2) if found.group(2) is not None else found.group(3)
-    return unquote_to_bytes(name.rpartition(b"''")[2]) if found.group(1) else name
+    return unquote(name.rpartition(b"''")[2]) if found.group(1) else name
 
 
 def _gunzip(body: bytes, limit: int, counters: Counters) -> tuple[bytes, int]:
