@@ -38,6 +38,8 @@ class Head:
     """By lower-case name; several of one name joined by a comma, as RFC 9110 section 5.3 has it."""
     method: bytes = b""
     status: int = 0
+    size: int = 0
+    """Bytes of it, of a response."""
     chunked: bool = False
     length: int | None = None
     """Content-Length, where there is a usable one; ``chunked`` goes before it (RFC 9112 section 6.3)."""
@@ -122,6 +124,7 @@ def parse_response(block: bytes, max_headers: int, counters: Counters) -> Head:
     head = Head(
         {"http.response_line": line, "http.protocol": protocol, "http.stat_code": code, "http.stat_msg": message}, {}
     )
+    head.size = len(block)
     _read_headers(head, rest, lines, max_headers, counters, b"set-cookie")
     head.chunked = b"chunked" in head.headers.get(b"transfer-encoding", b"").replace(b"\0", b"").lower()
     if code.isdigit() and len(code) <= 3:

@@ -18,6 +18,13 @@ _LEAST_BYTES = 512
 """That each of these counts at least."""
 
 
+UNASKED_BYTES = 128
+"""What a response that nobody asked for has to bring to be reported: less is no answer of a server, and a packet holds
+dozens of such. A capture of one direction has nothing but responses without requests; theirs are longer."""
+UNASKED_FREE = 16
+"""Responses for which it need not."""
+
+
 class Stalled(Protocol):
     """A parser that holds requests until those before them are answered."""
 
@@ -51,7 +58,7 @@ class Memory:
 class Exchange:
     """A request, as long as it waits for its response. Its fields do not change."""
 
-    __slots__ = ("_fields", "cost", "method", "tx_id")
+    __slots__ = ("_fields", "cost", "method", "tx_id", "unasked")
 
     def __init__(self, tx_id: int, method: bytes = b"", fields: dict[str, Any] | bytes = b"", cost: int = 0) -> None:
         """Take its fields, or the head of an ordinary request to make them from when they are asked for."""
@@ -60,6 +67,8 @@ class Exchange:
         self._fields = fields
         self.cost = cost
         """Bytes that it keeps, at most."""
+        self.unasked = not fields
+        """No request was seen: it begins with a response."""
 
     def fields(self) -> dict[str, Any]:
         """Return what EVE logs of the request, as a copy; nothing where there was none."""
@@ -71,7 +80,7 @@ class Exchange:
 class State:
     """What a connection is at a message boundary: all that the ordinary and the careful lane have in common."""
 
-    __slots__ = ("closed", "heard", "held", "next_id", "slot", "waiting")
+    __slots__ = ("closed", "heard", "held", "next_id", "slot", "unasked_room", "waiting")
 
     def __init__(self, slot: int, next_id: int) -> None:
         self.slot = slot
@@ -85,6 +94,16 @@ class State:
         """Bytes of `Memory` that are this connection's."""
         self.heard = False
         """The server said something."""
+        self.unasked_room = UNASKED_FREE * UNASKED_BYTES
+        """Bytes that responses nobody asked for may be short of."""
+
+    def affords(self, size: int) -> bool:
+        """Return whether a response of this size is reported that nobody asked for."""
+        if size >= UNASKED_BYTES:
+            return True
+        reported = self.unasked_room + size >= UNASKED_BYTES
+        self.unasked_room += size - (UNASKED_BYTES if reported else 0)
+        return reported
 
 
 class Step(Enum):

@@ -554,6 +554,10 @@ class HttpParser:
         if message.reported:
             return
         message.reported = True
+        if message.exchange.unasked and not self._state.affords(message.head.size + message.size):
+            self._counters.add("http.unasked_responses")
+            message.body.clear()
+            return
         buffers, more = buffers_of(message, side.direction, self._settings, self._counters)
         fields, answered = _fields(side, message), side.direction is Direction.TO_CLIENT
         message.body.clear()
