@@ -47,8 +47,8 @@ from ids.protocols.talk import NOTHING, Talk, Talks
 from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, Mark, Streams, Transaction, Transactions
 
 MAX_HANDOVERS = 8
-"""Protocols within protocols that are followed in one flow; each probes and copies the rest of a chunk anew. Tunnels
-are rarely nested more than twice."""
+"""Protocols within protocols that are followed in one piece of a stream; each probes and copies the rest of it anew.
+Tunnels are rarely nested more than twice, and each waits for an answer, so the next piece may have as many."""
 
 PRELUDE_BYTES = 8 * 1024
 """Bytes of a client before its protocol shows: servers read no longer first line."""
@@ -382,10 +382,12 @@ class Protocols:
         talk.release()
         self._parsed[talk.slot] = False
         talk.handovers += 1
-        if talk.handovers > MAX_HANDOVERS:
+        talk.handed = talk.handed + 1 if talk.handed_at == number else 1
+        talk.handed_at = number
+        talk.start_over(handover.tx_id)
+        if talk.handed > MAX_HANDOVERS:
             self._counters.add("app_layer.handover.too_many")
             return
-        talk.start_over(handover.tx_id)
         ended, talk.closed = talk.closed, 0
         for side, rest in enumerate(handover.rest):
             closed = bool(ended >> side & 1)

@@ -12,8 +12,8 @@ class Talk:
     """What is known of one flow."""
 
     __slots__ = (
-        "awaited", "began", "closed", "handovers", "heard", "listener", "looked", "missed", "offered", "parser",
-        "prefix", "probing", "protocol", "since", "slot", "tx_id",
+        "awaited", "began", "closed", "handed", "handed_at", "handovers", "heard", "listener", "looked", "missed",
+        "offered", "parser", "prefix", "probing", "protocol", "since", "slot", "tx_id",
     )  # fmt: skip
 
     def __init__(self, slot: int) -> None:
@@ -43,6 +43,10 @@ class Talk:
         self.tx_id = 0
         """Id of the next parser's first transaction."""
         self.handovers = 0
+        """Parsers that handed the flow over,"""
+        self.handed = 0
+        """and how many did within the piece of a stream that ended with the packet"""
+        self.handed_at = -1
 
     def start_over(self, tx_id: int) -> None:
         """Probe anew: what comes is another protocol, whose first transaction has this id."""

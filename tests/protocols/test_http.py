@@ -352,6 +352,56 @@ def test_a_head_beyond_the_limit_is_reported_in_parts(last: bytes, body: bytes, 
     assert wire.counters["http.header_too_long"] == 1
 
 
+@pytest.mark.parametrize("step", [0, 1000])
+@pytest.mark.parametrize(
+    "filler",
+    [
+        [b"Content-Type: %d" % number for number in range(200)],
+        [b"Transfer-Encoding: t%d" % number for number in range(200)],
+        [b"Content-Length: 9"] * 200,
+    ],
+)
+def test_no_number_of_lines_hides_where_the_body_of_a_long_head_ends(filler: list[bytes], step: int) -> None:
+    lines = [*filler, b"X: " + b"x" * 2000, b"Transfer-Encoding: chunked"]
+    asked = request(b"POST /a HTTP/1.1", *lines, body=chunked([b"GET /body HTTP/1.1\r\n\r\n"]))
+    wire = Wire(header_bytes=1024).client(asked + request(b"GET /next HTTP/1.1"), step=step)
+    assert uris(wire) == [b"/a", b"/next"]
+
+
+PROXY_HEADERS = [
+    b"PROXY TCP4 192.0.2.1 203.0.113.1 40000 80\r\n",
+    b"PROXY UNKNOWN\r\n",
+    b"PROXY TCP6 2001:db8::1 2001:db8::2 40000 80\n",
+    b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c" + bytes(12),
+    b"\r\n\r\n\0\r\nQUIT\n \0\0\0",
+    b"\r\n\r\n\0\r\nQUIT\n!!\0\x5c" + b"\r\n" * 46,
+]
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+@pytest.mark.parametrize("header", PROXY_HEADERS)
+def test_what_a_proxy_says_of_the_client_hides_no_request(header: bytes, step: int) -> None:
+    wire = Wire().client(header + request(b"GET /x HTTP/1.1", b"Host: a"), step=step)
+    assert wire.flow.app_proto == "http"
+    assert [(found.buffers["http.uri"], found.buffers["http.host"]) for found in wire.seen] == [(b"/x", b"a")]
+    assert wire.counters["http.proxy_header"] == 1
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"PROXY TCP4 " + b"x" * 200 + b"\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n!\x11\xff\xff",
+        b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x60 x\r\nGET /x HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_what_only_looks_like_a_proxy_hides_no_request_either(first: bytes) -> None:
+    """A server that does not know of proxies reads lines."""
+    wire = Wire().client(request()).client(first + b"\r\n\r\n" + request(b"GET /next HTTP/1.1") + request())
+    assert b"/next" in uris(wire)
+    assert b"GET /x " not in first or any(b"GET /x" in found.buffers["http.header.raw"] for found in wire.seen)
+
+
 @pytest.mark.parametrize("step", [0, 1, 1000])
 def test_a_response_with_a_head_beyond_the_limit(step: int) -> None:
     wire = Wire(header_bytes=1024).client(request() + request(b"GET /next HTTP/1.1"))
@@ -378,7 +428,7 @@ def test_what_is_held_of_a_head_without_end_is_bounded() -> None:
     assert parser.held < 8192
     assert parser._careful is not None
     assert parser._careful._sides[0].message is not None
-    assert len(parser._careful._sides[0].message.framing) == 64
+    assert len(parser._careful._sides[0].message.framing) == 16
 
 
 @pytest.mark.parametrize("step", [0, 1, 1000])

@@ -25,7 +25,41 @@ BUFFER_OF_HEADER = {
 EVE_FIELDS = {b"user-agent": "http_user_agent", b"referer": "http_refer", b"location": "redirect"}
 _ANY_LINE_END = re.compile(rb"\r?\n|\r")
 _FOLD = b" \t\0"
+_FRAMING = re.compile(
+    rb"(?im)^(content-length|transfer-encoding|content-encoding|content-type)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*"
+)
+_MAX_FRAMING = 16
+"""Lines kept of each name,"""
+_MAX_FRAMING_BYTES = 1024
+"""and bytes of each."""
 _DIGITS = re.compile(rb"[ \t]*\+?0*(\d{1,18})")
+
+
+class Framing:
+    """The lines of a long head that say where the body ends, and how it is coded: a few of each name, for servers take
+    one; but none of the others makes them lose ``chunked``, however many there are."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self) -> None:
+        self._of: dict[bytes, list[bytes]] = {}
+
+    def take(self, part: bytes) -> None:
+        """Keep what matters of the next part of the head."""
+        for found in _FRAMING.finditer(part):
+            name, line = found[1].lower(), found[0]
+            kept = self._of.setdefault(name, [])
+            if name == b"transfer-encoding" and b"chunked" in line.lower():
+                kept[_MAX_FRAMING:] = [b"Transfer-Encoding: chunked\n"]
+            elif len(kept) < _MAX_FRAMING:
+                kept.append(line[:_MAX_FRAMING_BYTES].rstrip() + b"\n")
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of.values()))
+
+    def lines(self) -> bytes:
+        """Return what was kept, as lines of a head."""
+        return b"".join(line for kept in self._of.values() for line in kept)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from ids.protocols.http.block import request_fields
-from ids.protocols.http.head import Head
+from ids.protocols.http.head import Framing, Head
 from ids.types import Direction
 
 STALLED_BYTES = 16 << 20
@@ -135,7 +135,7 @@ class Message:
         self.size = 0
         """Body bytes so far, inspected or not."""
         self.reported = False
-        self.framing: list[bytes] = []
+        self.framing = Framing()
         """Of a head beyond the limit, the lines so far that say where the body ends."""
         self.looks = 0
         """How often it was looked at before its end."""

@@ -34,7 +34,7 @@ from ids.protocols.http.body import buffers_of, is_due, looked
 from ids.protocols.http.head import Head, parse_bare_requests, parse_part, parse_request, parse_response
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
-from ids.protocols.http.starts import REQUEST_START, RESPONSE_START
+from ids.protocols.http.starts import REQUEST_START, RESPONSE_START, proxy_header
 from ids.protocols.protocol import Handover, Setup
 from ids.types import Direction, Transaction
 
@@ -52,11 +52,8 @@ _CHUNK_ZEROS = re.compile(rb"[\s\0]*(?:0[xX])?0*[0-9A-Fa-f]{0,15}$")
 _MAX_DIGITS = 16
 _OVERLAP = 1024
 """Bytes that the parts of a long head have in common, so that what lies across is in one of them."""
-_FRAMING = re.compile(rb"(?im)^(?:content-length|transfer-encoding|content-encoding|content-type)[ \t]*:[^\n]*\n")
 _BARE_REQUESTS = re.compile(rb"(?:[\r\n]*[^\r\n]{1,512}\r?\n\r{0,8}\n){4,}")
 """Requests without headers. The last byte of each is its own, so that what follows is cut as otherwise."""
-_MAX_FRAMING = 64
-"""Lines kept of a long head that say where the body ends. Servers take one."""
 _EMPTY = {Direction.TO_SERVER: b"\r\n", Direction.TO_CLIENT: b"\r\n\t \0"}
 """What may stand before a message."""
 _LOOKBACK = 64
@@ -251,6 +248,8 @@ class HttpParser:
 
     def _read_head(self, side: Side) -> bool:
         buffer = side.buffer
+        if side.direction is Direction.TO_SERVER and self._skip_proxy_header(side):
+            return False
         if not side.scanned:
             empty = len(buffer) - len(buffer.lstrip(_EMPTY[side.direction]))
             del buffer[:empty]
@@ -266,11 +265,20 @@ class HttpParser:
             return True
         self._counters.add("http.header_too_long")
         if self._open_message(side, block) and side.message is not None:
-            side.message.framing = _FRAMING.findall(block)
+            side.message.framing.take(block)
             side.step = Step.LONG_HEAD
         else:
             self._lose(side)
         return True
+
+    def _skip_proxy_header(self, side: Side) -> bool:
+        """Skip what a proxy says of the client before its request; return whether more of that must come first."""
+        size, whole = proxy_header(side.buffer)
+        if size and whole:
+            self._counters.add("http.proxy_header")
+            del side.buffer[:size]
+            side.scanned = 0
+        return not whole
 
     def _next_block(self, side: Side) -> tuple[bytes, bool]:
         """Take from the buffer a head, or as much of one as is read at once; return it, and whether it ended with it.
@@ -303,13 +311,12 @@ class HttpParser:
         self._report_part(side, message, block)
         if not ended:
             return True
-        message.head.take_framing(b"".join(message.framing), self._counters)
+        message.head.take_framing(message.framing.lines(), self._counters)
         self._begin_body(side, message)
         return True
 
     def _report_part(self, side: Side, message: Message, block: bytes) -> None:
-        message.framing += _FRAMING.findall(block)
-        del message.framing[_MAX_FRAMING:]
+        message.framing.take(block)
         buffers = parse_part(block, side.direction is Direction.TO_SERVER, self._counters)
         self._emit(side, message.exchange, buffers, message.exchange.fields(), False)
 
