@@ -368,6 +368,40 @@ def test_no_number_of_lines_hides_where_the_body_of_a_long_head_ends(filler: lis
     assert uris(wire) == [b"/a", b"/next"]
 
 
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize(
+    ("lengths", "bodies"),
+    [
+        ([b"1_6"], [b"0", b"0123456789abcdef"]),
+        ([b"3", b"16"], [b"012", b"0123456789abcdef"]),
+        ([b"16", b"3"], [b"012", b"0123456789abcdef"]),
+        ([b"16, 3"], [b"012", b"0123456789abcdef"]),
+        ([b"16", b"0"], [b"0123456789abcdef"]),
+        ([b"16, 16"], [b"0123456789abcdef"]),
+        ([b"16x"], [b"0123456789abcdef"]),
+    ],
+)
+def test_a_length_that_servers_take_for_two_gives_both_bodies(
+    lengths: list[bytes], bodies: list[bytes], step: int
+) -> None:
+    asked = request(b"POST /a HTTP/1.1", *[b"Content-Length: " + length for length in lengths])
+    wire = Wire().client(asked + b"0123456789abcdef", step=step)
+    wire.client(request(b"GET /next HTTP/1.1", b"Host: a")).close()
+    shown = {found.buffers["http.request_body"] for found in wire.seen if "http.request_body" in found.buffers}
+    assert shown == set(bodies)
+    assert any(uri.endswith(b"/next") for uri in uris(wire))
+    odd = wire.counters["http.length_conflict"] + wire.counters["http.length_invalid"]
+    assert odd == (lengths != [b"16, 16"])
+    assert sum(found.complete for found in wire.seen) == len({found.tx_id for found in wire.seen})
+
+
+def test_of_bodies_of_two_lengths_one_is_read_besides_at_a_time() -> None:
+    """So each byte is looked at twice at most, however many say so."""
+    asked = request(b"POST /a HTTP/1.1", b"Content-Length: 0", b"Content-Length: 99999")
+    wire = Wire().client(asked * 500).close()
+    assert sum(len(found.buffers.get("http.request_body", b"")) for found in wire.seen) <= len(asked) * 500
+
+
 PROXY_HEADERS = [
     b"PROXY TCP4 192.0.2.1 203.0.113.1 40000 80\r\n",
     b"PROXY UNKNOWN\r\n",

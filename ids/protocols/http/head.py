@@ -32,6 +32,7 @@ _MAX_FRAMING = 16
 """Lines kept of each name,"""
 _MAX_FRAMING_BYTES = 1024
 """and bytes of each."""
+_PLAIN = re.compile(rb"[ \t]*\+?\d+[ \t]*")
 _DIGITS = re.compile(rb"[ \t]*\+?0*(\d{1,18})")
 
 
@@ -77,6 +78,8 @@ class Head:
     chunked: bool = False
     length: int | None = None
     """Content-Length, where there is a usable one; ``chunked`` goes before it (RFC 9112 section 6.3)."""
+    further_length: int = 0
+    """Of a request: what other servers take for its length, where that is more; 0: nothing."""
 
     def take_framing(self, lines: bytes, counters: Counters) -> None:
         """Let header lines say where the body ends, and how it is coded: of a head that was too long to be kept."""
@@ -99,6 +102,8 @@ def parse_request(block: bytes, max_headers: int, counters: Counters) -> Head:
     if protocol:
         head.buffers["http.protocol"] = protocol
     _read_headers(head, rest, rest.split(b"\n"), max_headers, counters, b"cookie")
+    if len(lengths := _readings(head.headers.get(b"content-length", b""))) > 1:
+        head.length, head.further_length = min(lengths), max(lengths)
     head.chunked = b"chunked" in re.split(rb"[\s,\x00-\x1f]+", head.headers.get(b"transfer-encoding", b"").lower())
     authority, path = split_target(target)
     if method == b"CONNECT":
@@ -228,9 +233,19 @@ def _read_length(head: Head, counters: Counters) -> None:
         return
     if b"transfer-encoding" in head.headers:
         counters.add("http.length_and_chunked")
-    lengths = {found.group(1).lstrip(b"0") for part in value.split(b",") if (found := _DIGITS.match(part))}
-    if len(lengths) != 1:
-        counters.add("http.length_conflict" if lengths else "http.length_invalid")
     found = _DIGITS.match(value)
     if found:
         head.length = int(found.group(1))
+    if len(_readings(value)) > 1:
+        counters.add("http.length_conflict")
+    elif not all(map(_PLAIN.fullmatch, value.split(b","))):
+        counters.add("http.length_invalid")
+
+
+def _readings(value: bytes) -> set[int]:
+    """Return the lengths that servers may take a Content-Length for: the first of several or the last, the digits that
+    it begins with, or those around underscores as well (as ``int`` of Python has them).
+    """
+    parts = [part for part in value.split(b",") if _DIGITS.match(part)]
+    numbers = [found[1] for part in parts for form in (part, part.replace(b"_", b"")) if (found := _DIGITS.match(form))]
+    return set(map(int, numbers))

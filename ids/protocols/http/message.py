@@ -150,7 +150,10 @@ class Message:
 class Side:
     """The reader of one direction."""
 
-    __slots__ = ("buffer", "direction", "limit", "message", "number", "remaining", "scanned", "step", "ts_ns")
+    __slots__ = (
+        "buffer", "direction", "further", "further_left", "limit", "message", "number", "remaining", "scanned", "step",
+        "ts_ns",
+    )  # fmt: skip
 
     def __init__(self, direction: Direction, limit: int) -> None:
         self.direction = direction
@@ -162,15 +165,18 @@ class Side:
         self.step = Step.HEAD
         self.remaining = 0
         self.message: Message | None = None
+        self.further: Message | None = None
+        """A request with a body that other servers take for longer, as long as that lasts; the first one of several."""
+        self.further_left = 0
         self.ts_ns = 0
         self.number = 0
 
     @property
     def held(self) -> int:
         """Bytes kept."""
-        return len(self.buffer) + (len(self.message.body) if self.message is not None else 0)
+        return len(self.buffer) + sum(len(one.body) for one in (self.message, self.further) if one is not None)
 
     @property
     def at_boundary(self) -> bool:
         """Between two messages, with nothing kept."""
-        return self.step is Step.HEAD and self.message is None and not self.buffer
+        return self.step is Step.HEAD and self.message is None and self.further is None and not self.buffer

@@ -112,6 +112,7 @@ class HttpParser:
         if gap:
             self._gap(side, gap)
         if data:
+            self._take_further(side, data)
             side.buffer += data
             self._state.heard |= direction is Direction.TO_CLIENT
             self._reading = True
@@ -119,6 +120,8 @@ class HttpParser:
                 pass
             self._reading = False
             self._go_on()
+        if closed or gap or self._tunnel:
+            self._end_further(side)
         if closed and not self._tunnel:
             self._close(side)
         self._memory.stall(self, len(self._sides[Direction.TO_SERVER].buffer) if self._stalled else 0)
@@ -128,8 +131,9 @@ class HttpParser:
         if self._tunnel:
             return self._leave(side)
         for each in self._sides:
-            if each.message is not None and not each.message.reported:
-                self._look(side, each, each.message)
+            for message in (each.message, each.further):
+                if message is not None and not message.reported:
+                    self._look(side, each, message)
         return None
 
     @property
@@ -154,6 +158,7 @@ class HttpParser:
     def _shed(self, now: Side) -> None:
         """Report what is unfinished, as far as it came, and let go of it."""
         for side in self._sides:
+            self._end_further(side)
             if side.message is not None:
                 self._report(side, side.message)
             elif side.buffer and side.step is Step.HEAD:
@@ -365,10 +370,12 @@ class HttpParser:
         if side.direction is Direction.TO_SERVER:
             if head.chunked:
                 side.step = Step.CHUNK_LINE
-            elif head.length:
-                side.step, side.remaining = Step.BODY, head.length
             else:
-                self._finish(side)
+                if head.further_length and side.further is None:
+                    self._begin_further(side, message)
+                side.step, side.remaining = Step.BODY, head.length or 0
+                if not head.length:
+                    self._finish(side)
         elif head.status == 101 or (method == b"CONNECT" and 200 <= head.status < 300):
             self._finish(side)
             self._enter_tunnel()
@@ -422,6 +429,28 @@ class HttpParser:
             self._beyond = max(size - room, 0)
             self._report(side, message)
             self._beyond = 0
+
+    def _begin_further(self, side: Side, message: Message) -> None:
+        """Take for a body, besides, what other servers take for one: what follows is read both ways."""
+        side.further = Message(message.head, message.exchange)
+        side.further.looks = 1  # the head is reported with the message
+        side.further_left = min(message.head.further_length, side.limit)
+        self._take_further(side, bytes(side.buffer[: side.further_left]))
+
+    def _take_further(self, side: Side, data: bytes) -> None:
+        if side.further is None:
+            return
+        taken = data[: side.further_left]
+        side.further.body += taken
+        side.further_left -= len(taken)
+        if not side.further_left:
+            self._end_further(side)
+
+    def _end_further(self, side: Side) -> None:
+        further, side.further = side.further, None
+        if further is not None and further.body:
+            buffers, more = buffers_of(further, side.direction, self._settings, self._counters)
+            self._emit(side, further.exchange, buffers, further.exchange.fields, False, more=more)
 
     def _read_chunk_line(self, side: Side) -> bool:
         buffer = side.buffer
