@@ -223,6 +223,7 @@ TAKEN: dict[str, Trick] = {
     "chunked, in odd letters": _coded(b"tRANSFER-eNCODING:  chUNKed", size=5),
     "chunks with line feeds only": _chunked(lambda body: _chunks(body, 9).replace(b"\r\n", b"\n")),
     "Content-Length with leading zeros": _length(b"000000%d"),
+    "raw deflate like zlib": _with_body_coded(_like_zlib, b"deflate"),
     "a GET with a body before": lambda request: _WITH_BODY + request.text(),
     "a header of SMTP before": lambda request: request.with_headers(b"EHLO: mail.example.org").text(),
     "Connection: close": _with(b"Connection: close"),
@@ -283,7 +284,6 @@ REFUSED: dict[str, Trick] = {
         b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c" + bytes((198, 51, 100, 9, 203, 0, 113, 80, 156, 64, 0, 80)) + request.text()
     ),
     "gzip of forty members": _with_body_coded(_members, b"gzip"),
-    "raw deflate like zlib": _with_body_coded(_like_zlib, b"deflate"),
     "Content-Length beside chunks": _coded(_CHUNKED, keep_length=True),
     "chunked twice": _coded(_CHUNKED, _CHUNKED),
     "identity, chunked": _coded(b"Transfer-Encoding: identity, chunked"),
