@@ -76,6 +76,19 @@ def test_what_the_rest_of_the_body_may_refute_waits_for_the_end(condition: str) 
     assert played(rows, rule) == [[], [], [(1, 0)], []], "not refuted until the connection ended"
 
 
+def test_what_holds_of_the_head_alone_does_not_wait_for_what_might_hold_of_the_body() -> None:
+    rule = rule_text(r"[any: [http.uri: {contains: evil}, http.request_body: {regex: 'evil$'}]]", 1, "http")
+    assert played([(CLIENT, HEAD), (CLIENT, b"evil")], rule) == [[(1, 0)], [], [], []]
+    fine = HEAD.replace(b"/evil", b"/fine")
+    assert played([(CLIENT, fine), (CLIENT, b"evil")], rule) == [[], [], [(1, 0)], []]
+
+
+def test_a_word_that_ends_within_what_is_there_does_not_wait() -> None:
+    rule = rule_text(r"[http.request_body: {regex: '\bevil\b'}]", 1, "http")
+    assert played([(CLIENT, HEAD), (CLIENT, b"an evil"), (CLIENT, b" word")], rule)[1:3] == [[], [(1, 0)]]
+    assert played([(CLIENT, HEAD), (CLIENT, b"an evil"), (CLIENT, b"er word")], rule) == [[]] * 5
+
+
 @pytest.mark.parametrize(
     "condition",
     [
@@ -112,6 +125,7 @@ RULES = [
     rule_text("[http.uri: {contains: evil}, none: [http.request_body: {contains: ba}]]", 3, "http"),
     rule_text("[http.request_body: {regex: 'a$'}]", 4, "http"),
     rule_text("[http.request_body: {size: {min: 2, max: 9}}]", 5, "http"),
+    rule_text(r"[any: [http.uri: {regex: '.vil'}, http.request_body: {regex: 'ab\b|^b'}]]", 11, "http"),
     rule_text("[http.response_body: {contains: bb}, http.uri: {contains: evil}]", 6, "http"),
     rule_text("[http.response_body: {endswith: b}]", 7, "http"),
     rule_text("[http.header: {contains: 'a: '}]", 8, "http"),

@@ -11,10 +11,10 @@ from ids.protocols import BY_NAME
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
 from ids.rules.model.buffers import CATALOGUE, GROWING, PAYLOAD
-from ids.rules.model.growth import may_cease_to_hold
+from ids.rules.model.growth import lasting
 from ids.rules.model.literals import Needle, cover
 from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
-from ids.rules.model.rule import Anchor, Rule
+from ids.rules.model.rule import All, Anchor, Rule
 from ids.rules.model.yara import STREAM, YaraRule
 
 _TCP, _UDP = 6, 17
@@ -64,11 +64,16 @@ class RuleIndex:
         """The needles of all other buffers: where a head has none of them, these buffers have none."""
 
     @staticmethod
-    def waits_for_end(rule: Rule | YaraRule) -> bool:
-        """Return whether a rule may hold of the beginning of a message, and not of the whole: it waits for the end."""
+    def early(rule: Rule | YaraRule) -> Rule | YaraRule | None:
+        """Return what of a rule can be judged on the beginning of a message: where that holds, the rule holds of the
+        whole. None: nothing, it waits for the end.
+        """
         if isinstance(rule, YaraRule):
-            return rule.scope in CATALOGUE and CATALOGUE[rule.scope].grows
-        return may_cease_to_hold(rule.condition, GROWING)
+            return None if rule.scope in GROWING else rule
+        condition = lasting(rule.condition, GROWING)
+        if condition is rule.condition:
+            return rule
+        return replace(rule, condition=condition) if isinstance(condition, All) else None
 
     def _sort(self, rule: Rule, number: int) -> None:
         needles = cover(rule.condition)
