@@ -117,23 +117,23 @@ def ids_datagrams(datagrams: Datagrams) -> list[Match] | None:
 
 
 @hookspec
-def ids_transactions(transactions: Transactions) -> list[Match] | None:
-    """Called once a batch in which protocol parsers completed sides of exchanges, or the heads of such.
+def ids_transactions(transactions: Transactions, parts: Transactions) -> list[Match] | None:
+    """Called once a batch in which protocol parsers completed sides of exchanges: their buffers are final.
 
     A request and its response are two rows, usually of different batches. ``transactions.column(name)`` has all
-    instances of one buffer. A side whose body ends in a later batch comes before its end, as ``partial``: the buffers
-    of its head are final, those of its body may grow. It comes again as the body grows, and in full at its end; who
-    counts sides leaves the partial ones out. Return the matches, or None.
+    instances of one buffer. ``parts`` has the same rows and, between them, sides that go on (``partial``), whose end
+    may never come: the buffers of their heads are final, those of their bodies may grow. Such a side comes again as its
+    body grows, and at its end; so who counts looks at ``transactions``, which is empty where there are only such.
+    Return the matches, or None.
     """
 
 
 @hookspec
 def ids_transaction(transaction: Transaction) -> list[Match] | None:
-    """Called when a protocol parser has completed one side of an exchange, or its head: the convenient form of
+    """Called when a protocol parser has completed one side of an exchange: the convenient form of
     ``ids_transactions``, which costs a call a side.
 
-    Called for the request, and again for the response; for one that is ``partial``, and again for the whole. Return
-    the matches, or None.
+    Called for the request, and again for the response. Return the matches, or None.
     """
 
 

@@ -57,7 +57,8 @@ def alerts(host: PluginHost, context: EngineContext) -> list[int]:
     flow = make_flow(app_proto="http", columns=context.flows)
     chunk = StreamChunk(flow, Direction.TO_SERVER, 0, b"GET /needle", 0, 1)
     answers = host.call("ids_streams", streams=make_streams([chunk]))
-    answers += host.call("ids_transactions", transactions=Transactions([transaction(flow, uri=b"/needle")]))
+    asked = Transactions([transaction(flow, uri=b"/needle")])
+    answers += host.call("ids_transactions", transactions=asked, parts=asked)
     assert {match.detector for answer in answers for match in answer} <= {"rules"}
     return sorted(match.signature.sid for answer in answers for match in answer)
 
