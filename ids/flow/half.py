@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ids.flow.doubts import Doubts
 from ids.flow.notes import Note
-from ids.flow.policies import MAX_COPIES, views
 from ids.flow.reassembly import CONTEXT_BYTES, HALF, MODULUS, Reassembly
 from ids.flow.segment import Arrival
 from ids.flow.versions import MAX_DUE, UNLIMITED, Edit, Span, Versions
@@ -47,7 +47,7 @@ class Half:
     """One direction of a connection."""
 
     __slots__ = (
-        "acked", "aside", "base", "claimed", "closed", "columns", "context", "copies", "direction", "due", "edge",
+        "acked", "aside", "base", "claimed", "closed", "columns", "context", "direction", "doubts", "due", "edge",
         "fin_at", "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "sent", "sent_bytes",
         "shared", "skipped", "slot", "stamp", "turn", "versions", "widest",
     )  # fmt: skip
@@ -101,8 +101,8 @@ class Half:
         """The widest window that this side has offered, scaled."""
         self.held: Pieces | None = None
         """What is held back behind holes, by offset; None where nothing is."""
-        self.copies: list[Copy] | None = None
-        """Copies of held bytes that differ, in the order of their arrival."""
+        self.doubts: Doubts | None = None
+        """Held bytes of which there are copies that differ."""
         self.due: list[Edit] | None = None
         """Edits for which no variant could be begun yet."""
         self.lost: list[Hole] | None = None
@@ -224,9 +224,9 @@ class Half:
         for hole in [*(self.lost or ())]:
             self._inspect_late(hole, at)
         self.settle(at)
-        if self.copies:
-            self.shared.used -= sum(len(copy.data) for copy in self.copies)
-            self.copies = None
+        if self.doubts:
+            self.shared.used -= self.doubts.cost
+            self.doubts = None
         if self.fin_at is not None and self.fin_at > self.offset and self.offset < self._limit():
             self._lose(self.fin_at - self.offset, "gap_at_end")
         self._emit(b"", at, closed=True)
@@ -315,15 +315,14 @@ class Half:
         return self.shared.targets.of(int(columns.ip_version[slot]), high, low)
 
     def _keep_copies(self, copies: list[Copy]) -> None:
-        known = self.copies = self.copies or []
-        for copy in copies:
-            if copy in known:
-                continue
-            if len(known) >= MAX_COPIES or self.shared.used + len(copy.data) > self.shared.memcap:
-                self.shared.counters.add("flow.tcp.versions.refused")
-                return
-            known.append(copy)
-            self.shared.used += len(copy.data)
+        """Keep what hosts have of bytes of which two copies differ: each the earlier one, then the later."""
+        shared = self.shared
+        doubts = self.doubts = self.doubts or Doubts()
+        before = doubts.cost
+        for known, new in zip(copies[::2], copies[1::2], strict=True):
+            doubts.add(known, known=True)
+            doubts.add(new)
+        shared.used += doubts.cost - before
 
     def _release(self, at: Arrival, *, conflict: bool = False) -> bool:
         """Deliver the held pieces that continue the stream; return ``conflict`` if there is no chunk to carry it."""
@@ -337,27 +336,30 @@ class Half:
         self.shared.used -= cost - held.cost
         if not held:
             self.held = None
+        said, room = self.said() if self.doubts else [], max(self._limit() - start, 0)
         self.deliver(data, at, conflict=conflict or differs)
-        if self.copies:
-            self._weigh(start, data, at)
+        if self.doubts:
+            self._weigh(self.doubts, [*said, Span(start, start + min(len(data), room), data[:room])], at)
         return False
 
-    def _weigh(self, start: int, delivered: bytes, at: Arrival) -> None:
-        """Have read what other hosts make of the copies of bytes that were just delivered."""
-        assert self.copies is not None
-        shared, end = self.shared, start + len(delivered)
-        mine = [copy for copy in self.copies if copy.start < end]
-        self.copies = [copy for copy in self.copies if copy.start >= end] or None
-        shared.used -= sum(len(copy.data) for copy in mine)
-        if not mine or shared.versions == 1:
+    def _weigh(self, doubts: Doubts, context: list[Span], at: Arrival) -> None:
+        """Have read what other hosts have of bytes that were just delivered, at the end of the ``context``.
+
+        That is more than what is kept of them from now on.
+        """
+        start, _, delivered = context[-1]
+        before = doubts.cost
+        views = doubts.take(start, delivered)
+        self.shared.used -= before - doubts.cost
+        if not doubts:
+            self.doubts = None
+        if self.shared.versions == 1:
             return
-        low = max(min(copy.start for copy in mine), start)
-        high = min(max(copy.start + len(copy.data) for copy in mine), end)
-        base = delivered[low - start : high - start]
-        for seen in views(mine, low, base):
-            edit = Edit(low, low + len(seen), seen)
-            if not self.versions.knows(self.direction, edit, base[: len(seen)]):
-                self._fork([edit], at, alone=True)
+        for view in views:
+            edits = [Edit(low, low + len(data), data) for low, data in view]
+            bases = [delivered[edit.start - start : edit.end - start] for edit in edits]
+            if not self.versions.know(self.direction, edits, bases):
+                self._fork(edits, at, alone=True, context=context)
 
     def _give_up_hole(self, at: Arrival, why: str) -> None:
         """Go on with the first held piece, whatever is missing before it."""
@@ -394,7 +396,19 @@ class Half:
         while self.held and len(self.held) > shared.max_segments:
             self._make_room(at, "segments_limit")
         while self.held and shared.used > shared.memcap:
-            self._make_room(at, "memcap")
+            if not self._let_doubts_go():
+                self._make_room(at, "memcap")
+
+    def _let_doubts_go(self) -> bool:
+        """Let go of what is contested for longest; return whether there was any but the latest."""
+        shared, doubts = self.shared, self.doubts
+        if doubts is None:
+            return False
+        cost = doubts.cost
+        count = doubts.let_go(shared.used - shared.memcap)
+        shared.used -= cost - doubts.cost
+        shared.counters.add("flow.tcp.versions.refused", count)
+        return count > 0
 
     def _make_room(self, at: Arrival, why: str) -> None:
         """Let go of what is furthest ahead, as hosts do; or of the hole, where nobody says what the receiver has."""
@@ -512,14 +526,22 @@ class Half:
         self._fork([edit], at, alone=True, urgent=True)
 
     def _fork(
-        self, edits: list[Edit], at: Arrival, *, alone: bool = False, urgent: bool = False, due: bool = False
+        self,
+        edits: list[Edit],
+        at: Arrival,
+        *,
+        alone: bool = False,
+        urgent: bool = False,
+        due: bool = False,
+        context: list[Span] | None = None,
     ) -> None:
+        """Begin variants with edits, and with the ``context``, or what is kept; or wait for the end of the turn."""
         if not due and not urgent and self.versions.spent(self.shared):
             self._wait(edits)
             return
         if self.due and not alone:
             edits, self.due = [*self.due, *edits], None
-        context = self.said()
+        context = context or self.said()
         if not context:  # nothing is kept: what there is to read is the edits
             context = [edit for edit in edits if edit.start < self.offset]
         answers = self.peer.said() if self.peer is not None else []
@@ -605,8 +627,6 @@ class Half:
                     bases.append(base)
         if unverified:
             self.shared.count("unverified_bytes", unverified)
-        if edits and self.shared.versions > 1:
-            versions = self.versions
-            if not all(versions.knows(self.direction, edit, base) for edit, base in zip(edits, bases, strict=True)):
-                self._fork(edits[::-1], at)
+        if edits and self.shared.versions > 1 and not self.versions.know(self.direction, edits, bases):
+            self._fork(edits[::-1], at)
         return bool(edits)
