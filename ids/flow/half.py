@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ids.flow.doubts import Doubts
+from ids.flow.lost import Lost
 from ids.flow.notes import Note
 from ids.flow.reassembly import CONTEXT_BYTES, HALF, MODULUS, Reassembly
 from ids.flow.segment import Arrival
@@ -13,8 +14,6 @@ from ids.pieces import Copy, Favours, Pieces
 from ids.types import Direction, FlowColumns, Mark
 
 _SMALL_PIECE = 4096
-MAX_LOST = 16
-"""Holes that were given up and are remembered; of more, the oldest are forgotten."""
 MAX_ASIDE = 16
 """Segments that are put aside."""
 _PARSED = int(Mark.PARSED)
@@ -30,17 +29,6 @@ class Aside(NamedTuple):
     """As in `Half.put_aside`."""
     fin: bool
     """The segment ends the direction."""
-
-
-class Hole:
-    """Bytes that were given up, and those of them that came after all."""
-
-    __slots__ = ("end", "late", "start")
-
-    def __init__(self, start: int, end: int) -> None:
-        self.start = start
-        self.end = end
-        self.late = Pieces()
 
 
 class Half:
@@ -105,7 +93,7 @@ class Half:
         """Held bytes of which there are copies that differ."""
         self.due: list[Edit] | None = None
         """Edits for which no variant could be begun yet."""
-        self.lost: list[Hole] | None = None
+        self.lost: Lost | None = None
         """Holes that were given up."""
         self.aside: list[Aside] | None = None
         """Segments that a host would have ignored."""
@@ -126,7 +114,7 @@ class Half:
         ends_here = self.fin_at is None or self.fin_at == self.offset
         if self.held or self.gap or self.aside or self.due:
             return False
-        if any(hole.late for hole in self.lost or ()) or self.reached > self.highest:
+        if (self.lost is not None and self.lost.late) or self.reached > self.highest:
             return False
         return self.claimed <= self.offset and ends_here
 
@@ -147,6 +135,8 @@ class Half:
 
     def spoken(self, at: Arrival) -> None:
         """Take notice that the other side says something: what this side says next is another turn."""
+        if self.lost is not None and self.lost.begun:
+            self._read_begun(self.lost, at)
         if self.due:
             self.settle(at)
         if self.turn != self.offset:
@@ -221,8 +211,7 @@ class Half:
             return
         while self.held:
             self._give_up_hole(at, "gap_at_end")
-        for hole in [*(self.lost or ())]:
-            self._inspect_late(hole, at)
+        self._forget_lost(at)
         self.settle(at)
         if self.doubts:
             self.shared.used -= self.doubts.cost
@@ -230,7 +219,7 @@ class Half:
         if self.fin_at is not None and self.fin_at > self.offset and self.offset < self._limit():
             self._lose(self.fin_at - self.offset, "gap_at_end")
         self._emit(b"", at, closed=True)
-        self.lost = None
+        self._forget_lost(at)
         self._forget_sent(self.offset)
         self._forget_aside(UNLIMITED)
         self.closed = True
@@ -370,10 +359,15 @@ class Half:
     def _lose(self, size: int, why: str) -> None:
         if size <= 0:
             return
-        lost = self.lost = self.lost or []
-        lost.append(Hole(self.offset, self.offset + size))
-        if len(lost) > MAX_LOST:
-            self.shared.used -= lost.pop(0).late.cost
+        lost = self.lost = self.lost or Lost()
+        cost = lost.cost
+        let_go = lost.add(self.offset, self.offset + size)
+        excess = self.shared.used + lost.cost - cost - self.shared.memcap
+        if excess > 0:
+            let_go += lost.let_go(excess)
+        self.shared.used += lost.cost - cost
+        if let_go:
+            self.shared.count("holes_forgotten", let_go)
         self.gap += size
         self.columns.gaps[self.slot, self.direction] += size
         self.shared.count(why)
@@ -425,33 +419,44 @@ class Half:
 
     def _fill(self, start: int, data: bytes, at: Arrival) -> None:
         """Take what arrives for holes that were given up; have it read when a hole is full."""
-        end = start + len(data)
-        for hole in [*(self.lost or ())]:
-            low, high = max(hole.start, start), min(hole.end, end)
-            if low >= high:
+        shared, lost = self.shared, self.lost
+        assert lost is not None
+        for hole in lost.within(start, start + len(data)):
+            low, high = max(hole.start, start), min(hole.end, start + len(data))
+            if shared.used + high - low > shared.memcap or len(hole.late) > shared.max_segments:
+                shared.count("late_dropped")
                 continue
-            if self.shared.used + high - low > self.shared.memcap or len(hole.late) > self.shared.max_segments:
-                self.shared.count("late_dropped")
-                continue
-            cost = hole.late.cost
-            hole.late.insert(low, data[low - start : high - start])
-            self.shared.used += hole.late.cost - cost
+            cost = lost.cost
+            lost.fill(hole, low, data[low - start : high - start])
             self.note(Note.LATE_DATA, at)
-            if hole.late.size == hole.end - hole.start:
-                self._inspect_late(hole, at)
+            late = lost.take(hole) if hole.full else []
+            shared.used += lost.cost - cost
+            if late:
+                self._inspect_late(late, at)
+        if not lost:
+            self.lost = None
 
-    def _inspect_late(self, hole: Hole, at: Arrival) -> None:
-        assert self.lost is not None
-        self.lost = [other for other in self.lost if other is not hole] or None
-        edits: list[Edit] = []
-        self.shared.used -= hole.late.cost
-        while hole.late:
-            begin = hole.late.start
-            data, _ = hole.late.pop(begin)
-            edits.append(Edit(begin, begin + len(data), data))
-        if edits:
-            self.shared.count("late_bytes", sum(len(edit.data) for edit in edits))
-            self._fork(edits, at)
+    def _read_begun(self, lost: Lost, at: Arrival) -> None:
+        """Have read what holes begin with: the other side may have, if it speaks now."""
+        cost = lost.cost
+        begun = lost.take_begun()
+        self.shared.used += lost.cost - cost
+        for late in begun:
+            self._inspect_late(late, at)
+
+    def _forget_lost(self, at: Arrival) -> None:
+        """Let all holes go; have read what came for them."""
+        lost, self.lost = self.lost, None
+        if lost is not None:
+            self.shared.used -= lost.cost
+            for late in lost.take_all():
+                self._inspect_late(late, at)
+
+    def _inspect_late(self, late: list[tuple[int, bytes]], at: Arrival) -> None:
+        """Have read what came for a hole that had been given up."""
+        edits = [Edit(start, start + len(data), data) for start, data in late]
+        self.shared.count("late_bytes", sum(len(edit.data) for edit in edits))
+        self._fork(edits, at)
 
     # What hosts ignore.
 

@@ -244,7 +244,7 @@ def overlaps(count: int, exploit_at: int, size: int = 8) -> tuple[bytes, list[Pk
         stream += new if place == exploit_at else old
         if place == exploit_at:  # who begins before, as a BSD and a Linux want it, but not the others
             talk.client(old, seq=at)
-            talk.client(stream[-size - 1 : -size] + new, seq=at - 1)
+            talk.client(bytes(stream[-size - 1 : -size]) + new, seq=at - 1)
         else:
             talk.client(old, seq=at).client(new, seq=at)
     return bytes(stream), talk.client(b"_", seq=1001).pkts
