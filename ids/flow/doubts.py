@@ -36,7 +36,7 @@ class Run(NamedTuple):
 class _Span:
     """Bytes that begin at ``start``, as each rule has them."""
 
-    __slots__ = ("chosen", "end", "number", "start")
+    __slots__ = ("chosen", "cost", "end", "number", "start")
 
     def __init__(self, start: int, end: int, chosen: tuple[Copy, ...], number: int) -> None:
         self.start = start
@@ -45,10 +45,7 @@ class _Span:
         """By rule; what was sent is one object for all that have it. Its data are just those of the span."""
         self.number = number
         """Of the copy that came last."""
-
-    @property
-    def cost(self) -> int:
-        return SPAN_COST + (self.end - self.start) * len(set(map(id, self.chosen)))
+        self.cost = SPAN_COST + (end - start) * len(set(map(id, chosen)))
 
     def cut(self, start: int, end: int) -> _Span:
         """Return a part of the span."""
@@ -68,6 +65,7 @@ class _Span:
             for rule, has in zip(RULES, self.chosen, strict=True)
         )
         self.number = number
+        self.cost = SPAN_COST + (self.end - self.start) * len(set(map(id, self.chosen)))
 
 
 class Doubts:
@@ -92,6 +90,8 @@ class Doubts:
         low = bisect_right(self._starts, start)
         if low and self._spans[low - 1].end > start:
             low -= 1
+            if self._covers(self._spans[low], copy, end, known=known):
+                return
         high, at = low, start
         laid: list[_Span] = []
         while high < len(self._spans) and self._spans[high].start < end:
@@ -117,6 +117,17 @@ class Doubts:
         self._spans[low:high] = laid
         self._starts[low:high] = [span.start for span in laid]
         self.cost += sum(span.cost for span in laid)
+
+    def _covers(self, span: _Span, copy: Copy, end: int, *, known: bool) -> bool:
+        """Fold a copy in, where a span is just there for it; that is what most are."""
+        if known:
+            return span.start <= copy.start and end <= span.end
+        if span.start != copy.start or end != span.end:
+            return False
+        before = span.cost
+        span.take(copy, self._copies)
+        self.cost += span.cost - before
+        return True
 
     def _fresh(self, copy: Copy, start: int, end: int) -> _Span:
         return _Span(start, end, (_part(copy, start, end),) * len(RULES), self._copies)

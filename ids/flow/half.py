@@ -325,18 +325,18 @@ class Half:
         self.shared.used -= cost - held.cost
         if not held:
             self.held = None
-        said, room = self.said() if self.doubts else [], max(self._limit() - start, 0)
+        said, room = [*self.sent] if self.doubts and self.sent else [], max(self._limit() - start, 0)
         self.deliver(data, at, conflict=conflict or differs)
         if self.doubts:
-            self._weigh(self.doubts, [*said, Span(start, start + min(len(data), room), data[:room])], at)
+            self._weigh(self.doubts, [*said, (start, data[:room])], at)
         return False
 
-    def _weigh(self, doubts: Doubts, context: list[Span], at: Arrival) -> None:
-        """Have read what other hosts have of bytes that were just delivered, at the end of the ``context``.
+    def _weigh(self, doubts: Doubts, said: list[tuple[int, bytes]], at: Arrival) -> None:
+        """Have read what other hosts have of bytes that were just delivered, at the end of what was ``said``.
 
         That is more than what is kept of them from now on.
         """
-        start, _, delivered = context[-1]
+        start, delivered = said[-1]
         before = doubts.cost
         views = doubts.take(start, delivered)
         self.shared.used -= before - doubts.cost
@@ -348,7 +348,7 @@ class Half:
             edits = [Edit(low, low + len(data), data) for low, data in view]
             bases = [delivered[edit.start - start : edit.end - start] for edit in edits]
             if not self.versions.know(self.direction, edits, bases):
-                self._fork(edits, at, alone=True, context=context)
+                self._fork(edits, at, alone=True, said=said)
 
     def _give_up_hole(self, at: Arrival, why: str) -> None:
         """Go on with the first held piece, whatever is missing before it."""
@@ -538,15 +538,16 @@ class Half:
         alone: bool = False,
         urgent: bool = False,
         due: bool = False,
-        context: list[Span] | None = None,
+        said: list[tuple[int, bytes]] | None = None,
     ) -> None:
-        """Begin variants with edits, and with the ``context``, or what is kept; or wait for the end of the turn."""
-        if not due and not urgent and self.versions.spent(self.shared):
+        """Begin variants with edits, and with what was ``said``, or is kept of it; or wait for the end of the turn."""
+        full = alone and len(self.versions.variants) >= self.shared.versions - 1
+        if not due and not urgent and (full or self.versions.spent(self.shared)):
             self._wait(edits)
             return
         if self.due and not alone:
             edits, self.due = [*self.due, *edits], None
-        context = context or self.said()
+        context = _spans(said or self.sent)
         if not context:  # nothing is kept: what there is to read is the edits
             context = [edit for edit in edits if edit.start < self.offset]
         answers = self.peer.said() if self.peer is not None else []
@@ -576,7 +577,7 @@ class Half:
 
     def said(self) -> list[Span]:
         """Return what is kept of what was delivered."""
-        return [Span(start, start + len(data), data) for start, data in self.sent or ()]
+        return _spans(self.sent)
 
     def _keep_sent(self, data: bytes) -> None:
         """Keep delivered bytes until they are acknowledged; small ones together, so that pieces stay few."""
@@ -635,3 +636,7 @@ class Half:
         if edits and self.shared.versions > 1 and not self.versions.know(self.direction, edits, bases):
             self._fork(edits[::-1], at)
         return bool(edits)
+
+
+def _spans(said: list[tuple[int, bytes]] | None) -> list[Span]:
+    return [Span(start, start + len(data), data) for start, data in said or ()]
