@@ -117,7 +117,7 @@ class Pattern:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let it be kept without its compiled form."""
-        return Pattern.lazy, (self.text, self.nocase)
+        return _lazy, (self.text, self.nocase)
 
     def search(self, data: bytes) -> tuple[int, int] | None:
         """Return start and end of a match, or None; raises `SearchTimeout`, of a slow one."""
@@ -260,6 +260,10 @@ class Patterns:
                 before, after = found[1]
                 return f"large counts cost most: write {after} for {before}, as a whole {found[0]!r}"
         return "make two conditions of it, or a shorter one with fewer repeats and alternatives"
+
+
+def _lazy(text: str, nocase: bool) -> Pattern:
+    return Pattern.lazy(text, nocase)
 
 
 _first_searches: list[Patterns] = [Patterns()]

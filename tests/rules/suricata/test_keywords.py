@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from ids.rules.language.suricata.keywords import KEYWORDS, LATER
@@ -424,4 +426,8 @@ def test_lists_of_options_do_not_overlap() -> None:
 
 
 def test_patterns_are_kept_without_their_compiled_form() -> None:
-    assert Pattern.lazy("a", nocase=True).__reduce__() == (Pattern.lazy, ("a", True))
+    pattern = Pattern.lazy("a+", nocase=True)
+    assert pattern.search(b"xAA") == (1, 2)
+    kept = pickle.loads(pickle.dumps(pattern))
+    assert (kept.text, kept.nocase, kept._scanner) == ("a+", True, None)
+    assert kept.search(b"xAA") == (1, 2)
