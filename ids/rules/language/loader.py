@@ -74,7 +74,7 @@ def load_rules(
     yara = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables, taken, cache)
     sources |= {rule.signature.origin.rpartition(":")[0] for rule in yara.rules}
     sources |= {rule.source.path for rule in imported.rules}
-    sources |= {error.location.path for error in (*errors, *imported.refused, *yara.errors)}
+    sources |= {error.location.path for error in (*errors, *imported.left_out, *yara.errors)}
     empty = [*_empty_directories(paths, files), *_empty_files(files, sources)]
     off = set(disabled_sids)
     return RuleSet(

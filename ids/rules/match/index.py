@@ -12,7 +12,7 @@ from ids.rules.match.packet_tests import header_tests
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
 from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PAYLOAD
-from ids.rules.model.literals import Needle, cover
+from ids.rules.model.literals import Needle, cover_of
 from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
 from ids.rules.model.rule import Anchor, Rule
 from ids.rules.model.yara import STREAM, YaraRule
@@ -91,7 +91,7 @@ class RuleIndex:
         """The needles of all other buffers: where a head has none of them, these buffers have none."""
 
     def _sort(self, rule: Rule, number: int) -> None:
-        needles = cover(rule.condition)
+        needles = cover_of(rule)
         asks_headers = bool(header_tests(rule.condition))
         if _of_packets(rule, asks_headers) or _of_either(rule):
             self.packet.append(number)

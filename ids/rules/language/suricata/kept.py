@@ -20,9 +20,13 @@ from typing import Any
 import ids
 from ids.cache import Cache, digest_of
 from ids.errors import RuleLeftOut
+from ids.rules.model.literals import cover_of
 from ids.rules.model.rule import Rule
 
 CACHE_SUFFIX = "rules"
+
+_AT_ONCE = 3000
+"""Rules pickled together: what they share is kept once, and to know what it is takes memory."""
 
 _TRUSTED = ("ids.rules.model.", "ids.types.", "ids.errors.")
 _PLAIN = {("builtins", "frozenset"), ("builtins", "set")}
@@ -78,15 +82,22 @@ def load(cache: Cache, key: str) -> Loaded | None:
         return None
     try:
         with collected_later():
-            rules, left_out, skipped = _Unpickler(io.BytesIO(raw)).load()
+            file = io.BytesIO(raw)
+            left_out, skipped, many = _Unpickler(file).load()
+            rules = tuple(rule for _ in range(many) for rule in _Unpickler(file).load())
     except Exception:  # of another version, or torn: any bytes may raise anything
         return None
     return Loaded(rules, left_out, skipped)
 
 
 def keep(cache: Cache, key: str, loaded: Loaded) -> None:
-    """Keep what a load came to."""
-    cache.put(key, pickle.dumps((loaded.rules, loaded.left_out, loaded.skipped), 5))
+    """Keep what a load came to, with what the prefilter looks for."""
+    for rule in loaded.rules:
+        cover_of(rule)
+    firsts = range(0, len(loaded.rules), _AT_ONCE)
+    parts = [pickle.dumps((loaded.left_out, loaded.skipped, len(firsts)), 5)]
+    parts += [pickle.dumps(loaded.rules[first : first + _AT_ONCE], 5) for first in firsts]
+    cache.put(key, b"".join(parts))
 
 
 @contextmanager

@@ -115,12 +115,20 @@ def load_suricata(
     loaded = load(kept, key) if cache is not None else None
     if loaded is not None:
         return loaded
-    loader = SuricataLoader(Variables(known), files)
+    loaded = _built(texts, Variables(known), files, errors)
+    texts.clear()  # tens of megabytes, which keeping takes again
+    if cache is not None and len(errors) == before:
+        keep(kept, key, loaded)
+    return loaded
+
+
+def _built(
+    texts: Sequence[tuple[str, str]], variables: Variables, files: ConfigFiles, errors: list[RuleError]
+) -> Loaded:
+    """Build the rules of files, given as path and text."""
+    loader = SuricataLoader(variables, files)
     with collected_later():
         for path, text in texts:
             loader.take(path, text)
     errors += loader.errors
-    loaded = Loaded(tuple(loader.rules()), tuple(loader.left_out), loader.skipped)
-    if cache is not None and len(errors) == before:
-        keep(kept, key, loaded)
-    return loaded
+    return Loaded(tuple(loader.rules()), tuple(loader.left_out), loader.skipped)
