@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ids.cache import Cache
 from ids.errors import RuleError
 from ids.rules.language.loader import load_configured, load_rules
 from ids.rules.language.suricata import kept
@@ -233,7 +234,7 @@ def test_what_is_kept_can_be_of_the_model_only(tmp_path: Path) -> None:
         b"",
         b"\x80\x05",
     ):
-        cache = kept.Cache(tmp_path / "cache", kept.CACHE_SUFFIX)
+        cache = Cache(tmp_path / "cache", kept.CACHE_SUFFIX)
         cache.put("0" * 64, kept_bytes)
         assert kept.load(cache, "0" * 64) is None
 
