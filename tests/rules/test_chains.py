@@ -28,7 +28,7 @@ from ids.rules.model.chain import (
     Step,
 )
 from ids.rules.model.header import SameAddress
-from ids.rules.model.patterns import compile_pattern
+from ids.rules.model.patterns import Pattern, compile_pattern
 from ids.rules.model.rule import All, Any_, Instance, Literal, Node, NotAny
 from tests.rules import chains_oracle
 from tests.rules.chains_reference import Maker, disagreement
@@ -105,6 +105,13 @@ def test_an_expression_leaves_the_cursor_where_pcre_does() -> None:
 def test_an_expression_is_tried_again_behind_the_start_of_its_match() -> None:
     assert found(b"a1 a2 a3", regex(r"a\d"), Content(b" a3", within=3)) == ((3, 5), (5, 8))
     assert found(b"aab", regex("^a+"), Content(b"ab", within=2)) is None  # ^ is where the data starts, also then
+
+
+def test_an_expression_may_match_nothing_at_all() -> None:
+    expression = Expression(Pattern.lazy("a*"))
+    assert found(b"aab", expression, Content(b"b", within=1)) == ((0, 2), (2, 3))
+    assert found(b"xb", expression) == ((0, 0),)
+    assert found(b"xb", Expression(Pattern.lazy("a*"), negated=True)) is None
 
 
 def test_a_relative_expression_starts_at_the_cursor() -> None:
@@ -218,6 +225,18 @@ def test_a_literal_that_is_nowhere_ends_the_evaluation_at_once() -> None:
     assert MAX_STEPS - at.left == 3
     at = read(b"ab" * 3000, Content(b"a"), Content(b"b", within=1), Content(b"nowhere", distance=0))
     assert not at.exhausted or at.left >= -1
+
+
+def test_searches_over_much_data_count_for_more_than_one_move() -> None:
+    data = b"a" * 500 + b"x" * (1 << 21)
+    at = read(data, Content(b"a"), Content(b"nowhere", within=1 << 22), Content(b"b", within=1))
+    assert at.exhausted
+
+
+def test_few_searches_are_made_aside() -> None:
+    slow = regex(r"(?<=a)x*")
+    at = read(b"ab" * 500, Content(b"a"), slow, Content(b"c", within=1))
+    assert at.exhausted or at.left <= 0
 
 
 def test_a_long_chain_needs_no_deep_stack() -> None:

@@ -9,8 +9,8 @@
 3. A move from which on nothing depends on what lies before it is a *cut*: choices before it are dropped. A test that
    depends on nothing before it, and fails, ends the evaluation.
 4. What failed from a cursor fails from it again: such pairs are remembered, so that choices do not multiply.
-5. Whatever the rule and the traffic, evaluation ends after `MAX_STEPS` moves; a search of an expression counts for as
-   many as its data has kibibytes. Then the chain does not hold, and that is counted.
+5. Whatever the rule and the traffic, evaluation ends after `MAX_STEPS` moves; a search through much data counts for
+   several. Then the chain does not hold, and that is counted.
 
 Suricata's content inspection (detect-engine-content-inspection.c) does the same as a recursion with the same bound,
 but gives up earlier here and there, and remembers nothing: within the bound, what it finds is found here too.

@@ -28,11 +28,14 @@ from ids.rules.model.chain import (
 from ids.rules.model.patterns import Pattern
 from ids.rules.model.transforms import base64_prefix
 
-KIBIBYTE = 10
-"""A search of an expression counts for one move per 2**10 bytes."""
+FAR_EXPRESSION = 12
+"""A search of an expression counts for one move per 2**12 bytes."""
 
-EXACT_MOVES = 30
-"""Moves that a search counts for that is made aside, to learn where PCRE's own match ends; it takes some 80 µs."""
+FAR_SEARCH = 14
+"""A search of a literal counts for one move per 2**14 bytes, where it may be made again and again."""
+
+ASIDE_MOVES = 300
+"""Moves that a search by PCRE counts for: it takes some 80 µs, and in the worst case a tenth of a second."""
 
 _Bounds: TypeAlias = Callable[[Reading, int], tuple[int, int]]
 """Returns where a literal may start at the earliest, and end at the latest."""
@@ -44,7 +47,7 @@ def move_of(step: Step, k: int, read_on: bool, repeated: bool) -> Move:
     ``read_on``: a later one looks from the cursor that it leaves; ``repeated``: it may come from several cursors.
     """
     if isinstance(step, Content):
-        return _absent_move(step) if step.negated else _content_move(step, k, repeated)
+        return _absent_move(step, repeated) if step.negated else _content_move(step, k, repeated)
     if isinstance(step, Expression):
         return _expression_move(step, k, read_on)
     if isinstance(step, Compare):
@@ -121,6 +124,8 @@ def _content_move(step: Content, k: int, repeated: bool) -> Move:
                 return None
         else:
             place = data.find(value, start, end)
+            if repeated:
+                at.left -= max(0, (min(end, len(data)) if place < 0 else place) - start) >> FAR_SEARCH
             if place < 0:
                 if open_ended:
                     at.missing[k] = start
@@ -132,7 +137,7 @@ def _content_move(step: Content, k: int, repeated: bool) -> Move:
     return move
 
 
-def _absent_move(step: Content) -> Move:
+def _absent_move(step: Content, repeated: bool) -> Move:
     value, size, caseless, at_end = step.value, len(step.value), _caseless(step), step.at_end
     bounds = _fixed_bounds(step) or _bounds(step)
 
@@ -143,6 +148,8 @@ def _absent_move(step: Content) -> Move:
             held = len(data) - size < start or end < len(data) or not data.endswith(value)
         else:
             held = data.find(value, start, end) < 0
+            if repeated:
+                at.left -= max(0, min(end, len(data)) - start) >> FAR_SEARCH
         return cursor if held else None
 
     return move
@@ -158,7 +165,7 @@ def _expression_move(step: Expression, k: int, read_on: bool) -> Move:
             if pattern.anchored:
                 return None
             start = again
-        at.left -= (len(at.data) - start) >> KIBIBYTE
+        at.left -= (len(at.data) - start) >> FAR_EXPRESSION
         found = search(at, start, again >= 0)
         if (found is not None) is not wanted:
             return None
@@ -178,6 +185,7 @@ def _any(pattern: Pattern) -> Callable[[Reading, int, bool], tuple[int, int] | N
 
     def find(at: Reading, start: int, _later: bool) -> tuple[int, int] | None:
         found = search(at.data[start:] if start else at.data)
+        at.left -= ASIDE_MOVES if pattern.slow else 0
         return (found[0] + start, found[1] + start) if found is not None and start else found
 
     return find
@@ -193,13 +201,13 @@ def _leftmost(pattern: Pattern) -> Callable[[Reading, int, bool], tuple[int, int
     def find(at: Reading, start: int, later: bool) -> tuple[int, int] | None:
         while at.left > 0 and start <= len(at.data):
             found, aside = pattern.leftmost(at.data[start:] if start else at.data)
-            at.left -= EXACT_MOVES if aside else 0
+            at.left -= ASIDE_MOVES if aside else 0
             if found is None:
                 return None
             if not (later and pattern.looks_back and not found[0]):
                 return found[0] + start, found[1] + start
             start += 1
-            at.left -= 1 + ((len(at.data) - start) >> KIBIBYTE)
+            at.left -= 1 + ((len(at.data) - start) >> FAR_EXPRESSION)
         return None
 
     return find
@@ -242,7 +250,7 @@ def _decode_move(step: Decode) -> Move:
         if start < 0 or start >= len(at.data):
             return None
         decoded = base64_prefix(at.data[start : len(at.data) if size is None else start + size])
-        at.left -= len(decoded) >> KIBIBYTE
+        at.left -= len(decoded) >> FAR_EXPRESSION
         if not decoded:
             return None
         at.decoded.append(decoded)

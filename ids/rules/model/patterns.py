@@ -106,7 +106,7 @@ class Pattern:
         """Compile what is not compiled yet, and return it; raises `PatternError`, each time the same."""
         if self._pending:
             try:
-                ready = (patterns or _first_searches[-1]).compile(self.text, self.nocase)
+                ready = (patterns or _first_searches[-1]).compile(self.text, self.nocase, empty=True)
                 self.slow, self._scanner, self._placed = ready.slow, ready._scanner, ready._placed
             except PatternError as error:
                 self._refusal = error
@@ -218,15 +218,18 @@ class Patterns:
         self._wasted_s = 0.0
         self._held_bytes = 0
 
-    def compile(self, text: str, nocase: bool = False) -> Pattern:
-        """Compile a regular expression, or load what is kept of it; raises `PatternError`."""
+    def compile(self, text: str, nocase: bool = False, empty: bool = False) -> Pattern:
+        """Compile a regular expression, or load what is kept of it; raises `PatternError`.
+
+        One that matches the empty text is refused, because it says nothing; with ``empty`` it is left to PCRE.
+        """
         if "\0" in text:
             raise PatternError("a NUL byte stands in it; write \\x00")
-        key = digest_of([VERSION, str(MATCH_LIMIT), str(nocase), text])
+        key = digest_of([VERSION, str(MATCH_LIMIT), str(nocase), *(["empty"] if empty else []), text])
         kept = None if self._cache is None else self._cache.get(key)
         pattern = None if kept is None else _load(text, nocase, kept)
         if pattern is None or kept is None:
-            pattern = self._compiled(text, nocase)
+            pattern = self._compiled(text, nocase, empty)
             kept = _saved(pattern)
             if self._cache is not None and len(kept) <= PATTERN_BYTES:
                 self._cache.put(key, kept)
@@ -240,10 +243,10 @@ class Patterns:
             )
         return pattern
 
-    def _compiled(self, text: str, nocase: bool) -> Pattern:
+    def _compiled(self, text: str, nocase: bool, empty: bool) -> Pattern:
         hurry = 1 if self._wasted_s < COSTLY_S else 10 if self._wasted_s < 2 * COSTLY_S else 100
         try:
-            return _compile(text, nocase, COMPILE_CPU_S / hurry)
+            return _compile(text, nocase, COMPILE_CPU_S / hurry, empty)
         except CostError as error:
             self._wasted_s += COMPILE_CPU_S / hurry
             raise PatternError(str(error), self._remedy(text, nocase)) from None
@@ -293,14 +296,14 @@ def _load(text: str, nocase: bool, kept: bytes) -> Pattern | None:
     return None if scanner is None else Pattern(text, nocase, "", scanner, placed)
 
 
-def _compile(text: str, nocase: bool, cpu_s: float) -> Pattern:
+def _compile(text: str, nocase: bool, cpu_s: float, empty: bool = False) -> Pattern:
     """Compile, each way within some seconds; raises `PatternError`, and `CostError` where that is not enough."""
     expression, flags = text.encode(), CASELESS if nocase else 0
     try:
         return Pattern(text, nocase, "", compile_scanner([expression], [flags | START], cpu_s))
     except ScanError as error:
         refusal = str(error)
-    if "matches empty buffer" in refusal:
+    if "matches empty buffer" in refusal and not empty:
         raise PatternError("it matches the empty text, so it always holds; ask for at least one byte")
     try:  # a large pattern may be too much with the start of each match, and fit without
         return Pattern(text, nocase, "", compile_scanner([expression], [flags | SINGLE], cpu_s), False)

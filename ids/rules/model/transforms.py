@@ -1,7 +1,9 @@
 """Transforms: functions that make another buffer of a buffer, spelt behind its name: ``http.uri|url_decode|sha256``.
 
 A parameter stands behind a colon (``xor:0d0a``). In it, ``|`` is written ``%7c`` and ``%`` is written ``%25``; see
-`spelt`. Suricata's keyword may stand for a name. A buffer has as many instances under transforms as without: one that a transform makes nothing of is absent.
+`spelt`. Suricata's keyword may stand for a name. A buffer has as many instances under transforms as without: one that
+a transform makes nothing of is absent.
+
 What each does follows Suricata's keyword of the same name (detect-transform-*.c), in `KEYWORDS`.
 """
 
@@ -133,9 +135,7 @@ def base64_prefix(data: bytes) -> bytes:
 
 def _decoded(digits: bytes) -> bytes:
     """Decode digits without padding; a single one that is left over gives a byte of its six bits, as in Suricata."""
-    if len(digits) % 4 == 1:
-        return base64.b64decode(digits + b"A==")
-    return base64.b64decode(digits + b"=" * (-len(digits) % 4))
+    return base64.b64decode(digits + (b"A==" if len(digits) % 4 == 1 else b"=" * (-len(digits) % 4)))
 
 
 def _xor(parameter: str) -> Transform:
