@@ -34,7 +34,7 @@ FAR_EXPRESSION = 12
 FAR_SEARCH = 14
 """A search of a literal counts for one move per 2**14 bytes, where it may be made again and again."""
 
-ASIDE_MOVES = 300
+ASIDE_MOVES = 100
 """Moves that a search by PCRE counts for: it takes some 80 µs, and in the worst case a tenth of a second."""
 
 _Bounds: TypeAlias = Callable[[Reading, int], tuple[int, int]]

@@ -54,8 +54,8 @@ PATTERN_BYTES = 16 << 20
 PATTERNS_BYTES = 256 << 20
 """Of all patterns of a load."""
 
-MAX_ENDS = 64
-"""Ends of matches that are looked at to find out whether there is but one."""
+MAX_ENDS = 256
+"""Ends of matches that are looked at to find the one that PCRE prefers; beyond them it is asked."""
 
 CACHE_SUFFIX = "regex"
 
@@ -132,16 +132,18 @@ class Pattern:
         and alternatives prefer; and whether PCRE was asked, in the child, which takes some 80 µs.
 
         Hyperscan reports every end of a match, so the leftmost start is known. PCRE is asked only where matches from
-        there end in several places, and where it takes too long the longest is returned.
+        there end in several places, and it is not clear which one it prefers; where it takes too long the longest is
+        returned.
         """
         if self._pending:
             self.compiled()
         scanner = self._scanner
         if scanner is None:
             return self.search(data), True
-        if self._shape.least == self._shape.most:
+        shape = self._shape
+        if shape.least == shape.most:
             found = scanner.first(data)
-            if found is None or found[1] - found[0] == self._shape.least:
+            if found is None or found[1] - found[0] == shape.least:
                 return found, False
         reports: list[tuple[int, int]] = []
 
@@ -154,13 +156,13 @@ class Pattern:
             return None, False
         first = min(start for start, _ in reports)
         ends = [end for start, end in reports if start == first]
-        if self._inexact or (self._placed and len(ends) == 1 and not cut_off):
-            return (first, ends[-1]), False
+        if self._inexact or (self._placed and not cut_off and (len(ends) == 1 or shape.prefers)):
+            return (first, min(ends) if shape.prefers == "shortest" else max(ends)), False
         try:
             return self._exactly(data), True
         except SearchTimeout:
             self._inexact = True
-            return (first, ends[-1]), True
+            return (first, max(ends)), True
 
     @property
     def anchored(self) -> bool:
