@@ -206,7 +206,7 @@ def test_a_chain_that_does_not_hold_leaves_the_variables_alone() -> None:
 
 def test_evaluation_ends_after_so_many_moves() -> None:
     near = [Content(b"a")] + [Content(b"a", within=40, distance=1)] * 20
-    at = read(b"a" * 5000, *near, Content(b"b", within=1))
+    at = read(b"b" + b"a" * 5000, *near, Content(b"b", within=1))
     assert at.exhausted
     assert at.held is None
     assert at.left == 0
@@ -215,7 +215,7 @@ def test_evaluation_ends_after_so_many_moves() -> None:
 def test_what_failed_once_is_not_tried_again() -> None:
     """Without that, each of twenty literals with two places would double the moves."""
     steps = [Content(b"a")] + [Content(b"a", within=2)] * 20
-    at = read(b"a" * 40, *steps, Content(b"b", within=1))
+    at = read(b"b" + b"a" * 40, *steps, Content(b"b", within=1))
     assert not at.exhausted
     assert at.held is None
 
@@ -224,18 +224,18 @@ def test_a_literal_that_is_nowhere_ends_the_evaluation_at_once() -> None:
     at = read(b"ab" * 3000, Content(b"a"), Content(b"b", within=1), Content(b"nowhere"))
     assert MAX_STEPS - at.left == 3
     at = read(b"ab" * 3000, Content(b"a"), Content(b"b", within=1), Content(b"nowhere", distance=0))
-    assert not at.exhausted or at.left >= -1
+    assert MAX_STEPS - at.left == 3
 
 
 def test_searches_over_much_data_count_for_more_than_one_move() -> None:
-    data = b"a" * 500 + b"x" * (1 << 21)
+    data = b"nowhereb" + b"a" * 500 + b"x" * (1 << 21)
     at = read(data, Content(b"a"), Content(b"nowhere", within=1 << 22), Content(b"b", within=1))
     assert at.exhausted
 
 
 def test_few_searches_are_made_aside() -> None:
     slow = regex(r"(?<=a)x*")
-    at = read(b"ab" * 500, Content(b"a"), slow, Content(b"c", within=1))
+    at = read(b"c" + b"ab" * 500, Content(b"a"), slow, Content(b"c", within=1))
     assert at.exhausted or at.left <= 0
 
 

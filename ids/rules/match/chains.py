@@ -8,7 +8,8 @@
    nothing else would come out differently.
 3. A move from which on nothing depends on what lies before it is a *cut*: choices before it are dropped. A test that
    depends on nothing before it, and fails, ends the evaluation.
-4. What failed from a cursor fails from it again: such pairs are remembered, so that choices do not multiply.
+4. What failed from a cursor fails from it again: such pairs are remembered, so that choices do not multiply. Before
+   the first choice is tried again, all literals of the chain are looked for, wherever they are.
 5. Whatever the rule and the traffic, evaluation ends after `MAX_STEPS` moves; a search through much data counts for
    several. Then the chain does not hold, and that is counted.
 
@@ -62,6 +63,8 @@ class Program:
     """It fills the buffer of decoded base64."""
     straight: bool
     """There is no choice in it."""
+    literals: tuple[tuple[bytes, bool], ...]
+    """Its literals that must be there, and whether their case does not matter."""
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """Let a chain be pickled; what it was compiled to stays behind."""
@@ -111,12 +114,16 @@ class Program:
                     return
             elif again < 0 and self.fatal[k]:
                 break
-            if not stack:
+            if not stack or (not failed and self._lacks_one(at)):
                 break
             k, cursor, again, end = stack.pop()
             failed.add(self._key(k, end, at))
         else:
             at.exhausted = True
+
+    def _lacks_one(self, at: Reading) -> bool:
+        """Return whether a literal of the chain is nowhere, so that there is no use in going back."""
+        return any((at.lowered() if caseless else at.data).find(value) < 0 for value, caseless in self.literals)
 
     def _key(self, k: int, end: int, at: Reading) -> _Key:
         """Return what the fate of all moves behind a choice depends on."""
@@ -173,8 +180,11 @@ def compile_chain(chain: Chain) -> Program:
         fatal.append(not reads_cursor(step) and not uses(step) & before)
         before |= sets(step)
     moves = tuple(move_of(step, k, facts.reads[k + 1], any(choices[:k])) for k, step in enumerate(steps))
+    literals = tuple((step.value, step.nocase) for step in steps if isinstance(step, Content) and not step.negated)
     decodes = any(isinstance(step, Decode) for step in steps)
-    return Program(moves, tuple(choices), tuple(cuts), tuple(fatal), tuple(sorted(before)), decodes, not any(choices))
+    return Program(
+        moves, tuple(choices), tuple(cuts), tuple(fatal), tuple(sorted(before)), decodes, not any(choices), literals
+    )
 
 
 def _searches(step: Step) -> bool:
