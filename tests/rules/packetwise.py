@@ -59,7 +59,7 @@ class Bench:
 
     def __init__(self, *rules: Rule, checksums: str = "none", midstream: bool = False) -> None:
         self.flows, self.counters = FlowColumns(4), Counters()
-        self.decoder = Decoder(DecodeSettings(checksums=checksums), self.counters)  # type: ignore[arg-type]
+        self.decoder = Decoder(DecodeSettings(checksums=checksums), self.counters)
         stream = StreamSettings(midstream=midstream).resolved(live=False)
         self.table = FlowTable(FlowSettings(), self.counters, stream, flows=self.flows, parsers=True)
         self.protocols = Protocols(ProtocolSettings(), self.counters, self.flows)

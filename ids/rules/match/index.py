@@ -32,6 +32,16 @@ def _of_packets(rule: Rule, asks_headers: bool) -> bool:
     return asks_headers or rule.flow.payload_of == "packet" or rule.buffers != {PAYLOAD}
 
 
+def _of_either(rule: Rule) -> bool:
+    """Return whether Suricata looks for the bytes of a rule both in single packets and in streams.
+
+    Those that are bound to a place are: it may be one in a packet. Datagrams are single packets anyway.
+    """
+    if not rule.repeats or rule.buffers != {PAYLOAD} or rule.flow.payload_of is not None:
+        return False
+    return rule.traffic.app_proto is None and rule.traffic.carried_by(_TCP)
+
+
 class RuleIndex:
     """The rules of one load; a rule's number is its place in ``rules``."""
 
@@ -51,6 +61,8 @@ class RuleIndex:
         self._named: dict[str, list[tuple[Needle, int]]] = {}
         self.packet: list[int] = []
         """Rules that look for bytes in single packets, or in their headers,"""
+        self.of_either: set[int] = set()
+        """Those of them that are looked for in streams and datagrams, too: in packets of TCP only."""
         self.packet_unfiltered: list[int] = []
         """and those of them that no needle picks."""
         self.asks_headers = False
@@ -81,12 +93,14 @@ class RuleIndex:
     def _sort(self, rule: Rule, number: int) -> None:
         needles = cover(rule.condition)
         asks_headers = bool(header_tests(rule.condition))
-        if _of_packets(rule, asks_headers):
+        if _of_packets(rule, asks_headers) or _of_either(rule):
             self.packet.append(number)
             self.packet_unfiltered += [] if needles else [number]
             for needle in needles or ():
                 self._in_packets.setdefault(needle.buffer, []).append((needle, number))
-            return
+            if _of_packets(rule, asks_headers):
+                return
+            self.of_either.add(number)
         self.asks_headers |= asks_headers and bool(rule.buffers)
         if PAYLOAD in rule.buffers:
             entries = [(needle, number) for needle in needles or ()]

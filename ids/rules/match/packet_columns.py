@@ -70,6 +70,7 @@ class PacketColumns:
         self._make: dict[str, Callable[[], Column]] = {
             "row": lambda: self._all(np.ones(len(packets), np.int64)),
             "whole": self._whole,
+            "flow": lambda: self._yes(self._with_flow()),
             "first": self._first,
             "direction": lambda: self._all(np.where(flows.slot >= 0, flows.direction, Direction.TO_SERVER)),
             "established": self._established,

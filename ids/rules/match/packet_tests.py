@@ -21,7 +21,7 @@ from ids.rules.model.header import (
 )  # fmt: skip
 from ids.rules.model.rule import All, Node, Rule, Traffic, leaves
 from ids.rules.model.sets import AddressSet, Interval, PortSet
-from ids.types import BitChange, CounterChange, CounterTest
+from ids.types import BitChange, BitTest, CounterChange, CounterTest
 
 HEADER_TESTS = (HeaderNumber, HeaderBits, SameAddress, IpOption, StreamSize, Noted, Checksum)
 
@@ -94,6 +94,7 @@ def _bits(test: HeaderBits) -> tuple[Interval, ...]:
         "all": lambda value: value & bits == bits,
         "any": lambda value: value & bits != 0,
         "none": lambda value: value & bits == 0,
+        "lacking": lambda value: value & bits != bits,
     }
     judge = holds[test.mode]
     return runs(value for value in range(_BITS_OF[test.field]) if judge(value))
@@ -135,16 +136,30 @@ def once_a_direction(rule: Rule) -> bool:
     return not asks and not alters
 
 
+def _needs_flow(rule: Rule) -> bool:
+    """Return whether a rule remembers something of a flow: what is no flow's packet has no such memory."""
+    state = rule.signature.state
+    return any(isinstance(one, CounterTest | CounterChange) for one in (*state.tests, *state.changes)) or any(
+        one.scope == "flow" for one in (*state.tests, *state.changes) if isinstance(one, BitTest | BitChange)
+    )
+
+
 def _alters(change: BitChange) -> bool:
     return change.scope == "flow" and change.change != "set"
 
 
-def clauses_of(rule: Rule, ranks: AddressRanks, app_code: Callable[[str], int]) -> list[Clause]:
+def clauses_of(
+    rule: Rule, ranks: AddressRanks, app_code: Callable[[str], int], *, tcp_alone: bool = False
+) -> list[Clause]:
     """Return what a rule asks of a packet's columns: one of the clauses holds. Each has a test at least."""
     tests = header_tests(rule.condition)
     common: Clause = [*_of_traffic(rule.traffic, app_code), *_of_flow(rule)]
     if not any(isinstance(test, Noted | Checksum) for test in tests):
         common.append(Predicate("whole", YES))
+    if _needs_flow(rule):
+        common.append(Predicate("flow", YES))
+    if tcp_alone:
+        common.append(Predicate("ip.proto", runs([_TCP])))
     if once_a_direction(rule):
         common.append(Predicate("first", YES))
     ways = [_of_ends(rule, ranks, turned) for turned in ((False, True) if rule.traffic.both_ways else (False,))]

@@ -66,7 +66,12 @@ class PacketMatcher:
         return Clauses(
             (number, clause)
             for number in numbers
-            for clause in clauses_of(self._rules[number], self._ranks, self._flows.app_code)
+            for clause in clauses_of(
+                self._rules[number],
+                self._ranks,
+                self._flows.app_code,
+                tcp_alone=number in self._index.of_either,
+            )
         )
 
     def packets(self, packets: Packets, flows: FlowBatch) -> list[Match]:

@@ -105,7 +105,8 @@ class Headers:
             dport = self._variables.ports(_group(words[6]))
         except GroupError as error:
             raise Misplaced(place, Malformed(str(error), error.remedy)) from None
-        return Traffic(protocol, src, sport, dst, dport, words[4] == "<>")
+        excepts = any(self._variables.excepts(words[place]) for place in (2, 5))
+        return Traffic(protocol, src, sport, dst, dport, words[4] == "<>", excepts)
 
     def _addresses(self, header: Header, place: int, family: tuple[Interval, ...] | None) -> AddressSet:
         try:
