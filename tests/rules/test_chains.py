@@ -7,6 +7,8 @@ import shutil
 from typing import Any
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 
 from ids.rules.match.chains import MAX_STEPS, judge, program_of
 from ids.rules.match.conditions import Found, View, holds
@@ -32,6 +34,7 @@ from ids.rules.model.patterns import Pattern, compile_pattern
 from ids.rules.model.rule import All, Any_, Instance, Literal, Node, NotAny
 from tests.rules import chains_oracle
 from tests.rules.chains_reference import Maker, disagreement
+from tests.rules.packetwise import CLIENT, SERVER, Bench, packet_rule
 
 
 def read(data: bytes, *steps: Step, origin: int = 0) -> Reading:
@@ -210,6 +213,14 @@ def test_evaluation_ends_after_so_many_moves() -> None:
     assert at.exhausted
     assert at.held is None
     assert at.left == 0
+
+
+def test_an_evaluation_that_is_given_up_is_counted() -> None:
+    near = [Content(b"a")] + [Content(b"a", within=40, distance=1)] * 20
+    bench = Bench(packet_rule(1, Chain("payload", (*near, Content(b"bc", within=2))), traffic="udp"))
+    packet = Ether() / IP(src=CLIENT, dst=SERVER) / UDP(sport=1024, dport=9) / (b"bc" + b"a" * 1000)
+    assert bench.numbers([packet]) == {}
+    assert bench.counters["rules.exhausted"] >= 1
 
 
 def test_what_failed_once_is_not_tried_again() -> None:
