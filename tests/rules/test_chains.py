@@ -82,6 +82,15 @@ def test_literals_stand_where_they_are_asked_to(
     assert found(data, *steps) == expected
 
 
+def test_case_is_looked_past_in_long_buffers_too() -> None:
+    data = b"x" * 9000 + b"AbCaBc"
+    near = [Content(b"ab", nocase=True), Content(b"c", nocase=True, within=1), Content(b"abc", nocase=True, within=3)]
+    assert found(data, *near) == ((9000, 9002), (9002, 9003), (9003, 9006))
+    assert found(data, Content(b"abc", nocase=True, at_end=True)) == ((9003, 9006),)
+    assert found(data, Content(b"ab", nocase=True), Content(b"C", within=1), Content(b"b", within=2)) is None
+    assert found(data, Content(b"bc", nocase=True, negated=True, offset=8000, depth=1000)) == ()
+
+
 def test_a_relative_test_that_fails_sends_back_to_the_next_place_of_the_literal_before_it() -> None:
     assert found(b"ab ab ac", Content(b"a"), Content(b"c", within=1)) == ((6, 7), (7, 8))
     assert found(b"a1b2 a3c", Content(b"a"), regex(r"^\dc", relative=True)) == ((5, 6), (6, 8))

@@ -34,6 +34,9 @@ FAR_EXPRESSION = 12
 FAR_SEARCH = 14
 """A search of a literal counts for one move per 2**14 bytes, where it may be made again and again."""
 
+NEAR = 1024
+"""Bytes that are brought to lower case by themselves, where the buffer is much longer."""
+
 ASIDE_MOVES = 100
 """Moves that a search by PCRE counts for: it takes some 80 µs, and in the worst case a tenth of a second."""
 
@@ -106,6 +109,23 @@ def _caseless(step: Content) -> bool:
     return step.nocase and step.value.lower() != step.value.upper()
 
 
+def _find_caseless(at: Reading, value: bytes, start: int, end: int) -> int:
+    """Find a literal in lower case; of much data, only what is looked at is brought to lower case."""
+    if end - start <= NEAR < len(at.data) >> 2:
+        place = at.data[start:end].lower().find(value)
+        return place + start if place >= 0 else place
+    return at.lowered().find(value, start, end)
+
+
+def _ends(at: Reading, value: bytes, caseless: bool, start: int, end: int) -> bool:
+    """Return whether the buffer ends in a literal that lies within the bounds."""
+    place = len(at.data) - len(value)
+    if place < max(start, 0) or end < len(at.data):
+        return False
+    there = at.data[place:]
+    return (there.lower() if caseless else there) == value
+
+
 def _content_move(step: Content, k: int, repeated: bool) -> Move:
     value, size, caseless, at_end = step.value, len(step.value), _caseless(step), step.at_end
     bounds = _fixed_bounds(step) or _bounds(step)
@@ -115,15 +135,15 @@ def _content_move(step: Content, k: int, repeated: bool) -> Move:
         start, end = bounds(at, cursor)
         if again > start:
             start = again
-        if open_ended and at.missing.get(k, FAR) <= start:
-            return None
-        data = at.lowered() if caseless else at.data
+        data = at.data
         if at_end:
-            place = len(data) - size
-            if place < start or end < len(data) or not data.endswith(value):
+            if not _ends(at, value, caseless, start, end):
                 return None
+            place = len(data) - size
         else:
-            place = data.find(value, start, end)
+            if open_ended and at.missing.get(k, FAR) <= start:
+                return None
+            place = _find_caseless(at, value, start, end) if caseless else data.find(value, start, end)
             if repeated:
                 at.left -= max(0, (min(end, len(data)) if place < 0 else place) - start) >> FAR_SEARCH
             if place < 0:
@@ -138,19 +158,17 @@ def _content_move(step: Content, k: int, repeated: bool) -> Move:
 
 
 def _absent_move(step: Content, repeated: bool) -> Move:
-    value, size, caseless, at_end = step.value, len(step.value), _caseless(step), step.at_end
+    value, caseless, at_end = step.value, _caseless(step), step.at_end
     bounds = _fixed_bounds(step) or _bounds(step)
 
     def move(at: Reading, cursor: int, _again: int) -> int | None:
         start, end = bounds(at, cursor)
-        data = at.lowered() if caseless else at.data
         if at_end:
-            held = len(data) - size < start or end < len(data) or not data.endswith(value)
-        else:
-            held = data.find(value, start, end) < 0
-            if repeated:
-                at.left -= max(0, min(end, len(data)) - start) >> FAR_SEARCH
-        return cursor if held else None
+            return None if _ends(at, value, caseless, start, end) else cursor
+        if repeated:
+            at.left -= max(0, min(end, len(at.data)) - start) >> FAR_SEARCH
+        place = _find_caseless(at, value, start, end) if caseless else at.data.find(value, start, end)
+        return cursor if place < 0 else None
 
     return move
 

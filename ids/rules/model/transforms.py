@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import TypeAlias
 
-from ids.rules.model.patterns import check_capture, search_capture
+from ids.rules.model.patterns import Pattern, check_capture, search_capture
 from ids.rules.model.rule import Anchor
 
 Transform: TypeAlias = Callable[[bytes], bytes | None]
@@ -183,7 +183,11 @@ def _capture(parameter: str) -> Transform:
     if reason:
         raise TransformError(f"capture: {reason}")
 
+    pattern = Pattern.lazy(parameter)
+
     def capture(data: bytes) -> bytes | None:
+        if pattern.search(data) is None:  # which is found out sooner
+            return data
         span = search_capture(parameter, data)
         return data if span is None else data[span[0] : span[1]]
 
