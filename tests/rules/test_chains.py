@@ -280,6 +280,19 @@ def test_where_the_head_of_a_stream_is_gone_places_are_still_those_of_the_stream
     assert read(b"xab", Length(103, 103), origin=-100).held == ((-1, 3),)
 
 
+def test_what_is_gone_makes_no_difference_to_literals_behind_it() -> None:
+    maker = Maker(seed=21)
+    held = 0
+    for _ in range(4000):
+        steps = tuple(step for step in maker.steps() if isinstance(step, Content | DataAt | Length))
+        data, gone = maker.data(), maker.random.randrange(6)
+        whole = read(b"\xfe" * gone + data, *steps)
+        rest = read(data, *steps, origin=-gone)
+        assert (rest.held is None) is (whole.held is None), (steps, data, gone)
+        held += whole.held is not None
+    assert held > 500
+
+
 def view(**buffers: list[bytes]) -> View:
     """Return a view of buffers, whose names have ``_`` for the dot."""
     named = {name.replace("_", "."): many for name, many in buffers.items()}

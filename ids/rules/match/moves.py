@@ -81,7 +81,7 @@ def _bounds(step: Content) -> _Bounds:
             start = max(0, cursor + distance_at(at))
             if within_at is not None:
                 last = cursor + distance_at(at) + within_at(at)
-                if last >= 0 or at.origin:  # else it is no bound: Suricata takes it as an unsigned number
+                if last >= at.origin:  # else it is no bound: Suricata takes it as an unsigned number
                     end = min(end, max(last, 0))
         if placed:
             first = at.origin + offset_at(at)
