@@ -191,6 +191,17 @@ def test_a_jump_moves_the_cursor(jump: Jump, expected: int | None) -> None:
     assert (at.held[-1][0] if at.held else None) == expected
 
 
+def test_a_jump_that_reads_nothing_leads_on_from_the_very_end() -> None:
+    back = Jump(Number(0, relative=True), post_offset=-2)
+    assert found(b"abcd", Content(b"cd"), back, Content(b"cd", within=2)) is not None
+    assert found(b"abcd", Content(b"cd"), Jump(Number(1, relative=True))) is None
+
+
+def test_a_number_of_no_size_has_all_digits_that_there_are() -> None:
+    assert found(b"x120", Compare(Number(0, 1, base=10), "=", 120)) is not None
+    assert found(b"x", Compare(Number(0, 1, base=10), "=", 0)) is None
+
+
 def test_variables_place_what_comes_after_them() -> None:
     length = Extract(Number(1), "n")
     assert found(b"\x02..ab", length, Content(b"ab", distance="n", within=4)) == ((0, 1), (3, 5))
