@@ -21,9 +21,13 @@ from ids.flow import FlowTable
 from ids.flow.settings import FlowSettings, StreamSettings
 from ids.protocols import Protocols, ProtocolSettings
 from ids.replay.gate import ReplayGate
+from ids.rules.language.suricata.loader import SuricataLoader
+from ids.rules.language.variables import Variables
+from ids.rules.model.literals import cover
+from ids.rules.settings import DEFAULT_VARIABLES
 from ids.testing import make_datagrams, make_flow, make_streams
 from ids.types import Datagram, Direction, FlowColumns, PacketBatch, Packets, StreamChunk
-from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces
+from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
 from tests.fuzz.seeds import Frames, Seeds
 
 LINKTYPE_RAW = 101
@@ -280,6 +284,26 @@ class Whole(Target):
         return len(batch)
 
 
+class RuleFiles(Target):
+    """Rules in Suricata's language, mutated: each loads or is left out with its place, and costs what it is long."""
+
+    size = 256
+
+    def step(self, rng: np.random.Generator) -> int:
+        rules = self.seeds.rules
+        picks = rng.integers(0, len(rules), (self.size, 2))
+        texts = [respelt(rules[int(one)], rules[int(other)], rng) for one, other in picks]
+        loader = SuricataLoader(Variables(DEFAULT_VARIABLES))
+        loader.take("r.rules", b"\n".join(texts).decode("latin-1"))
+        lines = sum(text.count(b"\n") + 1 for text in texts)
+        for fault in loader.left_out:
+            if not fault.message or not 1 <= fault.location.line <= lines or fault.location.column < 1:
+                raise PromiseBroken(f"a fault without its place: {fault}")
+        for rule in loader.rules():
+            cover(rule.condition)
+        return self.size
+
+
 TARGETS: dict[str, type[Target]] = {
     "decode": Decode,
     "defragment": Defragment,
@@ -287,8 +311,17 @@ TARGETS: dict[str, type[Target]] = {
     "engine": Whole,
     "parsers": Parsers,
     "captures": Captures,
+    "rules": RuleFiles,
 }
-SHARES = {"decode": 0.3, "defragment": 0.1, "flows": 0.3, "engine": 0.1, "parsers": 0.15, "captures": 0.05}
+SHARES = {
+    "decode": 0.3,
+    "defragment": 0.1,
+    "flows": 0.3,
+    "engine": 0.1,
+    "parsers": 0.15,
+    "captures": 0.04,
+    "rules": 0.01,
+}
 """Of all executions: those of the last ones cost a hundred times those of the first."""
 
 

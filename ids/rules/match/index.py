@@ -13,7 +13,7 @@ from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
 from ids.rules.model.buffers import CATALOGUE, GROWING, PACKET_HEADERS, PAYLOAD
 from ids.rules.model.growth import lasting
-from ids.rules.model.literals import Needle, cover
+from ids.rules.model.literals import Needle, cover_of
 from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
 from ids.rules.model.rule import All, Anchor, Rule
 from ids.rules.model.yara import STREAM, YaraRule
@@ -104,7 +104,7 @@ class RuleIndex:
         return replace(rule, condition=condition) if isinstance(condition, All) else None
 
     def _sort(self, rule: Rule, number: int) -> None:
-        needles = cover(rule.condition)
+        needles = cover_of(rule)
         asks_headers = bool(header_tests(rule.condition))
         if _of_packets(rule, asks_headers) or _of_either(rule):
             self.packet.append(number)
