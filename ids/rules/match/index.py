@@ -121,6 +121,8 @@ class RuleIndex:
 
     def _sort_bare(self, rule: Rule, number: int, asks_headers: bool) -> None:
         """Sort a rule without a test on bytes; one on an application protocol waits until it is recognised."""
+        if rule.repeats and rule.flow.payload_of == "stream":
+            return  # a packet is none, and of a stream it asks nothing
         protocol = BY_NAME.get(rule.traffic.protocol)
         if protocol is None or rule.repeats or asks_headers:
             self.headers.append(number)

@@ -70,7 +70,7 @@ class PacketColumns:
         self._make: dict[str, Callable[[], Column]] = {
             "row": lambda: self._all(np.ones(len(packets), np.int64)),
             "whole": self._whole,
-            "flow": lambda: self._yes(self._with_flow()),
+            "flow": self._tracked,
             "first": self._first,
             "direction": lambda: self._all(np.where(flows.slot >= 0, flows.direction, Direction.TO_SERVER)),
             "established": self._established,
@@ -133,14 +133,14 @@ class PacketColumns:
         alone = np.flatnonzero(np.where(batch.slot >= 0, ~_TRACKED[packets.proto], ~wrong))
         return self._yes(np.union1d(rows[first[begins]], alone))
 
-    def _established(self) -> Column:
+    def _tracked(self) -> Column:
         rows = self._with_flow()
-        flows = self.flows
+        return self._yes(rows[_TRACKED[self.packets.proto[rows]]])
+
+    def _established(self) -> Column:
+        rows, flows = self.axis("flow").rows, self.flows
         known = flows.flows.established(flows.slot[rows], self.packets.batch.number[rows])
-        tracked = rows[_TRACKED[self.packets.proto[rows]]]
-        if len(tracked) < len(rows):
-            known = known[_TRACKED[self.packets.proto[rows]]]
-        return Column(tracked, known.astype(np.int64))
+        return Column(rows, known.astype(np.int64))
 
     def _app(self) -> Column:
         """The protocol recognised by then: behind the first payload of TCP, from it on of others."""

@@ -21,7 +21,7 @@ from ids.rules.model.header import (
 )  # fmt: skip
 from ids.rules.model.rule import All, Node, Rule, Traffic, leaves
 from ids.rules.model.sets import AddressSet, Interval, PortSet
-from ids.types import BitChange, BitTest, CounterChange, CounterTest
+from ids.types import BitChange, CounterChange, CounterTest
 
 HEADER_TESTS = (HeaderNumber, HeaderBits, SameAddress, IpOption, StreamSize, Noted, Checksum)
 
@@ -122,7 +122,7 @@ def once_a_direction(rule: Rule) -> bool:
     if not rule.repeats or rule.buffers or rule.traffic.app_proto is not None or rule.traffic.excepts:
         return False
     flow = rule.flow
-    if flow.established is not None or flow.direction is not None or flow.payload_of is not None:
+    if flow.established is not None or flow.direction is not None or flow.payload_of is not None or flow.any_state:
         return False
     if any(not isinstance(test, HeaderNumber) or test.field != "ip.proto" for test in leaves(rule.condition)):
         return False
@@ -135,12 +135,10 @@ def once_a_direction(rule: Rule) -> bool:
     return not asks and not alters
 
 
-def _needs_flow(rule: Rule) -> bool:
-    """Return whether a rule remembers something of a flow: what is no flow's packet has no such memory."""
-    state = rule.signature.state
-    return any(isinstance(one, CounterTest | CounterChange) for one in (*state.tests, *state.changes)) or any(
-        one.scope == "flow" for one in (*state.tests, *state.changes) if isinstance(one, BitTest | BitChange)
-    )
+def _asks_flow(rule: Rule) -> bool:
+    """Return whether a rule asks what is remembered of a flow: of what is no flow's packet, nothing is."""
+    tests = rule.signature.state.tests
+    return any(isinstance(test, CounterTest) or test.scope == "flow" for test in tests)
 
 
 def _alters(change: BitChange) -> bool:
@@ -155,7 +153,7 @@ def clauses_of(
     common: Clause = [*_of_traffic(rule.traffic, app_code), *_of_flow(rule)]
     if not any(isinstance(test, Noted | Checksum) for test in tests):
         common.append(Predicate("whole", YES))
-    if _needs_flow(rule):
+    if rule.flow.any_state or _asks_flow(rule):
         common.append(Predicate("flow", YES))
     if tcp_alone:
         common.append(Predicate("ip.proto", runs([_TCP])))

@@ -106,7 +106,9 @@ class PacketMatcher:
         return lambda test: judge(test, columns.axis, row)
 
     def _once(self, rows: I64, rules: I64) -> tuple[I64, I64]:
-        """Leave of the rules that match once a flow the first packet of each flow, and of each pair of addresses."""
+        """Leave of the rules that match once a flow the first packet of each direction, and of each pair of addresses
+        where there is no flow.
+        """
         if not len(rows) or self._repeats[rules].all():
             return rows, rules
         columns = self._columns
@@ -114,7 +116,8 @@ class PacketMatcher:
         again = self._repeats[rules]
         slots = columns.flows.slot[rows]
         once = np.flatnonzero(~again & (slots >= 0))
-        key = rules[once] * (columns.flows.flows.capacity + 1) + slots[once]
+        sides = slots[once] * 2 + columns.flows.direction[rows[once]]  # either may be the one with a Scapy field
+        key = rules[once] * 2 * columns.flows.flows.capacity + sides
         keep = again.copy()
         keep[once[np.unique(key, return_index=True)[1]]] = True
         alone = np.flatnonzero(~again & (slots < 0))
