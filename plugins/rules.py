@@ -102,7 +102,7 @@ class Rules:
         settings = context.config.rules
         cache = cache_directory(settings)
         loaded = load_configured(settings, context.config.vars, cache)
-        errors = [*loaded.errors, *impossible_fields(loaded.rules)]
+        errors = [*loaded.errors, *(error for _, error in impossible_fields(loaded.rules))]
         if errors:
             raise RulesRefused(errors)
         if loaded.refused:

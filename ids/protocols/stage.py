@@ -115,8 +115,8 @@ class Protocols:
         """Return the slots whose rest need not be seen: flows of encrypted protocols, once in the life of each.
 
         Both sides have to begin in a protocol of ``names``, and ``after_bytes`` of a direction to be fed: a client
-        that only pretends to must not buy silence for what it sends to a server that speaks something else. A parser
-        may ask for more first: those that read what is not encrypted have ``settled``.
+        that only pretends to must not buy silence for what it sends to a server that speaks something else.
+        A parser that reads what comes before encryption says so itself, as its ``settled``.
         """
         codes = [self._codes[name] for name in names if name in self._codes]
         if not codes or not len(streams):
@@ -126,7 +126,9 @@ class Protocols:
         found = []
         for flow_id in self._flows.id[streams.slot[far]].tolist():
             talk = self._talks.by_id.get(flow_id)
-            if talk is not None and talk.began == _BOTH and not talk.offered and getattr(talk.parser, "settled", True):
+            if talk is None or talk.offered:
+                continue
+            if getattr(talk.parser, "settled", talk.began == _BOTH):
                 talk.offered = True
                 found.append(talk.slot)
         return found

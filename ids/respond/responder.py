@@ -15,6 +15,7 @@ from ids.respond.policy import BlockPolicy, sender_of
 from ids.respond.settings import RespondSettings
 from ids.respond.state import RuleState
 from ids.respond.threshold import Thresholds
+from ids.rules.model.sets import AddressSet
 from ids.types import STATELESS, Action, BlockMode, Match
 
 log = logging.getLogger(__name__)
@@ -54,10 +55,10 @@ class Responder:
         self._cases: dict[int, Case] = {}
         """By flow id; a case goes when its flow's `flow` event comes."""
 
-    def configure(self, settings: RespondSettings) -> None:
+    def configure(self, settings: RespondSettings, home: AddressSet) -> None:
         """Respond by these settings from now on, and have the policy do so; open cases stay open."""
         self._settings = settings
-        self._policy.configure(settings)
+        self._policy.configure(settings, home)
 
     def handle(self, match: Match) -> None:
         """Carry out what a match asks for, as far as policy allows, and emit the events that say so."""

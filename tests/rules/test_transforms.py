@@ -80,6 +80,11 @@ def test_a_name_has_its_transforms_and_their_parameters() -> None:
     assert transforms_of(name) == (("url_decode", ""), ("capture", r"(a|b)%7c"))
 
 
+def test_suricatas_keyword_stands_for_a_name() -> None:
+    assert transforms_of("http.uri|to_lowercase|pcrexform:(a)") == (("lower", ""), ("capture", "(a)"))
+    assert transform_of("http.uri|to_lowercase")(b"A") == b"a"
+
+
 @given(st.text(st.characters(codec="ascii"), min_size=1, max_size=20))
 def test_any_parameter_comes_back_as_it_was(parameter: str) -> None:
     name = "http.uri|capture:" + parameter.replace("%", "%25").replace("|", "%7c")

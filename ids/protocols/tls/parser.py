@@ -68,8 +68,8 @@ class TlsConnection:
 
     @property
     def settled(self) -> bool:
-        """Whether all was read that is not encrypted: the rest of the flow need not be seen."""
-        return self._sides[0].done and self._sides[1].done
+        """Whether both sides speak TLS, and all was read that is not encrypted: the rest need not be seen."""
+        return all(side.done and side.begun and not side.malformed for side in self._sides)
 
     def feed(
         self,
@@ -95,8 +95,8 @@ class TlsConnection:
                 self._shared.counters.add("tls.malformed")
         if closed:
             side.finish()
-        if side.done and not self._logged:
-            self._log(direction, (ts_ns, number, 0), out, ended=closed or self.settled)
+        if not self._logged and self._sides[direction].done:
+            self._log(direction, (ts_ns, number, 0), out, ended=closed or all(one.done for one in self._sides))
         self._account(side)
 
     def release(self) -> None:

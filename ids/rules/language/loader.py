@@ -52,6 +52,7 @@ def load_rules(
     if not engine_version:
         from ids import __version__ as engine_version
     errors: list[RuleError] = []
+    paths = list(paths)
     files = find_files(paths, exclude, errors)
     loader = YamlLoader(
         Variables({**DEFAULT_VARIABLES, **(variables or {})}), engine_version, Patterns(Cache(cache, CACHE_SUFFIX))
@@ -61,11 +62,16 @@ def load_rules(
             loader.open(path)
     rules = loader.rules()
     errors += loader.errors
+    sources = {rule.source.path for rule in rules} | loader.with_lists
     rules = _unique(rules, errors)
     imported = _imported([path for path in files if path.endswith(SURICATA_SUFFIXES)], rules, variables, config, errors)
     begin_lazy(Cache(cache, CACHE_SUFFIX))
     taken = {rule.signature.sid: rule.source for rule in (*rules, *imported.rules)}
     yara = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables, taken, cache)
+    sources |= {rule.signature.origin.rpartition(":")[0] for rule in yara.rules}
+    sources |= {rule.source.path for rule in imported.rules}
+    sources |= {error.location.path for error in (*errors, *imported.refused, *yara.errors)}
+    empty = [*_empty_directories(paths, files), *_empty_files(files, sources)]
     off = set(disabled_sids)
     return RuleSet(
         rules=tuple(rule for rule in (*rules, *imported.rules) if rule.signature.sid not in off),
@@ -73,7 +79,7 @@ def load_rules(
         errors=(*errors, *yara.errors),
         refused=tuple(imported.refused),
         skipped=imported.skipped,
-        warnings=(*loader.warnings, *_costly(rules), *yara.warnings),
+        warnings=(*loader.warnings, *_costly(rules), *yara.warnings, *empty),
         files=tuple(files),
     )
 
@@ -149,6 +155,23 @@ def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list
     return list(found)[:MAX_FILES]
 
 
+def _empty_directories(paths: Iterable[str | Path], files: Sequence[str]) -> Iterable[RuleError]:
+    """Warn of directories that bring nothing."""
+    for path in map(_shipped, paths):
+        if path.is_dir() and not any(Path(file).is_relative_to(path) for file in files):
+            yield RuleError(
+                "no rule file is in this directory", Location(str(path)), f"they end in {', '.join(SUFFIXES)}"
+            )
+
+
+def _empty_files(files: Sequence[str], sources: set[str]) -> Iterable[RuleError]:
+    """Warn of files that bring neither rule nor list, and have no error that would explain it."""
+    for file in files:
+        if file not in sources:
+            remedy = "put rules under `rules:`" if file.endswith(YAML_SUFFIXES) else "write `rule name { ... }`"
+            yield RuleError("holds no rule", Location(file), remedy)
+
+
 def _shipped(path: str | Path) -> Path:
     """Return the path, or the directory of the set that ships under this bare name."""
     if str(path) in SHIPPED and not Path(path).exists():
@@ -177,6 +200,13 @@ def _costly(rules: Iterable[Rule]) -> Iterable[RuleError]:
     """Warn of rules that the prefilter cannot pick, or picks too often."""
     for rule in rules:
         needles = cover(rule.condition)
+        if rule.needs_scapy and not rule.buffers:
+            yield RuleError(
+                f"sid {rule.signature.sid}: nothing but Scapy fields, so packets of all of its traffic are dissected,"
+                " at half a millisecond each",
+                rule.source,
+                "add a contains: that every match has",
+            )
         if not rule.buffers:
             continue
         if needles is None:

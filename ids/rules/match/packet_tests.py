@@ -94,6 +94,7 @@ def _bits(test: HeaderBits) -> tuple[Interval, ...]:
         "all": lambda value: value & bits == bits,
         "any": lambda value: value & bits != 0,
         "none": lambda value: value & bits == 0,
+        "lacking": lambda value: value & bits != bits,
     }
     judge = holds[test.mode]
     return runs(value for value in range(_BITS_OF[test.field]) if judge(value))

@@ -1,7 +1,7 @@
 """Transforms: functions that make another buffer of a buffer, spelt behind its name: ``http.uri|url_decode|sha256``.
 
 A parameter stands behind a colon (``xor:0d0a``). In it, ``|`` is written ``%7c`` and ``%`` is written ``%25``; see
-`spelt`. A buffer has as many instances under transforms as without: one that a transform makes nothing of is absent.
+`spelt`. Suricata's keyword may stand for a name. A buffer has as many instances under transforms as without: one that a transform makes nothing of is absent.
 What each does follows Suricata's keyword of the same name (detect-transform-*.c), in `KEYWORDS`.
 """
 
@@ -45,11 +45,16 @@ def spelt(buffer: str, transforms: Sequence[tuple[str, str]]) -> str:
     """
     if len(transforms) > MAX_TRANSFORMS:
         raise TransformError(f"{len(transforms)} transforms of one buffer; {MAX_TRANSFORMS} are allowed")
-    parts = [buffer]
-    for name, parameter in transforms:
-        parts.append(name + (":" + parameter.replace("%", "%25").replace("|", "%7c") if parameter else ""))
-        _made(parts[-1])
-    return "|".join(parts)
+    parts = [spelt_part(name, parameter) for name, parameter in transforms]
+    for part in parts:
+        _made(part)
+    return "|".join([buffer, *parts])
+
+
+def spelt_part(name: str, parameter: str = "") -> str:
+    """Return a transform as it stands in a buffer's name; ``name`` may be Suricata's keyword for it."""
+    escaped = parameter.replace("%", "%25").replace("|", "%7c")
+    return KEYWORDS.get(name, name) + (f":{escaped}" if parameter else "")
 
 
 def transforms_of(buffer: str) -> tuple[tuple[str, str], ...]:
@@ -75,7 +80,7 @@ def transform_of(buffer: str) -> Transform:
 
 def _parted(part: str) -> tuple[str, str]:
     name, _, parameter = part.partition(":")
-    return name, parameter.replace("%7c", "|").replace("%25", "%")
+    return KEYWORDS.get(name, name), parameter.replace("%7c", "|").replace("%25", "%")
 
 
 def _made(part: str) -> Transform:
