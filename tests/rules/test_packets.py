@@ -444,3 +444,25 @@ def test_runs_are_the_numbers(some: set[int]) -> None:
     found = runs(sorted(some))
     assert [n for first, last in found for n in range(first, last + 1)] == sorted(some)
     assert all(a[1] + 1 < b[0] for a, b in pairwise(found))
+
+
+def test_the_payload_of_icmp_and_esp() -> None:
+    """It is what follows the message's own header: of a timestamp 20 bytes, of a router's advertisement its list."""
+    from scapy.layers.inet import ICMP, IP
+
+    there = MACS / IP(src=CLIENT, dst=SERVER)
+    packets = [
+        there / ICMP(type=13),
+        there / ICMP(bytes([9, 0, 0, 0, 1, 2, 0, 9])) / (bytes(8) + b"rest"),
+        there / ICMP(bytes([9, 0, 0, 0, 200, 200, 0, 9])) / b"cut short",
+        MACS / IP(src=CLIENT, dst=SERVER, proto=50) / (bytes(8) + b"sealed"),
+    ]
+    sizes = [packet_rule(n + 1, HeaderNumber("payload.size", ((n, n),))) for n in range(12)]
+    assert Bench(*sizes).numbers(packets) == {1: [1, 3], 5: [2], 7: [4]}
+
+
+def test_a_size_that_is_not_asks_for_a_payload() -> None:
+    """A packet without one has none of another size (Suricata's ``dsize:!9``)."""
+    assert Bench(packet_rule(1, HeaderNumber("payload.size", ((38, 38),), negated=True), traffic="tcp")).numbers(
+        exchange()
+    ) == {1: [6]}

@@ -20,7 +20,7 @@ from ids.rules.model.header import (
     StreamSize,
 )  # fmt: skip
 from ids.rules.model.rule import All, Node, Rule, Traffic, leaves
-from ids.rules.model.sets import AddressSet, Interval, PortSet
+from ids.rules.model.sets import AddressSet, Interval, PortSet, intersection
 from ids.types import BitChange, CounterChange, CounterTest
 
 HEADER_TESTS = (HeaderNumber, HeaderBits, SameAddress, IpOption, StreamSize, Noted, Checksum)
@@ -54,7 +54,10 @@ class AddressRanks:
 def alternatives(test: HeaderTest) -> tuple[tuple[Predicate, ...], ...]:
     """Return a test as tests on axes: all of one of the groups hold."""
     if isinstance(test, HeaderNumber):
-        return ((Predicate(test.field, _intervals(test.intervals, test.negated)),),)
+        found = _intervals(test.intervals, test.negated)
+        if test.negated and test.field == "payload.size":
+            found = intersection(found, ((1, LAST),))  # a packet without any has none of another size
+        return ((Predicate(test.field, found),),)
     if isinstance(test, HeaderBits):
         return ((Predicate(test.field, _bits(test)),),)
     if isinstance(test, SameAddress):

@@ -180,12 +180,11 @@ class PacketMatcher:
 
     def _spans(self, columns: PacketColumns, name: str) -> tuple[I64, I64, I64]:
         """Return the rows that have a buffer, and where it starts and ends in the batch's bytes."""
-        packets = columns.packets
         if name != PAYLOAD:
             return columns.fields.header_span(name)
         rows = np.flatnonzero(columns.fields.with_payload())
-        start = packets.payload[rows]
-        return rows, start, start + packets.payload_len[rows]
+        start, size = columns.fields.payloads
+        return rows, start[rows], start[rows] + size[rows]
 
     def _instances(self, columns: PacketColumns, row: int) -> Callable[[str], Sequence[bytes]]:
         def instances(name: str) -> Sequence[bytes]:
