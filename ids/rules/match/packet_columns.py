@@ -17,6 +17,7 @@ _TRACKED = np.isin(np.arange(256), (1, 6, 17, 50, 58, 132))
 """By protocol number: Suricata knows flows of it. Of the others each packet stands alone."""
 _TCP, _SYN, _FIN = 6, 2, 1
 _PORTLESS = -2
+_LOWER = np.frombuffer(bytes(range(256)).lower(), np.uint8)
 _HALF = 1 << 31
 
 
@@ -103,6 +104,8 @@ class PacketColumns:
         kind, _, rest = name.partition(":")
         if kind == "option":
             return self._yes(self.fields.ip_option(rest))
+        if kind == "bytes":
+            return self._bytes(*rest.split(":"))
         if kind == "checksum":
             return Column(*self.fields.checksums(rest))
         if kind == "noted":
@@ -158,6 +161,17 @@ class PacketColumns:
     def _addresses(self, addresses: U64) -> Column:
         rows = np.flatnonzero(self.packets.ip_version != 0)
         return Column(rows, ranks_of(self._ranks, addresses[rows]))
+
+    def _bytes(self, offset: str, size: str, case: str) -> Column:
+        """Return bytes at a place of the payload as a number, where it is as long as that."""
+        start, sizes = self.fields.payloads
+        rows = np.flatnonzero(sizes >= int(offset) + int(size))
+        values = np.zeros(len(rows), np.int64)
+        at, data = start[rows] + int(offset), self.packets.batch.data
+        for place in range(int(size)):
+            byte = data[at + place]
+            values = values << 8 | (_LOWER[byte] if case == "lower" else byte)
+        return Column(rows, values)
 
     def _ports(self, name: str) -> Column:
         values = np.full(len(self.packets), _PORTLESS, np.int64)

@@ -8,7 +8,8 @@ from itertools import product
 
 from ids.protocols import BY_NAME
 from ids.rules.match.clauses import FIRST, LAST, Column, Predicate, complement, runs
-from ids.rules.model.buffers import TRANSPORT_PROTOCOLS
+from ids.rules.model.buffers import PAYLOAD, TRANSPORT_PROTOCOLS
+from ids.rules.model.chain import Chain, Content
 from ids.rules.model.header import (
     Checksum,
     HeaderBits,
@@ -117,6 +118,32 @@ def demanded(condition: All) -> Iterator[HeaderTest]:
             yield from demanded(part)
 
 
+def fixed_bytes(condition: All) -> Predicate | None:
+    """Return what a condition says of bytes at one place of the payload, of as many as it does; None: of none.
+
+    They are read as a number of 1, 2 or 4 bytes; the condition compares the literal whole.
+    """
+    best: tuple[int, Predicate] | None = None
+    for step in _contents(condition):
+        if step.negated or step.relative or step.depth != len(step.value) or not isinstance(step.offset, int | None):
+            continue
+        size = next(size for size in (4, 2, 1) if size <= len(step.value))
+        value = int.from_bytes(step.value[:size], "big")
+        name = f"bytes:{step.offset or 0}:{size}:{'lower' if step.nocase else 'as is'}"
+        if best is None or size > best[0]:
+            best = size, Predicate(name, ((value, value),))
+    return best[1] if best is not None else None
+
+
+def _contents(condition: All) -> Iterator[Content]:
+    """Yield the literals of the payload that must be there."""
+    for part in condition.parts:
+        if isinstance(part, All):
+            yield from _contents(part)
+        elif isinstance(part, Chain) and part.buffer == PAYLOAD:
+            yield from (step for step in part.steps if isinstance(step, Content) and step.value)
+
+
 def once_a_direction(rule: Rule) -> bool:
     """Return whether a rule asks nothing but what is the same for all packets of one direction of a flow.
 
@@ -157,6 +184,10 @@ def clauses_of(
     common: Clause = [*_of_traffic(rule.traffic, app_code), *_of_flow(rule)]
     if not any(isinstance(test, Noted | Checksum) for test in tests):
         common.append(Predicate("whole", YES))
+    if PAYLOAD in rule.buffers:
+        common.append(Predicate("payload.size", ((1, LAST),)))
+        fixed = fixed_bytes(rule.condition)
+        common += [fixed] if fixed is not None else []
     if rule.flow.any_state or _asks_flow(rule):
         common.append(Predicate("flow", YES))
     if tcp_alone:
