@@ -70,9 +70,9 @@ ANSWERED = message(question(b"www.Example.com"), answers=RECORDS, flags=ANSWER)
 class Port:
     """A UDP flow whose datagrams are fed to the stage."""
 
-    def __init__(self, **dns: int) -> None:
+    def __init__(self, dport: int = 53, **dns: int) -> None:
         self.counters = Counters()
-        self.flow: Flow = make_flow(proto=17, sport=53000, dport=53)
+        self.flow: Flow = make_flow(proto=17, sport=53000, dport=dport)
         settings = ProtocolSettings.model_validate({"dns": dns})
         self.stage = Protocols(settings, self.counters, self.flow.columns)
         self.seen: list[Transaction] = []
@@ -180,6 +180,13 @@ def test_a_client_that_claims_to_answer_is_tested_all_the_same() -> None:
     """A server takes it for what it is, and a bit of the header is soon set."""
     (found,) = Port().say((CLIENT, message(question(b"evil.example"), flags=ANSWER))).seen
     assert found.buffers["dns.query"] == b"evil.example"
+
+
+@pytest.mark.parametrize(("dport", "found"), [(53, "dns"), (5300, "dns"), (137, None), (5353, None), (5355, None)])
+def test_what_looks_like_dns_at_ports_of_others_is_none(dport: int, found: str | None) -> None:
+    port = Port(dport).say((CLIENT, ASKED))
+    assert port.flow.app_proto == found
+    assert len(port.seen) == (found is not None)
 
 
 # Streams.
