@@ -139,6 +139,21 @@ def test_what_eve_says_of_records() -> None:
     assert "HTTPS" not in fields["grouped"]
 
 
+def test_records_whose_data_ends_early_have_no_value() -> None:
+    short = (record(SOA, name(b"m") + name(b"r") + b"\0"), record(SRV, b"\0\1"), record(MX, b"\0\1"), record(SSHFP, b"\1"),
+             record(NS, b""), record(TXT, b"\5ab"), record(A, b"\1"))  # fmt: skip
+    (found,) = Port().say((SERVER, message(question(b"a.example"), answers=short, flags=ANSWER))).seen
+    values = [{*one} - {"rrname", "rrtype", "ttl"} for one in found.fields["answers"]]
+    assert values == [set(), set(), set(), set(), set(), {"rdata"}, {"rdata"}]
+    assert found.fields["grouped"] == {"TXT": ["ab"], "A": [""]}
+
+
+def test_names_that_are_no_text_are_escaped() -> None:
+    (found,) = Port().say((CLIENT, message(question(b"\xff\x01a.example")))).seen
+    assert found.fields["rrname"] == "\\xff\x01a.example"
+    assert found.buffers["dns.query"] == b"\xff\x01a.example"
+
+
 def test_what_is_of_the_other_sections() -> None:
     answer = message(
         question(b"a.example"), authorities=(record(NS, name(b"ns.example")),),
