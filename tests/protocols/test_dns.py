@@ -140,8 +140,16 @@ def test_what_eve_says_of_records() -> None:
 
 
 def test_records_whose_data_ends_early_have_no_value() -> None:
-    short = (record(SOA, name(b"m") + name(b"r") + b"\0"), record(SRV, b"\0\1"), record(MX, b"\0\1"), record(SSHFP, b"\1"),
-             record(NS, b""), record(TXT, b"\5ab"), record(A, b"\1"))  # fmt: skip
+    data = {
+        SOA: name(b"m") + name(b"r") + b"\0",
+        SRV: b"\0\1",
+        MX: b"\0\1",
+        SSHFP: b"\1",
+        NS: b"",
+        TXT: b"\5ab",
+        A: b"\1",
+    }
+    short = tuple(record(rrtype, value) for rrtype, value in data.items())
     (found,) = Port().say((SERVER, message(question(b"a.example"), answers=short, flags=ANSWER))).seen
     values = [{*one} - {"rrname", "rrtype", "ttl"} for one in found.fields["answers"]]
     assert values == [set(), set(), set(), set(), set(), {"rdata"}, {"rdata"}]

@@ -331,6 +331,23 @@ def test_ja4_follows_its_definition() -> None:
     assert ja4(hello).decode() == f"t13d0306h2_{ciphers}_{rest}"
 
 
+@pytest.mark.parametrize(
+    ("offered", "shown"),
+    [(b"h2", "h2"), (b"http/1.1", "h1"), (b"a", "aa"), (b"", "00"), (b"\n\n", "00"), (b"x\xff", "7f")],
+)
+def test_the_protocol_in_ja4(offered: bytes, shown: str) -> None:
+    assert ja4(client_hello(hs.client_hello(hs.alpn(offered))[4:])).decode()[8:10] == shown
+
+
+@pytest.mark.parametrize(
+    ("legacy", "versions", "shown"),
+    [(0x0303, b"\4\x03\x04\x03\x03", "13"), (0x0303, b"\4\x03\x02\x03\x04", "12"), (0x0301, b"\2\x7f\x1c", "00")],
+)
+def test_the_version_in_ja4(legacy: int, versions: bytes, shown: str) -> None:
+    hello = client_hello(hs.client_hello(hs.extension(43, versions), version=legacy)[4:])
+    assert ja4(hello).decode()[1:3] == shown
+
+
 def test_fingerprints_of_a_hello_that_says_nothing() -> None:
     assert ja3(Hello()) == b"0,,,,"
     assert ja4(Hello()) == b"t00i000000_e3b0c44298fc_d2e2adf7177b"
