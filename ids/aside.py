@@ -33,8 +33,12 @@ WALL_FACTOR, WALL_S = 10.0, 2.0
 """An order that takes so much longer than its processor time, and a little, hangs."""
 
 
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+"""What ends a child by a fault of its code."""
+
+
 class TooCostly(Exception):
-    """An order took more than it may."""
+    """An order took more than it may, or ended the child otherwise."""
 
 
 class Declined(Exception):
@@ -132,4 +136,6 @@ class Aside:
         self.close()
         if ended == -signal.SIGPROF:
             return f"it takes more than {cpu_s:g} s"
+        if -ended in _CRASHES:
+            return f"it crashes ({signal.Signals(-ended).name})"
         return f"it takes more than {memory_bytes >> 20} MiB of memory"

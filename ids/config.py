@@ -6,6 +6,7 @@ their place and the nearest known one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from ids import suricata
 from ids.decode.settings import DecodeSettings
 from ids.errors import ConfigError, Location, SourceError, UsageError
 from ids.flow.settings import FlowSettings, StreamSettings
@@ -22,6 +24,8 @@ from ids.respond.settings import RespondSettings
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
 from ids.source import Document, InvalidDocument, parse_yaml, read_yaml, validate
+
+log = logging.getLogger(__name__)
 
 
 class _Settings(BaseModel):
@@ -108,6 +112,8 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
     data = {} if document.data is None else document.data
     if not isinstance(data, dict):
         raise ConfigError("a configuration is a mapping of settings", Location(document.path, 1, 1))
+    if suricata.is_suricatas(data):
+        document, data = _translated(document, data)
     places = dict(document.places)
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -117,15 +123,34 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
             value = text if text == "-" else parse_yaml(text, f"--set {override}").data
         except SourceError as error:
             raise UsageError(f"--set {override}: the value {error.message}") from error
-        keys = key.split(".")
-        _assign(data, keys, value, override)
-        places = {at: place for at, place in places.items() if at[: len(keys)] != tuple(keys)}  # of what it replaced
-        for depth in range(1, len(keys) + 1):
-            places.setdefault(tuple(keys[:depth]), Location(f"--set {override}"))
+        for name, taken in _named(key, value).items():
+            keys = name.split(".")
+            _assign(data, keys, taken, override)
+            places = {at: place for at, place in places.items() if at[: len(keys)] != tuple(keys)}  # what it replaced
+            for depth in range(1, len(keys) + 1):
+                places.setdefault(tuple(keys[:depth]), Location(f"--set {override}"))
     merged = Document(document.path, data, places)
     config = validate(Config, merged)
     _check_variables(config.vars, merged)
     return config
+
+
+def _named(key: str, value: Any) -> dict[str, Any]:
+    """Return what an override assigns: Suricata's names stand for ours, where there is one."""
+    if not suricata.is_suricatas_name(key):
+        return {key: value}
+    taken = suricata.setting_of(key, value)
+    if taken is None:
+        log.warning("--set %s: this is Suricata's, without a counterpart here, and changes nothing", key)
+    return taken or {}
+
+
+def _translated(document: Document, data: Mapping[str, Any]) -> tuple[Document, dict[str, Any]]:
+    """Return a ``suricata.yaml`` as a document of our settings."""
+    made: dict[str, Any] = {}
+    for name, value in suricata.settings_of(data, document.path).items():
+        _assign(made, name.split("."), value, name)
+    return Document(document.path, made, {}), made
 
 
 def _check_variables(given: Mapping[str, str | list[str]], document: Document) -> None:

@@ -58,6 +58,9 @@ class Conversations:
         kept: list[Match] = []
         for match in sorted(matches, key=lambda match: (match.number, match.flow.variant)):
             flow = match.flow
+            if not flow.id:  # one packet, of no connection
+                kept.append(match)
+                continue
             primary = int(flow.columns.primary[flow.slot])
             if primary:
                 flow = self._flows.view(primary - 1)

@@ -60,6 +60,15 @@ class RuleError(SourceError):
     """A rule cannot be loaded; every rule of the file may carry its own."""
 
 
+class RuleLeftOut(RuleError):
+    """A rule of another engine's language is left out, and the rest of its file loads."""
+
+    def __init__(self, message: str, location: Location, remedy: str = "", cause: str = "malformed") -> None:
+        self.cause = cause
+        """What summaries count it under, such as ``keyword geoip``."""
+        super().__init__(message, location, remedy)
+
+
 class RulesRefused(IdsError):
     """Some rules could not be loaded; ``errors`` has all of them."""
 
@@ -78,6 +87,10 @@ class UsageError(IdsError):
 
 class NotRunning(UsageError):
     """No engine of this instance is there to be asked."""
+
+
+class NoAnswer(UsageError):
+    """An engine of this instance is there, and does not answer."""
 
 
 class KernelError(IdsError):

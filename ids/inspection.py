@@ -181,6 +181,8 @@ class Inspection:
         plugins, matches = self._plugins, found.matches
         if packets is not None:
             matches += plugins.matches("ids_packets", packets=packets, flows=flows)
+            if not self._reports_packets:  # another worker reports of packets that no flow has
+                matches[:] = [match for match in matches if match.flow.id]
         if len(flows.started) and plugins.has("ids_flow_start"):
             plugins.each("ids_flow_start", "flow", map(self.flows.view, flows.started.tolist()))
         if len(flows.streams):

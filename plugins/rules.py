@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -10,7 +11,7 @@ from ids import hookimpl
 from ids.errors import IdsError, RulesRefused
 from ids.plugin.dissection import impossible_fields
 from ids.protocols import BY_NAME
-from ids.rules.language.loader import load_rules
+from ids.rules.language.loader import load_configured
 from ids.rules.match.matcher import Matcher
 from ids.rules.model.buffers import CATALOGUE, TRANSPORT_PROTOCOLS
 from ids.rules.model.scanning import COMPILER
@@ -21,6 +22,8 @@ from ids.types import Datagrams, FlowBatch, Match, Packets, Streams, Transaction
 if TYPE_CHECKING:
     from ids.plugin.context import EngineContext
     from ids.plugin.session import FlowSession
+
+log = logging.getLogger(__name__)
 
 NAME = "rules"
 TRANSPORT_NAMES = {6: "tcp", 17: "udp"}
@@ -98,17 +101,22 @@ class Rules:
     def _loaded(self, context: EngineContext) -> Callable[[], None]:
         settings = context.config.rules
         cache = cache_directory(settings)
-        loaded = load_rules(settings.paths, context.config.vars, settings.exclude, settings.disabled_sids, cache=cache)
-        errors = [*loaded.errors, *impossible_fields(loaded.rules)]
+        loaded = load_configured(settings, context.config.vars, cache)
+        errors = [*loaded.errors, *(error for _, error in impossible_fields(loaded.rules))]
         if errors:
             raise RulesRefused(errors)
+        if loaded.refused:
+            log.warning("%d rules loaded, %s: see `ids rules check`", len(loaded), loaded.left_out())
         matcher = Matcher(loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher)
 
         def commit() -> None:
             self.matcher = matcher
             counters = context.counters
             counters.set("rules.loaded", len(loaded))
-            counters.set("rules.loaded_yaml", len(loaded.rules))
+            imported = sum(rule.repeats for rule in loaded.rules)
+            counters.set("rules.loaded_yaml", len(loaded.rules) - imported)
+            counters.set("rules.loaded_suricata", imported)
+            counters.set("rules.refused", len(loaded.refused))
             counters.set("rules.loaded_yara", len(loaded.yara.rules))
 
         return commit

@@ -47,7 +47,7 @@ def alive(pid: int) -> bool:
 
 
 def soon(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
     return condition()
@@ -104,7 +104,7 @@ def test_an_error_for_the_user_comes_as_it_is(start: Start) -> None:
 
 def idle(share: Share, line: Connection) -> None:
     report(line, Report(answer="ready"))
-    time.sleep(60)
+    time.sleep(240)
 
 
 def test_a_killed_worker_is_noticed(start: Start) -> None:
@@ -132,7 +132,7 @@ def test_the_patience_with_a_worker_ends(start: Start) -> None:
     worker.receive()
     started = time.monotonic()
     worker.end(0.1)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
     assert worker.pid is not None
     assert not alive(worker.pid)
 
@@ -157,12 +157,12 @@ def test_a_worker_does_not_outlive_its_parent() -> None:
         from ids.workers import Worker, report, Report
         def body(share, line):
             report(line, Report(answer="ready"))
-            time.sleep(60)
+            time.sleep(240)
         workers = [Worker(Share(number, 2), body) for number in range(2)]
         for worker in workers:
             worker.receive()
         print(*[worker.pid for worker in workers], flush=True)
-        time.sleep(60)
+        time.sleep(240)
     """
     parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

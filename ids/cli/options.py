@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 from rich.console import Console
@@ -47,10 +48,24 @@ def instance_options(command: Command) -> Command:
 
 
 def config_options(command: Command) -> Command:
-    """Add ``-c``, ``--set`` and ``-S``, for verbs that load rules themselves."""
-    return click.option(
-        "-S", "only_rules", multiple=True, type=click.Path(), metavar="FILE", help="Only these rules, YAML or YARA."
-    )(instance_options(command))
+    """Add ``-c``, ``--set``, ``-S`` and ``--strict``, for verbs that load rules themselves."""
+
+    @functools.wraps(command)
+    def with_rules(*arguments: Any, strict: bool, overrides: tuple[str, ...], **options: Any) -> Any:
+        if strict:
+            overrides = (*overrides, "rules.strict=true")
+        return command(*arguments, overrides=overrides, **options)
+
+    only = click.option(
+        "-S",
+        "only_rules",
+        multiple=True,
+        type=click.Path(),
+        metavar="FILE",
+        help="Only these rules: YAML, YARA or Suricata's.",
+    )
+    strictly = click.option("--strict", is_flag=True, help="Refuse to start where a .rules file has a rule left out.")
+    return only(strictly(instance_options(cast(Command, with_rules))))
 
 
 def workers_option(command: Command) -> Command:

@@ -55,6 +55,15 @@ MAX_ALERTS_SHOWN = 20
 )
 @workers_option
 @click.option(
+    "--simulate-ips",
+    "inline",
+    is_flag=True,
+    help="What rules drop is dropped, and events say so: --set respond.mode=enforce, by Suricata's name.",
+)
+@click.option("--runmode", expose_value=False, hidden=True, help="Taken for the sake of Suricata's users: --workers.")
+@click.option("--data-dir", expose_value=False, hidden=True, help="Taken for the sake of Suricata's users.")
+@click.option("-v", expose_value=False, is_flag=True, hidden=True, help="Taken for the sake of Suricata's users.")
+@click.option(
     "--verdicts",
     "verdicts_path",
     type=click.Path(),
@@ -69,6 +78,7 @@ def replay(
     eve_path: str | None,
     fast_path: str | None,
     workers: int | str | None,
+    inline: bool,
     verdicts_path: str | None,
     config_path: str | None,
     overrides: tuple[str, ...],
@@ -90,6 +100,7 @@ def replay(
         eve__path=eve_path,
         fastpath__replay=fast_path,
         engine__workers=workers,
+        respond__mode="enforce" if inline else None,
     )
     if verdicts_path is not None and config.fastpath.replay == "off":
         raise UsageError("--verdicts needs a fast path, and it is off: --fast-path auto")

@@ -20,23 +20,33 @@ from ids.cli.options import (
 from ids.config import Config
 from ids.errors import RuleError
 from ids.plugin.dissection import impossible_fields
-from ids.rules.language.loader import load_rules
+from ids.rules.language.loader import SURICATA_SUFFIXES, load_configured
+from ids.rules.model.rule import Rule
+from ids.rules.model.ruleset import RuleSet
 from ids.rules.paths import cache_directory
 from ids.types import Signature
+
+LANGUAGES = ("yaml", "yara", "suricata")
 
 
 @click.group()
 def rules() -> None:
-    """Work on rules: YAML and YARA."""
+    """Work on rules: YAML, YARA and Suricata's."""
 
 
-def _read(config: Config, fields: bool = False) -> tuple[list[dict[str, Any]], list[RuleError], list[RuleError]]:
-    """Return all rules as plain rows, the errors and the warnings; ``fields`` asks Scapy for the fields they name."""
-    cache = cache_directory(config.rules)
-    loaded = load_rules(config.rules.paths, config.vars, config.rules.exclude, config.rules.disabled_sids, cache=cache)
-    rows = [_row(rule.signature, sorted(rule.buffers), "yaml") for rule in loaded.rules]
+def _read(config: Config) -> tuple[list[dict[str, Any]], list[RuleError], RuleSet]:
+    """Return the rules that would be loaded as plain rows, the errors, and the load."""
+    loaded = load_configured(config.rules, config.vars, cache_directory(config.rules))
+    refused = impossible_fields(loaded.rules)
+    without = {rule.identity for rule, _ in refused}
+    kept = [rule for rule in loaded.rules if rule.identity not in without]
+    rows = [_row(rule.signature, sorted(rule.buffers), _language(rule)) for rule in kept]
     rows += [_row(rule.signature, [rule.scope], "yara") for rule in loaded.yara.rules]
-    return rows, [*loaded.errors, *(impossible_fields(loaded.rules) if fields else ())], list(loaded.warnings)
+    return rows, [*loaded.errors, *(error for _, error in refused)], loaded
+
+
+def _language(rule: Rule) -> str:
+    return "suricata" if rule.source.path.endswith(SURICATA_SUFFIXES) else "yaml"
 
 
 def _row(signature: Signature, buffers: list[str], language: str) -> dict[str, Any]:
@@ -66,7 +76,10 @@ def rules_check(
 ) -> None:
     """Load rule files and report every fault with its place. Exit code 2 when a rule would be refused."""
     config = build_config(config_path, overrides, (*paths, *only_rules))
-    rows, errors, warnings = _read(config, fields=True)
+    rows, errors, loaded = _read(config)
+    warnings = [*loaded.warnings]
+    if not config.rules.strict:
+        errors += loaded.refused
     if output == "json":
         show_json(
             {"rules": len(rows), "errors": [_problem(e) for e in errors], "warnings": [_problem(w) for w in warnings]}
@@ -76,9 +89,11 @@ def rules_check(
             print_message(f"warning: {warning}")
         for error in errors:
             print_message(f"error: {error}")
-        by = ", ".join(f"{sum(r['language'] == name for r in rows)} {name.upper()}" for name in ("yaml", "yara"))
+        by = ", ".join(f"{sum(r['language'] == name for r in rows)} {name.upper()}" for name in LANGUAGES)
         found = f"{count_of(len(errors), 'error')}, {count_of(len(warnings), 'warning')}"
         click.echo(f"{count_of(len(rows), 'rule')} loaded ({by}), {found}")
+        if loaded.refused:
+            click.echo(loaded.left_out())
     if errors:
         sys.exit(2)
 
@@ -88,7 +103,7 @@ def rules_check(
 @output_option
 def rules_list(config_path: str | None, overrides: tuple[str, ...], only_rules: tuple[str, ...], output: str) -> None:
     """List the rules that would be loaded."""
-    rows, errors, _ = _read(build_config(config_path, overrides, only_rules))
+    rows, errors, loaded = _read(build_config(config_path, overrides, only_rules))
     rows.sort(key=lambda row: row["sid"])
     if output == "json":
         show_json(rows)
@@ -103,6 +118,8 @@ def rules_list(config_path: str | None, overrides: tuple[str, ...], only_rules: 
                 row["source"],
             )
         output_console().print(table)
+    if loaded.refused:
+        click.echo(f"ids: {loaded.left_out()}: see `ids rules check`", err=True)
     if errors:
         click.echo(
             f"ids: {count_of(len(errors), 'fault')} kept rules from being listed: see `ids rules check`", err=True

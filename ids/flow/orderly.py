@@ -69,7 +69,7 @@ def advance(
     at = np.flatnonzero(chosen)
     if not len(at):
         return
-    _shake_hands(slots, groups, exchanges, slot, flip, at, ways)
+    _shake_hands(slots, packets, groups, exchanges, slot, flip, at, ways)
     open_ = at[slots.steps[slot[at]] == 3]
     turns = find_turns(packets, groups)
     delivered = _deliver(slots, shared, packets, exchanges, turns, slot, flip, chosen)
@@ -84,8 +84,9 @@ def advance(
 
 
 def _shake_hands(
-    slots: FlowSlots, groups: Groups, exchanges: Exchanges, slot: I64, flip: U8, at: I64, ways: I64 | None
-) -> None:
+    slots: FlowSlots, packets: Packets, groups: Groups, exchanges: Exchanges, slot: I64, flip: U8, at: I64,
+    ways: I64 | None,
+) -> None:  # fmt: skip
     steps, taken = exchanges.steps[at], exchanges.taken[at]
     of, client = slot[at], flip[at]
     asked = (steps == 0) & (taken > 0)
@@ -101,8 +102,11 @@ def _shake_hands(
         replies = groups.rows[groups.starts[at[answered]] + asked[answered]]
         slots.apart[of[answered]] = (ways[replies] <= 0) | (ways[replies] != slots.way[of[answered]])
     slots.steps[of] = np.where(exchanges.agreed[at], 3, steps + taken)
-    agreed = of[exchanges.agreed[at]]
+    agrees = exchanges.agreed[at]
+    agreed = of[agrees]
     slots.heard[agreed] = True
+    last_step = groups.rows[groups.starts[at[agrees]] + taken[agrees]]
+    slots.flows.established_from[agreed] = packets.batch.number[last_step] + 1
     slots.flows.marks[agreed[slots.apart[agreed]]] |= np.uint16(Mark.PROVEN)
     slots.phase[agreed], slots.flows.state[agreed] = Phase.OPEN, FlowState.ESTABLISHED
 

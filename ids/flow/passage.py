@@ -22,7 +22,7 @@ from ids.flow.reassembly import Reassembly
 from ids.flow.segment import ACK, OWN, RST, SYN, URG, Segment
 from ids.flow.slots import FlowSlots
 from ids.flow.tcp import Phase
-from ids.types import I64, LIVE, U8, U16, U32, Bool, Direction, EndReason, FlowColumns, FlowState, Mark, Packets
+from ids.types import I64, LIVE, NEVER, U8, U16, U32, Bool, Direction, EndReason, FlowColumns, FlowState, Mark, Packets
 
 _DIRECTIONS = (Direction.TO_SERVER, Direction.TO_CLIENT)
 _Columns: TypeAlias = list[NDArray[np.integer[Any]]]
@@ -240,6 +240,11 @@ class Passage:
         last = rows[groups.ends - 1]
         slots.seen_ns[slot], slots.number[slot] = self._clock[last], batch.number[last]
         answered = (packets.proto[last] != PROTO_TCP) & (flows.packets[slot] > 0).all(axis=1)
+        fresh = np.flatnonzero(answered & (flows.state[slot] == FlowState.NEW))
+        if len(fresh):
+            answers = groups.reverse != np.repeat(flip, groups.ends - starts)
+            first = np.minimum.reduceat(np.where(answers, batch.number[rows], NEVER), starts)
+            flows.established_from[slot[fresh]] = first[fresh]
         flows.state[slot[answered]] = FlowState.ESTABLISHED
 
     # The careful way.

@@ -24,7 +24,7 @@ from ids.flow.notes import Note
 from ids.flow.reassembly import Reassembly
 from ids.flow.segment import ACK, FIN, RST, SYN, URG, Arrival, Segment
 from ids.flow.versions import Versions
-from ids.types import Direction, FlowColumns, FlowState, Mark
+from ids.types import NEVER, Direction, FlowColumns, FlowState, Mark
 
 
 class Phase(IntEnum):
@@ -160,6 +160,7 @@ class Connection:
         handshake.release(self.shared)
         syn = handshake.syns[-1]
         client, _ = self.start(syn.first, handshake.early[0].ack)
+        self.columns.established_from[self.slot] = 0
         self.columns.marks[self.slot] |= np.uint16(Mark.MIDSTREAM)
         if syn.data:
             client.receive(0, syn.data, at)
@@ -254,6 +255,7 @@ class Connection:
             return False
         handshake.release(self.shared)
         client, server = self.start(agreed.client_first, agreed.server_first)
+        self.columns.established_from[self.slot] = segment.at[2] + 1
         client.heard = server.heard = True
         if agreed.proven:
             self.columns.marks[self.slot] |= np.uint16(Mark.PROVEN)
@@ -279,6 +281,7 @@ class Connection:
             refused = self.halves is None and segment.direction is Direction.TO_CLIENT
             self._enter(Phase.CLOSED if refused else Phase.RESET, FlowState.CLOSED)
             if self.halves is None:  # the state does not tell this from a connection, and it proves nobody's address
+                self.columns.established_from[self.slot] = NEVER
                 self.columns.marks[self.slot] |= np.uint16(Mark.MIDSTREAM)
 
     def _synchronise(self, segment: Segment) -> Offer | None:

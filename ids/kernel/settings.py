@@ -240,5 +240,6 @@ class FastPathSettings(BaseModel):
     replay: ReplayJudge = Field(
         "auto",
         description="What judges the packets of `ids replay`: the program itself (`kernel`; needs root), its model"
-        " in Python (takes twice as long), nobody (`off`), or what is available: the program, else the model.",
+        " in Python (takes twice as long), nobody (`off`), or what serves best (`auto`): the program where it is"
+        " available, but for small captures, for which the model is done before the program is loaded.",
     )

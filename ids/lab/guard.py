@@ -20,6 +20,8 @@ from ids.lab.topology import INSIDE, OUTSIDE, Lab
 
 START_S = 60.0
 """Starting compiles the XDP program and the rules' prefilters: a second or two, more on a busy machine."""
+COMMAND_S = 30.0
+"""For a verb of `ids`, which is a process of its own: a second, more on a busy machine."""
 LOG_TAIL_LINES = 15
 EVENT_LIMIT = 100_000
 """Events of one lab that are kept in memory; a full story makes some hundreds."""
@@ -41,7 +43,7 @@ class Guard:
     Everything that the engine writes is in the lab's directory, but for its cache of compiled rules.
     """
 
-    def __init__(self, lab: Lab, **settings: dict[str, Any]) -> None:
+    def __init__(self, lab: Lab, **settings: dict[str, Any] | list[str]) -> None:
         """Write the configuration; ``settings`` are merged over the lab's own, a section each."""
         self._lab = lab
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,7 +54,7 @@ class Guard:
         self.config = lab.directory / "ids.yaml"
         document = _settings(lab, self.eve)
         for section, values in settings.items():
-            document[section] = {**document.get(section, {}), **values}
+            document[section] = {**document.get(section, {}), **values} if isinstance(values, dict) else values
         self.config.write_text(yaml.safe_dump(document, sort_keys=False))
 
     @property
@@ -93,7 +95,7 @@ class Guard:
         """
         arguments = [sys.executable, "-c", _MAIN, *words, "-c", str(self.config), "-o", "json"]
         with self._lab.gateway.entered():
-            done = subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=False)
+            done = subprocess.run(arguments, capture_output=True, text=True, timeout=COMMAND_S, check=False)
         if done.returncode != 0:
             raise GuardFailed(f"`ids {' '.join(words)}` failed: {(done.stderr or done.stdout).strip()}")
         return json.loads(done.stdout) if done.stdout.strip() else None

@@ -99,9 +99,11 @@ def attack(lab: Lab, source: str, exploit: Request, settle_s: float = SETTLE_S) 
     ):
         probes = Probes(prober, target)
         probes.send()
-        probes.collect(settle_s)
-        if probes.arrived == 0:
-            raise NotBlocked(f"no probe of {source} arrives even before it attacks")
+        deadline = time.monotonic() + LIMIT_S
+        while probes.arrived == 0:
+            if time.monotonic() > deadline:
+                raise NotBlocked(f"no probe of {source} arrives even before it attacks")
+            probes.collect(settle_s)
         # On closing, nothing more is sent: the server would not hear it anyway.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         exploit_ns = time.time_ns()

@@ -31,3 +31,15 @@ def find_captures(paths: Iterable[str | Path]) -> list[Path]:
 def is_capture_name(path: Path) -> bool:
     """Return whether a file is named like a capture, compressed or not."""
     return path.name.lower().endswith(tuple(s + c for s in SUFFIXES for c in COMPRESSED))
+
+
+def plain_size(captures: Iterable[Path]) -> int | None:
+    """Return the bytes of captures together; None where one is compressed or is no file, so that it has no size."""
+    sizes = [_plain_size(path) for path in captures]
+    return None if None in sizes else sum(size or 0 for size in sizes)
+
+
+def _plain_size(path: Path) -> int | None:
+    if not path.is_file() or path.name.lower().endswith(COMPRESSED[1:]):
+        return None
+    return path.stat().st_size

@@ -17,6 +17,7 @@ from ids.engine import Engine, OnEvents, settle_memory
 from ids.errors import CaptureError
 from ids.events import Events
 from ids.inspection import Findings
+from ids.replay.captures import plain_size
 from ids.replay.crew import Crew
 from ids.replay.gate import OnVerdicts, ReplayGate
 from ids.replay.judges import Chosen, choose
@@ -49,13 +50,15 @@ def replay(
     """
     started = time.perf_counter()
     with ExitStack() as stack:
+        captures = [Path(path) for path in paths]
         # Loading and verifying the program takes as long as loading the rules: both at once.
-        opening = stack.enter_context(ThreadPoolExecutor(1)).submit(choose, config.fastpath, on_verdicts is not None)
+        opening = stack.enter_context(ThreadPoolExecutor(1)).submit(
+            choose, config.fastpath, on_verdicts is not None, plain_size(captures)
+        )
         stack.callback(_close, opening)
         run = _Run(config, on_events, on_progress, on_verdicts)
         stack.callback(run.stop)
         settle_memory()
-        captures = [Path(path) for path in paths]
         run.arm(opening.result())
         run.share_out(captures)
         for path in captures:

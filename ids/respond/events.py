@@ -47,7 +47,9 @@ def protocol_name(number: int) -> str:
 def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direction = Direction.TO_SERVER) -> Event:
     """Return the keys that every event of a flow carries; addresses are those of the packet that caused it."""
     live = flow.source == LIVE
-    event: Event = {"timestamp": timestamp(ts_ns), "flow_id": flow.id}
+    event: Event = {"timestamp": timestamp(ts_ns)}
+    if flow.id:  # what is no flow's packet has a view of its own, without an id
+        event["flow_id"] = flow.id
     if live:
         event["in_iface"] = interface_name(flow.interface)
     elif number:
@@ -55,20 +57,29 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
     event["event_type"] = event_type
     if vlan := flow.vlan:
         event["vlan"] = vlan_tags(vlan)
-    forward, proto = direction is Direction.TO_SERVER, flow.proto
-    event["src_ip"], event["dest_ip"] = (flow.src_ip, flow.dst_ip) if forward else (flow.dst_ip, flow.src_ip)
-    sport, dport = flow.sport, flow.dport
-    if proto in WITH_PORTS:
-        event["src_port"], event["dest_port"] = (sport, dport) if forward else (dport, sport)
-    event["proto"], event["ip_v"] = protocol_name(proto), flow.ip_version
-    if proto in ICMP:
-        event["icmp_type"], event["icmp_code"] = sport, dport
+    if flow.ip_version:
+        event |= _ends(flow, direction)
     if flow.depth:
         event["tunnel"] = tunnel(flow)
-    event["community_id"] = community_id(flow.src, flow.dst, sport, dport, proto)
+    if flow.id:
+        event["community_id"] = community_id(flow.src, flow.dst, flow.sport, flow.dport, flow.proto)
     if not live:
         event["pcap_filename"] = flow.source
     return event
+
+
+def _ends(flow: Flow, direction: Direction) -> Event:
+    """Return addresses, ports and protocol, as the packet had them."""
+    ends: Event = {}
+    forward, proto = direction is Direction.TO_SERVER, flow.proto
+    ends["src_ip"], ends["dest_ip"] = (flow.src_ip, flow.dst_ip) if forward else (flow.dst_ip, flow.src_ip)
+    sport, dport = flow.sport, flow.dport
+    if proto in WITH_PORTS:
+        ends["src_port"], ends["dest_port"] = (sport, dport) if forward else (dport, sport)
+    ends["proto"], ends["ip_v"] = protocol_name(proto), flow.ip_version
+    if proto in ICMP:
+        ends["icmp_type"], ends["icmp_code"] = sport, dport
+    return ends
 
 
 def vlan_tags(vlan: int) -> list[int]:
@@ -139,7 +150,8 @@ def alert_event(match: Match, blocked: bool) -> Event:
     if match.flow.app_proto:
         event["app_proto"] = match.flow.app_proto
     event["direction"] = "to_server" if match.direction is Direction.TO_SERVER else "to_client"
-    event["flow"] = flow_summary(match.flow)
+    if match.flow.id:
+        event["flow"] = flow_summary(match.flow)
     event["ids"] = {
         "detector": match.detector,
         "rule": signature.origin,

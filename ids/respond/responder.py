@@ -13,8 +13,10 @@ from ids.respond import events
 from ids.respond.gate import BlockOrder, Gate
 from ids.respond.policy import BlockPolicy, sender_of
 from ids.respond.settings import RespondSettings
+from ids.respond.state import RuleState
 from ids.respond.threshold import Thresholds
-from ids.types import Action, BlockMode, Match
+from ids.rules.model.sets import AddressSet
+from ids.types import STATELESS, Action, BlockMode, Match
 
 log = logging.getLogger(__name__)
 
@@ -49,26 +51,33 @@ class Responder:
         self._counters = counters
         self._emit = emit
         self._thresholds = Thresholds(counters)
+        self._state = RuleState(counters)
         self._cases: dict[int, Case] = {}
         """By flow id; a case goes when its flow's `flow` event comes."""
 
-    def configure(self, settings: RespondSettings) -> None:
+    def configure(self, settings: RespondSettings, home: AddressSet) -> None:
         """Respond by these settings from now on, and have the policy do so; open cases stay open."""
         self._settings = settings
-        self._policy.configure(settings)
+        self._policy.configure(settings, home)
 
     def handle(self, match: Match) -> None:
         """Carry out what a match asks for, as far as policy allows, and emit the events that say so."""
-        case = self._cases.setdefault(match.flow.id, Case())
+        case = self._cases.setdefault(match.flow.id, Case()) if match.flow.id else Case()
         if case.passed:
             self._counters.add("respond.passed")
             return
+        if match.signature.state != STATELESS:
+            if not self._state.holds(match):
+                return
+            self._state.change(match)
         if match.signature.action is Action.PASS:
             case.passed = True
             return
         self._counters.add("detect.matches")
         block = self._block(match)
         condemned = self._condemn(match, case)
+        if match.signature.state.silent:
+            return
         if not self._thresholds.passes(match):
             self._counters.add("detect.alerts_suppressed")
             return
@@ -104,6 +113,7 @@ class Responder:
         """Close the cases of flows that ended, by flow id, where nobody reads `flow` events."""
         for flow_id in self._cases.keys() & ended:
             del self._cases[flow_id]
+        self._state.forget(ended)
 
     def _block(self, match: Match) -> Event | None:
         request = match.signature.block
@@ -141,6 +151,9 @@ class Responder:
             return case.condemned
         if self._policy.allows(sender_of(match)):
             self._counters.add("respond.refused.allowed")
+            return False
+        if not match.flow.id:  # one packet that is no flow's
+            self._counters.add("respond.refused.unknown_flow")
             return False
         try:
             known = self._gate.condemn(match.flow, match.number)

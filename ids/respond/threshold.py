@@ -1,4 +1,4 @@
-"""How often a rule may alert: Suricata's ``limit``, ``threshold`` and ``both``, in bounded memory."""
+"""How often a rule may alert, in bounded memory: Suricata's ``threshold`` and ``detection_filter``."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ class Thresholds:
         seen, count = window[1], max(1, threshold.count)
         if threshold.type == "limit":
             return seen <= count
+        if threshold.type == "filter":
+            return seen > threshold.count
         if threshold.type == "threshold":
             return seen % count == 0
         return seen == count
@@ -44,4 +46,5 @@ class Thresholds:
 def _tracked(match: Match, threshold: Threshold) -> object:
     flow = match.flow
     sender, receiver = (flow.src, flow.dst) if match.direction is Direction.TO_SERVER else (flow.dst, flow.src)
-    return {"by_src": sender, "by_dst": receiver, "by_flow": flow.id}.get(threshold.track)
+    tracked = {"by_src": sender, "by_dst": receiver, "by_both": (sender, receiver), "by_flow": flow.id}
+    return tracked.get(threshold.track)

@@ -12,8 +12,26 @@ class RulesSettings(BaseModel):
 
     paths: list[str] = Field(
         ["base"],
-        description="Rule files (`.yaml`, `.yml`, `.yar`, `.yara`) and directories of them, read in order. A bare"
-        " `base` or `policy` that is no path of its own means the set that ships with the engine.",
+        description="Rule files (`.yaml`, `.yml`, `.yar`, `.yara`, `.rules`) and directories of them, read in order. A"
+        " bare `base` or `policy` that is no path of its own means the set that ships with the engine.",
+    )
+    strict: bool = Field(
+        False,
+        description="Refuse the load where a rule of a `.rules` file is bad or asks for what is not supported;"
+        " otherwise that rule is left out, and the rest loads.",
+    )
+    classification_file: str | None = Field(
+        None,
+        description="Suricata's `classification.config`: the severities of the classes in `.rules` files. null: those"
+        " of the classes that Suricata defines.",
+    )
+    reference_file: str | None = Field(
+        None,
+        description="Suricata's `reference.config`: the addresses that kinds of references in `.rules` files stand"
+        " for. null: those of the usual kinds.",
+    )
+    threshold_file: str | None = Field(
+        None, description="Suricata's `threshold.config`: which alerts are suppressed, and how often others come."
     )
     exclude: list[str] = Field(
         [], description="File name patterns that are skipped inside directories, such as `*-lab.yaml`."
@@ -40,7 +58,7 @@ class RulesSettings(BaseModel):
 
 
 DEFAULT_VARIABLES: dict[str, str | list[str]] = {
-    "HOME_NET": ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"],
+    "HOME_NET": ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],
     "EXTERNAL_NET": "!$HOME_NET",
     "HTTP_SERVERS": "$HOME_NET",
     "SMTP_SERVERS": "$HOME_NET",
@@ -68,4 +86,5 @@ DEFAULT_VARIABLES: dict[str, str | list[str]] = {
     "TEREDO_PORTS": "3544",
     "SIP_PORTS": "[5060,5061]",
 }
-"""The names that Suricata's default configuration defines, with its values, so that imported rules find them."""
+"""The names that Suricata's default configuration defines, with its values, so that imported rules find them.
+HOME_NET has IPv6's private networks (RFC 4193) too."""

@@ -25,9 +25,20 @@ from ids.types.addresses import (
 )
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
 from ids.types.findings import Action, BlockMode, BlockRequest, Evidence, Match, Signature, Threshold
-from ids.types.flows import FLOW_COUNT, EndReason, Flow, FlowColumns, FlowCounts, FlowPlace, FlowState, Mark, Tunnel
+from ids.types.flows import (
+    FLOW_COUNT,
+    NEVER,
+    EndReason,
+    Flow,
+    FlowColumns,
+    FlowCounts,
+    FlowPlace,
+    FlowState,
+    Mark,
+    Tunnel,
+)
 from ids.types.packets import LIVE, Anomaly, Direction, Notes, PacketBatch, Packets
-from ids.types.state import BitChange, BitTest, CounterChange, CounterTest, State, Tagged
+from ids.types.state import STATELESS, BitChange, BitTest, CounterChange, CounterTest, State, Tagged
 from ids.types.streams import Arrivals, Datagram, Datagrams, FlowBatch, Noted, StreamChunk, Streams
 from ids.types.transactions import Transaction, Transactions
 
@@ -36,6 +47,8 @@ __all__ = [
     "I64",
     "IPV4_MAPPED_PREFIX",
     "LIVE",
+    "NEVER",
+    "STATELESS",
     "U8",
     "U16",
     "U32",

@@ -42,6 +42,8 @@ class BlockRequest:
     mode: BlockMode
     require_proven: bool
     """Only a source that completed a handshake may be blocked."""
+    home: bool = False
+    """Also a host inside of HOME_NET for what it does outside of it, as the rule looks for hosts that are infected."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ids.types.addresses import address_text
-from ids.types.arrays import I64, U8, U16, U32, U64
+from ids.types.arrays import I64, U8, U16, U32, U64, Bool
 from ids.types.packets import Direction
 
 State = TypeVar("State")
@@ -43,6 +43,10 @@ class EndReason(IntEnum):
     SHUTDOWN = 3
     TCP_REUSE = 4
     """A new connection on the same addresses and ports took its place."""
+
+
+NEVER = np.iinfo(np.int64).max
+"""`FlowColumns.established_from` of a flow that ended before it was established."""
 
 
 class Mark(IntFlag):
@@ -105,6 +109,7 @@ _LAYOUT: dict[str, tuple[Any, int]] = {
     "unseen_bytes": (np.int64, 2),
     "tcp_flags": (np.uint8, 2),
     "state": (np.uint8, 1),
+    "established_from": (np.int64, 1),
     "reason": (np.uint8, 1),
     "app_proto": (np.int16, 1),
     "marks": (np.uint16, 1),
@@ -121,11 +126,12 @@ _LAYOUT: dict[str, tuple[Any, int]] = {
     "primary": (np.int64, 1),
     "noted": (np.uint32, 1),
 }
-"""Every column: element type and elements a flow. About 290 bytes a flow."""
+"""Every column: element type and elements a flow. About 300 bytes a flow."""
 
 _VARIED = (
     "ip_version", "proto", "src", "dst", "sport", "dport", "vlan", "interface", "echo_id", "start_ns", "last_ns",
-    "state", "first_number", "source", "depth", "outer_src", "outer_dst", "outer_sport", "outer_dport", "outer_proto",
+    "state", "established_from", "first_number", "source", "depth", "outer_src", "outer_dst", "outer_sport",
+    "outer_dport", "outer_proto",
 )  # fmt: skip
 """What a variant has of its connection."""
 
@@ -182,6 +188,9 @@ class FlowColumns:
     """All TCP flags seen, shape (n, 2)."""
     state: U8
     """`FlowState`."""
+    established_from: I64
+    """`PacketBatch.number` from which on its packets are those of an established flow: behind the handshake of TCP, at
+    the first answer of others; 0: its state says it of all alike. See `established`."""
     reason: U8
     """`EndReason`."""
     app_proto: np.ndarray[Any, np.dtype[np.int16]]
@@ -251,6 +260,14 @@ class FlowColumns:
         if flow is None:
             flow = self._views[slot] = Flow(self, slot)
         return flow
+
+    def established(self, slots: I64, numbers: I64) -> Bool:
+        """Return of packets, by their flows' slots and their numbers, whether traffic both ways had been seen by then.
+
+        The packet that completes the handshake of TCP is not one of an established flow yet; an answer is.
+        """
+        known: Bool = (self.state[slots] != FlowState.NEW) & (numbers >= self.established_from[slots])
+        return known
 
     def app_code(self, name: str | None) -> int:
         """Return the number of a protocol's name in ``app_names``, given to it when it is first asked for."""

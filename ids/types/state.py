@@ -1,6 +1,6 @@
 """What rules remember from one match to the next, and what they ask of it: bits and counters of flows and of hosts.
 
-Judged once all bytes of a rule hold, in the order of the packets, by `ids.state`.
+Judged once all bytes of a rule hold, in the order of the packets, by `ids.respond.state`.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from ids.lab.removal import wait_until
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
 
 ROOT = Path(__file__).parents[2]
-START_S = 60.0
-END_S = 30.0
+START_S = 180.0
+END_S = 120.0
 
 
 @pytest.fixture(params=["flood", "load"])

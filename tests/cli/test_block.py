@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ids.cli import main
-from ids.kernel import FastPath, FastPathSettings
+from ids.kernel import AllowList, Blocklist, FastPath, FastPathSettings
 from ids.literal import literal
 from tests.bench.report import CannotRun
 from tests.bench.scratch import scratch_bpffs
@@ -34,7 +34,11 @@ def pins() -> Iterator[Path]:
 
 @pytest.fixture
 def ids(capsys: pytest.CaptureFixture[str], pins: Path) -> Ids:
-    """Run one command against the fast path of this module; returns exit code, stdout, stderr."""
+    """Run one command against the fast path of this module, its lists empty; returns exit code, stdout, stderr."""
+    with Blocklist.open(pins / "default") as blocks, AllowList.open(pins / "default") as allowed:
+        blocks.clear()
+        for entry in allowed.list():
+            allowed.delete(entry.network)
 
     def run(*words: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:

@@ -43,7 +43,7 @@ def skip_if_refused(process: subprocess.Popen[str], said: str) -> None:
 
 def test_the_whole_story_as_data() -> None:
     with start("--attacks", "3", "-o", "json") as process:
-        out, err = process.communicate(timeout=200)
+        out, err = process.communicate(timeout=280)
     skip_if_refused(process, err)
     report = json.loads(out)
     assert [step["step"] for step in report["steps"] if not step["ok"]] == [], out
@@ -67,14 +67,14 @@ def test_interrupted_with_the_engine_running_it_leaves_nothing(signum: signal.Si
                 process.poll() is not None
                 or any((removal.lab_directory(name) / "ready").exists() for name in labs_of(process))
             ),
-            100,
+            180,
         )
         if process.poll() is not None:
             skip_if_refused(process, process.communicate()[1])
         assert ready
         process.send_signal(signum)
         process.send_signal(signum)  # an impatient second time
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 128 + signum
     assert "the lab is removed" in err
     assert labs_of(process) == []
@@ -82,6 +82,6 @@ def test_interrupted_with_the_engine_running_it_leaves_nothing(signum: signal.Si
 
 def test_only_a_lab_that_exists_can_be_removed() -> None:
     with start("--remove", "ids-lab-0-0") as process:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "there is no lab ids-lab-0-0" in err

@@ -51,7 +51,7 @@ def test_verdicts_on_stdout_stand_alone() -> None:
 def test_events_on_stdout_stand_alone(words: tuple[str, str]) -> None:
     """In a process of its own: events are written to the descriptor, by a thread."""
     command = [sys.executable, "-c", "from ids.cli import cli; cli()", "replay", "--fast-path", "model"]
-    result = subprocess.run([*command, str(CAPTURE), *words], capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run([*command, str(CAPTURE), *words], capture_output=True, text=True, check=True, timeout=120)
     events = [json.loads(line) for line in result.stdout.splitlines()]
     assert {"alert", "flow", "stats"} <= {event["event_type"] for event in events}
 

@@ -110,7 +110,7 @@ int main(void)
     subprocess.run(
         [compiler, "-w", f"-I{bpf_dir()}", "-o", str(program), str(source)], check=True, capture_output=True, timeout=60
     )
-    return subprocess.run([str(program)], check=True, capture_output=True, text=True, timeout=20).stdout.splitlines()
+    return subprocess.run([str(program)], check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
 
 
 def test_structs_have_the_same_size_and_offsets(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from ids.kernel.system.netlink import query_xdp
 from ids.lab.namespace import Namespace
 from tests.kernel.conftest import settings
 from tests.kernel.exits import KINDS, Exits
-from tests.kernel.gate import wait_until
+from tests.kernel.gate import PATIENCE_S, wait_until
 from tests.kernel.test_lifecycle import PORT, Veth, inside
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
@@ -84,7 +84,7 @@ def server(namespace: str, folder: Path) -> Iterator[None]:
 def fetch(namespace: str, path: str) -> bytes:
     """Fetch a page from the host's server; return the whole response."""
     with inside(namespace):
-        connection = socket.create_connection(("192.0.2.1", PORT), 5)
+        connection = socket.create_connection(("192.0.2.1", PORT), PATIENCE_S)
     with connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: host.example\r\nConnection: close\r\n\r\n".encode())
         answer = b""
@@ -124,7 +124,8 @@ def engine(namespace: str, folder: Path, pins: Path, before: str) -> Iterator[An
     ready = folder / "ready"
 
     def events() -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (folder / "eve.json").read_text().splitlines()]
+        whole, _, _ = (folder / "eve.json").read_text().rpartition("\n")  # the last line may be half written
+        return [json.loads(line) for line in whole.splitlines()]
 
     main = MAIN.format(root=str(ROOT), before=before)
     with inside(namespace), log.open("wb") as out:
@@ -132,13 +133,13 @@ def engine(namespace: str, folder: Path, pins: Path, before: str) -> Iterator[An
             [sys.executable, "-c", main, "run", "-c", str(config), "--ready-file", str(ready)], stdout=out, stderr=out
         )
     try:
-        assert wait_until(lambda: ready.exists() or running.poll() is not None, 60)
+        assert wait_until(lambda: ready.exists() or running.poll() is not None, 180)
         assert running.poll() is None, log.read_text()
         assert "seeing what this host sends through wire0" in log.read_text()
         yield events
     finally:
         running.send_signal(signal.SIGTERM)
-        running.wait(20)
+        running.wait(PATIENCE_S)
 
 
 def test_replies_are_inspected_and_their_handshakes_prove_the_client(
@@ -155,8 +156,12 @@ def test_replies_are_inspected_and_their_handshakes_prove_the_client(
                 return {event["alert"]["signature_id"] for event in events() if event["event_type"] == "alert"}
 
             assert wait_until(lambda: alerted() == {1, 2}), events()
-            pages = [event["http"] for event in events() if event["event_type"] == "http"]
-            assert {(page["url"], page["status"]) for page in pages} == {("/page", 200), ("/nothing", 404)}
+
+            def pages() -> set[tuple[str, int]]:
+                seen = [event["http"] for event in events() if event["event_type"] == "http"]
+                return {(page["url"], page["status"]) for page in seen}
+
+            assert wait_until(lambda: pages() == {("/page", 200), ("/nothing", 404)}), events()
             proven = Map.open_pin(str(bpffs / "host" / "ids_proven4"), "ids_proven4")
             assert proven is not None
             with proven:

@@ -13,7 +13,7 @@ import pytest
 from ids.errors import KernelError
 from ids.kernel import FastPath
 from tests.kernel.conftest import settings
-from tests.kernel.gate import wait_until
+from tests.kernel.gate import PATIENCE_S, wait_until
 from tests.kernel.test_lifecycle import inside
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp, pytest.mark.lab]
@@ -60,7 +60,7 @@ def test_a_jumbo_frame_passes_is_counted_whole_and_shown_in_part(bpffs: Path, en
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with receiver, sender:
         receiver.bind(("198.51.100.1", 9))
-        receiver.settimeout(5)
+        receiver.settimeout(PATIENCE_S)
         sender.sendto(bytes(SIZE), ("198.51.100.1", 9))
         assert len(receiver.recv(65536)) == SIZE
     sizes: list[int] = []

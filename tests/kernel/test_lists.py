@@ -66,7 +66,7 @@ class TestBlocklist:
         assert (found.network, found.mode, found.sid, found.label) == (net(text), BlockMode.SHADOW, 42, "tests")
         assert found.expires_ns is not None
         assert abs(found.expires_ns - expires_ns) < SECOND_NS
-        assert abs(found.added_ns - time.time_ns()) < 5 * SECOND_NS
+        assert abs(found.added_ns - time.time_ns()) < 60 * SECOND_NS
         assert (found.packets, found.bytes, found.last_hit_ns) == (0, 0, None)
         assert gate.fastpath.blocks.delete(net(text))
         assert not gate.fastpath.blocks.delete(net(text))

@@ -11,7 +11,7 @@ from ids.kernel.flows.entries import FlowAddress
 from ids.kernel.system import syscall
 from ids.types import address_halves
 from tests.kernel import packets as p
-from tests.kernel.gate import Gate
+from tests.kernel.gate import PATIENCE_S, Gate
 from tests.kernel.test_verdicts import HANDSHAKE, HANDSHAKE6
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
@@ -48,15 +48,22 @@ def test_a_flow_that_is_not_known_can_be_condemned(gate: Gate, flow: FlowAddress
 
 def test_packets_that_come_meanwhile_are_counted(gate: Gate) -> None:
     gate.send_all(HANDSHAKE)
-    rounds, repeat = 20, 10_000
-    sender = threading.Thread(
-        target=lambda: [syscall.prog_test_run(gate.fastpath.program, p.DATA, repeat=repeat) for _ in range(rounds)]
-    )
+    repeat, rounds, begun, enough = 10_000, 0, threading.Event(), threading.Event()
+
+    def send() -> None:
+        nonlocal rounds
+        while rounds < 20 or not enough.is_set():
+            syscall.prog_test_run(gate.fastpath.program, p.DATA, repeat=repeat)
+            rounds += 1
+            begun.set()
+
+    sender = threading.Thread(target=send)
     sender.start()
-    orders = 0
-    while sender.is_alive():
-        assert gate.fastpath.set_flow(FLOW, FlowVerdict.BYPASS, depth_bytes=orders)
-        orders += 1
-    sender.join()
-    assert orders > rounds, "verdicts were given while packets came"
+    try:
+        assert begun.wait(PATIENCE_S)
+        for orders in range(1000):
+            assert gate.fastpath.set_flow(FLOW, FlowVerdict.BYPASS, depth_bytes=orders)
+    finally:
+        enough.set()
+        sender.join()
     assert gate.flow()["packets"].sum() == len(HANDSHAKE) + rounds * repeat

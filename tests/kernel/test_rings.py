@@ -94,7 +94,7 @@ def test_times_are_unix_times(gate: Gate) -> None:
     syscall.prog_test_run(gate.fastpath.program, p.SYN)
     batch = gate.shown()
     assert batch is not None
-    assert abs(int(batch.ts_ns[0]) - time.time_ns()) < 5 * 10**9
+    assert abs(int(batch.ts_ns[0]) - time.time_ns()) < 60 * 10**9
 
 
 @pytest.mark.parametrize("size", [60, 183, 184, 185, 186, 1975, 1976])
@@ -313,4 +313,4 @@ def test_reading_goes_on_around_the_end_of_the_ring(gate: Gate) -> None:
 def test_waiting_ends_without_packets(gate: Gate) -> None:
     started = time.monotonic()
     assert gate.fastpath.rings.poll(0.05) is None
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60

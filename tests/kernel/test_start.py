@@ -46,13 +46,13 @@ def running(namespace: str, options: list[str], folder: Path) -> Iterator[Path]:
             [*command, *options], stdout=file, stderr=file, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}
         )
     try:
-        assert wait_until(lambda: ready.exists() or process.poll() is not None, 30)
+        assert wait_until(lambda: ready.exists() or process.poll() is not None, 180)
         assert process.poll() is None, log.read_text()
         yield log
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 def blocks() -> list[Block]:
@@ -85,7 +85,7 @@ def test_a_start_in_shadow_says_that_nothing_drops_and_that_events_go_nowhere(
     fastpath.close("detach")
     options = [*words(bpffs, tmp_path, "said"), "--set", "fastpath.on_stop=remove"]
     with running(namespace, [*options, "--set", "respond.mode=shadow", "-S", str(empty)], tmp_path) as log:
-        assert wait_until(lambda: "ready" in log.read_text(), 5)
+        assert wait_until(lambda: "ready" in log.read_text())
         said = log.read_text()
     assert "no event output is configured" in said
     assert "--set eve.path=eve.json" in said

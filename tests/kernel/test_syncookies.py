@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from ids.kernel.maps.configuration import host_takes_cookies
 from ids.kernel.system import syscall
 from tests.kernel import packets as p
 from tests.kernel.conftest import settings
-from tests.kernel.gate import XDP_DROP, XDP_PASS, XDP_TX, Gate
+from tests.kernel.gate import PATIENCE_S, XDP_DROP, XDP_PASS, XDP_TX, Gate
 from tests.kernel.test_lifecycle import Veth, inside
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
@@ -282,11 +281,8 @@ def test_a_real_client_connects_by_cookie_and_talks(
                 with inside(peer):
                     client = socket.socket(family)
                 with client:
-                    client.settimeout(5)
-                    started = time.monotonic()
+                    client.settimeout(PATIENCE_S)
                     client.connect((target, 8080))
-                    patience_s = 0.9 if mode == "generic" else 2.0
-                    assert time.monotonic() - started < patience_s, "no SYN had to be sent again, or one"
                     accepted, _ = server.accept()
                     with accepted:
                         client.sendall(b"x" * 100_000)
@@ -298,7 +294,7 @@ def test_a_real_client_connects_by_cookie_and_talks(
         counted = opened.stats()
         assert counted["drop.syn_cookie"][0] == 1, "the first SYN was within the budget"
         assert counted["note.source_proven"][0] >= (mode == "generic")
-        assert counted["note.syn_repeated"][0] == (mode == "native")
+        assert counted["note.syn_repeated"][0] == (mode == "native"), "no SYN had to be sent again, or one"
         assert counted["drop.syn_challenged"][0] == 0
     finally:
         opened.close("remove")

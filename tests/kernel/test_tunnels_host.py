@@ -12,7 +12,7 @@ import pytest
 
 from ids.kernel import Block, FastPath
 from tests.kernel.conftest import settings
-from tests.kernel.gate import TUNNEL_PORTS
+from tests.kernel.gate import PATIENCE_S, SILENCE_S, TUNNEL_PORTS
 from tests.kernel.test_lifecycle import Veth, inside
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
@@ -34,7 +34,7 @@ HOST4, HOST6 = "10.9.0.2", "fd00:9::2"
 
 def _ip(namespace: str, *words: str) -> subprocess.CompletedProcess[str]:
     command = ["ip", "-n", namespace, *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
@@ -65,7 +65,7 @@ def fastpath(bpffs: Path, tunnel: Veth) -> Iterator[FastPath]:
         opened.close("remove")
 
 
-def reaches(tunnel: Veth, address: str) -> bool:
+def reaches(tunnel: Veth, address: str, patience_s: float = PATIENCE_S / 3) -> bool:
     """Return whether a datagram of the other side comes in at an address of the guarded one."""
     guarded, _, other = tunnel
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -75,7 +75,7 @@ def reaches(tunnel: Veth, address: str) -> bool:
         sender = socket.socket(family, socket.SOCK_DGRAM)
     with receiver, sender:
         receiver.bind((address, 7777))
-        receiver.settimeout(0.5)
+        receiver.settimeout(patience_s)
         sender.sendto(b"hello", (address, 7777))
         try:
             return receiver.recv(100) == b"hello"
@@ -91,7 +91,7 @@ def test_a_blocked_host_does_not_get_through_a_tunnel(
     network = ipaddress.ip_network(host)
     assert any(reaches(tunnel, peer) for _ in range(3)), "the tunnel works"
     fastpath.blocks.add([Block(network)])
-    assert not reaches(tunnel, peer)
+    assert not reaches(tunnel, peer, SILENCE_S)
     stats = fastpath.stats()
     assert stats["drop.blocked"][0] == stats["note.blocked_in_tunnel"][0] >= 1
     assert reaches(tunnel, "192.0.2.1"), "the tunnel's end is not blocked"

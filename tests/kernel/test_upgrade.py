@@ -24,7 +24,7 @@ from ids.types import BlockMode, address_halves
 from tests.kernel import packets as p
 from tests.kernel.conftest import settings
 from tests.kernel.gate import Gate
-from tests.kernel.test_lifecycle import PORT, Veth, connects, inside
+from tests.kernel.test_lifecycle import PORT, Veth, cut_off, inside
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 
@@ -108,16 +108,16 @@ def test_the_gate_is_shut_all_the_while(bpffs: Path, veth: Veth, newer: None, mo
             old.blocks.add([Block(ipaddress.ip_network("192.0.2.2/32"), label="doomed")])
             old.close("keep")
     with server:
-        assert not connects(peer)
+        assert cut_off(peer)
         with inside(namespace):
             attached = query_xdp(interface).program_id
             new = FastPath.open(settings(bpffs), NAME)
         try:
-            assert not connects(peer), "the old program is still there"
+            assert cut_off(peer), "the old program is still there"
             with inside(namespace):
                 assert new.attach(interface) == "native"
                 assert query_xdp(interface).program_id not in (0, attached)
-            assert not connects(peer)
+            assert cut_off(peer)
         finally:
             with inside(namespace):
                 new.close("remove")

@@ -7,8 +7,21 @@ from collections.abc import Iterator
 import pytest
 
 from ids.errors import KernelError
+from ids.lab import guard, removal, website
 from ids.lab.topology import Lab
 from ids.lab.website import start_website
+from tests.lab.clients import PATIENCE_S
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _patience() -> Iterator[None]:
+    """Wait longer for processes to start and to end than a user would: the machine runs other tests too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guard, "START_S", 3 * PATIENCE_S)
+        patch.setattr(guard, "COMMAND_S", 2 * PATIENCE_S)
+        patch.setattr(website, "START_S", PATIENCE_S)
+        patch.setattr(removal, "GRACE_S", PATIENCE_S / 2)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from ids.lab.actors import Request, connect, fetch
 from ids.lab.guard import Guard
 from ids.lab.removal import wait_until
 from ids.lab.topology import BENIGN, BENIGN6, SERVER, Lab
+from tests.lab.clients import PATIENCE_S, SILENCE_S
 from tests.lab.test_guard import started
 from tests.shared import shared
 
@@ -44,10 +45,10 @@ def test_a_download_beyond_the_depth_is_counted_to_its_end(stocked: Lab, source:
     if ":" in source and not stocked.ipv6:
         pytest.skip("this kernel has no IPv6")
     guard = started(stocked, fastpath=SHALLOW, flow={"tcp_closed_timeout_s": 1})
-    assert fetch(stocked.attacker, source, DOWNLOAD).length > SIZE
+    assert fetch(stocked.attacker, source, DOWNLOAD, PATIENCE_S).length > SIZE
     assert guard.kernel_packets()["pass.depth"] > 0
 
-    assert wait_until(lambda: bool(flow_events(guard, 80)), 10)
+    assert wait_until(lambda: bool(flow_events(guard, 80)), PATIENCE_S)
     (event,) = flow_events(guard, 80)
     assert event["src_ip"] == source
     flow, unseen = event["flow"], event["flow"]["bypassed"]
@@ -60,15 +61,15 @@ def test_a_download_beyond_the_depth_is_counted_to_its_end(stocked: Lab, source:
 
 
 def test_a_flow_that_lives_beyond_its_depth_is_not_idle_and_an_engine_that_stops_reports_it(stocked: Lab) -> None:
-    guard = started(stocked, fastpath=SHALLOW, flow={"tcp_established_timeout_s": 1})
-    with connect(stocked.attacker, BENIGN) as connection:
+    guard = started(stocked, fastpath=SHALLOW, flow={"tcp_established_timeout_s": 2})
+    with connect(stocked.attacker, BENIGN, PATIENCE_S) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
         connection.sendall(DOWNLOAD.encode())
-        got, until = 0, time.monotonic() + 4
-        while time.monotonic() < until:
+        got, until = 0, time.monotonic() + 5
+        while time.monotonic() < until or got < DEPTH * 4:
             got += len(connection.recv(8192))
-            time.sleep(0.05)
-        assert DEPTH * 4 < got < SIZE, "still at it, long beyond the depth"
+            time.sleep(0.06)
+        assert got < SIZE, "still at it, long beyond the depth"
         assert flow_events(guard, 80) == []
         assert guard.stop() == 0
     (event,) = flow_events(guard, 80)
@@ -84,7 +85,7 @@ def test_what_comes_after_a_timeout_is_counted_from_nothing_and_shown_from_its_b
         for times in (1, 2):
             for _ in range(10):
                 sender.sendto(bytes(1000), (SERVER, 9))
-            assert wait_until(lambda times=times: len(flow_events(guard, 9)) == times, 10)  # type: ignore[misc]
+            assert wait_until(lambda times=times: len(flow_events(guard, 9)) == times, PATIENCE_S)  # type: ignore[misc]
     for event in flow_events(guard, 9):
         flow = event["flow"]
         assert (flow["pkts_toserver"], flow["bytes_toserver"]) == (10, 10 * (14 + 20 + 8 + 1000))
@@ -93,7 +94,7 @@ def test_what_comes_after_a_timeout_is_counted_from_nothing_and_shown_from_its_b
 
 def test_a_flow_that_outlives_its_engine_is_as_old_and_as_large_as_it_is(stocked: Lab) -> None:
     guard = started(stocked, fastpath=SHALLOW)
-    with connect(stocked.attacker, BENIGN) as connection:
+    with connect(stocked.attacker, BENIGN, PATIENCE_S) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
         connection.sendall(DOWNLOAD.encode())
         got = 0
@@ -116,7 +117,7 @@ def test_the_next_connection_on_the_same_ports_takes_nothing_away_from_the_one_b
     guard = started(stocked, fastpath=SHALLOW)
     for _ in range(2):
         with stocked.attacker.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
-            connection.settimeout(3)
+            connection.settimeout(PATIENCE_S)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             connection.bind((BENIGN, 40000))
             connection.connect((SERVER, 80))
@@ -151,14 +152,13 @@ def test_a_condemned_ping_gets_no_more_answers_and_another_ping_does(lab: Lab) -
     guard.start()
     with lab.attacker.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as pinger:
         pinger.bind((BENIGN, 0))
-        pinger.settimeout(0.5)
-        assert answered(pinger, 7, b"harmless")
-        answered(pinger, 7, b"exfiltrate")
-        alert = guard.wait_for(lambda event: event["event_type"] == "alert", 10)
+        assert answered(pinger, 7, 1, b"harmless")
+        answered(pinger, 7, 2, b"exfiltrate", SILENCE_S)
+        alert = guard.wait_for(lambda event: event["event_type"] == "alert", PATIENCE_S)
         assert alert is not None
         assert alert["alert"]["action"] == "blocked"
-        assert not answered(pinger, 7, b"harmless")
-        assert answered(pinger, 8, b"harmless")
+        assert not answered(pinger, 7, 3, b"harmless", SILENCE_S)
+        assert answered(pinger, 8, 1, b"harmless")
     assert guard.kernel_packets()["drop.flow"] > 0
     assert guard.stop() == 0
     dropped = [
@@ -169,11 +169,14 @@ def test_a_condemned_ping_gets_no_more_answers_and_another_ping_does(lab: Lab) -
     assert dropped == ["drop"]
 
 
-def answered(pinger: socket.socket, identifier: int, payload: bytes) -> bool:
-    """Send an echo and wait for its reply."""
-    pinger.sendto(bytes(ICMP(id=identifier) / payload), (SERVER, 0))
+def answered(
+    pinger: socket.socket, identifier: int, number: int, payload: bytes, patience_s: float = PATIENCE_S
+) -> bool:
+    """Send an echo and wait for its own reply, rather than a late one."""
+    pinger.settimeout(patience_s)
+    pinger.sendto(bytes(ICMP(id=identifier, seq=number) / payload), (SERVER, 0))
     try:
-        while ICMP(pinger.recv(2048)[20:])[ICMP].id != identifier:
+        while (reply := ICMP(pinger.recv(2048)[20:])).id != identifier or reply.seq != number:
             pass
     except TimeoutError:
         return False

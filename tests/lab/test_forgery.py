@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.packet import Packet
 
-from ids.lab.actors import LOG4SHELL, PAGE, fetch
+from ids.lab.actors import LOG4SHELL
 from ids.lab.guard import Guard, rules_directory
 from ids.lab.removal import wait_until
 from ids.lab.topology import ATTACKERS, BENIGN, SERVER, Lab
+from tests.lab.clients import PATIENCE_S, exploit, is_served
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
 
@@ -29,6 +29,8 @@ rules:
     block: {target: src_ip, for: 1h}
 """
 PORT = 40000
+GUESSES = 150
+"""With the rest, fewer than the 256 that a veth's queue holds while a busy machine does not empty it."""
 
 
 def to_server(source: str, flags: str, seq: int, ack: int, data: bytes = b"") -> Packet:
@@ -41,7 +43,7 @@ def from_server(flags: str, seq: int, data: bytes = b"") -> Packet:
 
 def forged() -> list[Packet]:
     """Everything at once: a handshake forged from both ends, a dialogue, guesses, datagrams, errors, fragments."""
-    guesses = [to_server(SILENT, "PA", 101, 7_000_000 * number, EXPLOIT) for number in range(300)]
+    guesses = [to_server(SILENT, "PA", 101, 14_000_000 * number, EXPLOIT) for number in range(GUESSES)]
     inner = bytes(IP(src=SERVER, dst=SILENT) / TCP(sport=80, dport=PORT))
     return [
         to_server(SILENT, "S", 100, 0),
@@ -62,10 +64,9 @@ def test_forged_traffic_blocks_nobody_and_lifts_nothing(site: Lab, workers: int)
     rules.write_text((rules_directory() / "log4shell.yaml").read_text() + RULE.removeprefix("\nrules:\n"))
     guard = Guard(site, rules={"paths": [str(rules)]}, engine={"workers": workers})
     guard.start()
-    assert fetch(site.attacker, BENIGN, PAGE).status == 200, "proven within the hour"
-    with suppress(OSError):
-        fetch(site.attacker, ATTACKERS[0], LOG4SHELL, timeout_s=0.3)
-    assert wait_until(lambda: len(guard.command("block", "list")) == 1, 10)
+    assert is_served(site, BENIGN), "proven within the hour"
+    exploit(site, ATTACKERS[0])
+    assert wait_until(lambda: len(guard.command("block", "list")) == 1, PATIENCE_S)
     (before,) = guard.command("block", "list")
     with site.attacker.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
         for packet in forged():
@@ -75,8 +76,10 @@ def test_forged_traffic_blocks_nobody_and_lifts_nothing(site: Lab, workers: int)
         events = [event for event in guard.events() if event["event_type"] == "alert"]
         return {(event["src_ip"], event["ids"].get("block", {}).get("refused", "")) for event in events}
 
-    assert wait_until(lambda: {(SILENT, "unproven"), (BENIGN, "unproven")} <= refused(), 10), "seen, and not blamed"
+    assert wait_until(lambda: {(SILENT, "unproven"), (BENIGN, "unproven")} <= refused(), PATIENCE_S), (
+        "seen, and not blamed"
+    )
     (after,) = guard.command("block", "list")
     assert after["network"] == before["network"]
     assert abs(after["expires_ns"] - before["expires_ns"]) < 1e9, "as the kernel's clock is read"
-    assert fetch(site.attacker, BENIGN, PAGE).status == 200
+    assert is_served(site, BENIGN)

@@ -32,7 +32,7 @@ def test_the_first_signal_is_raised_and_further_ones_are_not(signum: signal.Sign
 def test_a_signal_waits_while_held_whichever_thread_the_kernel_chose() -> None:
     done = []
     idle = threading.Event()
-    threading.Thread(target=idle.wait).start()
+    threading.Thread(target=idle.wait, daemon=True).start()
 
     def own() -> None:
         with interruptible():

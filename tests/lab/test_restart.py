@@ -12,6 +12,7 @@ import pytest
 from ids.lab.guard import Guard, rules_directory
 from ids.lab.removal import wait_until
 from ids.lab.topology import ATTACKERS, BENIGN, SERVER, Lab
+from tests.lab.clients import PATIENCE_S
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
 
@@ -73,22 +74,22 @@ def test_a_stop_and_a_start_let_no_packet_of_a_blocked_source_in(lab: Lab, worke
     guard.start()
     guard.command("block", "add", BLOCKED)
     with talking(lab, BLOCKED, BENIGN) as heard:
-        assert wait_until(lambda: heard.of(BENIGN) > 100, 10)
+        assert wait_until(lambda: heard.of(BENIGN) > 100, PATIENCE_S)
         assert guard.stop() == 0
         stopped_at = heard.of(BENIGN)
-        assert wait_until(lambda: heard.of(BENIGN) > stopped_at + 100, 10), "the others go on"
+        assert wait_until(lambda: heard.of(BENIGN) > stopped_at + 100, PATIENCE_S), "the others go on"
         guard.start()
         started_at = heard.of(BENIGN)
-        assert wait_until(lambda: heard.of(BENIGN) > started_at + 100, 10)
+        assert wait_until(lambda: heard.of(BENIGN) > started_at + 100, PATIENCE_S)
         assert heard.of(BLOCKED) == 0
         assert "the gate stays on inside, outside; `ids detach` takes it off" in guard.log.read_text()
         assert guard.stop() == 0
         guard.command("detach")
-        assert wait_until(lambda: heard.of(BLOCKED) > 10, 10), "it was asked for"
+        assert wait_until(lambda: heard.of(BLOCKED) > 10, PATIENCE_S), "it was asked for"
 
 
 def test_budgets_hold_on_while_no_engine_runs(lab: Lab) -> None:
-    guard = Guard(lab, rules=RULES, fastpath={"udp_per_source_per_s": 1, "udp_burst_per_source": 1})
+    guard = Guard(lab, rules=RULES, fastpath={"udp_per_source_per_s": 0.01, "udp_burst_per_source": 1})
     guard.start()
     assert guard.stop() == 0
     with talking(lab, BENIGN) as heard:

@@ -10,6 +10,7 @@ from scapy.layers.inet import IP, UDP
 from ids.lab.guard import Guard, rules_directory
 from ids.lab.topology import ATTACKERS, SERVER, Lab
 from tests.kernel import packets as p
+from tests.lab.clients import PATIENCE_S, SILENCE_S
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
 
@@ -32,7 +33,8 @@ def test_an_exploit_behind_a_megabyte_in_a_tunnel(lab: Lab, workers: int) -> Non
     ):
         here.bind((ATTACKERS[0], PORT))
         there.bind((SERVER, PORT))
-        there.settimeout(1)
+        here.settimeout(PATIENCE_S)
+        there.settimeout(PATIENCE_S)
         for _ in MEGABYTE:  # in step, so that no queue overflows
             here.sendto(VXLAN + NOISE, (SERVER, PORT))
             assert there.recv(4096)
@@ -50,13 +52,15 @@ def test_an_exploit_behind_a_megabyte_in_a_tunnel(lab: Lab, workers: int) -> Non
             else:
                 here.sendto(VXLAN + frame, (SERVER, PORT))
                 assert there.recv(4096)
-        alert = guard.wait_for(lambda event: event["event_type"] == "alert", 10)
+        alert = guard.wait_for(lambda event: event["event_type"] == "alert", PATIENCE_S)
         assert alert is not None
         assert (alert["src_ip"], alert["tunnel"]["src_ip"]) == (p.CLIENT, ATTACKERS[0])
         guard.command("block", "add", p.CLIENT, "--for", "1h")
         here.sendto(VXLAN + frame, (SERVER, PORT))
+        there.settimeout(SILENCE_S)
         with pytest.raises(TimeoutError):
             there.recv(4096)
+        there.settimeout(PATIENCE_S)
         here.sendto(VXLAN + NOISE, (SERVER, PORT))
         assert there.recv(4096)
     counts = guard.kernel_packets()

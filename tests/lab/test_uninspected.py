@@ -13,6 +13,7 @@ from ids.lab.actors import LOG4SHELL, connect
 from ids.lab.guard import Guard, rules_directory
 from ids.lab.removal import wait_until
 from ids.lab.topology import ATTACKERS, BENIGN, SERVER, Lab
+from tests.lab.clients import PATIENCE_S
 from tests.lab.test_workers import workers_of
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
@@ -38,7 +39,7 @@ def test_a_ring_that_was_full_is_in_the_log_with_who_filled_it(lab: Lab, workers
             client.sendto(b"x" * 50, (SERVER, 9))
         for pid in processes:
             os.kill(pid, signal.SIGCONT)
-    assert wait_until(lambda: "UNINSPECTED traffic passed" in guard.log.read_text(), 10)
+    assert wait_until(lambda: "UNINSPECTED traffic passed" in guard.log.read_text(), PATIENCE_S)
     (line,) = [line for line in guard.log.read_text().splitlines() if "UNINSPECTED" in line][:1]
     assert "engine.workers" in line
     assert NOISY in line
@@ -52,10 +53,12 @@ def test_a_ring_that_was_full_is_in_the_log_with_who_filled_it(lab: Lab, workers
 
 def test_connections_that_were_open_before_the_start_are_named(site: Lab) -> None:
     guard = Guard(site, rules=RULES, engine={"uninspected_log_s": 1})
-    with connect(site.attacker, BENIGN) as connection, suppress(OSError):
+    with connect(site.attacker, BENIGN, PATIENCE_S) as connection, suppress(OSError):
         guard.start()
         connection.sendall(LOG4SHELL.encode())
-        assert wait_until(lambda: "the beginning of their connections was not seen" in guard.log.read_text(), 10)
+        assert wait_until(
+            lambda: "the beginning of their connections was not seen" in guard.log.read_text(), PATIENCE_S
+        )
     (line,) = [line for line in guard.log.read_text().splitlines() if "UNINSPECTED" in line][:1]
     assert "stream.midstream: true" in line
     assert BENIGN in line

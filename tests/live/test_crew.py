@@ -128,14 +128,14 @@ def hang_one() -> int:
 def test_a_worker_that_hangs_is_started_again(
     crew: Workers, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ids.live.crew.SILENT_S", 1.0)
+    monkeypatch.setattr("ids.live.crew.SILENT_S", 5.0)
     crew.work(0.1)
     hung = hang_one()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not engine.counters["engine.workers_restarted"] and time.monotonic() < deadline:
         crew.work(0.1)
     crew.work(0.1)
-    assert "has ended: it has been silent for 1 s" in caplog.text
+    assert "has ended: it has been silent for 5 s" in caplog.text
     assert hung not in {child.pid for child in multiprocessing.active_children()}
     assert len(multiprocessing.active_children()) == 2
     assert engine.counters["engine.workers_restarted"] == 1
@@ -144,7 +144,7 @@ def test_a_worker_that_hangs_is_started_again(
 def test_a_reload_does_not_wait_for_a_worker_that_hangs_and_goes_on_meanwhile(
     crew: Workers, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ids.live.crew.ANSWER_S", 0.5)
+    monkeypatch.setattr("ids.live.crew.ANSWER_S", 5.0)
     hung, beats = hang_one(), 0
 
     def go_on() -> bool:
@@ -168,10 +168,10 @@ def test_a_reload_gives_way_to_a_stop(crew: Workers, engine: Engine) -> None:
 
 
 def test_two_engines_do_not_work_with_the_same_pins() -> None:
-    pins = pathlib.Path("/sys/fs/bpf/a-test")
+    pins = pathlib.Path(f"/sys/fs/bpf/a-test-{os.getpid()}")
     with (
         contextlib.closing(_claim(pins)),
-        pytest.raises(UsageError, match="another engine works with /sys/fs/bpf/a-test"),
+        pytest.raises(UsageError, match=f"another engine works with {pins}"),
     ):
         _claim(pins)
     _claim(pins).close()

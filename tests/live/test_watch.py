@@ -135,10 +135,11 @@ def test_lag_is_the_age_of_the_oldest_packet_when_its_batch_is_over() -> None:
     lag.note(batch_of([bytes(60)] * 2, ts_ns=[now - 3_000_000_000, now]))
     lag.note(batch_of([bytes(60)], ts_ns=[now]))
     lag.tick()
-    assert 3000 <= counters["engine.lag_ms"] < 4000
+    at_most_ms = (time.time_ns() - now) / 1e6 + 3000 + 1
+    assert 3000 <= counters["engine.lag_ms"] <= at_most_ms
     lag.tick()
     assert counters["engine.lag_ms"] == 0
-    assert 3000 <= counters["engine.lag_highest_ms"] < 4000
+    assert 3000 <= counters["engine.lag_highest_ms"] <= at_most_ms
 
 
 def test_of_several_workers_the_one_behind_most_counts() -> None:

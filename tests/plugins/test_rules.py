@@ -137,7 +137,7 @@ def test_a_stop_does_not_wait_for_rules(rules: Path) -> None:
     began = time.monotonic()
     errors, _ = host.prepare_reload(lambda _name: replace(context, go_on=lambda: time.monotonic() < began + 0.3))
     assert [str(error) for error in errors] == ["the engine stops"]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "the rules take a minute and more"
     while any(thread.name == "ids-load-rules" for thread in threading.enumerate()):
         time.sleep(0.01)
     assert COMPILER._process is None

@@ -13,7 +13,12 @@ from tests.factory import T0, make_flow, make_match, make_signature
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("limit", [1, 1, 0, 0, 0, 0]), ("threshold", [0, 1, 0, 1, 0, 1]), ("both", [0, 1, 0, 0, 0, 0])],
+    [
+        ("limit", [1, 1, 0, 0, 0, 0]),
+        ("threshold", [0, 1, 0, 1, 0, 1]),
+        ("both", [0, 1, 0, 0, 0, 0]),
+        ("filter", [0, 0, 1, 1, 1, 1]),
+    ],
 )
 def test_six_matches_within_the_window(kind: str, expected: list[int]) -> None:
     thresholds = Thresholds(Counters())
@@ -30,7 +35,8 @@ def test_a_new_window_starts_with_the_first_match_after_the_old_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("track", "expected"), [("by_src", True), ("by_dst", False), ("by_rule", False), ("by_flow", True)]
+    ("track", "expected"),
+    [("by_src", True), ("by_dst", False), ("by_rule", False), ("by_flow", True), ("by_both", True)],
 )
 def test_what_is_counted_together(track: str, expected: bool) -> None:
     thresholds = Thresholds(Counters())

@@ -56,10 +56,16 @@ def matcher(
     settings: RulesSettings | None = None,
     counters: Counters | None = None,
     previous: Matcher | None = None,
+    repeats: bool = False,
 ) -> Matcher:
-    """Return a matcher of rules as `rule_text` spells them, and of YARA rules; every one must load."""
+    """Return a matcher of rules as `rule_text` spells them, and of YARA rules; every one must load.
+
+    ``repeats``: they match again and again, as imported rules do.
+    """
     loaded = load("rules:\n" + "".join(rules)) if rules else RuleSet()
     assert not loaded.errors, [str(error) for error in loaded.errors]
+    if repeats:
+        loaded = replace(loaded, rules=tuple(replace(rule, repeats=True) for rule in loaded.rules))
     if yara:
         loaded = replace(loaded, yara=load_yara_text(yara))
     counters = counters if counters is not None else Counters()

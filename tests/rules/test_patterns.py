@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -263,3 +265,22 @@ def test_a_match_has_a_required_literal(text: str, subject: str, nocase: bool) -
         literals, caseless = required
         searched = data.lower() if caseless else data
         assert any((value.lower() if caseless else value) in searched for value in literals)
+
+
+@pytest.mark.parametrize("text", ["(ab)+", "(ab)+c", "(abc)+?", r"(\.\./){1,}"])
+def test_a_pattern_that_crashes_hyperscan_with_the_start_of_its_matches_is_run_without(text: str) -> None:
+    """In a process of its own: Hyperscan 5.4.12 reads beyond its memory there, on more than 256 bytes."""
+    code = (
+        "from ids.rules.model.patterns import compile_pattern\n"
+        f"pattern = compile_pattern({text!r})\n"
+        "for data in (b'x' * 400, b'a' * 5000, b'ab' * 300 + b'c' + b'x' * 300, bytes(range(256)) * 3):\n"
+        "    pattern.search(data)\n"
+        "print('alive', pattern.search(b'x' * 300 + b'abc../') is not None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.strip()) == (0, "alive True"), done.stderr
+
+
+def test_a_match_that_hyperscan_cannot_place_is_placed_by_pcre() -> None:
+    data = b"x" * 300 + b"ababc"
+    assert compile_pattern("(ab)+").leftmost(data) == ((300, 304), True)

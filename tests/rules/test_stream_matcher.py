@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.counters import Counters
+from ids.rules.match.follower import REPEAT_BYTES
 from ids.rules.model.rule import Rule
 from ids.rules.settings import RulesSettings
 from ids.types import Direction, FlowState, StreamChunk
@@ -43,6 +44,17 @@ def test_directions_and_flows_are_apart() -> None:
         chunks(other, [piece], side)[0] for piece, side in ((b"ab", Direction.TO_SERVER), (b"cd", Direction.TO_CLIENT))
     ]
     assert [x for chunk in halves for x in feed(m, chunk)] == []
+
+
+def test_a_rule_that_repeats_matches_once_in_so_many_bytes_and_only_what_is_new() -> None:
+    m = matcher(rule_text("[payload: {contains: abcd}]"), repeats=True)
+    pieces = [b"abcd", b"abcd", b"-" * REPEAT_BYTES, b"-", b"abcd", b"ab", b"-" * REPEAT_BYTES, b"ab", b"cd"]
+    assert [match.number for match in stream(m, pieces)] == [1, 5, 9]
+    pair = rule_text("[payload: {contains: abcd}, payload: {contains: efgh}]")
+    for repeats, expected in ((True, [2, 6]), (False, [2])):
+        m = matcher(pair, repeats=repeats)
+        pieces = [b"abcd", b"efgh", b"-" * REPEAT_BYTES, b"abcd", b"--", b"efgh"]
+        assert [match.number for match in stream(m, pieces)] == expected
 
 
 def test_nothing_meets_over_a_gap() -> None:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ids.cache import Cache
-from ids.errors import Location, RuleError
+from ids.errors import Location, RuleError, RuleLeftOut
 from ids.paths import rules_dir
+from ids.rules.language.suricata.files import ConfigPaths, read_config_files
+from ids.rules.language.suricata.loader import SuricataLoader
 from ids.rules.language.variables import Variables
 from ids.rules.language.yaml_loader import YamlLoader
 from ids.rules.language.yara_loader import load_yara
 from ids.rules.model.literals import cover, weakest, worth
-from ids.rules.model.patterns import CACHE_SUFFIX, Patterns
+from ids.rules.model.patterns import CACHE_SUFFIX, Patterns, begin_lazy
 from ids.rules.model.rarity import WEAK_SCORE
 from ids.rules.model.rule import Rule
 from ids.rules.model.ruleset import RuleSet
-from ids.rules.settings import DEFAULT_VARIABLES
+from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
 
 YAML_SUFFIXES = (".yaml", ".yml")
 YARA_SUFFIXES = (".yar", ".yara")
+SURICATA_SUFFIXES = (".rules",)
+SUFFIXES = YAML_SUFFIXES + YARA_SUFFIXES + SURICATA_SUFFIXES
 
 SHIPPED = ("base", "policy")
 """Rule sets that come with the engine, known by these names."""
@@ -37,15 +41,18 @@ def load_rules(
     disabled_sids: Iterable[int] = (),
     engine_version: str = "",
     cache: Path | None = None,
+    config: ConfigPaths | None = None,
 ) -> RuleSet:
     """Load every rule in ``paths`` (files, or directories searched recursively in order of name).
 
-    ``variables`` are put over the built-in ones; ``cache`` is a directory that keeps compiled rules. A sid belongs to
-    one rule of all languages. Nothing is raised for a bad rule or file: see ``RuleSet.errors``.
+    ``variables`` are put over the built-in ones; ``cache`` is a directory that keeps compiled rules; ``config`` names
+    the files beside rules in Suricata's language. A sid belongs to one rule of all languages. Nothing is raised for a
+    bad rule or file: see ``RuleSet.errors`` and ``RuleSet.refused``.
     """
     if not engine_version:
         from ids import __version__ as engine_version
     errors: list[RuleError] = []
+    paths = list(paths)
     files = find_files(paths, exclude, errors)
     loader = YamlLoader(
         Variables({**DEFAULT_VARIABLES, **(variables or {})}), engine_version, Patterns(Cache(cache, CACHE_SUFFIX))
@@ -55,17 +62,71 @@ def load_rules(
             loader.open(path)
     rules = loader.rules()
     errors += loader.errors
+    sources = {rule.source.path for rule in rules} | loader.with_lists
     rules = _unique(rules, errors)
-    taken = {rule.signature.sid: rule.source for rule in rules}
+    imported = _imported([path for path in files if path.endswith(SURICATA_SUFFIXES)], rules, variables, config, errors)
+    begin_lazy(Cache(cache, CACHE_SUFFIX))
+    taken = {rule.signature.sid: rule.source for rule in (*rules, *imported.rules)}
     yara = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables, taken, cache)
+    sources |= {rule.signature.origin.rpartition(":")[0] for rule in yara.rules}
+    sources |= {rule.source.path for rule in imported.rules}
+    sources |= {error.location.path for error in (*errors, *imported.refused, *yara.errors)}
+    empty = [*_empty_directories(paths, files), *_empty_files(files, sources)]
     off = set(disabled_sids)
     return RuleSet(
-        rules=tuple(rule for rule in rules if rule.signature.sid not in off),
+        rules=tuple(rule for rule in (*rules, *imported.rules) if rule.signature.sid not in off),
         yara=replace(yara, rules=tuple(rule for rule in yara.rules if rule.signature.sid not in off)),
         errors=(*errors, *yara.errors),
-        warnings=(*loader.warnings, *_costly(rules), *yara.warnings),
+        refused=tuple(imported.refused),
+        skipped=imported.skipped,
+        warnings=(*loader.warnings, *_costly(rules), *yara.warnings, *empty),
         files=tuple(files),
     )
+
+
+def load_configured(
+    settings: RulesSettings, variables: Mapping[str, str | list[str]] | None = None, cache: Path | None = None
+) -> RuleSet:
+    """Load the rules of the settings as `load_rules` does; with ``strict``, what is refused is an error as well."""
+    beside = ConfigPaths(settings.classification_file, settings.reference_file, settings.threshold_file)
+    loaded = load_rules(settings.paths, variables, settings.exclude, settings.disabled_sids, cache=cache, config=beside)
+    return replace(loaded, errors=(*loaded.errors, *loaded.refused)) if settings.strict else loaded
+
+
+@dataclass(frozen=True, slots=True)
+class _Imported:
+    """What files in Suricata's language come to."""
+
+    rules: tuple[Rule, ...] = ()
+    refused: tuple[RuleLeftOut, ...] = ()
+    skipped: int = 0
+
+
+def _imported(
+    paths: Sequence[str],
+    others: Iterable[Rule],
+    variables: Mapping[str, str | list[str]] | None,
+    config: ConfigPaths | None,
+    errors: list[RuleError],
+) -> _Imported:
+    """Load files in Suricata's language; a rule with the sid of one of the ``others`` is left out."""
+    if not paths:
+        return _Imported()
+    beside = read_config_files(config or ConfigPaths(), errors)
+    loader = SuricataLoader(Variables({**DEFAULT_VARIABLES, **(variables or {})}), beside)
+    for path in paths:
+        loader.open(path)
+    errors += loader.errors
+    taken = {(rule.signature.gid, rule.signature.sid): rule for rule in others}
+    rules, refused = [], loader.left_out
+    for rule in loader.rules():
+        other = taken.get((rule.signature.gid, rule.signature.sid))
+        if other is None:
+            rules.append(rule)
+            continue
+        why = f"sid {rule.signature.sid} is already used by {other.signature.title!r} at {other.source}"
+        refused.append(RuleLeftOut(why, rule.source, "give one of them another sid", cause="duplicate sid"))
+    return _Imported(tuple(rules), tuple(refused), loader.skipped)
 
 
 def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list[RuleError]) -> list[str]:
@@ -74,14 +135,16 @@ def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list
     for path in map(_shipped, paths):
         if path.is_dir():
             for file in sorted(path.rglob("*")):
-                wanted = file.suffix in YAML_SUFFIXES + YARA_SUFFIXES and file.is_file()
+                wanted = file.suffix in SUFFIXES and file.is_file()
                 if wanted and not any(fnmatch.fnmatch(file.name, pattern) for pattern in exclude):
                     found[str(file)] = None
-        elif path.suffix in YAML_SUFFIXES + YARA_SUFFIXES:
+        elif path.suffix in SUFFIXES:
             found[str(path)] = None
         elif path.exists():
             errors.append(
-                RuleError("is no rule file", Location(str(path)), "rule files end in .yaml, .yml, .yar or .yara")
+                RuleError(
+                    "is no rule file", Location(str(path)), "rule files end in .yaml, .yml, .yar, .yara or .rules"
+                )
             )
         else:
             errors.append(RuleError("does not exist", Location(str(path)), "correct rules.paths, or -S"))
@@ -90,6 +153,23 @@ def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list
             RuleError(f"more than {MAX_FILES} rule files", Location(str(next(iter(found)))), "narrow the path")
         )
     return list(found)[:MAX_FILES]
+
+
+def _empty_directories(paths: Iterable[str | Path], files: Sequence[str]) -> Iterable[RuleError]:
+    """Warn of directories that bring nothing."""
+    for path in map(_shipped, paths):
+        if path.is_dir() and not any(Path(file).is_relative_to(path) for file in files):
+            yield RuleError(
+                "no rule file is in this directory", Location(str(path)), f"they end in {', '.join(SUFFIXES)}"
+            )
+
+
+def _empty_files(files: Sequence[str], sources: set[str]) -> Iterable[RuleError]:
+    """Warn of files that bring neither rule nor list, and have no error that would explain it."""
+    for file in files:
+        if file not in sources:
+            remedy = "put rules under `rules:`" if file.endswith(YAML_SUFFIXES) else "write `rule name { ... }`"
+            yield RuleError("holds no rule", Location(file), remedy)
 
 
 def _shipped(path: str | Path) -> Path:
@@ -120,6 +200,13 @@ def _costly(rules: Iterable[Rule]) -> Iterable[RuleError]:
     """Warn of rules that the prefilter cannot pick, or picks too often."""
     for rule in rules:
         needles = cover(rule.condition)
+        if rule.needs_scapy and not rule.buffers:
+            yield RuleError(
+                f"sid {rule.signature.sid}: nothing but Scapy fields, so packets of all of its traffic are dissected,"
+                " at half a millisecond each",
+                rule.source,
+                "add a contains: that every match has",
+            )
         if not rule.buffers:
             continue
         if needles is None:

@@ -7,6 +7,7 @@ costs a bisection or an index, and a NumPy column is judged in a handful of oper
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -49,6 +50,11 @@ class _Kind(Generic[_Set]):
     build: Callable[[tuple[Interval, ...]], _Set]
 
 
+def home_net(given: Mapping[str, str | list[str]]) -> AddressSet:
+    """Return the addresses of HOME_NET, where ``given`` are the variables of the settings; raises `GroupError`."""
+    return Variables({**DEFAULT_VARIABLES, **given}).addresses("$HOME_NET")
+
+
 class Variables:
     """Named groups, and the compiler of the expressions that use them. Equal expressions share one compiled set."""
 
@@ -62,6 +68,19 @@ class Variables:
     def addresses(self, text: str) -> AddressSet:
         """Compile a group of addresses; raises `GroupError`."""
         return self._compiled(text, self._addresses, _ADDRESSES)
+
+    def excepts(self, text: str) -> bool:
+        """Return whether a group, or a variable in it, leaves members out (``!``)."""
+        seen: set[str] = set()
+        left = [text]
+        while left:
+            text = left.pop()
+            if "!" in text:
+                return True
+            names = {name for name in _NAMES.findall(text) if name in self._values} - seen
+            seen |= names
+            left += [self._values[name] for name in names]
+        return False
 
     def ports(self, text: str) -> PortSet:
         """Compile a group of ports; raises `GroupError`."""
@@ -194,5 +213,6 @@ def _port_atom(text: str) -> Interval:
     return low, high
 
 
+_NAMES = re.compile(r"\$(\w+)")
 _ADDRESSES = _Kind(LAST_ADDRESS, _address_atom, AddressSet)
 _PORTS = _Kind(LAST_PORT, _port_atom, PortSet)

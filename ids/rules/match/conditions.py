@@ -6,11 +6,32 @@ A buffer may have several instances (the names of a DNS answer). A test holds wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
+from ids.rules.match.chains import judge
+from ids.rules.match.reading import Variables
+from ids.rules.model.buffers import PAYLOAD
+from ids.rules.model.chain import DECODED, Chain
+from ids.rules.model.header import HeaderTest
 from ids.rules.model.rarity import MAX_LITERAL, score
-from ids.rules.model.rule import ENDS, Address, All, Anchor, Any_, Instance, Literal, Node, NotAny, Regex, Size
+from ids.rules.model.rule import (
+    ENDS,
+    Address,
+    All,
+    Anchor,
+    Any_,
+    Instance,
+    Literal,
+    Node,
+    NotAny,
+    Regex,
+    ScapyField,
+    Size,
+    base_of,
+)
+from ids.rules.model.transforms import transform_of
 from ids.types import Evidence
 
 EXCERPT_BYTES = 256
@@ -26,7 +47,7 @@ class View:
     """Buffers as a condition sees them, with the addresses of the sender and the receiver."""
 
     instances: Callable[[str], Sequence[bytes]]
-    """Returns all instances of a buffer; none where the traffic lacks it."""
+    """Returns all instances of a buffer as the traffic has it; none where it lacks it. `of` knows more names."""
     src: tuple[int, int] = (0, 0)
     dst: tuple[int, int] = (0, 0)
     complete: bool = True
@@ -35,7 +56,42 @@ class View:
     """Stream offset of the first byte of ``payload``."""
     outer: Callable[[], tuple[tuple[int, int], tuple[int, int]]] | None = None
     """Returns the addresses of the outermost tunnel; None: the traffic is in none."""
+    header: Callable[[HeaderTest], bool] | None = None
+    """Judges a test on the headers of the packet at hand. None: these were judged before."""
+    exhausted: int = 0
+    """Chains that were given up, because they took too many steps."""
+    variables: Variables = field(default_factory=Variables)
+    """Those of the rule that is judged."""
+    decoded: list[bytes] = field(default_factory=list)
+    """The instances of `DECODED`, of the rule that is judged."""
+    _made: dict[str, Sequence[bytes | None]] = field(default_factory=dict)
+    """Buffers under transforms."""
     _lower: dict[tuple[str, int], bytes] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Forget what the rule that was judged before has left."""
+        if self.variables:
+            self.variables.clear()
+        if self.decoded:
+            self.decoded = []
+
+    def of(self, name: str) -> Sequence[bytes | None]:
+        """Return all instances of a buffer, also under transforms; None in place of one that they make nothing of."""
+        if name == DECODED:
+            return self.decoded
+        if "|" not in name:
+            return self.instances(name)
+        made = self._made.get(name)
+        if made is None:
+            transform, base = transform_of(name), base_of(name)
+            made = [None if one is None else transform(one) for one in self.of(base)]
+            if base != DECODED:  # which is another one for each rule
+                self._made[name] = made
+        return made
+
+    def content(self, name: str, number: int) -> bytes:
+        """Return one instance of a buffer."""
+        return self.of(name)[number] or b""
 
     def ends(self) -> dict[str, tuple[int, int]]:
         """Return the addresses by the names that rules have for them."""
@@ -46,7 +102,9 @@ class View:
         """Return an instance in ASCII lower case; computed once."""
         data = self._lower.get((name, number))
         if data is None:
-            data = self._lower[name, number] = self.instances(name)[number].lower()
+            data = self.content(name, number).lower()
+            if not name.startswith(DECODED):
+                self._lower[name, number] = data
         return data
 
 
@@ -54,31 +112,64 @@ Found = tuple[str, int, int, int]
 """Buffer, number of its instance, start and end of what a test found; the start is -1 where that is a mere size."""
 
 
-def holds(node: Node, view: View, found: list[Found], only: int | None = None) -> bool:
-    """Judge a condition; append to ``found`` where the tests that hold found what they look for.
+def holds(node: Node, view: View, found: list[Found]) -> bool:
+    """Judge a condition; append to ``found`` where the tests that hold found what they look for."""
+    view.begin()
+    return _holds(node, view, found, None)
 
-    With ``only``, tests look at the instance of this number.
-    """
+
+def _holds(node: Node, view: View, found: list[Found], only: int | None) -> bool:
+    """Judge a part of a condition. With ``only``, tests look at the instance of this number."""
+    if isinstance(node, Chain):
+        return _chain(node, view, found, only)
     if isinstance(node, Literal | Regex | Size):
-        instances = view.instances(node.buffer)
-        numbers = range(len(instances)) if only is None else (only,)
-        return any(_holds_in(node, view, instances[number], number, found) for number in numbers)
+        return any(_holds_in(node, view, data, number, found) for number, data in _instances(node.buffer, view, only))
     if isinstance(node, All):
-        return all(holds(part, view, found, only) for part in node.parts)
+        return all(_holds(part, view, found, only) for part in node.parts)
     if isinstance(node, Any_):
-        return any(holds(part, view, found, only) for part in node.parts)
+        return any(_holds(part, view, found, only) for part in node.parts)
     if isinstance(node, NotAny):
-        return not any(holds(part, view, [], only) for part in node.parts)
+        return not any(_holds(part, view, [], only) for part in node.parts)
     if isinstance(node, Instance):
-        return any(_one_instance(node, view, found, number) for number in range(len(view.instances(node.buffer))))
+        return any(_one_instance(node, view, found, number) for number, _ in _instances(node.buffer, view, None))
     if isinstance(node, Address):
         return view.ends()[node.end] in node.members
-    return True  # a Scapy field: only dissection can decide, which is `FlaggedMatcher`'s
+    if isinstance(node, ScapyField):
+        return True  # only dissection can decide, which is `FlaggedMatcher`'s
+    return view.header is None or view.header(node)
+
+
+def _instances(buffer: str, view: View, only: int | None) -> Iterator[tuple[int, bytes]]:
+    """Yield the instances that a test looks at, with their numbers."""
+    instances = view.of(buffer)
+    for number in range(len(instances)) if only is None else (only,) if only < len(instances) else ():
+        data = instances[number]
+        if data is not None:
+            yield number, data
+
+
+def _chain(chain: Chain, view: View, found: list[Found], only: int | None) -> bool:
+    """Judge a chain on one instance after the other."""
+    name = chain.buffer
+    origin = -view.base if name == PAYLOAD and not view.complete else 0
+    held = False
+    for number, data in _instances(name, view, only):
+        at = judge(chain, data, partial(view.lower, name, number), view.variables, origin)
+        view.exhausted += at.exhausted
+        if at.held is None:
+            continue
+        if not held:
+            found += [(name, number, start, end) for start, end in at.held]
+        held = True
+        if not at.decoded:
+            break
+        view.decoded += at.decoded  # of other instances too: it is not known yet which one the rule is after
+    return held
 
 
 def _one_instance(node: Instance, view: View, found: list[Found], number: int) -> bool:
     own: list[Found] = []
-    if not all(holds(part, view, own, number) for part in node.parts):
+    if not all(_holds(part, view, own, number) for part in node.parts):
         return False
     found += own
     return True
@@ -118,11 +209,11 @@ def evidence(found: list[Found], view: View) -> tuple[Evidence, ...]:
 
     def telling(place: Found) -> float:
         name, number, start, end = place
-        return score(view.instances(name)[number][max(start, end - MAX_LITERAL) : end], False)
+        return score(view.content(name, number)[max(start, end - MAX_LITERAL) : end], False)
 
     places = sorted((place for place in found if place[2] >= 0), key=telling, reverse=True)
     return tuple(
-        shown(name, view.instances(name)[number], start, end, view.base if name == "payload" else 0)
+        shown(name, view.content(name, number), start, end, view.base if name == PAYLOAD else 0)
         for name, number, start, end in places[:MAX_EVIDENCE]
     )
 

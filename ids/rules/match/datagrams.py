@@ -9,6 +9,9 @@ from ids.rules.match.index import RuleIndex
 from ids.rules.model.rule import Rule
 from ids.types import Bool, Datagrams, Direction, Match
 
+_WITH_PAYLOAD: Bool = np.isin(np.arange(256), (1, 17, 58, 132))
+"""By IP protocol number: what is behind its header is a payload for Suricata's rules too."""
+
 
 class DatagramMatcher:
     """The rules on ``payload`` of what is not TCP."""
@@ -16,6 +19,7 @@ class DatagramMatcher:
     def __init__(self, index: RuleIndex, evaluator: Evaluator) -> None:
         self._index = index
         self._evaluator = evaluator
+        self._repeats: Bool = np.array([getattr(rule, "repeats", False) for rule in index.rules], bool)
         self.active = bool(len(index.datagram) or index.datagram_unfiltered)
 
     def datagrams(self, datagrams: Datagrams) -> list[Match]:
@@ -26,15 +30,18 @@ class DatagramMatcher:
         slots, directions = datagrams.slot, datagrams.direction
         starts = np.append(datagrams.start, len(datagrams.data))
         rows, rules = index.datagram.find(datagrams.data, starts)
-        early = _early(datagrams) if index.selectors.ask_early else None
+        numbers = datagrams.number
         if len(rows):
             keep = index.selectors.fits(flows, slots[rows], directions[rows], rules)
             rows, rules = rows[keep], rules[keep]
-            keep = index.selectors.open(flows, slots[rows], rules, early=None if early is None else early[rows])
+            keep = index.selectors.open(flows, slots[rows], rules, numbers=numbers[rows])
             rows, rules = rows[keep], rules[keep]
         if index.datagram_unfiltered:
-            more, always = index.selectors.admitted(flows, slots, directions, index.datagram_unfiltered, early)
+            more, always = index.selectors.admitted(flows, slots, directions, index.datagram_unfiltered, numbers)
             rows, rules = np.concatenate([rows, more]), np.concatenate([rules, always])
+        if self._repeats.any():
+            keep = ~self._repeats[rules] | _WITH_PAYLOAD[flows.proto[slots[rows]]]
+            rows, rules = rows[keep], rules[keep]
         matches: list[Match] = []
         for row, number in sorted(zip(rows.tolist(), rules.tolist(), strict=True)):
             rule = index.rules[number]
@@ -50,18 +57,3 @@ class DatagramMatcher:
             if isinstance(answer, Match):
                 matches.append(answer)
         return matches
-
-
-def _early(datagrams: Datagrams) -> Bool:
-    """Return before which datagrams nothing is known to have come from the other side: the client's first.
-
-    A flow that was answered in an earlier batch has more packets from the server than are here.
-    """
-    flows, slots = datagrams.flows, datagrams.slot
-    answers = datagrams.direction == Direction.TO_CLIENT
-    here = np.bincount(slots[answers], minlength=flows.capacity)
-    answered = np.full(flows.capacity, np.iinfo(np.int64).max)
-    np.minimum.at(answered, slots[answers], datagrams.number[answers])
-    answered[flows.packets[:, Direction.TO_CLIENT] > here] = 0
-    early: Bool = ~answers & (datagrams.number < answered[slots])
-    return early

@@ -104,6 +104,9 @@ class Evaluator:
         """Evaluate a rule; a fault in it is no match."""
         self._counters.add("rules.evaluations")
         proof = self.guarded(rule, moment.flow, moment.ts_ns, _proof, rule.condition, view)
+        if view.exhausted:
+            self._counters.add("rules.exhausted", view.exhausted)
+            view.exhausted = 0
         if proof is None:
             return Outcome.NO
         shown, end = proof

@@ -38,6 +38,10 @@ OVERLAP_BYTES = 4096
 """Bytes before new ones that YARA judges again with them: longer than any sensible string of a rule."""
 
 YARA_EAGER_BYTES = 64 << 10
+REPEAT_BYTES = 2560
+"""A rule that repeats matches once in so many bytes of a direction: as much as Suricata inspects at a time
+(``toserver-chunk-size``)."""
+
 SCAN_BYTES = 1024
 """What one run of YARA costs besides its data: bounds the number of eager runs to 64."""
 
@@ -105,14 +109,18 @@ class StreamFollower:
     def admit(self, trail: Trail, candidates: Iterable[int]) -> None:
         """Have rules wait in a direction, which look at its traffic and whose needles were seen in it."""
         for number in candidates:
-            if number in trail.done:
-                continue
-            if isinstance(self._index.rules[number], YaraRule):
+            rule = self._index.rules[number]
+            since = 0
+            if (done := trail.done.get(number)) is not None:
+                if not isinstance(rule, Rule) or not rule.repeats or trail.end - done < REPEAT_BYTES:
+                    continue
+                since = done
+            if isinstance(rule, YaraRule):
                 if trail.yara is None:
                     trail.yara = YaraWaiting()
                 trail.yara.rules.add(number)
             elif number not in trail.waiting:
-                trail.waiting[number] = Waiting()
+                trail.waiting[number] = Waiting(since=since)
                 trail.next_due = 0
 
     def _restart(self, trail: Trail, offset: int) -> None:
@@ -137,17 +145,20 @@ class StreamFollower:
         length = trail.end
         if not trail.waiting or not (everything or length >= trail.next_due):
             return
-        view = payload_view(moment, bytes(trail.data), trail.base)
+        data = bytes(trail.data)
+        whole = payload_view(moment, data, trail.base)
         for number, waiting in list(trail.waiting.items()):
             if not everything and length < waiting.due:
                 continue
+            seen = max(0, waiting.since - trail.base)
+            view = payload_view(moment, data[seen:], waiting.since) if seen else whole
             rule = self._index.rules[number]
             if isinstance(rule, Rule) and self._index.selectors.of(number).is_open(moment.flow):
                 self._counters.add("rules.evaluated_bytes", len(trail.data))
                 answer = self._evaluator.evaluate(rule, view, moment)
                 if answer is not Outcome.NO:
                     del trail.waiting[number]
-                    trail.done.add(number)
+                    trail.done[number] = length
                     if isinstance(answer, Match):
                         matches.append(answer)
                     continue
@@ -189,7 +200,7 @@ class StreamFollower:
                 self._evaluator.guarded(rule, moment.flow, moment.ts_ns, yara_evidence, what, PAYLOAD, data, base) or ()
             )
             waiting.rules.discard(number)
-            trail.done.add(number)
+            trail.done[number] = trail.end
             end = None if rule.positional else yara_end(what)
             matches.append(self._evaluator.match(rule, moment if end is None else moment.completed(base + end), shown))
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ids.counters import Counters
 from ids.protocols import BY_NAME
+from ids.rules.match.packet_tests import header_tests
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
-from ids.rules.model.buffers import CATALOGUE, PAYLOAD
+from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PAYLOAD
 from ids.rules.model.literals import Needle, cover
 from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
 from ids.rules.model.rule import Anchor, Rule
@@ -22,6 +23,23 @@ _TCP, _UDP = 6, 17
 def _in_head(name: str, needle: Needle) -> bool:
     """Return whether a needle can be looked for in whole heads: rare there, and over no seam of its buffer."""
     return CATALOGUE[name].stands_in_head(needle.value) and score_in_head(needle.value) >= WEAK_IN_HEAD
+
+
+def _of_packets(rule: Rule, asks_headers: bool) -> bool:
+    """Return whether a rule looks for bytes in single packets."""
+    if not rule.buffers or not rule.buffers <= PACKET_HEADERS.keys() | {PAYLOAD}:
+        return False
+    return asks_headers or rule.flow.payload_of == "packet" or rule.buffers != {PAYLOAD}
+
+
+def _of_either(rule: Rule) -> bool:
+    """Return whether Suricata looks for the bytes of a rule both in single packets and in streams.
+
+    Those that are bound to a place are: it may be one in a packet. Datagrams are single packets anyway.
+    """
+    if not rule.repeats or rule.buffers != {PAYLOAD} or rule.flow.payload_of is not None:
+        return False
+    return rule.traffic.app_proto is None and rule.traffic.carried_by(_TCP)
 
 
 class RuleIndex:
@@ -41,6 +59,15 @@ class RuleIndex:
         self._stream: list[tuple[Needle, int]] = []
         self._datagram: list[tuple[Needle, int]] = []
         self._named: dict[str, list[tuple[Needle, int]]] = {}
+        self.packet: list[int] = []
+        """Rules that look for bytes in single packets, or in their headers,"""
+        self.of_either: set[int] = set()
+        """Those of them that are looked for in streams and datagrams, too: in packets of TCP only."""
+        self.packet_unfiltered: list[int] = []
+        """and those of them that no needle picks."""
+        self.asks_headers = False
+        """Some rule on a protocol's buffers asks for the headers of the packet that completed them."""
+        self._in_packets: dict[str, list[tuple[Needle, int]]] = {}
         for number, rule in enumerate(self.rules):
             if isinstance(rule, YaraRule):
                 self._sort_yara(rule, number)
@@ -48,6 +75,7 @@ class RuleIndex:
                 self._sort(rule, number)
         self.stream = Prefilter(self._stream, cache, counters)
         self.datagram = Prefilter(self._datagram, cache, counters)
+        self.in_packets = {name: Prefilter(entries, cache, counters) for name, entries in self._in_packets.items()}
         self.buffers = {name: Prefilter(entries, cache, counters) for name, entries in self._named.items()}
         self.made_always = self.by_buffer.keys() | {
             name for name, entries in self._named.items() if not all(_in_head(name, needle) for needle, _ in entries)
@@ -64,16 +92,26 @@ class RuleIndex:
 
     def _sort(self, rule: Rule, number: int) -> None:
         needles = cover(rule.condition)
+        asks_headers = bool(header_tests(rule.condition))
+        if _of_packets(rule, asks_headers) or _of_either(rule):
+            self.packet.append(number)
+            self.packet_unfiltered += [] if needles else [number]
+            for needle in needles or ():
+                self._in_packets.setdefault(needle.buffer, []).append((needle, number))
+            if _of_packets(rule, asks_headers):
+                return
+            self.of_either.add(number)
+        self.asks_headers |= asks_headers and bool(rule.buffers)
         if PAYLOAD in rule.buffers:
             entries = [(needle, number) for needle in needles or ()]
             if rule.traffic.carried_by(_TCP):
                 self._stream += entries
                 self.stream_unfiltered += [] if needles else [number]
-            if rule.traffic.protocol != "tcp":
+            if rule.traffic.protocol != "tcp" and rule.flow.payload_of != "stream":
                 self._datagram += entries
                 self.datagram_unfiltered += [] if needles else [number]
         elif not rule.buffers:  # of an application protocol: once it is recognised in the stream
-            self._sort_bare(rule, number)
+            self._sort_bare(rule, number, asks_headers)
         elif needles is None:
             for name in rule.buffers:
                 self.by_buffer.setdefault(name, []).append(number)
@@ -81,10 +119,10 @@ class RuleIndex:
             for needle in needles:
                 self._named.setdefault(needle.buffer, []).append((needle, number))
 
-    def _sort_bare(self, rule: Rule, number: int) -> None:
+    def _sort_bare(self, rule: Rule, number: int, asks_headers: bool) -> None:
         """Sort a rule without a test on bytes; one on an application protocol waits until it is recognised."""
         protocol = BY_NAME.get(rule.traffic.protocol)
-        if protocol is None:
+        if protocol is None or rule.repeats or asks_headers:
             self.headers.append(number)
             return
         for ip_proto, rules in ((_TCP, self.stream_unfiltered), (_UDP, self.datagram_unfiltered)):

@@ -9,9 +9,9 @@ from ids.counters import Counters
 from ids.rules.match.datagrams import DatagramMatcher
 from ids.rules.match.evaluation import Evaluator
 from ids.rules.match.flagged import FlaggedMatcher, Session
-from ids.rules.match.headers import HeaderMatcher
 from ids.rules.match.index import RuleIndex
 from ids.rules.match.memory import FlowMemory, Retained
+from ids.rules.match.packets import PacketMatcher
 from ids.rules.match.streams import StreamMatcher
 from ids.rules.match.transactions import TransactionMatcher
 from ids.rules.match.yara import YaraScanner
@@ -48,7 +48,7 @@ class Matcher:
         self._transactions = TransactionMatcher(
             index, evaluator, scanner, memory, counters, settings.transactions_per_flow
         )
-        self._headers = HeaderMatcher(index, evaluator)
+        self._packets = PacketMatcher(index, evaluator, flows, counters)
         self._flagged = FlaggedMatcher(index, evaluator, memory, counters)
 
     @property
@@ -74,8 +74,8 @@ class Matcher:
         return self._transactions.transactions(transactions)
 
     def packets(self, packets: Packets, flows: FlowBatch) -> list[Match]:
-        """Take a batch of packets, for rules on headers alone."""
-        return self._headers.packets(packets, flows)
+        """Take a batch of packets, for rules that are judged packet by packet."""
+        return self._packets.packets(packets, flows)
 
     def flagged(self, session: Session) -> list[Match]:
         """Take the Scapy packets of a flagged flow, for the rules that wait for them."""

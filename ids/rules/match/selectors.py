@@ -52,18 +52,19 @@ class Selector:
         return mask & ends
 
     def open(
-        self, flows: FlowColumns, slots: I64, spoken: Sequence[str] | None = None, early: Bool | None = None
+        self, flows: FlowColumns, slots: I64, spoken: Sequence[str] | None = None, numbers: I64 | None = None
     ) -> Bool:
         """Judge what may change while a flow lives: its state, and the protocol recognised in it.
 
-        ``spoken`` has the protocol of the transaction at hand for each row. ``early`` says of which rows it is known
-        that they came before the flow was established, though it may be so by now, at the end of the batch.
+        ``spoken`` has the protocol of the transaction at hand for each row, ``numbers`` the number of its packet; None:
+        the flow's state is judged as it is by now, at the end of the batch.
         """
         mask = np.ones(len(slots), bool)
         if self.options.established is not None:
-            mask &= (flows.state[slots] != FlowState.NEW) == self.options.established
-            if early is not None and not self.options.established:
-                mask |= early
+            known = flows.state[slots] != FlowState.NEW
+            if numbers is not None:
+                known = flows.established(slots, numbers)
+            mask &= known == self.options.established
         name = self.traffic.app_proto
         if name is not None:
             known = flows.app_proto[slots] == flows.app_code(name)
@@ -97,9 +98,6 @@ class Selectors:
         self._of_rule: I64 = np.array([numbers.setdefault(one, len(numbers)) for one in wanted], np.int64)
         self._all = [Selector(*one) for one in numbers]
 
-        self.ask_early = any(options.established is False for _, options in numbers)
-        """Some rule looks at what comes before a flow is established."""
-
     def __len__(self) -> int:
         return len(self._all)
 
@@ -120,17 +118,19 @@ class Selectors:
         slots: I64,
         rules: I64,
         spoken: Sequence[str] | None = None,
-        early: Bool | None = None,
+        numbers: I64 | None = None,
     ) -> Bool:
         """Judge for each row whether the flow is by now what the rule beside it asks for."""
         mask = np.zeros(len(rules), bool)
         for number, rows in self._grouped(rules):
             protocols = None if spoken is None else [spoken[row] for row in rows.tolist()]
-            mask[rows] = self._all[number].open(flows, slots[rows], protocols, None if early is None else early[rows])
+            mask[rows] = self._all[number].open(
+                flows, slots[rows], protocols, None if numbers is None else numbers[rows]
+            )
         return mask
 
     def admitted(
-        self, flows: FlowColumns, slots: I64, directions: U8, rules: Sequence[int], early: Bool | None = None
+        self, flows: FlowColumns, slots: I64, directions: U8, rules: Sequence[int], numbers: I64 | None = None
     ) -> tuple[I64, I64]:
         """Return ``(rows, rules)`` of all pairs that fit and are open: for rules that nothing else picks."""
         rows_of: dict[int, I64] = {}
@@ -140,7 +140,7 @@ class Selectors:
             number = int(self._of_rule[rule])
             if number not in rows_of:
                 selector = self._all[number]
-                rows = np.flatnonzero(selector.open(flows, slots, early=early))
+                rows = np.flatnonzero(selector.open(flows, slots, numbers=numbers))
                 rows_of[number] = rows[selector.fits(flows, slots[rows], directions[rows])] if len(rows) else rows
             rows = rows_of[number]
             found_rows.append(rows)

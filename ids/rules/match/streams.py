@@ -109,8 +109,8 @@ class StreamMatcher:
         """Go on after a reload: with what was already reported, and with a window that new rules have not seen."""
         assert isinstance(trail.load, RuleIndex)
         index = self._index
-        identities = (trail.load.rules[number].identity for number in trail.done)
-        trail.done = {index.numbers[identity] for identity in identities if identity in index.numbers}
+        found = [(trail.load.rules[number].identity, end) for number, end in trail.done.items()]
+        trail.done = {index.numbers[identity]: end for identity, end in found if identity in index.numbers}
         trail.load, trail.waiting, trail.yara, trail.next_due = index, {}, None, 0
         rows, rules = index.stream.find(bytes(trail.data), np.array([0, len(trail.data)]))
         if len(rules):

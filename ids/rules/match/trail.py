@@ -15,6 +15,8 @@ class Waiting:
     """Bytes evaluated so far, and the price of each evaluation."""
     due: int = 0
     """Length of the stream from which on it is evaluated again."""
+    since: int = 0
+    """Stream offset from which on it looks: behind what it matched before."""
 
 
 @dataclass(slots=True)
@@ -39,8 +41,8 @@ class Trail(Window):
         self.waiting: dict[int, Waiting] = {}
         self.next_due = 0
         self.yara: YaraWaiting | None = None
-        self.done: set[int] = set()
-        """Rules that matched here: each does so once."""
+        self.done: dict[int, int] = {}
+        """Rules that matched here, and up to which stream offset: each does so once, or once in so many bytes."""
 
     @property
     def idle(self) -> bool:

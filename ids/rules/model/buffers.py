@@ -11,8 +11,22 @@ from ids.types import Direction
 PAYLOAD = "payload"
 """The bytes after the transport header: of a TCP direction as one stream, of UDP and ICMP packet by packet."""
 
+PACKET_HEADERS: dict[str, Buffer] = {
+    name: Buffer(name, None, None, text)
+    for name, text in (
+        ("ipv4.hdr", "IPv4 header of one packet, with its options"),
+        ("ipv6.hdr", "IPv6 header of one packet, with its extension headers"),
+        ("tcp.hdr", "TCP header of one packet, with its options"),
+        ("udp.hdr", "UDP header of one packet"),
+        ("icmpv4.hdr", "ICMP header of one packet"),
+        ("icmpv6.hdr", "ICMPv6 message of one packet"),
+    )
+}
+"""Buffers of single packets."""
+
 CATALOGUE: dict[str, Buffer] = {
     PAYLOAD: Buffer(PAYLOAD, None, None, "payload of TCP (the whole stream of one direction), UDP or ICMP"),
+    **PACKET_HEADERS,
     **BUFFERS,
 }
 """Suricata's sticky buffers, each with its protocol and the side that sends it."""

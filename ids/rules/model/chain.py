@@ -8,10 +8,14 @@ test holds where nothing is found within its bounds, and leaves the cursor where
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ids.rules.model.patterns import Pattern
+
+DECODED = "base64_data"
+"""The buffer that `Decode` steps of a rule fill: an instance for each place that could be decoded."""
 
 Value: TypeAlias = int | str
 """A number, or the name of a variable that an `Extract` or a `Compute` before it in the rule has set."""
@@ -54,7 +58,8 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class DataAt:
-    """There are at least ``count`` bytes from the buffer's start, or behind the cursor (``isdataat``)."""
+    """There are at least ``count`` bytes behind the cursor; not relative: the buffer has a byte with the index
+    ``count``, which is one more (``isdataat``)."""
 
     count: Value
     negated: bool = False
@@ -75,8 +80,8 @@ class Number:
     """Where and how a number stands in the buffer.
 
     ``size`` bytes from ``offset`` on (from the cursor, when ``relative``); binary in the byte order ``big`` or
-    ``little``, or, with ``base`` (8, 10, 16, or 0: as C's strtol finds out), as digits. ``bits`` masks it, and shifts
-    it right by the mask's trailing zeros.
+    ``little``, or, with ``base`` (8, 10, 16, or 0: as C's strtol finds out), as digits, with size 0 as many as there
+    are. ``bits`` masks it, and shifts it right by the mask's trailing zeros.
     """
 
     size: Value
@@ -102,7 +107,8 @@ class Jump:
     """Move the cursor by a number that stands in the buffer (``byte_jump``).
 
     From where the number ends, or from the buffer's start (``origin`` ``begin``) or end (``end``). With ``size`` 0 of
-    the number, nothing is read and the number is 0. ``align``: up to the next multiple of 4.
+    the number, nothing is read and the number is 0. ``align``: up to the next multiple of 4. A jump to before the
+    buffer leads to its start; one behind its end does not hold.
     """
 
     number: Number
@@ -125,7 +131,10 @@ class Extract:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Set a variable from a number in the buffer and a value (``byte_math``). ``operator``: ``+ - * / << >>``."""
+    """Set a variable from a number in the buffer and a value (``byte_math``). ``operator``: ``+ - * / << >>``.
+
+    The number's ``bits`` mask the result, not what is read.
+    """
 
     number: Number
     operator: str
@@ -146,12 +155,14 @@ class Decode:
 class Listed:
     """The whole buffer is (``isset``) or is not (``isnotset``) in a list, such as one of a million domains.
 
-    ``name`` is that of a `ids.rules.model.lists` list; ``kind`` ``string``, ``md5``, ``sha256``, ``ip``.
+    ``name`` is what the rule calls the list; ``kind`` one of `ids.rules.model.lists.KINDS`.
     """
 
     name: str
     kind: str = "string"
     negated: bool = False
+    members: Container[bytes] | None = field(default=None, compare=False, repr=False)
+    """The list itself (`ids.rules.model.lists`); without it nothing is listed."""
 
 
 Step: TypeAlias = Content | Expression | DataAt | Length | Compare | Jump | Extract | Compute | Decode | Listed
@@ -166,3 +177,5 @@ class Chain:
 
     buffer: str
     steps: tuple[Step, ...]
+    program: object = field(default=None, init=False, compare=False, repr=False)
+    """A place for what `ids.rules.match.chains` compiles the chain to, when it is first judged."""

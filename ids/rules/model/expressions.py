@@ -21,10 +21,21 @@ import hyperscan
 SCRIPT = Path(__file__)
 
 
+TRIALS = (bytes(4096), b"x" * 4096, b"~" * 4096, bytes(range(256)) * 8)
+"""What a database is tried on, in which most have nothing to find."""
+
+
 def linear(expressions: Sequence[bytes], flags: Sequence[int]) -> bytes:
-    """Return the database of expressions, whose ids are their positions, in the form that can be kept."""
+    """Return the database of expressions, whose ids are their positions, in the form that can be kept.
+
+    It is tried first. Hyperscan 5.4.12 compiles some, such as ``(ab)+`` with the start of each match, to what reads
+    beyond its memory on whatever is longer than 256 bytes: that ends the child, and not whoever would search.
+    """
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(expressions=list(expressions), ids=list(range(len(expressions))), flags=list(flags))
+    for data in TRIALS:
+        with contextlib.suppress(hyperscan.ScanTerminated):
+            database.scan(data, match_event_handler=lambda *_: True)
     raw: bytes = hyperscan.dumpb(database)
     return raw
 
@@ -33,7 +44,7 @@ class Backtracking:
     """The expressions that backtrack; each is compiled when it is first asked for."""
 
     def __init__(self) -> None:
-        self._databases: dict[tuple[bytes, bool], Any] = {}
+        self._databases: dict[tuple[bytes, bool | None], Any] = {}
 
     def compile(self, expression: bytes, nocase: bool) -> None:
         """Compile an expression."""
@@ -55,6 +66,26 @@ class Backtracking:
             self._databases[expression, nocase].scan(data, match_event_handler=report)
         return found[0] if found else None
 
+    def compile_groups(self, expression: bytes) -> None:
+        """Compile an expression whose groups are asked for."""
+        database = hyperscan.Database(chimera=True, mode=hyperscan.CH_MODE_GROUPS)
+        database.compile(expressions=[expression], flags=[0])
+        self._databases[expression, None] = database
+
+    def capture(self, expression: bytes, data: bytes) -> tuple[int, int] | None:
+        """Return start and end of the first group in the first match; None without a match, or without the group."""
+        if (expression, None) not in self._databases:
+            self.compile_groups(expression)
+        found: list[tuple[int, int]] = []
+
+        def report(_id: int, _start: int, _end: int, _flags: int, groups: Any, *_rest: Any) -> bool:
+            found.extend((start, end) for active, start, end in groups[1:2] if active)
+            return True
+
+        with contextlib.suppress(hyperscan.ScanTerminated):
+            self._databases[expression, None].scan(data, match_event_handler=report)
+        return found[0] if found else None
+
 
 def serve(line: Connection) -> None:
     """Carry out orders until there is nobody to give any."""
@@ -63,6 +94,8 @@ def serve(line: Connection) -> None:
         "linear": linear,
         "compile": backtracking.compile,
         "search": backtracking.search,
+        "compile_groups": backtracking.compile_groups,
+        "capture": backtracking.capture,
     }
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     own_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

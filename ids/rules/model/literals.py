@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ids.rules.model.buffers import PAYLOAD
-from ids.rules.model.rarity import MAX_LITERAL, score
+from ids.rules.model.chain import DECODED, Chain, Content, Expression
+from ids.rules.model.patterns import Pattern
+from ids.rules.model.rarity import MAX_LITERAL, WEAK_SCORE, score
 from ids.rules.model.regex_literals import required_literals
-from ids.rules.model.rule import All, Anchor, Any_, Instance, Literal, Node, Regex
+from ids.rules.model.rule import All, Anchor, Any_, Instance, Literal, Node, Regex, base_of
+from ids.rules.model.transforms import in_base
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +37,11 @@ _PLACE = {Anchor.ANYWHERE: 0.0, Anchor.START: 1.0, Anchor.END: 1.0, Anchor.WHOLE
 def cover(node: Node) -> frozenset[Needle] | None:
     """Return needles of which at least one stands in its buffer whenever ``node`` holds; None where there are none."""
     if isinstance(node, Literal):
-        return frozenset({needle(node.buffer, node.value, node.nocase, node.anchor)}) if node.value else None
+        return needles_of(node.buffer, [node.value], node.nocase, node.anchor)
     if isinstance(node, Regex):
-        required = required_literals(node.pattern.text, node.pattern.nocase)
-        if required is None:
-            return None
-        values, nocase = required
-        return frozenset(needle(node.buffer, value, nocase) for value in values)
+        return _of_pattern(node.buffer, node.pattern)
+    if isinstance(node, Chain):
+        return _of_chain(node)
     if isinstance(node, All | Instance):
         covers = [found for part in node.parts if (found := cover(part)) is not None]
         return max(covers, key=worth) if covers else None
@@ -49,6 +51,46 @@ def cover(node: Node) -> frozenset[Needle] | None:
             return None
         return frozenset(needle for branch in branches if branch for needle in branch)
     return None
+
+
+def _of_chain(chain: Chain) -> frozenset[Needle] | None:
+    """Return the needles of the step that its author prefers, where they are not too common; else of the best."""
+    covers: list[frozenset[Needle]] = []
+    for step in chain.steps:
+        found = None
+        if isinstance(step, Content) and not step.negated:
+            found = needles_of(chain.buffer, [step.value], step.nocase, _anchor(step))
+            if found is not None and step.preferred and worth(found) >= WEAK_SCORE:
+                return found
+        elif isinstance(step, Expression) and not step.negated:
+            found = _of_pattern(chain.buffer, step.pattern)
+        if found is not None:
+            covers.append(found)
+    return max(covers, key=worth) if covers else None
+
+
+def _anchor(step: Content) -> Anchor:
+    at_start = not step.relative and not step.offset and step.depth == len(step.value)
+    if step.at_end:
+        return Anchor.WHOLE if at_start else Anchor.END
+    return Anchor.START if at_start else Anchor.ANYWHERE
+
+
+def _of_pattern(buffer: str, pattern: Pattern) -> frozenset[Needle] | None:
+    required = required_literals(pattern.text, pattern.nocase)
+    return None if required is None else needles_of(buffer, required[0], required[1])
+
+
+def needles_of(
+    buffer: str, values: Sequence[bytes], nocase: bool, anchor: Anchor = Anchor.ANYWHERE
+) -> frozenset[Needle] | None:
+    """Return a needle for each literal, in the buffer that is there before transforms; None where one has none."""
+    base = base_of(buffer)
+    if base == DECODED:  # it is made in the course of the rule
+        return None
+    kept = [in_base(buffer, value, nocase, anchor) for value in values]
+    found = [one for one in kept if one is not None and one[0]]
+    return frozenset(needle(base, *one) for one in found) if found and len(found) == len(values) else None
 
 
 def worth(needles: frozenset[Needle]) -> float:

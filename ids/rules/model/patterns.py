@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from ids.aside import Aside, Declined, TooCostly
 from ids.cache import Cache, digest_of
 from ids.rules.model.cheaper import cheaper
 from ids.rules.model.expressions import SCRIPT
+from ids.rules.model.regex_literals import UNKNOWN, Shape, shape_of
 from ids.rules.model.scanning import (
     CASELESS,
     COMPILE_BYTES,
     COMPILE_CPU_S,
+    COMPILER,
     SINGLE,
     START,
     VERSION,
@@ -50,6 +53,9 @@ PATTERN_BYTES = 16 << 20
 """Of one pattern in its compiled form."""
 PATTERNS_BYTES = 256 << 20
 """Of all patterns of a load."""
+
+MAX_ENDS = 64
+"""Ends of matches that are looked at to find out whether there is but one."""
 
 CACHE_SUFFIX = "regex"
 
@@ -79,11 +85,98 @@ class Pattern:
     """Why Hyperscan alone cannot run it; empty when it can."""
     _scanner: Scanner | None = field(default=None, repr=False)
     """None of a slow one."""
+    _placed: bool = True
+    """The scanner knows where a match starts."""
+    _inexact: bool = False
+    """PCRE takes too long to say where its match ends."""
+    _pending: bool = field(default=False, repr=False)
+    """It is compiled at the first search."""
+    _refusal: PatternError | None = field(default=None, repr=False)
+    """Why that failed."""
+
+    @classmethod
+    def lazy(cls, text: str, nocase: bool = False) -> Pattern:
+        """Return a pattern that is compiled when it is first searched, which raises `PatternError` where it cannot be.
+
+        For rules by the ten thousand, most of which no traffic ever asks for.
+        """
+        return cls(text, nocase, _pending=True)
+
+    def compiled(self, patterns: Patterns | None = None) -> Pattern:
+        """Compile what is not compiled yet, and return it; raises `PatternError`, each time the same."""
+        if self._pending:
+            try:
+                ready = (patterns or _first_searches[-1]).compile(self.text, self.nocase)
+                self.slow, self._scanner, self._placed = ready.slow, ready._scanner, ready._placed
+            except PatternError as error:
+                self._refusal = error
+            self._pending = False
+        if self._refusal is not None:
+            raise PatternError(str(self._refusal), self._refusal.remedy)
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it be kept without its compiled form."""
+        return Pattern.lazy, (self.text, self.nocase)
 
     def search(self, data: bytes) -> tuple[int, int] | None:
         """Return start and end of a match, or None; raises `SearchTimeout`, of a slow one."""
+        if self._pending or self._refusal is not None:
+            self.compiled()
         if self._scanner is not None:
             return self._scanner.first(data)
+        return self._exactly(data)
+
+    def leftmost(self, data: bytes) -> tuple[tuple[int, int] | None, bool]:
+        """Return start and end of the match that PCRE finds: the leftmost, and of these the one that its quantifiers
+        and alternatives prefer; and whether PCRE was asked, in the child, which takes some 80 µs.
+
+        Hyperscan reports every end of a match, so the leftmost start is known. PCRE is asked only where matches from
+        there end in several places, and where it takes too long the longest is returned.
+        """
+        if self._pending:
+            self.compiled()
+        scanner = self._scanner
+        if scanner is None:
+            return self.search(data), True
+        if self._shape.least == self._shape.most:
+            found = scanner.first(data)
+            if found is None or found[1] - found[0] == self._shape.least:
+                return found, False
+        reports: list[tuple[int, int]] = []
+
+        def report(_id: int, start: int, end: int, *_rest: Any) -> bool:
+            reports.append((start, end))
+            return len(reports) >= MAX_ENDS
+
+        cut_off = scanner.scan(data, report)
+        if not reports:
+            return None, False
+        first = min(start for start, _ in reports)
+        ends = [end for start, end in reports if start == first]
+        if self._inexact or (self._placed and len(ends) == 1 and not cut_off):
+            return (first, ends[-1]), False
+        try:
+            return self._exactly(data), True
+        except SearchTimeout:
+            self._inexact = True
+            return (first, ends[-1]), True
+
+    @property
+    def anchored(self) -> bool:
+        """A match starts where the data starts, or nowhere."""
+        return self._shape.anchored
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether there is a match may depend on what is before it."""
+        return self._shape.looks_back
+
+    @property
+    def _shape(self) -> Shape:
+        return shape_of(self.text, self.nocase)
+
+    def _exactly(self, data: bytes) -> tuple[int, int] | None:
         try:
             found: tuple[int, int] | None = SEARCHER.ask(
                 "search", _limited(self.text), self.nocase, data, cpu_s=SEARCH_CPU_S, memory_bytes=COMPILE_BYTES
@@ -91,6 +184,29 @@ class Pattern:
         except (TooCostly, Declined) as error:
             raise SearchTimeout(f"regex {self.text!r} on {len(data)} bytes: {error}") from None
         return found
+
+
+def check_capture(text: str) -> str:
+    """Return why the first group of an expression cannot be taken; empty where it can."""
+    groups = shape_of(text).groups
+    if groups not in (1, UNKNOWN):
+        return f"regex {text!r} has {groups} groups; it must have one"
+    try:
+        COMPILER.ask("compile_groups", _limited(text), cpu_s=SEARCH_CPU_S, memory_bytes=COMPILE_BYTES)
+    except (TooCostly, Declined) as error:
+        return f"regex {text!r}: {error}"
+    return ""
+
+
+def search_capture(text: str, data: bytes) -> tuple[int, int] | None:
+    """Return where the first group of the first match of an expression is; raises `SearchTimeout`."""
+    try:
+        found: tuple[int, int] | None = SEARCHER.ask(
+            "capture", _limited(text), data, cpu_s=SEARCH_CPU_S, memory_bytes=COMPILE_BYTES
+        )
+    except (TooCostly, Declined) as error:
+        raise SearchTimeout(f"regex {text!r} on {len(data)} bytes: {error}") from None
+    return found
 
 
 class Patterns:
@@ -146,24 +262,35 @@ class Patterns:
         return "make two conditions of it, or a shorter one with fewer repeats and alternatives"
 
 
+_first_searches: list[Patterns] = [Patterns()]
+"""Compiles lazy patterns: the last entry, which has the limits of the last load."""
+
+
+def begin_lazy(cache: Cache | None) -> None:
+    """Give lazy patterns, which are compiled at their first search, a new load's limits and cache."""
+    _first_searches[-1] = Patterns(cache)
+
+
 def compile_pattern(text: str, nocase: bool = False, cache: Cache | None = None) -> Pattern:
     """Compile one regular expression as `Patterns` does."""
     return Patterns(cache).compile(text, nocase)
 
 
 def _saved(pattern: Pattern) -> bytes:
-    """Return what is kept of a pattern: why it is slow, as JSON, on a line; then the database of one that is not."""
+    """Return what is kept of a pattern: why it is slow, and whether its matches have a start, as JSON, on a line; then
+    the database of one that is not slow.
+    """
     database = b"" if pattern.slow or pattern._scanner is None else serialise(pattern._scanner)
-    return json.dumps(pattern.slow).encode() + b"\n" + database
+    return json.dumps([pattern.slow, pattern._placed]).encode() + b"\n" + database
 
 
 def _load(text: str, nocase: bool, kept: bytes) -> Pattern | None:
     head, _, database = kept.partition(b"\n")
-    slow: str = json.loads(head)
+    slow, placed = json.loads(head)
     if slow:
         return Pattern(text, nocase, slow)
     scanner = load_scanner(database)
-    return None if scanner is None else Pattern(text, nocase, "", scanner)
+    return None if scanner is None else Pattern(text, nocase, "", scanner, placed)
 
 
 def _compile(text: str, nocase: bool, cpu_s: float) -> Pattern:
@@ -176,7 +303,7 @@ def _compile(text: str, nocase: bool, cpu_s: float) -> Pattern:
     if "matches empty buffer" in refusal:
         raise PatternError("it matches the empty text, so it always holds; ask for at least one byte")
     try:  # a large pattern may be too much with the start of each match, and fit without
-        return Pattern(text, nocase, "", compile_scanner([expression], [flags | SINGLE], cpu_s))
+        return Pattern(text, nocase, "", compile_scanner([expression], [flags | SINGLE], cpu_s), False)
     except CostError:
         raise
     except ScanError:

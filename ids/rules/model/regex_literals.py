@@ -11,6 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,8 @@ _UNSURE = re.compile(r"\[([:.=])[^\]]*\1\]|\\[QK]|\(\?\||\(\*", re.DOTALL)
 """What PCRE understands, and Python's parser reads as something else or not at all: classes such as ``[:alpha:]``,
 ``\\Q``, ``\\K``, ``(?|`` and verbs."""
 
+_LOOKS_BACK = re.compile(r"(?<!\[)\^|\\[AbBG]|\(\?<[=!]")
+
 
 @lru_cache(maxsize=MAX_REMEMBERED)
 def required_literals(text: str, nocase: bool) -> tuple[list[bytes], bool] | None:
@@ -45,6 +48,41 @@ def required_literals(text: str, nocase: bool) -> tuple[list[bytes], bool] | Non
     caseless = bool(parsed.state.flags & re.IGNORECASE) or bool(re.search(r"\(\?[a-zA-Z^]*i", text))
     found = _required(parsed, caseless, 0)
     return (found, caseless) if found else None
+
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is known of the matches of an expression; what is said where nothing is known."""
+
+    least: int = 0
+    most: int = UNKNOWN
+    """Bytes of a match."""
+    groups: int = UNKNOWN
+    anchored: bool = False
+    """A match starts where the data starts, or nowhere."""
+    looks_back: bool = True
+    """Whether there is a match may depend on what is before it."""
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def shape_of(text: str, nocase: bool = False) -> Shape:
+    """Return what is known of the matches of an expression."""
+    if _UNSURE.search(text):
+        return Shape()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            parsed = _parser.parse(text.encode(), re.IGNORECASE if nocase else 0)
+            least, most = parsed.getwidth()
+    except (re.error, RecursionError, OverflowError, Warning):
+        return Shape()
+    start = bool(parsed) and parsed[0][0] is _parser.AT
+    start = start and str(parsed[0][1]) in ("AT_BEGINNING", "AT_BEGINNING_STRING")
+    anchored = start and not (parsed.state.flags & re.MULTILINE and str(parsed[0][1]) == "AT_BEGINNING")
+    return Shape(int(least), int(most), parsed.state.groups - 1, anchored, bool(_LOOKS_BACK.search(text)))
 
 
 def _required(sequence: Iterable[tuple[Any, Any]], nocase: bool, depth: int) -> list[bytes] | None:

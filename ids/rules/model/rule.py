@@ -153,6 +153,9 @@ class Traffic:
     dport: PortSet = ANY_PORT
     both_ways: bool = False
     """``<>``: sender and receiver may be exchanged."""
+    excepts: bool = False
+    """An address was given as all but some (``!``). The sets say which are meant; when such a rule is judged, in
+    Suricata's language, depends on how they were spelt."""
 
     @property
     def app_proto(self) -> str | None:

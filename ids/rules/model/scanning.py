@@ -19,7 +19,7 @@ from ids.aside import Aside, Declined, TooCostly
 from ids.cache import Cache, digest_of
 from ids.rules.model.expressions import SCRIPT
 
-CACHE_FORMAT = "2"
+CACHE_FORMAT = "3"
 """Part of every cache key; raise it when the meaning of what is cached changes."""
 
 VERSION = f"{CACHE_FORMAT} {hyperscan.__version__}"  # type: ignore[attr-defined]  # its stub leaves that out

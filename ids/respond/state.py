@@ -1,0 +1,175 @@
+"""What rules remember from one match to the next: bits and counters of flows, bits of hosts and of pairs of hosts.
+
+Judged where everything is decided, in the order of the packets, so that it is the same with any number of workers.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ids.counters import Counters
+from ids.types import Action, BitChange, BitTest, CounterChange, CounterTest, Direction, Match, State
+from ids.types.state import StateTest
+
+MAX_FLOWS = 65_536
+"""Flows with bits or counters. The one that was changed longest ago loses its: a rule that waits for them is then late,
+or never comes; counted."""
+
+MAX_HOST_BITS = 262_144
+"""Bits of hosts and of pairs of hosts; likewise."""
+
+MAX_NAMES = 256
+"""Bits and counters of one flow; rule sets have some hundreds in all."""
+
+COUNTER_MASK = 0xFFFFFFFF
+"""Counters have 32 bits, as Suricata's."""
+
+_Key: TypeAlias = tuple[str, object, str]
+_ORDER = {Action.PASS: 0, Action.DROP: 1, Action.REJECT: 2, Action.ALERT: 3}
+
+
+@dataclass(slots=True)
+class FlowMemory:
+    """Of one flow."""
+
+    bits: set[str] = field(default_factory=set)
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+class RuleState:
+    """Bits and counters of all flows and hosts, within bounds."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._flows: OrderedDict[int, FlowMemory] = OrderedDict()
+        self._hosts: OrderedDict[_Key, int] = OrderedDict()
+        """When each bit of a host expires, nanoseconds."""
+
+    def holds(self, match: Match) -> bool:
+        """Return whether what a match asks of state is so."""
+        return all(self._test(test, match) for test in match.signature.state.tests)
+
+    def change(self, match: Match) -> None:
+        """Change what a match says is to be changed."""
+        for change in match.signature.state.changes:
+            if isinstance(change, BitChange):
+                self._change_bit(change, match)
+            elif isinstance(change, CounterChange):
+                self._change_counter(change, match)
+
+    def forget(self, ended: Iterable[int]) -> None:
+        """Forget flows that ended, by their ids."""
+        for flow_id in self._flows.keys() & ended:
+            del self._flows[flow_id]
+
+    def _test(self, test: StateTest, match: Match) -> bool:
+        if isinstance(test, CounterTest):
+            return self._compare(test, self._flows.get(match.flow.id) or FlowMemory())
+        assert isinstance(test, BitTest)
+        return any(self._is_set(test.scope, name, match) for name in test.names) is not test.negated
+
+    def _is_set(self, scope: str, name: str, match: Match) -> bool:
+        if scope == "flow":
+            memory = self._flows.get(match.flow.id)
+            return memory is not None and name in memory.bits
+        expires_ns = self._hosts.get((scope_kind(scope), _whose(scope, match), name))
+        return expires_ns is not None and match.ts_ns < expires_ns
+
+    def _change_bit(self, change: BitChange, match: Match) -> None:
+        on = change.change == "set" or (
+            change.change == "toggle" and not self._is_set(change.scope, change.name, match)
+        )
+        if change.scope == "flow":
+            memory = self._of(match)
+            if not on:
+                memory.bits.discard(change.name)
+            elif len(memory.bits) < MAX_NAMES:
+                memory.bits.add(change.name)
+            return
+        key = (scope_kind(change.scope), _whose(change.scope, match), change.name)
+        self._hosts.pop(key, None)
+        if on:
+            self._hosts[key] = match.ts_ns + change.expires_s * 1_000_000_000
+            if len(self._hosts) > MAX_HOST_BITS:
+                self._hosts.popitem(last=False)
+                self._counters.add("respond.state.hosts_evicted")
+
+    def _change_counter(self, change: CounterChange, match: Match) -> None:
+        values = self._of(match).counters
+        by = _value(change.value, values)
+        if by is None or (change.name not in values and len(values) >= MAX_NAMES):
+            return
+        now = values.get(change.name, 0)
+        result = by if change.operator == "=" else now + by if change.operator == "+" else now - by
+        values[change.name] = result & COUNTER_MASK
+
+    def _compare(self, test: CounterTest, memory: FlowMemory) -> bool:
+        value = memory.counters.get(test.name)
+        if test.operator in ("isset", "notset"):
+            return (value is not None) is (test.operator == "isset")
+        other = _value(test.value, memory.counters)
+        if value is None or other is None:
+            return False
+        results = {
+            "<": value < other, "<=": value <= other, "==": value == other,
+            "!=": value != other, ">=": value >= other, ">": value > other,
+        }  # fmt: skip
+        return results[test.operator]
+
+    def _of(self, match: Match) -> FlowMemory:
+        memory = self._flows.get(match.flow.id)
+        if memory is None:
+            memory = self._flows[match.flow.id] = FlowMemory()
+            if len(self._flows) > MAX_FLOWS:
+                self._flows.popitem(last=False)
+                self._counters.add("respond.state.flows_evicted")
+        else:
+            self._flows.move_to_end(match.flow.id)
+        return memory
+
+
+def order(match: Match) -> tuple[int, int, int, int]:
+    """Return where a match comes among those of a batch: by packet, then as Suricata orders rules.
+
+    What passes comes before what drops, and that before alerts; what sets a bit before what only asks for one; what is
+    severe before what is not.
+    """
+    return match.number, _ORDER[match.signature.action], _place(match.signature.state), match.signature.severity
+
+
+def scope_kind(scope: str) -> str:
+    """Return under what a scope's bits are kept: a host's are one, whether it is sender or receiver."""
+    return "pair" if scope == "pair" else "host"
+
+
+def _place(state: State) -> int:
+    asks, sets = bool(state.tests), bool(state.changes)
+    return 3 if not asks and not sets else 2 if not sets else 1 if asks else 0
+
+
+def _whose(scope: str, match: Match) -> object:
+    flow = match.flow
+    src, dst = (flow.src, flow.dst) if match.direction is Direction.TO_SERVER else (flow.dst, flow.src)
+    return (min(src, dst), max(src, dst)) if scope == "pair" else src if scope == "src" else dst
+
+
+def _value(value: int | str, values: dict[str, int]) -> int | None:
+    return values.get(value) if isinstance(value, str) else value
+
+
+def ordered(matches: list[Match]) -> list[Match]:
+    """Return the matches of a batch in the order in which they are decided.
+
+    What a rule finds in one packet is one match, though it may be seen in the packet and in its stream.
+    """
+    if len(matches) < 2:
+        return matches
+    once: dict[tuple[object, ...], Match] = {}
+    for match in sorted(matches, key=order):
+        signature, transaction = match.signature, match.transaction
+        tx_id = -1 if transaction is None else transaction.tx_id
+        once.setdefault((match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id), match)
+    return list(once.values())

@@ -1,0 +1,177 @@
+"""A rule's text becomes a rule of the model, or a fault with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ids.errors import Location
+from ids.rules.language.remedies import nearest
+from ids.rules.language.suricata.draft import Draft, Part, Piece
+from ids.rules.language.suricata.faults import Fault, Malformed, Unsupported
+from ids.rules.language.suricata.files import ConfigFiles
+from ids.rules.language.suricata.header import ACTIONS, Headers, Misplaced
+from ids.rules.language.suricata.keywords import KEYWORDS, LATER
+from ids.rules.language.suricata.source import Header, RawRule, Unfinished, header_of, options_of
+from ids.rules.language.variables import Variables
+from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PARSED, PAYLOAD, comes_over, wrong_way
+from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, IpOption, SameAddress
+from ids.rules.model.rule import All, FlowOptions, Node, Rule
+from ids.types import Signature
+from ids.types.state import STATELESS, State
+
+LEVELS = {1: "high", 2: "medium", 3: "low"}
+"""Our level of each of Suricata's priorities; beyond them it is informational."""
+
+_OF_A_PACKET = (HeaderNumber, HeaderBits, SameAddress, IpOption, Checksum)
+"""Tests that make Suricata look at single packets, not at streams."""
+
+
+class AtPlace(Exception):
+    """A fault, and the offset in the rule where it is."""
+
+    def __init__(self, fault: Fault, offset: int, option: str = "") -> None:
+        self.fault = fault
+        self.offset = offset
+        self.option = option
+        super().__init__(str(fault))
+
+
+@dataclass(slots=True)
+class Builder:
+    """Builds the rules of a load."""
+
+    variables: Variables
+    files: ConfigFiles
+    _headers: Headers = field(init=False)
+    _flows: dict[FlowOptions, FlowOptions] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._headers = Headers(self.variables)
+
+    def build(self, raw: RawRule, path: str) -> Rule:
+        """Build one rule; raises `AtPlace`."""
+        try:
+            header = header_of(raw.text)
+        except Malformed as fault:
+            raise AtPlace(fault, len(raw.text) - len(raw.text.lstrip())) from None
+        try:
+            scope = self._headers.scope(header)
+            draft = Draft(scope.action, scope.protocol)
+            draft.payload_of = scope.payload_of
+            if scope.number is not None:
+                draft.header_tests.append(HeaderNumber("ip.proto", ((scope.number, scope.number),)))
+            _take_options(draft, raw.text, header)
+            return self._finished(draft, header, raw, path)
+        except Misplaced as misplaced:
+            raise AtPlace(misplaced.fault, header.offsets[misplaced.word]) from None
+
+    def _finished(self, draft: Draft, header: Header, raw: RawRule, path: str) -> Rule:
+        start = header.offsets[0]
+        if not draft.sid:
+            raise AtPlace(Malformed("it has no sid", "number it: sid:1000001;"), start)
+        if draft.fresh:
+            raise AtPlace(Malformed(f"{draft.sticky} is named, and nothing asked of it"), start)
+        line, column = raw.place(start)
+        traffic = self._headers.traffic(header, draft.protocol)
+        options = FlowOptions(draft.established, draft.direction, _payload_of(draft))
+        try:
+            parts: list[Node] = [*draft.header_tests, *(part.finished() for part in draft.parts)]
+        except Malformed as wrong:
+            raise AtPlace(wrong, start) from None
+        severity = draft.priority if draft.priority is not None else self.files.priority(draft.classtype)
+        rule = Rule(
+            signature=Signature(
+                sid=draft.sid,
+                title=draft.title,
+                gid=draft.gid,
+                rev=draft.rev,
+                severity=severity,
+                classtype=draft.classtype,
+                action=ACTIONS[draft.action],
+                metadata=draft.metadata,
+                references=tuple(self.files.reference(kind, text) for kind, text in draft.references),
+                threshold=draft.threshold,
+                state=_state(draft),
+                origin=f"{path}:{line}",
+            ),
+            traffic=traffic,
+            flow=self._flows.setdefault(options, options),
+            source=Location(path, line, column),
+            condition=All(tuple(parts)),
+            repeats=True,
+            level=LEVELS.get(severity, "informational"),
+        )
+        fault = _never(rule, header.words[4])
+        if fault is not None:
+            raise AtPlace(fault, start)
+        return rule
+
+
+def _take_options(draft: Draft, text: str, header: Header) -> None:
+    """Let each option do to the draft what it says; raises `AtPlace`."""
+    try:
+        for name, value, offset in options_of(text, header.end):
+            option = KEYWORDS.get(name)
+            try:
+                if option is None:
+                    option = KEYWORDS.get(name.lower())
+                    if option is None:
+                        raise _unknown(name)
+                option(draft, value)
+            except Fault as fault:
+                raise AtPlace(fault, offset, name) from None
+    except Unfinished as fault:
+        raise AtPlace(fault, fault.offset) from None
+
+
+def _unknown(name: str) -> Unsupported:
+    if name.lower() in LATER:
+        return Unsupported(f"keyword {name.lower()}", "it is not supported", "leave it out, or use another rule")
+    return Unsupported(f"keyword {name[:40]}", "no such option is known", nearest(name, KEYWORDS))
+
+
+def _state(draft: Draft) -> State:
+    if not (draft.silent or draft.state_tests or draft.state_changes):
+        return STATELESS
+    return State(tuple(draft.state_tests), tuple(draft.state_changes), draft.silent)
+
+
+def _payload_of(draft: Draft) -> str | None:
+    """Return where Suricata looks for payload: one that is bound to a place may be in a packet or in the stream."""
+    if draft.payload_of is not None:
+        return draft.payload_of
+    if draft.protocol != "tcp":
+        return None
+    if any(isinstance(test, _OF_A_PACKET) for test in draft.header_tests):
+        return "packet"
+    payload = [part for part in draft.parts if part.buffer == PAYLOAD]
+    if not payload or draft.header_tests or _positioned(payload):
+        return None
+    return "stream"
+
+
+def _positioned(parts: Iterable[Part]) -> bool:
+    pieces = [step for part in parts for step in part.steps if isinstance(step, Piece)]
+    return any(piece.offset is not None or piece.depth is not None or piece.at_start for piece in pieces)
+
+
+def _never(rule: Rule, arrow: str) -> Fault | None:
+    """Return why a rule could never match, where Suricata refuses it as well."""
+    others = [name for name in rule.buffers if name in CATALOGUE and name != PAYLOAD]
+    protocols = {CATALOGUE[name].protocol for name in others} - {None}
+    wanted = rule.traffic.app_proto
+    if wanted is not None and wanted not in PARSED and protocols:
+        return Unsupported(f"protocol {wanted}", f"there is no parser for {wanted}", "test the payload instead")
+    if len(protocols) > 1 or (wanted and protocols and wanted not in protocols):
+        named = sorted(str(protocol) for protocol in protocols | ({wanted} if wanted else set()))
+        return Malformed(f"buffers and traffic of different protocols ({', '.join(named)}) never meet")
+    for name in others:
+        if name not in PACKET_HEADERS and not comes_over(name, rule.traffic.protocol):
+            return Malformed(f"{name} never comes over {rule.traffic.protocol}", "write the protocol of the buffer")
+    why = wrong_way(rule.buffers, rule.flow.direction)
+    if why is not None:
+        return Malformed(why, "turn the direction round, or leave it out")
+    if len(rule.sides) > 1 and arrow != "=>":
+        return Malformed("it asks for what a request and its response have, together", "write => for ->")
+    return None

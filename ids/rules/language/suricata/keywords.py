@@ -1,0 +1,106 @@
+"""The table of all options: what each does to a draft."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, state
+from ids.rules.language.suricata.draft import Draft
+from ids.rules.model.buffers import CATALOGUE
+
+Builder = Callable[[Draft, "str | None"], None]
+
+_STICKY = (buffers.SURICATAS | CATALOGUE.keys()) - buffers.NOT_STICKY - {"payload"}
+
+KEYWORDS: dict[str, Builder] = {
+    **{name: buffers.sticky(name) for name in _STICKY},
+    **{name: buffers.sticky(buffer) for name, buffer in buffers.OLD_NAMES.items()},
+    **{name: buffers.modifier(buffer) for name, buffer in buffers.MODIFIERS.items()},
+    **{name: buffers.transform(name) for name in (*buffers.TRANSFORMS, *buffers.TRANSFORMS_WITH_VALUE)},
+    "pkt_data": buffers.pkt_data,
+    "base64_data": buffers.base64_data,
+    **{name: buffers.decimal_in(name) for name in buffers.DECIMALS},
+    "tls.version": buffers.equals_in("tls.version", whole=True),
+    "tls.subject": buffers.equals_in("tls.cert_subject"),
+    "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
+    "tls.fingerprint": buffers.equals_in("tls.cert_fingerprint"),
+    "filename": buffers.equals_in("file.name"),
+    "fileext": buffers.equals_in("file.name", ending=True),
+    # contents
+    "content": content.content,
+    "uricontent": content.uricontent,
+    "pcre": content.pcre,
+    "nocase": content.nocase,
+    "rawbytes": content.rawbytes,
+    "depth": content.depth,
+    "offset": content.offset,
+    "distance": content.distance,
+    "within": content.within,
+    "startswith": content.startswith,
+    "endswith": content.endswith,
+    "fast_pattern": content.fast_pattern,
+    "isdataat": content.isdataat,
+    "bsize": content.bsize,
+    "urilen": content.urilen,
+    # numbers
+    "byte_test": numbers.byte_test,
+    "byte_jump": numbers.byte_jump,
+    "byte_extract": numbers.byte_extract,
+    "byte_math": numbers.byte_math,
+    "base64_decode": numbers.base64_decode,
+    # packets
+    **{name: packet.header_number(name) for name in packet.NUMBERS},
+    **{f"{layer}-csum": packet.checksum(layer) for layer in packet.CHECKSUMS},
+    "tos": packet.tos,
+    "ip_proto": packet.ip_proto,
+    "flags": packet.flags,
+    "tcp.flags": packet.flags,
+    "fragbits": packet.fragbits,
+    "ipopts": packet.ipopts,
+    "sameip": packet.sameip,
+    "decode-event": packet.noted("decode"),
+    "engine-event": packet.noted("decode"),
+    "stream-event": packet.noted("stream"),
+    # flows and state
+    "flow": flow.flow,
+    "stream_size": flow.stream_size,
+    "app-layer-protocol": flow.app_layer_protocol,
+    "flowbits": state.flowbits,
+    "hostbits": state.hostbits,
+    "xbits": state.xbits,
+    "flowint": state.flowint,
+    "noalert": state.noalert,
+    "alert": state.alert,
+    "threshold": state.threshold,
+    "detection_filter": state.detection_filter,
+    "tag": state.tag,
+    # identity
+    "msg": meta.msg,
+    "sid": meta.sid,
+    "rev": meta.rev,
+    "gid": meta.gid,
+    "priority": meta.priority,
+    "classtype": meta.classtype,
+    "reference": meta.reference,
+    "metadata": meta.metadata,
+    "target": meta.target,
+    "requires": meta.requires,
+    "prefilter": meta.without_effect,
+}
+"""By name, in lower case as Suricata has them."""
+
+_LATER = """
+    app-layer-event asn1 bypass cip_service config datarep dataset dce_iface dce_opnum dcerpc.iface dcerpc.opnum
+    dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
+    enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce
+    ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
+    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code
+    krb5_msg_type l3_proto lua modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags
+    mqtt.protocol_version mqtt.qos mqtt.reason_code mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace
+    rfb.secresult rfb.sectype rpc snmp.pdu_type snmp.version ssh.softwareversion ssl_state ssl_version
+    tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store
+    vxlan_vni
+"""
+
+LATER = frozenset(_LATER.split())
+"""Options of Suricata that are refused by name."""

@@ -1,0 +1,100 @@
+"""Reads the small parts that values of options are made of. All raise `Malformed`."""
+
+from __future__ import annotations
+
+import re
+
+from ids.rules.language.suricata.faults import Malformed
+from ids.rules.model.sets import Interval
+
+_NUMBER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
+_BOUND = re.compile(r"(<=|>=|<|>|!=|=|!)?\s*([0-9]{1,20}|0[xX][0-9a-fA-F]{1,16})")
+_RANGE = re.compile(r"([0-9]{1,20})\s*(?:<>|-)\s*([0-9]{1,20})")
+
+
+def required(value: str | None) -> str:
+    """Return the value of an option that must have one, without blanks around it."""
+    value = "" if value is None else value.strip()
+    if not value:
+        raise Malformed("it has no value", "write it as `name:value;`")
+    return value
+
+
+def refuse_value(value: str | None) -> None:
+    """Raise where an option has a value that takes none."""
+    if value is not None and value.strip():
+        raise Malformed(f"it takes no value, and has {value.strip()[:40]!r}", "write it as `name;`")
+
+
+def unquoted(text: str) -> str:
+    """Return a text without the quotes around it, where it has any."""
+    text = text.strip()
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        return text[1:-1]
+    return text
+
+
+def quoted(value: str | None) -> tuple[bool, str]:
+    """Return whether a ``!`` stands before a quoted text, and what stands in its quotes."""
+    text = required(value)
+    negated = text[0] == "!"
+    if negated:
+        text = text[1:].lstrip()
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        raise Malformed(f"{text[:40]!r} does not stand in quotes", 'write it as "..."')
+    return negated, text[1:-1]
+
+
+def number(text: str, least: int = 0, most: int = 0xFFFFFFFF) -> int:
+    """Read one number, decimal or as 0x1f."""
+    text = text.strip()
+    if _NUMBER.fullmatch(text) is None:
+        raise Malformed(f"{text[:40]!r} is no number")
+    value = int(text, 16) if "x" in text or "X" in text else int(text)
+    if not least <= value <= most:
+        raise Malformed(f"{value} is not from {least} to {most}")
+    return value
+
+
+def name(text: str) -> str:
+    """Read a name of a variable."""
+    text = text.strip()
+    if _NAME.fullmatch(text) is None:
+        raise Malformed(f"{text[:40]!r} is no name", "names are of letters, digits, _ . and -")
+    return text
+
+
+def commas(text: str) -> list[str]:
+    """Split at commas, without blanks around the parts."""
+    return [part.strip() for part in text.split(",")]
+
+
+def intervals(text: str, most: int) -> tuple[tuple[Interval, ...], bool]:
+    """Read ``5``, ``<5``, ``>=5``, ``!5`` or ``5<>9`` (both ends not included); return intervals, and if negated."""
+    text = unquoted(text)
+    found = _RANGE.fullmatch(text)
+    if found is not None:
+        first, last = int(found[1]), int(found[2])
+        if not first + 1 < last <= most:
+            raise Malformed(f"nothing lies between {first} and {last}" if last <= most else f"{last} is above {most}")
+        return ((first + 1, last - 1),), False
+    found = _BOUND.fullmatch(text)
+    if found is None:
+        raise Malformed(f"{text[:40]!r} is no number and no range", "write 5, <5, >5, !5 or 5<>9")
+    value = int(found[2], 16) if found[2][:2] in ("0x", "0X") else int(found[2])
+    sign = found[1] or "="
+    if value > most:
+        raise Malformed(f"{value} is above {most}")
+    if sign in ("!", "!="):
+        return ((value, value),), True
+    low, high = {
+        "=": (value, value),
+        "<": (0, value - 1),
+        "<=": (0, value),
+        ">": (value + 1, most),
+        ">=": (value, most),
+    }[sign]
+    if low > high:
+        raise Malformed(f"no number is {sign}{value} here")
+    return ((low, high),), False

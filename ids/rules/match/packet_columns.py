@@ -1,0 +1,227 @@
+"""The axes of a batch of packets: fields of their headers, and what is known of their flows when each came."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+
+import numpy as np
+
+from ids.decode.fields import Fields, whole
+from ids.decode.noted import rows_with
+from ids.rules.match.clauses import Column
+from ids.rules.match.packet_tests import AddressRanks
+from ids.types import I64, IPV4_MAPPED_PREFIX, U64, Anomaly, Direction, FlowBatch, FlowColumns, Packets
+
+_TRACKED = np.isin(np.arange(256), (1, 6, 17, 50, 58, 132))
+"""By protocol number: Suricata knows flows of it. Of the others each packet stands alone."""
+_TCP, _SYN, _FIN = 6, 2, 1
+_PORTLESS = -2
+_HALF = 1 << 31
+
+
+class FlowsBefore:
+    """What was known of each flow at the end of the batch before: of the protocols of flows, and how much was sent."""
+
+    def __init__(self, flows: FlowColumns) -> None:
+        self._flows = flows
+        self._id: I64 = np.zeros(0, np.int64)
+        self._app: I64 = np.zeros(0, np.int64)
+        self._size_id: I64 = np.zeros(0, np.int64)
+        self._first: I64 = np.zeros((0, 2), np.int64)
+        self._sent: I64 = np.zeros((0, 2), np.int64)
+
+    def app(self, slots: I64) -> I64:
+        """Return the protocols of flows as they were known then; 0: not at all. Remember what is known now."""
+        flows = self._flows
+        self._id, self._app = _grown(self._id, flows.capacity), _grown(self._app, flows.capacity)
+        before = np.where(self._id[slots] == flows.id[slots], self._app[slots], 0)
+        self._id[slots], self._app[slots] = flows.id[slots], flows.app_proto[slots]
+        return before
+
+    def sizes(self, slots: I64) -> tuple[I64, I64]:
+        """Return for each side of flows its first sequence number, -1: not known, and the numbers used by then."""
+        flows = self._flows
+        self._size_id = _grown(self._size_id, flows.capacity)
+        self._first, self._sent = _grown(self._first, flows.capacity), _grown(self._sent, flows.capacity)
+        fresh = slots[self._size_id[slots] != flows.id[slots]]
+        self._size_id[fresh], self._first[fresh], self._sent[fresh] = flows.id[fresh], -1, 0
+        return self._first, self._sent
+
+
+def _grown(column: I64, capacity: int) -> I64:
+    if len(column) >= capacity:
+        return column
+    wider = np.zeros((capacity, *column.shape[1:]), np.int64)
+    wider[: len(column)] = column
+    return wider
+
+
+class PacketColumns:
+    """The axes of one batch, each made when it is first asked for."""
+
+    def __init__(self, packets: Packets, flows: FlowBatch, ranks: AddressRanks, before: FlowsBefore) -> None:
+        self.packets = packets
+        self.flows = flows
+        self.fields = Fields(packets)
+        self._ranks = ranks
+        self._before = before
+        self._known: dict[str, Column] = {}
+        self._make: dict[str, Callable[[], Column]] = {
+            "row": lambda: self._all(np.ones(len(packets), np.int64)),
+            "whole": self._whole,
+            "flow": lambda: self._yes(self._with_flow()),
+            "first": self._first,
+            "direction": lambda: self._all(np.where(flows.slot >= 0, flows.direction, Direction.TO_SERVER)),
+            "established": self._established,
+            "app": self._app,
+            "src": lambda: self._addresses(packets.src),
+            "dst": lambda: self._addresses(packets.dst),
+            "sport": lambda: self._ports("sport"),
+            "dport": lambda: self._ports("dport"),
+            "address.same": lambda: self._yes(
+                np.flatnonzero((packets.ip_version != 0) & (packets.src == packets.dst).all(axis=1))
+            ),
+            "stream:client": lambda: self._sizes()[0],
+            "stream:server": lambda: self._sizes()[1],
+        }
+
+    def __len__(self) -> int:
+        return len(self.packets)
+
+    def axis(self, name: str) -> Column:
+        """Return the values of an axis."""
+        column = self._known.get(name)
+        if column is None:
+            column = self._known[name] = self._made(name)
+        return column
+
+    def _made(self, name: str) -> Column:
+        make = self._make.get(name)
+        if make is not None:
+            return make()
+        kind, _, rest = name.partition(":")
+        if kind == "option":
+            return self._yes(self.fields.ip_option(rest))
+        if kind == "checksum":
+            return Column(*self.fields.checksums(rest))
+        if kind == "noted":
+            stage, _, event = rest.partition(":")
+            return self._yes(rows_with(self.packets, event) if stage == "decode" else self._noted("stream." + event))
+        return Column(*self.fields[name])
+
+    def _all(self, values: np.ndarray) -> Column:
+        return Column(np.arange(len(self.packets)), values.astype(np.int64))
+
+    def _yes(self, rows: I64) -> Column:
+        return Column(rows, np.ones(len(rows), np.int64))
+
+    def _with_flow(self) -> I64:
+        return np.flatnonzero(self.flows.slot >= 0)
+
+    def _whole(self) -> Column:
+        return self._yes(np.flatnonzero(whole(self.packets) | (self.flows.slot >= 0)))
+
+    def _first(self) -> Column:
+        """The first packet of each direction of a flow; of packets that are no flow's, each."""
+        packets, batch = self.packets, self.flows
+        rows = self._with_flow()
+        key = batch.slot[rows] * 2 + batch.direction[rows]
+        keys, first, count = np.unique(key, return_index=True, return_counts=True)
+        begins = batch.flows.packets[keys // 2, keys % 2] == count
+        wrong = np.isin(packets.anomaly, (Anomaly.BAD_IP_CHECKSUM, Anomaly.BAD_L4_CHECKSUM))
+        alone = np.flatnonzero(np.where(batch.slot >= 0, ~_TRACKED[packets.proto], ~wrong))
+        return self._yes(np.union1d(rows[first[begins]], alone))
+
+    def _established(self) -> Column:
+        rows = self._with_flow()
+        flows = self.flows
+        known = flows.flows.established(flows.slot[rows], self.packets.batch.number[rows])
+        tracked = rows[_TRACKED[self.packets.proto[rows]]]
+        if len(tracked) < len(rows):
+            known = known[_TRACKED[self.packets.proto[rows]]]
+        return Column(tracked, known.astype(np.int64))
+
+    def _app(self) -> Column:
+        """The protocol recognised by then: behind the first payload of TCP, from it on of others."""
+        batch, packets = self.flows, self.packets
+        rows = self._with_flow()
+        slots = batch.slot[rows]
+        touched, of = np.unique(slots, return_inverse=True)
+        now, before = batch.flows.app_proto[touched].astype(np.int64), self._before.app(touched)
+        spoke = np.full(len(touched), len(packets), np.int64)
+        speaks = packets.payload_len[rows] > 0
+        np.minimum.at(spoke, of[speaks], rows[speaks])
+        behind = np.where(packets.proto[rows] == _TCP, rows > spoke[of], rows >= spoke[of])
+        return Column(rows, np.where(behind, now[of], before[of]))
+
+    def _addresses(self, addresses: U64) -> Column:
+        rows = np.flatnonzero(self.packets.ip_version != 0)
+        return Column(rows, ranks_of(self._ranks, addresses[rows]))
+
+    def _ports(self, name: str) -> Column:
+        values = np.full(len(self.packets), _PORTLESS, np.int64)
+        rows, ports = self.fields.ports(name)
+        values[rows] = ports
+        return self._all(values)
+
+    def _noted(self, event: str) -> I64:
+        """Return the rows of the packets for which something was noted about their connections."""
+        flows, numbers = self.flows, self.packets.batch.number
+        found: list[int] = []
+        for noted in flows.notes:
+            if noted.event == event:
+                rows = np.flatnonzero((numbers == noted.number) & (flows.slot == noted.slot))
+                found += rows[:1].tolist()
+        return np.unique(np.array(found, np.int64))
+
+    def _sizes(self) -> tuple[Column, Column]:
+        """How much each side of a connection has sent, in sequence numbers: a packet's own FIN is not counted yet."""
+        packets, batch = self.packets, self.flows
+        rows = np.flatnonzero((batch.slot >= 0) & (packets.proto == _TCP))
+        rows = rows[np.argsort(batch.slot[rows], kind="stable")]
+        slots, sides = batch.slot[rows], batch.direction[rows]
+        first, sent = self._before.sizes(np.unique(slots))
+        opens = packets.tcp_flags[rows] & _SYN != 0
+        first[slots[opens][::-1], sides[opens][::-1]] = packets.seq[rows][opens][::-1]
+        begins = np.diff(slots, prepend=-1) != 0
+        of = np.cumsum(begins) - 1
+        span = packets.payload_len[rows] + packets.payload_missing[rows] + opens
+        end = (packets.seq[rows].astype(np.int64) - first[slots, sides] + span) & 0xFFFFFFFF
+        end[(end >= _HALF) | (first[slots, sides] < 0)] = 0
+        fin = packets.tcp_flags[rows] & _FIN != 0
+        columns = []
+        for side in Direction:
+            mine = sides == side
+            base = sent[slots, side]
+            by_now = _highest(np.where(mine, end, 0), of)
+            later = _highest(np.where(mine & fin, end + 1, 0), of)
+            earlier = np.where(begins, 0, np.append(0, later[:-1]))
+            total = np.maximum(np.maximum(by_now, earlier), base)
+            np.maximum.at(sent, (slots, np.full(len(slots), int(side))), np.maximum(by_now, later))
+            order = np.argsort(rows)
+            columns.append(Column(rows[order], total[order]))
+        self._known["stream:client"], self._known["stream:server"] = columns
+        return columns[0], columns[1]
+
+
+def _highest(values: I64, of: I64) -> I64:
+    """Return the running maximum of values below 2**32, within each of the ascending groups ``of``."""
+    highest: I64 = np.maximum.accumulate(values + (of << 33)) - (of << 33)
+    return highest
+
+
+def ranks_of(ranks: AddressRanks, addresses: U64) -> I64:
+    """Return how many of the bounds lie up to each address, shape (n, 2)."""
+    bounds = ranks.bounds
+    low, high = bisect_left(bounds, IPV4_MAPPED_PREFIX), bisect_left(bounds, IPV4_MAPPED_PREFIX + (1 << 32))
+    four = np.array([bound - IPV4_MAPPED_PREFIX for bound in bounds[low:high]], np.int64)
+    result = np.empty(len(addresses), np.int64)
+    mapped = (addresses[:, 0] == 0) & (addresses[:, 1] >> np.uint64(32) == 0xFFFF)
+    of_four = (addresses[mapped, 1] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    result[mapped] = low + np.searchsorted(four, of_four, "right")
+    if not mapped.all():
+        spelt = np.array([bound.to_bytes(17, "big")[1:] for bound in bounds if bound < 1 << 128], "S16")
+        others = np.ascontiguousarray(addresses[~mapped].astype(">u8")).view("S16").ravel()
+        result[~mapped] = np.searchsorted(spelt, others, "right")
+    return result

@@ -1,0 +1,223 @@
+"""Lists from files that a buffer is looked up in: strings, domains, digests and addresses, millions of them.
+
+A list keeps no strings. Of each entry it has a keyed digest of eight bytes, in one sorted array: a million entries take
+8 MB, and a look-up a binary search. Two different strings have the same digest with a probability of 2**-64, so that of
+a list of a million entries one look-up in 10**13 is wrong; the key is drawn anew by each process, and nobody can look
+for such strings beforehand. Addresses are kept as ranges of 2 * 16 bytes.
+
+Files have an entry a line. ``plain`` is the entry itself; empty lines and those that begin with ``#`` are skipped.
+``dataset`` is Suricata's: strings in base64, digests in hexadecimal, addresses as text. ``reputation`` is the same with
+a comma and a number behind it (``datarep``); who loads it says which numbers count.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from ids.errors import Location, RuleError
+from ids.types import U64
+
+KINDS = ("string", "domain", "md5", "sha256", "ip")
+FORMATS = ("plain", "dataset", "reputation")
+
+MAX_ENTRIES = 16_000_000
+"""Entries of one list: 128 MB, or 512 MB of addresses."""
+
+MAX_ENTRY_BYTES = 8192
+"""Bytes of one line; a longer one is no entry of any list."""
+
+MAX_LABELS = 127
+"""Labels of a name in DNS (RFC 1035: 255 bytes)."""
+
+_DIGEST_BYTES = 8
+_RANGE = 32
+_KEY = os.urandom(16)
+_HEX = {"md5": 16, "sha256": 32}
+_MAPPED = bytes(10) + b"\xff\xff"
+
+Reputation: TypeAlias = Callable[[int], bool]
+"""Says whether an entry with such a number counts."""
+
+
+class Members:
+    """The entries of one list. ``data in members`` asks for the whole content of a buffer."""
+
+    def __init__(self, kind: str, entries: bytes | bytearray) -> None:
+        """Take what `encoded` made of each entry, one behind the other."""
+        self.kind = kind
+        self._digests: U64 = np.zeros(0, np.uint64)
+        self._ranges = b""
+        if kind == "ip":
+            each = (bytes(entries[at : at + _RANGE]) for at in range(0, len(entries), _RANGE))
+            self._ranges = b"".join(_merged(sorted(each)))
+        else:
+            self._digests = np.unique(np.frombuffer(bytes(entries), np.uint64))
+
+    def __len__(self) -> int:
+        return len(self._ranges) // _RANGE if self.kind == "ip" else len(self._digests)
+
+    def __contains__(self, data: object) -> bool:
+        """Look up a buffer: an address has 4 or 16 bytes, a digest those of `hashlib`, a domain is text.
+
+        A domain is listed where it, or one that it lies in, is.
+        """
+        if not isinstance(data, bytes):
+            return False
+        if self.kind == "ip":
+            return self._has_address(data)
+        if self.kind != "domain":
+            return self._has(data)
+        labels = data.lower().rstrip(b".").split(b".")
+        return len(labels) <= MAX_LABELS and any(self._has(b".".join(labels[at:])) for at in range(len(labels)))
+
+    def _has(self, data: bytes) -> bool:
+        digests = self._digests
+        wanted = np.frombuffer(digest(data), np.uint64)[0]
+        at = int(digests.searchsorted(wanted))
+        return at < len(digests) and bool(digests[at] == wanted)
+
+    def _has_address(self, data: bytes) -> bool:
+        address = _MAPPED + data if len(data) == 4 else data
+        if len(address) != 16:
+            return False
+        ranges = self._ranges
+        low, high = 0, len(ranges) // _RANGE
+        while low < high:
+            middle = (low + high) // 2
+            if ranges[middle * _RANGE : middle * _RANGE + 16] <= address:
+                low = middle + 1
+            else:
+                high = middle
+        return low > 0 and address <= ranges[low * _RANGE - 16 : low * _RANGE]
+
+
+def digest(data: bytes) -> bytes:
+    """Return the keyed digest of an entry."""
+    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES, key=_KEY).digest()
+
+
+def load_list(path: Path, kind: str, form: str = "plain", counts: Reputation | None = None) -> Members:
+    """Read a list; raises `RuleError`, with the line, where an entry is none of its kind.
+
+    ``counts`` says which entries of a ``reputation`` file are members.
+    """
+    entries = bytearray()
+    size = 0
+    for number, line in _lines(path):
+        text = line.strip()
+        if not text or (form == "plain" and text.startswith(b"#")):
+            continue
+        try:
+            if form == "reputation":
+                text, _, last = text.rpartition(b",")
+                value = int(last)
+                if counts is not None and not counts(value):
+                    continue
+            entries += encoded(text, kind, form)
+        except (ValueError, OSError) as error:
+            place = Location(str(path), number)
+            raise RuleError(f"no entry of a list of kind {kind}: {error}", place, _REMEDIES[form]) from None
+        size += 1
+        if size > MAX_ENTRIES:
+            raise RuleError(f"more than {MAX_ENTRIES:,} entries", Location(str(path), number), "make two lists of it")
+    return Members(kind, entries)
+
+
+_REMEDIES = {
+    "plain": "write one entry a line as it is; a list of Suricata's has the format dataset",
+    "dataset": "write strings in base64, digests in hexadecimal",
+    "reputation": "write the entry, a comma and a number",
+}
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(MAX_ENTRY_BYTES), b""), 1):
+                if len(line) == MAX_ENTRY_BYTES and not line.endswith(b"\n"):
+                    raise RuleError(f"a line of more than {MAX_ENTRY_BYTES:,} bytes", Location(str(path), number))
+                yield number, line
+    except OSError as error:
+        raise RuleError(f"the list cannot be read: {error.strerror}", Location(str(path))) from None
+
+
+def encoded(text: bytes, kind: str, form: str = "plain") -> bytes:
+    """Return what a list keeps of an entry; raises ValueError where it is none of its kind."""
+    if kind == "ip":
+        return b"".join(_range(text.decode("ascii")))
+    if kind in _HEX:
+        raw = binascii.unhexlify(text)
+        if len(raw) != _HEX[kind]:
+            raise ValueError(f"{2 * _HEX[kind]} hexadecimal digits expected")
+        return digest(raw)
+    if form != "plain":
+        text = base64.b64decode(text, validate=True)
+    return digest(text.lower().strip(b".") if kind == "domain" else text)
+
+
+def _range(text: str) -> tuple[bytes, bytes]:
+    """Return the first and the last address of ``192.0.2.1``, ``2001:db8::/32`` or ``192.0.2.1-192.0.2.9``."""
+    first, dash, last = text.partition("-")
+    if dash:
+        ends = _address(first.strip()), _address(last.strip())
+        if ends[0] > ends[1]:
+            raise ValueError("the range ends before it begins")
+        return ends
+    base, slash, length = text.partition("/")
+    address = _address(base)
+    if not slash:
+        return address, address
+    if not length.isdecimal():
+        raise ValueError("a length is expected behind the slash")
+    whole = 32 if ":" not in base else 128
+    if int(length) > whole:
+        raise ValueError(f"a prefix has at most {whole} bits")
+    rest = (1 << (whole - int(length))) - 1
+    value = int.from_bytes(address, "big")
+    return (value & ~rest).to_bytes(16, "big"), (value | rest).to_bytes(16, "big")
+
+
+def _address(text: str) -> bytes:
+    try:
+        return (
+            socket.inet_pton(socket.AF_INET6, text) if ":" in text else _MAPPED + socket.inet_pton(socket.AF_INET, text)
+        )
+    except OSError:
+        raise ValueError(f"{text!r} is no address") from None
+
+
+def _merged(ranges: list[bytes]) -> list[bytes]:
+    """Return sorted ranges without those that begin in another."""
+    kept: list[bytes] = []
+    for one in ranges:
+        if kept and one[:16] <= kept[-1][16:]:
+            kept[-1] = kept[-1][:16] + max(kept[-1][16:], one[16:])
+        else:
+            kept.append(one)
+    return kept
+
+
+class Lists:
+    """The lists of one load of rules; each file is read once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[tuple[Path, str, str], Members] = {}
+
+    def load(self, path: Path, kind: str, form: str = "plain") -> Members:
+        """Return a list, as `load_list` does."""
+        key = (path.resolve(), kind, form)
+        if key not in self._loaded:
+            self._loaded[key] = load_list(path, kind, form)
+        return self._loaded[key]
+
+    def __len__(self) -> int:
+        return len(self._loaded)
