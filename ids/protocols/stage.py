@@ -329,6 +329,7 @@ class Protocols:
             self._counters.add("app_layer.handover.too_many")
             return
         talk.start_over(handover.tx_id)
+        self._note()  # the next parser may ask what the flow was before
         ended, talk.closed = talk.closed, 0
         for side, rest in enumerate(handover.rest):
             closed = bool(ended >> side & 1)

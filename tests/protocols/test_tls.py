@@ -25,7 +25,7 @@ from ids.testing import Session, to_client
 from ids.types import Transaction
 from plugins.rules import Rules
 from tests.protocols import handshakes as hs
-from tests.protocols.wire import CLIENT, SERVER, Wire
+from tests.protocols.wire import CLIENT, SERVER, Wire, request
 from tests.rules.builders import rule_text
 from tests.shared import shared
 
@@ -152,6 +152,22 @@ def test_any_cut_of_the_streams_gives_the_same(cuts: list[int], cuts_back: list[
             wire.send(direction, data[start:end])
     assert wire.what() == Wire().client(ASKED).server(ANSWERED).what()
     assert wire.stage._make_parser["tls"].held == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_protocol_before_it_is_logged(at_once: bool) -> None:
+    wire = Wire()
+    turns = (
+        (CLIENT, request(b"CONNECT h:443 HTTP/1.1")),
+        (SERVER, b"HTTP/1.1 200 OK\r\n\r\n"),
+        (CLIENT, ASKED),
+        (SERVER, ANSWERED),
+    )
+    chunks = [wire.chunk(direction, data) for direction, data in turns]
+    for batch in [chunks] if at_once else [[chunk] for chunk in chunks]:
+        wire.feed(*batch)
+    logged = [found.fields for found in wire.seen if found.protocol == "tls" and found.complete]
+    assert [(one["from_proto"], one["sni"]) for one in logged] == [("http", "Host.example")]
 
 
 # What is encrypted.
