@@ -131,6 +131,8 @@ class Protocol:
     """What its server may send before the protocol shows."""
     datagram: Callable[[bytes], bool] | None = None
     """Judges one datagram of a UDP flow, of either side; never raises."""
+    foreign_ports: frozenset[int] = frozenset()
+    """UDP ports of other protocols whose datagrams look the same: no flow of theirs is recognised as this one."""
     settings: type[BaseModel] | None = None
     """Its bounds: the group ``protocols.<name>`` of the settings."""
     buffers: tuple[Buffer, ...] = ()

@@ -422,6 +422,7 @@ class Protocols:
         if talk.handed > MAX_HANDOVERS:
             self._counters.add("app_layer.handover.too_many")
             return
+        self._note()  # the next parser may ask what the flow was before
         ended, talk.closed = talk.closed, 0
         for side, rest in enumerate(handover.rest):
             closed = bool(ended >> side & 1)
@@ -452,12 +453,17 @@ class Protocols:
                 continue
             talk.looked += 1
             protocol = self._recogniser.datagram(datagrams.content(row))
+            if protocol is not None and not protocol.foreign_ports.isdisjoint(self._ports(slot)):
+                protocol = None
             if protocol is None and talk.looked < self._settings.probe_datagrams:
                 continue
             talk.probing, talk.since = False, int(datagrams.number[row])
             self._decide(talk, protocol)
             if protocol is not None and protocol.name in self._make_listener:
                 talk.listener = self._make_listener[protocol.name](slot, 0)
+
+    def _ports(self, slot: int) -> tuple[int, int]:
+        return int(self._flows.sport[slot]), int(self._flows.dport[slot])
 
     def _parse_datagrams(self, datagrams: Datagrams, rows: I64, out: list[Transaction]) -> None:
         talks = self._talks.by_id
