@@ -324,6 +324,34 @@ def test_old_modifiers_are_about_the_content_before_them() -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "step"),
+    [
+        ("isdataat:!1,relative;", DataAt(1, negated=True, relative=True)),
+        ("byte_test:1,>,2,0,relative;", Compare(Number(1, relative=True), ">", 2)),
+        ("byte_jump:1,0,relative;", Jump(Number(1, relative=True))),
+        ("byte_extract:1,0,n,relative;", Extract(Number(1, relative=True), "n")),
+        ("base64_decode;", Decode()),
+    ],
+)
+def test_relative_tests_are_on_the_buffer_of_the_test_before_them(option: str, step: Step) -> None:
+    uri, payload = Chain("http.uri", (A, step)), Chain("payload", (Content(b"b"),))
+    assert parts_of(f'content:"a"; http_uri; {option} content:"b";', HTTP) == (uri, payload)
+    assert parts_of(f'content:"b"; content:"a"; http_uri; {option}', HTTP) == (payload, uri)
+
+
+@pytest.mark.parametrize(
+    ("option", "step"),
+    [("isdataat:5;", DataAt(5)), ('pcre:"/x/R";', None), ("byte_test:1,>,2,0;", Compare(Number(1), ">", 2))],
+)
+def test_other_tests_are_on_the_payload(option: str, step: Step | None) -> None:
+    uri, payload = parts_of(f'content:"a"; http_uri; {option}', HTTP)
+    assert uri == Chain("http.uri", (A,))
+    assert isinstance(payload, Chain)
+    assert payload.buffer == "payload"
+    assert step is None or payload.steps == (step,)
+
+
+@pytest.mark.parametrize(
     ("options", "buffer"),
     [
         ('content:"a"; http_client_body;', "http.request_body"),

@@ -53,7 +53,7 @@ def _piece(draft: Draft, value: str | None, buffer: str | None) -> None:
     part = draft.here() if buffer is None else draft.part(buffer)
     piece = Piece(literal_bytes(text), negated, part)
     part.steps.append(piece)
-    draft.last = piece
+    draft.last = draft.latest = piece
 
 
 def literal_bytes(text: str) -> bytes:
@@ -200,7 +200,7 @@ def isdataat(draft: Draft, value: str | None) -> None:
     for word in words[1:]:
         if word not in ("relative", "rawbytes"):
             raise Malformed(f"unknown word {word[:40]!r}", "known are relative and rawbytes")
-    draft.add(DataAt(_bound(draft, first[1:] if negated else first), negated, relative))
+    draft.add(DataAt(_bound(draft, first[1:] if negated else first), negated, relative), near=relative)
 
 
 def bsize(draft: Draft, value: str | None) -> None:
@@ -244,6 +244,7 @@ def pcre(draft: Draft, value: str | None) -> None:
         raise Malformed(f"its flag names a buffer behind the sticky buffer {draft.sticky}", "put pkt_data; before it")
     part = draft.here() if buffer is None or draft.sticky is not None else draft.part(buffer)
     part.steps.append(Expression(_expression(found[1], flags), negated, "R" in flags))
+    draft.latest = part
 
 
 @lru_cache(maxsize=4096)

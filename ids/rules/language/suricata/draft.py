@@ -88,9 +88,9 @@ class Draft:
     """All that was said of one rule."""
 
     __slots__ = (
-        "action", "alert", "bypass", "classtype", "decoded", "direction", "established", "fresh", "gid", "header_tests",
-        "last", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen", "sid", "silent",
-        "state_changes", "state_tests", "stateless", "sticky", "threshold", "title", "variables",
+        "action", "classtype", "decoded", "direction", "established", "fresh", "gid", "header_tests", "last",
+        "latest", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen", "sid",
+        "silent", "state_changes", "state_tests", "stateless", "sticky", "threshold", "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -120,6 +120,8 @@ class Draft:
         """The next test begins a chain of its own, on whichever instance satisfies it."""
         self.last: Piece | None = None
         """The content that modifiers are about."""
+        self.latest: Piece | Part | None = None
+        """The test before, or the tests that it is one of."""
         self.variables: set[str] = set()
         """Names that a number of the traffic was given."""
         self.decoded = False
@@ -182,9 +184,18 @@ class Draft:
         except TransformError as error:
             raise Malformed(str(error)) from None
 
-    def add(self, step: Step) -> None:
-        """Add a test on the buffer that is meant."""
-        self.here().steps.append(step)
+    def add(self, step: Step, *, near: bool = False) -> None:
+        """Add a test on the buffer that is meant: behind a sticky buffer on it, else on the payload.
+
+        ``near``: else on that of the test before it, which it is relative to.
+        """
+        beside = self.latest
+        if near and self.sticky is None and beside is not None:
+            part = beside.part if isinstance(beside, Piece) else beside
+        else:
+            part = self.here()
+        part.steps.append(step)
+        self.latest = part
 
     def stand_in(self, buffer: str, value: bytes, negated: bool, *, whole: bool, ending: bool) -> None:
         """Add a content on a buffer without naming it for further tests; letters are of either case."""
