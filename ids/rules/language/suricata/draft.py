@@ -172,6 +172,7 @@ class Draft:
             raise Malformed("behind base64_data no other buffer can be named", "put base64_data last")
         self.sticky = buffer
         self.fresh = buffer is not None
+        self.last = self.latest = None
 
     def transform(self, name: str, parameter: str = "") -> None:
         """Let further tests be on what a transform makes of the buffer; raises `Malformed`."""
@@ -212,17 +213,19 @@ class Draft:
 
     def move(self, buffer: str) -> None:
         """Let the last content be about another buffer (the old modifiers); raises `Malformed`."""
-        piece = self.content()
+        payload = next((part for part in self.parts if part.buffer == PAYLOAD), None)
+        steps = payload.steps if payload is not None else []
+        piece = next((step for step in reversed(steps) if isinstance(step, Piece)), None)
         if self.sticky is not None:
             raise Malformed(
                 f"it stands behind the sticky buffer {self.sticky}",
                 "name buffers in one way, or put pkt_data; before it",
             )
-        if piece.part.buffer == buffer:
-            return
-        piece.part.steps.remove(piece)
-        if not piece.part.steps:
-            self.parts.remove(piece.part)
+        if payload is None or piece is None:
+            raise Malformed("there is no content on the payload before it that it could be about")
+        steps.remove(piece)
+        if not steps:
+            self.parts.remove(payload)
         piece.part = self.part(buffer)
         piece.part.steps.append(piece)
 
