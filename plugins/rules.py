@@ -12,6 +12,7 @@ from ids.errors import IdsError, RulesRefused
 from ids.plugin.dissection import impossible_fields
 from ids.protocols import BY_NAME
 from ids.rules.language.loader import load_configured
+from ids.rules.language.suricata.kept import collected_later
 from ids.rules.match.matcher import Matcher
 from ids.rules.model.buffers import CATALOGUE, TRANSPORT_PROTOCOLS
 from ids.rules.model.scanning import COMPILER
@@ -107,7 +108,8 @@ class Rules:
             raise RulesRefused(errors)
         if loaded.refused:
             log.warning("%d rules loaded, %s: see `ids rules check`", len(loaded), loaded.left_out())
-        matcher = Matcher(loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher)
+        with collected_later():
+            matcher = Matcher(loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher)
 
         def commit() -> None:
             self.matcher = matcher

@@ -63,6 +63,9 @@ _UDP = 17
 _DIRECTIONS = tuple(Direction)
 _log = logging.getLogger(__name__)
 
+_SURE = "http"
+"""A protocol that needs no answer of its server to be sure of: whoever speaks it is heard by servers of it."""
+
 
 class Protocols:
     """Protocol recognition and parsing for all flows.
@@ -150,6 +153,8 @@ class Protocols:
                 talk = talks[flow_id] = Talk(slot)
             if closed:
                 talk.closed |= 1 << side
+            if talk.parser is not None and talk.awaited and self._contradicts(talk, side, data[start:end], gap):
+                talk.release()
             if talk.parser is not None:
                 try:
                     handover = talk.parser.feed(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed, out)
@@ -211,6 +216,9 @@ class Protocols:
             return
         talk.parser = maker(talk.slot, talk.tx_id)
         self._parsed[talk.slot] = True
+        if side == Direction.TO_SERVER and protocol is not None and protocol.name != _SURE and not (gap or others):
+            talk.awaited = True
+            self._keep_client(talk, b"", known + data, b"")
         if not (known or others or talk.closed >> (1 - side) & 1):
             self._parse(talk, side, data, ts_ns, number, gap, closed, out)
             return
@@ -291,6 +299,28 @@ class Protocols:
         room = PRELUDE_BYTES - len(kept) if self._talks.held <= PRELUDE_MEMCAP_BYTES else 0
         talk.missed += max(len(said) - room, 0)
         self._talks.hold(talk, (kept + said[:room], answered))
+
+    def _contradicts(self, talk: Talk, side: int, data: bytes, gap: int) -> bool:
+        """Return whether the server of a flow that is parsed answers in another protocol that can be; until its first
+        bytes are there, what the client says is kept besides.
+        """
+        said, answered = talk.prefix
+        if side == Direction.TO_SERVER:
+            if gap or talk.missed:
+                talk.missed += gap + len(data)
+            else:
+                self._keep_client(talk, said, data, answered)
+            return False
+        first = (answered + data)[: self._settings.probe_bytes]
+        protocol = None if gap else self._recogniser.stream(first, Direction.TO_CLIENT)
+        if protocol is not None and protocol is not talk.protocol and protocol.name in self._make_parser:
+            return True
+        if protocol is None and not gap and len(first) < self._settings.probe_bytes:
+            self._talks.hold(talk, (said, first))
+        else:
+            talk.awaited, talk.missed = False, 0
+            self._talks.hold(talk, NOTHING)
+        return False
 
     def _await_server(
         self,
@@ -383,6 +413,7 @@ class Protocols:
     def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Probe the rest of the streams anew."""
         talk.release()
+        self._talks.hold(talk, NOTHING)
         self._parsed[talk.slot] = False
         talk.handovers += 1
         talk.handed = talk.handed + 1 if talk.handed_at == number else 1

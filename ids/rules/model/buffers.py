@@ -106,7 +106,7 @@ def nearest(word: str, known: list[str]) -> str:
 def comes_over(name: str, transport: str) -> bool:
     """Return whether something that is carried by ``transport``, the protocol of a rule's traffic, gives a buffer."""
     numbers = TRANSPORT_PROTOCOLS.get(transport)
-    if not numbers:
+    if not numbers or name in PACKET_HEADERS:
         return True
     protocol = CATALOGUE[name].protocol
     carriers = [BY_NAME[name] for name in (PARSED if protocol is None else [protocol])]

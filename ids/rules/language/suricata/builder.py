@@ -74,7 +74,7 @@ class Builder:
             raise AtPlace(Malformed(f"{draft.sticky} is named, and nothing asked of it"), start)
         line, column = raw.place(start)
         traffic = self._headers.traffic(header, draft.protocol)
-        options = FlowOptions(draft.established, draft.direction, _payload_of(draft))
+        options = FlowOptions(draft.established, draft.direction, _payload_of(draft), draft.stateless)
         try:
             parts: list[Node] = [*draft.header_tests, *(part.finished() for part in draft.parts)]
         except Malformed as wrong:

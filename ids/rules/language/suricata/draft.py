@@ -90,7 +90,7 @@ class Draft:
     __slots__ = (
         "action", "alert", "bypass", "classtype", "decoded", "direction", "established", "fresh", "gid", "header_tests",
         "last", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen", "sid", "silent",
-        "state_changes", "state_tests", "sticky", "threshold", "title", "variables",
+        "state_changes", "state_tests", "stateless", "sticky", "threshold", "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -105,6 +105,7 @@ class Draft:
         self.references: list[tuple[str, str]] = []
         self.metadata: dict[str, list[str]] = {}
         self.established: bool | None = None
+        self.stateless = False
         self.direction: Direction | None = None
         self.payload_of: str | None = None
         self.threshold: Threshold | None = None
