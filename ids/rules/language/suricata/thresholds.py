@@ -1,7 +1,7 @@
 """Suricata's threshold.config: which alerts are suppressed, and how often others come.
 
 What it says of one rule goes before the rule's own ``threshold``; what it says of all rules does not. A suppressed rule
-changes state and alerts not. Where only some addresses are suppressed, the rule does not hold for them at all.
+drops and changes state as before, and alerts not.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ids.rules.language.suricata.faults import Fault, Malformed, Unsupported
 from ids.rules.language.suricata.state import threshold_of
 from ids.rules.language.suricata.words import number
 from ids.rules.language.variables import GroupError, Variables, split_group
-from ids.rules.model.rule import Address, All, NotAny, Rule
+from ids.rules.model.rule import Rule
 from ids.rules.model.sets import AddressSet
-from ids.types import Threshold
+from ids.types import Suppression, Threshold
 
 ENDS = {"by_src": ("src_ip",), "by_dst": ("dst_ip",), "by_either": ("src_ip", "dst_ip")}
 KINDS = ("suppress", "threshold", "event_filter", "rate_filter")
@@ -50,8 +50,8 @@ class Directive:
             return replace(rule, signature=replace(signature, threshold=self.threshold))
         if self.members is None:
             return replace(rule, signature=replace(signature, state=replace(signature.state, silent=True)))
-        spared = NotAny(tuple(Address(end, self.members) for end in self.ends))
-        return replace(rule, condition=All((*rule.condition.parts, spared)))
+        suppressed = (*signature.suppressed, Suppression(self.ends, self.members.intervals))
+        return replace(rule, signature=replace(signature, suppressed=suppressed))
 
 
 def read_thresholds(
