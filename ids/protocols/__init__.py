@@ -11,9 +11,9 @@ In: `ids.types.Streams` and `Datagrams`, from `ids.flow`. Out: `ids.types.Transa
   knows of one flow.
 """
 
-from ids.protocols.protocol import Buffer, Handover, Protocol, Setup
+from ids.protocols.protocol import ODDITY, Buffer, Handover, Protocol, Setup
 from ids.protocols.recognition import FAILED
-from ids.protocols.registry import BUFFERS, BY_NAME, EVENT_TYPES, OTHER_NAMES, PROTOCOLS
+from ids.protocols.registry import BUFFERS, BY_NAME, EVENT_TYPES, ODDITIES, OTHER_NAMES, PROTOCOLS
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.stage import Protocols
 
@@ -22,6 +22,8 @@ __all__ = [
     "BY_NAME",
     "EVENT_TYPES",
     "FAILED",
+    "ODDITIES",
+    "ODDITY",
     "OTHER_NAMES",
     "PROTOCOLS",
     "Buffer",
