@@ -419,6 +419,21 @@ def test_rules_on_buffers(match: str, found: list[int], tmp_path: Path) -> None:
     assert [alert["pcap_cnt"] for alert in session.alerts] == found
 
 
+def test_suricatas_rules_ask_for_what_is_odd(tmp_path: Path) -> None:
+    path = tmp_path / "r.rules"
+    path.write_text(
+        "".join(
+            f'alert dns any any -> any any (msg:"{name}"; app-layer-event:dns.{name}; sid:{sid};)\n'
+            for sid, name in enumerate(("z_flag_set", "malformed_data", "not_a_response"), 1)
+        )
+    )
+    session = Session(f"rules.paths=[{path}]", rules=Rules())
+    session.udp(message(question(b"a.example"), flags=0x0140), b"short", dport=53)
+    session.end()
+    assert [(alert["alert"]["signature_id"], alert["pcap_cnt"]) for alert in session.alerts] == [(1, 1), (2, 2)]
+    assert session.alerts[0]["dns"]["query"][0]["z"] is True
+
+
 def test_events_and_alerts_fit_the_schema(tmp_path: Path) -> None:
     validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
     session = played(tmp_path, "[dns.queries.rrname: {contains: Example}]", ASKED, to_client(ANSWERED))

@@ -118,6 +118,7 @@ def test_what_suricata_refuses_is_refused(options: str) -> None:
         ("xbits:set,a,track tx;", "xbits tx"),
         ("stream-event:no_such_event;", "stream-event"),
         ("app-layer-protocol:!tls;", "app-layer-protocol negated"),
+        ("app-layer-event:dns.no_such_event;", "app-layer-event"),
         ("requires:foo bar;", "requires"),
     ],
 )
