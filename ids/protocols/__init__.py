@@ -4,7 +4,8 @@ In: `ids.types.Streams` and `Datagrams`, from `ids.flow`. Out: `ids.types.Transa
 `ids.rules`; `FlowColumns.app_proto` is set on the way.
 
 - `protocol` says what a protocol is: one descriptor, from which all else follows;
-- `registry` lists the descriptors; `recognised` has those without a parser, `dns` and `http` their own modules;
+- `registry` lists the descriptors; `recognised` has those without a parser, `dns`, `http` and `tls` their own packages;
+- `made` makes their buffers when something asks, `spelling` has how EVE spells bytes;
 - `recognition` finds a protocol by the first bytes of a stream or by a datagram, on any port;
 - `settings` are the limits of all parsers together;
 - `stage` gives each flow its parser, hands it over to another, and takes it away from one that fails; `talk` is what it
