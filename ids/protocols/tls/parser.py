@@ -104,23 +104,29 @@ class TlsConnection:
             side.finish()
         if not self._logged and self._sides[direction].done:
             self._log(direction, (ts_ns, number, 0), out, ended=closed or all(one.done for one in self._sides))
-        self._account(side)
+        self._account()
 
     def release(self) -> None:
         """Give back the memory of a connection that is parsed no more."""
         self._shared.held -= self._held
         self._held = 0
 
-    def _account(self, side: handshake.Direction) -> None:
-        """Count what is held; give a direction up for want of memory."""
-        shared = self._shared
-        held = self._sides[0].held + self._sides[1].held
-        if held > self._held and shared.held + held - self._held > shared.settings.memcap_bytes:
+    def _account(self) -> None:
+        """Count what is held, and hold nothing once all is read; give the connection up for want of memory."""
+        shared, (client, server) = self._shared, self._sides
+        if self._logged:
+            self._said = [Said(one.hello) for one in self._said]
+        if not (client.done and server.done):
+            held = client.held + server.held + self._said[0].cost + self._said[1].cost
+            if held <= self._held or shared.held + held - self._held <= shared.settings.memcap_bytes:
+                shared.held += held - self._held
+                self._held = held
+                return
             shared.counters.add("tls.memcap")
-            side.finish()
-            held = self._sides[0].held + self._sides[1].held
-        shared.held += held - self._held
-        self._held = held
+            client.finish()
+            server.finish()
+        self._said = [Said(None), Said(None)]
+        self.release()
 
     def _take(
         self, direction: Direction, message: handshake.Said, ts_ns: int, number: int, out: list[Transaction]
