@@ -32,6 +32,7 @@ stream:
     depth: 512kb
 defrag:
   memcap: 8mb
+default-log-dir: /var/log/suricata
 outputs:
   - eve-log: {enabled: yes, types: [alert]}
 """
@@ -56,7 +57,8 @@ def test_what_has_a_counterpart_is_taken_over(tmp_path: Path, caplog: pytest.Log
     }
     assert (config.stream.memcap_bytes, config.stream.depth_bytes) == (32 << 20, 512 << 10)
     assert (config.decode.checksums, config.decode.defrag.memcap_bytes) == ("none", 8 << 20)
-    assert "outputs" in caplog.text, "what changes nothing is named"
+    assert "default-log-dir" in caplog.text, "what changes nothing is named"
+    assert (config.eve.types, config.respond.mode) == (["alert"], "off")
 
 
 def test_a_depth_of_nothing_is_no_limit(tmp_path: Path) -> None:

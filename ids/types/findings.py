@@ -67,12 +67,19 @@ class Signature:
     severity: int = 3
     """EVE's severity: 1 is the most severe, 4 the least."""
     classtype: str = ""
+    category: str = ""
+    """What the class is called in events (EVE's ``alert.category``); empty: by its name."""
     action: Action = Action.ALERT
     metadata: Mapping[str, list[str]] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     block: BlockRequest | None = None
     threshold: Threshold | None = None
     state: State = STATELESS
+    attacked: str = ""
+    """Which end of the packet is the attacked one, ``src_ip`` or ``dest_ip`` (Suricata's ``target``); empty: not
+    known."""
+    rejected: str = ""
+    """Who would be sent the reset of a ``reject``: ``to_client`` (who sent the packet), ``to_server`` or ``both``."""
     origin: str = ""
     """``path:line`` of the rule."""
 
@@ -89,6 +96,28 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Exhibit:
+    """What events show of the packet of a match, beyond what is its flow's; attached where packets and bytes are at
+    hand, as far as settings ask."""
+
+    source: str = ""
+    """Where the packet came from, in Suricata's words (``pkt_src``), where that is not the wire."""
+    icmp: tuple[int, int] | None = None
+    """Type and code of the very message, which may be the answer of its flow."""
+    ether: tuple[str, str] | None = None
+    """Source and destination of the frame."""
+    header: Mapping[str, int | bool] | None = None
+    """Header fields as `drop` events have them."""
+    payload: bytes | None = None
+    stream: bool = False
+    """The payload is that of the stream."""
+    packet: bytes | None = None
+    """The frame, or of what it brought the packet alone (from a tunnel, of fragments)."""
+    linktype: int = 0
+    """Of ``packet``, as libpcap numbers it on this kind of system (``DLT_``)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """A detector's finding. It asks; `ids.respond` decides."""
 
@@ -102,3 +131,4 @@ class Match:
     detector: str = ""
     """Name of the plugin that found it."""
     transaction: Transaction | None = None
+    exhibit: Exhibit | None = None
