@@ -11,11 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ids.errors import IdsError, KernelError, NotRunning, UsageError
+from ids.errors import IdsError, KernelError, NoAnswer, NotRunning, UsageError
 
 MAX_REQUEST_BYTES = 4096
 TIMEOUT_S = 0.2
 """How long the engine waits for a slow client; its rings hold more than that at line rate."""
+
+ANSWER_S = 3.0
+"""How long a command waits for the engine, which answers between two batches: some milliseconds, a second at worst."""
 
 Handler = Callable[[], dict[str, Any]]
 
@@ -88,8 +91,8 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
 
-def request(path: Path, command: str, timeout_s: float = 30.0) -> dict[str, Any]:
-    """Ask a running engine; raises `NotRunning` where there is none, `UsageError` where it does not answer in time."""
+def request(path: Path, command: str, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+    """Ask a running engine; raises `NotRunning` where there is none, `NoAnswer` where it does not answer in time."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(timeout_s)
@@ -99,8 +102,13 @@ def request(path: Path, command: str, timeout_s: float = 30.0) -> dict[str, Any]
             return answer
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NotRunning(f"no engine is running at {path}; is `ids run` up, with this instance?") from error
+    except (TimeoutError, BlockingIOError) as error:  # the latter: nobody takes the requests that wait already
+        raise NoAnswer(
+            f"the engine at {path} has not answered within {timeout_s:g} s: it hangs, or it is loading rules. What is"
+            " blocked stays blocked. If it goes on, end that process and start it again: the gate stays shut meanwhile"
+        ) from error
     except (OSError, ValueError) as error:
-        raise UsageError(f"the engine at {path} does not answer: {error}; is it hung, or another user's?") from error
+        raise NoAnswer(f"the engine at {path} does not answer: {error}; is it another user's?") from error
 
 
 def _refused(path: Path, error: OSError) -> KernelError:

@@ -20,6 +20,7 @@ from ids.respond.gate import Gate
 from ids.respond.policy import BlockPolicy
 from ids.respond.responder import Responder
 from ids.respond.state import ordered
+from ids.rules.language.variables import home_net
 from ids.types import FlowColumns, IPAddress, Match, PacketBatch, Packets
 
 NO_RULES = "no rule is loaded, so nothing is looked for but what plugins find: see rules.paths, or -S"
@@ -108,7 +109,7 @@ class Engine:
     def _fresh(self, started_ns: int | None = None) -> None:
         """Build what remembers decisions about traffic, which began then, or begins with the next packet."""
         config, counters = self.config, self.counters
-        self.policy = BlockPolicy(config.respond, self._gate, counters, self._veto, self._own)
+        self.policy = BlockPolicy(config.respond, self._gate, counters, self._veto, self._own, home_net(config.vars))
         self._pending: list[Event] = []
         self._responder = Responder(config.respond, self.policy, self._gate, counters, self._pending.append, config.eve)
         self._started_ns = started_ns
@@ -196,7 +197,7 @@ class Engine:
             self.config = self._previous
             return
         self._commit()
-        self._responder.configure(self.config.respond, self.config.eve)
+        self._responder.configure(self.config.respond, home_net(self.config.vars), self.config.eve)
         if self._outputs:
             self.want(self._event_types_wanted())
 

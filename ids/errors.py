@@ -89,6 +89,10 @@ class NotRunning(UsageError):
     """No engine of this instance is there to be asked."""
 
 
+class NoAnswer(UsageError):
+    """An engine of this instance is there, and does not answer."""
+
+
 class KernelError(IdsError):
     """The kernel side refused; the message ends with the remedy."""
 

@@ -215,9 +215,10 @@ class Inspection:
         self, packets: Packets | None, flows: FlowBatch, transactions: Transactions
     ) -> Sequence[Match]:
         plugins = self._plugins
-        matches = plugins.matches("ids_transactions", transactions=transactions)
+        whole = Transactions([row for row in transactions if not row.partial])
+        matches = plugins.matches("ids_transactions", transactions=whole, parts=transactions)
         if plugins.has("ids_transaction"):
-            matches += plugins.matches_of_each("ids_transaction", "transaction", transactions)
+            matches += plugins.matches_of_each("ids_transaction", "transaction", whole)
         return self._exhibits.of_streams(matches, flows.streams, end=packets is None) if matches else matches
 
     def _dissect(self, found: Findings, flows: FlowBatch) -> None:

@@ -7,6 +7,7 @@ writer's surprise: a key given twice, and aliases (which can grow a small file i
 from __future__ import annotations
 
 import difflib
+import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,7 +171,20 @@ def _explain(model: type[BaseModel], document: Document, prefix: tuple[Key, ...]
     message = problem["msg"].removeprefix("Value error, ")
     given = problem.get("input")
     shown = "" if problem["type"] == "missing" or isinstance(given, dict | list) else f", not {given!r}"
-    return SourceError(f"{dotted}: {message[:1].lower()}{message[1:]}{shown}", document.locate(at))
+    remedy = _expected(problem["type"], given)
+    return SourceError(f"{dotted}: {message[:1].lower()}{message[1:]}{shown}", document.locate(at), remedy)
+
+
+def _expected(kind: str, given: Any) -> str:
+    """Return what to write in place of a value, where its kind of fault says so."""
+    if kind == "list_type" and isinstance(given, str | int | float):
+        return f"write a list: [{given}]"
+    if kind == "ip_any_network":
+        try:
+            return f"did you mean {ipaddress.ip_network(given, strict=False)}?"  # it has bits behind the prefix
+        except ValueError:
+            return "write an address or a prefix: 192.0.2.1, 192.0.2.0/24, 2001:db8::/32"
+    return ""
 
 
 def _known_keys(model: type[BaseModel], path: Iterable[Key]) -> list[str]:

@@ -5,6 +5,7 @@ What has a counterpart here is taken over; what has none is named once in the lo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -136,7 +137,16 @@ def _policies(value: Any, _home: Path) -> Assigned:
 
 
 def _file(setting: str) -> Callable[[Any, Path], Assigned]:
-    return lambda value, home: {setting: str(home / str(value))}
+    """Return what takes a file over; one that is not there is no fault, as to Suricata it is none."""
+
+    def taken(value: Any, home: Path) -> Assigned:
+        path = home / str(value)
+        if path.is_file():
+            return {setting: str(path)}
+        log.warning("%s is not there, so %s stays as it is", path, setting)
+        return {}
+
+    return taken
 
 
 def _outputs(value: Any, _home: Path) -> Assigned:
@@ -178,8 +188,8 @@ def _alerts(options: Mapping[str, Any]) -> Assigned:
         "tagged-packets": "tagged_packets", "verdict": "verdict",
     }  # fmt: skip
     taken: Assigned = {f"eve.{ours}": True for theirs, ours in wanted.items() if _true(options.get(theirs))}
-    if "payload-buffer-size" in options:
-        taken["eve.payload_bytes"] = min(max(_bytes(options["payload-buffer-size"]), 64), 65_536)
+    with contextlib.suppress(ValueError):
+        taken["eve.payload_bytes"] = min(max(_bytes(options.get("payload-buffer-size")), 64), 65_536)
     return taken
 
 
@@ -206,6 +216,9 @@ _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "stream.memcap": lambda value, _: {"stream.memcap_bytes": _bytes(value)},
     "defrag.memcap": lambda value, _: {"decode.defrag.memcap_bytes": _bytes(value)},
     "host-os-policy": _policies,
+    "threshold-file": _file("rules.threshold_file"),
+    "classification-file": _file("rules.classification_file"),
+    "reference-config-file": _file("rules.reference_file"),
     "stream.inline": lambda value, _: dict(INLINE) if _true(value) else {},
     "outputs": _outputs,
     "af-packet": _capture,

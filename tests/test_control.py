@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from ids.control import ControlServer
-from ids.errors import KernelError
+from ids.control import ControlServer, request
+from ids.errors import KernelError, NoAnswer, NotRunning
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,20 @@ def test_a_path_that_is_no_folder_asks_for_another_one(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(KernelError, match=r"Choose another engine\.runtime_dir"):
         ControlServer(tmp_path / "file" / "default.sock", {})
+
+
+@pytest.mark.parametrize("waiting", [0, 20])
+def test_an_engine_that_hangs_is_named_within_the_time_given(tmp_path: Path, waiting: int) -> None:
+    """It listens and takes nothing, with requests of others before ours or without."""
+    path = tmp_path / "default.sock"
+    server = ControlServer(path, {})
+    clients = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) for _ in range(waiting)]
+    for client in clients:
+        client.connect_ex(str(path))
+    with pytest.raises(NoAnswer, match=r"has not answered within 0\.1 s: it hangs, or it is loading rules"):
+        request(path, "stats", 0.1)
+    for client in clients:
+        client.close()
+    server.close()
+    with pytest.raises(NotRunning):
+        request(path, "stats", 0.1)

@@ -14,7 +14,7 @@ from ids.respond.gate import BlockOrder, Held
 from ids.types import FLOW_COUNT, I64, Flow, FlowColumns, FlowCounts, IPAddress, IPNetwork
 from tests.replay.batches import batch_of, conversation
 
-TLS = b"\x16\x03\x03\x00\x40" + bytes(64)
+TLS = b"\x17\x03\x03\x00\x40" + bytes(64)
 HTTP = b"HTTP/1.1 200 OK\r\n\r\n"
 LONG = 70_000
 

@@ -10,9 +10,11 @@ import click
 from rich.table import Table
 
 from ids.cli.options import build_config, count_of, instance_options, output_console, output_option, show_json, styled
+from ids.control import socket_path
 from ids.doctor import Check, Status
+from ids.doctor.engine import check_engine
 from ids.doctor.host import check_host, effective_capabilities
-from ids.doctor.interface import check_interfaces
+from ids.doctor.interface import check_interfaces, check_legs
 from ids.doctor.lab import check_lab
 from ids.doctor.machine import Machine
 
@@ -38,9 +40,14 @@ def doctor(
 
     Changes nothing. Exits 1 where a check fails; warnings are no failures.
     """
-    named = list(interfaces) or build_config(config_path, overrides).interfaces
+    config = build_config(config_path, overrides)
     machine = Machine()
-    checks = check_lab(machine) if lab else check_host(machine) + check_interfaces(machine, named)
+    if lab:
+        checks = check_lab(machine)
+    else:
+        named = list(interfaces) or config.interfaces
+        checks = check_host(machine) + check_legs(machine, named) + check_interfaces(machine, named)
+        checks += check_engine(socket_path(config.engine.runtime_dir, config.instance))
     failed = any(check.status is Status.FAIL for check in checks)
     if output == "json":
         show_json({"ok": not failed, "checks": [as_data(check) for check in checks]})

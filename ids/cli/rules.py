@@ -34,12 +34,15 @@ def rules() -> None:
     """Work on rules: YAML, YARA and Suricata's."""
 
 
-def _read(config: Config, fields: bool = False) -> tuple[list[dict[str, Any]], list[RuleError], RuleSet]:
-    """Return all rules as plain rows, the errors and the load; ``fields`` asks Scapy for the fields they name."""
+def _read(config: Config) -> tuple[list[dict[str, Any]], list[RuleError], RuleSet]:
+    """Return the rules that would be loaded as plain rows, the errors, and the load."""
     loaded = load_configured(config.rules, config.vars, cache_directory(config.rules))
-    rows = [_row(rule.signature, sorted(rule.buffers), _language(rule)) for rule in loaded.rules]
+    refused = impossible_fields(loaded.rules)
+    without = {rule.identity for rule, _ in refused}
+    kept = [rule for rule in loaded.rules if rule.identity not in without]
+    rows = [_row(rule.signature, sorted(rule.buffers), _language(rule)) for rule in kept]
     rows += [_row(rule.signature, [rule.scope], "yara") for rule in loaded.yara.rules]
-    return rows, [*loaded.errors, *(impossible_fields(loaded.rules) if fields else ())], loaded
+    return rows, [*loaded.errors, *(error for _, error in refused)], loaded
 
 
 def _language(rule: Rule) -> str:
@@ -73,7 +76,7 @@ def rules_check(
 ) -> None:
     """Load rule files and report every fault with its place. Exit code 2 when a rule would be refused."""
     config = build_config(config_path, overrides, (*paths, *only_rules))
-    rows, errors, loaded = _read(config, fields=True)
+    rows, errors, loaded = _read(config)
     warnings = [*loaded.warnings]
     if not config.rules.strict:
         errors += loaded.refused

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,16 +12,18 @@ from rich.table import Table
 from ids.cli.options import (
     NOTHING_ATTACHED,
     build_config,
+    count_of,
     instance_options,
     output_console,
     output_option,
+    print_message,
     show_json,
     styled,
 )
 from ids.control import request, socket_path
-from ids.errors import NotRunning
+from ids.errors import NoAnswer, NotRunning, UsageError
 from ids.kernel.fastpath import guarded_interfaces, instance_dir
-from ids.kernel.maps.counts import pinned_counts, pinned_shadow
+from ids.kernel.maps.counts import pinned_counts, pinned_heartbeat_age_s, pinned_shadow
 from ids.respond.uninspected import Uninspected, flat, uninspected
 
 
@@ -32,15 +36,20 @@ def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> N
     pins = instance_dir(config.fastpath, config.instance)
     kernel = {name: counts for name, counts in pinned_counts(pins).items() if counts[0]}
     attached, shadow = guarded_interfaces(pins), pinned_shadow(pins)
+    engine: dict[str, Any] | None = None
+    silent = ""
     try:
-        engine: dict[str, Any] | None = request(socket_path(config.engine.runtime_dir, config.instance), "stats")
+        engine = request(socket_path(config.engine.runtime_dir, config.instance), "stats")
     except NotRunning:
-        engine = None
+        pass
+    except NoAnswer as error:
+        silent = f"{error}{_last_beat(pins)}"
     if output == "json":
         verdicts = {name: {"packets": packets, "bytes": size} for name, (packets, size) in kernel.items()}
         missed = {} if engine is None else {"uninspected": [row.to_json() for row in _uninspected(engine)]}
-        show_json({"attached": attached, "shadow": shadow, "kernel": verdicts, "engine": engine, **missed})
-        return
+        problem = {"problem": silent} if silent else {}
+        show_json({"attached": attached, "shadow": shadow, "kernel": verdicts, "engine": engine, **missed, **problem})
+        sys.exit(UsageError.exit_code if silent else 0)
     console = output_console()
     table = Table(title="kernel", title_justify="left", box=None)
     for heading in ("verdict", "packets", "bytes"):
@@ -51,6 +60,9 @@ def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> N
     if shadow:
         console.print()
         console.print("shadow mode: nothing is dropped; would_drop.* counts what would have been")
+    if silent:
+        print_message(f"ids: {silent}. Above is what the kernel has counted")
+        sys.exit(UsageError.exit_code)
     if engine is None:
         console.print()
         console.print(_without_engine(attached))
@@ -63,8 +75,19 @@ def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> N
     console.print(table)
     console.print()
     console.print(f"inspection is {engine.get('ids', {}).get('engine', {}).get('lag_ms', 0):,} ms behind the wire")
+    if unheeded := engine.get("ids", {}).get("respond", {}).get("not_biting", {}).get("blocks"):
+        line = (
+            f"  {count_of(unheeded, 'block')} of sources that went on: an interface by which they come is not guarded"
+        )
+        console.print(styled(("not biting", "bold yellow"), line), soft_wrap=True)
     for row in _uninspected(engine):
         console.print(styled(("uninspected", "bold" if row.intended else "bold yellow"), f"  {row}"), soft_wrap=True)
+
+
+def _last_beat(pins: Path) -> str:
+    """Say how long ago the engine last showed the kernel that it lives."""
+    age_s = pinned_heartbeat_age_s(pins)
+    return "" if age_s is None else f". Its last sign of life was {age_s:.0f} s ago"
 
 
 def _uninspected(engine: dict[str, Any]) -> list[Uninspected]:

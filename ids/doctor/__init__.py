@@ -1,8 +1,9 @@
 """What this machine lacks for the engine's work, and what to do about it.
 
 `machine` is the window to the machine: everything a check reads comes through it, so that tests can put another one in
-its place. `host` checks the machine, `interface` the interfaces, `lab` whether `ids lab` can run; each check is a small
-function that returns a `Check`. Nothing here changes the machine, and nothing parses text that is meant for people.
+its place. `host` checks the machine, `interface` the interfaces, `engine` the one that runs, `lab` whether `ids lab`
+can run; each check is a small function that returns a `Check`. Nothing here changes the machine, and nothing parses
+text that is meant for people.
 """
 
 from __future__ import annotations

@@ -61,6 +61,41 @@ def check_interfaces(machine: Machine, names: list[str]) -> list[Check]:
     return checks
 
 
+def check_legs(machine: Machine, names: list[str]) -> list[Check]:
+    """Where this host forwards, the interface to the outside is guarded too: packets are dropped where they come in.
+
+    Asked only of interfaces that somebody chose.
+    """
+    outside = default_interfaces(machine)
+    if not names or not outside or not _forwards(machine):
+        return []
+    missing = sorted(outside - set(names))
+    if not missing:
+        return [ok("legs", f"the way to the outside, {', '.join(sorted(outside))}, is guarded")]
+    return [
+        warn(
+            "legs",
+            f"this host forwards, and its default route is by {', '.join(missing)}, which is not guarded",
+            "Name each leg of the gateway (-i, or interfaces in the settings): what comes in by another is inspected"
+            " at most, and never dropped, so blocks of sources outside do not bite",
+        )
+    ]
+
+
+def default_interfaces(machine: Machine) -> set[str]:
+    """Return the interfaces of the default routes, of both versions of IP."""
+    lines4 = [line.split() for line in (machine.read("/proc/net/route") or "").splitlines()[1:]]
+    lines6 = [line.split() for line in (machine.read("/proc/net/ipv6_route") or "").splitlines()]
+    found = {words[0] for words in lines4 if len(words) >= 8 and words[1] == words[7] == "00000000"}
+    found |= {words[9] for words in lines6 if len(words) >= 10 and set(words[0]) == {"0"} and words[1] == "00"}
+    return found - {"lo"}  # of unreachable routes
+
+
+def _forwards(machine: Machine) -> bool:
+    switches = ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding")
+    return any((machine.read(switch) or "").strip() == "1" for switch in switches)
+
+
 def _carries_traffic(link: dict[str, Any]) -> bool:
     return link.get("link_type") != "loopback" and "UP" in link.get("flags", [])
 

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ids.errors import KernelError
@@ -48,7 +48,7 @@ from ids.kernel.system.bpffs import prepare_pin_dir
 from ids.kernel.system.clock import sample_offset_ns
 from ids.kernel.system.netlink import XdpOnInterface, query_xdp
 from ids.paths import bpf_dir
-from ids.types import I64, Flow, FlowColumns, FlowCounts, IPAddress
+from ids.types import I64, Flow, FlowColumns, FlowCounts, IPAddress, IPNetwork
 
 _MODES = {"native": syscall.XDP_FLAGS_DRV_MODE, "generic": syscall.XDP_FLAGS_SKB_MODE}
 _SECOND_NS = 1_000_000_000
@@ -358,6 +358,10 @@ class FastPath:
     def unbegun(self, since_ns: int) -> Counter[IPAddress]:
         """Return how many TCP flows without a beginning there were since a moment (UNIX ns), by who spoke first."""
         return self._flows.unbegun(since_ns - sample_offset_ns())
+
+    def sent_by(self, networks: Collection[IPNetwork]) -> Counter[IPNetwork]:
+        """Return how many packets each network sent in the flows that are there; what was dropped is not among them."""
+        return self._flows.sent_by(networks)
 
     def stats(self) -> dict[str, tuple[int, int]]:
         """Return (packets, bytes) of each verdict reason by name, summed over the CPUs; reasons never met included."""

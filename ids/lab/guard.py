@@ -43,7 +43,7 @@ class Guard:
     Everything that the engine writes is in the lab's directory, but for its cache of compiled rules.
     """
 
-    def __init__(self, lab: Lab, **settings: dict[str, Any]) -> None:
+    def __init__(self, lab: Lab, **settings: dict[str, Any] | list[str]) -> None:
         """Write the configuration; ``settings`` are merged over the lab's own, a section each."""
         self._lab = lab
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,7 +54,7 @@ class Guard:
         self.config = lab.directory / "ids.yaml"
         document = _settings(lab, self.eve)
         for section, values in settings.items():
-            document[section] = {**document.get(section, {}), **values}
+            document[section] = {**document.get(section, {}), **values} if isinstance(values, dict) else values
         self.config.write_text(yaml.safe_dump(document, sort_keys=False))
 
     @property

@@ -7,6 +7,8 @@ gate       the engine's orders, carried out in the kernel's maps
 crew       the processes that inspect, each behind rings of its own
 watch      what passes uninspected, in the log
 lag        how far inspection is behind the wire
+bites      whether blocks bite, or their sources go on
+inside     who counts as inside, and is spared
 notices    events that only a live gate has
 """
 

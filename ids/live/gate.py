@@ -9,7 +9,7 @@ from ids.errors import KernelError
 from ids.journal import Journal
 from ids.kernel import Block, FastPath
 from ids.respond.gate import BlockOrder, Held
-from ids.types import I64, Flow, FlowColumns, FlowCounts, IPAddress, IPNetwork
+from ids.types import I64, BlockMode, Flow, FlowColumns, FlowCounts, IPAddress, IPNetwork
 
 MAX_WATCHED = 4096
 """Blocks whose first dropped packet is still awaited, for a `drop` event; the oldest are forgotten first."""
@@ -23,6 +23,9 @@ class KernelGate:
         self.fastpath: FastPath | None = None
         self.watched: OrderedDict[IPNetwork, tuple[BlockOrder, int]] = OrderedDict()
         """Orders, and how many packets of each network were counted before, for a weaker block of somebody else's."""
+
+        self.suspects: set[IPNetwork] = set()
+        """Of ``watched``, blocks that drop and were ordered, or asked for again, since somebody took note of them."""
 
     @property
     def counting(self) -> bool:
@@ -45,7 +48,9 @@ class KernelGate:
         self._journal.block(order)
         self.watched[order.network] = order, weaker.packets if weaker and weaker.label != order.label else 0
         if len(self.watched) > MAX_WATCHED:
-            self.watched.popitem(last=False)
+            self.suspects.discard(self.watched.popitem(last=False)[0])
+        if order.mode is BlockMode.ENFORCE:
+            self.suspects.add(order.network)
         return written
 
     def holds(self, network: IPNetwork) -> Held | None:
@@ -53,6 +58,8 @@ class KernelGate:
         block = self._open().blocks.get(network)
         if block is None or (block.expires_ns is not None and block.expires_ns <= time.time_ns()):
             return None
+        if network in self.watched and block.mode is BlockMode.ENFORCE:
+            self.suspects.add(network)
         return Held(block.mode, block.expires_ns)
 
     def allows(self, address: IPAddress) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import signal
 import socket
 import time
@@ -24,13 +25,15 @@ from ids.kernel import FastPath
 from ids.kernel.fastpath import instance_dir, require_same_namespace
 from ids.kernel.lists.reconcile import Reconciler
 from ids.live.answers import AnswerWatch
+from ids.live.bites import BiteWatch
 from ids.live.crew import POLL_S, TICK_S, make_crew
 from ids.live.gate import KernelGate
 from ids.live.guard import Guard, require_interfaces
+from ids.live.inside import inside_gap, inside_note
 from ids.live.notices import count_enforcing, first_drops, limit_event
 from ids.live.reload import effective
 from ids.live.watch import Watch
-from ids.respond.protected import own_addresses
+from ids.respond.protected import interface_addresses, own_addresses
 from ids.workers import worker_count
 
 log = logging.getLogger(__name__)
@@ -82,7 +85,7 @@ class Live:
             stack.callback(self._engine.stop)
             control = ControlServer(  # before the maps: it refuses a second engine of this name
                 socket_path(config.engine.runtime_dir, config.instance),
-                {"stats": self._stats, "reload": self._reload_now, "own": _own},
+                {"ping": lambda: {"pid": os.getpid()}, "stats": self._stats, "reload": self._reload_now, "own": _own},
             )
             stack.callback(control.close)
             stack.callback(_claim(instance_dir(config.fastpath, config.instance)).close)
@@ -92,6 +95,12 @@ class Live:
             self._before = None if fresh else self._fastpath.attached()
             self._reconciler = Reconciler(self._fastpath.blocks)
             self._watch = Watch(config.engine.uninspected_log_s, self._fastpath.missed, self._fastpath.unbegun)
+            self._bites = BiteWatch(
+                self._fastpath.sent_by,
+                self._fastpath.allowed.covers,
+                config.interfaces,
+                config.engine.uninspected_log_s,
+            )
             self._count_kernel()
             self._watch.begin(self._counters.values)
             stack.callback(self._close)
@@ -111,6 +120,7 @@ class Live:
                 log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
             log.info("ready: %d blocks in force", len(self._fastpath.blocks))
             self._note_shadow()
+            self._note_inside()
             try:
                 self._loop(control)
             except BaseException:
@@ -128,6 +138,12 @@ class Live:
                 " count; `ids stats` shows what would have been dropped (would_drop.*)",
                 count_enforcing(self._fastpath.blocks),
             )
+
+    def _note_inside(self) -> None:
+        if note := inside_note(self.config):
+            log.info("%s", note)
+        if gap := inside_gap(self.config, interface_addresses()):
+            log.warning("%s", gap)
 
     def _apply(self, config: Config) -> None:
         """Bring the kernel's side to these settings, at the start and in a reload; raises `KernelError`."""
@@ -178,14 +194,33 @@ class Live:
             log.warning("%s", lost)
         self._count_kernel()
         self._watch.check(self._engine.all_counters().values)
+        self._await_drops(now_ns)
+        self._check_bites()
+
+    def _await_drops(self, now_ns: int) -> None:
+        """Emit a `drop` event for each block that has met its first packets."""
         for network, (order, before) in list(self._gate.watched.items()):
             block = self._fastpath.blocks.get(network)
-            if block is None:
-                del self._gate.watched[network]
-            elif block.packets > before:
-                del self._gate.watched[network]
-                if self.config.respond.mode != "shadow":
-                    self._engine.emit(Events([first_drops(order, block, now_ns)]))
+            if block is not None and block.packets <= before:
+                continue
+            del self._gate.watched[network]
+            self._bites.clear(network)
+            if block is not None and self.config.respond.mode != "shadow":
+                self._engine.emit(Events([first_drops(order, block, now_ns)]))
+
+    def _check_bites(self) -> None:
+        """Log and count blocks whose sources go on: the interface by which they come is not guarded."""
+        suspects, self._gate.suspects = self._gate.suspects, set()
+        if self.config.respond.mode != "enforce":
+            return
+        now_s = time.monotonic()
+        for network in suspects & self._gate.watched.keys():
+            self._bites.suspect(network, now_s)
+        found = self._bites.check(now_s)
+        self._counters.add("respond.not_biting.blocks", len(found))
+        self._counters.add("respond.not_biting.packets", found.total())
+        if warning := self._bites.warning(now_s):
+            log.warning("%s", warning)
 
     def _reconcile(self) -> None:
         drift = self._reconciler.check()
@@ -216,7 +251,7 @@ class Live:
             log.error("reload refused, the old settings and rules stay: %s", "\n".join(map(str, errors)))
             return {"error": "\n".join(map(str, errors))}
         self.config = config
-        self._watch.period_s = config.engine.uninspected_log_s
+        self._watch.period_s = self._bites.period_s = config.engine.uninspected_log_s
         self._engine.policy.own = own_addresses() if config.respond.protect_own else frozenset()
         answer: dict[str, Any] = {"reloaded": True}
         try:
@@ -231,6 +266,7 @@ class Live:
             answer["waiting"] = [changed.to_json() for changed in waiting]
         self._note_rules()
         self._note_shadow()
+        self._note_inside()
         return answer
 
     def _go_on(self) -> bool:

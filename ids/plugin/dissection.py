@@ -8,16 +8,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from ids.errors import RuleError
-from ids.rules.model.buffers import nearest
-from ids.rules.model.rule import Rule, ScapyField, leaves
+from ids.rules.model.buffers import TRANSPORT_PROTOCOLS, nearest, unrecognised
+from ids.rules.model.rule import Rule, ScapyField, Traffic, leaves
 
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _NUMBERS = frozenset("bBhHiIlLqQ")
 """Formats of `struct` that are numbers."""
 
 
-def impossible_fields(rules: Iterable[Rule]) -> list[RuleError]:
-    """Return an error for each test on a Scapy field that can never hold.
+TRANSPORTS = {"TCP": 6, "UDP": 17, "ICMP": 1, "SCTP": 132}
+"""Layers that only packets of one IP protocol have, but for what is around a tunnel."""
+
+
+def impossible_fields(rules: Iterable[Rule]) -> list[tuple[Rule, RuleError]]:
+    """Return an error for each test on a Scapy field that can never hold, with its rule.
 
     Scapy takes a third of a second to import, so it is for rules with such a test alone.
     """
@@ -26,8 +30,13 @@ def impossible_fields(rules: Iterable[Rule]) -> list[RuleError]:
     if not tests:
         return []
     layers = _layers()
-    found = ((rule, test.place or rule.source, _refusal(test, layers)) for rule, test in tests)
-    return [RuleError(f"sid {rule.signature.sid}: {why[0]}", place, why[1]) for rule, place, why in found if why]
+    found = (
+        (rule, test.place or rule.source, _refusal(test, layers) or _contradiction(test, rule.traffic))
+        for rule, test in tests
+    )
+    return [
+        (rule, RuleError(f"sid {rule.signature.sid}: {why[0]}", place, why[1])) for rule, place, why in found if why
+    ]
 
 
 def _layers() -> dict[str, dict[str, Any]]:
@@ -54,6 +63,22 @@ def _refusal(test: ScapyField, layers: dict[str, dict[str, Any]]) -> tuple[str, 
     if remedy is None:
         return None
     return f"{test.layer}.{test.name} of Scapy is never {test.value!r}: the rule can never match", remedy
+
+
+def _contradiction(test: ScapyField, traffic: Traffic) -> tuple[str, str] | None:
+    """Return why no packet of this traffic has the layer, and what to do."""
+    number = TRANSPORTS.get(test.layer)
+    if number is None:
+        return None
+    name = traffic.app_proto
+    fits = traffic.carried_by(number) if name is None else unrecognised(name, number) is None
+    if fits:
+        return None
+    carrier = test.layer.lower() if test.layer.lower() in TRANSPORT_PROTOCOLS else "ip"
+    return (
+        f"packets of {traffic.protocol} traffic have no layer {test.layer}: the rule can never match",
+        f"write {carrier} in traffic, or ip where the packet around a tunnel is meant",
+    )
 
 
 def _other_value(field: Any, value: int | str) -> str | None:

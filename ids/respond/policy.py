@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ids.counters import Counters
 from ids.respond.gate import BlockOrder, Gate
 from ids.respond.settings import RespondSettings
+from ids.rules.model.sets import AddressSet
 from ids.types import (
     BlockMode,
     BlockRequest,
@@ -24,6 +25,10 @@ MAX_REMEMBERED = 65536
 """Networks whose earlier blocks are remembered, for repeat offenders; the longest unused is forgotten first."""
 
 MINUTE_NS = 60_000_000_000
+
+Halves = tuple[int, int]
+"""An address as two numbers of 64 bits, as flows have it."""
+NOBODY = AddressSet(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,10 @@ class BlockPolicy:
         counters: Counters,
         veto: Callable[[str, Match], list[str]],
         own: frozenset[IPAddress] = frozenset(),
+        home: AddressSet = NOBODY,
     ) -> None:
-        self.configure(settings)
+        """``home``: the addresses of `vars.HOME_NET`."""
+        self.configure(settings, home)
         self._gate = gate
         self._counters = counters
         self._veto = veto
@@ -64,15 +71,22 @@ class BlockPolicy:
         self._minute_ns = 0
         self._this_minute = 0
 
-    def configure(self, settings: RespondSettings) -> None:
+    def configure(self, settings: RespondSettings, home: AddressSet = NOBODY) -> None:
         """Decide by these settings from now on; what was decided stays."""
         self._settings = settings
+        self._home = home
         self._allow: list[IPNetwork] = list(settings.allow)
 
     def decide(self, match: Match, request: BlockRequest) -> BlockOrder | Refusal:
         """Return the order that the request becomes, or why not."""
-        address = _target(match, request)
-        decision = self._refusal(address, match, request) or self._order(address, match, request)
+        target, other = _ends(match, request)
+        address = address_object(target)
+        decision = (
+            self._refusal(address, match, request)
+            or self._spared(target, other, request)
+            or self._unjustified(address, match, request)
+            or self._order(address, match, request)
+        )
         if isinstance(decision, Refusal):
             self._counters.add(f"respond.refused.{decision.reason}")
         return decision
@@ -91,6 +105,24 @@ class BlockPolicy:
             return Refusal("own", f"{address} belongs to this host, a gateway or a resolver")
         if address.is_multicast or address.is_unspecified or address.is_loopback or int(address) == 0xFFFFFFFF:
             return Refusal("special", f"{address} is no host's address")
+        return None
+
+    def _spared(self, target: Halves, other: Halves, request: BlockRequest) -> Refusal | None:
+        """Spare who is inside and deals with somebody outside: more often a victim than an attacker.
+
+        A browser that is made to follow a link sends the exploit in it; whoever made the link would have it cut off.
+        """
+        if self._settings.block_home or request.home or target not in self._home or other in self._home:
+            return None
+        if address_object(other) in self.own:  # this host is not outside, whether HOME_NET has its address or not
+            return None
+        return Refusal(
+            "home",
+            f"{address_object(target)} is inside vars.HOME_NET and {address_object(other)} is not: a host inside is"
+            " more often made to attack than an attacker (respond.block_home, or `home: true` in the rule, blocks it)",
+        )
+
+    def _unjustified(self, address: IPAddress, match: Match, request: BlockRequest) -> Refusal | None:
         if request.require_proven and not match.flow.proven:
             return Refusal("unproven", f"{address} completed no handshake in this flow, so it may be forged")
         try:
@@ -148,10 +180,11 @@ def sender_of(match: Match) -> IPAddress:
     return address_object(match.flow.src if match.direction is Direction.TO_SERVER else match.flow.dst)
 
 
-def _target(match: Match, request: BlockRequest) -> IPAddress:
+def _ends(match: Match, request: BlockRequest) -> tuple[Halves, Halves]:
+    """Return whom the request means, and who is at the other end."""
     flow = match.flow
     if request.target.startswith("outer_"):
         sender, receiver = flow.outer_ends(match.direction)
     else:
         sender, receiver = (flow.src, flow.dst) if match.direction is Direction.TO_SERVER else (flow.dst, flow.src)
-    return address_object(sender if request.target.endswith("src_ip") else receiver)
+    return (sender, receiver) if request.target.endswith("src_ip") else (receiver, sender)

@@ -20,9 +20,7 @@ def own_addresses(resolv_conf: Path = Path("/etc/resolv.conf")) -> frozenset[IPA
 
     What cannot be read is logged and left out; it is read again at the next refresh.
     """
-    found: set[IPAddress] = set()
-    for link in _ip("address"):
-        found.update(_addresses(info.get("local") for info in link.get("addr_info", [])))
+    found = interface_addresses()
     for family in ("-4", "-6"):
         for route in _ip(family, "route"):
             hops = [route, *route.get("nexthops", [])]
@@ -33,6 +31,12 @@ def own_addresses(resolv_conf: Path = Path("/etc/resolv.conf")) -> frozenset[IPA
     except (OSError, IndexError) as error:
         log.warning("resolvers are not protected from blocks: %s cannot be read: %s", resolv_conf, error)
     return frozenset(found)
+
+
+def interface_addresses() -> set[IPAddress]:
+    """Return the addresses of all interfaces of this network namespace."""
+    links = _ip("address")
+    return {found for link in links for found in _addresses(info.get("local") for info in link.get("addr_info", []))}
 
 
 def _ip(*words: str) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from ids.respond.settings import EveSettings, RespondSettings
 from ids.respond.state import RuleState
 from ids.respond.threshold import Thresholds
 from ids.respond.trailing import Trailing
+from ids.rules.model.sets import AddressSet
 from ids.types import STATELESS, Action, BlockMode, Match, Packets
 
 log = logging.getLogger(__name__)
@@ -60,12 +61,12 @@ class Responder:
         self._cases: dict[int, Case] = {}
         """By flow id; a case goes when its flow's `flow` event comes."""
 
-    def configure(self, settings: RespondSettings, eve: EveSettings = events.PLAIN) -> None:
+    def configure(self, settings: RespondSettings, home: AddressSet, eve: EveSettings = events.PLAIN) -> None:
         """Respond by these settings from now on, and have the policy do so; open cases stay open."""
         self._settings = settings
         self._eve = eve
         self._trailing.configure(eve)
-        self._policy.configure(settings)
+        self._policy.configure(settings, home)
 
     def handle(self, match: Match) -> None:
         """Carry out what a match asks for, as far as policy allows, and emit the events that say so."""

@@ -35,6 +35,13 @@ class RespondSettings(BaseModel):
         description="Never block an address of this host, of its gateways or of its resolvers: a forged packet from"
         " one of them must not cut the host off.",
     )
+    block_home: bool = Field(
+        False,
+        description="Whether rules may block an address inside `vars.HOME_NET` for what it has to do with one outside."
+        " Such a host is more often a victim (a browser that was made to follow a link with an exploit in it) than an"
+        " attacker, so it is alerted on and not blocked, unless the rule says `home: true`; `then: drop` still drops"
+        " the flow. Has no effect where `HOME_NET` is `any`: then nobody is outside.",
+    )
     default_ttl_s: int = Field(
         3600, ge=1, le=31_536_000, description="How long a block lasts, in seconds, where the rule does not say."
     )

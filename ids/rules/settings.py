@@ -17,8 +17,8 @@ class RulesSettings(BaseModel):
     )
     strict: bool = Field(
         False,
-        description="Refuse the load where a rule of a `.rules` file is bad or asks for what is not supported; otherwise"
-        " that rule is left out, and the rest loads.",
+        description="Refuse the load where a rule of a `.rules` file is bad or asks for what is not supported;"
+        " otherwise that rule is left out, and the rest loads.",
     )
     classification_file: str | None = Field(
         None,
@@ -58,7 +58,7 @@ class RulesSettings(BaseModel):
 
 
 DEFAULT_VARIABLES: dict[str, str | list[str]] = {
-    "HOME_NET": ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"],
+    "HOME_NET": ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],
     "EXTERNAL_NET": "!$HOME_NET",
     "HTTP_SERVERS": "$HOME_NET",
     "SMTP_SERVERS": "$HOME_NET",
@@ -86,4 +86,5 @@ DEFAULT_VARIABLES: dict[str, str | list[str]] = {
     "TEREDO_PORTS": "3544",
     "SIP_PORTS": "[5060,5061]",
 }
-"""The names that Suricata's default configuration defines, with its values, so that imported rules find them."""
+"""The names that Suricata's default configuration defines, with its values, so that imported rules find them.
+HOME_NET has IPv6's private networks (RFC 4193) too."""

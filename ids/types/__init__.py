@@ -24,7 +24,17 @@ from ids.types.addresses import (
     unmapped,
 )
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
-from ids.types.findings import Action, BlockMode, BlockRequest, Evidence, Exhibit, Match, Signature, Threshold
+from ids.types.findings import (
+    Action,
+    BlockMode,
+    BlockRequest,
+    Evidence,
+    Exhibit,
+    Match,
+    Signature,
+    Suppression,
+    Threshold,
+)
 from ids.types.flows import (
     FLOW_COUNT,
     NEVER,
@@ -87,6 +97,7 @@ __all__ = [
     "State",
     "StreamChunk",
     "Streams",
+    "Suppression",
     "Tagged",
     "Threshold",
     "Transaction",

@@ -42,6 +42,8 @@ class BlockRequest:
     mode: BlockMode
     require_proven: bool
     """Only a source that completed a handshake may be blocked."""
+    home: bool = False
+    """Also a host inside of HOME_NET for what it does outside of it, as the rule looks for hosts that are infected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,15 @@ class Threshold:
     """``by_src``, ``by_dst``, ``by_both``, ``by_rule`` or ``by_flow``."""
     count: int
     seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """Alerts of a rule are not reported where the sender's (``src_ip``) or the receiver's (``dst_ip``) address, of one
+    of the ``ends``, lies in one of the runs of addresses; IPv4 as ``::ffff:a.b.c.d``."""
+
+    ends: tuple[str, ...]
+    runs: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,7 @@ class Signature:
     references: tuple[str, ...] = ()
     block: BlockRequest | None = None
     threshold: Threshold | None = None
+    suppressed: tuple[Suppression, ...] = ()
     state: State = STATELESS
     attacked: str = ""
     """Which end of the packet is the attacked one, ``src_ip`` or ``dest_ip`` (Suricata's ``target``); empty: not

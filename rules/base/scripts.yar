@@ -63,7 +63,7 @@ rule PowerShell_Encoded_Command
         title = "PowerShell started with a long encoded command"
         id = "4f25e96d-2d1c-4d11-8cfd-09bb9a6d5b34"
         sid = 1001043
-        rev = 1
+        rev = 2
         status = "stable"
         level = "high"
         description = "A script or document that starts PowerShell hidden or without a profile, with an encoded command of UTF-16 text."
@@ -78,11 +78,15 @@ rule PowerShell_Encoded_Command
         scope = "stream"
     strings:
         // Base64 of UTF-16 text, three letters in eight characters: the zero bytes show as A or B at fixed places
-        $command = /powershell(\.exe)?\s{1,4}[^\r\n]{0,100}-e(nc|ncodedcommand)?\s{1,4}["']?([A-Za-z0-9+\/]{2}[AB][A-Za-z0-9+\/]A[A-Za-z0-9+\/]{2}A){10}/ nocase
+        $shell = "powershell" nocase
+        $encoded = /-e(nc|ncodedcommand)?\s{1,4}["']?([A-Za-z0-9+\/]{2}[AB][A-Za-z0-9+\/]A[A-Za-z0-9+\/]{2}A){10}/ nocase
         $hidden = /-w(indowstyle)?\s{1,4}(hidden|1)\b/ nocase
         $bare = /-nop(rofile)?\b/ nocase
     condition:
-        $command and any of ($hidden, $bare)
+        // One regex for both, with a gap, would search the gap anew at each repeated "powershell". So the gap is measured:
+        // 118 bytes before the command. A page of 32 such commands needs no measuring, and is not measured.
+        $shell and $encoded and any of ($hidden, $bare)
+        and (#encoded > 32 or for any i in (1..#encoded) : ($shell in (@encoded[i] - 118..@encoded[i])))
 }
 
 rule Script_Dropper
@@ -120,7 +124,7 @@ rule Bot_Loader_Shell_Script
         title = "Shell script that loads a bot for many processors"
         id = "d8b863b1-7e5e-45e7-8676-7d2c4d2a8500"
         sid = 1001045
-        rev = 1
+        rev = 2
         status = "stable"
         level = "high"
         description = "A script that fetches programs for several processors, makes each executable, runs it and removes it."
@@ -134,11 +138,13 @@ rule Bot_Loader_Shell_Script
         flow = "established, to_client"
         scope = "http.response_body"
     strings:
-        $fetch = /\b(wget|curl -O|busybox wget|tftp -g)\s[^\r\n]{0,200}[.\/](mips|mipsel|mpsl|arm[4-7]?|x86|x86_64|sh4|ppc|m68k|spc)\b/
-        $run = /chmod (777|\+x)[^\r\n]{0,80};\s?\.\//
-        $remove = /rm -rf? [^\r\n]{1,80}/
+        // Gaps are single words: others would be searched anew at each repeated beginning
+        $fetch = /\b(wget|curl -O|tftp -g)\s/
+        $processor = /[.\/](mips|mipsel|mpsl|arm[4-7]?|x86|x86_64|sh4|ppc|m68k|spc)\b/
+        $run = /chmod (777|\+x) [^\s;]{1,80}(\s[^\s;]{1,80})?\s?;\s?\.\//
+        $remove = /rm -rf? [^\r\n]/
     condition:
-        #fetch >= 3 and #run >= 3 and $remove and filesize < 64KB
+        #fetch >= 3 and #processor >= 3 and #run >= 3 and $remove and filesize < 64KB
 }
 
 rule Java_Deserialisation_Gadget

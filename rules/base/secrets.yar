@@ -6,7 +6,7 @@ rule Private_Key_In_Response
         title = "Private key in a response"
         id = "4388383c-0fa5-466f-98a6-a8b842b6f679"
         sid = 1001061
-        rev = 1
+        rev = 2
         status = "stable"
         level = "high"
         description = "A response that begins with a PEM private key (RFC 7468, OpenSSH)."
@@ -20,7 +20,7 @@ rule Private_Key_In_Response
         flow = "established, to_client"
         scope = "http.response_body"
     strings:
-        $key = /-----BEGIN ((RSA|DSA|EC|OPENSSH|ENCRYPTED) )?PRIVATE KEY-----\r?\n[A-Za-z0-9+\/=]{60,76}\r?\n/
+        $key = /BEGIN ((RSA|DSA|EC|OPENSSH|ENCRYPTED) )?PRIVATE KEY-----\r?\n[A-Za-z0-9+\/=]{60,76}\r?\n/
     condition:
         $key in (0..512)
 }

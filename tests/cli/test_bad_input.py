@@ -175,6 +175,15 @@ def test_a_variable_of_either_kind_is_taken(ids: Ids, text: str) -> None:
         ),
         ("vars={HOME_NET: x}", "--set vars={HOME_NET: x}: vars.HOME_NET: 'x' is no address"),
         ("var.HOME_NET=192.0.2.0/24", "--set var.HOME_NET=192.0.2.0/24: unknown key 'var' (did you mean 'vars'?)"),
+        (
+            "respond.allow=bad",
+            "--set respond.allow=bad: respond.allow: input should be a valid list, not 'bad' (write a list: [bad])",
+        ),
+        (
+            "respond.allow=[192.0.2.7, bad]",
+            "respond.allow.1: value is not a valid IPv4 or IPv6 network, not 'bad' (write an address or a prefix: ",
+        ),
+        ("respond.allow=[192.0.2.7/24]", "not '192.0.2.7/24' (did you mean 192.0.2.0/24?)"),
     ],
 )
 def test_a_fault_of_an_override_is_reported_as_its_own(ids: Ids, override: str, message: str) -> None:
@@ -219,3 +228,41 @@ def test_a_missing_capture_among_others_is_not_called_one_that_is_none(ids: Ids)
     assert code == 2
     assert "none.pcap (not read)" in out
     assert "none.pcap: cannot be read" in err or "No such file" in err
+
+
+@pytest.mark.parametrize("override", ["respond.mode=shadow", "rules.paths=[mine.yaml]", "fastpath.pin_dir=/tmp/x", "x"])
+def test_a_reload_refuses_settings_that_the_engine_would_never_hear_of(ids: Ids, override: str) -> None:
+    code, _, err = ids("reload", "--set", "engine.runtime_dir=.", "--set", override)
+    assert code == 2
+    assert f"--set {override}: a reload changes no setting by itself" in err
+    assert "instance and engine.runtime_dir" in err
+
+
+def test_a_reload_takes_settings_that_say_which_engine_is_meant(ids: Ids) -> None:
+    code, _, err = ids("reload", "--set", "instance=other", "--set", "engine.runtime_dir=.")
+    assert code == 2
+    assert "no engine is running at other.sock" in err
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "warning"),
+    [
+        ("empty.yaml", "", "empty.yaml: holds no rule (put rules under `rules:`)"),
+        ("none.yaml", "rules: []", "none.yaml: holds no rule"),
+        ("empty.yar", "// nothing", "empty.yar: holds no rule (write `rule name { ... }`)"),
+        ("folder/notes.txt", "rules", "folder: no rule file is in this directory"),
+    ],
+)
+def test_rule_files_without_a_rule_are_warned_of(ids: Ids, path: str, text: str, warning: str) -> None:
+    Path("folder").mkdir()
+    write(path, text)
+    code, out, err = ids("rules", "check", path.split("/")[0])
+    assert code == 0
+    assert warning in err
+    assert "0 errors, 1 warning" in out
+
+
+def test_lists_alone_and_files_with_faults_are_not_called_empty(ids: Ids) -> None:
+    lists = write("lists.yaml", "lists: [{name: ours, items: [192.0.2.0/24]}]")
+    assert "0 warnings" in ids("rules", "check", lists, write("good.yaml", GOOD_RULE))[1]
+    assert "holds no rule" not in ids("rules", "check", write("bad.yaml", "rules: [7]"))[2]

@@ -65,6 +65,39 @@ def test_what_no_packet_of_scapy_has_is_refused(tmp_path: Path, test: str, answe
     assert errors(file) == ([f"5:{column}: sid 1: {answer}"] if answer else [])
 
 
+@pytest.mark.parametrize(
+    ("traffic", "layer", "remedy"),
+    [
+        ("tcp", "UDP.sport: 53", "write udp in traffic, or ip"),
+        ("udp", "TCP.window: 7", "write tcp in traffic, or ip"),
+        ("icmp", "UDP.sport: 53", "write udp in traffic, or ip"),
+        ("http", "UDP.sport: 53", "write udp in traffic, or ip"),
+        ("tcp", "ICMP.type: 8", "write icmp in traffic, or ip"),
+        ("tcp", "SCTP.sport: 1", "write ip in traffic, or ip"),
+        ("tcp", "TCP.window: 7", None),
+        ("http", "TCP.window: 7", None),
+        ("ip", "UDP.sport: 53", None),
+        ("dns", "UDP.sport: 53", None),
+        ("icmp", "ICMP.type: 8", None),
+        ("tcp", "IP.ttl: 7", None),
+        ("tcp", "DNS.qr: 1", None),
+    ],
+)
+def test_a_layer_that_contradicts_the_traffic_is_refused_and_the_rule_is_not_counted(
+    tmp_path: Path, traffic: str, layer: str, remedy: str | None
+) -> None:
+    file = tmp_path / "r.yaml"
+    text = rule_text(f"[payload: {{contains: abcdef}}, scapy.{layer}]", 1, traffic)
+    file.write_text("rules:\n" + text + rule_text("[payload: {contains: abcdef}]", 2))
+    found = errors(file)
+    why = f"packets of {traffic} traffic have no layer {layer.partition('.')[0]}: {NEVER}"
+    assert [why in error and f"({remedy}" in error for error in found] == [True] * (remedy is not None)
+    answer = CliRunner().invoke(cli, ["rules", "check", str(file), "-o", "json"])
+    assert json.loads(answer.stdout)["rules"] == (2 if remedy is None else 1)
+    listed = CliRunner().invoke(cli, ["rules", "list", "-S", str(file), "-o", "json"])
+    assert [row["sid"] for row in json.loads(listed.stdout)] == ([1, 2] if remedy is None else [2])
+
+
 def test_the_engine_refuses_what_the_check_refuses(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text("rules:\n" + rule_text("[payload: {contains: abcdef}, scapy.TCP.flags: SYN]"))

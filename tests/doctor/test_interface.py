@@ -13,6 +13,7 @@ from ids.doctor.interface import (
     check_answers,
     check_driver,
     check_interfaces,
+    check_legs,
     check_mtu,
     check_offloads,
     check_program,
@@ -159,3 +160,37 @@ def test_queues() -> None:
 
 def test_loopback_of_the_real_machine_answers() -> None:
     assert check_interfaces(Machine(), ["lo"])[0].name in ("lo: up", "interfaces")
+
+
+ROUTES4 = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+outside\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+inside\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+"""
+ROUTES6 = (
+    f"{0:032x} 00 {0:032x} 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003  outside6\n"
+    f"{0:032x} 00 {0:032x} 00 {0:032x} ffffffff 00000001 00000000 00200200       lo\n"
+)
+
+
+def gateway(tmp_path: Path, forward: str = "1") -> FakeMachine:
+    machine = FakeMachine(tmp_path)
+    write(tmp_path, "proc/sys/net/ipv4/ip_forward", forward)
+    write(tmp_path, "proc/net/route", ROUTES4)
+    write(tmp_path, "proc/net/ipv6_route", ROUTES6)
+    return machine
+
+
+def test_a_gateway_without_its_leg_to_the_outside_is_warned_of(tmp_path: Path) -> None:
+    (check,) = check_legs(gateway(tmp_path), ["inside"])
+    assert check.status is Status.WARN
+    assert "outside, outside6" in check.found
+    (check,) = check_legs(gateway(tmp_path), ["inside", "outside"])
+    assert "outside6" in check.found
+
+
+def test_all_legs_a_host_that_does_not_forward_and_no_choice_are_no_matter(tmp_path: Path) -> None:
+    (check,) = check_legs(gateway(tmp_path), ["inside", "outside", "outside6"])
+    assert check.status is Status.OK
+    assert check_legs(gateway(tmp_path), []) == []
+    assert check_legs(gateway(tmp_path, "0"), ["inside"]) == []
+    assert check_legs(FakeMachine(tmp_path / "nothing"), ["inside"]) == []

@@ -55,6 +55,7 @@ class Gate:
     def reset(self) -> None:
         """Empty every table, and take every limit off."""
         self.now_ns = START_NS
+        self.fastpath.config["now_ns"] = self.now_ns  # also for orders that come before the first packet
         for name, table in self.fastpath.maps.items():
             if table.spec.type not in KEPT_TYPES and name != "ids_labels":
                 for key in list(table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from typing import Any
 
@@ -85,6 +86,26 @@ def test_a_condemned_flow_says_so_and_its_dead_packets_count(gate: Gate) -> None
     assert gate.send(p.DNS).reason == Reason.DROP_FLOW
     count = count_of(gate, dns())
     assert (bool(count["condemned"]), count["packets"].tolist()) == (True, [2, 0])
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "client", "server"),
+    [
+        (p.IP4, p.IP4_BACK, f"{p.CLIENT}/32", f"{p.SERVER}/32"),
+        (p.IP6, p.IP6_BACK, f"{p.CLIENT6}/64", f"{p.SERVER6}/128"),
+    ],
+)
+def test_what_networks_sent_is_summed_over_their_flows_without_what_was_dropped(
+    gate: Gate, there: Packet, back: Packet, client: str, server: str
+) -> None:
+    networks = [ipaddress.ip_network(text, strict=False) for text in (client, server, "203.0.113.0/24")]
+    asked = [p.wire(there, UDP(sport=sport, dport=9), QUESTION) for sport in (8, 10, 8)]
+    gate.send_all([*asked, p.wire(back, UDP(sport=9, dport=8), ANSWER)])
+    assert [gate.fastpath.sent_by(networks)[network] for network in networks] == [3, 1, 0]
+    gate.block(str(networks[0]))
+    dropped = Reason.DROP_BLOCKED if networks[0].prefixlen == 32 else Reason.DROP_BLOCKED_PREFIX
+    assert gate.send(asked[0]).reason == dropped
+    assert gate.fastpath.sent_by(networks)[networks[0]] == 3
 
 
 def test_a_forgotten_flow_begins_anew_and_is_shown_anew(gate: Gate) -> None:

@@ -195,10 +195,19 @@ def test_requests_that_wait_behind_a_connect_are_reported_when_the_tunnel_opens(
 
 def test_tunnels_in_tunnels_are_followed_so_far() -> None:
     wire = Wire()
-    for _ in range(MAX_HANDOVERS + 3):
+    for _ in range(3 * MAX_HANDOVERS):
         wire.client(request(b"CONNECT h:1 HTTP/1.1")).server(b"HTTP/1.1 200 OK\r\n\r\n")
-    assert len(wire.seen) == 2 * (MAX_HANDOVERS + 1)
+    wire.client(request(b"GET /within HTTP/1.1"))
+    assert wire.seen[-1].buffers["http.uri"] == b"/within"
+    assert wire.counters["app_layer.handover.too_many"] == 0
+
+
+def test_tunnels_that_open_within_one_piece_are_bounded_and_what_follows_is_inspected() -> None:
+    """Each copies the rest of the piece."""
+    wire = Wire(protocols=(TOY, *PROTOCOLS)).client(b"toy " + b"overtoy " * 100)
     assert wire.counters["app_layer.handover.too_many"] == 1
+    wire.client(b"toy again")
+    assert wire.seen[-1].buffers["toy.word"] == b"toy again"
 
 
 def test_a_side_that_closed_before_the_handover_is_closed_after_it() -> None:
@@ -216,7 +225,11 @@ def test_what_is_handed_over_at_the_very_end_is_recognised() -> None:
 # What is encrypted need not be seen.
 
 
-def begun(first: bytes = HELLO, second: bytes = HELLO) -> Wire:
+CIPHERED = b"\x17\x03\x01\x00\x05hello"
+"""A record of data: whatever could be read in clear is over."""
+
+
+def begun(first: bytes = CIPHERED, second: bytes = CIPHERED) -> Wire:
     return Wire().client(first).server(second)
 
 
@@ -232,19 +245,19 @@ def test_an_encrypted_flow_is_offered_once() -> None:
     assert offered(wire) == []
 
 
-@pytest.mark.parametrize("first", [HELLO, b"SSH-2.0-a\r\n"])
+@pytest.mark.parametrize("first", [CIPHERED, b"SSH-2.0-a\r\n"])
 def test_both_sides_have_to_begin_in_the_protocol(first: bytes) -> None:
     assert offered(begun(first, b"plain text")) == []
     assert offered(begun(first, first)) == [0]
 
 
 def test_a_side_that_begins_in_the_protocol_too_late_does_not_count() -> None:
-    assert offered(begun(HELLO, b"plain").server(HELLO)) == []
+    assert offered(begun(CIPHERED, b"plain").server(CIPHERED)) == []
 
 
 def test_a_side_whose_beginning_was_lost_does_not_count() -> None:
-    assert offered(Wire().client(HELLO).server(HELLO, gap=10)) == []
-    assert offered(Wire().server(HELLO, gap=10).client(HELLO)) == []
+    assert offered(Wire().client(CIPHERED).server(CIPHERED, gap=10)) == []
+    assert offered(Wire().server(CIPHERED, gap=10).client(CIPHERED)) == []
 
 
 def test_enough_has_to_be_inspected() -> None:
@@ -256,5 +269,12 @@ def test_other_protocols_are_not_offered() -> None:
 
 
 def test_what_was_held_while_probing_counts_as_the_beginning() -> None:
-    assert offered(Wire().server(HELLO[:1]).client(HELLO, step=1).server(HELLO[1:])) == []
-    assert offered(Wire().client(HELLO, step=1).server(HELLO)) == [0]
+    assert offered(Wire().server(CIPHERED[:1]).client(CIPHERED, step=1).server(CIPHERED[1:])) == [0]
+    assert offered(Wire().client(CIPHERED, step=1).server(CIPHERED)) == [0]
+
+
+def test_a_flow_is_not_offered_before_its_handshake_is_read() -> None:
+    """However little is inspected before: certificates come late."""
+    wire = begun(HELLO, CIPHERED)
+    assert wire.stage.opaque(make_streams([wire.chunk(CLIENT, b"x" * 1000)]), ENCRYPTED, 500) == []
+    assert offered(Wire().client(HELLO).server(CIPHERED).client(CIPHERED)) == [0]

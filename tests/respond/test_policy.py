@@ -12,6 +12,7 @@ from ids.counters import Counters
 from ids.respond.gate import BlockOrder, Held
 from ids.respond.policy import BlockPolicy, Refusal
 from ids.respond.settings import RespondSettings
+from ids.rules.language.variables import home_net
 from ids.types import (
     FLOW_COUNT,
     I64,
@@ -72,7 +73,8 @@ class Policy(BlockPolicy):
 
     def __init__(self, gate: FakeGate, veto: Any, own: set[str], settings: RespondSettings) -> None:
         self.gate = gate
-        super().__init__(settings, gate, Counters(), veto, frozenset(map(ipaddress.ip_address, own)))
+        home = home_net({"HOME_NET": ["198.51.100.0/24", "2001:db8:2::/48"]})
+        super().__init__(settings, gate, Counters(), veto, frozenset(map(ipaddress.ip_address, own)), home)
 
 
 def make_policy(gate: FakeGate | None = None, veto: Any = None, own: set[str] | None = None, **settings: Any) -> Policy:
@@ -168,6 +170,66 @@ def test_who_is_on_the_kernels_allow_list_is_never_blocked() -> None:
 
 def test_own_addresses_are_never_blocked() -> None:
     assert refused(make_policy(own={"192.0.2.1"}), make_match()) == "own"
+
+
+INSIDE, INSIDE6 = "198.51.100.7", "2001:db8:2::7"
+OUTSIDE, OUTSIDE6 = "192.0.2.1", "2001:db8:1::1"
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "direction", "target"),
+    [
+        (INSIDE, OUTSIDE, Direction.TO_SERVER, "src_ip"),  # made to follow a link with an exploit in it
+        (INSIDE6, OUTSIDE6, Direction.TO_SERVER, "src_ip"),  # and with it everybody in its /64
+        (INSIDE, OUTSIDE, Direction.TO_CLIENT, "dst_ip"),
+        (OUTSIDE, INSIDE, Direction.TO_CLIENT, "src_ip"),  # a server of ours, made to answer badly
+    ],
+)
+def test_who_is_inside_is_spared_for_what_it_has_to_do_with_the_outside(
+    client: str, server: str, direction: Direction, target: str
+) -> None:
+    match = make_match(make_flow(client, server), direction=direction)
+    decision = make_policy().decide(match, request(target=target))
+    assert isinstance(decision, Refusal)
+    assert decision.reason == "home"
+    for part in ("vars.HOME_NET", "respond.block_home", "home: true"):
+        assert part in decision.detail
+    assert ordered(make_policy(block_home=True), match, target=target)
+    assert ordered(make_policy(), match, target=target, home=True)
+
+
+@pytest.mark.parametrize(
+    ("client", "server"), [(OUTSIDE, INSIDE), (OUTSIDE6, INSIDE6), (INSIDE, "198.51.100.9"), (OUTSIDE, "203.0.113.1")]
+)
+def test_attackers_outside_and_between_hosts_inside_are_blocked(client: str, server: str) -> None:
+    assert (
+        str(ordered(make_policy(ipv6_prefix=128), make_match(make_flow(client, server))).network.network_address)
+        == client
+    )
+
+
+def test_who_attacks_this_very_host_from_inside_is_blocked() -> None:
+    """A server with a public address, in a network with private ones, of which the settings say nothing."""
+    match = make_match(make_flow(INSIDE, OUTSIDE))
+    assert ordered(make_policy(own={OUTSIDE}), match)
+
+
+def test_where_everybody_is_inside_everybody_may_be_blocked() -> None:
+    policy = make_policy()
+    policy.configure(RespondSettings(), home_net({"HOME_NET": "any"}))
+    assert ordered(policy, make_match(make_flow(INSIDE, OUTSIDE)))
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "172.16.0.1", "192.168.1.1", "fd00::1"])
+def test_private_networks_are_inside_unless_the_settings_say_otherwise(address: str) -> None:
+    assert address_halves(address) in home_net({})
+    assert address_halves(address) not in home_net({"HOME_NET": "198.51.100.0/24"})
+
+
+def test_own_addresses_and_the_allow_list_are_named_before_home() -> None:
+    match = make_match(make_flow(INSIDE, OUTSIDE))
+    assert refused(make_policy(own={INSIDE}), match) == "own"
+    assert refused(make_policy(allow=[INSIDE]), match) == "allowed"
 
 
 def test_one_veto_is_enough_and_a_broken_veto_forbids() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from ids.rules.language.impossible import LOWER_CASE
 from ids.rules.language.loader import load_rules
-from ids.rules.language.yaml_match import LOWER_CASE
 from ids.rules.model.buffers import CATALOGUE
 from ids.rules.model.rule import Anchor, Any_, Literal, NotAny, Regex, RuleTest, Size
 from ids.types import Action, BlockMode, BlockRequest, Direction, Threshold
@@ -54,6 +54,11 @@ rules:
         pcap: sqlmap.pcap
         blocked_from_packet: 12
 """
+
+
+def test_a_rule_on_infected_hosts_says_that_those_inside_are_meant() -> None:
+    (rule,) = load(EXAMPLE.replace("require: proven}", "home: true}")).rules
+    assert rule.signature.block == BlockRequest("src_ip", 5400, BlockMode.SHADOW, require_proven=True, home=True)
 
 
 def test_the_example_loads_with_all_it_says() -> None:
@@ -292,3 +297,34 @@ def test_a_rule_on_answers_that_blocks_the_server_is_named(traffic: str, match: 
     assert (len(loaded.rules), loaded.errors) == (1, ())
     warned_of = [w for w in loaded.warnings if "which is the server" in w.message]
     assert [w.remedy for w in warned_of] == ["`target: dst_ip` blocks its client"] * warned
+
+
+NOT_A_BLOCK = "a datagram proves nobody"
+
+
+@pytest.mark.parametrize(
+    ("traffic", "block", "warned"),
+    [
+        ("udp", "{}", True),
+        ("icmp", "{target: dst_ip}", True),
+        ("udp", "{require: any}", False),
+        ("udp", None, False),
+        ("tcp", "{}", False),
+        ("ip", "{}", False),
+        ("http", "{}", False),
+        ("dns", "{}", False),  # TCP carries it too
+    ],
+)
+def test_a_block_that_asks_datagrams_for_a_proof_is_named(traffic: str, block: str | None, warned: bool) -> None:
+    loaded = load("rules:\n" + rule_text(OK, traffic=traffic, more="" if block is None else f"block: {block}"))
+    assert loaded.errors == () or traffic == "http"
+    found = [warning for warning in loaded.warnings if NOT_A_BLOCK in warning.message]
+    assert len(found) == warned
+    assert all("require: any" in warning.remedy and warning.location.line == 6 for warning in found)
+
+
+def test_a_rule_of_scapy_fields_alone_is_named_for_what_it_costs() -> None:
+    loaded = load("rules:\n" + rule_text("[scapy.TCP.window: 7]", 1) + rule_text("[scapy.TCP.window: 7, " + OK[1:], 2))
+    (warning,) = loaded.warnings
+    assert warning.message.startswith("sid 1: nothing but Scapy fields")
+    assert "contains" in warning.remedy

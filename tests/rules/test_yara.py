@@ -59,6 +59,11 @@ def test_meta_says_what_the_rule_is(tmp_path: Path) -> None:
     assert (found.scope, found.flow.direction, found.flow.established) == ("http.uri", Direction.TO_SERVER, True)
 
 
+def test_a_rule_on_infected_hosts_says_that_those_inside_are_meant(tmp_path: Path) -> None:
+    (found,) = yara_set(tmp_path, rule(meta='sid = 7 block = "src_ip 1h home"')).rules
+    assert found.signature.block == BlockRequest("src_ip", 3600, BlockMode.ENFORCE, require_proven=True, home=True)
+
+
 def test_a_rule_without_sid_gets_one_that_stays(tmp_path: Path) -> None:
     """Derived from its name, in a range of its own, with a warning that says how to fix it."""
     loaded = yara_set(tmp_path, rule("some_name", meta='author = "a"'))

@@ -7,7 +7,7 @@ import errno
 import ipaddress
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from socket import IPPROTO_TCP
 from typing import Any
@@ -20,7 +20,7 @@ from ids.kernel.contract import FlowVerdict
 from ids.kernel.maps.table import Map
 from ids.kernel.system import syscall
 from ids.kernel.system.syscall import BpfError, Command
-from ids.types import FLOW_COUNT, I64, IPV4_MAPPED_PREFIX, Bool, Flow, FlowColumns, FlowCounts, IPAddress
+from ids.types import FLOW_COUNT, I64, IPV4_MAPPED_PREFIX, Bool, Flow, FlowColumns, FlowCounts, IPAddress, IPNetwork
 
 _MAPPED = np.uint64(IPV4_MAPPED_PREFIX >> 32)
 _ENDS4, _ENDS6 = struct.Struct(">IIHH"), struct.Struct(">QQQQHH")
@@ -74,6 +74,14 @@ class FlowAddress:
 def _vlan_bits(outer: int, inner: int) -> int:
     """Return the VLANs as the key has them: a tag of VLAN 0 is none."""
     return outer << 20 | inner << 8 if outer else inner << 20
+
+
+def _by_mask(networks: Iterable[IPNetwork]) -> Iterator[tuple[bytes, dict[bytes, IPNetwork]]]:
+    """Yield each netmask with the networks that have it, by their first address."""
+    found: dict[bytes, dict[bytes, IPNetwork]] = {}
+    for network in networks:
+        found.setdefault(network.netmask.packed, {})[network.network_address.packed] = network
+    yield from found.items()
 
 
 class _Lookup(ctypes.Structure):
@@ -155,6 +163,29 @@ class FlowEntries:
             addresses, counts = np.unique(ends[of, flows["client"][of] & 1], axis=0, return_counts=True)
             for address, count in zip(addresses, counts.tolist(), strict=True):
                 found[ipaddress.ip_address(address.tobytes())] += count
+        return found
+
+    def sent_by(self, networks: Collection[IPNetwork]) -> Counter[IPNetwork]:
+        """Count the packets that each network sent in the flows that are there, tunnels by their outer addresses.
+
+        Among the first `LOOKED_AT` entries of each family; flows that end take their packets with them.
+        """
+        found: Counter[IPNetwork] = Counter()
+        for version in sorted({network.version for network in networks}):
+            table, key = self._maps[version], contract.FLOW4 if version == 4 else contract.FLOW6
+            keys, flows = table.entries(key, contract.FLOW, LOOKED_AT)
+            ends = np.ascontiguousarray(keys["addr_be"] if version == 4 else keys["addr"])
+            size = 4 if version == 4 else 16
+            octets = ends.view(np.uint8).reshape(-1, 2, size)
+            for mask, wanted in _by_mask(network for network in networks if network.version == version):
+                prefixes = np.ascontiguousarray(octets & np.frombuffer(mask, np.uint8)).view(f"S{size}")[..., 0]
+                numbers = np.array(sorted(wanted), f"S{size}")
+                near = np.minimum(np.searchsorted(numbers, prefixes), len(numbers) - 1)
+                hit = numbers[near] == prefixes
+                sums = np.zeros(len(numbers), np.int64)
+                np.add.at(sums, near[hit], flows["packets"][hit].astype(np.int64))
+                for number, packets in zip(sorted(wanted), sums.tolist(), strict=True):
+                    found[wanted[number]] = packets
         return found
 
     def _read(self, places: _Places) -> tuple[Bool, NDArray[Any]]:

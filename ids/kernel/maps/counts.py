@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,13 @@ def pinned_counts(pin_dir: Path) -> dict[str, tuple[int, int]]:
     """Like `reason_counts`, of the instance that pins under ``pin_dir``; raises `KernelError` where there is none."""
     with open_required(pin_dir, ["ids_counts"])["ids_counts"] as table:
         return reason_counts(table)
+
+
+def pinned_heartbeat_age_s(pin_dir: Path) -> float | None:
+    """Return when an engine last showed that it lives, as its age; None: none ever did. Raises `KernelError`."""
+    with open_required(pin_dir, ["ids_config"])["ids_config"] as table:
+        beat = int(np.frombuffer(table.get(bytes(4)) or b"", dtype=contract.CONFIG)[0]["heartbeat_ns"])
+    return (time.monotonic_ns() - beat) / 1e9 if beat else None
 
 
 def pinned_shadow(pin_dir: Path) -> bool:

@@ -9,7 +9,7 @@
 from ids.protocols.dns.fields import in_alert
 from ids.protocols.dns.parser import Shared
 from ids.protocols.dns.settings import DnsSettings
-from ids.protocols.dns.starts import FROM_CLIENT, FROM_SERVER, is_message
+from ids.protocols.dns.starts import FOREIGN_PORTS, FROM_CLIENT, FROM_SERVER, is_message
 from ids.protocols.protocol import Buffer, Protocol
 from ids.types import Direction
 
@@ -20,6 +20,7 @@ PROTOCOL = Protocol(
     from_client=FROM_CLIENT,
     from_server=FROM_SERVER,
     datagram=is_message,
+    foreign_ports=FOREIGN_PORTS,
     settings=DnsSettings,
     streams=Shared,
     datagrams=Shared,
@@ -28,7 +29,7 @@ PROTOCOL = Protocol(
     buffers=(
         Buffer("dns.query", "dns", _CLIENT, "name asked for", several=True),
         Buffer("dns.queries.rrname", "dns", None, "name asked for, of queries and answers", several=True),
-        Buffer("dns.answer.name", "dns", None, "names in the answer section", several=True),
+        Buffer("dns.answer.name", "dns", _SERVER, "names in the answer section", several=True),
         Buffer("dns.answers.rrname", "dns", None, "names in the answer section", several=True),
         Buffer("dns.authorities.rrname", "dns", None, "names in the authority section", several=True),
         Buffer("dns.additionals.rrname", "dns", None, "names in the additional section", several=True),

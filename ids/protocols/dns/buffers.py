@@ -59,7 +59,6 @@ _BEFORE_TARGET = {CNAME: 0, NS: 0, PTR: 0, SOA: 0, MX: 2}
 
 _OF_BOTH: Makers[Message] = {
     "dns.queries.rrname": _questions,
-    "dns.answer.name": _names_of(0),
     "dns.answers.rrname": _names_of(0),
     "dns.authorities.rrname": _names_of(1),
     "dns.additionals.rrname": _names_of(2),
@@ -69,4 +68,4 @@ _OF_BOTH: Makers[Message] = {
 }
 OF_CLIENT: Makers[Message] = {"dns.query": _questions, **_OF_BOTH}
 """Of what a client sends, whatever its header says: that may be forged."""
-OF_SERVER: Makers[Message] = {"dns.response.rrname": _all_names, **_OF_BOTH}
+OF_SERVER: Makers[Message] = {"dns.answer.name": _names_of(0), "dns.response.rrname": _all_names, **_OF_BOTH}

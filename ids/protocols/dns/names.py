@@ -49,8 +49,8 @@ class Names:
                 break
             steps += 1
             if steps > MAX_LABELS:
-                if not end:
-                    raise Malformed("too many labels")
+                if not end or not labels:
+                    raise Malformed("too many labels, or pointers in a circle")
                 targets.clear()  # a circle: what was read of it is the name
                 break
             if head < 0x40:

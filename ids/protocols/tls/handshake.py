@@ -34,7 +34,7 @@ class Said(NamedTuple):
 class Direction:
     """What is in the middle of one direction."""
 
-    __slots__ = ("_begun", "_changed", "_limit", "_message", "_record", "_taken", "done", "malformed")
+    __slots__ = ("_changed", "_limit", "_message", "_record", "_taken", "begun", "done", "malformed")
 
     def __init__(self, limit: int) -> None:
         """Read a handshake of at most ``limit`` bytes."""
@@ -44,7 +44,9 @@ class Direction:
         """The beginning of a record."""
         self._message = bytearray()
         """The beginning of a handshake message, or of several."""
-        self._begun = self._changed = False
+        self._changed = False
+        self.begun = False
+        """A whole record has come."""
         self.done = False
         """Nothing more is read."""
         self.malformed = False
@@ -66,7 +68,7 @@ class Direction:
         if self._record:
             data = self._record + data
         at, size = 0, len(data)
-        if not self._begun and data[:1] >= b"\x80":
+        if not self.begun and data[:1] >= b"\x80":
             if size < _SSL2 + 1:
                 self._record = data
                 return
@@ -77,7 +79,7 @@ class Direction:
             if size < end:
                 self._record = data
                 return
-            self._begun, self._record = True, b""
+            self.begun, self._record = True, b""
             yield Said(SSL2_CLIENT_HELLO, data[_SSL2:end], size - end)
             at = end
         while not self.done and at + _RECORD <= size:
@@ -88,7 +90,7 @@ class Direction:
             end = at + _RECORD + length
             if end > size:
                 break
-            self._begun = True
+            self.begun = True
             self._taken += end - at
             if kind == _HANDSHAKE:
                 yield from self._handshake(data[at + _RECORD : end], size - end)

@@ -5,5 +5,6 @@ yaml_loader, yaml_match  rules in YAML, checked against `schema`
 yara_loader, yara_scope  rules in YARA, and what their ``meta`` says to this engine
 yara_literals            the strings that a YARA rule cannot do without, from its source; `yara_*` help
 traffic, variables       ``http any any -> $HOME_NET any``; groups of addresses and ports
-blocking                 whom a rule's ``block`` would hit
+blocking                 whom a rule's ``block`` would hit, and whether it ever can
+impossible               values that a buffer never has
 """

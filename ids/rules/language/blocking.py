@@ -5,10 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ids.rules.language.variables import GroupError, Variables
+from ids.rules.model.buffers import unrecognised
 from ids.rules.model.rule import Traffic
 from ids.types import BlockRequest, Direction
 
 REMEDY = "`target: dst_ip` blocks its client"
+
+
+PROOF = "a datagram proves nobody, so the block is always refused (require: proven)"
+PROOF_REMEDY = "write `require: any`, and whoever forges a datagram may block others; or `then: drop`"
+
+_TCP = 6
+
+
+def never_proven(block: BlockRequest | None, traffic: Traffic) -> bool:
+    """Return whether a block asks for a proof that this traffic cannot give: a TCP handshake."""
+    if block is None or not block.require_proven:
+        return False
+    if traffic.app_proto is not None:
+        return unrecognised(traffic.app_proto, _TCP) is not None
+    return not traffic.carried_by(_TCP)
 
 
 def blocks_server(

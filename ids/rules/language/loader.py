@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ids.cache import Cache
 from ids.errors import Location, RuleError, RuleLeftOut
 from ids.paths import rules_dir
-from ids.rules.language.suricata.files import ConfigPaths, read_config_files
-from ids.rules.language.suricata.loader import SuricataLoader
+from ids.rules.language.suricata.files import ConfigPaths
+from ids.rules.language.suricata.kept import Loaded
+from ids.rules.language.suricata.loader import load_suricata
 from ids.rules.language.variables import Variables
 from ids.rules.language.yaml_loader import YamlLoader
 from ids.rules.language.yara_loader import load_yara
@@ -52,6 +53,7 @@ def load_rules(
     if not engine_version:
         from ids import __version__ as engine_version
     errors: list[RuleError] = []
+    paths = list(paths)
     files = find_files(paths, exclude, errors)
     loader = YamlLoader(
         Variables({**DEFAULT_VARIABLES, **(variables or {})}), engine_version, Patterns(Cache(cache, CACHE_SUFFIX))
@@ -61,19 +63,27 @@ def load_rules(
             loader.open(path)
     rules = loader.rules()
     errors += loader.errors
+    sources = {rule.source.path for rule in rules} | loader.with_lists
     rules = _unique(rules, errors)
-    imported = _imported([path for path in files if path.endswith(SURICATA_SUFFIXES)], rules, variables, config, errors)
+    imported = load_suricata(
+        [path for path in files if path.endswith(SURICATA_SUFFIXES)], variables or {}, config, errors, cache
+    )
+    imported = _besides(imported, rules)
     begin_lazy(Cache(cache, CACHE_SUFFIX))
     taken = {rule.signature.sid: rule.source for rule in (*rules, *imported.rules)}
     yara = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables, taken, cache)
+    sources |= {rule.signature.origin.rpartition(":")[0] for rule in yara.rules}
+    sources |= {rule.source.path for rule in imported.rules}
+    sources |= {error.location.path for error in (*errors, *imported.left_out, *yara.errors)}
+    empty = [*_empty_directories(paths, files), *_empty_files(files, sources)]
     off = set(disabled_sids)
     return RuleSet(
         rules=tuple(rule for rule in (*rules, *imported.rules) if rule.signature.sid not in off),
         yara=replace(yara, rules=tuple(rule for rule in yara.rules if rule.signature.sid not in off)),
         errors=(*errors, *yara.errors),
-        refused=tuple(imported.refused),
+        refused=imported.left_out,
         skipped=imported.skipped,
-        warnings=(*loader.warnings, *_costly(rules), *yara.warnings),
+        warnings=(*loader.warnings, *_costly(rules), *yara.warnings, *empty),
         files=tuple(files),
     )
 
@@ -87,40 +97,20 @@ def load_configured(
     return replace(loaded, errors=(*loaded.errors, *loaded.refused)) if settings.strict else loaded
 
 
-@dataclass(frozen=True, slots=True)
-class _Imported:
-    """What files in Suricata's language come to."""
-
-    rules: tuple[Rule, ...] = ()
-    refused: tuple[RuleLeftOut, ...] = ()
-    skipped: int = 0
-
-
-def _imported(
-    paths: Sequence[str],
-    others: Iterable[Rule],
-    variables: Mapping[str, str | list[str]] | None,
-    config: ConfigPaths | None,
-    errors: list[RuleError],
-) -> _Imported:
-    """Load files in Suricata's language; a rule with the sid of one of the ``others`` is left out."""
-    if not paths:
-        return _Imported()
-    beside = read_config_files(config or ConfigPaths(), errors)
-    loader = SuricataLoader(Variables({**DEFAULT_VARIABLES, **(variables or {})}), beside)
-    for path in paths:
-        loader.open(path)
-    errors += loader.errors
+def _besides(imported: Loaded, others: Iterable[Rule]) -> Loaded:
+    """Leave out what has the gid and sid of a rule in another language."""
     taken = {(rule.signature.gid, rule.signature.sid): rule for rule in others}
-    rules, refused = [], loader.left_out
-    for rule in loader.rules():
-        other = taken.get((rule.signature.gid, rule.signature.sid))
-        if other is None:
-            rules.append(rule)
-            continue
+    clashes = [rule for rule in imported.rules if (rule.signature.gid, rule.signature.sid) in taken] if taken else []
+    if not clashes:
+        return imported
+    left_out = []
+    for rule in clashes:
+        other = taken[rule.signature.gid, rule.signature.sid]
         why = f"sid {rule.signature.sid} is already used by {other.signature.title!r} at {other.source}"
-        refused.append(RuleLeftOut(why, rule.source, "give one of them another sid", cause="duplicate sid"))
-    return _Imported(tuple(rules), tuple(refused), loader.skipped)
+        left_out.append(RuleLeftOut(why, rule.source, "give one of them another sid", cause="duplicate sid"))
+    clashing = set(map(id, clashes))
+    rules = tuple(rule for rule in imported.rules if id(rule) not in clashing)
+    return replace(imported, rules=rules, left_out=(*imported.left_out, *left_out))
 
 
 def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list[RuleError]) -> list[str]:
@@ -147,6 +137,23 @@ def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list
             RuleError(f"more than {MAX_FILES} rule files", Location(str(next(iter(found)))), "narrow the path")
         )
     return list(found)[:MAX_FILES]
+
+
+def _empty_directories(paths: Iterable[str | Path], files: Sequence[str]) -> Iterable[RuleError]:
+    """Warn of directories that bring nothing."""
+    for path in map(_shipped, paths):
+        if path.is_dir() and not any(Path(file).is_relative_to(path) for file in files):
+            yield RuleError(
+                "no rule file is in this directory", Location(str(path)), f"they end in {', '.join(SUFFIXES)}"
+            )
+
+
+def _empty_files(files: Sequence[str], sources: set[str]) -> Iterable[RuleError]:
+    """Warn of files that bring neither rule nor list, and have no error that would explain it."""
+    for file in files:
+        if file not in sources:
+            remedy = "put rules under `rules:`" if file.endswith(YAML_SUFFIXES) else "write `rule name { ... }`"
+            yield RuleError("holds no rule", Location(file), remedy)
 
 
 def _shipped(path: str | Path) -> Path:
@@ -177,6 +184,13 @@ def _costly(rules: Iterable[Rule]) -> Iterable[RuleError]:
     """Warn of rules that the prefilter cannot pick, or picks too often."""
     for rule in rules:
         needles = cover(rule.condition)
+        if rule.needs_scapy and not rule.buffers:
+            yield RuleError(
+                f"sid {rule.signature.sid}: nothing but Scapy fields, so packets of all of its traffic are dissected,"
+                " at half a millisecond each",
+                rule.source,
+                "add a contains: that every match has",
+            )
         if not rule.buffers:
             continue
         if needles is None:

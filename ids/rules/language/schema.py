@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from ids.types import BlockMode, BlockRequest
+
 Level = Literal["informational", "low", "medium", "high", "critical"]
 
 SEVERITY: dict[str, int] = {"critical": 1, "high": 1, "medium": 2, "low": 3, "informational": 4}
@@ -63,6 +65,12 @@ class BlockSchema(_Schema):
     for_: Seconds = Field(3600, alias="for")
     mode: Literal["enforce", "shadow"] = "enforce"
     require: Literal["proven", "any"] = "proven"
+    home: bool = False
+
+    def request(self) -> BlockRequest:
+        """Return it as what the rule asks for."""
+        proven = self.require == "proven"
+        return BlockRequest(self.target, self.for_, BlockMode(self.mode), proven, self.home)
 
 
 class HttpTest(_Schema):

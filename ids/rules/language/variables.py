@@ -50,6 +50,11 @@ class _Kind(Generic[_Set]):
     build: Callable[[tuple[Interval, ...]], _Set]
 
 
+def home_net(given: Mapping[str, str | list[str]]) -> AddressSet:
+    """Return the addresses of HOME_NET, where ``given`` are the variables of the settings; raises `GroupError`."""
+    return Variables({**DEFAULT_VARIABLES, **given}).addresses("$HOME_NET")
+
+
 class Variables:
     """Named groups, and the compiler of the expressions that use them. Equal expressions share one compiled set."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ids.errors import Location, RuleError, SourceError
-from ids.rules.language.blocking import REMEDY, blocks_server
+from ids.rules.language.blocking import PROOF, PROOF_REMEDY, REMEDY, blocks_server, never_proven
 from ids.rules.language.remedies import remedy_for
 from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, ProofSchema, RuleSchema
@@ -18,7 +18,7 @@ from ids.rules.model.buffers import CATALOGUE, PAYLOAD, comes_over, wrong_way
 from ids.rules.model.patterns import Patterns
 from ids.rules.model.rule import All, Regex, Rule, RuleTest, leaves
 from ids.source import Document, InvalidDocument, read_yaml, validate
-from ids.types import Action, BlockMode, BlockRequest, Signature, Threshold
+from ids.types import Action, Signature, Threshold
 
 _UNKNOWN = re.compile("unknown key '(.*)'")
 
@@ -39,6 +39,8 @@ class YamlLoader:
         self._files: list[tuple[Document, FileSchema, Scalars]] = []
         self._lists: dict[str, list[str]] = {}
         self._list_places: dict[str, Location] = {}
+        self.with_lists: set[str] = set()
+        """Files that define lists."""
 
     def open(self, path: str) -> None:
         """Read a file and its lists; its errors are collected."""
@@ -56,6 +58,8 @@ class YamlLoader:
         if self._too_new(file.required_engine_version, document):
             return
         scalars = Scalars(path)
+        if file.lists:
+            self.with_lists.add(path)
         for i, named in enumerate(file.lists):
             self._check_items(document, scalars, i)
             self._add_list(named, document.locate(("lists", i)))
@@ -190,6 +194,8 @@ class YamlLoader:
                         "add a match: unless that is what you want",
                     )
                 )
+        if never_proven(rule.signature.block, rule.traffic):
+            self.warnings.append(RuleError(f"sid {sid}: {PROOF}", document.locate((*at, "block")), PROOF_REMEDY))
         if (why := wrong_way(rule.buffers, rule.flow.direction)) is not None:
             place = document.locate((*at, "flow"))
             self.warnings.append(RuleError(f"sid {sid}: {why}", place, "turn the direction round, or leave it out"))
@@ -233,9 +239,7 @@ def _signature(schema: RuleSchema, place: Location) -> Signature:
         action=Action(schema.then),
         metadata=_metadata(schema),
         references=tuple(schema.references),
-        block=None
-        if block is None
-        else BlockRequest(block.target, block.for_, BlockMode(block.mode), block.require == "proven"),
+        block=None if block is None else block.request(),
         threshold=None
         if threshold is None
         else Threshold(threshold.type, threshold.track, threshold.count, threshold.seconds),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from ids.errors import RuleError
+from ids.rules.language.impossible import impossible
 from ids.rules.language.remedies import nearest, refusal, remedy_for
 from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema import SizeSchema
@@ -32,9 +33,6 @@ Path: TypeAlias = tuple[str | int, ...]
 
 MAX_TESTS = 256
 """Tests of one rule; each may cost a pass over the buffer."""
-
-LOWER_CASE = frozenset({"http.host"})
-"""Buffers whose parser writes them in lower case, as the catalogue says."""
 
 GROUPS: dict[str, Callable[[tuple[Node, ...]], Node]] = {"all": All, "any": Any_, "none": NotAny}
 ANCHORS = {anchor.value: anchor for anchor in Anchor}
@@ -151,16 +149,13 @@ class MatchReader:
             self._refuse("an empty text is in every buffer", at, "give at least one byte")
             return None
         self._count(at)
-        if not nocase:
-            self._check_case(buffer, value, at)
+        self._check_value(buffer, value, nocase, anchor, at)
         return Literal(buffer, value.lower() if nocase else value, nocase, anchor)
 
-    def _check_case(self, buffer: str, value: bytes, at: Path) -> None:
-        """Warn of capitals where there never are any."""
-        low = value.lower()
-        if buffer in LOWER_CASE and value != low:
-            spelled = low.decode("utf-8", "backslashreplace")
-            self._warn(f"{buffer} is in lower case, so it never has {value!r}", at, f"write {spelled!r}")
+    def _check_value(self, buffer: str, value: bytes, nocase: bool, anchor: Anchor, at: Path) -> None:
+        """Warn of what the buffer never has."""
+        if (why := impossible(buffer, value, nocase, anchor)) is not None:
+            self._warn(why[0], at, why[1])
 
     def _bytes(self, item: Any, at: Path) -> bytes | None:
         if isinstance(item, dict) and item.keys() == {"hex"}:
@@ -259,7 +254,7 @@ class MatchReader:
             return None
         items = self._items(value, at)
         for i, item in enumerate(items or ()):
-            self._check_case(name, item.encode(), (*at, i))
+            self._check_value(name, item.encode(), False, Anchor.WHOLE, (*at, i))
         return Any_(tuple(Literal(name, item.encode(), False, Anchor.WHOLE) for item in items)) if items else None
 
     def _addresses(self, value: Any, at: Path) -> Any:

@@ -27,7 +27,7 @@ from ids.rules.model.buffers import PAYLOAD, TRANSPORT_PROTOCOLS, comes_over
 from ids.rules.model.literals import Needle, needle
 from ids.rules.model.rule import ENDS
 from ids.rules.model.yara import STREAM, YaraRule
-from ids.types import Action, BlockMode, BlockRequest, Signature
+from ids.types import Action, BlockRequest, Signature
 
 _TCP = 6
 
@@ -144,7 +144,7 @@ def _needles(scope: str, literals: frozenset[tuple[bytes, bool]] | None) -> froz
 
 
 def _block(text: str) -> BlockRequest:
-    words: dict[str, str] = {}
+    words: dict[str, str | bool] = {}
     for word in text.split():
         if word in ENDS:
             words["target"] = word
@@ -152,10 +152,12 @@ def _block(text: str) -> BlockRequest:
             words["mode"] = word
         elif word in ("proven", "any"):
             words["require"] = word
+        elif word == "home":
+            words["home"] = True
         else:
             words["for"] = word
     try:
         block = BlockSchema.model_validate(words)
     except ValidationError:
         raise MetaError(f"meta block: {text!r} is not understood", 'write it as "src_ip 1h shadow proven"') from None
-    return BlockRequest(block.target, block.for_, BlockMode(block.mode), block.require == "proven")
+    return block.request()

@@ -54,10 +54,10 @@ def _reader(number: Number) -> _Read:
 
     def read(at: Reading, cursor: int) -> tuple[int, int, int] | None:
         data = at.data
-        size = size_of(at)
         begin = (cursor if relative else at.origin) + offset_of(at)
+        size = size_of(at) or (0 if base is None else max(0, min(limit, len(data) - begin)))  # all digits there are
         end = begin + size
-        if begin < 0 or end > len(data) or size > limit or not data or (relative and begin >= len(data)):
+        if begin < 0 or end > len(data) or size > limit or not data or (relative and size and begin >= len(data)):
             return None
         if base is None:
             return int.from_bytes(data[begin:end], order), begin, end

@@ -80,8 +80,8 @@ class Number:
     """Where and how a number stands in the buffer.
 
     ``size`` bytes from ``offset`` on (from the cursor, when ``relative``); binary in the byte order ``big`` or
-    ``little``, or, with ``base`` (8, 10, 16, or 0: as C's strtol finds out), as digits. ``bits`` masks it, and shifts
-    it right by the mask's trailing zeros.
+    ``little``, or, with ``base`` (8, 10, 16, or 0: as C's strtol finds out), as digits, with size 0 as many as there
+    are. ``bits`` masks it, and shifts it right by the mask's trailing zeros.
     """
 
     size: Value

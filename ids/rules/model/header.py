@@ -28,7 +28,8 @@ class HeaderNumber:
 
 @dataclass(frozen=True, slots=True)
 class HeaderBits:
-    """Bits of a field, but for the ``ignored`` ones: ``exactly`` these, ``all`` of these, ``any``, or ``none``."""
+    """Bits of a field, but for the ``ignored`` ones: ``exactly`` these, ``all`` of these, ``any``, ``none``,
+    or some of them ``lacking``."""
 
     field: str
     mode: str

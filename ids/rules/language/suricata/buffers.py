@@ -6,17 +6,17 @@ from collections.abc import Callable
 from functools import partial
 
 from ids.rules.language.suricata.content import literal_bytes
-from ids.rules.language.suricata.draft import Draft
+from ids.rules.language.suricata.draft import Draft, Part
 from ids.rules.language.suricata.faults import Malformed, Unsupported
-from ids.rules.language.suricata.words import refuse_value, required, unquoted
+from ids.rules.language.suricata.words import intervals, refuse_value, required, unquoted
 from ids.rules.model import buffers as catalogue
-from ids.rules.model.patterns import check_capture
-from ids.rules.model.transforms import spelt_part
+from ids.rules.model.chain import DECODED, Compare, Number
+from ids.rules.model.transforms import KEYWORDS as SPELLINGS
 
 MODIFIERS = {
     "http_uri": "http.uri", "http_raw_uri": "http.uri.raw", "http_method": "http.method", "http_header": "http.header",
     "http_raw_header": "http.header.raw", "http_cookie": "http.cookie", "http_client_body": "http.request_body",
-    "http_server_body": "http.response_body", "http_stat_code": "http.stat_code", "http_stat_msg": "http.stat_msg",
+    "http_server_body": "file.data", "http_stat_code": "http.stat_code", "http_stat_msg": "http.stat_msg",
     "http_user_agent": "http.user_agent", "http_host": "http.host", "http_raw_host": "http.host.raw",
 }  # fmt: skip
 """Options behind a content that say which buffer it is about."""
@@ -65,10 +65,11 @@ TRANSFORMS = (
 
 TRANSFORMS_WITH_VALUE = ("xor", "pcrexform")
 
-NOT_STICKY = frozenset({"tls.version", "dns.opcode", "dns.rcode", "dns.rrtype"})
-"""Buffers of the catalogue that in Suricata are options with a value."""
+DECIMALS = {"dns.opcode": 15, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF}
+"""Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
-BASE64 = "base64_data"
+NOT_STICKY = frozenset({"tls.version", *DECIMALS})
+"""Buffers of the catalogue that in Suricata are options with a value."""
 
 
 def sticky(buffer: str) -> Callable[[Draft, str | None], None]:
@@ -109,17 +110,12 @@ def _move(buffer: str, draft: Draft, value: str | None) -> None:
 def _transform(name: str, draft: Draft, value: str | None) -> None:
     if name not in TRANSFORMS_WITH_VALUE:
         refuse_value(value)
-        draft.transform(spelt_part(name))
+        draft.transform(SPELLINGS[name])
         return
     text = unquoted(required(value))
     if name == "xor":
-        key = "".join(text.split()).lower()
-        if not key or len(key) % 2 or set(key) - set("0123456789abcdef"):
-            raise Malformed(f"{text[:40]!r} is no key", "write two hexadecimal digits for each byte")
-        text = key
-    elif reason := check_capture(text):
-        raise Malformed(reason)
-    draft.transform(spelt_part(name, text))
+        text = "".join(text.split()).lower()
+    draft.transform(SPELLINGS[name], text)
 
 
 def pkt_data(draft: Draft, value: str | None) -> None:
@@ -133,7 +129,7 @@ def base64_data(draft: Draft, value: str | None) -> None:
     refuse_value(value)
     if not draft.decoded:
         raise Malformed("nothing is decoded before it", "put base64_decode before it")
-    draft.stick(BASE64)
+    draft.stick(DECODED)
 
 
 def equals_in(buffer: str, *, whole: bool = False, ending: bool = False) -> Callable[[Draft, str | None], None]:
@@ -144,5 +140,21 @@ def equals_in(buffer: str, *, whole: bool = False, ending: bool = False) -> Call
         negated = text.startswith("!")
         raw = literal_bytes(unquoted(text[1:] if negated else text))
         draft.stand_in(require(buffer), b"." + raw if ending else raw, negated, whole=whole, ending=ending)
+
+    return option
+
+
+def decimal_in(buffer: str) -> Callable[[Draft, str | None], None]:
+    """Return what an option with a number or a range does that is about a number in a buffer (``dns.opcode``)."""
+
+    def option(draft: Draft, value: str | None) -> None:
+        ((least, most),), negated = intervals(required(value), DECIMALS[buffer])
+        part = Part(require(buffer))
+        digits = Number(0, base=10)
+        if least == most:
+            part.steps.append(Compare(digits, "=", least, negated))
+        else:
+            part.steps += [Compare(digits, ">=", least), Compare(digits, "<=", most)]
+        draft.parts.append(part)
 
     return option

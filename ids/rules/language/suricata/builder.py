@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 
 from ids.errors import Location
 from ids.rules.language.remedies import nearest
-from ids.rules.language.suricata.draft import Draft, Part
+from ids.rules.language.suricata.draft import Draft, Part, Piece
 from ids.rules.language.suricata.faults import Fault, Malformed, Unsupported
 from ids.rules.language.suricata.files import ConfigFiles
 from ids.rules.language.suricata.header import ACTIONS, REJECTED, Headers, Misplaced
 from ids.rules.language.suricata.keywords import KEYWORDS, LATER
 from ids.rules.language.suricata.source import Header, RawRule, Unfinished, header_of, options_of
 from ids.rules.language.variables import Variables
-from ids.rules.model.buffers import CATALOGUE, PAYLOAD, comes_over, wrong_way
-from ids.rules.model.chain import Content
-from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, HeaderTest, IpOption, SameAddress
-from ids.rules.model.rule import All, FlowOptions, Node, Rule, base_of
+from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PARSED, PAYLOAD, comes_over, wrong_way
+from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, IpOption, SameAddress
+from ids.rules.model.rule import All, FlowOptions, Node, Rule
 from ids.types import Signature
 from ids.types.state import STATELESS, State
 
@@ -75,8 +74,11 @@ class Builder:
             raise AtPlace(Malformed(f"{draft.sticky} is named, and nothing asked of it"), start)
         line, column = raw.place(start)
         traffic = self._headers.traffic(header, draft.protocol)
-        options = FlowOptions(draft.established, draft.direction, _payload_of(draft))
-        parts: list[Node] = [*draft.header_tests, *(part.finished() for part in draft.parts)]
+        options = FlowOptions(draft.established, draft.direction, _payload_of(draft), draft.stateless)
+        try:
+            parts: list[Node] = [*draft.header_tests, *(part.finished() for part in draft.parts)]
+        except Malformed as wrong:
+            raise AtPlace(wrong, start) from None
         severity = draft.priority if draft.priority is not None else self.files.priority(draft.classtype)
         rule = Rule(
             signature=Signature(
@@ -103,7 +105,7 @@ class Builder:
             repeats=True,
             level=LEVELS.get(severity, "informational"),
         )
-        fault = _never(rule)
+        fault = _never(rule, header.words[4])
         if fault is not None:
             raise AtPlace(fault, start)
         return rule
@@ -153,23 +155,26 @@ def _payload_of(draft: Draft) -> str | None:
 
 
 def _positioned(parts: Iterable[Part]) -> bool:
-    steps = (step for part in parts for step in part.finished().steps)
-    return any(isinstance(step, Content) and (step.offset is not None or step.depth is not None) for step in steps)
+    pieces = [step for part in parts for step in part.steps if isinstance(step, Piece)]
+    return any(piece.offset is not None or piece.depth is not None or piece.at_start for piece in pieces)
 
 
-def _never(rule: Rule) -> Fault | None:
+def _never(rule: Rule, arrow: str) -> Fault | None:
     """Return why a rule could never match, where Suricata refuses it as well."""
     others = [name for name in rule.buffers if name in CATALOGUE and name != PAYLOAD]
     protocols = {CATALOGUE[name].protocol for name in others} - {None}
     wanted = rule.traffic.app_proto
+    if wanted is not None and wanted not in PARSED and protocols:
+        return Unsupported(f"protocol {wanted}", f"there is no parser for {wanted}", "test the payload instead")
     if len(protocols) > 1 or (wanted and protocols and wanted not in protocols):
         named = sorted(str(protocol) for protocol in protocols | ({wanted} if wanted else set()))
         return Malformed(f"buffers and traffic of different protocols ({', '.join(named)}) never meet")
     for name in others:
-        if not comes_over(name, rule.traffic.protocol):
+        if name not in PACKET_HEADERS and not comes_over(name, rule.traffic.protocol):
             return Malformed(f"{name} never comes over {rule.traffic.protocol}", "write the protocol of the buffer")
     why = wrong_way(rule.buffers, rule.flow.direction)
-    return Malformed(why, "turn the direction round, or leave it out") if why is not None else None
-
-
-__all__ = ["AtPlace", "Builder", "HeaderTest", "base_of"]
+    if why is not None:
+        return Malformed(why, "turn the direction round, or leave it out")
+    if len(rule.sides) > 1 and arrow != "=>":
+        return Malformed("it asks for what a request and its response have, together", "write => for ->")
+    return None

@@ -13,6 +13,8 @@ from ids.rules.model.patterns import Pattern
 
 MAX_CONTENT_BYTES = 65_535
 MAX_LENGTH = 0xFFFFFFFF
+MAX_DISTANCE = 1 << 20
+"""Of ``distance`` and ``within``, either way, as Suricata has it."""
 
 _TOKEN = re.compile(r'\|([0-9A-Fa-f\s]*)\||\\([\\";:])|([^|\\"]+)', re.DOTALL)
 _PCRE = re.compile(r"\s*/(.*)/([A-Za-z]*)\s*", re.DOTALL)
@@ -23,14 +25,11 @@ _BRACKETS = re.compile(
 _HIGH = re.compile(r"[\x80-\xff]")
 
 PCRE_BUFFERS = {
-    "U": "http.uri", "I": "http.uri.raw", "P": "http.request_body", "Q": "http.response_body", "H": "http.header",
+    "U": "http.uri", "I": "http.uri.raw", "P": "http.request_body", "Q": "file.data", "H": "http.header",
     "D": "http.header.raw", "M": "http.method", "C": "http.cookie", "S": "http.stat_code", "Y": "http.stat_msg",
     "V": "http.user_agent", "W": "http.host", "Z": "http.host.raw",
 }  # fmt: skip
 """Suricata's own flags of ``pcre`` that name a buffer."""
-
-_SAME = {"http.response_body": "file.data"}
-"""Buffers that to Suricata are one."""
 
 _INLINE = "smx"
 _WITHOUT_EFFECT = "BGOE"
@@ -95,7 +94,10 @@ def _spelled(text: str) -> bytes:
 def nocase(draft: Draft, value: str | None) -> None:
     """``nocase``: ASCII letters of either case."""
     refuse_value(value)
-    draft.content().nocase = True
+    piece = draft.content()
+    if piece.nocase:
+        raise Malformed("the content has nocase twice", "keep one of the two")
+    piece.nocase = True
 
 
 def rawbytes(draft: Draft, value: str | None) -> None:
@@ -104,11 +106,11 @@ def rawbytes(draft: Draft, value: str | None) -> None:
     draft.content()
 
 
-def _bound(draft: Draft, value: str | None, negative: bool) -> Value:
+def _bound(draft: Draft, value: str | None, least: int = 0, most: int = 65_535) -> Value:
     """Read an offset or a length: a number, or a variable that the rule has set before."""
     text = unquoted(required(value))
     if text[:1].isdigit() or text[:1] in "+-":
-        return number(text, -65_535 if negative else 0, 65_535)
+        return number(text, least, most)
     text = name(text)
     if text not in draft.variables:
         raise Malformed(f"nothing before it sets {text}", "set it by byte_extract or byte_math")
@@ -119,7 +121,7 @@ def depth(draft: Draft, value: str | None) -> None:
     """``depth:10``: it ends within so many bytes from its offset on."""
     piece = draft.content()
     _alone(piece.depth, piece.at_start, "depth")
-    piece.depth = _bound(draft, value, negative=False)
+    piece.depth = _bound(draft, value)
     if isinstance(piece.depth, int) and piece.depth < len(piece.value):
         raise Malformed(f"within {piece.depth} bytes there is no room for {len(piece.value)}")
 
@@ -128,21 +130,21 @@ def offset(draft: Draft, value: str | None) -> None:
     """``offset:10``: it begins so many bytes behind the buffer's start, or later."""
     piece = draft.content()
     _alone(piece.offset, piece.at_start, "offset")
-    piece.offset = _bound(draft, value, negative=False)
+    piece.offset = _bound(draft, value)
 
 
 def distance(draft: Draft, value: str | None) -> None:
     """``distance:10``: it begins so many bytes behind the test before it, or later."""
     piece = draft.content()
     _alone(piece.distance, piece.at_start, "distance")
-    piece.distance = _bound(draft, value, negative=True)
+    piece.distance = _bound(draft, value, -MAX_DISTANCE, MAX_DISTANCE)
 
 
 def within(draft: Draft, value: str | None) -> None:
     """``within:10``: it ends within so many bytes behind the test before it."""
     piece = draft.content()
     _alone(piece.within, piece.at_start, "within")
-    piece.within = _bound(draft, value, negative=True)
+    piece.within = _bound(draft, value, -MAX_DISTANCE, MAX_DISTANCE)
     if isinstance(piece.within, int) and piece.within < len(piece.value):
         raise Malformed(f"within {piece.within} bytes there is no room for {len(piece.value)}")
 
@@ -166,15 +168,13 @@ def startswith(draft: Draft, value: str | None) -> None:
 def endswith(draft: Draft, value: str | None) -> None:
     """``endswith``: it stands at the buffer's end."""
     refuse_value(value)
-    piece = draft.content()
-    if piece.offset is not None:
-        raise Malformed("endswith goes without offset")
-    piece.at_end = True
+    draft.content().at_end = True
 
 
 def fast_pattern(draft: Draft, value: str | None) -> None:
     """``fast_pattern``: look for this content first; ``only``: it does not matter where it stands."""
     piece = draft.content()
+    draft.once("fast_pattern")
     piece.preferred = True
     if value is None or not value.strip():
         return
@@ -192,7 +192,7 @@ def fast_pattern(draft: Draft, value: str | None) -> None:
 
 
 def isdataat(draft: Draft, value: str | None) -> None:
-    """``isdataat:10,relative``: so many bytes are behind the test before it; or, from the start, one more."""
+    """``isdataat:10,relative``: there are so many bytes, from the buffer's start or behind the test before it."""
     words = commas(unquoted(required(value)))
     first = words[0]
     negated = first.startswith("!")
@@ -200,7 +200,7 @@ def isdataat(draft: Draft, value: str | None) -> None:
     for word in words[1:]:
         if word not in ("relative", "rawbytes"):
             raise Malformed(f"unknown word {word[:40]!r}", "known are relative and rawbytes")
-    draft.add(DataAt(_bound(draft, first[1:] if negated else first, negative=False), negated, relative))
+    draft.add(DataAt(_bound(draft, first[1:] if negated else first), negated, relative))
 
 
 def bsize(draft: Draft, value: str | None) -> None:
@@ -240,7 +240,7 @@ def pcre(draft: Draft, value: str | None) -> None:
     if len(named) > 1:
         raise Malformed(f"flags {' and '.join(sorted(named))} name two buffers", "keep one of the two")
     buffer = PCRE_BUFFERS[named.pop()] if named else None
-    if buffer is not None and draft.sticky is not None and draft.sticky not in (buffer, _SAME.get(buffer)):
+    if buffer is not None and draft.sticky is not None and draft.sticky != buffer:
         raise Malformed(f"its flag names a buffer behind the sticky buffer {draft.sticky}", "put pkt_data; before it")
     part = draft.here() if buffer is None or draft.sticky is not None else draft.part(buffer)
     part.steps.append(Expression(_expression(found[1], flags), negated, "R" in flags))

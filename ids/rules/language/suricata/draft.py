@@ -6,12 +6,14 @@ Contents are kept open (`Piece`) until the rule ends, because modifiers follow t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
-from ids.rules.model.chain import Chain, Content, Step, Value
+from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, Length, Step, Value
 from ids.rules.model.header import HeaderTest
 from ids.rules.model.rule import base_of
+from ids.rules.model.transforms import TransformError, spelt, transforms_of
 from ids.types import Direction, Threshold
 from ids.types.state import StateChange, StateTest
 
@@ -50,9 +52,36 @@ class Part:
     buffer: str
     steps: list[Piece | Step] = field(default_factory=list)
 
+    def check(self) -> None:
+        """Raise `Malformed` where its steps contradict each other."""
+        lengths = [step for step in self.steps if isinstance(step, Length) and not step.negated]
+        pieces = [step for step in self.steps if isinstance(step, Piece)]
+        longest = max((len(piece.value) for piece in pieces if not piece.negated), default=0)
+        for length in lengths:
+            if length.most is not None and length.most < longest:
+                raise Malformed(f"a content of {longest} bytes stands in no buffer of {length.most}")
+        for before, step in pairwise([None, *self.steps]):
+            near = isinstance(before, Piece) and before.only
+            if _relative(step) and (near or (isinstance(step, Piece) and step.only)):
+                raise Malformed("a content with fast_pattern:only has no place that others could be relative to")
+
     def finished(self) -> Chain:
-        """Return the chain that they come to."""
+        """Return the chain that they come to; raises `Malformed`."""
+        if len(self.steps) > 1:
+            self.check()
         return Chain(self.buffer, tuple(step.finished() if isinstance(step, Piece) else step for step in self.steps))
+
+
+def _relative(step: Piece | Step | None) -> bool:
+    if isinstance(step, Piece):
+        return step.distance is not None or step.within is not None
+    return isinstance(step, DataAt | Expression) and step.relative
+
+
+_SEVERAL = frozenset((
+    "file.data", "file.name", "http.request_header", "http.response_header", "tls.certs", "tls.cert_subject",
+    "tls.alpn", "tls.subjectaltname", "smtp.rcpt_to", "ftp.reply", "ftp.completion_code",
+))  # fmt: skip
 
 
 class Draft:
@@ -61,7 +90,7 @@ class Draft:
     __slots__ = (
         "action", "alert", "attacked", "bypass", "classtype", "decoded", "direction", "established", "fresh", "gid",
         "header_tests", "last", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen",
-        "sid", "silent", "state_changes", "state_tests", "sticky", "threshold", "title", "variables",
+        "sid", "silent", "state_changes", "state_tests", "stateless", "sticky", "threshold", "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -77,6 +106,7 @@ class Draft:
         self.references: list[tuple[str, str]] = []
         self.metadata: dict[str, list[str]] = {}
         self.established: bool | None = None
+        self.stateless = False
         self.direction: Direction | None = None
         self.payload_of: str | None = None
         self.threshold: Threshold | None = None
@@ -137,16 +167,21 @@ class Draft:
         """Let further tests be on a buffer; None: on the payload. Raises `Malformed`."""
         if self.fresh:
             raise Malformed(f"{self.sticky} is named, and nothing asked of it", "put a content behind it")
+        if self.sticky == DECODED:
+            raise Malformed("behind base64_data no other buffer can be named", "put base64_data last")
         self.sticky = buffer
         self.fresh = buffer is not None
 
-    def transform(self, name: str) -> None:
+    def transform(self, name: str, parameter: str = "") -> None:
         """Let further tests be on what a transform makes of the buffer; raises `Malformed`."""
         if self.sticky is None or not self.fresh:
             raise Malformed(
                 "a transform stands behind the name of a buffer", "such as http.uri; to_lowercase; content:"
             )
-        self.sticky += f"|{name}"
+        try:
+            self.sticky = spelt(base_of(self.sticky), [*transforms_of(self.sticky), (name, parameter)])
+        except TransformError as error:
+            raise Malformed(str(error)) from None
 
     def add(self, step: Step) -> None:
         """Add a test on the buffer that is meant."""
@@ -183,6 +218,6 @@ class Draft:
 
 
 def several(buffer: str) -> bool:
-    """Return whether a buffer may have several instances."""
-    known = CATALOGUE.get(base_of(buffer))
-    return known is not None and known.several
+    """Return whether Suricata takes a buffer as one of several, so that each naming asks for one of them."""
+    name = base_of(buffer)
+    return name in _SEVERAL or (name.startswith("dns.") and CATALOGUE[name].several)

@@ -19,6 +19,8 @@ KEYWORDS: dict[str, Builder] = {
     **{name: buffers.transform(name) for name in (*buffers.TRANSFORMS, *buffers.TRANSFORMS_WITH_VALUE)},
     "pkt_data": buffers.pkt_data,
     "base64_data": buffers.base64_data,
+    **{name: buffers.decimal_in(name) for name in buffers.DECIMALS},
+    "tls.version": buffers.equals_in("tls.version", whole=True),
     "tls.subject": buffers.equals_in("tls.cert_subject"),
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
     "tls.fingerprint": buffers.equals_in("tls.cert_fingerprint"),
@@ -49,6 +51,7 @@ KEYWORDS: dict[str, Builder] = {
     # packets
     **{name: packet.header_number(name) for name in packet.NUMBERS},
     **{f"{layer}-csum": packet.checksum(layer) for layer in packet.CHECKSUMS},
+    "dsize": packet.dsize,
     "tos": packet.tos,
     "ip_proto": packet.ip_proto,
     "flags": packet.flags,
@@ -89,14 +92,14 @@ KEYWORDS: dict[str, Builder] = {
 
 _LATER = """
     app-layer-event asn1 bypass cip_service config datarep dataset dce_iface dce_opnum dcerpc.iface dcerpc.opnum
-    dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj dns.opcode dns.rcode dns.rrtype
+    dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
     enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
     ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code
     krb5_msg_type l3_proto lua modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags
     mqtt.protocol_version mqtt.qos mqtt.reason_code mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace
     rfb.secresult rfb.sectype rpc snmp.pdu_type snmp.version ssh.softwareversion ssl_state ssl_version
-    tls.cert_chain_len tls.version tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store
+    tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store
     vxlan_vni
 """
 

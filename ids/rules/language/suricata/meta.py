@@ -58,13 +58,11 @@ def gid(draft: Draft, value: str | None) -> None:
 
 def priority(draft: Draft, value: str | None) -> None:
     """``priority:1``: 1 is the most severe; it goes before that of the class."""
-    draft.once("priority")
-    draft.priority = number(unquoted(required(value)), 0, 255)
+    draft.priority = number(unquoted(required(value)))
 
 
 def classtype(draft: Draft, value: str | None) -> None:
     """``classtype:trojan-activity``: the class."""
-    draft.once("classtype")
     text = unquoted(required(value))
     if _CLASS.fullmatch(text) is None:
         raise Malformed(f"{text[:40]!r} is no class")

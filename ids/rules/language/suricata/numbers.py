@@ -16,6 +16,8 @@ MAX_BINARY_BYTES = 8
 MAX_DIGITS = 23
 """Of a number as text, as Suricata has it."""
 
+MAX_OFFSET = (1 << 31) - 1
+
 _COMPARISON = re.compile(r"(!?)\s*(<=|>=|<|>|=|&|\^|)")
 _ARITHMETIC = ("+", "-", "*", "/", "<<", ">>")
 
@@ -102,7 +104,7 @@ def byte_test(draft: Draft, value: str | None) -> None:
     if found is None or not comparison:
         raise Malformed(f"{comparison[:40]!r} is no comparison", "known are < > = <= >= & ^, each with ! before it")
     options = _options(draft, rest, set())
-    where = options.number(_size(draft, size, 0 if options.text else 1), _value(draft, offset, -65_535, 65_535))
+    where = options.number(_size(draft, size, 0 if options.text else 1), _value(draft, offset, -MAX_OFFSET, MAX_OFFSET))
     draft.add(Compare(where, found[2] or "=", _value(draft, against, 0, (1 << 64) - 1), bool(found[1])))
 
 
@@ -144,7 +146,7 @@ def byte_math(draft: Draft, value: str | None) -> None:
     if given["oper"] not in _ARITHMETIC:
         raise Malformed(f"{given['oper'][:40]!r} is no operator", f"known are {' '.join(_ARITHMETIC)}")
     options = _options(draft, [word for word in plain if word], set())
-    where = options.number(_size(draft, given["bytes"]), _value(draft, given["offset"], -65_535, 65_535))
+    where = options.number(_size(draft, given["bytes"]), _value(draft, given["offset"], -MAX_OFFSET, MAX_OFFSET))
     other = _value(draft, given["rvalue"], 0, 0xFFFFFFFF)
     if other == 0 and given["oper"] == "/":
         raise Malformed("it divides by nothing")

@@ -6,8 +6,11 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+from ids.decode.noted import FINDERS
+from ids.flow.notes import Note
+from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata.draft import Draft
-from ids.rules.language.suricata.faults import Malformed
+from ids.rules.language.suricata.faults import Malformed, Unsupported
 from ids.rules.language.suricata.words import commas, intervals, number, refuse_value, required, unquoted
 from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, IpOption, Noted, SameAddress
 
@@ -18,7 +21,7 @@ NUMBERS = {
     "ttl": ("ip.ttl", 255), "id": ("ip.id", 65_535), "itype": ("icmp.type", 255), "icode": ("icmp.code", 255),
     "icmp_id": ("icmp.id", 65_535), "icmp_seq": ("icmp.seq", 65_535), "seq": ("tcp.seq", 0xFFFFFFFF),
     "tcp.seq": ("tcp.seq", 0xFFFFFFFF), "ack": ("tcp.ack", 0xFFFFFFFF), "tcp.ack": ("tcp.ack", 0xFFFFFFFF),
-    "window": ("tcp.window", 65_535), "tcp.window": ("tcp.window", 65_535), "dsize": ("payload.size", 65_535),
+    "window": ("tcp.window", 65_535), "tcp.window": ("tcp.window", 65_535),
     "fragoffset": ("ip.fragoffset", 65_535), "tcp.mss": ("tcp.mss", 65_535), "tcp.wscale": ("tcp.wscale", 255),
     "icmpv6.mtu": ("icmpv6.mtu", 0xFFFFFFFF),
 }  # fmt: skip
@@ -36,6 +39,15 @@ PROTOCOLS = {
 
 CHECKSUMS = ("ipv4", "tcpv4", "tcpv6", "udpv4", "udpv6", "icmpv4", "icmpv6")
 
+EVENTS = {
+    "decode": frozenset(FINDERS),
+    "stream": frozenset(note.event.removeprefix("stream.") for note in Note),
+}
+"""What is noted of packets and of connections, by the names that rules have for it."""
+
+PLAIN = frozenset(("seq", "tcp.seq", "ack", "tcp.ack", "id", "icmp_id", "icmp_seq"))
+"""Options with a number, and no range."""
+
 _BITS = re.compile(r"\s*([+*!]?)\s*([A-Za-z0-9]+)\s*([+*!]?)\s*")
 _EVENT = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+){0,3}")
 
@@ -43,7 +55,19 @@ _EVENT = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+){0,3}")
 def header_number(option: str) -> Callable[[Draft, str | None], None]:
     """Return what an option with a number or a range does."""
     field, most = NUMBERS[option]
-    return partial(_header_number, field, most)
+    return partial(_plain_number if option in PLAIN else _header_number, field, most)
+
+
+def dsize(draft: Draft, value: str | None) -> None:
+    """``dsize:!9``: bytes of payload in the packet; all but so many are one at least, as Suricata has it."""
+    (found,), negated = intervals(required(value), 65_535)
+    runs = ((1, found[0] - 1), (found[0] + 1, 65_535)) if negated else (found,)
+    draft.header_tests.append(HeaderNumber("payload.size", tuple(run for run in runs if run[0] <= run[1])))
+
+
+def _plain_number(field: str, most: int, draft: Draft, value: str | None) -> None:
+    found = number(unquoted(required(value)), 0, most)
+    draft.header_tests.append(HeaderNumber(field, ((found, found),)))
 
 
 def _header_number(field: str, most: int, draft: Draft, value: str | None) -> None:
@@ -83,8 +107,10 @@ def _bit_test(field: str, letters: dict[str, int], text: str, ignored: int) -> H
     found = _BITS.fullmatch(text)
     if found is None or (found[1] and found[3]):
         raise Malformed(f"{text[:40]!r} are no flags", f"letters {''.join(letters)}, and + * or ! before them")
-    mode = {"": "exactly", "+": "all", "*": "any", "!": "none"}[found[1] or found[3]]
-    return HeaderBits(field, mode, _bits(found[2].upper(), letters), ignored)
+    sign, bits = found[1] or found[3], _bits(found[2].upper(), letters)
+    if sign == "!" and not bits:
+        return HeaderBits(field, "any", 0xFF, ignored)
+    return HeaderBits(field, {"": "exactly", "+": "all", "*": "any", "!": "lacking"}[sign], bits, ignored)
 
 
 def flags(draft: Draft, value: str | None) -> None:
@@ -138,4 +164,6 @@ def _noted(stage: str, draft: Draft, value: str | None) -> None:
         stage, event = "stream", event[7:]
     if _EVENT.fullmatch(event) is None:
         raise Malformed(f"{event[:40]!r} is no event")
+    if event not in EVENTS[stage]:
+        raise Unsupported(f"{stage}-event", f"{event} is never noted here", nearest(event, EVENTS[stage]))
     draft.header_tests.append(Noted(stage, event))

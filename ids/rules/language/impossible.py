@@ -1,0 +1,58 @@
+"""Values that a buffer never has, because its parser writes it otherwise."""
+
+from __future__ import annotations
+
+import re
+
+from ids.rules.model.rule import Anchor
+
+LOWER_CASE = frozenset({"http.host"})
+"""Buffers whose parser writes them in lower case, as the catalogue says."""
+
+HEADER_VALUES = frozenset(
+    f"http.{name}"
+    for name in (
+        "user_agent", "referer", "accept", "accept_enc", "accept_lang", "server", "location", "connection",
+        "content_type", "content_len", "cookie", "host.raw",
+    )
+)  # fmt: skip
+"""Buffers of single headers: their lines are cut at line feeds, and what goes on in the next is joined by a space."""
+
+_BARE_LINE_FEED = re.compile(rb"(?s)[^\r]\n")
+_LINE_END = re.compile(rb"\A\r?\n")
+_NAME_WITHOUT_SPACE = re.compile(rb"[!-9;-~]+:(?=[^ ])")
+
+
+def impossible(buffer: str, value: bytes, nocase: bool, anchor: Anchor) -> tuple[str, str] | None:
+    """Return why a buffer never has a literal there, or hardly ever, and what to write; None where it may."""
+    low = value.lower()
+    if buffer in LOWER_CASE and value != low and not nocase:
+        spelled = low.decode("utf-8", "backslashreplace")
+        return f"{buffer} is in lower case, so it never has {value!r}", f"write {spelled!r}"
+    if buffer == "http.method":
+        return _method(value, nocase)
+    if buffer in HEADER_VALUES and b"\n" in value:
+        return f"{buffer} has no line ends, so it never has {value!r}", "continued lines are joined by a space"
+    return _header(value, anchor) if buffer == "http.header" else None
+
+
+def _method(value: bytes, nocase: bool) -> tuple[str, str] | None:
+    if value.split() != [value]:
+        return f"http.method is one word, so it never has {value!r}", "test http.request_line for what is behind it"
+    if value != value.upper() and not nocase:
+        spelled = value.upper().decode("utf-8", "backslashreplace")
+        return f"methods count in upper case, so servers take no {value!r}", f"write {spelled!r}, or add nocase: true"
+    return None
+
+
+def _header(value: bytes, anchor: Anchor) -> tuple[str, str] | None:
+    if _BARE_LINE_FEED.search(value):
+        return (
+            f"lines of http.header end in CRLF, so it never has {value!r}",
+            'write "\\r\\n" in double quotes, or test http.header.raw',
+        )
+    if anchor not in (Anchor.START, Anchor.WHOLE) and not _LINE_END.match(value):
+        return None  # it may begin anywhere in a line
+    if _NAME_WITHOUT_SPACE.match(_LINE_END.sub(b"", value)):
+        return f"http.header has a space behind each name's colon, so it never has {value!r}", "write one"
+    return None

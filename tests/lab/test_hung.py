@@ -1,0 +1,33 @@
+"""An engine that hangs: commands say so, and show what the kernel knows without it."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from ids.lab.actors import PAGE, fetch
+from ids.lab.guard import Guard, GuardFailed, rules_directory
+from ids.lab.topology import BENIGN, Lab
+
+pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
+
+RULES = {"paths": [str(rules_directory() / "log4shell.yaml")]}
+
+
+def test_a_hung_engine_is_named_and_the_kernels_counters_are_shown(site: Lab) -> None:
+    guard = Guard(site, rules=RULES)
+    guard.start()
+    assert fetch(site.attacker, BENIGN, PAGE).status == 200
+    for _ in range(2):  # between two answers it shows the kernel that it lives
+        assert "problem" not in guard.command("stats")
+    os.kill(guard.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(GuardFailed, match=r"(?s)pass\.shown.*has not answered within 3 s.*sign of life"):
+            guard.command("stats")
+        with pytest.raises(GuardFailed, match="has not answered within 3 s"):
+            guard.command("reload")
+    finally:
+        os.kill(guard.pid, signal.SIGCONT)
+    assert guard.command("stats")["engine"] is not None
