@@ -202,6 +202,10 @@ def _drops(options: Mapping[str, Any]) -> Assigned:
     return taken
 
 
+def _actions(value: Any, _home: Path) -> Assigned:
+    return {"respond.action_order": [str(name) for name in value]} if isinstance(value, list) else {}
+
+
 def _capture(value: Any, _home: Path) -> Assigned:
     """Take over whether Suricata stands in the way of the packets of an interface."""
     entries = value if isinstance(value, list) else ()
@@ -221,5 +225,6 @@ _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "reference-config-file": _file("rules.reference_file"),
     "stream.inline": lambda value, _: dict(INLINE) if _true(value) else {},
     "outputs": _outputs,
+    "action-order": _actions,
     "af-packet": _capture,
 }

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from ids.counters import Counters
 from ids.errors import KernelError
 from ids.events import Event
@@ -17,7 +19,7 @@ from ids.respond.state import RuleState
 from ids.respond.threshold import Thresholds
 from ids.respond.trailing import Trailing
 from ids.rules.model.sets import AddressSet
-from ids.types import STATELESS, Action, BlockMode, Match, Packets
+from ids.types import STATELESS, Action, BlockMode, FlowState, Match, Packets
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ class Case:
     alerts: int = 0
     condemned: bool = False
     """Its packets are being dropped."""
+    established: bool = False
+    """They were those of an established flow by then."""
     condemned_at: int = 0
     """`PacketBatch.number` of the packet for which they are."""
     shadowed: bool = False
@@ -83,6 +87,9 @@ class Responder:
             self._state.change(match)
         if match.signature.action is Action.PASS:
             case.passed = True
+            if match.signature.announced:
+                self._counters.add("detect.matches")
+                self._alert(match, case, None, blocked=False)
             return
         self._counters.add("detect.matches")
         block = self._block(match)
@@ -107,7 +114,8 @@ class Responder:
             self._counters.add("detect.alert_queue_overflow")
             return False
         case.alerts += 1
-        event = events.alert_event(match, blocked, self._eve, "drop" if blocked else "alert")
+        passed = match.signature.action is Action.PASS
+        event = events.alert_event(match, blocked, self._eve, "drop" if blocked else "pass" if passed else "alert")
         if block is not None:
             event["ids"]["block"] = block
         self._counters.add("detect.alerts")
@@ -137,6 +145,10 @@ class Responder:
             event["flow"]["alerted"] = case.alerts > 0
             if case.condemned:
                 event["flow"]["action"] = "drop"
+                if not (case.established or self._settings.inspect_dropped):
+                    event["flow"]["state"] = FlowState.NEW.eve
+                    if "state" in event.get("tcp", {}):
+                        event["tcp"]["state"] = "syn_sent"
                 event["flow"].pop("bypassed", None)
             elif case.passed:
                 event["flow"]["action"] = "pass"
@@ -198,6 +210,9 @@ class Responder:
             self._counters.add("respond.refused.unknown_flow")
             return False
         case.condemned, case.shadowed, case.condemned_at = not shadow, shadow, match.number
+        flow = match.flow
+        slot, number = np.array([flow.slot]), np.array([match.number])
+        case.established = bool(flow.columns.established(slot, number)[0])
         if case.condemned:
             self._trailing.drop(match)
         self._counters.add("respond.flows_shadowed" if shadow else "respond.flows_dropped")

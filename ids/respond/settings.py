@@ -17,6 +17,9 @@ def _word(value: object) -> object:
 BlockModeName = Annotated[Literal["enforce", "shadow", "off"], BeforeValidator(_word)]
 
 
+ActionName = Literal["pass", "drop", "reject", "alert"]
+
+
 class RespondSettings(BaseModel):
     """What becomes of a match."""
 
@@ -69,6 +72,11 @@ class RespondSettings(BaseModel):
     )
     alerts_per_flow: int = Field(
         256, ge=1, description="Alerts of one flow; further ones are counted only, so that a flow cannot fill the disk."
+    )
+    action_order: Annotated[list[ActionName], Field(min_length=4, max_length=4)] = Field(
+        ["pass", "drop", "reject", "alert"],
+        description="In which order matches in the same packet are decided, by what their rules ask for. Nothing is"
+        " heard any more once a rule has let a flow pass.",
     )
     inspect_dropped: bool = Field(
         True,

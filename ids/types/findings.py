@@ -92,6 +92,8 @@ class Signature:
     known."""
     rejected: str = ""
     """Who would be sent the reset of a ``reject``: ``to_client`` (who sent the packet), ``to_server`` or ``both``."""
+    announced: bool = False
+    """It alerts though its action is ``pass``."""
     origin: str = ""
     """``path:line`` of the rule."""
 

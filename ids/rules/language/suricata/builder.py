@@ -95,6 +95,7 @@ class Builder:
                 threshold=draft.threshold,
                 state=_state(draft),
                 attacked=draft.attacked,
+                announced=draft.announced,
                 rejected=REJECTED.get(draft.action, ""),
                 origin=f"{path}:{line}",
             ),
