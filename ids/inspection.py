@@ -267,7 +267,9 @@ class Inspection:
 
     def _anomalies(self, packets: Packets | None, flows: FlowBatch) -> Events:
         """Return the `anomaly` events of packets, and of TCP connections."""
-        of_packets = packet_anomalies(packets, self._counters) if packets is not None and self._reports_packets else []
+        of_packets: list[Event] = []
+        if packets is not None and self._reports_packets:
+            of_packets = packet_anomalies(packets, self._counters, ethernet=self._config.eve.ethernet)
         return Events([*of_packets, *(events.anomaly_event(self.flows, noted) for noted in flows.notes)])
 
     def _wants(self, event_type: str) -> bool:

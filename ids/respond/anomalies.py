@@ -22,8 +22,8 @@ _OF_ANOMALY = {int(anomaly): name for anomaly, name in ANOMALY_NAMES.items()}
 _REFUSED = np.array(sorted(_OF_ANOMALY), np.uint8)
 
 
-def packet_anomalies(packets: Packets, counters: Counters) -> list[Event]:
-    """Return the events of a batch, in the order of its packets."""
+def packet_anomalies(packets: Packets, counters: Counters, *, ethernet: bool = False) -> list[Event]:
+    """Return the events of a batch, in the order of its packets; ``ethernet``: with the addresses of their frames."""
     row, code = packets.notes
     refused = np.flatnonzero(np.isin(packets.anomaly, _REFUSED)) if packets.anomaly.any() else row[:0]
     if not len(row) and not len(refused):
@@ -35,14 +35,14 @@ def packet_anomalies(packets: Packets, counters: Counters) -> list[Event]:
     if len(order) > most:
         counters.add("decode.anomalies_not_written", len(order) - most)
         order = order[:most]
-    return [_event(packets, int(rows[at]), _name(codes, int(at), at < len(row))) for at in order]
+    return [_event(packets, int(rows[at]), _name(codes, int(at), at < len(row)), ethernet) for at in order]
 
 
 def _name(codes: U8, at: int, noted: bool) -> str:
     return NAMES[codes[at]] if noted else _OF_ANOMALY[int(codes[at])]
 
 
-def _event(packets: Packets, row: int, name: str) -> Event:
-    event = packet_base("anomaly", packets, row)
+def _event(packets: Packets, row: int, name: str, ethernet: bool) -> Event:
+    event = packet_base("anomaly", packets, row, ethernet=ethernet)
     event["anomaly"] = {"type": "decode", "event": name}
     return event

@@ -15,7 +15,7 @@ from ids.events import Event
 from ids.protocols import BY_NAME
 from ids.respond.community_id import community_id
 from ids.respond.settings import EveSettings
-from ids.types import LIVE, Action, Direction, Exhibit, Flow, FlowColumns, Match, Noted, Signature
+from ids.types import LIVE, Action, Direction, Exhibit, Flow, FlowColumns, FlowCount, Match, Noted, Signature
 
 PROTOCOL_NAMES = {
     1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 50: "ESP", 58: "IPv6-ICMP", 132: "SCTP",
@@ -118,14 +118,14 @@ def interface_name(index: int) -> str:
         return f"if{index}"
 
 
-def flow_summary(flow: Flow) -> Event:
-    """Return the ``flow`` object that alerts and drops carry."""
-    packets, size = flow.packets, flow.bytes
+def flow_summary(flow: Flow, counts: FlowCount | None = None) -> Event:
+    """Return the ``flow`` object that alerts carry; ``counts``: as it was then, where more has come since."""
+    then = counts or FlowCount(*flow.packets, *flow.bytes)
     summary: Event = {
-        "pkts_toserver": packets[0],
-        "pkts_toclient": packets[1],
-        "bytes_toserver": size[0],
-        "bytes_toclient": size[1],
+        "pkts_toserver": then.packets_to_server,
+        "pkts_toclient": then.packets_to_client,
+        "bytes_toserver": then.bytes_to_server,
+        "bytes_toclient": then.bytes_to_client,
         "start": timestamp(flow.start_ns),
         "src_ip": flow.src_ip,
         "dest_ip": flow.dst_ip,
@@ -151,7 +151,7 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         event["app_proto"] = match.flow.app_proto
     event["direction"] = _direction(match)
     if match.flow.id:
-        event["flow"] = flow_summary(match.flow)
+        event["flow"] = flow_summary(match.flow, (match.exhibit or _NOTHING).counts)
     if match.exhibit is not None:
         event |= _shown(match.exhibit, settings)
     if settings.verdict:
@@ -175,7 +175,7 @@ def _of_match(event_type: str, match: Match) -> Event:
         event["icmp_type"], event["icmp_code"] = exhibit.icmp
     event["pkt_src"] = exhibit.source or packet_source(match.flow)
     if exhibit.ether is not None:
-        event["ether"] = ether(*exhibit.ether)
+        event["ether"] = ether_keys(*exhibit.ether)
     return event
 
 
@@ -229,7 +229,7 @@ def packet_keys(data: bytes, linktype: int) -> Event:
     return {"packet": base64.b64encode(data).decode(), "packet_info": {"linktype": linktype}}
 
 
-def ether(source: str, destination: str) -> Event:
+def ether_keys(source: str, destination: str) -> Event:
     """Return the addresses of a frame as events carry them."""
     return {"src_mac": source, "dest_mac": destination}
 

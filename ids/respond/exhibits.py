@@ -12,9 +12,10 @@ import numpy as np
 
 from ids.counters import Counters
 from ids.respond import headers
+from ids.respond.counts import counts_by
 from ids.respond.said import Conversation
 from ids.respond.settings import EveSettings
-from ids.types import I64, Action, Exhibit, FlowBatch, FlowColumns, Match, Packets, Streams
+from ids.types import I64, Action, Exhibit, FlowBatch, FlowColumns, FlowCount, Match, Packets, Streams
 
 FLUSHED = "stream (flow timeout)"
 """``pkt_src`` of what is found when a flow ends, or when it was waited for bytes in vain."""
@@ -70,22 +71,25 @@ class Exhibits:
                 for match in matches
             ]
         rows = _Rows(packets, flows, [match.number for match in matches])
-        return [self._shown(match, rows, at) for at, match in enumerate(matches)]
+        counts = counts_by(matches, packets, flows)
+        return [self._shown(match, rows, at, counts[at]) for at, match in enumerate(matches)]
 
-    def _shown(self, match: Match, rows: _Rows, at: int) -> Match:
+    def _shown(self, match: Match, rows: _Rows, at: int, counts: FlowCount | None) -> Match:
         """Return a match with what is to be shown of its packet."""
         asked = self._payload or self._packet or self._ether
-        if not (asked or rows.several(at) or match.flow.proto in _ICMP or match.signature.action in _DROPS):
-            return match
-        row, wire = rows.of(match, at)
+        shown = match.exhibit or _NOTHING
+        row, wire = -1, -1
+        if asked or rows.several(at) or match.flow.proto in _ICMP or match.signature.action in _DROPS:
+            row, wire = rows.of(match, at)
         if row < 0:
-            return match
-        packets, shown = rows.packets, match.exhibit or _NOTHING
+            return match if counts is None else replace(match, exhibit=replace(shown, counts=counts))
+        packets = rows.packets
         frame = headers.frame(packets, row, wire) if self._packet else None
         return replace(
             match,
             exhibit=Exhibit(
                 source=DEFRAGMENTED if row != wire and not packets.depth[row] else "",
+                counts=counts,
                 icmp=_kind(packets, row) if match.flow.proto in _ICMP else None,
                 ether=headers.ether(packets, row) if self._ether else None,
                 header=headers.header_fields(packets, row) if match.signature.action in _DROPS else None,

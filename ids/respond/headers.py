@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ids.events import Event
-from ids.respond.events import WIRE, interface_name, packet_source_of, protocol_name, timestamp, vlan_tags
+from ids.respond.events import WIRE, ether_keys, interface_name, packet_source_of, protocol_name, timestamp, vlan_tags
 from ids.types import LIVE, Packets, address_text
 
 LINKTYPE_ETHERNET = 1
@@ -31,8 +31,8 @@ class Frame(NamedTuple):
     linktype: int
 
 
-def packet_base(event_type: str, packets: Packets, row: int, flow_id: int = 0) -> Event:
-    """Return the keys that every event of a packet carries."""
+def packet_base(event_type: str, packets: Packets, row: int, flow_id: int = 0, *, ethernet: bool = False) -> Event:
+    """Return the keys that every event of a packet carries; ``ethernet``: with the addresses of its frame."""
     batch = packets.batch
     event: Event = {"timestamp": timestamp(int(batch.ts_ns[row]))}
     if flow_id:
@@ -56,6 +56,9 @@ def packet_base(event_type: str, packets: Packets, row: int, flow_id: int = 0) -
         ports = int(packets.sport[carrier]), int(packets.dport[carrier])
         event["pkt_src"] = packet_source_of(int(packets.proto[carrier]), *ports)
         event["tunnel"] = _ends(packets, carrier) | {"depth": int(packets.depth[row])}
+    frame = ether(packets, row) if ethernet else None
+    if frame is not None:
+        event["ether"] = ether_keys(*frame)
     if not live:
         event["pcap_filename"] = batch.source
     return event

@@ -40,9 +40,14 @@ class Said:
         """Bytes of memory that it is charged for."""
         return PIECE_COST + sum(PIECE_COST + len(data) for _, data in self.pieces)
 
-    def add(self, offset: int, data: bytes, limit: int) -> None:
-        """Add bytes, and cut to the last ``limit`` ones."""
+    def add(self, offset: int, all_data: bytes, start: int, stop: int, limit: int) -> None:
+        """Add bytes ``start`` to ``stop`` of ``all_data``, and cut to the last ``limit`` ones."""
         pieces = self.pieces
+        if stop - start > limit:
+            offset, start = offset + stop - start - limit, stop - limit
+            pieces.clear()
+            self.floor = offset
+        data = all_data[start:stop]
         if pieces and pieces[-1][0] + len(pieces[-1][1]) == offset:
             at, before = pieces.pop()
             offset, data = at, before + data
@@ -96,10 +101,9 @@ class Conversation:
             said = Said() if kept is None else Said(list(kept.pieces), kept.floor)
             for row in order[low:high].tolist():
                 stop = int(streams.end[row]) if end else _end_at(streams, row, match.number)
-                start = max(int(streams.start[row]), stop - self._limit)
+                start = int(streams.start[row])
                 if stop > start:
-                    at = int(streams.offset[row]) + start - int(streams.start[row])
-                    said.add(at, streams.data[start:stop], self._limit)
+                    said.add(int(streams.offset[row]), streams.data, start, stop, self._limit)
             texts.append(said.text())
         return texts
 
@@ -123,8 +127,7 @@ class Conversation:
                 continue
             said = said or Said()
             if stop > start:
-                cut = max(start, stop - self._limit)
-                said.add(offset + cut - start, streams.data[cut:stop], self._limit)
+                said.add(offset, streams.data, start, stop, self._limit)
             self._sides[key] = said
             self._kept += said.cost
         self._bound()

@@ -19,7 +19,7 @@ from ids.counters import Counters
 from ids.events import Event
 from ids.flow.keys import echo_ids
 from ids.respond import headers
-from ids.respond.events import ether, packet_keys
+from ids.respond.events import packet_keys
 from ids.respond.settings import EveSettings
 from ids.types import I64, LIVE, U64, Direction, Flow, Match, Packets
 from ids.types.state import Tagged
@@ -231,24 +231,17 @@ class Trailing:
 
     def _packet(self, packets: Packets, row: int, flow_id: int) -> Event:
         """Return the ``packet`` event of a tagged packet."""
-        event = self._head("packet", packets, row, flow_id)
+        event = headers.packet_base("packet", packets, row, flow_id, ethernet=self._settings.ethernet)
         wire = int(np.searchsorted(packets.batch.number, packets.batch.number[row]))
         return event | packet_keys(*headers.frame(packets, row, min(wire, row)))
 
     def _drop(self, packets: Packets, row: int, flow: Flow, side: Direction) -> Event:
         """Return the ``drop`` event of a packet of a flow that is being dropped."""
-        event = self._head("drop", packets, row, flow.id)
+        event = headers.packet_base("drop", packets, row, flow.id, ethernet=self._settings.ethernet)
         event["direction"] = "to_server" if side is Direction.TO_SERVER else "to_client"
         event["drop"] = {**headers.header_fields(packets, row), "reason": "flow drop"}
         if self._settings.verdict:
             event["verdict"] = {"action": "drop"}
-        return event
-
-    def _head(self, event_type: str, packets: Packets, row: int, flow_id: int) -> Event:
-        event = headers.packet_base(event_type, packets, row, flow_id)
-        frame = headers.ether(packets, row) if self._settings.ethernet else None
-        if frame is not None:
-            event["ether"] = ether(*frame)
         return event
 
 

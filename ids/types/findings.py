@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ids.types.packets import Direction
 from ids.types.state import STATELESS, State
@@ -109,6 +109,15 @@ class Evidence:
     """The matched bytes with a little of their surroundings, at most 256 bytes."""
 
 
+class FlowCount(NamedTuple):
+    """How much of a flow had come at some time."""
+
+    packets_to_server: int
+    packets_to_client: int
+    bytes_to_server: int
+    bytes_to_client: int
+
+
 @dataclass(frozen=True, slots=True)
 class Exhibit:
     """What events show of the packet of a match, beyond what is its flow's; attached where packets and bytes are at
@@ -116,6 +125,8 @@ class Exhibit:
 
     source: str = ""
     """Where the packet came from, in Suricata's words (``pkt_src``), where that is not the wire."""
+    counts: FlowCount | None = None
+    """How much of the flow had come by then; None: no more has come since."""
     icmp: tuple[int, int] | None = None
     """Type and code of the very message, which may be the answer of its flow."""
     ether: tuple[str, str] | None = None

@@ -90,7 +90,8 @@ class Draft:
     __slots__ = (
         "action", "alert", "announced", "attacked", "bypass", "classtype", "decoded", "direction", "established",
         "fresh", "gid", "header_tests", "last", "metadata", "parts", "payload_of", "priority", "protocol", "references",
-        "rev", "seen", "sid", "silent", "state_changes", "state_tests", "stateless", "sticky", "threshold", "title", "variables",
+        "rev", "seen", "sid", "silent", "state_changes", "state_tests", "stateless", "sticky", "threshold",
+        "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
