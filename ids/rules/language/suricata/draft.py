@@ -88,9 +88,10 @@ class Draft:
     """All that was said of one rule."""
 
     __slots__ = (
-        "action", "classtype", "decoded", "direction", "established", "fresh", "gid", "header_tests", "last",
-        "latest", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen", "sid",
-        "silent", "state_changes", "state_tests", "stateless", "sticky", "threshold", "title", "variables",
+        "action", "alert", "announced", "attacked", "bypass", "classtype", "decoded", "direction", "established",
+        "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts", "payload_of", "priority", "protocol",
+        "references", "rev", "seen", "sid", "silent", "state_changes", "state_tests", "stateless", "sticky",
+        "threshold", "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -102,6 +103,8 @@ class Draft:
         self.gid = 1
         self.priority: int | None = None
         self.classtype = ""
+        self.attacked = ""
+        self.announced = False
         self.references: list[tuple[str, str]] = []
         self.metadata: dict[str, list[str]] = {}
         self.established: bool | None = None
