@@ -432,3 +432,23 @@ def test_patterns_are_kept_without_their_compiled_form() -> None:
     kept = pickle.loads(pickle.dumps(pattern))
     assert (kept.text, kept.nocase, kept._scanner) == ("a+", True, None)
     assert kept.search(b"xAA") == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "buffers"),
+    [
+        ('content:"a"; http_uri; isdataat:3,relative;', {"http.uri": 2}),
+        ('content:"a"; http_uri; isdataat:3;', {"http.uri": 1, "payload": 1}),
+        (
+            'content:"a"; http_uri; content:"b"; http_header; byte_test:1,=,1,0,relative;',
+            {"http.uri": 1, "http.header": 2},
+        ),
+        ('pcre:"/a/U"; byte_jump:1,0,relative; byte_test:1,=,1,0,relative;', {"http.uri": 3}),
+        ('content:"a"; http_uri; base64_decode:bytes 4; base64_data; content:"b";', {"http.uri": 2, "base64_data": 1}),
+        ('content:"a"; byte_extract:1,0,n,relative; content:"b"; http_uri;', {"payload": 2, "http.uri": 1}),
+        ('http.uri; content:"a"; pkt_data; isdataat:3,relative;', {"http.uri": 2}),
+    ],
+)
+def test_a_relative_test_is_on_the_buffer_of_the_test_before_it(options: str, buffers: dict[str, int]) -> None:
+    parts = [part for part in rule_of(options, HTTP).condition.parts if isinstance(part, Chain)]
+    assert {part.buffer: len(part.steps) for part in parts} == buffers

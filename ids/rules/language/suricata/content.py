@@ -53,7 +53,7 @@ def _piece(draft: Draft, value: str | None, buffer: str | None) -> None:
     part = draft.here() if buffer is None else draft.part(buffer)
     piece = Piece(literal_bytes(text), negated, part)
     part.steps.append(piece)
-    draft.last = piece
+    draft.last = draft.latest = piece
 
 
 def literal_bytes(text: str) -> bytes:
@@ -244,6 +244,7 @@ def pcre(draft: Draft, value: str | None) -> None:
         raise Malformed(f"its flag names a buffer behind the sticky buffer {draft.sticky}", "put pkt_data; before it")
     part = draft.here() if buffer is None or draft.sticky is not None else draft.part(buffer)
     part.steps.append(Expression(_expression(found[1], flags), negated, "R" in flags))
+    draft.latest = part
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
-from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, Length, Step, Value
+from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Decode, Expression, Length, Step, Value
 from ids.rules.model.header import HeaderTest
 from ids.rules.model.rule import base_of
 from ids.rules.model.transforms import TransformError, spelt, transforms_of
@@ -89,8 +89,8 @@ class Draft:
 
     __slots__ = (
         "action", "alert", "bypass", "classtype", "decoded", "direction", "established", "fresh", "gid", "header_tests",
-        "last", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen", "sid", "silent",
-        "state_changes", "state_tests", "sticky", "threshold", "title", "variables",
+        "last", "latest", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen", "sid",
+        "silent", "state_changes", "state_tests", "sticky", "threshold", "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -119,6 +119,8 @@ class Draft:
         """The next test begins a chain of its own, on whichever instance satisfies it."""
         self.last: Piece | None = None
         """The content that modifiers are about."""
+        self.latest: Piece | Part | None = None
+        """Where the test before is: a content may still be moved to another buffer."""
         self.variables: set[str] = set()
         """Names that a number of the traffic was given."""
         self.decoded = False
@@ -182,8 +184,17 @@ class Draft:
             raise Malformed(str(error)) from None
 
     def add(self, step: Step) -> None:
-        """Add a test on the buffer that is meant."""
-        self.here().steps.append(step)
+        """Add a test on the buffer that is meant: of a relative one, without a sticky buffer, that of the test before
+        (detect-isdataat.c, detect-bytetest.c and their like).
+        """
+        number = getattr(step, "number", None)
+        relative = getattr(step, "relative", False) or getattr(number, "relative", False) or isinstance(step, Decode)
+        if self.sticky is None and relative and self.latest is not None:
+            part = self.latest.part if isinstance(self.latest, Piece) else self.latest
+        else:
+            part = self.here()
+        part.steps.append(step)
+        self.latest = part
 
     def stand_in(self, buffer: str, value: bytes, negated: bool, *, whole: bool, ending: bool) -> None:
         """Add a content on a buffer without naming it for further tests; letters are of either case."""
