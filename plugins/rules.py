@@ -80,9 +80,9 @@ class Rules:
         return self.matcher.datagrams(datagrams) if self.matcher else None
 
     @hookimpl
-    def ids_transactions(self, transactions: Transactions) -> list[Match] | None:
+    def ids_transactions(self, parts: Transactions) -> list[Match] | None:
         """Match the buffers of protocols."""
-        return self.matcher.transactions(transactions) if self.matcher else None
+        return self.matcher.transactions(parts) if self.matcher else None
 
     @hookimpl
     def ids_flagged(self, session: FlowSession) -> list[Match] | None:

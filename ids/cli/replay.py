@@ -221,7 +221,7 @@ def _alert_line(event: Event, where: str) -> Text:
     server = f":{event['dest_port']}" if "dest_port" in event else ""
     evidence = event["ids"]["evidence"]
     proof = f"  {evidence[0]['buffer']}: {excerpt(evidence[0]['excerpt'])}" if evidence else ""
-    ends = f"{event['src_ip']}{ports} → {event['dest_ip']}{server}"
+    ends = f"{event['src_ip']}{ports} → {event['dest_ip']}{server}" if "src_ip" in event else "no IP header"
     return styled(
         ("alert", colour), f"  {where}packet {event.get('pcap_cnt', '?')}  {ends}  ",
         (alert["signature"], "bold"), f" (sid {alert['signature_id']}){proof}",

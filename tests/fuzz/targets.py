@@ -6,6 +6,7 @@ import logging
 import struct
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,9 @@ from ids.rules.model.literals import cover
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.testing import make_datagrams, make_flow, make_streams
 from ids.types import Datagram, Direction, FlowColumns, PacketBatch, Packets, StreamChunk
+from tests.fuzz.handmade import HANDMADE
 from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
-from tests.fuzz.seeds import Frames, Seeds
+from tests.fuzz.seeds import Conversation, Frames, Seeds
 
 LINKTYPE_RAW = 101
 SLACK = 4096
@@ -228,12 +230,17 @@ class Parsers(Target):
     def close(self) -> None:
         _ERRORS.close()
 
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        """What is said, before it is changed."""
+        return self.seeds.conversations
+
     def step(self, rng: np.random.Generator) -> int:
         columns, counters = FlowColumns(self.size), Counters()
         stage = Protocols(ProtocolSettings(), counters, columns)
         chunks: list[StreamChunk] = []
         datagrams: list[Datagram] = []
-        known = self.seeds.conversations
+        known = self.conversations
         for _ in range(self.size):
             seed, other = (known[int(rng.integers(0, len(known)))] for _ in range(2))
             flow = make_flow(columns=columns, proto=17 if seed.datagrams else _TCP)
@@ -252,9 +259,17 @@ class Parsers(Target):
             if not seed.datagrams:
                 chunks += [StreamChunk(flow, side, 0, b"", T0, self.number, closed=True) for side in _DIRECTIONS]
         for transaction in stage.feed(make_streams(chunks), make_datagrams(datagrams)):
-            dict(transaction.buffers), dict(transaction.fields)
+            dict(transaction.buffers), dict(transaction.more), dict(transaction.fields)
         _ERRORS.check()
         return self.size
+
+
+class Handmade(Parsers):
+    """The same, of DNS and TLS alone: conversations with everything in them that their parsers read."""
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return HANDMADE
 
 
 class Whole(Target):
@@ -310,6 +325,7 @@ TARGETS: dict[str, type[Target]] = {
     "flows": Flows,
     "engine": Whole,
     "parsers": Parsers,
+    "handmade": Handmade,
     "captures": Captures,
     "rules": RuleFiles,
 }
@@ -318,7 +334,8 @@ SHARES = {
     "defragment": 0.1,
     "flows": 0.3,
     "engine": 0.1,
-    "parsers": 0.15,
+    "parsers": 0.1,
+    "handmade": 0.05,
     "captures": 0.04,
     "rules": 0.01,
 }

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ids.counters import Counters
-from ids.rules.match.clauses import Clauses
+from ids.rules.match.clauses import Clauses, distinct
 from ids.rules.match.evaluation import Evaluator, Moment, view_of
 from ids.rules.match.index import RuleIndex
 from ids.rules.match.packet_columns import FlowsBefore, PacketColumns
@@ -42,14 +42,14 @@ class PacketMatcher:
         self._evaluator = evaluator
         self._counters = counters
         self._flows = flows
-        rules = {
-            number: rule for number in (*index.headers, *index.packet) if isinstance(rule := index.rules[number], Rule)
-        }
+        numbers = *index.headers, *index.packet, *index.packet_unfiltered
+        rules = {number: rule for number in numbers if isinstance(rule := index.rules[number], Rule)}
         self._rules = rules
         self._ranks = AddressRanks(side for rule in rules.values() for side in (rule.traffic.src, rule.traffic.dst))
         self._before = FlowsBefore(flows)
         self._headers = self._compiled(index.headers)
         self._bytes = self._compiled(index.packet)
+        self._placed = self._compiled(index.packet_unfiltered)
         self._bare = {number for number in index.headers if _is_bare(rules[number])}
         """Rules that need no more than that their clauses hold."""
         self._nested = {n for n, rule in rules.items() if _nested(rule)}
@@ -84,6 +84,8 @@ class PacketMatcher:
         if len(self._headers):
             rows, rules = self._bounded(*self._once(*self._headers.on(columns).pairs()))
             self._judge(rows, rules, found)
+        if len(self._placed):
+            self._judge(*self._placed.on(columns).pairs(), found)
         if len(self._bytes):
             self._judge(*self._with_bytes(columns), found)
         found.sort(key=lambda entry: entry[:2])
@@ -106,7 +108,9 @@ class PacketMatcher:
         return lambda test: judge(test, columns.axis, row)
 
     def _once(self, rows: I64, rules: I64) -> tuple[I64, I64]:
-        """Leave of the rules that match once a flow the first packet of each flow, and of each pair of addresses."""
+        """Leave of the rules that match once a flow the first packet of each direction, and of each pair of addresses
+        where there is no flow.
+        """
         if not len(rows) or self._repeats[rules].all():
             return rows, rules
         columns = self._columns
@@ -114,7 +118,8 @@ class PacketMatcher:
         again = self._repeats[rules]
         slots = columns.flows.slot[rows]
         once = np.flatnonzero(~again & (slots >= 0))
-        key = rules[once] * (columns.flows.flows.capacity + 1) + slots[once]
+        sides = slots[once] * 2 + columns.flows.direction[rows[once]]  # either may be the one with a Scapy field
+        key = rules[once] * 2 * columns.flows.flows.capacity + sides
         keep = again.copy()
         keep[once[np.unique(key, return_index=True)[1]]] = True
         alone = np.flatnonzero(~again & (slots < 0))
@@ -143,9 +148,7 @@ class PacketMatcher:
     def _with_bytes(self, columns: PacketColumns) -> tuple[I64, I64]:
         """Return ``(rows, rules)`` of the candidates among the rules that look for bytes in packets."""
         found = self._bytes.on(columns)
-        if not len(found.most) or not found.most.any():
-            return _NONE, _NONE
-        mask = found.any_rule(len(columns))
+        mask = found.any_rule()
         all_rows, all_rules = [_NONE], [_NONE]
         for name, prefilter in self._index.in_packets.items():
             rows, start, end = self._spans(columns, name)
@@ -159,34 +162,24 @@ class PacketMatcher:
             places, rules = prefilter.find(joined, bounds)
             all_rows.append(rows[places])
             all_rules.append(rules)
-        for number in self._index.packet_unfiltered:
-            names = self._rules[number].buffers
-            rows = np.flatnonzero(mask)
-            for name in names:
-                rows = np.intersect1d(rows, self._spans(columns, name)[0], assume_unique=True)
-            all_rows.append(rows)
-            all_rules.append(np.full(len(rows), number, np.int64))
-        rows, rules = np.concatenate(all_rows), np.concatenate(all_rules)
-        if not len(rows):
-            return rows, rules
-        width = int(rules.max()) + 1
-        pairs = np.unique(rows * width + rules)
-        rows, rules = pairs // width, pairs % width
+        rows, rules = distinct(np.concatenate(all_rows), np.concatenate(all_rules))
         keep = found.keep(rows, rules)
         return rows[keep], rules[keep]
 
     def _spans(self, columns: PacketColumns, name: str) -> tuple[I64, I64, I64]:
         """Return the rows that have a buffer, and where it starts and ends in the batch's bytes."""
-        packets = columns.packets
         if name != PAYLOAD:
             return columns.fields.header_span(name)
         rows = np.flatnonzero(columns.fields.with_payload())
-        start = packets.payload[rows]
-        return rows, start, start + packets.payload_len[rows]
+        start, size = columns.fields.payloads
+        return rows, start[rows], start[rows] + size[rows]
 
     def _instances(self, columns: PacketColumns, row: int) -> Callable[[str], Sequence[bytes]]:
         def instances(name: str) -> Sequence[bytes]:
-            if name != PAYLOAD and name not in PACKET_HEADERS:
+            if name == PAYLOAD:
+                begin, size = (int(column[row]) for column in columns.fields.payloads)
+                return (columns.packets.batch.data[begin : begin + size].tobytes(),) if size else ()
+            if name not in PACKET_HEADERS:
                 return ()
             rows, start, end = self._spans(columns, name)
             at = int(np.searchsorted(rows, row))

@@ -140,6 +140,8 @@ class FlowOptions:
     direction: Direction | None = None
     payload_of: str | None = None
     """``stream``: payload is looked for in reassembled streams only; ``packet``: in single packets only; None: both."""
+    any_state: bool = False
+    """It must be a flow's packet, whatever its state (``stateless``); a fragment is none."""
 
 
 @dataclass(frozen=True, slots=True)

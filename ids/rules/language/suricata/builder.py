@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ids.errors import Location
 from ids.rules.language.remedies import nearest
@@ -58,6 +59,7 @@ class Builder:
         try:
             scope = self._headers.scope(header)
             draft = Draft(scope.action, scope.protocol)
+            draft.directory = Path(path).parent
             draft.payload_of = scope.payload_of
             if scope.number is not None:
                 draft.header_tests.append(HeaderNumber("ip.proto", ((scope.number, scope.number),)))
@@ -74,7 +76,7 @@ class Builder:
             raise AtPlace(Malformed(f"{draft.sticky} is named, and nothing asked of it"), start)
         line, column = raw.place(start)
         traffic = self._headers.traffic(header, draft.protocol)
-        options = FlowOptions(draft.established, draft.direction, _payload_of(draft))
+        options = FlowOptions(draft.established, draft.direction, _payload_of(draft), draft.stateless)
         try:
             parts: list[Node] = [*draft.header_tests, *(part.finished() for part in draft.parts)]
         except Malformed as wrong:

@@ -31,6 +31,7 @@ def flow(draft: Draft, value: str | None) -> None:
         options = parse_flow(words)
     except GroupError as error:
         raise Malformed(str(error), error.remedy) from None
+    draft.stateless = "stateless" in words
     draft.established, draft.direction = options.established, options.direction
 
 

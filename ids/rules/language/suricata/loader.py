@@ -12,6 +12,7 @@ from ids.rules.language.suricata.faults import Malformed, NotMeant
 from ids.rules.language.suricata.files import ConfigFiles, ConfigPaths, read_config_files, read_text
 from ids.rules.language.suricata.kept import CACHE_SUFFIX, Loaded, collected_later, keep, key_of, load
 from ids.rules.language.suricata.source import MAX_RULE_BYTES, RawRule, raw_rules
+from ids.rules.language.suricata.thresholds import apply, read_thresholds
 from ids.rules.language.variables import Variables
 from ids.rules.model.rule import Rule
 from ids.rules.settings import DEFAULT_VARIABLES
@@ -48,6 +49,10 @@ class SuricataLoader:
                 self.errors.append(RuleError(f"more than {MAX_RULES:,} rules", place, "load fewer"))
                 return
             self._load(raw, path)
+
+    def restrict(self, path: str, text: str, variables: Variables) -> None:
+        """Do what a threshold.config says to the rules that were loaded."""
+        apply(read_thresholds(path, text, variables, self.errors, self.left_out), self._rules)
 
     def rules(self) -> list[Rule]:
         """Return what was loaded."""
@@ -111,11 +116,12 @@ def load_suricata(
     texts = [(path, read_text(path, errors, MAX_FILE_BYTES)) for path in paths]
     known = {**DEFAULT_VARIABLES, **variables}
     kept = Cache(cache, CACHE_SUFFIX)
-    key = key_of(texts, known, files)
+    limits = (beside.threshold, read_text(beside.threshold, errors)) if beside.threshold is not None else None
+    key = key_of(texts, known, (files, limits))
     loaded = load(kept, key) if cache is not None else None
     if loaded is not None:
         return loaded
-    loaded = _built(texts, Variables(known), files, errors)
+    loaded = _built(texts, limits, Variables(known), files, errors)
     texts.clear()  # tens of megabytes, which keeping takes again
     if cache is not None and len(errors) == before:
         keep(kept, key, loaded)
@@ -123,12 +129,18 @@ def load_suricata(
 
 
 def _built(
-    texts: Sequence[tuple[str, str]], variables: Variables, files: ConfigFiles, errors: list[RuleError]
+    texts: Sequence[tuple[str, str]],
+    limits: tuple[str, str] | None,
+    variables: Variables,
+    files: ConfigFiles,
+    errors: list[RuleError],
 ) -> Loaded:
-    """Build the rules of files, given as path and text."""
+    """Build the rules of files and restrict them, each given as path and text."""
     loader = SuricataLoader(variables, files)
     with collected_later():
         for path, text in texts:
             loader.take(path, text)
+    if limits is not None:
+        loader.restrict(*limits, variables)
     errors += loader.errors
     return Loaded(tuple(loader.rules()), tuple(loader.left_out), loader.skipped)
