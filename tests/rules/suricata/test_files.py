@@ -117,7 +117,8 @@ def test_what_suricata_refuses_is_refused(options: str) -> None:
         ("hostbits:set,a,both;", "hostbits both"),
         ("xbits:set,a,track tx;", "xbits tx"),
         ("stream-event:no_such_event;", "stream-event"),
-        ("app-layer-protocol:!tls;", "app-layer-protocol negated"),
+        ("app-layer-protocol:!mqtt;", "protocol mqtt"),
+        ("app-layer-protocol:http,final;", "app-layer-protocol mode"),
         ("requires:foo bar;", "requires"),
     ],
 )

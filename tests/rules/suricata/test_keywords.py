@@ -29,6 +29,7 @@ from ids.rules.model.header import (
     IpOption,
     Noted,
     SameAddress,
+    Spoken,
     StreamSize,
 )
 from ids.rules.model.patterns import Pattern
@@ -145,8 +146,10 @@ HEADERS: list[tuple[str, HeaderTest]] = [
     ("ttl:>=10;", HeaderNumber("ip.ttl", ((10, 255),))),
     ("ttl:10-20;", HeaderNumber("ip.ttl", ((11, 19),))),
     ("dsize:5<>10;", HeaderNumber("payload.size", ((6, 9),))),
-    ("dsize:!5;", HeaderNumber("payload.size", ((1, 4), (6, 65535)))),
-    ("dsize:!0;", HeaderNumber("payload.size", ((1, 65535),))),
+    ("dsize:!5;", HeaderNumber("payload.size", ((5, 5),), negated=True)),
+    ("app-layer-protocol:!tls;", Spoken("tls", negated=True)),
+    ("app-layer-protocol:http1;", Spoken("http")),
+    ("app-layer-protocol:failed;", Spoken("failed")),
     ("id:7;", HeaderNumber("ip.id", ((7, 7),))),
     ("itype:>3;", HeaderNumber("icmp.type", ((4, 255),))),
     ("icode:<3;", HeaderNumber("icmp.code", ((0, 2),))),
@@ -279,7 +282,7 @@ def test_how_severe_a_rule_is(options: str, severity: int, level: str) -> None:
         ("flow:from_server,stateless;", None, Direction.TO_CLIENT, None),
         ("flow:only_stream;", None, None, "stream"),
         ("flow:no_stream;", None, None, "packet"),
-        ("app-layer-protocol:http; ttl:1;", None, None, None),
+        ('content:"a"; app-layer-protocol:http;', None, None, "stream"),
         # as Suricata's engine analysis has it
         ('content:"a";', None, None, "stream"),
         ('content:"a"; depth:5;', None, None, None),

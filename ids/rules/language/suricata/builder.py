@@ -16,7 +16,7 @@ from ids.rules.language.suricata.keywords import KEYWORDS, LATER
 from ids.rules.language.suricata.source import Header, RawRule, Unfinished, header_of, options_of
 from ids.rules.language.variables import Variables
 from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PARSED, PAYLOAD, comes_over, wrong_way
-from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, IpOption, SameAddress
+from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, IpOption, SameAddress, Spoken
 from ids.rules.model.rule import All, FlowOptions, Node, Rule
 from ids.types import Signature
 from ids.types.state import STATELESS, State
@@ -148,7 +148,8 @@ def _payload_of(draft: Draft) -> str | None:
     if any(isinstance(test, _OF_A_PACKET) for test in draft.header_tests):
         return "packet"
     payload = [part for part in draft.parts if part.buffer == PAYLOAD]
-    if not payload or draft.header_tests or _positioned(payload):
+    both = any(not isinstance(test, Spoken) for test in draft.header_tests) or _positioned(payload)
+    if not payload or both:
         return None
     return "stream"
 
