@@ -185,6 +185,11 @@ def learned_list(name: str, kind: str, known: Members | None = None) -> Learned:
     return found
 
 
+def learned_kind(name: str) -> str:
+    """Return the kind of the list of this name; empty where there is none."""
+    return next((kind for known, kind in _learned if known == name), "")
+
+
 def shared_list(path: str, kind: str, form: str = "plain", keep: Reputation | None = None) -> Members:
     """Return a list as `load_list` does; a file that has not changed is read once for all rules and reloads."""
     try:

@@ -65,6 +65,11 @@ def test_rules_learn_what_they_see(tmp_path: Path) -> None:
     assert not has(known, b"curl")
 
 
+def test_a_list_that_was_named_before_needs_no_type(tmp_path: Path) -> None:
+    once = rule("dataset:isnotset, seen, type string, state seen.lst; dataset:set, seen", tmp_path)
+    assert [has(once, b"curl"), has(once, b"curl"), has(once, b"wget")] == [True, False, True]
+
+
 def test_a_state_is_where_learning_begins(tmp_path: Path) -> None:
     assert has(rule("dataset:isnotset,seen,type string,state seen.lst", tmp_path), b"curl")
     (tmp_path / "known.lst").write_bytes(b64encode(b"curl") + b"\n")

@@ -7,7 +7,7 @@ from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, Unsupported
 from ids.rules.language.suricata.words import commas, name, number, required
 from ids.rules.model.chain import Listed
-from ids.rules.model.lists import Learned, Members, Reputation, learned_list, shared_list
+from ids.rules.model.lists import Learned, Members, Reputation, learned_kind, learned_list, shared_list
 
 _KINDS = {"string": "string", "md5": "md5", "sha256": "sha256", "ip": "ip", "ipv4": "ip"}
 _CHANGES = {"set": "add", "unset": "remove"}
@@ -24,7 +24,7 @@ def dataset(draft: Draft, value: str | None) -> None:
     if command not in ("isset", "isnotset", *_CHANGES) or not title:
         raise Malformed(f"{', '.join(words[:2])[:40]!r} is not understood", "write isset, and the name of a list")
     options = _options(words[2:])
-    kind = _kind(options)
+    kind = _kind(options, title)
     file = options.get("load") or options.get("state")
     loaded = None
     if file is not None:
@@ -71,8 +71,12 @@ def _options(words: list[str]) -> dict[str, str]:
     return options
 
 
-def _kind(options: dict[str, str]) -> str:
+def _kind(options: dict[str, str], title: str = "") -> str:
+    """Return the kind of a list; one that was named before needs no type."""
     if "type" not in options:
+        known = learned_kind(title)
+        if known:
+            return known
         raise Malformed("it has no type", f"write type and one of {', '.join(_KINDS)}")
     if options["type"] not in _KINDS:
         raise Malformed(f"unknown type {options['type'][:40]!r}", f"known are {', '.join(_KINDS)}")
