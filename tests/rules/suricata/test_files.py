@@ -81,7 +81,7 @@ MALFORMED = [
     'content:"a"; depth:70000;', 'content:"a"; fast_pattern; content:"b"; fast_pattern;',
     'content:"ab"; fast_pattern:1,2;', 'content:!"a"; fast_pattern:only;',
     'content:"a"; fast_pattern:only; content:"b"; distance:0;', 'pcre:"abc";', 'pcre:"/abc";', 'pcre:"/a(/";',
-    'pcre:"/a[/";', 'pcre:"/a/q";', 'pcre:"/a/UP";', 'pcre:"//";', r'pcre:"/a)/";', "isdataat:x;", "isdataat:1,foo;",
+    'pcre:"/a[/";', 'pcre:"/a/q";', 'pcre:"/a/UP";', 'pcre:"//";', r'pcre:"/a)/";', 'pcre:"/a/R";', "isdataat:x;", "isdataat:1,foo;",
     "byte_test:1,>,2;", "byte_test:9,>,0,0;", "byte_test:1,?,2,0;", "byte_test:1,>,x,0;",
     "byte_test:24,>,0,0,string;", "byte_jump:4;", "byte_jump:4,70000;", "byte_extract:1,0,1x;",
     "byte_math:bytes 4,offset 0,oper +,rvalue 1;", "byte_math:bytes 4,offset 0,oper /,rvalue 0,result n;",

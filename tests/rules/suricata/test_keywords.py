@@ -98,7 +98,7 @@ def test_steps(options: str, expected: Step) -> None:
 PATTERNS = [
     ('pcre:"/a.b/";', "payload", "a.b", False, False, False),
     ('pcre:!"/a.b/i";', "payload", "a.b", True, True, False),
-    ('pcre:"/a.b/Rsmx";', "payload", "(?smx)a.b", False, False, True),
+    ('content:"a"; pcre:"/a.b/Rsmx";', "payload", "(?smx)a.b", False, False, True),
     ('pcre:"/a|b/A";', "payload", r"\A(?:a|b)", False, False, False),
     ('pcre:"/ab$/E";', "payload", r"ab\z", False, False, False),
     (r'pcre:"/a\/b\;\x22/";', "payload", r"a\/b\;\x22", False, False, False),
@@ -123,7 +123,7 @@ PATTERNS = [
 def test_regexes(options: str, buffer: str, text: str, nocase: bool, negated: bool, relative: bool) -> None:
     (chain,) = parts_of(options, HTTP)
     assert isinstance(chain, Chain)
-    (step,) = chain.steps
+    step = chain.steps[-1]
     assert isinstance(step, Expression)
     pattern = step.pattern
     assert (chain.buffer, pattern.text, pattern.nocase) == (buffer, text, nocase)
@@ -321,6 +321,34 @@ def test_old_modifiers_are_about_the_content_before_them() -> None:
         Chain("http.uri", (Content(b"/a"), Content(b"b", distance=1))),
         Chain("payload", (Content(b"c"),)),
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "step"),
+    [
+        ("isdataat:!1,relative;", DataAt(1, negated=True, relative=True)),
+        ("byte_test:1,>,2,0,relative;", Compare(Number(1, relative=True), ">", 2)),
+        ("byte_jump:1,0,relative;", Jump(Number(1, relative=True))),
+        ("byte_extract:1,0,n,relative;", Extract(Number(1, relative=True), "n")),
+        ("base64_decode;", Decode()),
+    ],
+)
+def test_relative_tests_are_on_the_buffer_of_the_test_before_them(option: str, step: Step) -> None:
+    uri, payload = Chain("http.uri", (A, step)), Chain("payload", (Content(b"b"),))
+    assert parts_of(f'content:"a"; http_uri; {option} content:"b";', HTTP) == (uri, payload)
+    assert parts_of(f'content:"b"; content:"a"; http_uri; {option}', HTTP) == (payload, uri)
+
+
+@pytest.mark.parametrize(
+    ("option", "step"),
+    [("isdataat:5;", DataAt(5)), ("byte_test:1,>,2,0;", Compare(Number(1), ">", 2))],
+)
+def test_other_tests_are_on_the_payload(option: str, step: Step) -> None:
+    uri, payload = parts_of(f'content:"a"; http_uri; {option}', HTTP)
+    assert uri == Chain("http.uri", (A,))
+    assert isinstance(payload, Chain)
+    assert payload.buffer == "payload"
+    assert payload.steps == (step,)
 
 
 @pytest.mark.parametrize(

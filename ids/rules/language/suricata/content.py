@@ -200,7 +200,7 @@ def isdataat(draft: Draft, value: str | None) -> None:
     for word in words[1:]:
         if word not in ("relative", "rawbytes"):
             raise Malformed(f"unknown word {word[:40]!r}", "known are relative and rawbytes")
-    draft.add(DataAt(_bound(draft, first[1:] if negated else first), negated, relative))
+    draft.add(DataAt(_bound(draft, first[1:] if negated else first), negated, relative), near=relative)
 
 
 def bsize(draft: Draft, value: str | None) -> None:
@@ -243,6 +243,8 @@ def pcre(draft: Draft, value: str | None) -> None:
     if buffer is not None and draft.sticky is not None and draft.sticky != buffer:
         raise Malformed(f"its flag names a buffer behind the sticky buffer {draft.sticky}", "put pkt_data; before it")
     part = draft.here() if buffer is None or draft.sticky is not None else draft.part(buffer)
+    if "R" in flags and not part.steps and draft.sticky is None:
+        raise Malformed("flag R asks for a test before it on the same buffer", "leave the flag out")
     part.steps.append(Expression(_expression(found[1], flags), negated, "R" in flags))
     draft.latest = part
 

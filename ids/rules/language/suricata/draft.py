@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
-from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Decode, Expression, Length, Step, Value
+from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, Length, Step, Value
 from ids.rules.model.header import HeaderTest
 from ids.rules.model.rule import base_of
 from ids.rules.model.transforms import TransformError, spelt, transforms_of
@@ -89,10 +89,9 @@ class Draft:
     """All that was said of one rule."""
 
     __slots__ = (
-        "action", "alert", "bypass", "classtype", "decoded", "direction", "directory", "established", "fresh", "gid",
-        "header_tests", "last", "latest", "metadata", "parts", "payload_of", "priority", "protocol", "references",
-        "rev", "seen", "sid", "silent", "state_changes", "state_tests", "stateless", "sticky", "threshold", "title",
-        "variables",
+        "action", "classtype", "decoded", "direction", "directory", "established", "fresh", "gid", "header_tests",
+        "last", "latest", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen",
+        "sid", "silent", "state_changes", "state_tests", "stateless", "sticky", "threshold", "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -125,7 +124,7 @@ class Draft:
         self.last: Piece | None = None
         """The content that modifiers are about."""
         self.latest: Piece | Part | None = None
-        """Where the test before is: a content may still be moved to another buffer."""
+        """The test before, or the tests that it is one of."""
         self.variables: set[str] = set()
         """Names that a number of the traffic was given."""
         self.decoded = False
@@ -188,14 +187,14 @@ class Draft:
         except TransformError as error:
             raise Malformed(str(error)) from None
 
-    def add(self, step: Step) -> None:
-        """Add a test on the buffer that is meant: of a relative one, without a sticky buffer, that of the test before
-        (detect-isdataat.c, detect-bytetest.c and their like).
+    def add(self, step: Step, *, near: bool = False) -> None:
+        """Add a test on the buffer that is meant: behind a sticky buffer on it, else on the payload.
+
+        ``near``: else on that of the test before it, which it is relative to.
         """
-        number = getattr(step, "number", None)
-        relative = getattr(step, "relative", False) or getattr(number, "relative", False) or isinstance(step, Decode)
-        if self.sticky is None and relative and self.latest is not None:
-            part = self.latest.part if isinstance(self.latest, Piece) else self.latest
+        beside = self.latest
+        if near and self.sticky is None and beside is not None:
+            part = beside.part if isinstance(beside, Piece) else beside
         else:
             part = self.here()
         part.steps.append(step)
