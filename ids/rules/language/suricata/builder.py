@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ids.errors import Location
 from ids.rules.language.remedies import nearest
@@ -63,6 +64,7 @@ class Builder:
         try:
             scope = self._headers.scope(header)
             draft = Draft(scope.action, scope.protocol)
+            draft.directory = Path(path).parent
             draft.payload_of = scope.payload_of
             if scope.number is not None:
                 draft.header_tests.append(HeaderNumber("ip.proto", ((scope.number, scope.number),)))
