@@ -466,3 +466,24 @@ def test_a_size_that_is_not_asks_for_a_payload() -> None:
     assert Bench(packet_rule(1, HeaderNumber("payload.size", ((38, 38),), negated=True), traffic="tcp")).numbers(
         exchange()
     ) == {1: [6]}
+
+
+def test_headers_of_the_packet_that_completed_a_request() -> None:
+    """A rule on a protocol's buffers may ask for them; of what is no packet of the batch nothing holds."""
+    from ids.rules.model.chain import Chain, Content
+
+    uri = Chain("http.uri", (Content(b"/abc"),))
+    rules = [
+        packet_rule(1, uri, HeaderNumber("ip.ttl", ((64, 64),)), traffic="http"),
+        packet_rule(2, uri, HeaderNumber("ip.ttl", ((63, 63),)), traffic="http"),
+        packet_rule(3, uri, HeaderNumber("payload.size", ((38, 38),)), traffic="http"),
+        packet_rule(4, uri, NotAny((HeaderNumber("payload.size", ((38, 38),)),)), traffic="http"),
+    ]
+    bench = Bench(*rules)
+    packets = bench.decoder.decode(batch(*map(bytes, exchange())))
+    flows = bench.table.process(packets)
+    transactions = bench.protocols.feed(flows.streams, flows.datagrams)
+    assert bench.matcher.packets(packets, flows) == []
+    assert sorted(match.signature.sid for match in bench.matcher.transactions(transactions)) == [1, 3]
+    answer = bench.matcher._packets.header_answer(99, int(flows.slot[0]))
+    assert not answer(HeaderNumber("ip.ttl", ((0, 255),)))

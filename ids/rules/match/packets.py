@@ -97,12 +97,16 @@ class PacketMatcher:
         Of a packet that is in no such batch nothing holds.
         """
         columns = self._columns
-        if columns is None:
-            return lambda _test: False
-        rows = np.flatnonzero((columns.packets.batch.number == number) & (columns.flows.slot == slot))
-        if not len(rows):
-            return lambda _test: False
-        return self._answer(columns, int(rows[0]))
+        found: list[int] = []
+
+        def answer(test: HeaderTest) -> bool:
+            if columns is None:
+                return False
+            if not found:
+                found.append(_row_of(columns, number, slot))
+            return found[0] >= 0 and judge(test, columns.axis, found[0])
+
+        return answer
 
     def _answer(self, columns: PacketColumns, row: int) -> Callable[[HeaderTest], bool]:
         return lambda test: judge(test, columns.axis, row)
@@ -244,6 +248,14 @@ def lone_flow(packets: Packets, row: int, epoch: int) -> Flow:
         for name in ("src", "dst", "sport", "dport", "proto"):
             getattr(columns, f"outer_{name}")[0] = getattr(packets, name)[carrier]
     return columns.view(0)
+
+
+def _row_of(columns: PacketColumns, number: int, slot: int) -> int:
+    """Return the row of a flow's packet; that of a variant is its connection's. -1: there is none."""
+    primary = int(columns.flows.flows.primary[slot])
+    mine = columns.flows.slot == (primary - 1 if primary else slot)
+    rows = np.flatnonzero(mine & (columns.packets.batch.number == number))
+    return int(rows[0]) if len(rows) else -1
 
 
 def _is_bare(rule: Rule) -> bool:
