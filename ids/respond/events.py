@@ -23,6 +23,8 @@ PROTOCOL_NAMES = {
 _TCP, _UDP, _SCTP = 6, 17, 132
 WITH_PORTS = (_TCP, _UDP, _SCTP)
 ICMP = (1, 58)
+ICMP_ANSWERS = {(1, 8): 0, (1, 13): 14, (1, 15): 16, (1, 17): 18, (58, 128): 129}
+"""Types that answer others, by protocol: a flow has the type of its first message."""
 
 
 def timestamp(ts_ns: int) -> str:
@@ -78,7 +80,7 @@ def _ends(flow: Flow, direction: Direction) -> Event:
         ends["src_port"], ends["dest_port"] = (sport, dport) if forward else (dport, sport)
     ends["proto"], ends["ip_v"] = protocol_name(proto), flow.ip_version
     if proto in ICMP:
-        ends["icmp_type"], ends["icmp_code"] = sport, dport
+        ends["icmp_type"], ends["icmp_code"] = (sport if forward else ICMP_ANSWERS.get((proto, sport), sport)), dport
     return ends
 
 
@@ -150,7 +152,7 @@ def alert_event(match: Match, blocked: bool) -> Event:
     if match.flow.app_proto:
         event["app_proto"] = match.flow.app_proto
     event["direction"] = "to_server" if match.direction is Direction.TO_SERVER else "to_client"
-    if match.flow.id:
+    if match.flow.id or match.flow.sport or match.flow.dport:  # of a packet with a bad checksum there is as much
         event["flow"] = flow_summary(match.flow)
     event["ids"] = {
         "detector": match.detector,
