@@ -192,9 +192,10 @@ class Inspection:
         if plugins.has("ids_datagrams") and len(flows.datagrams):
             matches += plugins.matches("ids_datagrams", datagrams=flows.datagrams)
         if len(transactions):
-            matches += plugins.matches("ids_transactions", transactions=transactions)
+            whole = Transactions([row for row in transactions if not row.partial])
+            matches += plugins.matches("ids_transactions", transactions=whole, parts=transactions)
             if plugins.has("ids_transaction"):
-                matches += plugins.matches_of_each("ids_transaction", "transaction", transactions)
+                matches += plugins.matches_of_each("ids_transaction", "transaction", whole)
         if packets is not None and plugins.has("ids_flagged"):
             self._history.append((packets, flows.slot, flows.direction))
             self._dissect(found, flows)

@@ -124,7 +124,16 @@ def _policies(value: Any, _home: Path) -> Assigned:
 
 
 def _file(setting: str) -> Callable[[Any, Path], Assigned]:
-    return lambda value, home: {setting: str(home / str(value))}
+    """Return what takes a file over; one that is not there is no fault, as to Suricata it is none."""
+
+    def taken(value: Any, home: Path) -> Assigned:
+        path = home / str(value)
+        if path.is_file():
+            return {setting: str(path)}
+        log.warning("%s is not there, so %s stays as it is", path, setting)
+        return {}
+
+    return taken
 
 
 _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
@@ -134,5 +143,8 @@ _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "stream.memcap": lambda value, _: {"stream.memcap_bytes": _bytes(value)},
     "defrag.memcap": lambda value, _: {"decode.defrag.memcap_bytes": _bytes(value)},
     "host-os-policy": _policies,
+    "threshold-file": _file("rules.threshold_file"),
+    "classification-file": _file("rules.classification_file"),
+    "reference-config-file": _file("rules.reference_file"),
     "stream.inline": lambda value, _: {"respond.mode": "enforce"} if _true(value) else {},
 }

@@ -23,6 +23,7 @@ from ids.inspection import Findings, Inspection
 from ids.plugin import hookspec
 from ids.plugin.host import PluginHost
 from ids.replay import ReplayGate
+from ids.testing import Session, to_client
 from ids.types import (
     Direction,
     Flow,
@@ -315,3 +316,31 @@ def test_every_hook_for_traffic_is_tried_here() -> None:
     takes = {name for name in vars(hookspec) if name.startswith("ids_")}
     others = {"ids_start", "ids_reload", "ids_interest", "ids_event_types", "ids_veto_block", "ids_events", "ids_event"}
     assert takes - others - {"ids_stop"} == {name for name, _ in inspect.getmembers(Recorder) if name[:4] == "ids_"}
+
+
+class Counting:
+    """Counts sides of exchanges, as a detector of many refusals does."""
+
+    def __init__(self) -> None:
+        self.whole = self.each = self.parts = 0
+
+    @hookimpl
+    def ids_transactions(self, transactions: Any, parts: Any) -> None:
+        self.whole += len(transactions)
+        self.parts += len(parts)
+
+    @hookimpl
+    def ids_transaction(self, transaction: Any) -> None:
+        self.each += 1
+
+
+def test_a_side_that_comes_in_parts_counts_once() -> None:
+    """Else an honest client is taken for one that guesses passwords."""
+    counting = Counting()
+    session = Session(counting=counting)
+    session.tcp(
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n", b"abc", b"def",
+        to_client(b"HTTP/1.1 401 No\r\nContent-Length: 6\r\n\r\n"), to_client(b"abcdef"), batch=1,
+    )  # fmt: skip
+    assert (counting.whole, counting.each) == (2, 2)
+    assert counting.parts == 5

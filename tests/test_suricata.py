@@ -59,6 +59,14 @@ def test_what_has_a_counterpart_is_taken_over(tmp_path: Path, caplog: pytest.Log
     assert "outputs" in caplog.text, "what changes nothing is named"
 
 
+def test_files_beside_the_rules_are_taken_over_where_they_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "threshold.config").write_text("")
+    names = "threshold-file: threshold.config\nclassification-file: /nowhere/classification.config\n"
+    rules = taken(tmp_path, DOCUMENT + names).rules
+    assert (rules.threshold_file, rules.classification_file) == (str(tmp_path / "threshold.config"), None)
+    assert "/nowhere/classification.config is not there" in caplog.text
+
+
 def test_a_depth_of_nothing_is_no_limit(tmp_path: Path) -> None:
     config = taken(tmp_path, DOCUMENT, "stream.reassembly.depth=0")
     assert config.stream.depth_bytes == 1 << 40

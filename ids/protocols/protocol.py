@@ -30,6 +30,8 @@ class Buffer:
     seams: tuple[bytes, ...] | None = None
     """What its parser puts between pieces of the head of an ordinary message (`Transaction.head_as_sent`) to make it,
     the letters' case apart (`stands_in_head`). None: it is made of something else, or in another way."""
+    grows: bool = False
+    """It may be longer, or be there at all, only when a message comes again (`Transaction.partial`)."""
 
     def stands_in_head(self, value: bytes) -> bool:
         """Return whether bytes of this buffer must stand in the head as sent: they hold no seam, and begin or end in
@@ -129,6 +131,8 @@ class Protocol:
     """What its server may send before the protocol shows."""
     datagram: Callable[[bytes], bool] | None = None
     """Judges one datagram of a UDP flow, of either side; never raises."""
+    foreign_ports: frozenset[int] = frozenset()
+    """UDP ports of other protocols whose datagrams look the same: no flow of theirs is recognised as this one."""
     settings: type[BaseModel] | None = None
     """Its bounds: the group ``protocols.<name>`` of the settings."""
     buffers: tuple[Buffer, ...] = ()

@@ -28,8 +28,8 @@ OTHER_NAMES = frozenset(
 """EVE's names of protocols that nothing here recognises: a rule that names one is refused with that reason."""
 
 SHARED_BUFFERS = (
-    Buffer("file.data", None, None, "content of a transferred file or body, decompressed"),
-    Buffer("file.name", None, None, "name of a transferred file"),
+    Buffer("file.data", None, None, "content of a transferred file or body, decompressed", several=True, grows=True),
+    Buffer("file.name", None, None, "name of a transferred file", grows=True),
 )
 """Buffers that parsers of several protocols fill."""
 

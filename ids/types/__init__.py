@@ -24,7 +24,7 @@ from ids.types.addresses import (
     unmapped,
 )
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
-from ids.types.findings import Action, BlockMode, BlockRequest, Evidence, Match, Signature, Threshold
+from ids.types.findings import Action, BlockMode, BlockRequest, Evidence, Match, Signature, Suppression, Threshold
 from ids.types.flows import (
     FLOW_COUNT,
     NEVER,
@@ -86,6 +86,7 @@ __all__ = [
     "State",
     "StreamChunk",
     "Streams",
+    "Suppression",
     "Tagged",
     "Threshold",
     "Transaction",

@@ -59,6 +59,15 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
+class Suppression:
+    """Alerts of a rule are not reported where the sender's (``src_ip``) or the receiver's (``dst_ip``) address, of one
+    of the ``ends``, lies in one of the runs of addresses; IPv4 as ``::ffff:a.b.c.d``."""
+
+    ends: tuple[str, ...]
+    runs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """The identity of a rule, as events carry it: everything but how it matches."""
 
@@ -74,6 +83,7 @@ class Signature:
     references: tuple[str, ...] = ()
     block: BlockRequest | None = None
     threshold: Threshold | None = None
+    suppressed: tuple[Suppression, ...] = ()
     state: State = STATELESS
     origin: str = ""
     """``path:line`` of the rule."""

@@ -70,9 +70,9 @@ ANSWERED = message(question(b"www.Example.com"), answers=RECORDS, flags=ANSWER)
 class Port:
     """A UDP flow whose datagrams are fed to the stage."""
 
-    def __init__(self, **dns: int) -> None:
+    def __init__(self, dport: int = 53, **dns: int) -> None:
         self.counters = Counters()
-        self.flow: Flow = make_flow(proto=17, sport=53000, dport=53)
+        self.flow: Flow = make_flow(proto=17, sport=53000, dport=dport)
         settings = ProtocolSettings.model_validate({"dns": dns})
         self.stage = Protocols(settings, self.counters, self.flow.columns)
         self.seen: list[Transaction] = []
@@ -139,6 +139,29 @@ def test_what_eve_says_of_records() -> None:
     assert "HTTPS" not in fields["grouped"]
 
 
+def test_records_whose_data_ends_early_have_no_value() -> None:
+    data = {
+        SOA: name(b"m") + name(b"r") + b"\0",
+        SRV: b"\0\1",
+        MX: b"\0\1",
+        SSHFP: b"\1",
+        NS: b"",
+        TXT: b"\5ab",
+        A: b"\1",
+    }
+    short = tuple(record(rrtype, value) for rrtype, value in data.items())
+    (found,) = Port().say((SERVER, message(question(b"a.example"), answers=short, flags=ANSWER))).seen
+    values = [{*one} - {"rrname", "rrtype", "ttl"} for one in found.fields["answers"]]
+    assert values == [set(), set(), set(), set(), set(), {"rdata"}, {"rdata"}]
+    assert found.fields["grouped"] == {"TXT": ["ab"], "A": [""]}
+
+
+def test_names_that_are_no_text_are_escaped() -> None:
+    (found,) = Port().say((CLIENT, message(question(b"\xff\x01a.example")))).seen
+    assert found.fields["rrname"] == "\\xff\x01a.example"
+    assert found.buffers["dns.query"] == b"\xff\x01a.example"
+
+
 def test_what_is_of_the_other_sections() -> None:
     answer = message(
         question(b"a.example"), authorities=(record(NS, name(b"ns.example")),),
@@ -180,6 +203,13 @@ def test_a_client_that_claims_to_answer_is_tested_all_the_same() -> None:
     """A server takes it for what it is, and a bit of the header is soon set."""
     (found,) = Port().say((CLIENT, message(question(b"evil.example"), flags=ANSWER))).seen
     assert found.buffers["dns.query"] == b"evil.example"
+
+
+@pytest.mark.parametrize(("dport", "found"), [(53, "dns"), (5300, "dns"), (137, None), (5353, None), (5355, None)])
+def test_what_looks_like_dns_at_ports_of_others_is_none(dport: int, found: str | None) -> None:
+    port = Port(dport).say((CLIENT, ASKED))
+    assert port.flow.app_proto == found
+    assert len(port.seen) == (found is not None)
 
 
 # Streams.

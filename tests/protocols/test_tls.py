@@ -25,7 +25,7 @@ from ids.testing import Session, to_client
 from ids.types import Transaction
 from plugins.rules import Rules
 from tests.protocols import handshakes as hs
-from tests.protocols.wire import CLIENT, SERVER, Wire
+from tests.protocols.wire import CLIENT, SERVER, Wire, request
 from tests.rules.builders import rule_text
 from tests.shared import shared
 
@@ -152,6 +152,22 @@ def test_any_cut_of_the_streams_gives_the_same(cuts: list[int], cuts_back: list[
             wire.send(direction, data[start:end])
     assert wire.what() == Wire().client(ASKED).server(ANSWERED).what()
     assert wire.stage._make_parser["tls"].held == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_protocol_before_it_is_logged(at_once: bool) -> None:
+    wire = Wire()
+    turns = (
+        (CLIENT, request(b"CONNECT h:443 HTTP/1.1")),
+        (SERVER, b"HTTP/1.1 200 OK\r\n\r\n"),
+        (CLIENT, ASKED),
+        (SERVER, ANSWERED),
+    )
+    chunks = [wire.chunk(direction, data) for direction, data in turns]
+    for batch in [chunks] if at_once else [[chunk] for chunk in chunks]:
+        wire.feed(*batch)
+    logged = [found.fields for found in wire.seen if found.protocol == "tls" and found.complete]
+    assert [(one["from_proto"], one["sni"]) for one in logged] == [("http", "Host.example")]
 
 
 # What is encrypted.
@@ -310,7 +326,9 @@ def test_an_empty_name_is_empty() -> None:
         (0x17, b"2101020304Z", "2021-01-02T03:04:00"),
         (0x17, b"210102030405+0100", "2021-01-02T02:04:05"),
         (0x18, b"20210102030405Z", "2021-01-02T03:04:05"),
+        (0x18, b"202101020304Z", "2021-01-02T03:04:00"),
         (0x18, b"00010101000000+2359", None),
+        (0x16, b"210102030405Z", None),
         (0x17, b"211302030405Z", None),
         (0x17, b"", None),
     ],
@@ -327,6 +345,23 @@ def test_ja4_follows_its_definition() -> None:
     ciphers = hashlib.sha256(b"002f,1301,c02b").hexdigest()[:12]
     rest = hashlib.sha256(b"000a,000b,000d,002b_0403,0804").hexdigest()[:12]
     assert ja4(hello).decode() == f"t13d0306h2_{ciphers}_{rest}"
+
+
+@pytest.mark.parametrize(
+    ("offered", "shown"),
+    [(b"h2", "h2"), (b"http/1.1", "h1"), (b"a", "aa"), (b"", "00"), (b"\n\n", "00"), (b"x\xff", "7f")],
+)
+def test_the_protocol_in_ja4(offered: bytes, shown: str) -> None:
+    assert ja4(client_hello(hs.client_hello(hs.alpn(offered))[4:])).decode()[8:10] == shown
+
+
+@pytest.mark.parametrize(
+    ("legacy", "versions", "shown"),
+    [(0x0303, b"\4\x03\x04\x03\x03", "13"), (0x0303, b"\4\x03\x02\x03\x04", "12"), (0x0301, b"\2\x7f\x1c", "00")],
+)
+def test_the_version_in_ja4(legacy: int, versions: bytes, shown: str) -> None:
+    hello = client_hello(hs.client_hello(hs.extension(43, versions), version=legacy)[4:])
+    assert ja4(hello).decode()[1:3] == shown
 
 
 def test_fingerprints_of_a_hello_that_says_nothing() -> None:

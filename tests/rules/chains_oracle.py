@@ -8,6 +8,8 @@ many UDP packets. What it reports, by packet and rule, is held against `judge`. 
 - It takes the low 32 bits of a variable as a place, signed, so that a large one may be a place before the cursor.
 - It adds to ``within`` where ``distance`` is a variable (7.0; mended later).
 - It looks for the literal of its prefilter too late where a negated one stands before it.
+- A negated literal with ``endswith`` must be nowhere in the buffer (7.0; mended later), and ``base64_decode`` is not
+  tried at another place; neither is in these chains.
 """
 
 from __future__ import annotations

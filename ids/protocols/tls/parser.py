@@ -48,13 +48,16 @@ class TlsConnection:
     """Both directions of a flow; a `StreamParser`."""
 
     __slots__ = (
-        "_answered", "_asked", "_held", "_logged", "_resumed", "_said", "_shared", "_sides", "_slot", "_tx_id",
+        "_answered", "_asked", "_before", "_held", "_logged", "_resumed", "_said", "_shared", "_sides", "_slot",
+        "_tx_id",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
         self._tx_id = tx_id
+        self._before = shared.flows.view(slot).app_proto if tx_id else None
+        """The protocol that handed the flow over."""
         limit = shared.settings.handshake_bytes
         self._sides = (handshake.Direction(limit), handshake.Direction(limit))
         self._said = [Said(None), Said(None)]
@@ -193,7 +196,7 @@ class TlsConnection:
 
     def _fields(self) -> Callable[[], dict[str, Any]]:
         client, server = self._said
-        return partial(fields, client, server, self._resumed, self._shared.settings.ja4_in_events)
+        return partial(fields, client, server, self._resumed, self._shared.settings.ja4_in_events, self._before)
 
     def _chain(self, body: bytes) -> tuple[bytes, ...]:
         """Return the certificates of a message, as far as they are there to their end."""

@@ -11,10 +11,11 @@ from ids.protocols import BY_NAME
 from ids.rules.match.packet_tests import fixed_bytes, header_tests
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
-from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PAYLOAD
-from ids.rules.model.literals import Needle, cover
+from ids.rules.model.buffers import CATALOGUE, GROWING, PACKET_HEADERS, PAYLOAD
+from ids.rules.model.growth import lasting
+from ids.rules.model.literals import Needle, cover_of
 from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
-from ids.rules.model.rule import Anchor, Rule
+from ids.rules.model.rule import All, Anchor, Rule
 from ids.rules.model.yara import STREAM, YaraRule
 
 _TCP, _UDP = 6, 17
@@ -98,8 +99,20 @@ class RuleIndex:
         self.heads = Prefilter(in_heads, cache, counters)
         """The needles of all other buffers: where a head has none of them, these buffers have none."""
 
+    @staticmethod
+    def early(rule: Rule | YaraRule) -> Rule | YaraRule | None:
+        """Return what of a rule can be judged on the beginning of a message: where that holds, the rule holds of the
+        whole. None: nothing, it waits for the end.
+        """
+        if isinstance(rule, YaraRule):
+            return None if rule.scope in GROWING else rule
+        condition = lasting(rule.condition, GROWING)
+        if condition is rule.condition:
+            return rule
+        return replace(rule, condition=condition) if isinstance(condition, All) else None
+
     def _sort(self, rule: Rule, number: int) -> None:
-        needles = cover(rule.condition)
+        needles = cover_of(rule)
         asks_headers = bool(header_tests(rule.condition))
         if _of_packets(rule, asks_headers) or _of_either(rule):
             least = 2 if fixed_bytes(rule.condition) is None else LEAST_NEEDLE

@@ -51,6 +51,8 @@ class TransactionMatcher:
         self._headers = headers
         self._names = sorted(index.buffers.keys() | index.by_buffer.keys())
         rules = index.rules
+        self._early = [index.early(rule) for rule in rules]
+        """By rule: what of it is judged on a side that goes on (`Transaction.partial`)."""
         self._both = {i for i, rule in enumerate(rules) if isinstance(rule, Rule) and len(rule.sides) == 2}
         self._kept_names = sorted(
             {name for i in self._both if isinstance(rule := rules[i], Rule) for name in rule.buffers}
@@ -162,8 +164,8 @@ class TransactionMatcher:
         views: dict[tuple[bool, Direction], View] = {}
         yara: dict[str, list[int]] = {}
         for number in sorted(candidates):
-            rule = self._index.rules[number]
-            if self._was_reported(tx, number):
+            rule = self._early[number] if tx.partial else self._index.rules[number]
+            if rule is None or self._was_reported(tx, number):
                 continue
             if isinstance(rule, YaraRule):
                 yara.setdefault(rule.scope, []).append(number)

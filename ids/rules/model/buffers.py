@@ -31,6 +31,9 @@ CATALOGUE: dict[str, Buffer] = {
 }
 """Suricata's sticky buffers, each with its protocol and the side that sends it."""
 
+GROWING = frozenset(name for name, buffer in CATALOGUE.items() if buffer.grows)
+"""Buffers that may grow while their message goes on."""
+
 PARSED = frozenset(protocol.name for protocol in PROTOCOLS if protocol.parsed)
 """Protocols with a parser. Buffers of the others are known by name, and refused: a rule on one could never match."""
 

@@ -215,6 +215,9 @@ class Rule(Scoped):
     needs_scapy: bool = field(init=False)
     """Some tests are on Scapy fields, and wait for the flow's dissected packets."""
 
+    covering: Any = field(default=None, init=False, repr=False)
+    """A place for what `ids.rules.model.literals.cover_of` finds, which is kept with the rule."""
+
     def __post_init__(self) -> None:
         tests = (leaf for leaf in leaves(self.condition) if isinstance(leaf, Literal | Regex | Size | Chain))
         names = frozenset(base_of(leaf.buffer) for leaf in tests)

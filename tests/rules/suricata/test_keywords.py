@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from ids.rules.language.suricata.keywords import KEYWORDS, LATER
@@ -143,7 +145,8 @@ HEADERS: list[tuple[str, HeaderTest]] = [
     ("ttl:>=10;", HeaderNumber("ip.ttl", ((10, 255),))),
     ("ttl:10-20;", HeaderNumber("ip.ttl", ((11, 19),))),
     ("dsize:5<>10;", HeaderNumber("payload.size", ((6, 9),))),
-    ("dsize:!5;", HeaderNumber("payload.size", ((5, 5),), negated=True)),
+    ("dsize:!5;", HeaderNumber("payload.size", ((1, 4), (6, 65535)))),
+    ("dsize:!0;", HeaderNumber("payload.size", ((1, 65535),))),
     ("id:7;", HeaderNumber("ip.id", ((7, 7),))),
     ("itype:>3;", HeaderNumber("icmp.type", ((4, 255),))),
     ("icode:<3;", HeaderNumber("icmp.code", ((0, 2),))),
@@ -424,4 +427,8 @@ def test_lists_of_options_do_not_overlap() -> None:
 
 
 def test_patterns_are_kept_without_their_compiled_form() -> None:
-    assert Pattern.lazy("a", nocase=True).__reduce__() == (Pattern.lazy, ("a", True))
+    pattern = Pattern.lazy("a+", nocase=True)
+    assert pattern.search(b"xAA") == (1, 2)
+    kept = pickle.loads(pickle.dumps(pattern))
+    assert (kept.text, kept.nocase, kept._scanner) == ("a+", True, None)
+    assert kept.search(b"xAA") == (1, 2)

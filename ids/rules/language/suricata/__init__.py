@@ -12,6 +12,8 @@ state      flowbits and the like, thresholds, tags
 meta       identity, class, references
 header     action, protocol, addresses and ports
 builder    a draft becomes a rule
-files      classification.config, reference.config, threshold.config
+files      classification.config, reference.config
+thresholds threshold.config
+kept       what a load came to, for the next start
 loader     files become rules; what is left out is listed with its place, and counted by its cause
 """

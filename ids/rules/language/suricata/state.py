@@ -166,7 +166,7 @@ def threshold_of(kind: str, given: dict[str, str]) -> Threshold:
     """Return the threshold that words stand for; raises `Malformed`."""
     if given["track"] not in THRESHOLD_TRACKS:
         raise Malformed(f"unknown track {given['track'][:40]!r}", f"known are {', '.join(THRESHOLD_TRACKS)}")
-    return Threshold(kind, given["track"], number(given["count"], 1), number(given["seconds"], 1))
+    return Threshold(kind, given["track"], number(given["count"]), number(given["seconds"]))
 
 
 def tag(draft: Draft, value: str | None) -> None:
