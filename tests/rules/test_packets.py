@@ -142,6 +142,9 @@ OF_EXCHANGE: list[tuple[str, str, list[int]]] = [
     ("tcp any any -> any any", 'content:"GET"; ttl:64;', [4]),
     ("tcp any any -> any any", 'content:"GET"; ttl:63;', []),
     ("tcp-pkt any any -> any any", 'content:"GET"; content:"hello";', []),
+    ("tcp-pkt any any -> any any", 'content:"GET"; depth:3;', [4]),
+    ("http any any -> any any", 'content:"HTTP"; depth:4; flow:no_stream;', [6]),
+    ("http any any -> any any", 'content:"GET"; depth:3; flow:no_stream;', []),
     ("tcp any any -> any any", 'content:"T"; flags:A+; dsize:>10;', [4, 6]),
     ("udp any any -> any any", 'content:"udp"; ttl:64;', [17, 18, 20]),
 ]
