@@ -48,8 +48,7 @@ def _of_either(rule: Rule) -> bool:
     """
     if not rule.repeats or rule.buffers != {PAYLOAD} or rule.flow.payload_of is not None:
         return False
-    protocol = BY_NAME.get(rule.traffic.protocol)
-    return rule.traffic.carried_by(_TCP) if protocol is None else protocol.recognised_over(_TCP)
+    return rule.traffic.carried_by(_TCP)
 
 
 class RuleIndex:
