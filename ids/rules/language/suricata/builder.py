@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ids.errors import Location
 from ids.rules.language.remedies import nearest
+from ids.rules.language.suricata.datasets import Datasets
 from ids.rules.language.suricata.draft import Draft, Part, Piece
 from ids.rules.language.suricata.faults import Fault, Malformed, Unsupported
 from ids.rules.language.suricata.files import ConfigFiles
@@ -45,6 +47,8 @@ class Builder:
 
     variables: Variables
     files: ConfigFiles
+    lists: Datasets = field(default_factory=Datasets)
+    """Lists that rules look things up in."""
     _headers: Headers = field(init=False)
     _flows: dict[FlowOptions, FlowOptions] = field(default_factory=dict)
 
@@ -62,7 +66,7 @@ class Builder:
             raise AtPlace(fault, len(raw.text) - len(raw.text.lstrip())) from None
         try:
             scope = self._headers.scope(header)
-            draft = Draft(scope.action, scope.protocol)
+            draft = Draft(scope.action, scope.protocol, Path(path).parent, self.lists)
             draft.payload_of = scope.payload_of
             if scope.number is not None:
                 draft.header_tests.append(HeaderNumber("ip.proto", ((scope.number, scope.number),)))

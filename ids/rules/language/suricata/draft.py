@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
@@ -16,6 +18,9 @@ from ids.rules.model.rule import base_of
 from ids.rules.model.transforms import TransformError, spelt, transforms_of
 from ids.types import Direction, Threshold
 from ids.types.state import StateChange, StateTest
+
+if TYPE_CHECKING:
+    from ids.rules.language.suricata.datasets import Datasets
 
 
 @dataclass(slots=True, eq=False)
@@ -88,12 +93,15 @@ class Draft:
     """All that was said of one rule."""
 
     __slots__ = (
-        "action", "classtype", "decoded", "direction", "established", "fresh", "gid", "header_tests", "last",
-        "latest", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen", "sid",
-        "silent", "state_changes", "state_tests", "stateless", "sticky", "threshold", "title", "variables",
+        "action", "classtype", "decoded", "direction", "established", "fresh", "gid", "header_tests", "home", "last",
+        "latest", "lists", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen",
+        "sid", "silent", "state_changes", "state_tests", "stateless", "sticky", "threshold", "title", "variables",
     )  # fmt: skip
 
-    def __init__(self, action: str, protocol: str) -> None:
+    def __init__(self, action: str, protocol: str, home: Path, lists: Datasets) -> None:
+        """``home`` is the directory from which names of files in the rule count, ``lists`` reads them."""
+        self.home = home
+        self.lists = lists
         self.action = action
         self.protocol = protocol
         self.title = ""

@@ -39,6 +39,8 @@ class Loaded:
     rules: tuple[Rule, ...] = ()
     left_out: tuple[RuleLeftOut, ...] = ()
     skipped: int = 0
+    whole: bool = True
+    """Nothing of it is of other files than the rules': such a load is not kept."""
 
 
 class _Unpickler(pickle.Unpickler):

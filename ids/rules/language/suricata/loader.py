@@ -54,6 +54,11 @@ class SuricataLoader:
         """Do what a threshold.config says to the rules that were loaded."""
         apply(read_thresholds(path, text, variables, self.errors, self.left_out), self._rules)
 
+    @property
+    def lists(self) -> int:
+        """Number of files of lists that rules look things up in."""
+        return len(self._builder.lists)
+
     def rules(self) -> list[Rule]:
         """Return what was loaded."""
         return list(self._rules.values())
@@ -123,7 +128,7 @@ def load_suricata(
         return loaded
     loaded = _built(texts, limits, Variables(known), files, errors)
     texts.clear()  # tens of megabytes, which keeping takes again
-    if cache is not None and len(errors) == before:
+    if cache is not None and len(errors) == before and loaded.whole:
         keep(kept, key, loaded)
     return loaded
 
@@ -143,4 +148,4 @@ def _built(
     if limits is not None:
         loader.restrict(*limits, variables)
     errors += loader.errors
-    return Loaded(tuple(loader.rules()), tuple(loader.left_out), loader.skipped)
+    return Loaded(tuple(loader.rules()), tuple(loader.left_out), loader.skipped, whole=not loader.lists)
