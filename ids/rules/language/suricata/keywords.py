@@ -43,14 +43,14 @@ KEYWORDS: dict[str, Builder] = {
     "isdataat": content.isdataat,
     "bsize": content.bsize,
     "urilen": content.urilen,
+    "dataset": sets.dataset,
+    "datarep": sets.datarep,
     # numbers
     "byte_test": numbers.byte_test,
     "byte_jump": numbers.byte_jump,
     "byte_extract": numbers.byte_extract,
     "byte_math": numbers.byte_math,
     "base64_decode": numbers.base64_decode,
-    "dataset": sets.dataset,
-    "datarep": sets.datarep,
     # packets
     **{name: packet.header_number(name) for name in packet.NUMBERS},
     **{f"{layer}-csum": packet.checksum(layer) for layer in packet.CHECKSUMS},
