@@ -21,7 +21,7 @@ from ids.rules.match.index import RuleIndex
 from ids.rules.match.packet_columns import FlowsBefore, PacketColumns
 from ids.rules.match.packet_tests import AddressRanks, clauses_of, demanded, header_tests, judge
 from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD
-from ids.rules.model.header import HeaderTest
+from ids.rules.model.header import HeaderTest, Spoken
 from ids.rules.model.rule import Rule, leaves
 from ids.types import I64, Action, Bool, Direction, Flow, FlowBatch, FlowColumns, FlowState, Match, Packets
 
@@ -102,7 +102,13 @@ class PacketMatcher:
         rows = np.flatnonzero((columns.packets.batch.number == number) & (columns.flows.slot == slot))
         if not len(rows):
             return lambda _test: False
-        return self._answer(columns, int(rows[0]))
+        at_packet = self._answer(columns, int(rows[0]))
+        return lambda test: self._spoken(test, slot) if isinstance(test, Spoken) else at_packet(test)
+
+    def _spoken(self, test: Spoken, slot: int) -> bool:
+        """Judge the protocol by what is known now: bytes of a stream are looked at when it was recognised in them."""
+        name = self._flows.app_names[int(self._flows.app_proto[slot])]
+        return name is not None and (name == test.name) is not test.negated
 
     def _answer(self, columns: PacketColumns, row: int) -> Callable[[HeaderTest], bool]:
         return lambda test: judge(test, columns.axis, row)
