@@ -7,9 +7,9 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from ids.config import EventType
 from ids.protocols import BUFFERS, BY_NAME, EVENT_TYPES, OTHER_NAMES, PROTOCOLS, Protocol, ProtocolSettings
 from ids.protocols.http import HttpSettings
+from ids.respond.settings import EventType
 from tests.protocols.toys import TOY
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
@@ -88,13 +89,16 @@ class Draft:
     """All that was said of one rule."""
 
     __slots__ = (
-        "action", "classtype", "decoded", "direction", "established", "fresh", "gid", "header_tests", "last",
-        "latest", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen", "sid",
-        "silent", "state_changes", "state_tests", "stateless", "sticky", "threshold", "title", "variables",
+        "action", "alert", "announced", "attacked", "bypass", "classtype", "decoded", "direction", "directory",
+        "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts", "payload_of", "priority",
+        "protocol", "references", "rev", "seen", "sid", "silent", "state_changes", "state_tests", "stateless", "sticky",
+        "threshold", "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
         self.action = action
+        self.directory = Path()
+        """Where its file is, from which it names others."""
         self.protocol = protocol
         self.title = ""
         self.sid = 0
@@ -102,6 +106,8 @@ class Draft:
         self.gid = 1
         self.priority: int | None = None
         self.classtype = ""
+        self.attacked = ""
+        self.announced = False
         self.references: list[tuple[str, str]] = []
         self.metadata: dict[str, list[str]] = {}
         self.established: bool | None = None

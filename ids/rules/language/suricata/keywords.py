@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, state
+from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sets, state
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -49,6 +49,8 @@ KEYWORDS: dict[str, Builder] = {
     "byte_extract": numbers.byte_extract,
     "byte_math": numbers.byte_math,
     "base64_decode": numbers.base64_decode,
+    "dataset": sets.dataset,
+    "datarep": sets.datarep,
     # packets
     **{name: packet.header_number(name) for name in packet.NUMBERS},
     **{f"{layer}-csum": packet.checksum(layer) for layer in packet.CHECKSUMS},
@@ -91,7 +93,7 @@ KEYWORDS: dict[str, Builder] = {
 """By name, in lower case as Suricata has them."""
 
 _LATER = """
-    asn1 bypass cip_service config datarep dataset dce_iface dce_opnum dcerpc.iface dcerpc.opnum
+    asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
     dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
     enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
