@@ -41,6 +41,7 @@ MAX_EVENTS_LIVE = 256
 _SEEDS = tuple(np.uint64(secrets.randbits(64) | 1) for _ in range(4))
 _FOLD = np.uint64(32)
 _ICMP = (1, 58)
+_SCTP = 132
 
 Key: TypeAlias = tuple[Hashable, ...]
 
@@ -268,11 +269,11 @@ def _client(flow: Flow) -> Key:
 
 
 def _ports(flow: Flow) -> tuple[int, int]:
-    """Return what tells flows between two hosts apart: ports, or the identifier of an echo."""
+    """Return what tells flows between two hosts apart: ports, or the identifier of an echo. Of SCTP nothing does."""
     if flow.proto in _ICMP:
         echo = -1 if flow.echo_id is None else flow.echo_id
         return echo, echo
-    return flow.sport, flow.dport
+    return (0, 0) if flow.proto == _SCTP else (flow.sport, flow.dport)
 
 
 def _key(flow: Flow) -> Key:

@@ -13,6 +13,7 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import GRE, Dot1Q, Ether
+from scapy.layers.sctp import SCTP
 from scapy.packet import Packet
 from scapy.utils import wrpcap
 
@@ -284,6 +285,27 @@ def test_what_is_watched_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     counters = of_type(events, "stats")[-1]["ids"]
     assert counters["events"]["packets_unwatched"] > 0
     assert len(of_type(events, "packet")) <= 2 * 10 * 3
+
+
+# ---- SCTP -----------------------------------------------------------------------------------------------------------
+
+
+def test_sctp_has_ports_in_rules_and_events(tmp_path: Path) -> None:
+    chunk = SCTP(sport=7, dport=9) / b"evil"
+    frames = [THERE / chunk, BACK / SCTP(sport=9, dport=7) / b"answer"]
+    rules = "\n".join(
+        (
+            'drop sctp any 7 -> any 9 (msg:"x"; content:"evil"; sid:1;)',
+            'alert sctp any 8 -> any 9 (msg:"y"; sid:2;)',
+            'alert sctp any 7 -> any 9 (msg:"z"; sid:3;)',
+        )
+    )
+    events = events_of(tmp_path, frames, rules, eve={"drop_flows": "all"})
+    alerts = of_type(events, "alert")
+    assert sorted(alert["alert"]["signature_id"] for alert in alerts) == [1, 3]
+    for event in (*alerts, *of_type(events, "flow")):
+        assert (event["proto"], event["src_port"], event["dest_port"]) == ("SCTP", 7, 9)
+    assert [drop["pcap_cnt"] for drop in of_type(events, "drop")] == [1, 2]
 
 
 # ---- the schema -----------------------------------------------------------------------------------------------------
