@@ -121,6 +121,7 @@ def depth(draft: Draft, value: str | None) -> None:
     """``depth:10``: it ends within so many bytes from its offset on."""
     piece = draft.content()
     _alone(piece.depth, piece.at_start, "depth")
+    _of_one_kind(piece.distance, piece.within)
     piece.depth = _bound(draft, value)
     if isinstance(piece.depth, int) and piece.depth < len(piece.value):
         raise Malformed(f"within {piece.depth} bytes there is no room for {len(piece.value)}")
@@ -130,6 +131,7 @@ def offset(draft: Draft, value: str | None) -> None:
     """``offset:10``: it begins so many bytes behind the buffer's start, or later."""
     piece = draft.content()
     _alone(piece.offset, piece.at_start, "offset")
+    _of_one_kind(piece.distance, piece.within)
     piece.offset = _bound(draft, value)
 
 
@@ -137,6 +139,7 @@ def distance(draft: Draft, value: str | None) -> None:
     """``distance:10``: it begins so many bytes behind the test before it, or later."""
     piece = draft.content()
     _alone(piece.distance, piece.at_start, "distance")
+    _of_one_kind(piece.offset, piece.depth)
     piece.distance = _bound(draft, value, -MAX_DISTANCE, MAX_DISTANCE)
 
 
@@ -144,6 +147,7 @@ def within(draft: Draft, value: str | None) -> None:
     """``within:10``: it ends within so many bytes behind the test before it."""
     piece = draft.content()
     _alone(piece.within, piece.at_start, "within")
+    _of_one_kind(piece.offset, piece.depth)
     piece.within = _bound(draft, value, -MAX_DISTANCE, MAX_DISTANCE)
     if isinstance(piece.within, int) and piece.within < len(piece.value):
         raise Malformed(f"within {piece.within} bytes there is no room for {len(piece.value)}")
@@ -154,6 +158,11 @@ def _alone(given: Value | None, at_start: bool, option: str) -> None:
         raise Malformed(f"the content has two of {option}", "keep one of the two")
     if at_start:
         raise Malformed(f"startswith and {option} do not go together")
+
+
+def _of_one_kind(*others: Value | None) -> None:
+    if others != (None, None):
+        raise Malformed("offset and depth do not go together with distance and within")
 
 
 def startswith(draft: Draft, value: str | None) -> None:
@@ -174,7 +183,8 @@ def endswith(draft: Draft, value: str | None) -> None:
 def fast_pattern(draft: Draft, value: str | None) -> None:
     """``fast_pattern``: look for this content first; ``only``: it does not matter where it stands."""
     piece = draft.content()
-    draft.once("fast_pattern")
+    if not piece.preferred:
+        draft.once("fast_pattern")
     piece.preferred = True
     if value is None or not value.strip():
         return

@@ -89,9 +89,10 @@ class Draft:
     """All that was said of one rule."""
 
     __slots__ = (
-        "action", "classtype", "decoded", "direction", "directory", "established", "fresh", "gid", "header_tests",
-        "last", "latest", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen",
-        "sid", "silent", "state_changes", "state_tests", "stateless", "sticky", "threshold", "title", "variables",
+        "action", "alert", "announced", "attacked", "bypass", "classtype", "decoded", "direction", "directory",
+        "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts", "payload_of", "priority",
+        "protocol", "references", "rev", "seen", "sid", "silent", "state_changes", "state_tests", "stateless", "sticky",
+        "threshold", "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -105,6 +106,8 @@ class Draft:
         self.gid = 1
         self.priority: int | None = None
         self.classtype = ""
+        self.attacked = ""
+        self.announced = False
         self.references: list[tuple[str, str]] = []
         self.metadata: dict[str, list[str]] = {}
         self.established: bool | None = None
@@ -175,6 +178,9 @@ class Draft:
             raise Malformed("behind base64_data no other buffer can be named", "put base64_data last")
         self.sticky = buffer
         self.fresh = buffer is not None
+        self.last = None
+        if buffer is not None:  # behind pkt_data, a relative test is still on the buffer of the one before it
+            self.latest = None
 
     def transform(self, name: str, parameter: str = "") -> None:
         """Let further tests be on what a transform makes of the buffer; raises `Malformed`."""
@@ -215,17 +221,19 @@ class Draft:
 
     def move(self, buffer: str) -> None:
         """Let the last content be about another buffer (the old modifiers); raises `Malformed`."""
-        piece = self.content()
+        payload = next((part for part in self.parts if part.buffer == PAYLOAD), None)
+        steps = payload.steps if payload is not None else []
+        piece = next((step for step in reversed(steps) if isinstance(step, Piece)), None)
         if self.sticky is not None:
             raise Malformed(
                 f"it stands behind the sticky buffer {self.sticky}",
                 "name buffers in one way, or put pkt_data; before it",
             )
-        if piece.part.buffer == buffer:
-            return
-        piece.part.steps.remove(piece)
-        if not piece.part.steps:
-            self.parts.remove(piece.part)
+        if payload is None or piece is None:
+            raise Malformed("there is no content on the payload before it that it could be about")
+        steps.remove(piece)
+        if not steps:
+            self.parts.remove(payload)
         piece.part = self.part(buffer)
         piece.part.steps.append(piece)
 
