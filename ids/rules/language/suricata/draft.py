@@ -178,7 +178,9 @@ class Draft:
             raise Malformed("behind base64_data no other buffer can be named", "put base64_data last")
         self.sticky = buffer
         self.fresh = buffer is not None
-        self.last = self.latest = None
+        self.last = None
+        if buffer is not None:  # behind pkt_data, a relative test is still on the buffer of the one before it
+            self.latest = None
 
     def transform(self, name: str, parameter: str = "") -> None:
         """Let further tests be on what a transform makes of the buffer; raises `Malformed`."""
