@@ -48,7 +48,8 @@ def _of_either(rule: Rule) -> bool:
     """
     if not rule.repeats or rule.buffers != {PAYLOAD} or rule.flow.payload_of is not None:
         return False
-    return rule.traffic.carried_by(_TCP)
+    protocol = BY_NAME.get(rule.traffic.protocol)
+    return rule.traffic.carried_by(_TCP) if protocol is None else protocol.recognised_over(_TCP)
 
 
 class RuleIndex:

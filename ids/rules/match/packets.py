@@ -21,7 +21,7 @@ from ids.rules.match.index import RuleIndex
 from ids.rules.match.packet_columns import FlowsBefore, PacketColumns
 from ids.rules.match.packet_tests import AddressRanks, clauses_of, demanded, header_tests, judge
 from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD
-from ids.rules.model.header import HeaderTest
+from ids.rules.model.header import HeaderTest, Spoken
 from ids.rules.model.rule import Rule, leaves
 from ids.types import I64, LIVE, Action, Bool, Direction, Flow, FlowBatch, FlowColumns, FlowState, Match, Packets
 
@@ -33,7 +33,7 @@ thousand alerts of each packet of a flood. Rules that drop or pass come first; m
 MOST_ALONE = 16_384
 MOST_ALONE_LIVE = 256
 """Matches of packets without a flow, of one batch of a capture and of an interface: no flow's limit on alerts bounds
-these. More are counted as ``rules.packets.alone_left_out``. As `ids.respond.anomalies` bounds events of such packets."""
+these, so they are bounded as events of such packets are. More are counted as ``rules.packets.alone_left_out``."""
 
 _NONE: I64 = np.zeros(0, np.int64)
 _URGENCY = {Action.PASS: 0, Action.DROP: 1, Action.REJECT: 1, Action.ALERT: 2}
@@ -108,6 +108,8 @@ class PacketMatcher:
         found: list[int] = []
 
         def answer(test: HeaderTest) -> bool:
+            if isinstance(test, Spoken):
+                return self._spoken(test, slot)
             if columns is None:
                 return False
             if not found:
@@ -115,6 +117,11 @@ class PacketMatcher:
             return found[0] >= 0 and judge(test, columns.axis, found[0])
 
         return answer
+
+    def _spoken(self, test: Spoken, slot: int) -> bool:
+        """Judge the protocol by what is known now: bytes of a stream are looked at when it was recognised in them."""
+        name = self._flows.app_names[int(self._flows.app_proto[slot])]
+        return name is not None and (name == test.name) is not test.negated
 
     def _answer(self, columns: PacketColumns, row: int) -> Callable[[HeaderTest], bool]:
         return lambda test: judge(test, columns.axis, row)
