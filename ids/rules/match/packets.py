@@ -33,7 +33,7 @@ thousand alerts of each packet of a flood. Rules that drop or pass come first; m
 MOST_ALONE = 16_384
 MOST_ALONE_LIVE = 256
 """Matches of packets without a flow, of one batch of a capture and of an interface: no flow's limit on alerts bounds
-these. More are counted as ``rules.packets.alone_left_out``. `ids.respond.anomalies` bounds their events so."""
+these, so they are bounded as events of such packets are. More are counted as ``rules.packets.alone_left_out``."""
 
 _NONE: I64 = np.zeros(0, np.int64)
 _URGENCY = {Action.PASS: 0, Action.DROP: 1, Action.REJECT: 1, Action.ALERT: 2}
