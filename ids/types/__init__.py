@@ -24,7 +24,18 @@ from ids.types.addresses import (
     unmapped,
 )
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
-from ids.types.findings import Action, BlockMode, BlockRequest, Evidence, Match, Signature, Suppression, Threshold
+from ids.types.findings import (
+    Action,
+    BlockMode,
+    BlockRequest,
+    Evidence,
+    Exhibit,
+    FlowCount,
+    Match,
+    Signature,
+    Suppression,
+    Threshold,
+)
 from ids.types.flows import (
     FLOW_COUNT,
     NEVER,
@@ -68,9 +79,11 @@ __all__ = [
     "Direction",
     "EndReason",
     "Evidence",
+    "Exhibit",
     "Flow",
     "FlowBatch",
     "FlowColumns",
+    "FlowCount",
     "FlowCounts",
     "FlowPlace",
     "FlowState",

@@ -46,10 +46,10 @@ class Matcher:
         )
         self._streams = StreamMatcher(index, evaluator, scanner, memory, counters, settings.window_bytes)
         self._datagrams = DatagramMatcher(index, evaluator)
-        self._transactions = TransactionMatcher(
-            index, evaluator, scanner, memory, counters, settings.transactions_per_flow
-        )
         self._packets = PacketMatcher(index, evaluator, flows, counters)
+        self._transactions = TransactionMatcher(
+            index, evaluator, scanner, memory, counters, settings.transactions_per_flow, self._packets.header_answer
+        )
         self._strays = StrayMatcher(index, evaluator)
         self._flagged = FlaggedMatcher(index, evaluator, memory, counters)
 

@@ -118,9 +118,11 @@ def test_what_suricata_refuses_is_refused(options: str) -> None:
         ("flow:only_frag;", "flow only_frag"),
         ("hostbits:set,a,both;", "hostbits both"),
         ("xbits:set,a,track tx;", "xbits tx"),
+        ("app-layer-event:dns.no_such_event;", "app-layer-event"),
         ("stream-event:no_such_event;", "stream-event"),
         ("app-layer-protocol:!mqtt;", "protocol mqtt"),
         ("app-layer-protocol:http,final;", "app-layer-protocol mode"),
+        ("app-layer-event:dns.no_such_event;", "app-layer-event"),
         ("requires:foo bar;", "requires"),
     ],
 )

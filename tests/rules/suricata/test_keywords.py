@@ -68,7 +68,7 @@ def test_contents(options: str, expected: Content) -> None:
 
 STEPS: list[tuple[str, Step]] = [
     ("isdataat:10;", DataAt(10)),
-    ("isdataat:!1,relative;", DataAt(1, negated=True, relative=True)),
+    ("isdataat:!2,relative;", DataAt(2, negated=True, relative=True)),
     ("isdataat:1,relative,rawbytes;", DataAt(1, relative=True)),
     ("byte_test:2,>,100,4;", Compare(Number(2, 4), ">", 100)),
     ("byte_test:2,!&,0x80,-4,relative,little;", Compare(Number(2, -4, True, "little"), "&", 128, negated=True)),
@@ -326,7 +326,7 @@ def test_old_modifiers_are_about_the_content_before_them() -> None:
 @pytest.mark.parametrize(
     ("option", "step"),
     [
-        ("isdataat:!1,relative;", DataAt(1, negated=True, relative=True)),
+        ("isdataat:!2,relative;", DataAt(2, negated=True, relative=True)),
         ("byte_test:1,>,2,0,relative;", Compare(Number(1, relative=True), ">", 2)),
         ("byte_jump:1,0,relative;", Jump(Number(1, relative=True))),
         ("byte_extract:1,0,n,relative;", Extract(Number(1, relative=True), "n")),
@@ -463,3 +463,30 @@ def test_patterns_are_kept_without_their_compiled_form() -> None:
     kept = pickle.loads(pickle.dumps(pattern))
     assert (kept.text, kept.nocase, kept._scanner) == ("a+", True, None)
     assert kept.search(b"xAA") == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "buffers"),
+    [
+        ('content:"a"; http_uri; isdataat:3,relative;', {"http.uri": 2}),
+        ('content:"a"; http_uri; isdataat:3;', {"http.uri": 1, "payload": 1}),
+        (
+            'content:"a"; http_uri; content:"b"; http_header; byte_test:1,=,1,0,relative;',
+            {"http.uri": 1, "http.header": 2},
+        ),
+        ('pcre:"/a/U"; byte_jump:1,0,relative; byte_test:1,=,1,0,relative;', {"http.uri": 3}),
+        ('content:"a"; http_uri; base64_decode:bytes 4; base64_data; content:"b";', {"http.uri": 2, "base64_data": 1}),
+        ('content:"a"; byte_extract:1,0,n,relative; content:"b"; http_uri;', {"payload": 2, "http.uri": 1}),
+        ('http.uri; content:"a"; pkt_data; isdataat:3,relative;', {"http.uri": 2}),
+    ],
+)
+def test_a_relative_test_is_on_the_buffer_of_the_test_before_it(options: str, buffers: dict[str, int]) -> None:
+    parts = [part for part in rule_of(options, HTTP).condition.parts if isinstance(part, Chain)]
+    assert {part.buffer: len(part.steps) for part in parts} == buffers
+
+
+@pytest.mark.parametrize("content", ['content:"a";', 'content:!"a";'])
+def test_no_data_behind_a_content_is_the_end_of_the_buffer(content: str) -> None:
+    assert parts_of(f"http.uri; {content} isdataat:!1,relative;", HTTP) == parts_of(
+        f"http.uri; {content} endswith;", HTTP
+    )

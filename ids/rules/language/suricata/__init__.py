@@ -5,8 +5,8 @@ draft      a rule in the making
 keywords   the table of all options, from the modules below; each option is one small function on the draft
 content    ``content``, ``pcre`` and their modifiers
 buffers    the names of buffers, old and new; transforms
-datasets   lists from files
 numbers    ``byte_test`` and its kin; `words` reads what they and the others are made of
+sets       ``dataset`` and ``datarep``
 packet     tests on headers, and on what was noted of a packet
 flow       direction, state and size of the flow
 state      flowbits and the like, thresholds, tags

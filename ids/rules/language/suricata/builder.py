@@ -8,11 +8,10 @@ from pathlib import Path
 
 from ids.errors import Location
 from ids.rules.language.remedies import nearest
-from ids.rules.language.suricata.datasets import Datasets
 from ids.rules.language.suricata.draft import Draft, Part, Piece
 from ids.rules.language.suricata.faults import Fault, Malformed, Unsupported
 from ids.rules.language.suricata.files import ConfigFiles
-from ids.rules.language.suricata.header import ACTIONS, Headers, Misplaced
+from ids.rules.language.suricata.header import ACTIONS, REJECTED, Headers, Misplaced
 from ids.rules.language.suricata.keywords import KEYWORDS, LATER
 from ids.rules.language.suricata.source import Header, RawRule, Unfinished, check_text, header_of, options_of
 from ids.rules.language.variables import Variables
@@ -47,8 +46,6 @@ class Builder:
 
     variables: Variables
     files: ConfigFiles
-    lists: Datasets = field(default_factory=Datasets)
-    """Lists that rules look things up in."""
     _headers: Headers = field(init=False)
     _flows: dict[FlowOptions, FlowOptions] = field(default_factory=dict)
 
@@ -66,7 +63,8 @@ class Builder:
             raise AtPlace(fault, len(raw.text) - len(raw.text.lstrip())) from None
         try:
             scope = self._headers.scope(header)
-            draft = Draft(scope.action, scope.protocol, Path(path).parent, self.lists)
+            draft = Draft(scope.action, scope.protocol)
+            draft.directory = Path(path).parent
             draft.payload_of = scope.payload_of
             if scope.number is not None:
                 draft.header_tests.append(HeaderNumber("ip.proto", ((scope.number, scope.number),)))
@@ -97,11 +95,15 @@ class Builder:
                 rev=draft.rev,
                 severity=severity,
                 classtype=draft.classtype,
+                category=self.files.category(draft.classtype),
                 action=ACTIONS[draft.action],
                 metadata=draft.metadata,
                 references=tuple(self.files.reference(kind, text) for kind, text in draft.references),
                 threshold=draft.threshold,
                 state=_state(draft),
+                attacked=draft.attacked,
+                announced=draft.announced,
+                rejected=REJECTED.get(draft.action, ""),
                 origin=f"{path}:{line}",
             ),
             traffic=traffic,

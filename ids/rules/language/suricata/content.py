@@ -202,7 +202,10 @@ def fast_pattern(draft: Draft, value: str | None) -> None:
 
 
 def isdataat(draft: Draft, value: str | None) -> None:
-    """``isdataat:10,relative``: there are so many bytes, from the buffer's start or behind the test before it."""
+    """``isdataat:10,relative``: there are so many bytes, from the buffer's start or behind the test before it.
+
+    ``isdataat:!1,relative`` right behind a content is ``endswith`` (detect-isdataat.c).
+    """
     words = commas(unquoted(required(value)))
     first = words[0]
     negated = first.startswith("!")
@@ -210,7 +213,12 @@ def isdataat(draft: Draft, value: str | None) -> None:
     for word in words[1:]:
         if word not in ("relative", "rawbytes"):
             raise Malformed(f"unknown word {word[:40]!r}", "known are relative and rawbytes")
-    draft.add(DataAt(_bound(draft, first[1:] if negated else first), negated, relative), near=relative)
+    count = _bound(draft, first[1:] if negated else first)
+    before = draft.latest
+    if (count, negated, relative) == (1, True, True) and isinstance(before, Piece) and not draft.fresh:
+        before.at_end = True
+        return
+    draft.add(DataAt(count, negated, relative), near=relative)
 
 
 def bsize(draft: Draft, value: str | None) -> None:

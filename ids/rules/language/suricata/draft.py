@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
@@ -18,9 +17,6 @@ from ids.rules.model.rule import base_of
 from ids.rules.model.transforms import TransformError, spelt, transforms_of
 from ids.types import Direction, Threshold
 from ids.types.state import StateChange, StateTest
-
-if TYPE_CHECKING:
-    from ids.rules.language.suricata.datasets import Datasets
 
 
 @dataclass(slots=True, eq=False)
@@ -96,16 +92,16 @@ class Draft:
     """All that was said of one rule."""
 
     __slots__ = (
-        "action", "classtype", "decoded", "direction", "established", "fresh", "gid", "header_tests", "home", "last",
-        "latest", "lists", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen",
-        "sid", "silent", "state_changes", "state_tests", "stateless", "sticky", "threshold", "title", "variables",
+        "action", "alert", "announced", "attacked", "bypass", "classtype", "decoded", "direction", "directory",
+        "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts", "payload_of", "priority",
+        "protocol", "references", "rev", "seen", "sid", "silent", "state_changes", "state_tests", "stateless", "sticky",
+        "threshold", "title", "variables",
     )  # fmt: skip
 
-    def __init__(self, action: str, protocol: str, home: Path, lists: Datasets) -> None:
-        """``home`` is the directory from which names of files in the rule count, ``lists`` reads them."""
-        self.home = home
-        self.lists = lists
+    def __init__(self, action: str, protocol: str) -> None:
         self.action = action
+        self.directory = Path()
+        """Where its file is, from which it names others."""
         self.protocol = protocol
         self.title = ""
         self.sid = 0
@@ -113,6 +109,8 @@ class Draft:
         self.gid = 1
         self.priority: int | None = None
         self.classtype = ""
+        self.attacked = ""
+        self.announced = False
         self.references: list[tuple[str, str]] = []
         self.metadata: dict[str, list[str]] = {}
         self.established: bool | None = None
@@ -183,7 +181,9 @@ class Draft:
             raise Malformed("behind base64_data no other buffer can be named", "put base64_data last")
         self.sticky = buffer
         self.fresh = buffer is not None
-        self.last = self.latest = None
+        self.last = None
+        if buffer is not None:  # behind pkt_data, a relative test is still on the buffer of the one before it
+            self.latest = None
 
     def transform(self, name: str, parameter: str = "") -> None:
         """Let further tests be on what a transform makes of the buffer; raises `Malformed`."""

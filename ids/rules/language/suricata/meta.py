@@ -93,6 +93,7 @@ def target(draft: Draft, value: str | None) -> None:
     text = unquoted(required(value)).lower()
     if text not in ("src_ip", "dest_ip"):
         raise Malformed(f"unknown end {text[:40]!r}", "known are src_ip and dest_ip")
+    draft.attacked = text
 
 
 def without_effect(draft: Draft, value: str | None) -> None:

@@ -125,9 +125,10 @@ def noalert(draft: Draft, value: str | None) -> None:
 
 
 def alert(draft: Draft, value: str | None) -> None:
-    """``alert``: alert; which is what rules do."""
+    """``alert``: alert; which is what rules do, but those that let pass."""
     refuse_value(value)
     draft.silent = False
+    draft.announced = True
 
 
 def threshold(draft: Draft, value: str | None) -> None:
