@@ -118,6 +118,7 @@ class Responder:
         event = events.alert_event(match, blocked, self._eve, "drop" if blocked else "pass" if passed else "alert")
         if block is not None:
             event["ids"]["block"] = block
+        event |= self._state.shown(match.flow.id)
         self._counters.add("detect.alerts")
         self._emit(event)
         if match.signature.state.changes:
@@ -143,6 +144,7 @@ class Responder:
             if case is None:
                 continue
             event["flow"]["alerted"] = case.alerts > 0
+            event |= self._state.shown(event["flow_id"])
             if case.condemned:
                 event["flow"]["action"] = "drop"
                 if not (case.established or self._settings.inspect_dropped):

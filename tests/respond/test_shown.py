@@ -287,6 +287,23 @@ def test_what_is_watched_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(of_type(events, "packet")) <= 2 * 10 * 3
 
 
+# ---- bits of the flow -----------------------------------------------------------------------------------------------
+
+
+def test_bits_and_counters_of_a_flow_are_shown(tmp_path: Path) -> None:
+    rule = (
+        'alert udp any any -> any any (msg:"x"; content:"evil"; flowbits:set,seen; flowbits:set,traffic/id/odd;'
+        " flowbits:set,traffic/label/bad; flowint:times,+,1; sid:1;)"
+    )
+    events = events_of(tmp_path, DATAGRAMS[1:3], rule)
+    (alert,), (flow,) = of_type(events, "alert"), of_type(events, "flow")
+    for event in (alert, flow):
+        assert event["metadata"] == {"flowbits": ["seen"], "flowints": {"times": 1}}
+        assert event["traffic"] == {"id": ["odd"], "label": ["bad"]}
+    plain = 'alert udp any any -> any any (msg:"x"; content:"evil"; sid:1;)'
+    assert all("metadata" not in event for event in events_of(tmp_path, DATAGRAMS, plain))
+
+
 # ---- SCTP -----------------------------------------------------------------------------------------------------------
 
 
@@ -322,7 +339,8 @@ def test_everything_fits_the_schema(tmp_path: Path) -> None:
         THERE / GRE() / IP(src="198.51.100.1", dst="198.51.100.2") / UDP(sport=5000, dport=9) / b"evil",
     ]
     rules = (
-        'reject ip any any -> any any (msg:"x"; content:"evil"; tag:session; target:src_ip; sid:1;)\n'
+        'reject ip any any -> any any (msg:"x"; content:"evil"; tag:session; target:src_ip; flowbits:set,a;'
+        " flowint:b,+,1; flowbits:set,traffic/id/c; sid:1;)\n"
         'drop tcp any any -> any any (msg:"y"; flags:S; sid:2;)'
     )
     eve = {**EVERYTHING, "tagged_packets": True, "drop_flows": "all", "drop_alert": True}
