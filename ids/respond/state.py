@@ -196,5 +196,7 @@ def ordered(matches: list[Match], actions: Sequence[str] = ORDER) -> list[Match]
     for match in sorted(matches, key=lambda match: order(match, actions)):
         signature, transaction = match.signature, match.transaction
         tx_id = -1 if transaction is None else transaction.tx_id
-        once.setdefault((match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id), match)
+        identity = match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id
+        if identity not in once or (match.exhibit is not None and match.exhibit.stream):
+            once[identity] = match
     return list(once.values())
