@@ -30,10 +30,11 @@ from ids.types import (
     FlowColumns,
     Match,
     PacketBatch,
+    Packets,
     StreamChunk,
     Transaction,
 )
-from tests.factory import make_match
+from tests.factory import make_flow, make_match
 from tests.replay.batches import batch_of, conversation
 
 REQUEST = b"GET /a HTTP/1.1\r\nHost: h.example\r\n\r\n"
@@ -273,6 +274,25 @@ def test_shares_together_are_the_whole() -> None:
     merged = Findings.merged(parts)
     assert sorted(event["src_port"] for event in merged.flows) == list(range(1, 201))
     assert len(merged.ended) == 200
+
+
+class OfNoFlow:
+    """Finds something in each packet, which has no flow."""
+
+    @hookimpl
+    def ids_packets(self, packets: Packets, flows: Any) -> list[Match]:
+        return [make_match(make_flow(id=0), number=int(number)) for number in packets.batch.number]
+
+
+def test_one_worker_alone_reports_of_packets_without_a_flow() -> None:
+    """All workers decode all packets of a capture."""
+    found = []
+    for share in (None, Share(0, 2), Share(1, 2)):
+        counters = Counters()
+        host = PluginHost(counters)
+        host.register("of no flow", OfNoFlow())
+        found.append(len(inspector(host, counters=counters, share=share).process(batch_of(exchange())).matches))
+    assert found == [8, 8, 0]
 
 
 def test_both_directions_of_a_flow_meet_in_one_share() -> None:

@@ -13,6 +13,9 @@ from pydantic import BaseModel
 from ids.counters import Counters
 from ids.types import Direction, FlowColumns, Transaction
 
+ODDITY = "app-layer-event"
+"""The buffer in which parsers name what they find odd."""
+
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
@@ -137,6 +140,9 @@ class Protocol:
     """Its bounds: the group ``protocols.<name>`` of the settings."""
     buffers: tuple[Buffer, ...] = ()
     """What rules can test. Without a parser nothing fills them, and rules on them are refused."""
+    oddities: tuple[str, ...] = ()
+    """What its parser finds odd, by Suricata's names: instances of the buffer `ODDITY` are these behind the protocol's
+    name and a dot."""
     event: str | None = None
     """The type of event that is written for a complete transaction. Its object, under the protocol's name, is what the
     parser gave the transaction as ``fields``."""

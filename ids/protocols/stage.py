@@ -453,9 +453,10 @@ class Protocols:
                 continue
             talk.looked += 1
             protocol = self._recogniser.datagram(datagrams.content(row))
-            if protocol is not None and not protocol.foreign_ports.isdisjoint(self._ports(slot)):
+            foreign = protocol is not None and not protocol.foreign_ports.isdisjoint(self._ports(slot))
+            if foreign:
                 protocol = None
-            if protocol is None and talk.looked < self._settings.probe_datagrams:
+            if protocol is None and not foreign and talk.looked < self._settings.probe_datagrams:
                 continue
             talk.probing, talk.since = False, int(datagrams.number[row])
             self._decide(talk, protocol)

@@ -25,6 +25,8 @@ PROTOCOL_NAMES = {
 _TCP, _UDP, _SCTP = 6, 17, 132
 WITH_PORTS = (_TCP, _UDP, _SCTP)
 ICMP = (1, 58)
+ICMP_ANSWERS = {(1, 8): 0, (1, 13): 14, (1, 15): 16, (1, 17): 18, (58, 128): 129}
+"""Types that answer others, by protocol: a flow has the type of its first message."""
 
 PLAIN = EveSettings()
 """What is written where nothing more is asked for."""
@@ -89,7 +91,7 @@ def _ends(flow: Flow, direction: Direction) -> Event:
         ends["src_port"], ends["dest_port"] = (sport, dport) if forward else (dport, sport)
     ends["proto"], ends["ip_v"] = protocol_name(proto), flow.ip_version
     if proto in ICMP:
-        ends["icmp_type"], ends["icmp_code"] = sport, dport
+        ends["icmp_type"], ends["icmp_code"] = (sport if forward else ICMP_ANSWERS.get((proto, sport), sport)), dport
     return ends
 
 
@@ -150,7 +152,7 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
     if match.flow.app_proto:
         event["app_proto"] = match.flow.app_proto
     event["direction"] = _direction(match)
-    if match.flow.id:
+    if match.flow.id or match.flow.sport or match.flow.dport:  # of a packet with a bad checksum there is as much
         event["flow"] = flow_summary(match.flow, (match.exhibit or _NOTHING).counts)
     if match.exhibit is not None:
         event |= _shown(match.exhibit, settings)

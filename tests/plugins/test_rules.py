@@ -74,6 +74,18 @@ def test_matches_and_counts(rules: Path) -> None:
     assert context.counters["rules.loaded"] == 1
 
 
+def test_rules_in_suricatas_language_are_left_out_one_by_one(rules: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Loudly; and with ``strict`` they refuse the start."""
+    good = 'alert tcp any any -> any any (content:"needle"; sid:8;)\n'
+    (rules / "c.rules").write_text(good + good.replace("sid:8;", "foo; sid:9;"))
+    _, context = start(rules)
+    names = ("loaded", "loaded_yaml", "loaded_yara", "loaded_suricata", "refused")
+    assert [context.counters[f"rules.{name}"] for name in names] == [4, 2, 1, 1, 1]
+    assert "4 rules loaded, 1 left out: keyword foo 1" in caplog.text
+    with pytest.raises(RulesRefused, match="foo: no such option is known"):
+        start(rules, strict=True)
+
+
 @pytest.mark.parametrize("name", ["a.yaml", "b.yar"])
 def test_bad_rules_refuse_the_start(rules: Path, name: str) -> None:
     """With every error."""

@@ -138,8 +138,8 @@ def ask(rules: list[str], payloads: list[bytes]) -> tuple[set[tuple[int, int]], 
 def compare(seed: int, rules: int, packets: int) -> tuple[int, int, int, list[str]]:
     """Return how many cases there were, how many hold, how many rules were refused, and the disagreements."""
     maker = Maker(seed, loadable=True)
-    chains = {sid: maker.steps() for sid in range(1, rules + 1)}
-    payloads = [maker.data() or b"a" for _ in range(packets)]
+    chains = {sid: maker.case()[0] for sid in range(1, rules + 1)}
+    payloads = [maker.case()[1] or b"a" for _ in range(packets)]
     alerts, refused = ask([spell(steps, sid) for sid, steps in chains.items()], payloads)
     reasons: list[str] = []
     cases = held = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,20 @@ from ids.rules.language.loader import load_rules
 from ids.rules.match.clauses import LAST, Clauses, Column, Predicate, complement, runs
 from ids.rules.match.packet_columns import ranks_of
 from ids.rules.match.packet_tests import AddressRanks
-from ids.rules.match.packets import MOST_A_PACKET
-from ids.rules.model.header import HeaderNumber, HeaderTest, Noted
+from ids.rules.match.packets import MOST_A_PACKET, MOST_ALONE_LIVE
+from ids.rules.model.header import (
+    Checksum,
+    HeaderBits,
+    HeaderNumber,
+    HeaderTest,
+    IpOption,
+    Noted,
+    SameAddress,
+    StreamSize,
+)  # fmt: skip
 from ids.rules.model.rule import FlowOptions, NotAny, Rule
 from ids.rules.model.sets import AddressSet, Interval
-from ids.types import Action
+from ids.types import LIVE, Action
 from tests.rules.packetwise import CLIENT, SERVER, Bench, packet_rule
 
 MACS = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
@@ -142,6 +152,9 @@ OF_EXCHANGE: list[tuple[str, str, list[int]]] = [
     ("tcp any any -> any any", 'content:"GET"; ttl:64;', [4]),
     ("tcp any any -> any any", 'content:"GET"; ttl:63;', []),
     ("tcp-pkt any any -> any any", 'content:"GET"; content:"hello";', []),
+    ("tcp-pkt any any -> any any", 'content:"GET"; depth:3;', [4]),
+    ("http any any -> any any", 'content:"HTTP"; depth:4; flow:no_stream;', [6]),
+    ("http any any -> any any", 'content:"GET"; depth:3; flow:no_stream;', []),
     ("tcp any any -> any any", 'content:"T"; flags:A+; dsize:>10;', [4, 6]),
     ("udp any any -> any any", 'content:"udp"; ttl:64;', [17, 18, 20]),
 ]
@@ -466,3 +479,97 @@ def test_a_size_that_is_not_asks_for_a_payload() -> None:
     assert Bench(packet_rule(1, HeaderNumber("payload.size", ((38, 38),), negated=True), traffic="tcp")).numbers(
         exchange()
     ) == {1: [6]}
+
+
+def test_headers_of_the_packet_that_completed_a_request() -> None:
+    """A rule on a protocol's buffers may ask for them; of what is no packet of the batch nothing holds."""
+    from ids.rules.model.chain import Chain, Content
+
+    uri = Chain("http.uri", (Content(b"/abc"),))
+    rules = [
+        packet_rule(1, uri, HeaderNumber("ip.ttl", ((64, 64),)), traffic="http"),
+        packet_rule(2, uri, HeaderNumber("ip.ttl", ((63, 63),)), traffic="http"),
+        packet_rule(3, uri, HeaderNumber("payload.size", ((38, 38),)), traffic="http"),
+        packet_rule(4, uri, NotAny((HeaderNumber("payload.size", ((38, 38),)),)), traffic="http"),
+    ]
+    bench = Bench(*rules)
+    packets = bench.decoder.decode(batch(*map(bytes, exchange())))
+    flows = bench.table.process(packets)
+    transactions = bench.protocols.feed(flows.streams, flows.datagrams)
+    assert bench.matcher.packets(packets, flows) == []
+    assert sorted(match.signature.sid for match in bench.matcher.transactions(transactions)) == [1, 3]
+    answer = bench.matcher._packets.header_answer(99, int(flows.slot[0]))
+    assert not answer(HeaderNumber("ip.ttl", ((0, 255),)))
+
+
+MODEL: list[tuple[HeaderTest, list[int]]] = [
+    (HeaderNumber("tcp.wscale", ((7, 7),)), [1]),
+    (HeaderNumber("tcp.wscale", ((7, 7),), negated=True), []),
+    (HeaderNumber("tcp.mss", ((1400, 1400),), negated=True), [2]),
+    (HeaderNumber("ip.ttl", ((0, 3), (65, 255))), [11]),
+    (HeaderBits("tcp.flags", "exactly", 0x02), [1, 2]),
+    (HeaderBits("tcp.flags", "exactly", 0x02, ignored=0xC0), [1, 2, 9]),
+    (HeaderBits("tcp.flags", "all", 0x42), [9]),
+    (HeaderBits("tcp.flags", "any", 0xC0), [9]),
+    (HeaderBits("tcp.flags", "none", 0xC0), [1, 2]),
+    (HeaderBits("ip.fragbits", "all", 1), [3, 4]),
+    (HeaderBits("ip.fragbits", "any", 3), [3, 4, 13]),
+    (SameAddress(), [11]),
+    (IpOption("rr"), [10]),
+    (IpOption("eol"), [10]),
+    (IpOption("any"), [10]),
+    (IpOption("lsrr"), []),
+    (Checksum("tcpv4", valid=False), [9]),
+    (Checksum("tcpv4", valid=True), [1, 2]),
+    (Checksum("udpv4", valid=True), [5, 10, 11]),
+    (Checksum("udpv6", valid=True), [6, 15]),
+    (Checksum("icmpv4", valid=True), [12, 13]),
+    (Checksum("icmpv6", valid=True), [7, 8]),
+    (Checksum("ipv4", valid=False), []),
+    (Noted("decode", "ipv4.trunc_pkt"), []),
+    (Noted("decode", "never.heard_of"), []),
+]
+
+
+@pytest.mark.parametrize("case", range(len(MODEL)))
+def test_each_test_on_headers(case: int) -> None:
+    """It holds for these of the oddments."""
+    test, numbers = MODEL[case]
+    assert Bench(packet_rule(1, test)).numbers(oddments()) == ({1: numbers} if numbers else {})
+
+
+@pytest.mark.parametrize(
+    ("side", "numbers"),
+    [("client", [4, 5, 6, 7, 8, 9, 10]), ("server", [6, 7, 8, 9, 10]), ("both", [6, 7, 8, 9, 10]),
+     ("either", [4, 5, 6, 7, 8, 9, 10])],
+)  # fmt: skip
+def test_sizes_of_streams(side: str, numbers: list[int]) -> None:
+    """They count what each side has sent by then, also where a connection lies in several batches."""
+    rule = packet_rule(1, StreamSize(side, ((20, LAST),)))
+    few = packet_rule(2, StreamSize(side, ((20, LAST),), negated=True))
+    for cuts in ([], [4], list(range(1, 23))):
+        found = Bench(rule, few).numbers(exchange(), cuts)
+        assert found[1] == numbers
+        if side in ("client", "server"):
+            assert sorted(found[1] + found[2]) == list(range(1, 11))
+
+
+def test_what_is_noted_of_a_connection() -> None:
+    """A rule on an event of streams matches the packet for which it was noted."""
+    from scapy.layers.inet import IP, TCP
+
+    packets = exchange()[:4]
+    packets.append(
+        MACS / IP(src=CLIENT, dst=SERVER) / TCP(sport=40000, dport=80, flags="PA", seq=101, ack=501) / b"PUT /"
+    )
+    bench = Bench(packet_rule(1, Noted("stream", "reassembly_overlap_different_data")))
+    assert bench.numbers(packets) == {1: [5]}
+
+
+def test_a_flood_of_packets_without_a_flow_is_bounded() -> None:
+    """Live, as many of a batch are reported as of the oddities of decoding; more are counted."""
+    bench = Bench(packet_rule(1, Noted("decode", "icmpv4.pkt_too_small")))
+    flood = batch(*[odd("icmpv4.pkt_too_small")] * (MOST_ALONE_LIVE + 7))
+    assert len(bench.feed(flood)) == MOST_ALONE_LIVE + 7
+    assert len(bench.feed(replace(flood, source=LIVE))) == MOST_ALONE_LIVE
+    assert bench.counters["rules.packets.alone_left_out"] == 7

@@ -24,6 +24,16 @@ PROTOCOL = Protocol(
     settings=DnsSettings,
     streams=Shared,
     datagrams=Shared,
+    oddities=(
+        "malformed_data",
+        "not_a_request",
+        "not_a_response",
+        "z_flag_set",
+        "invalid_opcode",
+        "name_too_long",
+        "infinite_loop",
+        "too_many_labels",
+    ),
     event="dns",
     in_alert=in_alert,
     buffers=(

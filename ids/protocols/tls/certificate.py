@@ -53,6 +53,15 @@ _ATTRIBUTES = {
 class Malformed(ValueError):
     """What is no certificate."""
 
+    oddity = b"tls.invalid_certificate"
+    """What Suricata calls it."""
+
+
+class BadLength(Malformed):
+    """An element whose length is none."""
+
+    oddity = b"tls.certificate_invalid_length"
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -107,7 +116,7 @@ def _element(data: bytes, at: int, end: int) -> tuple[int, int, int]:
     if size > 0x7F:
         digits = size & 0x7F
         if not 0 < digits <= 4 or at + digits > end:
-            raise Malformed("an odd length")
+            raise BadLength("an odd length")
         size = int.from_bytes(data[at : at + digits], "big")
         at += digits
     if at + size > end:

@@ -32,6 +32,11 @@ class Said:
         """The side's own; None where it sent none, or one that cannot be read."""
 
     @property
+    def cost(self) -> int:
+        """Bytes of memory that it takes, about."""
+        return (self.hello.cost if self.hello is not None else 0) + 2 * sum(map(len, self.chain))
+
+    @property
     def version(self) -> int:
         """The version that the server took, or that the client would like best; 0 where it said nothing."""
         if self.hello is None:

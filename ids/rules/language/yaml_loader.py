@@ -14,7 +14,7 @@ from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, ProofSch
 from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.language.yaml_match import MatchReader
-from ids.rules.model.buffers import CATALOGUE, PAYLOAD, comes_over, wrong_way
+from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PAYLOAD, comes_over, wrong_way
 from ids.rules.model.patterns import Patterns
 from ids.rules.model.rule import All, Regex, Rule, RuleTest, leaves
 from ids.source import Document, InvalidDocument, read_yaml, validate
@@ -149,6 +149,13 @@ class YamlLoader:
         if PAYLOAD in rule.buffers and others:
             self._refuse(
                 f"payload cannot be tested together with {sorted(others)[0]}: a stream is no part of a transaction",
+                place,
+                "make two rules of it",
+            )
+        of_packets = sorted(others & PACKET_HEADERS.keys())
+        if of_packets and len(of_packets) < len(others):
+            self._refuse(
+                f"{of_packets[0]} is of one packet, and {min(others - PACKET_HEADERS.keys())} is not",
                 place,
                 "make two rules of it",
             )

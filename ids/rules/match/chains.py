@@ -66,10 +66,6 @@ class Program:
     literals: tuple[tuple[bytes, bool], ...]
     """Its literals that must be there, and whether their case does not matter."""
 
-    def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        """Let a chain be pickled; what it was compiled to stays behind."""
-        return type(None), ()
-
     def run(self, at: Reading) -> None:
         """Judge an instance of the buffer; where the chain holds, ``at.held`` has what it found."""
         try:

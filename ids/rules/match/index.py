@@ -48,7 +48,7 @@ def _of_either(rule: Rule) -> bool:
     """
     if not rule.repeats or rule.buffers != {PAYLOAD} or rule.flow.payload_of is not None:
         return False
-    return rule.traffic.app_proto is None and rule.traffic.carried_by(_TCP)
+    return rule.traffic.carried_by(_TCP)
 
 
 class RuleIndex:

@@ -25,6 +25,7 @@ from ids.rules.model.chain import (
     Listed,
     Step,
 )
+from ids.rules.model.lists import Learned
 from ids.rules.model.patterns import Pattern
 from ids.rules.model.transforms import base64_prefix
 
@@ -285,6 +286,18 @@ def _listed_move(step: Listed, k: int) -> Move:
             return None
         if wanted:
             at.spans[k] = 0, len(at.data)
+        return cursor
+
+    return _learning_move(members, step.change, k) if isinstance(members, Learned) and step.change else move
+
+
+def _learning_move(members: Learned, change: str, k: int) -> Move:
+    change_by = members.add if change == "add" else members.remove
+
+    def move(at: Reading, cursor: int, _again: int) -> int | None:
+        if not change_by(at.data):
+            return None
+        at.spans[k] = 0, len(at.data)
         return cursor
 
     return move

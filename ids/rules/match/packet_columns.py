@@ -111,6 +111,8 @@ class PacketColumns:
         if kind == "noted":
             stage, _, event = rest.partition(":")
             return self._yes(rows_with(self.packets, event) if stage == "decode" else self._noted("stream." + event))
+        if kind == "spoken":
+            return self._spoken(rest)
         return Column(*self.fields[name])
 
     def _all(self, values: np.ndarray) -> Column:
@@ -157,6 +159,12 @@ class PacketColumns:
         np.minimum.at(spoke, of[speaks], rows[speaks])
         behind = np.where(packets.proto[rows] == _TCP, rows > spoke[of], rows >= spoke[of])
         return Column(rows, np.where(behind, now[of], before[of]))
+
+    def _spoken(self, name: str) -> Column:
+        """Whether a protocol is the one that was recognised, of packets of flows in which one was, or could not be."""
+        app, flows = self.axis("app"), self.flows.flows
+        known = app.values != flows.app_code(None)
+        return Column(app.rows[known], (app.values[known] == flows.app_code(name)).astype(np.int64))
 
     def _addresses(self, addresses: U64) -> Column:
         rows = np.flatnonzero(self.packets.ip_version != 0)

@@ -18,13 +18,14 @@ from ids.rules.model.header import (
     IpOption,
     Noted,
     SameAddress,
+    Spoken,
     StreamSize,
 )  # fmt: skip
 from ids.rules.model.rule import All, Node, Rule, Traffic, leaves
 from ids.rules.model.sets import AddressSet, Interval, PortSet, intersection
 from ids.types import BitChange, CounterChange, CounterTest
 
-HEADER_TESTS = (HeaderNumber, HeaderBits, SameAddress, IpOption, StreamSize, Noted, Checksum)
+HEADER_TESTS = (HeaderNumber, HeaderBits, SameAddress, IpOption, StreamSize, Noted, Checksum, Spoken)
 
 YES: tuple[Interval, ...] = ((1, 1),)
 NO: tuple[Interval, ...] = ((0, 0),)
@@ -67,6 +68,8 @@ def alternatives(test: HeaderTest) -> tuple[tuple[Predicate, ...], ...]:
         return ((Predicate(f"option:{test.name}", YES),),)
     if isinstance(test, Noted):
         return ((Predicate(f"noted:{test.stage}:{test.name}", YES),),)
+    if isinstance(test, Spoken):
+        return ((Predicate(f"spoken:{test.name}", NO if test.negated else YES),),)
     if isinstance(test, Checksum):
         return ((Predicate(f"checksum:{test.layer}", YES if test.valid else NO),),)
     intervals = _intervals(test.intervals, test.negated)

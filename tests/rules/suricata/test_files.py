@@ -81,8 +81,8 @@ MALFORMED = [
     'content:"a"; depth:70000;', 'content:"a"; fast_pattern; content:"b"; fast_pattern;',
     'content:"ab"; fast_pattern:1,2;', 'content:!"a"; fast_pattern:only;',
     'content:"a"; fast_pattern:only; content:"b"; distance:0;', 'pcre:"abc";', 'pcre:"/abc";', 'pcre:"/a(/";',
-    'pcre:"/a[/";', 'pcre:"/a/q";', 'pcre:"/a/UP";', 'pcre:"//";', r'pcre:"/a)/";', "isdataat:x;", "isdataat:1,foo;",
-    "byte_test:1,>,2;", "byte_test:9,>,0,0;", "byte_test:1,?,2,0;", "byte_test:1,>,x,0;",
+    'pcre:"/a[/";', 'pcre:"/a/q";', 'pcre:"/a/UP";', 'pcre:"//";', r'pcre:"/a)/";', 'pcre:"/a/R";', "isdataat:x;",
+    "isdataat:1,foo;", "byte_test:1,>,2;", "byte_test:9,>,0,0;", "byte_test:1,?,2,0;", "byte_test:1,>,x,0;",
     "byte_test:24,>,0,0,string;", "byte_jump:4;", "byte_jump:4,70000;", "byte_extract:1,0,1x;",
     "byte_math:bytes 4,offset 0,oper +,rvalue 1;", "byte_math:bytes 4,offset 0,oper /,rvalue 0,result n;",
     "base64_data;", 'content:"a"; base64_decode; base64_data; content:"b"; pkt_data; content:"c";', "ttl:300;",
@@ -116,8 +116,11 @@ def test_what_suricata_refuses_is_refused(options: str) -> None:
         ("flow:only_frag;", "flow only_frag"),
         ("hostbits:set,a,both;", "hostbits both"),
         ("xbits:set,a,track tx;", "xbits tx"),
+        ("app-layer-event:dns.no_such_event;", "app-layer-event"),
         ("stream-event:no_such_event;", "stream-event"),
-        ("app-layer-protocol:!tls;", "app-layer-protocol negated"),
+        ("app-layer-protocol:!mqtt;", "protocol mqtt"),
+        ("app-layer-protocol:http,final;", "app-layer-protocol mode"),
+        ("app-layer-event:dns.no_such_event;", "app-layer-event"),
         ("requires:foo bar;", "requires"),
     ],
 )
@@ -172,11 +175,17 @@ def test_rules_for_another_version_are_skipped(tmp_path: Path) -> None:
     assert (loaded.skipped, loaded.refused) == (3, ())
 
 
-def test_bytes_that_are_no_text_are_taken_as_they_stand(tmp_path: Path) -> None:
-    loaded = load('alert tcp any any -> any any (msg:"\xff"; content:"\xff\xfe"; sid:1;)\n', tmp_path)
-    (rule,) = loaded.rules
-    assert rule.signature.title == "\ufffd"
-    assert rule.condition.parts == parts_of('content:"|ff fe|";')
+def test_text_is_utf_8(tmp_path: Path) -> None:
+    text = 'alert tcp any any -> any any (msg:"ä"; content:"ä"; sid:1;)'.encode().decode("latin-1")
+    (rule,) = load(text, tmp_path).rules
+    assert rule.signature.title == "ä"
+    assert rule.condition.parts == parts_of('content:"|c3 a4|";')
+
+
+@pytest.mark.parametrize(("sign", "fault"), [("\xff", "it is no UTF-8"), ("\x01", "a control character")])
+def test_other_bytes_are_refused(sign: str, fault: str, tmp_path: Path) -> None:
+    (error,) = left_out(load(GOOD.replace("abc", sign), tmp_path), tmp_path)
+    assert error.startswith(f"a.rules:1:52: {fault}")
 
 
 def test_the_files_beside_the_rules_are_read(tmp_path: Path) -> None:

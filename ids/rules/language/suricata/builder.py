@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ids.errors import Location
 from ids.rules.language.remedies import nearest
@@ -12,16 +13,18 @@ from ids.rules.language.suricata.faults import Fault, Malformed, Unsupported
 from ids.rules.language.suricata.files import ConfigFiles
 from ids.rules.language.suricata.header import ACTIONS, REJECTED, Headers, Misplaced
 from ids.rules.language.suricata.keywords import KEYWORDS, LATER
-from ids.rules.language.suricata.source import Header, RawRule, Unfinished, header_of, options_of
+from ids.rules.language.suricata.source import Header, RawRule, Unfinished, check_text, header_of, options_of
 from ids.rules.language.variables import Variables
 from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PARSED, PAYLOAD, comes_over, wrong_way
-from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, IpOption, SameAddress
+from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, HeaderTest, IpOption, SameAddress, Spoken
 from ids.rules.model.rule import All, FlowOptions, Node, Rule, Traffic, base_of
 from ids.types import Signature
 from ids.types.state import STATELESS, State
 
 LEVELS = {1: "high", 2: "medium", 3: "low"}
 """Our level of each of Suricata's priorities; beyond them it is informational."""
+
+_WITH_FILES = ("http", "http2", "smtp", "ftp", "smb")
 
 _OF_A_PACKET = (HeaderNumber, HeaderBits, SameAddress, IpOption, Checksum)
 """Tests that make Suricata look at single packets, not at streams."""
@@ -52,12 +55,16 @@ class Builder:
     def build(self, raw: RawRule, path: str) -> Rule:
         """Build one rule; raises `AtPlace`."""
         try:
+            check_text(raw.text)
             header = header_of(raw.text)
+        except Unfinished as fault:
+            raise AtPlace(fault, fault.offset) from None
         except Malformed as fault:
             raise AtPlace(fault, len(raw.text) - len(raw.text.lstrip())) from None
         try:
             scope = self._headers.scope(header)
             draft = Draft(scope.action, scope.protocol)
+            draft.directory = Path(path).parent
             draft.payload_of = scope.payload_of
             if scope.number is not None:
                 draft.header_tests.append(HeaderNumber("ip.proto", ((scope.number, scope.number),)))
@@ -151,7 +158,8 @@ def _payload_of(draft: Draft) -> str | None:
     if any(isinstance(test, _OF_A_PACKET) for test in draft.header_tests):
         return "packet"
     payload = [part for part in draft.parts if part.buffer == PAYLOAD]
-    if not payload or draft.header_tests or _positioned(payload):
+    both = any(not isinstance(test, Spoken) for test in draft.header_tests) or _positioned(payload)
+    if not payload or both:
         return None
     return "stream"
 
@@ -164,9 +172,14 @@ def _is_packet_wise(draft: Draft, traffic: Traffic) -> bool:
     named = (CATALOGUE.get(base_of(part.buffer)) for part in draft.parts if part.buffer != PAYLOAD)
     if traffic.app_proto or any(buffer is not None and buffer.protocol is not None for buffer in named):
         return False
-    tests = [test for test in draft.header_tests if not (isinstance(test, HeaderNumber) and test.field == "ip.proto")]
+    tests = [test for test in draft.header_tests if not _is_of_flow(test)]
     asked = draft.established is not None or draft.direction is not None or draft.stateless
     return bool(tests or draft.parts or draft.state_tests or draft.state_changes or asked)
+
+
+def _is_of_flow(test: HeaderTest) -> bool:
+    """Return whether a test holds for all packets of a flow alike."""
+    return isinstance(test, Spoken) or (isinstance(test, HeaderNumber) and test.field == "ip.proto")
 
 
 def _positioned(parts: Iterable[Part]) -> bool:
@@ -179,6 +192,11 @@ def _never(rule: Rule, arrow: str) -> Fault | None:
     others = [name for name in rule.buffers if name in CATALOGUE and name != PAYLOAD]
     protocols = {CATALOGUE[name].protocol for name in others} - {None}
     wanted = rule.traffic.app_proto
+    of_a_packet = any(isinstance(part, _OF_A_PACKET) for part in rule.condition.parts)
+    if of_a_packet and not PACKET_HEADERS.keys() >= set(others):
+        return Malformed("it asks for one packet, and for what a protocol's parser gives", "leave one of them out")
+    if "file.data" in others and wanted not in (None, *_WITH_FILES):
+        return Malformed(f"file.data never comes over {wanted}", "write the protocol that carries the file")
     if wanted is not None and wanted not in PARSED and protocols:
         return Unsupported(f"protocol {wanted}", f"there is no parser for {wanted}", "test the payload instead")
     if len(protocols) > 1 or (wanted and protocols and wanted not in protocols):

@@ -17,7 +17,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import ids
 from ids.cache import Cache, digest_of
 from ids.errors import RuleLeftOut
 from ids.rules.model.literals import cover_of
@@ -39,6 +38,8 @@ class Loaded:
     rules: tuple[Rule, ...] = ()
     left_out: tuple[RuleLeftOut, ...] = ()
     skipped: int = 0
+    whole: bool = True
+    """Nothing of it is of other files than the rules': such a load is not kept."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -69,7 +70,7 @@ def key_of(texts: Sequence[tuple[str, str]], variables: Mapping[str, str | list[
 
 def _code() -> Iterator[str]:
     """Yield what tells this engine's code from another version's."""
-    home = Path(ids.__file__).parent
+    home = Path(__file__).parents[3]  # that of `ids`
     for path in sorted(home.rglob("*.py")):
         status = path.stat()
         yield f"{path.relative_to(home)} {status.st_size} {status.st_mtime_ns}"

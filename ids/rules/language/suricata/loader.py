@@ -14,7 +14,8 @@ from ids.rules.language.suricata.kept import CACHE_SUFFIX, Loaded, collected_lat
 from ids.rules.language.suricata.source import MAX_RULE_BYTES, RawRule, raw_rules
 from ids.rules.language.suricata.thresholds import apply, read_thresholds
 from ids.rules.language.variables import Variables
-from ids.rules.model.rule import Rule
+from ids.rules.model.chain import Chain, Listed
+from ids.rules.model.rule import Rule, leaves
 from ids.rules.settings import DEFAULT_VARIABLES
 
 MAX_FILE_BYTES = 256 << 20
@@ -53,6 +54,12 @@ class SuricataLoader:
     def restrict(self, path: str, text: str, variables: Variables) -> None:
         """Do what a threshold.config says to the rules that were loaded."""
         apply(read_thresholds(path, text, variables, self.errors, self.left_out), self._rules)
+
+    @property
+    def looks_up(self) -> bool:
+        """Some rule looks things up in a list, which another file may fill."""
+        parts = (leaf for rule in self._rules.values() for leaf in leaves(rule.condition) if isinstance(leaf, Chain))
+        return any(isinstance(step, Listed) for chain in parts for step in chain.steps)
 
     def rules(self) -> list[Rule]:
         """Return what was loaded."""
@@ -123,7 +130,7 @@ def load_suricata(
         return loaded
     loaded = _built(texts, limits, Variables(known), files, errors)
     texts.clear()  # tens of megabytes, which keeping takes again
-    if cache is not None and len(errors) == before:
+    if cache is not None and len(errors) == before and loaded.whole:
         keep(kept, key, loaded)
     return loaded
 
@@ -143,4 +150,4 @@ def _built(
     if limits is not None:
         loader.restrict(*limits, variables)
     errors += loader.errors
-    return Loaded(tuple(loader.rules()), tuple(loader.left_out), loader.skipped)
+    return Loaded(tuple(loader.rules()), tuple(loader.left_out), loader.skipped, whole=not loader.looks_up)

@@ -21,7 +21,7 @@ NUMBERS = {
     "ttl": ("ip.ttl", 255), "id": ("ip.id", 65_535), "itype": ("icmp.type", 255), "icode": ("icmp.code", 255),
     "icmp_id": ("icmp.id", 65_535), "icmp_seq": ("icmp.seq", 65_535), "seq": ("tcp.seq", 0xFFFFFFFF),
     "tcp.seq": ("tcp.seq", 0xFFFFFFFF), "ack": ("tcp.ack", 0xFFFFFFFF), "tcp.ack": ("tcp.ack", 0xFFFFFFFF),
-    "window": ("tcp.window", 65_535), "tcp.window": ("tcp.window", 65_535),
+    "window": ("tcp.window", 65_535), "tcp.window": ("tcp.window", 65_535), "dsize": ("payload.size", 65_535),
     "fragoffset": ("ip.fragoffset", 65_535), "tcp.mss": ("tcp.mss", 65_535), "tcp.wscale": ("tcp.wscale", 255),
     "icmpv6.mtu": ("icmpv6.mtu", 0xFFFFFFFF),
 }  # fmt: skip
@@ -56,13 +56,6 @@ def header_number(option: str) -> Callable[[Draft, str | None], None]:
     """Return what an option with a number or a range does."""
     field, most = NUMBERS[option]
     return partial(_plain_number if option in PLAIN else _header_number, field, most)
-
-
-def dsize(draft: Draft, value: str | None) -> None:
-    """``dsize:!9``: bytes of payload in the packet; all but so many are one at least, as Suricata has it."""
-    (found,), negated = intervals(required(value), 65_535)
-    runs = ((1, found[0] - 1), (found[0] + 1, 65_535)) if negated else (found,)
-    draft.header_tests.append(HeaderNumber("payload.size", tuple(run for run in runs if run[0] <= run[1])))
 
 
 def _plain_number(field: str, most: int, draft: Draft, value: str | None) -> None:
