@@ -17,6 +17,7 @@ from ids.errors import (
     NotRunning,
     PluginError,
     RuleError,
+    RuleLeftOut,
     RulesRefused,
     UsageError,
 )
@@ -34,6 +35,7 @@ ERRORS: list[IdsError] = [
     NoAnswer("it does not answer"),
     PluginError("cannot be imported"),
     UsageError("which interface?"),
+    RuleLeftOut("geoip: it is not supported", PLACE, "leave it out", "keyword geoip"),
     WorkerDied("worker 1 died"),
 ]
 
