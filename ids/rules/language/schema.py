@@ -79,7 +79,10 @@ class HttpTest(Schema):
 
 
 class PayloadTest(Schema):
-    """Bytes sent over TCP or in one UDP datagram each way; ``hex`` keys spell them in hexadecimal."""
+    """Bytes sent over TCP or in one UDP datagram each way; ``hex`` keys spell them in hexadecimal.
+
+    ``times``: as many connections, each from another port, ten a second.
+    """
 
     proto: Literal["tcp", "udp", "icmp"] = "tcp"
     port: int = Field(0, ge=0, le=65535)
@@ -87,6 +90,7 @@ class PayloadTest(Schema):
     to_server_hex: str = ""
     to_client: str = ""
     to_client_hex: str = ""
+    times: int = Field(1, ge=1, le=200)
 
 
 class ProbesTest(Schema):
