@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from ids.rules.language.schema_memory import AfterSchema, CounterChangeSchema, CountSchema, SetSchema, WhenSchema
-from ids.rules.language.schema_parts import Name, Schema, Seconds
+from ids.rules.language.schema_parts import Name, Schema, Seconds, refuse_empty
 from ids.types import BlockMode, BlockRequest
 
 Level = Literal["informational", "low", "medium", "high", "critical"]
@@ -165,6 +165,12 @@ class RuleSchema(Schema):
     then: Literal["alert", "drop", "reject", "pass"] = "alert"
     block: BlockSchema | None = None
     tests: list[ProofSchema] = Field([])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, value: Any) -> Any:
+        refuse_empty(value, ("when", "after", "count", "set", "unset", "toggle", "counters"))
+        return value
 
 
 class FileSchema(Schema):

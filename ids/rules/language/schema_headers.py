@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictInt, model_validator
 
-from ids.rules.language.schema_parts import Schema
+from ids.rules.language.schema_parts import Part
 from ids.rules.model.sets import Interval
 
 
@@ -21,7 +21,7 @@ Numbers = Annotated[
 Bits = Annotated[list[str], BeforeValidator(_listed), Field(max_length=8)]
 
 
-class RangeSchema(Schema):
+class RangeSchema(Part):
     """A number, one of several, or bounds; ``not``: any other."""
 
     equals: Numbers | None = None
@@ -48,7 +48,7 @@ class RangeSchema(Schema):
         return ((least, min(limits)),), False
 
 
-class BitsSchema(Schema):
+class BitsSchema(Part):
     """Bits that are set, and bits that are not; several of them must all hold."""
 
     exactly: Bits | None = None

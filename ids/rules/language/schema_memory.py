@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictInt, model_validator
 
-from ids.rules.language.schema_parts import Name, Schema, Seconds
+from ids.rules.language.schema_parts import Name, Part, Seconds
 
 By = Literal["src", "dst", "client", "server", "pair"]
 
@@ -22,7 +22,7 @@ Names = Annotated[list[Name], BeforeValidator(_listed), Field(min_length=1, max_
 Sids = Annotated[list[StrictInt], BeforeValidator(_listed), Field(min_length=1, max_length=64)]
 
 
-class BoundsSchema(Schema):
+class BoundsSchema(Part):
     """What a counter is compared with: a number, or the name of another counter."""
 
     equals: StrictInt | Name | None = None
@@ -45,7 +45,7 @@ class BoundsSchema(Schema):
         return self
 
 
-class WhenSchema(Schema):
+class WhenSchema(Part):
     """What has to be so before the rule is heard; each key given has to hold."""
 
     flow: Names | None = None
@@ -65,7 +65,7 @@ class WhenSchema(Schema):
         return self
 
 
-class SetSchema(Schema):
+class SetSchema(Part):
     """A bit: of the flow, or, for some time, of a host or a pair of hosts."""
 
     flow: Name | None = None
@@ -83,7 +83,7 @@ class SetSchema(Schema):
         return self
 
 
-class CounterChangeSchema(Schema):
+class CounterChangeSchema(Part):
     """What is done to a counter of the flow."""
 
     add: StrictInt | Name | None = None
@@ -97,7 +97,7 @@ class CounterChangeSchema(Schema):
         return self
 
 
-class CountSchema(Schema):
+class CountSchema(Part):
     """How many different things have to be seen of one party."""
 
     distinct: Literal["src_ip", "dst_ip", "src_port", "dst_port"]
@@ -106,7 +106,7 @@ class CountSchema(Schema):
     within: Seconds
 
 
-class AfterSchema(Schema):
+class AfterSchema(Part):
     """Which rules have to match before, how often, for the same party."""
 
     rules: Sids

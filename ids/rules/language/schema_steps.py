@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt, WithJsonSchema, model_validator
 
-from ids.rules.language.schema_parts import Schema, Value, Variable
+from ids.rules.language.schema_parts import Part, Value, Variable
 
 MAX_OFFSET = (1 << 31) - 1
 """Of a place in a buffer: none is as long."""
@@ -26,7 +26,7 @@ Operand = Annotated[Any, WithJsonSchema(TEXT_SCHEMA)]
 """Text, or ``{hex: "41 42"}``."""
 
 
-class SizeSchema(Schema):
+class SizeSchema(Part):
     """Bounds of a buffer's size in bytes: ``min``/``max`` inclusive, ``gt``/``lt`` exclusive."""
 
     min: int | None = Field(None, ge=0)
@@ -46,7 +46,7 @@ SIZE_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 0}, Size
 Size = Annotated[Any, WithJsonSchema(SIZE_SCHEMA)]
 
 
-class InListSchema(Schema):
+class InListSchema(Part):
     """A list from a file beside the rules."""
 
     file: str = Field(min_length=1, max_length=4096)
@@ -54,7 +54,7 @@ class InListSchema(Schema):
     format: Literal["plain", "dataset"] = "plain"
 
 
-class NumberSchema(Schema):
+class NumberSchema(Part):
     """Where a number stands, and how it is written there."""
 
     size: Value | None = None
@@ -151,7 +151,7 @@ OPERATORS = {
 """Of `ComputeSchema`, with those of the model."""
 
 
-class DecodeSchema(Schema):
+class DecodeSchema(Part):
     """Where base64 begins, and how many bytes of it there are."""
 
     size: StrictInt | None = Field(None, ge=1, le=65_535)
@@ -165,7 +165,7 @@ class DecodeSchema(Schema):
         return self
 
 
-class StepSchema(Schema):
+class StepSchema(Part):
     """One step: a test, and where it looks."""
 
     contains: Operand = None

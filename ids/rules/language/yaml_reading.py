@@ -111,6 +111,9 @@ class Reading:
         """Return whether all numbers within a part are those that are written there."""
         if isinstance(value, dict):
             return all(self.numbers_written(one, (*at, key)) for key, one in value.items())
+        if value is None:
+            self.refuse("there is no value", at, "give one, or leave the word out")
+            return False
         if isinstance(value, list):
             return all(self.numbers_written(one, (*at, i)) for i, one in enumerate(value))
         return self.number_written(value, at)
