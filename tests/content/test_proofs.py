@@ -1,9 +1,11 @@
-"""Every proof that a YAML rule carries, sent through the whole engine as packets."""
+"""Every proof of a YAML rule, of those that ship and of those in the documentation, sent through the whole engine."""
 
 from __future__ import annotations
 
 import importlib
+import re
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +21,18 @@ from ids.rules.language.loader import load_rules
 from ids.rules.model.rule import RuleTest
 from tests.shared import ROOT
 
+_WRITTEN = tempfile.TemporaryDirectory()
+DOCUMENTED = Path(_WRITTEN.name)
+"""The examples of docs/rules.md, as files."""
+
+for _number, _code in enumerate(re.findall(r"(?ms)^```yaml\n(.*?)^```", (ROOT / "docs/rules.md").read_text())):
+    (DOCUMENTED / f"{_number}.yaml").write_text(_code)
+    for _name in re.findall(r"file: ([\w.-]+)", _code):
+        (DOCUMENTED / _name).write_text("")
+
+PATHS = [ROOT / "rules", DOCUMENTED]
 PROOFS: list[tuple[int, RuleTest]] = [
-    (rule.signature.sid, proof) for rule in load_rules([ROOT / "rules"]).rules for proof in rule.tests
+    (rule.signature.sid, proof) for rule in load_rules(PATHS).rules for proof in rule.tests
 ]
 NAMES = [f"{sid} {proof.name}" for sid, proof in PROOFS]
 
@@ -118,7 +130,7 @@ def alerts(tmp_path_factory: pytest.TempPathFactory) -> Counter[tuple[str, int]]
                 (peer,) = {one for one in (event["src_ip"], event["dest_ip"]) if one.startswith("198.18.")}
                 found[peer, event["alert"]["signature_id"]] += 1
 
-    replay([path], load_config(None, [f"rules.paths=[{ROOT / 'rules'}]"]), on_events=note)
+    replay([path], load_config(None, [f"rules.paths=[{','.join(map(str, PATHS))}]"]), on_events=note)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ids.rules.language import yaml_headers
 from ids.rules.language.json_schema import rule_file_schema
 from ids.rules.language.schema_steps import MODIFIERS
 from ids.rules.language.yaml_chain import WORDS
+from ids.rules.model.transforms import NAMES
 from tests.rules.builders import load, rule_text
 from tests.shared import ROOT
 
@@ -99,6 +101,24 @@ def test_what_is_wrong_does_not(match: str, more: str) -> None:
 @pytest.mark.parametrize("text", ["rulse: []", "rules: [{title: a}]", "rules: [{sid: 1}]", "lists: [{name: a b}]"])
 def test_a_file_and_a_rule_say_what_they_must(text: str) -> None:
     assert faults(text)
+
+
+EXAMPLES = re.findall(r"(?ms)^```yaml\n(.*?)^```", (ROOT / "docs/rules.md").read_text())
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_of_the_documentation_fits(example: str) -> None:
+    assert faults(example) == []
+
+
+def test_every_word_has_an_example() -> None:
+    """In a rule that loads; those without a value of their own are in the tables."""
+    examples, page = "".join(EXAMPLES), (ROOT / "docs/rules.md").read_text()
+    keys = {"when", "set", "unset", "toggle", "counters", "silent", "repeats", "count", "after", "threshold", "tests"}
+    for word in sorted(keys | set(MODIFIERS)):
+        assert re.search(rf"[\s{{]{word}:", examples), word
+    for word in sorted({*WORDS, *yaml_headers.WORDS, *NAMES}):
+        assert re.search(rf"[`|]{re.escape(word)}[`:]", page) or re.search(rf"[\s{{]{re.escape(word)}:", examples), word
 
 
 def test_every_word_is_in_it() -> None:

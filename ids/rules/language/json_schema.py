@@ -53,6 +53,7 @@ def rule_file_schema() -> Json:
         "Condition": _condition(),
         "Exception": _exception(),
     }
+    definitions["BoundsSchema"] = {"anyOf": [{"type": "integer"}, definitions["BoundsSchema"]]}
     rule = definitions["RuleSchema"]["properties"]
     rule["match"] = {"$ref": "#/$defs/Conditions"}
     rule["exceptions"] = {"type": "array", "items": {"$ref": "#/$defs/Exception"}}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StrictInt, model_validator
+from pydantic import BeforeValidator, Field, StrictInt, WithJsonSchema, model_validator
 
-from ids.rules.language.schema_parts import Part
+from ids.rules.language.schema_parts import Part, one_or_more
 from ids.rules.model.sets import Interval
 
 
@@ -16,7 +16,10 @@ def _listed(value: Any) -> Any:
 
 
 Numbers = Annotated[
-    list[Annotated[StrictInt, Field(ge=0)]], BeforeValidator(_listed), Field(min_length=1, max_length=64)
+    list[Annotated[StrictInt, Field(ge=0)]],
+    BeforeValidator(_listed),
+    Field(min_length=1, max_length=64),
+    WithJsonSchema(one_or_more({"type": "integer", "minimum": 0})),
 ]
 Bits = Annotated[list[str], BeforeValidator(_listed), Field(max_length=8)]
 

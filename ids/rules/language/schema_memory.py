@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StrictInt, model_validator
+from pydantic import BeforeValidator, Field, StrictInt, WithJsonSchema, model_validator
 
-from ids.rules.language.schema_parts import Name, Part, Seconds
+from ids.rules.language.schema_parts import NAME, Name, Part, Seconds, one_or_more
 
 By = Literal["src", "dst", "client", "server", "pair"]
 
@@ -18,8 +18,18 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str | int) else value
 
 
-Names = Annotated[list[Name], BeforeValidator(_listed), Field(min_length=1, max_length=64)]
-Sids = Annotated[list[StrictInt], BeforeValidator(_listed), Field(min_length=1, max_length=64)]
+Names = Annotated[
+    list[Name],
+    BeforeValidator(_listed),
+    Field(min_length=1, max_length=64),
+    WithJsonSchema(one_or_more({"type": "string", "pattern": NAME})),
+]
+Sids = Annotated[
+    list[StrictInt],
+    BeforeValidator(_listed),
+    Field(min_length=1, max_length=64),
+    WithJsonSchema(one_or_more({"type": "integer", "minimum": 1})),
+]
 
 
 class BoundsSchema(Part):

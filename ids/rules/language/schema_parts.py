@@ -72,7 +72,14 @@ Seconds = Annotated[
     ),
 ]
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+
+
+def one_or_more(one: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of a value, or of a list of such."""
+    return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+
 
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 """The name of a number of the traffic."""
