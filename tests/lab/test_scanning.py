@@ -13,7 +13,7 @@ from tests.lab.clients import PATIENCE_S, is_served
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
 
-PORT_SCAN = 1000301
+PORT_SCAN = 1000261
 
 
 @pytest.fixture(autouse=True)

@@ -54,6 +54,10 @@ class InListSchema(Part):
     format: Literal["plain", "dataset"] = "plain"
 
 
+Listed = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, InListSchema.model_json_schema()]})]
+"""The name of a list, or a file."""
+
+
 class NumberSchema(Part):
     """Where a number stands, and how it is written there."""
 
@@ -181,7 +185,7 @@ class StepSchema(Part):
     decode_base64: DecodeSchema | None = None
     data_at_least: Value | None = None
     has_byte: Value | None = None
-    in_list: str | InListSchema | None = None
+    in_list: Listed = None
     nocase: StrictBool = False
     not_: StrictBool = Field(False, alias="not")
     at: Value | None = None

@@ -72,7 +72,10 @@ def _number(reading: Reading, name: str, value: Any, at: At) -> Node | None:
         return None
     most = NUMBERS.get(name, MOST_SENT)
     intervals, negated = read.intervals(most)
-    if any(last > most or first > last for first, last in intervals):
+    if intervals[0][0] > intervals[0][1]:
+        reading.refuse("no number is within these bounds", at, f"{name} is a number from 0 to {most}")
+        return None
+    if any(last > most for _, last in intervals):
         reading.refuse(f"{name} has no such value", at, f"it is a number from 0 to {most}")
         return None
     return _of_number(name, intervals, negated)

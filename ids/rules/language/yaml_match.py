@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ids.rules.language import yaml_headers
-from ids.rules.language.remedies import refusal, remedy_for
+from ids.rules.language.remedies import nearest, refusal, remedy_for
 from ids.rules.language.variables import GroupError
 from ids.rules.language.yaml_chain import is_chain, read_chain
 from ids.rules.language.yaml_reading import At, Reading
@@ -29,7 +29,7 @@ from ids.rules.model.rule import (
     base_of,
 )
 from ids.rules.model.sets import AddressSet
-from ids.rules.model.transforms import TransformError, transform_of
+from ids.rules.model.transforms import NAMES, TransformError, transform_of, transforms_of
 
 GROUPS: dict[str, Callable[[tuple[Node, ...]], Node]] = {"all": All, "any": Any_, "none": NotAny}
 ANCHORS = {anchor.value: anchor for anchor in Anchor}
@@ -101,7 +101,9 @@ class MatchReader:
         try:
             transform_of(name)
         except TransformError as error:
-            self._reading.refuse(str(error), at)
+            unknown = [word for word, _ in transforms_of(name) if word not in NAMES]
+            remedy = nearest(unknown[0], NAMES) if unknown else ""
+            self._reading.refuse(f"unknown transform {unknown[0]!r}" if unknown else str(error), at, remedy)
             return False
         return True
 

@@ -85,7 +85,10 @@ class Reading:
         try:
             return validate(model, self.document, at, data)
         except InvalidDocument as invalid:
-            self.errors += [RuleError(error.message, error.location, error.remedy) for error in invalid.errors]
+            self.errors += [
+                RuleError(error.message.removeprefix("the document: "), error.location, error.remedy)
+                for error in invalid.errors
+            ]
             return None
 
     def written(self, item: Any, at: At) -> bool:
