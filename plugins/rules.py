@@ -12,6 +12,7 @@ from ids.errors import IdsError, RulesRefused
 from ids.plugin.dissection import impossible_fields
 from ids.protocols import BY_NAME
 from ids.rules.language.loader import load_configured
+from ids.rules.language.suricata.kept import collected_later
 from ids.rules.match.matcher import Matcher
 from ids.rules.model.buffers import CATALOGUE, TRANSPORT_PROTOCOLS
 from ids.rules.model.scanning import COMPILER
@@ -79,9 +80,9 @@ class Rules:
         return self.matcher.datagrams(datagrams) if self.matcher else None
 
     @hookimpl
-    def ids_transactions(self, transactions: Transactions) -> list[Match] | None:
+    def ids_transactions(self, parts: Transactions) -> list[Match] | None:
         """Match the buffers of protocols."""
-        return self.matcher.transactions(transactions) if self.matcher else None
+        return self.matcher.transactions(parts) if self.matcher else None
 
     @hookimpl
     def ids_flagged(self, session: FlowSession) -> list[Match] | None:
@@ -107,7 +108,8 @@ class Rules:
             raise RulesRefused(errors)
         if loaded.refused:
             log.warning("%d rules loaded, %s: see `ids rules check`", len(loaded), loaded.left_out())
-        matcher = Matcher(loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher)
+        with collected_later():
+            matcher = Matcher(loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher)
 
         def commit() -> None:
             self.matcher = matcher

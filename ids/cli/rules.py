@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from ids.cache import Cache
 from ids.cli.options import (
     build_config,
     config_options,
@@ -22,6 +23,8 @@ from ids.errors import RuleError
 from ids.plugin.dissection import impossible_fields
 from ids.rules.language.json_schema import rule_file_schema
 from ids.rules.language.loader import SURICATA_SUFFIXES, load_configured
+from ids.rules.language.suricata.regexes import uncompilable
+from ids.rules.model.patterns import CACHE_SUFFIX, Patterns
 from ids.rules.model.rule import Rule
 from ids.rules.model.ruleset import RuleSet
 from ids.rules.paths import cache_directory
@@ -81,6 +84,10 @@ def rules_check(
     warnings = [*loaded.warnings]
     if not config.rules.strict:
         errors += loaded.refused
+    errors += uncompilable(
+        (rule for rule in loaded.rules if _language(rule) == "suricata"),
+        Patterns(Cache(cache_directory(config.rules), CACHE_SUFFIX)),
+    )
     if output == "json":
         show_json(
             {"rules": len(rows), "errors": [_problem(e) for e in errors], "warnings": [_problem(w) for w in warnings]}

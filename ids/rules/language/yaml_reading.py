@@ -15,7 +15,7 @@ from ids.rules.language.remedies import nearest
 from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema_steps import InListSchema, SizeSchema
 from ids.rules.language.variables import Variables
-from ids.rules.model.lists import Lists, Members, encoded
+from ids.rules.model.lists import Members, encoded, shared_list
 from ids.rules.model.patterns import Pattern, PatternError, Patterns
 from ids.rules.model.rule import Anchor
 from ids.source import Document, InvalidDocument, validate
@@ -50,7 +50,6 @@ class Reading:
         variables: Variables,
         patterns: Patterns | None = None,
         scalars: Scalars | None = None,
-        files: Lists | None = None,
     ) -> None:
         self.errors: list[RuleError] = []
         self.warnings: list[RuleError] = []
@@ -63,7 +62,6 @@ class Reading:
         """Base64 was decoded."""
         self._patterns = patterns or Patterns()
         self._scalars = scalars or Scalars(document.path)
-        self._files = files if files is not None else Lists()
         self._tests = 0
 
     def refuse(self, message: str, at: At, remedy: str = "") -> None:
@@ -211,7 +209,7 @@ class Reading:
         self.count(at)
         try:
             if named.file is not None:
-                return self._files.load(named.file, named.kind, named.form)
+                return shared_list(str(named.file), named.kind, named.form)
             return Members(named.kind, b"".join(encoded(item.encode(), named.kind) for item in named.items))
         except RuleError as error:
             self.errors.append(error)
