@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nextafter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ids.rules.model.chain import (
     Content,
     DataAt,
     Decode,
+    Entropy,
     Expression,
     Extract,
     Jump,
@@ -36,10 +38,11 @@ from ids.rules.model.header import (
     IpOption,
     Noted,
     SameAddress,
+    Spoken,
     StreamSize,
 )
 from ids.rules.model.rule import Address, All, Anchor, Any_, Literal, Rule
-from ids.types import After, BitChange, BitTest, CounterChange, CounterTest, Distinct, State, Threshold
+from ids.types import After, BitChange, BitTest, CounterChange, CounterTest, Distinct, State, Tagged, Threshold
 from tests.rules.builders import load, load_errors, rule_text
 
 FIRST = Content(b"a", offset=0, depth=1)
@@ -85,6 +88,8 @@ def steps_of(steps: str) -> tuple[Step, ...]:
         ("{data_at_least: 4}", DataAt(4, relative=True)),
         ("{data_at_least: 4, not: true}", DataAt(4, negated=True, relative=True)),
         ("{has_byte: 300}", DataAt(300)),
+        ("{entropy: {min: 4.5, max: 7}}", Entropy(4.5, 7)),
+        ("{entropy: {gt: 4.5}, not: true}", Entropy(nextafter(4.5, 9), 8, negated=True)),
         ("{bytes: {size: 2, at: 4, gt: 9}}", Compare(Number(2, 4), ">", 9)),
         ("{bytes: {size: 2, after: -1, equals: 0x1F}}", Compare(Number(2, -1, relative=True), "=", 31)),
         ("{bytes: {size: 4, at: 0, order: little, max: 9}}", Compare(Number(4, 0, order="little"), "<=", 9)),
@@ -195,6 +200,9 @@ def test_what_was_decoded_is_a_buffer() -> None:
         ("stream.event: reassembly_overlap_different_data", Noted("stream", "reassembly_overlap_different_data")),
         ("decode.event: ipv4.trunc_pkt", Noted("decode", "ipv4.trunc_pkt")),
         ("bad_checksum: tcpv4", Checksum("tcpv4", valid=False)),
+        ("app_protocol: http", Spoken("http")),
+        ("app_protocol: {not: http}", Spoken("http", negated=True)),
+        ("app_protocol: [tls, failed]", Any_((Spoken("tls"), Spoken("failed")))),
     ],
 )
 def test_tests_on_headers(match: str, expected: HeaderTest) -> None:
@@ -216,6 +224,8 @@ STATE = {
     "counters: {n: {add: 1}}": State(changes=(CounterChange("n", "+", 1),)),
     "counters: {n: {subtract: m}}": State(changes=(CounterChange("n", "-", "m"),)),
     "counters: {n: {set: 0}}": State(changes=(CounterChange("n", "=", 0),)),
+    "log_packets: {packets: 10}": State(changes=(Tagged("session", 10, "packets"),)),
+    "log_packets: {of: dst, time: 1m}": State(changes=(Tagged("host", 60, "seconds", "dst"),)),
     "silent: true": State(silent=True),
 }
 
@@ -333,6 +343,19 @@ def test_an_address_may_be_looked_up(tmp_path: Path) -> None:
         assert (0, 0xFFFF << 32 | 0xC0000207) in address.members
         assert (0, 0xFFFF << 32 | 0xC0000307) not in address.members
         assert (0x20010DB8 << 32, 1) in address.members
+
+
+def test_rules_learn_what_they_see() -> None:
+    """And only lists that are for that."""
+    lists = "lists: [{name: learned_here, learned: true}, {name: words, items: [a]}]\nrules:\n"
+    match = "[payload: [{learn: learned_here}], 'payload|lower': {forget: learned_here}]"
+    (rule,) = load(lists + rule_text(match)).rules
+    parts: Any = rule.condition.parts
+    learned, forgotten = (part.steps[0] for part in parts)
+    assert (learned.change, forgotten.change) == ("add", "remove")
+    assert learned.members is forgotten.members
+    for wrong in ("[payload: {learn: words}]", "[payload: {learn: nothing}]", "[src_ip: {in_list: learned_here}]"):
+        assert load(lists + rule_text(wrong)).errors
 
 
 def test_a_bad_entry_is_reported_at_its_line(tmp_path: Path) -> None:

@@ -181,6 +181,17 @@ def test_a_scan_of_ports_is_one_alert(play: Any, batch: int | None) -> None:
     assert session.alerts[0]["dest_ip"] == SERVER
 
 
+@pytest.mark.parametrize(
+    ("data", "alerts"),
+    [(b"the quick brown fox " * 10, 0), (bytes(range(256)), 1), (b"", 0)],
+    ids=["text", "all", "none"],
+)
+def test_entropy(data: bytes, alerts: int, play: Any) -> None:
+    session = play(rule_text("[http.request_body: {entropy: {gt: 7}}]", traffic="http"))
+    session.tcp(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(data), data))
+    assert len(session.alerts) == alerts
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_scan_is_the_same_with_any_number_of_workers(workers: int, tmp_path: Path) -> None:
     """Its flows are spread over all of them; it is counted where all are decided."""

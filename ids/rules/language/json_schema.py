@@ -118,6 +118,16 @@ def _condition() -> Json:
     headers |= {name: _words(list(events)) for name, events in yaml_headers.EVENTS.items()}
     headers["ip.option"] = _words(list(yaml_headers.IP_OPTIONS))
     headers["bad_checksum"] = _words(list(yaml_headers.CHECKSUMS))
+    protocols = _words(list(yaml_headers.PROTOCOLS))
+    headers["app_protocol"] = {
+        "anyOf": [
+            *protocols["anyOf"],
+            {
+                "type": "object", "properties": {"not": protocols["anyOf"][0]}, "required": ["not"],
+                "additionalProperties": False,
+            },
+        ]
+    }  # fmt: skip
     headers["same_address"] = {"const": True}
     scapy = {r"^scapy\.[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$": {"type": ["string", "integer"]}}
     return {

@@ -123,3 +123,18 @@ class AfterSchema(Part):
     by: By = "client"
     times: int = Field(1, ge=1, le=MAX_TIMES)
     within: Seconds
+
+
+class LogPacketsSchema(Part):
+    """Whose packets have events of their own after a match, and for how long."""
+
+    of: Literal["flow", "src", "dst"] = "flow"
+    packets: int | None = Field(None, ge=1, le=4096)
+    bytes: int | None = Field(None, ge=1, le=1 << 30)
+    time: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> LogPacketsSchema:
+        if sum(value is not None for value in (self.packets, self.bytes, self.time)) != 1:
+            raise ValueError("say how many, in one way: packets, bytes or time")
+        return self

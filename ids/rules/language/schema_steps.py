@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import nextafter
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt, WithJsonSchema, model_validator
 
-from ids.rules.language.schema_parts import Part, Value, Variable
+from ids.rules.language.schema_parts import Name, Part, Value, Variable
 
 MAX_OFFSET = (1 << 31) - 1
 """Of a place in a buffer: none is as long."""
@@ -169,6 +170,30 @@ class DecodeSchema(Part):
         return self
 
 
+class EntropySchema(Part):
+    """Bounds of the entropy of a buffer, in bits a byte."""
+
+    min: float | None = Field(None, ge=0, le=8)
+    max: float | None = Field(None, ge=0, le=8)
+    gt: float | None = Field(None, ge=0, lt=8)
+    lt: float | None = Field(None, gt=0, le=8)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> EntropySchema:
+        least, most = self.bounds
+        if (least, most) == (0, 8):
+            raise ValueError("give bounds: min, max, gt or lt, such as {gt: 4.5}")
+        if least > most:
+            raise ValueError("no entropy is within these bounds")
+        return self
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return the least and the greatest entropy allowed."""
+        least = max(self.min or 0, 0 if self.gt is None else nextafter(self.gt, 9))
+        return least, min(8 if self.max is None else self.max, 8 if self.lt is None else nextafter(self.lt, -1))
+
+
 class StepSchema(Part):
     """One step: a test, and where it looks."""
 
@@ -186,6 +211,9 @@ class StepSchema(Part):
     data_at_least: Value | None = None
     has_byte: Value | None = None
     in_list: Listed = None
+    learn: Name | None = None
+    forget: Name | None = None
+    entropy: EntropySchema | None = None
     nocase: StrictBool = False
     not_: StrictBool = Field(False, alias="not")
     at: Value | None = None
@@ -212,6 +240,9 @@ MODIFIERS: dict[str, frozenset[str]] = {
     "data_at_least": frozenset(("not",)),
     "has_byte": frozenset(("not",)),
     "in_list": frozenset(("not",)),
+    "learn": frozenset(),
+    "forget": frozenset(),
+    "entropy": frozenset(("not",)),
 }
 """What each test of a chain may be joined by."""
 

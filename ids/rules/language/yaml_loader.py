@@ -106,7 +106,7 @@ class YamlLoader:
             self._refuse(f"list {named.name!r} is already defined at {other}", place, "rename one of the two")
             return
         file = None if named.file is None else Path(place.path).parent / named.file
-        self._lists[named.name] = NamedList(tuple(map(str, named.items)), file, named.kind, named.format)
+        self._lists[named.name] = NamedList(tuple(map(str, named.items)), file, named.kind, named.format, named.learned)
         self._list_places[named.name] = place
 
     def _rule(self, document: Document, scalars: Scalars, raw: Any, index: int) -> Rule | None:

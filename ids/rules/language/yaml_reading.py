@@ -15,7 +15,7 @@ from ids.rules.language.remedies import nearest
 from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema_steps import InListSchema, SizeSchema
 from ids.rules.language.variables import Variables
-from ids.rules.model.lists import Members, encoded, shared_list
+from ids.rules.model.lists import Learned, Members, encoded, learned_list, shared_list
 from ids.rules.model.patterns import Pattern, PatternError, Patterns
 from ids.rules.model.rule import Anchor
 from ids.source import Document, InvalidDocument, validate
@@ -35,6 +35,8 @@ class NamedList:
     file: Path | None = None
     kind: str = "string"
     form: str = "plain"
+    learned: bool = False
+    """Rules put buffers in and take them out."""
 
 
 class Reading:
@@ -188,10 +190,27 @@ class Reading:
             return None
         return self.lists[name]
 
-    def members(self, operand: Any, at: At) -> tuple[str, str, Members] | None:
+    def learned(self, name: str, at: At) -> Learned | None:
+        """Return a list that rules learn, by its name."""
+        named = self.named(name, at)
+        if named is None:
+            return None
+        if not named.learned:
+            self.refuse(f"rules cannot change the list {name!r}", at, "define it with learned: true")
+            return None
+        try:
+            return learned_list(name, named.kind)
+        except ValueError as error:
+            self.refuse(str(error), at)
+            return None
+
+    def members(self, operand: Any, at: At) -> tuple[str, str, Members | Learned] | None:
         """Read ``in_list``: the name of a list, or a file; return its name, its kind and what is in it."""
         if isinstance(operand, str):
             named, name = self.named(operand, at), operand
+            if named is not None and named.learned:
+                learned = self.learned(name, at)
+                return None if learned is None else (name, learned.kind, learned)
         else:
             read = self.shaped(InListSchema, operand, at)
             if read is None:
