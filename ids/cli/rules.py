@@ -21,6 +21,7 @@ from ids.cli.options import (
 from ids.config import Config
 from ids.errors import RuleError
 from ids.plugin.dissection import impossible_fields
+from ids.rules.language.json_schema import rule_file_schema
 from ids.rules.language.loader import SURICATA_SUFFIXES, load_configured
 from ids.rules.language.suricata.regexes import uncompilable
 from ids.rules.model.patterns import CACHE_SUFFIX, Patterns
@@ -103,6 +104,12 @@ def rules_check(
             click.echo(loaded.left_out())
     if errors:
         sys.exit(2)
+
+
+@rules.command("schema")
+def rules_schema() -> None:
+    """Print the JSON Schema of YAML rule files, by which editors complete and check."""
+    show_json(rule_file_schema())
 
 
 @rules.command("list")

@@ -1,15 +1,18 @@
-"""Every proof that a YAML rule carries, sent through the whole engine as packets."""
+"""Every proof of a YAML rule, of those that ship and of those in the documentation, sent through the whole engine."""
 
 from __future__ import annotations
 
 import importlib
+import re
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scapy.layers.inet import ICMP, TCP, UDP
 
 from ids.config import load_config
 from ids.events import Events
@@ -18,8 +21,18 @@ from ids.rules.language.loader import load_rules
 from ids.rules.model.rule import RuleTest
 from tests.shared import ROOT
 
+_WRITTEN = tempfile.TemporaryDirectory()
+DOCUMENTED = Path(_WRITTEN.name)
+"""The examples of docs/rules.md, as files."""
+
+for _number, _code in enumerate(re.findall(r"(?ms)^```yaml\n(.*?)^```", (ROOT / "docs/rules.md").read_text())):
+    (DOCUMENTED / f"{_number}.yaml").write_text(_code)
+    for _name in re.findall(r"file: ([\w.-]+)", _code):
+        (DOCUMENTED / _name).write_text("")
+
+PATHS = [ROOT / "rules", DOCUMENTED]
 PROOFS: list[tuple[int, RuleTest]] = [
-    (rule.signature.sid, proof) for rule in load_rules([ROOT / "rules"]).rules for proof in rule.tests
+    (rule.signature.sid, proof) for rule in load_rules(PATHS).rules for proof in rule.tests
 ]
 NAMES = [f"{sid} {proof.name}" for sid, proof in PROOFS]
 
@@ -41,16 +54,38 @@ def send(wire: Any, capture: Any, number: int, proof: RuleTest) -> None:
             conversation.server(response(proof.stimulus))
         conversation.close()
         return
+    if proof.kind == "probes":
+        probe(wire, capture, client(number), proof.stimulus)
+        return
     assert proof.kind == "payload", "captures are tried by test_pcaps"
     port = proof.stimulus["port"] or DEFAULT_PORT
     to_server, to_client = (payload(proof.stimulus, side) for side in ("to_server", "to_client"))
     if proof.stimulus["proto"] == "udp":
         wire.datagram(capture, client(number), SERVER, 40000, port, to_server)
         return
-    conversation = wire.TcpConversation(capture, client(number), SERVER, 40000, port).open()
-    conversation.client(to_server)
-    conversation.server(to_client)
-    conversation.close()
+    for again in range(proof.stimulus["times"]):
+        conversation = wire.TcpConversation(capture, client(number), SERVER, 40000 + again, port).open()
+        conversation.client(to_server)
+        conversation.server(to_client)
+        conversation.close()
+        capture.wait(0.1)
+
+
+def probe(wire: Any, capture: Any, source: str, stimulus: Mapping[str, Any]) -> None:
+    """Add a packet to each port of each host, beside the time that the other proofs take."""
+    now_ns = capture.now_ns
+    for port in range(stimulus["first_port"], stimulus["first_port"] + stimulus["ports"]):
+        for host in range(stimulus["hosts"]):
+            to = f"198.19.1.{host + 1}" if stimulus["hosts"] > 1 else SERVER
+            flags = "".join(flag[0].upper() for flag in stimulus["flags"])
+            transport = {
+                "tcp": TCP(sport=40000 + port % 1000, dport=port, flags=flags, seq=7),
+                "udp": UDP(sport=40000 + port % 1000, dport=port),
+                "icmp": ICMP(type=8, id=7, seq=port),
+            }[stimulus["proto"]]
+            capture.add(wire.link(source, True) / wire.network(source, to, port) / transport)
+            capture.now_ns += stimulus["every_ms"] * 1_000_000 - wire.STEP_NS
+    capture.now_ns = now_ns
 
 
 def payload(stimulus: Mapping[str, Any], side: str) -> bytes:
@@ -92,10 +127,10 @@ def alerts(tmp_path_factory: pytest.TempPathFactory) -> Counter[tuple[str, int]]
     def note(events: Events) -> None:
         for event in events:
             if event["event_type"] == "alert":
-                (peer,) = {event["src_ip"], event["dest_ip"]} - {SERVER}
+                (peer,) = {one for one in (event["src_ip"], event["dest_ip"]) if one.startswith("198.18.")}
                 found[peer, event["alert"]["signature_id"]] += 1
 
-    replay([path], load_config(None, [f"rules.paths=[{ROOT / 'rules'}]"]), on_events=note)
+    replay([path], load_config(None, [f"rules.paths=[{','.join(map(str, PATHS))}]"]), on_events=note)
     return found
 
 
