@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from ids.rules.model.rule import RuleTest
 from ids.types import BlockMode, BlockRequest
 
 Level = Literal["informational", "low", "medium", "high", "critical"]
@@ -38,18 +39,18 @@ def _seconds(value: object) -> object:
 Seconds = Annotated[int, BeforeValidator(_seconds), Field(ge=1, le=31_536_000)]
 
 
-class _Schema(BaseModel):
+class Schema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
 
-class ListSchema(_Schema):
+class ListSchema(Schema):
     """A named list for exceptions."""
 
     name: Name
     items: list[str | int] = Field(min_length=1, max_length=100_000)
 
 
-class ThresholdSchema(_Schema):
+class ThresholdSchema(Schema):
     """How often the rule may alert."""
 
     type: Literal["limit", "threshold", "both"]
@@ -58,7 +59,7 @@ class ThresholdSchema(_Schema):
     seconds: Seconds
 
 
-class BlockSchema(_Schema):
+class BlockSchema(Schema):
     """What the rule wants blocked when it matches."""
 
     target: Literal["src_ip", "dst_ip", "outer_src_ip", "outer_dst_ip"] = "src_ip"
@@ -73,7 +74,7 @@ class BlockSchema(_Schema):
         return BlockRequest(self.target, self.for_, BlockMode(self.mode), proven, self.home)
 
 
-class HttpTest(_Schema):
+class HttpTest(Schema):
     """An HTTP exchange, the response only where ``status`` is given."""
 
     method: Text = "GET"
@@ -86,7 +87,7 @@ class HttpTest(_Schema):
     response_body: str = ""
 
 
-class PayloadTest(_Schema):
+class PayloadTest(Schema):
     """Bytes sent over TCP or in one UDP datagram each way; ``hex`` keys spell them in hexadecimal."""
 
     proto: Literal["tcp", "udp", "icmp"] = "tcp"
@@ -97,12 +98,30 @@ class PayloadTest(_Schema):
     to_client_hex: str = ""
 
 
-class ProofSchema(_Schema):
+class DnsTest(Schema):
+    """A question over UDP, and with ``answers`` or an ``rcode`` its answer: addresses of A and AAAA, else names."""
+
+    query: Text
+    type: Literal["A", "AAAA", "CNAME", "MX", "NS", "PTR", "TXT"] = "A"
+    answers: list[Text] = []
+    rcode: int | None = Field(None, ge=0, le=15)
+
+
+class TlsTest(Schema):
+    """A client's first message."""
+
+    sni: str = Field("", max_length=255)
+    alpn: list[Text] = []
+
+
+class ProofSchema(Schema):
     """One proof of the rule: exactly one stimulus, and what must come of it."""
 
     name: Text
     http: HttpTest | None = None
     payload: PayloadTest | None = None
+    dns: DnsTest | None = None
+    tls: TlsTest | None = None
     pcap: Text | None = None
     alerts: int = Field(1, ge=0)
     evade: Literal["all", "none"] | list[Name] = "none"
@@ -110,12 +129,21 @@ class ProofSchema(_Schema):
 
     @model_validator(mode="after")
     def _one_stimulus(self) -> ProofSchema:
-        if sum(value is not None for value in (self.http, self.payload, self.pcap)) != 1:
-            raise ValueError("give exactly one of http, payload and pcap")
+        if sum(value is not None for value in (self.http, self.payload, self.dns, self.tls, self.pcap)) != 1:
+            raise ValueError("give exactly one of http, payload, dns, tls and pcap")
         return self
 
+    def proof(self) -> RuleTest:
+        """Return it as rules have it."""
+        evade = self.evade if isinstance(self.evade, str) else tuple(self.evade)
+        kind, stimulus = "pcap", {"path": self.pcap}
+        for name in ("http", "payload", "dns", "tls"):
+            if (given := getattr(self, name)) is not None:
+                kind, stimulus = name, given.model_dump()
+        return RuleTest(self.name, kind, stimulus, self.alerts, evade, self.blocked_from_packet)
 
-class RuleSchema(_Schema):
+
+class RuleSchema(Schema):
     """One rule."""
 
     title: Text
@@ -144,7 +172,7 @@ class RuleSchema(_Schema):
     tests: list[ProofSchema] = []
 
 
-class FileSchema(_Schema):
+class FileSchema(Schema):
     """A rule file; each rule is checked by itself, so that a bad one does not take the others with it."""
 
     required_engine_version: Annotated[str, BeforeValidator(str)] | None = None
@@ -152,7 +180,7 @@ class FileSchema(_Schema):
     rules: list[Any] = []
 
 
-class SizeSchema(_Schema):
+class SizeSchema(Schema):
     """Bounds of a buffer's size in bytes: ``min``/``max`` inclusive, ``gt``/``lt`` exclusive."""
 
     min: int | None = Field(None, ge=0)

@@ -174,7 +174,7 @@ class RuleTest:
 
     name: str
     kind: str
-    """``http``, ``payload`` or ``pcap``: what ``stimulus`` describes."""
+    """``http``, ``payload``, ``dns``, ``tls`` or ``pcap``: what ``stimulus`` describes."""
     stimulus: Mapping[str, Any]
     alerts: int = 1
     evade: str | tuple[str, ...] = ()
