@@ -38,9 +38,9 @@ class Matcher:
         memory: FlowMemory = previous.memory if previous else FlowMemory(flows, settings.memcap_bytes, counters)
         memory.retained.memcap_bytes = settings.memcap_bytes
         self.memory: FlowMemory = memory
-        self._index = index = RuleIndex(loaded.rules, loaded.yara.rules, cache, counters)
-        evaluator = Evaluator(counters, memory, detector)
-        scanner = YaraScanner(
+        self.index = index = RuleIndex(loaded.rules, loaded.yara.rules, cache, counters)
+        self.evaluator = evaluator = Evaluator(counters, memory, detector)
+        self.scanner = scanner = YaraScanner(
             loaded.yara, index.yara_scopes, counters, settings.yara_timeout_s, lambda: memory.flows.epoch
         )
         self._streams = StreamMatcher(index, evaluator, scanner, memory, counters, settings.window_bytes)
@@ -54,7 +54,7 @@ class Matcher:
     @property
     def rules(self) -> Sequence[Scoped]:
         """The rules of all languages."""
-        return self._index.rules
+        return self.index.rules
 
     @property
     def retained(self) -> Retained:
