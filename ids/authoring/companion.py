@@ -10,7 +10,8 @@ from pydantic import Field
 
 from ids.errors import RuleError, SourceError
 from ids.rules.language.loader import COMPANION_SUFFIX, YAML_SUFFIXES
-from ids.rules.language.schema import ProofSchema, Schema
+from ids.rules.language.schema import ProofSchema
+from ids.rules.language.schema_parts import Schema
 from ids.rules.model.rule import RuleTest
 from ids.source import Document, InvalidDocument, read_yaml, validate
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ids.authoring.parties import Parties, parties
+from ids.authoring.parties import CLIENT_PORT, Parties, parties
 from ids.rules.model.rule import RuleTest, Scoped
+from ids.rules.model.sets import LAST_PORT
 from ids.testing.evade import packets
 from ids.testing.evade.dialogue import CLIENT_MAC, SERVER_MAC
 from ids.testing.session import MSS, STEP_NS, Said, to_client, to_server
@@ -20,6 +22,11 @@ PORTS = {"http": 80, "dns": 53, "tls": 443}
 _SYN, _FIN_ACK, _ACK, _PSH_ACK = 0x02, 0x11, 0x10, 0x18
 _ECHO, _ECHO6, _ICMP6 = (8, 0), (128, 129), 58
 _CIPHERS = (0x1301, 0x1302, 0x1303, 0xC02B, 0xC02F, 0xC02C, 0xC030)
+
+AGAIN_NS = 100_000_000
+"""Between the connections of a test with ``times``."""
+
+_FLAGS = {"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32}
 
 Frames = list[tuple[int, bytes]]
 """Nanoseconds since the first, and the frame."""
@@ -46,7 +53,7 @@ def transport(proof: RuleTest) -> str:
     """Return what carries a test: ``tcp``, ``udp`` or ``icmp``."""
     if proof.kind == "payload":
         return str(proof.stimulus["proto"])
-    return "udp" if proof.kind == "dns" else "tcp"
+    return str(proof.stimulus["proto"]) if proof.kind == "probes" else "udp" if proof.kind == "dns" else "tcp"
 
 
 def meeting(rule: Scoped, proof: RuleTest, ipv6: bool | None = None) -> Parties:
@@ -63,9 +70,17 @@ def meeting(rule: Scoped, proof: RuleTest, ipv6: bool | None = None) -> Parties:
 def frames_of(rule: Scoped, proof: RuleTest) -> Frames:
     """Return the packets of a rule's test; raises `NoParties`."""
     who = meeting(rule, proof)
+    if proof.kind == "probes":
+        return _probes(who, proof.stimulus)
     make = {"tcp": _tcp, "udp": _udp, "icmp": _icmp}[transport(proof)]
-    ready = [packets.ethernet(*framed) for framed in map(_framed, make(who, said(proof)))]
-    return [(number * STEP_NS, frame) for number, frame in enumerate(ready)]
+    found: Frames = []
+    for again in range(proof.stimulus.get("times", 1)):
+        sport = who.ports[0] + again if who.ports[0] + again <= LAST_PORT else who.ports[0]
+        sent = map(_framed, make(Parties(who.hosts, (sport, who.ports[1])), said(proof)))
+        found += [
+            (again * AGAIN_NS + number * STEP_NS, packets.ethernet(*framed)) for number, framed in enumerate(sent)
+        ]
+    return found
 
 
 def http_request(stimulus: Mapping[str, Any]) -> bytes:
@@ -166,6 +181,25 @@ def _icmp(who: Parties, parts: Sequence[Said]) -> Iterator[tuple[int, bytes]]:
         total = packets.transport_checksum(hosts, _ICMP6, whole) if six else packets.checksum(whole)
         message = whole[:2] + struct.pack(">H", total) + whole[4:]
         yield side, packets.ip_packet(hosts, _ICMP6 if six else packets.ICMP, message, identification=number + 1)
+
+
+def _probes(who: Parties, stimulus: Mapping[str, Any]) -> Frames:
+    """Return a packet to each port of each host in turn; hosts follow each other from the server's address on."""
+    first = ipaddress.ip_address(who.hosts[1])
+    hosts = [str(first + number) for number in range(stimulus["hosts"])]
+    flags = sum(_FLAGS[name] for name in set(stimulus["flags"]))
+    made: Frames = []
+    for port in range(stimulus["first_port"], stimulus["first_port"] + stimulus["ports"]):
+        for host in hosts:
+            to = Parties((who.hosts[0], host), (CLIENT_PORT + port % 1000, port))
+            if stimulus["proto"] == "tcp":
+                segment = packets.tcp_segment(to.hosts, to.ports, 7, 0, flags, b"")
+                sent = 0, packets.ip_packet(to.hosts, packets.TCP, segment)
+            else:
+                make = _udp if stimulus["proto"] == "udp" else _icmp
+                sent = next(make(to, [to_server(b"")]))
+            made.append((len(made) * stimulus["every_ms"] * 1_000_000, packets.ethernet(*_framed(sent))))
+    return made
 
 
 def _from(who: Parties, side: int) -> tuple[tuple[str, str], tuple[int, int]]:

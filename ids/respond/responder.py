@@ -10,8 +10,10 @@ from ids.counters import Counters
 from ids.errors import KernelError
 from ids.events import Event
 from ids.respond import events
+from ids.respond.distinct import DistinctCounts
 from ids.respond.gate import BlockOrder, Gate
 from ids.respond.policy import BlockPolicy, sender_of
+from ids.respond.sequences import Sequences
 from ids.respond.settings import RespondSettings
 from ids.respond.state import RuleState
 from ids.respond.threshold import Thresholds
@@ -52,6 +54,8 @@ class Responder:
         self._emit = emit
         self._thresholds = Thresholds(counters)
         self._state = RuleState(counters)
+        self._distinct = DistinctCounts(counters)
+        self._sequences = Sequences(counters)
         self._cases: dict[int, Case] = {}
         """By flow id; a case goes when its flow's `flow` event comes."""
 
@@ -66,10 +70,8 @@ class Responder:
         if case.passed:
             self._counters.add("respond.passed")
             return
-        if match.signature.state != STATELESS:
-            if not self._state.holds(match):
-                return
-            self._state.change(match)
+        if not self._heard(match):
+            return
         if match.signature.action is Action.PASS:
             case.passed = True
             return
@@ -114,6 +116,22 @@ class Responder:
         for flow_id in self._cases.keys() & ended:
             del self._cases[flow_id]
         self._state.forget(ended)
+
+    def _heard(self, match: Match) -> bool:
+        """Return whether all holds that a match asks of what came before it; if so, remember what it leaves."""
+        signature = match.signature
+        stateful = signature.state != STATELESS
+        if stateful and not self._state.holds(match):
+            return False
+        if signature.after is not None and not self._sequences.holds(match, signature.after):
+            return False
+        if signature.distinct is not None and not self._distinct.reached(match, signature.distinct):
+            return False
+        if stateful:
+            self._state.change(match)
+        if signature.remembered:
+            self._sequences.remember(match)
+        return True
 
     def _block(self, match: Match) -> Event | None:
         request = match.signature.block

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from ids.types.counting import After, Distinct, Remembered
 from ids.types.packets import Direction
 from ids.types.state import STATELESS, State
 
@@ -75,6 +76,10 @@ class Signature:
     block: BlockRequest | None = None
     threshold: Threshold | None = None
     state: State = STATELESS
+    distinct: Distinct | None = None
+    after: After | None = None
+    remembered: tuple[Remembered, ...] = ()
+    """How its matches are kept for the rules that come ``after`` it."""
     origin: str = ""
     """``path:line`` of the rule."""
 

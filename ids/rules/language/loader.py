@@ -10,6 +10,7 @@ from pathlib import Path
 from ids.cache import Cache
 from ids.errors import Location, RuleError, RuleLeftOut
 from ids.paths import rules_dir
+from ids.rules.language.sequence import never_set, unfounded, with_memory
 from ids.rules.language.suricata.files import ConfigPaths, read_config_files
 from ids.rules.language.suricata.loader import SuricataLoader
 from ids.rules.language.variables import Variables
@@ -75,13 +76,20 @@ def load_rules(
     sources |= {error.location.path for error in (*errors, *imported.refused, *yara.errors)}
     empty = [*_empty_directories(paths, files), *_empty_files(files, sources)]
     off = set(disabled_sids)
+    all_rules = (*rules, *imported.rules, *yara.rules)
+    lost = list(unfounded(rules, {rule.signature.sid for rule in all_rules}, off))
+    errors += lost
+    left_out = {error.location for error in lost}
+    kept = [rule for rule in (*rules, *imported.rules) if rule.signature.sid not in off and rule.source not in left_out]
     return RuleSet(
-        rules=tuple(rule for rule in (*rules, *imported.rules) if rule.signature.sid not in off),
-        yara=replace(yara, rules=tuple(rule for rule in yara.rules if rule.signature.sid not in off)),
+        rules=with_memory(kept, all_rules),
+        yara=replace(
+            yara, rules=with_memory([rule for rule in yara.rules if rule.signature.sid not in off], all_rules)
+        ),
         errors=(*errors, *yara.errors),
         refused=tuple(imported.refused),
         skipped=imported.skipped,
-        warnings=(*loader.warnings, *_costly(rules), *yara.warnings, *empty),
+        warnings=(*loader.warnings, *_costly(rules), *yara.warnings, *never_set(rules, all_rules), *empty),
         files=tuple(files),
     )
 
