@@ -10,6 +10,7 @@ VERBS = {
     "check": "Load rule files and report every fault with its place.",
     "list": "List the rules that would be loaded.",
     "test": "Run the tests that rules carry.",
+    "explain": "Say why a rule matched in a capture, or what kept it from it.",
     "profile": "Show what each rule costs on a capture.",
 }
 """The verbs in the order of the help text, each in the module of its name, which is imported when it is used."""

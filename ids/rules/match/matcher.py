@@ -48,7 +48,7 @@ class Matcher:
         self._transactions = TransactionMatcher(
             index, evaluator, scanner, memory, counters, settings.transactions_per_flow
         )
-        self._packets = PacketMatcher(index, evaluator, flows, counters)
+        self.packet_matcher = PacketMatcher(index, evaluator, flows, counters)
         self._flagged = FlaggedMatcher(index, evaluator, memory, counters)
 
     @property
@@ -75,7 +75,7 @@ class Matcher:
 
     def packets(self, packets: Packets, flows: FlowBatch) -> list[Match]:
         """Take a batch of packets, for rules that are judged packet by packet."""
-        return self._packets.packets(packets, flows)
+        return self.packet_matcher.packets(packets, flows)
 
     def flagged(self, session: Session) -> list[Match]:
         """Take the Scapy packets of a flagged flow, for the rules that wait for them."""
