@@ -11,9 +11,13 @@ VERBS = {
     "list": "List the rules that would be loaded.",
     "test": "Run the tests that rules carry.",
     "explain": "Say why a rule matched in a capture, or what kept it from it.",
+    "import": "Convert Suricata's rules to YAML.",
     "profile": "Show what each rule costs on a capture.",
 }
 """The verbs in the order of the help text, each in the module of its name, which is imported when it is used."""
+
+
+_MODULES = {"import": "import_"}
 
 
 class _RuleVerbs(click.Group):
@@ -23,7 +27,7 @@ class _RuleVerbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"ids.cli.rules.{cmd_name}")
+        module = importlib.import_module(f"ids.cli.rules.{_MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
         return command
 
