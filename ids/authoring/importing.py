@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ids import __version__
+from ids.authoring.canonical import canonical
 from ids.authoring.likeness import differences
 from ids.authoring.spelling import Spelled, Unsayable, rule_in_yaml
-from ids.errors import Location, RuleError, RuleLeftOut
+from ids.errors import RuleError, RuleLeftOut
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.language.suricata.files import ConfigFiles, ConfigPaths, read_config_files, read_text
 from ids.rules.language.suricata.loader import MAX_FILE_BYTES, SuricataLoader
@@ -77,7 +78,7 @@ def import_rules(
         return found
     spelt = _traffic(path)
     batch: list[tuple[Rule, str]] = []
-    for rule in loader.rules():
+    for rule in map(canonical, loader.rules()):
         try:
             batch.append((rule, rule_text(rule_in_yaml(rule, spelt[rule.source.line, rule.traffic.protocol]))))
         except Unsayable as why:
@@ -204,8 +205,3 @@ def _first(errors: Iterable[RuleError], first: int, end: int) -> str:
         if first <= error.location.line < end:
             return error.message
     return next((error.message for error in errors if not error.location.line), "it has not come back")
-
-
-def place_of(entry: NotConverted) -> Location:
-    """Return where a rule stands that was not converted."""
-    return entry.rule.source

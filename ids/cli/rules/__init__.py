@@ -11,6 +11,8 @@ VERBS = {
     "list": "List the rules that would be loaded.",
     "test": "Run the tests that rules carry.",
     "explain": "Say why a rule matched in a capture, or what kept it from it.",
+    "coverage": "Show what rules need, and what hides some of it from them.",
+    "new": "Write a rule to begin with, with tests.",
     "import": "Convert Suricata's rules to YAML.",
     "profile": "Show what each rule costs on a capture.",
 }

@@ -15,7 +15,8 @@ from ids.rules.language.loader import SURICATA_SUFFIXES
 from ids.rules.language.suricata.files import ConfigPaths
 from ids.source import MAX_BYTES
 
-_VALUE = re.compile(r"'[^']*'|\b\d+\b")
+_VALUE = re.compile(r"'[^']*'|\b\d+\b|\b[a-z]\w*(?:\.\w+)+\b")
+"""What differs in reasons that are one."""
 
 
 @click.command("import")
