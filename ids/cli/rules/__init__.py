@@ -19,12 +19,12 @@ VERBS = {
 """The verbs in the order of the help text, each in the module of its name, which is imported when it is used."""
 
 
-_MODULES = {"import": "import_"}
+_MODULES = {"list": "list_", "import": "import_"}
 
 
 class _RuleVerbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return [*VERBS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
