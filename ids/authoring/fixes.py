@@ -13,6 +13,8 @@ from ids.authoring.likeness import differences
 from ids.errors import IdsError
 from ids.rules.language.loader import SURICATA_SUFFIXES, YAML_SUFFIXES, load_rules
 from ids.rules.language.schema import RuleSchema
+from ids.rules.language.suricata.faults import Malformed
+from ids.rules.language.suricata.source import header_of, options_of
 from ids.rules.model.ruleset import RuleSet
 from ids.source import read_yaml
 
@@ -21,9 +23,6 @@ ORDER = tuple(RuleSchema.model_fields)
 
 _OLD_WORDS = (("from_client", "to_server"), ("from_server", "to_client"))
 _FLOW = re.compile(r"^(\s+flow:.*)$", re.MULTILINE)
-_OLD_OPTION = re.compile(r"(?<=[;(\s,:])flow\s*:([^;]*);")
-_REV = re.compile(r"[;(\s]rev\s*:")
-_SID = re.compile(r"(sid\s*:\s*\d+\s*;)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +58,32 @@ def fix_file(path: str) -> Fixed | None:
 
 
 def _suricata(text: str, changes: list[str]) -> str:
+    """Mend rules of one line each; the others stay as they are."""
     lines = []
     for line in text.split("\n"):
-        if line.strip() and not line.lstrip().startswith("#"):
-            if not _REV.search(line) and _SID.search(line):
-                line = _SID.sub(r"\1 rev:1;", line, count=1)
-                changes.append("add rev")
-            renewed = _OLD_OPTION.sub(lambda found: _renewed(found[0]), line)
-            if renewed != line:
-                changes.append("write to_server and to_client")
-            line = renewed
-        lines.append(line)
+        try:
+            lines.append(
+                _rule_of_suricata(line, changes) if line.strip() and not line.lstrip().startswith("#") else line
+            )
+        except Malformed:
+            lines.append(line)
     return "\n".join(lines)
+
+
+def _rule_of_suricata(line: str, changes: list[str]) -> str:
+    """Mend one rule; raises `Malformed`."""
+    options = list(options_of(line, header_of(line).end))
+    added = not any(name == "rev" for name, _, _ in options)
+    for name, value, offset in reversed(options):
+        if name == "flow" and value is not None and (renewed := _renewed(value)) != value:
+            at = line.index(value, offset)
+            line = line[:at] + renewed + line[at + len(value) :]
+            changes.append("write to_server and to_client")
+        if name == "sid" and added:
+            at = line.index(";", offset) + 1
+            line = f"{line[:at]} rev:1;{line[at:]}"
+            changes.append("add rev")
+    return line
 
 
 def _renewed(words: str) -> str:
@@ -154,9 +167,8 @@ def _ordered(lines: list[str], keys: list[tuple[str, int]], changes: list[str]) 
     if [key for key in parts if key != "rev"] != [key for key in order if key != "rev"]:
         changes.append("sort keys")
     ordered = [line for key in order for line in parts[key]]
-    if ordered[0].lstrip().startswith("#"):
-        return [dash + lines[0][column:], *lines[1:]]
-    return [dash + ordered[0][column:], *ordered[1:]]
+    first = next(at for at, line in enumerate(ordered) if not line.lstrip().startswith("#"))
+    return [*ordered[:first], dash + ordered[first][column:], *ordered[first + 1 :]]
 
 
 def _means_the_same(path: str, text: str) -> bool:
@@ -170,9 +182,10 @@ def _means_the_same(path: str, text: str) -> bool:
 
 
 def _same(one: RuleSet, other: RuleSet) -> bool:
+    """Return whether two loads have the same rules, but for revisions: one that is missing is 0 to Suricata."""
     counts = [(len(each.rules), len(each.errors), len(each.refused)) for each in (one, other)]
     return counts[0] == counts[1] and not any(
-        differences(mine, theirs) for mine, theirs in zip(one.rules, other.rules, strict=True)
+        set(differences(mine, theirs)) - {"rev"} for mine, theirs in zip(one.rules, other.rules, strict=True)
     )
 
 

@@ -40,7 +40,7 @@ def skeleton(idea: Idea) -> str:
     """Return a rule file with one rule and two tests of it; raises `ValueError`."""
     protocol = protocol_of(idea.buffer)
     side = CATALOGUE[idea.buffer].side
-    direction = "to_client" if side == Direction.TO_CLIENT else "to_server"
+    direction = "to_client" if side == Direction.TO_CLIENT or "answer" in idea.buffer else "to_server"
     nocase = ", nocase: true" if idea.nocase else ""
     flow = f"[established, {direction}]" if protocol != "dns" else f"[{direction}]"
     return f"""rules:

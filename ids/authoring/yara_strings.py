@@ -15,7 +15,7 @@ from ids.rules.model.yara import YaraRule
 from ids.rules.model.yara_parts import compile_part, text_of
 
 _CONDITION = re.compile(r"\bcondition\s*:.*?\}\s*\Z", re.DOTALL)
-_STRING = re.compile(r"^\s*(\$\w*)\s*=", re.MULTILINE)
+_STRING = re.compile(r"(\$\w*)\s*=\s*[\"/{]")
 
 
 class YaraTracer:
