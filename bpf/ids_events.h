@@ -14,7 +14,7 @@
 
 #include <linux/types.h>
 
-#define IDS_CONTRACT_VERSION 5
+#define IDS_CONTRACT_VERSION 6
 
 /* Why a packet passed or died. Every packet is counted under exactly one PASS or DROP reason; NOTEs are counted
  * beside it. X(symbol, number, kind, name): name is what `ids stats` prints. */
@@ -272,7 +272,10 @@ struct ids_flow {
 	__u32 neighbour;  /* who handed us the client's SYN: of its interface and sender's Ethernet address; 0: this host */
 	__u8 hearsay;     /* the answer to it may be the client's own work: nothing is proven by acknowledging that */
 	__u8 asked;       /* that SYN was seen, not only what claims to answer it */
-	__u8 spare[2];
+	__u8 spoke;       /* 1 + the side that sent payload last; 0: neither */
+	__u8 spare;
+	__u32 turn[2];    /* by side: where its stream was, counted from behind its SYN, when the other side began to speak */
+	__u32 settled[2]; /* by side: what `shown` was then; the depth counts from there */
 };
 
 /* What user space hands to xdp_set_flow in a packet's place: the verdict and depth of one flow. */

@@ -155,6 +155,22 @@ static __always_inline int ids_flow_track(const struct ids_packet *packet, struc
 	return proven;
 }
 
+/* When a side begins to speak, what the other says next is another turn, and has a depth of its own: from where the
+ * speaker acknowledges that it was. That never goes back, and the sender of the stream has no say in it; whoever makes up
+ * such an acknowledgement can have more shown, never less. */
+static __always_inline void ids_flow_turn(const struct ids_packet *packet, struct ids_flow *flow, int side)
+{
+	u32 at = packet->ack - flow->isn[!side] - 1;
+
+	if (!packet->payload_len || (packet->tcp_flags & (IDS_TCP_SYN | IDS_TCP_RST | IDS_TCP_ACK)) != IDS_TCP_ACK ||
+	    flow->spoke == 1 + side || flow->state == IDS_FLOW_SYN || flow->state == IDS_FLOW_SYNACK)
+		return;
+	flow->spoke = 1 + side;
+	flow->settled[!side] = flow->shown[!side];
+	if ((flow->opened & 1 << !side) && at - flow->turn[!side] < 1U << 31)
+		flow->turn[!side] = at;
+}
+
 /* What a TCP segment without payload counts for: little, but no flow can be shown without end for nothing. */
 #define IDS_EMPTY_BYTES 64
 
@@ -208,8 +224,10 @@ static __always_inline int ids_flow_seen(struct ids_packet *packet, struct ids_f
 
 	if (flow->verdict == IDS_FLOW_DROP && !ids_flow_is_condemned(packet, flow, now_ns))
 		ids_flow_restart(flow, side, now_ns);
-	if (packet->proto == IPPROTO_TCP && packet->fragment == IDS_WHOLE && flow->verdict != IDS_FLOW_DROP)
+	if (packet->proto == IPPROTO_TCP && packet->fragment == IDS_WHOLE && flow->verdict != IDS_FLOW_DROP) {
 		proven = ids_flow_track(packet, flow, side, now_ns);
+		ids_flow_turn(packet, flow, side);
+	}
 	packet->news = flow->state != state || flow->fins != fins;
 	flow->last_ns = now_ns;
 	__sync_fetch_and_add(&flow->packets[side & 1], 1);
@@ -220,16 +238,24 @@ static __always_inline int ids_flow_seen(struct ids_packet *packet, struct ids_f
 /* A segment that begins no further than this before a position may reach it. */
 #define IDS_BEHIND 65536
 
-/* Whether a side's stream has been shown as far as the depth, and a position in it lies beyond. Bytes shown alone would
- * not do: what the receiver ignores, for its checksum or because it has it already, takes the sender no further, and so
- * could be sent until nothing is shown any more. Beyond 4 GiB the numbers come round, and a depth is shown again. */
+/* Whether as much as the depth has been shown of a side's turn. */
+static __always_inline int ids_is_spent(const struct ids_flow *flow, int side, u32 depth)
+{
+	return flow->shown[side & 1] - flow->settled[side & 1] >= depth;
+}
+
+/* Whether a side's turn has been shown as far as the depth, and a position in its stream lies beyond. Bytes shown alone
+ * would not do: what the receiver ignores, for its checksum or because it has it already, takes the sender no further, and
+ * so could be sent until nothing is shown any more. Beyond 4 GiB the numbers come round, and what is before the turn by
+ * them, and a depth, is shown again. */
 static __always_inline int ids_is_beyond(const struct ids_flow *flow, int side, u32 depth, u32 at)
 {
-	if (flow->shown[side & 1] < depth)
+	if (!ids_is_spent(flow, side, depth))
 		return 0;
 	if (!(flow->opened & 1 << (side & 1)))
 		return 1;
-	return (u64)(u32)(at - flow->isn[side & 1] - 1 + IDS_BEHIND) >= (u64)depth + IDS_BEHIND;
+	return (u64)(u32)(at - flow->isn[side & 1] - 1 + IDS_BEHIND) >=
+	       (u64)flow->turn[side & 1] + depth + IDS_BEHIND;
 }
 
 /* Whether nobody needs this packet, for the depth has been reached: of its own side's stream; where it only acknowledges,
@@ -241,10 +267,10 @@ static __always_inline int ids_is_deep(const struct ids_packet *packet, const st
 	if (packet->fragment || packet->tunnel)
 		return 0;
 	if (packet->proto != IPPROTO_TCP)
-		return flow->shown[side & 1] >= depth;
+		return ids_is_spent(flow, side, depth);
 	if (packet->payload_len)
 		return ids_is_beyond(flow, side, depth, packet->seq);
-	return flow->shown[side & 1] >= depth || ids_is_beyond(flow, !side, depth, packet->ack);
+	return ids_is_spent(flow, side, depth) || ids_is_beyond(flow, !side, depth, packet->ack);
 }
 
 /* What a flow's verdict, other than to drop, and its depth say: a final reason, or PASS_SHOWN for a packet to be shown.

@@ -20,7 +20,7 @@ from ids.errors import ConfigError, Location, SourceError, UsageError
 from ids.flow.settings import FlowSettings, StreamSettings
 from ids.kernel.settings import FastPathSettings
 from ids.protocols.settings import ProtocolSettings
-from ids.respond.settings import RespondSettings
+from ids.respond.settings import EveSettings, RespondSettings
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
 from ids.source import Document, InvalidDocument, parse_yaml, read_yaml, validate
@@ -37,18 +37,6 @@ class PluginSettings(_Settings):
 
     disabled: list[str] = Field([], description="Installed plugins that are not loaded, by entry point name.")
     options: dict[str, dict[str, Any]] = Field({}, description="Settings handed to each plugin, by its name.")
-
-
-EventType = Literal["alert", "flow", "drop", "http", "dns", "tls", "anomaly", "stats"]
-
-
-class EveSettings(_Settings):
-    """The EVE JSON output."""
-
-    path: str | None = Field(None, description="File to append events to, one JSON object a line; `-` is stdout.")
-    types: list[EventType] = Field(
-        ["alert", "flow", "drop", "http", "dns", "tls", "anomaly", "stats"], description="Event types that are written."
-    )
 
 
 class EngineSettings(_Settings):

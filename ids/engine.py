@@ -111,7 +111,7 @@ class Engine:
         config, counters = self.config, self.counters
         self.policy = BlockPolicy(config.respond, self._gate, counters, self._veto, self._own, home_net(config.vars))
         self._pending: list[Event] = []
-        self._responder = Responder(config.respond, self.policy, self._gate, counters, self._pending.append)
+        self._responder = Responder(config.respond, self.policy, self._gate, counters, self._pending.append, config.eve)
         self._started_ns = started_ns
         self._now_ns = started_ns or 0
 
@@ -122,18 +122,20 @@ class Engine:
         self.take(batch, found)
         return found.packets
 
-    def take(self, batch: PacketBatch, found: Findings) -> None:
-        """Take what the inspection of a batch found, wherever that was done."""
+    def take(self, batch: PacketBatch, found: Findings, decoded: Callable[[], Packets] | None = None) -> None:
+        """Take what the inspection of a batch found, wherever that was done; ``decoded`` gives the batch decoded."""
         if len(batch):
             self._now_ns = max(self._now_ns, int(batch.ts_ns.max()))
             if self._started_ns is None:
                 self._started_ns = int(batch.ts_ns[0])
-        self.decide(found)
+        self.decide(found, decoded)
 
-    def decide(self, found: Findings) -> None:
+    def decide(self, found: Findings, decoded: Callable[[], Packets] | None = None) -> None:
         """Carry out what matches ask for, and emit the events of a batch."""
-        for match in ordered(found.matches):
+        for match in ordered(found.matches, self.config.respond.action_order):
             self._responder.handle(match)
+        if self._responder.follows:
+            self._responder.follow(found.packets if found.packets is not None or decoded is None else decoded())
         self._responder.close(found.matched_flows)
         self._responder.forget(found.ended)
         self.counters.add("flow.ended", len(found.ended))
@@ -195,7 +197,7 @@ class Engine:
             self.config = self._previous
             return
         self._commit()
-        self._responder.configure(self.config.respond, home_net(self.config.vars))
+        self._responder.configure(self.config.respond, home_net(self.config.vars), self.config.eve)
         if self._outputs:
             self.want(self._event_types_wanted())
 

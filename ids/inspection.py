@@ -25,6 +25,7 @@ from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import Protocols
 from ids.respond import events
 from ids.respond.anomalies import packet_anomalies
+from ids.respond.exhibits import Exhibits
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
 from ids.respond.recount import Recount
@@ -121,6 +122,7 @@ class Inspection:
         self._protocols = Protocols(config.protocols, counters, flows)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
+        self._exhibits = Exhibits(config.eve, flows, counters)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
     def configure(self, config: Config, wanted: Collection[str] | None) -> None:
@@ -128,6 +130,7 @@ class Inspection:
         self._config = config
         self._opaque = frozenset(config.engine.bypass)
         self._wanted = wanted
+        self._exhibits.configure(config.eve)
 
     def process(self, batch: PacketBatch) -> Findings:
         """Take one batch through every stage."""
@@ -186,23 +189,37 @@ class Inspection:
         if len(flows.started) and plugins.has("ids_flow_start"):
             plugins.each("ids_flow_start", "flow", map(self.flows.view, flows.started.tolist()))
         if len(flows.streams):
-            matches += plugins.matches("ids_streams", streams=flows.streams)
-            if plugins.has("ids_stream"):
-                matches += plugins.matches_of_each("ids_stream", "chunk", flows.streams)
+            found.matches += self._in_streams(packets, flows)
         if plugins.has("ids_datagrams") and len(flows.datagrams):
             matches += plugins.matches("ids_datagrams", datagrams=flows.datagrams)
         if len(transactions):
-            matches += plugins.matches("ids_transactions", transactions=transactions)
-            if plugins.has("ids_transaction"):
-                matches += plugins.matches_of_each("ids_transaction", "transaction", transactions)
+            found.matches += self._in_transactions(packets, flows, transactions)
         if packets is not None and plugins.has("ids_flagged"):
             self._history.append((packets, flows.slot, flows.direction))
             self._dissect(found, flows)
         matches += self._conversations.conflicts(flows)
         if matches:
-            matches[:] = self._conversations.resolve(matches)
+            matches[:] = self._exhibits.of_packets(self._conversations.resolve(matches), packets, flows)
+        self._exhibits.note(flows)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
+
+    def _in_streams(self, packets: Packets | None, flows: FlowBatch) -> Sequence[Match]:
+        plugins = self._plugins
+        matches = plugins.matches("ids_streams", streams=flows.streams)
+        if plugins.has("ids_stream"):
+            matches += plugins.matches_of_each("ids_stream", "chunk", flows.streams)
+        return self._exhibits.of_streams(matches, flows.streams, end=packets is None) if matches else matches
+
+    def _in_transactions(
+        self, packets: Packets | None, flows: FlowBatch, transactions: Transactions
+    ) -> Sequence[Match]:
+        plugins = self._plugins
+        whole = Transactions([row for row in transactions if not row.partial])
+        matches = plugins.matches("ids_transactions", transactions=whole, parts=transactions)
+        if plugins.has("ids_transaction"):
+            matches += plugins.matches_of_each("ids_transaction", "transaction", whole)
+        return self._exhibits.of_streams(matches, flows.streams, end=packets is None) if matches else matches
 
     def _dissect(self, found: Findings, flows: FlowBatch) -> None:
         """Hand the packets of flagged flows to plugins. Such flows are few, and cost what they deserve."""
@@ -250,7 +267,9 @@ class Inspection:
 
     def _anomalies(self, packets: Packets | None, flows: FlowBatch) -> Events:
         """Return the `anomaly` events of packets, and of TCP connections."""
-        of_packets = packet_anomalies(packets, self._counters) if packets is not None and self._reports_packets else []
+        of_packets: list[Event] = []
+        if packets is not None and self._reports_packets:
+            of_packets = packet_anomalies(packets, self._counters, ethernet=self._config.eve.ethernet)
         return Events([*of_packets, *(events.anomaly_event(self.flows, noted) for noted in flows.notes)])
 
     def _wants(self, event_type: str) -> bool:

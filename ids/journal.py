@@ -44,7 +44,7 @@ class Journal:
         if rule in self._logged or len(self._logged) >= MAX_RULES:
             return
         self._logged.add(rule)
-        ends = f"{event['src_ip']} to {event['dest_ip']}"
+        ends = f"{event['src_ip']} to {event['dest_ip']}" if "src_ip" in event else "no IP header"
         self._say(f"first alert of sid {rule[1]}: {literal(alert['signature'])}; {ends}, {alert['action']}")
 
     def block(self, order: BlockOrder) -> None:

@@ -5,6 +5,7 @@ What has a counterpart here is taken over; what has none is named once in the lo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,18 @@ TOP_KEYS = frozenset((
 ))  # fmt: skip
 """Settings on the top level that Suricata has and we have not."""
 
+_PASSIVE: Assigned = {"respond.mode": "off"}
+"""Suricata drops nothing, and says so in its events, unless it stands in the way of the packets."""
+
+INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False}
+"""Suricata inspects nothing more of a flow that it drops."""
+
+_EVENT_TYPES: dict[str, tuple[str, ...]] = {
+    "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",),
+    "dns": ("dns",), "tls": ("tls",), "stats": ("stats",),
+}  # fmt: skip
+_DROP_FLOWS = {"all": "all", "start": "start"}
+
 _POLICIES = {"old-linux": "old-linux", "oldlinux": "old-linux", "bsd-right": "bsd-right", "bsdright": "bsd-right"}
 _UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _UNLIMITED = 1 << 40
@@ -38,7 +51,7 @@ def is_suricatas(data: object) -> bool:
 
 def settings_of(data: Mapping[str, Any], path: str) -> Assigned:
     """Return what a ``suricata.yaml`` says of what there is here."""
-    assigned: Assigned = {}
+    assigned: Assigned = dict(_PASSIVE)
     left: list[str] = []
     home = Path(path).parent
     for key, value in _leaves(data):
@@ -124,7 +137,80 @@ def _policies(value: Any, _home: Path) -> Assigned:
 
 
 def _file(setting: str) -> Callable[[Any, Path], Assigned]:
-    return lambda value, home: {setting: str(home / str(value))}
+    """Return what takes a file over; one that is not there is no fault, as to Suricata it is none."""
+
+    def taken(value: Any, home: Path) -> Assigned:
+        path = home / str(value)
+        if path.is_file():
+            return {setting: str(path)}
+        log.warning("%s is not there, so %s stays as it is", path, setting)
+        return {}
+
+    return taken
+
+
+def _outputs(value: Any, _home: Path) -> Assigned:
+    """Take over which events are written, and what is in them; of several EVE outputs, what one of them has."""
+    taken: Assigned = {}
+    types: list[str] = []
+    for output in value if isinstance(value, list) else ():
+        eve = output.get("eve-log") if isinstance(output, Mapping) else None
+        if not isinstance(eve, Mapping) or not _true(eve.get("enabled", "yes")):
+            continue
+        if _true(eve.get("ethernet")):
+            taken["eve.ethernet"] = True
+        for name, options in _named(eve.get("types")):
+            types += _EVENT_TYPES.get(name, ())
+            if not _true(options.get("enabled", "yes")):
+                types = [kind for kind in types if kind not in _EVENT_TYPES.get(name, ())]
+            elif name == "alert":
+                taken |= _alerts(options)
+            elif name == "drop":
+                taken |= _drops(options)
+    if taken.get("eve.tagged_packets"):
+        types.append("packet")
+    return taken | ({"eve.types": list(dict.fromkeys(types))} if types else {})
+
+
+def _named(types: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Return the event types of an output, each with its options."""
+    for entry in types if isinstance(types, list) else ():
+        if isinstance(entry, Mapping):
+            for name, options in entry.items():
+                yield str(name), options if isinstance(options, Mapping) else {}
+        else:
+            yield str(entry), {}
+
+
+def _alerts(options: Mapping[str, Any]) -> Assigned:
+    wanted = {
+        "payload": "payload", "payload-printable": "payload_printable", "packet": "packet",
+        "tagged-packets": "tagged_packets", "verdict": "verdict",
+    }  # fmt: skip
+    taken: Assigned = {f"eve.{ours}": True for theirs, ours in wanted.items() if _true(options.get(theirs))}
+    with contextlib.suppress(ValueError):
+        taken["eve.payload_bytes"] = min(max(_bytes(options.get("payload-buffer-size")), 64), 65_536)
+    return taken
+
+
+def _drops(options: Mapping[str, Any]) -> Assigned:
+    taken: Assigned = {"eve.drop_flows": _DROP_FLOWS.get(str(options.get("flows")), "start")}
+    if _true(options.get("alerts")):
+        taken["eve.drop_alert"] = True
+    if _true(options.get("verdict")):
+        taken["eve.verdict"] = True
+    return taken
+
+
+def _actions(value: Any, _home: Path) -> Assigned:
+    return {"respond.action_order": [str(name) for name in value]} if isinstance(value, list) else {}
+
+
+def _capture(value: Any, _home: Path) -> Assigned:
+    """Take over whether Suricata stands in the way of the packets of an interface."""
+    entries = value if isinstance(value, list) else ()
+    inline = any(isinstance(entry, Mapping) and entry.get("copy-mode") == "ips" for entry in entries)
+    return dict(INLINE) if inline else {}
 
 
 _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
@@ -134,5 +220,11 @@ _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "stream.memcap": lambda value, _: {"stream.memcap_bytes": _bytes(value)},
     "defrag.memcap": lambda value, _: {"decode.defrag.memcap_bytes": _bytes(value)},
     "host-os-policy": _policies,
-    "stream.inline": lambda value, _: {"respond.mode": "enforce"} if _true(value) else {},
+    "threshold-file": _file("rules.threshold_file"),
+    "classification-file": _file("rules.classification_file"),
+    "reference-config-file": _file("rules.reference_file"),
+    "stream.inline": lambda value, _: dict(INLINE) if _true(value) else {},
+    "outputs": _outputs,
+    "action-order": _actions,
+    "af-packet": _capture,
 }

@@ -11,6 +11,7 @@ from ids import hookimpl
 from ids.errors import IdsError, RulesRefused
 from ids.plugin.dissection import impossible_fields
 from ids.rules.language.loader import load_configured
+from ids.rules.language.suricata.kept import collected_later
 from ids.rules.match.matcher import Matcher
 from ids.rules.model.reach import transports_of
 from ids.rules.model.scanning import COMPILER
@@ -75,9 +76,9 @@ class Rules:
         return self.matcher.datagrams(datagrams) if self.matcher else None
 
     @hookimpl
-    def ids_transactions(self, transactions: Transactions) -> list[Match] | None:
+    def ids_transactions(self, parts: Transactions) -> list[Match] | None:
         """Match the buffers of protocols."""
-        return self.matcher.transactions(transactions) if self.matcher else None
+        return self.matcher.transactions(parts) if self.matcher else None
 
     @hookimpl
     def ids_flagged(self, session: FlowSession) -> list[Match] | None:
@@ -103,7 +104,8 @@ class Rules:
             raise RulesRefused(errors)
         if loaded.refused:
             log.warning("%d rules loaded, %s: see `ids rules check`", len(loaded), loaded.left_out())
-        matcher = Matcher(loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher)
+        with collected_later():
+            matcher = Matcher(loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher)
 
         def commit() -> None:
             self.matcher = matcher

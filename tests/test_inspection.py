@@ -23,16 +23,18 @@ from ids.inspection import Findings, Inspection
 from ids.plugin import hookspec
 from ids.plugin.host import PluginHost
 from ids.replay import ReplayGate
+from ids.testing import Session, to_client
 from ids.types import (
     Direction,
     Flow,
     FlowColumns,
     Match,
     PacketBatch,
+    Packets,
     StreamChunk,
     Transaction,
 )
-from tests.factory import make_match
+from tests.factory import make_flow, make_match
 from tests.replay.batches import batch_of, conversation
 
 REQUEST = b"GET /a HTTP/1.1\r\nHost: h.example\r\n\r\n"
@@ -274,6 +276,25 @@ def test_shares_together_are_the_whole() -> None:
     assert len(merged.ended) == 200
 
 
+class OfNoFlow:
+    """Finds something in each packet, which has no flow."""
+
+    @hookimpl
+    def ids_packets(self, packets: Packets, flows: Any) -> list[Match]:
+        return [make_match(make_flow(id=0), number=int(number)) for number in packets.batch.number]
+
+
+def test_one_worker_alone_reports_of_packets_without_a_flow() -> None:
+    """All workers decode all packets of a capture."""
+    found = []
+    for share in (None, Share(0, 2), Share(1, 2)):
+        counters = Counters()
+        host = PluginHost(counters)
+        host.register("of no flow", OfNoFlow())
+        found.append(len(inspector(host, counters=counters, share=share).process(batch_of(exchange())).matches))
+    assert found == [8, 8, 0]
+
+
 def test_both_directions_of_a_flow_meet_in_one_share() -> None:
     seen = []
     for number in range(2):
@@ -295,3 +316,31 @@ def test_every_hook_for_traffic_is_tried_here() -> None:
     takes = {name for name in vars(hookspec) if name.startswith("ids_")}
     others = {"ids_start", "ids_reload", "ids_interest", "ids_event_types", "ids_veto_block", "ids_events", "ids_event"}
     assert takes - others - {"ids_stop"} == {name for name, _ in inspect.getmembers(Recorder) if name[:4] == "ids_"}
+
+
+class Counting:
+    """Counts sides of exchanges, as a detector of many refusals does."""
+
+    def __init__(self) -> None:
+        self.whole = self.each = self.parts = 0
+
+    @hookimpl
+    def ids_transactions(self, transactions: Any, parts: Any) -> None:
+        self.whole += len(transactions)
+        self.parts += len(parts)
+
+    @hookimpl
+    def ids_transaction(self, transaction: Any) -> None:
+        self.each += 1
+
+
+def test_a_side_that_comes_in_parts_counts_once() -> None:
+    """Else an honest client is taken for one that guesses passwords."""
+    counting = Counting()
+    session = Session(counting=counting)
+    session.tcp(
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n", b"abc", b"def",
+        to_client(b"HTTP/1.1 401 No\r\nContent-Length: 6\r\n\r\n"), to_client(b"abcdef"), batch=1,
+    )  # fmt: skip
+    assert (counting.whole, counting.each) == (2, 2)
+    assert counting.parts == 5

@@ -32,6 +32,7 @@ stream:
     depth: 512kb
 defrag:
   memcap: 8mb
+default-log-dir: /var/log/suricata
 outputs:
   - eve-log: {enabled: yes, types: [alert]}
 """
@@ -56,7 +57,16 @@ def test_what_has_a_counterpart_is_taken_over(tmp_path: Path, caplog: pytest.Log
     }
     assert (config.stream.memcap_bytes, config.stream.depth_bytes) == (32 << 20, 512 << 10)
     assert (config.decode.checksums, config.decode.defrag.memcap_bytes) == ("none", 8 << 20)
-    assert "outputs" in caplog.text, "what changes nothing is named"
+    assert "default-log-dir" in caplog.text, "what changes nothing is named"
+    assert (config.eve.types, config.respond.mode) == (["alert"], "off")
+
+
+def test_files_beside_the_rules_are_taken_over_where_they_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "threshold.config").write_text("")
+    names = "threshold-file: threshold.config\nclassification-file: /nowhere/classification.config\n"
+    rules = taken(tmp_path, DOCUMENT + names).rules
+    assert (rules.threshold_file, rules.classification_file) == (str(tmp_path / "threshold.config"), None)
+    assert "/nowhere/classification.config is not there" in caplog.text
 
 
 def test_a_depth_of_nothing_is_no_limit(tmp_path: Path) -> None:
@@ -80,3 +90,53 @@ def test_a_document_of_ours_is_read_as_ever(tmp_path: Path) -> None:
         taken(tmp_path, "stream:\n  midstreem: true\n")
     with pytest.raises(InvalidDocument, match="unknown key 'max-ttl'"):
         load_config(None, ["respond.max-ttl=3"])
+
+
+EVE = """\
+%YAML 1.1
+---
+outputs:
+  - fast: {enabled: no}
+  - eve-log:
+      enabled: yes
+      ethernet: yes
+      types:
+        - alert:
+            payload: yes
+            payload-printable: yes
+            payload-buffer-size: 8kb
+            packet: yes
+            tagged-packets: yes
+            verdict: yes
+        - drop: {alerts: yes, flows: all}
+        - flow
+        - anomaly: {enabled: no}
+        - files
+action-order: [drop, reject, alert, pass]
+"""
+
+
+def test_what_events_show_is_taken_over(tmp_path: Path) -> None:
+    config = taken(tmp_path, EVE)
+    eve = config.eve
+    assert eve.types == ["alert", "drop", "flow", "packet"]
+    assert (eve.payload, eve.payload_printable, eve.packet, eve.ethernet, eve.verdict, eve.tagged_packets) == (
+        True,
+    ) * 6
+    assert (eve.payload_bytes, eve.drop_flows, eve.drop_alert) == (8192, "all", True)
+    assert config.respond.action_order == ["drop", "reject", "alert", "pass"]
+
+
+def test_outputs_that_make_no_sense_change_nothing(tmp_path: Path) -> None:
+    for outputs in ("[1, [], {eve-log: 3}]", "{a: 1}", "[{eve-log: {types: alert}}]", "[{eve-log: {enabled: no}}]"):
+        assert taken(tmp_path, f"outputs: {outputs}").eve == Config().eve
+    strange = "outputs: [{eve-log: {types: [{alert: {payload-buffer-size: much}}, {drop: 5}, 7]}}]"
+    assert taken(tmp_path, strange).eve.payload_bytes == Config().eve.payload_bytes
+
+
+def test_it_drops_only_where_it_stands_in_the_way(tmp_path: Path) -> None:
+    assert taken(tmp_path, EVE).respond.mode == "off"
+    for inline in ("stream:\n  inline: yes\n", "af-packet:\n  - {interface: eth0, copy-mode: ips}\n"):
+        respond = taken(tmp_path, EVE + inline).respond
+        assert (respond.mode, respond.inspect_dropped) == ("enforce", False)
+    assert taken(tmp_path, EVE, "respond.mode=enforce").respond.mode == "enforce"

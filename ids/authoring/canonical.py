@@ -6,12 +6,28 @@ from dataclasses import replace
 
 from ids.rules.model.chain import Chain, Compare, Compute, Content, Decode, Expression, Extract, Jump, Step
 from ids.rules.model.rule import All, Any_, Instance, Node, NotAny, Rule
+from ids.types import Tagged
+from ids.types.state import StateChange
 
 
 def canonical(rule: Rule) -> Rule:
-    """Return a rule that means the same, in which no chain begins with a test that looks from the cursor."""
+    """Return a rule that means the same, in which no chain begins with a test that looks from the cursor, and a tag of a
+    flow names no host.
+    """
     parts = tuple(map(_node, rule.condition.parts))
-    return rule if parts == rule.condition.parts else replace(rule, condition=All(parts))
+    state = rule.signature.state
+    changes = tuple(map(_change, state.changes))
+    if parts == rule.condition.parts and changes == state.changes:
+        return rule
+    signature = replace(rule.signature, state=replace(state, changes=changes))
+    return replace(rule, condition=All(parts), signature=signature)
+
+
+def _change(change: StateChange) -> StateChange:
+    """Return a change of state; where packets of a flow are logged, neither of its hosts is meant."""
+    if isinstance(change, Tagged) and change.kind == "session":
+        return replace(change, side="src")
+    return change
 
 
 def _node(node: Node) -> Node:

@@ -22,7 +22,9 @@ def plain(value: Any) -> Hashable:
 
 
 def differences(one: Rule, other: Rule) -> list[str]:
-    """Return in what two rules differ, but for places, and for what only YAML knows: level and status."""
+    """Return in what two rules differ, but for places, and for what only one language has: YAML's level and status, and
+    what classification.config calls a class in events.
+    """
     found = [
         name for name in ("traffic", "flow", "condition", "repeats", "level")
         if plain(getattr(one, name)) != plain(getattr(other, name))
@@ -31,7 +33,7 @@ def differences(one: Rule, other: Rule) -> list[str]:
         mine, theirs = getattr(one.signature, each.name), getattr(other.signature, each.name)
         if each.name == "metadata":
             mine, theirs = _without(mine), _without(theirs)
-        if each.name != "origin" and mine != theirs:
+        if each.name not in ("origin", "category") and mine != theirs:
             found.append(each.name)
     return found
 

@@ -225,6 +225,12 @@ def _listed(_: steps.Listed) -> Spelled:
     raise Unsayable("a dataset")
 
 
+def _entropy(step: steps.Entropy) -> Spelled:
+    bounds = {"min": step.least} if step.least > 0 else {}
+    bounds |= {"max": step.most} if step.most < 8 else {}
+    return {"entropy": bounds, **_set(**{"not": step.negated})}
+
+
 # Tests on headers.
 
 
@@ -258,6 +264,10 @@ def _names(field: str, bits: int) -> list[str]:
     return [name for name, bit in BITS[field].items() if bits & bit]
 
 
+def _spoken(test: headers.Spoken) -> Spelled:
+    return {"app_protocol": {"not": test.name} if test.negated else test.name}
+
+
 def _checksum(test: headers.Checksum) -> Spelled:
     if test.valid:
         raise Unsayable("a checksum that is right")
@@ -284,8 +294,11 @@ def _state(rule: Rule) -> Spelled:
             if change.name in counters:
                 raise Unsayable("one counter changed twice")
             counters[change.name] = {_CHANGES[change.operator]: change.value}
+        elif "log_packets" in spelled:
+            raise Unsayable("several tags")
         else:
-            raise Unsayable("tag")
+            of = {} if change.kind == "session" else {"of": change.side}
+            spelled["log_packets"] = {**of, "time" if change.metric == "seconds" else change.metric: change.count}
     return spelled | _set(silent=state.silent)
 
 
@@ -308,10 +321,11 @@ _NODES: Mapping[type, Callable[[Any], Spelled]] = {
     headers.HeaderNumber: _header_number, headers.StreamSize: _stream_size, headers.HeaderBits: _bits,
     headers.SameAddress: lambda _: {"same_address": True}, headers.IpOption: lambda test: {"ip.option": test.name},
     headers.Noted: lambda test: {f"{test.stage}.event": test.name}, headers.Checksum: _checksum,
+    headers.Spoken: _spoken,
 }  # fmt: skip
 
 _STEPS: Mapping[type, Callable[[Any], Spelled]] = {
     Content: _content, steps.Expression: _expression, steps.DataAt: _data_at, steps.Length: _length,
     steps.Compare: _compare, steps.Jump: _jump, steps.Extract: _extract, steps.Compute: _compute,
-    steps.Decode: _decode, steps.Listed: _listed,
+    steps.Decode: _decode, steps.Listed: _listed, steps.Entropy: _entropy,
 }  # fmt: skip

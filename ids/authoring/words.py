@@ -8,6 +8,7 @@ from ids.rules.model.chain import (
     Content,
     DataAt,
     Decode,
+    Entropy,
     Expression,
     Extract,
     Jump,
@@ -16,7 +17,16 @@ from ids.rules.model.chain import (
     Number,
     Step,
 )
-from ids.rules.model.header import HeaderBits, HeaderNumber, HeaderTest, IpOption, Noted, SameAddress, StreamSize
+from ids.rules.model.header import (
+    HeaderBits,
+    HeaderNumber,
+    HeaderTest,
+    IpOption,
+    Noted,
+    SameAddress,
+    Spoken,
+    StreamSize,
+)
 from ids.rules.model.rule import Address, Literal, Regex, ScapyField, Size
 from ids.types.state import BitTest, StateTest
 
@@ -84,8 +94,11 @@ def _step(step: Step) -> str:
         return f"{step.name} = {_number(step.number)} {step.operator} {step.value}"
     if isinstance(step, Decode):
         return f"base64 at {step.offset}" + _from(step.relative)
+    if isinstance(step, Entropy):
+        return f"entropy {step.least:.2f} to {step.most:.2f} bits a byte"
     assert isinstance(step, Listed)
-    return f"is in the list {step.name}"
+    change = {"add": "is put into", "remove": "is taken out of"}.get(step.change, "is in")
+    return f"{change} the list {step.name}"
 
 
 def _number(number: Number) -> str:
@@ -114,6 +127,8 @@ def header_in_words(test: HeaderTest) -> str:
         return f"IPv4 option {test.name}"
     if isinstance(test, Noted):
         return f"{test.stage} event {test.name}"
+    if isinstance(test, Spoken):
+        return f"application protocol {'not ' if test.negated else ''}{test.name}"
     return f"the {test.layer} checksum is {'valid' if test.valid else 'invalid'}"
 
 

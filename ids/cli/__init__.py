@@ -36,7 +36,7 @@ VERBS = {
         "ids.cli.check:check",
         "Check settings, rules and plugins as `ids run` would, without touching an interface.",
     ),
-    "rules": ("ids.cli.rules:rules", "Work on rules: YAML and YARA."),
+    "rules": ("ids.cli.rules:rules", "Work on rules: YAML, YARA and Suricata's."),
     "block": ("ids.cli.block:block", "Show and change whom the kernel drops."),
     "allow": ("ids.cli.block:allow", "Show and change whom the kernel never drops, whatever the blocklist says."),
     "stats": (

@@ -58,7 +58,8 @@ MAX_ALERTS_SHOWN = 20
     "--simulate-ips",
     "inline",
     is_flag=True,
-    help="What rules drop is dropped, and events say so: --set respond.mode=enforce, by Suricata's name.",
+    help="What rules drop is dropped, events say so, and what follows in a dropped flow is not inspected:"
+    " --set respond.mode=enforce --set respond.inspect_dropped=false, by Suricata's name.",
 )
 @click.option("--runmode", expose_value=False, hidden=True, help="Taken for the sake of Suricata's users: --workers.")
 @click.option("--data-dir", expose_value=False, hidden=True, help="Taken for the sake of Suricata's users.")
@@ -101,6 +102,7 @@ def replay(
         fastpath__replay=fast_path,
         engine__workers=workers,
         respond__mode="enforce" if inline else None,
+        respond__inspect_dropped=False if inline else None,
     )
     if verdicts_path is not None and config.fastpath.replay == "off":
         raise UsageError("--verdicts needs a fast path, and it is off: --fast-path auto")
@@ -221,7 +223,7 @@ def _alert_line(event: Event, where: str) -> Text:
     server = f":{event['dest_port']}" if "dest_port" in event else ""
     evidence = event["ids"]["evidence"]
     proof = f"  {evidence[0]['buffer']}: {excerpt(evidence[0]['excerpt'])}" if evidence else ""
-    ends = f"{event['src_ip']}{ports} → {event['dest_ip']}{server}"
+    ends = f"{event['src_ip']}{ports} → {event['dest_ip']}{server}" if "src_ip" in event else "no IP header"
     return styled(
         ("alert", colour), f"  {where}packet {event.get('pcap_cnt', '?')}  {ends}  ",
         (alert["signature"], "bold"), f" (sid {alert['signature_id']}){proof}",

@@ -13,7 +13,7 @@ one row more for each datagram that it completed and each packet that it carried
     transport.py  TCP, UDP, ICMP; anything else is a flow without ports
     checksum.py   Internet checksums of all rows at once
     offload.py    TCP segments whose checksum was left to a device: believed or not, `Offloaders`
-    defrag.py     bounded reassembly of datagrams, `Defragmenter`
+    defrag.py     bounded reassembly of datagrams, `Defragmenter`; `holders` says which give way
     fragments.py  the fragments of a batch as columns
     versions.py   what other hosts than Linux make of contradicting fragments
     orderly.py    datagrams whose fragments are all in one batch: put together at once

@@ -27,6 +27,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ import numpy as np
 from ids.counters import Counters
 from ids.decode.columns import Columns
 from ids.decode.fragments import Fragments, Key, collect
+from ids.decode.holders import surplus
 from ids.decode.oddities import Oddity
 from ids.decode.orderly import MAX_DATAGRAM, NO_ORDERLY, NONE, Datagrams, Orderly, Single, assemble, find
 from ids.decode.settings import DefragSettings
@@ -44,6 +46,8 @@ from ids.types import I64, U64
 PATIENCE_NS = 15_000_000_000
 """How long every host waits for the rest of a datagram (RFC 791 section 3.2); behind that, they differ."""
 
+EVICT_SHARE = 16
+"""One in how many of what the limits allow is let go of besides what exceeds them."""
 ORDERLY_FROM = 128
 """Fragments in a batch from which a search for orderly datagrams pays: it costs some 200 microseconds."""
 
@@ -175,7 +179,7 @@ def _part(fragment: Fragment, data: memoryview) -> Part:
 
 
 class Defragmenter:
-    """Collect fragments over batches. Remembers at most what ``settings`` allow; the oldest datagram gives way."""
+    """Collect fragments over batches. Remembers at most what ``settings`` allow; who holds most gives way."""
 
     def __init__(self, settings: DefragSettings, counters: Counters, *, orderly_from: int = ORDERLY_FROM) -> None:
         """Start with nothing held; batches of less than ``orderly_from`` fragments are taken one by one."""
@@ -352,12 +356,24 @@ class Defragmenter:
             self._drop_oldest(self._disputes, "")
 
     def _make_room(self) -> None:
-        while (
-            len(self._datagrams) + len(self._disputes) > self._settings.max_datagrams
-            or self._bytes > self._settings.memcap_bytes
-        ):
-            fewer = len(self._disputes) < len(self._datagrams)
-            self._drop_oldest(self._datagrams if fewer else self._disputes, "evicted")
+        """Let go of datagrams and disputes beyond the limits, of whoever holds most."""
+        most, memcap = self._settings.max_datagrams, self._settings.memcap_bytes
+        if (count := len(self._datagrams) + len(self._disputes) - most) > 0:
+            self._let_go(count + most // EVICT_SHARE, 0)
+        if (size := self._bytes - memcap) > 0:
+            self._let_go(0, size + memcap // EVICT_SHARE)
+
+    def _let_go(self, count: int, size: int) -> None:
+        held: list[tuple[int, Key, Datagram | Dispute]] = []
+        for kept in (self._datagrams, self._disputes):
+            held += [(each.first_ns, key, each) for key, each in kept.items()]
+        held.sort(key=itemgetter(0))
+        cost = np.array([each.cost for _, _, each in held], np.int64)
+        for place in surplus([key for _, key, _ in held], cost, count, size):
+            _, key, each = held[place]
+            (self._disputes if isinstance(each, Dispute) else self._datagrams).pop(key, None)
+            self._bytes -= each.cost
+            self._count("evicted")
 
     def _discard(self, key: Key) -> None:
         datagram = self._datagrams.pop(key, None)

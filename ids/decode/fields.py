@@ -7,6 +7,7 @@ RFC 792, RFC 4443, RFC 8200, RFC 9293.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,14 @@ from ids.capture.gather import gather
 from ids.decode import checksum
 from ids.types import I64, Anomaly, Bool, Packets
 
-ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
+ICMP, TCP, UDP, ESP, ICMPV6, SCTP = 1, 6, 17, 50, 58, 132
+_WITH_PAYLOAD: Bool = np.isin(np.arange(256), (ICMP, TCP, UDP, ESP, ICMPV6, SCTP))
+_ESP_HEADER = 8
+_ADVERT = 9
+_MORE_OF_ICMP = np.zeros(256, np.int64)
+_MORE_OF_ICMP[[_ADVERT, 13, 14, 17, 18]] = 4, 12, 12, 4, 4
+"""By type of ICMPv4: bytes of the header behind the first eight; of a router's advertisement as many as it says."""
+_ADVERTS = np.dtype([("number", "u1"), ("size", "u1")])
 _FRAGMENT_HEADER, _V6_HEADER, _V4_HEADER = 44, 40, 20
 _V6_SKIPPED = (0, 43, 60)
 MAX_V6_HEADERS = 16
@@ -82,11 +90,26 @@ class Fields:
             field = self._known[name] = self._read[name]()
         return field
 
+    @cached_property
+    def payloads(self) -> tuple[I64, I64]:
+        """Where the bytes behind a transport header that is known begin, and how many there are: of all rows."""
+        packets = self.packets
+        carried = _WITH_PAYLOAD[packets.proto] & (packets.l4 >= 0) & (packets.payload >= 0)
+        size = np.where(carried, packets.payload_len, 0)
+        more = np.zeros(len(size), np.int64)
+        more[carried & (packets.proto == ESP)] = _ESP_HEADER
+        messages = _indices(self._of(ICMP) & (_MORE_OF_ICMP[packets.sport & 255] > 0))
+        more[messages] = _MORE_OF_ICMP[packets.sport[messages]]
+        adverts = messages[packets.sport[messages] == _ADVERT]
+        if len(adverts):
+            counts = gather(packets.batch.data, packets.l4[adverts] + 4, _ADVERTS)
+            more[adverts] = counts["number"].astype(np.int64) * counts["size"] * 4
+        more = np.minimum(more, size)
+        return packets.payload + more, size - more
+
     def with_payload(self) -> Bool:
         """Return which rows have bytes behind a transport header that is known."""
-        packets = self.packets
-        carried = np.isin(packets.proto, (ICMP, TCP, UDP, ICMPV6, SCTP)) & (packets.l4 >= 0)
-        found: Bool = carried & (packets.payload >= 0) & (packets.payload_len > 0)
+        found: Bool = self.payloads[1] > 0
         return found
 
     def ports(self, name: str) -> Field:
@@ -134,7 +157,7 @@ class Fields:
         """Return the rows that have a header, such as ``tcp.hdr``, and where it starts and ends, as far as captured.
 
         That of IPv4 and of TCP ends with its options, that of IPv6 where the transport header begins. That of ICMP ends
-        where its 8 bytes do, of ICMPv6 with the packet.
+        where its fixed part does, of ICMPv6 with the packet.
         """
         packets = self.packets
         if name in ("ipv4.hdr", "ipv6.hdr"):
@@ -147,7 +170,8 @@ class Fields:
         else:
             rows = _indices(self._of(_HEADERS[name]))
             start = packets.l4[rows]
-            end = packets.payload[rows] + (packets.payload_len[rows] if name == "icmpv6.hdr" else 0)
+            begin, size = self.payloads
+            end = begin[rows] + (size[rows] if name == "icmpv6.hdr" else 0)
         captured = (packets.batch.offset + packets.batch.caplen)[rows]
         return rows, start, np.maximum(np.minimum(end, captured), start)
 
@@ -197,7 +221,7 @@ class Fields:
         return numbers
 
     def _payload_sizes(self) -> I64:
-        return np.where(self.with_payload(), self.packets.payload_len, 0)
+        return self.payloads[1]
 
     def _fragment_words(self) -> Field:
         return self._word(self._v4(), self.packets.l3 + 6)

@@ -13,11 +13,12 @@ class DefragSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_datagrams: int = Field(
-        default=4096,
+        default=32_768,
         ge=1,
         le=1 << 20,
-        description="Incomplete datagrams held at once; the oldest gives way. Hosts hold fewer: Linux keeps 4 MiB of "
-        "fragments in all.",
+        description="Incomplete datagrams held at once, about 1 kB each. When full, those of the destination or source "
+        "that holds most give way, the oldest first. A host holds fewer, Linux 4 MiB of fragments; but here are those "
+        "of many hosts.",
     )
     memcap_bytes: int = Field(
         default=32 << 20,

@@ -11,8 +11,9 @@ started and ended. Next stage: `ids.protocols`.
     connections    turns a connection that is not orderly into an object, and back
     tcp            follows handshake, FIN and RST of such a one, a segment at a time; `handshake` has its opening,
                    `acceptance` which segments a host takes no notice of
-    reassembly     puts the bytes of its directions in order, within bounds; `half` does it for one of them
-    policies       which of two copies of a byte a host prefers
+    reassembly     puts the bytes of its directions in order, within bounds; `half` does it for one of them,
+                   `lost` has the holes that were given up
+    policies       which of two copies of a byte a host prefers; `doubts` has what each makes of those behind a hole
     versions       what else the hosts may have read, as further flows; `notes` has what is worth an event
     streams        gathers what a batch brought
     passage        takes a batch through all of these

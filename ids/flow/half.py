@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ids.flow.doubts import Doubts
+from ids.flow.lost import Lost
 from ids.flow.notes import Note
-from ids.flow.policies import MAX_COPIES, views
 from ids.flow.reassembly import CONTEXT_BYTES, HALF, MODULUS, Reassembly
 from ids.flow.segment import Arrival
 from ids.flow.versions import MAX_DUE, UNLIMITED, Edit, Span, Versions
@@ -13,8 +14,6 @@ from ids.pieces import Copy, Favours, Pieces
 from ids.types import Direction, FlowColumns, Mark
 
 _SMALL_PIECE = 4096
-MAX_LOST = 16
-"""Holes that were given up and are remembered; of more, the oldest are forgotten."""
 MAX_ASIDE = 16
 """Segments that are put aside."""
 _PARSED = int(Mark.PARSED)
@@ -32,22 +31,11 @@ class Aside(NamedTuple):
     """The segment ends the direction."""
 
 
-class Hole:
-    """Bytes that were given up, and those of them that came after all."""
-
-    __slots__ = ("end", "late", "start")
-
-    def __init__(self, start: int, end: int) -> None:
-        self.start = start
-        self.end = end
-        self.late = Pieces()
-
-
 class Half:
     """One direction of a connection."""
 
     __slots__ = (
-        "acked", "aside", "base", "claimed", "closed", "columns", "context", "copies", "direction", "due", "edge",
+        "acked", "aside", "base", "claimed", "closed", "columns", "context", "direction", "doubts", "due", "edge",
         "fin_at", "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "sent", "sent_bytes",
         "shared", "skipped", "slot", "stamp", "turn", "versions", "widest",
     )  # fmt: skip
@@ -101,11 +89,11 @@ class Half:
         """The widest window that this side has offered, scaled."""
         self.held: Pieces | None = None
         """What is held back behind holes, by offset; None where nothing is."""
-        self.copies: list[Copy] | None = None
-        """Copies of held bytes that differ, in the order of their arrival."""
+        self.doubts: Doubts | None = None
+        """Held bytes of which there are copies that differ."""
         self.due: list[Edit] | None = None
         """Edits for which no variant could be begun yet."""
-        self.lost: list[Hole] | None = None
+        self.lost: Lost | None = None
         """Holes that were given up."""
         self.aside: list[Aside] | None = None
         """Segments that a host would have ignored."""
@@ -126,7 +114,7 @@ class Half:
         ends_here = self.fin_at is None or self.fin_at == self.offset
         if self.held or self.gap or self.aside or self.due:
             return False
-        if any(hole.late for hole in self.lost or ()) or self.reached > self.highest:
+        if (self.lost is not None and self.lost.late) or self.reached > self.highest:
             return False
         return self.claimed <= self.offset and ends_here
 
@@ -147,6 +135,8 @@ class Half:
 
     def spoken(self, at: Arrival) -> None:
         """Take notice that the other side says something: what this side says next is another turn."""
+        if self.lost is not None and self.lost.begun:
+            self._read_begun(self.lost, at)
         if self.due:
             self.settle(at)
         if self.turn != self.offset:
@@ -221,16 +211,15 @@ class Half:
             return
         while self.held:
             self._give_up_hole(at, "gap_at_end")
-        for hole in [*(self.lost or ())]:
-            self._inspect_late(hole, at)
+        self._forget_lost(at)
         self.settle(at)
-        if self.copies:
-            self.shared.used -= sum(len(copy.data) for copy in self.copies)
-            self.copies = None
+        if self.doubts:
+            self.shared.used -= self.doubts.cost
+            self.doubts = None
         if self.fin_at is not None and self.fin_at > self.offset and self.offset < self._limit():
             self._lose(self.fin_at - self.offset, "gap_at_end")
         self._emit(b"", at, closed=True)
-        self.lost = None
+        self._forget_lost(at)
         self._forget_sent(self.offset)
         self._forget_aside(UNLIMITED)
         self.closed = True
@@ -315,15 +304,14 @@ class Half:
         return self.shared.targets.of(int(columns.ip_version[slot]), high, low)
 
     def _keep_copies(self, copies: list[Copy]) -> None:
-        known = self.copies = self.copies or []
-        for copy in copies:
-            if copy in known:
-                continue
-            if len(known) >= MAX_COPIES or self.shared.used + len(copy.data) > self.shared.memcap:
-                self.shared.counters.add("flow.tcp.versions.refused")
-                return
-            known.append(copy)
-            self.shared.used += len(copy.data)
+        """Keep what hosts have of bytes of which two copies differ: each the earlier one, then the later."""
+        shared = self.shared
+        doubts = self.doubts = self.doubts or Doubts()
+        before = doubts.cost
+        for known, new in zip(copies[::2], copies[1::2], strict=True):
+            doubts.add(known, known=True)
+            doubts.add(new)
+        shared.used += doubts.cost - before
 
     def _release(self, at: Arrival, *, conflict: bool = False) -> bool:
         """Deliver the held pieces that continue the stream; return ``conflict`` if there is no chunk to carry it."""
@@ -337,27 +325,30 @@ class Half:
         self.shared.used -= cost - held.cost
         if not held:
             self.held = None
+        said, room = [*self.sent] if self.doubts and self.sent else [], max(self._limit() - start, 0)
         self.deliver(data, at, conflict=conflict or differs)
-        if self.copies:
-            self._weigh(start, data, at)
+        if self.doubts:
+            self._weigh(self.doubts, [*said, (start, data[:room])], at)
         return False
 
-    def _weigh(self, start: int, delivered: bytes, at: Arrival) -> None:
-        """Have read what other hosts make of the copies of bytes that were just delivered."""
-        assert self.copies is not None
-        shared, end = self.shared, start + len(delivered)
-        mine = [copy for copy in self.copies if copy.start < end]
-        self.copies = [copy for copy in self.copies if copy.start >= end] or None
-        shared.used -= sum(len(copy.data) for copy in mine)
-        if not mine or shared.versions == 1:
+    def _weigh(self, doubts: Doubts, said: list[tuple[int, bytes]], at: Arrival) -> None:
+        """Have read what other hosts have of bytes that were just delivered, at the end of what was ``said``.
+
+        That is more than what is kept of them from now on.
+        """
+        start, delivered = said[-1]
+        before = doubts.cost
+        views = doubts.take(start, delivered)
+        self.shared.used -= before - doubts.cost
+        if not doubts:
+            self.doubts = None
+        if self.shared.versions == 1:
             return
-        low = max(min(copy.start for copy in mine), start)
-        high = min(max(copy.start + len(copy.data) for copy in mine), end)
-        base = delivered[low - start : high - start]
-        for seen in views(mine, low, base):
-            edit = Edit(low, low + len(seen), seen)
-            if not self.versions.knows(self.direction, edit, base[: len(seen)]):
-                self._fork([edit], at, alone=True)
+        for view in views:
+            edits = [Edit(low, low + len(data), data) for low, data in view]
+            bases = [delivered[edit.start - start : edit.end - start] for edit in edits]
+            if not self.versions.know(self.direction, edits, bases):
+                self._fork(edits, at, alone=True, said=said)
 
     def _give_up_hole(self, at: Arrival, why: str) -> None:
         """Go on with the first held piece, whatever is missing before it."""
@@ -368,10 +359,15 @@ class Half:
     def _lose(self, size: int, why: str) -> None:
         if size <= 0:
             return
-        lost = self.lost = self.lost or []
-        lost.append(Hole(self.offset, self.offset + size))
-        if len(lost) > MAX_LOST:
-            self.shared.used -= lost.pop(0).late.cost
+        lost = self.lost = self.lost or Lost()
+        cost = lost.cost
+        let_go = lost.add(self.offset, self.offset + size)
+        excess = self.shared.used + lost.cost - cost - self.shared.memcap
+        if excess > 0:
+            let_go += lost.let_go(excess)
+        self.shared.used += lost.cost - cost
+        if let_go:
+            self.shared.count("holes_forgotten", let_go)
         self.gap += size
         self.columns.gaps[self.slot, self.direction] += size
         self.shared.count(why)
@@ -394,7 +390,19 @@ class Half:
         while self.held and len(self.held) > shared.max_segments:
             self._make_room(at, "segments_limit")
         while self.held and shared.used > shared.memcap:
-            self._make_room(at, "memcap")
+            if not self._let_doubts_go():
+                self._make_room(at, "memcap")
+
+    def _let_doubts_go(self) -> bool:
+        """Let go of what is contested for longest; return whether there was any but the latest."""
+        shared, doubts = self.shared, self.doubts
+        if doubts is None:
+            return False
+        cost = doubts.cost
+        count = doubts.let_go(shared.used - shared.memcap)
+        shared.used -= cost - doubts.cost
+        shared.counters.add("flow.tcp.versions.refused", count)
+        return count > 0
 
     def _make_room(self, at: Arrival, why: str) -> None:
         """Let go of what is furthest ahead, as hosts do; or of the hole, where nobody says what the receiver has."""
@@ -411,33 +419,44 @@ class Half:
 
     def _fill(self, start: int, data: bytes, at: Arrival) -> None:
         """Take what arrives for holes that were given up; have it read when a hole is full."""
-        end = start + len(data)
-        for hole in [*(self.lost or ())]:
-            low, high = max(hole.start, start), min(hole.end, end)
-            if low >= high:
+        shared, lost = self.shared, self.lost
+        assert lost is not None
+        for hole in lost.within(start, start + len(data)):
+            low, high = max(hole.start, start), min(hole.end, start + len(data))
+            if shared.used + high - low > shared.memcap or len(hole.late) > shared.max_segments:
+                shared.count("late_dropped")
                 continue
-            if self.shared.used + high - low > self.shared.memcap or len(hole.late) > self.shared.max_segments:
-                self.shared.count("late_dropped")
-                continue
-            cost = hole.late.cost
-            hole.late.insert(low, data[low - start : high - start])
-            self.shared.used += hole.late.cost - cost
+            cost = lost.cost
+            lost.fill(hole, low, data[low - start : high - start])
             self.note(Note.LATE_DATA, at)
-            if hole.late.size == hole.end - hole.start:
-                self._inspect_late(hole, at)
+            late = lost.take(hole) if hole.full else []
+            shared.used += lost.cost - cost
+            if late:
+                self._inspect_late(late, at)
+        if not lost:
+            self.lost = None
 
-    def _inspect_late(self, hole: Hole, at: Arrival) -> None:
-        assert self.lost is not None
-        self.lost = [other for other in self.lost if other is not hole] or None
-        edits: list[Edit] = []
-        self.shared.used -= hole.late.cost
-        while hole.late:
-            begin = hole.late.start
-            data, _ = hole.late.pop(begin)
-            edits.append(Edit(begin, begin + len(data), data))
-        if edits:
-            self.shared.count("late_bytes", sum(len(edit.data) for edit in edits))
-            self._fork(edits, at)
+    def _read_begun(self, lost: Lost, at: Arrival) -> None:
+        """Have read what holes begin with: the other side may have, if it speaks now."""
+        cost = lost.cost
+        begun = lost.take_begun()
+        self.shared.used += lost.cost - cost
+        for late in begun:
+            self._inspect_late(late, at)
+
+    def _forget_lost(self, at: Arrival) -> None:
+        """Let all holes go; have read what came for them."""
+        lost, self.lost = self.lost, None
+        if lost is not None:
+            self.shared.used -= lost.cost
+            for late in lost.take_all():
+                self._inspect_late(late, at)
+
+    def _inspect_late(self, late: list[tuple[int, bytes]], at: Arrival) -> None:
+        """Have read what came for a hole that had been given up."""
+        edits = [Edit(start, start + len(data), data) for start, data in late]
+        self.shared.count("late_bytes", sum(len(edit.data) for edit in edits))
+        self._fork(edits, at)
 
     # What hosts ignore.
 
@@ -512,14 +531,23 @@ class Half:
         self._fork([edit], at, alone=True, urgent=True)
 
     def _fork(
-        self, edits: list[Edit], at: Arrival, *, alone: bool = False, urgent: bool = False, due: bool = False
+        self,
+        edits: list[Edit],
+        at: Arrival,
+        *,
+        alone: bool = False,
+        urgent: bool = False,
+        due: bool = False,
+        said: list[tuple[int, bytes]] | None = None,
     ) -> None:
-        if not due and not urgent and self.versions.spent(self.shared):
+        """Begin variants with edits, and with what was ``said``, or is kept of it; or wait for the end of the turn."""
+        full = alone and len(self.versions.variants) >= self.shared.versions - 1
+        if not due and not urgent and (full or self.versions.spent(self.shared)):
             self._wait(edits)
             return
         if self.due and not alone:
             edits, self.due = [*self.due, *edits], None
-        context = self.said()
+        context = _spans(said or self.sent)
         if not context:  # nothing is kept: what there is to read is the edits
             context = [edit for edit in edits if edit.start < self.offset]
         answers = self.peer.said() if self.peer is not None else []
@@ -549,7 +577,7 @@ class Half:
 
     def said(self) -> list[Span]:
         """Return what is kept of what was delivered."""
-        return [Span(start, start + len(data), data) for start, data in self.sent or ()]
+        return _spans(self.sent)
 
     def _keep_sent(self, data: bytes) -> None:
         """Keep delivered bytes until they are acknowledged; small ones together, so that pieces stay few."""
@@ -605,8 +633,10 @@ class Half:
                     bases.append(base)
         if unverified:
             self.shared.count("unverified_bytes", unverified)
-        if edits and self.shared.versions > 1:
-            versions = self.versions
-            if not all(versions.knows(self.direction, edit, base) for edit, base in zip(edits, bases, strict=True)):
-                self._fork(edits[::-1], at)
+        if edits and self.shared.versions > 1 and not self.versions.know(self.direction, edits, bases):
+            self._fork(edits[::-1], at)
         return bool(edits)
+
+
+def _spans(said: list[tuple[int, bytes]] | None) -> list[Span]:
+    return [Span(start, start + len(data), data) for start, data in said or ()]

@@ -92,6 +92,11 @@ def echo_ids(packets: Packets, rows: I64) -> I64:
     return identifiers
 
 
+def answer_to(proto: int, kind: int) -> int:
+    """Return the type of the ICMP message that answers one of this type, or which it answers; else the same type."""
+    return int((_ICMPV6_ANSWER if proto == PROTO_ICMPV6 else _ICMP_ANSWER)[kind & 0xFF])
+
+
 def _key_words(packets: Packets, rows: I64) -> tuple[list[U64], U8]:
     """Return the key as six 64-bit columns, the smaller endpoint first, and whether each row was turned round.
 

@@ -35,6 +35,7 @@ WORTH_A_ROUND = 16
 MIN_CAREFUL = 16
 """Segments that are taken one by one before the array work may go on: bounds what switching to and fro can cost."""
 _URGENT = 18
+_SCTP = 132
 """Where a TCP header has the urgent pointer."""
 MAX_ROUNDS = 6
 """Rounds a batch, for the same reason; about a millisecond each. What is disorderly still is taken to its end."""
@@ -187,6 +188,7 @@ class Passage:
         flows.dst[slot] = np.where(turned, packets.src[rows], packets.dst[rows])
         flows.sport[slot] = np.where(answer, packets.dport[rows], packets.sport[rows])
         flows.dport[slot] = np.where(answer, packets.sport[rows], packets.dport[rows])
+        _note_ports(flows, slot, packets, rows)
         flows.ip_version[slot], flows.proto[slot] = packets.ip_version[rows], packets.proto[rows]
         flows.vlan[slot], flows.interface[slot] = packets.vlan[rows], batch.interface[rows]
         _note_tunnels(flows, slot, packets, rows)
@@ -329,6 +331,15 @@ class Passage:
         matrix[:, -4], matrix[:, -3], matrix[:, -2] = options.signed, options.scale, packets.doubtful[rows]
         found: list[list[int]] = matrix.tolist()
         return found
+
+
+def _note_ports(flows: FlowColumns, slot: I64, packets: Packets, rows: I64) -> None:
+    """Note the ports of SCTP, for rules and events. They are no part of its flow's key, nor of the gate's."""
+    sctp = np.flatnonzero((packets.proto[rows] == _SCTP) & (packets.l4[rows] >= 0) & (packets.payload_len[rows] >= 4))
+    if len(sctp):
+        data, at = packets.batch.data, packets.l4[rows[sctp]]
+        high, low = data[at[:, None] + (0, 2)].astype(np.uint16), data[at[:, None] + (1, 3)].astype(np.uint16)
+        flows.sport[slot[sctp]], flows.dport[slot[sctp]] = (high << 8 | low).T
 
 
 def _from_service(sport: U16, dport: U16) -> Bool:

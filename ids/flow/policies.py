@@ -17,12 +17,10 @@ THEORY. The earlier copy was sent as ``first`` .. ``last``, the later one as ``s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
 
-import numpy as np
-
-from ids.pieces import Copy, Favours
+from ids.pieces import Favours
 from ids.types import IPNetwork, address_halves
 
 Policy: TypeAlias = Literal[
@@ -30,43 +28,33 @@ Policy: TypeAlias = Literal[
 ]
 """A family of systems."""
 
-MAX_COPIES = 256
-"""Copies that are weighed at once; some 20 ms of work."""
-MAX_VIEW_BYTES = 128 * 1024
-"""Bytes over which they are."""
-NOBODY = -1
-"""No copy has come for a byte."""
+
+def _first(first: int, last: int, start: int, end: int) -> bool:
+    return False
 
 
-# The rules take numbers, or columns of them.
+def _last(first: int, last: int, start: int, end: int) -> bool:
+    return True
 
 
-def _first(first: Any, last: Any, start: int, end: int) -> Any:
-    return first != first
-
-
-def _last(first: Any, last: Any, start: int, end: int) -> Any:
-    return first == first
-
-
-def _bsd(first: Any, last: Any, start: int, end: int) -> Any:
+def _bsd(first: int, last: int, start: int, end: int) -> bool:
     return start < first
 
 
-def _bsd_right(first: Any, last: Any, start: int, end: int) -> Any:
+def _bsd_right(first: int, last: int, start: int, end: int) -> bool:
     return start >= first
 
 
-def _linux(first: Any, last: Any, start: int, end: int) -> Any:
-    return (start < first) | ((start == first) & (end > last))
+def _linux(first: int, last: int, start: int, end: int) -> bool:
+    return start < first or (start == first and end > last)
 
 
-def _old_linux(first: Any, last: Any, start: int, end: int) -> Any:
-    return (start < first) | ((start == first) & (end >= last))
+def _old_linux(first: int, last: int, start: int, end: int) -> bool:
+    return start < first or (start == first and end >= last)
 
 
-def _solaris(first: Any, last: Any, start: int, end: int) -> Any:
-    return ((start > first) & (end > last)) | ((start <= first) & (end >= last))
+def _solaris(first: int, last: int, start: int, end: int) -> bool:
+    return (start > first and end > last) or (start <= first and end >= last)
 
 
 FAVOURS: Mapping[Policy, Favours] = {
@@ -74,35 +62,8 @@ FAVOURS: Mapping[Policy, Favours] = {
     "windows": _bsd, "vista": _first, "solaris": _solaris, "hpux": _solaris, "irix": _bsd, "macos": _bsd,
 }  # fmt: skip
 
-RULES: tuple[Callable[..., Any], ...] = (_linux, _last, _first, _bsd, _old_linux, _bsd_right, _solaris)
+RULES: tuple[Favours, ...] = (_linux, _last, _first, _bsd, _old_linux, _bsd_right, _solaris)
 """All different rules, the most telling ones first."""
-
-
-def views(copies: Sequence[Copy], start: int, delivered: bytes) -> list[bytes]:
-    """Return what hosts of all families make of the bytes at ``start``, where that is not what was delivered.
-
-    ``copies`` are in the order of their arrival; each view once, those of the most common hosts first.
-    """
-    end = start + min(len(delivered), MAX_VIEW_BYTES)
-    delivered = delivered[:MAX_VIEW_BYTES]
-    near = [copy for copy in copies if copy.start < end and copy.start + len(copy.data) > start][:MAX_COPIES]
-    found = dict.fromkeys(_fold(near, start, delivered, rule) for rule in RULES)
-    found.pop(delivered, None)
-    return list(found)
-
-
-def _fold(copies: Sequence[Copy], start: int, base: bytes, rule: Callable[..., Any]) -> bytes:
-    """Take the copies one after the other, as a host with this rule does; bytes with one copy only are as delivered."""
-    text = np.frombuffer(base, np.uint8).copy()
-    first, last = np.full((2, len(base)), NOBODY, np.int64)
-    for copy in copies:
-        low, high = max(copy.start - start, 0), min(copy.start - start + len(copy.data), len(base))
-        here = slice(low, high)
-        taken = np.flatnonzero((first[here] == NOBODY) | rule(first[here], last[here], copy.first, copy.last)) + low
-        content = np.frombuffer(copy.data, np.uint8)
-        text[taken] = content[taken + start - copy.start]
-        first[taken], last[taken] = copy.first, copy.last
-    return text.tobytes()
 
 
 class Targets:

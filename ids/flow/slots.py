@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ids.counters import Counters
-from ids.flow.half import Hole
 from ids.flow.identity import FlowIds
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
+from ids.flow.lost import Lost
 from ids.flow.segment import Arrival
 from ids.flow.settings import FlowSettings
 from ids.flow.streams import StreamsBuilder
@@ -70,7 +70,7 @@ class FlowSlots:
         self.unacked: dict[int, list[tuple[int, bytes]]] = {}
         """Delivered bytes of orderly flows that wait for their acknowledgement, with their stream offsets; by
         ``2 * slot + direction``."""
-        self.lost: dict[int, list[Hole]] = {}
+        self.lost: dict[int, Lost] = {}
         """Holes of orderly flows that were given up; by the same."""
         self._allocate(flows.capacity)
         self._variants = 0
@@ -235,7 +235,7 @@ class FlowSlots:
             for side in self.unacked.keys() & sides:
                 self.forget_unacked(side)
             for side in self.lost.keys() & sides:
-                self.out.shared.used -= sum(hole.late.cost for hole in self.lost.pop(side))
+                self.out.shared.used -= self.lost.pop(side).cost
         flows.reason[slots] = reason
         self.live[slots] = False
         for slot in slots.tolist():

@@ -178,6 +178,15 @@ class Versions:
             return any(edit in variant.edits[direction] for variant in self.variants)
         return any(variant.reads(direction, edit.start, base) == edit.data for variant in self.variants)
 
+    def know(self, direction: int, edits: list[Edit], bases: list[bytes]) -> bool:
+        """Return whether a variant reads all of this already; ``bases`` is what the connection has there."""
+        return any(
+            all(
+                variant.reads(direction, edit.start, base) == edit.data for edit, base in zip(edits, bases, strict=True)
+            )
+            for variant in self.variants
+        )
+
     def echo(self, chunk: Chunk, chunks: list[Chunk]) -> None:
         """Give all variants a chunk of the connection."""
         if not chunk.data and not chunk.closed:

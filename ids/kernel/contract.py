@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-VERSION = 5
+VERSION = 6
 """IDS_CONTRACT_VERSION: pinned maps of another version are not adopted."""
 
 RING_HEADER = 8
@@ -368,7 +368,10 @@ FLOW = np.dtype(
         ("neighbour", "<u4"),
         ("hearsay", "u1"),
         ("asked", "u1"),
-        ("spare", "u1", 2),
+        ("spoke", "u1"),
+        ("spare", "u1"),
+        ("turn", "<u4", 2),
+        ("settled", "<u4", 2),
     ]
 )
 

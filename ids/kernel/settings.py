@@ -111,7 +111,8 @@ class FastPathSettings(BaseModel):
         1 << 20,
         ge=0,
         lt=1 << 32,
-        description="Payload shown of each side of a TCP flow; Suricata's stream depth is the same.",
+        description="Payload shown of each side of a TCP flow, in each turn of the conversation: it begins anew when"
+        " the other side speaks. Suricata's stream depth is as large, once a flow.",
     )
     depth_udp_bytes: int = Field(1 << 18, ge=0, lt=1 << 32, description="Bytes shown of each side of a UDP flow.")
     depth_other_bytes: int = Field(

@@ -125,7 +125,7 @@ def map_write_ms(guard: Guard, source: str, timeout_s: float = 5.0) -> float:
     """Return how long the engine took from the packet to the map, by the alert of ``source``; raises `NotBlocked`."""
 
     def blocked(event: dict[str, Any]) -> bool:
-        return event["event_type"] == "alert" and event["src_ip"] == source and "block" in event["ids"]
+        return event["event_type"] == "alert" and event.get("src_ip") == source and "block" in event["ids"]
 
     event = guard.wait_for(blocked, timeout_s)
     if event is None or "blocked_ts_ns" not in event["ids"]["block"]:

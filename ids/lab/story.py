@@ -158,7 +158,7 @@ class Story:
         return lines, {"sid": alert["signature_id"], "signature": alert["signature"], "evidence": evidence}
 
     def _is_alert(self, event: dict[str, Any]) -> bool:
-        return bool(event["event_type"] == "alert" and event["src_ip"] == self._attacker)
+        return bool(event["event_type"] == "alert" and event.get("src_ip") == self._attacker)
 
     def _block(self) -> Seen:
         entry = self._entry(self._attacker)

@@ -117,11 +117,14 @@ def ids_datagrams(datagrams: Datagrams) -> list[Match] | None:
 
 
 @hookspec
-def ids_transactions(transactions: Transactions) -> list[Match] | None:
+def ids_transactions(transactions: Transactions, parts: Transactions) -> list[Match] | None:
     """Called once a batch in which protocol parsers completed sides of exchanges: their buffers are final.
 
     A request and its response are two rows, usually of different batches. ``transactions.column(name)`` has all
-    instances of one buffer. Return the matches, or None.
+    instances of one buffer. ``parts`` has the same rows and, between them, sides that go on (``partial``), whose end
+    may never come: the buffers of their heads are final, those of their bodies may grow. Such a side comes again as its
+    body grows, and at its end; so who counts looks at ``transactions``, which is empty where there are only such.
+    Return the matches, or None.
     """
 
 

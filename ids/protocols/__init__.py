@@ -4,16 +4,17 @@ In: `ids.types.Streams` and `Datagrams`, from `ids.flow`. Out: `ids.types.Transa
 `ids.rules`; `FlowColumns.app_proto` is set on the way.
 
 - `protocol` says what a protocol is: one descriptor, from which all else follows;
-- `registry` lists the descriptors; `recognised` has those without a parser, `dns` and `http` their own modules;
+- `registry` lists the descriptors; `recognised` has those without a parser, `dns`, `http` and `tls` their own packages;
+- `made` makes their buffers when something asks, `spelling` has how EVE spells bytes;
 - `recognition` finds a protocol by the first bytes of a stream or by a datagram, on any port;
 - `settings` are the limits of all parsers together;
 - `stage` gives each flow its parser, hands it over to another, and takes it away from one that fails; `talk` is what it
   knows of one flow.
 """
 
-from ids.protocols.protocol import Buffer, Handover, Protocol, Setup
+from ids.protocols.protocol import ODDITY, Buffer, Handover, Protocol, Setup
 from ids.protocols.recognition import FAILED
-from ids.protocols.registry import BUFFERS, BY_NAME, EVENT_TYPES, OTHER_NAMES, PROTOCOLS
+from ids.protocols.registry import BUFFERS, BY_NAME, EVENT_TYPES, ODDITIES, OTHER_NAMES, PROTOCOLS
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.stage import Protocols
 
@@ -22,6 +23,8 @@ __all__ = [
     "BY_NAME",
     "EVENT_TYPES",
     "FAILED",
+    "ODDITIES",
+    "ODDITY",
     "OTHER_NAMES",
     "PROTOCOLS",
     "Buffer",

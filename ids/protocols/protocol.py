@@ -13,6 +13,9 @@ from pydantic import BaseModel
 from ids.counters import Counters
 from ids.types import Direction, FlowColumns, Transaction
 
+ODDITY = "app-layer-event"
+"""The buffer in which parsers name what they find odd."""
+
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
@@ -30,6 +33,8 @@ class Buffer:
     seams: tuple[bytes, ...] | None = None
     """What its parser puts between pieces of the head of an ordinary message (`Transaction.head_as_sent`) to make it,
     the letters' case apart (`stands_in_head`). None: it is made of something else, or in another way."""
+    grows: bool = False
+    """It may be longer, or be there at all, only when a message comes again (`Transaction.partial`)."""
 
     def stands_in_head(self, value: bytes) -> bool:
         """Return whether bytes of this buffer must stand in the head as sent: they hold no seam, and begin or end in
@@ -129,10 +134,15 @@ class Protocol:
     """What its server may send before the protocol shows."""
     datagram: Callable[[bytes], bool] | None = None
     """Judges one datagram of a UDP flow, of either side; never raises."""
+    foreign_ports: frozenset[int] = frozenset()
+    """UDP ports of other protocols whose datagrams look the same: no flow of theirs is recognised as this one."""
     settings: type[BaseModel] | None = None
     """Its bounds: the group ``protocols.<name>`` of the settings."""
     buffers: tuple[Buffer, ...] = ()
     """What rules can test. Without a parser nothing fills them, and rules on them are refused."""
+    oddities: tuple[str, ...] = ()
+    """What its parser finds odd, by Suricata's names: instances of the buffer `ODDITY` are these behind the protocol's
+    name and a dot."""
     event: str | None = None
     """The type of event that is written for a complete transaction. Its object, under the protocol's name, is what the
     parser gave the transaction as ``fields``."""

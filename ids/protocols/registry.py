@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ids.protocols import dns, http, recognised, tls
-from ids.protocols.protocol import Buffer, Protocol
+from ids.protocols.protocol import ODDITY, Buffer, Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
     recognised.HTTP2,
@@ -28,8 +28,9 @@ OTHER_NAMES = frozenset(
 """EVE's names of protocols that nothing here recognises: a rule that names one is refused with that reason."""
 
 SHARED_BUFFERS = (
-    Buffer("file.data", None, None, "content of a transferred file or body, decompressed"),
-    Buffer("file.name", None, None, "name of a transferred file"),
+    Buffer("file.data", None, None, "content of a transferred file or body, decompressed", several=True, grows=True),
+    Buffer("file.name", None, None, "name of a transferred file", grows=True),
+    Buffer(ODDITY, None, None, "what a parser found odd, by Suricata's names: `dns.z_flag_set`", several=True),
 )
 """Buffers that parsers of several protocols fill."""
 
@@ -39,6 +40,9 @@ BUFFERS: dict[str, Buffer] = {
     for buffer in buffers
 }
 """By name: the shared ones, then those that a parser fills, then the others."""
+
+ODDITIES = frozenset(f"{protocol.name}.{oddity}" for protocol in PROTOCOLS for oddity in protocol.oddities)
+"""All that can stand in the buffer `ODDITY`."""
 
 EVENT_TYPES = tuple(protocol.event for protocol in PROTOCOLS if protocol.event is not None)
 """Types of the events that are written for transactions."""

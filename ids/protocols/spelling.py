@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 def text(raw: bytes) -> str:
-    """Return bytes as EVE spells them: as UTF-8, or else with escapes for what is not printable ASCII."""
+    """Return bytes as EVE spells them: as UTF-8, or else with escapes for what is not ASCII."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        return "".join([chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}" for byte in raw])
+        return "".join([chr(byte) if byte < 0x80 else f"\\x{byte:02x}" for byte in raw])

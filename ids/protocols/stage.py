@@ -8,7 +8,9 @@ THEORY.
     `PRELUDE_BYTES`: else whoever begins with many of them would go unseen. Line ends before all else may be any number,
     for no more than ``probe_bytes`` of them are kept.
     Where the server's bytes decided, in a protocol that has no parser, and the client's are another's that has one, the
-    client decides: the others may be forged, by whoever sends them in the server's name.
+    client decides: the others may be forged, by whoever sends them in the server's name. And where the client's bytes
+    decided so, or nothing did, and the server answers in a protocol that has a parser, the server decides: it has
+    understood the client. What the client said is kept until then, up to `PRELUDE_BYTES`.
 (2) A parser may hand its flow over: the rest of the streams is probed anew, and the next parser goes on with the ids of
     transactions. Where nothing fits the rest, the flow keeps its name.
 (3) A parser reads hostile bytes. Should one raise, that is counted, its flow goes on without a parser, and rules on the
@@ -18,7 +20,7 @@ THEORY.
 
 COST. O(bytes); a few microseconds a row of `Streams`, and nothing for a row of `Datagrams` without a parser. MEMORY is
 ``probe_bytes`` a direction while a flow is probed, `PRELUDE_BYTES` more of a client while all flows together hold less
-than `PRELUDE_MEMCAP_BYTES`, and what its parser says.
+than `PRELUDE_MEMCAP_BYTES`, as long until the server's first bytes confirm what it is, and what its parser says.
 """
 
 from __future__ import annotations
@@ -45,8 +47,8 @@ from ids.protocols.talk import NOTHING, Talk, Talks
 from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, Mark, Streams, Transaction, Transactions
 
 MAX_HANDOVERS = 8
-"""Protocols within protocols that are followed in one flow; each probes and copies the rest of a chunk anew. Tunnels
-are rarely nested more than twice."""
+"""Protocols within protocols that are followed in one piece of a stream; each probes and copies the rest of it anew.
+Tunnels are rarely nested more than twice, and each waits for an answer, so the next piece may have as many."""
 
 PRELUDE_BYTES = 8 * 1024
 """Bytes of a client before its protocol shows: servers read no longer first line."""
@@ -60,6 +62,9 @@ _BOTH = 0b11
 _UDP = 17
 _DIRECTIONS = tuple(Direction)
 _log = logging.getLogger(__name__)
+
+_SURE = "http"
+"""A protocol that needs no answer of its server to be sure of: whoever speaks it is heard by servers of it."""
 
 
 class Protocols:
@@ -148,6 +153,8 @@ class Protocols:
                 talk = talks[flow_id] = Talk(slot)
             if closed:
                 talk.closed |= 1 << side
+            if talk.parser is not None and talk.awaited and self._contradicts(talk, side, data[start:end], gap):
+                talk.release()
             if talk.parser is not None:
                 try:
                     handover = talk.parser.feed(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed, out)
@@ -158,6 +165,8 @@ class Protocols:
                         self._hand_over(talk, handover, ts_ns, number, out)
             elif talk.probing:
                 self._probe(talk, side, data[start:end], ts_ns, number, gap, closed, out)
+            elif talk.awaited:
+                self._await_server(talk, side, data[start:end], ts_ns, number, gap, closed, out)
             elif start < end and not talk.heard >> side & 1:
                 if side == Direction.TO_SERVER and talk.began == 1 << Direction.TO_CLIENT and not talk.handovers:
                     self._hear_client(talk, data[start:end], ts_ns, number, gap, closed, out)
@@ -201,9 +210,15 @@ class Protocols:
             self._hear(talk, 1 - side, others, 0)
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
         if maker is None:
+            if side == Direction.TO_SERVER and not gap and talk.closed != _BOTH:
+                talk.awaited = True
+                self._keep_client(talk, b"", known + data, others)
             return
         talk.parser = maker(talk.slot, talk.tx_id)
         self._parsed[talk.slot] = True
+        if side == Direction.TO_SERVER and protocol is not None and protocol.name != _SURE and not (gap or others):
+            talk.awaited = True
+            self._keep_client(talk, b"", known + data, b"")
         if not (known or others or talk.closed >> (1 - side) & 1):
             self._parse(talk, side, data, ts_ns, number, gap, closed, out)
             return
@@ -279,6 +294,81 @@ class Protocols:
             self._parsed[talk.slot] = True
             self._parse(talk, Direction.TO_SERVER, heard, ts_ns, number, 0, closed, out)
 
+    def _keep_client(self, talk: Talk, kept: bytes, said: bytes, answered: bytes) -> None:
+        """Keep what a client says until its server has answered, as long as there is room for it."""
+        room = PRELUDE_BYTES - len(kept) if self._talks.held <= PRELUDE_MEMCAP_BYTES else 0
+        talk.missed += max(len(said) - room, 0)
+        self._talks.hold(talk, (kept + said[:room], answered))
+
+    def _contradicts(self, talk: Talk, side: int, data: bytes, gap: int) -> bool:
+        """Return whether the server of a flow that is parsed answers in another protocol that can be; until its first
+        bytes are there, what the client says is kept besides.
+        """
+        said, answered = talk.prefix
+        if side == Direction.TO_SERVER:
+            if gap or talk.missed:
+                talk.missed += gap + len(data)
+            else:
+                self._keep_client(talk, said, data, answered)
+            return False
+        first = (answered + data)[: self._settings.probe_bytes]
+        protocol = None if gap else self._recogniser.stream(first, Direction.TO_CLIENT)
+        if protocol is not None and protocol is not talk.protocol and protocol.name in self._make_parser:
+            return True
+        if protocol is None and not gap and len(first) < self._settings.probe_bytes:
+            self._talks.hold(talk, (said, first))
+        else:
+            talk.awaited, talk.missed = False, 0
+            self._talks.hold(talk, NOTHING)
+        return False
+
+    def _await_server(
+        self,
+        talk: Talk,
+        side: int,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> None:
+        """Wait for the first bytes of a server, however they are cut; where a protocol with a parser shows in them, let
+        its parser catch up with what the client said."""
+        said, answered = talk.prefix
+        if side == Direction.TO_SERVER:
+            if gap or talk.missed:
+                talk.missed += gap + len(data)
+            elif data:
+                self._keep_client(talk, said, data, answered)
+            return
+        answered += data
+        first, probe = answered[: self._settings.probe_bytes], self._settings.probe_bytes
+        protocol = None if gap else self._recogniser.stream(first, Direction.TO_CLIENT)
+        if protocol is None and not gap:
+            first, limit = self._behind_prelude(answered, Direction.TO_CLIENT)
+            protocol = self._recogniser.stream(first, Direction.TO_CLIENT)
+            if protocol is None and len(first) < max(limit, probe) and not closed and self._room(first):
+                self._talks.hold(talk, (said, first))
+                return
+        talk.awaited = False
+        self._talks.hold(talk, NOTHING)
+        talk.heard |= 1 << Direction.TO_CLIENT
+        maker = self._make_parser.get(protocol.name) if protocol is not None else None
+        if protocol is not None and protocol is talk.protocol:
+            talk.began |= 1 << Direction.TO_CLIENT
+        elif maker is not None:
+            self._counters.add("app_layer.corrected")
+            self._counters.add("app_layer.probe.missed_bytes", talk.missed)
+            self._decide(talk, protocol)
+            talk.began = 1 << Direction.TO_CLIENT
+            talk.parser = maker(talk.slot, talk.tx_id)
+            self._parsed[talk.slot] = True
+            ended, talk.closed = bool(talk.closed >> Direction.TO_SERVER & 1), 0
+            pieces = [(0, said, 0, ended and not talk.missed), (0, b"", talk.missed, ended), (1, answered, 0, closed)]
+            for of, piece, lost, last in pieces if talk.missed else (pieces[0], pieces[2]):
+                self._take(talk, of, piece, ts_ns, number, lost, last, out)
+
     def _take(
         self,
         talk: Talk,
@@ -323,12 +413,16 @@ class Protocols:
     def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Probe the rest of the streams anew."""
         talk.release()
+        self._talks.hold(talk, NOTHING)
         self._parsed[talk.slot] = False
         talk.handovers += 1
-        if talk.handovers > MAX_HANDOVERS:
+        talk.handed = talk.handed + 1 if talk.handed_at == number else 1
+        talk.handed_at = number
+        talk.start_over(handover.tx_id)
+        if talk.handed > MAX_HANDOVERS:
             self._counters.add("app_layer.handover.too_many")
             return
-        talk.start_over(handover.tx_id)
+        self._note()  # the next parser may ask what the flow was before
         ended, talk.closed = talk.closed, 0
         for side, rest in enumerate(handover.rest):
             closed = bool(ended >> side & 1)
@@ -359,12 +453,18 @@ class Protocols:
                 continue
             talk.looked += 1
             protocol = self._recogniser.datagram(datagrams.content(row))
-            if protocol is None and talk.looked < self._settings.probe_datagrams:
+            foreign = protocol is not None and not protocol.foreign_ports.isdisjoint(self._ports(slot))
+            if foreign:
+                protocol = None
+            if protocol is None and not foreign and talk.looked < self._settings.probe_datagrams:
                 continue
             talk.probing, talk.since = False, int(datagrams.number[row])
             self._decide(talk, protocol)
             if protocol is not None and protocol.name in self._make_listener:
                 talk.listener = self._make_listener[protocol.name](slot, 0)
+
+    def _ports(self, slot: int) -> tuple[int, int]:
+        return int(self._flows.sport[slot]), int(self._flows.dport[slot])
 
     def _parse_datagrams(self, datagrams: Datagrams, rows: I64, out: list[Transaction]) -> None:
         talks = self._talks.by_id

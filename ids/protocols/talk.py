@@ -12,8 +12,8 @@ class Talk:
     """What is known of one flow."""
 
     __slots__ = (
-        "began", "closed", "handovers", "heard", "listener", "looked", "offered", "parser", "prefix", "probing",
-        "protocol", "since", "slot", "tx_id",
+        "awaited", "began", "closed", "handed", "handed_at", "handovers", "heard", "listener", "looked", "missed",
+        "offered", "parser", "prefix", "probing", "protocol", "since", "slot", "tx_id",
     )  # fmt: skip
 
     def __init__(self, slot: int) -> None:
@@ -30,6 +30,10 @@ class Talk:
         """Bits of the directions whose first bytes were judged."""
         self.began = 0
         """Bits of the directions whose first bytes are the protocol's."""
+        self.awaited = False
+        """There is no parser for what the client seems to speak, and the server's first bytes are to confirm it."""
+        self.missed = 0
+        """Bytes of the client behind those in ``prefix`` meanwhile."""
         self.offered = False
         """`Protocols.opaque` has returned it."""
         self.looked = 0
@@ -39,11 +43,16 @@ class Talk:
         self.tx_id = 0
         """Id of the next parser's first transaction."""
         self.handovers = 0
+        """Parsers that handed the flow over,"""
+        self.handed = 0
+        """and how many did within the piece of a stream that ended with the packet"""
+        self.handed_at = -1
 
     def start_over(self, tx_id: int) -> None:
         """Probe anew: what comes is another protocol, whose first transaction has this id."""
         self.tx_id = tx_id
         self.probing, self.protocol, self.heard, self.began = True, None, 0, 0
+        self.awaited, self.missed = False, 0
 
     def release(self) -> None:
         """Let the parser go, with what it holds."""

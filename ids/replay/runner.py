@@ -153,8 +153,12 @@ class _Run:
         if self._crew is None:
             packets = self.engine.process(batch)
             return lambda: packets
-        self.engine.take(batch, self._crew.found(len(batch)))
-        return lambda: Decoder(self._config.decode, Counters()).decode(batch)
+
+        def decoded() -> Packets:
+            return Decoder(self._config.decode, Counters()).decode(batch)
+
+        self.engine.take(batch, self._crew.found(len(batch)), decoded)
+        return decoded
 
     def capture(self, path: Path) -> None:
         """Run one capture, then forget its traffic: it says nothing of the next."""

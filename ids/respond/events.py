@@ -6,6 +6,7 @@ of which there are many a batch are spelt by `ids.respond.lines`.
 
 from __future__ import annotations
 
+import base64
 import socket
 import time
 from functools import lru_cache
@@ -13,7 +14,8 @@ from functools import lru_cache
 from ids.events import Event
 from ids.protocols import BY_NAME
 from ids.respond.community_id import community_id
-from ids.types import LIVE, Direction, Flow, FlowColumns, Match, Noted
+from ids.respond.settings import EveSettings
+from ids.types import LIVE, Action, Direction, Exhibit, Flow, FlowColumns, FlowCount, Match, Noted, Signature
 
 PROTOCOL_NAMES = {
     1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 50: "ESP", 58: "IPv6-ICMP", 132: "SCTP",
@@ -23,6 +25,17 @@ PROTOCOL_NAMES = {
 _TCP, _UDP, _SCTP = 6, 17, 132
 WITH_PORTS = (_TCP, _UDP, _SCTP)
 ICMP = (1, 58)
+ICMP_ANSWERS = {(1, 8): 0, (1, 13): 14, (1, 15): 16, (1, 17): 18, (58, 128): 129}
+"""Types that answer others, by protocol: a flow has the type of its first message."""
+
+PLAIN = EveSettings()
+"""What is written where nothing more is asked for."""
+
+WIRE = "wire/pcap"
+_TUNNELS = {47: "gre tunnel", 4: "ipv4 tunnel", 41: "ipv6 tunnel"}
+_UDP_TUNNELS = {4789: "vxlan encapsulation", 6081: "geneve encapsulation", 3544: "teredo tunnel"}
+_PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F or byte in b"\r\n" else 0x2E for byte in range(256))
+_NOTHING = Exhibit()
 
 
 def timestamp(ts_ns: int) -> str:
@@ -78,7 +91,7 @@ def _ends(flow: Flow, direction: Direction) -> Event:
         ends["src_port"], ends["dest_port"] = (sport, dport) if forward else (dport, sport)
     ends["proto"], ends["ip_v"] = protocol_name(proto), flow.ip_version
     if proto in ICMP:
-        ends["icmp_type"], ends["icmp_code"] = sport, dport
+        ends["icmp_type"], ends["icmp_code"] = (sport if forward else ICMP_ANSWERS.get((proto, sport), sport)), dport
     return ends
 
 
@@ -107,14 +120,14 @@ def interface_name(index: int) -> str:
         return f"if{index}"
 
 
-def flow_summary(flow: Flow) -> Event:
-    """Return the ``flow`` object that alerts and drops carry."""
-    packets, size = flow.packets, flow.bytes
+def flow_summary(flow: Flow, counts: FlowCount | None = None) -> Event:
+    """Return the ``flow`` object that alerts carry; ``counts``: as it was then, where more has come since."""
+    then = counts or FlowCount(*flow.packets, *flow.bytes)
     summary: Event = {
-        "pkts_toserver": packets[0],
-        "pkts_toclient": packets[1],
-        "bytes_toserver": size[0],
-        "bytes_toclient": size[1],
+        "pkts_toserver": then.packets_to_server,
+        "pkts_toclient": then.packets_to_client,
+        "bytes_toserver": then.bytes_to_server,
+        "bytes_toclient": then.bytes_to_client,
         "start": timestamp(flow.start_ns),
         "src_ip": flow.src_ip,
         "dest_ip": flow.dst_ip,
@@ -124,24 +137,13 @@ def flow_summary(flow: Flow) -> Event:
     return summary
 
 
-def alert_event(match: Match, blocked: bool) -> Event:
-    """Return the ``alert`` event of a match; ``blocked`` says whether its packets are being dropped."""
-    signature = match.signature
-    event = base("alert", match.flow, match.ts_ns, match.number, match.direction)
-    alert: Event = {
-        "action": "blocked" if blocked else "allowed",
-        "gid": signature.gid,
-        "signature_id": signature.sid,
-        "rev": signature.rev,
-        "signature": signature.title,
-        "category": signature.classtype,
-        "severity": signature.severity,
-    }
-    if signature.metadata:
-        alert["metadata"] = {key: list(values) for key, values in signature.metadata.items()}
-    if signature.references:
-        alert["references"] = list(signature.references)
-    event["alert"] = alert
+def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verdict: str = "") -> Event:
+    """Return the ``alert`` event of a match.
+
+    ``blocked`` says whether its packets are being dropped, ``verdict`` what became of this one, where that is written.
+    """
+    event = _of_match("alert", match)
+    event["alert"] = _alert(match, blocked)
     if match.transaction is not None:
         event["tx_id"] = match.transaction.tx_id
         protocol, fields = match.transaction.protocol, match.transaction.fields
@@ -149,18 +151,119 @@ def alert_event(match: Match, blocked: bool) -> Event:
         event[protocol] = dict(fields if in_alert is None else in_alert(fields))
     if match.flow.app_proto:
         event["app_proto"] = match.flow.app_proto
-    event["direction"] = "to_server" if match.direction is Direction.TO_SERVER else "to_client"
-    if match.flow.id:
-        event["flow"] = flow_summary(match.flow)
+    event["direction"] = _direction(match)
+    if match.flow.id or match.flow.sport or match.flow.dport:  # of a packet with a bad checksum there is as much
+        event["flow"] = flow_summary(match.flow, (match.exhibit or _NOTHING).counts)
+    if match.exhibit is not None:
+        event |= _shown(match.exhibit, settings)
+    if settings.verdict:
+        event["verdict"] = _verdict(match, verdict)
     event["ids"] = {
         "detector": match.detector,
-        "rule": signature.origin,
+        "rule": match.signature.origin,
         "packet_ts_ns": match.ts_ns,
         "evidence": [
             {"buffer": e.buffer, "offset": e.offset, "excerpt": e.excerpt.decode("latin-1")} for e in match.evidence
         ],
     }
     return event
+
+
+def _of_match(event_type: str, match: Match) -> Event:
+    """Return the keys that every event of a match carries."""
+    event = base(event_type, match.flow, match.ts_ns, match.number, match.direction)
+    exhibit = match.exhibit or _NOTHING
+    if exhibit.icmp is not None:
+        event["icmp_type"], event["icmp_code"] = exhibit.icmp
+    event["pkt_src"] = exhibit.source or packet_source(match.flow)
+    if exhibit.ether is not None:
+        event["ether"] = ether_keys(*exhibit.ether)
+    return event
+
+
+def _alert(match: Match, blocked: bool) -> Event:
+    signature = match.signature
+    alert: Event = {
+        "action": "blocked" if blocked else "allowed",
+        "gid": signature.gid,
+        "signature_id": signature.sid,
+        "rev": signature.rev,
+        "signature": signature.title,
+        "category": signature.category or signature.classtype,
+        "severity": signature.severity,
+    }
+    if signature.attacked and match.flow.ip_version:
+        alert |= _attack(match, signature)
+    if signature.metadata:
+        alert["metadata"] = {key: list(values) for key, values in signature.metadata.items()}
+    if signature.references:
+        alert["references"] = list(signature.references)
+    return alert
+
+
+def _attack(match: Match, signature: Signature) -> Event:
+    """Return who attacks and who is attacked, where the rule knows."""
+    ends = _ends(match.flow, match.direction)
+    sides = [{"ip": ends[f"{side}_ip"]} for side in ("src", "dest")]
+    if "src_port" in ends:
+        for side, end in zip(("src", "dest"), sides, strict=True):
+            end["port"] = ends[f"{side}_port"]
+    source, target = sides if signature.attacked == "dest_ip" else sides[::-1]
+    return {"source": source, "target": target}
+
+
+def _shown(exhibit: Exhibit, settings: EveSettings) -> Event:
+    """Return payload and packet, as far as they were attached."""
+    shown: Event = {}
+    if exhibit.payload is not None:
+        if settings.payload and exhibit.payload:
+            shown["payload"] = base64.b64encode(exhibit.payload).decode()
+        if settings.payload_printable:
+            shown["payload_printable"] = exhibit.payload.translate(_PRINTABLE).decode()
+        shown["stream"] = int(exhibit.stream)
+    if exhibit.packet is not None:
+        shown |= packet_keys(exhibit.packet, exhibit.linktype)
+    return shown
+
+
+def packet_keys(data: bytes, linktype: int) -> Event:
+    """Return a packet as events carry it."""
+    return {"packet": base64.b64encode(data).decode(), "packet_info": {"linktype": linktype}}
+
+
+def ether_keys(source: str, destination: str) -> Event:
+    """Return the addresses of a frame as events carry them."""
+    return {"src_mac": source, "dest_mac": destination}
+
+
+def packet_source(flow: Flow) -> str:
+    """Return where packets of a flow come from, in Suricata's words."""
+    outer = flow.tunnel
+    return WIRE if outer is None else packet_source_of(outer.proto, outer.sport, outer.dport)
+
+
+def packet_source_of(proto: int, sport: int, dport: int) -> str:
+    """Return where a packet comes from whose carrier has this protocol and these ports."""
+    if proto == _UDP:
+        return _UDP_TUNNELS.get(dport) or _UDP_TUNNELS.get(sport) or "vxlan encapsulation"
+    return _TUNNELS.get(proto, "gre tunnel")
+
+
+def _verdict(match: Match, word: str) -> Event:
+    """Return what became of a packet, and who would have been sent a reset."""
+    verdict: Event = {"action": word or "alert"}
+    signature = match.signature
+    if signature.action is Action.REJECT:
+        verdict["reject-target"] = signature.rejected or "to_client"
+        if match.flow.proto == _TCP:
+            verdict["reject"] = ["tcp-reset"]
+        elif match.flow.proto in (_UDP, *ICMP):
+            verdict["reject"] = ["icmp-prohib"]
+    return verdict
+
+
+def _direction(match: Match) -> str:
+    return "to_server" if match.direction is Direction.TO_SERVER else "to_client"
 
 
 def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
@@ -173,10 +276,16 @@ def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
     return event
 
 
-def drop_event(match: Match, reason: str, block: Event | None) -> Event:
+def drop_event(match: Match, reason: str, block: Event | None, settings: EveSettings = PLAIN) -> Event:
     """Return the ``drop`` event of a flow or source that a rule condemned; ``block`` describes the block, if any."""
-    event = base("drop", match.flow, match.ts_ns, match.number, match.direction)
-    event["drop"] = {"reason": reason}
+    event = _of_match("drop", match)
+    event["direction"] = _direction(match)
+    header = match.exhibit.header if match.exhibit is not None else None
+    event["drop"] = {**(header or {}), "reason": reason}
+    if settings.drop_alert:
+        event["alert"] = _alert(match, blocked=True)
+    if settings.verdict:
+        event["verdict"] = _verdict(match, "drop")
     event["ids"] = {"packet_ts_ns": match.ts_ns, "sid": match.signature.sid}
     if block is not None:
         event["ids"]["block"] = block

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from ids.events import Lines, spell
+from ids.flow.keys import answer_to
 from ids.respond.community_id import community_ids
 from ids.respond.events import ICMP, WITH_PORTS, interface_name, protocol_name, second, tunnel, vlan_tags
 from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
@@ -59,15 +60,29 @@ class EventLines:
             map(_REASONS.__getitem__, flows.reason[slots].tolist()),
             self._fates(slots),
             self._tcp(slots),
+            self._answers(slots),
             strict=True,
         )
         lines = [
-            f'{head},{app_proto}"flow":{{"pkts_toserver":{packets},"pkts_toclient":{back},"bytes_toserver":{size},'
+            f'{head}{answer},{app_proto}"flow":{{"pkts_toserver":{packets},"pkts_toclient":{back},"bytes_toserver":{size},'
             f'"bytes_toclient":{size_back},"start":"{start}","end":"{end}","age":{age},"state":"{state}",'
             f'"reason":"{reason}","alerted":false{fate}}}{tcp}}}\n'
-            for head, app_proto, packets, back, size, size_back, start, end, age, state, reason, fate, tcp in columns
+            for head, app_proto, packets, back, size, size_back, start, end, age, state, reason, fate, tcp, answer in (
+                columns
+            )
         ]
         return Lines("flow", "".join(lines).encode(), len(lines))
+
+    def _answers(self, slots: I64) -> list[str]:
+        """Say of ICMP flows that were answered what the answers are."""
+        flows = self._flows
+        answers = [""] * len(slots)
+        icmp = np.isin(flows.proto[slots], ICMP) & (flows.packets[slots, 1] > 0)
+        for at in np.flatnonzero(icmp).tolist():
+            slot = slots[at]
+            kind = answer_to(int(flows.proto[slot]), int(flows.sport[slot]))
+            answers[at] = f',"response_icmp_type":{kind},"response_icmp_code":{int(flows.dport[slot])}'
+        return answers
 
     def _of_protocol(self, protocol: str, rows: list[Transaction]) -> Lines:
         slots = np.array([row.slot for row in rows])

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from ids.counters import Counters
 from ids.errors import KernelError
 from ids.events import Event
@@ -14,11 +16,12 @@ from ids.respond.distinct import DistinctCounts
 from ids.respond.gate import BlockOrder, Gate
 from ids.respond.policy import BlockPolicy, sender_of
 from ids.respond.sequences import Sequences
-from ids.respond.settings import RespondSettings
+from ids.respond.settings import EveSettings, RespondSettings
 from ids.respond.state import RuleState
 from ids.respond.threshold import Thresholds
+from ids.respond.trailing import Trailing
 from ids.rules.model.sets import AddressSet
-from ids.types import STATELESS, Action, BlockMode, Match
+from ids.types import STATELESS, Action, BlockMode, FlowState, Match, Packets
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,10 @@ class Case:
     alerts: int = 0
     condemned: bool = False
     """Its packets are being dropped."""
+    established: bool = False
+    """They were those of an established flow by then."""
+    condemned_at: int = 0
+    """`PacketBatch.number` of the packet for which they are."""
     shadowed: bool = False
     """They would be, were it not for shadow mode."""
 
@@ -46,8 +53,11 @@ class Responder:
         gate: Gate,
         counters: Counters,
         emit: Callable[[Event], None],
+        eve: EveSettings = events.PLAIN,
     ) -> None:
         self._settings = settings
+        self._eve = eve
+        self._trailing = Trailing(eve, counters)
         self._policy = policy
         self._gate = gate
         self._counters = counters
@@ -59,9 +69,11 @@ class Responder:
         self._cases: dict[int, Case] = {}
         """By flow id; a case goes when its flow's `flow` event comes."""
 
-    def configure(self, settings: RespondSettings, home: AddressSet) -> None:
+    def configure(self, settings: RespondSettings, home: AddressSet, eve: EveSettings = events.PLAIN) -> None:
         """Respond by these settings from now on, and have the policy do so; open cases stay open."""
         self._settings = settings
+        self._eve = eve
+        self._trailing.configure(eve)
         self._policy.configure(settings, home)
 
     def handle(self, match: Match) -> None:
@@ -70,33 +82,59 @@ class Responder:
         if case.passed:
             self._counters.add("respond.passed")
             return
+        if case.condemned and match.number > case.condemned_at and not self._settings.inspect_dropped:
+            self._counters.add("respond.after_drop")
+            return
         if not self._heard(match):
             return
         if match.signature.action is Action.PASS:
             case.passed = True
+            if match.signature.announced:
+                self._counters.add("detect.matches")
+                self._alert(match, case, None, blocked=False)
             return
         self._counters.add("detect.matches")
         block = self._block(match)
+        before = case.condemned
         condemned = self._condemn(match, case)
-        if match.signature.state.silent:
-            return
-        if not self._thresholds.passes(match):
-            self._counters.add("detect.alerts_suppressed")
-            return
-        if case.alerts >= self._settings.alerts_per_flow:
-            self._counters.add("detect.alert_queue_overflow")
-            return
-        case.alerts += 1
         blocked = (
             block is not None and block.get("mode") == BlockMode.ENFORCE.value and self._settings.mode == "enforce"
         )
-        event = events.alert_event(match, condemned or blocked)
+        alerted = self._alert(match, case, block, blocked=condemned or blocked)
+        dropped = condemned or (block is not None and blocked and "refused" not in block)
+        if dropped and (alerted or condemned is not before):
+            self._emit(events.drop_event(match, "rules", block, self._eve))
+
+    def _alert(self, match: Match, case: Case, block: Event | None, *, blocked: bool) -> bool:
+        """Emit the alert of a match, where there is to be one; return whether there was."""
+        if match.signature.state.silent:
+            return False
+        if not self._thresholds.passes(match):
+            self._counters.add("detect.alerts_suppressed")
+            return False
+        if case.alerts >= self._settings.alerts_per_flow:
+            self._counters.add("detect.alert_queue_overflow")
+            return False
+        case.alerts += 1
+        passed = match.signature.action is Action.PASS
+        event = events.alert_event(match, blocked, self._eve, "drop" if blocked else "pass" if passed else "alert")
         if block is not None:
             event["ids"]["block"] = block
         self._counters.add("detect.alerts")
         self._emit(event)
-        if condemned or (block is not None and blocked and "refused" not in block):
-            self._emit(events.drop_event(match, "rules", block))
+        if match.signature.state.changes:
+            self._trailing.tag(match)
+        return True
+
+    @property
+    def follows(self) -> bool:
+        """Whether packets that follow on matches are looked out for."""
+        return self._trailing.watching
+
+    def follow(self, packets: Packets | None) -> None:
+        """Emit the events of packets that follow on matches; None: the packets are not at hand."""
+        for event in self._trailing.events(packets):
+            self._emit(event)
 
     def close(self, flow_events: Iterable[Event]) -> None:
         """Add to the `flow` events of flows that ended what was decided about them, and close their cases."""
@@ -109,13 +147,20 @@ class Responder:
             event["flow"]["alerted"] = case.alerts > 0
             if case.condemned:
                 event["flow"]["action"] = "drop"
+                if not (case.established or self._settings.inspect_dropped):
+                    event["flow"]["state"] = FlowState.NEW.eve
+                    if "state" in event.get("tcp", {}):
+                        event["tcp"]["state"] = "syn_sent"
                 event["flow"].pop("bypassed", None)
+            elif case.passed:
+                event["flow"]["action"] = "pass"
 
     def forget(self, ended: Iterable[int]) -> None:
         """Close the cases of flows that ended, by flow id, where nobody reads `flow` events."""
         for flow_id in self._cases.keys() & ended:
             del self._cases[flow_id]
         self._state.forget(ended)
+        self._trailing.forget(ended)
 
     def _heard(self, match: Match) -> bool:
         """Return whether all holds that a match asks of what came before it; if so, remember what it leaves."""
@@ -182,6 +227,11 @@ class Responder:
         if not known:
             self._counters.add("respond.refused.unknown_flow")
             return False
-        case.condemned, case.shadowed = not shadow, shadow
+        case.condemned, case.shadowed, case.condemned_at = not shadow, shadow, match.number
+        flow = match.flow
+        slot, number = np.array([flow.slot]), np.array([match.number])
+        case.established = bool(flow.columns.established(slot, number)[0])
+        if case.condemned:
+            self._trailing.drop(match)
         self._counters.add("respond.flows_shadowed" if shadow else "respond.flows_dropped")
         return case.condemned

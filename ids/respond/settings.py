@@ -1,4 +1,4 @@
-"""Settings of response: who may be blocked, for how long, and who never."""
+"""Settings of response: who may be blocked, for how long, and who never; and of the events that say so."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ def _word(value: object) -> object:
 
 
 BlockModeName = Annotated[Literal["enforce", "shadow", "off"], BeforeValidator(_word)]
+
+
+ActionName = Literal["pass", "drop", "reject", "alert"]
 
 
 class RespondSettings(BaseModel):
@@ -69,4 +72,56 @@ class RespondSettings(BaseModel):
     )
     alerts_per_flow: int = Field(
         256, ge=1, description="Alerts of one flow; further ones are counted only, so that a flow cannot fill the disk."
+    )
+    action_order: Annotated[list[ActionName], Field(min_length=4, max_length=4)] = Field(
+        ["pass", "drop", "reject", "alert"],
+        description="In which order matches in the same packet are decided, by what their rules ask for. Nothing is"
+        " heard any more once a rule has let a flow pass.",
+    )
+    inspect_dropped: bool = Field(
+        True,
+        description="Report also what is found in a dropped flow behind the packet for which it is dropped. The kernel"
+        " shows no more of it; a replay reads on, and says with this what else is in the capture.",
+    )
+
+
+EventType = Literal["alert", "flow", "drop", "http", "dns", "tls", "anomaly", "packet", "stats"]
+
+EVENT_TYPES: tuple[EventType, ...] = ("alert", "flow", "drop", "http", "dns", "tls", "anomaly", "packet", "stats")
+
+
+class EveSettings(BaseModel):
+    """The EVE JSON output."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str | None = Field(None, description="File to append events to, one JSON object a line; `-` is stdout.")
+    types: list[EventType] = Field(list(EVENT_TYPES), description="Event types that are written.")
+    payload: bool = Field(
+        False,
+        description="Write what an alert was raised for: `payload` (Base64) has the packet's payload, or what its side"
+        " of the stream said up to there, and `stream` which of the two it is. Costs memory: `payload_bytes` of each"
+        " side of each connection are kept.",
+    )
+    payload_printable: bool = Field(
+        False, description="Write the same as text, `payload_printable`; what is not printable is a dot."
+    )
+    payload_bytes: int = Field(
+        4096, ge=64, le=65_536, description="The most that is written of a stream: its last so many bytes."
+    )
+    packet: bool = Field(
+        False, description="Write the frame of each alert as it was captured, in Base64: `packet`, `packet_info`."
+    )
+    ethernet: bool = Field(False, description="Write `ether`, the addresses of the frame, in alerts and `drop` events.")
+    verdict: bool = Field(False, description="Write `verdict` in alerts and `drop` events: what became of the packet.")
+    tagged_packets: bool = Field(
+        False,
+        description="Write the packets that rules ask for with `tag` as `packet` events: those of the session or host"
+        " that follow on an alert.",
+    )
+    drop_alert: bool = Field(False, description="Write the `alert` that was the reason in `drop` events.")
+    drop_flows: Literal["match", "start", "all"] = Field(
+        "match",
+        description="Which packets of a dropped flow have a `drop` event: the one that `match`ed; also the first that"
+        " follows each way (`start`); or `all`. What the kernel drops is not seen, so the last two are for a replay.",
     )

@@ -6,12 +6,12 @@ Judged where everything is decided, in the order of the packets, so that it is t
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ids.counters import Counters
-from ids.types import Action, BitChange, BitTest, CounterChange, CounterTest, Direction, Match, State
+from ids.types import BitChange, BitTest, CounterChange, CounterTest, Direction, Match, State
 from ids.types.state import StateTest
 
 MAX_FLOWS = 65_536
@@ -28,7 +28,8 @@ COUNTER_MASK = 0xFFFFFFFF
 """Counters have 32 bits, as Suricata's."""
 
 _Key: TypeAlias = tuple[str, object, str]
-_ORDER = {Action.PASS: 0, Action.DROP: 1, Action.REJECT: 2, Action.ALERT: 3}
+ORDER = ("pass", "drop", "reject", "alert")
+"""In which order matches in the same packet are decided, by the actions of their rules, where no setting says so."""
 
 
 @dataclass(slots=True)
@@ -131,13 +132,14 @@ class RuleState:
         return memory
 
 
-def order(match: Match) -> tuple[int, int, int, int]:
+def order(match: Match, actions: Sequence[str] = ORDER) -> tuple[int, int, int, int]:
     """Return where a match comes among those of a batch: by packet, then as Suricata orders rules.
 
-    What passes comes before what drops, and that before alerts; what sets a bit before what only asks for one; what is
-    severe before what is not.
+    By default what passes comes before what drops, and that before alerts; what sets a bit before what only asks for
+    one; what is severe before what is not.
     """
-    return match.number, _ORDER[match.signature.action], _place(match.signature.state), match.signature.severity
+    signature = match.signature
+    return match.number, actions.index(signature.action.value), _place(signature.state), signature.severity
 
 
 def scope_kind(scope: str) -> str:
@@ -160,7 +162,7 @@ def _value(value: int | str, values: dict[str, int]) -> int | None:
     return values.get(value) if isinstance(value, str) else value
 
 
-def ordered(matches: list[Match]) -> list[Match]:
+def ordered(matches: list[Match], actions: Sequence[str] = ORDER) -> list[Match]:
     """Return the matches of a batch in the order in which they are decided.
 
     What a rule finds in one packet is one match, though it may be seen in the packet and in its stream.
@@ -168,7 +170,7 @@ def ordered(matches: list[Match]) -> list[Match]:
     if len(matches) < 2:
         return matches
     once: dict[tuple[object, ...], Match] = {}
-    for match in sorted(matches, key=order):
+    for match in sorted(matches, key=lambda match: order(match, actions)):
         signature, transaction = match.signature, match.transaction
         tx_id = -1 if transaction is None else transaction.tx_id
         once.setdefault((match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id), match)

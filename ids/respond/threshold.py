@@ -21,6 +21,8 @@ class Thresholds:
 
     def passes(self, match: Match) -> bool:
         """Count this match, and return whether it may alert."""
+        if match.signature.suppressed and _suppressed(match):
+            return False
         threshold = match.signature.threshold
         if threshold is None:
             return True
@@ -43,8 +45,25 @@ class Thresholds:
         return seen == count
 
 
+def _ends(match: Match) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the addresses of sender and receiver."""
+    flow = match.flow
+    return (flow.src, flow.dst) if match.direction is Direction.TO_SERVER else (flow.dst, flow.src)
+
+
+def _suppressed(match: Match) -> bool:
+    """Return whether alerts of the rule are not reported of these addresses."""
+    ends = {end: high << 64 | low for end, (high, low) in zip(("src_ip", "dst_ip"), _ends(match), strict=True)}
+    return any(
+        first <= ends[end] <= last
+        for suppression in match.signature.suppressed
+        for end in suppression.ends
+        for first, last in suppression.runs
+    )
+
+
 def _tracked(match: Match, threshold: Threshold) -> object:
     flow = match.flow
-    sender, receiver = (flow.src, flow.dst) if match.direction is Direction.TO_SERVER else (flow.dst, flow.src)
+    sender, receiver = _ends(match)
     tracked = {"by_src": sender, "by_dst": receiver, "by_both": (sender, receiver), "by_flow": flow.id}
     return tracked.get(threshold.track)

@@ -26,7 +26,18 @@ from ids.types.addresses import (
 )
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
 from ids.types.counting import After, Distinct, Remembered
-from ids.types.findings import Action, BlockMode, BlockRequest, Evidence, Match, Signature, Threshold
+from ids.types.findings import (
+    Action,
+    BlockMode,
+    BlockRequest,
+    Evidence,
+    Exhibit,
+    FlowCount,
+    Match,
+    Signature,
+    Suppression,
+    Threshold,
+)
 from ids.types.flows import (
     FLOW_COUNT,
     NEVER,
@@ -72,9 +83,11 @@ __all__ = [
     "Distinct",
     "EndReason",
     "Evidence",
+    "Exhibit",
     "Flow",
     "FlowBatch",
     "FlowColumns",
+    "FlowCount",
     "FlowCounts",
     "FlowPlace",
     "FlowState",
@@ -91,6 +104,7 @@ __all__ = [
     "State",
     "StreamChunk",
     "Streams",
+    "Suppression",
     "Tagged",
     "Threshold",
     "Transaction",

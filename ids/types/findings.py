@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ids.types.counting import After, Distinct, Remembered
 from ids.types.packets import Direction
@@ -60,6 +60,15 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
+class Suppression:
+    """Alerts of a rule are not reported where the sender's (``src_ip``) or the receiver's (``dst_ip``) address, of one
+    of the ``ends``, lies in one of the runs of addresses; IPv4 as ``::ffff:a.b.c.d``."""
+
+    ends: tuple[str, ...]
+    runs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """The identity of a rule, as events carry it: everything but how it matches."""
 
@@ -70,16 +79,26 @@ class Signature:
     severity: int = 3
     """EVE's severity: 1 is the most severe, 4 the least."""
     classtype: str = ""
+    category: str = ""
+    """What the class is called in events (EVE's ``alert.category``); empty: by its name."""
     action: Action = Action.ALERT
     metadata: Mapping[str, list[str]] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     block: BlockRequest | None = None
     threshold: Threshold | None = None
+    suppressed: tuple[Suppression, ...] = ()
     state: State = STATELESS
     distinct: Distinct | None = None
     after: After | None = None
     remembered: tuple[Remembered, ...] = ()
     """How its matches are kept for the rules that come ``after`` it."""
+    attacked: str = ""
+    """Which end of the packet is the attacked one, ``src_ip`` or ``dest_ip`` (Suricata's ``target``); empty: not
+    known."""
+    rejected: str = ""
+    """Who would be sent the reset of a ``reject``: ``to_client`` (who sent the packet), ``to_server`` or ``both``."""
+    announced: bool = False
+    """It alerts though its action is ``pass``."""
     origin: str = ""
     """``path:line`` of the rule."""
 
@@ -93,6 +112,39 @@ class Evidence:
     """Position in the buffer; a stream offset for ``payload`` of a TCP flow."""
     excerpt: bytes
     """The matched bytes with a little of their surroundings, at most 256 bytes."""
+
+
+class FlowCount(NamedTuple):
+    """How much of a flow had come at some time."""
+
+    packets_to_server: int
+    packets_to_client: int
+    bytes_to_server: int
+    bytes_to_client: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """What events show of the packet of a match, beyond what is its flow's; attached where packets and bytes are at
+    hand, as far as settings ask."""
+
+    source: str = ""
+    """Where the packet came from, in Suricata's words (``pkt_src``), where that is not the wire."""
+    counts: FlowCount | None = None
+    """How much of the flow had come by then; None: no more has come since."""
+    icmp: tuple[int, int] | None = None
+    """Type and code of the very message, which may be the answer of its flow."""
+    ether: tuple[str, str] | None = None
+    """Source and destination of the frame."""
+    header: Mapping[str, int | bool] | None = None
+    """Header fields as `drop` events have them."""
+    payload: bytes | None = None
+    stream: bool = False
+    """The payload is that of the stream."""
+    packet: bytes | None = None
+    """The frame, or of what it brought the packet alone (from a tunnel, of fragments)."""
+    linktype: int = 0
+    """Of ``packet``, as libpcap numbers it on this kind of system (``DLT_``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +161,4 @@ class Match:
     detector: str = ""
     """Name of the plugin that found it."""
     transaction: Transaction | None = None
+    exhibit: Exhibit | None = None

@@ -16,8 +16,8 @@ class Transaction:
     """One protocol exchange, or the part of it known so far."""
 
     __slots__ = (
-        "_fields", "behind", "buffers", "complete", "direction", "flows", "more", "number", "protocol", "slot", "ts_ns",
-        "tx_id",
+        "_fields", "behind", "buffers", "complete", "direction", "flows", "more", "number", "partial", "protocol",
+        "slot", "ts_ns", "tx_id",
     )  # fmt: skip
 
     def __init__(
@@ -34,6 +34,7 @@ class Transaction:
         complete: bool = False,
         more: Mapping[str, tuple[bytes, ...]] = _NO_MORE,
         behind: int = 0,
+        partial: bool = False,
     ) -> None:
         self.flows = flows
         self.slot = slot
@@ -56,6 +57,9 @@ class Transaction:
         """Bytes that its parser was fed behind it, in the same piece: so it is known which packet completed it."""
         self.complete = complete
         """Both sides of the exchange are done: an event of the protocol may be written."""
+        self.partial = partial
+        """This side goes on: its head is all there, its body may grow (`ids.protocols.protocol.Buffer.grows`). It comes
+        again, in full at the end."""
 
     @property
     def flow(self) -> Flow:

@@ -1,6 +1,10 @@
-"""Every proof that a YAML rule carries, sent through the whole engine as packets, as `ids rules test rules/` does."""
+"""Every proof of a YAML rule, of those that ship and of those in docs/rules.md, as `ids rules test` runs them."""
 
 from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -9,13 +13,23 @@ from ids.config import load_config
 from ids.rules.language.loader import load_rules
 from tests.shared import ROOT
 
-PROOFS: list[Proof] = proofs_of(load_rules([ROOT / "rules"]).rules, {})
+_WRITTEN = tempfile.TemporaryDirectory()
+DOCUMENTED = Path(_WRITTEN.name)
+"""The examples of docs/rules.md, as files."""
+
+for _number, _code in enumerate(re.findall(r"(?ms)^```yaml\n(.*?)^```", (ROOT / "docs/rules.md").read_text())):
+    (DOCUMENTED / f"{_number}.yaml").write_text(_code)
+    for _name in re.findall(r"file: ([\w.-]+)", _code):
+        (DOCUMENTED / _name).write_text("")
+
+PATHS = [ROOT / "rules", DOCUMENTED]
+PROOFS: list[Proof] = proofs_of(load_rules(PATHS).rules, {})
 NAMES = [f"{proof.sid} {proof.test.name}" for proof in PROOFS]
 
 
 @pytest.fixture(scope="module")
 def verdicts() -> list[Verdict]:
-    return list(prove(PROOFS, load_config(None, [f"rules.paths=[{ROOT / 'rules'}]"]), evade="none"))
+    return list(prove(PROOFS, load_config(None, [f"rules.paths=[{', '.join(map(str, PATHS))}]"]), evade="none"))
 
 
 @pytest.mark.parametrize("number", range(len(PROOFS)), ids=NAMES)

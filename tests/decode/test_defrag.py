@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import random
+from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +18,7 @@ from scapy.packet import Raw
 
 from ids.counters import Counters
 from ids.decode import Decoder
+from ids.decode.holders import surplus
 from ids.types import Anomaly, Packets
 from tests.decode.frames import T0, anomalies, batch_of, decoder, payload
 
@@ -41,6 +45,12 @@ def piece(offset: int, data: bytes, *, more: bool = True, **header: Any) -> byte
     """An IPv4 fragment; ``offset`` in bytes."""
     fields = {"src": "192.0.2.1", "dst": "198.51.100.2", "id": 7, "proto": 17} | header
     return bytes(IP(frag=offset // 8, flags="MF" if more else 0, **fields) / Raw(data))
+
+
+def header_checksum(header: bytearray) -> bytes:
+    """Return the checksum of an IPv4 header in which it is 0."""
+    total = sum(int.from_bytes(header[at : at + 2], "big") for at in range(0, len(header), 2))
+    return (0xFFFF - total % 0xFFFF).to_bytes(2, "big")
 
 
 def run(into: Decoder, *frames: bytes, linktype: int = 101, ts_ns: list[int] | None = None) -> Packets:
@@ -235,6 +245,78 @@ def test_the_oldest_gives_way_to_the_limit_of_bytes() -> None:
         run(decode, piece(0, b"x" * 1000, id=number))
         assert counters["decode.defrag.memory_bytes"] <= 10_000
     assert counters["decode.defrag.evicted"] == 100 - counters["decode.defrag.active"]
+
+
+@pytest.mark.parametrize(("lone", "most"), [(4200, 32_768), (6000, 2000)])
+@pytest.mark.parametrize("to", ["one other", "many others", "the same"])
+def test_lone_fragments_push_nothing_of_somebody_else_out(lone: int, most: int, to: str) -> None:
+    """Of hosts that take what fragments they get, the one that gets most loses, and within it who sends most."""
+    destinations = {
+        "one other": ["198.51.100.9"],
+        "many others": [f"198.51.{high}.{low}" for high in range(200, 210) for low in range(200)],
+        "the same": [V4.dst],
+    }[to]
+    counters = Counters()
+    decode = decoder(counters, max_datagrams=most)
+    pieces = v4_pieces()
+    run(decode, *pieces[:-1])
+    frame = bytearray(piece(0, b"x" * 8, src="203.0.113.66"))
+    at = 0
+    while at < lone:
+        frames = []
+        for number in range(at, min(at + 5000, lone)):
+            frame[4:6] = (number & 0xFFFF).to_bytes(2, "big")
+            frame[16:20] = ipaddress.ip_address(destinations[number % len(destinations)]).packed
+            frame[10:12] = b"\0\0"
+            frame[10:12] = header_checksum(frame[:20])
+            frames.append(bytes(frame))
+        run(decode, *frames)
+        at += len(frames)
+    got = run(decode, pieces[-1])
+    expect_whole(got, len(got) - 1)
+    assert (counters["decode.defrag.evicted"] > 0) == (lone > most)
+    assert counters["decode.defrag.active"] <= most
+
+
+def test_a_flood_of_many_sources_loses_to_one_who_sends_little() -> None:
+    decode = decoder(Counters(), max_datagrams=100)
+    pieces = v4_pieces()
+    run(decode, *pieces[:-1])
+    run(decode, *(piece(0, b"x" * 8, id=k, src=f"203.0.113.{k % 250}", dst="198.51.100.9") for k in range(500)))
+    expect_whole(got := run(decode, pieces[-1]), len(got) - 1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(1, 9)), min_size=1, max_size=30),
+    st.integers(1, 30),
+    st.booleans(),
+)
+def test_who_holds_most_loses_first(held: list[tuple[int, int, int]], wanted: int, by_count: bool) -> None:
+    """Whoever loses something would hold about as much with it as whoever holds most then."""
+    keys = [(0, number, 0, source, 0, destination) for number, (source, destination, _) in enumerate(held)]
+    cost = np.array([size for _, _, size in held], np.int64)
+    wanted = min(wanted, len(held) if by_count else int(cost.sum()))
+    gone = surplus(keys, cost, *((wanted, 0) if by_count else (0, wanted)))
+    assert len(gone) == len(set(gone))
+    assert (len(gone) if by_count else cost[gone].sum()) >= wanted
+    weight = np.ones(len(held), np.int64) if by_count else cost
+    holds: Counter[tuple[int, int]] = Counter()
+    for number in set(range(len(held))) - set(gone):
+        for end in (0, 1):
+            holds[end, held[number][end]] += int(weight[number])
+    highest = max(holds.values(), default=0)
+    for number in gone:
+        mine = max(holds[end, held[number][end]] for end in (0, 1))
+        assert mine + weight[number] >= highest - weight.max()
+
+
+def test_of_equals_the_lone_fragment_goes_first() -> None:
+    """Of hosts with one datagram each; a flood costs its sender more than one fragment for each then."""
+    decode = decoder(Counters(), max_datagrams=100)
+    pieces = v4_pieces()
+    run(decode, *pieces[:-1])
+    run(decode, *(piece(0, b"x" * 8, src=f"203.0.113.{k}", dst=f"198.51.200.{k}") for k in range(250)))
+    expect_whole(got := run(decode, pieces[-1]), len(got) - 1)
 
 
 def test_tiny_fragments_are_charged_for_their_bookkeeping() -> None:

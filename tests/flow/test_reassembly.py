@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ids.flow import passage
+from ids.flow import lost, passage
 from ids.flow.notes import Note
 from ids.types import Direction
 from tests.flow.traffic import ACK, FIN, PSH, Pkt, Run, Talk
@@ -284,6 +284,86 @@ def test_where_the_receiver_is_not_seen_limits_give_up_the_first_hole_and_what_f
     run = Run(talk.client(b"y", seq=1001).pkts, max_segments=4, midstream=True)
     assert run.versions() == {b"ayx~x~x~x~x"}
     assert [note for note, _, _ in run.notes] == [Note.LATE_DATA]
+
+
+def holed(count: int) -> tuple[Talk, bytes]:
+    """Return a conversation in which the server is said to have acknowledged ``count`` holes of four bytes."""
+    talk = Talk().open()
+    for at in range(1001, 1001 + 8 * count, 8):
+        talk.client(b"kept", seq=at + 4)
+        talk.pkts.append(Pkt(back=True, seq=5001, ack=at + 8))
+    return talk, b"~~~~kept" * count
+
+
+@pytest.mark.parametrize("filled", [0, 100, 299])
+@pytest.mark.parametrize("batch", [1, 10_000])
+def test_what_fills_a_hole_is_read_however_many_there_are(filled: int, batch: int) -> None:
+    talk, stream = holed(300)
+    talk.client(b"EVIL", seq=1001 + 8 * filled)
+    run = Run(talk.pkts, batch=batch, drain=False)
+    assert run.stream() == stream
+    assert any(b"EVIL" in version for version in run.versions())
+    ended = Run(talk.pkts, batch=batch)
+    assert ended.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def test_what_a_hole_begins_with_is_read_when_the_other_side_speaks() -> None:
+    """It may have been all that the other side waited for, whatever an acknowledgement claims."""
+    talk, _ = holed(20)
+    talk.client(b"EV", seq=1001 + 8 * 7)
+    assert not any(b"EV" in version for version in Run(talk.pkts, drain=False).versions())
+    talk.server(b"answer")
+    assert any(b"EV" in version for version in Run(talk.pkts, drain=False).versions())
+    talk.client(b"IL", seq=1003 + 8 * 7)
+    assert any(b"EVIL" in version for version in Run(talk.pkts, drain=False).versions())
+
+
+def test_of_too_many_holes_those_given_up_first_are_forgotten_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost, "MAX_HOLES", 50)
+    talk, _ = holed(100)
+    first = Run([*talk.pkts, Pkt(seq=1001, ack=5001, data=b"EVIL")])
+    assert not any(b"EVIL" in version for version in first.versions())
+    assert first.counters["flow.tcp.reassembly.holes_forgotten"] >= 50
+    last = Run([*talk.pkts, Pkt(seq=1001 + 8 * 99, ack=5001, data=b"EVIL")])
+    assert any(b"EVIL" in version for version in last.versions())
+    poor = Run(talk.pkts, memcap_bytes=5000, drain=False)
+    assert poor.counters["flow.tcp.reassembly.memuse_bytes"] <= 5000
+
+
+def test_adjacent_holes_are_one() -> None:
+    holes = lost.Lost()
+    assert [holes.add(0, 4), holes.add(4, 8), holes.add(9, 12)] == [0, 0, 0]
+    assert [(hole.start, hole.end) for hole in holes.within(0, 100)] == [(0, 8), (9, 12)]
+    assert [(hole.start, hole.end) for hole in holes.within(8, 9)] == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.integers(1, 12)), max_size=40))
+def test_holes_keep_count_of_themselves(steps: list[tuple[int, int, int]]) -> None:
+    """Against the bytes themselves: which were given up, which came, and what they are charged."""
+    holes, end, missing = lost.Lost(), 0, set[int]()
+    for what, start, size in steps:
+        if what == 0:
+            holes.add(end + start % 3, end + start % 3 + size)
+            missing |= set(range(end + start % 3, end + start % 3 + size))
+            end += start % 3 + size
+        elif what == 1:
+            for hole in holes.within(start, start + size):
+                low, high = max(hole.start, start), min(hole.end, start + size)
+                holes.fill(hole, low, bytes(high - low))
+                if hole.full:
+                    for at, data in holes.take(hole):
+                        missing -= set(range(at, at + len(data)))
+        elif what == 2:
+            for runs in holes.take_begun():
+                for at, data in runs:
+                    missing -= set(range(at, at + len(data)))
+        left = holes.within(0, end)
+        assert holes.cost == sum(hole.cost for hole in left)
+        assert holes.late == sum(len(hole.late) for hole in left)
+        assert {at for hole in left for at in range(hole.start, hole.end)} == missing
+        assert {id(hole) for hole in holes.begun.values()} == {
+            id(hole) for hole in left if hole.late and hole.late.start == hole.start
+        }
 
 
 def test_the_memory_cap_lets_go_of_what_is_furthest_ahead() -> None:

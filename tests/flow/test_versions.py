@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ids.flow import slots, versions
+from ids.flow import doubts, slots, versions
 from ids.flow.notes import Note
-from ids.flow.policies import FAVOURS, RULES, Targets, views
+from ids.flow.policies import FAVOURS, RULES, Targets
 from ids.flow.versions import Edit, Span, overlay
 from ids.pieces import Copy
 from ids.types import Direction, FlowState
@@ -206,13 +206,81 @@ def read(given_copies: list[Copy], start: int, delivered: bytes, rule: Callable[
     return bytes(text)
 
 
-@given(copies(), st.integers(0, 10), st.binary(max_size=12))
+def seen(view: list[doubts.Run], start: int, delivered: bytes) -> bytes:
+    """Return the bytes with what is different in a view."""
+    text = bytearray(delivered)
+    for run in view:
+        text[run.start - start : run.start - start + len(run.data)] = run.data
+    return bytes(text)
+
+
+@given(copies(), st.integers(0, 10), st.binary(max_size=12), st.sampled_from([3, 1 << 20]))
 @settings(max_examples=200)
-def test_the_views_of_all_hosts(given_copies: list[Copy], start: int, delivered: bytes) -> None:
+def test_the_views_of_all_hosts(given_copies: list[Copy], start: int, delivered: bytes, longest: int) -> None:
     expected = {read(given_copies, start, delivered, rule) for rule in RULES} - {delivered}
-    found = views(given_copies, start, delivered)
-    assert set(found) == expected
+    contested = doubts.Doubts()
+    for copy in given_copies:
+        contested.add(copy)
+        contested.add(copy._replace(data=bytes(len(copy.data))), known=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(doubts, "VIEW_BYTES", longest)
+        found = contested.take(start, delivered)
+    assert {seen(view, start, delivered) for view in found} == expected
     assert len(found) == len(expected)
+    assert all(len(run.data) <= longest for view in found for run in view)
+    contested.take(0, bytes(100))
+    assert (len(contested), contested.cost) == (0, 0)
+
+
+def overlaps(count: int, exploit_at: int, size: int = 8) -> tuple[bytes, list[Pkt]]:
+    """Return a stream, and packets of which each host but Linux's kind reads other bytes in ``count`` places.
+
+    In the place ``exploit_at`` a BSD reads an exploit, where Linux has what was sent first; in the others, nothing.
+    """
+    talk, stream = opened(), bytearray(b"_")
+    for place in range(count):
+        at = 1002 + size * place
+        old, new = (b"hEVIL!h ", b"harmless") if place == exploit_at else (b"harmless", b"HARMLESS")
+        stream += new if place == exploit_at else old
+        if place == exploit_at:  # who begins before, as a BSD and a Linux want it, but not the others
+            talk.client(old, seq=at)
+            talk.client(bytes(stream[-size - 1 : -size]) + new, seq=at - 1)
+        else:
+            talk.client(old, seq=at).client(new, seq=at)
+    return bytes(stream), talk.client(b"_", seq=1001).pkts
+
+
+@pytest.mark.parametrize("exploit_at", [0, 150, 499])
+@pytest.mark.parametrize("batch", [1, 10_000])
+def test_no_number_of_overlaps_hides_what_another_system_makes_of_one(exploit_at: int, batch: int) -> None:
+    stream, pkts = overlaps(500, exploit_at)
+    run = Run(pkts, batch=batch)
+    assert run.stream() == stream
+    assert any(b"EVIL" in version for version in run.versions())
+    assert run.counters["flow.tcp.versions.refused"] == 0
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def test_overlaps_that_are_far_apart_are_read_together() -> None:
+    """Further than what is kept of a stream once it is delivered, and than a run of a view."""
+    talk = opened().client(b"GET /").client(b"EV", seq=1007).client(b"ev", seq=1007)
+    for at in range(1009, 51_009, 1000):
+        talk.client(b"x" * 1000, seq=at)
+    talk.client(b"IL", seq=51_009).client(b"il", seq=51_009).client(b"_", seq=1006)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(doubts, "VIEW_BYTES", 1000)
+        run = Run(talk.pkts, verify_bytes=4096)
+    assert run.stream() == b"GET /_EV" + b"x" * 50_000 + b"IL"
+    assert b"GET /_ev" + b"x" * 50_000 + b"il" in run.versions()
+
+
+def test_where_memory_ends_the_latest_conflict_is_the_last_to_go() -> None:
+    stream, pkts = overlaps(500, 499)
+    run = Run(pkts, memcap_bytes=120_000)
+    assert run.stream() == stream
+    assert any(b"EVIL" in version for version in run.versions())
+    assert run.counters["flow.tcp.versions.refused"] > 0
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
 
 
 def test_each_network_has_its_policy() -> None:

@@ -85,6 +85,35 @@ def mutated(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     return bytes(made[:MAX_BYTES])
 
 
+RULE_SIGNS = (b";", b":", b'"', b"\\", b"|", b"!", b",", b"(", b")", b"[", b"]", b"$", b"->", b"\\\n", b"/", b" ")
+RULE_WORDS = (
+    b"content:", b"pcre:", b"http_uri;", b"http.uri;", b"distance:0;", b"within:9;", b"relative", b"fast_pattern;",
+    b"byte_jump:4,0", b"flowbits:set,a;", b"-1", b"99999999999999999999", b"0x", b"<>", b"base64_decode;", b"pkt_data;",
+    b"to_md5;", b"sid:1;", b"file_data;", b"startswith;", b"urilen:", b"threshold:", b"tag:", b"isdataat:!1",
+)  # fmt: skip
+
+
+def respelt(rule: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    """Return a rule with some of its options changed, exchanged for another's, or broken."""
+    options = rule.split(b";")
+    for _ in range(int(rng.integers(1, MAX_HITS + 1))):
+        kind, at = int(rng.integers(0, 6)), int(rng.integers(0, len(options)))
+        if kind == 0:
+            options[at] = mutated(options[at], other, rng)[:4096]
+        elif kind == 1:
+            del options[at : at + 1]
+            options = options or [b""]
+        elif kind == 2:
+            options.insert(at, options[int(rng.integers(0, len(options)))])
+        elif kind == 3:
+            options.insert(at, bytes(rng.choice(other.split(b";"))))
+        else:
+            signs = RULE_SIGNS if kind == 4 else RULE_WORDS
+            place = int(rng.integers(0, len(options[at]) + 1))
+            options[at] = options[at][:place] + signs[int(rng.integers(0, len(signs)))] + options[at][place:]
+    return b";".join(options)
+
+
 def pieces(data: bytes, rng: np.random.Generator) -> list[bytes]:
     """Return bytes cut into up to five pieces."""
     cuts = sorted(rng.integers(0, len(data) + 1, int(rng.integers(0, 5))).tolist())

@@ -23,6 +23,14 @@ MAX_FILE_BYTES = 64 * 1024
 MAX_SAID = 8192
 """Bytes of a conversation that are kept of one side."""
 
+OWN_RULES = (
+    b'alert tcp any any -> $HOME_NET [80,!81,1024:] (msg:"a \\"b\\""; content:"|41 42|c"; nocase; offset:3; sid:1;)',
+    b'drop http $EXTERNAL_NET any -> any any (http.uri; content:"/a"; pcre:"/a[^b]{2,}(c|d)+/Ri"; bsize:<90; sid:2;)',
+    b"alert udp any any <> any 53 (byte_extract:2,0,n,relative; byte_test:1,!&,128,n; isdataat:!n,relative; sid:3;)",
+    b"alert ip any any -> any any (flags:S,12; ttl:<5; flowbits:isset,a|b; threshold:type limit,track by_src,count 1,"
+    b"seconds 9; metadata:a b, c d; reference:url,example.com; classtype:misc-attack; rev:2; sid:4;)",
+)
+
 _UDP = 17
 
 
@@ -50,6 +58,13 @@ class Seeds:
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
+
+    @cached_property
+    def rules(self) -> list[bytes]:
+        """Rules in Suricata's language: some of our own, and the public ones where they are."""
+        public = SHARED / "rules" / "et-open-2019.rules"
+        lines = public.read_bytes().splitlines() if public.exists() else []
+        return [*OWN_RULES, *(line for line in lines if line and not line.startswith(b"#"))]
 
     @cached_property
     def files(self) -> list[bytes]:

@@ -6,6 +6,7 @@ import logging
 import struct
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,15 @@ from ids.flow import FlowTable
 from ids.flow.settings import FlowSettings, StreamSettings
 from ids.protocols import Protocols, ProtocolSettings
 from ids.replay.gate import ReplayGate
+from ids.rules.language.suricata.loader import SuricataLoader
+from ids.rules.language.variables import Variables
+from ids.rules.model.literals import cover
+from ids.rules.settings import DEFAULT_VARIABLES
 from ids.testing import make_datagrams, make_flow, make_streams
 from ids.types import Datagram, Direction, FlowColumns, PacketBatch, Packets, StreamChunk
-from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces
-from tests.fuzz.seeds import Frames, Seeds
+from tests.fuzz.handmade import HANDMADE
+from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
+from tests.fuzz.seeds import Conversation, Frames, Seeds
 
 LINKTYPE_RAW = 101
 SLACK = 4096
@@ -224,12 +230,17 @@ class Parsers(Target):
     def close(self) -> None:
         _ERRORS.close()
 
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        """What is said, before it is changed."""
+        return self.seeds.conversations
+
     def step(self, rng: np.random.Generator) -> int:
         columns, counters = FlowColumns(self.size), Counters()
         stage = Protocols(ProtocolSettings(), counters, columns)
         chunks: list[StreamChunk] = []
         datagrams: list[Datagram] = []
-        known = self.seeds.conversations
+        known = self.conversations
         for _ in range(self.size):
             seed, other = (known[int(rng.integers(0, len(known)))] for _ in range(2))
             flow = make_flow(columns=columns, proto=17 if seed.datagrams else _TCP)
@@ -248,9 +259,17 @@ class Parsers(Target):
             if not seed.datagrams:
                 chunks += [StreamChunk(flow, side, 0, b"", T0, self.number, closed=True) for side in _DIRECTIONS]
         for transaction in stage.feed(make_streams(chunks), make_datagrams(datagrams)):
-            dict(transaction.buffers), dict(transaction.fields)
+            dict(transaction.buffers), dict(transaction.more), dict(transaction.fields)
         _ERRORS.check()
         return self.size
+
+
+class Handmade(Parsers):
+    """The same, of DNS and TLS alone: conversations with everything in them that their parsers read."""
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return HANDMADE
 
 
 class Whole(Target):
@@ -280,15 +299,46 @@ class Whole(Target):
         return len(batch)
 
 
+class RuleFiles(Target):
+    """Rules in Suricata's language, mutated: each loads or is left out with its place, and costs what it is long."""
+
+    size = 256
+
+    def step(self, rng: np.random.Generator) -> int:
+        rules = self.seeds.rules
+        picks = rng.integers(0, len(rules), (self.size, 2))
+        texts = [respelt(rules[int(one)], rules[int(other)], rng) for one, other in picks]
+        loader = SuricataLoader(Variables(DEFAULT_VARIABLES))
+        loader.take("r.rules", b"\n".join(texts).decode("latin-1"))
+        lines = sum(text.count(b"\n") + 1 for text in texts)
+        for fault in loader.left_out:
+            if not fault.message or not 1 <= fault.location.line <= lines or fault.location.column < 1:
+                raise PromiseBroken(f"a fault without its place: {fault}")
+        for rule in loader.rules():
+            cover(rule.condition)
+        return self.size
+
+
 TARGETS: dict[str, type[Target]] = {
     "decode": Decode,
     "defragment": Defragment,
     "flows": Flows,
     "engine": Whole,
     "parsers": Parsers,
+    "handmade": Handmade,
     "captures": Captures,
+    "rules": RuleFiles,
 }
-SHARES = {"decode": 0.3, "defragment": 0.1, "flows": 0.3, "engine": 0.1, "parsers": 0.15, "captures": 0.05}
+SHARES = {
+    "decode": 0.3,
+    "defragment": 0.1,
+    "flows": 0.3,
+    "engine": 0.1,
+    "parsers": 0.1,
+    "handmade": 0.05,
+    "captures": 0.04,
+    "rules": 0.01,
+}
 """Of all executions: those of the last ones cost a hundred times those of the first."""
 
 

@@ -288,9 +288,10 @@ def sent(offset: int, size: int = 1000) -> bytes:
     return p.wire(p.IP4, p.tcp("A", seq=1001 + offset & 0xFFFFFFFF, ack=5001), bytes(size))
 
 
-def answered(offset: int, size: int = 1000) -> bytes:
-    """Return a segment of the server likewise."""
-    return p.wire(p.IP4_BACK, p.reply("A", seq=5001 + offset & 0xFFFFFFFF, ack=1001), bytes(size))
+def answered(offset: int, size: int = 1000, acks: int = 0) -> bytes:
+    """Return a segment of the server likewise, which acknowledges the client's stream up to an offset."""
+    ack = 1001 + acks & 0xFFFFFFFF
+    return p.wire(p.IP4_BACK, p.reply("A", seq=5001 + offset & 0xFFFFFFFF, ack=ack), bytes(size))
 
 
 @pytest.mark.parametrize(("version", "packets"), [(4, HANDSHAKE), (6, HANDSHAKE6)])
@@ -362,6 +363,40 @@ def test_what_takes_the_stream_no_further_uses_its_depth_up_neither(gate: Gate) 
     assert gate.send_all([sent(1000), sent(1999), sent(2000)]) == [SHOWN, SHOWN, DEPTH]
     assert gate.send_all([sent(1999), sent(0), sent(-900)]) == [SHOWN] * 3, "not at any time, and nor what reaches it"
     assert gate.send(sent(-66000)).reason == DEPTH, "too far from it"
+
+
+def test_each_turn_has_a_depth_of_its_own(gate: Gate) -> None:
+    """What a client asks behind a long conversation is shown like what it asked first."""
+    gate.send_all(HANDSHAKE)
+    for turn in range(20):
+        asked, told = 1000 * turn, 100 * turn
+        assert gate.send_all([sent(asked), answered(told, 100, acks=asked + 1000)]) == [SHOWN, SHOWN]
+    assert gate.send_all([sent(20_000), sent(21_000), sent(22_000)]) == [SHOWN, SHOWN, DEPTH]
+
+
+def test_a_long_answer_is_one_turn(gate: Gate) -> None:
+    """Bare acknowledgements of a download begin nothing."""
+    gate.send_all([*HANDSHAKE, sent(0, 100)])
+    for offset in range(0, 2000, 1000):
+        acknowledged = p.wire(p.IP4, p.tcp("A", seq=1101, ack=5001 + offset))
+        assert gate.send_all([answered(offset, acks=100), acknowledged]) == [SHOWN, SHOWN]
+    assert gate.send_all([answered(offset, acks=100) for offset in range(2000, 9000, 1000)]) == [DEPTH] * 7
+
+
+def test_a_turn_counts_from_what_its_receiver_has(gate: Gate) -> None:
+    """Not from what its sender claims: junk that the server ignores takes nothing away from what is said then."""
+    gate.send_all([*HANDSHAKE, sent(0), answered(0, 100, acks=1000)])
+    gate.send_all([sent(500_000_000)] * 5)
+    assert gate.send_all([sent(1000), sent(2000), sent(3000)]) == [SHOWN, SHOWN, DEPTH]
+
+
+@pytest.mark.parametrize("acks", [0, -5000, 100_000, 1 << 30])
+def test_a_made_up_answer_hides_nothing(gate: Gate, acks: int) -> None:
+    """Who plays the server's part too may acknowledge anything; what follows in the client's stream is shown."""
+    gate.send_all([*HANDSHAKE, *[part for turn in range(5) for part in (sent(1000 * turn), answered(0, 9))]])
+    gate.send_all([sent(5000), answered(9, 9, acks=6000), sent(6000, 10), answered(18, 9, acks=acks)])
+    gate.send_all([sent(6000)] * 20)
+    assert gate.send(sent(6010)).reason == SHOWN
 
 
 @pytest.mark.parametrize("before", ["junk", "another connection"])

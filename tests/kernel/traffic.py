@@ -169,6 +169,29 @@ def reply(received: bytes) -> bytes:
     return bytes(frame)
 
 
+def conversation(random: Random) -> list[bytes]:
+    """Return a handshake and what the two say then; some of it contradicts what is true."""
+    kind, hosts, size = random.choice(((b"\x08\x00", HOSTS4, 4), (b"\x86\xdd", HOSTS6, 16)))
+    ends = [(host, struct.pack(">H", random.choice(PORTS))) for host in random.sample(hosts, 2)]
+    at = [random.choice(NUMBERS), random.choice(NUMBERS)]
+    frames: list[bytes] = []
+    for number in range(3 + random.randrange(12)):
+        side = number % 2 if number < 3 else random.randrange(2)
+        flags = (0x02, 0x12, 0x10)[number] if number < 3 else random.choice((0x10, 0x10, 0x10, 0x18, 0x18, 0x11, 0x14))
+        payload = bytes(random.choice((0, 1, 60, 400, 1400)) if number >= 3 else 0)
+        odd = (0, 0, 0, 0, -1, -5000, 90_000, 1 << 31) if number >= 3 else (0,)
+        seq, ack = (at[of] + random.choice(odd) & 0xFFFFFFFF for of in (side, 1 - side))
+        (src, sport), (dst, dport) = ends[side], ends[1 - side]
+        tcp = sport + dport + struct.pack(">IIBBHHH", seq, ack if flags & 0x10 else 0, 0x50, flags, 512, 0, 0) + payload
+        if size == 4:
+            head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0)
+        else:
+            head = struct.pack(">IHBB", 6 << 28, len(tcp), 6, 64)
+        frames.append(ETHERNET + kind + head + src + dst + tcp)
+        at[side] = at[side] + len(payload) + (flags & 0x03 > 0) & 0xFFFFFFFF
+    return frames
+
+
 def key_of(whole: bytes) -> bytes:
     """Return the key of the flow that a packet is of, as user space knows it; nothing where it is malformed."""
     packet = Packet(whole)

@@ -102,3 +102,18 @@ def test_a_scapy_rule_on_requests_blocks_who_sent_the_field(
     assert session.blocks == blocks
     assert [(alert["src_ip"], alert["pcap_cnt"]) for alert in session.alerts] == [("192.0.2.1", 4)][: len(blocks)]
     assert all(alert["ids"]["evidence"] for alert in session.alerts)
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("batch", [None, 1])
+def test_an_exploit_in_a_head_is_found_before_the_body_ends(framing: str, batch: int | None, tmp_path: Path) -> None:
+    """A server acts on the head; its packet is the one that the alert names, and there is one HTTP event at the end."""
+    (tmp_path / "r.yaml").write_text("rules:\n" + rule_text("[http.uri: {contains: needle}]", 1, "http"))
+    session = Session(f"rules.paths=[{tmp_path}]", rules=Rules())
+    session.tcp(
+        b"POST /needle HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n" % framing.encode(), b"3\r\nabc", batch=batch, close=False
+    )
+    assert [alert["pcap_cnt"] for alert in session.alerts] == [4]
+    session.end()
+    assert len(session.alerts) == 1
+    assert sum(event["event_type"] == "http" for event in session.events) == 1

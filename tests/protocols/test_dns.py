@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.counters import Counters
-from ids.protocols import Protocols, ProtocolSettings
+from ids.protocols import ODDITY, Protocols, ProtocolSettings
 from ids.protocols.dns.message import Message
 from ids.protocols.dns.names import MAX_NAME, MAX_STEPS, Malformed, Names
 from ids.testing import Session, to_client
@@ -70,9 +70,9 @@ ANSWERED = message(question(b"www.Example.com"), answers=RECORDS, flags=ANSWER)
 class Port:
     """A UDP flow whose datagrams are fed to the stage."""
 
-    def __init__(self, **dns: int) -> None:
+    def __init__(self, dport: int = 53, **dns: int) -> None:
         self.counters = Counters()
-        self.flow: Flow = make_flow(proto=17, sport=53000, dport=53)
+        self.flow: Flow = make_flow(proto=17, sport=53000, dport=dport)
         settings = ProtocolSettings.model_validate({"dns": dns})
         self.stage = Protocols(settings, self.counters, self.flow.columns)
         self.seen: list[Transaction] = []
@@ -139,6 +139,29 @@ def test_what_eve_says_of_records() -> None:
     assert "HTTPS" not in fields["grouped"]
 
 
+def test_records_whose_data_ends_early_have_no_value() -> None:
+    data = {
+        SOA: name(b"m") + name(b"r") + b"\0",
+        SRV: b"\0\1",
+        MX: b"\0\1",
+        SSHFP: b"\1",
+        NS: b"",
+        TXT: b"\5ab",
+        A: b"\1",
+    }
+    short = tuple(record(rrtype, value) for rrtype, value in data.items())
+    (found,) = Port().say((SERVER, message(question(b"a.example"), answers=short, flags=ANSWER))).seen
+    values = [{*one} - {"rrname", "rrtype", "ttl"} for one in found.fields["answers"]]
+    assert values == [set(), set(), set(), set(), set(), {"rdata"}, {"rdata"}]
+    assert found.fields["grouped"] == {"TXT": ["ab"], "A": [""]}
+
+
+def test_names_that_are_no_text_are_escaped() -> None:
+    (found,) = Port().say((CLIENT, message(question(b"\xff\x01a.example")))).seen
+    assert found.fields["rrname"] == "\\xff\x01a.example"
+    assert found.buffers["dns.query"] == b"\xff\x01a.example"
+
+
 def test_what_is_of_the_other_sections() -> None:
     answer = message(
         question(b"a.example"), authorities=(record(NS, name(b"ns.example")),),
@@ -180,6 +203,15 @@ def test_a_client_that_claims_to_answer_is_tested_all_the_same() -> None:
     """A server takes it for what it is, and a bit of the header is soon set."""
     (found,) = Port().say((CLIENT, message(question(b"evil.example"), flags=ANSWER))).seen
     assert found.buffers["dns.query"] == b"evil.example"
+
+
+@pytest.mark.parametrize(
+    ("dport", "found"), [(53, "dns"), (5300, "dns"), *[(port, "failed") for port in (137, 5353, 5355)]]
+)
+def test_what_looks_like_dns_at_ports_of_others_is_none(dport: int, found: str) -> None:
+    port = Port(dport).say((CLIENT, ASKED))
+    assert port.flow.app_proto == found
+    assert len(port.seen) == (found == "dns")
 
 
 # Streams.
@@ -252,7 +284,8 @@ def test_unfinished_messages_are_bounded_over_all_flows() -> None:
 )
 def test_what_cannot_be_read_is_counted(data: bytes) -> None:
     wire = Wire().client(framed(ASKED, data, ASKED))
-    assert len(wire.seen) == 2
+    assert [found.buffers.get("dns.query") for found in wire.seen] == [b"www.Example.com", None, b"www.Example.com"]
+    assert wire.seen[1].buffers[ODDITY] == b"dns.malformed_data"
     assert wire.counters["dns.malformed"] == 1
 
 
@@ -328,6 +361,25 @@ def settle(messages: Iterable[bytes]) -> None:
     assert not port.counters["app_layer.error.dns.internal"]
 
 
+@pytest.mark.parametrize(
+    ("direction", "data", "odd"),
+    [
+        (CLIENT, ASKED, ()),
+        (CLIENT, message(question(b"a.example"), flags=0x0140), (b"dns.z_flag_set",)),
+        (CLIENT, message(question(b"a.example"), flags=0x3800), (b"dns.invalid_opcode",)),
+        (CLIENT, message(question(b"a.example"), flags=ANSWER), (b"dns.not_a_request",)),
+        (SERVER, message(question(b"a.example")), (b"dns.not_a_response",)),
+        (SERVER, ANSWERED[:-1], (b"dns.malformed_data",)),
+        (SERVER, message(question(b"a.example"), answers=(record(A, b"", of=b"\x01a\xc0\x1b"),), flags=ANSWER),
+         (b"dns.too_many_labels",)),
+        (CLIENT, message(question(b".".join([b"x" * 63] * 17))), (b"dns.name_too_long",)),
+    ],
+)  # fmt: skip
+def test_what_is_odd_is_named(direction: Direction, data: bytes, odd: tuple[bytes, ...]) -> None:
+    wire = Wire().client(framed(ASKED)).send(direction, framed(data))
+    assert wire.seen[-1].instances(ODDITY) == odd
+
+
 def test_messages_without_a_header_are_refused() -> None:
     with pytest.raises(Malformed, match="no header"):
         read(b"x" * 11)
@@ -359,12 +411,29 @@ def played(tmp_path: Path, match: str, *said: Any, traffic: str = "dns", more: s
         ("[dns.response.rrname: {equals: mx.example.com}]", [2]),
         ("[dns.rrtype: {equals: '1'}]", [1, 2]),
         ("[dns.rcode: {equals: '3'}]", []),
+        ("[app-layer-event: {equals: dns.malformed_data}]", [3]),
+        ("[app-layer-event: {equals: dns.z_flag_set}]", []),
         ("[dns.query: {contains: Example}, dns.answer.name: {contains: host}]", [2]),
     ],
 )
 def test_rules_on_buffers(match: str, found: list[int], tmp_path: Path) -> None:
-    session = played(tmp_path, match, ASKED, to_client(ANSWERED))
+    session = played(tmp_path, match, ASKED, to_client(ANSWERED), b"short")
     assert [alert["pcap_cnt"] for alert in session.alerts] == found
+
+
+def test_suricatas_rules_ask_for_what_is_odd(tmp_path: Path) -> None:
+    path = tmp_path / "r.rules"
+    path.write_text(
+        "".join(
+            f'alert dns any any -> any any (msg:"{name}"; app-layer-event:dns.{name}; sid:{sid};)\n'
+            for sid, name in enumerate(("z_flag_set", "malformed_data", "not_a_response"), 1)
+        )
+    )
+    session = Session(f"rules.paths=[{path}]", rules=Rules())
+    session.udp(message(question(b"a.example"), flags=0x0140), b"short", dport=53)
+    session.end()
+    assert [(alert["alert"]["signature_id"], alert["pcap_cnt"]) for alert in session.alerts] == [(1, 1), (2, 2)]
+    assert session.alerts[0]["dns"]["query"][0]["z"] is True
 
 
 def test_events_and_alerts_fit_the_schema(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import struct
 import time
 import zlib
 from typing import Any
@@ -238,6 +239,84 @@ def test_decompression_bomb() -> None:
     assert wire.counters["http.decompression_limit"] == 1
 
 
+def stored(data: bytes, padding: int = 0, last: bool = True) -> bytes:
+    """Return raw deflate with one stored block (RFC 1951 section 3.2.4), whose padding bits are free to choose."""
+    return bytes((padding << 3 | last,)) + struct.pack("<HH", len(data), len(data) ^ 0xFFFF) + data
+
+
+def like_zlib(data: bytes) -> bytes:
+    """Return raw deflate that begins like zlib, of which a decoy comes if it is read as such."""
+    decoy = stored(b"decoy")
+    for size in range(len(decoy), 0x10000):
+        first, low = 0x78, size & 0xFF
+        if (first << 8 | low) % 31 == 0:
+            head = bytes((first,)) + struct.pack("<HH", size, size ^ 0xFFFF)
+            content = data + b"." * (size - len(data))
+            if len(content) == size and zlib_reading(head + content):
+                return head + content + stored(b"")
+    raise AssertionError("no size fits")
+
+
+def zlib_reading(data: bytes) -> bytes:
+    """Return what comes of the data of a zlib stream, however little."""
+    machine = zlib.decompressobj(-zlib.MAX_WBITS)
+    found = b""
+    for at in range(2, len(data)):
+        try:
+            found += machine.decompress(data[at : at + 1])
+        except zlib.error:
+            break
+    return found
+
+
+def test_gzip_with_any_number_of_members() -> None:
+    """Empty ones hide nothing, nor does padding between them (RFC 1952 section 2.2)."""
+    empty = gzip.compress(b"", mtime=0)
+    for before in (empty * 17, empty * 4000, (empty + b"\0" * 100) * 40):
+        wire = Wire().client(request(b"POST / HTTP/1.1", b"Content-Encoding: gzip", b"Content-Length: %d" % (
+            len(before) + len(gzip.compress(b"exploit"))), body=before + gzip.compress(b"exploit")))  # fmt: skip
+        assert wire.seen[0].buffers["http.request_body"] == b"exploit"
+        assert wire.counters["http.gzip_too_many_members"] == 0
+
+
+def test_gzip_members_beyond_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ids.protocols.http.content.MAX_MEMBERS", 3)
+    coded = gzip.compress(b"a") * 5
+    wire = Wire().client(
+        request(b"POST / HTTP/1.1", b"Content-Encoding: gzip", b"Content-Length: %d" % len(coded), body=coded)
+    )
+    assert wire.seen[0].buffers["http.request_body"] == b"aaa"
+    assert wire.counters["http.gzip_too_many_members"] == 1
+
+
+def test_raw_deflate_that_looks_like_zlib_is_read_as_both() -> None:
+    """Who gets it takes it for the one or for the other."""
+    coded = like_zlib(b"exploit")
+    decoy = zlib_reading(coded)
+    assert decoy
+    head = request(b"POST / HTTP/1.1", b"Content-Encoding: deflate", b"Content-Length: %d" % len(coded))
+    (asked,) = Wire().client(head + coded).seen
+    first, second = asked.instances("http.request_body")[:2]
+    assert first == decoy
+    assert second.startswith(b"exploit")
+    assert [data[:7] for data in asked.instances("file.data")] == [decoy[:7], b"exploit"]
+    answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: %d\r\n\r\n" % len(coded)
+    answered = Wire().client(request()).server(answer + coded).seen[-1]
+    assert answered.instances("http.response_body")[1].startswith(b"exploit")
+
+
+def test_what_came_before_an_error_is_kept_to_the_byte() -> None:
+    coded = zlib.compress(bytes(range(256)) * 2, 0)
+    wire = (
+        Wire()
+        .client(request())
+        .server(
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: 400\r\n\r\n" + coded[:300] + b"?" * 100
+        )
+    )
+    assert wire.seen[-1].buffers["http.response_body"].startswith(bytes(range(256)))
+
+
 def test_body_until_close() -> None:
     head = b"HTTP/1.0 200 OK\r\n\r\n"
     assert only_response(head + b"all of it", closed=True)["http.response_body"] == b"all of it"
@@ -273,6 +352,90 @@ def test_a_head_beyond_the_limit_is_reported_in_parts(last: bytes, body: bytes, 
     assert wire.counters["http.header_too_long"] == 1
 
 
+@pytest.mark.parametrize("step", [0, 1000])
+@pytest.mark.parametrize(
+    "filler",
+    [
+        [b"Content-Type: %d" % number for number in range(200)],
+        [b"Transfer-Encoding: t%d" % number for number in range(200)],
+        [b"Content-Length: 9"] * 200,
+    ],
+)
+def test_no_number_of_lines_hides_where_the_body_of_a_long_head_ends(filler: list[bytes], step: int) -> None:
+    lines = [*filler, b"X: " + b"x" * 2000, b"Transfer-Encoding: chunked"]
+    asked = request(b"POST /a HTTP/1.1", *lines, body=chunked([b"GET /body HTTP/1.1\r\n\r\n"]))
+    wire = Wire(header_bytes=1024).client(asked + request(b"GET /next HTTP/1.1"), step=step)
+    assert uris(wire) == [b"/a", b"/next"]
+
+
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize(
+    ("lengths", "bodies"),
+    [
+        ([b"1_6"], [b"0", b"0123456789abcdef"]),
+        ([b"3", b"16"], [b"012", b"0123456789abcdef"]),
+        ([b"16", b"3"], [b"012", b"0123456789abcdef"]),
+        ([b"16, 3"], [b"012", b"0123456789abcdef"]),
+        ([b"16", b"0"], [b"0123456789abcdef"]),
+        ([b"16, 16"], [b"0123456789abcdef"]),
+        ([b"16x"], [b"0123456789abcdef"]),
+    ],
+)
+def test_a_length_that_servers_take_for_two_gives_both_bodies(
+    lengths: list[bytes], bodies: list[bytes], step: int
+) -> None:
+    asked = request(b"POST /a HTTP/1.1", *[b"Content-Length: " + length for length in lengths])
+    wire = Wire().client(asked + b"0123456789abcdef", step=step)
+    wire.client(request(b"GET /next HTTP/1.1", b"Host: a")).close()
+    shown = {found.buffers["http.request_body"] for found in wire.seen if "http.request_body" in found.buffers}
+    assert shown == set(bodies)
+    assert any(uri.endswith(b"/next") for uri in uris(wire))
+    odd = wire.counters["http.length_conflict"] + wire.counters["http.length_invalid"]
+    assert odd == (lengths != [b"16, 16"])
+    assert sum(found.complete for found in wire.seen) == len({found.tx_id for found in wire.seen})
+
+
+def test_of_bodies_of_two_lengths_one_is_read_besides_at_a_time() -> None:
+    """So each byte is looked at twice at most, however many say so."""
+    asked = request(b"POST /a HTTP/1.1", b"Content-Length: 0", b"Content-Length: 99999")
+    wire = Wire().client(asked * 500).close()
+    assert sum(len(found.buffers.get("http.request_body", b"")) for found in wire.seen) <= len(asked) * 500
+
+
+PROXY_HEADERS = [
+    b"PROXY TCP4 192.0.2.1 203.0.113.1 40000 80\r\n",
+    b"PROXY UNKNOWN\r\n",
+    b"PROXY TCP6 2001:db8::1 2001:db8::2 40000 80\n",
+    b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c" + bytes(12),
+    b"\r\n\r\n\0\r\nQUIT\n \0\0\0",
+    b"\r\n\r\n\0\r\nQUIT\n!!\0\x5c" + b"\r\n" * 46,
+]
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+@pytest.mark.parametrize("header", PROXY_HEADERS)
+def test_what_a_proxy_says_of_the_client_hides_no_request(header: bytes, step: int) -> None:
+    wire = Wire().client(header + request(b"GET /x HTTP/1.1", b"Host: a"), step=step)
+    assert wire.flow.app_proto == "http"
+    assert [(found.buffers["http.uri"], found.buffers["http.host"]) for found in wire.seen] == [(b"/x", b"a")]
+    assert wire.counters["http.proxy_header"] == 1
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"PROXY TCP4 " + b"x" * 200 + b"\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n!\x11\xff\xff",
+        b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x60 x\r\nGET /x HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_what_only_looks_like_a_proxy_hides_no_request_either(first: bytes) -> None:
+    """A server that does not know of proxies reads lines."""
+    wire = Wire().client(request()).client(first + b"\r\n\r\n" + request(b"GET /next HTTP/1.1") + request())
+    assert b"/next" in uris(wire)
+    assert b"GET /x " not in first or any(b"GET /x" in found.buffers["http.header.raw"] for found in wire.seen)
+
+
 @pytest.mark.parametrize("step", [0, 1, 1000])
 def test_a_response_with_a_head_beyond_the_limit(step: int) -> None:
     wire = Wire(header_bytes=1024).client(request() + request(b"GET /next HTTP/1.1"))
@@ -299,7 +462,7 @@ def test_what_is_held_of_a_head_without_end_is_bounded() -> None:
     assert parser.held < 8192
     assert parser._careful is not None
     assert parser._careful._sides[0].message is not None
-    assert len(parser._careful._sides[0].message.framing) == 64
+    assert len(parser._careful._sides[0].message.framing) == 16
 
 
 @pytest.mark.parametrize("step", [0, 1, 1000])

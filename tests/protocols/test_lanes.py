@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ids.counters import Counters
 from ids.protocols import Protocols, ProtocolSettings
 from ids.protocols.http import PROTOCOL
+from ids.protocols.http.message import UNASKED_BYTES, UNASKED_FREE
 from ids.protocols.http.ordinary import Ordinary
 from ids.types import Direction, FlowColumns, StreamChunk, Transaction
 from tests.factory import T0, make_datagrams, make_flow, make_streams
@@ -31,7 +32,7 @@ def said(found: Transaction) -> tuple[Any, ...]:
     """Return all that a transaction says."""
     return (
         found.slot, found.protocol, found.tx_id, found.direction, dict(found.buffers), list(found.fields.items()),
-        found.ts_ns, found.number, found.behind, found.complete, dict(found.more),
+        found.ts_ns, found.number, found.behind, found.complete, dict(found.more), found.partial,
     )  # fmt: skip
 
 
@@ -43,7 +44,7 @@ def fed(pieces: Sequence[Piece], limits: dict[str, int], ordinary_lane: bool, ba
     ]
     for at in range(0, len(chunks), batch):
         wire.feed(*chunks[at : at + batch])
-    return wire, [said(found) for found in wire.seen]
+    return wire, [said(found) for found in wire.all]
 
 
 def hold_equal(pieces: Sequence[Piece], limits: dict[str, int] | None = None, batch: int = 1000) -> Wire:
@@ -186,7 +187,7 @@ def test_flows_in_one_batch_do_not_meet(talks: list[list[Piece]], data: st.DataO
     seen = stage.feed(make_streams(rows), make_datagrams([]))
     for flow, pieces in zip(members, talks, strict=True):
         alone, _ = fed(pieces, {}, True, 1)
-        assert [said(found)[1:6] for found in seen if found.slot == flow.slot] == [said(t)[1:6] for t in alone.seen]
+        assert [said(found)[1:6] for found in seen if found.slot == flow.slot] == [said(t)[1:6] for t in alone.all]
         assert flow.app_proto == alone.flow.app_proto
 
 
@@ -256,6 +257,32 @@ def test_both_lanes_say_the_same_at_the_edges(
     wire = hold_equal([*pieces, (CLIENT, b"", 0, True), (SERVER, b"", 0, True)], limits)
     counted = {name for name in wire.counters.values if name.startswith("http.")}
     assert counted == ({counter} if counter else set())
+
+
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+@pytest.mark.parametrize("answer", [NO_CONTENT, OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
+def test_tiny_responses_that_nobody_asked_for_are_counted_beyond_a_few(answer: bytes) -> None:
+    """Each of them would cost what a request does, and an event, and a packet holds dozens."""
+    size = len(answer) - (7 if b"chunked" in answer else 2)
+    wire = hold_equal([(CLIENT, request(), 0, False), *[(SERVER, answer * 50, 0, False)] * 20])
+    reported = sum(found.complete for found in wire.seen)
+    assert reported <= 1 + UNASKED_FREE * UNASKED_BYTES / (UNASKED_BYTES - size) + 1000 * size / UNASKED_BYTES
+    assert wire.counters["http.unasked_responses"] == 1000 - reported
+
+
+def test_other_responses_without_requests_are_reported() -> None:
+    """Some captures have but one direction."""
+    answer = b'HTTP/1.1 304 Not Modified\r\nDate: Sat, 21 Nov 2026 21:00:00 GMT\r\nETag: "0123456789abcdef"\r\n' + (
+        b"Cache-Control: max-age=3600\r\nServer: x\r\n\r\n"
+    )
+    assert sum(found.complete for found in hold_equal([(SERVER, answer * 500, 0, False)]).seen) == 500
+
+
+def test_every_request_has_its_response_however_tiny() -> None:
+    wire = hold_equal([(CLIENT, request() * 200, 0, False), (SERVER, NO_CONTENT * 200, 0, False)])
+    assert sum(found.complete for found in wire.seen) == 200
 
 
 # What lets rules look at the head as it was sent in place of the buffers that are made of it.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ids.counters import Counters
 from ids.protocols import PROTOCOLS, Protocol, Protocols, ProtocolSettings
 from ids.protocols.recognition import Recogniser
+from ids.protocols.stage import PRELUDE_BYTES
 from ids.types import Datagram, Direction, Flow, FlowColumns, StreamChunk
 from tests.factory import T0, make_datagrams, make_flow, make_streams
 from tests.protocols.wire import CLIENT, SERVER, Wire
@@ -165,7 +166,7 @@ def test_recognition_does_not_depend_on_the_cut(run: tuple[bytes, int], rest: by
 def test_little_is_held_while_nothing_shows(unit: bytes) -> None:
     wire = Wire().client(unit * 20_000, step=500)
     held = wire.stage._talks.held
-    assert held <= 512
+    assert held <= (512 if unit == b"\r\n" else PRELUDE_BYTES)
     assert wire.flow.app_proto == (None if unit == b"\r\n" else "failed")
     wire.flow.columns.clear(np.array([wire.flow.slot]))
     assert wire.stage._talks.held == 0
@@ -283,3 +284,65 @@ def test_a_client_that_speaks_its_servers_protocol_or_none_leaves_the_name(said:
     wire.close()
     wire.flow.columns.clear(np.array([wire.flow.slot]))
     assert wire.stage._talks.held == 0
+
+
+NOT_HTTP = [b"SSH-2.0-x / x\r\n\r\n", b"HELO / x\r\n\r\n", b"EHLO x\r\n\r\n", b"\x16\x03\x01\x00\x05ab\r\n\r\n"]
+GET = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
+REFUSED = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+
+
+def uris(wire: Wire) -> list[bytes]:
+    """Return the targets of requests."""
+    return [uri for found in wire.seen if (uri := found.buffers.get("http.uri")) is not None]
+
+
+@pytest.mark.parametrize("first", NOT_HTTP)
+@pytest.mark.parametrize("step", [0, 1, 7])
+def test_a_server_that_answers_http_makes_its_client_one_of_http(first: bytes, step: int) -> None:
+    """Whatever the client's first line names: a lenient server goes on to the next."""
+    wire = Wire().client(first).client(GET, step=step)
+    assert wire.flow.app_proto != "http"
+    wire.server(REFUSED * 2, step=step).client(GET)
+    assert wire.flow.app_proto == "http"
+    assert uris(wire)[-2:] == [b"/hidden"] * 2
+    assert wire.counters["app_layer.corrected"] == 1
+    assert wire.counters["app_layer.probe.missed_bytes"] == 0
+
+
+def test_what_a_client_said_beyond_what_is_kept_is_counted() -> None:
+    """And what it says next is read."""
+    wire = Wire().client(b"x" * 9000).client(GET).server(REFUSED).client(GET)
+    assert uris(wire)[-1:] == [b"/hidden"]
+    assert wire.counters["app_layer.probe.missed_bytes"] == 9000 + len(GET) - PRELUDE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        (b"SSH-2.0-x\r\n", b"SSH-2.0-y\r\n"),
+        (b"\x16\x03\x01\x00\x05abcde", b"\x16\x03\x03\x00\x05abcde"),
+        (b"EHLO me\r\n", b"250 hello\r\n"),
+        (b"\0" * 300, b"\1" * 300),
+    ],
+)
+def test_a_server_of_another_protocol_changes_nothing(asked: bytes, answered: bytes) -> None:
+    wire = Wire().client(asked)
+    before = wire.flow.app_proto
+    wire.server(answered, step=1).server(REFUSED)
+    assert (wire.flow.app_proto, [found for found in wire.all if found.protocol == "http"]) == (before, [])
+
+
+def test_what_is_kept_of_a_client_until_its_server_answers_is_bounded_and_given_back() -> None:
+    wire = Wire().client(NOT_HTTP[0])
+    for _ in range(100):
+        wire.client(b"x" * 1000)
+    talks = wire.stage._talks
+    assert talks.held == PRELUDE_BYTES
+    wire.server(b"SSH-2.0-y\r\n")
+    assert talks.held == 0
+
+
+def test_the_end_of_both_sides_is_taken_over_as_well() -> None:
+    wire = Wire().client(NOT_HTTP[0] + GET, closed=True).server(REFUSED, closed=True)
+    assert uris(wire) == [b"/ x", b"/hidden"]
+    assert wire.seen[-1].complete

@@ -7,16 +7,16 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from ids.config import EventType
 from ids.protocols import BUFFERS, BY_NAME, EVENT_TYPES, OTHER_NAMES, PROTOCOLS, Protocol, ProtocolSettings
 from ids.protocols.http import HttpSettings
+from ids.respond.settings import EventType
 from tests.protocols.toys import TOY
 
 
 def test_names_are_unique() -> None:
     assert len(BY_NAME) == len(PROTOCOLS)
     assert OTHER_NAMES.isdisjoint(BY_NAME)
-    assert len(BUFFERS) == 2 + sum(len(protocol.buffers) for protocol in PROTOCOLS)
+    assert len(BUFFERS) == 3 + sum(len(protocol.buffers) for protocol in PROTOCOLS)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)

@@ -195,10 +195,19 @@ def test_requests_that_wait_behind_a_connect_are_reported_when_the_tunnel_opens(
 
 def test_tunnels_in_tunnels_are_followed_so_far() -> None:
     wire = Wire()
-    for _ in range(MAX_HANDOVERS + 3):
+    for _ in range(3 * MAX_HANDOVERS):
         wire.client(request(b"CONNECT h:1 HTTP/1.1")).server(b"HTTP/1.1 200 OK\r\n\r\n")
-    assert len(wire.seen) == 2 * (MAX_HANDOVERS + 1)
+    wire.client(request(b"GET /within HTTP/1.1"))
+    assert wire.seen[-1].buffers["http.uri"] == b"/within"
+    assert wire.counters["app_layer.handover.too_many"] == 0
+
+
+def test_tunnels_that_open_within_one_piece_are_bounded_and_what_follows_is_inspected() -> None:
+    """Each copies the rest of the piece."""
+    wire = Wire(protocols=(TOY, *PROTOCOLS)).client(b"toy " + b"overtoy " * 100)
     assert wire.counters["app_layer.handover.too_many"] == 1
+    wire.client(b"toy again")
+    assert wire.seen[-1].buffers["toy.word"] == b"toy again"
 
 
 def test_a_side_that_closed_before_the_handover_is_closed_after_it() -> None:

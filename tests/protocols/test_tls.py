@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ids.protocols import Protocols, ProtocolSettings
+from ids.protocols import ODDITY, Protocols, ProtocolSettings
 from ids.protocols.tls.certificate import Malformed, fingerprint, read_certificate
 from ids.protocols.tls.fingerprints import ja3, ja4
 from ids.protocols.tls.hello import Hello, client_hello, server_hello
@@ -25,7 +25,7 @@ from ids.testing import Session, to_client
 from ids.types import Transaction
 from plugins.rules import Rules
 from tests.protocols import handshakes as hs
-from tests.protocols.wire import CLIENT, SERVER, Wire
+from tests.protocols.wire import CLIENT, SERVER, Wire, request
 from tests.rules.builders import rule_text
 from tests.shared import shared
 
@@ -154,6 +154,22 @@ def test_any_cut_of_the_streams_gives_the_same(cuts: list[int], cuts_back: list[
     assert wire.stage._make_parser["tls"].held == 0  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_protocol_before_it_is_logged(at_once: bool) -> None:
+    wire = Wire()
+    turns = (
+        (CLIENT, request(b"CONNECT h:443 HTTP/1.1")),
+        (SERVER, b"HTTP/1.1 200 OK\r\n\r\n"),
+        (CLIENT, ASKED),
+        (SERVER, ANSWERED),
+    )
+    chunks = [wire.chunk(direction, data) for direction, data in turns]
+    for batch in [chunks] if at_once else [[chunk] for chunk in chunks]:
+        wire.feed(*batch)
+    logged = [found.fields for found in wire.seen if found.protocol == "tls" and found.complete]
+    assert [(one["from_proto"], one["sni"]) for one in logged] == [("http", "Host.example")]
+
+
 # What is encrypted.
 
 
@@ -183,7 +199,7 @@ def test_a_long_handshake_is_cut_off_at_its_bound() -> None:
     wire.client(GREETS).server(hs.record(hs.server_hello() + hs.certificates(CERTIFICATE, *[padding] * 3), size=1000))
     assert only(wire.seen, "tls.cert_subject") == [b"CN=host.example"]
     assert event(wire)["subject"] == "CN=host.example"
-    assert wire.stage._make_parser["tls"].held == 0  # type: ignore[attr-defined]
+    assert wire.stage._make_parser["tls"].held < 1024, "the hellos"  # type: ignore[attr-defined]
 
 
 def test_unfinished_handshakes_are_bounded_over_all_flows() -> None:
@@ -192,6 +208,21 @@ def test_unfinished_handshakes_are_bounded_over_all_flows() -> None:
     wire.client(GREETS[:100])
     assert wire.counters["tls.memcap"] == 1
     assert wire.stage._make_parser["tls"].held == 65500  # type: ignore[attr-defined]
+
+
+def test_what_a_hello_takes_is_counted() -> None:
+    """Numbers take more room than on the wire; and half a handshake may never be gone on with."""
+    many = hs.client_hello(ciphers=range(5000))
+    wire = Wire().client(hs.record(many))
+    held = wire.stage._make_parser["tls"].held  # type: ignore[attr-defined]
+    assert len(wire.seen[0].buffers["ja3.string"].split(b"-")) > 1000
+    assert 40_000 < held < 60_000
+    wire = limited(Wire(), memcap_bytes=65536)
+    wire.stage._make_parser["tls"].held = 60_000  # type: ignore[attr-defined]
+    wire.client(hs.record(many))
+    assert only(wire.seen, "tls.sni") == [b"Host.example"]
+    assert wire.stage._make_parser["tls"].held == 60_000  # type: ignore[attr-defined]
+    assert wire.counters["tls.memcap"] == 1
 
 
 def test_certificates_are_bounded() -> None:
@@ -204,6 +235,8 @@ def test_memory_is_given_back_when_the_flow_goes() -> None:
     wire = Wire().client(GREETS[:100])
     shared_of_all = wire.stage._make_parser["tls"]
     assert shared_of_all.held == 100  # type: ignore[attr-defined]
+    wire.client(GREETS[100:]).server(hs.record(hs.server_hello() + hs.certificates(CERTIFICATE)))
+    assert shared_of_all.held > 2 * len(CERTIFICATE)  # type: ignore[attr-defined]
     wire.flow.columns.clear(np.array([wire.flow.slot]))
     assert shared_of_all.held == 0  # type: ignore[attr-defined]
 
@@ -219,7 +252,7 @@ def test_a_malformed_certificate_is_counted_and_still_has_a_fingerprint() -> Non
 def test_a_hello_that_ends_early_is_read_up_to_there(cut: int) -> None:
     body = hs.client_hello()[4:]
     wire = Wire().client(hs.record(hs.message(1, body[:-cut])))
-    assert len(wire.seen) == 1
+    assert only(wire.seen, ODDITY) == [b"tls.invalid_handshake_message"]
     assert wire.counters["tls.malformed_hello"] == 1
     dict(wire.seen[0].buffers), dict(wire.seen[0].fields)
 
@@ -227,8 +260,42 @@ def test_a_hello_that_ends_early_is_read_up_to_there(cut: int) -> None:
 @pytest.mark.parametrize("data", [b"\x16\x03\x03\xff\xff", b"\x16\x02\x03\0\1", b"\x19\x03\x03\0\1", b"GET / HTTP"])
 def test_what_is_no_record_is_counted(data: bytes) -> None:
     wire = Wire().client(GREETS + data + b"x" * 10)
-    assert len(wire.seen) == 1
+    assert len(only(wire.seen, "tls.sni")) == 1
     assert wire.counters["tls.malformed"] == 1
+
+
+HEARTBEAT = hs.record(b"\1\0\4ping" + bytes(16), kind=24)
+BLEEDS = hs.record(b"\1\x40\0", kind=24)
+
+
+@pytest.mark.parametrize(
+    ("data", "odd"),
+    [
+        (b"", []),
+        (b"\x16\x02\x03\0\1", [b"tls.invalid_record_version", b"tls.invalid_ssl_record"]),
+        (b"\x19\x03\x03\0\1", [b"tls.invalid_record_type", b"tls.invalid_ssl_record"]),
+        (b"\x16\x03\x03\xff\xff", [b"tls.invalid_tls_header", b"tls.invalid_ssl_record"]),
+        (hs.record(hs.message(1, b"\x03\x03short")), [b"tls.invalid_handshake_message"]),
+        (hs.record(hs.client_hello(hs.server_name(b"a") * 2)), [b"tls.multiple_sni_extensions"]),
+        (HEARTBEAT, [b"tls.heartbeat_message"]),
+        (HEARTBEAT + BLEEDS, [b"tls.heartbeat_message", b"tls.overflow_heartbeat_message"]),
+    ],
+)
+def test_what_is_odd_is_named(data: bytes, odd: list[bytes]) -> None:
+    assert only(Wire().client(GREETS + data).seen, ODDITY) == odd
+
+
+@pytest.mark.parametrize(
+    ("der", "odd"),
+    [
+        (b"\x30\3abc", b"tls.invalid_certificate"),
+        (bytes.fromhex("30063084fffffffa04"), b"tls.invalid_certificate"),
+        (bytes.fromhex("30053084fffffffa04"), b"tls.certificate_invalid_length"),
+    ],
+)
+def test_what_is_odd_about_a_certificate_is_named(der: bytes, odd: bytes) -> None:
+    found = Wire().client(GREETS).server(hs.server_side(der)).seen
+    assert only(found, ODDITY) == [odd, b"tls.invalid_handshake_message"]
 
 
 @given(st.integers(0, 1), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=6))
@@ -310,7 +377,9 @@ def test_an_empty_name_is_empty() -> None:
         (0x17, b"2101020304Z", "2021-01-02T03:04:00"),
         (0x17, b"210102030405+0100", "2021-01-02T02:04:05"),
         (0x18, b"20210102030405Z", "2021-01-02T03:04:05"),
+        (0x18, b"202101020304Z", "2021-01-02T03:04:00"),
         (0x18, b"00010101000000+2359", None),
+        (0x16, b"210102030405Z", None),
         (0x17, b"211302030405Z", None),
         (0x17, b"", None),
     ],
@@ -327,6 +396,23 @@ def test_ja4_follows_its_definition() -> None:
     ciphers = hashlib.sha256(b"002f,1301,c02b").hexdigest()[:12]
     rest = hashlib.sha256(b"000a,000b,000d,002b_0403,0804").hexdigest()[:12]
     assert ja4(hello).decode() == f"t13d0306h2_{ciphers}_{rest}"
+
+
+@pytest.mark.parametrize(
+    ("offered", "shown"),
+    [(b"h2", "h2"), (b"http/1.1", "h1"), (b"a", "aa"), (b"", "00"), (b"\n\n", "00"), (b"x\xff", "7f")],
+)
+def test_the_protocol_in_ja4(offered: bytes, shown: str) -> None:
+    assert ja4(client_hello(hs.client_hello(hs.alpn(offered))[4:])).decode()[8:10] == shown
+
+
+@pytest.mark.parametrize(
+    ("legacy", "versions", "shown"),
+    [(0x0303, b"\4\x03\x04\x03\x03", "13"), (0x0303, b"\4\x03\x02\x03\x04", "12"), (0x0301, b"\2\x7f\x1c", "00")],
+)
+def test_the_version_in_ja4(legacy: int, versions: bytes, shown: str) -> None:
+    hello = client_hello(hs.client_hello(hs.extension(43, versions), version=legacy)[4:])
+    assert ja4(hello).decode()[1:3] == shown
 
 
 def test_fingerprints_of_a_hello_that_says_nothing() -> None:

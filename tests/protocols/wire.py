@@ -22,7 +22,7 @@ class Wire:
         self.stage = Protocols(
             settings, self.counters, self.flow.columns, protocols=protocols, ordinary_lane=ordinary_lane
         )
-        self.seen: list[Transaction] = []
+        self.all: list[Transaction] = []
         self._offsets = [0, 0]
         self._number = 0
 
@@ -37,8 +37,18 @@ class Wire:
 
     def feed(self, *chunks: StreamChunk) -> Wire:
         """Feed chunks as one batch."""
-        self.seen += self.stage.feed(make_streams(chunks), make_datagrams([]))
+        self.all += self.stage.feed(make_streams(chunks), make_datagrams([]))
         return self
+
+    @property
+    def seen(self) -> list[Transaction]:
+        """What came of it, but for what was reported of sides that went on."""
+        return [found for found in self.all if not found.partial]
+
+    @property
+    def looks(self) -> list[Transaction]:
+        """What was reported of sides that went on."""
+        return [found for found in self.all if found.partial]
 
     def send(self, direction: Direction, data: bytes, *, gap: int = 0, closed: bool = False, step: int = 0) -> Wire:
         """Feed bytes of one direction, whole or ``step`` at a time."""

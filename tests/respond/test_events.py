@@ -37,6 +37,12 @@ EVENTS = {
     "alert on ICMPv6": events.alert_event(
         make_match(make_flow("2001:db8::1", "2001:db8::2", proto=58, sport=128, dport=0)), blocked=False
     ),
+    "alert of a packet without a flow": events.alert_event(
+        make_match(make_flow(id=0, sport=0, dport=0)), blocked=False
+    ),
+    "alert of a packet without an IP header": events.alert_event(
+        make_match(make_flow(id=0, ip_version=0, sport=0, dport=0)), blocked=False
+    ),
     "flow": flow_event(make_flow(app_proto="http", vlan=5 | 7 << 16, tcp_flags=[0x1B, 0x13], reason=EndReason.TIMEOUT)),
     "flow of a live interface": flow_event(make_flow(source="live", interface=1, state=FlowState.NEW)),
     "alert in a tunnel": events.alert_event(
@@ -88,6 +94,20 @@ def test_the_addresses_of_an_alert_are_those_of_the_matching_packet() -> None:
     event = events.alert_event(make_match(direction=Direction.TO_CLIENT), blocked=False)
     assert (event["src_ip"], event["src_port"], event["dest_ip"]) == ("203.0.113.1", 80, "192.0.2.1")
     assert (event["flow"]["src_ip"], event["direction"]) == ("192.0.2.1", "to_client")
+
+
+def test_a_packet_without_a_flow_has_no_flow() -> None:
+    bare = EVENTS["alert of a packet without a flow"]
+    assert not {"flow_id", "flow", "community_id"} & bare.keys()
+    assert (bare["src_ip"], bare["proto"], bare["pcap_cnt"]) == ("192.0.2.1", "TCP", 7)
+    assert not {"src_ip", "dest_ip", "proto"} & EVENTS["alert of a packet without an IP header"].keys()
+
+
+@pytest.mark.parametrize(("proto", "asked", "answered"), [(1, 8, 0), (1, 13, 14), (58, 128, 129), (1, 3, 3)])
+def test_an_alert_of_an_icmp_answer_has_the_type_of_the_answer(proto: int, asked: int, answered: int) -> None:
+    flow = make_flow(proto=proto, sport=asked, dport=0)
+    sides = [events.alert_event(make_match(flow, direction=side), blocked=False)["icmp_type"] for side in Direction]
+    assert sides == [asked, answered]
 
 
 def test_evidence_survives_any_bytes() -> None:

@@ -243,3 +243,15 @@ def test_an_allowed_client_does_not_save_the_server_that_attacks_it() -> None:
     bench.responder.handle(match)
     assert bench.gate.condemned == [match.flow]
     assert bench.kinds() == ["alert", "drop"]
+
+
+def test_packets_without_a_flow_have_nothing_to_do_with_each_other() -> None:
+    """What passes one of them silences no other, none of them is a flow that the gate could drop, nothing is kept."""
+    bench = Bench()
+    match = make_match(make_flow(id=0), signature=make_signature(action=Action.PASS))
+    bench.responder.handle(match)
+    bench.responder.handle(replace(match, signature=make_signature(sid=2, action=Action.DROP)))
+    assert [event["alert"]["signature_id"] for event in bench.events if event["event_type"] == "alert"] == [2]
+    assert bench.gate.condemned == []
+    assert bench.counters["respond.refused.unknown_flow"] == 1
+    assert not bench.responder._cases

@@ -7,7 +7,7 @@ import pytest
 from ids.counters import Counters
 from ids.respond import threshold as module
 from ids.respond.threshold import Thresholds
-from ids.types import Threshold
+from ids.types import Direction, Suppression, Threshold
 from tests.factory import T0, make_flow, make_match, make_signature
 
 
@@ -43,6 +43,19 @@ def test_what_is_counted_together(track: str, expected: bool) -> None:
     signature = make_signature(threshold=Threshold("limit", track, 1, 60))
     assert thresholds.passes(make_match(make_flow("192.0.2.1"), signature))
     assert thresholds.passes(make_match(make_flow("192.0.2.2", id=2), signature)) is expected
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [(("src_ip",), [False, True]), (("dst_ip",), [True, False]), (("src_ip", "dst_ip"), [False, False])],
+)
+def test_alerts_of_some_addresses_are_not_reported(ends: tuple[str, ...], expected: list[bool]) -> None:
+    run = (0xFFFF_C000_0201, 0xFFFF_C000_0201)  # 192.0.2.1
+    signature = make_signature(suppressed=(Suppression(ends, (run,)),))
+    flow = make_flow("192.0.2.1")
+    ways = (Direction.TO_SERVER, Direction.TO_CLIENT)
+    answers = [Thresholds(Counters()).passes(make_match(flow, signature, direction=way)) for way in ways]
+    assert answers == expected
 
 
 def test_memory_is_bounded_and_forgetting_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

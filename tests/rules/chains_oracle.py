@@ -8,6 +8,8 @@ many UDP packets. What it reports, by packet and rule, is held against `judge`. 
 - It takes the low 32 bits of a variable as a place, signed, so that a large one may be a place before the cursor.
 - It adds to ``within`` where ``distance`` is a variable (7.0; mended later).
 - It looks for the literal of its prefilter too late where a negated one stands before it.
+- A negated literal with ``endswith`` must be nowhere in the buffer (7.0; mended later), and ``base64_decode`` is not
+  tried at another place; neither is in these chains.
 """
 
 from __future__ import annotations
@@ -136,8 +138,8 @@ def ask(rules: list[str], payloads: list[bytes]) -> tuple[set[tuple[int, int]], 
 def compare(seed: int, rules: int, packets: int) -> tuple[int, int, int, list[str]]:
     """Return how many cases there were, how many hold, how many rules were refused, and the disagreements."""
     maker = Maker(seed, loadable=True)
-    chains = {sid: maker.steps() for sid in range(1, rules + 1)}
-    payloads = [maker.data() or b"a" for _ in range(packets)]
+    chains = {sid: maker.case()[0] for sid in range(1, rules + 1)}
+    payloads = [maker.case()[1] or b"a" for _ in range(packets)]
     alerts, refused = ask([spell(steps, sid) for sid, steps in chains.items()], payloads)
     reasons: list[str] = []
     cases = held = 0

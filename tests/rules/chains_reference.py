@@ -225,6 +225,27 @@ class Maker:
         alphabet = chance.choice([b"ab", b"abA", b"ab01", b"a\x01b\x02\x00", b"abAB 0123\x01\xff"])
         return bytes(chance.choices(alphabet, k=chance.choice([1, 4, 8, 12, 20, 30]) if chance.random() < 0.97 else 0))
 
+    def near(self) -> tuple[tuple[Step, ...], bytes]:
+        """Return a chain in which each test is close behind the one before, and data in which it nearly holds."""
+        chance = self.random
+        steps: list[Step] = []
+        for _ in range(chance.choice([2, 2, 3, 4])):
+            size = chance.choice([1, 2, 2, 3])
+            value = bytes(chance.choices(b"ab", k=size))
+            if not steps:
+                steps.append(Content(value) if chance.random() < 0.7 else self.expression([], first=True))
+            elif chance.random() < 0.2:
+                steps.append(Expression(pattern(chance.choice(EXPRESSIONS)), relative=True))
+            else:
+                distance = chance.choice([None, 0, 0, 1, -1, -2])
+                within = None if distance is not None and chance.random() < 0.2 else size + chance.randrange(3)
+                steps.append(Content(value, False, chance.random() < 0.1, distance=distance, within=within))
+        return tuple(steps), bytes(chance.choices(b"ab", k=chance.randrange(4, 14)))
+
+    def case(self) -> tuple[tuple[Step, ...], bytes]:
+        """Return a chain and data."""
+        return self.near() if self.random.random() < 0.4 else (self.steps(), self.data())
+
     def steps(self) -> tuple[Step, ...]:
         """Return the steps of a chain."""
         names: list[str] = []
@@ -361,7 +382,7 @@ def main() -> int:
     maker = Maker(options.seed)
     failures = held = 0
     for _ in range(options.cases):
-        steps, data = maker.steps(), maker.data()
+        steps, data = maker.case()
         reason = disagreement(steps, data)
         held += naive(steps, data) is not None
         if reason:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class Bench:
         """Return the numbers of the packets that each rule matched; ``cuts`` is where a batch ends."""
         found: dict[int, list[int]] = {}
         bounds = [0, *cuts, len(packets)]
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in pairwise(bounds):
             for match in self.feed(batch_of(packets[begin:end], begin + 1)):
                 found.setdefault(match.signature.sid, []).append(match.number)
         return {sid: sorted(numbers) for sid, numbers in sorted(found.items())}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import ipaddress
+import pickle
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from ids.errors import RuleError
 from ids.rules.model import lists
-from ids.rules.model.lists import Lists, Members, encoded, load_list
+from ids.rules.model.lists import Learned, Members, encoded, learned_list, load_list, shared_list
 
 
 def write(directory: Path, *lines: bytes) -> Path:
@@ -92,7 +93,7 @@ def test_a_list_has_what_was_put_in_and_nothing_else(entries: set[bytes], asked:
 
 def test_of_a_reputation_file_those_count_whose_number_does(tmp_path: Path) -> None:
     path = write(tmp_path, base64.b64encode(b"bad") + b",250", base64.b64encode(b"fair") + b",100")
-    found = load_list(path, "string", "reputation", lambda value: value > 200)
+    found = load_list(path, "string", "reputation", (">", 200))
     assert b"bad" in found
     assert b"fair" not in found
 
@@ -130,8 +131,57 @@ def test_a_list_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         load_list(write(tmp_path, b"a", b"b", b"c"), "string")
 
 
-def test_a_file_is_read_once_in_a_load(tmp_path: Path) -> None:
-    path = write(tmp_path, b"a")
-    loaded = Lists()
-    assert loaded.load(path, "string") is loaded.load(path, "string")
-    assert len(loaded) == 1
+def test_a_file_that_has_not_changed_is_read_once(tmp_path: Path) -> None:
+    path = str(write(tmp_path, b"a"))
+    first = shared_list(path, "string")
+    assert shared_list(path, "string") is first
+    write(tmp_path, b"a", b"bb")
+    assert b"bb" in shared_list(path, "string")
+
+
+def test_a_list_is_kept_by_its_file(tmp_path: Path) -> None:
+    kept = pickle.dumps(load_list(write(tmp_path, b"a"), "string"))
+    write(tmp_path, b"a", b"bb")
+    assert b"bb" in pickle.loads(kept)
+
+
+def test_rules_learn_a_list() -> None:
+    seen = Learned("seen", "string")
+    assert seen.add(b"a")
+    assert not seen.add(b"a")
+    assert b"a" in seen
+    assert seen.remove(b"a")
+    assert not seen.remove(b"a")
+    assert b"a" not in seen
+    assert len(seen) == 0
+
+
+def test_what_a_file_has_can_be_taken_out_and_put_in_again(tmp_path: Path) -> None:
+    seen = Learned("seen", "string", load_list(write(tmp_path, b"a"), "string"))
+    assert not seen.add(b"a")
+    assert seen.remove(b"a")
+    assert b"a" not in seen
+    assert seen.add(b"a")
+    assert b"a" in seen
+
+
+def test_a_list_of_digests_learns_nothing_else() -> None:
+    assert not Learned("seen", "md5").add(b"short")
+    assert Learned("seen", "md5").add(bytes(16))
+
+
+def test_what_is_learnt_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "MAX_LEARNED", 2)
+    seen = Learned("seen", "string")
+    assert [seen.add(b"%d" % number) for number in range(3)] == [True, True, False]
+
+
+def test_a_reload_finds_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "_learned", {})
+    learned_list("seen", "string").add(b"a")
+    assert b"a" in learned_list("seen", "string")
+    assert b"a" in pickle.loads(pickle.dumps(learned_list("seen", "string")))
+    assert b"a" not in learned_list("seen", "domain")
+    monkeypatch.setattr(lists, "MAX_SETS", 2)
+    with pytest.raises(ValueError, match="more than 2"):
+        learned_list("another", "string")

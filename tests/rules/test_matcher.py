@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from ids.counters import Counters
+from ids.decode.columns import Columns
 from ids.plugin.session import FlowSession, Frame
 from ids.rules.match.evaluation import MAX_FAULTS
 from ids.rules.match.flagged import MAX_LOOKED
 from ids.rules.match.matcher import Matcher
 from ids.rules.model.patterns import Pattern
 from ids.rules.settings import RulesSettings
-from ids.types import Datagram, Direction, Flow, FlowState, Match, Transaction
+from ids.types import Datagram, Direction, Flow, FlowBatch, FlowState, Match, PacketBatch, Packets, Transaction
 from tests.factory import T0, make_datagrams
 from tests.rules.builders import chunks, end, exchange, feed, flow_of, matcher, rule_text, sids, transaction
 
@@ -228,15 +229,24 @@ def test_tests_of_one_entry_meet_in_one_instance(match: str, fires: list[bytes] 
             assert evidence.excerpt in names
 
 
-def packets_of(flow: Flow, directions: list[int]) -> tuple[Any, Any]:
-    """Return packets of one flow as the matcher needs them: their numbers, and their flow."""
+def packets_of(flow: Flow, directions: list[int]) -> tuple[Packets, FlowBatch]:
+    """Return packets of a flow without payload, numbered from 1 on, as decoding and the flow table hand them on."""
     n = len(directions)
-    numbers = np.arange(1, n + 1, dtype=np.int64)
-    packets = SimpleNamespace(batch=SimpleNamespace(ts_ns=numbers + T0, number=numbers), usable=np.ones(n, bool))
-    flows = SimpleNamespace(
-        flows=flow.columns, slot=np.full(n, flow.slot, np.int64), direction=np.array(directions, np.uint8)
-    )
-    return packets, flows
+    numbers, none = np.arange(1, n + 1), np.zeros(n, np.int64)
+    batch = PacketBatch(
+        np.zeros(0, np.uint8), none, none, none, numbers + T0, numbers, np.ones(n, np.uint16), np.zeros(n, np.uint32),
+        "t.pcap",
+    )  # fmt: skip
+    columns, there = Columns(batch), np.array(directions) == Direction.TO_SERVER
+    columns.ip_version[:], columns.proto[:] = flow.ip_version, flow.proto
+    columns.src[:] = np.where(there[:, None], flow.src, flow.dst)
+    columns.dst[:] = np.where(there[:, None], flow.dst, flow.src)
+    columns.sport[:] = np.where(there, flow.sport, flow.dport)
+    columns.dport[:] = np.where(there, flow.dport, flow.sport)
+    columns.l4[:] = 0
+    slots = np.full(n, flow.slot, np.int64)
+    flows = SimpleNamespace(flows=flow.columns, slot=slots, direction=np.array(directions, np.uint8), notes=())
+    return columns.packets(), cast(FlowBatch, flows)
 
 
 def headers(m: Matcher, flow: Flow, *directions: int) -> list[Match]:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from ids.cache import Cache
 from ids.rules.model import patterns, scanning
 from ids.rules.model.cheaper import cheaper
-from ids.rules.model.patterns import PatternError, Patterns, SearchTimeout, compile_pattern
-from ids.rules.model.regex_literals import required_literals
+from ids.rules.model.patterns import Pattern, PatternError, Patterns, SearchTimeout, compile_pattern
+from ids.rules.model.regex_literals import required_literals, shape_of
 
 
 @pytest.mark.parametrize(
@@ -279,6 +279,48 @@ def test_a_pattern_that_crashes_hyperscan_with_the_start_of_its_matches_is_run_w
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout.strip()) == (0, "alive True"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "data", "expected"),
+    [
+        ("a{2}b", b"xaab", (1, 4)),
+        ("a+b", b"xaab aab", (1, 4)),
+        ("a.*b", b"xaab aab", (1, 8)),
+        ("a.*?b", b"xaab aab", (1, 4)),
+        ("x(?:ab|cd)*", b"xabcdx", (0, 5)),
+        ("ab|abc", b"abc", (0, 2)),  # the first alternative
+        ("a?(?:ab)?b*", b"xabb", (0, 0)),
+        ("a?(?:ab)?b*", b"abab", (0, 2)),  # not the longest
+        ("a.{300,}b", b"a" * 700 + b"b" * 300, (0, 1000)),  # more ends than are looked at
+    ],
+)
+def test_the_leftmost_match_ends_where_pcre_likes(text: str, data: bytes, expected: tuple[int, int]) -> None:
+    assert Pattern.lazy(text).leftmost(data)[0] == expected
+
+
+@pytest.mark.parametrize(("text", "asked"), [("a.*b", False), ("a.*?b", False), ("[ab]c", False), ("a.*b.*", True)])
+def test_pcre_is_asked_only_where_it_is_not_clear(text: str, asked: bool) -> None:
+    assert Pattern.lazy(text).leftmost(b"acb xcb xb ")[1] is asked
+
+
+@given(
+    st.text(st.sampled_from("ab."), min_size=1, max_size=3),
+    st.sampled_from(["*", "+", "?", "*?", "+?", "??", "{1,3}", "{2}", "{1,2}?"]),
+    st.text(st.sampled_from("ab"), min_size=1, max_size=2),
+    st.binary(max_size=12).map(lambda data: bytes(97 + byte % 3 for byte in data)),
+)
+def test_what_is_known_of_a_match_is_what_comes_of_it(head: str, count: str, tail: str, data: bytes) -> None:
+    text = head + count + tail
+    shape = shape_of(text)
+    found = re.search(text.encode(), data)
+    if found is None:
+        return
+    assert shape.least <= len(found[0]) <= shape.most
+    rest = data[found.start() :]
+    sizes = [size for size in range(len(rest) + 1) if re.fullmatch(text.encode(), rest[:size])]
+    if shape.prefers:
+        assert len(found[0]) == (max(sizes) if shape.prefers == "longest" else min(sizes))
 
 
 def test_a_match_that_hyperscan_cannot_place_is_placed_by_pcre() -> None:

@@ -50,6 +50,7 @@ def made(data: bytes, *transforms: tuple[str, str] | str) -> bytes | None:
         (b"YWJjZA", "base64", b"abcd"),  # without padding
         (b"YWJj!YWJj", "base64", b"abc"),  # up to what is no base64
         (b"!!", "base64", None),
+        (b"YWJjZ", "base64", b"abcd"),  # six bits, and two of zero
         (b"YW Jj", ("base64", "mode rfc2045"), b"abc"),
         (b"YWJ", ("base64", "mode strict"), None),
         (b"x=YWJjZGVm", ("base64", "bytes 4, offset 2"), b"abc"),

@@ -96,6 +96,10 @@ def test_mistakes(tmp_path: Path, text: str, error: str) -> None:
     ("meta", "error"),
     [
         ('scope = "htpt.uri"', " scope: unknown buffer 'htpt.uri' (did you mean 'http.uri'?)"),
+        (
+            'scope = "tcp.hdr"',
+            " scope: YARA sees no tcp.hdr, the header of one packet (test it in a YAML rule)",
+        ),
         ("rev = 0", " rev: Input should be greater than or equal to 1, not 0"),
         ('traffic = "tpc"', ": unknown protocol 'tpc' (did you mean 'tcp'?)"),
         (

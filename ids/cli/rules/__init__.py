@@ -8,6 +8,7 @@ import click
 
 VERBS = {
     "check": "Load rule files and report every fault with its place.",
+    "schema": "Print the JSON Schema of YAML rule files.",
     "list": "List the rules that would be loaded.",
     "test": "Run the tests that rules carry.",
     "explain": "Say why a rule matched in a capture, or what kept it from it.",

@@ -11,10 +11,14 @@ import click
 
 from ids.authoring.fixes import fix_files
 from ids.authoring.lints import LINTS, Lint, lints, named
+from ids.cache import Cache
 from ids.cli.options import build_config, config_options, count_of, output_option, print_message, show_json
-from ids.cli.rules.rows import LANGUAGES, read_rules
+from ids.cli.rules.rows import LANGUAGES, language_of, read_rules
 from ids.errors import RuleError, UsageError
 from ids.rules.language.loader import find_files
+from ids.rules.language.suricata.regexes import uncompilable
+from ids.rules.model.patterns import CACHE_SUFFIX, Patterns
+from ids.rules.paths import cache_directory
 
 MOST_SHOWN = 20
 """Warnings of one name that are shown; JSON has all."""
@@ -52,6 +56,8 @@ def command(
     warnings = [lint for lint in warnings if lint.name not in unwanted]
     if not config.rules.strict:
         errors += loaded.refused
+    of_suricata = (rule for rule in loaded.rules if language_of(rule) == "suricata")
+    errors += uncompilable(of_suricata, Patterns(Cache(cache_directory(config.rules), CACHE_SUFFIX)))
     if output == "json":
         shown = [{**_problem(lint.place, lint.message, lint.remedy), "name": lint.name} for lint in warnings]
         show_json({"rules": len(rows), "errors": [_fault(error) for error in errors], "warnings": shown})

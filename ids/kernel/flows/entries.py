@@ -27,6 +27,7 @@ _ENDS4, _ENDS6 = struct.Struct(">IIHH"), struct.Struct(">QQQQHH")
 """Both ends of a flow as in ``ids_flow4`` and ``ids_flow6``."""
 _ICMP = ((1, 4), (58, 6))
 """ICMP's protocol number and version of IP, of both kinds."""
+_SCTP = 132
 
 
 LOOKED_AT = 1 << 17
@@ -55,6 +56,8 @@ class FlowAddress:
         """
         if flow.depth:
             return None
+        if flow.proto == _SCTP:  # the gate reads no ports of it
+            return cls(flow.src, flow.dst, 0, 0, flow.proto, flow.vlan)
         if (flow.proto, flow.ip_version) not in _ICMP:
             return cls(flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.vlan)
         if flow.echo_id is None:
@@ -209,8 +212,8 @@ def _places(flows: FlowColumns, slots: I64) -> Iterator[_Places]:
     proto, version, echo = flows.proto[slots], flows.ip_version[slots], flows.echo_id[slots]
     icmp = ((proto == 1) & (version == 4)) | ((proto == 58) & (version == 6))
     src, dst = flows.src[slots], flows.dst[slots]
-    sport = np.where(icmp, echo, flows.sport[slots]).astype(np.uint16)
-    dport = np.where(icmp, echo, flows.dport[slots]).astype(np.uint16)
+    sport = np.where(icmp, echo, np.where(proto == _SCTP, 0, flows.sport[slots])).astype(np.uint16)
+    dport = np.where(icmp, echo, np.where(proto == _SCTP, 0, flows.dport[slots])).astype(np.uint16)
     turned = (src[:, 0] > dst[:, 0]) | (
         (src[:, 0] == dst[:, 0]) & ((src[:, 1] > dst[:, 1]) | ((src[:, 1] == dst[:, 1]) & (sport > dport)))
     )

@@ -49,22 +49,31 @@ _FLOW_4 = np.dtype(
         ("client", "u1"), ("fins", "u1"), ("opened", "u1"), ("cut", "u1"), ("spare", "u1", 6),
     ]
 )  # fmt: skip
+_FLOW_5 = np.dtype(
+    [
+        ("first_ns", "<u8"), ("last_ns", "<u8"), ("packets", "<u8", 2), ("bytes", "<u8", 2), ("shown", "<u4", 2),
+        ("depth", "<u4"), ("isn", "<u4", 2), ("generation", "<u4", 2), ("state", "u1"), ("verdict", "u1"),
+        ("client", "u1"), ("fins", "u1"), ("opened", "u1"), ("cut", "u1"), ("charged", "u1"), ("admitted", "u1"),
+        ("fragmented", "<u4"), ("neighbour", "<u4"), ("hearsay", "u1"), ("asked", "u1"), ("spare", "u1", 2),
+    ]
+)  # fmt: skip
+
+_LISTS_4 = {
+    "ids_labels": Format(_U4, _LABEL_4),
+    "ids_block4": Format(_U4, _BLOCK_4),
+    "ids_block6": Format(_ADDR6_4, _BLOCK_4),
+    "ids_prefix4": Format(_PREFIX4_4, _BLOCK_4),
+    "ids_prefix6": Format(_PREFIX6_4, _BLOCK_4),
+    "ids_claims": Format(_CLAIM_KEY_4, _BLOCK_4),
+    "ids_allow4": Format(_PREFIX4_4, _ALLOW_4),
+    "ids_allow6": Format(_PREFIX6_4, _ALLOW_4),
+    "ids_proven4": Format(_U4, _U8),
+    "ids_proven6": Format(_ADDR6_4, _U8),
+}
 
 FORMATS: dict[int, dict[str, Format]] = {
-    4: {
-        "ids_labels": Format(_U4, _LABEL_4),
-        "ids_block4": Format(_U4, _BLOCK_4),
-        "ids_block6": Format(_ADDR6_4, _BLOCK_4),
-        "ids_prefix4": Format(_PREFIX4_4, _BLOCK_4),
-        "ids_prefix6": Format(_PREFIX6_4, _BLOCK_4),
-        "ids_claims": Format(_CLAIM_KEY_4, _BLOCK_4),
-        "ids_allow4": Format(_PREFIX4_4, _ALLOW_4),
-        "ids_allow6": Format(_PREFIX6_4, _ALLOW_4),
-        "ids_flows4": Format(_FLOW4_4, _FLOW_4),
-        "ids_flows6": Format(_FLOW6_4, _FLOW_4),
-        "ids_proven4": Format(_U4, _U8),
-        "ids_proven6": Format(_ADDR6_4, _U8),
-    },
+    4: {**_LISTS_4, "ids_flows4": Format(_FLOW4_4, _FLOW_4), "ids_flows6": Format(_FLOW6_4, _FLOW_4)},
+    5: {**_LISTS_4, "ids_flows4": Format(_FLOW4_4, _FLOW_5), "ids_flows6": Format(_FLOW6_4, _FLOW_5)},
 }
 """By contract version, then by map."""
 

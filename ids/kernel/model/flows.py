@@ -40,6 +40,9 @@ class FlowEntry:
     neighbour: int = 0
     hearsay: int = 0
     asked: int = 0
+    spoke: int = 0
+    turn: list[int] = field(default_factory=lambda: [0, 0])
+    settled: list[int] = field(default_factory=lambda: [0, 0])
 
     def set_isn(self, side: int, isn: int) -> None:
         """Note the sequence number of a side's SYN."""
@@ -74,6 +77,7 @@ def flow_seen(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
         flow.restart(side, now_ns)
     if packet.proto == TCP and packet.fragment == WHOLE and flow.verdict != FlowVerdict.DROP:
         proves = _track(packet, flow, side, now_ns)
+        _turn(packet, flow, side)
     packet.news = (flow.state, flow.fins) != before
     flow.last_ns = now_ns
     flow.packets[side] += 1
@@ -109,18 +113,36 @@ def is_deep(packet: Packet, flow: FlowEntry, side: int, depth: int) -> bool:
     if packet.fragment != WHOLE or packet.tunnel:
         return False
     if packet.proto != TCP:
-        return flow.shown[side] >= depth
+        return _is_spent(flow, side, depth)
     if packet.payload_len:
         return _is_beyond(flow, side, depth, packet.seq)
-    return flow.shown[side] >= depth or _is_beyond(flow, 1 - side, depth, packet.ack)
+    return _is_spent(flow, side, depth) or _is_beyond(flow, 1 - side, depth, packet.ack)
+
+
+def _is_spent(flow: FlowEntry, side: int, depth: int) -> bool:
+    return (flow.shown[side] - flow.settled[side]) & _U32 >= depth
 
 
 def _is_beyond(flow: FlowEntry, side: int, depth: int, at: int) -> bool:
-    if flow.shown[side] < depth:
+    if not _is_spent(flow, side, depth):
         return False
     if not flow.opened & 1 << side:
         return True
-    return (at - flow.isn[side] - 1 + BEHIND) & _U32 >= depth + BEHIND
+    return (at - flow.isn[side] - 1 + BEHIND) & _U32 >= flow.turn[side] + depth + BEHIND
+
+
+def _turn(packet: Packet, flow: FlowEntry, side: int) -> None:
+    """Begin another turn of the other side, where this one begins to speak."""
+    if not packet.payload_len or packet.tcp_flags & (SYN | RST | ACK) != ACK or flow.spoke == 1 + side:
+        return
+    if flow.state in (KernelFlowState.SYN, KernelFlowState.SYNACK):
+        return
+    other = 1 - side
+    flow.spoke = 1 + side
+    flow.settled[other] = flow.shown[other]
+    at = (packet.ack - flow.isn[other] - 1) & _U32
+    if flow.opened & 1 << other and (at - flow.turn[other]) & _U32 < 1 << 31:
+        flow.turn[other] = at
 
 
 def _track(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:

@@ -9,7 +9,7 @@
 from ids.protocols.dns.fields import in_alert
 from ids.protocols.dns.parser import Shared
 from ids.protocols.dns.settings import DnsSettings
-from ids.protocols.dns.starts import FROM_CLIENT, FROM_SERVER, is_message
+from ids.protocols.dns.starts import FOREIGN_PORTS, FROM_CLIENT, FROM_SERVER, is_message
 from ids.protocols.protocol import Buffer, Protocol
 from ids.types import Direction
 
@@ -20,9 +20,20 @@ PROTOCOL = Protocol(
     from_client=FROM_CLIENT,
     from_server=FROM_SERVER,
     datagram=is_message,
+    foreign_ports=FOREIGN_PORTS,
     settings=DnsSettings,
     streams=Shared,
     datagrams=Shared,
+    oddities=(
+        "malformed_data",
+        "not_a_request",
+        "not_a_response",
+        "z_flag_set",
+        "invalid_opcode",
+        "name_too_long",
+        "infinite_loop",
+        "too_many_labels",
+    ),
     event="dns",
     in_alert=in_alert,
     buffers=(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ids.protocols.dns.message import QR, Message, Record
+from ids.protocols.dns.message import QR, Message, Record, Z
 from ids.protocols.dns.names import Malformed
 from ids.protocols.dns.records import CNAME, MX, NS, PTR, SOA
 from ids.protocols.made import Makers
+from ids.protocols.protocol import ODDITY
 
+LAST_OPCODE = 6
+"""The highest operation code that there is: DSO, of RFC 8490."""
+UNREADABLE = b"dns.malformed_data"
+"""What is said of a message that cannot be read."""
 _NONE: tuple[bytes, ...] = ()
 
 
@@ -26,6 +31,27 @@ def _opcode(message: Message) -> tuple[bytes, ...]:
 
 def _rcode(message: Message) -> tuple[bytes, ...]:
     return (b"%d" % message.rcode,) if message.flags & QR else _NONE
+
+
+def _odd(message: Message) -> tuple[bytes, ...]:
+    """Return what is odd about a message; its records are read for that."""
+    _ = message.sections
+    found = sorted(message.names.odd)
+    if message.malformed:
+        found.append(UNREADABLE)
+    if message.flags & Z:
+        found.append(b"dns.z_flag_set")
+    if message.opcode > LAST_OPCODE:
+        found.append(b"dns.invalid_opcode")
+    return tuple(found)
+
+
+def _odd_query(message: Message) -> tuple[bytes, ...]:
+    return (*_odd(message), b"dns.not_a_request") if message.flags & QR else _odd(message)
+
+
+def _odd_answer(message: Message) -> tuple[bytes, ...]:
+    return _odd(message) if message.flags & QR else (*_odd(message), b"dns.not_a_response")
 
 
 def _names_of(section: int) -> Callable[[Message], tuple[bytes, ...]]:
@@ -66,6 +92,11 @@ _OF_BOTH: Makers[Message] = {
     "dns.rcode": _rcode,
     "dns.rrtype": _types,
 }
-OF_CLIENT: Makers[Message] = {"dns.query": _questions, **_OF_BOTH}
+OF_CLIENT: Makers[Message] = {"dns.query": _questions, ODDITY: _odd_query, **_OF_BOTH}
 """Of what a client sends, whatever its header says: that may be forged."""
-OF_SERVER: Makers[Message] = {"dns.answer.name": _names_of(0), "dns.response.rrname": _all_names, **_OF_BOTH}
+OF_SERVER: Makers[Message] = {
+    "dns.answer.name": _names_of(0),
+    "dns.response.rrname": _all_names,
+    ODDITY: _odd_answer,
+    **_OF_BOTH,
+}

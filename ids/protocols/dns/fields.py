@@ -52,6 +52,8 @@ def answer(message: Message) -> dict[str, Any]:
 
 def in_alert(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the object as alerts have it: the query in a list, or the answer without its records."""
+    if not fields:
+        return {"version": 2}
     if fields["type"] == "query":
         return {"version": 2, "query": [{name: value for name, value in fields.items() if name != "version"}]}
     return {"version": 2, "answer": {name: value for name, value in fields.items() if name not in _LONG}}

@@ -43,7 +43,10 @@ Sections = tuple[list[Record], list[Record], list[Record]]
 class Message:
     """A message whose header could be read."""
 
-    __slots__ = ("_behind", "_counters", "_counts", "_limit", "_sections", "data", "flags", "id", "names", "questions")
+    __slots__ = (
+        "_behind", "_counters", "_counts", "_limit", "_sections", "data", "flags", "id", "malformed", "names",
+        "questions",
+    )  # fmt: skip
 
     def __init__(self, data: bytes, limit: int, counters: Counters) -> None:
         """Read header and questions, no more than ``limit`` of them and of the records together; count what is wrong.
@@ -60,6 +63,8 @@ class Message:
         self._limit = limit
         self._counters = counters
         self._sections: Sections | None = None
+        self.malformed = False
+        """A part of it cannot be read, as far as is known: of its records that is known once they were read."""
         self.questions: list[Question] = []
         self._behind: int | None = HEADER
         """Where the records begin; None where the questions cannot be read to their end."""
@@ -85,6 +90,7 @@ class Message:
                 try:
                     self._read_records(self._behind, self._sections)
                 except Malformed:
+                    self.malformed = True
                     self._counters.add("dns.malformed_records")
         return self._sections
 
@@ -101,6 +107,7 @@ class Message:
             if not self.questions:
                 raise
             self._counters.add("dns.malformed")
+            self.malformed = True
             self._behind = None
             return
         self._behind = at

@@ -22,13 +22,15 @@ class Malformed(ValueError):
 class Names:
     """The names of one message."""
 
-    __slots__ = ("_data", "_known", "_steps")
+    __slots__ = ("_data", "_known", "_steps", "odd")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._known: dict[int, bytes] = {}
         """By offset: names at which pointers pointed."""
         self._steps = 0
+        self.odd: set[bytes] = set()
+        """What was odd about names, by Suricata's names for it."""
 
     def read(self, at: int) -> tuple[bytes, int]:
         """Return the name that begins at an offset, and where it ends.
@@ -49,6 +51,7 @@ class Names:
                 break
             steps += 1
             if steps > MAX_LABELS:
+                self.odd.add(b"dns.too_many_labels")
                 if not end or not labels:
                     raise Malformed("too many labels, or pointers in a circle")
                 targets.clear()  # a circle: what was read of it is the name
@@ -60,6 +63,8 @@ class Names:
                 labels.append(data[at - head : at])
             elif head >= 0xC0 and at + 1 < size:
                 target = (head & 0x3F) << 8 | data[at + 1]
+                if target == at:
+                    self.odd.add(b"dns.infinite_loop")
                 end = end or at + 2
                 known = self._known.get(target)
                 if known is not None:
@@ -75,4 +80,7 @@ class Names:
             raise Malformed("too many pointers")
         for target, behind in targets:
             self._known[target] = b".".join(labels[behind:])[:MAX_NAME]
-        return b".".join(labels)[:MAX_NAME], end
+        name = b".".join(labels)
+        if len(name) > MAX_NAME:
+            self.odd.add(b"dns.name_too_long")
+        return name[:MAX_NAME], end

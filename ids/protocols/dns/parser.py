@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from ids.protocols.dns.buffers import OF_CLIENT, OF_SERVER
+from ids.protocols.dns.buffers import OF_CLIENT, OF_SERVER, UNREADABLE
 from ids.protocols.dns.fields import answer, query
 from ids.protocols.dns.message import QR, Message
 from ids.protocols.dns.names import Malformed
 from ids.protocols.dns.settings import DnsSettings
 from ids.protocols.dns.starts import begins
 from ids.protocols.made import Made
-from ids.protocols.protocol import Setup
+from ids.protocols.protocol import ODDITY, Setup
 from ids.types import Direction, Transaction
 
 _LENGTH = 2
@@ -160,6 +160,13 @@ class DnsFlow:
             message = Message(data, shared.records, shared.counters)
         except Malformed:
             shared.counters.add("dns.malformed")
+            odd = {ODDITY: UNREADABLE}
+            out.append(
+                Transaction(
+                    shared.flows, self._slot, "dns", self._next_id, direction, odd, {}, ts_ns, number, behind=behind
+                )
+            )
+            self._next_id += 1
             return
         answers = message.flags & QR
         tx_id = self._answered(message.id) if answers else self._asked(message.id)

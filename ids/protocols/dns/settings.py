@@ -19,11 +19,11 @@ class DnsSettings(BaseModel):
         description="Questions and records of one message that are read. A full message of a zone transfer has fewer.",
     )
     open_queries: int = Field(
-        default=1024,
+        default=128,
         ge=1,
         le=65536,
-        description="Queries of one flow that wait for their answer; the oldest gives way. A resolver that forwards all"
-        " over one port has hundreds.",
+        description="Queries of one flow that wait for their answer; the oldest gives way, and its answer is"
+        " looked at by itself. Few resolvers send more at once from one port, and each takes 100 bytes.",
     )
     memcap_bytes: int = Field(
         default=64 * MIB,

@@ -12,10 +12,9 @@ _CLASSES = frozenset({1, 3, 4, 254, 255})
 """IN, CH, HS, NONE, ANY: RFC 1035 section 3.2.4 and 3.2.5, RFC 2136."""
 _UNICAST_ANSWER = 0x8000
 """Bit of a class in multicast DNS (RFC 6762 section 5.4)."""
-_ENCODED = 32
-"""Bytes of a name of NetBIOS in a message that is one of DNS otherwise (RFC 1002 section 4.2.1.2)."""
-_NETBIOS = (b"\x00\x20", b"\x00\x21")
-"""Its types. In DNS, 32 is a type that nobody uses, and 33 (SRV) asks for a name of several labels."""
+FOREIGN_PORTS = frozenset({137, 5353, 5355})
+"""Of the name service of NetBIOS (RFC 1002), multicast DNS (RFC 6762) and LLMNR (RFC 4795): a message of theirs is one
+of DNS by its form, but nobody resolves a name by it beyond the link; Suricata 7 does not take them for DNS either."""
 
 FROM_CLIENT = rb"(?s:[\x00-\x0f][\x0c-\xff]..[\x00-\x07][\x00-\x3f]\x00[\x01-\x04]\x00.\x00.\x00.)"
 FROM_SERVER = rb"(?s:[\x00-\xff][\x0c-\xff]..[\x80-\x87].\x00[\x00-\x04]\x00.\x00.\x00.)"
@@ -35,8 +34,6 @@ def is_message(data: bytes) -> bool:
             break
         at += 1 + data[at]
     else:
-        return False
-    if data[HEADER] == _ENCODED and at == HEADER + 1 + _ENCODED and data[at + 1 : at + 3] in _NETBIOS:
         return False
     asked = int.from_bytes(data[at + 3 : at + 5], "big")
     return at + 5 <= len(data) and asked & ~_UNICAST_ANSWER in _CLASSES

@@ -19,6 +19,9 @@ _WHOLE: tuple[bytes, ...] = ()
 _MERGED = (b", ",)
 """The values of all headers of one name."""
 
+_BODIES = ("http.request_body", "http.response_body")
+_SEVERAL = ("http.uri", *_BODIES)
+
 PROTOCOL = Protocol(
     name="http",
     from_client=FROM_CLIENT,
@@ -29,7 +32,7 @@ PROTOCOL = Protocol(
     streams=Shared,
     event="http",
     buffers=tuple(
-        Buffer(name, "http", side, text, name in ("http.uri", "http.request_body"), seams)
+        Buffer(name, "http", side, text, name in _SEVERAL, seams, grows=name in _BODIES)
         for name, side, seams, text in (
             ("http.method", _REQUEST, _WHOLE, "request method"),
             ("http.uri", _REQUEST, _WHOLE, "request target, normalised; further forms beside"),

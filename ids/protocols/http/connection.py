@@ -8,7 +8,7 @@ comes out does not depend on which lane a message took.
 
 from __future__ import annotations
 
-from ids.protocols.http.message import Exchange, Memory, State
+from ids.protocols.http.message import UNASKED_BYTES, UNASKED_FREE, Exchange, Memory, State
 from ids.protocols.http.ordinary import (
     Request,
     Response,
@@ -58,6 +58,7 @@ class Connection(State):
         self.waiting = []
         self.closed = self.held = 0
         self.heard = False
+        self.unasked_room = UNASKED_FREE * UNASKED_BYTES
         self._shared = shared
         self._careful = None if shared.ordinary_lane else HttpParser(shared.setup, shared.memory, self)
         """Reads on, while anything is odd or unfinished."""
@@ -166,6 +167,7 @@ class Connection(State):
                 end += length
                 if length < 0 or end > size or length > shared.response_body_bytes or (length and coded(low)):
                     break
+            self.heard = True
             if waiting:
                 exchange = waiting.pop(0)
                 self.held -= exchange.cost
@@ -173,7 +175,10 @@ class Connection(State):
             else:
                 exchange = Exchange(self.next_id)
                 self.next_id += 1
-            self.heard = True
+                if not self.affords(end - at - 2):
+                    shared.setup.counters.add("http.unasked_responses")
+                    at = end
+                    continue
             response = Response(block, data[start:end], exchange)
             out.append(
                 Transaction(

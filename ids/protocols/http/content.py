@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import zlib
-from urllib.parse import unquote_to_bytes
 
 from ids.counters import Counters
+from ids.protocols.http.escapes import unquote
 from ids.protocols.http.settings import HttpSettings
 
-_MAX_MEMBERS = 16
-"""Members of one gzip body; a member may be empty, so their number needs a bound of its own."""
+MAX_MEMBERS = 16384
+"""Members of one gzip body that are decompressed: more than a body of 100 KiB holds, for the least has 20 bytes. Each
+costs some microseconds, so in a larger body their number needs a bound."""
+MAX_READINGS = 4
+"""Of a body coded several times, each in a way that can be read as two."""
 _STEP = 512
 """Bytes fed to the decompressor at once: when it fails, what came before is kept."""
 MAX_PARTS = 64
@@ -20,28 +23,54 @@ _BOUNDARY = re.compile(rb"(?i)boundary\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))")
 _FILE_NAME = re.compile(rb"(?i)filename(\*?)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;]+))")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _CODING = re.compile(rb"gzip|deflate|br\b|zstd|compress")
+_PADDING = re.compile(rb"\0*")
+"""What may stand between two members."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_HEADER, _GZIP_TRAILER = 10, 8
 
 
-def decode_content(body: bytes, codings: bytes, limit: int, settings: HttpSettings, counters: Counters) -> bytes:
-    """Undo the codings of a Content-Encoding value, last one first; at most ``limit`` bytes, as far as it goes."""
+def decode_content(
+    body: bytes, codings: bytes, limit: int, settings: HttpSettings, counters: Counters, goes_on: bool = False
+) -> tuple[bytes, ...]:
+    """Undo the codings of a Content-Encoding value, last one first; at most ``limit`` bytes, as far as it goes.
+
+    Return what comes of it, and all else that may: raw deflate can be written such that it looks like zlib, and who
+    gets it takes it for the one or the other. Of a body that ``goes_on`` there may be nothing yet.
+    """
     names = _CODING.findall(codings.replace(b"\0", b"").lower())
     if len(names) > settings.decompression_layers:
         counters.add("http.coding_too_deep")
+    readings = [body]
     for name in names[: -settings.decompression_layers - 1 : -1]:
         if name not in (b"gzip", b"deflate"):
             counters.add("http.coding_unsupported")
             continue
-        allowed = min(limit, len(body) * settings.decompression_ratio)
-        decoded = _gunzip(body, allowed) if body.startswith(_GZIP_MAGIC) else _inflate_either(body, allowed)
-        if body and not decoded:
-            counters.add("http.coding_invalid")
-            continue
-        if len(decoded) >= allowed:
-            counters.add("http.decompression_limit")
-        body = decoded
-    return body
+        found: dict[bytes, None] = {}
+        for reading in readings:
+            allowed = min(limit, len(reading) * settings.decompression_ratio)
+            decoded, failed = _decoded(reading, allowed, counters)
+            if not decoded and (failed or not goes_on):
+                counters.add("http.coding_invalid")
+                decoded = [reading]
+            elif decoded and len(decoded[0]) >= allowed:
+                counters.add("http.decompression_limit")
+            found.update(dict.fromkeys(decoded))
+        readings = list(found)
+        if len(readings) > MAX_READINGS:
+            counters.add("http.coding_too_many_readings")
+            del readings[MAX_READINGS:]
+    return tuple(readings)
+
+
+def _decoded(body: bytes, limit: int, counters: Counters) -> tuple[list[bytes], bool]:
+    """Undo gzip or deflate, whatever the coding is called; return all that may be meant, and whether it was neither."""
+    if _GZIP_MAGIC.startswith(body[:2]):
+        found = [_gunzip(body, limit, counters)]
+    else:
+        found = [_inflate(body, 0, limit)]
+        if len(body) > 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0:
+            found.insert(0, _inflate(body, 2, limit))
+    return [decoded for decoded, _ in found if decoded], all(end < 0 for _, end in found)
 
 
 def find_files(content_type: bytes, body: bytes, counters: Counters) -> tuple[bytes, bytes]:
@@ -71,54 +100,59 @@ def file_name(disposition: bytes) -> bytes:
     if found is None:
         return b""
     name = found.group(2) if found.group(2) is not None else found.group(3)
-    return unquote_to_bytes(name.rpartition(b"''")[2]) if found.group(1) else name
+    return unquote(name.rpartition(b"''")[2]) if found.group(1) else name
 
 
-def _gunzip(body: bytes, limit: int) -> bytes:
-    """Decompress gzip members (RFC 1952), without regard to their checksums: not every client checks them."""
-    decoded, rest = b"", body
-    for _ in range(_MAX_MEMBERS):
-        if not rest.startswith(_GZIP_MAGIC) or len(decoded) >= limit:
-            break
-        member, rest = _inflate(rest[_gzip_header_length(rest) :], limit - len(decoded))
+def _gunzip(body: bytes, limit: int, counters: Counters) -> tuple[bytes, int]:
+    """Decompress gzip members (RFC 1952), without regard to their checksums: not every client checks them.
+
+    Returns also where they end, as `_inflate` does.
+    """
+    decoded, at = bytearray(), 0
+    for _ in range(MAX_MEMBERS):
+        if not body.startswith(_GZIP_MAGIC, at) or len(decoded) >= limit:
+            return bytes(decoded), at
+        member, end = _inflate(body, at + _gzip_header_length(body, at), limit - len(decoded))
         decoded += member
-        rest = rest[_GZIP_TRAILER:]
-    return decoded
+        if end < 0:
+            return bytes(decoded), end
+        padding = _PADDING.match(body, end + _GZIP_TRAILER)
+        at = padding.end() if padding is not None else len(body)
+    counters.add("http.gzip_too_many_members")
+    return bytes(decoded), at
 
 
-def _gzip_header_length(member: bytes) -> int:
-    """Return the length of a gzip header, its optional fields included (RFC 1952 section 2.3.1)."""
-    flags = member[3] if len(member) > 3 else 0
-    length = _GZIP_HEADER
+def _gzip_header_length(body: bytes, at: int) -> int:
+    """Return the length of the gzip header there, its optional fields included (RFC 1952 section 2.3.1)."""
+    flags = body[at + 3] if len(body) > at + 3 else 0
+    end = at + _GZIP_HEADER
     if flags & 0x04:
-        length += 2 + int.from_bytes(member[length : length + 2], "little")
+        end += 2 + int.from_bytes(body[end : end + 2], "little")
     for flag in (0x08, 0x10):  # name, comment
         if flags & flag:
-            end = member.find(b"\0", length)
-            length = end + 1 if end >= 0 else length
-    return length + 2 if flags & 0x02 else length
+            zero = body.find(b"\0", end)
+            end = zero + 1 if zero >= 0 else end
+    return end - at + (2 if flags & 0x02 else 0)
 
 
-def _inflate_either(body: bytes, limit: int) -> bytes:
-    """Decompress zlib (RFC 1950), or raw deflate, which many servers send under the same name."""
-    if len(body) > 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0:
-        decoded, _ = _inflate(body[2:], limit)
-        if decoded:
-            return decoded
-    return _inflate(body, limit)[0]
+def _inflate(body: bytes, at: int, limit: int) -> tuple[bytes, int]:
+    """Decompress raw deflate from a place on, up to ``limit`` bytes or the first error; return also where it ends.
 
-
-def _inflate(body: bytes, limit: int) -> tuple[bytes, bytes]:
-    """Decompress raw deflate, up to ``limit`` bytes or the first error; return also what follows its end."""
+    Where something is wrong, what came before it is kept, to the byte, and the end is -1.
+    """
     machine = zlib.decompressobj(-zlib.MAX_WBITS)
     decoded = bytearray()
-    for at in range(0, len(body), _STEP):
+    size, step = len(body), _STEP
+    while at < size and len(decoded) < limit:
+        before = machine.copy() if step > 1 else machine
         try:
-            decoded += machine.decompress(body[at : at + _STEP], max(limit - len(decoded), 1))
+            decoded += machine.decompress(body[at : at + step], limit - len(decoded))
         except zlib.error:
-            return bytes(decoded), b""
+            if step == 1:
+                return bytes(decoded), -1
+            machine, size, step = before, min(size, at + step), 1
+            continue
+        at += step
         if machine.eof:
-            return bytes(decoded[:limit]), machine.unused_data + body[at + _STEP :]
-        if len(decoded) >= limit:
-            break
-    return bytes(decoded[:limit]), b""
+            return bytes(decoded), min(at, size) - len(machine.unused_data)
+    return bytes(decoded), len(body)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ids.counters import Counters
-from ids.protocols.http.uri import further_body, further_forms, host_name, normalise, split_target
+from ids.protocols.http.uri import further_forms, host_name, normalise, split_target
 
 BUFFER_OF_HEADER = {
     b"user-agent": "http.user_agent",
@@ -25,7 +25,42 @@ BUFFER_OF_HEADER = {
 EVE_FIELDS = {b"user-agent": "http_user_agent", b"referer": "http_refer", b"location": "redirect"}
 _ANY_LINE_END = re.compile(rb"\r?\n|\r")
 _FOLD = b" \t\0"
+_FRAMING = re.compile(
+    rb"(?im)^(content-length|transfer-encoding|content-encoding|content-type)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*"
+)
+_MAX_FRAMING = 16
+"""Lines kept of each name,"""
+_MAX_FRAMING_BYTES = 1024
+"""and bytes of each."""
+_PLAIN = re.compile(rb"[ \t]*\+?\d+[ \t]*")
 _DIGITS = re.compile(rb"[ \t]*\+?0*(\d{1,18})")
+
+
+class Framing:
+    """The lines of a long head that say where the body ends, and how it is coded: a few of each name, for servers take
+    one; but none of the others makes them lose ``chunked``, however many there are."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self) -> None:
+        self._of: dict[bytes, list[bytes]] = {}
+
+    def take(self, part: bytes) -> None:
+        """Keep what matters of the next part of the head."""
+        for found in _FRAMING.finditer(part):
+            name, line = found[1].lower(), found[0]
+            kept = self._of.setdefault(name, [])
+            if name == b"transfer-encoding" and b"chunked" in line.lower():
+                kept[_MAX_FRAMING:] = [b"Transfer-Encoding: chunked\n"]
+            elif len(kept) < _MAX_FRAMING:
+                kept.append(line[:_MAX_FRAMING_BYTES].rstrip() + b"\n")
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of.values()))
+
+    def lines(self) -> bytes:
+        """Return what was kept, as lines of a head."""
+        return b"".join(line for kept in self._of.values() for line in kept)
 
 
 @dataclass(slots=True)
@@ -38,9 +73,13 @@ class Head:
     """By lower-case name; several of one name joined by a comma, as RFC 9110 section 5.3 has it."""
     method: bytes = b""
     status: int = 0
+    size: int = 0
+    """Bytes of it, of a response."""
     chunked: bool = False
     length: int | None = None
     """Content-Length, where there is a usable one; ``chunked`` goes before it (RFC 9112 section 6.3)."""
+    further_length: int = 0
+    """Of a request: what other servers take for its length, where that is more; 0: nothing."""
 
     def take_framing(self, lines: bytes, counters: Counters) -> None:
         """Let header lines say where the body ends, and how it is coded: of a head that was too long to be kept."""
@@ -63,6 +102,8 @@ def parse_request(block: bytes, max_headers: int, counters: Counters) -> Head:
     if protocol:
         head.buffers["http.protocol"] = protocol
     _read_headers(head, rest, rest.split(b"\n"), max_headers, counters, b"cookie")
+    if len(lengths := _readings(head.headers.get(b"content-length", b""))) > 1:
+        head.length, head.further_length = min(lengths), max(lengths)
     head.chunked = b"chunked" in re.split(rb"[\s,\x00-\x1f]+", head.headers.get(b"transfer-encoding", b"").lower())
     authority, path = split_target(target)
     if method == b"CONNECT":
@@ -80,15 +121,6 @@ def parse_request(block: bytes, max_headers: int, counters: Counters) -> Head:
         head.fields["protocol"] = text(protocol)
     head.fields.pop("http_content_type", None)
     return head
-
-
-def further(buffers: Mapping[str, bytes]) -> dict[str, tuple[bytes, ...]]:
-    """Return the further forms of the target and the body of a request, where they have any."""
-    found = {
-        "http.uri": further_forms(buffers.get("http.uri.raw", b"")),
-        "http.request_body": further_body(buffers.get("http.request_body", b"")),
-    }
-    return {name: forms for name, forms in found.items() if forms}
 
 
 def parse_bare_requests(lines: Iterable[bytes]) -> tuple[dict[str, bytes], dict[str, tuple[bytes, ...]]]:
@@ -131,6 +163,7 @@ def parse_response(block: bytes, max_headers: int, counters: Counters) -> Head:
     head = Head(
         {"http.response_line": line, "http.protocol": protocol, "http.stat_code": code, "http.stat_msg": message}, {}
     )
+    head.size = len(block)
     _read_headers(head, rest, lines, max_headers, counters, b"set-cookie")
     head.chunked = b"chunked" in head.headers.get(b"transfer-encoding", b"").replace(b"\0", b"").lower()
     if code.isdigit() and len(code) <= 3:
@@ -200,9 +233,19 @@ def _read_length(head: Head, counters: Counters) -> None:
         return
     if b"transfer-encoding" in head.headers:
         counters.add("http.length_and_chunked")
-    lengths = {found.group(1).lstrip(b"0") for part in value.split(b",") if (found := _DIGITS.match(part))}
-    if len(lengths) != 1:
-        counters.add("http.length_conflict" if lengths else "http.length_invalid")
     found = _DIGITS.match(value)
     if found:
         head.length = int(found.group(1))
+    if len(_readings(value)) > 1:
+        counters.add("http.length_conflict")
+    elif not all(map(_PLAIN.fullmatch, value.split(b","))):
+        counters.add("http.length_invalid")
+
+
+def _readings(value: bytes) -> set[int]:
+    """Return the lengths that servers may take a Content-Length for: the first of several or the last, the digits that
+    it begins with, or those around underscores as well (as ``int`` of Python has them).
+    """
+    parts = [part for part in value.split(b",") if _DIGITS.match(part)]
+    numbers = [found[1] for part in parts for form in (part, part.replace(b"_", b"")) if (found := _DIGITS.match(form))]
+    return set(map(int, numbers))

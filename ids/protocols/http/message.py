@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from ids.protocols.http.block import request_fields
-from ids.protocols.http.head import Head
+from ids.protocols.http.head import Framing, Head
 from ids.types import Direction
 
 STALLED_BYTES = 16 << 20
@@ -16,6 +16,13 @@ STALLED_BYTES = 16 << 20
 and nobody is to fill the memory of others with what is never read."""
 _LEAST_BYTES = 512
 """That each of these counts at least."""
+
+
+UNASKED_BYTES = 128
+"""What a response that nobody asked for has to bring to be reported: less is no answer of a server, and a packet holds
+dozens of such. A capture of one direction has nothing but responses without requests; theirs are longer."""
+UNASKED_FREE = 16
+"""Responses for which it need not."""
 
 
 class Stalled(Protocol):
@@ -51,7 +58,7 @@ class Memory:
 class Exchange:
     """A request, as long as it waits for its response. Its fields do not change."""
 
-    __slots__ = ("_fields", "cost", "method", "tx_id")
+    __slots__ = ("_fields", "cost", "method", "tx_id", "unasked")
 
     def __init__(self, tx_id: int, method: bytes = b"", fields: dict[str, Any] | bytes = b"", cost: int = 0) -> None:
         """Take its fields, or the head of an ordinary request to make them from when they are asked for."""
@@ -60,6 +67,8 @@ class Exchange:
         self._fields = fields
         self.cost = cost
         """Bytes that it keeps, at most."""
+        self.unasked = not fields
+        """No request was seen: it begins with a response."""
 
     def fields(self) -> dict[str, Any]:
         """Return what EVE logs of the request, as a copy; nothing where there was none."""
@@ -71,7 +80,7 @@ class Exchange:
 class State:
     """What a connection is at a message boundary: all that the ordinary and the careful lane have in common."""
 
-    __slots__ = ("closed", "heard", "held", "next_id", "slot", "waiting")
+    __slots__ = ("closed", "heard", "held", "next_id", "slot", "unasked_room", "waiting")
 
     def __init__(self, slot: int, next_id: int) -> None:
         self.slot = slot
@@ -85,6 +94,16 @@ class State:
         """Bytes of `Memory` that are this connection's."""
         self.heard = False
         """The server said something."""
+        self.unasked_room = UNASKED_FREE * UNASKED_BYTES
+        """Bytes that responses nobody asked for may be short of."""
+
+    def affords(self, size: int) -> bool:
+        """Return whether a response of this size is reported that nobody asked for."""
+        if size >= UNASKED_BYTES:
+            return True
+        reported = self.unasked_room + size >= UNASKED_BYTES
+        self.unasked_room += size - (UNASKED_BYTES if reported else 0)
+        return reported
 
 
 class Step(Enum):
@@ -107,7 +126,7 @@ class Step(Enum):
 class Message:
     """A message whose body is being read."""
 
-    __slots__ = ("body", "exchange", "framing", "head", "reported", "size")
+    __slots__ = ("behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "reported", "size")
 
     def __init__(self, head: Head, exchange: Exchange) -> None:
         self.head = head
@@ -116,14 +135,25 @@ class Message:
         self.size = 0
         """Body bytes so far, inspected or not."""
         self.reported = False
-        self.framing: list[bytes] = []
+        self.framing = Framing()
         """Of a head beyond the limit, the lines so far that say where the body ends."""
+        self.looks = 0
+        """How often it was looked at before its end."""
+        self.due = 1
+        """Bytes of the body at which it is looked at next."""
+        self.behind = 0
+        """Bytes of the piece in which the head ended that are behind it."""
+        self.forms: tuple[bytes, ...] | None = None
+        """Further forms of the target; None while they have not been made."""
 
 
 class Side:
     """The reader of one direction."""
 
-    __slots__ = ("buffer", "direction", "limit", "message", "number", "remaining", "scanned", "step", "ts_ns")
+    __slots__ = (
+        "buffer", "direction", "further", "further_left", "limit", "message", "number", "remaining", "scanned", "step",
+        "ts_ns",
+    )  # fmt: skip
 
     def __init__(self, direction: Direction, limit: int) -> None:
         self.direction = direction
@@ -135,15 +165,18 @@ class Side:
         self.step = Step.HEAD
         self.remaining = 0
         self.message: Message | None = None
+        self.further: Message | None = None
+        """A request with a body that other servers take for longer, as long as that lasts; the first one of several."""
+        self.further_left = 0
         self.ts_ns = 0
         self.number = 0
 
     @property
     def held(self) -> int:
         """Bytes kept."""
-        return len(self.buffer) + (len(self.message.body) if self.message is not None else 0)
+        return len(self.buffer) + sum(len(one.body) for one in (self.message, self.further) if one is not None)
 
     @property
     def at_boundary(self) -> bool:
         """Between two messages, with nothing kept."""
-        return self.step is Step.HEAD and self.message is None and not self.buffer
+        return self.step is Step.HEAD and self.message is None and self.further is None and not self.buffer

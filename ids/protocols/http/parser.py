@@ -16,7 +16,8 @@ THEORY.
     connection to this one, and take it back.
 (7) A client that is ``open_requests`` ahead of its server is read on when that answers. What is never answered costs
     nothing but its bytes; at the end, some more of it are read, `UNANSWERED_READ`.
-(8) A request that is answered before its end is reported as it is then, and again at its end, if that comes.
+(8) A message whose end has not come with its head is reported as it is, and again as it grows (`body`): its end may
+    never come. A request that is answered before its end is reported as what the server acted on. The end comes again.
 
 COST. O(bytes), even when fed a byte at a time: a search never looks again where it has looked; no byte that is not
 inspected is kept. A client's chunk makes at most ``open_requests`` transactions, and some for what exceeds
@@ -26,15 +27,14 @@ inspected is kept. A client's chunk makes at most ``open_requests`` transactions
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ids.protocols.http.content import decode_content, file_name, find_files
-from ids.protocols.http.head import Head, further, parse_bare_requests, parse_part, parse_request, parse_response
+from ids.protocols.http.body import buffers_of, is_due, looked
+from ids.protocols.http.head import Head, parse_bare_requests, parse_part, parse_request, parse_response
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
-from ids.protocols.http.starts import REQUEST_START, RESPONSE_START
+from ids.protocols.http.starts import REQUEST_START, RESPONSE_START, proxy_header
 from ids.protocols.protocol import Handover, Setup
 from ids.types import Direction, Transaction
 
@@ -52,11 +52,8 @@ _CHUNK_ZEROS = re.compile(rb"[\s\0]*(?:0[xX])?0*[0-9A-Fa-f]{0,15}$")
 _MAX_DIGITS = 16
 _OVERLAP = 1024
 """Bytes that the parts of a long head have in common, so that what lies across is in one of them."""
-_FRAMING = re.compile(rb"(?im)^(?:content-length|transfer-encoding|content-encoding|content-type)[ \t]*:[^\n]*\n")
 _BARE_REQUESTS = re.compile(rb"(?:[\r\n]*[^\r\n]{1,512}\r?\n\r{0,8}\n){4,}")
 """Requests without headers. The last byte of each is its own, so that what follows is cut as otherwise."""
-_MAX_FRAMING = 64
-"""Lines kept of a long head that say where the body ends. Servers take one."""
 _EMPTY = {Direction.TO_SERVER: b"\r\n", Direction.TO_CLIENT: b"\r\n\t \0"}
 """What may stand before a message."""
 _LOOKBACK = 64
@@ -115,6 +112,7 @@ class HttpParser:
         if gap:
             self._gap(side, gap)
         if data:
+            self._take_further(side, data)
             side.buffer += data
             self._state.heard |= direction is Direction.TO_CLIENT
             self._reading = True
@@ -122,13 +120,21 @@ class HttpParser:
                 pass
             self._reading = False
             self._go_on()
+        if closed or gap or self._tunnel:
+            self._end_further(side)
         if closed and not self._tunnel:
             self._close(side)
         self._memory.stall(self, len(self._sides[Direction.TO_SERVER].buffer) if self._stalled else 0)
         if self._hold() and self._memory.used > self._memory.limit and not self._tunnel:
             self._counters.add("http.memcap")
             self._shed(side)
-        return self._leave(side) if self._tunnel else None
+        if self._tunnel:
+            return self._leave(side)
+        for each in self._sides:
+            for message in (each.message, each.further):
+                if message is not None and not message.reported:
+                    self._look(side, each, message)
+        return None
 
     @property
     def at_boundary(self) -> bool:
@@ -152,6 +158,7 @@ class HttpParser:
     def _shed(self, now: Side) -> None:
         """Report what is unfinished, as far as it came, and let go of it."""
         for side in self._sides:
+            self._end_further(side)
             if side.message is not None:
                 self._report(side, side.message)
             elif side.buffer and side.step is Step.HEAD:
@@ -246,6 +253,8 @@ class HttpParser:
 
     def _read_head(self, side: Side) -> bool:
         buffer = side.buffer
+        if side.direction is Direction.TO_SERVER and self._skip_proxy_header(side):
+            return False
         if not side.scanned:
             empty = len(buffer) - len(buffer.lstrip(_EMPTY[side.direction]))
             del buffer[:empty]
@@ -261,11 +270,20 @@ class HttpParser:
             return True
         self._counters.add("http.header_too_long")
         if self._open_message(side, block) and side.message is not None:
-            side.message.framing = _FRAMING.findall(block)
+            side.message.framing.take(block)
             side.step = Step.LONG_HEAD
         else:
             self._lose(side)
         return True
+
+    def _skip_proxy_header(self, side: Side) -> bool:
+        """Skip what a proxy says of the client before its request; return whether more of that must come first."""
+        size, whole = proxy_header(side.buffer)
+        if size and whole:
+            self._counters.add("http.proxy_header")
+            del side.buffer[:size]
+            side.scanned = 0
+        return not whole
 
     def _next_block(self, side: Side) -> tuple[bytes, bool]:
         """Take from the buffer a head, or as much of one as is read at once; return it, and whether it ended with it.
@@ -298,13 +316,12 @@ class HttpParser:
         self._report_part(side, message, block)
         if not ended:
             return True
-        message.head.take_framing(b"".join(message.framing), self._counters)
+        message.head.take_framing(message.framing.lines(), self._counters)
         self._begin_body(side, message)
         return True
 
     def _report_part(self, side: Side, message: Message, block: bytes) -> None:
-        message.framing += _FRAMING.findall(block)
-        del message.framing[_MAX_FRAMING:]
+        message.framing.take(block)
         buffers = parse_part(block, side.direction is Direction.TO_SERVER, self._counters)
         self._emit(side, message.exchange, buffers, message.exchange.fields(), False)
 
@@ -349,13 +366,16 @@ class HttpParser:
     def _begin_body(self, side: Side, message: Message) -> None:
         """Go on behind the head: where the body ends depends on it, and of a response on the request."""
         head, method = message.head, message.exchange.method
+        message.behind = len(side.buffer) if self._reading else 0
         if side.direction is Direction.TO_SERVER:
             if head.chunked:
                 side.step = Step.CHUNK_LINE
-            elif head.length:
-                side.step, side.remaining = Step.BODY, head.length
             else:
-                self._finish(side)
+                if head.further_length and side.further is None:
+                    self._begin_further(side, message)
+                side.step, side.remaining = Step.BODY, head.length or 0
+                if not head.length:
+                    self._finish(side)
         elif head.status == 101 or (method == b"CONNECT" and 200 <= head.status < 300):
             self._finish(side)
             self._enter_tunnel()
@@ -409,6 +429,28 @@ class HttpParser:
             self._beyond = max(size - room, 0)
             self._report(side, message)
             self._beyond = 0
+
+    def _begin_further(self, side: Side, message: Message) -> None:
+        """Take for a body, besides, what other servers take for one: what follows is read both ways."""
+        side.further = Message(message.head, message.exchange)
+        side.further.looks = 1  # the head is reported with the message
+        side.further_left = min(message.head.further_length, side.limit)
+        self._take_further(side, bytes(side.buffer[: side.further_left]))
+
+    def _take_further(self, side: Side, data: bytes) -> None:
+        if side.further is None:
+            return
+        taken = data[: side.further_left]
+        side.further.body += taken
+        side.further_left -= len(taken)
+        if not side.further_left:
+            self._end_further(side)
+
+    def _end_further(self, side: Side) -> None:
+        further, side.further = side.further, None
+        if further is not None and further.body:
+            buffers, more = buffers_of(further, side.direction, self._settings, self._counters)
+            self._emit(side, further.exchange, buffers, further.exchange.fields, False, more=more)
 
     def _read_chunk_line(self, side: Side) -> bool:
         buffer = side.buffer
@@ -548,29 +590,37 @@ class HttpParser:
         if message.reported:
             return
         message.reported = True
-        fields = message.exchange.fields()
-        more: dict[str, tuple[bytes, ...]] = {}
-        if side.direction is Direction.TO_SERVER:
-            self._add_request_body(message)
-            more = further(message.head.buffers)
-        else:
-            fields |= message.head.fields
-            fields["length"] = message.size
-            self._add_response_body(message)
+        if message.exchange.unasked and not self._state.affords(message.head.size + message.size):
+            self._counters.add("http.unasked_responses")
+            message.body.clear()
+            return
+        buffers, more = buffers_of(message, side.direction, self._settings, self._counters)
+        fields, answered = _fields(side, message), side.direction is Direction.TO_CLIENT
         message.body.clear()
-        self._emit(
-            side, message.exchange, message.head.buffers, fields, side.direction is Direction.TO_CLIENT, more=more
-        )
+        self._emit(side, message.exchange, buffers, fields(), answered, more=more)
 
     def _report_so_far(self, now: Side, message: Message) -> None:
         """Report a request that is answered before its end, which may never come: the server has acted on it."""
         if message.reported:
             return
-        known = Message(replace(message.head, buffers=dict(message.head.buffers)), message.exchange)
-        known.body = bytearray(message.body)
-        self._add_request_body(known)
-        more = further(known.head.buffers)
-        self._emit(now, known.exchange, known.head.buffers, known.exchange.fields(), False, Direction.TO_SERVER, more)
+        buffers, more = buffers_of(message, Direction.TO_SERVER, self._settings, self._counters, True)
+        looked(message, Direction.TO_SERVER)
+        self._emit(now, message.exchange, buffers, message.exchange.fields, False, Direction.TO_SERVER, more)
+
+    def _look(self, now: Side, side: Side, message: Message) -> None:
+        """Report of a message that goes on its head, once, and its body, as often as it is due."""
+        due, fields = is_due(message), _fields(side, message)
+        if not message.looks:
+            body, message.body = message.body, bytearray()
+            buffers, more = buffers_of(message, side.direction, self._settings, self._counters, True)
+            looked(message, side.direction)
+            message.body = body
+            self._emit(now, message.exchange, buffers, fields, False, side.direction, more, partial=True)
+            self._out[-1].behind = message.behind
+        if due:
+            buffers, more = buffers_of(message, side.direction, self._settings, self._counters, True)
+            looked(message, side.direction)
+            self._emit(now, message.exchange, buffers, fields, False, side.direction, more, partial=True)
 
     def _report_waiting(self, now: Side, direction: Direction | None = None) -> None:
         """Report every request that waits as unanswered, at the time of the side that is read."""
@@ -586,10 +636,11 @@ class HttpParser:
         side: Side,
         exchange: Exchange,
         buffers: dict[str, bytes],
-        fields: dict[str, Any],
+        fields: dict[str, Any] | Callable[[], dict[str, Any]],
         complete: bool,
         direction: Direction | None = None,
         more: Mapping[str, tuple[bytes, ...]] = _NO_MORE,
+        partial: bool = False,
     ) -> None:
         of = side.direction if direction is None else direction
         self._out.append(
@@ -606,28 +657,14 @@ class HttpParser:
                 complete,
                 more,
                 behind=self._beyond + len(side.buffer) if self._reading else 0,
+                partial=partial,
             )
         )
 
-    def _add_request_body(self, message: Message) -> None:
-        if not message.body:
-            return
-        head, settings = message.head, self._settings
-        coding = head.headers.get(b"content-encoding", b"")
-        body = decode_content(bytes(message.body), coding, settings.request_body_bytes, settings, self._counters)
-        head.buffers["http.request_body"] = body
-        names, contents = find_files(head.headers.get(b"content-type", b""), body, self._counters)
-        head.buffers["file.data"] = contents
-        if names or head.method == b"PUT":
-            head.buffers["file.name"] = names or head.buffers["http.uri"].partition(b"?")[0].rpartition(b"/")[2]
 
-    def _add_response_body(self, message: Message) -> None:
-        head, settings = message.head, self._settings
-        if not message.body:
-            return
-        coding = head.headers.get(b"content-encoding", b"")
-        body = decode_content(bytes(message.body), coding, settings.response_body_bytes, settings, self._counters)
-        head.buffers["http.response_body"] = head.buffers["file.data"] = body
-        name = file_name(head.headers.get(b"content-disposition", b""))
-        if name:
-            head.buffers["file.name"] = name
+def _fields(side: Side, message: Message) -> Callable[[], dict[str, Any]]:
+    """Return what makes what EVE logs of a message as it is now."""
+    asked, size = message.exchange.fields, message.size
+    if side.direction is Direction.TO_SERVER:
+        return asked
+    return lambda: asked() | message.head.fields | {"length": size}

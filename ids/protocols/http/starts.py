@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _METHODS = (
     rb"GET|POST|HEAD|PUT|DELETE|OPTIONS|CONNECT|TRACE|PATCH|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|UNLOCK|SEARCH|REPORT|"
     rb"SUBSCRIBE|UNSUBSCRIBE|NOTIFY|M-SEARCH|TRACK|DEBUG|INVOKE|PURGE|RPC_IN_DATA|RPC_OUT_DATA|BPROPFIND|BITS_POST"
@@ -9,17 +11,51 @@ _METHODS = (
 """Methods whose name alone is enough to recognise HTTP: RFC 9110, RFC 4918, RFC 3253, and usage."""
 
 REQUEST_START = rb"(?:" + _METHODS + rb")[ \t]+[^ \t\r\n]"
+_REQUEST_LINE = re.compile(rb"\n" + REQUEST_START)
 RESPONSE_START = rb"(?i:HTTP)/\d\.\d[ \t]+\d{3}"
+
+_PROXY_V1 = rb"PROXY (?:TCP4|TCP6|UNKNOWN)[^\r\n]{0,96}"
+_PROXY_V2 = rb"\0\r\nQUIT\n"
+_PROXY_V2_KIND = rb"[ !][\0-\x32]"
+_PROXY_HEADER = re.compile(
+    rb"[\r\n]*(?:" + _PROXY_V1 + rb"(?:(\r?\n)|\r?$)|" + _PROXY_V2 + rb"(?:" + _PROXY_V2_KIND + rb"(?s:(..))|.{0,3}$))"
+)
+MAX_PROXY_BYTES = 2048
+"""Of version 2: addresses have at most 216, and what else proxies say of a connection is short."""
+
+
+def proxy_header(buffer: bytes | bytearray) -> tuple[int, bool]:
+    """Return the length of what a proxy sends before a client's first request (haproxy's PROXY protocol, versions 1 and
+    2; 0: nothing), and whether all of it is there.
+    """
+    found = _PROXY_HEADER.match(buffer)
+    if found is None:
+        return 0, True
+    if found[1] is not None:
+        return found.end(), True
+    if found[2] is None:
+        return found.end(), False
+    size = found.end() + int.from_bytes(found[2], "big")
+    if size > MAX_PROXY_BYTES or _REQUEST_LINE.search(buffer, 0, size) is not None:
+        return 0, True  # a server without that protocol reads lines
+    return size, size <= len(buffer)
+
 
 _ANY_METHOD = rb"[^\t-\r \x00:]"
 """Bytes of which a method may be made, as far as some server takes it."""
 
-CLIENT_PRELUDE = rb"[\r\n]*" + _ANY_METHOD + rb"*[ \t]*"
+_PROXIED = rb"(?:[\r\n]*" + _PROXY_V1 + rb"\r?\n)?"
+_PROXIED_V2 = rb"[\r\n]*" + _PROXY_V2 + _PROXY_V2_KIND + rb"(?s:.{2,220}?)(?i:" + REQUEST_START + rb")"
+
+CLIENT_PRELUDE = _PROXIED + rb"[\r\n]*" + _ANY_METHOD + rb"*[ \t]*"
 """What says nothing yet: servers skip any number of empty lines, and take long methods and many spaces."""
 
 # The target begins where the spaces end, and nowhere before: else a run of spaces would cost its square.
 FROM_CLIENT = (
-    rb"[\r\n]*(?:(?i:"
+    _PROXIED_V2
+    + rb"|"
+    + _PROXIED
+    + rb"[\r\n]*(?:(?i:"
     + REQUEST_START
     + rb")|"
     + _ANY_METHOD

@@ -8,7 +8,8 @@ that wants to see double encoding still looks for ``%`` and two hexadecimal digi
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote_to_bytes
+
+from ids.protocols.http.escapes import json_spelt, spelt, unquote
 
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 _SLASHES = re.compile(rb"/{2,}")
@@ -19,12 +20,9 @@ MAX_DECODINGS = 3
 _ODD = re.compile(rb"//|/\.|[%\\#\0\xc0\xc1\xe0]")
 """What a target, decoded once, has that an application or an odd server may take for something else."""
 _ENCODED = re.compile(rb"%[0-9A-Fa-f]{2}")
-_UNICODE = re.compile(rb"%[uU]([0-9A-Fa-f]{4})")
-_JSON = re.compile(rb"\\u([0-9A-Fa-f]{4})")
+_JSON = re.compile(rb"\\u[0-9A-Fa-f]{4}")
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x81][\x80-\xbf]")
 _HERE = re.compile(rb"/(?:\.?/)+")
-_FULL_WIDTH = 0xFF00 - 0x20
-"""What the full-width forms of ASCII (U+FF01 to U+FF5E) are away from it; IIS takes one for the other."""
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
@@ -38,10 +36,10 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
 def normalise(target: bytes) -> bytes:
     """Decode percent-encoding once; in the path also turn ``\\`` into ``/``, merge slashes and resolve dot segments."""
     path, mark, query = target.partition(b"?")
-    path = unquote_to_bytes(path)
+    path = unquote(path)
     if path.startswith((b"/", b"\\")):
         path = _without_dot_segments(_SLASHES.sub(b"/", path.replace(b"\\", b"/")))
-    return path + mark + unquote_to_bytes(query)
+    return path + mark + unquote(query)
 
 
 def further_forms(target: bytes) -> tuple[bytes, ...]:
@@ -51,12 +49,12 @@ def further_forms(target: bytes) -> tuple[bytes, ...]:
     and ``/./`` in the query too, without a fragment and NUL bytes, at which a path ends; but ``..`` stays. In the
     second it is resolved.
     """
-    if _ODD.search(unquote_to_bytes(target)) is None:
+    if _ODD.search(unquote(target)) is None:
         return ()
     written = split_target(target)[1]
     normalised, form = normalise(written), written.partition(b"#")[0]
     for _ in range(MAX_DECODINGS):
-        decoded = _OVERLONG.sub(_shortest, unquote_to_bytes(_UNICODE.sub(_unicode, form)))
+        decoded = _OVERLONG.sub(_shortest, unquote(spelt(form)))
         if decoded == form:
             break
         form = decoded
@@ -70,17 +68,10 @@ def further_body(body: bytes) -> tuple[bytes, ...]:
     """Return what a body means if it is an encoded form, or JSON that spells ASCII as ``\\u0041``; nothing without."""
     found = []
     if _ENCODED.search(body) is not None:
-        found.append(unquote_to_bytes(body.replace(b"+", b" ")))
+        found.append(unquote(body.replace(b"+", b" ")))
     if _JSON.search(body) is not None:
-        found.append(_JSON.sub(_unicode, body).replace(b"\\/", b"/"))
+        found.append(json_spelt(body).replace(b"\\/", b"/"))
     return tuple(found)
-
-
-def _unicode(found: re.Match[bytes]) -> bytes:
-    code = int(found[1], 16)
-    if 0xFF01 <= code <= 0xFF5E:
-        code -= _FULL_WIDTH
-    return bytes((code,)) if code < 0x80 else found[0]
 
 
 def _shortest(found: re.Match[bytes]) -> bytes:

@@ -18,7 +18,7 @@ MAX_ATTRIBUTES = 64
 MAX_NAMES = 256
 """Subject alternative names that are read. Those of large hosters have a hundred."""
 
-_SEQUENCE, _SET, _INTEGER, _OID, _OCTETS, _BOOLEAN = 0x30, 0x31, 0x02, 0x06, 0x04, 0x01
+_SEQUENCE, _SET, _INTEGER, _OID, _BOOLEAN = 0x30, 0x31, 0x02, 0x06, 0x01
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 """Tags of the optional parts of a certificate."""
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
@@ -27,7 +27,11 @@ _EMAIL, _DNS_NAME, _URI, _ADDRESS = 0x81, 0x82, 0x86, 0x87
 _BMP_STRING = 0x1E
 _STRINGS = frozenset({0x0C, 0x12, 0x13, 0x14, 0x15, 0x16, 0x19, 0x1A, 0x1B, 0x07})
 """Tags of the types whose bytes are text."""
-_TIME = re.compile(rb"(\d\d|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?(?:Z|([+-])(\d\d)(\d\d))?")
+_REST_OF_TIME = rb"(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?(?:Z|([+-])(\d\d)(\d\d))?"
+_TIMES = {
+    _UTC_TIME: re.compile(rb"(\d\d)" + _REST_OF_TIME),
+    _GENERALIZED_TIME: re.compile(rb"(\d{4})" + _REST_OF_TIME),
+}
 
 _ATTRIBUTES = {
     "550400": "objectClass", "550401": "aliasedEntryName", "550402": "knowledgeInformation", "550403": "CN",
@@ -48,6 +52,15 @@ _ATTRIBUTES = {
 
 class Malformed(ValueError):
     """What is no certificate."""
+
+    oddity = b"tls.invalid_certificate"
+    """What Suricata calls it."""
+
+
+class BadLength(Malformed):
+    """An element whose length is none."""
+
+    oddity = b"tls.certificate_invalid_length"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +116,7 @@ def _element(data: bytes, at: int, end: int) -> tuple[int, int, int]:
     if size > 0x7F:
         digits = size & 0x7F
         if not 0 < digits <= 4 or at + digits > end:
-            raise Malformed("an odd length")
+            raise BadLength("an odd length")
         size = int.from_bytes(data[at : at + digits], "big")
         at += digits
     if at + size > end:
@@ -169,7 +182,8 @@ def _validity(data: bytes, at: int, end: int) -> tuple[str | None, str | None]:
 
 def _time(tag: int, value: bytes) -> str | None:
     """Return a time as EVE spells it."""
-    found = _TIME.fullmatch(value)
+    pattern = _TIMES.get(tag)
+    found = pattern.fullmatch(value) if pattern is not None else None
     if found is None:
         return None
     *date, sign, hours, minutes = found.groups()

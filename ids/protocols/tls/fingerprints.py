@@ -1,7 +1,8 @@
 """JA3, JA3S and JA4: what is characteristic of the software that sent a hello, in a few words.
 
 JA3 is defined by its authors' README (salesforce/ja3), JA4 by FoxIO's technical description. Where Suricata's hashes
-differ from the latter (no signature algorithms, no extensions), they are Suricata's: its rules are what they are for.
+differ from the latter (no signature algorithms; a version that is not offered first), they are Suricata's: its rules
+are what they are for.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def ja4(hello: Hello) -> bytes:
     ciphers = sorted(number for number in hello.ciphers if not is_grease(number))
     extensions = [number for number in hello.extensions if not is_grease(number)]
     signatures = [number for number in hello.signatures if not is_grease(number)]
-    version = max([hello.legacy, *(version for version in hello.versions if not is_grease(version))])
+    version = max(hello.legacy, hello.version)
     first = (
         f"t{_JA4_VERSIONS.get(version, '00')}{'d' if SERVER_NAME in extensions else 'i'}"
         f"{min(len(ciphers), _MOST):02}{min(len(extensions), _MOST):02}{_protocol(hello.alpn)}"
@@ -51,7 +52,7 @@ def ja4(hello: Hello) -> bytes:
 def _protocol(offered: list[bytes]) -> str:
     """Return the first and last character of the first protocol offered."""
     first = offered[0] if offered else b""
-    if len(first) < 2 or (len(first) == 2 and is_grease(first[0] << 8 | first[1])):
+    if not first or (len(first) == 2 and is_grease(first[0] << 8 | first[1])):
         return "00"
     ends = bytes((first[0], first[-1]))
     return ends.decode() if ends.isalnum() else ends.hex()[0] + ends.hex()[-1]

@@ -16,6 +16,8 @@ _CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE, _DATA, _HEARTBEAT = range(20, 25)
 """Types of records."""
 _RECORD, _MESSAGE, _SSL2 = 5, 4, 2
 """Bytes of the head of a record, of a handshake message, and of a record of SSL 2."""
+_HEARTBEAT_HEAD, _HEARTBEAT_PADDING = 3, 16
+"""Bytes before the payload of a heartbeat, and behind it at least."""
 _MAX_RECORD = (1 << 14) + 2048
 """Bytes of the content of a record (RFC 5246 section 6.2.3)."""
 
@@ -34,7 +36,7 @@ class Said(NamedTuple):
 class Direction:
     """What is in the middle of one direction."""
 
-    __slots__ = ("_changed", "_limit", "_message", "_record", "_taken", "begun", "done", "malformed")
+    __slots__ = ("_changed", "_limit", "_message", "_record", "_taken", "begun", "done", "malformed", "odd")
 
     def __init__(self, limit: int) -> None:
         """Read a handshake of at most ``limit`` bytes."""
@@ -51,6 +53,8 @@ class Direction:
         """Nothing more is read."""
         self.malformed = False
         """What came is not TLS."""
+        self.odd: list[bytes] = []
+        """What was odd, by Suricata's names for it; the parser takes it from here."""
 
     @property
     def held(self) -> int:
@@ -74,7 +78,7 @@ class Direction:
                 return
             end = _SSL2 + ((data[0] & 0x7F) << 8 | data[1])
             if data[2] != CLIENT_HELLO or end > _MAX_RECORD:
-                self._fail()
+                self._fail(b"tls.invalid_sslv2_header")
                 return
             if size < end:
                 self._record = data
@@ -85,7 +89,7 @@ class Direction:
         while not self.done and at + _RECORD <= size:
             kind, length = data[at], data[at + 3] << 8 | data[at + 4]
             if data[at + 1] != 3 or not _CHANGE_CIPHER_SPEC <= kind <= _HEARTBEAT or length > _MAX_RECORD:
-                self._fail()
+                self._fail(_why(data[at + 1], kind))
                 return
             end = at + _RECORD + length
             if end > size:
@@ -99,6 +103,8 @@ class Direction:
                 yield Said(CHANGE_CIPHER, b"", size - end)
             elif kind == _DATA:
                 self.finish()
+            elif kind == _HEARTBEAT:
+                self._heartbeat(data[at + _RECORD : end])
             at = end
             if self._taken >= self._limit and not self.done:
                 yield from self._cut_off(size - end)
@@ -126,6 +132,22 @@ class Direction:
             yield Said(self._message[0], bytes(self._message[_MESSAGE:]), behind, whole=False)
         self.finish()
 
-    def _fail(self) -> None:
+    def _heartbeat(self, content: bytes) -> None:
+        """Note a heartbeat (RFC 6520), and one that asks for more than it brings: CVE-2014-0160."""
+        noted = {b"tls.heartbeat_message"}
+        asked = int.from_bytes(content[1:_HEARTBEAT_HEAD], "big")
+        if not self._changed and asked > len(content) - _HEARTBEAT_HEAD - _HEARTBEAT_PADDING:
+            noted.add(b"tls.overflow_heartbeat_message")
+        self.odd += sorted(noted.difference(self.odd))
+
+    def _fail(self, why: bytes) -> None:
+        self.odd += [why, b"tls.invalid_ssl_record"]
         self.malformed = True
         self.finish()
+
+
+def _why(major: int, kind: int) -> bytes:
+    """Return what Suricata calls what is wrong with the head of a record."""
+    if major != 3:
+        return b"tls.invalid_record_version"
+    return b"tls.invalid_tls_header" if _CHANGE_CIPHER_SPEC <= kind <= _HEARTBEAT else b"tls.invalid_record_type"

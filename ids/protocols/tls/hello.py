@@ -12,6 +12,11 @@ SERVER_NAME, GROUPS, POINT_FORMATS, SIGNATURES, ALPN, VERSIONS = 0, 10, 11, 13, 
 """Extensions that are read."""
 MAX_NAMES = 64
 """Names, protocols and versions of one extension that are read: no client offers so many."""
+MAX_NUMBERS = 1024
+"""Ciphers, groups and the like of one list that are read, and extensions: there are not so many to offer. A number
+takes twenty times the room that it has on the wire."""
+_NUMBER_BYTES = 36
+"""Memory of a number in a list."""
 
 _U16 = Struct(">H").unpack_from
 
@@ -21,10 +26,12 @@ class Hello:
 
     __slots__ = (
         "alpn", "ciphers", "extensions", "formats", "groups", "legacy", "names", "random", "session", "signatures",
-        "versions", "whole",
+        "size", "versions", "whole",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = 0) -> None:
+        self.size = size
+        """Bytes of it on the wire."""
         self.legacy = 0
         """The version of its head; since TLS 1.3 the same for all."""
         self.random = b""
@@ -44,6 +51,12 @@ class Hello:
         self.whole = False
 
     @property
+    def cost(self) -> int:
+        """Bytes of memory that it takes, about."""
+        numbers = len(self.ciphers) + len(self.extensions) + len(self.groups) + len(self.signatures)
+        return self.size + _NUMBER_BYTES * numbers
+
+    @property
     def version(self) -> int:
         """The version that counts: of the extension, where there is one that is no placeholder."""
         return next((version for version in self.versions if not is_grease(version)), self.legacy)
@@ -56,7 +69,7 @@ def is_grease(number: int) -> bool:
 
 def client_hello(data: bytes) -> Hello:
     """Return what a ClientHello says, without the head of its handshake message."""
-    hello = Hello()
+    hello = Hello(len(data))
     try:
         at = _read_head(data, hello)
         (size,) = _U16(data, at)
@@ -72,7 +85,7 @@ def client_hello(data: bytes) -> Hello:
 
 def server_hello(data: bytes) -> Hello:
     """Return what a ServerHello says, without the head of its handshake message."""
-    hello = Hello()
+    hello = Hello(len(data))
     try:
         early = 0x7F00 < _U16(data, 0)[0] <= 0x7F15  # up to draft 21 of TLS 1.3: no session, no compression method
         at = _read_head(data, hello, with_session=not early)
@@ -85,13 +98,14 @@ def server_hello(data: bytes) -> Hello:
 
 def ssl2_client_hello(data: bytes) -> Hello:
     """Return what a ClientHello of SSL 2 says (RFC 6101 appendix E), without its length of two bytes."""
-    hello = Hello()
+    hello = Hello(len(data))
     try:
         hello.legacy, size, session, _ = unpack_from(">4H", data, 1)
         kinds = data[9 : 9 + size]
         hello.ciphers = tuple(
             [int.from_bytes(kinds[at + 1 : at + 3], "big") for at in range(0, len(kinds) - 2, 3) if not kinds[at]]
         )
+        hello.ciphers = hello.ciphers[:MAX_NUMBERS]
         hello.session = data[9 + size : 9 + size + session]
         hello.whole = len(data) >= 9 + size + session
     except error:
@@ -121,7 +135,7 @@ def _read_extensions(data: bytes, at: int, hello: Hello, *, client: bool) -> Non
     whole = end <= len(data)
     end = min(end, len(data))
     found = hello.extensions
-    while at < end:
+    while at < end and len(found) < MAX_NUMBERS:
         kind, length = unpack_from(">HH", data, at)
         at += 4
         found.append(kind)
@@ -154,7 +168,7 @@ def _groups(data: bytes, at: int, end: int, hello: Hello, client: bool) -> None:
 
 
 def _formats(data: bytes, at: int, end: int, hello: Hello, client: bool) -> None:
-    hello.formats = tuple(data[at + 1 : end])
+    hello.formats = tuple(data[at + 1 : end])[:MAX_NUMBERS]
 
 
 def _signatures(data: bytes, at: int, end: int, hello: Hello, client: bool) -> None:
@@ -173,5 +187,5 @@ _READERS = {
 
 def _numbers(data: bytes, at: int, end: int) -> tuple[int, ...]:
     """Return the numbers of two bytes each that lie there."""
-    count = max(end - at, 0) // 2
+    count = min(max(end - at, 0) // 2, MAX_NUMBERS)
     return unpack_from(f">{count}H", data, at) if count else ()

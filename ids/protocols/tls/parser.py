@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ids.protocols.made import Made
-from ids.protocols.protocol import Setup
+from ids.protocols.protocol import ODDITY, Setup
 from ids.protocols.tls import handshake
 from ids.protocols.tls.certificate import Certificate, Malformed, read_certificate
 from ids.protocols.tls.handshake import (
@@ -19,7 +19,7 @@ from ids.protocols.tls.handshake import (
     SERVER_HELLO_DONE,
     SSL2_CLIENT_HELLO,
 )
-from ids.protocols.tls.hello import Hello, client_hello, server_hello, ssl2_client_hello
+from ids.protocols.tls.hello import SERVER_NAME, Hello, client_hello, server_hello, ssl2_client_hello
 from ids.protocols.tls.said import OF_CLIENT, OF_SERVER, Said, fields
 from ids.protocols.tls.settings import TlsSettings
 from ids.protocols.tls.versions import is_tls13
@@ -48,13 +48,16 @@ class TlsConnection:
     """Both directions of a flow; a `StreamParser`."""
 
     __slots__ = (
-        "_answered", "_asked", "_held", "_logged", "_resumed", "_said", "_shared", "_sides", "_slot", "_tx_id",
+        "_answered", "_asked", "_before", "_held", "_logged", "_resumed", "_said", "_shared", "_sides", "_slot",
+        "_tx_id",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
         self._tx_id = tx_id
+        self._before = shared.flows.view(slot).app_proto if tx_id else None
+        """The protocol that handed the flow over."""
         limit = shared.settings.handshake_bytes
         self._sides = (handshake.Direction(limit), handshake.Direction(limit))
         self._said = [Said(None), Said(None)]
@@ -91,29 +94,39 @@ class TlsConnection:
         elif data:
             for message in side.feed(data):
                 self._take(direction, message, ts_ns, number, out)
+                if side.odd:
+                    self._complain(direction, (ts_ns, number, message.behind), out)
             if side.malformed:
                 self._shared.counters.add("tls.malformed")
+            if side.odd:
+                self._complain(direction, (ts_ns, number, 0), out)
         if closed:
             side.finish()
         if not self._logged and self._sides[direction].done:
             self._log(direction, (ts_ns, number, 0), out, ended=closed or all(one.done for one in self._sides))
-        self._account(side)
+        self._account()
 
     def release(self) -> None:
         """Give back the memory of a connection that is parsed no more."""
         self._shared.held -= self._held
         self._held = 0
 
-    def _account(self, side: handshake.Direction) -> None:
-        """Count what is held; give a direction up for want of memory."""
-        shared = self._shared
-        held = self._sides[0].held + self._sides[1].held
-        if held > self._held and shared.held + held - self._held > shared.settings.memcap_bytes:
+    def _account(self) -> None:
+        """Count what is held, and hold nothing once all is read; give the connection up for want of memory."""
+        shared, (client, server) = self._shared, self._sides
+        if self._logged:
+            self._said = [Said(one.hello) for one in self._said]
+        if not (client.done and server.done):
+            held = client.held + server.held + self._said[0].cost + self._said[1].cost
+            if held <= self._held or shared.held + held - self._held <= shared.settings.memcap_bytes:
+                shared.held += held - self._held
+                self._held = held
+                return
             shared.counters.add("tls.memcap")
-            side.finish()
-            held = self._sides[0].held + self._sides[1].held
-        shared.held += held - self._held
-        self._held = held
+            client.finish()
+            server.finish()
+        self._said = [Said(None), Said(None)]
+        self.release()
 
     def _take(
         self, direction: Direction, message: handshake.Said, ts_ns: int, number: int, out: list[Transaction]
@@ -126,7 +139,7 @@ class TlsConnection:
             if said.chain:
                 return
             chain = self._chain(message.body)
-            said = self._said[direction] = Said(said.hello, chain, self._certificate(chain))
+            said = self._said[direction] = Said(said.hello, chain, self._certificate(direction, chain))
             self._report(direction, said, at, out)
             if from_client:
                 self._answered = True
@@ -150,6 +163,9 @@ class TlsConnection:
         """Report a hello; the first of each side is what the event says."""
         if not hello.whole:
             self._shared.counters.add("tls.malformed_hello")
+            self._sides[direction].odd.append(b"tls.invalid_handshake_message")
+        if len(hello.names) > 1 or hello.extensions.count(SERVER_NAME) > 1:
+            self._sides[direction].odd.append(b"tls.multiple_sni_extensions")
         said = Said(hello)
         if self._said[direction].hello is None:
             self._said[direction] = said
@@ -191,9 +207,22 @@ class TlsConnection:
             )
         )  # fmt: skip
 
+    def _complain(self, direction: Direction, at: tuple[int, int, int], out: list[Transaction]) -> None:
+        """Append what a side has said that is odd."""
+        ts_ns, number, behind = at
+        side = self._sides[direction]
+        first, *others = dict.fromkeys(side.odd)
+        side.odd = []
+        out.append(
+            Transaction(
+                self._shared.flows, self._slot, "tls", self._tx_id, direction, {ODDITY: first}, self._fields(), ts_ns,
+                number, more={ODDITY: tuple(others)}, behind=behind,
+            )
+        )  # fmt: skip
+
     def _fields(self) -> Callable[[], dict[str, Any]]:
         client, server = self._said
-        return partial(fields, client, server, self._resumed, self._shared.settings.ja4_in_events)
+        return partial(fields, client, server, self._resumed, self._shared.settings.ja4_in_events, self._before)
 
     def _chain(self, body: bytes) -> tuple[bytes, ...]:
         """Return the certificates of a message, as far as they are there to their end."""
@@ -212,12 +241,13 @@ class TlsConnection:
         self._shared.counters.add("tls.malformed_certificate")
         return tuple(chain)
 
-    def _certificate(self, chain: tuple[bytes, ...]) -> Certificate | None:
+    def _certificate(self, direction: Direction, chain: tuple[bytes, ...]) -> Certificate | None:
         """Return what the first certificate says; None where there is none, or none that can be read."""
         if not chain:
             return None
         try:
             return read_certificate(chain[0])
-        except Malformed:
+        except Malformed as odd:
             self._shared.counters.add("tls.malformed_certificate")
+            self._sides[direction].odd += [odd.oddity, b"tls.invalid_handshake_message"]
             return None

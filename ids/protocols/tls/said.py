@@ -32,6 +32,11 @@ class Said:
         """The side's own; None where it sent none, or one that cannot be read."""
 
     @property
+    def cost(self) -> int:
+        """Bytes of memory that it takes, about."""
+        return (self.hello.cost if self.hello is not None else 0) + 2 * sum(map(len, self.chain))
+
+    @property
     def version(self) -> int:
         """The version that the server took, or that the client would like best; 0 where it said nothing."""
         if self.hello is None:
@@ -40,12 +45,14 @@ class Said:
         return offered[0] if offered else self.hello.legacy
 
 
-def fields(client: Said, server: Said, resumed: bool, with_ja4: bool) -> dict[str, Any]:
-    """Return what EVE logs of a connection, as far as it is known."""
+def fields(client: Said, server: Said, resumed: bool, with_ja4: bool, before: str | None) -> dict[str, Any]:
+    """Return what EVE logs of a connection, as far as it is known; ``before`` it, the flow was of another protocol."""
     said = of_certificate(server)
     if resumed:
         said["session_resumed"] = True
     asked = client.hello
+    if before is not None:
+        said["from_proto"] = before
     if asked is not None and asked.names:
         said["sni"] = text(asked.names[0])
     said["version"] = eve_name(server.version)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ids.cache import Cache
 from ids.errors import Location, RuleError, RuleLeftOut
 from ids.paths import rules_dir
 from ids.rules.language.sequence import never_set, unfounded, with_memory
-from ids.rules.language.suricata.files import ConfigPaths, read_config_files
-from ids.rules.language.suricata.loader import SuricataLoader
+from ids.rules.language.suricata.files import ConfigPaths
+from ids.rules.language.suricata.kept import Loaded
+from ids.rules.language.suricata.loader import load_suricata
 from ids.rules.language.variables import Variables
 from ids.rules.language.yaml_loader import YamlLoader
 from ids.rules.language.yara_loader import load_yara
@@ -67,13 +68,16 @@ def load_rules(
     errors += loader.errors
     sources = {rule.source.path for rule in rules} | loader.with_lists
     rules = _unique(rules, errors)
-    imported = _imported([path for path in files if path.endswith(SURICATA_SUFFIXES)], rules, variables, config, errors)
+    imported = load_suricata(
+        [path for path in files if path.endswith(SURICATA_SUFFIXES)], variables or {}, config, errors, cache
+    )
+    imported = _besides(imported, rules)
     begin_lazy(Cache(cache, CACHE_SUFFIX))
     taken = {rule.signature.sid: rule.source for rule in (*rules, *imported.rules)}
     yara = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables, taken, cache)
     sources |= {rule.signature.origin.rpartition(":")[0] for rule in yara.rules}
     sources |= {rule.source.path for rule in imported.rules}
-    sources |= {error.location.path for error in (*errors, *imported.refused, *yara.errors)}
+    sources |= {error.location.path for error in (*errors, *imported.left_out, *yara.errors)}
     empty = [*_empty_directories(paths, files), *_empty_files(files, sources)]
     off = set(disabled_sids)
     all_rules = (*rules, *imported.rules, *yara.rules)
@@ -87,7 +91,7 @@ def load_rules(
             yara, rules=with_memory([rule for rule in yara.rules if rule.signature.sid not in off], all_rules)
         ),
         errors=(*errors, *yara.errors),
-        refused=tuple(imported.refused),
+        refused=imported.left_out,
         skipped=imported.skipped,
         warnings=(*loader.warnings, *_costly(rules), *yara.warnings, *never_set(rules, all_rules), *empty),
         files=tuple(files),
@@ -103,40 +107,20 @@ def load_configured(
     return replace(loaded, errors=(*loaded.errors, *loaded.refused)) if settings.strict else loaded
 
 
-@dataclass(frozen=True, slots=True)
-class _Imported:
-    """What files in Suricata's language come to."""
-
-    rules: tuple[Rule, ...] = ()
-    refused: tuple[RuleLeftOut, ...] = ()
-    skipped: int = 0
-
-
-def _imported(
-    paths: Sequence[str],
-    others: Iterable[Rule],
-    variables: Mapping[str, str | list[str]] | None,
-    config: ConfigPaths | None,
-    errors: list[RuleError],
-) -> _Imported:
-    """Load files in Suricata's language; a rule with the sid of one of the ``others`` is left out."""
-    if not paths:
-        return _Imported()
-    beside = read_config_files(config or ConfigPaths(), errors)
-    loader = SuricataLoader(Variables({**DEFAULT_VARIABLES, **(variables or {})}), beside)
-    for path in paths:
-        loader.open(path)
-    errors += loader.errors
+def _besides(imported: Loaded, others: Iterable[Rule]) -> Loaded:
+    """Leave out what has the gid and sid of a rule in another language."""
     taken = {(rule.signature.gid, rule.signature.sid): rule for rule in others}
-    rules, refused = [], loader.left_out
-    for rule in loader.rules():
-        other = taken.get((rule.signature.gid, rule.signature.sid))
-        if other is None:
-            rules.append(rule)
-            continue
+    clashes = [rule for rule in imported.rules if (rule.signature.gid, rule.signature.sid) in taken] if taken else []
+    if not clashes:
+        return imported
+    left_out = []
+    for rule in clashes:
+        other = taken[rule.signature.gid, rule.signature.sid]
         why = f"sid {rule.signature.sid} is already used by {other.signature.title!r} at {other.source}"
-        refused.append(RuleLeftOut(why, rule.source, "give one of them another sid", cause="duplicate sid"))
-    return _Imported(tuple(rules), tuple(refused), loader.skipped)
+        left_out.append(RuleLeftOut(why, rule.source, "give one of them another sid", cause="duplicate sid"))
+    clashing = set(map(id, clashes))
+    rules = tuple(rule for rule in imported.rules if id(rule) not in clashing)
+    return replace(imported, rules=rules, left_out=(*imported.left_out, *left_out))
 
 
 def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list[RuleError]) -> list[str]:

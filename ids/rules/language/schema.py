@@ -7,8 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from ids.rules.language.schema_memory import AfterSchema, CounterChangeSchema, CountSchema, SetSchema, WhenSchema
-from ids.rules.language.schema_parts import Name, Schema, Seconds
+from ids.rules.language.schema_memory import (
+    AfterSchema,
+    CounterChangeSchema,
+    CountSchema,
+    LogPacketsSchema,
+    SetSchema,
+    WhenSchema,
+)
+from ids.rules.language.schema_parts import Name, Schema, Seconds, refuse_empty
 from ids.rules.model.rule import RuleTest
 from ids.types import BlockMode, BlockRequest
 
@@ -27,18 +34,21 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 
 
 class ListSchema(Schema):
-    """A named list: its items, or the file beside the rules that has them, one a line."""
+    """A named list: its items, the file beside the rules that has them, one a line, or what rules put in."""
 
     name: Name
     items: list[str | int] = Field([], max_length=100_000)
     file: Text | None = None
     kind: Literal["string", "domain", "md5", "sha256", "ip"] = "string"
     format: Literal["plain", "dataset"] = "plain"
+    learned: bool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> ListSchema:
-        if bool(self.items) == (self.file is not None):
-            raise ValueError("give a list either items or a file")
+        if bool(self.items) + (self.file is not None) + self.learned != 1:
+            raise ValueError("give a list either items or a file, or say learned: true")
+        if self.learned and self.kind == "ip":
+            raise ValueError("addresses cannot be learned; set a bit of the host instead")
         return self
 
 
@@ -189,12 +199,19 @@ class RuleSchema(Schema):
     unset: list[SetSchema] = Field([], max_length=MAX_STATE)
     toggle: list[SetSchema] = Field([], max_length=MAX_STATE)
     counters: dict[Name, CounterChangeSchema] = Field({}, max_length=MAX_STATE)
+    log_packets: LogPacketsSchema | None = None
     silent: bool = False
     repeats: bool = False
     threshold: ThresholdSchema | None = None
     then: Literal["alert", "drop", "reject", "pass"] = "alert"
     block: BlockSchema | None = None
     tests: list[ProofSchema] = Field([])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, value: Any) -> Any:
+        refuse_empty(value, ("when", "after", "count", "set", "unset", "toggle", "counters", "log_packets"))
+        return value
 
 
 class FileSchema(Schema):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StrictInt, model_validator
+from pydantic import BeforeValidator, Field, StrictInt, WithJsonSchema, model_validator
 
-from ids.rules.language.schema_parts import Schema
+from ids.rules.language.schema_parts import Part, one_or_more
 from ids.rules.model.sets import Interval
 
 
@@ -16,12 +16,15 @@ def _listed(value: Any) -> Any:
 
 
 Numbers = Annotated[
-    list[Annotated[StrictInt, Field(ge=0)]], BeforeValidator(_listed), Field(min_length=1, max_length=64)
+    list[Annotated[StrictInt, Field(ge=0)]],
+    BeforeValidator(_listed),
+    Field(min_length=1, max_length=64),
+    WithJsonSchema(one_or_more({"type": "integer", "minimum": 0})),
 ]
 Bits = Annotated[list[str], BeforeValidator(_listed), Field(max_length=8)]
 
 
-class RangeSchema(Schema):
+class RangeSchema(Part):
     """A number, one of several, or bounds; ``not``: any other."""
 
     equals: Numbers | None = None
@@ -48,7 +51,7 @@ class RangeSchema(Schema):
         return ((least, min(limits)),), False
 
 
-class BitsSchema(Schema):
+class BitsSchema(Part):
     """Bits that are set, and bits that are not; several of them must all hold."""
 
     exactly: Bits | None = None

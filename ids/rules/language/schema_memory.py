@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StrictInt, model_validator
+from pydantic import BeforeValidator, Field, StrictInt, WithJsonSchema, model_validator
 
-from ids.rules.language.schema_parts import Name, Schema, Seconds
+from ids.rules.language.schema_parts import NAME, Name, Part, Seconds, one_or_more
 
 By = Literal["src", "dst", "client", "server", "pair"]
 
@@ -18,11 +18,21 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str | int) else value
 
 
-Names = Annotated[list[Name], BeforeValidator(_listed), Field(min_length=1, max_length=64)]
-Sids = Annotated[list[StrictInt], BeforeValidator(_listed), Field(min_length=1, max_length=64)]
+Names = Annotated[
+    list[Name],
+    BeforeValidator(_listed),
+    Field(min_length=1, max_length=64),
+    WithJsonSchema(one_or_more({"type": "string", "pattern": NAME})),
+]
+Sids = Annotated[
+    list[StrictInt],
+    BeforeValidator(_listed),
+    Field(min_length=1, max_length=64),
+    WithJsonSchema(one_or_more({"type": "integer", "minimum": 1})),
+]
 
 
-class BoundsSchema(Schema):
+class BoundsSchema(Part):
     """What a counter is compared with: a number, or the name of another counter."""
 
     equals: StrictInt | Name | None = None
@@ -45,7 +55,7 @@ class BoundsSchema(Schema):
         return self
 
 
-class WhenSchema(Schema):
+class WhenSchema(Part):
     """What has to be so before the rule is heard; each key given has to hold."""
 
     flow: Names | None = None
@@ -65,7 +75,7 @@ class WhenSchema(Schema):
         return self
 
 
-class SetSchema(Schema):
+class SetSchema(Part):
     """A bit: of the flow, or, for some time, of a host or a pair of hosts."""
 
     flow: Name | None = None
@@ -83,7 +93,7 @@ class SetSchema(Schema):
         return self
 
 
-class CounterChangeSchema(Schema):
+class CounterChangeSchema(Part):
     """What is done to a counter of the flow."""
 
     add: StrictInt | Name | None = None
@@ -97,7 +107,7 @@ class CounterChangeSchema(Schema):
         return self
 
 
-class CountSchema(Schema):
+class CountSchema(Part):
     """How many different things have to be seen of one party."""
 
     distinct: Literal["src_ip", "dst_ip", "src_port", "dst_port"]
@@ -106,10 +116,25 @@ class CountSchema(Schema):
     within: Seconds
 
 
-class AfterSchema(Schema):
+class AfterSchema(Part):
     """Which rules have to match before, how often, for the same party."""
 
     rules: Sids
     by: By = "client"
     times: int = Field(1, ge=1, le=MAX_TIMES)
     within: Seconds
+
+
+class LogPacketsSchema(Part):
+    """Whose packets have events of their own after a match, and for how long."""
+
+    of: Literal["flow", "src", "dst"] = "flow"
+    packets: int | None = Field(None, ge=1, le=4096)
+    bytes: int | None = Field(None, ge=1, le=1 << 30)
+    time: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> LogPacketsSchema:
+        if sum(value is not None for value in (self.packets, self.bytes, self.time)) != 1:
+            raise ValueError("say how many, in one way: packets, bytes or time")
+        return self

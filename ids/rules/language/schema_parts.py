@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d{1,9})([smhdw])")
@@ -18,6 +28,23 @@ class Schema(BaseModel):
     """A mapping that knows all its keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Part(Schema):
+    """A mapping in which nothing may be left empty: what is not read would make a rule match more than it says."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, value: Any) -> Any:
+        refuse_empty(value, value if isinstance(value, dict) else ())
+        return value
+
+
+def refuse_empty(value: Any, keys: Iterable[Any]) -> None:
+    """Raise ValueError where one of these keys of a mapping is given without a value."""
+    for key in keys:
+        if isinstance(value, dict) and key in value and value[key] is None:
+            raise ValueError(f"{key} has no value")
 
 
 def _seconds(value: object) -> object:
@@ -45,7 +72,14 @@ Seconds = Annotated[
     ),
 ]
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+
+
+def one_or_more(one: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of a value, or of a list of such."""
+    return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+
 
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 """The name of a number of the traffic."""

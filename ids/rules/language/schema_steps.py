@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import nextafter
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt, WithJsonSchema, model_validator
 
-from ids.rules.language.schema_parts import Schema, Value, Variable
+from ids.rules.language.schema_parts import Name, Part, Value, Variable
 
 MAX_OFFSET = (1 << 31) - 1
 """Of a place in a buffer: none is as long."""
@@ -26,7 +27,7 @@ Operand = Annotated[Any, WithJsonSchema(TEXT_SCHEMA)]
 """Text, or ``{hex: "41 42"}``."""
 
 
-class SizeSchema(Schema):
+class SizeSchema(Part):
     """Bounds of a buffer's size in bytes: ``min``/``max`` inclusive, ``gt``/``lt`` exclusive."""
 
     min: int | None = Field(None, ge=0)
@@ -46,7 +47,7 @@ SIZE_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "integer", "minimum": 0}, Size
 Size = Annotated[Any, WithJsonSchema(SIZE_SCHEMA)]
 
 
-class InListSchema(Schema):
+class InListSchema(Part):
     """A list from a file beside the rules."""
 
     file: str = Field(min_length=1, max_length=4096)
@@ -54,7 +55,11 @@ class InListSchema(Schema):
     format: Literal["plain", "dataset"] = "plain"
 
 
-class NumberSchema(Schema):
+Listed = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, InListSchema.model_json_schema()]})]
+"""The name of a list, or a file."""
+
+
+class NumberSchema(Part):
     """Where a number stands, and how it is written there."""
 
     size: Value | None = None
@@ -151,7 +156,7 @@ OPERATORS = {
 """Of `ComputeSchema`, with those of the model."""
 
 
-class DecodeSchema(Schema):
+class DecodeSchema(Part):
     """Where base64 begins, and how many bytes of it there are."""
 
     size: StrictInt | None = Field(None, ge=1, le=65_535)
@@ -165,7 +170,31 @@ class DecodeSchema(Schema):
         return self
 
 
-class StepSchema(Schema):
+class EntropySchema(Part):
+    """Bounds of the entropy of a buffer, in bits a byte."""
+
+    min: float | None = Field(None, ge=0, le=8)
+    max: float | None = Field(None, ge=0, le=8)
+    gt: float | None = Field(None, ge=0, lt=8)
+    lt: float | None = Field(None, gt=0, le=8)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> EntropySchema:
+        least, most = self.bounds
+        if (least, most) == (0, 8):
+            raise ValueError("give bounds: min, max, gt or lt, such as {gt: 4.5}")
+        if least > most:
+            raise ValueError("no entropy is within these bounds")
+        return self
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return the least and the greatest entropy allowed."""
+        least = max(self.min or 0, 0 if self.gt is None else nextafter(self.gt, 9))
+        return least, min(8 if self.max is None else self.max, 8 if self.lt is None else nextafter(self.lt, -1))
+
+
+class StepSchema(Part):
     """One step: a test, and where it looks."""
 
     contains: Operand = None
@@ -181,7 +210,10 @@ class StepSchema(Schema):
     decode_base64: DecodeSchema | None = None
     data_at_least: Value | None = None
     has_byte: Value | None = None
-    in_list: str | InListSchema | None = None
+    in_list: Listed = None
+    learn: Name | None = None
+    forget: Name | None = None
+    entropy: EntropySchema | None = None
     nocase: StrictBool = False
     not_: StrictBool = Field(False, alias="not")
     at: Value | None = None
@@ -208,6 +240,9 @@ MODIFIERS: dict[str, frozenset[str]] = {
     "data_at_least": frozenset(("not",)),
     "has_byte": frozenset(("not",)),
     "in_list": frozenset(("not",)),
+    "learn": frozenset(),
+    "forget": frozenset(),
+    "entropy": frozenset(("not",)),
 }
 """What each test of a chain may be joined by."""
 

@@ -25,6 +25,7 @@ from ids.rules.model.chain import (
     Content,
     DataAt,
     Decode,
+    Entropy,
     Expression,
     Extract,
     Jump,
@@ -108,7 +109,7 @@ class _Steps:
             joins = ", ".join(sorted(MODIFIERS[test])) or "nothing"
             reading.refuse(f"{wrong[0]} does not go with {test}", (*at, wrong[0]), f"{test} goes with {joins}")
             return []
-        written = {word: value for word, value in entry.items() if word not in _ANCHORS}
+        written = {word: value for word, value in entry.items() if word not in _ANCHORS and word != "entropy"}
         if not reading.numbers_written(written, at):
             return []
         step = reading.shaped(StepSchema, entry, at)
@@ -120,6 +121,12 @@ class _Steps:
         if test in ("regex", "size", "in_list"):
             return self._of_buffer(test, step, entry, (*at, test))
         self._reading.count((*at, test))
+        if test in ("learn", "forget"):
+            learned = self._reading.learned(getattr(step, test), (*at, test))
+            change = "add" if test == "learn" else "remove"
+            return [] if learned is None else [Listed(learned.name, learned.kind, False, learned, change)]
+        if step.entropy is not None:
+            return [Entropy(*step.entropy.bounds, step.not_)]
         if test in ("data_at_least", "has_byte"):
             count = self._known(getattr(step, test), (*at, test), least=0)
             return [] if count is None else [DataAt(count, step.not_, relative=test == "data_at_least")]

@@ -10,7 +10,8 @@ from ids.flow.notes import Note
 from ids.rules.language.remedies import nearest
 from ids.rules.language.schema_headers import BitsSchema, RangeSchema
 from ids.rules.language.yaml_reading import At, Reading
-from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, IpOption, Noted, SameAddress, StreamSize
+from ids.rules.model.buffers import APP_PROTOCOLS, unrecognised
+from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, IpOption, Noted, SameAddress, Spoken, StreamSize
 from ids.rules.model.rule import All, Any_, Node
 from ids.rules.model.sets import Interval
 
@@ -39,7 +40,12 @@ EVENTS = {
     "stream.event": tuple(sorted(note.event.removeprefix("stream.") for note in Note)),
 }
 
-WORDS = frozenset((*NUMBERS, *STREAM_SIZES, *BITS, *EVENTS, "ip.option", "same_address", "bad_checksum"))
+PROTOCOLS = (*sorted(APP_PROTOCOLS), "failed")
+"""What may be known of a flow's application protocol; ``failed``: that it cannot be found out."""
+
+WORDS = frozenset(
+    (*NUMBERS, *STREAM_SIZES, *BITS, *EVENTS, "ip.option", "app_protocol", "same_address", "bad_checksum")
+)
 """All that conditions may ask of headers."""
 
 
@@ -53,6 +59,8 @@ def read_header(reading: Reading, name: str, value: Any, at: At) -> Node | None:
     if name in EVENTS:
         stage = name.partition(".")[0]
         return _one_of(reading, value, EVENTS[name], at, lambda word: Noted(stage, word))
+    if name == "app_protocol":
+        return _spoken(reading, value, at)
     if name == "ip.option":
         return _one_of(reading, value, IP_OPTIONS, at, IpOption)
     if name == "bad_checksum":
@@ -72,7 +80,10 @@ def _number(reading: Reading, name: str, value: Any, at: At) -> Node | None:
         return None
     most = NUMBERS.get(name, MOST_SENT)
     intervals, negated = read.intervals(most)
-    if any(last > most or first > last for first, last in intervals):
+    if intervals[0][0] > intervals[0][1]:
+        reading.refuse("no number is within these bounds", at, f"{name} is a number from 0 to {most}")
+        return None
+    if any(last > most for _, last in intervals):
         reading.refuse(f"{name} has no such value", at, f"it is a number from 0 to {most}")
         return None
     return _of_number(name, intervals, negated)
@@ -105,6 +116,20 @@ def _bits(reading: Reading, name: str, value: Any, at: At) -> Node | None:
 
 MODES = {"exactly": "exactly", "all": "all", "any": "any", "none": "none", "not_all": "lacking"}
 """Words of `BitsSchema`, with those of the model."""
+
+
+def _spoken(reading: Reading, value: Any, at: At) -> Node | None:
+    """Read the name of a protocol, several of which one is enough, ``failed``, or ``{not: http}``."""
+    negated = isinstance(value, dict) and value.keys() == {"not"}
+    names = value["not"] if negated else value
+    for one in names if isinstance(names, list) else [names]:
+        if isinstance(one, str) and one in APP_PROTOCOLS and (why := unrecognised(one)) is not None:
+            reading.refuse(why[0], at, why[1])
+            return None
+    if negated and isinstance(names, list):
+        reading.refuse("not: takes one protocol", at, "negate several with none: [app_protocol: [...]]")
+        return None
+    return _one_of(reading, names, PROTOCOLS, at, lambda word: Spoken(word, negated))
 
 
 def _one_of(reading: Reading, value: Any, known: tuple[str, ...], at: At, make: Callable[[str], Node]) -> Node | None:

@@ -19,7 +19,6 @@ from ids.rules.language.yaml_memory import after_of, distinct_of, state_of
 from ids.rules.language.yaml_reading import NamedList, Reading
 from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PAYLOAD, comes_over, wrong_way
 from ids.rules.model.chain import DECODED, Chain, Expression
-from ids.rules.model.lists import Lists
 from ids.rules.model.patterns import Pattern, Patterns
 from ids.rules.model.rule import All, Regex, Rule, leaves
 from ids.source import Document, InvalidDocument, read_yaml, validate
@@ -46,7 +45,6 @@ class YamlLoader:
         self._patterns = patterns or Patterns()
         self._files: list[tuple[Document, FileSchema, Scalars]] = []
         self._lists: dict[str, NamedList] = {}
-        self._list_files = Lists()
         self._list_places: dict[str, Location] = {}
         self.with_lists: set[str] = set()
         """Files that define lists."""
@@ -108,7 +106,7 @@ class YamlLoader:
             self._refuse(f"list {named.name!r} is already defined at {other}", place, "rename one of the two")
             return
         file = None if named.file is None else Path(place.path).parent / named.file
-        self._lists[named.name] = NamedList(tuple(map(str, named.items)), file, named.kind, named.format)
+        self._lists[named.name] = NamedList(tuple(map(str, named.items)), file, named.kind, named.format, named.learned)
         self._list_places[named.name] = place
 
     def _rule(self, document: Document, scalars: Scalars, raw: Any, index: int) -> Rule | None:
@@ -118,7 +116,7 @@ class YamlLoader:
             self._refuse("a rule is a mapping", place, "start with `- title: ...`")
             return None
         before = len(self.errors)
-        reading = Reading(document, self._lists, self._variables, self._patterns, scalars, self._list_files)
+        reading = Reading(document, self._lists, self._variables, self._patterns, scalars)
         reader = MatchReader(reading)
         condition = reader.match(raw.get("match") or [], (*at, "match"))
         condition += reader.exceptions(raw.get("exceptions") or [], (*at, "exceptions"))
@@ -161,6 +159,13 @@ class YamlLoader:
         if PAYLOAD in rule.buffers and others:
             self._refuse(
                 f"payload cannot be tested together with {sorted(others)[0]}: a stream is no part of a transaction",
+                place,
+                "make two rules of it",
+            )
+        of_packets = rule.buffers & PACKET_HEADERS.keys()
+        if of_packets and others:
+            self._refuse(
+                f"{min(of_packets)} is of one packet, and {min(others)} is not",
                 place,
                 "make two rules of it",
             )

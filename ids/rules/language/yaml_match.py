@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ids.rules.language import yaml_headers
-from ids.rules.language.remedies import refusal, remedy_for
+from ids.rules.language.remedies import nearest, refusal, remedy_for
 from ids.rules.language.variables import GroupError
 from ids.rules.language.yaml_chain import is_chain, read_chain
 from ids.rules.language.yaml_reading import At, Reading
 from ids.rules.model.chain import DECODED
-from ids.rules.model.lists import ListedAddresses
+from ids.rules.model.lists import ListedAddresses, Members
 from ids.rules.model.rule import (
     ENDS,
     Address,
@@ -29,7 +29,7 @@ from ids.rules.model.rule import (
     base_of,
 )
 from ids.rules.model.sets import AddressSet
-from ids.rules.model.transforms import TransformError, transform_of
+from ids.rules.model.transforms import NAMES, TransformError, transform_of, transforms_of
 
 GROUPS: dict[str, Callable[[tuple[Node, ...]], Node]] = {"all": All, "any": Any_, "none": NotAny}
 ANCHORS = {anchor.value: anchor for anchor in Anchor}
@@ -101,7 +101,9 @@ class MatchReader:
         try:
             transform_of(name)
         except TransformError as error:
-            self._reading.refuse(str(error), at)
+            unknown = [word for word, _ in transforms_of(name) if word not in NAMES]
+            remedy = nearest(unknown[0], NAMES) if unknown else ""
+            self._reading.refuse(f"unknown transform {unknown[0]!r}" if unknown else str(error), at, remedy)
             return False
         return True
 
@@ -199,7 +201,7 @@ class MatchReader:
     def _is_file(self, name: str) -> bool:
         """Return whether a name is that of a list that a file has."""
         named = self._reading.lists.get(name)
-        return named is not None and named.file is not None
+        return named is not None and (named.file is not None or named.learned)
 
     def _addresses(self, value: Any, at: At) -> AddressSet | ListedAddresses | None:
         if isinstance(value, dict) or (isinstance(value, str) and self._is_file(value)):
@@ -224,10 +226,12 @@ class MatchReader:
                 return None
             value = value["in_list"]
         found = self._reading.members(value, at)
-        if found is not None and found[1] != "ip":
+        if found is None:
+            return None
+        if not isinstance(found[2], Members) or found[1] != "ip":
             self._reading.refuse(f"the list {found[0]!r} has no addresses", at, "give it kind: ip")
             return None
-        return None if found is None else ListedAddresses(found[0], found[2])
+        return ListedAddresses(found[0], found[2])
 
     def _items(self, value: Any, at: At) -> list[str] | None:
         """Return the items of a named list, or of one written in place."""
@@ -238,6 +242,9 @@ class MatchReader:
             self._reading.refuse(f"expected the name of a list, or a list, not {value!r}", at)
             return None
         named = self._reading.named(value, at)
+        if named is not None and not named.items:
+            self._reading.refuse(f"the list {value!r} has no items written in it", at, "use in_list")
+            return None
         return None if named is None else list(named.items)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ids.rules.language.schema import RuleSchema
-from ids.rules.language.schema_memory import BoundsSchema, SetSchema, WhenSchema
-from ids.types import STATELESS, After, BitChange, BitTest, CounterChange, CounterTest, Distinct, State
+from ids.rules.language.schema_memory import BoundsSchema, LogPacketsSchema, SetSchema, WhenSchema
+from ids.types import STATELESS, After, BitChange, BitTest, CounterChange, CounterTest, Distinct, State, Tagged
 from ids.types.state import SCOPES, StateChange, StateTest
 
 _COMPARE = {"equals": "==", "differs": "!=", "min": ">=", "max": "<=", "gt": ">", "lt": "<"}
@@ -23,6 +23,8 @@ def state_of(schema: RuleSchema) -> State:
     for name, counter in schema.counters.items():
         (word,) = counter.model_fields_set
         changes.append(CounterChange(name, _CHANGE[word], getattr(counter, word)))
+    if schema.log_packets is not None:
+        changes.append(_tagged(schema.log_packets))
     if not (tests or changes or schema.silent):
         return STATELESS
     return State(tuple(tests), tuple(changes), schema.silent)
@@ -61,6 +63,18 @@ def _comparisons(name: str, bounds: BoundsSchema) -> list[StateTest]:
     if bounds.is_set is not None:
         tests.append(CounterTest(name, "isset" if bounds.is_set else "notset"))
     return tests
+
+
+def _tagged(wanted: LogPacketsSchema) -> Tagged:
+    """Return whose packets are logged; ``time`` is in seconds."""
+    metric, count = next(
+        (metric, count)
+        for metric, count in (("packets", wanted.packets), ("bytes", wanted.bytes), ("seconds", wanted.time))
+        if count is not None
+    )
+    if wanted.of == "flow":
+        return Tagged("session", count, metric)
+    return Tagged("host", count, metric, wanted.of)
 
 
 def _change(change: str, bit: SetSchema) -> BitChange:

@@ -15,7 +15,7 @@ from ids.rules.language.remedies import nearest
 from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema_steps import InListSchema, SizeSchema
 from ids.rules.language.variables import Variables
-from ids.rules.model.lists import Lists, Members, encoded
+from ids.rules.model.lists import Learned, Members, encoded, learned_list, shared_list
 from ids.rules.model.patterns import Pattern, PatternError, Patterns
 from ids.rules.model.rule import Anchor
 from ids.source import Document, InvalidDocument, validate
@@ -35,6 +35,8 @@ class NamedList:
     file: Path | None = None
     kind: str = "string"
     form: str = "plain"
+    learned: bool = False
+    """Rules put buffers in and take them out."""
 
 
 class Reading:
@@ -50,7 +52,6 @@ class Reading:
         variables: Variables,
         patterns: Patterns | None = None,
         scalars: Scalars | None = None,
-        files: Lists | None = None,
     ) -> None:
         self.errors: list[RuleError] = []
         self.warnings: list[RuleError] = []
@@ -63,7 +64,6 @@ class Reading:
         """Base64 was decoded."""
         self._patterns = patterns or Patterns()
         self._scalars = scalars or Scalars(document.path)
-        self._files = files if files is not None else Lists()
         self._tests = 0
 
     def refuse(self, message: str, at: At, remedy: str = "") -> None:
@@ -85,7 +85,10 @@ class Reading:
         try:
             return validate(model, self.document, at, data)
         except InvalidDocument as invalid:
-            self.errors += [RuleError(error.message, error.location, error.remedy) for error in invalid.errors]
+            self.errors += [
+                RuleError(error.message.removeprefix("the document: "), error.location, error.remedy)
+                for error in invalid.errors
+            ]
             return None
 
     def written(self, item: Any, at: At) -> bool:
@@ -111,6 +114,9 @@ class Reading:
         """Return whether all numbers within a part are those that are written there."""
         if isinstance(value, dict):
             return all(self.numbers_written(one, (*at, key)) for key, one in value.items())
+        if value is None:
+            self.refuse("there is no value", at, "give one, or leave the word out")
+            return False
         if isinstance(value, list):
             return all(self.numbers_written(one, (*at, i)) for i, one in enumerate(value))
         return self.number_written(value, at)
@@ -184,10 +190,27 @@ class Reading:
             return None
         return self.lists[name]
 
-    def members(self, operand: Any, at: At) -> tuple[str, str, Members] | None:
+    def learned(self, name: str, at: At) -> Learned | None:
+        """Return a list that rules learn, by its name."""
+        named = self.named(name, at)
+        if named is None:
+            return None
+        if not named.learned:
+            self.refuse(f"rules cannot change the list {name!r}", at, "define it with learned: true")
+            return None
+        try:
+            return learned_list(name, named.kind)
+        except ValueError as error:
+            self.refuse(str(error), at)
+            return None
+
+    def members(self, operand: Any, at: At) -> tuple[str, str, Members | Learned] | None:
         """Read ``in_list``: the name of a list, or a file; return its name, its kind and what is in it."""
         if isinstance(operand, str):
             named, name = self.named(operand, at), operand
+            if named is not None and named.learned:
+                learned = self.learned(name, at)
+                return None if learned is None else (name, learned.kind, learned)
         else:
             read = self.shaped(InListSchema, operand, at)
             if read is None:
@@ -205,7 +228,7 @@ class Reading:
         self.count(at)
         try:
             if named.file is not None:
-                return self._files.load(named.file, named.kind, named.form)
+                return shared_list(str(named.file), named.kind, named.form)
             return Members(named.kind, b"".join(encoded(item.encode(), named.kind) for item in named.items))
         except RuleError as error:
             self.errors.append(error)

@@ -23,7 +23,7 @@ from ids.rules.language.remedies import refusal
 from ids.rules.language.schema import SEVERITY, BlockSchema, Level
 from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
-from ids.rules.model.buffers import PAYLOAD, TRANSPORT_PROTOCOLS, comes_over
+from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD, TRANSPORT_PROTOCOLS, comes_over
 from ids.rules.model.literals import Needle, needle
 from ids.rules.model.rule import ENDS
 from ids.rules.model.yara import STREAM, YaraRule
@@ -126,6 +126,8 @@ def derived_sid(name: str) -> int:
 
 def _check_reach(scope: str, transport: str) -> None:
     """Raise `MetaError` where nothing of this transport ever gives the scope, so that the rule could never match."""
+    if scope in PACKET_HEADERS:
+        raise MetaError(f"meta scope: YARA sees no {scope}, the header of one packet", "test it in a YAML rule")
     if scope not in (STREAM, PAYLOAD):
         if not comes_over(scope, transport):
             raise MetaError(f"meta traffic: {scope} never comes over {transport}", "write the protocol of the buffer")

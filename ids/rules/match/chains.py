@@ -8,9 +8,10 @@
    nothing else would come out differently.
 3. A move from which on nothing depends on what lies before it is a *cut*: choices before it are dropped. A test that
    depends on nothing before it, and fails, ends the evaluation.
-4. What failed from a cursor fails from it again: such pairs are remembered, so that choices do not multiply.
-5. Whatever the rule and the traffic, evaluation ends after `MAX_STEPS` moves; a search of an expression counts for as
-   many as its data has kibibytes. Then the chain does not hold, and that is counted.
+4. What failed from a cursor fails from it again: such pairs are remembered, so that choices do not multiply. Before
+   the first choice is tried again, all literals of the chain are looked for, wherever they are.
+5. Whatever the rule and the traffic, evaluation ends after `MAX_STEPS` moves; a search through much data counts for
+   several. Then the chain does not hold, and that is counted.
 
 Suricata's content inspection (detect-engine-content-inspection.c) does the same as a recursion with the same bound,
 but gives up earlier here and there, and remembers nothing: within the bound, what it finds is found here too.
@@ -19,7 +20,7 @@ but gives up earlier here and there, and remembers nothing: within the bound, wh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from ids.rules.match.moves import move_of
@@ -62,10 +63,8 @@ class Program:
     """It fills the buffer of decoded base64."""
     straight: bool
     """There is no choice in it."""
-
-    def __reduce__(self) -> tuple[type[None], tuple[()]]:
-        """Let a chain be pickled; what it was compiled to stays behind."""
-        return type(None), ()
+    literals: tuple[tuple[bytes, bool], ...]
+    """Its literals that must be there, and whether their case does not matter."""
 
     def run(self, at: Reading) -> None:
         """Judge an instance of the buffer; where the chain holds, ``at.held`` has what it found."""
@@ -111,12 +110,16 @@ class Program:
                     return
             elif again < 0 and self.fatal[k]:
                 break
-            if not stack:
+            if not stack or (not failed and self._lacks_one(at)):
                 break
             k, cursor, again, end = stack.pop()
             failed.add(self._key(k, end, at))
         else:
             at.exhausted = True
+
+    def _lacks_one(self, at: Reading) -> bool:
+        """Return whether a literal of the chain is nowhere, so that there is no use in going back."""
+        return any((at.lowered() if caseless else at.data).find(value) < 0 for value, caseless in self.literals)
 
     def _key(self, k: int, end: int, at: Reading) -> _Key:
         """Return what the fate of all moves behind a choice depends on."""
@@ -150,31 +153,47 @@ def program_of(chain: Chain) -> Program:
 class _Facts:
     """What each step, and all from each step on, depends on."""
 
-    reads: list[bool] = field(default_factory=list)
+    reads: list[bool]
     """From the step on, something looks from the cursor that was there before it."""
-    needs: list[frozenset[str]] = field(default_factory=list)
+    needs: list[frozenset[str]]
     """Variables that must have been set before the step."""
+    following: list[Step | None]
+    """From the step on, the first that looks from the cursor or moves it, where none before that uses a variable."""
+
+
+def _facts_of(steps: tuple[Step, ...]) -> _Facts:
+    """Return the facts of each step, and of the end behind them."""
+    size = len(steps)
+    facts = _Facts([False] * (size + 1), [frozenset()] * (size + 1), [None] * (size + 1))
+    for k in range(size - 1, -1, -1):
+        step, used = steps[k], uses(steps[k])
+        facts.reads[k] = reads_cursor(step) or (not moves_cursor(step) and facts.reads[k + 1])
+        facts.needs[k] = used | (facts.needs[k + 1] - sets(step))
+        active = reads_cursor(step) or moves_cursor(step)
+        facts.following[k] = None if used else step if active else facts.following[k + 1]
+    return facts
 
 
 def compile_chain(chain: Chain) -> Program:
-    """Compile a chain; raises ValueError where it is not one that can be judged."""
+    """Compile a chain."""
     steps = chain.steps
-    size = len(steps)
-    facts = _Facts([False] * (size + 1), [frozenset()] * (size + 1))
-    for k in range(size - 1, -1, -1):
-        step = steps[k]
-        facts.reads[k] = reads_cursor(step) or (not moves_cursor(step) and facts.reads[k + 1])
-        facts.needs[k] = uses(step) | (facts.needs[k + 1] - sets(step))
+    facts = _facts_of(steps)
     before: frozenset[str] = frozenset()
-    choices, cuts, fatal = [], [], []
+    repeated = False
+    moves, choices, cuts, fatal = [], [], [], []
     for k, step in enumerate(steps):
-        choices.append(_searches(step) and facts.reads[k + 1] and not _farther_is_worse(step, steps[k + 1 :]))
+        read_on = facts.reads[k + 1]
+        moves.append(move_of(step, k, read_on, repeated))
+        choices.append(_searches(step) and read_on and not _farther_is_worse(step, facts.following[k + 1]))
         cuts.append(not facts.reads[k] and not facts.needs[k] & before)
         fatal.append(not reads_cursor(step) and not uses(step) & before)
         before |= sets(step)
-    moves = tuple(move_of(step, k, facts.reads[k + 1], any(choices[:k])) for k, step in enumerate(steps))
+        repeated = repeated or choices[-1]
+    literals = tuple((step.value, step.nocase) for step in steps if isinstance(step, Content) and not step.negated)
     decodes = any(isinstance(step, Decode) for step in steps)
-    return Program(moves, tuple(choices), tuple(cuts), tuple(fatal), tuple(sorted(before)), decodes, not any(choices))
+    return Program(
+        tuple(moves), tuple(choices), tuple(cuts), tuple(fatal), tuple(sorted(before)), decodes, not repeated, literals
+    )
 
 
 def _searches(step: Step) -> bool:
@@ -182,17 +201,14 @@ def _searches(step: Step) -> bool:
     return isinstance(step, Content | Expression) and not step.negated
 
 
-def _farther_is_worse(step: Step, rest: tuple[Step, ...]) -> bool:
+def _farther_is_worse(step: Step, following: Step | None) -> bool:
     """Return whether no later place of a literal can help: the next that looks from it looks on without an end."""
-    if not isinstance(step, Content):
-        return False
-    following = next((one for one in rest if reads_cursor(one) or moves_cursor(one)), None)
     return (
-        isinstance(following, Content)
+        isinstance(step, Content)
+        and isinstance(following, Content)
+        and following.relative
         and not following.negated
         and following.within is None
-        and not uses(following)
-        and not any(uses(one) for one in rest[: rest.index(following)])
     )
 
 

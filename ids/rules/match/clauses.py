@@ -12,6 +12,7 @@ rule that may match somewhere in the batch.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -23,7 +24,10 @@ FIRST, LAST = -(1 << 62), 1 << 62
 """Bounds of what a column may hold."""
 _ABSENT = np.iinfo(np.int64).min
 _MASK_SHARE = 16
-"""A test that holds in more than one in so many rows is judged for all rows at once, and kept for the batch."""
+"""A test that is asked of more than one in so many rows is judged for all rows at once, and kept for the batch."""
+
+MOST_ASKED = 64
+"""Clauses up to which it is worth while to find out which rows fit any, before bytes are looked for in these."""
 _NONE: I64 = np.zeros(0, np.int64)
 
 
@@ -91,45 +95,62 @@ class _Axis:
         return slice(int(self.firsts[i]), last)
 
 
-class _Sorted:
-    """One axis of a batch, sorted, with the places of its tests' intervals."""
+class _Places(NamedTuple):
+    """Where the values of an axis lie that fit its tests."""
+
+    rows: I64
+    """Rows of the values in ascending order."""
+    low: I64
+    """Of each interval of a test, its first place in ``rows``,"""
+    high: I64
+    """and the place behind its last."""
+    counts: I64
+    """Rows that fit each test."""
+
+
+class _OfBatch:
+    """One axis of a batch; sorted once it is asked how many rows fit a test, or which."""
 
     def __init__(self, axis: _Axis, column: Column, length: int) -> None:
         self.axis = axis
         self._column = column
         self._length = length
+        self._masks: dict[int, Bool] = {}
+
+    @cached_property
+    def places(self) -> _Places:
+        """Where the values are that fit."""
+        axis, column = self.axis, self._column
         order = np.argsort(_narrow(column.values), kind="stable")
         ordered = column.values[order]
-        self._rows = column.rows[order]
-        self._low = np.searchsorted(ordered, axis.starts, "left")
-        self._high = np.maximum(np.searchsorted(ordered, axis.ends, "right"), self._low)
-        self.counts: I64 = np.add.reduceat(self._high - self._low, axis.firsts)
-        self._dense: I64 | None = None
-        self._masks: dict[int, Bool] = {}
+        low = np.searchsorted(ordered, axis.starts, "left")
+        high = np.maximum(np.searchsorted(ordered, axis.ends, "right"), low)
+        return _Places(column.rows[order], low, high, np.add.reduceat(high - low, axis.firsts))
+
+    @cached_property
+    def _dense(self) -> I64:
+        dense = np.full(self._length, _ABSENT, np.int64)
+        dense[self._column.rows] = self._column.values
+        return dense
 
     def rows(self, number: int) -> I64:
         """Return the rows that fit a test, in no order."""
-        span = self.axis.span(number)
-        parts = [self._rows[a:b] for a, b in zip(self._low[span].tolist(), self._high[span].tolist(), strict=True)]
+        span, places = self.axis.span(number), self.places
+        bounds = zip(places.low[span].tolist(), places.high[span].tolist(), strict=True)
+        parts = [places.rows[first:behind] for first, behind in bounds]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def fits(self, number: int, rows: I64) -> Bool:
         """Return which of the rows fit a test."""
-        count = int(self.counts[self.axis.place[number]])
-        if count == self._length:
-            return np.ones(len(rows), np.bool_)
         mask = self._masks.get(number)
-        if mask is None and count * _MASK_SHARE > self._length:
-            mask = self._masks[number] = np.zeros(self._length, np.bool_)
-            mask[self.rows(number)] = True
-        if mask is not None:
-            found: Bool = mask[rows]
-            return found
-        if self._dense is None:
-            self._dense = np.full(self._length, _ABSENT, np.int64)
-            self._dense[self._column.rows] = self._column.values
-        span = self.axis.span(number)
-        return lies_in(self._dense[rows], self.axis.starts[span], self.axis.ends[span])
+        if mask is None:
+            span = self.axis.span(number)
+            starts, ends = self.axis.starts[span], self.axis.ends[span]
+            if len(rows) * _MASK_SHARE < self._length:
+                return lies_in(self._dense[rows], starts, ends)
+            mask = self._masks[number] = lies_in(self._dense, starts, ends)
+        found: Bool = mask[rows]
+        return found
 
 
 def lies_in(values: I64, starts: I64, ends: I64) -> Bool:
@@ -161,22 +182,22 @@ class Clauses:
             owners.append(owner)
             members.append(sorted({numbers.setdefault(predicate, len(numbers)) for predicate in predicates}))
         self.owners: I64 = np.array(owners, np.int64)
-        self._of_owner: dict[int, list[int]] = {}
+        self.of_owner: dict[int, list[int]] = {}
         for clause, owner in enumerate(owners):
-            self._of_owner.setdefault(owner, []).append(clause)
+            self.of_owner.setdefault(owner, []).append(clause)
         sizes = np.array([len(some) for some in members], np.int64)
-        self._firsts: I64 = np.cumsum(sizes) - sizes
-        self._members: I64 = np.array([number for some in members for number in some], np.int64)
-        self._members_of = members
+        self.firsts: I64 = np.cumsum(sizes) - sizes
+        self.members: I64 = np.array([number for some in members for number in some], np.int64)
+        self.members_of = members
         on_axis: dict[str, tuple[list[int], list[Predicate]]] = {}
         for predicate, number in numbers.items():
             on = on_axis.setdefault(predicate.axis, ([], []))
             on[0].append(number)
             on[1].append(predicate)
-        self._axes = {name: _Axis(*on) for name, on in on_axis.items()}
-        self._axis_of = [""] * len(numbers)
+        self.axes = {name: _Axis(*on) for name, on in on_axis.items()}
+        self.axis_of = [""] * len(numbers)
         for predicate, number in numbers.items():
-            self._axis_of[number] = predicate.axis
+            self.axis_of[number] = predicate.axis
 
     def __len__(self) -> int:
         return len(self.owners)
@@ -191,14 +212,34 @@ class Found:
 
     def __init__(self, clauses: Clauses, columns: Columns) -> None:
         self._clauses = clauses
-        self._sorted = {name: _Sorted(axis, columns.axis(name), len(columns)) for name, axis in clauses._axes.items()}
-        counts = np.zeros(len(clauses._axis_of), np.int64)
-        for axis in self._sorted.values():
-            counts[axis.axis.numbers] = axis.counts
-        self._counts = counts
-        of_members = counts[clauses._members]
-        self.most: I64 = np.minimum.reduceat(of_members, clauses._firsts) if len(clauses) else _NONE
+        self._columns = columns
+        self._axes: dict[str, _OfBatch] = {}
+
+    def _axis(self, number: int) -> _OfBatch:
+        """Return the axis that a test is on."""
+        name = self._clauses.axis_of[number]
+        axis = self._axes.get(name)
+        if axis is None:
+            columns = self._columns
+            axis = self._axes[name] = _OfBatch(self._clauses.axes[name], columns.axis(name), len(columns))
+        return axis
+
+    @cached_property
+    def _counts(self) -> I64:
+        """Rows that fit each test."""
+        counts = np.zeros(len(self._clauses.axis_of), np.int64)
+        for axis in self._clauses.axes.values():
+            counts[axis.numbers] = self._axis(int(axis.numbers[0])).places.counts
+        return counts
+
+    @cached_property
+    def most(self) -> I64:
         """Of each clause the rows that fit its rarest test: no more than these fit it."""
+        clauses = self._clauses
+        if not len(clauses):
+            return _NONE
+        most: I64 = np.minimum.reduceat(self._counts[clauses.members], clauses.firsts)
+        return most
 
     def pairs(self) -> tuple[I64, I64]:
         """Return ``(rows, rules)``, each pair once, in the order of the rows."""
@@ -209,16 +250,12 @@ class Found:
             if len(rows):
                 all_rows.append(rows)
                 all_owners.append(np.full(len(rows), self._clauses.owners[clause], np.int64))
-        rows, owners = np.concatenate(all_rows), np.concatenate(all_owners)
-        if not len(rows):
-            return rows, owners
-        width = int(owners.max()) + 1
-        pairs = np.unique(rows * width + owners)
-        return pairs // width, pairs % width
+        return distinct(np.concatenate(all_rows), np.concatenate(all_owners))
 
-    def any_rule(self, length: int) -> Bool:
-        """Return which rows fit any rule; or, where that is too many to be worth it, all."""
-        if int(self.most.sum()) > length:
+    def any_rule(self) -> Bool:
+        """Return which rows fit any rule; or, where that costs more than it is worth, all."""
+        length = len(self._columns)
+        if len(self._clauses) > MOST_ASKED or int(self.most.sum()) > length:
             return np.ones(length, np.bool_)
         mask = np.zeros(length, np.bool_)
         for clause in np.flatnonzero(self.most > 0).tolist():
@@ -228,22 +265,35 @@ class Found:
     def keep(self, rows: I64, owners: I64) -> Bool:
         """Return which of the pairs fit."""
         kept = np.zeros(len(rows), np.bool_)
-        for owner in np.unique(owners).tolist():
-            places = np.flatnonzero(owners == owner)
-            for clause in self._clauses._of_owner.get(owner, ()):
-                if self.most[clause]:
-                    kept[places] |= self._fits(clause, rows[places], None)
+        order = np.argsort(owners, kind="stable")
+        starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
+        for places in np.split(order, starts[1:]) if len(rows) else ():
+            of = rows[places]
+            for clause in self._clauses.of_owner.get(int(owners[places[0]]), ()):
+                kept[places] |= self._fits(clause, of, None)
         return kept
 
     def _rows(self, clause: int) -> I64:
-        members = self._clauses._members_of[clause]
+        members = self._clauses.members_of[clause]
         rarest = min(members, key=lambda number: int(self._counts[number]))
-        rows = self._sorted[self._clauses._axis_of[rarest]].rows(rarest)
+        rows = self._axis(rarest).rows(rarest)
         return rows[self._fits(clause, rows, rarest)]
 
     def _fits(self, clause: int, rows: I64, but: int | None) -> Bool:
         kept = np.ones(len(rows), np.bool_)
-        for number in self._clauses._members_of[clause]:
+        for number in self._clauses.members_of[clause]:
             if number != but:
-                kept &= self._sorted[self._clauses._axis_of[number]].fits(number, rows)
+                kept &= self._axis(number).fits(number, rows)
+                if not np.count_nonzero(kept):
+                    break
         return kept
+
+
+def distinct(rows: I64, rules: I64) -> tuple[I64, I64]:
+    """Return pairs in order, each once."""
+    if not len(rows):
+        return rows, rules
+    width = int(rules.max()) + 1
+    pairs = np.sort(rows * width + rules)
+    pairs = pairs[np.diff(pairs, prepend=-1) != 0]
+    return pairs // width, pairs % width

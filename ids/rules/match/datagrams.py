@@ -9,7 +9,7 @@ from ids.rules.match.index import RuleIndex
 from ids.rules.model.rule import Rule
 from ids.types import Bool, Datagrams, Direction, Match
 
-_WITH_PAYLOAD: Bool = np.isin(np.arange(256), (1, 17, 58, 132))
+_WITH_PAYLOAD: Bool = np.isin(np.arange(256), (1, 17, 50, 58, 132))
 """By IP protocol number: what is behind its header is a payload for Suricata's rules too."""
 
 

@@ -26,7 +26,8 @@ from ids.rules.match.rows import StreamRows
 from ids.rules.match.trail import Trail, Waiting, YaraWaiting
 from ids.rules.match.yara import YaraScanner, yara_end, yara_evidence
 from ids.rules.model.buffers import PAYLOAD
-from ids.rules.model.rule import Rule
+from ids.rules.model.chain import Chain, Content
+from ids.rules.model.rule import All, Rule
 from ids.rules.model.yara import STREAM, YaraRule
 from ids.types import Direction, Match, Streams
 
@@ -41,6 +42,9 @@ YARA_EAGER_BYTES = 64 << 10
 REPEAT_BYTES = 2560
 """A rule that repeats matches once in so many bytes of a direction: as much as Suricata inspects at a time
 (``toserver-chunk-size``)."""
+
+NEVER = 1 << 62
+"""In place of the offset at which a rule matched: it cannot match in this direction."""
 
 SCAN_BYTES = 1024
 """What one run of YARA costs besides its data: bounds the number of eager runs to 64."""
@@ -60,6 +64,8 @@ class StreamFollower:
         self.half = window_bytes // 2
         """The longest row that is fed at once."""
         self._unfiltered = frozenset(index.stream_unfiltered)
+        self._beginnings: dict[int, tuple[tuple[Content, int, int], ...]] = {}
+        """By rule, what it asks for at the start of its stream; of those that were noticed."""
 
     def store(self, trail: Trail, rows: StreamRows, direction: int) -> None:
         """Feed the rows of a direction in which no rule waits."""
@@ -120,8 +126,25 @@ class StreamFollower:
                     trail.yara = YaraWaiting()
                 trail.yara.rules.add(number)
             elif number not in trail.waiting:
+                if self._begins_otherwise(rule, number, trail):
+                    trail.done[number] = NEVER
+                    continue
                 trail.waiting[number] = Waiting(since=since)
                 trail.next_due = 0
+
+    def _begins_otherwise(self, rule: Rule, number: int, trail: Trail) -> bool:
+        """Return whether a rule asks for something at the start of the stream that does not stand there."""
+        asked = self._beginnings.get(number)
+        if asked is None:
+            asked = self._beginnings[number] = beginnings(rule.condition)
+        for content, start, end in asked:
+            if trail.base:
+                return True  # the beginning was let go, or not seen
+            if len(trail.data) >= end:
+                there = trail.data[start:end]
+                if content.value not in (there.lower() if content.nocase else there):
+                    return True
+        return False
 
     def _restart(self, trail: Trail, offset: int) -> None:
         """Begin a window behind a gap; needles that were seen are gone with the old one."""
@@ -203,6 +226,18 @@ class StreamFollower:
             trail.done[number] = trail.end
             end = None if rule.positional else yara_end(what)
             matches.append(self._evaluator.match(rule, moment if end is None else moment.completed(base + end), shown))
+
+
+def beginnings(condition: All) -> tuple[tuple[Content, int, int], ...]:
+    """Return the literals that must stand at certain places of the payload, each with the bounds of its place."""
+    return tuple(
+        (step, offset, offset + step.depth)
+        for part in condition.parts
+        if isinstance(part, Chain) and part.buffer == PAYLOAD
+        for step in part.steps
+        if isinstance(step, Content) and not step.negated and not step.relative and isinstance(step.depth, int)
+        if isinstance(offset := step.offset or 0, int)
+    )
 
 
 def _packet_at(streams: Streams, row: int) -> Callable[[int], tuple[int, int]] | None:

@@ -8,16 +8,20 @@ from pathlib import Path
 
 from ids.counters import Counters
 from ids.protocols import BY_NAME
-from ids.rules.match.packet_tests import header_tests
+from ids.rules.match.packet_tests import fixed_bytes, header_tests
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
-from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PAYLOAD
-from ids.rules.model.literals import Needle, cover
+from ids.rules.model.buffers import CATALOGUE, GROWING, PACKET_HEADERS, PAYLOAD
+from ids.rules.model.growth import lasting
+from ids.rules.model.literals import Needle, cover_of
 from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
-from ids.rules.model.rule import Anchor, Rule
+from ids.rules.model.rule import All, Anchor, Rule
 from ids.rules.model.yara import STREAM, YaraRule
 
 _TCP, _UDP = 6, 17
+
+LEAST_NEEDLE = 3
+"""Bytes of the shortest needle that is looked for in packets where a rule says of other bytes where they stand."""
 
 
 def _in_head(name: str, needle: Needle) -> bool:
@@ -32,6 +36,11 @@ def _of_packets(rule: Rule, asks_headers: bool) -> bool:
     return asks_headers or rule.flow.payload_of == "packet" or rule.buffers != {PAYLOAD}
 
 
+def _floods(needle: Needle, least: int) -> bool:
+    """Return whether a needle stands all over ordinary packets: it is too short, or one byte again and again."""
+    return len(needle.value) < least or len(set(needle.value)) == 1
+
+
 def _of_either(rule: Rule) -> bool:
     """Return whether Suricata looks for the bytes of a rule both in single packets and in streams.
 
@@ -39,7 +48,7 @@ def _of_either(rule: Rule) -> bool:
     """
     if not rule.repeats or rule.buffers != {PAYLOAD} or rule.flow.payload_of is not None:
         return False
-    return rule.traffic.app_proto is None and rule.traffic.carried_by(_TCP)
+    return rule.traffic.carried_by(_TCP)
 
 
 class RuleIndex:
@@ -60,11 +69,11 @@ class RuleIndex:
         self._datagram: list[tuple[Needle, int]] = []
         self._named: dict[str, list[tuple[Needle, int]]] = {}
         self.packet: list[int] = []
-        """Rules that look for bytes in single packets, or in their headers,"""
-        self.of_either: set[int] = set()
-        """Those of them that are looked for in streams and datagrams, too: in packets of TCP only."""
+        """Rules that look for bytes in single packets, or in their headers, and are noticed by needles,"""
         self.packet_unfiltered: list[int] = []
-        """and those of them that no needle picks."""
+        """and those of them that no needle picks: their tests on columns do, or nothing can."""
+        self.of_either: set[int] = set()
+        """Those of both that are looked for in streams and datagrams, too: in packets of TCP only."""
         self.asks_headers = False
         """Some rule on a protocol's buffers asks for the headers of the packet that completed them."""
         self._in_packets: dict[str, list[tuple[Needle, int]]] = {}
@@ -90,14 +99,29 @@ class RuleIndex:
         self.heads = Prefilter(in_heads, cache, counters)
         """The needles of all other buffers: where a head has none of them, these buffers have none."""
 
+    @staticmethod
+    def early(rule: Rule | YaraRule) -> Rule | YaraRule | None:
+        """Return what of a rule can be judged on the beginning of a message: where that holds, the rule holds of the
+        whole. None: nothing, it waits for the end.
+        """
+        if isinstance(rule, YaraRule):
+            return None if rule.scope in GROWING else rule
+        condition = lasting(rule.condition, GROWING)
+        if condition is rule.condition:
+            return rule
+        return replace(rule, condition=condition) if isinstance(condition, All) else None
+
     def _sort(self, rule: Rule, number: int) -> None:
-        needles = cover(rule.condition)
+        needles = cover_of(rule)
         asks_headers = bool(header_tests(rule.condition))
         if _of_packets(rule, asks_headers) or _of_either(rule):
-            self.packet.append(number)
-            self.packet_unfiltered += [] if needles else [number]
-            for needle in needles or ():
-                self._in_packets.setdefault(needle.buffer, []).append((needle, number))
+            least = 2 if fixed_bytes(rule.condition) is None else LEAST_NEEDLE
+            if needles and not any(_floods(needle, least) for needle in needles):
+                self.packet.append(number)
+                for needle in needles:
+                    self._in_packets.setdefault(needle.buffer, []).append((needle, number))
+            else:
+                self.packet_unfiltered.append(number)
             if _of_packets(rule, asks_headers):
                 return
             self.of_either.add(number)
@@ -121,6 +145,8 @@ class RuleIndex:
 
     def _sort_bare(self, rule: Rule, number: int, asks_headers: bool) -> None:
         """Sort a rule without a test on bytes; one on an application protocol waits until it is recognised."""
+        if rule.repeats and rule.flow.payload_of == "stream":
+            return  # a packet is none, and of a stream it asks nothing
         protocol = BY_NAME.get(rule.traffic.protocol)
         if protocol is None or rule.repeats or asks_headers:
             self.headers.append(number)

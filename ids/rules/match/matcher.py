@@ -12,6 +12,7 @@ from ids.rules.match.flagged import FlaggedMatcher, Session
 from ids.rules.match.index import RuleIndex
 from ids.rules.match.memory import FlowMemory, Retained
 from ids.rules.match.packets import PacketMatcher
+from ids.rules.match.strays import StrayMatcher
 from ids.rules.match.streams import StreamMatcher
 from ids.rules.match.transactions import TransactionMatcher
 from ids.rules.match.yara import YaraScanner
@@ -45,10 +46,17 @@ class Matcher:
         )
         self._streams = StreamMatcher(index, evaluator, scanner, memory, counters, settings.window_bytes)
         self._datagrams = DatagramMatcher(index, evaluator)
-        self._transactions = TransactionMatcher(
-            index, evaluator, scanner, memory, counters, settings.transactions_per_flow
-        )
         self.packet_matcher = PacketMatcher(index, evaluator, flows, counters)
+        self._transactions = TransactionMatcher(
+            index,
+            evaluator,
+            scanner,
+            memory,
+            counters,
+            settings.transactions_per_flow,
+            self.packet_matcher.header_answer,
+        )
+        self._strays = StrayMatcher(index, evaluator)
         self._flagged = FlaggedMatcher(index, evaluator, memory, counters)
 
     @property
@@ -75,7 +83,7 @@ class Matcher:
 
     def packets(self, packets: Packets, flows: FlowBatch) -> list[Match]:
         """Take a batch of packets, for rules that are judged packet by packet."""
-        return self.packet_matcher.packets(packets, flows)
+        return self.packet_matcher.packets(packets, flows) + self._strays.packets(packets, flows)
 
     def flagged(self, session: Session) -> list[Match]:
         """Take the Scapy packets of a flagged flow, for the rules that wait for them."""

@@ -18,6 +18,7 @@ from ids.rules.model.chain import (
     Content,
     DataAt,
     Decode,
+    Entropy,
     Expression,
     Extract,
     Jump,
@@ -25,14 +26,22 @@ from ids.rules.model.chain import (
     Listed,
     Step,
 )
+from ids.rules.model.entropy import MAX_BYTES, entropy_of
+from ids.rules.model.lists import Learned
 from ids.rules.model.patterns import Pattern
 from ids.rules.model.transforms import base64_prefix
 
-KIBIBYTE = 10
-"""A search of an expression counts for one move per 2**10 bytes."""
+FAR_EXPRESSION = 12
+"""A search of an expression counts for one move per 2**12 bytes."""
 
-EXACT_MOVES = 30
-"""Moves that a search counts for that is made aside, to learn where PCRE's own match ends; it takes some 80 µs."""
+FAR_SEARCH = 14
+"""A search of a literal counts for one move per 2**14 bytes, where it may be made again and again."""
+
+NEAR = 1024
+"""Bytes that are brought to lower case by themselves, where the buffer is much longer."""
+
+ASIDE_MOVES = 100
+"""Moves that a search by PCRE counts for: it takes some 80 µs, and in the worst case a tenth of a second."""
 
 _Bounds: TypeAlias = Callable[[Reading, int], tuple[int, int]]
 """Returns where a literal may start at the earliest, and end at the latest."""
@@ -44,9 +53,11 @@ def move_of(step: Step, k: int, read_on: bool, repeated: bool) -> Move:
     ``read_on``: a later one looks from the cursor that it leaves; ``repeated``: it may come from several cursors.
     """
     if isinstance(step, Content):
-        return _absent_move(step) if step.negated else _content_move(step, k, repeated)
+        return _absent_move(step, repeated) if step.negated else _content_move(step, k, repeated)
     if isinstance(step, Expression):
         return _expression_move(step, k, read_on)
+    if isinstance(step, Entropy):
+        return _entropy_move(step, k)
     if isinstance(step, Compare):
         return compare_move(step, k)
     if isinstance(step, Jump):
@@ -75,7 +86,7 @@ def _bounds(step: Content) -> _Bounds:
             start = max(0, cursor + distance_at(at))
             if within_at is not None:
                 last = cursor + distance_at(at) + within_at(at)
-                if last >= 0 or at.origin:  # else it is no bound: Suricata takes it as an unsigned number
+                if last >= at.origin:  # else it is no bound: Suricata takes it as an unsigned number
                     end = min(end, max(last, 0))
         if placed:
             first = at.origin + offset_at(at)
@@ -103,6 +114,23 @@ def _caseless(step: Content) -> bool:
     return step.nocase and step.value.lower() != step.value.upper()
 
 
+def _find_caseless(at: Reading, value: bytes, start: int, end: int) -> int:
+    """Find a literal in lower case; of much data, only what is looked at is brought to lower case."""
+    if end - start <= NEAR < len(at.data) >> 2:
+        place = at.data[start:end].lower().find(value)
+        return place + start if place >= 0 else place
+    return at.lowered().find(value, start, end)
+
+
+def _ends(at: Reading, value: bytes, caseless: bool, start: int, end: int) -> bool:
+    """Return whether the buffer ends in a literal that lies within the bounds."""
+    place = len(at.data) - len(value)
+    if place < max(start, 0) or end < len(at.data):
+        return False
+    there = at.data[place:]
+    return (there.lower() if caseless else there) == value
+
+
 def _content_move(step: Content, k: int, repeated: bool) -> Move:
     value, size, caseless, at_end = step.value, len(step.value), _caseless(step), step.at_end
     bounds = _fixed_bounds(step) or _bounds(step)
@@ -112,15 +140,17 @@ def _content_move(step: Content, k: int, repeated: bool) -> Move:
         start, end = bounds(at, cursor)
         if again > start:
             start = again
-        if open_ended and at.missing.get(k, FAR) <= start:
-            return None
-        data = at.lowered() if caseless else at.data
+        data = at.data
         if at_end:
-            place = len(data) - size
-            if place < start or end < len(data) or not data.endswith(value):
+            if not _ends(at, value, caseless, start, end):
                 return None
+            place = len(data) - size
         else:
-            place = data.find(value, start, end)
+            if open_ended and at.missing.get(k, FAR) <= start:
+                return None
+            place = _find_caseless(at, value, start, end) if caseless else data.find(value, start, end)
+            if repeated:
+                at.left -= max(0, (min(end, len(data)) if place < 0 else place) - start) >> FAR_SEARCH
             if place < 0:
                 if open_ended:
                     at.missing[k] = start
@@ -132,18 +162,18 @@ def _content_move(step: Content, k: int, repeated: bool) -> Move:
     return move
 
 
-def _absent_move(step: Content) -> Move:
-    value, size, caseless, at_end = step.value, len(step.value), _caseless(step), step.at_end
+def _absent_move(step: Content, repeated: bool) -> Move:
+    value, caseless, at_end = step.value, _caseless(step), step.at_end
     bounds = _fixed_bounds(step) or _bounds(step)
 
     def move(at: Reading, cursor: int, _again: int) -> int | None:
         start, end = bounds(at, cursor)
-        data = at.lowered() if caseless else at.data
         if at_end:
-            held = len(data) - size < start or end < len(data) or not data.endswith(value)
-        else:
-            held = data.find(value, start, end) < 0
-        return cursor if held else None
+            return None if _ends(at, value, caseless, start, end) else cursor
+        if repeated:
+            at.left -= max(0, min(end, len(at.data)) - start) >> FAR_SEARCH
+        place = _find_caseless(at, value, start, end) if caseless else at.data.find(value, start, end)
+        return cursor if place < 0 else None
 
     return move
 
@@ -158,7 +188,7 @@ def _expression_move(step: Expression, k: int, read_on: bool) -> Move:
             if pattern.anchored:
                 return None
             start = again
-        at.left -= (len(at.data) - start) >> KIBIBYTE
+        at.left -= (len(at.data) - start) >> FAR_EXPRESSION
         found = search(at, start, again >= 0)
         if (found is not None) is not wanted:
             return None
@@ -178,6 +208,7 @@ def _any(pattern: Pattern) -> Callable[[Reading, int, bool], tuple[int, int] | N
 
     def find(at: Reading, start: int, _later: bool) -> tuple[int, int] | None:
         found = search(at.data[start:] if start else at.data)
+        at.left -= ASIDE_MOVES if pattern.slow else 0
         return (found[0] + start, found[1] + start) if found is not None and start else found
 
     return find
@@ -193,13 +224,13 @@ def _leftmost(pattern: Pattern) -> Callable[[Reading, int, bool], tuple[int, int
     def find(at: Reading, start: int, later: bool) -> tuple[int, int] | None:
         while at.left > 0 and start <= len(at.data):
             found, aside = pattern.leftmost(at.data[start:] if start else at.data)
-            at.left -= EXACT_MOVES if aside else 0
+            at.left -= ASIDE_MOVES if aside else 0
             if found is None:
                 return None
             if not (later and pattern.looks_back and not found[0]):
                 return found[0] + start, found[1] + start
             start += 1
-            at.left -= 1 + ((len(at.data) - start) >> KIBIBYTE)
+            at.left -= 1 + ((len(at.data) - start) >> FAR_EXPRESSION)
         return None
 
     return find
@@ -242,10 +273,24 @@ def _decode_move(step: Decode) -> Move:
         if start < 0 or start >= len(at.data):
             return None
         decoded = base64_prefix(at.data[start : len(at.data) if size is None else start + size])
-        at.left -= len(decoded) >> KIBIBYTE
+        at.left -= len(decoded) >> FAR_EXPRESSION
         if not decoded:
             return None
         at.decoded.append(decoded)
+        return cursor
+
+    return move
+
+
+def _entropy_move(step: Entropy, k: int) -> Move:
+    least, most, wanted = step.least, step.most, not step.negated
+
+    def move(at: Reading, cursor: int, _again: int) -> int | None:
+        at.left -= min(len(at.data), MAX_BYTES) >> FAR_EXPRESSION
+        if (least <= entropy_of(at.data) <= most) is not wanted:
+            return None
+        if wanted:
+            at.spans[k] = 0, len(at.data)
         return cursor
 
     return move
@@ -259,6 +304,18 @@ def _listed_move(step: Listed, k: int) -> Move:
             return None
         if wanted:
             at.spans[k] = 0, len(at.data)
+        return cursor
+
+    return _learning_move(members, step.change, k) if isinstance(members, Learned) and step.change else move
+
+
+def _learning_move(members: Learned, change: str, k: int) -> Move:
+    change_by = members.add if change == "add" else members.remove
+
+    def move(at: Reading, cursor: int, _again: int) -> int | None:
+        if not change_by(at.data):
+            return None
+        at.spans[k] = 0, len(at.data)
         return cursor
 
     return move

@@ -57,7 +57,7 @@ def _reader(number: Number) -> _Read:
         begin = (cursor if relative else at.origin) + offset_of(at)
         size = size_of(at) or (0 if base is None else max(0, min(limit, len(data) - begin)))  # all digits there are
         end = begin + size
-        if begin < 0 or end > len(data) or size > limit or not data or (relative and begin >= len(data)):
+        if begin < 0 or end > len(data) or size > limit or not data or (relative and size and begin >= len(data)):
             return None
         if base is None:
             return int.from_bytes(data[begin:end], order), begin, end

@@ -17,6 +17,7 @@ _TRACKED = np.isin(np.arange(256), (1, 6, 17, 50, 58, 132))
 """By protocol number: Suricata knows flows of it. Of the others each packet stands alone."""
 _TCP, _SYN, _FIN = 6, 2, 1
 _PORTLESS = -2
+_LOWER = np.frombuffer(bytes(range(256)).lower(), np.uint8)
 _HALF = 1 << 31
 
 
@@ -70,7 +71,7 @@ class PacketColumns:
         self._make: dict[str, Callable[[], Column]] = {
             "row": lambda: self._all(np.ones(len(packets), np.int64)),
             "whole": self._whole,
-            "flow": lambda: self._yes(self._with_flow()),
+            "flow": self._tracked,
             "first": self._first,
             "direction": lambda: self._all(np.where(flows.slot >= 0, flows.direction, Direction.TO_SERVER)),
             "established": self._established,
@@ -103,11 +104,15 @@ class PacketColumns:
         kind, _, rest = name.partition(":")
         if kind == "option":
             return self._yes(self.fields.ip_option(rest))
+        if kind == "bytes":
+            return self._bytes(*rest.split(":"))
         if kind == "checksum":
             return Column(*self.fields.checksums(rest))
         if kind == "noted":
             stage, _, event = rest.partition(":")
             return self._yes(rows_with(self.packets, event) if stage == "decode" else self._noted("stream." + event))
+        if kind == "spoken":
+            return self._spoken(rest)
         return Column(*self.fields[name])
 
     def _all(self, values: np.ndarray) -> Column:
@@ -133,14 +138,14 @@ class PacketColumns:
         alone = np.flatnonzero(np.where(batch.slot >= 0, ~_TRACKED[packets.proto], ~wrong))
         return self._yes(np.union1d(rows[first[begins]], alone))
 
-    def _established(self) -> Column:
+    def _tracked(self) -> Column:
         rows = self._with_flow()
-        flows = self.flows
+        return self._yes(rows[_TRACKED[self.packets.proto[rows]]])
+
+    def _established(self) -> Column:
+        rows, flows = self.axis("flow").rows, self.flows
         known = flows.flows.established(flows.slot[rows], self.packets.batch.number[rows])
-        tracked = rows[_TRACKED[self.packets.proto[rows]]]
-        if len(tracked) < len(rows):
-            known = known[_TRACKED[self.packets.proto[rows]]]
-        return Column(tracked, known.astype(np.int64))
+        return Column(rows, known.astype(np.int64))
 
     def _app(self) -> Column:
         """The protocol recognised by then: behind the first payload of TCP, from it on of others."""
@@ -155,9 +160,26 @@ class PacketColumns:
         behind = np.where(packets.proto[rows] == _TCP, rows > spoke[of], rows >= spoke[of])
         return Column(rows, np.where(behind, now[of], before[of]))
 
+    def _spoken(self, name: str) -> Column:
+        """Whether a protocol is the one that was recognised, of packets of flows in which one was, or could not be."""
+        app, flows = self.axis("app"), self.flows.flows
+        known = app.values != flows.app_code(None)
+        return Column(app.rows[known], (app.values[known] == flows.app_code(name)).astype(np.int64))
+
     def _addresses(self, addresses: U64) -> Column:
         rows = np.flatnonzero(self.packets.ip_version != 0)
         return Column(rows, ranks_of(self._ranks, addresses[rows]))
+
+    def _bytes(self, offset: str, size: str, case: str) -> Column:
+        """Return bytes at a place of the payload as a number, where it is as long as that."""
+        start, sizes = self.fields.payloads
+        rows = np.flatnonzero(sizes >= int(offset) + int(size))
+        values = np.zeros(len(rows), np.int64)
+        at, data = start[rows] + int(offset), self.packets.batch.data
+        for place in range(int(size)):
+            byte = data[at + place]
+            values = values << 8 | (_LOWER[byte] if case == "lower" else byte)
+        return Column(rows, values)
 
     def _ports(self, name: str) -> Column:
         values = np.full(len(self.packets), _PORTLESS, np.int64)

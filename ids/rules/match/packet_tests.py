@@ -8,7 +8,8 @@ from itertools import product
 
 from ids.protocols import BY_NAME
 from ids.rules.match.clauses import FIRST, LAST, Column, Predicate, complement, runs
-from ids.rules.model.buffers import TRANSPORT_PROTOCOLS
+from ids.rules.model.buffers import PAYLOAD, TRANSPORT_PROTOCOLS
+from ids.rules.model.chain import Chain, Content
 from ids.rules.model.header import (
     Checksum,
     HeaderBits,
@@ -17,13 +18,14 @@ from ids.rules.model.header import (
     IpOption,
     Noted,
     SameAddress,
+    Spoken,
     StreamSize,
 )  # fmt: skip
 from ids.rules.model.rule import All, Node, Rule, Traffic, leaves
-from ids.rules.model.sets import AddressSet, Interval, PortSet
-from ids.types import BitChange, BitTest, CounterChange, CounterTest
+from ids.rules.model.sets import AddressSet, Interval, PortSet, intersection
+from ids.types import BitChange, CounterChange, CounterTest
 
-HEADER_TESTS = (HeaderNumber, HeaderBits, SameAddress, IpOption, StreamSize, Noted, Checksum)
+HEADER_TESTS = (HeaderNumber, HeaderBits, SameAddress, IpOption, StreamSize, Noted, Checksum, Spoken)
 
 YES: tuple[Interval, ...] = ((1, 1),)
 NO: tuple[Interval, ...] = ((0, 0),)
@@ -54,7 +56,10 @@ class AddressRanks:
 def alternatives(test: HeaderTest) -> tuple[tuple[Predicate, ...], ...]:
     """Return a test as tests on axes: all of one of the groups hold."""
     if isinstance(test, HeaderNumber):
-        return ((Predicate(test.field, _intervals(test.intervals, test.negated)),),)
+        found = _intervals(test.intervals, test.negated)
+        if test.negated and test.field == "payload.size":
+            found = intersection(found, ((1, LAST),))  # a packet without any has none of another size
+        return ((Predicate(test.field, found),),)
     if isinstance(test, HeaderBits):
         return ((Predicate(test.field, _bits(test)),),)
     if isinstance(test, SameAddress):
@@ -63,6 +68,8 @@ def alternatives(test: HeaderTest) -> tuple[tuple[Predicate, ...], ...]:
         return ((Predicate(f"option:{test.name}", YES),),)
     if isinstance(test, Noted):
         return ((Predicate(f"noted:{test.stage}:{test.name}", YES),),)
+    if isinstance(test, Spoken):
+        return ((Predicate(f"spoken:{test.name}", NO if test.negated else YES),),)
     if isinstance(test, Checksum):
         return ((Predicate(f"checksum:{test.layer}", YES if test.valid else NO),),)
     intervals = _intervals(test.intervals, test.negated)
@@ -114,6 +121,32 @@ def demanded(condition: All) -> Iterator[HeaderTest]:
             yield from demanded(part)
 
 
+def fixed_bytes(condition: All) -> Predicate | None:
+    """Return what a condition says of bytes at one place of the payload, of as many as it does; None: of none.
+
+    They are read as a number of 1, 2 or 4 bytes; the condition compares the literal whole.
+    """
+    best: tuple[int, Predicate] | None = None
+    for step in _contents(condition):
+        if step.negated or step.relative or step.depth != len(step.value) or not isinstance(step.offset, int | None):
+            continue
+        size = next(size for size in (4, 2, 1) if size <= len(step.value))
+        value = int.from_bytes(step.value[:size], "big")
+        name = f"bytes:{step.offset or 0}:{size}:{'lower' if step.nocase else 'as is'}"
+        if best is None or size > best[0]:
+            best = size, Predicate(name, ((value, value),))
+    return best[1] if best is not None else None
+
+
+def _contents(condition: All) -> Iterator[Content]:
+    """Yield the literals of the payload that must be there."""
+    for part in condition.parts:
+        if isinstance(part, All):
+            yield from _contents(part)
+        elif isinstance(part, Chain) and part.buffer == PAYLOAD:
+            yield from (step for step in part.steps if isinstance(step, Content) and step.value)
+
+
 def once_a_direction(rule: Rule) -> bool:
     """Return whether a rule asks nothing but what is the same for all packets of one direction of a flow.
 
@@ -123,7 +156,7 @@ def once_a_direction(rule: Rule) -> bool:
     if not rule.repeats or rule.buffers or rule.traffic.app_proto is not None or rule.traffic.excepts:
         return False
     flow = rule.flow
-    if flow.established is not None or flow.direction is not None or flow.payload_of is not None:
+    if flow.established is not None or flow.direction is not None or flow.payload_of is not None or flow.any_state:
         return False
     if any(not isinstance(test, HeaderNumber) or test.field != "ip.proto" for test in leaves(rule.condition)):
         return False
@@ -136,12 +169,10 @@ def once_a_direction(rule: Rule) -> bool:
     return not asks and not alters
 
 
-def _needs_flow(rule: Rule) -> bool:
-    """Return whether a rule remembers something of a flow: what is no flow's packet has no such memory."""
-    state = rule.signature.state
-    return any(isinstance(one, CounterTest | CounterChange) for one in (*state.tests, *state.changes)) or any(
-        one.scope == "flow" for one in (*state.tests, *state.changes) if isinstance(one, BitTest | BitChange)
-    )
+def _asks_flow(rule: Rule) -> bool:
+    """Return whether a rule asks what is remembered of a flow: of what is no flow's packet, nothing is."""
+    tests = rule.signature.state.tests
+    return any(isinstance(test, CounterTest) or test.scope == "flow" for test in tests)
 
 
 def _alters(change: BitChange) -> bool:
@@ -156,7 +187,11 @@ def clauses_of(
     common: Clause = [*_of_traffic(rule.traffic, app_code), *_of_flow(rule)]
     if not any(isinstance(test, Noted | Checksum) for test in tests):
         common.append(Predicate("whole", YES))
-    if _needs_flow(rule):
+    if PAYLOAD in rule.buffers:
+        common.append(Predicate("payload.size", ((1, LAST),)))
+        fixed = fixed_bytes(rule.condition)
+        common += [fixed] if fixed is not None else []
+    if rule.flow.any_state or _asks_flow(rule):
         common.append(Predicate("flow", YES))
     if tcp_alone:
         common.append(Predicate("ip.proto", runs([_TCP])))

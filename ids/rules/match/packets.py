@@ -15,20 +15,25 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ids.counters import Counters
-from ids.rules.match.clauses import Clauses
+from ids.rules.match.clauses import Clauses, distinct
 from ids.rules.match.evaluation import Evaluator, Moment, view_of
 from ids.rules.match.index import RuleIndex
 from ids.rules.match.packet_columns import FlowsBefore, PacketColumns
 from ids.rules.match.packet_tests import AddressRanks, clauses_of, demanded, header_tests, judge
 from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD
-from ids.rules.model.header import HeaderTest
+from ids.rules.model.header import HeaderTest, Spoken
 from ids.rules.model.rule import Rule, leaves
-from ids.types import I64, Action, Bool, Direction, Flow, FlowBatch, FlowColumns, FlowState, Match, Packets
+from ids.types import I64, LIVE, Action, Bool, Direction, Flow, FlowBatch, FlowColumns, FlowState, Match, Packets
 
 MOST_A_PACKET = 64
 """Rules that may match one packet by its headers alone: who writes "alert ip any any" a thousand times shall not have a
 thousand alerts of each packet of a flood. Rules that drop or pass come first; more are counted as
 ``rules.packets.overflow``. Suricata's limit is 15."""
+
+MOST_ALONE = 16_384
+MOST_ALONE_LIVE = 256
+"""Matches of packets without a flow, of one batch of a capture and of an interface: no flow's limit on alerts bounds
+these, so they are bounded as events of such packets are. More are counted as ``rules.packets.alone_left_out``."""
 
 _NONE: I64 = np.zeros(0, np.int64)
 _URGENCY = {Action.PASS: 0, Action.DROP: 1, Action.REJECT: 1, Action.ALERT: 2}
@@ -42,14 +47,14 @@ class PacketMatcher:
         self._evaluator = evaluator
         self._counters = counters
         self._flows = flows
-        rules = {
-            number: rule for number in (*index.headers, *index.packet) if isinstance(rule := index.rules[number], Rule)
-        }
+        numbers = *index.headers, *index.packet, *index.packet_unfiltered
+        rules = {number: rule for number in numbers if isinstance(rule := index.rules[number], Rule)}
         self._rules = rules
         self._ranks = AddressRanks(side for rule in rules.values() for side in (rule.traffic.src, rule.traffic.dst))
         self._before = FlowsBefore(flows)
         self._headers = self._compiled(index.headers)
         self._bytes = self._compiled(index.packet)
+        self._placed = self._compiled(index.packet_unfiltered)
         self._bare = {number for number in index.headers if _is_bare(rules[number])}
         """Rules that need no more than that their clauses hold."""
         self._nested = {n for n, rule in rules.items() if _nested(rule)}
@@ -60,6 +65,8 @@ class PacketMatcher:
         self._asked = index.asks_headers
         self._columns: PacketColumns | None = None
         self._lone: dict[int, Flow] = {}
+        self._alone = 0
+        """Matches of packets without a flow in this batch."""
         self.active = bool(rules) or self._asked
 
     def _compiled(self, numbers: Sequence[int]) -> Clauses:
@@ -80,10 +87,13 @@ class PacketMatcher:
             return []
         self._columns = columns = PacketColumns(packets, flows, self._ranks, self._before)
         self._lone.clear()
+        self._alone = 0
         found: list[tuple[int, int, Match]] = []
         if len(self._headers):
             rows, rules = self._bounded(*self._once(*self._headers.on(columns).pairs()))
             self._judge(rows, rules, found)
+        if len(self._placed):
+            self._judge(*self._placed.on(columns).pairs(), found)
         if len(self._bytes):
             self._judge(*self._with_bytes(columns), found)
         found.sort(key=lambda entry: entry[:2])
@@ -102,18 +112,31 @@ class PacketMatcher:
         Of a packet that is in no such batch nothing holds.
         """
         columns = self._columns
-        if columns is None:
-            return lambda _test: False
-        rows = np.flatnonzero((columns.packets.batch.number == number) & (columns.flows.slot == slot))
-        if not len(rows):
-            return lambda _test: False
-        return self._answer(columns, int(rows[0]))
+        found: list[int] = []
+
+        def answer(test: HeaderTest) -> bool:
+            if isinstance(test, Spoken):
+                return self._spoken(test, slot)
+            if columns is None:
+                return False
+            if not found:
+                found.append(_row_of(columns, number, slot))
+            return found[0] >= 0 and judge(test, columns.axis, found[0])
+
+        return answer
+
+    def _spoken(self, test: Spoken, slot: int) -> bool:
+        """Judge the protocol by what is known now: bytes of a stream are looked at when it was recognised in them."""
+        name = self._flows.app_names[int(self._flows.app_proto[slot])]
+        return name is not None and (name == test.name) is not test.negated
 
     def _answer(self, columns: PacketColumns, row: int) -> Callable[[HeaderTest], bool]:
         return lambda test: judge(test, columns.axis, row)
 
     def _once(self, rows: I64, rules: I64) -> tuple[I64, I64]:
-        """Leave of the rules that match once a flow the first packet of each flow, and of each pair of addresses."""
+        """Leave of the rules that match once a flow the first packet of each direction, and of each pair of addresses
+        where there is no flow.
+        """
         if not len(rows) or self._repeats[rules].all():
             return rows, rules
         columns = self._columns
@@ -121,7 +144,8 @@ class PacketMatcher:
         again = self._repeats[rules]
         slots = columns.flows.slot[rows]
         once = np.flatnonzero(~again & (slots >= 0))
-        key = rules[once] * (columns.flows.flows.capacity + 1) + slots[once]
+        sides = slots[once] * 2 + columns.flows.direction[rows[once]]  # either may be the one with a Scapy field
+        key = rules[once] * 2 * columns.flows.flows.capacity + sides
         keep = again.copy()
         keep[once[np.unique(key, return_index=True)[1]]] = True
         alone = np.flatnonzero(~again & (slots < 0))
@@ -150,9 +174,7 @@ class PacketMatcher:
     def _with_bytes(self, columns: PacketColumns) -> tuple[I64, I64]:
         """Return ``(rows, rules)`` of the candidates among the rules that look for bytes in packets."""
         found = self._bytes.on(columns)
-        if not len(found.most) or not found.most.any():
-            return _NONE, _NONE
-        mask = found.any_rule(len(columns))
+        mask = found.any_rule()
         all_rows, all_rules = [_NONE], [_NONE]
         for name, prefilter in self._index.in_packets.items():
             rows, start, end = self._spans(columns, name)
@@ -166,34 +188,24 @@ class PacketMatcher:
             places, rules = prefilter.find(joined, bounds)
             all_rows.append(rows[places])
             all_rules.append(rules)
-        for number in self._index.packet_unfiltered:
-            names = self._rules[number].buffers
-            rows = np.flatnonzero(mask)
-            for name in names:
-                rows = np.intersect1d(rows, self._spans(columns, name)[0], assume_unique=True)
-            all_rows.append(rows)
-            all_rules.append(np.full(len(rows), number, np.int64))
-        rows, rules = np.concatenate(all_rows), np.concatenate(all_rules)
-        if not len(rows):
-            return rows, rules
-        width = int(rules.max()) + 1
-        pairs = np.unique(rows * width + rules)
-        rows, rules = pairs // width, pairs % width
+        rows, rules = distinct(np.concatenate(all_rows), np.concatenate(all_rules))
         keep = found.keep(rows, rules)
         return rows[keep], rules[keep]
 
     def _spans(self, columns: PacketColumns, name: str) -> tuple[I64, I64, I64]:
         """Return the rows that have a buffer, and where it starts and ends in the batch's bytes."""
-        packets = columns.packets
         if name != PAYLOAD:
             return columns.fields.header_span(name)
         rows = np.flatnonzero(columns.fields.with_payload())
-        start = packets.payload[rows]
-        return rows, start, start + packets.payload_len[rows]
+        start, size = columns.fields.payloads
+        return rows, start[rows], start[rows] + size[rows]
 
     def _instances(self, columns: PacketColumns, row: int) -> Callable[[str], Sequence[bytes]]:
         def instances(name: str) -> Sequence[bytes]:
-            if name != PAYLOAD and name not in PACKET_HEADERS:
+            if name == PAYLOAD:
+                begin, size = (int(column[row]) for column in columns.fields.payloads)
+                return (columns.packets.batch.data[begin : begin + size].tobytes(),) if size else ()
+            if name not in PACKET_HEADERS:
                 return ()
             rows, start, end = self._spans(columns, name)
             at = int(np.searchsorted(rows, row))
@@ -212,14 +224,24 @@ class PacketMatcher:
         for row, number in zip(rows.tolist(), rules.tolist(), strict=True):
             rule = self._rules[number]
             slot = int(flows.slot[row])
-            if slot < 0 and rule.needs_scapy:
+            if slot < 0 and (rule.needs_scapy or not self._may_stand_alone()):
                 continue
             flow = flows.flows.view(slot) if slot >= 0 else self._flow_of(columns.packets, row)
             direction = Direction(int(flows.direction[row])) if slot >= 0 else Direction.TO_SERVER
             moment = Moment(flow, direction, int(batch.ts_ns[row]), int(batch.number[row]))
             match = self._match(rule, number, columns, row, moment)
             if match is not None:
+                self._alone += slot < 0
                 found.append((row, int(self._urgency[number]) * len(self._index.rules) + number, match))
+
+    def _may_stand_alone(self) -> bool:
+        """Return whether another packet without a flow may match; count it where it may not."""
+        assert self._columns is not None
+        live = self._columns.packets.batch.source == LIVE
+        if self._alone < (MOST_ALONE_LIVE if live else MOST_ALONE):
+            return True
+        self._counters.add("rules.packets.alone_left_out")
+        return False
 
     def _match(self, rule: Rule, number: int, columns: PacketColumns, row: int, moment: Moment) -> Match | None:
         once = not rule.repeats and not rule.buffers and moment.flow.id != 0
@@ -258,6 +280,14 @@ def lone_flow(packets: Packets, row: int, epoch: int) -> Flow:
         for name in ("src", "dst", "sport", "dport", "proto"):
             getattr(columns, f"outer_{name}")[0] = getattr(packets, name)[carrier]
     return columns.view(0)
+
+
+def _row_of(columns: PacketColumns, number: int, slot: int) -> int:
+    """Return the row of a flow's packet; that of a variant is its connection's. -1: there is none."""
+    primary = int(columns.flows.flows.primary[slot])
+    mine = columns.flows.slot == (primary - 1 if primary else slot)
+    rows = np.flatnonzero(mine & (columns.packets.batch.number == number))
+    return int(rows[0]) if len(rows) else -1
 
 
 def _is_bare(rule: Rule) -> bool:

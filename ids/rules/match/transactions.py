@@ -16,6 +16,7 @@ from ids.rules.match.evaluation import Evaluator, Moment, Outcome, view_of
 from ids.rules.match.index import RuleIndex
 from ids.rules.match.memory import Exchanges, FlowMemory, Request
 from ids.rules.match.yara import YaraScanner, yara_evidence
+from ids.rules.model.header import HeaderTest
 from ids.rules.model.rule import Rule
 from ids.rules.model.yara import YaraRule
 from ids.types import I64, Bool, Direction, Match, Transaction, Transactions
@@ -38,15 +39,20 @@ class TransactionMatcher:
         memory: FlowMemory,
         counters: Counters,
         transactions_per_flow: int,
+        headers: Callable[[int, int], Callable[[HeaderTest], bool]],
     ) -> None:
+        """``headers`` returns what judges tests on the headers of a packet, by its number and its flow's slot."""
         self._index = index
         self._evaluator = evaluator
         self._yara = yara
         self._memory = memory
         self._counters = counters
         self._limit = transactions_per_flow
+        self._headers = headers
         self._names = sorted(index.buffers.keys() | index.by_buffer.keys())
         rules = index.rules
+        self._early = [index.early(rule) for rule in rules]
+        """By rule: what of it is judged on a side that goes on (`Transaction.partial`)."""
         self._both = {i for i, rule in enumerate(rules) if isinstance(rule, Rule) and len(rule.sides) == 2}
         self._kept_names = sorted(
             {name for i in self._both if isinstance(rule := rules[i], Rule) for name in rule.buffers}
@@ -158,8 +164,8 @@ class TransactionMatcher:
         views: dict[tuple[bool, Direction], View] = {}
         yara: dict[str, list[int]] = {}
         for number in sorted(candidates):
-            rule = self._index.rules[number]
-            if self._was_reported(tx, number):
+            rule = self._early[number] if tx.partial else self._index.rules[number]
+            if rule is None or self._was_reported(tx, number):
                 continue
             if isinstance(rule, YaraRule):
                 yara.setdefault(rule.scope, []).append(number)
@@ -172,6 +178,8 @@ class TransactionMatcher:
             key = (both, direction)
             if key not in views:
                 views[key] = view_of(moment, _joined(tx, request) if both else tx.instances)
+                if self._index.asks_headers:
+                    views[key].header = self._headers(tx.number, tx.slot)
             answer = self._evaluator.evaluate(rule, views[key], moment)
             if answer is not Outcome.NO:
                 self._report(tx, number)

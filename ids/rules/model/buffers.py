@@ -31,6 +31,9 @@ CATALOGUE: dict[str, Buffer] = {
 }
 """Suricata's sticky buffers, each with its protocol and the side that sends it."""
 
+GROWING = frozenset(name for name, buffer in CATALOGUE.items() if buffer.grows)
+"""Buffers that may grow while their message goes on."""
+
 PARSED = frozenset(protocol.name for protocol in PROTOCOLS if protocol.parsed)
 """Protocols with a parser. Buffers of the others are known by name, and refused: a rule on one could never match."""
 
@@ -103,7 +106,7 @@ def nearest(word: str, known: list[str]) -> str:
 def comes_over(name: str, transport: str) -> bool:
     """Return whether something that is carried by ``transport``, the protocol of a rule's traffic, gives a buffer."""
     numbers = TRANSPORT_PROTOCOLS.get(transport)
-    if not numbers:
+    if not numbers or name in PACKET_HEADERS:
         return True
     protocol = CATALOGUE[name].protocol
     carriers = [BY_NAME[name] for name in (PARSED if protocol is None else [protocol])]

@@ -155,6 +155,9 @@ class Decode:
 class Listed:
     """The whole buffer is (``isset``) or is not (``isnotset``) in a list, such as one of a million domains.
 
+    With ``change`` ``add`` (``set``) or ``remove`` (``unset``) it is put in or taken out; that holds where it changes
+    something.
+
     ``name`` is what the rule calls the list; ``kind`` one of `ids.rules.model.lists.KINDS`.
     """
 
@@ -163,9 +166,21 @@ class Listed:
     negated: bool = False
     members: Container[bytes] | None = field(default=None, compare=False, repr=False)
     """The list itself (`ids.rules.model.lists`); without it nothing is listed."""
+    change: str = ""
 
 
-Step: TypeAlias = Content | Expression | DataAt | Length | Compare | Jump | Extract | Compute | Decode | Listed
+@dataclass(frozen=True, slots=True)
+class Entropy:
+    """The buffer's bytes are worth ``least`` to ``most`` bits each (`ids.rules.model.entropy`)."""
+
+    least: float = 0.0
+    most: float = 8.0
+    negated: bool = False
+
+
+Step: TypeAlias = (
+    Content | Expression | DataAt | Length | Compare | Jump | Extract | Compute | Decode | Listed | Entropy
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +194,7 @@ class Chain:
     steps: tuple[Step, ...]
     program: object = field(default=None, init=False, compare=False, repr=False)
     """A place for what `ids.rules.match.chains` compiles the chain to, when it is first judged."""
+
+    def __reduce__(self) -> tuple[type[Chain], tuple[str, tuple[Step, ...]]]:
+        """Let it be kept without what it was compiled to."""
+        return Chain, (self.buffer, self.steps)

@@ -78,4 +78,13 @@ class Checksum:
     valid: bool
 
 
-HeaderTest: TypeAlias = HeaderNumber | HeaderBits | SameAddress | IpOption | StreamSize | Noted | Checksum
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """The application protocol that was recognised in the flow by then is this one, or with ``negated`` another
+    (``app-layer-protocol``). ``failed``: none was, though there was payload enough. Before that, neither holds."""
+
+    name: str
+    negated: bool = False
+
+
+HeaderTest: TypeAlias = HeaderNumber | HeaderBits | SameAddress | IpOption | StreamSize | Noted | Checksum | Spoken

@@ -8,6 +8,8 @@ for such strings beforehand. Addresses are kept as ranges of 2 * 16 bytes.
 Files have an entry a line. ``plain`` is the entry itself; empty lines and those that begin with ``#`` are skipped.
 ``dataset`` is Suricata's: strings in base64, digests in hexadecimal, addresses as text. ``reputation`` is the same with
 a comma and a number behind it (``datarep``); who loads it says which numbers count.
+
+A list that rules learn (`Learned`) belongs to the process: a reload finds it as it was, and nothing is written.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import operator
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -45,16 +49,25 @@ _KEY = os.urandom(16)
 _HEX = {"md5": 16, "sha256": 32}
 _MAPPED = bytes(10) + b"\xff\xff"
 
-Reputation: TypeAlias = Callable[[int], bool]
-"""Says whether an entry with such a number counts."""
+Reputation: TypeAlias = tuple[str, int]
+"""Which numbers count: ``>``, ``<`` or ``==``, and a number."""
+
+_COMPARE = {">": operator.gt, "<": operator.lt, "==": operator.eq}
+
+MAX_LEARNED = 1_000_000
+"""Entries that one list learns; what comes beyond them is not put in. Each takes some 100 bytes."""
+
+MAX_SETS = 256
+"""Lists that rules learn."""
 
 
 class Members:
     """The entries of one list. ``data in members`` asks for the whole content of a buffer."""
 
-    def __init__(self, kind: str, entries: bytes | bytearray) -> None:
-        """Take what `encoded` made of each entry, one behind the other."""
+    def __init__(self, kind: str, entries: bytes | bytearray, source: tuple[Any, ...] = ()) -> None:
+        """Take what `encoded` made of each entry, one behind the other; ``source`` is what `shared_list` was asked."""
         self.kind = kind
+        self.source = source
         self._digests: U64 = np.zeros(0, np.uint64)
         self._ranges = b""
         if kind == "ip":
@@ -62,6 +75,12 @@ class Members:
             self._ranges = b"".join(_merged(sorted(each)))
         else:
             self._digests = np.unique(np.frombuffer(bytes(entries), np.uint64))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it be kept by its file, which is read again."""
+        if not self.source:
+            raise TypeError("a list that was read from no file cannot be kept")
+        return shared_list, self.source
 
     def __len__(self) -> int:
         return len(self._ranges) // _RANGE if self.kind == "ip" else len(self._digests)
@@ -118,10 +137,89 @@ def digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=_DIGEST_BYTES, key=_KEY).digest()
 
 
-def load_list(path: Path, kind: str, form: str = "plain", counts: Reputation | None = None) -> Members:
+class Learned:
+    """A list that rules put buffers in and take them out of, beside what a file has. Not of addresses."""
+
+    def __init__(self, name: str, kind: str, known: Members | None = None) -> None:
+        self.name = name
+        self.kind = kind
+        self._known = known
+        self._added: set[bytes] = set()
+        self._removed: set[bytes] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it be kept by its name."""
+        return learned_list, (self.name, self.kind, self._known)
+
+    def __len__(self) -> int:
+        return (len(self._known) if self._known is not None else 0) + len(self._added) - len(self._removed)
+
+    def __contains__(self, data: object) -> bool:
+        if not isinstance(data, bytes) or digest(data) in self._removed:
+            return False
+        return digest(data) in self._added or (self._known is not None and data in self._known)
+
+    def add(self, data: bytes) -> bool:
+        """Put a buffer in; return whether it is new."""
+        if data in self or len(data) != _HEX.get(self.kind, len(data)):
+            return False
+        key = digest(data)
+        if key in self._removed:
+            self._removed.discard(key)
+            return True
+        if len(self._added) >= MAX_LEARNED:
+            return False
+        self._added.add(key)
+        return True
+
+    def remove(self, data: bytes) -> bool:
+        """Take a buffer out; return whether it was in."""
+        if data not in self:
+            return False
+        key = digest(data)
+        if key in self._added:
+            self._added.discard(key)
+        elif len(self._removed) < MAX_LEARNED:
+            self._removed.add(key)
+        return True
+
+
+_learned: dict[tuple[str, str], Learned] = {}
+_shared: WeakValueDictionary[tuple[Any, ...], Members] = WeakValueDictionary()
+
+
+def learned_list(name: str, kind: str, known: Members | None = None) -> Learned:
+    """Return the list of this name, which a load before may have made; raises ValueError beyond `MAX_SETS`."""
+    found = _learned.get((name, kind))
+    if found is None:
+        if len(_learned) >= MAX_SETS:
+            raise ValueError(f"more than {MAX_SETS} lists that rules learn")
+        found = _learned[name, kind] = Learned(name, kind, known)
+    return found
+
+
+def learned_kind(name: str) -> str:
+    """Return the kind of the list of this name; empty where there is none."""
+    return next((kind for known, kind in _learned if known == name), "")
+
+
+def shared_list(path: str, kind: str, form: str = "plain", keep: Reputation | None = None) -> Members:
+    """Return a list as `load_list` does; a file that has not changed is read once for all rules and reloads."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise RuleError(f"the list cannot be read: {error.strerror}", Location(path)) from None
+    key = path, status.st_mtime_ns, status.st_size, kind, form, keep
+    found = _shared.get(key)
+    if found is None:
+        found = _shared[key] = load_list(Path(path), kind, form, keep)
+    return found
+
+
+def load_list(path: Path, kind: str, form: str = "plain", keep: Reputation | None = None) -> Members:
     """Read a list; raises `RuleError`, with the line, where an entry is none of its kind.
 
-    ``counts`` says which entries of a ``reputation`` file are members.
+    ``keep`` says which entries of a ``reputation`` file are members.
     """
     entries = bytearray()
     size = 0
@@ -133,7 +231,7 @@ def load_list(path: Path, kind: str, form: str = "plain", counts: Reputation | N
             if form == "reputation":
                 text, _, last = text.rpartition(b",")
                 value = int(last)
-                if counts is not None and not counts(value):
+                if keep is not None and not _COMPARE[keep[0]](value, keep[1]):
                     continue
             entries += encoded(text, kind, form)
         except (ValueError, OSError) as error:
@@ -142,7 +240,7 @@ def load_list(path: Path, kind: str, form: str = "plain", counts: Reputation | N
         size += 1
         if size > MAX_ENTRIES:
             raise RuleError(f"more than {MAX_ENTRIES:,} entries", Location(str(path), number), "make two lists of it")
-    return Members(kind, entries)
+    return Members(kind, entries, (str(path), kind, form, keep))
 
 
 _REMEDIES = {
@@ -217,20 +315,3 @@ def _merged(ranges: list[bytes]) -> list[bytes]:
         else:
             kept.append(one)
     return kept
-
-
-class Lists:
-    """The lists of one load of rules; each file is read once."""
-
-    def __init__(self) -> None:
-        self._loaded: dict[tuple[Path, str, str], Members] = {}
-
-    def load(self, path: Path, kind: str, form: str = "plain") -> Members:
-        """Return a list, as `load_list` does."""
-        key = (path.resolve(), kind, form)
-        if key not in self._loaded:
-            self._loaded[key] = load_list(path, kind, form)
-        return self._loaded[key]
-
-    def __len__(self) -> int:
-        return len(self._loaded)

@@ -10,7 +10,7 @@ from ids.rules.model.chain import DECODED, Chain, Content, Expression
 from ids.rules.model.patterns import Pattern
 from ids.rules.model.rarity import MAX_LITERAL, WEAK_SCORE, score
 from ids.rules.model.regex_literals import required_literals
-from ids.rules.model.rule import All, Anchor, Any_, Instance, Literal, Node, Regex, base_of
+from ids.rules.model.rule import All, Anchor, Any_, Instance, Literal, Node, Regex, Rule, base_of
 from ids.rules.model.transforms import in_base
 
 
@@ -91,6 +91,14 @@ def needles_of(
     kept = [in_base(buffer, value, nocase, anchor) for value in values]
     found = [one for one in kept if one is not None and one[0]]
     return frozenset(needle(base, *one) for one in found) if found and len(found) == len(values) else None
+
+
+def cover_of(rule: Rule) -> frozenset[Needle] | None:
+    """Return what `cover` finds for a rule; found once."""
+    if rule.covering is None:
+        object.__setattr__(rule, "covering", (cover(rule.condition),))
+    found: frozenset[Needle] | None = rule.covering[0]
+    return found
 
 
 def worth(needles: frozenset[Needle]) -> float:

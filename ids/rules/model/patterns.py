@@ -54,8 +54,8 @@ PATTERN_BYTES = 16 << 20
 PATTERNS_BYTES = 256 << 20
 """Of all patterns of a load."""
 
-MAX_ENDS = 64
-"""Ends of matches that are looked at to find out whether there is but one."""
+MAX_ENDS = 256
+"""Ends of matches that are looked at to find the one that PCRE prefers; beyond them it is asked."""
 
 CACHE_SUFFIX = "regex"
 
@@ -106,7 +106,7 @@ class Pattern:
         """Compile what is not compiled yet, and return it; raises `PatternError`, each time the same."""
         if self._pending:
             try:
-                ready = (patterns or _first_searches[-1]).compile(self.text, self.nocase)
+                ready = (patterns or _first_searches[-1]).compile(self.text, self.nocase, empty=True)
                 self.slow, self._scanner, self._placed = ready.slow, ready._scanner, ready._placed
             except PatternError as error:
                 self._refusal = error
@@ -117,7 +117,7 @@ class Pattern:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let it be kept without its compiled form."""
-        return Pattern.lazy, (self.text, self.nocase)
+        return _lazy, (self.text, self.nocase)
 
     def search(self, data: bytes) -> tuple[int, int] | None:
         """Return start and end of a match, or None; raises `SearchTimeout`, of a slow one."""
@@ -132,16 +132,18 @@ class Pattern:
         and alternatives prefer; and whether PCRE was asked, in the child, which takes some 80 µs.
 
         Hyperscan reports every end of a match, so the leftmost start is known. PCRE is asked only where matches from
-        there end in several places, and where it takes too long the longest is returned.
+        there end in several places, and it is not clear which one it prefers; where it takes too long the longest is
+        returned.
         """
         if self._pending:
             self.compiled()
         scanner = self._scanner
         if scanner is None:
             return self.search(data), True
-        if self._shape.least == self._shape.most:
+        shape = self._shape
+        if shape.least == shape.most:
             found = scanner.first(data)
-            if found is None or found[1] - found[0] == self._shape.least:
+            if found is None or found[1] - found[0] == shape.least:
                 return found, False
         reports: list[tuple[int, int]] = []
 
@@ -154,13 +156,13 @@ class Pattern:
             return None, False
         first = min(start for start, _ in reports)
         ends = [end for start, end in reports if start == first]
-        if self._inexact or (self._placed and len(ends) == 1 and not cut_off):
-            return (first, ends[-1]), False
+        if self._inexact or (self._placed and not cut_off and (len(ends) == 1 or shape.prefers)):
+            return (first, min(ends) if shape.prefers == "shortest" else max(ends)), False
         try:
             return self._exactly(data), True
         except SearchTimeout:
             self._inexact = True
-            return (first, ends[-1]), True
+            return (first, max(ends)), True
 
     @property
     def anchored(self) -> bool:
@@ -218,15 +220,18 @@ class Patterns:
         self._wasted_s = 0.0
         self._held_bytes = 0
 
-    def compile(self, text: str, nocase: bool = False) -> Pattern:
-        """Compile a regular expression, or load what is kept of it; raises `PatternError`."""
+    def compile(self, text: str, nocase: bool = False, empty: bool = False) -> Pattern:
+        """Compile a regular expression, or load what is kept of it; raises `PatternError`.
+
+        One that matches the empty text is refused, because it says nothing; with ``empty`` it is left to PCRE.
+        """
         if "\0" in text:
             raise PatternError("a NUL byte stands in it; write \\x00")
-        key = digest_of([VERSION, str(MATCH_LIMIT), str(nocase), text])
+        key = digest_of([VERSION, str(MATCH_LIMIT), str(nocase), *(["empty"] if empty else []), text])
         kept = None if self._cache is None else self._cache.get(key)
         pattern = None if kept is None else _load(text, nocase, kept)
         if pattern is None or kept is None:
-            pattern = self._compiled(text, nocase)
+            pattern = self._compiled(text, nocase, empty)
             kept = _saved(pattern)
             if self._cache is not None and len(kept) <= PATTERN_BYTES:
                 self._cache.put(key, kept)
@@ -240,10 +245,10 @@ class Patterns:
             )
         return pattern
 
-    def _compiled(self, text: str, nocase: bool) -> Pattern:
+    def _compiled(self, text: str, nocase: bool, empty: bool) -> Pattern:
         hurry = 1 if self._wasted_s < COSTLY_S else 10 if self._wasted_s < 2 * COSTLY_S else 100
         try:
-            return _compile(text, nocase, COMPILE_CPU_S / hurry)
+            return _compile(text, nocase, COMPILE_CPU_S / hurry, empty)
         except CostError as error:
             self._wasted_s += COMPILE_CPU_S / hurry
             raise PatternError(str(error), self._remedy(text, nocase)) from None
@@ -260,6 +265,10 @@ class Patterns:
                 before, after = found[1]
                 return f"large counts cost most: write {after} for {before}, as a whole {found[0]!r}"
         return "make two conditions of it, or a shorter one with fewer repeats and alternatives"
+
+
+def _lazy(text: str, nocase: bool) -> Pattern:
+    return Pattern.lazy(text, nocase)
 
 
 _first_searches: list[Patterns] = [Patterns()]
@@ -293,14 +302,14 @@ def _load(text: str, nocase: bool, kept: bytes) -> Pattern | None:
     return None if scanner is None else Pattern(text, nocase, "", scanner, placed)
 
 
-def _compile(text: str, nocase: bool, cpu_s: float) -> Pattern:
+def _compile(text: str, nocase: bool, cpu_s: float, empty: bool = False) -> Pattern:
     """Compile, each way within some seconds; raises `PatternError`, and `CostError` where that is not enough."""
     expression, flags = text.encode(), CASELESS if nocase else 0
     try:
         return Pattern(text, nocase, "", compile_scanner([expression], [flags | START], cpu_s))
     except ScanError as error:
         refusal = str(error)
-    if "matches empty buffer" in refusal:
+    if "matches empty buffer" in refusal and not empty:
         raise PatternError("it matches the empty text, so it always holds; ask for at least one byte")
     try:  # a large pattern may be too much with the start of each match, and fit without
         return Pattern(text, nocase, "", compile_scanner([expression], [flags | SINGLE], cpu_s), False)

@@ -65,6 +65,8 @@ class Shape:
     """A match starts where the data starts, or nowhere."""
     looks_back: bool = True
     """Whether there is a match may depend on what is before it."""
+    prefers: str = ""
+    """``longest`` or ``shortest``: of the matches from one place, PCRE finds that one. Empty: that is not known."""
 
 
 @lru_cache(maxsize=MAX_REMEMBERED)
@@ -82,7 +84,36 @@ def shape_of(text: str, nocase: bool = False) -> Shape:
     start = bool(parsed) and parsed[0][0] is _parser.AT
     start = start and str(parsed[0][1]) in ("AT_BEGINNING", "AT_BEGINNING_STRING")
     anchored = start and not (parsed.state.flags & re.MULTILINE and str(parsed[0][1]) == "AT_BEGINNING")
-    return Shape(int(least), int(most), parsed.state.groups - 1, anchored, bool(_LOOKS_BACK.search(text)))
+    repeats = _repeats(parsed, 0)
+    prefers = repeats[0] if repeats is not None and len(repeats) == 1 else ""
+    return Shape(int(least), int(most), parsed.state.groups - 1, anchored, bool(_LOOKS_BACK.search(text)), prefers)
+
+
+def _repeats(sequence: Any, depth: int) -> list[str] | None:
+    """Return what each repetition that makes matches longer or shorter prefers; None where other things do.
+
+    With a single one, of something whose size is fixed, a match is the longer the more often that is repeated.
+    """
+    found: list[str] = []
+    for operation, argument in sequence:
+        name = str(operation)
+        if name == "SUBPATTERN" and depth < MAX_DEPTH:
+            inner = _repeats(argument[3], depth + 1)
+        elif name in ("MAX_REPEAT", "MIN_REPEAT"):
+            least, most, repeated = argument
+            width = repeated.getwidth()
+            varies = ["longest" if name == "MAX_REPEAT" else "shortest"] if least != most else []
+            inner = varies if width[0] == width[1] else None
+        elif name in ("LITERAL", "NOT_LITERAL", "ANY", "IN", "AT", "CATEGORY"):
+            inner = []
+        elif name == "BRANCH":
+            inner = [] if len({size for branch in argument[1] for size in branch.getwidth()}) == 1 else None
+        else:
+            inner = None
+        if inner is None:
+            return None
+        found += inner
+    return found
 
 
 def _required(sequence: Iterable[tuple[Any, Any]], nocase: bool, depth: int) -> list[bytes] | None:

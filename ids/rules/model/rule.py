@@ -147,6 +147,8 @@ class FlowOptions:
     direction: Direction | None = None
     payload_of: str | None = None
     """``stream``: payload is looked for in reassembled streams only; ``packet``: in single packets only; None: both."""
+    any_state: bool = False
+    """It must be a flow's packet, whatever its state (``stateless``); a fragment is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,9 @@ class Rule(Scoped):
 
     needs_scapy: bool = field(init=False)
     """Some tests are on Scapy fields, and wait for the flow's dissected packets."""
+
+    covering: Any = field(default=None, init=False, repr=False)
+    """A place for what `ids.rules.model.literals.cover_of` finds, which is kept with the rule."""
 
     def __post_init__(self) -> None:
         tests = (leaf for leaf in leaves(self.condition) if isinstance(leaf, Literal | Regex | Size | Chain))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -72,6 +72,10 @@ class PortSet:
         for first, last in self.intervals:
             table[first : last + 1] = True
         object.__setattr__(self, "_table", table)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it be kept without its table."""
+        return PortSet, (self.intervals,)
 
     @property
     def everything(self) -> bool:

@@ -1,7 +1,9 @@
 """Transforms: functions that make another buffer of a buffer, spelt behind its name: ``http.uri|url_decode|sha256``.
 
 A parameter stands behind a colon (``xor:0d0a``). In it, ``|`` is written ``%7c`` and ``%`` is written ``%25``; see
-`spelt`. Suricata's keyword may stand for a name. A buffer has as many instances under transforms as without: one that a transform makes nothing of is absent.
+`spelt`. Suricata's keyword may stand for a name. A buffer has as many instances under transforms as without: one that
+a transform makes nothing of is absent.
+
 What each does follows Suricata's keyword of the same name (detect-transform-*.c), in `KEYWORDS`.
 """
 
@@ -14,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import TypeAlias
 
-from ids.rules.model.patterns import check_capture, search_capture
+from ids.rules.model.patterns import Pattern, check_capture, search_capture
 from ids.rules.model.rule import Anchor
 
 Transform: TypeAlias = Callable[[bytes], bytes | None]
@@ -133,9 +135,7 @@ def base64_prefix(data: bytes) -> bytes:
 
 def _decoded(digits: bytes) -> bytes:
     """Decode digits without padding; a single one that is left over gives a byte of its six bits, as in Suricata."""
-    if len(digits) % 4 == 1:
-        return base64.b64decode(digits + b"A==")
-    return base64.b64decode(digits + b"=" * (-len(digits) % 4))
+    return base64.b64decode(digits + (b"A==" if len(digits) % 4 == 1 else b"=" * (-len(digits) % 4)))
 
 
 def _xor(parameter: str) -> Transform:
@@ -183,7 +183,11 @@ def _capture(parameter: str) -> Transform:
     if reason:
         raise TransformError(f"capture: {reason}")
 
+    pattern = Pattern.lazy(parameter)
+
     def capture(data: bytes) -> bytes | None:
+        if pattern.search(data) is None:  # which is found out sooner
+            return data
         span = search_capture(parameter, data)
         return data if span is None else data[span[0] : span[1]]
 

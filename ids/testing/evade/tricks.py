@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -111,6 +112,36 @@ def _coded(*codings: bytes, size: int = 7, keep_length: bool = False, version: b
     return trick
 
 
+def _with_body_coded(encode: Callable[[bytes], bytes], coding: bytes) -> Trick:
+    """Return a trick that sends the body in a content coding."""
+
+    def trick(request: Request) -> bytes | None:
+        if not request.body:
+            return None
+        body = encode(request.body)
+        lines = b"Content-Encoding: " + coding, b"Content-Length: %d" % len(body)
+        return replace(request.without(b"content-length").with_headers(*lines), body=body).text()
+
+    return trick
+
+
+def _members(body: bytes) -> bytes:
+    """Return gzip of many members without content, and one with it."""
+    return gzip.compress(b"", mtime=0) * 40 + gzip.compress(body, mtime=0)
+
+
+def _like_zlib(body: bytes) -> bytes:
+    """Return raw deflate (RFC 1951) that begins like zlib (RFC 1950).
+
+    The body is stored, which leaves bits of the block's first byte free; they and the length make the header of zlib.
+    """
+    size = next(size for size in range(len(body) + 16, 0xFFFF) if (0x78 << 8 | size & 0xFF) % 31 == 0)
+    whole = (
+        b"\x78" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + body + b"&" * (size - len(body))
+    )
+    return whole + b"\x01\x00\x00\xff\xff"
+
+
 def _method(method: bytes) -> Trick:
     return lambda request: replace(request, method=method).text()
 
@@ -192,6 +223,7 @@ TAKEN: dict[str, Trick] = {
     "chunked, in odd letters": _coded(b"tRANSFER-eNCODING:  chUNKed", size=5),
     "chunks with line feeds only": _chunked(lambda body: _chunks(body, 9).replace(b"\r\n", b"\n")),
     "Content-Length with leading zeros": _length(b"000000%d"),
+    "raw deflate like zlib": _with_body_coded(_like_zlib, b"deflate"),
     "a GET with a body before": lambda request: _WITH_BODY + request.text(),
     "a header of SMTP before": lambda request: request.with_headers(b"EHLO: mail.example.org").text(),
     "Connection: close": _with(b"Connection: close"),
@@ -238,6 +270,20 @@ REFUSED: dict[str, Trick] = {
     ),
     "Content-Length twice, another first": _only_with_body(_with(b"Content-Length: 3")),
     "Content-Length with a plus": _length(b"+%d"),
+    "Content-Length with an underscore": _only_with_body(
+        lambda request: request.without(b"content-length").with_headers(
+            b"Content-Length: %d_%d" % divmod(len(request.body), 10)
+        ).text()
+    ),
+    "a first line of SSH before": lambda request: b"SSH-2.0-x / x\r\n\r\n" + request.text(),
+    "a first line of SMTP before": lambda request: b"HELO / x\r\n\r\n" + request.text(),
+    "version 1 of the PROXY protocol before": lambda request: (
+        b"PROXY TCP4 198.51.100.9 203.0.113.80 40000 80\r\n" + request.text()
+    ),
+    "version 2 of the PROXY protocol before": lambda request: (
+        b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c" + bytes((198, 51, 100, 9, 203, 0, 113, 80, 156, 64, 0, 80)) + request.text()
+    ),
+    "gzip of forty members": _with_body_coded(_members, b"gzip"),
     "Content-Length beside chunks": _coded(_CHUNKED, keep_length=True),
     "chunked twice": _coded(_CHUNKED, _CHUNKED),
     "identity, chunked": _coded(b"Transfer-Encoding: identity, chunked"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from ids.rules.language.suricata.keywords import KEYWORDS, LATER
@@ -27,6 +29,7 @@ from ids.rules.model.header import (
     IpOption,
     Noted,
     SameAddress,
+    Spoken,
     StreamSize,
 )
 from ids.rules.model.patterns import Pattern
@@ -44,7 +47,7 @@ CONTENTS: list[tuple[str, Content]] = [
     ('content:"|41 42|c|4344|";', Content(b"ABcCD")),
     (r'content:"\"\\\;\:";', Content(b'"\\;:')),
     ('content:"a:b";', Content(b"a:b")),
-    ('content:"\xe4";', Content(b"\xe4")),
+    ('content:"\xc3\xa4";', Content(b"\xc3\xa4")),
     ('content:"AbC"; nocase;', Content(b"abc", nocase=True)),
     ('content:"abc"; rawbytes;', Content(b"abc")),
     ('content:"abc"; offset:3; depth:9;', Content(b"abc", offset=3, depth=9)),
@@ -65,7 +68,7 @@ def test_contents(options: str, expected: Content) -> None:
 
 STEPS: list[tuple[str, Step]] = [
     ("isdataat:10;", DataAt(10)),
-    ("isdataat:!1,relative;", DataAt(1, negated=True, relative=True)),
+    ("isdataat:!2,relative;", DataAt(2, negated=True, relative=True)),
     ("isdataat:1,relative,rawbytes;", DataAt(1, relative=True)),
     ("byte_test:2,>,100,4;", Compare(Number(2, 4), ">", 100)),
     ("byte_test:2,!&,0x80,-4,relative,little;", Compare(Number(2, -4, True, "little"), "&", 128, negated=True)),
@@ -95,11 +98,11 @@ def test_steps(options: str, expected: Step) -> None:
 PATTERNS = [
     ('pcre:"/a.b/";', "payload", "a.b", False, False, False),
     ('pcre:!"/a.b/i";', "payload", "a.b", True, True, False),
-    ('pcre:"/a.b/Rsmx";', "payload", "(?smx)a.b", False, False, True),
+    ('content:"a"; pcre:"/a.b/Rsmx";', "payload", "(?smx)a.b", False, False, True),
     ('pcre:"/a|b/A";', "payload", r"\A(?:a|b)", False, False, False),
     ('pcre:"/ab$/E";', "payload", r"ab\z", False, False, False),
     (r'pcre:"/a\/b\;\x22/";', "payload", r"a\/b\;\x22", False, False, False),
-    ('pcre:"/\xe4/";', "payload", r"\xe4", False, False, False),
+    ('pcre:"/\xc3\xa4/";', "payload", r"\xc3\xa4", False, False, False),
     ('pcre:"/a/U";', "http.uri", "a", False, False, False),
     ('pcre:"/a/I";', "http.uri.raw", "a", False, False, False),
     ('pcre:"/a/P";', "http.request_body", "a", False, False, False),
@@ -120,7 +123,7 @@ PATTERNS = [
 def test_regexes(options: str, buffer: str, text: str, nocase: bool, negated: bool, relative: bool) -> None:
     (chain,) = parts_of(options, HTTP)
     assert isinstance(chain, Chain)
-    (step,) = chain.steps
+    step = chain.steps[-1]
     assert isinstance(step, Expression)
     pattern = step.pattern
     assert (chain.buffer, pattern.text, pattern.nocase) == (buffer, text, nocase)
@@ -144,6 +147,9 @@ HEADERS: list[tuple[str, HeaderTest]] = [
     ("ttl:10-20;", HeaderNumber("ip.ttl", ((11, 19),))),
     ("dsize:5<>10;", HeaderNumber("payload.size", ((6, 9),))),
     ("dsize:!5;", HeaderNumber("payload.size", ((5, 5),), negated=True)),
+    ("app-layer-protocol:!tls;", Spoken("tls", negated=True)),
+    ("app-layer-protocol:http1;", Spoken("http")),
+    ("app-layer-protocol:failed;", Spoken("failed")),
     ("id:7;", HeaderNumber("ip.id", ((7, 7),))),
     ("itype:>3;", HeaderNumber("icmp.type", ((4, 255),))),
     ("icode:<3;", HeaderNumber("icmp.code", ((0, 2),))),
@@ -276,7 +282,7 @@ def test_how_severe_a_rule_is(options: str, severity: int, level: str) -> None:
         ("flow:from_server,stateless;", None, Direction.TO_CLIENT, None),
         ("flow:only_stream;", None, None, "stream"),
         ("flow:no_stream;", None, None, "packet"),
-        ("app-layer-protocol:http; ttl:1;", None, None, None),
+        ('content:"a"; app-layer-protocol:http;', None, None, "stream"),
         # as Suricata's engine analysis has it
         ('content:"a";', None, None, "stream"),
         ('content:"a"; depth:5;', None, None, None),
@@ -315,6 +321,34 @@ def test_old_modifiers_are_about_the_content_before_them() -> None:
         Chain("http.uri", (Content(b"/a"), Content(b"b", distance=1))),
         Chain("payload", (Content(b"c"),)),
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "step"),
+    [
+        ("isdataat:!2,relative;", DataAt(2, negated=True, relative=True)),
+        ("byte_test:1,>,2,0,relative;", Compare(Number(1, relative=True), ">", 2)),
+        ("byte_jump:1,0,relative;", Jump(Number(1, relative=True))),
+        ("byte_extract:1,0,n,relative;", Extract(Number(1, relative=True), "n")),
+        ("base64_decode;", Decode()),
+    ],
+)
+def test_relative_tests_are_on_the_buffer_of_the_test_before_them(option: str, step: Step) -> None:
+    uri, payload = Chain("http.uri", (A, step)), Chain("payload", (Content(b"b"),))
+    assert parts_of(f'content:"a"; http_uri; {option} content:"b";', HTTP) == (uri, payload)
+    assert parts_of(f'content:"b"; content:"a"; http_uri; {option}', HTTP) == (payload, uri)
+
+
+@pytest.mark.parametrize(
+    ("option", "step"),
+    [("isdataat:5;", DataAt(5)), ("byte_test:1,>,2,0;", Compare(Number(1), ">", 2))],
+)
+def test_other_tests_are_on_the_payload(option: str, step: Step) -> None:
+    uri, payload = parts_of(f'content:"a"; http_uri; {option}', HTTP)
+    assert uri == Chain("http.uri", (A,))
+    assert isinstance(payload, Chain)
+    assert payload.buffer == "payload"
+    assert payload.steps == (step,)
 
 
 @pytest.mark.parametrize(
@@ -424,4 +458,35 @@ def test_lists_of_options_do_not_overlap() -> None:
 
 
 def test_patterns_are_kept_without_their_compiled_form() -> None:
-    assert Pattern.lazy("a", nocase=True).__reduce__() == (Pattern.lazy, ("a", True))
+    pattern = Pattern.lazy("a+", nocase=True)
+    assert pattern.search(b"xAA") == (1, 2)
+    kept = pickle.loads(pickle.dumps(pattern))
+    assert (kept.text, kept.nocase, kept._scanner) == ("a+", True, None)
+    assert kept.search(b"xAA") == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "buffers"),
+    [
+        ('content:"a"; http_uri; isdataat:3,relative;', {"http.uri": 2}),
+        ('content:"a"; http_uri; isdataat:3;', {"http.uri": 1, "payload": 1}),
+        (
+            'content:"a"; http_uri; content:"b"; http_header; byte_test:1,=,1,0,relative;',
+            {"http.uri": 1, "http.header": 2},
+        ),
+        ('pcre:"/a/U"; byte_jump:1,0,relative; byte_test:1,=,1,0,relative;', {"http.uri": 3}),
+        ('content:"a"; http_uri; base64_decode:bytes 4; base64_data; content:"b";', {"http.uri": 2, "base64_data": 1}),
+        ('content:"a"; byte_extract:1,0,n,relative; content:"b"; http_uri;', {"payload": 2, "http.uri": 1}),
+        ('http.uri; content:"a"; pkt_data; isdataat:3,relative;', {"http.uri": 2}),
+    ],
+)
+def test_a_relative_test_is_on_the_buffer_of_the_test_before_it(options: str, buffers: dict[str, int]) -> None:
+    parts = [part for part in rule_of(options, HTTP).condition.parts if isinstance(part, Chain)]
+    assert {part.buffer: len(part.steps) for part in parts} == buffers
+
+
+@pytest.mark.parametrize("content", ['content:"a";', 'content:!"a";'])
+def test_no_data_behind_a_content_is_the_end_of_the_buffer(content: str) -> None:
+    assert parts_of(f"http.uri; {content} isdataat:!1,relative;", HTTP) == parts_of(
+        f"http.uri; {content} endswith;", HTTP
+    )

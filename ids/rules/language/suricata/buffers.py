@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from ids.protocols import ODDITIES, ODDITY
 from ids.rules.language.suricata.content import literal_bytes
 from ids.rules.language.suricata.draft import Draft, Part
 from ids.rules.language.suricata.faults import Malformed, Unsupported
@@ -68,7 +69,7 @@ TRANSFORMS_WITH_VALUE = ("xor", "pcrexform")
 DECIMALS = {"dns.opcode": 15, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF}
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
-NOT_STICKY = frozenset({"tls.version", *DECIMALS})
+NOT_STICKY = frozenset({"tls.version", ODDITY, *DECIMALS})
 """Buffers of the catalogue that in Suricata are options with a value."""
 
 
@@ -142,6 +143,15 @@ def equals_in(buffer: str, *, whole: bool = False, ending: bool = False) -> Call
         draft.stand_in(require(buffer), b"." + raw if ending else raw, negated, whole=whole, ending=ending)
 
     return option
+
+
+def oddity(draft: Draft, value: str | None) -> None:
+    """``app-layer-event:dns.z_flag_set``: what a parser found odd."""
+    event = unquoted(required(value)).lower()
+    if event not in ODDITIES:
+        why = f"no parser here says {event[:60]}"
+        raise Unsupported("app-layer-event", why, catalogue.nearest(event, sorted(ODDITIES)))
+    draft.stand_in(ODDITY, event.encode(), False, whole=True, ending=False)
 
 
 def decimal_in(buffer: str) -> Callable[[Draft, str | None], None]:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ids.errors import Location
 from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata.draft import Draft, Part, Piece
 from ids.rules.language.suricata.faults import Fault, Malformed, Unsupported
 from ids.rules.language.suricata.files import ConfigFiles
-from ids.rules.language.suricata.header import ACTIONS, Headers, Misplaced
+from ids.rules.language.suricata.header import ACTIONS, REJECTED, Headers, Misplaced
 from ids.rules.language.suricata.keywords import KEYWORDS, LATER
-from ids.rules.language.suricata.source import Header, RawRule, Unfinished, header_of, options_of
+from ids.rules.language.suricata.source import Header, RawRule, Unfinished, check_text, header_of, options_of
 from ids.rules.language.variables import Variables
 from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PARSED, PAYLOAD, comes_over, wrong_way
-from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, IpOption, SameAddress
+from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, IpOption, SameAddress, Spoken
 from ids.rules.model.rule import All, FlowOptions, Node, Rule
 from ids.types import Signature
 from ids.types.state import STATELESS, State
 
 LEVELS = {1: "high", 2: "medium", 3: "low"}
 """Our level of each of Suricata's priorities; beyond them it is informational."""
+
+_WITH_FILES = ("http", "http2", "smtp", "ftp", "smb")
 
 _OF_A_PACKET = (HeaderNumber, HeaderBits, SameAddress, IpOption, Checksum)
 """Tests that make Suricata look at single packets, not at streams."""
@@ -52,12 +55,16 @@ class Builder:
     def build(self, raw: RawRule, path: str) -> Rule:
         """Build one rule; raises `AtPlace`."""
         try:
+            check_text(raw.text)
             header = header_of(raw.text)
+        except Unfinished as fault:
+            raise AtPlace(fault, fault.offset) from None
         except Malformed as fault:
             raise AtPlace(fault, len(raw.text) - len(raw.text.lstrip())) from None
         try:
             scope = self._headers.scope(header)
             draft = Draft(scope.action, scope.protocol)
+            draft.directory = Path(path).parent
             draft.payload_of = scope.payload_of
             if scope.number is not None:
                 draft.header_tests.append(HeaderNumber("ip.proto", ((scope.number, scope.number),)))
@@ -74,7 +81,7 @@ class Builder:
             raise AtPlace(Malformed(f"{draft.sticky} is named, and nothing asked of it"), start)
         line, column = raw.place(start)
         traffic = self._headers.traffic(header, draft.protocol)
-        options = FlowOptions(draft.established, draft.direction, _payload_of(draft))
+        options = FlowOptions(draft.established, draft.direction, _payload_of(draft), draft.stateless)
         try:
             parts: list[Node] = [*draft.header_tests, *(part.finished() for part in draft.parts)]
         except Malformed as wrong:
@@ -88,11 +95,15 @@ class Builder:
                 rev=draft.rev,
                 severity=severity,
                 classtype=draft.classtype,
+                category=self.files.category(draft.classtype),
                 action=ACTIONS[draft.action],
                 metadata=draft.metadata,
                 references=tuple(self.files.reference(kind, text) for kind, text in draft.references),
                 threshold=draft.threshold,
                 state=_state(draft),
+                attacked=draft.attacked,
+                announced=draft.announced,
+                rejected=REJECTED.get(draft.action, ""),
                 origin=f"{path}:{line}",
             ),
             traffic=traffic,
@@ -146,7 +157,8 @@ def _payload_of(draft: Draft) -> str | None:
     if any(isinstance(test, _OF_A_PACKET) for test in draft.header_tests):
         return "packet"
     payload = [part for part in draft.parts if part.buffer == PAYLOAD]
-    if not payload or draft.header_tests or _positioned(payload):
+    both = any(not isinstance(test, Spoken) for test in draft.header_tests) or _positioned(payload)
+    if not payload or both:
         return None
     return "stream"
 
@@ -161,6 +173,11 @@ def _never(rule: Rule, arrow: str) -> Fault | None:
     others = [name for name in rule.buffers if name in CATALOGUE and name != PAYLOAD]
     protocols = {CATALOGUE[name].protocol for name in others} - {None}
     wanted = rule.traffic.app_proto
+    of_a_packet = any(isinstance(part, _OF_A_PACKET) for part in rule.condition.parts)
+    if of_a_packet and not PACKET_HEADERS.keys() >= set(others):
+        return Malformed("it asks for one packet, and for what a protocol's parser gives", "leave one of them out")
+    if "file.data" in others and wanted not in (None, *_WITH_FILES):
+        return Malformed(f"file.data never comes over {wanted}", "write the protocol that carries the file")
     if wanted is not None and wanted not in PARSED and protocols:
         return Unsupported(f"protocol {wanted}", f"there is no parser for {wanted}", "test the payload instead")
     if len(protocols) > 1 or (wanted and protocols and wanted not in protocols):

@@ -53,7 +53,7 @@ def _piece(draft: Draft, value: str | None, buffer: str | None) -> None:
     part = draft.here() if buffer is None else draft.part(buffer)
     piece = Piece(literal_bytes(text), negated, part)
     part.steps.append(piece)
-    draft.last = piece
+    draft.last = draft.latest = piece
 
 
 def literal_bytes(text: str) -> bytes:
@@ -121,6 +121,7 @@ def depth(draft: Draft, value: str | None) -> None:
     """``depth:10``: it ends within so many bytes from its offset on."""
     piece = draft.content()
     _alone(piece.depth, piece.at_start, "depth")
+    _of_one_kind(piece.distance, piece.within)
     piece.depth = _bound(draft, value)
     if isinstance(piece.depth, int) and piece.depth < len(piece.value):
         raise Malformed(f"within {piece.depth} bytes there is no room for {len(piece.value)}")
@@ -130,6 +131,7 @@ def offset(draft: Draft, value: str | None) -> None:
     """``offset:10``: it begins so many bytes behind the buffer's start, or later."""
     piece = draft.content()
     _alone(piece.offset, piece.at_start, "offset")
+    _of_one_kind(piece.distance, piece.within)
     piece.offset = _bound(draft, value)
 
 
@@ -137,6 +139,7 @@ def distance(draft: Draft, value: str | None) -> None:
     """``distance:10``: it begins so many bytes behind the test before it, or later."""
     piece = draft.content()
     _alone(piece.distance, piece.at_start, "distance")
+    _of_one_kind(piece.offset, piece.depth)
     piece.distance = _bound(draft, value, -MAX_DISTANCE, MAX_DISTANCE)
 
 
@@ -144,6 +147,7 @@ def within(draft: Draft, value: str | None) -> None:
     """``within:10``: it ends within so many bytes behind the test before it."""
     piece = draft.content()
     _alone(piece.within, piece.at_start, "within")
+    _of_one_kind(piece.offset, piece.depth)
     piece.within = _bound(draft, value, -MAX_DISTANCE, MAX_DISTANCE)
     if isinstance(piece.within, int) and piece.within < len(piece.value):
         raise Malformed(f"within {piece.within} bytes there is no room for {len(piece.value)}")
@@ -154,6 +158,11 @@ def _alone(given: Value | None, at_start: bool, option: str) -> None:
         raise Malformed(f"the content has two of {option}", "keep one of the two")
     if at_start:
         raise Malformed(f"startswith and {option} do not go together")
+
+
+def _of_one_kind(*others: Value | None) -> None:
+    if others != (None, None):
+        raise Malformed("offset and depth do not go together with distance and within")
 
 
 def startswith(draft: Draft, value: str | None) -> None:
@@ -174,7 +183,8 @@ def endswith(draft: Draft, value: str | None) -> None:
 def fast_pattern(draft: Draft, value: str | None) -> None:
     """``fast_pattern``: look for this content first; ``only``: it does not matter where it stands."""
     piece = draft.content()
-    draft.once("fast_pattern")
+    if not piece.preferred:
+        draft.once("fast_pattern")
     piece.preferred = True
     if value is None or not value.strip():
         return
@@ -192,7 +202,10 @@ def fast_pattern(draft: Draft, value: str | None) -> None:
 
 
 def isdataat(draft: Draft, value: str | None) -> None:
-    """``isdataat:10,relative``: there are so many bytes, from the buffer's start or behind the test before it."""
+    """``isdataat:10,relative``: there are so many bytes, from the buffer's start or behind the test before it.
+
+    ``isdataat:!1,relative`` right behind a content is ``endswith`` (detect-isdataat.c).
+    """
     words = commas(unquoted(required(value)))
     first = words[0]
     negated = first.startswith("!")
@@ -200,7 +213,12 @@ def isdataat(draft: Draft, value: str | None) -> None:
     for word in words[1:]:
         if word not in ("relative", "rawbytes"):
             raise Malformed(f"unknown word {word[:40]!r}", "known are relative and rawbytes")
-    draft.add(DataAt(_bound(draft, first[1:] if negated else first), negated, relative))
+    count = _bound(draft, first[1:] if negated else first)
+    before = draft.latest
+    if (count, negated, relative) == (1, True, True) and isinstance(before, Piece) and not draft.fresh:
+        before.at_end = True
+        return
+    draft.add(DataAt(count, negated, relative), near=relative)
 
 
 def bsize(draft: Draft, value: str | None) -> None:
@@ -243,7 +261,10 @@ def pcre(draft: Draft, value: str | None) -> None:
     if buffer is not None and draft.sticky is not None and draft.sticky != buffer:
         raise Malformed(f"its flag names a buffer behind the sticky buffer {draft.sticky}", "put pkt_data; before it")
     part = draft.here() if buffer is None or draft.sticky is not None else draft.part(buffer)
+    if "R" in flags and not part.steps and draft.sticky is None:
+        raise Malformed("flag R asks for a test before it on the same buffer", "leave the flag out")
     part.steps.append(Expression(_expression(found[1], flags), negated, "R" in flags))
+    draft.latest = part
 
 
 @lru_cache(maxsize=4096)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
@@ -88,13 +89,16 @@ class Draft:
     """All that was said of one rule."""
 
     __slots__ = (
-        "action", "alert", "bypass", "classtype", "decoded", "direction", "established", "fresh", "gid", "header_tests",
-        "last", "metadata", "parts", "payload_of", "priority", "protocol", "references", "rev", "seen", "sid", "silent",
-        "state_changes", "state_tests", "sticky", "threshold", "title", "variables",
+        "action", "alert", "announced", "attacked", "bypass", "classtype", "decoded", "direction", "directory",
+        "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts", "payload_of", "priority",
+        "protocol", "references", "rev", "seen", "sid", "silent", "state_changes", "state_tests", "stateless", "sticky",
+        "threshold", "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
         self.action = action
+        self.directory = Path()
+        """Where its file is, from which it names others."""
         self.protocol = protocol
         self.title = ""
         self.sid = 0
@@ -102,9 +106,12 @@ class Draft:
         self.gid = 1
         self.priority: int | None = None
         self.classtype = ""
+        self.attacked = ""
+        self.announced = False
         self.references: list[tuple[str, str]] = []
         self.metadata: dict[str, list[str]] = {}
         self.established: bool | None = None
+        self.stateless = False
         self.direction: Direction | None = None
         self.payload_of: str | None = None
         self.threshold: Threshold | None = None
@@ -119,6 +126,8 @@ class Draft:
         """The next test begins a chain of its own, on whichever instance satisfies it."""
         self.last: Piece | None = None
         """The content that modifiers are about."""
+        self.latest: Piece | Part | None = None
+        """The test before, or the tests that it is one of."""
         self.variables: set[str] = set()
         """Names that a number of the traffic was given."""
         self.decoded = False
@@ -169,6 +178,9 @@ class Draft:
             raise Malformed("behind base64_data no other buffer can be named", "put base64_data last")
         self.sticky = buffer
         self.fresh = buffer is not None
+        self.last = None
+        if buffer is not None:  # behind pkt_data, a relative test is still on the buffer of the one before it
+            self.latest = None
 
     def transform(self, name: str, parameter: str = "") -> None:
         """Let further tests be on what a transform makes of the buffer; raises `Malformed`."""
@@ -181,9 +193,18 @@ class Draft:
         except TransformError as error:
             raise Malformed(str(error)) from None
 
-    def add(self, step: Step) -> None:
-        """Add a test on the buffer that is meant."""
-        self.here().steps.append(step)
+    def add(self, step: Step, *, near: bool = False) -> None:
+        """Add a test on the buffer that is meant: behind a sticky buffer on it, else on the payload.
+
+        ``near``: else on that of the test before it, which it is relative to.
+        """
+        beside = self.latest
+        if near and self.sticky is None and beside is not None:
+            part = beside.part if isinstance(beside, Piece) else beside
+        else:
+            part = self.here()
+        part.steps.append(step)
+        self.latest = part
 
     def stand_in(self, buffer: str, value: bytes, negated: bool, *, whole: bool, ending: bool) -> None:
         """Add a content on a buffer without naming it for further tests; letters are of either case."""
@@ -200,17 +221,19 @@ class Draft:
 
     def move(self, buffer: str) -> None:
         """Let the last content be about another buffer (the old modifiers); raises `Malformed`."""
-        piece = self.content()
+        payload = next((part for part in self.parts if part.buffer == PAYLOAD), None)
+        steps = payload.steps if payload is not None else []
+        piece = next((step for step in reversed(steps) if isinstance(step, Piece)), None)
         if self.sticky is not None:
             raise Malformed(
                 f"it stands behind the sticky buffer {self.sticky}",
                 "name buffers in one way, or put pkt_data; before it",
             )
-        if piece.part.buffer == buffer:
-            return
-        piece.part.steps.remove(piece)
-        if not piece.part.steps:
-            self.parts.remove(piece.part)
+        if payload is None or piece is None:
+            raise Malformed("there is no content on the payload before it that it could be about")
+        steps.remove(piece)
+        if not steps:
+            self.parts.remove(payload)
         piece.part = self.part(buffer)
         piece.part.steps.append(piece)
 

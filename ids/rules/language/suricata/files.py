@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
+from typing import NamedTuple
 
 from ids.errors import Location, RuleError
 
@@ -14,20 +16,67 @@ MAX_FILE_BYTES = 16 << 20
 DEFAULT_PRIORITY = 3
 """Of a rule without class and priority, and of an unknown class."""
 
-_BY_PRIORITY = {
-    1: "attempted-user unsuccessful-user successful-user attempted-admin successful-admin shellcode-detect"
-    " trojan-activity web-application-attack inappropriate-content policy-violation targeted-activity exploit-kit"
-    " domain-c2 credential-theft command-and-control",
-    2: "bad-unknown attempted-recon successful-recon-limited successful-recon-largescale attempted-dos successful-dos"
-    " rpc-portmap-decode suspicious-filename-detect suspicious-login system-call-detect unusual-client-port-connection"
-    " denial-of-service non-standard-protocol web-application-activity misc-attack default-login-attempt"
-    " external-ip-check pup-activity social-engineering coin-mining",
-    3: "not-suspicious unknown string-detect network-scan protocol-command-decode misc-activity icmp-event",
-    4: "tcp-connection",
-}
+_DEFAULTS = """
+not-suspicious, Not Suspicious Traffic, 3
+unknown, Unknown Traffic, 3
+bad-unknown, Potentially Bad Traffic, 2
+attempted-recon, Attempted Information Leak, 2
+successful-recon-limited, Information Leak, 2
+successful-recon-largescale, Large Scale Information Leak, 2
+attempted-dos, Attempted Denial of Service, 2
+successful-dos, Denial of Service, 2
+attempted-user, Attempted User Privilege Gain, 1
+unsuccessful-user, Unsuccessful User Privilege Gain, 1
+successful-user, Successful User Privilege Gain, 1
+attempted-admin, Attempted Administrator Privilege Gain, 1
+successful-admin, Successful Administrator Privilege Gain, 1
+rpc-portmap-decode, Decode of an RPC Query, 2
+shellcode-detect, Executable code was detected, 1
+string-detect, A suspicious string was detected, 3
+suspicious-filename-detect, A suspicious filename was detected, 2
+suspicious-login, An attempted login using a suspicious username was detected, 2
+system-call-detect, A system call was detected, 2
+tcp-connection, A TCP connection was detected, 4
+trojan-activity, A Network Trojan was detected, 1
+unusual-client-port-connection, A client was using an unusual port, 2
+network-scan, Detection of a Network Scan, 3
+denial-of-service, Detection of a Denial of Service Attack, 2
+non-standard-protocol, Detection of a non-standard protocol or event, 2
+protocol-command-decode, Generic Protocol Command Decode, 3
+web-application-activity, access to a potentially vulnerable web application, 2
+web-application-attack, Web Application Attack, 1
+misc-activity, Misc activity, 3
+misc-attack, Misc Attack, 2
+icmp-event, Generic ICMP event, 3
+inappropriate-content, Inappropriate Content was Detected, 1
+policy-violation, Potential Corporate Privacy Violation, 1
+default-login-attempt, Attempt to login by a default username and password, 2
+targeted-activity, Targeted Malicious Activity was Detected, 1
+exploit-kit, Exploit Kit Activity Detected, 1
+external-ip-check, Device Retrieving External IP Address Detected, 2
+domain-c2, Domain Observed Used for C2 Detected, 1
+pup-activity, Possibly Unwanted Program Detected, 2
+credential-theft, Successful Credential Theft Detected, 1
+social-engineering, Possible Social Engineering Attempted, 2
+coin-mining, Crypto Currency Mining Activity Detected, 2
+command-and-control, Malware Command and Control Activity Detected, 1
+"""
+"""The classes that Suricata defines where no file does: name, what it is called in events, priority."""
 
-CLASSES: Mapping[str, int] = {name: priority for priority, names in _BY_PRIORITY.items() for name in names.split()}
-"""Priorities of the classes that Suricata defines, where no file does."""
+
+class Class(NamedTuple):
+    """A class of rules."""
+
+    category: str
+    """What it is called in events."""
+    priority: int
+
+
+CLASSES: Mapping[str, Class] = {
+    name: Class(category, int(priority))
+    for name, category, priority in (line.split(", ") for line in _DEFAULTS.split("\n") if line)
+}
+"""Classes by name, where no file defines any."""
 
 REFERENCES: Mapping[str, str] = {
     "url": "http://",
@@ -51,12 +100,18 @@ _REFERENCE = re.compile(r"config\s+reference\s*:\s*([A-Za-z0-9_\-]+)\s+(\S+)\s*"
 class ConfigFiles:
     """What the files beside the rules say."""
 
-    classes: Mapping[str, int] = field(default_factory=lambda: CLASSES)
+    classes: Mapping[str, Class] = field(default_factory=lambda: CLASSES)
     references: Mapping[str, str] = field(default_factory=lambda: REFERENCES)
 
     def priority(self, classtype: str) -> int:
         """Return the priority of a class."""
-        return self.classes.get(classtype, DEFAULT_PRIORITY)
+        known = self.classes.get(classtype)
+        return DEFAULT_PRIORITY if known is None else known.priority
+
+    def category(self, classtype: str) -> str:
+        """Return what a class is called in events; empty where that is not known."""
+        known = self.classes.get(classtype)
+        return "" if known is None else known.category
 
     def reference(self, kind: str, text: str) -> str:
         """Return a reference as an address, or as it stands where its kind is unknown."""
@@ -80,9 +135,9 @@ def read_config_files(paths: ConfigPaths, errors: list[RuleError]) -> ConfigFile
     files = ConfigFiles()
     classification, reference = paths.classification, paths.reference
     if classification is not None:
-        classes: dict[str, int] = {}
+        classes: dict[str, Class] = {}
         for found in _lines(classification, _CLASSIFICATION, "config classification: name,text,priority", errors):
-            classes[found[1].lower()] = int(found[3])
+            classes[found[1].lower()] = Class(intern(found[2].strip()), int(found[3]))
         files.classes = classes
     if reference is not None:
         references: dict[str, str] = {}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, Unsupported
 from ids.rules.language.suricata.words import commas, intervals, required, unquoted
 from ids.rules.language.traffic import parse_flow
 from ids.rules.language.variables import GroupError
 from ids.rules.model.buffers import APP_PROTOCOLS, unrecognised
-from ids.rules.model.header import StreamSize
+from ids.rules.model.header import Spoken, StreamSize
 
 PAYLOADS = {"only_stream": "stream", "no_stream": "packet"}
 SIDES = ("client", "server", "both", "either")
@@ -31,6 +32,7 @@ def flow(draft: Draft, value: str | None) -> None:
         options = parse_flow(words)
     except GroupError as error:
         raise Malformed(str(error), error.remedy) from None
+    draft.stateless = "stateless" in words
     draft.established, draft.direction = options.established, options.direction
 
 
@@ -60,12 +62,10 @@ def app_layer_protocol(draft: Draft, value: str | None) -> None:
     name = OTHER_NAMES.get(name, name)
     if len(words) > 1:
         raise Unsupported("app-layer-protocol mode", f"{words[1]} is not supported", "leave it out")
-    if negated or name == "failed" or name == "unknown":
-        raise Unsupported("app-layer-protocol negated", f"{words[0]} cannot be asked for")
-    if name not in APP_PROTOCOLS:
-        raise Malformed(f"unknown protocol {name[:40]!r}")
-    numbers = {"tcp": 6, "udp": 17}
-    why = unrecognised(name, numbers.get(draft.protocol))
-    if why is not None or draft.protocol not in ("tcp", "udp", "ip", name):
-        raise Unsupported(f"protocol {name}", why[0] if why else f"{name} is not asked for over {draft.protocol}")
-    draft.protocol = name
+    if name != "failed":
+        if name not in APP_PROTOCOLS:
+            raise Malformed(f"unknown protocol {name[:40]!r}", nearest(name, APP_PROTOCOLS))
+        why = unrecognised(name)
+        if why is not None:
+            raise Unsupported(f"protocol {name}", *why)
+    draft.header_tests.append(Spoken(name, negated))

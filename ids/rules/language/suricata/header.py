@@ -18,7 +18,10 @@ ACTIONS = {
     "alert": Action.ALERT, "drop": Action.DROP, "pass": Action.PASS, "reject": Action.REJECT,
     "rejectsrc": Action.REJECT, "rejectdst": Action.REJECT, "rejectboth": Action.REJECT,
 }  # fmt: skip
-"""Who is sent the reset is not told apart: a rejected flow is dropped both ways."""
+"""A rejected flow is dropped both ways, whoever would be sent the reset."""
+
+REJECTED = {"reject": "to_client", "rejectsrc": "to_client", "rejectdst": "to_server", "rejectboth": "both"}
+"""Who would be sent the reset, in EVE's words."""
 
 _IPV4: tuple[Interval, ...] = ((IPV4_MAPPED_PREFIX, IPV4_MAPPED_PREFIX | 0xFFFFFFFF),)
 _IPV6: tuple[Interval, ...] = (

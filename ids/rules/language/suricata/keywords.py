@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, state
+from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sets, state
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -24,6 +24,7 @@ KEYWORDS: dict[str, Builder] = {
     "tls.subject": buffers.equals_in("tls.cert_subject"),
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
     "tls.fingerprint": buffers.equals_in("tls.cert_fingerprint"),
+    "app-layer-event": buffers.oddity,
     "filename": buffers.equals_in("file.name"),
     "fileext": buffers.equals_in("file.name", ending=True),
     # contents
@@ -42,6 +43,8 @@ KEYWORDS: dict[str, Builder] = {
     "isdataat": content.isdataat,
     "bsize": content.bsize,
     "urilen": content.urilen,
+    "dataset": sets.dataset,
+    "datarep": sets.datarep,
     # numbers
     "byte_test": numbers.byte_test,
     "byte_jump": numbers.byte_jump,
@@ -90,7 +93,7 @@ KEYWORDS: dict[str, Builder] = {
 """By name, in lower case as Suricata has them."""
 
 _LATER = """
-    app-layer-event asn1 bypass cip_service config datarep dataset dce_iface dce_opnum dcerpc.iface dcerpc.opnum
+    asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
     dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
     enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window

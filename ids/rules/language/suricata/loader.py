@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ids.cache import Cache
 from ids.errors import Location, RuleError, RuleLeftOut
 from ids.rules.language.suricata.builder import AtPlace, Builder
 from ids.rules.language.suricata.faults import Malformed, NotMeant
-from ids.rules.language.suricata.files import ConfigFiles, read_text
+from ids.rules.language.suricata.files import ConfigFiles, ConfigPaths, read_config_files, read_text
+from ids.rules.language.suricata.kept import CACHE_SUFFIX, Loaded, collected_later, keep, key_of, load
 from ids.rules.language.suricata.source import MAX_RULE_BYTES, RawRule, raw_rules
+from ids.rules.language.suricata.thresholds import apply, read_thresholds
 from ids.rules.language.variables import Variables
-from ids.rules.model.rule import Rule
+from ids.rules.model.chain import Chain, Listed
+from ids.rules.model.rule import Rule, leaves
+from ids.rules.settings import DEFAULT_VARIABLES
 
 MAX_FILE_BYTES = 256 << 20
 """Of one file: ten times the largest public rule set."""
@@ -32,12 +40,26 @@ class SuricataLoader:
 
     def open(self, path: str) -> None:
         """Load the rules of a file."""
-        for raw in raw_rules(read_text(path, self.errors, MAX_FILE_BYTES)):
+        self.take(path, read_text(path, self.errors, MAX_FILE_BYTES))
+
+    def take(self, path: str, text: str) -> None:
+        """Load the rules in the text of a file, which was read as Latin-1."""
+        for raw in raw_rules(text):
             if len(self._rules) >= MAX_RULES:
                 place = Location(path, raw.line, 1)
                 self.errors.append(RuleError(f"more than {MAX_RULES:,} rules", place, "load fewer"))
                 return
             self._load(raw, path)
+
+    def restrict(self, path: str, text: str, variables: Variables) -> None:
+        """Do what a threshold.config says to the rules that were loaded."""
+        apply(read_thresholds(path, text, variables, self.errors, self.left_out), self._rules)
+
+    @property
+    def looks_up(self) -> bool:
+        """Some rule looks things up in a list, which another file may fill."""
+        parts = (leaf for rule in self._rules.values() for leaf in leaves(rule.condition) if isinstance(leaf, Chain))
+        return any(isinstance(step, Listed) for chain in parts for step in chain.steps)
 
     def rules(self) -> list[Rule]:
         """Return what was loaded."""
@@ -83,3 +105,49 @@ class SuricataLoader:
         line, column = raw.place(at.offset)
         message = f"{at.option}: {at.fault.message}" if at.option else at.fault.message
         self.left_out.append(RuleLeftOut(message, Location(path, line, column), at.fault.remedy, cause=at.fault.cause))
+
+
+def load_suricata(
+    paths: Sequence[str],
+    variables: Mapping[str, str | list[str]],
+    beside: ConfigPaths | None,
+    errors: list[RuleError],
+    cache: Path | None = None,
+) -> Loaded:
+    """Load files in Suricata's language, or what is kept of them; files that cannot be read go to ``errors``."""
+    if not paths:
+        return Loaded()
+    before = len(errors)
+    beside = beside or ConfigPaths()
+    files = read_config_files(beside, errors)
+    texts = [(path, read_text(path, errors, MAX_FILE_BYTES)) for path in paths]
+    known = {**DEFAULT_VARIABLES, **variables}
+    kept = Cache(cache, CACHE_SUFFIX)
+    limits = (beside.threshold, read_text(beside.threshold, errors)) if beside.threshold is not None else None
+    key = key_of(texts, known, (files, limits))
+    loaded = load(kept, key) if cache is not None else None
+    if loaded is not None:
+        return loaded
+    loaded = _built(texts, limits, Variables(known), files, errors)
+    texts.clear()  # tens of megabytes, which keeping takes again
+    if cache is not None and len(errors) == before and loaded.whole:
+        keep(kept, key, loaded)
+    return loaded
+
+
+def _built(
+    texts: Sequence[tuple[str, str]],
+    limits: tuple[str, str] | None,
+    variables: Variables,
+    files: ConfigFiles,
+    errors: list[RuleError],
+) -> Loaded:
+    """Build the rules of files and restrict them, each given as path and text."""
+    loader = SuricataLoader(variables, files)
+    with collected_later():
+        for path, text in texts:
+            loader.take(path, text)
+    if limits is not None:
+        loader.restrict(*limits, variables)
+    errors += loader.errors
+    return Loaded(tuple(loader.rules()), tuple(loader.left_out), loader.skipped, whole=not loader.looks_up)

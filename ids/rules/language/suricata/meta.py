@@ -17,6 +17,7 @@ MAX_TITLE = 4096
 
 _ESCAPED = re.compile(r'\\([";:\\])')
 _VERSION = re.compile(r"(>=|>|<=|<)\s*([0-9]{1,4})(?:\.([0-9]{1,4}))?(?:\.([0-9]{1,4}))?")
+_KIND = re.compile(r"[A-Za-z0-9_\-]{1,64}")
 _CLASS = re.compile(r"[A-Za-z0-9_\-]{1,64}")
 FEATURES = frozenset({"tls"})
 
@@ -72,7 +73,7 @@ def classtype(draft: Draft, value: str | None) -> None:
 def reference(draft: Draft, value: str | None) -> None:
     """``reference:cve,2014-0160``: where to read on."""
     kind, comma, text = unquoted(required(value)).partition(",")
-    if not comma or not text.strip():
+    if not comma or not text.strip() or _KIND.fullmatch(kind.strip()) is None:
         raise Malformed("it is no kind and text", "such as reference:url,example.com")
     draft.references.append((kind.strip().lower(), readable(text.strip().replace("\\;", ";"))))
 
@@ -90,6 +91,7 @@ def target(draft: Draft, value: str | None) -> None:
     text = unquoted(required(value)).lower()
     if text not in ("src_ip", "dest_ip"):
         raise Malformed(f"unknown end {text[:40]!r}", "known are src_ip and dest_ip")
+    draft.attacked = text
 
 
 def without_effect(draft: Draft, value: str | None) -> None:

@@ -105,7 +105,9 @@ def byte_test(draft: Draft, value: str | None) -> None:
         raise Malformed(f"{comparison[:40]!r} is no comparison", "known are < > = <= >= & ^, each with ! before it")
     options = _options(draft, rest, set())
     where = options.number(_size(draft, size, 0 if options.text else 1), _value(draft, offset, -MAX_OFFSET, MAX_OFFSET))
-    draft.add(Compare(where, found[2] or "=", _value(draft, against, 0, (1 << 64) - 1), bool(found[1])))
+    draft.add(
+        Compare(where, found[2] or "=", _value(draft, against, 0, (1 << 64) - 1), bool(found[1])), near=options.relative
+    )
 
 
 def byte_jump(draft: Draft, value: str | None) -> None:
@@ -113,7 +115,8 @@ def byte_jump(draft: Draft, value: str | None) -> None:
     size, offset, *rest = _words(value, 2)
     options = _options(draft, rest, {"align", "origin", "multiplier"})
     where = options.number(_size(draft, size, 0), _value(draft, offset, -65_535, 65_535))
-    draft.add(Jump(where, options.multiplier, bool(options.align), options.origin, options.post_offset))
+    jump = Jump(where, options.multiplier, bool(options.align), options.origin, options.post_offset)
+    draft.add(jump, near=options.relative)
 
 
 def byte_extract(draft: Draft, value: str | None) -> None:
@@ -122,7 +125,7 @@ def byte_extract(draft: Draft, value: str | None) -> None:
     options = _options(draft, rest, {"align", "multiplier"})
     where = options.number(_size(draft, size), _value(draft, offset, -65_535, 65_535))
     variable = name(variable)
-    draft.add(Extract(where, variable, options.multiplier, options.align))
+    draft.add(Extract(where, variable, options.multiplier, options.align), near=options.relative)
     draft.variables.add(variable)
 
 
@@ -151,7 +154,7 @@ def byte_math(draft: Draft, value: str | None) -> None:
     if other == 0 and given["oper"] == "/":
         raise Malformed("it divides by nothing")
     result = name(given["result"])
-    draft.add(Compute(where, given["oper"], other, result))
+    draft.add(Compute(where, given["oper"], other, result), near=options.relative)
     draft.variables.add(result)
 
 
@@ -170,5 +173,5 @@ def base64_decode(draft: Draft, value: str | None) -> None:
         else:
             raise Malformed(f"unknown word {word[:40]!r}", "known are bytes, offset and relative")
     draft.once("base64_decode")
-    draft.add(Decode(size, offset, relative))
+    draft.add(Decode(size, offset, relative), near=True)
     draft.decoded = True

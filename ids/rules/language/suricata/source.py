@@ -24,6 +24,7 @@ _OPTION = re.compile(r"\s*([A-Za-z0-9_.\-]+)\s*(?::([^;]*(?:(?<=\\);[^;]*)*))?;"
 _BLANK = re.compile(r"\s*")
 _HEADER = re.compile(r"\s*(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)\s+([^\s(]+)\s*\(")
 _PIECE = re.compile(r"[\[\]]|\s+|[^\[\]\s]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
 _ESCAPED_END = re.compile(r"\\[ \t\r]*\Z")
 
 SHAPE = "write `action protocol source port -> destination port (options)`"
@@ -89,6 +90,19 @@ def _joined(lines: list[str], first: int) -> RawRule:
         at += len(line)
         joints.append(at)
     return RawRule("".join(lines), first, tuple(joints))
+
+
+def check_text(text: str) -> None:
+    """Raise `Unfinished` where a rule has control characters, or bytes that are no UTF-8."""
+    found = _CONTROL.search(text)
+    if found is not None:
+        raise Unfinished(f"a control character stands in it: {found[0]!r}", found.start(), "write bytes as |0d 0a|")
+    if text.isascii():
+        return
+    try:
+        text.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Unfinished("it is no UTF-8", error.start, "write bytes as |e4|") from None
 
 
 def header_of(text: str) -> Header:

@@ -125,9 +125,10 @@ def noalert(draft: Draft, value: str | None) -> None:
 
 
 def alert(draft: Draft, value: str | None) -> None:
-    """``alert``: alert; which is what rules do."""
+    """``alert``: alert; which is what rules do, but those that let pass."""
     refuse_value(value)
     draft.silent = False
+    draft.announced = True
 
 
 def threshold(draft: Draft, value: str | None) -> None:
@@ -166,7 +167,7 @@ def threshold_of(kind: str, given: dict[str, str]) -> Threshold:
     """Return the threshold that words stand for; raises `Malformed`."""
     if given["track"] not in THRESHOLD_TRACKS:
         raise Malformed(f"unknown track {given['track'][:40]!r}", f"known are {', '.join(THRESHOLD_TRACKS)}")
-    return Threshold(kind, given["track"], number(given["count"], 1), number(given["seconds"], 1))
+    return Threshold(kind, given["track"], number(given["count"]), number(given["seconds"]))
 
 
 def tag(draft: Draft, value: str | None) -> None:

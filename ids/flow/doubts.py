@@ -1,0 +1,195 @@
+"""Bytes behind a hole of which several copies came: what hosts of each family have of them.
+
+THEORY. Each family folds the copies into what it has, one after the other, by its rule (`ids.flow.policies`). That is
+done here as they come, so that what is kept are not the copies but the outcomes: however many copies came of a byte,
+there are at most as many bytes of it as there are rules, and a copy that no host chose is gone at once. Contents that
+several rules chose are kept once.
+
+MEMORY AND COST. A span costs its bytes, once for each outcome, and `SPAN_COST`; the caller charges that to its memory
+cap, and where there is no room the spans go that were contested first (`let_go`). A copy is folded at the spans that it
+covers, as it is compared with the pieces that it covers (`ids.pieces`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import NamedTuple
+
+import numpy as np
+
+from ids.flow.policies import RULES
+from ids.pieces import PIECE_COST, Copy
+
+SPAN_COST = 2 * PIECE_COST
+"""Bytes that Python needs to hold a span, besides its contents."""
+VIEW_BYTES = 128 * 1024
+"""Longest run of a view: what differs further apart are several."""
+
+
+class Run(NamedTuple):
+    """Bytes as some hosts have them, and where they belong."""
+
+    start: int
+    data: bytes
+
+
+class _Span:
+    """Bytes that begin at ``start``, as each rule has them."""
+
+    __slots__ = ("chosen", "cost", "end", "number", "start")
+
+    def __init__(self, start: int, end: int, chosen: tuple[Copy, ...], number: int) -> None:
+        self.start = start
+        self.end = end
+        self.chosen = chosen
+        """By rule; what was sent is one object for all that have it. Its data are just those of the span."""
+        self.number = number
+        """Of the copy that came last."""
+        self.cost = SPAN_COST + (end - start) * len(set(map(id, chosen)))
+
+    def cut(self, start: int, end: int) -> _Span:
+        """Return a part of the span."""
+        if start == self.start and end == self.end:
+            return self
+        parts = {
+            id(copy): copy._replace(start=start, data=copy.data[start - self.start : end - self.start])
+            for copy in self.chosen
+        }
+        return _Span(start, end, tuple(parts[id(copy)] for copy in self.chosen), self.number)
+
+    def take(self, copy: Copy, number: int) -> None:
+        """Have each rule choose between what it has and another copy of these bytes."""
+        first, last = copy.first, copy.last
+        self.chosen = tuple(
+            copy if rule(has.first, has.last, first, last) else has
+            for rule, has in zip(RULES, self.chosen, strict=True)
+        )
+        self.number = number
+        self.cost = SPAN_COST + (self.end - self.start) * len(set(map(id, self.chosen)))
+
+
+class Doubts:
+    """The contested bytes of one direction."""
+
+    __slots__ = ("_copies", "_spans", "_starts", "cost")
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._spans: list[_Span] = []
+        self._copies = 0
+        self.cost = 0
+        """Bytes of memory to charge for all this."""
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def add(self, copy: Copy, *, known: bool = False) -> None:
+        """Fold in another copy of some bytes. ``known``: one that counts only where there is none yet."""
+        start, end = copy.start, copy.start + len(copy.data)
+        self._copies += 1
+        low = bisect_right(self._starts, start)
+        if low and self._spans[low - 1].end > start:
+            low -= 1
+            if self._covers(self._spans[low], copy, end, known=known):
+                return
+        high, at = low, start
+        laid: list[_Span] = []
+        while high < len(self._spans) and self._spans[high].start < end:
+            span = self._spans[high]
+            high += 1
+            self.cost -= span.cost
+            if at < span.start:
+                laid.append(self._fresh(copy, at, span.start))
+            at = max(at, span.start)
+            upto = min(span.end, end)
+            if span.start < at:
+                laid.append(span.cut(span.start, at))
+            part = span.cut(at, upto)
+            rest = span.cut(upto, span.end) if upto < span.end else None
+            if not known:
+                part.take(_part(copy, at, upto), self._copies)
+            laid.append(part)
+            if rest is not None:
+                laid.append(rest)
+            at = upto
+        if at < end:
+            laid.append(self._fresh(copy, at, end))
+        self._spans[low:high] = laid
+        self._starts[low:high] = [span.start for span in laid]
+        self.cost += sum(span.cost for span in laid)
+
+    def _covers(self, span: _Span, copy: Copy, end: int, *, known: bool) -> bool:
+        """Fold a copy in, where a span is just there for it; that is what most are."""
+        if known:
+            return span.start <= copy.start and end <= span.end
+        if span.start != copy.start or end != span.end:
+            return False
+        before = span.cost
+        span.take(copy, self._copies)
+        self.cost += span.cost - before
+        return True
+
+    def _fresh(self, copy: Copy, start: int, end: int) -> _Span:
+        return _Span(start, end, (_part(copy, start, end),) * len(RULES), self._copies)
+
+    def let_go(self, room: int) -> int:
+        """Let go of the spans that were contested first, but not of what the latest copy touched; return how many went.
+
+        They free at least ``room`` bytes if they can, and half of all, so that this is not done for each copy.
+        """
+        wanted, freed = max(room, self.cost // 2), 0
+        gone: set[int] = set()
+        for span in sorted(self._spans, key=lambda span: span.number):
+            if freed >= wanted or span.number == self._copies:
+                break
+            freed += span.cost
+            gone.add(id(span))
+        self._spans = [span for span in self._spans if id(span) not in gone]
+        self._starts = [span.start for span in self._spans]
+        self.cost -= freed
+        return len(gone)
+
+    def take(self, start: int, delivered: bytes) -> list[list[Run]]:
+        """Take out what begins before the end of bytes that were delivered from ``start`` on.
+
+        Returns what hosts of all families have of these, where that is not what was delivered; each view once, those of
+        the most common hosts first.
+        """
+        end = start + len(delivered)
+        count = bisect_right(self._starts, end - 1)
+        taken = self._spans[:count]
+        del self._spans[:count], self._starts[:count]
+        self.cost -= sum(span.cost for span in taken)
+        mine = [span for span in taken if span.end > start]
+        if not mine:
+            return []
+        low, high = max(mine[0].start, start), min(max(span.end for span in mine), end)
+        base = delivered[low - start : high - start]
+        texts: dict[bytes, None] = {}
+        for number in range(len(RULES)):
+            text = bytearray(base)
+            for span in mine:
+                text_at = span.start - low
+                data = span.chosen[number].data
+                cut = max(-text_at, 0)
+                text[text_at + cut : text_at + len(data)] = data[cut : high - span.start]
+            texts[bytes(text)] = None
+        texts.pop(base, None)
+        return [_runs(low, text, base) for text in texts]
+
+
+def _part(copy: Copy, start: int, end: int) -> Copy:
+    return copy._replace(start=start, data=copy.data[start - copy.start : end - copy.start])
+
+
+def _runs(low: int, text: bytes, base: bytes) -> list[Run]:
+    """Return where two texts of one length differ, in runs of at most `VIEW_BYTES`."""
+    differs = np.flatnonzero(np.frombuffer(text, np.uint8) != np.frombuffer(base, np.uint8))
+    runs: list[Run] = []
+    at = 0
+    while at < len(differs):
+        first = int(differs[at])
+        upto = int(np.searchsorted(differs, first + VIEW_BYTES))
+        runs.append(Run(low + first, text[first : int(differs[upto - 1]) + 1]))
+        at = upto
+    return runs
