@@ -11,15 +11,18 @@ from ids.types.state import StateChange
 
 
 def canonical(rule: Rule) -> Rule:
-    """Return a rule that means the same, in which no chain begins with a test that looks from the cursor, and a tag of a
-    flow names no host.
+    """Return a rule that means the same: no chain begins with a test that looks from the cursor, a tag of a flow names
+    no host, and a revision that is missing is the first.
     """
     parts = tuple(map(_node, rule.condition.parts))
     state = rule.signature.state
     changes = tuple(map(_change, state.changes))
-    if parts == rule.condition.parts and changes == state.changes:
+    rev = rule.signature.rev or 1
+    if parts == rule.condition.parts and changes == state.changes and rev == rule.signature.rev:
         return rule
-    signature = replace(rule.signature, state=replace(state, changes=changes))
+    signature = replace(rule.signature, rev=rev)
+    if changes != state.changes:
+        signature = replace(signature, state=replace(state, changes=changes))
     return replace(rule, condition=All(parts), signature=signature)
 
 

@@ -188,6 +188,7 @@ def _wider_flow(wide: Rule, narrow: Rule) -> bool:
         one.established in (None, other.established)
         and one.direction in (None, other.direction)
         and one.payload_of in (None, other.payload_of)
+        and one.any_state <= other.any_state
     )
 
 

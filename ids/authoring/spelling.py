@@ -69,6 +69,8 @@ def flow_words(flow: nodes.FlowOptions) -> list[str]:
         words.append("established" if flow.established else "not_established")
     if flow.direction is not None:
         words.append("to_server" if flow.direction == Direction.TO_SERVER else "to_client")
+    if flow.any_state:
+        words.append("stateless")
     return words + [word for word, payload_of in PAYLOADS.items() if payload_of == flow.payload_of]
 
 

@@ -30,6 +30,7 @@ def text_of(options: str, number: int = 1, head: str = HEAD) -> str:
 
 
 SAYABLE = [
+    'content:"abc"; flowbits:set,a; flowbits:toggle,b;',
     'content:"abc"; tag:session,10,packets;',
     'content:"abc"; tag:host,9,seconds,dst;',
     'content:"abc"; app-layer-protocol:!http;',
@@ -65,6 +66,13 @@ SAYABLE = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("flow", ["stateless", "to_client,only_stream", "no_stream", "not_established"])
+def test_the_words_of_flow_come_out_the_same(tmp_path: Path, flow: str) -> None:
+    path = tmp_path / "r.rules"
+    path.write_text(f'alert tcp any any -> any any (msg:"x"; flow:{flow}; content:"abc"; sid:1;)')
+    assert [entry.reason for entry in import_rules(str(path)).not_converted] == []
+
+
 @pytest.mark.parametrize("options", SAYABLE)
 def test_what_yaml_can_say_comes_out_the_same(tmp_path: Path, options: str) -> None:
     path = tmp_path / "r.rules"
@@ -83,6 +91,7 @@ def test_what_yaml_can_say_comes_out_the_same(tmp_path: Path, options: str) -> N
 @pytest.mark.parametrize(("options", "reason"), [
     ('content:"abc"; byte_test:1,^,1,0,relative;', "bytes compared by ^"),
     ('content:"abc"; priority:9;', "priority 9"),
+    ('content:"abc"; flowbits:unset,a; flowbits:set,b;', "comes out otherwise: state"),
 ])  # fmt: skip
 def test_what_it_cannot_say_stays_behind_with_a_reason(tmp_path: Path, options: str, reason: str) -> None:
     path = tmp_path / "r.rules"

@@ -79,7 +79,7 @@ def parse_flow(words: list[str]) -> FlowOptions:
             payload_of = PAYLOADS[word]
         elif word != "stateless":
             raise GroupError(f"unknown flow option {word!r}", nearest(word, list(FLOW_WORDS)))
-    return FlowOptions(established, direction, payload_of)
+    return FlowOptions(established, direction, payload_of, any_state="stateless" in words)
 
 
 def _words(text: str) -> list[str]:
