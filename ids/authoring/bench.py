@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from ids.replay import ReplayGate
 from ids.rules.match.flagged import Session
 from ids.rules.match.matcher import Matcher
 from ids.types import Datagrams, FlowBatch, Match, Packets, Streams, Transactions
+
+log = logging.getLogger(__name__)
 
 RULES = "rules"
 """The plugin that matches rules."""
@@ -93,6 +96,8 @@ class Bench:
                 self.packets += len(batch)
                 if on_progress is not None:
                     on_progress(path, capture.bytes_read)
+            if capture.problem is not None:
+                log.warning("%s", capture.problem)
         self._gate = ReplayGate()
         self.engine.drain(self._gate)
 

@@ -11,7 +11,7 @@ from ids.kernel.fastpath import BEGINNING_BYTES
 from ids.protocols import BY_NAME
 from ids.rules.model.buffers import CATALOGUE, PARSED, PAYLOAD
 from ids.rules.model.chain import Chain, Content
-from ids.rules.model.reach import transports_of
+from ids.rules.model.reach import TRANSPORT_NAMES, transports_of
 from ids.rules.model.rule import Rule, Scoped
 from ids.rules.model.ruleset import RuleSet
 from ids.rules.model.yara import STREAM, YaraRule
@@ -74,13 +74,22 @@ def coverage(loaded: RuleSet, config: Config) -> Coverage:
     found.unparsed = {
         name: count for name, count in found.protocols.items() if name in BY_NAME and name not in PARSED
     }  # fmt: skip
-    wanted = Counter(name for rule in rules for name in transports_of(rule) or TRANSPORTS)
-    found.transports = {name: wanted[name] for name in TRANSPORTS}
+    found.transports = {name: sum(name in _carriers(rule) for rule in rules) for name in TRANSPORTS}
+    interest = {name for rule in rules for name in transports_of(rule) or TRANSPORTS}  # as `ids_interest` has it
     for name in TRANSPORTS:
         depth = int(getattr(config.fastpath, f"depth_{name}_bytes"))
-        found.depths[name] = depth if wanted[name] else min(depth, BEGINNING_BYTES)
+        found.depths[name] = depth if name in interest else min(depth, BEGINNING_BYTES)
     found.hidden = [hidden for hidden in _hidden(rules, found, config) if hidden.rules]
     return found
+
+
+def _carriers(rule: Scoped) -> frozenset[str]:
+    """Return over which transports there is something for a rule: its protocol may be recognised over some alone."""
+    over = transports_of(rule)
+    protocol = BY_NAME.get(rule.traffic.protocol)
+    if over is not None or protocol is None:
+        return over if over is not None else frozenset(TRANSPORTS)
+    return frozenset(name for number, name in TRANSPORT_NAMES.items() if protocol.recognised_over(number))
 
 
 def _buffers(rule: Scoped) -> Iterable[str]:
@@ -93,7 +102,7 @@ def _hidden(rules: list[Scoped], found: Coverage, config: Config) -> Iterator[Hi
     """Yield what the fast path and the bounds of matching keep from rules."""
     for name in TRANSPORTS:
         setting = f"fastpath.depth_{name}_bytes"
-        of_transport = [rule for rule in rules if name in (transports_of(rule) or TRANSPORTS)]
+        of_transport = [rule for rule in rules if name in _carriers(rule)]
         what = f"bytes of a {name} flow's side behind {found.depths[name]:,}"
         yield Hidden(what, len(of_transport), setting, str(found.depths[name]))
         deep = [rule for rule in of_transport if _least_place(rule) >= found.depths[name]]

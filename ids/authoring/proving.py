@@ -161,7 +161,8 @@ def _ways(proof: Proof, evade: str | None) -> Iterator[Evasion]:
     """Yield the evasions of a test that raises alerts, by which what is sent arrives at a real host."""
     chosen = families_of(evade if evade is not None else proof.test.evade)
     parts = said(proof.test)
-    if not chosen or not proof.test.alerts or transport(proof.test) != "tcp":
+    several = proof.test.stimulus.get("times", 1) > 1  # an evasion is one conversation
+    if not chosen or not proof.test.alerts or several or transport(proof.test) != "tcp":
         return
     if not any(part.direction == Direction.TO_SERVER for part in parts):
         return

@@ -69,9 +69,20 @@ def test_coverage_says_who_asks_for_what(tmp_path: Path) -> None:
     assert needs["http.uri"] == (2, True)
     assert needs["payload"] == (2, True)
     assert tree["unparsed"] == {"smb": 1}
+    assert tree["transports"] == {"tcp": 5, "udp": 0, "other": 0}
     assert tree["left_out"] == {"keyword nonsense": 1}
     hidden = {each["setting"]: each for each in tree["hidden"] if each["sids"]}
     assert hidden["engine.bypass"]["sids"] == [4, 5]
+
+
+def test_a_capture_that_ends_in_the_middle_of_a_packet_is_measured_up_to_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = LOG4SHELL.read_bytes()
+    (tmp_path / "cut.pcap").write_bytes(whole[: len(whole) // 2])
+    found = profile([tmp_path / "cut.pcap"], load_config(None))
+    assert found.packets > 0
+    assert "cut.pcap" in caplog.text
 
 
 def test_coverage_reads_the_settings(tmp_path: Path) -> None:

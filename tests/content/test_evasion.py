@@ -25,9 +25,17 @@ FILLED = "junk for a place that the window reaches later"
 
 
 def client_says(proof: RuleTest) -> tuple[list[bytes], int]:
-    """Return what the client of a proof says, and the port; nothing where it is about the server's words, or UDP."""
+    """Return what the client of a proof says, and the port; nothing where it is about the server's words, UDP, or
+    several connections.
+    """
     parts = said(proof)
-    if transport(proof) != "tcp" or any(part.direction is Direction.TO_CLIENT for part in parts):
+    several = proof.stimulus.get("times", 1) > 1
+    if (
+        several
+        or not parts
+        or transport(proof) != "tcp"
+        or any(part.direction is Direction.TO_CLIENT for part in parts)
+    ):
         return [], 0
     return [part.data for part in parts], WEB if proof.kind == "http" else proof.stimulus["port"] or DEFAULT_PORT
 
