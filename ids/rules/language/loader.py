@@ -28,6 +28,8 @@ YAML_SUFFIXES = (".yaml", ".yml")
 YARA_SUFFIXES = (".yar", ".yara")
 SURICATA_SUFFIXES = (".rules",)
 SUFFIXES = YAML_SUFFIXES + YARA_SUFFIXES + SURICATA_SUFFIXES
+COMPANION_SUFFIX = ".tests.yaml"
+"""Of a file with the tests of the rules of the file beside it, ``x.tests.yaml`` of ``x.rules``; it has no rules."""
 
 SHIPPED = ("base", "policy")
 """Rule sets that come with the engine, known by these names."""
@@ -127,7 +129,7 @@ def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list
     for path in map(_shipped, paths):
         if path.is_dir():
             for file in sorted(path.rglob("*")):
-                wanted = file.suffix in SUFFIXES and file.is_file()
+                wanted = file.suffix in SUFFIXES and not file.name.endswith(COMPANION_SUFFIX) and file.is_file()
                 if wanted and not any(fnmatch.fnmatch(file.name, pattern) for pattern in exclude):
                     found[str(file)] = None
         elif path.suffix in SUFFIXES:

@@ -16,6 +16,7 @@ from ids.rules.language.schema_memory import (
     WhenSchema,
 )
 from ids.rules.language.schema_parts import Name, Schema, Seconds, refuse_empty
+from ids.rules.model.rule import RuleTest
 from ids.types import BlockMode, BlockRequest
 
 Level = Literal["informational", "low", "medium", "high", "critical"]
@@ -120,12 +121,33 @@ class ProbesTest(Schema):
         return self
 
 
+class DnsTest(Schema):
+    """A question over UDP, and with ``answers`` or an ``rcode`` its answer: addresses of A and AAAA, else names."""
+
+    query: Text
+    type: Literal["A", "AAAA", "CNAME", "MX", "NS", "PTR", "TXT"] = "A"
+    answers: list[Text] = Field([])
+    rcode: int | None = Field(None, ge=0, le=15)
+
+
+class TlsTest(Schema):
+    """A client's first message."""
+
+    sni: str = Field("", max_length=255)
+    alpn: list[Text] = Field([])
+
+
+STIMULI = ("http", "payload", "dns", "tls", "probes", "pcap")
+
+
 class ProofSchema(Schema):
     """One proof of the rule: exactly one stimulus, and what must come of it."""
 
     name: Text
     http: HttpTest | None = None
     payload: PayloadTest | None = None
+    dns: DnsTest | None = None
+    tls: TlsTest | None = None
     probes: ProbesTest | None = None
     pcap: Text | None = None
     alerts: int = Field(1, ge=0)
@@ -134,9 +156,17 @@ class ProofSchema(Schema):
 
     @model_validator(mode="after")
     def _one_stimulus(self) -> ProofSchema:
-        if sum(value is not None for value in (self.http, self.payload, self.probes, self.pcap)) != 1:
-            raise ValueError("give exactly one of http, payload, probes and pcap")
+        if sum(getattr(self, name) is not None for name in STIMULI) != 1:
+            raise ValueError(f"give exactly one of {', '.join(STIMULI[:-1])} and {STIMULI[-1]}")
         return self
+
+    def proof(self) -> RuleTest:
+        """Return it as rules have it."""
+        evade = self.evade if isinstance(self.evade, str) else tuple(self.evade)
+        kind = next(name for name in STIMULI if getattr(self, name) is not None)
+        given = getattr(self, kind)
+        stimulus = {"path": given} if isinstance(given, str) else given.model_dump()
+        return RuleTest(self.name, kind, stimulus, self.alerts, evade, self.blocked_from_packet)
 
 
 class RuleSchema(Schema):

@@ -11,7 +11,7 @@ from ids.errors import Location, RuleError, SourceError
 from ids.rules.language.blocking import PROOF, PROOF_REMEDY, REMEDY, blocks_server, never_proven
 from ids.rules.language.remedies import remedy_for
 from ids.rules.language.scalars import Scalars
-from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, ProofSchema, RuleSchema
+from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, RuleSchema
 from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.language.yaml_match import MatchReader
@@ -20,7 +20,7 @@ from ids.rules.language.yaml_reading import NamedList, Reading
 from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PAYLOAD, comes_over, wrong_way
 from ids.rules.model.chain import DECODED, Chain, Expression
 from ids.rules.model.patterns import Pattern, Patterns
-from ids.rules.model.rule import All, Regex, Rule, RuleTest, leaves
+from ids.rules.model.rule import All, Regex, Rule, leaves
 from ids.source import Document, InvalidDocument, read_yaml, validate
 from ids.types import Action, Signature, Threshold
 
@@ -145,7 +145,7 @@ class YamlLoader:
             repeats=schema.repeats or bool(schema.when) or schema.after is not None,
             source=place,
             level=schema.level,
-            tests=tuple(_proof(test) for test in schema.tests),
+            tests=tuple(test.proof() for test in schema.tests),
         )
         self.warnings += [RuleError(f"sid {schema.sid}: {w.message}", w.location, w.remedy) for w in reading.warnings]
         self._check(rule, document, at)
@@ -291,17 +291,3 @@ def _metadata(schema: RuleSchema) -> Mapping[str, list[str]]:
     for key, value in schema.metadata.items():
         values[key] = [value] if isinstance(value, str) else list(value)
     return values
-
-
-def _proof(test: ProofSchema) -> RuleTest:
-    evade = test.evade if isinstance(test.evade, str) else tuple(test.evade)
-    if test.pcap is not None:
-        kind, stimulus = "pcap", {"path": test.pcap}
-    elif test.http is not None:
-        kind, stimulus = "http", test.http.model_dump()
-    elif test.probes is not None:
-        kind, stimulus = "probes", test.probes.model_dump()
-    else:
-        assert test.payload is not None
-        kind, stimulus = "payload", test.payload.model_dump()
-    return RuleTest(test.name, kind, stimulus, test.alerts, evade, test.blocked_from_packet)

@@ -117,6 +117,13 @@ class PacketMatcher:
         found.sort(key=lambda entry: entry[:2])
         return [match for _, _, match in found]
 
+    def looked(self, row: int) -> tuple[Callable[[str], Sequence[bytes]], Callable[[HeaderTest], bool]] | None:
+        """Return the buffers of a packet of the latest batch, and what judges tests on its headers; None where no rule
+        is judged packet by packet.
+        """
+        columns = self._columns
+        return None if columns is None else (self._instances(columns, row), self._answer(columns, row))
+
     def header_answer(self, number: int, slot: int) -> Callable[[HeaderTest], bool]:
         """Return what judges tests on the headers of a packet of the latest batch, by its number and its flow's slot.
 

@@ -183,7 +183,7 @@ class RuleTest:
 
     name: str
     kind: str
-    """``http``, ``payload``, ``probes`` or ``pcap``: what ``stimulus`` describes."""
+    """``http``, ``payload``, ``dns``, ``tls``, ``probes`` or ``pcap``: what ``stimulus`` describes."""
     stimulus: Mapping[str, Any]
     alerts: int = 1
     evade: str | tuple[str, ...] = ()
