@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ids.counters import Counters
+from ids.rules.match.beside import Beside
 from ids.rules.match.datagrams import DatagramMatcher
 from ids.rules.match.evaluation import Evaluator
 from ids.rules.match.flagged import FlaggedMatcher, Session
@@ -47,9 +48,11 @@ class Matcher:
         self._streams = StreamMatcher(index, evaluator, scanner, memory, counters, settings.window_bytes)
         self._datagrams = DatagramMatcher(index, evaluator)
         self._packets = PacketMatcher(index, evaluator, flows, counters)
+        self._beside = Beside(memory, self._packets.payload_of) if index.mixed else None
         self._transactions = TransactionMatcher(
-            index, evaluator, scanner, memory, counters, settings.transactions_per_flow, self._packets.header_answer
-        )
+            index, evaluator, scanner, memory, counters, settings.transactions_per_flow, self._packets.header_answer,
+            self._beside,
+        )  # fmt: skip
         self._strays = StrayMatcher(index, evaluator)
         self._flagged = FlaggedMatcher(index, evaluator, memory, counters)
 
@@ -65,10 +68,14 @@ class Matcher:
 
     def streams(self, streams: Streams) -> list[Match]:
         """Take the new bytes of TCP."""
+        if self._beside is not None:
+            self._beside.note(streams=streams)
         return self._streams.streams(streams)
 
     def datagrams(self, datagrams: Datagrams) -> list[Match]:
         """Take the payloads that are no part of a stream."""
+        if self._beside is not None:
+            self._beside.note(datagrams=datagrams)
         return self._datagrams.datagrams(datagrams)
 
     def transactions(self, transactions: Transactions) -> list[Match]:
@@ -77,6 +84,8 @@ class Matcher:
 
     def packets(self, packets: Packets, flows: FlowBatch) -> list[Match]:
         """Take a batch of packets, for rules that are judged packet by packet."""
+        if self._beside is not None:
+            self._beside.begin()
         return self._packets.packets(packets, flows) + self._strays.packets(packets, flows)
 
     def flagged(self, session: Session) -> list[Match]:

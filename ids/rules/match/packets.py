@@ -67,7 +67,7 @@ class PacketMatcher:
         self._lone: dict[int, Flow] = {}
         self._alone = 0
         """Matches of packets without a flow in this batch."""
-        self.active = bool(rules) or self._asked
+        self.active = bool(rules) or self._asked or bool(index.mixed)
 
     def _compiled(self, numbers: Sequence[int]) -> Clauses:
         return Clauses(
@@ -117,6 +117,15 @@ class PacketMatcher:
             return found[0] >= 0 and judge(test, columns.axis, found[0])
 
         return answer
+
+    def payload_of(self, number: int, slot: int) -> bytes:
+        """Return the payload of a packet of the latest batch, by its number and its flow's slot; empty: it has none."""
+        columns = self._columns
+        row = _row_of(columns, number, slot) if columns is not None else -1
+        if columns is None or row < 0:
+            return b""
+        begin, size = (int(column[row]) for column in columns.fields.payloads)
+        return columns.packets.batch.data[begin : begin + size].tobytes()
 
     def _spoken(self, test: Spoken, slot: int) -> bool:
         """Judge the protocol by what is known now: bytes of a stream are looked at when it was recognised in them."""

@@ -120,7 +120,6 @@ def test_what_suricata_refuses_is_refused(options: str) -> None:
         ("stream-event:no_such_event;", "stream-event"),
         ("app-layer-protocol:!mqtt;", "protocol mqtt"),
         ("app-layer-protocol:http,final;", "app-layer-protocol mode"),
-        ("app-layer-event:dns.no_such_event;", "app-layer-event"),
         ("requires:foo bar;", "requires"),
     ],
 )
