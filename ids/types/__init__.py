@@ -33,6 +33,7 @@ from ids.types.findings import (
     FlowCount,
     Match,
     Signature,
+    Rate,
     Suppression,
     Threshold,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "State",
     "StreamChunk",
     "Streams",
+    "Rate",
     "Suppression",
     "Tagged",
     "Threshold",

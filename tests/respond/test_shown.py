@@ -10,11 +10,13 @@ from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import GRE, Dot1Q, Ether
 from scapy.layers.sctp import SCTP
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
 
 from ids.config import Config
@@ -40,6 +42,7 @@ def events_of(
     respond: dict[str, Any] | None = None,
     workers: int = 1,
     linktype: int | None = None,
+    checksums: str = "auto",
 ) -> list[dict[str, Any]]:
     """Replay frames, a second apart, and return the events."""
     packets = []
@@ -55,6 +58,7 @@ def events_of(
             "fastpath": {"replay": "off"},
             "eve": eve or {},
             "respond": respond or {},
+            "decode": {"checksums": checksums},
             "engine": {"workers": workers},
         }
     )
@@ -264,6 +268,23 @@ def test_what_asks_for_ends_or_matches_in_a_stream_drops_the_flow(tmp_path: Path
     assert flow["flow"]["action"] == "drop"
 
 
+@pytest.mark.parametrize(
+    ("threshold", "dropped"),
+    [("limit", [1, 2, 3, 4]), ("threshold", [2, 4]), ("both", [2, 3, 4])],
+)
+def test_a_rule_drops_nothing_until_it_has_matched_often_enough(
+    tmp_path: Path, threshold: str, dropped: list[int]
+) -> None:
+    rule = (
+        'drop udp any any -> any any (msg:"x"; dsize:4; '
+        f"threshold:type {threshold}, track by_src, count 2, seconds 60; sid:1;)"
+    )
+    frames = [THERE / UDP(sport=5000, dport=9) / b"evil" for _ in range(4)]
+    events = events_of(tmp_path, frames, rule, respond=INLINE)
+    drops = [drop["pcap_cnt"] for drop in of_type(events, "drop")]
+    assert drops == dropped
+
+
 def test_a_packet_that_passes_does_not_let_its_flow_pass(tmp_path: Path) -> None:
     rules = (
         'pass udp any any -> any any (msg:"p"; content:"hello"; sid:1;)\n'
@@ -364,6 +385,59 @@ def test_sctp_has_ports_in_rules_and_events(tmp_path: Path) -> None:
     for event in (*alerts, *of_type(events, "flow")):
         assert (event["proto"], event["src_port"], event["dest_port"]) == ("SCTP", 7, 9)
     assert [drop["pcap_cnt"] for drop in of_type(events, "drop")] == [1, 2]
+
+
+def test_the_gate_drops_the_rest_of_a_condemned_sctp_flow(tmp_path: Path) -> None:
+    wrpcap(
+        str(tmp_path / "x.pcap"), [THERE / SCTP(sport=7, dport=9) / b"evil", BACK / SCTP(sport=9, dport=7) / b"more"]
+    )
+    (tmp_path / "x.rules").write_text('drop sctp any 7 -> any 9 (msg:"x"; content:"evil"; sid:1;)\n')
+    config = Config.model_validate({"rules": {"paths": [str(tmp_path / "x.rules")]}, "fastpath": {"replay": "model"}})
+    (flow,) = replay([tmp_path / "x.pcap"], config).captures[0].dropped_flows
+    assert (flow.cut_off_from, flow.packets) == (2, 1)
+
+
+# ---- hostile packets ------------------------------------------------------------------------------------------------
+
+RAW = [
+    bytes(frame)
+    for frame in (
+        *DATAGRAMS[:2],
+        THERE / TCP(sport=1, dport=2, flags="S") / b"evil",
+        THERE / ICMP(type=8, id=5) / b"evil",
+        THERE / GRE() / IP(src="198.51.100.1", dst="198.51.100.2") / UDP(sport=5000, dport=9) / b"evil",
+        ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2") / UDP(sport=5000, dport=9) / b"evil",
+        ETHER / IP(src="192.0.2.1", dst="203.0.113.1", proto=17, frag=4) / b"evil",
+        THERE / SCTP(sport=7, dport=9) / b"evil",
+    )
+]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(RAW), st.integers(1, 200), st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)))
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_no_packet_breaks_it(tmp_path: Path, cuts: list[tuple[bytes, int, list[tuple[int, int]]]]) -> None:
+    frames = []
+    for frame, size, changes in cuts:
+        changed = bytearray(frame)
+        for at, value in changes:
+            if at < len(changed):
+                changed[at] = value
+        frames.append(Raw(bytes(changed[:size])))
+    rules = (
+        'reject ip any any -> any any (msg:"x"; tag:host,1000,seconds,src; tag:session; target:src_ip; sid:1;)\n'
+        'drop pkthdr any any -> any any (msg:"y"; decode-event:ipv4.trunc_pkt; sid:2;)'
+    )
+    eve = {**EVERYTHING, "tagged_packets": True, "drop_flows": "all", "drop_alert": True}
+    events = events_of(tmp_path, frames, rules, eve=eve, respond=INLINE, linktype=1, checksums="none")
+    assert of_type(events, "stats")
 
 
 # ---- the schema -----------------------------------------------------------------------------------------------------
