@@ -8,7 +8,7 @@ from collections import OrderedDict
 from enum import Enum
 
 from ids.counters import Counters
-from ids.types import Direction, Match, Rate, Threshold
+from ids.types import Direction, Match, Rate
 
 MAX_TRACKED = 65536
 """Tracked (rule, address) pairs. The longest unused goes first: its source may alert once too often, never too
