@@ -104,5 +104,10 @@ def _suppressed(match: Match) -> bool:
 def _tracked(match: Match, track: str) -> object:
     flow = match.flow
     sender, receiver = _ends(match)
-    tracked = {"by_src": sender, "by_dst": receiver, "by_both": (sender, receiver), "by_flow": flow.id}
+    tracked = {
+        "by_src": sender,
+        "by_dst": receiver,
+        "by_both": (min(sender, receiver), max(sender, receiver)),
+        "by_flow": flow.id,
+    }
     return tracked.get(track)

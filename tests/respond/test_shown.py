@@ -268,6 +268,17 @@ def test_what_asks_for_ends_or_matches_in_a_stream_drops_the_flow(tmp_path: Path
     assert flow["flow"]["action"] == "drop"
 
 
+def test_inline_a_rule_on_a_protocol_fits_the_packet_that_shows_it(tmp_path: Path) -> None:
+    frames = conversation(b"GET /evil HTTP/1.1\r\nHost: a.example\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", close=True)
+    rule = 'alert http any any -> any any (msg:"x"; sid:1;)'
+    of_mode = {
+        mode: of_type(events_of(tmp_path, frames, rule, respond=respond), "alert")[0]["pcap_cnt"]
+        for mode, respond in (("inline", INLINE), ("beside", {}))
+    }
+    request = next(at for at, frame in enumerate(frames, 1) if b"evil" in bytes(frame))
+    assert of_mode == {"inline": request, "beside": request + 1}
+
+
 @pytest.mark.parametrize(
     ("threshold", "dropped"),
     [("limit", [1, 2, 3, 4]), ("threshold", [2, 4]), ("both", [2, 3, 4])],

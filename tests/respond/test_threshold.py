@@ -45,6 +45,14 @@ def test_a_rule_does_nothing_until_it_has_matched_often_enough(kind: str, expect
     assert [thresholds.heard(make_match(signature=signature)).name for _ in range(4)] == expected.split()
 
 
+def test_both_ends_are_one_pair_whoever_sends() -> None:
+    thresholds = Thresholds(Counters())
+    signature = make_signature(threshold=Threshold("limit", "by_both", 1, 60))
+    ways = [Direction.TO_SERVER, Direction.TO_CLIENT]
+    answers = [_passes(thresholds, make_match(make_flow(), signature, direction=way)) for way in ways]
+    assert answers == [True, False]
+
+
 def test_a_rate_is_exceeded_for_as_long_as_its_timeout_and_then_counted_anew() -> None:
     thresholds, rate = Thresholds(Counters()), Rate("by_src", 2, 10, Action.DROP, 100)
     signature = make_signature(rate=rate)

@@ -24,7 +24,8 @@ from ids.types import Datagrams, FlowBatch, FlowColumns, Match, Packets, Streams
 
 
 class Matcher:
-    """All rules of one load. After a reload, ``previous`` hands on what it knows of live flows."""
+    """All rules of one load. After a reload, ``previous`` hands on what it knows of live flows. ``inline``: a packet is
+    judged by what it shows itself, as Suricata does where it drops packets."""
 
     def __init__(
         self,
@@ -35,6 +36,8 @@ class Matcher:
         detector: str = "",
         cache: Path | None = None,
         previous: Matcher | None = None,
+        *,
+        inline: bool = False,
     ) -> None:
         settings = settings or RulesSettings()
         memory: FlowMemory = previous.memory if previous else FlowMemory(flows, settings.memcap_bytes, counters)
@@ -47,7 +50,7 @@ class Matcher:
         )
         self._streams = StreamMatcher(index, evaluator, scanner, memory, counters, settings.window_bytes)
         self._datagrams = DatagramMatcher(index, evaluator)
-        self._packets = PacketMatcher(index, evaluator, flows, counters)
+        self._packets = PacketMatcher(index, evaluator, flows, counters, inline=inline)
         self._beside = Beside(memory, self._packets.payload_of) if index.mixed else None
         self._transactions = TransactionMatcher(
             index, evaluator, scanner, memory, counters, settings.transactions_per_flow, self._packets.header_answer,

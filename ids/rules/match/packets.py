@@ -42,8 +42,12 @@ _URGENCY = {Action.PASS: 0, Action.DROP: 1, Action.REJECT: 1, Action.ALERT: 2}
 class PacketMatcher:
     """The rules that are judged packet by packet."""
 
-    def __init__(self, index: RuleIndex, evaluator: Evaluator, flows: FlowColumns, counters: Counters) -> None:
+    def __init__(
+        self, index: RuleIndex, evaluator: Evaluator, flows: FlowColumns, counters: Counters, *, inline: bool = False
+    ) -> None:
+        """``inline``: see `PacketColumns`."""
         self._index = index
+        self._inline = inline
         self._evaluator = evaluator
         self._counters = counters
         self._flows = flows
@@ -85,7 +89,7 @@ class PacketMatcher:
         """Take a batch; return the matches in the order of the packets."""
         if not self.active or not len(packets):
             return []
-        self._columns = columns = PacketColumns(packets, flows, self._ranks, self._before)
+        self._columns = columns = PacketColumns(packets, flows, self._ranks, self._before, self._inline)
         self._lone.clear()
         self._alone = 0
         found: list[tuple[int, int, Match]] = []
