@@ -105,7 +105,10 @@ class Rules:
         if loaded.refused:
             log.warning("%d rules loaded, %s: see `ids rules check`", len(loaded), loaded.left_out())
         with collected_later():
-            matcher = Matcher(loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher)
+            matcher = Matcher(
+                loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher,
+                inline=context.config.respond.drop_packets,
+            )  # fmt: skip
 
         def commit() -> None:
             self.matcher = matcher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ids.respond.policy import BlockPolicy, sender_of
 from ids.respond.sequences import Sequences
 from ids.respond.settings import EveSettings, RespondSettings
 from ids.respond.state import RuleState
-from ids.respond.threshold import Thresholds
+from ids.respond.threshold import Hearing, Thresholds
 from ids.respond.trailing import Trailing
 from ids.rules.model.sets import AddressSet
 from ids.types import STATELESS, Action, BlockMode, FlowState, Match, Packets
@@ -89,6 +89,12 @@ class Responder:
             return
         if not self._heard(match):
             return
+        match = self._rated(match)
+        hearing = self._thresholds.heard(match)
+        if hearing is Hearing.NOT:
+            self._counters.add("detect.alerts_suppressed")
+            return
+        silent = hearing is Hearing.SILENT
         if match.signature.action is Action.PASS:
             if _of_the_packet(match):
                 case.passed_packet = match.number
@@ -96,7 +102,7 @@ class Responder:
                 case.passed = True
             if match.signature.announced:
                 self._counters.add("detect.matches")
-                self._alert(match, case, None, blocked=False)
+                self._alert(match, case, None, silent=silent, blocked=False)
             return
         self._counters.add("detect.matches")
         block = self._block(match)
@@ -106,16 +112,25 @@ class Responder:
         blocked = (
             block is not None and block.get("mode") == BlockMode.ENFORCE.value and self._settings.mode == "enforce"
         )
-        alerted = self._alert(match, case, block, blocked=condemned or blocked)
+        alerted = self._alert(match, case, block, silent=silent, blocked=condemned or blocked)
         dropped = condemned or (block is not None and blocked and "refused" not in block)
         if dropped and (alerted or condemned is not before):
-            self._emit(events.drop_event(match, "rules", block, self._eve))
+            reason = "threshold detection_filter" if match.signature.rated else "rules"
+            self._emit(events.drop_event(match, reason, block, self._eve))
 
-    def _alert(self, match: Match, case: Case, block: Event | None, *, blocked: bool) -> bool:
+    def _rated(self, match: Match) -> Match:
+        """Return a match of a rule that asks for another action where it matches too often, with that action then."""
+        rate = match.signature.rate
+        if rate is None or not self._thresholds.exceeds(match, rate):
+            return match
+        signature = replace(match.signature, action=rate.action, rated=True, announced=False)
+        return replace(match, signature=signature)
+
+    def _alert(self, match: Match, case: Case, block: Event | None, *, silent: bool, blocked: bool) -> bool:
         """Emit the alert of a match, where there is to be one; return whether there was."""
         if match.signature.state.silent:
             return False
-        if not self._thresholds.passes(match):
+        if silent:
             self._counters.add("detect.alerts_suppressed")
             return False
         if case.alerts >= self._settings.alerts_per_flow:

@@ -71,7 +71,9 @@ class RespondSettings(BaseModel):
         " the harm of a rule that matches everybody.",
     )
     alerts_per_flow: int = Field(
-        256, ge=1, description="Alerts of one flow; further ones are counted only, so that a flow cannot fill the disk."
+        1024,
+        ge=1,
+        description="Alerts of one flow; further ones are counted only, so that a flow cannot fill the disk.",
     )
     action_order: Annotated[list[ActionName], Field(min_length=4, max_length=4)] = Field(
         ["pass", "drop", "reject", "alert"],

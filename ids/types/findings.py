@@ -60,6 +60,19 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """A rule that matched more than ``count`` times in ``seconds`` asks for another action, for ``timeout_s``
+    (Suricata's ``rate_filter``)."""
+
+    track: str
+    """As of a `Threshold`."""
+    count: int
+    seconds: int
+    action: Action
+    timeout_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class Suppression:
     """Alerts of a rule are not reported where the sender's (``src_ip``) or the receiver's (``dst_ip``) address, of one
     of the ``ends``, lies in one of the runs of addresses; IPv4 as ``::ffff:a.b.c.d``."""
@@ -87,6 +100,9 @@ class Signature:
     block: BlockRequest | None = None
     threshold: Threshold | None = None
     suppressed: tuple[Suppression, ...] = ()
+    rate: Rate | None = None
+    rated: bool = False
+    """Its action is the one that ``rate`` asks for."""
     state: State = STATELESS
     distinct: Distinct | None = None
     after: After | None = None

@@ -268,6 +268,34 @@ def test_what_asks_for_ends_or_matches_in_a_stream_drops_the_flow(tmp_path: Path
     assert flow["flow"]["action"] == "drop"
 
 
+def test_inline_a_rule_on_a_protocol_fits_the_packet_that_shows_it(tmp_path: Path) -> None:
+    frames = conversation(b"GET /evil HTTP/1.1\r\nHost: a.example\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", close=True)
+    rule = 'alert http any any -> any any (msg:"x"; sid:1;)'
+    of_mode = {
+        mode: of_type(events_of(tmp_path, frames, rule, respond=respond), "alert")[0]["pcap_cnt"]
+        for mode, respond in (("inline", INLINE), ("beside", {}))
+    }
+    request = next(at for at, frame in enumerate(frames, 1) if b"evil" in bytes(frame))
+    assert of_mode == {"inline": request, "beside": request + 1}
+
+
+@pytest.mark.parametrize(
+    ("threshold", "dropped"),
+    [("limit", [1, 2, 3, 4]), ("threshold", [2, 4]), ("both", [2, 3, 4])],
+)
+def test_a_rule_drops_nothing_until_it_has_matched_often_enough(
+    tmp_path: Path, threshold: str, dropped: list[int]
+) -> None:
+    rule = (
+        'drop udp any any -> any any (msg:"x"; dsize:4; '
+        f"threshold:type {threshold}, track by_src, count 2, seconds 60; sid:1;)"
+    )
+    frames = [THERE / UDP(sport=5000, dport=9) / b"evil" for _ in range(4)]
+    events = events_of(tmp_path, frames, rule, respond=INLINE)
+    drops = [drop["pcap_cnt"] for drop in of_type(events, "drop")]
+    assert drops == dropped
+
+
 def test_a_packet_that_passes_does_not_let_its_flow_pass(tmp_path: Path) -> None:
     rules = (
         'pass udp any any -> any any (msg:"p"; content:"hello"; sid:1;)\n'

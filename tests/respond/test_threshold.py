@@ -6,9 +6,13 @@ import pytest
 
 from ids.counters import Counters
 from ids.respond import threshold as module
-from ids.respond.threshold import Thresholds
-from ids.types import Direction, Suppression, Threshold
+from ids.respond.threshold import Hearing, Thresholds
+from ids.types import Action, Direction, Match, Rate, Suppression, Threshold
 from tests.factory import T0, make_flow, make_match, make_signature
+
+
+def _passes(thresholds: Thresholds, match: Match) -> bool:
+    return thresholds.heard(match) is Hearing.ALERTS
 
 
 @pytest.mark.parametrize(
@@ -23,14 +27,45 @@ from tests.factory import T0, make_flow, make_match, make_signature
 def test_six_matches_within_the_window(kind: str, expected: list[int]) -> None:
     thresholds = Thresholds(Counters())
     signature = make_signature(threshold=Threshold(kind, "by_src", 2, 60))
-    assert [int(thresholds.passes(make_match(signature=signature))) for _ in range(6)] == expected
+    assert [int(_passes(thresholds, make_match(signature=signature))) for _ in range(6)] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("limit", "ALERTS ALERTS SILENT SILENT"),
+        ("threshold", "NOT ALERTS NOT ALERTS"),
+        ("both", "NOT ALERTS SILENT SILENT"),
+        ("filter", "NOT NOT ALERTS ALERTS"),
+    ],
+)
+def test_a_rule_does_nothing_until_it_has_matched_often_enough(kind: str, expected: str) -> None:
+    thresholds = Thresholds(Counters())
+    signature = make_signature(threshold=Threshold(kind, "by_src", 2, 60))
+    assert [thresholds.heard(make_match(signature=signature)).name for _ in range(4)] == expected.split()
+
+
+def test_both_ends_are_one_pair_whoever_sends() -> None:
+    thresholds = Thresholds(Counters())
+    signature = make_signature(threshold=Threshold("limit", "by_both", 1, 60))
+    ways = [Direction.TO_SERVER, Direction.TO_CLIENT]
+    answers = [_passes(thresholds, make_match(make_flow(), signature, direction=way)) for way in ways]
+    assert answers == [True, False]
+
+
+def test_a_rate_is_exceeded_for_as_long_as_its_timeout_and_then_counted_anew() -> None:
+    thresholds, rate = Thresholds(Counters()), Rate("by_src", 2, 10, Action.DROP, 100)
+    signature = make_signature(rate=rate)
+    times = [0, 1, 20, 25, 30, 131, 132, 133, 134]
+    answers = [thresholds.exceeds(make_match(signature=signature, ts_ns=T0 + t * 10**9), rate) for t in times]
+    assert answers == [False, False, False, False, True, False, False, False, True]
 
 
 def test_a_new_window_starts_with_the_first_match_after_the_old_one() -> None:
     thresholds = Thresholds(Counters())
     signature = make_signature(threshold=Threshold("limit", "by_src", 1, 60))
     times = [0, 59, 60, 61]
-    answers = [thresholds.passes(make_match(signature=signature, ts_ns=T0 + t * 10**9)) for t in times]
+    answers = [_passes(thresholds, make_match(signature=signature, ts_ns=T0 + t * 10**9)) for t in times]
     assert answers == [True, False, True, False]
 
 
@@ -41,8 +76,8 @@ def test_a_new_window_starts_with_the_first_match_after_the_old_one() -> None:
 def test_what_is_counted_together(track: str, expected: bool) -> None:
     thresholds = Thresholds(Counters())
     signature = make_signature(threshold=Threshold("limit", track, 1, 60))
-    assert thresholds.passes(make_match(make_flow("192.0.2.1"), signature))
-    assert thresholds.passes(make_match(make_flow("192.0.2.2", id=2), signature)) is expected
+    assert _passes(thresholds, make_match(make_flow("192.0.2.1"), signature))
+    assert _passes(thresholds, make_match(make_flow("192.0.2.2", id=2), signature)) is expected
 
 
 @pytest.mark.parametrize(
@@ -54,7 +89,7 @@ def test_alerts_of_some_addresses_are_not_reported(ends: tuple[str, ...], expect
     signature = make_signature(suppressed=(Suppression(ends, (run,)),))
     flow = make_flow("192.0.2.1")
     ways = (Direction.TO_SERVER, Direction.TO_CLIENT)
-    answers = [Thresholds(Counters()).passes(make_match(flow, signature, direction=way)) for way in ways]
+    answers = [_passes(Thresholds(Counters()), make_match(flow, signature, direction=way)) for way in ways]
     assert answers == expected
 
 
@@ -64,5 +99,5 @@ def test_memory_is_bounded_and_forgetting_is_counted(monkeypatch: pytest.MonkeyP
     thresholds = Thresholds(counters)
     signature = make_signature(threshold=Threshold("limit", "by_flow", 1, 60))
     for number in range(25):
-        thresholds.passes(make_match(make_flow(id=number), signature))
+        _passes(thresholds, make_match(make_flow(id=number), signature))
     assert counters["respond.threshold.evicted"] == 15

@@ -46,3 +46,13 @@ def test_a_rule_that_does_not_repeat_matches_once(tmp_path: Path) -> None:
 def test_what_a_rule_asks_of_the_flow_holds_for_these_too(tmp_path: Path, flow: str) -> None:
     rule = f'alert tcp any any -> any any (flow:{flow}; content:"needle"; sid:1;)\n'
     assert alerts(tmp_path, rule, "r.rules", EXPLOIT) == []
+
+
+def test_what_a_syn_brings_that_nobody_answers_is_looked_at(tmp_path: Path) -> None:
+    capture, file = tmp_path / "syn.pcap", tmp_path / "r.rules"
+    syn = TCP(sport=40000, dport=8000, flags="S", seq=1000)
+    frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src="192.0.2.1", dst="198.51.100.1")
+    wrpcap(str(capture), [frame / syn / EXPLOIT])
+    file.write_text('alert tcp any any -> any 8000 (content:"needle"; sid:1;)\n')
+    report = replay([capture], load_config(None, [f"rules.paths=[{file}]", "fastpath.replay=off"]))
+    assert [event["alert"]["signature_id"] for event in report.alerts] == [1]

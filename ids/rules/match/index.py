@@ -13,9 +13,9 @@ from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
 from ids.rules.model.buffers import CATALOGUE, GROWING, PACKET_HEADERS, PAYLOAD
 from ids.rules.model.growth import lasting
-from ids.rules.model.literals import Needle, cover_of
+from ids.rules.model.literals import Needle, cover, cover_of
 from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
-from ids.rules.model.rule import All, Anchor, Rule
+from ids.rules.model.rule import All, Anchor, Rule, leaves
 from ids.rules.model.yara import STREAM, YaraRule
 
 _TCP, _UDP = 6, 17
@@ -51,6 +51,11 @@ def _of_either(rule: Rule) -> bool:
     return rule.traffic.carried_by(_TCP)
 
 
+def _is_named(leaf: object) -> bool:
+    """Return whether a test is on a buffer of a protocol."""
+    return getattr(leaf, "buffer", PAYLOAD) != PAYLOAD
+
+
 class RuleIndex:
     """The rules of one load; a rule's number is its place in ``rules``."""
 
@@ -74,6 +79,8 @@ class RuleIndex:
         """and those of them that no needle picks: their tests on columns do, or nothing can."""
         self.of_either: set[int] = set()
         """Those of both that are looked for in streams and datagrams, too: in packets of TCP only."""
+        self.mixed: set[int] = set()
+        """Rules that ask for payload and for buffers of a protocol: judged when an exchange is there."""
         self.asks_headers = False
         """Some rule on a protocol's buffers asks for the headers of the packet that completed them."""
         self._in_packets: dict[str, list[tuple[Needle, int]]] = {}
@@ -126,7 +133,9 @@ class RuleIndex:
                 return
             self.of_either.add(number)
         self.asks_headers |= asks_headers and bool(rule.buffers)
-        if PAYLOAD in rule.buffers:
+        if PAYLOAD in rule.buffers and rule.buffers != {PAYLOAD}:
+            self._sort_mixed(rule, number)
+        elif PAYLOAD in rule.buffers:
             entries = [(needle, number) for needle in needles or ()]
             if rule.traffic.carried_by(_TCP):
                 self._stream += entries
@@ -142,6 +151,18 @@ class RuleIndex:
         else:
             for needle in needles:
                 self._named.setdefault(needle.buffer, []).append((needle, number))
+
+    def _sort_mixed(self, rule: Rule, number: int) -> None:
+        """Sort a rule on payload and on a protocol's buffers by the latter."""
+        self.mixed.add(number)
+        parts = [part for part in rule.condition.parts if any(_is_named(leaf) for leaf in leaves(part))]
+        needles = cover(All(tuple(parts)))
+        if needles is None or any(needle.buffer == PAYLOAD for needle in needles):
+            for name in rule.buffers - {PAYLOAD}:
+                self.by_buffer.setdefault(name, []).append(number)
+            return
+        for needle in needles:
+            self._named.setdefault(needle.buffer, []).append((needle, number))
 
     def _sort_bare(self, rule: Rule, number: int, asks_headers: bool) -> None:
         """Sort a rule without a test on bytes; one on an application protocol waits until it is recognised."""

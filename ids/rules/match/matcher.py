@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ids.counters import Counters
+from ids.rules.match.beside import Beside
 from ids.rules.match.datagrams import DatagramMatcher
 from ids.rules.match.evaluation import Evaluator
 from ids.rules.match.flagged import FlaggedMatcher, Session
@@ -23,7 +24,8 @@ from ids.types import Datagrams, FlowBatch, FlowColumns, Match, Packets, Streams
 
 
 class Matcher:
-    """All rules of one load. After a reload, ``previous`` hands on what it knows of live flows."""
+    """All rules of one load. After a reload, ``previous`` hands on what it knows of live flows. ``inline``: a packet is
+    judged by what it shows itself, as Suricata does where it drops packets."""
 
     def __init__(
         self,
@@ -34,6 +36,8 @@ class Matcher:
         detector: str = "",
         cache: Path | None = None,
         previous: Matcher | None = None,
+        *,
+        inline: bool = False,
     ) -> None:
         settings = settings or RulesSettings()
         memory: FlowMemory = previous.memory if previous else FlowMemory(flows, settings.memcap_bytes, counters)
@@ -46,16 +50,12 @@ class Matcher:
         )
         self._streams = StreamMatcher(index, evaluator, scanner, memory, counters, settings.window_bytes)
         self._datagrams = DatagramMatcher(index, evaluator)
-        self.packet_matcher = PacketMatcher(index, evaluator, flows, counters)
+        self.packet_matcher = PacketMatcher(index, evaluator, flows, counters, inline=inline)
+        self._beside = Beside(memory, self.packet_matcher.payload_of) if index.mixed else None
         self._transactions = TransactionMatcher(
-            index,
-            evaluator,
-            scanner,
-            memory,
-            counters,
-            settings.transactions_per_flow,
-            self.packet_matcher.header_answer,
-        )
+            index, evaluator, scanner, memory, counters, settings.transactions_per_flow, self.packet_matcher.header_answer,
+            self._beside,
+        )  # fmt: skip
         self._strays = StrayMatcher(index, evaluator)
         self._flagged = FlaggedMatcher(index, evaluator, memory, counters)
 
@@ -71,10 +71,14 @@ class Matcher:
 
     def streams(self, streams: Streams) -> list[Match]:
         """Take the new bytes of TCP."""
+        if self._beside is not None:
+            self._beside.note(streams=streams)
         return self._streams.streams(streams)
 
     def datagrams(self, datagrams: Datagrams) -> list[Match]:
         """Take the payloads that are no part of a stream."""
+        if self._beside is not None:
+            self._beside.note(datagrams=datagrams)
         return self._datagrams.datagrams(datagrams)
 
     def transactions(self, transactions: Transactions) -> list[Match]:
@@ -83,6 +87,8 @@ class Matcher:
 
     def packets(self, packets: Packets, flows: FlowBatch) -> list[Match]:
         """Take a batch of packets, for rules that are judged packet by packet."""
+        if self._beside is not None:
+            self._beside.begin()
         return self.packet_matcher.packets(packets, flows) + self._strays.packets(packets, flows)
 
     def flagged(self, session: Session) -> list[Match]:

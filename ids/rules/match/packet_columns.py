@@ -61,8 +61,12 @@ def _grown(column: I64, capacity: int) -> I64:
 class PacketColumns:
     """The axes of one batch, each made when it is first asked for."""
 
-    def __init__(self, packets: Packets, flows: FlowBatch, ranks: AddressRanks, before: FlowsBefore) -> None:
+    def __init__(
+        self, packets: Packets, flows: FlowBatch, ranks: AddressRanks, before: FlowsBefore, inline: bool = False
+    ) -> None:
+        """``inline``: what a packet of TCP shows is known at this packet; otherwise once it is acknowledged."""
         self.packets = packets
+        self._inline = inline
         self.flows = flows
         self.fields = Fields(packets)
         self._ranks = ranks
@@ -148,7 +152,7 @@ class PacketColumns:
         return Column(rows, known.astype(np.int64))
 
     def _app(self) -> Column:
-        """The protocol recognised by then: behind the first payload of TCP, from it on of others."""
+        """The protocol recognised by then: behind the first payload of TCP, from it on of others and inline."""
         batch, packets = self.flows, self.packets
         rows = self._with_flow()
         slots = batch.slot[rows]
@@ -157,7 +161,7 @@ class PacketColumns:
         spoke = np.full(len(touched), len(packets), np.int64)
         speaks = packets.payload_len[rows] > 0
         np.minimum.at(spoke, of[speaks], rows[speaks])
-        behind = np.where(packets.proto[rows] == _TCP, rows > spoke[of], rows >= spoke[of])
+        behind = np.where((packets.proto[rows] == _TCP) & (not self._inline), rows > spoke[of], rows >= spoke[of])
         return Column(rows, np.where(behind, now[of], before[of]))
 
     def _spoken(self, name: str) -> Column:

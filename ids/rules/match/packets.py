@@ -56,8 +56,12 @@ _URGENCY = {Action.PASS: 0, Action.DROP: 1, Action.REJECT: 1, Action.ALERT: 2}
 class PacketMatcher:
     """The rules that are judged packet by packet."""
 
-    def __init__(self, index: RuleIndex, evaluator: Evaluator, flows: FlowColumns, counters: Counters) -> None:
+    def __init__(
+        self, index: RuleIndex, evaluator: Evaluator, flows: FlowColumns, counters: Counters, *, inline: bool = False
+    ) -> None:
+        """``inline``: see `PacketColumns`."""
         self._index = index
+        self._inline = inline
         self._evaluator = evaluator
         self._counters = counters
         self._flows = flows
@@ -84,7 +88,7 @@ class PacketMatcher:
         self._lone: dict[int, Flow] = {}
         self._alone = 0
         """Matches of packets without a flow in this batch."""
-        self.active = bool(rules) or self._asked
+        self.active = bool(rules) or self._asked or bool(index.mixed)
 
     def _compiled(self, numbers: Sequence[int]) -> Clauses:
         return Clauses(
@@ -102,7 +106,7 @@ class PacketMatcher:
         """Take a batch; return the matches in the order of the packets."""
         if not self.active or not len(packets):
             return []
-        self._columns = columns = PacketColumns(packets, flows, self._ranks, self._before)
+        self._columns = columns = PacketColumns(packets, flows, self._ranks, self._before, self._inline)
         self._lone.clear()
         self._alone = 0
         found: list[tuple[int, int, Match]] = []
@@ -142,6 +146,15 @@ class PacketMatcher:
             return found[0] >= 0 and judge(test, columns.axis, found[0])
 
         return answer
+
+    def payload_of(self, number: int, slot: int) -> bytes:
+        """Return the payload of a packet of the latest batch, by its number and its flow's slot; empty: it has none."""
+        columns = self._columns
+        row = _row_of(columns, number, slot) if columns is not None else -1
+        if columns is None or row < 0:
+            return b""
+        begin, size = (int(column[row]) for column in columns.fields.payloads)
+        return columns.packets.batch.data[begin : begin + size].tobytes()
 
     def _spoken(self, test: Spoken, slot: int) -> bool:
         """Judge the protocol by what is known now: bytes of a stream are looked at when it was recognised in them."""

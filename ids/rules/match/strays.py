@@ -1,4 +1,4 @@
-"""Matches rules on the payloads of TCP packets that no stream takes: of connections whose beginning was not seen.
+"""Matches rules on the payloads of TCP packets that no stream takes: of connections that nobody saw established.
 
 Each is judged as if it were a stream of its own, as Suricata does: what is not followed is looked at all the same.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from ids.rules.match.evaluation import Evaluator, Moment, payload_view
 from ids.rules.match.index import RuleIndex
 from ids.rules.model.rule import Rule
-from ids.types import I64, Direction, FlowBatch, FlowState, Mark, Match, Packets
+from ids.types import I64, Direction, FlowBatch, FlowState, Match, Packets
 
 _TCP = 6
 
@@ -60,10 +60,11 @@ class StrayMatcher:
 
 
 def _strays(packets: Packets, flows: FlowBatch) -> I64:
-    """Return the rows with a payload whose connection is not followed, for nobody saw it begin."""
+    """Return the rows with a payload whose connection is not followed: nobody saw it begin, or answered with SYN+ACK.
+
+    What a SYN brings is a stream's only where both sides agree on that (TCP Fast Open).
+    """
     tcp = np.flatnonzero(packets.usable & (packets.proto == _TCP) & (packets.payload_len > 0) & (flows.slot >= 0))
     slots = flows.slot[tcp]
-    ignored = flows.flows.marks[slots] & np.uint16(Mark.MIDSTREAM) != 0
-    ignored &= flows.flows.state[slots] == FlowState.NEW
-    strays: I64 = tcp[ignored]
+    strays: I64 = tcp[flows.flows.state[slots] == FlowState.NEW]
     return strays

@@ -42,7 +42,7 @@ class StreamMatcher:
         self._follower = StreamFollower(index, evaluator, yara, counters, window_bytes)
         self._window_bytes = window_bytes
         self._overlap = max(0, index.stream.longest - 1)
-        self.active = bool(len(index.stream) or index.stream_unfiltered)
+        self.active = bool(len(index.stream) or index.stream_unfiltered or index.mixed)
 
     def streams(self, streams: Streams) -> list[Match]:
         """Take the rows of a batch; return the rules that now hold, in the order of the rows."""

@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ids.counters import Counters
+from ids.rules.match.beside import Beside
 from ids.rules.match.conditions import View
 from ids.rules.match.evaluation import Evaluator, Moment, Outcome, view_of
 from ids.rules.match.index import RuleIndex
 from ids.rules.match.memory import Exchanges, FlowMemory, Request
 from ids.rules.match.yara import YaraScanner, yara_evidence
+from ids.rules.model.buffers import PAYLOAD
 from ids.rules.model.header import HeaderTest
 from ids.rules.model.rule import Rule
 from ids.rules.model.yara import YaraRule
@@ -40,8 +42,11 @@ class TransactionMatcher:
         counters: Counters,
         transactions_per_flow: int,
         headers: Callable[[int, int], Callable[[HeaderTest], bool]],
+        beside: Beside | None,
     ) -> None:
-        """``headers`` returns what judges tests on the headers of a packet, by its number and its flow's slot."""
+        """``headers`` returns what judges tests on the headers of a packet, by its number and its flow's slot.
+        ``beside`` has the payload beside an exchange; None: no rule asks for it.
+        """
         self._index = index
         self._evaluator = evaluator
         self._yara = yara
@@ -49,6 +54,7 @@ class TransactionMatcher:
         self._counters = counters
         self._limit = transactions_per_flow
         self._headers = headers
+        self._beside = beside
         self._names = sorted(index.buffers.keys() | index.by_buffer.keys())
         rules = index.rules
         self._early = [index.early(rule) for rule in rules]
@@ -161,7 +167,7 @@ class TransactionMatcher:
 
     def _judge(self, tx: Transaction, candidates: set[int], request: Request | None) -> list[Match]:
         matches: list[Match] = []
-        views: dict[tuple[bool, Direction], View] = {}
+        views: dict[tuple[bool, bool, Direction], View] = {}
         yara: dict[str, list[int]] = {}
         for number in sorted(candidates):
             rule = self._early[number] if tx.partial else self._index.rules[number]
@@ -175,9 +181,11 @@ class TransactionMatcher:
                 continue
             direction = Direction(int(self._direction[number])) if both else tx.direction
             moment = Moment(tx.flow, direction, tx.ts_ns, tx.number, tx)
-            key = (both, direction)
+            mixed = number in self._index.mixed
+            key = (both, mixed, direction)
             if key not in views:
-                views[key] = view_of(moment, _joined(tx, request) if both else tx.instances)
+                instances = _joined(tx, request) if both else tx.instances
+                views[key] = view_of(moment, self._with_payload(tx, instances) if mixed else instances)
                 if self._index.asks_headers:
                     views[key].header = self._headers(tx.number, tx.slot)
             answer = self._evaluator.evaluate(rule, views[key], moment)
@@ -188,6 +196,14 @@ class TransactionMatcher:
         for scope, numbers in yara.items():
             matches += self._run_yara(tx, scope, numbers)
         return matches
+
+    def _with_payload(
+        self, tx: Transaction, instances: Callable[[str], Sequence[bytes]]
+    ) -> Callable[[str], Sequence[bytes]]:
+        """Return the buffers of an exchange, and the payload beside them."""
+        assert self._beside is not None
+        payloads = self._beside.payloads(tx)
+        return lambda name: payloads if name == PAYLOAD else instances(name)
 
     def _run_yara(self, tx: Transaction, scope: str, numbers: list[int]) -> list[Match]:
         """Run YARA over the instances of a buffer, for the rules that were noticed in it."""

@@ -9,7 +9,7 @@ import pytest
 from ids.rules.language.loader import load_rules
 from ids.rules.language.suricata.files import ConfigPaths
 from ids.rules.model.ruleset import RuleSet
-from ids.types import Threshold
+from ids.types import Action, Rate, Threshold
 
 RULES = """alert tcp any any -> any any (content:"a"; sid:1;)
 alert tcp any any -> any any (content:"b"; threshold:type both, track by_rule, count 2, seconds 3; sid:2;)
@@ -79,6 +79,9 @@ def test_alerts_of_some_addresses_are_suppressed(track: str, ends: list[str], tm
         "threshold gen_id 1, sig_id 1",
         "threshold gen_id 1, sig_id 1, type foo, track by_src, count 1, seconds 1",
         "threshold gen_id 1, sig_id 1, type limit, track by_foo, count 1, seconds 1",
+        "rate_filter gen_id 1, sig_id 1, track by_src, count 1, seconds 1",
+        "rate_filter gen_id 1, sig_id 1, track by_flow, count 1, seconds 1, new_action drop, timeout 9",
+        "rate_filter gen_id 1, sig_id 1, track by_src, count 1, seconds 1, new_action block, timeout 9",
     ],
 )
 def test_faults_have_their_line(line: str, tmp_path: Path) -> None:
@@ -86,7 +89,9 @@ def test_faults_have_their_line(line: str, tmp_path: Path) -> None:
     assert (error.location.path, error.location.line) == (str(tmp_path / "threshold.config"), 2)
 
 
-def test_rate_filters_are_left_out_by_name(tmp_path: Path) -> None:
-    line = "rate_filter gen_id 1, sig_id 1, track by_src, count 1, seconds 1, new_action drop, timeout 9"
+def test_a_rate_filter_goes_beside_a_rules_own_threshold(tmp_path: Path) -> None:
+    line = "rate_filter gen_id 1, sig_id 2, track by_src, count 3, seconds 4, new_action drop, timeout 9"
     loaded = load(line, tmp_path)
-    assert (loaded.errors, loaded.left_out()) == ((), "1 left out: rate_filter 1")
+    assert (loaded.errors, loaded.refused) == ((), ())
+    assert [rule.signature.rate for rule in loaded.rules] == [None, Rate("by_src", 3, 4, Action.DROP, 9), None]
+    assert loaded.rules[1].signature.threshold == OWN

@@ -53,7 +53,7 @@ class SuricataLoader:
 
     def restrict(self, path: str, text: str, variables: Variables) -> None:
         """Do what a threshold.config says to the rules that were loaded."""
-        apply(read_thresholds(path, text, variables, self.errors, self.left_out), self._rules)
+        apply(read_thresholds(path, text, variables, self.errors), self._rules)
 
     @property
     def looks_up(self) -> bool:
