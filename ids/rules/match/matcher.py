@@ -53,8 +53,8 @@ class Matcher:
         self.packet_matcher = PacketMatcher(index, evaluator, flows, counters, inline=inline)
         self._beside = Beside(memory, self.packet_matcher.payload_of) if index.mixed else None
         self._transactions = TransactionMatcher(
-            index, evaluator, scanner, memory, counters, settings.transactions_per_flow, self.packet_matcher.header_answer,
-            self._beside,
+            index, evaluator, scanner, memory, counters, settings.transactions_per_flow,
+            self.packet_matcher.header_answer, self._beside,
         )  # fmt: skip
         self._strays = StrayMatcher(index, evaluator)
         self._flagged = FlaggedMatcher(index, evaluator, memory, counters)
