@@ -72,12 +72,13 @@ class Aside:
         line = self._started()
         try:
             line.send((order, cpu_s, memory_bytes, *arguments))
-            deadline = time.monotonic() + WALL_FACTOR * cpu_s + WALL_S
+            limit = WALL_FACTOR * cpu_s + WALL_S
+            deadline = time.monotonic() + limit
             while not line.poll(POLL_S):
                 if self.go_on is not None and not self.go_on():
                     raise Abandoned(f"{self._script.stem} was given up: the engine stops")
                 if time.monotonic() > deadline:
-                    raise TooCostly(f"it takes more than {deadline:.0f} s")
+                    raise TooCostly(f"it takes more than {limit:g} s")
             done, answer = line.recv()
         except (EOFError, ConnectionError):
             raise TooCostly(self._why(cpu_s, memory_bytes)) from None

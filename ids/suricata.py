@@ -30,8 +30,8 @@ TOP_KEYS = frozenset((
 _PASSIVE: Assigned = {"respond.mode": "off"}
 """Suricata drops nothing, and says so in its events, unless it stands in the way of the packets."""
 
-INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False}
-"""Suricata inspects nothing more of a flow that it drops."""
+INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False, "respond.drop_packets": True}
+"""Suricata inspects nothing more of a flow that it drops, and drops single packets too."""
 
 _EVENT_TYPES: dict[str, tuple[str, ...]] = {
     "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",),

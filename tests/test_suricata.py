@@ -138,5 +138,5 @@ def test_it_drops_only_where_it_stands_in_the_way(tmp_path: Path) -> None:
     assert taken(tmp_path, EVE).respond.mode == "off"
     for inline in ("stream:\n  inline: yes\n", "af-packet:\n  - {interface: eth0, copy-mode: ips}\n"):
         respond = taken(tmp_path, EVE + inline).respond
-        assert (respond.mode, respond.inspect_dropped) == ("enforce", False)
+        assert (respond.mode, respond.inspect_dropped, respond.drop_packets) == ("enforce", False, True)
     assert taken(tmp_path, EVE, "respond.mode=enforce").respond.mode == "enforce"

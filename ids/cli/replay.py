@@ -58,8 +58,8 @@ MAX_ALERTS_SHOWN = 20
     "--simulate-ips",
     "inline",
     is_flag=True,
-    help="What rules drop is dropped, events say so, and what follows in a dropped flow is not inspected:"
-    " --set respond.mode=enforce --set respond.inspect_dropped=false, by Suricata's name.",
+    help="What rules drop is dropped as by Suricata inline, and events say so: respond.mode=enforce,"
+    " respond.inspect_dropped=false and respond.drop_packets=true.",
 )
 @click.option("--runmode", expose_value=False, hidden=True, help="Taken for the sake of Suricata's users: --workers.")
 @click.option("--data-dir", expose_value=False, hidden=True, help="Taken for the sake of Suricata's users.")
@@ -103,6 +103,7 @@ def replay(
         engine__workers=workers,
         respond__mode="enforce" if inline else None,
         respond__inspect_dropped=False if inline else None,
+        respond__drop_packets=True if inline else None,
     )
     if verdicts_path is not None and config.fastpath.replay == "off":
         raise UsageError("--verdicts needs a fast path, and it is off: --fast-path auto")

@@ -46,7 +46,8 @@ class Connections:
         elif steps:
             client_next, server_next = slots.next[slot].tolist()
             connection.handshake = Handshake()
-            connection.handshake.syns = (Offer(client_next, b"", way=int(slots.way[slot])),)
+            connection.handshake.way = int(slots.way[slot])
+            connection.handshake.syns = (Offer(client_next, b"", way=connection.handshake.way),)
             if steps == 2:
                 apart = bool(slots.apart[slot])
                 connection.handshake.replies = (Offer(server_next, b"", client_next, apart=apart),)

@@ -17,9 +17,11 @@ THEORY. Only what both hosts must have agreed on counts; what a third party, or 
 
 PROOF. To be followed is one thing, to be blamed another: whoever forges the client's address may forge the server's,
 too, and then knows every number. A connection proves its ends only where the client acknowledges the SYN/ACK exactly,
-and the SYN/ACK came another way than the SYN that it accepts: by another interface, or out of this host. A host that is
-off the path of both reaches us by one way. A capture does not show ways, so there the numbers alone must do. What is
-established by (3) without that, on the word of the server or with other numbers, is inspected and proves nobody.
+and the SYN/ACK came another way than the SYN that it accepts: by another interface, or out of this host. A host that
+is off the path of both reaches us by one way. But a SYN that is sent back by what is behind us (a route that loops)
+comes a second way by itself: where SYNs of one connection came several ways, remembered or not, it proves nobody. A
+capture does not show ways, so there the numbers alone must do. What is established by (3) without that, on the word
+of the server or with other numbers, is inspected and proves nobody.
 
 MEMORY. All that waits here may be forged, so it is charged to `Reassembly.used`, and has no claim on the half of its
 limit that is left for connections both hosts agreed on.
@@ -35,6 +37,8 @@ from ids.types import Direction
 
 MAX_OFFERS = 4
 """SYNs, and SYN/ACKs, with different numbers that are remembered; hosts send one. The oldest is forgotten."""
+SEVERAL = -2
+"""No `Segment.way`: there are several."""
 MAX_EARLY_SEGMENTS = 64
 MAX_EARLY_BYTES = 65536
 """What may arrive before the handshake is complete: an initial window of common hosts."""
@@ -91,7 +95,7 @@ def charged(offer: Offer, shared: Reassembly) -> Offer:
 class Handshake:
     """A handshake that is not complete."""
 
-    __slots__ = ("early", "early_bytes", "replies", "syns", "theirs")
+    __slots__ = ("early", "early_bytes", "replies", "syns", "theirs", "way")
 
     def __init__(self) -> None:
         # Tuples, for there are as many of these as a flood has SYNs, and most stay empty.
@@ -101,9 +105,12 @@ class Handshake:
         """SYNs of the server."""
         self.early: tuple[Segment, ...] = ()
         self.early_bytes = 0
+        self.way: int | None = None
+        """The one way by which SYNs came; `SEVERAL`: there were more. None: there was no SYN."""
 
     def syn(self, offer: Offer, shared: Reassembly) -> None:
         """Take a SYN of the client."""
+        self.way = offer.way if self.way in (None, offer.way) else SEVERAL
         self.syns = _with(self.syns, offer, shared)
 
     def counter(self, offer: Offer, shared: Reassembly) -> None:
@@ -127,7 +134,8 @@ class Handshake:
                 size = distance(segment.ack, syn.first)
                 accepted = syn.data[:size]
                 first, lost = (segment.seq + 1) & MODULUS, size - len(accepted)
-                reply = Offer(first, accepted, syn.first, lost, apart=segment.way <= 0 or segment.way != syn.way)
+                apart = segment.way <= 0 or (self.way != SEVERAL and segment.way != self.way)
+                reply = Offer(first, accepted, syn.first, lost, apart=apart)
                 self.replies = _with(self.replies, reply, shared)
                 if segment.data:
                     segment.seq, segment.flags = reply.first, ACK

@@ -35,8 +35,8 @@ WORTH_A_ROUND = 16
 MIN_CAREFUL = 16
 """Segments that are taken one by one before the array work may go on: bounds what switching to and fro can cost."""
 _URGENT = 18
-_SCTP = 132
 """Where a TCP header has the urgent pointer."""
+_SCTP = 132
 MAX_ROUNDS = 6
 """Rounds a batch, for the same reason; about a millisecond each. What is disorderly still is taken to its end."""
 

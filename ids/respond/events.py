@@ -270,6 +270,7 @@ def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
     """Return the ``anomaly`` event of something remarkable about a TCP connection."""
     flow = flows.view(noted.slot)
     event = base("anomaly", flow, noted.ts_ns, noted.number, Direction(noted.direction))
+    event["pkt_src"] = packet_source(flow)
     event["anomaly"] = {"type": "stream", "event": noted.event}
     if flow.app_proto:
         event["anomaly"]["app_proto"] = flow.app_proto

@@ -46,7 +46,10 @@ class Exhibits:
     def of_streams(self, matches: Sequence[Match], streams: Streams, *, end: bool) -> Sequence[Match]:
         """Attach the payload to what was found in streams and exchanges; ``end``: when their flows had ended."""
         if self._said is None:
-            return matches
+            return [
+                replace(match, exhibit=Exhibit(stream=True)) if match.signature.packet_wise else match
+                for match in matches
+            ]
         found = [match for match in matches if match.flow.proto == _TCP]
         texts = iter(self._said.until(found, streams, end=end))
         return [

@@ -202,10 +202,11 @@ def _source(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _tcp_object(to_server: int, to_client: int, state: int, gap: bool, gap_back: bool) -> str:
+    """Return the ``tcp`` object; a side's bytes are in one place here, so that it always has one region."""
     both = to_server | to_client
     flags = "".join(f'"{name}":true,' for bit, name in enumerate(_TCP_FLAGS) if both >> bit & 1)
     gaps = (',"ts_gap":true' if gap else "") + (',"tc_gap":true' if gap_back else "")
     return (
         f',"tcp":{{"tcp_flags":"{both:02x}","tcp_flags_ts":"{to_server:02x}","tcp_flags_tc":"{to_client:02x}",{flags}'
-        f'"state":"{_TCP_STATES[state]}"{gaps}}}'
+        f'"state":"{_TCP_STATES[state]}"{gaps},"ts_max_regions":1,"tc_max_regions":1}}'
     )

@@ -32,6 +32,8 @@ class Case:
 
     passed: bool = False
     """A rule with the action ``pass`` matched: no other rule is heard."""
+    passed_packet: int = 0
+    """`PacketBatch.number` of the latest packet that one let pass, without the rest of the flow."""
     alerts: int = 0
     condemned: bool = False
     """Its packets are being dropped."""
@@ -79,7 +81,7 @@ class Responder:
     def handle(self, match: Match) -> None:
         """Carry out what a match asks for, as far as policy allows, and emit the events that say so."""
         case = self._cases.setdefault(match.flow.id, Case()) if match.flow.id else Case()
-        if case.passed:
+        if case.passed or match.number == case.passed_packet:
             self._counters.add("respond.passed")
             return
         if case.condemned and match.number > case.condemned_at and not self._settings.inspect_dropped:
@@ -88,15 +90,19 @@ class Responder:
         if not self._heard(match):
             return
         if match.signature.action is Action.PASS:
-            case.passed = True
+            if _of_the_packet(match):
+                case.passed_packet = match.number
+            else:
+                case.passed = True
             if match.signature.announced:
                 self._counters.add("detect.matches")
                 self._alert(match, case, None, blocked=False)
             return
         self._counters.add("detect.matches")
         block = self._block(match)
-        before = case.condemned
-        condemned = self._condemn(match, case)
+        alone = self._drops_alone(match)
+        before = case.condemned and not alone
+        condemned = alone or self._condemn(match, case)
         blocked = (
             block is not None and block.get("mode") == BlockMode.ENFORCE.value and self._settings.mode == "enforce"
         )
@@ -120,6 +126,7 @@ class Responder:
         event = events.alert_event(match, blocked, self._eve, "drop" if blocked else "pass" if passed else "alert")
         if block is not None:
             event["ids"]["block"] = block
+        event |= self._state.shown(match.flow.id)
         self._counters.add("detect.alerts")
         self._emit(event)
         if match.signature.state.changes:
@@ -145,6 +152,7 @@ class Responder:
             if case is None:
                 continue
             event["flow"]["alerted"] = case.alerts > 0
+            event |= self._state.shown(event["flow_id"])
             if case.condemned:
                 event["flow"]["action"] = "drop"
                 if not (case.established or self._settings.inspect_dropped):
@@ -204,6 +212,18 @@ class Responder:
             block["blocked_ts_ns"] = written_ns
         return block
 
+    def _drops_alone(self, match: Match) -> bool:
+        """Return whether a match drops its packet and no more."""
+        if match.signature.action not in (Action.DROP, Action.REJECT) or not _of_the_packet(match):
+            return False
+        if not self._settings.drop_packets or self._settings.mode != "enforce":
+            return False
+        if self._policy.allows(sender_of(match)):
+            self._counters.add("respond.refused.allowed")
+            return False
+        self._counters.add("respond.packets_dropped")
+        return True
+
     def _condemn(self, match: Match, case: Case) -> bool:
         shadow = self._settings.mode == "shadow" and self._gate.counting  # then the gate itself drops nothing
         if match.signature.action not in (Action.DROP, Action.REJECT) or (
@@ -235,3 +255,8 @@ class Responder:
             self._trailing.drop(match)
         self._counters.add("respond.flows_shadowed" if shadow else "respond.flows_dropped")
         return case.condemned
+
+
+def _of_the_packet(match: Match) -> bool:
+    """Return whether what a match asks for is about its packet, and not about the flow."""
+    return match.signature.packet_wise and (match.exhibit is None or not match.exhibit.stream)

@@ -78,6 +78,12 @@ class RespondSettings(BaseModel):
         description="In which order matches in the same packet are decided, by what their rules ask for. Nothing is"
         " heard any more once a rule has let a flow pass.",
     )
+    drop_packets: bool = Field(
+        False,
+        description="Drop no more than the packet where a rule of a `.rules` file matches in single packets and not in"
+        " the stream, as Suricata does inline. Only a replay can: behind the kernel's gate a packet that was inspected"
+        " has passed, so what is dropped is the rest of its flow.",
+    )
     inspect_dropped: bool = Field(
         True,
         description="Report also what is found in a dropped flow behind the packet for which it is dropped. The kernel"

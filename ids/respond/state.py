@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ids.counters import Counters
+from ids.events import Event
 from ids.types import BitChange, BitTest, CounterChange, CounterTest, Direction, Match, State
 from ids.types.state import StateTest
 
@@ -26,6 +27,9 @@ MAX_NAMES = 256
 
 COUNTER_MASK = 0xFFFFFFFF
 """Counters have 32 bits, as Suricata's."""
+
+TRAFFIC = {"id": "traffic/id/", "label": "traffic/label/"}
+"""How names of bits begin that say what kind of traffic a flow is; by their keys in events."""
 
 _Key: TypeAlias = tuple[str, object, str]
 ORDER = ("pass", "drop", "reject", "alert")
@@ -60,6 +64,21 @@ class RuleState:
                 self._change_bit(change, match)
             elif isinstance(change, CounterChange):
                 self._change_counter(change, match)
+
+    def shown(self, flow_id: int) -> Event:
+        """Return what events of a flow say of its bits and counters; bits that name traffic stand by themselves."""
+        memory = self._flows.get(flow_id)
+        if memory is None:
+            return {}
+        bits = sorted(memory.bits)
+        plain = [name for name in bits if not name.startswith(tuple(TRAFFIC.values()))]
+        traffic = {
+            key: [name.removeprefix(before) for name in bits if name.startswith(before)]
+            for key, before in TRAFFIC.items()
+        }
+        metadata = {"flowbits": plain, "flowints": dict(sorted(memory.counters.items()))}
+        shown = {"metadata": _filled(metadata), "traffic": _filled(traffic)}
+        return _filled(shown)
 
     def forget(self, ended: Iterable[int]) -> None:
         """Forget flows that ended, by their ids."""
@@ -132,6 +151,10 @@ class RuleState:
         return memory
 
 
+def _filled(event: Event) -> Event:
+    return {key: value for key, value in event.items() if value}
+
+
 def order(match: Match, actions: Sequence[str] = ORDER) -> tuple[int, int, int, int]:
     """Return where a match comes among those of a batch: by packet, then as Suricata orders rules.
 
@@ -173,5 +196,7 @@ def ordered(matches: list[Match], actions: Sequence[str] = ORDER) -> list[Match]
     for match in sorted(matches, key=lambda match: order(match, actions)):
         signature, transaction = match.signature, match.transaction
         tx_id = -1 if transaction is None else transaction.tx_id
-        once.setdefault((match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id), match)
+        identity = match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id
+        if identity not in once or (match.exhibit is not None and match.exhibit.stream):
+            once[identity] = match
     return list(once.values())

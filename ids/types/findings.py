@@ -97,6 +97,9 @@ class Signature:
     known."""
     rejected: str = ""
     """Who would be sent the reset of a ``reject``: ``to_client`` (who sent the packet), ``to_server`` or ``both``."""
+    packet_wise: bool = False
+    """What it drops or lets pass is the packet alone, unless it matched in the stream; otherwise the rest of the
+    flow. (What is dropped is the flow as well, unless settings say otherwise: see `ids.respond.settings`.)"""
     announced: bool = False
     """It alerts though its action is ``pass``."""
     origin: str = ""

@@ -206,6 +206,23 @@ def test_a_forged_answer_does_not_shield_who_completes_the_real_handshake() -> N
     assert blocked(world.run()[0]) == {ATTACKER}
 
 
+@pytest.mark.parametrize("syns", [1, 2, 4, 5, 9])
+@pytest.mark.parametrize("batch", [1, 1 << 20])
+def test_a_route_that_loops_behind_us_lets_nobody_play_both_parts(syns: int, batch: int) -> None:
+    """A SYN to an address that nobody has comes back from the router inside: by itself, another way."""
+    world = World()
+    out, back = (VICTIM, SERVER, TCP), (SERVER, VICTIM, TCP)
+    begun = [ip(*out, tcp(4000, 80, SYN, 99 + n, 0)) for n in range(syns)]
+    world.send(OUTSIDE, *begun)
+    world.send(INSIDE, *begun)
+    seq = 99 + syns
+    world.send(OUTSIDE, ip(*back, tcp(80, 4000, SYN | ACK, 555, seq)))
+    world.send(OUTSIDE, ip(*out, tcp(4000, 80, ACK, seq, 556)))
+    world.send(OUTSIDE, ip(*out, tcp(4000, 80, PSH | ACK, seq, 556, EXPLOIT)))
+    gate, finder = world.run(batch)
+    assert (finder.found, blocked(gate)) == (1, set())
+
+
 def test_a_router_on_a_stick_says_so_and_a_capture_shows_no_interfaces() -> None:
     world = World(one_armed=True)
     world.talk(ATTACKER, 4000, EXPLOIT)

@@ -10,11 +10,13 @@ from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import GRE, Dot1Q, Ether
 from scapy.layers.sctp import SCTP
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
 
 from ids.config import Config
@@ -40,6 +42,7 @@ def events_of(
     respond: dict[str, Any] | None = None,
     workers: int = 1,
     linktype: int | None = None,
+    checksums: str = "auto",
 ) -> list[dict[str, Any]]:
     """Replay frames, a second apart, and return the events."""
     packets = []
@@ -55,6 +58,7 @@ def events_of(
             "fastpath": {"replay": "off"},
             "eve": eve or {},
             "respond": respond or {},
+            "decode": {"checksums": checksums},
             "engine": {"workers": workers},
         }
     )
@@ -234,6 +238,45 @@ def test_a_reject_names_who_would_be_sent_the_reset(tmp_path: Path) -> None:
         assert alert["verdict"] == {"action": "drop", "reject-target": target, "reject": ["icmp-prohib"]}
 
 
+# ---- packets alone --------------------------------------------------------------------------------------------------
+
+INLINE = {"inspect_dropped": False, "drop_packets": True}
+
+
+def test_what_matches_in_single_packets_drops_these_alone_where_the_settings_say_so(tmp_path: Path) -> None:
+    rule = 'drop udp any any -> any any (msg:"x"; dsize:5; sid:1;)'
+    frames = [*DATAGRAMS, DATAGRAMS[0]]  # the first and the last have five bytes
+    events = events_of(tmp_path, frames, rule, respond=INLINE, eve={"drop_flows": "all"})
+    assert [alert["pcap_cnt"] for alert in of_type(events, "alert")] == [1, 7]
+    assert [drop["pcap_cnt"] for drop in of_type(events, "drop")] == [1, 7]
+    assert all("action" not in flow["flow"] for flow in of_type(events, "flow"))
+    (alert,) = of_type(events_of(tmp_path, frames, rule, respond={"inspect_dropped": False}), "alert")
+    assert alert["pcap_cnt"] == 1
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'drop tcp any any -> any any (msg:"x"; sid:1;)',
+        'drop tcp any any -> any any (msg:"x"; content:"evil"; sid:1;)',
+        'drop http any any -> any any (msg:"x"; http.uri; content:"evil"; sid:1;)',
+    ],
+)
+def test_what_asks_for_ends_or_matches_in_a_stream_drops_the_flow(tmp_path: Path, rule: str) -> None:
+    frames = conversation(b"GET /evil HTTP/1.1\r\nHost: a.example\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", close=True)
+    (flow,) = of_type(events_of(tmp_path, frames, rule, respond=INLINE), "flow")
+    assert flow["flow"]["action"] == "drop"
+
+
+def test_a_packet_that_passes_does_not_let_its_flow_pass(tmp_path: Path) -> None:
+    rules = (
+        'pass udp any any -> any any (msg:"p"; content:"hello"; sid:1;)\n'
+        'alert udp any any -> any any (msg:"x"; dsize:<6; sid:2;)'
+    )
+    frames = DATAGRAMS[:2]
+    assert [alert["pcap_cnt"] for alert in of_type(events_of(tmp_path, frames, rules), "alert")] == [2]
+
+
 # ---- the order of actions -------------------------------------------------------------------------------------------
 
 PASSED = f'{DROP}\npass udp any any -> any any (msg:"p"; content:"evil"; alert; sid:2;)'
@@ -242,7 +285,9 @@ PASSED = f'{DROP}\npass udp any any -> any any (msg:"p"; content:"evil"; alert; 
 def test_what_passes_comes_first_and_says_so_where_it_is_asked(tmp_path: Path) -> None:
     events = events_of(tmp_path, DATAGRAMS, PASSED, eve={"verdict": True})
     assert [(a["alert"]["signature_id"], a["verdict"]["action"]) for a in of_type(events, "alert")] == [(2, "pass")]
-    assert sorted(str(flow["flow"].get("action")) for flow in of_type(events, "flow")) == ["None", "pass"]
+    rules = 'pass udp any any -> any 9 (msg:"p"; sid:1;)'
+    (flow, *_) = of_type(events_of(tmp_path, DATAGRAMS[:2], rules), "flow")
+    assert flow["flow"]["action"] == "pass"
 
 
 def test_another_order_of_actions(tmp_path: Path) -> None:
@@ -287,6 +332,23 @@ def test_what_is_watched_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(of_type(events, "packet")) <= 2 * 10 * 3
 
 
+# ---- bits of the flow -----------------------------------------------------------------------------------------------
+
+
+def test_bits_and_counters_of_a_flow_are_shown(tmp_path: Path) -> None:
+    rule = (
+        'alert udp any any -> any any (msg:"x"; content:"evil"; flowbits:set,seen; flowbits:set,traffic/id/odd;'
+        " flowbits:set,traffic/label/bad; flowint:times,+,1; sid:1;)"
+    )
+    events = events_of(tmp_path, DATAGRAMS[1:3], rule)
+    (alert,), (flow,) = of_type(events, "alert"), of_type(events, "flow")
+    for event in (alert, flow):
+        assert event["metadata"] == {"flowbits": ["seen"], "flowints": {"times": 1}}
+        assert event["traffic"] == {"id": ["odd"], "label": ["bad"]}
+    plain = 'alert udp any any -> any any (msg:"x"; content:"evil"; sid:1;)'
+    assert all("metadata" not in event for event in events_of(tmp_path, DATAGRAMS, plain))
+
+
 # ---- SCTP -----------------------------------------------------------------------------------------------------------
 
 
@@ -308,6 +370,59 @@ def test_sctp_has_ports_in_rules_and_events(tmp_path: Path) -> None:
     assert [drop["pcap_cnt"] for drop in of_type(events, "drop")] == [1, 2]
 
 
+def test_the_gate_drops_the_rest_of_a_condemned_sctp_flow(tmp_path: Path) -> None:
+    wrpcap(
+        str(tmp_path / "x.pcap"), [THERE / SCTP(sport=7, dport=9) / b"evil", BACK / SCTP(sport=9, dport=7) / b"more"]
+    )
+    (tmp_path / "x.rules").write_text('drop sctp any 7 -> any 9 (msg:"x"; content:"evil"; sid:1;)\n')
+    config = Config.model_validate({"rules": {"paths": [str(tmp_path / "x.rules")]}, "fastpath": {"replay": "model"}})
+    (flow,) = replay([tmp_path / "x.pcap"], config).captures[0].dropped_flows
+    assert (flow.cut_off_from, flow.packets) == (2, 1)
+
+
+# ---- hostile packets ------------------------------------------------------------------------------------------------
+
+RAW = [
+    bytes(frame)
+    for frame in (
+        *DATAGRAMS[:2],
+        THERE / TCP(sport=1, dport=2, flags="S") / b"evil",
+        THERE / ICMP(type=8, id=5) / b"evil",
+        THERE / GRE() / IP(src="198.51.100.1", dst="198.51.100.2") / UDP(sport=5000, dport=9) / b"evil",
+        ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2") / UDP(sport=5000, dport=9) / b"evil",
+        ETHER / IP(src="192.0.2.1", dst="203.0.113.1", proto=17, frag=4) / b"evil",
+        THERE / SCTP(sport=7, dport=9) / b"evil",
+    )
+]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(RAW), st.integers(1, 200), st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)))
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_no_packet_breaks_it(tmp_path: Path, cuts: list[tuple[bytes, int, list[tuple[int, int]]]]) -> None:
+    frames = []
+    for frame, size, changes in cuts:
+        changed = bytearray(frame)
+        for at, value in changes:
+            if at < len(changed):
+                changed[at] = value
+        frames.append(Raw(bytes(changed[:size])))
+    rules = (
+        'reject ip any any -> any any (msg:"x"; tag:host,1000,seconds,src; tag:session; target:src_ip; sid:1;)\n'
+        'drop pkthdr any any -> any any (msg:"y"; decode-event:ipv4.trunc_pkt; sid:2;)'
+    )
+    eve = {**EVERYTHING, "tagged_packets": True, "drop_flows": "all", "drop_alert": True}
+    events = events_of(tmp_path, frames, rules, eve=eve, respond=INLINE, linktype=1, checksums="none")
+    assert of_type(events, "stats")
+
+
 # ---- the schema -----------------------------------------------------------------------------------------------------
 
 
@@ -322,7 +437,8 @@ def test_everything_fits_the_schema(tmp_path: Path) -> None:
         THERE / GRE() / IP(src="198.51.100.1", dst="198.51.100.2") / UDP(sport=5000, dport=9) / b"evil",
     ]
     rules = (
-        'reject ip any any -> any any (msg:"x"; content:"evil"; tag:session; target:src_ip; sid:1;)\n'
+        'reject ip any any -> any any (msg:"x"; content:"evil"; tag:session; target:src_ip; flowbits:set,a;'
+        " flowint:b,+,1; flowbits:set,traffic/id/c; sid:1;)\n"
         'drop tcp any any -> any any (msg:"y"; flags:S; sid:2;)'
     )
     eve = {**EVERYTHING, "tagged_packets": True, "drop_flows": "all", "drop_alert": True}

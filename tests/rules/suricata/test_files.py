@@ -74,6 +74,8 @@ def test_faults_have_their_place(text: str, expected: str, tmp_path: Path) -> No
 
 
 MALFORMED = [
+    'content:"a"; fast_pattern; fast_pattern;', 'content:"a"; depth:5; fast_pattern:only;', "dsize:1; dsize:1;",
+    "reference:url,,a;", 'metadata:"a b";',
     "content:;", "content:abc;", 'content:"";', 'content:"|4|";', 'content:"|41 42";', r'content:"a\b";',
     'content:"a"b";', "nocase;", 'content:"a"; nocase; nocase;', 'content:"a"; nocase:1;', 'content:"abc"; depth:2;',
     'content:"abc"; within:2;', 'content:"a"; depth:1; depth:2;', 'content:"a"; startswith; depth:3;',

@@ -16,8 +16,8 @@ from ids.rules.language.suricata.keywords import KEYWORDS, LATER
 from ids.rules.language.suricata.source import Header, RawRule, Unfinished, check_text, header_of, options_of
 from ids.rules.language.variables import Variables
 from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PARSED, PAYLOAD, comes_over, wrong_way
-from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, IpOption, SameAddress, Spoken
-from ids.rules.model.rule import All, FlowOptions, Node, Rule
+from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, HeaderTest, IpOption, SameAddress, Spoken
+from ids.rules.model.rule import All, FlowOptions, Node, Rule, Traffic, base_of
 from ids.types import Signature
 from ids.types.state import STATELESS, State
 
@@ -103,6 +103,7 @@ class Builder:
                 state=_state(draft),
                 attacked=draft.attacked,
                 announced=draft.announced,
+                packet_wise=_is_packet_wise(draft, traffic),
                 rejected=REJECTED.get(draft.action, ""),
                 origin=f"{path}:{line}",
             ),
@@ -161,6 +162,24 @@ def _payload_of(draft: Draft) -> str | None:
     if not payload or both:
         return None
     return "stream"
+
+
+def _is_packet_wise(draft: Draft, traffic: Traffic) -> bool:
+    """Return whether Suricata, where the rule matches in single packets, applies its action to these alone.
+
+    To the flow it applies what asks for addresses, ports and a protocol at most, and what looks into a protocol.
+    """
+    named = (CATALOGUE.get(base_of(part.buffer)) for part in draft.parts if part.buffer != PAYLOAD)
+    if traffic.app_proto or any(buffer is not None and buffer.protocol is not None for buffer in named):
+        return False
+    tests = [test for test in draft.header_tests if not _is_of_flow(test)]
+    asked = draft.established is not None or draft.direction is not None or draft.stateless
+    return bool(tests or draft.parts or draft.state_tests or draft.state_changes or asked)
+
+
+def _is_of_flow(test: HeaderTest) -> bool:
+    """Return whether a test holds for all packets of a flow alike."""
+    return isinstance(test, Spoken) or (isinstance(test, HeaderNumber) and test.field == "ip.proto")
 
 
 def _positioned(parts: Iterable[Part]) -> bool:

@@ -183,7 +183,7 @@ def endswith(draft: Draft, value: str | None) -> None:
 def fast_pattern(draft: Draft, value: str | None) -> None:
     """``fast_pattern``: look for this content first; ``only``: it does not matter where it stands."""
     piece = draft.content()
-    if not piece.preferred:
+    if not piece.only:
         draft.once("fast_pattern")
     piece.preferred = True
     if value is None or not value.strip():

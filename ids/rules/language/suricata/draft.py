@@ -38,7 +38,10 @@ class Piece:
     """It is for the prefilter alone (``fast_pattern:only``): where it stands does not matter."""
 
     def finished(self) -> Content:
-        """Return the step that it comes to."""
+        """Return the step that it comes to; raises `Malformed`."""
+        placed = (self.offset, self.depth, self.distance, self.within) != (None, None, None, None)
+        if self.only and (placed or self.negated):
+            raise Malformed("a content with fast_pattern:only stands anywhere", "leave :only out")
         value = self.value.lower() if self.nocase else self.value
         offset, depth = (0, len(value)) if self.at_start else (self.offset, self.depth)
         return Content(

@@ -54,6 +54,7 @@ KEYWORDS: dict[str, Builder] = {
     # packets
     **{name: packet.header_number(name) for name in packet.NUMBERS},
     **{f"{layer}-csum": packet.checksum(layer) for layer in packet.CHECKSUMS},
+    "dsize": packet.dsize,
     "tos": packet.tos,
     "ip_proto": packet.ip_proto,
     "flags": packet.flags,

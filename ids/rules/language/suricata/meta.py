@@ -73,13 +73,15 @@ def classtype(draft: Draft, value: str | None) -> None:
 def reference(draft: Draft, value: str | None) -> None:
     """``reference:cve,2014-0160``: where to read on."""
     kind, comma, text = unquoted(required(value)).partition(",")
-    if not comma or not text.strip() or _KIND.fullmatch(kind.strip()) is None:
+    if not comma or not text.strip(" ,") or text.lstrip().startswith(",") or _KIND.fullmatch(kind.strip()) is None:
         raise Malformed("it is no kind and text", "such as reference:url,example.com")
     draft.references.append((kind.strip().lower(), readable(text.strip().replace("\\;", ";"))))
 
 
 def metadata(draft: Draft, value: str | None) -> None:
     """``metadata:key value, key value``: shown in alerts."""
+    if (value or "").lstrip().startswith('"'):
+        raise Malformed("metadata stands in no quotes", "write metadata:key value, key value")
     for word in commas(readable(value or "")):
         key, _, text = word.partition(" ")
         if key:

@@ -58,6 +58,12 @@ def header_number(option: str) -> Callable[[Draft, str | None], None]:
     return partial(_plain_number if option in PLAIN else _header_number, field, most)
 
 
+def dsize(draft: Draft, value: str | None) -> None:
+    """``dsize:5<>9``: bytes of payload in the packet."""
+    draft.once("dsize")
+    _header_number(*NUMBERS["dsize"], draft, value)
+
+
 def _plain_number(field: str, most: int, draft: Draft, value: str | None) -> None:
     found = number(unquoted(required(value)), 0, most)
     draft.header_tests.append(HeaderNumber(field, ((found, found),)))
