@@ -8,6 +8,7 @@ from typing import Any
 
 from ids.rules.model.patterns import Pattern
 from ids.rules.model.rule import Rule
+from ids.types import Action
 
 
 def plain(value: Any) -> Hashable:
@@ -33,6 +34,8 @@ def differences(one: Rule, other: Rule) -> list[str]:
         mine, theirs = getattr(one.signature, each.name), getattr(other.signature, each.name)
         if each.name == "metadata":
             mine, theirs = _without(mine), _without(theirs)
+        if each.name == "packet_wise" and one.signature.action == other.signature.action == Action.ALERT:
+            continue  # it says what is dropped or passed, and nothing is
         if each.name not in ("origin", "category") and mine != theirs:
             found.append(each.name)
     return found

@@ -31,13 +31,8 @@ def client_says(proof: RuleTest) -> tuple[list[bytes], int]:
     if proof.kind == "probes":
         return [], 0
     parts = said(proof)
-    several = proof.stimulus.get("times", 1) > 1
-    if (
-        several
-        or not parts
-        or transport(proof) != "tcp"
-        or any(part.direction is Direction.TO_CLIENT for part in parts)
-    ):
+    answered = any(part.direction is Direction.TO_CLIENT for part in parts)
+    if not parts or answered or transport(proof) != "tcp" or proof.stimulus.get("times", 1) > 1:
         return [], 0
     return [part.data for part in parts], WEB if proof.kind == "http" else proof.stimulus["port"] or DEFAULT_PORT
 
