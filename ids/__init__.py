@@ -20,6 +20,7 @@ Above the stages::
     live        the engine behind the kernel's gate
     replay      the engine on capture files
     testing     the test kit for plugins
+    authoring   tools for those who write rules
     lab, doctor a network in a box; what a machine lacks
     cli         what people type
 

@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -179,6 +179,8 @@ def _expected(kind: str, given: Any) -> str:
     """Return what to write in place of a value, where its kind of fault says so."""
     if kind == "list_type" and isinstance(given, str | int | float):
         return f"write a list: [{given}]"
+    if kind == "list_type" and isinstance(given, dict):
+        return "write a list: begin each entry with `- `"
     if kind == "ip_any_network":
         try:
             return f"did you mean {ipaddress.ip_network(given, strict=False)}?"  # it has bits behind the prefix
@@ -192,6 +194,16 @@ def _known_keys(model: type[BaseModel], path: Iterable[Key]) -> list[str]:
     current: Any = model
     for key in path:
         fields = getattr(current, "model_fields", {})
-        current = fields[key].annotation if isinstance(key, str) and key in fields else None
+        by_alias = {info.alias or name: info for name, info in fields.items()}
+        if isinstance(key, str) and key in by_alias:
+            current = _model_in(by_alias[key].annotation)  # else it is a place in a list, or a name of a mapping
     fields = getattr(current, "model_fields", {})
     return [info.alias or name for name, info in fields.items()]
+
+
+def _model_in(annotation: Any) -> Any:
+    """Return the only model within a type, such as that of ``list[Model]`` or ``Model | None``; None without one."""
+    if hasattr(annotation, "model_fields"):
+        return annotation
+    found = [model for part in get_args(annotation) if (model := _model_in(part)) is not None]
+    return found[0] if len(found) == 1 else None

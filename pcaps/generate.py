@@ -44,6 +44,7 @@ FAMILIES: tuple[Callable[[], Capture], ...] = (
     shapes.out_of_order,
     shapes.ipv6,
     shapes.vlan,
+    shapes.scanning,
 )
 
 

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 from ids import hookimpl
 from ids.errors import IdsError, RulesRefused
 from ids.plugin.dissection import impossible_fields
-from ids.protocols import BY_NAME
 from ids.rules.language.loader import load_configured
 from ids.rules.language.suricata.kept import collected_later
 from ids.rules.match.matcher import Matcher
-from ids.rules.model.buffers import CATALOGUE, TRANSPORT_PROTOCOLS
+from ids.rules.model.reach import transports_of
 from ids.rules.model.scanning import COMPILER
-from ids.rules.model.yara import YaraRule
 from ids.rules.paths import cache_directory
 from ids.types import Datagrams, FlowBatch, Match, Packets, Streams, Transactions
 
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAME = "rules"
-TRANSPORT_NAMES = {6: "tcp", 17: "udp"}
 
 JOIN_S = 0.005
 """How long packets wait at a time for rules that are being loaded."""
@@ -57,11 +54,10 @@ class Rules:
         """Return which transports the loaded rules look at."""
         wanted: set[str] = set()
         for rule in self.matcher.rules if self.matcher else ():
-            numbers = _spoken_over(rule) if isinstance(rule, YaraRule) else None
-            numbers = numbers or TRANSPORT_PROTOCOLS.get(rule.traffic.protocol)
-            if not numbers:
+            transports = transports_of(rule)
+            if transports is None:
                 return None
-            wanted |= {TRANSPORT_NAMES.get(number, "other") for number in numbers}
+            wanted |= transports
         return wanted
 
     @hookimpl
@@ -156,15 +152,6 @@ def _beside(load: Callable[[], _Made], go_on: Callable[[], bool]) -> _Made:
     if failed:
         raise failed[0]
     return made[0]
-
-
-def _spoken_over(rule: YaraRule) -> frozenset[int]:
-    """Return the IP protocol numbers of what a YARA rule looks at: streams, or buffers of a protocol."""
-    buffer = CATALOGUE.get(rule.scope)
-    protocol = BY_NAME.get(buffer.protocol) if buffer is not None and buffer.protocol is not None else None
-    if protocol is None:
-        return TRANSPORT_PROTOCOLS["tcp"]
-    return frozenset(number for number in TRANSPORT_NAMES if protocol.recognised_over(number))
 
 
 plugin = Rules()

@@ -106,6 +106,8 @@ def test_the_rules_in_the_documentation_load_without_complaint(tmp_path: Path) -
     assert {suffix for _, suffix in examples} == {"yaml", "yar"}
     for number, (code, suffix) in enumerate(examples):
         (tmp_path / f"{number}.{suffix}").write_text(code)
+        for name in re.findall(r"file: ([\w.-]+)", code):
+            (tmp_path / name).write_text("")
     loaded = load_rules([tmp_path])
     assert [str(error) for error in loaded.errors] == []
     assert loaded.rules

@@ -13,9 +13,11 @@ from ids.errors import (
     IdsError,
     KernelError,
     Location,
+    NoAnswer,
     NotRunning,
     PluginError,
     RuleError,
+    RuleLeftOut,
     RulesRefused,
     UsageError,
 )
@@ -30,8 +32,10 @@ ERRORS: list[IdsError] = [
     RulesRefused([RULE, RuleError("no sid", PLACE)]),
     KernelError("no privilege", "run as root"),
     NotRunning("nobody is there"),
+    NoAnswer("it does not answer"),
     PluginError("cannot be imported"),
     UsageError("which interface?"),
+    RuleLeftOut("geoip: it is not supported", PLACE, "leave it out", "keyword geoip"),
     WorkerDied("worker 1 died"),
 ]
 

@@ -73,6 +73,10 @@ class PluginHost:
         """The registered plugins, in calling order."""
         return list(self._order)
 
+    def plugin(self, name: str) -> Any:
+        """Return a registered plugin; None where there is none of that name."""
+        return self._manager.get_plugin(name)
+
     def load(self, disabled: Iterable[str] = ()) -> None:
         """Register every installed plugin (entry point group ``ids``), those of this package first.
 

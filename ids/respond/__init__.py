@@ -3,6 +3,9 @@
 responder       carries out what matches ask for, and says so in events
 policy          whom a match may block, and for how long
 threshold       how often a rule may alert
+state           bits and counters that rules set and ask for
+distinct        how many different things a party was seen with: scans
+sequences       which rules matched before, for the same party
 protected       this host's own addresses, gateways and resolvers
 gate            what response needs of whatever stands in front: kernel or replay
 recount         flows brought up to what the gate counted

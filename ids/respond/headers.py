@@ -48,7 +48,7 @@ def packet_base(event_type: str, packets: Packets, row: int, flow_id: int = 0, *
     carrier = int(packets.carrier[row])
     if packets.ip_version[row]:
         event |= _ends(packets, row)
-        if packets.proto[row] in _MESSAGES and packets.usable[row]:
+        if packets.proto[row] in _MESSAGES and not packets.anomaly[row]:
             event["icmp_type"], event["icmp_code"] = int(packets.sport[row]), int(packets.dport[row])
         event["ip_v"] = int(packets.ip_version[row])
     event["pkt_src"] = WIRE

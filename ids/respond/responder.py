@@ -12,8 +12,10 @@ from ids.counters import Counters
 from ids.errors import KernelError
 from ids.events import Event
 from ids.respond import events
+from ids.respond.distinct import DistinctCounts
 from ids.respond.gate import BlockOrder, Gate
 from ids.respond.policy import BlockPolicy, sender_of
+from ids.respond.sequences import Sequences
 from ids.respond.settings import EveSettings, RespondSettings
 from ids.respond.state import RuleState
 from ids.respond.threshold import Hearing, Thresholds
@@ -64,6 +66,8 @@ class Responder:
         self._emit = emit
         self._thresholds = Thresholds(counters)
         self._state = RuleState(counters)
+        self._distinct = DistinctCounts(counters)
+        self._sequences = Sequences(counters)
         self._cases: dict[int, Case] = {}
         """By flow id; a case goes when its flow's `flow` event comes."""
 
@@ -83,10 +87,8 @@ class Responder:
         if case.condemned and match.number > case.condemned_at and not self._settings.inspect_dropped:
             self._counters.add("respond.after_drop")
             return
-        if match.signature.state != STATELESS:
-            if not self._state.holds(match):
-                return
-            self._state.change(match)
+        if not self._heard(match):
+            return
         match = self._rated(match)
         hearing = self._thresholds.heard(match)
         if hearing is Hearing.NOT:
@@ -182,6 +184,22 @@ class Responder:
             del self._cases[flow_id]
         self._state.forget(ended)
         self._trailing.forget(ended)
+
+    def _heard(self, match: Match) -> bool:
+        """Return whether all holds that a match asks of what came before it; if so, remember what it leaves."""
+        signature = match.signature
+        stateful = signature.state != STATELESS
+        if stateful and not self._state.holds(match):
+            return False
+        if signature.after is not None and not self._sequences.holds(match, signature.after):
+            return False
+        if signature.distinct is not None and not self._distinct.reached(match, signature.distinct):
+            return False
+        if stateful:
+            self._state.change(match)
+        if signature.remembered:
+            self._sequences.remember(match)
+        return True
 
     def _block(self, match: Match) -> Event | None:
         request = match.signature.block

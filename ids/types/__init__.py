@@ -11,6 +11,7 @@ clock. Numbers are in host byte order. Addresses are two 64-bit halves of the 12
     transactions   protocol exchanges as named buffers
     findings       rules' identities, matches and what they ask for
     state          what rules remember of flows and hosts
+    counting       what rules count before they are heard
 """
 
 from ids.types.addresses import (
@@ -24,6 +25,7 @@ from ids.types.addresses import (
     unmapped,
 )
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
+from ids.types.counting import After, Distinct, Remembered
 from ids.types.findings import (
     Action,
     BlockMode,
@@ -66,6 +68,7 @@ __all__ = [
     "U32",
     "U64",
     "Action",
+    "After",
     "Anomaly",
     "Arrivals",
     "BitChange",
@@ -78,6 +81,7 @@ __all__ = [
     "Datagram",
     "Datagrams",
     "Direction",
+    "Distinct",
     "EndReason",
     "Evidence",
     "Exhibit",
@@ -97,6 +101,7 @@ __all__ = [
     "PacketBatch",
     "Packets",
     "Rate",
+    "Remembered",
     "Signature",
     "State",
     "StreamChunk",

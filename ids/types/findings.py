@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from ids.types.counting import After, Distinct, Remembered
 from ids.types.packets import Direction
 from ids.types.state import STATELESS, State
 
@@ -103,6 +104,10 @@ class Signature:
     rated: bool = False
     """Its action is the one that ``rate`` asks for."""
     state: State = STATELESS
+    distinct: Distinct | None = None
+    after: After | None = None
+    remembered: tuple[Remembered, ...] = ()
+    """How its matches are kept for the rules that come ``after`` it."""
     attacked: str = ""
     """Which end of the packet is the attacked one, ``src_ip`` or ``dest_ip`` (Suricata's ``target``); empty: not
     known."""

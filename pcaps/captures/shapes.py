@@ -1,11 +1,12 @@
-"""Captures about packets rather than payloads: benign traffic, a flood, fragments, reordering, IPv6, VLAN tags."""
+"""Captures about packets rather than payloads: benign traffic, floods and scans, fragments, reordering, VLAN tags."""
 
 from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable
 
-from scapy.layers.inet import IP, TCP, fragment
+from scapy.layers.inet import ICMP, IP, TCP, fragment
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.packet import Raw
 
@@ -198,3 +199,43 @@ def vlan() -> Capture:
     visit(capture, [get("/", response())], ATTACKER, 47000, vlan=[20])
     visit(capture, [Exchange(ATTACK, FORBIDDEN)], ATTACKER, 47001, vlan=[100, 10])
     return capture
+
+
+def scanning() -> Capture:
+    """Scans of ports and hosts, fast and slow, odd flags, passwords tried over SSH; and a client that scans nothing."""
+    capture = Capture()
+    _probes(capture, "192.0.2.71", range(1, 101), [SERVER], "S", 0.01)
+    _probes(capture, "192.0.2.72", range(1000, 1110), [SERVER], "S", 20.0)
+    hosts = [f"203.0.113.{number}" for number in range(100, 140)]
+    _probes(capture, "192.0.2.73", [445], hosts, "S", 0.1)
+    for number, host in enumerate(hosts):
+        capture.add(link(BENIGN, True) / network("192.0.2.74", host, number) / ICMP(type=8, id=7, seq=number))
+    for source, flags in (("192.0.2.75", ""), ("192.0.2.76", "F"), ("192.0.2.77", "FPU")):
+        _probes(capture, source, range(20, 30), [SERVER], flags, 0.01)
+    for number in range(20):
+        _banners(capture, "192.0.2.78", 46000 + number, b"SSH-2.0-libssh_0.9.6\r\n")
+        capture.wait(0.5)
+    _banners(capture, BENIGN, 47000, b"SSH-2.0-OpenSSH_9.6\r\n")
+    _probes(capture, BENIGN, [22, 80, 443, 3000, 5000, 8000], [SERVER], "S", 0.1)
+    return capture
+
+
+def _probes(
+    capture: Capture, source: str, ports: Iterable[int], hosts: Iterable[str], flags: str, every_s: float
+) -> None:
+    """Add a packet to each port of each host, and the refusal of each SYN."""
+    for port in ports:
+        for host in hosts:
+            probe = TCP(sport=45000, dport=port, flags=flags, seq=7, window=1024)
+            capture.add(link(source, True) / network(source, host, port) / probe)
+            if flags == "S":
+                refusal = TCP(sport=port, dport=45000, flags="RA", ack=8, window=0)
+                capture.add(link(source, False) / network(host, source, port) / refusal)
+            capture.wait(every_s)
+
+
+def _banners(capture: Capture, client: str, sport: int, banner: bytes) -> None:
+    conversation = TcpConversation(capture, client, SERVER, sport, 22).open()
+    conversation.server(b"SSH-2.0-OpenSSH_9.6\r\n")
+    conversation.client(banner)
+    conversation.close()

@@ -264,5 +264,6 @@ def test_rule_files_without_a_rule_are_warned_of(ids: Ids, path: str, text: str,
 
 def test_lists_alone_and_files_with_faults_are_not_called_empty(ids: Ids) -> None:
     lists = write("lists.yaml", "lists: [{name: ours, items: [192.0.2.0/24]}]")
-    assert "0 warnings" in ids("rules", "check", lists, write("good.yaml", GOOD_RULE))[1]
+    good = write("good.yaml", GOOD_RULE)
+    assert "0 warnings" in ids("rules", "check", lists, good, "--without", "no-direction")[1]
     assert "holds no rule" not in ids("rules", "check", write("bad.yaml", "rules: [7]"))[2]

@@ -12,7 +12,10 @@ from ids.cli import cli, main
 from ids.cli.options import count_of, output_console, print_message, styled
 from ids.literal import literal
 
-LOADS_RULES = {"run", "replay", "check", "rules check", "rules list"}
+LOADS_RULES = {
+    "run", "replay", "check", "rules check", "rules list", "rules test", "rules explain", "rules profile",
+    "rules coverage",
+}  # fmt: skip
 """Verbs for which `-S` means something: the others speak to an instance that has its rules."""
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from ids.authoring.proving import OTHER_BYTES
+from ids.authoring.stimuli import DEFAULT_PORT, said, transport
 from ids.rules.model.rule import RuleTest
 from ids.testing.evade import FAMILIES, evasions
-from tests.content.test_proofs import DEFAULT_PORT, PROOFS, payload, request
+from ids.types import Direction
+from tests.content.test_proofs import PROOFS
 from tests.testing.evade.detection import find, on_paper, write_capture
 from tests.testing.evade.exploits import WEB, Exploit
 from tests.testing.evade.known import MISSED
@@ -17,21 +20,26 @@ from tests.testing.evade.live import Trial
 
 WAYS = 12
 """Of some 270 for each proof, others for each; all of them for all proofs would be 30,000 connections."""
-OTHER_BYTES = "requests"
-"""Another request may well be another thing to a rule: it names the method, or the form of a path."""
 FILLED = "junk for a place that the window reaches later"
 """Which takes a hundred packets."""
 
 
-def said(proof: RuleTest) -> tuple[list[bytes], int]:
-    """Return what the client of a proof says, and the port; nothing where it is about the server's words, or UDP."""
-    stimulus = proof.stimulus
-    if proof.kind == "http":
-        return ([request(stimulus)], WEB) if stimulus["status"] is None else ([], 0)
-    asked = payload(stimulus, "to_server")
-    if stimulus["proto"] == "udp" or not asked or payload(stimulus, "to_client"):
+def client_says(proof: RuleTest) -> tuple[list[bytes], int]:
+    """Return what the client of a proof says, and the port; nothing where it is about the server's words, UDP, or
+    several connections.
+    """
+    if proof.kind == "probes":
         return [], 0
-    return [asked], stimulus["port"] or DEFAULT_PORT
+    parts = said(proof)
+    several = proof.stimulus.get("times", 1) > 1
+    if (
+        several
+        or not parts
+        or transport(proof) != "tcp"
+        or any(part.direction is Direction.TO_CLIENT for part in parts)
+    ):
+        return [], 0
+    return [part.data for part in parts], WEB if proof.kind == "http" else proof.stimulus["port"] or DEFAULT_PORT
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +47,8 @@ def trials() -> list[Trial]:
     """Some evasions of every proof of `rules/base` that alerts, other ones for each."""
     families = tuple(family for family in FAMILIES if family != OTHER_BYTES)
     made = []
-    for sid, proof in PROOFS:
-        words, port = said(proof)
+    for sid, proof in [(each.sid, each.test) for each in PROOFS]:
+        words, port = client_says(proof)
         if not proof.alerts or sid >= 1002000 or not words:
             continue
         exploit = Exploit(f"{sid} {proof.name}", tuple(words), b"", sid, port)

@@ -498,7 +498,7 @@ def test_headers_of_the_packet_that_completed_a_request() -> None:
     transactions = bench.protocols.feed(flows.streams, flows.datagrams)
     assert bench.matcher.packets(packets, flows) == []
     assert sorted(match.signature.sid for match in bench.matcher.transactions(transactions)) == [1, 3]
-    answer = bench.matcher._packets.header_answer(99, int(flows.slot[0]))
+    answer = bench.matcher.packet_matcher.header_answer(99, int(flows.slot[0]))
     assert not answer(HeaderNumber("ip.ttl", ((0, 255),)))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from ids.cache import Cache
 from ids.errors import Location, RuleError, RuleLeftOut
 from ids.paths import rules_dir
+from ids.rules.language.sequence import never_set, unfounded, with_memory
 from ids.rules.language.suricata.files import ConfigPaths
 from ids.rules.language.suricata.kept import Loaded
 from ids.rules.language.suricata.loader import load_suricata
@@ -27,6 +28,8 @@ YAML_SUFFIXES = (".yaml", ".yml")
 YARA_SUFFIXES = (".yar", ".yara")
 SURICATA_SUFFIXES = (".rules",)
 SUFFIXES = YAML_SUFFIXES + YARA_SUFFIXES + SURICATA_SUFFIXES
+COMPANION_SUFFIX = ".tests.yaml"
+"""Of a file with the tests of the rules of the file beside it, ``x.tests.yaml`` of ``x.rules``; it has no rules."""
 
 SHIPPED = ("base", "policy")
 """Rule sets that come with the engine, known by these names."""
@@ -77,13 +80,20 @@ def load_rules(
     sources |= {error.location.path for error in (*errors, *imported.left_out, *yara.errors)}
     empty = [*_empty_directories(paths, files), *_empty_files(files, sources)]
     off = set(disabled_sids)
+    all_rules = (*rules, *imported.rules, *yara.rules)
+    lost = list(unfounded(rules, {rule.signature.sid for rule in all_rules}, off))
+    errors += lost
+    left_out = {error.location for error in lost}
+    kept = [rule for rule in (*rules, *imported.rules) if rule.signature.sid not in off and rule.source not in left_out]
     return RuleSet(
-        rules=tuple(rule for rule in (*rules, *imported.rules) if rule.signature.sid not in off),
-        yara=replace(yara, rules=tuple(rule for rule in yara.rules if rule.signature.sid not in off)),
+        rules=with_memory(kept, all_rules),
+        yara=replace(
+            yara, rules=with_memory([rule for rule in yara.rules if rule.signature.sid not in off], all_rules)
+        ),
         errors=(*errors, *yara.errors),
         refused=imported.left_out,
         skipped=imported.skipped,
-        warnings=(*loader.warnings, *_costly(rules), *yara.warnings, *empty),
+        warnings=(*loader.warnings, *_costly(rules), *yara.warnings, *never_set(rules, all_rules), *empty),
         files=tuple(files),
     )
 
@@ -119,7 +129,7 @@ def find_files(paths: Iterable[str | Path], exclude: Sequence[str], errors: list
     for path in map(_shipped, paths):
         if path.is_dir():
             for file in sorted(path.rglob("*")):
-                wanted = file.suffix in SUFFIXES and file.is_file()
+                wanted = file.suffix in SUFFIXES and not file.name.endswith(COMPANION_SUFFIX) and file.is_file()
                 if wanted and not any(fnmatch.fnmatch(file.name, pattern) for pattern in exclude):
                     found[str(file)] = None
         elif path.suffix in SUFFIXES:

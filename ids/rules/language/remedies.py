@@ -8,15 +8,35 @@ from collections.abc import Iterable
 from ids.rules.model import buffers
 
 _NONE_OF = "negate with none:, such as `- none: [http.uri: {contains: abc}]`"
-_REGEX = "use regex, such as '(?s)^.{4}abc' for an offset and '(?s)abc.{0,9}def' for a distance"
-_STATE = "rules share no state: test a request and its response in one rule, or count alerts with threshold:"
+_STATE = "bits are asked for with when: and changed with set:, unset: and toggle:; counters with counters:"
 _INSTEAD = {
     "not": _NONE_OF,
     "pcre": "use regex",
     "content": "test a buffer with contains",
     "bsize": "use size",
-    "dsize": "use size",
-    **dict.fromkeys(("offset", "depth", "distance", "within"), _REGEX),
+    "dsize": "use payload.size",
+    "isdataat": "use data_at_least, or has_byte",
+    "byte_test": "use bytes",
+    "byte_jump": "use jump",
+    "byte_extract": "use extract",
+    "byte_math": "use compute",
+    "base64_decode": "use decode_base64",
+    "offset": "use from",
+    "depth": "use within_first",
+    "distance": "use after",
+    "fast_pattern": "use rarest: true",
+    "noalert": "use silent: true",
+    "detection_filter": "use threshold: {type: filter, ...}",
+    "sameip": "use same_address: true",
+    "ttl": "use ip.ttl",
+    "flags": "use tcp.flags",
+    "itype": "use icmp.type",
+    "icode": "use icmp.code",
+    "fragbits": "use ip.fragbits",
+    "ipopts": "use ip.option",
+    "stream_size": "use stream.client_size, stream.server_size, stream.both_size or stream.either_size",
+    "decode-event": "use decode.event",
+    "stream-event": "use stream.event",
     **dict.fromkeys(("flowbits", "flowint", "xbits", "hostbits"), _STATE),
 }
 """Words of Suricata and Sigma, of which the nearest name here would mean something else."""

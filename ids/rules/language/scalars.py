@@ -11,6 +11,7 @@ from ids.errors import Location
 _LINE_END = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 """What ends a line in YAML 1.1, by which places are counted."""
 _SCALAR = re.compile(r"(?:[&!]\S*\s+)*([^\s,\[\]{}]+)")
+_HEXADECIMAL = re.compile(r"0x[0-9A-Fa-f]{1,16}")
 
 _NULLS = ("null", "Null", "NULL", "~")
 
@@ -32,6 +33,11 @@ class Scalars:
             return "there is no value", "give the text to look for, in quotes"
         spelled = written or str(value)
         return f"{spelled} without quotes is {_meaning(value)} to YAML", f"quote it if it is text: '{spelled}'"
+
+    def is_hexadecimal(self, value: int, place: Location) -> bool:
+        """Return whether a number is written as ``0x1f``, which says what it is."""
+        written = self._written(place)
+        return _HEXADECIMAL.fullmatch(written) is not None and int(written, 16) == value
 
     def _written(self, place: Location) -> str:
         """Return a value as it is written, empty where the file does not say any more."""

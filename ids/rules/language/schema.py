@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import datetime
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from ids.rules.language.schema_memory import (
+    AfterSchema,
+    CounterChangeSchema,
+    CountSchema,
+    LogPacketsSchema,
+    SetSchema,
+    WhenSchema,
+)
+from ids.rules.language.schema_parts import Name, Schema, Seconds, refuse_empty
+from ids.rules.model.rule import RuleTest
 from ids.types import BlockMode, BlockRequest
 
 Level = Literal["informational", "low", "medium", "high", "critical"]
@@ -18,47 +27,41 @@ SEVERITY: dict[str, int] = {"critical": 1, "high": 1, "medium": 2, "low": 3, "in
 MAX_TEXT = 4096
 """Characters of one text; a longer description belongs into the references."""
 
+MAX_STATE = 64
+"""Bits and counters that one rule asks for, or changes, in one place."""
+
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(\d{1,9})([smhdw])")
 
 
-def _seconds(value: object) -> object:
-    """Read ``1h30m`` or a number of seconds."""
-    if not isinstance(value, str):
-        return value
-    parts = _DURATION.findall(value)
-    if not parts or "".join(number + unit for number, unit in parts) != value:
-        raise ValueError("expected a duration such as 30s, 10m, 1h, 7d")
-    return sum(int(number) * _UNITS[unit] for number, unit in parts)
-
-
-Seconds = Annotated[int, BeforeValidator(_seconds), Field(ge=1, le=31_536_000)]
-
-
-class _Schema(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-
-
-class ListSchema(_Schema):
-    """A named list for exceptions."""
+class ListSchema(Schema):
+    """A named list: its items, the file beside the rules that has them, one a line, or what rules put in."""
 
     name: Name
-    items: list[str | int] = Field(min_length=1, max_length=100_000)
+    items: list[str | int] = Field([], max_length=100_000)
+    file: Text | None = None
+    kind: Literal["string", "domain", "md5", "sha256", "ip"] = "string"
+    format: Literal["plain", "dataset"] = "plain"
+    learned: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ListSchema:
+        if bool(self.items) + (self.file is not None) + self.learned != 1:
+            raise ValueError("give a list either items or a file, or say learned: true")
+        if self.learned and self.kind == "ip":
+            raise ValueError("addresses cannot be learned; set a bit of the host instead")
+        return self
 
 
-class ThresholdSchema(_Schema):
+class ThresholdSchema(Schema):
     """How often the rule may alert."""
 
-    type: Literal["limit", "threshold", "both"]
-    track: Literal["by_src", "by_dst", "by_rule", "by_flow"] = "by_src"
+    type: Literal["limit", "threshold", "both", "filter"]
+    track: Literal["by_src", "by_dst", "by_both", "by_rule", "by_flow"] = "by_src"
     count: int = Field(ge=1)
     seconds: Seconds
 
 
-class BlockSchema(_Schema):
+class BlockSchema(Schema):
     """What the rule wants blocked when it matches."""
 
     target: Literal["src_ip", "dst_ip", "outer_src_ip", "outer_dst_ip"] = "src_ip"
@@ -73,21 +76,24 @@ class BlockSchema(_Schema):
         return BlockRequest(self.target, self.for_, BlockMode(self.mode), proven, self.home)
 
 
-class HttpTest(_Schema):
+class HttpTest(Schema):
     """An HTTP exchange, the response only where ``status`` is given."""
 
     method: Text = "GET"
     uri: Text = "/"
     version: Literal["1.0", "1.1"] = "1.1"
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field({})
     body: str = ""
     status: int | None = Field(None, ge=100, le=999)
-    response_headers: dict[str, str] = {}
+    response_headers: dict[str, str] = Field({})
     response_body: str = ""
 
 
-class PayloadTest(_Schema):
-    """Bytes sent over TCP or in one UDP datagram each way; ``hex`` keys spell them in hexadecimal."""
+class PayloadTest(Schema):
+    """Bytes sent over TCP or in one UDP datagram each way; ``hex`` keys spell them in hexadecimal.
+
+    ``times``: as many connections, each from another port, ten a second.
+    """
 
     proto: Literal["tcp", "udp", "icmp"] = "tcp"
     port: int = Field(0, ge=0, le=65535)
@@ -95,14 +101,54 @@ class PayloadTest(_Schema):
     to_server_hex: str = ""
     to_client: str = ""
     to_client_hex: str = ""
+    times: int = Field(1, ge=1, le=200)
 
 
-class ProofSchema(_Schema):
+class ProbesTest(Schema):
+    """Single packets from one source, to each port of each host in turn, and never answered."""
+
+    proto: Literal["tcp", "udp", "icmp"] = "tcp"
+    flags: list[Literal["fin", "syn", "rst", "psh", "ack", "urg"]] = Field(["syn"])
+    first_port: int = Field(1, ge=1, le=65_535)
+    ports: int = Field(1, ge=1, le=2000)
+    hosts: int = Field(1, ge=1, le=200)
+    every_ms: int = Field(10, ge=1, le=3_600_000)
+
+    @model_validator(mode="after")
+    def _in_range(self) -> ProbesTest:
+        if self.first_port + self.ports > 65_536:
+            raise ValueError("there are no ports above 65535")
+        return self
+
+
+class DnsTest(Schema):
+    """A question over UDP, and with ``answers`` or an ``rcode`` its answer: addresses of A and AAAA, else names."""
+
+    query: Text
+    type: Literal["A", "AAAA", "CNAME", "MX", "NS", "PTR", "TXT"] = "A"
+    answers: list[Text] = Field([])
+    rcode: int | None = Field(None, ge=0, le=15)
+
+
+class TlsTest(Schema):
+    """A client's first message."""
+
+    sni: str = Field("", max_length=255)
+    alpn: list[Text] = Field([])
+
+
+STIMULI = ("http", "payload", "dns", "tls", "probes", "pcap")
+
+
+class ProofSchema(Schema):
     """One proof of the rule: exactly one stimulus, and what must come of it."""
 
     name: Text
     http: HttpTest | None = None
     payload: PayloadTest | None = None
+    dns: DnsTest | None = None
+    tls: TlsTest | None = None
+    probes: ProbesTest | None = None
     pcap: Text | None = None
     alerts: int = Field(1, ge=0)
     evade: Literal["all", "none"] | list[Name] = "none"
@@ -110,12 +156,20 @@ class ProofSchema(_Schema):
 
     @model_validator(mode="after")
     def _one_stimulus(self) -> ProofSchema:
-        if sum(value is not None for value in (self.http, self.payload, self.pcap)) != 1:
-            raise ValueError("give exactly one of http, payload and pcap")
+        if sum(getattr(self, name) is not None for name in STIMULI) != 1:
+            raise ValueError(f"give exactly one of {', '.join(STIMULI[:-1])} and {STIMULI[-1]}")
         return self
 
+    def proof(self) -> RuleTest:
+        """Return it as rules have it."""
+        evade = self.evade if isinstance(self.evade, str) else tuple(self.evade)
+        kind = next(name for name in STIMULI if getattr(self, name) is not None)
+        given = getattr(self, kind)
+        stimulus = {"path": given} if isinstance(given, str) else given.model_dump()
+        return RuleTest(self.name, kind, stimulus, self.alerts, evade, self.blocked_from_packet)
 
-class RuleSchema(_Schema):
+
+class RuleSchema(Schema):
     """One rule."""
 
     title: Text
@@ -129,40 +183,40 @@ class RuleSchema(_Schema):
     author: str = ""
     date: datetime.date | None = None
     modified: datetime.date | None = None
-    references: list[Text] = []
-    tags: list[Text] = []
-    falsepositives: list[Text] = []
+    references: list[Text] = Field([])
+    tags: list[Text] = Field([])
+    falsepositives: list[Text] = Field([])
     classtype: str = ""
-    metadata: dict[str, str | list[str]] = {}
+    metadata: dict[str, str | list[str]] = Field({})
     traffic: Text = "ip any any -> any any"
-    flow: Any = []
-    match: Any = []
-    exceptions: Any = []
+    flow: Any = Field([])
+    match: Any = Field([])
+    exceptions: Any = Field([])
+    when: list[WhenSchema] = Field([], max_length=MAX_STATE)
+    after: AfterSchema | None = None
+    count: CountSchema | None = None
+    set: list[SetSchema] = Field([], max_length=MAX_STATE)
+    unset: list[SetSchema] = Field([], max_length=MAX_STATE)
+    toggle: list[SetSchema] = Field([], max_length=MAX_STATE)
+    counters: dict[Name, CounterChangeSchema] = Field({}, max_length=MAX_STATE)
+    log_packets: LogPacketsSchema | None = None
+    silent: bool = False
+    repeats: bool = False
     threshold: ThresholdSchema | None = None
     then: Literal["alert", "drop", "reject", "pass"] = "alert"
     block: BlockSchema | None = None
-    tests: list[ProofSchema] = []
+    tests: list[ProofSchema] = Field([])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, value: Any) -> Any:
+        refuse_empty(value, ("when", "after", "count", "set", "unset", "toggle", "counters", "log_packets"))
+        return value
 
 
-class FileSchema(_Schema):
+class FileSchema(Schema):
     """A rule file; each rule is checked by itself, so that a bad one does not take the others with it."""
 
     required_engine_version: Annotated[str, BeforeValidator(str)] | None = None
-    lists: list[ListSchema] = []
-    rules: list[Any] = []
-
-
-class SizeSchema(_Schema):
-    """Bounds of a buffer's size in bytes: ``min``/``max`` inclusive, ``gt``/``lt`` exclusive."""
-
-    min: int | None = Field(None, ge=0)
-    max: int | None = Field(None, ge=0)
-    gt: int | None = Field(None, ge=0)
-    lt: int | None = Field(None, ge=1)
-
-    @property
-    def bounds(self) -> tuple[int, int | None]:
-        """Return the least and the greatest size allowed, None where there is no greatest."""
-        least = max(self.min or 0, -1 if self.gt is None else self.gt + 1)
-        most = [limit for limit in (self.max, None if self.lt is None else self.lt - 1) if limit is not None]
-        return least, min(most) if most else None
+    lists: list[ListSchema] = Field([])
+    rules: list[Any] = Field([])

@@ -8,7 +8,11 @@ from ids.rules.model.buffers import APP_PROTOCOLS, TRANSPORT_PROTOCOLS, unrecogn
 from ids.rules.model.rule import FlowOptions, Traffic
 from ids.types import Direction
 
-FLOW_WORDS = ("established", "not_established", "stateless", "to_server", "to_client", "from_client", "from_server")
+PAYLOADS = {"only_stream": "stream", "no_stream": "packet"}
+"""Where payload is looked for, if not both in streams and in single packets."""
+FLOW_WORDS = (
+    "established", "not_established", "stateless", "to_server", "to_client", "from_client", "from_server", *PAYLOADS,
+)  # fmt: skip
 
 _SHAPE = "write `protocol source port -> destination port`, or only the protocol"
 
@@ -47,6 +51,7 @@ def parse_traffic(text: str, variables: Variables, ip_proto: int | None = None) 
         dst=variables.addresses(words[4]),
         dport=variables.ports(words[5]),
         both_ways=arrow == "<>",
+        excepts=variables.excepts(words[1]) or variables.excepts(words[4]),
     )
     if protocol == "icmp" and not (traffic.sport.everything and traffic.dport.everything):
         raise GroupError("icmp has no ports", "write any in place of both ports")
@@ -57,6 +62,7 @@ def parse_flow(words: list[str]) -> FlowOptions:
     """Read the flow options of a rule; raises `GroupError` with the remedy."""
     established: bool | None = None
     direction: Direction | None = None
+    payload_of: str | None = None
     for word in words:
         if word in ("established", "not_established"):
             if established is not None and established != (word == "established"):
@@ -67,9 +73,13 @@ def parse_flow(words: list[str]) -> FlowOptions:
             if direction is not None and direction != wanted:
                 raise GroupError("a packet cannot go both ways", "leave the direction out to look at both")
             direction = wanted
+        elif word in PAYLOADS:
+            if payload_of is not None and payload_of != PAYLOADS[word]:
+                raise GroupError("payload is looked for in streams alone, or in packets alone", "keep one of the two")
+            payload_of = PAYLOADS[word]
         elif word != "stateless":
             raise GroupError(f"unknown flow option {word!r}", nearest(word, list(FLOW_WORDS)))
-    return FlowOptions(established, direction)
+    return FlowOptions(established, direction, payload_of, any_state="stateless" in words)
 
 
 def _words(text: str) -> list[str]:

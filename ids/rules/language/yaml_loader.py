@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ids.errors import Location, RuleError, SourceError
 from ids.rules.language.blocking import PROOF, PROOF_REMEDY, REMEDY, blocks_server, never_proven
 from ids.rules.language.remedies import remedy_for
 from ids.rules.language.scalars import Scalars
-from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, ProofSchema, RuleSchema
+from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, RuleSchema
 from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.language.yaml_match import MatchReader
+from ids.rules.language.yaml_memory import after_of, distinct_of, state_of
+from ids.rules.language.yaml_reading import NamedList, Reading
 from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PAYLOAD, comes_over, wrong_way
-from ids.rules.model.patterns import Patterns
-from ids.rules.model.rule import All, Regex, Rule, RuleTest, leaves
+from ids.rules.model.chain import DECODED, Chain, Expression
+from ids.rules.model.patterns import Pattern, Patterns
+from ids.rules.model.rule import All, Regex, Rule, leaves
 from ids.source import Document, InvalidDocument, read_yaml, validate
 from ids.types import Action, Signature, Threshold
+
+_SELECTIVE = ("match", "when", "after", "count")
+"""Keys that keep a rule from matching every flow of its traffic."""
 
 _UNKNOWN = re.compile("unknown key '(.*)'")
 
@@ -37,7 +44,7 @@ class YamlLoader:
         self._engine_version = engine_version
         self._patterns = patterns or Patterns()
         self._files: list[tuple[Document, FileSchema, Scalars]] = []
-        self._lists: dict[str, list[str]] = {}
+        self._lists: dict[str, NamedList] = {}
         self._list_places: dict[str, Location] = {}
         self.with_lists: set[str] = set()
         """Files that define lists."""
@@ -88,7 +95,7 @@ class YamlLoader:
         return True
 
     def _check_items(self, document: Document, scalars: Scalars, index: int) -> None:
-        for i, item in enumerate(document.data["lists"][index]["items"]):
+        for i, item in enumerate(document.data["lists"][index].get("items") or ()):
             place = document.locate(("lists", index, "items", i))
             if (refused := scalars.refusal(item, place)) is not None:
                 self._refuse(refused[0], place, refused[1])
@@ -98,7 +105,8 @@ class YamlLoader:
             other = self._list_places[named.name]
             self._refuse(f"list {named.name!r} is already defined at {other}", place, "rename one of the two")
             return
-        self._lists[named.name] = [str(item) for item in named.items]
+        file = None if named.file is None else Path(place.path).parent / named.file
+        self._lists[named.name] = NamedList(tuple(map(str, named.items)), file, named.kind, named.format, named.learned)
         self._list_places[named.name] = place
 
     def _rule(self, document: Document, scalars: Scalars, raw: Any, index: int) -> Rule | None:
@@ -108,16 +116,17 @@ class YamlLoader:
             self._refuse("a rule is a mapping", place, "start with `- title: ...`")
             return None
         before = len(self.errors)
-        reader = MatchReader(document, self._lists, self._variables, self._patterns, scalars)
+        reading = Reading(document, self._lists, self._variables, self._patterns, scalars)
+        reader = MatchReader(reading)
         condition = reader.match(raw.get("match") or [], (*at, "match"))
         condition += reader.exceptions(raw.get("exceptions") or [], (*at, "exceptions"))
         try:
             schema = validate(RuleSchema, document, at)
         except InvalidDocument as invalid:
             self._take(invalid.errors)
-            self.errors += reader.errors
+            self.errors += reading.errors
             return None
-        self.errors += reader.errors
+        self.errors += reading.errors
         try:
             traffic = parse_traffic(schema.traffic, self._variables)
         except GroupError as error:
@@ -133,29 +142,30 @@ class YamlLoader:
             traffic=traffic,
             flow=options,
             condition=All(tuple(condition)),
+            repeats=schema.repeats or bool(schema.when) or schema.after is not None,
             source=place,
             level=schema.level,
-            tests=tuple(_proof(test) for test in schema.tests),
+            tests=tuple(test.proof() for test in schema.tests),
         )
-        self.warnings += [RuleError(f"sid {schema.sid}: {w.message}", w.location, w.remedy) for w in reader.warnings]
+        self.warnings += [RuleError(f"sid {schema.sid}: {w.message}", w.location, w.remedy) for w in reading.warnings]
         self._check(rule, document, at)
-        self._check_reach(rule, document, at, bool(raw.get("match")))
+        self._check_reach(rule, document, at, any(raw.get(key) for key in _SELECTIVE))
         return rule if len(self.errors) == before else None
 
     def _check(self, rule: Rule, document: Document, at: tuple[str | int, ...]) -> None:
         """Refuse combinations that could never match, and warn of costly ones."""
         place = document.locate((*at, "match"))
-        others = rule.buffers - {PAYLOAD}
+        others = rule.buffers - PACKET_HEADERS.keys() - {PAYLOAD, DECODED}
         if PAYLOAD in rule.buffers and others:
             self._refuse(
                 f"payload cannot be tested together with {sorted(others)[0]}: a stream is no part of a transaction",
                 place,
                 "make two rules of it",
             )
-        of_packets = sorted(others & PACKET_HEADERS.keys())
-        if of_packets and len(of_packets) < len(others):
+        of_packets = rule.buffers & PACKET_HEADERS.keys()
+        if of_packets and others:
             self._refuse(
-                f"{of_packets[0]} is of one packet, and {min(others - PACKET_HEADERS.keys())} is not",
+                f"{min(of_packets)} is of one packet, and {min(others)} is not",
                 place,
                 "make two rules of it",
             )
@@ -173,11 +183,11 @@ class YamlLoader:
                     "write the protocol of the buffer",
                 )
                 break
-        for leaf in leaves(rule.condition):
-            if isinstance(leaf, Regex) and leaf.pattern.slow:
+        for pattern in _patterns_of(rule):
+            if pattern.slow:
                 self.warnings.append(
                     RuleError(
-                        f"sid {rule.signature.sid}: slow regex {leaf.pattern.text!r}: {leaf.pattern.slow}",
+                        f"sid {rule.signature.sid}: slow regex {pattern.text!r}: {pattern.slow}",
                         place,
                         "it runs on PCRE under a match limit; avoid look-around and back-references if you can",
                     )
@@ -221,6 +231,14 @@ class YamlLoader:
         self.errors.append(RuleError(message, place, remedy))
 
 
+def _patterns_of(rule: Rule) -> Iterator[Pattern]:
+    for leaf in leaves(rule.condition):
+        if isinstance(leaf, Regex):
+            yield leaf.pattern
+        elif isinstance(leaf, Chain):
+            yield from (step.pattern for step in leaf.steps if isinstance(step, Expression))
+
+
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 
@@ -250,6 +268,9 @@ def _signature(schema: RuleSchema, place: Location) -> Signature:
         threshold=None
         if threshold is None
         else Threshold(threshold.type, threshold.track, threshold.count, threshold.seconds),
+        state=state_of(schema),
+        distinct=distinct_of(schema),
+        after=after_of(schema),
         origin=f"{place.path}:{place.line}",
     )
 
@@ -270,15 +291,3 @@ def _metadata(schema: RuleSchema) -> Mapping[str, list[str]]:
     for key, value in schema.metadata.items():
         values[key] = [value] if isinstance(value, str) else list(value)
     return values
-
-
-def _proof(test: ProofSchema) -> RuleTest:
-    evade = test.evade if isinstance(test.evade, str) else tuple(test.evade)
-    if test.pcap is not None:
-        kind, stimulus = "pcap", {"path": test.pcap}
-    elif test.http is not None:
-        kind, stimulus = "http", test.http.model_dump()
-    else:
-        assert test.payload is not None
-        kind, stimulus = "payload", test.payload.model_dump()
-    return RuleTest(test.name, kind, stimulus, test.alerts, evade, test.blocked_from_packet)

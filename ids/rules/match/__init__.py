@@ -8,5 +8,6 @@
     datagrams, transactions, headers, flagged    the other places that rules look at
     conditions, evaluation   the whole condition of a candidate; the rule that fails
     yara                     the one caller of libyara
+    counted                  matches that a count of distinct things does not need
     memory, trail, window    what is kept of flows between batches, with its bound
 """

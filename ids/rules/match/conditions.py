@@ -123,7 +123,7 @@ def _holds(node: Node, view: View, found: list[Found], only: int | None) -> bool
     if isinstance(node, Chain):
         return _chain(node, view, found, only)
     if isinstance(node, Literal | Regex | Size):
-        return any(_holds_in(node, view, data, number, found) for number, data in _instances(node.buffer, view, only))
+        return any(_holds_in(node, view, data, number, found) for number, data in instances_of(node.buffer, view, only))
     if isinstance(node, All):
         return all(_holds(part, view, found, only) for part in node.parts)
     if isinstance(node, Any_):
@@ -131,7 +131,7 @@ def _holds(node: Node, view: View, found: list[Found], only: int | None) -> bool
     if isinstance(node, NotAny):
         return not any(_holds(part, view, [], only) for part in node.parts)
     if isinstance(node, Instance):
-        return any(_one_instance(node, view, found, number) for number, _ in _instances(node.buffer, view, None))
+        return any(_one_instance(node, view, found, number) for number, _ in instances_of(node.buffer, view, None))
     if isinstance(node, Address):
         return view.ends()[node.end] in node.members
     if isinstance(node, ScapyField):
@@ -139,7 +139,7 @@ def _holds(node: Node, view: View, found: list[Found], only: int | None) -> bool
     return view.header is None or view.header(node)
 
 
-def _instances(buffer: str, view: View, only: int | None) -> Iterator[tuple[int, bytes]]:
+def instances_of(buffer: str, view: View, only: int | None) -> Iterator[tuple[int, bytes]]:
     """Yield the instances that a test looks at, with their numbers."""
     instances = view.of(buffer)
     for number in range(len(instances)) if only is None else (only,) if only < len(instances) else ():
@@ -153,7 +153,7 @@ def _chain(chain: Chain, view: View, found: list[Found], only: int | None) -> bo
     name = chain.buffer
     origin = -view.base if name == PAYLOAD and not view.complete else 0
     held = False
-    for number, data in _instances(name, view, only):
+    for number, data in instances_of(name, view, only):
         at = judge(chain, data, partial(view.lower, name, number), view.variables, origin)
         view.exhausted += at.exhausted
         if at.held is None:
@@ -182,13 +182,13 @@ def _holds_in(test: Literal | Regex | Size, view: View, data: bytes, number: int
         if held and test.least:
             found.append((test.buffer, number, -1, test.least))
         return held
-    span = test.pattern.search(data) if isinstance(test, Regex) else _literal(test, view, data, number)
+    span = test.pattern.search(data) if isinstance(test, Regex) else literal_in(test, view, data, number)
     if span is not None:
         found.append((test.buffer, number, *span))
     return span is not None
 
 
-def _literal(test: Literal, view: View, data: bytes, number: int) -> tuple[int, int] | None:
+def literal_in(test: Literal, view: View, data: bytes, number: int) -> tuple[int, int] | None:
     if test.nocase:
         data = view.lower(test.buffer, number)
     value, anchor = test.value, test.anchor

@@ -43,18 +43,18 @@ class Matcher:
         memory: FlowMemory = previous.memory if previous else FlowMemory(flows, settings.memcap_bytes, counters)
         memory.retained.memcap_bytes = settings.memcap_bytes
         self.memory: FlowMemory = memory
-        self._index = index = RuleIndex(loaded.rules, loaded.yara.rules, cache, counters)
-        evaluator = Evaluator(counters, memory, detector)
-        scanner = YaraScanner(
+        self.index = index = RuleIndex(loaded.rules, loaded.yara.rules, cache, counters)
+        self.evaluator = evaluator = Evaluator(counters, memory, detector)
+        self.scanner = scanner = YaraScanner(
             loaded.yara, index.yara_scopes, counters, settings.yara_timeout_s, lambda: memory.flows.epoch
         )
         self._streams = StreamMatcher(index, evaluator, scanner, memory, counters, settings.window_bytes)
         self._datagrams = DatagramMatcher(index, evaluator)
-        self._packets = PacketMatcher(index, evaluator, flows, counters, inline=inline)
-        self._beside = Beside(memory, self._packets.payload_of) if index.mixed else None
+        self.packet_matcher = PacketMatcher(index, evaluator, flows, counters, inline=inline)
+        self._beside = Beside(memory, self.packet_matcher.payload_of) if index.mixed else None
         self._transactions = TransactionMatcher(
-            index, evaluator, scanner, memory, counters, settings.transactions_per_flow, self._packets.header_answer,
-            self._beside,
+            index, evaluator, scanner, memory, counters, settings.transactions_per_flow,
+            self.packet_matcher.header_answer, self._beside,
         )  # fmt: skip
         self._strays = StrayMatcher(index, evaluator)
         self._flagged = FlaggedMatcher(index, evaluator, memory, counters)
@@ -62,7 +62,7 @@ class Matcher:
     @property
     def rules(self) -> Sequence[Scoped]:
         """The rules of all languages."""
-        return self._index.rules
+        return self.index.rules
 
     @property
     def retained(self) -> Retained:
@@ -89,7 +89,7 @@ class Matcher:
         """Take a batch of packets, for rules that are judged packet by packet."""
         if self._beside is not None:
             self._beside.begin()
-        return self._packets.packets(packets, flows) + self._strays.packets(packets, flows)
+        return self.packet_matcher.packets(packets, flows) + self._strays.packets(packets, flows)
 
     def flagged(self, session: Session) -> list[Match]:
         """Take the Scapy packets of a flagged flow, for the rules that wait for them."""

@@ -18,6 +18,7 @@ from ids.rules.model.chain import (
     Content,
     DataAt,
     Decode,
+    Entropy,
     Expression,
     Extract,
     Jump,
@@ -25,6 +26,7 @@ from ids.rules.model.chain import (
     Listed,
     Step,
 )
+from ids.rules.model.entropy import MAX_BYTES, entropy_of
 from ids.rules.model.lists import Learned
 from ids.rules.model.patterns import Pattern
 from ids.rules.model.transforms import base64_prefix
@@ -54,6 +56,8 @@ def move_of(step: Step, k: int, read_on: bool, repeated: bool) -> Move:
         return _absent_move(step, repeated) if step.negated else _content_move(step, k, repeated)
     if isinstance(step, Expression):
         return _expression_move(step, k, read_on)
+    if isinstance(step, Entropy):
+        return _entropy_move(step, k)
     if isinstance(step, Compare):
         return compare_move(step, k)
     if isinstance(step, Jump):
@@ -273,6 +277,20 @@ def _decode_move(step: Decode) -> Move:
         if not decoded:
             return None
         at.decoded.append(decoded)
+        return cursor
+
+    return move
+
+
+def _entropy_move(step: Entropy, k: int) -> Move:
+    least, most, wanted = step.least, step.most, not step.negated
+
+    def move(at: Reading, cursor: int, _again: int) -> int | None:
+        at.left -= min(len(at.data), MAX_BYTES) >> FAR_EXPRESSION
+        if (least <= entropy_of(at.data) <= most) is not wanted:
+            return None
+        if wanted:
+            at.spans[k] = 0, len(at.data)
         return cursor
 
     return move

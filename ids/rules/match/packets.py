@@ -16,6 +16,7 @@ import numpy as np
 
 from ids.counters import Counters
 from ids.rules.match.clauses import Clauses, distinct
+from ids.rules.match.counted import Counted
 from ids.rules.match.evaluation import Evaluator, Moment, view_of
 from ids.rules.match.index import RuleIndex
 from ids.rules.match.packet_columns import FlowsBefore, PacketColumns
@@ -23,7 +24,20 @@ from ids.rules.match.packet_tests import AddressRanks, clauses_of, demanded, hea
 from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD
 from ids.rules.model.header import HeaderTest, Spoken
 from ids.rules.model.rule import Rule, leaves
-from ids.types import I64, LIVE, Action, Bool, Direction, Flow, FlowBatch, FlowColumns, FlowState, Match, Packets
+from ids.types import (
+    I64,
+    LIVE,
+    Action,
+    Bool,
+    Direction,
+    Distinct,
+    Flow,
+    FlowBatch,
+    FlowColumns,
+    FlowState,
+    Match,
+    Packets,
+)
 
 MOST_A_PACKET = 64
 """Rules that may match one packet by its headers alone: who writes "alert ip any any" a thousand times shall not have a
@@ -61,6 +75,9 @@ class PacketMatcher:
         self._placed = self._compiled(index.packet_unfiltered)
         self._bare = {number for number in index.headers if _is_bare(rules[number])}
         """Rules that need no more than that their clauses hold."""
+        self._counted = Counted(
+            {n: distinct for n in self._bare if (distinct := _only_counted(rules[n])) is not None}, counters
+        )
         self._nested = {n for n, rule in rules.items() if _nested(rule)}
         self._urgency: I64 = np.full(len(index.rules), max(_URGENCY.values()), np.int64)
         for number, rule in rules.items():
@@ -95,6 +112,7 @@ class PacketMatcher:
         found: list[tuple[int, int, Match]] = []
         if len(self._headers):
             rows, rules = self._bounded(*self._once(*self._headers.on(columns).pairs()))
+            rows, rules = self._counted.thinned(rows, rules, columns)
             self._judge(rows, rules, found)
         if len(self._placed):
             self._judge(*self._placed.on(columns).pairs(), found)
@@ -102,6 +120,13 @@ class PacketMatcher:
             self._judge(*self._with_bytes(columns), found)
         found.sort(key=lambda entry: entry[:2])
         return [match for _, _, match in found]
+
+    def looked(self, row: int) -> tuple[Callable[[str], Sequence[bytes]], Callable[[HeaderTest], bool]] | None:
+        """Return the buffers of a packet of the latest batch, and what judges tests on its headers; None where no rule
+        is judged packet by packet.
+        """
+        columns = self._columns
+        return None if columns is None else (self._instances(columns, row), self._answer(columns, row))
 
     def header_answer(self, number: int, slot: int) -> Callable[[HeaderTest], bool]:
         """Return what judges tests on the headers of a packet of the latest batch, by its number and its flow's slot.
@@ -299,6 +324,13 @@ def _row_of(columns: PacketColumns, number: int, slot: int) -> int:
 def _is_bare(rule: Rule) -> bool:
     """Return whether the clauses say all that a rule asks."""
     return len(list(demanded(rule.condition))) == len(list(leaves(rule.condition)))
+
+
+def _only_counted(rule: Rule) -> Distinct | None:
+    """Return what a rule counts, where nothing else is asked of its matches."""
+    signature = rule.signature
+    alone = rule.repeats and signature.after is None and not signature.state.tests
+    return signature.distinct if alone else None
 
 
 def _nested(rule: Rule) -> bool:

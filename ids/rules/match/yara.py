@@ -58,7 +58,7 @@ class YaraScanner:
     ) -> None:
         """Take the numbers of the rules by scope, namespace and name. ``epoch`` returns `FlowColumns.epoch`."""
         self._parts = {scope: [_Part(loaded.compiled[scope], sorted(keys))] for scope, keys in numbers.items()}
-        self._sources = loaded.sources
+        self.sources = loaded.sources
         self._rules: dict[Key, YaraRule] = {(rule.namespace, rule.name): rule for rule in loaded.rules}
         self._numbers = numbers
         self._counters = counters
@@ -93,7 +93,7 @@ class YaraScanner:
         """Halve rules that took too long, or set them aside where there is nothing to halve."""
         half = len(part.keys) // 2
         halves = [part.keys[:half], part.keys[half:]] if half else []
-        made = [_Part(compiled, keys) for keys in halves if (compiled := compile_part(self._sources, keys)) is not None]
+        made = [_Part(compiled, keys) for keys in halves if (compiled := compile_part(self.sources, keys)) is not None]
         if len(made) == 2:
             parts = self._parts[scope]
             place = parts.index(part)

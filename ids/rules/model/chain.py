@@ -169,7 +169,18 @@ class Listed:
     change: str = ""
 
 
-Step: TypeAlias = Content | Expression | DataAt | Length | Compare | Jump | Extract | Compute | Decode | Listed
+@dataclass(frozen=True, slots=True)
+class Entropy:
+    """The buffer's bytes are worth ``least`` to ``most`` bits each (`ids.rules.model.entropy`)."""
+
+    least: float = 0.0
+    most: float = 8.0
+    negated: bool = False
+
+
+Step: TypeAlias = (
+    Content | Expression | DataAt | Length | Compare | Jump | Extract | Compute | Decode | Listed | Entropy
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ import operator
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
@@ -117,6 +118,18 @@ class Members:
             else:
                 high = middle
         return low > 0 and address <= ranges[low * _RANGE - 16 : low * _RANGE]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedAddresses:
+    """The addresses of a list, as conditions ask for them: ``(high, low) in listed``."""
+
+    name: str
+    members: Members = field(compare=False, repr=False)
+
+    def __contains__(self, address: tuple[int, int]) -> bool:
+        high, low = address
+        return (high << 64 | low).to_bytes(16, "big") in self.members
 
 
 def digest(data: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from ids.errors import Location
 from ids.rules.model.buffers import APP_PROTOCOLS, CATALOGUE, TRANSPORT_PROTOCOLS
@@ -60,6 +60,12 @@ ENDS = ("src_ip", "dst_ip", "outer_src_ip", "outer_dst_ip")
 """Addresses that conditions may name."""
 
 
+class Addresses(Protocol):
+    """A set of addresses, each given by its two halves."""
+
+    def __contains__(self, address: tuple[int, int], /) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """The sender's (``src_ip``) or the receiver's (``dst_ip``) address is one of a set; or that of the outermost tunnel
@@ -67,7 +73,8 @@ class Address:
     """
 
     end: str
-    members: AddressSet
+    members: Addresses
+    """An `AddressSet`, or `ids.rules.model.lists.ListedAddresses`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +183,7 @@ class RuleTest:
 
     name: str
     kind: str
-    """``http``, ``payload`` or ``pcap``: what ``stimulus`` describes."""
+    """``http``, ``payload``, ``dns``, ``tls``, ``probes`` or ``pcap``: what ``stimulus`` describes."""
     stimulus: Mapping[str, Any]
     alerts: int = 1
     evade: str | tuple[str, ...] = ()

@@ -27,6 +27,18 @@ def compile_part(sources: Mapping[str, str], wanted: Iterable[tuple[str, str]]) 
         return None
 
 
+def text_of(text: str, name: str) -> str:
+    """Return a rule of a file with what it needs; it stands last."""
+    whole = _only(text, {name})
+    found = [match for match in _RULE.finditer(whole) if match[2] == name]
+    if not found:
+        return whole
+    others = list(_RULE.finditer(whole))
+    place = next(i for i, match in enumerate(others) if match[2] == name)
+    end = others[place + 1].start() if place + 1 < len(others) else len(whole)
+    return whole[:end]
+
+
 def _only(text: str, names: set[str]) -> str:
     """Return a file with these rules, those that they name, the global ones, and what stands before the first."""
     found = list(_RULE.finditer(text))

@@ -1,0 +1,152 @@
+"""`ids rules test`: runs the tests that rules carry."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ids.authoring.companion import companion_tests
+from ids.authoring.junit import write_junit
+from ids.authoring.proving import Verdict, count_trials, families_of, proofs_of, prove
+from ids.cli.options import (
+    build_config,
+    config_options,
+    count_of,
+    output_console,
+    output_option,
+    print_message,
+    show_json,
+)
+from ids.cli.rules.rows import read_rules
+from ids.errors import RuleError, RulesRefused, UsageError
+from ids.rules.model.ruleset import RuleSet
+
+MAX_EVASIONS_SHOWN = 20
+"""Evasions of one test that a table names; JSON and JUnit have all."""
+
+
+@click.command("test")
+@click.argument("paths", nargs=-1, type=click.Path())
+@click.option("--evade", metavar="all|FAMILY", help="Say each firing test in other ways, too: see docs/evasion.md.")
+@click.option("--junit", "junit_path", type=click.Path(), metavar="FILE", help="Write the results as JUnit's XML.")
+@click.option("--failed", "only_failed", is_flag=True, help="Show what does not hold, and nothing else.")
+@config_options
+@output_option
+def command(
+    paths: tuple[str, ...],
+    evade: str | None,
+    junit_path: str | None,
+    only_failed: bool,
+    config_path: str | None,
+    overrides: tuple[str, ...],
+    only_rules: tuple[str, ...],
+    output: str,
+) -> None:
+    """Run the tests that rules carry, each through the whole engine. Exit code 1 where one does not hold.
+
+    Rules in Suricata's language and YARA rules have theirs in a file beside them: x.tests.yaml for x.rules.
+    """
+    config = build_config(config_path, overrides, (*paths, *only_rules))
+    try:
+        families_of(evade)
+    except ValueError as error:
+        raise UsageError(f"--evade: {error}") from None
+    _, errors, loaded = read_rules(config)
+    beside = companion_tests(loaded.files, _sids(loaded), errors)
+    proofs = proofs_of((*loaded.rules, *loaded.yara.rules), beside)
+    _check_families(proofs, errors)
+    if errors:
+        raise RulesRefused(errors)
+    if not proofs:
+        raise UsageError("no rule here carries a test: add `tests:` to it, or a file x.tests.yaml beside x.rules")
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+    with progress:
+        task = progress.add_task("testing", total=count_trials(proofs, evade) if sys.stderr.isatty() else None)
+        verdicts = list(prove(proofs, config, evade, lambda done: progress.update(task, completed=done)))
+    if junit_path is not None:
+        try:
+            write_junit(junit_path, verdicts)
+        except OSError as error:
+            raise UsageError(f"--junit {junit_path}: {error.strerror or error}") from error
+    if output == "json":
+        show_json([_row(verdict) for verdict in verdicts])
+    else:
+        _show(verdicts, only_failed)
+        _summary(verdicts, loaded)
+    if not all(verdict.held for verdict in verdicts):
+        sys.exit(1)
+
+
+def _sids(loaded: RuleSet) -> dict[str, frozenset[int]]:
+    found: dict[str, set[int]] = {}
+    for rule in (*loaded.rules, *loaded.yara.rules):
+        found.setdefault(rule.source.path, set()).add(rule.signature.sid)
+    return {path: frozenset(sids) for path, sids in found.items()}
+
+
+def _check_families(proofs: Iterable[Any], errors: list[RuleError]) -> None:
+    for proof in proofs:
+        try:
+            families_of(proof.test.evade)
+        except ValueError as error:
+            errors.append(RuleError(f"sid {proof.sid}: test {proof.test.name!r}: {error}", proof.rule.source))
+
+
+def _row(verdict: Verdict) -> dict[str, Any]:
+    rule = verdict.proof.rule
+    return {
+        "sid": rule.signature.sid, "title": rule.signature.title, "source": str(rule.source),
+        "test": verdict.proof.test.name, "evasion": verdict.evasion or None, "expected": verdict.expected,
+        "got": verdict.got, "held": verdict.held, "ms": round(verdict.seconds * 1000, 2), "note": verdict.note,
+    }  # fmt: skip
+
+
+def _show(verdicts: Sequence[Verdict], only_failed: bool) -> None:
+    """Print a row a test; of its evasions those that were missed, and how many were found."""
+    table = Table("", "sid", "test", "expected", "got", box=None)
+    table.add_column("ms", justify="right")
+    missed: Counter[int] = Counter()
+    for verdict in verdicts:
+        if verdict.evasion:
+            missed[id(verdict.proof)] += not verdict.held
+            if verdict.held or missed[id(verdict.proof)] > MAX_EVASIONS_SHOWN:
+                continue
+        elif verdict.held and only_failed:
+            continue
+        mark = "ok" if verdict.held else "FAIL"
+        name = f"  by {verdict.evasion}" if verdict.evasion else verdict.proof.test.name
+        got = verdict.got + (f" ({verdict.note})" if verdict.note else "")
+        ms = f"{verdict.seconds * 1000:.1f}" if verdict.seconds else ""
+        table.add_row(
+            mark, str(verdict.proof.sid), name, verdict.expected, got, ms, style=None if verdict.held else "red"
+        )
+    if table.row_count:
+        output_console().print(table)
+
+
+def _summary(verdicts: Sequence[Verdict], loaded: RuleSet) -> None:
+    tests = [verdict for verdict in verdicts if not verdict.evasion]
+    ways = [verdict for verdict in verdicts if verdict.evasion]
+    tested = {verdict.proof.rule.identity for verdict in tests}
+    line = f"{count_of(len(tests), 'test')} of {count_of(len(tested), 'rule')}, {_failures(tests)}"
+    if ways:
+        line += f"; {count_of(len(ways), 'evasion')}, {sum(not way.held for way in ways):,} missed"
+    click.echo(line)
+    without = len(loaded) - len(tested)
+    if without:
+        print_message(f"{count_of(without, 'rule')} without a test")
+
+
+def _failures(verdicts: Iterable[Verdict]) -> str:
+    failed = sum(not verdict.held for verdict in verdicts)
+    return f"{failed:,} failed" if failed else "all hold"
