@@ -1,41 +1,38 @@
-"""The peer's own tests, run against this engine: those that need no rule language.
+"""The peer's own tests, run against this engine with their rules.
 
 The tests are others' data and stay where they are (`tests.shared`), and so does the program that judges them, which
-``tools/sv_run.py`` there is. Here a capture is replayed in this process, with the test's arguments as settings of ours,
-as far as there are some. Rules are not read; but those that ask for nothing but a decoder event (``decode-event``) say
-which `anomaly` event they want, and that is looked for.
+``tools/sv_run.py`` there is. A test is run by ``ids replay``, in this process, with the test's own arguments and its
+own ``suricata.yaml``.
 
-All of them, with the reason of each that fails: ``python -m tests.content.peer_suite``.
+All of them, with what each that fails complains of: ``python -m tests.content.peer_suite``.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
-import re
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import chdir
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
-import yaml
+from click.testing import CliRunner
 
-from ids.config import load_config
-from ids.events import Event, Events
-from ids.replay import replay
+from ids.cli import cli
 from tests.shared import SHARED
 
 FLOOR = Path(__file__).with_name("peer_suite.txt")
+FAILURES = Path(__file__).with_name("peer_suite_failures.txt")
 LISTS = ("public.txt", "public_log.txt")
-EVENT_TYPES = frozenset(("alert", "drop", "http", "dns", "tls", "flow", "fileinfo", "anomaly"))
-REFERENCE = (7, 0, 10)
-"""Version of the peer that the expectations are read for."""
-
-_DECODE_EVENT = re.compile(r"^alert pkthdr any any -> any any \((?:[^;]*;)*?\s*decode-event:([\w.]+);.*?sid:\s*(\d+)")
-_OURS = {"stream.midstream": "stream.midstream"}
-"""Settings of the peer that have a counterpart."""
+COMMAND = (
+    "ids replay {pcap} -S {rules} --eve {eve} --config={config} --fast-path off --set stream.midstream=false {extra}"
+)
 
 
 class CannotJudge(Exception):
@@ -67,10 +64,10 @@ def judge() -> Any:
     return module
 
 
-def names() -> list[str]:
-    """Return the names of all tests that are lists' of public ones."""
-    lists = (SHARED / "suricata-verify" / "lists" / name for name in LISTS)
-    lines = (line.split("#")[0].strip() for path in lists for line in path.read_text().splitlines())
+def names(*lists: str) -> list[str]:
+    """Return the names of all public tests, or of those of some lists."""
+    paths = (SHARED / "suricata-verify" / "lists" / name for name in lists or LISTS)
+    lines = (line.split("#")[0].strip() for path in paths for line in path.read_text().splitlines())
     return [line for line in lines if line]
 
 
@@ -79,64 +76,38 @@ def floor() -> list[str]:
     return [line for line in FLOOR.read_text().splitlines() if line and not line.startswith("#")]
 
 
+def failures() -> dict[str, str]:
+    """Return why tests fail, by name."""
+    lines = (line for line in FAILURES.read_text().splitlines() if line and not line.startswith("#"))
+    return {name: cause for name, _, cause in (line.partition("  ") for line in lines)}
+
+
 def run(name: str) -> Outcome:
     """Run one test; raises `CannotJudge` where that says nothing."""
-    tool, folder = judge(), SHARED / "suricata-verify" / "tests" / name
-    test = yaml.load((folder / "test.yaml").read_bytes(), tool.YAML_LOADER) or {}
-    try:
-        tool.check_requires(test.get("requires"), REFERENCE)
-        capture, rules = tool.find_pcap(test, folder), tool.find_rules(test, folder, REFERENCE)
-        filters = list(tool.applicable_filters(test, EVENT_TYPES, REFERENCE))
-    except tool.Unsatisfied as error:
-        raise CannotJudge(str(error)) from error
-    if not filters or any(key in test for key in tool.SURICATA_ONLY):
-        raise CannotJudge("it drives the peer itself")
-    wanted = _wanted(rules) if any(tool.event_type_of(each) in ("alert", "drop") for each in filters) else {}
-    events = _replayed(capture, test.get("args") or [])
-    events += [
-        {"event_type": "alert", "alert": {"signature_id": sid}}
-        for event in events
-        for sid in wanted.get(event.get("anomaly", {}).get("event", ""), ())
-    ]
-    return Outcome(name, tool.judge(filters, events), all(each["count"] == 0 for each in filters))
+    tool, suite = judge(), SHARED / "suricata-verify" / "tests"
+    options = SimpleNamespace(
+        suite=suite, reference_version=tool.REFERENCE_VERSION, engine_cmd=COMMAND,
+        event_types=frozenset(tool.EVENT_TYPES.split(",")),
+    )  # fmt: skip
+    with TemporaryDirectory() as folder:
+        try:
+            test, (_, *words), env, filters = tool.prepare(name, options, Path(folder))
+        except tool.Unsatisfied as error:
+            raise CannotJudge(str(error)) from error
+        with chdir(suite / name):
+            result = CliRunner().invoke(cli, words, env=env)
+        idle = all(each["count"] == 0 for each in filters)
+        exit_code = getattr(result.exception, "exit_code", result.exit_code)
+        if exit_code != test.get("exit-code", 0):
+            return Outcome(name, [f"exit code {exit_code}: {result.output[-160:]}"], idle)
+        eve = Path(folder) / "eve.json"
+        events = [json.loads(line) for line in eve.read_text().splitlines()] if eve.exists() else []
+    return Outcome(name, tool.judge(filters, events), idle)
 
 
-def _wanted(rules: Path | None) -> dict[str, list[int]]:
-    """Return the rules that ask for decoder events, by event; raises `CannotJudge` where one asks for more."""
-    found: dict[str, list[int]] = {}
-    for line in rules.read_text().splitlines() if rules is not None else ():
-        if not line.strip() or line.startswith("#"):
-            continue
-        asked = _DECODE_EVENT.match(line)
-        if asked is None:
-            raise CannotJudge("it needs the rule language")
-        found.setdefault(f"decoder.{asked[1]}", []).append(int(asked[2]))
-    if not found:
-        raise CannotJudge("it needs the rule language")
-    return found
-
-
-def _replayed(capture: Path, arguments: list[str]) -> list[Event]:
-    words = [word for argument in arguments for word in argument.split()]
-    settings = ["rules.paths=[]", "fastpath.replay=off"]
-    for word, value in pairwise([*words, ""]):
-        name, _, choice = value.partition("=")
-        if word == "-k":
-            settings.append(f"decode.checksums={value}")
-        elif word == "--set" and name in _OURS:
-            settings.append(f"{_OURS[name]}={choice}")
-    events: list[Event] = []
-
-    def note(batch: Events) -> None:
-        events.extend(batch)
-
-    replay([capture], load_config(None, settings), on_events=note)
-    return events
-
-
-def outcomes() -> Iterator[Outcome]:
+def outcomes(wanted: Iterable[str]) -> Iterator[Outcome]:
     """Run every test that can be judged."""
-    for name in names():
+    for name in wanted:
         try:
             yield run(name)
         except CannotJudge:
@@ -144,16 +115,19 @@ def outcomes() -> Iterator[Outcome]:
 
 
 def main() -> int:
-    """Print how every test ends, and the figure."""
-    ended = list(outcomes())
-    for outcome in ended:
+    """Print how every test ends, what the lists here do not say yet, and the figure."""
+    parser = argparse.ArgumentParser(description="Run the peer's tests.")
+    parser.add_argument("lists", nargs="*", help="such as public_t1.txt; none: all")
+    ended = []
+    for outcome in outcomes(names(*parser.parse_args().lists)):
+        ended.append(outcome)
         verdict = "idle" if outcome.idle and outcome.passed else "pass" if outcome.passed else "fail"
-        print(f"{verdict}  {outcome.name}  {'; '.join(outcome.complaints)[:160]}")
-    active = [outcome for outcome in ended if not outcome.idle]
-    passed = sum(outcome.passed for outcome in active)
-    new = sorted({outcome.name for outcome in active if outcome.passed} - set(floor()))
-    print("".join(f"add to {FLOOR.name}: {name}\n" for name in new), end="")
-    print(f"{passed} of {len(active)} pass, beside {len(ended) - len(active)} that nothing has to be done for")
+        print(f"{verdict}  {outcome.name}  {'; '.join(outcome.complaints)[:160]}", flush=True)
+    passed = {outcome.name for outcome in ended if outcome.passed and not outcome.idle}
+    failed = {outcome.name for outcome in ended if not outcome.passed}
+    print("".join(f"add to {FLOOR.name}: {name}\n" for name in sorted(passed - set(floor()))), end="")
+    print("".join(f"say why in {FAILURES.name}: {name}\n" for name in sorted(failed - failures().keys())), end="")
+    print(f"{len(ended) - len(failed)} of {len(ended)} pass")
     return 0
 
 
