@@ -9,7 +9,7 @@ from ids.flow.lost import Lost
 from ids.flow.notes import Note
 from ids.flow.reassembly import CONTEXT_BYTES, HALF, MODULUS, Reassembly
 from ids.flow.segment import Arrival
-from ids.flow.versions import MAX_DUE, UNLIMITED, Edit, Span, Versions
+from ids.flow.versions import MAX_DUE, UNLIMITED, Edit, Span, Versions, overlay
 from ids.pieces import Copy, Favours, Pieces
 from ids.types import Direction, FlowColumns, Mark
 
@@ -143,8 +143,8 @@ class Half:
             self.context, self.turn = self.turn, self.offset
         self.base = self.offset
 
-    def receive(self, start: int, data: bytes, at: Arrival) -> None:
-        """Take the payload of one segment, whose first byte has stream offset ``start``."""
+    def receive(self, start: int, data: bytes, at: Arrival, ttl: int = 0) -> None:
+        """Take the payload of one segment, whose first byte has stream offset ``start``; ``ttl`` as in `Copy`."""
         shared = self.shared
         if self.closed:
             shared.count("after_close_bytes", len(data))
@@ -172,7 +172,7 @@ class Half:
             self.deliver(data, at, conflict=conflict)
             conflict = False
         elif data:
-            if self._hold(start, data) and not conflict:
+            if self._hold(start, data, ttl) and not conflict:
                 self._count_conflict(at)
             conflict = self._release(at, conflict=conflict)
             self._enforce_limits(at)
@@ -277,7 +277,7 @@ class Half:
 
     # What waits behind a hole.
 
-    def _hold(self, start: int, data: bytes) -> bool:
+    def _hold(self, start: int, data: bytes, ttl: int = 0) -> bool:
         """Keep the parts of a segment that no held piece covers; return whether a covered part differs."""
         shared = self.shared
         room = max(self._limit() - start, 0)
@@ -290,7 +290,7 @@ class Half:
             self.held = Pieces()
         copies: list[Copy] = []
         cost = self.held.cost
-        inserted = self.held.insert(start, data, self._favours(), copies)
+        inserted = self.held.insert(start, data, self._favours(), copies, ttl)
         shared.used += self.held.cost - cost
         if copies:
             self._keep_copies(copies)
@@ -312,6 +312,7 @@ class Half:
             doubts.add(known, known=True)
             doubts.add(new)
         shared.used += doubts.cost - before
+        shared.counters.add("flow.tcp.versions.refused", doubts.take_dropped())
 
     def _release(self, at: Arrival, *, conflict: bool = False) -> bool:
         """Deliver the held pieces that continue the stream; return ``conflict`` if there is no chunk to carry it."""
@@ -344,11 +345,11 @@ class Half:
             self.doubts = None
         if self.shared.versions == 1:
             return
+        known = self.versions.readings(self.direction, start, delivered)
         for view in views:
             edits = [Edit(low, low + len(data), data) for low, data in view]
-            bases = [delivered[edit.start - start : edit.end - start] for edit in edits]
-            if not self.versions.know(self.direction, edits, bases):
-                self._fork(edits, at, alone=True, said=said)
+            if not known or _joined(overlay([Edit(start, start + len(delivered), delivered)], edits)) not in known:
+                self._fork(edits, at, alone=True, brief=True, said=said)
 
     def _give_up_hole(self, at: Arrival, why: str) -> None:
         """Go on with the first held piece, whatever is missing before it."""
@@ -536,12 +537,16 @@ class Half:
         at: Arrival,
         *,
         alone: bool = False,
+        brief: bool = False,
         urgent: bool = False,
         due: bool = False,
         said: list[tuple[int, bytes]] | None = None,
     ) -> None:
-        """Begin variants with edits, and with what was ``said``, or is kept of it; or wait for the end of the turn."""
-        full = alone and len(self.versions.variants) >= self.shared.versions - 1
+        """Begin variants with edits, and with what was ``said``, or is kept of it; or wait for the end of the turn.
+
+        ``brief``: where there is no room for one that goes on, one that ends here.
+        """
+        full = alone and not brief and len(self.versions.variants) >= self.shared.versions - 1
         if not due and not urgent and (full or self.versions.spent(self.shared)):
             self._wait(edits)
             return
@@ -552,8 +557,9 @@ class Half:
             context = [edit for edit in edits if edit.start < self.offset]
         answers = self.peer.said() if self.peer is not None else []
         made = self.versions.fork(
-            self.shared, self.direction, context, answers, edits, at, alone=alone, urgent=urgent, due=due
-        )
+            self.shared, self.direction, context, answers, edits, at,
+            alone=alone, brief=brief, urgent=urgent, due=due,
+        )  # fmt: skip
         if made:
             return
         if due or urgent:
@@ -636,6 +642,10 @@ class Half:
         if edits and self.shared.versions > 1 and not self.versions.know(self.direction, edits, bases):
             self._fork(edits[::-1], at)
         return bool(edits)
+
+
+def _joined(spans: list[Span]) -> bytes:
+    return b"".join(span.data for span in spans)
 
 
 def _spans(said: list[tuple[int, bytes]] | None) -> list[Span]:

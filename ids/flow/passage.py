@@ -289,13 +289,13 @@ class Passage:
         return slot
 
     def _segment(self, row_of: list[int], direction: int) -> Segment:
-        row, flags, seq, ack, payload, size, missing, ts_ns, number, window, l4, stamp, signed, scale, doubtful, way = (
-            row_of
-        )
+        row, flags, seq, ack, payload, size, missing, ts_ns, number, window, l4, *more = row_of
+        stamp, signed, scale, doubtful, ttl, way = more
         content = bytes(self._data[payload : payload + size]) if size else b""
         at = (row, ts_ns, number)
         segment = Segment(_DIRECTIONS[direction], flags, seq, ack, content, size + missing, at, way)
         segment.window, segment.signed, segment.doubtful = window, bool(signed), bool(doubtful)
+        segment.ttl = ttl
         segment.stamp, segment.scale = None if stamp < 0 else stamp, None if scale == NO_SCALE else scale
         if flags & URG:
             segment.urgent = int.from_bytes(self._data[l4 + _URGENT : l4 + _URGENT + 2], "big")
@@ -308,20 +308,22 @@ class Passage:
 
     def _segments(self, rows: I64) -> list[list[int]]:
         """Return row, flags, sequence number, acknowledgement, payload, its length, what is missing, time, number,
-        window, header, options (timestamp, -1: none; whether it is signed; window scale), whether it is doubtful, way.
+        window, header, options (timestamp, -1: none; whether it is signed; window scale), whether it is doubtful,
+        TTL, way.
         """
         packets, batch = self._packets, self._packets.batch
         columns: _Columns = [packets.tcp_flags, packets.seq, packets.ack, packets.payload, packets.payload_len]
         columns += [packets.payload_missing, batch.ts_ns, batch.number, packets.window, packets.l4]
-        matrix = np.zeros((len(rows), 6 + len(columns)), dtype=np.int64)
+        matrix = np.zeros((len(rows), 7 + len(columns)), dtype=np.int64)
         matrix[:, 0] = rows
         if self._ways is not None:
             matrix[:, -1] = self._ways[rows]
         for at, column in enumerate(columns, 1):
             matrix[:, at] = column[rows]
         options = tcp_options(packets, rows)
-        matrix[:, -5] = np.where(options.stamped, options.stamp.astype(np.int64), -1)
-        matrix[:, -4], matrix[:, -3], matrix[:, -2] = options.signed, options.scale, packets.doubtful[rows]
+        matrix[:, -6] = np.where(options.stamped, options.stamp.astype(np.int64), -1)
+        matrix[:, -5], matrix[:, -4], matrix[:, -3] = options.signed, options.scale, packets.doubtful[rows]
+        matrix[:, -2] = packets.ttl[rows]
         found: list[list[int]] = matrix.tolist()
         return found
 

@@ -187,6 +187,12 @@ class Versions:
             for variant in self.variants
         )
 
+    def readings(self, direction: int, start: int, base: bytes) -> set[bytes]:
+        """Return what variants have in place of bytes of their connection, where that is something else."""
+        end = start + len(base)
+        odd = [variant for variant in self.variants if within(variant.edits[direction], start, end)]
+        return {variant.reads(direction, start, base) for variant in odd}
+
     def echo(self, chunk: Chunk, chunks: list[Chunk]) -> None:
         """Give all variants a chunk of the connection."""
         if not chunk.data and not chunk.closed:
@@ -204,13 +210,15 @@ class Versions:
         at: Arrival,
         *,
         alone: bool = False,
+        brief: bool = False,
         urgent: bool = False,
         due: bool = False,
     ) -> bool:
         """Begin variants that read ``edits``, one of each version there is, while there is room; return whether it did.
 
         ``context`` is what is kept of the direction, ``answers`` of the other one. ``alone``: only one that is like the
-        connection otherwise. ``due``: only one that always takes the latest copy, whatever this batch has cost.
+        connection otherwise; ``brief``: which ends at once where there is no room for it. ``due``: only one that always
+        takes the latest copy, whatever this batch has cost.
         """
         bases: list[Variant | None] = [None] if alone else [*reversed(self.variants)]
         if not alone:
@@ -220,11 +228,15 @@ class Versions:
         fresh: list[Variant] = []
         for base in bases:
             full = len(self.variants) + len(fresh) >= shared.versions - 1
-            if full and (alone or fresh or not self.variants):
+            if full and not brief and (alone or fresh or not self.variants):
                 break
             variant = self._begin(shared, direction, context, answers, edits, at, base, urgent=urgent, due=due)
             if variant is None:
                 break
+            if full and brief:
+                self._retire(variant, shared, at)
+                self._charge(shared)
+                return True
             if full:
                 self._retire(self.variants.pop(), shared, at)
             fresh.append(variant)
