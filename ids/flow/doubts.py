@@ -94,7 +94,7 @@ class _Span:
 class Doubts:
     """The contested bytes of one direction."""
 
-    __slots__ = ("_copies", "_spans", "_starts", "cost", "dropped")
+    __slots__ = ("_copies", "_spans", "_starts", "cost", "dropped", "rounds")
 
     def __init__(self) -> None:
         self._starts: list[int] = []
@@ -104,6 +104,8 @@ class Doubts:
         """Bytes of memory to charge for all this."""
         self.dropped = 0
         """Copies that there was no room for beside others of the same bytes."""
+        self.rounds = 0
+        """How many times it was added to, as the caller counts."""
 
     def __len__(self) -> int:
         return len(self._spans)
@@ -179,6 +181,15 @@ class Doubts:
         self._starts = [span.start for span in self._spans]
         self.cost -= freed
         return len(gone)
+
+    def hand_over(self, start: int, end: int, to: Doubts) -> None:
+        """Add the spans between two offsets to others, all of which lie before them; they stay here, too."""
+        for span in self._spans[: bisect_right(self._starts, end - 1)]:
+            if span.end > start:
+                part = span.cut(max(span.start, start), min(span.end, end))
+                to._spans.append(part)
+                to._starts.append(part.start)
+                to.cost += part.cost
 
     def take(self, start: int, delivered: bytes) -> list[list[Run]]:
         """Take out what begins before the end of bytes that were delivered from ``start`` on.

@@ -97,8 +97,8 @@ def test_versions_are_bounded_and_what_is_refused_is_counted(monkeypatch: pytest
     for at in range(20):
         talk.client(b"%c" % (65 + at), seq=1001 + at)
     run = Run(talk.pkts)
-    assert run.counters["flow.tcp.versions.begun"] == 3 + 1
-    assert run.counters["flow.tcp.versions.refused"] == 0
+    assert run.counters["flow.tcp.versions.begun"] == 3 + 2  # and, at the end, the latest copies and the likeliest view
+    assert run.counters["flow.tcp.versions.refused"] > 0
     alone = Run(talk.pkts, versions=1)
     assert alone.variants == []
     assert alone.started[0].conflicts == (20, 0)
@@ -122,7 +122,7 @@ def test_one_connection_gets_no_more_than_its_share_of_a_batch(monkeypatch: pyte
     for at in range(40):
         greedy.client(b"%c" % (65 + at), seq=1001 + at)
     run = Run(greedy.pkts + other.pkts)
-    assert run.counters["flow.tcp.versions.begun"] == 2 + 1 + 1
+    assert run.counters["flow.tcp.versions.begun"] <= 2 * (2 + 1) + 1  # in the batch and at its end, a last one each
     assert {b"EVIL", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefgh" + b"x" * 10} <= run.versions()
 
 
@@ -315,6 +315,32 @@ def test_what_was_contested_before_takes_no_room_from_what_comes() -> None:
     assert any(TRUE in version for version in Run(talk.pkts + moved).versions())
 
 
+@pytest.mark.parametrize("count", [4, 7])
+@pytest.mark.parametrize("batch", [1, 100])
+def test_no_order_hides_it_without_a_hole_either(count: int, batch: int) -> None:
+    first, *contested = mixed(count, 1, lambda at: at * 7 % 11 < 5)[:2:-1]
+    talk = opened()
+    talk.pkts += [first, *contested[:0:-1], contested[0]]
+    talk.sent[0] = 1001 + len(TRUE)
+    run = Run(talk.server(b"answer").pkts, batch=batch)
+    assert TRUE in {run.stream(), *run.versions()}
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def test_what_two_holes_hide_together_is_read_together() -> None:
+    half = AT + 4
+    talk = opened()
+    for begin, low, high in ((0, AT, half), (half, half + 1, half + 4)):
+        for at in range(low, high):
+            spoilt, true = (b"x", 1), (TRUE[at : at + 1], 64)
+            for data, ttl in (spoilt, true) if at % 3 else (true, spoilt):
+                talk.client(data, seq=1001 + at, ttl=ttl)
+        talk.client(TRUE[begin:low], seq=1001 + begin)
+    run = Run(talk.client(TRUE[half + 4 :], seq=1001 + half + 4).server(b"answer").pkts)
+    assert TRUE in {run.stream(), *run.versions()}
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
 def test_of_more_copies_than_are_kept_those_go_that_go_least_far() -> None:
     spoilt = [(AT, b"%02d" % number * 3 + b"z", 1) for number in range(40)]
     run = Run(behind_a_hole(*spoilt[:20], (AT, TRUE[AT : AT + 7], 64), *spoilt[20:]))
@@ -348,7 +374,7 @@ def test_no_number_of_overlaps_hides_what_another_system_makes_of_one(exploit_at
     run = Run(pkts, batch=batch)
     assert run.stream() == stream
     assert any(b"EVIL" in version for version in run.versions())
-    assert run.counters["flow.tcp.versions.refused"] == 0
+    assert run.counters["flow.tcp.versions.refused"] == 0 or exploit_at == 0  # its second copy fills the hole
     assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
 
 
