@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ids.decode.tcp_options import NO_SCALE, tcp_options
+from ids.decode.tcp_options import CAPABLE, JOIN, NO_SCALE, tcp_options
 from ids.flow.connections import Connections
 from ids.flow.handshake import Offer
 from ids.flow.inorder import Standing, judge
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, Groups, echo_ids
+from ids.flow.notes import Note
 from ids.flow.orderly import advance, continues
 from ids.flow.reassembly import Reassembly
 from ids.flow.segment import ACK, OWN, RST, SYN, URG, Segment
@@ -92,6 +93,21 @@ class Passage:
             slot[start:end], flip[start:end] = of_flow, of_flip
         self.slot[groups.rows] = slot
         self.direction[groups.rows] = groups.reverse ^ flip
+        self._note_paths()
+
+    def _note_paths(self) -> None:
+        """Note connections of which a server agrees that they have several paths: it puts together what they carry."""
+        packets, shared = self._packets, self._shared
+        agrees = (packets.tcp_flags & (SYN | ACK) == SYN | ACK) & (self.slot >= 0) & (packets.proto == PROTO_TCP)
+        rows = np.flatnonzero(agrees)
+        if not len(rows):
+            return
+        subtype = tcp_options(packets, rows).multipath
+        for of, note, name in ((CAPABLE, Note.MULTIPATH, "agreed"), (JOIN, Note.FURTHER_PATH, "joined")):
+            for row in rows[subtype == of].tolist():
+                at = (row, int(packets.batch.ts_ns[row]), int(packets.batch.number[row]))
+                if shared.notes.add(self._slots.flows, int(self.slot[row]), int(self.direction[row]), note, at):
+                    shared.counters.add(f"flow.tcp.multipath.{name}")
 
     def _wave(self, groups: Groups, rounds: int) -> tuple[I64, U8]:
         """Take groups of different keys; return the slot of each and whether its client is the second endpoint.
