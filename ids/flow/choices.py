@@ -75,7 +75,7 @@ _Key: TypeAlias = Callable[[Copy], int]
 
 def _cuts(places: Sequence[Place], key: _Key) -> list[tuple[_Key, int]]:
     """Return where to cut: above all that does not arrive, which is what a key is lowest of."""
-    values = sorted({key(copy) for place in places for copy in place.copies})
+    values = sorted({key(copy) for place in places for copy in place.copies} - {0})  # 0: a TTL that is not known
     if len(values) < 2:
         return []
     return [(key, least) for least in dict.fromkeys([values[-1], *values[1:MAX_CUTS]])]
