@@ -110,6 +110,11 @@ class Doubts:
     def __len__(self) -> int:
         return len(self._spans)
 
+    @property
+    def start(self) -> int:
+        """Where the first contested byte belongs; raises IndexError where nothing is."""
+        return self._starts[0]
+
     def add(self, copy: Copy, *, known: bool = False) -> None:
         """Fold in another copy of some bytes. ``known``: one that counts only where there is none yet."""
         start, end = copy.start, copy.start + len(copy.data)

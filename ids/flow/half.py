@@ -203,7 +203,7 @@ class Half:
         self.acked = upto
         while self.held and self.held.start <= upto:
             self._give_up_hole(at, "gap_acked")
-        self._forget_sent(min(upto, max(self.context, upto - CONTEXT_BYTES)))
+        self._forget_sent(min(upto, max(self.context, upto - CONTEXT_BYTES)), at)
         if self.fin_at is not None and upto > self.fin_at:
             self.close(at)
 
@@ -222,7 +222,7 @@ class Half:
             self._lose(self.fin_at - self.offset, "gap_at_end")
         self._emit(b"", at, closed=True)
         self._forget_lost(at)
-        self._forget_sent(self.offset)
+        self._forget_sent(self.offset, at)
         self._forget_aside(UNLIMITED)
         self.closed = True
 
@@ -237,7 +237,7 @@ class Half:
         if data:
             self._emit(data, at, conflict=conflict)
             if shared.verify:
-                self._keep_sent(data)
+                self._keep_sent(data, at)
         self.skipped += size - len(data)
         self.offset += size
         self.next = (self.next + size) & MODULUS
@@ -611,6 +611,10 @@ class Half:
         due, self.due = self.due, None
         if due and not self.closed:
             self._fork(due, at, due=True)
+        self._read_disputed(at)
+
+    def _read_disputed(self, at: Arrival) -> None:
+        """Have read what all that is contested in this turn makes together."""
         disputed, self.disputed = self.disputed, None
         if disputed is None:
             return
@@ -644,12 +648,12 @@ class Half:
         """Return what is kept of what was delivered."""
         return _spans(self.sent)
 
-    def _keep_sent(self, data: bytes) -> None:
+    def _keep_sent(self, data: bytes, at: Arrival) -> None:
         """Keep delivered bytes until they are acknowledged; small ones together, so that pieces stay few."""
         shared = self.shared
         if shared.used + len(data) > shared.memcap:
             shared.count("verify_memcap")
-            self._forget_sent(self.offset)
+            self._forget_sent(self.offset, at)
             return
         sent = self.sent = self.sent or []
         start, last = sent[-1] if sent else (self.offset, b"")
@@ -660,10 +664,12 @@ class Half:
         self.sent_bytes += len(data)
         shared.used += len(data)
         if self.sent_bytes > shared.verify:
-            self._forget_sent(self.offset + len(data) - shared.verify)
+            self._forget_sent(self.offset + len(data) - shared.verify, at)
 
-    def _forget_sent(self, upto: int) -> None:
-        """Forget the kept pieces that end at or before a stream offset."""
+    def _forget_sent(self, upto: int, at: Arrival) -> None:
+        """Forget the kept pieces that end at or before a stream offset; before that, have read what is contested."""
+        if self.disputed and self.sent and self.sent[0][0] + len(self.sent[0][1]) <= upto > self.disputed.start:
+            self._read_disputed(at)
         sent = self.sent or []
         count = size = 0
         while count < len(sent) and sent[count][0] + len(sent[count][1]) <= upto:

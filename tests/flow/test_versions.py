@@ -327,6 +327,22 @@ def test_no_order_hides_it_without_a_hole_either(count: int, batch: int) -> None
     assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
 
 
+@pytest.mark.parametrize("acked", [True, False])
+def test_it_is_read_before_what_was_said_is_forgotten(acked: bool) -> None:
+    """The server speaks only when a long body is there."""
+    first, *contested = mixed(7, 1, lambda at: at * 7 % 11 < 5)[:2:-1]
+    talk = opened()
+    talk.pkts += [first, *contested[:0:-1], contested[0]]
+    talk.sent[0] = 1001 + len(TRUE)
+    for _ in range(80):
+        talk.client(b"b" * 1000)
+        if acked:
+            talk.add(True, ACK)
+    run = Run(talk.pkts, batch=1)
+    assert any(version.startswith(TRUE) for version in {run.stream(), *run.versions()})
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
 def test_what_two_holes_hide_together_is_read_together() -> None:
     half = AT + 4
     talk = opened()
