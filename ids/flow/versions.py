@@ -10,6 +10,8 @@ its *edits*. Parsers and rules take it for a flow like others; what they find is
 (2) Each new conflict makes a variant of every version there is, while there is room: all that k conflicts can make are
     2**k. Then the version that always took the latest copy goes on with this one.
 (3) The same bytes twice make no second variant.
+(4) What was contested behind a hole, and all that was contested in a turn when it is over, is read in the choices that
+    hosts may make (`ids.flow.choices`). Those that find no room are brief: they get what has come so far, and end.
 
 MEMORY AND COST. At most ``stream.versions`` - 1 variants a connection, `MAX_VARIANTS` in all; beginning them costs the
 bytes that are kept, so a batch may do that `MAX_FORKS` times in all, and one connection for at most
