@@ -299,7 +299,7 @@ def test_raw_deflate_that_looks_like_zlib_is_read_as_both() -> None:
     first, second = asked.instances("http.request_body")[:2]
     assert first == decoy
     assert second.startswith(b"exploit")
-    assert [data[:7] for data in asked.instances("file.data")] == [decoy[:7], b"exploit"]
+    assert [data[:7] for data in asked.instances("file.data")[:2]] == [decoy[:7], b"exploit"]
     answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: %d\r\n\r\n" % len(coded)
     answered = Wire().client(request()).server(answer + coded).seen[-1]
     assert answered.instances("http.response_body")[1].startswith(b"exploit")

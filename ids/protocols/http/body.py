@@ -57,10 +57,18 @@ def buffers_of(
         coding = message.head.headers.get(b"content-encoding", b"")
         counters = Counters() if goes_on else counters
         readings = decode_content(bytes(message.body), coding, limit, settings, counters, goes_on)
+        if direction is Direction.TO_SERVER and coding:
+            readings = _with_body_as_sent(readings, bytes(message.body))
         if readings:
             add = _add_request_body if direction is Direction.TO_SERVER else _add_response_body
             add(message.head, readings, buffers, more, counters)
     return buffers, more
+
+
+def _with_body_as_sent(readings: tuple[bytes, ...], body: bytes) -> tuple[bytes, ...]:
+    """Add the body of a request as it was sent: hardly a server undoes its coding, and a plain one may be called coded,
+    of which comes something all the same."""
+    return tuple(dict.fromkeys((*readings, body)))
 
 
 def _add_request_body(
