@@ -75,3 +75,39 @@ def test_members_that_were_sent_are_all_read() -> None:
     body = member(b"") * 4000 + member(LOOKUP)
     assert decode_content(body, b"gzip", 100 << 10, HttpSettings(), counters) == (LOOKUP,)
     assert not counters["http.gzip_too_many_members"]
+
+
+# Chunks, to a server that knows none.
+
+CHUNKED = b"Transfer-Encoding: chunked"
+LIKE_CHUNKS = ENTITY + b"\nxxxxxxxxxx\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
+@pytest.mark.parametrize("step", [0, 1, 7])
+def test_a_body_with_a_length_and_chunks_is_read_both_ways(version: bytes, step: int) -> None:
+    wire = sent(with_length(LIKE_CHUNKS, CHUNKED, version=version) + request(b"GET /next HTTP/1.1"), step)
+    assert LIKE_CHUNKS in instances(wire, "http.request_body")
+    assert b"xxxxxxxxxx" in instances(wire, "http.request_body")
+    assert b"/next" in instances(wire, "http.uri"), "where the chunks end, the next request begins"
+
+
+@pytest.mark.parametrize("line", [ENTITY, b"a;" + b"e" * 900 + LOOKUP, b"a;" + b"e" * 9000 + LOOKUP])
+@pytest.mark.parametrize("step", [0, 1])
+def test_what_stands_behind_a_chunk_size_is_inspected(line: bytes, step: int) -> None:
+    wire = sent(post(line + b"\r\nxxxxxxxxxx\r\n0\r\n\r\n", CHUNKED) + request(b"GET /next HTTP/1.1"), step)
+    assert any(line in found for found in instances(wire, "http.request_body"))
+    assert b"/next" in instances(wire, "http.uri")
+
+
+def test_a_plain_chunk_extension_is_no_body() -> None:
+    wire = sent(post(b'3;name="value"; a=b\r\nabc\r\n0\r\n\r\n', CHUNKED))
+    assert set(instances(wire, "http.request_body")) == {b"abc"}
+
+
+def test_chunk_extensions_are_kept_no_longer_than_a_body() -> None:
+    wire = Wire(request_body_bytes=4096).client(post(b"", CHUNKED))
+    for _ in range(200):
+        wire.client(b"1;" + b"{" * 1000 + b"\r\nx\r\n")
+    wire.client(b"0\r\n\r\n").close()
+    assert max(map(len, instances(wire, "http.request_body"))) < 4096 + 200

@@ -62,6 +62,11 @@ def buffers_of(
         if readings:
             add = _add_request_body if direction is Direction.TO_SERVER else _add_response_body
             add(message.head, readings, buffers, more, counters)
+    if message.strays:
+        strays = bytes(message.strays)
+        body = buffers.setdefault("http.request_body", strays)
+        if body is not strays:
+            more["http.request_body"] = (*more.get("http.request_body", ()), strays)
     return buffers, more
 
 

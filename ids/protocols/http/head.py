@@ -84,7 +84,7 @@ class Head:
     def take_framing(self, lines: bytes, counters: Counters) -> None:
         """Let header lines say where the body ends, and how it is coded: of a head that was too long to be kept."""
         other = parse_request(b"POST /\n" + lines, 1 << 30, counters)
-        self.chunked, self.length = other.chunked, other.length
+        self.chunked, self.length, self.further_length = other.chunked, other.length, other.further_length
         self.headers.update(other.headers)
 
 
@@ -105,6 +105,8 @@ def parse_request(block: bytes, max_headers: int, counters: Counters) -> Head:
     if len(lengths := _readings(head.headers.get(b"content-length", b""))) > 1:
         head.length, head.further_length = min(lengths), max(lengths)
     head.chunked = b"chunked" in re.split(rb"[\s,\x00-\x1f]+", head.headers.get(b"transfer-encoding", b"").lower())
+    if head.chunked and head.length:
+        head.further_length = max(head.length, head.further_length)
     authority, path = split_target(target)
     if method == b"CONNECT":
         authority = target

@@ -126,12 +126,16 @@ class Step(Enum):
 class Message:
     """A message whose body is being read."""
 
-    __slots__ = ("behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "reported", "size")
+    __slots__ = (
+        "behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "reported", "size", "strays",
+    )  # fmt: skip
 
     def __init__(self, head: Head, exchange: Exchange) -> None:
         self.head = head
         self.exchange = exchange
         self.body = bytearray()
+        self.strays = bytearray()
+        """Of a request, lines of chunk sizes with more in them than that; at most as much as of a body."""
         self.size = 0
         """Body bytes so far, inspected or not."""
         self.reported = False
@@ -174,7 +178,8 @@ class Side:
     @property
     def held(self) -> int:
         """Bytes kept."""
-        return len(self.buffer) + sum(len(one.body) for one in (self.message, self.further) if one is not None)
+        found = [one for one in (self.message, self.further) if one is not None]
+        return len(self.buffer) + sum(len(one.body) + len(one.strays) for one in found)
 
     @property
     def at_boundary(self) -> bool:

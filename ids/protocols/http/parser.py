@@ -45,6 +45,9 @@ _HEAD_END = {
 _HEAD_END_BYTES = 11
 """The longest of these; where a search left off, the start of one may lie."""
 _CHUNK_SIZE = re.compile(rb"[\s\0]*(?:0[xX])?0*([0-9A-Fa-f]{1,15})")
+_PLAIN_EXTENSION = re.compile(rb"[ \t]*(?:;[ \t]*[\w.!#-]+(?:=\"?[\w.!#-]*\"?)?[ \t]*){0,4}\r?")
+"""What may stand behind a chunk size without being looked at, while it is short: `_MAX_PLAIN_EXTENSION`."""
+_MAX_PLAIN_EXTENSION = 64
 _MAX_CHUNK_LINE = 4096
 """Bytes kept of a chunk-size line with its extensions."""
 _CHUNK_ZEROS = re.compile(rb"[\s\0]*(?:0[xX])?0*[0-9A-Fa-f]{0,15}$")
@@ -368,11 +371,11 @@ class HttpParser:
         head, method = message.head, message.exchange.method
         message.behind = len(side.buffer) if self._reading else 0
         if side.direction is Direction.TO_SERVER:
+            if head.further_length and side.further is None:
+                self._begin_further(side, message)
             if head.chunked:
                 side.step = Step.CHUNK_LINE
             else:
-                if head.further_length and side.further is None:
-                    self._begin_further(side, message)
                 side.step, side.remaining = Step.BODY, head.length or 0
                 if not head.length:
                     self._finish(side)
@@ -466,6 +469,8 @@ class HttpParser:
         if size is None:
             self._leave_chunks(side)
             return True
+        if end > size.end():
+            self._keep_extension(side, bytes(buffer[:end]), size.end())
         del buffer[: end + 1]
         side.remaining = int(size.group(1), 16)
         side.step = Step.CHUNK if side.remaining else Step.TRAILER
@@ -482,12 +487,27 @@ class HttpParser:
         if size is None:
             self._leave_chunks(side)
             return True
+        self._keep_extension(side, line, size.end())
+        side.buffer.clear()
         side.remaining = int(size.group(1), 16)
         side.step = Step.CHUNK_EXTENSION
-        return True
+        return False
+
+    def _keep_extension(self, side: Side, line: bytes, at: int) -> None:
+        """Keep a chunk-size line with more behind its size than chunks have: to some server it is a body."""
+        message = side.message
+        assert message is not None
+        plain = len(line) - at <= _MAX_PLAIN_EXTENSION and _PLAIN_EXTENSION.fullmatch(line, at) is not None
+        if not plain and side.direction is Direction.TO_SERVER:
+            self._counters.add("http.chunk_extension_odd")
+            message.strays += line[: max(side.limit - len(message.strays), 0)] + b"\n"
 
     def _read_chunk_extension(self, side: Side) -> bool:
-        end = side.buffer.find(b"\n")
+        message, end = side.message, side.buffer.find(b"\n")
+        assert message is not None
+        if side.direction is Direction.TO_SERVER:
+            more = side.buffer[: end if end >= 0 else None]
+            message.strays[-1:] = more[: max(side.limit - len(message.strays), 0)] + b"\n"
         if end < 0:
             side.buffer.clear()
             return False
