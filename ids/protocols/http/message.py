@@ -127,7 +127,7 @@ class Message:
     """A message whose body is being read."""
 
     __slots__ = (
-        "behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "reported", "size", "strays",
+        "behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "others", "reported", "size", "strays",
     )  # fmt: skip
 
     def __init__(self, head: Head, exchange: Exchange) -> None:
@@ -136,6 +136,8 @@ class Message:
         self.body = bytearray()
         self.strays = bytearray()
         """Of a request, lines of chunk sizes with more in them than that; at most as much as of a body."""
+        self.others: list[Head] = []
+        """Of a request, what other servers take for its head."""
         self.size = 0
         """Body bytes so far, inspected or not."""
         self.reported = False

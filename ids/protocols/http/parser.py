@@ -31,7 +31,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ids.protocols.http.body import buffers_of, is_due, looked
-from ids.protocols.http.head import Head, parse_bare_requests, parse_part, parse_request, parse_response
+from ids.protocols.http.head import (
+    Head,
+    other_readings,
+    parse_bare_requests,
+    parse_part,
+    parse_request,
+    parse_response,
+)
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import REQUEST_START, RESPONSE_START, proxy_header
@@ -273,7 +280,8 @@ class HttpParser:
             return True
         self._counters.add("http.header_too_long")
         if self._open_message(side, block) and side.message is not None:
-            side.message.framing.take(block)
+            for reading in (block, *other_readings(block)):
+                side.message.framing.take(reading)
             side.step = Step.LONG_HEAD
         else:
             self._lose(side)
@@ -324,9 +332,11 @@ class HttpParser:
         return True
 
     def _report_part(self, side: Side, message: Message, block: bytes) -> None:
-        message.framing.take(block)
-        buffers = parse_part(block, side.direction is Direction.TO_SERVER, self._counters)
-        self._emit(side, message.exchange, buffers, message.exchange.fields(), False)
+        of_client = side.direction is Direction.TO_SERVER
+        for reading in (block, *(other_readings(block) if of_client else ())):
+            message.framing.take(reading)
+            buffers = parse_part(reading, of_client, self._counters)
+            self._emit(side, message.exchange, buffers, message.exchange.fields(), False)
 
     def _start_message(self, side: Side, block: bytes) -> None:
         if self._open_message(side, block) and side.message is not None:
@@ -347,6 +357,20 @@ class HttpParser:
             self._counters.add("http.too_many_open_requests")
             self._report_unanswered(side, self._waiting.pop(0))
         side.message = Message(head, exchange)
+        for reading in other_readings(block):
+            self._counters.add("http.head_ambiguous")
+            other = parse_request(reading, self._settings.header_count, self._counters)
+            side.message.others.append(other)
+            head.reconcile(other)
+        self._report_others(side, side.message)
+
+    def _report_others(self, side: Side, message: Message) -> None:
+        """Report a request as other servers read it, with the body that is there."""
+        for head in message.others:
+            other = Message(head, message.exchange)
+            other.body = message.body
+            buffers, more = buffers_of(other, side.direction, self._settings, self._counters)
+            self._emit(side, message.exchange, buffers, message.exchange.fields, False, side.direction, more)
 
     def _open_response(self, side: Side, block: bytes) -> bool:
         self._go_on()
@@ -614,6 +638,8 @@ class HttpParser:
             self._counters.add("http.unasked_responses")
             message.body.clear()
             return
+        if message.others and message.body:
+            self._report_others(side, message)
         buffers, more = buffers_of(message, side.direction, self._settings, self._counters)
         fields, answered = _fields(side, message), side.direction is Direction.TO_CLIENT
         message.body.clear()
