@@ -10,6 +10,7 @@ import pytest
 
 from ids.counters import Counters
 from ids.protocols.http.content import FREE_MEMBERS, decode_content
+from ids.protocols.http.parser import MAX_REQUESTS_AS_BODY
 from ids.protocols.http.settings import HttpSettings
 from tests.protocols.wire import Wire, request
 
@@ -191,3 +192,38 @@ def test_any_white_space_ends_the_target(space: bytes, form: bytes, step: int) -
 def test_any_white_space_may_stand_before_a_length(space: bytes) -> None:
     wire = sent(post(ENTITY, b"Content-Length: " + space + b"%d" % len(ENTITY)))
     assert ENTITY in instances(wire, "http.request_body")
+
+
+# A body that is the next request, to a server that reads no body.
+
+NEXT = request(b"GET /icons/.%2e/etc/hosts HTTP/1.1", b"Host: x", b"User-Agent: " + LOOKUP)
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"DELETE"])
+@pytest.mark.parametrize("step", [0, 1, 50])
+def test_a_body_that_is_a_request_is_read_as_one(method: bytes, step: int) -> None:
+    asked = request(method + b" /a HTTP/1.1", b"Content-Length: %d" % len(NEXT), body=NEXT)
+    wire = sent(asked + request(b"GET /next HTTP/1.1"), step)
+    assert b"/icons/.%2e/etc/hosts" in instances(wire, "http.uri.raw")
+    assert LOOKUP in instances(wire, "http.user_agent")
+    assert NEXT in instances(wire, "http.request_body")
+    assert b"/next" in instances(wire, "http.uri")
+
+
+def test_a_body_that_is_a_request_is_read_before_its_end() -> None:
+    wire = Wire().client(request(b"GET /a HTTP/1.1", b"Content-Length: 100000", body=NEXT))
+    assert b"/icons/.%2e/etc/hosts" in instances(wire, "http.uri.raw")
+
+
+def test_a_body_that_is_many_requests_is_read_as_some_of_them() -> None:
+    inner = request(b"POST /b HTTP/1.1", b"Content-Length: 2", body=b"hi") * 4 + NEXT
+    wire = sent(request(b"GET /a HTTP/1.1", b"Content-Length: %d" % len(inner), body=inner))
+    assert LOOKUP in instances(wire, "http.user_agent")
+    wire = sent(request(b"GET /a HTTP/1.1", b"Content-Length: 16000", body=b"GET /\n\n" * 4000))
+    assert wire.counters["http.request_as_body"] <= 2 * MAX_REQUESTS_AS_BODY
+
+
+@pytest.mark.parametrize("body", [b"a=1&b=2", b"GET", b"GETTING / HTTP", b"to HTTP/1.1", b'{"a": "GET / HTTP/1.1"}'])
+def test_a_body_that_is_no_request_is_none(body: bytes) -> None:
+    wire = sent(with_length(body))
+    assert not wire.counters["http.request_as_body"]

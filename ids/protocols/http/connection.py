@@ -19,6 +19,7 @@ from ids.protocols.http.ordinary import (
 )
 from ids.protocols.http.parser import HttpParser
 from ids.protocols.http.settings import HttpSettings
+from ids.protocols.http.starts import REQUEST_AS_BODY
 from ids.protocols.protocol import Handover, Setup
 from ids.types import Direction, Transaction
 
@@ -115,7 +116,7 @@ class Connection(State):
     def _requests(self, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> int:
         """Take the ordinary requests at the start of ``data``; return where what is not ordinary begins."""
         shared, waiting = self._shared, self.waiting
-        at, size = 0, len(data)
+        at, size, as_body = 0, len(data), REQUEST_AS_BODY.match
         while at < size and len(waiting) < shared.open_requests:
             found = shared.match_request(data, at)
             if found is None:
@@ -129,7 +130,7 @@ class Connection(State):
             end = start
             if length > 0:
                 end += length
-                if end > size or length > shared.request_body_bytes or coded(low):
+                if end > size or length > shared.request_body_bytes or coded(low) or as_body(data, start):
                     break
             tx_id = self.next_id
             self.next_id = tx_id + 1

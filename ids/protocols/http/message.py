@@ -127,7 +127,8 @@ class Message:
     """A message whose body is being read."""
 
     __slots__ = (
-        "behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "others", "reported", "size", "strays",
+        "behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "others", "reported", "size",
+        "strays",
     )  # fmt: skip
 
     def __init__(self, head: Head, exchange: Exchange) -> None:

@@ -41,7 +41,7 @@ from ids.protocols.http.head import (
 )
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
-from ids.protocols.http.starts import REQUEST_START, RESPONSE_START, proxy_header
+from ids.protocols.http.starts import REQUEST_AS_BODY, REQUEST_START, RESPONSE_START, proxy_header
 from ids.protocols.protocol import Handover, Setup
 from ids.types import Direction, Transaction
 
@@ -62,6 +62,8 @@ _CHUNK_ZEROS = re.compile(rb"[\s\0]*(?:0[xX])?0*[0-9A-Fa-f]{0,15}$")
 _MAX_DIGITS = 16
 _OVERLAP = 1024
 """Bytes that the parts of a long head have in common, so that what lies across is in one of them."""
+MAX_REQUESTS_AS_BODY = 16
+"""Requests that are read of one body."""
 _BARE_REQUESTS = re.compile(rb"(?:[\r\n]*[^\r\n]{1,512}\r?\n\r{0,8}\n){4,}")
 """Requests without headers. The last byte of each is its own, so that what follows is cut as otherwise."""
 _EMPTY = {Direction.TO_SERVER: b"\r\n", Direction.TO_CLIENT: b"\r\n\t \0"}
@@ -372,6 +374,24 @@ class HttpParser:
             buffers, more = buffers_of(other, side.direction, self._settings, self._counters)
             self._emit(side, message.exchange, buffers, message.exchange.fields, False, side.direction, more)
 
+    def _report_requests_as_body(self, side: Side, message: Message) -> None:
+        """Report the requests that a body is made of, to a server that reads none: it goes on behind the head."""
+        body, at = bytes(message.body), 0
+        for _ in range(MAX_REQUESTS_AS_BODY):
+            if REQUEST_AS_BODY.match(body, at) is None:
+                return
+            end = _HEAD_END[side.direction].search(body, at)
+            block = body[at : end.start() + 1 if end is not None else None].lstrip(b"\r\n")
+            self._counters.add("http.request_as_body")
+            head = parse_request(block, self._settings.header_count, self._counters)
+            inner = Message(head, message.exchange)
+            at = end.end() if end is not None else len(body)
+            if head.length and not head.chunked:
+                inner.body += body[at : at + head.length]
+                at += head.length
+            buffers, more = buffers_of(inner, side.direction, self._settings, self._counters)
+            self._emit(side, message.exchange, buffers, message.exchange.fields, False, side.direction, more)
+
     def _open_response(self, side: Side, block: bytes) -> bool:
         self._go_on()
         requests = self._sides[Direction.TO_SERVER]
@@ -638,8 +658,9 @@ class HttpParser:
             self._counters.add("http.unasked_responses")
             message.body.clear()
             return
-        if message.others and message.body:
+        if side.direction is Direction.TO_SERVER and message.body:
             self._report_others(side, message)
+            self._report_requests_as_body(side, message)
         buffers, more = buffers_of(message, side.direction, self._settings, self._counters)
         fields, answered = _fields(side, message), side.direction is Direction.TO_CLIENT
         message.body.clear()
@@ -664,6 +685,8 @@ class HttpParser:
             self._emit(now, message.exchange, buffers, fields, False, side.direction, more, partial=True)
             self._out[-1].behind = message.behind
         if due:
+            if side.direction is Direction.TO_SERVER:
+                self._report_requests_as_body(side, message)
             buffers, more = buffers_of(message, side.direction, self._settings, self._counters, True)
             looked(message, side.direction)
             self._emit(now, message.exchange, buffers, fields, False, side.direction, more, partial=True)

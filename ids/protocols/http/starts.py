@@ -14,6 +14,8 @@ _SPACE = rb"[\t\x0b\x0c\x1c-\x1f \x85\xa0]"
 """White space to some server: that of ASCII, and that of Latin-1."""
 REQUEST_START = rb"(?:" + _METHODS + rb")[ \t]+[^ \t\r\n]"
 _REQUEST_LINE = re.compile(rb"\n" + REQUEST_START)
+REQUEST_AS_BODY = re.compile(rb"[\r\n]*(?:(?i:" + REQUEST_START + rb")|[A-Z]{1,20} \S{1,2000} HTTP/\d)")
+"""A body that begins like a request: it is one, where the server reads no body."""
 RESPONSE_START = rb"(?i:HTTP)/\d\.\d[ \t]+\d{3}"
 
 _PROXY_V1 = rb"PROXY (?:TCP4|TCP6|UNKNOWN)[^\r\n]{0,96}"
