@@ -363,7 +363,7 @@ def test_a_head_beyond_the_limit_is_reported_in_parts(last: bytes, body: bytes, 
 )
 def test_no_number_of_lines_hides_where_the_body_of_a_long_head_ends(filler: list[bytes], step: int) -> None:
     lines = [*filler, b"X: " + b"x" * 2000, b"Transfer-Encoding: chunked"]
-    asked = request(b"POST /a HTTP/1.1", *lines, body=chunked([b"GET /body HTTP/1.1\r\n\r\n"]))
+    asked = request(b"POST /a HTTP/1.1", *lines, body=chunked([b"x\r\n\r\nGET /body HTTP/1.1\r\n\r\n"]))
     wire = Wire(header_bytes=1024).client(asked + request(b"GET /next HTTP/1.1"), step=step)
     assert list(dict.fromkeys(uris(wire))) == [b"/a", b"/next"]
 

