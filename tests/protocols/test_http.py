@@ -737,7 +737,11 @@ def test_grammar_soup_never_fails_and_is_cut_alike(up: list[bytes], down: list[b
     whole = Wire().client(asked).server(answered).close()
     cut = Wire().client(asked, step=step).server(answered, step=step).close()
     assert whole.counters["app_layer.error.http.internal"] == 0
-    assert cut.what() == whole.what()
+    found, expected = (
+        [repr((*what[:2], sorted(what[2].items()), sorted(what[3].items()), what[4])) for what in wire.what()]
+        for wire in (cut, whole)
+    )
+    assert sorted(found) == sorted(expected), "a body that is read in two ways may end later"
 
 
 @pytest.mark.parametrize(

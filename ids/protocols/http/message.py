@@ -158,8 +158,8 @@ class Side:
     """The reader of one direction."""
 
     __slots__ = (
-        "buffer", "direction", "further", "further_left", "limit", "message", "number", "remaining", "scanned", "step",
-        "ts_ns",
+        "buffer", "direction", "fed", "further", "further_left", "further_until", "limit", "message", "number", "remaining",
+        "scanned", "step", "ts_ns",
     )  # fmt: skip
 
     def __init__(self, direction: Direction, limit: int) -> None:
@@ -175,6 +175,10 @@ class Side:
         self.further: Message | None = None
         """A request with a body that other servers take for longer, as long as that lasts; the first one of several."""
         self.further_left = 0
+        self.fed = 0
+        """Bytes that came, in all,"""
+        self.further_until = 0
+        """and of them, those up to the end of that body: the next such one begins behind it."""
         self.ts_ns = 0
         self.number = 0
 

@@ -126,6 +126,7 @@ class HttpParser:
         if data:
             self._take_further(side, data)
             side.buffer += data
+            side.fed += len(data)
             self._state.heard |= direction is Direction.TO_CLIENT
             self._reading = True
             while not self._tunnel and self._advance(side):
@@ -374,7 +375,7 @@ class HttpParser:
             buffers, more = buffers_of(other, side.direction, self._settings, self._counters)
             self._emit(side, message.exchange, buffers, message.exchange.fields, False, side.direction, more)
 
-    def _report_requests_as_body(self, side: Side, message: Message) -> None:
+    def _report_requests_as_body(self, side: Side, message: Message, partial: bool = False) -> None:
         """Report the requests that a body is made of, to a server that reads none: it goes on behind the head."""
         body, at = bytes(message.body), 0
         for _ in range(MAX_REQUESTS_AS_BODY):
@@ -382,7 +383,8 @@ class HttpParser:
                 return
             end = _HEAD_END[side.direction].search(body, at)
             block = body[at : end.start() + 1 if end is not None else None].lstrip(b"\r\n")
-            self._counters.add("http.request_as_body")
+            if not partial:
+                self._counters.add("http.request_as_body")
             head = parse_request(block, self._settings.header_count, self._counters)
             inner = Message(head, message.exchange)
             at = end.end() if end is not None else len(body)
@@ -390,7 +392,8 @@ class HttpParser:
                 inner.body += body[at : at + head.length]
                 at += head.length
             buffers, more = buffers_of(inner, side.direction, self._settings, self._counters)
-            self._emit(side, message.exchange, buffers, message.exchange.fields, False, side.direction, more)
+            fields = message.exchange.fields
+            self._emit(side, message.exchange, buffers, fields, False, side.direction, more, partial=partial)
 
     def _open_response(self, side: Side, block: bytes) -> bool:
         self._go_on()
@@ -415,7 +418,7 @@ class HttpParser:
         head, method = message.head, message.exchange.method
         message.behind = len(side.buffer) if self._reading else 0
         if side.direction is Direction.TO_SERVER:
-            if head.further_length and side.further is None:
+            if head.further_length and side.fed - len(side.buffer) >= side.further_until:
                 self._begin_further(side, message)
             if head.chunked:
                 side.step = Step.CHUNK_LINE
@@ -482,6 +485,7 @@ class HttpParser:
         side.further = Message(message.head, message.exchange)
         side.further.looks = 1  # the head is reported with the message
         side.further_left = min(message.head.further_length, side.limit)
+        side.further_until = side.fed - len(side.buffer) + side.further_left
         self._take_further(side, bytes(side.buffer[: side.further_left]))
 
     def _take_further(self, side: Side, data: bytes) -> None:
@@ -686,7 +690,7 @@ class HttpParser:
             self._out[-1].behind = message.behind
         if due:
             if side.direction is Direction.TO_SERVER:
-                self._report_requests_as_body(side, message)
+                self._report_requests_as_body(side, message, partial=True)
             buffers, more = buffers_of(message, side.direction, self._settings, self._counters, True)
             looked(message, side.direction)
             self._emit(now, message.exchange, buffers, fields, False, side.direction, more, partial=True)
