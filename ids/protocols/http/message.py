@@ -158,8 +158,8 @@ class Side:
     """The reader of one direction."""
 
     __slots__ = (
-        "buffer", "direction", "fed", "further", "further_left", "further_until", "limit", "message", "number", "remaining",
-        "scanned", "step", "ts_ns",
+        "buffer", "direction", "fed", "further", "further_left", "further_until", "limit", "message", "number",
+        "remaining", "scanned", "step", "ts_ns",
     )  # fmt: skip
 
     def __init__(self, direction: Direction, limit: int) -> None:
