@@ -248,6 +248,7 @@ TAKEN: dict[str, Trick] = {
     "a plain body that is called gzip": _only_with_body(_with(b"Content-Encoding: gzip")),
     "an empty Cookie before": _with(b"Cookie:"),
     "raw deflate like zlib": _with_body_coded(_like_zlib, b"deflate"),
+    "the request as the body of a GET": _as_body,
     "a GET with a body before": lambda request: _WITH_BODY + request.text(),
     "a header of SMTP before": lambda request: request.with_headers(b"EHLO: mail.example.org").text(),
     "Connection: close": _with(b"Connection: close"),
@@ -309,7 +310,6 @@ REFUSED: dict[str, Trick] = {
     ),
     "gzip of forty members": _with_body_coded(_members, b"gzip"),
     "a body like chunks beside Content-Length": _like_chunks,
-    "the request as the body of a GET": _as_body,
     "carriage returns within the target": _target(_within_words(b"\r")),
     "carriage returns within headers": _lines(_within_words(b"\r")),
     "a carriage return before each header": lambda request: replace(
