@@ -269,3 +269,10 @@ def test_markup_in_wide_characters_is_also_read_as_ascii(coding: str, step: int)
 @pytest.mark.parametrize("body", [b"PK\3\4\0\0<\0\0\0\0\1", b"\0\0", b"a<b", "größer < kleiner".encode("utf-16")])
 def test_other_bytes_with_nul_are_read_once(body: bytes) -> None:
     assert set(instances(sent(with_length(body)), "http.request_body")) == {body}
+
+
+@pytest.mark.parametrize("before", [b"\x0b", b"\x0c ", b"\t", b"\x1c\x1d", b"\xa0", b"\r\n \t"])
+@pytest.mark.parametrize("step", [0, 1])
+def test_white_space_before_the_method_needs_no_answer_to_be_read(before: bytes, step: int) -> None:
+    wire = sent(before + request(b"GET /?x=" + LOOKUP + b" HTTP/1.1"), step)
+    assert b"/?x=" + LOOKUP in instances(wire, "http.uri")
