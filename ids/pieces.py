@@ -39,19 +39,23 @@ class Copy(NamedTuple):
     """Where what was sent at once began,"""
     last: int
     """and one past its end."""
+    ttl: int = 0
+    """Hops that its packet might still have gone; 0: not known."""
 
 
 class Piece:
     """Bytes that begin at ``start`` of the range."""
 
-    __slots__ = ("conflict", "data", "first", "last", "start")
+    __slots__ = ("conflict", "data", "first", "last", "start", "ttl")
 
-    def __init__(self, start: int, data: bytes, first: int, last: int) -> None:
+    def __init__(self, start: int, data: bytes, first: int, last: int, ttl: int = 0) -> None:
         self.start = start
         self.data = data
         self.first = first
         self.last = last
         """Where what was sent at once began, and one past its end."""
+        self.ttl = ttl
+        """As in `Copy`."""
         self.conflict = False
         """Whether another copy of some of these bytes had other content."""
 
@@ -102,19 +106,24 @@ class Pieces:
         return self.size + PIECE_COST * len(self._items)
 
     def insert(
-        self, start: int, data: bytes, favours: Favours | None = None, copies: list[Copy] | None = None
+        self,
+        start: int,
+        data: bytes,
+        favours: Favours | None = None,
+        copies: list[Copy] | None = None,
+        ttl: int = 0,
     ) -> Inserted:
         """Keep those bytes of ``data``, which belongs at ``start``, that no piece covers yet; compare the others.
 
         Where they differ, the piece is marked with ``conflict``, and keeps its bytes unless ``favours`` says otherwise;
-        both copies are added to ``copies``, the earlier one first.
+        both copies are added to ``copies``, the earlier one first. ``ttl`` is as in `Copy`.
         """
         starts, items = self._starts, self._items
         size = len(data)
         end = start + size
         if not size or not items or start >= items[-1].end:  # in order, or the first: nothing to look for
             if size:
-                self._append(start, data)
+                self._append(start, data, ttl)
             return Inserted(size, 0, False)
         first = bisect_right(starts, start)
         if first and items[first - 1].end > start:
@@ -124,16 +133,16 @@ class Pieces:
         while last < len(items) and starts[last] < end:
             piece = items[last]
             if at < piece.start:
-                laid.append(Piece(at, data[at - start : piece.start - start], start, end))
+                laid.append(Piece(at, data[at - start : piece.start - start], start, end, ttl))
                 at = piece.start
             upto = min(end, piece.end)
             old, new = piece.data[at - piece.start : upto - piece.start], data[at - start : upto - start]
             if old != new:
                 piece.conflict = differs = True
                 if copies is not None:
-                    copies += (Copy(at, old, piece.first, piece.last), Copy(at, new, start, end))
+                    copies += (Copy(at, old, piece.first, piece.last, piece.ttl), Copy(at, new, start, end, ttl))
                 if favours is not None and favours(piece.first, piece.last, start, end):
-                    laid += _replaced(piece, Piece(at, new, start, end))
+                    laid += _replaced(piece, Piece(at, new, start, end, ttl))
                 else:
                     laid.append(piece)
             else:
@@ -141,22 +150,23 @@ class Pieces:
             covered += upto - at
             at, last = upto, last + 1
         if at < end:
-            laid.append(Piece(at, data[at - start :], start, end))
+            laid.append(Piece(at, data[at - start :], start, end, ttl))
         items[first:last] = laid
         starts[first:last] = [piece.start for piece in laid]
         self.size += size - covered
         return Inserted(size - covered, covered, differs)
 
-    def _append(self, start: int, data: bytes) -> None:
+    def _append(self, start: int, data: bytes, ttl: int) -> None:
         self.size += len(data)
         if len(self._items) >= MERGE_BEYOND:
             tail = self._items[-1]
-            if tail.end == start and len(tail.data) + len(data) <= MERGED_BYTES and not tail.conflict:
+            alike = not tail.conflict and tail.ttl == ttl
+            if alike and tail.end == start and len(tail.data) + len(data) <= MERGED_BYTES:
                 tail.data += data
                 tail.last = start + len(data)
                 return
         self._starts.append(start)
-        self._items.append(Piece(start, data, start, start + len(data)))
+        self._items.append(Piece(start, data, start, start + len(data), ttl))
 
     def drop_last(self) -> int:
         """Let go of the last piece; return how many bytes it had. Raises IndexError where there is none."""
@@ -191,6 +201,6 @@ def _replaced(piece: Piece, by: Piece) -> list[Piece]:
     parts = [by]
     for start, end in ((piece.start, by.start), (by.end, piece.end)):
         if start < end:
-            rest = Piece(start, piece.data[start - piece.start : end - piece.start], piece.first, piece.last)
+            rest = Piece(start, piece.data[start - piece.start : end - piece.start], piece.first, piece.last, piece.ttl)
             parts.append(rest)
     return sorted(parts, key=lambda part: part.start)

@@ -1,7 +1,7 @@
-"""TCP options that say whether a host takes a segment: timestamps, signatures, window scale; many rows at once.
+"""TCP options that say whether a host takes a segment: timestamps, signatures, window scale, multipath.
 
-Sources: RFC 9293 section 3.2 (layout), RFC 7323 (window scale, timestamps), RFC 2385 (MD5), RFC 5925 (authentication).
-As Linux reads them (``tcp_parse_options``): what follows a malformed option is not read.
+Sources: RFC 9293 section 3.2 (layout), RFC 7323 (window scale, timestamps), RFC 2385 (MD5), RFC 5925 (authentication),
+RFC 8684 (multipath). As Linux reads them (``tcp_parse_options``): what follows a malformed option is not read.
 
 COST. Almost all segments have no options, or just timestamps behind two fillers; these take one look. The others are
 walked through an option at a time, all rows together: at most 40 rounds.
@@ -22,8 +22,10 @@ _STAMP_ALONE_BYTES = 12
 _LEAD = np.dtype([("lead", ">u4"), ("stamp", ">u4")])
 _WORD = np.dtype([("value", ">u4")])
 
-END, FILLER, SCALE, STAMP, MD5, AUTHENTICATION = 0, 1, 3, 8, 19, 29
+END, FILLER, SCALE, STAMP, MD5, AUTHENTICATION, MULTIPATH = 0, 1, 3, 8, 19, 29, 30
 NO_SCALE = 0xFF
+CAPABLE, JOIN, NO_MULTIPATH = 0, 1, 0xFF
+"""Subtypes of the multipath option: the connection may get further paths, and this is one (RFC 8684 section 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Options:
     """There is an MD5 or an authentication option."""
     scale: U8
     """Shift of the window; `NO_SCALE`: there is none."""
+    multipath: U8
+    """Subtype of the multipath option; `NO_MULTIPATH`: there is none."""
 
 
 def tcp_options(packets: Packets, rows: I64) -> Options:
@@ -48,6 +52,7 @@ def tcp_options(packets: Packets, rows: I64) -> Options:
         np.zeros(count, np.uint32),
         np.zeros(count, np.bool_),
         np.full(count, NO_SCALE, np.uint8),
+        np.full(count, NO_MULTIPATH, np.uint8),
     )
     at, end = packets.l4[rows] + _HEADER, packets.payload[rows]
     size = end - at
@@ -78,6 +83,8 @@ def _walk(data: U8, rows: I64, at: I64, end: I64, options: Options) -> None:
         options.signed[rows[good & ((kind == MD5) | (kind == AUTHENTICATION))]] = True
         scales = np.flatnonzero(good & (kind == SCALE) & (length == 3))
         options.scale[rows[scales]] = data[at[scales] + 2]
+        paths = np.flatnonzero(good & (kind == MULTIPATH) & (length > 2))
+        options.multipath[rows[paths]] = data[at[paths] + 2] >> 4
         at = at + length
         more = good & (at < end)
         rows, at, end = rows[more], at[more], end[more]

@@ -13,7 +13,8 @@ started and ended. Next stage: `ids.protocols`.
                    `acceptance` which segments a host takes no notice of
     reassembly     puts the bytes of its directions in order, within bounds; `half` does it for one of them,
                    `lost` has the holes that were given up
-    policies       which of two copies of a byte a host prefers; `doubts` has what each makes of those behind a hole
+    policies       which of two copies of a byte a host prefers; `doubts` keeps contested bytes, `choices` has what
+                   hosts may have of them
     versions       what else the hosts may have read, as further flows; `notes` has what is worth an event
     streams        gathers what a batch brought
     passage        takes a batch through all of these

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ids.flow.doubts import Doubts
+from ids.flow.doubts import Doubts, Run
 from ids.flow.lost import Lost
 from ids.flow.notes import Note
 from ids.flow.reassembly import CONTEXT_BYTES, HALF, MODULUS, Reassembly
 from ids.flow.segment import Arrival
-from ids.flow.versions import MAX_DUE, UNLIMITED, Edit, Span, Versions
+from ids.flow.versions import MAX_DUE, UNLIMITED, Edit, Span, Versions, overlay
 from ids.pieces import Copy, Favours, Pieces
 from ids.types import Direction, FlowColumns, Mark
 
@@ -35,8 +35,8 @@ class Half:
     """One direction of a connection."""
 
     __slots__ = (
-        "acked", "aside", "base", "claimed", "closed", "columns", "context", "direction", "doubts", "due", "edge",
-        "fin_at", "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "sent", "sent_bytes",
+        "acked", "aside", "base", "claimed", "closed", "columns", "context", "direction", "disputed", "doubts", "due",
+        "edge", "fin_at", "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "sent", "sent_bytes",
         "shared", "skipped", "slot", "stamp", "turn", "versions", "widest",
     )  # fmt: skip
 
@@ -91,6 +91,8 @@ class Half:
         """What is held back behind holes, by offset; None where nothing is."""
         self.doubts: Doubts | None = None
         """Held bytes of which there are copies that differ."""
+        self.disputed: Doubts | None = None
+        """Bytes delivered in this turn of which there are copies that differ."""
         self.due: list[Edit] | None = None
         """Edits for which no variant could be begun yet."""
         self.lost: Lost | None = None
@@ -112,7 +114,7 @@ class Half:
     def plain(self) -> bool:
         """Whether nothing is held back, missing or claimed in this direction."""
         ends_here = self.fin_at is None or self.fin_at == self.offset
-        if self.held or self.gap or self.aside or self.due:
+        if self.held or self.gap or self.aside or self.due or self.disputed:
             return False
         if (self.lost is not None and self.lost.late) or self.reached > self.highest:
             return False
@@ -137,14 +139,14 @@ class Half:
         """Take notice that the other side says something: what this side says next is another turn."""
         if self.lost is not None and self.lost.begun:
             self._read_begun(self.lost, at)
-        if self.due:
+        if self.due or self.disputed:
             self.settle(at)
         if self.turn != self.offset:
             self.context, self.turn = self.turn, self.offset
         self.base = self.offset
 
-    def receive(self, start: int, data: bytes, at: Arrival) -> None:
-        """Take the payload of one segment, whose first byte has stream offset ``start``."""
+    def receive(self, start: int, data: bytes, at: Arrival, ttl: int = 0) -> None:
+        """Take the payload of one segment, whose first byte has stream offset ``start``; ``ttl`` as in `Copy`."""
         shared = self.shared
         if self.closed:
             shared.count("after_close_bytes", len(data))
@@ -162,7 +164,7 @@ class Half:
             known = data[: self.offset - start]
             if self.lost:
                 self._fill(start, known, at)
-            conflict |= self._compare(start, known, at)
+            conflict |= self._compare(start, known, at, ttl)
             data, start = data[self.offset - start :], self.offset
         if conflict:
             self._count_conflict(at)
@@ -172,7 +174,7 @@ class Half:
             self.deliver(data, at, conflict=conflict)
             conflict = False
         elif data:
-            if self._hold(start, data) and not conflict:
+            if self._hold(start, data, ttl) and not conflict:
                 self._count_conflict(at)
             conflict = self._release(at, conflict=conflict)
             self._enforce_limits(at)
@@ -201,7 +203,7 @@ class Half:
         self.acked = upto
         while self.held and self.held.start <= upto:
             self._give_up_hole(at, "gap_acked")
-        self._forget_sent(min(upto, max(self.context, upto - CONTEXT_BYTES)))
+        self._forget_sent(min(upto, max(self.context, upto - CONTEXT_BYTES)), at)
         if self.fin_at is not None and upto > self.fin_at:
             self.close(at)
 
@@ -220,7 +222,7 @@ class Half:
             self._lose(self.fin_at - self.offset, "gap_at_end")
         self._emit(b"", at, closed=True)
         self._forget_lost(at)
-        self._forget_sent(self.offset)
+        self._forget_sent(self.offset, at)
         self._forget_aside(UNLIMITED)
         self.closed = True
 
@@ -235,7 +237,7 @@ class Half:
         if data:
             self._emit(data, at, conflict=conflict)
             if shared.verify:
-                self._keep_sent(data)
+                self._keep_sent(data, at)
         self.skipped += size - len(data)
         self.offset += size
         self.next = (self.next + size) & MODULUS
@@ -277,7 +279,7 @@ class Half:
 
     # What waits behind a hole.
 
-    def _hold(self, start: int, data: bytes) -> bool:
+    def _hold(self, start: int, data: bytes, ttl: int = 0) -> bool:
         """Keep the parts of a segment that no held piece covers; return whether a covered part differs."""
         shared = self.shared
         room = max(self._limit() - start, 0)
@@ -290,7 +292,7 @@ class Half:
             self.held = Pieces()
         copies: list[Copy] = []
         cost = self.held.cost
-        inserted = self.held.insert(start, data, self._favours(), copies)
+        inserted = self.held.insert(start, data, self._favours(), copies, ttl)
         shared.used += self.held.cost - cost
         if copies:
             self._keep_copies(copies)
@@ -312,6 +314,7 @@ class Half:
             doubts.add(known, known=True)
             doubts.add(new)
         shared.used += doubts.cost - before
+        shared.counters.add("flow.tcp.versions.refused", doubts.take_dropped())
 
     def _release(self, at: Arrival, *, conflict: bool = False) -> bool:
         """Deliver the held pieces that continue the stream; return ``conflict`` if there is no chunk to carry it."""
@@ -337,18 +340,44 @@ class Half:
         That is more than what is kept of them from now on.
         """
         start, delivered = said[-1]
+        disputed = self.disputed = self.disputed or Doubts()
+        cost = disputed.cost
+        doubts.hand_over(start, start + len(delivered), disputed)
+        disputed.rounds += 1
         before = doubts.cost
         views = doubts.take(start, delivered)
         self.shared.used -= before - doubts.cost
+        self._charge_disputed(disputed, cost)
         if not doubts:
             self.doubts = None
-        if self.shared.versions == 1:
-            return
-        for view in views:
+        if self.shared.versions > 1:
+            disputed.rounds += self._read(views, start, delivered, at, said=said)
+
+    def _read(
+        self,
+        views: list[list[Run]],
+        start: int,
+        delivered: bytes,
+        at: Arrival,
+        *,
+        said: list[tuple[int, bytes]] | None = None,
+        due: bool = False,
+    ) -> bool:
+        """Have views read of bytes that were delivered from ``start`` on, as far as no variant has them.
+
+        Return whether there was no room for some. Where this is ``due``, the first of these is read all the same.
+        """
+        known = self.versions.readings(self.direction, start, delivered)
+        for number, view in enumerate(views):
             edits = [Edit(low, low + len(data), data) for low, data in view]
-            bases = [delivered[edit.start - start : edit.end - start] for edit in edits]
-            if not self.versions.know(self.direction, edits, bases):
-                self._fork(edits, at, alone=True, said=said)
+            if known and _joined(overlay([Edit(start, start + len(delivered), delivered)], edits)) in known:
+                continue
+            if not self._fork(edits, at, alone=True, brief=True, said=said):
+                if due:
+                    self._fork(edits, at, alone=True, brief=True, due=True)
+                    self.shared.counters.add("flow.tcp.versions.refused", len(views) - number - 1)
+                return True
+        return False
 
     def _give_up_hole(self, at: Arrival, why: str) -> None:
         """Go on with the first held piece, whatever is missing before it."""
@@ -536,15 +565,21 @@ class Half:
         at: Arrival,
         *,
         alone: bool = False,
+        brief: bool = False,
         urgent: bool = False,
         due: bool = False,
         said: list[tuple[int, bytes]] | None = None,
-    ) -> None:
-        """Begin variants with edits, and with what was ``said``, or is kept of it; or wait for the end of the turn."""
-        full = alone and len(self.versions.variants) >= self.shared.versions - 1
+    ) -> bool:
+        """Begin variants with edits, and with what was ``said``, or is kept of it; or wait for the end of the turn.
+
+        ``brief``: where there is no room for one that goes on, one that ends here; nothing waits. Return whether that
+        was done.
+        """
+        full = alone and not brief and len(self.versions.variants) >= self.shared.versions - 1
         if not due and not urgent and (full or self.versions.spent(self.shared)):
-            self._wait(edits)
-            return
+            if not brief:
+                self._wait(edits)
+            return False
         if self.due and not alone:
             edits, self.due = [*self.due, *edits], None
         context = _spans(said or self.sent)
@@ -552,14 +587,16 @@ class Half:
             context = [edit for edit in edits if edit.start < self.offset]
         answers = self.peer.said() if self.peer is not None else []
         made = self.versions.fork(
-            self.shared, self.direction, context, answers, edits, at, alone=alone, urgent=urgent, due=due
-        )
-        if made:
-            return
+            self.shared, self.direction, context, answers, edits, at,
+            alone=alone, brief=brief, urgent=urgent, due=due,
+        )  # fmt: skip
+        if made or brief:
+            return made
         if due or urgent:
             self.shared.counters.add("flow.tcp.versions.refused", len(edits))
         else:
             self._wait(edits)
+        return False
 
     def _wait(self, edits: list[Edit]) -> None:
         """Keep edits until the turn is over."""
@@ -570,21 +607,53 @@ class Half:
         waiting += edits
 
     def settle(self, at: Arrival) -> None:
-        """Have read what could not be while this turn went on."""
+        """Have read what could not be while this turn went on, and what all that was contested in it makes together."""
         due, self.due = self.due, None
         if due and not self.closed:
             self._fork(due, at, due=True)
+        self._read_disputed(at)
+
+    def _read_disputed(self, at: Arrival) -> None:
+        """Have read what all that is contested in this turn makes together."""
+        disputed, self.disputed = self.disputed, None
+        if disputed is None:
+            return
+        self.shared.used -= disputed.cost
+        if disputed.rounds > 1 and not self.closed:
+            for start, data in _runs(self.sent or []):
+                self._read(disputed.take(start, data), start, data, at, due=True)
+
+    def _dispute(self, edits: list[Edit], bases: list[bytes], ttl: int) -> None:
+        """Keep other copies of delivered bytes until the turn is over."""
+        disputed = self.disputed = self.disputed or Doubts()
+        before = disputed.cost
+        disputed.rounds += 1
+        for edit, base in zip(edits, bases, strict=True):
+            disputed.add(Copy(edit.start, base, edit.start, edit.end), known=True)
+            disputed.add(Copy(edit.start, edit.data, edit.start, edit.end, ttl))
+        self._charge_disputed(disputed, before)
+
+    def _charge_disputed(self, disputed: Doubts, before: int) -> None:
+        """Charge what was added; where there is no room for it, let go of what was contested first."""
+        shared = self.shared
+        shared.used += disputed.cost - before
+        refused = disputed.take_dropped()
+        if shared.used > shared.memcap:
+            cost = disputed.cost
+            refused += disputed.let_go(shared.used - shared.memcap)
+            shared.used -= cost - disputed.cost
+        shared.counters.add("flow.tcp.versions.refused", refused)
 
     def said(self) -> list[Span]:
         """Return what is kept of what was delivered."""
         return _spans(self.sent)
 
-    def _keep_sent(self, data: bytes) -> None:
+    def _keep_sent(self, data: bytes, at: Arrival) -> None:
         """Keep delivered bytes until they are acknowledged; small ones together, so that pieces stay few."""
         shared = self.shared
         if shared.used + len(data) > shared.memcap:
             shared.count("verify_memcap")
-            self._forget_sent(self.offset)
+            self._forget_sent(self.offset, at)
             return
         sent = self.sent = self.sent or []
         start, last = sent[-1] if sent else (self.offset, b"")
@@ -595,10 +664,12 @@ class Half:
         self.sent_bytes += len(data)
         shared.used += len(data)
         if self.sent_bytes > shared.verify:
-            self._forget_sent(self.offset + len(data) - shared.verify)
+            self._forget_sent(self.offset + len(data) - shared.verify, at)
 
-    def _forget_sent(self, upto: int) -> None:
-        """Forget the kept pieces that end at or before a stream offset."""
+    def _forget_sent(self, upto: int, at: Arrival) -> None:
+        """Forget the kept pieces that end at or before a stream offset; before that, have read what is contested."""
+        if self.disputed and self.sent and self.sent[0][0] + len(self.sent[0][1]) <= upto > self.disputed.start:
+            self._read_disputed(at)
         sent = self.sent or []
         count = size = 0
         while count < len(sent) and sent[count][0] + len(sent[count][1]) <= upto:
@@ -609,7 +680,7 @@ class Half:
             self.sent_bytes -= size
             self.shared.used -= size
 
-    def _compare(self, start: int, data: bytes, at: Arrival) -> bool:
+    def _compare(self, start: int, data: bytes, at: Arrival, ttl: int) -> bool:
         """Compare another copy of delivered bytes with the first one, as far as it is unacknowledged and still kept.
 
         Where it differs, have it read in a variant.
@@ -633,9 +704,27 @@ class Half:
                     bases.append(base)
         if unverified:
             self.shared.count("unverified_bytes", unverified)
-        if edits and self.shared.versions > 1 and not self.versions.know(self.direction, edits, bases):
-            self._fork(edits[::-1], at)
+        if edits and self.shared.versions > 1:
+            self._dispute(edits, bases, ttl)
+            if not self.versions.know(self.direction, edits, bases):
+                self._fork(edits[::-1], at)
         return bool(edits)
+
+
+def _joined(spans: list[Span]) -> bytes:
+    return b"".join(span.data for span in spans)
+
+
+def _runs(said: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Return delivered bytes in runs without a hole."""
+    runs: list[tuple[int, list[bytes]]] = []
+    end = -1
+    for start, data in said:
+        if start != end:
+            runs.append((start, []))
+        runs[-1][1].append(data)
+        end = start + len(data)
+    return [(start, b"".join(parts)) for start, parts in runs]
 
 
 def _spans(said: list[tuple[int, bytes]] | None) -> list[Span]:

@@ -26,6 +26,10 @@ class Note(IntEnum):
     URGENT = 5
     LATE_DATA = 6
     """What fills a hole that had been given up."""
+    MULTIPATH = 7
+    """The server agreed to take bytes of the connection by further paths, each a connection of its own (RFC 8684)."""
+    FURTHER_PATH = 8
+    """This is one of them."""
 
     @property
     def event(self) -> str:
@@ -41,6 +45,8 @@ _EVENTS = {
     Note.OUT_OF_WINDOW: "stream.est_packet_out_of_window",
     Note.URGENT: "stream.urgent_data",
     Note.LATE_DATA: "stream.reassembly_late_data",
+    Note.MULTIPATH: "stream.multipath",
+    Note.FURTHER_PATH: "stream.multipath_joined",
 }
 
 
@@ -56,14 +62,15 @@ class Notes:
         made, self._made = self._made, []
         return made
 
-    def add(self, columns: FlowColumns, slot: int, direction: int, note: Note, at: tuple[int, int, int]) -> None:
-        """Note something about a direction, the first time."""
+    def add(self, columns: FlowColumns, slot: int, direction: int, note: Note, at: tuple[int, int, int]) -> bool:
+        """Note something about a direction, the first time; return whether it is."""
         bit = 1 << (2 * note + direction)
         noted = int(columns.noted[slot])
         if noted & bit:
-            return
+            return False
         columns.noted[slot] = noted | bit
         if len(self._made) >= MAX_NOTES:
             self._counters.add("flow.tcp.notes_dropped")
-            return
+            return True
         self._made.append(Noted(slot, direction, note, note.event, at[1], at[2]))
+        return True

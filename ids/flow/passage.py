@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ids.decode.tcp_options import NO_SCALE, tcp_options
+from ids.decode.tcp_options import CAPABLE, JOIN, NO_SCALE, tcp_options
 from ids.flow.connections import Connections
 from ids.flow.handshake import Offer
 from ids.flow.inorder import Standing, judge
 from ids.flow.keys import PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, Groups, echo_ids
+from ids.flow.notes import Note
 from ids.flow.orderly import advance, continues
 from ids.flow.reassembly import Reassembly
 from ids.flow.segment import ACK, OWN, RST, SYN, URG, Segment
@@ -93,6 +94,21 @@ class Passage:
             slot[start:end], flip[start:end] = of_flow, of_flip
         self.slot[groups.rows] = slot
         self.direction[groups.rows] = groups.reverse ^ flip
+        self._note_paths()
+
+    def _note_paths(self) -> None:
+        """Note connections of which a server agrees that they have several paths: it puts together what they carry."""
+        packets, shared = self._packets, self._shared
+        agrees = (packets.tcp_flags & (SYN | ACK) == SYN | ACK) & (self.slot >= 0) & (packets.proto == PROTO_TCP)
+        rows = np.flatnonzero(agrees)
+        if not len(rows):
+            return
+        subtype = tcp_options(packets, rows).multipath
+        for of, note, name in ((CAPABLE, Note.MULTIPATH, "agreed"), (JOIN, Note.FURTHER_PATH, "joined")):
+            for row in rows[subtype == of].tolist():
+                at = (row, int(packets.batch.ts_ns[row]), int(packets.batch.number[row]))
+                if shared.notes.add(self._slots.flows, int(self.slot[row]), int(self.direction[row]), note, at):
+                    shared.counters.add(f"flow.tcp.multipath.{name}")
 
     def _wave(self, groups: Groups, rounds: int) -> tuple[I64, U8]:
         """Take groups of different keys; return the slot of each and whether its client is the second endpoint.
@@ -296,13 +312,13 @@ class Passage:
         return slot
 
     def _segment(self, row_of: list[int], direction: int) -> Segment:
-        row, flags, seq, ack, payload, size, missing, ts_ns, number, window, l4, stamp, signed, scale, doubtful, way = (
-            row_of
-        )
+        row, flags, seq, ack, payload, size, missing, ts_ns, number, window, l4, *more = row_of
+        stamp, signed, scale, doubtful, ttl, way = more
         content = bytes(self._data[payload : payload + size]) if size else b""
         at = (row, ts_ns, number)
         segment = Segment(_DIRECTIONS[direction], flags, seq, ack, content, size + missing, at, way)
         segment.window, segment.signed, segment.doubtful = window, bool(signed), bool(doubtful)
+        segment.ttl = ttl
         segment.stamp, segment.scale = None if stamp < 0 else stamp, None if scale == NO_SCALE else scale
         if flags & URG:
             segment.urgent = int.from_bytes(self._data[l4 + _URGENT : l4 + _URGENT + 2], "big")
@@ -315,20 +331,22 @@ class Passage:
 
     def _segments(self, rows: I64) -> list[list[int]]:
         """Return row, flags, sequence number, acknowledgement, payload, its length, what is missing, time, number,
-        window, header, options (timestamp, -1: none; whether it is signed; window scale), whether it is doubtful, way.
+        window, header, options (timestamp, -1: none; whether it is signed; window scale), whether it is doubtful,
+        TTL, way.
         """
         packets, batch = self._packets, self._packets.batch
         columns: _Columns = [packets.tcp_flags, packets.seq, packets.ack, packets.payload, packets.payload_len]
         columns += [packets.payload_missing, batch.ts_ns, batch.number, packets.window, packets.l4]
-        matrix = np.zeros((len(rows), 6 + len(columns)), dtype=np.int64)
+        matrix = np.zeros((len(rows), 7 + len(columns)), dtype=np.int64)
         matrix[:, 0] = rows
         if self._ways is not None:
             matrix[:, -1] = self._ways[rows]
         for at, column in enumerate(columns, 1):
             matrix[:, at] = column[rows]
         options = tcp_options(packets, rows)
-        matrix[:, -5] = np.where(options.stamped, options.stamp.astype(np.int64), -1)
-        matrix[:, -4], matrix[:, -3], matrix[:, -2] = options.signed, options.scale, packets.doubtful[rows]
+        matrix[:, -6] = np.where(options.stamped, options.stamp.astype(np.int64), -1)
+        matrix[:, -5], matrix[:, -4], matrix[:, -3] = options.signed, options.scale, packets.doubtful[rows]
+        matrix[:, -2] = packets.ttl[rows]
         found: list[list[int]] = matrix.tolist()
         return found
 

@@ -10,6 +10,7 @@ everything here counts in offsets, which do not wrap.
 (3) The first copy of bytes that were in order counts; of two copies that wait behind a hole, the one that the receiver
     prefers (`ids.flow.policies`). Another copy with the same content is a retransmission; one with other content is a
     conflict: it is counted, marked and noted, and the connection gets a variant that reads it (`ids.flow.versions`).
+    As any copy may be the one that arrived, contested bytes are kept until the turn is over (`ids.flow.doubts`).
 (4) A copy of bytes that the receiver had acknowledged is not compared: no host takes bytes back.
 (5) A hole is given up when the receiver acknowledges past it (it got what we did not), or when the flow ends. What
     follows is delivered with ``gap``; bytes are never made up. What arrives for it after that is inspected in a

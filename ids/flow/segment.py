@@ -24,8 +24,8 @@ class Segment:
     """One TCP segment."""
 
     __slots__ = (
-        "ack", "at", "data", "direction", "doubtful", "flags", "length", "scale", "seq", "signed", "stamp", "urgent",
-        "way", "window",
+        "ack", "at", "data", "direction", "doubtful", "flags", "length", "scale", "seq", "signed", "stamp", "ttl",
+        "urgent", "way", "window",
     )  # fmt: skip
 
     def __init__(
@@ -53,3 +53,5 @@ class Segment:
         """Of a SYN: the window scale option."""
         self.doubtful = False
         """Its packet is one that Linux drops, and other hosts may not (`Packets.doubtful`)."""
+        self.ttl = 0
+        """Of its packet, as it came by."""

@@ -69,7 +69,9 @@ class StreamSettings(BaseModel):
         le=64,
         description="Versions of one connection that are inspected at once, where copies of the same bytes differ, "
         "bytes were marked urgent, or a hole was filled after it had been given up: each is parsed and matched like a "
-        "connection of its own. 8 are all that three conflicts can make; 1: only the first version.",
+        "connection of its own. 8 are all that three conflicts can make, and of more those that are likeliest go on: "
+        "the other choices that hosts may make are read as far as bytes have come, and end there. 1: only the first "
+        "version.",
     )
     policy: Policy = Field(
         default="linux",
@@ -84,8 +86,8 @@ class StreamSettings(BaseModel):
     on_conflict: Literal["inspect", "drop"] = Field(
         default="inspect",
         description="Whether copies of the same bytes that differ are reason enough to drop the flow (`drop`): honest "
-        "hosts do not send such, but broken ones exist. In either case all versions are inspected, and an `anomaly` "
-        "event is written.",
+        "hosts do not send such, but broken ones exist. In either case versions are inspected, and an `anomaly` event "
+        "is written. `drop` is the strict answer: no number of versions is all that may be made of many conflicts.",
     )
 
     def resolved(self, *, live: bool) -> StreamSettings:

@@ -200,7 +200,7 @@ class Connection:
                 half.note(Note.URGENT, segment.at)
                 half.leave_out(start + max(segment.urgent - 1, 0), segment.at)
             offset = half.offset
-            half.receive(start, segment.data, segment.at)
+            half.receive(start, segment.data, segment.at, segment.ttl)
             if half.offset > offset:
                 other.spoken(segment.at)
         if segment.flags & FIN:

@@ -10,6 +10,8 @@ its *edits*. Parsers and rules take it for a flow like others; what they find is
 (2) Each new conflict makes a variant of every version there is, while there is room: all that k conflicts can make are
     2**k. Then the version that always took the latest copy goes on with this one.
 (3) The same bytes twice make no second variant.
+(4) What was contested behind a hole, and all that was contested in a turn when it is over, is read in the choices that
+    hosts may make (`ids.flow.choices`). Those that find no room are brief: they get what has come so far, and end.
 
 MEMORY AND COST. At most ``stream.versions`` - 1 variants a connection, `MAX_VARIANTS` in all; beginning them costs the
 bytes that are kept, so a batch may do that `MAX_FORKS` times in all, and one connection for at most
@@ -187,6 +189,12 @@ class Versions:
             for variant in self.variants
         )
 
+    def readings(self, direction: int, start: int, base: bytes) -> set[bytes]:
+        """Return what variants have in place of bytes of their connection, where that is something else."""
+        end = start + len(base)
+        odd = [variant for variant in self.variants if within(variant.edits[direction], start, end)]
+        return {variant.reads(direction, start, base) for variant in odd}
+
     def echo(self, chunk: Chunk, chunks: list[Chunk]) -> None:
         """Give all variants a chunk of the connection."""
         if not chunk.data and not chunk.closed:
@@ -204,13 +212,15 @@ class Versions:
         at: Arrival,
         *,
         alone: bool = False,
+        brief: bool = False,
         urgent: bool = False,
         due: bool = False,
     ) -> bool:
         """Begin variants that read ``edits``, one of each version there is, while there is room; return whether it did.
 
         ``context`` is what is kept of the direction, ``answers`` of the other one. ``alone``: only one that is like the
-        connection otherwise. ``due``: only one that always takes the latest copy, whatever this batch has cost.
+        connection otherwise; ``brief``: which ends at once where there is no room for it. ``due``: only one that always
+        takes the latest copy, whatever this batch has cost.
         """
         bases: list[Variant | None] = [None] if alone else [*reversed(self.variants)]
         if not alone:
@@ -220,11 +230,15 @@ class Versions:
         fresh: list[Variant] = []
         for base in bases:
             full = len(self.variants) + len(fresh) >= shared.versions - 1
-            if full and (alone or fresh or not self.variants):
+            if full and not brief and (alone or fresh or not self.variants):
                 break
             variant = self._begin(shared, direction, context, answers, edits, at, base, urgent=urgent, due=due)
             if variant is None:
                 break
+            if full and brief:
+                self._retire(variant, shared, at)
+                self._charge(shared)
+                return True
             if full:
                 self._retire(self.variants.pop(), shared, at)
             fresh.append(variant)

@@ -66,6 +66,11 @@ REASONS = (
         ("flow.tcp.reassembly.unestablished_flows",), bytes=("flow.tcp.reassembly.unestablished_bytes",),
     ),
     Reason(
+        "multipath", "they are further paths of other connections (MPTCP), inspected by themselves and not together",
+        "switch it off at the servers (sysctl net.mptcp.enabled=0, GODEBUG=multipathtcp=0)",
+        ("flow.tcp.multipath.joined",),
+    ),
+    Reason(
         "missing", "they were missing within connections", "look for what loses packets before they come here",
         bytes=("flow.tcp.reassembly.gap_bytes",),
     ),

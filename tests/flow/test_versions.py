@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ids.flow import doubts, slots, versions
+from ids.flow import choices, doubts, slots, versions
 from ids.flow.notes import Note
 from ids.flow.policies import FAVOURS, RULES, Targets
 from ids.flow.versions import Edit, Span, overlay
@@ -96,8 +97,8 @@ def test_versions_are_bounded_and_what_is_refused_is_counted(monkeypatch: pytest
     for at in range(20):
         talk.client(b"%c" % (65 + at), seq=1001 + at)
     run = Run(talk.pkts)
-    assert run.counters["flow.tcp.versions.begun"] == 3 + 1
-    assert run.counters["flow.tcp.versions.refused"] == 0
+    assert run.counters["flow.tcp.versions.begun"] == 3 + 2  # and, at the end, the latest copies and the likeliest view
+    assert run.counters["flow.tcp.versions.refused"] > 0
     alone = Run(talk.pkts, versions=1)
     assert alone.variants == []
     assert alone.started[0].conflicts == (20, 0)
@@ -121,7 +122,7 @@ def test_one_connection_gets_no_more_than_its_share_of_a_batch(monkeypatch: pyte
     for at in range(40):
         greedy.client(b"%c" % (65 + at), seq=1001 + at)
     run = Run(greedy.pkts + other.pkts)
-    assert run.counters["flow.tcp.versions.begun"] == 2 + 1 + 1
+    assert run.counters["flow.tcp.versions.begun"] <= 2 * (2 + 1) + 1  # in the batch and at its end, a last one each
     assert {b"EVIL", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefgh" + b"x" * 10} <= run.versions()
 
 
@@ -225,11 +226,143 @@ def test_the_views_of_all_hosts(given_copies: list[Copy], start: int, delivered:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(doubts, "VIEW_BYTES", longest)
         found = contested.take(start, delivered)
-    assert {seen(view, start, delivered) for view in found} == expected
-    assert len(found) == len(expected)
+    views = {seen(view, start, delivered) for view in found}
+    assert expected <= views
+    assert len(found) == len(views) <= choices.MAX_CHOICES
+    assert delivered not in views
     assert all(len(run.data) <= longest for view in found for run in view)
     contested.take(0, bytes(100))
     assert (len(contested), contested.cost) == (0, 0)
+
+
+# Copies of which some did not reach the host.
+
+TRUE = b"GET /${jndi:ldap} HTTP/1.0\r\n\r\n"
+AT = TRUE.index(b"$")
+
+
+def behind_a_hole(*copies: tuple[int, bytes, int]) -> list[Pkt]:
+    """Return the packets of a request whose beginning comes last: offset, content and TTL of what comes before."""
+    talk = opened()
+    for at, data, ttl in copies:
+        talk.client(data, seq=1001 + at, ttl=ttl)
+    end = max(at + len(data) for at, data, _ in copies)
+    first = min(at for at, _, _ in copies)
+    return talk.client(TRUE[end:], seq=1001 + end).client(TRUE[:first], seq=1001).pkts
+
+
+@pytest.mark.parametrize("ttl", [1, 64])
+@pytest.mark.parametrize("before", [1, 5])
+@pytest.mark.parametrize("after", [1, 5])
+@pytest.mark.parametrize("batch", [1, 100])
+def test_a_true_copy_among_junk_is_read_wherever_it_comes(ttl: int, before: int, after: int, batch: int) -> None:
+    spoilt = [(AT, b"%d" % number * 7, ttl) for number in range(before + after)]
+    run = Run(behind_a_hole(*spoilt[:before], (AT, TRUE[AT : AT + 7], 64), *spoilt[before:]), batch=batch)
+    assert TRUE in run.versions()
+    assert run.counters["flow.tcp.versions.refused"] == 0
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def mixed(count: int, ttl: int, order: Callable[[int], bool] = lambda at: at % 2 == 0) -> list[Pkt]:
+    """Return the request of which ``count`` bytes were sent twice, the junk first where ``order`` says so."""
+    copies = []
+    for at in range(AT, AT + count):
+        spoilt, true = (at, b"x", ttl), (at, TRUE[at : at + 1], 64)
+        copies += [spoilt, true] if order(at) else [true, spoilt]
+    return behind_a_hole(*copies)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("batch", [1, 100])
+def test_every_combination_of_a_few_places_is_read(count: int, batch: int) -> None:
+    run = Run(mixed(count, ttl=64), batch=batch)
+    expected = {TRUE[:AT]}
+    for at in range(AT, AT + count):
+        expected = {text + byte for text in expected for byte in (b"x", TRUE[at : at + 1])}
+    assert {run.stream(), *run.versions()} >= {text + TRUE[AT + count :] for text in expected}
+
+
+@pytest.mark.parametrize("count", [7, 12])
+@pytest.mark.parametrize("ttls", [(1,), (1, 2, 3)])
+@pytest.mark.parametrize("batch", [1, 100])
+def test_no_order_hides_what_alone_went_far_enough(count: int, ttls: tuple[int, ...], batch: int) -> None:
+    orders = (lambda at: at % 3 == 0, lambda at: at % 5 < 2, lambda at: at * 7 % 11 < 5)
+    for order in orders:
+        pkts = mixed(count, 1, order)
+        spoilt = [at for at, pkt in enumerate(pkts) if pkt.data == b"x"]
+        for number, at in enumerate(spoilt):
+            pkts[at] = replace(pkts[at], ttl=ttls[number % len(ttls)])
+        run = Run(pkts, batch=batch)
+        assert TRUE in {run.stream(), *run.versions()}
+
+
+def test_segments_too_large_for_a_link_are_cut_off_likewise() -> None:
+    talk = opened()
+    for at in range(AT, AT + 7):
+        spoilt, true = TRUE[AT:at] + b"x" + TRUE[at + 1 :], TRUE[at : at + 1]
+        for data, start in ((spoilt, AT), (true, at)) if at % 3 else ((true, at), (spoilt, AT)):
+            talk.client(data, seq=1001 + start)
+    run = Run(talk.client(TRUE[AT + 7 :], seq=1001 + AT + 7).client(TRUE[:AT], seq=1001).pkts)
+    assert TRUE in {run.stream(), *run.versions()}
+
+
+def test_what_was_contested_before_takes_no_room_from_what_comes() -> None:
+    """The versions that go on are all taken by harmless conflicts, before the true one."""
+    talk = opened()
+    for at in range(8):
+        talk.client(b"a").client(b"b", seq=1001 + at)
+    moved = [replace(pkt, seq=pkt.seq + 8) for pkt in mixed(7, 1)[3:]]
+    assert any(TRUE in version for version in Run(talk.pkts + moved).versions())
+
+
+@pytest.mark.parametrize("count", [4, 7])
+@pytest.mark.parametrize("batch", [1, 100])
+def test_no_order_hides_it_without_a_hole_either(count: int, batch: int) -> None:
+    first, *contested = mixed(count, 1, lambda at: at * 7 % 11 < 5)[:2:-1]
+    talk = opened()
+    talk.pkts += [first, *contested[:0:-1], contested[0]]
+    talk.sent[0] = 1001 + len(TRUE)
+    run = Run(talk.server(b"answer").pkts, batch=batch)
+    assert TRUE in {run.stream(), *run.versions()}
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+@pytest.mark.parametrize("acked", [True, False])
+def test_it_is_read_before_what_was_said_is_forgotten(acked: bool) -> None:
+    """The server speaks only when a long body is there."""
+    first, *contested = mixed(7, 1, lambda at: at * 7 % 11 < 5)[:2:-1]
+    talk = opened()
+    talk.pkts += [first, *contested[:0:-1], contested[0]]
+    talk.sent[0] = 1001 + len(TRUE)
+    for _ in range(80):
+        talk.client(b"b" * 1000)
+        if acked:
+            talk.add(True, ACK)
+    run = Run(talk.pkts, batch=1)
+    assert any(version.startswith(TRUE) for version in {run.stream(), *run.versions()})
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def test_what_two_holes_hide_together_is_read_together() -> None:
+    half = AT + 4
+    talk = opened()
+    for begin, low, high in ((0, AT, half), (half, half + 1, half + 4)):
+        for at in range(low, high):
+            spoilt, true = (b"x", 1), (TRUE[at : at + 1], 64)
+            for data, ttl in (spoilt, true) if at % 3 else (true, spoilt):
+                talk.client(data, seq=1001 + at, ttl=ttl)
+        talk.client(TRUE[begin:low], seq=1001 + begin)
+    run = Run(talk.client(TRUE[half + 4 :], seq=1001 + half + 4).server(b"answer").pkts)
+    assert TRUE in {run.stream(), *run.versions()}
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
+
+
+def test_of_more_copies_than_are_kept_those_go_that_go_least_far() -> None:
+    spoilt = [(AT, b"%02d" % number * 3 + b"z", 1) for number in range(40)]
+    run = Run(behind_a_hole(*spoilt[:20], (AT, TRUE[AT : AT + 7], 64), *spoilt[20:]))
+    assert TRUE in run.versions()
+    assert run.counters["flow.tcp.versions.refused"] == 41 - choices.MAX_COPIES
+    assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
 
 
 def overlaps(count: int, exploit_at: int, size: int = 8) -> tuple[bytes, list[Pkt]]:
@@ -257,7 +390,7 @@ def test_no_number_of_overlaps_hides_what_another_system_makes_of_one(exploit_at
     run = Run(pkts, batch=batch)
     assert run.stream() == stream
     assert any(b"EVIL" in version for version in run.versions())
-    assert run.counters["flow.tcp.versions.refused"] == 0
+    assert run.counters["flow.tcp.versions.refused"] == 0 or exploit_at == 0  # its second copy fills the hole
     assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
 
 

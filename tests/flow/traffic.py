@@ -46,6 +46,7 @@ class Pkt:
     window: int = 65535
     urgent: int = 0
     doubtful: bool = False
+    ttl: int = 64
 
     @property
     def header(self) -> bytes:
@@ -101,7 +102,7 @@ def columns(pkts: Sequence[Pkt]) -> Packets:
         sport=column((e[2] for e in ends), np.uint16),
         dport=column((e[3] for e in ends), np.uint16),
         vlan=column((p.vlan for p in pkts), np.uint64),
-        ttl=np.full(n, 64, dtype=np.uint8),
+        ttl=column((p.ttl for p in pkts), np.uint8),
         fragment=zeros.astype(np.bool_),
         l3=offset + 14,
         l4=offset + 34,

@@ -20,7 +20,7 @@ _MERGED = (b", ",)
 """The values of all headers of one name."""
 
 _BODIES = ("http.request_body", "http.response_body")
-_SEVERAL = ("http.uri", *_BODIES)
+_SEVERAL = ("http.uri", "http.cookie", *_BODIES)
 
 PROTOCOL = Protocol(
     name="http",
@@ -59,7 +59,7 @@ PROTOCOL = Protocol(
             ("http.connection", None, _MERGED, "Connection header"),
             ("http.content_type", None, _MERGED, "Content-Type header"),
             ("http.content_len", None, _MERGED, "Content-Length header"),
-            ("http.cookie", None, _MERGED, "Cookie or Set-Cookie header"),
+            ("http.cookie", None, _MERGED, "Cookie or Set-Cookie header; several also each by itself"),
         )
     ),
 )

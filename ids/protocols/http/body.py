@@ -46,7 +46,7 @@ def buffers_of(
 
     What is found out of one that ``goes_on`` is not counted: its end will be.
     """
-    buffers, more = dict(message.head.buffers), {}
+    buffers, more = dict(message.head.buffers), dict(message.head.more)
     if direction is Direction.TO_SERVER:
         if message.forms is None:
             message.forms = further_forms(buffers.get("http.uri.raw", b""))
@@ -57,10 +57,23 @@ def buffers_of(
         coding = message.head.headers.get(b"content-encoding", b"")
         counters = Counters() if goes_on else counters
         readings = decode_content(bytes(message.body), coding, limit, settings, counters, goes_on)
+        if direction is Direction.TO_SERVER and coding:
+            readings = _with_body_as_sent(readings, bytes(message.body))
         if readings:
             add = _add_request_body if direction is Direction.TO_SERVER else _add_response_body
             add(message.head, readings, buffers, more, counters)
+    if message.strays:
+        strays = bytes(message.strays)
+        body = buffers.setdefault("http.request_body", strays)
+        if body is not strays:
+            more["http.request_body"] = (*more.get("http.request_body", ()), strays)
     return buffers, more
+
+
+def _with_body_as_sent(readings: tuple[bytes, ...], body: bytes) -> tuple[bytes, ...]:
+    """Add the body of a request as it was sent: hardly a server undoes its coding, and a plain one may be called coded,
+    of which comes something all the same."""
+    return tuple(dict.fromkeys((*readings, body)))
 
 
 def _add_request_body(

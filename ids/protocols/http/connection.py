@@ -16,9 +16,11 @@ from ids.protocols.http.ordinary import (
     coded,
     request_pattern,
     response_pattern,
+    several_cookies,
 )
 from ids.protocols.http.parser import HttpParser
 from ids.protocols.http.settings import HttpSettings
+from ids.protocols.http.starts import REQUEST_AS_BODY
 from ids.protocols.protocol import Handover, Setup
 from ids.types import Direction, Transaction
 
@@ -115,7 +117,7 @@ class Connection(State):
     def _requests(self, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> int:
         """Take the ordinary requests at the start of ``data``; return where what is not ordinary begins."""
         shared, waiting = self._shared, self.waiting
-        at, size = 0, len(data)
+        at, size, as_body = 0, len(data), REQUEST_AS_BODY.match
         while at < size and len(waiting) < shared.open_requests:
             found = shared.match_request(data, at)
             if found is None:
@@ -124,12 +126,12 @@ class Connection(State):
             block = data[at : start - 2]
             low = block.lower()
             length = body_length(low)
-            if length is None or start - at > shared.header_bytes:
+            if length is None or start - at > shared.header_bytes or several_cookies(low):
                 break
             end = start
             if length > 0:
                 end += length
-                if end > size or length > shared.request_body_bytes or coded(low):
+                if end > size or length > shared.request_body_bytes or coded(low) or as_body(data, start):
                     break
             tx_id = self.next_id
             self.next_id = tx_id + 1

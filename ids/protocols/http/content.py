@@ -12,6 +12,11 @@ from ids.protocols.http.settings import HttpSettings
 MAX_MEMBERS = 16384
 """Members of one gzip body that are decompressed: more than a body of 100 KiB holds, for the least has 20 bytes. Each
 costs some microseconds, so in a larger body their number needs a bound."""
+FREE_MEMBERS = 128
+"""Of them, those that a body may have whatever its size; each further one needs `_LEAST_MEMBER` bytes as it was sent:
+coded twice, thousands of members are some dozens of bytes."""
+_LEAST_MEMBER = 18
+"""Bytes of a gzip header and trailer."""
 MAX_READINGS = 4
 """Of a body coded several times, each in a way that can be read as two."""
 _STEP = 512
@@ -29,6 +34,17 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_HEADER, _GZIP_TRAILER = 10, 8
 
 
+class Budget:
+    """What undoing the codings of one body may cost, over all layers and readings."""
+
+    __slots__ = ("bytes", "members")
+
+    def __init__(self, size: int, limit: int) -> None:
+        """Take the size of the body as it was sent, and the limit of what comes of it."""
+        self.members = min(FREE_MEMBERS + size // _LEAST_MEMBER, MAX_MEMBERS)
+        self.bytes = max(MAX_READINGS * limit, size)
+
+
 def decode_content(
     body: bytes, codings: bytes, limit: int, settings: HttpSettings, counters: Counters, goes_on: bool = False
 ) -> tuple[bytes, ...]:
@@ -40,15 +56,16 @@ def decode_content(
     names = _CODING.findall(codings.replace(b"\0", b"").lower())
     if len(names) > settings.decompression_layers:
         counters.add("http.coding_too_deep")
-    readings = [body]
+    readings, budget = [body], Budget(len(body), limit)
     for name in names[: -settings.decompression_layers - 1 : -1]:
         if name not in (b"gzip", b"deflate"):
             counters.add("http.coding_unsupported")
             continue
         found: dict[bytes, None] = {}
         for reading in readings:
-            allowed = min(limit, len(reading) * settings.decompression_ratio)
-            decoded, failed = _decoded(reading, allowed, counters)
+            allowed = min(limit, len(reading) * settings.decompression_ratio, budget.bytes)
+            decoded, failed = _decoded(reading, allowed, budget, counters)
+            budget.bytes -= sum(map(len, decoded))
             if not decoded and (failed or not goes_on):
                 counters.add("http.coding_invalid")
                 decoded = [reading]
@@ -62,10 +79,10 @@ def decode_content(
     return tuple(readings)
 
 
-def _decoded(body: bytes, limit: int, counters: Counters) -> tuple[list[bytes], bool]:
+def _decoded(body: bytes, limit: int, budget: Budget, counters: Counters) -> tuple[list[bytes], bool]:
     """Undo gzip or deflate, whatever the coding is called; return all that may be meant, and whether it was neither."""
     if _GZIP_MAGIC.startswith(body[:2]):
-        found = [_gunzip(body, limit, counters)]
+        found = [_gunzip(body, limit, budget, counters)]
     else:
         found = [_inflate(body, 0, limit)]
         if len(body) > 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0:
@@ -103,22 +120,23 @@ def file_name(disposition: bytes) -> bytes:
     return unquote(name.rpartition(b"''")[2]) if found.group(1) else name
 
 
-def _gunzip(body: bytes, limit: int, counters: Counters) -> tuple[bytes, int]:
+def _gunzip(body: bytes, limit: int, budget: Budget, counters: Counters) -> tuple[bytes, int]:
     """Decompress gzip members (RFC 1952), without regard to their checksums: not every client checks them.
 
-    Returns also where they end, as `_inflate` does.
+    Returns also where they end, as `_inflate` does. What is beyond the budget follows as it is.
     """
     decoded, at = bytearray(), 0
-    for _ in range(MAX_MEMBERS):
-        if not body.startswith(_GZIP_MAGIC, at) or len(decoded) >= limit:
-            return bytes(decoded), at
+    while body.startswith(_GZIP_MAGIC, at) and len(decoded) < limit:
+        if not budget.members:
+            counters.add("http.gzip_too_many_members")
+            return bytes(decoded) + body[at : at + limit - len(decoded)], at
+        budget.members -= 1
         member, end = _inflate(body, at + _gzip_header_length(body, at), limit - len(decoded))
         decoded += member
         if end < 0:
             return bytes(decoded), end
         padding = _PADDING.match(body, end + _GZIP_TRAILER)
         at = padding.end() if padding is not None else len(body)
-    counters.add("http.gzip_too_many_members")
     return bytes(decoded), at
 
 

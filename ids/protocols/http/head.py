@@ -32,8 +32,15 @@ _MAX_FRAMING = 16
 """Lines kept of each name,"""
 _MAX_FRAMING_BYTES = 1024
 """and bytes of each."""
+_BARE_CR = re.compile(rb"\r+(?=[^\r\n])")
+_UNICODE_SPACE = re.compile(rb"[\x1c-\x1f\x85\xa0]")
+"""What is white space to a server that reads a head as Latin-1 text."""
 _PLAIN = re.compile(rb"[ \t]*\+?\d+[ \t]*")
-_DIGITS = re.compile(rb"[ \t]*\+?0*(\d{1,18})")
+_DIGITS = re.compile(rb"[\s\x1c-\x1f\x85\xa0]*\+?0*(\d{1,18})")
+
+
+MAX_COOKIES = 64
+"""Cookie headers that are looked at each by itself; browsers send one. All are in the joined value."""
 
 
 class Framing:
@@ -71,6 +78,8 @@ class Head:
     fields: dict[str, Any]
     headers: dict[bytes, bytes] = field(default_factory=dict)
     """By lower-case name; several of one name joined by a comma, as RFC 9110 section 5.3 has it."""
+    more: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    """Of buffers with several instances, the further ones."""
     method: bytes = b""
     status: int = 0
     size: int = 0
@@ -81,11 +90,34 @@ class Head:
     further_length: int = 0
     """Of a request: what other servers take for its length, where that is more; 0: nothing."""
 
+    def reconcile(self, other: Head) -> None:
+        """Note where else the body ends as another reading of the head has it: the shorter one leads on."""
+        lengths = {self.length or 0, other.length or 0, self.further_length, other.further_length}
+        if len(lengths) == 1 or self.chunked:
+            self.further_length = max(lengths)
+            return
+        if (self.length or 0) != (other.length or 0):
+            self.length = min(self.length or 0, other.length or 0)
+        self.further_length = max(lengths) if max(lengths) > (self.length or 0) else 0
+
     def take_framing(self, lines: bytes, counters: Counters) -> None:
         """Let header lines say where the body ends, and how it is coded: of a head that was too long to be kept."""
         other = parse_request(b"POST /\n" + lines, 1 << 30, counters)
-        self.chunked, self.length = other.chunked, other.length
+        self.chunked, self.length, self.further_length = other.chunked, other.length, other.further_length
         self.headers.update(other.headers)
+
+
+def other_readings(block: bytes) -> tuple[bytes, ...]:
+    """Return what else a head of a request is to some server: without each CR that ends no line, with a line end in the
+    place of such a CR, and with spaces for what is white space in Latin-1. None of an ordinary one.
+    """
+    found: list[bytes] = []
+    if _BARE_CR.search(block) is not None:
+        found += block.replace(b"\r", b""), _ANY_LINE_END.sub(b"\n", block)
+    line, end, rest = block.partition(b"\n")
+    if _UNICODE_SPACE.search(line) is not None:
+        found.append(_UNICODE_SPACE.sub(b" ", line) + end + rest)
+    return tuple(dict.fromkeys(found))
 
 
 def text(data: bytes) -> str:
@@ -105,6 +137,8 @@ def parse_request(block: bytes, max_headers: int, counters: Counters) -> Head:
     if len(lengths := _readings(head.headers.get(b"content-length", b""))) > 1:
         head.length, head.further_length = min(lengths), max(lengths)
     head.chunked = b"chunked" in re.split(rb"[\s,\x00-\x1f]+", head.headers.get(b"transfer-encoding", b"").lower())
+    if head.chunked and head.length:
+        head.further_length = max(head.length, head.further_length)
     authority, path = split_target(target)
     if method == b"CONNECT":
         authority = target
@@ -197,7 +231,7 @@ def _read_headers(
     buffers["http.header"] = b"".join([b"%s: %s\r\n" % pair for pair in pairs if pair[0].lower() != cookie])
     buffers["http.header_names"] = b"\r\n" + b"".join([name + b"\r\n" for name, _ in pairs]) + b"\r\n"
     if cookie in headers:
-        buffers["http.cookie"] = headers[cookie]
+        _read_cookies(head, values[cookie])
     for key, buffer in BUFFER_OF_HEADER.items():
         if key in headers:
             buffers[buffer] = headers[key]
@@ -207,6 +241,15 @@ def _read_headers(
     if b"content-type" in headers:
         head.fields["http_content_type"] = text(headers[b"content-type"].partition(b";")[0].strip())
     _read_length(head, counters)
+
+
+def _read_cookies(head: Head, values: list[bytes]) -> None:
+    """Take the values of all cookie headers together, the empty ones left out, and each of several by itself."""
+    present = [value for value in values if value]
+    head.buffers["http.cookie"] = b", ".join(present)
+    several = dict.fromkeys(present)
+    if len(several) > 1:
+        head.more["http.cookie"] = tuple(several)[:MAX_COOKIES]
 
 
 def _pairs(lines: list[bytes], max_headers: int, counters: Counters) -> list[tuple[bytes, bytes]]:

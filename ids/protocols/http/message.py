@@ -126,12 +126,19 @@ class Step(Enum):
 class Message:
     """A message whose body is being read."""
 
-    __slots__ = ("behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "reported", "size")
+    __slots__ = (
+        "behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "others", "reported", "size",
+        "strays",
+    )  # fmt: skip
 
     def __init__(self, head: Head, exchange: Exchange) -> None:
         self.head = head
         self.exchange = exchange
         self.body = bytearray()
+        self.strays = bytearray()
+        """Of a request, lines of chunk sizes with more in them than that; at most as much as of a body."""
+        self.others: list[Head] = []
+        """Of a request, what other servers take for its head."""
         self.size = 0
         """Body bytes so far, inspected or not."""
         self.reported = False
@@ -151,8 +158,8 @@ class Side:
     """The reader of one direction."""
 
     __slots__ = (
-        "buffer", "direction", "further", "further_left", "limit", "message", "number", "remaining", "scanned", "step",
-        "ts_ns",
+        "buffer", "direction", "fed", "further", "further_left", "further_until", "limit", "message", "number",
+        "remaining", "scanned", "step", "ts_ns",
     )  # fmt: skip
 
     def __init__(self, direction: Direction, limit: int) -> None:
@@ -168,13 +175,18 @@ class Side:
         self.further: Message | None = None
         """A request with a body that other servers take for longer, as long as that lasts; the first one of several."""
         self.further_left = 0
+        self.fed = 0
+        """Bytes that came, in all,"""
+        self.further_until = 0
+        """and of them, those up to the end of that body: the next such one begins behind it."""
         self.ts_ns = 0
         self.number = 0
 
     @property
     def held(self) -> int:
         """Bytes kept."""
-        return len(self.buffer) + sum(len(one.body) for one in (self.message, self.further) if one is not None)
+        found = [one for one in (self.message, self.further) if one is not None]
+        return len(self.buffer) + sum(len(one.body) + len(one.strays) for one in found)
 
     @property
     def at_boundary(self) -> bool:

@@ -27,6 +27,7 @@ _RESPONSE = rb"HTTP/1\.[01] [2-9][0-9][0-9](?: (?:[!-~][ -~]*)?)?"
 _TRANSFER = b"\ntransfer-encoding:"
 _LENGTH = b"\ncontent-length:"
 _CODED = b"\ncontent-encoding:"
+_COOKIE = b"\ncookie:"
 _MAX_DIGITS = 18
 _ODD = re.compile(rb"[%\\]|/[/.]")
 """What normalising may change in a target."""
@@ -56,6 +57,12 @@ def body_length(low: bytes) -> int | None:
     if not digits.isdigit() or len(digits) > _MAX_DIGITS or low.find(_LENGTH, at) >= 0:
         return None
     return int(digits)
+
+
+def several_cookies(low: bytes) -> bool:
+    """Return whether a head, in lower case, has more than one Cookie header."""
+    at = low.find(_COOKIE)
+    return at >= 0 and low.find(_COOKIE, at + 1) >= 0
 
 
 def coded(low: bytes) -> bool:

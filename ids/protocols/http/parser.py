@@ -31,10 +31,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ids.protocols.http.body import buffers_of, is_due, looked
-from ids.protocols.http.head import Head, parse_bare_requests, parse_part, parse_request, parse_response
+from ids.protocols.http.head import (
+    Head,
+    other_readings,
+    parse_bare_requests,
+    parse_part,
+    parse_request,
+    parse_response,
+)
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
-from ids.protocols.http.starts import REQUEST_START, RESPONSE_START, proxy_header
+from ids.protocols.http.starts import REQUEST_AS_BODY, REQUEST_START, RESPONSE_START, proxy_header
 from ids.protocols.protocol import Handover, Setup
 from ids.types import Direction, Transaction
 
@@ -45,13 +52,18 @@ _HEAD_END = {
 _HEAD_END_BYTES = 11
 """The longest of these; where a search left off, the start of one may lie."""
 _CHUNK_SIZE = re.compile(rb"[\s\0]*(?:0[xX])?0*([0-9A-Fa-f]{1,15})")
+_PLAIN_EXTENSION = re.compile(rb"[ \t]*(?:;[ \t]*[\w.!#-]+(?:=\"?[\w.!#-]*\"?)?[ \t]*){0,4}\r?")
+"""What may stand behind a chunk size without being looked at, while it is short: `_MAX_PLAIN_EXTENSION`."""
+_MAX_PLAIN_EXTENSION = 64
 _MAX_CHUNK_LINE = 4096
 """Bytes kept of a chunk-size line with its extensions."""
 _CHUNK_ZEROS = re.compile(rb"[\s\0]*(?:0[xX])?0*[0-9A-Fa-f]{0,15}$")
 """A size that may go on."""
 _MAX_DIGITS = 16
-_OVERLAP = 1024
+_OVERLAP = 8 * 1024
 """Bytes that the parts of a long head have in common, so that what lies across is in one of them."""
+MAX_REQUESTS_AS_BODY = 16
+"""Requests that are read of one body."""
 _BARE_REQUESTS = re.compile(rb"(?:[\r\n]*[^\r\n]{1,512}\r?\n\r{0,8}\n){4,}")
 """Requests without headers. The last byte of each is its own, so that what follows is cut as otherwise."""
 _EMPTY = {Direction.TO_SERVER: b"\r\n", Direction.TO_CLIENT: b"\r\n\t \0"}
@@ -114,6 +126,7 @@ class HttpParser:
         if data:
             self._take_further(side, data)
             side.buffer += data
+            side.fed += len(data)
             self._state.heard |= direction is Direction.TO_CLIENT
             self._reading = True
             while not self._tunnel and self._advance(side):
@@ -270,7 +283,8 @@ class HttpParser:
             return True
         self._counters.add("http.header_too_long")
         if self._open_message(side, block) and side.message is not None:
-            side.message.framing.take(block)
+            for reading in (block, *other_readings(block)):
+                side.message.framing.take(reading)
             side.step = Step.LONG_HEAD
         else:
             self._lose(side)
@@ -321,9 +335,11 @@ class HttpParser:
         return True
 
     def _report_part(self, side: Side, message: Message, block: bytes) -> None:
-        message.framing.take(block)
-        buffers = parse_part(block, side.direction is Direction.TO_SERVER, self._counters)
-        self._emit(side, message.exchange, buffers, message.exchange.fields(), False)
+        of_client = side.direction is Direction.TO_SERVER
+        for reading in (block, *(other_readings(block) if of_client else ())):
+            message.framing.take(reading)
+            buffers = parse_part(reading, of_client, self._counters)
+            self._emit(side, message.exchange, buffers, message.exchange.fields(), False)
 
     def _start_message(self, side: Side, block: bytes) -> None:
         if self._open_message(side, block) and side.message is not None:
@@ -344,6 +360,40 @@ class HttpParser:
             self._counters.add("http.too_many_open_requests")
             self._report_unanswered(side, self._waiting.pop(0))
         side.message = Message(head, exchange)
+        for reading in other_readings(block):
+            self._counters.add("http.head_ambiguous")
+            other = parse_request(reading, self._settings.header_count, self._counters)
+            side.message.others.append(other)
+            head.reconcile(other)
+        self._report_others(side, side.message)
+
+    def _report_others(self, side: Side, message: Message) -> None:
+        """Report a request as other servers read it, with the body that is there."""
+        for head in message.others:
+            other = Message(head, message.exchange)
+            other.body = message.body
+            buffers, more = buffers_of(other, side.direction, self._settings, self._counters)
+            self._emit(side, message.exchange, buffers, message.exchange.fields, False, side.direction, more)
+
+    def _report_requests_as_body(self, side: Side, message: Message, partial: bool = False) -> None:
+        """Report the requests that a body is made of, to a server that reads none: it goes on behind the head."""
+        body, at = bytes(message.body), 0
+        for _ in range(MAX_REQUESTS_AS_BODY):
+            if REQUEST_AS_BODY.match(body, at) is None:
+                return
+            end = _HEAD_END[side.direction].search(body, at)
+            block = body[at : end.start() + 1 if end is not None else None].lstrip(b"\r\n")
+            if not partial:
+                self._counters.add("http.request_as_body")
+            head = parse_request(block, self._settings.header_count, self._counters)
+            inner = Message(head, message.exchange)
+            at = end.end() if end is not None else len(body)
+            if head.length and not head.chunked:
+                inner.body += body[at : at + head.length]
+                at += head.length
+            buffers, more = buffers_of(inner, side.direction, self._settings, self._counters)
+            fields = message.exchange.fields
+            self._emit(side, message.exchange, buffers, fields, False, side.direction, more, partial=partial)
 
     def _open_response(self, side: Side, block: bytes) -> bool:
         self._go_on()
@@ -368,11 +418,11 @@ class HttpParser:
         head, method = message.head, message.exchange.method
         message.behind = len(side.buffer) if self._reading else 0
         if side.direction is Direction.TO_SERVER:
+            if head.further_length and side.fed - len(side.buffer) >= side.further_until:
+                self._begin_further(side, message)
             if head.chunked:
                 side.step = Step.CHUNK_LINE
             else:
-                if head.further_length and side.further is None:
-                    self._begin_further(side, message)
                 side.step, side.remaining = Step.BODY, head.length or 0
                 if not head.length:
                     self._finish(side)
@@ -435,6 +485,7 @@ class HttpParser:
         side.further = Message(message.head, message.exchange)
         side.further.looks = 1  # the head is reported with the message
         side.further_left = min(message.head.further_length, side.limit)
+        side.further_until = side.fed - len(side.buffer) + side.further_left
         self._take_further(side, bytes(side.buffer[: side.further_left]))
 
     def _take_further(self, side: Side, data: bytes) -> None:
@@ -466,6 +517,8 @@ class HttpParser:
         if size is None:
             self._leave_chunks(side)
             return True
+        if end > size.end():
+            self._keep_extension(side, bytes(buffer[:end]), size.end())
         del buffer[: end + 1]
         side.remaining = int(size.group(1), 16)
         side.step = Step.CHUNK if side.remaining else Step.TRAILER
@@ -482,12 +535,27 @@ class HttpParser:
         if size is None:
             self._leave_chunks(side)
             return True
+        self._keep_extension(side, line, size.end())
+        side.buffer.clear()
         side.remaining = int(size.group(1), 16)
         side.step = Step.CHUNK_EXTENSION
-        return True
+        return False
+
+    def _keep_extension(self, side: Side, line: bytes, at: int) -> None:
+        """Keep a chunk-size line with more behind its size than chunks have: to some server it is a body."""
+        message = side.message
+        assert message is not None
+        plain = len(line) - at <= _MAX_PLAIN_EXTENSION and _PLAIN_EXTENSION.fullmatch(line, at) is not None
+        if not plain and side.direction is Direction.TO_SERVER:
+            self._counters.add("http.chunk_extension_odd")
+            message.strays += line[: max(side.limit - len(message.strays), 0)] + b"\n"
 
     def _read_chunk_extension(self, side: Side) -> bool:
-        end = side.buffer.find(b"\n")
+        message, end = side.message, side.buffer.find(b"\n")
+        assert message is not None
+        if side.direction is Direction.TO_SERVER:
+            more = side.buffer[: end if end >= 0 else None]
+            message.strays[-1:] = more[: max(side.limit - len(message.strays), 0)] + b"\n"
         if end < 0:
             side.buffer.clear()
             return False
@@ -594,6 +662,9 @@ class HttpParser:
             self._counters.add("http.unasked_responses")
             message.body.clear()
             return
+        if side.direction is Direction.TO_SERVER and message.body:
+            self._report_others(side, message)
+            self._report_requests_as_body(side, message)
         buffers, more = buffers_of(message, side.direction, self._settings, self._counters)
         fields, answered = _fields(side, message), side.direction is Direction.TO_CLIENT
         message.body.clear()
@@ -618,6 +689,8 @@ class HttpParser:
             self._emit(now, message.exchange, buffers, fields, False, side.direction, more, partial=True)
             self._out[-1].behind = message.behind
         if due:
+            if side.direction is Direction.TO_SERVER:
+                self._report_requests_as_body(side, message, partial=True)
             buffers, more = buffers_of(message, side.direction, self._settings, self._counters, True)
             looked(message, side.direction)
             self._emit(now, message.exchange, buffers, fields, False, side.direction, more, partial=True)

@@ -10,8 +10,12 @@ _METHODS = (
 )
 """Methods whose name alone is enough to recognise HTTP: RFC 9110, RFC 4918, RFC 3253, and usage."""
 
+_SPACE = rb"[\t\x0b\x0c\x1c-\x1f \x85\xa0]"
+"""White space to some server: that of ASCII, and that of Latin-1."""
 REQUEST_START = rb"(?:" + _METHODS + rb")[ \t]+[^ \t\r\n]"
 _REQUEST_LINE = re.compile(rb"\n" + REQUEST_START)
+REQUEST_AS_BODY = re.compile(rb"[\r\n]*(?:(?i:" + REQUEST_START + rb")|[A-Z]{1,20} \S{1,2000} HTTP/\d)")
+"""A body that begins like a request: it is one, where the server reads no body."""
 RESPONSE_START = rb"(?i:HTTP)/\d\.\d[ \t]+\d{3}"
 
 _PROXY_V1 = rb"PROXY (?:TCP4|TCP6|UNKNOWN)[^\r\n]{0,96}"
@@ -58,6 +62,12 @@ FROM_CLIENT = (
     + rb"[\r\n]*(?:(?i:"
     + REQUEST_START
     + rb")|"
+    + _SPACE
+    + rb"{0,400}(?i:"
+    + _METHODS
+    + rb")"
+    + _SPACE
+    + rb"{1,400}(?:[/*]|[A-Za-z]+://)|"
     + _ANY_METHOD
     + rb"+[ \t]+(?:[/*]|[A-Za-z]+://|[^ \t\r\n][^\r\n]{0,399}[ \t]HTTP/\d|(?<=[ \t][ \t])HTTP/\d))"
 )

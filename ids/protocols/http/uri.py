@@ -21,6 +21,8 @@ _ODD = re.compile(rb"//|/\.|[%\\#\0\xc0\xc1\xe0]")
 """What a target, decoded once, has that an application or an odd server may take for something else."""
 _ENCODED = re.compile(rb"%[0-9A-Fa-f]{2}")
 _JSON = re.compile(rb"\\u[0-9A-Fa-f]{4}")
+_WIDE = re.compile(rb"<\0{1,3}[!?/A-Za-z]")
+"""Markup in UTF-16 or UTF-32."""
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x81][\x80-\xbf]")
 _HERE = re.compile(rb"/(?:\.?/)+")
 
@@ -65,8 +67,12 @@ def further_forms(target: bytes) -> tuple[bytes, ...]:
 
 
 def further_body(body: bytes) -> tuple[bytes, ...]:
-    """Return what a body means if it is an encoded form, or JSON that spells ASCII as ``\\u0041``; nothing without."""
+    """Return what a body means if it is an encoded form, JSON that spells ASCII as ``\\u0041``, or markup in UTF-16 or
+    UTF-32; nothing without.
+    """
     found = []
+    if b"<\0" in body and _WIDE.search(body) is not None:
+        found.append(body.replace(b"\0", b""))
     if _ENCODED.search(body) is not None:
         found.append(unquote(body.replace(b"+", b" ")))
     if _JSON.search(body) is not None:

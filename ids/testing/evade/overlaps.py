@@ -7,6 +7,7 @@ makes of it is not claimed here but computed, by `ids.testing.evade.policies`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ids.testing.evade.conversation import MSS, Conversation, junk
 from ids.testing.evade.policies import ALL, POLICIES, stream
@@ -32,6 +33,7 @@ def overlaps(talk: Conversation) -> Iterator[Evasion]:
         yield from _many(talk)
     yield from _again(talk)
     yield from _straddling(talk)
+    yield from _beside_what_does_not_arrive(talk)
 
 
 def queued(talk: Conversation, name: str, arrived: list[tuple[int, bytes]]) -> Iterator[Evasion]:
@@ -116,6 +118,29 @@ def _straddling(talk: Conversation) -> Iterator[Evasion]:
     ):
         policies = [policy for policy in ALL if stream(policy, [held, (0, filler)]) == data]
         yield talk.evasion(FAMILY, name, [Segment(*held), Segment(0, filler)], policies)
+
+
+def _beside_what_does_not_arrive(talk: Conversation) -> Iterator[Evasion]:
+    """Send true bytes among junk whose TTL ends before the host: no rule of a host chooses the true ones everywhere."""
+    data, half = talk.attack, len(talk.attack) // 2
+    if not 2 * HEAD <= len(data) <= MSS:
+        return
+    first, rest = Segment(0, data[:HEAD]), Segment(HEAD, data[HEAD:])
+    spoilt = [replace(rest, data=byte * len(rest.data), ttl=1) for byte in (b"x", b"y", b"z")]
+    yield talk.evasion(
+        FAMILY, "junk that does not arrive, true bytes, and such junk", [spoilt[0], rest, spoilt[1], first]
+    )
+    yield talk.evasion(FAMILY, "the same in order", [first, spoilt[0], rest, *spoilt[1:]])
+    for name, size in (("bytes", 1), ("pieces of 8 bytes", 8)):
+        places = [Segment(at, data[at : min(at + size, half)]) for at in range(HEAD, half, size)]
+        pairs = [(each, replace(each, data=junk(len(each.data)), ttl=1)) for each in places]
+        for order, factor, modulus in (("in turns", 1, 2), ("in no order", 7, 11)):
+            turned = [pair if at * factor % modulus < modulus // 2 else pair[::-1] for at, pair in enumerate(pairs)]
+            sent = [each for pair in turned for each in pair]
+            steps = [*sent, Segment(half, data[half:]), first]
+            yield talk.evasion(FAMILY, f"{name} before and behind junk that does not arrive, {order}", steps)
+            steps = [first, *sent, Segment(half, data[half:])]
+            yield talk.evasion(FAMILY, f"{name} before and behind junk that does not arrive, {order}, no hole", steps)
 
 
 def _runs(places: list[int]) -> Iterator[tuple[int, int]]:

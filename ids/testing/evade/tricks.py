@@ -156,6 +156,27 @@ def _in_target(trick: Trick) -> Trick:
     return guarded
 
 
+def _like_chunks(request: Request) -> bytes | None:
+    """Say that the body comes in chunks, to a server that knows only the length: its first line is like a size."""
+    if not request.body:
+        return None
+    body = b"a=&" + request.body + b"\n" + b"x" * 10 + b"\r\n0\r\n\r\n"
+    lines = _CHUNKED, b"Content-Length: %d" % len(body)
+    return replace(request.without(b"content-length").with_headers(*lines), body=body).text()
+
+
+def _as_body(request: Request) -> bytes:
+    """Send the request as the body of another, to a server that reads none."""
+    inner = request.text()
+    lines = b"Host: " + (request.header(b"host") or b"www.example.org"), b"Content-Length: %d" % len(inner)
+    return Request(b"GET", b"/a", b"HTTP/1.1", lines, inner).text()
+
+
+def _within_words(change: bytes) -> Callable[[bytes], bytes]:
+    """Return what puts bytes between letters."""
+    return lambda line: re.sub(rb"(?<=[a-z])(?=[a-z])", change, line)
+
+
 def _only_with_body(trick: Trick) -> Trick:
     return lambda request: trick(request) if request.body else None
 
@@ -223,7 +244,11 @@ TAKEN: dict[str, Trick] = {
     "chunked, in odd letters": _coded(b"tRANSFER-eNCODING:  chUNKed", size=5),
     "chunks with line feeds only": _chunked(lambda body: _chunks(body, 9).replace(b"\r\n", b"\n")),
     "Content-Length with leading zeros": _length(b"000000%d"),
+    "a plain body that is called deflate": _only_with_body(_with(b"Content-Encoding: deflate")),
+    "a plain body that is called gzip": _only_with_body(_with(b"Content-Encoding: gzip")),
+    "an empty Cookie before": _with(b"Cookie:"),
     "raw deflate like zlib": _with_body_coded(_like_zlib, b"deflate"),
+    "the request as the body of a GET": _as_body,
     "a GET with a body before": lambda request: _WITH_BODY + request.text(),
     "a header of SMTP before": lambda request: request.with_headers(b"EHLO: mail.example.org").text(),
     "Connection: close": _with(b"Connection: close"),
@@ -284,6 +309,15 @@ REFUSED: dict[str, Trick] = {
         b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c" + bytes((198, 51, 100, 9, 203, 0, 113, 80, 156, 64, 0, 80)) + request.text()
     ),
     "gzip of forty members": _with_body_coded(_members, b"gzip"),
+    "a body like chunks beside Content-Length": _like_chunks,
+    "carriage returns within the target": _target(_within_words(b"\r")),
+    "carriage returns within headers": _lines(_within_words(b"\r")),
+    "a carriage return before each header": lambda request: replace(
+        request, headers=(b"X-Filler: f\r" + b"\r".join(request.headers),)
+    ).text(),
+    "no-break spaces in the first line": _first_line(b"%(method)s\xa0%(target)s\xa0%(version)s"),
+    "next-line characters in the first line": _first_line(b"%(method)s\x85%(target)s\x85%(version)s"),
+    "Content-Length behind a no-break space": _length(b"\xa0%d"),
     "Content-Length beside chunks": _coded(_CHUNKED, keep_length=True),
     "chunked twice": _coded(_CHUNKED, _CHUNKED),
     "identity, chunked": _coded(b"Transfer-Encoding: identity, chunked"),

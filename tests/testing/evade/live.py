@@ -154,7 +154,7 @@ class Target:
     def log(self) -> dict[str, list[bytes]]:
         """Return what each source was understood to say: in requests that nginx did not refuse, or in all bytes."""
         said = {source: [plain(data)] for source, data in self._taken.items()}
-        for line in (self.directory / "access.log").read_text("latin-1").splitlines():
+        for line in filter(None, (self.directory / "access.log").read_text("latin-1").split("\n")):
             entry = json.loads(line)
             if entry["status"].startswith("2"):
                 encoded = plain("\n".join(entry[key] for key in ("agent", "type", "cookie", "body", "args")).encode())
