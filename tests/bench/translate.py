@@ -31,6 +31,10 @@ class Untranslatable(Exception):
     """A rule uses something that is not known here."""
 
 
+class Beyond(Untranslatable):
+    """A rule counts or looks at headers: the peer goes without it, which costs it less than us."""
+
+
 def translate(folder: Path, inline: bool = False) -> tuple[list[str], int, int]:
     """Return the peer's rules, and how many of ours were translated and how many were not.
 
@@ -42,6 +46,8 @@ def translate(folder: Path, inline: bool = False) -> tuple[list[str], int, int]:
         for rule in yaml.safe_load(path.read_text())["rules"]:
             try:
                 bodies = list(_bodies(rule))
+            except Beyond:
+                continue
             except Untranslatable:
                 left += 1
                 continue
@@ -56,7 +62,9 @@ def translate(folder: Path, inline: bool = False) -> tuple[list[str], int, int]:
 
 
 def _bodies(rule: dict[str, Any]) -> Iterator[str]:
-    alternatives = [list(_alternatives(condition)) for condition in rule["match"]]
+    if not rule.keys().isdisjoint(("count", "after", "when", "set")):
+        raise Beyond("what came before")
+    alternatives = [list(_alternatives(condition)) for condition in rule.get("match", [])]
     count = 1
     for each in alternatives:
         count *= len(each)
@@ -80,16 +88,26 @@ def _alternatives(condition: dict[str, Any], negated: bool = False) -> Iterator[
     elif name == "all":
         for combination in itertools.product(*(list(_alternatives(each, negated)) for each in wanted)):
             yield tuple(itertools.chain(*combination))
+    elif isinstance(wanted, list) and any(isinstance(each, dict) for each in wanted):
+        raise Untranslatable("a chain")
+    elif isinstance(wanted, str | list):
+        yield from _on_buffer(name, {"equals": wanted}, negated)
+    elif isinstance(wanted, dict):
+        yield from _on_buffer(name, wanted, negated)
     else:
-        yield from _on_buffer(name, {"equals": wanted} if isinstance(wanted, str | list) else wanted, negated)
+        raise Beyond("a test on headers")
 
 
 def _on_buffer(name: str, wanted: dict[str, Any], negated: bool) -> Iterator[Options]:
     buffer, no = ("pkt_data" if name == "payload" else name), "!" * negated
     nocase = " nocase;" if wanted.get("nocase") else ""
     known = {"contains", "equals", "regex", "size", "nocase"}
+    if name.partition(".")[0] in ("ip", "tcp", "icmp"):
+        raise Beyond("a test on headers")
     if not wanted.keys() <= known:
         raise Untranslatable(f"{wanted.keys() - known}")
+    if not all(isinstance(text, str) for word in ("contains", "equals") for text in _listed(wanted.get(word, []))):
+        raise Beyond("values that are no text")
     for text in _listed(wanted.get("contains", [])):
         yield ((buffer, f'content:{no}"{_content(text)}";{nocase}'),)
     for text in _listed(wanted.get("equals", [])):

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from ids.errors import Location
 from ids.rules.model.buffers import APP_PROTOCOLS, CATALOGUE, TRANSPORT_PROTOCOLS
-from ids.rules.model.chain import Chain
+from ids.rules.model.chain import DECODED, Chain
 from ids.rules.model.header import HeaderTest
 from ids.rules.model.patterns import Pattern
 from ids.rules.model.sets import ANY_ADDRESS, ANY_PORT, AddressSet, PortSet
@@ -215,7 +215,7 @@ class Rule(Scoped):
     level: str = "medium"
     tests: tuple[RuleTest, ...] = ()
     buffers: frozenset[str] = field(init=False)
-    """Every buffer that the condition names, without transforms."""
+    """Every buffer that the condition names, without transforms; not what the rule itself decodes."""
     sides: frozenset[Direction] = field(init=False)
     """The sides that send these buffers; both: the rule looks at a request together with its response."""
 
@@ -227,7 +227,7 @@ class Rule(Scoped):
 
     def __post_init__(self) -> None:
         tests = (leaf for leaf in leaves(self.condition) if isinstance(leaf, Literal | Regex | Size | Chain))
-        names = frozenset(base_of(leaf.buffer) for leaf in tests)
+        names = frozenset(base_of(leaf.buffer) for leaf in tests) - {DECODED}
         sides = (CATALOGUE[name].side for name in names if name in CATALOGUE)
         object.__setattr__(self, "buffers", names)
         object.__setattr__(self, "needs_scapy", any(isinstance(leaf, ScapyField) for leaf in leaves(self.condition)))

@@ -27,6 +27,9 @@ def without(text: str, found: Set[str]) -> str:
     return "\n[".join([head, *(part for part in kept if part.strip().count("\n"))])
 
 
+ALERTED_BY: dict[str, set[int]] = {"junk with no flag at all": {1000265}}
+"""Rules that alert on what was done to a session, not on what it says: no flag at all is a probe of nmap's."""
+
 MISSED = frozenset(name for names in read(LIST.read_text()).values() for name in names)
 
 
