@@ -68,8 +68,8 @@ UNMET = (
     Reason.NOTE_CUT_UNFAIR,
     contract.REASON_WOULD + Reason.DROP_SYN_DESTINATION,
 )
-"""What only the egress program, or a full ring or table, brings about; here both are always large enough. And what comes
-about too seldom: in shadow mode, a flood at one destination that no source's budget has met before."""
+"""What only the egress program, or a full ring or table, brings about; here both are always large enough. And what is
+rare: in shadow mode, a flood at one destination that no source's budget has met before."""
 FLOW_FIELDS = [name for name in contract.FLOW.names or () if name != "spare"]
 STEPS_NS = (0, 0, 0, 1, 1000, 10**6, 10**8, SECOND_NS, 9 * SECOND_NS, 60 * SECOND_NS, 61 * SECOND_NS)
 
