@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sets, state
 from ids.rules.language.suricata.draft import Draft
@@ -88,10 +89,11 @@ KEYWORDS: dict[str, Builder] = {
     "reference": meta.reference,
     "metadata": meta.metadata,
     "target": meta.target,
-    "requires": meta.requires,
     "prefilter": meta.without_effect,
 }
 """By name, in lower case as Suricata has them."""
+
+KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
 _LATER = """
     asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum

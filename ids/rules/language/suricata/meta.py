@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from sys import intern
 
 from ids.rules.language.suricata.draft import Draft
@@ -101,10 +102,11 @@ def without_effect(draft: Draft, value: str | None) -> None:
     refuse_value(value)
 
 
-def requires(draft: Draft, value: str | None) -> None:
-    """``requires:version >= 7 < 8, keyword sid``: raises `NotMeant` where the rule is for another version."""
-    from ids.rules.language.suricata.keywords import KEYWORDS
+def requires(known: Container[str], draft: Draft, value: str | None) -> None:
+    """``requires:version >= 7 < 8, keyword sid``: raises `NotMeant` where the rule is for another version.
 
+    ``known`` has the options that there are.
+    """
     for word in commas(required(value)):
         key, _, text = word.partition(" ")
         text = text.strip()
@@ -112,7 +114,7 @@ def requires(draft: Draft, value: str | None) -> None:
             if not any(_fits(part) for part in text.split("|")):
                 raise NotMeant(f"it is for version {text}")
         elif key == "keyword":
-            if text not in KEYWORDS:
+            if text not in known:
                 raise NotMeant(f"it needs the option {text}")
         elif key == "feature":
             if text.lower() not in FEATURES:
