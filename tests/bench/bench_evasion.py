@@ -26,6 +26,7 @@ from tests.bench import peer
 from tests.bench.report import CannotRun
 from tests.testing.evade.detection import find, on_paper, play_live, trials_of, write_capture
 from tests.testing.evade.exploits import BENIGN, EXPLOITS
+from tests.testing.evade.known import ALERTED_BY
 from tests.testing.evade.live import Trial
 
 PATIENCE_S = 120
@@ -66,7 +67,12 @@ def main(arguments: Sequence[str] = ()) -> int:
     with tempfile.TemporaryDirectory() as name:
         capture = Path(name, "evasion.pcap")
         write_capture(capture, trials)
-        ours = {source for source, sids in find(capture).items() if sids}
+        found = find(capture)
+        ours = {
+            trial.source
+            for trial in trials
+            if found.get(trial.source, set()) - ALERTED_BY.get(trial.evasion.name, set())
+        }
         peers, why = _peers(capture, Path(name))
     tables = [
         [("family", "sessions", "ids", f"Suricata {why}"), *_families(trials, ours, peers)],
