@@ -118,6 +118,9 @@ class Inspection:
         self._recount = Recount(gate, flows, counters) if gate.counting else None
         last_seen = self._recount.last_seen if self._recount else None
         stream = config.stream.resolved(live=live)
+        if live:  # what lies beyond is not shown
+            depth = min(stream.depth_bytes, config.fastpath.depth_tcp_bytes)
+            stream = stream.model_copy(update={"depth_bytes": depth})
         self._table = FlowTable(config.flow, counters, stream, last_seen, flows, seed, parsers=True)
         self._protocols = Protocols(config.protocols, counters, flows)
         drop = config.stream.on_conflict == "drop"

@@ -35,9 +35,9 @@ class Half:
     """One direction of a connection."""
 
     __slots__ = (
-        "acked", "aside", "base", "claimed", "closed", "columns", "context", "direction", "disputed", "doubts", "due",
-        "edge", "fin_at", "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "sent", "sent_bytes",
-        "shared", "skipped", "slot", "stamp", "turn", "versions", "widest",
+        "acked", "aside", "base", "claimed", "closed", "columns", "context", "dark", "direction", "disputed", "doubts",
+        "due", "edge", "fin_at", "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "sent",
+        "sent_bytes", "shared", "skipped", "slot", "stamp", "turn", "versions", "widest",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +81,8 @@ class Half:
         """The same, one turn earlier."""
         self.base = 0
         """Stream offset from which the depth counts."""
+        self.dark = False
+        """It was `unseen` when the other side spoke last."""
         self.stamp: int | None = None
         """The latest timestamp of a segment that was in order."""
         self.edge: int | None = None
@@ -135,12 +137,18 @@ class Half:
         """One past the last stream offset that was seen, or shown, to have been sent."""
         return max(self.highest, self.reached)
 
+    @property
+    def unseen(self) -> bool:
+        """Whether its sender may have said more than was shown: beyond its depth, now or until nothing more came."""
+        return self.offset >= self._limit() or (self.dark and self.claimed > self.shown)
+
     def spoken(self, at: Arrival) -> None:
         """Take notice that the other side says something: what this side says next is another turn."""
         if self.lost is not None and self.lost.begun:
             self._read_begun(self.lost, at)
         if self.due or self.disputed:
             self.settle(at)
+        self.dark = self.unseen
         if self.turn != self.offset:
             self.context, self.turn = self.turn, self.offset
         self.base = self.offset
