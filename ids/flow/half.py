@@ -160,6 +160,8 @@ class Half:
             shared.count("after_close_bytes", len(data))
             return
         end = start + len(data)
+        if self.dark and self.offset < self.claimed <= start and not self.held:
+            self._pass_unseen()
         if start > self.offset + shared.window and not self._catch_up(start, at):
             shared.count("out_of_window")
             return
@@ -408,7 +410,8 @@ class Half:
         self.gap += size
         self.columns.gaps[self.slot, self.direction] += size
         self.shared.count(why)
-        self.shared.count("gap_bytes", size)
+        self.shared.count("unshown_bytes" if self.dark else "gap_bytes", size)
+        self.dark = False
         self.offset += size
         self.next = (self.next + size) & MODULUS
 
@@ -421,6 +424,11 @@ class Half:
         if start > self.offset:
             self._lose(start - self.offset, "catch_up")
         return True
+
+    def _pass_unseen(self) -> None:
+        """Go on where the receiver has got to: what lies before that was beyond the depth, and not shown."""
+        self._lose(self.claimed - self.offset, "catch_up")
+        self.base = self.offset
 
     def _enforce_limits(self, at: Arrival) -> None:
         shared = self.shared

@@ -113,3 +113,16 @@ def test_a_download_over_tls_passes_unseen_after_its_handshake(encrypted: Lab, r
     with connect(encrypted.attacker, ATTACKERS[0], PATIENCE_S) as connection:
         connection.sendall(LOG4SHELL.encode())
         assert alert_of(guard, ATTACKERS[0])["action"] == "blocked"
+
+
+def test_downloads_on_one_connection_are_cut_at_the_depth_each_and_nothing_of_them_counts_as_lost(site: Lab) -> None:
+    (site.directory / "web-server" / "pages" / "big.bin").write_bytes(bytes(SIZE))
+    guard = guarded(site, ON_HTTP + ON_ALL)
+    url = f"http://{SERVER}/big.bin"
+    command = ["curl", "-s", "--max-time", "60", "--limit-rate", "3M", "--interface", BENIGN]
+    command += ["-o", "/dev/null", url, "-o", "/dev/null", url, "-o", "/dev/null", url]
+    assert site.spawn(site.attacker, command, "curl.out").wait(timeout=90) == 0
+    assert wait_until(lambda: left_out(guard, "depth").get("bytes", 0) > SIZE, PATIENCE_S)
+    assert guard.kernel_packets()["pass.depth"] > 0
+    assert left_out(guard, "depth")["flows"] == 1
+    assert left_out(guard, "missing") == {}
