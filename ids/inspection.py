@@ -118,6 +118,9 @@ class Inspection:
         self._recount = Recount(gate, flows, counters) if gate.counting else None
         last_seen = self._recount.last_seen if self._recount else None
         stream = config.stream.resolved(live=live)
+        if live:  # what lies beyond is not shown
+            depth = min(stream.depth_bytes, config.fastpath.depth_tcp_bytes)
+            stream = stream.model_copy(update={"depth_bytes": depth})
         self._table = FlowTable(config.flow, counters, stream, last_seen, flows, seed, parsers=True)
         self._protocols = Protocols(config.protocols, counters, flows)
         drop = config.stream.on_conflict == "drop"
@@ -234,17 +237,37 @@ class Inspection:
             found.matches += self._plugins.matches("ids_flagged", session=session)
 
     def _bypass(self, flows: FlowBatch) -> None:
-        """Have the gate keep the rest of encrypted flows to itself: it costs, and shows nothing."""
-        if not self._opaque or not len(flows.streams):
+        """Have the gate keep the rest of flows to itself that costs, and shows nothing."""
+        if not len(flows.streams):
             return
+        if self._opaque:
+            self._bypass_encrypted(flows)
+        if self._config.engine.bypass_unneeded and self._config.stream.on_conflict != "drop":
+            self._bypass_unneeded(flows)
+
+    def _bypass_encrypted(self, flows: FlowBatch) -> None:
         after = self._config.engine.bypass_after_bytes
         for slot in self._protocols.opaque(flows.streams, self._opaque, after):
             flow = self.flows.view(slot)
-            if flow.variant or any(flow.conflicts):
-                continue  # which version the hosts read is not known
+            if flow.variant or any(flow.conflicts) or flow.marks & Mark.BYPASSED:
+                continue  # which version the hosts read is not known; or the gate is to show no more of it already
             if not flow.depth and self._gate.bypass(flow):
                 flow.mark(Mark.BYPASSED)
                 self._counters.add(f"flow.bypassed.{flow.app_proto}")
+
+    def _bypass_unneeded(self, flows: FlowBatch) -> None:
+        """Have the gate keep to itself what no parser and nothing that is loaded looks at."""
+        columns = self.flows
+        slots = self._protocols.unread(flows.streams)
+        slots = slots[(columns.marks[slots] & (Mark.BYPASSED | Mark.FLAGGED) == 0) & (columns.primary[slots] == 0)]
+        for direction in Direction:
+            if len(slots):
+                slots = slots[~self._plugins.needs(columns, slots, direction)]
+        for slot in slots.tolist():
+            flow = columns.view(slot)
+            if not flow.depth and not any(flow.conflicts) and self._gate.bypass(flow, unneeded=True):
+                flow.mark(Mark.BYPASSED)
+                self._counters.add("flow.unneeded")
 
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
         primary = self.flows.primary
