@@ -27,6 +27,7 @@ from ids.protocols.files import Files
 from ids.respond import events
 from ids.respond.anomalies import packet_anomalies
 from ids.respond.exhibits import Exhibits
+from ids.respond.filestore import FileStore
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
 from ids.respond.recount import Recount
@@ -137,6 +138,7 @@ class Inspection:
         self._files = Files(config.files, counters, flows)
         self._asked = asked if asked is not None else Asked()
         self._asked_changes = -1
+        self._store = FileStore(config.files, flows, counters)
         self._protocols = Protocols(config.protocols, counters, flows, files=self._files)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
@@ -150,6 +152,7 @@ class Inspection:
         self._wanted = wanted
         self._exhibits.configure(config.eve)
         self._files.configure(config.files)
+        self._store.configure(config.files)
         self._asked_changes = -1
 
     def process(self, batch: PacketBatch) -> Findings:
@@ -225,6 +228,8 @@ class Inspection:
         self._exhibits.note(flows)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
+        if matches and self._files.storing:
+            self._store.note(matches)
 
     def _in_streams(self, packets: Packets | None, flows: FlowBatch) -> Sequence[Match]:
         plugins = self._plugins
@@ -292,12 +297,15 @@ class Inspection:
         """Have no more found out about files than somebody asks for."""
         asked = self._asked
         self._asked_changes = asked.changes
-        self._files.want(asked.buffers, logged=self._wants("fileinfo"), storing=asked.storing)
+        storing = self._store.at_work and (asked.storing or self._store.takes_all)
+        self._files.want(asked.buffers, logged=self._wants("fileinfo"), storing=storing or asked.storing)
 
     def _write_up_files(self, found: Findings, spelt: EventLines) -> None:
         """Write of the files that ended, and let their content go."""
         ended, due = self._files.take()
         settings, primary = self._config.files, self.flows.primary
+        if ended and self._files.storing:
+            self._store.take(ended)
         events = [file for file in due if not primary[file.slot]]
         if events:
             lines = spelt.files(events, settings.hashes, magic=settings.magic)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ids.config import Config, InvalidDocument, load_config
+from ids.protocols import BY_NAME
 from ids.suricata import TOP_KEYS
 
 DOCUMENT = """\
@@ -130,7 +131,8 @@ def test_what_events_show_is_taken_over(tmp_path: Path) -> None:
 
 def test_limits_of_bodies_are_taken_over(tmp_path: Path) -> None:
     limits = "{request-body-limit: 0, response-body-limit: 1mb}"
-    http = taken(tmp_path, f"app-layer: {{protocols: {{http: {{libhtp: {{default-config: {limits}}}}}}}}}").protocols.http
+    config = taken(tmp_path, f"app-layer: {{protocols: {{http: {{libhtp: {{default-config: {limits}}}}}}}}}")
+    http = config.protocols.of(BY_NAME["http"])
     assert (http.request_body_bytes, http.response_body_bytes) == (1 << 30, 1 << 20)
 
 

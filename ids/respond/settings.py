@@ -108,8 +108,8 @@ class EveSettings(BaseModel):
     path: str | None = Field(None, description="File to append events to, one JSON object a line; `-` is stdout.")
     types: list[EventType] = Field(
         [name for name in EVENT_TYPES if name != "fileinfo"],
-        description="Event types that are written. `fileinfo`, an event for each file, has to be asked for: on downloads"
-        " of some kilobytes it adds a quarter to what inspection costs.",
+        description="Event types that are written. `fileinfo`, an event for each file, has to be asked for: where every"
+        " connection carries a file of some kilobytes, it adds a quarter to what inspection costs.",
     )
     payload: bool = Field(
         False,

@@ -72,6 +72,11 @@ class Matcher:
         return of_rules | {rule.scope for rule in self.rules if isinstance(rule, YaraRule)}
 
     @property
+    def stores(self) -> bool:
+        """Whether a rule asks for files to be stored."""
+        return any(isinstance(rule, Rule) and rule.signature.stores is not None for rule in self.rules)
+
+    @property
     def retained(self) -> Retained:
         """The account of what is kept of flows."""
         return self.memory.retained
