@@ -130,6 +130,7 @@ class Rules:
 
         def commit() -> None:
             self.matcher = matcher
+            context.asked.say(NAME, matcher.buffers, storing=matcher.stores)
             counters = context.counters
             counters.set("rules.loaded", len(loaded))
             imported = sum(rule.repeats for rule in loaded.rules)
