@@ -26,6 +26,7 @@ _TCP = 6
 _ICMP = (1, 58)
 _DROPS = (Action.DROP, Action.REJECT)
 _NOTHING = Exhibit()
+_OF_STREAM = Exhibit(stream=True)
 
 
 class Exhibits:
@@ -47,8 +48,7 @@ class Exhibits:
         """Attach the payload to what was found in streams and exchanges; ``end``: when their flows had ended."""
         if self._said is None:
             return [
-                replace(match, exhibit=Exhibit(stream=True)) if match.signature.packet_wise else match
-                for match in matches
+                replace(match, exhibit=_OF_STREAM) if match.signature.packet_wise else match for match in matches
             ]
         found = [match for match in matches if match.flow.proto == _TCP]
         texts = iter(self._said.until(found, streams, end=end))
