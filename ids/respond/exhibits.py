@@ -47,9 +47,7 @@ class Exhibits:
     def of_streams(self, matches: Sequence[Match], streams: Streams, *, end: bool) -> Sequence[Match]:
         """Attach the payload to what was found in streams and exchanges; ``end``: when their flows had ended."""
         if self._said is None:
-            return [
-                replace(match, exhibit=_OF_STREAM) if match.signature.packet_wise else match for match in matches
-            ]
+            return [replace(match, exhibit=_OF_STREAM) if match.signature.packet_wise else match for match in matches]
         found = [match for match in matches if match.flow.proto == _TCP]
         texts = iter(self._said.until(found, streams, end=end))
         return [
