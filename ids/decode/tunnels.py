@@ -20,7 +20,7 @@ import numpy as np
 
 from ids.capture.gather import gather
 from ids.decode.columns import GOOD, Columns
-from ids.decode.link import ERSPAN, ERSPAN3, ETHERNET, IPV4, IPV6
+from ids.decode.link import ERSPAN, ETHERNET, IPV4, IPV6
 from ids.decode.settings import TunnelSettings
 from ids.types import I64, U16, Bool
 
