@@ -161,6 +161,7 @@ class Inspection:
         clock = time.thread_time()
         transactions = self._protocols.feed(flows.streams, flows.datagrams)
         clock = self._lap("protocols", clock)
+        self._exhibits.heard(transactions)
         self._detect(found, packets, flows, transactions)
         clock = self._lap("detect", clock)
         self._bypass(flows)
