@@ -189,6 +189,7 @@ class Inspection:
             self._want_files()
         transactions = self._protocols.feed(flows.streams, flows.datagrams)
         clock = self._lap("protocols", clock)
+        self._exhibits.heard(transactions)
         self._detect(found, packets, flows, transactions)
         clock = self._lap("detect", clock)
         self._bypass(flows)

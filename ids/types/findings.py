@@ -171,6 +171,8 @@ class Exhibit:
     payload: bytes | None = None
     stream: bool = False
     """The payload is that of the stream."""
+    xff: str = ""
+    """Whom a proxy says that it speaks for."""
     packet: bytes | None = None
     """The frame, or of what it brought the packet alone (from a tunnel, of fragments)."""
     linktype: int = 0

@@ -12,6 +12,7 @@ from ids.rules.match.packet_tests import fixed_bytes
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
 from ids.rules.model.buffers import CATALOGUE, GROWING, PACKET_HEADERS, PAYLOAD
+from ids.rules.model.chain import Chain, Content
 from ids.rules.model.growth import lasting
 from ids.rules.model.literals import Needle, cover, cover_of
 from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
@@ -48,7 +49,14 @@ def _of_either(rule: Rule) -> bool:
     """
     if not rule.repeats or rule.buffers != {PAYLOAD} or rule.flow.payload_of is not None:
         return False
-    return rule.traffic.carried_by(_TCP)
+    return rule.traffic.carried_by(_TCP) and any(_is_placed(leaf) for leaf in leaves(rule.condition))
+
+
+def _is_placed(leaf: object) -> bool:
+    """Return whether a test says where literals stand, or is none of a chain, as rules in YAML have them."""
+    if not isinstance(leaf, Chain):
+        return True
+    return any(isinstance(step, Content) and (step.offset, step.depth) != (None, None) for step in leaf.steps)
 
 
 def _is_named(leaf: object) -> bool:
