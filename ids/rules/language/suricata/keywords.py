@@ -70,7 +70,7 @@ KEYWORDS: dict[str, Builder] = {
     "ipopts": packet.ipopts,
     "sameip": packet.sameip,
     "decode-event": packet.noted("decode"),
-    "engine-event": packet.noted("decode"),
+    "engine-event": packet.engine_event,
     "stream-event": packet.noted("stream"),
     # flows and state
     "flow": flow.flow,
