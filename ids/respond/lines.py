@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import repeat
 
 import numpy as np
 
@@ -16,7 +17,17 @@ from ids.events import Lines, spell
 from ids.flow.keys import answer_to
 from ids.protocols.files import File
 from ids.respond.community_id import community_ids
-from ids.respond.events import ICMP, WITH_PORTS, interface_name, protocol_name, second, tunnel, vlan_tags
+from ids.respond.events import (
+    ICMP,
+    WIRE,
+    WITH_PORTS,
+    interface_name,
+    packet_source,
+    protocol_name,
+    second,
+    tunnel,
+    vlan_tags,
+)
 from ids.respond.files import file_fields, plain_fields
 from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
 
@@ -140,11 +151,21 @@ class EventLines:
                 self._back(slot, end) if back else end
                 for slot, end, back in zip(slots.tolist(), ends, swapped, strict=True)
             ]
-        columns = zip(times, flows.id[slots].tolist(), counts, ends, strict=True)
+        columns = zip(times, flows.id[slots].tolist(), counts, ends, self._sources(event_type, slots), strict=True)
         return [
-            f'{{"timestamp":"{time}","flow_id":{flow_id},{count}"event_type":"{event_type}",{ends}'
-            for time, flow_id, count, ends in columns
+            f'{{"timestamp":"{time}","flow_id":{flow_id},{count}"event_type":"{event_type}",{ends}{source}'
+            for time, flow_id, count, ends, source in columns
         ]
+
+    def _sources(self, event_type: str, slots: I64) -> Iterable[str]:
+        """Say where the packets of events came from; that of a flow is of no packet."""
+        if event_type == "flow":
+            return repeat("", len(slots))
+        flows = self._flows
+        sources = [f',"pkt_src":"{WIRE}"'] * len(slots)
+        for at in np.flatnonzero(flows.depth[slots]).tolist():
+            sources[at] = f',"pkt_src":"{packet_source(flows.view(int(slots[at])))}"'
+        return sources
 
     def _back(self, slot: int, ends: str) -> str:
         """Return addresses and ports as packets of the server have them."""
