@@ -15,7 +15,7 @@ import numpy as np
 
 from ids.events import Lines, spell
 from ids.flow.keys import answer_to
-from ids.protocols.files import File
+from ids.protocols.files import Body, File
 from ids.respond.community_id import community_ids
 from ids.respond.events import (
     ICMP,
@@ -28,7 +28,7 @@ from ids.respond.events import (
     tunnel,
     vlan_tags,
 )
-from ids.respond.files import file_fields, plain_fields
+from ids.respond.files import body_fields, file_fields
 from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
 
 _TCP = 6
@@ -49,6 +49,8 @@ class EventLines:
         """By slot: the keys that every event of a flow carries in the same words,"""
         self._swapped: dict[int, str] = {}
         """and in those of packets of the server."""
+        self._objects: dict[int, str] = {}
+        """By identity of a transaction of the batch: its object, where that was spelt."""
 
     def transactions(self, transactions: Sequence[Transaction]) -> list[Lines]:
         """Return the events of completed protocol exchanges, such as ``http``; those of one protocol together."""
@@ -106,9 +108,11 @@ class EventLines:
         slots = np.array([row.slot for row in rows])
         times = timestamps(np.array([row.ts_ns for row in rows]))
         heads = self._heads(protocol, slots, times, [row.number for row in rows])
+        objects = [spell(row.fields) for row in rows]
+        self._objects.update(zip(map(id, rows), objects, strict=True))
         lines = [
-            f'{head},"tx_id":{row.tx_id},"{protocol}":{spell(row.fields)}}}\n'
-            for head, row in zip(heads, rows, strict=True)
+            f'{head},"tx_id":{row.tx_id},"{protocol}":{said}}}\n'
+            for head, row, said in zip(heads, rows, objects, strict=True)
         ]
         return Lines(protocol, "".join(lines).encode(), len(lines))
 
@@ -117,12 +121,25 @@ class EventLines:
         slots = np.array([file.slot for file in files])
         times = timestamps(np.array([file.ts_ns for file in files]))
         of_server = [bool(file.direction) for file in files]
-        plain = not (hashes or magic)
         heads = self._heads("fileinfo", slots, times, [file.number for file in files], of_server)
         lines = [
             f'{head},"{file.protocol}":{spell(file.fields)},"app_proto":"{file.protocol}",'
-            f'"fileinfo":{plain_fields(file) if plain else spell(file_fields(file, hashes, magic=magic))}}}\n'
+            f'"fileinfo":{spell(file_fields(file, hashes, magic=magic))}}}\n'
             for head, file in zip(heads, files, strict=True)
+        ]
+        return Lines("fileinfo", "".join(lines).encode(), len(lines))
+
+    def bodies(self, bodies: Sequence[Body]) -> Lines:
+        """Return the ``fileinfo`` events of files that are the whole bodies of what a server sent."""
+        rows = [body.row for body in bodies]
+        slots = np.array([row.slot for row in rows])
+        times = timestamps(np.array([row.ts_ns for row in rows]))
+        heads = self._heads("fileinfo", slots, times, [row.number for row in rows], [True] * len(rows))
+        objects = [self._objects.get(id(row)) or spell(row.fields) for row in rows]
+        lines = [
+            f'{head},"{row.protocol}":{said},"app_proto":"{row.protocol}",'
+            f'"fileinfo":{body_fields(name, size, row.tx_id)}}}\n'
+            for head, said, (row, name, size) in zip(heads, objects, bodies, strict=True)
         ]
         return Lines("fileinfo", "".join(lines).encode(), len(lines))
 
