@@ -91,10 +91,10 @@ class Exchange:
         """No request was seen: it begins with a response."""
 
     def fields(self) -> dict[str, Any]:
-        """Return what EVE logs of the request, as a copy; nothing where there was none."""
+        """Return what EVE logs of the request, as a copy; with the length of a response that has not come."""
         if isinstance(self._fields, bytes):
             self._fields = request_fields(self._fields) if self._fields else {}
-        return dict(self._fields)
+        return {**self._fields, "length": 0}
 
     def path(self) -> bytes:
         """Return the path of its target, normalised, by which its files are called; empty where no request was seen."""
@@ -160,8 +160,8 @@ class Message:
     """A message whose body is being read."""
 
     __slots__ = (
-        "behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "lost", "others", "reported", "size",
-        "strays",
+        "behind", "body", "chunk_bytes", "due", "exchange", "forms", "framing", "head", "looks", "lost", "others",
+        "reported", "size", "strays",
     )  # fmt: skip
 
     def __init__(self, head: Head, exchange: Exchange) -> None:
@@ -173,9 +173,11 @@ class Message:
         self.others: list[Head] = []
         """Of a request, what other servers take for its head."""
         self.size = 0
-        """Body bytes so far, inspected or not,"""
+        """Body bytes so far, inspected or not;"""
         self.lost = 0
-        """and those that were lost."""
+        """those that were lost,"""
+        self.chunk_bytes = 0
+        """and those between chunks: their sizes and line ends."""
         self.reported = False
         self.framing = Framing()
         """Of a head beyond the limit, the lines so far that say where the body ends."""
