@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ids.protocols import dns, http, recognised, tls
+from ids.protocols import dns, http, http2, recognised, tls, websocket
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
-    recognised.HTTP2,
+    http2.PROTOCOL,
     tls.PROTOCOL,
     recognised.SSH,
     recognised.SMB,
@@ -16,6 +16,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     recognised.IMAP,
     recognised.POP3,
     dns.PROTOCOL,
+    websocket.PROTOCOL,
 )
 """In the order in which they are tried: where two patterns fit, the first has it."""
 
@@ -44,5 +45,17 @@ BUFFERS: dict[str, Buffer] = {
 ODDITIES = frozenset(f"{protocol.name}.{oddity}" for protocol in PROTOCOLS for oddity in protocol.oddities)
 """All that can stand in the buffer `ODDITY`."""
 
-EVENT_TYPES = tuple(protocol.event for protocol in PROTOCOLS if protocol.event is not None)
+EVENT_OF: dict[str, str] = {protocol.name: protocol.event or protocol.name for protocol in PROTOCOLS}
+"""By protocol: the type of its event, which is also the key of its object in events."""
+
+EVENT_TYPES = tuple(dict.fromkeys(protocol.event for protocol in PROTOCOLS if protocol.event is not None))
 """Types of the events that are written for transactions."""
+
+FAMILIES: dict[str, tuple[str, ...]] = {"http": ("http", "http2"), "http1": ("http",)}
+"""Names that a rule may say for several protocols, or for one that has another name here. All of a family fill the
+buffers of the first."""
+
+
+def meant(name: str) -> tuple[str, ...]:
+    """Return the protocols that a rule means by a name."""
+    return FAMILIES.get(name, (name,))

@@ -7,7 +7,7 @@ import zlib
 
 from ids.counters import Counters
 from ids.protocols.http.escapes import unquote
-from ids.protocols.http.settings import HttpSettings
+from ids.protocols.http.settings import BodySettings
 
 MAX_MEMBERS = 16384
 """Members of one gzip body that are decompressed: more than a body of 100 KiB holds, for the least has 20 bytes. Each
@@ -46,7 +46,7 @@ class Budget:
 
 
 def decode_content(
-    body: bytes, codings: bytes, limit: int, settings: HttpSettings, counters: Counters, goes_on: bool = False
+    body: bytes, codings: bytes, limit: int, settings: BodySettings, counters: Counters, goes_on: bool = False
 ) -> tuple[bytes, ...]:
     """Undo the codings of a Content-Encoding value, last one first; at most ``limit`` bytes, as far as it goes.
 

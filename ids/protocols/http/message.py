@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ids.protocols.http.block import request_fields
 from ids.protocols.http.head import Framing, Head
@@ -55,10 +55,19 @@ class Memory:
             oldest.give_up_stall()
 
 
+class Upgraded(NamedTuple):
+    """The request with which a connection went over to HTTP/2."""
+
+    headers: list[tuple[bytes, bytes]]
+    """As HTTP/2 has them."""
+    settings: bytes
+    """The value of HTTP2-Settings."""
+
+
 class Exchange:
     """A request, as long as it waits for its response. Its fields do not change."""
 
-    __slots__ = ("_fields", "cost", "method", "tx_id", "unasked")
+    __slots__ = ("_fields", "block", "cost", "method", "tx_id", "unasked")
 
     def __init__(self, tx_id: int, method: bytes = b"", fields: dict[str, Any] | bytes = b"", cost: int = 0) -> None:
         """Take its fields, or the head of an ordinary request to make them from when they are asked for."""
@@ -73,8 +82,14 @@ class Exchange:
     def fields(self) -> dict[str, Any]:
         """Return what EVE logs of the request, as a copy; nothing where there was none."""
         if isinstance(self._fields, bytes):
+            self.block = self._fields
             self._fields = request_fields(self._fields) if self._fields else {}
         return dict(self._fields)
+
+    @property
+    def head(self) -> bytes:
+        """The head as it was sent, where it is known: that of an ordinary request, and of one that asks to upgrade."""
+        return self._fields if isinstance(self._fields, bytes) else getattr(self, "block", b"")
 
 
 class State:

@@ -42,6 +42,7 @@ from ids.protocols.http.head import (
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import REQUEST_AS_BODY, REQUEST_START, RESPONSE_START, proxy_header
+from ids.protocols.http.upgrade import agreed
 from ids.protocols.protocol import Handover, Setup
 from ids.types import Direction, Transaction
 
@@ -100,6 +101,8 @@ class HttpParser:
         self._out: list[Transaction] = []
         self._tunnel = False
         """The streams are no longer HTTP: what is left in the buffers is the other protocol's."""
+        self._agreed: tuple[str | None, Any] = (None, None)
+        """What the other protocol is, and what its parser is to know of the request before it."""
         self._reading = False
         """What is reported ends before the bytes that are left in the buffer,"""
         self._beyond = 0
@@ -158,7 +161,8 @@ class HttpParser:
         """Report what waits, and hand over what is left."""
         self._report_waiting(side)
         requests, responses = self._sides
-        return Handover(self._state.next_id, (bytes(requests.buffer), bytes(responses.buffer)))
+        rest = bytes(requests.buffer), bytes(responses.buffer)
+        return Handover(self._state.next_id, rest, *self._agreed)
 
     def _hold(self) -> int:
         """Note what is held now with the memory of all connections, and return it."""
@@ -355,6 +359,8 @@ class HttpParser:
     def _open_request(self, side: Side, block: bytes) -> None:
         head = parse_request(block, self._settings.header_count, self._counters)
         exchange = self._new_exchange(head, 2 * len(block))
+        if b"upgrade" in head.headers:
+            exchange.block = block
         self._waiting.append(exchange)
         if len(self._waiting) > self._settings.open_requests:
             self._counters.add("http.too_many_open_requests")
@@ -427,6 +433,7 @@ class HttpParser:
                 if not head.length:
                     self._finish(side)
         elif head.status == 101 or (method == b"CONNECT" and 200 <= head.status < 300):
+            self._agreed = agreed(head, message.exchange.head)
             self._finish(side)
             self._enter_tunnel()
         elif method == b"HEAD" or head.status in (204, 304):

@@ -21,6 +21,9 @@ KEYWORDS: dict[str, Builder] = {
     "pkt_data": buffers.pkt_data,
     "base64_data": buffers.base64_data,
     **{name: buffers.decimal_in(name) for name in buffers.DECIMALS},
+    **{name: buffers.named_number_in(name) for name in buffers.NAMED_NUMBERS},
+    "http2.settings": buffers.setting,
+    "websocket.flags": buffers.flags,
     "tls.version": buffers.equals_in("tls.version", whole=True),
     "tls.subject": buffers.equals_in("tls.cert_subject"),
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
@@ -96,16 +99,14 @@ KEYWORDS: dict[str, Builder] = {
 KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
 _LATER = """
-    asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
-    dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
-    enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce
-    ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
-    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code
-    krb5_msg_type l3_proto lua modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags
-    mqtt.protocol_version mqtt.qos mqtt.reason_code mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace
-    rfb.secresult rfb.sectype rpc snmp.pdu_type snmp.version ssh.softwareversion ssl_state ssl_version
-    tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store
-    vxlan_vni
+    asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum dhcp.leasetime dhcp.rebinding_time
+    dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj enip_command filemagic filemd5 filesha1 filesha256 filesize
+    filestore flow.age flowvar frame ftpbounce ftpdata_command geoip ike.chosen_sa_attribute ike.exchtype
+    ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code krb5_msg_type l3_proto lua modbus
+    mqtt.connack.session_present mqtt.connect.flags mqtt.flags mqtt.protocol_version mqtt.qos mqtt.reason_code
+    mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace rfb.secresult rfb.sectype rpc snmp.pdu_type
+    snmp.version ssh.softwareversion ssl_state ssl_version tls_cert_expired tls_cert_notafter tls_cert_notbefore
+    tls_cert_valid tls_store vxlan_vni
 """
 
 LATER = frozenset(_LATER.split())
