@@ -34,8 +34,8 @@ INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False,
 """Suricata inspects nothing more of a flow that it drops, and drops single packets too."""
 
 _EVENT_TYPES: dict[str, tuple[str, ...]] = {
-    "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",), "http2": ("http",),
-    "websocket": ("websocket",), "dns": ("dns",), "tls": ("tls",), "stats": ("stats",),
+    "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",),
+    "http2": ("http",), "websocket": ("websocket",), "dns": ("dns",), "tls": ("tls",), "stats": ("stats",),
 }  # fmt: skip
 _DROP_FLOWS = {"all": "all", "start": "start"}
 

@@ -41,7 +41,7 @@ from ids.protocols.http.head import (
 )
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
-from ids.protocols.http.starts import REQUEST_AS_BODY, REQUEST_START, RESPONSE_START, proxy_header
+from ids.protocols.http.starts import HTTP2_START, REQUEST_AS_BODY, REQUEST_START, RESPONSE_START, proxy_header
 from ids.protocols.http.upgrade import agreed
 from ids.protocols.protocol import Handover, Setup
 from ids.types import Direction, Transaction
@@ -103,6 +103,8 @@ class HttpParser:
         """The streams are no longer HTTP: what is left in the buffers is the other protocol's."""
         self._agreed: tuple[str | None, Any] = (None, None)
         """What the other protocol is, and what its parser is to know of the request before it."""
+        self._proxied = False
+        """A proxy has said something of the client, and no more has come yet."""
         self._reading = False
         """What is reported ends before the bytes that are left in the buffer,"""
         self._beyond = 0
@@ -270,7 +272,7 @@ class HttpParser:
 
     def _read_head(self, side: Side) -> bool:
         buffer = side.buffer
-        if side.direction is Direction.TO_SERVER and self._skip_proxy_header(side):
+        if side.direction is Direction.TO_SERVER and (self._skip_proxy_header(side) or self._is_http2(side)):
             return False
         if not side.scanned:
             empty = len(buffer) - len(buffer.lstrip(_EMPTY[side.direction]))
@@ -299,9 +301,19 @@ class HttpParser:
         size, whole = proxy_header(side.buffer)
         if size and whole:
             self._counters.add("http.proxy_header")
+            self._proxied = True
             del side.buffer[:size]
             side.scanned = 0
         return not whole
+
+    def _is_http2(self, side: Side) -> bool:
+        """Return whether HTTP/2 begins behind what a proxy said, or may: then more must come first."""
+        if not self._proxied or not HTTP2_START.startswith(bytes(side.buffer[: len(HTTP2_START)])):
+            self._proxied = False
+            return False
+        if len(side.buffer) >= len(HTTP2_START):
+            self._agreed, self._tunnel = ("http2", None), True
+        return True
 
     def _next_block(self, side: Side) -> tuple[bytes, bool]:
         """Take from the buffer a head, or as much of one as is read at once; return it, and whether it ended with it.

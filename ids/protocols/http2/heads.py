@@ -13,6 +13,7 @@ VERSION = b"HTTP/2"
 HOP_BY_HOP = (b"connection", b"transfer-encoding", b"upgrade", b"keep-alive", b"proxy-connection")
 """Headers that HTTP/2 does not have (RFC 9113 section 8.2.2): to a server behind a proxy that hands them on as HTTP/1,
 the body ends elsewhere."""
+_MAX_DIGITS = 18
 _LINE_ENDS = (b"\r", b"\n", b"\0")
 
 
@@ -37,6 +38,7 @@ def request_head(headers: Sequence[Header]) -> Head:
         buffers["http.host.raw"], buffers["http.host"] = hosts[0], names[0]
         if others := tuple(dict.fromkeys(name for name in names if name != names[0])):
             head.more["http.host"] = others
+    head.length = _length(values)
     _note(head, _odd_of_request(values, headers))
     return head
 
@@ -49,6 +51,7 @@ def response_head(headers: Sequence[Header]) -> Head:
     head.buffers["http.response_line"] = b"%s %s\r\n" % (VERSION, status)
     head.buffers["http.stat_code"], head.buffers["http.stat_msg"] = status, b""
     head.status = int(status) if status.isdigit() and len(status) <= 3 else 0
+    head.length = _length(values)
     _fill(head, headers, values, b"set-cookie", "http.response_header")
     _note(head, _odd_headers(headers, values))
     return head
@@ -121,6 +124,11 @@ def _by_name(headers: Sequence[Header]) -> dict[bytes, list[bytes]]:
 
 def _joined(values: dict[bytes, list[bytes]]) -> dict[bytes, bytes]:
     return {name: several[0] if len(several) == 1 else b", ".join(several) for name, several in values.items()}
+
+
+def _length(values: dict[bytes, list[bytes]]) -> int | None:
+    value = _first(values, b"content-length")
+    return int(value) if value.isdigit() and len(value) <= _MAX_DIGITS else None
 
 
 def _first(values: dict[bytes, list[bytes]], name: bytes) -> bytes:

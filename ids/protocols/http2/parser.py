@@ -362,6 +362,8 @@ class Connection:
             self._take_content(side, stream, content)
         if piece.whole:
             self._end_data(side, stream)
+        else:
+            self._look(stream, side.direction)
 
     def _take_content(self, side: Side, stream: Stream, content: bytes) -> None:
         """Take bytes of a body, as far as they are inspected."""
@@ -396,11 +398,16 @@ class Connection:
     def _end_data(self, side: Side, stream: Stream) -> None:
         """Go on behind a frame with data."""
         side.data = None
-        half = stream.halves[side.direction]
         if side.data_last:
             self._end_half(stream, side.direction)
-        elif half.message is not None and not half.message.reported and half.message.body and is_due(half.message):
-            self._reports.message(stream, side.direction, partial=True)
+        else:
+            self._look(stream, side.direction)
+
+    def _look(self, stream: Stream, direction: Direction) -> None:
+        """Report a body that goes on, if it is time for that."""
+        message = stream.halves[direction].message
+        if message is not None and not message.reported and message.body and is_due(message):
+            self._reports.message(stream, direction, partial=True)
 
     # Streams.
 
@@ -434,7 +441,12 @@ class Connection:
             return
         half.ended = True
         message = half.message
-        if message is not None and not message.reported and message.size != (message.head.length or message.size):
+        if (
+            message is not None
+            and message.head.length is not None
+            and message.head.length != message.size
+            and (direction is _TO_SERVER or message.size)
+        ):  # an answer to HEAD has a length and no body
             self._odd(direction, b"http2.length_mismatch", stream)
         self._reports.message(stream, direction, partial=False, complete=stream.ended)
         if stream.ended:

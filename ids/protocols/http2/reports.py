@@ -107,8 +107,7 @@ class Reports:
             buffers["http2.size_update"], more["http2.size_update"] = sizes[0], tuple(sizes[1:])
         odd = [name for name in (buffers.get(ODDITY), *more.get(ODDITY, ()), *half.odd) if name is not None]
         if odd:
-            buffers[ODDITY], more[ODDITY] = odd[0], tuple(odd[1:])
-            half.odd = []
+            buffers[ODDITY], more[ODDITY] = odd[0], tuple(dict.fromkeys(odd[1:]))
 
     def _emit(
         self,

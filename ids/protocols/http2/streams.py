@@ -36,7 +36,7 @@ class Half:
         """Types of its frames."""
         self.message: Message | None = None
         self.odd: list[bytes] = []
-        """What was odd about its frames since its last report."""
+        """What was odd about its frames."""
         self.ended = False
         self.cost = 0
         """Bytes that it holds of the limit that all flows share."""
