@@ -17,8 +17,10 @@ _MAX_DIGITS = 18
 _LINE_ENDS = (b"\r", b"\n", b"\0")
 
 
-def request_head(headers: Sequence[Header]) -> Head:
-    """Return the head of a request; what is odd about it stands in the buffer `ODDITY`."""
+def request_head(headers: Sequence[Header], *, upgraded: bool = False) -> Head:
+    """Return the head of a request; what is odd about it stands in the buffer `ODDITY`. ``upgraded``: it was sent as
+    HTTP/1, which has headers that HTTP/2 has not.
+    """
     values = _by_name(headers)
     method, paths = _first(values, b":method"), values.get(b":path", [])
     path = paths[0] if paths else b""
@@ -39,7 +41,7 @@ def request_head(headers: Sequence[Header]) -> Head:
         if others := tuple(dict.fromkeys(name for name in names if name != names[0])):
             head.more["http.host"] = others
     head.length = _length(values)
-    _note(head, _odd_of_request(values, headers))
+    _note(head, [] if upgraded else _odd_of_request(values, headers))
     return head
 
 

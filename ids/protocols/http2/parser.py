@@ -137,7 +137,7 @@ class Connection:
         stream = self._open(1)
         half = stream.halves[_TO_SERVER]
         half.keep(list(before.headers))
-        half.message = Message(request_head(before.headers), Exchange(stream.tx_id))
+        half.message = Message(request_head(before.headers, upgraded=True), Exchange(stream.tx_id))
         half.kinds.add(HEADERS)
         self._end_half(stream, _TO_SERVER)
         settings = upgraded_settings(before.settings)
