@@ -37,5 +37,5 @@ def test_settings_follow_from_the_protocols() -> None:
 
 
 def test_events_of_protocols_can_be_chosen() -> None:
-    assert EVENT_TYPES == ("tls", "http", "dns")
+    assert EVENT_TYPES == ("http", "tls", "dns", "websocket")
     assert set(EVENT_TYPES) <= set(get_args(EventType))

@@ -33,7 +33,7 @@ def transactions(ordinary_lane: bool) -> Transactions:
 
 
 def test_protocols_of_rules() -> None:
-    assert {"dns", "http", "tls"} == PARSED
+    assert {"dns", "http", "http2", "tls", "websocket"} == PARSED
     assert PARSED <= APP_PROTOCOLS
     assert APP_PROTOCOLS.isdisjoint(TRANSPORT_PROTOCOLS)
 
