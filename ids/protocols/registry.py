@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ids.protocols import dns, http, recognised, tls
+from ids.protocols import dcerpc, dns, http, recognised, tls
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -10,6 +10,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     tls.PROTOCOL,
     recognised.SSH,
     recognised.SMB,
+    dcerpc.PROTOCOL,
     recognised.SMTP,
     http.PROTOCOL,
     recognised.FTP,
@@ -30,6 +31,7 @@ OTHER_NAMES = frozenset(
 SHARED_BUFFERS = (
     Buffer("file.data", None, None, "content of a transferred file or body, decompressed", several=True, grows=True),
     Buffer("file.name", None, None, "name of a transferred file", grows=True),
+    *dcerpc.BUFFERS,
     Buffer(ODDITY, None, None, "what a parser found odd, by Suricata's names: `dns.z_flag_set`", several=True),
 )
 """Buffers that parsers of several protocols fill."""
