@@ -33,6 +33,7 @@ from operator import attrgetter
 import numpy as np
 
 from ids.counters import Counters
+from ids.protocols.files import Files, FileSettings
 from ids.protocols.protocol import (
     Handover,
     MakeDatagramParser,
@@ -81,8 +82,10 @@ class Protocols:
         *,
         protocols: Sequence[Protocol] = PROTOCOLS,
         ordinary_lane: bool = True,
+        files: Files | None = None,
     ) -> None:
-        """Keep what is known of flows in a place of ``flows``. ``ordinary_lane`` as in `Setup`."""
+        """Keep what is known of flows in a place of ``flows``. ``ordinary_lane`` and ``files`` as in `Setup`."""
+        self.files = Files(FileSettings(), counters, flows) if files is None else files
         self._settings = settings
         self._counters = counters
         self._flows = flows
@@ -93,7 +96,7 @@ class Protocols:
         self._make_parser: dict[str, MakeStreamParser] = {}
         self._make_listener: dict[str, MakeDatagramParser] = {}
         for protocol in protocols:
-            setup = Setup(flows, settings.of(protocol), counters, ordinary_lane)
+            setup = Setup(flows, settings.of(protocol), counters, ordinary_lane, self.files)
             if protocol.streams is not None:
                 self._make_parser[protocol.name] = protocol.streams(setup)
             if protocol.datagrams is not None:
