@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ids.protocols import dcerpc, dns, http, recognised, tls
+from ids.protocols import dcerpc, dns, http, recognised, smb, tls
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
     recognised.HTTP2,
     tls.PROTOCOL,
     recognised.SSH,
-    recognised.SMB,
+    smb.PROTOCOL,
     dcerpc.PROTOCOL,
     recognised.SMTP,
     http.PROTOCOL,

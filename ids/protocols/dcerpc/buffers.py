@@ -12,7 +12,9 @@ from ids.protocols.protocol import Buffer
 BUFFERS = (
     Buffer("dcerpc.iface", None, None, "interface that is called: its UUID, a space, its version", several=True),
     Buffer("dcerpc.opnum", None, None, "operation that is called, decimal"),
-    Buffer("dcerpc.stub_data", None, None, "data of a call or of an answer, put together of its fragments"),
+    Buffer(
+        "dcerpc.stub_data", None, None, "data of a call or of an answer, put together of its fragments", several=True
+    ),
     Buffer("dcerpc.byte_order", None, None, "order of bytes in the data: `little` or `big`"),
 )
 """They come over TCP and UDP, and through named pipes of SMB."""
@@ -27,15 +29,16 @@ class Side(NamedTuple):
     """It is a call, not a bind."""
     named: tuple[bytes, ...]
     opnum: int
-    stub: bytes
+    stubs: tuple[bytes, ...]
+    """The data; and how it reads without the UUID of an object."""
     little: bool
 
 
 def side_of(call: RpcCall, answers: bool) -> Side:
     """Return what a side has said; nothing that comes later changes it."""
-    return Side(
-        call.kind == REQUEST, call.named, call.opnum, bytes(call.answer if answers else call.stub), call.little
-    )
+    said = (call.answer,) if answers else (call.stub, call.bare)
+    stubs = tuple([bytes(stub) for stub in said if stub])
+    return Side(call.kind == REQUEST, call.named, call.opnum, stubs, call.little)
 
 
 def interface(side: Side) -> tuple[bytes, ...]:
@@ -50,7 +53,7 @@ def opnum(side: Side) -> tuple[bytes, ...]:
 
 def stub(side: Side) -> tuple[bytes, ...]:
     """Return the data."""
-    return (side.stub,) if side.stub else _NONE
+    return side.stubs
 
 
 def byte_order(side: Side) -> tuple[bytes, ...]:

@@ -11,7 +11,6 @@ from ids.protocols.framing import Pool
 from ids.types import Direction
 
 _ASKING = (pdu.BIND, pdu.ALTER)
-_UNANSWERED = (pdu.AUTH3, pdu.CANCEL, pdu.ORPHANED)
 _ANSWERS = {pdu.BIND_ACK: pdu.BIND, pdu.BIND_NAK: pdu.BIND, pdu.ALTER_RESPONSE: pdu.ALTER}
 """Answers to what is no request, by what they answer."""
 
@@ -19,10 +18,17 @@ _ANSWERS = {pdu.BIND_ACK: pdu.BIND, pdu.BIND_NAK: pdu.BIND, pdu.ALTER_RESPONSE: 
 class Bounds:
     """What calls may hold; shared by all associations of a protocol."""
 
-    __slots__ = ("counters", "open_calls", "pool", "prefix", "stub_bytes")
+    __slots__ = ("answers_whole", "counters", "open_calls", "pool", "prefix", "stub_bytes")
 
-    def __init__(self, prefix: str, open_calls: int, stub_bytes: int, pool: Pool, counters: Counters) -> None:
-        """Count what is beyond as ``<prefix>.calls_evicted``, ``.stub_cut`` and ``.contexts_evicted``."""
+    def __init__(
+        self, prefix: str, open_calls: int, stub_bytes: int, pool: Pool, counters: Counters, *, answers_whole: bool
+    ) -> None:
+        """Count what is beyond as ``<prefix>.calls_evicted``, ``.stub_cut`` and ``.contexts_evicted``.
+
+        ``answers_whole``: the data of an answer begins behind the head of the message, as Suricata has it over TCP, and
+        not 8 bytes later, as it has it in pipes. Rules are written for that.
+        """
+        self.answers_whole = answers_whole
         self.prefix = prefix
         self.open_calls = open_calls
         """Of one association."""
@@ -40,8 +46,8 @@ class RpcCall:
     """A call and its answer, or a bind and its answer; one of them may be lost."""
 
     __slots__ = (
-        "answer", "answer_fragments", "answered", "answers", "asked", "bound", "call_id", "context", "fragments",
-        "kind", "little", "minor", "named", "opnum", "owner", "stub",
+        "answer", "answer_fragments", "answered", "answers", "asked", "bare", "bound", "call_id", "context",
+        "fragments", "kind", "little", "minor", "named", "opnum", "owner", "stub",
     )  # fmt: skip
 
     def __init__(self, call_id: int, little: bool, minor: int, named: tuple[bytes, ...]) -> None:
@@ -56,9 +62,11 @@ class RpcCall:
         """All fragments are there."""
         self.context = self.opnum = 0
         self.stub, self.answer = bytearray(), bytearray()
+        self.bare: bytearray | None = None
+        """``stub`` without the UUIDs of objects that stand in it: a flag by which a client moves all behind it."""
         self.fragments = self.answer_fragments = 0
         self.bound: list[Interface] = []
-        """Of a bind: what it asks for."""
+        """Of a bind: what it asks for; of a call: what the last bind asked for."""
         self.named = named
         """The interface that is called, as rules test it."""
         self.owner: Any = None
@@ -68,12 +76,14 @@ class RpcCall:
 class Association:
     """What a client has bound, and the calls that are open."""
 
-    __slots__ = ("_bounds", "_open", "bound")
+    __slots__ = ("_bounds", "_offered", "_open", "bound")
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._open: dict[int, RpcCall] = {}
         """By call id, the oldest first."""
+        self._offered: list[Interface] = []
+        """What the last bind asked for."""
         self.bound: dict[int, Interface] = {}
         """By context: the interfaces that the client may call."""
 
@@ -93,7 +103,7 @@ class Association:
 
     def _asked(self, message: Pdu) -> tuple[RpcCall, RpcCall | None]:
         kind = message.kind
-        if kind in _UNANSWERED:
+        if pdu.is_unanswered(kind):
             alone = RpcCall(message.call_id, message.little, message.minor, ())
             alone.kind, alone.asked = kind, True
             return alone, None
@@ -103,7 +113,7 @@ class Association:
             call, evicted = self._begin(message)
             call.kind = kind
         if kind in _ASKING:
-            call.bound = pdu.read_bind(message)
+            self._offered = call.bound = pdu.read_bind(message)
             call.fragments, call.asked = 1, True
             return call, evicted
         if kind != pdu.REQUEST:
@@ -113,8 +123,12 @@ class Association:
         if said is not None:
             if not call.fragments:
                 call.context, call.opnum = said.context, said.opnum
-                call.named = self.interfaces(said.context)
+                call.named, call.bound = self.interfaces(said.context), self._offered
+            if said.bare is not None and call.bare is None and self._bounds.pool.take(len(call.stub)):
+                call.bare = call.stub[:]
             self._add(call.stub, said.stub)
+            if call.bare is not None:
+                self._add(call.bare, said.bare if said.bare is not None else said.stub)
         call.fragments += 1
         call.asked = message.last
         return call, evicted
@@ -130,8 +144,7 @@ class Association:
         if message.kind in (pdu.BIND_ACK, pdu.ALTER_RESPONSE):
             self._bind(call, pdu.read_results(message))
         elif message.kind == pdu.RESPONSE:
-            said = pdu.read_answer(message)
-            self._add(call.answer, said if said is not None else b"")
+            self._add(call.answer, message.body if self._bounds.answers_whole else pdu.read_answer(message))
             call.answered = message.last
         if call.answered:
             self._forget(call)
@@ -180,4 +193,4 @@ class Association:
     def _forget(self, call: RpcCall) -> None:
         """Hold a call no longer; whoever has it may still read it."""
         if self._open.pop(call.call_id, None) is not None:
-            self._bounds.pool.give(len(call.stub) + len(call.answer))
+            self._bounds.pool.give(len(call.stub) + len(call.answer) + len(call.bare or b""))

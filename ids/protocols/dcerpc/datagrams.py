@@ -110,7 +110,9 @@ class DcerpcDatagrams:
         if self._shared.pool.take(len(body[:room])):
             said += body[:room]
         if done:
-            side = Side(bool(exchange.fragments), exchange.head, exchange.opnum, bytes(said), bool(little))
+            side = Side(
+                bool(exchange.fragments), exchange.head, exchange.opnum, (bytes(said),) if said else (), bool(little)
+            )
             buffers = Made(MAKERS, side)
             complete = exchange.asked and exchange.answered
             out.append(

@@ -31,6 +31,8 @@ def fields_in_pipe(call: RpcCall) -> dict[str, Any]:
     if call.kind == REQUEST:
         said["opnum"] = call.opnum
         said["req"] = {"frag_cnt": call.fragments, "stub_data_size": len(call.stub)}
+        if call.bound and not call.context:  # Suricata takes all interfaces for those of context 0
+            said["interfaces"] = [_interface(bound._replace(result=None), reason=True) for bound in call.bound]
     elif call.kind == BIND and call.bound:
         said["interfaces"] = [_interface(bound, reason=True) for bound in call.bound]
     if call.answers == RESPONSE:

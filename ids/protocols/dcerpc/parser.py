@@ -30,7 +30,9 @@ class Shared:
         settings: DcerpcSettings = setup.settings
         self.flows = setup.flows
         self.pool = Pool("dcerpc", settings.memcap_bytes, setup.counters)
-        self.bounds = Bounds("dcerpc", settings.open_calls, settings.stub_bytes, self.pool, setup.counters)
+        self.bounds = Bounds(
+            "dcerpc", settings.open_calls, settings.stub_bytes, self.pool, setup.counters, answers_whole=True
+        )
 
     def __call__(self, slot: int, tx_id: int) -> DcerpcConnection:
         """Return the parser of a flow."""

@@ -31,6 +31,7 @@ _REQUEST = Struct(">IHH").unpack_from, Struct("<IHH").unpack_from
 _CONTEXT = Struct(">HBx16sHH").unpack_from, Struct("<HBx16sHH").unpack_from
 _RESULT = Struct(">HH16sI").unpack_from, Struct("<HH16sI").unpack_from
 _CONTEXT_BYTES, _SYNTAX_BYTES, _RESULT_BYTES = 24, 20, 24
+_OBJECT_BYTES = 16
 _BEFORE_CONTEXTS = 12
 """Bytes of a bind between its head and its contexts."""
 
@@ -83,6 +84,9 @@ class Call(NamedTuple):
     context: int
     opnum: int
     stub: bytes
+    """As Suricata has it: with the UUID of an object before it, where there is one."""
+    bare: bytes | None
+    """Without that UUID; None where there is none."""
 
 
 def length_of(data: bytes | bytearray, at: int) -> int:
@@ -93,6 +97,11 @@ def length_of(data: bytes | bytearray, at: int) -> int:
         return -1
     size = int(_SHORT[data[at + 4] >> 4 & 1](data, at + 8)[0])
     return size if size >= HEADER else -1
+
+
+def is_unanswered(kind: int | None) -> bool:
+    """Return whether a message of a client has no answer."""
+    return kind in (AUTH3, CANCEL, ORPHANED)
 
 
 def is_pdu(data: bytes) -> bool:
@@ -112,12 +121,13 @@ def read_call(pdu: Pdu) -> Call | None:
     if len(pdu.body) < 8:
         return None
     _, context, opnum = _REQUEST[pdu.little](pdu.body)
-    return Call(context, opnum, pdu.body[8 + 16 * bool(pdu.flags & WITH_OBJECT) :])
+    stub = pdu.body[8:]
+    return Call(context, opnum, stub, stub[_OBJECT_BYTES:] if pdu.flags & WITH_OBJECT else None)
 
 
-def read_answer(pdu: Pdu) -> bytes | None:
-    """Return the data of a response; None where it is cut off."""
-    return pdu.body[8:] if len(pdu.body) >= 8 else None
+def read_answer(pdu: Pdu) -> bytes:
+    """Return the data of a response, behind its length, context and count of cancels."""
+    return pdu.body[8:]
 
 
 def read_bind(pdu: Pdu) -> list[Interface]:
