@@ -135,6 +135,9 @@ class Protocol:
     """How the server of a TCP flow begins."""
     server_prelude: bytes | None = None
     """What its server may send before the protocol shows."""
+    sure: bool = False
+    """Its client's first bytes settle it: no answer of the server in another protocol makes the flow that one's. Right
+    where whoever begins so is heard by servers of it alone."""
     datagram: Callable[[bytes], bool] | None = None
     """Judges one datagram of a UDP flow, of either side; never raises."""
     foreign_ports: frozenset[int] = frozenset()

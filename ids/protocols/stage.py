@@ -64,9 +64,6 @@ _UDP = 17
 _DIRECTIONS = tuple(Direction)
 _log = logging.getLogger(__name__)
 
-_SURE = "http"
-"""A protocol that needs no answer of its server to be sure of: whoever speaks it is heard by servers of it."""
-
 
 class Protocols:
     """Protocol recognition and parsing for all flows.
@@ -219,7 +216,7 @@ class Protocols:
             return
         talk.parser = maker(talk.slot, talk.tx_id)
         self._parsed[talk.slot] = True
-        if side == Direction.TO_SERVER and protocol is not None and protocol.name != _SURE and not (gap or others):
+        if side == Direction.TO_SERVER and protocol is not None and not protocol.sure and not (gap or others):
             talk.awaited = True
             self._keep_client(talk, b"", known + data, b"")
         if not (known or others or talk.closed >> (1 - side) & 1):
