@@ -32,6 +32,8 @@ class Exchange:
     dos: bool = False
     done: bool = False
     """Its event is written."""
+    odd: tuple[bytes, ...] = ()
+    """What was odd about it so far, by Suricata's names; rules see it in both directions, as there."""
 
 
 class About:

@@ -131,7 +131,7 @@ class First:
         opened = self._connection.opens.get(block.words[:2])
         self._generic(head, block)
         if opened is not None:
-            self._connection.end_transfer(opened, _CLIENT, _CLIENT, None)
+            self._connection.end_transfer(opened, _CLIENT, None)
             self._connection.expect(_key(head, block), opened)
 
     def _read(self, head: Head, block: Block) -> None:
@@ -163,7 +163,7 @@ class First:
         if block.command != wire1.WRITE_ANDX:
             self._generic(head, block)
         if block.command == wire1.WRITE_CLOSE:
-            connection.end_transfer(opened, _CLIENT, _CLIENT, None)
+            connection.end_transfer(opened, _CLIENT, None)
 
     def _transact(self, head: Head, block: Block) -> None:
         said = wire1.transact(block)
@@ -285,7 +285,7 @@ class First:
     def _was_closed(self, head: Head, block: Block) -> None:
         opened, _ = self._connection.expected(_key(head, block))
         if opened is not None:
-            self._connection.end_transfer(opened, _SERVER, _SERVER, None)
+            self._connection.end_transfer(opened, _SERVER, None)
             if head.status == _SUCCESS:
                 self._connection.forget(opened)
         self._done(head, block)

@@ -223,8 +223,9 @@ class SmbConnection:
     ) -> None:
         """Append what a side has said of an exchange."""
         ts_ns, number, behind, out = self._at
+        exchange.odd = tuple(dict.fromkeys((*exchange.odd, *odd)))
         side = side_of(*call) if call is not None else None
-        buffers = Made(OF_SERVER if direction else OF_CLIENT, Said(exchange, odd, side))
+        buffers = Made(OF_SERVER if direction else OF_CLIENT, Said(exchange, exchange.odd, side))
         out.append(
             Transaction(
                 self.shared.flows, self._slot, "smb", exchange.tx_id, direction, buffers, self._fields(exchange),
@@ -302,7 +303,7 @@ class SmbConnection:
             for call in opened.association.close() if opened.association is not None else ():
                 self.finish(call.owner, Direction.TO_SERVER)
             for side in list(opened.transfers):
-                self.end_transfer(opened, side, Direction.TO_SERVER, None)
+                self.end_transfer(opened, side, None)
             self._let_go(opened)
 
     def _let_go(self, opened: Open) -> None:
@@ -322,10 +323,8 @@ class SmbConnection:
             about = Transfer(opened.name, opened.share if first or not writes else b"", opened.file_id)
             session_id, tree_id = (0, 0) if first else (like.session_id, like.tree_id)
             exchange = self.begin(like.version, like.command, session_id, tree_id, about)
-            beside = {"smb.share": opened.share} if opened.share and writes else {}
             file = self.shared.files.open(
                 self._slot, "smb", exchange.tx_id, direction, name=opened.name, fields=self._fields(exchange),
-                beside=beside,
             )  # fmt: skip
             found = Ordered(exchange, file, self.shared.pool, self.shared.settings.queued_bytes)
             opened.transfers[direction] = found
@@ -334,19 +333,19 @@ class SmbConnection:
         if found.take(offset, data, (ts_ns, number, out)):
             self.say(found.exchange, direction, b"smb.file_overlap")
 
-    def end_transfer(self, opened: Open, side: Direction, direction: Direction, status: int | None) -> None:
-        """End what is read, or written, of a file."""
+    def end_transfer(self, opened: Open, side: Direction, status: int | None) -> None:
+        """End what is read, or written, of a file; rules look at it once more from the other side."""
         found = opened.transfers.pop(side, None)
         if found is None:
             return
         ts_ns, number, _, out = self._at
         found.exchange.status = status
         found.finish((ts_ns, number, out))
-        self.finish(found.exchange, direction)
+        self.finish(found.exchange, _DIRECTIONS[1 - side])
 
-    def end_of_file(self, opened: Open, direction: Direction) -> None:
+    def end_of_file(self, opened: Open) -> None:
         """End what is read of a file: there is no more of it."""
-        self.end_transfer(opened, Direction.TO_CLIENT, direction, _END_OF_FILE)
+        self.end_transfer(opened, Direction.TO_CLIENT, _END_OF_FILE)
 
     # Calls through pipes.
 

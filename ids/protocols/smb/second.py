@@ -152,7 +152,7 @@ class Second:
         exchange = self._begin(head)
         self._wait(head, exchange)
         for side in (_CLIENT, _SERVER):
-            self._connection.end_transfer(opened, side, _CLIENT, _SUCCESS)
+            self._connection.end_transfer(opened, side, _SUCCESS)
         self._connection.expect((head.command, head.message_id), opened)
 
     def _read(self, head: Head, data: bytes) -> None:
@@ -322,7 +322,7 @@ class Second:
         if opened is None:
             return
         if head.status == _END_OF_FILE:
-            connection.end_of_file(opened, _SERVER)
+            connection.end_of_file(opened)
             return
         if head.status not in (_SUCCESS, _OVERFLOW):
             return

@@ -66,10 +66,16 @@ TRANSFORMS = (
 
 TRANSFORMS_WITH_VALUE = ("xor", "pcrexform")
 
-DECIMALS = {"dns.opcode": 15, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF}
+DECIMALS = {
+    "dns.opcode": 15,
+    "dns.rcode": 65_535,
+    "dns.rrtype": 65_535,
+    "tls.cert_chain_len": 0xFFFFFFFF,
+    "smb.version": 3,
+}
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
-NOT_STICKY = frozenset({"tls.version", ODDITY, *DECIMALS})
+NOT_STICKY = frozenset({"tls.version", ODDITY, "dcerpc.iface", "dcerpc.opnum", *DECIMALS})
 """Buffers of the catalogue that in Suricata are options with a value."""
 
 

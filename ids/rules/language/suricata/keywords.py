@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sets, state
+from ids.rules.language.suricata import buffers, content, dcerpc, flow, meta, numbers, packet, sets, state
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -25,6 +25,10 @@ KEYWORDS: dict[str, Builder] = {
     "tls.subject": buffers.equals_in("tls.cert_subject"),
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
     "tls.fingerprint": buffers.equals_in("tls.cert_fingerprint"),
+    "dcerpc.iface": dcerpc.iface,
+    "dce_iface": dcerpc.iface,
+    "dcerpc.opnum": dcerpc.opnum,
+    "dce_opnum": dcerpc.opnum,
     "app-layer-event": buffers.oddity,
     "filename": buffers.equals_in("file.name"),
     "fileext": buffers.equals_in("file.name", ending=True),
@@ -96,8 +100,7 @@ KEYWORDS: dict[str, Builder] = {
 KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
 _LATER = """
-    asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
-    dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
+    asn1 bypass cip_service config dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
     enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
     ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code
