@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from ids.counters import Counters
 from ids.protocols import Protocols, ProtocolSettings
+from ids.protocols.dcerpc.parser import DcerpcConnection
 from ids.rules.language.suricata.loader import SuricataLoader
 from ids.rules.language.variables import Variables
 from ids.rules.settings import DEFAULT_VARIABLES
@@ -36,10 +38,10 @@ FIRST, LAST, OBJECT = 1, 2, 0x83
 NAMED = f"{SVCCTL} 2".encode()
 
 
-def bound(**options: bool) -> Wire:
+def bound(*, little: bool = True) -> Wire:
     """Return a connection on which an interface is bound, after the first offer was refused."""
-    wire = Wire().client(bind((0, SRVSVC, 3), (1, SVCCTL, 2), **options))
-    return wire.server(bind_ack(2, 0, **options))
+    wire = Wire().client(bind((0, SRVSVC, 3), (1, SVCCTL, 2), little=little))
+    return wire.server(bind_ack(2, 0, little=little))
 
 
 def say(*said: tuple[Direction, bytes]) -> list[Transaction]:
@@ -145,7 +147,9 @@ def test_calls_that_wait_are_bounded() -> None:
 
 def test_no_bytes_are_held_of_flows_that_ended() -> None:
     wire = bound().client(request(1, bytes(300), call_id=2, flags=FIRST)).client(request(1, b"x")[:20])
-    parser = next(iter(wire.stage._talks.by_id.values())).parser  # type: ignore[attr-defined]
+    (talk,) = wire.stage._talks.by_id.values()
+    parser = talk.parser
+    assert isinstance(parser, DcerpcConnection)
     assert parser._shared.pool.held == 320
     parser.release()
     assert parser._shared.pool.held == 0
@@ -190,11 +194,11 @@ def test_datagrams_come_in_fragments() -> None:
 def test_rules_ask_for_interface_operation_and_data(options: str, alerts: int, little: bool, tmp_path: Path) -> None:
     """As Suricata has it, interface and operation hold on both sides of a call."""
     number = b"\x02\x01" if little else b"\x01\x02"
-    said = [
+    said: tuple[Any, ...] = (
         bind((0, SRVSVC, 3), (1, SVCCTL, 2), little=little), to_client(bind_ack(2, 0, little=little)),
         request(15, number + b"data", context=1, call_id=2, little=little),
         to_client(response(b"answer", call_id=2, little=little)),
-    ]  # fmt: skip
+    )  # fmt: skip
     path = tmp_path / "d.rules"
     path.write_text(f'alert tcp any any -> any any (msg:"m"; {options} sid:1;)\n')
     session = Session(f"rules.paths=[{path}]", rules=Rules())
