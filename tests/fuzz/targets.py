@@ -31,6 +31,7 @@ from ids.types import Datagram, Direction, FlowColumns, PacketBatch, Packets, St
 from tests.fuzz.handmade import HANDMADE
 from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
 from tests.fuzz.seeds import Conversation, Frames, Seeds
+from tests.fuzz.windows import CONVERSATIONS
 
 LINKTYPE_RAW = 101
 SLACK = 4096
@@ -272,6 +273,14 @@ class Handmade(Parsers):
         return HANDMADE
 
 
+class Windows(Parsers):
+    """The same, of what Windows networks speak."""
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return CONVERSATIONS
+
+
 class Whole(Target):
     """The engine with the shipped rules: no plugin fails, and no event is lost."""
 
@@ -326,6 +335,7 @@ TARGETS: dict[str, type[Target]] = {
     "engine": Whole,
     "parsers": Parsers,
     "handmade": Handmade,
+    "windows": Windows,
     "captures": Captures,
     "rules": RuleFiles,
 }
@@ -335,7 +345,8 @@ SHARES = {
     "flows": 0.3,
     "engine": 0.1,
     "parsers": 0.1,
-    "handmade": 0.05,
+    "handmade": 0.04,
+    "windows": 0.01,
     "captures": 0.04,
     "rules": 0.01,
 }
