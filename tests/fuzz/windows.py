@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import pack
 
 from tests.fuzz.seeds import Conversation
-from tests.protocols import calls, shares
+from tests.protocols import calls, shares, tickets
 from tests.protocols.shares import TRANSCEIVE, compound, netbios, second
 
 _BIND = calls.bind((0, calls.SRVSVC, 3), (1, calls.SVCCTL, 2))
@@ -97,7 +97,16 @@ _FIRST = (
     (0, netbios(shares.first(0x04, pack("<HI", 0x4000, 0), b""))),
 )
 
+_KERBEROS = (
+    (0, tickets.request()),
+    (1, tickets.error(25)),
+    (0, tickets.request(tickets.TGS_REQUEST, sname=(b"HTTP", b"web"))),
+    (1, tickets.reply(tickets.TGS_REPLY, (b"HTTP", b"web"), 23, 23)),
+)
+
 CONVERSATIONS = (
+    Conversation(True, _KERBEROS),
+    Conversation(False, tuple((side, tickets.framed(data)) for side, data in _KERBEROS)),
     Conversation(False, _RPC),
     Conversation(False, _BIG),
     Conversation(True, _DATAGRAMS),

@@ -75,7 +75,7 @@ DECIMALS = {
 }
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
-NOT_STICKY = frozenset({"tls.version", ODDITY, "dcerpc.iface", "dcerpc.opnum", *DECIMALS})
+NOT_STICKY = frozenset({"tls.version", ODDITY, "dcerpc.iface", "dcerpc.opnum", "krb5.ticket_encryption", *DECIMALS})
 """Buffers of the catalogue that in Suricata are options with a value."""
 
 
