@@ -75,7 +75,10 @@ DECIMALS = {
 }
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
-NOT_STICKY = frozenset({"tls.version", ODDITY, "dcerpc.iface", "dcerpc.opnum", "krb5.ticket_encryption", *DECIMALS})
+NOT_STICKY = frozenset({
+    "tls.version", "file.size", "file.md5", "file.sha1", "file.sha256", "dcerpc.iface", "dcerpc.opnum",
+    "krb5.ticket_encryption", ODDITY, *DECIMALS,
+})  # fmt: skip
 """Buffers of the catalogue that in Suricata are options with a value."""
 
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ids.rules.language.suricata import buffers, content, dcerpc, flow, kerberos, meta, numbers, packet, sets, state
+from ids.rules.language.suricata import (
+    buffers,
+    content,
+    dcerpc,
+    flow,
+    kerberos,
+    meta,
+    numbers,
+    packet,
+    sets,
+    state,
+    transfers,
+)
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -35,6 +47,12 @@ KEYWORDS: dict[str, Builder] = {
     "app-layer-event": buffers.oddity,
     "filename": buffers.equals_in("file.name"),
     "fileext": buffers.equals_in("file.name", ending=True),
+    "filemagic": buffers.equals_in("file.magic"),
+    "filesize": transfers.filesize,
+    "filemd5": transfers.listed_digest("md5"),
+    "filesha1": transfers.listed_digest("sha1"),
+    "filesha256": transfers.listed_digest("sha256"),
+    "filestore": transfers.filestore,
     # contents
     "content": content.content,
     "uricontent": content.uricontent,
@@ -71,7 +89,7 @@ KEYWORDS: dict[str, Builder] = {
     "ipopts": packet.ipopts,
     "sameip": packet.sameip,
     "decode-event": packet.noted("decode"),
-    "engine-event": packet.noted("decode"),
+    "engine-event": packet.engine_event,
     "stream-event": packet.noted("stream"),
     # flows and state
     "flow": flow.flow,
@@ -104,7 +122,7 @@ KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
 _LATER = """
     asn1 bypass cip_service config dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
-    enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce
+    enip_command flow.age flowvar frame ftpbounce
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
     ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep l3_proto lua
     modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags mqtt.protocol_version mqtt.qos mqtt.reason_code
