@@ -181,7 +181,7 @@ def test_what_is_renamed_and_deleted() -> None:
 
 def file_of(share: Share) -> tuple[bytes, bytes, str]:
     """Return name, content and state of the file that ended last."""
-    (*_, file) = share.wire.stage.files.take()
+    (*_, file) = share.wire.stage.files.take()[0]
     return file.name, file.content, file.state.name
 
 
@@ -367,11 +367,11 @@ def test_a_file_of_smb_1() -> None:
     for message in (shares.write1(0x4000, 0, b"X5O!"), shares.write1(0x4000, 4, b"P%@AP"),
                     shares.first(0x04, pack("<HI", 0x4000, 0), b"")):  # fmt: skip
         wire.client(netbios(message))
-    (file,) = wire.stage.files.take()
+    ((file,), _) = wire.stage.files.take()
     assert (file.name, file.content, file.state.name) == (b"\\eicar", b"X5O!P%@AP", "CLOSED")
     wire.client(netbios(shares.read1(0x4000, 0, 10))).server(netbios(shares.was_read1(b"data"))).close()
     assert [event["command"][13:] for event in events_of(wire)][:2] == ["NT_CREATE_ANDX", "WRITE_ANDX"]
-    (file,) = wire.stage.files.take()
+    ((file,), _) = wire.stage.files.take()
     assert (file.content, file.state.name) == (b"data", "TRUNCATED"), "it was not closed"
 
 
