@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ids.protocols import dcerpc, dns, http, krb5, rdp, recognised, smb, tls
+from ids.protocols import dcerpc, dns, http, krb5, ldap, rdp, recognised, smb, tls
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -13,6 +13,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     dcerpc.PROTOCOL,
     krb5.PROTOCOL,
     rdp.PROTOCOL,
+    ldap.PROTOCOL,
     recognised.SMTP,
     http.PROTOCOL,
     recognised.FTP,
@@ -25,7 +26,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in PROTOCOLS}
 
 OTHER_NAMES = frozenset(
-    {"dhcp", "dnp3", "ftp-data", "ike", "ldap", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rfb",
+    {"dhcp", "dnp3", "ftp-data", "ike", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rfb",
      "sip", "snmp", "telnet", "tftp"}
 )  # fmt: skip
 """EVE's names of protocols that nothing here recognises: a rule that names one is refused with that reason."""

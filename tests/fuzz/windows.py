@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import pack
 
 from tests.fuzz.seeds import Conversation
-from tests.protocols import calls, shares, tickets
+from tests.protocols import calls, desktops, directories, shares, tickets
 from tests.protocols.shares import TRANSCEIVE, compound, netbios, second
 
 _BIND = calls.bind((0, calls.SRVSVC, 3), (1, calls.SVCCTL, 2))
@@ -104,7 +104,26 @@ _KERBEROS = (
     (1, tickets.reply(tickets.TGS_REPLY, (b"HTTP", b"web"), 23, 23)),
 )
 
+_LDAP = (
+    (0, directories.sasl(shares.logon("u", "d")) + directories.search(2)),
+    (1, directories.result(1, 0x61) + directories.entry(2, b"cn=a", b"sn", b"x") + directories.result(2, 0x65)),
+    (0, directories.modify(3, b"cn=a", b"sn", b"y") + directories.wrapped(directories.search(4))),
+    (1, directories.result(3, 0x67)),
+    (0, directories.start_tls(9)),
+    (1, directories.result(9, 0x78)),
+)
+_RDP = (
+    (0, desktops.request(flags=1)),
+    (1, desktops.confirm(0, 0x1F)),
+    (0, desktops.connect(desktops.core(), desktops.network(b"rdpdr", b"cliprdr"))),
+    (1, desktops.CONNECTED),
+)
+
 CONVERSATIONS = (
+    Conversation(False, _LDAP),
+    Conversation(True, ((0, directories.search(2)), (1, directories.result(2, 0x65)))),
+    Conversation(False, _RDP),
+    Conversation(False, ((0, desktops.request()), (1, desktops.refuse(5)))),
     Conversation(True, _KERBEROS),
     Conversation(False, tuple((side, tickets.framed(data)) for side, data in _KERBEROS)),
     Conversation(False, _RPC),
