@@ -35,7 +35,8 @@ INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False,
 
 _EVENT_TYPES: dict[str, tuple[str, ...]] = {
     "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",),
-    "dns": ("dns",), "tls": ("tls",), "files": ("fileinfo",), "stats": ("stats",),
+    "http2": ("http",), "websocket": ("websocket",), "dns": ("dns",), "tls": ("tls",), "files": ("fileinfo",),
+    "stats": ("stats",),
     "smb": ("smb",), "dcerpc": ("dcerpc",), "krb5": ("krb5",), "ldap": ("ldap",), "rdp": ("rdp",),
 }  # fmt: skip
 _DROP_FLOWS = {"all": "all", "start": "start"}

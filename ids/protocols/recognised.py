@@ -11,8 +11,6 @@ _LINE = rb"(?![^\r\n]*[ \t]HTTP/\d)[^\r\n]*[\r\n]"
 """The rest of a line that is no request of HTTP: ``HELO / HTTP/1.1`` is one to many servers, whatever its method."""
 _SSH_BANNER = rb"SSH-[12]\." + _LINE
 
-HTTP2 = Protocol(name="http2", from_client=rb"PRI \* HTTP/2\.0\r\n")
-
 SSH = Protocol(
     name="ssh",
     from_client=_SSH_BANNER,

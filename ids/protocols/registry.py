@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ids.protocols import dcerpc, dns, http, krb5, ldap, rdp, recognised, smb, tls
+from ids.protocols import dcerpc, dns, http, http2, krb5, ldap, rdp, recognised, smb, tls, websocket
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
-    recognised.HTTP2,
+    http2.PROTOCOL,
     tls.PROTOCOL,
     recognised.SSH,
     smb.PROTOCOL,
@@ -20,6 +20,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     recognised.IMAP,
     recognised.POP3,
     dns.PROTOCOL,
+    websocket.PROTOCOL,
 )
 """In the order in which they are tried: where two patterns fit, the first has it."""
 
@@ -59,3 +60,14 @@ EVENT_OF: dict[str, str] = {protocol.name: protocol.event or protocol.name for p
 
 EVENT_TYPES = tuple(dict.fromkeys(protocol.event for protocol in PROTOCOLS if protocol.event is not None))
 """Types of the events that are written for transactions."""
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "http": ("http", "http2"), "http1": ("http",), "dcerpc": ("dcerpc", "smb"),
+}  # fmt: skip
+"""Names that a rule may say for several protocols, or for one that has another name here. All of a family fill the
+buffers of the first."""
+
+
+def meant(name: str) -> tuple[str, ...]:
+    """Return the protocols that a rule means by a name."""
+    return FAMILIES.get(name, (name,))

@@ -87,6 +87,7 @@ class Protocols:
         self._counters = counters
         self._flows = flows
         self._recogniser = Recogniser(protocols)
+        self._by_name = {protocol.name: protocol for protocol in protocols}
         self._talks = Talks(lambda: Talk(0))
         flows.places.append(self._talks)
         self._codes = {name: flows.app_code(name) for name in (FAILED, *(protocol.name for protocol in protocols))}
@@ -444,7 +445,7 @@ class Protocols:
                 self._hand_over(talk, handover, ts_ns, number, out)
 
     def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
-        """Probe the rest of the streams anew."""
+        """Probe the rest of the streams anew, unless it is known what they are."""
         talk.release()
         self._talks.hold(talk, NOTHING)
         self._parsed[talk.slot] = False
@@ -456,11 +457,27 @@ class Protocols:
             self._counters.add("app_layer.handover.too_many")
             return
         self._note()  # the next parser may ask what the flow was before
+        if handover.to in self._make_parser:
+            self._agree(talk, handover, ts_ns, number, out)
         ended, talk.closed = talk.closed, 0
         for side, rest in enumerate(handover.rest):
             closed = bool(ended >> side & 1)
             if rest or closed:
                 self._take(talk, side, rest, ts_ns, number, 0, closed, out)
+
+    def _agree(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
+        """Begin to parse the protocol that both sides have agreed on."""
+        protocol = self._by_name[str(handover.to)]
+        talk.probing = False
+        self._decide(talk, protocol)
+        talk.parser = self._make_parser[protocol.name](talk.slot, talk.tx_id)
+        self._parsed[talk.slot] = True
+        take_over = getattr(talk.parser, "take_over", None)
+        if handover.before is not None and take_over is not None:
+            try:
+                take_over(handover.before, ts_ns, number, out)
+            except Exception:
+                self._fail(talk)
 
     # Datagrams.
 

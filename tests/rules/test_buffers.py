@@ -33,7 +33,7 @@ def transactions(ordinary_lane: bool) -> Transactions:
 
 
 def test_protocols_of_rules() -> None:
-    assert {"dns", "http", "tls", "smb", "dcerpc", "krb5"} <= PARSED
+    assert {"dns", "http", "http2", "tls", "websocket", "smb", "dcerpc", "krb5", "ldap", "rdp"} <= PARSED
     assert PARSED <= APP_PROTOCOLS
     assert APP_PROTOCOLS.isdisjoint(TRANSPORT_PROTOCOLS)
 

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 
-from ids.protocols import BY_NAME
+from ids.protocols import BY_NAME, meant
 from ids.rules.match.clauses import FIRST, LAST, Column, Predicate, complement, runs
 from ids.rules.model.buffers import PAYLOAD, TRANSPORT_PROTOCOLS
 from ids.rules.model.chain import Chain, Content
@@ -213,9 +213,10 @@ def _of_traffic(traffic: Traffic, app_code: Callable[[str], int]) -> Iterator[Pr
     elif TRANSPORT_PROTOCOLS.get(name):
         yield Predicate("ip.proto", runs(sorted(TRANSPORT_PROTOCOLS[name])))
     elif traffic.app_proto is not None:
-        over = [number for number in (_TCP, _UDP) if name in BY_NAME and BY_NAME[name].recognised_over(number)]
+        known = [BY_NAME[one] for one in meant(name) if one in BY_NAME]
+        over = [number for number in (_TCP, _UDP) if any(one.recognised_over(number) for one in known)]
         yield Predicate("ip.proto", runs(over or [_TCP, _UDP]))
-        yield Predicate("app", runs([app_code(name)]))
+        yield Predicate("app", runs(sorted(app_code(one) for one in meant(name))))
 
 
 def _of_flow(rule: Rule) -> Iterator[Predicate]:

@@ -84,7 +84,8 @@ def _relative(step: Piece | Step | None) -> bool:
 
 _SEVERAL = frozenset((
     "file.data", "file.name", "http.request_header", "http.response_header", "tls.certs", "tls.cert_subject",
-    "tls.alpn", "tls.subjectaltname", "smtp.rcpt_to", "ftp.reply", "ftp.completion_code",
+    "http2.header", "http2.header_name", "tls.alpn", "tls.subjectaltname", "smtp.rcpt_to", "ftp.reply",
+    "ftp.completion_code",
 ))  # fmt: skip
 
 

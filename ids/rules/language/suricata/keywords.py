@@ -33,6 +33,9 @@ KEYWORDS: dict[str, Builder] = {
     "pkt_data": buffers.pkt_data,
     "base64_data": buffers.base64_data,
     **{name: buffers.decimal_in(name) for name in buffers.DECIMALS},
+    **{name: buffers.named_number_in(name) for name in buffers.NAMED_NUMBERS},
+    "http2.settings": buffers.setting,
+    "websocket.flags": buffers.flags,
     "tls.version": buffers.equals_in("tls.version", whole=True),
     "tls.subject": buffers.equals_in("tls.cert_subject"),
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
@@ -120,7 +123,7 @@ KEYWORDS: dict[str, Builder] = {
 
 KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
-_LATER = """
+_KNOWN = """
     asn1 bypass cip_service config dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
     enip_command flow.age flowvar frame ftpbounce
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
@@ -131,5 +134,5 @@ _LATER = """
     tls_cert_valid tls_store vxlan_vni
 """
 
-LATER = frozenset(_LATER.split())
+LATER = frozenset(_KNOWN.split()) - KEYWORDS.keys()
 """Options of Suricata that are refused by name."""
