@@ -136,6 +136,11 @@ class Protocol:
     """Judges one datagram of a UDP flow, of either side; never raises."""
     foreign_ports: frozenset[int] = frozenset()
     """UDP ports of other protocols whose datagrams look the same: no flow of theirs is recognised as this one."""
+    home_ports: frozenset[int] = frozenset()
+    """Ports of which a flow must have one to be recognised as this one by a datagram, where its form says too little;
+    none: any will do."""
+    first_bytes: frozenset[int] | None = None
+    """First bytes of the datagrams that its parser wants; the others are passed over in columns. None: it wants all."""
     settings: type[BaseModel] | None = None
     """Its bounds: the group ``protocols.<name>`` of the settings."""
     buffers: tuple[Buffer, ...] = ()
@@ -144,8 +149,8 @@ class Protocol:
     """What its parser finds odd, by Suricata's names: instances of the buffer `ODDITY` are these behind the protocol's
     name and a dot."""
     event: str | None = None
-    """The type of event that is written for a complete transaction. Its object, under the protocol's name, is what the
-    parser gave the transaction as ``fields``."""
+    """The type of event that is written for a complete transaction. Its object, under the same name, is what the parser
+    gave the transaction as ``fields``."""
     in_alert: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     """Makes of ``fields`` the object that alerts have, where that is another than the event's."""
     streams: Callable[[Setup], MakeStreamParser] | None = field(default=None, repr=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ids.protocols import dns, http, recognised, tls
+from ids.protocols import dns, http, quic, recognised, tls
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
+from ids.protocols.rare import dhcp, mqtt, ntp, sip, snmp, tftp
+from ids.types import Direction
 
 PROTOCOLS: tuple[Protocol, ...] = (
     recognised.HTTP2,
@@ -11,10 +13,17 @@ PROTOCOLS: tuple[Protocol, ...] = (
     recognised.SSH,
     recognised.SMB,
     recognised.SMTP,
+    sip.PROTOCOL,
     http.PROTOCOL,
     recognised.FTP,
     recognised.IMAP,
     recognised.POP3,
+    quic.PROTOCOL,
+    mqtt.PROTOCOL,
+    dhcp.PROTOCOL,
+    snmp.PROTOCOL,
+    tftp.PROTOCOL,
+    ntp.PROTOCOL,
     dns.PROTOCOL,
 )
 """In the order in which they are tried: where two patterns fit, the first has it."""
@@ -22,8 +31,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in PROTOCOLS}
 
 OTHER_NAMES = frozenset(
-    {"dhcp", "dnp3", "ftp-data", "ike", "krb5", "ldap", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rdp", "rfb",
-     "sip", "snmp", "telnet", "tftp"}
+    {"dnp3", "ftp-data", "ike", "krb5", "ldap", "modbus", "nfs", "pgsql", "rdp", "rfb",
+     "telnet"}
 )  # fmt: skip
 """EVE's names of protocols that nothing here recognises: a rule that names one is refused with that reason."""
 
@@ -31,6 +40,11 @@ SHARED_BUFFERS = (
     Buffer("file.data", None, None, "content of a transferred file or body, decompressed", several=True, grows=True),
     Buffer("file.name", None, None, "name of a transferred file", grows=True),
     Buffer(ODDITY, None, None, "what a parser found odd, by Suricata's names: `dns.z_flag_set`", several=True),
+    Buffer("ja3.hash", None, Direction.TO_SERVER, "JA3 of the client, hexadecimal"),
+    Buffer("ja3.string", None, Direction.TO_SERVER, "JA3 string of the client"),
+    Buffer("ja3s.hash", None, Direction.TO_CLIENT, "JA3S of the server, hexadecimal"),
+    Buffer("ja3s.string", None, Direction.TO_CLIENT, "JA3S string of the server"),
+    Buffer("ja4.hash", None, Direction.TO_SERVER, "JA4 of the client"),
 )
 """Buffers that parsers of several protocols fill."""
 
@@ -44,5 +58,8 @@ BUFFERS: dict[str, Buffer] = {
 ODDITIES = frozenset(f"{protocol.name}.{oddity}" for protocol in PROTOCOLS for oddity in protocol.oddities)
 """All that can stand in the buffer `ODDITY`."""
 
-EVENT_TYPES = tuple(protocol.event for protocol in PROTOCOLS if protocol.event is not None)
+EVENT_OF = {protocol.name: protocol.event for protocol in PROTOCOLS if protocol.event is not None}
+"""By protocol: the type of the events that are written for its transactions."""
+
+EVENT_TYPES = tuple(EVENT_OF.values())
 """Types of the events that are written for transactions."""

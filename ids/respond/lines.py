@@ -13,6 +13,7 @@ import numpy as np
 
 from ids.events import Lines, spell
 from ids.flow.keys import answer_to
+from ids.protocols import EVENT_OF
 from ids.respond.community_id import community_ids
 from ids.respond.events import ICMP, WITH_PORTS, interface_name, protocol_name, second, tunnel, vlan_tags
 from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
@@ -87,12 +88,13 @@ class EventLines:
     def _of_protocol(self, protocol: str, rows: list[Transaction]) -> Lines:
         slots = np.array([row.slot for row in rows])
         times = timestamps(np.array([row.ts_ns for row in rows]))
-        heads = self._heads(protocol, slots, times, [row.number for row in rows])
+        kind = EVENT_OF.get(protocol, protocol)
+        heads = self._heads(kind, slots, times, [row.number for row in rows])
         lines = [
-            f'{head},"tx_id":{row.tx_id},"{protocol}":{spell(row.fields)}}}\n'
+            f'{head},"tx_id":{row.tx_id},"{kind}":{spell(row.fields)}}}\n'
             for head, row in zip(heads, rows, strict=True)
         ]
-        return Lines(protocol, "".join(lines).encode(), len(lines))
+        return Lines(kind, "".join(lines).encode(), len(lines))
 
     def _heads(self, event_type: str, slots: I64, times: list[str], numbers: Sequence[int]) -> list[str]:
         """Return how each event begins; ``numbers`` are those of the packets that caused them, 0 where none did."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
 
@@ -93,9 +93,13 @@ class RespondSettings(BaseModel):
     )
 
 
-EventType = Literal["alert", "flow", "drop", "http", "dns", "tls", "anomaly", "packet", "stats"]
+EventType = Literal[
+    "alert", "flow", "drop", "http", "dns", "tls",
+    "quic", "mqtt", "sip", "dhcp", "snmp", "tftp", "ntp",
+    "anomaly", "packet", "stats",
+]  # fmt: skip
 
-EVENT_TYPES: tuple[EventType, ...] = ("alert", "flow", "drop", "http", "dns", "tls", "anomaly", "packet", "stats")
+EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 
 
 class EveSettings(BaseModel):

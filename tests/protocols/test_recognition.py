@@ -87,14 +87,14 @@ def test_streams(direction: Direction, prefix: bytes, name: str | None) -> None:
         (b"GET / HTTP/1.1\r\n\r\n", None),
     ],
 )
-def test_datagrams(data: bytes, name: str | None) -> None:
-    found = RECOGNISER.datagram(data)
+def test_datagrams(data: bytes, name: str | None, ports: tuple[int, int] = (50000, 50001)) -> None:
+    found = RECOGNISER.datagram(data, ports)
     assert (found.name if found else None) == name
 
 
 @given(st.binary(max_size=300) | st.builds(lambda tail: DNS_QUERY[:12] + tail, st.binary(max_size=300)))
 def test_no_bytes_make_recognition_fail(data: bytes) -> None:
-    RECOGNISER.datagram(data)
+    RECOGNISER.datagram(data, (1, 2))
     for direction in Direction:
         RECOGNISER.stream(data, direction)
 

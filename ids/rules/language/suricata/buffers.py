@@ -66,10 +66,18 @@ TRANSFORMS = (
 
 TRANSFORMS_WITH_VALUE = ("xor", "pcrexform")
 
-DECIMALS = {"dns.opcode": 15, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF}
+DECIMALS = {
+    "dns.opcode": 15, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF,
+    "dhcp.leasetime": 0xFFFFFFFF, "dhcp.renewal_time": 0xFFFFFFFF, "dhcp.rebinding_time": 0xFFFFFFFF,
+    "snmp.version": 0xFFFFFFFF, "snmp.pdu_type": 0xFFFFFFFF,
+    "mqtt.protocol_version": 255, "mqtt.reason_code": 255, "mqtt.qos": 2,
+}  # fmt: skip
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
-NOT_STICKY = frozenset({"tls.version", ODDITY, *DECIMALS})
+WORDS = frozenset({"mqtt.type", "mqtt.flags", "mqtt.connect.flags", "mqtt.connack.session_present"})
+"""Buffers of the catalogue with words: options with a value, in `ids.rules.language.suricata.listed`."""
+
+NOT_STICKY = frozenset({"tls.version", ODDITY, *DECIMALS, *WORDS})
 """Buffers of the catalogue that in Suricata are options with a value."""
 
 

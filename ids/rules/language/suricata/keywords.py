@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sets, state
+from ids.rules.language.suricata import buffers, content, flow, listed, meta, numbers, packet, sets, state
+from ids.protocols.rare.mqtt_message import TYPES as MQTT_TYPES
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -26,6 +27,12 @@ KEYWORDS: dict[str, Builder] = {
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
     "tls.fingerprint": buffers.equals_in("tls.cert_fingerprint"),
     "app-layer-event": buffers.oddity,
+    "mqtt.type": listed.one_of("mqtt.type", [name.upper() for name in MQTT_TYPES[1:]] + ["UNASSIGNED"]),
+    "mqtt.flags": listed.flags_of("mqtt.flags", ("dup", "retain")),
+    "mqtt.connect.flags": listed.flags_of(
+        "mqtt.connect.flags", ("username", "password", "will_retain", "will", "clean_session")
+    ),
+    "mqtt.connack.session_present": listed.one_of("mqtt.connack.session_present", ("true", "false")),
     "filename": buffers.equals_in("file.name"),
     "fileext": buffers.equals_in("file.name", ending=True),
     # contents
@@ -97,13 +104,12 @@ KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
 _LATER = """
     asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
-    dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
+    dnp3_func dnp3_ind dnp3_obj
     enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
     ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code
-    krb5_msg_type l3_proto lua modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags
-    mqtt.protocol_version mqtt.qos mqtt.reason_code mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace
-    rfb.secresult rfb.sectype rpc snmp.pdu_type snmp.version ssh.softwareversion ssl_state ssl_version
+    krb5_msg_type l3_proto lua modbus nfq_set_mark nfs.version nfs_procedure pktvar replace
+    rfb.secresult rfb.sectype rpc ssh.softwareversion ssl_state ssl_version
     tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store
     vxlan_vni
 """
