@@ -22,7 +22,7 @@ from ids.flow import FlowTable
 from ids.flow.share import Share
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
-from ids.protocols import EVENT_OF, Protocols
+from ids.protocols import EVENT_OF, ODDITY, Protocols
 from ids.respond import events
 from ids.respond.anomalies import packet_anomalies
 from ids.respond.exhibits import Exhibits
@@ -250,8 +250,11 @@ class Inspection:
         primary = self.flows.primary
         spelt = EventLines(self.flows)
         if self._wants("anomaly"):
-            found.anomalies = self._anomalies(found.packets, flows)
-        complete = [row for row in transactions if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))]
+            found.anomalies = self._anomalies(found.packets, flows, transactions)
+        complete = [
+            row for row in transactions
+            if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))
+        ]  # fmt: skip
         if complete:
             found.transactions = Events(lines=spelt.transactions(complete))
         ended = flows.ended[primary[flows.ended] == 0]
@@ -265,12 +268,20 @@ class Inspection:
             found.flows = Events(lines=[spelt.flows(part) for part in parts])
             found.matched_flows = list(Events(lines=[spelt.flows(ended[matched])]))
 
-    def _anomalies(self, packets: Packets | None, flows: FlowBatch) -> Events:
-        """Return the `anomaly` events of packets, and of TCP connections."""
+    def _anomalies(self, packets: Packets | None, flows: FlowBatch, transactions: Transactions) -> Events:
+        """Return the `anomaly` events of packets, of TCP connections, and of what parsers found odd.
+
+        The latter of those parsers that say so at once: of the others, finding out may cost more than all else.
+        """
         of_packets: list[Event] = []
         if packets is not None and self._reports_packets:
             of_packets = packet_anomalies(packets, self._counters, ethernet=self._config.eve.ethernet)
-        return Events([*of_packets, *(events.anomaly_event(self.flows, noted) for noted in flows.notes)])
+        odd = [row for row in transactions if type(row.buffers) is dict and ODDITY in row.buffers]
+        return Events([
+            *of_packets,
+            *(events.anomaly_event(self.flows, noted) for noted in flows.notes),
+            *(event for row in odd for event in events.oddity_events(row)),
+        ])
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted

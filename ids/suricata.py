@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+
 log = logging.getLogger(__name__)
 
 Assigned: TypeAlias = dict[str, Any]
@@ -36,7 +37,15 @@ INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False,
 _EVENT_TYPES: dict[str, tuple[str, ...]] = {
     "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",),
     "dns": ("dns",), "tls": ("tls",), "stats": ("stats",),
+    **{name: (name,) for name in ("dhcp", "dnp3", "ike", "modbus", "mqtt", "nfs", "pgsql", "quic", "rfb", "sip", "snmp",
+                                  "tftp")},
+    "bittorrent-dht": ("bittorrent_dht",),
 }  # fmt: skip
+_OF_PROTOCOLS = {
+    "dhcp": ("extended", "extended"), "mqtt": ("passwords", "passwords"), "quic": ("ja4", "ja4_in_events"),
+    "pgsql": ("passwords", "passwords"), "tls": ("ja4", "ja4_in_events"),
+}  # fmt: skip
+"""By event type: an option of it, and our setting under ``protocols``."""
 _DROP_FLOWS = {"all": "all", "start": "start"}
 
 _POLICIES = {"old-linux": "old-linux", "oldlinux": "old-linux", "bsd-right": "bsd-right", "bsdright": "bsd-right"}
@@ -165,11 +174,19 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 types = [kind for kind in types if kind not in _EVENT_TYPES.get(name, ())]
             elif name == "alert":
                 taken |= _alerts(options)
+            elif name in _OF_PROTOCOLS:
+                taken |= _of_protocol(name, options)
             elif name == "drop":
                 taken |= _drops(options)
     if taken.get("eve.tagged_packets"):
         types.append("packet")
     return taken | ({"eve.types": list(dict.fromkeys(types))} if types else {})
+
+
+def _of_protocol(name: str, options: Mapping[str, Any]) -> Assigned:
+    """Return what is said of a protocol's events."""
+    theirs, ours = _OF_PROTOCOLS[name]
+    return {f"protocols.{name}.{ours}": _true(options[theirs])} if theirs in options else {}
 
 
 def _named(types: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

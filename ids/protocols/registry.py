@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ids.protocols import dns, http, quic, recognised, tls
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
-from ids.protocols.rare import dhcp, mqtt, ntp, sip, snmp, tftp
+from ids.protocols.rare import dhcp, ike, mqtt, ntp, pgsql, rfb, sip, snmp, tftp
 from ids.types import Direction
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -20,6 +20,9 @@ PROTOCOLS: tuple[Protocol, ...] = (
     recognised.POP3,
     quic.PROTOCOL,
     mqtt.PROTOCOL,
+    rfb.PROTOCOL,
+    pgsql.PROTOCOL,
+    ike.PROTOCOL,
     dhcp.PROTOCOL,
     snmp.PROTOCOL,
     tftp.PROTOCOL,
@@ -31,8 +34,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in PROTOCOLS}
 
 OTHER_NAMES = frozenset(
-    {"dnp3", "ftp-data", "ike", "krb5", "ldap", "modbus", "nfs", "pgsql", "rdp", "rfb",
-     "telnet"}
+    {"dnp3", "ftp-data", "ike", "krb5", "ldap", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rdp", "rfb", "sip",
+     "snmp", "telnet", "tftp"} - BY_NAME.keys()
 )  # fmt: skip
 """EVE's names of protocols that nothing here recognises: a rule that names one is refused with that reason."""
 
@@ -58,8 +61,8 @@ BUFFERS: dict[str, Buffer] = {
 ODDITIES = frozenset(f"{protocol.name}.{oddity}" for protocol in PROTOCOLS for oddity in protocol.oddities)
 """All that can stand in the buffer `ODDITY`."""
 
-EVENT_OF = {protocol.name: protocol.event for protocol in PROTOCOLS if protocol.event is not None}
-"""By protocol: the type of the events that are written for its transactions."""
+EVENT_OF: dict[str, str] = {protocol.name: protocol.event or protocol.name for protocol in PROTOCOLS}
+"""By protocol: the type of its event, which is also the key of its object in events."""
 
-EVENT_TYPES = tuple(EVENT_OF.values())
+EVENT_TYPES = tuple(dict.fromkeys(protocol.event for protocol in PROTOCOLS if protocol.event is not None))
 """Types of the events that are written for transactions."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import socket
 import time
+from collections.abc import Iterator
 from functools import lru_cache
 
 from ids.events import Event
-from ids.protocols import BY_NAME, EVENT_OF
+from ids.protocols import BY_NAME, EVENT_OF, ODDITY
 from ids.respond.community_id import community_id
 from ids.respond.settings import EveSettings
-from ids.types import LIVE, Action, Direction, Exhibit, Flow, FlowColumns, FlowCount, Match, Noted, Signature
+from ids.types import LIVE, Action, Direction, Exhibit, Flow, FlowColumns, FlowCount, Match, Noted, Signature, Transaction
 
 PROTOCOL_NAMES = {
     1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 50: "ESP", 58: "IPv6-ICMP", 132: "SCTP",
@@ -148,7 +149,8 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         event["tx_id"] = match.transaction.tx_id
         protocol, fields = match.transaction.protocol, match.transaction.fields
         in_alert = BY_NAME[protocol].in_alert if protocol in BY_NAME else None
-        event[EVENT_OF.get(protocol, protocol)] = dict(fields if in_alert is None else in_alert(fields))
+        if fields or protocol not in EVENT_OF or EVENT_OF[protocol] == protocol:
+            event[EVENT_OF.get(protocol, protocol)] = dict(fields if in_alert is None else in_alert(fields))
     if match.flow.app_proto:
         event["app_proto"] = match.flow.app_proto
     event["direction"] = _direction(match)
@@ -275,6 +277,20 @@ def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
     if flow.app_proto:
         event["anomaly"]["app_proto"] = flow.app_proto
     return event
+
+
+def oddity_events(transaction: Transaction) -> Iterator[Event]:
+    """Yield the ``anomaly`` events of what a parser found odd in a part of a transaction."""
+    for odd in transaction.instances(ODDITY):
+        flow = transaction.flow
+        event = base("anomaly", flow, transaction.ts_ns, transaction.number, transaction.direction)
+        event["pkt_src"] = packet_source(flow)
+        event["tx_id"] = transaction.tx_id
+        name = odd.decode().partition(".")[2]
+        event["anomaly"] = {
+            "app_proto": transaction.protocol, "type": "applayer", "event": name, "layer": "proto_parser",
+        }  # fmt: skip
+        yield event
 
 
 def drop_event(match: Match, reason: str, block: Event | None, settings: EveSettings = PLAIN) -> Event:

@@ -95,7 +95,7 @@ class RespondSettings(BaseModel):
 
 EventType = Literal[
     "alert", "flow", "drop", "http", "dns", "tls",
-    "quic", "mqtt", "sip", "dhcp", "snmp", "tftp", "ntp",
+    "quic", "mqtt", "sip", "dhcp", "snmp", "tftp", "ntp", "ike", "rfb", "pgsql",
     "anomaly", "packet", "stats",
 ]  # fmt: skip
 

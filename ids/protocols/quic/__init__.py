@@ -6,10 +6,10 @@
 Versions 1 and 2, drafts 23 to 34, Facebook's, and Google's Q046, Q050, T050 and T051.
 """
 
-from ids.protocols.dialogue import DialogueSettings, speaking
+from ids.protocols.dialogue import speaking
 from ids.protocols.protocol import Buffer, Protocol
 from ids.protocols.quic.packet import LONG, is_quic
-from ids.protocols.quic.parser import QuicFlow
+from ids.protocols.quic.parser import QuicFlow, QuicSettings
 from ids.types import Direction
 
 _CLIENT = Direction.TO_SERVER
@@ -18,7 +18,7 @@ PROTOCOL = Protocol(
     name="quic",
     datagram=is_quic,
     first_bytes=frozenset(range(LONG, 256)),
-    settings=DialogueSettings,
+    settings=QuicSettings,
     datagrams=speaking(QuicFlow),
     oddities=("failed_decrypt", "error_on_data"),
     event="quic",

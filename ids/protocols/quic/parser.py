@@ -7,7 +7,11 @@ own, or the first may have been sent to deceive: it is tried with keys of its ow
 
 from __future__ import annotations
 
-from ids.protocols.dialogue import Dialogue, Shared
+from functools import partial
+
+from pydantic import Field
+
+from ids.protocols.dialogue import Dialogue, DialogueSettings, Shared
 from ids.protocols.framing import Message
 from ids.protocols.quic.frames import Handshake, cyu, pieces, tags
 from ids.protocols.quic.packet import INITIAL, LONG, Malformed, Packet, read_packet
@@ -23,6 +27,15 @@ MAX_PACKETS = 16
 """Packets of one datagram that are read: one of each kind is the rule."""
 _HEAD = 4
 """Bytes of a handshake message before what it says."""
+
+
+class QuicSettings(DialogueSettings):
+    """Bounds of the QUIC parser, and what it logs."""
+
+    ja4_in_events: bool = Field(
+        default=False,
+        description="Write `ja4` in `quic` events, as Suricata 7 does where it is asked to.",
+    )
 
 
 class QuicFlow(Dialogue):
@@ -91,7 +104,13 @@ class QuicFlow(Dialogue):
                     odd.append("error_on_data")
         elif self._greeted[direction]:
             return
-        self.say(direction, greeting.buffers(), greeting.fields, self.new(), odd=odd)
+        tx_id, settings = self.new(), self.shared.settings
+        in_events = isinstance(settings, QuicSettings) and settings.ja4_in_events
+        if in_events or greeting.hello is None:
+            self.say(direction, greeting.buffers(), partial(greeting.fields, in_events), tx_id, odd=odd)
+        else:  # alerts have JA4 in any case
+            self.say(direction, greeting.buffers(), partial(greeting.fields, True), tx_id, complete=False, odd=odd)
+            self.say(direction, {}, partial(greeting.fields, False), tx_id)
 
     def _frames(self, direction: Direction, data: bytes, packet: Packet) -> bytes | None:
         """Return the frames of an Initial packet; None where no key fits, or where the side has greeted before."""

@@ -66,7 +66,7 @@ class Greeting:
                 said["ja4.hash"] = ja4(hello, "q")
         return said
 
-    def fields(self) -> dict[str, Any]:
+    def fields(self, with_ja4: bool) -> dict[str, Any]:
         """Return what EVE logs."""
         fields: dict[str, Any] = {"version": version_name(self.version)}
         if self.sni is not None:
@@ -79,6 +79,8 @@ class Greeting:
             of_client = self.direction is Direction.TO_SERVER
             string = ja3(self.hello) if of_client else ja3s(self.hello)
             fields["ja3" if of_client else "ja3s"] = {"hash": ja3_hash(string).decode(), "string": string.decode()}
+            if of_client and with_ja4:
+                fields["ja4"] = ja4(self.hello, "q").decode()
             fields["extensions"] = [_extension(kind, self.hello) for kind in self.hello.extensions if not is_grease(kind)]
         return fields
 

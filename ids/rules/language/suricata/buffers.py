@@ -71,10 +71,13 @@ DECIMALS = {
     "dhcp.leasetime": 0xFFFFFFFF, "dhcp.renewal_time": 0xFFFFFFFF, "dhcp.rebinding_time": 0xFFFFFFFF,
     "snmp.version": 0xFFFFFFFF, "snmp.pdu_type": 0xFFFFFFFF,
     "mqtt.protocol_version": 255, "mqtt.reason_code": 255, "mqtt.qos": 2,
+    "rfb.sectype": 0xFFFFFFFF, "ike.exchtype": 255, "ike.key_exchange_payload_length": 0xFFFFFFFF,
+    "ike.nonce_payload_length": 0xFFFFFFFF,
 }  # fmt: skip
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
-WORDS = frozenset({"mqtt.type", "mqtt.flags", "mqtt.connect.flags", "mqtt.connack.session_present"})
+WORDS = frozenset({"mqtt.type", "mqtt.flags", "mqtt.connect.flags", "mqtt.connack.session_present",
+                   "rfb.secresult", "ike.chosen_sa_attribute"})
 """Buffers of the catalogue with words: options with a value, in `ids.rules.language.suricata.listed`."""
 
 NOT_STICKY = frozenset({"tls.version", ODDITY, *DECIMALS, *WORDS})

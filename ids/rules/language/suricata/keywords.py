@@ -27,6 +27,8 @@ KEYWORDS: dict[str, Builder] = {
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
     "tls.fingerprint": buffers.equals_in("tls.cert_fingerprint"),
     "app-layer-event": buffers.oddity,
+    "rfb.secresult": listed.one_of("rfb.secresult", ("ok", "fail", "toomany", "unknown")),
+    "ike.chosen_sa_attribute": buffers.equals_in("ike.chosen_sa_attribute", whole=True),
     "mqtt.type": listed.one_of("mqtt.type", [name.upper() for name in MQTT_TYPES[1:]] + ["UNASSIGNED"]),
     "mqtt.flags": listed.flags_of("mqtt.flags", ("dup", "retain")),
     "mqtt.connect.flags": listed.flags_of(
@@ -106,10 +108,9 @@ _LATER = """
     asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
     dnp3_func dnp3_ind dnp3_obj
     enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce
-    ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
-    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code
+    ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window  iprep krb5_err_code
     krb5_msg_type l3_proto lua modbus nfq_set_mark nfs.version nfs_procedure pktvar replace
-    rfb.secresult rfb.sectype rpc ssh.softwareversion ssl_state ssl_version
+    rpc ssh.softwareversion ssl_state ssl_version
     tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store
     vxlan_vni
 """
