@@ -277,11 +277,13 @@ class Inspection:
         if packets is not None and self._reports_packets:
             of_packets = packet_anomalies(packets, self._counters, ethernet=self._config.eve.ethernet)
         odd = [row for row in transactions if type(row.buffers) is dict and ODDITY in row.buffers]
-        return Events([
-            *of_packets,
-            *(events.anomaly_event(self.flows, noted) for noted in flows.notes),
-            *(event for row in odd for event in events.oddity_events(row)),
-        ])
+        return Events(
+            [
+                *of_packets,
+                *(events.anomaly_event(self.flows, noted) for noted in flows.notes),
+                *(event for row in odd for event in events.oddity_events(row)),
+            ]
+        )
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-
 log = logging.getLogger(__name__)
 
 Assigned: TypeAlias = dict[str, Any]

@@ -1,8 +1,8 @@
 """A protocol of messages: its module says what a message says; how messages come, and what becomes of it, is here.
 
-A protocol derives a class from `Dialogue`, of which each flow has an object. It gets messages, whole and in their order,
-one at a time (`Dialogue.take`), and hands on what each says (`Dialogue.say`): buffers for rules, an object for EVE, what
-is odd about it. Over TCP it names what cuts the messages (`Dialogue.cut`); over UDP each datagram is one.
+A protocol derives a class from `Dialogue`, of which each flow has an object. It gets messages, whole and in their
+order, one at a time (`Dialogue.take`), and hands on what each says (`Dialogue.say`): buffers for rules, an object for
+EVE, what is odd about it. Over TCP it names what cuts the messages (`Dialogue.cut`); over UDP each datagram is one.
 
 Requests that wait for their answer are kept in a `Waiting`, which has a bound.
 """
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ids.counters import Counters
 from ids.protocols.framing import Frames, Lines, Message, Pool
-from ids.protocols.protocol import ODDITY, MakeDatagramParser, MakeStreamParser, Setup
+from ids.protocols.protocol import ODDITY, Handover, MakeDatagramParser, MakeStreamParser, Setup
 from ids.types import Direction, Transaction
 
 K = TypeVar("K")
@@ -136,7 +136,7 @@ class Dialogue:
         """Read a message. What it raises costs the flow its parser."""
         raise NotImplementedError
 
-    def end(self) -> None:  # noqa: B027 - most have nothing left to say
+    def end(self) -> None:
         """Say what is left to say: the streams have ended."""
 
     # What it hands on.
@@ -196,7 +196,7 @@ class Dialogue:
         gap: int,
         closed: bool,
         out: list[Transaction],
-    ) -> None:
+    ) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         if not self._cut:
             self._cut = [self.cut(side) for side in Direction]
@@ -210,6 +210,7 @@ class Dialogue:
                 self._at = ts_ns, number, 0
                 self.end()
         self._out = []
+        return None
 
     def datagram(self, direction: Direction, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Take the next datagram, as `DatagramParser` has it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ids.protocols import dns, http, quic, recognised, tls
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
-from ids.protocols.rare import dhcp, ike, mqtt, ntp, pgsql, rfb, sip, snmp, tftp
+from ids.protocols.rare import dhcp, dnp3, ike, mqtt, ntp, pgsql, rfb, sip, snmp, tftp
 from ids.types import Direction
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -21,6 +21,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     quic.PROTOCOL,
     mqtt.PROTOCOL,
     rfb.PROTOCOL,
+    dnp3.PROTOCOL,
     pgsql.PROTOCOL,
     ike.PROTOCOL,
     dhcp.PROTOCOL,

@@ -16,7 +16,19 @@ from ids.events import Event
 from ids.protocols import BY_NAME, EVENT_OF, ODDITY
 from ids.respond.community_id import community_id
 from ids.respond.settings import EveSettings
-from ids.types import LIVE, Action, Direction, Exhibit, Flow, FlowColumns, FlowCount, Match, Noted, Signature, Transaction
+from ids.types import (
+    LIVE,
+    Action,
+    Direction,
+    Exhibit,
+    Flow,
+    FlowColumns,
+    FlowCount,
+    Match,
+    Noted,
+    Signature,
+    Transaction,
+)
 
 PROTOCOL_NAMES = {
     1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 50: "ESP", 58: "IPv6-ICMP", 132: "SCTP",

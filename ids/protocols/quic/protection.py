@@ -58,7 +58,7 @@ def _keys(secret: bytes, labels: tuple[bytes, bytes, bytes]) -> Keys:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     key, nonce, head = (_expand(secret, label, size) for label, size in zip(labels, (16, 12, 16), strict=True))
-    masks = Cipher(algorithms.AES(head), modes.ECB()).encryptor()  # noqa: S305 - so says RFC 9001 section 5.4.3
+    masks = Cipher(algorithms.AES(head), modes.ECB()).encryptor()
     return Keys(AESGCM(key), int.from_bytes(nonce, "big"), masks)
 
 

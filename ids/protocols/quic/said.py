@@ -81,7 +81,9 @@ class Greeting:
             fields["ja3" if of_client else "ja3s"] = {"hash": ja3_hash(string).decode(), "string": string.decode()}
             if of_client and with_ja4:
                 fields["ja4"] = ja4(self.hello, "q").decode()
-            fields["extensions"] = [_extension(kind, self.hello) for kind in self.hello.extensions if not is_grease(kind)]
+            fields["extensions"] = [
+                _extension(kind, self.hello) for kind in self.hello.extensions if not is_grease(kind)
+            ]
         return fields
 
 

@@ -12,7 +12,16 @@ from ids.protocols.dialogue import Dialogue, DialogueSettings, Shared, speaking
 from ids.protocols.framing import Message
 from ids.protocols.protocol import Buffer, Protocol
 from ids.protocols.rare.ike_payloads import (
-    NAMES_1, NAMES_2, NOTIFICATIONS, Algorithms, Attribute, Payload, payloads, proposals_1, proposals_2, weaknesses,
+    NAMES_1,
+    NAMES_2,
+    NOTIFICATIONS,
+    Algorithms,
+    Attribute,
+    Payload,
+    payloads,
+    proposals_1,
+    proposals_2,
+    weaknesses,
 )  # fmt: skip
 from ids.types import Direction
 
@@ -186,15 +195,23 @@ PROTOCOL = Protocol(
     settings=DialogueSettings,
     datagrams=speaking(IkeFlow),
     oddities=(
-        "malformed_data", "no_encryption", "weak_crypto_enc", "weak_crypto_prf", "weak_crypto_dh", "weak_crypto_auth",
-        "weak_crypto_no_dh", "weak_crypto_no_auth", "invalid_proposal", "unknown_proposal",
-    ),  # fmt: skip
+        "malformed_data",
+        "no_encryption",
+        "weak_crypto_enc",
+        "weak_crypto_prf",
+        "weak_crypto_dh",
+        "weak_crypto_auth",
+        "weak_crypto_no_dh",
+        "weak_crypto_no_auth",
+        "invalid_proposal",
+        "unknown_proposal",
+    ),
     event="ike",
     buffers=(
-        Buffer("ike.init_spi", "ike", None, "SPI of the initiator, hexadecimal"),
-        Buffer("ike.resp_spi", "ike", None, "SPI of the responder, hexadecimal"),
+        Buffer("ike.init_spi", "ike", _CLIENT, "SPI of the initiator, hexadecimal"),
+        Buffer("ike.resp_spi", "ike", _SERVER, "SPI of the responder, hexadecimal"),
         Buffer("ike.exchtype", "ike", None, "type of the exchange, decimal"),
-        Buffer("ike.vendor", "ike", None, "ids of vendors, hexadecimal", several=True),
+        Buffer("ike.vendor", "ike", _CLIENT, "ids of vendors, hexadecimal", several=True),
         Buffer("ike.chosen_sa_attribute", "ike", _SERVER, "what the server took: `alg_enc=7`", several=True),
         Buffer("ike.key_exchange_payload", "ike", None, "public value of the key exchange, as sent"),
         Buffer("ike.key_exchange_payload_length", "ike", None, "its length, decimal"),

@@ -143,7 +143,9 @@ class Algorithms:
 
     def spelt(self) -> dict[str, str]:
         """Return what EVE logs."""
-        return {_KEYS[kind]: _TRANSFORMS[kind].get(number, f"Unknown({number})") for kind, number in self._chosen.items()}
+        return {
+            _KEYS[kind]: _TRANSFORMS[kind].get(number, f"Unknown({number})") for kind, number in self._chosen.items()
+        }
 
     def rules(self) -> tuple[bytes, ...]:
         """Return what rules test."""
@@ -228,7 +230,7 @@ def weaknesses(proposal: Proposal) -> list[str]:
     for kind, number in proposal.transforms:
         if kind not in _TRANSFORMS:
             odd.append("unknown_proposal")
-        elif (kind == _PRF or kind == _DH) and not number:
+        elif (kind in (_PRF, _DH)) and not number:
             odd.append("invalid_proposal")
         elif number in _WEAK.get(kind, ()):
             odd.append(_WEAK_NAMES[kind])

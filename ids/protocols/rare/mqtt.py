@@ -7,7 +7,6 @@ began it, as Suricata has it: so a rule can ask for a topic and for how the brok
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from pydantic import Field
 
@@ -186,10 +185,18 @@ PROTOCOL = Protocol(
     settings=MqttSettings,
     streams=speaking(MqttFlow),
     oddities=(
-        "missing_connect", "missing_publish", "missing_subscribe", "missing_unsubscribe", "double_connect",
-        "unintroduced_message", "invalid_qos_level", "missing_msg_id", "unassigned_msg_type", "too_many_transactions",
+        "missing_connect",
+        "missing_publish",
+        "missing_subscribe",
+        "missing_unsubscribe",
+        "double_connect",
+        "unintroduced_message",
+        "invalid_qos_level",
+        "missing_msg_id",
+        "unassigned_msg_type",
+        "too_many_transactions",
         "malformed_traffic",
-    ),  # fmt: skip
+    ),
     event="mqtt",
     buffers=(
         Buffer("mqtt.type", "mqtt", None, f"types of its messages: `{'`, `'.join(TYPES[1:4]).upper()}`", several=True),

@@ -206,16 +206,18 @@ class PgsqlFlow(Dialogue):
             response["secret_key"] = int.from_bytes(body[4:8], "big")
         elif kind in (b"E", b"N"):
             for field in body.split(b"\0", MAX_PARAMETERS)[:MAX_PARAMETERS]:
-                name = _ERROR_FIELDS.get(text(field[:1]), "")
-                if name:
-                    response[name] = text(field[1:])
-                    if name in ("code", "message"):
-                        said[f"pgsql.error_{name}"] = field[1:]
+                kind_of = _ERROR_FIELDS.get(text(field[:1]), "")
+                if kind_of:
+                    response[kind_of] = text(field[1:])
+                if kind_of in ("code", "message"):
+                    said[f"pgsql.error_{kind_of}"] = field[1:]
         elif kind == b"T" and len(body) >= 2:
             response["field_count"] = int.from_bytes(body[:2], "big")
         elif kind == b"D":
             response["data_rows"] = response.get("data_rows", 0) + 1
-            response["data_size"] = response.get("data_size", 0) + max(len(body) - 2 - 4 * int.from_bytes(body[:2], "big"), 0)
+            response["data_size"] = response.get("data_size", 0) + max(
+                len(body) - 2 - 4 * int.from_bytes(body[:2], "big"), 0
+            )
         elif kind == b"C":
             response["command_completed"] = text(body.rstrip(b"\0"))
             said["pgsql.command_completed"] = body.rstrip(b"\0")

@@ -175,8 +175,11 @@ PROTOCOL = Protocol(
     settings=DialogueSettings,
     streams=speaking(RfbFlow),
     oddities=(
-        "unimplemented_security_type", "unknown_security_result", "malformed_message", "confused_state",
-    ),  # fmt: skip
+        "unimplemented_security_type",
+        "unknown_security_result",
+        "malformed_message",
+        "confused_state",
+    ),
     event="rfb",
     buffers=(
         Buffer("rfb.name", "rfb", _SERVER, "name of the screen"),

@@ -177,8 +177,8 @@ class TlsConnection:
         buffers = Made(OF_SERVER if direction else OF_CLIENT, said)
         out.append(
             Transaction(
-                self._shared.flows, self._slot, "tls", self._tx_id, direction, buffers, self._fields(in_alert=True), ts_ns,
-                number, more=buffers.further, behind=behind,
+                self._shared.flows, self._slot, "tls", self._tx_id, direction, buffers, self._fields(in_alert=True),
+                ts_ns, number, more=buffers.further, behind=behind,
             )
         )  # fmt: skip
 

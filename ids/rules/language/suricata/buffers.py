@@ -76,8 +76,19 @@ DECIMALS = {
 }  # fmt: skip
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
-WORDS = frozenset({"mqtt.type", "mqtt.flags", "mqtt.connect.flags", "mqtt.connack.session_present",
-                   "rfb.secresult", "ike.chosen_sa_attribute"})
+WORDS = frozenset(
+    {
+        "mqtt.type",
+        "mqtt.flags",
+        "mqtt.connect.flags",
+        "mqtt.connack.session_present",
+        "rfb.secresult",
+        "ike.chosen_sa_attribute",
+        "dnp3.func",
+        "dnp3.obj",
+        "dnp3.ind",
+    }
+)
 """Buffers of the catalogue with words: options with a value, in `ids.rules.language.suricata.listed`."""
 
 NOT_STICKY = frozenset({"tls.version", ODDITY, *DECIMALS, *WORDS})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ids.rules.language.suricata import buffers, content, flow, listed, meta, numbers, packet, sets, state
+from ids.protocols.rare.dnp3 import FUNCTION_CODES, INDICATORS
 from ids.protocols.rare.mqtt_message import TYPES as MQTT_TYPES
+from ids.rules.language.suricata import buffers, content, flow, listed, meta, numbers, packet, sets, state
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -27,6 +28,9 @@ KEYWORDS: dict[str, Builder] = {
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
     "tls.fingerprint": buffers.equals_in("tls.cert_fingerprint"),
     "app-layer-event": buffers.oddity,
+    "dnp3_func": listed.number_of("dnp3.func", FUNCTION_CODES, 255),
+    "dnp3_ind": listed.any_bit_of("dnp3.ind", INDICATORS),
+    "dnp3_obj": listed.pair_of("dnp3.obj"),
     "rfb.secresult": listed.one_of("rfb.secresult", ("ok", "fail", "toomany", "unknown")),
     "ike.chosen_sa_attribute": buffers.equals_in("ike.chosen_sa_attribute", whole=True),
     "mqtt.type": listed.one_of("mqtt.type", [name.upper() for name in MQTT_TYPES[1:]] + ["UNASSIGNED"]),
@@ -105,14 +109,11 @@ KEYWORDS: dict[str, Builder] = {
 KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
 _LATER = """
-    asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
-    dnp3_func dnp3_ind dnp3_obj
-    enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce
-    ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window  iprep krb5_err_code
-    krb5_msg_type l3_proto lua modbus nfq_set_mark nfs.version nfs_procedure pktvar replace
-    rpc ssh.softwareversion ssl_state ssl_version
-    tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store
-    vxlan_vni
+    asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum enip_command filemagic filemd5
+    filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce ftpdata_command geoip http2.errorcode
+    http2.frametype http2.priority http2.settings http2.size_update http2.window iprep krb5_err_code krb5_msg_type
+    l3_proto lua modbus nfq_set_mark nfs.version nfs_procedure pktvar replace rpc ssh.softwareversion ssl_state
+    ssl_version tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store vxlan_vni
 """
 
 LATER = frozenset(_LATER.split())

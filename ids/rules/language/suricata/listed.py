@@ -8,7 +8,7 @@ from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata.buffers import require
 from ids.rules.language.suricata.draft import Draft, Part, Piece
 from ids.rules.language.suricata.faults import Malformed
-from ids.rules.language.suricata.words import commas, intervals, required, unquoted
+from ids.rules.language.suricata.words import commas, intervals, number, required, unquoted
 from ids.rules.model.chain import Compare, Number
 
 Option = Callable[[Draft, "str | None"], None]
@@ -60,6 +60,32 @@ def number_of(buffer: str, names: Mapping[str, int], most: int) -> Option:
             else:
                 part.steps += [Compare(digits, ">=", least), Compare(digits, "<=", last)]
         draft.parts.append(part)
+
+    return option
+
+
+def any_bit_of(buffer: str, bits: Mapping[str, int]) -> Option:
+    """Return what an option does that names bits of which one must be set (``dnp3_ind:need_time,local_control``)."""
+
+    def option(draft: Draft, value: str | None) -> None:
+        part, mask = Part(require(buffer)), 0
+        for text in commas(required(value)):
+            mask |= bits[_known(text, list(bits))]
+        part.steps.append(Compare(Number(2), "&", mask))
+        draft.parts.append(part)
+
+    return option
+
+
+def pair_of(buffer: str) -> Option:
+    """Return what an option does with two numbers, which stand in the buffer with a comma (``dnp3_obj:12,1``)."""
+
+    def option(draft: Draft, value: str | None) -> None:
+        words = commas(required(value))
+        if len(words) != 2:
+            raise Malformed("it takes two numbers", "write the group and the variation: 12,1")
+        pair = b"%d,%d" % (number(words[0], most=255), number(words[1], most=255))
+        draft.stand_in(require(buffer), pair, False, whole=True, ending=False)
 
     return option
 
