@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ids.protocols import dns, http, quic, recognised, tls
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
-from ids.protocols.rare import dhcp, dnp3, ike, mqtt, ntp, pgsql, rfb, sip, snmp, tftp
+from ids.protocols.rare import bittorrent, dhcp, dnp3, ike, modbus, mqtt, ntp, pgsql, rfb, sip, snmp, tftp
 from ids.types import Direction
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -22,10 +22,14 @@ PROTOCOLS: tuple[Protocol, ...] = (
     mqtt.PROTOCOL,
     rfb.PROTOCOL,
     dnp3.PROTOCOL,
+    modbus.PROTOCOL,
+    bittorrent.PEERS,
+    recognised.TELNET,
     pgsql.PROTOCOL,
     ike.PROTOCOL,
     dhcp.PROTOCOL,
     snmp.PROTOCOL,
+    bittorrent.DHT,
     tftp.PROTOCOL,
     ntp.PROTOCOL,
     dns.PROTOCOL,

@@ -95,7 +95,7 @@ class RespondSettings(BaseModel):
 
 EventType = Literal[
     "alert", "flow", "drop", "http", "dns", "tls",
-    "quic", "mqtt", "sip", "dhcp", "snmp", "tftp", "ntp", "ike", "rfb", "pgsql", "dnp3",
+    "quic", "mqtt", "sip", "dhcp", "snmp", "tftp", "ntp", "ike", "rfb", "pgsql", "modbus", "bittorrent_dht", "dnp3",
     "anomaly", "packet", "stats",
 ]  # fmt: skip
 

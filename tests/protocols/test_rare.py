@@ -67,7 +67,7 @@ def test_snmp() -> None:
     assert heard.events == [
         {"version": 2, "pdu_type": "get_request", "vars": ["1.3.6.1.2.1.1.3.0"], "community": "public"},
         {
-            "version": 1, "pdu_type": "trap_v1", "trap_type": "LinkUp", "trap_oid": "1.3.6.1.4.1",
+            "version": 1, "pdu_type": "trap_v1", "trap_type": "linkUp", "trap_oid": "1.3.6.1.4.1",
             "trap_address": "192.0.2.1", "community": "private",
         },
         {"version": 3, "pdu_type": "get_request", "vars": ["1.3.6.1.2.1.1.3.0"], "usm": "admin"},

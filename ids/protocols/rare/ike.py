@@ -173,7 +173,7 @@ class IkeFlow(Dialogue):
         fields["role"] = "initiator" if flags & _INITIATOR_2 else "responder"
         if not flags & _INITIATOR_2:
             fields |= self._agreed.spelt()
-        kinds = [one.following for one in found]
+        kinds = [found[0].kind, *(one.following for one in found)] if found else []
         fields["payload"] = [NAMES_2.get(kind, f"Unknown({kind})") for kind in kinds]
         inner: dict[str, Any] = {"errors": sum(kind < _FIRST_STATUS for kind in notified)}
         if notified:

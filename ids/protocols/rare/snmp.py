@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ids.protocols.dialogue import Dialogue, DialogueSettings, speaking
+from ids.protocols.dialogue import Dialogue, DialogueSettings, Shared, speaking
 from ids.protocols.framing import Message
 from ids.protocols.protocol import Buffer, Protocol
 from ids.protocols.rare.ber import INTEGER, OCTETS, OID, SEQUENCE, Element, Malformed, expect, integer, oid, read
@@ -28,7 +28,7 @@ _ERRORS = (
     "UndoFailed", "AuthorizationError", "NotWritable", "InconsistentName",
 )  # fmt: skip
 _TRAPS = (
-    "ColdStart", "WarmStart", "LinkDown", "LinkUp", "AuthenticationFailure", "EgpNeighborLoss", "EnterpriseSpecific",
+    "coldStart", "warmStart", "linkDown", "linkUp", "authenticationFailure", "egpNeighborLoss", "enterpriseSpecific",
 )  # fmt: skip
 
 
@@ -158,6 +158,13 @@ class SnmpFlow(Dialogue):
 
     protocol = "snmp"
 
+    __slots__ = ("_version",)
+
+    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+        super().__init__(shared, slot, tx_id)
+        self._version: int | None = None
+        """That of its first message."""
+
     def take(self, direction: Direction, message: Message) -> None:
         """Read a message."""
         try:
@@ -173,7 +180,10 @@ class SnmpFlow(Dialogue):
             "snmp.pdu_type": None if said.pdu is None else b"%d" % said.pdu,
             "snmp.vars": tuple([name.encode() for name in said.info.get("vars", ())]),
         }
-        self.say(direction, buffers, said.fields, self.new())
+        if self._version is None:
+            self._version = said.version
+        odd = ("version_mismatch",) if said.version != self._version else ()
+        self.say(direction, buffers, said.fields, self.new(), odd=odd)
 
 
 PROTOCOL = Protocol(

@@ -87,6 +87,10 @@ WORDS = frozenset(
         "dnp3.func",
         "dnp3.obj",
         "dnp3.ind",
+        "modbus.category",
+        "modbus.access",
+        "modbus.address",
+        "modbus.value",
     }
 )
 """Buffers of the catalogue with words: options with a value, in `ids.rules.language.suricata.listed`."""

@@ -7,7 +7,7 @@ from functools import partial
 
 from ids.protocols.rare.dnp3 import FUNCTION_CODES, INDICATORS
 from ids.protocols.rare.mqtt_message import TYPES as MQTT_TYPES
-from ids.rules.language.suricata import buffers, content, flow, listed, meta, numbers, packet, sets, state
+from ids.rules.language.suricata import buffers, content, flow, listed, meta, modbus, numbers, packet, sets, state
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -28,6 +28,7 @@ KEYWORDS: dict[str, Builder] = {
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
     "tls.fingerprint": buffers.equals_in("tls.cert_fingerprint"),
     "app-layer-event": buffers.oddity,
+    "modbus": modbus.modbus,
     "dnp3_func": listed.number_of("dnp3.func", FUNCTION_CODES, 255),
     "dnp3_ind": listed.any_bit_of("dnp3.ind", INDICATORS),
     "dnp3_obj": listed.pair_of("dnp3.obj"),
@@ -38,7 +39,9 @@ KEYWORDS: dict[str, Builder] = {
     "mqtt.connect.flags": listed.flags_of(
         "mqtt.connect.flags", ("username", "password", "will_retain", "will", "clean_session")
     ),
-    "mqtt.connack.session_present": listed.one_of("mqtt.connack.session_present", ("true", "false")),
+    "mqtt.connack.session_present": listed.one_of(
+        "mqtt.connack.session_present", ("true", "false"), {"yes": "true", "no": "false"}
+    ),
     "filename": buffers.equals_in("file.name"),
     "fileext": buffers.equals_in("file.name", ending=True),
     # contents
@@ -112,7 +115,7 @@ _LATER = """
     asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum enip_command filemagic filemd5
     filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce ftpdata_command geoip http2.errorcode
     http2.frametype http2.priority http2.settings http2.size_update http2.window iprep krb5_err_code krb5_msg_type
-    l3_proto lua modbus nfq_set_mark nfs.version nfs_procedure pktvar replace rpc ssh.softwareversion ssl_state
+    l3_proto lua nfq_set_mark nfs.version nfs_procedure pktvar replace rpc ssh.softwareversion ssl_state
     ssl_version tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store vxlan_vni
 """
 

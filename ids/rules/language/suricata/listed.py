@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata.buffers import require
@@ -14,13 +15,17 @@ from ids.rules.model.chain import Compare, Number
 Option = Callable[[Draft, "str | None"], None]
 
 
-def one_of(buffer: str, words: Sequence[str]) -> Option:
-    """Return what an option does whose value is a word that the buffer is (``mqtt.type:CONNECT``)."""
+def one_of(buffer: str, words: Sequence[str], others: Mapping[str, str] = MappingProxyType({})) -> Option:
+    """Return what an option does whose value is a word that the buffer is (``mqtt.type:CONNECT``).
+
+    ``others`` are spelt otherwise in rules.
+    """
 
     def option(draft: Draft, value: str | None) -> None:
         text = unquoted(required(value))
         negated = text.startswith("!")
-        word = _known(text.removeprefix("!").strip(), words)
+        text = text.removeprefix("!").strip()
+        word = _known(others.get(text.lower(), text), words)
         draft.stand_in(require(buffer), word.encode(), negated, whole=True, ending=False)
 
     return option
