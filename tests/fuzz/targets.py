@@ -30,6 +30,7 @@ from ids.testing import make_datagrams, make_flow, make_streams
 from ids.types import Datagram, Direction, FlowColumns, PacketBatch, Packets, StreamChunk
 from tests.fuzz.handmade import HANDMADE
 from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
+from tests.fuzz.second_line import SECOND_LINE, quic
 from tests.fuzz.seeds import Conversation, Frames, Seeds
 
 LINKTYPE_RAW = 101
@@ -272,6 +273,14 @@ class Handmade(Parsers):
         return HANDMADE
 
 
+class SecondLine(Parsers):
+    """The same, of the protocols of the second line; QUIC's frames are changed before they are protected."""
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return [*SECOND_LINE, *(quic(np.random.default_rng(self.number + at)) for at in range(8))]
+
+
 class Whole(Target):
     """The engine with the shipped rules: no plugin fails, and no event is lost."""
 
@@ -326,6 +335,7 @@ TARGETS: dict[str, type[Target]] = {
     "engine": Whole,
     "parsers": Parsers,
     "handmade": Handmade,
+    "second_line": SecondLine,
     "captures": Captures,
     "rules": RuleFiles,
 }
@@ -335,7 +345,8 @@ SHARES = {
     "flows": 0.3,
     "engine": 0.1,
     "parsers": 0.1,
-    "handmade": 0.05,
+    "handmade": 0.03,
+    "second_line": 0.02,
     "captures": 0.04,
     "rules": 0.01,
 }

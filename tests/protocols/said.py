@@ -7,6 +7,7 @@ from struct import pack
 
 from ids.counters import Counters
 from ids.protocols import ODDITY, Protocols, ProtocolSettings
+from ids.protocols.rare.dnp3 import checksum
 from ids.types import Datagram, Direction, Flow, StreamChunk, Transaction
 from tests.factory import T0, make_datagrams, make_flow, make_streams
 
@@ -221,3 +222,41 @@ PG_SESSION = (
 TFTP_READ = b"\0\1boot.img\0octet\0"
 NTP_CLIENT = b"\x23\0\x06\xec" + bytes(44)
 NTP_MONLIST = b"\x17\0\3\x2a" + bytes(4)
+
+
+def mbap(number: int, function: bytes, unit: int = 1) -> bytes:
+    """Return a message of Modbus."""
+    return pack(">HHHB", number, 0, len(function) + 1, unit) + function
+
+
+MODBUS = (
+    mbap(1, b"\1\0\x10\0\5"), mbap(1, b"\1\1\x1f"), mbap(2, b"\5\0\x0a\xff\0"), mbap(2, b"\5\0\x0a\xff\0"),
+    mbap(3, b"\x10\0\1\0\2\4\0\x0a\1\2"), mbap(3, b"\x10\0\1\0\2"), mbap(4, b"\x08\0\4\0\0"), mbap(4, b"\x88\1"),
+    mbap(5, b"\x17\0\3\0\6\0\x0e\0\3\6\0\xff\0\xff\0\xff"), mbap(5, b"\x17\2\0\xfe"), mbap(6, b"\x2b\x0e\1\0"),
+    mbap(6, b"\xab\2"), mbap(7, b"\x0f\0\x13\0\x0a\2\xcd\1"), mbap(7, b"\x0f\0\x13\0\x0a"),
+)  # fmt: skip
+
+
+def dnp3(segment: bytes, *, by_master: bool = True, transport: int = 0xC0) -> bytes:
+    """Return a frame of DNP3 with one segment, and its checksums."""
+    body = bytes((transport,)) + segment
+    head = b"\x05\x64" + bytes((5 + len(body), 0xC4 if by_master else 0x44)) + b"\2\0\3\0"
+    blocks = [head, *(body[at : at + 16] for at in range(0, len(body), 16))]
+    return b"".join([block + checksum(block).to_bytes(2, "little") for block in blocks])
+
+
+DNP3_READ = dnp3(b"\xc0\1\x3c\2\6\x3c\3\6")
+DNP3_OPERATE = dnp3(b"\xc1\5\x0c\1\x28\1\0\7\0\x41\1" + pack("<II", 100, 200) + b"\0")
+DNP3_ANSWER = dnp3(b"\xc0\x81\x90\0\1\2\0\0\2\x81\1\x01\x1e\5\0\0\0\1" + pack("<f", 1.5), by_master=False)
+DNP3 = (DNP3_READ, DNP3_ANSWER, DNP3_OPERATE, DNP3_ANSWER, dnp3(b"\xc2\2\x32\1\7\1\1\2\3\4\5\6"), DNP3_ANSWER)
+
+_ID, _HASH = b"20:abcdefghij0123456789", b"20:mnopqrstuvwxyz123456"
+DHT = (
+    b"d1:ad2:id" + _ID + b"e1:q4:ping1:t2:aa1:v4:UT\1\2" + b"1:y1:qe",
+    b"d1:rd2:id" + _HASH + b"e1:t2:aa1:y1:re",
+    b"d1:ad2:id" + _ID + b"9:info_hash" + _HASH + b"e1:q9:get_peers1:t2:ab1:y1:qe",
+    b"d1:rd2:id" + _ID + b"5:nodes26:abcdefghij0123456789\xc0\0\2\1\x1a\xe15:token3:abc6:valuesl6:\xc0\0\2\2\x1a\xe1ee"
+    b"1:t2:ab1:y1:re",
+    b"d1:eli201e5:Wronge1:t2:aa1:y1:ee",
+)
+TELNET = (b"\xff\xfd\x18\xff\xfd\x20\xff\xfd\x23", b"\xff\xfb\x18\xff\xfc\x20")

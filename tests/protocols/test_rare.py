@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.protocols import BY_NAME
+from ids.types import Direction
 from tests.protocols import said
 from tests.protocols.said import CLIENT, SERVER, Heard, over_tcp, over_udp
 
@@ -16,6 +17,7 @@ UDP = {
     "sip": ((CLIENT, said.SIP_INVITE), (SERVER, said.SIP_RINGING)),
     "ike": ((CLIENT, said.IKE1), (SERVER, said.IKE1), (CLIENT, said.IKE1_KEY), (CLIENT, said.IKE2)),
     "tftp": ((CLIENT, said.TFTP_READ),),
+    "bittorrent-dht": tuple([(Direction(at & 1), data) for at, data in enumerate(said.DHT)]),
 }
 TCP = {
     "sip": ((CLIENT, said.SIP_INVITE * 2), (SERVER, said.SIP_RINGING)),
@@ -26,6 +28,8 @@ TCP = {
     ),
     "rfb": said.RFB,
     "pgsql": said.PG_SESSION,
+    "modbus": tuple([(Direction(at & 1), data) for at, data in enumerate(said.MODBUS)]),
+    "dnp3": tuple([(Direction(at & 1), data) for at, data in enumerate(said.DNP3)]),
 }  # fmt: skip
 
 
@@ -278,6 +282,92 @@ def test_pgsql_that_is_encrypted_is_handed_over() -> None:
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
     heard = over_tcp((CLIENT, said.PG_SSL), (SERVER, b"S"), (CLIENT, hello))
     assert heard.flow.app_proto == "tls"
+
+
+# Modbus
+
+
+def test_modbus() -> None:
+    heard = over_tcp(*TCP["modbus"])
+    head = {"transaction_id": 2, "protocol_id": 0, "unit_id": 1, "function_raw": 5, "function_code": "WrSingleCoil",
+            "access_type": "WRITE | COILS | SINGLE | WRITE_SINGLE", "category": "PUBLIC_ASSIGNED",
+            "error_flags": "NONE", "write": {"address": 10, "data": 0xFF00}}  # fmt: skip
+    assert heard.events[1] == {"id": 2, "request": head, "response": head}
+    assert heard.events[3]["response"]["exception"] == {"raw": 1, "code": "IllegalFunction"}  # type: ignore[index]
+    assert heard.of("modbus.address")[:2] == [b"\0\x11\0\x15", b"\0\x0b\0\x0b"], "from 1 on"
+    assert heard.of("modbus.value")[:3] == [b"\0\x0b\0\1", b"\0\2\0\x0a", b"\0\3\1\2"]
+    assert heard.of("modbus.access")[1] == b" write coils single write_single "
+
+
+def test_modbus_without_an_answer_is_logged_at_the_end() -> None:
+    (only,) = over_tcp((CLIENT, said.MODBUS[0])).events
+    assert "response" not in only
+
+
+# DNP3
+
+
+def test_dnp3() -> None:
+    heard = over_tcp(*TCP["dnp3"])
+    asked, answered, operated, *_ = heard.events
+    assert (asked["type"], asked["src"], asked["dst"]) == ("request", 3, 2)
+    span = {"qualifier": 6, "prefix_code": 0, "range_code": 6, "start": 0, "stop": 0, "count": 0}
+    assert asked["application"] == {
+        "control": {"fir": True, "fin": True, "con": False, "uns": False, "sequence": 0}, "function_code": 1,
+        "objects": [{"group": 60, "variation": 2, **span}, {"group": 60, "variation": 3, **span}], "complete": True,
+    }  # fmt: skip
+    assert answered["iin"] == {"indicators": ["need_time", "device_restart"]}
+    first, second = answered["application"]["objects"]  # type: ignore[index]
+    assert [point["state"] for point in first["points"]] == [1, 0, 0]
+    assert second["points"][0]["value"] == 1.5
+    control = operated["application"]["objects"][0]["points"][0]  # type: ignore[index]
+    assert (control["index"], control["op_type"], control["ontime"], control["offtime"]) == (7, 1, 100, 200)
+    assert heard.of("dnp3.obj")[:2] == [b"60,2", b"60,3"]
+    assert heard.odd == []
+
+
+def test_dnp3_puts_segments_together_without_their_checksums() -> None:
+    fragment = b"\xc0\2" + b"\x32\1\7\1" + bytes(range(6))
+    frames = said.dnp3(fragment[:5], transport=0x40) + said.dnp3(fragment[5:], transport=0x81)
+    assert over_tcp((CLIENT, frames)).of("dnp3.data") == [fragment]
+
+
+@pytest.mark.parametrize(("at", "odd"), [(8, b"dnp3.bad_link_crc"), (-1, b"dnp3.bad_transport_crc")])
+def test_wrong_checksums_are_odd(at: int, odd: bytes) -> None:
+    frame = bytearray(said.DNP3_READ)
+    frame[at] ^= 1
+    assert over_tcp((CLIENT, bytes(frame))).odd == [odd]
+
+
+# BitTorrent
+
+
+def test_the_dht() -> None:
+    asked, answered, looked, found, wrong = over_udp(*UDP["bittorrent-dht"]).events
+    own, other = b"abcdefghij0123456789".hex(), b"mnopqrstuvwxyz123456".hex()
+    assert asked == {
+        "transaction_id": "6161", "client_version": "55540102", "request_type": "ping", "request": {"id": own},
+    }  # fmt: skip
+    assert answered == {"transaction_id": "6161", "response": {"id": other}}
+    assert looked["request"] == {"id": own, "info_hash": other}
+    assert found["response"] == {
+        "id": own, "nodes": [{"id": own, "ip": "192.0.2.1", "port": 6881}],
+        "values": [{"ip": "192.0.2.2", "port": 6881}], "token": b"abc".hex(),
+    }  # fmt: skip
+    assert wrong["error"] == {"num": 201, "msg": "Wrong"}
+
+
+def test_a_list_of_lists_has_a_bound() -> None:
+    heard = over_udp((CLIENT, said.DHT[0]), (CLIENT, b"l" * 60_000))
+    assert heard.odd == [b"bittorrent-dht.malformed_packet"]
+
+
+# Recognised alone
+
+
+def test_telnet_is_known_by_two_options_in_a_row() -> None:
+    assert over_tcp((SERVER, said.TELNET[0]), (CLIENT, said.TELNET[1])).flow.app_proto == "telnet"
+    assert over_tcp((SERVER, said.TELNET[0][:3] + b"hello")).flow.app_proto != "telnet"
 
 
 # TFTP, NTP

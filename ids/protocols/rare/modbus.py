@@ -156,9 +156,9 @@ class ModbusMessage:
         body, function = self.body, self.function
         if function in _SINGLE:
             value = _number(body, 2)
-            return (
-                _pair(_number(body, 0) + 1, int(value == _ON) if function == _SINGLE[0] and value in _COIL else value),
-            )
+            if function == _SINGLE[0] and value in _COIL:
+                value = int(value == _ON)
+            return (_pair(_number(body, 0) + 1, value),)
         if function == _READ_WRITE:
             body = body[4:]
         elif function not in _MULTIPLE:
