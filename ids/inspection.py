@@ -40,6 +40,9 @@ whose words would fill hundreds of megabytes on their way."""
 
 STAGES = ("decode", "flow", "protocols", "detect", "events")
 
+MAX_ODD = 256
+"""Parts of transactions of one batch whose oddities are written as events: whoever makes them makes them cheaply."""
+
 
 @dataclass(slots=True)
 class Findings:
@@ -277,11 +280,14 @@ class Inspection:
         if packets is not None and self._reports_packets:
             of_packets = packet_anomalies(packets, self._counters, ethernet=self._config.eve.ethernet)
         odd = [row for row in transactions if type(row.buffers) is dict and ODDITY in row.buffers]
+        of_parsers = [event for row in odd[:MAX_ODD] for event in events.oddity_events(row)]
+        if len(odd) > MAX_ODD:
+            self._counters.add("app_layer.anomalies_not_written", len(odd) - MAX_ODD)
         return Events(
             [
                 *of_packets,
                 *(events.anomaly_event(self.flows, noted) for noted in flows.notes),
-                *(event for row in odd for event in events.oddity_events(row)),
+                *of_parsers,
             ]
         )
 

@@ -5,8 +5,11 @@ Each message is a transaction. What both sides have agreed on so far is logged w
 
 from __future__ import annotations
 
+from functools import partial
 from struct import Struct
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from ids.protocols.dialogue import Dialogue, DialogueSettings, Shared, speaking
 from ids.protocols.framing import Message
@@ -37,6 +40,22 @@ _SA_1, _KEY_1, _NONCE_1, _VENDOR_1 = 1, 4, 10, 13
 _SA_2, _NONCE_2, _KEY_2, _NOTIFY_2, _VENDOR_2 = 33, 40, 34, 41, 43
 _FIRST_STATUS = 16384
 """Types of notifications from here on are no errors (RFC 7296 section 3.10.1)."""
+
+
+_ATTRIBUTE = ("alg_", "sa_")
+_IN_RECORD_2 = frozenset(
+    {"alg_auth", "alg_dh", "alg_enc", "alg_hash", "sa_key_length", "sa_life_duration", "sa_life_type"}
+)
+
+
+class IkeSettings(DialogueSettings):
+    """Bounds of the IKE parser, and what it logs."""
+
+    record: Literal[1, 2] = Field(
+        default=2,
+        description="Form of `ike` events: 2 as the schema of Suricata's newest version has it, with attributes in"
+        " lists; 1 as Suricata 7 and 8 write them, with a key for each, which a `suricata.yaml` sets.",
+    )
 
 
 def _without_marker(data: bytes) -> bytes:
@@ -102,7 +121,9 @@ class IkeFlow(Dialogue):
             self._read_1(direction, found, encrypted, fields, said)
         else:
             self._read_2(direction, payloads(body, following), flags, fields, said, odd)
-        self.say(direction, said, fields, self.new(), odd=odd)
+        settings = self.shared.settings
+        flat = isinstance(settings, IkeSettings) and settings.record == 1
+        self.say(direction, said, fields if flat else partial(_record_2, fields), self.new(), odd=odd)
 
     def _read_1(
         self,
@@ -189,10 +210,37 @@ def _spelt(attributes: list[Attribute]) -> dict[str, Any]:
     return spelt
 
 
+def _record_2(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the second form of an object: attributes are lists, and nothing is there that is empty."""
+    made = {"_v": 2} | {key: of for key, of in fields.items() if not key.startswith(_ATTRIBUTE) and of}
+    made |= {key: fields[key] for key in ("version_minor", "message_id")}
+    made.pop("server_proposals", None)
+    attributes = _listed(fields)
+    if attributes:
+        made["attributes"] = attributes
+    if "ikev1" in fields:
+        inner = made["ikev1"] = dict(fields["ikev1"])
+        if not inner.get("server"):
+            inner.pop("server", None)
+        if "proposals" in inner.get("client", {}):
+            proposals = [one for proposal in inner["client"]["proposals"] for one in _listed(proposal)]
+            inner["client"] = {**inner["client"], "proposals": proposals}
+    return made
+
+
+def _listed(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the attributes among an object's keys as a list."""
+    known = [key for key in fields if key in _IN_RECORD_2]
+    return [
+        {"key": key, "value": fields[key], **({"raw": fields[f"{key}_raw"]} if f"{key}_raw" in fields else {})}
+        for key in known
+    ]
+
+
 PROTOCOL = Protocol(
     name="ike",
     datagram=is_ike,
-    settings=DialogueSettings,
+    settings=IkeSettings,
     datagrams=speaking(IkeFlow),
     oddities=(
         "malformed_data",
