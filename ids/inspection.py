@@ -276,10 +276,10 @@ class Inspection:
         """Have the gate keep the rest of flows to itself that costs, and shows nothing."""
         if not len(flows.streams):
             return
+        if self._config.engine.bypass_unneeded and self._config.stream.on_conflict != "drop":
+            self._bypass_unneeded(flows)  # before the others: this is no guess
         if self._opaque:
             self._bypass_encrypted(flows)
-        if self._config.engine.bypass_unneeded and self._config.stream.on_conflict != "drop":
-            self._bypass_unneeded(flows)
 
     def _bypass_encrypted(self, flows: FlowBatch) -> None:
         after = self._config.engine.bypass_after_bytes
