@@ -141,7 +141,7 @@ class Inspection:
         self._files = Files(config.files, counters, flows)
         self._asked = asked if asked is not None else Asked()
         self._asked_changes = -1
-        self._store = FileStore(config.files, flows, counters)
+        self._store = FileStore(config.files, flows, counters, config.eve.path)
         self._protocols = Protocols(config.protocols, counters, flows, files=self._files)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
@@ -155,7 +155,7 @@ class Inspection:
         self._wanted = wanted
         self._exhibits.configure(config.eve)
         self._files.configure(config.files)
-        self._store.configure(config.files)
+        self._store.configure(config.files, config.eve.path)
         self._asked_changes = -1
 
     def process(self, batch: PacketBatch) -> Findings:

@@ -63,6 +63,10 @@ def settings_of(data: Mapping[str, Any], path: str) -> Assigned:
             left.append(key)
         else:
             assigned.update(taken)
+    if assigned.get("files.store_all") and "files.store_file_bytes" in assigned:
+        for side in ("request", "response"):  # of what is stored, its own limit counts
+            name = f"protocols.http.{side}_body_bytes"
+            assigned[name] = max(assigned.get(name, 0), assigned["files.store_file_bytes"])
     rules = data.get("rule-files")
     if isinstance(rules, list):
         base = Path(str(data.get("default-rule-path") or home))
@@ -157,6 +161,9 @@ def _outputs(value: Any, _home: Path) -> Assigned:
     taken: Assigned = {}
     types: list[str] = []
     for output in value if isinstance(value, list) else ():
+        store = output.get("file-store") if isinstance(output, Mapping) else None
+        if isinstance(store, Mapping) and _true(store.get("enabled", "yes")):
+            taken |= _store(store)
         eve = output.get("eve-log") if isinstance(output, Mapping) else None
         if not isinstance(eve, Mapping) or not _true(eve.get("enabled", "yes")):
             continue
@@ -217,6 +224,16 @@ def _files(options: Mapping[str, Any]) -> Assigned:
         taken["files.hashes"] = named
     if _true(options.get("force-magic")):
         taken["files.magic"] = True
+    return taken
+
+
+def _store(options: Mapping[str, Any]) -> Assigned:
+    taken: Assigned = {"files.store_dir": str(options.get("dir") or "filestore")}
+    if _true(options.get("force-filestore")):
+        taken["files.store_all"] = True
+        with contextlib.suppress(ValueError):
+            depth = _bytes(options.get("stream-depth", _MOST_BODY)) or _MOST_BODY
+            taken["files.store_file_bytes"] = min(max(depth, 1), _MOST_BODY)
     return taken
 
 

@@ -188,7 +188,8 @@ def _value(value: int | str, values: dict[str, int]) -> int | None:
 def ordered(matches: list[Match], actions: Sequence[str] = ORDER) -> list[Match]:
     """Return the matches of a batch in the order in which they are decided.
 
-    What a rule finds in one packet is one match, though it may be seen in the packet and in its stream.
+    What a rule finds in one packet is one match, though it may be seen in the packet and in its stream; but for one in
+    each of several files.
     """
     if len(matches) < 2:
         return matches
@@ -196,7 +197,9 @@ def ordered(matches: list[Match], actions: Sequence[str] = ORDER) -> list[Match]
     for match in sorted(matches, key=lambda match: order(match, actions)):
         signature, transaction = match.signature, match.transaction
         tx_id = -1 if transaction is None else transaction.tx_id
-        identity = match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id
+        files = match.exhibit.files if match.exhibit is not None else ()
+        file = files[0].get("filename") if len(files) == 1 else None
+        identity = match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id, file
         if identity not in once or (match.exhibit is not None and match.exhibit.stream):
             once[identity] = match
     return list(once.values())

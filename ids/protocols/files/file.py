@@ -62,6 +62,8 @@ class File:
     """Number within the store."""
     whole = True
     """All its bytes are kept, but for lost ones."""
+    part = 0
+    """Of several files in one message: which."""
     reported = True
     """Its event is written when it has ended; False: when its parser says so (`report`)."""
     beside: Mapping[str, bytes] = {}
