@@ -335,7 +335,7 @@ class Inspection:
             found.transactions = Events.joined([found.transactions, Events(lines=[lines])])
         for file in ended:
             if not file.reported:
-                file.settle(settings.hashes, settings.magic)
+                file.settle((*settings.hashes, "sha256") if file.stored else settings.hashes, settings.magic)
 
     def _anomalies(self, packets: Packets | None, flows: FlowBatch) -> Events:
         """Return the `anomaly` events of packets, and of TCP connections."""

@@ -179,6 +179,9 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 taken |= _drops(options)
             elif name == "files":
                 taken |= _files(options)
+    if "files.store_dir" in taken:
+        named = taken.get("files.hashes", [])
+        taken["files.hashes"] = [name for name in _HASHES if name in named or name == "sha256"]
     if taken.get("eve.tagged_packets"):
         types.append("packet")
     return taken | ({"eve.types": list(dict.fromkeys(types))} if types else {})

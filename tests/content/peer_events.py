@@ -7,6 +7,7 @@ set aside (`ASIDE`): the peer reads a stream when it is acknowledged.
 
     python -m tests.content.peer_events fileinfo http        # figures, and what differs how often
     python -m tests.content.peer_events fileinfo --each      # and each difference, with its capture
+    python -m tests.content.peer_events --valid              # judge all our events by the schema, and compare none
 
 ``peer_events.txt`` has the differences that are known, each with its cause; the suite holds some captures to it.
 """
@@ -19,7 +20,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import chdir
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -28,6 +29,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from click.testing import CliRunner
+from jsonschema import Draft7Validator
 
 from ids.cli import cli
 from tests.content.peer_suite import names
@@ -180,11 +182,11 @@ def compare(kind: str, peer: Event, mine: Event, tally: Tally) -> None:
     tally.differences += [(kind, name, peer.get(name), mine.get(name)) for name in wrong]
 
 
-def read(path: Path, types: Iterable[str]) -> list[Event]:
-    """Return the events of some types in a file."""
-    wanted = frozenset(types)
+def read(path: Path, types: Iterable[str] | None) -> list[Event]:
+    """Return the events of some types in a file, or of all."""
+    wanted = None if types is None else frozenset(types)
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    return [event for event in map(json.loads, lines) if event["event_type"] in wanted]
+    return [event for event in map(json.loads, lines) if wanted is None or event["event_type"] in wanted]
 
 
 def of_peer(capture: Path, folder: Path, types: Iterable[str]) -> list[Event]:
@@ -197,14 +199,26 @@ def of_peer(capture: Path, folder: Path, types: Iterable[str]) -> list[Event]:
     return read(folder / "eve.json", types)
 
 
-def of_ours(capture: Path, folder: Path, types: Iterable[str]) -> list[Event]:
-    """Return our events of a capture, by the same configuration."""
+def of_ours(capture: Path, folder: Path, types: Iterable[str] | None) -> list[Event]:
+    """Return our events of a capture by the same configuration; all events, by our own."""
     config, eve = folder / "ours.yaml", folder / "ours.json"
-    config.write_text(CONFIG)
+    config.write_text(CONFIG if types is not None else "files: {hashes: [md5, sha1, sha256], magic: true}\n")
     words = ["replay", capture, "--eve", eve, f"--config={config}", "--fast-path", "off", "--set", "rules.paths=[]"]
     with chdir(folder):
         CliRunner().invoke(cli, [str(word) for word in words])
     return read(eve, types)
+
+
+def faults(capture: Path, folder: Path, schema: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with our events of a capture by the schema; beside ``ids``, which is ours."""
+    validator = Draft7Validator(schema)
+    found: dict[str, None] = {}
+    for event in of_ours(capture, folder, None):
+        event.pop("ids", None)
+        for fault in validator.iter_errors(event):
+            place = ".".join(map(str, fault.absolute_path))
+            found[f"{event['event_type']} {place}: {fault.message[:160]}"] = None
+    return list(found)
 
 
 def captures(*lists: str) -> dict[str, Path]:
@@ -249,13 +263,30 @@ def unknown(capture: str, differences: Iterable[Difference]) -> list[Difference]
     return [difference for difference in differences if not is_known(difference)]
 
 
+def judge_all(*lists: str) -> int:
+    """Print what is wrong with our events of all public captures by the schema."""
+    schema = json.loads((SHARED / "eve-schema.json").read_text())
+    read_of, wrong = 0, 0
+    for name, capture in captures(*lists).items():
+        with TemporaryDirectory() as folder:
+            found = faults(capture, Path(folder), schema)
+        read_of += 1
+        wrong += bool(found)
+        print("".join(f"{name}  {fault}\n" for fault in found), end="", flush=True)
+    print(f"{read_of - wrong} of {read_of} captures have valid events alone")
+    return int(bool(wrong))
+
+
 def main() -> int:
     """Print the figures of some types over all public captures."""
     parser = argparse.ArgumentParser(description="Compare our events with the peer's.")
     parser.add_argument("types", nargs="*", default=[], help=f"such as fileinfo; none: {' '.join(TYPES)}")
     parser.add_argument("--each", action="store_true", help="print each difference, with its capture")
     parser.add_argument("--list", action="append", default=[], help="such as public_log.txt; none: all")
+    parser.add_argument("--valid", action="store_true", help="judge all our events by the schema")
     given = parser.parse_args()
+    if given.valid:
+        return judge_all(*given.list)
     types = given.types or TYPES
     if not can_compare():
         print("suricata is not installed")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ids.protocols.files import File, Files
-from ids.protocols.http.content import boundary_of, file_name, file_parts
+from ids.protocols.files.names import file_name
+from ids.protocols.http.content import boundary_of, file_parts
 from ids.protocols.http.message import UPLOADS, Exchange, Message
 from ids.protocols.http.ranges import part_of
 from ids.types import Direction
