@@ -17,7 +17,7 @@ EVERY = 12
 """Of the captures of the public tests the suite reads each so-many-th; all of them, ``--valid`` does."""
 
 WITH_FILES = (
-    "base64", "http-auth-bearer", "http-post-file", "http-range", "http-gap-whole-body", "http-multiple-cl",
+    "base64", "http-auth-bearer", "http-post-file", "http2-range", "http-gap-whole-body", "http-multiple-cl",
     "http-encoding-gzip-uncompressed", "http-evader/http-evader-001", "http-evader/http-evader-013",
     "http-evader/http-evader-240", "engine-state/detect-engine-state-01",
 )  # fmt: skip
@@ -45,7 +45,8 @@ def test_each_field_counts() -> None:
 
 
 def test_an_event_that_is_not_there_differs_in_all_its_fields() -> None:
-    tally = peer_events.compared([event(app_proto="smb")], [event(port=2)])["http"]
+    assert peer_events.compared([event(app_proto="no such")], [])["http"].unparsed == 1
+    tally = peer_events.compared([event(app_proto="http")], [event(port=2)])["http"]
     assert [difference[1] for difference in tally.differences] == ["missing", "extra"]
     assert (tally.fields_equal, tally.fields) == (0, 13)
 

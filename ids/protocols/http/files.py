@@ -15,6 +15,8 @@ from ids.protocols.http.message import UPLOADS, Exchange, Message
 from ids.protocols.http.ranges import part_of
 from ids.types import Direction
 
+_GZIP = b"\x1f\x8b"
+
 
 def files_of(
     files: Files, slot: int, direction: Direction, message: Message, buffers: Mapping[str, bytes]
@@ -31,6 +33,8 @@ def files_of(
         )
         return (made,)
     body = buffers.get("http.request_body", b"") if message.body else b""
+    if b"gzip" in head.headers.get(b"content-encoding", b"") and not message.body.startswith(_GZIP):
+        body = bytes(message.body)  # it is called coded, and is not
     if head.method not in UPLOADS or not (body or message.lost):
         return ()
     boundary = boundary_of(head.headers.get(b"content-type", b"")) if head.method == b"POST" else None
