@@ -196,6 +196,22 @@ def test_what_makes_no_sense_is_left_out(tmp_path: Path, options: str) -> None:
     assert played.counters["rules.refused"] == 1
 
 
+def test_files_that_wait_for_an_answer_keep_no_content_and_are_counted(tmp_path: Path) -> None:
+    """A client that is far ahead of its server: of each of its uploads little is kept."""
+    played = session(tmp_path, "", "protocols.http.memcap_bytes=60000")
+    body = b"".join(
+        b'--B\r\nContent-Disposition: form-data; name="f"; filename="%d.txt"\r\n\r\n%b\r\n' % (number, b"x" * 50)
+        for number in range(40)
+    )
+    one = upload(body + b"--B--\r\n", b"Content-Type: multipart/form-data; boundary=B")
+    for _ in range(4):
+        played.tcp(one * 5, close=False)
+    assert played.counters["http.memcap"] > 0
+    assert played.counters["files.closed"] == 4 * 5 * 40
+    played.end()
+    assert len(files(played)) == 4 * 5 * 40, "each has its event all the same"
+
+
 # The store.
 
 

@@ -163,7 +163,7 @@ class File:
             self.digest(name)
         if magic:
             self.magic()
-        self._kept, self.whole = b"", False
+        self._kept, self.whole, self.beside = b"", False, {}
 
     def release(self) -> None:
         """Give back what it holds, without a word; for a parser that is let go. Does nothing to one that has ended."""

@@ -30,7 +30,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ids.protocols.files import FILE_BUFFERS, File
+from ids.protocols.files import COST, FILE_BUFFERS, File
 from ids.protocols.http.body import More, buffers_of, is_due, looked
 from ids.protocols.http.files import files_of
 from ids.protocols.http.head import (
@@ -783,8 +783,10 @@ class HttpParser:
         if of is Direction.TO_CLIENT:
             for file in files:
                 file.report(row)
-        elif files:
-            exchange.files = (*exchange.files, *(file for file in files if file not in exchange.files))
+        elif files and self._files.logged:
+            further = [file for file in files if file not in exchange.files]
+            exchange.files = (*exchange.files, *further)
+            exchange.cost += COST * len(further)
         if complete and exchange.files:
             exchange.report_files(row)
 
