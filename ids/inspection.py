@@ -147,7 +147,7 @@ class Inspection:
         self._files = Files(config.files, counters, flows)
         self._asked = asked if asked is not None else Asked()
         self._asked_changes = -1
-        self._store = FileStore(config.files, flows, counters)
+        self._store = FileStore(config.files, flows, counters, config.eve.path)
         self._protocols = Protocols(config.protocols, counters, flows, files=self._files)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
@@ -161,7 +161,7 @@ class Inspection:
         self._wanted = wanted
         self._exhibits.configure(config.eve)
         self._files.configure(config.files)
-        self._store.configure(config.files)
+        self._store.configure(config.files, config.eve.path)
         self._asked_changes = -1
 
     def process(self, batch: PacketBatch) -> Findings:
@@ -365,7 +365,7 @@ class Inspection:
             found.transactions = Events.joined([found.transactions, Events(lines=[lines])])
         for file in ended:
             if not file.reported:
-                file.settle(settings.hashes, settings.magic)
+                file.settle((*settings.hashes, "sha256") if file.stored else settings.hashes, settings.magic)
 
     def _anomalies(self, packets: Packets | None, flows: FlowBatch, transactions: Transactions) -> Events:
         """Return the `anomaly` events of packets, of TCP connections, and of what parsers found odd.

@@ -71,6 +71,10 @@ def settings_of(data: Mapping[str, Any], path: str) -> Assigned:
             left.append(key)
         else:
             assigned.update(taken)
+    if assigned.get("files.store_all") and "files.store_file_bytes" in assigned:
+        for side in ("request", "response"):  # of what is stored, its own limit counts
+            name = f"protocols.http.{side}_body_bytes"
+            assigned[name] = max(assigned.get(name, 0), assigned["files.store_file_bytes"])
     rules = data.get("rule-files")
     if isinstance(rules, list):
         base = Path(str(data.get("default-rule-path") or home))
@@ -165,6 +169,9 @@ def _outputs(value: Any, _home: Path) -> Assigned:
     taken: Assigned = {}
     types: list[str] = []
     for output in value if isinstance(value, list) else ():
+        store = output.get("file-store") if isinstance(output, Mapping) else None
+        if isinstance(store, Mapping) and _true(store.get("enabled", "yes")):
+            taken |= _store(store)
         eve = output.get("eve-log") if isinstance(output, Mapping) else None
         if not isinstance(eve, Mapping) or not _true(eve.get("enabled", "yes")):
             continue
@@ -183,6 +190,9 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 taken |= _drops(options)
             elif name == "files":
                 taken |= _files(options)
+    if "files.store_dir" in taken:
+        named = taken.get("files.hashes", [])
+        taken["files.hashes"] = [name for name in _HASHES if name in named or name == "sha256"]
     if taken.get("eve.tagged_packets"):
         types.append("packet")
     return taken | ({"eve.types": list(dict.fromkeys(types))} if types else {})
@@ -246,6 +256,16 @@ def _files(options: Mapping[str, Any]) -> Assigned:
         taken["files.hashes"] = named
     if _true(options.get("force-magic")):
         taken["files.magic"] = True
+    return taken
+
+
+def _store(options: Mapping[str, Any]) -> Assigned:
+    taken: Assigned = {"files.store_dir": str(options.get("dir") or "filestore")}
+    if _true(options.get("force-filestore")):
+        taken["files.store_all"] = True
+        with contextlib.suppress(ValueError):
+            depth = _bytes(options.get("stream-depth", _MOST_BODY)) or _MOST_BODY
+            taken["files.store_file_bytes"] = min(max(depth, 1), _MOST_BODY)
     return taken
 
 
