@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

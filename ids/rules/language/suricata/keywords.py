@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sets, state
+from ids.rules.language.suricata import addresses, buffers, content, flow, meta, numbers, packet, sets, state
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -66,6 +66,9 @@ KEYWORDS: dict[str, Builder] = {
     "decode-event": packet.noted("decode"),
     "engine-event": packet.noted("decode"),
     "stream-event": packet.noted("stream"),
+    "geoip": addresses.geoip,
+    "iprep": addresses.iprep,
+    **{name: addresses.sticky(name) for name in addresses.BUFFERS},
     # flows and state
     "flow": flow.flow,
     "stream_size": flow.stream_size,
@@ -98,9 +101,9 @@ KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 _LATER = """
     asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
     dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
-    enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce
-    ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
-    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code
+    enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flowvar frame ftpbounce
+    ftpdata_command http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
+    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length krb5_err_code
     krb5_msg_type l3_proto lua modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags
     mqtt.protocol_version mqtt.qos mqtt.reason_code mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace
     rfb.secresult rfb.sectype rpc snmp.pdu_type snmp.version ssh.softwareversion ssl_state ssl_version
