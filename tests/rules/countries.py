@@ -36,7 +36,7 @@ def value(item: Any) -> bytes:
     if isinstance(item, Long):
         raw = item.number.to_bytes(8, "big").lstrip(b"\0")
         return bytes([len(raw), 9 - 7]) + raw
-    raw = item.encode()
+    raw: bytes = item.encode()
     if len(raw) < 29:
         return bytes([2 << 5 | len(raw)]) + raw
     return bytes([2 << 5 | 29, len(raw) - 29]) + raw
