@@ -36,10 +36,10 @@ def value(item: Any) -> bytes:
     if isinstance(item, Long):
         raw = item.number.to_bytes(8, "big").lstrip(b"\0")
         return bytes([len(raw), 9 - 7]) + raw
-    raw: bytes = item.encode()
-    if len(raw) < 29:
-        return bytes([2 << 5 | len(raw)]) + raw
-    return bytes([2 << 5 | 29, len(raw) - 29]) + raw
+    text: bytes = item.encode()
+    if len(text) < 29:
+        return bytes([2 << 5 | len(text)]) + text
+    return bytes([2 << 5 | 29, len(text) - 29]) + text
 
 
 def database(countries: Mapping[str, str], bits: int = 24, version: int = 6) -> bytes:

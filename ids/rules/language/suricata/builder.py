@@ -103,7 +103,11 @@ class Builder:
         traffic = self._headers.traffic(header, draft.protocol)
         options = FlowOptions(draft.established, draft.direction, _payload_of(draft), draft.stateless)
         try:
-            parts: list[Node] = [*draft.header_tests, *(part.finished() for part in draft.parts)]
+            parts: list[Node] = [
+                *draft.header_tests,
+                *(part.finished() for part in draft.parts),
+                *draft.conditions,
+            ]
         except Malformed as wrong:
             raise AtPlace(wrong, start) from None
         severity = draft.priority if draft.priority is not None else self.files.priority(draft.classtype)
@@ -190,7 +194,8 @@ def _is_packet_wise(draft: Draft, traffic: Traffic) -> bool:
     To the flow it applies what asks for addresses, ports and a protocol at most, and what looks into a protocol.
     """
     named = (CATALOGUE.get(base_of(part.buffer)) for part in draft.parts if part.buffer != PAYLOAD)
-    if traffic.app_proto or any(buffer is not None and buffer.protocol is not None for buffer in named):
+    of_protocol = any(buffer is not None and buffer.protocol is not None for buffer in named)
+    if traffic.app_proto or draft.conditions or of_protocol:
         return False
     tests = [test for test in draft.header_tests if not _is_of_flow(test)]
     asked = draft.established is not None or draft.direction is not None or draft.stateless

@@ -16,7 +16,7 @@ from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, L
 from ids.rules.model.geoip import Countries
 from ids.rules.model.header import HeaderTest
 from ids.rules.model.reputation import Reputation
-from ids.rules.model.rule import base_of
+from ids.rules.model.rule import Node, base_of
 from ids.rules.model.transforms import TransformError, spelt, transforms_of
 from ids.types import Direction, Threshold
 from ids.types.state import StateChange, StateTest
@@ -95,10 +95,10 @@ class Draft:
     """All that was said of one rule."""
 
     __slots__ = (
-        "action", "alert", "announced", "attacked", "bypass", "classtype", "countries", "decoded", "direction",
-        "directory", "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts", "payload_of",
-        "priority", "protocol", "references", "reputation", "rev", "seen", "sid", "silent", "state_changes",
-        "state_tests", "stateless", "sticky", "threshold", "title", "variables",
+        "action", "alert", "announced", "attacked", "bypass", "classtype", "conditions", "countries", "decoded",
+        "direction", "directory", "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts",
+        "payload_of", "priority", "protocol", "references", "reputation", "rev", "seen", "sid", "silent",
+        "state_changes", "state_tests", "stateless", "sticky", "threshold", "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -129,6 +129,8 @@ class Draft:
         self.state_changes: list[StateChange] = []
         self.header_tests: list[HeaderTest] = []
         self.parts: list[Part] = []
+        self.conditions: list[Node] = []
+        """What is asked besides, of buffers of a protocol."""
         self.sticky: str | None = None
         """The buffer that tests are on until another is named; None: the payload."""
         self.fresh = False
