@@ -127,6 +127,7 @@ class Builder:
                 state=_state(draft),
                 attacked=draft.attacked,
                 announced=draft.announced,
+                bypass=draft.bypass,
                 packet_wise=_is_packet_wise(draft, traffic),
                 rejected=REJECTED.get(draft.action, ""),
                 origin=f"{path}:{line}",

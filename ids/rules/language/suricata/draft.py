@@ -125,6 +125,7 @@ class Draft:
         self.payload_of: str | None = None
         self.threshold: Threshold | None = None
         self.silent = False
+        self.bypass = False
         self.state_tests: list[StateTest] = []
         self.state_changes: list[StateChange] = []
         self.header_tests: list[HeaderTest] = []

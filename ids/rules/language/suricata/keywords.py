@@ -81,6 +81,7 @@ KEYWORDS: dict[str, Builder] = {
     "flowint": state.flowint,
     "noalert": state.noalert,
     "alert": state.alert,
+    "bypass": state.bypass,
     "threshold": state.threshold,
     "detection_filter": state.detection_filter,
     "tag": state.tag,
@@ -101,7 +102,7 @@ KEYWORDS: dict[str, Builder] = {
 KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
 _LATER = """
-    asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
+    asn1 cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
     dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
     enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flowvar frame ftpbounce
     ftpdata_command http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
