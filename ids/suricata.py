@@ -20,12 +20,13 @@ Assigned: TypeAlias = dict[str, Any]
 
 TOP_KEYS = frozenset((
     "%YAML", "action-order", "af-packet", "af-xdp", "app-layer", "asn1-max-frames", "capture", "classification-file",
-    "coredump", "datasets", "decoder", "default-log-dir", "default-packet-size", "default-rule-path", "defrag",
-    "detect", "engine-analysis", "exception-policy", "host", "host-mode", "host-os-policy", "include", "ippair",
-    "legacy", "livedev", "logging", "max-pending-packets", "mpm-algo", "multi-detect", "netmap", "nfq", "nflog",
-    "outputs", "packet-alert-max", "pcap", "pcap-file", "pcre", "profiling", "reference-config-file",
-    "rule-files", "run-as", "runmode", "security", "spm-algo", "stats", "suricata-version", "threading",
-    "threshold-file", "unix-command", "vlan",
+    "coredump", "datasets", "decoder", "default-log-dir", "default-packet-size", "default-reputation-path",
+    "default-rule-path", "defrag", "detect", "engine-analysis", "exception-policy", "geoip-database", "host",
+    "host-mode", "host-os-policy", "include", "ippair", "legacy", "livedev", "logging", "max-pending-packets",
+    "mpm-algo", "multi-detect", "netmap", "nfq", "nflog", "outputs", "packet-alert-max", "pcap", "pcap-file", "pcre",
+    "profiling", "reference-config-file", "reputation-categories-file", "reputation-files", "rule-files", "run-as",
+    "runmode", "security", "spm-algo", "stats", "suricata-version", "threading", "threshold-file", "unix-command",
+    "vlan",
 ))  # fmt: skip
 """Settings on the top level that Suricata has and we have not."""
 
@@ -79,6 +80,10 @@ def settings_of(data: Mapping[str, Any], path: str) -> Assigned:
     if isinstance(rules, list):
         base = Path(str(data.get("default-rule-path") or home))
         assigned["rules.paths"] = [str(base / str(name)) for name in rules]
+    lists = data.get("reputation-files")
+    if isinstance(lists, list):
+        base = home / str(data.get("default-reputation-path") or "")
+        assigned["rules.reputation_files"] = [str(base / str(name)) for name in lists]
     if left:
         names = ", ".join(sorted({".".join(name.split(".")[:2]) for name in left}))
         log.warning("%s: these settings of Suricata have no counterpart here and change nothing: %s", path, names)
@@ -113,12 +118,16 @@ _IN_OUR_GROUPS = (
 """Beginnings of Suricata's names in groups that we have too."""
 
 
+_TOGETHER = ("default-rule-path", "rule-files", "default-reputation-path", "reputation-files")
+"""Names of files, and where these are."""
+
+
 def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in data.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping) and key not in _TAKEN:
             yield from _leaves(value, f"{key}.")
-        elif key not in ("default-rule-path", "rule-files"):
+        elif key not in _TOGETHER:
             yield key, value
 
 
@@ -295,6 +304,8 @@ _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "threshold-file": _file("rules.threshold_file"),
     "classification-file": _file("rules.classification_file"),
     "reference-config-file": _file("rules.reference_file"),
+    "geoip-database": _file("rules.geoip_database"),
+    "reputation-categories-file": _file("rules.reputation_categories"),
     "stream.inline": lambda value, _: dict(INLINE) if _true(value) else {},
     f"{_LIBHTP}request-body-limit": _body_bytes("protocols.http.request_body_bytes"),
     f"{_LIBHTP}response-body-limit": _body_bytes("protocols.http.response_body_bytes"),

@@ -122,6 +122,8 @@ class Signature:
     known."""
     rejected: str = ""
     """Who would be sent the reset of a ``reject``: ``to_client`` (who sent the packet), ``to_server`` or ``both``."""
+    bypass: bool = False
+    """Nothing more is to be heard of the flow behind the packet of a match, and the kernel need not show it."""
     packet_wise: bool = False
     """What it drops or lets pass is the packet alone, unless it matched in the stream; otherwise the rest of the
     flow. (What is dropped is the flow as well, unless settings say otherwise: see `ids.respond.settings`.)"""

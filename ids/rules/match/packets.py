@@ -23,7 +23,7 @@ from ids.rules.match.index import RuleIndex
 from ids.rules.match.packet_columns import FlowsBefore, PacketColumns
 from ids.rules.match.packet_tests import AddressRanks, clauses_of, demanded, header_tests, judge
 from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD
-from ids.rules.model.header import HeaderTest, Spoken
+from ids.rules.model.header import AddressIn, HeaderTest, Spoken
 from ids.rules.model.rule import Rule, leaves
 from ids.types import (
     I64,
@@ -85,6 +85,8 @@ class PacketMatcher:
             self._urgency[number] = _URGENCY[rule.signature.action]
         self._repeats: Bool = np.array([getattr(rule, "repeats", False) for rule in index.rules], np.bool_)
         self._asked = index.asks_headers
+        tests = (test for rule in index.rules if isinstance(rule, Rule) for test in header_tests(rule.condition))
+        self._lists = {test.name: test.members for test in tests if isinstance(test, AddressIn)}
         self._columns: PacketColumns | None = None
         self._lone: dict[int, Flow] = {}
         self._alone = 0
@@ -107,7 +109,7 @@ class PacketMatcher:
         """Take a batch; return the matches in the order of the packets."""
         if not self.active or not len(packets):
             return []
-        self._columns = columns = PacketColumns(packets, flows, self._ranks, self._before, self._inline)
+        self._columns = columns = PacketColumns(packets, flows, self._ranks, self._before, self._inline, self._lists)
         self._lone.clear()
         self._alone = 0
         found: list[tuple[int, int, Match]] = []

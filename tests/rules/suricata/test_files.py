@@ -38,11 +38,11 @@ def test_comments_empty_lines_and_disabled_rules_are_skipped(tmp_path: Path) -> 
 
 
 def test_a_rule_may_go_over_several_lines(tmp_path: Path) -> None:
-    text = 'alert tcp any any -> any any ( \\\n  msg:"over \\\nlines"; \\\r\n  content:"a"; geoip:src,DE; sid:1;)\n'
+    text = 'alert tcp any any -> any any ( \\\n  msg:"over \\\nlines"; \\\r\n  content:"a"; replace:"b"; sid:1;)\n'
     text += GOOD
     loaded = load(text, tmp_path)
     assert left_out(loaded, tmp_path) == [
-        "a.rules:4:16: geoip: it is not supported (leave it out, or use another rule)"
+        "a.rules:4:16: replace: it is not supported (leave it out, or use another rule)"
     ]
     assert [rule.source.line for rule in loaded.rules] == [5]
 

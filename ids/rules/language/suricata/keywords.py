@@ -8,6 +8,7 @@ from functools import partial
 from ids.protocols.rare.dnp3 import FUNCTION_CODES, INDICATORS
 from ids.protocols.rare.mqtt_message import TYPES as MQTT_TYPES
 from ids.rules.language.suricata import (
+    addresses,
     buffers,
     content,
     dcerpc,
@@ -20,6 +21,7 @@ from ids.rules.language.suricata import (
     packet,
     sets,
     state,
+    tls,
     transfers,
 )
 from ids.rules.language.suricata.draft import Draft
@@ -51,6 +53,8 @@ KEYWORDS: dict[str, Builder] = {
     "krb5_err_code": kerberos.error_code,
     "krb5_msg_type": kerberos.message_type,
     "krb5.ticket_encryption": kerberos.ticket_encryption,
+    "ssl_version": tls.ssl_version,
+    "ssl_state": tls.ssl_state,
     "app-layer-event": buffers.oddity,
     "modbus": modbus.modbus,
     "dnp3_func": listed.number_of("dnp3.func", FUNCTION_CODES, 255),
@@ -112,6 +116,9 @@ KEYWORDS: dict[str, Builder] = {
     "decode-event": packet.noted("decode"),
     "engine-event": packet.engine_event,
     "stream-event": packet.noted("stream"),
+    "geoip": addresses.geoip,
+    "iprep": addresses.iprep,
+    **{name: addresses.sticky(name) for name in addresses.BUFFERS},
     # flows and state
     "flow": flow.flow,
     "stream_size": flow.stream_size,
@@ -122,6 +129,7 @@ KEYWORDS: dict[str, Builder] = {
     "flowint": state.flowint,
     "noalert": state.noalert,
     "alert": state.alert,
+    "bypass": state.bypass,
     "threshold": state.threshold,
     "detection_filter": state.detection_filter,
     "tag": state.tag,
