@@ -30,7 +30,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("needs root, to make a network namespace")
     directory = tmp_path_factory.mktemp("played")
     command = f"ip link set lo up && exec {sys.executable} -m tests.protocols.played_windows {directory}"
-    subprocess.run(["unshare", "--net", "sh", "-c", command], cwd=ROOT, check=True, timeout=240)
+    # smbd starts helpers that outlive it; they end with the namespace of their process numbers.
+    apart = ["unshare", "--net", "--pid", "--fork", "--kill-child"]
+    subprocess.run([*apart, "sh", "-c", command], cwd=ROOT, check=True, timeout=240)
     return directory
 
 
