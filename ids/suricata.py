@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ids.respond.settings import EVENT_TYPES
+
 log = logging.getLogger(__name__)
 
 Assigned: TypeAlias = dict[str, Any]
@@ -27,18 +29,22 @@ TOP_KEYS = frozenset((
 ))  # fmt: skip
 """Settings on the top level that Suricata has and we have not."""
 
-_PASSIVE: Assigned = {"respond.mode": "off"}
-"""Suricata drops nothing, and says so in its events, unless it stands in the way of the packets."""
+_PASSIVE: Assigned = {"respond.mode": "off", "protocols.ike.record": 1}
+"""Suricata drops nothing, and says so in its events, unless it stands in the way of the packets. Its `ike` events are
+those of version 7."""
 
 INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False, "respond.drop_packets": True}
 """Suricata inspects nothing more of a flow that it drops, and drops single packets too."""
 
 _EVENT_TYPES: dict[str, tuple[str, ...]] = {
-    "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",),
-    "http2": ("http",), "websocket": ("websocket",), "dns": ("dns",), "tls": ("tls",), "files": ("fileinfo",),
-    "stats": ("stats",),
-    "smb": ("smb",), "dcerpc": ("dcerpc",), "krb5": ("krb5",), "ldap": ("ldap",), "rdp": ("rdp",),
+    **{name: (name,) for name in EVENT_TYPES if name not in ("fileinfo", "packet")},
+    "http2": ("http",), "files": ("fileinfo",), "bittorrent-dht": ("bittorrent_dht",),
 }  # fmt: skip
+_OF_PROTOCOLS = {
+    "dhcp": ("extended", "extended"), "mqtt": ("passwords", "passwords"), "quic": ("ja4", "ja4_in_events"),
+    "pgsql": ("passwords", "passwords"), "tls": ("ja4", "ja4_in_events"),
+}  # fmt: skip
+"""By event type: an option of it, and our setting under ``protocols``."""
 _DROP_FLOWS = {"all": "all", "start": "start"}
 
 _POLICIES = {"old-linux": "old-linux", "oldlinux": "old-linux", "bsd-right": "bsd-right", "bsdright": "bsd-right"}
@@ -171,6 +177,8 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 types = [kind for kind in types if kind not in _EVENT_TYPES.get(name, ())]
             elif name == "alert":
                 taken |= _alerts(options)
+            elif name in _OF_PROTOCOLS:
+                taken |= _of_protocol(name, options)
             elif name == "drop":
                 taken |= _drops(options)
             elif name == "files":
@@ -178,6 +186,12 @@ def _outputs(value: Any, _home: Path) -> Assigned:
     if taken.get("eve.tagged_packets"):
         types.append("packet")
     return taken | ({"eve.types": list(dict.fromkeys(types))} if types else {})
+
+
+def _of_protocol(name: str, options: Mapping[str, Any]) -> Assigned:
+    """Return what is said of a protocol's events."""
+    theirs, ours = _OF_PROTOCOLS[name]
+    return {f"protocols.{name}.{ours}": _true(options[theirs])} if theirs in options else {}
 
 
 def _named(types: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
