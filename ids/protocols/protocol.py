@@ -171,6 +171,8 @@ class Protocol:
     event: str | None = None
     """The type of event that is written for a complete transaction, and the key of its object there and in alerts: that
     is what the parser gave the transaction as ``fields``. Without one, the key in alerts is the protocol's name."""
+    of_sender: bool = False
+    """Its events name who sent the message first, as Suricata's do; those of the others name the client."""
     in_alert: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     """Makes of ``fields`` the object that alerts have, where that is another than the event's."""
     streams: Callable[[Setup], MakeStreamParser] | None = field(default=None, repr=False)

@@ -80,6 +80,9 @@ ODDITIES = frozenset(f"{protocol.name}.{oddity}" for protocol in PROTOCOLS for o
 EVENT_OF: dict[str, str] = {protocol.name: protocol.event or protocol.name for protocol in PROTOCOLS}
 """By protocol: the type of its event, which is also the key of its object in events."""
 
+OF_SENDER = frozenset(protocol.event for protocol in PROTOCOLS if protocol.of_sender)
+"""Types of events that name the sender of the message first."""
+
 EVENT_TYPES = tuple(dict.fromkeys(protocol.event for protocol in PROTOCOLS if protocol.event is not None))
 """Types of the events that are written for transactions."""
 

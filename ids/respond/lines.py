@@ -15,7 +15,7 @@ import numpy as np
 
 from ids.events import Lines, spell
 from ids.flow.keys import answer_to
-from ids.protocols import EVENT_OF
+from ids.protocols import EVENT_OF, OF_SENDER
 from ids.protocols.files import Body, File
 from ids.respond.community_id import community_ids
 from ids.respond.events import (
@@ -109,7 +109,8 @@ class EventLines:
     def _of_type(self, event_type: str, rows: list[Transaction]) -> Lines:
         slots = np.array([row.slot for row in rows])
         times = timestamps(np.array([row.ts_ns for row in rows]))
-        heads = self._heads(event_type, slots, times, [row.number for row in rows])
+        swapped = [bool(row.direction) for row in rows] if event_type in OF_SENDER else None
+        heads = self._heads(event_type, slots, times, [row.number for row in rows], swapped)
         objects = [spell(row.fields) for row in rows]
         self._objects.update(zip(map(id, rows), objects, strict=True))
         lines = [

@@ -205,3 +205,12 @@ def test_no_stream_raises(said: list[tuple[Direction, bytes]]) -> None:
     for transaction in wire.close().all:
         dict(transaction.buffers), dict(transaction.fields)
     assert not wire.counters["app_layer.error.krb5.internal"]
+
+
+def test_events_name_the_sender_first() -> None:
+    """As Suricata's of Kerberos do, and of few others."""
+    session = Session()
+    session.udp(request(), to_client(error(25)), dport=88)
+    session.end()
+    ports = [(event["src_port"] == 88, event["dest_port"] == 88) for event in session.events if "krb5" in event]
+    assert ports == [(False, True), (True, False)]

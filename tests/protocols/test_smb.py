@@ -566,3 +566,8 @@ def test_events_and_alerts_fit_the_schema(tmp_path: Path) -> None:
     assert [event["event_type"] for event in found].count("smb") == 5
     for event in found:
         validator.validate({key: value for key, value in event.items() if key != "ids"})
+
+
+def test_no_more_of_a_name_is_kept_than_paths_have() -> None:
+    share = Share().tree().ask(CREATE, shares.create("a" * 30_000))
+    assert len(share.last.buffers["smb.filename"]) == 4096

@@ -29,6 +29,7 @@ PROTOCOL = Protocol(
     datagrams=Shared,
     oddities=("malformed_data", "weak_encryption"),
     event="krb5",
+    of_sender=True,
     buffers=(
         Buffer("krb5.cname", "krb5", _SERVER, "name of the client in an answer: each of its parts", several=True),
         Buffer("krb5.sname", "krb5", _SERVER, "name of the service in an answer: each of its parts", several=True),

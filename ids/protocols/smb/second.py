@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ids.protocols import ntlmssp
-from ids.protocols.smb import names, wire2
+from ids.protocols.smb import names, wire1, wire2
 from ids.protocols.smb.about import Control, Create, Disposition, Exchange, Negotiate, Rename, Setup, Tree
 from ids.protocols.smb.ticket import ticket
 from ids.protocols.smb.wire2 import Head
@@ -392,5 +392,5 @@ def is_pipes(share: bytes) -> bool:
 
 
 def name_of(raw: bytes) -> bytes:
-    """Return a name in UTF-16 as UTF-8."""
-    return raw.decode("utf-16-le", "replace").replace("\0", "").encode("utf-8", "replace")
+    """Return a name in UTF-16 as UTF-8; no more of it than `wire1.MAX_NAME`."""
+    return raw[: wire1.MAX_NAME].decode("utf-16-le", "replace").replace("\0", "").encode("utf-8", "replace")

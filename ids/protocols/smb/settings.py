@@ -26,14 +26,14 @@ class SmbSettings(BaseModel):
         description="Commands of one message that are read. Clients compound three or four.",
     )
     open_requests: int = Field(
-        default=8192,
+        default=1024,
         ge=16,
         le=1 << 20,
         description="Requests of one connection that wait for their answer; the oldest gives way, and is logged as it"
-        " is. Servers grant 8,192 credits at most.",
+        " is. Clients have some dozens under way; servers allow 512 to 8,192.",
     )
     open_files: int = Field(
-        default=4096,
+        default=1024,
         ge=16,
         le=1 << 20,
         description="Open files and pipes of one connection whose names are kept; the oldest gives way.",

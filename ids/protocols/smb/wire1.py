@@ -18,6 +18,8 @@ SESSION_SETUP, LOGOFF, TREE_CONNECT_ANDX, NT_TRANS_MORE, NT_CREATE, NT_CANCEL, N
 )  # fmt: skip
 _CHAINED = frozenset((LOCKING, OPEN_ANDX, READ_ANDX, WRITE_ANDX, SESSION_SETUP, LOGOFF, TREE_CONNECT_ANDX, NT_CREATE))
 """Commands behind which another may stand."""
+MAX_NAME = 8192
+"""Bytes of a name that are kept: twice what a path has on most systems, in UTF-16."""
 _UNICODE, _NT_STATUS = 0x8000, 0x4000
 _TRANSACT_PIPE = 0x26
 _SET_PATH, _SET_FILE = 6, 8
@@ -99,7 +101,7 @@ def text(block: Block, at: int, unicode: bool) -> tuple[bytes, int]:
     if not unicode:
         end = data.find(b"\0", at)
         end = end if end >= 0 else len(data)
-        return data[at:end], end + 1
+        return data[at : min(end, at + MAX_NAME)], end + 1
     at += (block.start + at) % 2
     end = at
     while end >= 0:
@@ -113,7 +115,7 @@ def text(block: Block, at: int, unicode: bool) -> tuple[bytes, int]:
 
 def utf8(raw: bytes) -> bytes:
     """Return a name in UTF-16 as UTF-8, without the NULs in it."""
-    return raw.decode("utf-16-le", "replace").replace("\0", "").encode("utf-8", "replace")
+    return raw[:MAX_NAME].decode("utf-16-le", "replace").replace("\0", "").encode("utf-8", "replace")
 
 
 def dialects(block: Block, limit: int = 64) -> list[bytes]:
