@@ -24,7 +24,7 @@ from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import Protocols
 from ids.respond import events
-from ids.respond.anomalies import packet_anomalies
+from ids.respond.anomalies import Allowance, packet_anomalies
 from ids.respond.exhibits import Exhibits
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
@@ -102,6 +102,7 @@ class Inspection:
         ``share``: of all flows. ``seed``: of their ids.
         """
         self._share = share
+        self._allowance = Allowance(config.eve.packet_anomalies)
         # in a replay every worker decodes all packets, live each has packets of its own
         self._reports_packets = share is None or share.by_carrier or not share.number
         self._config = config
@@ -130,6 +131,7 @@ class Inspection:
         self._config = config
         self._opaque = frozenset(config.engine.bypass)
         self._wanted = wanted
+        self._allowance = Allowance(config.eve.packet_anomalies)
         self._exhibits.configure(config.eve)
 
     def process(self, batch: PacketBatch) -> Findings:
@@ -269,7 +271,7 @@ class Inspection:
         """Return the `anomaly` events of packets, and of TCP connections."""
         of_packets: list[Event] = []
         if packets is not None and self._reports_packets:
-            of_packets = packet_anomalies(packets, self._counters, ethernet=self._config.eve.ethernet)
+            of_packets = packet_anomalies(packets, self._counters, self._allowance, ethernet=self._config.eve.ethernet)
         return Events([*of_packets, *(events.anomaly_event(self.flows, noted) for noted in flows.notes)])
 
     def _wants(self, event_type: str) -> bool:

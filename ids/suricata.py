@@ -37,6 +37,9 @@ _EVENT_TYPES: dict[str, tuple[str, ...]] = {
     "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",),
     "dns": ("dns",), "tls": ("tls",), "stats": ("stats",),
 }  # fmt: skip
+ALL_ANOMALIES = 1_000_000
+"""Of a kind in a second: more packets than there are."""
+
 _DROP_FLOWS = {"all": "all", "start": "start"}
 
 _POLICIES = {"old-linux": "old-linux", "oldlinux": "old-linux", "bsd-right": "bsd-right", "bsdright": "bsd-right"}
@@ -167,6 +170,8 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 taken |= _alerts(options)
             elif name == "drop":
                 taken |= _drops(options)
+            elif name == "anomaly":
+                taken |= _anomalies(options)
     if taken.get("eve.tagged_packets"):
         types.append("packet")
     return taken | ({"eve.types": list(dict.fromkeys(types))} if types else {})
@@ -180,6 +185,14 @@ def _named(types: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield str(name), options if isinstance(options, Mapping) else {}
         else:
             yield str(entry), {}
+
+
+def _anomalies(options: Mapping[str, Any]) -> Assigned:
+    """Return how many odd packets are reported; where nothing is said, as many as by default."""
+    kinds = options.get("types")
+    if not isinstance(kinds, Mapping) or "decode" not in kinds:
+        return {}
+    return {"eve.packet_anomalies": ALL_ANOMALIES if _true(kinds["decode"]) else 0}
 
 
 def _alerts(options: Mapping[str, Any]) -> Assigned:

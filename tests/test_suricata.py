@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ids.config import Config, InvalidDocument, load_config
-from ids.suricata import TOP_KEYS
+from ids.respond.settings import EveSettings
+from ids.suricata import ALL_ANOMALIES, TOP_KEYS
 
 DOCUMENT = """\
 %YAML 1.1
@@ -125,6 +126,15 @@ def test_what_events_show_is_taken_over(tmp_path: Path) -> None:
     ) * 6
     assert (eve.payload_bytes, eve.drop_flows, eve.drop_alert) == (8192, "all", True)
     assert config.respond.action_order == ["drop", "reject", "alert", "pass"]
+
+
+@pytest.mark.parametrize(("types", "expected"), [
+    ("{types: {decode: yes}}", ALL_ANOMALIES), ("{types: {decode: no, stream: yes}}", 0),
+    ("{enabled: yes}", EveSettings().packet_anomalies), ("{types: [nonsense]}", EveSettings().packet_anomalies),
+])  # fmt: skip
+def test_odd_packets_are_reported_as_it_says(tmp_path: Path, types: str, expected: int) -> None:
+    text = f"%YAML 1.1\n---\noutputs: [{{eve-log: {{types: [{{anomaly: {types}}}]}}}}]\n"
+    assert taken(tmp_path, text).eve.packet_anomalies == expected
 
 
 def test_outputs_that_make_no_sense_change_nothing(tmp_path: Path) -> None:
