@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ids.protocols import dns, http, recognised, tls
+from ids.protocols import dns, http, http2, recognised, tls, websocket
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
-    recognised.HTTP2,
+    http2.PROTOCOL,
     tls.PROTOCOL,
     recognised.SSH,
     recognised.SMB,
@@ -16,6 +16,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     recognised.IMAP,
     recognised.POP3,
     dns.PROTOCOL,
+    websocket.PROTOCOL,
 )
 """In the order in which they are tried: where two patterns fit, the first has it."""
 
@@ -29,7 +30,12 @@ OTHER_NAMES = frozenset(
 
 SHARED_BUFFERS = (
     Buffer("file.data", None, None, "content of a transferred file or body, decompressed", several=True, grows=True),
-    Buffer("file.name", None, None, "name of a transferred file", grows=True),
+    Buffer("file.name", None, None, "name of a transferred file, else the path of what was asked for", grows=True),
+    Buffer("file.magic", None, None, "what a file is by its content, in libmagic's words", grows=True),
+    Buffer("file.size", None, None, "bytes of a file that has ended, as a decimal number", grows=True),
+    Buffer("file.md5", None, None, "MD5 of a complete file, in hexadecimal", grows=True),
+    Buffer("file.sha1", None, None, "SHA-1 of a complete file, in hexadecimal", grows=True),
+    Buffer("file.sha256", None, None, "SHA-256 of a complete file, in hexadecimal", grows=True),
     Buffer(ODDITY, None, None, "what a parser found odd, by Suricata's names: `dns.z_flag_set`", several=True),
 )
 """Buffers that parsers of several protocols fill."""
@@ -44,5 +50,17 @@ BUFFERS: dict[str, Buffer] = {
 ODDITIES = frozenset(f"{protocol.name}.{oddity}" for protocol in PROTOCOLS for oddity in protocol.oddities)
 """All that can stand in the buffer `ODDITY`."""
 
-EVENT_TYPES = tuple(protocol.event for protocol in PROTOCOLS if protocol.event is not None)
+EVENT_OF: dict[str, str] = {protocol.name: protocol.event or protocol.name for protocol in PROTOCOLS}
+"""By protocol: the type of its event, which is also the key of its object in events."""
+
+EVENT_TYPES = tuple(dict.fromkeys(protocol.event for protocol in PROTOCOLS if protocol.event is not None))
 """Types of the events that are written for transactions."""
+
+FAMILIES: dict[str, tuple[str, ...]] = {"http": ("http", "http2"), "http1": ("http",)}
+"""Names that a rule may say for several protocols, or for one that has another name here. All of a family fill the
+buffers of the first."""
+
+
+def meant(name: str) -> tuple[str, ...]:
+    """Return the protocols that a rule means by a name."""
+    return FAMILIES.get(name, (name,))

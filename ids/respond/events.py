@@ -12,7 +12,7 @@ import time
 from functools import lru_cache
 
 from ids.events import Event
-from ids.protocols import BY_NAME
+from ids.protocols import BY_NAME, EVENT_OF
 from ids.respond.community_id import community_id
 from ids.respond.settings import EveSettings
 from ids.types import LIVE, Action, Direction, Exhibit, Flow, FlowColumns, FlowCount, Match, Noted, Signature
@@ -144,17 +144,25 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
     """
     event = _of_match("alert", match)
     event["alert"] = _alert(match, blocked)
+    if match.exhibit is not None and match.exhibit.xff:
+        if settings.xff == "overwrite":
+            event["src_ip" if match.direction is Direction.TO_SERVER else "dest_ip"] = match.exhibit.xff
+        else:
+            event["alert"]["xff"] = match.exhibit.xff
     if match.transaction is not None:
         event["tx_id"] = match.transaction.tx_id
         protocol, fields = match.transaction.protocol, match.transaction.fields
         in_alert = BY_NAME[protocol].in_alert if protocol in BY_NAME else None
-        event[protocol] = dict(fields if in_alert is None else in_alert(fields))
+        if fields or protocol not in EVENT_OF or EVENT_OF[protocol] == protocol:
+            event[EVENT_OF.get(protocol, protocol)] = dict(fields if in_alert is None else in_alert(fields))
     if match.flow.app_proto:
         event["app_proto"] = match.flow.app_proto
     event["direction"] = _direction(match)
     if match.flow.id or match.flow.sport or match.flow.dport:  # of a packet with a bad checksum there is as much
         event["flow"] = flow_summary(match.flow, (match.exhibit or _NOTHING).counts)
     if match.exhibit is not None:
+        if match.exhibit.files:
+            event["files"] = [dict(file) for file in match.exhibit.files]
         event |= _shown(match.exhibit, settings)
     if settings.verdict:
         event["verdict"] = _verdict(match, verdict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
 
@@ -93,9 +93,11 @@ class RespondSettings(BaseModel):
     )
 
 
-EventType = Literal["alert", "flow", "drop", "http", "dns", "tls", "anomaly", "packet", "stats"]
+EventType = Literal[
+    "alert", "flow", "drop", "http", "dns", "tls", "websocket", "fileinfo", "anomaly", "packet", "stats"
+]
 
-EVENT_TYPES: tuple[EventType, ...] = ("alert", "flow", "drop", "http", "dns", "tls", "anomaly", "packet", "stats")
+EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 
 
 class EveSettings(BaseModel):
@@ -130,6 +132,15 @@ class EveSettings(BaseModel):
     )
     ethernet: bool = Field(False, description="Write `ether`, the addresses of the frame, in alerts and `drop` events.")
     verdict: bool = Field(False, description="Write `verdict` in alerts and `drop` events: what became of the packet.")
+    xff: Literal["off", "extra", "overwrite"] = Field(
+        "off",
+        description="Show in alerts on HTTP whom a proxy says that it speaks for: as `alert.xff` (`extra`), or in the"
+        " place of the sender's address (`overwrite`). Anybody can write such a header; nothing is decided by it.",
+    )
+    xff_deployment: Literal["reverse", "forward"] = Field(
+        "reverse", description="Which address of the header that is: the last one (`reverse`), or the first."
+    )
+    xff_header: str = Field("X-Forwarded-For", min_length=1, max_length=64, description="The header that names it.")
     tagged_packets: bool = Field(
         False,
         description="Write the packets that rules ask for with `tag` as `packet` events: those of the session or host"

@@ -28,7 +28,7 @@ from ids.rules.model.literals import cover
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.testing import make_datagrams, make_flow, make_streams
 from ids.types import Datagram, Direction, FlowColumns, PacketBatch, Packets, StreamChunk
-from tests.fuzz.handmade import HANDMADE
+from tests.fuzz.handmade import HANDMADE, HTTP2
 from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
 from tests.fuzz.seeds import Conversation, Frames, Seeds
 
@@ -272,6 +272,14 @@ class Handmade(Parsers):
         return HANDMADE
 
 
+class Http2(Parsers):
+    """The same, of HTTP/2 and WebSocket alone."""
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return HTTP2
+
+
 class Whole(Target):
     """The engine with the shipped rules: no plugin fails, and no event is lost."""
 
@@ -326,6 +334,7 @@ TARGETS: dict[str, type[Target]] = {
     "engine": Whole,
     "parsers": Parsers,
     "handmade": Handmade,
+    "http2": Http2,
     "captures": Captures,
     "rules": RuleFiles,
 }
@@ -335,7 +344,8 @@ SHARES = {
     "flows": 0.3,
     "engine": 0.1,
     "parsers": 0.1,
-    "handmade": 0.05,
+    "handmade": 0.03,
+    "http2": 0.02,
     "captures": 0.04,
     "rules": 0.01,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from ids.protocols.recognition import Recogniser
 from ids.protocols.stage import PRELUDE_BYTES
 from ids.types import Datagram, Direction, Flow, FlowColumns, StreamChunk
 from tests.factory import T0, make_datagrams, make_flow, make_streams
+from tests.protocols.toys import TOY
 from tests.protocols.wire import CLIENT, SERVER, Wire
 
 RECOGNISER = Recogniser(PROTOCOLS)
@@ -265,7 +268,7 @@ def test_datagrams_that_are_not_udp_are_no_application_protocol() -> None:
 
 
 @pytest.mark.parametrize("step", [0, 1, 7])
-@pytest.mark.parametrize("forged", [b"220 mx ESMTP\r\n", b"SSH-2.0-x\r\n", b"* OK ready\r\n"])
+@pytest.mark.parametrize("forged", [b"220 mx ESMTP\r\n", b"SSH-2.0-x\r\n", b"* OK ready\r\n", b"\x01" * 300])
 def test_the_words_of_a_server_do_not_hide_what_its_client_says(forged: bytes, step: int) -> None:
     """They may be forged, by anybody who guesses the numbers; however the client's are cut."""
     wire = Wire().server(forged).client(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", step=step)
@@ -273,6 +276,17 @@ def test_the_words_of_a_server_do_not_hide_what_its_client_says(forged: bytes, s
     assert [found.buffers["http.uri"] for found in wire.seen] == [b"/x"]
     assert wire.counters["app_layer.corrected"] == 1
     assert wire.stage._talks.held == 0
+
+
+@pytest.mark.parametrize("said", [0, 1, 3, 7])
+def test_a_server_of_nothing_known_does_not_hide_a_client_that_began_before_it(said: int) -> None:
+    wire = Wire().client(GET[:said]).server(b"\x01" * 300).client(GET[said:])
+    assert (wire.flow.app_proto, uris(wire)) == ("http", [b"/hidden"])
+
+
+def test_bytes_of_a_server_that_are_missing_do_not_hide_what_its_client_says() -> None:
+    wire = Wire().client(GET[:3]).server(b"\x01", gap=9).client(GET[3:])
+    assert (wire.flow.app_proto, uris(wire)) == ("http", [b"/hidden"])
 
 
 @pytest.mark.parametrize("step", [0, 1])
@@ -307,6 +321,13 @@ def test_a_server_that_answers_http_makes_its_client_one_of_http(first: bytes, s
     assert uris(wire)[-2:] == [b"/hidden"] * 2
     assert wire.counters["app_layer.corrected"] == 1
     assert wire.counters["app_layer.probe.missed_bytes"] == 0
+
+
+@pytest.mark.parametrize("sure", [False, True])
+def test_a_protocol_that_is_sure_waits_for_no_answer_of_its_server(sure: bool) -> None:
+    wire = Wire((replace(TOY, sure=sure), *PROTOCOLS)).client(b"toy a\r\n").client(GET).server(REFUSED)
+    assert wire.flow.app_proto == ("toy" if sure else "http")
+    assert wire.counters["app_layer.corrected"] == (not sure)
 
 
 def test_what_a_client_said_beyond_what_is_kept_is_counted() -> None:

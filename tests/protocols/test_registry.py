@@ -16,7 +16,7 @@ from tests.protocols.toys import TOY
 def test_names_are_unique() -> None:
     assert len(BY_NAME) == len(PROTOCOLS)
     assert OTHER_NAMES.isdisjoint(BY_NAME)
-    assert len(BUFFERS) == 3 + sum(len(protocol.buffers) for protocol in PROTOCOLS)
+    assert len(BUFFERS) == 8 + sum(len(protocol.buffers) for protocol in PROTOCOLS)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
@@ -37,5 +37,5 @@ def test_settings_follow_from_the_protocols() -> None:
 
 
 def test_events_of_protocols_can_be_chosen() -> None:
-    assert EVENT_TYPES == ("tls", "http", "dns")
+    assert EVENT_TYPES == ("http", "tls", "dns", "websocket")
     assert set(EVENT_TYPES) <= set(get_args(EventType))

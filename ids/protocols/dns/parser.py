@@ -9,13 +9,20 @@ from ids.protocols.dns.fields import answer, query
 from ids.protocols.dns.message import QR, Message
 from ids.protocols.dns.names import Malformed
 from ids.protocols.dns.settings import DnsSettings
-from ids.protocols.dns.starts import begins
+from ids.protocols.dns.starts import BEGINS
+from ids.protocols.framing import Frames, Pool
 from ids.protocols.made import Made
 from ids.protocols.protocol import ODDITY, Setup
 from ids.types import Direction, Transaction
 
 _LENGTH = 2
-"""Bytes before each message of a stream (RFC 1035 section 4.2.2)."""
+"""Bytes before each message of a stream, which say how many it has (RFC 1035 section 4.2.2)."""
+_LONGEST = _LENGTH + 0xFFFF
+
+
+def _length_of(data: bytes | bytearray, at: int) -> int:
+    """Return how many bytes a message of a stream takes, as `ids.protocols.framing.LengthOf`."""
+    return _LENGTH + (data[at] << 8 | data[at + 1]) if len(data) >= at + _LENGTH else 0
 
 
 class Shared:
@@ -27,9 +34,7 @@ class Shared:
         self.counters = setup.counters
         self.records = settings.records
         self.open_queries = settings.open_queries
-        self.memcap_bytes = settings.memcap_bytes
-        self.held = 0
-        """Bytes of unfinished messages of all flows."""
+        self.pool = Pool("dns", settings.memcap_bytes, setup.counters)
 
     def __call__(self, slot: int, tx_id: int) -> DnsFlow:
         """Return the parser of a flow."""
@@ -39,7 +44,7 @@ class Shared:
 class DnsFlow:
     """Both directions of a flow; a `StreamParser` and a `DatagramParser`."""
 
-    __slots__ = ("_held", "_lost", "_next_id", "_shared", "_slot", "_waiting")
+    __slots__ = ("_frames", "_next_id", "_shared", "_slot", "_waiting")
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         self._shared = shared
@@ -47,10 +52,8 @@ class DnsFlow:
         self._next_id = tx_id
         self._waiting: dict[int, int] = {}
         """Queries without an answer, the oldest first: their id to that of their transaction."""
-        self._held: list[bytearray | None] = [None, None]
-        """By direction: the beginning of a message of a stream."""
-        self._lost = [False, False]
-        """By direction: bytes are missing, so it is not known where a message begins."""
+        self._frames: list[Frames] = []
+        """By direction, once there is a stream: most flows are datagrams."""
 
     def datagram(self, direction: Direction, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Take the next datagram, as `DatagramParser` has it."""
@@ -67,87 +70,15 @@ class DnsFlow:
         out: list[Transaction],
     ) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
-        if gap:
-            self._drop(direction)
-            self._lost[direction] = True
-        if self._lost[direction] and data:
-            if not begins(data, direction):
-                self._shared.counters.add("dns.skipped_bytes", len(data))
-                return
-            self._lost[direction] = False
-        held = self._held[direction]
-        at = self._complete(direction, held, data, ts_ns, number, out) if held is not None else 0
-        at = self._whole(direction, data, at, ts_ns, number, out)
-        if closed:
-            self._drop(direction)
-        elif at < len(data):
-            self._hold(direction, data[at:])
+        if not self._frames:
+            self._frames = [Frames(self._shared.pool, _length_of, _LONGEST, begins) for begins in BEGINS]
+        for frame in self._frames[direction].feed(data, gap, closed):
+            self._message(direction, frame.data[_LENGTH:], ts_ns, number, frame.behind, out)
 
     def release(self) -> None:
         """Give back the memory of a flow that is parsed no more."""
-        for direction in Direction:
-            self._drop(direction)
-
-    # Streams.
-
-    def _complete(
-        self, direction: Direction, held: bytearray, data: bytes, ts_ns: int, number: int, out: list[Transaction]
-    ) -> int:
-        """Complete the message that is held; return where what follows it begins."""
-        at = 0
-        if len(held) < _LENGTH:
-            at = min(_LENGTH - len(held), len(data))
-            held += data[:at]
-            self._shared.held += at
-            if len(held) < _LENGTH:
-                return at
-        missing = _LENGTH + (held[0] << 8 | held[1]) - len(held)
-        more = data[at : at + missing]
-        held += more
-        self._shared.held += len(more)
-        at += len(more)
-        if self._shared.held > self._shared.memcap_bytes:
-            self._give_up(direction)
-            return len(data)
-        if len(more) == missing:
-            message = bytes(held[_LENGTH:])
-            self._drop(direction)
-            self._message(direction, message, ts_ns, number, len(data) - at, out)
-        return at
-
-    def _whole(
-        self, direction: Direction, data: bytes, at: int, ts_ns: int, number: int, out: list[Transaction]
-    ) -> int:
-        """Take the messages that are there to their end; return where what follows them begins."""
-        size = len(data)
-        while at + _LENGTH <= size:
-            end = at + _LENGTH + (data[at] << 8 | data[at + 1])
-            if end > size:
-                break
-            self._message(direction, data[at + _LENGTH : end], ts_ns, number, size - end, out)
-            at = end
-        return at
-
-    def _hold(self, direction: Direction, rest: bytes) -> None:
-        """Keep the beginning of a message."""
-        shared = self._shared
-        self._held[direction] = bytearray(rest)
-        shared.held += len(rest)
-        if shared.held > shared.memcap_bytes:
-            self._give_up(direction)
-
-    def _give_up(self, direction: Direction) -> None:
-        """Skip to where the beginning of a message is seen again, for want of memory."""
-        self._shared.counters.add("dns.memcap")
-        self._drop(direction)
-        self._lost[direction] = True
-
-    def _drop(self, direction: Direction) -> None:
-        """Forget the beginning of a message."""
-        held = self._held[direction]
-        if held is not None:
-            self._shared.held -= len(held)
-            self._held[direction] = None
+        for frames in self._frames:
+            frames.release()
 
     # Messages.
 

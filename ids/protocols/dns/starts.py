@@ -39,9 +39,5 @@ def is_message(data: bytes) -> bool:
     return at + 5 <= len(data) and asked & ~_UNICAST_ANSWER in _CLASSES
 
 
-def begins(data: bytes, direction: int) -> bool:
-    """Return whether bytes of a stream are the beginning of a message, for all that is known of them."""
-    return _BEGINS[direction].match(data) is not None
-
-
-_BEGINS = re.compile(FROM_CLIENT), re.compile(FROM_SERVER)
+BEGINS = re.compile(rb"\A" + FROM_CLIENT), re.compile(rb"\A" + FROM_SERVER)
+"""By direction: the beginning of a message, at the first byte of a piece of a stream."""

@@ -17,7 +17,7 @@ from ids.rules.language.schema_memory import (
 )
 from ids.rules.language.schema_parts import Name, Schema, Seconds, refuse_empty
 from ids.rules.model.rule import RuleTest
-from ids.types import BlockMode, BlockRequest
+from ids.types import BlockMode, BlockRequest, Stores
 
 Level = Literal["informational", "low", "medium", "high", "critical"]
 
@@ -212,6 +212,17 @@ class ProofSchema(Schema):
         return RuleTest(self.name, kind, stimulus, self.alerts, evade, self.blocked_from_packet)
 
 
+class StoreSchema(Schema):
+    """Which files are stored when the rule matches."""
+
+    scope: Literal["file", "tx", "flow"] = "file"
+    side: Literal["request", "response", "both"] | None = None
+
+    def asked(self) -> Stores:
+        """Return it as rules have it."""
+        return Stores(self.scope, self.side or "")
+
+
 class RuleSchema(Schema):
     """One rule."""
 
@@ -248,6 +259,7 @@ class RuleSchema(Schema):
     threshold: ThresholdSchema | None = None
     then: Literal["alert", "drop", "reject", "pass"] = "alert"
     block: BlockSchema | None = None
+    filestore: bool | StoreSchema = False
     tests: list[ProofSchema] = Field([])
 
     @model_validator(mode="before")

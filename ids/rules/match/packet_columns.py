@@ -9,6 +9,7 @@ import numpy as np
 
 from ids.decode.fields import Fields, whole
 from ids.decode.noted import rows_with
+from ids.protocols import meant
 from ids.rules.match.clauses import Column
 from ids.rules.match.packet_tests import AddressRanks
 from ids.types import I64, IPV4_MAPPED_PREFIX, U64, Anomaly, Direction, FlowBatch, FlowColumns, Packets
@@ -177,7 +178,8 @@ class PacketColumns:
         """Whether a protocol is the one that was recognised, of packets of flows in which one was, or could not be."""
         app, flows = self.axis("app"), self.flows.flows
         known = app.values != flows.app_code(None)
-        return Column(app.rows[known], (app.values[known] == flows.app_code(name)).astype(np.int64))
+        codes = [flows.app_code(one) for one in meant(name)]
+        return Column(app.rows[known], np.isin(app.values[known], codes).astype(np.int64))
 
     def _addresses(self, addresses: U64) -> Column:
         rows = np.flatnonzero(self.packets.ip_version != 0)

@@ -148,7 +148,7 @@ HEADERS: list[tuple[str, HeaderTest]] = [
     ("dsize:5<>10;", HeaderNumber("payload.size", ((6, 9),))),
     ("dsize:!5;", HeaderNumber("payload.size", ((5, 5),), negated=True)),
     ("app-layer-protocol:!tls;", Spoken("tls", negated=True)),
-    ("app-layer-protocol:http1;", Spoken("http")),
+    ("app-layer-protocol:http1;", Spoken("http1")),
     ("app-layer-protocol:failed;", Spoken("failed")),
     ("id:7;", HeaderNumber("ip.id", ((7, 7),))),
     ("itype:>3;", HeaderNumber("icmp.type", ((4, 255),))),

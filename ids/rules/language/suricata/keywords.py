@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sets, state
+from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sets, state, transfers
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -21,6 +21,9 @@ KEYWORDS: dict[str, Builder] = {
     "pkt_data": buffers.pkt_data,
     "base64_data": buffers.base64_data,
     **{name: buffers.decimal_in(name) for name in buffers.DECIMALS},
+    **{name: buffers.named_number_in(name) for name in buffers.NAMED_NUMBERS},
+    "http2.settings": buffers.setting,
+    "websocket.flags": buffers.flags,
     "tls.version": buffers.equals_in("tls.version", whole=True),
     "tls.subject": buffers.equals_in("tls.cert_subject"),
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
@@ -28,6 +31,12 @@ KEYWORDS: dict[str, Builder] = {
     "app-layer-event": buffers.oddity,
     "filename": buffers.equals_in("file.name"),
     "fileext": buffers.equals_in("file.name", ending=True),
+    "filemagic": buffers.equals_in("file.magic"),
+    "filesize": transfers.filesize,
+    "filemd5": transfers.listed_digest("md5"),
+    "filesha1": transfers.listed_digest("sha1"),
+    "filesha256": transfers.listed_digest("sha256"),
+    "filestore": transfers.filestore,
     # contents
     "content": content.content,
     "uricontent": content.uricontent,
@@ -95,10 +104,10 @@ KEYWORDS: dict[str, Builder] = {
 
 KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
-_LATER = """
+_KNOWN = """
     asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
     dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
-    enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce
+    enip_command flow.age flowvar frame ftpbounce
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
     ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code
     krb5_msg_type l3_proto lua modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags
@@ -108,5 +117,5 @@ _LATER = """
     vxlan_vni
 """
 
-LATER = frozenset(_LATER.split())
+LATER = frozenset(_KNOWN.split()) - KEYWORDS.keys()
 """Options of Suricata that are refused by name."""
