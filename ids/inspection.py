@@ -26,7 +26,7 @@ from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import EVENT_OF, ODDITY, Protocols
 from ids.protocols.files import Files
 from ids.respond import events
-from ids.respond.anomalies import packet_anomalies
+from ids.respond.anomalies import Allowance, packet_anomalies
 from ids.respond.exhibits import Exhibits
 from ids.respond.files import body_fields, file_fields
 from ids.respond.filestore import FileStore
@@ -124,6 +124,7 @@ class Inspection:
         ``share``: of all flows. ``seed``: of their ids. ``asked``: the buffers that detectors ask for.
         """
         self._share = share
+        self._allowance = Allowance(config.eve.packet_anomalies)
         # in a replay every worker decodes all packets, live each has packets of its own
         self._reports_packets = share is None or share.by_carrier or not share.number
         self._config = config
@@ -159,6 +160,7 @@ class Inspection:
         self._config = config
         self._opaque = frozenset(config.engine.bypass)
         self._wanted = wanted
+        self._allowance = Allowance(config.eve.packet_anomalies)
         self._exhibits.configure(config.eve)
         self._files.configure(config.files)
         self._store.configure(config.files, config.eve.path)
@@ -374,18 +376,13 @@ class Inspection:
         """
         of_packets: list[Event] = []
         if packets is not None and self._reports_packets:
-            of_packets = packet_anomalies(packets, self._counters, ethernet=self._config.eve.ethernet)
+            of_packets = packet_anomalies(packets, self._counters, self._allowance, ethernet=self._config.eve.ethernet)
         odd = [row for row in transactions if type(row.buffers) is dict and ODDITY in row.buffers]
         of_parsers = [event for row in odd[:MAX_ODD] for event in events.oddity_events(row)]
         if len(odd) > MAX_ODD:
             self._counters.add("app_layer.anomalies_not_written", len(odd) - MAX_ODD)
-        return Events(
-            [
-                *of_packets,
-                *(events.anomaly_event(self.flows, noted) for noted in flows.notes),
-                *of_parsers,
-            ]
-        )
+        of_streams = (events.anomaly_event(self.flows, noted) for noted in flows.notes)
+        return Events([*of_packets, *of_streams, *of_parsers])
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted

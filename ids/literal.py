@@ -13,6 +13,11 @@ def literal(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
+def cut(value: object, limit: int = MAX_EXCERPT) -> str:
+    """Return a value as Python spells it, for an error message; a long text is cut."""
+    return f"{value[:limit]!r}…" if isinstance(value, str) and len(value) > limit else repr(value)
+
+
 def excerpt(text: str, limit: int = MAX_EXCERPT) -> str:
     """Spell evidence: one character a byte, as events hold it; all but printable ASCII is escaped."""
     shown = "".join(c if c.isprintable() and c.isascii() else f"\\x{ord(c):02x}" for c in text)

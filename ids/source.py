@@ -17,12 +17,21 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ids.errors import IdsError, Location, SourceError
+from ids.literal import cut, excerpt
 
 MAX_BYTES = 16 << 20
 """A rule file of 16 MiB holds tens of thousands of rules; more is a mistake, or an attack on whoever loads it."""
 
 MAX_DEPTH = 64
 """Nesting beyond this is no rule and no setting, and would exhaust the parser's stack."""
+
+MAX_DIGITS = 64
+"""Characters of a number: reading one takes time that grows with the square of its length."""
+
+MAX_PROBLEMS = 200
+"""Of one document that are reported: the nearest known word is looked for of each, and nobody reads more."""
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 _Loader: Any = getattr(
     yaml, "CSafeLoader", yaml.SafeLoader
@@ -112,9 +121,12 @@ def validate(model: type[Model], document: Document, at: Iterable[Key] = (), dat
     try:
         return model.model_validate({} if data is None else data)
     except ValidationError as error:
-        raise InvalidDocument(
-            [_explain(model, document, prefix, problem) for problem in error.errors(include_url=False)]
-        ) from error
+        problems = error.errors(include_url=False)
+        found = [_explain(model, document, prefix, problem) for problem in problems[:MAX_PROBLEMS]]
+        if len(problems) > len(found):
+            more = len(problems) - len(found)
+            found.append(SourceError(f"{more} more faults are not listed", document.locate(prefix)))
+        raise InvalidDocument(found) from error
 
 
 def _refuse_surprises(text: str, name: str) -> None:
@@ -140,23 +152,31 @@ def _build(
     if isinstance(node, yaml.SequenceNode):
         return [_build(loader, item, (*at, i), name, places) for i, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
-        try:
-            return loader.construct_object(node, deep=True)
-        except ValueError as error:  # such as the date 2026-13-40
-            raise SourceError(f"is no valid value: {error}", places[at], "quote it if it is text") from error
+        return _scalar(loader, node, places[at])
     result: dict[Key, Any] = {}
     for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
         here = Location(name, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        key = _scalar(loader, key_node, here)
         if not isinstance(key, str | int) or isinstance(key, bool):
-            raise SourceError(f"key {key!r} is neither text nor a number", here, "quote it")
+            raise SourceError(f"key {cut(key)} is neither text nor a number", here, "quote it")
         if key in result:
-            raise SourceError(f"key {key!r} is given twice", here, "keep one of the two")
+            raise SourceError(f"key {cut(key)} is given twice", here, "keep one of the two")
         result[key] = _build(loader, value_node, (*at, key), name, places)
         if not isinstance(value_node, yaml.CollectionNode):
             continue
         places[(*at, key)] = here  # a collection is best shown by its key, not by its first item
     return result
+
+
+def _scalar(loader: Any, node: yaml.Node, place: Location) -> Any:
+    """Return the value of a scalar, or of the collection that a key is; raises `SourceError`."""
+    if node.tag in _NUMBERS and isinstance(node, yaml.ScalarNode) and len(node.value) > MAX_DIGITS:
+        raise SourceError(f"is a number of {len(node.value)} characters", place, "quote it if it is text")
+    try:
+        return loader.construct_object(node, deep=True)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # the date 2026-13-40; also what stands behind a tag such as !!timestamp and is none
+        raise SourceError(f"is no valid value: {excerpt(str(error), 100)}", place, "quote it if it is text") from error
 
 
 def _explain(model: type[BaseModel], document: Document, prefix: tuple[Key, ...], problem: Any) -> SourceError:
@@ -167,10 +187,10 @@ def _explain(model: type[BaseModel], document: Document, prefix: tuple[Key, ...]
         known = _known_keys(model, problem["loc"][:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}" if known else ""
-        return SourceError(f"unknown key {problem['loc'][-1]!r}", document.locate(at), remedy)
+        return SourceError(f"unknown key {cut(problem['loc'][-1])}", document.locate(at), remedy)
     message = problem["msg"].removeprefix("Value error, ")
     given = problem.get("input")
-    shown = "" if problem["type"] == "missing" or isinstance(given, dict | list) else f", not {given!r}"
+    shown = "" if problem["type"] == "missing" or isinstance(given, dict | list) else f", not {cut(given)}"
     remedy = _expected(problem["type"], given)
     return SourceError(f"{dotted}: {message[:1].lower()}{message[1:]}{shown}", document.locate(at), remedy)
 

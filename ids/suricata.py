@@ -46,6 +46,9 @@ _OF_PROTOCOLS = {
     "pgsql": ("passwords", "passwords"), "tls": ("ja4", "ja4_in_events"),
 }  # fmt: skip
 """By event type: an option of it, and our setting under ``protocols``."""
+ALL_ANOMALIES = 1_000_000
+"""Of a kind in a second: more packets than there are."""
+
 _DROP_FLOWS = {"all": "all", "start": "start"}
 
 _POLICIES = {"old-linux": "old-linux", "oldlinux": "old-linux", "bsd-right": "bsd-right", "bsdright": "bsd-right"}
@@ -197,6 +200,8 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 taken |= _of_protocol(name, options)
             elif name == "drop":
                 taken |= _drops(options)
+            elif name == "anomaly":
+                taken |= _anomalies(options)
             elif name == "files":
                 taken |= _files(options)
     if "files.store_dir" in taken:
@@ -221,6 +226,14 @@ def _named(types: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield str(name), options if isinstance(options, Mapping) else {}
         else:
             yield str(entry), {}
+
+
+def _anomalies(options: Mapping[str, Any]) -> Assigned:
+    """Return how many odd packets are reported; where nothing is said, as many as by default."""
+    kinds = options.get("types")
+    if not isinstance(kinds, Mapping) or "decode" not in kinds:
+        return {}
+    return {"eve.packet_anomalies": ALL_ANOMALIES if _true(kinds["decode"]) else 0}
 
 
 def _alerts(options: Mapping[str, Any]) -> Assigned:

@@ -9,7 +9,8 @@ import pytest
 
 from ids.config import Config, InvalidDocument, load_config
 from ids.protocols import BY_NAME
-from ids.suricata import TOP_KEYS
+from ids.respond.settings import EveSettings
+from ids.suricata import ALL_ANOMALIES, TOP_KEYS
 
 DOCUMENT = """\
 %YAML 1.1
@@ -146,6 +147,15 @@ def test_a_store_of_files_is_taken_over(tmp_path: Path) -> None:
     assert config.files.hashes == ["sha256"], "by which they are named"
     assert taken(tmp_path, "outputs: [{file-store: {enabled: no}}]").files.store_dir is None
     assert taken(tmp_path, "outputs: [{file-store: {version: 2}}]").files.store_dir == "filestore"
+
+
+@pytest.mark.parametrize(("types", "expected"), [
+    ("{types: {decode: yes}}", ALL_ANOMALIES), ("{types: {decode: no, stream: yes}}", 0),
+    ("{enabled: yes}", EveSettings().packet_anomalies), ("{types: [nonsense]}", EveSettings().packet_anomalies),
+])  # fmt: skip
+def test_odd_packets_are_reported_as_it_says(tmp_path: Path, types: str, expected: int) -> None:
+    text = f"%YAML 1.1\n---\noutputs: [{{eve-log: {{types: [{{anomaly: {types}}}]}}}}]\n"
+    assert taken(tmp_path, text).eve.packet_anomalies == expected
 
 
 def test_outputs_that_make_no_sense_change_nothing(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from ids.authoring.words import header_in_words, other_in_words, step_in_words, test_in_words
+from ids.authoring.words import condition_in_words, header_in_words, other_in_words, step_in_words
 from ids.rules.match.chains import judge
 from ids.rules.match.conditions import View, instances_of, literal_in
 from ids.rules.match.reading import Variables
@@ -122,7 +122,7 @@ def _best(tries: list[Finding], node: Chain | Literal | Regex | Size) -> Finding
         return max(tries, key=lambda one: (one.held, one.progress))
     if isinstance(node, Chain):
         return Finding(f"{node.buffer}", False, parts=[_absent(node.buffer)])
-    return Finding(f"{test_in_words(node)}: there is no {node.buffer}", False)
+    return Finding(f"{condition_in_words(node)}: there is no {node.buffer}", False)
 
 
 def _absent(buffer: str) -> Finding:
@@ -163,12 +163,12 @@ def _test(test: Literal | Regex | Size, view: View, data: bytes, number: int) ->
     base = view.base if test.buffer == PAYLOAD else 0
     if isinstance(test, Size):
         held = test.least <= len(data) and (test.most is None or len(data) <= test.most)
-        return Finding(f"{test_in_words(test)}: it has {len(data)}", held, progress=float(held))
+        return Finding(f"{condition_in_words(test)}: it has {len(data)}", held, progress=float(held))
     span = test.pattern.search(data) if isinstance(test, Regex) else literal_in(test, view, data, number)
     if span is None:
-        return Finding(test_in_words(test), False, _whole(test.buffer, data, base))
+        return Finding(condition_in_words(test), False, _whole(test.buffer, data, base))
     return Finding(
-        test_in_words(test), True, _mark(test.buffer, data, span, base) if span[0] >= 0 else None, progress=1
+        condition_in_words(test), True, _mark(test.buffer, data, span, base) if span[0] >= 0 else None, progress=1
     )
 
 

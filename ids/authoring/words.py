@@ -59,7 +59,7 @@ def bounds(least: int, most: int | None) -> str:
     return str(least) if least == most else f"{least} to {most}"
 
 
-def test_in_words(test: Literal | Regex | Size) -> str:
+def condition_in_words(test: Literal | Regex | Size) -> str:
     """Say a test on a buffer."""
     if isinstance(test, Literal):
         return f"{test.buffer} {test.anchor.value} {spelt(test.value)}" + (" nocase" if test.nocase else "")

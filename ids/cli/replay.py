@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ids.cli.options import (
+    Command,
     build_config,
     config_options,
     count_of,
@@ -26,6 +27,7 @@ from ids.cli.options import (
     styled,
     workers_option,
 )
+from ids.config import Config
 from ids.engine import NO_RULES
 from ids.errors import CaptureError, UsageError
 from ids.events import Event
@@ -35,6 +37,28 @@ from ids.replay import replay as run_replay
 from ids.respond.uninspected import Uninspected
 
 MAX_ALERTS_SHOWN = 20
+
+_WITHOUT_EFFECT = {
+    "--runmode": "--workers says how many processes inspect",
+    "--data-dir": "what rules learn is kept in memory",
+    "-v": "all there is to say is printed, or in -o json",
+}
+"""Options that scripts for Suricata have, and what there is in their place."""
+
+
+def suricatas_options(command: Command) -> Command:
+    """Take options of Suricata that have no effect here, and say so."""
+    for name in _WITHOUT_EFFECT:
+        command = click.option(name, hidden=True, expose_value=False, is_flag=name == "-v", callback=_without_effect)(
+            command
+        )
+    return command
+
+
+def _without_effect(_context: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
+    if value:
+        name = parameter.opts[0]
+        print_message(f"ids: {name} has no effect: {_WITHOUT_EFFECT[name]}")
 
 
 @click.command()
@@ -61,9 +85,7 @@ MAX_ALERTS_SHOWN = 20
     help="What rules drop is dropped as by Suricata inline, and events say so: respond.mode=enforce,"
     " respond.inspect_dropped=false and respond.drop_packets=true.",
 )
-@click.option("--runmode", expose_value=False, hidden=True, help="Taken for the sake of Suricata's users: --workers.")
-@click.option("--data-dir", expose_value=False, hidden=True, help="Taken for the sake of Suricata's users.")
-@click.option("-v", expose_value=False, is_flag=True, hidden=True, help="Taken for the sake of Suricata's users.")
+@suricatas_options
 @click.option(
     "--verdicts",
     "verdicts_path",
@@ -109,7 +131,12 @@ def replay(
         raise UsageError("--verdicts needs a fast path, and it is off: --fast-path auto")
     if verdicts_path == "-" and output == "json":
         raise UsageError("--verdicts - and -o json would mix on stdout: write the verdicts to a file")
-    captures = find_captures([*paths, *read])
+    report = _replayed(find_captures([*paths, *read]), config, verdicts_path)
+    _show(report, output, story=config.eve.path != "-" and verdicts_path != "-")
+
+
+def _replayed(captures: Sequence[Path], config: Config, verdicts_path: str | None) -> ReplayReport:
+    """Replay captures, with a bar of the progress on a terminal."""
     progress = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
@@ -127,12 +154,12 @@ def replay(
             last = path
             progress.update(task, completed=done + position, description=literal(path.name))
 
-        report = run_replay(
-            captures,
-            config,
-            on_progress=show,
-            on_verdicts=None if verdicts is None else VerdictWriter(verdicts),
-        )
+        writer = None if verdicts is None else VerdictWriter(verdicts)
+        return run_replay(captures, config, on_progress=show, on_verdicts=writer)
+
+
+def _show(report: ReplayReport, output: str, *, story: bool) -> None:
+    """Print what came of it; exits with an error where a capture could not be read."""
     for capture in report.captures:
         if capture.problem:
             print_message(f"ids: warning: {capture.problem}")
@@ -140,7 +167,7 @@ def replay(
         print_message(f"ids: warning: {NO_RULES}")
     if output == "json":
         show_json(dataclasses.asdict(report))
-    elif config.eve.path != "-" and verdicts_path != "-":
+    elif story:
         _story(report)
     if any(capture.refused for capture in report.captures):
         sys.exit(CaptureError.exit_code)

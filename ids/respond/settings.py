@@ -110,6 +110,14 @@ class EveSettings(BaseModel):
 
     path: str | None = Field(None, description="File to append events to, one JSON object a line; `-` is stdout.")
     types: list[EventType] = Field(list(EVENT_TYPES), description="Event types that are written.")
+    packet_anomalies: int = Field(
+        10,
+        ge=0,
+        le=1_000_000,
+        description="`anomaly` events of type `decode`, of each kind in one second of traffic; what is more is counted"
+        " (`decode.anomalies_not_written`). Some networks are full of odd packets, and Suricata writes none unless it"
+        " is told to: 0. A suricata.yaml with `decode: yes` among the types of its anomaly output means all.",
+    )
     payload: bool = Field(
         False,
         description="Write what an alert was raised for: `payload` (Base64) has the packet's payload, or what its side"

@@ -6,7 +6,7 @@ Judged where everything is decided, in the order of the packets, so that it is t
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -23,7 +23,7 @@ MAX_HOST_BITS = 262_144
 """Bits of hosts and of pairs of hosts; likewise."""
 
 MAX_NAMES = 256
-"""Bits and counters of one flow; rule sets have some hundreds in all."""
+"""Bits of one flow, and counters; rule sets have some hundreds in all. One more is not set, and counted."""
 
 COUNTER_MASK = 0xFFFFFFFF
 """Counters have 32 bits, as Suricata's."""
@@ -106,7 +106,7 @@ class RuleState:
             memory = self._of(match)
             if not on:
                 memory.bits.discard(change.name)
-            elif len(memory.bits) < MAX_NAMES:
+            elif change.name in memory.bits or self._has_room(memory.bits):
                 memory.bits.add(change.name)
             return
         key = (scope_kind(change.scope), _whose(change.scope, match), change.name)
@@ -120,11 +120,18 @@ class RuleState:
     def _change_counter(self, change: CounterChange, match: Match) -> None:
         values = self._of(match).counters
         by = _value(change.value, values)
-        if by is None or (change.name not in values and len(values) >= MAX_NAMES):
+        if by is None or (change.name not in values and not self._has_room(values)):
             return
         now = values.get(change.name, 0)
         result = by if change.operator == "=" else now + by if change.operator == "+" else now - by
         values[change.name] = result & COUNTER_MASK
+
+    def _has_room(self, names: Sized) -> bool:
+        """Return whether a flow may have one more; count where it may not."""
+        if len(names) < MAX_NAMES:
+            return True
+        self._counters.add("respond.state.names_refused")
+        return False
 
     def _compare(self, test: CounterTest, memory: FlowMemory) -> bool:
         value = memory.counters.get(test.name)

@@ -108,3 +108,12 @@ def test_the_most_telling_piece_of_evidence_is_shown(tmp_path: Path) -> None:
     assert "http.method" not in line
     assert "http.header: " in line
     assert "${jndi:" in line
+
+
+@pytest.mark.parametrize(("option", "says"), [
+    (["--runmode", "single"], "--workers says"), (["--data-dir", "x"], "kept in memory"), (["-v"], "-v has no effect"),
+])  # fmt: skip
+def test_an_option_of_suricata_without_effect_says_so(option: list[str], says: str) -> None:
+    result = CliRunner().invoke(cli, ["replay", *option, str(ROOT / "pcaps/log4shell.pcap")])
+    assert result.exit_code == 0
+    assert says in result.stderr

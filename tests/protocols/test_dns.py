@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -332,11 +331,9 @@ def test_pointers_to_long_names_cost_no_more_than_their_bound() -> None:
     chain = b"\1a" * 8000 + b"\0"
     records = [record(A, b"", of=pack(">H", 0xC000 | 12 + 4 + at * 2)) for at in range(4000)]
     data = pack(">HH4H", 1, ANSWER, 0, 4001, 0, 0) + record(TXT, chain, of=b"\0") + b"".join(records)
-    began = time.process_time()
     found = Message(data, 65536, Counters())
     assert found.sections[0]
     assert found.names._steps <= MAX_STEPS + 256
-    assert time.process_time() - began < 5
 
 
 @given(st.binary(max_size=400) | st.builds(lambda tail: ASKED[:12] + tail, st.binary(max_size=300)))
@@ -353,8 +350,11 @@ def test_no_change_of_a_message_makes_the_parser_fail(changes: list[tuple[int, i
 
 
 def settle(messages: Iterable[bytes]) -> None:
-    """Feed messages, and ask for all that can be asked for."""
+    """Feed messages to both sides, and ask for all that can be asked for: each is reported, whatever is in it."""
+    messages = list(messages)
     port = Port().say((CLIENT, ASKED), *[(SERVER, data) for data in messages], *[(CLIENT, data) for data in messages])
+    assert len(port.seen) == 1 + 2 * len(messages)
+    assert port.seen[0].buffers["dns.query"] == b"www.Example.com"
     for found in port.seen:
         dict(found.buffers), dict(found.more)
         json.dumps(dict(found.fields))

@@ -6,6 +6,9 @@ import json
 from dataclasses import replace
 
 import jsonschema
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import GRE, Dot1Q, Ether
@@ -13,7 +16,7 @@ from scapy.layers.l2 import GRE, Dot1Q, Ether
 from ids.counters import Counters
 from ids.decode.oddities import ANOMALY_NAMES, NAMES
 from ids.events import Event
-from ids.respond.anomalies import MAX_EVENTS_LIVE, packet_anomalies
+from ids.respond.anomalies import MAX_EVENTS_LIVE, Allowance, packet_anomalies
 from ids.types import LIVE
 from tests.decode.frames import decode
 from tests.shared import shared
@@ -24,7 +27,7 @@ SHORT = bytes(ETHER / Dot1Q(vlan=7) / IP(src="192.0.2.1", dst="198.51.100.2") / 
 
 
 def events_of(*frames: bytes) -> list[Event]:
-    return packet_anomalies(decode(*frames), Counters())
+    return packet_anomalies(decode(*frames), Counters(), Allowance(1000))
 
 
 def test_names_are_those_of_the_schema() -> None:
@@ -66,7 +69,44 @@ def test_events_fit_the_schema() -> None:
 def test_a_flood_of_odd_packets_is_cut_and_counted() -> None:
     counters = Counters()
     packets = decode(*[bytes(ETHER / ATOMIC)] * (MAX_EVENTS_LIVE + 5))
-    assert len(packet_anomalies(packets, counters)) == MAX_EVENTS_LIVE + 5
+    assert len(packet_anomalies(packets, counters, Allowance(1000))) == MAX_EVENTS_LIVE + 5
     live = replace(packets, batch=replace(packets.batch, source=LIVE))
-    assert len(packet_anomalies(live, counters)) == MAX_EVENTS_LIVE
+    assert len(packet_anomalies(live, counters, Allowance(1000))) == MAX_EVENTS_LIVE
     assert counters["decode.anomalies_not_written"] == 5
+
+
+def test_of_each_kind_there_are_so_many_in_a_second() -> None:
+    """Across batches; another kind, and another second, has its own."""
+    counters, allowance = Counters(), Allowance(3)
+    packets = decode(*[bytes(ETHER / ATOMIC)] * 5, *[SHORT] * 2)
+    at = packets.batch.ts_ns[0]
+    second = replace(packets, batch=replace(packets.batch, ts_ns=np.full(7, at)))
+    assert len(packet_anomalies(second, counters, allowance)) == 3 + 2
+    assert len(packet_anomalies(second, counters, allowance)) == 0 + 1
+    later = np.array([at] * 2 + [at + 1_000_000_000] * 5)
+    next_one = replace(packets, batch=replace(packets.batch, ts_ns=later))
+    assert len(packet_anomalies(next_one, counters, allowance)) == 3 + 2
+    assert counters["decode.anomalies_not_written"] == 2 + 6 + 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=60), st.integers(0, 4), st.integers(0, 60))
+def test_the_allowance_is_what_counting_one_by_one_comes_to(events: list[tuple[int, int]], most: int, cut: int) -> None:
+    """In order of time, in one batch or two."""
+    events.sort(key=lambda event: event[1])
+    used: dict[tuple[int, int], int] = {}
+    expected = []
+    for event in events:
+        expected.append(used.setdefault(event, 0) < most)
+        used[event] += 1
+    allowance = Allowance(most)
+    found: list[bool] = []
+    for part in (events[:cut], events[cut:]):
+        kinds, seconds = np.array(part, np.int64).reshape(-1, 2).T
+        found += allowance.allowed(kinds, seconds).tolist()
+    assert found == expected
+
+
+def test_none_is_written_where_none_is_allowed() -> None:
+    counters = Counters()
+    assert packet_anomalies(decode(SHORT), counters, Allowance(0)) == []
+    assert counters["decode.anomalies_not_written"] == 1

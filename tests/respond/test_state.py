@@ -152,3 +152,17 @@ def test_a_silent_rule_sets_a_bit_and_alerts_not() -> None:
     assert bench.kinds() == []
     bench.responder.handle(asks)
     assert [event["alert"]["signature_id"] for event in bench.events] == [2]
+
+
+def test_a_flow_has_so_many_bits_and_counters_and_what_is_more_is_counted() -> None:
+    """Those that are there can still be set and changed."""
+    counters = Counters()
+    state = RuleState(counters)
+    for number in range(module.MAX_NAMES + 3):
+        state.change(changing(BitChange("flow", "set", f"b{number}"), CounterChange(f"c{number}", "+", 1)))
+    assert counters["respond.state.names_refused"] == 3 + 3
+    assert state.holds(asking(a_bit(f"b{module.MAX_NAMES - 1}")))
+    assert not state.holds(asking(a_bit(f"b{module.MAX_NAMES}")))
+    state.change(changing(BitChange("flow", "set", "b0"), CounterChange("c0", "+", 1)))
+    assert state.holds(asking(a_bit("b0"), CounterTest("c0", "==", 2)))
+    assert counters["respond.state.names_refused"] == 6

@@ -81,6 +81,8 @@ class Entries(Schema):
     """Stimuli that several examples share."""
     refused: dict[str, Text] = Field({})
     """Why a keyword is left out, and what may do instead."""
+    awaited: list[Text] = Field([])
+    """Names that came with a parser, and have no entry yet."""
 
     def keywords(self) -> dict[str, Keyword]:
         """Return all keywords by name."""
@@ -101,4 +103,5 @@ def entries() -> Entries:
         groups=[group for each in found for group in each.groups],
         sessions={name: one for each in found for name, one in each.sessions.items()},
         refused={name: why for each in found for name, why in each.refused.items()},
+        awaited=[name for each in found for name in each.awaited],
     )

@@ -56,6 +56,9 @@ def keywords_page() -> str:
         parts += [f"\n### {name}\n\n{keyword_text(name, keyword)}" for name, keyword in group.keywords.items()]
     parts.append("\n## Shared sessions\n\nStimuli that several examples name.\n")
     parts += [f"\n### session {name}\n\n```yaml\n{_flow(one)}\n```\n" for name, one in sorted(every.sessions.items())]
+    if every.awaited:
+        waiting = ", ".join(f"`{name}`" for name in sorted(every.awaited))
+        parts.append(f"\n## Without an example yet\n\n{waiting}\n")
     parts.append("\n## Older names of buffers\n\nModifiers stand behind the content that they are about.\n\n")
     parts.append(_table(("keyword", "buffer", "example"), _older_rows()))
     parts.append("\n## What is left out\n\nA rule with one of these is left out by itself; the load says so.\n\n")
@@ -89,6 +92,9 @@ def about(name: str) -> str | None:
         found.append(f"Rules with it are left out: {every.refused[name]}.\n")
     if not found and older.get(name, name) in unfilled():
         found.append("Rules with it are left out: no parser here gives this buffer.\n")
+    if not found and (name in every.awaited or older.get(name, name) in every.awaited):
+        buffer = CATALOGUE.get(older.get(name, name))
+        found.append(f"{buffer.text if buffer is not None else 'Taken'}; there is no example yet.\n")
     return "\n".join(found) or None
 
 
@@ -109,9 +115,12 @@ def unwritten() -> list[str]:
     written = every.keywords()
     older = {**OLD_NAMES, **MODIFIERS}
     buffers = {name for name in CATALOGUE if refusal(name, []) is None}
-    lacking = {name for name in KEYWORDS if older.get(name, name) not in {*every.buffers, *written, *unfilled()}}
+    awaited = set(every.awaited)
+    known = {*every.buffers, *written, *unfilled(), *awaited}
+    lacking = {name for name in KEYWORDS if older.get(name, name) not in known}
     return [
-        *(f"the buffer {name} has no example" for name in sorted(buffers - every.buffers.keys())),
+        *(f"{name} has an entry, and is awaited" for name in sorted(awaited & {*every.buffers, *written})),
+        *(f"the buffer {name} has no example" for name in sorted(buffers - every.buffers.keys() - awaited)),
         *(f"nothing fills the buffer {name}" for name in sorted(every.buffers.keys() - buffers)),
         *(f"the keyword {name} has no entry" for name in sorted(lacking)),
         *(f"there is no keyword {name}" for name in sorted(written.keys() - KEYWORDS.keys())),

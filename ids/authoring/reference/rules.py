@@ -11,6 +11,7 @@ import yaml
 
 from ids.authoring.reference.entries import BufferExample, Entry, Keyword, entries
 from ids.rules.language.suricata.buffers import MODIFIERS, OLD_NAMES
+from ids.rules.language.suricata.keywords import KEYWORDS
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 
 SID = 9_000_001
@@ -52,7 +53,8 @@ def buffer_examples(name: str, entry: BufferExample) -> Iterator[Example]:
     """Yield the examples of a buffer, one a language."""
     yield _in_yaml(name, entry)
     yield from _in_yara(name, entry)
-    yield in_suricatas(name, entry)
+    if entry.options or name == PAYLOAD or name in KEYWORDS:  # else only an option with a file asks for it
+        yield in_suricatas(name, entry)
 
 
 def traffic_of(name: str, entry: BufferExample) -> str:

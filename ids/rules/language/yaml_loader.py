@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ids.errors import Location, RuleError, SourceError
+from ids.literal import cut
 from ids.rules.language.blocking import PROOF, PROOF_REMEDY, REMEDY, blocks_server, never_proven
 from ids.rules.language.remedies import remedy_for
 from ids.rules.language.scalars import Scalars
@@ -184,7 +185,7 @@ class YamlLoader:
             if pattern.slow:
                 self.warnings.append(
                     RuleError(
-                        f"sid {rule.signature.sid}: slow regex {pattern.text!r}: {pattern.slow}",
+                        f"sid {rule.signature.sid}: slow regex {cut(pattern.text)}: {pattern.slow}",
                         place,
                         "it runs on PCRE under a match limit; avoid look-around and back-references if you can",
                     )

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 from pydantic import BaseModel
 
 from ids.errors import RuleError
+from ids.literal import cut
 from ids.rules.language.impossible import impossible
 from ids.rules.language.remedies import nearest
 from ids.rules.language.scalars import Scalars
@@ -162,7 +163,7 @@ class Reading:
         try:
             return self._patterns.compile(item, nocase)
         except PatternError as error:
-            self.refuse(f"regex {item!r}: {error}", at, error.remedy)
+            self.refuse(f"regex {cut(item)}: {error}", at, error.remedy)
             return None
 
     def bounds(self, operand: Any, at: At) -> tuple[int, int | None] | None:

@@ -15,6 +15,7 @@ from ids.cache import Cache, digest_of
 from ids.errors import Location, RuleError
 from ids.rules.language.blocking import REMEDY, blocks_server
 from ids.rules.language.variables import Variables
+from ids.rules.language.yara_cost import endless_strings
 from ids.rules.language.yara_literals import covers
 from ids.rules.language.yara_scope import MetaError, yara_rule
 from ids.rules.model.buffers import CATALOGUE, wrong_way
@@ -100,6 +101,10 @@ def _compiled(sources: Mapping[str, str], cache: Cache) -> Any:
 
 
 def _compile(path: str, text: str, cache: Cache, errors: list[RuleError]) -> Any | None:
+    endless = list(endless_strings(path, text))
+    if endless:
+        errors += endless
+        return None
     try:
         return _compiled({"": text}, cache)
     except yara.Error as error:

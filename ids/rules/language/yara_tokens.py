@@ -89,6 +89,11 @@ def _rule(tokens: Iterator[Token], is_global: bool) -> YaraSource:
 
 
 def _tokens(source: str) -> Iterator[Token]:
+    return (token for token, _ in placed_tokens(source))
+
+
+def placed_tokens(source: str) -> Iterator[tuple[Token, int]]:
+    """Yield each token and where it begins in the text; raise `Unknown` where there is none."""
     position = 0
     while position < len(source):
         found = _TOKEN.match(source, position)
@@ -96,4 +101,4 @@ def _tokens(source: str) -> Iterator[Token]:
             raise Unknown(f"character {source[position]!r} outside strings and comments")
         position = found.end()
         if (kind := str(found.lastgroup)) != "skip":
-            yield Token(kind, found[0])
+            yield Token(kind, found[0]), found.start()

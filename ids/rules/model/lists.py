@@ -22,6 +22,7 @@ import hashlib
 import operator
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -274,13 +275,20 @@ _REMEDIES = {
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise RuleError("the list is no file that ends", Location(str(path)), "name a plain file")
             for number, line in enumerate(iter(lambda: file.readline(MAX_ENTRY_BYTES), b""), 1):
                 if len(line) == MAX_ENTRY_BYTES and not line.endswith(b"\n"):
                     raise RuleError(f"a line of more than {MAX_ENTRY_BYTES:,} bytes", Location(str(path), number))
                 yield number, line
     except OSError as error:
         raise RuleError(f"the list cannot be read: {error.strerror}", Location(str(path))) from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a pipe at once, also one that nobody writes to: a rule could name it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def encoded(text: bytes, kind: str, form: str = "plain") -> bytes:

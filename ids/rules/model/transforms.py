@@ -45,12 +45,16 @@ def spelt(buffer: str, transforms: Sequence[tuple[str, str]]) -> str:
 
     Raises `TransformError`.
     """
-    if len(transforms) > MAX_TRANSFORMS:
-        raise TransformError(f"{len(transforms)} transforms of one buffer; {MAX_TRANSFORMS} are allowed")
+    _refuse_many(len(transforms))
     parts = [spelt_part(name, parameter) for name, parameter in transforms]
     for part in parts:
         _made(part)
     return "|".join([buffer, *parts])
+
+
+def _refuse_many(count: int) -> None:
+    if count > MAX_TRANSFORMS:
+        raise TransformError(f"{count} transforms of one buffer; {MAX_TRANSFORMS} are allowed")
 
 
 def spelt_part(name: str, parameter: str = "") -> str:
@@ -67,6 +71,7 @@ def transforms_of(buffer: str) -> tuple[tuple[str, str], ...]:
 @lru_cache(maxsize=1024)
 def transform_of(buffer: str) -> Transform:
     """Return what makes the instances of a buffer under transforms out of the buffer's own; raises `TransformError`."""
+    _refuse_many(buffer.count("|"))
     functions = [_made(part) for part in buffer.split("|")[1:]]
 
     def transform(data: bytes) -> bytes | None:
