@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from ids.protocols.files import File
 from ids.protocols.http.message import Message
 from ids.protocols.http2.hpack import MAX_HEADERS, Header
 from ids.protocols.spelling import text
@@ -21,7 +23,19 @@ _MAX_DIGITS = 18
 class Half:
     """One direction of a stream."""
 
-    __slots__ = ("cost", "ended", "entries", "error", "kinds", "message", "odd", "priority", "settings", "several")
+    __slots__ = (
+        "cost",
+        "ended",
+        "entries",
+        "error",
+        "file",
+        "kinds",
+        "message",
+        "odd",
+        "priority",
+        "settings",
+        "several",
+    )
 
     def __init__(self) -> None:
         self.entries: list[Header | int] = []
@@ -34,6 +48,8 @@ class Half:
         """What EVE says that there is more than one of."""
         self.kinds: set[int] = set()
         """Types of its frames."""
+        self.file: File | None = None
+        """What its body is, where that is not coded: all of it, however much of it is inspected."""
         self.message: Message | None = None
         self.odd: list[bytes] = []
         """What was odd about its frames."""
@@ -63,13 +79,15 @@ class Half:
 class Stream:
     """A request and its response, or what there is of them; also a single frame that is of no stream."""
 
-    __slots__ = ("halves", "number", "socket", "tx_id")
+    __slots__ = ("files", "halves", "number", "socket", "tx_id")
 
     def __init__(self, number: int, tx_id: int) -> None:
         self.number = number
         self.tx_id = tx_id
         self.halves = (Half(), Half())
         """By `Direction`."""
+        self.files: Sequence[File] = ()
+        """Those in its messages, whose events wait for its end."""
         self.socket: Connection | None = None
         """What reads its data where it has become a WebSocket (RFC 8441)."""
 

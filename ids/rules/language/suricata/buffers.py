@@ -85,7 +85,10 @@ NAMED_NUMBERS: dict[str, dict[str, int]] = {
 _SETTING = re.compile(r"([A-Za-z_]+)\s*((?:[=<>!\d ].*)?)")
 _MASKED = re.compile(r"&\s*(0x[0-9a-f]{1,2}|\d{1,3})\s*(=|!=)\s*(0x[0-9a-f]{1,2}|\d{1,3})")
 
-NOT_STICKY = frozenset({"tls.version", "http2.settings", "websocket.flags", ODDITY, *DECIMALS, *NAMED_NUMBERS})
+NOT_STICKY = frozenset({
+    "tls.version", "file.size", "file.md5", "file.sha1", "file.sha256", "http2.settings", "websocket.flags", ODDITY,
+    *DECIMALS, *NAMED_NUMBERS,
+})  # fmt: skip
 """Buffers of the catalogue that in Suricata are options with a value."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sets, state
+from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sets, state, transfers
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -31,6 +31,12 @@ KEYWORDS: dict[str, Builder] = {
     "app-layer-event": buffers.oddity,
     "filename": buffers.equals_in("file.name"),
     "fileext": buffers.equals_in("file.name", ending=True),
+    "filemagic": buffers.equals_in("file.magic"),
+    "filesize": transfers.filesize,
+    "filemd5": transfers.listed_digest("md5"),
+    "filesha1": transfers.listed_digest("sha1"),
+    "filesha256": transfers.listed_digest("sha256"),
+    "filestore": transfers.filestore,
     # contents
     "content": content.content,
     "uricontent": content.uricontent,
@@ -67,7 +73,7 @@ KEYWORDS: dict[str, Builder] = {
     "ipopts": packet.ipopts,
     "sameip": packet.sameip,
     "decode-event": packet.noted("decode"),
-    "engine-event": packet.noted("decode"),
+    "engine-event": packet.engine_event,
     "stream-event": packet.noted("stream"),
     # flows and state
     "flow": flow.flow,
@@ -100,13 +106,12 @@ KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
 _LATER = """
     asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum dhcp.leasetime dhcp.rebinding_time
-    dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj enip_command filemagic filemd5 filesha1 filesha256 filesize
-    filestore flow.age flowvar frame ftpbounce ftpdata_command geoip ike.chosen_sa_attribute ike.exchtype
-    ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code krb5_msg_type l3_proto lua modbus
-    mqtt.connack.session_present mqtt.connect.flags mqtt.flags mqtt.protocol_version mqtt.qos mqtt.reason_code
-    mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace rfb.secresult rfb.sectype rpc snmp.pdu_type
-    snmp.version ssh.softwareversion ssl_state ssl_version tls_cert_expired tls_cert_notafter tls_cert_notbefore
-    tls_cert_valid tls_store vxlan_vni
+    dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj enip_command flow.age flowvar frame ftpbounce ftpdata_command
+    geoip ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep
+    krb5_err_code krb5_msg_type l3_proto lua modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags
+    mqtt.protocol_version mqtt.qos mqtt.reason_code mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace
+    rfb.secresult rfb.sectype rpc snmp.pdu_type snmp.version ssh.softwareversion ssl_state ssl_version
+    tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store vxlan_vni
 """
 
 LATER = frozenset(_LATER.split())
