@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ids.protocols.http.head import BUFFER_OF_HEADER, MAX_COOKIES, Head
@@ -14,7 +15,7 @@ HOP_BY_HOP = (b"connection", b"transfer-encoding", b"upgrade", b"keep-alive", b"
 """Headers that HTTP/2 does not have (RFC 9113 section 8.2.2): to a server behind a proxy that hands them on as HTTP/1,
 the body ends elsewhere."""
 _MAX_DIGITS = 18
-_LINE_ENDS = (b"\r", b"\n", b"\0")
+_LINE_END = re.compile(rb"[\r\n\0]")
 
 
 def request_head(headers: Sequence[Header], *, upgraded: bool = False) -> Head:
@@ -107,7 +108,7 @@ def _odd_headers(headers: Sequence[Header], values: dict[bytes, list[bytes]]) ->
     found = []
     if any(name in values for name in HOP_BY_HOP):
         found.append(b"http2.connection_header")
-    if any(end in part for header in headers for part in header for end in _LINE_ENDS):
+    if _LINE_END.search(b"".join([part for header in headers for part in header])) is not None:
         found.append(b"http2.line_end_in_header")
     return found
 

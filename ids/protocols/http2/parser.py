@@ -89,7 +89,7 @@ class Shared:
 class Connection:
     """Both directions of a flow; a `StreamParser`, and an `Heir` of one that was HTTP/1."""
 
-    __slots__ = ("_closed", "_control", "_next_id", "_reports", "_shared", "_sides", "_slot", "_streams")
+    __slots__ = ("_closed", "_control", "_growing", "_next_id", "_reports", "_shared", "_sides", "_slot", "_streams")
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         settings = shared.settings
@@ -101,6 +101,8 @@ class Connection:
         )
         self._streams: dict[int, Stream] = {}
         """Open ones by their number, the oldest first."""
+        self._growing: dict[int, tuple[Stream, int]] = {}
+        """Streams whose message may go on behind what is being fed, and how many bytes of that are behind them."""
         self._reports = Reports(shared.setup, slot)
         self._control = Control(self._reports, shared.counters)
         self._closed = 0
@@ -127,6 +129,8 @@ class Connection:
                 self._take_data(side, side.data, piece)
             else:
                 self._take_frame(side, piece)
+        if self._growing:
+            self._look(direction)
         reports.behind = 0
         if closed:
             self._close(direction)
@@ -327,7 +331,7 @@ class Connection:
         if head.headers.get(b":protocol", b"").lower() == b"websocket":
             stream.socket = self._shared.sockets(self._slot, 0)
         if not side.block_last:
-            self._reports.message(stream, direction, partial=True)
+            self._growing[stream.number] = stream, self._reports.behind
 
     def _named(self, stream: Stream, head: Head) -> Exchange:
         """Return an exchange with the path by which files are called, which the request has."""
@@ -378,7 +382,7 @@ class Connection:
         if piece.whole:
             self._end_data(side, stream)
         else:
-            self._look(stream, side.direction)
+            self._growing[stream.number] = stream, 0
 
     def _take_content(self, side: Side, stream: Stream, content: bytes) -> None:
         """Take bytes of a body, as far as they are inspected."""
@@ -417,13 +421,18 @@ class Connection:
         if side.data_last:
             self._end_half(stream, side.direction)
         else:
-            self._look(stream, side.direction)
+            self._growing[stream.number] = stream, self._reports.behind
 
-    def _look(self, stream: Stream, direction: Direction) -> None:
-        """Report a body that goes on, if it is time for that."""
-        message = stream.halves[direction].message
-        if message is not None and not message.reported and message.body and is_due(message):
-            self._reports.message(stream, direction, partial=True)
+    def _look(self, direction: Direction) -> None:
+        """Report the messages that go on behind what was fed, if it is time for that."""
+        growing, self._growing = self._growing, {}
+        for stream, behind in growing.values():
+            message = stream.halves[direction].message
+            if message is None or message.reported or stream.halves[direction].ended:
+                continue
+            if not message.looks or (message.body and is_due(message)):
+                self._reports.behind = behind
+                self._reports.message(stream, direction, partial=True)
 
     # Streams.
 
