@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import orjson
 
 from ids.config import Config
 from ids.conversations import Conversations
@@ -27,6 +28,7 @@ from ids.protocols.files import Files
 from ids.respond import events
 from ids.respond.anomalies import packet_anomalies
 from ids.respond.exhibits import Exhibits
+from ids.respond.files import body_fields, file_fields
 from ids.respond.filestore import FileStore
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
@@ -37,6 +39,7 @@ from ids.types import (
     Asked,
     Bool,
     Direction,
+    Exhibit,
     FlowBatch,
     FlowColumns,
     Mark,
@@ -232,6 +235,8 @@ class Inspection:
         self._exhibits.note(flows)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
+        if matches and self._files.tracked:
+            self._show_files(matches)
         if matches and self._files.storing:
             self._store.note(matches)
 
@@ -320,6 +325,21 @@ class Inspection:
             found.flows = Events(lines=[spelt.flows(part) for part in parts])
             found.matched_flows = list(Events(lines=[spelt.flows(ended[matched])]))
 
+    def _show_files(self, matches: list[Match]) -> None:
+        """Attach to matches in files what EVE says of these."""
+        settings = self._config.files
+        bodies = {id(body.row): body for body in self._files.bodies}
+        for at, match in enumerate(matches):
+            row = match.transaction
+            if row is None:
+                continue
+            said = [file_fields(file, settings.hashes, magic=settings.magic) for file in row.files]
+            if id(row) in bodies:
+                said.append(orjson.loads(body_fields(*bodies[id(row)][1:], row.tx_id)))
+            if said:
+                exhibit = match.exhibit if match.exhibit is not None else Exhibit()
+                matches[at] = replace(match, exhibit=replace(exhibit, files=tuple(said)))
+
     def _want_files(self) -> None:
         """Have no more found out about files than somebody asks for."""
         asked = self._asked
@@ -329,6 +349,9 @@ class Inspection:
 
     def _write_up_files(self, found: Findings, spelt: EventLines) -> None:
         """Write of the files that ended, and let their content go."""
+        whole = [body for body in self._files.bodies if not self.flows.primary[body.row.slot]]
+        if whole:
+            found.transactions = Events.joined([found.transactions, Events(lines=[spelt.bodies(whole)])])
         ended, due = self._files.take()
         settings, primary = self._config.files, self.flows.primary
         if ended and self._files.storing:

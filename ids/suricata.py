@@ -37,6 +37,7 @@ _EVENT_TYPES: dict[str, tuple[str, ...]] = {
     "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",),
     "http2": ("http",), "websocket": ("websocket",), "dns": ("dns",), "tls": ("tls",), "files": ("fileinfo",),
     "stats": ("stats",),
+    "smb": ("smb",), "dcerpc": ("dcerpc",), "krb5": ("krb5",), "ldap": ("ldap",), "rdp": ("rdp",),
 }  # fmt: skip
 _DROP_FLOWS = {"all": "all", "start": "start"}
 

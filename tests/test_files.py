@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ids_plugins.rules import Rules
 
+from ids.protocols.http.ranges import range_fields
 from ids.testing import Session, to_client
 
 GET = b"GET /dir/a.txt?x=1 HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -107,11 +108,23 @@ def test_what_is_beyond_the_limit_of_bodies_is_no_part_of_a_file(tmp_path: Path)
 
 def test_a_part_of_a_file_says_which(tmp_path: Path) -> None:
     played = session(tmp_path)
+    assert range_fields(b"bytes 5-9/20") == {"raw": "bytes 5-9/20", "start": 5, "end": 9, "size": 20}
+    assert range_fields(b"bytes */20") == {"raw": "bytes */20", "size": 20}
+    assert range_fields(b"lines 1-2/3") == {"raw": "lines 1-2/3"}
     for ranged in (b"5-9/20", b"0-4/5", b"0-4/*", b"0-4/9"):
         played.tcp(GET, answer(b"hello", b"Content-Range: bytes " + ranged, status=b"206 P"))
     assert [(said.get("start"), said.get("end")) for said in files(played)] == [
         (5, 9), (None, None), (None, None), (0, 4),
     ]  # fmt: skip
+
+
+def test_an_alert_in_a_file_has_it(tmp_path: Path) -> None:
+    for settings in (("files.hashes=[]",), ()):
+        played = session(tmp_path, 'alert http any any -> any any (file.data; content:"EICAR"; sid:1;)', *settings)
+        played.tcp(GET, answer(EICAR), GET, answer(b"other"))
+        (alert,) = played.alerts
+        assert alert["files"] == [files(played)[0]]
+        assert alert["files"][0]["filename"] == "/dir/a.txt"
 
 
 def test_no_body_is_no_file(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
 _LINE = rb"(?![^\r\n]*[ \t]HTTP/\d)[^\r\n]*[\r\n]"
 """The rest of a line that is no request of HTTP: ``HELO / HTTP/1.1`` is one to many servers, whatever its method."""
 _SSH_BANNER = rb"SSH-[12]\." + _LINE
-_SMB_HEADER = rb"\x00[\x00-\x01](?s:..)[\xfd-\xff]SMB"
 
 SSH = Protocol(
     name="ssh",
@@ -44,16 +43,6 @@ FTP = Protocol(
         Buffer("ftp.command_data", "ftp", _CLIENT, "argument of the command"),
         Buffer("ftp.reply", "ftp", _SERVER, "text of the reply", several=True),
         Buffer("ftp.completion_code", "ftp", _SERVER, "code of the reply", several=True),
-    ),
-)
-
-SMB = Protocol(
-    name="smb",
-    from_client=_SMB_HEADER,
-    from_server=_SMB_HEADER,
-    buffers=(
-        Buffer("smb.named_pipe", "smb", None, "named pipe of a tree connect"),
-        Buffer("smb.share", "smb", None, "share of a tree connect"),
     ),
 )
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from ids.protocols import dns, http, http2, recognised, tls, websocket
+from ids.protocols import dcerpc, dns, http, http2, krb5, ldap, rdp, recognised, smb, tls, websocket
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
     http2.PROTOCOL,
     tls.PROTOCOL,
     recognised.SSH,
-    recognised.SMB,
+    smb.PROTOCOL,
+    dcerpc.PROTOCOL,
+    krb5.PROTOCOL,
+    rdp.PROTOCOL,
+    ldap.PROTOCOL,
     recognised.SMTP,
     http.PROTOCOL,
     recognised.FTP,
@@ -23,7 +27,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in PROTOCOLS}
 
 OTHER_NAMES = frozenset(
-    {"dhcp", "dnp3", "ftp-data", "ike", "krb5", "ldap", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rdp", "rfb",
+    {"dhcp", "dnp3", "ftp-data", "ike", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rfb",
      "sip", "snmp", "telnet", "tftp"}
 )  # fmt: skip
 """EVE's names of protocols that nothing here recognises: a rule that names one is refused with that reason."""
@@ -36,6 +40,7 @@ SHARED_BUFFERS = (
     Buffer("file.md5", None, None, "MD5 of a complete file, in hexadecimal", grows=True),
     Buffer("file.sha1", None, None, "SHA-1 of a complete file, in hexadecimal", grows=True),
     Buffer("file.sha256", None, None, "SHA-256 of a complete file, in hexadecimal", grows=True),
+    *dcerpc.BUFFERS,
     Buffer(ODDITY, None, None, "what a parser found odd, by Suricata's names: `dns.z_flag_set`", several=True),
 )
 """Buffers that parsers of several protocols fill."""
@@ -56,7 +61,9 @@ EVENT_OF: dict[str, str] = {protocol.name: protocol.event or protocol.name for p
 EVENT_TYPES = tuple(dict.fromkeys(protocol.event for protocol in PROTOCOLS if protocol.event is not None))
 """Types of the events that are written for transactions."""
 
-FAMILIES: dict[str, tuple[str, ...]] = {"http": ("http", "http2"), "http1": ("http",)}
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "http": ("http", "http2"), "http1": ("http",), "dcerpc": ("dcerpc", "smb"),
+}  # fmt: skip
 """Names that a rule may say for several protocols, or for one that has another name here. All of a family fill the
 buffers of the first."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
 
@@ -94,12 +94,12 @@ class RespondSettings(BaseModel):
 
 
 EventType = Literal[
-    "alert", "flow", "drop", "http", "dns", "tls", "websocket", "fileinfo", "anomaly", "packet", "stats"
-]
+    "alert", "flow", "drop", "http", "dns", "tls", "websocket", "fileinfo",
+    "smb", "dcerpc", "krb5", "ldap", "rdp",
+    "anomaly", "packet", "stats",
+]  # fmt: skip
 
-EVENT_TYPES: tuple[EventType, ...] = (
-    "alert", "flow", "drop", "http", "dns", "tls", "websocket", "fileinfo", "anomaly", "packet", "stats",
-)  # fmt: skip
+EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 
 
 class EveSettings(BaseModel):
@@ -108,11 +108,7 @@ class EveSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str | None = Field(None, description="File to append events to, one JSON object a line; `-` is stdout.")
-    types: list[EventType] = Field(
-        [name for name in EVENT_TYPES if name != "fileinfo"],
-        description="Event types that are written. `fileinfo`, an event for each file, has to be asked for: where every"
-        " connection carries a file of some kilobytes, it adds a quarter to what inspection costs.",
-    )
+    types: list[EventType] = Field(list(EVENT_TYPES), description="Event types that are written.")
     payload: bool = Field(
         False,
         description="Write what an alert was raised for: `payload` (Base64) has the packet's payload, or what its side"

@@ -175,6 +175,8 @@ class Exhibit:
     """Whom a proxy says that it speaks for."""
     packet: bytes | None = None
     """The frame, or of what it brought the packet alone (from a tunnel, of fragments)."""
+    files: tuple[Mapping[str, object], ...] = ()
+    """What EVE says of the files in its transaction."""
     linktype: int = 0
     """Of ``packet``, as libpcap numbers it on this kind of system (``DLT_``)."""
 

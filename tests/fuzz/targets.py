@@ -31,6 +31,7 @@ from ids.types import Datagram, Direction, FlowColumns, PacketBatch, Packets, St
 from tests.fuzz.handmade import HANDMADE, HTTP2
 from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
 from tests.fuzz.seeds import Conversation, Frames, Seeds
+from tests.fuzz.windows import CONVERSATIONS
 
 LINKTYPE_RAW = 101
 SLACK = 4096
@@ -272,6 +273,14 @@ class Handmade(Parsers):
         return HANDMADE
 
 
+class Windows(Parsers):
+    """The same, of what Windows networks speak."""
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return CONVERSATIONS
+
+
 class Http2(Parsers):
     """The same, of HTTP/2 and WebSocket alone."""
 
@@ -335,6 +344,7 @@ TARGETS: dict[str, type[Target]] = {
     "parsers": Parsers,
     "handmade": Handmade,
     "http2": Http2,
+    "windows": Windows,
     "captures": Captures,
     "rules": RuleFiles,
 }
@@ -345,7 +355,8 @@ SHARES = {
     "engine": 0.1,
     "parsers": 0.1,
     "handmade": 0.03,
-    "http2": 0.02,
+    "http2": 0.01,
+    "windows": 0.01,
     "captures": 0.04,
     "rules": 0.01,
 }

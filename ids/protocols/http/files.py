@@ -6,15 +6,13 @@ a multipart body with a file's name is one; of a request that is multipart and h
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from ids.protocols.files import File, Files
 from ids.protocols.http.content import boundary_of, file_name, file_parts
 from ids.protocols.http.message import UPLOADS, Exchange, Message
+from ids.protocols.http.ranges import part_of
 from ids.types import Direction
-
-_RANGE = re.compile(rb"(?i)[ \t]*bytes[ \t]+0*(\d{1,18})-0*(\d{1,18})/0*(\d{1,18})[ \t]*")
 
 
 def files_of(
@@ -62,7 +60,7 @@ def opened_file(files: Files, slot: int, direction: Direction, message: Message,
     file.reported = False
     ranged = None if of_client else head.headers.get(b"content-range")
     if ranged:
-        file.start, file.end = _range(ranged)
+        file.start, file.end = part_of(ranged)
     return file
 
 
@@ -81,7 +79,7 @@ def response_file(
     file = files.whole(slot, protocol, exchange.tx_id, Direction.TO_CLIENT, body, name=name, beside=beside)
     file.reported = False
     if ranged:
-        file.start, file.end = _range(ranged)
+        file.start, file.end = part_of(ranged)
     return file
 
 
@@ -98,14 +96,3 @@ def request_file(
     file = files.whole(slot, protocol, exchange.tx_id, Direction.TO_SERVER, body, name=name, beside=beside)
     file.reported = False
     return file
-
-
-def _range(value: bytes) -> tuple[int | None, int | None]:
-    """Return the first and the last byte of a Content-Range that is a part of something; else nothing."""
-    found = _RANGE.fullmatch(value)
-    if found is None:
-        return None, None
-    start, end, size = map(int, found.groups())
-    if end <= 0 or size <= 0 or (start == 0 and end == size - 1):
-        return None, None
-    return start, end

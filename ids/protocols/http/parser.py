@@ -538,7 +538,10 @@ class HttpParser:
             return len(buffer) > _MAX_CHUNK_LINE and self._cut_chunk_line(side)
         size = _CHUNK_SIZE.match(bytes(buffer[:end]))
         side.scanned = 0
+        message = side.message
+        assert message is not None
         if not buffer[:end].strip(b"\r\t "):
+            message.chunk_bytes += end + 1
             del buffer[: end + 1]
             return True
         if size is None:
@@ -546,6 +549,7 @@ class HttpParser:
             return True
         if end > size.end():
             self._keep_extension(side, bytes(buffer[:end]), size.end())
+        message.chunk_bytes += end + 1
         del buffer[: end + 1]
         side.remaining = int(size.group(1), 16)
         side.step = Step.CHUNK if side.remaining else Step.TRAILER
@@ -790,7 +794,7 @@ class HttpParser:
 
 def _fields(side: Side, message: Message) -> Callable[[], dict[str, Any]]:
     """Return what makes what EVE logs of a message as it is now."""
-    asked, size = message.exchange.fields, message.size
+    asked, size = message.exchange.fields, message.size + message.lost + message.chunk_bytes
     if side.direction is Direction.TO_SERVER:
         return asked
     return lambda: asked() | message.head.fields | {"length": size}

@@ -114,7 +114,6 @@ def test_what_suricata_refuses_is_refused(options: str) -> None:
     ("options", "cause"),
     [
         ('pcre:"/(a)/,flow:x";', "pcre capture"),
-        ("byte_test:4,>,1,0,dce;", "byte order dce"),
         ("flow:only_frag;", "flow only_frag"),
         ("hostbits:set,a,both;", "hostbits both"),
         ("xbits:set,a,track tx;", "xbits tx"),

@@ -72,6 +72,7 @@ TRANSFORMS_WITH_VALUE = ("xor", "pcrexform")
 DECIMALS = {
     "dns.opcode": 15, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF,
     "http2.priority": 255, "http2.window": 0xFFFFFFFF, "http2.size_update": 0xFFFFFFFF, "websocket.mask": 0xFFFFFFFF,
+    "smb.version": 3,
 }  # fmt: skip
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
@@ -87,6 +88,7 @@ _MASKED = re.compile(r"&\s*(0x[0-9a-f]{1,2}|\d{1,3})\s*(=|!=)\s*(0x[0-9a-f]{1,2}
 
 NOT_STICKY = frozenset({
     "tls.version", "file.size", "file.md5", "file.sha1", "file.sha256", "http2.settings", "websocket.flags", ODDITY,
+    "dcerpc.iface", "dcerpc.opnum", "krb5.ticket_encryption",
     *DECIMALS, *NAMED_NUMBERS,
 })  # fmt: skip
 """Buffers of the catalogue that in Suricata are options with a value."""

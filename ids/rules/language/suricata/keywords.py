@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sets, state, transfers
+from ids.rules.language.suricata import (
+    buffers,
+    content,
+    dcerpc,
+    flow,
+    kerberos,
+    meta,
+    numbers,
+    packet,
+    sets,
+    state,
+    transfers,
+)
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -28,6 +40,13 @@ KEYWORDS: dict[str, Builder] = {
     "tls.subject": buffers.equals_in("tls.cert_subject"),
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
     "tls.fingerprint": buffers.equals_in("tls.cert_fingerprint"),
+    "dcerpc.iface": dcerpc.iface,
+    "dce_iface": dcerpc.iface,
+    "dcerpc.opnum": dcerpc.opnum,
+    "dce_opnum": dcerpc.opnum,
+    "krb5_err_code": kerberos.error_code,
+    "krb5_msg_type": kerberos.message_type,
+    "krb5.ticket_encryption": kerberos.ticket_encryption,
     "app-layer-event": buffers.oddity,
     "filename": buffers.equals_in("file.name"),
     "fileext": buffers.equals_in("file.name", ending=True),
@@ -104,15 +123,16 @@ KEYWORDS: dict[str, Builder] = {
 
 KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
-_LATER = """
-    asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum dhcp.leasetime dhcp.rebinding_time
-    dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj enip_command flow.age flowvar frame ftpbounce ftpdata_command
-    geoip ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep
-    krb5_err_code krb5_msg_type l3_proto lua modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags
-    mqtt.protocol_version mqtt.qos mqtt.reason_code mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace
-    rfb.secresult rfb.sectype rpc snmp.pdu_type snmp.version ssh.softwareversion ssl_state ssl_version
-    tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store vxlan_vni
+_KNOWN = """
+    asn1 bypass cip_service config dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
+    enip_command flow.age flowvar frame ftpbounce
+    ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
+    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep l3_proto lua
+    modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags mqtt.protocol_version mqtt.qos mqtt.reason_code
+    mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace rfb.secresult rfb.sectype rpc snmp.pdu_type
+    snmp.version ssh.softwareversion ssl_state ssl_version tls_cert_expired tls_cert_notafter tls_cert_notbefore
+    tls_cert_valid tls_store vxlan_vni
 """
 
-LATER = frozenset(_LATER.split())
+LATER = frozenset(_KNOWN.split()) - KEYWORDS.keys()
 """Options of Suricata that are refused by name."""
