@@ -709,3 +709,14 @@ def test_each_header_is_an_instance() -> None:
     assert found.instances("http.request_header")[0] == b":method: GET"
     assert found.instances("http.request_header")[-1] == b"x: y"
     assert found.instances("http.response_header") == ()
+
+
+def test_what_a_stream_keeps_of_frames_is_bounded() -> None:
+    client = Speaker()
+    block = b"\x20" * 60 + client.block(GET)
+    wire = sent(frame(HEADERS, block, END_HEADERS, 1) * 400 + frame(SETTINGS, b"\0\4\0\0\0\1" * 50, 0, 1) * 400)
+    (talk,) = wire.stage._talks.by_id.values()
+    half = talk.parser._streams[1].halves[CLIENT]  # type: ignore[union-attr]
+    assert (len(half.sizes), len(half.settings)) == (64, 64)
+    assert len(half.entries) == 8192
+    assert max(len(found.instances("http2.size_update")) for found in wire.all) == 64

@@ -168,8 +168,8 @@ class Reports:
             buffers["http2.frametype"], more["http2.frametype"] = first, tuple(others)
         if half.priority is not None:
             buffers["http2.priority"] = b"%d" % half.priority
-        sizes = [b"%d" % entry for entry in half.entries if isinstance(entry, int)]
-        if sizes:
+        if half.sizes:
+            sizes = [b"%d" % size for size in half.sizes]
             buffers["http2.size_update"], more["http2.size_update"] = sizes[0], tuple(sizes[1:])
         odd = [name for name in (buffers.get(ODDITY), *more.get(ODDITY, ()), *half.odd) if name is not None]
         if odd:
