@@ -68,7 +68,8 @@ class Handover:
     """A parser's last word: from here on, the streams of its flow are another protocol's."""
 
     tx_id: int
-    """The id that the parser would have given to its next transaction; the next parser goes on with it."""
+    """The id of the next parser's first transaction: that which the parser would have given to its own next one, unless
+    the other protocol counts anew."""
     rest: tuple[bytes, bytes]
     """Bytes by `Direction` that the parser was fed and that are the other protocol's."""
     to: str | None = None

@@ -18,6 +18,13 @@ that sends them. They are made when they are asked for, and not kept: a head may
 Fields = Mapping[str, Any]
 _NO_MORE: Mapping[str, tuple[bytes, ...]] = {}
 
+ODD = "app-layer-event"
+"""The buffer in which parsers name what they find odd."""
+
+ODD_OF: dict[str, Callable[[Transaction], Sequence[bytes]]] = {}
+"""By protocol: what finds out what is odd about a transaction when something asks, of its other buffers; filled by the
+packages of these protocols when they are imported."""
+
 
 class Transaction:
     """One protocol exchange, or the part of it known so far."""
@@ -99,6 +106,8 @@ class Transaction:
         """Return all instances of a buffer, in their order; empty where the transaction has none."""
         if name in LINES:
             return self._lines(name)
+        if name == ODD and (odd := ODD_OF.get(self.protocol)) is not None:
+            return odd(self)
         first = self.buffers.get(name)
         if first is None:
             return ()
@@ -130,7 +139,7 @@ class Transactions(Sequence[Transaction]):
         rows: list[int] = []
         contents: list[bytes] = []
         chosen = enumerate(self._rows) if of is None else zip(of, map(self._rows.__getitem__, of), strict=True)
-        if name in LINES:
+        if name in LINES or name == ODD:
             for row, transaction in chosen:
                 lines = transaction.instances(name)
                 rows += [row] * len(lines)

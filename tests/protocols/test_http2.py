@@ -642,3 +642,81 @@ def test_events_are_valid(tmp_path: Any) -> None:
 
 def test_the_head_of_a_frame_is_nine_bytes() -> None:
     assert read_head(b"\0\1\2\3\4\xff\0\0\5") == (0x102, 3, 4, 0x7F000005)
+
+
+# Files.
+
+
+def fileinfo(*said: Any) -> list[dict[str, Any]]:
+    found = Session("eve.types=[fileinfo,http]", rules=Rules())
+    found.tcp(*said)
+    return [event for event in found.events if event["event_type"] == "fileinfo"]
+
+
+def test_a_body_is_a_file_however_long_it_is() -> None:
+    content = bytes(range(256)) * 1000
+    pieces = [content[at : at + 16000] for at in range(0, len(content), 16000)]
+    answer = Speaker().headers(OK, last=False) + b"".join(data(piece, last=False) for piece in pieces) + data(b"")
+    (event,) = fileinfo(PREFACE + Speaker().headers(GET), to_client(answer))
+    assert event["fileinfo"]["size"] == len(content)
+    assert event["fileinfo"]["state"] == "CLOSED"
+    assert event["fileinfo"]["filename"] == "/a"
+    assert event["http"]["status"] == 200
+    assert event["app_proto"] == "http2"
+
+
+def test_a_coded_body_is_the_file_that_comes_of_it() -> None:
+    answer = Speaker().headers([*OK, ("content-encoding", "gzip")], last=False) + data(gzip.compress(b"content"))
+    (event,) = fileinfo(PREFACE + Speaker().headers(GET), to_client(answer))
+    assert (event["fileinfo"]["size"], event["fileinfo"]["state"]) == (7, "CLOSED")
+
+
+def test_files_of_a_request_have_the_answer_beside_them() -> None:
+    said = Speaker().headers(POST, last=False) + data(b"upload")
+    (event,) = fileinfo(PREFACE + said, to_client(Speaker().headers([(":status", "403")])))
+    assert (event["fileinfo"]["size"], event["http"]["status"]) == (6, 403)
+
+
+def test_parts_of_a_form_are_files() -> None:
+    body = b'--x\r\nContent-Disposition: form-data; name="f"; filename="%b"\r\n\r\n%b\r\n'
+    form = body % (b"one.txt", b"first") + body % (b"two.txt", b"second") + b"--x--\r\n"
+    said = Speaker().headers([*POST, ("content-type", "multipart/form-data; boundary=x")], last=False) + data(form)
+    events = fileinfo(PREFACE + said, to_client(Speaker().headers(OK)))
+    assert [event["fileinfo"]["filename"] for event in events] == ["one.txt", "two.txt"]
+
+
+@pytest.mark.parametrize("size", [100, 200_000])
+def test_rules_ask_for_the_digest_of_a_file(tmp_path: Any, size: int) -> None:
+    import hashlib
+
+    content = b"a" * size
+    (tmp_path / "known.md5").write_text(hashlib.md5(content).hexdigest() + "\n")
+    found = session(tmp_path, f"http2 {ANY}|filemd5:known.md5;")
+    pieces = [content[at : at + 16000] for at in range(0, len(content), 16000)]
+    answer = Speaker().headers(OK, last=False) + b"".join(data(piece, last=False) for piece in pieces) + data(b"")
+    found.tcp(PREFACE + Speaker().headers(GET), to_client(answer))
+    assert found.sids == [1]
+
+
+def test_a_file_that_ends_early_is_said_to() -> None:
+    answer = Speaker().headers(OK, last=False) + data(b"begun", last=False) + reset(2, 1)
+    (event,) = fileinfo(PREFACE + Speaker().headers(GET), to_client(answer))
+    assert (event["fileinfo"]["size"], event["fileinfo"]["state"]) == (5, "TRUNCATED")
+
+
+def test_each_header_is_an_instance() -> None:
+    (found,) = sent(Speaker().headers([*GET, ("x", "y")])).seen
+    assert found.instances("http.request_header")[0] == b":method: GET"
+    assert found.instances("http.request_header")[-1] == b"x: y"
+    assert found.instances("http.response_header") == ()
+
+
+def test_what_a_stream_keeps_of_frames_is_bounded() -> None:
+    client = Speaker()
+    block = b"\x20" * 60 + client.block(GET)
+    wire = sent(frame(HEADERS, block, END_HEADERS, 1) * 400 + frame(SETTINGS, b"\0\4\0\0\0\1" * 50, 0, 1) * 400)
+    (talk,) = wire.stage._talks.by_id.values()
+    half = talk.parser._streams[1].halves[CLIENT]  # type: ignore[union-attr]
+    assert (len(half.sizes), len(half.settings)) == (64, 64)
+    assert len(half.entries) == 8192
+    assert max(len(found.instances("http2.size_update")) for found in wire.all) == 64

@@ -48,7 +48,7 @@ flows = st.fixed_dictionaries(
         "dport": st.sampled_from(PORTS),
         "proto": st.sampled_from([6, 17, 1, 58, 132, 47]),
         "state": st.sampled_from(list(FlowState)),
-        "app_proto": st.sampled_from([None, "http", "ssh"]),
+        "app_proto": st.sampled_from([None, "http", "http2", "ssh"]),
     }
 )
 
@@ -72,7 +72,9 @@ def is_open(wanted: Traffic, asked: FlowOptions, flow: Flow, spoken: str | None)
     """Say of one flow what flow options and application protocols mean."""
     if asked.established is not None and asked.established == (flow.state is FlowState.NEW):
         return False
-    return wanted.app_proto is None or wanted.app_proto in (flow.app_proto, spoken)
+    known = flow.app_proto if spoken is None else spoken
+    meant = {"http": ("http", "http2"), "http1": ("http",)}.get(str(wanted.app_proto), (wanted.app_proto,))
+    return wanted.app_proto is None or known in meant
 
 
 @given(

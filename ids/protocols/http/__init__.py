@@ -3,14 +3,17 @@
 - `starts` has the first bytes of messages; `settings` the limits;
 - `connection` reads a connection: ordinary messages by `ordinary`, everything else by `parser`, the careful lane;
 - `block`, `head`, `uri` and `content` read the parts of a message;
-- `message` holds what a connection is in the middle of.
+- `message` holds what a connection is in the middle of;
+- `codings` undoes brotli, zstd and LZMA, `upgrade` says what comes after HTTP, `oddities` what is odd about a head.
 """
 
 from ids.protocols.http.connection import Shared
+from ids.protocols.http.oddities import ODDITIES, odd
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import CLIENT_PRELUDE, FROM_CLIENT, FROM_SERVER, SERVER_PRELUDE
 from ids.protocols.protocol import Buffer, Protocol
 from ids.types import Direction
+from ids.types.transactions import ODD_OF
 
 _REQUEST, _RESPONSE = Direction.TO_SERVER, Direction.TO_CLIENT
 
@@ -35,6 +38,7 @@ PROTOCOL = Protocol(
     settings=HttpSettings,
     streams=Shared,
     event="http",
+    oddities=ODDITIES,
     buffers=tuple(
         Buffer(name, "http", side, text, name in _SEVERAL, seams, grows=name in _BODIES)
         for name, side, seams, text in (
@@ -70,5 +74,7 @@ PROTOCOL = Protocol(
         )
     ),
 )
+
+ODD_OF[PROTOCOL.name] = odd
 
 __all__ = ["PROTOCOL", "HttpSettings"]

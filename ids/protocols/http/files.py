@@ -19,7 +19,12 @@ _GZIP = b"\x1f\x8b"
 
 
 def files_of(
-    files: Files, slot: int, direction: Direction, message: Message, buffers: Mapping[str, bytes]
+    files: Files,
+    slot: int,
+    direction: Direction,
+    message: Message,
+    buffers: Mapping[str, bytes],
+    protocol: str = "http",
 ) -> Sequence[File]:
     """Return the files in a message with the body that is there; they are open."""
     head, exchange = message.head, message.exchange
@@ -29,8 +34,9 @@ def files_of(
             return ()
         said = head.headers
         made = response_file(
-            files, slot, exchange, body, said.get(b"content-disposition"), said.get(b"content-range"), buffers
-        )
+            files, slot, exchange, body, said.get(b"content-disposition"), said.get(b"content-range"), buffers,
+            protocol,
+        )  # fmt: skip
         return (made,)
     body = buffers.get("http.request_body", b"") if message.body else b""
     if b"gzip" in head.headers.get(b"content-encoding", b"") and not message.body.startswith(_GZIP):
@@ -39,8 +45,28 @@ def files_of(
         return ()
     boundary = boundary_of(head.headers.get(b"content-type", b"")) if head.method == b"POST" else None
     if boundary is None:
-        return (request_file(files, slot, exchange, body, exchange.path(), buffers),)
-    return [request_file(files, slot, exchange, part, name, buffers) for name, part in file_parts(body, boundary)]
+        return (request_file(files, slot, exchange, body, exchange.path(), buffers, protocol),)
+    parts = file_parts(body, boundary)
+    return [request_file(files, slot, exchange, part, name, buffers, protocol) for name, part in parts]
+
+
+def opened_file(files: Files, slot: int, direction: Direction, message: Message, protocol: str) -> File | None:
+    """Return the file that a body will be, to be fed as it comes; None for one that is none, is coded, or has several
+    in it: its files are made when it is there (`files_of`).
+    """
+    head, of_client = message.head, direction is Direction.TO_SERVER
+    if b"content-encoding" in head.headers or (of_client and head.method not in UPLOADS):
+        return None
+    if of_client and head.method == b"POST" and boundary_of(head.headers.get(b"content-type", b"")) is not None:
+        return None
+    disposition = None if of_client else head.headers.get(b"content-disposition")
+    name = (file_name(disposition) if disposition else None) or message.exchange.path()
+    file = files.open(slot, protocol, message.exchange.tx_id, direction, name=name, beside=head.buffers)
+    file.reported = False
+    ranged = None if of_client else head.headers.get(b"content-range")
+    if ranged:
+        file.start, file.end = part_of(ranged)
+    return file
 
 
 def response_file(
@@ -51,10 +77,11 @@ def response_file(
     disposition: bytes | None,
     ranged: bytes | None,
     beside: Mapping[str, bytes],
+    protocol: str = "http",
 ) -> File:
     """Return the file that is the body of a response."""
     name = (file_name(disposition) if disposition else None) or exchange.path()
-    file = files.whole(slot, "http", exchange.tx_id, Direction.TO_CLIENT, body, name=name, beside=beside)
+    file = files.whole(slot, protocol, exchange.tx_id, Direction.TO_CLIENT, body, name=name, beside=beside)
     file.reported = False
     if ranged:
         file.start, file.end = part_of(ranged)
@@ -62,9 +89,15 @@ def response_file(
 
 
 def request_file(
-    files: Files, slot: int, exchange: Exchange, body: bytes, name: bytes, beside: Mapping[str, bytes]
+    files: Files,
+    slot: int,
+    exchange: Exchange,
+    body: bytes,
+    name: bytes,
+    beside: Mapping[str, bytes],
+    protocol: str = "http",
 ) -> File:
     """Return a file in a request. Its event waits for the response, whose status it has."""
-    file = files.whole(slot, "http", exchange.tx_id, Direction.TO_SERVER, body, name=name, beside=beside)
+    file = files.whole(slot, protocol, exchange.tx_id, Direction.TO_SERVER, body, name=name, beside=beside)
     file.reported = False
     return file

@@ -169,7 +169,9 @@ class HttpParser:
         self._report_waiting(side)
         requests, responses = self._sides
         rest = bytes(requests.buffer), bytes(responses.buffer)
-        return Handover(self._state.next_id, rest, *self._agreed)
+        to, before = self._agreed
+        first = 0 if to == "http2" else self._state.next_id  # Suricata counts the exchanges of HTTP/2 anew
+        return Handover(first, rest, to, before)
 
     def _hold(self) -> int:
         """Note what is held now with the memory of all connections, and return it."""

@@ -122,7 +122,7 @@ class Control:
         """Take settings; return whether there are some that EVE has."""
         found = settings_of(payload)
         named = [(name, value) for number, value in found if (name := SETTING_NAMES.get(number)) is not None]
-        exchange.halves[direction].settings += [(name.replace("_", ""), value) for name, value in named]
+        exchange.halves[direction].agree([(name.replace("_", ""), value) for name, value in named])
         spelt = [b"%s %d" % (SETTING_NAMES.get(number, str(number)).encode(), value) for number, value in found]
         if spelt:
             buffers["http2.settings"], more["http2.settings"] = spelt[0], tuple(spelt[1:])

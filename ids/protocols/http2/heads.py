@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ids.protocols.http.head import BUFFER_OF_HEADER, MAX_COOKIES, Head
@@ -14,7 +15,7 @@ HOP_BY_HOP = (b"connection", b"transfer-encoding", b"upgrade", b"keep-alive", b"
 """Headers that HTTP/2 does not have (RFC 9113 section 8.2.2): to a server behind a proxy that hands them on as HTTP/1,
 the body ends elsewhere."""
 _MAX_DIGITS = 18
-_LINE_ENDS = (b"\r", b"\n", b"\0")
+_LINE_END = re.compile(rb"[\r\n\0]")
 
 
 def request_head(headers: Sequence[Header], *, upgraded: bool = False) -> Head:
@@ -33,7 +34,7 @@ def request_head(headers: Sequence[Header], *, upgraded: bool = False) -> Head:
     if paths[1:]:
         head.more["http.uri.raw"] = tuple(paths[1:])
         head.more["http.uri"] = tuple([normalise(split_target(other)[1]) for other in paths[1:]])
-    _fill(head, headers, values, b"cookie", "http.request_header")
+    _fill(head, headers, values, b"cookie", buffers["http.request_line"])
     hosts = [*values.get(b":authority", []), *values.get(b"host", []), *([authority] if authority else [])]
     if hosts:
         names = [host_name(raw)[0] for raw in hosts]
@@ -54,7 +55,7 @@ def response_head(headers: Sequence[Header]) -> Head:
     head.buffers["http.stat_code"], head.buffers["http.stat_msg"] = status, b""
     head.status = int(status) if status.isdigit() and len(status) <= 3 else 0
     head.length = _length(values)
-    _fill(head, headers, values, b"set-cookie", "http.response_header")
+    _fill(head, headers, values, b"set-cookie", head.buffers["http.response_line"])
     _note(head, _odd_headers(headers, values))
     return head
 
@@ -63,14 +64,13 @@ def part_head(headers: Sequence[Header], of_client: bool) -> Head:
     """Return what stands behind the head proper, or before it: trailers, an interim response, a promised request."""
     values = _by_name(headers)
     head = Head({}, {}, _joined(values))
-    cookie = b"cookie" if of_client else b"set-cookie"
-    _fill(head, headers, values, cookie, "http.request_header" if of_client else "http.response_header")
+    _fill(head, headers, values, b"cookie" if of_client else b"set-cookie", b"\r\n")
     _note(head, _odd_headers(headers, values))
     return head
 
 
-def _fill(head: Head, headers: Sequence[Header], values: dict[bytes, list[bytes]], cookie: bytes, each: str) -> None:
-    """Fill the buffers that requests and responses have."""
+def _fill(head: Head, headers: Sequence[Header], values: dict[bytes, list[bytes]], cookie: bytes, first: bytes) -> None:
+    """Fill the buffers that requests and responses have; ``first`` is the first line."""
     buffers, more = head.buffers, head.more
     lines = [b"%s: %s" % header for header in headers]
     names = tuple([name for name, _ in headers])
@@ -84,7 +84,8 @@ def _fill(head: Head, headers: Sequence[Header], values: dict[bytes, list[bytes]
         if len(several := dict.fromkeys(present)) > 1:
             more["http.cookie"] = tuple(several)[:MAX_COOKIES]
     buffers["http.header_names"] = b"\r\n" + b"".join([name + b"\r\n" for name in names]) + b"\r\n"
-    for buffer, instances in (("http2.header_name", names), ("http2.header", tuple(lines)), (each, tuple(lines))):
+    buffers["http.start"] = first + buffers["http.header.raw"] + b"\r\n"
+    for buffer, instances in (("http2.header_name", names), ("http2.header", tuple(lines))):
         if instances:
             buffers[buffer] = instances[0]
             more[buffer] = instances[1:]
@@ -107,7 +108,7 @@ def _odd_headers(headers: Sequence[Header], values: dict[bytes, list[bytes]]) ->
     found = []
     if any(name in values for name in HOP_BY_HOP):
         found.append(b"http2.connection_header")
-    if any(end in part for header in headers for part in header for end in _LINE_ENDS):
+    if _LINE_END.search(b"".join([part for header in headers for part in header])) is not None:
         found.append(b"http2.line_end_in_header")
     return found
 

@@ -29,6 +29,7 @@ from ids.protocols.framing import Pool
 from ids.protocols.http.body import is_due
 from ids.protocols.http.head import Head
 from ids.protocols.http.message import Exchange, Message, Upgraded
+from ids.protocols.http.uri import path_of
 from ids.protocols.http2.control import Control, upgraded_settings
 from ids.protocols.http2.frames import (
     ACK,
@@ -88,7 +89,7 @@ class Shared:
 class Connection:
     """Both directions of a flow; a `StreamParser`, and an `Heir` of one that was HTTP/1."""
 
-    __slots__ = ("_closed", "_control", "_next_id", "_reports", "_shared", "_sides", "_slot", "_streams")
+    __slots__ = ("_closed", "_control", "_growing", "_next_id", "_reports", "_shared", "_sides", "_slot", "_streams")
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         settings = shared.settings
@@ -100,6 +101,8 @@ class Connection:
         )
         self._streams: dict[int, Stream] = {}
         """Open ones by their number, the oldest first."""
+        self._growing: dict[int, tuple[Stream, int]] = {}
+        """Streams whose message may go on behind what is being fed, and how many bytes of that are behind them."""
         self._reports = Reports(shared.setup, slot)
         self._control = Control(self._reports, shared.counters)
         self._closed = 0
@@ -126,6 +129,8 @@ class Connection:
                 self._take_data(side, side.data, piece)
             else:
                 self._take_frame(side, piece)
+        if self._growing:
+            self._look(direction)
         reports.behind = 0
         if closed:
             self._close(direction)
@@ -137,15 +142,16 @@ class Connection:
         stream = self._open(1)
         half = stream.halves[_TO_SERVER]
         half.keep(list(before.headers))
-        half.message = Message(request_head(before.headers, upgraded=True), Exchange(stream.tx_id))
+        head = request_head(before.headers, upgraded=True)
+        half.message = Message(head, self._named(stream, head))
         half.kinds.add(HEADERS)
         self._end_half(stream, _TO_SERVER)
         settings = upgraded_settings(before.settings)
         if settings is None:
             reports.odd(stream, _TO_SERVER, b"http2.invalid_http1_settings")
         else:
-            head = FrameHead(len(settings), SETTINGS, 0, 0)
-            self._control.take(head, settings, _TO_SERVER, self._exchange(0), None)
+            frame = FrameHead(len(settings), SETTINGS, 0, 0)
+            self._control.take(frame, settings, _TO_SERVER, self._exchange(0), None)
 
     def release(self) -> None:
         """Give back what all flows share."""
@@ -201,6 +207,7 @@ class Connection:
         ends = self._control.ends(head, payload)
         if ends and stream is not None:
             for direction in Direction:
+                self._reports.end_file(stream, direction, complete=False)
                 self._end_message(stream, direction)
         exchange = stream or self._exchange(head.stream)
         self._control.take(head, payload, side.direction, exchange, stream)
@@ -320,11 +327,17 @@ class Connection:
             return
         if not of_client:
             self._control.answered()
-        half.message = Message(head, Exchange(stream.tx_id))
+        half.message = Message(head, self._named(stream, head))
         if head.headers.get(b":protocol", b"").lower() == b"websocket":
             stream.socket = self._shared.sockets(self._slot, 0)
         if not side.block_last:
-            self._reports.message(stream, direction, partial=True)
+            self._growing[stream.number] = stream, self._reports.behind
+
+    def _named(self, stream: Stream, head: Head) -> Exchange:
+        """Return an exchange with the path by which files are called, which the request has."""
+        asked = stream.halves[_TO_SERVER].message
+        path = path_of((head if asked is None else asked.head).buffers.get("http.uri.raw", b""))
+        return Exchange(stream.tx_id, head.method, path=path)
 
     def _weigh_table(self, side: Side) -> None:
         """Count a table that was made larger; one for which there is no room is emptied."""
@@ -355,6 +368,12 @@ class Connection:
     def _take_data(self, side: Side, stream: Stream, piece: Piece) -> None:
         if piece.lost:
             self._shared.counters.add("http2.gap")
+            message = stream.halves[side.direction].message
+            if message is not None:
+                message.lost += min(piece.lost, side.data_left)
+            file = stream.halves[side.direction].file
+            if file is not None:
+                file.gap(min(piece.lost, side.data_left))
             side.data_left = max(side.data_left - piece.lost, 0)
         content = piece.data[: side.data_left]
         side.data_left -= len(content)
@@ -363,7 +382,7 @@ class Connection:
         if piece.whole:
             self._end_data(side, stream)
         else:
-            self._look(stream, side.direction)
+            self._growing[stream.number] = stream, 0
 
     def _take_content(self, side: Side, stream: Stream, content: bytes) -> None:
         """Take bytes of a body, as far as they are inspected."""
@@ -375,6 +394,7 @@ class Connection:
         if half.message is None:  # its head was lost, or never came
             half.message = Message(Head({}, {}), Exchange(stream.tx_id))
         message = half.message
+        self._reports.take_file(stream, direction, content)
         settings = shared.settings
         limit = settings.request_body_bytes if direction is _TO_SERVER else settings.response_body_bytes
         taken = content[: max(limit - len(message.body), 0)] if not message.reported else b""
@@ -401,13 +421,18 @@ class Connection:
         if side.data_last:
             self._end_half(stream, side.direction)
         else:
-            self._look(stream, side.direction)
+            self._growing[stream.number] = stream, self._reports.behind
 
-    def _look(self, stream: Stream, direction: Direction) -> None:
-        """Report a body that goes on, if it is time for that."""
-        message = stream.halves[direction].message
-        if message is not None and not message.reported and message.body and is_due(message):
-            self._reports.message(stream, direction, partial=True)
+    def _look(self, direction: Direction) -> None:
+        """Report the messages that go on behind what was fed, if it is time for that."""
+        growing, self._growing = self._growing, {}
+        for stream, behind in growing.values():
+            message = stream.halves[direction].message
+            if message is None or message.reported or stream.halves[direction].ended:
+                continue
+            if not message.looks or (message.body and is_due(message)):
+                self._reports.behind = behind
+                self._reports.message(stream, direction, partial=True)
 
     # Streams.
 
@@ -448,6 +473,7 @@ class Connection:
             and (direction is _TO_SERVER or message.size)
         ):  # an answer to HEAD has a length and no body
             self._odd(direction, b"http2.length_mismatch", stream)
+        self._reports.end_file(stream, direction, complete=True)
         self._reports.message(stream, direction, partial=False, complete=stream.ended)
         if stream.ended:
             self._forget(stream)
@@ -455,6 +481,7 @@ class Connection:
     def _give_up(self, stream: Stream) -> None:
         """Report a stream of which no more is read, and let go of it."""
         for direction in Direction:
+            self._reports.end_file(stream, direction, complete=False)
             self._end_message(stream, direction)
         self._reports.message(stream, _TO_CLIENT, partial=False, complete=True)
         self._forget(stream)
@@ -467,6 +494,8 @@ class Connection:
         for half in stream.halves:
             self._shared.pool.give(half.cost)
             half.cost = 0
+            if half.file is not None:
+                half.file.release()
         if stream.socket is not None:
             stream.socket.release()
 

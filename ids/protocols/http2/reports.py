@@ -7,10 +7,12 @@ only so many of them in a row (`FRAMES_IN_A_ROW`): nobody is to make the engine 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ids.protocols.files import File
 from ids.protocols.http.body import buffers_of, looked
+from ids.protocols.http.files import files_of, opened_file
 from ids.protocols.http.head import Head
 from ids.protocols.http2.settings import Http2Settings
 from ids.protocols.http2.streams import Half, Stream
@@ -27,10 +29,22 @@ _NO_MORE: Mapping[str, tuple[bytes, ...]] = {}
 class Reports:
     """Makes the transactions of one connection."""
 
-    __slots__ = ("_counters", "_flows", "_frames_left", "_settings", "_slot", "behind", "number", "out", "ts_ns")
+    __slots__ = (
+        "_counters",
+        "_files",
+        "_flows",
+        "_frames_left",
+        "_settings",
+        "_slot",
+        "behind",
+        "number",
+        "out",
+        "ts_ns",
+    )
 
     def __init__(self, setup: Setup, slot: int) -> None:
         self._flows = setup.flows
+        self._files = setup.files
         self._settings: Http2Settings = setup.settings
         self._counters = setup.counters
         self._slot = slot
@@ -49,12 +63,64 @@ class Reports:
             return
         buffers, more = buffers_of(message, direction, self._settings, self._counters, partial)
         looked(message, direction)
-        if not partial:
-            message.reported = True
-            message.body.clear()
         self._add_frames(half, buffers, more)
         self._frames_left = min(self._frames_left + FRAMES_A_MESSAGE, FRAMES_IN_A_ROW)
-        self._emit(stream, direction, buffers, more, partial=partial, complete=complete)
+        if partial:
+            self._emit(stream, direction, buffers, more, partial=True)
+            return
+        message.reported = True
+        files = self._files_of(stream, direction, buffers) if self._files.tracked else ()
+        message.body.clear()
+        alone = files[0].buffers if len(files) == 1 else buffers
+        self._emit(stream, direction, alone, more, complete=complete, files=files)
+        for file in files if len(files) > 1 and self._files.asked else ():
+            self._emit(stream, direction, file.buffers, files=(file,))
+
+    def take_file(self, stream: Stream, direction: Direction, content: bytes) -> None:
+        """Hand bytes of a body to the file that it is; one that is coded, or has several in it, is handed on whole."""
+        half = stream.halves[direction]
+        message = half.message
+        if half.file is None and self._files.tracked and message is not None and not message.size:
+            half.file = opened_file(self._files, self._slot, direction, message, "http2")
+        if half.file is not None:
+            half.file.append(content, self.ts_ns, self.number)
+
+    def end_file(self, stream: Stream, direction: Direction, *, complete: bool) -> None:
+        """End the file that a body is."""
+        file = stream.halves[direction].file
+        if file is None or file.ended:
+            return
+        if complete:
+            file.close(self.ts_ns, self.number)
+        else:
+            file.truncate(self.ts_ns, self.number)
+        stream.files = (*stream.files, file)
+        message = stream.halves[direction].message
+        if self._files.asked and (message is None or message.reported):
+            self._emit(stream, direction, file.buffers, files=(file,))
+
+    def _files_of(self, stream: Stream, direction: Direction, buffers: dict[str, bytes]) -> Sequence[File]:
+        """Return the files in a message that is reported, ended as it is."""
+        half = stream.halves[direction]
+        message = half.message
+        assert message is not None
+        if half.file is not None:
+            half.file.beside = buffers
+            return (half.file,) if half.file.ended else ()
+        of_client = direction is Direction.TO_SERVER
+        limit = self._settings.request_body_bytes if of_client else self._settings.response_body_bytes
+        complete = half.ended and message.size <= len(message.body)
+        if b"content-encoding" in message.head.headers:
+            complete &= len(buffers.get("http.request_body" if of_client else "http.response_body", b"")) < limit
+        files = files_of(self._files, self._slot, direction, message, buffers, "http2")
+        for file in files:
+            file.gap(message.lost)
+            if complete:
+                file.close(self.ts_ns, self.number)
+            else:
+                file.truncate(self.ts_ns, self.number)
+        stream.files = (*stream.files, *files)
+        return files
 
     def part(self, stream: Stream, direction: Direction, head: Head) -> None:
         """Report headers that are not the head of the message."""
@@ -102,8 +168,8 @@ class Reports:
             buffers["http2.frametype"], more["http2.frametype"] = first, tuple(others)
         if half.priority is not None:
             buffers["http2.priority"] = b"%d" % half.priority
-        sizes = [b"%d" % entry for entry in half.entries if isinstance(entry, int)]
-        if sizes:
+        if half.sizes:
+            sizes = [b"%d" % size for size in half.sizes]
             buffers["http2.size_update"], more["http2.size_update"] = sizes[0], tuple(sizes[1:])
         odd = [name for name in (buffers.get(ODDITY), *more.get(ODDITY, ()), *half.odd) if name is not None]
         if odd:
@@ -113,17 +179,22 @@ class Reports:
         self,
         stream: Stream,
         direction: Direction,
-        buffers: dict[str, bytes],
+        buffers: Mapping[str, bytes],
         more: Mapping[str, tuple[bytes, ...]] = _NO_MORE,
         *,
         partial: bool = False,
         complete: bool = False,
         silent: bool = False,
+        files: Sequence[File] = (),
     ) -> None:
         fields: dict[str, Any] | Callable[[], dict[str, Any]] = {} if silent else stream.fields
         self.out.append(
             Transaction(
                 self._flows, self._slot, "http2", stream.tx_id, direction, buffers, fields, self.ts_ns, self.number,
-                complete and stream.says, more, behind=self.behind, partial=partial,
+                complete and stream.says, more, behind=self.behind, partial=partial, files=files,
             )
         )  # fmt: skip
+        if complete:
+            for file in stream.files:
+                file.report(stream.fields)
+            stream.files = ()

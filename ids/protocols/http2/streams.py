@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from ids.protocols.files import File
 from ids.protocols.http.message import Message
+from ids.protocols.http2.frames import MAX_SETTINGS
 from ids.protocols.http2.hpack import MAX_HEADERS, Header
 from ids.protocols.spelling import text
 from ids.protocols.websocket.parser import Connection
 
+MAX_SIZES = 64
+"""New sizes of the table that rules see of one message; two in a block make sense."""
 HEADER_BYTES = 128
 """That a header which is kept counts for besides its bytes."""
 LOGGED_BYTES = 64 * 1024
@@ -21,12 +26,18 @@ _MAX_DIGITS = 18
 class Half:
     """One direction of a stream."""
 
-    __slots__ = ("cost", "ended", "entries", "error", "kinds", "message", "odd", "priority", "settings", "several")
+    __slots__ = (
+        "cost", "ended", "entries", "error", "file", "kinds", "message", "odd", "priority", "settings",
+        "several", "sizes",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.entries: list[Header | int] = []
         """Headers, and new sizes of the table, as they came; at most `MAX_HEADERS`."""
+        self.sizes: list[int] = []
+        """New sizes of the table alone, at most `MAX_SIZES`."""
         self.settings: list[tuple[str, int]] = []
+        """Those of its frames, at most `MAX_SETTINGS`."""
         self.error = ""
         """What EVE says of an error code."""
         self.priority: int | None = None
@@ -34,6 +45,8 @@ class Half:
         """What EVE says that there is more than one of."""
         self.kinds: set[int] = set()
         """Types of its frames."""
+        self.file: File | None = None
+        """What its body is, where that is not coded: all of it, however much of it is inspected."""
         self.message: Message | None = None
         self.odd: list[bytes] = []
         """What was odd about its frames."""
@@ -44,6 +57,13 @@ class Half:
     def keep(self, entries: list[Header | int]) -> None:
         """Keep what a block said, for events."""
         self.entries += entries[: max(MAX_HEADERS - len(self.entries), 0)]
+        room = MAX_SIZES - len(self.sizes)
+        if room > 0:
+            self.sizes += [entry for entry in entries if isinstance(entry, int)][:room]
+
+    def agree(self, settings: list[tuple[str, int]]) -> None:
+        """Note settings, for events."""
+        self.settings += settings[: max(MAX_SETTINGS - len(self.settings), 0)]
 
     def weigh(self, weight: int) -> None:
         """Note a priority."""
@@ -63,13 +83,15 @@ class Half:
 class Stream:
     """A request and its response, or what there is of them; also a single frame that is of no stream."""
 
-    __slots__ = ("halves", "number", "socket", "tx_id")
+    __slots__ = ("files", "halves", "number", "socket", "tx_id")
 
     def __init__(self, number: int, tx_id: int) -> None:
         self.number = number
         self.tx_id = tx_id
         self.halves = (Half(), Half())
         """By `Direction`."""
+        self.files: Sequence[File] = ()
+        """Those in its messages, whose events wait for its end."""
         self.socket: Connection | None = None
         """What reads its data where it has become a WebSocket (RFC 8441)."""
 
