@@ -145,6 +145,11 @@ class Frames:
         if closed:
             self.release()
 
+    @property
+    def held(self) -> bytes:
+        """The beginning of a frame whose end has not come."""
+        return bytes(self._held)
+
     def release(self) -> None:
         """Hold nothing; what was held is not a message any more."""
         self._pool.give(len(self._held))

@@ -10,7 +10,6 @@ _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
 _LINE = rb"(?![^\r\n]*[ \t]HTTP/\d)[^\r\n]*[\r\n]"
 """The rest of a line that is no request of HTTP: ``HELO / HTTP/1.1`` is one to many servers, whatever its method."""
 _SSH_BANNER = rb"SSH-[12]\." + _LINE
-_SMB_HEADER = rb"\x00[\x00-\x01](?s:..)[\xfd-\xff]SMB"
 
 SSH = Protocol(
     name="ssh",
@@ -47,16 +46,14 @@ FTP = Protocol(
     ),
 )
 
-SMB = Protocol(
-    name="smb",
-    from_client=_SMB_HEADER,
-    from_server=_SMB_HEADER,
-    buffers=(
-        Buffer("smb.named_pipe", "smb", None, "named pipe of a tree connect"),
-        Buffer("smb.share", "smb", None, "share of a tree connect"),
-    ),
-)
-
 IMAP = Protocol(name="imap", from_server=rb"\* (?:OK|PREAUTH) ")
 
 POP3 = Protocol(name="pop3", from_server=rb"\+OK[ \r]")
+
+_TELNET_OPTION = rb"(?s:\xff[\xfb-\xfe][\x00-\x31\x8a-\x8c\xff])"
+TELNET = Protocol(
+    name="telnet",
+    from_client=_TELNET_OPTION + rb"(?:" + _TELNET_OPTION + rb"|(?s:\xff\xfa))",
+    from_server=_TELNET_OPTION + rb"(?:" + _TELNET_OPTION + rb"|(?s:\xff\xfa))",
+)
+"""Two negotiations of an option in a row (RFC 854): one alone could be chance."""

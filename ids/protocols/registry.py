@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from ids.protocols import dns, http, http2, recognised, tls, websocket
+from ids.protocols import dcerpc, dns, http, http2, krb5, ldap, quic, rdp, recognised, smb, tls, websocket
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
+from ids.protocols.rare import bittorrent, dhcp, dnp3, ike, modbus, mqtt, ntp, pgsql, rfb, sip, snmp, tftp
+from ids.types import Direction
 
 PROTOCOLS: tuple[Protocol, ...] = (
     http2.PROTOCOL,
     tls.PROTOCOL,
     recognised.SSH,
-    recognised.SMB,
+    smb.PROTOCOL,
+    dcerpc.PROTOCOL,
+    krb5.PROTOCOL,
+    rdp.PROTOCOL,
+    ldap.PROTOCOL,
     recognised.SMTP,
+    sip.PROTOCOL,
     http.PROTOCOL,
     recognised.FTP,
     recognised.IMAP,
     recognised.POP3,
+    quic.PROTOCOL,
+    mqtt.PROTOCOL,
+    rfb.PROTOCOL,
+    dnp3.PROTOCOL,
+    modbus.PROTOCOL,
+    bittorrent.PEERS,
+    recognised.TELNET,
+    pgsql.PROTOCOL,
+    ike.PROTOCOL,
+    dhcp.PROTOCOL,
+    snmp.PROTOCOL,
+    bittorrent.DHT,
+    tftp.PROTOCOL,
+    ntp.PROTOCOL,
     dns.PROTOCOL,
     websocket.PROTOCOL,
 )
@@ -23,8 +44,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in PROTOCOLS}
 
 OTHER_NAMES = frozenset(
-    {"dhcp", "dnp3", "ftp-data", "ike", "krb5", "ldap", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rdp", "rfb",
-     "sip", "snmp", "telnet", "tftp"}
+    {"dnp3", "ftp-data", "ike", "krb5", "ldap", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rdp", "rfb", "sip",
+     "snmp", "telnet", "tftp"} - BY_NAME.keys()
 )  # fmt: skip
 """EVE's names of protocols that nothing here recognises: a rule that names one is refused with that reason."""
 
@@ -36,7 +57,13 @@ SHARED_BUFFERS = (
     Buffer("file.md5", None, None, "MD5 of a complete file, in hexadecimal", grows=True),
     Buffer("file.sha1", None, None, "SHA-1 of a complete file, in hexadecimal", grows=True),
     Buffer("file.sha256", None, None, "SHA-256 of a complete file, in hexadecimal", grows=True),
+    *dcerpc.BUFFERS,
     Buffer(ODDITY, None, None, "what a parser found odd, by Suricata's names: `dns.z_flag_set`", several=True),
+    Buffer("ja3.hash", None, Direction.TO_SERVER, "JA3 of the client, hexadecimal"),
+    Buffer("ja3.string", None, Direction.TO_SERVER, "JA3 string of the client"),
+    Buffer("ja3s.hash", None, Direction.TO_CLIENT, "JA3S of the server, hexadecimal"),
+    Buffer("ja3s.string", None, Direction.TO_CLIENT, "JA3S string of the server"),
+    Buffer("ja4.hash", None, Direction.TO_SERVER, "JA4 of the client"),
 )
 """Buffers that parsers of several protocols fill."""
 
@@ -56,7 +83,9 @@ EVENT_OF: dict[str, str] = {protocol.name: protocol.event or protocol.name for p
 EVENT_TYPES = tuple(dict.fromkeys(protocol.event for protocol in PROTOCOLS if protocol.event is not None))
 """Types of the events that are written for transactions."""
 
-FAMILIES: dict[str, tuple[str, ...]] = {"http": ("http", "http2"), "http1": ("http",)}
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "http": ("http", "http2"), "http1": ("http",), "dcerpc": ("dcerpc", "smb"),
+}  # fmt: skip
 """Names that a rule may say for several protocols, or for one that has another name here. All of a family fill the
 buffers of the first."""
 

@@ -30,7 +30,9 @@ from ids.testing import make_datagrams, make_flow, make_streams
 from ids.types import Datagram, Direction, FlowColumns, PacketBatch, Packets, StreamChunk
 from tests.fuzz.handmade import HANDMADE, HTTP2
 from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
+from tests.fuzz.second_line import SECOND_LINE, quic
 from tests.fuzz.seeds import Conversation, Frames, Seeds
+from tests.fuzz.windows import CONVERSATIONS
 
 LINKTYPE_RAW = 101
 SLACK = 4096
@@ -272,12 +274,28 @@ class Handmade(Parsers):
         return HANDMADE
 
 
+class Windows(Parsers):
+    """The same, of what Windows networks speak."""
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return CONVERSATIONS
+
+
 class Http2(Parsers):
     """The same, of HTTP/2 and WebSocket alone."""
 
     @property
     def conversations(self) -> Sequence[Conversation]:
         return HTTP2
+
+
+class SecondLine(Parsers):
+    """The same, of the protocols of the second line; QUIC's frames are changed before they are protected."""
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return [*SECOND_LINE, *(quic(np.random.default_rng(self.number + at)) for at in range(8))]
 
 
 class Whole(Target):
@@ -335,6 +353,8 @@ TARGETS: dict[str, type[Target]] = {
     "parsers": Parsers,
     "handmade": Handmade,
     "http2": Http2,
+    "windows": Windows,
+    "second_line": SecondLine,
     "captures": Captures,
     "rules": RuleFiles,
 }
@@ -345,7 +365,9 @@ SHARES = {
     "engine": 0.1,
     "parsers": 0.1,
     "handmade": 0.03,
-    "http2": 0.02,
+    "http2": 0.01,
+    "windows": 0.01,
+    "second_line": 0.02,
     "captures": 0.04,
     "rules": 0.01,
 }

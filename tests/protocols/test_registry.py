@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from ids.protocols import BUFFERS, BY_NAME, EVENT_TYPES, OTHER_NAMES, PROTOCOLS, Protocol, ProtocolSettings
 from ids.protocols.http import HttpSettings
+from ids.protocols.registry import SHARED_BUFFERS
 from ids.respond.settings import EventType
 from tests.protocols.toys import TOY
 
@@ -16,7 +17,7 @@ from tests.protocols.toys import TOY
 def test_names_are_unique() -> None:
     assert len(BY_NAME) == len(PROTOCOLS)
     assert OTHER_NAMES.isdisjoint(BY_NAME)
-    assert len(BUFFERS) == 8 + sum(len(protocol.buffers) for protocol in PROTOCOLS)
+    assert len(BUFFERS) == len(SHARED_BUFFERS) + sum(len(protocol.buffers) for protocol in PROTOCOLS)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
@@ -37,5 +38,5 @@ def test_settings_follow_from_the_protocols() -> None:
 
 
 def test_events_of_protocols_can_be_chosen() -> None:
-    assert EVENT_TYPES == ("http", "tls", "dns", "websocket")
+    assert {"tls", "smb", "dcerpc", "krb5", "ldap", "rdp", "http", "dns", "websocket", "quic"} <= set(EVENT_TYPES)
     assert set(EVENT_TYPES) <= set(get_args(EventType))

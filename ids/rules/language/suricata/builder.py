@@ -10,6 +10,7 @@ from ids.errors import Location
 from ids.protocols import meant
 from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata import transfers
+from ids.rules.language.suricata.dcerpc import in_either_order
 from ids.rules.language.suricata.draft import Draft, Part, Piece
 from ids.rules.language.suricata.faults import Fault, Malformed, Unsupported
 from ids.rules.language.suricata.files import ConfigFiles
@@ -86,7 +87,8 @@ class Builder:
         traffic = self._headers.traffic(header, draft.protocol)
         options = FlowOptions(draft.established, draft.direction, _payload_of(draft), draft.stateless)
         try:
-            parts: list[Node] = [*draft.header_tests, *(part.finished() for part in draft.parts)]
+            chains = in_either_order([*draft.conditions, *(part.finished() for part in draft.parts)])
+            parts: list[Node] = [*draft.header_tests, *chains]
         except Malformed as wrong:
             raise AtPlace(wrong, start) from None
         severity = draft.priority if draft.priority is not None else self.files.priority(draft.classtype)

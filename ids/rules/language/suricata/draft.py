@@ -13,7 +13,7 @@ from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, Length, Step, Value
 from ids.rules.model.header import HeaderTest
-from ids.rules.model.rule import base_of
+from ids.rules.model.rule import Node, base_of
 from ids.rules.model.transforms import TransformError, spelt, transforms_of
 from ids.types import Direction, Stores, Threshold
 from ids.types.state import StateChange, StateTest
@@ -93,10 +93,10 @@ class Draft:
     """All that was said of one rule."""
 
     __slots__ = (
-        "action", "alert", "announced", "attacked", "bypass", "classtype", "decoded", "direction", "directory",
-        "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts", "payload_of", "priority",
-        "protocol", "references", "rev", "seen", "sid", "silent", "state_changes", "state_tests", "stateless", "sticky",
-        "stores", "threshold", "title", "variables",
+        "action", "alert", "announced", "attacked", "bypass", "classtype", "conditions", "decoded", "direction",
+        "directory", "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts",
+        "payload_of", "priority", "protocol", "references", "rev", "seen", "sid", "silent", "state_changes",
+        "state_tests", "stateless", "sticky", "stores", "threshold", "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -124,6 +124,8 @@ class Draft:
         self.state_tests: list[StateTest] = []
         self.state_changes: list[StateChange] = []
         self.header_tests: list[HeaderTest] = []
+        self.conditions: list[Node] = []
+        """Tests that are no chain on one buffer."""
         self.parts: list[Part] = []
         self.sticky: str | None = None
         """The buffer that tests are on until another is named; None: the payload."""

@@ -5,7 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sets, state, transfers
+from ids.protocols.rare.dnp3 import FUNCTION_CODES, INDICATORS
+from ids.protocols.rare.mqtt_message import TYPES as MQTT_TYPES
+from ids.rules.language.suricata import (
+    buffers,
+    content,
+    dcerpc,
+    flow,
+    kerberos,
+    listed,
+    meta,
+    modbus,
+    numbers,
+    packet,
+    sets,
+    state,
+    transfers,
+)
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -28,7 +44,28 @@ KEYWORDS: dict[str, Builder] = {
     "tls.subject": buffers.equals_in("tls.cert_subject"),
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
     "tls.fingerprint": buffers.equals_in("tls.cert_fingerprint"),
+    "dcerpc.iface": dcerpc.iface,
+    "dce_iface": dcerpc.iface,
+    "dcerpc.opnum": dcerpc.opnum,
+    "dce_opnum": dcerpc.opnum,
+    "krb5_err_code": kerberos.error_code,
+    "krb5_msg_type": kerberos.message_type,
+    "krb5.ticket_encryption": kerberos.ticket_encryption,
     "app-layer-event": buffers.oddity,
+    "modbus": modbus.modbus,
+    "dnp3_func": listed.number_of("dnp3.func", FUNCTION_CODES, 255),
+    "dnp3_ind": listed.any_bit_of("dnp3.ind", INDICATORS),
+    "dnp3_obj": listed.pair_of("dnp3.obj"),
+    "rfb.secresult": listed.one_of("rfb.secresult", ("ok", "fail", "toomany", "unknown")),
+    "ike.chosen_sa_attribute": buffers.equals_in("ike.chosen_sa_attribute", whole=True),
+    "mqtt.type": listed.one_of("mqtt.type", [name.upper() for name in MQTT_TYPES[1:]] + ["UNASSIGNED"]),
+    "mqtt.flags": listed.flags_of("mqtt.flags", ("dup", "retain")),
+    "mqtt.connect.flags": listed.flags_of(
+        "mqtt.connect.flags", ("username", "password", "will_retain", "will", "clean_session")
+    ),
+    "mqtt.connack.session_present": listed.one_of(
+        "mqtt.connack.session_present", ("true", "false"), {"yes": "true", "no": "false"}
+    ),
     "filename": buffers.equals_in("file.name"),
     "fileext": buffers.equals_in("file.name", ending=True),
     "filemagic": buffers.equals_in("file.magic"),
@@ -105,16 +142,14 @@ KEYWORDS: dict[str, Builder] = {
 KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
 _KNOWN = """
-    asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
-    dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
+    asn1 bypass cip_service config dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
     enip_command flow.age flowvar frame ftpbounce
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
-    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code
-    krb5_msg_type l3_proto lua modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags
-    mqtt.protocol_version mqtt.qos mqtt.reason_code mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace
-    rfb.secresult rfb.sectype rpc snmp.pdu_type snmp.version ssh.softwareversion ssl_state ssl_version
-    tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store
-    vxlan_vni
+    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep l3_proto lua
+    modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags mqtt.protocol_version mqtt.qos mqtt.reason_code
+    mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace rfb.secresult rfb.sectype rpc snmp.pdu_type
+    snmp.version ssh.softwareversion ssl_state ssl_version tls_cert_expired tls_cert_notafter tls_cert_notbefore
+    tls_cert_valid tls_store vxlan_vni
 """
 
 LATER = frozenset(_KNOWN.split()) - KEYWORDS.keys()
