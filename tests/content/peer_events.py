@@ -39,7 +39,8 @@ from tests.shared import SHARED
 TYPES = ("http", "dns", "tls", "ssh", "smtp", "fileinfo")
 KNOWN = Path(__file__).with_name("peer_events.txt")
 ASIDE = frozenset({
-    "timestamp", "flow_id", "pcap_cnt", "pcap_filename", "in_iface", "ip_v", "ids", "metadata", "parent_id",
+    "timestamp", "flow_id", "pcap_cnt", "pcap_filename", "in_iface", "ip_v", "ids", "tunnel", "metadata",
+    "parent_id",
 })  # fmt: skip
 """Fields that are not compared: when, by which packet, and what only one of both writes beside the event's own."""
 
