@@ -19,6 +19,7 @@ from ids.decode.settings import DecodeSettings
 from ids.errors import ConfigError, Location, SourceError, UsageError
 from ids.flow.settings import FlowSettings, StreamSettings
 from ids.kernel.settings import FastPathSettings
+from ids.protocols.files import FileSettings
 from ids.protocols.settings import ProtocolSettings
 from ids.respond.settings import EveSettings, RespondSettings
 from ids.rules.language.variables import GroupError, Variables
@@ -56,6 +57,12 @@ class EngineSettings(_Settings):
     bypass_after_bytes: int = Field(
         65_536, ge=4096, description="Bytes of one direction inspected before an encrypted flow is bypassed."
     )
+    bypass_unneeded: bool = Field(
+        True,
+        description="Let the rest of a TCP flow pass unseen once no parser reads more of it, and no loaded rule or"
+        " plugin looks into its packets or payload. No alert is missed; but `anomaly` events of such a rest are, and a"
+        " rule that a reload adds does not see it. Off where `stream.on_conflict` is `drop`.",
+    )
     stats_interval_s: float = Field(10.0, gt=0, description="Seconds between two `stats` events.")
     uninspected_log_s: float = Field(
         60.0,
@@ -83,6 +90,7 @@ class Config(_Settings):
     flow: FlowSettings = FlowSettings()
     stream: StreamSettings = StreamSettings()
     protocols: ProtocolSettings = ProtocolSettings()
+    files: FileSettings = FileSettings()
     rules: RulesSettings = RulesSettings()
     respond: RespondSettings = RespondSettings()
     eve: EveSettings = EveSettings()

@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import orjson
 
 from ids.config import Config
 from ids.conversations import Conversations
@@ -23,13 +24,30 @@ from ids.flow.share import Share
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import EVENT_OF, ODDITY, Protocols
+from ids.protocols.files import Files
 from ids.respond import events
 from ids.respond.anomalies import packet_anomalies
 from ids.respond.exhibits import Exhibits
+from ids.respond.files import body_fields, file_fields
+from ids.respond.filestore import FileStore
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
 from ids.respond.recount import Recount
-from ids.types import I64, U8, Bool, Direction, FlowBatch, FlowColumns, Mark, Match, PacketBatch, Packets, Transactions
+from ids.types import (
+    I64,
+    U8,
+    Asked,
+    Bool,
+    Direction,
+    Exhibit,
+    FlowBatch,
+    FlowColumns,
+    Mark,
+    Match,
+    PacketBatch,
+    Packets,
+    Transactions,
+)
 
 HISTORY_BATCHES = 2
 """Batches kept for the frames of a flow that is flagged late. Each may be several megabytes."""
@@ -99,10 +117,11 @@ class Inspection:
         wanted: Collection[str] | None,
         share: Share | None = None,
         seed: int = 0,
+        asked: Asked | None = None,
     ) -> None:
         """Build the stages; ``wanted`` are the event types that somebody reads, None all.
 
-        ``share``: of all flows. ``seed``: of their ids.
+        ``share``: of all flows. ``seed``: of their ids. ``asked``: the buffers that detectors ask for.
         """
         self._share = share
         # in a replay every worker decodes all packets, live each has packets of its own
@@ -121,8 +140,15 @@ class Inspection:
         self._recount = Recount(gate, flows, counters) if gate.counting else None
         last_seen = self._recount.last_seen if self._recount else None
         stream = config.stream.resolved(live=live)
+        if live:  # what lies beyond is not shown
+            depth = min(stream.depth_bytes, config.fastpath.depth_tcp_bytes)
+            stream = stream.model_copy(update={"depth_bytes": depth})
         self._table = FlowTable(config.flow, counters, stream, last_seen, flows, seed, parsers=True)
-        self._protocols = Protocols(config.protocols, counters, flows)
+        self._files = Files(config.files, counters, flows)
+        self._asked = asked if asked is not None else Asked()
+        self._asked_changes = -1
+        self._store = FileStore(config.files, flows, counters)
+        self._protocols = Protocols(config.protocols, counters, flows, files=self._files)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
         self._exhibits = Exhibits(config.eve, flows, counters)
@@ -134,6 +160,9 @@ class Inspection:
         self._opaque = frozenset(config.engine.bypass)
         self._wanted = wanted
         self._exhibits.configure(config.eve)
+        self._files.configure(config.files)
+        self._store.configure(config.files)
+        self._asked_changes = -1
 
     def process(self, batch: PacketBatch) -> Findings:
         """Take one batch through every stage."""
@@ -162,8 +191,11 @@ class Inspection:
     def _findings(self, packets: Packets | None, flows: FlowBatch) -> Findings:
         found = Findings(packets)
         clock = time.thread_time()
+        if self._asked.changes != self._asked_changes:
+            self._want_files()
         transactions = self._protocols.feed(flows.streams, flows.datagrams)
         clock = self._lap("protocols", clock)
+        self._exhibits.heard(transactions)
         self._detect(found, packets, flows, transactions)
         clock = self._lap("detect", clock)
         self._bypass(flows)
@@ -206,6 +238,10 @@ class Inspection:
         self._exhibits.note(flows)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
+        if matches and self._files.tracked:
+            self._show_files(matches)
+        if matches and self._files.storing:
+            self._store.note(matches)
 
     def _in_streams(self, packets: Packets | None, flows: FlowBatch) -> Sequence[Match]:
         plugins = self._plugins
@@ -237,17 +273,37 @@ class Inspection:
             found.matches += self._plugins.matches("ids_flagged", session=session)
 
     def _bypass(self, flows: FlowBatch) -> None:
-        """Have the gate keep the rest of encrypted flows to itself: it costs, and shows nothing."""
-        if not self._opaque or not len(flows.streams):
+        """Have the gate keep the rest of flows to itself that costs, and shows nothing."""
+        if not len(flows.streams):
             return
+        if self._opaque:
+            self._bypass_encrypted(flows)
+        if self._config.engine.bypass_unneeded and self._config.stream.on_conflict != "drop":
+            self._bypass_unneeded(flows)
+
+    def _bypass_encrypted(self, flows: FlowBatch) -> None:
         after = self._config.engine.bypass_after_bytes
         for slot in self._protocols.opaque(flows.streams, self._opaque, after):
             flow = self.flows.view(slot)
-            if flow.variant or any(flow.conflicts):
-                continue  # which version the hosts read is not known
+            if flow.variant or any(flow.conflicts) or flow.marks & Mark.BYPASSED:
+                continue  # which version the hosts read is not known; or the gate is to show no more of it already
             if not flow.depth and self._gate.bypass(flow):
                 flow.mark(Mark.BYPASSED)
                 self._counters.add(f"flow.bypassed.{flow.app_proto}")
+
+    def _bypass_unneeded(self, flows: FlowBatch) -> None:
+        """Have the gate keep to itself what no parser and nothing that is loaded looks at."""
+        columns = self.flows
+        slots = self._protocols.unread(flows.streams)
+        slots = slots[(columns.marks[slots] & (Mark.BYPASSED | Mark.FLAGGED) == 0) & (columns.primary[slots] == 0)]
+        for direction in Direction:
+            if len(slots):
+                slots = slots[~self._plugins.needs(columns, slots, direction)]
+        for slot in slots.tolist():
+            flow = columns.view(slot)
+            if not flow.depth and not any(flow.conflicts) and self._gate.bypass(flow, unneeded=True):
+                flow.mark(Mark.BYPASSED)
+                self._counters.add("flow.unneeded")
 
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
         primary = self.flows.primary
@@ -260,6 +316,7 @@ class Inspection:
         ]  # fmt: skip
         if complete:
             found.transactions = Events(lines=spelt.transactions(complete))
+        self._write_up_files(found, spelt)
         ended = flows.ended[primary[flows.ended] == 0]
         if not len(ended):
             return
@@ -270,6 +327,45 @@ class Inspection:
             parts = [of[at : at + FLOWS_AT_ONCE] for at in range(0, len(of), FLOWS_AT_ONCE)]
             found.flows = Events(lines=[spelt.flows(part) for part in parts])
             found.matched_flows = list(Events(lines=[spelt.flows(ended[matched])]))
+
+    def _show_files(self, matches: list[Match]) -> None:
+        """Attach to matches in files what EVE says of these."""
+        settings = self._config.files
+        bodies = {id(body.row): body for body in self._files.bodies}
+        for at, match in enumerate(matches):
+            row = match.transaction
+            if row is None:
+                continue
+            said = [file_fields(file, settings.hashes, magic=settings.magic) for file in row.files]
+            if id(row) in bodies:
+                said.append(orjson.loads(body_fields(*bodies[id(row)][1:], row.tx_id)))
+            if said:
+                exhibit = match.exhibit if match.exhibit is not None else Exhibit()
+                matches[at] = replace(match, exhibit=replace(exhibit, files=tuple(said)))
+
+    def _want_files(self) -> None:
+        """Have no more found out about files than somebody asks for."""
+        asked = self._asked
+        self._asked_changes = asked.changes
+        storing = self._store.at_work and (asked.storing or self._store.takes_all)
+        self._files.want(asked.buffers, logged=self._wants("fileinfo"), storing=storing or asked.storing)
+
+    def _write_up_files(self, found: Findings, spelt: EventLines) -> None:
+        """Write of the files that ended, and let their content go."""
+        whole = [body for body in self._files.bodies if not self.flows.primary[body.row.slot]]
+        if whole:
+            found.transactions = Events.joined([found.transactions, Events(lines=[spelt.bodies(whole)])])
+        ended, due = self._files.take()
+        settings, primary = self._config.files, self.flows.primary
+        if ended and self._files.storing:
+            self._store.take(ended)
+        events = [file for file in due if not primary[file.slot]]
+        if events:
+            lines = spelt.files(events, settings.hashes, magic=settings.magic)
+            found.transactions = Events.joined([found.transactions, Events(lines=[lines])])
+        for file in ended:
+            if not file.reported:
+                file.settle(settings.hashes, settings.magic)
 
     def _anomalies(self, packets: Packets | None, flows: FlowBatch, transactions: Transactions) -> Events:
         """Return the `anomaly` events of packets, of TCP connections, and of what parsers found odd.

@@ -1,6 +1,6 @@
 """The settings of a Suricata installation as settings of ours: its ``suricata.yaml``, and its names behind ``--set``.
 
-What has a counterpart here is taken over; what has none is named once in the log, and changes nothing.
+What has a counterpart here is taken over; what has none is named once, in a warning, and changes nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False,
 
 _EVENT_TYPES: dict[str, tuple[str, ...]] = {
     "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",),
-    "dns": ("dns",), "tls": ("tls",), "stats": ("stats",),
+    "http2": ("http",), "websocket": ("websocket",), "dns": ("dns",), "tls": ("tls",), "files": ("fileinfo",),
+    "stats": ("stats",),
     **{name: (name,) for name in ("dhcp", "dnp3", "ike", "modbus", "mqtt", "nfs", "pgsql", "quic", "rfb", "sip", "snmp",
                                   "tftp")},
     "bittorrent-dht": ("bittorrent_dht",),
@@ -51,6 +52,9 @@ _DROP_FLOWS = {"all": "all", "start": "start"}
 _POLICIES = {"old-linux": "old-linux", "oldlinux": "old-linux", "bsd-right": "bsd-right", "bsdright": "bsd-right"}
 _UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _UNLIMITED = 1 << 40
+_MOST_BODY = 1 << 30
+_HASHES = ("md5", "sha1", "sha256")
+_LIBHTP = "app-layer.protocols.http.libhtp.default-config."
 
 
 def is_suricatas(data: object) -> bool:
@@ -75,7 +79,7 @@ def settings_of(data: Mapping[str, Any], path: str) -> Assigned:
         assigned["rules.paths"] = [str(base / str(name)) for name in rules]
     if left:
         names = ", ".join(sorted({".".join(name.split(".")[:2]) for name in left}))
-        log.info("%s: these settings of Suricata have no counterpart here and change nothing: %s", path, names)
+        log.warning("%s: these settings of Suricata have no counterpart here and change nothing: %s", path, names)
     return assigned
 
 
@@ -166,6 +170,7 @@ def _outputs(value: Any, _home: Path) -> Assigned:
         eve = output.get("eve-log") if isinstance(output, Mapping) else None
         if not isinstance(eve, Mapping) or not _true(eve.get("enabled", "yes")):
             continue
+        taken |= _forwarded(eve.get("xff"))
         if _true(eve.get("ethernet")):
             taken["eve.ethernet"] = True
         for name, options in _named(eve.get("types")):
@@ -178,6 +183,8 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 taken |= _of_protocol(name, options)
             elif name == "drop":
                 taken |= _drops(options)
+            elif name == "files":
+                taken |= _files(options)
     if taken.get("eve.tagged_packets"):
         types.append("packet")
     return taken | ({"eve.types": list(dict.fromkeys(types))} if types else {})
@@ -205,8 +212,20 @@ def _alerts(options: Mapping[str, Any]) -> Assigned:
         "tagged-packets": "tagged_packets", "verdict": "verdict",
     }  # fmt: skip
     taken: Assigned = {f"eve.{ours}": True for theirs, ours in wanted.items() if _true(options.get(theirs))}
+    taken |= _forwarded(options.get("xff"))
     with contextlib.suppress(ValueError):
         taken["eve.payload_bytes"] = min(max(_bytes(options.get("payload-buffer-size")), 64), 65_536)
+    return taken
+
+
+def _forwarded(options: Any) -> Assigned:
+    if not isinstance(options, Mapping) or not _true(options.get("enabled")):
+        return {}
+    taken: Assigned = {"eve.xff": "overwrite" if options.get("mode") == "overwrite" else "extra"}
+    if options.get("deployment") in ("reverse", "forward"):
+        taken["eve.xff_deployment"] = options["deployment"]
+    if options.get("header"):
+        taken["eve.xff_header"] = str(options["header"])
     return taken
 
 
@@ -217,6 +236,24 @@ def _drops(options: Mapping[str, Any]) -> Assigned:
     if _true(options.get("verdict")):
         taken["eve.verdict"] = True
     return taken
+
+
+def _files(options: Mapping[str, Any]) -> Assigned:
+    taken: Assigned = {}
+    hashes = options.get("force-hash")
+    named = [str(name).lower() for name in hashes] if isinstance(hashes, list) else []
+    if _true(options.get("force-md5")):
+        named.append("md5")
+    if named := [name for name in _HASHES if name in named]:
+        taken["files.hashes"] = named
+    if _true(options.get("force-magic")):
+        taken["files.magic"] = True
+    return taken
+
+
+def _body_bytes(setting: str) -> Callable[[Any, Path], Assigned]:
+    """Return what takes a limit of bodies over; 0 is none."""
+    return lambda value, _: {setting: min(_bytes(value), _MOST_BODY) or _MOST_BODY}
 
 
 def _actions(value: Any, _home: Path) -> Assigned:
@@ -241,6 +278,8 @@ _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "classification-file": _file("rules.classification_file"),
     "reference-config-file": _file("rules.reference_file"),
     "stream.inline": lambda value, _: dict(INLINE) if _true(value) else {},
+    f"{_LIBHTP}request-body-limit": _body_bytes("protocols.http.request_body_bytes"),
+    f"{_LIBHTP}response-body-limit": _body_bytes("protocols.http.response_body_bytes"),
     "outputs": _outputs,
     "action-order": _actions,
     "af-packet": _capture,

@@ -14,7 +14,17 @@ In: `ids.types.Streams` and `Datagrams`, from `ids.flow`. Out: `ids.types.Transa
 
 from ids.protocols.protocol import ODDITY, Buffer, Handover, Protocol, Setup
 from ids.protocols.recognition import FAILED
-from ids.protocols.registry import BUFFERS, BY_NAME, EVENT_OF, EVENT_TYPES, ODDITIES, OTHER_NAMES, PROTOCOLS
+from ids.protocols.registry import (
+    BUFFERS,
+    BY_NAME,
+    EVENT_OF,
+    EVENT_TYPES,
+    FAMILIES,
+    ODDITIES,
+    OTHER_NAMES,
+    PROTOCOLS,
+    meant,
+)
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.stage import Protocols
 
@@ -24,6 +34,7 @@ __all__ = [
     "EVENT_OF",
     "EVENT_TYPES",
     "FAILED",
+    "FAMILIES",
     "ODDITIES",
     "ODDITY",
     "OTHER_NAMES",
@@ -34,4 +45,5 @@ __all__ = [
     "ProtocolSettings",
     "Protocols",
     "Setup",
+    "meant",
 ]

@@ -12,8 +12,6 @@ _LINE = rb"(?![^\r\n]*[ \t]HTTP/\d)[^\r\n]*[\r\n]"
 _SSH_BANNER = rb"SSH-[12]\." + _LINE
 _SMB_HEADER = rb"\x00[\x00-\x01](?s:..)[\xfd-\xff]SMB"
 
-HTTP2 = Protocol(name="http2", from_client=rb"PRI \* HTTP/2\.0\r\n")
-
 SSH = Protocol(
     name="ssh",
     from_client=_SSH_BANNER,

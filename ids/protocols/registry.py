@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ids.protocols import dns, http, quic, recognised, tls
+from ids.protocols import dns, http, http2, quic, recognised, tls, websocket
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
 from ids.protocols.rare import bittorrent, dhcp, dnp3, ike, modbus, mqtt, ntp, pgsql, rfb, sip, snmp, tftp
 from ids.types import Direction
 
 PROTOCOLS: tuple[Protocol, ...] = (
-    recognised.HTTP2,
+    http2.PROTOCOL,
     tls.PROTOCOL,
     recognised.SSH,
     recognised.SMB,
@@ -33,6 +33,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     tftp.PROTOCOL,
     ntp.PROTOCOL,
     dns.PROTOCOL,
+    websocket.PROTOCOL,
 )
 """In the order in which they are tried: where two patterns fit, the first has it."""
 
@@ -46,7 +47,12 @@ OTHER_NAMES = frozenset(
 
 SHARED_BUFFERS = (
     Buffer("file.data", None, None, "content of a transferred file or body, decompressed", several=True, grows=True),
-    Buffer("file.name", None, None, "name of a transferred file", grows=True),
+    Buffer("file.name", None, None, "name of a transferred file, else the path of what was asked for", grows=True),
+    Buffer("file.magic", None, None, "what a file is by its content, in libmagic's words", grows=True),
+    Buffer("file.size", None, None, "bytes of a file that has ended, as a decimal number", grows=True),
+    Buffer("file.md5", None, None, "MD5 of a complete file, in hexadecimal", grows=True),
+    Buffer("file.sha1", None, None, "SHA-1 of a complete file, in hexadecimal", grows=True),
+    Buffer("file.sha256", None, None, "SHA-256 of a complete file, in hexadecimal", grows=True),
     Buffer(ODDITY, None, None, "what a parser found odd, by Suricata's names: `dns.z_flag_set`", several=True),
     Buffer("ja3.hash", None, Direction.TO_SERVER, "JA3 of the client, hexadecimal"),
     Buffer("ja3.string", None, Direction.TO_SERVER, "JA3 string of the client"),
@@ -71,3 +77,12 @@ EVENT_OF: dict[str, str] = {protocol.name: protocol.event or protocol.name for p
 
 EVENT_TYPES = tuple(dict.fromkeys(protocol.event for protocol in PROTOCOLS if protocol.event is not None))
 """Types of the events that are written for transactions."""
+
+FAMILIES: dict[str, tuple[str, ...]] = {"http": ("http", "http2"), "http1": ("http",)}
+"""Names that a rule may say for several protocols, or for one that has another name here. All of a family fill the
+buffers of the first."""
+
+
+def meant(name: str) -> tuple[str, ...]:
+    """Return the protocols that a rule means by a name."""
+    return FAMILIES.get(name, (name,))

@@ -157,6 +157,11 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
     """
     event = _of_match("alert", match)
     event["alert"] = _alert(match, blocked)
+    if match.exhibit is not None and match.exhibit.xff:
+        if settings.xff == "overwrite":
+            event["src_ip" if match.direction is Direction.TO_SERVER else "dest_ip"] = match.exhibit.xff
+        else:
+            event["alert"]["xff"] = match.exhibit.xff
     if match.transaction is not None:
         event["tx_id"] = match.transaction.tx_id
         protocol, fields = match.transaction.protocol, match.transaction.fields
@@ -169,6 +174,8 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
     if match.flow.id or match.flow.sport or match.flow.dport:  # of a packet with a bad checksum there is as much
         event["flow"] = flow_summary(match.flow, (match.exhibit or _NOTHING).counts)
     if match.exhibit is not None:
+        if match.exhibit.files:
+            event["files"] = [dict(file) for file in match.exhibit.files]
         event |= _shown(match.exhibit, settings)
     if settings.verdict:
         event["verdict"] = _verdict(match, verdict)

@@ -94,7 +94,7 @@ class RespondSettings(BaseModel):
 
 
 EventType = Literal[
-    "alert", "flow", "drop", "http", "dns", "tls",
+    "alert", "flow", "drop", "http", "dns", "tls", "websocket", "fileinfo",
     "quic", "mqtt", "sip", "dhcp", "snmp", "tftp", "ntp", "ike", "rfb", "pgsql", "modbus", "bittorrent_dht", "dnp3",
     "anomaly", "packet", "stats",
 ]  # fmt: skip
@@ -126,6 +126,15 @@ class EveSettings(BaseModel):
     )
     ethernet: bool = Field(False, description="Write `ether`, the addresses of the frame, in alerts and `drop` events.")
     verdict: bool = Field(False, description="Write `verdict` in alerts and `drop` events: what became of the packet.")
+    xff: Literal["off", "extra", "overwrite"] = Field(
+        "off",
+        description="Show in alerts on HTTP whom a proxy says that it speaks for: as `alert.xff` (`extra`), or in the"
+        " place of the sender's address (`overwrite`). Anybody can write such a header; nothing is decided by it.",
+    )
+    xff_deployment: Literal["reverse", "forward"] = Field(
+        "reverse", description="Which address of the header that is: the last one (`reverse`), or the first."
+    )
+    xff_header: str = Field("X-Forwarded-For", min_length=1, max_length=64, description="The header that names it.")
     tagged_packets: bool = Field(
         False,
         description="Write the packets that rules ask for with `tag` as `packet` events: those of the session or host"

@@ -28,7 +28,7 @@ from ids.rules.model.literals import cover
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.testing import make_datagrams, make_flow, make_streams
 from ids.types import Datagram, Direction, FlowColumns, PacketBatch, Packets, StreamChunk
-from tests.fuzz.handmade import HANDMADE
+from tests.fuzz.handmade import HANDMADE, HTTP2
 from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
 from tests.fuzz.second_line import SECOND_LINE, quic
 from tests.fuzz.seeds import Conversation, Frames, Seeds
@@ -281,6 +281,14 @@ class SecondLine(Parsers):
         return [*SECOND_LINE, *(quic(np.random.default_rng(self.number + at)) for at in range(8))]
 
 
+class Http2(Parsers):
+    """The same, of HTTP/2 and WebSocket alone."""
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return HTTP2
+
+
 class Whole(Target):
     """The engine with the shipped rules: no plugin fails, and no event is lost."""
 
@@ -336,6 +344,7 @@ TARGETS: dict[str, type[Target]] = {
     "parsers": Parsers,
     "handmade": Handmade,
     "second_line": SecondLine,
+    "http2": Http2,
     "captures": Captures,
     "rules": RuleFiles,
 }
@@ -347,6 +356,7 @@ SHARES = {
     "parsers": 0.1,
     "handmade": 0.03,
     "second_line": 0.02,
+    "http2": 0.02,
     "captures": 0.04,
     "rules": 0.01,
 }

@@ -6,8 +6,9 @@ import re
 import zlib
 
 from ids.counters import Counters
+from ids.protocols.http.codings import UNDO
 from ids.protocols.http.escapes import unquote
-from ids.protocols.http.settings import HttpSettings
+from ids.protocols.http.settings import BodySettings
 
 MAX_MEMBERS = 16384
 """Members of one gzip body that are decompressed: more than a body of 100 KiB holds, for the least has 20 bytes. Each
@@ -27,7 +28,7 @@ MAX_PARTS = 64
 _BOUNDARY = re.compile(rb"(?i)boundary\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))")
 _FILE_NAME = re.compile(rb"(?i)filename(\*?)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;]+))")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
-_CODING = re.compile(rb"gzip|deflate|br\b|zstd|compress")
+_CODING = re.compile(rb"gzip|deflate|\bbr\b|zstd|lzma|\bxz\b|compress")
 _PADDING = re.compile(rb"\0*")
 """What may stand between two members."""
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -46,7 +47,7 @@ class Budget:
 
 
 def decode_content(
-    body: bytes, codings: bytes, limit: int, settings: HttpSettings, counters: Counters, goes_on: bool = False
+    body: bytes, codings: bytes, limit: int, settings: BodySettings, counters: Counters, goes_on: bool = False
 ) -> tuple[bytes, ...]:
     """Undo the codings of a Content-Encoding value, last one first; at most ``limit`` bytes, as far as it goes.
 
@@ -58,13 +59,18 @@ def decode_content(
         counters.add("http.coding_too_deep")
     readings, budget = [body], Budget(len(body), limit)
     for name in names[: -settings.decompression_layers - 1 : -1]:
-        if name not in (b"gzip", b"deflate"):
+        undo = UNDO.get(name)
+        if undo is None and name not in (b"gzip", b"deflate"):
             counters.add("http.coding_unsupported")
             continue
         found: dict[bytes, None] = {}
         for reading in readings:
             allowed = min(limit, len(reading) * settings.decompression_ratio, budget.bytes)
-            decoded, failed = _decoded(reading, allowed, budget, counters)
+            if undo is not None:
+                content, intact = undo(reading, allowed)
+                decoded, failed = [content] if content else [], not intact
+            else:
+                decoded, failed = _decoded(reading, allowed, budget, counters)
             budget.bytes -= sum(map(len, decoded))
             if not decoded and (failed or not goes_on):
                 counters.add("http.coding_invalid")
@@ -90,25 +96,32 @@ def _decoded(body: bytes, limit: int, budget: Budget, counters: Counters) -> tup
     return [decoded for decoded, _ in found if decoded], all(end < 0 for _, end in found)
 
 
+def boundary_of(content_type: bytes) -> bytes | None:
+    """Return what stands between the parts of a multipart body; None where the body is none."""
+    found = _BOUNDARY.search(content_type) if b"multipart/" in content_type.lower() else None
+    return None if found is None else found.group(1) or found.group(2) or b""
+
+
+def file_parts(body: bytes, boundary: bytes) -> list[tuple[bytes, bytes]]:
+    """Return name and content of each part of a multipart body that is a file; of the first `MAX_PARTS` parts."""
+    found = []
+    for part in body.split(b"--" + boundary, MAX_PARTS + 1)[1 : MAX_PARTS + 1]:
+        blank = _BLANK_LINE.search(part)
+        name = file_name(part[: blank.start()]) if blank is not None else b""
+        if blank is not None and name:
+            found.append((name, part[blank.end() :].removesuffix(b"\n").removesuffix(b"\r")))
+    return found
+
+
 def find_files(content_type: bytes, body: bytes, counters: Counters) -> tuple[bytes, bytes]:
     """Return names and contents of the files in a multipart body, each joined by CRLF; else nothing and ``body``."""
-    boundary = _BOUNDARY.search(content_type) if b"multipart/" in content_type.lower() else None
+    boundary = boundary_of(content_type)
     if boundary is None:
         return b"", body
-    parts = body.split(b"--" + (boundary.group(1) or boundary.group(2) or b""), MAX_PARTS + 1)[1:]
-    if len(parts) > MAX_PARTS:
+    if body.count(b"--" + boundary) > MAX_PARTS:
         counters.add("http.multipart_too_many_parts")
-        del parts[MAX_PARTS:]
-    names, contents = [], []
-    for part in parts:
-        blank = _BLANK_LINE.search(part)
-        if blank is None:
-            continue
-        name = file_name(part[: blank.start()])
-        if name:
-            names.append(name)
-            contents.append(part[blank.end() :].removesuffix(b"\n").removesuffix(b"\r"))
-    return b"\r\n".join(names), b"\r\n".join(contents)
+    parts = file_parts(body, boundary)
+    return b"\r\n".join([name for name, _ in parts]), b"\r\n".join([content for _, content in parts])
 
 
 def file_name(disposition: bytes) -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ids.counters import Counters
+from ids.protocols.http.ranges import range_fields
 from ids.protocols.http.uri import further_forms, host_name, normalise, split_target
 
 BUFFER_OF_HEADER = {
@@ -23,6 +24,8 @@ BUFFER_OF_HEADER = {
     b"location": "http.location",
 }
 EVE_FIELDS = {b"user-agent": "http_user_agent", b"referer": "http_refer", b"location": "redirect"}
+_MAX_STATUS_DIGITS = 5
+"""Of a status as events say it; that of more than three means nothing."""
 _ANY_LINE_END = re.compile(rb"\r?\n|\r")
 _FOLD = b" \t\0"
 _FRAMING = re.compile(
@@ -200,9 +203,13 @@ def parse_response(block: bytes, max_headers: int, counters: Counters) -> Head:
     head.size = len(block)
     _read_headers(head, rest, lines, max_headers, counters, b"set-cookie")
     head.chunked = b"chunked" in head.headers.get(b"transfer-encoding", b"").replace(b"\0", b"").lower()
+    if b"content-range" in head.headers:
+        head.fields["content_range"] = range_fields(head.headers[b"content-range"])
     if code.isdigit() and len(code) <= 3:
         head.status = int(code)
         head.fields["status"] = head.status
+    elif code.isdigit() and len(code) <= _MAX_STATUS_DIGITS:
+        head.fields["status"] = int(code)
     return head
 
 
@@ -230,6 +237,8 @@ def _read_headers(
     buffers["http.header.raw"] = block
     buffers["http.header"] = b"".join([b"%s: %s\r\n" % pair for pair in pairs if pair[0].lower() != cookie])
     buffers["http.header_names"] = b"\r\n" + b"".join([name + b"\r\n" for name, _ in pairs]) + b"\r\n"
+    if (line := buffers.get("http.request_line" if cookie == b"cookie" else "http.response_line")) is not None:
+        buffers["http.start"] = start_of(line, pairs)
     if cookie in headers:
         _read_cookies(head, values[cookie])
     for key, buffer in BUFFER_OF_HEADER.items():
@@ -241,6 +250,16 @@ def _read_headers(
     if b"content-type" in headers:
         head.fields["http_content_type"] = text(headers[b"content-type"].partition(b";")[0].strip())
     _read_length(head, counters)
+
+
+def start_of(line: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return first line and headers in one spelling, those of one name joined where the first of them stands."""
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in pairs:
+        known = values.setdefault(name.lower(), [name])
+        known.append(value)
+    lines = [b"%s: %s" % (name, b", ".join(several)) for name, *several in values.values()]
+    return b"\r\n".join([line, *lines, b"\r\n"])
 
 
 def _read_cookies(head: Head, values: list[bytes]) -> None:

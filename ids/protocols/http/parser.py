@@ -27,10 +27,12 @@ inspected is kept. A client's chunk makes at most ``open_requests`` transactions
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ids.protocols.files import File
 from ids.protocols.http.body import buffers_of, is_due, looked
+from ids.protocols.http.files import files_of
 from ids.protocols.http.head import (
     Head,
     other_readings,
@@ -41,7 +43,9 @@ from ids.protocols.http.head import (
 )
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
-from ids.protocols.http.starts import REQUEST_AS_BODY, REQUEST_START, RESPONSE_START, proxy_header
+from ids.protocols.http.starts import HTTP2_START, REQUEST_AS_BODY, REQUEST_START, RESPONSE_START, proxy_header
+from ids.protocols.http.upgrade import agreed
+from ids.protocols.http.uri import QUERY
 from ids.protocols.protocol import Handover, Setup
 from ids.types import Direction, Transaction
 
@@ -79,6 +83,7 @@ _STARTS = {
 }
 
 
+_BODY = {Direction.TO_SERVER: "http.request_body", Direction.TO_CLIENT: "http.response_body"}
 _NO_MORE: Mapping[str, tuple[bytes, ...]] = {}
 
 
@@ -90,6 +95,7 @@ class HttpParser:
         self._flows = setup.flows
         self._settings = settings
         self._counters = setup.counters
+        self._files = setup.files
         self._memory = memory
         self._state = state
         self._waiting = state.waiting
@@ -100,6 +106,10 @@ class HttpParser:
         self._out: list[Transaction] = []
         self._tunnel = False
         """The streams are no longer HTTP: what is left in the buffers is the other protocol's."""
+        self._agreed: tuple[str | None, Any] = (None, None)
+        """What the other protocol is, and what its parser is to know of the request before it."""
+        self._proxied = False
+        """A proxy has said something of the client, and no more has come yet."""
         self._reading = False
         """What is reported ends before the bytes that are left in the buffer,"""
         self._beyond = 0
@@ -158,7 +168,8 @@ class HttpParser:
         """Report what waits, and hand over what is left."""
         self._report_waiting(side)
         requests, responses = self._sides
-        return Handover(self._state.next_id, (bytes(requests.buffer), bytes(responses.buffer)))
+        rest = bytes(requests.buffer), bytes(responses.buffer)
+        return Handover(self._state.next_id, rest, *self._agreed)
 
     def _hold(self) -> int:
         """Note what is held now with the memory of all connections, and return it."""
@@ -266,7 +277,7 @@ class HttpParser:
 
     def _read_head(self, side: Side) -> bool:
         buffer = side.buffer
-        if side.direction is Direction.TO_SERVER and self._skip_proxy_header(side):
+        if side.direction is Direction.TO_SERVER and (self._skip_proxy_header(side) or self._is_http2(side)):
             return False
         if not side.scanned:
             empty = len(buffer) - len(buffer.lstrip(_EMPTY[side.direction]))
@@ -295,9 +306,19 @@ class HttpParser:
         size, whole = proxy_header(side.buffer)
         if size and whole:
             self._counters.add("http.proxy_header")
+            self._proxied = True
             del side.buffer[:size]
             side.scanned = 0
         return not whole
+
+    def _is_http2(self, side: Side) -> bool:
+        """Return whether HTTP/2 begins behind what a proxy said, or may: then more must come first."""
+        if not self._proxied or not HTTP2_START.startswith(bytes(side.buffer[: len(HTTP2_START)])):
+            self._proxied = False
+            return False
+        if len(side.buffer) >= len(HTTP2_START):
+            self._agreed, self._tunnel = ("http2", None), True
+        return True
 
     def _next_block(self, side: Side) -> tuple[bytes, bool]:
         """Take from the buffer a head, or as much of one as is read at once; return it, and whether it ended with it.
@@ -355,6 +376,8 @@ class HttpParser:
     def _open_request(self, side: Side, block: bytes) -> None:
         head = parse_request(block, self._settings.header_count, self._counters)
         exchange = self._new_exchange(head, 2 * len(block))
+        if b"upgrade" in head.headers:
+            exchange.head = block
         self._waiting.append(exchange)
         if len(self._waiting) > self._settings.open_requests:
             self._counters.add("http.too_many_open_requests")
@@ -427,6 +450,7 @@ class HttpParser:
                 if not head.length:
                     self._finish(side)
         elif head.status == 101 or (method == b"CONNECT" and 200 <= head.status < 300):
+            self._agreed = agreed(head, message.exchange.head)
             self._finish(side)
             self._enter_tunnel()
         elif method == b"HEAD" or head.status in (204, 304):
@@ -443,7 +467,10 @@ class HttpParser:
     def _new_exchange(self, head: Head | None = None, cost: int = 0) -> Exchange:
         tx_id = self._state.next_id
         self._state.next_id += 1
-        return Exchange(tx_id) if head is None else Exchange(tx_id, head.method, head.fields, cost)
+        if head is None:
+            return Exchange(tx_id)
+        path = QUERY.split(head.buffers.get("http.uri", b""), maxsplit=1)[0]
+        return Exchange(tx_id, head.method, head.fields, cost, path)
 
     def _enter_tunnel(self) -> None:
         self._tunnel = True
@@ -511,7 +538,10 @@ class HttpParser:
             return len(buffer) > _MAX_CHUNK_LINE and self._cut_chunk_line(side)
         size = _CHUNK_SIZE.match(bytes(buffer[:end]))
         side.scanned = 0
+        message = side.message
+        assert message is not None
         if not buffer[:end].strip(b"\r\t "):
+            message.chunk_bytes += end + 1
             del buffer[: end + 1]
             return True
         if size is None:
@@ -519,6 +549,7 @@ class HttpParser:
             return True
         if end > size.end():
             self._keep_extension(side, bytes(buffer[:end]), size.end())
+        message.chunk_bytes += end + 1
         del buffer[: end + 1]
         side.remaining = int(size.group(1), 16)
         side.step = Step.CHUNK if side.remaining else Step.TRAILER
@@ -593,8 +624,18 @@ class HttpParser:
 
     def _gap(self, side: Side, size: int) -> None:
         self._counters.add("http.gap")
-        if side.step in (Step.BODY, Step.CHUNK) and side.remaining > size and not side.buffer:
+        message = side.message
+        if message is not None and side.step is Step.UNTIL_CLOSE:
+            message.lost += size
+        elif (
+            message is not None and side.step in (Step.BODY, Step.CHUNK) and side.remaining >= size and not side.buffer
+        ):
             side.remaining -= size
+            message.lost += size
+            if not side.remaining and side.step is Step.BODY:
+                self._finish(side)
+            elif not side.remaining:
+                side.step = Step.CHUNK_LINE
         elif side.step is not Step.UNTIL_CLOSE:
             self._end_unfinished(side)
             self._lose(side)
@@ -667,8 +708,27 @@ class HttpParser:
             self._report_requests_as_body(side, message)
         buffers, more = buffers_of(message, side.direction, self._settings, self._counters)
         fields, answered = _fields(side, message), side.direction is Direction.TO_CLIENT
+        files = self._files_of(side, message, buffers) if self._files.tracked else ()
         message.body.clear()
-        self._emit(side, message.exchange, buffers, fields(), answered, more=more)
+        alone = files[0].buffers if len(files) == 1 else buffers
+        self._emit(side, message.exchange, alone, fields(), answered, more=more, files=files)
+        for file in files if len(files) > 1 and self._files.asked else ():
+            self._emit(side, message.exchange, file.buffers, fields(), False, side.direction, files=(file,))
+
+    def _files_of(self, side: Side, message: Message, buffers: dict[str, bytes]) -> Sequence[File]:
+        """Return the files in a message that is reported, ended as it is."""
+        body, limit = len(message.body), side.limit
+        complete = message.size <= body and (body < limit or (side.step is Step.BODY and not side.remaining))
+        if b"content-encoding" in message.head.headers:
+            complete &= len(buffers.get(_BODY[side.direction], b"")) < limit
+        files = files_of(self._files, self._state.slot, side.direction, message, buffers)
+        for file in files:
+            file.gap(message.lost)
+            if complete:
+                file.close(side.ts_ns, side.number)
+            else:
+                file.truncate(side.ts_ns, side.number)
+        return files
 
     def _report_so_far(self, now: Side, message: Message) -> None:
         """Report a request that is answered before its end, which may never come: the server has acted on it."""
@@ -708,36 +768,33 @@ class HttpParser:
         self,
         side: Side,
         exchange: Exchange,
-        buffers: dict[str, bytes],
+        buffers: Mapping[str, bytes],
         fields: dict[str, Any] | Callable[[], dict[str, Any]],
         complete: bool,
         direction: Direction | None = None,
         more: Mapping[str, tuple[bytes, ...]] = _NO_MORE,
         partial: bool = False,
+        files: Sequence[File] = (),
     ) -> None:
         of = side.direction if direction is None else direction
-        self._out.append(
-            Transaction(
-                self._flows,
-                self._state.slot,
-                "http",
-                exchange.tx_id,
-                of,
-                buffers,
-                fields,
-                side.ts_ns,
-                side.number,
-                complete,
-                more,
-                behind=self._beyond + len(side.buffer) if self._reading else 0,
-                partial=partial,
-            )
-        )
+        behind = self._beyond + len(side.buffer) if self._reading else 0
+        row = Transaction(
+            self._flows, self._state.slot, "http", exchange.tx_id, of, buffers, fields, side.ts_ns, side.number,
+            complete, more, behind, partial, files,
+        )  # fmt: skip
+        self._out.append(row)
+        if of is Direction.TO_CLIENT:
+            for file in files:
+                file.report(row)
+        elif files:
+            exchange.files = (*exchange.files, *(file for file in files if file not in exchange.files))
+        if complete and exchange.files:
+            exchange.report_files(row)
 
 
 def _fields(side: Side, message: Message) -> Callable[[], dict[str, Any]]:
     """Return what makes what EVE logs of a message as it is now."""
-    asked, size = message.exchange.fields, message.size
+    asked, size = message.exchange.fields, message.size + message.lost + message.chunk_bytes
     if side.direction is Direction.TO_SERVER:
         return asked
     return lambda: asked() | message.head.fields | {"length": size}

@@ -11,18 +11,18 @@ from ids.errors import Location, RuleError, SourceError
 from ids.rules.language.blocking import PROOF, PROOF_REMEDY, REMEDY, blocks_server, never_proven
 from ids.rules.language.remedies import remedy_for
 from ids.rules.language.scalars import Scalars
-from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, RuleSchema
+from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, RuleSchema, StoreSchema
 from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.language.yaml_match import MatchReader
 from ids.rules.language.yaml_memory import after_of, distinct_of, state_of
 from ids.rules.language.yaml_reading import NamedList, Reading
-from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PAYLOAD, comes_over, wrong_way
+from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD, comes_over, strangers, wrong_way
 from ids.rules.model.chain import DECODED, Chain, Expression
 from ids.rules.model.patterns import Pattern, Patterns
 from ids.rules.model.rule import All, Regex, Rule, leaves
 from ids.source import Document, InvalidDocument, read_yaml, validate
-from ids.types import Action, Signature, Threshold
+from ids.types import Action, Signature, Stores, Threshold
 
 _SELECTIVE = ("match", "when", "after", "count")
 """Keys that keep a rule from matching every flow of its traffic."""
@@ -169,11 +169,8 @@ class YamlLoader:
                 place,
                 "make two rules of it",
             )
-        protocols = {CATALOGUE[name].protocol for name in others} - {None}
-        wanted = rule.traffic.app_proto
-        if len(protocols) > 1 or (wanted and protocols and wanted not in protocols):
-            named = sorted(str(protocol) for protocol in protocols | ({wanted} if wanted else set()))
-            self._refuse(f"buffers and traffic of different protocols ({', '.join(named)}) never meet", place)
+        if apart := strangers(others, rule.traffic.app_proto):
+            self._refuse(f"buffers and traffic of different protocols ({', '.join(apart)}) never meet", place)
         transport = rule.traffic.protocol
         for name in sorted(others):
             if not comes_over(name, transport):
@@ -271,8 +268,15 @@ def _signature(schema: RuleSchema, place: Location) -> Signature:
         state=state_of(schema),
         distinct=distinct_of(schema),
         after=after_of(schema),
+        stores=_stores(schema.filestore),
         origin=f"{place.path}:{place.line}",
     )
+
+
+def _stores(asked: bool | StoreSchema) -> Stores | None:
+    if isinstance(asked, StoreSchema):
+        return asked.asked()
+    return Stores() if asked else None
 
 
 def _metadata(schema: RuleSchema) -> Mapping[str, list[str]]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ids.counters import Counters
+from ids.protocols import meant
 from ids.rules.match.clauses import Clauses, distinct
 from ids.rules.match.counted import Counted
 from ids.rules.match.evaluation import Evaluator, Moment, view_of
@@ -159,7 +160,7 @@ class PacketMatcher:
     def _spoken(self, test: Spoken, slot: int) -> bool:
         """Judge the protocol by what is known now: bytes of a stream are looked at when it was recognised in them."""
         name = self._flows.app_names[int(self._flows.app_proto[slot])]
-        return name is not None and (name == test.name) is not test.negated
+        return name is not None and (name in meant(test.name)) is not test.negated
 
     def _answer(self, columns: PacketColumns, row: int) -> Callable[[HeaderTest], bool]:
         return lambda test: judge(test, columns.axis, row)

@@ -7,7 +7,19 @@ from functools import partial
 
 from ids.protocols.rare.dnp3 import FUNCTION_CODES, INDICATORS
 from ids.protocols.rare.mqtt_message import TYPES as MQTT_TYPES
-from ids.rules.language.suricata import buffers, content, flow, listed, meta, modbus, numbers, packet, sets, state
+from ids.rules.language.suricata import (
+    buffers,
+    content,
+    flow,
+    listed,
+    meta,
+    modbus,
+    numbers,
+    packet,
+    sets,
+    state,
+    transfers,
+)  # fmt: skip
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -23,6 +35,9 @@ KEYWORDS: dict[str, Builder] = {
     "pkt_data": buffers.pkt_data,
     "base64_data": buffers.base64_data,
     **{name: buffers.decimal_in(name) for name in buffers.DECIMALS},
+    **{name: buffers.named_number_in(name) for name in buffers.NAMED_NUMBERS},
+    "http2.settings": buffers.setting,
+    "websocket.flags": buffers.flags,
     "tls.version": buffers.equals_in("tls.version", whole=True),
     "tls.subject": buffers.equals_in("tls.cert_subject"),
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
@@ -44,6 +59,12 @@ KEYWORDS: dict[str, Builder] = {
     ),
     "filename": buffers.equals_in("file.name"),
     "fileext": buffers.equals_in("file.name", ending=True),
+    "filemagic": buffers.equals_in("file.magic"),
+    "filesize": transfers.filesize,
+    "filemd5": transfers.listed_digest("md5"),
+    "filesha1": transfers.listed_digest("sha1"),
+    "filesha256": transfers.listed_digest("sha256"),
+    "filestore": transfers.filestore,
     # contents
     "content": content.content,
     "uricontent": content.uricontent,
@@ -80,7 +101,7 @@ KEYWORDS: dict[str, Builder] = {
     "ipopts": packet.ipopts,
     "sameip": packet.sameip,
     "decode-event": packet.noted("decode"),
-    "engine-event": packet.noted("decode"),
+    "engine-event": packet.engine_event,
     "stream-event": packet.noted("stream"),
     # flows and state
     "flow": flow.flow,
@@ -111,13 +132,13 @@ KEYWORDS: dict[str, Builder] = {
 
 KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
-_LATER = """
-    asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum enip_command filemagic filemd5
-    filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce ftpdata_command geoip http2.errorcode
-    http2.frametype http2.priority http2.settings http2.size_update http2.window iprep krb5_err_code krb5_msg_type
-    l3_proto lua nfq_set_mark nfs.version nfs_procedure pktvar replace rpc ssh.softwareversion ssl_state
-    ssl_version tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store vxlan_vni
+_KNOWN = """
+    asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum enip_command flow.age flowvar frame
+    ftpbounce ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update
+    http2.window iprep krb5_err_code krb5_msg_type l3_proto lua nfq_set_mark nfs.version nfs_procedure pktvar
+    replace rpc ssh.softwareversion ssl_state ssl_version tls_cert_expired tls_cert_notafter tls_cert_notbefore
+    tls_cert_valid tls_store vxlan_vni
 """
 
-LATER = frozenset(_LATER.split())
+LATER = frozenset(_KNOWN.split()) - KEYWORDS.keys()
 """Options of Suricata that are refused by name."""
