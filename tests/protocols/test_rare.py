@@ -365,6 +365,29 @@ def test_a_list_of_lists_has_a_bound() -> None:
 # Recognised alone
 
 
+NFS_CALL = bytes.fromhex("00000001 00000000 00000002 000186a3 00000003 00000000") + bytes(16)
+
+
+@pytest.mark.parametrize(
+    ("side", "data", "name"),
+    [
+        (CLIENT, bytes.fromhex("80000028") + NFS_CALL, "nfs"),
+        (CLIENT, bytes.fromhex("80000028") + NFS_CALL.replace(b"\x86\xa3", b"\x86\xa0"), None),
+        (SERVER, b"\x4a\0\0\0\x0a8.0.36\0", "mysql"),
+        (SERVER, b"\x4a\0\0\0\x0aeight\0", None),
+        (CLIENT, b"*2\r\n$4\r\nKEYS\r\n$1\r\n*\r\n", "redis"),
+        (CLIENT, b"*2 KEYS\r\n", None),
+        (CLIENT, b"\x13BitTorrent protocol" + bytes(48), "bittorrent"),
+    ],
+)
+def test_those_without_a_parser_have_a_name(side: Direction, data: bytes, name: str | None) -> None:
+    assert over_tcp((side, data)).flow.app_proto == (name or "failed")
+
+
+def test_nfs_over_udp_has_a_name() -> None:
+    assert over_udp((CLIENT, NFS_CALL)).flow.app_proto == "nfs"
+
+
 def test_telnet_is_known_by_two_options_in_a_row() -> None:
     assert over_tcp((SERVER, said.TELNET[0]), (CLIENT, said.TELNET[1])).flow.app_proto == "telnet"
     assert over_tcp((SERVER, said.TELNET[0][:3] + b"hello")).flow.app_proto != "telnet"

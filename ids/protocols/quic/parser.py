@@ -141,7 +141,7 @@ class QuicFlow(Dialogue):
 
     def _read(self, direction: Direction, packet: Packet, frames: bytes, greeting: Greeting) -> None:
         """Read the pieces of a handshake; raises `Malformed`."""
-        side = self._sides[direction]
+        side, grown = self._sides[direction], False
         try:
             for piece in pieces(frames):
                 found = tags(piece.data) if piece.tagged and piece.data[:4] == b"CHLO" else []
@@ -149,10 +149,12 @@ class QuicFlow(Dialogue):
                     greeting.cyu.append(cyu(packet.version, found))
                     said = dict(reversed(found))
                     greeting.sni, greeting.user_agent = said.get(b"SNI\0"), said.get(b"UAID")
-                elif not side.add(piece):
+                elif side.add(piece):
+                    grown = True
+                else:
                     self.count("pieces_passed_over")
         finally:
-            message = side.message()
+            message = side.message() if grown else None
             if message is not None:
                 self._greet(direction, message, greeting)
 
