@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ids.respond.settings import EVENT_TYPES
+
 log = logging.getLogger(__name__)
 
 Assigned: TypeAlias = dict[str, Any]
@@ -27,18 +29,22 @@ TOP_KEYS = frozenset((
 ))  # fmt: skip
 """Settings on the top level that Suricata has and we have not."""
 
-_PASSIVE: Assigned = {"respond.mode": "off"}
-"""Suricata drops nothing, and says so in its events, unless it stands in the way of the packets."""
+_PASSIVE: Assigned = {"respond.mode": "off", "protocols.ike.record": 1}
+"""Suricata drops nothing, and says so in its events, unless it stands in the way of the packets. Its `ike` events are
+those of version 7."""
 
 INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False, "respond.drop_packets": True}
 """Suricata inspects nothing more of a flow that it drops, and drops single packets too."""
 
 _EVENT_TYPES: dict[str, tuple[str, ...]] = {
-    "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",),
-    "http2": ("http",), "websocket": ("websocket",), "dns": ("dns",), "tls": ("tls",), "files": ("fileinfo",),
-    "stats": ("stats",),
-    "smb": ("smb",), "dcerpc": ("dcerpc",), "krb5": ("krb5",), "ldap": ("ldap",), "rdp": ("rdp",),
+    **{name: (name,) for name in EVENT_TYPES if name not in ("fileinfo", "packet")},
+    "http2": ("http",), "files": ("fileinfo",), "bittorrent-dht": ("bittorrent_dht",),
 }  # fmt: skip
+_OF_PROTOCOLS = {
+    "dhcp": ("extended", "extended"), "mqtt": ("passwords", "passwords"), "quic": ("ja4", "ja4_in_events"),
+    "pgsql": ("passwords", "passwords"), "tls": ("ja4", "ja4_in_events"),
+}  # fmt: skip
+"""By event type: an option of it, and our setting under ``protocols``."""
 _DROP_FLOWS = {"all": "all", "start": "start"}
 
 _POLICIES = {"old-linux": "old-linux", "oldlinux": "old-linux", "bsd-right": "bsd-right", "bsdright": "bsd-right"}
@@ -65,6 +71,10 @@ def settings_of(data: Mapping[str, Any], path: str) -> Assigned:
             left.append(key)
         else:
             assigned.update(taken)
+    if assigned.get("files.store_all") and "files.store_file_bytes" in assigned:
+        for side in ("request", "response"):  # of what is stored, its own limit counts
+            name = f"protocols.http.{side}_body_bytes"
+            assigned[name] = max(assigned.get(name, 0), assigned["files.store_file_bytes"])
     rules = data.get("rule-files")
     if isinstance(rules, list):
         base = Path(str(data.get("default-rule-path") or home))
@@ -159,6 +169,9 @@ def _outputs(value: Any, _home: Path) -> Assigned:
     taken: Assigned = {}
     types: list[str] = []
     for output in value if isinstance(value, list) else ():
+        store = output.get("file-store") if isinstance(output, Mapping) else None
+        if isinstance(store, Mapping) and _true(store.get("enabled", "yes")):
+            taken |= _store(store)
         eve = output.get("eve-log") if isinstance(output, Mapping) else None
         if not isinstance(eve, Mapping) or not _true(eve.get("enabled", "yes")):
             continue
@@ -171,13 +184,24 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 types = [kind for kind in types if kind not in _EVENT_TYPES.get(name, ())]
             elif name == "alert":
                 taken |= _alerts(options)
+            elif name in _OF_PROTOCOLS:
+                taken |= _of_protocol(name, options)
             elif name == "drop":
                 taken |= _drops(options)
             elif name == "files":
                 taken |= _files(options)
+    if "files.store_dir" in taken:
+        named = taken.get("files.hashes", [])
+        taken["files.hashes"] = [name for name in _HASHES if name in named or name == "sha256"]
     if taken.get("eve.tagged_packets"):
         types.append("packet")
     return taken | ({"eve.types": list(dict.fromkeys(types))} if types else {})
+
+
+def _of_protocol(name: str, options: Mapping[str, Any]) -> Assigned:
+    """Return what is said of a protocol's events."""
+    theirs, ours = _OF_PROTOCOLS[name]
+    return {f"protocols.{name}.{ours}": _true(options[theirs])} if theirs in options else {}
 
 
 def _named(types: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -232,6 +256,16 @@ def _files(options: Mapping[str, Any]) -> Assigned:
         taken["files.hashes"] = named
     if _true(options.get("force-magic")):
         taken["files.magic"] = True
+    return taken
+
+
+def _store(options: Mapping[str, Any]) -> Assigned:
+    taken: Assigned = {"files.store_dir": str(options.get("dir") or "filestore")}
+    if _true(options.get("force-filestore")):
+        taken["files.store_all"] = True
+        with contextlib.suppress(ValueError):
+            depth = _bytes(options.get("stream-depth", _MOST_BODY)) or _MOST_BODY
+            taken["files.store_file_bytes"] = min(max(depth, 1), _MOST_BODY)
     return taken
 
 

@@ -157,6 +157,11 @@ class Protocol:
     """Judges one datagram of a UDP flow, of either side; never raises."""
     foreign_ports: frozenset[int] = frozenset()
     """UDP ports of other protocols whose datagrams look the same: no flow of theirs is recognised as this one."""
+    home_ports: frozenset[int] = frozenset()
+    """Ports of which a flow must have one to be recognised as this one by a datagram, where its form says too little;
+    none: any will do."""
+    first_bytes: frozenset[int] | None = None
+    """First bytes of the datagrams that its parser wants; the others are passed over in columns. None: it wants all."""
     settings: type[BaseModel] | None = None
     """Its bounds: the group ``protocols.<name>`` of the settings."""
     buffers: tuple[Buffer, ...] = ()

@@ -49,3 +49,11 @@ FTP = Protocol(
 IMAP = Protocol(name="imap", from_server=rb"\* (?:OK|PREAUTH) ")
 
 POP3 = Protocol(name="pop3", from_server=rb"\+OK[ \r]")
+
+_TELNET_OPTION = rb"(?s:\xff[\xfb-\xfe][\x00-\x31\x8a-\x8c\xff])"
+TELNET = Protocol(
+    name="telnet",
+    from_client=_TELNET_OPTION + rb"(?:" + _TELNET_OPTION + rb"|(?s:\xff\xfa))",
+    from_server=_TELNET_OPTION + rb"(?:" + _TELNET_OPTION + rb"|(?s:\xff\xfa))",
+)
+"""Two negotiations of an option in a row (RFC 854): one alone could be chance."""

@@ -39,10 +39,10 @@ class Recogniser:
             [found.end() for pattern in self._preludes[direction] if (found := pattern.match(prefix))], default=0
         )
 
-    def datagram(self, data: bytes) -> Protocol | None:
-        """Return the protocol of a datagram, or None where none fits."""
+    def datagram(self, data: bytes, ports: tuple[int, int]) -> Protocol | None:
+        """Return the protocol of a datagram between two ports, or None where none fits."""
         for protocol, judge in self._by_datagram:
-            if judge(data):
+            if judge(data) and (not protocol.home_ports or not protocol.home_ports.isdisjoint(ports)):
                 return protocol
         return None
 

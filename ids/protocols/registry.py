@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ids.protocols import dcerpc, dns, http, http2, krb5, ldap, rdp, recognised, smb, tls, websocket
+from ids.protocols import dcerpc, dns, http, http2, krb5, ldap, quic, rdp, recognised, smb, tls, websocket
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
+from ids.protocols.rare import bittorrent, dhcp, dnp3, ike, modbus, mqtt, ntp, pgsql, rfb, sip, snmp, tftp
+from ids.types import Direction
 
 PROTOCOLS: tuple[Protocol, ...] = (
     http2.PROTOCOL,
@@ -15,10 +17,25 @@ PROTOCOLS: tuple[Protocol, ...] = (
     rdp.PROTOCOL,
     ldap.PROTOCOL,
     recognised.SMTP,
+    sip.PROTOCOL,
     http.PROTOCOL,
     recognised.FTP,
     recognised.IMAP,
     recognised.POP3,
+    quic.PROTOCOL,
+    mqtt.PROTOCOL,
+    rfb.PROTOCOL,
+    dnp3.PROTOCOL,
+    modbus.PROTOCOL,
+    bittorrent.PEERS,
+    recognised.TELNET,
+    pgsql.PROTOCOL,
+    ike.PROTOCOL,
+    dhcp.PROTOCOL,
+    snmp.PROTOCOL,
+    bittorrent.DHT,
+    tftp.PROTOCOL,
+    ntp.PROTOCOL,
     dns.PROTOCOL,
     websocket.PROTOCOL,
 )
@@ -27,8 +44,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in PROTOCOLS}
 
 OTHER_NAMES = frozenset(
-    {"dhcp", "dnp3", "ftp-data", "ike", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rfb",
-     "sip", "snmp", "telnet", "tftp"}
+    {"dnp3", "ftp-data", "ike", "krb5", "ldap", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rdp", "rfb", "sip",
+     "snmp", "telnet", "tftp"} - BY_NAME.keys()
 )  # fmt: skip
 """EVE's names of protocols that nothing here recognises: a rule that names one is refused with that reason."""
 
@@ -42,6 +59,11 @@ SHARED_BUFFERS = (
     Buffer("file.sha256", None, None, "SHA-256 of a complete file, in hexadecimal", grows=True),
     *dcerpc.BUFFERS,
     Buffer(ODDITY, None, None, "what a parser found odd, by Suricata's names: `dns.z_flag_set`", several=True),
+    Buffer("ja3.hash", None, Direction.TO_SERVER, "JA3 of the client, hexadecimal"),
+    Buffer("ja3.string", None, Direction.TO_SERVER, "JA3 string of the client"),
+    Buffer("ja3s.hash", None, Direction.TO_CLIENT, "JA3S of the server, hexadecimal"),
+    Buffer("ja3s.string", None, Direction.TO_CLIENT, "JA3S string of the server"),
+    Buffer("ja4.hash", None, Direction.TO_SERVER, "JA4 of the client"),
 )
 """Buffers that parsers of several protocols fill."""
 

@@ -99,6 +99,11 @@ class Protocols:
                 self._make_parser[protocol.name] = protocol.streams(setup)
             if protocol.datagrams is not None:
                 self._make_listener[protocol.name] = protocol.datagrams(setup)
+        self._wanted: Bool = np.ones((len(flows.app_names), 256), np.bool_)
+        """By code of a protocol and first byte: its parser wants such datagrams."""
+        for protocol in protocols:
+            if protocol.first_bytes is not None:
+                self._wanted[self._codes[protocol.name]] = [byte in protocol.first_bytes for byte in range(256)]
         self._recognised: dict[int, int] = {}
         """Of flows recognised in this batch: slot to the protocol's code."""
         self._parsed: dict[int, bool] = {}
@@ -490,7 +495,15 @@ class Protocols:
         if self._make_listener:
             codes = [self._codes[name] for name in self._make_listener]
             of_parsers = self._flags(codes)[self._flows.app_proto[slots]] & (self._flows.proto[slots] == _UDP)
-            self._parse_datagrams(datagrams, np.flatnonzero(of_parsers), out)
+            rows = np.flatnonzero(of_parsers)
+            self._parse_datagrams(datagrams, rows[self._wants(datagrams, rows)], out)
+
+    def _wants(self, datagrams: Datagrams, rows: I64) -> Bool:
+        """Return for each row whether its flow's parser wants what begins with its first byte."""
+        first = np.zeros(len(rows), np.uint8)
+        some = datagrams.end[rows] > datagrams.start[rows]
+        first[some] = np.frombuffer(datagrams.data, np.uint8)[datagrams.start[rows[some]]]
+        return np.asarray(self._wanted[self._flows.app_proto[datagrams.slot[rows]], first], np.bool_)
 
     def _probe_datagrams(self, datagrams: Datagrams, rows: I64) -> None:
         talks = self._talks.by_id
@@ -502,8 +515,9 @@ class Protocols:
             if not talk.probing:
                 continue
             talk.looked += 1
-            protocol = self._recogniser.datagram(datagrams.content(row))
-            foreign = protocol is not None and not protocol.foreign_ports.isdisjoint(self._ports(slot))
+            ports = self._ports(slot)
+            protocol = self._recogniser.datagram(datagrams.content(row), ports)
+            foreign = protocol is not None and not protocol.foreign_ports.isdisjoint(ports)
             if foreign:
                 protocol = None
             if protocol is None and not foreign and talk.looked < self._settings.probe_datagrams:

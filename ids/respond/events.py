@@ -9,13 +9,26 @@ from __future__ import annotations
 import base64
 import socket
 import time
+from collections.abc import Iterator
 from functools import lru_cache
 
 from ids.events import Event
-from ids.protocols import BY_NAME, EVENT_OF
+from ids.protocols import BY_NAME, EVENT_OF, ODDITY
 from ids.respond.community_id import community_id
 from ids.respond.settings import EveSettings
-from ids.types import LIVE, Action, Direction, Exhibit, Flow, FlowColumns, FlowCount, Match, Noted, Signature
+from ids.types import (
+    LIVE,
+    Action,
+    Direction,
+    Exhibit,
+    Flow,
+    FlowColumns,
+    FlowCount,
+    Match,
+    Noted,
+    Signature,
+    Transaction,
+)
 
 PROTOCOL_NAMES = {
     1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 50: "ESP", 58: "IPv6-ICMP", 132: "SCTP",
@@ -283,6 +296,20 @@ def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
     if flow.app_proto:
         event["anomaly"]["app_proto"] = flow.app_proto
     return event
+
+
+def oddity_events(transaction: Transaction) -> Iterator[Event]:
+    """Yield the ``anomaly`` events of what a parser found odd in a part of a transaction."""
+    for odd in transaction.instances(ODDITY):
+        flow = transaction.flow
+        event = base("anomaly", flow, transaction.ts_ns, transaction.number, transaction.direction)
+        event["pkt_src"] = packet_source(flow)
+        event["tx_id"] = transaction.tx_id
+        name = odd.decode().partition(".")[2]
+        event["anomaly"] = {
+            "app_proto": transaction.protocol, "type": "applayer", "event": name, "layer": "proto_parser",
+        }  # fmt: skip
+        yield event
 
 
 def drop_event(match: Match, reason: str, block: Event | None, settings: EveSettings = PLAIN) -> Event:

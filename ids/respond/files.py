@@ -13,7 +13,10 @@ _OF_COMPLETE = ("md5", "sha1")
 
 
 def file_fields(file: File, hashes: Sequence[str], *, magic: bool) -> Event:
-    """Return the object of a file that has ended, with these digests and, if wanted, what it is by its content."""
+    """Return the object of a file that has ended, with these digests and, if wanted, what it is by its content.
+
+    That of a stored file has the SHA-256 by which it is named there.
+    """
     said: Event = {}
     if file.name:
         said["filename"] = text(file.name)
@@ -22,7 +25,8 @@ def file_fields(file: File, hashes: Sequence[str], *, magic: bool) -> Event:
     said["gaps"] = file.gaps
     said["state"] = file.state.value
     for name in ("md5", "sha1", "sha256"):
-        if name in hashes and (file.state is State.CLOSED or name not in _OF_COMPLETE):
+        wanted = name in hashes or (file.stored and name == "sha256")
+        if wanted and (file.state is State.CLOSED or name not in _OF_COMPLETE):
             digest = file.digest(name)
             if digest is not None:
                 said[name] = digest

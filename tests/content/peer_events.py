@@ -7,6 +7,7 @@ set aside (`ASIDE`): the peer reads a stream when it is acknowledged.
 
     python -m tests.content.peer_events fileinfo http        # figures, and what differs how often
     python -m tests.content.peer_events fileinfo --each      # and each difference, with its capture
+    python -m tests.content.peer_events --valid              # judge all our events by the schema, and compare none
 
 ``peer_events.txt`` has the differences that are known, each with its cause; the suite holds some captures to it.
 """
@@ -19,7 +20,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import chdir
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -28,8 +29,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from click.testing import CliRunner
+from jsonschema import Draft7Validator
 
 from ids.cli import cli
+from ids.protocols import BY_NAME
 from tests.content.peer_suite import names
 from tests.shared import SHARED
 
@@ -86,11 +89,13 @@ class Tally:
     """Events that are equal in all fields."""
     fields: int = 0
     fields_equal: int = 0
+    unparsed: int = 0
+    """Events of theirs, of protocols for which there is no parser here: these are not compared."""
     differences: list[Difference] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
         """Add what came of another capture."""
-        for name in ("theirs", "ours", "equal", "fields", "fields_equal"):
+        for name in ("theirs", "ours", "equal", "fields", "fields_equal", "unparsed"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.differences += other.differences
 
@@ -167,6 +172,10 @@ def likeness(peer: Event, mine: Event) -> int:
 
 def compare(kind: str, peer: Event, mine: Event, tally: Tally) -> None:
     """Compare two events; one without fields is one that is not there."""
+    spoken = peer.get("app_proto", "http")
+    if not mine and not (spoken in BY_NAME and BY_NAME[spoken].parsed):
+        tally.unparsed += 1
+        return
     union = peer.keys() | mine.keys()
     wrong = sorted(name for name in union if name not in peer or name not in mine or peer[name] != mine[name])
     tally.fields += len(union)
@@ -180,11 +189,11 @@ def compare(kind: str, peer: Event, mine: Event, tally: Tally) -> None:
     tally.differences += [(kind, name, peer.get(name), mine.get(name)) for name in wrong]
 
 
-def read(path: Path, types: Iterable[str]) -> list[Event]:
-    """Return the events of some types in a file."""
-    wanted = frozenset(types)
+def read(path: Path, types: Iterable[str] | None) -> list[Event]:
+    """Return the events of some types in a file, or of all."""
+    wanted = None if types is None else frozenset(types)
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    return [event for event in map(json.loads, lines) if event["event_type"] in wanted]
+    return [event for event in map(json.loads, lines) if wanted is None or event["event_type"] in wanted]
 
 
 def of_peer(capture: Path, folder: Path, types: Iterable[str]) -> list[Event]:
@@ -197,14 +206,26 @@ def of_peer(capture: Path, folder: Path, types: Iterable[str]) -> list[Event]:
     return read(folder / "eve.json", types)
 
 
-def of_ours(capture: Path, folder: Path, types: Iterable[str]) -> list[Event]:
-    """Return our events of a capture, by the same configuration."""
+def of_ours(capture: Path, folder: Path, types: Iterable[str] | None) -> list[Event]:
+    """Return our events of a capture by the same configuration; all events, by our own."""
     config, eve = folder / "ours.yaml", folder / "ours.json"
-    config.write_text(CONFIG)
+    config.write_text(CONFIG if types is not None else "files: {hashes: [md5, sha1, sha256], magic: true}\n")
     words = ["replay", capture, "--eve", eve, f"--config={config}", "--fast-path", "off", "--set", "rules.paths=[]"]
     with chdir(folder):
         CliRunner().invoke(cli, [str(word) for word in words])
     return read(eve, types)
+
+
+def faults(capture: Path, folder: Path, schema: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with our events of a capture by the schema; beside ``ids``, which is ours."""
+    validator = Draft7Validator(schema)
+    found: dict[str, None] = {}
+    for event in of_ours(capture, folder, None):
+        event.pop("ids", None)
+        for fault in validator.iter_errors(event):
+            place = ".".join(map(str, fault.absolute_path))
+            found[f"{event['event_type']} {place}: {fault.message[:160]}"] = None
+    return list(found)
 
 
 def captures(*lists: str) -> dict[str, Path]:
@@ -233,7 +254,7 @@ def can_compare() -> bool:
 def known() -> dict[tuple[str, str, str], str]:
     """Return the causes of known differences, by type of event, capture (``*``: of any) and field."""
     lines = (line for line in KNOWN.read_text().splitlines() if line and not line.startswith("#"))
-    parts = (line.split(None, 3) for line in lines)
+    parts = (line.split("  ", 3) for line in lines)
     return {(kind, capture, name): cause for kind, capture, name, cause in parts}
 
 
@@ -249,13 +270,30 @@ def unknown(capture: str, differences: Iterable[Difference]) -> list[Difference]
     return [difference for difference in differences if not is_known(difference)]
 
 
+def judge_all(*lists: str) -> int:
+    """Print what is wrong with our events of all public captures by the schema."""
+    schema = json.loads((SHARED / "eve-schema.json").read_text())
+    read_of, wrong = 0, 0
+    for name, capture in captures(*lists).items():
+        with TemporaryDirectory() as folder:
+            found = faults(capture, Path(folder), schema)
+        read_of += 1
+        wrong += bool(found)
+        print("".join(f"{name}  {fault}\n" for fault in found), end="", flush=True)
+    print(f"{read_of - wrong} of {read_of} captures have valid events alone")
+    return int(bool(wrong))
+
+
 def main() -> int:
     """Print the figures of some types over all public captures."""
     parser = argparse.ArgumentParser(description="Compare our events with the peer's.")
     parser.add_argument("types", nargs="*", default=[], help=f"such as fileinfo; none: {' '.join(TYPES)}")
     parser.add_argument("--each", action="store_true", help="print each difference, with its capture")
     parser.add_argument("--list", action="append", default=[], help="such as public_log.txt; none: all")
+    parser.add_argument("--valid", action="store_true", help="judge all our events by the schema")
     given = parser.parse_args()
+    if given.valid:
+        return judge_all(*given.list)
     types = given.types or TYPES
     if not can_compare():
         print("suricata is not installed")
@@ -271,8 +309,8 @@ def main() -> int:
                 )
     for kind, tally in totals.items():
         print(
-            f"{kind}: {tally.theirs} of theirs, {tally.ours} of ours, {tally.equal} equal;"
-            f" fields {tally.fields_equal} of {tally.fields}: {tally.share:.4f}"
+            f"{kind}: {tally.theirs} of theirs ({tally.unparsed} of protocols without a parser here), {tally.ours} of"
+            f" ours, {tally.equal} equal; fields {tally.fields_equal} of {tally.fields}: {tally.share:.4f}"
         )
         counts = Counter(
             name if name not in ("missing", "extra") else f"{name}:{peer}" for _, name, peer, _ in tally.differences

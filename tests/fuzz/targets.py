@@ -30,6 +30,7 @@ from ids.testing import make_datagrams, make_flow, make_streams
 from ids.types import Datagram, Direction, FlowColumns, PacketBatch, Packets, StreamChunk
 from tests.fuzz.handmade import HANDMADE, HTTP2
 from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
+from tests.fuzz.second_line import SECOND_LINE, quic
 from tests.fuzz.seeds import Conversation, Frames, Seeds
 from tests.fuzz.windows import CONVERSATIONS
 
@@ -289,6 +290,14 @@ class Http2(Parsers):
         return HTTP2
 
 
+class SecondLine(Parsers):
+    """The same, of the protocols of the second line; QUIC's frames are changed before they are protected."""
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return [*SECOND_LINE, *(quic(np.random.default_rng(self.number + at)) for at in range(8))]
+
+
 class Whole(Target):
     """The engine with the shipped rules: no plugin fails, and no event is lost."""
 
@@ -345,6 +354,7 @@ TARGETS: dict[str, type[Target]] = {
     "handmade": Handmade,
     "http2": Http2,
     "windows": Windows,
+    "second_line": SecondLine,
     "captures": Captures,
     "rules": RuleFiles,
 }
@@ -357,6 +367,7 @@ SHARES = {
     "handmade": 0.03,
     "http2": 0.01,
     "windows": 0.01,
+    "second_line": 0.02,
     "captures": 0.04,
     "rules": 0.01,
 }

@@ -32,8 +32,8 @@ that, content is not kept, and counted (`files.memcap`).
 - `settings` has the limits.
 """
 
-from ids.protocols.files.file import FILE_BUFFERS, FieldsOf, File, State
+from ids.protocols.files.file import COST, FILE_BUFFERS, FieldsOf, File, State
 from ids.protocols.files.settings import FileSettings
 from ids.protocols.files.tracker import Body, Files
 
-__all__ = ["FILE_BUFFERS", "Body", "FieldsOf", "File", "FileSettings", "Files", "State"]
+__all__ = ["COST", "FILE_BUFFERS", "Body", "FieldsOf", "File", "FileSettings", "Files", "State"]

@@ -10,7 +10,8 @@ has doubled.
 from __future__ import annotations
 
 from ids.counters import Counters
-from ids.protocols.http.content import decode_content, file_name, find_files
+from ids.protocols.files.names import file_name
+from ids.protocols.http.content import decode_content, find_files
 from ids.protocols.http.head import Head
 from ids.protocols.http.message import UPLOADS, Message
 from ids.protocols.http.settings import BodySettings

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ids.protocols.files import Body
+from ids.protocols.files import COST, Body
 from ids.protocols.http.files import request_file, response_file
 from ids.protocols.http.message import UNASKED_BYTES, UNASKED_FREE, UPLOADS, Exchange, Memory, State
 from ids.protocols.http.ordinary import (
@@ -232,7 +232,11 @@ class Connection(State):
         asked = RequestWithFile(plain.block, plain.body)
         asked.file = file = request_file(self._shared.files, self.slot, exchange, plain.body, exchange.path(), _NOTHING)
         row.buffers, row.files = asked, (file,)
-        exchange.files = row.files
+        if self._shared.files.logged:
+            exchange.files = row.files
+            exchange.cost += COST
+            self.held += COST
+            self._shared.memory.used += COST
         file.close(row.ts_ns, row.number)
 
     def _file_of_response(self, row: Transaction, answer: Response, low: bytes) -> None:

@@ -6,8 +6,8 @@ import re
 import zlib
 
 from ids.counters import Counters
+from ids.protocols.files.names import file_name
 from ids.protocols.http.codings import UNDO
-from ids.protocols.http.escapes import unquote
 from ids.protocols.http.settings import BodySettings
 
 MAX_MEMBERS = 16384
@@ -26,7 +26,6 @@ MAX_PARTS = 64
 """Parts of a multipart body that are looked at; the rest is still in the body's buffer."""
 
 _BOUNDARY = re.compile(rb"(?i)boundary\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))")
-_FILE_NAME = re.compile(rb"(?i)filename(\*?)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;]+))")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _CODING = re.compile(rb"gzip|deflate|\bbr\b|zstd|lzma|\bxz\b|compress")
 _PADDING = re.compile(rb"\0*")
@@ -122,15 +121,6 @@ def find_files(content_type: bytes, body: bytes, counters: Counters) -> tuple[by
         counters.add("http.multipart_too_many_parts")
     parts = file_parts(body, boundary)
     return b"\r\n".join([name for name, _ in parts]), b"\r\n".join([content for _, content in parts])
-
-
-def file_name(disposition: bytes) -> bytes:
-    """Return the file name in a Content-Disposition value, or nothing."""
-    found = _FILE_NAME.search(disposition)
-    if found is None:
-        return b""
-    name = found.group(2) if found.group(2) is not None else found.group(3)
-    return unquote(name.rpartition(b"''")[2]) if found.group(1) else name
 
 
 def _gunzip(body: bytes, limit: int, budget: Budget, counters: Counters) -> tuple[bytes, int]:

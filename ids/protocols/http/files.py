@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ids.protocols.files import File, Files
-from ids.protocols.http.content import boundary_of, file_name, file_parts
+from ids.protocols.files.names import file_name
+from ids.protocols.http.content import boundary_of, file_parts
 from ids.protocols.http.message import UPLOADS, Exchange, Message
 from ids.protocols.http.ranges import part_of
 from ids.types import Direction
+
+_GZIP = b"\x1f\x8b"
 
 
 def files_of(
@@ -36,6 +39,8 @@ def files_of(
         )  # fmt: skip
         return (made,)
     body = buffers.get("http.request_body", b"") if message.body else b""
+    if b"gzip" in head.headers.get(b"content-encoding", b"") and not message.body.startswith(_GZIP):
+        body = bytes(message.body)  # it is called coded, and is not
     if head.method not in UPLOADS or not (body or message.lost):
         return ()
     boundary = boundary_of(head.headers.get(b"content-type", b"")) if head.method == b"POST" else None

@@ -30,8 +30,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ids.protocols.files import File
-from ids.protocols.http.body import buffers_of, is_due, looked
+from ids.protocols.files import COST, FILE_BUFFERS, File
+from ids.protocols.http.body import More, buffers_of, is_due, looked
 from ids.protocols.http.files import files_of
 from ids.protocols.http.head import (
     Head,
@@ -629,16 +629,20 @@ class HttpParser:
         message = side.message
         if message is not None and side.step is Step.UNTIL_CLOSE:
             message.lost += size
-        elif (
-            message is not None and side.step in (Step.BODY, Step.CHUNK) and side.remaining >= size and not side.buffer
-        ):
-            side.remaining -= size
-            message.lost += size
-            if not side.remaining and side.step is Step.BODY:
+            return
+        if message is not None and side.step in (Step.BODY, Step.CHUNK) and not side.buffer:
+            of_body = min(size, side.remaining)
+            side.remaining -= of_body
+            message.lost += of_body
+            if side.remaining:
+                return
+            if side.step is Step.BODY:
                 self._finish(side)
-            elif not side.remaining:
+            elif size == of_body:
                 side.step = Step.CHUNK_LINE
-        elif side.step is not Step.UNTIL_CLOSE:
+            if size == of_body:
+                return
+        if side.step is not Step.UNTIL_CLOSE:
             self._end_unfinished(side)
             self._lose(side)
 
@@ -712,10 +716,22 @@ class HttpParser:
         fields, answered = _fields(side, message), side.direction is Direction.TO_CLIENT
         files = self._files_of(side, message, buffers) if self._files.tracked else ()
         message.body.clear()
+        if len(files) > 1 and self._files.asked:
+            self._emit_parts(side, message, buffers, files, more)
+            return
         alone = files[0].buffers if len(files) == 1 else buffers
         self._emit(side, message.exchange, alone, fields(), answered, more=more, files=files)
-        for file in files if len(files) > 1 and self._files.asked else ():
-            self._emit(side, message.exchange, file.buffers, fields(), False, side.direction, files=(file,))
+
+    def _emit_parts(
+        self, side: Side, message: Message, buffers: dict[str, bytes], files: Sequence[File], more: More
+    ) -> None:
+        """Report a request with several files, and then each by itself: a rule on files is about one of them."""
+        exchange, others = message.exchange, {name: of for name, of in more.items() if name not in FILE_BUFFERS}
+        plain = {name: value for name, value in buffers.items() if name not in FILE_BUFFERS}
+        self._emit(side, exchange, plain, exchange.fields(), False, more=others)
+        for part, file in enumerate(files):
+            file.part = part
+            self._emit(side, exchange, file.buffers, exchange.fields(), False, files=(file,))
 
     def _files_of(self, side: Side, message: Message, buffers: dict[str, bytes]) -> Sequence[File]:
         """Return the files in a message that is reported, ended as it is."""
@@ -788,8 +804,10 @@ class HttpParser:
         if of is Direction.TO_CLIENT:
             for file in files:
                 file.report(row)
-        elif files:
-            exchange.files = (*exchange.files, *(file for file in files if file not in exchange.files))
+        elif files and self._files.logged:
+            further = [file for file in files if file not in exchange.files]
+            exchange.files = (*exchange.files, *further)
+            exchange.cost += COST * len(further)
         if complete and exchange.files:
             exchange.report_files(row)
 

@@ -73,6 +73,11 @@ DECIMALS = {
     "dns.opcode": 15, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF,
     "http2.priority": 255, "http2.window": 0xFFFFFFFF, "http2.size_update": 0xFFFFFFFF, "websocket.mask": 0xFFFFFFFF,
     "smb.version": 3,
+    "dhcp.leasetime": 0xFFFFFFFF, "dhcp.renewal_time": 0xFFFFFFFF, "dhcp.rebinding_time": 0xFFFFFFFF,
+    "snmp.version": 0xFFFFFFFF, "snmp.pdu_type": 0xFFFFFFFF,
+    "mqtt.protocol_version": 255, "mqtt.reason_code": 255, "mqtt.qos": 2,
+    "rfb.sectype": 0xFFFFFFFF, "ike.exchtype": 255, "ike.key_exchange_payload_length": 0xFFFFFFFF,
+    "ike.nonce_payload_length": 0xFFFFFFFF,
 }  # fmt: skip
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
@@ -86,10 +91,29 @@ NAMED_NUMBERS: dict[str, dict[str, int]] = {
 _SETTING = re.compile(r"([A-Za-z_]+)\s*((?:[=<>!\d ].*)?)")
 _MASKED = re.compile(r"&\s*(0x[0-9a-f]{1,2}|\d{1,3})\s*(=|!=)\s*(0x[0-9a-f]{1,2}|\d{1,3})")
 
+WORDS = frozenset(
+    {
+        "mqtt.type",
+        "mqtt.flags",
+        "mqtt.connect.flags",
+        "mqtt.connack.session_present",
+        "rfb.secresult",
+        "ike.chosen_sa_attribute",
+        "dnp3.func",
+        "dnp3.obj",
+        "dnp3.ind",
+        "modbus.category",
+        "modbus.access",
+        "modbus.address",
+        "modbus.value",
+    }
+)
+"""Buffers of the catalogue with words: options with a value, in `ids.rules.language.suricata.listed`."""
+
 NOT_STICKY = frozenset({
     "tls.version", "file.size", "file.md5", "file.sha1", "file.sha256", "http2.settings", "websocket.flags", ODDITY,
     "dcerpc.iface", "dcerpc.opnum", "krb5.ticket_encryption",
-    *DECIMALS, *NAMED_NUMBERS,
+    *DECIMALS, *NAMED_NUMBERS, *WORDS,
 })  # fmt: skip
 """Buffers of the catalogue that in Suricata are options with a value."""
 

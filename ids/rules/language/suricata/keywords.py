@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from ids.protocols.rare.dnp3 import FUNCTION_CODES, INDICATORS
+from ids.protocols.rare.mqtt_message import TYPES as MQTT_TYPES
 from ids.rules.language.suricata import (
     buffers,
     content,
     dcerpc,
     flow,
     kerberos,
+    listed,
     meta,
+    modbus,
     numbers,
     packet,
     sets,
@@ -48,6 +52,20 @@ KEYWORDS: dict[str, Builder] = {
     "krb5_msg_type": kerberos.message_type,
     "krb5.ticket_encryption": kerberos.ticket_encryption,
     "app-layer-event": buffers.oddity,
+    "modbus": modbus.modbus,
+    "dnp3_func": listed.number_of("dnp3.func", FUNCTION_CODES, 255),
+    "dnp3_ind": listed.any_bit_of("dnp3.ind", INDICATORS),
+    "dnp3_obj": listed.pair_of("dnp3.obj"),
+    "rfb.secresult": listed.one_of("rfb.secresult", ("ok", "fail", "toomany", "unknown")),
+    "ike.chosen_sa_attribute": buffers.equals_in("ike.chosen_sa_attribute", whole=True),
+    "mqtt.type": listed.one_of("mqtt.type", [name.upper() for name in MQTT_TYPES[1:]] + ["UNASSIGNED"]),
+    "mqtt.flags": listed.flags_of("mqtt.flags", ("dup", "retain")),
+    "mqtt.connect.flags": listed.flags_of(
+        "mqtt.connect.flags", ("username", "password", "will_retain", "will", "clean_session")
+    ),
+    "mqtt.connack.session_present": listed.one_of(
+        "mqtt.connack.session_present", ("true", "false"), {"yes": "true", "no": "false"}
+    ),
     "filename": buffers.equals_in("file.name"),
     "fileext": buffers.equals_in("file.name", ending=True),
     "filemagic": buffers.equals_in("file.magic"),
