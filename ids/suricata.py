@@ -35,7 +35,7 @@ INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False,
 
 _EVENT_TYPES: dict[str, tuple[str, ...]] = {
     "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",),
-    "dns": ("dns",), "tls": ("tls",), "stats": ("stats",),
+    "dns": ("dns",), "ssh": ("ssh",), "tls": ("tls",), "stats": ("stats",),
 }  # fmt: skip
 _DROP_FLOWS = {"all": "all", "start": "start"}
 

@@ -132,6 +132,8 @@ class Protocol:
     """How the server of a TCP flow begins."""
     server_prelude: bytes | None = None
     """What its server may send before the protocol shows."""
+    commands: bytes | None = None
+    """How its client may begin behind the server's greeting, though it looks like another protocol's by itself."""
     datagram: Callable[[bytes], bool] | None = None
     """Judges one datagram of a UDP flow, of either side; never raises."""
     foreign_ports: frozenset[int] = frozenset()
@@ -154,7 +156,8 @@ class Protocol:
     """Begins to parse UDP flows."""
 
     def __post_init__(self) -> None:
-        for pattern in (self.from_client, self.client_prelude, self.from_server, self.server_prelude):
+        patterns = self.from_client, self.client_prelude, self.from_server, self.server_prelude, self.commands
+        for pattern in patterns:
             if pattern is not None and re.compile(pattern).groups:
                 raise ValueError(f"a pattern of {self.name} captures: write (?:...)")
 

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from ids.protocols.protocol import Buffer, Protocol
+from ids.protocols.starts import NO_REQUEST
 from ids.types import Direction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
 
-_LINE = rb"(?![^\r\n]*[ \t]HTTP/\d)[^\r\n]*[\r\n]"
-"""The rest of a line that is no request of HTTP: ``HELO / HTTP/1.1`` is one to many servers, whatever its method."""
-_SSH_BANNER = rb"SSH-[12]\." + _LINE
 _SMB_HEADER = rb"\x00[\x00-\x01](?s:..)[\xfd-\xff]SMB"
 
 HTTP2 = Protocol(name="http2", from_client=rb"PRI \* HTTP/2\.0\r\n")
 
-SSH = Protocol(
-    name="ssh",
-    from_client=_SSH_BANNER,
-    from_server=rb"SSH-[12]\.",
-    buffers=(
-        Buffer("ssh.proto", "ssh", None, "protocol version of the banner"),
-        Buffer("ssh.software", "ssh", None, "software of the banner"),
-        Buffer("ssh.hassh", "ssh", _CLIENT, "HASSH of the client"),
-        Buffer("ssh.hassh.server", "ssh", _SERVER, "HASSH of the server"),
-    ),
-)
-
 SMTP = Protocol(
     name="smtp",
-    from_client=rb"(?i:EHLO|HELO|LHLO)[ \t]" + _LINE,
+    from_client=rb"(?i:EHLO|HELO|LHLO)[ \t]" + NO_REQUEST,
     from_server=rb"220[ -][^\r\n]*(?i:SMTP|mail)",
     buffers=(
         Buffer("smtp.helo", "smtp", _CLIENT, "argument of HELO or EHLO"),
@@ -39,7 +25,7 @@ SMTP = Protocol(
 
 FTP = Protocol(
     name="ftp",
-    from_client=rb"(?i:USER|AUTH)[ \t]" + _LINE,
+    from_client=rb"(?i:USER|AUTH)[ \t]" + NO_REQUEST,
     from_server=rb"220[ -][^\r\n]*(?i:FTP)",
     buffers=(
         Buffer("ftp.command", "ftp", _CLIENT, "command word"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ids.protocols import dns, http, recognised, tls
+from ids.protocols import dns, http, recognised, ssh, tls
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
     recognised.HTTP2,
     tls.PROTOCOL,
-    recognised.SSH,
+    ssh.PROTOCOL,
     recognised.SMB,
     recognised.SMTP,
     http.PROTOCOL,

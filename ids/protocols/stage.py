@@ -7,8 +7,9 @@ THEORY.
     Bytes that say nothing yet (`Protocol.client_prelude`, `server_prelude`) do not count against ``probe_bytes``, up to
     `PRELUDE_BYTES`: else whoever begins with many of them would go unseen. Line ends before all else may be any number,
     for no more than ``probe_bytes`` of them are kept.
-    Where the server's bytes decided, in a protocol that has no parser, and the client's are another's that has one, the
-    client decides: the others may be forged, by whoever sends them in the server's name. And where the client's bytes
+    Where the server's bytes decided, and the client's are another's that has a parser, and are nothing that a client
+    of the first may say (`Protocol.commands`), the client decides: the others may be forged, by whoever sends them in
+    the server's name. And where the client's bytes
     decided so, or nothing did, and the server answers in a protocol that has a parser, the server decides: it has
     understood the client. What the client said is kept until then, up to `PRELUDE_BYTES`.
 (2) A parser may hand its flow over: the rest of the streams is probed anew, and the next parser goes on with the ids of
@@ -155,7 +156,13 @@ class Protocols:
                 talk.closed |= 1 << side
             if talk.parser is not None and talk.awaited and self._contradicts(talk, side, data[start:end], gap):
                 talk.release()
-            if talk.parser is not None:
+            if (
+                talk.greeted
+                and side == Direction.TO_SERVER
+                and self._hear_client(talk, data[start:end], ts_ns, number, gap, closed, out)
+            ):
+                pass
+            elif talk.parser is not None:
                 try:
                     handover = talk.parser.feed(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed, out)
                 except Exception:
@@ -219,6 +226,8 @@ class Protocols:
         if side == Direction.TO_SERVER and protocol is not None and protocol.name != _SURE and not (gap or others):
             talk.awaited = True
             self._keep_client(talk, b"", known + data, b"")
+        if side == Direction.TO_CLIENT and protocol is not None and protocol.name != _SURE and not (gap or others):
+            talk.greeted = not talk.handovers
         if not (known or others or talk.closed >> (1 - side) & 1):
             self._parse(talk, side, data, ts_ns, number, gap, closed, out)
             return
@@ -266,10 +275,11 @@ class Protocols:
 
     def _hear_client(
         self, talk: Talk, data: bytes, ts_ns: int, number: int, gap: int, closed: bool, out: list[Transaction]
-    ) -> None:
+    ) -> bool:
         """Judge the first bytes of a client whose server has named the flow, however they are cut.
 
-        Where they are of another protocol, begin to parse that one: the server's words may be forged.
+        Where they are of another protocol, begin to parse that one: the server's words may be forged. Return whether
+        it did.
         """
         known, probe = talk.prefix[Direction.TO_SERVER], self._settings.probe_bytes
         heard = known + data
@@ -280,19 +290,25 @@ class Protocols:
             protocol = self._recogniser.stream(first, Direction.TO_SERVER)
         if protocol is None and len(first) < limit and not gap and not closed and self._room(first):
             self._talks.hold(talk, (first, b""))
-            return
+            return False
         self._talks.hold(talk, NOTHING)
         talk.heard |= 1 << Direction.TO_SERVER
+        talk.greeted = False
+        if protocol is not talk.protocol and self._recogniser.may_follow(talk.protocol, first):
+            return False
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
         if protocol is talk.protocol and not gap:
             talk.began |= 1 << Direction.TO_SERVER
         elif maker is not None and not gap:
             self._counters.add("app_layer.corrected")
+            talk.release()
             self._decide(talk, protocol)
             talk.began = 1 << Direction.TO_SERVER
             talk.parser = maker(talk.slot, talk.tx_id)
             self._parsed[talk.slot] = True
             self._parse(talk, Direction.TO_SERVER, heard, ts_ns, number, 0, closed, out)
+            return True
+        return False
 
     def _keep_client(self, talk: Talk, kept: bytes, said: bytes, answered: bytes) -> None:
         """Keep what a client says until its server has answered, as long as there is room for it."""

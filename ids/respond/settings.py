@@ -93,9 +93,20 @@ class RespondSettings(BaseModel):
     )
 
 
-EventType = Literal["alert", "flow", "drop", "http", "dns", "tls", "anomaly", "packet", "stats"]
+EventType = Literal["alert", "flow", "drop", "http", "dns", "tls", "ssh", "anomaly", "packet", "stats"]
 
-EVENT_TYPES: tuple[EventType, ...] = ("alert", "flow", "drop", "http", "dns", "tls", "anomaly", "packet", "stats")
+EVENT_TYPES: tuple[EventType, ...] = (
+    "alert",
+    "flow",
+    "drop",
+    "http",
+    "dns",
+    "tls",
+    "ssh",
+    "anomaly",
+    "packet",
+    "stats",
+)
 
 
 class EveSettings(BaseModel):

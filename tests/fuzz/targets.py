@@ -6,7 +6,8 @@ import logging
 import struct
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from ids.types import Datagram, Direction, FlowColumns, PacketBatch, Packets, St
 from tests.fuzz.handmade import HANDMADE
 from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
 from tests.fuzz.seeds import Conversation, Frames, Seeds
+from tests.fuzz.sessions import SESSIONS
 
 LINKTYPE_RAW = 101
 SLACK = 4096
@@ -272,6 +274,18 @@ class Handmade(Parsers):
         return HANDMADE
 
 
+class Sessions(Parsers):
+    """The same, of one protocol with sessions."""
+
+    def __init__(self, seeds: Seeds, name: str) -> None:
+        super().__init__(seeds)
+        self._name = name
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return SESSIONS[self._name]
+
+
 class Whole(Target):
     """The engine with the shipped rules: no plugin fails, and no event is lost."""
 
@@ -319,7 +333,7 @@ class RuleFiles(Target):
         return self.size
 
 
-TARGETS: dict[str, type[Target]] = {
+TARGETS: dict[str, Callable[[Seeds], Target]] = {
     "decode": Decode,
     "defragment": Defragment,
     "flows": Flows,
@@ -328,6 +342,7 @@ TARGETS: dict[str, type[Target]] = {
     "handmade": Handmade,
     "captures": Captures,
     "rules": RuleFiles,
+    **{name: partial(Sessions, name=name) for name in SESSIONS},
 }
 SHARES = {
     "decode": 0.3,
@@ -338,6 +353,7 @@ SHARES = {
     "handmade": 0.05,
     "captures": 0.04,
     "rules": 0.01,
+    **dict.fromkeys(SESSIONS, 0.01),
 }
 """Of all executions: those of the last ones cost a hundred times those of the first."""
 

@@ -32,7 +32,9 @@ OLD_NAMES = {
     "tls_cert_serial": "tls.cert_serial", "tls_cert_fingerprint": "tls.cert_fingerprint", "ja3_hash": "ja3.hash",
     "ja3_string": "ja3.string", "ja3s_hash": "ja3s.hash", "ja3s_string": "ja3s.string",
     "smb_named_pipe": "smb.named_pipe", "smb_share": "smb.share", "ssh_proto": "ssh.proto",
-    "ssh_software": "ssh.software", "ssh.protoversion": "ssh.proto", "ssh_hassh": "ssh.hassh",
+    "ssh_software": "ssh.software", "ssh_hassh": "ssh.hassh", "ssh-hassh": "ssh.hassh",
+    "ssh-hassh-string": "ssh.hassh.string", "ssh-hassh-server": "ssh.hassh.server",
+    "ssh-hassh-server-string": "ssh.hassh.server.string",
     "dce_stub_data": "dcerpc.stub_data", "dnp3_data": "dnp3.data", "krb5_cname": "krb5.cname",
     "krb5_sname": "krb5.sname",
 }  # fmt: skip

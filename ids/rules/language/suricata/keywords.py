@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sets, state
+from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sessions, sets, state
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -28,6 +28,8 @@ KEYWORDS: dict[str, Builder] = {
     "app-layer-event": buffers.oddity,
     "filename": buffers.equals_in("file.name"),
     "fileext": buffers.equals_in("file.name", ending=True),
+    "ssh.protoversion": sessions.ssh_version,
+    "ssh.softwareversion": sessions.ssh_software,
     # contents
     "content": content.content,
     "uricontent": content.uricontent,
@@ -103,7 +105,7 @@ _LATER = """
     ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code
     krb5_msg_type l3_proto lua modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags
     mqtt.protocol_version mqtt.qos mqtt.reason_code mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace
-    rfb.secresult rfb.sectype rpc snmp.pdu_type snmp.version ssh.softwareversion ssl_state ssl_version
+    rfb.secresult rfb.sectype rpc snmp.pdu_type snmp.version ssl_state ssl_version
     tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store
     vxlan_vni
 """
