@@ -251,6 +251,13 @@ enum ids_charged {
 	IDS_CHARGED_REPEATED = 1 << 2,
 };
 
+/* By which ways SYNs of a connection came. */
+enum ids_asked {
+	IDS_ASKED_NOT = 0, /* none was seen, only what claims to answer one */
+	IDS_ASKED_ONE_WAY = 1,
+	IDS_ASKED_SEVERAL_WAYS = 2,
+};
+
 struct ids_flow {
 	__u64 first_ns;
 	__u64 last_ns;
@@ -269,9 +276,9 @@ struct ids_flow {
 	__u8 charged;     /* enum ids_charged: whom a completed handshake gives a token back */
 	__u8 admitted;    /* its client answered a challenge, and its next SYN passes */
 	__u32 fragmented; /* datagrams in fragments that answered a question; those count as packets of a flow without ports */
-	__u32 neighbour;  /* who handed us the client's SYN: of its interface and sender's Ethernet address; 0: this host */
+	__u32 neighbour;  /* who handed us the first SYN: of its interface and sender's Ethernet address; 0: this host */
 	__u8 hearsay;     /* the answer to it may be the client's own work: nothing is proven by acknowledging that */
-	__u8 asked;       /* that SYN was seen, not only what claims to answer it */
+	__u8 asked;       /* enum ids_asked */
 	__u8 spoke;       /* 1 + the side that sent payload last; 0: neither */
 	__u8 spare;
 	__u32 turn[2];    /* by side: where its stream was, counted from behind its SYN, when the other side began to speak */

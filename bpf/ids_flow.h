@@ -84,14 +84,35 @@ static __always_inline void ids_flow_set_isn(struct ids_flow *flow, int side, u3
 	flow->opened |= 1 << (side & 1);
 }
 
+/* Note by which way a SYN came. What is behind us may send a SYN back (a route that loops), so that one comes several
+ * ways that was sent but once. */
+static __always_inline void ids_flow_ask(struct ids_flow *flow, u32 neighbour)
+{
+	if (!flow->asked) {
+		flow->asked = IDS_ASKED_ONE_WAY;
+		flow->neighbour = neighbour;
+	} else if (flow->neighbour != neighbour) {
+		flow->asked = IDS_ASKED_SEVERAL_WAYS;
+	}
+}
+
 /* An opening SYN: a conversation that is over, or long idle, starts again, and so does what had no beginning; one that
- * was waved through is looked at. */
+ * was waved through is looked at. By which way the SYNs before it came is forgotten after long silence alone: what the
+ * sender of one makes come between it and its way back, a reset that does not go as far, must not hide that it did. */
 static __always_inline void ids_flow_syn(const struct ids_packet *packet, struct ids_flow *flow, int side, u64 now_ns)
 {
-	if (flow->state == IDS_FLOW_NEW || flow->state == IDS_FLOW_CLOSED || now_ns > flow->last_ns + IDS_FLOW_REUSE_NS)
+	u32 neighbour = flow->neighbour;
+	u8 asked = flow->asked;
+
+	if (now_ns > flow->last_ns + IDS_FLOW_REUSE_NS) {
 		ids_flow_restart(flow, side, now_ns);
-	else if (flow->verdict == IDS_FLOW_BYPASS)
+	} else if (flow->state == IDS_FLOW_NEW || flow->state == IDS_FLOW_CLOSED) {
+		ids_flow_restart(flow, side, now_ns);
+		flow->asked = asked;
+		flow->neighbour = neighbour;
+	} else if (flow->verdict == IDS_FLOW_BYPASS) {
 		flow->verdict = IDS_FLOW_INSPECT;
+	}
 	if (flow->state == IDS_FLOW_NEW)
 		flow->state = IDS_FLOW_SYN;
 	if (flow->state != IDS_FLOW_SYN || flow->client != side)
@@ -99,8 +120,7 @@ static __always_inline void ids_flow_syn(const struct ids_packet *packet, struct
 	ids_flow_set_isn(flow, side, packet->seq);
 	flow->charged |= packet->charged;
 	flow->admitted = 0;
-	flow->neighbour = packet->neighbour;
-	flow->asked = 1;
+	ids_flow_ask(flow, packet->neighbour);
 }
 
 /* The server's answer has both numbers: which of several SYNs it took, and its own. */
@@ -111,11 +131,12 @@ static __always_inline void ids_flow_synack(struct ids_flow *flow, int server, u
 	flow->state = IDS_FLOW_SYNACK;
 }
 
-/* Whether a SYN/ACK may have been made up by whoever sent the SYN: it came the same way, or there was no SYN. Somebody
- * who is not on the path could otherwise play both parts, of anybody he likes, and prove what he says of himself. */
+/* Whether a SYN/ACK may have been made up by whoever sent the SYN: it came the same way, or there was no SYN, or the SYNs
+ * came several ways. Somebody who is not on the path could otherwise play both parts, of anybody he likes, and prove what
+ * he says of himself. */
 static __always_inline int ids_is_hearsay(const struct ids_packet *packet, const struct ids_flow *flow)
 {
-	return packet->apart && (!flow->asked || packet->neighbour == flow->neighbour);
+	return packet->apart && (flow->asked != IDS_ASKED_ONE_WAY || packet->neighbour == flow->neighbour);
 }
 
 /* A side's first FIN, and the first acknowledgement of each side behind it: user space waits for these. */

@@ -22,7 +22,7 @@ from ids.flow import FlowTable
 from ids.flow.share import Share
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
-from ids.protocols import Protocols
+from ids.protocols import EVENT_OF, Protocols
 from ids.respond import events
 from ids.respond.anomalies import packet_anomalies
 from ids.respond.exhibits import Exhibits
@@ -251,7 +251,10 @@ class Inspection:
         spelt = EventLines(self.flows)
         if self._wants("anomaly"):
             found.anomalies = self._anomalies(found.packets, flows)
-        complete = [row for row in transactions if row.complete and not primary[row.slot] and self._wants(row.protocol)]
+        complete = [
+            row for row in transactions
+            if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))
+        ]  # fmt: skip
         if complete:
             found.transactions = Events(lines=spelt.transactions(complete))
         ended = flows.ended[primary[flows.ended] == 0]

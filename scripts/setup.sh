@@ -28,6 +28,7 @@ kernel | linux-libc-dev                     | the UAPI headers that the XDP prog
 kernel | iproute2                           | ip: interfaces and network namespaces
 lab    | nginx-light nginx-core nginx       | the web server that the lab protects
 lab    | hping3                             | the SYN flood of the lab
+extra  | libmagic1                          | what files are by their content (`file.magic`, `filemagic`)
 extra  | libxdp1                            | sharing an interface with other XDP programs (xdp-loader)
 extra  | ethtool                            | `ids doctor` advises its use, for offloads
 extra  | iperf3                             | throughput through the gateway, in `make bench`

@@ -231,6 +231,14 @@ class Charged(IntEnum):
     REPEATED = 4
 
 
+class Asked(IntEnum):
+    """ids_asked: by which ways SYNs of a connection came."""
+
+    NOT = 0
+    ONE_WAY = 1
+    SEVERAL_WAYS = 2
+
+
 class Fate(IntEnum):
     """ids_fate: bits of ``ids_datagram.fate``, what is remembered of a datagram in fragments."""
 

@@ -14,13 +14,14 @@ In: `ids.types.Streams` and `Datagrams`, from `ids.flow`. Out: `ids.types.Transa
 
 from ids.protocols.protocol import ODDITY, Buffer, Handover, Protocol, Setup
 from ids.protocols.recognition import FAILED
-from ids.protocols.registry import BUFFERS, BY_NAME, EVENT_TYPES, ODDITIES, OTHER_NAMES, PROTOCOLS
+from ids.protocols.registry import BUFFERS, BY_NAME, EVENT_OF, EVENT_TYPES, ODDITIES, OTHER_NAMES, PROTOCOLS
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.stage import Protocols
 
 __all__ = [
     "BUFFERS",
     "BY_NAME",
+    "EVENT_OF",
     "EVENT_TYPES",
     "FAILED",
     "ODDITIES",

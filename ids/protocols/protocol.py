@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 from pydantic import BaseModel
 
 from ids.counters import Counters
+from ids.protocols.files import Files, FileSettings
 from ids.types import Direction, FlowColumns, Transaction
 
 ODDITY = "app-layer-event"
@@ -58,6 +59,8 @@ class Setup:
     ordinary_lane: bool = True
     """Let a parser that has a fast way for ordinary input use it. Off, every byte takes the careful way; what comes
     out is the same."""
+    files: Files = field(default_factory=lambda: Files(FileSettings(), Counters(), FlowColumns(1)))
+    """The files of all flows: see `ids.protocols.files` for how a parser hands one over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,9 @@ class Protocol:
     """What its server may send before the protocol shows."""
     commands: bytes | None = None
     """How its client may begin behind the server's greeting, though it looks like another protocol's by itself."""
+    sure: bool = False
+    """Its client's first bytes settle it: no answer of the server in another protocol makes the flow that one's. Right
+    where whoever begins so is heard by servers of it alone."""
     datagram: Callable[[bytes], bool] | None = None
     """Judges one datagram of a UDP flow, of either side; never raises."""
     foreign_ports: frozenset[int] = frozenset()

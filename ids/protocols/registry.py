@@ -44,5 +44,8 @@ BUFFERS: dict[str, Buffer] = {
 ODDITIES = frozenset(f"{protocol.name}.{oddity}" for protocol in PROTOCOLS for oddity in protocol.oddities)
 """All that can stand in the buffer `ODDITY`."""
 
-EVENT_TYPES = tuple(protocol.event for protocol in PROTOCOLS if protocol.event is not None)
+EVENT_OF: dict[str, str] = {protocol.name: protocol.event or protocol.name for protocol in PROTOCOLS}
+"""By protocol: the type of its event, which is also the key of its object in events."""
+
+EVENT_TYPES = tuple(dict.fromkeys(protocol.event for protocol in PROTOCOLS if protocol.event is not None))
 """Types of the events that are written for transactions."""

@@ -34,6 +34,7 @@ from operator import attrgetter
 import numpy as np
 
 from ids.counters import Counters
+from ids.protocols.files import Files, FileSettings
 from ids.protocols.protocol import (
     Handover,
     MakeDatagramParser,
@@ -64,9 +65,6 @@ _UDP = 17
 _DIRECTIONS = tuple(Direction)
 _log = logging.getLogger(__name__)
 
-_SURE = "http"
-"""A protocol that needs no answer of its server to be sure of: whoever speaks it is heard by servers of it."""
-
 
 class Protocols:
     """Protocol recognition and parsing for all flows.
@@ -82,8 +80,10 @@ class Protocols:
         *,
         protocols: Sequence[Protocol] = PROTOCOLS,
         ordinary_lane: bool = True,
+        files: Files | None = None,
     ) -> None:
-        """Keep what is known of flows in a place of ``flows``. ``ordinary_lane`` as in `Setup`."""
+        """Keep what is known of flows in a place of ``flows``. ``ordinary_lane`` and ``files`` as in `Setup`."""
+        self.files = Files(FileSettings(), counters, flows) if files is None else files
         self._settings = settings
         self._counters = counters
         self._flows = flows
@@ -94,7 +94,7 @@ class Protocols:
         self._make_parser: dict[str, MakeStreamParser] = {}
         self._make_listener: dict[str, MakeDatagramParser] = {}
         for protocol in protocols:
-            setup = Setup(flows, settings.of(protocol), counters, ordinary_lane)
+            setup = Setup(flows, settings.of(protocol), counters, ordinary_lane, self.files)
             if protocol.streams is not None:
                 self._make_parser[protocol.name] = protocol.streams(setup)
             if protocol.datagrams is not None:
@@ -223,10 +223,10 @@ class Protocols:
             return
         talk.parser = maker(talk.slot, talk.tx_id)
         self._parsed[talk.slot] = True
-        if side == Direction.TO_SERVER and protocol is not None and protocol.name != _SURE and not (gap or others):
+        if side == Direction.TO_SERVER and protocol is not None and not protocol.sure and not (gap or others):
             talk.awaited = True
             self._keep_client(talk, b"", known + data, b"")
-        if side == Direction.TO_CLIENT and protocol is not None and protocol.name != _SURE and not (gap or others):
+        if side == Direction.TO_CLIENT and protocol is not None and not protocol.sure and not (gap or others):
             talk.greeted = not talk.handovers
         if not (known or others or talk.closed >> (1 - side) & 1):
             self._parse(talk, side, data, ts_ns, number, gap, closed, out)

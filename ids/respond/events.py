@@ -12,7 +12,7 @@ import time
 from functools import lru_cache
 
 from ids.events import Event
-from ids.protocols import BY_NAME
+from ids.protocols import BY_NAME, EVENT_OF
 from ids.respond.community_id import community_id
 from ids.respond.settings import EveSettings
 from ids.types import LIVE, Action, Direction, Exhibit, Flow, FlowColumns, FlowCount, Match, Noted, Signature
@@ -148,7 +148,8 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         event["tx_id"] = match.transaction.tx_id
         protocol, fields = match.transaction.protocol, match.transaction.fields
         in_alert = BY_NAME[protocol].in_alert if protocol in BY_NAME else None
-        event[protocol] = dict(fields if in_alert is None else in_alert(fields))
+        if fields or protocol not in EVENT_OF or EVENT_OF[protocol] == protocol:
+            event[EVENT_OF.get(protocol, protocol)] = dict(fields if in_alert is None else in_alert(fields))
     if match.flow.app_proto:
         event["app_proto"] = match.flow.app_proto
     event["direction"] = _direction(match)

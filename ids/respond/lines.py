@@ -13,6 +13,7 @@ import numpy as np
 
 from ids.events import Lines, spell
 from ids.flow.keys import answer_to
+from ids.protocols import EVENT_OF
 from ids.respond.community_id import community_ids
 from ids.respond.events import ICMP, WITH_PORTS, interface_name, protocol_name, second, tunnel, vlan_tags
 from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
@@ -34,10 +35,11 @@ class EventLines:
 
     def transactions(self, transactions: Sequence[Transaction]) -> list[Lines]:
         """Return the events of completed protocol exchanges, such as ``http``; those of one protocol together."""
-        by_protocol: dict[str, list[Transaction]] = {}
+        by_type: dict[str, list[Transaction]] = {}
         for transaction in transactions:
-            by_protocol.setdefault(transaction.protocol, []).append(transaction)
-        return [self._of_protocol(protocol, rows) for protocol, rows in by_protocol.items()]
+            protocol = transaction.protocol
+            by_type.setdefault(EVENT_OF.get(protocol, protocol), []).append(transaction)
+        return [self._of_type(event_type, rows) for event_type, rows in by_type.items()]
 
     def flows(self, slots: I64) -> Lines:
         """Return the ``flow`` events of flows that ended; `ids.respond.responder.Responder.close` completes those that
@@ -84,15 +86,15 @@ class EventLines:
             answers[at] = f',"response_icmp_type":{kind},"response_icmp_code":{int(flows.dport[slot])}'
         return answers
 
-    def _of_protocol(self, protocol: str, rows: list[Transaction]) -> Lines:
+    def _of_type(self, event_type: str, rows: list[Transaction]) -> Lines:
         slots = np.array([row.slot for row in rows])
         times = timestamps(np.array([row.ts_ns for row in rows]))
-        heads = self._heads(protocol, slots, times, [row.number for row in rows])
+        heads = self._heads(event_type, slots, times, [row.number for row in rows])
         lines = [
-            f'{head},"tx_id":{row.tx_id},"{protocol}":{spell(row.fields)}}}\n'
+            f'{head},"tx_id":{row.tx_id},"{event_type}":{spell(row.fields)}}}\n'
             for head, row in zip(heads, rows, strict=True)
         ]
-        return Lines(protocol, "".join(lines).encode(), len(lines))
+        return Lines(event_type, "".join(lines).encode(), len(lines))
 
     def _heads(self, event_type: str, slots: I64, times: list[str], numbers: Sequence[int]) -> list[str]:
         """Return how each event begins; ``numbers`` are those of the packets that caused them, 0 where none did."""

@@ -16,8 +16,8 @@ class Transaction:
     """One protocol exchange, or the part of it known so far."""
 
     __slots__ = (
-        "_fields", "behind", "buffers", "complete", "direction", "flows", "more", "number", "partial", "protocol",
-        "slot", "ts_ns", "tx_id",
+        "_fields", "behind", "buffers", "complete", "direction", "files", "flows", "more", "number", "partial",
+        "protocol", "slot", "ts_ns", "tx_id",
     )  # fmt: skip
 
     def __init__(
@@ -35,6 +35,7 @@ class Transaction:
         more: Mapping[str, tuple[bytes, ...]] = _NO_MORE,
         behind: int = 0,
         partial: bool = False,
+        files: Sequence[Any] = (),
     ) -> None:
         self.flows = flows
         self.slot = slot
@@ -60,6 +61,8 @@ class Transaction:
         self.partial = partial
         """This side goes on: its head is all there, its body may grow (`ids.protocols.protocol.Buffer.grows`). It comes
         again, in full at the end."""
+        self.files = files
+        """The files in it (`ids.protocols.files.File`), where somebody wants files; they travel with it no further."""
 
     @property
     def flow(self) -> Flow:

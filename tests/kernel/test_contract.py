@@ -33,6 +33,7 @@ ENUMS = {
     "ids_fate": (contract.Fate, "IDS_FATE_"),
     "ids_flow_state": (contract.KernelFlowState, "IDS_FLOW_"),
     "ids_flow_verdict": (contract.FlowVerdict, "IDS_FLOW_"),
+    "ids_asked": (contract.Asked, "IDS_ASKED_"),
     "ids_limit_kind": (contract.LimitKind, "IDS_LIMIT_"),
     "ids_flags": (contract.Flags, "IDS_FLAG_"),
     "ids_lists": (contract.Lists, "IDS_LIST_"),

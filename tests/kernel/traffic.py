@@ -31,6 +31,8 @@ IDS = (1, 1, 0x10001)
 PROTOCOLS = (6, 6, 6, 17, 17, 1, 58, 50, 6, 17)
 EXTENSIONS = (0, 43, 44, 51, 60, 135, 139, 140)
 ETHERNET = bytes.fromhex("020000000002020000000001")
+OTHER_WAY = bytes.fromhex("020000000002020000000003")
+"""From another neighbour."""
 
 
 def frame(random: Random) -> bytes:
@@ -43,7 +45,7 @@ def frame(random: Random) -> bytes:
         tags += random.choice((b"\x81\x00", b"\x88\xa8", b"\x81\x00", b"\x91\x00")) + struct.pack(
             ">H", random.choice((0, 1, 7, 0xF007))
         )
-    whole = ETHERNET + tags + kind + packet
+    whole = (ETHERNET if sum(packet) % 5 else OTHER_WAY) + tags + kind + packet
     return spoil(random, whole) if random.random() < 0.08 else whole
 
 
@@ -188,6 +190,8 @@ def conversation(random: Random) -> list[bytes]:
         else:
             head = struct.pack(">IHBB", 6 << 28, len(tcp), 6, 64)
         frames.append(ETHERNET + kind + head + src + dst + tcp)
+        if number == 0 and random.random() < 0.3:  # it comes back from behind us
+            frames.append(OTHER_WAY + frames[0][12:])
         at[side] = at[side] + len(payload) + (flags & 0x03 > 0) & 0xFFFFFFFF
     return frames
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from ids.protocols.recognition import Recogniser
 from ids.protocols.stage import PRELUDE_BYTES
 from ids.types import Datagram, Direction, Flow, FlowColumns, StreamChunk
 from tests.factory import T0, make_datagrams, make_flow, make_streams
+from tests.protocols.toys import TOY
 from tests.protocols.wire import CLIENT, SERVER, Wire
 
 RECOGNISER = Recogniser(PROTOCOLS)
@@ -307,6 +310,13 @@ def test_a_server_that_answers_http_makes_its_client_one_of_http(first: bytes, s
     assert uris(wire)[-2:] == [b"/hidden"] * 2
     assert wire.counters["app_layer.corrected"] == 1
     assert wire.counters["app_layer.probe.missed_bytes"] == 0
+
+
+@pytest.mark.parametrize("sure", [False, True])
+def test_a_protocol_that_is_sure_waits_for_no_answer_of_its_server(sure: bool) -> None:
+    wire = Wire((replace(TOY, sure=sure), *PROTOCOLS)).client(b"toy a\r\n").client(GET).server(REFUSED)
+    assert wire.flow.app_proto == ("toy" if sure else "http")
+    assert wire.counters["app_layer.corrected"] == (not sure)
 
 
 def test_what_a_client_said_beyond_what_is_kept_is_counted() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ids.kernel.contract import FlowVerdict, KernelFlowState
+from ids.kernel.contract import Asked, FlowVerdict, KernelFlowState
 from ids.kernel.model.parse import ACK, FIN, RST, SYN, TCP, WHOLE, Packet
 
 FLOW_REUSE_NS = 60_000_000_000
@@ -175,14 +175,17 @@ def _track(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> bool:
 
 def _is_hearsay(packet: Packet, flow: FlowEntry) -> bool:
     """Return whether who sent the SYN may have made its answer up."""
-    return packet.apart and (not flow.asked or packet.neighbour == flow.neighbour)
+    return packet.apart and (flow.asked != Asked.ONE_WAY or packet.neighbour == flow.neighbour)
 
 
 def _track_syn(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> None:
     """Start over what had ended, was long idle or had no beginning; look again at what was waved through."""
-    state = KernelFlowState
-    if flow.state in (state.NEW, state.CLOSED) or now_ns > flow.last_ns + FLOW_REUSE_NS:
+    state, asked, way = KernelFlowState, flow.asked, flow.neighbour
+    if now_ns > flow.last_ns + FLOW_REUSE_NS:
         flow.restart(side, now_ns)
+    elif flow.state in (state.NEW, state.CLOSED):
+        flow.restart(side, now_ns)
+        flow.asked, flow.neighbour = asked, way
     elif flow.verdict == FlowVerdict.BYPASS:
         flow.verdict = FlowVerdict.INSPECT
     if flow.state == state.NEW:
@@ -191,5 +194,12 @@ def _track_syn(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> None:
         flow.set_isn(side, packet.seq)
         flow.charged |= packet.charged
         flow.admitted = 0
-        flow.neighbour = packet.neighbour
-        flow.asked = 1
+        _ask(flow, packet.neighbour)
+
+
+def _ask(flow: FlowEntry, neighbour: int) -> None:
+    """Note by which way a SYN came."""
+    if not flow.asked:
+        flow.asked, flow.neighbour = Asked.ONE_WAY, neighbour
+    elif flow.neighbour != neighbour:
+        flow.asked = Asked.SEVERAL_WAYS

@@ -28,6 +28,7 @@ PROTOCOL = Protocol(
     client_prelude=CLIENT_PRELUDE,
     from_server=FROM_SERVER,
     server_prelude=SERVER_PRELUDE,
+    sure=True,
     settings=HttpSettings,
     streams=Shared,
     event="http",

@@ -136,6 +136,8 @@ class RuleIndex:
         if PAYLOAD in rule.buffers and rule.buffers != {PAYLOAD}:
             self._sort_mixed(rule, number)
         elif PAYLOAD in rule.buffers:
+            if needles and any(len(needle.value) == 1 for needle in needles):
+                needles = None  # one byte stands in nearly every stream: the traffic of the rule tells more
             entries = [(needle, number) for needle in needles or ()]
             if rule.traffic.carried_by(_TCP):
                 self._stream += entries

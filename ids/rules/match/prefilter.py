@@ -14,7 +14,7 @@ from ids.rules.model.rule import Anchor
 from ids.rules.model.scanning import CASELESS, SINGLE, Scanner, cached_scanner, escape
 from ids.types import I64, Bool
 
-HITS_PER_ROW = 8
+HITS_PER_ROW = 32
 """Hits in a joined buffer, on the average over its rows, above which rows are scanned one by one: there a needle that
 is repeated all over a row is reported once, so that crafted packets cost a scan each and not a call per byte."""
 

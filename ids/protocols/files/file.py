@@ -1,0 +1,275 @@
+"""One file on its way through a protocol.
+
+(1) A file is open, then it ends once: complete (`CLOSED`) or not (`TRUNCATED`). Lost bytes count as its size, and are
+    in no digest; a file with a gap is never complete.
+(2) The first bytes are kept, as long as somebody wants content. A digest is made of these when something asks; only
+    when a file outgrows them, the digests that are wanted by then go on with each piece.
+(3) What rules ask of a file is in `buffers`; digests and the size only once it has ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from ids.protocols.files.magic import describe
+from ids.types import Direction, Transaction
+from ids.types.transactions import Fields
+
+if TYPE_CHECKING:
+    from ids.protocols.files.tracker import Files
+
+MAX_NAME_BYTES = 4096
+"""Kept of a name: no file system has longer paths."""
+COST = 512
+"""Bytes that an open file counts for besides its content."""
+_FIRST_LOOK = 1
+"""Bytes of a file at which rules see it first; then each time it has doubled."""
+
+
+class State(Enum):
+    """How far a file is, in EVE's words."""
+
+    OPEN = "UNKNOWN"
+    CLOSED = "CLOSED"
+    TRUNCATED = "TRUNCATED"
+
+
+class File:
+    """A file of one flow; made by `Files.open` or `Files.whole`."""
+
+    __slots__ = (
+        "_digests", "_fields", "_files", "_held", "_kept", "_known", "_magic", "_next_look", "beside", "direction",
+        "end", "file_id", "gaps", "name", "number", "protocol", "sids", "size", "slot", "start", "state", "store",
+        "stored", "ts_ns", "tx_id", "whole",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        files: Files,
+        slot: int,
+        protocol: str,
+        tx_id: int,
+        direction: Direction,
+        name: bytes,
+        fields: Fields | Callable[[], Fields],
+        beside: Mapping[str, bytes],
+    ) -> None:
+        self._files = files
+        self._fields = fields
+        self.slot = slot
+        self.protocol = protocol
+        self.tx_id = tx_id
+        self.direction = direction
+        """Which side sends it."""
+        self.name = name[:MAX_NAME_BYTES]
+        """As it is called on the wire, decoded; empty where it has no name."""
+        self.beside = beside
+        self.size = 0
+        """Bytes so far, lost ones included."""
+        self.gaps = False
+        self.state = State.OPEN
+        self.start: int | None = None
+        """Of a range of a larger file: where it starts,"""
+        self.end: int | None = None
+        """and its last byte."""
+        self.ts_ns = 0
+        self.number = 0
+        """`PacketBatch.number` of the packet that ended it."""
+        self.store = False
+        """It is to be written to the store when it has ended,"""
+        self.sids: tuple[int, ...] = ()
+        """by these rules."""
+        self.stored = False
+        self.file_id = 0
+        """Number within the store."""
+        self.whole = True
+        """All its bytes are kept, but for lost ones."""
+        self._kept: bytes | bytearray = b""
+        self._held = 0
+        """Bytes of `Files.held` that are this file's."""
+        self._digests: dict[str, Any] = {}
+        """Being computed: those of a file that has outgrown what is kept."""
+        self._known: dict[str, str] = {}
+        """Digests that were asked for."""
+        self._magic: str | None = None
+        self._next_look = _FIRST_LOOK
+
+    @property
+    def fields(self) -> Fields:
+        """What EVE logs of the exchange."""
+        return self._fields() if callable(self._fields) else self._fields
+
+    @property
+    def ended(self) -> bool:
+        """No more comes of it."""
+        return self.state is not State.OPEN
+
+    @property
+    def content(self) -> bytes:
+        """What is kept of it: all of it where it is `whole`, else its beginning."""
+        return bytes(self._kept)
+
+    @property
+    def buffers(self) -> Mapping[str, bytes]:
+        """What rules can ask of it, each made when it is asked for."""
+        return FileBuffers(self)
+
+    def append(self, data: bytes, ts_ns: int = 0, number: int = 0, out: list[Transaction] | None = None) -> None:
+        """Take its next bytes; append to ``out`` what rules are to see of it now, if it is time for that."""
+        if self.ended or not data:
+            return
+        self._keep(data)
+        self.size += len(data)
+        if out is not None and self.whole and self._files.asked and self.size >= self._next_look:
+            self._next_look = 2 * self.size
+            out.append(self.transaction(ts_ns, number, partial=True))
+
+    def gap(self, size: int) -> None:
+        """Note bytes that were lost."""
+        if not self.ended and size > 0:
+            self.size += size
+            self.gaps = True
+
+    def close(self, ts_ns: int, number: int, out: list[Transaction] | None = None) -> None:
+        """End it: it is complete, unless bytes were lost."""
+        self._end(State.TRUNCATED if self.gaps else State.CLOSED, ts_ns, number, out)
+
+    def truncate(self, ts_ns: int, number: int, out: list[Transaction] | None = None) -> None:
+        """End it before its end."""
+        self._end(State.TRUNCATED, ts_ns, number, out)
+
+    def release(self) -> None:
+        """Give back what it holds, without a word; for a parser that is let go. Does nothing to one that has ended."""
+        if not self.ended:
+            self.state = State.TRUNCATED
+            self._files.forget(self)
+            self._kept = b""
+
+    def digest(self, name: str) -> str | None:
+        """Return a digest in hexadecimal; None where it is not known: the file goes on, or not all of it was kept."""
+        known = self._known.get(name)
+        if known is None:
+            machine = self._digests.get(name)
+            if machine is None:
+                if not (self.whole and self.ended):
+                    return None
+                machine = hashlib.new(name, self._kept, usedforsecurity=False)
+            known = machine.hexdigest()
+            if self.ended:
+                self._known[name] = known
+        return known if self.ended else None
+
+    def magic(self) -> str | None:
+        """Return what it is by its content, in libmagic's words; None where there is no content, or no libmagic."""
+        if self._magic is None and self._kept:
+            said = describe(bytes(self._kept))
+            if not self.ended:
+                return said
+            self._magic = said
+        return self._magic
+
+    def transaction(self, ts_ns: int, number: int, *, partial: bool = False) -> Transaction:
+        """Return it as what rules look at."""
+        return Transaction(
+            self._files.flows, self.slot, self.protocol, self.tx_id, self.direction, self.buffers, self._fields, ts_ns,
+            number, partial=partial, files=(self,),
+        )  # fmt: skip
+
+    def taken(self, content: bytes) -> None:
+        """Take all bytes that there are at once; for `Files.whole`."""
+        self._kept, self.size = content, len(content)
+
+    def _end(self, state: State, ts_ns: int, number: int, out: list[Transaction] | None) -> None:
+        if self.ended:
+            return
+        self.state, self.ts_ns, self.number = state, ts_ns, number
+        self._files.end(self)
+        if out is not None and self._files.asked:
+            out.append(self.transaction(ts_ns, number))
+
+    def _keep(self, data: bytes) -> None:
+        """Keep as much of the next bytes as is to be kept, and let the digests have what is not."""
+        if self._digests:
+            for machine in self._digests.values():
+                machine.update(data)
+        elif self.whole:
+            room = self._files.room(self, len(data))
+            if room < len(data):
+                self.whole = False
+                for name in self._files.streamed():
+                    self._digests[name] = machine = hashlib.new(name, self._kept, usedforsecurity=False)
+                    machine.update(data)
+            if room:
+                if not isinstance(self._kept, bytearray):
+                    self._kept = bytearray(self._kept)
+                self._kept += data[:room]
+                self._held += room
+
+    @property
+    def kept(self) -> int:
+        """Bytes of its content that it keeps for itself."""
+        return self._held
+
+    @property
+    def held(self) -> int:
+        """Bytes that it counts for."""
+        return COST + self._held
+
+
+class FileBuffers(Mapping[str, bytes]):
+    """The buffers of a file, and beside them those of its exchange."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a buffer, or ``default`` where there is none."""
+        make = _MAKERS.get(name)
+        if make is None:
+            return self._file.beside.get(name, default)
+        found = make(self._file)
+        return default if found is None else found
+
+    def __getitem__(self, name: str) -> bytes:
+        found: bytes | None = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in (*_MAKERS, *self._file.beside) if self.get(name) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _digest(name: str) -> Callable[[File], bytes | None]:
+    def made(file: File) -> bytes | None:
+        digest = file.digest(name) if file.state is State.CLOSED else None
+        return digest.encode() if digest is not None else None
+
+    return made
+
+
+def _magic(file: File) -> bytes | None:
+    said = file.magic() if file.ended else None
+    return said.encode("utf-8", "replace") if said is not None else None
+
+
+_MAKERS: dict[str, Callable[[File], bytes | None]] = {
+    "file.data": lambda file: file.content or None,
+    "file.name": lambda file: file.name or None,
+    "file.magic": _magic,
+    "file.size": lambda file: b"%d" % file.size if file.ended else None,
+    "file.md5": _digest("md5"),
+    "file.sha1": _digest("sha1"),
+    "file.sha256": _digest("sha256"),
+}
+
+FILE_BUFFERS: Sequence[str] = tuple(_MAKERS)
+"""Names of the buffers that every file has."""

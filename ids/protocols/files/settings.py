@@ -1,0 +1,38 @@
+"""What is found out about files, and the limits of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+KIB = 1024
+MIB = 1024 * KIB
+
+Hash = Literal["md5", "sha1", "sha256"]
+HASHES: tuple[Hash, ...] = ("md5", "sha1", "sha256")
+
+
+class FileSettings(BaseModel):
+    """Files that protocols carry: what events say of them, what is kept, what is stored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hashes: list[Hash] = Field(
+        [], description="Digests that `fileinfo` events have. Rules compute theirs all the same."
+    )
+    magic: bool = Field(
+        False, description="Write in `fileinfo` events what a file is by its content, in libmagic's words (`magic`)."
+    )
+    inspect_bytes: int = Field(
+        100 * KIB,
+        ge=KIB,
+        le=1 << 30,
+        description="Of a file that comes in many messages (SMTP, FTP, SMB), what `file.data` and libmagic see: its"
+        " first so many bytes. Bodies of HTTP have limits of their own.",
+    )
+    memcap_bytes: int = Field(
+        64 * MIB,
+        ge=0,
+        description="Content of open files kept, over all flows; of those beyond it, size and digests are still known.",
+    )

@@ -1,0 +1,118 @@
+"""All files of all flows: what is wanted of them, what they hold, and which of them ended in this batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from ids.counters import Counters
+from ids.protocols.files.file import COST, FILE_BUFFERS, File, State
+from ids.protocols.files.settings import HASHES, FileSettings
+from ids.types import Direction, FlowColumns
+from ids.types.transactions import Fields
+
+_OF_DIGESTS = {f"file.{name}": name for name in HASHES}
+_NOTHING: Mapping[str, bytes] = {}
+
+
+class Files:
+    """What all parsers share of files; one for each inspection."""
+
+    def __init__(self, settings: FileSettings, counters: Counters, flows: FlowColumns) -> None:
+        self.settings = settings
+        self.flows = flows
+        self._counters = counters
+        self.held = 0
+        """Bytes of open files, as `File.held` counts them."""
+        self.ended: list[File] = []
+        """Files that ended in this batch, where somebody is to hear of it; taken by `take`."""
+        self.logged = False
+        """Events of files are written."""
+        self.asked = True
+        """Rules ask for buffers of files."""
+        self.storing = False
+        """Files may have to be stored, so that their content is kept."""
+        self._streamed: tuple[str, ...] = ()
+        self.want(None, logged=False)
+
+    def configure(self, settings: FileSettings) -> None:
+        """Go on by these settings; `want` has to follow."""
+        self.settings = settings
+
+    def want(self, buffers: Collection[str] | None, *, logged: bool, storing: bool = False) -> None:
+        """Say what is wanted: by rules, the buffers of these names (None: it is not known); by outputs, events."""
+        self.asked = buffers is None or not set(FILE_BUFFERS).isdisjoint(buffers)
+        self.logged, self.storing = logged, storing
+        asked = {name for buffer, name in _OF_DIGESTS.items() if buffers is None or buffer in buffers}
+        said = set(self.settings.hashes) if logged else set()
+        self._streamed = tuple(sorted(asked | said | ({"sha256"} if storing else set())))
+
+    @property
+    def active(self) -> bool:
+        """Somebody wants files."""
+        return self.asked or self.logged or self.storing
+
+    def streamed(self) -> tuple[str, ...]:
+        """Return the digests that are brought up to date with each piece of a file too large to be kept."""
+        return self._streamed
+
+    def open(
+        self,
+        slot: int,
+        protocol: str,
+        tx_id: int,
+        direction: Direction,
+        *,
+        name: bytes = b"",
+        fields: Fields | Callable[[], Fields] = _NOTHING,
+        beside: Mapping[str, bytes] = _NOTHING,
+    ) -> File:
+        """Begin a file of a flow, by its slot; see the package for what the arguments are."""
+        file = File(self, slot, protocol, tx_id, direction, name, fields, beside)
+        self.held += COST
+        return file
+
+    def whole(
+        self,
+        slot: int,
+        protocol: str,
+        tx_id: int,
+        direction: Direction,
+        content: bytes,
+        *,
+        name: bytes = b"",
+        fields: Fields | Callable[[], Fields] = _NOTHING,
+        beside: Mapping[str, bytes] = _NOTHING,
+    ) -> File:
+        """Return a file all of whose bytes are there; it is open until it is closed, and its parser accounts for it."""
+        file = File(self, slot, protocol, tx_id, direction, name, fields, beside)
+        self.held += COST
+        file.taken(content)
+        return file
+
+    def room(self, file: File, size: int) -> int:
+        """Return how many further bytes of a file are kept, and hold as many."""
+        if not self.active:
+            return 0
+        room = min(size, max(self.settings.inspect_bytes - file.kept, 0))
+        if self.held + room > self.settings.memcap_bytes:
+            self._counters.add("files.memcap")
+            return 0
+        self.held += room
+        return room
+
+    def end(self, file: File) -> None:
+        """Take a file that has ended."""
+        self.held -= file.held
+        self._counters.add("files.truncated" if file.state is State.TRUNCATED else "files.closed")
+        if self.logged or self.storing:
+            self.ended.append(file)
+
+    def forget(self, file: File) -> None:
+        """Take back what a file held that nobody will hear of."""
+        self.held -= file.held
+        self._counters.add("files.released")
+
+    def take(self) -> list[File]:
+        """Return the files that ended since this was last asked."""
+        ended, self.ended = self.ended, []
+        return ended
