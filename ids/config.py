@@ -19,6 +19,7 @@ from ids.decode.settings import DecodeSettings
 from ids.errors import ConfigError, Location, SourceError, UsageError
 from ids.flow.settings import FlowSettings, StreamSettings
 from ids.kernel.settings import FastPathSettings
+from ids.protocols.files import FileSettings
 from ids.protocols.settings import ProtocolSettings
 from ids.respond.settings import EveSettings, RespondSettings
 from ids.rules.language.variables import GroupError, Variables
@@ -83,6 +84,7 @@ class Config(_Settings):
     flow: FlowSettings = FlowSettings()
     stream: StreamSettings = StreamSettings()
     protocols: ProtocolSettings = ProtocolSettings()
+    files: FileSettings = FileSettings()
     rules: RulesSettings = RulesSettings()
     respond: RespondSettings = RespondSettings()
     eve: EveSettings = EveSettings()

@@ -21,7 +21,7 @@ from ids.respond.policy import BlockPolicy
 from ids.respond.responder import Responder
 from ids.respond.state import ordered
 from ids.rules.language.variables import home_net
-from ids.types import FlowColumns, IPAddress, Match, PacketBatch, Packets
+from ids.types import Asked, FlowColumns, IPAddress, Match, PacketBatch, Packets
 
 NO_RULES = "no rule is loaded, so nothing is looked for but what plugins find: see rules.paths, or -S"
 
@@ -75,6 +75,7 @@ class Engine:
         self._outputs = True
         self._event_types = event_types
         self.flows = FlowColumns()
+        self._asked = Asked()
         self._go_on: Callable[[], bool] | None = None
         self.plugins.start(self._context)
         self.wanted = self._event_types_wanted()
@@ -102,7 +103,7 @@ class Engine:
             self._outputs = False
         self._inspection = Inspection(
             self.config, self.plugins, self.flows, self._gate, self.counters,
-            live=self._live, wanted=self.wanted, share=share, seed=self._seed,
+            live=self._live, wanted=self.wanted, share=share, seed=self._seed, asked=self._asked,
         )  # fmt: skip
         return self._inspection
 
@@ -247,7 +248,7 @@ class Engine:
         options = self.config.plugins.options.get(name, {})
         return EngineContext(
             self.config, self.counters, options, self.flows,
-            live=self._live, outputs=self._outputs, go_on=self._go_on,
+            live=self._live, outputs=self._outputs, go_on=self._go_on, asked=self._asked,
         )  # fmt: skip
 
     def _veto(self, address: str, match: Match) -> list[str]:

@@ -23,13 +23,27 @@ from ids.flow.share import Share
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import EVENT_OF, Protocols
+from ids.protocols.files import Files
 from ids.respond import events
 from ids.respond.anomalies import packet_anomalies
 from ids.respond.exhibits import Exhibits
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
 from ids.respond.recount import Recount
-from ids.types import I64, U8, Bool, Direction, FlowBatch, FlowColumns, Mark, Match, PacketBatch, Packets, Transactions
+from ids.types import (
+    I64,
+    U8,
+    Asked,
+    Bool,
+    Direction,
+    FlowBatch,
+    FlowColumns,
+    Mark,
+    Match,
+    PacketBatch,
+    Packets,
+    Transactions,
+)
 
 HISTORY_BATCHES = 2
 """Batches kept for the frames of a flow that is flagged late. Each may be several megabytes."""
@@ -96,10 +110,11 @@ class Inspection:
         wanted: Collection[str] | None,
         share: Share | None = None,
         seed: int = 0,
+        asked: Asked | None = None,
     ) -> None:
         """Build the stages; ``wanted`` are the event types that somebody reads, None all.
 
-        ``share``: of all flows. ``seed``: of their ids.
+        ``share``: of all flows. ``seed``: of their ids. ``asked``: the buffers that detectors ask for.
         """
         self._share = share
         # in a replay every worker decodes all packets, live each has packets of its own
@@ -119,7 +134,10 @@ class Inspection:
         last_seen = self._recount.last_seen if self._recount else None
         stream = config.stream.resolved(live=live)
         self._table = FlowTable(config.flow, counters, stream, last_seen, flows, seed, parsers=True)
-        self._protocols = Protocols(config.protocols, counters, flows)
+        self._files = Files(config.files, counters, flows)
+        self._asked = asked if asked is not None else Asked()
+        self._asked_changes = -1
+        self._protocols = Protocols(config.protocols, counters, flows, files=self._files)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
         self._exhibits = Exhibits(config.eve, flows, counters)
@@ -131,6 +149,8 @@ class Inspection:
         self._opaque = frozenset(config.engine.bypass)
         self._wanted = wanted
         self._exhibits.configure(config.eve)
+        self._files.configure(config.files)
+        self._asked_changes = -1
 
     def process(self, batch: PacketBatch) -> Findings:
         """Take one batch through every stage."""
@@ -159,6 +179,8 @@ class Inspection:
     def _findings(self, packets: Packets | None, flows: FlowBatch) -> Findings:
         found = Findings(packets)
         clock = time.thread_time()
+        if self._asked.changes != self._asked_changes:
+            self._want_files()
         transactions = self._protocols.feed(flows.streams, flows.datagrams)
         clock = self._lap("protocols", clock)
         self._detect(found, packets, flows, transactions)
@@ -257,6 +279,7 @@ class Inspection:
         ]  # fmt: skip
         if complete:
             found.transactions = Events(lines=spelt.transactions(complete))
+        self._write_up_files(found, spelt)
         ended = flows.ended[primary[flows.ended] == 0]
         if not len(ended):
             return
@@ -267,6 +290,24 @@ class Inspection:
             parts = [of[at : at + FLOWS_AT_ONCE] for at in range(0, len(of), FLOWS_AT_ONCE)]
             found.flows = Events(lines=[spelt.flows(part) for part in parts])
             found.matched_flows = list(Events(lines=[spelt.flows(ended[matched])]))
+
+    def _want_files(self) -> None:
+        """Have no more found out about files than somebody asks for."""
+        asked = self._asked
+        self._asked_changes = asked.changes
+        self._files.want(asked.buffers, logged=self._wants("fileinfo"), storing=asked.storing)
+
+    def _write_up_files(self, found: Findings, spelt: EventLines) -> None:
+        """Write of the files that ended, and let their content go."""
+        ended, due = self._files.take()
+        settings, primary = self._config.files, self.flows.primary
+        events = [file for file in due if not primary[file.slot]]
+        if events:
+            lines = spelt.files(events, settings.hashes, magic=settings.magic)
+            found.transactions = Events.joined([found.transactions, Events(lines=[lines])])
+        for file in ended:
+            if not file.reported:
+                file.settle(settings.hashes, settings.magic)
 
     def _anomalies(self, packets: Packets | None, flows: FlowBatch) -> Events:
         """Return the `anomaly` events of packets, and of TCP connections."""

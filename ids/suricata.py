@@ -35,13 +35,17 @@ INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False,
 
 _EVENT_TYPES: dict[str, tuple[str, ...]] = {
     "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",),
-    "dns": ("dns",), "ssh": ("ssh",), "tls": ("tls",), "stats": ("stats",),
+    "dns": ("dns",), "ssh": ("ssh",), "smtp": ("smtp",), "ftp": ("ftp", "ftp_data"), "tls": ("tls",),
+    "files": ("fileinfo",), "stats": ("stats",),
 }  # fmt: skip
 _DROP_FLOWS = {"all": "all", "start": "start"}
 
 _POLICIES = {"old-linux": "old-linux", "oldlinux": "old-linux", "bsd-right": "bsd-right", "bsdright": "bsd-right"}
 _UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _UNLIMITED = 1 << 40
+_MOST_BODY = 1 << 30
+_HASHES = ("md5", "sha1", "sha256")
+_LIBHTP = "app-layer.protocols.http.libhtp.default-config."
 
 
 def is_suricatas(data: object) -> bool:
@@ -167,6 +171,8 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 taken |= _alerts(options)
             elif name == "drop":
                 taken |= _drops(options)
+            elif name == "files":
+                taken |= _files(options)
     if taken.get("eve.tagged_packets"):
         types.append("packet")
     return taken | ({"eve.types": list(dict.fromkeys(types))} if types else {})
@@ -202,6 +208,24 @@ def _drops(options: Mapping[str, Any]) -> Assigned:
     return taken
 
 
+def _files(options: Mapping[str, Any]) -> Assigned:
+    taken: Assigned = {}
+    hashes = options.get("force-hash")
+    named = [str(name).lower() for name in hashes] if isinstance(hashes, list) else []
+    if _true(options.get("force-md5")):
+        named.append("md5")
+    if named := [name for name in _HASHES if name in named]:
+        taken["files.hashes"] = named
+    if _true(options.get("force-magic")):
+        taken["files.magic"] = True
+    return taken
+
+
+def _body_bytes(setting: str) -> Callable[[Any, Path], Assigned]:
+    """Return what takes a limit of bodies over; 0 is none."""
+    return lambda value, _: {setting: min(_bytes(value), _MOST_BODY) or _MOST_BODY}
+
+
 def _actions(value: Any, _home: Path) -> Assigned:
     return {"respond.action_order": [str(name) for name in value]} if isinstance(value, list) else {}
 
@@ -224,6 +248,8 @@ _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "classification-file": _file("rules.classification_file"),
     "reference-config-file": _file("rules.reference_file"),
     "stream.inline": lambda value, _: dict(INLINE) if _true(value) else {},
+    f"{_LIBHTP}request-body-limit": _body_bytes("protocols.http.request_body_bytes"),
+    f"{_LIBHTP}response-body-limit": _body_bytes("protocols.http.response_body_bytes"),
     "outputs": _outputs,
     "action-order": _actions,
     "af-packet": _capture,

@@ -112,6 +112,7 @@ class Rules:
 
         def commit() -> None:
             self.matcher = matcher
+            context.asked.say(NAME, matcher.buffers)
             counters = context.counters
             counters.set("rules.loaded", len(loaded))
             imported = sum(rule.repeats for rule in loaded.rules)

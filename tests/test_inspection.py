@@ -188,7 +188,8 @@ def test_matches_come_in_the_order_of_their_packets_signed_and_marked() -> None:
 @pytest.mark.parametrize(
     ("wanted", "made"),
     [
-        (None, {"http": 1, "flow": 2}),
+        (None, {"http": 1, "fileinfo": 1, "flow": 2}),
+        ({"fileinfo"}, {"fileinfo": 1}),
         ({"http"}, {"http": 1}),
         ({"flow", "alert"}, {"flow": 2}),
         ({"alert"}, {}),

@@ -111,7 +111,7 @@ outputs:
         - drop: {alerts: yes, flows: all}
         - flow
         - anomaly: {enabled: no}
-        - files
+        - files: {force-magic: yes, force-hash: [sha256, md5, crc32]}
 action-order: [drop, reject, alert, pass]
 """
 
@@ -119,12 +119,21 @@ action-order: [drop, reject, alert, pass]
 def test_what_events_show_is_taken_over(tmp_path: Path) -> None:
     config = taken(tmp_path, EVE)
     eve = config.eve
-    assert eve.types == ["alert", "drop", "flow", "packet"]
+    assert eve.types == ["alert", "drop", "flow", "fileinfo", "packet"]
+    assert (config.files.hashes, config.files.magic) == (["md5", "sha256"], True)
     assert (eve.payload, eve.payload_printable, eve.packet, eve.ethernet, eve.verdict, eve.tagged_packets) == (
         True,
     ) * 6
     assert (eve.payload_bytes, eve.drop_flows, eve.drop_alert) == (8192, "all", True)
     assert config.respond.action_order == ["drop", "reject", "alert", "pass"]
+
+
+def test_limits_of_bodies_are_taken_over(tmp_path: Path) -> None:
+    limits = "{request-body-limit: 0, response-body-limit: 1mb}"
+    http = taken(
+        tmp_path, f"app-layer: {{protocols: {{http: {{libhtp: {{default-config: {limits}}}}}}}}}"
+    ).protocols.http
+    assert (http.request_body_bytes, http.response_body_bytes) == (1 << 30, 1 << 20)
 
 
 def test_outputs_that_make_no_sense_change_nothing(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ids.counters import Counters
-from ids.types import FlowColumns, FlowPlace
+from ids.types import Asked, FlowColumns, FlowPlace
 
 if TYPE_CHECKING:
     from ids.config import Config
@@ -34,6 +34,9 @@ class EngineContext:
     go_on: Callable[[], bool] | None = None
     """In ``ids_reload`` of a live engine: takes on the packets that have come, and returns False where the engine is to
     stop. To be called several times a second by a plugin that loads for long, in a thread of its own."""
+    asked: Asked = field(default_factory=Asked)
+    """Where a plugin says which buffers of files it asks for (``asked.say("name", ["file.sha256"])``), for these are
+    made only then; in ``ids_reload`` to be said when the reload is in force."""
 
     def flow_place(self, make: Callable[[], State]) -> FlowPlace[State]:
         """Return a typed place for what the plugin keeps of flows; what it keeps of a flow goes with the flow.

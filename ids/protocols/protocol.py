@@ -154,6 +154,8 @@ class Protocol:
     event: str | None = None
     """The type of event that is written for a complete transaction. Its object, under the protocol's name, is what the
     parser gave the transaction as ``fields``."""
+    beside: tuple[str, ...] = ()
+    """Keys of ``fields`` whose values are objects of their own in events: ``email`` beside ``smtp``."""
     in_alert: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     """Makes of ``fields`` the object that alerts have, where that is another than the event's."""
     streams: Callable[[Setup], MakeStreamParser] | None = field(default=None, repr=False)

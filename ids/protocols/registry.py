@@ -29,7 +29,12 @@ OTHER_NAMES = frozenset(
 
 SHARED_BUFFERS = (
     Buffer("file.data", None, None, "content of a transferred file or body, decompressed", several=True, grows=True),
-    Buffer("file.name", None, None, "name of a transferred file", grows=True),
+    Buffer("file.name", None, None, "name of a transferred file, else the path of what was asked for", grows=True),
+    Buffer("file.magic", None, None, "what a file is by its content, in libmagic's words", grows=True),
+    Buffer("file.size", None, None, "bytes of a file that has ended, as a decimal number", grows=True),
+    Buffer("file.md5", None, None, "MD5 of a complete file, in hexadecimal", grows=True),
+    Buffer("file.sha1", None, None, "SHA-1 of a complete file, in hexadecimal", grows=True),
+    Buffer("file.sha256", None, None, "SHA-256 of a complete file, in hexadecimal", grows=True),
     Buffer(ODDITY, None, None, "what a parser found odd, by Suricata's names: `dns.z_flag_set`", several=True),
 )
 """Buffers that parsers of several protocols fill."""

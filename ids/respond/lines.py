@@ -6,7 +6,8 @@ The keys are those that `ids.respond.events` gives single events, and come in th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -14,11 +15,16 @@ import numpy as np
 from ids.events import Lines, spell
 from ids.flow.keys import answer_to
 from ids.protocols import EVENT_OF
+from ids.protocols.files import File
 from ids.respond.community_id import community_ids
-from ids.respond.events import ICMP, WITH_PORTS, interface_name, protocol_name, second, tunnel, vlan_tags
+from ids.respond.events import ICMP, WITH_PORTS, exchange, interface_name, protocol_name, second, tunnel, vlan_tags
+from ids.respond.files import file_fields, plain_fields
 from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
+from ids.types.transactions import Fields
 
 _TCP = 6
+_ENDS = re.compile(r'"src_ip":("[^"]*"),"src_port":(\d+),"dest_ip":("[^"]*"),"dest_port":(\d+),')
+_BACK = r'"src_ip":\3,"src_port":\4,"dest_ip":\1,"dest_port":\2,'
 _STATES = [state.eve for state in FlowState]
 _REASONS = [reason.name.lower() for reason in EndReason]
 _TCP_STATES = ["syn_sent", "established", "closed"]
@@ -31,7 +37,9 @@ class EventLines:
     def __init__(self, flows: FlowColumns) -> None:
         self._flows = flows
         self._ends: dict[int, str] = {}
-        """By slot: the keys that every event of a flow carries in the same words."""
+        """By slot: the keys that every event of a flow carries in the same words,"""
+        self._swapped: dict[int, str] = {}
+        """and in those of packets of the server."""
 
     def transactions(self, transactions: Sequence[Transaction]) -> list[Lines]:
         """Return the events of completed protocol exchanges, such as ``http``; those of one protocol together."""
@@ -91,13 +99,37 @@ class EventLines:
         times = timestamps(np.array([row.ts_ns for row in rows]))
         heads = self._heads(event_type, slots, times, [row.number for row in rows])
         lines = [
-            f'{head},"tx_id":{row.tx_id},"{event_type}":{spell(row.fields)}}}\n'
+            f'{head},"tx_id":{row.tx_id},{_objects(row.protocol, row.fields)}}}\n'
             for head, row in zip(heads, rows, strict=True)
         ]
         return Lines(event_type, "".join(lines).encode(), len(lines))
 
-    def _heads(self, event_type: str, slots: I64, times: list[str], numbers: Sequence[int]) -> list[str]:
-        """Return how each event begins; ``numbers`` are those of the packets that caused them, 0 where none did."""
+    def files(self, files: Sequence[File], hashes: Sequence[str], *, magic: bool) -> Lines:
+        """Return the ``fileinfo`` events of files; addresses are those of a packet of whoever sends the file."""
+        slots = np.array([file.slot for file in files])
+        times = timestamps(np.array([file.ts_ns for file in files]))
+        of_server = [bool(file.direction) for file in files]
+        plain = not (hashes or magic)
+        heads = self._heads("fileinfo", slots, times, [file.number for file in files], of_server)
+        lines = [
+            f'{head},{_objects(file.protocol, file.fields)},"app_proto":"{file.protocol}",'
+            f'"fileinfo":{plain_fields(file) if plain else spell(file_fields(file, hashes, magic=magic))}}}\n'
+            for head, file in zip(heads, files, strict=True)
+        ]
+        return Lines("fileinfo", "".join(lines).encode(), len(lines))
+
+    def _heads(
+        self,
+        event_type: str,
+        slots: I64,
+        times: list[str],
+        numbers: Sequence[int],
+        swapped: Sequence[bool] | None = None,
+    ) -> list[str]:
+        """Return how each event begins; ``numbers`` are those of the packets that caused them, 0 where none did.
+
+        ``swapped``: whether each is of a packet of the server. None: all are of packets of the client.
+        """
         flows = self._flows
         live = flows.sources.index(LIVE) if LIVE in flows.sources else -1
         counts = [
@@ -105,11 +137,24 @@ class EventLines:
             for number, source in zip(numbers, flows.source[slots].tolist(), strict=True)
         ]
         self._spell_ends(slots)
-        columns = zip(times, flows.id[slots].tolist(), counts, map(self._ends.__getitem__, slots.tolist()), strict=True)
+        ends: Iterable[str] = map(self._ends.__getitem__, slots.tolist())
+        if swapped is not None:
+            ends = [
+                self._back(slot, end) if back else end
+                for slot, end, back in zip(slots.tolist(), ends, swapped, strict=True)
+            ]
+        columns = zip(times, flows.id[slots].tolist(), counts, ends, strict=True)
         return [
             f'{{"timestamp":"{time}","flow_id":{flow_id},{count}"event_type":"{event_type}",{ends}'
             for time, flow_id, count, ends in columns
         ]
+
+    def _back(self, slot: int, ends: str) -> str:
+        """Return addresses and ports as packets of the server have them."""
+        back = self._swapped.get(slot)
+        if back is None:
+            back = self._swapped[slot] = _ENDS.sub(_BACK, ends, count=1)
+        return back
 
     def _spell_ends(self, slots: I64) -> None:
         """Spell addresses, ports, protocol and source of the flows that are not spelt yet."""
@@ -196,6 +241,11 @@ def timestamps(ts_ns: I64) -> list[str]:
     """Spell times in EVE's way, as `ids.respond.events.timestamp` does one."""
     seconds, micros = np.divmod(ts_ns // 1000, 1_000_000)
     return [f"{second(of)}.{micro:06d}+0000" for of, micro in zip(seconds.tolist(), micros.tolist(), strict=True)]
+
+
+def _objects(protocol: str, fields: Fields) -> str:
+    """Return what is logged of an exchange: the object of its protocol, and those that stand beside it."""
+    return ",".join([f'"{key}":{spell(value)}' for key, value in exchange(protocol, fields).items()])
 
 
 def _source(name: str) -> str:

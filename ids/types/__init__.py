@@ -12,6 +12,7 @@ clock. Numbers are in host byte order. Addresses are two 64-bit halves of the 12
     findings       rules' identities, matches and what they ask for
     state          what rules remember of flows and hosts
     counting       what rules count before they are heard
+    asked          which buffers somebody asks for
 """
 
 from ids.types.addresses import (
@@ -25,6 +26,7 @@ from ids.types.addresses import (
     unmapped,
 )
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
+from ids.types.asked import Asked
 from ids.types.counting import After, Distinct, Remembered
 from ids.types.findings import (
     Action,
@@ -71,6 +73,7 @@ __all__ = [
     "After",
     "Anomaly",
     "Arrivals",
+    "Asked",
     "BitChange",
     "BitTest",
     "BlockMode",

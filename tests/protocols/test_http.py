@@ -684,9 +684,9 @@ def test_multipart_uploads_are_files() -> None:
     assert buffers["http.request_body"] == body
 
 
-def test_put_is_a_file_named_by_its_target() -> None:
+def test_put_is_a_file_named_by_the_path_of_its_target() -> None:
     buffers = only_request(request(b"PUT /up/shell.jsp?x HTTP/1.1", b"Content-Length: 1", body=b"j"))
-    assert (buffers["file.name"], buffers["file.data"]) == (b"shell.jsp", b"j")
+    assert (buffers["file.name"], buffers["file.data"]) == (b"/up/shell.jsp", b"j")
 
 
 EXCHANGES = st.lists(

@@ -16,7 +16,7 @@ from tests.protocols.toys import TOY
 def test_names_are_unique() -> None:
     assert len(BY_NAME) == len(PROTOCOLS)
     assert OTHER_NAMES.isdisjoint(BY_NAME)
-    assert len(BUFFERS) == 3 + sum(len(protocol.buffers) for protocol in PROTOCOLS)
+    assert len(BUFFERS) == 8 + sum(len(protocol.buffers) for protocol in PROTOCOLS)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)

@@ -31,8 +31,8 @@ that, content is not kept, and counted (`files.memcap`).
 - `settings` has the limits.
 """
 
-from ids.protocols.files.file import FILE_BUFFERS, File, State
+from ids.protocols.files.file import FILE_BUFFERS, FieldsOf, File, State
 from ids.protocols.files.settings import FileSettings
 from ids.protocols.files.tracker import Files
 
-__all__ = ["FILE_BUFFERS", "File", "FileSettings", "Files", "State"]
+__all__ = ["FILE_BUFFERS", "FieldsOf", "File", "FileSettings", "Files", "State"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ids.protocols.files.magic import describe
 from ids.types import Direction, Transaction
@@ -21,12 +21,14 @@ from ids.types.transactions import Fields
 if TYPE_CHECKING:
     from ids.protocols.files.tracker import Files
 
-MAX_NAME_BYTES = 4096
-"""Kept of a name: no file system has longer paths."""
 COST = 512
 """Bytes that an open file counts for besides its content."""
 _FIRST_LOOK = 1
 """Bytes of a file at which rules see it first; then each time it has doubled."""
+
+
+FieldsOf: TypeAlias = "Fields | Callable[[], Fields] | Transaction"
+"""What EVE logs of an exchange, what makes it when it is asked for, or the transaction that has it."""
 
 
 class State(Enum):
@@ -40,11 +42,39 @@ class State(Enum):
 class File:
     """A file of one flow; made by `Files.open` or `Files.whole`."""
 
-    __slots__ = (
-        "_digests", "_fields", "_files", "_held", "_kept", "_known", "_magic", "_next_look", "beside", "direction",
-        "end", "file_id", "gaps", "name", "number", "protocol", "sids", "size", "slot", "start", "state", "store",
-        "stored", "ts_ns", "tx_id", "whole",
-    )  # fmt: skip
+    size = 0
+    """Bytes so far, lost ones included."""
+    gaps = False
+    state = State.OPEN
+    start: int | None = None
+    """Of a range of a larger file: where it starts,"""
+    end: int | None = None
+    """and its last byte."""
+    ts_ns = 0
+    number = 0
+    """`PacketBatch.number` of the packet that ended it."""
+    store = False
+    """It is to be written to the store when it has ended,"""
+    sids: tuple[int, ...] = ()
+    """by these rules."""
+    stored = False
+    file_id = 0
+    """Number within the store."""
+    whole = True
+    """All its bytes are kept, but for lost ones."""
+    reported = True
+    """Its event is written when it has ended; False: when its parser says so (`report`)."""
+    beside: Mapping[str, bytes] = {}
+    """Other buffers of the same side of the exchange."""
+    _kept: bytes | bytearray = b""
+    _held = 0
+    """Bytes of `Files.held` that are this file's."""
+    _digests: Mapping[str, Any] = {}
+    """Being computed: those of a file that has outgrown what is kept."""
+    _known: Mapping[str, str] = {}
+    """Digests that were asked for."""
+    _magic: str | None = None
+    _next_look = _FIRST_LOOK
 
     def __init__(
         self,
@@ -54,8 +84,7 @@ class File:
         tx_id: int,
         direction: Direction,
         name: bytes,
-        fields: Fields | Callable[[], Fields],
-        beside: Mapping[str, bytes],
+        fields: FieldsOf,
     ) -> None:
         self._files = files
         self._fields = fields
@@ -64,43 +93,16 @@ class File:
         self.tx_id = tx_id
         self.direction = direction
         """Which side sends it."""
-        self.name = name[:MAX_NAME_BYTES]
+        self.name = name
         """As it is called on the wire, decoded; empty where it has no name."""
-        self.beside = beside
-        self.size = 0
-        """Bytes so far, lost ones included."""
-        self.gaps = False
-        self.state = State.OPEN
-        self.start: int | None = None
-        """Of a range of a larger file: where it starts,"""
-        self.end: int | None = None
-        """and its last byte."""
-        self.ts_ns = 0
-        self.number = 0
-        """`PacketBatch.number` of the packet that ended it."""
-        self.store = False
-        """It is to be written to the store when it has ended,"""
-        self.sids: tuple[int, ...] = ()
-        """by these rules."""
-        self.stored = False
-        self.file_id = 0
-        """Number within the store."""
-        self.whole = True
-        """All its bytes are kept, but for lost ones."""
-        self._kept: bytes | bytearray = b""
-        self._held = 0
-        """Bytes of `Files.held` that are this file's."""
-        self._digests: dict[str, Any] = {}
-        """Being computed: those of a file that has outgrown what is kept."""
-        self._known: dict[str, str] = {}
-        """Digests that were asked for."""
-        self._magic: str | None = None
-        self._next_look = _FIRST_LOOK
 
     @property
     def fields(self) -> Fields:
         """What EVE logs of the exchange."""
-        return self._fields() if callable(self._fields) else self._fields
+        fields = self._fields
+        if isinstance(fields, Transaction):
+            return fields.fields
+        return fields() if callable(fields) else fields
 
     @property
     def ended(self) -> bool:
@@ -141,6 +143,20 @@ class File:
         """End it before its end."""
         self._end(State.TRUNCATED, ts_ns, number, out)
 
+    def report(self, fields: FieldsOf) -> None:
+        """Have the event of a file written that has ended, with what is known of its exchange by now."""
+        if not self.reported:
+            self.reported, self._fields = True, fields
+            self._files.report(self)
+
+    def settle(self, digests: Sequence[str], magic: bool) -> None:
+        """Find out what its event will say, and let its content go; for one whose event is written later."""
+        for name in digests:
+            self.digest(name)
+        if magic:
+            self.magic()
+        self._kept, self.whole = b"", False
+
     def release(self) -> None:
         """Give back what it holds, without a word; for a parser that is let go. Does nothing to one that has ended."""
         if not self.ended:
@@ -159,7 +175,7 @@ class File:
                 machine = hashlib.new(name, self._kept, usedforsecurity=False)
             known = machine.hexdigest()
             if self.ended:
-                self._known[name] = known
+                self._known = {**self._known, name: known}
         return known if self.ended else None
 
     def magic(self) -> str | None:
@@ -174,13 +190,9 @@ class File:
     def transaction(self, ts_ns: int, number: int, *, partial: bool = False) -> Transaction:
         """Return it as what rules look at."""
         return Transaction(
-            self._files.flows, self.slot, self.protocol, self.tx_id, self.direction, self.buffers, self._fields, ts_ns,
-            number, partial=partial, files=(self,),
+            self._files.flows, self.slot, self.protocol, self.tx_id, self.direction, self.buffers, lambda: self.fields,
+            ts_ns, number, partial=partial, files=(self,),
         )  # fmt: skip
-
-    def taken(self, content: bytes) -> None:
-        """Take all bytes that there are at once; for `Files.whole`."""
-        self._kept, self.size = content, len(content)
 
     def _end(self, state: State, ts_ns: int, number: int, out: list[Transaction] | None) -> None:
         if self.ended:
@@ -199,8 +211,10 @@ class File:
             room = self._files.room(self, len(data))
             if room < len(data):
                 self.whole = False
-                for name in self._files.streamed():
-                    self._digests[name] = machine = hashlib.new(name, self._kept, usedforsecurity=False)
+                self._digests = {
+                    name: hashlib.new(name, self._kept, usedforsecurity=False) for name in self._files.streamed()
+                }
+                for machine in self._digests.values():
                     machine.update(data)
             if room:
                 if not isinstance(self._kept, bytearray):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from ids.counters import Counters
-from ids.protocols.files.file import COST, FILE_BUFFERS, File, State
+from ids.protocols.files.file import COST, FILE_BUFFERS, FieldsOf, File, State
 from ids.protocols.files.settings import HASHES, FileSettings
 from ids.types import Direction, FlowColumns
-from ids.types.transactions import Fields
 
+PLAIN = ("file.data", "file.name")
+"""Buffers that HTTP gives of a message without a `File`."""
+_RARE = set(FILE_BUFFERS) - set(PLAIN)
 _OF_DIGESTS = {f"file.{name}": name for name in HASHES}
+MAX_NAME_BYTES = 4096
+"""Kept of a name: no file system has longer paths."""
 _NOTHING: Mapping[str, bytes] = {}
 
 
@@ -24,11 +28,17 @@ class Files:
         self.held = 0
         """Bytes of open files, as `File.held` counts them."""
         self.ended: list[File] = []
-        """Files that ended in this batch, where somebody is to hear of it; taken by `take`."""
+        """Files that ended in this batch, where somebody is to hear of it; taken by `take`,"""
+        self.due: list[File] = []
+        """and those whose events are to be written."""
+        self._closed = self._truncated = 0
+        """How many did, until they are counted."""
         self.logged = False
         """Events of files are written."""
         self.asked = True
         """Rules ask for buffers of files."""
+        self.tracked = True
+        """Somebody wants more of files than parsers of whole messages give without (`PLAIN`)."""
         self.storing = False
         """Files may have to be stored, so that their content is kept."""
         self._streamed: tuple[str, ...] = ()
@@ -42,6 +52,7 @@ class Files:
         """Say what is wanted: by rules, the buffers of these names (None: it is not known); by outputs, events."""
         self.asked = buffers is None or not set(FILE_BUFFERS).isdisjoint(buffers)
         self.logged, self.storing = logged, storing
+        self.tracked = logged or storing or buffers is None or not _RARE.isdisjoint(buffers)
         asked = {name for buffer, name in _OF_DIGESTS.items() if buffers is None or buffer in buffers}
         said = set(self.settings.hashes) if logged else set()
         self._streamed = tuple(sorted(asked | said | ({"sha256"} if storing else set())))
@@ -63,11 +74,12 @@ class Files:
         direction: Direction,
         *,
         name: bytes = b"",
-        fields: Fields | Callable[[], Fields] = _NOTHING,
+        fields: FieldsOf = _NOTHING,
         beside: Mapping[str, bytes] = _NOTHING,
     ) -> File:
         """Begin a file of a flow, by its slot; see the package for what the arguments are."""
-        file = File(self, slot, protocol, tx_id, direction, name, fields, beside)
+        file = File(self, slot, protocol, tx_id, direction, name[:MAX_NAME_BYTES], fields)
+        file.beside = beside
         self.held += COST
         return file
 
@@ -80,13 +92,14 @@ class Files:
         content: bytes,
         *,
         name: bytes = b"",
-        fields: Fields | Callable[[], Fields] = _NOTHING,
+        fields: FieldsOf = _NOTHING,
         beside: Mapping[str, bytes] = _NOTHING,
     ) -> File:
         """Return a file all of whose bytes are there; it is open until it is closed, and its parser accounts for it."""
-        file = File(self, slot, protocol, tx_id, direction, name, fields, beside)
+        file = File(self, slot, protocol, tx_id, direction, name[:MAX_NAME_BYTES], fields)
+        file.beside = beside
         self.held += COST
-        file.taken(content)
+        file._kept, file.size = content, len(content)
         return file
 
     def room(self, file: File, size: int) -> int:
@@ -103,16 +116,31 @@ class Files:
     def end(self, file: File) -> None:
         """Take a file that has ended."""
         self.held -= file.held
-        self._counters.add("files.truncated" if file.state is State.TRUNCATED else "files.closed")
+        if file.state is State.TRUNCATED:
+            self._truncated += 1
+        else:
+            self._closed += 1
         if self.logged or self.storing:
             self.ended.append(file)
+            if file.reported:
+                self.due.append(file)
+
+    def report(self, file: File) -> None:
+        """Take a file that ended before and whose event is to be written now."""
+        if self.logged:
+            self.due.append(file)
 
     def forget(self, file: File) -> None:
         """Take back what a file held that nobody will hear of."""
         self.held -= file.held
         self._counters.add("files.released")
 
-    def take(self) -> list[File]:
-        """Return the files that ended since this was last asked."""
-        ended, self.ended = self.ended, []
-        return ended
+    def take(self) -> tuple[list[File], list[File]]:
+        """Return the files that ended since this was last asked, and those whose events are to be written."""
+        if self._closed or self._truncated:
+            self._counters.add("files.closed", self._closed)
+            self._counters.add("files.truncated", self._truncated)
+            self._closed = self._truncated = 0
+        taken = self.ended, self.due
+        self.ended, self.due = [], []
+        return taken

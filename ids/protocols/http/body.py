@@ -12,7 +12,7 @@ from __future__ import annotations
 from ids.counters import Counters
 from ids.protocols.http.content import decode_content, file_name, find_files
 from ids.protocols.http.head import Head
-from ids.protocols.http.message import Message
+from ids.protocols.http.message import UPLOADS, Message
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.uri import further_body, further_forms
 from ids.types import Direction
@@ -61,7 +61,7 @@ def buffers_of(
             readings = _with_body_as_sent(readings, bytes(message.body))
         if readings:
             add = _add_request_body if direction is Direction.TO_SERVER else _add_response_body
-            add(message.head, readings, buffers, more, counters)
+            add(message.head, readings, message.exchange.path(), buffers, more, counters)
     if message.strays:
         strays = bytes(message.strays)
         body = buffers.setdefault("http.request_body", strays)
@@ -77,14 +77,21 @@ def _with_body_as_sent(readings: tuple[bytes, ...], body: bytes) -> tuple[bytes,
 
 
 def _add_request_body(
-    head: Head, readings: tuple[bytes, ...], buffers: dict[str, bytes], more: More, counters: Counters
+    head: Head,
+    readings: tuple[bytes, ...],
+    path: bytes,
+    buffers: dict[str, bytes],
+    more: More,
+    counters: Counters,
 ) -> None:
     body, *others = readings
     buffers["http.request_body"] = body
     content_type = head.headers.get(b"content-type", b"")
     names, buffers["file.data"] = find_files(content_type, body, counters)
-    if names or head.method == b"PUT":
-        buffers["file.name"] = names or buffers["http.uri"].partition(b"?")[0].rpartition(b"/")[2]
+    if not names and head.method in UPLOADS:
+        names = path
+    if names:
+        buffers["file.name"] = names
     further = [*others, *(form for reading in readings for form in further_body(reading))]
     if further:
         more["http.request_body"] = tuple(further)
@@ -93,12 +100,17 @@ def _add_request_body(
 
 
 def _add_response_body(
-    head: Head, readings: tuple[bytes, ...], buffers: dict[str, bytes], more: More, _counters: Counters
+    head: Head,
+    readings: tuple[bytes, ...],
+    path: bytes,
+    buffers: dict[str, bytes],
+    more: More,
+    _counters: Counters,
 ) -> None:
     body, *others = readings
     buffers["http.response_body"] = buffers["file.data"] = body
     if others:
         more["http.response_body"] = more["file.data"] = tuple(others)
-    name = file_name(head.headers.get(b"content-disposition", b""))
+    name = file_name(head.headers.get(b"content-disposition", b"")) or path
     if name:
         buffers["file.name"] = name

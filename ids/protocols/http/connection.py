@@ -8,10 +8,15 @@ comes out does not depend on which lane a message took.
 
 from __future__ import annotations
 
-from ids.protocols.http.message import UNASKED_BYTES, UNASKED_FREE, Exchange, Memory, State
+from collections.abc import Mapping
+
+from ids.protocols.http.files import request_file, response_file
+from ids.protocols.http.message import UNASKED_BYTES, UNASKED_FREE, UPLOADS, Exchange, Memory, State
 from ids.protocols.http.ordinary import (
     Request,
+    RequestWithFile,
     Response,
+    ResponseWithFile,
     body_length,
     coded,
     request_pattern,
@@ -26,6 +31,9 @@ from ids.types import Direction, Transaction
 
 _BODILESS = (b"204", b"304")
 _TO_SERVER, _TO_CLIENT = Direction
+_DISPOSITION = b"\ncontent-disposition:"
+_RANGE = b"\ncontent-range:"
+_NOTHING: Mapping[str, bytes] = {}
 
 
 class Shared:
@@ -35,6 +43,7 @@ class Shared:
         settings: HttpSettings = setup.settings
         self.setup = setup
         self.flows = setup.flows
+        self.files = setup.files
         self.ordinary_lane = setup.ordinary_lane
         self.memory = Memory(settings.memcap_bytes)
         self.open_requests = settings.open_requests
@@ -147,6 +156,8 @@ class Connection(State):
                     exchange.fields, ts_ns, number, more=asked.further(), behind=size - end,
                 )
             )  # fmt: skip
+            if length > 0 and shared.files.tracked and exchange.method in UPLOADS:
+                self._file_of_request(exchange, out)
             at = end
         return at
 
@@ -181,13 +192,17 @@ class Connection(State):
                     shared.setup.counters.add("http.unasked_responses")
                     at = end
                     continue
-            response = Response(block, data[start:end], exchange)
-            out.append(
-                Transaction(
-                    shared.flows, self.slot, "http", exchange.tx_id, _TO_CLIENT, response,
-                    response.fields, ts_ns, number, True, behind=size - end,
-                )
+            tracked = shared.files.tracked and end > start
+            response = (ResponseWithFile if tracked else Response)(block, data[start:end], exchange)
+            row = Transaction(
+                shared.flows, self.slot, "http", exchange.tx_id, _TO_CLIENT, response,
+                response.fields, ts_ns, number, True, behind=size - end,
             )  # fmt: skip
+            out.append(row)
+            if exchange.files:
+                exchange.report_files(row)
+            if tracked:
+                self._file_of_response(row, response, low)
             at = end
         return at
 
@@ -196,9 +211,33 @@ class Connection(State):
         self.closed |= 1 << direction
         if self.closed == 0b11 and self.waiting:
             flows, slot = self._shared.flows, self.slot
-            out += [
-                Transaction(flows, slot, "http", asked.tx_id, direction, {}, asked.fields, ts_ns, number, True)
-                for asked in self.waiting
-            ]
+            for asked in self.waiting:
+                out.append(
+                    Transaction(flows, slot, "http", asked.tx_id, direction, {}, asked.fields, ts_ns, number, True)
+                )
+                asked.report_files(asked.fields)
             self.waiting.clear()
             self.release()
+
+    def _file_of_request(self, exchange: Exchange, out: list[Transaction]) -> None:
+        """Make the body of the request that was read last a file."""
+        row = out[-1]
+        plain = row.buffers
+        assert isinstance(plain, Request)
+        asked = RequestWithFile(plain.block, plain.body)
+        asked.file = file = request_file(self._shared.files, self.slot, exchange, plain.body, exchange.path(), _NOTHING)
+        row.buffers, row.files = asked, (file,)
+        exchange.files = row.files
+        file.close(row.ts_ns, row.number)
+
+    def _file_of_response(self, row: Transaction, answer: Response, low: bytes) -> None:
+        """Make the body of a response a file."""
+        assert isinstance(answer, ResponseWithFile)
+        disposition = answer.header(_DISPOSITION) if _DISPOSITION in low else None
+        ranged = answer.header(_RANGE) if _RANGE in low else None
+        answer.file = file = response_file(
+            self._shared.files, self.slot, answer.exchange, answer.body, disposition, ranged, _NOTHING
+        )
+        row.files = (file,)
+        file.close(row.ts_ns, row.number)
+        file.report(row)

@@ -90,25 +90,32 @@ def _decoded(body: bytes, limit: int, budget: Budget, counters: Counters) -> tup
     return [decoded for decoded, _ in found if decoded], all(end < 0 for _, end in found)
 
 
+def boundary_of(content_type: bytes) -> bytes | None:
+    """Return what stands between the parts of a multipart body; None where the body is none."""
+    found = _BOUNDARY.search(content_type) if b"multipart/" in content_type.lower() else None
+    return None if found is None else found.group(1) or found.group(2) or b""
+
+
+def file_parts(body: bytes, boundary: bytes) -> list[tuple[bytes, bytes]]:
+    """Return name and content of each part of a multipart body that is a file; of the first `MAX_PARTS` parts."""
+    found = []
+    for part in body.split(b"--" + boundary, MAX_PARTS + 1)[1 : MAX_PARTS + 1]:
+        blank = _BLANK_LINE.search(part)
+        name = file_name(part[: blank.start()]) if blank is not None else b""
+        if blank is not None and name:
+            found.append((name, part[blank.end() :].removesuffix(b"\n").removesuffix(b"\r")))
+    return found
+
+
 def find_files(content_type: bytes, body: bytes, counters: Counters) -> tuple[bytes, bytes]:
     """Return names and contents of the files in a multipart body, each joined by CRLF; else nothing and ``body``."""
-    boundary = _BOUNDARY.search(content_type) if b"multipart/" in content_type.lower() else None
+    boundary = boundary_of(content_type)
     if boundary is None:
         return b"", body
-    parts = body.split(b"--" + (boundary.group(1) or boundary.group(2) or b""), MAX_PARTS + 1)[1:]
-    if len(parts) > MAX_PARTS:
+    if body.count(b"--" + boundary) > MAX_PARTS:
         counters.add("http.multipart_too_many_parts")
-        del parts[MAX_PARTS:]
-    names, contents = [], []
-    for part in parts:
-        blank = _BLANK_LINE.search(part)
-        if blank is None:
-            continue
-        name = file_name(part[: blank.start()])
-        if name:
-            names.append(name)
-            contents.append(part[blank.end() :].removesuffix(b"\n").removesuffix(b"\r"))
-    return b"\r\n".join(names), b"\r\n".join(contents)
+    parts = file_parts(body, boundary)
+    return b"\r\n".join([name for name, _ in parts]), b"\r\n".join([content for _, content in parts])
 
 
 def file_name(disposition: bytes) -> bytes:

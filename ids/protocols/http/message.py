@@ -4,12 +4,18 @@ the message that is being read."""
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Protocol
 
+from ids.protocols.files import FieldsOf, File
 from ids.protocols.http.block import request_fields
 from ids.protocols.http.head import Framing, Head
+from ids.protocols.http.uri import path_of
 from ids.types import Direction
+
+UPLOADS = (b"POST", b"PUT")
+"""Methods whose bodies are files, as Suricata has it."""
 
 STALLED_BYTES = 16 << 20
 """Of requests that wait for answers to those before them, over all connections: their servers may have gone long ago,
@@ -58,13 +64,27 @@ class Memory:
 class Exchange:
     """A request, as long as it waits for its response. Its fields do not change."""
 
-    __slots__ = ("_fields", "cost", "method", "tx_id", "unasked")
+    __slots__ = ("_fields", "_head", "_path", "cost", "files", "method", "tx_id", "unasked")
 
-    def __init__(self, tx_id: int, method: bytes = b"", fields: dict[str, Any] | bytes = b"", cost: int = 0) -> None:
-        """Take its fields, or the head of an ordinary request to make them from when they are asked for."""
+    def __init__(
+        self,
+        tx_id: int,
+        method: bytes = b"",
+        fields: dict[str, Any] | bytes = b"",
+        cost: int = 0,
+        path: bytes | None = None,
+    ) -> None:
+        """Take its fields, or the head of an ordinary request to make them from when they are asked for.
+
+        ``path``: that of the request's target, normalised; None: it is in the head.
+        """
         self.tx_id = tx_id
         self.method = method
         self._fields = fields
+        self._path = path
+        self._head = fields if isinstance(fields, bytes) else b""
+        self.files: Sequence[File] = ()
+        """Those of its request, whose events wait for the response."""
         self.cost = cost
         """Bytes that it keeps, at most."""
         self.unasked = not fields
@@ -75,6 +95,19 @@ class Exchange:
         if isinstance(self._fields, bytes):
             self._fields = request_fields(self._fields) if self._fields else {}
         return dict(self._fields)
+
+    def path(self) -> bytes:
+        """Return the path of its target, normalised, by which its files are called; empty where no request was seen."""
+        if self._path is None:
+            head = self._head
+            self._path = path_of(head.split(b" ", 2)[1]) if head else b""
+        return self._path
+
+    def report_files(self, fields: FieldsOf) -> None:
+        """Have the events of its request's files written: the exchange is complete."""
+        for file in self.files:
+            file.report(fields)
+        self.files = ()
 
 
 class State:
@@ -127,7 +160,7 @@ class Message:
     """A message whose body is being read."""
 
     __slots__ = (
-        "behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "others", "reported", "size",
+        "behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "lost", "others", "reported", "size",
         "strays",
     )  # fmt: skip
 
@@ -140,7 +173,9 @@ class Message:
         self.others: list[Head] = []
         """Of a request, what other servers take for its head."""
         self.size = 0
-        """Body bytes so far, inspected or not."""
+        """Body bytes so far, inspected or not,"""
+        self.lost = 0
+        """and those that were lost."""
         self.reported = False
         self.framing = Framing()
         """Of a head beyond the limit, the lines so far that say where the body ends."""

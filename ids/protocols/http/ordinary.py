@@ -12,11 +12,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
+from ids.protocols.files import FILE_BUFFERS, File
 from ids.protocols.http.block import authority, first_line, header, response_fields
 from ids.protocols.http.content import file_name
 from ids.protocols.http.head import BUFFER_OF_HEADER
 from ids.protocols.http.message import Exchange
-from ids.protocols.http.uri import further_body, further_forms, host_name, normalise, split_target
+from ids.protocols.http.uri import further_body, further_forms, host_name, normalise, path_of, split_target
 
 MAX_HEADERS = 64
 """More headers than browsers and servers send; counting on costs more than the careful way."""
@@ -169,10 +170,10 @@ class Request(Ordinary):
         return None if raw is None else host_name(raw)[0]
 
     def file_name(self) -> bytes | None:
-        """Return the name under which a body is to be stored."""
-        if not self.body or not self.block.startswith(b"PUT "):
+        """Return the name under which a body is to be stored: the path of the target."""
+        if not self.body or not self.block.startswith((b"PUT ", b"POST ")):
             return None
-        return self.uri().partition(b"?")[0].rpartition(b"/")[2]
+        return path_of(self.word(1)) or None
 
 
 class Response(Ordinary):
@@ -193,9 +194,29 @@ class Response(Ordinary):
         return fields
 
     def file_name(self) -> bytes | None:
-        """Return the name that the server gives the body."""
+        """Return the name that the server gives the body, else the path of what was asked for."""
+        if not self.body:
+            return None
         disposition = self.header(b"\ncontent-disposition:")
-        return (file_name(disposition) or None) if self.body and disposition else None
+        return (file_name(disposition) if disposition else None) or self.exchange.path() or None
+
+
+class RequestWithFile(Request):
+    """An ordinary request whose body is a file that somebody wants to know of."""
+
+    __slots__ = ("file",)
+    file: File
+
+
+class ResponseWithFile(Response):
+    """An ordinary response, likewise."""
+
+    __slots__ = ("file",)
+    file: File
+
+
+def _of_file(name: str) -> Callable[[Any], bytes | None]:
+    return lambda message: message.file.buffers.get(name)
 
 
 def _of_header(name: bytes) -> Callable[[Ordinary], bytes | None]:
@@ -238,3 +259,6 @@ Response.makers = {
     "file.name": Response.file_name,
     **_BOTH,
 }
+_FILE = {name: _of_file(name) for name in FILE_BUFFERS}
+RequestWithFile.makers = Request.makers | _FILE
+ResponseWithFile.makers = Response.makers | _FILE

@@ -27,10 +27,12 @@ inspected is kept. A client's chunk makes at most ``open_requests`` transactions
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ids.protocols.files import File
 from ids.protocols.http.body import buffers_of, is_due, looked
+from ids.protocols.http.files import files_of
 from ids.protocols.http.head import (
     Head,
     other_readings,
@@ -42,6 +44,7 @@ from ids.protocols.http.head import (
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import REQUEST_AS_BODY, REQUEST_START, RESPONSE_START, proxy_header
+from ids.protocols.http.uri import QUERY
 from ids.protocols.protocol import Handover, Setup
 from ids.types import Direction, Transaction
 
@@ -79,6 +82,7 @@ _STARTS = {
 }
 
 
+_BODY = {Direction.TO_SERVER: "http.request_body", Direction.TO_CLIENT: "http.response_body"}
 _NO_MORE: Mapping[str, tuple[bytes, ...]] = {}
 
 
@@ -90,6 +94,7 @@ class HttpParser:
         self._flows = setup.flows
         self._settings = settings
         self._counters = setup.counters
+        self._files = setup.files
         self._memory = memory
         self._state = state
         self._waiting = state.waiting
@@ -443,7 +448,10 @@ class HttpParser:
     def _new_exchange(self, head: Head | None = None, cost: int = 0) -> Exchange:
         tx_id = self._state.next_id
         self._state.next_id += 1
-        return Exchange(tx_id) if head is None else Exchange(tx_id, head.method, head.fields, cost)
+        if head is None:
+            return Exchange(tx_id)
+        path = QUERY.split(head.buffers.get("http.uri", b""), maxsplit=1)[0]
+        return Exchange(tx_id, head.method, head.fields, cost, path)
 
     def _enter_tunnel(self) -> None:
         self._tunnel = True
@@ -593,8 +601,18 @@ class HttpParser:
 
     def _gap(self, side: Side, size: int) -> None:
         self._counters.add("http.gap")
-        if side.step in (Step.BODY, Step.CHUNK) and side.remaining > size and not side.buffer:
+        message = side.message
+        if message is not None and side.step is Step.UNTIL_CLOSE:
+            message.lost += size
+        elif (
+            message is not None and side.step in (Step.BODY, Step.CHUNK) and side.remaining >= size and not side.buffer
+        ):
             side.remaining -= size
+            message.lost += size
+            if not side.remaining and side.step is Step.BODY:
+                self._finish(side)
+            elif not side.remaining:
+                side.step = Step.CHUNK_LINE
         elif side.step is not Step.UNTIL_CLOSE:
             self._end_unfinished(side)
             self._lose(side)
@@ -667,8 +685,27 @@ class HttpParser:
             self._report_requests_as_body(side, message)
         buffers, more = buffers_of(message, side.direction, self._settings, self._counters)
         fields, answered = _fields(side, message), side.direction is Direction.TO_CLIENT
+        files = self._files_of(side, message, buffers) if self._files.tracked else ()
         message.body.clear()
-        self._emit(side, message.exchange, buffers, fields(), answered, more=more)
+        alone = files[0].buffers if len(files) == 1 else buffers
+        self._emit(side, message.exchange, alone, fields(), answered, more=more, files=files)
+        for file in files if len(files) > 1 and self._files.asked else ():
+            self._emit(side, message.exchange, file.buffers, fields(), False, side.direction, files=(file,))
+
+    def _files_of(self, side: Side, message: Message, buffers: dict[str, bytes]) -> Sequence[File]:
+        """Return the files in a message that is reported, ended as it is."""
+        body, limit = len(message.body), side.limit
+        complete = message.size <= body and (body < limit or (side.step is Step.BODY and not side.remaining))
+        if b"content-encoding" in message.head.headers:
+            complete &= len(buffers.get(_BODY[side.direction], b"")) < limit
+        files = files_of(self._files, self._state.slot, side.direction, message, buffers)
+        for file in files:
+            file.gap(message.lost)
+            if complete:
+                file.close(side.ts_ns, side.number)
+            else:
+                file.truncate(side.ts_ns, side.number)
+        return files
 
     def _report_so_far(self, now: Side, message: Message) -> None:
         """Report a request that is answered before its end, which may never come: the server has acted on it."""
@@ -708,31 +745,28 @@ class HttpParser:
         self,
         side: Side,
         exchange: Exchange,
-        buffers: dict[str, bytes],
+        buffers: Mapping[str, bytes],
         fields: dict[str, Any] | Callable[[], dict[str, Any]],
         complete: bool,
         direction: Direction | None = None,
         more: Mapping[str, tuple[bytes, ...]] = _NO_MORE,
         partial: bool = False,
+        files: Sequence[File] = (),
     ) -> None:
         of = side.direction if direction is None else direction
-        self._out.append(
-            Transaction(
-                self._flows,
-                self._state.slot,
-                "http",
-                exchange.tx_id,
-                of,
-                buffers,
-                fields,
-                side.ts_ns,
-                side.number,
-                complete,
-                more,
-                behind=self._beyond + len(side.buffer) if self._reading else 0,
-                partial=partial,
-            )
-        )
+        behind = self._beyond + len(side.buffer) if self._reading else 0
+        row = Transaction(
+            self._flows, self._state.slot, "http", exchange.tx_id, of, buffers, fields, side.ts_ns, side.number,
+            complete, more, behind, partial, files,
+        )  # fmt: skip
+        self._out.append(row)
+        if of is Direction.TO_CLIENT:
+            for file in files:
+                file.report(row)
+        elif files:
+            exchange.files = files
+        if complete and exchange.files:
+            exchange.report_files(row)
 
 
 def _fields(side: Side, message: Message) -> Callable[[], dict[str, Any]]:

@@ -12,6 +12,10 @@ import re
 from ids.protocols.http.escapes import json_spelt, spelt, unquote
 
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
+_UNLIKE_A_PATH = re.compile(rb"[%\\?#:]|/[/.]")
+"""What keeps a target from being the path that it says."""
+QUERY = re.compile(rb"[?#]")
+"""What ends a path."""
 _SLASHES = re.compile(rb"/{2,}")
 
 MAX_DECODINGS = 3
@@ -42,6 +46,13 @@ def normalise(target: bytes) -> bytes:
     if path.startswith((b"/", b"\\")):
         path = _without_dot_segments(_SLASHES.sub(b"/", path.replace(b"\\", b"/")))
     return path + mark + unquote(query)
+
+
+def path_of(target: bytes) -> bytes:
+    """Return the path of a request target, normalised."""
+    if _UNLIKE_A_PATH.search(target) is None:
+        return target
+    return QUERY.split(normalise(split_target(target)[1]), maxsplit=1)[0]
 
 
 def further_forms(target: bytes) -> tuple[bytes, ...]:

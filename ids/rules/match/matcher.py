@@ -17,8 +17,9 @@ from ids.rules.match.strays import StrayMatcher
 from ids.rules.match.streams import StreamMatcher
 from ids.rules.match.transactions import TransactionMatcher
 from ids.rules.match.yara import YaraScanner
-from ids.rules.model.rule import Scoped
+from ids.rules.model.rule import Rule, Scoped, base_of
 from ids.rules.model.ruleset import RuleSet
+from ids.rules.model.yara import YaraRule
 from ids.rules.settings import RulesSettings
 from ids.types import Datagrams, FlowBatch, FlowColumns, Match, Packets, Streams, Transactions
 
@@ -63,6 +64,12 @@ class Matcher:
     def rules(self) -> Sequence[Scoped]:
         """The rules of all languages."""
         return self.index.rules
+
+    @property
+    def buffers(self) -> set[str]:
+        """The names of all buffers that rules ask for."""
+        of_rules = {base_of(name) for rule in self.rules if isinstance(rule, Rule) for name in rule.buffers}
+        return of_rules | {rule.scope for rule in self.rules if isinstance(rule, YaraRule)}
 
     @property
     def retained(self) -> Retained:
