@@ -135,6 +135,8 @@ class Protocol:
     """How the server of a TCP flow begins."""
     server_prelude: bytes | None = None
     """What its server may send before the protocol shows."""
+    greets: bool = False
+    """Its server speaks first."""
     commands: bytes | None = None
     """How its client may begin behind the server's greeting, though it looks like another protocol's by itself."""
     sure: bool = False

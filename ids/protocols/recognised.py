@@ -12,17 +12,6 @@ _SMB_HEADER = rb"\x00[\x00-\x01](?s:..)[\xfd-\xff]SMB"
 
 HTTP2 = Protocol(name="http2", from_client=rb"PRI \* HTTP/2\.0\r\n")
 
-SMTP = Protocol(
-    name="smtp",
-    from_client=rb"(?i:EHLO|HELO|LHLO)[ \t]" + NO_REQUEST,
-    from_server=rb"220[ -][^\r\n]*(?i:SMTP|mail)",
-    buffers=(
-        Buffer("smtp.helo", "smtp", _CLIENT, "argument of HELO or EHLO"),
-        Buffer("smtp.mail_from", "smtp", _CLIENT, "argument of MAIL FROM"),
-        Buffer("smtp.rcpt_to", "smtp", _CLIENT, "arguments of RCPT TO", several=True),
-    ),
-)
-
 FTP = Protocol(
     name="ftp",
     from_client=rb"(?i:USER|AUTH)[ \t]" + NO_REQUEST,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ids.protocols import dns, http, recognised, ssh, tls
+from ids.protocols import dns, http, recognised, smtp, ssh, tls
+from ids.protocols.mime import EMAIL_BUFFERS
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -10,7 +11,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     tls.PROTOCOL,
     ssh.PROTOCOL,
     recognised.SMB,
-    recognised.SMTP,
+    smtp.PROTOCOL,
     http.PROTOCOL,
     recognised.FTP,
     recognised.IMAP,
@@ -36,6 +37,7 @@ SHARED_BUFFERS = (
     Buffer("file.sha1", None, None, "SHA-1 of a complete file, in hexadecimal", grows=True),
     Buffer("file.sha256", None, None, "SHA-256 of a complete file, in hexadecimal", grows=True),
     Buffer(ODDITY, None, None, "what a parser found odd, by Suricata's names: `dns.z_flag_set`", several=True),
+    *(Buffer(name, None, None, text, several=True) for name, text in EMAIL_BUFFERS.items()),
 )
 """Buffers that parsers of several protocols fill."""
 

@@ -234,7 +234,8 @@ class Protocols:
         pieces = [(side, known, 0, False), (side, data, gap, closed)] if gap else [(side, known + data, 0, closed)]
         if others or talk.closed >> (1 - side) & 1:
             held = (1 - side, others, 0, bool(talk.closed >> (1 - side) & 1))
-            pieces.insert(0 if side else len(pieces), held)  # the client's bytes came first
+            first = bool(side) != (protocol is not None and protocol.greets)
+            pieces.insert(0 if first else len(pieces), held)  # of whoever speaks first, as a rule the client
         talk.closed = 0
         for of, piece, lost, last in pieces:
             self._take(talk, of, piece, ts_ns, number, lost, last, out)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tests.fuzz.seeds import Conversation
+from tests.protocols import mails
+from tests.protocols import test_smtp as smtp
 from tests.protocols import test_ssh as ssh
 
 SESSIONS: dict[str, tuple[Conversation, ...]] = {
@@ -10,6 +12,14 @@ SESSIONS: dict[str, tuple[Conversation, ...]] = {
         Conversation(False, ssh.TURNS),
         Conversation(False, ((0, b"SSH-1.5-a b\r\n" + ssh.SECRET), (1, b"Hello\r\nSSH-1.99-b\r\n" + ssh.offer()))),
         Conversation(False, ((1, ssh.ANSWERS), (0, ssh.SAYS))),
+    ),
+    "smtp": (
+        Conversation(False, mails.SESSION),
+        Conversation(
+            False, tuple((side, piece) for side, piece in enumerate((b"".join(smtp.PIECES), b"250 a\r\n" * 40)))
+        ),
+        Conversation(False, (mails.GREETING, *mails.HELLO, (0, b"BDAT %d LAST\r\n" % len(mails.MAIL) + mails.MAIL))),
+        Conversation(False, (mails.GREETING, *mails.HELLO, *mails.asked(b"STARTTLS", b"220 go"), (0, b"\x16\x03\x01"))),
     ),
 }
 """By protocol."""

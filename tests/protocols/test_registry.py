@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from ids.protocols import BUFFERS, BY_NAME, EVENT_TYPES, OTHER_NAMES, PROTOCOLS, Protocol, ProtocolSettings
 from ids.protocols.http import HttpSettings
+from ids.protocols.registry import SHARED_BUFFERS
 from ids.respond.settings import EventType
 from tests.protocols.toys import TOY
 
@@ -16,7 +17,7 @@ from tests.protocols.toys import TOY
 def test_names_are_unique() -> None:
     assert len(BY_NAME) == len(PROTOCOLS)
     assert OTHER_NAMES.isdisjoint(BY_NAME)
-    assert len(BUFFERS) == 8 + sum(len(protocol.buffers) for protocol in PROTOCOLS)
+    assert len(BUFFERS) == len(SHARED_BUFFERS) + sum(len(protocol.buffers) for protocol in PROTOCOLS)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
