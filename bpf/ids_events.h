@@ -32,6 +32,7 @@
 	X(PASS_THINNED,            11, PASS, "pass.thinned") \
 	X(PASS_SHADOW_MALFORMED,   12, PASS, "pass.shadow_malformed") \
 	X(PASS_UNFAIR,             13, PASS, "pass.unfair") \
+	X(PASS_UNNEEDED,           14, PASS, "pass.unneeded") \
 	X(DROP_BLOCKED,            16, DROP, "drop.blocked") \
 	X(DROP_BLOCKED_PREFIX,     17, DROP, "drop.blocked_prefix") \
 	X(DROP_FLOW,               18, DROP, "drop.flow") \
@@ -235,6 +236,7 @@ enum ids_flow_verdict {
 	IDS_FLOW_INSPECT = 0,
 	IDS_FLOW_BYPASS = 1,
 	IDS_FLOW_DROP = 2,
+	IDS_FLOW_UNNEEDED = 3, /* as BYPASS, for another reason: nothing that is loaded looks into it */
 };
 
 enum ids_cut {

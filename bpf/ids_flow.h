@@ -84,6 +84,12 @@ static __always_inline void ids_flow_set_isn(struct ids_flow *flow, int side, u3
 	flow->opened |= 1 << (side & 1);
 }
 
+/* Whether user space wants to see no more of a flow. */
+static __always_inline int ids_is_waved_through(const struct ids_flow *flow)
+{
+	return flow->verdict == IDS_FLOW_BYPASS || flow->verdict == IDS_FLOW_UNNEEDED;
+}
+
 /* Note by which way a SYN came. What is behind us may send a SYN back (a route that loops), so that one comes several
  * ways that was sent but once. */
 static __always_inline void ids_flow_ask(struct ids_flow *flow, u32 neighbour)
@@ -110,7 +116,7 @@ static __always_inline void ids_flow_syn(const struct ids_packet *packet, struct
 		ids_flow_restart(flow, side, now_ns);
 		flow->asked = asked;
 		flow->neighbour = neighbour;
-	} else if (flow->verdict == IDS_FLOW_BYPASS) {
+	} else if (ids_is_waved_through(flow)) {
 		flow->verdict = IDS_FLOW_INSPECT;
 	}
 	if (flow->state == IDS_FLOW_NEW)
@@ -300,8 +306,8 @@ static __always_inline int ids_is_deep(const struct ids_packet *packet, const st
 static __always_inline int ids_flow_show(const struct ids_config *config, const struct ids_packet *packet,
 					 const struct ids_flow *flow, int side)
 {
-	if (flow->verdict == IDS_FLOW_BYPASS && !packet->tunnel)
-		return IDS_PASS_BYPASS;
+	if (ids_is_waved_through(flow) && !packet->tunnel)
+		return flow->verdict == IDS_FLOW_BYPASS ? IDS_PASS_BYPASS : IDS_PASS_UNNEEDED;
 	if (packet->news || !ids_is_deep(packet, flow, side, ids_depth(config, packet, flow)))
 		return IDS_PASS_SHOWN;
 	return IDS_PASS_DEPTH;

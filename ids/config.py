@@ -57,6 +57,12 @@ class EngineSettings(_Settings):
     bypass_after_bytes: int = Field(
         65_536, ge=4096, description="Bytes of one direction inspected before an encrypted flow is bypassed."
     )
+    bypass_unneeded: bool = Field(
+        True,
+        description="Let the rest of a TCP flow pass unseen once no parser reads more of it, and no loaded rule or"
+        " plugin looks into its packets or payload. No alert is missed; but `anomaly` events of such a rest are, and a"
+        " rule that a reload adds does not see it. Off where `stream.on_conflict` is `drop`.",
+    )
     stats_interval_s: float = Field(10.0, gt=0, description="Seconds between two `stats` events.")
     uninspected_log_s: float = Field(
         60.0,

@@ -133,7 +133,8 @@ class Engine:
 
     def decide(self, found: Findings, decoded: Callable[[], Packets] | None = None) -> None:
         """Carry out what matches ask for, and emit the events of a batch."""
-        for match in ordered(found.matches, self.config.respond.action_order):
+        respond = self.config.respond
+        for match in ordered(found.matches, respond.action_order, inline=respond.drop_packets):
             self._responder.handle(match)
         if self._responder.follows:
             self._responder.follow(found.packets if found.packets is not None or decoded is None else decoded())

@@ -27,6 +27,7 @@ from ids.protocols.files import Files
 from ids.respond import events
 from ids.respond.anomalies import packet_anomalies
 from ids.respond.exhibits import Exhibits
+from ids.respond.filestore import FileStore
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
 from ids.respond.recount import Recount
@@ -133,10 +134,14 @@ class Inspection:
         self._recount = Recount(gate, flows, counters) if gate.counting else None
         last_seen = self._recount.last_seen if self._recount else None
         stream = config.stream.resolved(live=live)
+        if live:  # what lies beyond is not shown
+            depth = min(stream.depth_bytes, config.fastpath.depth_tcp_bytes)
+            stream = stream.model_copy(update={"depth_bytes": depth})
         self._table = FlowTable(config.flow, counters, stream, last_seen, flows, seed, parsers=True)
         self._files = Files(config.files, counters, flows)
         self._asked = asked if asked is not None else Asked()
         self._asked_changes = -1
+        self._store = FileStore(config.files, flows, counters)
         self._protocols = Protocols(config.protocols, counters, flows, files=self._files)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
@@ -150,6 +155,7 @@ class Inspection:
         self._wanted = wanted
         self._exhibits.configure(config.eve)
         self._files.configure(config.files)
+        self._store.configure(config.files)
         self._asked_changes = -1
 
     def process(self, batch: PacketBatch) -> Findings:
@@ -183,6 +189,7 @@ class Inspection:
             self._want_files()
         transactions = self._protocols.feed(flows.streams, flows.datagrams)
         clock = self._lap("protocols", clock)
+        self._exhibits.heard(transactions)
         self._detect(found, packets, flows, transactions)
         clock = self._lap("detect", clock)
         self._bypass(flows)
@@ -225,6 +232,8 @@ class Inspection:
         self._exhibits.note(flows)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
+        if matches and self._files.storing:
+            self._store.note(matches)
 
     def _in_streams(self, packets: Packets | None, flows: FlowBatch) -> Sequence[Match]:
         plugins = self._plugins
@@ -256,17 +265,37 @@ class Inspection:
             found.matches += self._plugins.matches("ids_flagged", session=session)
 
     def _bypass(self, flows: FlowBatch) -> None:
-        """Have the gate keep the rest of encrypted flows to itself: it costs, and shows nothing."""
-        if not self._opaque or not len(flows.streams):
+        """Have the gate keep the rest of flows to itself that costs, and shows nothing."""
+        if not len(flows.streams):
             return
+        if self._opaque:
+            self._bypass_encrypted(flows)
+        if self._config.engine.bypass_unneeded and self._config.stream.on_conflict != "drop":
+            self._bypass_unneeded(flows)
+
+    def _bypass_encrypted(self, flows: FlowBatch) -> None:
         after = self._config.engine.bypass_after_bytes
         for slot in self._protocols.opaque(flows.streams, self._opaque, after):
             flow = self.flows.view(slot)
-            if flow.variant or any(flow.conflicts):
-                continue  # which version the hosts read is not known
+            if flow.variant or any(flow.conflicts) or flow.marks & Mark.BYPASSED:
+                continue  # which version the hosts read is not known; or the gate is to show no more of it already
             if not flow.depth and self._gate.bypass(flow):
                 flow.mark(Mark.BYPASSED)
                 self._counters.add(f"flow.bypassed.{flow.app_proto}")
+
+    def _bypass_unneeded(self, flows: FlowBatch) -> None:
+        """Have the gate keep to itself what no parser and nothing that is loaded looks at."""
+        columns = self.flows
+        slots = self._protocols.unread(flows.streams)
+        slots = slots[(columns.marks[slots] & (Mark.BYPASSED | Mark.FLAGGED) == 0) & (columns.primary[slots] == 0)]
+        for direction in Direction:
+            if len(slots):
+                slots = slots[~self._plugins.needs(columns, slots, direction)]
+        for slot in slots.tolist():
+            flow = columns.view(slot)
+            if not flow.depth and not any(flow.conflicts) and self._gate.bypass(flow, unneeded=True):
+                flow.mark(Mark.BYPASSED)
+                self._counters.add("flow.unneeded")
 
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
         primary = self.flows.primary
@@ -295,12 +324,15 @@ class Inspection:
         """Have no more found out about files than somebody asks for."""
         asked = self._asked
         self._asked_changes = asked.changes
-        self._files.want(asked.buffers, logged=self._wants("fileinfo"), storing=asked.storing)
+        storing = self._store.at_work and (asked.storing or self._store.takes_all)
+        self._files.want(asked.buffers, logged=self._wants("fileinfo"), storing=storing or asked.storing)
 
     def _write_up_files(self, found: Findings, spelt: EventLines) -> None:
         """Write of the files that ended, and let their content go."""
         ended, due = self._files.take()
         settings, primary = self._config.files, self.flows.primary
+        if ended and self._files.storing:
+            self._store.take(ended)
         events = [file for file in due if not primary[file.slot]]
         if events:
             lines = spelt.files(events, settings.hashes, magic=settings.magic)

@@ -1,6 +1,6 @@
 """The settings of a Suricata installation as settings of ours: its ``suricata.yaml``, and its names behind ``--set``.
 
-What has a counterpart here is taken over; what has none is named once in the log, and changes nothing.
+What has a counterpart here is taken over; what has none is named once, in a warning, and changes nothing.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def settings_of(data: Mapping[str, Any], path: str) -> Assigned:
         assigned["rules.paths"] = [str(base / str(name)) for name in rules]
     if left:
         names = ", ".join(sorted({".".join(name.split(".")[:2]) for name in left}))
-        log.info("%s: these settings of Suricata have no counterpart here and change nothing: %s", path, names)
+        log.warning("%s: these settings of Suricata have no counterpart here and change nothing: %s", path, names)
     return assigned
 
 
@@ -161,6 +161,7 @@ def _outputs(value: Any, _home: Path) -> Assigned:
         eve = output.get("eve-log") if isinstance(output, Mapping) else None
         if not isinstance(eve, Mapping) or not _true(eve.get("enabled", "yes")):
             continue
+        taken |= _forwarded(eve.get("xff"))
         if _true(eve.get("ethernet")):
             taken["eve.ethernet"] = True
         for name, options in _named(eve.get("types")):
@@ -194,8 +195,20 @@ def _alerts(options: Mapping[str, Any]) -> Assigned:
         "tagged-packets": "tagged_packets", "verdict": "verdict",
     }  # fmt: skip
     taken: Assigned = {f"eve.{ours}": True for theirs, ours in wanted.items() if _true(options.get(theirs))}
+    taken |= _forwarded(options.get("xff"))
     with contextlib.suppress(ValueError):
         taken["eve.payload_bytes"] = min(max(_bytes(options.get("payload-buffer-size")), 64), 65_536)
+    return taken
+
+
+def _forwarded(options: Any) -> Assigned:
+    if not isinstance(options, Mapping) or not _true(options.get("enabled")):
+        return {}
+    taken: Assigned = {"eve.xff": "overwrite" if options.get("mode") == "overwrite" else "extra"}
+    if options.get("deployment") in ("reverse", "forward"):
+        taken["eve.xff_deployment"] = options["deployment"]
+    if options.get("header"):
+        taken["eve.xff_header"] = str(options["header"])
     return taken
 
 

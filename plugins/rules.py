@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from ids import hookimpl
 from ids.errors import IdsError, RulesRefused
 from ids.plugin.dissection import impossible_fields
@@ -16,7 +18,18 @@ from ids.rules.match.matcher import Matcher
 from ids.rules.model.reach import transports_of
 from ids.rules.model.scanning import COMPILER
 from ids.rules.paths import cache_directory
-from ids.types import Datagrams, FlowBatch, Match, Packets, Streams, Transactions
+from ids.types import (
+    I64,
+    Bool,
+    Datagrams,
+    Direction,
+    FlowBatch,
+    FlowColumns,
+    Match,
+    Packets,
+    Streams,
+    Transactions,
+)
 
 if TYPE_CHECKING:
     from ids.plugin.context import EngineContext
@@ -59,6 +72,11 @@ class Rules:
                 return None
             wanted |= transports
         return wanted
+
+    @hookimpl
+    def ids_needs(self, flows: FlowColumns, slots: I64, direction: Direction) -> Bool | None:
+        """Return into which flows a rule looks that asks for packets or payload."""
+        return self.matcher.needs(flows, slots, direction) if self.matcher else np.zeros(len(slots), np.bool_)
 
     @hookimpl
     def ids_packets(self, packets: Packets, flows: FlowBatch) -> list[Match] | None:
@@ -112,7 +130,7 @@ class Rules:
 
         def commit() -> None:
             self.matcher = matcher
-            context.asked.say(NAME, matcher.buffers)
+            context.asked.say(NAME, matcher.buffers, storing=matcher.stores)
             counters = context.counters
             counters.set("rules.loaded", len(loaded))
             imported = sum(rule.repeats for rule in loaded.rules)

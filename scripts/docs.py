@@ -1,4 +1,4 @@
-"""Write the parts of docs/ that the code already says: the settings, the hooks, the buffers.
+"""Write the parts of docs/ that the code already says: the settings, the hooks, the buffers, Suricata's keywords.
 
     .venv/bin/python scripts/docs.py
 
@@ -20,12 +20,16 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a script, this file's own folder comes first
 
+from ids.authoring.reference.pages import buffers_page, keywords_page  # noqa: E402
 from ids.config import Config  # noqa: E402
 from ids.plugin import hookspec  # noqa: E402
 from ids.rules.model.buffers import CATALOGUE, PARSED  # noqa: E402
 from ids.types import Direction  # noqa: E402
 
 SETTINGS_PAGE = ROOT / "docs/settings.md"
+
+KEYWORDS_PAGE = ROOT / "docs/keywords.md"
+BUFFERS_PAGE = ROOT / "docs/buffers.md"
 
 SETTINGS_HEAD = """\
 # Settings
@@ -180,7 +184,7 @@ SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
 
 def pages() -> dict[Path, str]:
     """Return every page that this writes, as it should be; raises ValueError where a mark is missing."""
-    found = {SETTINGS_PAGE: settings_page()}
+    found = {SETTINGS_PAGE: settings_page(), KEYWORDS_PAGE: keywords_page(), BUFFERS_PAGE: buffers_page()}
     for name, sections in SECTIONS.items():
         text = (ROOT / name).read_text()
         for section, write in sections.items():

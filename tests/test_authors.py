@@ -21,7 +21,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 EXPECTED = {
     "ids rules new": "wrote ours.yaml", "ids rules explain": "sid ", "ids rules profile": "all matching",
     "ids rules coverage": "hidden from", "ids rules import": "title: ", "ids rules check": " 0 errors",
-    "ids rules test": "all hold",
+    "ids rules test": "all hold", "ids rules keyword": "Fires on",
 }  # fmt: skip
 """What each verb must show."""
 

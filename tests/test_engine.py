@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ from ids.engine import Engine
 from ids.replay import ReplayGate
 from ids.respond.gate import BlockOrder, Held
 from ids.types import FLOW_COUNT, I64, Flow, FlowColumns, FlowCounts, IPAddress, IPNetwork
+from tests.protocols import handshakes
 from tests.replay.batches import batch_of, conversation
 
 TLS = b"\x17\x03\x03\x00\x40" + bytes(64)
 HTTP = b"HTTP/1.1 200 OK\r\n\r\n"
+HTTP_GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LONG = 70_000
 
 
@@ -24,6 +28,7 @@ class RecordingGate:
 
     def __init__(self) -> None:
         self.bypassed: list[Flow] = []
+        self.unneeded: list[Flow] = []
 
     @property
     def counting(self) -> bool:
@@ -39,8 +44,8 @@ class RecordingGate:
     def allows(self, address: IPAddress) -> bool:
         return False
 
-    def bypass(self, flow: Flow) -> bool:
-        self.bypassed.append(flow)
+    def bypass(self, flow: Flow, *, unneeded: bool = False) -> bool:
+        (self.unneeded if unneeded else self.bypassed).append(flow)
         return True
 
     def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
@@ -49,12 +54,18 @@ class RecordingGate:
     def forget(self, flows: FlowColumns, slots: I64) -> None: ...
 
 
-def inspect(client: bytes, server: bytes, *, later: int = LONG, **settings: object) -> RecordingGate:
-    """Let a client and a server speak; return the gate. The frames come in batches of ten."""
+def inspect(
+    client: bytes, server: bytes, *, later: int = LONG, others: dict[str, object] | None = None, **settings: object
+) -> RecordingGate:
+    """Let a client and a server speak; return the gate. The frames come in batches of ten.
+
+    ``settings`` are the engine's, ``others`` the others.
+    """
     gate = RecordingGate()
-    config = Config.model_validate({"rules": {"paths": []}, "engine": settings})
+    engine_settings = {"bypass_unneeded": False, **settings}
+    config = Config.model_validate({"rules": {"paths": []}, **(others or {}), "engine": engine_settings})
     engine = Engine(config, gate)
-    frames = conversation(client, server + bytes(later) + b"more", dport=443)
+    frames = conversation(client, server + bytes(later) + b"more" if server else b"", dport=443)
     for first in range(0, len(frames), 10):
         engine.process(batch_of(frames[first : first + 10], first=first + 1))
     assert engine.counters["flow.total"] == 1
@@ -77,8 +88,66 @@ def test_an_encrypted_flow_is_bypassed_once_after_its_beginning() -> None:
         (TLS, TLS, {"bypass_after_bytes": LONG * 2}, "the operator wants more of it"),
     ],
 )
-def test_what_is_not_bypassed(client: bytes, server: bytes, settings: dict[str, int], why: str) -> None:
+def test_what_is_not_bypassed(client: bytes, server: bytes, settings: dict[str, Any], why: str) -> None:
     assert inspect(client, server, **settings).bypassed == [], why
+
+
+SSH, SMTP = b"SSH-2.0-OpenSSH_9.2\r\n", b"220 mx ESMTP ready\r\n"
+GARBAGE = b"a:b\n" * 100
+ON_HTTP = 'alert http any any -> any any (http.uri; content:"/evil"; sid:1;)'
+ON_BODIES = 'alert http any any -> any any (file.data; content:"evil"; sid:1;)'
+ON_ALL = 'alert tcp any any -> any any (content:"evil"; sid:1;)'
+
+
+def unneeded(tmp_path: Path, rule: str, client: bytes, server: bytes, **settings: object) -> int:
+    """Return how many flows are let pass because a rule looks into none of them."""
+    (tmp_path / "one.rules").write_text(f"{rule}\n")
+    others: dict[str, object] = {"rules": {"paths": [str(tmp_path / "one.rules")]}}
+    if "stream" in settings:
+        others["stream"] = settings.pop("stream")
+    gate = inspect(client, server, later=3000, others=others, **{"bypass": [], "bypass_unneeded": True, **settings})
+    return len(gate.unneeded)
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "rule", "count", "why"),
+    [
+        (SSH, SSH, ON_HTTP, 1, "it is SSH, for good, and no rule is on that"),
+        (GARBAGE, GARBAGE, ON_HTTP, 1, "it is nothing that is parsed"),
+        (GARBAGE, GARBAGE, ON_BODIES, 1, "whose files nobody reads"),
+        (HTTP_GET, HTTP, ON_HTTP, 0, "its parser reads on: the next request may be the one"),
+        (SSH, HTTP, ON_HTTP, 0, "the client only pretends: its server is one of HTTP"),
+        (HTTP_GET, SSH, ON_HTTP, 0, "the words of the server may be forged"),
+        (GARBAGE, b"", ON_HTTP, 0, "the server may yet answer in HTTP"),
+        (GARBAGE, HTTP, ON_HTTP, 0, "it does"),
+        (SSH, SSH, ON_ALL, 0, "the rule looks into everything"),
+        (SSH, SSH, ON_ALL.replace("any any ->", "any 443 ->"), 0, "into what such a server sends"),
+        (SSH, SSH, ON_ALL.replace("-> any any", "-> any 443"), 0, "into what goes to such a server"),
+        (SSH, SSH, ON_ALL.replace("-> any any", "-> any 80"), 1, "into what goes to others"),
+        (SSH, SSH, ON_ALL.replace("any any ->", "192.0.2.1 any ->"), 0, "into what this client sends"),
+        (SSH, SSH, ON_ALL.replace("any any ->", "198.51.100.9 any ->"), 1, "into what others send"),
+        (SSH, SSH, ON_ALL.replace("tcp", "ssh"), 0, "into SSH"),
+        (SSH, SSH, ON_ALL.replace("tcp", "smb"), 1, "into another protocol"),
+        (SSH, SSH, ON_ALL.replace("tcp", "udp"), 1, "into datagrams"),
+        (SSH, SSH, "alert tcp any any -> any any (flags:F; sid:1;)", 0, "at headers of its packets"),
+        (SSH, SSH, 'alert tcp any any -> any any (msg:"all"; sid:1;)', 0, "at every packet"),
+    ],
+)
+def test_what_no_rule_looks_into_is_not_shown(
+    tmp_path: Path, client: bytes, server: bytes, rule: str, count: int, why: str
+) -> None:
+    assert unneeded(tmp_path, rule, client, server) == count, why
+
+
+def test_an_encrypted_flow_that_no_rule_looks_into_is_let_pass_once() -> None:
+    """What the kernel had shown of it already may still come."""
+    gate = inspect(handshakes.client_side(), handshakes.server_side(), bypass_unneeded=True)
+    assert (len(gate.unneeded), len(gate.bypassed)) == (1, 0)
+
+
+def test_what_no_rule_looks_into_is_shown_if_the_operator_wants_it(tmp_path: Path) -> None:
+    assert unneeded(tmp_path, ON_HTTP, SSH, SSH, bypass_unneeded=False) == 0
+    assert unneeded(tmp_path, ON_HTTP, SSH, SSH, stream={"on_conflict": "drop"}) == 0
 
 
 def test_a_live_engine_is_up_since_its_start_whoever_inspects() -> None:

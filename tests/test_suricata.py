@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ids.config import Config, InvalidDocument, load_config
+from ids.protocols import BY_NAME
 from ids.suricata import TOP_KEYS
 
 DOCUMENT = """\
@@ -45,7 +46,7 @@ def taken(tmp_path: Path, text: str, *overrides: str) -> Config:
 
 
 def test_what_has_a_counterpart_is_taken_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.WARNING):
         config = taken(tmp_path, DOCUMENT)
     assert config.vars["HOME_NET"] == "[192.0.2.0/24,2001:db8::/32]"
     assert config.vars["HTTP_PORTS"] == "[80,8080]"
@@ -108,6 +109,7 @@ outputs:
             packet: yes
             tagged-packets: yes
             verdict: yes
+            xff: {enabled: yes, mode: overwrite, deployment: forward, header: X-Real-IP}
         - drop: {alerts: yes, flows: all}
         - flow
         - anomaly: {enabled: no}
@@ -126,13 +128,13 @@ def test_what_events_show_is_taken_over(tmp_path: Path) -> None:
     ) * 6
     assert (eve.payload_bytes, eve.drop_flows, eve.drop_alert) == (8192, "all", True)
     assert config.respond.action_order == ["drop", "reject", "alert", "pass"]
+    assert (eve.xff, eve.xff_deployment, eve.xff_header) == ("overwrite", "forward", "X-Real-IP")
 
 
 def test_limits_of_bodies_are_taken_over(tmp_path: Path) -> None:
     limits = "{request-body-limit: 0, response-body-limit: 1mb}"
-    http = taken(
-        tmp_path, f"app-layer: {{protocols: {{http: {{libhtp: {{default-config: {limits}}}}}}}}}"
-    ).protocols.http
+    config = taken(tmp_path, f"app-layer: {{protocols: {{http: {{libhtp: {{default-config: {limits}}}}}}}}}")
+    http = config.protocols.of(BY_NAME["http"])
     assert (http.request_body_bytes, http.response_body_bytes) == (1 << 30, 1 << 20)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from ids.errors import RuleError, SourceError
 from ids.rules.language.loader import COMPANION_SUFFIX, YAML_SUFFIXES
@@ -22,7 +22,7 @@ MAX_SIDS = 100_000
 class CompanionSchema(Schema):
     """Tests by sid."""
 
-    tests: dict[int, list[Any]] = Field(max_length=MAX_SIDS)
+    tests: dict[StrictInt, list[Any]] = Field(max_length=MAX_SIDS)
 
 
 def companion_of(path: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""Packets of a rule's test: what its ``http``, ``payload``, ``dns`` or ``tls`` describes, as frames with times."""
+"""Packets of a rule's test: what its ``http``, ``payload``, ``packets`` or the like describe, as frames with times."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ids.authoring.parties import CLIENT_PORT, Parties, parties
+from ids.authoring.single_packets import FLAGS, single_packet
 from ids.rules.model.rule import RuleTest, Scoped
 from ids.rules.model.sets import LAST_PORT
 from ids.testing.evade import packets
@@ -25,8 +26,6 @@ _CIPHERS = (0x1301, 0x1302, 0x1303, 0xC02B, 0xC02F, 0xC02C, 0xC030)
 
 AGAIN_NS = 100_000_000
 """Between the connections of a test with ``times``."""
-
-_FLAGS = {"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32}
 
 Frames = list[tuple[int, bytes]]
 """Nanoseconds since the first, and the frame."""
@@ -53,6 +52,8 @@ def transport(proof: RuleTest) -> str:
     """Return what carries a test: ``tcp``, ``udp`` or ``icmp``."""
     if proof.kind == "payload":
         return str(proof.stimulus["proto"])
+    if proof.kind == "packets":
+        return str(proof.stimulus["packets"][0]["proto"])
     return str(proof.stimulus["proto"]) if proof.kind == "probes" else "udp" if proof.kind == "dns" else "tcp"
 
 
@@ -72,6 +73,9 @@ def frames_of(rule: Scoped, proof: RuleTest) -> Frames:
     who = meeting(rule, proof)
     if proof.kind == "probes":
         return _probes(who, proof.stimulus)
+    if proof.kind == "packets":
+        singles = (single_packet(who, packet) for packet in proof.stimulus["packets"])
+        return [(number * STEP_NS, packets.ethernet(*_framed(one))) for number, one in enumerate(singles)]
     make = {"tcp": _tcp, "udp": _udp, "icmp": _icmp}[transport(proof)]
     found: Frames = []
     for again in range(proof.stimulus.get("times", 1)):
@@ -187,7 +191,7 @@ def _probes(who: Parties, stimulus: Mapping[str, Any]) -> Frames:
     """Return a packet to each port of each host in turn; hosts follow each other from the server's address on."""
     first = ipaddress.ip_address(who.hosts[1])
     hosts = [str(first + number) for number in range(stimulus["hosts"])]
-    flags = sum(_FLAGS[name] for name in set(stimulus["flags"]))
+    flags = sum(FLAGS[name] for name in set(stimulus["flags"]))
     made: Frames = []
     for port in range(stimulus["first_port"], stimulus["first_port"] + stimulus["ports"]):
         for host in hosts:

@@ -18,7 +18,9 @@ from ids.types import I64, Anomaly, Bool, Packets
 
 ICMP, TCP, UDP, ESP, ICMPV6, SCTP = 1, 6, 17, 50, 58, 132
 _WITH_PAYLOAD: Bool = np.isin(np.arange(256), (ICMP, TCP, UDP, ESP, ICMPV6, SCTP))
-_ESP_HEADER = 8
+_MORE = np.zeros(256, np.int64)
+_MORE[[ESP, SCTP]] = 8, 12
+"""By protocol: bytes of a header that no step of decoding reads."""
 _ADVERT = 9
 _MORE_OF_ICMP = np.zeros(256, np.int64)
 _MORE_OF_ICMP[[_ADVERT, 13, 14, 17, 18]] = 4, 12, 12, 4, 4
@@ -96,8 +98,7 @@ class Fields:
         packets = self.packets
         carried = _WITH_PAYLOAD[packets.proto] & (packets.l4 >= 0) & (packets.payload >= 0)
         size = np.where(carried, packets.payload_len, 0)
-        more = np.zeros(len(size), np.int64)
-        more[carried & (packets.proto == ESP)] = _ESP_HEADER
+        more = np.where(carried, _MORE[packets.proto], 0)
         messages = _indices(self._of(ICMP) & (_MORE_OF_ICMP[packets.sport & 255] > 0))
         more[messages] = _MORE_OF_ICMP[packets.sport[messages]]
         adverts = messages[packets.sport[messages] == _ADVERT]
@@ -324,14 +325,16 @@ class Fields:
 _WHOLE = np.zeros(256, np.bool_)
 _WHOLE[[
     Anomaly.FRAGMENT, Anomaly.CARRIER, Anomaly.BAD_IP_CHECKSUM, Anomaly.BAD_L4_CHECKSUM, Anomaly.IPV4_BAD_OPTIONS,
-    Anomaly.IPV6_BAD_OPTIONS, Anomaly.IPV6_BAD_ORDER, Anomaly.IPV6_SOURCE_ROUTE,
+    Anomaly.IPV6_BAD_OPTIONS, Anomaly.IPV6_BAD_ORDER, Anomaly.IPV6_SOURCE_ROUTE, Anomaly.IPV6_BAD_EXTENSION,
+    Anomaly.IPV6_TRUNCATED, Anomaly.TCP_TRUNCATED, Anomaly.TCP_BAD_OFFSET, Anomaly.UDP_TRUNCATED,
+    Anomaly.UDP_BAD_LENGTH, Anomaly.ICMP_TRUNCATED,
 ]] = True  # fmt: skip
-"""By anomaly: the headers say what the packet is, though hosts may not take it."""
+"""By anomaly: the IP header says what the packet is, though hosts may not take it, nor what is behind that header."""
 
 
 def whole(packets: Packets) -> Bool:
-    """Return which rows have whole headers, fragments and wrong checksums included."""
-    sound: Bool = packets.usable | _WHOLE[packets.anomaly]
+    """Return which rows have a whole IP header: fragments, wrong checksums and cut transport headers included."""
+    sound: Bool = packets.usable | (_WHOLE[packets.anomaly] & (packets.ip_version != 0))
     return sound
 
 

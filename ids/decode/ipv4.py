@@ -44,7 +44,8 @@ def decode_ipv4(columns: Columns, rows: I64, verify: bool) -> I64:
         (header["version_ihl"] >> 4 != 4, Anomaly.IP_BAD_VERSION),
         (length < MIN_HEADER, Anomaly.IPV4_BAD_HEADER_LENGTH),
         (have < length, Anomaly.IPV4_TRUNCATED),
-        ((total < length) | (total > on_wire), Anomaly.IPV4_BAD_TOTAL_LENGTH),
+        (total < length, Anomaly.IPV4_SHORT_TOTAL_LENGTH),
+        (total > on_wire, Anomaly.IPV4_BAD_TOTAL_LENGTH),
     )
     if keep is not None:
         rows, start, header, length, total = rows[keep], start[keep], header[keep], length[keep], total[keep]

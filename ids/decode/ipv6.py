@@ -49,6 +49,10 @@ _INDEX[list(_KINDS)] = np.arange(len(_KINDS))
 _IS_EXTENSION: Bool = np.zeros(256, np.bool_)
 _IS_EXTENSION[list(_KINDS)] = True
 
+_IS_TRANSPORT: Bool = np.zeros(256, np.bool_)
+_IS_TRANSPORT[[6, 17, 58]] = True
+_LEAST_BEHIND = 2
+
 
 def decode_ipv6(columns: Columns, rows: I64) -> None:
     """Decode the IPv6 headers of ``rows``; those that remain without anomaly have a transport header next."""
@@ -107,12 +111,25 @@ def _skip_extensions(columns: Columns, rows: I64) -> None:
                 refused = refused_extension(columns, pending[mine], begin, end, hop_by_hop=options == _HOP_BY_HOP)
                 columns.doubt_rows(pending[mine[refused]], Anomaly.IPV6_BAD_OPTIONS)
         _set_aside_fragments(columns, pending[kind == _FRAGMENT], at[kind == _FRAGMENT])
+        _refuse_cut(columns, pending, kind)
         pending = pending[_IS_EXTENSION[columns.proto[pending]] & (columns.anomaly[pending] == GOOD)]
         if not pending.size:
             break
     columns.anomaly[pending] = Anomaly.IPV6_BAD_EXTENSION
     refused = rows[columns.anomaly[rows] != GOOD]
     columns.l4[refused] = -1
+
+
+def _refuse_cut(columns: Columns, rows: I64, kind: U8) -> None:
+    """Refuse rows in which a transport header is to follow a header of this ``kind``, and nothing to speak of does.
+
+    Suricata counts that as a fault of the extension headers, which end the packet, and not of the transport header.
+    """
+    cut = _IS_TRANSPORT[columns.proto[rows]] & (columns.ip_end[rows] - columns.l4[rows] < _LEAST_BEHIND)
+    cut &= columns.anomaly[rows] == GOOD
+    if np.count_nonzero(cut):
+        columns.anomaly[rows[cut]] = Anomaly.IPV6_BAD_EXTENSION
+        columns.proto[rows[cut]] = kind[cut]
 
 
 def _note_reroutes(columns: Columns, rows: I64) -> None:

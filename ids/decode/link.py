@@ -24,6 +24,8 @@ ETHERNET = 0x6558
 """An Ethernet frame within something (RFC 1701: transparent Ethernet bridging)."""
 MPLS = 0x8847
 _MPLS = (MPLS, 0x8848)
+ERSPAN, ERSPAN3 = 0x88BE, 0x22EB
+"""A mirrored frame behind a header, of type II or III, that has the VLAN it was mirrored from."""
 _VLAN = (0x8100, 0x88A8, 0x9100, 0x9200)  # 802.1Q, 802.1ad, and what was used for stacking before 802.1ad
 _FIXED = {0x8926: (4, 6), 0x893F: (6, 8), 0x88E7: (16, 18), ETHERNET: (12, 14)}
 """Headers of one length: where the EtherType of what follows is, and how long they are. VN-Tag, 802.1BR, 802.1ah."""
@@ -41,6 +43,8 @@ _BE32 = np.dtype(">u4")
 _BYTE = np.dtype("u1")
 _TAG = np.dtype([("tci", ">u2"), ("kind", ">u2")])
 _PPPOE = np.dtype([("version", "u1"), ("code", "u1"), ("session", ">u2"), ("length", ">u2")])
+_ERSPAN = np.dtype([("tci", ">u2"), ("session", ">u2"), ("rest", "u1", 7), ("flags", "u1")])
+_ERSPAN_HEADER, _ERSPAN3_HEADER, _ERSPAN3_TRAILER = 8, 12, 8
 _PPP_FRAMING = 0xFF03
 
 _AF_INET6 = (10, 23, 24, 28, 30)  # Linux, Windows, NetBSD and OpenBSD, FreeBSD, macOS
@@ -205,14 +209,28 @@ def _peel(columns: Columns) -> None:
 def _peel_vlan(columns: Columns, rows: I64) -> None:
     rows = _enough(columns, rows, 4)
     tag = gather(columns.data, columns.l3[rows], _TAG)
-    vlan = (tag["tci"] & 0xFFF).astype(np.uint64)
+    _keep_vlan(columns, rows, tag["tci"])
+    columns.kind[rows] = tag["kind"]
+    columns.l3[rows] += 4
+
+
+def _keep_vlan(columns: Columns, rows: I64, tci: U16) -> None:
+    vlan = (tci & 0xFFF).astype(np.uint64)
     depth = columns.tags[rows]
     # VLAN 0 is a mere priority: hosts take such a frame as one without that tag (802.1Q)
     kept = np.flatnonzero((vlan != 0) & (depth < TAGS_KEPT))
     columns.vlan[rows[kept]] |= vlan[kept] << (depth[kept] * np.uint64(16))
     columns.tags[rows[kept]] += np.uint8(1)
-    columns.kind[rows] = tag["kind"]
-    columns.l3[rows] += 4
+
+
+def _peel_erspan(columns: Columns, rows: I64) -> None:
+    rows = _enough(columns, rows, _ERSPAN_HEADER)
+    header = gather(columns.data, columns.l3[rows], _ERSPAN)
+    _keep_vlan(columns, rows, header["tci"])
+    third = columns.kind[rows] == ERSPAN3
+    size = _ERSPAN3_HEADER + np.where(header["flags"] & 1 != 0, _ERSPAN3_TRAILER, 0)
+    columns.kind[rows] = ETHERNET
+    columns.l3[rows] += np.where(third, size, _ERSPAN_HEADER)
 
 
 def _peel_fixed(columns: Columns, rows: I64) -> None:
@@ -263,5 +281,6 @@ _STEPS: tuple[tuple[tuple[int, ...], Callable[[Columns, I64], None]], ...] = (
     (tuple(_FIXED), _peel_fixed),
     ((PPPOE_SESSION,), _peel_pppoe),
     (_MPLS, _peel_mpls),
+    ((ERSPAN, ERSPAN3), _peel_erspan),
 )
 _BEHIND_ETHERNET = (IPV4, IPV6, PPPOE_SESSION, *_MPLS, *_VLAN)

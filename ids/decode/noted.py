@@ -68,6 +68,16 @@ def _udp_length(*, short: bool) -> Callable[[Packets], I64]:
     return find
 
 
+def _no_header(proto: int, size: int) -> Callable[[Packets], I64]:
+    """Return what finds packets of a protocol, none of them fragments, that have not even its header."""
+
+    def find(packets: Packets) -> I64:
+        carried = (packets.proto == proto) & (packets.payload >= 0) & ~packets.fragment
+        return np.flatnonzero(carried & (packets.payload_len + packets.payload_missing < size))
+
+    return find
+
+
 def _options(packets: Packets) -> tuple[I64, I64]:
     """Return the rows with a TCP option of the wrong length, and those with one more than once."""
     data = packets.batch.data
@@ -111,9 +121,12 @@ FINDERS: dict[str, Callable[[Packets], I64]] = {
     "tcp.opt_invalid_len": lambda packets: _options(packets)[0],
     "tcp.opt_duplicate": lambda packets: _options(packets)[1],
     "ipv6.exthdr_dupl_hh": _either(_noted("ipv6.exthdr_dupl_hh"), _refused(Anomaly.IPV6_BAD_ORDER)),
-    "udp.pkt_too_small": _either(_refused(Anomaly.UDP_TRUNCATED), _udp_length(short=False)),
+    "udp.pkt_too_small": _udp_length(short=False),
     "udp.len_invalid": _udp_length(short=True),
-    "udp.hlen_invalid": _udp_length(short=True),
+    "udp.hlen_invalid": _udp_length(short=True),  # its name before Suricata 7
+    "sctp.pkt_too_small": _no_header(132, 12),
+    "esp.pkt_too_small": _no_header(50, 8),
+    "gre.pkt_too_small": _no_header(47, 4),
 }
 """What finds the rows with an event, by its name."""
 

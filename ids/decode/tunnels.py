@@ -20,7 +20,7 @@ import numpy as np
 
 from ids.capture.gather import gather
 from ids.decode.columns import GOOD, Columns
-from ids.decode.link import ETHERNET, IPV4, IPV6
+from ids.decode.link import ERSPAN, ETHERNET, IPV4, IPV6
 from ids.decode.settings import TunnelSettings
 from ids.types import I64, U16, Bool
 
@@ -33,7 +33,7 @@ _OUTERMOST[[_IPIP, _IPV6_IN_IP, _GRE]] = True
 _BYTE, _BE16 = np.dtype("u1"), np.dtype(">u2")
 
 GRE_CHECKSUM, GRE_ROUTING, GRE_KEY, GRE_SEQUENCE, GRE_ACK, GRE_VERSION = 0x8000, 0x4000, 0x2000, 0x1000, 0x0080, 0x0007
-_PPP, _WCCP, _ERSPAN, _ERSPAN3 = 0x880B, 0x883E, 0x88BE, 0x22EB
+_PPP, _WCCP = 0x880B, 0x883E
 _VXLAN_HAS_VNI, _VXLAN_HAS_PROTOCOL = 0x08, 0x04
 _GPE = {1: IPV4, 2: IPV6, 3: ETHERNET}
 _TEREDO_AUTHENTICATION, _TEREDO_ORIGIN = 0x0001, 0x0000
@@ -158,19 +158,8 @@ def _gre(columns: Columns, rows: I64) -> Inner:
     redirected = (kind == _WCCP) & (version == 0)
     offset += np.where(redirected & (gather(columns.data, offset, _BYTE) >> 4 != 4), 4, 0)
     kind[redirected] = IPV4
-    mirrored = np.flatnonzero((kind == _ERSPAN) | (kind == _ERSPAN3))
-    if mirrored.size:
-        offset[mirrored] += _erspan_header(columns, flags[mirrored], kind[mirrored], offset[mirrored])
-        kind[mirrored] = ETHERNET
+    kind[(kind == ERSPAN) & (flags & GRE_SEQUENCE == 0)] = ETHERNET  # ERSPAN of type I has no header of its own
     return _inner(columns, rows, offset, kind, carrier=True)
-
-
-def _erspan_header(columns: Columns, flags: U16, kind: U16, at: I64) -> I64:
-    """Return the length of each ERSPAN header: type I has none, and no sequence number; type III may have a trailer."""
-    length = np.where(flags & GRE_SEQUENCE != 0, 8, 0)
-    third = kind == _ERSPAN3
-    extended = gather(columns.data, at + 11, _BYTE) & 1 != 0
-    return np.where(third, np.where(extended, 20, 12), length).astype(np.int64)
 
 
 def _vxlan(columns: Columns, rows: I64) -> Inner:

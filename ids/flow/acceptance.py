@@ -5,7 +5,9 @@ section 5, RFC 2385). A host drops a segment, with its acknowledgement and its d
 
 (1) that acknowledges more than its peer has sent, or less than was acknowledged before by more than the widest window
     that its sender has offered. Only who sees the other direction can do better than guess: this is what keeps a third
-    party's data out. Where the other direction is not seen, its numbers are those that this sender acknowledged;
+    party's data out. Where the other direction is not seen, its numbers are those that this sender acknowledged; beyond
+    its depth it may not be seen any more, so there what goes on exactly where its sender was, or repeats what was not
+    acknowledged, may acknowledge more: whoever is no party to the connection does not know where that is;
 (2) whose timestamp is older than the latest one of what was in order, where both sides send timestamps;
 (3) that has an MD5 or authentication option, where the handshake had none;
 (4) that begins beyond the window that it has offered.
@@ -67,7 +69,7 @@ def misplaced(start: int, acked: int, half: Half, other: Half) -> Fault | None:
     """Return what is wrong with the numbers of a segment: it begins at stream offset ``start`` of ``half``, and
     acknowledges what is before ``acked`` of the other side.
     """
-    if half.heard:
+    if half.heard and not (half.acked <= start <= half.offset and other.unseen):
         low, high = other.acked, other.shown
     else:
         low, high = max(other.acked, other.claimed), max(other.shown, other.claimed) + FAR

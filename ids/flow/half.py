@@ -35,9 +35,9 @@ class Half:
     """One direction of a connection."""
 
     __slots__ = (
-        "acked", "aside", "base", "claimed", "closed", "columns", "context", "direction", "disputed", "doubts", "due",
-        "edge", "fin_at", "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "sent", "sent_bytes",
-        "shared", "skipped", "slot", "stamp", "turn", "versions", "widest",
+        "acked", "aside", "base", "claimed", "closed", "columns", "context", "dark", "direction", "disputed", "doubts",
+        "due", "edge", "fin_at", "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "sent",
+        "sent_bytes", "shared", "skipped", "slot", "stamp", "turn", "versions", "widest",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +81,8 @@ class Half:
         """The same, one turn earlier."""
         self.base = 0
         """Stream offset from which the depth counts."""
+        self.dark = False
+        """It was `unseen` when the other side spoke last."""
         self.stamp: int | None = None
         """The latest timestamp of a segment that was in order."""
         self.edge: int | None = None
@@ -135,12 +137,18 @@ class Half:
         """One past the last stream offset that was seen, or shown, to have been sent."""
         return max(self.highest, self.reached)
 
+    @property
+    def unseen(self) -> bool:
+        """Whether its sender may have said more than was shown: beyond its depth, now or until nothing more came."""
+        return self.offset >= self._limit() or (self.dark and self.claimed > self.shown)
+
     def spoken(self, at: Arrival) -> None:
         """Take notice that the other side says something: what this side says next is another turn."""
         if self.lost is not None and self.lost.begun:
             self._read_begun(self.lost, at)
         if self.due or self.disputed:
             self.settle(at)
+        self.dark = self.unseen
         if self.turn != self.offset:
             self.context, self.turn = self.turn, self.offset
         self.base = self.offset
@@ -152,6 +160,8 @@ class Half:
             shared.count("after_close_bytes", len(data))
             return
         end = start + len(data)
+        if self.dark and self.offset < self.claimed <= start and not self.held:
+            self._pass_unseen()
         if start > self.offset + shared.window and not self._catch_up(start, at):
             shared.count("out_of_window")
             return
@@ -400,7 +410,8 @@ class Half:
         self.gap += size
         self.columns.gaps[self.slot, self.direction] += size
         self.shared.count(why)
-        self.shared.count("gap_bytes", size)
+        self.shared.count("unshown_bytes" if self.dark else "gap_bytes", size)
+        self.dark = False
         self.offset += size
         self.next = (self.next + size) & MODULUS
 
@@ -413,6 +424,11 @@ class Half:
         if start > self.offset:
             self._lose(start - self.offset, "catch_up")
         return True
+
+    def _pass_unseen(self) -> None:
+        """Go on where the receiver has got to: what lies before that was beyond the depth, and not shown."""
+        self._lose(self.claimed - self.offset, "catch_up")
+        self.base = self.offset
 
     def _enforce_limits(self, at: Arrival) -> None:
         shared = self.shared

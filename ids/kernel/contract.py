@@ -47,6 +47,7 @@ class Reason(IntEnum):
     PASS_THINNED = 11
     PASS_SHADOW_MALFORMED = 12
     PASS_UNFAIR = 13
+    PASS_UNNEEDED = 14
     DROP_BLOCKED = 16
     DROP_BLOCKED_PREFIX = 17
     DROP_FLOW = 18
@@ -117,6 +118,7 @@ REASON_NAMES: dict[Reason, str] = {
     Reason.PASS_THINNED: "pass.thinned",
     Reason.PASS_SHADOW_MALFORMED: "pass.shadow_malformed",
     Reason.PASS_UNFAIR: "pass.unfair",
+    Reason.PASS_UNNEEDED: "pass.unneeded",
     Reason.DROP_BLOCKED: "drop.blocked",
     Reason.DROP_BLOCKED_PREFIX: "drop.blocked_prefix",
     Reason.DROP_FLOW: "drop.flow",
@@ -247,11 +249,13 @@ class Fate(IntEnum):
 
 
 class FlowVerdict(IntEnum):
-    """ids_flow_verdict: show the flow's packets, wave them through unseen, or drop them."""
+    """ids_flow_verdict: show the flow's packets, wave them through unseen for one reason or another, or drop them."""
 
     INSPECT = 0
     BYPASS = 1
     DROP = 2
+    UNNEEDED = 3
+    """Nothing that is loaded looks into it."""
 
 
 class LimitKind(IntEnum):

@@ -378,9 +378,12 @@ class FastPath:
         """Drop the rest of a flow; return whether the kernel knows it."""
         return self._order(flow, FlowVerdict.DROP)
 
-    def bypass_flow(self, flow: Flow) -> bool:
-        """Wave the rest of a flow through unseen; return whether the kernel knows it."""
-        return self._order(flow, FlowVerdict.BYPASS)
+    def bypass_flow(self, flow: Flow, *, unneeded: bool = False) -> bool:
+        """Wave the rest of a flow through unseen; return whether the kernel knows it.
+
+        ``unneeded``: because nothing that is loaded looks into it, which is counted apart.
+        """
+        return self._order(flow, FlowVerdict.UNNEEDED if unneeded else FlowVerdict.BYPASS)
 
     def _order(self, flow: Flow, verdict: FlowVerdict) -> bool:
         address = FlowAddress.of(flow)

@@ -70,9 +70,9 @@ class KernelGate:
         """Drop the rest of this flow in the driver; the kernel may not know it any more."""
         return self._open().drop_flow(flow)
 
-    def bypass(self, flow: Flow) -> bool:
+    def bypass(self, flow: Flow, *, unneeded: bool = False) -> bool:
         """Let the rest of this flow pass unseen; the kernel may not know it any more."""
-        return self._open().bypass_flow(flow)
+        return self._open().bypass_flow(flow, unneeded=unneeded)
 
     def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         """Ask the kernel, which counts every packet; it may not know a flow any more."""

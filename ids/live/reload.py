@@ -16,6 +16,7 @@ FRESH = "stop the engine, `ids detach`, and start it: that opens the gate, and f
 
 APPLIED = (
     "vars", "rules", "respond", "eve", "plugins.options", "engine.bypass", "engine.bypass_after_bytes",
+    "engine.bypass_unneeded",
     "engine.stats_interval_s", "engine.uninspected_log_s", "fastpath",
 )  # fmt: skip
 """Settings, and sections, that take effect at once. What is in neither table needs a restart."""

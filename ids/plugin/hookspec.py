@@ -19,9 +19,13 @@ if TYPE_CHECKING:  # a plugin, and each start of the command line, imports this 
     from ids.plugin.context import EngineContext
     from ids.plugin.session import FlowSession
     from ids.types import (
+        I64,
+        Bool,
         Datagrams,
+        Direction,
         Flow,
         FlowBatch,
+        FlowColumns,
         Match,
         Packets,
         StreamChunk,
@@ -64,6 +68,17 @@ def ids_interest() -> set[str] | None:
     Return some of ``tcp``, ``udp`` and ``other`` (all other protocols); None means all. The kernel shows the beginning
     of every flow in any case, and the rest of those that some plugin is interested in. A plugin that inspects packets,
     streams or transactions and does not answer is taken to want all.
+    """
+
+
+@hookspec
+def ids_needs(flows: FlowColumns, slots: I64, direction: Direction) -> Bool | None:
+    """Called for TCP flows of which no parser reads more: into which does this plugin look, as they go on?
+
+    What they speak is known by now, or known not to be. Return for each of the slots, shape (n,), whether anything that
+    is loaded looks at packets or payload that this direction's sender sends from here on; None means all. Where nobody
+    does, in neither direction, the kernel lets the rest of the flow pass unseen. A plugin that inspects packets or
+    streams and does not answer is taken to want all.
     """
 
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 import pluggy
 
 from ids.counters import Counters
 from ids.errors import IdsError, PluginError
 from ids.plugin import hookspec
-from ids.types import Match
+from ids.types import I64, Bool, Direction, FlowColumns, Match
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ INSPECTING = (
     "ids_packets", "ids_streams", "ids_stream", "ids_datagrams", "ids_transactions", "ids_transaction",
 )  # fmt: skip
 """Hooks whose implementations look at traffic."""
+
+RAW = ("ids_packets", "ids_streams", "ids_stream", "ids_flagged")
+"""Those that look at what no parser has read."""
 
 QUARANTINE_S = 60.0
 """How long a plugin sits out; it is then tried again, so that an attack cannot switch a detector off for good."""
@@ -239,6 +243,15 @@ class PluginHost:
             return set(TRANSPORTS)
         for _, answer in answers:
             wanted |= set(answer)
+        return wanted
+
+    def needs(self, flows: FlowColumns, slots: I64, direction: Direction) -> Bool:
+        """Return for each flow whether some plugin looks into what a direction goes on with; in doubt it does."""
+        wanted = np.zeros(len(slots), np.bool_)
+        answers = dict(self.ask("ids_needs", flows=flows, slots=slots, direction=direction))
+        for name in {call.guest.name for hook in RAW for call in self._calls.get(hook, ())} | answers.keys():
+            answer = np.asarray(answers.get(name, True))
+            wanted |= answer.astype(np.bool_) if answer.shape in ((), wanted.shape) else True
         return wanted
 
     def _failed(self, guest: _Guest, hook: str, error: Exception, arguments: Mapping[str, Any]) -> None:

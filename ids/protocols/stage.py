@@ -7,11 +7,11 @@ THEORY.
     Bytes that say nothing yet (`Protocol.client_prelude`, `server_prelude`) do not count against ``probe_bytes``, up to
     `PRELUDE_BYTES`: else whoever begins with many of them would go unseen. Line ends before all else may be any number,
     for no more than ``probe_bytes`` of them are kept.
-    Where the server's bytes decided, and the client's are another's that has a parser, and are nothing that a client
-    of the first may say (`Protocol.commands`), the client decides: the others may be forged, by whoever sends them in
-    the server's name. And where the client's bytes
-    decided so, or nothing did, and the server answers in a protocol that has a parser, the server decides: it has
-    understood the client. What the client said is kept until then, up to `PRELUDE_BYTES`.
+    Where the server's bytes decided, or nothing did, and the client's are another's that has a parser, and are nothing
+    that a client of the first may say (`Protocol.commands`), the client decides: the others may be forged, by whoever
+    sends them in the server's name. And where the client's bytes decided so, or nothing did, and the server answers in
+    a protocol that has a parser, the server decides: it has understood the client. What the client said is kept until
+    then, up to `PRELUDE_BYTES`.
 (2) A parser may hand its flow over: the rest of the streams is probed anew, and the next parser goes on with the ids of
     transactions. Where nothing fits the rest, the flow keeps its name.
 (3) A parser reads hostile bytes. Should one raise, that is counted, its flow goes on without a parser, and rules on the
@@ -139,6 +139,27 @@ class Protocols:
                 found.append(talk.slot)
         return found
 
+    def unread(self, streams: Streams) -> I64:
+        """Return the slots of flows whose bytes no parser reads any more, for good, once in the life of each.
+
+        What they speak is known, or known not to be: both sides have said enough for that. Shape (n,), in order.
+        """
+        found = []
+        for flow_id in dict.fromkeys(self._flows.id[streams.slot].tolist()):
+            talk = self._talks.by_id.get(flow_id)
+            if talk is not None and not talk.left and self._is_read(talk):
+                talk.left = True
+                found.append(talk.slot)
+        return np.array(sorted(found), np.int64)
+
+    def _is_read(self, talk: Talk) -> bool:
+        """Return whether all was read of a flow that a parser ever reads."""
+        if talk.parser is not None:
+            return getattr(talk.parser, "settled", False)
+        if talk.probing or talk.awaited:
+            return False
+        return talk.heard == _BOTH or (talk.protocol is None and not self._named_by_server(talk))
+
     # Streams.
 
     def _feed_streams(self, streams: Streams, out: list[Transaction]) -> None:
@@ -175,7 +196,7 @@ class Protocols:
             elif talk.awaited:
                 self._await_server(talk, side, data[start:end], ts_ns, number, gap, closed, out)
             elif start < end and not talk.heard >> side & 1:
-                if side == Direction.TO_SERVER and talk.began == 1 << Direction.TO_CLIENT and not talk.handovers:
+                if side == Direction.TO_SERVER and self._named_by_server(talk):
                     self._hear_client(talk, data[start:end], ts_ns, number, gap, closed, out)
                 else:
                     self._hear(talk, side, data[start:end], gap)
@@ -210,9 +231,12 @@ class Protocols:
         if not (prefix or others):
             return  # nobody said anything
         self._decide(talk, protocol)
+        talk.heard = 1 << side
         if protocol is not None:
-            talk.heard = 1 << side
             talk.began = 0 if gap else 1 << side
+        elif side == Direction.TO_CLIENT and not talk.handovers and not talk.closed & 1 << Direction.TO_SERVER:
+            self._talks.hold(talk, (others, b""))
+            return
         if others:
             self._hear(talk, 1 - side, others, 0)
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
@@ -239,6 +263,15 @@ class Protocols:
         talk.closed = 0
         for of, piece, lost, last in pieces:
             self._take(talk, of, piece, ts_ns, number, lost, last, out)
+
+    @staticmethod
+    def _named_by_server(talk: Talk) -> bool:
+        """Return whether the server's bytes decided what the flow is, or that it is nothing known."""
+        if talk.handovers:
+            return False
+        return talk.began == 1 << Direction.TO_CLIENT or (
+            talk.protocol is None and talk.heard == 1 << Direction.TO_CLIENT
+        )
 
     def _behind_prelude(self, stream: bytes, side: int) -> tuple[bytes, int]:
         """Return what is worth looking at of a direction's first bytes, and at what length of it to give up."""
@@ -299,7 +332,7 @@ class Protocols:
             return False
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
         if protocol is talk.protocol and not gap:
-            talk.began |= 1 << Direction.TO_SERVER
+            talk.began |= (protocol is not None) << Direction.TO_SERVER
         elif maker is not None and not gap:
             self._counters.add("app_layer.corrected")
             talk.release()

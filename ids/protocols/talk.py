@@ -12,7 +12,8 @@ class Talk:
     """What is known of one flow."""
 
     __slots__ = (
-        "awaited", "began", "closed", "greeted", "handed", "handed_at", "handovers", "heard", "listener", "looked",
+        "awaited", "began", "closed", "greeted", "handed", "handed_at", "handovers", "heard", "left", "listener",
+        "looked",
         "missed", "offered", "parser", "prefix", "probing", "protocol", "since", "slot", "tx_id",
     )  # fmt: skip
 
@@ -38,6 +39,8 @@ class Talk:
         """Bytes of the client behind those in ``prefix`` meanwhile."""
         self.offered = False
         """`Protocols.opaque` has returned it."""
+        self.left = False
+        """`Protocols.unread` has returned it."""
         self.looked = 0
         """Datagrams that were judged."""
         self.since = 0

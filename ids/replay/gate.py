@@ -126,7 +126,7 @@ class ReplayGate:
         """Know of no allow-list but the settings', which the engine has asked already."""
         return False
 
-    def bypass(self, flow: Flow) -> bool:
+    def bypass(self, flow: Flow, *, unneeded: bool = False) -> bool:
         """Do nothing: a replay reads every packet anyhow."""
         return False
 

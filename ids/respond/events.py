@@ -145,6 +145,11 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
     """
     event = _of_match("alert", match)
     event["alert"] = _alert(match, blocked)
+    if match.exhibit is not None and match.exhibit.xff:
+        if settings.xff == "overwrite":
+            event["src_ip" if match.direction is Direction.TO_SERVER else "dest_ip"] = match.exhibit.xff
+        else:
+            event["alert"]["xff"] = match.exhibit.xff
     if match.transaction is not None:
         event["tx_id"] = match.transaction.tx_id
         protocol, fields = match.transaction.protocol, match.transaction.fields

@@ -13,9 +13,10 @@ import numpy as np
 from ids.counters import Counters
 from ids.respond import headers
 from ids.respond.counts import counts_by
+from ids.respond.forwarded import Forwarded
 from ids.respond.said import Conversation
 from ids.respond.settings import EveSettings
-from ids.types import I64, Action, Exhibit, FlowBatch, FlowColumns, FlowCount, Match, Packets, Streams
+from ids.types import I64, Action, Exhibit, FlowBatch, FlowColumns, FlowCount, Match, Packets, Streams, Transactions
 
 FLUSHED = "stream (flow timeout)"
 """``pkt_src`` of what is found when a flow ends, or when it was waited for bytes in vain."""
@@ -26,6 +27,7 @@ _TCP = 6
 _ICMP = (1, 58)
 _DROPS = (Action.DROP, Action.REJECT)
 _NOTHING = Exhibit()
+_OF_STREAM = Exhibit(stream=True)
 
 
 class Exhibits:
@@ -34,6 +36,7 @@ class Exhibits:
     def __init__(self, settings: EveSettings, flows: FlowColumns, counters: Counters) -> None:
         self._flows = flows
         self._counters = counters
+        self._forwarded = Forwarded(flows)
         self.configure(settings)
 
     def configure(self, settings: EveSettings) -> None:
@@ -41,15 +44,18 @@ class Exhibits:
         self._payload = settings.payload or settings.payload_printable
         self._packet = settings.packet
         self._ether = settings.ethernet
+        self._forwarded.configure(settings)
         self._said = Conversation(settings.payload_bytes, self._counters) if self._payload else None
+
+    def heard(self, transactions: Transactions) -> None:
+        """Take the exchanges of a batch, before what was found in it."""
+        if self._forwarded.wanted:
+            self._forwarded.note(transactions)
 
     def of_streams(self, matches: Sequence[Match], streams: Streams, *, end: bool) -> Sequence[Match]:
         """Attach the payload to what was found in streams and exchanges; ``end``: when their flows had ended."""
         if self._said is None:
-            return [
-                replace(match, exhibit=Exhibit(stream=True)) if match.signature.packet_wise else match
-                for match in matches
-            ]
+            return [replace(match, exhibit=_OF_STREAM) if match.signature.packet_wise else match for match in matches]
         found = [match for match in matches if match.flow.proto == _TCP]
         texts = iter(self._said.until(found, streams, end=end))
         return [
@@ -66,6 +72,13 @@ class Exhibits:
 
     def of_packets(self, matches: Sequence[Match], packets: Packets | None, flows: FlowBatch) -> list[Match]:
         """Attach what is to be shown of packets; ``packets``: None where flows ended without any."""
+        if self._forwarded.wanted:
+            matches = [
+                replace(match, exhibit=replace(match.exhibit or _NOTHING, xff=address))
+                if (address := self._forwarded.of(match.flow))
+                else match
+                for match in matches
+            ]
         if packets is None:
             return [
                 replace(match, exhibit=replace(match.exhibit or _NOTHING, source=FLUSHED))
@@ -98,6 +111,7 @@ class Exhibits:
                 header=headers.header_fields(packets, row) if match.signature.action in _DROPS else None,
                 payload=(shown.payload or headers.payload(packets, row)) if self._payload else None,
                 stream=shown.stream,
+                xff=shown.xff,
                 packet=None if frame is None else frame.data,
                 linktype=0 if frame is None else frame.linktype,
             ),

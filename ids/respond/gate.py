@@ -61,8 +61,10 @@ class Gate(Protocol):
     def condemn(self, flow: Flow, number: int) -> bool:
         """Drop the rest of this flow, because of packet ``number`` of its capture. Return whether it could be done."""
 
-    def bypass(self, flow: Flow) -> bool:
-        """Show no more of this flow: what is left of it cannot be inspected. Return whether it could be done."""
+    def bypass(self, flow: Flow, *, unneeded: bool = False) -> bool:
+        """Show no more of this flow: what is left of it cannot be inspected, or, ``unneeded``, nothing that is loaded
+        looks into it. Return whether it could be done.
+        """
 
     def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:
         """Return what the gate itself has counted of each flow, where it knows more than it showed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -43,6 +43,16 @@ class Case:
     """`PacketBatch.number` of the packet for which they are."""
     shadowed: bool = False
     """They would be, were it not for shadow mode."""
+    latest: int = 0
+    """`PacketBatch.number` of the packet of the latest alert,"""
+    told: list[Event] = field(default_factory=list)
+    """and what those of that packet say became of it: what comes of its next match is theirs too."""
+
+    def settle(self, number: int, verdict: str) -> None:
+        """Let the alerts of a packet so far say what became of it."""
+        if number == self.latest:
+            for told in self.told:
+                told["action"] = verdict
 
 
 class Responder:
@@ -100,6 +110,7 @@ class Responder:
                 case.passed_packet = match.number
             else:
                 case.passed = True
+            case.settle(match.number, "pass")
             if match.signature.announced:
                 self._counters.add("detect.matches")
                 self._alert(match, case, None, silent=silent, blocked=False)
@@ -114,6 +125,8 @@ class Responder:
         )
         alerted = self._alert(match, case, block, silent=silent, blocked=condemned or blocked)
         dropped = condemned or (block is not None and blocked and "refused" not in block)
+        if dropped:
+            case.settle(match.number, "drop")
         if dropped and (alerted or condemned is not before):
             reason = "threshold detection_filter" if match.signature.rated else "rules"
             self._emit(events.drop_event(match, reason, block, self._eve))
@@ -139,6 +152,10 @@ class Responder:
         case.alerts += 1
         passed = match.signature.action is Action.PASS
         event = events.alert_event(match, blocked, self._eve, "drop" if blocked else "pass" if passed else "alert")
+        if "verdict" in event:
+            if match.number != case.latest:
+                case.latest, case.told = match.number, []
+            case.told.append(event["verdict"])
         if block is not None:
             event["ids"]["block"] = block
         event |= self._state.shown(match.flow.id)

@@ -109,8 +109,8 @@ class EveSettings(BaseModel):
     path: str | None = Field(None, description="File to append events to, one JSON object a line; `-` is stdout.")
     types: list[EventType] = Field(
         [name for name in EVENT_TYPES if name != "fileinfo"],
-        description="Event types that are written. `fileinfo`, an event for each file, has to be asked for: on"
-        " downloads of some kilobytes it adds a quarter to what inspection costs.",
+        description="Event types that are written. `fileinfo`, an event for each file, has to be asked for: where every"
+        " connection carries a file of some kilobytes, it adds a quarter to what inspection costs.",
     )
     payload: bool = Field(
         False,
@@ -129,6 +129,15 @@ class EveSettings(BaseModel):
     )
     ethernet: bool = Field(False, description="Write `ether`, the addresses of the frame, in alerts and `drop` events.")
     verdict: bool = Field(False, description="Write `verdict` in alerts and `drop` events: what became of the packet.")
+    xff: Literal["off", "extra", "overwrite"] = Field(
+        "off",
+        description="Show in alerts on HTTP whom a proxy says that it speaks for: as `alert.xff` (`extra`), or in the"
+        " place of the sender's address (`overwrite`). Anybody can write such a header; nothing is decided by it.",
+    )
+    xff_deployment: Literal["reverse", "forward"] = Field(
+        "reverse", description="Which address of the header that is: the last one (`reverse`), or the first."
+    )
+    xff_header: str = Field("X-Forwarded-For", min_length=1, max_length=64, description="The header that names it.")
     tagged_packets: bool = Field(
         False,
         description="Write the packets that rules ask for with `tag` as `packet` events: those of the session or host"

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from ids.counters import Counters
 from ids.events import Event
-from ids.types import BitChange, BitTest, CounterChange, CounterTest, Direction, Match, State
+from ids.types import Action, BitChange, BitTest, CounterChange, CounterTest, Direction, Match, State
 from ids.types.state import StateTest
 
 MAX_FLOWS = 65_536
@@ -185,10 +185,12 @@ def _value(value: int | str, values: dict[str, int]) -> int | None:
     return values.get(value) if isinstance(value, str) else value
 
 
-def ordered(matches: list[Match], actions: Sequence[str] = ORDER) -> list[Match]:
+def ordered(matches: list[Match], actions: Sequence[str] = ORDER, *, inline: bool = True) -> list[Match]:
     """Return the matches of a batch in the order in which they are decided.
 
-    What a rule finds in one packet is one match, though it may be seen in the packet and in its stream.
+    What a rule finds in one packet is one match, though it may be seen in the packet and in its stream. Unless packets
+    are dropped (``inline``), Suricata alerts of both: it judges the stream when the packet is acknowledged.
+    That is of rules in its language alone, and not of those on a protocol (`Signature.packet_wise`).
     """
     if len(matches) < 2:
         return matches
@@ -196,7 +198,9 @@ def ordered(matches: list[Match], actions: Sequence[str] = ORDER) -> list[Match]
     for match in sorted(matches, key=lambda match: order(match, actions)):
         signature, transaction = match.signature, match.transaction
         tx_id = -1 if transaction is None else transaction.tx_id
-        identity = match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id
-        if identity not in once or (match.exhibit is not None and match.exhibit.stream):
+        of_stream = match.exhibit is not None and match.exhibit.stream
+        apart = of_stream and not inline and signature.packet_wise and signature.action is Action.ALERT
+        identity = match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id, apart
+        if identity not in once or of_stream:
             once[identity] = match
     return list(once.values())

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ids.protocols import PROTOCOLS
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -106,7 +108,11 @@ REASONS = (
     ),
     _passed(
         "bypass", "they are encrypted", "engine.bypass",
-        ("flow.bypassed.tls", "flow.bypassed.ssh"), intended=True,
+        tuple(f"flow.bypassed.{protocol.name}" for protocol in PROTOCOLS), intended=True,
+    ),
+    _passed(
+        "unneeded", "no parser reads them and no loaded rule or plugin looks into them", "engine.bypass_unneeded",
+        ("flow.unneeded",), intended=True,
     ),
 )  # fmt: skip
 """Losses first, then what the settings leave out."""

@@ -38,6 +38,7 @@ from ids.types.findings import (
     Match,
     Rate,
     Signature,
+    Stores,
     Suppression,
     Threshold,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "Remembered",
     "Signature",
     "State",
+    "Stores",
     "StreamChunk",
     "Streams",
     "Suppression",

@@ -81,6 +81,15 @@ class Suppression:
     runs: tuple[tuple[int, int], ...]
 
 
+class Stores(NamedTuple):
+    """Which files a rule asks to be stored (Suricata's ``filestore``)."""
+
+    scope: str = "file"
+    """``file``: those in which it matched; ``tx``: those of the exchange; ``flow``: those of the flow from then on."""
+    side: str = ""
+    """Of which side: ``request``, ``response`` or ``both``; empty: of the side that matched."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """The identity of a rule, as events carry it: everything but how it matches."""
@@ -118,6 +127,8 @@ class Signature:
     flow. (What is dropped is the flow as well, unless settings say otherwise: see `ids.respond.settings`.)"""
     announced: bool = False
     """It alerts though its action is ``pass``."""
+    stores: Stores | None = None
+    """Which files are to be stored when it matches."""
     origin: str = ""
     """``path:line`` of the rule."""
 
@@ -160,6 +171,8 @@ class Exhibit:
     payload: bytes | None = None
     stream: bool = False
     """The payload is that of the stream."""
+    xff: str = ""
+    """Whom a proxy says that it speaks for."""
     packet: bytes | None = None
     """The frame, or of what it brought the packet alone (from a tunnel, of fragments)."""
     linktype: int = 0

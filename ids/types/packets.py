@@ -53,6 +53,8 @@ class Anomaly(IntEnum):
     """It is to be sent on by whom it is addressed to, which hosts refuse (RFC 5095)."""
     DISPUTED_DATAGRAM = 26
     """A version of a datagram of contradicting fragments, of TCP, that Linux does not see."""
+    IPV4_SHORT_TOTAL_LENGTH = 27
+    """The packet is to be shorter than its own header."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,13 @@ from typing import Any
 from ids.types.flows import Flow, FlowColumns
 from ids.types.packets import Direction
 
+LINES: Mapping[str, tuple[str, Direction]] = {
+    "http.request_header": ("http.start", Direction.TO_SERVER),
+    "http.response_header": ("http.start", Direction.TO_CLIENT),
+}
+"""Buffers that are the lines of another one behind the first, each line an instance, up to an empty one; and the side
+that sends them. They are made when they are asked for, and not kept: a head may have thousands."""
+
 Fields = Mapping[str, Any]
 _NO_MORE: Mapping[str, tuple[bytes, ...]] = {}
 
@@ -90,10 +97,17 @@ class Transaction:
 
     def instances(self, name: str) -> Sequence[bytes]:
         """Return all instances of a buffer, in their order; empty where the transaction has none."""
+        if name in LINES:
+            return self._lines(name)
         first = self.buffers.get(name)
         if first is None:
             return ()
         return (first, *self.more[name]) if name in self.more else (first,)
+
+    def _lines(self, name: str) -> Sequence[bytes]:
+        base, side = LINES[name]
+        whole = self.buffers.get(base) if self.direction == side else None
+        return () if whole is None else whole.split(b"\r\n")[1:-2]
 
 
 class Transactions(Sequence[Transaction]):
@@ -116,6 +130,12 @@ class Transactions(Sequence[Transaction]):
         rows: list[int] = []
         contents: list[bytes] = []
         chosen = enumerate(self._rows) if of is None else zip(of, map(self._rows.__getitem__, of), strict=True)
+        if name in LINES:
+            for row, transaction in chosen:
+                lines = transaction.instances(name)
+                rows += [row] * len(lines)
+                contents += lines
+            return rows, contents
         for row, transaction in chosen:
             content = transaction.buffers.get(name)
             if content is None:

@@ -84,6 +84,20 @@ def test_hosts_of_different_versions_never_meet() -> None:
      "tls: {sni: x.abcdef.example}"),
     ("tls", "[tls.alpn: {equals: h9}]", "tls: {sni: a.example, alpn: [h2, h9]}", "tls: {sni: h9}"),
     ("tcp", "[tcp.flags: syn]", "probes: {first_port: 7}", "probes: {first_port: 7, flags: [fin]}"),
+    ("tcp", "[ip.ttl: 3, ip.id: 7, ip.tos: 8]", "packets: [{ttl: 3, id: 7, tos: 8}]", "packets: [{ttl: 3, id: 7}]"),
+    ("tcp", "[ip.fragbits: {all: [dont_fragment]}]", "packets: [{fragbits: [dont_fragment]}]", "packets: [{}]"),
+    ("tcp", "[ip.option: rr]", 'packets: [{ip_options_hex: "07 07 04 00 00 00 00 00"}]', "packets: [{}]"),
+    ("tcp", "[tcp.window: 7, tcp.mss: 100]", 'packets: [{window: 7, tcp_options_hex: "02 04 00 64"}]',
+     "packets: [{window: 7}]"),
+    ("icmp", "[icmp.type: 3, icmp.code: 4]", "packets: [{proto: icmp, type: 3, code: 4}]", "packets: [{proto: icmp}]"),
+    ("icmp 2001:db8::/32 any -> any any", "[icmp.type: 128, ip.ttl: 9]", "packets: [{proto: icmp, ttl: 9}]",
+     "packets: [{proto: icmp, ttl: 9, type: 129}]"),
+    ("udp", "[bad_checksum: udpv4]", "packets: [{proto: udp, data: x, wrong_checksum: [transport]}]",
+     "packets: [{proto: udp, data: x}]"),
+    ("tcp", "[bad_checksum: ipv4]", "packets: [{wrong_checksum: [ip]}]", "packets: [{wrong_checksum: [transport]}]"),
+    ("tcp", "[same_address: true]", "packets: [{same_address: true}]", "packets: [{}]"),
+    ("udp", "[payload: {contains: abcdef}]", "packets: [{proto: udp, sender: server, data: abcdef}]",
+     "packets: [{proto: udp, data: abc}, {proto: udp, data: def}]"),
 ])  # fmt: skip
 def test_each_stimulus_is_what_it_says(tmp_path: Path, traffic: str, match: str, fires: str, stays: str) -> None:
     tests = f"[{{name: fires, {fires}}}, {{name: stays, {stays}, alerts: 0}}]"
@@ -105,6 +119,16 @@ def test_no_threshold_of_one_test_reaches_another(tmp_path: Path) -> None:
     one = "payload: {to_server: abcdef}"
     text = proved("[payload: {contains: abcdef}]", f"[{{name: a, {one}}}, {{name: b, {one}}}]", more=limit)
     assert [row["got"] for row in verdicts(tmp_path, text)] == ["1 alert", "1 alert"]
+
+
+def test_what_was_sent_in_one_test_is_not_counted_in_the_next(tmp_path: Path) -> None:
+    """Both have the flow of one id: the same ends at the same time."""
+    text = proved(
+        "[stream.client_size: {gt: 20}, payload: {contains: abcdef}]",
+        "[{name: a, payload: {to_server: a longer message with abcdef}},"
+        " {name: b, payload: {to_server: abcdef}, alerts: 0}]",
+    )
+    assert [row["got"] for row in verdicts(tmp_path, text)] == ["1 alert", "no alert"]
 
 
 def test_a_capture_is_named_from_the_rule_on_and_may_be_absent(tmp_path: Path) -> None:
@@ -134,6 +158,8 @@ def test_a_rule_on_streams_is_not_evaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("companion", "message"), [
     ("tests: {2: [{name: a, payload: {to_server: x}}]}", "r.tests.yaml:1:9: "),
     ("tests: {1: [{name: a}]}", "give exactly one of"),
+    ("tests: {'1': [{name: a, payload: {to_server: x}}]}", "r.tests.yaml:1:9: "),
+    ("tests: {1: [{name: a, payload: {to_server_hex: 4x}}]}", "write two hexadecimal digits a byte"),
     ("test: {}", "unknown key 'test' (did you mean 'tests'?)"),
     ("tests: [", "is not valid YAML"),
     ("tests: {1: [{name: a, payload: {to_server: x}, evade: [nonsense]}]}", "no family of evasions is called"),

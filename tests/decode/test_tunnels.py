@@ -96,6 +96,20 @@ def test_the_packet_in_a_tunnel_is_a_row_behind_its_carrier(packet: Packet) -> N
     assert address_text(tuple(got.src[1].tolist())) in ("192.0.2.1", "2001:db8::1")
 
 
+@pytest.mark.parametrize("name", ["ERSPAN II", "ERSPAN III", "ERSPAN III with a trailer"])
+def test_a_mirrored_frame_is_of_the_vlan_it_was_mirrored_from(name: str) -> None:
+    """Its length is counted with the header that says so, as Suricata counts it."""
+    got = decode(TUNNELS[name])
+    assert got.vlan.tolist() == [0, 5]
+    assert got.batch.wirelen[1] == len(TUNNELS[name]) - 20 - 8
+
+
+def test_tags_of_a_mirrored_frame_are_inside_its_vlan() -> None:
+    got = decode(gre(0x1000, 0x88BE, bytes(4) + b"\x10\x05" + bytes(6)) / ETHER / Dot1Q(vlan=7) / V4)
+    assert int(got.vlan[1]) == 5 | 7 << 16
+    assert payload(got, 1) == DATA
+
+
 @pytest.mark.parametrize(
     "packet",
     [

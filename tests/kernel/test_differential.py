@@ -160,7 +160,7 @@ def random_steps(random: Random, config: dict[str, Any], captured: list[bytes]) 
         if choice < 0.02:
             steps.append(_list_entry(random, now_ns))
         elif choice < 0.06:
-            steps.append(Judge(random.randrange(50), random.choice((0, 1, 2, 2)), random.choice((0, 0, 300))))
+            steps.append(Judge(random.randrange(50), random.choice((0, 1, 3, 2)), random.choice((0, 0, 300))))
         if choice > 0.97 and frame:  # the same once more, as senders repeat what is not answered
             if random.random() < 0.6:
                 after_ns, now_ns = after_ns + SECOND_NS, now_ns + SECOND_NS

@@ -65,6 +65,15 @@ def test_a_flow_can_be_condemned_whether_the_kernel_knows_it_or_not(orders: Kern
     assert gate.send(p.DNS).reason == Reason.DROP_FLOW
 
 
+@pytest.mark.parametrize(("unneeded", "reason"), [(False, Reason.PASS_BYPASS), (True, Reason.PASS_UNNEEDED)])
+def test_a_bypassed_flow_is_counted_by_why_it_is(
+    orders: KernelGate, gate: Gate, unneeded: bool, reason: Reason
+) -> None:
+    gate.send(p.DNS)
+    assert orders.bypass(make_flow(p.CLIENT, p.SERVER, proto=17, sport=5353, dport=53), unneeded=unneeded)
+    assert gate.send(p.DNS).reason == reason
+
+
 def test_a_ping_is_a_flow_that_the_kernel_knows_and_the_next_ping_another(orders: KernelGate, gate: Gate) -> None:
     for version, ping in ((4, p.PING), (6, p.PING6)):
         ends = (p.CLIENT, p.SERVER) if version == 4 else (p.CLIENT6, p.SERVER6)

@@ -336,11 +336,14 @@ def test_a_flow_with_a_drop_verdict_dies_and_the_allow_list_saves_it(gate: Gate)
     assert gate.send(p.DATA).reason == SHOWN
 
 
-def test_a_bypassed_flow_is_not_shown_until_it_starts_anew(gate: Gate) -> None:
+@pytest.mark.parametrize(
+    ("verdict", "reason"), [(FlowVerdict.BYPASS, BYPASS), (FlowVerdict.UNNEEDED, Reason.PASS_UNNEEDED)]
+)
+def test_a_bypassed_flow_is_not_shown_until_it_starts_anew(gate: Gate, verdict: FlowVerdict, reason: Reason) -> None:
     gate.send_all(HANDSHAKE)
     address = FlowAddress(address_halves(p.SERVER), address_halves(p.CLIENT), 80, 40000, 6)
-    assert gate.fastpath.set_flow(address, FlowVerdict.BYPASS)
-    assert gate.send(p.DATA).reason == BYPASS
+    assert gate.fastpath.set_flow(address, verdict)
+    assert gate.send(p.DATA).reason == reason
     assert gate.send(HANDSHAKE[0]).reason == SHOWN
     assert gate.send(p.DATA).reason == SHOWN
 

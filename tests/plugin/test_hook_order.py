@@ -151,7 +151,7 @@ def test_with_workers_detectors_run_in_them_and_decisions_and_outputs_do_not(tmp
     deciding = {"ids_start", "ids_event_types", "ids_veto_block", "ids_events", "ids_event", "ids_stop"}
     assert {hook for hook, places in here.items() if places == {True}} == deciding
     inspecting = {"ids_packets", "ids_flow_start", "ids_streams", "ids_stream", "ids_transactions", "ids_transaction",
-                  "ids_flow_end"}  # fmt: skip
+                  "ids_needs", "ids_flow_end"}  # fmt: skip
     assert {hook for hook, places in here.items() if places == {False}} == inspecting
 
 

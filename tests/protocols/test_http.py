@@ -20,7 +20,7 @@ from ids.protocols.http.parser import UNANSWERED_READ
 from ids.protocols.http.uri import further_body, further_forms, normalise, split_target
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.stage import Protocols
-from ids.types import Direction, FlowColumns, StreamChunk
+from ids.types import Direction, FlowColumns, StreamChunk, Transactions
 from tests.factory import T0, make_datagrams, make_flow, make_streams
 from tests.protocols.wire import CLIENT, SERVER, Wire, chunked, request
 from tests.shared import shared
@@ -62,7 +62,16 @@ def test_a_request_and_its_response() -> None:
         "http.header": b"Host: Example.COM:8080\r\nUser-Agent: curl\r\nReferer: http://r/\r\n",
         "http.header.raw": b"Host: Example.COM:8080\r\nUser-Agent: curl\r\nCookie: s=1\r\nReferer: http://r/\r\n",
         "http.header_names": b"\r\nHost\r\nUser-Agent\r\nCookie\r\nReferer\r\n\r\n",
+        "http.start": b"GET /a%20b/../c//d?q=%41 HTTP/1.1\r\nHost: Example.COM:8080\r\nUser-Agent: curl\r\n"
+        b"Cookie: s=1\r\nReferer: http://r/\r\n\r\n",
     }
+    assert list(asked.instances("http.request_header")) == [
+        b"Host: Example.COM:8080", b"User-Agent: curl", b"Cookie: s=1", b"Referer: http://r/",
+    ]  # fmt: skip
+    assert not asked.instances("http.response_header")
+    assert list(answered.instances("http.response_header"))[:2] == [b"Server: x", b"Location: /new"]
+    rows, lines = Transactions(wire.seen).column("http.request_header")
+    assert (rows, lines) == ([0] * 4, list(asked.instances("http.request_header")))
     assert answered.buffers["http.stat_code"] == b"302"
     assert answered.buffers["http.stat_msg"] == b"Found"
     assert answered.buffers["http.response_line"] == b"HTTP/1.1 302 Found"
@@ -130,6 +139,22 @@ def test_bare_line_feeds_and_leading_empty_lines() -> None:
 )
 def test_odd_headers(lines: list[bytes], header: bytes) -> None:
     assert only_request(request(b"GET / HTTP/1.1", *lines))["http.header"] == header
+
+
+@pytest.mark.parametrize(
+    ("lines", "headers"),
+    [
+        ([b"X-Two:  one ", b"Y:", b"x-two: two"], [b"X-Two: one, two", b"Y: "]),
+        ([b"Fold: a", b" b"], [b"Fold: a b"]),
+        ([b"no colon"], [b": no colon"]),
+        ([], []),
+    ],
+)
+def test_each_header_by_itself_and_those_of_one_name_together(lines: list[bytes], headers: list[bytes]) -> None:
+    wire = Wire().client(request(b"GET / HTTP/1.1", *lines))
+    (asked,) = wire.seen
+    assert list(asked.instances("http.request_header")) == headers
+    assert asked.buffers["http.start"] == b"\r\n".join([b"GET / HTTP/1.1", *headers, b"\r\n"])
 
 
 def test_http_0_9_is_reported_when_the_server_answers_or_the_client_closes() -> None:

@@ -33,6 +33,7 @@ def said(found: Transaction) -> tuple[Any, ...]:
     return (
         found.slot, found.protocol, found.tx_id, found.direction, dict(found.buffers), list(found.fields.items()),
         found.ts_ns, found.number, found.behind, found.complete, dict(found.more), found.partial,
+        [(file.name, file.size, file.state, file.start, file.end, file.content) for file in found.files],
     )  # fmt: skip
 
 

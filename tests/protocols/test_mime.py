@@ -53,7 +53,8 @@ def test_a_byte_at_a_time_gives_the_same() -> None:
 
 
 PIECES = [b"--B", b"--", b"\r\n", b"\n", b"\r", b"B", b"--A", b"Content-Type: multipart/x; boundary=A", b"x: y",
-          b"=", b"Content-Type: message/rfc822", b"Content-Transfer-Encoding: base64", b"YQ==", b" ", b"-", b"--B--"]  # fmt: skip
+          b"=", b"Content-Type: message/rfc822", b"Content-Transfer-Encoding: base64", b"YQ==", b" ", b"-",
+          b"--B--"]  # fmt: skip
 HEAD = b"Content-Type: multipart/mixed; boundary=B\r\n\r\n"
 
 

@@ -268,7 +268,7 @@ def test_datagrams_that_are_not_udp_are_no_application_protocol() -> None:
 
 
 @pytest.mark.parametrize("step", [0, 1, 7])
-@pytest.mark.parametrize("forged", [b"220 mx ESMTP\r\n", b"SSH-2.0-x\r\n", b"* OK ready\r\n"])
+@pytest.mark.parametrize("forged", [b"220 mx ESMTP\r\n", b"SSH-2.0-x\r\n", b"* OK ready\r\n", b"\x01" * 300])
 def test_the_words_of_a_server_do_not_hide_what_its_client_says(forged: bytes, step: int) -> None:
     """They may be forged, by anybody who guesses the numbers; however the client's are cut."""
     wire = Wire().server(forged).client(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n", step=step)
@@ -276,6 +276,17 @@ def test_the_words_of_a_server_do_not_hide_what_its_client_says(forged: bytes, s
     assert [found.buffers["http.uri"] for found in wire.seen if found.protocol == "http"] == [b"/x"]
     assert wire.counters["app_layer.corrected"] == 1
     assert wire.stage._talks.held == 0
+
+
+@pytest.mark.parametrize("said", [0, 1, 3, 7])
+def test_a_server_of_nothing_known_does_not_hide_a_client_that_began_before_it(said: int) -> None:
+    wire = Wire().client(GET[:said]).server(b"\x01" * 300).client(GET[said:])
+    assert (wire.flow.app_proto, uris(wire)) == ("http", [b"/hidden"])
+
+
+def test_bytes_of_a_server_that_are_missing_do_not_hide_what_its_client_says() -> None:
+    wire = Wire().client(GET[:3]).server(b"\x01", gap=9).client(GET[3:])
+    assert (wire.flow.app_proto, uris(wire)) == ("http", [b"/hidden"])
 
 
 @pytest.mark.parametrize("step", [0, 1])

@@ -68,7 +68,7 @@ class RecordingGate:
     def allows(self, address: IPAddress) -> bool:
         return False
 
-    def bypass(self, flow: Flow) -> bool:
+    def bypass(self, flow: Flow, *, unneeded: bool = False) -> bool:
         return True
 
     def counts(self, flows: FlowColumns, slots: I64) -> FlowCounts:

@@ -325,6 +325,17 @@ def test_another_order_of_actions(tmp_path: Path) -> None:
     assert "drop" in [flow["flow"].get("action") for flow in of_type(events, "flow")]
 
 
+@pytest.mark.parametrize("action", ["pass", "drop"])
+def test_what_became_of_a_packet_stands_in_all_its_alerts(action: str, tmp_path: Path) -> None:
+    """Also in those that came before it was decided, and in none of another packet."""
+    rules = f'alert udp any any -> any any (dsize:>0; sid:1;)\n{action} udp any any -> any any (content:"evil"; sid:2;)'
+    respond = {"action_order": ["alert", "pass", "drop", "reject"]}
+    events = of_type(events_of(tmp_path, DATAGRAMS, rules, eve={"verdict": True}, respond=respond), "alert")
+    first = [alert for alert in events if alert["alert"]["signature_id"] == 1]
+    assert {alert["verdict"]["action"] for alert in first} == {"alert", action}
+    assert [alert["verdict"]["action"] for alert in first].count(action) == 1
+
+
 # ---- tags -----------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from ids.counters import Counters
 from ids.respond import state as module
 from ids.respond.state import RuleState, ordered
-from ids.types import Action, BitChange, BitTest, CounterChange, CounterTest, Direction, Match, State
+from ids.types import Action, BitChange, BitTest, CounterChange, CounterTest, Direction, Exhibit, Match, State
 from tests.factory import T0, make_flow, make_match, make_signature
 from tests.respond.test_responder import Bench
 
@@ -126,6 +127,19 @@ def test_what_a_rule_finds_in_one_packet_is_one_match() -> None:
     assert [match.number for match in ordered(twice)] == [3, 4]
     ways = [make_match(flow, signature, number=3, direction=direction) for direction in Direction]
     assert len(ordered(ways)) == 2
+
+
+def test_a_packet_and_its_stream_are_two_alerts_where_no_packet_is_dropped() -> None:
+    """Of a rule in Suricata's language, which judges the stream when it is acknowledged; and of no other."""
+
+    def twice(**values: Any) -> list[Match]:
+        match = make_match(make_flow(), make_signature(**values))
+        return [match, replace(match, exhibit=Exhibit(stream=True))]
+
+    assert len(ordered(twice(packet_wise=True), inline=False)) == 2
+    assert len(ordered(twice(packet_wise=True), inline=True)) == 1
+    assert len(ordered(twice(packet_wise=True, action=Action.DROP), inline=False)) == 1
+    assert len(ordered(twice(), inline=False)) == 1
 
 
 def test_a_silent_rule_sets_a_bit_and_alerts_not() -> None:

@@ -46,6 +46,19 @@ def test_digests_are_spelt_in_hexadecimal_and_looked_up_raw(tmp_path: Path, kind
     assert value.hexdigest().encode() not in found
 
 
+@pytest.mark.parametrize("kind", ["md5", "sha1", "sha256"])
+def test_a_list_of_checksums_is_asked_by_the_buffers_of_files(tmp_path: Path, kind: str) -> None:
+    """Whoever writes it: `sha256sum` puts a name behind each; and a buffer that only looks like a digest is none."""
+    value = hashlib.new(kind, b"x").hexdigest()
+    for form, line in (("plain", value), ("sums", f"{value.upper()}  bad name.exe"), ("sums", value)):
+        found = load_list(write(tmp_path, line.encode(), b"# more"), kind, form)
+        assert value.encode() in found
+        assert hashlib.new(kind, b"x").digest() in found
+        assert value[:-1].encode() + b"g" not in found
+    with pytest.raises(RuleError, match="hexadecimal"):
+        load_list(write(tmp_path, b"abc  name"), kind, "sums")
+
+
 def test_a_domain_is_in_the_list_with_all_below_it(tmp_path: Path) -> None:
     found = load_list(write(tmp_path, b"Evil.example.", b".co.example"), "domain")
     assert b"evil.example" in found

@@ -110,6 +110,27 @@ def oddments() -> list[Any]:
     return [ether / packet for packet in packets]
 
 
+def broken() -> list[Any]:
+    """Return packets whose IP header is whole, and nothing behind it."""
+    from scapy.layers.inet import ICMP, IP, TCP, UDP
+    from scapy.layers.inet6 import IPv6
+
+    tcp, udp, icmp = (IP(src=CLIENT, dst=SERVER, proto=proto) for proto in (6, 17, 1))
+    six = {"src": "2001:db8::1", "dst": "2001:db8::2"}
+    return [
+        MACS / tcp / bytes(TCP(sport=1, dport=80))[:12],  # 1
+        MACS / tcp / TCP(sport=1, dport=80, dataofs=1),  # 2
+        MACS / tcp / TCP(sport=1, dport=80, dataofs=15),  # 3
+        MACS / udp / bytes(UDP(sport=5, dport=6))[:5],  # 4
+        MACS / udp / UDP(sport=5, dport=6, len=90) / b"abc",  # 5
+        MACS / icmp / bytes(ICMP())[:5],  # 6
+        MACS / IP(src=CLIENT, dst=SERVER, proto=17, len=200) / UDP() / b"abc",  # 7: not even that
+        MACS / IPv6(**six, nh=6) / bytes(TCP())[:8],  # 8
+        MACS / IPv6(**six, nh=44) / b"\x06\0\0\0\0\0\0\1\0",  # 9
+        MACS / IP(src=CLIENT, dst=SERVER, proto=132) / (b"\0\1\0\2" + bytes(8)),  # 10: a whole header of SCTP
+    ]
+
+
 ALL = list(range(1, 24))
 OF_EXCHANGE: list[tuple[str, str, list[int]]] = [
     # What is the same for all packets of a direction is judged once a flow and direction; without a flow, each time.
@@ -193,6 +214,24 @@ OF_ODDMENTS: list[tuple[str, str, list[int]]] = [
 ]
 
 
+OF_BROKEN: list[tuple[str, str, list[int]]] = [
+    ("ip any any -> any any", "", [1, 2, 3, 4, 5, 6, 8, 9, 10]),
+    ("ip any any -> any any", "ttl:64;", [1, 2, 3, 4, 5, 6, 8, 9, 10]),
+    ("ip any any -> any any", "dsize:0;", [1, 2, 3, 4, 5, 6, 8, 9, 10]),
+    ("tcp any any -> any any", "", [1, 2, 3, 8]),
+    ("tcp any any -> any any", "flags:S;", []),
+    ("tcp any any -> any 80", "", []),
+    ("udp any any -> any any", "", [4, 5]),
+    ("icmp any any -> any any", "", [6]),
+    ("ip any any -> any !80", "", [1, 2, 3, 4, 5, 8, 10]),
+    ("ip any any -> any any", 'content:"abc";', []),
+    ("ip any any -> any any", 'ipv4.hdr; content:"|45|"; startswith;', [1, 2, 3, 4, 5, 6, 10]),
+    ("ip any any -> any any", "decode-event:ipv6.trunc_exthdr;", [9]),
+    ("ip any any -> any any", "decode-event:ipv6.exthdr_useless_fh;", [9]),
+    ("ip any any -> any any", "flow:stateless;", [10]),
+]
+
+
 def spelt(cases: list[tuple[str, str, list[int]]]) -> str:
     """Spell cases as rules, numbered from 1 on."""
     return "".join(f"alert {traffic} ({options} sid:{n};)\n" for n, (traffic, options, _) in enumerate(cases, 1))
@@ -210,7 +249,9 @@ def loaded(tmp_path: Path, text: str) -> tuple[Rule, ...]:
 
 @pytest.mark.parametrize("cuts", ["none", "each", "some"])
 @pytest.mark.parametrize(
-    ("packets", "cases"), [(exchange, OF_EXCHANGE), (oddments, OF_ODDMENTS)], ids=["exchange", "oddments"]
+    ("packets", "cases"),
+    [(exchange, OF_EXCHANGE), (oddments, OF_ODDMENTS), (broken, OF_BROKEN)],
+    ids=["exchange", "oddments", "broken"],
 )
 def test_which_packets_match(packets: Any, cases: list[Any], cuts: str, tmp_path: Path) -> None:
     """Each rule matches these packets, however they come in batches."""
@@ -223,7 +264,9 @@ def test_which_packets_match(packets: Any, cases: list[Any], cuts: str, tmp_path
 
 @pytest.mark.skipif(shutil.which("suricata") is None, reason="Suricata is not installed: nothing to compare with")
 @pytest.mark.parametrize(
-    ("packets", "cases"), [(exchange, OF_EXCHANGE), (oddments, OF_ODDMENTS)], ids=["exchange", "oddments"]
+    ("packets", "cases"),
+    [(exchange, OF_EXCHANGE), (oddments, OF_ODDMENTS), (broken, OF_BROKEN)],
+    ids=["exchange", "oddments", "broken"],
 )
 def test_suricata_agrees(packets: Any, cases: list[Any], tmp_path: Path) -> None:
     """The tables above are what Suricata says. It does not number what it puts together of fragments: 0."""
@@ -316,6 +359,11 @@ def odd(name: str) -> bytes:
         "tcp.opt_invalid_len": bytes(four / TCP(dataofs=6) / b"\x02\x09\x00\x00"),
         "tcp.opt_duplicate": bytes(four / TCP(options=[("MSS", 1), ("MSS", 2)])),
         "udp.pkt_too_small": bytes(four / UDP(len=200) / b"abc"),
+        "udp.hlen_too_small": bytes(MACS / IP(src=CLIENT, dst=SERVER, proto=17) / b"\0\1\0\2\0"),
+        "ipv4.iplen_smaller_than_hlen": bytes(MACS / IP(src=CLIENT, dst=SERVER, len=19) / UDP()),
+        "sctp.pkt_too_small": bytes(MACS / IP(src=CLIENT, dst=SERVER, proto=132) / b"\0\1\0\2"),
+        "esp.pkt_too_small": bytes(MACS / IP(src=CLIENT, dst=SERVER, proto=50) / b"\0\1\0\2"),
+        "gre.pkt_too_small": bytes(MACS / IP(src=CLIENT, dst=SERVER, proto=47) / b"\0"),
         "udp.len_invalid": bytes(four / UDP(len=3) / b"abc"),
         "icmpv4.pkt_too_small": bytes(MACS / IP(src=CLIENT, dst=SERVER, proto=1) / b"\x08\x00\x00"),
         "icmpv4.unknown_type": bytes(four / ICMP(type=99)),
@@ -329,7 +377,8 @@ EVENTS = [
     "ipv4.trunc_pkt", "ipv4.pkt_too_small", "ipv4.hlen_too_small", "ipv6.trunc_pkt", "ipv6.dstopts_unknown_opt",
     "ipv6.exthdr_useless_fh", "tcp.pkt_too_small", "tcp.hlen_too_small", "tcp.invalid_optlen", "tcp.opt_invalid_len",
     "tcp.opt_duplicate", "udp.pkt_too_small", "udp.len_invalid", "icmpv4.pkt_too_small", "icmpv4.unknown_type",
-    "icmpv4.unknown_code", "ipv4.icmpv6",
+    "icmpv4.unknown_code", "ipv4.icmpv6", "udp.hlen_too_small", "ipv4.iplen_smaller_than_hlen", "sctp.pkt_too_small",
+    "esp.pkt_too_small", "gre.pkt_too_small",
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ VERBS = {
     "test": "Run the tests that rules carry.",
     "explain": "Say why a rule matched in a capture, or what kept it from it.",
     "coverage": "Show what rules need, and what hides some of it from them.",
+    "keyword": "Print what a keyword or a buffer does, with an example.",
     "new": "Write a rule to begin with, with tests.",
     "import": "Convert Suricata's rules to YAML.",
     "profile": "Show what each rule costs on a capture.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ids.kernel.contract import Asked, FlowVerdict, KernelFlowState
+from ids.kernel.contract import Asked, FlowVerdict, KernelFlowState, Reason
 from ids.kernel.model.parse import ACK, FIN, RST, SYN, TCP, WHOLE, Packet
 
 FLOW_REUSE_NS = 60_000_000_000
@@ -12,6 +12,9 @@ EMPTY_BYTES = 64
 ANSWERS = 16
 BEHIND = 65536
 """A segment that begins no further than this before a position may reach it."""
+
+WAVED_THROUGH = {FlowVerdict.BYPASS: Reason.PASS_BYPASS, FlowVerdict.UNNEEDED: Reason.PASS_UNNEEDED}
+"""Verdicts on flows of which user space wants to see no more, and what their packets are counted under."""
 
 _U32 = (1 << 32) - 1
 
@@ -186,7 +189,7 @@ def _track_syn(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> None:
     elif flow.state in (state.NEW, state.CLOSED):
         flow.restart(side, now_ns)
         flow.asked, flow.neighbour = asked, way
-    elif flow.verdict == FlowVerdict.BYPASS:
+    elif flow.verdict in WAVED_THROUGH:
         flow.verdict = FlowVerdict.INSPECT
     if flow.state == state.NEW:
         flow.state = state.SYN

@@ -29,6 +29,7 @@ from ids.kernel.contract import (
 )
 from ids.kernel.model.cookie import COOKIE_MASK, SLOT_SHIFT, cookie, syn_mark
 from ids.kernel.model.flows import (
+    WAVED_THROUGH,
     FlowEntry,
     first_flow,
     flow_key,
@@ -536,8 +537,8 @@ class Model:
         condemned = flow.verdict == FlowVerdict.DROP and not self._is_allowed(packet)
         if condemned and not self._shadows(packet, Reason.DROP_FLOW):
             return Reason.DROP_FLOW
-        if flow.verdict == FlowVerdict.BYPASS and not packet.tunnel:
-            return Reason.PASS_BYPASS
+        if flow.verdict in WAVED_THROUGH and not packet.tunnel:
+            return WAVED_THROUGH[FlowVerdict(flow.verdict)]
         if not packet.news and is_deep(packet, flow, side, self._depth(packet, flow)):
             if not flow.cut & Cut.DEPTH:
                 flow.cut |= Cut.DEPTH

@@ -149,6 +149,12 @@ class File:
             self.reported, self._fields = True, fields
             self._files.report(self)
 
+    def store_for(self, sids: Sequence[int]) -> None:
+        """Have it stored when it has ended, for these rules; for none, leave it."""
+        if sids:
+            self.store = True
+            self.sids = tuple(dict.fromkeys((*self.sids, *sids)))
+
     def settle(self, digests: Sequence[str], magic: bool) -> None:
         """Find out what its event will say, and let its content go; for one whose event is written later."""
         for name in digests:

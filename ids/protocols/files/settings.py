@@ -36,3 +36,23 @@ class FileSettings(BaseModel):
         ge=0,
         description="Content of open files kept, over all flows; of those beyond it, size and digests are still known.",
     )
+    store_dir: str | None = Field(
+        None,
+        description="Directory into which rules with `filestore` write files, each named by the SHA-256 of its bytes;"
+        " made if it is not there, for its owner alone. None: nothing is stored.",
+    )
+    store_all: bool = Field(False, description="Store every file, and not only those that rules ask for.")
+    store_file_bytes: int = Field(
+        10 * MIB,
+        ge=1,
+        le=1 << 30,
+        description="Largest file stored. Bodies of HTTP end earlier: see `protocols.http.response_body_bytes`.",
+    )
+    store_quota_bytes: int = Field(
+        1024 * MIB,
+        ge=0,
+        description="Bytes of all files in the store; beyond them none is added until some are removed.",
+    )
+    store_files: int = Field(
+        100_000, ge=0, description="Files in the store, likewise: many small ones use up a file system as well."
+    )

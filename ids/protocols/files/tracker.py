@@ -106,7 +106,10 @@ class Files:
         """Return how many further bytes of a file are kept, and hold as many."""
         if not self.active:
             return 0
-        room = min(size, max(self.settings.inspect_bytes - file.kept, 0))
+        limit = self.settings.inspect_bytes
+        if self.storing:
+            limit = max(limit, self.settings.store_file_bytes)
+        room = min(size, max(limit - file.kept, 0))
         if self.held + room > self.settings.memcap_bytes:
             self._counters.add("files.memcap")
             return 0

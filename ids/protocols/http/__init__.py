@@ -19,8 +19,11 @@ _WHOLE: tuple[bytes, ...] = ()
 _MERGED = (b", ",)
 """The values of all headers of one name."""
 
+_LINES = (b": ", b", ", b"\r\n")
+"""Headers, those of one name joined."""
+
 _BODIES = ("http.request_body", "http.response_body")
-_SEVERAL = ("http.uri", "http.cookie", *_BODIES)
+_SEVERAL = ("http.uri", "http.cookie", "http.request_header", "http.response_header", *_BODIES)
 
 PROTOCOL = Protocol(
     name="http",
@@ -54,6 +57,9 @@ PROTOCOL = Protocol(
             ("http.server", _RESPONSE, _MERGED, "Server header"),
             ("http.location", _RESPONSE, _MERGED, "Location header"),
             ("http.header", None, (b": ", b"\r\n"), "all headers, normalised"),
+            ("http.start", None, _LINES, "first line and all headers, normalised, with the empty line behind them"),
+            ("http.request_header", _REQUEST, _LINES, "each header of the request, normalised, without its line end"),
+            ("http.response_header", _RESPONSE, _LINES, "each header of the response, normalised"),
             ("http.header.raw", None, _WHOLE, "all headers as sent"),
             ("http.header_names", None, None, "names of the headers, in order"),
             ("http.protocol", None, _WHOLE, "protocol version of the first line"),

@@ -230,6 +230,8 @@ def _read_headers(
     buffers["http.header.raw"] = block
     buffers["http.header"] = b"".join([b"%s: %s\r\n" % pair for pair in pairs if pair[0].lower() != cookie])
     buffers["http.header_names"] = b"\r\n" + b"".join([name + b"\r\n" for name, _ in pairs]) + b"\r\n"
+    if (line := buffers.get("http.request_line" if cookie == b"cookie" else "http.response_line")) is not None:
+        buffers["http.start"] = start_of(line, pairs)
     if cookie in headers:
         _read_cookies(head, values[cookie])
     for key, buffer in BUFFER_OF_HEADER.items():
@@ -241,6 +243,16 @@ def _read_headers(
     if b"content-type" in headers:
         head.fields["http_content_type"] = text(headers[b"content-type"].partition(b";")[0].strip())
     _read_length(head, counters)
+
+
+def start_of(line: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return first line and headers in one spelling, those of one name joined where the first of them stands."""
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in pairs:
+        known = values.setdefault(name.lower(), [name])
+        known.append(value)
+    lines = [b"%s: %s" % (name, b", ".join(several)) for name, *several in values.values()]
+    return b"\r\n".join([line, *lines, b"\r\n"])
 
 
 def _read_cookies(head: Head, values: list[bytes]) -> None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from ids.protocols.files import FILE_BUFFERS, File
 from ids.protocols.http.block import authority, first_line, header, response_fields
 from ids.protocols.http.content import file_name
-from ids.protocols.http.head import BUFFER_OF_HEADER
+from ids.protocols.http.head import BUFFER_OF_HEADER, start_of
 from ids.protocols.http.message import Exchange
 from ids.protocols.http.uri import further_body, further_forms, host_name, normalise, path_of, split_target
 
@@ -131,6 +131,11 @@ class Ordinary(Mapping[str, bytes]):
         pairs = [line.partition(b":") for line in lines]
         return b"".join([name + b": " + value.strip() + b"\r\n" for name, _, value in pairs])
 
+    def start(self) -> bytes:
+        """Return first line and headers in one spelling."""
+        pairs = [line.partition(b":") for line in self.raw_headers().split(b"\r\n")[:-1]]
+        return start_of(first_line(self.block), [(name, value.strip()) for name, _, value in pairs])
+
     def header_names(self) -> bytes:
         """Return the names of the headers, a line each."""
         names = [line[: line.index(b":")] for line in self.raw_headers().split(b"\r\n")[:-1]]
@@ -231,6 +236,7 @@ def _body(message: Ordinary) -> bytes | None:
 _BOTH: dict[str, Callable[[Any], bytes | None]] = {
     "http.header.raw": Ordinary.raw_headers,
     "http.header_names": Ordinary.header_names,
+    "http.start": Ordinary.start,
     "file.data": _body,
     **{buffer: _of_header(name) for name, buffer in BUFFER_OF_HEADER.items()},
 }

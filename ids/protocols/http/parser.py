@@ -764,7 +764,7 @@ class HttpParser:
             for file in files:
                 file.report(row)
         elif files:
-            exchange.files = files
+            exchange.files = (*exchange.files, *(file for file in files if file not in exchange.files))
         if complete and exchange.files:
             exchange.report_files(row)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from ids.rules.language.schema_memory import (
     AfterSchema,
@@ -17,7 +17,7 @@ from ids.rules.language.schema_memory import (
 )
 from ids.rules.language.schema_parts import Name, Schema, Seconds, refuse_empty
 from ids.rules.model.rule import RuleTest
-from ids.types import BlockMode, BlockRequest
+from ids.types import BlockMode, BlockRequest, Stores
 
 Level = Literal["informational", "low", "medium", "high", "critical"]
 
@@ -76,6 +76,18 @@ class BlockSchema(Schema):
         return BlockRequest(self.target, self.for_, BlockMode(self.mode), proven, self.home)
 
 
+def _hexadecimal(text: str) -> str:
+    try:
+        bytes.fromhex(text)
+    except ValueError:
+        raise ValueError("write two hexadecimal digits a byte, such as 4d 5a 90") from None
+    return text
+
+
+Hex = Annotated[str, AfterValidator(_hexadecimal)]
+"""Bytes in hexadecimal."""
+
+
 class HttpTest(Schema):
     """An HTTP exchange, the response only where ``status`` is given."""
 
@@ -98,9 +110,9 @@ class PayloadTest(Schema):
     proto: Literal["tcp", "udp", "icmp"] = "tcp"
     port: int = Field(0, ge=0, le=65535)
     to_server: str = ""
-    to_server_hex: str = ""
+    to_server_hex: Hex = ""
     to_client: str = ""
-    to_client_hex: str = ""
+    to_client_hex: Hex = ""
     times: int = Field(1, ge=1, le=200)
 
 
@@ -121,6 +133,33 @@ class ProbesTest(Schema):
         return self
 
 
+class PacketTest(Schema):
+    """One packet, header by header. What is not said is as a host would send it."""
+
+    proto: Literal["tcp", "udp", "icmp"] = "tcp"
+    sender: Literal["client", "server"] = "client"
+    port: int = Field(0, ge=0, le=65_535)
+    same_address: bool = False
+    ttl: int = Field(64, ge=0, le=255)
+    tos: int = Field(0, ge=0, le=255)
+    id: int = Field(1, ge=0, le=65_535)
+    fragbits: list[Literal["more_fragments", "dont_fragment", "reserved"]] = Field([])
+    fragoffset: int = Field(0, ge=0, le=8191)
+    ip_options_hex: Hex = Field("", max_length=80)
+    flags: list[Literal["fin", "syn", "rst", "psh", "ack", "urg"]] = Field(["syn"])
+    seq: int = Field(1000, ge=0, le=0xFFFFFFFF)
+    ack: int = Field(0, ge=0, le=0xFFFFFFFF)
+    window: int = Field(64_240, ge=0, le=65_535)
+    tcp_options_hex: Hex = Field("", max_length=80)
+    type: int | None = Field(None, ge=0, le=255)
+    code: int = Field(0, ge=0, le=255)
+    echo_id: int = Field(1, ge=0, le=65_535)
+    echo_seq: int = Field(1, ge=0, le=65_535)
+    data: str = Field("", max_length=1400)
+    data_hex: Hex = Field("", max_length=2800)
+    wrong_checksum: list[Literal["ip", "transport"]] = Field([])
+
+
 class DnsTest(Schema):
     """A question over UDP, and with ``answers`` or an ``rcode`` its answer: addresses of A and AAAA, else names."""
 
@@ -137,7 +176,7 @@ class TlsTest(Schema):
     alpn: list[Text] = Field([])
 
 
-STIMULI = ("http", "payload", "dns", "tls", "probes", "pcap")
+STIMULI = ("http", "payload", "dns", "tls", "probes", "packets", "pcap")
 
 
 class ProofSchema(Schema):
@@ -149,6 +188,7 @@ class ProofSchema(Schema):
     dns: DnsTest | None = None
     tls: TlsTest | None = None
     probes: ProbesTest | None = None
+    packets: list[PacketTest] | None = Field(None, min_length=1, max_length=200)
     pcap: Text | None = None
     alerts: int = Field(1, ge=0)
     evade: Literal["all", "none"] | list[Name] = "none"
@@ -165,8 +205,22 @@ class ProofSchema(Schema):
         evade = self.evade if isinstance(self.evade, str) else tuple(self.evade)
         kind = next(name for name in STIMULI if getattr(self, name) is not None)
         given = getattr(self, kind)
-        stimulus = {"path": given} if isinstance(given, str) else given.model_dump()
+        if isinstance(given, list):
+            stimulus = {"packets": [packet.model_dump() for packet in given], "port": given[0].port}
+        else:
+            stimulus = {"path": given} if isinstance(given, str) else given.model_dump()
         return RuleTest(self.name, kind, stimulus, self.alerts, evade, self.blocked_from_packet)
+
+
+class StoreSchema(Schema):
+    """Which files are stored when the rule matches."""
+
+    scope: Literal["file", "tx", "flow"] = "file"
+    side: Literal["request", "response", "both"] | None = None
+
+    def asked(self) -> Stores:
+        """Return it as rules have it."""
+        return Stores(self.scope, self.side or "")
 
 
 class RuleSchema(Schema):
@@ -205,6 +259,7 @@ class RuleSchema(Schema):
     threshold: ThresholdSchema | None = None
     then: Literal["alert", "drop", "reject", "pass"] = "alert"
     block: BlockSchema | None = None
+    filestore: bool | StoreSchema = False
     tests: list[ProofSchema] = Field([])
 
     @model_validator(mode="before")

@@ -51,8 +51,8 @@ class InListSchema(Part):
     """A list from a file beside the rules."""
 
     file: str = Field(min_length=1, max_length=4096)
-    kind: Literal["string", "domain", "md5", "sha256", "ip"] = "string"
-    format: Literal["plain", "dataset"] = "plain"
+    kind: Literal["string", "domain", "md5", "sha1", "sha256", "ip"] = "string"
+    format: Literal["plain", "dataset", "sums"] = "plain"
 
 
 Listed = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, InListSchema.model_json_schema()]})]

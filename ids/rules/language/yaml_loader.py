@@ -11,7 +11,7 @@ from ids.errors import Location, RuleError, SourceError
 from ids.rules.language.blocking import PROOF, PROOF_REMEDY, REMEDY, blocks_server, never_proven
 from ids.rules.language.remedies import remedy_for
 from ids.rules.language.scalars import Scalars
-from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, RuleSchema
+from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, RuleSchema, StoreSchema
 from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.language.yaml_match import MatchReader
@@ -22,7 +22,7 @@ from ids.rules.model.chain import DECODED, Chain, Expression
 from ids.rules.model.patterns import Pattern, Patterns
 from ids.rules.model.rule import All, Regex, Rule, leaves
 from ids.source import Document, InvalidDocument, read_yaml, validate
-from ids.types import Action, Signature, Threshold
+from ids.types import Action, Signature, Stores, Threshold
 
 _SELECTIVE = ("match", "when", "after", "count")
 """Keys that keep a rule from matching every flow of its traffic."""
@@ -271,8 +271,15 @@ def _signature(schema: RuleSchema, place: Location) -> Signature:
         state=state_of(schema),
         distinct=distinct_of(schema),
         after=after_of(schema),
+        stores=_stores(schema.filestore),
         origin=f"{place.path}:{place.line}",
     )
+
+
+def _stores(asked: bool | StoreSchema) -> Stores | None:
+    if isinstance(asked, StoreSchema):
+        return asked.asked()
+    return Stores() if asked else None
 
 
 def _metadata(schema: RuleSchema) -> Mapping[str, list[str]]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from ids.counters import Counters
 from ids.protocols import BY_NAME
-from ids.rules.match.packet_tests import fixed_bytes, header_tests
+from ids.rules.match.packet_tests import fixed_bytes
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
 from ids.rules.model.buffers import CATALOGUE, GROWING, PACKET_HEADERS, PAYLOAD
+from ids.rules.model.chain import Chain, Content
 from ids.rules.model.growth import lasting
 from ids.rules.model.literals import Needle, cover, cover_of
 from ids.rules.model.rarity import WEAK_IN_HEAD, score_in_head
@@ -29,11 +30,11 @@ def _in_head(name: str, needle: Needle) -> bool:
     return CATALOGUE[name].stands_in_head(needle.value) and score_in_head(needle.value) >= WEAK_IN_HEAD
 
 
-def _of_packets(rule: Rule, asks_headers: bool) -> bool:
+def _of_packets(rule: Rule) -> bool:
     """Return whether a rule looks for bytes in single packets."""
     if not rule.buffers or not rule.buffers <= PACKET_HEADERS.keys() | {PAYLOAD}:
         return False
-    return asks_headers or rule.flow.payload_of == "packet" or rule.buffers != {PAYLOAD}
+    return rule.asks_headers or rule.flow.payload_of == "packet" or rule.buffers != {PAYLOAD}
 
 
 def _floods(needle: Needle, least: int) -> bool:
@@ -48,7 +49,14 @@ def _of_either(rule: Rule) -> bool:
     """
     if not rule.repeats or rule.buffers != {PAYLOAD} or rule.flow.payload_of is not None:
         return False
-    return rule.traffic.carried_by(_TCP)
+    return rule.traffic.carried_by(_TCP) and any(_is_placed(leaf) for leaf in leaves(rule.condition))
+
+
+def _is_placed(leaf: object) -> bool:
+    """Return whether a test says where literals stand, or is none of a chain, as rules in YAML have them."""
+    if not isinstance(leaf, Chain):
+        return True
+    return any(isinstance(step, Content) and (step.offset, step.depth) != (None, None) for step in leaf.steps)
 
 
 def _is_named(leaf: object) -> bool:
@@ -120,8 +128,7 @@ class RuleIndex:
 
     def _sort(self, rule: Rule, number: int) -> None:
         needles = cover_of(rule)
-        asks_headers = bool(header_tests(rule.condition))
-        if _of_packets(rule, asks_headers) or _of_either(rule):
+        if _of_packets(rule) or _of_either(rule):
             least = 2 if fixed_bytes(rule.condition) is None else LEAST_NEEDLE
             if needles and not any(_floods(needle, least) for needle in needles):
                 self.packet.append(number)
@@ -129,10 +136,10 @@ class RuleIndex:
                     self._in_packets.setdefault(needle.buffer, []).append((needle, number))
             else:
                 self.packet_unfiltered.append(number)
-            if _of_packets(rule, asks_headers):
+            if _of_packets(rule):
                 return
             self.of_either.add(number)
-        self.asks_headers |= asks_headers and bool(rule.buffers)
+        self.asks_headers |= rule.asks_headers and bool(rule.buffers)
         if PAYLOAD in rule.buffers and rule.buffers != {PAYLOAD}:
             self._sort_mixed(rule, number)
         elif PAYLOAD in rule.buffers:
@@ -146,7 +153,7 @@ class RuleIndex:
                 self._datagram += entries
                 self.datagram_unfiltered += [] if needles else [number]
         elif not rule.buffers:  # of an application protocol: once it is recognised in the stream
-            self._sort_bare(rule, number, asks_headers)
+            self._sort_bare(rule, number)
         elif needles is None:
             for name in rule.buffers:
                 self.by_buffer.setdefault(name, []).append(number)
@@ -166,12 +173,12 @@ class RuleIndex:
         for needle in needles:
             self._named.setdefault(needle.buffer, []).append((needle, number))
 
-    def _sort_bare(self, rule: Rule, number: int, asks_headers: bool) -> None:
+    def _sort_bare(self, rule: Rule, number: int) -> None:
         """Sort a rule without a test on bytes; one on an application protocol waits until it is recognised."""
         if rule.repeats and rule.flow.payload_of == "stream":
             return  # a packet is none, and of a stream it asks nothing
         protocol = BY_NAME.get(rule.traffic.protocol)
-        if protocol is None or rule.repeats or asks_headers:
+        if protocol is None or rule.repeats or rule.asks_headers:
             self.headers.append(number)
             return
         for ip_proto, rules in ((_TCP, self.stream_unfiltered), (_UDP, self.datagram_unfiltered)):

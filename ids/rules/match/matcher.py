@@ -12,6 +12,7 @@ from ids.rules.match.evaluation import Evaluator
 from ids.rules.match.flagged import FlaggedMatcher, Session
 from ids.rules.match.index import RuleIndex
 from ids.rules.match.memory import FlowMemory, Retained
+from ids.rules.match.needs import Needs
 from ids.rules.match.packets import PacketMatcher
 from ids.rules.match.strays import StrayMatcher
 from ids.rules.match.streams import StreamMatcher
@@ -21,7 +22,18 @@ from ids.rules.model.rule import Rule, Scoped, base_of
 from ids.rules.model.ruleset import RuleSet
 from ids.rules.model.yara import YaraRule
 from ids.rules.settings import RulesSettings
-from ids.types import Datagrams, FlowBatch, FlowColumns, Match, Packets, Streams, Transactions
+from ids.types import (
+    I64,
+    Bool,
+    Datagrams,
+    Direction,
+    FlowBatch,
+    FlowColumns,
+    Match,
+    Packets,
+    Streams,
+    Transactions,
+)
 
 
 class Matcher:
@@ -59,6 +71,7 @@ class Matcher:
         )  # fmt: skip
         self._strays = StrayMatcher(index, evaluator)
         self._flagged = FlaggedMatcher(index, evaluator, memory, counters)
+        self._needs = Needs(index.rules)
 
     @property
     def rules(self) -> Sequence[Scoped]:
@@ -72,9 +85,18 @@ class Matcher:
         return of_rules | {rule.scope for rule in self.rules if isinstance(rule, YaraRule)}
 
     @property
+    def stores(self) -> bool:
+        """Whether a rule asks for files to be stored."""
+        return any(isinstance(rule, Rule) and rule.signature.stores is not None for rule in self.rules)
+
+    @property
     def retained(self) -> Retained:
         """The account of what is kept of flows."""
         return self.memory.retained
+
+    def needs(self, flows: FlowColumns, slots: I64, direction: Direction) -> Bool:
+        """Return for each flow whether a rule looks at packets or payload of a direction, whatever its parser says."""
+        return self._needs.of(flows, slots, direction)
 
     def streams(self, streams: Streams) -> list[Match]:
         """Take the new bytes of TCP."""

@@ -26,6 +26,7 @@ class FlowsBefore:
 
     def __init__(self, flows: FlowColumns) -> None:
         self._flows = flows
+        self._epoch = flows.epoch
         self._id: I64 = np.zeros(0, np.int64)
         self._app: I64 = np.zeros(0, np.int64)
         self._size_id: I64 = np.zeros(0, np.int64)
@@ -35,6 +36,7 @@ class FlowsBefore:
     def app(self, slots: I64) -> I64:
         """Return the protocols of flows as they were known then; 0: not at all. Remember what is known now."""
         flows = self._flows
+        self._forget()
         self._id, self._app = _grown(self._id, flows.capacity), _grown(self._app, flows.capacity)
         before = np.where(self._id[slots] == flows.id[slots], self._app[slots], 0)
         self._id[slots], self._app[slots] = flows.id[slots], flows.app_proto[slots]
@@ -43,11 +45,18 @@ class FlowsBefore:
     def sizes(self, slots: I64) -> tuple[I64, I64]:
         """Return for each side of flows its first sequence number, -1: not known, and the numbers used by then."""
         flows = self._flows
+        self._forget()
         self._size_id = _grown(self._size_id, flows.capacity)
         self._first, self._sent = _grown(self._first, flows.capacity), _grown(self._sent, flows.capacity)
         fresh = slots[self._size_id[slots] != flows.id[slots]]
         self._size_id[fresh], self._first[fresh], self._sent[fresh] = flows.id[fresh], -1, 0
         return self._first, self._sent
+
+    def _forget(self) -> None:
+        """Forget all flows where the traffic begins anew: a flow of another capture may have the id of one of these."""
+        if self._epoch != self._flows.epoch:
+            self._epoch = self._flows.epoch
+            self._id[:], self._size_id[:] = 0, 0
 
 
 def _grown(column: I64, capacity: int) -> I64:

@@ -19,13 +19,10 @@ from ids.rules.model.header import (
     Noted,
     SameAddress,
     Spoken,
-    StreamSize,
 )  # fmt: skip
 from ids.rules.model.rule import All, Node, Rule, Traffic, leaves
 from ids.rules.model.sets import AddressSet, Interval, PortSet, intersection
 from ids.types import BitChange, CounterChange, CounterTest
-
-HEADER_TESTS = (HeaderNumber, HeaderBits, SameAddress, IpOption, StreamSize, Noted, Checksum, Spoken)
 
 YES: tuple[Interval, ...] = ((1, 1),)
 NO: tuple[Interval, ...] = ((0, 0),)
@@ -109,13 +106,13 @@ def _bits(test: HeaderBits) -> tuple[Interval, ...]:
 
 def header_tests(condition: Node) -> list[HeaderTest]:
     """Return the tests on headers of a condition, wherever they stand in it."""
-    return [leaf for leaf in leaves(condition) if isinstance(leaf, HEADER_TESTS)]
+    return [leaf for leaf in leaves(condition) if isinstance(leaf, HeaderTest)]
 
 
 def demanded(condition: All) -> Iterator[HeaderTest]:
     """Yield the tests on headers that must hold, whatever else does."""
     for part in condition.parts:
-        if isinstance(part, HEADER_TESTS):
+        if isinstance(part, HeaderTest):
             yield part
         elif isinstance(part, All):
             yield from demanded(part)
@@ -183,7 +180,7 @@ def clauses_of(
     rule: Rule, ranks: AddressRanks, app_code: Callable[[str], int], *, tcp_alone: bool = False
 ) -> list[Clause]:
     """Return what a rule asks of a packet's columns: one of the clauses holds. Each has a test at least."""
-    tests = header_tests(rule.condition)
+    tests = header_tests(rule.condition) if rule.asks_headers else ()
     common: Clause = [*_of_traffic(rule.traffic, app_code), *_of_flow(rule)]
     if not any(isinstance(test, Noted | Checksum) for test in tests):
         common.append(Predicate("whole", YES))

@@ -12,8 +12,9 @@ import numpy as np
 
 from ids.rules.model.buffers import TRANSPORT_PROTOCOLS
 from ids.rules.model.rule import FlowOptions, Traffic
-from ids.types import I64, U8, U16, U64, Bool, Flow, FlowColumns, FlowState
+from ids.types import I64, U8, U16, U64, Bool, Direction, Flow, FlowColumns, FlowState
 
+_TCP = 6
 _WITH_PORTS: Bool = np.isin(np.arange(256), (6, 17, 132))
 """By IP protocol number: the ports of a rule mean something. Of ICMP the columns hold type and code."""
 
@@ -28,6 +29,13 @@ class Selector:
         self._protocols: Bool = np.isin(np.arange(256), sorted(numbers)) if numbers else np.ones(256, bool)
         self._anywhere = traffic.src.everything and traffic.dst.everything
         self._any_port = traffic.sport.everything and traffic.dport.everything
+
+    def takes_all(self, direction: Direction) -> bool:
+        """Return whether it takes every TCP flow, for what one side sends."""
+        wanted = self.options.direction
+        if self.options.established is not None or self.traffic.app_proto is not None:
+            return False
+        return bool(self._protocols[_TCP]) and self._anywhere and self._any_port and wanted in (None, direction)
 
     def fits(self, flows: FlowColumns, slots: I64, directions: U8) -> Bool:
         """Judge what stays the same while a flow lives: protocol, direction, addresses and ports.

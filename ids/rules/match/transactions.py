@@ -57,8 +57,8 @@ class TransactionMatcher:
         self._beside = beside
         self._names = sorted(index.buffers.keys() | index.by_buffer.keys())
         rules = index.rules
-        self._early = [index.early(rule) for rule in rules]
-        """By rule: what of it is judged on a side that goes on (`Transaction.partial`)."""
+        self._early: dict[int, Rule | YaraRule | None] = {}
+        """By rule that was looked at: what of it is judged on a side that goes on (`Transaction.partial`)."""
         self._both = {i for i, rule in enumerate(rules) if isinstance(rule, Rule) and len(rule.sides) == 2}
         self._kept_names = sorted(
             {name for i in self._both if isinstance(rule := rules[i], Rule) for name in rule.buffers}
@@ -170,7 +170,7 @@ class TransactionMatcher:
         views: dict[tuple[bool, bool, Direction], View] = {}
         yara: dict[str, list[int]] = {}
         for number in sorted(candidates):
-            rule = self._early[number] if tx.partial else self._index.rules[number]
+            rule = self._early_of(number) if tx.partial else self._index.rules[number]
             if rule is None or self._was_reported(tx, number):
                 continue
             if isinstance(rule, YaraRule):
@@ -196,6 +196,11 @@ class TransactionMatcher:
         for scope, numbers in yara.items():
             matches += self._run_yara(tx, scope, numbers)
         return matches
+
+    def _early_of(self, number: int) -> Rule | YaraRule | None:
+        if number not in self._early:
+            self._early[number] = self._index.early(self._index.rules[number])
+        return self._early[number]
 
     def _with_payload(
         self, tx: Transaction, instances: Callable[[str], Sequence[bytes]]

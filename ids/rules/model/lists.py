@@ -7,7 +7,8 @@ for such strings beforehand. Addresses are kept as ranges of 2 * 16 bytes.
 
 Files have an entry a line. ``plain`` is the entry itself; empty lines and those that begin with ``#`` are skipped.
 ``dataset`` is Suricata's: strings in base64, digests in hexadecimal, addresses as text. ``reputation`` is the same with
-a comma and a number behind it (``datarep``); who loads it says which numbers count.
+a comma and a number behind it (``datarep``); who loads it says which numbers count. ``sums`` is what ``sha256sum`` and
+the like write: a digest, and perhaps a name behind it.
 
 A list that rules learn (`Learned`) belongs to the process: a reload finds it as it was, and nothing is written.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import operator
 import os
@@ -31,8 +33,8 @@ import numpy as np
 from ids.errors import Location, RuleError
 from ids.types import U64
 
-KINDS = ("string", "domain", "md5", "sha256", "ip")
-FORMATS = ("plain", "dataset", "reputation")
+KINDS = ("string", "domain", "md5", "sha1", "sha256", "ip")
+FORMATS = ("plain", "dataset", "reputation", "sums")
 
 MAX_ENTRIES = 16_000_000
 """Entries of one list: 128 MB, or 512 MB of addresses."""
@@ -46,7 +48,7 @@ MAX_LABELS = 127
 _DIGEST_BYTES = 8
 _RANGE = 32
 _KEY = os.urandom(16)
-_HEX = {"md5": 16, "sha256": 32}
+_HEX = {"md5": 16, "sha1": 20, "sha256": 32}
 _MAPPED = bytes(10) + b"\xff\xff"
 
 Reputation: TypeAlias = tuple[str, int]
@@ -68,6 +70,7 @@ class Members:
         """Take what `encoded` made of each entry, one behind the other; ``source`` is what `shared_list` was asked."""
         self.kind = kind
         self.source = source
+        self._hexadecimal = kind in _HEX and source[2:3] not in (("dataset",), ("reputation",))
         self._digests: U64 = np.zeros(0, np.uint64)
         self._ranges = b""
         if kind == "ip":
@@ -86,7 +89,8 @@ class Members:
         return len(self._ranges) // _RANGE if self.kind == "ip" else len(self._digests)
 
     def __contains__(self, data: object) -> bool:
-        """Look up a buffer: an address has 4 or 16 bytes, a digest those of `hashlib`, a domain is text.
+        """Look up a buffer: an address has 4 or 16 bytes, a digest those of `hashlib` or, but for Suricata's
+        lists, twice as many hexadecimal digits (``file.md5``), a domain is text.
 
         A domain is listed where it, or one that it lies in, is.
         """
@@ -94,6 +98,9 @@ class Members:
             return False
         if self.kind == "ip":
             return self._has_address(data)
+        if self._hexadecimal and len(data) == 2 * _HEX[self.kind]:
+            with contextlib.suppress(ValueError):
+                data = binascii.unhexlify(data)
         if self.kind != "domain":
             return self._has(data)
         labels = data.lower().rstrip(b".").split(b".")
@@ -225,7 +232,7 @@ def load_list(path: Path, kind: str, form: str = "plain", keep: Reputation | Non
     size = 0
     for number, line in _lines(path):
         text = line.strip()
-        if not text or (form == "plain" and text.startswith(b"#")):
+        if not text or (form in ("plain", "sums") and text.startswith(b"#")):
             continue
         try:
             if form == "reputation":
@@ -246,6 +253,7 @@ def load_list(path: Path, kind: str, form: str = "plain", keep: Reputation | Non
 _REMEDIES = {
     "plain": "write one entry a line as it is; a list of Suricata's has the format dataset",
     "dataset": "write strings in base64, digests in hexadecimal",
+    "sums": "write a digest in hexadecimal at the start of each line",
     "reputation": "write the entry, a comma and a number",
 }
 
@@ -266,6 +274,8 @@ def encoded(text: bytes, kind: str, form: str = "plain") -> bytes:
     if kind == "ip":
         return b"".join(_range(text.decode("ascii")))
     if kind in _HEX:
+        if form == "sums":
+            text = text.split(None, 1)[0]
         raw = binascii.unhexlify(text)
         if len(raw) != _HEX[kind]:
             raise ValueError(f"{2 * _HEX[kind]} hexadecimal digits expected")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ids.protocols import BY_NAME
-from ids.rules.model.buffers import CATALOGUE, TRANSPORT_PROTOCOLS
-from ids.rules.model.rule import Scoped
-from ids.rules.model.yara import YaraRule
+from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PAYLOAD, TRANSPORT_PROTOCOLS
+from ids.rules.model.header import HeaderTest
+from ids.rules.model.rule import Rule, ScapyField, Scoped, leaves
+from ids.rules.model.yara import STREAM, YaraRule
 
 TRANSPORT_NAMES = {6: "tcp", 17: "udp"}
 
@@ -15,6 +16,15 @@ def transports_of(rule: Scoped) -> frozenset[str] | None:
     numbers = _spoken_over(rule) if isinstance(rule, YaraRule) else None
     numbers = numbers or TRANSPORT_PROTOCOLS.get(rule.traffic.protocol)
     return frozenset(TRANSPORT_NAMES.get(number, "other") for number in numbers) if numbers else None
+
+
+def reads_raw(rule: Scoped) -> bool:
+    """Return whether a rule looks at more than buffers that a parser fills: at payload or packets, or at no byte."""
+    if isinstance(rule, YaraRule):
+        return rule.scope == STREAM
+    if not isinstance(rule, Rule) or not rule.buffers or rule.buffers & (PACKET_HEADERS.keys() | {PAYLOAD}):
+        return True
+    return any(isinstance(leaf, HeaderTest | ScapyField) for leaf in leaves(rule.condition))
 
 
 def _spoken_over(rule: YaraRule) -> frozenset[int]:

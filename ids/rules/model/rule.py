@@ -222,13 +222,18 @@ class Rule(Scoped):
     needs_scapy: bool = field(init=False)
     """Some tests are on Scapy fields, and wait for the flow's dissected packets."""
 
+    asks_headers: bool = field(init=False)
+    """Some tests are on the headers of packets."""
+
     covering: Any = field(default=None, init=False, repr=False)
     """A place for what `ids.rules.model.literals.cover_of` finds, which is kept with the rule."""
 
     def __post_init__(self) -> None:
-        tests = (leaf for leaf in leaves(self.condition) if isinstance(leaf, Literal | Regex | Size | Chain))
-        names = frozenset(base_of(leaf.buffer) for leaf in tests) - {DECODED}
+        tests = tuple(leaves(self.condition))
+        on_buffers = (test for test in tests if isinstance(test, Literal | Regex | Size | Chain))
+        names = frozenset(base_of(test.buffer) for test in on_buffers) - {DECODED}
         sides = (CATALOGUE[name].side for name in names if name in CATALOGUE)
         object.__setattr__(self, "buffers", names)
-        object.__setattr__(self, "needs_scapy", any(isinstance(leaf, ScapyField) for leaf in leaves(self.condition)))
+        object.__setattr__(self, "needs_scapy", any(isinstance(test, ScapyField) for test in tests))
+        object.__setattr__(self, "asks_headers", any(isinstance(test, HeaderTest) for test in tests))
         object.__setattr__(self, "sides", frozenset(side for side in sides if side is not None))

@@ -9,7 +9,8 @@ literals are compiled as expressions with every byte escaped.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import marshal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,12 @@ class Scanner:
         return found[0] if found else None
 
 
+_ESCAPES = tuple(b"\\x%02x" % byte for byte in range(256))
+
+
 def escape(literal: bytes) -> bytes:
     """Spell a literal as an expression that matches exactly it."""
-    return b"".join(b"\\x%02x" % byte for byte in literal)
+    return b"".join(map(_ESCAPES.__getitem__, literal))
 
 
 def compile_scanner(
@@ -115,22 +119,21 @@ def _asked(order: str, *arguments: Any, cpu_s: float, memory_bytes: int) -> Any:
         raise ScanError(str(error)) from None
 
 
+_MARSHAL = 2
+"""The last format of marshal that says equal things in equal bytes, however they came about."""
+
+
 def cached_scanner(expressions: Sequence[bytes], flags: Sequence[int], directory: Path | None) -> Scanner:
     """Like `compile_scanner`, but keep the compiled form in ``directory`` (see `ids.cache`) for the next start."""
     cache = Cache(directory, "hs")
-    key = digest_of(_parts(expressions, flags))
+    what = marshal.dumps((list(expressions), list(flags)), _MARSHAL)
+    key = digest_of((VERSION, what))
     kept = cache.get(key)
     scanner = load_scanner(kept) if kept is not None else None
     if scanner is None:
         scanner = compile_scanner(expressions, flags, LITERALS_CPU_S, LITERALS_BYTES)
         cache.put(key, serialise(scanner))
     return scanner
-
-
-def _parts(expressions: Sequence[bytes], flags: Sequence[int]) -> Iterator[bytes | str]:
-    yield VERSION
-    for expression, flag in zip(expressions, flags, strict=True):
-        yield from (str(flag), expression)
 
 
 def serialise(scanner: Scanner) -> bytes:

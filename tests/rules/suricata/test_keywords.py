@@ -181,6 +181,7 @@ HEADERS: list[tuple[str, HeaderTest]] = [
     ("decode-event:ipv4.trunc_pkt;", Noted("decode", "ipv4.trunc_pkt")),
     ("stream-event:pkt_invalid_ack;", Noted("stream", "pkt_invalid_ack")),
     ("engine-event:stream.pkt_invalid_ack;", Noted("stream", "pkt_invalid_ack")),
+    ("engine-event:decoder.icmpv4.unknown_code;", Noted("decode", "icmpv4.unknown_code")),
 ]
 
 
@@ -490,3 +491,13 @@ def test_no_data_behind_a_content_is_the_end_of_the_buffer(content: str) -> None
     assert parts_of(f"http.uri; {content} isdataat:!1,relative;", HTTP) == parts_of(
         f"http.uri; {content} endswith;", HTTP
     )
+
+
+@pytest.mark.parametrize(("option", "cause"), [
+    ("decode-event:stream.pkt_invalid_ack;", "decode-event"),
+    ("engine-event:icmpv4.unknown_code;", "malformed"),
+    ("engine-event:decoder.nothing_of_the_kind;", "decode-event"),
+])  # fmt: skip
+def test_an_event_goes_by_the_name_that_its_option_has_for_it(option: str, cause: str) -> None:
+    """``engine-event`` says where it was noted, the others do not: Suricata refuses all else."""
+    assert fault_of(option)[0] == cause

@@ -71,7 +71,7 @@ TRANSFORMS_WITH_VALUE = ("xor", "pcrexform")
 DECIMALS = {"dns.opcode": 15, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF}
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
-NOT_STICKY = frozenset({"tls.version", ODDITY, *DECIMALS})
+NOT_STICKY = frozenset({"tls.version", "file.size", "file.md5", "file.sha1", "file.sha256", ODDITY, *DECIMALS})
 """Buffers of the catalogue that in Suricata are options with a value."""
 
 

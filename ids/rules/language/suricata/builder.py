@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ids.errors import Location
 from ids.rules.language.remedies import nearest
+from ids.rules.language.suricata import transfers
 from ids.rules.language.suricata.draft import Draft, Part, Piece
 from ids.rules.language.suricata.faults import Fault, Malformed, Unsupported
 from ids.rules.language.suricata.files import ConfigFiles
@@ -24,7 +25,7 @@ from ids.types.state import STATELESS, State
 LEVELS = {1: "high", 2: "medium", 3: "low"}
 """Our level of each of Suricata's priorities; beyond them it is informational."""
 
-_WITH_FILES = ("http", "http2", "smtp", "ftp", "smb")
+_WITH_FILES = ("http", "http2", "smtp", "ftp", "ftp-data", "smb", "nfs")
 
 _OF_A_PACKET = (HeaderNumber, HeaderBits, SameAddress, IpOption, Checksum)
 """Tests that make Suricata look at single packets, not at streams."""
@@ -80,6 +81,7 @@ class Builder:
         if draft.fresh:
             raise AtPlace(Malformed(f"{draft.sticky} is named, and nothing asked of it"), start)
         line, column = raw.place(start)
+        transfers.ask_for_a_file(draft)
         traffic = self._headers.traffic(header, draft.protocol)
         options = FlowOptions(draft.established, draft.direction, _payload_of(draft), draft.stateless)
         try:
@@ -104,6 +106,7 @@ class Builder:
                 attacked=draft.attacked,
                 announced=draft.announced,
                 packet_wise=_is_packet_wise(draft, traffic),
+                stores=draft.stores,
                 rejected=REJECTED.get(draft.action, ""),
                 origin=f"{path}:{line}",
             ),
@@ -195,8 +198,9 @@ def _never(rule: Rule, arrow: str) -> Fault | None:
     of_a_packet = any(isinstance(part, _OF_A_PACKET) for part in rule.condition.parts)
     if of_a_packet and not PACKET_HEADERS.keys() >= set(others):
         return Malformed("it asks for one packet, and for what a protocol's parser gives", "leave one of them out")
-    if "file.data" in others and wanted not in (None, *_WITH_FILES):
-        return Malformed(f"file.data never comes over {wanted}", "write the protocol that carries the file")
+    of_files = sorted(name for name in others if name.startswith("file."))
+    if of_files and wanted not in (None, *_WITH_FILES):
+        return Malformed(f"{of_files[0]} never comes over {wanted}", "write the protocol that carries the file")
     if wanted is not None and wanted not in PARSED and protocols:
         return Unsupported(f"protocol {wanted}", f"there is no parser for {wanted}", "test the payload instead")
     if len(protocols) > 1 or (wanted and protocols and wanted not in protocols):

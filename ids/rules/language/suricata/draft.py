@@ -15,7 +15,7 @@ from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, L
 from ids.rules.model.header import HeaderTest
 from ids.rules.model.rule import base_of
 from ids.rules.model.transforms import TransformError, spelt, transforms_of
-from ids.types import Direction, Threshold
+from ids.types import Direction, Stores, Threshold
 from ids.types.state import StateChange, StateTest
 
 
@@ -95,7 +95,7 @@ class Draft:
         "action", "alert", "announced", "attacked", "bypass", "classtype", "decoded", "direction", "directory",
         "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts", "payload_of", "priority",
         "protocol", "references", "rev", "seen", "sid", "silent", "state_changes", "state_tests", "stateless", "sticky",
-        "threshold", "title", "variables",
+        "stores", "threshold", "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -119,6 +119,7 @@ class Draft:
         self.payload_of: str | None = None
         self.threshold: Threshold | None = None
         self.silent = False
+        self.stores: Stores | None = None
         self.state_tests: list[StateTest] = []
         self.state_changes: list[StateChange] = []
         self.header_tests: list[HeaderTest] = []

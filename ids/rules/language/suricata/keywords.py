@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ids.rules.language.suricata import buffers, content, flow, meta, numbers, packet, sessions, sets, state
+from ids.rules.language.suricata import (
+    buffers,
+    content,
+    flow,
+    meta,
+    numbers,
+    packet,
+    sessions,
+    sets,
+    state,
+    transfers,
+)  # fmt: skip
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -30,6 +41,12 @@ KEYWORDS: dict[str, Builder] = {
     "fileext": buffers.equals_in("file.name", ending=True),
     "ssh.protoversion": sessions.ssh_version,
     "ssh.softwareversion": sessions.ssh_software,
+    "filemagic": buffers.equals_in("file.magic"),
+    "filesize": transfers.filesize,
+    "filemd5": transfers.listed_digest("md5"),
+    "filesha1": transfers.listed_digest("sha1"),
+    "filesha256": transfers.listed_digest("sha256"),
+    "filestore": transfers.filestore,
     # contents
     "content": content.content,
     "uricontent": content.uricontent,
@@ -66,7 +83,7 @@ KEYWORDS: dict[str, Builder] = {
     "ipopts": packet.ipopts,
     "sameip": packet.sameip,
     "decode-event": packet.noted("decode"),
-    "engine-event": packet.noted("decode"),
+    "engine-event": packet.engine_event,
     "stream-event": packet.noted("stream"),
     # flows and state
     "flow": flow.flow,
@@ -100,7 +117,7 @@ KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 _LATER = """
     asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
     dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
-    enip_command filemagic filemd5 filesha1 filesha256 filesize filestore flow.age flowvar frame ftpbounce
+    enip_command flow.age flowvar frame ftpbounce
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
     ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code
     krb5_msg_type l3_proto lua modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags

@@ -159,10 +159,17 @@ def noted(stage: str) -> Callable[[Draft, str | None], None]:
 
 def _noted(stage: str, draft: Draft, value: str | None) -> None:
     event = unquoted(required(value)).lower()
-    if stage == "decode" and event.startswith("stream."):  # `engine-event` has both
-        stage, event = "stream", event[7:]
     if _EVENT.fullmatch(event) is None:
         raise Malformed(f"{event[:40]!r} is no event")
     if event not in EVENTS[stage]:
         raise Unsupported(f"{stage}-event", f"{event} is never noted here", nearest(event, EVENTS[stage]))
     draft.header_tests.append(Noted(stage, event))
+
+
+def engine_event(draft: Draft, value: str | None) -> None:
+    """``engine-event:decoder.ipv4.opt_invalid``: what was noted, by a name that says where."""
+    prefix, dot, event = unquoted(required(value)).lower().partition(".")
+    stage = {"decoder": "decode", "stream": "stream"}.get(prefix)
+    if stage is None or not dot:
+        raise Malformed(f"{prefix[:40]!r} is neither decoder nor stream", "such as decoder.ipv4.opt_invalid")
+    _noted(stage, draft, event)

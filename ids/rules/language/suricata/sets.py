@@ -29,7 +29,7 @@ def dataset(draft: Draft, value: str | None) -> None:
     loaded = None
     if file is not None:
         begun = "load" in options or (draft.directory / file).exists()
-        loaded = _load(draft, file, kind, "dataset") if begun else None
+        loaded = load(draft, file, kind, "dataset") if begun else None
     members: Members | Learned | None = loaded
     if "load" not in options or command in _CHANGES:
         if kind == "ip":
@@ -53,7 +53,7 @@ def datarep(draft: Draft, value: str | None) -> None:
     if "load" not in options:
         raise Malformed("it names no file", "write load FILE")
     kind = _kind(options)
-    members = _load(draft, options["load"], kind, "reputation", (comparison, number(words[2], 0, 65_535)))
+    members = load(draft, options["load"], kind, "reputation", (comparison, number(words[2], 0, 65_535)))
     _add(draft, Listed(title, kind, members=members))
 
 
@@ -83,7 +83,7 @@ def _kind(options: dict[str, str], title: str = "") -> str:
     return _KINDS[options["type"]]
 
 
-def _load(draft: Draft, file: str, kind: str, form: str, keep: Reputation | None = None) -> Members:
+def load(draft: Draft, file: str, kind: str, form: str, keep: Reputation | None = None) -> Members:
     try:
         return shared_list(str(draft.directory / file), kind, form, keep)
     except RuleError as error:
