@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 from pydantic import BaseModel
 
 from ids.counters import Counters
+from ids.protocols.expected import Expected
 from ids.protocols.files import Files, FileSettings
 from ids.types import Direction, FlowColumns, Transaction
 
@@ -61,6 +62,8 @@ class Setup:
     out is the same."""
     files: Files = field(default_factory=lambda: Files(FileSettings(), Counters(), FlowColumns(1)))
     """The files of all flows: see `ids.protocols.files` for how a parser hands one over."""
+    expected: Expected = field(default_factory=lambda: Expected(Counters()))
+    """Connections that other flows announce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class DatagramParser(Interface):
         ...
 
 
-MakeStreamParser = Callable[[int, int], StreamParser]
+MakeStreamParser = Callable[..., StreamParser]
 """Makes the parser of a flow: its slot, and the id of its first transaction."""
 MakeDatagramParser = Callable[[int, int], DatagramParser]
 
@@ -135,6 +138,9 @@ class Protocol:
     """How the server of a TCP flow begins."""
     server_prelude: bytes | None = None
     """What its server may send before the protocol shows."""
+    announced: bool = False
+    """Its TCP flows are known by what another flow says of them (`ids.protocols.expected`): what makes its parsers
+    takes what was announced as a third argument."""
     greets: bool = False
     """Its server speaks first."""
     commands: bytes | None = None
@@ -179,5 +185,5 @@ class Protocol:
     def recognised_over(self, ip_proto: int) -> bool:
         """Return whether flows of an IP protocol (6: TCP, 17: UDP) can be recognised as this one."""
         if ip_proto == 6:
-            return self.from_client is not None or self.from_server is not None
+            return self.announced or self.from_client is not None or self.from_server is not None
         return ip_proto == 17 and self.datagram is not None

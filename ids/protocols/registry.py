@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ids.protocols import dns, http, recognised, smtp, ssh, tls
+from ids.protocols import dns, ftp, http, recognised, smtp, ssh, tls
 from ids.protocols.mime import EMAIL_BUFFERS
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
 
@@ -13,7 +13,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
     recognised.SMB,
     smtp.PROTOCOL,
     http.PROTOCOL,
-    recognised.FTP,
+    ftp.PROTOCOL,
+    ftp.DATA,
     recognised.IMAP,
     recognised.POP3,
     dns.PROTOCOL,
@@ -23,7 +24,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in PROTOCOLS}
 
 OTHER_NAMES = frozenset(
-    {"dhcp", "dnp3", "ftp-data", "ike", "krb5", "ldap", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rdp", "rfb",
+    {"dhcp", "dnp3", "ike", "krb5", "ldap", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rdp", "rfb",
      "sip", "snmp", "telnet", "tftp"}
 )  # fmt: skip
 """EVE's names of protocols that nothing here recognises: a rule that names one is refused with that reason."""

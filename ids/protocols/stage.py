@@ -34,6 +34,7 @@ from operator import attrgetter
 import numpy as np
 
 from ids.counters import Counters
+from ids.protocols.expected import Expected
 from ids.protocols.files import Files, FileSettings
 from ids.protocols.protocol import (
     Handover,
@@ -93,8 +94,10 @@ class Protocols:
         self._codes = {name: flows.app_code(name) for name in (FAILED, *(protocol.name for protocol in protocols))}
         self._make_parser: dict[str, MakeStreamParser] = {}
         self._make_listener: dict[str, MakeDatagramParser] = {}
+        self._expected = Expected(counters)
+        self._announced = {protocol.name: protocol for protocol in protocols if protocol.announced}
         for protocol in protocols:
-            setup = Setup(flows, settings.of(protocol), counters, ordinary_lane, self.files)
+            setup = Setup(flows, settings.of(protocol), counters, ordinary_lane, self.files, self._expected)
             if protocol.streams is not None:
                 self._make_parser[protocol.name] = protocol.streams(setup)
             if protocol.datagrams is not None:
@@ -173,6 +176,8 @@ class Protocols:
             talk = talks.get(flow_id)
             if talk is None:
                 talk = talks[flow_id] = Talk(slot)
+                if len(self._expected):
+                    self._meet(talk, ts_ns)
             if closed:
                 talk.closed |= 1 << side
             if talk.parser is not None and talk.awaited and self._contradicts(talk, side, data[start:end], gap):
@@ -202,6 +207,16 @@ class Protocols:
                     self._hear(talk, side, data[start:end], gap)
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
+
+    def _meet(self, talk: Talk, ts_ns: int) -> None:
+        """Give a connection that another flow has announced its parser."""
+        announced = self._expected.take(self._flows.view(talk.slot), ts_ns)
+        if announced is None or announced.protocol not in self._make_parser:
+            return
+        talk.probing = False
+        self._decide(talk, self._announced[announced.protocol])
+        talk.parser = self._make_parser[announced.protocol](talk.slot, 0, announced.about)
+        self._parsed[talk.slot] = True
 
     def _probe(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.fuzz.seeds import Conversation
 from tests.protocols import mails
+from tests.protocols import test_ftp as ftp
 from tests.protocols import test_smtp as smtp
 from tests.protocols import test_ssh as ssh
 
@@ -20,6 +21,11 @@ SESSIONS: dict[str, tuple[Conversation, ...]] = {
         ),
         Conversation(False, (mails.GREETING, *mails.HELLO, (0, b"BDAT %d LAST\r\n" % len(mails.MAIL) + mails.MAIL))),
         Conversation(False, (mails.GREETING, *mails.HELLO, *mails.asked(b"STARTTLS", b"220 go"), (0, b"\x16\x03\x01"))),
+    ),
+    "ftp": (
+        Conversation(False, ftp.SESSION),
+        Conversation(False, tuple(enumerate((b"".join(ftp.PIECES), b"200 a\r\n227 (1,2,3,4,5,6)\r\n" * 9)))),
+        Conversation(False, (ftp.GREETING, *mails.asked(b"AUTH TLS", b"234 go"), (0, b"\x16\x03\x01"))),
     ),
 }
 """By protocol."""

@@ -68,10 +68,19 @@ TRANSFORMS = (
 
 TRANSFORMS_WITH_VALUE = ("xor", "pcrexform")
 
-DECIMALS = {"dns.opcode": 15, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF}
+DECIMALS = {
+    "dns.opcode": 15,
+    "dns.rcode": 65_535,
+    "dns.rrtype": 65_535,
+    "ftp.dynamic_port": 0xFFFF,
+    "tls.cert_chain_len": 0xFFFFFFFF,
+}
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
-NOT_STICKY = frozenset({"tls.version", "file.size", "file.md5", "file.sha1", "file.sha256", ODDITY, *DECIMALS})
+NOT_STICKY = frozenset({
+    "tls.version", "file.size", "file.md5", "file.sha1", "file.sha256", "ftp.mode", "ftp.reply_received", "ftp.bounce",
+    "ftpdata.command", ODDITY, *DECIMALS,
+})  # fmt: skip
 """Buffers of the catalogue that in Suricata are options with a value."""
 
 

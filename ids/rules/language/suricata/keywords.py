@@ -41,6 +41,10 @@ KEYWORDS: dict[str, Builder] = {
     "fileext": buffers.equals_in("file.name", ending=True),
     "ssh.protoversion": sessions.ssh_version,
     "ssh.softwareversion": sessions.ssh_software,
+    "ftpbounce": sessions.ftp_bounce,
+    "ftpdata_command": buffers.equals_in("ftpdata.command", whole=True),
+    "ftp.mode": buffers.equals_in("ftp.mode", whole=True),
+    "ftp.reply_received": buffers.equals_in("ftp.reply_received", whole=True),
     "filemagic": buffers.equals_in("file.magic"),
     "filesize": transfers.filesize,
     "filemd5": transfers.listed_digest("md5"),
@@ -117,8 +121,8 @@ KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 _LATER = """
     asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
     dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
-    enip_command flow.age flowvar frame ftpbounce
-    ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
+    enip_command flow.age flowvar frame
+    geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
     ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code
     krb5_msg_type l3_proto lua modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags
     mqtt.protocol_version mqtt.qos mqtt.reason_code mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace

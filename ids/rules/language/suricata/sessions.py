@@ -1,4 +1,4 @@
-"""Options with a value that are about one protocol's session: SSH."""
+"""Options that are about one protocol's session: SSH, FTP."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from ids.rules.language.suricata.buffers import require
 from ids.rules.language.suricata.content import literal_bytes
 from ids.rules.language.suricata.draft import Draft, Part, Piece
 from ids.rules.language.suricata.faults import Malformed
-from ids.rules.language.suricata.words import required, unquoted
-from ids.rules.model.chain import Expression
+from ids.rules.language.suricata.words import refuse_value, required, unquoted
+from ids.rules.model.chain import Expression, Length
 from ids.rules.model.patterns import Pattern
 
 _SSH_VERSION = re.compile(r"[0-9]+(?:[.\-0-9]+)?")
@@ -34,6 +34,14 @@ def ssh_software(draft: Draft, value: str | None) -> None:
     """``ssh.softwareversion:"OpenSSH_9.2"``: all of it."""
     part = Part(require("ssh.software"))
     part.steps.append(_exactly(literal_bytes(unquoted(required(value))), part))
+    draft.parts.append(part)
+
+
+def ftp_bounce(draft: Draft, value: str | None) -> None:
+    """``ftpbounce``: a client asks the server to connect to somebody else."""
+    refuse_value(value)
+    part = Part(require("ftp.bounce"))
+    part.steps.append(Length(1, None))
     draft.parts.append(part)
 
 
