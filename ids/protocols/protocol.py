@@ -162,6 +162,8 @@ class Protocol:
     event: str | None = None
     """The type of event that is written for a complete transaction. Its object, under the protocol's name, is what the
     parser gave the transaction as ``fields``."""
+    ours: bool = False
+    """Suricata has no such event: its object stands under ``ids``."""
     beside: tuple[str, ...] = ()
     """Keys of ``fields`` whose values are objects of their own in events: ``email`` beside ``smtp``."""
     in_alert: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None

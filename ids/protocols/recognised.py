@@ -20,7 +20,3 @@ SMB = Protocol(
         Buffer("smb.share", "smb", None, "share of a tree connect"),
     ),
 )
-
-IMAP = Protocol(name="imap", from_server=rb"\* (?:OK|PREAUTH) ")
-
-POP3 = Protocol(name="pop3", from_server=rb"\+OK[ \r]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ids.protocols import dns, ftp, http, recognised, smtp, ssh, tls
+from ids.protocols import dns, ftp, http, mailbox, recognised, smtp, ssh, tls
 from ids.protocols.mime import EMAIL_BUFFERS
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
 
@@ -15,8 +15,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
     http.PROTOCOL,
     ftp.PROTOCOL,
     ftp.DATA,
-    recognised.IMAP,
-    recognised.POP3,
+    mailbox.IMAP,
+    mailbox.POP3,
     dns.PROTOCOL,
 )
 """In the order in which they are tried: where two patterns fit, the first has it."""

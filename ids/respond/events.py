@@ -166,6 +166,7 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
     if settings.verdict:
         event["verdict"] = _verdict(match, verdict)
     event["ids"] = {
+        **event.get("ids", {}),
         "detector": match.detector,
         "rule": match.signature.origin,
         "packet_ts_ns": match.ts_ns,
@@ -180,7 +181,8 @@ def exchange(protocol: str, fields: Fields) -> Event:
     """Return what is logged of an exchange: the object of its protocol, and those that stand beside it."""
     own, beside = dict(fields), BY_NAME[protocol].beside if protocol in BY_NAME else ()
     lifted = {key: own.pop(key) for key in beside if key in own}
-    return {EVENT_OF.get(protocol, protocol): own, **lifted}
+    named: Event = {EVENT_OF.get(protocol, protocol): own, **lifted}
+    return {"ids": named} if protocol in BY_NAME and BY_NAME[protocol].ours else named
 
 
 def _of_match(event_type: str, match: Match) -> Event:

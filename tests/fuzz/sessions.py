@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.fuzz.seeds import Conversation
 from tests.protocols import mails
 from tests.protocols import test_ftp as ftp
+from tests.protocols import test_mailbox as mailbox
 from tests.protocols import test_smtp as smtp
 from tests.protocols import test_ssh as ssh
 
@@ -26,6 +27,17 @@ SESSIONS: dict[str, tuple[Conversation, ...]] = {
         Conversation(False, ftp.SESSION),
         Conversation(False, tuple(enumerate((b"".join(ftp.PIECES), b"200 a\r\n227 (1,2,3,4,5,6)\r\n" * 9)))),
         Conversation(False, (ftp.GREETING, *mails.asked(b"AUTH TLS", b"234 go"), (0, b"\x16\x03\x01"))),
+    ),
+    "imap": (
+        Conversation(False, mailbox.IMAP),
+        Conversation(
+            False, ((1, b"* OK x\r\n"), *mails.asked(b"a IDLE", b"+ go"), *mails.asked(b"DONE", b"a OK done"))
+        ),
+        Conversation(False, ((1, b"* OK x\r\n"), *mails.asked(b"a STARTTLS", b"a OK go"), (0, b"\x16\x03\x01"))),
+    ),
+    "pop3": (
+        Conversation(False, mailbox.POP3),
+        Conversation(False, ((1, b"+OK x\r\n"), *mails.asked(b"STLS", b"+OK go"), (0, b"\x16\x03\x01"))),
     ),
 }
 """By protocol."""
