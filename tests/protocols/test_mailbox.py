@@ -53,7 +53,7 @@ def test_imap() -> None:
     assert events(wire) == [
         {"tag": "a1", "command": "LOGIN", "command_data": "bob {3}", "reply": "OK in"},
         {"tag": "a2", "command": "UID FETCH", "command_data": "1 BODY[]", "reply": "OK done"},
-        {"tag": "a3", "command": "APPEND", "command_data": "inbox {%d}" % len(MAIL), "reply": "OK stored"},
+        {"tag": "a3", "command": "APPEND", "command_data": f"inbox {{{len(MAIL)}}}", "reply": "OK stored"},
         {"tag": "a4", "command": "NO-SUCH", "reply": "BAD what"},
     ]
 

@@ -279,7 +279,7 @@ def _fields(exchange: Exchange) -> dict[str, Any]:
     if exchange.codes:
         logged["completion_code"] = [text(code) for code in exchange.codes]
     if exchange.replies:
-        logged["reply"] = [text(reply) for reply in exchange.replies]
+        logged["reply"] = [text(reply.rstrip()) for reply in exchange.replies]
     if exchange.port:
         logged["dynamic_port"] = exchange.port
     if exchange.command in (b"PORT", b"EPRT"):

@@ -16,7 +16,7 @@ _CLIENT = Direction.TO_SERVER
 
 PROTOCOL = Protocol(
     name="smtp",
-    from_client=rb"(?i:EHLO|HELO|LHLO)[ \t]" + NO_REQUEST,
+    from_client=rb"(?i:EHLO|HELO|LHLO)(?:[ \t]" + NO_REQUEST + rb"|[\r\n])",
     from_server=rb"220[ -][^\r\n]*(?i:SMTP|mail)",
     server_prelude=rb"220[ -](?s:.*)",
     greets=True,
