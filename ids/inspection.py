@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import orjson
 
 from ids.config import Config
 from ids.conversations import Conversations
@@ -22,11 +23,12 @@ from ids.flow import FlowTable
 from ids.flow.share import Share
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
-from ids.protocols import EVENT_OF, Protocols
+from ids.protocols import EVENT_OF, ODDITY, Protocols
 from ids.protocols.files import Files
 from ids.respond import events
 from ids.respond.anomalies import packet_anomalies
 from ids.respond.exhibits import Exhibits
+from ids.respond.files import body_fields, file_fields
 from ids.respond.filestore import FileStore
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
@@ -37,6 +39,7 @@ from ids.types import (
     Asked,
     Bool,
     Direction,
+    Exhibit,
     FlowBatch,
     FlowColumns,
     Mark,
@@ -54,6 +57,9 @@ FLOWS_AT_ONCE = 4096
 whose words would fill hundreds of megabytes on their way."""
 
 STAGES = ("decode", "flow", "protocols", "detect", "events")
+
+MAX_ODD = 256
+"""Parts of transactions of one batch whose oddities are written as events: whoever makes them makes them cheaply."""
 
 
 @dataclass(slots=True)
@@ -141,7 +147,7 @@ class Inspection:
         self._files = Files(config.files, counters, flows)
         self._asked = asked if asked is not None else Asked()
         self._asked_changes = -1
-        self._store = FileStore(config.files, flows, counters)
+        self._store = FileStore(config.files, flows, counters, config.eve.path)
         self._protocols = Protocols(config.protocols, counters, flows, files=self._files)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
@@ -155,7 +161,7 @@ class Inspection:
         self._wanted = wanted
         self._exhibits.configure(config.eve)
         self._files.configure(config.files)
-        self._store.configure(config.files)
+        self._store.configure(config.files, config.eve.path)
         self._asked_changes = -1
 
     def process(self, batch: PacketBatch) -> Findings:
@@ -232,6 +238,8 @@ class Inspection:
         self._exhibits.note(flows)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
+        if matches and self._files.tracked:
+            self._show_files(matches)
         if matches and self._files.storing:
             self._store.note(matches)
 
@@ -268,10 +276,10 @@ class Inspection:
         """Have the gate keep the rest of flows to itself that costs, and shows nothing."""
         if not len(flows.streams):
             return
+        if self._config.engine.bypass_unneeded and self._config.stream.on_conflict != "drop":
+            self._bypass_unneeded(flows)  # before the others: this is no guess
         if self._opaque:
             self._bypass_encrypted(flows)
-        if self._config.engine.bypass_unneeded and self._config.stream.on_conflict != "drop":
-            self._bypass_unneeded(flows)
 
     def _bypass_encrypted(self, flows: FlowBatch) -> None:
         after = self._config.engine.bypass_after_bytes
@@ -301,7 +309,7 @@ class Inspection:
         primary = self.flows.primary
         spelt = EventLines(self.flows)
         if self._wants("anomaly"):
-            found.anomalies = self._anomalies(found.packets, flows)
+            found.anomalies = self._anomalies(found.packets, flows, transactions)
         complete = [
             row for row in transactions
             if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))
@@ -320,6 +328,21 @@ class Inspection:
             found.flows = Events(lines=[spelt.flows(part) for part in parts])
             found.matched_flows = list(Events(lines=[spelt.flows(ended[matched])]))
 
+    def _show_files(self, matches: list[Match]) -> None:
+        """Attach to matches in files what EVE says of these."""
+        settings = self._config.files
+        bodies = {id(body.row): body for body in self._files.bodies}
+        for at, match in enumerate(matches):
+            row = match.transaction
+            if row is None:
+                continue
+            said = [file_fields(file, settings.hashes, magic=settings.magic) for file in row.files]
+            if id(row) in bodies:
+                said.append(orjson.loads(body_fields(*bodies[id(row)][1:], row.tx_id)))
+            if said:
+                exhibit = match.exhibit if match.exhibit is not None else Exhibit()
+                matches[at] = replace(match, exhibit=replace(exhibit, files=tuple(said)))
+
     def _want_files(self) -> None:
         """Have no more found out about files than somebody asks for."""
         asked = self._asked
@@ -329,6 +352,9 @@ class Inspection:
 
     def _write_up_files(self, found: Findings, spelt: EventLines) -> None:
         """Write of the files that ended, and let their content go."""
+        whole = [body for body in self._files.bodies if not self.flows.primary[body.row.slot]]
+        if whole:
+            found.transactions = Events.joined([found.transactions, Events(lines=[spelt.bodies(whole)])])
         ended, due = self._files.take()
         settings, primary = self._config.files, self.flows.primary
         if ended and self._files.storing:
@@ -339,14 +365,27 @@ class Inspection:
             found.transactions = Events.joined([found.transactions, Events(lines=[lines])])
         for file in ended:
             if not file.reported:
-                file.settle(settings.hashes, settings.magic)
+                file.settle((*settings.hashes, "sha256") if file.stored else settings.hashes, settings.magic)
 
-    def _anomalies(self, packets: Packets | None, flows: FlowBatch) -> Events:
-        """Return the `anomaly` events of packets, and of TCP connections."""
+    def _anomalies(self, packets: Packets | None, flows: FlowBatch, transactions: Transactions) -> Events:
+        """Return the `anomaly` events of packets, of TCP connections, and of what parsers found odd.
+
+        The latter of those parsers that say so at once: of the others, finding out may cost more than all else.
+        """
         of_packets: list[Event] = []
         if packets is not None and self._reports_packets:
             of_packets = packet_anomalies(packets, self._counters, ethernet=self._config.eve.ethernet)
-        return Events([*of_packets, *(events.anomaly_event(self.flows, noted) for noted in flows.notes)])
+        odd = [row for row in transactions if type(row.buffers) is dict and ODDITY in row.buffers]
+        of_parsers = [event for row in odd[:MAX_ODD] for event in events.oddity_events(row)]
+        if len(odd) > MAX_ODD:
+            self._counters.add("app_layer.anomalies_not_written", len(odd) - MAX_ODD)
+        return Events(
+            [
+                *of_packets,
+                *(events.anomaly_event(self.flows, noted) for noted in flows.notes),
+                *of_parsers,
+            ]
+        )
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted

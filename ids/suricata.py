@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ids.respond.settings import EVENT_TYPES
+
 log = logging.getLogger(__name__)
 
 Assigned: TypeAlias = dict[str, Any]
@@ -18,26 +20,32 @@ Assigned: TypeAlias = dict[str, Any]
 
 TOP_KEYS = frozenset((
     "%YAML", "action-order", "af-packet", "af-xdp", "app-layer", "asn1-max-frames", "capture", "classification-file",
-    "coredump", "datasets", "decoder", "default-log-dir", "default-packet-size", "default-rule-path", "defrag",
-    "detect", "engine-analysis", "exception-policy", "host", "host-mode", "host-os-policy", "include", "ippair",
-    "legacy", "livedev", "logging", "max-pending-packets", "mpm-algo", "multi-detect", "netmap", "nfq", "nflog",
-    "outputs", "packet-alert-max", "pcap", "pcap-file", "pcre", "profiling", "reference-config-file",
-    "rule-files", "run-as", "runmode", "security", "spm-algo", "stats", "suricata-version", "threading",
-    "threshold-file", "unix-command", "vlan",
+    "coredump", "datasets", "decoder", "default-log-dir", "default-packet-size", "default-reputation-path",
+    "default-rule-path", "defrag", "detect", "engine-analysis", "exception-policy", "geoip-database", "host",
+    "host-mode", "host-os-policy", "include", "ippair", "legacy", "livedev", "logging", "max-pending-packets",
+    "mpm-algo", "multi-detect", "netmap", "nfq", "nflog", "outputs", "packet-alert-max", "pcap", "pcap-file", "pcre",
+    "profiling", "reference-config-file", "reputation-categories-file", "reputation-files", "rule-files", "run-as",
+    "runmode", "security", "spm-algo", "stats", "suricata-version", "threading", "threshold-file", "unix-command",
+    "vlan",
 ))  # fmt: skip
 """Settings on the top level that Suricata has and we have not."""
 
-_PASSIVE: Assigned = {"respond.mode": "off"}
-"""Suricata drops nothing, and says so in its events, unless it stands in the way of the packets."""
+_PASSIVE: Assigned = {"respond.mode": "off", "protocols.ike.record": 1}
+"""Suricata drops nothing, and says so in its events, unless it stands in the way of the packets. Its `ike` events are
+those of version 7."""
 
 INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False, "respond.drop_packets": True}
 """Suricata inspects nothing more of a flow that it drops, and drops single packets too."""
 
 _EVENT_TYPES: dict[str, tuple[str, ...]] = {
-    "alert": ("alert",), "anomaly": ("anomaly",), "drop": ("drop",), "flow": ("flow",), "http": ("http",),
-    "dns": ("dns",), "ssh": ("ssh",), "smtp": ("smtp",), "ftp": ("ftp", "ftp_data"), "tls": ("tls",),
-    "files": ("fileinfo",), "stats": ("stats",),
+    **{name: (name,) for name in EVENT_TYPES if name not in ("fileinfo", "packet")},
+    "http2": ("http",), "files": ("fileinfo",), "bittorrent-dht": ("bittorrent_dht",),
 }  # fmt: skip
+_OF_PROTOCOLS = {
+    "dhcp": ("extended", "extended"), "mqtt": ("passwords", "passwords"), "quic": ("ja4", "ja4_in_events"),
+    "pgsql": ("passwords", "passwords"), "tls": ("ja4", "ja4_in_events"),
+}  # fmt: skip
+"""By event type: an option of it, and our setting under ``protocols``."""
 _DROP_FLOWS = {"all": "all", "start": "start"}
 
 _POLICIES = {"old-linux": "old-linux", "oldlinux": "old-linux", "bsd-right": "bsd-right", "bsdright": "bsd-right"}
@@ -64,10 +72,18 @@ def settings_of(data: Mapping[str, Any], path: str) -> Assigned:
             left.append(key)
         else:
             assigned.update(taken)
+    if assigned.get("files.store_all") and "files.store_file_bytes" in assigned:
+        for side in ("request", "response"):  # of what is stored, its own limit counts
+            name = f"protocols.http.{side}_body_bytes"
+            assigned[name] = max(assigned.get(name, 0), assigned["files.store_file_bytes"])
     rules = data.get("rule-files")
     if isinstance(rules, list):
         base = Path(str(data.get("default-rule-path") or home))
         assigned["rules.paths"] = [str(base / str(name)) for name in rules]
+    lists = data.get("reputation-files")
+    if isinstance(lists, list):
+        base = home / str(data.get("default-reputation-path") or "")
+        assigned["rules.reputation_files"] = [str(base / str(name)) for name in lists]
     if left:
         names = ", ".join(sorted({".".join(name.split(".")[:2]) for name in left}))
         log.warning("%s: these settings of Suricata have no counterpart here and change nothing: %s", path, names)
@@ -102,12 +118,16 @@ _IN_OUR_GROUPS = (
 """Beginnings of Suricata's names in groups that we have too."""
 
 
+_TOGETHER = ("default-rule-path", "rule-files", "default-reputation-path", "reputation-files")
+"""Names of files, and where these are."""
+
+
 def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in data.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping) and key not in _TAKEN:
             yield from _leaves(value, f"{key}.")
-        elif key not in ("default-rule-path", "rule-files"):
+        elif key not in _TOGETHER:
             yield key, value
 
 
@@ -158,6 +178,9 @@ def _outputs(value: Any, _home: Path) -> Assigned:
     taken: Assigned = {}
     types: list[str] = []
     for output in value if isinstance(value, list) else ():
+        store = output.get("file-store") if isinstance(output, Mapping) else None
+        if isinstance(store, Mapping) and _true(store.get("enabled", "yes")):
+            taken |= _store(store)
         eve = output.get("eve-log") if isinstance(output, Mapping) else None
         if not isinstance(eve, Mapping) or not _true(eve.get("enabled", "yes")):
             continue
@@ -170,13 +193,24 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 types = [kind for kind in types if kind not in _EVENT_TYPES.get(name, ())]
             elif name == "alert":
                 taken |= _alerts(options)
+            elif name in _OF_PROTOCOLS:
+                taken |= _of_protocol(name, options)
             elif name == "drop":
                 taken |= _drops(options)
             elif name == "files":
                 taken |= _files(options)
+    if "files.store_dir" in taken:
+        named = taken.get("files.hashes", [])
+        taken["files.hashes"] = [name for name in _HASHES if name in named or name == "sha256"]
     if taken.get("eve.tagged_packets"):
         types.append("packet")
     return taken | ({"eve.types": list(dict.fromkeys(types))} if types else {})
+
+
+def _of_protocol(name: str, options: Mapping[str, Any]) -> Assigned:
+    """Return what is said of a protocol's events."""
+    theirs, ours = _OF_PROTOCOLS[name]
+    return {f"protocols.{name}.{ours}": _true(options[theirs])} if theirs in options else {}
 
 
 def _named(types: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -234,6 +268,16 @@ def _files(options: Mapping[str, Any]) -> Assigned:
     return taken
 
 
+def _store(options: Mapping[str, Any]) -> Assigned:
+    taken: Assigned = {"files.store_dir": str(options.get("dir") or "filestore")}
+    if _true(options.get("force-filestore")):
+        taken["files.store_all"] = True
+        with contextlib.suppress(ValueError):
+            depth = _bytes(options.get("stream-depth", _MOST_BODY)) or _MOST_BODY
+            taken["files.store_file_bytes"] = min(max(depth, 1), _MOST_BODY)
+    return taken
+
+
 def _body_bytes(setting: str) -> Callable[[Any, Path], Assigned]:
     """Return what takes a limit of bodies over; 0 is none."""
     return lambda value, _: {setting: min(_bytes(value), _MOST_BODY) or _MOST_BODY}
@@ -260,6 +304,8 @@ _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "threshold-file": _file("rules.threshold_file"),
     "classification-file": _file("rules.classification_file"),
     "reference-config-file": _file("rules.reference_file"),
+    "geoip-database": _file("rules.geoip_database"),
+    "reputation-categories-file": _file("rules.reputation_categories"),
     "stream.inline": lambda value, _: dict(INLINE) if _true(value) else {},
     f"{_LIBHTP}request-body-limit": _body_bytes("protocols.http.request_body_bytes"),
     f"{_LIBHTP}response-body-limit": _body_bytes("protocols.http.response_body_bytes"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ids_plugins.rules import Rules
 
+from ids.protocols.http.ranges import range_fields
 from ids.testing import Session, to_client
 
 GET = b"GET /dir/a.txt?x=1 HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -78,6 +79,31 @@ def test_each_part_of_an_upload_is_a_file(tmp_path: Path, batch: int | None) -> 
     assert sorted(played.sids) == [1, 3], "a rule is about one file, not about two together"
 
 
+def test_each_file_of_an_upload_has_its_alert(tmp_path: Path) -> None:
+    rules = (
+        'alert http any any -> any any (filename:"txt"; sid:1;)\n'
+        'alert http any any -> any any (http.uri; content:"/up"; sid:2;)\n'
+    )
+    played = session(tmp_path, rules)
+    played.tcp(upload(PARTS, b"Content-Type: multipart/form-data; boundary=B"), answer(b""))
+    played.end()
+    assert sorted(played.sids) == [1, 1, 2]
+    named = [alert["files"][0]["filename"] for alert in played.alerts if alert["alert"]["signature_id"] == 1]
+    assert named == ["x.txt", "y.txt"]
+
+
+def test_a_relative_store_is_beside_the_events(tmp_path: Path) -> None:
+    played = session(tmp_path, "", "files.store_dir=kept", "files.store_all=true", f"eve.path={tmp_path}/logs/eve.json")
+    played.tcp(GET, answer(b"one"))
+    assert stored(tmp_path / "logs" / "kept") == {}, "the folder of events has to be there"
+    (tmp_path / "logs").mkdir()
+    played.tcp(GET, answer(b"one"))
+    assert stored(tmp_path / "logs" / "kept") == {named(b"one"): b"one"}
+    played = session(tmp_path, "", "files.store_dir=kept", "files.store_all=true")
+    played.tcp(GET, answer(b"one"))
+    assert played.counters["files.store.stored"] == 0
+
+
 @pytest.mark.parametrize(
     ("disposition", "name"),
     [
@@ -107,11 +133,23 @@ def test_what_is_beyond_the_limit_of_bodies_is_no_part_of_a_file(tmp_path: Path)
 
 def test_a_part_of_a_file_says_which(tmp_path: Path) -> None:
     played = session(tmp_path)
+    assert range_fields(b"bytes 5-9/20") == {"raw": "bytes 5-9/20", "start": 5, "end": 9, "size": 20}
+    assert range_fields(b"bytes */20") == {"raw": "bytes */20", "size": 20}
+    assert range_fields(b"lines 1-2/3") == {"raw": "lines 1-2/3"}
     for ranged in (b"5-9/20", b"0-4/5", b"0-4/*", b"0-4/9"):
         played.tcp(GET, answer(b"hello", b"Content-Range: bytes " + ranged, status=b"206 P"))
     assert [(said.get("start"), said.get("end")) for said in files(played)] == [
         (5, 9), (None, None), (None, None), (0, 4),
     ]  # fmt: skip
+
+
+def test_an_alert_in_a_file_has_it(tmp_path: Path) -> None:
+    for settings in (("files.hashes=[]",), ()):
+        played = session(tmp_path, 'alert http any any -> any any (file.data; content:"EICAR"; sid:1;)', *settings)
+        played.tcp(GET, answer(EICAR), GET, answer(b"other"))
+        (alert,) = played.alerts
+        assert alert["files"] == [files(played)[0]]
+        assert alert["files"][0]["filename"] == "/dir/a.txt"
 
 
 def test_no_body_is_no_file(tmp_path: Path) -> None:
@@ -156,6 +194,22 @@ def test_keywords_about_files(tmp_path: Path, options: str, matches: bool, coded
 def test_what_makes_no_sense_is_left_out(tmp_path: Path, options: str) -> None:
     played = session(tmp_path, f"alert http any any -> any any ({options}; sid:1;)")
     assert played.counters["rules.refused"] == 1
+
+
+def test_files_that_wait_for_an_answer_keep_no_content_and_are_counted(tmp_path: Path) -> None:
+    """A client that is far ahead of its server: of each of its uploads little is kept."""
+    played = session(tmp_path, "", "protocols.http.memcap_bytes=60000")
+    body = b"".join(
+        b'--B\r\nContent-Disposition: form-data; name="f"; filename="%d.txt"\r\n\r\n%b\r\n' % (number, b"x" * 50)
+        for number in range(40)
+    )
+    one = upload(body + b"--B--\r\n", b"Content-Type: multipart/form-data; boundary=B")
+    for _ in range(4):
+        played.tcp(one * 5, close=False)
+    assert played.counters["http.memcap"] > 0
+    assert played.counters["files.closed"] == 4 * 5 * 40
+    played.end()
+    assert len(files(played)) == 4 * 5 * 40, "each has its event all the same"
 
 
 # The store.

@@ -223,7 +223,7 @@ def test_an_event_that_is_not_made_costs_no_fields(monkeypatch: pytest.MonkeyPat
     [
         ({"types": ["http", "stats"]}, {"http", "stats"}),
         ({"types": ["flow"]}, {"flow"}),
-        ({}, {"http", "flow", "stats"}),
+        ({}, {"http", "fileinfo", "flow", "stats"}),
         (None, set()),
     ],
 )
@@ -237,7 +237,7 @@ def test_the_engine_makes_what_its_outputs_read(
     engine.stop()
     written = [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
     assert {event["event_type"] for event in written} == expected
-    assert {name for name in ("http", "flow") if engine.counters[f"events.{name}"]} == expected - {"stats"}
+    assert {name for name in ("http", "fileinfo", "flow") if engine.counters[f"events.{name}"]} == expected - {"stats"}
 
 
 def many_flows(count: int) -> PacketBatch:

@@ -138,6 +138,16 @@ def test_limits_of_bodies_are_taken_over(tmp_path: Path) -> None:
     assert (http.request_body_bytes, http.response_body_bytes) == (1 << 30, 1 << 20)
 
 
+def test_a_store_of_files_is_taken_over(tmp_path: Path) -> None:
+    store = "file-store: {enabled: yes, dir: files, force-filestore: yes, stream-depth: 2mb}"
+    config = taken(tmp_path, f"outputs: [{{{store}}}]")
+    assert (config.files.store_dir, config.files.store_all, config.files.store_file_bytes) == ("files", True, 2 << 20)
+    assert config.protocols.of(BY_NAME["http"]).response_body_bytes == 2 << 20
+    assert config.files.hashes == ["sha256"], "by which they are named"
+    assert taken(tmp_path, "outputs: [{file-store: {enabled: no}}]").files.store_dir is None
+    assert taken(tmp_path, "outputs: [{file-store: {version: 2}}]").files.store_dir == "filestore"
+
+
 def test_outputs_that_make_no_sense_change_nothing(tmp_path: Path) -> None:
     for outputs in ("[1, [], {eve-log: 3}]", "{a: 1}", "[{eve-log: {types: alert}}]", "[{eve-log: {enabled: no}}]"):
         assert taken(tmp_path, f"outputs: {outputs}").eve == Config().eve

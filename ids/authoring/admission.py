@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ids.authoring.trace import Finding
+from ids.protocols import meant
 from ids.rules.model.rule import Scoped, Traffic
 from ids.types import Direction, Flow, FlowState
 
@@ -34,7 +35,11 @@ def admission(rule: Scoped, flow: Flow, direction: Direction, spoken: str | None
     name = traffic.app_proto
     if name is not None:
         found.append(
-            _finding(f"application {name}", name in (flow.app_proto, spoken), spoken or flow.app_proto or "unknown")
+            _finding(
+                f"application {name}",
+                not {flow.app_proto, spoken}.isdisjoint(meant(name)),
+                spoken or flow.app_proto or "unknown",
+            )
         )
     return found
 

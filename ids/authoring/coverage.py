@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ids.config import Config
 from ids.kernel.fastpath import BEGINNING_BYTES
-from ids.protocols import BY_NAME
+from ids.protocols import BY_NAME, meant
 from ids.rules.model.buffers import CATALOGUE, PARSED, PAYLOAD
 from ids.rules.model.chain import Chain, Content
 from ids.rules.model.reach import TRANSPORT_NAMES, transports_of
@@ -86,7 +86,7 @@ def coverage(loaded: RuleSet, config: Config) -> Coverage:
 def _carriers(rule: Scoped) -> frozenset[str]:
     """Return over which transports there is something for a rule: its protocol may be recognised over some alone."""
     over = transports_of(rule)
-    protocol = BY_NAME.get(rule.traffic.protocol)
+    protocol = BY_NAME.get(meant(rule.traffic.protocol)[0])
     if over is not None or protocol is None:
         return over if over is not None else frozenset(TRANSPORTS)
     return frozenset(name for number, name in TRANSPORT_NAMES.items() if protocol.recognised_over(number))

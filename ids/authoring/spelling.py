@@ -33,6 +33,8 @@ def rule_in_yaml(rule: Rule, traffic: str) -> Spelled:
         raise Unsayable(f"priority {signature.severity}")
     if not signature.title:
         raise Unsayable("a rule without a msg")
+    if signature.bypass:
+        raise Unsayable("a flow that is bypassed")
     spelled: Spelled = {"title": signature.title, "sid": signature.sid, "rev": signature.rev}
     if signature.gid != 1:
         spelled["gid"] = signature.gid
@@ -270,6 +272,10 @@ def _spoken(test: headers.Spoken) -> Spelled:
     return {"app_protocol": {"not": test.name} if test.negated else test.name}
 
 
+def _address_in(_test: headers.AddressIn) -> Spelled:
+    raise Unsayable("a list that an address is looked up in")
+
+
 def _checksum(test: headers.Checksum) -> Spelled:
     if test.valid:
         raise Unsayable("a checksum that is right")
@@ -323,7 +329,7 @@ _NODES: Mapping[type, Callable[[Any], Spelled]] = {
     headers.HeaderNumber: _header_number, headers.StreamSize: _stream_size, headers.HeaderBits: _bits,
     headers.SameAddress: lambda _: {"same_address": True}, headers.IpOption: lambda test: {"ip.option": test.name},
     headers.Noted: lambda test: {f"{test.stage}.event": test.name}, headers.Checksum: _checksum,
-    headers.Spoken: _spoken,
+    headers.Spoken: _spoken, headers.AddressIn: _address_in,
 }  # fmt: skip
 
 _STEPS: Mapping[type, Callable[[Any], Spelled]] = {

@@ -18,6 +18,7 @@ from ids.rules.model.chain import (
     Step,
 )
 from ids.rules.model.header import (
+    AddressIn,
     HeaderBits,
     HeaderNumber,
     HeaderTest,
@@ -127,6 +128,8 @@ def header_in_words(test: HeaderTest) -> str:
         return f"IPv4 option {test.name}"
     if isinstance(test, Noted):
         return f"{test.stage} event {test.name}"
+    if isinstance(test, AddressIn):
+        return f"{test.end} address {'not ' if test.negated else ''}in {test.name}"
     if isinstance(test, Spoken):
         return f"application protocol {'not ' if test.negated else ''}{test.name}"
     return f"the {test.layer} checksum is {'valid' if test.valid else 'invalid'}"

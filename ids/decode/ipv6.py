@@ -62,7 +62,7 @@ def decode_ipv6(columns: Columns, rows: I64) -> None:
     keep = columns.judge(
         rows,
         (columns.frame_end[rows] - start < HEADER_LEN, Anomaly.IPV6_TRUNCATED),
-        (header["version"] >> 4 != 6, Anomaly.IP_BAD_VERSION),
+        (header["version"] >> 4 != 6, Anomaly.IPV6_BAD_VERSION),
         (end > columns.wire_end[rows], Anomaly.IPV6_TRUNCATED),
     )
     if keep is not None:

@@ -1,7 +1,7 @@
 """Which packets of a batch have an event of Suricata's decoder, by the name that its rules have for it.
 
-Most are noted while packets are decoded (`ids.decode.oddities`). Those of TCP's options are looked for when a rule asks
-first. Names: Suricata's ``decoder-events.rules``.
+Most are noted while packets are decoded (`ids.decode.oddities`). Those of TCP's options, and of GRE and ICMP
+(`ids.decode.faults`), are looked for when a rule asks first. Names: Suricata's ``decoder-events.rules``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ids.decode.faults import FAULTS
 from ids.decode.oddities import ANOMALY_NAMES, NAMES
 from ids.types import I64, Anomaly, Packets
 
@@ -112,6 +113,7 @@ _OF_ANOMALIES: dict[str, Callable[[Packets], I64]] = {
     name.removeprefix(_PREFIX): _refused(reason) for reason, name in ANOMALY_NAMES.items()
 }
 FINDERS: dict[str, Callable[[Packets], I64]] = {
+    **FAULTS,
     **_OF_ANOMALIES,
     **{name.removeprefix(_PREFIX): _noted(name.removeprefix(_PREFIX)) for name in NAMES},
     "icmpv4.pkt_too_small": _icmp_truncated(4),

@@ -72,6 +72,7 @@ ANOMALY_NAMES: dict[Anomaly, str] = {
     Anomaly.ICMP_TRUNCATED: "decoder.icmpv4.pkt_too_small",
     Anomaly.TOO_MANY_VLAN_TAGS: "decoder.vlan.too_many_layers",
     Anomaly.IP_BAD_VERSION: "decoder.ipv4.wrong_ip_version",
+    Anomaly.IPV6_BAD_VERSION: "decoder.ipv6.wrong_ip_version",
     Anomaly.IPV6_BAD_ORDER: "decoder.ipv6.exthdr_dupl_hh",
 }
 """Events of packets that were refused. The others are no attack on a decoder: frames without IP, bad checksums."""

@@ -30,6 +30,14 @@ class Note(IntEnum):
     """The server agreed to take bytes of the connection by further paths, each a connection of its own (RFC 8684)."""
     FURTHER_PATH = 8
     """This is one of them."""
+    RESET_IGNORED = 9
+    """A side went on behind its own credible RST: somebody else sent that, or it was to end the inspection."""
+    SYN_AGAIN = 10
+    """The client's SYN came again within the connection,"""
+    OTHER_SYN = 11
+    """or one with another sequence number,"""
+    SYN_OF_SERVER = 12
+    """or one of the server."""
 
     @property
     def event(self) -> str:
@@ -47,6 +55,10 @@ _EVENTS = {
     Note.LATE_DATA: "stream.reassembly_late_data",
     Note.MULTIPATH: "stream.multipath",
     Note.FURTHER_PATH: "stream.multipath_joined",
+    Note.RESET_IGNORED: "stream.suspected_rst_inject",
+    Note.SYN_AGAIN: "stream.est_syn_resend",
+    Note.OTHER_SYN: "stream.est_syn_resend_diff_seq",
+    Note.SYN_OF_SERVER: "stream.est_syn_toclient",
 }
 
 

@@ -50,6 +50,7 @@ class Connection:
         "halves",
         "handshake",
         "phase",
+        "reset_by",
         "reuse",
         "scales",
         "shared",
@@ -64,6 +65,8 @@ class Connection:
         self.columns = columns
         self.slot = slot
         self.phase = Phase.OPENING
+        self.reset_by: Direction | None = None
+        """Whose credible RST was seen last."""
         self.handshake: Handshake | None = None
         """What was offered so far; None before the first SYN, and when the handshake is complete."""
         self.halves: tuple[Half, Half] | None = None
@@ -195,6 +198,8 @@ class Connection:
         if segment.data:
             if self.phase is Phase.RESET and start == half.offset:
                 self.shared.counters.add("flow.tcp.rst_ignored_by_host")
+                if self.reset_by is segment.direction:
+                    half.note(Note.RESET_IGNORED, segment.at)
                 self._enter(Phase.OPEN, FlowState.ESTABLISHED)
             if segment.flags & URG:
                 half.note(Note.URGENT, segment.at)
@@ -277,6 +282,7 @@ class Connection:
             return
         if self.handshake is not None:
             self.handshake.take_back(self.shared)
+        self.reset_by = segment.direction
         if self.phase in (Phase.OPENING, Phase.OPEN):
             refused = self.halves is None and segment.direction is Direction.TO_CLIENT
             self._enter(Phase.CLOSED if refused else Phase.RESET, FlowState.CLOSED)
@@ -294,6 +300,7 @@ class Connection:
                 self.handshake.counter(offer_of(segment), self.shared)
             elif self.halves is not None:
                 self.shared.counters.add("flow.tcp.syn_in_connection")
+                self._note_syn(segment)
             self._note_reuse((segment.direction, offer_of(segment)))
             return None
         from_client = segment.direction is Direction.TO_SERVER
@@ -309,6 +316,16 @@ class Connection:
             else:
                 self._establish(segment)
         return None
+
+    def _note_syn(self, segment: Segment) -> None:
+        """Note a SYN within the connection."""
+        assert self.halves is not None
+        half = self.halves[segment.direction]
+        if segment.direction is Direction.TO_CLIENT:
+            half.note(Note.SYN_OF_SERVER, segment.at)
+        else:
+            again = half.place(segment.seq) == -1
+            half.note(Note.SYN_AGAIN if again else Note.OTHER_SYN, segment.at)
 
     def _note_reuse(self, reuse: tuple[Direction, Offer] | None) -> None:
         """Remember a SYN within the connection, in place of the one before it, if any."""

@@ -14,7 +14,18 @@ In: `ids.types.Streams` and `Datagrams`, from `ids.flow`. Out: `ids.types.Transa
 
 from ids.protocols.protocol import ODDITY, Buffer, Handover, Protocol, Setup
 from ids.protocols.recognition import FAILED
-from ids.protocols.registry import BUFFERS, BY_NAME, EVENT_OF, EVENT_TYPES, ODDITIES, OTHER_NAMES, PROTOCOLS
+from ids.protocols.registry import (
+    BUFFERS,
+    BY_NAME,
+    EVENT_OF,
+    EVENT_TYPES,
+    FAMILIES,
+    ODDITIES,
+    OF_SENDER,
+    OTHER_NAMES,
+    PROTOCOLS,
+    meant,
+)
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.stage import Protocols
 
@@ -24,8 +35,10 @@ __all__ = [
     "EVENT_OF",
     "EVENT_TYPES",
     "FAILED",
+    "FAMILIES",
     "ODDITIES",
     "ODDITY",
+    "OF_SENDER",
     "OTHER_NAMES",
     "PROTOCOLS",
     "Buffer",
@@ -34,4 +47,5 @@ __all__ = [
     "ProtocolSettings",
     "Protocols",
     "Setup",
+    "meant",
 ]

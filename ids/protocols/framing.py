@@ -67,9 +67,9 @@ class Pool:
 
 
 class Frames:
-    """One direction of a protocol whose messages say their length."""
+    """One direction of a protocol whose messages say their length; pieces that are no messages come raw."""
 
-    __slots__ = ("_begins", "_held", "_length_of", "_limit", "_lost", "_pool", "_skip", "_synchronised")
+    __slots__ = ("_begins", "_held", "_length_of", "_limit", "_lost", "_pool", "_raw", "_skip", "_synchronised")
 
     def __init__(self, pool: Pool, length_of: LengthOf, limit: int, begins: re.Pattern[bytes] | None = None) -> None:
         r"""Cut frames. Of one that is longer than ``limit`` bytes the first ones come, and the others are skipped.
@@ -85,13 +85,26 @@ class Frames:
         """The beginning of a frame."""
         self._skip = 0
         """Bytes of a frame that are still to come, and not wanted."""
+        self._raw = 0
+        """Bytes that come raw."""
         self._synchronised = True
         """Cleared while it is not known where a frame begins."""
         self._lost = 0
         """Bytes missing since the last message."""
 
+    def raw(self, size: int) -> None:
+        """Hand on so many bytes as they come, from behind the last frame; the last piece of them is ``whole``."""
+        self._raw = size
+
     def feed(self, data: bytes, gap: int = 0, closed: bool = False) -> Iterator[Message]:
         """Yield the frames that the next bytes complete; ``gap`` bytes are missing before them."""
+        if gap and self._raw:
+            missing = min(gap, self._raw)
+            gap -= missing
+            self._raw -= missing
+            self._lost += missing
+            if not self._raw:
+                yield self._message(b"", len(data), True)
         if gap:
             self._miss(gap)
         if self._skip:
@@ -107,6 +120,11 @@ class Frames:
             held += data
         at, size = 0, len(held or data)
         while at < size:
+            if self._raw:
+                start, at = at, min(at + self._raw, size)
+                self._raw -= at - start
+                yield self._message(bytes((held or data)[start:at]), size - at, not self._raw)
+                continue
             if not self._synchronised:
                 at = self._find(held or data, at)
                 continue
@@ -119,8 +137,7 @@ class Frames:
             end = at + min(length, self._limit)
             if not length or end > size:
                 break
-            lost, self._lost = self._lost, 0
-            yield Message(bytes((held or data)[at:end]), size - end, length <= self._limit, lost)
+            yield self._message(bytes((held or data)[at:end]), size - end, length <= self._limit)
             at = min(end + max(length - self._limit, 0), size)
             self._skip = max(length - self._limit, 0) - (at - end)
             self._pool.skip(at - end)
@@ -128,10 +145,19 @@ class Frames:
         if closed:
             self.release()
 
+    @property
+    def held(self) -> bytes:
+        """The beginning of a frame whose end has not come."""
+        return bytes(self._held)
+
     def release(self) -> None:
         """Hold nothing; what was held is not a message any more."""
         self._pool.give(len(self._held))
         self._held = bytearray()
+
+    def _message(self, data: bytes, behind: int, whole: bool) -> Message:
+        lost, self._lost = self._lost, 0
+        return Message(data, behind, whole, lost)
 
     def _keep(self, data: bytes, at: int) -> None:
         """Hold what is unread."""

@@ -74,6 +74,10 @@ class Handover:
     """The id that the parser would have given to its next transaction; the next parser goes on with it."""
     rest: tuple[bytes, bytes]
     """Bytes by `Direction` that the parser was fed and that are the other protocol's."""
+    to: str | None = None
+    """The other protocol, where both sides have agreed on it; None: it shows in its bytes."""
+    before: Any = None
+    """What the other parser is to know of what went before: handed to its `Heir.take_over`, where it has one."""
 
 
 class StreamParser(Interface):
@@ -99,6 +103,14 @@ class StreamParser(Interface):
 
     def release(self) -> None:
         """Give back what the parser took from limits that all flows share; it is used no more."""
+        ...
+
+
+class Heir(StreamParser, Interface):
+    """A parser that wants to know what went before a handover."""
+
+    def take_over(self, before: Any, ts_ns: int, number: int, out: list[Transaction]) -> None:
+        """Take `Handover.before`, before any bytes; append the transactions that come of it to ``out``."""
         ...
 
 
@@ -148,10 +160,17 @@ class Protocol:
     sure: bool = False
     """Its client's first bytes settle it: no answer of the server in another protocol makes the flow that one's. Right
     where whoever begins so is heard by servers of it alone."""
+    agreed: bool = False
+    """It does not show in its bytes: flows of another protocol are handed over to it (`Handover.to`)."""
     datagram: Callable[[bytes], bool] | None = None
     """Judges one datagram of a UDP flow, of either side; never raises."""
     foreign_ports: frozenset[int] = frozenset()
     """UDP ports of other protocols whose datagrams look the same: no flow of theirs is recognised as this one."""
+    home_ports: frozenset[int] = frozenset()
+    """Ports of which a flow must have one to be recognised as this one by a datagram, where its form says too little;
+    none: any will do."""
+    first_bytes: frozenset[int] | None = None
+    """First bytes of the datagrams that its parser wants; the others are passed over in columns. None: it wants all."""
     settings: type[BaseModel] | None = None
     """Its bounds: the group ``protocols.<name>`` of the settings."""
     buffers: tuple[Buffer, ...] = ()
@@ -160,8 +179,10 @@ class Protocol:
     """What its parser finds odd, by Suricata's names: instances of the buffer `ODDITY` are these behind the protocol's
     name and a dot."""
     event: str | None = None
-    """The type of event that is written for a complete transaction. Its object, under the protocol's name, is what the
-    parser gave the transaction as ``fields``."""
+    """The type of event that is written for a complete transaction, and the key of its object there and in alerts: that
+    is what the parser gave the transaction as ``fields``. Without one, the key in alerts is the protocol's name."""
+    of_sender: bool = False
+    """Its events name who sent the message first, as Suricata's do; those of the others name the client."""
     ours: bool = False
     """Suricata has no such event: its object stands under ``ids``."""
     beside: tuple[str, ...] = ()
@@ -187,5 +208,5 @@ class Protocol:
     def recognised_over(self, ip_proto: int) -> bool:
         """Return whether flows of an IP protocol (6: TCP, 17: UDP) can be recognised as this one."""
         if ip_proto == 6:
-            return self.announced or self.from_client is not None or self.from_server is not None
+            return self.announced or self.agreed or self.from_client is not None or self.from_server is not None
         return ip_proto == 17 and self.datagram is not None

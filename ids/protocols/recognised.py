@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from ids.protocols.protocol import Buffer, Protocol
+from ids.protocols.protocol import Protocol
 from ids.types import Direction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
 
-_SMB_HEADER = rb"\x00[\x00-\x01](?s:..)[\xfd-\xff]SMB"
-
-HTTP2 = Protocol(name="http2", from_client=rb"PRI \* HTTP/2\.0\r\n")
-
-SMB = Protocol(
-    name="smb",
-    from_client=_SMB_HEADER,
-    from_server=_SMB_HEADER,
-    buffers=(
-        Buffer("smb.named_pipe", "smb", None, "named pipe of a tree connect"),
-        Buffer("smb.share", "smb", None, "share of a tree connect"),
-    ),
+_TELNET_OPTION = rb"(?s:\xff[\xfb-\xfe][\x00-\x31\x8a-\x8c\xff])"
+TELNET = Protocol(
+    name="telnet",
+    from_client=_TELNET_OPTION + rb"(?:" + _TELNET_OPTION + rb"|(?s:\xff\xfa))",
+    from_server=_TELNET_OPTION + rb"(?:" + _TELNET_OPTION + rb"|(?s:\xff\xfa))",
 )
+"""Two negotiations of an option in a row (RFC 854): one alone could be chance."""

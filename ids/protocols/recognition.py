@@ -45,10 +45,10 @@ class Recogniser:
         pattern = self._commands.get(protocol.name) if protocol is not None else None
         return pattern is not None and pattern.match(prefix) is not None
 
-    def datagram(self, data: bytes) -> Protocol | None:
-        """Return the protocol of a datagram, or None where none fits."""
+    def datagram(self, data: bytes, ports: tuple[int, int]) -> Protocol | None:
+        """Return the protocol of a datagram between two ports, or None where none fits."""
         for protocol, judge in self._by_datagram:
-            if judge(data):
+            if judge(data) and (not protocol.home_ports or not protocol.home_ports.isdisjoint(ports)):
                 return protocol
         return None
 

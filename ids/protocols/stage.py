@@ -89,6 +89,7 @@ class Protocols:
         self._counters = counters
         self._flows = flows
         self._recogniser = Recogniser(protocols)
+        self._by_name = {protocol.name: protocol for protocol in protocols}
         self._talks = Talks(lambda: Talk(0))
         flows.places.append(self._talks)
         self._codes = {name: flows.app_code(name) for name in (FAILED, *(protocol.name for protocol in protocols))}
@@ -102,6 +103,11 @@ class Protocols:
                 self._make_parser[protocol.name] = protocol.streams(setup)
             if protocol.datagrams is not None:
                 self._make_listener[protocol.name] = protocol.datagrams(setup)
+        self._wanted: Bool = np.ones((len(flows.app_names), 256), np.bool_)
+        """By code of a protocol and first byte: its parser wants such datagrams."""
+        for protocol in protocols:
+            if protocol.first_bytes is not None:
+                self._wanted[self._codes[protocol.name]] = [byte in protocol.first_bytes for byte in range(256)]
         self._recognised: dict[int, int] = {}
         """Of flows recognised in this batch: slot to the protocol's code."""
         self._parsed: dict[int, bool] = {}
@@ -476,7 +482,7 @@ class Protocols:
                 self._hand_over(talk, handover, ts_ns, number, out)
 
     def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
-        """Probe the rest of the streams anew."""
+        """Probe the rest of the streams anew, unless it is known what they are."""
         talk.release()
         self._talks.hold(talk, NOTHING)
         self._parsed[talk.slot] = False
@@ -488,11 +494,27 @@ class Protocols:
             self._counters.add("app_layer.handover.too_many")
             return
         self._note()  # the next parser may ask what the flow was before
+        if handover.to in self._make_parser:
+            self._agree(talk, handover, ts_ns, number, out)
         ended, talk.closed = talk.closed, 0
         for side, rest in enumerate(handover.rest):
             closed = bool(ended >> side & 1)
             if rest or closed:
                 self._take(talk, side, rest, ts_ns, number, 0, closed, out)
+
+    def _agree(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
+        """Begin to parse the protocol that both sides have agreed on."""
+        protocol = self._by_name[str(handover.to)]
+        talk.probing = False
+        self._decide(talk, protocol)
+        talk.parser = self._make_parser[protocol.name](talk.slot, talk.tx_id)
+        self._parsed[talk.slot] = True
+        take_over = getattr(talk.parser, "take_over", None)
+        if handover.before is not None and take_over is not None:
+            try:
+                take_over(handover.before, ts_ns, number, out)
+            except Exception:
+                self._fail(talk)
 
     # Datagrams.
 
@@ -505,7 +527,15 @@ class Protocols:
         if self._make_listener:
             codes = [self._codes[name] for name in self._make_listener]
             of_parsers = self._flags(codes)[self._flows.app_proto[slots]] & (self._flows.proto[slots] == _UDP)
-            self._parse_datagrams(datagrams, np.flatnonzero(of_parsers), out)
+            rows = np.flatnonzero(of_parsers)
+            self._parse_datagrams(datagrams, rows[self._wants(datagrams, rows)], out)
+
+    def _wants(self, datagrams: Datagrams, rows: I64) -> Bool:
+        """Return for each row whether its flow's parser wants what begins with its first byte."""
+        first = np.zeros(len(rows), np.uint8)
+        some = datagrams.end[rows] > datagrams.start[rows]
+        first[some] = np.frombuffer(datagrams.data, np.uint8)[datagrams.start[rows[some]]]
+        return np.asarray(self._wanted[self._flows.app_proto[datagrams.slot[rows]], first], np.bool_)
 
     def _probe_datagrams(self, datagrams: Datagrams, rows: I64) -> None:
         talks = self._talks.by_id
@@ -517,8 +547,9 @@ class Protocols:
             if not talk.probing:
                 continue
             talk.looked += 1
-            protocol = self._recogniser.datagram(datagrams.content(row))
-            foreign = protocol is not None and not protocol.foreign_ports.isdisjoint(self._ports(slot))
+            ports = self._ports(slot)
+            protocol = self._recogniser.datagram(datagrams.content(row), ports)
+            foreign = protocol is not None and not protocol.foreign_ports.isdisjoint(ports)
             if foreign:
                 protocol = None
             if protocol is None and not foreign and talk.looked < self._settings.probe_datagrams:

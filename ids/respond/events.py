@@ -9,13 +9,26 @@ from __future__ import annotations
 import base64
 import socket
 import time
+from collections.abc import Iterator
 from functools import lru_cache
 
 from ids.events import Event
-from ids.protocols import BY_NAME, EVENT_OF
+from ids.protocols import BY_NAME, EVENT_OF, ODDITY
 from ids.respond.community_id import community_id
 from ids.respond.settings import EveSettings
-from ids.types import LIVE, Action, Direction, Exhibit, Flow, FlowColumns, FlowCount, Match, Noted, Signature
+from ids.types import (
+    LIVE,
+    Action,
+    Direction,
+    Exhibit,
+    Flow,
+    FlowColumns,
+    FlowCount,
+    Match,
+    Noted,
+    Signature,
+    Transaction,
+)
 from ids.types.transactions import Fields
 
 PROTOCOL_NAMES = {
@@ -162,6 +175,8 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
     if match.flow.id or match.flow.sport or match.flow.dport:  # of a packet with a bad checksum there is as much
         event["flow"] = flow_summary(match.flow, (match.exhibit or _NOTHING).counts)
     if match.exhibit is not None:
+        if match.exhibit.files:
+            event["files"] = [dict(file) for file in match.exhibit.files]
         event |= _shown(match.exhibit, settings)
     if settings.verdict:
         event["verdict"] = _verdict(match, verdict)
@@ -291,6 +306,20 @@ def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
     if flow.app_proto:
         event["anomaly"]["app_proto"] = flow.app_proto
     return event
+
+
+def oddity_events(transaction: Transaction) -> Iterator[Event]:
+    """Yield the ``anomaly`` events of what a parser found odd in a part of a transaction."""
+    for odd in transaction.instances(ODDITY):
+        flow = transaction.flow
+        event = base("anomaly", flow, transaction.ts_ns, transaction.number, transaction.direction)
+        event["pkt_src"] = packet_source(flow)
+        event["tx_id"] = transaction.tx_id
+        name = odd.decode().partition(".")[2]
+        event["anomaly"] = {
+            "app_proto": transaction.protocol, "type": "applayer", "event": name, "layer": "proto_parser",
+        }  # fmt: skip
+        yield event
 
 
 def drop_event(match: Match, reason: str, block: Event | None, settings: EveSettings = PLAIN) -> Event:

@@ -13,7 +13,10 @@ _OF_COMPLETE = ("md5", "sha1")
 
 
 def file_fields(file: File, hashes: Sequence[str], *, magic: bool) -> Event:
-    """Return the object of a file that has ended, with these digests and, if wanted, what it is by its content."""
+    """Return the object of a file that has ended, with these digests and, if wanted, what it is by its content.
+
+    That of a stored file has the SHA-256 by which it is named there.
+    """
     said: Event = {}
     if file.name:
         said["filename"] = text(file.name)
@@ -22,7 +25,8 @@ def file_fields(file: File, hashes: Sequence[str], *, magic: bool) -> Event:
     said["gaps"] = file.gaps
     said["state"] = file.state.value
     for name in ("md5", "sha1", "sha256"):
-        if name in hashes and (file.state is State.CLOSED or name not in _OF_COMPLETE):
+        wanted = name in hashes or (file.stored and name == "sha256")
+        if wanted and (file.state is State.CLOSED or name not in _OF_COMPLETE):
             digest = file.digest(name)
             if digest is not None:
                 said[name] = digest
@@ -40,9 +44,7 @@ def file_fields(file: File, hashes: Sequence[str], *, magic: bool) -> Event:
     return said
 
 
-def plain_fields(file: File) -> str:
-    """Return the same as JSON, without digests and type: the quick way, for most are like that."""
-    if file.gaps or file.sids or file.store or file.end or file.state is not State.CLOSED:
-        return spell(file_fields(file, (), magic=False))
-    name = f'"filename":{spell(text(file.name))},' if file.name else ""
-    return f'{{{name}"gaps":false,"state":"CLOSED","stored":false,"size":{file.size},"tx_id":{file.tx_id}}}'
+def body_fields(name: bytes, size: int, tx_id: int) -> str:
+    """Return the object of a file of which no more than this is wanted, and which is complete, as JSON."""
+    filename = f'"filename":{spell(text(name))},' if name else ""
+    return f'{{{filename}"gaps":false,"state":"CLOSED","stored":false,"size":{size},"tx_id":{tx_id}}}'

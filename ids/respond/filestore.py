@@ -17,6 +17,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from ids.counters import Counters
 from ids.protocols.files import File, FileSettings
@@ -90,16 +91,22 @@ class Marks:
 class FileStore:
     """Notes which files rules ask for, and stores them when they have ended."""
 
-    def __init__(self, settings: FileSettings, flows: FlowColumns, counters: Counters) -> None:
+    def __init__(
+        self, settings: FileSettings, flows: FlowColumns, counters: Counters, eve_path: str | None = None
+    ) -> None:
+        """``eve_path``: where events go, beside which a relative directory is."""
         self._counters = counters
         self._flows = flows
         self._marks = flows.place(Marks)
-        self.configure(settings)
+        self.configure(settings, eve_path)
 
-    def configure(self, settings: FileSettings) -> None:
+    def configure(self, settings: FileSettings, eve_path: str | None = None) -> None:
         """Go on by these settings."""
         self._settings = settings
-        self._store = Store(settings.store_dir, settings) if settings.store_dir is not None else None
+        directory = settings.store_dir
+        if directory is not None and not Path(directory).is_absolute():
+            directory = str(Path(eve_path).parent / directory) if eve_path not in (None, "-") else None
+        self._store = Store(directory, settings) if directory is not None else None
         self._warned = False
 
     @property

@@ -9,16 +9,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import repeat
 
 import numpy as np
 
 from ids.events import Lines, spell
 from ids.flow.keys import answer_to
-from ids.protocols import EVENT_OF
-from ids.protocols.files import File
+from ids.protocols import EVENT_OF, OF_SENDER
+from ids.protocols.files import Body, File
 from ids.respond.community_id import community_ids
-from ids.respond.events import ICMP, WITH_PORTS, exchange, interface_name, protocol_name, second, tunnel, vlan_tags
-from ids.respond.files import file_fields, plain_fields
+from ids.respond.events import (
+    ICMP,
+    WIRE,
+    WITH_PORTS,
+    exchange,
+    interface_name,
+    packet_source,
+    protocol_name,
+    second,
+    tunnel,
+    vlan_tags,
+)
+from ids.respond.files import body_fields, file_fields
 from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
 from ids.types.transactions import Fields
 
@@ -40,6 +52,8 @@ class EventLines:
         """By slot: the keys that every event of a flow carries in the same words,"""
         self._swapped: dict[int, str] = {}
         """and in those of packets of the server."""
+        self._objects: dict[int, str] = {}
+        """By identity of a transaction of the batch: its object, where that was spelt."""
 
     def transactions(self, transactions: Sequence[Transaction]) -> list[Lines]:
         """Return the events of completed protocol exchanges, such as ``http``; those of one protocol together."""
@@ -97,10 +111,13 @@ class EventLines:
     def _of_type(self, event_type: str, rows: list[Transaction]) -> Lines:
         slots = np.array([row.slot for row in rows])
         times = timestamps(np.array([row.ts_ns for row in rows]))
-        heads = self._heads(event_type, slots, times, [row.number for row in rows])
+        swapped = [bool(row.direction) for row in rows] if event_type in OF_SENDER else None
+        heads = self._heads(event_type, slots, times, [row.number for row in rows], swapped)
+        objects = [_objects(row.protocol, row.fields) for row in rows]
+        self._objects.update(zip(map(id, rows), objects, strict=True))
         lines = [
-            f'{head},"tx_id":{row.tx_id},{_objects(row.protocol, row.fields)}}}\n'
-            for head, row in zip(heads, rows, strict=True)
+            f'{head},"tx_id":{row.tx_id},"{event_type}":{said}}}\n'
+            for head, row, said in zip(heads, rows, objects, strict=True)
         ]
         return Lines(event_type, "".join(lines).encode(), len(lines))
 
@@ -109,12 +126,24 @@ class EventLines:
         slots = np.array([file.slot for file in files])
         times = timestamps(np.array([file.ts_ns for file in files]))
         of_server = [bool(file.direction) for file in files]
-        plain = not (hashes or magic)
         heads = self._heads("fileinfo", slots, times, [file.number for file in files], of_server)
         lines = [
             f'{head},{_objects(file.protocol, file.fields)},"app_proto":"{file.protocol}",'
-            f'"fileinfo":{plain_fields(file) if plain else spell(file_fields(file, hashes, magic=magic))}}}\n'
+            f'"fileinfo":{spell(file_fields(file, hashes, magic=magic))}}}\n'
             for head, file in zip(heads, files, strict=True)
+        ]
+        return Lines("fileinfo", "".join(lines).encode(), len(lines))
+
+    def bodies(self, bodies: Sequence[Body]) -> Lines:
+        """Return the ``fileinfo`` events of files that are the whole bodies of what a server sent."""
+        rows = [body.row for body in bodies]
+        slots = np.array([row.slot for row in rows])
+        times = timestamps(np.array([row.ts_ns for row in rows]))
+        heads = self._heads("fileinfo", slots, times, [row.number for row in rows], [True] * len(rows))
+        objects = [self._objects.get(id(row)) or _objects(row.protocol, row.fields) for row in rows]
+        lines = [
+            f'{head},{said},"app_proto":"{row.protocol}","fileinfo":{body_fields(name, size, row.tx_id)}}}\n'
+            for head, said, (row, name, size) in zip(heads, objects, bodies, strict=True)
         ]
         return Lines("fileinfo", "".join(lines).encode(), len(lines))
 
@@ -143,11 +172,21 @@ class EventLines:
                 self._back(slot, end) if back else end
                 for slot, end, back in zip(slots.tolist(), ends, swapped, strict=True)
             ]
-        columns = zip(times, flows.id[slots].tolist(), counts, ends, strict=True)
+        columns = zip(times, flows.id[slots].tolist(), counts, ends, self._sources(event_type, slots), strict=True)
         return [
-            f'{{"timestamp":"{time}","flow_id":{flow_id},{count}"event_type":"{event_type}",{ends}'
-            for time, flow_id, count, ends in columns
+            f'{{"timestamp":"{time}","flow_id":{flow_id},{count}"event_type":"{event_type}",{ends}{source}'
+            for time, flow_id, count, ends, source in columns
         ]
+
+    def _sources(self, event_type: str, slots: I64) -> Iterable[str]:
+        """Say where the packets of events came from; that of a flow is of no packet."""
+        if event_type == "flow":
+            return repeat("", len(slots))
+        flows = self._flows
+        sources = [f',"pkt_src":"{WIRE}"'] * len(slots)
+        for at in np.flatnonzero(flows.depth[slots]).tolist():
+            sources[at] = f',"pkt_src":"{packet_source(flows.view(int(slots[at])))}"'
+        return sources
 
     def _back(self, slot: int, ends: str) -> str:
         """Return addresses and ports as packets of the server have them."""

@@ -21,7 +21,7 @@ from ids.respond.state import RuleState
 from ids.respond.threshold import Hearing, Thresholds
 from ids.respond.trailing import Trailing
 from ids.rules.model.sets import AddressSet
-from ids.types import STATELESS, Action, BlockMode, FlowState, Match, Packets
+from ids.types import STATELESS, Action, BlockMode, FlowState, Mark, Match, Packets
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ class Case:
     """`PacketBatch.number` of the packet for which they are."""
     shadowed: bool = False
     """They would be, were it not for shadow mode."""
+    bypassed_at: int = 0
+    """`PacketBatch.number` of the packet behind which nothing more is heard; 0: all is."""
     latest: int = 0
     """`PacketBatch.number` of the packet of the latest alert,"""
     told: list[Event] = field(default_factory=list)
@@ -94,6 +96,9 @@ class Responder:
         if case.passed or match.number == case.passed_packet:
             self._counters.add("respond.passed")
             return
+        if case.bypassed_at and match.number > case.bypassed_at:
+            self._counters.add("respond.bypassed")
+            return
         if case.condemned and match.number > case.condemned_at and not self._settings.inspect_dropped:
             self._counters.add("respond.after_drop")
             return
@@ -105,6 +110,10 @@ class Responder:
             self._counters.add("detect.alerts_suppressed")
             return
         silent = hearing is Hearing.SILENT
+        if match.signature.bypass and match.flow.id and not case.bypassed_at:
+            case.bypassed_at = match.number
+            if not match.flow.depth and self._gate.bypass(match.flow):
+                match.flow.mark(Mark.BYPASSED)
         if match.signature.action is Action.PASS:
             if _of_the_packet(match):
                 case.passed_packet = match.number
@@ -185,6 +194,9 @@ class Responder:
                 continue
             event["flow"]["alerted"] = case.alerts > 0
             event |= self._state.shown(event["flow_id"])
+            if case.bypassed_at:
+                event["flow"]["state"] = "bypassed"
+                event["flow"].setdefault("bypass", "local")
             if case.condemned:
                 event["flow"]["action"] = "drop"
                 if not (case.established or self._settings.inspect_dropped):

@@ -94,8 +94,11 @@ class RespondSettings(BaseModel):
 
 
 EventType = Literal[
-    "alert", "flow", "drop", "http", "dns", "tls", "ssh", "smtp", "ftp", "ftp_data", "imap", "pop3", "telnet",
-    "fileinfo", "anomaly", "packet", "stats",
+    "alert", "flow", "drop", "http", "dns", "tls", "websocket", "fileinfo",
+    "ssh", "smtp", "ftp", "ftp_data", "imap", "pop3",
+    "smb", "dcerpc", "krb5", "ldap", "rdp",
+    "quic", "mqtt", "sip", "dhcp", "snmp", "tftp", "ntp", "ike", "rfb", "pgsql", "modbus", "bittorrent_dht", "dnp3",
+    "anomaly", "packet", "stats",
 ]  # fmt: skip
 
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
@@ -107,11 +110,7 @@ class EveSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str | None = Field(None, description="File to append events to, one JSON object a line; `-` is stdout.")
-    types: list[EventType] = Field(
-        [name for name in EVENT_TYPES if name != "fileinfo"],
-        description="Event types that are written. `fileinfo`, an event for each file, has to be asked for: where every"
-        " connection carries a file of some kilobytes, it adds a quarter to what inspection costs.",
-    )
+    types: list[EventType] = Field(list(EVENT_TYPES), description="Event types that are written.")
     payload: bool = Field(
         False,
         description="Write what an alert was raised for: `payload` (Base64) has the packet's payload, or what its side"

@@ -188,9 +188,10 @@ def _value(value: int | str, values: dict[str, int]) -> int | None:
 def ordered(matches: list[Match], actions: Sequence[str] = ORDER, *, inline: bool = True) -> list[Match]:
     """Return the matches of a batch in the order in which they are decided.
 
-    What a rule finds in one packet is one match, though it may be seen in the packet and in its stream. Unless packets
-    are dropped (``inline``), Suricata alerts of both: it judges the stream when the packet is acknowledged.
-    That is of rules in its language alone, and not of those on a protocol (`Signature.packet_wise`).
+    What a rule finds in one packet is one match, though it may be seen in the packet and in its stream; but for one in
+    each of several files. Unless packets are dropped (``inline``), Suricata alerts of both: it judges the stream when
+    the packet is acknowledged. That is of rules in its language alone, and not of those on a protocol
+    (`Signature.packet_wise`).
     """
     if len(matches) < 2:
         return matches
@@ -200,7 +201,9 @@ def ordered(matches: list[Match], actions: Sequence[str] = ORDER, *, inline: boo
         tx_id = -1 if transaction is None else transaction.tx_id
         of_stream = match.exhibit is not None and match.exhibit.stream
         apart = of_stream and not inline and signature.packet_wise and signature.action is Action.ALERT
-        identity = match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id, apart
+        files = match.exhibit.files if match.exhibit is not None else ()
+        file = files[0].get("filename") if len(files) == 1 else None
+        identity = match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id, file, apart
         if identity not in once or of_stream:
             once[identity] = match
     return list(once.values())

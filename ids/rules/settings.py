@@ -33,6 +33,17 @@ class RulesSettings(BaseModel):
     threshold_file: str | None = Field(
         None, description="Suricata's `threshold.config`: which alerts are suppressed, and how often others come."
     )
+    geoip_database: str | None = Field(
+        None,
+        description="A file in MaxMind's format (GeoLite2 Country) that says in which country an address is, for"
+        " `geoip`. null: rules with that option are left out.",
+    )
+    reputation_categories: str | None = Field(
+        None, description="Suricata's `categories.txt`: the categories of `iprep`. null: such rules are left out."
+    )
+    reputation_files: list[str] = Field(
+        [], description="Files with an address or a network, a category's number and a score a line, for `iprep`."
+    )
     exclude: list[str] = Field(
         [], description="File name patterns that are skipped inside directories, such as `*-lab.yaml`."
     )

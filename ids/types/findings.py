@@ -122,6 +122,8 @@ class Signature:
     known."""
     rejected: str = ""
     """Who would be sent the reset of a ``reject``: ``to_client`` (who sent the packet), ``to_server`` or ``both``."""
+    bypass: bool = False
+    """Nothing more is to be heard of the flow behind the packet of a match, and the kernel need not show it."""
     packet_wise: bool = False
     """What it drops or lets pass is the packet alone, unless it matched in the stream; otherwise the rest of the
     flow. (What is dropped is the flow as well, unless settings say otherwise: see `ids.respond.settings`.)"""
@@ -175,6 +177,8 @@ class Exhibit:
     """Whom a proxy says that it speaks for."""
     packet: bytes | None = None
     """The frame, or of what it brought the packet alone (from a tunnel, of fragments)."""
+    files: tuple[Mapping[str, object], ...] = ()
+    """What EVE says of the files in its transaction."""
     linktype: int = 0
     """Of ``packet``, as libpcap numbers it on this kind of system (``DLT_``)."""
 

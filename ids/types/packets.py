@@ -55,6 +55,8 @@ class Anomaly(IntEnum):
     """A version of a datagram of contradicting fragments, of TCP, that Linux does not see."""
     IPV4_SHORT_TOTAL_LENGTH = 27
     """The packet is to be shorter than its own header."""
+    IPV6_BAD_VERSION = 28
+    """What the link header calls IPv6 says to be something else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ def run(name: str) -> Outcome:
         if exit_code != test.get("exit-code", 0):
             return Outcome(name, [f"exit code {exit_code}: {result.output[-160:]}"], idle)
         eve = Path(folder) / "eve.json"
-        events = [json.loads(line) for line in eve.read_text().splitlines()] if eve.exists() else []
+        events = [json.loads(line) for line in eve.read_bytes().splitlines()] if eve.exists() else []
     return Outcome(name, tool.judge(filters, events), idle)
 
 

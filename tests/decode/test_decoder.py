@@ -280,7 +280,7 @@ def test_each_fault_has_its_reason(frame: bytes, reason: Anomaly) -> None:
         (bytes(ETHER)[:12] + b"\x81\x00\0\1" * 17 + b"\x08\x00" + bytes(V4_TCP), Anomaly.TOO_MANY_VLAN_TAGS),
         (bytes(ETHER / Dot1Q())[:17], Anomaly.TRUNCATED_LINK),
         (bytes(ETHER)[:12] + b"\x08\x00" + bytes(V6_TCP), Anomaly.IP_BAD_VERSION),
-        (bytes(ETHER)[:12] + b"\x86\xdd" + bytes(V4_TCP), Anomaly.IP_BAD_VERSION),
+        (bytes(ETHER)[:12] + b"\x86\xdd" + bytes(V4_TCP), Anomaly.IPV6_BAD_VERSION),
         (bytes(ETHER)[:12] + b"\x88\x47" + bytes(4) * 17 + bytes(V4_TCP), Anomaly.TOO_MANY_VLAN_TAGS),
         (bytes(ETHER)[:12] + b"\x88\x64\x11\xa7" + bytes(7), Anomaly.NOT_IP),
         (bytes(ETHER)[:12] + b"\x88\x64\x11\0" + bytes(4), Anomaly.TRUNCATED_LINK),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ids.flow.notes import Note
 from ids.types import Direction, FlowState
 from tests.flow.traffic import ACK, FIN, PSH, RST, SYN, URG, Pkt, Run, Talk
 
@@ -233,6 +234,21 @@ def test_data_that_goes_on_after_a_rst_is_still_seen() -> None:
     assert run.stream() == b"on"
     assert run.counters["flow.tcp.rst_ignored_by_host"] == 1
     assert run.started[0].state is FlowState.ESTABLISHED
+    assert [(note, side) for note, side, _ in run.notes] == [(Note.RESET_IGNORED, Direction.TO_SERVER)]
+
+
+def test_data_that_was_under_way_when_the_other_side_reset_is_nothing_to_note() -> None:
+    assert Run(Talk().open().add(True, RST, seq=5001).client(b"on").pkts).notes == []
+
+
+@pytest.mark.parametrize(
+    ("from_server", "seq", "note"),
+    [(False, 1000, Note.SYN_AGAIN), (False, 77_777, Note.OTHER_SYN), (True, 5000, Note.SYN_OF_SERVER)],
+)
+def test_a_syn_within_the_connection_is_noted(from_server: bool, seq: int, note: Note) -> None:
+    """By the names and in the cases that Suricata has for it."""
+    run = Run(Talk().open().client(b"x").add(from_server, SYN, seq=seq).client(b"y").pkts)
+    assert [(one, side) for one, side, _ in run.notes] == [(note, Direction(from_server))]
 
 
 def test_refused_connection() -> None:

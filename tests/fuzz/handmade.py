@@ -1,10 +1,16 @@
-"""Conversations of DNS and TLS made by hand: what few captures have, and those that are public least of all."""
+"""Conversations of DNS, TLS, HTTP/2 and WebSocket made by hand: what few captures have, public ones least of all."""
 
 from __future__ import annotations
 
+import lzma
 from struct import pack
 
+import brotli
+import zstandard
+
+from ids.protocols.http2.frames import PREFACE
 from tests.fuzz.seeds import Conversation
+from tests.protocols import frames2 as http2
 from tests.protocols import handshakes as tls
 from tests.protocols import questions as dns
 
@@ -48,3 +54,49 @@ HANDMADE = (
     ),
     Conversation(False, ((0, bytes((0x80, len(_SSL2))) + _SSL2), (1, tls.server_side(_CERTIFICATE)))),
 )  # fmt: skip
+
+
+def _pushed() -> tuple[bytes, bytes]:
+    """Return streams with coded bodies, table changes and a WebSocket."""
+    client, server = http2.Speaker(), http2.Speaker()
+    said = PREFACE + http2.settings(s1=0, s2=1, s4=1 << 20, s6=9999)
+    answered = http2.settings(s3=100, s1=65536)
+    content = b"some words that come again and again " * 9
+    coders = {"br": brotli.compress, "zstd": zstandard.compress, "lzma": lzma.compress}
+    for number, (name, coder) in enumerate(coders.items()):
+        stream = 2 * number + 1
+        if number == 1:
+            client.encoder.header_table_size = 64
+        said += client.headers([*http2.GET, ("x-n", name)], stream, weight=number, pieces=number + 1)
+        body = coder(content)
+        answered += server.headers([*http2.OK, ("content-encoding", name)], stream, last=False, padding=number)
+        answered += http2.data(body[:20], stream, last=False) + http2.data(body[20:], stream, padding=3)
+    connect = [(":method", "CONNECT"), (":protocol", "websocket"), *http2.GET[1:]]
+    said += client.headers(connect, 9, last=False) + http2.data(_SOCKET, 9, last=False)
+    answered += server.headers(http2.OK, 9, last=False) + http2.data(http2.ws(b"hi", mask=None), 9)
+    return said, answered
+
+
+_DEFLATER = http2.Deflater()
+_SOCKET = b"".join(
+    (
+        http2.ws(b"one"), http2.ws(b"tw", fin=False), http2.ws(b"ping", 9), http2.ws(b"o", 0), http2.ws(b"x" * 300, 2),
+        http2.ws(_DEFLATER.message(b"words and words " * 20), rsv=0x40),
+        http2.ws(_DEFLATER.message(b"words again " * 20), rsv=0x40), http2.ws(b"\3\xe8bye", 8),
+    )
+)  # fmt: skip
+_UPGRADED = (
+    b"GET /up HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    b"HTTP2-Settings: AAMAAABk\r\n\r\n"
+)
+_SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+_SAID, _REPLIED = http2.conversation()
+
+HTTP2 = (
+    Conversation(False, ((0, _SAID), (1, _REPLIED))),
+    Conversation(False, tuple((side, said) for side, said in enumerate(_pushed()))),
+    Conversation(False, ((0, _UPGRADED), (1, _SWITCHED), (1, _REPLIED), (0, _SAID))),
+    Conversation(False, ((0, http2.UPGRADE), (1, http2.SWITCHED), (0, _SOCKET), (1, http2.ws(b"a" * 200, mask=None)))),
+    Conversation(False, ((0, b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + _SAID), (1, _REPLIED))),
+)
+"""Those of HTTP/2 and WebSocket."""

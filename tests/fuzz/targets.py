@@ -29,10 +29,12 @@ from ids.rules.model.literals import cover
 from ids.rules.settings import DEFAULT_VARIABLES
 from ids.testing import make_datagrams, make_flow, make_streams
 from ids.types import Datagram, Direction, FlowColumns, PacketBatch, Packets, StreamChunk
-from tests.fuzz.handmade import HANDMADE
+from tests.fuzz.handmade import HANDMADE, HTTP2
 from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
+from tests.fuzz.second_line import SECOND_LINE, quic
 from tests.fuzz.seeds import Conversation, Frames, Seeds
 from tests.fuzz.sessions import SESSIONS
+from tests.fuzz.windows import CONVERSATIONS
 
 LINKTYPE_RAW = 101
 SLACK = 4096
@@ -286,6 +288,30 @@ class Sessions(Parsers):
         return SESSIONS[self._name]
 
 
+class Windows(Parsers):
+    """The same, of what Windows networks speak."""
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return CONVERSATIONS
+
+
+class Http2(Parsers):
+    """The same, of HTTP/2 and WebSocket alone."""
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return HTTP2
+
+
+class SecondLine(Parsers):
+    """The same, of the protocols of the second line; QUIC's frames are changed before they are protected."""
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return [*SECOND_LINE, *(quic(np.random.default_rng(self.number + at)) for at in range(8))]
+
+
 class Whole(Target):
     """The engine with the shipped rules: no plugin fails, and no event is lost."""
 
@@ -340,6 +366,9 @@ TARGETS: dict[str, Callable[[Seeds], Target]] = {
     "engine": Whole,
     "parsers": Parsers,
     "handmade": Handmade,
+    "http2": Http2,
+    "windows": Windows,
+    "second_line": SecondLine,
     "captures": Captures,
     "rules": RuleFiles,
     **{name: partial(Sessions, name=name) for name in SESSIONS},
@@ -350,7 +379,10 @@ SHARES = {
     "flows": 0.3,
     "engine": 0.1,
     "parsers": 0.1,
-    "handmade": 0.05,
+    "handmade": 0.03,
+    "http2": 0.01,
+    "windows": 0.01,
+    "second_line": 0.02,
     "captures": 0.04,
     "rules": 0.01,
     **dict.fromkeys(SESSIONS, 0.01),

@@ -90,6 +90,29 @@ class TestFrames:
         assert contents(cut.feed(b"AB" + framed(b"x"), gap=5)) == []
         assert contents(cut.feed(framed(b"y"))) == [(framed(b"y"), True)]
 
+    @pytest.mark.parametrize("step", [1, 3, 100])
+    def test_pieces_may_come_raw_behind_a_frame(self, step: int) -> None:
+        cut, found = frames(), []
+        stream = framed(b"5") + b"raw:)" + framed(b"next")
+        for at in range(0, len(stream), step):
+            for message in cut.feed(stream[at : at + step]):
+                found.append((message.data, message.whole))
+                if message.data == framed(b"5"):
+                    cut.raw(5)
+        raw = found[1:-1]
+        assert b"".join(data for data, _ in raw) == b"raw:)"
+        assert [whole for _, whole in raw] == [False] * (len(raw) - 1) + [True]
+        assert found[-1] == (framed(b"next"), True)
+
+    @pytest.mark.parametrize(("gap", "left"), [(2, b"cd"), (4, b"")])
+    def test_a_hole_in_a_raw_piece_shortens_it(self, gap: int, left: bytes) -> None:
+        cut = frames()
+        for _ in cut.feed(framed(b"x")):
+            cut.raw(4)
+        raw, message = cut.feed(left + framed(b"y"), gap=gap)
+        assert (raw.data, raw.whole, raw.lost) == (left, True, gap)
+        assert (message.data, message.lost) == (framed(b"y"), 0)
+
     def test_memory_is_one_for_all(self) -> None:
         counters = Counters()
         shared = Pool("toy", 10, counters)

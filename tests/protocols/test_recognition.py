@@ -91,13 +91,13 @@ def test_streams(direction: Direction, prefix: bytes, name: str | None) -> None:
     ],
 )
 def test_datagrams(data: bytes, name: str | None) -> None:
-    found = RECOGNISER.datagram(data)
+    found = RECOGNISER.datagram(data, (50000, 50001))
     assert (found.name if found else None) == name
 
 
 @given(st.binary(max_size=300) | st.builds(lambda tail: DNS_QUERY[:12] + tail, st.binary(max_size=300)))
 def test_no_bytes_make_recognition_fail(data: bytes) -> None:
-    RECOGNISER.datagram(data)
+    RECOGNISER.datagram(data, (1, 2))
     for direction in Direction:
         RECOGNISER.stream(data, direction)
 

@@ -38,5 +38,19 @@ def test_settings_follow_from_the_protocols() -> None:
 
 
 def test_events_of_protocols_can_be_chosen() -> None:
-    assert {"tls", "http", "dns", "ssh"} <= set(EVENT_TYPES)
+    assert {
+        "tls",
+        "ssh",
+        "smtp",
+        "ftp",
+        "smb",
+        "dcerpc",
+        "krb5",
+        "ldap",
+        "rdp",
+        "http",
+        "dns",
+        "websocket",
+        "quic",
+    } <= set(EVENT_TYPES)
     assert set(EVENT_TYPES) <= set(get_args(EventType))

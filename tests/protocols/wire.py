@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ids.counters import Counters
 from ids.protocols import PROTOCOLS, Protocol, Protocols, ProtocolSettings
@@ -13,12 +14,17 @@ CLIENT, SERVER = Direction
 
 
 class Wire:
-    """A connection whose two streams are fed to the stage; collects the transactions."""
+    """A connection whose two streams are fed to the stage; collects the transactions. ``http`` are settings of HTTP/1;
+    a mapping has those of another protocol.
+    """
 
-    def __init__(self, protocols: Sequence[Protocol] = PROTOCOLS, ordinary_lane: bool = True, **http: int) -> None:
+    def __init__(self, protocols: Sequence[Protocol] = PROTOCOLS, ordinary_lane: bool = True, **http: Any) -> None:
         self.counters = Counters()
         self.flow: Flow = make_flow()
-        settings = ProtocolSettings.model_validate({"http": http})
+        settings = ProtocolSettings.model_validate(
+            {name: value for name, value in http.items() if isinstance(value, dict)}
+            | {"http": {name: value for name, value in http.items() if not isinstance(value, dict)}}
+        )
         self.stage = Protocols(
             settings, self.counters, self.flow.columns, protocols=protocols, ordinary_lane=ordinary_lane
         )

@@ -325,6 +325,20 @@ def test_another_order_of_actions(tmp_path: Path) -> None:
     assert "drop" in [flow["flow"].get("action") for flow in of_type(events, "flow")]
 
 
+@pytest.mark.parametrize("action", ["alert", "pass"])
+def test_nothing_is_heard_of_a_flow_behind_the_packet_for_which_it_is_bypassed(action: str, tmp_path: Path) -> None:
+    """But of that packet everything, and of other flows."""
+    rules = (
+        f'{action} udp any any -> any any (content:"evil"; bypass; sid:1;)\n'
+        "alert udp any any -> any any (dsize:>0; priority:4; sid:2;)"
+    )
+    events = events_of(tmp_path, DATAGRAMS, rules)
+    heard = [(a["alert"]["signature_id"], a["pcap_cnt"]) for a in of_type(events, "alert")]
+    assert heard == ([(2, 1), (1, 2), (2, 2), (2, 6)] if action == "alert" else [(2, 1), (2, 6)])
+    states = {flow["src_port"]: flow["flow"]["state"] for flow in of_type(events, "flow")}
+    assert states == {5000: "bypassed", 5001: "new"}
+
+
 @pytest.mark.parametrize("action", ["pass", "drop"])
 def test_what_became_of_a_packet_stands_in_all_its_alerts(action: str, tmp_path: Path) -> None:
     """Also in those that came before it was decided, and in none of another packet."""

@@ -151,6 +151,8 @@ OF_EXCHANGE: list[tuple[str, str, list[int]]] = [
     ("ip any any -> any any", "flow:established;", [4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16, 19, 20]),
     ("ip any any -> any any", "flow:not_established;", [1, 2, 3, 11, 17, 18]),
     ("ip any any -> any any", "flow:stateless;", list(range(1, 21))),
+    ("ip any any -> any any", "flow.age:<1;", list(range(1, 21))),
+    ("ip any any -> any any", "flow.age:>1;", []),
     ("http any any -> any any", "", [5, 6, 7, 8, 9, 10]),
     ("http any any -> any any", "flow:established,to_server;", [7, 8, 10]),
     ("http any any -> any any", "ttl:64;", [5, 6, 7, 8, 9, 10]),

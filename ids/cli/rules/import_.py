@@ -32,7 +32,7 @@ def command(path: str, each: bool, config_path: str | None, overrides: tuple[str
         raise UsageError(f"{path} is no file of Suricata's rules: they end in {', '.join(SURICATA_SUFFIXES)}")
     config = build_config(config_path, overrides)
     rules = config.rules
-    beside = ConfigPaths(rules.classification_file, rules.reference_file, rules.threshold_file)
+    beside = ConfigPaths.of(rules)
     found = import_rules(path, config.vars, beside)
     if found.errors:
         raise RulesRefused(found.errors)

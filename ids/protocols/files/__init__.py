@@ -15,7 +15,8 @@ its first byte, where it has none), gets its bytes as they come, and ends once::
 - ``out``: the list that the parser was given. The file is a `Transaction` of its own to rules, with the buffers of
   `FILE_BUFFERS`; it appears there while the file grows (``partial``) and when it ends. So a parser makes no
   ``file.data`` of its own. Where no rule asks for files, nothing is appended.
-- A message whose whole body lies there: `Files.whole`, and `File.buffers` among its own buffers, as HTTP does.
+- A message whose whole body lies there: `Files.whole`, and `File.buffers` among its own buffers, as HTTP does; where
+  `Files.plain` says that an event is all that is wanted, a `Body`.
 - ``closed`` of `StreamParser.feed` comes at the end of every flow, also when it times out: end there what is open. In
   ``release``, call `File.release`: it writes no event, for the flow may be gone.
 - Close once: `append`, `gap`, `close` and `truncate` on a file that has ended do nothing.
@@ -31,8 +32,8 @@ that, content is not kept, and counted (`files.memcap`).
 - `settings` has the limits.
 """
 
-from ids.protocols.files.file import FILE_BUFFERS, FieldsOf, File, State
+from ids.protocols.files.file import COST, FILE_BUFFERS, FieldsOf, File, State
 from ids.protocols.files.settings import FileSettings
-from ids.protocols.files.tracker import Files
+from ids.protocols.files.tracker import Body, Files
 
-__all__ = ["FILE_BUFFERS", "FieldsOf", "File", "FileSettings", "Files", "State"]
+__all__ = ["COST", "FILE_BUFFERS", "Body", "FieldsOf", "File", "FileSettings", "Files", "State"]

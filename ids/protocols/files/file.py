@@ -62,6 +62,8 @@ class File:
     """Number within the store."""
     whole = True
     """All its bytes are kept, but for lost ones."""
+    part = 0
+    """Of several files in one message: which."""
     reported = True
     """Its event is written when it has ended; False: when its parser says so (`report`)."""
     beside: Mapping[str, bytes] = {}
@@ -161,7 +163,7 @@ class File:
             self.digest(name)
         if magic:
             self.magic()
-        self._kept, self.whole = b"", False
+        self._kept, self.whole, self.beside = b"", False, {}
 
     def release(self) -> None:
         """Give back what it holds, without a word; for a parser that is let go. Does nothing to one that has ended."""

@@ -39,7 +39,8 @@ class FileSettings(BaseModel):
     store_dir: str | None = Field(
         None,
         description="Directory into which rules with `filestore` write files, each named by the SHA-256 of its bytes;"
-        " made if it is not there, for its owner alone. None: nothing is stored.",
+        " made if it is not there, for its owner alone; where it is no absolute path, beside `eve.path`. None: nothing"
+        " is stored.",
     )
     store_all: bool = Field(False, description="Store every file, and not only those that rules ask for.")
     store_file_bytes: int = Field(

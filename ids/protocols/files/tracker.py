@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from ids.counters import Counters
 from ids.protocols.files.file import COST, FILE_BUFFERS, FieldsOf, File, State
 from ids.protocols.files.settings import HASHES, FileSettings
-from ids.types import Direction, FlowColumns
+from ids.types import Direction, FlowColumns, Transaction
 
 PLAIN = ("file.data", "file.name")
 """Buffers that HTTP gives of a message without a `File`."""
@@ -16,6 +17,14 @@ _OF_DIGESTS = {f"file.{name}": name for name in HASHES}
 MAX_NAME_BYTES = 4096
 """Kept of a name: no file system has longer paths."""
 _NOTHING: Mapping[str, bytes] = {}
+
+
+class Body(NamedTuple):
+    """A complete file that is the whole body of a message."""
+
+    row: Transaction
+    name: bytes
+    size: int
 
 
 class Files:
@@ -31,10 +40,15 @@ class Files:
         """Files that ended in this batch, where somebody is to hear of it; taken by `take`,"""
         self.due: list[File] = []
         """and those whose events are to be written."""
+        self.bodies: list[Body] = []
+        """Of `plain` files, what their events say."""
         self._closed = self._truncated = 0
         """How many did, until they are counted."""
         self.logged = False
         """Events of files are written."""
+        self.plain = False
+        """Nobody wants more of files than events without digests and types: a whole body needs no `File` then, and is
+        handed over as `Body`."""
         self.asked = True
         """Rules ask for buffers of files."""
         self.tracked = True
@@ -52,7 +66,9 @@ class Files:
         """Say what is wanted: by rules, the buffers of these names (None: it is not known); by outputs, events."""
         self.asked = buffers is None or not set(FILE_BUFFERS).isdisjoint(buffers)
         self.logged, self.storing = logged, storing
-        self.tracked = logged or storing or buffers is None or not _RARE.isdisjoint(buffers)
+        rare = buffers is None or not _RARE.isdisjoint(buffers)
+        self.tracked = logged or storing or rare
+        self.plain = logged and not (storing or rare or self.settings.hashes or self.settings.magic)
         asked = {name for buffer, name in _OF_DIGESTS.items() if buffers is None or buffer in buffers}
         said = set(self.settings.hashes) if logged else set()
         self._streamed = tuple(sorted(asked | said | ({"sha256"} if storing else set())))
@@ -139,11 +155,15 @@ class Files:
         self._counters.add("files.released")
 
     def take(self) -> tuple[list[File], list[File]]:
-        """Return the files that ended since this was last asked, and those whose events are to be written."""
+        """Return the files that ended since this was last asked, and those whose events are to be written; what is in
+        ``bodies`` has been read."""
         if self._closed or self._truncated:
             self._counters.add("files.closed", self._closed)
             self._counters.add("files.truncated", self._truncated)
             self._closed = self._truncated = 0
+        if self.bodies:
+            self._counters.add("files.closed", len(self.bodies))
+            self.bodies = []
         taken = self.ended, self.due
         self.ended, self.due = [], []
         return taken

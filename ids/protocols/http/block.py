@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ids.protocols.http.head import EVE_FIELDS
+from ids.protocols.http.ranges import range_fields
 from ids.protocols.http.uri import host_name, split_target
 
 _EVE_FIELDS = [(b"\n" + name + b":", eve_name) for name, eve_name in EVE_FIELDS.items()]
@@ -32,6 +33,8 @@ def response_fields(block: bytes) -> dict[str, Any]:
     content_type = header(block, low, b"\ncontent-type:")
     if content_type is not None:
         fields["http_content_type"] = content_type.partition(b";")[0].strip().decode()
+    if b"\ncontent-range:" in low:
+        fields["content_range"] = range_fields(header(block, low, b"\ncontent-range:") or b"")
     fields["status"] = int(block[9:12])
     return fields
 

@@ -10,10 +10,11 @@ has doubled.
 from __future__ import annotations
 
 from ids.counters import Counters
-from ids.protocols.http.content import decode_content, file_name, find_files
+from ids.protocols.files.names import file_name
+from ids.protocols.http.content import decode_content, find_files
 from ids.protocols.http.head import Head
 from ids.protocols.http.message import UPLOADS, Message
-from ids.protocols.http.settings import HttpSettings
+from ids.protocols.http.settings import BodySettings
 from ids.protocols.http.uri import further_body, further_forms
 from ids.types import Direction
 
@@ -40,7 +41,7 @@ def looked(message: Message, direction: Direction) -> None:
 
 
 def buffers_of(
-    message: Message, direction: Direction, settings: HttpSettings, counters: Counters, goes_on: bool = False
+    message: Message, direction: Direction, settings: BodySettings, counters: Counters, goes_on: bool = False
 ) -> tuple[dict[str, bytes], More]:
     """Return all buffers of a message with the body that is there, and their further instances.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ids.protocols.files import COST, Body
 from ids.protocols.http.files import request_file, response_file
 from ids.protocols.http.message import UNASKED_BYTES, UNASKED_FREE, UPLOADS, Exchange, Memory, State
 from ids.protocols.http.ordinary import (
@@ -192,7 +193,9 @@ class Connection(State):
                     shared.setup.counters.add("http.unasked_responses")
                     at = end
                     continue
-            tracked = shared.files.tracked and end > start
+            files = shared.files
+            plain = files.plain and end > start and _DISPOSITION not in low and _RANGE not in low
+            tracked = files.tracked and end > start and not plain
             response = (ResponseWithFile if tracked else Response)(block, data[start:end], exchange)
             row = Transaction(
                 shared.flows, self.slot, "http", exchange.tx_id, _TO_CLIENT, response,
@@ -201,7 +204,9 @@ class Connection(State):
             out.append(row)
             if exchange.files:
                 exchange.report_files(row)
-            if tracked:
+            if plain:
+                files.bodies.append(Body(row, exchange.path(), end - start))
+            elif tracked:
                 self._file_of_response(row, response, low)
             at = end
         return at
@@ -227,7 +232,11 @@ class Connection(State):
         asked = RequestWithFile(plain.block, plain.body)
         asked.file = file = request_file(self._shared.files, self.slot, exchange, plain.body, exchange.path(), _NOTHING)
         row.buffers, row.files = asked, (file,)
-        exchange.files = row.files
+        if self._shared.files.logged:
+            exchange.files = row.files
+            exchange.cost += COST
+            self.held += COST
+            self._shared.memory.used += COST
         file.close(row.ts_ns, row.number)
 
     def _file_of_response(self, row: Transaction, answer: Response, low: bytes) -> None:

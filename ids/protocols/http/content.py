@@ -6,8 +6,9 @@ import re
 import zlib
 
 from ids.counters import Counters
-from ids.protocols.http.escapes import unquote
-from ids.protocols.http.settings import HttpSettings
+from ids.protocols.files.names import file_name
+from ids.protocols.http.codings import UNDO
+from ids.protocols.http.settings import BodySettings
 
 MAX_MEMBERS = 16384
 """Members of one gzip body that are decompressed: more than a body of 100 KiB holds, for the least has 20 bytes. Each
@@ -25,9 +26,8 @@ MAX_PARTS = 64
 """Parts of a multipart body that are looked at; the rest is still in the body's buffer."""
 
 _BOUNDARY = re.compile(rb"(?i)boundary\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))")
-_FILE_NAME = re.compile(rb"(?i)filename(\*?)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;]+))")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
-_CODING = re.compile(rb"gzip|deflate|br\b|zstd|compress")
+_CODING = re.compile(rb"gzip|deflate|\bbr\b|zstd|lzma|\bxz\b|compress")
 _PADDING = re.compile(rb"\0*")
 """What may stand between two members."""
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -46,7 +46,7 @@ class Budget:
 
 
 def decode_content(
-    body: bytes, codings: bytes, limit: int, settings: HttpSettings, counters: Counters, goes_on: bool = False
+    body: bytes, codings: bytes, limit: int, settings: BodySettings, counters: Counters, goes_on: bool = False
 ) -> tuple[bytes, ...]:
     """Undo the codings of a Content-Encoding value, last one first; at most ``limit`` bytes, as far as it goes.
 
@@ -58,13 +58,18 @@ def decode_content(
         counters.add("http.coding_too_deep")
     readings, budget = [body], Budget(len(body), limit)
     for name in names[: -settings.decompression_layers - 1 : -1]:
-        if name not in (b"gzip", b"deflate"):
+        undo = UNDO.get(name)
+        if undo is None and name not in (b"gzip", b"deflate"):
             counters.add("http.coding_unsupported")
             continue
         found: dict[bytes, None] = {}
         for reading in readings:
             allowed = min(limit, len(reading) * settings.decompression_ratio, budget.bytes)
-            decoded, failed = _decoded(reading, allowed, budget, counters)
+            if undo is not None:
+                content, intact = undo(reading, allowed)
+                decoded, failed = [content] if content else [], not intact
+            else:
+                decoded, failed = _decoded(reading, allowed, budget, counters)
             budget.bytes -= sum(map(len, decoded))
             if not decoded and (failed or not goes_on):
                 counters.add("http.coding_invalid")
@@ -116,15 +121,6 @@ def find_files(content_type: bytes, body: bytes, counters: Counters) -> tuple[by
         counters.add("http.multipart_too_many_parts")
     parts = file_parts(body, boundary)
     return b"\r\n".join([name for name, _ in parts]), b"\r\n".join([content for _, content in parts])
-
-
-def file_name(disposition: bytes) -> bytes:
-    """Return the file name in a Content-Disposition value, or nothing."""
-    found = _FILE_NAME.search(disposition)
-    if found is None:
-        return b""
-    name = found.group(2) if found.group(2) is not None else found.group(3)
-    return unquote(name.rpartition(b"''")[2]) if found.group(1) else name
 
 
 def _gunzip(body: bytes, limit: int, budget: Budget, counters: Counters) -> tuple[bytes, int]:

@@ -6,15 +6,16 @@ a multipart body with a file's name is one; of a request that is multipart and h
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from ids.protocols.files import File, Files
-from ids.protocols.http.content import boundary_of, file_name, file_parts
+from ids.protocols.files.names import file_name
+from ids.protocols.http.content import boundary_of, file_parts
 from ids.protocols.http.message import UPLOADS, Exchange, Message
+from ids.protocols.http.ranges import part_of
 from ids.types import Direction
 
-_RANGE = re.compile(rb"(?i)[ \t]*bytes[ \t]+0*(\d{1,18})-0*(\d{1,18})/0*(\d{1,18})[ \t]*")
+_GZIP = b"\x1f\x8b"
 
 
 def files_of(
@@ -32,6 +33,8 @@ def files_of(
         )
         return (made,)
     body = buffers.get("http.request_body", b"") if message.body else b""
+    if b"gzip" in head.headers.get(b"content-encoding", b"") and not message.body.startswith(_GZIP):
+        body = bytes(message.body)  # it is called coded, and is not
     if head.method not in UPLOADS or not (body or message.lost):
         return ()
     boundary = boundary_of(head.headers.get(b"content-type", b"")) if head.method == b"POST" else None
@@ -54,7 +57,7 @@ def response_file(
     file = files.whole(slot, "http", exchange.tx_id, Direction.TO_CLIENT, body, name=name, beside=beside)
     file.reported = False
     if ranged:
-        file.start, file.end = _range(ranged)
+        file.start, file.end = part_of(ranged)
     return file
 
 
@@ -65,14 +68,3 @@ def request_file(
     file = files.whole(slot, "http", exchange.tx_id, Direction.TO_SERVER, body, name=name, beside=beside)
     file.reported = False
     return file
-
-
-def _range(value: bytes) -> tuple[int | None, int | None]:
-    """Return the first and the last byte of a Content-Range that is a part of something; else nothing."""
-    found = _RANGE.fullmatch(value)
-    if found is None:
-        return None, None
-    start, end, size = map(int, found.groups())
-    if end <= 0 or size <= 0 or (start == 0 and end == size - 1):
-        return None, None
-    return start, end

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ids.counters import Counters
+from ids.protocols.http.ranges import range_fields
 from ids.protocols.http.uri import further_forms, host_name, normalise, split_target
 
 BUFFER_OF_HEADER = {
@@ -23,6 +24,8 @@ BUFFER_OF_HEADER = {
     b"location": "http.location",
 }
 EVE_FIELDS = {b"user-agent": "http_user_agent", b"referer": "http_refer", b"location": "redirect"}
+_MAX_STATUS_DIGITS = 5
+"""Of a status as events say it; that of more than three means nothing."""
 _ANY_LINE_END = re.compile(rb"\r?\n|\r")
 _FOLD = b" \t\0"
 _FRAMING = re.compile(
@@ -200,9 +203,13 @@ def parse_response(block: bytes, max_headers: int, counters: Counters) -> Head:
     head.size = len(block)
     _read_headers(head, rest, lines, max_headers, counters, b"set-cookie")
     head.chunked = b"chunked" in head.headers.get(b"transfer-encoding", b"").replace(b"\0", b"").lower()
+    if b"content-range" in head.headers:
+        head.fields["content_range"] = range_fields(head.headers[b"content-range"])
     if code.isdigit() and len(code) <= 3:
         head.status = int(code)
         head.fields["status"] = head.status
+    elif code.isdigit() and len(code) <= _MAX_STATUS_DIGITS:
+        head.fields["status"] = int(code)
     return head
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ids.protocols.files import FieldsOf, File
 from ids.protocols.http.block import request_fields
@@ -61,10 +61,19 @@ class Memory:
             oldest.give_up_stall()
 
 
+class Upgraded(NamedTuple):
+    """The request with which a connection went over to HTTP/2."""
+
+    headers: list[tuple[bytes, bytes]]
+    """As HTTP/2 has them."""
+    settings: bytes
+    """The value of HTTP2-Settings."""
+
+
 class Exchange:
     """A request, as long as it waits for its response. Its fields do not change."""
 
-    __slots__ = ("_fields", "_head", "_path", "cost", "files", "method", "tx_id", "unasked")
+    __slots__ = ("_fields", "_path", "cost", "files", "head", "method", "tx_id", "unasked")
 
     def __init__(
         self,
@@ -82,7 +91,8 @@ class Exchange:
         self.method = method
         self._fields = fields
         self._path = path
-        self._head = fields if isinstance(fields, bytes) else b""
+        self.head = fields if isinstance(fields, bytes) else b""
+        """The head as it was sent, where it is known: that of an ordinary request, and of one that asks to upgrade."""
         self.files: Sequence[File] = ()
         """Those of its request, whose events wait for the response."""
         self.cost = cost
@@ -91,16 +101,15 @@ class Exchange:
         """No request was seen: it begins with a response."""
 
     def fields(self) -> dict[str, Any]:
-        """Return what EVE logs of the request, as a copy; nothing where there was none."""
+        """Return what EVE logs of the request, as a copy; with the length of a response that has not come."""
         if isinstance(self._fields, bytes):
             self._fields = request_fields(self._fields) if self._fields else {}
-        return dict(self._fields)
+        return {**self._fields, "length": 0}
 
     def path(self) -> bytes:
         """Return the path of its target, normalised, by which its files are called; empty where no request was seen."""
         if self._path is None:
-            head = self._head
-            self._path = path_of(head.split(b" ", 2)[1]) if head else b""
+            self._path = path_of(self.head.split(b" ", 2)[1]) if self.head else b""
         return self._path
 
     def report_files(self, fields: FieldsOf) -> None:
@@ -160,8 +169,8 @@ class Message:
     """A message whose body is being read."""
 
     __slots__ = (
-        "behind", "body", "due", "exchange", "forms", "framing", "head", "looks", "lost", "others", "reported", "size",
-        "strays",
+        "behind", "body", "chunk_bytes", "due", "exchange", "forms", "framing", "head", "looks", "lost", "others",
+        "reported", "size", "strays",
     )  # fmt: skip
 
     def __init__(self, head: Head, exchange: Exchange) -> None:
@@ -173,9 +182,11 @@ class Message:
         self.others: list[Head] = []
         """Of a request, what other servers take for its head."""
         self.size = 0
-        """Body bytes so far, inspected or not,"""
+        """Body bytes so far, inspected or not;"""
         self.lost = 0
-        """and those that were lost."""
+        """those that were lost,"""
+        self.chunk_bytes = 0
+        """and those between chunks: their sizes and line ends."""
         self.reported = False
         self.framing = Framing()
         """Of a head beyond the limit, the lines so far that say where the body ends."""

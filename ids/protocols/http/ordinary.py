@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from ids.protocols.files import FILE_BUFFERS, File
+from ids.protocols.files.names import file_name
 from ids.protocols.http.block import authority, first_line, header, response_fields
-from ids.protocols.http.content import file_name
 from ids.protocols.http.head import BUFFER_OF_HEADER, start_of
 from ids.protocols.http.message import Exchange
 from ids.protocols.http.uri import further_body, further_forms, host_name, normalise, path_of, split_target

@@ -30,8 +30,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ids.protocols.files import File
-from ids.protocols.http.body import buffers_of, is_due, looked
+from ids.protocols.files import COST, FILE_BUFFERS, File
+from ids.protocols.http.body import More, buffers_of, is_due, looked
 from ids.protocols.http.files import files_of
 from ids.protocols.http.head import (
     Head,
@@ -43,7 +43,8 @@ from ids.protocols.http.head import (
 )
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
-from ids.protocols.http.starts import REQUEST_AS_BODY, REQUEST_START, RESPONSE_START, proxy_header
+from ids.protocols.http.starts import HTTP2_START, REQUEST_AS_BODY, REQUEST_START, RESPONSE_START, proxy_header
+from ids.protocols.http.upgrade import agreed
 from ids.protocols.http.uri import QUERY
 from ids.protocols.protocol import Handover, Setup
 from ids.types import Direction, Transaction
@@ -105,6 +106,10 @@ class HttpParser:
         self._out: list[Transaction] = []
         self._tunnel = False
         """The streams are no longer HTTP: what is left in the buffers is the other protocol's."""
+        self._agreed: tuple[str | None, Any] = (None, None)
+        """What the other protocol is, and what its parser is to know of the request before it."""
+        self._proxied = False
+        """A proxy has said something of the client, and no more has come yet."""
         self._reading = False
         """What is reported ends before the bytes that are left in the buffer,"""
         self._beyond = 0
@@ -163,7 +168,8 @@ class HttpParser:
         """Report what waits, and hand over what is left."""
         self._report_waiting(side)
         requests, responses = self._sides
-        return Handover(self._state.next_id, (bytes(requests.buffer), bytes(responses.buffer)))
+        rest = bytes(requests.buffer), bytes(responses.buffer)
+        return Handover(self._state.next_id, rest, *self._agreed)
 
     def _hold(self) -> int:
         """Note what is held now with the memory of all connections, and return it."""
@@ -271,7 +277,7 @@ class HttpParser:
 
     def _read_head(self, side: Side) -> bool:
         buffer = side.buffer
-        if side.direction is Direction.TO_SERVER and self._skip_proxy_header(side):
+        if side.direction is Direction.TO_SERVER and (self._skip_proxy_header(side) or self._is_http2(side)):
             return False
         if not side.scanned:
             empty = len(buffer) - len(buffer.lstrip(_EMPTY[side.direction]))
@@ -300,9 +306,19 @@ class HttpParser:
         size, whole = proxy_header(side.buffer)
         if size and whole:
             self._counters.add("http.proxy_header")
+            self._proxied = True
             del side.buffer[:size]
             side.scanned = 0
         return not whole
+
+    def _is_http2(self, side: Side) -> bool:
+        """Return whether HTTP/2 begins behind what a proxy said, or may: then more must come first."""
+        if not self._proxied or not HTTP2_START.startswith(bytes(side.buffer[: len(HTTP2_START)])):
+            self._proxied = False
+            return False
+        if len(side.buffer) >= len(HTTP2_START):
+            self._agreed, self._tunnel = ("http2", None), True
+        return True
 
     def _next_block(self, side: Side) -> tuple[bytes, bool]:
         """Take from the buffer a head, or as much of one as is read at once; return it, and whether it ended with it.
@@ -360,6 +376,8 @@ class HttpParser:
     def _open_request(self, side: Side, block: bytes) -> None:
         head = parse_request(block, self._settings.header_count, self._counters)
         exchange = self._new_exchange(head, 2 * len(block))
+        if b"upgrade" in head.headers:
+            exchange.head = block
         self._waiting.append(exchange)
         if len(self._waiting) > self._settings.open_requests:
             self._counters.add("http.too_many_open_requests")
@@ -432,6 +450,7 @@ class HttpParser:
                 if not head.length:
                     self._finish(side)
         elif head.status == 101 or (method == b"CONNECT" and 200 <= head.status < 300):
+            self._agreed = agreed(head, message.exchange.head)
             self._finish(side)
             self._enter_tunnel()
         elif method == b"HEAD" or head.status in (204, 304):
@@ -519,7 +538,10 @@ class HttpParser:
             return len(buffer) > _MAX_CHUNK_LINE and self._cut_chunk_line(side)
         size = _CHUNK_SIZE.match(bytes(buffer[:end]))
         side.scanned = 0
+        message = side.message
+        assert message is not None
         if not buffer[:end].strip(b"\r\t "):
+            message.chunk_bytes += end + 1
             del buffer[: end + 1]
             return True
         if size is None:
@@ -527,6 +549,7 @@ class HttpParser:
             return True
         if end > size.end():
             self._keep_extension(side, bytes(buffer[:end]), size.end())
+        message.chunk_bytes += end + 1
         del buffer[: end + 1]
         side.remaining = int(size.group(1), 16)
         side.step = Step.CHUNK if side.remaining else Step.TRAILER
@@ -604,16 +627,20 @@ class HttpParser:
         message = side.message
         if message is not None and side.step is Step.UNTIL_CLOSE:
             message.lost += size
-        elif (
-            message is not None and side.step in (Step.BODY, Step.CHUNK) and side.remaining >= size and not side.buffer
-        ):
-            side.remaining -= size
-            message.lost += size
-            if not side.remaining and side.step is Step.BODY:
+            return
+        if message is not None and side.step in (Step.BODY, Step.CHUNK) and not side.buffer:
+            of_body = min(size, side.remaining)
+            side.remaining -= of_body
+            message.lost += of_body
+            if side.remaining:
+                return
+            if side.step is Step.BODY:
                 self._finish(side)
-            elif not side.remaining:
+            elif size == of_body:
                 side.step = Step.CHUNK_LINE
-        elif side.step is not Step.UNTIL_CLOSE:
+            if size == of_body:
+                return
+        if side.step is not Step.UNTIL_CLOSE:
             self._end_unfinished(side)
             self._lose(side)
 
@@ -687,10 +714,22 @@ class HttpParser:
         fields, answered = _fields(side, message), side.direction is Direction.TO_CLIENT
         files = self._files_of(side, message, buffers) if self._files.tracked else ()
         message.body.clear()
+        if len(files) > 1 and self._files.asked:
+            self._emit_parts(side, message, buffers, files, more)
+            return
         alone = files[0].buffers if len(files) == 1 else buffers
         self._emit(side, message.exchange, alone, fields(), answered, more=more, files=files)
-        for file in files if len(files) > 1 and self._files.asked else ():
-            self._emit(side, message.exchange, file.buffers, fields(), False, side.direction, files=(file,))
+
+    def _emit_parts(
+        self, side: Side, message: Message, buffers: dict[str, bytes], files: Sequence[File], more: More
+    ) -> None:
+        """Report a request with several files, and then each by itself: a rule on files is about one of them."""
+        exchange, others = message.exchange, {name: of for name, of in more.items() if name not in FILE_BUFFERS}
+        plain = {name: value for name, value in buffers.items() if name not in FILE_BUFFERS}
+        self._emit(side, exchange, plain, exchange.fields(), False, more=others)
+        for part, file in enumerate(files):
+            file.part = part
+            self._emit(side, exchange, file.buffers, exchange.fields(), False, files=(file,))
 
     def _files_of(self, side: Side, message: Message, buffers: dict[str, bytes]) -> Sequence[File]:
         """Return the files in a message that is reported, ended as it is."""
@@ -763,15 +802,17 @@ class HttpParser:
         if of is Direction.TO_CLIENT:
             for file in files:
                 file.report(row)
-        elif files:
-            exchange.files = (*exchange.files, *(file for file in files if file not in exchange.files))
+        elif files and self._files.logged:
+            further = [file for file in files if file not in exchange.files]
+            exchange.files = (*exchange.files, *further)
+            exchange.cost += COST * len(further)
         if complete and exchange.files:
             exchange.report_files(row)
 
 
 def _fields(side: Side, message: Message) -> Callable[[], dict[str, Any]]:
     """Return what makes what EVE logs of a message as it is now."""
-    asked, size = message.exchange.fields, message.size
+    asked, size = message.exchange.fields, message.size + message.lost + message.chunk_bytes
     if side.direction is Direction.TO_SERVER:
         return asked
     return lambda: asked() | message.head.fields | {"length": size}

@@ -1,4 +1,5 @@
-"""Limits of the HTTP/1 parser: each with its unit in the name, and the reason for its default."""
+"""Limits of the HTTP/1 parser, and those of bodies that HTTP/2 has as well: each with its unit in the name, and the
+reason for its default."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 KIB = 1024
 
 
-class HttpSettings(BaseModel):
-    """Bounds of the HTTP/1 parser. What is beyond them is counted, and still seen by rules on the raw stream."""
+class BodySettings(BaseModel):
+    """Bounds of bodies, which all versions of HTTP have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,6 +25,20 @@ class HttpSettings(BaseModel):
         le=1 << 30,
         description="Response body inspected, after decompression; Suricata's response-body-limit.",
     )
+    decompression_layers: int = Field(
+        default=4, ge=0, le=8, description="Content codings undone, one after the other. Browsers undo any number."
+    )
+    decompression_ratio: int = Field(
+        default=2048,
+        ge=2,
+        description="A body that grows by more than this is a decompression bomb: what was decoded so far is "
+        "inspected. Deflate cannot exceed 1032 in one layer.",
+    )
+
+
+class HttpSettings(BodySettings):
+    """Bounds of the HTTP/1 parser. What is beyond them is counted, and still seen by rules on the raw stream."""
+
     header_bytes: int = Field(
         default=64 * KIB,
         ge=KIB,
@@ -37,15 +52,6 @@ class HttpSettings(BaseModel):
         le=65536,
         description="A message with more headers is counted (`http.too_many_headers`); all of them are read."
         " Servers stop at about 100.",
-    )
-    decompression_layers: int = Field(
-        default=4, ge=0, le=8, description="Content codings undone, one after the other. Browsers undo any number."
-    )
-    decompression_ratio: int = Field(
-        default=2048,
-        ge=2,
-        description="A body that grows by more than this is a decompression bomb: what was decoded so far is "
-        "inspected. Deflate cannot exceed 1032 in one layer.",
     )
     memcap_bytes: int = Field(
         default=256 * KIB * KIB,

@@ -54,10 +54,15 @@ _PROXIED_V2 = rb"[\r\n]*" + _PROXY_V2 + _PROXY_V2_KIND + rb"(?s:.{2,220}?)(?i:" 
 CLIENT_PRELUDE = _PROXIED + rb"[\r\n]*" + _ANY_METHOD + rb"*[ \t]*"
 """What says nothing yet: servers skip any number of empty lines, and take long methods and many spaces."""
 
+HTTP2_START = b"PRI * HTTP/2.0\r\n"
+_MAY_BE_HTTP2 = rb"(?!PRI \*(?: (?:H(?:T(?:T(?:P(?:/(?:2(?:\.(?:0(?:\r(?:\n)?)?)?)?)?)?)?)?)?)?)?\Z)"
+"""What is no more than the beginning of HTTP/2 so far says nothing yet."""
+
 # The target begins where the spaces end, and nowhere before: else a run of spaces would cost its square.
 FROM_CLIENT = (
     _PROXIED_V2
     + rb"|"
+    + _MAY_BE_HTTP2
     + _PROXIED
     + rb"[\r\n]*(?:(?i:"
     + REQUEST_START

@@ -51,11 +51,6 @@ PROTOCOL = Protocol(
         Buffer("tls.random", "tls", None, "random of a hello, 32 bytes"),
         Buffer("tls.random_time", "tls", None, "first 4 bytes of the random"),
         Buffer("tls.random_bytes", "tls", None, "the other 28 bytes of the random"),
-        Buffer("ja3.hash", "tls", _CLIENT, "JA3 of the client, hexadecimal"),
-        Buffer("ja3.string", "tls", _CLIENT, "JA3 string of the client"),
-        Buffer("ja3s.hash", "tls", _SERVER, "JA3S of the server, hexadecimal"),
-        Buffer("ja3s.string", "tls", _SERVER, "JA3S string of the server"),
-        Buffer("ja4.hash", "tls", _CLIENT, "JA4 of the client"),
     ),
 )
 

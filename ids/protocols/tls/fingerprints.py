@@ -35,14 +35,14 @@ def ja3_hash(of: bytes) -> bytes:
     return md5(of, usedforsecurity=False).hexdigest().encode()
 
 
-def ja4(hello: Hello) -> bytes:
-    """Return the JA4 of a client over TCP."""
+def ja4(hello: Hello, carrier: str = "t") -> bytes:
+    """Return the JA4 of a client; ``carrier``: ``t`` for TCP, ``q`` for QUIC."""
     ciphers = sorted(number for number in hello.ciphers if not is_grease(number))
     extensions = [number for number in hello.extensions if not is_grease(number)]
     signatures = [number for number in hello.signatures if not is_grease(number)]
     version = max(hello.legacy, hello.version)
     first = (
-        f"t{_JA4_VERSIONS.get(version, '00')}{'d' if SERVER_NAME in extensions else 'i'}"
+        f"{carrier}{_JA4_VERSIONS.get(version, '00')}{'d' if SERVER_NAME in extensions else 'i'}"
         f"{min(len(ciphers), _MOST):02}{min(len(extensions), _MOST):02}{_protocol(hello.alpn)}"
     )
     hashed = sorted(number for number in extensions if number not in (SERVER_NAME, ALPN))

@@ -177,8 +177,8 @@ class TlsConnection:
         buffers = Made(OF_SERVER if direction else OF_CLIENT, said)
         out.append(
             Transaction(
-                self._shared.flows, self._slot, "tls", self._tx_id, direction, buffers, self._fields(), ts_ns, number,
-                more=buffers.further, behind=behind,
+                self._shared.flows, self._slot, "tls", self._tx_id, direction, buffers, self._fields(in_alert=True),
+                ts_ns, number, more=buffers.further, behind=behind,
             )
         )  # fmt: skip
 
@@ -220,9 +220,11 @@ class TlsConnection:
             )
         )  # fmt: skip
 
-    def _fields(self) -> Callable[[], dict[str, Any]]:
+    def _fields(self, in_alert: bool = False) -> Callable[[], dict[str, Any]]:
+        """Return what makes the object of the connection; alerts have JA4 in any case."""
         client, server = self._said
-        return partial(fields, client, server, self._resumed, self._shared.settings.ja4_in_events, self._before)
+        with_ja4 = in_alert or self._shared.settings.ja4_in_events
+        return partial(fields, client, server, self._resumed, with_ja4, self._before)
 
     def _chain(self, body: bytes) -> tuple[bytes, ...]:
         """Return the certificates of a message, as far as they are there to their end."""

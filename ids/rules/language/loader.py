@@ -102,7 +102,7 @@ def load_configured(
     settings: RulesSettings, variables: Mapping[str, str | list[str]] | None = None, cache: Path | None = None
 ) -> RuleSet:
     """Load the rules of the settings as `load_rules` does; with ``strict``, what is refused is an error as well."""
-    beside = ConfigPaths(settings.classification_file, settings.reference_file, settings.threshold_file)
+    beside = ConfigPaths.of(settings)
     loaded = load_rules(settings.paths, variables, settings.exclude, settings.disabled_sids, cache=cache, config=beside)
     return replace(loaded, errors=(*loaded.errors, *loaded.refused)) if settings.strict else loaded
 

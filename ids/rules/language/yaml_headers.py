@@ -21,6 +21,7 @@ NUMBERS = {
     "ip.ttl": _BYTE, "ip.id": _SHORT, "ip.tos": _BYTE, "ip.proto": _BYTE, "ip.fragoffset": _SHORT, "tcp.seq": _LONG,
     "tcp.ack": _LONG, "tcp.window": _SHORT, "tcp.mss": _SHORT, "tcp.wscale": _BYTE, "icmp.type": _BYTE,
     "icmp.code": _BYTE, "icmp.id": _SHORT, "icmp.seq": _SHORT, "icmpv6.mtu": _LONG, "payload.size": _SHORT,
+    "flow.age": _LONG,
 }  # fmt: skip
 """Fields with a number, and the greatest that they hold."""
 

@@ -17,7 +17,7 @@ from ids.rules.language.variables import GroupError, Variables
 from ids.rules.language.yaml_match import MatchReader
 from ids.rules.language.yaml_memory import after_of, distinct_of, state_of
 from ids.rules.language.yaml_reading import NamedList, Reading
-from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PAYLOAD, comes_over, wrong_way
+from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD, comes_over, strangers, wrong_way
 from ids.rules.model.chain import DECODED, Chain, Expression
 from ids.rules.model.patterns import Pattern, Patterns
 from ids.rules.model.rule import All, Regex, Rule, leaves
@@ -169,11 +169,8 @@ class YamlLoader:
                 place,
                 "make two rules of it",
             )
-        protocols = {CATALOGUE[name].protocol for name in others} - {None}
-        wanted = rule.traffic.app_proto
-        if len(protocols) > 1 or (wanted and protocols and wanted not in protocols):
-            named = sorted(str(protocol) for protocol in protocols | ({wanted} if wanted else set()))
-            self._refuse(f"buffers and traffic of different protocols ({', '.join(named)}) never meet", place)
+        if apart := strangers(others, rule.traffic.app_proto):
+            self._refuse(f"buffers and traffic of different protocols ({', '.join(apart)}) never meet", place)
         transport = rule.traffic.protocol
         for name in sorted(others):
             if not comes_over(name, transport):

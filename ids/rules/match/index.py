@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ids.counters import Counters
-from ids.protocols import BY_NAME
+from ids.protocols import BY_NAME, meant
 from ids.rules.match.packet_tests import fixed_bytes
 from ids.rules.match.prefilter import Prefilter
 from ids.rules.match.selectors import Selectors
@@ -177,7 +177,7 @@ class RuleIndex:
         """Sort a rule without a test on bytes; one on an application protocol waits until it is recognised."""
         if rule.repeats and rule.flow.payload_of == "stream":
             return  # a packet is none, and of a stream it asks nothing
-        protocol = BY_NAME.get(rule.traffic.protocol)
+        protocol = BY_NAME.get(meant(rule.traffic.protocol)[0])
         if protocol is None or rule.repeats or rule.asks_headers:
             self.headers.append(number)
             return

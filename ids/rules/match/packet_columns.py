@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from ids.decode.fields import Fields, whole
 from ids.decode.noted import rows_with
+from ids.protocols import meant
 from ids.rules.match.clauses import Column
 from ids.rules.match.packet_tests import AddressRanks
+from ids.rules.model.header import AddressList
 from ids.types import I64, IPV4_MAPPED_PREFIX, U64, Anomaly, Direction, FlowBatch, FlowColumns, Packets
 
 _TRACKED = np.isin(np.arange(256), (1, 6, 17, 50, 58, 132))
@@ -19,6 +21,8 @@ _TCP, _SYN, _FIN = 6, 2, 1
 _PORTLESS = -2
 _LOWER = np.frombuffer(bytes(range(256)).lower(), np.uint8)
 _HALF = 1 << 31
+_SECOND = 1_000_000_000
+_NO_LISTS: Mapping[str, AddressList] = {}
 
 
 class FlowsBefore:
@@ -71,11 +75,22 @@ class PacketColumns:
     """The axes of one batch, each made when it is first asked for."""
 
     def __init__(
-        self, packets: Packets, flows: FlowBatch, ranks: AddressRanks, before: FlowsBefore, inline: bool = False
+        self,
+        packets: Packets,
+        flows: FlowBatch,
+        ranks: AddressRanks,
+        before: FlowsBefore,
+        inline: bool = False,
+        lists: Mapping[str, AddressList] = _NO_LISTS,
     ) -> None:
-        """``inline``: what a packet of TCP shows is known at this packet; otherwise once it is acknowledged."""
+        """Take a batch.
+
+        ``lists`` are those that rules look addresses up in, by name. ``inline``: what a packet of TCP shows is known at
+        this packet; otherwise once it is acknowledged.
+        """
         self.packets = packets
         self._inline = inline
+        self._lists = lists
         self.flows = flows
         self.fields = Fields(packets)
         self._ranks = ranks
@@ -96,6 +111,7 @@ class PacketColumns:
             "address.same": lambda: self._yes(
                 np.flatnonzero((packets.ip_version != 0) & (packets.src == packets.dst).all(axis=1))
             ),
+            "flow.age": self._age,
             "stream:client": lambda: self._sizes()[0],
             "stream:server": lambda: self._sizes()[1],
         }
@@ -126,6 +142,9 @@ class PacketColumns:
             return self._yes(rows_with(self.packets, event) if stage == "decode" else self._noted("stream." + event))
         if kind == "spoken":
             return self._spoken(rest)
+        if kind == "listed":
+            end, _, name = rest.partition(":")
+            return self._listed(self.packets.src if end == "src" else self.packets.dst, self._lists[name])
         return Column(*self.fields[name])
 
     def _all(self, values: np.ndarray) -> Column:
@@ -160,6 +179,12 @@ class PacketColumns:
         known = flows.flows.established(flows.slot[rows], self.packets.batch.number[rows])
         return Column(rows, known.astype(np.int64))
 
+    def _age(self) -> Column:
+        """Whole seconds between the beginning of a flow and each of its packets, as clocks show them."""
+        rows, flows = self.axis("flow").rows, self.flows
+        began = flows.flows.start_ns[flows.slot[rows]] // _SECOND
+        return Column(rows, self.packets.batch.ts_ns[rows] // _SECOND - began)
+
     def _app(self) -> Column:
         """The protocol recognised by then: behind the first payload of TCP, from it on of others and inline."""
         batch, packets = self.flows, self.packets
@@ -177,11 +202,16 @@ class PacketColumns:
         """Whether a protocol is the one that was recognised, of packets of flows in which one was, or could not be."""
         app, flows = self.axis("app"), self.flows.flows
         known = app.values != flows.app_code(None)
-        return Column(app.rows[known], (app.values[known] == flows.app_code(name)).astype(np.int64))
+        codes = [flows.app_code(one) for one in meant(name)]
+        return Column(app.rows[known], np.isin(app.values[known], codes).astype(np.int64))
 
     def _addresses(self, addresses: U64) -> Column:
         rows = np.flatnonzero(self.packets.ip_version != 0)
         return Column(rows, ranks_of(self._ranks, addresses[rows]))
+
+    def _listed(self, addresses: U64, members: AddressList) -> Column:
+        rows = np.flatnonzero(self.packets.ip_version != 0)
+        return Column(rows, members.among(addresses[rows]).astype(np.int64))
 
     def _bytes(self, offset: str, size: str, case: str) -> Column:
         """Return bytes at a place of the payload as a number, where it is as long as that."""

@@ -6,11 +6,12 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 
-from ids.protocols import BY_NAME
+from ids.protocols import BY_NAME, meant
 from ids.rules.match.clauses import FIRST, LAST, Column, Predicate, complement, runs
 from ids.rules.model.buffers import PAYLOAD, TRANSPORT_PROTOCOLS
 from ids.rules.model.chain import Chain, Content
 from ids.rules.model.header import (
+    AddressIn,
     Checksum,
     HeaderBits,
     HeaderNumber,
@@ -69,11 +70,17 @@ def alternatives(test: HeaderTest) -> tuple[tuple[Predicate, ...], ...]:
         return ((Predicate(f"spoken:{test.name}", NO if test.negated else YES),),)
     if isinstance(test, Checksum):
         return ((Predicate(f"checksum:{test.layer}", YES if test.valid else NO),),)
+    if isinstance(test, AddressIn):
+        wanted = NO if test.negated else YES
+        return _of_sides(test.end, *(Predicate(f"listed:{end}:{test.name}", wanted) for end in ("src", "dst")))
     intervals = _intervals(test.intervals, test.negated)
     client, server = Predicate("stream:client", intervals), Predicate("stream:server", intervals)
-    return {"client": ((client,),), "server": ((server,),), "both": ((client, server),)}.get(
-        test.side, ((client,), (server,))
-    )
+    return _of_sides({"client": "src", "server": "dst"}.get(test.side, test.side), client, server)
+
+
+def _of_sides(which: str, one: Predicate, other: Predicate) -> tuple[tuple[Predicate, ...], ...]:
+    """Return what must hold where a test is of one side (``src``), the other (``dst``), ``both``, or any."""
+    return {"src": ((one,),), "dst": ((other,),), "both": ((one, other),)}.get(which, ((one,), (other,)))
 
 
 def _intervals(intervals: tuple[Interval, ...], negated: bool) -> tuple[Interval, ...]:
@@ -155,7 +162,7 @@ def once_a_direction(rule: Rule) -> bool:
     flow = rule.flow
     if flow.established is not None or flow.direction is not None or flow.payload_of is not None or flow.any_state:
         return False
-    if any(not isinstance(test, HeaderNumber) or test.field != "ip.proto" for test in leaves(rule.condition)):
+    if not all(_is_of_direction(test) for test in leaves(rule.condition)):
         return False
     state = rule.signature.state
     asks = any(isinstance(test, CounterTest) or test.scope == "flow" for test in state.tests)
@@ -164,6 +171,12 @@ def once_a_direction(rule: Rule) -> bool:
         for change in state.changes
     )
     return not asks and not alters
+
+
+def _is_of_direction(test: object) -> bool:
+    if isinstance(test, AddressIn):
+        return test.lasting
+    return isinstance(test, HeaderNumber) and test.field == "ip.proto"
 
 
 def _asks_flow(rule: Rule) -> bool:
@@ -213,9 +226,10 @@ def _of_traffic(traffic: Traffic, app_code: Callable[[str], int]) -> Iterator[Pr
     elif TRANSPORT_PROTOCOLS.get(name):
         yield Predicate("ip.proto", runs(sorted(TRANSPORT_PROTOCOLS[name])))
     elif traffic.app_proto is not None:
-        over = [number for number in (_TCP, _UDP) if name in BY_NAME and BY_NAME[name].recognised_over(number)]
+        known = [BY_NAME[one] for one in meant(name) if one in BY_NAME]
+        over = [number for number in (_TCP, _UDP) if any(one.recognised_over(number) for one in known)]
         yield Predicate("ip.proto", runs(over or [_TCP, _UDP]))
-        yield Predicate("app", runs([app_code(name)]))
+        yield Predicate("app", runs(sorted(app_code(one) for one in meant(name))))
 
 
 def _of_flow(rule: Rule) -> Iterator[Predicate]:

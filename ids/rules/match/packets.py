@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ids.counters import Counters
+from ids.protocols import meant
 from ids.rules.match.clauses import Clauses, distinct
 from ids.rules.match.counted import Counted
 from ids.rules.match.evaluation import Evaluator, Moment, view_of
@@ -22,7 +23,7 @@ from ids.rules.match.index import RuleIndex
 from ids.rules.match.packet_columns import FlowsBefore, PacketColumns
 from ids.rules.match.packet_tests import AddressRanks, clauses_of, demanded, header_tests, judge
 from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD
-from ids.rules.model.header import HeaderTest, Spoken
+from ids.rules.model.header import AddressIn, HeaderTest, Spoken
 from ids.rules.model.rule import Rule, leaves
 from ids.types import (
     I64,
@@ -84,6 +85,8 @@ class PacketMatcher:
             self._urgency[number] = _URGENCY[rule.signature.action]
         self._repeats: Bool = np.array([getattr(rule, "repeats", False) for rule in index.rules], np.bool_)
         self._asked = index.asks_headers
+        tests = (test for rule in index.rules if isinstance(rule, Rule) for test in header_tests(rule.condition))
+        self._lists = {test.name: test.members for test in tests if isinstance(test, AddressIn)}
         self._columns: PacketColumns | None = None
         self._lone: dict[int, Flow] = {}
         self._alone = 0
@@ -106,7 +109,7 @@ class PacketMatcher:
         """Take a batch; return the matches in the order of the packets."""
         if not self.active or not len(packets):
             return []
-        self._columns = columns = PacketColumns(packets, flows, self._ranks, self._before, self._inline)
+        self._columns = columns = PacketColumns(packets, flows, self._ranks, self._before, self._inline, self._lists)
         self._lone.clear()
         self._alone = 0
         found: list[tuple[int, int, Match]] = []
@@ -159,7 +162,7 @@ class PacketMatcher:
     def _spoken(self, test: Spoken, slot: int) -> bool:
         """Judge the protocol by what is known now: bytes of a stream are looked at when it was recognised in them."""
         name = self._flows.app_names[int(self._flows.app_proto[slot])]
-        return name is not None and (name == test.name) is not test.negated
+        return name is not None and (name in meant(test.name)) is not test.negated
 
     def _answer(self, columns: PacketColumns, row: int) -> Callable[[HeaderTest], bool]:
         return lambda test: judge(test, columns.axis, row)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ids.protocols import meant
 from ids.rules.model.buffers import TRANSPORT_PROTOCOLS
 from ids.rules.model.rule import FlowOptions, Traffic
 from ids.types import I64, U8, U16, U64, Bool, Direction, Flow, FlowColumns, FlowState
@@ -27,6 +28,9 @@ class Selector:
         self.options = options
         numbers = TRANSPORT_PROTOCOLS.get(traffic.protocol)
         self._protocols: Bool = np.isin(np.arange(256), sorted(numbers)) if numbers else np.ones(256, bool)
+        name = traffic.app_proto
+        self._spoken = meant(name) if name is not None else ()
+        """The application protocols that a flow must have one of; empty: none."""
         self._anywhere = traffic.src.everything and traffic.dst.everything
         self._any_port = traffic.sport.everything and traffic.dport.everything
 
@@ -65,7 +69,7 @@ class Selector:
         """Judge what may change while a flow lives: its state, and the protocol recognised in it.
 
         ``spoken`` has the protocol of the transaction at hand for each row, ``numbers`` the number of its packet; None:
-        the flow's state is judged as it is by now, at the end of the batch.
+        what the flow is by now, at the end of the batch, is judged: it may have spoken another protocol before.
         """
         mask = np.ones(len(slots), bool)
         if self.options.established is not None:
@@ -73,12 +77,13 @@ class Selector:
             if numbers is not None:
                 known = flows.established(slots, numbers)
             mask &= known == self.options.established
-        name = self.traffic.app_proto
-        if name is not None:
-            known = flows.app_proto[slots] == flows.app_code(name)
-            if spoken is not None:
-                known |= np.fromiter((protocol == name for protocol in spoken), bool, len(slots))
-            mask &= known
+        names = self._spoken
+        if names:
+            if spoken is None:
+                codes = [flows.app_code(name) for name in names]
+                mask &= np.isin(flows.app_proto[slots], codes) if len(codes) > 1 else flows.app_proto[slots] == codes[0]
+            else:
+                mask &= np.fromiter((protocol in names for protocol in spoken), bool, len(slots))
         return mask
 
     def is_open(self, flow: Flow, spoken: str | None = None) -> bool:
@@ -86,8 +91,7 @@ class Selector:
         established = self.options.established
         if established is not None and established == (flow.state is FlowState.NEW):
             return False
-        name = self.traffic.app_proto
-        return name is None or name in (flow.app_proto, spoken)
+        return not self._spoken or (flow.app_proto if spoken is None else spoken) in self._spoken
 
     def _ends(self, sender: tuple[U64, U16], receiver: tuple[U64, U16], portless: Bool) -> Bool:
         traffic = self.traffic

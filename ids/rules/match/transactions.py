@@ -27,6 +27,7 @@ REPORTED_PER_FLOW = 64
 """Sides of transactions of one flow of which it is remembered which rules matched; a parser that hands one on in
 parts does so before the next 64."""
 
+_FILE = "file."
 _NONE: I64 = np.zeros(0, np.int64)
 
 
@@ -63,6 +64,13 @@ class TransactionMatcher:
         self._kept_names = sorted(
             {name for i in self._both if isinstance(rule := rules[i], Rule) for name in rule.buffers}
         )
+        self._of_files = {
+            i
+            for i, rule in enumerate(rules)
+            if (isinstance(rule, YaraRule) and rule.scope.startswith(_FILE))
+            or (isinstance(rule, Rule) and any(name.startswith(_FILE) for name in rule.buffers))
+        }
+        """Rules on files: each file of a message may match."""
         self._direction: I64 = np.full(len(rules), -1, np.int64)
         """By rule: the direction that a rule on both sides is seen from; -1: that of the transaction."""
         self._sides: Bool = np.ones((len(rules), 2), bool)
@@ -272,11 +280,16 @@ class TransactionMatcher:
 
     def _was_reported(self, tx: Transaction, number: int) -> bool:
         kept = self._known(tx)
-        return kept is not None and number in kept.reported.get((tx.protocol, tx.tx_id, tx.direction), ())
+        return kept is not None and number in kept.reported.get((tx.protocol, tx.tx_id, self._side(tx, number)), ())
+
+    def _side(self, tx: Transaction, number: int) -> int:
+        """Return the side of a transaction, for a rule on files also which of several files it is."""
+        part: int = tx.files[0].part if len(tx.files) == 1 and number in self._of_files else 0
+        return tx.direction + 2 * part
 
     def _report(self, tx: Transaction, number: int) -> None:
         reported = self._exchanges(tx).reported
-        reported.setdefault((tx.protocol, tx.tx_id, tx.direction), set()).add(number)
+        reported.setdefault((tx.protocol, tx.tx_id, self._side(tx, number)), set()).add(number)
         if len(reported) > REPORTED_PER_FLOW:
             reported.popitem(last=False)
 

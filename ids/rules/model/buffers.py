@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from ids.protocols import BUFFERS, BY_NAME, OTHER_NAMES, PROTOCOLS, Buffer
+from ids.protocols import BUFFERS, BY_NAME, FAMILIES, OTHER_NAMES, PROTOCOLS, Buffer, meant
 from ids.types import Direction
 
 PAYLOAD = "payload"
@@ -45,8 +45,9 @@ TRANSPORT_PROTOCOLS: dict[str, frozenset[int]] = {
 }
 """Names of a rule's ``traffic`` that restrict the IP protocol number; the empty set is every protocol."""
 
-APP_PROTOCOLS = BY_NAME.keys() | OTHER_NAMES
-"""Names that a rule's ``traffic`` may have for `Flow.app_proto`, as EVE spells them; see `unrecognised`."""
+APP_PROTOCOLS = BY_NAME.keys() | OTHER_NAMES | FAMILIES.keys()
+"""Names that a rule's ``traffic`` may have for `Flow.app_proto`, as EVE spells them, and those for a family of
+protocols; see `unrecognised`."""
 
 _IP_PROTOCOLS = {6: "TCP", 17: "UDP"}
 
@@ -56,7 +57,7 @@ def unrecognised(protocol: str, ip_proto: int | None = None) -> tuple[str, str] 
 
     With ``ip_proto`` (6: TCP, 17: UDP) the question is that of flows over it alone.
     """
-    known = BY_NAME.get(protocol)
+    known = BY_NAME.get(meant(protocol)[0])
     if known is None:
         return (
             f"nothing here recognises {protocol}, so the rule could never match",
@@ -93,6 +94,15 @@ def wrong_way(names: Iterable[str], direction: Direction | None) -> str | None:
     name, side = next(iter(sent.items()))
     asked, sender = ("to_client", "client") if side == Direction.TO_SERVER else ("to_server", "server")
     return f"{name} is sent by the {sender}, but flow asks for {asked}: the rule can never match"
+
+
+def strangers(names: Iterable[str], wanted: str | None) -> list[str]:
+    """Return the protocols of buffers and traffic, where no exchange of one protocol can have them all."""
+    known = {protocol for name in names if name in CATALOGUE and (protocol := CATALOGUE[name].protocol) is not None}
+    protocols = known | ({wanted} if wanted is not None and known else set())
+    if not protocols or set.intersection(*(set(meant(protocol)) for protocol in protocols)):
+        return []
+    return sorted(protocols)
 
 
 def nearest(word: str, known: list[str]) -> str:

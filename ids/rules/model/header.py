@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
 
 from ids.rules.model.sets import Interval
+from ids.types import U64, Bool
 
 NUMBERS = (
     "ip.ttl", "ip.id", "ip.tos", "ip.proto", "ip.fragoffset", "tcp.seq", "tcp.ack", "tcp.window", "tcp.mss",
     "tcp.wscale", "icmp.type", "icmp.code", "icmp.id", "icmp.seq", "icmpv6.mtu", "payload.size",
+    "flow.age",
 )  # fmt: skip
-"""Numeric fields; ``payload.size`` is the bytes behind the transport header of this packet (``dsize``)."""
+"""Numeric fields; ``payload.size`` is the bytes behind the transport header of this packet (``dsize``), ``flow.age``
+the whole seconds since its flow began."""
 
 BITS = ("tcp.flags", "ip.fragbits")
 """Fields of bits. ``ip.fragbits``: 1 more fragments, 2 don't fragment, 4 reserved."""
@@ -87,4 +90,29 @@ class Spoken:
     negated: bool = False
 
 
-HeaderTest: TypeAlias = HeaderNumber | HeaderBits | SameAddress | IpOption | StreamSize | Noted | Checksum | Spoken
+class AddressList(Protocol):
+    """A set of addresses, asked for those of a batch at once."""
+
+    def among(self, addresses: U64) -> Bool:
+        """Return which addresses, shape (n, 2) as in `Packets.src`, are members."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AddressIn:
+    """An address of the packet is in a list from a file (``geoip``, ``iprep``, ``dataset`` on ``ip.src``).
+
+    ``end``: ``src``, ``dst``, ``any`` or ``both``. ``name`` says which list, to whom reads it and to the matcher.
+    """
+
+    end: str
+    name: str
+    members: AddressList = field(compare=False, repr=False)
+    negated: bool = False
+    lasting: bool = False
+    """Suricata asks it once a direction of a flow, as its addresses are: of reputations."""
+
+
+HeaderTest: TypeAlias = (
+    HeaderNumber | HeaderBits | SameAddress | IpOption | StreamSize | Noted | Checksum | Spoken | AddressIn
+)

@@ -31,7 +31,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from ids.errors import Location, RuleError
-from ids.types import U64
+from ids.types import U64, Bool
 
 KINDS = ("string", "domain", "md5", "sha1", "sha256", "ip")
 FORMATS = ("plain", "dataset", "reputation", "sums")
@@ -106,6 +106,16 @@ class Members:
         labels = data.lower().rstrip(b".").split(b".")
         return len(labels) <= MAX_LABELS and any(self._has(b".".join(labels[at:])) for at in range(len(labels)))
 
+    def among(self, addresses: U64) -> Bool:
+        """Return which addresses, shape (n, 2), are in a list of addresses."""
+        ranges = np.frombuffer(self._ranges, "S16").reshape(-1, 2)
+        if not len(ranges):
+            return np.zeros(len(addresses), np.bool_)
+        spelt = np.ascontiguousarray(addresses.astype(">u8")).view("S16").ravel()
+        at = np.searchsorted(ranges[:, 0], spelt, "right") - 1
+        found: Bool = (at >= 0) & (spelt <= ranges[np.maximum(at, 0), 1])
+        return found
+
     def _has(self, data: bytes) -> bool:
         digests = self._digests
         wanted = np.frombuffer(digest(data), np.uint64)[0]
@@ -133,6 +143,10 @@ class ListedAddresses:
 
     name: str
     members: Members = field(compare=False, repr=False)
+
+    def among(self, addresses: U64) -> Bool:
+        """Return which addresses, shape (n, 2), are in it."""
+        return self.members.among(addresses)
 
     def __contains__(self, address: tuple[int, int]) -> bool:
         high, low = address

@@ -11,6 +11,7 @@ from ids.rules.settings import DEFAULT_VARIABLES
 
 TCP = "alert tcp any any -> any any"
 HTTP = "alert http any any -> any any"
+TLS = "alert tls any any -> any any"
 
 
 def rule_of(options: str, header: str = TCP) -> Rule:

@@ -38,11 +38,11 @@ def test_comments_empty_lines_and_disabled_rules_are_skipped(tmp_path: Path) -> 
 
 
 def test_a_rule_may_go_over_several_lines(tmp_path: Path) -> None:
-    text = 'alert tcp any any -> any any ( \\\n  msg:"over \\\nlines"; \\\r\n  content:"a"; geoip:src,DE; sid:1;)\n'
+    text = 'alert tcp any any -> any any ( \\\n  msg:"over \\\nlines"; \\\r\n  content:"a"; replace:"b"; sid:1;)\n'
     text += GOOD
     loaded = load(text, tmp_path)
     assert left_out(loaded, tmp_path) == [
-        "a.rules:4:16: geoip: it is not supported (leave it out, or use another rule)"
+        "a.rules:4:16: replace: it is not supported (leave it out, or use another rule)"
     ]
     assert [rule.source.line for rule in loaded.rules] == [5]
 
@@ -54,7 +54,7 @@ def test_a_rule_may_go_over_several_lines(tmp_path: Path) -> None:
         ("  alert tcp any any -> any (sid:1;)", "1:3: its header has 6 words instead of seven"),
         ("warn tcp any any -> any any (sid:1;)", "1:1: 'warn' is no action"),
         ("alert foo any any -> any any (sid:1;)", "1:7: unknown protocol 'foo'"),
-        ("alert mqtt any any -> any any (sid:1;)", "1:7: nothing here recognises mqtt"),
+        ("alert enip any any -> any any (sid:1;)", "1:7: nothing here recognises enip"),
         ("alert tcp any any <- any any (sid:1;)", "1:19: '<-' is no direction"),
         ("alert tcp $NONE any -> any any (sid:1;)", "1:11: variable $NONE is not defined"),
         ("alert tcp any 5:1 -> any any (sid:1;)", "1:15: the range 5:1 runs backwards"),
@@ -114,13 +114,12 @@ def test_what_suricata_refuses_is_refused(options: str) -> None:
     ("options", "cause"),
     [
         ('pcre:"/(a)/,flow:x";', "pcre capture"),
-        ("byte_test:4,>,1,0,dce;", "byte order dce"),
         ("flow:only_frag;", "flow only_frag"),
         ("hostbits:set,a,both;", "hostbits both"),
         ("xbits:set,a,track tx;", "xbits tx"),
         ("app-layer-event:dns.no_such_event;", "app-layer-event"),
         ("stream-event:no_such_event;", "stream-event"),
-        ("app-layer-protocol:!mqtt;", "protocol mqtt"),
+        ("app-layer-protocol:!krb5;", "protocol krb5"),
         ("app-layer-protocol:http,final;", "app-layer-protocol mode"),
         ("requires:foo bar;", "requires"),
     ],

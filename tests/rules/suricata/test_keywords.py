@@ -33,9 +33,10 @@ from ids.rules.model.header import (
     StreamSize,
 )
 from ids.rules.model.patterns import Pattern
+from ids.rules.model.rule import Anchor, Any_, Literal, NotAny, Size
 from ids.types import Action, Direction, Threshold
 from ids.types.state import BitChange, BitTest, CounterChange, CounterTest, State, StateChange, StateTest, Tagged
-from tests.rules.suricata.making import HTTP, fault_of, parts_of, rule_of
+from tests.rules.suricata.making import HTTP, TLS, fault_of, parts_of, rule_of
 
 A = Content(b"a")
 
@@ -148,7 +149,7 @@ HEADERS: list[tuple[str, HeaderTest]] = [
     ("dsize:5<>10;", HeaderNumber("payload.size", ((6, 9),))),
     ("dsize:!5;", HeaderNumber("payload.size", ((5, 5),), negated=True)),
     ("app-layer-protocol:!tls;", Spoken("tls", negated=True)),
-    ("app-layer-protocol:http1;", Spoken("http")),
+    ("app-layer-protocol:http1;", Spoken("http1")),
     ("app-layer-protocol:failed;", Spoken("failed")),
     ("id:7;", HeaderNumber("ip.id", ((7, 7),))),
     ("itype:>3;", HeaderNumber("icmp.type", ((4, 255),))),
@@ -404,6 +405,21 @@ def test_texts_of_certificates() -> None:
     assert parts_of('tls.subject:!"CN=a";', "alert tls any any -> any any") == (
         Chain("tls.cert_subject", (Content(b"cn=a", nocase=True, negated=True),)),
     )
+
+
+def test_versions_of_tls() -> None:
+    one, other = (Literal("tls.version", name, anchor=Anchor.WHOLE) for name in (b"sslv3", b"1.2"))
+    assert parts_of("ssl_version:sslv3,tls1.2;", TLS) == (Any_((one, other)),)
+    assert parts_of("ssl_version:!sslv3;", TLS) == (Size("tls.version", 1), NotAny((one,)))
+    assert fault_of("ssl_version:tls9;", TLS)[0] == "malformed"
+    assert fault_of("ssl_version:!sslv3,tls1.2;", TLS)[0] == "malformed"
+
+
+def test_hellos_of_tls() -> None:
+    rule = rule_of("ssl_state:server_hello;", TLS)
+    assert (rule.flow.direction, rule.condition.parts) == (Direction.TO_CLIENT, (Size("tls.random", 1),))
+    assert fault_of("ssl_state:client_keyx;", TLS)[0] == "keyword ssl_state"
+    assert fault_of("flow:to_client; ssl_state:client_hello;", TLS)[0] == "keyword ssl_state"
 
 
 def test_variables_stand_for_numbers() -> None:

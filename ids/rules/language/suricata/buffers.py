@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
 from ids.protocols import ODDITIES, ODDITY
+from ids.protocols.http2.frames import ERRORS, SETTING_NAMES, TYPES
+from ids.protocols.websocket.frames import FLAGS, OPCODES
 from ids.rules.language.suricata.content import literal_bytes
-from ids.rules.language.suricata.draft import Draft, Part
+from ids.rules.language.suricata.draft import Draft, Part, Piece
 from ids.rules.language.suricata.faults import Malformed, Unsupported
 from ids.rules.language.suricata.words import intervals, refuse_value, required, unquoted
 from ids.rules.model import buffers as catalogue
@@ -69,17 +72,51 @@ TRANSFORMS = (
 TRANSFORMS_WITH_VALUE = ("xor", "pcrexform")
 
 DECIMALS = {
-    "dns.opcode": 15,
-    "dns.rcode": 65_535,
-    "dns.rrtype": 65_535,
-    "ftp.dynamic_port": 0xFFFF,
-    "tls.cert_chain_len": 0xFFFFFFFF,
-}
+    "dns.opcode": 15, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF,
+    "http2.priority": 255, "http2.window": 0xFFFFFFFF, "http2.size_update": 0xFFFFFFFF, "websocket.mask": 0xFFFFFFFF,
+    "smb.version": 3, "ftp.dynamic_port": 65_535,
+    "dhcp.leasetime": 0xFFFFFFFF, "dhcp.renewal_time": 0xFFFFFFFF, "dhcp.rebinding_time": 0xFFFFFFFF,
+    "snmp.version": 0xFFFFFFFF, "snmp.pdu_type": 0xFFFFFFFF,
+    "mqtt.protocol_version": 255, "mqtt.reason_code": 255, "mqtt.qos": 2,
+    "rfb.sectype": 0xFFFFFFFF, "ike.exchtype": 255, "ike.key_exchange_payload_length": 0xFFFFFFFF,
+    "ike.nonce_payload_length": 0xFFFFFFFF,
+}  # fmt: skip
 """Buffers of the catalogue with a decimal number, and the greatest: options with a value."""
 
+NAMED_NUMBERS: dict[str, dict[str, int]] = {
+    "http2.frametype": {name: number for number, name in enumerate(TYPES)},
+    "http2.errorcode": {name: number for number, name in enumerate(ERRORS)},
+    "websocket.opcode": {name: number for number, name in OPCODES.items()},
+}
+"""Buffers of the catalogue with a decimal number below 256 or a code that has a name: options with either."""
+
+_SETTING = re.compile(r"([A-Za-z_]+)\s*((?:[=<>!\d ].*)?)")
+_MASKED = re.compile(r"&\s*(0x[0-9a-f]{1,2}|\d{1,3})\s*(=|!=)\s*(0x[0-9a-f]{1,2}|\d{1,3})")
+
+WORDS = frozenset(
+    {
+        "mqtt.type",
+        "mqtt.flags",
+        "mqtt.connect.flags",
+        "mqtt.connack.session_present",
+        "rfb.secresult",
+        "ike.chosen_sa_attribute",
+        "dnp3.func",
+        "dnp3.obj",
+        "dnp3.ind",
+        "modbus.category",
+        "modbus.access",
+        "modbus.address",
+        "modbus.value",
+    }
+)
+"""Buffers of the catalogue with words: options with a value, in `ids.rules.language.suricata.listed`."""
+
 NOT_STICKY = frozenset({
-    "tls.version", "file.size", "file.md5", "file.sha1", "file.sha256", "ftp.mode", "ftp.reply_received", "ftp.bounce",
-    "ftpdata.command", ODDITY, *DECIMALS,
+    "tls.version", "file.size", "file.md5", "file.sha1", "file.sha256", "http2.settings", "websocket.flags", ODDITY,
+    "dcerpc.iface", "dcerpc.opnum", "krb5.ticket_encryption", "ftp.mode", "ftp.reply_received", "ftp.bounce",
+    "ftpdata.command",
+    *DECIMALS, *NAMED_NUMBERS, *WORDS,
 })  # fmt: skip
 """Buffers of the catalogue that in Suricata are options with a value."""
 
@@ -169,13 +206,75 @@ def decimal_in(buffer: str) -> Callable[[Draft, str | None], None]:
     """Return what an option with a number or a range does that is about a number in a buffer (``dns.opcode``)."""
 
     def option(draft: Draft, value: str | None) -> None:
-        ((least, most),), negated = intervals(required(value), DECIMALS[buffer])
         part = Part(require(buffer))
-        digits = Number(0, base=10)
-        if least == most:
-            part.steps.append(Compare(digits, "=", least, negated))
-        else:
-            part.steps += [Compare(digits, ">=", least), Compare(digits, "<=", most)]
+        _compare(part, Number(0, base=10), required(value), DECIMALS[buffer])
         draft.parts.append(part)
 
     return option
+
+
+def _compare(part: Part, digits: Number, text: str, most: int) -> None:
+    """Add to a part that a number in its buffer is one of these."""
+    ((low, high),), negated = intervals(text, most)
+    if low == high:
+        part.steps.append(Compare(digits, "=", low, negated))
+    else:
+        part.steps += [Compare(digits, ">=", low), Compare(digits, "<=", high)]
+
+
+def named_number_in(buffer: str) -> Callable[[Draft, str | None], None]:
+    """Return what an option with a name or a number does that stands for a number in a buffer (``http2.frametype``)."""
+    named = {name.replace("_", "").lower(): number for name, number in NAMED_NUMBERS[buffer].items()}
+
+    def option(draft: Draft, value: str | None) -> None:
+        text = unquoted(required(value)).strip()
+        part = Part(require(buffer))
+        number = named.get(text.lstrip("!").strip().replace("_", "").lower())
+        if number is not None:
+            part.steps.append(Compare(Number(0, base=10), "=", number, text.startswith("!")))
+        elif text[:1].isalpha():
+            raise Malformed(
+                f"{text[:40]!r} is none that {buffer} has", catalogue.nearest(text, list(NAMED_NUMBERS[buffer]))
+            )
+        else:
+            _compare(part, Number(0, base=10), text, 0xFFFFFFFF)
+        draft.parts.append(part)
+
+    return option
+
+
+def setting(draft: Draft, value: str | None) -> None:
+    """``http2.settings:SETTINGS_HEADER_TABLE_SIZE>1000``: a setting, and of it a number or a range."""
+    found = _SETTING.fullmatch(unquoted(required(value)).strip())
+    names = sorted(SETTING_NAMES.values())
+    if found is None or found[1].upper() not in names:
+        raise Malformed("it begins with no name of a setting", f"names are {', '.join(names)}")
+    name = found[1].upper().encode() + b" "
+    part = Part(require("http2.settings"))
+    part.steps.append(Piece(name, False, part, at_start=True))
+    if found[2]:
+        _compare(part, Number(0, offset=len(name), base=10), found[2].strip(), 0xFFFFFFFF)
+    draft.parts.append(part)
+
+
+def flags(draft: Draft, value: str | None) -> None:
+    """``websocket.flags:fin,!comp``, ``websocket.flags:&0x40=0x40`` or a number: flags of a frame."""
+    text = unquoted(required(value)).strip().lower()
+    part = Part(require("websocket.flags"))
+    digits = Number(0, base=10)
+    masked = _MASKED.fullmatch(text)
+    if masked is not None:
+        bits, wanted = int(masked[1], 0), int(masked[3], 0)
+        if masked[2] == "!=" and bits.bit_count() > 1:
+            raise Malformed("several bits are compared at once", "write one rule for each")
+        for bit in (1 << at for at in range(8) if bits >> at & 1):
+            part.steps.append(Compare(digits, "&", bit, bool(wanted & bit) == (masked[2] == "!=")))
+    elif text.lstrip("!")[:1].isalpha():
+        for word in text.split(","):
+            bit = FLAGS.get(word.strip().lstrip("!").strip(), 0)
+            if not bit:
+                raise Malformed(f"{word[:40]!r} is no flag", f"flags are {', '.join(FLAGS)}")
+            part.steps.append(Compare(digits, "&", bit, word.strip().startswith("!")))
+    else:
+        _compare(part, digits, text, 0xFF)
+    draft.parts.append(part)

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ids.errors import Location
+from ids.errors import Location, RuleError
+from ids.protocols import meant
 from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata import transfers
+from ids.rules.language.suricata.addresses import BUFFERS
+from ids.rules.language.suricata.dcerpc import in_either_order
 from ids.rules.language.suricata.draft import Draft, Part, Piece
 from ids.rules.language.suricata.faults import Fault, Malformed, Unsupported
 from ids.rules.language.suricata.files import ConfigFiles
@@ -16,8 +19,18 @@ from ids.rules.language.suricata.header import ACTIONS, REJECTED, Headers, Mispl
 from ids.rules.language.suricata.keywords import KEYWORDS, LATER
 from ids.rules.language.suricata.source import Header, RawRule, Unfinished, check_text, header_of, options_of
 from ids.rules.language.variables import Variables
-from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PARSED, PAYLOAD, comes_over, wrong_way
-from ids.rules.model.header import Checksum, HeaderBits, HeaderNumber, HeaderTest, IpOption, SameAddress, Spoken
+from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PARSED, PAYLOAD, comes_over, strangers, wrong_way
+from ids.rules.model.geoip import Countries, countries_of
+from ids.rules.model.header import (
+    AddressIn,
+    Checksum,
+    HeaderBits,
+    HeaderNumber,
+    HeaderTest,
+    IpOption,
+    SameAddress,
+    Spoken,
+)
 from ids.rules.model.rule import All, FlowOptions, Node, Rule, Traffic, base_of
 from ids.types import Signature
 from ids.types.state import STATELESS, State
@@ -25,7 +38,7 @@ from ids.types.state import STATELESS, State
 LEVELS = {1: "high", 2: "medium", 3: "low"}
 """Our level of each of Suricata's priorities; beyond them it is informational."""
 
-_WITH_FILES = ("http", "http2", "smtp", "ftp", "ftp-data", "smb", "nfs", "imap", "pop3")
+_WITH_FILES = ("http", "http1", "http2", "smtp", "ftp", "ftp-data", "smb", "nfs", "imap", "pop3")
 
 _OF_A_PACKET = (HeaderNumber, HeaderBits, SameAddress, IpOption, Checksum)
 """Tests that make Suricata look at single packets, not at streams."""
@@ -66,6 +79,9 @@ class Builder:
             scope = self._headers.scope(header)
             draft = Draft(scope.action, scope.protocol)
             draft.directory = Path(path).parent
+            draft.reputation = self.files.reputation
+            if self.files.countries is not None:
+                draft.countries = self._countries
             draft.payload_of = scope.payload_of
             if scope.number is not None:
                 draft.header_tests.append(HeaderNumber("ip.proto", ((scope.number, scope.number),)))
@@ -73,6 +89,12 @@ class Builder:
             return self._finished(draft, header, raw, path)
         except Misplaced as misplaced:
             raise AtPlace(misplaced.fault, header.offsets[misplaced.word]) from None
+
+    def _countries(self) -> Countries:
+        try:
+            return countries_of(Path(self.files.countries or ""))
+        except RuleError as error:
+            raise Malformed(str(error)) from None
 
     def _finished(self, draft: Draft, header: Header, raw: RawRule, path: str) -> Rule:
         start = header.offsets[0]
@@ -85,7 +107,8 @@ class Builder:
         traffic = self._headers.traffic(header, draft.protocol)
         options = FlowOptions(draft.established, draft.direction, _payload_of(draft), draft.stateless)
         try:
-            parts: list[Node] = [*draft.header_tests, *(part.finished() for part in draft.parts)]
+            chains = in_either_order([*draft.conditions, *(part.finished() for part in draft.parts)])
+            parts: list[Node] = [*draft.header_tests, *chains]
         except Malformed as wrong:
             raise AtPlace(wrong, start) from None
         severity = draft.priority if draft.priority is not None else self.files.priority(draft.classtype)
@@ -105,6 +128,7 @@ class Builder:
                 state=_state(draft),
                 attacked=draft.attacked,
                 announced=draft.announced,
+                bypass=draft.bypass,
                 packet_wise=_is_packet_wise(draft, traffic),
                 stores=draft.stores,
                 rejected=REJECTED.get(draft.action, ""),
@@ -173,7 +197,8 @@ def _is_packet_wise(draft: Draft, traffic: Traffic) -> bool:
     To the flow it applies what asks for addresses, ports and a protocol at most, and what looks into a protocol.
     """
     named = (CATALOGUE.get(base_of(part.buffer)) for part in draft.parts if part.buffer != PAYLOAD)
-    if traffic.app_proto or any(buffer is not None and buffer.protocol is not None for buffer in named):
+    of_protocol = any(buffer is not None and buffer.protocol is not None for buffer in named)
+    if traffic.app_proto or draft.conditions or of_protocol:
         return False
     tests = [test for test in draft.header_tests if not _is_of_flow(test)]
     asked = draft.established is not None or draft.direction is not None or draft.stateless
@@ -182,6 +207,8 @@ def _is_packet_wise(draft: Draft, traffic: Traffic) -> bool:
 
 def _is_of_flow(test: HeaderTest) -> bool:
     """Return whether a test holds for all packets of a flow alike."""
+    if isinstance(test, AddressIn):
+        return test.lasting
     return isinstance(test, Spoken) or (isinstance(test, HeaderNumber) and test.field == "ip.proto")
 
 
@@ -192,8 +219,10 @@ def _positioned(parts: Iterable[Part]) -> bool:
 
 def _never(rule: Rule, arrow: str) -> Fault | None:
     """Return why a rule could never match, where Suricata refuses it as well."""
+    alone = next((name for name in rule.buffers if name in BUFFERS), None)
+    if alone is not None:
+        return Unsupported(f"buffer {alone}", f"of {alone} only lists are asked", "write a dataset behind it")
     others = [name for name in rule.buffers if name in CATALOGUE and name != PAYLOAD]
-    protocols = {CATALOGUE[name].protocol for name in others} - {None}
     wanted = rule.traffic.app_proto
     of_a_packet = any(isinstance(part, _OF_A_PACKET) for part in rule.condition.parts)
     if of_a_packet and not PACKET_HEADERS.keys() >= set(others):
@@ -201,11 +230,11 @@ def _never(rule: Rule, arrow: str) -> Fault | None:
     of_files = sorted(name for name in others if name.startswith("file."))
     if of_files and wanted not in (None, *_WITH_FILES):
         return Malformed(f"{of_files[0]} never comes over {wanted}", "write the protocol that carries the file")
-    if wanted is not None and wanted not in PARSED and protocols:
+    protocols = {CATALOGUE[name].protocol for name in others} - {None}
+    if wanted is not None and meant(wanted)[0] not in PARSED and protocols:
         return Unsupported(f"protocol {wanted}", f"there is no parser for {wanted}", "test the payload instead")
-    if len(protocols) > 1 or (wanted and protocols and wanted not in protocols):
-        named = sorted(str(protocol) for protocol in protocols | ({wanted} if wanted else set()))
-        return Malformed(f"buffers and traffic of different protocols ({', '.join(named)}) never meet")
+    if apart := strangers(others, wanted):
+        return Malformed(f"buffers and traffic of different protocols ({', '.join(apart)}) never meet")
     for name in others:
         if name not in PACKET_HEADERS and not comes_over(name, rule.traffic.protocol):
             return Malformed(f"{name} never comes over {rule.traffic.protocol}", "write the protocol of the buffer")

@@ -5,6 +5,7 @@ Contents are kept open (`Piece`) until the rule ends, because modifiers follow t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -12,8 +13,10 @@ from pathlib import Path
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, Length, Step, Value
+from ids.rules.model.geoip import Countries
 from ids.rules.model.header import HeaderTest
-from ids.rules.model.rule import base_of
+from ids.rules.model.reputation import Reputation
+from ids.rules.model.rule import Node, base_of
 from ids.rules.model.transforms import TransformError, spelt, transforms_of
 from ids.types import Direction, Stores, Threshold
 from ids.types.state import StateChange, StateTest
@@ -84,7 +87,8 @@ def _relative(step: Piece | Step | None) -> bool:
 
 _SEVERAL = frozenset((
     "file.data", "file.name", "http.request_header", "http.response_header", "tls.certs", "tls.cert_subject",
-    "tls.alpn", "tls.subjectaltname", "smtp.rcpt_to", "ftp.reply", "ftp.completion_code",
+    "http2.header", "http2.header_name", "tls.alpn", "tls.subjectaltname", "smtp.rcpt_to", "ftp.reply",
+    "ftp.completion_code",
 ))  # fmt: skip
 
 
@@ -92,10 +96,10 @@ class Draft:
     """All that was said of one rule."""
 
     __slots__ = (
-        "action", "alert", "announced", "attacked", "bypass", "classtype", "decoded", "direction", "directory",
-        "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts", "payload_of", "priority",
-        "protocol", "references", "rev", "seen", "sid", "silent", "state_changes", "state_tests", "stateless", "sticky",
-        "stores", "threshold", "title", "variables",
+        "action", "alert", "announced", "attacked", "bypass", "classtype", "conditions", "countries", "decoded",
+        "direction", "directory", "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts",
+        "payload_of", "priority", "protocol", "references", "reputation", "rev", "seen", "sid", "silent",
+        "state_changes", "state_tests", "stateless", "sticky", "stores", "threshold", "title", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -103,6 +107,9 @@ class Draft:
         self.directory = Path()
         """Where its file is, from which it names others."""
         self.protocol = protocol
+        self.countries: Callable[[], Countries] | None = None
+        """Returns the countries of addresses; None: no file of them is named."""
+        self.reputation = Reputation()
         self.title = ""
         self.sid = 0
         self.rev = 0
@@ -120,9 +127,12 @@ class Draft:
         self.threshold: Threshold | None = None
         self.silent = False
         self.stores: Stores | None = None
+        self.bypass = False
         self.state_tests: list[StateTest] = []
         self.state_changes: list[StateChange] = []
         self.header_tests: list[HeaderTest] = []
+        self.conditions: list[Node] = []
+        """Tests that are no chain on one buffer."""
         self.parts: list[Part] = []
         self.sticky: str | None = None
         """The buffer that tests are on until another is named; None: the payload."""

@@ -10,6 +10,8 @@ from sys import intern
 from typing import NamedTuple
 
 from ids.errors import Location, RuleError
+from ids.rules.model.reputation import Reputation, read_reputation
+from ids.rules.settings import RulesSettings
 
 MAX_FILE_BYTES = 16 << 20
 
@@ -102,6 +104,9 @@ class ConfigFiles:
 
     classes: Mapping[str, Class] = field(default_factory=lambda: CLASSES)
     references: Mapping[str, str] = field(default_factory=lambda: REFERENCES)
+    countries: str | None = None
+    """A file that says in which country an address is."""
+    reputation: Reputation = field(default_factory=Reputation)
 
     def priority(self, classtype: str) -> int:
         """Return the priority of a class."""
@@ -128,6 +133,17 @@ class ConfigPaths:
     classification: str | None = None
     reference: str | None = None
     threshold: str | None = None
+    countries: str | None = None
+    reputation_categories: str | None = None
+    reputation: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, settings: RulesSettings) -> ConfigPaths:
+        """Return where the settings say that they are."""
+        return cls(
+            settings.classification_file, settings.reference_file, settings.threshold_file, settings.geoip_database,
+            settings.reputation_categories, tuple(settings.reputation_files),
+        )  # fmt: skip
 
 
 def read_config_files(paths: ConfigPaths, errors: list[RuleError]) -> ConfigFiles:
@@ -144,6 +160,8 @@ def read_config_files(paths: ConfigPaths, errors: list[RuleError]) -> ConfigFile
         for found in _lines(reference, _REFERENCE, "config reference: kind http://...", errors):
             references[found[1].lower()] = found[2]
         files.references = references
+    files.countries = paths.countries
+    files.reputation = read_reputation(paths.reputation_categories, paths.reputation, errors)
     return files
 
 

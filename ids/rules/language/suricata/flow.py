@@ -13,7 +13,7 @@ from ids.rules.model.header import Spoken, StreamSize
 
 PAYLOADS = {"only_stream": "stream", "no_stream": "packet"}
 SIDES = ("client", "server", "both", "either")
-OTHER_NAMES = {"http1": "http", "ssl": "tls"}
+OTHER_NAMES = {"ssl": "tls"}
 """Suricata's names of protocols that have another one here."""
 
 

@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from ids.protocols.rare.dnp3 import FUNCTION_CODES, INDICATORS
+from ids.protocols.rare.mqtt_message import TYPES as MQTT_TYPES
 from ids.rules.language.suricata import (
+    addresses,
     buffers,
     content,
+    dcerpc,
     flow,
+    kerberos,
+    listed,
     meta,
+    modbus,
     numbers,
     packet,
     sessions,
     sets,
     state,
+    tls,
     transfers,
-)  # fmt: skip
+)
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.model.buffers import CATALOGUE
 
@@ -32,11 +40,37 @@ KEYWORDS: dict[str, Builder] = {
     "pkt_data": buffers.pkt_data,
     "base64_data": buffers.base64_data,
     **{name: buffers.decimal_in(name) for name in buffers.DECIMALS},
+    **{name: buffers.named_number_in(name) for name in buffers.NAMED_NUMBERS},
+    "http2.settings": buffers.setting,
+    "websocket.flags": buffers.flags,
     "tls.version": buffers.equals_in("tls.version", whole=True),
     "tls.subject": buffers.equals_in("tls.cert_subject"),
     "tls.issuerdn": buffers.equals_in("tls.cert_issuer"),
     "tls.fingerprint": buffers.equals_in("tls.cert_fingerprint"),
+    "dcerpc.iface": dcerpc.iface,
+    "dce_iface": dcerpc.iface,
+    "dcerpc.opnum": dcerpc.opnum,
+    "dce_opnum": dcerpc.opnum,
+    "krb5_err_code": kerberos.error_code,
+    "krb5_msg_type": kerberos.message_type,
+    "krb5.ticket_encryption": kerberos.ticket_encryption,
+    "ssl_version": tls.ssl_version,
+    "ssl_state": tls.ssl_state,
     "app-layer-event": buffers.oddity,
+    "modbus": modbus.modbus,
+    "dnp3_func": listed.number_of("dnp3.func", FUNCTION_CODES, 255),
+    "dnp3_ind": listed.any_bit_of("dnp3.ind", INDICATORS),
+    "dnp3_obj": listed.pair_of("dnp3.obj"),
+    "rfb.secresult": listed.one_of("rfb.secresult", ("ok", "fail", "toomany", "unknown")),
+    "ike.chosen_sa_attribute": buffers.equals_in("ike.chosen_sa_attribute", whole=True),
+    "mqtt.type": listed.one_of("mqtt.type", [name.upper() for name in MQTT_TYPES[1:]] + ["UNASSIGNED"]),
+    "mqtt.flags": listed.flags_of("mqtt.flags", ("dup", "retain")),
+    "mqtt.connect.flags": listed.flags_of(
+        "mqtt.connect.flags", ("username", "password", "will_retain", "will", "clean_session")
+    ),
+    "mqtt.connack.session_present": listed.one_of(
+        "mqtt.connack.session_present", ("true", "false"), {"yes": "true", "no": "false"}
+    ),
     "filename": buffers.equals_in("file.name"),
     "fileext": buffers.equals_in("file.name", ending=True),
     "ssh.protoversion": sessions.ssh_version,
@@ -89,6 +123,9 @@ KEYWORDS: dict[str, Builder] = {
     "decode-event": packet.noted("decode"),
     "engine-event": packet.engine_event,
     "stream-event": packet.noted("stream"),
+    "geoip": addresses.geoip,
+    "iprep": addresses.iprep,
+    **{name: addresses.sticky(name) for name in addresses.BUFFERS},
     # flows and state
     "flow": flow.flow,
     "stream_size": flow.stream_size,
@@ -99,6 +136,7 @@ KEYWORDS: dict[str, Builder] = {
     "flowint": state.flowint,
     "noalert": state.noalert,
     "alert": state.alert,
+    "bypass": state.bypass,
     "threshold": state.threshold,
     "detection_filter": state.detection_filter,
     "tag": state.tag,
@@ -118,18 +156,16 @@ KEYWORDS: dict[str, Builder] = {
 
 KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
-_LATER = """
-    asn1 bypass cip_service config dce_iface dce_opnum dcerpc.iface dcerpc.opnum
-    dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
-    enip_command flow.age flowvar frame
-    geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
-    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep krb5_err_code
-    krb5_msg_type l3_proto lua modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags
-    mqtt.protocol_version mqtt.qos mqtt.reason_code mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace
-    rfb.secresult rfb.sectype rpc snmp.pdu_type snmp.version ssl_state ssl_version
-    tls_cert_expired tls_cert_notafter tls_cert_notbefore tls_cert_valid tls_store
-    vxlan_vni
+_KNOWN = """
+    asn1 bypass cip_service config dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
+    enip_command flow.age flowvar frame ftpbounce
+    ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
+    ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep l3_proto lua
+    modbus mqtt.connack.session_present mqtt.connect.flags mqtt.flags mqtt.protocol_version mqtt.qos mqtt.reason_code
+    mqtt.type nfq_set_mark nfs.version nfs_procedure pktvar replace rfb.secresult rfb.sectype rpc snmp.pdu_type
+    snmp.version ssh.softwareversion ssl_state ssl_version tls_cert_expired tls_cert_notafter tls_cert_notbefore
+    tls_cert_valid tls_store vxlan_vni
 """
 
-LATER = frozenset(_LATER.split())
+LATER = frozenset(_KNOWN.split()) - KEYWORDS.keys()
 """Options of Suricata that are refused by name."""

@@ -15,6 +15,7 @@ from ids.rules.language.suricata.source import MAX_RULE_BYTES, RawRule, raw_rule
 from ids.rules.language.suricata.thresholds import apply, read_thresholds
 from ids.rules.language.variables import Variables
 from ids.rules.model.chain import Chain, Listed
+from ids.rules.model.header import AddressIn
 from ids.rules.model.rule import Rule, leaves
 from ids.rules.settings import DEFAULT_VARIABLES
 
@@ -58,8 +59,7 @@ class SuricataLoader:
     @property
     def looks_up(self) -> bool:
         """Some rule looks things up in a list, which another file may fill."""
-        parts = (leaf for rule in self._rules.values() for leaf in leaves(rule.condition) if isinstance(leaf, Chain))
-        return any(isinstance(step, Listed) for chain in parts for step in chain.steps)
+        return any(_looks_up(leaf) for rule in self._rules.values() for leaf in leaves(rule.condition))
 
     def rules(self) -> list[Rule]:
         """Return what was loaded."""
@@ -105,6 +105,12 @@ class SuricataLoader:
         line, column = raw.place(at.offset)
         message = f"{at.option}: {at.fault.message}" if at.option else at.fault.message
         self.left_out.append(RuleLeftOut(message, Location(path, line, column), at.fault.remedy, cause=at.fault.cause))
+
+
+def _looks_up(leaf: object) -> bool:
+    if isinstance(leaf, Chain):
+        return any(isinstance(step, Listed) for step in leaf.steps)
+    return isinstance(leaf, AddressIn)
 
 
 def load_suricata(

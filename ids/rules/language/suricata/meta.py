@@ -20,7 +20,7 @@ _ESCAPED = re.compile(r'\\([";:\\])')
 _VERSION = re.compile(r"(>=|>|<=|<)\s*([0-9]{1,4})(?:\.([0-9]{1,4}))?(?:\.([0-9]{1,4}))?")
 _KIND = re.compile(r"[A-Za-z0-9_\-]{1,64}")
 _CLASS = re.compile(r"[A-Za-z0-9_\-]{1,64}")
-FEATURES = frozenset({"tls"})
+FEATURES = frozenset({"tls", "ja3", "ja4"})
 
 
 def readable(text: str) -> str:

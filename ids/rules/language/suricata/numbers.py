@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ids.rules.language.suricata.draft import Draft
-from ids.rules.language.suricata.faults import Malformed, Unsupported
+from ids.rules.language.suricata.faults import Malformed
 from ids.rules.language.suricata.words import commas, name, number, required
 from ids.rules.model.chain import Compare, Compute, Decode, Extract, Jump, Number, Value
 
@@ -61,7 +61,7 @@ def _options(draft: Draft, words: list[str], allowed: set[str]) -> _Options:
         elif key == "bitmask":
             options.bits = number(value if value[:2] in ("0x", "0X") else f"0x{value}", 1)
         elif key == "dce":
-            raise Unsupported("byte order dce", "the byte order of DCE/RPC is not known here")
+            options.order = key
         elif key == "align" and "align" in allowed:
             options.align = number(value, 2, 4) if value else 4
         elif key in ("from_beginning", "from_end") and "origin" in allowed:

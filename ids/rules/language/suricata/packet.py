@@ -23,7 +23,7 @@ NUMBERS = {
     "tcp.seq": ("tcp.seq", 0xFFFFFFFF), "ack": ("tcp.ack", 0xFFFFFFFF), "tcp.ack": ("tcp.ack", 0xFFFFFFFF),
     "window": ("tcp.window", 65_535), "tcp.window": ("tcp.window", 65_535), "dsize": ("payload.size", 65_535),
     "fragoffset": ("ip.fragoffset", 65_535), "tcp.mss": ("tcp.mss", 65_535), "tcp.wscale": ("tcp.wscale", 255),
-    "icmpv6.mtu": ("icmpv6.mtu", 0xFFFFFFFF),
+    "icmpv6.mtu": ("icmpv6.mtu", 0xFFFFFFFF), "flow.age": ("flow.age", 0xFFFFFFFF),
 }  # fmt: skip
 """Options with a number or a range: the field, and its greatest value."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from ids.errors import RuleError
+from ids.rules.language.suricata.addresses import BUFFERS
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, Unsupported
 from ids.rules.language.suricata.words import commas, name, number, required
 from ids.rules.model.chain import Listed
-from ids.rules.model.lists import Learned, Members, Reputation, learned_kind, learned_list, shared_list
+from ids.rules.model.header import AddressIn
+from ids.rules.model.lists import Learned, ListedAddresses, Members, Reputation, learned_kind, learned_list, shared_list
 
 _KINDS = {"string": "string", "md5": "md5", "sha256": "sha256", "ip": "ip", "ipv4": "ip"}
 _CHANGES = {"set": "add", "unset": "remove"}
@@ -91,6 +93,14 @@ def load(draft: Draft, file: str, kind: str, form: str, keep: Reputation | None 
 
 
 def _add(draft: Draft, step: Listed) -> None:
+    end = BUFFERS.get(draft.sticky or "")
+    if end is not None:
+        if not isinstance(step.members, Members) or step.members.kind != "ip":
+            raise Malformed(f"{draft.sticky} asks for a list of addresses", "write type ip, and load FILE")
+        members = ListedAddresses(step.name, step.members)
+        draft.header_tests.append(AddressIn(end, f"list {step.name}", members, step.negated))
+        draft.fresh = False
+        return
     if draft.sticky is None:
         raise Malformed("it is about a sticky buffer", "name one before it, such as dns.query;")
     draft.add(step)

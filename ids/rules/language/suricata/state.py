@@ -124,6 +124,12 @@ def noalert(draft: Draft, value: str | None) -> None:
     draft.silent = True
 
 
+def bypass(draft: Draft, value: str | None) -> None:
+    """``bypass``: hear nothing more of the flow behind this packet."""
+    refuse_value(value)
+    draft.bypass = True
+
+
 def alert(draft: Draft, value: str | None) -> None:
     """``alert``: alert; which is what rules do, but those that let pass."""
     refuse_value(value)

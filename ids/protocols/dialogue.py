@@ -1,0 +1,233 @@
+"""A protocol of messages: its module says what a message says; how messages come, and what becomes of it, is here.
+
+A protocol derives a class from `Dialogue`, of which each flow has an object. It gets messages, whole and in their
+order, one at a time (`Dialogue.take`), and hands on what each says (`Dialogue.say`): buffers for rules, an object for
+EVE, what is odd about it. Over TCP it names what cuts the messages (`Dialogue.cut`); over UDP each datagram is one.
+
+Requests that wait for their answer are kept in a `Waiting`, which has a bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ids.counters import Counters
+from ids.protocols.framing import Frames, Lines, Message, Pool
+from ids.protocols.protocol import ODDITY, Handover, MakeDatagramParser, MakeStreamParser, Setup
+from ids.types import Direction, Transaction
+
+K = TypeVar("K")
+T = TypeVar("T")
+Said = Mapping[str, "bytes | tuple[bytes, ...] | None"]
+"""By name of a buffer: its bytes, or its instances; None and no instances are no buffer."""
+EveFields = dict[str, Any]
+
+MIB = 1024 * 1024
+
+
+class DialogueSettings(BaseModel):
+    """Bounds of the parser. What is beyond them is counted, and still seen by rules on the raw bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    message_bytes: int = Field(
+        default=64 * 1024,
+        ge=256,
+        le=16 * MIB,
+        description="Bytes of one message that are read; of a longer one the first so many count. A datagram has no"
+        " more, and no message of these protocols that says something about them has.",
+    )
+    memcap_bytes: int = Field(
+        default=32 * MIB,
+        ge=65536,
+        description="Unfinished messages, over all flows. Beyond it they are skipped.",
+    )
+    open_requests: int = Field(
+        default=64,
+        ge=1,
+        le=65536,
+        description="Requests of one flow that wait for their answer; the oldest gives way. Few clients have more of"
+        " them under way at once.",
+    )
+
+
+class Waiting(Generic[K, T]):
+    """What waits for an answer in one flow, the oldest first."""
+
+    __slots__ = ("_by_key", "_counter", "_counters", "_limit")
+
+    def __init__(self, protocol: str, limit: int, counters: Counters) -> None:
+        self._by_key: dict[K, T] = {}
+        self._limit = limit
+        self._counters = counters
+        self._counter = f"{protocol}.requests_evicted"
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def put(self, key: K, value: T) -> T | None:
+        """Let something wait; return what has to give way for it: what has the same key, or else the oldest."""
+        by_key = self._by_key
+        gone = by_key.pop(key, None)
+        if gone is None and len(by_key) >= self._limit:
+            gone = by_key.pop(next(iter(by_key)))
+            self._counters.add(self._counter)
+        by_key[key] = value
+        return gone
+
+    def get(self, key: K) -> T | None:
+        """Return what waits under a key."""
+        return self._by_key.get(key)
+
+    def take(self, key: K) -> T | None:
+        """Return what waits under a key, which it does no more."""
+        return self._by_key.pop(key, None)
+
+    def rest(self) -> list[T]:
+        """Return all that waits, and forget it."""
+        rest = list(self._by_key.values())
+        self._by_key.clear()
+        return rest
+
+
+class Shared:
+    """What the parsers of all flows of a protocol share."""
+
+    def __init__(self, protocol: str, setup: Setup) -> None:
+        self.protocol = protocol
+        self.flows = setup.flows
+        self.counters = setup.counters
+        self.settings: DialogueSettings = setup.settings
+        self.pool = Pool(protocol, self.settings.memcap_bytes, setup.counters)
+
+
+class Dialogue:
+    """One flow of a protocol; a `StreamParser` and a `DatagramParser`."""
+
+    protocol: ClassVar[str]
+    """Its name."""
+
+    __slots__ = ("_at", "_cut", "_ended", "_out", "next_id", "shared", "slot")
+
+    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+        self.shared = shared
+        self.slot = slot
+        self.next_id = tx_id
+        """Id of the next transaction."""
+        self._cut: list[Frames | Lines] = []
+        """By direction, once there is a stream."""
+        self._ended = 0
+        """Bits of the directions that ended."""
+        self._at = (0, 0, 0)
+        """Time and number of the packet that is read, and bytes behind the message."""
+        self._out: list[Transaction] = []
+
+    # What a protocol says of itself.
+
+    def cut(self, direction: Direction) -> Frames | Lines:
+        """Return what cuts a direction of a stream into messages."""
+        raise NotImplementedError(f"{self.protocol} has no streams")
+
+    def take(self, direction: Direction, message: Message) -> None:
+        """Read a message. What it raises costs the flow its parser."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Say what is left to say: the streams have ended."""
+
+    # What it hands on.
+
+    def new(self) -> int:
+        """Return the id of a new transaction."""
+        tx_id = self.next_id
+        self.next_id += 1
+        return tx_id
+
+    def say(
+        self,
+        direction: Direction,
+        said: Said,
+        fields: EveFields | Callable[[], EveFields],
+        tx_id: int,
+        *,
+        complete: bool = True,
+        odd: tuple[str, ...] | list[str] = (),
+    ) -> None:
+        """Hand on what a message says, as a part of its transaction; ``complete``: the event may be written."""
+        buffers: dict[str, bytes] = {}
+        more: dict[str, tuple[bytes, ...]] = {}
+        for name, value in said.items():
+            if isinstance(value, tuple):
+                if value:
+                    buffers[name] = value[0]
+                if len(value) > 1:
+                    more[name] = value[1:]
+            elif value is not None:
+                buffers[name] = value
+        if odd:
+            first, *others = [f"{self.protocol}.{name}".encode() for name in dict.fromkeys(odd)]
+            buffers[ODDITY] = first
+            if others:
+                more[ODDITY] = tuple(others)
+        ts_ns, number, behind = self._at
+        self._out.append(
+            Transaction(
+                self.shared.flows, self.slot, self.protocol, tx_id, direction, buffers, fields, ts_ns, number, complete,
+                more=more, behind=behind,
+            )
+        )  # fmt: skip
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Count something under the protocol's name."""
+        self.shared.counters.add(f"{self.protocol}.{what}", number)
+
+    # What the stage calls.
+
+    def feed(
+        self,
+        direction: Direction,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> Handover | None:
+        """Take the next bytes of a direction, as `StreamParser` has it."""
+        if not self._cut:
+            self._cut = [self.cut(side) for side in Direction]
+        self._out = out
+        for message in self._cut[direction].feed(data, gap, closed):
+            self._at = ts_ns, number, message.behind
+            self.take(direction, message)
+        if closed:
+            self._ended |= 1 << direction
+            if self._ended == 0b11:
+                self._at = ts_ns, number, 0
+                self.end()
+        self._out = []
+        return None
+
+    def datagram(self, direction: Direction, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> None:
+        """Take the next datagram, as `DatagramParser` has it."""
+        self._out, self._at = out, (ts_ns, number, 0)
+        self.take(direction, Message(data, 0))
+        self._out = []
+
+    def release(self) -> None:
+        """Give back the memory of a flow that is parsed no more."""
+        for one in self._cut:
+            one.release()
+
+
+def speaking(made: type[Dialogue]) -> Callable[[Setup], Any]:
+    """Return what `ids.protocols.protocol.Protocol.streams` or ``datagrams`` is for a protocol of messages."""
+    return partial(_begin, made)
+
+
+def _begin(made: type[Dialogue], setup: Setup) -> MakeStreamParser | MakeDatagramParser:
+    return partial(made, Shared(made.protocol, setup))

@@ -1,0 +1,35 @@
+"""How messages of SMB begin, behind the head of a NetBIOS session or of TCP (RFC 1002 section 4.3.1, [MS-SMB2] 2.1)."""
+
+from __future__ import annotations
+
+import re
+
+FRAME = 4
+"""Bytes before a message: a type, and its length."""
+MESSAGE = 0x00
+_SESSION = frozenset(range(0x81, 0x86))
+"""Types of what sets a session up, and of what keeps it."""
+SECOND, ENCRYPTED, COMPRESSED, FIRST = b"\xfeSMB", b"\xfdSMB", b"\xfcSMB", b"\xffSMB"
+
+_HEADER = rb"\x00[\x00-\x01](?s:..)[\xfd-\xff]SMB"
+_SESSION_REQUEST = rb"\x81\x00\x00[\x22-\xff]\x20[A-P]{32}[\x00\x20-\x7f]"
+FROM_CLIENT = _HEADER + rb"|" + _SESSION_REQUEST
+FROM_SERVER = _HEADER + rb"|\x82\x00\x00\x00(?:\Z|\x00)"
+
+BEGINS = re.compile(rb"(?s:\x00...[\xfc-\xff]SMB)")
+"""The beginning of a message: where one is looked for behind missing bytes."""
+
+
+def length_of(data: bytes | bytearray, at: int) -> int:
+    """Return how many bytes a message takes, as `ids.protocols.framing.LengthOf`."""
+    if len(data) < at + FRAME:
+        return 0
+    if data[at] == MESSAGE:
+        if len(data) > at + FRAME and not 0xFC <= data[at + FRAME] <= 0xFF and _size(data, at):
+            return -1
+        return FRAME + _size(data, at)
+    return FRAME + (_size(data, at) & 0x1FFFF) if data[at] in _SESSION else -1
+
+
+def _size(data: bytes | bytearray, at: int) -> int:
+    return data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]

@@ -1,0 +1,53 @@
+"""Conversations of the second line of protocols, made by hand: what few captures have."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.fuzz.mutate import mutated
+from tests.fuzz.seeds import Conversation
+from tests.protocols import said
+from tests.protocols.initials import ANSWER, DCID, HELLO, SCID, chlo, crypto, initial
+
+
+def _turns(*messages: bytes) -> tuple[tuple[int, bytes], ...]:
+    """Return messages of both sides, in turns."""
+    return tuple([(at & 1, data) for at, data in enumerate(messages)])
+
+
+SECOND_LINE = (
+    Conversation(True, _turns(said.SNMP_GET, said.SNMP_GET, said.SNMP_TRAP, said.snmp3(0), said.snmp3(3))),
+    Conversation(True, _turns(said.DHCP_DISCOVER, said.DHCP_ACK)),
+    Conversation(True, _turns(said.SIP_INVITE, said.SIP_RINGING)),
+    Conversation(False, _turns(said.SIP_INVITE * 2, said.SIP_RINGING)),
+    Conversation(True, _turns(said.IKE1, said.IKE1, said.IKE1_KEY, said.IKE1_KEY)),
+    Conversation(True, _turns(said.IKE2, said.IKE2)),
+    Conversation(True, _turns(said.TFTP_READ, said.TFTP_READ)),
+    Conversation(True, _turns(*said.DHT)),
+    Conversation(True, _turns(initial(crypto(0, HELLO)), chlo(SNI=b"a.example", UAID=b"b"))),
+    Conversation(
+        False,
+        _turns(
+            said.MQTT_CONNECT, said.MQTT_CONNACK, said.MQTT_SUBSCRIBE, said.MQTT_SUBACK, said.MQTT_PUBLISH,
+            said.MQTT_PUBACK, said.MQTT_DISCONNECT,
+        ),
+    ),
+    Conversation(False, _turns(said.MQTT5_CONNECT, said.MQTT5_CONNACK, said.MQTT_PUBLISH)),
+    Conversation(False, tuple([(int(side), data) for side, data in said.RFB])),
+    Conversation(False, tuple([(int(side), data) for side, data in said.PG_SESSION])),
+    Conversation(False, _turns(*said.MODBUS)),
+    Conversation(False, _turns(*said.DNP3)),
+)  # fmt: skip
+
+
+def quic(rng: np.random.Generator) -> Conversation:
+    """Return a conversation whose frames were changed before they were protected."""
+    asked, answered = crypto(0, HELLO), crypto(0, ANSWER)
+    return Conversation(
+        True,
+        (
+            (0, initial(mutated(asked, answered, rng))),
+            (1, initial(mutated(answered, asked, rng), dcid=SCID, by_server=True)),
+            (0, initial(mutated(asked, DCID, rng), number=1)),
+        ),
+    )
