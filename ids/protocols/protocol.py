@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 from pydantic import BaseModel
 
 from ids.counters import Counters
+from ids.protocols.expected import Expected
 from ids.protocols.files import Files, FileSettings
 from ids.types import Direction, FlowColumns, Transaction
 
@@ -61,6 +62,8 @@ class Setup:
     out is the same."""
     files: Files = field(default_factory=lambda: Files(FileSettings(), Counters(), FlowColumns(1)))
     """The files of all flows: see `ids.protocols.files` for how a parser hands one over."""
+    expected: Expected = field(default_factory=lambda: Expected(Counters()))
+    """Connections that other flows announce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ class DatagramParser(Interface):
         ...
 
 
-MakeStreamParser = Callable[[int, int], StreamParser]
+MakeStreamParser = Callable[..., StreamParser]
 """Makes the parser of a flow: its slot, and the id of its first transaction."""
 MakeDatagramParser = Callable[[int, int], DatagramParser]
 
@@ -148,6 +151,13 @@ class Protocol:
     """How the server of a TCP flow begins."""
     server_prelude: bytes | None = None
     """What its server may send before the protocol shows."""
+    announced: bool = False
+    """Its TCP flows are known by what another flow says of them (`ids.protocols.expected`): what makes its parsers
+    takes what was announced as a third argument."""
+    greets: bool = False
+    """Its server speaks first."""
+    commands: bytes | None = None
+    """How its client may begin behind the server's greeting, though it looks like another protocol's by itself."""
     sure: bool = False
     """Its client's first bytes settle it: no answer of the server in another protocol makes the flow that one's. Right
     where whoever begins so is heard by servers of it alone."""
@@ -174,6 +184,10 @@ class Protocol:
     is what the parser gave the transaction as ``fields``. Without one, the key in alerts is the protocol's name."""
     of_sender: bool = False
     """Its events name who sent the message first, as Suricata's do; those of the others name the client."""
+    ours: bool = False
+    """Suricata has no such event: its object stands under ``ids``."""
+    beside: tuple[str, ...] = ()
+    """Keys of ``fields`` whose values are objects of their own in events: ``email`` beside ``smtp``."""
     in_alert: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
     """Makes of ``fields`` the object that alerts have, where that is another than the event's."""
     streams: Callable[[Setup], MakeStreamParser] | None = field(default=None, repr=False)
@@ -182,7 +196,8 @@ class Protocol:
     """Begins to parse UDP flows."""
 
     def __post_init__(self) -> None:
-        for pattern in (self.from_client, self.client_prelude, self.from_server, self.server_prelude):
+        patterns = self.from_client, self.client_prelude, self.from_server, self.server_prelude, self.commands
+        for pattern in patterns:
             if pattern is not None and re.compile(pattern).groups:
                 raise ValueError(f"a pattern of {self.name} captures: write (?:...)")
 
@@ -194,5 +209,5 @@ class Protocol:
     def recognised_over(self, ip_proto: int) -> bool:
         """Return whether flows of an IP protocol (6: TCP, 17: UDP) can be recognised as this one."""
         if ip_proto == 6:
-            return self.agreed or self.from_client is not None or self.from_server is not None
+            return self.announced or self.agreed or self.from_client is not None or self.from_server is not None
         return ip_proto == 17 and self.datagram is not None

@@ -25,6 +25,7 @@ class Recogniser:
             [re.compile(pattern) for pattern in of_side if pattern is not None]
             for of_side in zip(*[(one.client_prelude, one.server_prelude) for one in known], strict=True)
         ) or ([], [])
+        self._commands = {one.name: re.compile(one.commands) for one in known if one.commands is not None}
         self._by_datagram = [(protocol, judge) for protocol in known if (judge := protocol.datagram) is not None]
 
     def stream(self, prefix: bytes, direction: Direction | int) -> Protocol | None:
@@ -38,6 +39,11 @@ class Recogniser:
         return max(
             [found.end() for pattern in self._preludes[direction] if (found := pattern.match(prefix))], default=0
         )
+
+    def may_follow(self, protocol: Protocol | None, prefix: bytes) -> bool:
+        """Return whether a client that was greeted in a protocol may begin so, whatever else it looks like."""
+        pattern = self._commands.get(protocol.name) if protocol is not None else None
+        return pattern is not None and pattern.match(prefix) is not None
 
     def datagram(self, data: bytes, ports: tuple[int, int]) -> Protocol | None:
         """Return the protocol of a datagram between two ports, or None where none fits."""

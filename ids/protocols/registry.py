@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from ids.protocols import dcerpc, dns, http, http2, krb5, ldap, quic, rdp, recognised, smb, tls, websocket
+from ids.protocols import (
+    dcerpc,
+    dns,
+    ftp,
+    http,
+    http2,
+    krb5,
+    ldap,
+    mailbox,
+    quic,
+    rdp,
+    recognised,
+    smb,
+    smtp,
+    ssh,
+    tls,
+    websocket,
+)  # fmt: skip
+from ids.protocols.mime import EMAIL_BUFFERS
 from ids.protocols.protocol import ODDITY, Buffer, Protocol
 from ids.protocols.rare import bittorrent, dhcp, dnp3, ike, modbus, mqtt, ntp, pgsql, rfb, sip, snmp, tftp
 from ids.types import Direction
@@ -10,18 +28,19 @@ from ids.types import Direction
 PROTOCOLS: tuple[Protocol, ...] = (
     http2.PROTOCOL,
     tls.PROTOCOL,
-    recognised.SSH,
+    ssh.PROTOCOL,
     smb.PROTOCOL,
     dcerpc.PROTOCOL,
     krb5.PROTOCOL,
     rdp.PROTOCOL,
     ldap.PROTOCOL,
-    recognised.SMTP,
+    smtp.PROTOCOL,
     sip.PROTOCOL,
     http.PROTOCOL,
-    recognised.FTP,
-    recognised.IMAP,
-    recognised.POP3,
+    ftp.PROTOCOL,
+    ftp.DATA,
+    mailbox.IMAP,
+    mailbox.POP3,
     quic.PROTOCOL,
     mqtt.PROTOCOL,
     rfb.PROTOCOL,
@@ -44,7 +63,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in PROTOCOLS}
 
 OTHER_NAMES = frozenset(
-    {"dnp3", "ftp-data", "ike", "krb5", "ldap", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rdp", "rfb", "sip",
+    {"dnp3", "ike", "krb5", "ldap", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rdp", "rfb", "sip",
      "snmp", "telnet", "tftp"} - BY_NAME.keys()
 )  # fmt: skip
 """EVE's names of protocols that nothing here recognises: a rule that names one is refused with that reason."""
@@ -59,6 +78,7 @@ SHARED_BUFFERS = (
     Buffer("file.sha256", None, None, "SHA-256 of a complete file, in hexadecimal", grows=True),
     *dcerpc.BUFFERS,
     Buffer(ODDITY, None, None, "what a parser found odd, by Suricata's names: `dns.z_flag_set`", several=True),
+    *(Buffer(name, None, None, text, several=True) for name, text in EMAIL_BUFFERS.items()),
     Buffer("ja3.hash", None, Direction.TO_SERVER, "JA3 of the client, hexadecimal"),
     Buffer("ja3.string", None, Direction.TO_SERVER, "JA3 string of the client"),
     Buffer("ja3s.hash", None, Direction.TO_CLIENT, "JA3S of the server, hexadecimal"),

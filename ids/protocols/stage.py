@@ -7,10 +7,11 @@ THEORY.
     Bytes that say nothing yet (`Protocol.client_prelude`, `server_prelude`) do not count against ``probe_bytes``, up to
     `PRELUDE_BYTES`: else whoever begins with many of them would go unseen. Line ends before all else may be any number,
     for no more than ``probe_bytes`` of them are kept.
-    Where the server's bytes decided, in a protocol that has no parser or for none, and the client's are another's that
-    has one, the client decides: the others may be forged, by whoever sends them in the server's name. And where the
-    client's bytes decided so, or nothing did, and the server answers in a protocol that has a parser, the server
-    decides: it has understood the client. What the client said is kept until then, up to `PRELUDE_BYTES`.
+    Where the server's bytes decided, or nothing did, and the client's are another's that has a parser, and are nothing
+    that a client of the first may say (`Protocol.commands`), the client decides: the others may be forged, by whoever
+    sends them in the server's name. And where the client's bytes decided so, or nothing did, and the server answers in
+    a protocol that has a parser, the server decides: it has understood the client. What the client said is kept until
+    then, up to `PRELUDE_BYTES`.
 (2) A parser may hand its flow over: the rest of the streams is probed anew, and the next parser goes on with the ids of
     transactions. Where nothing fits the rest, the flow keeps its name.
 (3) A parser reads hostile bytes. Should one raise, that is counted, its flow goes on without a parser, and rules on the
@@ -33,6 +34,7 @@ from operator import attrgetter
 import numpy as np
 
 from ids.counters import Counters
+from ids.protocols.expected import Expected
 from ids.protocols.files import Files, FileSettings
 from ids.protocols.protocol import (
     Handover,
@@ -93,8 +95,10 @@ class Protocols:
         self._codes = {name: flows.app_code(name) for name in (FAILED, *(protocol.name for protocol in protocols))}
         self._make_parser: dict[str, MakeStreamParser] = {}
         self._make_listener: dict[str, MakeDatagramParser] = {}
+        self._expected = Expected(counters)
+        self._announced = {protocol.name: protocol for protocol in protocols if protocol.announced}
         for protocol in protocols:
-            setup = Setup(flows, settings.of(protocol), counters, ordinary_lane, self.files)
+            setup = Setup(flows, settings.of(protocol), counters, ordinary_lane, self.files, self._expected)
             if protocol.streams is not None:
                 self._make_parser[protocol.name] = protocol.streams(setup)
             if protocol.datagrams is not None:
@@ -178,11 +182,19 @@ class Protocols:
             talk = talks.get(flow_id)
             if talk is None:
                 talk = talks[flow_id] = Talk(slot)
+                if len(self._expected):
+                    self._meet(talk, ts_ns)
             if closed:
                 talk.closed |= 1 << side
             if talk.parser is not None and talk.awaited and self._contradicts(talk, side, data[start:end], gap):
                 talk.release()
-            if talk.parser is not None:
+            if (
+                talk.greeted
+                and side == Direction.TO_SERVER
+                and self._hear_client(talk, data[start:end], ts_ns, number, gap, closed, out)
+            ):
+                pass
+            elif talk.parser is not None:
                 try:
                     handover = talk.parser.feed(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed, out)
                 except Exception:
@@ -201,6 +213,16 @@ class Protocols:
                     self._hear(talk, side, data[start:end], gap)
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
+
+    def _meet(self, talk: Talk, ts_ns: int) -> None:
+        """Give a connection that another flow has announced its parser."""
+        announced = self._expected.take(self._flows.view(talk.slot), ts_ns)
+        if announced is None or announced.protocol not in self._make_parser:
+            return
+        talk.probing = False
+        self._decide(talk, self._announced[announced.protocol])
+        talk.parser = self._make_parser[announced.protocol](talk.slot, 0, announced.about)
+        self._parsed[talk.slot] = True
 
     def _probe(
         self,
@@ -249,13 +271,16 @@ class Protocols:
         if side == Direction.TO_SERVER and protocol is not None and not protocol.sure and not (gap or others):
             talk.awaited = True
             self._keep_client(talk, b"", known + data, b"")
+        if side == Direction.TO_CLIENT and protocol is not None and not protocol.sure and not (gap or others):
+            talk.greeted = not talk.handovers
         if not (known or others or talk.closed >> (1 - side) & 1):
             self._parse(talk, side, data, ts_ns, number, gap, closed, out)
             return
         pieces = [(side, known, 0, False), (side, data, gap, closed)] if gap else [(side, known + data, 0, closed)]
         if others or talk.closed >> (1 - side) & 1:
             held = (1 - side, others, 0, bool(talk.closed >> (1 - side) & 1))
-            pieces.insert(0 if side else len(pieces), held)  # the client's bytes came first
+            first = bool(side) != (protocol is not None and protocol.greets)
+            pieces.insert(0 if first else len(pieces), held)  # of whoever speaks first, as a rule the client
         talk.closed = 0
         for of, piece, lost, last in pieces:
             self._take(talk, of, piece, ts_ns, number, lost, last, out)
@@ -305,10 +330,11 @@ class Protocols:
 
     def _hear_client(
         self, talk: Talk, data: bytes, ts_ns: int, number: int, gap: int, closed: bool, out: list[Transaction]
-    ) -> None:
+    ) -> bool:
         """Judge the first bytes of a client whose server has named the flow, however they are cut.
 
-        Where they are of another protocol, begin to parse that one: the server's words may be forged.
+        Where they are of another protocol, begin to parse that one: the server's words may be forged. Return whether
+        it did.
         """
         known, probe = talk.prefix[Direction.TO_SERVER], self._settings.probe_bytes
         heard = known + data
@@ -319,19 +345,25 @@ class Protocols:
             protocol = self._recogniser.stream(first, Direction.TO_SERVER)
         if protocol is None and len(first) < limit and not gap and not closed and self._room(first):
             self._talks.hold(talk, (first, b""))
-            return
+            return False
         self._talks.hold(talk, NOTHING)
         talk.heard |= 1 << Direction.TO_SERVER
+        talk.greeted = False
+        if protocol is not talk.protocol and self._recogniser.may_follow(talk.protocol, first):
+            return False
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
         if protocol is talk.protocol and not gap:
             talk.began |= (protocol is not None) << Direction.TO_SERVER
         elif maker is not None and not gap:
             self._counters.add("app_layer.corrected")
+            talk.release()
             self._decide(talk, protocol)
             talk.began = 1 << Direction.TO_SERVER
             talk.parser = maker(talk.slot, talk.tx_id)
             self._parsed[talk.slot] = True
             self._parse(talk, Direction.TO_SERVER, heard, ts_ns, number, 0, closed, out)
+            return True
+        return False
 
     def _keep_client(self, talk: Talk, kept: bytes, said: bytes, answered: bytes) -> None:
         """Keep what a client says until its server has answered, as long as there is room for it."""

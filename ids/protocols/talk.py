@@ -12,7 +12,8 @@ class Talk:
     """What is known of one flow."""
 
     __slots__ = (
-        "awaited", "began", "closed", "handed", "handed_at", "handovers", "heard", "left", "listener", "looked",
+        "awaited", "began", "closed", "greeted", "handed", "handed_at", "handovers", "heard", "left", "listener",
+        "looked",
         "missed", "offered", "parser", "prefix", "probing", "protocol", "since", "slot", "tx_id",
     )  # fmt: skip
 
@@ -32,6 +33,8 @@ class Talk:
         """Bits of the directions whose first bytes are the protocol's."""
         self.awaited = False
         """There is no parser for what the client seems to speak, and the server's first bytes are to confirm it."""
+        self.greeted = False
+        """The server's first bytes decided for the parser; the client's may contradict."""
         self.missed = 0
         """Bytes of the client behind those in ``prefix`` meanwhile."""
         self.offered = False
@@ -54,7 +57,7 @@ class Talk:
         """Probe anew: what comes is another protocol, whose first transaction has this id."""
         self.tx_id = tx_id
         self.probing, self.protocol, self.heard, self.began = True, None, 0, 0
-        self.awaited, self.missed = False, 0
+        self.awaited, self.missed, self.greeted = False, 0, False
 
     def release(self) -> None:
         """Let the parser go, with what it holds."""

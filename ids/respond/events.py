@@ -29,6 +29,7 @@ from ids.types import (
     Signature,
     Transaction,
 )
+from ids.types.transactions import Fields
 
 PROTOCOL_NAMES = {
     1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6", 47: "GRE", 50: "ESP", 58: "IPv6-ICMP", 132: "SCTP",
@@ -167,7 +168,7 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         protocol, fields = match.transaction.protocol, match.transaction.fields
         in_alert = BY_NAME[protocol].in_alert if protocol in BY_NAME else None
         if fields or protocol not in EVENT_OF or EVENT_OF[protocol] == protocol:
-            event[EVENT_OF.get(protocol, protocol)] = dict(fields if in_alert is None else in_alert(fields))
+            event |= exchange(protocol, fields if in_alert is None else in_alert(fields))
     if match.flow.app_proto:
         event["app_proto"] = match.flow.app_proto
     event["direction"] = _direction(match)
@@ -180,6 +181,7 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
     if settings.verdict:
         event["verdict"] = _verdict(match, verdict)
     event["ids"] = {
+        **event.get("ids", {}),
         "detector": match.detector,
         "rule": match.signature.origin,
         "packet_ts_ns": match.ts_ns,
@@ -188,6 +190,14 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         ],
     }
     return event
+
+
+def exchange(protocol: str, fields: Fields) -> Event:
+    """Return what is logged of an exchange: the object of its protocol, and those that stand beside it."""
+    own, beside = dict(fields), BY_NAME[protocol].beside if protocol in BY_NAME else ()
+    lifted = {key: own.pop(key) for key in beside if key in own}
+    named: Event = {EVENT_OF.get(protocol, protocol): own, **lifted}
+    return {"ids": named} if protocol in BY_NAME and BY_NAME[protocol].ours else named
 
 
 def _of_match(event_type: str, match: Match) -> Event:

@@ -22,6 +22,7 @@ from ids.respond.events import (
     ICMP,
     WIRE,
     WITH_PORTS,
+    exchange,
     interface_name,
     packet_source,
     protocol_name,
@@ -31,6 +32,7 @@ from ids.respond.events import (
 )
 from ids.respond.files import body_fields, file_fields
 from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, Transaction, address_texts
+from ids.types.transactions import Fields
 
 _TCP = 6
 _ENDS = re.compile(r'"src_ip":("[^"]*"),"src_port":(\d+),"dest_ip":("[^"]*"),"dest_port":(\d+),')
@@ -111,7 +113,7 @@ class EventLines:
         times = timestamps(np.array([row.ts_ns for row in rows]))
         swapped = [bool(row.direction) for row in rows] if event_type in OF_SENDER else None
         heads = self._heads(event_type, slots, times, [row.number for row in rows], swapped)
-        objects = [spell(row.fields) for row in rows]
+        objects = [_objects(row.protocol, row.fields) for row in rows]
         self._objects.update(zip(map(id, rows), objects, strict=True))
         lines = [
             f'{head},"tx_id":{row.tx_id},"{event_type}":{said}}}\n'
@@ -126,7 +128,7 @@ class EventLines:
         of_server = [bool(file.direction) for file in files]
         heads = self._heads("fileinfo", slots, times, [file.number for file in files], of_server)
         lines = [
-            f'{head},"{EVENT_OF.get(file.protocol, file.protocol)}":{spell(file.fields)},"app_proto":"{file.protocol}",'
+            f'{head},{_objects(file.protocol, file.fields)},"app_proto":"{file.protocol}",'
             f'"fileinfo":{spell(file_fields(file, hashes, magic=magic))}}}\n'
             for head, file in zip(heads, files, strict=True)
         ]
@@ -138,10 +140,9 @@ class EventLines:
         slots = np.array([row.slot for row in rows])
         times = timestamps(np.array([row.ts_ns for row in rows]))
         heads = self._heads("fileinfo", slots, times, [row.number for row in rows], [True] * len(rows))
-        objects = [self._objects.get(id(row)) or spell(row.fields) for row in rows]
+        objects = [self._objects.get(id(row)) or _objects(row.protocol, row.fields) for row in rows]
         lines = [
-            f'{head},"{row.protocol}":{said},"app_proto":"{row.protocol}",'
-            f'"fileinfo":{body_fields(name, size, row.tx_id)}}}\n'
+            f'{head},{said},"app_proto":"{row.protocol}","fileinfo":{body_fields(name, size, row.tx_id)}}}\n'
             for head, said, (row, name, size) in zip(heads, objects, bodies, strict=True)
         ]
         return Lines("fileinfo", "".join(lines).encode(), len(lines))
@@ -279,6 +280,11 @@ def timestamps(ts_ns: I64) -> list[str]:
     """Spell times in EVE's way, as `ids.respond.events.timestamp` does one."""
     seconds, micros = np.divmod(ts_ns // 1000, 1_000_000)
     return [f"{second(of)}.{micro:06d}+0000" for of, micro in zip(seconds.tolist(), micros.tolist(), strict=True)]
+
+
+def _objects(protocol: str, fields: Fields) -> str:
+    """Return what is logged of an exchange: the object of its protocol, and those that stand beside it."""
+    return ",".join([f'"{key}":{spell(value)}' for key, value in exchange(protocol, fields).items()])
 
 
 def _source(name: str) -> str:

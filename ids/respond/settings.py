@@ -95,6 +95,7 @@ class RespondSettings(BaseModel):
 
 EventType = Literal[
     "alert", "flow", "drop", "http", "dns", "tls", "websocket", "fileinfo",
+    "ssh", "smtp", "ftp", "ftp_data", "imap", "pop3",
     "smb", "dcerpc", "krb5", "ldap", "rdp",
     "quic", "mqtt", "sip", "dhcp", "snmp", "tftp", "ntp", "ike", "rfb", "pgsql", "modbus", "bittorrent_dht", "dnp3",
     "anomaly", "packet", "stats",

@@ -6,7 +6,8 @@ import logging
 import struct
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from tests.fuzz.handmade import HANDMADE, HTTP2
 from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
 from tests.fuzz.second_line import SECOND_LINE, quic
 from tests.fuzz.seeds import Conversation, Frames, Seeds
+from tests.fuzz.sessions import SESSIONS
 from tests.fuzz.windows import CONVERSATIONS
 
 LINKTYPE_RAW = 101
@@ -274,6 +276,18 @@ class Handmade(Parsers):
         return HANDMADE
 
 
+class Sessions(Parsers):
+    """The same, of one protocol with sessions."""
+
+    def __init__(self, seeds: Seeds, name: str) -> None:
+        super().__init__(seeds)
+        self._name = name
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        return SESSIONS[self._name]
+
+
 class Windows(Parsers):
     """The same, of what Windows networks speak."""
 
@@ -345,7 +359,7 @@ class RuleFiles(Target):
         return self.size
 
 
-TARGETS: dict[str, type[Target]] = {
+TARGETS: dict[str, Callable[[Seeds], Target]] = {
     "decode": Decode,
     "defragment": Defragment,
     "flows": Flows,
@@ -357,6 +371,7 @@ TARGETS: dict[str, type[Target]] = {
     "second_line": SecondLine,
     "captures": Captures,
     "rules": RuleFiles,
+    **{name: partial(Sessions, name=name) for name in SESSIONS},
 }
 SHARES = {
     "decode": 0.3,
@@ -370,6 +385,7 @@ SHARES = {
     "second_line": 0.02,
     "captures": 0.04,
     "rules": 0.01,
+    **dict.fromkeys(SESSIONS, 0.01),
 }
 """Of all executions: those of the last ones cost a hundred times those of the first."""
 

@@ -31,12 +31,26 @@ def test_descriptors(protocol: Protocol) -> None:
 def test_settings_follow_from_the_protocols() -> None:
     settings = ProtocolSettings.model_validate({"probe_bytes": 64, "http": {"header_count": 9}})
     assert settings.of(BY_NAME["http"]) == HttpSettings(header_count=9)
-    assert settings.of(BY_NAME["ssh"]) is settings.of(TOY) is None
+    assert settings.of(BY_NAME["smb"]) is settings.of(TOY) is None
     assert ProtocolSettings().of(BY_NAME["http"]) == HttpSettings()
-    with pytest.raises(ValidationError, match="ssh"):
-        ProtocolSettings.model_validate({"ssh": {}})
+    with pytest.raises(ValidationError, match="smb"):
+        ProtocolSettings.model_validate({"smb": {}})
 
 
 def test_events_of_protocols_can_be_chosen() -> None:
-    assert {"tls", "smb", "dcerpc", "krb5", "ldap", "rdp", "http", "dns", "websocket", "quic"} <= set(EVENT_TYPES)
+    assert {
+        "tls",
+        "ssh",
+        "smtp",
+        "ftp",
+        "smb",
+        "dcerpc",
+        "krb5",
+        "ldap",
+        "rdp",
+        "http",
+        "dns",
+        "websocket",
+        "quic",
+    } <= set(EVENT_TYPES)
     assert set(EVENT_TYPES) <= set(get_args(EventType))

@@ -245,7 +245,7 @@ def test_an_encrypted_flow_is_offered_once() -> None:
     assert offered(wire) == []
 
 
-@pytest.mark.parametrize("first", [CIPHERED, b"SSH-2.0-a\r\n"])
+@pytest.mark.parametrize("first", [CIPHERED, b"SSH-1.5-a\r\n"])
 def test_both_sides_have_to_begin_in_the_protocol(first: bytes) -> None:
     assert offered(begun(first, b"plain text")) == []
     assert offered(begun(first, first)) == [0]

@@ -33,7 +33,7 @@ def transactions(ordinary_lane: bool) -> Transactions:
 
 
 def test_protocols_of_rules() -> None:
-    assert {"dns", "http", "http2", "tls", "websocket", "smb", "dcerpc", "krb5", "ldap", "rdp"} <= PARSED
+    assert {"dns", "http", "http2", "tls", "ssh", "websocket", "smb", "dcerpc", "krb5", "ldap", "rdp"} <= PARSED
     assert PARSED <= APP_PROTOCOLS
     assert APP_PROTOCOLS.isdisjoint(TRANSPORT_PROTOCOLS)
 
@@ -51,7 +51,7 @@ def test_every_buffer_of_the_parser_can_be_named_on_its_side(ordinary_lane: bool
 
 
 def test_a_buffer_that_nothing_fills_is_refused() -> None:
-    assert refusal("ssh.proto", []) == ("there is no parser for ssh that gives ssh.proto", "test payload instead")
+    assert refusal("smb.share", []) == ("there is no parser for smb that gives smb.share", "test payload instead")
     assert refusal("http.uri", []) is refusal("file.data", []) is refusal("payload", []) is None
     assert refusal("http.url", []) == ("unknown buffer 'http.url'", "did you mean 'http.uri'?")
 

@@ -35,7 +35,9 @@ OLD_NAMES = {
     "tls_cert_serial": "tls.cert_serial", "tls_cert_fingerprint": "tls.cert_fingerprint", "ja3_hash": "ja3.hash",
     "ja3_string": "ja3.string", "ja3s_hash": "ja3s.hash", "ja3s_string": "ja3s.string",
     "smb_named_pipe": "smb.named_pipe", "smb_share": "smb.share", "ssh_proto": "ssh.proto",
-    "ssh_software": "ssh.software", "ssh.protoversion": "ssh.proto", "ssh_hassh": "ssh.hassh",
+    "ssh_software": "ssh.software", "ssh_hassh": "ssh.hassh", "ssh-hassh": "ssh.hassh",
+    "ssh-hassh-string": "ssh.hassh.string", "ssh-hassh-server": "ssh.hassh.server",
+    "ssh-hassh-server-string": "ssh.hassh.server.string",
     "dce_stub_data": "dcerpc.stub_data", "dnp3_data": "dnp3.data", "krb5_cname": "krb5.cname",
     "krb5_sname": "krb5.sname",
 }  # fmt: skip
@@ -72,7 +74,7 @@ TRANSFORMS_WITH_VALUE = ("xor", "pcrexform")
 DECIMALS = {
     "dns.opcode": 15, "dns.rcode": 65_535, "dns.rrtype": 65_535, "tls.cert_chain_len": 0xFFFFFFFF,
     "http2.priority": 255, "http2.window": 0xFFFFFFFF, "http2.size_update": 0xFFFFFFFF, "websocket.mask": 0xFFFFFFFF,
-    "smb.version": 3,
+    "smb.version": 3, "ftp.dynamic_port": 65_535,
     "dhcp.leasetime": 0xFFFFFFFF, "dhcp.renewal_time": 0xFFFFFFFF, "dhcp.rebinding_time": 0xFFFFFFFF,
     "snmp.version": 0xFFFFFFFF, "snmp.pdu_type": 0xFFFFFFFF,
     "mqtt.protocol_version": 255, "mqtt.reason_code": 255, "mqtt.qos": 2,
@@ -112,7 +114,8 @@ WORDS = frozenset(
 
 NOT_STICKY = frozenset({
     "tls.version", "file.size", "file.md5", "file.sha1", "file.sha256", "http2.settings", "websocket.flags", ODDITY,
-    "dcerpc.iface", "dcerpc.opnum", "krb5.ticket_encryption",
+    "dcerpc.iface", "dcerpc.opnum", "krb5.ticket_encryption", "ftp.mode", "ftp.reply_received", "ftp.bounce",
+    "ftpdata.command",
     *DECIMALS, *NAMED_NUMBERS, *WORDS,
 })  # fmt: skip
 """Buffers of the catalogue that in Suricata are options with a value."""

@@ -38,7 +38,7 @@ from ids.types.state import STATELESS, State
 LEVELS = {1: "high", 2: "medium", 3: "low"}
 """Our level of each of Suricata's priorities; beyond them it is informational."""
 
-_WITH_FILES = ("http", "http1", "http2", "smtp", "ftp", "ftp-data", "smb", "nfs")
+_WITH_FILES = ("http", "http1", "http2", "smtp", "ftp", "ftp-data", "smb", "nfs", "imap", "pop3")
 
 _OF_A_PACKET = (HeaderNumber, HeaderBits, SameAddress, IpOption, Checksum)
 """Tests that make Suricata look at single packets, not at streams."""

@@ -1,0 +1,176 @@
+"""One IMAP session (RFC 9051): each command with the reply that ends it is a transaction."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ids.protocols.framing import Message
+from ids.protocols.mailbox.session import Session, SharedMailbox
+from ids.protocols.protocol import Handover, Setup
+from ids.protocols.spelling import text
+from ids.types import Direction, Transaction
+
+_CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
+_COMMAND = re.compile(rb"([^\s\0]+)[ \t]+((?i:UID[ \t]+)?[^\s\0]+)[ \t]*(.*)", re.DOTALL)
+_LITERAL = re.compile(rb"~?\{(\d{1,12})\+?\}\Z")
+"""What says that so many bytes follow."""
+_MAIL = re.compile(rb"(?i:BODY\[[^\]]*\](?:<\d+>)?|RFC822(?:\.HEADER|\.TEXT)?|BINARY\[[^\]]*\])[ \t]+~?\{\d+\+?\}\Z")
+"""What stands before a mail, or a part of one, in an answer to FETCH."""
+_TALKS = frozenset({b"AUTHENTICATE", b"IDLE"})
+"""Commands in which what the client says next is none."""
+
+
+class Shared(SharedMailbox):
+    """What the parsers of all flows share; makes them."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup, "imap")
+
+    def __call__(self, slot: int, tx_id: int) -> ImapSession:
+        """Return the parser of a flow."""
+        return ImapSession(self, slot, tx_id)
+
+
+class Exchange:
+    """A command and the reply that ends it."""
+
+    __slots__ = ("args", "command", "reply", "tag", "tx_id")
+
+    def __init__(self, tx_id: int, tag: bytes, command: bytes, args: bytes) -> None:
+        self.tx_id = tx_id
+        self.tag = tag
+        self.command = command
+        self.args = args
+        self.reply: bytes | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return what is logged of it."""
+        logged = {"tag": text(self.tag), "command": text(self.command)}
+        if self.args:
+            logged["command_data"] = text(self.args)
+        if self.reply is not None:
+            logged["reply"] = text(self.reply)
+        return logged
+
+
+class ImapSession(Session):
+    """Both directions of a flow; a `StreamParser`."""
+
+    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+        super().__init__(shared, slot, tx_id)
+        self._waiting: dict[bytes, Exchange] = {}
+        """Commands without the reply that ends them, by tag, the oldest first."""
+        self._goes_on = [False, False]
+        """By direction: the next line goes on behind a literal."""
+        self._literal = [False, False]
+        """By direction: a mail is on its way as a literal."""
+        self._talks: bytes | None = None
+        """Tag of the command in which the client's lines are none."""
+        self._upgrade = self._opaque = False
+
+    def feed(
+        self,
+        direction: Direction,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> Handover | None:
+        """Take the next bytes of a direction, as `StreamParser` has it."""
+        self.out, self.at = out, (ts_ns, number)
+        if gap:
+            self.shared.counters.add("imap.gap")
+        if not self._opaque:
+            for piece in self.lines[direction].feed(data, gap, closed):
+                if self._take(direction, piece):
+                    break
+            else:
+                piece = Message(b"", 0)
+            if self._upgrade:
+                return Handover(self.next_id, (b"", data[len(data) - piece.behind :]))
+        if closed and direction is _SERVER:
+            self.end_mail(whole=False)
+            for exchange in self._waiting.values():
+                self._end(exchange)
+            self._waiting = {}
+        return None
+
+    def _take(self, direction: Direction, piece: Message) -> bool:
+        """Take a line, or a piece of a literal; return whether what follows is not IMAP."""
+        if self._literal[direction]:
+            if self.mail is not None and self.mail_from is direction:
+                if piece.lost:
+                    self.mail.gap(piece.lost)
+                self.feed_mail(piece.data)
+            if piece.whole:
+                self._literal[direction] = False
+                if self.mail_from is direction:
+                    self.end_mail(behind=piece.behind)
+            return False
+        goes_on, self._goes_on[direction] = self._goes_on[direction], False
+        exchange: Exchange | None = None
+        if direction is _CLIENT:
+            if not goes_on and self._talks is None:
+                exchange = self._command(piece)
+            elif goes_on and self._waiting:
+                exchange = next(reversed(self._waiting.values()))
+        elif not goes_on:
+            self._reply(piece)
+        literal = _LITERAL.search(piece.data) if piece.whole else None
+        if literal is None or self._upgrade or self._opaque:
+            return self._upgrade or self._opaque
+        self._goes_on[direction] = True
+        size = int(literal[1])
+        if not size:
+            return False
+        self._literal[direction] = True
+        self.lines[direction].raw(size)
+        if direction is _SERVER and _MAIL.search(piece.data):
+            asked = next(iter(self._waiting.values()), None)
+            self.begin_mail(
+                asked.tx_id if asked is not None else self.next_id, _SERVER, asked.fields if asked else dict
+            )
+        elif exchange is not None and exchange.command == b"APPEND":
+            self.begin_mail(exchange.tx_id, _CLIENT, exchange.fields)
+        return False
+
+    def _command(self, line: Message) -> Exchange | None:
+        found = _COMMAND.match(line.data)
+        if found is None:
+            return None
+        tag, command = found[1], b" ".join(found[2].upper().split())
+        if len(self._waiting) >= self.shared.settings.open_commands:
+            self.shared.counters.add("imap.commands_evicted")
+            self._end(self._waiting.pop(next(iter(self._waiting))))
+        if tag in self._waiting:
+            self._end(self._waiting.pop(tag))
+        exchange = self._waiting[tag] = Exchange(self.new_id(), tag, command, found[3])
+        if command in _TALKS:
+            self._talks = tag
+        buffers = {"imap.command": command}
+        if exchange.args:
+            buffers["imap.command_data"] = exchange.args
+        self.emit(exchange.tx_id, _CLIENT, buffers, exchange.fields, behind=line.behind)
+        return exchange
+
+    def _reply(self, line: Message) -> None:
+        tag, _, rest = line.data.partition(b" ")
+        exchange = self._waiting.pop(tag, None)
+        if exchange is None:
+            return
+        exchange.reply = rest
+        if tag == self._talks:
+            self._talks = None
+        granted = rest[:2].upper() == b"OK"
+        self._upgrade = granted and exchange.command == b"STARTTLS"
+        if granted and exchange.command == b"COMPRESS":
+            self.shared.counters.add("imap.compressed")
+            self._opaque = True
+        self._end(exchange, line.behind)
+
+    def _end(self, exchange: Exchange, behind: int = 0) -> None:
+        buffers = {"imap.reply": exchange.reply} if exchange.reply is not None else {}
+        self.emit(exchange.tx_id, _SERVER, buffers, exchange.fields, complete=True, behind=behind)

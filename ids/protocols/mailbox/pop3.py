@@ -1,0 +1,163 @@
+"""One POP3 session (RFC 1939): each command with its reply is a transaction, and so is the greeting."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import Any
+
+from ids.protocols.framing import Message
+from ids.protocols.mailbox.session import Session, SharedMailbox
+from ids.protocols.protocol import Handover, Setup
+from ids.protocols.smtp.body import Body
+from ids.protocols.spelling import text
+from ids.types import Direction, Transaction
+
+_CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
+_COMMAND = re.compile(rb"[\s\0]*([^\s\0]+)[ \t]*(.*)", re.DOTALL)
+_MAILS = frozenset({b"RETR", b"TOP"})
+_LONG = frozenset({b"CAPA", b"LIST", b"UIDL", b"AUTH"})
+"""Commands whose reply has several lines where they have no argument."""
+
+
+class Shared(SharedMailbox):
+    """What the parsers of all flows share; makes them."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup, "pop3")
+
+    def __call__(self, slot: int, tx_id: int) -> Pop3Session:
+        """Return the parser of a flow."""
+        return Pop3Session(self, slot, tx_id)
+
+
+class Exchange:
+    """A command and its reply."""
+
+    __slots__ = ("args", "command", "reply", "tx_id")
+
+    def __init__(self, tx_id: int, command: bytes, args: bytes) -> None:
+        self.tx_id = tx_id
+        self.command = command
+        """In capitals; empty for the greeting."""
+        self.args = args
+        self.reply: bytes | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return what EVE logs of it, as Suricata 8 does."""
+        logged: dict[str, Any] = {}
+        if self.command:
+            logged["request"] = {"command": text(self.command), "args": [text(one) for one in self.args.split()]}
+        if self.reply is not None:
+            status, _, header = self.reply.partition(b" ")
+            logged["response"] = {
+                "success": status == b"+OK", "status": text(status[1:]), "header": text(header), "data": [],
+            }  # fmt: skip
+        return logged
+
+
+class Pop3Session(Session):
+    """Both directions of a flow; a `StreamParser`."""
+
+    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+        super().__init__(shared, slot, tx_id)
+        self._waiting: deque[Exchange] = deque()
+        self._body: Body | None = None
+        """Of a reply of several lines."""
+        self._upgrade = False
+
+    def feed(
+        self,
+        direction: Direction,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> Handover | None:
+        """Take the next bytes of a direction, as `StreamParser` has it."""
+        self.out, self.at = out, (ts_ns, number)
+        if gap:
+            self.shared.counters.add("pop3.gap")
+        if direction is _CLIENT:
+            for line in self.lines[_CLIENT].feed(data, gap, closed):
+                self._command(line)
+            return None
+        rest = self._replies(data, gap)
+        if closed:
+            for line in self.lines[_SERVER].feed(b"", closed=True):
+                self._reply(line)
+            self.end_mail(whole=False)
+            while self._waiting:
+                self._end(self._waiting.popleft())
+        return Handover(self.next_id, (b"", rest)) if self._upgrade else None
+
+    def _command(self, line: Message) -> None:
+        found = _COMMAND.match(line.data)
+        if found is None:
+            return
+        if len(self._waiting) >= self.shared.settings.open_commands:
+            self.shared.counters.add("pop3.commands_evicted")
+            self._end(self._waiting.popleft())
+        exchange = Exchange(self.new_id(), found[1].upper(), found[2].rstrip())
+        self._waiting.append(exchange)
+        buffers = {"pop3.command": exchange.command}
+        if exchange.args:
+            buffers["pop3.command_data"] = exchange.args
+        self.emit(exchange.tx_id, _CLIENT, buffers, exchange.fields, behind=line.behind)
+
+    def _replies(self, data: bytes, gap: int) -> bytes:
+        """Read replies; return what stands behind the one that begins TLS."""
+        while data or gap:
+            if self._body is not None:
+                data, gap = self._take_body(data, gap), 0
+                continue
+            rest = b""
+            for line in self.lines[_SERVER].feed(data, gap):
+                if self._reply(line):
+                    rest = data[len(data) - line.behind :]
+                    break
+            if self._upgrade:
+                return rest
+            data, gap = rest, 0
+        return b""
+
+    def _take_body(self, data: bytes, gap: int) -> bytes:
+        """Read lines of a reply up to their end; return what stands behind it."""
+        body = self._body
+        assert body is not None
+        if gap and self.mail is not None:
+            self.mail.gap(gap)
+        content, behind = body.feed(data)
+        self.feed_mail(content)
+        if not body.ended:
+            return b""
+        self._body = None
+        self.end_mail(behind=behind)
+        if self._waiting:
+            self._end(self._waiting.popleft(), behind)
+        return data[len(data) - behind :]
+
+    def _reply(self, line: Message) -> bool:
+        """Take the first line of a reply; return whether what follows is no such line."""
+        if not line.data.startswith((b"+", b"-")) or line.data[:2] in (b"+ ", b"+"):
+            return False  # the latter asks for more of a login
+        if not self._waiting:
+            self._waiting.append(Exchange(self.new_id(), b"", b""))
+        exchange = self._waiting[0]
+        exchange.reply = line.data
+        granted = line.data.startswith(b"+OK")
+        if granted and (exchange.command in _MAILS or (exchange.command in _LONG and not exchange.args)):
+            self._body = Body()
+            if exchange.command in _MAILS:
+                self.begin_mail(exchange.tx_id, _SERVER, exchange.fields)
+            return True
+        self._upgrade = granted and exchange.command == b"STLS"
+        self._waiting.popleft()
+        self._end(exchange, line.behind)
+        return self._upgrade
+
+    def _end(self, exchange: Exchange, behind: int = 0) -> None:
+        buffers = {"pop3.reply": exchange.reply} if exchange.reply is not None else {}
+        self.emit(exchange.tx_id, _SERVER, buffers, exchange.fields, complete=True, behind=behind)
