@@ -115,10 +115,7 @@ class EventLines:
         heads = self._heads(event_type, slots, times, [row.number for row in rows], swapped)
         objects = [_objects(row.protocol, row.fields) for row in rows]
         self._objects.update(zip(map(id, rows), objects, strict=True))
-        lines = [
-            f'{head},"tx_id":{row.tx_id},"{event_type}":{said}}}\n'
-            for head, row, said in zip(heads, rows, objects, strict=True)
-        ]
+        lines = [f'{head},"tx_id":{row.tx_id},{said}}}\n' for head, row, said in zip(heads, rows, objects, strict=True)]
         return Lines(event_type, "".join(lines).encode(), len(lines))
 
     def files(self, files: Sequence[File], hashes: Sequence[str], *, magic: bool) -> Lines:

@@ -31,10 +31,10 @@ def test_descriptors(protocol: Protocol) -> None:
 def test_settings_follow_from_the_protocols() -> None:
     settings = ProtocolSettings.model_validate({"probe_bytes": 64, "http": {"header_count": 9}})
     assert settings.of(BY_NAME["http"]) == HttpSettings(header_count=9)
-    assert settings.of(BY_NAME["smb"]) is settings.of(TOY) is None
+    assert settings.of(BY_NAME["telnet"]) is settings.of(TOY) is None
     assert ProtocolSettings().of(BY_NAME["http"]) == HttpSettings()
-    with pytest.raises(ValidationError, match="smb"):
-        ProtocolSettings.model_validate({"smb": {}})
+    with pytest.raises(ValidationError, match="telnet"):
+        ProtocolSettings.model_validate({"telnet": {}})
 
 
 def test_events_of_protocols_can_be_chosen() -> None:

@@ -50,7 +50,8 @@ def test_every_buffer_of_the_parser_can_be_named_on_its_side(ordinary_lane: bool
     assert given - set(FILE_BUFFERS) == {name for name, b in CATALOGUE.items() if b.protocol == "http"}
 
 
-def test_a_buffer_that_nothing_fills_is_refused() -> None:
+def test_a_buffer_that_nothing_fills_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ids.rules.model.buffers.PARSED", PARSED - {"smb"})
     assert refusal("smb.share", []) == ("there is no parser for smb that gives smb.share", "test payload instead")
     assert refusal("http.uri", []) is refusal("file.data", []) is refusal("payload", []) is None
     assert refusal("http.url", []) == ("unknown buffer 'http.url'", "did you mean 'http.uri'?")
