@@ -316,6 +316,8 @@ class Inspection:
             row for row in transactions
             if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))
         ]  # fmt: skip
+        if len(dns := self._config.eve.dns) < 2:
+            complete = [row for row in complete if row.protocol != "dns" or row.fields.get("type") in dns]
         if complete:
             found.transactions = Events(lines=spelt.transactions(complete))
         self._write_up_files(found, spelt)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -190,6 +191,8 @@ def _outputs(value: Any, _home: Path) -> Assigned:
         taken |= _forwarded(eve.get("xff"))
         if _true(eve.get("ethernet")):
             taken["eve.ethernet"] = True
+        if "community-id-seed" in eve:
+            taken |= _seed(eve["community-id-seed"])
         for name, options in _named(eve.get("types")):
             types += _EVENT_TYPES.get(name, ())
             if not _true(options.get("enabled", "yes")):
@@ -204,6 +207,8 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 taken |= _anomalies(options)
             elif name == "files":
                 taken |= _files(options)
+            elif name == "dns":
+                taken |= _dns(options)
     if "files.store_dir" in taken:
         named = taken.get("files.hashes", [])
         taken["files.hashes"] = [name for name in _HASHES if name in named or name == "sha256"]
@@ -257,6 +262,18 @@ def _forwarded(options: Any) -> Assigned:
     if options.get("header"):
         taken["eve.xff_header"] = str(options["header"])
     return taken
+
+
+def _seed(value: Any) -> Assigned:
+    """Return the seed of Community IDs; one that is no 16-bit number is none."""
+    text = str(value)
+    return {"eve.community_id_seed": int(text)} if re.fullmatch(r"\d{1,5}", text) and int(text) < 1 << 16 else {}
+
+
+def _dns(options: Mapping[str, Any]) -> Assigned:
+    sides = {"query": ("requests", "query"), "answer": ("responses", "answer")}
+    off = {side for side, names in sides.items() for name in names if name in options and not _true(options[name])}
+    return {"eve.dns": [side for side in sides if side not in off]} if off else {}
 
 
 def _drops(options: Mapping[str, Any]) -> Assigned:

@@ -89,7 +89,7 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
     if flow.depth:
         event["tunnel"] = tunnel(flow)
     if flow.id:
-        event["community_id"] = community_id(flow.src, flow.dst, flow.sport, flow.dport, flow.proto)
+        event["community_id"] = community_id(flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.columns.community_seed)
     if not live:
         event["pcap_filename"] = flow.source
     return event

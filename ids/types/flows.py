@@ -227,6 +227,8 @@ class FlowColumns:
         """Names of protocols as EVE has them; 0 is: not known."""
         self.sources: list[str] = [""]
         self.places: list[FlowPlace[Any]] = []
+        self.community_seed = 0
+        """Seed of the Community IDs in events."""
         self._app_codes: dict[str | None, int] = {None: 0}
         self._views: dict[int, Flow] = {}
         for name, (dtype, width) in _LAYOUT.items():
@@ -301,6 +303,7 @@ class FlowColumns:
         for name in _LAYOUT:
             getattr(own, name)[0] = getattr(self, name)[slot]
         own.app_names, own.sources, own._app_codes = self.app_names, self.sources, self._app_codes
+        own.community_seed = self.community_seed
         return own
 
 

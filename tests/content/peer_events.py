@@ -57,15 +57,38 @@ outputs:
       community-id: true
       types:
         - http: {extended: yes}
+        - http2
         - dns: {version: 2}
         - tls: {extended: yes, session-resumption: yes}
         - ssh
         - smtp
+        - ftp
+        - smb
+        - dcerpc
+        - krb5
+        - rdp
+        - snmp
+        - dhcp: {extended: yes}
+        - sip
+        - mqtt
+        - quic
+        - ike
+        - nfs
+        - tftp
+        - rfb
+        - pgsql
+        - modbus
+        - dnp3
         - files: {force-magic: yes, force-hash: [md5, sha1, sha256]}
 stream: {midstream: no, checksum-validation: no}
 app-layer:
   protocols:
     tls: {enabled: yes, detection-ports: {dp: 443}, ja3-fingerprints: yes, ja4-fingerprints: yes}
+    ssh: {enabled: yes, hassh: yes}
+    pgsql: {enabled: yes, stream-depth: 0}
+    modbus: {enabled: yes, detection-ports: {dp: 502}}
+    dnp3: {enabled: yes, detection-ports: {dp: 20000}}
+    quic: {enabled: yes, ja4-fingerprints: yes}
     http2: {enabled: yes}
     http:
       enabled: yes

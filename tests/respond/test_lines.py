@@ -79,3 +79,19 @@ def test_what_passed_unseen_is_not_said_of_a_flow_that_was_dropped() -> None:
 def test_columns_of_times_are_spelt_like_single_ones() -> None:
     times = np.array([0, 999, T0 + 123_456_789, -1, (1 << 62) + 5])
     assert timestamps(times) == [events.timestamp(int(at)) for at in times]
+
+
+@pytest.mark.parametrize(("event_type", "numbered"), [("http", True), ("smtp", True), ("dns", False), ("tls", False)])
+def test_an_exchange_has_its_number_beside_it_where_the_peers_has(event_type: str, numbered: bool) -> None:
+    row = Transaction(COLUMNS, FLOWS["TCP"].slot, event_type, 5, Direction.TO_SERVER, {}, {"id": 1}, T0, 1)
+    (made,) = Events(lines=EventLines(COLUMNS).transactions([row]))
+    assert made.get("tx_id") == (5 if numbered else None)
+
+
+@pytest.mark.parametrize(("start_ns", "last_ns", "age"), [(999_999_999, 1_000_000_000, 1), (0, 999_999_999, 0)])
+def test_the_age_of_a_flow_is_in_seconds_of_the_clock(start_ns: int, last_ns: int, age: int) -> None:
+    columns = FlowColumns(1)
+    slot = make_flow(columns=columns).slot
+    columns.start_ns[slot], columns.last_ns[slot] = T0 + start_ns, T0 + last_ns
+    (made,) = Events(lines=[EventLines(columns).flows(np.array([slot]))])
+    assert made["flow"]["age"] == age
