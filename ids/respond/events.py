@@ -89,7 +89,9 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
     if flow.depth:
         event["tunnel"] = tunnel(flow)
     if flow.id:
-        event["community_id"] = community_id(flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.columns.community_seed)
+        event["community_id"] = community_id(
+            flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.columns.community_seed
+        )
     if not live:
         event["pcap_filename"] = flow.source
     return event
@@ -171,6 +173,8 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
             event |= exchange(protocol, fields if in_alert is None else in_alert(fields))
     if match.flow.app_proto:
         event["app_proto"] = match.flow.app_proto
+    if match.flow.app_orig not in (None, match.flow.app_proto):
+        event["app_proto_orig"] = match.flow.app_orig
     event["direction"] = _direction(match)
     if match.flow.id or match.flow.sport or match.flow.dport:  # of a packet with a bad checksum there is as much
         event["flow"] = flow_summary(match.flow, (match.exhibit or _NOTHING).counts)

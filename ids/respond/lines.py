@@ -75,7 +75,7 @@ class EventLines:
         ends = timestamps(end_ns)
         columns = zip(
             self._heads("flow", slots, ends, [0] * len(slots)),
-            [f'"app_proto":"{flows.app_names[code]}",' if code else "" for code in flows.app_proto[slots].tolist()],
+            self._app_protos(slots),
             flows.packets[slots, 0].tolist(),
             flows.packets[slots, 1].tolist(),
             flows.bytes[slots, 0].tolist(),
@@ -99,6 +99,15 @@ class EventLines:
             )
         ]
         return Lines("flow", "".join(lines).encode(), len(lines))
+
+    def _app_protos(self, slots: I64) -> list[str]:
+        """Say which protocol flows speak, and what the few that changed it spoke before."""
+        flows = self._flows
+        now, before = flows.app_proto[slots], flows.app_orig[slots]
+        protos = [f'"app_proto":"{flows.app_names[code]}",' if code else "" for code in now.tolist()]
+        for at in np.flatnonzero((before != 0) & (before != now)).tolist():
+            protos[at] += f'"app_proto_orig":"{flows.app_names[before[at]]}",'
+        return protos
 
     def _answers(self, slots: I64) -> list[str]:
         """Say of ICMP flows that were answered what the answers are."""

@@ -10,8 +10,8 @@ from communityid import CommunityID, FlowTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ids.respond.events import base
 from ids.respond.community_id import community_id, community_ids
+from ids.respond.events import base
 from ids.types import Flow, FlowColumns
 from tests.factory import make_flow
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,17 @@ def test_an_exchange_has_its_number_beside_it_where_the_peers_has(event_type: st
     row = Transaction(COLUMNS, FLOWS["TCP"].slot, event_type, 5, Direction.TO_SERVER, {}, {"id": 1}, T0, 1)
     (made,) = Events(lines=EventLines(COLUMNS).transactions([row]))
     assert made.get("tx_id") == (5 if numbered else None)
+
+
+@pytest.mark.parametrize(("before", "now"), [(None, "http"), ("http", "tls"), ("http", "failed"), ("http", "http")])
+def test_a_flow_says_what_it_was_before(before: str | None, now: str) -> None:
+    columns = FlowColumns(1)
+    flow = make_flow(columns=columns)
+    flow.app_proto, columns.app_orig[flow.slot] = now, columns.app_code(before)
+    (made,) = Events(lines=[EventLines(columns).flows(np.array([flow.slot]))])
+    assert (made["app_proto"], made.get("app_proto_orig")) == (now, before if before != now else None)
+    travelled = pickle.loads(pickle.dumps(flow))
+    assert (travelled.app_proto, travelled.app_orig) == (now, before)
 
 
 @pytest.mark.parametrize(("start_ns", "last_ns", "age"), [(999_999_999, 1_000_000_000, 1), (0, 999_999_999, 0)])
