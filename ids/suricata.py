@@ -10,8 +10,9 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
+from ids.protocols.tls.settings import Logged
 from ids.respond.settings import EVENT_TYPES
 
 log = logging.getLogger(__name__)
@@ -220,7 +221,11 @@ def _outputs(value: Any, _home: Path) -> Assigned:
 def _of_protocol(name: str, options: Mapping[str, Any]) -> Assigned:
     """Return what is said of a protocol's events."""
     theirs, ours = _OF_PROTOCOLS[name]
-    return {f"protocols.{name}.{ours}": _true(options[theirs])} if theirs in options else {}
+    taken: Assigned = {f"protocols.{name}.{ours}": _true(options[theirs])} if theirs in options else {}
+    wanted = options.get("custom")
+    if name == "tls" and isinstance(wanted, list):
+        taken["protocols.tls.logged"] = [one for one in map(str, wanted) if one in get_args(Logged)]
+    return taken
 
 
 def _named(types: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -147,6 +147,12 @@ def test_the_seed_of_community_ids_is_taken_over(tmp_path: Path, seed: str, expe
     assert taken(tmp_path, f"%YAML 1.1\n---\noutputs: [{{{eve}}}]\n").eve.community_id_seed == expected
 
 
+def test_what_tls_events_have_is_taken_over(tmp_path: Path) -> None:
+    eve = "eve-log: {types: [{tls: {custom: [sni, certificate, nonsense, 7], ja4: yes}}]}"
+    tls = taken(tmp_path, f"%YAML 1.1\n---\noutputs: [{{{eve}}}]\n").protocols.of(BY_NAME["tls"])
+    assert (tls.logged, tls.ja4_in_events) == (["sni", "certificate"], True)
+
+
 def test_limits_of_bodies_are_taken_over(tmp_path: Path) -> None:
     limits = "{request-body-limit: 0, response-body-limit: 1mb}"
     config = taken(tmp_path, f"app-layer: {{protocols: {{http: {{libhtp: {{default-config: {limits}}}}}}}}}")
