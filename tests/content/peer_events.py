@@ -323,9 +323,11 @@ def main() -> int:
         print("suricata is not installed")
         return 1
     totals: dict[str, Tally] = {kind: Tally() for kind in types}
+    unlisted: Counter[str] = Counter()
     for name, capture in captures(*given.list).items():
         for kind, tally in of_capture(capture, types).items():
             totals[kind].add(tally)
+            unlisted[kind] += len(unknown(name, tally.differences))
             for difference in tally.differences if given.each else ():
                 mark = " " if not unknown(name, [difference]) else "*"
                 print(
@@ -334,7 +336,8 @@ def main() -> int:
     for kind, tally in totals.items():
         print(
             f"{kind}: {tally.theirs} of theirs ({tally.unparsed} of protocols without a parser here), {tally.ours} of"
-            f" ours, {tally.equal} equal; fields {tally.fields_equal} of {tally.fields}: {tally.share:.4f}"
+            f" ours, {tally.equal} equal; fields {tally.fields_equal} of {tally.fields}: {tally.share:.4f};"
+            f" {unlisted[kind]} of {len(tally.differences)} differences are not in the list"
         )
         counts = Counter(
             name if name not in ("missing", "extra") else f"{name}:{peer}" for _, name, peer, _ in tally.differences
