@@ -32,9 +32,9 @@ TOP_KEYS = frozenset((
 ))  # fmt: skip
 """Settings on the top level that Suricata has and we have not."""
 
-_PASSIVE: Assigned = {"respond.mode": "off", "protocols.ike.record": 1}
+_PASSIVE: Assigned = {"respond.mode": "off", "protocols.ike.record": 1, "eve.full_ipv6": True}
 """Suricata drops nothing, and says so in its events, unless it stands in the way of the packets. Its `ike` events are
-those of version 7."""
+those of version 7, and its events spell addresses with all their zeros."""
 
 INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False, "respond.drop_packets": True}
 """Suricata inspects nothing more of a flow that it drops, and drops single packets too."""

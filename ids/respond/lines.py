@@ -216,8 +216,8 @@ class EventLines:
         proto = flows.proto[of]
         columns = zip(
             new,
-            address_texts(flows.src[of]),
-            address_texts(flows.dst[of]),
+            address_texts(flows.src[of], flows.full_ipv6),
+            address_texts(flows.dst[of], flows.full_ipv6),
             flows.sport[of].tolist(),
             flows.dport[of].tolist(),
             map(protocol_name, proto.tolist()),

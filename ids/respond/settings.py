@@ -117,6 +117,10 @@ class EveSettings(BaseModel):
         le=65_535,
         description="Seed of `community_id`. Tools recognise a flow by it only where all of them have the same seed.",
     )
+    full_ipv6: bool = Field(
+        False,
+        description="Spell IPv6 addresses with all their zeros, as Suricata does; a suricata.yaml has it so.",
+    )
     dns: list[Literal["query", "answer"]] = Field(
         ["query", "answer"], description="Which `dns` events are written: of queries, of answers."
     )

@@ -232,6 +232,8 @@ class FlowColumns:
         self.places: list[FlowPlace[Any]] = []
         self.community_seed = 0
         """Seed of the Community IDs in events."""
+        self.full_ipv6 = False
+        """Whether events spell IPv6 addresses with all their zeros."""
         self._app_codes: dict[str | None, int] = {None: 0}
         self._views: dict[int, Flow] = {}
         for name, (dtype, width) in _LAYOUT.items():
@@ -306,7 +308,7 @@ class FlowColumns:
         for name in _LAYOUT:
             getattr(own, name)[0] = getattr(self, name)[slot]
         own.app_names, own.sources, own._app_codes = self.app_names, self.sources, self._app_codes
-        own.community_seed = self.community_seed
+        own.community_seed, own.full_ipv6 = self.community_seed, self.full_ipv6
         return own
 
 
@@ -417,15 +419,14 @@ class Flow:
 
     @property
     def tunnel(self) -> Tunnel | None:
-        """The outermost tunnel that it is in, as the first packet came; None where it is in none."""
+        """The outermost tunnel that it is in, as the first packet came, spelt as in events; None: it is in none."""
         columns, slot = self.columns, self.slot
         if not self.depth:
             return None
         src, dst = columns.outer_src[slot].tolist(), columns.outer_dst[slot].tolist()
         ports = int(columns.outer_sport[slot]), int(columns.outer_dport[slot])
-        return Tunnel(
-            address_text(tuple(src)), address_text(tuple(dst)), *ports, int(columns.outer_proto[slot]), self.depth
-        )
+        ends = address_text(tuple(src), columns.full_ipv6), address_text(tuple(dst), columns.full_ipv6)
+        return Tunnel(*ends, *ports, int(columns.outer_proto[slot]), self.depth)
 
     @property
     def interface(self) -> int:

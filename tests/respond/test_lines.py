@@ -100,6 +100,22 @@ def test_a_flow_says_what_it_was_before(before: str | None, now: str) -> None:
     assert (travelled.app_proto, travelled.app_orig) == (now, before)
 
 
+@pytest.mark.parametrize(
+    ("full", "client"), [(False, "2001:db8::1"), (True, "2001:0db8:0000:0000:0000:0000:0000:0001")]
+)
+def test_addresses_have_all_their_zeros_where_that_is_asked_for(full: bool, client: str) -> None:
+    columns = FlowColumns(1)
+    columns.full_ipv6 = full
+    flow = make_flow("2001:db8::1", "2001:db8::2", columns)
+    (made,) = Events(lines=[EventLines(columns).flows(np.array([flow.slot]))])
+    assert made["src_ip"] == events.base("flow", flow, 0, 0)["src_ip"] == events.flow_summary(flow)["src_ip"] == client
+    assert flow.src_ip == "2001:db8::1", "what is no event is spelt as ever"
+    columns = FlowColumns(1)
+    columns.full_ipv6 = full
+    (made,) = Events(lines=[EventLines(columns).flows(np.array([make_flow("192.0.2.1", columns=columns).slot]))])
+    assert made["src_ip"] == "192.0.2.1"
+
+
 @pytest.mark.parametrize(("start_ns", "last_ns", "age"), [(999_999_999, 1_000_000_000, 1), (0, 999_999_999, 0)])
 def test_the_age_of_a_flow_is_in_seconds_of_the_clock(start_ns: int, last_ns: int, age: int) -> None:
     columns = FlowColumns(1)
