@@ -21,6 +21,11 @@ WITH_FILES = (
     "http-encoding-gzip-uncompressed", "http-evader/http-evader-001", "http-evader/http-evader-013",
     "http-evader/http-evader-240", "engine-state/detect-engine-state-01",
 )  # fmt: skip
+OF_PROTOCOLS = (
+    ("dns", "bug-2158"), ("dns", "dns-tcp-ts-gap"), ("tls", "tls/tls13-draft22"), ("tls", "bug-1450-04"),
+    ("ssh", "ssh-hassh"), ("http", "http-connect/http-connect-tls"), ("http", "http2-deflate"),
+    ("smtp", "smtp-rfc2231"), ("sip", "sip-method"), ("dhcp", "dhcp-eve-extended"),
+)  # fmt: skip
 LEAST = 0.98
 
 
@@ -72,6 +77,16 @@ def test_events_of_files_are_the_peers(name: str) -> None:
         pytest.skip("suricata is not installed")
     shared("suricata-verify")
     found = peer_events.of_capture(peer_events.captures()[name], ("fileinfo",))["fileinfo"]
+    assert found.theirs > 0
+    assert peer_events.unknown(name, found.differences) == []
+
+
+@pytest.mark.parametrize(("kind", "name"), OF_PROTOCOLS)
+def test_events_of_protocols_are_the_peers(kind: str, name: str) -> None:
+    if not peer_events.can_compare():
+        pytest.skip("suricata is not installed")
+    shared("suricata-verify")
+    found = peer_events.of_capture(peer_events.captures()[name], (kind,))[kind]
     assert found.theirs > 0
     assert peer_events.unknown(name, found.differences) == []
 
