@@ -129,9 +129,10 @@ class Protocols:
             self._feed_streams(streams, out)
         if len(datagrams):
             self._feed_datagrams(datagrams, out)
-        out.sort(key=attrgetter("number"))
+        found = sorted(out, key=attrgetter("number"))
+        out.clear()  # parsers may keep the list they were given last, as long as their flow is idle
         self._note()
-        return Transactions(out)
+        return Transactions(found)
 
     def opaque(self, streams: Streams, names: frozenset[str], after_bytes: int) -> list[int]:
         """Return the slots whose rest need not be seen: flows of encrypted protocols, once in the life of each.

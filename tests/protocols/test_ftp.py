@@ -281,6 +281,16 @@ def test_a_list_is_no_file() -> None:
     assert (data.app_proto, names(net)) == ("ftp-data", [])
 
 
+def test_a_session_that_announces_much_has_no_others_forgotten() -> None:
+    net = Net()
+    net.say(net.flow(HERE, THERE, 21), *SESSION[:9])
+    flood = b"".join([b"PORT 192,0,2,9,%d,%d\r\n" % (port >> 8, port & 255) for port in range(5000, 5000 + MOST + 1)])
+    net.say(net.flow(ELSEWHERE, THERE, 21), *SESSION[:3], (0, flood))
+    data = net.flow(HERE, THERE, 4242)
+    net.say(data, (1, b"content")).say(data, (0, b""), (1, b""), closed=True)
+    assert (data.app_proto, names(net)) == ("ftp-data", [(b"a/b.txt", b"content")])
+
+
 def test_announcements_are_bounded_and_expire() -> None:
     counters = Counters()
     expected = Expected(counters)
