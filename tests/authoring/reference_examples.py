@@ -32,7 +32,7 @@ def _examples() -> Iterator[tuple[str, Entry, Example]]:
 
 ALL = [(name, entry, example) for name, entry, example in _examples()]
 EXAMPLES = {name: example for name, _, example in ALL}
-NEWER = {name for name, entry, _ in ALL if entry.newer}
+NEWER = {name for name, entry, _ in ALL if entry.newer or entry.ours}
 SIDS = {name: SID + 10 * number for number, name in enumerate(EXAMPLES)}
 """Rules that stand before an example have the numbers behind its own."""
 

@@ -28,6 +28,8 @@ class Entry(Schema):
     """Of what fires."""
     newer: bool = False
     """Suricata knows it from a later version than 7.0.10 on."""
+    ours: bool = False
+    """Suricata does not know it."""
 
 
 class Keyword(Entry):

@@ -73,8 +73,8 @@ class FtpSession:
     """Both directions of a flow; a `StreamParser`."""
 
     __slots__ = (
-        "_at", "_current", "_lines", "_multiline", "_next_id", "_out", "_shared", "_slot", "_transfer", "_upgrade",
-        "_waiting",
+        "_at", "_current", "_lines", "_multiline", "_next_id", "_out", "_over", "_shared", "_slot", "_transfer",
+        "_upgrade", "_waiting",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
@@ -92,6 +92,8 @@ class FtpSession:
         self._transfer = Transfer()
         """Of the data connection that was announced last."""
         self._upgrade = False
+        self._over = False
+        """The server says nothing more."""
         self._out: list[Transaction] = []
         self._at = 0, 0
 
@@ -117,7 +119,8 @@ class FtpSession:
                 if self._upgrade:
                     self._finish()
                     return Handover(self._next_id, (b"", data[len(data) - line.behind :]))
-        if closed and direction is _SERVER:
+        self._over |= closed and direction is _SERVER
+        if self._over:  # the client's last commands may come behind that, and nothing answers them
             self._finish()
         return None
 
