@@ -101,6 +101,9 @@ def test_hosts_of_different_versions_never_meet() -> None:
      "packets: [{proto: udp, data: x}]"),
     ("tcp", "[bad_checksum: ipv4]", "packets: [{wrong_checksum: [ip]}]", "packets: [{wrong_checksum: [transport]}]"),
     ("tcp", "[same_address: true]", "packets: [{same_address: true}]", "packets: [{}]"),
+    ("udp any any -> any 9", "[payload: {contains: abcdef}]",
+     "packets: [{proto: udp, port: 7, data: abcdef}, {proto: udp, port: 9, data: abcdef}]",
+     "packets: [{proto: udp, port: 9, data: abc}, {proto: udp, port: 7, data: abcdef}]"),
     ("udp", "[payload: {contains: abcdef}]", "packets: [{proto: udp, sender: server, data: abcdef}]",
      "packets: [{proto: udp, data: abc}, {proto: udp, data: def}]"),
 ])  # fmt: skip

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import shutil
 import subprocess
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ids.config import load_config
 from ids.errors import RuleError
 from ids.rules.language.loader import load_rules
 from ids.rules.language.schema import ProofSchema
+from ids.rules.language.suricata.files import ConfigPaths
 from ids.rules.language.suricata.keywords import KEYWORDS, LATER
 from ids.testing.values import T0
 from tests.authoring.reference_examples import EXAMPLES, NEWER, SIDS, dumped, text_of
@@ -38,6 +40,8 @@ NOT_COMPARED = {
     "ja3s_hash": "an older spelling that only this engine takes",
     "ja3s_string": "the same",
     "ssh_hassh": "the same",
+    "geoip": "Suricata's setting names no file",
+    "iprep": "Suricata's setting names no files",
     "filesha1": "Suricata looks for lists elsewhere",
     "filesha256": "Suricata looks for lists elsewhere",
     "http2.frametype": "Suricata raises none where the stream is reset before an answer",
@@ -53,6 +57,8 @@ def written(folder: Path) -> list[Path]:
     for keyword in entries().keywords().values():
         for file, content in keyword.files.items():
             (folder / file).write_text(content)
+        for file, coded in keyword.binary.items():
+            (folder / file).write_bytes(b64decode(coded))
     paths = []
     for suffix in (".rules", ".yaml", ".yar"):
         chosen = [name for name, example in EXAMPLES.items() if example.suffix == suffix]
@@ -69,11 +75,23 @@ def written(folder: Path) -> list[Path]:
     return paths
 
 
+def settings_of(folder: Path) -> list[str]:
+    """Return the settings that examples ask for, with the files of the folder."""
+    found = []
+    for keyword in entries().keywords().values():
+        for key, files in keyword.settings.items():
+            value = str(folder / files) if isinstance(files, str) else [str(folder / file) for file in files]
+            found.append(f"rules.{key}={json.dumps(value)}")
+    return found
+
+
 @pytest.fixture(scope="module")
 def proved(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """Run all tests of all examples in one engine."""
-    paths = written(tmp_path_factory.mktemp("reference"))
-    loaded = load_rules(paths)
+    folder = tmp_path_factory.mktemp("reference")
+    paths = written(folder)
+    config = load_config(None, [f"rules.paths={json.dumps([str(path) for path in paths])}", *settings_of(folder)])
+    loaded = load_rules(paths, config=ConfigPaths.of(config.rules))
     assert [str(error) for error in (*loaded.errors, *loaded.refused)] == []
     rules = [*loaded.rules, *loaded.yara.rules]
     sids: dict[str, set[int]] = {}
@@ -84,7 +102,6 @@ def proved(tmp_path_factory: pytest.TempPathFactory) -> Found:
     assert errors == []
     of_sid = {sid: name for name, sid in SIDS.items()}
     found: Found = {}
-    config = load_config(None, [f"rules.paths={json.dumps([str(path) for path in paths])}"])
     for verdict in prove(proofs_of(rules, beside), config):
         found.setdefault(of_sid[verdict.proof.sid], []).append((verdict.proof.test.name, verdict.got, verdict.held))
     return found
@@ -146,7 +163,8 @@ def test_the_command_prints_an_entry_or_all_names() -> None:
 def _recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
     """Write what fires and what does not into one capture, each from a client of its own; return those by address."""
     chosen = {name: example for name, example in EXAMPLES.items() if example.suffix == ".rules"}
-    loaded = load_rules([folder / "examples_rules.rules"])
+    config = load_config(None, settings_of(folder))
+    loaded = load_rules([folder / "examples_rules.rules"], config=ConfigPaths.of(config.rules))
     rules = {rule.signature.sid: rule for rule in loaded.rules}
     clients: dict[str, tuple[int, int]] = {}
     with (folder / "all.pcap").open("wb") as stream:

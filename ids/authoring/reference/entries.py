@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ids.rules.language.schema import Hex, Text
+from ids.rules.language.schema import Base64, Hex, Text
 from ids.rules.language.schema_parts import Schema
 from ids.source import read_yaml, validate
 
@@ -44,7 +44,11 @@ class Keyword(Entry):
     before: list[Text] = Field([])
     """Whole rules that have to stand before it."""
     files: dict[str, str] = Field({})
-    """Files that the example names, beside it."""
+    """Files that the example, or ``settings``, names, beside it."""
+    binary: dict[str, Base64] = Field({})
+    """The same, of bytes."""
+    settings: dict[str, str | list[str]] = Field({})
+    """Of ``rules``, without which the example is left out: names of its files."""
 
 
 class Group(Schema):

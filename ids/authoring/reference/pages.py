@@ -134,6 +134,8 @@ def keyword_text(name: str, entry: Keyword) -> str:
     forms = ", ".join(f"`{form}`" for form in entry.forms)
     kind = " A transform." if name in (*TRANSFORMS, *TRANSFORMS_WITH_VALUE) else ""
     files = "".join(f"Its file `{file}` holds `{text.strip()}`.\n\n" for file, text in entry.files.items())
+    files += "".join(f"Its file `{file}` is, in base64, `{text}`.\n\n" for file, text in entry.binary.items())
+    files += "".join(f"It takes `rules.{key}: {_flow(value)}`.\n\n" for key, value in entry.settings.items())
     body = _fenced(keyword_example(name, entry))
     return f"{entry.does}{kind}{_whose(entry)}\n\nForms: {forms}\n\n{body}\n{files}{_what_is_sent(entry)}"
 
