@@ -19,7 +19,7 @@ from ids.authoring.companion import companion_of, companion_tests
 from ids.authoring.proving import proofs_of, prove
 from ids.authoring.reference.entries import entries
 from ids.authoring.reference.pages import about, names, unwritten
-from ids.authoring.reference.rules import spelt
+from ids.authoring.reference.rules import spelt, traffic_of
 from ids.authoring.stimuli import frames_of
 from ids.capture.writer import PcapWriter
 from ids.cli import cli
@@ -31,7 +31,7 @@ from ids.rules.language.suricata.files import ConfigPaths
 from ids.rules.language.suricata.keywords import KEYWORDS, LATER
 from ids.testing.values import T0
 from tests.authoring.reference_examples import EXAMPLES, NEWER, SIDS, dumped, text_of
-from tests.rules.suricata.making import fault_of
+from tests.rules.suricata.making import fault_of, rule_of
 
 Found = dict[str, list[tuple[str, str, bool]]]
 """By the example's name: test, what came, whether it held."""
@@ -126,6 +126,14 @@ def test_each_example_uses_what_it_is_an_example_of() -> None:
     for name, keyword in entries().keywords().items():
         uses = [keyword.options, *keyword.before, "msg sid rev"]
         assert any(name in text.replace(":", " ").replace(";", " ").split() for text in uses), name
+
+
+@pytest.mark.parametrize("name", [name for name, entry in entries().buffers.items() if entry.forms])
+def test_other_forms_of_an_option_on_a_buffer_are_taken(name: str) -> None:
+    entry = entries().buffers[name]
+    for form in entry.forms:
+        assert form.startswith(f"{name}:")
+        rule_of(form, f"alert {traffic_of(name, entry)} any any -> any any")
 
 
 @pytest.mark.parametrize("name", sorted(LATER))

@@ -69,6 +69,8 @@ class BufferExample(Entry):
     flow: Literal["", "to_server", "to_client"] = ""
     options: str = ""
     """How Suricata's language asks, where it is an option with a value; else the buffer is named before a content."""
+    forms: list[Text] = Field([])
+    """How else such an option looks."""
     yara: bool = True
     """YARA can be asked too: the buffer is not of one packet."""
 

@@ -145,7 +145,8 @@ def buffer_text(name: str) -> str:
     buffer, entry = CATALOGUE[name], entries().buffers[name]
     several = " It may occur several times in one exchange." if buffer.several else ""
     head = f"{buffer.text[0].upper()}{buffer.text[1:]}; sent by {_sender(name)}.{several}{_whose(entry)}\n\n"
-    return head + "\n".join(map(_fenced, buffer_examples(name, entry))) + "\n" + _what_is_sent(entry)
+    forms = f"Also: {', '.join(f'`{form}`' for form in entry.forms)}\n\n" if entry.forms else ""
+    return head + "\n".join(map(_fenced, buffer_examples(name, entry))) + "\n" + forms + _what_is_sent(entry)
 
 
 def _whose(entry: Entry) -> str:
