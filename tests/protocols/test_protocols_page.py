@@ -28,3 +28,9 @@ def test_every_counter_that_is_named_is_counted(page: Path) -> None:
     for name in re.findall(r"`([a-z0-9_]+\.[a-z0-9_.]+)`", tables):
         last = name.partition(".")[2]
         assert last in OF_ALL or re.search(rf'"(?:{re.escape(name)}|{re.escape(last)})"', SOURCE), name
+
+
+@pytest.mark.parametrize("name", ["smtp", "ftp", "ssh"])
+def test_every_oddity_of_mail_and_files_is_named(name: str) -> None:
+    named = set(re.findall(rf"`({name}\.[\w.]+)`", PAGES[0].read_text()))
+    assert {f"{name}.{oddity}" for oddity in BY_NAME[name].oddities} <= named

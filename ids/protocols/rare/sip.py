@@ -130,7 +130,7 @@ PROTOCOL = Protocol(
     settings=DialogueSettings,
     streams=speaking(SipFlow),
     datagrams=speaking(SipFlow),
-    oddities=("incomplete_data", "invalid_data"),
+    oddities=("invalid_data",),
     event="sip",
     buffers=(
         Buffer("sip.method", "sip", None, "method of a request"),

@@ -14,6 +14,8 @@ from ids.types import Direction
 MAX_VARIABLES = 256
 """Variables of one message that are read: a datagram of the usual size has no more than 100."""
 _V3 = 3
+_USER_MODEL = 3
+"""The security model of users (RFC 3414), which is the one in use."""
 _PDUS = (
     "get_request", "get_next_request", "response", "set_request", "trap_v1", "get_bulk_request", "inform_request",
     "trap_v2", "report",
@@ -44,6 +46,8 @@ class SnmpMessage:
         self.community: bytes | None = None
         self.user: bytes | None = None
         self.encrypted = False
+        self.model: int | None = _USER_MODEL
+        """What secures version 3."""
         self.pdu: int | None = None
         self.info: dict[str, Any] = {}
         if self.version == _V3:
@@ -64,6 +68,10 @@ class SnmpMessage:
         flags = head
         for tag in (INTEGER, INTEGER, OCTETS):
             flags = expect(data, head.start if flags is head else flags.end, head.end, tag)
+        try:
+            self.model = integer(data, expect(data, flags.end, head.end, INTEGER))
+        except Malformed:
+            self.model = None
         security = expect(data, head.end, end, OCTETS)
         self.encrypted = flags.end > flags.start and bool(data[flags.start] & _ENCRYPTED)
         self.user = self._user(security)
@@ -182,7 +190,9 @@ class SnmpFlow(Dialogue):
         }
         if self._version is None:
             self._version = said.version
-        odd = ("version_mismatch",) if said.version != self._version else ()
+        odd = ["version_mismatch"] if said.version != self._version else []
+        if said.model != _USER_MODEL:
+            odd.append("unknown_security_model")
         self.say(direction, buffers, said.fields, self.new(), odd=odd)
 
 
