@@ -65,7 +65,7 @@ def test_a_buffer_that_nothing_fills_is_refused(monkeypatch: pytest.MonkeyPatch)
         ("dns", 17, None),
         ("dns", 6, None),
         ("krb5", 17, None),
-        ("quic", 17, "nothing here recognises quic, so the rule could never match"),
+        ("enip", 17, "nothing here recognises enip, so the rule could never match"),
         ("smb", 17, "smb is recognised over TCP only, not over UDP"),
         ("tls", 132, "tls is recognised over TCP only, not over IP protocol 132"),
     ],
