@@ -121,12 +121,12 @@ static __always_inline void ids_flow_syn(const struct ids_packet *packet, struct
 	}
 	if (flow->state == IDS_FLOW_NEW)
 		flow->state = IDS_FLOW_SYN;
+	ids_flow_ask(flow, packet->neighbour); /* of a connection that goes on, too: it may be reset before this comes back */
 	if (flow->state != IDS_FLOW_SYN || flow->client != side)
 		return;
 	ids_flow_set_isn(flow, side, packet->seq);
 	flow->charged |= packet->charged;
 	flow->admitted = 0;
-	ids_flow_ask(flow, packet->neighbour);
 }
 
 /* The server's answer has both numbers: which of several SYNs it took, and its own. */

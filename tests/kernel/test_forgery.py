@@ -176,6 +176,15 @@ BOTH_PARTS = ((False, SYNACK, 500, 100, ENDS), (True, ACK, 100, 501, BACK_AT_ONC
             ],
             id="to one that began before it",
         ),
+        pytest.param(
+            [
+                (False, SYNACK, 9, 2, ENDS),
+                (True, ACK, 2, 10, ENDS),
+                (True, SYN, 99, 0, BACK_LATER),
+                (False, RST, 10, 0, ENDS),
+            ],
+            id="to one that began with its answer",
+        ),
     ],
 )
 def test_a_route_that_loops_behind_us_lets_nobody_play_both_parts(

@@ -193,11 +193,11 @@ def _track_syn(packet: Packet, flow: FlowEntry, side: int, now_ns: int) -> None:
         flow.verdict = FlowVerdict.INSPECT
     if flow.state == state.NEW:
         flow.state = state.SYN
+    _ask(flow, packet.neighbour)  # of a connection that goes on, too: it may be reset before this comes back
     if flow.state == state.SYN and flow.client == side:
         flow.set_isn(side, packet.seq)
         flow.charged |= packet.charged
         flow.admitted = 0
-        _ask(flow, packet.neighbour)
 
 
 def _ask(flow: FlowEntry, neighbour: int) -> None:
