@@ -28,6 +28,7 @@ demo: setup ## attack a server in network namespaces and watch the gateway block
 	fi
 
 test: setup ## lint, types, import order, then the test suite
+	@scripts/test-setup.sh
 	@$(MAKE) lint
 	@echo '== tests'
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -1,4 +1,4 @@
-# Installing packages of the distribution: sourced by setup.sh and bench-setup.sh, which set
+# Installing packages of the distribution: sourced by setup.sh, test-setup.sh and bench-setup.sh, which set
 #
 #   PACKAGES      a table: need | packages, any one of which will do | what for
 #   GIVEN_UP      file of packages that could not be installed: not asked for again on each run, unless FORCE=1
@@ -6,6 +6,9 @@
 #   APT_OPTIONS   an array of further options of apt-get and apt-cache
 #   AGAIN         the command that tries again what could not be installed
 # shellcheck shell=bash
+
+# Services that these packages bring: what is new of them is disabled, what was there before is left as it is.
+SERVICES=(nginx suricata nghttpx smbd nmbd samba-ad-dc krb5-kdc krb5-admin-server)
 
 say() { printf 'setup: %s\n' "$*"; }
 warn() { printf 'setup: WARNING: %s\n' "$*" >&2; }
@@ -35,8 +38,8 @@ missing_packages() {
 # apt_install NAME...: install, without starting or enabling any service that a package brings.
 apt_install() {
     local policy=/usr/sbin/policy-rc.d status=0 service fresh=()
-    for service in nginx suricata; do
-        command -v "$service" >/dev/null || fresh+=("$service")
+    for service in "${SERVICES[@]}"; do
+        [ -e "/lib/systemd/system/$service.service" ] || fresh+=("$service")
     done
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
@@ -49,7 +52,7 @@ apt_install() {
         </dev/null >>"$APT_LOG" 2>&1 || status=$?
     [ "$status" -eq 0 ] || tail -n 5 "$APT_LOG" >&2
     for service in "${fresh[@]}"; do
-        if command -v "$service" >/dev/null && command -v systemctl >/dev/null; then
+        if [ -e "/lib/systemd/system/$service.service" ] && command -v systemctl >/dev/null; then
             as_root systemctl disable --quiet "$service" 2>/dev/null ||
                 warn "$service may start at the next boot: systemctl disable $service"
         fi

@@ -1,4 +1,4 @@
-"""Elements of DER, and of BER with definite lengths (X.690 section 8.1): Kerberos, LDAP and their like.
+"""Elements of DER, and of BER with definite lengths (X.690 section 8.1): Kerberos, LDAP, SNMP and their like.
 
 The libraries for ASN.1 (asn1crypto, pyasn1) build a tree of objects of all that a message has, raise at the first byte
 that is not as they expect, and take some hundred microseconds; what a server still answers would go unseen. Here
@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-INTEGER, OCTETS, ENUMERATED, BOOLEAN, SEQUENCE, GENERAL_STRING = 0x02, 0x04, 0x0A, 0x01, 0x30, 0x1B
+INTEGER, OCTETS, OID, ENUMERATED, BOOLEAN, SEQUENCE, GENERAL_STRING = 0x02, 0x04, 0x06, 0x0A, 0x01, 0x30, 0x1B
 MAX_CHILDREN = 256
 """Elements of one sequence that are walked."""
+MAX_OID = 128
+"""Numbers of an object identifier that are read (RFC 2578 section 3.5)."""
 
 
 class Malformed(ValueError):
@@ -44,6 +46,14 @@ def element(data: bytes, at: int, end: int) -> Element:
     return Element(tag, at, at + size)
 
 
+def expect(data: bytes, at: int, end: int, tag: int) -> Element:
+    """Return the element that begins at an offset. Raise `Malformed` where its tag is another."""
+    found = element(data, at, end)
+    if found.tag != tag:
+        raise Malformed("an element of another type")
+    return found
+
+
 def children(data: bytes, of: Element) -> Iterator[Element]:
     """Yield the elements in one, at most `MAX_CHILDREN`. Raise `Malformed`."""
     at = of.start
@@ -57,10 +67,9 @@ def children(data: bytes, of: Element) -> Iterator[Element]:
 
 def only(data: bytes, of: Element, tag: int | None = None) -> Element:
     """Return the first element in one. Raise `Malformed` where its tag is another."""
-    child = element(data, of.start, of.end)
-    if tag is not None and child.tag != tag:
-        raise Malformed("an element of another type")
-    return child
+    if tag is None:
+        return element(data, of.start, of.end)
+    return expect(data, of.start, of.end, tag)
 
 
 def by_tag(data: bytes, of: Element) -> dict[int, Element]:
@@ -76,6 +85,21 @@ def integer(data: bytes, of: Element) -> int:
     if not 0 < of.end - of.start <= 8:
         raise Malformed("no number")
     return int.from_bytes(data[of.start : of.end], "big", signed=True)
+
+
+def oid(data: bytes, of: Element) -> str:
+    """Return an object identifier with dots; one that is too long ends early."""
+    numbers: list[int] = []
+    value = 0
+    for byte in data[of.start : min(of.end, of.start + 5 * MAX_OID)]:
+        value = (value << 7 | byte & 0x7F) & 0xFFFFFFFFFFFFFFFF
+        if not byte & 0x80:
+            numbers.append(value)
+            value = 0
+    if numbers:
+        first = min(numbers[0] // 40, 2)
+        numbers[:1] = [first, numbers[0] - 40 * first]
+    return ".".join(map(str, numbers[:MAX_OID]))
 
 
 def size_of(data: bytes | bytearray, at: int) -> int:

@@ -48,6 +48,9 @@ PROTOCOLS: tuple[Protocol, ...] = (
     modbus.PROTOCOL,
     bittorrent.PEERS,
     recognised.TELNET,
+    recognised.NFS,
+    recognised.MYSQL,
+    recognised.REDIS,
     pgsql.PROTOCOL,
     ike.PROTOCOL,
     dhcp.PROTOCOL,
@@ -62,10 +65,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
 
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in PROTOCOLS}
 
-OTHER_NAMES = frozenset(
-    {"dnp3", "ike", "krb5", "ldap", "modbus", "mqtt", "nfs", "ntp", "pgsql", "quic", "rdp", "rfb", "sip",
-     "snmp", "telnet", "tftp"} - BY_NAME.keys()
-)  # fmt: skip
+OTHER_NAMES = frozenset({"enip", "irc"})
 """EVE's names of protocols that nothing here recognises: a rule that names one is refused with that reason."""
 
 SHARED_BUFFERS = (

@@ -386,6 +386,7 @@ class Protocols:
         talk.protocol = protocol
         if protocol is None and talk.handovers:
             self._counters.add("app_layer.handover.failed")
+            self._recognised[talk.slot] = self._codes[FAILED]
             return
         name = FAILED if protocol is None else protocol.name
         self._recognised[talk.slot] = self._codes[name]
@@ -566,6 +567,7 @@ class Protocols:
             self._counters.add("app_layer.handover.too_many")
             return
         self._note()  # the next parser may ask what the flow was before
+        self._flows.app_orig[talk.slot] = self._flows.app_proto[talk.slot]
         if handover.to in self._make_parser:
             self._agree(talk, handover, ts_ns, number, out)
         ended, talk.closed = talk.closed, 0

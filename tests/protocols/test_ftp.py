@@ -93,6 +93,12 @@ def test_what_has_no_reply_is_reported_at_the_end() -> None:
     assert events(wire)[1] == {"command": "QUIT", "reply_received": "no", "reply_truncated": False}
 
 
+def test_a_command_behind_the_end_of_the_server_is_reported_too() -> None:
+    wire = said(GREETING).send(SERVER, b"", closed=True)
+    said((0, b"USER a\r\nQUIT\r\n"), wire=wire)
+    assert [(one.get("command"), one["reply_received"]) for one in events(wire)][1:] == [("USER", "no"), ("QUIT", "no")]
+
+
 def test_lines_that_are_too_long() -> None:
     wire = said(GREETING, *asked(b"RETR " + b"A" * 5000, b"550 " + b"B" * 5000), *asked(b"NOOP"))
     assert values(wire, ODDITY) == [b"ftp.request_command_too_long", b"ftp.response_command_too_long"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ids.protocols.mime.decoding import decoder
 from ids.protocols.mime.headers import decode_words, parameter, read_headers
+from ids.protocols.mime.lines import Lines
 from ids.protocols.mime.reader import Began, Content, Ended, Reader
 from tests.protocols.mails import CONTENT, MAIL
 
@@ -183,3 +184,12 @@ def test_no_bytes_make_a_decoder_fail(data: bytes, step: int, encoding: bytes) -
 @given(st.binary(max_size=500), st.integers(1, 80))
 def test_base64_is_undone_in_pieces(data: bytes, step: int) -> None:
     assert decoded(b"base64", b64encode(data), step) == (data, False)
+
+
+@given(st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"bc" * 9]), max_size=40), st.integers(1, 7))
+def test_lines_are_measured_however_they_are_cut(soup: list[bytes], step: int) -> None:
+    text, lines = b"".join(soup), Lines()
+    for at in range(0, len(text), step):
+        lines.feed(text[at : at + step])
+    ends = text.endswith(b"\r")  # which may be half of an end
+    assert lines.longest == max(map(len, text[: len(text) - ends].replace(b"\r\n", b"\n").split(b"\n")))

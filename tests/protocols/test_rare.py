@@ -83,6 +83,13 @@ def test_snmp() -> None:
     assert heard.of("snmp.pdu_type") == [b"0", b"4", b"0"]
 
 
+@pytest.mark.parametrize(("model", "odd"), [(b"\x03", []), (b"\x02", [b"snmp.unknown_security_model"])])
+def test_a_security_model_that_is_not_in_use_is_odd(model: bytes, odd: list[bytes]) -> None:
+    message = said.snmp3(0)
+    at = message.index(b"\x04\x01\0\x02\x01\x03") + 5
+    assert over_udp((CLIENT, message[:at] + model + message[at + 1 :])).odd == odd
+
+
 # DHCP
 
 
@@ -103,6 +110,21 @@ def test_dhcp() -> None:
         "lease_time": 3600, "renewal_time": 1800, "rebinding_time": 3150, "subnet_mask": "255.255.255.0",
         "routers": ["192.0.2.1"], "dns_servers": ["192.0.2.2", "192.0.2.3"],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "odd"),
+    [
+        (b"\x35\1\1\xff", []),
+        (b"\x35\1\1\0\0\xff\0\0", []),
+        (b"\x35\1\1", [b"dhcp.truncated_options"]),
+        (b"\x35\1\1\x0c\x20ab", [b"dhcp.truncated_options"]),
+        (b"\xff", [b"dhcp.malformed_options"]),
+    ],
+)
+def test_options_that_do_not_end_are_odd(options: bytes, odd: list[bytes]) -> None:
+    head = said.DHCP_DISCOVER[: said.DHCP_DISCOVER.index(b"\x63\x82\x53\x63") + 4]
+    assert over_udp((CLIENT, head + options)).odd == odd
 
 
 # SIP
@@ -158,6 +180,10 @@ def test_what_answers_is_of_the_exchange_that_it_answers() -> None:
     assert one.direction is CLIENT, "who began it"
 
 
+ASKED = tuple([(CLIENT, said.mqtt(0x82, bytes((0, number, 0, 1)) + b"a\0")) for number in range(1, 80)])
+"""Subscriptions that nobody answers."""
+
+
 @pytest.mark.parametrize(
     ("turns", "odd"),
     [
@@ -167,6 +193,7 @@ def test_what_answers_is_of_the_exchange_that_it_answers() -> None:
         ((*TCP["mqtt"][:2], (CLIENT, said.MQTT_CONNECT)), b"double_connect"),
         ((*TCP["mqtt"][:2], (CLIENT, said.mqtt(0x36, said.said(b"a") + b"\0\1"))), b"invalid_qos_level"),
         ((*TCP["mqtt"][:2], (CLIENT, b"\0\0")), b"unassigned_msg_type"),
+        ((*TCP["mqtt"][:2], *ASKED), b"too_many_transactions"),
         ((*TCP["mqtt"][:2], (CLIENT, said.mqtt(0x32, said.said(b"a")[:2]))), b"malformed_traffic"),
     ],
 )
@@ -360,6 +387,32 @@ def test_the_dht() -> None:
 def test_a_list_of_lists_has_a_bound() -> None:
     heard = over_udp((CLIENT, said.DHT[0]), (CLIENT, b"l" * 60_000))
     assert heard.odd == [b"bittorrent-dht.malformed_packet"]
+
+
+# Modbus
+
+WRITE = (CLIENT, said.mbap(1, b"\6\0\1\0\2")), (SERVER, said.mbap(1, b"\6\0\1\0\2"))
+
+
+@pytest.mark.parametrize(
+    ("turns", "odd"),
+    [
+        ((), []),
+        (((CLIENT, said.mbap(2, b"\6\0\1\0\2")), (SERVER, said.mbap(2, b"\6\0\1\0\3"))), ["value_mismatch"]),
+        (((CLIENT, said.mbap(2, b"\6\0\1\0\2")), (SERVER, said.mbap(2, b"\x86\x0a"))), []),
+        (((CLIENT, said.mbap(2, b"\6\0\1\0\2")), (SERVER, said.mbap(2, b"\x86\x09"))), ["invalid_exception_code"]),
+        (((CLIENT, said.mbap(2, b"\0\0\1\0\2")),), ["invalid_function_code"]),
+        (((CLIENT, said.mbap(2, b"\x7f\0\1\0\2")),), []),
+        (((CLIENT, said.mbap(2, b"\x82\0\1\0\2")),), ["invalid_function_code"]),
+        (((CLIENT, said.mbap(2, b"\6\0\1")),), ["invalid_length"]),
+        (((CLIENT, said.mbap(2, b"\1\0\1\xff\xff")),), ["invalid_value"]),
+        (((SERVER, said.mbap(2, b"\6\0\1\0\2")),), ["unsolicited_response"]),
+        (tuple([(CLIENT, said.mbap(number, b"\6\0\1\0\2")) for number in range(2, 67)]), ["flooded"]),
+    ],
+)  # fmt: skip
+def test_what_is_odd_about_modbus(turns: tuple[tuple[Direction, bytes], ...], odd: list[str]) -> None:
+    """As Suricata 7 has it, whose flood are 500 requests without an answer."""
+    assert over_tcp(*WRITE, *turns).odd == [f"modbus.{name}".encode() for name in odd]
 
 
 # Recognised alone

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -12,6 +14,9 @@ from ids.protocols.http import HttpSettings
 from ids.protocols.registry import SHARED_BUFFERS
 from ids.respond.settings import EventType
 from tests.protocols.toys import TOY
+from tests.shared import ROOT
+
+FOLDER = ROOT / "ids" / "protocols"
 
 
 def test_names_are_unique() -> None:
@@ -26,6 +31,24 @@ def test_descriptors(protocol: Protocol) -> None:
     assert protocol.recognised_over(6) or protocol.recognised_over(17)
     assert {buffer.protocol for buffer in protocol.buffers} <= {protocol.name}
     assert protocol.parsed == (protocol.event is not None)
+
+
+def named_in(protocol: Protocol) -> str:
+    """Return the sources of a protocol, but for what is said of it in its descriptor."""
+    name = protocol.name.partition("-")[0]
+    folders = [FOLDER / name, *([FOLDER / "mime"] if name == "smtp" else [])]
+    paths = [path for folder in folders for path in folder.glob("*.py")] or list((FOLDER / "rare").glob(f"{name}*.py"))
+    assert paths, name
+    return re.sub(r"(?s)\n    oddities=\(.*?\),\n|\nODDITIES = \(.*?\n\)\n", "\n", "".join(map(Path.read_text, paths)))
+
+
+@pytest.mark.parametrize("protocol", [one for one in PROTOCOLS if one.oddities], ids=lambda one: one.name)
+def test_every_oddity_is_raised_somewhere(protocol: Protocol) -> None:
+    """A rule on one that no parser raises loads, and never alerts."""
+    source = named_in(protocol)
+    for oddity in protocol.oddities:
+        words = [oddity, *re.split("request|response", oddity)]  # HTTP puts the side in front of a name, or behind it
+        assert any(re.search(rf'["`.]{re.escape(word)}["`]', source) for word in words if word), oddity
 
 
 def test_settings_follow_from_the_protocols() -> None:

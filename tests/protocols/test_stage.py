@@ -182,7 +182,7 @@ def test_a_connect_tunnel_is_probed_anew(step: int, ordinary_lane: bool) -> None
 )
 def test_tls_after_connect_or_an_upgrade_is_recognised(asked: bytes, answered: bytes, step: int) -> None:
     wire = Wire().client(asked, step=step).server(answered + HELLO, step=step)
-    assert wire.flow.app_proto == "tls"
+    assert (wire.flow.app_proto, wire.flow.app_orig) == ("tls", "http")
     wire.client(HELLO).close()
     assert len(wire.seen) == 2
 
@@ -202,9 +202,9 @@ def test_an_upgrade_that_is_cut_short_hands_over_as_well(gap: int) -> None:
     assert [found.complete for found in wire.seen] == [False, True]
 
 
-def test_a_tunnel_that_nobody_knows_keeps_the_name() -> None:
+def test_a_tunnel_that_nobody_knows_is_nothing_known_that_was_http() -> None:
     wire = Wire().client(request(b"CONNECT h:1 HTTP/1.1")).server(b"HTTP/1.1 200 OK\r\n\r\n" + b"\1" * 300)
-    assert wire.flow.app_proto == "http"
+    assert (wire.flow.app_proto, wire.flow.app_orig) == ("failed", "http")
     assert wire.counters["app_layer.handover.failed"] == 1
     assert wire.counters["app_layer.flow.failed"] == 0
 

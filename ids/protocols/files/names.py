@@ -8,6 +8,8 @@ import base64
 import re
 from urllib.parse import unquote_to_bytes
 
+from ids.protocols.charsets import in_utf8
+
 MAX_PIECES = 64
 """Pieces of one name (``filename*0=``); what is behind them is left out."""
 
@@ -44,7 +46,7 @@ def file_name(disposition: bytes, *, also_name: bool = False) -> bytes:
         elif starred:
             value = unquote_to_bytes(value)
         pieces.setdefault(int(number), value)
-    return _in_utf8(b"".join(pieces[number] for number in sorted(pieces)), charset)
+    return in_utf8(b"".join(pieces[number] for number in sorted(pieces)), charset)
 
 
 def encoded_words(value: bytes) -> bytes:
@@ -61,7 +63,7 @@ def _decoded(word: re.Match[bytes]) -> bytes:
             raw = _HEX.sub(lambda digits: bytes.fromhex(digits[1].decode()), text.replace(b"_", b" "))
     except ValueError:
         return word[0]
-    return _in_utf8(raw, charset.partition(b"*")[0])
+    return in_utf8(raw, charset.partition(b"*")[0])
 
 
 def _extended(value: bytes, *, keep: bool = False) -> tuple[bytes, bytes]:
@@ -69,14 +71,4 @@ def _extended(value: bytes, *, keep: bool = False) -> tuple[bytes, bytes]:
     found = _EXTENDED.fullmatch(value)
     charset, text = found.groups() if found is not None else (b"", value)
     raw = unquote_to_bytes(text)
-    return (raw if keep else _in_utf8(raw, charset)), charset
-
-
-def _in_utf8(raw: bytes, charset: bytes) -> bytes:
-    name = charset.decode("ascii", "replace").lower()
-    if name in ("", "utf-8", "us-ascii", "ascii"):
-        return raw
-    try:
-        return raw.decode(name).encode()
-    except (LookupError, ValueError):  # no such charset, none of text, or not in it
-        return raw
+    return (raw if keep else in_utf8(raw, charset)), charset

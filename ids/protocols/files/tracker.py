@@ -112,9 +112,7 @@ class Files:
         beside: Mapping[str, bytes] = _NOTHING,
     ) -> File:
         """Return a file all of whose bytes are there; it is open until it is closed, and its parser accounts for it."""
-        file = File(self, slot, protocol, tx_id, direction, name[:MAX_NAME_BYTES], fields)
-        file.beside = beside
-        self.held += COST
+        file = self.open(slot, protocol, tx_id, direction, name=name, fields=fields, beside=beside)
         file._kept, file.size = content, len(content)
         return file
 

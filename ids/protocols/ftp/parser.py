@@ -83,7 +83,8 @@ class FtpSession:
     """Both directions of a flow; a `StreamParser`."""
 
     __slots__ = (
-        "_announced", "_at", "_current", "_lines", "_multiline", "_next_id", "_out", "_shared", "_slot", "_transfer",
+        "_announced", "_at", "_current", "_lines", "_multiline", "_next_id", "_out", "_over", "_shared", "_slot",
+        "_transfer",
         "_upgrade", "_waiting",
     )  # fmt: skip
 
@@ -104,6 +105,8 @@ class FtpSession:
         self._announced: deque[Announcement] = deque(maxlen=MAX_ANNOUNCED)
         """Data connections that may come."""
         self._upgrade = False
+        self._over = False
+        """The server says nothing more."""
         self._out: list[Transaction] = []
         self._at = 0, 0
 
@@ -129,7 +132,8 @@ class FtpSession:
                 if self._upgrade:
                     self._finish()
                     return Handover(self._next_id, (b"", data[len(data) - line.behind :]))
-        if closed and direction is _SERVER:
+        self._over |= closed and direction is _SERVER
+        if self._over:  # the client's last commands may come behind that, and nothing answers them
             self._finish()
         return None
 

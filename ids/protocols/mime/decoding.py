@@ -19,7 +19,9 @@ class Raw:
     """No encoding."""
 
     odd = False
-    """Something in it was not as the encoding says."""
+    """Something in it was not as the encoding says,"""
+    oddity = b"mime_malformed_msg"
+    """and what that is called, by Suricata's names."""
 
     def decode(self, data: bytes) -> bytes:
         """Return what these bytes are."""
@@ -32,6 +34,8 @@ class Raw:
 
 class Base64(Raw):
     """RFC 2045 section 6.8; whatever is none of its letters is passed over."""
+
+    oddity = b"mime_invalid_base64"
 
     def __init__(self) -> None:
         self._rest = b""
@@ -71,6 +75,8 @@ def _unbase64(letters: bytes) -> bytes:
 
 class QuotedPrintable(Raw):
     """RFC 2045 section 6.7."""
+
+    oddity = b"mime_invalid_qp"
 
     def __init__(self) -> None:
         self._rest = b""

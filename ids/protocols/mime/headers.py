@@ -6,6 +6,8 @@ import re
 from binascii import Error, a2b_base64, a2b_qp
 from urllib.parse import unquote_to_bytes
 
+from ids.protocols.charsets import in_utf8
+
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case and values without blanks around them, in their order."""
 
@@ -71,7 +73,7 @@ def parameter(value: bytes, name: bytes) -> list[bytes]:
         charset, quote, rest = decoded.partition(b"'")
         language, further, text = rest.partition(b"'")
         if quote and further and len(charset) <= 40 and len(language) <= 40:
-            readings.append(_utf8(text, charset))
+            readings.append(in_utf8(text, charset, "replace"))
         else:
             readings.append(decoded)
     return list(dict.fromkeys([*readings, *(decode_words(text) for text in readings)]))
@@ -90,12 +92,4 @@ def _word(match: re.Match[bytes]) -> bytes:
         raw = a2b_base64(text + b"==") if encoding in b"bB" else a2b_qp(text, header=True)
     except Error:
         return match[0]
-    return _utf8(raw, charset.partition(b"*")[0])
-
-
-def _utf8(raw: bytes, charset: bytes) -> bytes:
-    """Return text as UTF-8; as it is where its character set is none that Python knows."""
-    try:
-        return raw.decode(charset.decode("ascii"), "replace").encode("utf-8", "replace")
-    except (LookupError, UnicodeError, ValueError):
-        return raw
+    return in_utf8(raw, charset.partition(b"*")[0], "replace")

@@ -196,8 +196,8 @@ class Mail:
                     self._file.append(data, ts_ns, number, out)
                 elif self._text is not None:
                     self._text += data[: self._limits.text_bytes - len(self._text)]
-            case Ended(odd, whole):
-                self._finish(odd, whole, ts_ns, number, out)
+            case Ended(whole):
+                self._finish(whole, ts_ns, number, out)
 
     def _begin(self, leaf: Leaf) -> None:
         if leaf.attached:
@@ -215,7 +215,7 @@ class Mail:
             slot, protocol, tx_id, direction, name=name, fields=self._fields, beside={**self._beside, **self.buffers[0]}
         )
 
-    def _finish(self, odd: bool, whole: bool, ts_ns: int, number: int, out: list[Transaction]) -> None:
+    def _finish(self, whole: bool, ts_ns: int, number: int, out: list[Transaction]) -> None:
         if self._file is not None:
             if whole:
                 self._file.close(ts_ns, number, out)
@@ -228,8 +228,6 @@ class Mail:
             self._embedded(content, ts_ns, number, out)
             if content and len(self._texts) < self._limits.parts:
                 self._texts.append(content)
-        if odd:
-            self.odd.add(b"mime_invalid_base64")
 
     def _links(self, content: bytes) -> None:
         """Note what a text links to, the last one first, as Suricata does."""

@@ -17,14 +17,19 @@ from collections.abc import Generator, Iterator
 from copy import copy
 from typing import NamedTuple
 
-from ids.protocols.mime.decoding import Raw, decoder
+from ids.protocols.mime.decoding import Base64, QuotedPrintable, Raw, decoder
 from ids.protocols.mime.headers import Headers, all_of, parameter, read_headers
+from ids.protocols.mime.lines import Lines
 
 MAX_DEPTH = 32
 """Boundaries that are open at once; those beyond are not looked for."""
 MAX_BOUNDARY = 256
 """Bytes of a boundary; RFC 2046 allows 70."""
 LONG_BOUNDARY = 70
+LONG_LINE, LONG_ENCODED_LINE = 998, 76
+"""Bytes of a line, without its end, that mails have at most: of any (RFC 5322), of base64 and its like (RFC 2045)."""
+LONG_NAME, LONG_VALUE, LONG_FILENAME = 75, 2000, 255
+"""Bytes beyond which Suricata takes a header or the name of a file for odd."""
 _HEAD_END = re.compile(rb"(?:\A|\n)\r?\n")
 _NEXT_HEAD_END = re.compile(rb"\n\r?\n")
 _FIRST_EMPTY = re.compile(rb"\r?\n")
@@ -59,8 +64,6 @@ class Content(NamedTuple):
 class Ended(NamedTuple):
     """The part that began last ends."""
 
-    odd: bool
-    """Its transfer encoding was not kept to."""
     whole: bool
     """Its end was seen."""
 
@@ -72,8 +75,8 @@ class Reader:
     """Reads one message."""
 
     __slots__ = (
-        "_boundaries", "_decoder", "_delimiter", "_first", "_fresh", "_held", "_in_head", "_leaf", "_most_bytes",
-        "_most_headers", "_most_parts", "_searched", "headers", "odd", "parts",
+        "_boundaries", "_decoder", "_delimiter", "_first", "_fresh", "_held", "_in_head", "_leaf", "_lines",
+        "_most_bytes", "_most_headers", "_most_parts", "_searched", "headers", "odd", "parts",
     )  # fmt: skip
 
     def __init__(self, header_bytes: int, headers: int, parts: int) -> None:
@@ -94,6 +97,8 @@ class Reader:
         """The same, where a line begins."""
         self._leaf: Leaf | None = None
         self._decoder = Raw()
+        self._lines = Lines()
+        """Those of the part that began last."""
         self.headers: Headers | None = None
         """Those of the message itself, once they are complete."""
         self.parts = 0
@@ -128,7 +133,7 @@ class Reader:
     def fork(self) -> Reader:
         """Return a reader in the same state that reads on by itself."""
         other = copy(self)
-        other._held, other._decoder = self._held[:], copy(self._decoder)
+        other._held, other._decoder, other._lines = self._held[:], copy(self._decoder), copy(self._lines)
         other._boundaries, other.odd = dict(self._boundaries), set(self.odd)
         return other
 
@@ -193,6 +198,7 @@ class Reader:
         """Read the headers of the message, or of a part."""
         self._in_head = False
         headers = read_headers(block, self._most_headers)
+        self._judge_headers(block, headers)
         if self.headers is None:
             self.headers = headers
             if block.strip() and not headers:
@@ -210,10 +216,23 @@ class Reader:
         places = [(value, b"filename") for value in all_of(headers, b"content-disposition")]
         places += [(value, b"name") for value in types]
         names = tuple(dict.fromkeys(name for value, key in places for name in parameter(value, key) if name))
+        if any(len(name) > LONG_FILENAME for name in names):
+            self.odd.add(b"mime_long_filename")
         attached = bool(names) or any(
             value.lower().startswith(b"attachment") for value in all_of(headers, b"content-disposition")
         )
         self._leaf = None if multipart or self._in_head else Leaf(headers, kind, names, attached)
+
+    def _judge_headers(self, block: bytes, headers: Headers) -> None:
+        """Note what is odd about the headers of a block by their sizes."""
+        lines = Lines()
+        lines.feed(block)
+        if lines.longest > LONG_LINE:
+            self.odd.add(b"mime_long_line")
+        if any(len(name) > LONG_NAME for name, _ in headers):
+            self.odd.add(b"mime_long_header_name")
+        if any(len(value) > LONG_VALUE for _, value in headers):
+            self.odd.add(b"mime_long_header_value")
 
     def _open(self, boundaries: list[bytes]) -> None:
         """Look for these boundaries from now on."""
@@ -278,6 +297,7 @@ class Reader:
         if data:
             self._fresh = False
             if self._leaf is not None:
+                self._lines.feed(data)
                 decoded = self._decoder.decode(data)
                 if decoded:
                     yield Content(decoded)
@@ -287,6 +307,17 @@ class Reader:
             rest = self._decoder.end()
             if rest:
                 yield Content(rest)
-            yield Ended(self._decoder.odd, whole)
+            self._judge()
+            yield Ended(whole)
             self._leaf = None
-        self._decoder = Raw()
+        self._decoder, self._lines = Raw(), Lines()
+
+    def _judge(self) -> None:
+        """Note what was odd about the content of a part that ends."""
+        undone, longest = self._decoder, self._lines.longest
+        if undone.odd:
+            self.odd.add(undone.oddity)
+        if longest > LONG_LINE:
+            self.odd.add(b"mime_long_line")
+        if longest > LONG_ENCODED_LINE and isinstance(undone, (Base64, QuotedPrintable)):
+            self.odd.add(b"mime_long_enc_line")

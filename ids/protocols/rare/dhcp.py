@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field
@@ -19,7 +18,7 @@ _HEAD = 236
 MAX_OPTIONS = 256
 """Options of one message that are read: there are no more codes."""
 _REQUEST, _REPLY = 1, 2
-_PAD, _END = 0, 255
+_END = b"\xff"
 _MASK, _ROUTERS, _DNS, _HOSTNAME, _REQUESTED, _LEASE, _TYPE, _PARAMETERS = 1, 3, 6, 12, 50, 51, 53, 55
 _RENEWAL, _REBINDING, _VENDOR, _CLIENT = 58, 59, 60, 61
 _ACK = 5
@@ -47,8 +46,24 @@ class DhcpMessage:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.options = list(_options(data))
+        self.options: list[tuple[int, bytes]] = []
+        self.whole = self._read_options()
+        """Their end is there."""
         self.kind = next((of[0] for code, of in self.options if code == _TYPE and of), 0)
+
+    def _read_options(self) -> bool:
+        """Read the options of the message, as far as they are there; return whether their end, or a bound, is."""
+        data, at = self.data, _HEAD + len(_COOKIE)
+        for _ in range(MAX_OPTIONS):
+            at = len(data) - len(data[at:].lstrip(b"\0"))
+            if data[at : at + 1] == _END:
+                return True
+            end = at + 2 + data[at + 1] if at + 2 <= len(data) else at + 2
+            if end > len(data):
+                return False
+            self.options.append((data[at], data[at + 2 : end]))
+            at = end
+        return True
 
     def fields(self, extended: bool) -> dict[str, Any]:
         """Return what EVE logs."""
@@ -80,20 +95,6 @@ class DhcpMessage:
         found["dhcp.hostname"] = last.get(_HOSTNAME)
         found["dhcp.vendor_class"] = last.get(_VENDOR)
         return found
-
-
-def _options(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the options of a message, as far as they are there."""
-    at = _HEAD + len(_COOKIE)
-    for _ in range(MAX_OPTIONS):
-        at = len(data) - len(data[at:].lstrip(b"\0"))
-        if at + 2 > len(data) or data[at] == _END:
-            return
-        end = at + 2 + data[at + 1]
-        if end > len(data):
-            return
-        yield data[at], data[at + 2 : end]
-        at = end
 
 
 def _logged(code: int, of: bytes) -> dict[str, Any]:
@@ -149,7 +150,9 @@ class DhcpFlow(Dialogue):
         settings = self.shared.settings
         extended = isinstance(settings, DhcpSettings) and settings.extended
         said = DhcpMessage(message.data)
-        odd = () if said.options else ("malformed_options",)
+        odd = [] if said.options else ["malformed_options"]
+        if not said.whole:
+            odd.append("truncated_options")
         logged = extended or said.kind == _ACK
         self.say(direction, said.buffers(), lambda: said.fields(extended), self.new(), complete=logged, odd=odd)
 
@@ -161,6 +164,7 @@ PROTOCOL = Protocol(
     datagrams=speaking(DhcpFlow),
     oddities=("malformed_options", "truncated_options"),
     event="dhcp",
+    of_sender=True,
     buffers=(
         Buffer("dhcp.type", "dhcp", None, "type of the message: `discover`, `ack`"),
         Buffer("dhcp.hostname", "dhcp", None, "name of the host"),

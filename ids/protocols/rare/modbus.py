@@ -52,6 +52,8 @@ _COIL = (0, _ON)
 """What a coil can be set to."""
 _MOST = {1: 2000, 2: 2000, 3: 125, 4: 125, 15: 1968, 16: 123}
 """Coils or registers of one request, by function."""
+_LEAST = {**dict.fromkeys((1, 2, 3, 4, 5, 6), 4), 15: 5, 16: 5, 22: 6, 23: 9}
+"""Bytes that a request has behind its function at least."""
 CATEGORIES = ("assigned", "unassigned", "user", "reserved")
 
 
@@ -87,6 +89,22 @@ class ModbusMessage:
         if self.function in _NAMES:
             return "assigned"
         return "user" if self.function in _USERS else "reserved" if self.function in _RESERVED else "unassigned"
+
+    def odd(self) -> list[str]:
+        """Return what is odd about a request."""
+        if not self.raw or self.raw & _EXCEPTION:
+            return ["invalid_function_code"]
+        if len(self.body) < _LEAST.get(self.raw, 0):
+            return ["invalid_length"]
+        return ["invalid_value"] if self.wrong else []
+
+    def confirms(self, request: ModbusMessage) -> bool:
+        """Return whether an answer says what was written as the request does."""
+        function = request.function
+        if self.raw != function or function not in (*_SINGLE, *_MULTIPLE, _MASK):
+            return True
+        size = 6 if function == _MASK else 4
+        return self.body[:size] == request.body[:size]
 
     @property
     def wrong(self) -> bool:
@@ -199,11 +217,12 @@ class ModbusFlow(Dialogue):
     def take(self, direction: Direction, message: Message) -> None:
         """Read a message."""
         said = ModbusMessage(message.data, direction is _CLIENT)
-        odd = ["invalid_value"] if said.wrong else []
         if direction is _CLIENT:
-            tx_id = self.new()
-            self.say(direction, said.buffers(), partial(_fields, tx_id, said, None), tx_id, complete=False, odd=odd)
+            tx_id, odd = self.new(), said.odd()
             gone = self._waiting.put(said.tid, (tx_id, said))
+            if gone is not None and gone[1].tid != said.tid:
+                odd.append("flooded")
+            self.say(direction, said.buffers(), partial(_fields, tx_id, said, None), tx_id, complete=False, odd=odd)
             if gone is not None:
                 self._finish(*gone, None)
             return
@@ -222,9 +241,14 @@ class ModbusFlow(Dialogue):
 
     def _finish(self, tx_id: int, request: ModbusMessage, answer: ModbusMessage | None) -> None:
         said: dict[str, bytes | tuple[bytes, ...] | None] = {}
-        if answer is not None and answer.raw & _EXCEPTION and answer.body:
-            said["modbus.exception"] = b"%d" % answer.body[0]
-        self.say(_SERVER, said, partial(_fields, tx_id, request, answer), tx_id)
+        odd: list[str] = []
+        if answer is not None:
+            if answer.raw & _EXCEPTION and answer.body:
+                said["modbus.exception"] = b"%d" % answer.body[0]
+                odd = [] if answer.body[0] in _EXCEPTIONS else ["invalid_exception_code"]
+            elif not answer.confirms(request):
+                odd = ["value_mismatch"]
+        self.say(_SERVER, said, partial(_fields, tx_id, request, answer), tx_id, odd=odd)
 
 
 def _fields(tx_id: int, request: ModbusMessage | None, answer: ModbusMessage | None) -> EveFields:
@@ -244,10 +268,8 @@ PROTOCOL = Protocol(
     settings=DialogueSettings,
     streams=speaking(ModbusFlow),
     oddities=(
-        "invalid_protocol_id",
         "unsolicited_response",
         "invalid_length",
-        "invalid_unit_identifier",
         "invalid_function_code",
         "invalid_value",
         "invalid_exception_code",

@@ -136,6 +136,8 @@ class MqttFlow(Dialogue):
             return exchange, True
         gone = self._waiting.put(key, exchange)
         if gone is not None:
+            if gone.key != key:
+                odd.append("too_many_transactions")
             self._report(gone, True, [])
         return exchange, False
 

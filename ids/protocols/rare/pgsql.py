@@ -287,7 +287,6 @@ PROTOCOL = Protocol(
     from_client=_START + _ASK,
     settings=PgsqlSettings,
     streams=speaking(PgsqlFlow),
-    oddities=("malformed_request", "malformed_response", "too_many_transactions"),
     event="pgsql",
     buffers=(
         Buffer("pgsql.request", "pgsql", _CLIENT, "type of a client's message, one letter"),

@@ -178,7 +178,6 @@ PROTOCOL = Protocol(
         "unimplemented_security_type",
         "unknown_security_result",
         "malformed_message",
-        "confused_state",
     ),
     event="rfb",
     buffers=(

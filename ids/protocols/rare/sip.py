@@ -130,8 +130,9 @@ PROTOCOL = Protocol(
     settings=DialogueSettings,
     streams=speaking(SipFlow),
     datagrams=speaking(SipFlow),
-    oddities=("incomplete_data", "invalid_data"),
+    oddities=("invalid_data",),
     event="sip",
+    of_sender=True,
     buffers=(
         Buffer("sip.method", "sip", None, "method of a request"),
         Buffer("sip.uri", "sip", None, "URI of a request"),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from ids.protocols.der import INTEGER, OCTETS, OID, SEQUENCE, Element, Malformed, element, expect, integer, oid
 from ids.protocols.dialogue import Dialogue, DialogueSettings, Shared, speaking
 from ids.protocols.framing import Message
 from ids.protocols.protocol import Buffer, Protocol
-from ids.protocols.rare.ber import INTEGER, OCTETS, OID, SEQUENCE, Element, Malformed, expect, integer, oid, read
 from ids.protocols.spelling import text
 from ids.types import Direction
 
 MAX_VARIABLES = 256
 """Variables of one message that are read: a datagram of the usual size has no more than 100."""
 _V3 = 3
+_USER_MODEL = 3
+"""The security model of users (RFC 3414), which is the one in use."""
 _PDUS = (
     "get_request", "get_next_request", "response", "set_request", "trap_v1", "get_bulk_request", "inform_request",
     "trap_v2", "report",
@@ -44,6 +46,8 @@ class SnmpMessage:
         self.community: bytes | None = None
         self.user: bytes | None = None
         self.encrypted = False
+        self.model: int | None = _USER_MODEL
+        """What secures version 3."""
         self.pdu: int | None = None
         self.info: dict[str, Any] = {}
         if self.version == _V3:
@@ -51,7 +55,7 @@ class SnmpMessage:
             return
         community = expect(data, version.end, whole.end, OCTETS)
         self.community = data[community.start : community.end]
-        self._read_pdu(read(data, community.end, whole.end))
+        self._read_pdu(element(data, community.end, whole.end))
 
     @property
     def version(self) -> int:
@@ -64,6 +68,10 @@ class SnmpMessage:
         flags = head
         for tag in (INTEGER, INTEGER, OCTETS):
             flags = expect(data, head.start if flags is head else flags.end, head.end, tag)
+        try:
+            self.model = integer(data, expect(data, flags.end, head.end, INTEGER))
+        except Malformed:
+            self.model = None
         security = expect(data, head.end, end, OCTETS)
         self.encrypted = flags.end > flags.start and bool(data[flags.start] & _ENCRYPTED)
         self.user = self._user(security)
@@ -71,27 +79,27 @@ class SnmpMessage:
             scoped = expect(data, security.end, end, SEQUENCE)
             engine = expect(data, scoped.start, scoped.end, OCTETS)
             context = expect(data, engine.end, scoped.end, OCTETS)
-            self._read_pdu(read(data, context.end, scoped.end))
+            self._read_pdu(element(data, context.end, scoped.end))
 
     def _user(self, security: Element) -> bytes | None:
         """Return the name of the user (RFC 3414 section 2.4)."""
         try:
             model = expect(self.data, security.start, security.end, SEQUENCE)
-            element = model
+            user = model
             for tag in (OCTETS, INTEGER, INTEGER, OCTETS):
-                element = expect(self.data, model.start if element is model else element.end, model.end, tag)
+                user = expect(self.data, model.start if user is model else user.end, model.end, tag)
         except Malformed:
             return None
-        return self.data[element.start : element.end]
+        return self.data[user.start : user.end]
 
     def _read_pdu(self, pdu: Element) -> None:
         data = self.data
         self.pdu = pdu.tag - _PDU_TAG
         if self.pdu == _TRAP:
             oid_of = expect(data, pdu.start, pdu.end, OID)
-            address = read(data, oid_of.end, pdu.end)
+            address = element(data, oid_of.end, pdu.end)
             generic = expect(data, address.end, pdu.end, INTEGER)
-            last = read(data, expect(data, generic.end, pdu.end, INTEGER).end, pdu.end)  # behind it, the time
+            last = element(data, expect(data, generic.end, pdu.end, INTEGER).end, pdu.end)  # behind it, the time
             kind = integer(data, generic)
             self.info["trap_type"] = _TRAPS[kind] if 0 <= kind < len(_TRAPS) else f"TrapType({kind})"
             self.info["trap_oid"] = oid(data, oid_of)
@@ -147,7 +155,7 @@ def is_snmp(data: bytes) -> bool:
         if integer(data, version) not in (0, 1):
             return False
         community = expect(data, version.end, whole.end, OCTETS)
-        pdu = read(data, community.end, whole.end)
+        pdu = element(data, community.end, whole.end)
     except Malformed:
         return False
     return 0 <= pdu.tag - _PDU_TAG < len(_PDUS)
@@ -182,7 +190,9 @@ class SnmpFlow(Dialogue):
         }
         if self._version is None:
             self._version = said.version
-        odd = ("version_mismatch",) if said.version != self._version else ()
+        odd = ["version_mismatch"] if said.version != self._version else []
+        if said.model != _USER_MODEL:
+            odd.append("unknown_security_model")
         self.say(direction, buffers, said.fields, self.new(), odd=odd)
 
 
@@ -193,6 +203,7 @@ PROTOCOL = Protocol(
     datagrams=speaking(SnmpFlow),
     oddities=("malformed_data", "unknown_security_model", "version_mismatch"),
     event="snmp",
+    of_sender=True,
     buffers=(
         Buffer("snmp.version", "snmp", None, "version, decimal: 1, 2 or 3"),
         Buffer("snmp.community", "snmp", None, "community, of versions 1 and 2"),

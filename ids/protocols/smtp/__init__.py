@@ -26,7 +26,6 @@ PROTOCOL = Protocol(
     streams=Shared,
     oddities=(
         "invalid_reply",
-        "unable_to_match_reply_with_request",
         "max_command_line_len_exceeded",
         "max_reply_line_len_exceeded",
         "invalid_pipelined_sequence",
@@ -34,7 +33,6 @@ PROTOCOL = Protocol(
         "no_server_welcome_message",
         "tls_rejected",
         "data_command_rejected",
-        "mime_parse_failed",
         "mime_malformed_msg",
         "mime_invalid_base64",
         "mime_long_header_name",
@@ -46,7 +44,6 @@ PROTOCOL = Protocol(
         "duplicate_fields",
         "unparsable_content",
         "mime_long_filename",
-        "failed_protocol_change",
         "truncated_line",
         "ambiguous_end_of_data",
     ),

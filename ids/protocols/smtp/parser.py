@@ -221,6 +221,7 @@ class SmtpSession:
     def _command(self, line: Message) -> None:
         if not line.whole:
             self._complain(b"max_command_line_len_exceeded")
+            self._complain(b"truncated_line")
         if self._authenticates:
             self._authenticates = False
             return

@@ -119,7 +119,7 @@ def test_what_suricata_refuses_is_refused(options: str) -> None:
         ("xbits:set,a,track tx;", "xbits tx"),
         ("app-layer-event:dns.no_such_event;", "app-layer-event"),
         ("stream-event:no_such_event;", "stream-event"),
-        ("app-layer-protocol:!ftp-data;", "protocol ftp-data"),
+        ("app-layer-protocol:!enip;", "protocol enip"),
         ("app-layer-protocol:http,final;", "app-layer-protocol mode"),
         ("requires:foo bar;", "requires"),
     ],
