@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.counters import Counters
-from ids.protocols.files import File, Files, FileSettings, State
+from ids.protocols.files import File, Files, FileSettings, State, magic
 from ids.types import Direction, FlowColumns, Transaction
 
 ALL = ("file.data", "file.md5", "file.sha1", "file.sha256", "file.magic", "file.size", "file.name")
@@ -150,3 +150,19 @@ def test_an_event_can_wait_for_the_rest_of_the_exchange() -> None:
     assert (file.fields, file.digest("sha1")) == ({"status": 200}, hashlib.sha1(b"hello").hexdigest())
     assert file.magic() == "ASCII text, with no line terminators"
     assert file.digest("md5") is None, "nobody asked for it in time"
+
+
+@pytest.mark.parametrize("white", [b"\n", b" ", b"\r\n"])
+def test_white_space_is_shown_to_libmagic_in_short_runs_only(white: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time is the square of such a run."""
+    shown: list[bytes] = []
+
+    class Library:
+        def from_buffer(self, content: bytes) -> str:
+            shown.append(content)
+            return "data"
+
+    monkeypatch.setattr(magic, "_library", Library)
+    assert magic.describe(b"a" + white * 100_000) == "data"
+    assert magic.describe(white * 10 + b"b" + white * 10) == "data"
+    assert shown == [b"a" + (white * 512)[: magic.WHITE_BYTES], white * 10 + b"b" + white * 10]

@@ -287,6 +287,19 @@ def test_a_list_is_no_file() -> None:
     assert (data.app_proto, names(net)) == ("ftp-data", [])
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_what_waits_for_a_reply_counts(side: int) -> None:
+    """A session may hold a megabyte of them, and there are many sessions."""
+    wire = said(GREETING, wire=limited("ftp", memcap_bytes=65536))
+    line = b"x" * 4000 + b"\r\n"
+    wire.send(CLIENT, b"USER x\r\n").send((CLIENT, SERVER)[side], line * 200 if side == 0 else b"331-" + line * 200)
+    assert wire.counters["ftp.memcap"] > 0
+    pool = wire.stage._talks.by_id[wire.flow.id].parser._shared.pool  # type: ignore[union-attr]
+    assert 0 < pool.held <= 65536
+    wire.stage._talks.forget([wire.flow.id])
+    assert pool.held == 0
+
+
 def test_a_session_that_announces_much_has_no_others_forgotten() -> None:
     net = Net()
     net.say(net.flow(HERE, THERE, 21), *SESSION[:9])

@@ -23,6 +23,10 @@ _SIX = re.compile(rb"(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})
 _EXTENDED = re.compile(rb"(.)([12]?)\1([0-9A-Fa-f.:]*)\1(\d{1,5})\1")
 TRANSFERS = frozenset({b"RETR", b"STOR", b"APPE", b"STOU"})
 """Commands that move a file."""
+EXCHANGE_BYTES = 1024
+"""That a command which waits counts for besides its argument,"""
+REPLY_BYTES = 128
+"""and a line of its replies besides what it says."""
 MAX_ANNOUNCED = 8
 """Data connections of one session that may come: a client opens one at a time. Who announces more must not have those
 of others forgotten."""
@@ -41,7 +45,7 @@ class Transfer:
 class Exchange:
     """A command and its replies."""
 
-    __slots__ = ("active", "codes", "command", "cut", "data", "port", "replies", "reply_cut", "tx_id")
+    __slots__ = ("active", "codes", "command", "cost", "cut", "data", "port", "replies", "reply_cut", "tx_id")
 
     def __init__(self, tx_id: int, command: bytes, data: bytes, cut: bool) -> None:
         self.tx_id = tx_id
@@ -56,6 +60,8 @@ class Exchange:
         self.codes: list[bytes] = []
         self.replies: list[bytes] = []
         self.reply_cut = False
+        self.cost = 0
+        """Bytes that it holds of the limit that all flows share."""
 
 
 class Shared:
@@ -135,6 +141,9 @@ class FtpSession:
         """Give back the memory of a flow that is parsed no more."""
         for lines in self._lines:
             lines.release()
+        for exchange in (*self._waiting, *([self._current] if self._current is not None else ())):
+            self._shared.pool.give(exchange.cost)
+            exchange.cost = 0
 
     def _finish(self) -> None:
         """Report what has no reply."""
@@ -157,6 +166,9 @@ class FtpSession:
             self._shared.counters.add("ftp.commands_evicted")
             self._end(self._waiting.popleft())
         exchange = Exchange(self._new_id(), verb, rest, not line.whole)
+        if not self._afford(exchange, EXCHANGE_BYTES + len(rest)):
+            self._finish()  # what waits is reported without its reply
+            self._afford(exchange, EXCHANGE_BYTES + len(rest))
         self._waiting.append(exchange)
         self._ports_of_client(exchange)
         if verb in TRANSFERS or verb in LISTS:
@@ -164,6 +176,13 @@ class FtpSession:
         self._emit(_CLIENT, exchange, self._asked(exchange), behind=line.behind)
         if exchange.cut:
             self._emit(_CLIENT, exchange, {ODDITY: b"ftp.request_command_too_long"}, behind=line.behind)
+
+    def _afford(self, exchange: Exchange, size: int) -> bool:
+        """Return whether an exchange may hold so many bytes more."""
+        if not self._shared.pool.take(size):
+            return False
+        exchange.cost += size
+        return True
 
     def _ports_of_client(self, exchange: Exchange) -> None:
         """Expect the data connection that a client announces."""
@@ -201,10 +220,11 @@ class FtpSession:
         exchange = self._waiting[0] if self._waiting else self._current
         if exchange is None:
             exchange = self._current = Exchange(self._new_id(), b"", b"", False)
-        if len(exchange.replies) < self._shared.settings.reply_lines:
+        room = len(exchange.replies) < self._shared.settings.reply_lines
+        if room and self._afford(exchange, REPLY_BYTES + len(line.data)):
             exchange.replies.append(line.data[4:] if found is not None else line.data)
-            if found is not None:
-                exchange.codes.append(found[1])
+        if found is not None and (room or not exchange.codes):
+            exchange.codes.append(found[1])
         exchange.reply_cut = exchange.reply_cut or not line.whole
         if not line.whole:
             self._emit(_SERVER, exchange, {ODDITY: b"ftp.response_command_too_long"}, behind=line.behind)
@@ -254,6 +274,8 @@ class FtpSession:
 
     def _end(self, exchange: Exchange, behind: int = 0) -> None:
         """Report a command with its replies."""
+        self._shared.pool.give(exchange.cost)
+        exchange.cost = 0
         buffers: dict[str, bytes] = {}
         more: dict[str, tuple[bytes, ...]] = {}
         if exchange.port and not exchange.active:

@@ -29,5 +29,8 @@ class FtpSettings(BaseModel):
         default=256, ge=1, le=65536, description="Lines of the replies to one command that are reported."
     )
     memcap_bytes: int = Field(
-        default=32 * MIB, ge=64 * KIB, description="Unfinished lines, over all flows. Beyond it they are skipped."
+        default=32 * MIB,
+        ge=64 * KIB,
+        description="Unfinished lines, and commands that wait, over all"
+        " flows. Beyond it lines are skipped, and commands reported without their replies.",
     )
