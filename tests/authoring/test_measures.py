@@ -59,7 +59,7 @@ def test_coverage_says_who_asks_for_what(tmp_path: Path) -> None:
     rules.write_text(
         'alert http any any -> any any (msg:"a"; http.uri; content:"abcdef"; sid:1;)\n'
         'alert http any any -> any any (msg:"b"; http.uri; content:"ghijkl"; http.cookie; content:"x"; sid:2;)\n'
-        'alert smb any any -> any any (msg:"c"; content:"mnopqr"; sid:3;)\n'
+        'alert telnet any any -> any any (msg:"c"; content:"mnopqr"; sid:3;)\n'
         'alert tcp any any -> any any (msg:"d"; content:"stuvwx"; sid:4;)\n'
         'alert tls any any -> any any (msg:"e"; tls.sni; content:"yz1234"; sid:5;)\n'
         'alert tcp any any -> any any (msg:"f"; nonsense; sid:6;)\n'
@@ -68,7 +68,7 @@ def test_coverage_says_who_asks_for_what(tmp_path: Path) -> None:
     needs = {need["name"]: (need["rules"], need["parsed"]) for need in tree["buffers"]}
     assert needs["http.uri"] == (2, True)
     assert needs["payload"] == (2, True)
-    assert tree["unparsed"] == {"smb": 1}
+    assert tree["unparsed"] == {"telnet": 1}
     assert tree["transports"] == {"tcp": 5, "udp": 0, "other": 0}
     assert tree["left_out"] == {"keyword nonsense": 1}
     hidden = {each["setting"]: each for each in tree["hidden"] if each["sids"]}
