@@ -75,6 +75,7 @@ class Engine:
         self._outputs = True
         self._event_types = event_types
         self.flows = FlowColumns()
+        self.flows.community_seed, self.flows.full_ipv6 = config.eve.community_id_seed, config.eve.full_ipv6
         self._asked = Asked()
         self._go_on: Callable[[], bool] | None = None
         self.plugins.start(self._context)

@@ -316,6 +316,8 @@ class Inspection:
             row for row in transactions
             if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))
         ]  # fmt: skip
+        if len(dns := self._config.eve.dns) < 2:
+            complete = [row for row in complete if row.protocol != "dns" or row.fields.get("type") in dns]
         if complete:
             found.transactions = Events(lines=spelt.transactions(complete))
         self._write_up_files(found, spelt)
@@ -376,7 +378,7 @@ class Inspection:
         """
         of_packets: list[Event] = []
         if packets is not None and self._reports_packets:
-            of_packets = packet_anomalies(packets, self._counters, self._allowance, ethernet=self._config.eve.ethernet)
+            of_packets = packet_anomalies(packets, self._counters, self._allowance, self._config.eve)
         odd = [row for row in transactions if type(row.buffers) is dict and ODDITY in row.buffers]
         of_parsers = [event for row in odd[:MAX_ODD] for event in events.oddity_events(row)]
         if len(odd) > MAX_ODD:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
+from ids.protocols.tls.settings import Logged
 from ids.respond.settings import EVENT_TYPES
 
 log = logging.getLogger(__name__)
@@ -30,9 +32,9 @@ TOP_KEYS = frozenset((
 ))  # fmt: skip
 """Settings on the top level that Suricata has and we have not."""
 
-_PASSIVE: Assigned = {"respond.mode": "off", "protocols.ike.record": 1}
+_PASSIVE: Assigned = {"respond.mode": "off", "protocols.ike.record": 1, "eve.full_ipv6": True}
 """Suricata drops nothing, and says so in its events, unless it stands in the way of the packets. Its `ike` events are
-those of version 7."""
+those of version 7, and its events spell addresses with all their zeros."""
 
 INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False, "respond.drop_packets": True}
 """Suricata inspects nothing more of a flow that it drops, and drops single packets too."""
@@ -190,6 +192,8 @@ def _outputs(value: Any, _home: Path) -> Assigned:
         taken |= _forwarded(eve.get("xff"))
         if _true(eve.get("ethernet")):
             taken["eve.ethernet"] = True
+        if "community-id-seed" in eve:
+            taken |= _seed(eve["community-id-seed"])
         for name, options in _named(eve.get("types")):
             types += _EVENT_TYPES.get(name, ())
             if not _true(options.get("enabled", "yes")):
@@ -204,6 +208,8 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 taken |= _anomalies(options)
             elif name == "files":
                 taken |= _files(options)
+            elif name == "dns":
+                taken |= _dns(options)
     if "files.store_dir" in taken:
         named = taken.get("files.hashes", [])
         taken["files.hashes"] = [name for name in _HASHES if name in named or name == "sha256"]
@@ -215,7 +221,11 @@ def _outputs(value: Any, _home: Path) -> Assigned:
 def _of_protocol(name: str, options: Mapping[str, Any]) -> Assigned:
     """Return what is said of a protocol's events."""
     theirs, ours = _OF_PROTOCOLS[name]
-    return {f"protocols.{name}.{ours}": _true(options[theirs])} if theirs in options else {}
+    taken: Assigned = {f"protocols.{name}.{ours}": _true(options[theirs])} if theirs in options else {}
+    wanted = options.get("custom")
+    if name == "tls" and isinstance(wanted, list):
+        taken["protocols.tls.logged"] = [one for one in map(str, wanted) if one in get_args(Logged)]
+    return taken
 
 
 def _named(types: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -257,6 +267,18 @@ def _forwarded(options: Any) -> Assigned:
     if options.get("header"):
         taken["eve.xff_header"] = str(options["header"])
     return taken
+
+
+def _seed(value: Any) -> Assigned:
+    """Return the seed of Community IDs; one that is no 16-bit number is none."""
+    text = str(value)
+    return {"eve.community_id_seed": int(text)} if re.fullmatch(r"\d{1,5}", text) and int(text) < 1 << 16 else {}
+
+
+def _dns(options: Mapping[str, Any]) -> Assigned:
+    sides = {"query": ("requests", "query"), "answer": ("responses", "answer")}
+    off = {side for side, names in sides.items() for name in names if name in options and not _true(options[name])}
+    return {"eve.dns": [side for side in sides if side not in off]} if off else {}
 
 
 def _drops(options: Mapping[str, Any]) -> Assigned:

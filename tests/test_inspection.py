@@ -203,6 +203,21 @@ def test_events_that_nobody_reads_are_not_made(wanted: set[str] | None, made: di
     assert len(found.ended) == 2, "that flows end is known in any case"
 
 
+@pytest.mark.parametrize("sides", [["query", "answer"], ["query"], ["answer"], []])
+def test_dns_events_are_of_the_sides_that_are_asked_for(tmp_path: Path, sides: list[str]) -> None:
+    question = b"\x12\x34\x01\0\0\1\0\0\0\0\0\0\3www\0\0\1\0\1"
+    answer = question[:2] + b"\x81\x80" + question[4:]
+    asked = Ether() / IP(src="192.0.2.1", dst="203.0.113.1") / UDP(sport=5000, dport=53) / question
+    answered = Ether() / IP(src="203.0.113.1", dst="192.0.2.1") / UDP(sport=53, dport=5000) / answer
+    path = tmp_path / "eve.json"
+    eve = {"path": str(path), "types": ["dns"], "dns": sides}
+    engine = Engine(Config.model_validate({"rules": {"paths": []}, "eve": eve}), ReplayGate())
+    engine.process(batch_of([bytes(asked), bytes(answered)]))
+    engine.stop()
+    written = [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    assert [event["dns"]["type"] for event in written] == sides
+
+
 def test_an_event_that_is_not_made_costs_no_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parser makes them for whoever asks."""
     asked: list[Transaction] = []

@@ -47,6 +47,12 @@ def test_every_header_and_every_rule_is_installed() -> None:
     assert sorted(needed - shipped) == []
 
 
+def test_every_file_of_the_reference_is_installed() -> None:
+    folder = ROOT / "ids" / "authoring" / "reference"
+    shipped = {path for glob in strings_of('"ids.authoring.reference"') for path in folder.glob(glob)}
+    assert {path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"} == shipped
+
+
 def test_every_dependency_is_pinned_exactly_on_every_supported_python() -> None:
     wanted = [Requirement(text) for key in ("dependencies", "dev", "requires") for text in strings_of(key)]
     for python in SUPPORTED:

@@ -132,6 +132,27 @@ def test_what_events_show_is_taken_over(tmp_path: Path) -> None:
     assert (eve.xff, eve.xff_deployment, eve.xff_header) == ("overwrite", "forward", "X-Real-IP")
 
 
+@pytest.mark.parametrize(("options", "expected"), [
+    ("{version: 2}", ["query", "answer"]), ("{requests: yes, responses: no}", ["query"]),
+    ("{query: no, answer: yes}", ["answer"]), ("{requests: no, responses: no}", []),
+])  # fmt: skip
+def test_dns_events_are_of_the_sides_that_it_says(tmp_path: Path, options: str, expected: list[str]) -> None:
+    eve = taken(tmp_path, f"%YAML 1.1\n---\noutputs: [{{eve-log: {{types: [{{dns: {options}}}]}}}}]\n").eve
+    assert (eve.types, eve.dns) == (["dns"], expected)
+
+
+@pytest.mark.parametrize(("seed", "expected"), [("7", 7), ("65535", 65535), ("65536", 0), ("-1", 0), ("none", 0)])
+def test_the_seed_of_community_ids_is_taken_over(tmp_path: Path, seed: str, expected: int) -> None:
+    eve = f"eve-log: {{community-id: yes, community-id-seed: {seed}, types: [alert]}}"
+    assert taken(tmp_path, f"%YAML 1.1\n---\noutputs: [{{{eve}}}]\n").eve.community_id_seed == expected
+
+
+def test_what_tls_events_have_is_taken_over(tmp_path: Path) -> None:
+    eve = "eve-log: {types: [{tls: {custom: [sni, certificate, nonsense, 7], ja4: yes}}]}"
+    tls = taken(tmp_path, f"%YAML 1.1\n---\noutputs: [{{{eve}}}]\n").protocols.of(BY_NAME["tls"])
+    assert (tls.logged, tls.ja4_in_events) == (["sni", "certificate"], True)
+
+
 def test_limits_of_bodies_are_taken_over(tmp_path: Path) -> None:
     limits = "{request-body-limit: 0, response-body-limit: 1mb}"
     config = taken(tmp_path, f"app-layer: {{protocols: {{http: {{libhtp: {{default-config: {limits}}}}}}}}}")
@@ -160,7 +181,7 @@ def test_odd_packets_are_reported_as_it_says(tmp_path: Path, types: str, expecte
 
 def test_outputs_that_make_no_sense_change_nothing(tmp_path: Path) -> None:
     for outputs in ("[1, [], {eve-log: 3}]", "{a: 1}", "[{eve-log: {types: alert}}]", "[{eve-log: {enabled: no}}]"):
-        assert taken(tmp_path, f"outputs: {outputs}").eve == Config().eve
+        assert taken(tmp_path, f"outputs: {outputs}").eve == Config().eve.model_copy(update={"full_ipv6": True})
     strange = "outputs: [{eve-log: {types: [{alert: {payload-buffer-size: much}}, {drop: 5}, 7]}}]"
     assert taken(tmp_path, strange).eve.payload_bytes == Config().eve.payload_bytes
 

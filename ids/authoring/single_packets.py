@@ -24,7 +24,8 @@ def single_packet(who: Parties, said: Mapping[str, Any]) -> tuple[int, bytes]:
     Of IPv6, ``tos``, ``id``, fragments and options do not exist and are ignored.
     """
     side = int(said["sender"] == "server")
-    hosts, ports = (who.hosts[::-1], who.ports[::-1]) if side else (who.hosts, who.ports)
+    ports = (who.ports[0], said["port"] or who.ports[1])
+    hosts, ports = (who.hosts[::-1], ports[::-1]) if side else (who.hosts, ports)
     if said["same_address"]:
         hosts = (hosts[0], hosts[0])
     six = ":" in hosts[0]

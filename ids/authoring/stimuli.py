@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ def said(proof: RuleTest) -> list[Said]:
     if proof.kind == "http":
         parts = [to_server(http_request(stimulus))]
         return parts if stimulus["status"] is None else [*parts, to_client(http_response(stimulus))]
+    if proof.kind == "payload" and stimulus["turns"]:
+        return list(map(_turn, stimulus["turns"]))
     if proof.kind == "payload":
         return [
             Said(side, data)
@@ -46,6 +49,14 @@ def said(proof: RuleTest) -> list[Said]:
     if proof.kind == "dns":
         return dns_messages(stimulus)
     return [to_server(client_hello(stimulus["sni"], stimulus["alpn"]))] if proof.kind == "tls" else []
+
+
+def _turn(turn: Mapping[str, str]) -> Said:
+    """Return one turn of a ``payload`` test: the one key of it that is set says who, and in which spelling."""
+    key, text = next(((key, text) for key, text in turn.items() if text), ("client", ""))
+    side, _, spelling = key.partition("_")
+    data = bytes.fromhex(text) if spelling == "hex" else b64decode(text) if spelling else text.encode()
+    return Said(Direction.TO_CLIENT if side == "server" else Direction.TO_SERVER, data)
 
 
 def transport(proof: RuleTest) -> str:

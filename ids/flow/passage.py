@@ -133,7 +133,8 @@ class Passage:
         odd = np.flatnonzero(careful)
         if not len(odd):
             return slot, flip
-        begins = np.where(begins[odd] >= WORTH_A_ROUND, begins[odd], 0) if rounds else np.zeros(len(odd), np.int64)
+        begins = begins[odd] * (begins[odd] >= WORTH_A_ROUND if rounds else False)
+        begins[begins == groups.ends[odd] - groups.starts[odd]] = 0  # it is as a whole that they are not orderly
         if begins.any():
             self._wave(_cut(groups, odd[begins > 0], to=begins[begins > 0]), rounds=0)
         positions = self._in_disorder(groups, odd, slot, begins, leave=rounds > 0)

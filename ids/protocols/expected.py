@@ -30,6 +30,7 @@ class Announcement:
     protocol: str
     about: Any
     until_ns: int
+    key: Key
 
 
 class Expected:
@@ -54,8 +55,14 @@ class Expected:
             self._waiting.popitem(last=False)
             self._counters.add("app_layer.expected.evicted")
         self._waiting.pop(key, None)
-        announced = self._waiting[key] = Announcement(protocol, about, ts_ns + LIFE_NS)
+        announced = self._waiting[key] = Announcement(protocol, about, ts_ns + LIFE_NS, key)
         return announced
+
+    def withdraw(self, announced: Announcement) -> None:
+        """Expect a connection no more that was announced, unless it has come, or was announced anew."""
+        if self._waiting.get(announced.key) is announced:
+            del self._waiting[announced.key]
+            self._counters.add("app_layer.expected.withdrawn")
 
     def take(self, flow: Flow, ts_ns: int) -> Announcement | None:
         """Return what was announced of a connection that has come, and expect it no more."""

@@ -170,6 +170,9 @@ class Protocol:
     home_ports: frozenset[int] = frozenset()
     """Ports of which a flow must have one to be recognised as this one by a datagram, where its form says too little;
     none: any will do."""
+    usual_ports: frozenset[int] = frozenset()
+    """UDP ports at which its servers are: a datagram there that its form allows is one of it, whatever else it looks
+    like, and whatever came before it."""
     first_bytes: frozenset[int] | None = None
     """First bytes of the datagrams that its parser wants; the others are passed over in columns. None: it wants all."""
     settings: type[BaseModel] | None = None

@@ -27,6 +27,9 @@ class Recogniser:
         ) or ([], [])
         self._commands = {one.name: re.compile(one.commands) for one in known if one.commands is not None}
         self._by_datagram = [(protocol, judge) for protocol in known if (judge := protocol.datagram) is not None]
+        self._at_port = {
+            port: (protocol, judge) for protocol, judge in self._by_datagram for port in protocol.usual_ports
+        }
 
     def stream(self, prefix: bytes, direction: Direction | int) -> Protocol | None:
         """Return the protocol whose first bytes in this direction are ``prefix``, or None while none fits."""
@@ -47,9 +50,20 @@ class Recogniser:
 
     def datagram(self, data: bytes, ports: tuple[int, int]) -> Protocol | None:
         """Return the protocol of a datagram between two ports, or None where none fits."""
+        usual = self.usual(data, ports)
+        if usual is not None:
+            return usual
         for protocol, judge in self._by_datagram:
             if judge(data) and (not protocol.home_ports or not protocol.home_ports.isdisjoint(ports)):
                 return protocol
+        return None
+
+    def usual(self, data: bytes, ports: tuple[int, int]) -> Protocol | None:
+        """Return the protocol of a datagram whose servers are at one of these ports, where its form allows that."""
+        for port in ports:
+            found = self._at_port.get(port)
+            if found is not None and found[1](data):
+                return found[0]
         return None
 
 

@@ -12,11 +12,14 @@ THEORY.
     sends them in the server's name. And where the client's bytes decided so, or nothing did, and the server answers in
     a protocol that has a parser, the server decides: it has understood the client. What the client said is kept until
     then, up to `PRELUDE_BYTES`.
+    A connection that another flow announced is what that one says, as long as only one side of it speaks: whoever
+    announces may lie.
 (2) A parser may hand its flow over: the rest of the streams is probed anew, and the next parser goes on with the ids of
     transactions. Where nothing fits the rest, the flow keeps its name.
 (3) A parser reads hostile bytes. Should one raise, that is counted, its flow goes on without a parser, and rules on the
     raw stream still see every byte; the other flows of the batch notice nothing.
-(4) A UDP flow is probed by its first datagrams, of either side. Python runs for these, and for the datagrams of flows
+(4) A UDP flow is probed by its first datagrams, of either side; at a port of `Protocol.usual_ports`, by all, until it
+    is that protocol's. Python runs for these, and for the datagrams of flows
     with a parser; the others are passed over in columns.
 
 COST. O(bytes); a few microseconds a row of `Streams`, and nothing for a row of `Datagrams` without a parser. MEMORY is
@@ -93,6 +96,10 @@ class Protocols:
         self._talks = Talks(lambda: Talk(0))
         flows.places.append(self._talks)
         self._codes = {name: flows.app_code(name) for name in (FAILED, *(protocol.name for protocol in protocols))}
+        self._at_port = np.zeros(1 << 16, np.int64)
+        """By port: code of the protocol that is usual there (`Protocol.usual_ports`); 0: none."""
+        for protocol in protocols:
+            self._at_port[list(protocol.usual_ports)] = self._codes[protocol.name]
         self._make_parser: dict[str, MakeStreamParser] = {}
         self._make_listener: dict[str, MakeDatagramParser] = {}
         self._expected = Expected(counters)
@@ -122,9 +129,10 @@ class Protocols:
             self._feed_streams(streams, out)
         if len(datagrams):
             self._feed_datagrams(datagrams, out)
-        out.sort(key=attrgetter("number"))
+        found = sorted(out, key=attrgetter("number"))
+        out.clear()  # parsers may keep the list they were given last, as long as their flow is idle
         self._note()
-        return Transactions(out)
+        return Transactions(found)
 
     def opaque(self, streams: Streams, names: frozenset[str], after_bytes: int) -> list[int]:
         """Return the slots whose rest need not be seen: flows of encrypted protocols, once in the life of each.
@@ -184,35 +192,98 @@ class Protocols:
                 talk = talks[flow_id] = Talk(slot)
                 if len(self._expected):
                     self._meet(talk, ts_ns)
-            if closed:
-                talk.closed |= 1 << side
-            if talk.parser is not None and talk.awaited and self._contradicts(talk, side, data[start:end], gap):
-                talk.release()
-            if (
-                talk.greeted
-                and side == Direction.TO_SERVER
-                and self._hear_client(talk, data[start:end], ts_ns, number, gap, closed, out)
-            ):
-                pass
-            elif talk.parser is not None:
-                try:
-                    handover = talk.parser.feed(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed, out)
-                except Exception:
-                    self._fail(talk)
-                else:
-                    if handover is not None:
-                        self._hand_over(talk, handover, ts_ns, number, out)
-            elif talk.probing:
-                self._probe(talk, side, data[start:end], ts_ns, number, gap, closed, out)
-            elif talk.awaited:
-                self._await_server(talk, side, data[start:end], ts_ns, number, gap, closed, out)
-            elif start < end and not talk.heard >> side & 1:
-                if side == Direction.TO_SERVER and self._named_by_server(talk):
-                    self._hear_client(talk, data[start:end], ts_ns, number, gap, closed, out)
-                else:
-                    self._hear(talk, side, data[start:end], gap)
+            self._feed_row(talk, side, data[start:end], ts_ns, number, gap, closed, out)
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
+
+    def _feed_row(
+        self,
+        talk: Talk,
+        side: int,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> None:
+        """Take the next bytes of a direction."""
+        if closed:
+            talk.closed |= 1 << side
+        if talk.parser is not None and talk.awaited and self._contradicts(talk, side, data, gap):
+            talk.release()
+        if talk.announced and self._belies(talk, side, data, gap):
+            self._start_anew(talk, side, data, ts_ns, number, gap, closed, out)
+        elif (
+            talk.greeted
+            and side == Direction.TO_SERVER
+            and self._hear_client(talk, data, ts_ns, number, gap, closed, out)
+        ):
+            pass
+        elif talk.parser is not None:
+            self._parse(talk, side, data, ts_ns, number, gap, closed, out)
+        elif talk.probing:
+            self._probe(talk, side, data, ts_ns, number, gap, closed, out)
+        elif talk.awaited:
+            self._await_server(talk, side, data, ts_ns, number, gap, closed, out)
+        elif data and not talk.heard >> side & 1:
+            if side == Direction.TO_SERVER and self._named_by_server(talk):
+                self._hear_client(talk, data, ts_ns, number, gap, closed, out)
+            else:
+                self._hear(talk, side, data, gap)
+
+    def _belies(self, talk: Talk, side: int, data: bytes, gap: int) -> bool:
+        """Return whether a connection is another one than was announced: of a transfer, one side is silent. What the
+        other says is kept, as far as there is room.
+
+        Where no transfer was asked for, the first bytes of a protocol that is `Protocol.sure` are enough.
+        """
+        if not data and not gap:
+            return False
+        talk.heard |= 1 << side
+        if talk.heard == _BOTH:
+            return True
+        kept = talk.prefix[side]
+        room = PRELUDE_BYTES - len(kept) if self._talks.held <= PRELUDE_MEMCAP_BYTES else 0
+        if gap or talk.missed:
+            talk.missed += gap + len(data)
+            return False
+        if side == Direction.TO_SERVER and not getattr(talk.parser, "asked", True):
+            protocol = self._recogniser.stream((kept + data)[: self._settings.probe_bytes], side)
+            if protocol is not None and protocol.sure:
+                return True
+        talk.missed = max(len(data) - room, 0)
+        kept += data[:room]
+        self._talks.hold(talk, (kept, b"") if side == Direction.TO_SERVER else (b"", kept))
+        return False
+
+    def _start_anew(
+        self,
+        talk: Talk,
+        side: int,
+        data: bytes,
+        ts_ns: int,
+        number: int,
+        gap: int,
+        closed: bool,
+        out: list[Transaction],
+    ) -> None:
+        """Probe a connection that was announced for another, from its beginning."""
+        self._counters.add("app_layer.expected.belied")
+        talk.release()
+        self._parsed[talk.slot] = False
+        kept, missed, ended = talk.prefix, talk.missed, talk.closed
+        self._talks.hold(talk, NOTHING)
+        talk.start_over(1)
+        talk.announced, talk.closed = False, 0
+        for of in (1 - side, side):
+            last = of != side and bool(ended >> of & 1)
+            lost = missed if of != side else 0
+            if kept[of] or (last and not lost):
+                self._feed_row(talk, of, kept[of], ts_ns, number, 0, last and not lost, out)
+            if lost:
+                self._feed_row(talk, of, b"", ts_ns, number, lost, last, out)
+        self._feed_row(talk, side, data, ts_ns, number, gap, closed, out)
 
     def _meet(self, talk: Talk, ts_ns: int) -> None:
         """Give a connection that another flow has announced its parser."""
@@ -222,6 +293,7 @@ class Protocols:
         talk.probing = False
         self._decide(talk, self._announced[announced.protocol])
         talk.parser = self._make_parser[announced.protocol](talk.slot, 0, announced.about)
+        talk.announced = True
         self._parsed[talk.slot] = True
 
     def _probe(
@@ -314,6 +386,7 @@ class Protocols:
         talk.protocol = protocol
         if protocol is None and talk.handovers:
             self._counters.add("app_layer.handover.failed")
+            self._recognised[talk.slot] = self._codes[FAILED]
             return
         name = FAILED if protocol is None else protocol.name
         self._recognised[talk.slot] = self._codes[name]
@@ -494,6 +567,7 @@ class Protocols:
             self._counters.add("app_layer.handover.too_many")
             return
         self._note()  # the next parser may ask what the flow was before
+        self._flows.app_orig[talk.slot] = self._flows.app_proto[talk.slot]
         if handover.to in self._make_parser:
             self._agree(talk, handover, ts_ns, number, out)
         ended, talk.closed = talk.closed, 0
@@ -524,11 +598,37 @@ class Protocols:
         if len(unknown):
             self._probe_datagrams(datagrams, unknown[_rank(slots[unknown]) < self._settings.probe_datagrams])
             self._note()
+        self._correct(datagrams)
         if self._make_listener:
             codes = [self._codes[name] for name in self._make_listener]
             of_parsers = self._flags(codes)[self._flows.app_proto[slots]] & (self._flows.proto[slots] == _UDP)
             rows = np.flatnonzero(of_parsers)
             self._parse_datagrams(datagrams, rows[self._wants(datagrams, rows)], out)
+
+    def _correct(self, datagrams: Datagrams) -> None:
+        """Give flows of a port its usual protocol when that shows, though they were named otherwise: who wants to hide
+        a question from rules would send something else first, which the server ignores.
+        """
+        flows, slots = self._flows, datagrams.slot
+        usual = np.maximum(self._at_port[flows.sport[slots]], self._at_port[flows.dport[slots]])
+        named = flows.app_proto[slots]
+        rows = np.flatnonzero((usual != 0) & (named != 0) & (named != usual) & (flows.proto[slots] == _UDP))
+        for row, slot in zip(rows.tolist(), slots[rows].tolist(), strict=True):
+            protocol = self._recogniser.usual(datagrams.content(row), self._ports(slot))
+            talk = self._talks.by_id.get(int(flows.id[slot]))
+            if protocol is None or talk is None or talk.protocol is protocol:
+                continue
+            self._counters.add("app_layer.corrected")
+            talk.release()
+            self._listen(talk, protocol, int(datagrams.number[row]))
+        self._note()
+
+    def _listen(self, talk: Talk, protocol: Protocol | None, number: int) -> None:
+        """Name a UDP flow by its datagram of this number, and parse it from there on."""
+        talk.probing, talk.since = False, number
+        self._decide(talk, protocol)
+        if protocol is not None and protocol.name in self._make_listener:
+            talk.listener = self._make_listener[protocol.name](talk.slot, 0)
 
     def _wants(self, datagrams: Datagrams, rows: I64) -> Bool:
         """Return for each row whether its flow's parser wants what begins with its first byte."""
@@ -554,10 +654,7 @@ class Protocols:
                 protocol = None
             if protocol is None and not foreign and talk.looked < self._settings.probe_datagrams:
                 continue
-            talk.probing, talk.since = False, int(datagrams.number[row])
-            self._decide(talk, protocol)
-            if protocol is not None and protocol.name in self._make_listener:
-                talk.listener = self._make_listener[protocol.name](slot, 0)
+            self._listen(talk, protocol, int(datagrams.number[row]))
 
     def _ports(self, slot: int) -> tuple[int, int]:
         return int(self._flows.sport[slot]), int(self._flows.dport[slot])

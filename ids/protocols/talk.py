@@ -12,9 +12,8 @@ class Talk:
     """What is known of one flow."""
 
     __slots__ = (
-        "awaited", "began", "closed", "greeted", "handed", "handed_at", "handovers", "heard", "left", "listener",
-        "looked",
-        "missed", "offered", "parser", "prefix", "probing", "protocol", "since", "slot", "tx_id",
+        "announced", "awaited", "began", "closed", "greeted", "handed", "handed_at", "handovers", "heard", "left",
+        "listener", "looked", "missed", "offered", "parser", "prefix", "probing", "protocol", "since", "slot", "tx_id",
     )  # fmt: skip
 
     def __init__(self, slot: int) -> None:
@@ -31,6 +30,8 @@ class Talk:
         """Bits of the directions whose first bytes were judged."""
         self.began = 0
         """Bits of the directions whose first bytes are the protocol's."""
+        self.announced = False
+        """Another flow said what it is, and nothing belies that."""
         self.awaited = False
         """There is no parser for what the client seems to speak, and the server's first bytes are to confirm it."""
         self.greeted = False

@@ -11,7 +11,9 @@ import numpy as np
 from ids.counters import Counters
 from ids.decode.oddities import ANOMALY_NAMES, NAMES
 from ids.events import Event
+from ids.respond.events import PLAIN
 from ids.respond.headers import packet_base
+from ids.respond.settings import EveSettings
 from ids.types import I64, LIVE, U8, Bool, Packets
 
 MAX_EVENTS = 16_384
@@ -50,9 +52,9 @@ class Allowance:
 
 
 def packet_anomalies(
-    packets: Packets, counters: Counters, allowance: Allowance, *, ethernet: bool = False
+    packets: Packets, counters: Counters, allowance: Allowance, settings: EveSettings = PLAIN
 ) -> list[Event]:
-    """Return the events of a batch, in the order of its packets; ``ethernet``: with the addresses of their frames."""
+    """Return the events of a batch, in the order of its packets."""
     row, code = packets.notes
     refused = np.flatnonzero(np.isin(packets.anomaly, _REFUSED)) if packets.anomaly.any() else row[:0]
     if not len(row) and not len(refused):
@@ -69,14 +71,14 @@ def packet_anomalies(
     if len(order) > most:
         counters.add("decode.anomalies_not_written", len(order) - most)
         order = order[:most]
-    return [_event(packets, int(rows[at]), _name(codes, int(at), at < len(row)), ethernet) for at in order]
+    return [_event(packets, int(rows[at]), _name(codes, int(at), at < len(row)), settings) for at in order]
 
 
 def _name(codes: U8, at: int, noted: bool) -> str:
     return NAMES[codes[at]] if noted else _OF_ANOMALY[int(codes[at])]
 
 
-def _event(packets: Packets, row: int, name: str, ethernet: bool) -> Event:
-    event = packet_base("anomaly", packets, row, ethernet=ethernet)
+def _event(packets: Packets, row: int, name: str, settings: EveSettings) -> Event:
+    event = packet_base("anomaly", packets, row, settings=settings)
     event["anomaly"] = {"type": "decode", "event": name}
     return event

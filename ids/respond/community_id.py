@@ -64,10 +64,11 @@ def community_ids(flows: FlowColumns, slots: I64) -> list[str]:
     """Return the Community IDs of flows: those over TCP and UDP on IPv4 at once, the others one by one."""
     proto, src, dst = flows.proto[slots], flows.src[slots], flows.dst[slots]
     sport, dport = flows.sport[slots], flows.dport[slots]
+    seed = flows.community_seed
     plain = (flows.ip_version[slots] == 4) & ((proto == _TCP) | (proto == _UDP))
     if not plain.all():
         return [
-            community_id((src_high, src_low), (dst_high, dst_low), *rest)
+            community_id((src_high, src_low), (dst_high, dst_low), *rest, seed)
             for (src_high, src_low), (dst_high, dst_low), *rest in zip(
                 src.tolist(), dst.tolist(), sport.tolist(), dport.tolist(), proto.tolist(), strict=True
             )
@@ -75,7 +76,7 @@ def community_ids(flows: FlowColumns, slots: I64) -> list[str]:
     turned = (dst[:, 1] < src[:, 1]) | ((dst[:, 1] == src[:, 1]) & (dport < sport))
     message = np.zeros(len(slots), _MESSAGE)
     message["source"], message["destination"] = np.where(turned, (dst[:, 1], src[:, 1]), (src[:, 1], dst[:, 1]))
-    message["proto"] = proto
+    message["proto"], message["seed"] = proto, seed
     message["first"], message["second"] = np.where(turned, (dport, sport), (sport, dport))
     text, size = message.tobytes(), _MESSAGE.itemsize
     digests = (sha1(text[at : at + size], usedforsecurity=False).digest() for at in range(0, len(text), size))

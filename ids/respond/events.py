@@ -28,6 +28,7 @@ from ids.types import (
     Noted,
     Signature,
     Transaction,
+    address_text,
 )
 from ids.types.transactions import Fields
 
@@ -89,7 +90,9 @@ def base(event_type: str, flow: Flow, ts_ns: int, number: int, direction: Direct
     if flow.depth:
         event["tunnel"] = tunnel(flow)
     if flow.id:
-        event["community_id"] = community_id(flow.src, flow.dst, flow.sport, flow.dport, flow.proto)
+        event["community_id"] = community_id(
+            flow.src, flow.dst, flow.sport, flow.dport, flow.proto, flow.columns.community_seed
+        )
     if not live:
         event["pcap_filename"] = flow.source
     return event
@@ -99,7 +102,8 @@ def _ends(flow: Flow, direction: Direction) -> Event:
     """Return addresses, ports and protocol, as the packet had them."""
     ends: Event = {}
     forward, proto = direction is Direction.TO_SERVER, flow.proto
-    ends["src_ip"], ends["dest_ip"] = (flow.src_ip, flow.dst_ip) if forward else (flow.dst_ip, flow.src_ip)
+    client, server = address_texts_of(flow)
+    ends["src_ip"], ends["dest_ip"] = (client, server) if forward else (server, client)
     sport, dport = flow.sport, flow.dport
     if proto in WITH_PORTS:
         ends["src_port"], ends["dest_port"] = (sport, dport) if forward else (dport, sport)
@@ -107,6 +111,12 @@ def _ends(flow: Flow, direction: Direction) -> Event:
     if proto in ICMP:
         ends["icmp_type"], ends["icmp_code"] = (sport if forward else ICMP_ANSWERS.get((proto, sport), sport)), dport
     return ends
+
+
+def address_texts_of(flow: Flow) -> tuple[str, str]:
+    """Spell the addresses of a flow's client and server."""
+    full = flow.columns.full_ipv6
+    return address_text(flow.src, full), address_text(flow.dst, full)
 
 
 def vlan_tags(vlan: int) -> list[int]:
@@ -137,14 +147,15 @@ def interface_name(index: int) -> str:
 def flow_summary(flow: Flow, counts: FlowCount | None = None) -> Event:
     """Return the ``flow`` object that alerts carry; ``counts``: as it was then, where more has come since."""
     then = counts or FlowCount(*flow.packets, *flow.bytes)
+    client, server = address_texts_of(flow)
     summary: Event = {
         "pkts_toserver": then.packets_to_server,
         "pkts_toclient": then.packets_to_client,
         "bytes_toserver": then.bytes_to_server,
         "bytes_toclient": then.bytes_to_client,
         "start": timestamp(flow.start_ns),
-        "src_ip": flow.src_ip,
-        "dest_ip": flow.dst_ip,
+        "src_ip": client,
+        "dest_ip": server,
     }
     if flow.proto in WITH_PORTS:
         summary["src_port"], summary["dest_port"] = flow.sport, flow.dport
@@ -171,6 +182,8 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
             event |= exchange(protocol, fields if in_alert is None else in_alert(fields))
     if match.flow.app_proto:
         event["app_proto"] = match.flow.app_proto
+    if match.flow.app_orig not in (None, match.flow.app_proto):
+        event["app_proto_orig"] = match.flow.app_orig
     event["direction"] = _direction(match)
     if match.flow.id or match.flow.sport or match.flow.dport:  # of a packet with a bad checksum there is as much
         event["flow"] = flow_summary(match.flow, (match.exhibit or _NOTHING).counts)

@@ -8,7 +8,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ids.events import Event
-from ids.respond.events import WIRE, ether_keys, interface_name, packet_source_of, protocol_name, timestamp, vlan_tags
+from ids.respond.events import (
+    PLAIN,
+    WIRE,
+    ether_keys,
+    interface_name,
+    packet_source_of,
+    protocol_name,
+    timestamp,
+    vlan_tags,
+)
+from ids.respond.settings import EveSettings
 from ids.types import LIVE, Packets, address_text
 
 LINKTYPE_ETHERNET = 1
@@ -31,7 +41,7 @@ class Frame(NamedTuple):
     linktype: int
 
 
-def packet_base(event_type: str, packets: Packets, row: int, flow_id: int = 0, *, ethernet: bool = False) -> Event:
+def packet_base(event_type: str, packets: Packets, row: int, flow_id: int = 0, settings: EveSettings = PLAIN) -> Event:
     """Return the keys that every event of a packet carries; ``ethernet``: with the addresses of its frame."""
     batch = packets.batch
     event: Event = {"timestamp": timestamp(int(batch.ts_ns[row]))}
@@ -47,7 +57,7 @@ def packet_base(event_type: str, packets: Packets, row: int, flow_id: int = 0, *
         event["vlan"] = vlan_tags(vlan)
     carrier = int(packets.carrier[row])
     if packets.ip_version[row]:
-        event |= _ends(packets, row)
+        event |= _ends(packets, row, settings.full_ipv6)
         if packets.proto[row] in _MESSAGES and not packets.anomaly[row]:
             event["icmp_type"], event["icmp_code"] = int(packets.sport[row]), int(packets.dport[row])
         event["ip_v"] = int(packets.ip_version[row])
@@ -55,8 +65,8 @@ def packet_base(event_type: str, packets: Packets, row: int, flow_id: int = 0, *
     if carrier >= 0:
         ports = int(packets.sport[carrier]), int(packets.dport[carrier])
         event["pkt_src"] = packet_source_of(int(packets.proto[carrier]), *ports)
-        event["tunnel"] = _ends(packets, carrier) | {"depth": int(packets.depth[row])}
-    frame = ether(packets, row) if ethernet else None
+        event["tunnel"] = _ends(packets, carrier, settings.full_ipv6) | {"depth": int(packets.depth[row])}
+    frame = ether(packets, row) if settings.ethernet else None
     if frame is not None:
         event["ether"] = ether_keys(*frame)
     if not live:
@@ -64,9 +74,9 @@ def packet_base(event_type: str, packets: Packets, row: int, flow_id: int = 0, *
     return event
 
 
-def _ends(packets: Packets, row: int) -> Event:
+def _ends(packets: Packets, row: int, full: bool) -> Event:
     """Return the addresses of a packet, its ports where they are known, and its protocol."""
-    src, dst = (address_text((int(high), int(low))) for high, low in (packets.src[row], packets.dst[row]))
+    src, dst = (address_text((int(high), int(low)), full) for high, low in (packets.src[row], packets.dst[row]))
     ends: Event = {"src_ip": src, "dest_ip": dst}
     if packets.proto[row] in _WITH_PORTS and (packets.sport[row] or packets.dport[row]):
         ends["src_port"], ends["dest_port"] = int(packets.sport[row]), int(packets.dport[row])

@@ -35,8 +35,11 @@ from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, 
 from ids.types.transactions import Fields
 
 _TCP = 6
+_SECOND = 1_000_000_000
 _ENDS = re.compile(r'"src_ip":("[^"]*"),"src_port":(\d+),"dest_ip":("[^"]*"),"dest_port":(\d+),')
 _BACK = r'"src_ip":\3,"src_port":\4,"dest_ip":\1,"dest_port":\2,'
+NUMBERED = frozenset(("http", "smtp", "ssh", "ftp"))
+"""Types of events that have the number of their exchange beside it, as in Suricata."""
 _STATES = [state.eve for state in FlowState]
 _REASONS = [reason.name.lower() for reason in EndReason]
 _TCP_STATES = ["syn_sent", "established", "closed"]
@@ -72,14 +75,14 @@ class EventLines:
         ends = timestamps(end_ns)
         columns = zip(
             self._heads("flow", slots, ends, [0] * len(slots)),
-            [f'"app_proto":"{flows.app_names[code]}",' if code else "" for code in flows.app_proto[slots].tolist()],
+            self._app_protos(slots),
             flows.packets[slots, 0].tolist(),
             flows.packets[slots, 1].tolist(),
             flows.bytes[slots, 0].tolist(),
             flows.bytes[slots, 1].tolist(),
             timestamps(start_ns),
             ends,
-            np.maximum(np.rint((end_ns - start_ns) / 1e9), 0).astype(np.int64).tolist(),
+            np.maximum(end_ns // _SECOND - start_ns // _SECOND, 0).tolist(),
             map(_STATES.__getitem__, flows.state[slots].tolist()),
             map(_REASONS.__getitem__, flows.reason[slots].tolist()),
             self._fates(slots),
@@ -96,6 +99,15 @@ class EventLines:
             )
         ]
         return Lines("flow", "".join(lines).encode(), len(lines))
+
+    def _app_protos(self, slots: I64) -> list[str]:
+        """Say which protocol flows speak, and what the few that changed it spoke before."""
+        flows = self._flows
+        now, before = flows.app_proto[slots], flows.app_orig[slots]
+        protos = [f'"app_proto":"{flows.app_names[code]}",' if code else "" for code in now.tolist()]
+        for at in np.flatnonzero((before != 0) & (before != now)).tolist():
+            protos[at] += f'"app_proto_orig":"{flows.app_names[before[at]]}",'
+        return protos
 
     def _answers(self, slots: I64) -> list[str]:
         """Say of ICMP flows that were answered what the answers are."""
@@ -115,7 +127,9 @@ class EventLines:
         heads = self._heads(event_type, slots, times, [row.number for row in rows], swapped)
         objects = [_objects(row.protocol, row.fields) for row in rows]
         self._objects.update(zip(map(id, rows), objects, strict=True))
-        lines = [f'{head},"tx_id":{row.tx_id},{said}}}\n' for head, row, said in zip(heads, rows, objects, strict=True)]
+        if event_type in NUMBERED:
+            heads = [f'{head},"tx_id":{row.tx_id}' for head, row in zip(heads, rows, strict=True)]
+        lines = [f"{head},{said}}}\n" for head, said in zip(heads, objects, strict=True)]
         return Lines(event_type, "".join(lines).encode(), len(lines))
 
     def files(self, files: Sequence[File], hashes: Sequence[str], *, magic: bool) -> Lines:
@@ -202,8 +216,8 @@ class EventLines:
         proto = flows.proto[of]
         columns = zip(
             new,
-            address_texts(flows.src[of]),
-            address_texts(flows.dst[of]),
+            address_texts(flows.src[of], flows.full_ipv6),
+            address_texts(flows.dst[of], flows.full_ipv6),
             flows.sport[of].tolist(),
             flows.dport[of].tolist(),
             map(protocol_name, proto.tolist()),

@@ -111,6 +111,19 @@ class EveSettings(BaseModel):
 
     path: str | None = Field(None, description="File to append events to, one JSON object a line; `-` is stdout.")
     types: list[EventType] = Field(list(EVENT_TYPES), description="Event types that are written.")
+    community_id_seed: int = Field(
+        0,
+        ge=0,
+        le=65_535,
+        description="Seed of `community_id`. Tools recognise a flow by it only where all of them have the same seed.",
+    )
+    full_ipv6: bool = Field(
+        False,
+        description="Spell IPv6 addresses with all their zeros, as Suricata does; a suricata.yaml has it so.",
+    )
+    dns: list[Literal["query", "answer"]] = Field(
+        ["query", "answer"], description="Which `dns` events are written: of queries, of answers."
+    )
     packet_anomalies: int = Field(
         10,
         ge=0,

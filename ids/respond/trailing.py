@@ -232,13 +232,13 @@ class Trailing:
 
     def _packet(self, packets: Packets, row: int, flow_id: int) -> Event:
         """Return the ``packet`` event of a tagged packet."""
-        event = headers.packet_base("packet", packets, row, flow_id, ethernet=self._settings.ethernet)
+        event = headers.packet_base("packet", packets, row, flow_id, self._settings)
         wire = int(np.searchsorted(packets.batch.number, packets.batch.number[row]))
         return event | packet_keys(*headers.frame(packets, row, min(wire, row)))
 
     def _drop(self, packets: Packets, row: int, flow: Flow, side: Direction) -> Event:
         """Return the ``drop`` event of a packet of a flow that is being dropped."""
-        event = headers.packet_base("drop", packets, row, flow.id, ethernet=self._settings.ethernet)
+        event = headers.packet_base("drop", packets, row, flow.id, self._settings)
         event["direction"] = "to_server" if side is Direction.TO_SERVER else "to_client"
         event["drop"] = {**headers.header_fields(packets, row), "reason": "flow drop"}
         if self._settings.verdict:

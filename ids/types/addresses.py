@@ -20,9 +20,10 @@ IPV4_MAPPED_PREFIX = 0xFFFF << 32
 
 
 @lru_cache(maxsize=65536)
-def address_text(address: tuple[int, int]) -> str:
-    """Spell an address given as two halves, IPv4-mapped ones as IPv4."""
-    return str(address_object(address))
+def address_text(address: tuple[int, int], full: bool = False) -> str:
+    """Spell an address given as two halves, IPv4-mapped ones as IPv4; ``full``: IPv6 with all its zeros."""
+    found = address_object(address)
+    return found.exploded if full else str(found)
 
 
 @lru_cache(maxsize=65536)
@@ -30,12 +31,12 @@ def _ipv4_text(address: int) -> str:
     return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
 
 
-def address_texts(addresses: U64) -> list[str]:
-    """Spell a column of addresses, shape (n, 2)."""
+def address_texts(addresses: U64, full: bool = False) -> list[str]:
+    """Spell a column of addresses, shape (n, 2); ``full``: IPv6 with all its zeros."""
     high, low = addresses[:, 0], addresses[:, 1]
     if not high.any() and bool((low >> _SHIFT == _MAPPED).all()):
         return list(map(_ipv4_text, (low & _IPV4).tolist()))
-    return [address_text((first, second)) for first, second in addresses.tolist()]
+    return [address_text((first, second), full) for first, second in addresses.tolist()]
 
 
 def address_object(address: tuple[int, int]) -> IPAddress:

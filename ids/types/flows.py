@@ -112,6 +112,7 @@ _LAYOUT: dict[str, tuple[Any, int]] = {
     "established_from": (np.int64, 1),
     "reason": (np.uint8, 1),
     "app_proto": (np.int16, 1),
+    "app_orig": (np.int16, 1),
     "marks": (np.uint16, 1),
     "gaps": (np.int64, 2),
     "conflicts": (np.int64, 2),
@@ -194,6 +195,8 @@ class FlowColumns:
     reason: U8
     """`EndReason`."""
     app_proto: np.ndarray[Any, np.dtype[np.int16]]
+    app_orig: np.ndarray[Any, np.dtype[np.int16]]
+    """What the flow was before it became what it is, as HTTP before TLS behind a proxy; 0: nothing else."""
     """Protocol recognised by content: index in ``app_names``."""
     marks: U16
     """`Mark` bits."""
@@ -227,6 +230,10 @@ class FlowColumns:
         """Names of protocols as EVE has them; 0 is: not known."""
         self.sources: list[str] = [""]
         self.places: list[FlowPlace[Any]] = []
+        self.community_seed = 0
+        """Seed of the Community IDs in events."""
+        self.full_ipv6 = False
+        """Whether events spell IPv6 addresses with all their zeros."""
         self._app_codes: dict[str | None, int] = {None: 0}
         self._views: dict[int, Flow] = {}
         for name, (dtype, width) in _LAYOUT.items():
@@ -301,6 +308,7 @@ class FlowColumns:
         for name in _LAYOUT:
             getattr(own, name)[0] = getattr(self, name)[slot]
         own.app_names, own.sources, own._app_codes = self.app_names, self.sources, self._app_codes
+        own.community_seed, own.full_ipv6 = self.community_seed, self.full_ipv6
         return own
 
 
@@ -411,15 +419,14 @@ class Flow:
 
     @property
     def tunnel(self) -> Tunnel | None:
-        """The outermost tunnel that it is in, as the first packet came; None where it is in none."""
+        """The outermost tunnel that it is in, as the first packet came, spelt as in events; None: it is in none."""
         columns, slot = self.columns, self.slot
         if not self.depth:
             return None
         src, dst = columns.outer_src[slot].tolist(), columns.outer_dst[slot].tolist()
         ports = int(columns.outer_sport[slot]), int(columns.outer_dport[slot])
-        return Tunnel(
-            address_text(tuple(src)), address_text(tuple(dst)), *ports, int(columns.outer_proto[slot]), self.depth
-        )
+        ends = address_text(tuple(src), columns.full_ipv6), address_text(tuple(dst), columns.full_ipv6)
+        return Tunnel(*ends, *ports, int(columns.outer_proto[slot]), self.depth)
 
     @property
     def interface(self) -> int:
@@ -501,6 +508,11 @@ class Flow:
         self.columns.app_proto[self.slot] = self.columns.app_code(name)
 
     @property
+    def app_orig(self) -> str | None:
+        """The protocol that the flow had before its present one, or None."""
+        return self.columns.app_names[int(self.columns.app_orig[self.slot])]
+
+    @property
     def first_number(self) -> int:
         """`PacketBatch.number` of the first packet."""
         return int(self.columns.first_number[self.slot])
@@ -560,16 +572,16 @@ class Flow:
         """Let the flow travel to another process, as it is now."""
         own = self.columns.copy_of(self.slot)
         row = {name: getattr(own, name)[0].tolist() for name in _LAYOUT}
-        return _travelled, (row, self.app_proto, self.source)
+        return _travelled, (row, self.app_proto, self.app_orig, self.source)
 
     def __repr__(self) -> str:
         return f"<Flow {self.id} {self.src_ip}:{self.sport} to {self.dst_ip}:{self.dport} proto {self.proto}>"
 
 
-def _travelled(row: dict[str, Any], app_proto: str | None, source: str) -> Flow:
+def _travelled(row: dict[str, Any], app_proto: str | None, app_orig: str | None, source: str) -> Flow:
     columns = FlowColumns(1)
     for name, value in row.items():
         getattr(columns, name)[0] = value
-    columns.app_proto[0] = columns.app_code(app_proto)
+    columns.app_proto[0], columns.app_orig[0] = columns.app_code(app_proto), columns.app_code(app_orig)
     columns.source[0] = columns.source_code(source)
     return columns.view(0)

@@ -74,6 +74,11 @@ def test_hosts_of_different_versions_never_meet() -> None:
     ("tcp", "[payload: {contains: abcdef}]", 'payload: {to_client_hex: "616263646566"}', "payload: {to_client: a}"),
     ("udp", "[payload: {contains: abcdef}]", "payload: {proto: udp, to_server: abcdef}", "payload: {to_server: a}"),
     ("icmp", "[payload: {contains: abcdef}]", "payload: {proto: icmp, to_server: abcdef}", "payload: {to_server: a}"),
+    ("tcp", "[payload: {contains: abcdef}]",
+     "payload: {turns: [{server_hex: '61'}, {client: xabc}, {client_base64: ZGVm}]}",
+     "payload: {turns: [{client: xabc}, {server: def}]}"),
+    ("udp", "[payload: {contains: abcdef}]", "payload: {proto: udp, turns: [{server: a}, {client: xabcdef}]}",
+     "payload: {proto: udp, turns: [{client: xabc}, {client: def}]}"),
     ("http", "[http.uri: {contains: abcdef}]", "http: {uri: /abcdef}", "http: {uri: /, headers: {Referer: abcdef}}"),
     ("http", "[http.response_body: {contains: abcdef}]", "http: {status: 200, response_body: abcdef}",
      "http: {body: abcdef}"),
@@ -96,6 +101,9 @@ def test_hosts_of_different_versions_never_meet() -> None:
      "packets: [{proto: udp, data: x}]"),
     ("tcp", "[bad_checksum: ipv4]", "packets: [{wrong_checksum: [ip]}]", "packets: [{wrong_checksum: [transport]}]"),
     ("tcp", "[same_address: true]", "packets: [{same_address: true}]", "packets: [{}]"),
+    ("udp any any -> any 9", "[payload: {contains: abcdef}]",
+     "packets: [{proto: udp, port: 7, data: abcdef}, {proto: udp, port: 9, data: abcdef}]",
+     "packets: [{proto: udp, port: 9, data: abc}, {proto: udp, port: 7, data: abcdef}]"),
     ("udp", "[payload: {contains: abcdef}]", "packets: [{proto: udp, sender: server, data: abcdef}]",
      "packets: [{proto: udp, data: abc}, {proto: udp, data: def}]"),
 ])  # fmt: skip
@@ -119,6 +127,16 @@ def test_no_threshold_of_one_test_reaches_another(tmp_path: Path) -> None:
     one = "payload: {to_server: abcdef}"
     text = proved("[payload: {contains: abcdef}]", f"[{{name: a, {one}}}, {{name: b, {one}}}]", more=limit)
     assert [row["got"] for row in verdicts(tmp_path, text)] == ["1 alert", "1 alert"]
+
+
+def test_what_sends_the_same_is_run_once_and_judged_for_each_rule(tmp_path: Path) -> None:
+    one = "payload: {to_server: abcdef}"
+    text = proved("[payload: {contains: abc}]", f"[{{name: a, {one}}}]")
+    other = proved("[payload: {contains: xyz}]", f"[{{name: b, {one}, alerts: 0}}, {{name: c, {one}}}]")
+    text += other.replace("rules:\n", "").replace("sid: 1", "sid: 2")
+    assert [(row["got"], row["held"]) for row in verdicts(tmp_path, text)] == [
+        ("1 alert", True), ("no alert", True), ("no alert", False),
+    ]  # fmt: skip
 
 
 def test_what_was_sent_in_one_test_is_not_counted_in_the_next(tmp_path: Path) -> None:
@@ -162,6 +180,9 @@ def test_a_rule_on_streams_is_not_evaded(tmp_path: Path) -> None:
     ("tests: {1: [{name: a, payload: {to_server_hex: 4x}}]}", "write two hexadecimal digits a byte"),
     ("test: {}", "unknown key 'test' (did you mean 'tests'?)"),
     ("tests: [", "is not valid YAML"),
+    ("tests: {1: [{name: a, payload: {turns: [{client_base64: x}]}}]}", "write base64"),
+    ("tests: {1: [{name: a, payload: {turns: [{client: x, server: y}]}}]}", "exactly one of client, server"),
+    ("tests: {1: [{name: a, payload: {to_server: x, turns: [{client: x}]}}]}", "give turns, or what is sent each way"),
     ("tests: {1: [{name: a, payload: {to_server: x}, evade: [nonsense]}]}", "no family of evasions is called"),
 ])  # fmt: skip
 def test_mistakes_in_a_companion_are_refused_with_their_place(tmp_path: Path, companion: str, message: str) -> None:

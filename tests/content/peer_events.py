@@ -57,15 +57,38 @@ outputs:
       community-id: true
       types:
         - http: {extended: yes}
+        - http2
         - dns: {version: 2}
         - tls: {extended: yes, session-resumption: yes}
         - ssh
         - smtp
+        - ftp
+        - smb
+        - dcerpc
+        - krb5
+        - rdp
+        - snmp
+        - dhcp: {extended: yes}
+        - sip
+        - mqtt
+        - quic
+        - ike
+        - nfs
+        - tftp
+        - rfb
+        - pgsql
+        - modbus
+        - dnp3
         - files: {force-magic: yes, force-hash: [md5, sha1, sha256]}
 stream: {midstream: no, checksum-validation: no}
 app-layer:
   protocols:
     tls: {enabled: yes, detection-ports: {dp: 443}, ja3-fingerprints: yes, ja4-fingerprints: yes}
+    ssh: {enabled: yes, hassh: yes}
+    pgsql: {enabled: yes, stream-depth: 0}
+    modbus: {enabled: yes, detection-ports: {dp: 502}}
+    dnp3: {enabled: yes, detection-ports: {dp: 20000}}
+    quic: {enabled: yes, ja4-fingerprints: yes}
     http2: {enabled: yes}
     http:
       enabled: yes
@@ -300,9 +323,11 @@ def main() -> int:
         print("suricata is not installed")
         return 1
     totals: dict[str, Tally] = {kind: Tally() for kind in types}
+    unlisted: Counter[str] = Counter()
     for name, capture in captures(*given.list).items():
         for kind, tally in of_capture(capture, types).items():
             totals[kind].add(tally)
+            unlisted[kind] += len(unknown(name, tally.differences))
             for difference in tally.differences if given.each else ():
                 mark = " " if not unknown(name, [difference]) else "*"
                 print(
@@ -311,7 +336,8 @@ def main() -> int:
     for kind, tally in totals.items():
         print(
             f"{kind}: {tally.theirs} of theirs ({tally.unparsed} of protocols without a parser here), {tally.ours} of"
-            f" ours, {tally.equal} equal; fields {tally.fields_equal} of {tally.fields}: {tally.share:.4f}"
+            f" ours, {tally.equal} equal; fields {tally.fields_equal} of {tally.fields}: {tally.share:.4f};"
+            f" {unlisted[kind]} of {len(tally.differences)} differences are not in the list"
         )
         counts = Counter(
             name if name not in ("missing", "extra") else f"{name}:{peer}" for _, name, peer, _ in tally.differences

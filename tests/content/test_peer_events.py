@@ -17,7 +17,7 @@ EVERY = 12
 """Of the captures of the public tests the suite reads each so-many-th; all of them, ``--valid`` does."""
 
 WITH_FILES = (
-    "base64", "http-auth-bearer", "http-post-file", "http2-range", "http-gap-whole-body", "http-multiple-cl",
+    "base64", "http-auth-bearer", "http-post-file", "http-gap-whole-body", "http-multiple-cl",
     "http-encoding-gzip-uncompressed", "http-evader/http-evader-001", "http-evader/http-evader-013",
     "http-evader/http-evader-240", "engine-state/detect-engine-state-01",
 )  # fmt: skip

@@ -151,6 +151,17 @@ def test_orderly_and_careful_lane_agree(pkts: list[Pkt], batch: int, worth_a_rou
                 assert closed == [False] * (len(closed) - 1) + [True] if closed else True
 
 
+def test_an_end_that_is_sent_twice_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its segments are in order, but the connection as a whole is not: there is nothing behind its beginning."""
+    monkeypatch.setattr(passage, "WORTH_A_ROUND", 1)
+    monkeypatch.setattr(passage, "MIN_CAREFUL", 1)
+    pkts = Talk(0, 0).open().pkts + [Pkt(seq=1, ack=1)] * 2
+    pkts += Talk(1, 1).open().client(b"again").add(False, FIN | ACK).add(True, FIN | ACK).add(False, FIN | ACK).pkts
+    run, careful = Run(pkts), Run(pkts, orderly_lane=False)
+    assert run.summary() == careful.summary()
+    assert [list(flow.packets) for flow in run.started] == [list(flow.packets) for flow in careful.started]
+
+
 def test_a_hole_is_waited_for() -> None:
     talk = Talk().open().client(b"world", seq=1007)
     run = Run(talk.pkts, drain=False)

@@ -143,7 +143,7 @@ def test_with_workers_detectors_run_in_them_and_decisions_and_outputs_do_not(tmp
     unasked = {"ids_reload", "ids_interest", "ids_transactions"}
     names = {hook.__name__ for hook in hooks} - unasked
     host = _host(plugin_of(**{name: note(name) for name in names}, ids_transactions=block))
-    _replay_with_two_workers(Engine(Config(), ReplayGate(), plugins=host), ROOT / "pcaps" / "log4shell.pcap")
+    _replay_with_two_workers(Engine(Config(), ReplayGate(), plugins=host), ROOT / "pcaps" / "scripts.pcap")
     here: dict[str, set[bool]] = {}
     for line in calls.read_text().splitlines():
         hook, pid = line.split()

@@ -93,6 +93,12 @@ def test_what_has_no_reply_is_reported_at_the_end() -> None:
     assert events(wire)[1] == {"command": "QUIT", "reply_received": "no", "reply_truncated": False}
 
 
+def test_a_command_behind_the_end_of_the_server_is_reported_too() -> None:
+    wire = said(GREETING).send(SERVER, b"", closed=True)
+    said((0, b"USER a\r\nQUIT\r\n"), wire=wire)
+    assert [(one.get("command"), one["reply_received"]) for one in events(wire)][1:] == [("USER", "no"), ("QUIT", "no")]
+
+
 def test_lines_that_are_too_long() -> None:
     wire = said(GREETING, *asked(b"RETR " + b"A" * 5000, b"550 " + b"B" * 5000), *asked(b"NOOP"))
     assert values(wire, ODDITY) == [b"ftp.request_command_too_long", b"ftp.response_command_too_long"]
@@ -228,12 +234,67 @@ def test_a_connection_is_expected_once() -> None:
     assert again.app_proto == "http"
 
 
+REQUEST, RESPONSE = b"GET /evil HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+
+
+@pytest.mark.parametrize("command", [b"LIST", b"RETR x", b"STOR x", None])
+@pytest.mark.parametrize("step", [1, 1000])
+def test_an_announcement_that_lies_hides_nothing(command: bytes | None, step: int) -> None:
+    """Whoever makes a server say 227 of a web server's port could else have what is said there read as a file."""
+    net = Net()
+    control = net.flow(HERE, THERE, 21)
+    net.say(control, *SESSION[:7])
+    web = net.flow(HERE, THERE, 4242)
+    if command is not None:
+        net.say(control, (0, command + b"\r\n"))
+    pieces = [(side, data[at : at + step]) for side, data in ((0, REQUEST), (1, RESPONSE))
+              for at in range(0, len(data), step)]  # fmt: skip
+    for turn in pieces:
+        net.say(web, turn)
+        if command is None and turn[0] == 1:
+            assert web.app_proto == "http"
+    assert web.app_proto == "http"
+    found = [one for one in net.seen if one.protocol == "http" and not one.partial]
+    assert [one.buffers["http.uri"] for one in found if "http.uri" in one.buffers] == [b"/evil"]
+    assert [one.buffers["http.stat_code"] for one in found if one.complete] == [b"200"]
+    assert net.counters["app_layer.expected.belied"] == 1
+
+
+def test_what_no_transfer_asked_for_is_not_waited_with() -> None:
+    net = Net()
+    net.say(net.flow(HERE, THERE, 21), *SESSION[:7])
+    web = net.flow(HERE, THERE, 4242)
+    net.say(web, (0, REQUEST))
+    assert [one.buffers["http.uri"] for one in net.seen if one.protocol == "http"] == [b"/evil"]
+
+
+def test_a_long_request_to_an_announced_port_is_read_as_far_as_it_was_kept() -> None:
+    net = Net()
+    net.say(net.flow(HERE, THERE, 21), *SESSION[:7], (0, b"LIST\r\n"))
+    web = net.flow(HERE, THERE, 4242)
+    long = REQUEST.replace(b"GET", b"POST").replace(b"Host", b"Content-Length: 20000\r\nHost") + bytes(20000)
+    net.say(web, (0, long), (1, RESPONSE))
+    found = {name for one in net.seen if one.protocol == "http" for name in one.buffers}
+    assert {"http.uri", "http.stat_code"} <= found
+    assert net.stage._talks.held == 0
+
+
 def test_a_list_is_no_file() -> None:
     net = Net()
     net.say(net.flow(HERE, THERE, 21), *SESSION[:7], *asked(b"LIST", b"150 go"))
     data = net.flow(HERE, THERE, 4242)
     net.say(data, (1, b"names"), (0, b""))
     assert (data.app_proto, names(net)) == ("ftp-data", [])
+
+
+def test_a_session_that_announces_much_has_no_others_forgotten() -> None:
+    net = Net()
+    net.say(net.flow(HERE, THERE, 21), *SESSION[:9])
+    flood = b"".join([b"PORT 192,0,2,9,%d,%d\r\n" % (port >> 8, port & 255) for port in range(5000, 5000 + MOST + 1)])
+    net.say(net.flow(ELSEWHERE, THERE, 21), *SESSION[:3], (0, flood))
+    data = net.flow(HERE, THERE, 4242)
+    net.say(data, (1, b"content")).say(data, (0, b""), (1, b""), closed=True)
+    assert (data.app_proto, names(net)) == ("ftp-data", [(b"a/b.txt", b"content")])
 
 
 def test_announcements_are_bounded_and_expire() -> None:

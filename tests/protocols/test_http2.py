@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import gzip
 import json
+import tracemalloc
 from struct import pack
 from typing import Any
 
@@ -441,6 +443,30 @@ def test_a_header_bomb_costs_no_more_than_it_may() -> None:
     assert len(found.buffers["http.header.raw"]) < 70_000
     assert b"http2.header_bomb" in oddities(wire)
     assert wire.counters["http2.headers_left_out"] > 15_000
+
+
+@pytest.mark.parametrize("fields", [b"\x82\x84", b"\x82\xbe\xbe\xbe"])
+def test_open_streams_count_whatever_little_opens_them(fields: bytes) -> None:
+    """Eleven bytes open one, and one more stands for a header of kilobytes in each: 17 KB held 118 MB."""
+    long = frame(HEADERS, b"\x82\x40\x01a\x7f\x81\x1e" + b"b" * 4000, END_HEADERS, 1)
+    many = b"".join([frame(HEADERS, fields, END_HEADERS, 2 * number + 3) for number in range(200)])
+    memcap = 128 * 1024
+    tracemalloc.start()
+    try:
+        wire = Wire(http2={"memcap_bytes": memcap}).client(PREFACE + long)
+        wire.all.clear()
+        for at in range(0, len(many), 1024):
+            wire.client(many[at : at + 1024])
+            wire.all.clear()
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        wire.stage._talks.forget([wire.flow.id])
+        gc.collect()
+        kept = before - tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert wire.counters["http2.streams_evicted"] > 100
+    assert kept < 2 * memcap
 
 
 def test_memory_is_one_for_all_bodies() -> None:

@@ -74,6 +74,22 @@ def test_any_cut_of_the_streams_gives_the_same(turns: tuple[Turn, ...], cuts: li
     assert said_in_pieces(turns, cuts).what() == said(*turns).what()
 
 
+@pytest.mark.parametrize(("turns", "command"), [(POP3, b"DELE 1\r\n"), (IMAP, b"a9 EXPUNGE\r\n")], ids=["pop3", "imap"])
+def test_a_command_behind_the_end_of_the_server_is_reported_too(turns: tuple[Turn, ...], command: bytes) -> None:
+    wire = said(*turns).send(SERVER, b"", closed=True)
+    before = len(events(wire))
+    said((0, command), wire=wire)
+    assert len(events(wire)) == before + 1
+    assert command.split()[-2 if turns is POP3 else -1].decode() in str(events(wire)[-1])
+
+
+def test_a_mail_behind_the_end_of_the_server_is_whole() -> None:
+    append = b"a9 APPEND inbox {%d+}\r\n" % len(MAIL)
+    wire = said(*IMAP[:1], (0, append + MAIL[:40])).send(SERVER, b"", closed=True)
+    said((0, MAIL[40:] + b"\r\n"), wire=wire)
+    assert [one.buffers["file.data"] for one in wire.seen if one.buffers.get("file.name") == b"a.bin"] == [CONTENT]
+
+
 @pytest.mark.parametrize("step", [0, 1])
 @pytest.mark.parametrize(
     ("greeting", "command", "answer"),

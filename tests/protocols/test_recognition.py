@@ -13,7 +13,7 @@ from ids.counters import Counters
 from ids.protocols import PROTOCOLS, Protocol, Protocols, ProtocolSettings
 from ids.protocols.recognition import Recogniser
 from ids.protocols.stage import PRELUDE_BYTES
-from ids.types import Datagram, Direction, Flow, FlowColumns, StreamChunk
+from ids.types import Datagram, Direction, Flow, FlowColumns, StreamChunk, Transaction, Transactions
 from tests.factory import T0, make_datagrams, make_flow, make_streams
 from tests.protocols.toys import TOY
 from tests.protocols.wire import CLIENT, SERVER, Wire
@@ -219,14 +219,14 @@ class Ports:
         self.counters = Counters()
         self.stage = Protocols(ProtocolSettings.model_validate(settings), self.counters, self.flows)
 
-    def flow(self, proto: int = 17) -> Flow:
+    def flow(self, proto: int = 17, dport: int = 40_000) -> Flow:
         """Return a new flow."""
-        return make_flow(columns=self.flows, proto=proto)
+        return make_flow(columns=self.flows, proto=proto, dport=dport)
 
-    def feed(self, *datagrams: tuple[Flow, Direction, bytes]) -> None:
-        """Feed datagrams as one batch."""
-        rows = [Datagram(flow, direction, data, T0, at) for at, (flow, direction, data) in enumerate(datagrams)]
-        self.stage.feed(make_streams([]), make_datagrams(rows))
+    def feed(self, *datagrams: tuple[Flow, Direction, bytes], first: int = 0) -> Transactions:
+        """Feed datagrams as one batch, the first of which has this number."""
+        rows = [Datagram(flow, direction, data, T0, at) for at, (flow, direction, data) in enumerate(datagrams, first)]
+        return self.stage.feed(make_streams([]), make_datagrams(rows))
 
 
 @pytest.mark.parametrize("direction", list(Direction))
@@ -250,6 +250,40 @@ def test_a_udp_flow_is_given_up_after_a_few_datagrams(batches: int) -> None:
     ports.feed((flow, SERVER, DNS_ANSWER))
     assert flow.app_proto == "failed"
     assert ports.counters["app_layer.flow.failed"] == 1
+
+
+_QUESTION = DNS_QUERY[12:]
+AS_QUIC = (
+    b"\x80\x00" + b"\x00\x00" + b"\x00\x01" + b"\x00\x00" * 2 + b"\x00\x01" + _QUESTION + b"\0\0\x29\x10" + bytes(7)
+)
+"""Questions whose ids and flags are chosen so that they look like another protocol's messages: a negotiation of
+versions,"""
+AS_DHCP = (b"\x01\x01" + DNS_QUERY[2:] + bytes(400))[:236] + b"\x63\x82\x53\x63" + bytes(8)
+"""and one with the cookie of DHCP behind it."""
+
+
+@pytest.mark.parametrize("question", [AS_QUIC, AS_DHCP])
+def test_a_question_to_a_name_server_is_one_whatever_else_it_looks_like(question: bytes) -> None:
+    ports = Ports()
+    flow = ports.flow(dport=53)
+    ports.feed((flow, CLIENT, question))
+    assert flow.app_proto == "dns"
+
+
+@pytest.mark.parametrize("before", [b"OPTIONS sip:a SIP/2.0\r\n\r\n", b"odd"])
+@pytest.mark.parametrize("together", [True, False])
+def test_nothing_that_is_sent_before_hides_a_question_to_a_name_server(before: bytes, together: bool) -> None:
+    """The server ignores what it does not understand, and answers what follows."""
+    ports = Ports()
+    flow = ports.flow(dport=53)
+    batches = [[before] * 5 + [DNS_QUERY]] if together else [[before]] * 5 + [[DNS_QUERY]]
+    seen: list[Transaction] = []
+    for at, batch in enumerate(batches):
+        seen += ports.feed(*[(flow, CLIENT, data) for data in batch], first=at * 10)
+    assert flow.app_proto == "dns"
+    assert [one.protocol for one in seen if one.protocol == "dns"] == ["dns"]
+    ports.feed((flow, CLIENT, before), first=90)
+    assert flow.app_proto == "dns", "it stays one"
 
 
 def test_only_the_first_datagrams_of_a_flow_are_looked_at() -> None:

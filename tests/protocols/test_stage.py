@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from ids.counters import Counters
 from ids.protocols import PROTOCOLS, Protocols, ProtocolSettings
 from ids.protocols.stage import MAX_HANDOVERS
-from ids.types import Datagram, FlowColumns, StreamChunk, Transactions
+from ids.types import Datagram, Direction, FlowColumns, StreamChunk, Transaction, Transactions
 from tests.factory import T0, make_datagrams, make_flow, make_streams
 from tests.protocols.toys import TOY
 from tests.protocols.wire import CLIENT, SERVER, Wire, request
@@ -111,6 +112,33 @@ def test_memory_that_a_connection_holds_is_given_back_when_its_flow_goes() -> No
     assert counters["http.memcap"] == 0
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        [(1, b"220 FTP\r\n"), (0, b"USER a\r\n"), (1, b"331 ok\r\n")],
+        [(1, b"220 ESMTP\r\n"), (0, b"EHLO a\r\n")],
+        [(1, b"SSH-2.0-a\r\n"), (0, b"SSH-2.0-b\r\n")],
+        [(0, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x08\6\0\0\0\0\0" + bytes(8))],
+        [(0, b"\x10\x0d\0\4MQTT\4\2\0\x3c\0\1a")],
+    ],
+    ids=["ftp", "smtp", "ssh", "http2", "mqtt"],
+)
+def test_a_flow_that_is_idle_does_not_keep_what_others_said_in_its_last_batch(said: list[tuple[int, bytes]]) -> None:
+    """Else every idle flow would hold the transactions of a batch, all of them."""
+    flows = FlowColumns(16)
+    stage = Protocols(ProtocolSettings(), Counters(), flows)
+    idle, other = make_flow(columns=flows), make_flow(columns=flows, sport=7)
+    rows = [StreamChunk(idle, tuple(Direction)[side], 0, data, T0, at) for at, (side, data) in enumerate(said)]
+    asked = StreamChunk(other, Direction.TO_SERVER, 0, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", T0, 9)
+    gc.collect()
+    before = sum(isinstance(kept, Transaction) for kept in gc.get_objects())
+    found = stage.feed(make_streams([*rows, asked]), make_datagrams([]))
+    assert len(found) >= 1
+    del found
+    gc.collect()
+    assert sum(isinstance(kept, Transaction) for kept in gc.get_objects()) <= before
+
+
 @pytest.mark.parametrize("ordinary_lane", [True, False])
 def test_answered_requests_hold_no_memory(ordinary_lane: bool) -> None:
     flows = FlowColumns(8)
@@ -154,7 +182,7 @@ def test_a_connect_tunnel_is_probed_anew(step: int, ordinary_lane: bool) -> None
 )
 def test_tls_after_connect_or_an_upgrade_is_recognised(asked: bytes, answered: bytes, step: int) -> None:
     wire = Wire().client(asked, step=step).server(answered + HELLO, step=step)
-    assert wire.flow.app_proto == "tls"
+    assert (wire.flow.app_proto, wire.flow.app_orig) == ("tls", "http")
     wire.client(HELLO).close()
     assert len(wire.seen) == 2
 
@@ -174,9 +202,9 @@ def test_an_upgrade_that_is_cut_short_hands_over_as_well(gap: int) -> None:
     assert [found.complete for found in wire.seen] == [False, True]
 
 
-def test_a_tunnel_that_nobody_knows_keeps_the_name() -> None:
+def test_a_tunnel_that_nobody_knows_is_nothing_known_that_was_http() -> None:
     wire = Wire().client(request(b"CONNECT h:1 HTTP/1.1")).server(b"HTTP/1.1 200 OK\r\n\r\n" + b"\1" * 300)
-    assert wire.flow.app_proto == "http"
+    assert (wire.flow.app_proto, wire.flow.app_orig) == ("failed", "http")
     assert wire.counters["app_layer.handover.failed"] == 1
     assert wire.counters["app_layer.flow.failed"] == 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import ssl
+from base64 import b64encode
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -90,6 +91,25 @@ def test_the_event_has_suricatas_keys() -> None:
         "ja3": {"hash": hashlib.md5(JA3.encode()).hexdigest(), "string": JA3},
         "ja3s": {"hash": hashlib.md5(b"771,49195,").hexdigest(), "string": "771,49195,"},
     }  # fmt: skip
+
+
+def test_the_event_has_what_is_asked_for_in_the_place_of_the_usual() -> None:
+    asks = hs.record(hs.server_hello() + hs.certificates(CERTIFICATE) + hs.CERTIFICATE_REQUEST + hs.HELLO_DONE)
+    mine = hs.certificate(subject=((hs.COMMON_NAME, hs.UTF8, b"me"),))
+    said = b64encode(CERTIFICATE).decode(), b64encode(mine).decode()
+
+    def logged(*names: str) -> dict[str, Any]:
+        return event(limited(Wire(), logged=names).client(GREETS).server(asks).client(hs.record(hs.certificates(mine))))
+
+    assert logged("issuer", "not_before", "certificate") == {
+        "issuerdn": "C=XX, CN=Some CA", "notbefore": "2021-01-02T03:04:05", "certificate": said[0],
+    }  # fmt: skip
+    assert logged("chain", "client_certificate", "client_chain") == {
+        "chain": [said[0]], "client": {"certificate": said[1], "chain": [said[1]]},
+    }  # fmt: skip
+    assert logged("client")["client"]["subject"] == "CN=me"
+    assert logged("ja4").keys() == {"ja4"}
+    assert logged("session_resumed") == {}
 
 
 def test_tls_1_3_ends_with_the_hello_of_its_server() -> None:

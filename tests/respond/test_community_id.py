@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.respond.community_id import community_id, community_ids
+from ids.respond.events import base
 from ids.types import Flow, FlowColumns
 from tests.factory import make_flow
 
@@ -54,6 +55,19 @@ def test_many_at_once_are_as_one_by_one(
     ]
     slots = np.array([flow.slot for flow in flows], np.int64)
     assert community_ids(columns, slots) == [community_id(*ends(flow)) for flow in flows]
+
+
+@given(st.integers(0, 65535), st.sampled_from((4, 6)), st.sampled_from((6, 17, 1)))
+def test_a_seed_is_that_of_all_ids_of_an_engine(seed: int, version: int, proto: int) -> None:
+    columns = FlowColumns(2)
+    columns.community_seed = seed
+    source, target = ("192.0.2.9", "192.0.2.1") if version == 4 else ("2001:db8::9", "2001:db8::1")
+    flow = make_flow(source, target, columns, proto=proto)
+    expected = community_id(*ends(flow), seed)
+    assert community_ids(columns, np.array([flow.slot], np.int64)) == [expected]
+    assert base("flow", flow, 0, 0)["community_id"] == expected
+    if proto == 6:
+        assert expected == CommunityID(seed=seed).calc(FlowTuple.make_tcp(source, target, flow.sport, flow.dport))
 
 
 @pytest.mark.parametrize("proto", [47, 50, 253])

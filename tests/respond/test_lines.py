@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -79,3 +80,46 @@ def test_what_passed_unseen_is_not_said_of_a_flow_that_was_dropped() -> None:
 def test_columns_of_times_are_spelt_like_single_ones() -> None:
     times = np.array([0, 999, T0 + 123_456_789, -1, (1 << 62) + 5])
     assert timestamps(times) == [events.timestamp(int(at)) for at in times]
+
+
+@pytest.mark.parametrize(("event_type", "numbered"), [("http", True), ("smtp", True), ("dns", False), ("tls", False)])
+def test_an_exchange_has_its_number_beside_it_where_the_peers_has(event_type: str, numbered: bool) -> None:
+    row = Transaction(COLUMNS, FLOWS["TCP"].slot, event_type, 5, Direction.TO_SERVER, {}, {"id": 1}, T0, 1)
+    (made,) = Events(lines=EventLines(COLUMNS).transactions([row]))
+    assert made.get("tx_id") == (5 if numbered else None)
+
+
+@pytest.mark.parametrize(("before", "now"), [(None, "http"), ("http", "tls"), ("http", "failed"), ("http", "http")])
+def test_a_flow_says_what_it_was_before(before: str | None, now: str) -> None:
+    columns = FlowColumns(1)
+    flow = make_flow(columns=columns)
+    flow.app_proto, columns.app_orig[flow.slot] = now, columns.app_code(before)
+    (made,) = Events(lines=[EventLines(columns).flows(np.array([flow.slot]))])
+    assert (made["app_proto"], made.get("app_proto_orig")) == (now, before if before != now else None)
+    travelled = pickle.loads(pickle.dumps(flow))
+    assert (travelled.app_proto, travelled.app_orig) == (now, before)
+
+
+@pytest.mark.parametrize(
+    ("full", "client"), [(False, "2001:db8::1"), (True, "2001:0db8:0000:0000:0000:0000:0000:0001")]
+)
+def test_addresses_have_all_their_zeros_where_that_is_asked_for(full: bool, client: str) -> None:
+    columns = FlowColumns(1)
+    columns.full_ipv6 = full
+    flow = make_flow("2001:db8::1", "2001:db8::2", columns)
+    (made,) = Events(lines=[EventLines(columns).flows(np.array([flow.slot]))])
+    assert made["src_ip"] == events.base("flow", flow, 0, 0)["src_ip"] == events.flow_summary(flow)["src_ip"] == client
+    assert flow.src_ip == "2001:db8::1", "what is no event is spelt as ever"
+    columns = FlowColumns(1)
+    columns.full_ipv6 = full
+    (made,) = Events(lines=[EventLines(columns).flows(np.array([make_flow("192.0.2.1", columns=columns).slot]))])
+    assert made["src_ip"] == "192.0.2.1"
+
+
+@pytest.mark.parametrize(("start_ns", "last_ns", "age"), [(999_999_999, 1_000_000_000, 1), (0, 999_999_999, 0)])
+def test_the_age_of_a_flow_is_in_seconds_of_the_clock(start_ns: int, last_ns: int, age: int) -> None:
+    columns = FlowColumns(1)
+    slot = make_flow(columns=columns).slot
+    columns.start_ns[slot], columns.last_ns[slot] = T0 + start_ns, T0 + last_ns
+    (made,) = Events(lines=[EventLines(columns).flows(np.array([slot]))])
+    assert made["flow"]["age"] == age

@@ -260,7 +260,7 @@ CHAINS = [
     chain(
         "a shift by four thousand million",
         'byte_math:bytes 4, offset 0, oper <<, rvalue 4000000000, result n; content:"b"; offset:n;',
-        alerts=1,
+        alerts=2,  # of the packet and of its stream
     ),
     chain(
         "a number squared a hundred times",

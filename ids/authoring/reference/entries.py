@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ids.rules.language.schema import Hex, Text
+from ids.rules.language.schema import Base64, Hex, Text
 from ids.rules.language.schema_parts import Schema
 from ids.source import read_yaml, validate
 
@@ -28,6 +28,8 @@ class Entry(Schema):
     """Of what fires."""
     newer: bool = False
     """Suricata knows it from a later version than 7.0.10 on."""
+    ours: bool = False
+    """Suricata does not know it."""
 
 
 class Keyword(Entry):
@@ -42,7 +44,11 @@ class Keyword(Entry):
     before: list[Text] = Field([])
     """Whole rules that have to stand before it."""
     files: dict[str, str] = Field({})
-    """Files that the example names, beside it."""
+    """Files that the example, or ``settings``, names, beside it."""
+    binary: dict[str, Base64] = Field({})
+    """The same, of bytes."""
+    settings: dict[str, str | list[str]] = Field({})
+    """Of ``rules``, without which the example is left out: names of its files."""
 
 
 class Group(Schema):
@@ -63,6 +69,8 @@ class BufferExample(Entry):
     flow: Literal["", "to_server", "to_client"] = ""
     options: str = ""
     """How Suricata's language asks, where it is an option with a value; else the buffer is named before a content."""
+    forms: list[Text] = Field([])
+    """How else such an option looks."""
     yara: bool = True
     """YARA can be asked too: the buffer is not of one packet."""
 

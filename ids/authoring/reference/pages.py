@@ -132,20 +132,27 @@ def unwritten() -> list[str]:
 def keyword_text(name: str, entry: Keyword) -> str:
     """Return the text on a keyword."""
     forms = ", ".join(f"`{form}`" for form in entry.forms)
-    newer = " Suricata knows it from a later version on." if entry.newer else ""
     kind = " A transform." if name in (*TRANSFORMS, *TRANSFORMS_WITH_VALUE) else ""
     files = "".join(f"Its file `{file}` holds `{text.strip()}`.\n\n" for file, text in entry.files.items())
+    files += "".join(f"Its file `{file}` is, in base64, `{text}`.\n\n" for file, text in entry.binary.items())
+    files += "".join(f"It takes `rules.{key}: {_flow(value)}`.\n\n" for key, value in entry.settings.items())
     body = _fenced(keyword_example(name, entry))
-    return f"{entry.does}{kind}{newer}\n\nForms: {forms}\n\n{body}\n{files}{_what_is_sent(entry)}"
+    return f"{entry.does}{kind}{_whose(entry)}\n\nForms: {forms}\n\n{body}\n{files}{_what_is_sent(entry)}"
 
 
 def buffer_text(name: str) -> str:
     """Return the text on a buffer that has an example."""
     buffer, entry = CATALOGUE[name], entries().buffers[name]
-    newer = " Suricata knows it from a later version on." if entry.newer else ""
     several = " It may occur several times in one exchange." if buffer.several else ""
-    head = f"{buffer.text[0].upper()}{buffer.text[1:]}; sent by {_sender(name)}.{several}{newer}\n\n"
-    return head + "\n".join(map(_fenced, buffer_examples(name, entry))) + "\n" + _what_is_sent(entry)
+    head = f"{buffer.text[0].upper()}{buffer.text[1:]}; sent by {_sender(name)}.{several}{_whose(entry)}\n\n"
+    forms = f"Also: {', '.join(f'`{form}`' for form in entry.forms)}\n\n" if entry.forms else ""
+    return head + "\n".join(map(_fenced, buffer_examples(name, entry))) + "\n" + forms + _what_is_sent(entry)
+
+
+def _whose(entry: Entry) -> str:
+    if entry.ours:
+        return " Suricata does not know it."
+    return " Suricata knows it from a later version on." if entry.newer else ""
 
 
 def _sender(name: str) -> str:

@@ -21,6 +21,7 @@ PROTOCOL = Protocol(
     from_server=FROM_SERVER,
     datagram=is_message,
     foreign_ports=FOREIGN_PORTS,
+    usual_ports=frozenset({53}),
     settings=DnsSettings,
     streams=Shared,
     datagrams=Shared,

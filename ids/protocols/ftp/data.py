@@ -64,6 +64,11 @@ class FtpData:
             file.close(ts_ns, number, out)
             self._emit(direction, ts_ns, number, out, complete=self._transfer.command in TRANSFERS)
 
+    @property
+    def asked(self) -> bool:
+        """A command has asked for what comes over it."""
+        return bool(self._transfer.command)
+
     def release(self) -> None:
         """Give back the memory of a flow that is parsed no more."""
         if self._file is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
+from ids.protocols.expected import Announcement
 from ids.protocols.framing import Lines, Message, Pool
 from ids.protocols.ftp.settings import FtpSettings
 from ids.protocols.protocol import ODDITY, Handover, Setup
@@ -22,6 +23,9 @@ _SIX = re.compile(rb"(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})
 _EXTENDED = re.compile(rb"(.)([12]?)\1([0-9A-Fa-f.:]*)\1(\d{1,5})\1")
 TRANSFERS = frozenset({b"RETR", b"STOR", b"APPE", b"STOU"})
 """Commands that move a file."""
+MAX_ANNOUNCED = 8
+"""Data connections of one session that may come: a client opens one at a time. Who announces more must not have those
+of others forgotten."""
 LISTS = frozenset({b"LIST", b"NLST", b"MLSD"})
 """Commands that ask for names."""
 
@@ -73,8 +77,9 @@ class FtpSession:
     """Both directions of a flow; a `StreamParser`."""
 
     __slots__ = (
-        "_at", "_current", "_lines", "_multiline", "_next_id", "_out", "_shared", "_slot", "_transfer", "_upgrade",
-        "_waiting",
+        "_announced", "_at", "_current", "_lines", "_multiline", "_next_id", "_out", "_over", "_shared", "_slot",
+        "_transfer",
+        "_upgrade", "_waiting",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
@@ -91,7 +96,11 @@ class FtpSession:
         """The code with which a reply of several lines ends."""
         self._transfer = Transfer()
         """Of the data connection that was announced last."""
+        self._announced: deque[Announcement] = deque(maxlen=MAX_ANNOUNCED)
+        """Data connections that may come."""
         self._upgrade = False
+        self._over = False
+        """The server says nothing more."""
         self._out: list[Transaction] = []
         self._at = 0, 0
 
@@ -117,7 +126,8 @@ class FtpSession:
                 if self._upgrade:
                     self._finish()
                     return Handover(self._next_id, (b"", data[len(data) - line.behind :]))
-        if closed and direction is _SERVER:
+        self._over |= closed and direction is _SERVER
+        if self._over:  # the client's last commands may come behind that, and nothing answers them
             self._finish()
         return None
 
@@ -167,7 +177,12 @@ class FtpSession:
     def _expect(self, port: int, *, from_server: bool) -> None:
         self._transfer = Transfer()
         flow = self._shared.flows.view(self._slot)
-        self._shared.expected.announce(flow, port, "ftp-data", self._transfer, self._at[0], from_server=from_server)
+        expected = self._shared.expected
+        announced = expected.announce(flow, port, "ftp-data", self._transfer, self._at[0], from_server=from_server)
+        if announced is not None:
+            if len(self._announced) == self._announced.maxlen:
+                expected.withdraw(self._announced[0])
+            self._announced.append(announced)
 
     def _new_id(self) -> int:
         self._next_id += 1

@@ -53,7 +53,7 @@ from ids.protocols.http2.hpack import Block
 from ids.protocols.http2.reports import Reports
 from ids.protocols.http2.settings import Http2Settings
 from ids.protocols.http2.side import LEAST_TABLE_BYTES, Side
-from ids.protocols.http2.streams import HEADER_BYTES, Half, Stream
+from ids.protocols.http2.streams import HEADER_BYTES, HEADER_COPIES, STREAM_BYTES, Half, Stream
 from ids.protocols.protocol import Setup
 from ids.protocols.websocket.parser import Connection as Socket
 from ids.protocols.websocket.parser import Shared as SocketShared
@@ -290,7 +290,7 @@ class Connection:
             if weight is not None:
                 half.weigh(weight)
         side.block_weight = None
-        self._keep(half, block)
+        self._keep(stream, half, block)
         self._take_head(side, stream, half, block)
         if side.block_last:
             self._end_half(stream, direction)
@@ -308,10 +308,10 @@ class Connection:
             counters.add("http2.block_invalid")
             self._odd(direction, b"http2." + block.fault.encode(), stream)
 
-    def _keep(self, half: Half, block: Block) -> None:
+    def _keep(self, stream: Stream, half: Half, block: Block) -> None:
         """Keep the headers for the event of the exchange, where there is room for them."""
-        cost = sum([len(name) + len(value) + HEADER_BYTES for name, value in block.headers])
-        if self._shared.pool.take(cost):
+        cost = sum([HEADER_COPIES * (len(name) + len(value)) + HEADER_BYTES for name, value in block.headers])
+        if self._make_room(cost, stream):
             half.cost += cost
             half.keep(block.entries)
 
@@ -450,8 +450,21 @@ class Connection:
             self._give_up(next(iter(streams.values())))
         if self._control.reuses(number, direction):
             self._odd(direction, b"http2.stream_id_reuse")
+        cost = STREAM_BYTES if self._make_room(STREAM_BYTES) else 0
         stream = streams[number] = self._exchange(number)
+        stream.halves[_TO_SERVER].cost = cost
         return stream
+
+    def _make_room(self, size: int, but: Stream | None = None) -> bool:
+        """Return whether so many bytes more may be held; if need be, the oldest streams but one are reported as they
+        are. One is open in any case."""
+        while not self._shared.pool.take(size):
+            oldest = next((stream for stream in self._streams.values() if stream is not but), None)
+            if oldest is None:
+                return False
+            self._shared.counters.add("http2.streams_evicted")
+            self._give_up(oldest)
+        return True
 
     def _end_message(self, stream: Stream, direction: Direction) -> None:
         """Report a side that has not ended as far as it came, and keep its body no longer."""

@@ -14,8 +14,13 @@ from ids.protocols.websocket.parser import Connection
 
 MAX_SIZES = 64
 """New sizes of the table that rules see of one message; two in a block make sense."""
-HEADER_BYTES = 128
-"""That a header which is kept counts for besides its bytes."""
+HEADER_BYTES = 512
+"""That a header which is kept counts for besides its bytes: its name and value are objects in the head and for the
+event,"""
+HEADER_COPIES = 6
+"""and its bytes stand in as many buffers."""
+STREAM_BYTES = 5 * 1024
+"""That an open stream counts for, with a message of few headers, whoever opens it by a frame of eleven bytes."""
 LOGGED_BYTES = 64 * 1024
 """Of the headers of one side, bytes that are written in an event."""
 _COMMON = {b":method": "http_method", b":path": "url", b"host": "hostname", b"user-agent": "http_user_agent"}

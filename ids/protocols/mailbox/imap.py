@@ -68,6 +68,8 @@ class ImapSession(Session):
         self._talks: bytes | None = None
         """Tag of the command in which the client's lines are none."""
         self._upgrade = self._opaque = False
+        self._over = False
+        """The server says nothing more."""
 
     def feed(
         self,
@@ -91,8 +93,10 @@ class ImapSession(Session):
                 piece = Message(b"", 0)
             if self._upgrade:
                 return Handover(self.next_id, (b"", data[len(data) - piece.behind :]))
-        if closed and direction is _SERVER:
+        if closed and direction is self.mail_from:
             self.end_mail(whole=False)
+        self._over |= closed and direction is _SERVER
+        if self._over:  # the client's last commands may come behind that, and nothing answers them
             for exchange in self._waiting.values():
                 self._end(exchange)
             self._waiting = {}

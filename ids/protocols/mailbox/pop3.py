@@ -65,6 +65,8 @@ class Pop3Session(Session):
         self._body: Body | None = None
         """Of a reply of several lines."""
         self._upgrade = False
+        self._over = False
+        """The server says nothing more."""
 
     def feed(
         self,
@@ -83,15 +85,21 @@ class Pop3Session(Session):
         if direction is _CLIENT:
             for line in self.lines[_CLIENT].feed(data, gap, closed):
                 self._command(line)
+            if self._over:  # the client's last commands may come behind that, and nothing answers them
+                self._end_all()
             return None
         rest = self._replies(data, gap)
         if closed:
             for line in self.lines[_SERVER].feed(b"", closed=True):
                 self._reply(line)
             self.end_mail(whole=False)
-            while self._waiting:
-                self._end(self._waiting.popleft())
+            self._over = True
+            self._end_all()
         return Handover(self.next_id, (b"", rest)) if self._upgrade else None
+
+    def _end_all(self) -> None:
+        while self._waiting:
+            self._end(self._waiting.popleft())
 
     def _command(self, line: Message) -> None:
         found = _COMMAND.match(line.data)

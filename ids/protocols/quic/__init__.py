@@ -22,6 +22,7 @@ PROTOCOL = Protocol(
     datagrams=speaking(QuicFlow),
     oddities=("failed_decrypt", "error_on_data"),
     event="quic",
+    of_sender=True,
     buffers=(
         Buffer("quic.version", "quic", None, "version of a packet, 4 bytes as sent"),
         Buffer("quic.sni", "quic", _CLIENT, "server name that the client asks for"),

@@ -164,6 +164,7 @@ PROTOCOL = Protocol(
     datagrams=speaking(DhcpFlow),
     oddities=("malformed_options", "truncated_options"),
     event="dhcp",
+    of_sender=True,
     buffers=(
         Buffer("dhcp.type", "dhcp", None, "type of the message: `discover`, `ack`"),
         Buffer("dhcp.hostname", "dhcp", None, "name of the host"),

@@ -255,6 +255,7 @@ PROTOCOL = Protocol(
         "unknown_proposal",
     ),
     event="ike",
+    of_sender=True,
     buffers=(
         Buffer("ike.init_spi", "ike", _CLIENT, "SPI of the initiator, hexadecimal"),
         Buffer("ike.resp_spi", "ike", _SERVER, "SPI of the responder, hexadecimal"),

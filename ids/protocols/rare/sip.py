@@ -132,6 +132,7 @@ PROTOCOL = Protocol(
     datagrams=speaking(SipFlow),
     oddities=("invalid_data",),
     event="sip",
+    of_sender=True,
     buffers=(
         Buffer("sip.method", "sip", None, "method of a request"),
         Buffer("sip.uri", "sip", None, "URI of a request"),

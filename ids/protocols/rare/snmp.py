@@ -203,6 +203,7 @@ PROTOCOL = Protocol(
     datagrams=speaking(SnmpFlow),
     oddities=("malformed_data", "unknown_security_model", "version_mismatch"),
     event="snmp",
+    of_sender=True,
     buffers=(
         Buffer("snmp.version", "snmp", None, "version, decimal: 1, 2 or 3"),
         Buffer("snmp.community", "snmp", None, "community, of versions 1 and 2"),

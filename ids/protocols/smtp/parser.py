@@ -7,7 +7,8 @@ THEORY.
     server at all, it is taken for what the client means it to be.
 (2) Ids of transactions count as Suricata's do: a mail that was sent, and a RSET that was granted, end one; the next
     command, whichever it is, begins another.
-(3) Where servers differ about the end of a mail (`body`), both readings are inspected.
+(3) Where servers differ about the end of a mail (`body`), both readings are inspected: as if it ended, and as if it
+    went on up to the end that all see. While one goes on, no other begins, or many small mails would cost their square.
 
 COST. O(bytes); Python runs once a command and once a run of a mail's lines. MEMORY as the settings say.
 """
@@ -38,6 +39,8 @@ _HELLOS = frozenset({b"HELO", b"EHLO", b"LHLO"})
 _TLS_RECORD = b"\x16"
 _MANY = 8
 """Instances of the envelope's other buffers that are kept."""
+_AT_ONCE = 8192
+"""Bytes of the client that are read at once: what stands behind a command or a mail among them is copied."""
 _CODE = re.compile(rb"[1-5]\d\d(?=[ \r-]|\Z)")
 
 
@@ -103,8 +106,8 @@ class SmtpSession:
     """Both directions of a flow; a `StreamParser`."""
 
     __slots__ = (
-        "_alone", "_asked", "_at", "_authenticates", "_beyond", "_beyond_body", "_body", "_chunk", "_deaf", "_exchange",
-        "_greeted", "_heard", "_helo", "_last_chunk", "_lines", "_mode", "_next_id", "_out", "_pipelining",
+        "_after", "_alone", "_asked", "_at", "_authenticates", "_beyond", "_beyond_body", "_body", "_chunk", "_deaf",
+        "_exchange", "_greeted", "_heard", "_helo", "_last_chunk", "_lines", "_mode", "_next_id", "_out", "_pipelining",
         "_shared", "_slot", "_upgrade", "_waiting",
     )  # fmt: skip
 
@@ -141,6 +144,8 @@ class SmtpSession:
         """What follows is TLS."""
         self._out: list[Transaction] = []
         self._at = 0, 0
+        self._after = 0
+        """Bytes of the client that were fed and are not read yet, behind those that are being read."""
 
     def feed(
         self,
@@ -160,10 +165,7 @@ class SmtpSession:
         else:
             if gap:
                 self._lose(gap)
-            if data:
-                if self._beyond is not None:
-                    self._go_beyond(data)
-                self._client(data)
+            self._client(data)
             if closed:
                 self._end()
         if self._upgrade:
@@ -183,8 +185,17 @@ class SmtpSession:
 
     def _client(self, data: bytes) -> None:
         """Read what the client says, in whatever mode it is."""
+        after = self._after
+        for at in range(0, len(data), _AT_ONCE):
+            piece = data[at : at + _AT_ONCE]
+            self._after = after + len(data) - at - len(piece)
+            self._read(piece)
+        self._after = after
+
+    def _read(self, data: bytes) -> None:
         at, size = 0, len(data)
         while at < size:
+            start, beyond = at, self._beyond
             match self._mode:
                 case Mode.AWAIT:
                     self._wait(data[at:])
@@ -195,6 +206,8 @@ class SmtpSession:
                     at += self._take_chunk(data[at : at + self._chunk])
                 case Mode.COMMAND:
                     at = self._take_commands(data, at)
+            if beyond is not None and beyond is self._beyond:
+                self._go_beyond(data[start:at])
 
     def _take_commands(self, data: bytes, at: int) -> int:
         """Read commands from a place on; return where they end, or another mode begins."""
@@ -360,15 +373,12 @@ class SmtpSession:
                 self._complain(b"ambiguous_end_of_data")
             self._end_mail(exchange, mail, behind, goes_on=body.ambiguous)
             self._finish(exchange, behind)
-            if body.ambiguous and behind and self._beyond is not None:
-                self._go_beyond(data[len(data) - behind :])
         return behind
 
     def _end_mail(self, exchange: Exchange, mail: Mail, behind: int, goes_on: bool = False) -> None:
         """Report a mail that has ended; one that ``goes_on`` to some servers is read on for those."""
         exchange.sent = True
-        if goes_on:
-            self._drop_beyond()
+        if goes_on and self._beyond is None:
             self._beyond, self._beyond_body = self._copy_of(mail), Body(strict=True)
         mail.close(*self._at, self._out)
         self._report_mail(exchange, mail, behind)
@@ -607,7 +617,7 @@ class SmtpSession:
         self._out.append(
             Transaction(
                 self._shared.flows, self._slot, "smtp", exchange.tx_id, direction, buffers, fields,
-                *self._at, complete, more=more or {}, behind=behind,
+                *self._at, complete, more=more or {}, behind=behind + self._after,
             )
         )  # fmt: skip
 

@@ -20,7 +20,7 @@ from ids.protocols.tls.handshake import (
     SSL2_CLIENT_HELLO,
 )
 from ids.protocols.tls.hello import SERVER_NAME, Hello, client_hello, server_hello, ssl2_client_hello
-from ids.protocols.tls.said import OF_CLIENT, OF_SERVER, Said, fields
+from ids.protocols.tls.said import OF_CLIENT, OF_SERVER, Said, fields, picked
 from ids.protocols.tls.settings import TlsSettings
 from ids.protocols.tls.versions import is_tls13
 from ids.types import Direction, Transaction
@@ -223,8 +223,11 @@ class TlsConnection:
     def _fields(self, in_alert: bool = False) -> Callable[[], dict[str, Any]]:
         """Return what makes the object of the connection; alerts have JA4 in any case."""
         client, server = self._said
-        with_ja4 = in_alert or self._shared.settings.ja4_in_events
-        return partial(fields, client, server, self._resumed, with_ja4, self._before)
+        settings = self._shared.settings
+        logged = () if in_alert else settings.logged
+        with_ja4 = in_alert or settings.ja4_in_events or "ja4" in logged
+        usual = partial(fields, client, server, self._resumed, with_ja4, self._before)
+        return (lambda: picked(client, server, usual(), logged)) if logged else usual
 
     def _chain(self, body: bytes) -> tuple[bytes, ...]:
         """Return the certificates of a message, as far as they are there to their end."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from base64 import b64encode
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ids.protocols.made import Makers
@@ -68,6 +69,33 @@ def fields(client: Said, server: Said, resumed: bool, with_ja4: bool, before: st
     if client.chain:
         said["client"] = of_certificate(client)
     return said
+
+
+def picked(client: Said, server: Said, usual: dict[str, Any], logged: Collection[str]) -> dict[str, Any]:
+    """Return what is asked for by Suricata's names, of all that EVE may log of a connection.
+
+    ``usual``: what it logs where nothing is asked for.
+    """
+    made = {name: value for name, value in usual.items() if _SPELT.get(name, name) in logged or name == "from_proto"}
+    made.pop("client", None)
+    if "subjectaltname" in logged and server.certificate is not None and server.certificate.names:
+        made["subjectaltname"] = [text(name) for name in server.certificate.names]
+    made |= _sent(server, logged)
+    of_client = of_certificate(client) if "client" in logged else {}
+    if of_client := of_client | _sent(client, logged, "client_"):
+        made["client"] = of_client
+    return made
+
+
+_SPELT = {"issuerdn": "issuer", "notbefore": "not_before", "notafter": "not_after"}
+"""Suricata's names of keys in ``custom``, where they are others."""
+
+
+def _sent(said: Said, logged: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """Return the certificates of a side as they were sent, as far as they are asked for."""
+    chain = [b64encode(one).decode() for one in said.chain]
+    sent = {"certificate": chain[:1] and chain[0], "chain": chain}
+    return {name: value for name, value in sent.items() if value and prefix + name in logged}
 
 
 def of_certificate(said: Said) -> dict[str, Any]:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 KIB = 1024
 MIB = 1024 * KIB
+
+
+Logged = Literal[
+    "subject", "issuer", "session_resumed", "serial", "fingerprint", "sni", "version", "not_before", "not_after",
+    "certificate", "chain", "ja3", "ja3s", "ja4", "subjectaltname", "client", "client_certificate", "client_chain",
+]  # fmt: skip
+"""What `tls` events may have, by Suricata's names."""
 
 
 class TlsSettings(BaseModel):
@@ -34,4 +43,9 @@ class TlsSettings(BaseModel):
     ja4_in_events: bool = Field(
         default=False,
         description="Write `ja4` in `tls` events. Suricata 7 does so where it is asked to.",
+    )
+    logged: list[Logged] = Field(
+        default=[],
+        description="What `tls` events have, in the place of the usual, by the names that Suricata has for it in"
+        " `custom`: so also whole certificates, in Base64.",
     )

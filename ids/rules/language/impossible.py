@@ -6,7 +6,7 @@ import re
 
 from ids.rules.model.rule import Anchor
 
-LOWER_CASE = frozenset({"http.host", "email.url"})
+LOWER_CASE = frozenset({"email.url", "http.host"})
 """Buffers whose parser writes them in lower case, as the catalogue says."""
 
 HEADER_VALUES = frozenset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 from typing import Annotated, Any, Literal
 
@@ -87,6 +88,9 @@ def _hexadecimal(text: str) -> str:
 Hex = Annotated[str, AfterValidator(_hexadecimal)]
 """Bytes in hexadecimal."""
 
+MAX_TURNS = 200
+"""Of a test: a session longer than that is a capture."""
+
 
 class HttpTest(Schema):
     """An HTTP exchange, the response only where ``status`` is given."""
@@ -101,10 +105,40 @@ class HttpTest(Schema):
     response_body: str = ""
 
 
+def _base64(text: str) -> str:
+    try:
+        base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        raise ValueError("write base64, such as TVqQAA==") from None
+    return text
+
+
+Base64 = Annotated[str, AfterValidator(_base64)]
+"""Bytes in base64; blanks between its letters do not count."""
+
+
+class TurnTest(Schema):
+    """What one side says in one go: text, hexadecimal or base64."""
+
+    client: str = ""
+    client_hex: Hex = ""
+    client_base64: Base64 = ""
+    server: str = ""
+    server_hex: Hex = ""
+    server_base64: Base64 = ""
+
+    @model_validator(mode="after")
+    def _one_side(self) -> TurnTest:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("give exactly one of client, server, and these with _hex or _base64")
+        return self
+
+
 class PayloadTest(Schema):
     """Bytes sent over TCP or in one UDP datagram each way; ``hex`` keys spell them in hexadecimal.
 
-    ``times``: as many connections, each from another port, ten a second.
+    ``turns``: what both sides say, in order, in place of that. ``times``: as many connections, each from another port,
+    ten a second.
     """
 
     proto: Literal["tcp", "udp", "icmp"] = "tcp"
@@ -113,7 +147,14 @@ class PayloadTest(Schema):
     to_server_hex: Hex = ""
     to_client: str = ""
     to_client_hex: Hex = ""
+    turns: list[TurnTest] = Field([], max_length=MAX_TURNS)
     times: int = Field(1, ge=1, le=200)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> PayloadTest:
+        if self.turns and (self.to_server or self.to_server_hex or self.to_client or self.to_client_hex):
+            raise ValueError("give turns, or what is sent each way")
+        return self
 
 
 class ProbesTest(Schema):

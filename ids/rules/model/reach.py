@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ids.protocols import BY_NAME
+from ids.protocols.files import FILE_BUFFERS
 from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PAYLOAD, TRANSPORT_PROTOCOLS
 from ids.rules.model.header import HeaderTest
 from ids.rules.model.rule import Rule, ScapyField, Scoped, leaves
@@ -30,7 +31,8 @@ def reads_raw(rule: Scoped) -> bool:
 def _spoken_over(rule: YaraRule) -> frozenset[int]:
     """Return the IP protocol numbers of what a YARA rule looks at: streams, or buffers of a protocol."""
     buffer = CATALOGUE.get(rule.scope)
-    protocol = BY_NAME.get(buffer.protocol) if buffer is not None and buffer.protocol is not None else None
-    if protocol is None:
+    if buffer is None or rule.scope in FILE_BUFFERS:
         return TRANSPORT_PROTOCOLS["tcp"]
-    return frozenset(number for number in TRANSPORT_NAMES if protocol.recognised_over(number))
+    if buffer.protocol is None:  # of several protocols
+        return frozenset(TRANSPORT_NAMES)
+    return frozenset(number for number in TRANSPORT_NAMES if BY_NAME[buffer.protocol].recognised_over(number))
