@@ -48,6 +48,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     modbus.PROTOCOL,
     bittorrent.PEERS,
     recognised.TELNET,
+    recognised.NFS,
     recognised.MYSQL,
     recognised.REDIS,
     pgsql.PROTOCOL,
@@ -57,7 +58,6 @@ PROTOCOLS: tuple[Protocol, ...] = (
     bittorrent.DHT,
     tftp.PROTOCOL,
     ntp.PROTOCOL,
-    recognised.NFS,
     dns.PROTOCOL,
     websocket.PROTOCOL,
 )
@@ -65,7 +65,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
 
 BY_NAME: dict[str, Protocol] = {protocol.name: protocol for protocol in PROTOCOLS}
 
-OTHER_NAMES = frozenset({"enip", "ftp-data", "nfs", "ntp", "telnet", "template"}) - BY_NAME.keys()
+OTHER_NAMES = frozenset({"enip", "irc"})
 """EVE's names of protocols that nothing here recognises: a rule that names one is refused with that reason."""
 
 SHARED_BUFFERS = (
