@@ -43,13 +43,13 @@ def test_codecs_that_are_no_character_sets_leave_the_bytes(charset: bytes) -> No
 
 
 def test_names_that_a_sender_makes_up_are_not_kept() -> None:
-    before = len(encodings._cache)  # type: ignore[attr-defined]
+    before = len(encodings._cache)
     for number in range(100):
         name = b"made-up-%d" % number
         file_name(b"attachment; filename*=" + name + b"''a")
         parameter(b"attachment; filename*=" + name + b"''a", b"filename")
         decode_words(b"=?" + name + b"?Q?a?=")
-    assert len(encodings._cache) == before  # type: ignore[attr-defined]
+    assert len(encodings._cache) == before
 
 
 @given(st.binary(max_size=60), st.binary(max_size=20) | st.sampled_from([b"utf-7", b"hz", b"utf-16", b"mbcs"]))
