@@ -85,7 +85,8 @@ class PacketMatcher:
             self._urgency[number] = _URGENCY[rule.signature.action]
         self._repeats: Bool = np.array([getattr(rule, "repeats", False) for rule in index.rules], np.bool_)
         self._asked = index.asks_headers
-        tests = (test for rule in index.rules if isinstance(rule, Rule) for test in header_tests(rule.condition))
+        asking = (rule for rule in index.rules if isinstance(rule, Rule) and rule.asks_headers)
+        tests = (test for rule in asking for test in header_tests(rule.condition))
         self._lists = {test.name: test.members for test in tests if isinstance(test, AddressIn)}
         self._columns: PacketColumns | None = None
         self._lone: dict[int, Flow] = {}
@@ -338,4 +339,4 @@ def _only_counted(rule: Rule) -> Distinct | None:
 
 def _nested(rule: Rule) -> bool:
     """Return whether a test on headers stands where it need not hold."""
-    return len(header_tests(rule.condition)) > len(list(demanded(rule.condition)))
+    return rule.asks_headers and len(header_tests(rule.condition)) > len(list(demanded(rule.condition)))

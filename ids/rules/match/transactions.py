@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ids.counters import Counters
+from ids.protocols.files import FILE_BUFFERS
 from ids.rules.match.beside import Beside
 from ids.rules.match.conditions import View
 from ids.rules.match.evaluation import Evaluator, Moment, Outcome, view_of
@@ -68,7 +69,7 @@ class TransactionMatcher:
             i
             for i, rule in enumerate(rules)
             if (isinstance(rule, YaraRule) and rule.scope.startswith(_FILE))
-            or (isinstance(rule, Rule) and any(name.startswith(_FILE) for name in rule.buffers))
+            or (isinstance(rule, Rule) and not rule.buffers.isdisjoint(FILE_BUFFERS))
         }
         """Rules on files: each file of a message may match."""
         self._direction: I64 = np.full(len(rules), -1, np.int64)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from ids.protocols import BY_NAME
 from ids.protocols.files import FILE_BUFFERS
 from ids.rules.model.buffers import CATALOGUE, PACKET_HEADERS, PAYLOAD, TRANSPORT_PROTOCOLS
-from ids.rules.model.header import HeaderTest
-from ids.rules.model.rule import Rule, ScapyField, Scoped, leaves
+from ids.rules.model.rule import Rule, Scoped
 from ids.rules.model.yara import STREAM, YaraRule
 
 TRANSPORT_NAMES = {6: "tcp", 17: "udp"}
@@ -25,7 +24,7 @@ def reads_raw(rule: Scoped) -> bool:
         return rule.scope == STREAM
     if not isinstance(rule, Rule) or not rule.buffers or rule.buffers & (PACKET_HEADERS.keys() | {PAYLOAD}):
         return True
-    return any(isinstance(leaf, HeaderTest | ScapyField) for leaf in leaves(rule.condition))
+    return rule.asks_headers or rule.needs_scapy
 
 
 def _spoken_over(rule: YaraRule) -> frozenset[int]:
