@@ -65,7 +65,20 @@ def guard(site: Lab, rules: Path) -> Guard:
 
 
 def workers_of(guard: Guard) -> list[int]:
-    """Return the engine's forks; what it runs for a moment besides, such as ``ip``, is another program."""
+    """Return the engine's workers, once nothing else of it runs: a program that it starts, such as ``ip``, is a fork of
+    the engine too for the moment before it is that program."""
+    found: list[int] = []
+
+    def settled() -> bool:
+        found[:] = forks_of(guard)
+        return len(found) == WORKERS
+
+    assert wait_until(settled, PATIENCE_S), f"forks of the engine: {found}"
+    return found
+
+
+def forks_of(guard: Guard) -> list[int]:
+    """Return the engine's children that run the engine's own program."""
     children = Path(f"/proc/{guard.pid}/task/{guard.pid}/children").read_text().split()
     own = command_of(guard.pid)
     return [int(pid) for pid in children if command_of(int(pid)) == own]
@@ -106,7 +119,7 @@ def restarted(guard: Guard) -> int:
 
 
 def test_exploits_are_found_and_blocked_whoever_inspects_them(site: Lab, guard: Guard, sources: Sources) -> None:
-    assert wait_until(lambda: len(workers_of(guard)) == WORKERS, PATIENCE_S)
+    workers_of(guard)
     attackers = sources.some()
     attack(site, attackers)
     assert all_alerted(guard, attackers)
@@ -131,7 +144,7 @@ def test_new_rules_reach_every_worker_and_bad_ones_none(site: Lab, guard: Guard,
     second = sources.some()
     attack(site, second, OTHER)
     assert all_alerted(guard, second), "the rules from before are in force"
-    assert wait_until(lambda: workers_of(guard) == before, PATIENCE_S), "nobody died of it"
+    assert workers_of(guard) == before, "nobody died of it"
     assert not any(guard.eve.samefile(fd) for pid in before for fd in open_files(pid)), "one process writes events"
 
     rules.write_text(RULE)
@@ -144,7 +157,7 @@ def test_a_worker_that_is_killed_is_started_again(
 ) -> None:
     before = workers_of(guard)
     os.kill(before[number], signal.SIGKILL)
-    assert wait_until(lambda: len(set(workers_of(guard)) - set(before)) == 1, PATIENCE_S)
+    assert wait_until(lambda: len(set(forks_of(guard)) - set(before)) == 1, PATIENCE_S)
     assert set(workers_of(guard)) & set(before) == {before[1 - number]}
     ended = f"worker {number} has ended: it was killed. It is started again"
     assert wait_until(lambda: ended in guard.log.read_text(), PATIENCE_S)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ids.protocols import ODDITY
@@ -317,6 +317,7 @@ PIECES = [
     st.lists(st.tuples(st.integers(0, 1), st.sampled_from(PIECES) | st.binary(max_size=60)), max_size=30),
     st.integers(0, 30),
 )
+@example([(0, b"BDAT 5 LAST\r\n"), (0, b"EHLO a\r\n"), (0, b"DATA\r\n")], 1)
 def test_no_session_makes_it_fail(turns: list[Turn], gap: int) -> None:
     wire = said(GREETING, *turns[:gap])
     if turns:

@@ -346,6 +346,8 @@ class SmtpSession:
             self._complain(b"unparsable_content")
             self._finish(exchange)
             exchange = self._begin()
+        if exchange.mail is not None:  # one in chunks has ended, and nothing has ended its transaction
+            exchange.mail.release()
         self._envelope(exchange)
         shared = self._shared
         flow = self._slot, "smtp", exchange.tx_id, _CLIENT
