@@ -73,7 +73,8 @@ class Counters:
 class Foremost:
     """Totals of many, such as the rules, of which the `MOST_NAMED` largest are counters: ``prefix.name``.
 
-    Goes on from what is counted already, and holds one number for each name that it was ever given: names are those of what is loaded, never what traffic says.
+    Goes on from what is counted already, and holds one number for each name that it was ever given: names are those of
+    what is loaded, never what traffic says.
     """
 
     def __init__(self, counters: Counters, prefix: str) -> None:

@@ -34,9 +34,7 @@ class Session:
 class Access:
     """Knows the token and the sessions that were opened with it."""
 
-    def __init__(
-        self, token: str, hosts: Iterable[str] = (), clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, token: str, hosts: Iterable[str] = (), clock: Callable[[], float] = time.monotonic) -> None:
         """``hosts``: names beside those of this host by which the console may be asked for."""
         self._token = token.encode()
         self._hosts = LOCAL_NAMES | {host.lower() for host in hosts}

@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True  # whatever the client would like
         return parsed
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         """Answer."""
         self._answer()
 
@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(response.body)))
         self.send_header("Connection", "close")
         for name, value in (*SAFETY, *response.headers):
-            self.send_header(name, value)
+            self.send_header(name, "".join(c for c in value if c.isprintable()))  # a header is one line
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(response.body)

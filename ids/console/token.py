@@ -39,5 +39,7 @@ def _read(path: Path) -> str:
             raise UsageError(f"token {path}: it is to be a file of its owner alone; chmod 600 it, or remove it")
         token = file.read(MAX_FILE_BYTES).strip().decode("ascii", "replace")
     if len(token) < FEWEST_CHARACTERS or not token.isprintable() or " " in token:
-        raise UsageError(f"token {path}: it is to have {FEWEST_CHARACTERS} characters or more, without blanks; remove it")
+        raise UsageError(
+            f"token {path}: it is to have {FEWEST_CHARACTERS} characters or more, without blanks; remove it"
+        )
     return token
