@@ -64,16 +64,15 @@ def take_snapshot(config: Config, answer_s: float = ANSWER_S) -> Snapshot:
         found = _kernel(pins)
     except (KernelError, OSError) as error:
         problems.append(str(error))
+    engine: dict[str, Any] | None = None
     try:
         engine = request(socket_path(config.engine.runtime_dir, config.instance), "stats", answer_s)
         if not isinstance(engine.get("ids"), dict):
             problems.append(f"the engine answered with no counters: {engine.get('error', '?')}")
             engine = None
     except NotRunning:
-        engine = None
         problems.append("no engine is running: the gate works alone" if found.get("interfaces") else "nothing runs")
     except (IdsError, OSError) as error:
-        engine = None
         problems.append(str(error))
     counters = {} if engine is None else flat(engine["ids"])
     for name, (packets, size) in (found.get("kernel") or {}).items():

@@ -21,9 +21,10 @@ from ids.errors import IdsError, UsageError
 from ids.literal import literal
 from ids.metrics import Metrics
 from ids.snapshot import Snapshot
+from ids.types import IPNetwork
 
 ASSETS = {"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8"}
-CHANGES: Mapping[str, Callable[[Config, changes.IPNetwork], str]] = {
+CHANGES: Mapping[str, Callable[[Config, IPNetwork], str]] = {
     "/unblock": changes.lift,
     "/allow": changes.allow,
 }

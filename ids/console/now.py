@@ -20,10 +20,7 @@ def now(seen: Snapshot) -> dict[str, Any]:
         verdict = name.partition(".")[0]
         if verdict in packets:
             packets[verdict] += count
-    reasons = sorted(
-        ({"name": name, "packets": count, "bytes": size} for name, (count, size) in kernel.items() if count),
-        key=lambda row: (-int(row["packets"]), str(row["name"])),
-    )
+    reasons = sorted(((count, name, size) for name, (count, size) in kernel.items() if count), reverse=True)
     return {
         "taken_ms": seen.taken_ns // 1_000_000,
         "up": seen.up,
@@ -47,6 +44,8 @@ def now(seen: Snapshot) -> dict[str, Any]:
         "rings": [
             {"worker": ring.worker, "name": ring.name, "percent": round(100 * ring.ratio, 1)} for ring in seen.rings
         ],
-        "reasons": reasons[:MOST_REASONS],
+        "reasons": [
+            {"name": name, "packets": count, "bytes": size} for count, name, size in reasons[:MOST_REASONS]
+        ],
         "uninspected": [row.to_json() for row in uninspected(counters, live=True)],
     }

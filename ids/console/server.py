@@ -33,6 +33,9 @@ REQUEST_S = 5.0
 """How long a request may take to arrive, from the first byte to the last."""
 ANSWER_S = 10.0
 """How long whoever asked may take to take the answer."""
+LINGER_S = 0.5
+LINGER_BYTES = 1 << 20
+"""How long, and of how much, whoever was refused may send what it has begun to."""
 MAX_HEAD_BYTES = 32 << 10
 """Of the request line and all headers, as of a proxy's."""
 MAX_BODY_BYTES = 16 << 10
@@ -111,6 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection, one request."""
 
     protocol_version = "HTTP/1.1"
+    _refused = False
     server: BoundedServer
     answer: ClassVar[Answer]
 
@@ -119,7 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection = self.request
         self._arriving = _Arriving(self.connection, REQUEST_S, MAX_HEAD_BYTES + MAX_BODY_BYTES)
         self.rfile = io.BufferedReader(self._arriving, 4096)
-        self.wfile = io.BytesIO()
+        self.wfile = self._answered = io.BytesIO()
+        self.command, self.requestline, self.request_version = "GET", "", self.protocol_version
 
     def handle(self) -> None:
         """Answer one request; who sends too slowly, or goes away, is hung up on."""
@@ -127,13 +132,27 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 self.handle_one_request()
             except BadRequest as error:
-                self._send(Response.text(error.status, str(error)))
+                self._refuse(error)
+
+    def _refuse(self, error: BadRequest) -> None:
+        self._refused = True
+        self._send(Response.text(error.status, str(error)))
 
     def finish(self) -> None:
         """Send what was answered."""
         with suppress(OSError):
             self.connection.settimeout(ANSWER_S)
-            self.connection.sendall(self.wfile.getvalue())
+            self.connection.sendall(self._answered.getvalue())
+            if self._refused:
+                self._let_finish()
+
+    def _let_finish(self) -> None:
+        """Read what is still on its way, within bounds: else the client's system throws the answer away."""
+        self.connection.shutdown(socket.SHUT_WR)
+        self._arriving = _Arriving(self.connection, LINGER_S, LINGER_BYTES)
+        with suppress(BadRequest):
+            while self._arriving.readinto(bytearray(16384)):
+                pass
 
     def parse_request(self) -> bool:
         """Parse as the base class does; what it found wrong, it has answered."""
@@ -152,11 +171,11 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             response = self.server.answer(self._request())
         except BadRequest as error:
-            response = Response.text(error.status, str(error))
+            return self._refuse(error)
         except Exception:
             log.exception("a request could not be answered: please report this")
             response = Response.text(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of the console's own: its log has it")
-        self._send(response)
+        return self._send(response)
 
     def _request(self) -> Request:
         headers: dict[str, str] = {}
@@ -184,6 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
         return _fields(body.decode("utf-8", "replace"))
 
     def _send(self, response: Response) -> None:
+        self.request_version = self.protocol_version  # to whoever speaks none of HTTP, too
         self.send_response(response.status)
         self.send_header("Content-Type", response.content_type)
         self.send_header("Content-Length", str(len(response.body)))
@@ -197,6 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what cannot be parsed in a line of text, with no word of what was sent."""
         self.command = self.command or "GET"
+        self._refused = True
         self._send(Response.text(HTTPStatus(code), HTTPStatus(code).phrase))
 
     def version_string(self) -> str:
