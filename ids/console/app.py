@@ -66,6 +66,8 @@ class App:
         name = request.path.removeprefix("/static/")
         if request.path.startswith("/static/") and name in ASSETS:
             return Response(body=self._assets[name], content_type=ASSETS[name])
+        if request.path == "/favicon.ico":  # browsers ask by themselves
+            return Response(204)
         session = self._access.session(request)
         if request.path == "/metrics" and (session is not None or self._open_metrics):
             body, content_type = self._metrics.scraped(request.headers.get("accept", ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ids.literal import literal
 from ids.respond.uninspected import uninspected
 from ids.snapshot import Snapshot
 
@@ -25,9 +26,9 @@ def now(seen: Snapshot) -> dict[str, Any]:
         "taken_ms": seen.taken_ns // 1_000_000,
         "up": seen.up,
         "gate": seen.kernel is not None,
-        "problem": seen.problem,
+        "problem": literal(seen.problem),  # a script puts these where no template spells them
         "shadow": seen.shadow,
-        "interfaces": list(seen.interfaces),
+        "interfaces": [literal(name) for name in seen.interfaces],
         "heartbeat_age_s": None if seen.heartbeat_age_s is None else round(seen.heartbeat_age_s, 1),
         "uptime_s": None if seen.engine is None else seen.engine.get("stats", {}).get("uptime"),
         "lag_ms": counters.get("engine.lag_ms", 0) if seen.up else None,
@@ -45,7 +46,7 @@ def now(seen: Snapshot) -> dict[str, Any]:
             {"worker": ring.worker, "name": ring.name, "percent": round(100 * ring.ratio, 1)} for ring in seen.rings
         ],
         "reasons": [
-            {"name": name, "packets": count, "bytes": size} for count, name, size in reasons[:MOST_REASONS]
+            {"name": literal(name), "packets": count, "bytes": size} for count, name, size in reasons[:MOST_REASONS]
         ],
         "uninspected": [row.to_json() for row in uninspected(counters, live=True)],
     }
