@@ -23,6 +23,7 @@ from ids.protocols.smb.first import NEGOTIATION, First
 from ids.protocols.smb.second import Second
 from ids.protocols.smb.settings import SmbSettings
 from ids.protocols.smb.transfers import Ordered
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 UNKNOWN = b"<unknown>"
@@ -113,17 +114,9 @@ class SmbConnection:
         """Whether both sides encrypt all that they say: the rest need not be seen."""
         return not self._clear and all(count >= _ENOUGH_ENCRYPTED for count in self._encrypted)
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction, data, ts_ns, number, gap, closed = stretch
         for frame in self._frames[direction].feed(data, gap, closed):
             self._at = (ts_ns, number, frame.behind, out)
             self._message(direction, frame.data)
