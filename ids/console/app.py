@@ -15,7 +15,7 @@ from markupsafe import Markup
 from ids.config import Config
 from ids.console import changes
 from ids.console.access import Access, Session, may_write
-from ids.console.pages import NotFound, Pages, Shown
+from ids.console.pages import NotFound, Pages, Shown, spelt_network
 from ids.console.server import PLAIN, Request, Response
 from ids.errors import IdsError, UsageError
 from ids.literal import literal
@@ -49,7 +49,7 @@ class App:
             loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, finalize=_spelt,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
-        self._templates.filters |= {"when": _when, "count": _count, "span": _span}
+        self._templates.filters |= {"when": _when, "count": _count, "network": spelt_network}
         self._shown: Mapping[str, Callable[[Mapping[str, str]], Shown | str]] = {
             "/": self._pages.now, "/alerts": self._pages.alerts, "/blocks": self._pages.blocks,
             "/why": self._pages.why, "/rules": self._pages.rules, "/search": self._pages.search,
@@ -160,16 +160,3 @@ def _when(ts_ns: int | None) -> str:
 
 def _count(number: float | None) -> str:
     return "–" if number is None else f"{number:,}"
-
-
-def _span(until_ns: int | None, now_ns: int) -> str:
-    """Spell how long something lasts from now on, by its two largest units."""
-    if until_ns is None:
-        return "for good"
-    seconds = max(0, (until_ns - now_ns) // 1_000_000_000)
-    parts = []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return " ".join(parts[:2]) or "0s"

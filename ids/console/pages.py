@@ -108,7 +108,7 @@ class Pages:
     def why(self, query: Mapping[str, str]) -> Shown:
         """Show why an address is blocked or not: entries that hold it, alerts, what was done to it."""
         network = network_of(query.get("address", ""))
-        content: dict[str, Any] = {"network": str(network), "blocks": [], "alerts": [], "history": []}
+        content: dict[str, Any] = {"network": spelt_network(network), "blocks": [], "alerts": [], "history": []}
         try:
             content["blocks"] = lists.covering(self._pins, network)
         except (KernelError, OSError) as error:
@@ -136,7 +136,7 @@ class Pages:
         """Return the path of what was searched for: an address, a number; or show alerts with that text."""
         text = query.get("q", "").strip()[:MAX_TEXT]
         try:
-            return f"/why?address={network_of(text)}"
+            return f"/why?address={spelt_network(network_of(text))}"
         except UsageError:
             pass
         content: dict[str, Any] = {"text": text, "alerts": [], "number": None, "by_rule": [], "by_flow": []}
@@ -167,6 +167,11 @@ class Pages:
             except sqlite3.OperationalError as error:
                 late = "interrupted" in str(error)
                 content["problem"] = f"that takes more than {QUERY_S:g} s: ask for less" if late else str(error)
+
+
+def spelt_network(network: object) -> str:
+    """Spell a network; one of a single address as that address."""
+    return str(network).removesuffix("/32" if "." in str(network) else "/128")
 
 
 class NotFound(Exception):

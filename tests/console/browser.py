@@ -1,4 +1,4 @@
-"""A real browser, driven by the protocol of its own developer tools over a pipe: what it shows is what a person sees."""
+"""A real browser, driven over a pipe by the protocol of its own developer tools: what it shows is what people see."""
 
 from __future__ import annotations
 
@@ -151,10 +151,8 @@ class Browser:
         found = []
         for event in self.events:
             text = json.dumps(event["params"])
-            if event["method"] in ("Runtime.exceptionThrown", "Page.javascriptDialogOpening"):
-                found.append(text)
-            elif event["method"] == "Log.entryAdded" and event["params"]["entry"]["level"] == "error":
-                found.append(text)
-            elif event["method"] == "Audits.issueAdded" and "ContentSecurityPolicy" in text:
+            error = event["method"] == "Log.entryAdded" and event["params"]["entry"]["level"] == "error"
+            policy = event["method"] == "Audits.issueAdded" and "ContentSecurityPolicy" in text
+            if error or policy or event["method"] in ("Runtime.exceptionThrown", "Page.javascriptDialogOpening"):
                 found.append(text)
         return found

@@ -22,7 +22,9 @@ from ids.store.database import open_writing, store_path
 from ids.store.rows import alert_row, insertion
 
 TOKEN = "a-token-for-tests-0123456789abcdef"
-HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">'\"&lt;\x1b[31m\u202e{{7*7}}"
+HOSTILE = (
+    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">'\"&lt;\x1b[31m\u202e{{7*7}}"
+)
 """Markup, quotes, an entity, an order to a terminal, a change of direction, a template."""
 
 

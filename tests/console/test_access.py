@@ -20,7 +20,17 @@ from ids.console.token import read_token
 from ids.errors import UsageError
 from tests.console.conftest import TOKEN, Open, Site
 
-PAGES = ("/", "/alerts", "/alerts/1", "/blocks", "/why?address=192.0.2.1", "/rules", "/search?q=x", "/api/now", "/metrics")
+PAGES = (
+    "/",
+    "/alerts",
+    "/alerts/1",
+    "/blocks",
+    "/why?address=192.0.2.1",
+    "/rules",
+    "/search?q=x",
+    "/api/now",
+    "/metrics",
+)
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -35,7 +45,7 @@ class Client:
         self._base = f"http://127.0.0.1:{site.port}"
         self._opener = urllib.request.build_opener(_Stay)
 
-    def ask(self, path: str, form: dict[str, str] | None = None, **headers: str) -> tuple[int, str, dict[str, str]]:
+    def ask(self, path: str, form: dict[str, str] | None = None, /, **headers: str) -> tuple[int, str, dict[str, str]]:
         """Return status, body and headers."""
         data = None if form is None else urllib.parse.urlencode(form).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -188,7 +198,7 @@ def test_what_is_no_network_never_comes_into_a_header(client: Client) -> None:
 
 def test_an_address_that_is_searched_for_leads_to_its_page(client: Client) -> None:
     code, _, headers = client.ask("/search?q=::ffff:192.0.2.1", **BEARER)
-    assert (code, headers["Location"]) == (303, "/why?address=192.0.2.1/32")
+    assert (code, headers["Location"]) == (303, "/why?address=192.0.2.1")
 
 
 def test_metrics_can_be_open_and_nothing_else_with_them(open_site: Open) -> None:

@@ -159,7 +159,10 @@ def test_the_engine_is_asked_and_the_kernels_counters_are_those_of_now(config: C
 
     def stats() -> dict[str, Any]:
         calls.append(1)
-        return {"stats": {"uptime": 5}, "ids": {"detect": {"alerts": 3}, "kernel": {"drop": {"blocked": {"packets": 1}}}}}
+        return {
+            "stats": {"uptime": 5},
+            "ids": {"detect": {"alerts": 3}, "kernel": {"drop": {"blocked": {"packets": 1}}}},
+        }
 
     server, thread, done = answering(config, stats)
     try:

@@ -47,9 +47,14 @@ def listening(echo: Echo) -> Iterator[BoundedServer]:
     server.server_close()
 
 
+def place(server: BoundedServer) -> tuple[str, int]:
+    """Return where it listens."""
+    return "127.0.0.1", int(server.server_address[1])
+
+
 def ask(server: BoundedServer, raw: bytes) -> bytes:
     """Send bytes, and return all that comes back."""
-    with socket.create_connection(server.server_address[:2], timeout=60) as client:
+    with socket.create_connection(place(server), timeout=60) as client:
         client.sendall(raw)
         parts = []
         try:
@@ -101,20 +106,16 @@ def test_what_is_too_large_or_no_request_is_refused(listening: BoundedServer, ra
     assert b"hello" not in answer, "no word of what was sent"
 
 
-def test_a_fault_is_the_consoles_and_shows_nothing(
-    listening: BoundedServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_fault_is_the_consoles_and_shows_nothing(listening: BoundedServer, caplog: pytest.LogCaptureFixture) -> None:
     answer = ask(listening, b"GET /fault HTTP/1.1\r\nHost: h\r\n\r\n")
     assert status(answer) == 500
     assert b"secret" not in answer
     assert "secret" in caplog.text
 
 
-def test_who_sends_byte_by_byte_is_hung_up_on(
-    listening: BoundedServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_sends_byte_by_byte_is_hung_up_on(listening: BoundedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "REQUEST_S", 0.05)
-    with socket.create_connection(listening.server_address[:2], timeout=60) as client:
+    with socket.create_connection(place(listening), timeout=60) as client:
         client.sendall(b"GET / HT")
         assert client.recv(100) == b""
 
@@ -122,7 +123,7 @@ def test_who_sends_byte_by_byte_is_hung_up_on(
 def test_whoever_comes_beyond_the_room_gets_503_at_once_and_room_comes_back(
     listening: BoundedServer, echo: Echo
 ) -> None:
-    held = [socket.create_connection(listening.server_address[:2], timeout=60) for _ in range(http.MOST_AT_ONCE)]
+    held = [socket.create_connection(place(listening), timeout=60) for _ in range(http.MOST_AT_ONCE)]
     for client in held:
         client.sendall(b"GET /wait HTTP/1.1\r\n\r\n")
     for _ in held:
@@ -153,4 +154,4 @@ def test_a_unix_socket_is_its_owners_alone_and_goes_with_the_console(tmp_path: P
 
 def test_a_taken_port_is_named(listening: BoundedServer, echo: Echo) -> None:
     with pytest.raises(UsageError, match="cannot listen"):
-        BoundedServer(("127.0.0.1", listening.server_address[1]), echo.answer)
+        BoundedServer(place(listening), echo.answer)

@@ -68,6 +68,14 @@ function show(now) {
     line.querySelector("meter").value = ring.percent;
     line.querySelector("span").textContent = ring.percent;
   });
+  document.querySelector("#uninspected tbody").replaceChildren(...now.uninspected.map((missed) => {
+    const amounts = [missed.flows, missed.packets, missed.bytes].map((n) => (n === null ? "–" : spell.format(n)));
+    const made = row(missed.reason, ...amounts, (missed.intended ? "by the settings: " : "") + missed.remedy);
+    made.title = missed.why;
+    made.lastChild.className = "";
+    if (!missed.intended) made.className = "lost";
+    return made;
+  }));
   before = now;
 }
 
