@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ids.config import Config
 from ids.control import request, socket_path
@@ -26,6 +26,9 @@ ANSWER_S = 0.6
 
 FRESH_S = 0.5
 """How long a look is good for: however many ask, the engine answers twice a second at most."""
+
+
+_Seen = TypeVar("_Seen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +93,20 @@ def _kernel(pins: Path) -> dict[str, Any]:
     }
 
 
-class Watcher:
-    """Takes snapshots for many who ask at once: one look serves all who come while it is fresh."""
+class Watcher(Generic[_Seen]):
+    """Takes a look for many who ask at once: one serves all who come while it is fresh."""
 
-    def __init__(self, take: Callable[[], Snapshot], fresh_s: float = FRESH_S) -> None:
+    def __init__(self, take: Callable[[], _Seen], fresh_s: float = FRESH_S) -> None:
         self._take = take
         self._fresh_s = fresh_s
         self._lock = threading.Lock()
-        self._latest: Snapshot | None = None
+        self._latest: list[_Seen] = []
         self._taken_s = 0.0
 
-    def look(self) -> Snapshot:
-        """Return a snapshot that is no older than `FRESH_S`; whoever comes during a look waits for it."""
+    def look(self) -> _Seen:
+        """Return a look that is no older than ``fresh_s``; whoever comes while one is taken waits for it."""
         with self._lock:
-            if self._latest is None or time.monotonic() - self._taken_s > self._fresh_s:
-                self._latest = self._take()
+            if not self._latest or time.monotonic() - self._taken_s > self._fresh_s:
+                self._latest = [self._take()]
                 self._taken_s = time.monotonic()
-            return self._latest
+            return self._latest[0]

@@ -46,7 +46,7 @@ VERBS = {
     ),
     "top": (
         "ids.cli.top:top",
-        "Watch an instance: who sends most, verdicts, rules, rings, lag. Ends with q.",
+        "Watch an instance: who sends most, verdicts, rules, rings, lag.",
     ),
     "console": (
         "ids.cli.console:console",

@@ -128,7 +128,8 @@ def test_the_lists_show_what_the_kernel_says(site: Site, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(lists, "foremost", refused)
     monkeypatch.setattr(lists, "covering", refused)
-    assert "there is no fast path" in text(ask(site, "/blocks"))
+    assert "1,000,000 entries" in text(ask(site, "/blocks")), "one look serves all who come soon"
+    assert "there is no fast path" in text(ask(site, "/blocks", by="latest"))
     assert "there is no fast path" in text(ask(site, "/why", address="192.0.2.7"))
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+import time
+
 import pytest
 from scapy.layers.inet import IP, UDP
 
-from ids.kernel import contract
+from ids.console.lists import ORDERS, covering, foremost
+from ids.kernel import Block, contract
 from ids.kernel.flows.busiest import pinned_flows
 from ids.kernel.rings.fill import pinned_fill
 from tests.kernel import packets as p
@@ -42,3 +46,28 @@ def test_who_opened_the_busiest_flows_is_seen_without_an_engine(gate: Gate) -> N
     ]
     assert seen.count == 3
     assert sum(seen.by_state.values()) == 3
+
+
+def test_the_foremost_of_the_blocklist_are_found_without_listing_it(gate: Gate) -> None:
+    blocks = gate.fastpath.blocks
+    now_ns = time.time_ns()
+    blocks.add(Block(ipaddress.ip_network(address), label="feed") for address in ipaddress.ip_network("203.0.113.0/25"))
+    blocks.add([
+        Block(ipaddress.ip_network("192.0.2.0/24"), sid=7, label="rule"),
+        Block(ipaddress.ip_network("2001:db8::/32"), label="operator"),
+        Block(ipaddress.ip_network("198.51.100.99"), now_ns - 10**9, label="over"),
+    ])  # fmt: skip
+    gate.send_all([question("192.0.2.7"), question("192.0.2.8"), question("203.0.113.5")])
+    pins = gate.fastpath.pin_dir
+    listed = foremost(pins, "hits", 2)
+    assert [(str(block.network), block.packets) for block in listed.blocks] == [
+        ("192.0.2.0/24", 2),
+        ("203.0.113.5/32", 1),
+    ]
+    assert listed.total == 131
+    for order in ORDERS:
+        assert len(foremost(pins, order, 10).blocks) in (9, 10), "an entry whose time is over is not shown"
+    held = covering(pins, ipaddress.ip_network("192.0.2.7"))
+    assert [(str(block.network), block.sid) for block in held] == [("192.0.2.0/24", 7)]
+    assert [str(block.network) for block in covering(pins, ipaddress.ip_network("2001:db8:5::1"))] == ["2001:db8::/32"]
+    assert covering(pins, ipaddress.ip_network("198.51.100.99")) == []
