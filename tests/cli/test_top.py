@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import pty
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A terminal for stdin; yields where keys are pressed."""
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "r") as terminal:
-        monkeypatch.setattr(top.sys, "stdin", terminal)
+        monkeypatch.setattr(sys, "stdin", terminal)
         yield ours
     os.close(ours)
 

@@ -1,17 +1,23 @@
-"""What anybody with the pins can see of a gate, whether its engine answers or not: rings and flows."""
+"""What the console does with the pins of a gate, whether its engine answers or not: rings, flows, lists."""
 
 from __future__ import annotations
 
 import ipaddress
 import time
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, UDP
 
+from ids.config import load_config
+from ids.console import changes
 from ids.console.lists import ORDERS, covering, foremost
-from ids.kernel import Block, contract
+from ids.kernel import Block, Reason, contract
 from ids.kernel.flows.busiest import pinned_flows
 from ids.kernel.rings.fill import pinned_fill
+from ids.store import queries
+from ids.store.database import open_reading, store_path
 from tests.kernel import packets as p
 from tests.kernel.gate import Gate
 
@@ -71,3 +77,28 @@ def test_the_foremost_of_the_blocklist_are_found_without_listing_it(gate: Gate) 
     assert [(str(block.network), block.sid) for block in held] == [("192.0.2.0/24", 7)]
     assert [str(block.network) for block in covering(pins, ipaddress.ip_network("2001:db8:5::1"))] == ["2001:db8::/32"]
     assert covering(pins, ipaddress.ip_network("198.51.100.99")) == []
+
+
+def test_what_the_console_changes_holds_and_is_written_down(gate: Gate, tmp_path: Path) -> None:
+    pins = gate.fastpath.pin_dir
+    config = load_config(
+        None, [f"fastpath.pin_dir={pins.parent}", f"instance={pins.name}", f"engine.state_dir={tmp_path}"]
+    )
+    network = ipaddress.ip_network("192.0.2.7")
+    gate.fastpath.blocks.add([Block(network, sid=7, label="rule")])
+    packet = question("192.0.2.7")
+    assert gate.send(packet).reason is Reason.DROP_BLOCKED
+    assert changes.lift(config, network) == "192.0.2.7/32 is unblocked"
+    assert gate.send(packet).reason is Reason.PASS_SHOWN
+    assert "was not on the blocklist" in changes.lift(config, network)
+    assert "is allowed" in changes.allow(config, network)
+    gate.fastpath.blocks.add([Block(network, label="feed")])
+    assert gate.send(packet).reason is Reason.PASS_SHOWN
+    with closing(open_reading(store_path(str(tmp_path), pins.name))) as database:
+        rows = queries.history(database, network)
+    assert [(row.kind, row.network, row.sid, row.packets) for row in rows] == [
+        ("allow", "192.0.2.7/32", 0, 0),
+        ("unblock", "192.0.2.7/32", 7, 1),
+    ]
+    assert all(row.user for row in rows)
+    gate.fastpath.allowed.delete(network)
