@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ids.console import lists, pages
 from ids.console.access import Access
@@ -16,7 +18,13 @@ from ids.console.server import Request, Response
 from ids.errors import KernelError
 from ids.kernel import Block
 from ids.store.database import store_path
-from tests.console.conftest import TOKEN, Site, alert, hostile_alert, snapshot
+from tests.console.conftest import HOSTILE, TOKEN, Open, Site, alert, hostile_alert, snapshot
+
+
+@pytest.fixture
+def shared_site(open_site: Open) -> Site:
+    """A console that may write, over lists that are not there."""
+    return open_site(write=True)
 
 
 def ask(site: Site, path: str, **query: str) -> Response:
@@ -144,6 +152,37 @@ def test_hostile_text_is_escaped_on_every_page(site: Site) -> None:
         assert "\x1b" not in body, path
         assert "\u202e" not in body, path
         assert "{{7*7}}" in body or path == "/search", path
+
+
+PATHS = st.sampled_from(["/", "/alerts", "/alerts/1", "/blocks", "/why", "/rules", "/search", "/metrics", "/api/now",
+                         "/unblock", "/login", "/logout", "/allow"])  # fmt: skip
+NAMES = st.sampled_from(
+    ["text", "address", "sid", "severity", "action", "before", "by", "q", "network", "token", "csrf"]
+)
+WORDS = st.text(max_size=40) | st.sampled_from([HOSTILE, "1", "192.0.2.1", "::/0", "0-0", "9" * 18, "hits", "%", "\\"])
+HEADERS = st.dictionaries(
+    st.sampled_from(["host", "cookie", "origin", "sec-fetch-site", "accept", "authorization"]), WORDS
+)
+
+
+@given(
+    st.sampled_from(["GET", "HEAD", "POST"]), PATHS | st.text(max_size=30), st.dictionaries(NAMES, WORDS), HEADERS,
+    st.dictionaries(NAMES, WORDS), st.booleans(),
+)  # fmt: skip
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_asked_is_answered(
+    shared_site: Site, method: str, path: str, query: dict[str, str], headers: dict[str, str], form: dict[str, str],
+    known: bool,
+) -> None:  # fmt: skip
+    if known:
+        headers = {**headers, "host": "localhost", "authorization": f"Bearer {TOKEN}"}
+    response = shared_site.server.answer(Request(method, path, query, headers, form))
+    assert 200 <= response.status < 500
+    if not known:
+        assert response.status in (200, 204, 303, 401, 403, 421), "a style sheet, or a refusal"
+        assert b"probe" not in response.body
+    assert b"<script>" not in response.body
+    assert all("\n" not in value and "\r" not in value for _, value in response.headers)
 
 
 def test_evidence_is_shown_as_bytes() -> None:
