@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
@@ -268,6 +268,12 @@ class FileBuffers(Mapping[str, bytes]):
 
     def __init__(self, file: File) -> None:
         self._file = file
+
+    @property
+    def makers(self) -> Set[str]:
+        """The names that it may have."""
+        beside = self._file.beside
+        return _MAKERS.keys() | getattr(beside, "makers", beside)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a buffer, or ``default`` where there is none."""
