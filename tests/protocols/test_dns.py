@@ -237,7 +237,7 @@ def test_any_cut_of_the_streams_gives_the_same(cuts: list[int], cuts_back: list[
         for start, end in pairwise(places):
             wire.send(direction, data[start:end])
     assert wire.what() == Wire().client(STREAM).server(BACK_STREAM).what()
-    assert wire.stage._make_parser["dns"].pool.held == 0  # type: ignore[attr-defined]
+    assert wire.pool("dns").held == 0
 
 
 def test_a_stream_byte_by_byte_gives_the_same() -> None:
@@ -256,10 +256,10 @@ def test_unfinished_messages_are_bounded_over_all_flows() -> None:
         ProtocolSettings.model_validate({"dns": {"memcap_bytes": 65536}}), wire.counters, wire.flow.columns
     )
     wire.client(b"\x0f\xff" + ASKED + b"x" * 100)
-    wire.stage._make_parser["dns"].pool.held += 65536  # type: ignore[attr-defined]
+    wire.pool("dns").held += 65536
     wire.client(b"x" * 100)
     assert wire.counters["dns.memcap"] == 1
-    assert wire.stage._make_parser["dns"].pool.held == 65536  # type: ignore[attr-defined]
+    assert wire.pool("dns").held == 65536
     assert [found.buffers["dns.query"] for found in wire.client(framed(ASKED)).seen] == [b"www.Example.com"]
 
 

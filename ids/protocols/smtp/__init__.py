@@ -7,7 +7,8 @@ Mails in chunks (BDAT) are read like those behind DATA, which Suricata 7 leaves 
 """
 
 from ids.protocols.protocol import Buffer, Protocol
-from ids.protocols.smtp.parser import Shared
+from ids.protocols.shared import parsing
+from ids.protocols.smtp.parser import SmtpSession
 from ids.protocols.smtp.settings import SmtpSettings
 from ids.protocols.starts import NO_REQUEST
 from ids.types import Direction
@@ -23,7 +24,7 @@ PROTOCOL = Protocol(
     commands=rb"[\r\n]*(?i:EHLO|HELO|LHLO|MAIL|RCPT|DATA|BDAT|RSET|VRFY|EXPN|HELP|NOOP|QUIT|TURN|ETRN|AUTH|STARTTLS"
     rb"|XCLIENT|XFORWARD|SEND|SOML|SAML|BURL)(?=[ \t\r\n:])",
     settings=SmtpSettings,
-    streams=Shared,
+    streams=parsing("smtp", SmtpSession),
     oddities=(
         "invalid_reply",
         "max_command_line_len_exceeded",

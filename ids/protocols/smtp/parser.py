@@ -21,9 +21,10 @@ from enum import Enum, auto
 from functools import partial
 from typing import Any
 
-from ids.protocols.framing import Lines, Message, Pool
-from ids.protocols.mime import Mail, MimeLimits
-from ids.protocols.protocol import ODDITY, Handover, Setup
+from ids.protocols.framing import Lines, Message
+from ids.protocols.mime import Mail
+from ids.protocols.protocol import ODDITY, Handover
+from ids.protocols.shared import Shared
 from ids.protocols.smtp.body import Body
 from ids.protocols.smtp.settings import SmtpSettings
 from ids.protocols.spelling import text
@@ -65,25 +66,6 @@ class Asked(Enum):
     AUTH = auto()
 
 
-class Shared:
-    """What the parsers of all flows share; makes them."""
-
-    def __init__(self, setup: Setup) -> None:
-        settings: SmtpSettings = setup.settings
-        self.flows = setup.flows
-        self.files = setup.files
-        self.counters = setup.counters
-        self.settings = settings
-        self.pool = Pool("smtp", settings.memcap_bytes, setup.counters)
-        self.limits = MimeLimits(
-            settings.header_bytes, settings.header_count, settings.parts, settings.text_bytes, settings.urls
-        )
-
-    def __call__(self, slot: int, tx_id: int) -> SmtpSession:
-        """Return the parser of a flow."""
-        return SmtpSession(self, slot, tx_id)
-
-
 class Exchange:
     """A transaction: an envelope, and what was sent in it."""
 
@@ -112,7 +94,7 @@ class SmtpSession:
         "_shared", "_slot", "_upgrade", "_waiting",
     )  # fmt: skip
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: Shared[SmtpSettings], slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
         self._next_id = tx_id
@@ -344,7 +326,7 @@ class SmtpSession:
         shared = self._shared
         flow = self._slot, "smtp", exchange.tx_id, _CLIENT
         exchange.mail = Mail(
-            shared.files, flow, shared.limits, shared.pool, shared.counters, self._buffers(exchange)[0],
+            shared.files, flow, shared.settings, shared.pool, shared.counters, self._buffers(exchange)[0],
             lambda: self._fields(exchange),
         )  # fmt: skip
         exchange.sent = False
