@@ -205,6 +205,11 @@ EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 BARE = b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n"
 
 
+def cookies(*values: str) -> bytes:
+    """Return a response that sets cookies."""
+    return EMPTY[:-2] + b"".join([b"Set-Cookie: %s\r\n" % value.encode() for value in values]) + b"\r\n"
+
+
 @pytest.mark.parametrize(
     ("limits", "sent", "counter"),
     [
@@ -230,6 +235,7 @@ BARE = b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n"
         ({}, [(CLIENT, request(b"F" * 300 + b" / HTTP/1.1") + POST), (SERVER, OK)], None),
         ({}, [(CLIENT, request(b"GET / HTTP/1.1", *[b"X: y"] * 300) + POST), (SERVER, OK)], "http.too_many_headers"),
         ({}, [(CLIENT, POST + b"\r\n"), (SERVER, OK), (CLIENT, POST)], None),
+        ({}, [(CLIENT, POST * 4), *[(SERVER, cookies(*values)) for values in ("a", "ab", ("", ""), ("a", ""))]], None),
         ({"memcap_bytes": 200}, [(CLIENT, head(90)), (SERVER, OK)] * 5, None),
         ({"memcap_bytes": 200}, [(CLIENT, head(90))] * 2 + [(SERVER, OK)] * 2, "http.memcap"),
         (
