@@ -1,6 +1,7 @@
 """SMTP: envelopes and mails, with their parts and attachments; commands are told from mails by what the server answers.
 
-- `parser` reads a session; `body` finds where a mail ends; `settings` are the limits;
+- `parser` reads a session; `exchanges` are its transactions, and what is reported of them; `settings` are the limits;
+- `body` finds where a mail ends, `beyond` reads it on for servers that see no end there;
 - what is in a mail is read by `ids.protocols.mime`.
 
 Mails in chunks (BDAT) are read like those behind DATA, which Suricata 7 leaves out. STARTTLS hands the flow over.
