@@ -31,7 +31,7 @@ SET_ASIDE_S = 60
 """How long a rule is set aside, by the time of the traffic; it is then tried again, so that nobody who provokes its
 fault can switch it off for good."""
 
-GAP_BITS = 5
+GAP_BITS = 7
 """Of what rules do, one in `SAMPLED` on average is measured, after gaps of random length: a clock costs as much as a
 short test, and a fixed gap would meet the same rule each time."""
 SAMPLED = 2 ** (GAP_BITS - 1) + 0.5
@@ -156,20 +156,27 @@ class Evaluator:
             self._counters.add("rules.skipped")
             return None
         self._gap -= 1
-        started = perf_counter_ns() if self._gap < 0 else 0
+        if self._gap < 0:
+            action = self._timed(rule, action)
         try:
             return action(*arguments)
         except Exception as error:
             self._note_fault(rule, flow, ts_ns, error)
             return None
-        finally:
-            if started:
-                self._note_time(rule, perf_counter_ns() - started)
 
-    def _note_time(self, rule: Scoped, took_ns: int) -> None:
-        """Count a sample for as many as there are on average to each."""
+    def _timed(self, rule: Scoped, action: Callable[..., _Answer]) -> Callable[..., _Answer]:
+        """Return an action that counts its time, for as many as there are on average to each sample."""
         self._gap = getrandbits(GAP_BITS)
-        self._times.add(str(rule.signature.sid), round(took_ns * SAMPLED / 1000))
+
+        def timed(*arguments: Any) -> _Answer:
+            started = perf_counter_ns()
+            try:
+                return action(*arguments)
+            finally:
+                took_ns = perf_counter_ns() - started
+                self._times.add(str(rule.signature.sid), round(took_ns * SAMPLED / 1000))
+
+        return timed
 
     def _known_faults(self, rule: Scoped, flow: Flow) -> Faults | None:
         if flow.columns.epoch != self._epoch:
