@@ -19,6 +19,7 @@ from ids.conversations import Conversations
 from ids.counters import Counters
 from ids.decode import Decoder
 from ids.events import Event, Events
+from ids.exceptions import Exceptions, Policies
 from ids.flow import FlowTable
 from ids.flow.share import Share
 from ids.plugin.host import PluginHost
@@ -144,6 +145,9 @@ class Inspection:
         if live:  # what lies beyond is not shown
             depth = min(stream.depth_bytes, config.fastpath.depth_tcp_bytes)
             stream = stream.model_copy(update={"depth_bytes": depth})
+        policies = Policies.of(config.respond, stream)
+        stream = policies.follow(stream)
+        self._exceptions = Exceptions(policies, flows, counters)
         self._table = FlowTable(config.flow, counters, stream, last_seen, flows, seed, parsers=True)
         self._files = Files(config.files, counters, flows)
         self._asked = asked if asked is not None else Asked()
@@ -220,6 +224,7 @@ class Inspection:
     def _detect(self, found: Findings, packets: Packets | None, flows: FlowBatch, transactions: Transactions) -> None:
         plugins, matches = self._plugins, found.matches
         if packets is not None:
+            matches += self._exceptions.matches(packets, flows)
             matches += plugins.matches("ids_packets", packets=packets, flows=flows)
             if not self._reports_packets:  # another worker reports of packets that no flow has
                 matches[:] = [match for match in matches if match.flow.id]

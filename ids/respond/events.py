@@ -341,7 +341,7 @@ def drop_event(match: Match, reason: str, block: Event | None, settings: EveSett
     event["direction"] = _direction(match)
     header = match.exhibit.header if match.exhibit is not None else None
     event["drop"] = {**(header or {}), "reason": reason}
-    if settings.drop_alert:
+    if settings.drop_alert and not match.signature.exception:
         event["alert"] = _alert(match, blocked=True)
     if settings.verdict:
         event["verdict"] = _verdict(match, "drop")
