@@ -34,6 +34,7 @@ from ids.respond.filestore import FileStore
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
 from ids.respond.recount import Recount
+from ids.respond.unlogged import Unlogged
 from ids.types import (
     I64,
     U8,
@@ -157,6 +158,7 @@ class Inspection:
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
         self._exhibits = Exhibits(config.eve, flows, counters)
+        self._unlogged = Unlogged(flows, counters)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
     def configure(self, config: Config, wanted: Collection[str] | None) -> None:
@@ -243,6 +245,7 @@ class Inspection:
         if matches:
             matches[:] = self._exhibits.of_packets(self._conversations.resolve(matches), packets, flows)
         self._exhibits.note(flows)
+        self._unlogged.note(matches)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
         if matches and self._files.tracked:
@@ -323,7 +326,7 @@ class Inspection:
         ]  # fmt: skip
         if len(dns := self._config.eve.dns) < 2:
             complete = [row for row in complete if row.protocol != "dns" or row.fields.get("type") in dns]
-        if complete:
+        if complete := self._unlogged.logged(complete):
             found.transactions = Events(lines=spelt.transactions(complete))
         self._write_up_files(found, spelt)
         ended = flows.ended[primary[flows.ended] == 0]

@@ -99,7 +99,7 @@ class Draft:
         "action", "alert", "announced", "attacked", "bypass", "classtype", "conditions", "countries", "decoded",
         "direction", "directory", "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts",
         "payload_of", "priority", "protocol", "references", "reputation", "rev", "seen", "sid", "silent",
-        "state_changes", "state_tests", "stateless", "sticky", "stores", "threshold", "title", "variables",
+        "state_changes", "state_tests", "stateless", "sticky", "stores", "threshold", "title", "unlogged", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -125,7 +125,8 @@ class Draft:
         self.direction: Direction | None = None
         self.payload_of: str | None = None
         self.threshold: Threshold | None = None
-        self.silent = False
+        self.silent = action == "config"
+        self.unlogged = False
         self.stores: Stores | None = None
         self.bypass = False
         self.state_tests: list[StateTest] = []

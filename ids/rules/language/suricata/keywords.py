@@ -136,6 +136,7 @@ KEYWORDS: dict[str, Builder] = {
     "flowint": state.flowint,
     "noalert": state.noalert,
     "alert": state.alert,
+    "config": state.config,
     "bypass": state.bypass,
     "threshold": state.threshold,
     "detection_filter": state.detection_filter,
