@@ -113,7 +113,8 @@ WORDS = frozenset(
 """Buffers of the catalogue with words: options with a value, in `ids.rules.language.suricata.listed`."""
 
 NOT_STICKY = frozenset({
-    "tls.version", "file.size", "file.md5", "file.sha1", "file.sha256", "http2.settings", "websocket.flags", ODDITY,
+    "tls.version", "tls.cert_notbefore", "tls.cert_notafter", "tls.cert_validity",
+    "file.size", "file.md5", "file.sha1", "file.sha256", "http2.settings", "websocket.flags", ODDITY,
     "dcerpc.iface", "dcerpc.opnum", "krb5.ticket_encryption", "ftp.mode", "ftp.reply_received", "ftp.bounce",
     "ftpdata.command",
     *DECIMALS, *NAMED_NUMBERS, *WORDS,
