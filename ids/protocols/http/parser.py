@@ -55,6 +55,8 @@ _HEAD_END = {
 }
 _HEAD_END_BYTES = 11
 """The longest of these; where a search left off, the start of one may lie."""
+_BAD_CHUNKS = (b"invalid_request_chunk_len", b"invalid_response_chunk_len")
+"""By `Direction`: what chunks are called without a size."""
 _CHUNK_SIZE = re.compile(rb"[\s\0]*(?:0[xX])?0*([0-9A-Fa-f]{1,15})")
 _PLAIN_EXTENSION = re.compile(rb"[ \t]*(?:;[ \t]*[\w.!#-]+(?:=\"?[\w.!#-]*\"?)?[ \t]*){0,4}\r?")
 """What may stand behind a chunk size without being looked at, while it is short: `_MAX_PLAIN_EXTENSION`."""
@@ -431,11 +433,15 @@ class HttpParser:
             requests.scanned = 0
         head = parse_response(block, self._settings.header_count, self._counters)
         if 100 <= head.status < 200 and head.status != 101 and head.length is None and not head.chunked:
+            if self._waiting and head.status == 100:
+                self._waiting[0].continued += 1
             return False
         exchange = self._waiting.pop(0) if self._waiting else self._new_exchange()
         if requests.message is not None and requests.message.exchange is exchange:
             self._report_so_far(side, requests.message)
         side.message = Message(head, exchange)
+        if exchange.continued > 1:
+            side.message.noted.add(b"100_continue_already_seen")
         return True
 
     def _begin_body(self, side: Side, message: Message) -> None:
@@ -601,6 +607,7 @@ class HttpParser:
         message = side.message
         assert message is not None
         self._counters.add("http.chunk_invalid")
+        message.noted.add(_BAD_CHUNKS[side.direction])
         if message.head.length and not message.size:
             side.step, side.remaining = Step.BODY, message.head.length
         else:
