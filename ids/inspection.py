@@ -26,6 +26,7 @@ from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import EVENT_OF, ODDITY, Protocols
 from ids.protocols.files import Files
+from ids.protocols.frame import FrameRow
 from ids.respond import events
 from ids.respond.anomalies import Allowance, packet_anomalies
 from ids.respond.exhibits import Exhibits
@@ -264,7 +265,7 @@ class Inspection:
         self, packets: Packets | None, flows: FlowBatch, transactions: Transactions
     ) -> Sequence[Match]:
         plugins = self._plugins
-        whole = Transactions([row for row in transactions if not row.partial])
+        whole = Transactions([row for row in transactions if not row.partial and type(row) is not FrameRow])
         matches = plugins.matches("ids_transactions", transactions=whole, parts=transactions)
         if plugins.has("ids_transaction"):
             matches += plugins.matches_of_each("ids_transaction", "transaction", whole)
@@ -356,9 +357,10 @@ class Inspection:
                 matches[at] = replace(match, exhibit=replace(exhibit, files=tuple(said)))
 
     def _want_files(self) -> None:
-        """Have no more found out about files than somebody asks for."""
+        """Have no more found out about files and frames than somebody asks for."""
         asked = self._asked
         self._asked_changes = asked.changes
+        self._protocols.framed.want(asked.buffers)
         storing = self._store.at_work and (asked.storing or self._store.takes_all)
         self._files.want(asked.buffers, logged=self._wants("fileinfo"), storing=storing or asked.storing)
 

@@ -10,6 +10,7 @@ from ids.protocols.dns.message import QR, Message
 from ids.protocols.dns.names import Malformed
 from ids.protocols.dns.settings import DnsSettings
 from ids.protocols.dns.starts import BEGINS
+from ids.protocols.frame import Framer, Place, whole_message
 from ids.protocols.framing import Frames, Pool
 from ids.protocols.made import Made
 from ids.protocols.protocol import ODDITY, Setup
@@ -35,6 +36,7 @@ class Shared:
         self.records = settings.records
         self.open_queries = settings.open_queries
         self.pool = Pool("dns", settings.memcap_bytes, setup.counters)
+        self.framed = setup.framed
 
     def __call__(self, slot: int, tx_id: int) -> DnsFlow:
         """Return the parser of a flow."""
@@ -44,7 +46,7 @@ class Shared:
 class DnsFlow:
     """Both directions of a flow; a `StreamParser` and a `DatagramParser`."""
 
-    __slots__ = ("_frames", "_next_id", "_shared", "_slot", "_waiting")
+    __slots__ = ("_framer", "_frames", "_next_id", "_shared", "_slot", "_waiting")
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         self._shared = shared
@@ -54,10 +56,20 @@ class DnsFlow:
         """Queries without an answer, the oldest first: their id to that of their transaction."""
         self._frames: list[Frames] = []
         """By direction, once there is a stream: most flows are datagrams."""
+        self._framer: Framer | None = None
 
     def datagram(self, direction: Direction, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Take the next datagram, as `DatagramParser` has it."""
+        if self._framer is None and "dns" in self._shared.framed.protocols:
+            self._framer = self._shared.framed.framer("dns", stream=False)
+        self._frame(direction, data, (ts_ns, number, 0), out)
         self._message(direction, data, ts_ns, number, 0, out)
+
+    def _frame(self, direction: Direction, data: bytes, at: tuple[int, int, int], out: list[Transaction]) -> None:
+        """Append the frame of a message, where somebody asks for it."""
+        if self._framer is not None:
+            place = Place(self._shared.flows, self._slot, *at)
+            out.append(self._framer.row(direction, data, whole_message(data, direction), place))
 
     def feed(
         self,
@@ -72,7 +84,11 @@ class DnsFlow:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         if not self._frames:
             self._frames = [Frames(self._shared.pool, _length_of, _LONGEST, begins) for begins in BEGINS]
+            self._framer = self._shared.framed.framer("dns", stream=True)
+        if self._framer is not None:
+            self._framer.came(direction, gap + len(data))
         for frame in self._frames[direction].feed(data, gap, closed):
+            self._frame(direction, frame.data[_LENGTH:], (ts_ns, number, frame.behind), out)
             self._message(direction, frame.data[_LENGTH:], ts_ns, number, frame.behind, out)
 
     def release(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from ids.protocols.dcerpc import pdu
 from ids.protocols.dcerpc.buffers import side_of
 from ids.protocols.dcerpc.calls import Association, Bounds, RpcCall
+from ids.protocols.frame import Framer, Place
 from ids.protocols.framing import Frames, Pool
 from ids.protocols.made import Made
 from ids.protocols.protocol import Setup
@@ -42,6 +43,7 @@ class Shared:
         self.counters = setup.counters
         self.files = setup.files
         self.pool = Pool("smb", self.settings.memcap_bytes, setup.counters)
+        self.framed = setup.framed
         self.bounds = Bounds(
             "smb", self.settings.open_calls, self.settings.stub_bytes, self.pool, setup.counters, answers_whole=False
         )
@@ -80,8 +82,8 @@ class SmbConnection:
     """Both directions of a flow; a `StreamParser`."""
 
     __slots__ = (
-        "_at", "_clear", "_closed", "_encrypted", "_expected", "_first", "_frames", "_next_id", "_second", "_slot",
-        "dialect", "opens", "shared", "trees", "waiting",
+        "_at", "_clear", "_closed", "_encrypted", "_expected", "_first", "_framer", "_frames", "_next_id", "_second",
+        "_slot", "dialect", "opens", "shared", "trees", "waiting",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
@@ -90,6 +92,7 @@ class SmbConnection:
         self._next_id = tx_id
         limit = shared.settings.message_bytes
         self._frames = [Frames(shared.pool, starts.length_of, limit, starts.BEGINS) for _ in Direction]
+        self._framer: Framer | None = shared.framed.framer("smb", stream=True)
         self._first, self._second = First(self), Second(self)
         self._closed = 0
         self._encrypted = [0, 0]
@@ -124,8 +127,14 @@ class SmbConnection:
         out: list[Transaction],
     ) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        if self._framer is not None:
+            self._framer.came(direction, gap + len(data))
         for frame in self._frames[direction].feed(data, gap, closed):
             self._at = (ts_ns, number, frame.behind, out)
+            if self._framer is not None:
+                place = Place(self.shared.flows, self._slot, ts_ns, number, frame.behind)
+                spans = starts.spans_of(frame.data)
+                out.append(self._framer.row(direction, frame.data, spans, place, whole=frame.whole))
             self._message(direction, frame.data)
         if closed:
             self._at = (ts_ns, number, 0, out)

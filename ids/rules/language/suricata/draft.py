@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from ids.protocols.frame import INFIX
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, Length, Step, Value
@@ -256,4 +257,4 @@ class Draft:
 def several(buffer: str) -> bool:
     """Return whether Suricata takes a buffer as one of several, so that each naming asks for one of them."""
     name = base_of(buffer)
-    return name in _SEVERAL or (name.startswith("dns.") and CATALOGUE[name].several)
+    return name in _SEVERAL or INFIX in name or (name.startswith("dns.") and CATALOGUE[name].several)

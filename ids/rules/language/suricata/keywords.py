@@ -13,6 +13,7 @@ from ids.rules.language.suricata import (
     content,
     dcerpc,
     flow,
+    frames,
     kerberos,
     listed,
     meta,
@@ -30,7 +31,7 @@ from ids.rules.model.buffers import CATALOGUE
 
 Builder = Callable[[Draft, "str | None"], None]
 
-_STICKY = (buffers.SURICATAS | CATALOGUE.keys()) - buffers.NOT_STICKY - {"payload"}
+_STICKY = (buffers.SURICATAS | CATALOGUE.keys()) - buffers.NOT_STICKY - set(frames.KNOWN) - {"payload"}
 
 KEYWORDS: dict[str, Builder] = {
     **{name: buffers.sticky(name) for name in _STICKY},
@@ -39,6 +40,7 @@ KEYWORDS: dict[str, Builder] = {
     **{name: buffers.transform(name) for name in (*buffers.TRANSFORMS, *buffers.TRANSFORMS_WITH_VALUE)},
     "pkt_data": buffers.pkt_data,
     "base64_data": buffers.base64_data,
+    "frame": frames.frame,
     **{name: buffers.decimal_in(name) for name in buffers.DECIMALS},
     **{name: buffers.named_number_in(name) for name in buffers.NAMED_NUMBERS},
     "http2.settings": buffers.setting,
