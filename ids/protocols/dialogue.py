@@ -19,6 +19,7 @@ from ids.counters import Counters
 from ids.protocols.frame import Framer, Place, Spans
 from ids.protocols.framing import Frames, Lines, Message, Pool
 from ids.protocols.protocol import ODDITY, Handover, MakeDatagramParser, MakeStreamParser, Setup
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 K = TypeVar("K")
@@ -195,32 +196,23 @@ class Dialogue:
 
     # What the stage calls.
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> Handover | None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         if not self._cut:
             self._cut = [self.cut(side) for side in Direction]
-            if isinstance(self._cut[direction], Frames):
+            if isinstance(self._cut[stretch.direction], Frames):
                 self._framer = self.shared.framed.framer(self.protocol, stream=True)
-        self._out = out
+        self._out, direction = out, stretch.direction
         if self._framer is not None:
-            self._framer.came(direction, gap + len(data))
-        for message in self._cut[direction].feed(data, gap, closed):
-            self._at = ts_ns, number, message.behind
+            self._framer.came(direction, stretch.gap + len(stretch.data))
+        for message in self._cut[direction].feed(stretch.data, stretch.gap, stretch.closed):
+            self._at = stretch.ts_ns, stretch.number, message.behind
             self._frame(direction, message)
             self.take(direction, message)
-        if closed:
+        if stretch.closed:
             self._ended |= 1 << direction
             if self._ended == 0b11:
-                self._at = ts_ns, number, 0
+                self._at = stretch.ts_ns, stretch.number, 0
                 self.end()
         self._out = []
         return None

@@ -202,9 +202,7 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         "detector": match.detector,
         "rule": match.signature.origin,
         "packet_ts_ns": match.ts_ns,
-        "evidence": [
-            {"buffer": e.buffer, "offset": e.offset, "excerpt": e.excerpt.decode("latin-1")} for e in match.evidence
-        ],
+        "evidence": evidence_of(match),
     }
     return event
 
@@ -213,6 +211,11 @@ def _frame(row: FrameRow, evidence: Sequence[Evidence]) -> Event:
     """Return what EVE says of the frame in which a rule found what it looked for."""
     found = next((row.frames[each.buffer] for each in evidence if each.buffer in row.frames), None)
     return {} if found is None else {"frame": dict(found)}
+
+
+def evidence_of(match: Match) -> list[Event]:
+    """Return what was matched, one character a byte."""
+    return [{"buffer": e.buffer, "offset": e.offset, "excerpt": e.excerpt.decode("latin-1")} for e in match.evidence]
 
 
 def exchange(protocol: str, fields: Fields) -> Event:

@@ -14,6 +14,7 @@ from ids.protocols.frame import Framer, Place, whole_message
 from ids.protocols.framing import Frames, Pool
 from ids.protocols.made import Made
 from ids.protocols.protocol import ODDITY, Setup
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 _LENGTH = 2
@@ -71,25 +72,17 @@ class DnsFlow:
             place = Place(self._shared.flows, self._slot, *at)
             out.append(self._framer.row(direction, data, whole_message(data, direction), place))
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction = stretch.direction
         if not self._frames:
             self._frames = [Frames(self._shared.pool, _length_of, _LONGEST, begins) for begins in BEGINS]
             self._framer = self._shared.framed.framer("dns", stream=True)
         if self._framer is not None:
-            self._framer.came(direction, gap + len(data))
-        for frame in self._frames[direction].feed(data, gap, closed):
-            self._frame(direction, frame.data[_LENGTH:], (ts_ns, number, frame.behind), out)
-            self._message(direction, frame.data[_LENGTH:], ts_ns, number, frame.behind, out)
+            self._framer.came(direction, stretch.gap + len(stretch.data))
+        for frame in self._frames[direction].feed(stretch.data, stretch.gap, stretch.closed):
+            self._frame(direction, frame.data[_LENGTH:], (stretch.ts_ns, stretch.number, frame.behind), out)
+            self._message(direction, frame.data[_LENGTH:], stretch.ts_ns, stretch.number, frame.behind, out)
 
     def release(self) -> None:
         """Give back the memory of a flow that is parsed no more."""
