@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ids.authoring.proving import Proof, Verdict, proofs_of, prove
+from ids.authoring.proving import Proof, Verdict, Ways, proofs_of, prove
 from ids.config import load_config
 from ids.rules.language.loader import load_rules
 from tests.shared import ROOT
@@ -29,7 +29,7 @@ NAMES = [f"{proof.sid} {proof.test.name}" for proof in PROOFS]
 
 @pytest.fixture(scope="module")
 def verdicts() -> list[Verdict]:
-    return list(prove(PROOFS, load_config(None, [f"rules.paths=[{', '.join(map(str, PATHS))}]"]), evade="none"))
+    return list(prove(PROOFS, load_config(None, [f"rules.paths=[{', '.join(map(str, PATHS))}]"]), Ways("none")))
 
 
 @pytest.mark.parametrize("number", range(len(PROOFS)), ids=NAMES)
