@@ -155,9 +155,10 @@ def _trials(proofs: Iterable[Proof], ways: Ways) -> Iterator[_Trial]:
             yield _Trial(place, proof)
             continue
         ends: dict[bool, Parties | None] = {}
+        server_speaks = any(part.direction == Direction.TO_CLIENT for part in said(proof.test))
         for way in _chosen(proof, ways):
             name = f"{way.family}: {way.name}"
-            if _hides_server(way) and seen_from_server(proof.rule):
+            if _hides_server(way) and seen_from_server(proof.rule, server_speaks):
                 yield _Trial(place, proof, evasion=name, skipped=SERVER_UNSEEN)
                 continue
             if way.ipv6 not in ends:
