@@ -114,7 +114,7 @@ class Rules:
             COMPILER.close()
 
     def _loaded(self, context: EngineContext) -> Callable[[], None]:
-        with collected_later():
+        with collected_later(for_good=self.matcher is None):
             return self._made(context)
 
     def _made(self, context: EngineContext) -> Callable[[], None]:

@@ -70,7 +70,7 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         module, _, name = VERBS[cmd_name][0].partition(":")
-        with collected_later():
+        with collected_later(for_good=True):
             command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
