@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ids.protocols.dcerpc import pdu
 from ids.protocols.dcerpc.buffers import side_of
 from ids.protocols.dcerpc.calls import Association, Bounds, RpcCall
-from ids.protocols.framing import Frames, Pool
+from ids.protocols.framing import Frames, Message, Pool
 from ids.protocols.made import Made
 from ids.protocols.protocol import Setup
 from ids.protocols.smb import names, starts
@@ -76,12 +76,21 @@ class Open:
         return self.loud or self.pipe is None or self.name.removeprefix(b"\\") in names.RPC_SERVICES
 
 
+class Part(NamedTuple):
+    """A piece of a file that a message carries."""
+
+    opened: Open
+    offset: int
+    """Of the file's byte behind the piece."""
+    like: Exchange
+
+
 class SmbConnection:
     """Both directions of a flow; a `StreamParser`."""
 
     __slots__ = (
-        "_at", "_clear", "_closed", "_encrypted", "_expected", "_first", "_frames", "_next_id", "_second", "_slot",
-        "dialect", "opens", "shared", "trees", "waiting",
+        "_at", "_clear", "_closed", "_encrypted", "_expected", "_first", "_frames", "_last", "_next_id", "_rest",
+        "_second", "_slot", "dialect", "opens", "shared", "trees", "waiting",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
@@ -89,7 +98,7 @@ class SmbConnection:
         self._slot = slot
         self._next_id = tx_id
         limit = shared.settings.message_bytes
-        self._frames = [Frames(shared.pool, starts.length_of, limit, starts.BEGINS) for _ in Direction]
+        self._frames = [Frames(shared.pool, starts.length_of, limit, starts.BEGINS, cut=True) for _ in Direction]
         self._first, self._second = First(self), Second(self)
         self._closed = 0
         self._encrypted = [0, 0]
@@ -98,6 +107,10 @@ class SmbConnection:
         """A message in the clear came behind an encrypted one."""
         self._at: tuple[int, int, int, list[Transaction]] = (0, 0, 0, [])
         """Time, packet and place of the message that is read, and where transactions go."""
+        self._last: Part | None = None
+        """Where the piece of a file ended that was read last."""
+        self._rest: list[tuple[int, Part | None]] = [(0, None), (0, None)]
+        """By direction: bytes to come of a message with a hole, and of what file they are."""
         self.dialect = "unknown"
         self.waiting: dict[Hashable, Exchange] = {}
         """Requests without an answer, the oldest first, by what their answers have in common with them."""
@@ -126,7 +139,12 @@ class SmbConnection:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         for frame in self._frames[direction].feed(data, gap, closed):
             self._at = (ts_ns, number, frame.behind, out)
-            self._message(direction, frame.data)
+            if self._rest[direction][0]:
+                self._go_on(direction, frame)
+            elif frame.whole or len(frame.data) >= self.shared.settings.message_bytes:
+                self._message(direction, frame.data)
+            else:
+                self._broken(direction, frame.data)
         if closed:
             self._at = (ts_ns, number, 0, out)
             self._closed |= 1 << direction
@@ -159,6 +177,28 @@ class SmbConnection:
             self._second.message(direction, message)
         elif mark == starts.FIRST:
             self._first.message(direction, message)
+
+    def _broken(self, direction: Direction, frame: bytes) -> None:
+        """Take the beginning of a message before missing bytes, where it carries a piece of a file."""
+        self._last = None
+        if starts.carries(direction, frame):
+            self._message(direction, frame)
+        self._rest[direction], self._last = (starts.length_of(frame, 0) - len(frame), self._last), None
+
+    def _go_on(self, direction: Direction, piece: Message) -> None:
+        """Take bytes behind those that are missing: of the same message, unless all the rest of it is missing."""
+        left, part = self._rest[direction]
+        left -= piece.lost
+        if left <= 0:
+            self._rest[direction] = 0, None
+            if piece.data:
+                self._message(direction, piece.data)
+            return
+        if part is not None and direction in part.opened.transfers:
+            part = part._replace(offset=part.offset + piece.lost)
+            self.transfer(part.opened, direction, part.offset, piece.data, part.like)
+            part = part._replace(offset=part.offset + len(piece.data))
+        self._rest[direction] = left - len(piece.data), part
 
     def _end(self, direction: Direction) -> None:
         """End what is open: no more bytes come."""
@@ -329,6 +369,7 @@ class SmbConnection:
             found = Ordered(exchange, file, self.shared.pool, self.shared.settings.queued_bytes)
             opened.transfers[direction] = found
             self.say(exchange, direction)
+        self._last = Part(opened, offset + len(data), like)
         ts_ns, number, _, out = self._at
         if found.take(offset, data, (ts_ns, number, out)):
             self.say(found.exchange, direction, b"smb.file_overlap")

@@ -20,6 +20,28 @@ BEGINS = re.compile(rb"(?s:\x00...[\xfc-\xff]SMB)")
 """The beginning of a message: where one is looked for behind missing bytes."""
 
 
+_WRITE_ANDX, _READ_ANDX, _READ, _WRITE = 0x2F, 0x2E, 8, 9
+_WORDS = {_WRITE_ANDX: 24, _READ_ANDX: 24, _READ: 16, _WRITE: 48}
+"""Bytes behind the head that say where the content is, and of what file."""
+
+
+def carries(to_client: int, frame: bytes) -> bool:
+    """Return whether a message, of which only the beginning came, ends with a piece of a file."""
+    second = frame[FRAME : FRAME + 4] == SECOND
+    if not second and frame[FRAME : FRAME + 4] != FIRST:
+        return False
+    if second:
+        command, alone = (
+            int.from_bytes(frame[FRAME + 12 : FRAME + 14], "little"),
+            not any(frame[FRAME + 20 : FRAME + 24]),
+        )
+        wanted, head = (_READ if to_client else _WRITE), 64
+    else:
+        command, alone = frame[FRAME + 4] if len(frame) > FRAME + 4 else 0, True
+        wanted, head = (_READ_ANDX if to_client else _WRITE_ANDX), 32 + 3
+    return command == wanted and alone and len(frame) >= FRAME + head + _WORDS[wanted]
+
+
 def length_of(data: bytes | bytearray, at: int) -> int:
     """Return how many bytes a message takes, as `ids.protocols.framing.LengthOf`."""
     if len(data) < at + FRAME:
