@@ -198,7 +198,7 @@ class Frames:
         if self._held:
             length = self._length_of(self._held, 0)
             missing = length - len(self._held) if length > 0 else 0
-            raw = self._cut and 0 < missing and length <= self._limit
+            raw = self._cut and missing > 0 and length <= self._limit
             if raw:
                 yield self._message(bytes(self._held), behind, False)
             self.release()

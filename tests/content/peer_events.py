@@ -224,6 +224,7 @@ def compare(kind: str, peer: Event, mine: Event, tally: Tally, capture: str) -> 
     tally.fields += len(union)
     tally.fields_equal += len(union) - len(wrong)
     tally.equal += not wrong
+    found: list[Difference]
     if not (peer and mine):
         of = peer or mine
         what = str(of.get("app_proto", of.get("fileinfo.filename", "")))

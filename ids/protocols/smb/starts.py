@@ -27,18 +27,14 @@ _WORDS = {_WRITE_ANDX: 24, _READ_ANDX: 24, _READ: 16, _WRITE: 48}
 
 def carries(to_client: int, frame: bytes) -> bool:
     """Return whether a message, of which only the beginning came, ends with a piece of a file."""
-    second = frame[FRAME : FRAME + 4] == SECOND
-    if not second and frame[FRAME : FRAME + 4] != FIRST:
-        return False
-    if second:
-        command, alone = (
-            int.from_bytes(frame[FRAME + 12 : FRAME + 14], "little"),
-            not any(frame[FRAME + 20 : FRAME + 24]),
-        )
-        wanted, head = (_READ if to_client else _WRITE), 64
+    mark = frame[FRAME : FRAME + 4]
+    if mark == SECOND:
+        command, wanted, head = int.from_bytes(frame[16:18], "little"), _READ if to_client else _WRITE, 64
+    elif mark == FIRST:
+        command, wanted, head = frame[8] if len(frame) > 8 else 0, _READ_ANDX if to_client else _WRITE_ANDX, 35
     else:
-        command, alone = frame[FRAME + 4] if len(frame) > FRAME + 4 else 0, True
-        wanted, head = (_READ_ANDX if to_client else _WRITE_ANDX), 32 + 3
+        return False
+    alone = mark == FIRST or not any(frame[24:28])
     return command == wanted and alone and len(frame) >= FRAME + head + _WORDS[wanted]
 
 
