@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
+from ids.protocols.http.settings import HttpSettings
 from ids.protocols.tls.settings import Logged
 from ids.respond.settings import EVENT_TYPES
 
@@ -200,6 +201,8 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 types = [kind for kind in types if kind not in _EVENT_TYPES.get(name, ())]
             elif name == "alert":
                 taken |= _alerts(options)
+            elif name == "http":
+                taken |= _http(options)
             elif name in _OF_PROTOCOLS:
                 taken |= _of_protocol(name, options)
             elif name == "drop":
@@ -279,6 +282,17 @@ def _dns(options: Mapping[str, Any]) -> Assigned:
     sides = {"query": ("requests", "query"), "answer": ("responses", "answer")}
     off = {side for side, names in sides.items() for name in names if name in options and not _true(options[name])}
     return {"eve.dns": [side for side in sides if side not in off]} if off else {}
+
+
+def _http(options: Mapping[str, Any]) -> Assigned:
+    """Return which headers are in events; whose all of them are, else those that are named."""
+    names, whose = options.get("custom"), str(options.get("dump-all-headers"))
+    taken: Assigned = (
+        {"protocols.http.logged_header_names": [str(name) for name in names]} if isinstance(names, list) else {}
+    )
+    if whose in get_args(HttpSettings.model_fields["logged_headers"].annotation):
+        taken["protocols.http.logged_headers"] = whose
+    return taken
 
 
 def _drops(options: Mapping[str, Any]) -> Assigned:

@@ -132,6 +132,14 @@ def test_what_events_show_is_taken_over(tmp_path: Path) -> None:
     assert (eve.xff, eve.xff_deployment, eve.xff_header) == ("overwrite", "forward", "X-Real-IP")
 
 
+@pytest.mark.parametrize("name", ["bogus", "both", "request"])
+def test_http_events_list_the_headers_that_it_says(tmp_path: Path, name: str) -> None:
+    options = f"{{custom: [Server], dump-all-headers: {name}}}"
+    config = taken(tmp_path, f"%YAML 1.1\n---\noutputs: [{{eve-log: {{types: [{{http: {options}}}]}}}}]\n")
+    http = config.protocols.http
+    assert (http.logged_headers, http.logged_header_names) == ("none" if name == "bogus" else name, ("Server",))
+
+
 @pytest.mark.parametrize(("options", "expected"), [
     ("{version: 2}", ["query", "answer"]), ("{requests: yes, responses: no}", ["query"]),
     ("{query: no, answer: yes}", ["answer"]), ("{requests: no, responses: no}", []),

@@ -872,3 +872,22 @@ def test_what_nobody_asked_for_needs_a_status_line() -> None:
     wire = answered(OK, b"no answer\r\n", OK).close()
     assert [found.fields["status"] for found in wire.seen if found.complete] == [200, 200]
     assert not any(b"no answer" in found.buffers.get("http.response_body", b"") for found in wire.all)
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "answered"),
+    [
+        ({"logged_headers": "both"}, {"Host": "a", "X-Two": "1, 2"}, {"Server": "s", "Content-Length": "0"}),
+        ({"logged_headers": "response", "logged_header_names": ("x_two",)}, {"X-Two": "1, 2"},
+         {"Server": "s", "Content-Length": "0"}),
+        ({"logged_header_names": ("SERVER",)}, None, {"Server": "s"}),
+        ({}, None, None),
+    ],
+)  # fmt: skip
+def test_events_list_the_headers_that_are_wanted(settings: dict[str, Any], asked: Any, answered: Any) -> None:
+    wire = Wire(**settings).client(b"GET / HTTP/1.1\r\nHost: a\r\nX-Two: 1\r\nx-two: 2\r\n\r\n")
+    wire.server(b"HTTP/1.1 200 OK\r\nServer: s\r\nContent-Length: 0\r\n\r\n")
+    event = wire.seen[-1].fields
+    for key, expected in (("request_headers", asked), ("response_headers", answered)):
+        found = {each["name"]: each["value"] for each in event[key]} if key in event else None
+        assert found == expected

@@ -36,6 +36,7 @@ from ids.protocols.http.body import More, buffers_of, is_due, looked
 from ids.protocols.http.files import files_of
 from ids.protocols.http.head import (
     Head,
+    listed,
     other_readings,
     parse_bare_requests,
     parse_part,
@@ -95,6 +96,7 @@ class HttpParser:
         settings: HttpSettings = setup.settings
         self._flows = setup.flows
         self._settings = settings
+        self._names = frozenset(name.lower().replace("_", "-").encode() for name in settings.logged_header_names)
         self._counters = setup.counters
         self._files = setup.files
         self._memory = memory
@@ -381,6 +383,7 @@ class HttpParser:
 
     def _open_request(self, side: Side, block: bytes) -> None:
         head = parse_request(block, self._settings.header_count, self._counters)
+        self._list_headers(side, head)
         exchange = self._new_exchange(head, 2 * len(block))
         if b"upgrade" in head.headers:
             exchange.head = block
@@ -468,11 +471,22 @@ class HttpParser:
         head = parse_response(block, self._settings.header_count, self._counters)
         if 100 <= head.status < 200 and head.status != 101 and head.length is None and not head.chunked:
             return False
+        self._list_headers(side, head)
         exchange = self._waiting.pop(0) if self._waiting else self._new_exchange()
         if requests.message is not None and requests.message.exchange is exchange:
             self._report_so_far(side, requests.message)
         side.message = Message(head, exchange)
         return True
+
+    def _list_headers(self, side: Side, head: Head) -> None:
+        """Add to the fields of a message the headers that its event is to list."""
+        if not self._settings.lists_headers:
+            return
+        of_client = side.direction is Direction.TO_SERVER
+        which = "request" if of_client else "response"
+        wanted = None if self._settings.logged_headers in (which, "both") else self._names
+        if found := listed(head, wanted, of_client):
+            head.fields[f"{which}_headers"] = found
 
     def _begin_body(self, side: Side, message: Message) -> None:
         """Go on behind the head: where the body ends depends on it, and of a response on the request."""
