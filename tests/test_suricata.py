@@ -136,8 +136,8 @@ def test_what_events_show_is_taken_over(tmp_path: Path) -> None:
 def test_http_events_list_the_headers_that_it_says(tmp_path: Path, name: str) -> None:
     options = f"{{custom: [Server], dump-all-headers: {name}}}"
     config = taken(tmp_path, f"%YAML 1.1\n---\noutputs: [{{eve-log: {{types: [{{http: {options}}}]}}}}]\n")
-    http = config.protocols.http
-    assert (http.logged_headers, http.logged_header_names) == ("none" if name == "bogus" else name, ("Server",))
+    http = config.protocols.model_dump()["http"]
+    assert (http["logged_headers"], http["logged_header_names"]) == ("none" if name == "bogus" else name, ("Server",))
 
 
 @pytest.mark.parametrize(("options", "expected"), [
