@@ -78,6 +78,10 @@ def settings_of(data: Mapping[str, Any], path: str) -> Assigned:
             left.append(key)
         else:
             assigned.update(taken)
+    if "files.store_file_bytes" in assigned:  # what a stream is read to, is stored
+        depth = min(assigned.get("stream.depth_bytes", 0), _MOST_BODY)
+        if depth < _MOST_BODY:
+            assigned["files.store_file_bytes"] = max(assigned["files.store_file_bytes"], depth)
     if assigned.get("files.store_all") and "files.store_file_bytes" in assigned:
         for side in ("request", "response"):  # of what is stored, its own limit counts
             name = f"protocols.http.{side}_body_bytes"

@@ -174,6 +174,8 @@ def test_a_store_of_files_is_taken_over(tmp_path: Path) -> None:
     assert (config.files.store_dir, config.files.store_all, config.files.store_file_bytes) == ("files", True, 2 << 20)
     assert config.protocols.of(BY_NAME["http"]).response_body_bytes == 2 << 20
     assert config.files.hashes == ["sha256"], "by which they are named"
+    config = taken(tmp_path, f"outputs: [{{{store}}}]\nstream: {{reassembly: {{depth: 3mb}}}}")
+    assert config.files.store_file_bytes == 3 << 20, "what a stream is read to, is stored"
     assert taken(tmp_path, "outputs: [{file-store: {enabled: no}}]").files.store_dir is None
     assert taken(tmp_path, "outputs: [{file-store: {version: 2}}]").files.store_dir == "filestore"
 
