@@ -246,11 +246,14 @@ def _named(types: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _anomalies(options: Mapping[str, Any]) -> Assigned:
-    """Return how many odd packets are reported; where nothing is said, as many as by default."""
+    """Return which anomalies are reported, and how many odd packets of a kind; where that is not said, as by default."""
     kinds = options.get("types")
-    if not isinstance(kinds, Mapping) or "decode" not in kinds:
-        return {}
-    return {"eve.packet_anomalies": ALL_ANOMALIES if _true(kinds["decode"]) else 0}
+    if not isinstance(kinds, Mapping):
+        return {"eve.anomalies": ["applayer"]}
+    taken: Assigned = {"eve.anomalies": [kind for kind in ("stream", "applayer") if _true(kinds.get(kind))]}
+    return taken | (
+        {"eve.packet_anomalies": ALL_ANOMALIES if _true(kinds["decode"]) else 0} if "decode" in kinds else {}
+    )
 
 
 def _alerts(options: Mapping[str, Any]) -> Assigned:

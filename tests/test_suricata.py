@@ -202,3 +202,17 @@ def test_it_drops_only_where_it_stands_in_the_way(tmp_path: Path) -> None:
         respond = taken(tmp_path, EVE + inline).respond
         assert (respond.mode, respond.inspect_dropped, respond.drop_packets) == ("enforce", False, True)
     assert taken(tmp_path, EVE, "respond.mode=enforce").respond.mode == "enforce"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("{enabled: yes}", ["applayer"]),
+        ("{types: {stream: yes}}", ["stream"]),
+        ("{types: {stream: yes, applayer: yes}}", ["stream", "applayer"]),
+        ("{types: {decode: yes, stream: no}}", []),
+    ],
+)
+def test_anomalies_are_those_that_it_says(tmp_path: Path, options: str, expected: list[str]) -> None:
+    text = f"outputs: [{{eve-log: {{types: [{{anomaly: {options}}}]}}}}]\n"
+    assert taken(tmp_path, text).eve.anomalies == expected

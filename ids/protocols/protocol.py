@@ -50,6 +50,10 @@ class Buffer:
         )
 
 
+Contradicted = Callable[[int, bytes, int, int], None]
+"""Takes a flow's slot, the first bytes of its server, and time and number of their packet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What the parsers of one protocol share, for as long as the stage lives."""
@@ -65,6 +69,8 @@ class Setup:
     """The files of all flows: see `ids.protocols.files` for how a parser hands one over."""
     expected: Expected = field(default_factory=lambda: Expected(Counters()))
     """Connections that other flows announce."""
+    contradicted: Contradicted = lambda slot, data, ts_ns, number: None
+    """To be called by a parser whose server does not begin as its protocol does."""
 
 
 @dataclass(frozen=True, slots=True)

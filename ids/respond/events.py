@@ -327,6 +327,18 @@ def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
     return event
 
 
+def contradiction_event(flows: FlowColumns, slot: int, ts_ns: int, number: int) -> Event:
+    """Return the ``anomaly`` event of a server that begins in another protocol than its client."""
+    flow = flows.view(slot)
+    event = base("anomaly", flow, ts_ns, number, Direction.TO_CLIENT)
+    event["pkt_src"] = packet_source(flow)
+    event["anomaly"] = {
+        "app_proto": flow.app_proto, "type": "applayer", "event": "APPLAYER_MISMATCH_PROTOCOL_BOTH_DIRECTIONS",
+        "layer": "proto_detect",
+    }  # fmt: skip
+    return event
+
+
 def oddity_events(transaction: Transaction) -> Iterator[Event]:
     """Yield the ``anomaly`` events of what a parser found odd in a part of a transaction."""
     for odd in transaction.instances(ODDITY):

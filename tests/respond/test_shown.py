@@ -390,8 +390,8 @@ def test_what_is_watched_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_bits_and_counters_of_a_flow_are_shown(tmp_path: Path) -> None:
     rule = (
-        'alert udp any any -> any any (msg:"x"; content:"evil"; flowbits:set,seen; flowbits:set,again; flowbits:set,traffic/id/odd;'
-        " flowbits:set,traffic/label/bad; flowint:times,+,1; sid:1;)"
+        'alert udp any any -> any any (msg:"x"; content:"evil"; flowbits:set,seen; flowbits:set,again;'
+        " flowbits:set,traffic/id/odd; flowbits:set,traffic/label/bad; flowint:times,+,1; sid:1;)"
     )
     events = events_of(tmp_path, DATAGRAMS[1:3], rule)
     (alert,), (flow,) = of_type(events, "alert"), of_type(events, "flow")

@@ -100,6 +100,7 @@ class HttpParser:
         self._names = frozenset(name.lower().replace("_", "-").encode() for name in settings.logged_header_names)
         self._counters = setup.counters
         self._files = setup.files
+        self._contradicted = setup.contradicted
         self._memory = memory
         self._state = state
         self._waiting = state.waiting
@@ -426,6 +427,8 @@ class HttpParser:
         if not self._waiting:
             return False
         exchange = self._waiting.pop(0)
+        if not exchange.tx_id:
+            self._contradicted(self._state.slot, bytes(side.buffer), side.ts_ns, side.number)
         requests = self._sides[Direction.TO_SERVER]
         if requests.message is not None and requests.message.exchange is exchange:
             self._report_so_far(side, requests.message)
