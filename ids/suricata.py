@@ -246,7 +246,7 @@ def _named(types: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _anomalies(options: Mapping[str, Any]) -> Assigned:
-    """Return which anomalies are reported, and how many odd packets of a kind; where that is not said, as by default."""
+    """Return which anomalies are reported, and of each kind of odd packet how many, if that is said."""
     kinds = options.get("types")
     if not isinstance(kinds, Mapping):
         return {"eve.anomalies": ["applayer"]}
