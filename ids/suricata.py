@@ -42,7 +42,7 @@ INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False,
 
 _EVENT_TYPES: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in EVENT_TYPES if name not in ("fileinfo", "packet")},
-    "http2": ("http",), "files": ("fileinfo",), "bittorrent-dht": ("bittorrent_dht",),
+    "ftp": ("ftp", "ftp_data"), "http2": ("http",), "files": ("fileinfo",), "bittorrent-dht": ("bittorrent_dht",),
 }  # fmt: skip
 _OF_PROTOCOLS = {
     "dhcp": ("extended", "extended"), "mqtt": ("passwords", "passwords"), "quic": ("ja4", "ja4_in_events"),

@@ -140,6 +140,10 @@ def test_http_events_list_the_headers_that_it_says(tmp_path: Path, name: str) ->
     assert (http["logged_headers"], http["logged_header_names"]) == ("none" if name == "bogus" else name, ("Server",))
 
 
+def test_its_events_of_ftp_are_those_of_data_connections_too(tmp_path: Path) -> None:
+    assert taken(tmp_path, "outputs: [{eve-log: {types: [ftp]}}]").eve.types == ["ftp", "ftp_data"]
+
+
 @pytest.mark.parametrize(("options", "expected"), [
     ("{version: 2}", ["query", "answer"]), ("{requests: yes, responses: no}", ["query"]),
     ("{query: no, answer: yes}", ["answer"]), ("{requests: no, responses: no}", []),

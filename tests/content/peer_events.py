@@ -91,6 +91,7 @@ app-layer:
     tls: {enabled: yes, detection-ports: {dp: 443}, ja3-fingerprints: yes, ja4-fingerprints: yes}
     ssh: {enabled: yes, hassh: yes}
     pgsql: {enabled: yes, stream-depth: 0}
+    smtp: {enabled: yes, mime: {decode-mime: yes, decode-base64: yes, decode-quoted-printable: yes, extract-urls: yes}}
     modbus: {enabled: yes, detection-ports: {dp: 502}}
     dnp3: {enabled: yes, detection-ports: {dp: 20000}}
     quic: {enabled: yes, ja4-fingerprints: yes}
