@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
 from ids.cli.options import print_message
 from ids.config import Config
 from ids.errors import UsageError
+from ids.state import comments
+from ids.state.files import state_folder
 from ids.store.byhand import Deed, record
 from ids.store.database import open_reading, store_path
 
@@ -24,6 +26,16 @@ def memory(config: Config) -> Iterator[sqlite3.Connection]:
             raise UsageError(
                 f"{path} cannot be read: {error}; where it is damaged, a running engine moves it aside and begins anew"
             ) from error
+
+
+def note_comments(config: Config, added: Mapping[comments.Key, str] | None = None, gone: Collection[str] = ()) -> None:
+    """Keep comments, or forget those of networks; where that cannot be, say so, and let the command succeed."""
+    folder = state_folder(config.engine.state_dir, config.instance)
+    try:
+        if folder.exists() or any((added or {}).values()):
+            comments.change(folder, added, gone)
+    except OSError as error:
+        print_message(f"ids: note: comments cannot be kept: {error}")
 
 
 def note_deeds(config: Config, deeds: Sequence[Deed]) -> None:
