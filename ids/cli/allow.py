@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 
 from ids.cli.lists import NETWORKS, done, pins_of
-from ids.cli.memory import note_deeds
+from ids.cli.memory import keep_lists, note_deeds
 from ids.cli.options import build_config, instance_options, output_console, output_option, show_json
 from ids.kernel import AllowList
 from ids.store.byhand import Deed
@@ -30,6 +30,7 @@ def allow_add(
     config = build_config(config_path, overrides)
     with AllowList.open(pins_of(config)) as allowed:
         allowed.add(networks, label="operator")
+    keep_lists(config)
     note_deeds(config, [Deed("allow", network) for network in networks])
     done(output, "allowed", networks)
 
@@ -46,6 +47,7 @@ def allow_delete(
     config = build_config(config_path, overrides)
     with AllowList.open(pins_of(config)) as allowed:
         missing = [network for network in networks if not allowed.delete(network)]
+    keep_lists(config)
     note_deeds(config, [Deed("disallow", network) for network in networks if network not in missing])
     done(output, "no longer allowed", [network for network in networks if network not in missing], missing)
 

@@ -13,7 +13,7 @@ import click
 from ids.cli.exporting import MARK, Exported, block_export
 from ids.cli.listing import block_list, block_show
 from ids.cli.lists import NETWORKS, done, owner_of, pins_of, report_unattached
-from ids.cli.memory import note_comments, note_deeds
+from ids.cli.memory import keep_lists, note_comments, note_deeds
 from ids.cli.options import (
     build_config,
     count_of,
@@ -76,6 +76,7 @@ def block_add(
         blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
     why = {"comment": comment} if comment else {}
     note_comments(config, {(str(network), "operator"): comment for network in networks})
+    keep_lists(config)
     note_deeds(config, [Deed("block", network, mode=mode, until_ns=expires_ns, detail=why) for network in networks])
     attached = guarded_interfaces(pins)
     if output == "json":
@@ -111,6 +112,7 @@ def block_delete(
             else:
                 deeds.append(_lifted(entry))
     note_comments(config, gone=[str(deed.network) for deed in deeds])
+    keep_lists(config)
     note_deeds(config, deeds)
     done(output, "unblocked", [network for network in networks if network not in missing], missing)
 
@@ -163,6 +165,7 @@ def block_import(
             _spare_own(feed, config)
         added, deleted = blocklist.replace(label, networks, expires_ns=expires_ns, mode=mode)
     counts = {"read": feed.read, "refused": feed.refused, "networks": len(feed), "added": added, "deleted": deleted}
+    keep_lists(config)
     note_deeds(config, [Deed("import", label=label, mode=mode, until_ns=expires_ns, detail=counts)])
     attached = guarded_interfaces(pins)
     for problem in feed.problems:
@@ -238,6 +241,7 @@ def _import_export(exported: Exported, name: str, config: Config, force: bool, o
                     )
         added = blocklist.put(claims)
     note_comments(config, exported.comments)
+    keep_lists(config)
     note_deeds(config, [Deed("import", label="", detail={"file": name, "claims": added, "ended": exported.ended})])
     if output == "json":
         show_json({"claims": added, "ended": exported.ended, "attached": guarded_interfaces(pins)})

@@ -4,58 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import closing
 from ipaddress import ip_network
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ids.cli import main
-from ids.kernel import Block, Blocklist, FastPath, FastPathSettings, NetworkSet
+from ids.kernel import Block, Blocklist, NetworkSet
 from ids.store.database import open_reading
 from ids.store.queries import changes
 from ids.types import BlockMode
-from tests.bench.report import CannotRun
-from tests.bench.scratch import scratch_bpffs
+from tests.cli.conftest import Ids
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 
-Ids = Callable[..., tuple[int, str, str]]
 HOUR_NS = 3_600_000_000_000
 HOSTILE = "\x1b[2Jgone\u202e"
-
-
-@pytest.fixture(scope="module")
-def pins() -> Iterator[Path]:
-    with ExitStack() as stack:
-        try:
-            folder = stack.enter_context(scratch_bpffs())
-        except CannotRun as reason:
-            pytest.skip(str(reason))
-        fastpath = FastPath.open(FastPathSettings(pin_dir=folder), "default")
-        stack.callback(fastpath.close, "remove")
-        yield folder
-
-
-@pytest.fixture
-def blocks(pins: Path) -> Iterator[Blocklist]:
-    """The empty list of this module."""
-    with Blocklist.open(pins / "default") as opened:
-        opened.clear()
-        yield opened
-
-
-@pytest.fixture
-def ids(capsys: pytest.CaptureFixture[str], pins: Path, blocks: Blocklist, tmp_path: Path) -> Ids:
-    def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([*map(str, words), "--set", f"fastpath.pin_dir={pins}", "--set", f"engine.state_dir={tmp_path}"])
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def mixed(blocks: Blocklist) -> None:
