@@ -243,5 +243,5 @@ def _standing(answer: Answer) -> Iterator[str]:
 
 def _conditions(answer: Answer) -> Iterator[str]:
     yield ""
-    yield "It would not be dropped if one of these held:"
+    yield "It is not dropped, or would not have been blocked, where one of these holds:"
     yield from (f"  [{'x' if condition.holds else ' '}] {condition.text}" for condition in answer.conditions)

@@ -57,7 +57,7 @@ def test_a_block_by_a_rule_is_explained_in_full(ids: Ids, blocks: Blocklist, tmp
     assert code == 0
     for said in (
         "is on the blocklist, but no interface has the program",
-        "in force  enforce  by sid 7, another 59m",
+        "in force  enforce  by sid 7, another ",
         "Rule 7: Injection\\x1b[31m",
         ORIGIN,
         "saw in http.uri at 0: /?q=\\x1b[2J\\u202e<script>".replace("\\u202e", "\\x202e"),
