@@ -55,6 +55,12 @@ class EngineSettings(_Settings):
         description="Directory of what outlives the engine and a reboot, in a folder for each instance: the database"
         " of alerts and changes, and the lists. Readable by its owner alone.",
     )
+    restore_lists: bool = Field(
+        True,
+        description="Whether blocklist, allow-list and penalties are in force again after a reboot, before the"
+        " interfaces come up. They are saved in any case, some seconds after each change; `ids detach`, and"
+        " `fastpath.on_stop: remove`, forget them.",
+    )
     bypass: list[str] = Field(
         ["tls", "ssh"],
         description="Protocols that are encrypted after their beginning: once `bypass_after_bytes` of a direction were"
