@@ -104,6 +104,11 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
     cannot be read, and `UsageError` for an override that is no ``key=value``. Values of overrides are YAML:
     ``respond.allow=[192.0.2.1]``, but for ``-`` alone, which as a path means stdout and in YAML a list of nothing.
     """
+    return load_document(path, overrides)[0]
+
+
+def load_document(path: str | Path | None, overrides: Iterable[str] = ()) -> tuple[Config, Document]:
+    """Return the settings, and as plain data what was given of them, each with its place; raises as `load_config`."""
     document = Document("defaults", {}, {}) if path is None else read_yaml(path)
     data = {} if document.data is None else document.data
     if not isinstance(data, dict):
@@ -128,7 +133,7 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
     merged = Document(document.path, data, places)
     config = validate(Config, merged)
     _check_variables(config.vars, merged)
-    return config
+    return config, merged
 
 
 def _named(key: str, value: Any) -> dict[str, Any]:
@@ -176,4 +181,4 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-__all__ = ["Config", "InvalidDocument", "dump_config", "load_config"]
+__all__ = ["Config", "InvalidDocument", "dump_config", "load_config", "load_document"]

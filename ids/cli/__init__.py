@@ -36,6 +36,7 @@ VERBS = {
         "ids.cli.check:check",
         "Check settings, rules and plugins as `ids run` would, without touching an interface.",
     ),
+    "config": ("ids.cli.config:config", "Show the settings in force and where each comes from; check them."),
     "rules": ("ids.cli.rules:rules", "Work on rules: YAML, YARA and Suricata's."),
     "block": ("ids.cli.block:block", "Show and change whom the kernel drops."),
     "allow": ("ids.cli.block:allow", "Show and change whom the kernel never drops, whatever the blocklist says."),
