@@ -48,6 +48,17 @@ class EngineSettings(_Settings):
         description="Processes that inspect, each its share of the flows; `auto` is one for each processor. One:"
         " inspection and decisions share a process.",
     )
+    wait_interfaces: bool = Field(
+        False,
+        description="Start although an interface is not there yet, and guard it as soon as it is, as `ids run"
+        " --wait-interfaces` does; otherwise that is refused, for it may be a wrong name.",
+    )
+    drop_privileges: bool = Field(
+        False,
+        description="Give up all capabilities but CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (beside libxdp's dispatcher"
+        " CAP_SYS_ADMIN too), and those as well in processes that only inspect (`workers`). Files of other users than"
+        " root can then be out of reach.",
+    )
     runtime_dir: str = Field("/run/ids", description="Directory of the control sockets, one an instance.")
     bypass: list[str] = Field(
         ["tls", "ssh"],

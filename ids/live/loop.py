@@ -34,6 +34,7 @@ from ids.live.notices import count_enforcing, first_drops, limit_event
 from ids.live.reload import effective
 from ids.live.watch import Watch
 from ids.respond.protected import interface_addresses, own_addresses
+from ids.service.notify import Notifier
 from ids.workers import worker_count
 
 log = logging.getLogger(__name__)
@@ -48,13 +49,21 @@ OWN_REFRESH_S = 60.0
 class Live:
     """One engine on one host's interfaces."""
 
-    def __init__(self, config: Config, reread: Callable[[], Config], *, ready_file: Path | None = None) -> None:
-        """``reread`` reads the configuration again, for a reload."""
+    def __init__(
+        self,
+        config: Config,
+        reread: Callable[[], Config],
+        *,
+        ready_file: Path | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
+        """``reread`` reads the configuration again, for a reload; ``notifier`` reaches who supervises this process."""
         if not config.interfaces:
             raise UsageError("which interface? Name it with -i, or in the configuration (interfaces: [eth0])")
         self.config = config
         self._reread = reread
         self._ready_file = ready_file
+        self._notifier = notifier or Notifier()
         self._counters = Counters()
         self._journal = Journal()
         self._gate = KernelGate(self._journal)
@@ -72,7 +81,9 @@ class Live:
         Nothing touches an interface before everything that can be refused was accepted.
         """
         config, workers = self.config, worker_count(self.config.engine.workers)
-        require_interfaces(config.interfaces)
+        if not config.engine.wait_interfaces:
+            require_interfaces(config.interfaces)
+        self._notifier.status("loading rules and settings")
         own = own_addresses() if config.respond.protect_own else frozenset()
         self._engine = Engine(
             config, self._gate, counters=self._counters, own=own, live=True,
@@ -108,7 +119,10 @@ class Live:
                 log.info("%s", note)
             self._fastpath.look_into(config.decode.tunnels.udp_ports)  # as decode does: until the next start
             self._apply(config)
-            self._guard = Guard(self._fastpath, config.interfaces, config.fastpath.egress, self._counters)
+            self._guard = Guard(
+                self._fastpath, config.interfaces, config.fastpath.egress, self._counters,
+                wait=config.engine.wait_interfaces,
+            )  # fmt: skip
             self._crew = make_crew(self._engine, self._fastpath, workers)
             stack.callback(self._crew.drain)  # before the gate closes: it is asked for the flows' counts
             self._guard.begin()
@@ -121,11 +135,14 @@ class Live:
             log.info("ready: %d blocks in force", len(self._fastpath.blocks))
             self._note_shadow()
             self._note_inside()
+            self._notifier.ready(self._status())
             try:
                 self._loop(control)
             except BaseException:
                 self._crashed = True
                 raise
+            finally:
+                self._notifier.stopping()
 
     def _note_rules(self) -> None:
         if not self._counters["rules.loaded"]:
@@ -188,7 +205,9 @@ class Live:
         swept = self._fastpath.blocks.sweep(now_ns)
         self._counters.add("respond.blocks_expired", swept)
         self._reconcile()
-        self._guard.check()
+        if self._guard.check() and self.config.respond.protect_own:
+            self._engine.policy.own = own_addresses()  # it brought some, perhaps
+        self._notifier.beat(self._status())
         if lost := self._answers.check(self._fastpath.stats()):
             self._counters.add("kernel.answers_lost")
             log.warning("%s", lost)
@@ -241,6 +260,13 @@ class Live:
 
     def _reload_now(self) -> dict[str, Any]:
         """Read the settings again and put in force what can be, all of it or nothing; answer what came of it."""
+        self._notifier.reloading()
+        try:
+            return self._reload_all()
+        finally:
+            self._notifier.ready(self._status())
+
+    def _reload_all(self) -> dict[str, Any]:
         try:
             config, waiting = effective(self.config, self._reread())
         except IdsError as error:
@@ -271,7 +297,14 @@ class Live:
 
     def _go_on(self) -> bool:
         self._fastpath.beat()
+        self._notifier.beat()
         return not self._stop
+
+    def _status(self) -> str:
+        """Return what a supervisor shows of this engine, in one line."""
+        blocks = self._counters["respond.blocks"]  # as of the last `stats`
+        mode = "" if self.config.respond.mode == "enforce" else f"; respond.mode is {self.config.respond.mode}"
+        return f"{self._guard.status()}; {blocks} blocks in force{mode}"
 
     def _handle_signals(self, stack: ExitStack) -> None:
         def stop(number: int, frame: FrameType | None) -> None:

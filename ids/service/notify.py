@@ -74,9 +74,9 @@ class Notifier:
         """Report that the end has begun."""
         self._send("STOPPING=1", *self._worded(status))
 
-    def loading(self, extend_s: float) -> None:
-        """Ask for more time before `ready`: rules are being compiled."""
-        self._send(f"EXTEND_TIMEOUT_USEC={int(extend_s * 1e6)}")
+    def status(self, status: str) -> None:
+        """Say in one line what is going on."""
+        self._send(*self._worded(status))
 
     def _worded(self, status: str) -> list[str]:
         if not status:

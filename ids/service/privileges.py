@@ -46,12 +46,16 @@ def keep_only(names: Collection[str]) -> None:
     """Give up all capabilities but these, as far as they are held, for good; raises `KernelError`."""
     wanted = held() & sum(1 << NUMBERS[name] for name in names)
     low, high = wanted & 0xFFFFFFFF, wanted >> 32
-    unused = 0
-    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, unused, unused, unused), "no_new_privs cannot be set")
-    _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, unused, unused, unused), "ambient capabilities stay")
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1, "no_new_privs cannot be set")
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, "ambient capabilities cannot be given up")
     header = ctypes.create_string_buffer(_HEADER.pack(_VERSION_3, 0))
     data = ctypes.create_string_buffer(_DATA.pack(low, low, 0, high, high, 0))
     _check(_libc.capset(header, data), "capabilities cannot be given up")
+
+
+def _prctl(option: int, value: int, failure: str) -> None:
+    rest = (ctypes.c_ulong(0),) * 3
+    _check(_libc.prctl(option, ctypes.c_ulong(value), *rest), failure)
 
 
 def _check(answer: int, failure: str) -> None:
