@@ -50,6 +50,7 @@ VERBS = {
         "ids.cli.reload:reload",
         "Make a running engine read again what it was started with: its `-c`, `--set` and `-S`.",
     ),
+    "completion": ("ids.cli.completion:completion", "Print what makes a shell complete `ids`: bash, zsh or fish."),
     "detach": (
         "ids.cli.detach:detach",
         "Take this instance's program off all interfaces and forget its lists: nothing is left in the kernel.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -106,6 +107,10 @@ def status(name: str, config_path: Path, output: str) -> None:
 
 
 def _service(name: str, config_path: Path) -> Service:
-    log = load_config(config_path).eve.path if config_path.exists() else None
-    folder = {} if log in (None, "-") else {"log_dir": Path(str(log)).absolute().parent}
-    return Service(name, this_command(), config_path.absolute(), **folder)
+    wanted = Service(name, this_command(), config_path.absolute())
+    if not config_path.exists():
+        return wanted
+    settings = load_config(config_path)
+    wanted = replace(wanted, pin_dir=settings.fastpath.pin_dir)
+    log = settings.eve.path
+    return wanted if log in (None, "-") else replace(wanted, log_dir=Path(str(log)).absolute().parent)

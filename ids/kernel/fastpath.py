@@ -510,8 +510,8 @@ def _remedy(pin_dir: Path, ifname: str, program_id: int) -> str:
         )
     if "named" not in describe_program(program_id):  # so is_dispatcher() could not look either
         return (
-            "Without CAP_SYS_ADMIN its name is not to be seen. Where it is libxdp's dispatcher, run with that capability;"
-            " else take it off first"
+            "Without CAP_SYS_ADMIN its name is not to be seen. Where it is libxdp's dispatcher, run with that"
+            " capability; else take it off first"
         )
     return f"Take it off first (stop what attached it, or ip link set dev {ifname} xdp off)"
 

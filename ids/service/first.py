@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from ids.errors import UsageError
 from ids.literal import literal
@@ -43,7 +45,7 @@ class Found:
 
 
 def text_of(found: Found, log_path: str) -> str:
-    """Return the file; whatever names are in it come from the host, and are written as JSON, which YAML reads."""
+    """Return the file. Names in it come from the host, and may be anything."""
     return "".join((_head(found), _interfaces(found), _networks(found), _rest(log_path)))
 
 
@@ -51,11 +53,16 @@ def _comment(lines: Iterable[str]) -> str:
     return "".join(f"# {literal(line)}".rstrip() + "\n" for line in lines)
 
 
+def _yaml(data: dict[str, Any]) -> str:
+    text: str = yaml.safe_dump(data, default_flow_style=None, width=10_000)
+    return text
+
+
 def _head(found: Found) -> str:
     lines = [
         f"Settings of ids for this host, written by `ids init`{f' on {found.made}' if found.made else ''}.",
-        "Every setting has a default: what is not here is as in docs/settings.md. `ids config check -c FILE` checks this",
-        "file, `ids config show -c FILE` prints what is in force and why, and `ids reload` puts changes in force.",
+        "Every setting has a default: what is not here is as in docs/settings.md. `ids config check -c FILE` checks",
+        "this file, `ids config show -c FILE` prints what is in force and why, and `ids reload` puts changes in force.",
     ]
     if found.remarks:
         lines += ["", "`ids doctor` found, when this was written:"]
@@ -71,15 +78,17 @@ def _interfaces(found: Found) -> str:
     lines += [f"  {one.name}: {one.about}{'' if one.chosen else ' (not chosen)'}" for one in found.interfaces]
     if not chosen:
         lines.append("None was found that carries traffic: name yours.")
-    return _comment(lines) + f"interfaces: {json.dumps(chosen)}\n\n"
+    return _comment(lines) + _yaml({"interfaces": chosen}) + "\n"
 
 
 def _networks(found: Found) -> str:
     home = [*DEFAULT_VARIABLES["HOME_NET"], *(str(network) for network, _ in found.networks)]
-    lines = ["Who counts as inside: rules judge by it, and a host inside is not blocked for what a link made it ask for."]
+    lines = [
+        "Who counts as inside: rules judge by it, and a host inside is not blocked for what a link made it ask for."
+    ]
     lines += [f"  {network}: {how}" for network, how in found.networks]
     lines.append("The private networks are there by default. Add the public ones of your hosts, of IPv6 above all.")
-    return _comment(lines) + f"vars:\n  HOME_NET: {json.dumps(home)}\n\n"
+    return _comment(lines) + _yaml({"vars": {"HOME_NET": home}}) + "\n"
 
 
 def _rest(log_path: str) -> str:
@@ -92,9 +101,7 @@ respond:
   allow: []
 
 # Events, one JSON object a line, as Suricata's EVE; logrotate keeps two weeks of them.
-eve:
-  path: {json.dumps(log_path)}
-
+{_yaml({"eve": {"path": log_path}})}
 engine:
   # An interface that comes later (a tunnel, a modem) is waited for.
   wait_interfaces: true
@@ -106,7 +113,11 @@ engine:
 def write_settings(path: Path, text: str, *, force: bool = False) -> Path | None:
     """Write the file; return where a former one went. Raises `UsageError`, also where there is one already."""
     try:
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            os.makedirs(path.parent, mode=0o750)
+    except OSError as error:
+        raise UsageError(f"{path.parent} cannot be made: {error.strerror}; run it as root, or name another") from error
+    try:
         former = None
         if force and path.exists():
             former = path.with_name(f"{path.name}.before")
@@ -117,7 +128,9 @@ def write_settings(path: Path, text: str, *, force: bool = False) -> Path | None
     except FileExistsError:
         raise UsageError(f"{path} is there already; --force writes a new one, and keeps it as {path}.before") from None
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; run it as root, or name another with -c") from error
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}; run it as root, or name another with -c"
+        ) from error
     return former
 
 

@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ids.errors import UsageError
-from ids.service.unit import Service
+from ids.service.unit import OURS, Service
 
-OURS = "# Written by `ids service install`"
-"""How each of our files begins: others' are left alone."""
 PACKAGED = ("usr/lib/systemd/system", "lib/systemd/system")
 """Where a package puts its units."""
 SYSTEMCTL_S = 120.0
@@ -69,7 +67,7 @@ def install(service: Service, *, force: bool = False) -> list[Path]:
         present = _text_of(path)
         if present == text:
             continue
-        if present is not None and not present.startswith(OURS) and not force:
+        if present is not None and not present.startswith(f"# {OURS}") and not force:
             raise UsageError(f"{path} is there, and not ours; --force replaces it")
         _write(path, text)
         written.append(path)
@@ -80,7 +78,7 @@ def uninstall(service: Service) -> list[Path]:
     """Remove our files; return which were there. What others wrote stays, and so do settings, logs and state."""
     removed = []
     for path in service.files():
-        if (_text_of(path) or "").startswith(OURS):
+        if (_text_of(path) or "").startswith(f"# {OURS}"):
             path.unlink()
             removed.append(path)
     return removed

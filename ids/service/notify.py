@@ -18,6 +18,8 @@ BEAT_S = 1.0
 """Shortest time between two signs of life."""
 STATUS_S = 10.0
 """Shortest time between two lines of status that differ."""
+PATIENCE_S = 1.0
+"""How long a change of state waits for room in the receiver's queue: it comes once, and signs of life come again."""
 MAX_STATUS = 400
 """Characters of a status: systemd keeps it for one line of `systemctl status`."""
 
@@ -38,7 +40,6 @@ class Notifier:
         self._socket: socket.socket | None = None
         if self._address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            self._socket.setblocking(False)  # the receiver's queue may be full: packets do not wait for it
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Notifier:
@@ -53,7 +54,7 @@ class Notifier:
 
     def ready(self, status: str = "") -> None:
         """Report that packets are being inspected, at the start or again after `reloading`."""
-        self._send("READY=1", *self._worded(status))
+        self._send("READY=1", *self._worded(status), patience_s=PATIENCE_S)
         self.beat()
 
     def beat(self, status: str = "") -> None:
@@ -68,15 +69,26 @@ class Notifier:
     def reloading(self) -> None:
         """Report the beginning of a reload; `ready` ends it."""
         now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._send("RELOADING=1", f"MONOTONIC_USEC={now_us}", "STATUS=loading rules and settings")
+        self._send(
+            "RELOADING=1",
+            f"MONOTONIC_USEC={now_us}",
+            "STATUS=loading rules and settings",
+            patience_s=PATIENCE_S,
+        )
 
     def stopping(self, status: str = "stopping") -> None:
         """Report that the end has begun."""
-        self._send("STOPPING=1", *self._worded(status))
+        self._send("STOPPING=1", *self._worded(status), patience_s=PATIENCE_S)
 
     def status(self, status: str) -> None:
         """Say in one line what is going on."""
         self._send(*self._worded(status))
+
+    def close(self) -> None:
+        """Close the socket: nothing more is shown."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _worded(self, status: str) -> list[str]:
         if not status:
@@ -84,14 +96,15 @@ class Notifier:
         self._status, self._stated = status, self._clock()
         return ["STATUS=" + " ".join(status.split())[:MAX_STATUS]]
 
-    def _send(self, *lines: str) -> None:
+    def _send(self, *lines: str, patience_s: float = 0.0) -> None:
         if self._socket is None or not lines:
             return
         try:
+            self._socket.settimeout(patience_s)  # the queue takes some ten messages; packets do not wait for it
             self._socket.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
             if not self._failed:
-                log.warning("systemd cannot be notified: %s", error.strerror)
+                log.warning("systemd cannot be notified: %s", error.strerror or error)
             self._failed = True
         else:
             self._failed = False

@@ -22,20 +22,26 @@ WATCHDOG_S = 30
 """A batch takes milliseconds, a second at worst, and a worker that hangs is started again after 15 s: whoever shows no
 sign of life for so long hangs."""
 
+OURS = "Written by `ids service install`"
+"""How our files begin, behind a ``#``: others' are left alone."""
+
 UNIT = """\
-# Written by `ids service install`; settings of your own belong in a drop-in: systemctl edit {name}
+{head}; settings of your own belong in a drop-in: systemctl edit {name}
 
 [Unit]
 Description=ids, intrusion detection and prevention{about}
 Documentation=man:ids(1)
 Wants=network-pre.target
 After=network-pre.target local-fs.target sys-fs-bpf.mount
+ConditionPathExists={config}
 # A start that fails is tried again for as long as it takes.
 StartLimitIntervalSec=0
 
 [Service]
 Type=notify
 NotifyAccess=main
+# Made before the namespace in which all of bpffs but this is read-only.
+ExecStartPre=+/bin/mkdir -p -m 0700 {pin_dir}
 ExecStart={command} run -c {config} --wait-interfaces
 ExecReload={command} reload -c {config}
 KillMode=mixed
@@ -65,13 +71,13 @@ LimitCORE=0
 # Blocks hold without the engine, detection does not: others go first where memory runs out.
 OOMScoreAdjust=-500
 
-# Programs are loaded (BPF, PERFMON) and attached (NET_ADMIN). Beside libxdp's dispatcher add CAP_SYS_ADMIN in a drop-in:
-# other programs are found by their numbers there.
+# Programs are loaded (BPF, PERFMON) and attached (NET_ADMIN). Beside libxdp's dispatcher add CAP_SYS_ADMIN in a
+# drop-in: other programs are found by their numbers there.
 CapabilityBoundingSet=CAP_BPF CAP_NET_ADMIN CAP_PERFMON
 AmbientCapabilities=
 NoNewPrivileges=yes
 ProtectSystem=strict
-ReadWritePaths=/sys/fs/bpf
+ReadWritePaths=-{pin_dir}
 ProtectHome={protect_home}
 PrivateTmp={private_tmp}
 PrivateMounts=yes
@@ -102,7 +108,7 @@ WantedBy=multi-user.target
 """
 
 LOGROTATE = """\
-# Written by `ids service install`. The engine notices a file that was moved or cut off by itself, within a second.
+{head}. The engine notices a file that was moved or cut off by itself, within a second.
 {logs} {{
     daily
     rotate 14
@@ -126,13 +132,16 @@ class Service:
     """How the program is called: absolute."""
     config: Path
     log_dir: Path = LOG_DIR
+    pin_dir: Path = Path("/sys/fs/bpf/ids")
+    from_package: bool = False
     root: Path = Path("/")
     """Under which the files are put; another one for a package, or a test."""
 
     @property
     def unit_path(self) -> Path:
-        """Return where an administrator's units lie."""
-        return self.root / "etc/systemd/system" / f"{self.name}.service"
+        """Return where the unit lies: an administrator's and a package's have places of their own."""
+        folder = "usr/lib/systemd/system" if self.from_package else "etc/systemd/system"
+        return self.root / folder / f"{self.name}.service"
 
     @property
     def logrotate_path(self) -> Path:
@@ -142,10 +151,12 @@ class Service:
     def unit(self) -> str:
         """Return the unit."""
         return UNIT.format(
+            head=f"# {OURS}" if not self.from_package else "# Written by the package",
             name=self.name,
             about="" if self.name == "ids" else f" ({self.name})",
             command=" ".join(map(_quoted, self.command)),
             config=_quoted(str(self.config)),
+            pin_dir=_quoted(str(self.pin_dir)),
             watchdog_s=WATCHDOG_S,
             protect_home="read-only" if self._lies_in("/home", "/root", "/run/user") else "yes",
             private_tmp="no" if self._lies_in("/tmp", "/var/tmp") else "yes",
@@ -153,16 +164,24 @@ class Service:
 
     def _lies_in(self, *folders: str) -> bool:
         """Whether a file that the service needs lies in one of these."""
-        needed = [*map(Path, self.command), self.config, Path(sys.prefix), CHECKOUT]
+        needed = [*map(Path, self.command), self.config]
+        needed += [] if self.from_package else [Path(sys.prefix), CHECKOUT]
         return any(path.is_relative_to(folder) for path in needed for folder in folders)
 
     def logrotate(self) -> str:
         """Return the snippet for logrotate."""
-        return LOGROTATE.format(logs=shlex.quote(f"{self.log_dir}/") + "*.json")
+        head = "# Written by the package" if self.from_package else f"# {OURS}"
+        return LOGROTATE.format(head=head, logs=shlex.quote(f"{self.log_dir}/") + "*.json")
 
     def files(self) -> dict[Path, str]:
         """Return each file of the service and its text."""
         return {self.unit_path: self.unit(), self.logrotate_path: self.logrotate()}
+
+
+def packaged(root: Path) -> dict[Path, str]:
+    """Return the files of the service as a package brings them, for a package's ``root``."""
+    service = Service("ids", ("/usr/bin/ids",), CONFIG_PATH, root=root, from_package=True)
+    return service.files()
 
 
 def _quoted(word: str) -> str:

@@ -1,4 +1,4 @@
-"""`ids config`: what is in force and who said so, what is wrong with a file, and a schema that agrees with the loader."""
+"""`ids config`: what is in force and who said so, what is wrong with a file, a schema that agrees with the loader."""
 
 from __future__ import annotations
 

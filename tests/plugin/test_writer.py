@@ -372,9 +372,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a file system of 64 KiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = os.geteuid() == 0 and not subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
-    ).returncode
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
+        ).returncode
+    )
     if not mounted:
         pytest.skip("mounting a tmpfs needs root")
     yield folder
@@ -388,11 +391,15 @@ def test_a_disk_that_fills_up_loses_whole_lines_into_a_counter_and_recovers_at_o
     ballast.write_bytes(bytes(20 << 10))
     out = LineWriter(str(file), "eve", counters, patient=False)
     put = 0
+
+    def settled() -> bool:
+        return file.stat().st_size == put * LINE_BYTES or "No space left on device" in caplog.text
+
     while "No space left on device" not in caplog.text:
         assert put < 1000
         out.put(lines(put, 7))
         put += 7
-        assert soon(lambda: file.stat().st_size == put * LINE_BYTES or "No space left" in caplog.text)
+        assert soon(settled)
     kept = numbers(file.read_bytes())
     assert kept == list(range(put - 7))
     ballast.unlink()
