@@ -36,7 +36,10 @@ VERBS = {
         "ids.cli.check:check",
         "Check settings, rules and plugins as `ids run` would, without touching an interface.",
     ),
-    "init": ("ids.cli.init:init", "Write a commented file of settings for this host."),
+    "init": (
+        "ids.cli.init:init",
+        "Write a commented file of settings for this host: its interfaces, its networks, what doctor found.",
+    ),
     "service": ("ids.cli.service:service", "Make the engine a service of this host that systemd starts and watches."),
     "config": ("ids.cli.config:config", "Show the settings in force and where each comes from; check them."),
     "rules": ("ids.cli.rules:rules", "Work on rules: YAML, YARA and Suricata's."),

@@ -9,7 +9,10 @@ from click.shell_completion import get_completion_class
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes a shell complete `ids`: eval "$(ids completion bash)"; ids completion fish | source."""
+    """Print what makes a shell complete `ids`: bash, zsh or fish.
+
+    eval "$(ids completion bash)"; eval "$(ids completion zsh)"; ids completion fish | source.
+    """
     kind = get_completion_class(shell)
     assert kind is not None, shell
     complete = kind(click.Group(), {}, "ids", "_IDS_COMPLETE")

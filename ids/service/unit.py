@@ -99,8 +99,9 @@ MemoryDenyWriteExecute=yes
 RemoveIPC=yes
 KeyringMode=private
 SystemCallArchitectures=native
-SystemCallFilter=@system-service bpf
-SystemCallFilter=~@swap @reboot @obsolete @raw-io @cpu-emulation
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallFilter=bpf capset @chown prlimit64 setrlimit
 SystemCallErrorNumber=EPERM
 
 [Install]
