@@ -198,11 +198,14 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         "detector": match.detector,
         "rule": match.signature.origin,
         "packet_ts_ns": match.ts_ns,
-        "evidence": [
-            {"buffer": e.buffer, "offset": e.offset, "excerpt": e.excerpt.decode("latin-1")} for e in match.evidence
-        ],
+        "evidence": evidence_of(match),
     }
     return event
+
+
+def evidence_of(match: Match) -> list[Event]:
+    """Return what was matched, one character a byte."""
+    return [{"buffer": e.buffer, "offset": e.offset, "excerpt": e.excerpt.decode("latin-1")} for e in match.evidence]
 
 
 def exchange(protocol: str, fields: Fields) -> Event:
