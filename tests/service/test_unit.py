@@ -82,6 +82,9 @@ def test_the_documentation_has_systemds_figure(analyze: str, tmp_path: Path) -> 
     )  # fmt: skip
     if done.returncode and "nknown" in done.stderr + done.stdout:
         pytest.skip("this systemd-analyze cannot judge a file")
+    version = subprocess.run([analyze, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    if version != "252":
+        pytest.skip(f"the figure is that of systemd 252, this is {version}: each has other questions")
     rows = json.loads(done.stdout)
     assert {row["name"] for row in rows if row["set"] is False} >= {"PrivateNetwork="}, "it judged our unit"
     plain = subprocess.run(
