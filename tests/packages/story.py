@@ -54,8 +54,8 @@ class Story:
     def run(self) -> None:
         """Do all steps; raises `Failed`."""
         steps = (
-            self.install, self.init, self.start, self.privileges, self.enforce, self.attack, self.undo,
-            self.upgrade, self.rotate, self.refused_reload, self.watchdog, self.reboot, self.interface_returns, self.remove,
+            self.install, self.init, self.start, self.privileges, self.enforce, self.attack, self.undo, self.upgrade,
+            self.rotate, self.refused_reload, self.watchdog, self.reboot, self.interface_returns, self.remove,
         )  # fmt: skip
         for step in steps:
             begin = time.monotonic()
