@@ -47,7 +47,7 @@ docs: setup ## write the parts of docs/ that the code already says
 	@$(BIN)/python scripts/docs.py
 
 wheel: setup ## build a wheel into build/dist
-	@mkdir -p build/dist
+	@mkdir -p build/dist && rm -rf build/lib build/bdist.*
 	@$(BIN)/pip wheel -q --no-deps --no-build-isolation -w build/dist . && ls build/dist
 
 deb: setup ## build a Debian package into build/deb (DEB_PYTHON=3.13 for Debian 13)

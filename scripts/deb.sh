@@ -32,6 +32,7 @@ say() { printf 'deb: %s\n' "$*"; }
 
 # The distribution's interpreter would write bytecode of its own version; postinst makes it on the host instead.
 say "collecting wheels for Python $PYTHON"
+rm -rf build/lib build/bdist.* # setuptools would pack modules that are no more
 "$BIN/pip" wheel -q --no-deps --no-build-isolation -w "$STAGE/dist" .
 "$BIN/pip" install -q --no-compile --target "$SITE" -c constraints.txt --only-binary=:all: \
     --python-version "$PYTHON" --implementation cp --abi "cp${PYTHON/./}" --abi abi3 --abi none \
