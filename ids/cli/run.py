@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import logging
 import socket
 from pathlib import Path
 
@@ -41,11 +40,12 @@ def run(
     SIGHUP, or `ids reload`, reads the configuration again.
     """
     from ids.live import Live
+    from ids.service.logs import configure
     from ids.service.notify import Notifier
     from ids.service.privileges import ENGINE, WITH_DISPATCHER, keep_only
 
     faulthandler.enable()  # a watchdog ends a loop that hangs by SIGABRT: where it hung is in the log then
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    configure()
 
     def read() -> Config:
         config = build_config(

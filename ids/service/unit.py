@@ -50,7 +50,8 @@ RestartSec=2
 # Settings or rules that are refused do not become good by themselves.
 RestartPreventExitStatus=2
 TimeoutStartSec=10min
-TimeoutStopSec=30
+# Outputs that hang are waited for, 10 s each.
+TimeoutStopSec=90
 WatchdogSec={watchdog_s}
 Environment=XDG_CACHE_HOME=/var/cache PYTHONUNBUFFERED=1
 

@@ -54,8 +54,9 @@ class Story:
     def run(self) -> None:
         """Do all steps; raises `Failed`."""
         steps = (
-            self.install, self.init, self.start, self.privileges, self.enforce, self.attack, self.undo, self.upgrade,
-            self.rotate, self.refused_reload, self.watchdog, self.reboot, self.interface_returns, self.remove,
+            self.install, self.init, self.start, self.privileges, self.enforce, self.attack, self.undo,
+            self.upgrade, self.refused_upgrade, self.rotate, self.refused_reload, self.watchdog,
+            self.reboot, self.interface_returns, self.remove,
         )  # fmt: skip
         for step in steps:
             begin = time.monotonic()
@@ -133,6 +134,14 @@ class Story:
         self.judge(*self.traffic(self.install_newer))
         expect(self.unit("ActiveState") == "active" and self.unit("MainPID") != before, "the new version does not run")
         expect(self.blocked() == [f"{BAD}/32"], f"the list is {self.blocked()}")
+
+    def refused_upgrade(self) -> None:
+        """An upgrade that finds settings it would refuse leaves the former version running."""
+        before = self.unit("MainPID")
+        self.machine.shell("cp /etc/ids/ids.yaml /root/good; echo 'respnd: {}' >> /etc/ids/ids.yaml")
+        self.install_newer()
+        expect(self.unit("MainPID") == before, "the engine was ended")
+        self.machine.shell("cp /root/good /etc/ids/ids.yaml; ids reload -c /etc/ids/ids.yaml")
 
     def rotate(self) -> None:
         """Logrotate moves the events away, and a new file is written without a signal."""
