@@ -192,3 +192,17 @@ def test_it_drops_only_where_it_stands_in_the_way(tmp_path: Path) -> None:
         respond = taken(tmp_path, EVE + inline).respond
         assert (respond.mode, respond.inspect_dropped, respond.drop_packets) == ("enforce", False, True)
     assert taken(tmp_path, EVE, "respond.mode=enforce").respond.mode == "enforce"
+
+
+def test_exception_policies_are_taken_over_by_suricatas_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = "exception-policy: bypass\nstream:\n  midstream-policy: pass-flow\n"
+    config = taken(tmp_path, text)
+    assert (config.respond.exception_policy, config.stream.midstream_policy) == ("bypass", "pass-flow")
+    assert load_config(None, ["exception-policy=auto"]).respond.exception_policy == "auto"
+    assert load_config(None, ["stream.midstream-policy=drop-packet"]).stream.midstream_policy is None
+    assert "drop-packet has no counterpart here" in caplog.text
+
+
+@pytest.mark.parametrize(("line", "most"), [("", 15), ("packet-alert-max: 2\n", 2), ("packet-alert-max: 0\n", 15)])
+def test_how_many_alerts_a_packet_has(tmp_path: Path, line: str, most: int) -> None:
+    assert taken(tmp_path, "outputs: []\n" + line).respond.alerts_per_packet == most

@@ -101,30 +101,7 @@ class Live:
                 {"ping": lambda: {"pid": os.getpid()}, "stats": self._stats, "reload": self._reload_now, "own": _own},
             )
             stack.callback(control.close)
-            stack.callback(_claim(instance_dir(config.fastpath, config.instance)).close)
-            require_same_namespace(config.fastpath, config.instance)
-            fresh = not any(instance_dir(config.fastpath, config.instance).glob("*"))
-            self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance, workers)
-            self._before = None if fresh else self._fastpath.attached()
-            self._reconciler = Reconciler(self._fastpath.blocks)
-            self._watch = Watch(config.engine.uninspected_log_s, self._fastpath.missed, self._fastpath.unbegun)
-            self._bites = BiteWatch(
-                self._fastpath.sent_by,
-                self._fastpath.allowed.covers,
-                config.interfaces,
-                config.engine.uninspected_log_s,
-            )
-            self._count_kernel()
-            self._watch.begin(self._counters.values)
-            stack.callback(self._close)
-            for note in self._fastpath.notes:
-                log.info("%s", note)
-            self._fastpath.look_into(config.decode.tunnels.udp_ports)  # as decode does: until the next start
-            self._apply(config)
-            self._guard = Guard(
-                self._fastpath, config.interfaces, config.fastpath.egress, self._counters,
-                wait=config.engine.wait_interfaces,
-            )  # fmt: skip
+            self._open(stack, workers)
             self._crew = make_crew(self._engine, self._fastpath, workers)
             stack.callback(self._crew.drain)  # before the gate closes: it is asked for the flows' counts
             self._guard.begin()
@@ -132,14 +109,7 @@ class Live:
                 _announce(self._ready_file)
                 stack.callback(self._ready_file.unlink, missing_ok=True)
             self._ready = True
-            if config.eve.path is None:
-                log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
-            self._sweep(time.time_ns())
-            log.info("ready: %d blocks in force", len(self._fastpath.blocks))
-            self._note_shadow()
-            self._note_inside()
-            self._engine.note([life_change("start", config, workers=workers)])
-            self._notifier.ready(self._status())
+            self._note_ready(workers)
             try:
                 self._loop(control)
             except BaseException:
@@ -147,6 +117,41 @@ class Live:
                 raise
             finally:
                 self._notifier.stopping()
+
+    def _open(self, stack: ExitStack, workers: int) -> None:
+        """Open the gate and bring it to the settings; no interface is touched yet. Raises `IdsError`."""
+        config = self.config
+        stack.callback(_claim(instance_dir(config.fastpath, config.instance)).close)
+        require_same_namespace(config.fastpath, config.instance)
+        fresh = not any(instance_dir(config.fastpath, config.instance).glob("*"))
+        self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance, workers)
+        self._before = None if fresh else self._fastpath.attached()
+        self._reconciler = Reconciler(self._fastpath.blocks)
+        period_s = config.engine.uninspected_log_s
+        self._watch = Watch(period_s, self._fastpath.missed, self._fastpath.unbegun)
+        self._bites = BiteWatch(self._fastpath.sent_by, self._fastpath.allowed.covers, config.interfaces, period_s)
+        self._count_kernel()
+        self._watch.begin(self._counters.values)
+        stack.callback(self._close)
+        for note in self._fastpath.notes:
+            log.info("%s", note)
+        self._fastpath.look_into(config.decode.tunnels.udp_ports)  # as decode does: until the next start
+        self._apply(config)
+        self._guard = Guard(
+            self._fastpath, config.interfaces, config.fastpath.egress, self._counters,
+            wait=config.engine.wait_interfaces,
+        )  # fmt: skip
+
+    def _note_ready(self, workers: int) -> None:
+        """Say that packets are being inspected, in the log, the memory and to a supervisor."""
+        if self.config.eve.path is None:
+            log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
+        self._sweep(time.time_ns())
+        log.info("ready: %d blocks in force", len(self._fastpath.blocks))
+        self._note_shadow()
+        self._note_inside()
+        self._engine.note([life_change("start", self.config, workers=workers)])
+        self._notifier.ready(self._status())
 
     def _note_rules(self) -> None:
         if not self._counters["rules.loaded"]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
+from ids.protocols.frame import Framer, Place
 from ids.protocols.framing import Frames
-from ids.protocols.protocol import MakeStreamParser, Setup
 from ids.protocols.smb import starts
-from ids.protocols.smb.connection import Connection, Shared
+from ids.protocols.smb.connection import Connection, SharedCalls
 from ids.protocols.smb.first import First
 from ids.protocols.smb.second import Second
 from ids.protocols.stretch import Stretch
@@ -20,11 +18,13 @@ _ENOUGH_ENCRYPTED = 2
 class SmbParser:
     """Both directions of a flow; a `StreamParser`."""
 
-    __slots__ = ("_clear", "_closed", "_encrypted", "_first", "_frames", "_second", "connection")
+    __slots__ = ("_clear", "_closed", "_encrypted", "_first", "_framer", "_frames", "_second", "_whose", "connection")
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: SharedCalls, slot: int, tx_id: int) -> None:
         limit = shared.settings.message_bytes
         self._frames = [Frames(shared.pool, starts.length_of, limit, starts.BEGINS) for _ in Direction]
+        self._framer: Framer | None = shared.framed.framer("smb", stream=True)
+        self._whose = shared.flows, slot
         self.connection = Connection(shared, slot, tx_id)
         self._first, self._second = First(self.connection), Second(self.connection)
         self._closed = 0
@@ -41,8 +41,14 @@ class SmbParser:
     def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         direction, data, ts_ns, number, gap, closed = stretch
+        if self._framer is not None:
+            self._framer.came(direction, gap + len(data))
         for frame in self._frames[direction].feed(data, gap, closed):
             self.connection.at = (ts_ns, number, frame.behind, out)
+            if self._framer is not None:
+                place = Place(*self._whose, ts_ns, number, frame.behind)
+                spans = starts.spans_of(frame.data)
+                out.append(self._framer.row(direction, frame.data, spans, place, whole=frame.whole))
             self._message(direction, frame.data)
         if closed:
             self.connection.at = (ts_ns, number, 0, out)
@@ -74,8 +80,3 @@ class SmbParser:
             self._second.message(direction, message)
         elif mark == starts.FIRST:
             self._first.message(direction, message)
-
-
-def parsing(setup: Setup) -> MakeStreamParser:
-    """Return what makes the parsers of flows."""
-    return partial(SmbParser, Shared(setup))
