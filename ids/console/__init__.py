@@ -10,5 +10,7 @@ the engine nothing. Requests come in at the top::
     pages      what each page shows, from templates/; all text is escaped there
     now        the numbers of this moment
     lists      who is blocked, the foremost of a million
+    why        why an address is blocked, and how to undo it
+    evidence   bytes and events, as people read them
     changes    what `--write` allows: to lift a block, to allow an address
 """
