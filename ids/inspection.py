@@ -152,7 +152,7 @@ class Inspection:
         self._protocols = Protocols(config.protocols, counters, flows, files=self._files)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
-        self._exhibits = Exhibits(config.eve, flows, counters)
+        self._exhibits = Exhibits(config.eve, flows, counters, config.respond)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
     def configure(self, config: Config, wanted: Collection[str] | None) -> None:
@@ -161,7 +161,7 @@ class Inspection:
         self._opaque = frozenset(config.engine.bypass)
         self._wanted = wanted
         self._allowance = Allowance(config.eve.packet_anomalies)
-        self._exhibits.configure(config.eve)
+        self._exhibits.configure(config.eve, config.respond)
         self._files.configure(config.files)
         self._store.configure(config.files, config.eve.path)
         self._asked_changes = -1
@@ -197,7 +197,7 @@ class Inspection:
             self._want_files()
         transactions = self._protocols.feed(flows.streams, flows.datagrams)
         clock = self._lap("protocols", clock)
-        self._exhibits.heard(transactions)
+        self._exhibits.heard(transactions, flows.streams)
         self._detect(found, packets, flows, transactions)
         clock = self._lap("detect", clock)
         self._bypass(flows)

@@ -198,11 +198,21 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         "detector": match.detector,
         "rule": match.signature.origin,
         "packet_ts_ns": match.ts_ns,
+        **_forwarded(match),
         "evidence": [
             {"buffer": e.buffer, "offset": e.offset, "excerpt": e.excerpt.decode("latin-1")} for e in match.evidence
         ],
     }
     return event
+
+
+def _forwarded(match: Match) -> Event:
+    """Return for whom a trusted proxy speaks, and by what."""
+    client = match.exhibit.client if match.exhibit is not None else None
+    if client is None:
+        return {}
+    named = {"ip": address_text(client.address), "via": client.via, "proxy": address_text(match.flow.src)}
+    return {"client": named}
 
 
 def exchange(protocol: str, fields: Fields) -> Event:
@@ -345,7 +355,7 @@ def drop_event(match: Match, reason: str, block: Event | None, settings: EveSett
         event["alert"] = _alert(match, blocked=True)
     if settings.verdict:
         event["verdict"] = _verdict(match, "drop")
-    event["ids"] = {"packet_ts_ns": match.ts_ns, "sid": match.signature.sid}
+    event["ids"] = {"packet_ts_ns": match.ts_ns, "sid": match.signature.sid, **_forwarded(match)}
     if block is not None:
         event["ids"]["block"] = block
     return event

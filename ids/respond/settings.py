@@ -20,6 +20,9 @@ BlockModeName = Annotated[Literal["enforce", "shadow", "off"], BeforeValidator(_
 ActionName = Literal["pass", "drop", "reject", "alert"]
 
 
+ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
+
+
 class RespondSettings(BaseModel):
     """What becomes of a match."""
 
@@ -44,6 +47,17 @@ class RespondSettings(BaseModel):
         " Such a host is more often a victim (a browser that was made to follow a link with an exploit in it) than an"
         " attacker, so it is alerted on and not blocked, unless the rule says `home: true`; `then: drop` still drops"
         " the flow. Has no effect where `HOME_NET` is `any`: then nobody is outside.",
+    )
+    trusted_proxies: list[Annotated[IPvAnyNetwork, AfterValidator(unmapped)]] = Field(
+        default=[],
+        description="Reverse proxies, load balancers and CDNs that hand on who asked. They are never blocked: where a"
+        " rule asks for it, the flow is dropped instead. Alerts name the client that they speak for, and what is"
+        " counted by source counts that client. See docs/proxies.md for what such a proxy has to do.",
+    )
+    forwarded_headers: Annotated[list[ForwardedHeader], Field(min_length=1)] = Field(
+        ["x-forwarded-for", "forwarded"],
+        description="Headers by which they do. Where both stand in a request and lead to two clients, neither is"
+        " believed: name the one that your proxies append to. The PROXY protocol is understood besides.",
     )
     default_ttl_s: int = Field(
         3600, ge=1, le=31_536_000, description="How long a block lasts, in seconds, where the rule does not say."

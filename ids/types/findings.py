@@ -146,6 +146,15 @@ class Evidence:
     """The matched bytes with a little of their surroundings, at most 256 bytes."""
 
 
+class ForwardedFor(NamedTuple):
+    """The client for whom a trusted reverse proxy sent the request of a match (`respond.trusted_proxies`)."""
+
+    address: tuple[int, int]
+    """As `Flow.src`."""
+    via: str
+    """How the proxies said so: the header, in lower case, or ``proxy-protocol``."""
+
+
 class FlowCount(NamedTuple):
     """How much of a flow had come at some time."""
 
@@ -175,6 +184,8 @@ class Exhibit:
     """The payload is that of the stream."""
     xff: str = ""
     """Whom a proxy says that it speaks for."""
+    client: ForwardedFor | None = None
+    """The same where the proxy is trusted: it counts as the flow's client then."""
     packet: bytes | None = None
     """The frame, or of what it brought the packet alone (from a tunnel, of fragments)."""
     files: tuple[Mapping[str, object], ...] = ()
