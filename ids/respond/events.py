@@ -200,7 +200,13 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         "packet_ts_ns": match.ts_ns,
         **_forwarded(match),
         "evidence": [
-            {"buffer": e.buffer, "offset": e.offset, "excerpt": e.excerpt.decode("latin-1")} for e in match.evidence
+            {
+                "buffer": e.buffer,
+                "offset": e.offset,
+                "excerpt": e.excerpt.decode("latin-1"),
+                "matched": list(e.matched or (0, len(e.excerpt))),
+            }
+            for e in match.evidence
         ],
     }
     return event

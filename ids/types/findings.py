@@ -144,6 +144,8 @@ class Evidence:
     """Position in the buffer; a stream offset for ``payload`` of a TCP flow."""
     excerpt: bytes
     """The matched bytes with a little of their surroundings, at most 256 bytes."""
+    matched: tuple[int, int] | None = None
+    """Where in ``excerpt`` the matched bytes begin and end; None: they are all of it."""
 
 
 class ForwardedFor(NamedTuple):
