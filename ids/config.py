@@ -21,7 +21,7 @@ from ids.flow.settings import FlowSettings, StreamSettings
 from ids.kernel.settings import FastPathSettings
 from ids.protocols.files import FileSettings
 from ids.protocols.settings import ProtocolSettings
-from ids.respond.settings import EveSettings, RespondSettings
+from ids.respond.settings import CapturesSettings, EveSettings, RespondSettings
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
 from ids.source import Document, InvalidDocument, parse_yaml, read_yaml, validate
@@ -94,6 +94,7 @@ class Config(_Settings):
     rules: RulesSettings = RulesSettings()
     respond: RespondSettings = RespondSettings()
     eve: EveSettings = EveSettings()
+    captures: CapturesSettings = CapturesSettings()
     plugins: PluginSettings = PluginSettings()
 
 

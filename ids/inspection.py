@@ -32,6 +32,7 @@ from ids.respond.files import body_fields, file_fields
 from ids.respond.filestore import FileStore
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
+from ids.respond.recorder import Recorder
 from ids.respond.recount import Recount
 from ids.types import (
     I64,
@@ -153,6 +154,7 @@ class Inspection:
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
         self._exhibits = Exhibits(config.eve, flows, counters, config.respond)
+        self._recorder = Recorder(config.captures, flows, counters, live=live)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
     def configure(self, config: Config, wanted: Collection[str] | None) -> None:
@@ -162,6 +164,7 @@ class Inspection:
         self._wanted = wanted
         self._allowance = Allowance(config.eve.packet_anomalies)
         self._exhibits.configure(config.eve, config.respond)
+        self._recorder.configure(config.captures)
         self._files.configure(config.files)
         self._store.configure(config.files, config.eve.path)
         self._asked_changes = -1
@@ -184,6 +187,7 @@ class Inspection:
     def drain(self) -> Findings:
         """Deliver what is still held, end all flows, and forget the traffic; the next may be another capture's."""
         found = self._findings(None, self._table.drain())
+        self._recorder.flush()
         self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
         self._history.clear()
         self._plugins.pardon()
@@ -237,6 +241,8 @@ class Inspection:
         matches += self._conversations.conflicts(flows)
         if matches:
             matches[:] = self._exhibits.of_packets(self._conversations.resolve(matches), packets, flows)
+        if self._recorder.wanted:
+            matches[:] = self._recorder.take(matches, packets, flows)
         self._exhibits.note(flows)
         for match in matches:
             match.flow.mark(Mark.MATCHED)

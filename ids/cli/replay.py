@@ -99,6 +99,12 @@ def _without_effect(_context: click.Context, parameter: click.Parameter, value: 
     type=click.Path(dir_okay=False),
     help="Write what was found as one HTML page to this file: timeline, alerts with their bytes, blocks, rules.",
 )
+@click.option(
+    "--pcap-out",
+    "pcap_out",
+    type=click.Path(file_okay=False),
+    help="Record the packets around each alert in this folder.",
+)
 @config_options
 @output_option
 def replay(
@@ -111,6 +117,7 @@ def replay(
     inline: bool,
     verdicts_path: str | None,
     report_path: str | None,
+    pcap_out: str | None,
     config_path: str | None,
     overrides: tuple[str, ...],
     only_rules: tuple[str, ...],
@@ -129,6 +136,7 @@ def replay(
         only_rules,
         decode__checksums=checksums,
         eve__path=eve_path,
+        captures__dir=pcap_out,
         fastpath__replay=fast_path,
         engine__workers=workers,
         respond__mode="enforce" if inline else None,

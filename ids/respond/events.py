@@ -188,6 +188,8 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
     if match.flow.id or match.flow.sport or match.flow.dport:  # of a packet with a bad checksum there is as much
         event["flow"] = flow_summary(match.flow, (match.exhibit or _NOTHING).counts)
     if match.exhibit is not None:
+        if match.exhibit.capture:
+            event["capture_file"] = match.exhibit.capture
         if match.exhibit.files:
             event["files"] = [dict(file) for file in match.exhibit.files]
         event |= _shown(match.exhibit, settings)

@@ -115,6 +115,7 @@ class Exhibits:
                 stream=shown.stream,
                 xff=shown.xff,
                 client=shown.client,
+                capture=shown.capture,
                 packet=None if frame is None else frame.data,
                 linktype=0 if frame is None else frame.linktype,
             ),

@@ -183,3 +183,23 @@ class EveSettings(BaseModel):
         description="Which packets of a dropped flow have a `drop` event: the one that `match`ed; also the first that"
         " follows each way (`start`); or `all`. What the kernel drops is not seen, so the last two are for a replay.",
     )
+
+
+class CapturesSettings(BaseModel):
+    """A capture file for each alert: the packets of its flow around the match."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dir: str | None = Field(
+        None,
+        description="Directory for the files (0700), which alerts name as `capture_file`; without it there are none."
+        " `--pcap-out` of `ids replay` and `ids run` sets it.",
+    )
+    packets: int = Field(64, ge=1, le=4096, description="Packets of a file, at most.")
+    packets_before: int = Field(
+        32, ge=1, le=4096, description="Of these, before the match and with it: as far as they came a moment before."
+    )
+    file_bytes: int = Field(1 << 18, ge=2048, le=1 << 26, description="Bytes of a file, at most.")
+    wait_s: float = Field(10.0, gt=0, le=3600, description="Seconds after which a file ends, though it has room.")
+    files: int = Field(1000, ge=1, le=100_000, description="Files in the directory; the oldest give way.")
+    total_bytes: int = Field(1 << 28, ge=1 << 16, description="Bytes of all files; the oldest give way.")

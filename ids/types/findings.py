@@ -188,6 +188,8 @@ class Exhibit:
     """Whom a proxy says that it speaks for."""
     client: ForwardedFor | None = None
     """The same where the proxy is trusted: it counts as the flow's client then."""
+    capture: str = ""
+    """The file in which the packets around it are recorded."""
     packet: bytes | None = None
     """The frame, or of what it brought the packet alone (from a tunnel, of fragments)."""
     files: tuple[Mapping[str, object], ...] = ()
