@@ -21,6 +21,7 @@ from ids.flow.settings import FlowSettings, StreamSettings
 from ids.kernel.settings import FastPathSettings
 from ids.protocols.files import FileSettings
 from ids.protocols.settings import ProtocolSettings
+from ids.respond.outputs import MailSettings, SyslogSettings, WebhookSettings
 from ids.respond.settings import CapturesSettings, EveSettings, RespondSettings
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
@@ -95,6 +96,9 @@ class Config(_Settings):
     respond: RespondSettings = RespondSettings()
     eve: EveSettings = EveSettings()
     captures: CapturesSettings = CapturesSettings()
+    syslog: SyslogSettings = SyslogSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    mail: MailSettings = MailSettings()
     plugins: PluginSettings = PluginSettings()
 
 

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from ids.counters import Counters
@@ -31,13 +32,23 @@ CLOSE_S = 10.0
 class LineWriter:
     """One file that lines are appended to; ``-`` is stdout."""
 
-    def __init__(self, path: str, name: str, counters: Counters, *, patient: bool) -> None:
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        counters: Counters,
+        *,
+        patient: bool,
+        shown: Callable[[bytes], bytes] = lambda data: data,
+    ) -> None:
         """Open the file and start the thread; raises `UsageError` where it cannot be written.
 
-        ``patient``: wait for the disk rather than lose lines. Lost ones are counted as ``<name>.lost``.
+        ``patient``: wait for the disk rather than lose lines. Lost ones are counted as ``<name>.lost``. ``shown``:
+        makes of lines, in the thread, what is written of them.
         """
         self._fd, self._own = _open(path, name)
         self._path, self._name, self._counters, self._patient = path, name, counters, patient
+        self._shown = shown
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._waiting_bytes = self._waiting_events = 0
         self._changed = threading.Condition()
@@ -97,7 +108,7 @@ class LineWriter:
                 batch = list(self._waiting)
                 self._waiting.clear()
             events = sum(count for _, count in batch)
-            self._write(b"".join(data for data, _ in batch), events)
+            self._write(self._shown(b"".join(data for data, _ in batch)), events)
             with self._changed:
                 self._waiting_bytes -= sum(len(data) for data, _ in batch)
                 self._waiting_events -= events

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
 
+from ids.plugin.privacy import PrivacySettings
 from ids.types import unmapped
 
 
@@ -123,7 +124,20 @@ class EveSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str | None = Field(None, description="File to append events to, one JSON object a line; `-` is stdout.")
+    path: str | None = Field(
+        None,
+        description="File to append events to, one JSON object a line; `-` is stdout. Or a socket: see `filetype`.",
+    )
+    filetype: Literal["regular", "unix_stream", "unix_dgram"] = Field(
+        "regular", description="What `path` is: a file, or a Unix socket that somebody listens at, as in Suricata."
+    )
+    buffer_bytes: int = Field(
+        64 << 20,
+        ge=4096,
+        le=1 << 31,
+        description="Bytes of events that may wait for a socket; beyond it they are lost.",
+    )
+    privacy: PrivacySettings = PrivacySettings()
     types: list[EventType] = Field(list(EVENT_TYPES), description="Event types that are written.")
     community_id_seed: int = Field(
         0,
