@@ -26,6 +26,7 @@ from ids.respond.settings import CapturesSettings, EveSettings, RespondSettings
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
 from ids.source import Document, InvalidDocument, parse_yaml, read_yaml, validate
+from ids.store.settings import StoreSettings
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,11 @@ class EngineSettings(_Settings):
         " inspection and decisions share a process.",
     )
     runtime_dir: str = Field("/run/ids", description="Directory of the control sockets, one an instance.")
+    state_dir: str = Field(
+        "/var/lib/ids",
+        description="Directory of what outlives the engine and a reboot, in a folder for each instance: the database"
+        " of alerts and changes, and the lists. Readable by its owner alone.",
+    )
     bypass: list[str] = Field(
         ["tls", "ssh"],
         description="Protocols that are encrypted after their beginning: once `bypass_after_bytes` of a direction were"
@@ -99,6 +105,7 @@ class Config(_Settings):
     syslog: SyslogSettings = SyslogSettings()
     webhook: WebhookSettings = WebhookSettings()
     mail: MailSettings = MailSettings()
+    store: StoreSettings = StoreSettings()
     plugins: PluginSettings = PluginSettings()
 
 

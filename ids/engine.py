@@ -21,7 +21,7 @@ from ids.respond.policy import BlockPolicy
 from ids.respond.responder import Responder
 from ids.respond.state import ordered
 from ids.rules.language.variables import home_net
-from ids.types import Asked, FlowColumns, IPAddress, Match, PacketBatch, Packets
+from ids.types import Asked, Change, FlowColumns, IPAddress, Match, PacketBatch, Packets
 
 NO_RULES = "no rule is loaded, so nothing is looked for but what plugins find: see rules.paths, or -S"
 
@@ -113,7 +113,10 @@ class Engine:
         config, counters = self.config, self.counters
         self.policy = BlockPolicy(config.respond, self._gate, counters, self._veto, self._own, home_net(config.vars))
         self._pending: list[Event] = []
-        self._responder = Responder(config.respond, self.policy, self._gate, counters, self._pending.append, config.eve)
+        self._changes: list[Change] = []
+        self._responder = Responder(
+            config.respond, self.policy, self._gate, counters, self._pending.append, config.eve, self._changes.append
+        )
         self._started_ns = started_ns
         self._now_ns = started_ns or 0
 
@@ -147,6 +150,13 @@ class Engine:
         decided, self._pending[:] = self._pending[:], []
         self.emit(Events(decided + found.matched_flows))
         self.emit(found.flows)
+        changes, self._changes[:] = self._changes[:], []
+        self.note(changes)
+
+    def note(self, changes: Sequence[Change]) -> None:
+        """Hand what was done, if anything was, to the plugins that keep a record of it."""
+        if changes:
+            self.plugins.call("ids_changes", changes=changes)
 
     def tick(self, now_ns: int) -> None:
         """End the flows that have been idle for too long by now; for a live engine without packets."""

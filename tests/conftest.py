@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("ids", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ids")  # how long a test takes says more of what else the machine does than of the code
+
+
+@pytest.fixture(scope="module", autouse=True)
+def garbage_is_found() -> Iterator[None]:
+    """Undo what a command that was run in this process has set for a process of its own: what was alive at its start
+    is never looked at again for garbage (`ids.engine.settle_memory`). Ten thousand tests later that is gigabytes."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

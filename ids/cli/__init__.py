@@ -39,6 +39,7 @@ VERBS = {
     "rules": ("ids.cli.rules:rules", "Work on rules: YAML, YARA and Suricata's."),
     "block": ("ids.cli.block:block", "Show and change whom the kernel drops."),
     "allow": ("ids.cli.block:allow", "Show and change whom the kernel never drops, whatever the blocklist says."),
+    "alerts": ("ids.cli.alerts:alerts", "Show what was found, from the memory of alerts."),
     "stats": (
         "ids.cli.stats:stats",
         "Show the kernel's counters for each verdict, and the engine's when one is running.",

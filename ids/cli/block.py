@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from ids.cli.memory import note_deeds
 from ids.cli.options import (
     NOTHING_ATTACHED,
     build_config,
@@ -23,6 +23,7 @@ from ids.cli.options import (
     print_message,
     show_json,
 )
+from ids.cli.values import Duration, Network, span
 from ids.config import Config
 from ids.control import request, socket_path
 from ids.errors import KernelError, UsageError
@@ -33,40 +34,13 @@ from ids.kernel.maps.counts import pinned_shadow
 from ids.literal import literal
 from ids.respond.gate import Held
 from ids.respond.protected import own_addresses
+from ids.store.byhand import Deed
 from ids.types import BlockMode, IPAddress, IPNetwork, unmapped
 
 OWN_WAIT_S = 3.0
 """How long a block waits for the engine to say which addresses are its own; it answers once a second."""
 
 _FOR_GOOD_NS = 1 << 63
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-class Duration(click.ParamType[int]):
-    """A time span such as ``90s``, ``30m``, ``1h``, ``7d``; the value is in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the seconds, or fail with what is expected."""
-        found = re.fullmatch(r"(\d{1,9})([smhdw]?)", str(value))
-        if found is None or int(found[1]) == 0:
-            self.fail(f"{value!r} is no time span: write 90s, 30m, 1h or 7d", param, ctx)
-        return int(found[1]) * _UNITS[found[2] or "s"]
-
-
-class Network(click.ParamType[IPNetwork]):
-    """An address or a prefix; IPv4-mapped ones are IPv4."""
-
-    name = "address"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> IPNetwork:
-        """Return the network, or fail with what is expected."""
-        try:
-            return unmapped(ipaddress.ip_network(value))
-        except ValueError as error:
-            self.fail(f"{error}; write an address (192.0.2.1) or a prefix (2001:db8::/32)", param, ctx)
-
 
 NETWORKS = click.argument("networks", nargs=-1, required=True, type=Network(), metavar="ADDRESS...")
 
@@ -98,6 +72,7 @@ def block_add(
         before = {network: blocklist.get(network) for network in networks}
         _report_blocked(before, Held(mode, expires_ns))
         blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
+    note_deeds(config, [Deed("block", network, mode=mode, until_ns=expires_ns) for network in networks])
     attached = guarded_interfaces(pins)
     if output == "json":
         done = [str(network) for network in networks]
@@ -120,8 +95,18 @@ def block_delete(
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Unblock addresses or prefixes, whoever blocked them. Exit code 1 when one was not on the list."""
-    with Blocklist.open(_pins(build_config(config_path, overrides))) as blocklist:
-        missing = [network for network in networks if not blocklist.delete(network)]
+    config = build_config(config_path, overrides)
+    deeds, missing = [], []
+    with Blocklist.open(_pins(config)) as blocklist:
+        for network in networks:
+            entry = blocklist.get(network)
+            if not blocklist.delete(network):
+                missing.append(network)
+            elif entry is None:  # an entry that came this moment, or only claims without one
+                deeds.append(Deed("unblock", network))
+            else:
+                deeds.append(_lifted(entry))
+    note_deeds(config, deeds)
     _done(output, "unblocked", [network for network in networks if network not in missing], missing)
 
 
@@ -162,6 +147,7 @@ def block_import(
             _spare_own(feed, config)
         added, deleted = blocklist.replace(label, networks, expires_ns=expires_ns, mode=mode)
     counts = {"read": feed.read, "refused": feed.refused, "networks": len(feed), "added": added, "deleted": deleted}
+    note_deeds(config, [Deed("import", label=label, mode=mode, until_ns=expires_ns, detail=counts)])
     attached = guarded_interfaces(pins)
     for problem in feed.problems:
         print_message(f"ids: {problem}")
@@ -194,8 +180,8 @@ def block_list(config_path: str | None, overrides: tuple[str, ...], output: str)
         table.add_column(heading, justify="right" if heading in ("left", "packets", "bytes", "last hit") else "left")
     now = time.time_ns()
     for entry in blocks:
-        left = "for good" if entry.expires_ns is None else _span(entry.expires_ns - now)
-        last = "never" if entry.last_hit_ns is None else f"{_span(now - entry.last_hit_ns)} ago"
+        left = "for good" if entry.expires_ns is None else span(entry.expires_ns - now)
+        last = "never" if entry.last_hit_ns is None else f"{span(now - entry.last_hit_ns)} ago"
         by = ", ".join(_owner(claim) for claim in (entry, *entry.others))
         table.add_row(str(entry.network), entry.mode.value, by, left, f"{entry.packets:,}", f"{entry.bytes:,}", last)
     output_console().print(table if blocks else "nobody is blocked")
@@ -216,8 +202,10 @@ def allow_add(
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Allow addresses or prefixes. They win over every block."""
-    with AllowList.open(_pins(build_config(config_path, overrides))) as allowed:
+    config = build_config(config_path, overrides)
+    with AllowList.open(_pins(config)) as allowed:
         allowed.add(networks, label="operator")
+    note_deeds(config, [Deed("allow", network) for network in networks])
     _done(output, "allowed", networks)
 
 
@@ -230,8 +218,10 @@ def allow_delete(
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Take addresses or prefixes off the allow-list. Exit code 1 when one was not on it."""
-    with AllowList.open(_pins(build_config(config_path, overrides))) as allowed:
+    config = build_config(config_path, overrides)
+    with AllowList.open(_pins(config)) as allowed:
         missing = [network for network in networks if not allowed.delete(network)]
+    note_deeds(config, [Deed("disallow", network) for network in networks if network not in missing])
     _done(output, "no longer allowed", [network for network in networks if network not in missing], missing)
 
 
@@ -291,6 +281,22 @@ def _own_elsewhere(config: Config) -> set[IPAddress]:
         return set()
 
 
+def _lifted(entry: Block) -> Deed:
+    """Return the record of a block that somebody lifts, with what it has counted."""
+    detail = {"added_ns": entry.added_ns, "last_hit_ns": entry.last_hit_ns}
+    return Deed(
+        "unblock",
+        entry.network,
+        entry.label,
+        entry.mode,
+        entry.expires_ns,
+        entry.packets,
+        entry.bytes,
+        entry.sid,
+        detail,
+    )
+
+
 def _effect(mode: BlockMode, attached: list[str]) -> str:
     """Say what a block does from now on."""
     if mode is BlockMode.SHADOW:
@@ -299,7 +305,7 @@ def _effect(mode: BlockMode, attached: list[str]) -> str:
 
 
 def _lasting(ns: int | None) -> str:
-    return "until deleted" if ns is None else f"for {_span(ns)}"
+    return "until deleted" if ns is None else f"for {span(ns)}"
 
 
 def _earlier(entry: Block | None) -> str:
@@ -329,7 +335,7 @@ def _report_blocked(before: Mapping[IPNetwork, Block | None], wanted: Held) -> N
         if entry is None or entry.label == "operator":
             continue
         if Held(entry.mode, entry.expires_ns).covers(wanted.mode, now_ns, wanted.until_ns or _FOR_GOOD_NS):
-            left = "for good" if entry.expires_ns is None else f"for another {_span(entry.expires_ns - now_ns)}"
+            left = "for good" if entry.expires_ns is None else f"for another {span(entry.expires_ns - now_ns)}"
             print_message(
                 f"ids: note: {network} is already blocked by {_owner(entry)}, {left}; yours is kept beside it"
             )
@@ -379,14 +385,3 @@ def _block_data(entry: Block) -> dict[str, Any]:
         "packets": entry.packets, "bytes": entry.bytes, "last_hit_ns": entry.last_hit_ns,
         "others": others,
     }  # fmt: skip
-
-
-def _span(ns: int) -> str:
-    """Spell a time span by its two largest units: ``1h 20m``."""
-    seconds = max(0, round(ns / 1e9))
-    parts = []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return " ".join(parts[:2]) or "0s"

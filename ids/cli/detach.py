@@ -6,11 +6,13 @@ import os
 
 import click
 
+from ids.cli.memory import note_deeds
 from ids.cli.options import build_config, count_of, instance_options, output_option, show_json
 from ids.control import request, socket_path
 from ids.errors import KernelError, NotRunning, UsageError
 from ids.kernel.attach.egress import EgressView
 from ids.kernel.fastpath import instance_dir, remove_pins, require_same_namespace
+from ids.store.byhand import Deed
 
 
 @click.command()
@@ -28,6 +30,8 @@ def detach(config_path: str | None, overrides: tuple[str, ...], output: str) -> 
         if EgressView(pins, {}).filtered():  # a link is taken off from anywhere, a filter only where it is
             require_same_namespace(config.fastpath, config.instance)
         removed = remove_pins(pins)
+        if removed:
+            note_deeds(config, [Deed("detach", label="")])
     else:
         raise UsageError("the engine is running; stop it first (SIGTERM), then detach")
     if output == "json":

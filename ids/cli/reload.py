@@ -6,16 +6,18 @@ import sys
 
 import click
 
+from ids.cli.memory import note_deeds
 from ids.cli.options import build_config, instance_options, output_option, print_message, show_json
 from ids.control import request, socket_path
 from ids.errors import UsageError
+from ids.store.byhand import Deed
 
 RELOAD_S = 600.0
 """How long to wait for the answer: rules are loaded beside the packets."""
 
 
-WHICH_ENGINE = ("instance", "engine.runtime_dir")
-"""Settings that say which engine is meant."""
+WHICH_ENGINE = ("instance", "engine.runtime_dir", "engine.state_dir")
+"""Settings that say which engine is meant, and where its memory is."""
 
 
 @click.command()
@@ -26,14 +28,16 @@ def reload(config_path: str | None, overrides: tuple[str, ...], output: str) -> 
 
     Rules, variables, response with its allow-list, limits of the fast path, outputs and the settings of plugins take
     effect at once; what was changed besides is named, with what it needs. When something is refused, all of the old
-    stays in force. `-c` of this command only says which engine is meant, and so does `--set`: it takes `instance` and
-    `engine.runtime_dir` alone.
+    stays in force. `-c` of this command only says which engine is meant, and so does `--set`: it takes `instance`,
+    `engine.runtime_dir` and `engine.state_dir` alone.
     """
     _refuse_settings(overrides)
     config = build_config(config_path, overrides)
     path = socket_path(config.engine.runtime_dir, config.instance)
     request(path, "ping")  # whether it answers at all is known at once; how long rules take to load is not
     answer = request(path, "reload", RELOAD_S)
+    refused = {"error": answer["error"]} if "error" in answer else {}
+    note_deeds(config, [Deed("reload", detail=refused)])
     if output == "json":
         show_json(answer)
     if "error" in answer:
@@ -55,8 +59,9 @@ def _refuse_settings(overrides: tuple[str, ...]) -> None:
     for override in overrides:
         key = override.partition("=")[0]
         if key not in WHICH_ENGINE:
+            *others, last = WHICH_ENGINE
             raise UsageError(
                 f"--set {override}: a reload changes no setting by itself, it has the engine read again what it was"
                 f" started with. Write {key} into the file of its -c, and reload; or restart it with this --set. Here"
-                f" --set takes {' and '.join(WHICH_ENGINE)}, to say which engine is meant"
+                f" --set takes {', '.join(others)} and {last}, to say which engine is meant"
             )

@@ -165,7 +165,7 @@ def _settings(lab: Lab, eve: Path) -> dict[str, Any]:
         "instance": lab.name,
         "interfaces": [OUTSIDE, INSIDE],
         "vars": {"HOME_NET": ["203.0.113.0/24", "2001:db8:2::/64"]},
-        "engine": {"runtime_dir": str(lab.directory / "run")},
+        "engine": {"runtime_dir": str(lab.directory / "run"), "state_dir": str(lab.directory / "state")},
         "fastpath": {"pin_dir": str(lab.pins / "ids")},
         "rules": {"paths": [str(rules_directory())]},
         "eve": {"path": str(eve)},

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,7 +22,7 @@ from ids.engine import NO_RULES, Engine, settle_memory
 from ids.errors import IdsError, KernelError, UsageError
 from ids.events import Events
 from ids.journal import Journal
-from ids.kernel import FastPath
+from ids.kernel import Block, FastPath
 from ids.kernel.fastpath import instance_dir, require_same_namespace
 from ids.kernel.lists.reconcile import Reconciler
 from ids.live.answers import AnswerWatch
@@ -30,10 +31,11 @@ from ids.live.crew import POLL_S, TICK_S, make_crew
 from ids.live.gate import KernelGate
 from ids.live.guard import Guard, require_interfaces
 from ids.live.inside import inside_gap, inside_note
-from ids.live.notices import count_enforcing, first_drops, limit_event
+from ids.live.notices import count_enforcing, end_changes, first_drops, life_change, limit_event
 from ids.live.reload import effective
 from ids.live.watch import Watch
 from ids.respond.protected import interface_addresses, own_addresses
+from ids.types import Change
 from ids.workers import worker_count
 
 log = logging.getLogger(__name__)
@@ -118,9 +120,11 @@ class Live:
             self._ready = True
             if config.eve.path is None:
                 log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
+            self._sweep(time.time_ns())
             log.info("ready: %d blocks in force", len(self._fastpath.blocks))
             self._note_shadow()
             self._note_inside()
+            self._engine.note([life_change("start", config, workers=workers)])
             try:
                 self._loop(control)
             except BaseException:
@@ -185,8 +189,7 @@ class Live:
             if self.config.respond.mode != "shadow":  # there, nothing is dropped
                 self._engine.emit(Events([limit_event(limit)]))
         self._crew.tick(now_ns)
-        swept = self._fastpath.blocks.sweep(now_ns)
-        self._counters.add("respond.blocks_expired", swept)
+        self._sweep(now_ns)
         self._reconcile()
         self._guard.check()
         if lost := self._answers.check(self._fastpath.stats()):
@@ -222,12 +225,19 @@ class Live:
         if warning := self._bites.warning(now_s):
             log.warning("%s", warning)
 
+    def _sweep(self, now_ns: int) -> None:
+        ends: list[Block] = []
+        swept = self._fastpath.blocks.sweep(now_ns, ends)
+        self._counters.add("respond.blocks_expired", swept)
+        self._engine.note(end_changes(ends, swept, now_ns))
+
     def _reconcile(self) -> None:
         drift = self._reconciler.check()
         if drift:
             log.warning("the kernel's blocklist had drifted and was put right: %s", drift)
             for name in ("missing", "extra", "altered"):
                 self._counters.add(f"respond.drift.{name}", getattr(drift, name))
+            self._engine.note([Change("drift", time.time_ns(), detail=asdict(drift))])
 
     def _count_kernel(self) -> None:
         for reason, (packets, size) in self._fastpath.stats().items():
@@ -244,12 +254,10 @@ class Live:
         try:
             config, waiting = effective(self.config, self._reread())
         except IdsError as error:
-            log.error("reload refused, the old settings and rules stay: %s", error)
-            return {"error": str(error)}
+            return self._refuse_reload(str(error))
         errors = self._crew.reload(config, self._go_on)
         if errors:
-            log.error("reload refused, the old settings and rules stay: %s", "\n".join(map(str, errors)))
-            return {"error": "\n".join(map(str, errors))}
+            return self._refuse_reload("\n".join(map(str, errors)))
         self.config = config
         self._watch.period_s = self._bites.period_s = config.engine.uninspected_log_s
         self._engine.policy.own = own_addresses() if config.respond.protect_own else frozenset()
@@ -260,6 +268,7 @@ class Live:
             log.error("reloaded, but the kernel did not take all of it: %s", error)
             answer["kernel"] = str(error)
         log.info("reloaded")
+        self._engine.note([life_change("reload", config, kernel=answer.get("kernel", ""))])
         for changed in waiting:
             log.warning("not in force yet: %s", changed)
         if waiting:
@@ -268,6 +277,11 @@ class Live:
         self._note_shadow()
         self._note_inside()
         return answer
+
+    def _refuse_reload(self, why: str) -> dict[str, Any]:
+        log.error("reload refused, the old settings and rules stay: %s", why)
+        self._engine.note([life_change("reload", self.config, error=why)])
+        return {"error": why}
 
     def _go_on(self) -> bool:
         self._fastpath.beat()
@@ -285,6 +299,8 @@ class Live:
 
     def _close(self) -> None:
         """Leave what the setting says; or, when the start failed, everything as it was."""
+        if self._ready:
+            self._engine.note([life_change("stop", self.config, crashed=self._crashed)])
         if self._crashed:
             self._fastpath.close("keep")
             log.error("the engine failed; the gate stays in force without it")

@@ -1,11 +1,15 @@
-"""Events that only a live gate has: a budget that began to refuse, a block that met its first packets."""
+"""What only a live gate reports: a budget that began to refuse, first drops and ends of blocks, the engine's life."""
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 
+from ids.config import Config
 from ids.events import Event
 from ids.kernel import Block
 from ids.kernel.contract import BlockFlag
@@ -13,6 +17,7 @@ from ids.kernel.lists.blocklist import TABLES, Blocklist
 from ids.kernel.rings.limits import Limit
 from ids.respond import events
 from ids.respond.gate import BlockOrder
+from ids.types import Change
 
 
 def count_enforcing(blocks: Blocklist) -> int:
@@ -54,3 +59,23 @@ def first_drops(order: BlockOrder, block: Block, now_ns: int) -> Event:
             }
         },
     }
+
+
+def end_changes(ends: Sequence[Block], swept: int, now_ns: int) -> list[Change]:
+    """Return the records of claims that ran out: one each as far as they are known, and one for all the rest."""
+    changes = [
+        Change(
+            "end", end.expires_ns or now_ns, end.network, end.sid, end.label, end.mode, end.expires_ns,
+            packets=end.packets, bytes=end.bytes, detail={"added_ns": end.added_ns, "last_hit_ns": end.last_hit_ns},
+        )
+        for end in ends
+    ]  # fmt: skip
+    if swept > len(ends):
+        changes.append(Change("end", now_ns, detail={"claims": swept - len(ends)}))
+    return changes
+
+
+def life_change(kind: Literal["start", "reload", "stop"], config: Config, **detail: Any) -> Change:
+    """Return the record of a start, a reload or a stop; of ``detail``, what is not empty."""
+    known = {"pid": os.getpid(), "interfaces": config.interfaces, "mode": config.respond.mode, **detail}
+    return Change(kind, time.time_ns(), detail={name: value for name, value in known.items() if value})

@@ -15,7 +15,7 @@ RESTART = "restart the engine"
 FRESH = "stop the engine, `ids detach`, and start it: that opens the gate, and forgets the lists"
 
 APPLIED = (
-    "vars", "rules", "respond", "eve", "plugins.options", "engine.bypass", "engine.bypass_after_bytes",
+    "vars", "rules", "respond", "eve", "store", "plugins.options", "engine.bypass", "engine.bypass_after_bytes",
     "engine.bypass_unneeded",
     "engine.stats_interval_s", "engine.uninspected_log_s", "fastpath",
 )  # fmt: skip

@@ -9,7 +9,7 @@ looks at traffic runs in the worker that the flow belongs to, all else in the pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # a plugin, and each start of the command line, imports this 
     from ids.types import (
         I64,
         Bool,
+        Change,
         Datagrams,
         Direction,
         Flow,
@@ -184,6 +185,18 @@ def ids_events(events: Events) -> None:
 def ids_event(event: dict[str, Any]) -> None:
     """Called for each event that the engine emits, as the EVE object (a dict ready for JSON); do not change it. The
     convenient form of ``ids_events``, which costs a call an event.
+    """
+
+
+@hookspec
+def ids_changes(changes: Sequence[Change]) -> None:
+    """Called with what was done, soon after: blocks that the gate has, their ends, and the engine's starts, reloads
+    and stops; in order, none of them empty.
+
+    A block is here whether its rule alerts or not. What somebody changes by hand (``ids block add``) is made by another
+    process and not among them, but its end is. Runs where decisions are made, for blocks after the events of the same
+    batch. ``start`` comes when packets are being inspected, ``stop`` before ``ids_stop``; a replay has neither. No
+    implementation may wait for a disk or a network: hand it to a thread.
     """
 
 

@@ -3,7 +3,7 @@
 In: `ids.types.Streams` and `Datagrams`, from `ids.flow`. Out: `ids.types.Transactions`, with named buffers for
 `ids.rules`; `FlowColumns.app_proto` is set on the way.
 
-- `protocol` says what a protocol is: one descriptor, from which all else follows;
+- `protocol` says what a protocol is: one descriptor, from which all else follows; `stretch` what its parsers are fed;
 - `registry` lists the descriptors; `recognised` has those without a parser;
 - a package each has the larger parsers (`dns`, `http`, `smb`), `rare` the smaller ones, a module each;
 - what several of them use: `framing` cuts streams into messages, `dialogue` does all but reading them for a protocol of

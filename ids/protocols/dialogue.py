@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ids.counters import Counters
 from ids.protocols.framing import Frames, Lines, Message, Pool
 from ids.protocols.protocol import ODDITY, Handover, MakeDatagramParser, MakeStreamParser, Setup
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 K = TypeVar("K")
@@ -187,27 +188,18 @@ class Dialogue:
 
     # What the stage calls.
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> Handover | None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         if not self._cut:
             self._cut = [self.cut(side) for side in Direction]
-        self._out = out
-        for message in self._cut[direction].feed(data, gap, closed):
-            self._at = ts_ns, number, message.behind
+        self._out, direction = out, stretch.direction
+        for message in self._cut[direction].feed(stretch.data, stretch.gap, stretch.closed):
+            self._at = stretch.ts_ns, stretch.number, message.behind
             self.take(direction, message)
-        if closed:
+        if stretch.closed:
             self._ended |= 1 << direction
             if self._ended == 0b11:
-                self._at = ts_ns, number, 0
+                self._at = stretch.ts_ns, stretch.number, 0
                 self.end()
         self._out = []
         return None

@@ -15,11 +15,11 @@ _NONE: tuple[bytes, ...] = ()
 class Made(Mapping[str, bytes], Generic[T]):
     """The first instance of each buffer of a message; `further` has the others."""
 
-    __slots__ = ("_made", "_makers", "further", "message")
+    __slots__ = ("_made", "further", "makers", "message")
 
     def __init__(self, makers: Makers[T], message: T) -> None:
         self.message = message
-        self._makers = makers
+        self.makers = makers
         self._made: dict[str, tuple[bytes, ...]] = {}
         self.further: Mapping[str, tuple[bytes, ...]] = Further(self)
 
@@ -27,7 +27,7 @@ class Made(Mapping[str, bytes], Generic[T]):
         """Return all instances of a buffer."""
         found = self._made.get(name)
         if found is None:
-            make = self._makers.get(name)
+            make = self.makers.get(name)
             found = self._made[name] = make(self.message) if make is not None else _NONE
         return found
 
@@ -43,7 +43,7 @@ class Made(Mapping[str, bytes], Generic[T]):
         return found[0]
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self._makers if self.instances(name))
+        return (name for name in self.makers if self.instances(name))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

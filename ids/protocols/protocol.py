@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from ids.counters import Counters
 from ids.protocols.expected import Expected
 from ids.protocols.files import Files, FileSettings
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, FlowColumns, Transaction
 
 ODDITY = "app-layer-event"
@@ -84,21 +85,11 @@ class Handover:
 class StreamParser(Interface):
     """The parser of one TCP flow. It may raise: that costs the flow its parser, and nothing else."""
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> Handover | None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction; append the transactions that they completed to ``out``.
 
-        The arguments are as the columns of `Streams`. Called for every row, also for one without bytes. Return a
-        `Handover` where the protocol ends and another begins (STARTTLS, CONNECT, an upgrade); the parser is then
-        released.
+        Called for every row of `Streams`, also for one without bytes. Return a `Handover` where the protocol ends and
+        another begins (STARTTLS, CONNECT, an upgrade); the parser is then released.
         """
         ...
 

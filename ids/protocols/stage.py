@@ -49,6 +49,7 @@ from ids.protocols.protocol import (
 from ids.protocols.recognition import FAILED, Recogniser
 from ids.protocols.registry import PROTOCOLS
 from ids.protocols.settings import ProtocolSettings
+from ids.protocols.stretch import Stretch
 from ids.protocols.talk import NOTHING, Talk, Talks
 from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, Mark, Streams, Transaction, Transactions
 
@@ -192,52 +193,41 @@ class Protocols:
                 talk = talks[flow_id] = Talk(slot)
                 if len(self._expected):
                     self._meet(talk, ts_ns)
-            self._feed_row(talk, side, data[start:end], ts_ns, number, gap, closed, out)
+            stretch = Stretch(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed)
+            self._feed_row(talk, stretch, out)
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
 
-    def _feed_row(
-        self,
-        talk: Talk,
-        side: int,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def _feed_row(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction."""
-        if closed:
+        side = stretch.direction
+        if stretch.closed:
             talk.closed |= 1 << side
-        if talk.parser is not None and talk.awaited and self._contradicts(talk, side, data, gap):
+        if talk.parser is not None and talk.awaited and self._contradicts(talk, stretch):
             talk.release()
-        if talk.announced and self._belies(talk, side, data, gap):
-            self._start_anew(talk, side, data, ts_ns, number, gap, closed, out)
-        elif (
-            talk.greeted
-            and side == Direction.TO_SERVER
-            and self._hear_client(talk, data, ts_ns, number, gap, closed, out)
-        ):
+        if talk.announced and self._belies(talk, stretch):
+            self._start_anew(talk, stretch, out)
+        elif talk.greeted and side is Direction.TO_SERVER and self._hear_client(talk, stretch, out):
             pass
         elif talk.parser is not None:
-            self._parse(talk, side, data, ts_ns, number, gap, closed, out)
+            self._parse(talk, stretch, out)
         elif talk.probing:
-            self._probe(talk, side, data, ts_ns, number, gap, closed, out)
+            self._probe(talk, stretch, out)
         elif talk.awaited:
-            self._await_server(talk, side, data, ts_ns, number, gap, closed, out)
-        elif data and not talk.heard >> side & 1:
-            if side == Direction.TO_SERVER and self._named_by_server(talk):
-                self._hear_client(talk, data, ts_ns, number, gap, closed, out)
+            self._await_server(talk, stretch, out)
+        elif stretch.data and not talk.heard >> side & 1:
+            if side is Direction.TO_SERVER and self._named_by_server(talk):
+                self._hear_client(talk, stretch, out)
             else:
-                self._hear(talk, side, data, gap)
+                self._hear(talk, side, stretch.data, stretch.gap)
 
-    def _belies(self, talk: Talk, side: int, data: bytes, gap: int) -> bool:
+    def _belies(self, talk: Talk, stretch: Stretch) -> bool:
         """Return whether a connection is another one than was announced: of a transfer, one side is silent. What the
         other says is kept, as far as there is room.
 
         Where no transfer was asked for, the first bytes of a protocol that is `Protocol.sure` are enough.
         """
+        side, data, gap = stretch.direction, stretch.data, stretch.gap
         if not data and not gap:
             return False
         talk.heard |= 1 << side
@@ -257,17 +247,7 @@ class Protocols:
         self._talks.hold(talk, (kept, b"") if side == Direction.TO_SERVER else (b"", kept))
         return False
 
-    def _start_anew(
-        self,
-        talk: Talk,
-        side: int,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def _start_anew(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         """Probe a connection that was announced for another, from its beginning."""
         self._counters.add("app_layer.expected.belied")
         talk.release()
@@ -276,14 +256,15 @@ class Protocols:
         self._talks.hold(talk, NOTHING)
         talk.start_over(1)
         talk.announced, talk.closed = False, 0
-        for of in (1 - side, side):
+        side, ts_ns, number = stretch.direction, stretch.ts_ns, stretch.number
+        for of in (_DIRECTIONS[1 - side], side):
             last = of != side and bool(ended >> of & 1)
             lost = missed if of != side else 0
             if kept[of] or (last and not lost):
-                self._feed_row(talk, of, kept[of], ts_ns, number, 0, last and not lost, out)
+                self._feed_row(talk, Stretch(of, kept[of], ts_ns, number, 0, last and not lost), out)
             if lost:
-                self._feed_row(talk, of, b"", ts_ns, number, lost, last, out)
-        self._feed_row(talk, side, data, ts_ns, number, gap, closed, out)
+                self._feed_row(talk, Stretch(of, b"", ts_ns, number, lost, last), out)
+        self._feed_row(talk, stretch, out)
 
     def _meet(self, talk: Talk, ts_ns: int) -> None:
         """Give a connection that another flow has announced its parser."""
@@ -296,18 +277,9 @@ class Protocols:
         talk.announced = True
         self._parsed[talk.slot] = True
 
-    def _probe(
-        self,
-        talk: Talk,
-        side: int,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def _probe(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         """Look whether the flow's protocol shows now; if so, let its parser catch up."""
+        side, data, ts_ns, number, gap, _ = stretch
         known, others = talk.prefix[side], talk.prefix[1 - side]
         probe = limit = self._settings.probe_bytes
         prefix = known + data[: max(limit - len(known), 0)]
@@ -346,16 +318,16 @@ class Protocols:
         if side == Direction.TO_CLIENT and protocol is not None and not protocol.sure and not (gap or others):
             talk.greeted = not talk.handovers
         if not (known or others or talk.closed >> (1 - side) & 1):
-            self._parse(talk, side, data, ts_ns, number, gap, closed, out)
+            self._parse(talk, stretch, out)
             return
-        pieces = [(side, known, 0, False), (side, data, gap, closed)] if gap else [(side, known + data, 0, closed)]
+        held = [Stretch(side, known, ts_ns, number), stretch] if gap else [stretch._replace(data=known + data)]
         if others or talk.closed >> (1 - side) & 1:
-            held = (1 - side, others, 0, bool(talk.closed >> (1 - side) & 1))
+            of_other = Stretch(_DIRECTIONS[1 - side], others, ts_ns, number, 0, bool(talk.closed >> (1 - side) & 1))
             first = bool(side) != (protocol is not None and protocol.greets)
-            pieces.insert(0 if first else len(pieces), held)  # of whoever speaks first, as a rule the client
+            held.insert(0 if first else len(held), of_other)  # of whoever speaks first, as a rule the client
         talk.closed = 0
-        for of, piece, lost, last in pieces:
-            self._take(talk, of, piece, ts_ns, number, lost, last, out)
+        for one in held:
+            self._take(talk, one, out)
 
     @staticmethod
     def _named_by_server(talk: Talk) -> bool:
@@ -401,22 +373,20 @@ class Protocols:
         if talk.protocol is not None and not gap and self._recogniser.stream(first, side) is talk.protocol:
             talk.began |= 1 << side
 
-    def _hear_client(
-        self, talk: Talk, data: bytes, ts_ns: int, number: int, gap: int, closed: bool, out: list[Transaction]
-    ) -> bool:
+    def _hear_client(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> bool:
         """Judge the first bytes of a client whose server has named the flow, however they are cut.
 
         Where they are of another protocol, begin to parse that one: the server's words may be forged. Return whether
         it did.
         """
         known, probe = talk.prefix[Direction.TO_SERVER], self._settings.probe_bytes
-        heard = known + data
+        heard, gap = known + stretch.data, stretch.gap
         protocol = self._recogniser.stream(heard[:probe], Direction.TO_SERVER)
         first, limit = heard[:probe], probe
         if protocol is None:
             first, limit = self._behind_prelude(heard, Direction.TO_SERVER)
             protocol = self._recogniser.stream(first, Direction.TO_SERVER)
-        if protocol is None and len(first) < limit and not gap and not closed and self._room(first):
+        if protocol is None and len(first) < limit and not gap and not stretch.closed and self._room(first):
             self._talks.hold(talk, (first, b""))
             return False
         self._talks.hold(talk, NOTHING)
@@ -434,7 +404,7 @@ class Protocols:
             talk.began = 1 << Direction.TO_SERVER
             talk.parser = maker(talk.slot, talk.tx_id)
             self._parsed[talk.slot] = True
-            self._parse(talk, Direction.TO_SERVER, heard, ts_ns, number, 0, closed, out)
+            self._parse(talk, stretch._replace(data=heard), out)
             return True
         return False
 
@@ -444,12 +414,13 @@ class Protocols:
         talk.missed += max(len(said) - room, 0)
         self._talks.hold(talk, (kept + said[:room], answered))
 
-    def _contradicts(self, talk: Talk, side: int, data: bytes, gap: int) -> bool:
+    def _contradicts(self, talk: Talk, stretch: Stretch) -> bool:
         """Return whether the server of a flow that is parsed answers in another protocol that can be; until its first
         bytes are there, what the client says is kept besides.
         """
+        side, data, gap = stretch.direction, stretch.data, stretch.gap
         said, answered = talk.prefix
-        if side == Direction.TO_SERVER:
+        if side is Direction.TO_SERVER:
             if gap or talk.missed:
                 talk.missed += gap + len(data)
             else:
@@ -466,21 +437,12 @@ class Protocols:
             self._talks.hold(talk, NOTHING)
         return False
 
-    def _await_server(
-        self,
-        talk: Talk,
-        side: int,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def _await_server(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         """Wait for the first bytes of a server, however they are cut; where a protocol with a parser shows in them, let
         its parser catch up with what the client said."""
+        side, data, ts_ns, number, gap, closed = stretch
         said, answered = talk.prefix
-        if side == Direction.TO_SERVER:
+        if side is Direction.TO_SERVER:
             if gap or talk.missed:
                 talk.missed += gap + len(data)
             elif data:
@@ -509,50 +471,33 @@ class Protocols:
             talk.parser = maker(talk.slot, talk.tx_id)
             self._parsed[talk.slot] = True
             ended, talk.closed = bool(talk.closed >> Direction.TO_SERVER & 1), 0
-            pieces = [(0, said, 0, ended and not talk.missed), (0, b"", talk.missed, ended), (1, answered, 0, closed)]
-            for of, piece, lost, last in pieces if talk.missed else (pieces[0], pieces[2]):
-                self._take(talk, of, piece, ts_ns, number, lost, last, out)
+            held = [Stretch(Direction.TO_SERVER, said, ts_ns, number, 0, ended and not talk.missed)]
+            if talk.missed:
+                held.append(Stretch(Direction.TO_SERVER, b"", ts_ns, number, talk.missed, ended))
+            for one in (*held, stretch._replace(data=answered)):
+                self._take(talk, one, out)
 
-    def _take(
-        self,
-        talk: Talk,
-        side: int,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def _take(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         """Take bytes that were held, whatever the flow has come to meanwhile."""
-        if closed:
+        side = stretch.direction
+        if stretch.closed:
             talk.closed |= 1 << side
         if talk.parser is not None:
-            self._parse(talk, side, data, ts_ns, number, gap, closed, out)
+            self._parse(talk, stretch, out)
         elif talk.probing:
-            self._probe(talk, side, data, ts_ns, number, gap, closed, out)
+            self._probe(talk, stretch, out)
         elif not talk.heard >> side & 1:
-            self._hear(talk, side, data, gap)
+            self._hear(talk, side, stretch.data, stretch.gap)
 
-    def _parse(
-        self,
-        talk: Talk,
-        side: int,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def _parse(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         assert talk.parser is not None
         try:
-            handover = talk.parser.feed(_DIRECTIONS[side], data, ts_ns, number, gap, closed, out)
+            handover = talk.parser.feed(stretch, out)
         except Exception:
             self._fail(talk)
         else:
             if handover is not None:
-                self._hand_over(talk, handover, ts_ns, number, out)
+                self._hand_over(talk, handover, stretch.ts_ns, stretch.number, out)
 
     def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Probe the rest of the streams anew, unless it is known what they are."""
@@ -571,10 +516,10 @@ class Protocols:
         if handover.to in self._make_parser:
             self._agree(talk, handover, ts_ns, number, out)
         ended, talk.closed = talk.closed, 0
-        for side, rest in enumerate(handover.rest):
+        for side, rest in zip(_DIRECTIONS, handover.rest, strict=True):
             closed = bool(ended >> side & 1)
             if rest or closed:
-                self._take(talk, side, rest, ts_ns, number, 0, closed, out)
+                self._take(talk, Stretch(side, rest, ts_ns, number, 0, closed), out)
 
     def _agree(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Begin to parse the protocol that both sides have agreed on."""

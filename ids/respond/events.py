@@ -201,15 +201,7 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         "rule": match.signature.origin,
         "packet_ts_ns": match.ts_ns,
         **_forwarded(match),
-        "evidence": [
-            {
-                "buffer": e.buffer,
-                "offset": e.offset,
-                "excerpt": e.excerpt.decode("latin-1"),
-                "matched": list(e.matched or (0, len(e.excerpt))),
-            }
-            for e in match.evidence
-        ],
+        "evidence": evidence_of(match),
     }
     return event
 
@@ -221,6 +213,19 @@ def _forwarded(match: Match) -> Event:
         return {}
     named = {"ip": address_text(client.address), "via": client.via, "proxy": address_text(match.flow.src)}
     return {"client": named}
+
+
+def evidence_of(match: Match) -> list[Event]:
+    """Return what was matched, one character a byte, and where in each excerpt."""
+    return [
+        {
+            "buffer": e.buffer,
+            "offset": e.offset,
+            "excerpt": e.excerpt.decode("latin-1"),
+            "matched": list(e.matched or (0, len(e.excerpt))),
+        }
+        for e in match.evidence
+    ]
 
 
 def exchange(protocol: str, fields: Fields) -> Event:

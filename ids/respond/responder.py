@@ -12,6 +12,7 @@ from ids.counters import Counters
 from ids.errors import KernelError
 from ids.events import Event
 from ids.respond import events
+from ids.respond.changes import block_change
 from ids.respond.distinct import DistinctCounts
 from ids.respond.gate import BlockOrder, Gate
 from ids.respond.policy import BlockPolicy
@@ -21,7 +22,7 @@ from ids.respond.state import RuleState
 from ids.respond.threshold import Hearing, Thresholds
 from ids.respond.trailing import Trailing
 from ids.rules.model.sets import AddressSet
-from ids.types import STATELESS, Action, BlockMode, FlowState, Mark, Match, Packets
+from ids.types import STATELESS, Action, BlockMode, Change, FlowState, Mark, Match, Packets
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,11 @@ class Responder:
         counters: Counters,
         emit: Callable[[Event], None],
         eve: EveSettings = events.PLAIN,
+        changed: Callable[[Change], None] = lambda change: None,
     ) -> None:
+        """``changed`` is called with each block that the gate has, before its match is emitted."""
         self._settings = settings
+        self._changed = changed
         self._eve = eve
         self._trailing = Trailing(eve, counters)
         self._policy = policy
@@ -249,6 +253,7 @@ class Responder:
             log.error("block of %s was not written: %s", decision.network, error)
             return {"refused": "kernel", "detail": str(error)}
         self._counters.add(f"respond.blocked.{decision.mode.value}")
+        self._changed(block_change(match, decision))
         block: Event = {
             "network": str(decision.network),
             "ttl_s": decision.ttl_s,

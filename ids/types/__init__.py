@@ -13,6 +13,7 @@ clock. Numbers are in host byte order. Addresses are two 64-bit halves of the 12
     state          what rules remember of flows and hosts
     counting       what rules count before they are heard
     asked          which buffers somebody asks for
+    changes        what was done: blocks, their ends, the engine's own life
 """
 
 from ids.types.addresses import (
@@ -27,6 +28,7 @@ from ids.types.addresses import (
 )
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
 from ids.types.asked import Asked
+from ids.types.changes import Change
 from ids.types.counting import After, Distinct, Remembered
 from ids.types.findings import (
     Action,
@@ -81,6 +83,7 @@ __all__ = [
     "BlockMode",
     "BlockRequest",
     "Bool",
+    "Change",
     "CounterChange",
     "CounterTest",
     "Datagram",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from ids.types.flows import Flow, FlowColumns
@@ -61,7 +61,7 @@ class Transaction:
         """Which side sent the part that completed these buffers."""
         self.buffers = buffers
         """Suricata's sticky buffer names (``http.uri``) to their bytes; of several instances, the first. It may make
-        a buffer when it is asked for it; use ``get``."""
+        a buffer when it is asked for it; use ``get``. Then its ``makers`` are the names of those that it may have."""
         self.more = more
         """Of buffers that occur several times in one transaction: the further instances."""
         self._fields = fields
@@ -111,7 +111,8 @@ class Transaction:
         first = self.buffers.get(name)
         if first is None:
             return ()
-        return (first, *self.more[name]) if name in self.more else (first,)
+        further = self.more.get(name)
+        return (first, *further) if further else (first,)
 
     def _lines(self, name: str) -> Sequence[bytes]:
         base, side = LINES[name]
@@ -139,22 +140,54 @@ class Transactions(Sequence[Transaction]):
         rows: list[int] = []
         contents: list[bytes] = []
         chosen = enumerate(self._rows) if of is None else zip(of, map(self._rows.__getitem__, of), strict=True)
-        if name in LINES or name == ODD:
-            for row, transaction in chosen:
-                lines = transaction.instances(name)
-                rows += [row] * len(lines)
-                contents += lines
-            return rows, contents
         for row, transaction in chosen:
-            content = transaction.buffers.get(name)
-            if content is None:
-                continue
-            rows.append(row)
-            contents.append(content)
-            for further in transaction.more.get(name, ()):
-                rows.append(row)
-                contents.append(further)
+            instances = transaction.instances(name)
+            rows += [row] * len(instances)
+            contents += instances
         return rows, contents
+
+    def columns(
+        self, names: Set[str], of_some: Set[str], some: Container[int]
+    ) -> dict[str, tuple[list[int], list[bytes]]]:
+        """Return the columns of many buffers: of ``names`` in all rows, and of ``of_some`` in the rows ``some``.
+
+        Buffers that no row has are left out. It takes one pass, and asks each transaction only for what it may have.
+        """
+        columns: dict[str, tuple[list[int], list[bytes]]] = {}
+        everywhere, there = _Wanted(names), _Wanted(names | of_some)
+        for row, transaction in enumerate(self._rows):
+            wanted = there if row in some else everywhere
+            for name in wanted.of(transaction):
+                instances = transaction.instances(name)
+                if instances:
+                    rows, contents = columns.setdefault(name, ([], []))
+                    rows += [row] * len(instances)
+                    contents += instances
+        return columns
+
+
+class _Wanted:
+    """Names of buffers that are wanted, and which of them a transaction may have."""
+
+    __slots__ = ("_common", "_computed", "_names")
+
+    def __init__(self, names: Set[str]) -> None:
+        self._computed = [name for name in sorted(names) if name in LINES or name == ODD]
+        """What no mapping says that it has."""
+        self._names = names - set(self._computed)
+        self._common: dict[int, tuple[Collection[str], list[str]]] = {}
+        """By mapping of what makes buffers: it, and the names that are wanted of it."""
+
+    def of(self, transaction: Transaction) -> list[str]:
+        """Return the names that a transaction may have."""
+        makers: Collection[str] | None = getattr(transaction.buffers, "makers", None)
+        if makers is None:
+            return self._computed + [name for name in transaction.buffers if name in self._names]
+        known = self._common.get(id(makers))
+        if known is None or known[0] is not makers:
+            found = self._computed + [name for name in makers if name in self._names]
+            known = self._common[id(makers)] = makers, found
+        return known[1]
 
 
 def _travelled(

@@ -51,6 +51,7 @@ def engine(lab: Lab) -> Iterator[None]:
     command = [
         IDS, "run", "-i", OUTSIDE, "-i", INSIDE, "--ready-file", str(ready),
         "--set", f"fastpath.pin_dir={lab.pins / 'bench'}", "--set", f"engine.runtime_dir={lab.directory}",
+        "--set", f"engine.state_dir={lab.directory}",
         "--set", "fastpath.on_stop=remove",
     ]  # fmt: skip
     process = lab.spawn(lab.gateway, command, "ids.log")

@@ -235,7 +235,7 @@ def test_a_reload_refuses_settings_that_the_engine_would_never_hear_of(ids: Ids,
     code, _, err = ids("reload", "--set", "engine.runtime_dir=.", "--set", override)
     assert code == 2
     assert f"--set {override}: a reload changes no setting by itself" in err
-    assert "instance and engine.runtime_dir" in err
+    assert "instance, engine.runtime_dir and engine.state_dir" in err
 
 
 def test_a_reload_takes_settings_that_say_which_engine_is_meant(ids: Ids) -> None:

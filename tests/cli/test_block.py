@@ -33,7 +33,7 @@ def pins() -> Iterator[Path]:
 
 
 @pytest.fixture
-def ids(capsys: pytest.CaptureFixture[str], pins: Path) -> Ids:
+def ids(capsys: pytest.CaptureFixture[str], pins: Path, tmp_path: Path) -> Ids:
     """Run one command against the fast path of this module, its lists empty; returns exit code, stdout, stderr."""
     with Blocklist.open(pins / "default") as blocks, AllowList.open(pins / "default") as allowed:
         blocks.clear()
@@ -42,7 +42,7 @@ def ids(capsys: pytest.CaptureFixture[str], pins: Path) -> Ids:
 
     def run(*words: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
-            main([*map(str, words), "--set", f"fastpath.pin_dir={pins}"])
+            main([*map(str, words), "--set", f"fastpath.pin_dir={pins}", "--set", f"engine.state_dir={tmp_path}"])
         captured = capsys.readouterr()
         return int(ended.value.code or 0), captured.out, captured.err
 

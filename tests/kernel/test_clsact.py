@@ -185,7 +185,7 @@ def test_ids_detach_elsewhere_takes_nothing_away(bpffs: Path, exits: Exits, tmp_
     opened.view_egress([exits.interface])
     opened.close("keep")
     words = ["detach", "--set", "instance=among", "--set", f"fastpath.pin_dir={bpffs}"]
-    words += ["--set", f"engine.runtime_dir={tmp_path}"]
+    words += ["--set", f"engine.runtime_dir={tmp_path}", "--set", f"engine.state_dir={tmp_path}"]
     with inside(f"{exits.namespace}c"):
         refused = CliRunner().invoke(cli, words)
     assert "another network namespace" in str(refused.exception or refused.output)

@@ -314,7 +314,7 @@ def test_an_engine_reports_that_it_was_taken_away_and_ends_in_order(shared: Shar
     document = {
         "instance": INSTANCE,
         "interfaces": [shared.interface],
-        "engine": {"runtime_dir": str(tmp_path / "run")},
+        "engine": {"runtime_dir": str(tmp_path / "run"), "state_dir": str(tmp_path / "state")},
         "fastpath": {"pin_dir": str(shared.bpffs), "egress": "off", **SILENT},
         "rules": {"paths": []},
         "eve": {"path": str(tmp_path / "eve.json")},

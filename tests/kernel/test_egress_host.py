@@ -112,7 +112,7 @@ def engine(namespace: str, folder: Path, pins: Path, before: str) -> Iterator[An
     document = {
         "instance": "host",
         "interfaces": ["wire0"],
-        "engine": {"runtime_dir": str(folder / "run")},
+        "engine": {"runtime_dir": str(folder / "run"), "state_dir": str(folder / "state")},
         "fastpath": {"pin_dir": str(pins), "on_stop": "keep"},
         "rules": {"paths": [str(rules)]},
         "eve": {"path": str(folder / "eve.json")},

@@ -32,7 +32,8 @@ HOUR_NS = 3_600_000_000_000
 def words(bpffs: Path, runtime: Path, instance: str) -> list[str]:
     """Return the options that name an instance under ``bpffs``."""
     tables = {f"fastpath.{name}": value for name, value in SMALL.items()}
-    given = {**tables, "fastpath.pin_dir": bpffs, "engine.runtime_dir": runtime, "instance": instance}
+    places = {"fastpath.pin_dir": bpffs, "engine.runtime_dir": runtime, "engine.state_dir": runtime / "state"}
+    given = {**tables, **places, "instance": instance}
     return [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
 
 

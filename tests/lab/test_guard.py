@@ -221,6 +221,7 @@ def test_a_stop_during_the_start_leaves_no_gate_behind(site: Lab) -> None:
     command = [
         str(Path(sys.executable).with_name("ids")), "run", "-i", OUTSIDE, "--set", "instance=early",
         "--set", f"fastpath.pin_dir={site.pins}", "--set", f"engine.runtime_dir={site.directory}",
+        "--set", f"engine.state_dir={site.directory}",
         "--set", "fastpath.on_stop=remove", "--set", f"rules.paths={RULES['paths']}",
     ]  # fmt: skip
     process = site.spawn(site.gateway, command, "early.log")

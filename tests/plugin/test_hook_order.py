@@ -148,7 +148,9 @@ def test_with_workers_detectors_run_in_them_and_decisions_and_outputs_do_not(tmp
     for line in calls.read_text().splitlines():
         hook, pid = line.split()
         here.setdefault(hook, set()).add(int(pid) == os.getpid())
-    deciding = {"ids_start", "ids_event_types", "ids_veto_block", "ids_events", "ids_event", "ids_stop"}
+    deciding = {
+            "ids_start", "ids_event_types", "ids_veto_block", "ids_events", "ids_event", "ids_changes", "ids_stop",
+        }  # fmt: skip
     assert {hook for hook, places in here.items() if places == {True}} == deciding
     inspecting = {"ids_packets", "ids_flow_start", "ids_streams", "ids_stream", "ids_transactions", "ids_transaction",
                   "ids_needs", "ids_flow_end"}  # fmt: skip

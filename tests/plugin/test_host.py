@@ -64,7 +64,7 @@ def counters() -> Counters:
 
 @pytest.fixture
 def host(clock: Clock, counters: Counters) -> PluginHost:
-    return PluginHost(counters, clock)
+    return PluginHost(counters, clock, stopwatch=clock)
 
 
 def test_plugins_are_called_in_the_order_of_registration(host: PluginHost) -> None:

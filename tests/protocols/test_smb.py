@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.protocols import ODDITY, Protocols, ProtocolSettings
-from ids.protocols.smb.parser import SmbConnection
+from ids.protocols.smb.parser import SmbParser
 from ids.testing import Session, to_client
 from ids.types import Direction, Transaction
 from plugins.rules import Rules
@@ -75,9 +75,9 @@ class Share:
         return self.ask(CREATE, shares.create(name)).answer(CREATE, shares.created(**answer))
 
     @property
-    def parser(self) -> SmbConnection:
+    def parser(self) -> SmbParser:
         (talk,) = self.wire.stage._talks.by_id.values()
-        assert isinstance(talk.parser, SmbConnection)
+        assert isinstance(talk.parser, SmbParser)
         return talk.parser
 
     @property
@@ -429,11 +429,11 @@ def test_what_is_kept_is_bounded() -> None:
         share.ask(CREATE, shares.create("a"))
         share.answer(CREATE, shares.created(file_id=number.to_bytes(16, "big")))
         share.ask(CONNECT, shares.connect(SHARE)).answer(CONNECT, shares.connected(1), tree=number)
-    parser = share.parser
-    assert (len(parser.opens), len(parser.trees)) == (16, 4)
+    connection = share.parser.connection
+    assert (len(connection.opens), len(connection.trees)) == (16, 4)
     for _ in range(40):
         share.ask(CREATE, shares.create("b"))
-    assert len(parser.waiting) == 16
+    assert len(connection.waiting) == 16
     counters = share.wire.counters
     assert [counters["smb.files_evicted"], counters["smb.trees_evicted"]] == [24, 37]
     share.wire.client(netbios(compound(*[second(CLOSE, shares.close()) for _ in range(40)])))
@@ -446,9 +446,9 @@ def test_pieces_that_wait_are_bounded() -> None:
     for number in range(200):
         share.ask(WRITE, shares.write(1000 * number + 500, bytes(100)))
     parser = share.parser
-    assert parser.shared.pool.held <= 65536
+    assert parser.connection.shared.pool.held <= 65536
     share.ask(CLOSE, shares.close())
-    assert parser.shared.pool.held == 0
+    assert parser.connection.shared.pool.held == 0
     assert file_of(share)[2] == "TRUNCATED"
 
 
@@ -457,7 +457,7 @@ def test_nothing_is_held_of_flows_that_are_let_go() -> None:
     share.open("f", file_id=bytes(16)).ask(WRITE, shares.write(9, b"queued", bytes(16)))
     share.wire.client(netbios(second(WRITE, shares.write(0, bytes(100))))[:90])
     parser = share.parser
-    pool, files = parser.shared.pool, parser.shared.files
+    pool, files = parser.connection.shared.pool, parser.connection.shared.files
     parser.release()
     assert (pool.held, files.held) == (0, 0)
 

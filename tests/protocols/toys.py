@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ids.protocols import Buffer, Handover, Protocol, Setup
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 
@@ -14,16 +15,14 @@ class Echo:
         self.slot = slot
         self.tx_id = tx_id
 
-    def feed(
-        self, direction: Direction, data: bytes, ts_ns: int, number: int, gap: int, closed: bool, out: list[Transaction]
-    ) -> Handover | None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take bytes of a stream."""
-        data, over, rest = data.partition(b"over")
+        data, over, rest = stretch.data.partition(b"over")
         if data:
-            self.datagram(direction, data, ts_ns, number, out)
+            self.datagram(stretch.direction, data, stretch.ts_ns, stretch.number, out)
         if not over:
             return None
-        return Handover(self.tx_id, (b"", rest) if direction else (rest, b""))
+        return Handover(self.tx_id, (b"", rest) if stretch.direction else (rest, b""))
 
     def datagram(self, direction: Direction, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Take a datagram."""

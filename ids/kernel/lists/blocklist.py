@@ -6,7 +6,7 @@ It opens from its pins alone, so ``ids block`` works beside a running engine and
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,9 @@ MAP_NAMES = (*TABLES.values(), "ids_claims", "ids_config", "ids_labels")
 
 SWEEP_SHARE = 50
 """A sweep that took t is not repeated before 50 t: sweeping a million entries must not become the main work."""
+
+MAX_ENDS = 1000
+"""Claims that ended of which a sweep says which they are; a feed's million would take seconds, and nobody reads it."""
 
 _ORDERED = ["expires_ns", "added_ns", "sid", "label", "mode"]
 _COUNTED = ["packets", "bytes", "last_hit_ns"]
@@ -195,8 +198,10 @@ class Blocklist:
         self._settle(kind, chosen(held, near), chosen(waiting, near_waiting), together(others, changed))
         return int(beside.sum()), int(gone.sum())
 
-    def sweep(self, now_ns: int | None = None) -> int:
+    def sweep(self, now_ns: int | None = None, ends: MutableSequence[Block] | None = None) -> int:
         """Delete claims that have expired by ``now_ns`` (UNIX; None: now); return how many.
+
+        The first `MAX_ENDS` of them are added to ``ends``, where that is given.
 
         The program ignores an expired entry already; a claim that waited behind it, a shadow, steps in now.
         Does nothing when it is asked again too soon; see `SWEEP_SHARE`.
@@ -214,6 +219,8 @@ class Blocklist:
             held, waiting = self.entries(kind), all_waiting[kind]
             ended, waited = (_ended(rows[1], limit_ns) for rows in (held, waiting))
             left = chosen(held, ended)
+            if ends is not None:
+                ends.extend(self._first(kind, together(left, chosen(waiting, waited)), MAX_ENDS - len(ends)))
             near = waited | ~not_in(waiting[0], left[0])
             heirs = chosen(waiting, near & ~waited)
             # What only goes is not announced: the program ignored it already, and so does who compares.
@@ -225,6 +232,12 @@ class Blocklist:
         finished = time.monotonic_ns()
         self._next_sweep_ns = finished + SWEEP_SHARE * (finished - started)
         return swept
+
+    def _first(self, kind: Kind, rows: Rows, limit: int) -> Sequence[Block]:
+        """Return some rows as objects."""
+        offset_ns, (keys, values) = sample_offset_ns(), rows
+        pairs = zip(keys[:limit].tolist(), values[:limit], strict=True)
+        return [self._block(network_of(key, kind[1]), value, offset_ns) for key, value in pairs]
 
     def clear(self) -> int:
         """Delete all entries; return how many there were."""

@@ -15,6 +15,7 @@ from ids.protocols.dcerpc.settings import DcerpcSettings
 from ids.protocols.framing import Frames, Pool
 from ids.protocols.made import Made
 from ids.protocols.protocol import Setup
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 FROM_CLIENT = rb"(?s:\x05[\x00\x01][\x00\x0b\x0e].[\x00\x10][\x00-\x03]\x00\x00)"
@@ -52,17 +53,9 @@ class DcerpcConnection:
         self._frames = [Frames(shared.pool, pdu.length_of, pdu.LONGEST, _BEGINS) for _ in Direction]
         self._closed = 0
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction, data, ts_ns, number, gap, closed = stretch
         for frame in self._frames[direction].feed(data, gap, closed):
             message = pdu.read(frame.data)
             call, evicted = self._association.take(direction, message)

@@ -10,16 +10,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from ids.protocols.files.magic import describe
-from ids.types import Direction, Transaction
+from ids.types import Direction, FlowColumns, Transaction
 from ids.types.transactions import Fields
-
-if TYPE_CHECKING:
-    from ids.protocols.files.tracker import Files
 
 COST = 512
 """Bytes that an open file counts for besides its content."""
@@ -37,6 +34,29 @@ class State(Enum):
     OPEN = "UNKNOWN"
     CLOSED = "CLOSED"
     TRUNCATED = "TRUNCATED"
+
+
+class Keeper(Protocol):
+    """Who is asked how much of a file is kept, and hears of its end: `ids.protocols.files.tracker.Files`."""
+
+    flows: FlowColumns
+    asked: bool
+    """Rules ask for buffers of files."""
+
+    def room(self, file: File, size: int) -> int:
+        """Return how many further bytes of a file are kept, and hold as many."""
+
+    def streamed(self) -> tuple[str, ...]:
+        """Return the digests that are brought up to date with each piece of a file too large to be kept."""
+
+    def end(self, file: File) -> None:
+        """Take a file that has ended."""
+
+    def report(self, file: File) -> None:
+        """Take a file that ended before and whose event is to be written now."""
+
+    def forget(self, file: File) -> None:
+        """Take back what a file held that nobody will hear of."""
 
 
 class File:
@@ -80,7 +100,7 @@ class File:
 
     def __init__(
         self,
-        files: Files,
+        files: Keeper,
         slot: int,
         protocol: str,
         tx_id: int,
@@ -248,6 +268,12 @@ class FileBuffers(Mapping[str, bytes]):
 
     def __init__(self, file: File) -> None:
         self._file = file
+
+    @property
+    def makers(self) -> Set[str]:
+        """The names that it may have."""
+        beside = self._file.beside
+        return _MAKERS.keys() | getattr(beside, "makers", beside)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a buffer, or ``default`` where there is none."""

@@ -8,6 +8,7 @@ from ids.protocols.files import File
 from ids.protocols.ftp.parser import LISTS, TRANSFERS, Transfer
 from ids.protocols.protocol import Setup
 from ids.protocols.spelling import text
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 
@@ -36,17 +37,9 @@ class FtpData:
         self._file: File | None = None
         self._reported = self._done = False
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction, data, ts_ns, number, gap, closed = stretch
         if self._done or self._transfer.command in LISTS:
             return
         if data and self._file is None:

@@ -13,6 +13,7 @@ from ids.protocols.framing import Lines, Message, Pool
 from ids.protocols.ftp.settings import FtpSettings
 from ids.protocols.protocol import ODDITY, Handover, Setup
 from ids.protocols.spelling import text
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -110,21 +111,13 @@ class FtpSession:
         self._out: list[Transaction] = []
         self._at = 0, 0
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> Handover | None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
-        self._out, self._at = out, (ts_ns, number)
-        if gap:
+        direction, data = stretch.direction, stretch.data
+        self._out, self._at = out, (stretch.ts_ns, stretch.number)
+        if stretch.gap:
             self._shared.counters.add("ftp.gap")
-        for line in self._lines[direction].feed(data, gap, closed):
+        for line in self._lines[direction].feed(data, stretch.gap, stretch.closed):
             if direction is _CLIENT:
                 self._command(line)
             else:
@@ -132,7 +125,7 @@ class FtpSession:
                 if self._upgrade:
                     self._finish()
                     return Handover(self._next_id, (b"", data[len(data) - line.behind :]))
-        self._over |= closed and direction is _SERVER
+        self._over |= stretch.closed and direction is _SERVER
         if self._over:  # the client's last commands may come behind that, and nothing answers them
             self._finish()
         return None

@@ -28,6 +28,7 @@ from ids.protocols.http.parser import HttpParser
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import REQUEST_AS_BODY
 from ids.protocols.protocol import Handover, Setup
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 _BODILESS = (b"204", b"304")
@@ -75,17 +76,9 @@ class Connection(State):
         self._careful = None if shared.ordinary_lane else HttpParser(shared.setup, shared.memory, self)
         """Reads on, while anything is odd or unfinished."""
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> Handover | None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction, data, ts_ns, number, gap, closed = stretch
         shared = self._shared
         if self._careful is None and not gap:
             if data:
@@ -95,7 +88,7 @@ class Connection(State):
                 if closed:
                     self._close(direction, ts_ns, number, out)
                 return None
-        return self._feed_careful(direction, data, ts_ns, number, gap, closed, out)
+        return self._feed_careful(stretch._replace(data=data), out)
 
     def release(self) -> None:
         """Give back the memory of a connection that is parsed no more."""
@@ -105,21 +98,12 @@ class Connection(State):
             self._shared.memory.stall(self._careful, 0)
             self._careful = None  # no cycle is to wait for the collector
 
-    def _feed_careful(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> Handover | None:
+    def _feed_careful(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         shared = self._shared
         careful = self._careful
         if careful is None:
             careful = self._careful = HttpParser(shared.setup, shared.memory, self)
-        handover = careful.feed(direction, data, ts_ns, number, gap, closed, out)
+        handover = careful.feed(stretch, out)
         if shared.ordinary_lane and careful.at_boundary:
             self._careful = None
         return handover

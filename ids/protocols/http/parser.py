@@ -47,6 +47,7 @@ from ids.protocols.http.starts import HTTP2_START, REQUEST_AS_BODY, REQUEST_STAR
 from ids.protocols.http.upgrade import agreed
 from ids.protocols.http.uri import QUERY
 from ids.protocols.protocol import Handover, Setup
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 _HEAD_END = {
@@ -117,17 +118,9 @@ class HttpParser:
         self._stalled = False
         """Requests wait in the buffer for the server to answer those before them."""
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> Handover | None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction, data, ts_ns, number, gap, closed = stretch
         side = self._sides[direction]
         side.ts_ns, side.number = ts_ns, number
         self._out = out

@@ -55,6 +55,7 @@ from ids.protocols.http2.settings import Http2Settings
 from ids.protocols.http2.side import LEAST_TABLE_BYTES, Side
 from ids.protocols.http2.streams import HEADER_BYTES, HEADER_COPIES, STREAM_BYTES, Half, Stream
 from ids.protocols.protocol import Setup
+from ids.protocols.stretch import Stretch
 from ids.protocols.websocket.parser import Connection as Socket
 from ids.protocols.websocket.parser import Shared as SocketShared
 from ids.protocols.websocket.settings import WebSocketSettings
@@ -108,17 +109,9 @@ class Connection:
         self._closed = 0
         """Bits of the directions in which no more bytes come."""
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction, data, ts_ns, number, gap, closed = stretch
         side, reports = self._sides[direction], self._reports
         reports.out, reports.ts_ns, reports.number, reports.behind = out, ts_ns, number, 0
         if side.preface is not None and (data or gap):
@@ -412,7 +405,7 @@ class Connection:
         """Let the WebSocket of a stream take its data; what comes of it has ids of this flow."""
         reports = self._reports
         socket.next_id, socket.beyond = self._next_id, reports.behind
-        socket.feed(direction, content, reports.ts_ns, reports.number, 0, False, reports.out)
+        socket.feed(Stretch(direction, content, reports.ts_ns, reports.number), reports.out)
         self._next_id = socket.next_id
 
     def _end_data(self, side: Side, stream: Stream) -> None:

@@ -12,6 +12,7 @@ from ids.protocols.krb5.said import OF_REPLY, OF_REQUEST, fields
 from ids.protocols.krb5.settings import Krb5Settings
 from ids.protocols.made import Made
 from ids.protocols.protocol import ODDITY, Setup
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 _LENGTH = 4
@@ -70,22 +71,14 @@ class Krb5Flow:
         """Take the next datagram, as `DatagramParser` has it."""
         self._message(direction, data, ts_ns, number, 0, out)
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction = stretch.direction
         if not self._frames:
             pool, limit = self._shared.pool, self._shared.limit
             self._frames = [Frames(pool, _length_of, limit, _BEGINS) for _ in Direction]
-        for frame in self._frames[direction].feed(data, gap, closed):
-            self._message(direction, frame.data[_LENGTH:], ts_ns, number, frame.behind, out)
+        for frame in self._frames[direction].feed(stretch.data, stretch.gap, stretch.closed):
+            self._message(direction, frame.data[_LENGTH:], stretch.ts_ns, stretch.number, frame.behind, out)
 
     def release(self) -> None:
         """Give back the memory of a flow that is parsed no more."""

@@ -13,6 +13,7 @@ from ids.protocols.ldap.message import GOES_ON, START_TLS, UNANSWERED, Message, 
 from ids.protocols.ldap.settings import LdapSettings
 from ids.protocols.made import Made, Makers
 from ids.protocols.protocol import ODDITY, Handover, Setup
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 _LONG = rb"(?:[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)"
@@ -144,17 +145,9 @@ class LdapFlow:
         """Take the next datagram, as `DatagramParser` has it."""
         self._message(direction, data, ts_ns, number, 0, out)
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> Handover | None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction, data, ts_ns, number, gap, closed = stretch
         for frame in self._frames[direction].feed(data, gap, closed):
             message = frame.data
             if not message[0]:

@@ -9,6 +9,7 @@ from ids.protocols.framing import Message
 from ids.protocols.mailbox.session import Session, SharedMailbox
 from ids.protocols.protocol import Handover, Setup
 from ids.protocols.spelling import text
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -71,22 +72,14 @@ class ImapSession(Session):
         self._over = False
         """The server says nothing more."""
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> Handover | None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
-        self.out, self.at = out, (ts_ns, number)
-        if gap:
+        direction, data, closed = stretch.direction, stretch.data, stretch.closed
+        self.out, self.at = out, (stretch.ts_ns, stretch.number)
+        if stretch.gap:
             self.shared.counters.add("imap.gap")
         if not self._opaque:
-            for piece in self.lines[direction].feed(data, gap, closed):
+            for piece in self.lines[direction].feed(data, stretch.gap, closed):
                 if self._take(direction, piece):
                     break
             else:

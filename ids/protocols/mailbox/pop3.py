@@ -11,6 +11,7 @@ from ids.protocols.mailbox.session import Session, SharedMailbox
 from ids.protocols.protocol import Handover, Setup
 from ids.protocols.smtp.body import Body
 from ids.protocols.spelling import text
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -68,17 +69,9 @@ class Pop3Session(Session):
         self._over = False
         """The server says nothing more."""
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> Handover | None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction, data, ts_ns, number, gap, closed = stretch
         self.out, self.at = out, (ts_ns, number)
         if gap:
             self.shared.counters.add("pop3.gap")

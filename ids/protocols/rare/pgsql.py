@@ -13,6 +13,7 @@ from ids.protocols.dialogue import Dialogue, DialogueSettings, EveFields, Shared
 from ids.protocols.framing import Frames, Message
 from ids.protocols.protocol import Buffer, Handover, Protocol
 from ids.protocols.spelling import text
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 _CLIENT, _SERVER = Direction
@@ -77,20 +78,12 @@ class PgsqlFlow(Dialogue):
         limit = self.shared.settings.message_bytes
         return Frames(self.shared.pool, self._of_client if direction is _CLIENT else self._of_server, limit)
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> Handover | None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes; hand the flow over where it is encrypted from there on."""
         if self._encrypted:
-            return Handover(self.next_id, (data, b"") if direction is _CLIENT else (b"", data))
-        super().feed(direction, data, ts_ns, number, gap, closed, out)
+            data = stretch.data
+            return Handover(self.next_id, (data, b"") if stretch.direction is _CLIENT else (b"", data))
+        super().feed(stretch, out)
         return None
 
     def _of_client(self, data: bytes | bytearray, at: int) -> int:

@@ -11,6 +11,7 @@ from ids.protocols.made import Made, Makers
 from ids.protocols.protocol import Handover, Setup
 from ids.protocols.rdp import message as messages
 from ids.protocols.rdp.settings import RdpSettings
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 FROM_CLIENT = rb"(?s:\x03\x00[\x00-\x03].[\x06-\xfe]\xe0\x00\x00..\x00(?:Cookie: mst|\x01[\x00-\x0f]\x08\x00|\Z))"
@@ -76,20 +77,12 @@ class RdpConnection:
         self.settled = False
         """The session has begun: the rest is encrypted, or pictures."""
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> Handover | None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         if self.settled:
             return None
-        for frame in self._frames[direction].feed(data, gap, closed):
+        direction, data = stretch.direction, stretch.data
+        for frame in self._frames[direction].feed(data, stretch.gap, stretch.closed):
             rest = data[len(data) - frame.behind :]
             if messages.is_tls(frame.data):
                 if direction is Direction.TO_CLIENT:
@@ -99,7 +92,7 @@ class RdpConnection:
             said = messages.read(frame.data)
             if said is None:
                 continue
-            self._append(said, direction, ts_ns, number, frame.behind, out)
+            self._append(said, direction, stretch.ts_ns, stretch.number, frame.behind, out)
             if messages.chosen(said) and direction is Direction.TO_CLIENT:
                 return self._hand_over(rest)
             if said["event_type"] == "connect_response":

@@ -1,16 +1,16 @@
 """SMB 1, 2 and 3 over TCP and NetBIOS: commands with their answers, trees, files, and calls through pipes.
 
 - `starts` has the first bytes of messages, `settings` the limits;
-- `parser` reads a connection and keeps what is open; `first` and `second` are the commands of the two versions, `wire1`
-  and `wire2` their bytes;
-- `transfers` puts the pieces of files in order; `ticket` reads Kerberos;
+- `parser` cuts a flow into messages; `connection` keeps its exchanges and what is open (`opened`); `first` and `second`
+  say what the commands of the two versions do to it, `wire1` and `wire2` read their bytes;
+- `transfers` puts the pieces of files in order; `logon` says who logs on, `ticket` reads Kerberos;
 - `about` is what EVE logs of an exchange, with `names` and `status`; `buffers` makes what rules test.
 
 What is encrypted (SMB 3) is counted, and not looked at.
 """
 
 from ids.protocols.protocol import Buffer, Protocol
-from ids.protocols.smb.parser import Shared
+from ids.protocols.smb.parser import parsing
 from ids.protocols.smb.settings import SmbSettings
 from ids.protocols.smb.starts import FROM_CLIENT, FROM_SERVER
 from ids.types import Direction
@@ -22,7 +22,7 @@ PROTOCOL = Protocol(
     from_client=FROM_CLIENT,
     from_server=FROM_SERVER,
     settings=SmbSettings,
-    streams=Shared,
+    streams=parsing,
     oddities=(
         "malformed_data",
         "malformed_ntlmssp_request",

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
 
-from ids.protocols.smb import wire1
+from ids.protocols.smb import names, wire1
 from ids.protocols.smb.about import Create, Disposition, Exchange, Negotiate, Rename, Setup, Tree
-from ids.protocols.smb.second import MALFORMED, is_pipes, setup_of
+from ids.protocols.smb.connection import MALFORMED, NEGOTIATION, Connection
+from ids.protocols.smb.logon import setup_of
 from ids.protocols.smb.wire1 import Block, Head
 from ids.types import Direction
 
-if TYPE_CHECKING:
-    from ids.protocols.smb.parser import SmbConnection
-
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
 _SUCCESS, _OVERFLOW = 0, 0x80000005
-NEGOTIATION = "negotiation"
-"""What the first request of a connection waits by: its answer may be one of SMB 2."""
 _UNANSWERED = (wire1.NT_CANCEL, wire1.TRANS2_MORE, wire1.LOCKING)
 _CHAIN = 32
 """Commands of one message that are read. There are eight that others can follow."""
@@ -28,7 +23,7 @@ class First:
 
     __slots__ = ("_connection",)
 
-    def __init__(self, connection: SmbConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def message(self, direction: Direction, data: bytes) -> None:
@@ -100,7 +95,7 @@ class First:
         name, at = wire1.text(block, wire1.word(block, 6), head.unicode)
         name = name[1:] if len(name) > 1 else name  # as Suricata has it, and only in SMB 1
         service, _ = wire1.text(block, at, False)
-        exchange.about = Tree(name, is_pipes(name) or service == b"IPC", asked=service)
+        exchange.about = Tree(name, names.is_pipes(name) or service == b"IPC", asked=service)
         self._wait(head, block, exchange)
 
     def _disconnect(self, head: Head, block: Block) -> None:

@@ -116,3 +116,8 @@ def guid(raw: bytes) -> str:
         return raw[::-1].hex()
     parts = raw[3::-1], raw[5:3:-1], raw[7:5:-1], raw[9:7:-1], raw[11:9:-1] + raw[15:11:-1]
     return "-".join([part.hex() for part in parts])
+
+
+def is_pipes(share: bytes) -> bool:
+    """Return whether a share is by its name the one of pipes."""
+    return share.rpartition(b"\\")[2].upper() == b"IPC$"

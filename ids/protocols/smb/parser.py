@@ -1,146 +1,61 @@
-"""SMB of one TCP flow: messages are cut, and each command is an exchange with its answer.
-
-What both versions have in common is here: exchanges, trees, open files and pipes. `first` and `second` say what the
-commands of SMB 1, and of SMB 2 and 3, do to them.
-"""
+"""SMB of one TCP flow: messages are cut, and each goes to those who read its version."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any
 
-from ids.protocols.dcerpc import pdu
-from ids.protocols.dcerpc.buffers import side_of
-from ids.protocols.dcerpc.calls import Association, Bounds, RpcCall
-from ids.protocols.framing import Frames, Pool
-from ids.protocols.made import Made
-from ids.protocols.protocol import Setup
-from ids.protocols.smb import names, starts
-from ids.protocols.smb.about import About, Exchange, Rpc, Transfer, Tree, fields
-from ids.protocols.smb.buffers import OF_CLIENT, OF_SERVER, Said
-from ids.protocols.smb.first import NEGOTIATION, First
+from ids.protocols.framing import Frames
+from ids.protocols.protocol import MakeStreamParser, Setup
+from ids.protocols.smb import starts
+from ids.protocols.smb.connection import Connection, Shared
+from ids.protocols.smb.first import First
 from ids.protocols.smb.second import Second
-from ids.protocols.smb.settings import SmbSettings
-from ids.protocols.smb.transfers import Ordered
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
-UNKNOWN = b"<unknown>"
-"""The name of a file whose opening was not seen."""
-_SUCCESS, _END_OF_FILE = 0, 0xC0000011
 _ENOUGH_ENCRYPTED = 2
 """Encrypted messages of each side, and nothing but such since the first, by which no more is to be read."""
-_DIRECTIONS = tuple(Direction)
 
 
-class Shared:
-    """What the parsers of all flows share; makes them."""
-
-    def __init__(self, setup: Setup) -> None:
-        self.settings: SmbSettings = setup.settings
-        self.flows = setup.flows
-        self.counters = setup.counters
-        self.files = setup.files
-        self.pool = Pool("smb", self.settings.memcap_bytes, setup.counters)
-        self.bounds = Bounds(
-            "smb", self.settings.open_calls, self.settings.stub_bytes, self.pool, setup.counters, answers_whole=False
-        )
-
-    def __call__(self, slot: int, tx_id: int) -> SmbConnection:
-        """Return the parser of a flow."""
-        return SmbConnection(self, slot, tx_id)
-
-
-class Open:
-    """An open file or pipe."""
-
-    __slots__ = ("association", "file_id", "loud", "name", "pieces", "pipe", "share", "transfers")
-
-    def __init__(self, name: bytes, share: bytes, pipe: bool | None) -> None:
-        self.name = name
-        self.share = share
-        self.pipe = pipe
-        """None: the tree was not seen, so that what it carries has to tell."""
-        self.file_id = b""
-        """Empty until the server has said it."""
-        self.loud = False
-        """Calls through it have events of their own, whatever it is called."""
-        self.association: Association | None = None
-        self.pieces: list[Frames] = []
-        """By direction: messages of DCE/RPC, which reads and writes may cut anywhere."""
-        self.transfers: dict[Direction, Ordered] = {}
-
-    @property
-    def logged(self) -> bool:
-        """Calls through it have events of their own, as in Suricata."""
-        return self.loud or self.pipe is None or self.name.removeprefix(b"\\") in names.RPC_SERVICES
-
-
-class SmbConnection:
+class SmbParser:
     """Both directions of a flow; a `StreamParser`."""
 
-    __slots__ = (
-        "_at", "_clear", "_closed", "_encrypted", "_expected", "_first", "_frames", "_next_id", "_second", "_slot",
-        "dialect", "opens", "shared", "trees", "waiting",
-    )  # fmt: skip
+    __slots__ = ("_clear", "_closed", "_encrypted", "_first", "_frames", "_second", "connection")
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
-        self.shared = shared
-        self._slot = slot
-        self._next_id = tx_id
         limit = shared.settings.message_bytes
         self._frames = [Frames(shared.pool, starts.length_of, limit, starts.BEGINS) for _ in Direction]
-        self._first, self._second = First(self), Second(self)
+        self.connection = Connection(shared, slot, tx_id)
+        self._first, self._second = First(self.connection), Second(self.connection)
         self._closed = 0
         self._encrypted = [0, 0]
         """By direction: encrypted messages."""
         self._clear = False
         """A message in the clear came behind an encrypted one."""
-        self._at: tuple[int, int, int, list[Transaction]] = (0, 0, 0, [])
-        """Time, packet and place of the message that is read, and where transactions go."""
-        self.dialect = "unknown"
-        self.waiting: dict[Hashable, Exchange] = {}
-        """Requests without an answer, the oldest first, by what their answers have in common with them."""
-        self._expected: dict[Hashable, tuple[Open, int]] = {}
-        """By the same: files that answers are about, and the offset of what is read."""
-        self.trees: dict[tuple[int, int], Tree] = {}
-        """By session and number."""
-        self.opens: dict[bytes, Open] = {}
-        """By the file's identifier."""
 
     @property
     def settled(self) -> bool:
         """Whether both sides encrypt all that they say: the rest need not be seen."""
         return not self._clear and all(count >= _ENOUGH_ENCRYPTED for count in self._encrypted)
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction, data, ts_ns, number, gap, closed = stretch
         for frame in self._frames[direction].feed(data, gap, closed):
-            self._at = (ts_ns, number, frame.behind, out)
+            self.connection.at = (ts_ns, number, frame.behind, out)
             self._message(direction, frame.data)
         if closed:
-            self._at = (ts_ns, number, 0, out)
+            self.connection.at = (ts_ns, number, 0, out)
             self._closed |= 1 << direction
             if self._closed == 0b11:
-                self._end(direction)
-        self._at = (0, 0, 0, [])
+                self.connection.end(direction)
+        self.connection.at = (0, 0, 0, [])
 
     def release(self) -> None:
         """Give back the memory of a flow that is parsed no more."""
         for frames in self._frames:
             frames.release()
-        for opened in self.opens.values():
-            self._let_go(opened)
-        self.opens.clear()
+        self.connection.release()
 
     def _message(self, direction: Direction, frame: bytes) -> None:
         if frame[0] != starts.MESSAGE or len(frame) < starts.FRAME + 4:
@@ -149,10 +64,10 @@ class SmbConnection:
         mark = message[:4]
         if mark == starts.ENCRYPTED:
             self._encrypted[direction] += 1
-            self.count("encrypted")
+            self.connection.count("encrypted")
             return
         if mark == starts.COMPRESSED:
-            self.count("compressed")
+            self.connection.count("compressed")
             return
         self._clear = self._clear or bool(self._encrypted[direction])
         if mark == starts.SECOND:
@@ -160,222 +75,7 @@ class SmbConnection:
         elif mark == starts.FIRST:
             self._first.message(direction, message)
 
-    def _end(self, direction: Direction) -> None:
-        """End what is open: no more bytes come."""
-        ts_ns, number, _, out = self._at
-        for opened in self.opens.values():
-            for transfer in opened.transfers.values():
-                transfer.file.truncate(ts_ns, number, out)
-                self.finish(transfer.exchange, direction)
-                transfer.release()
-            opened.transfers.clear()
-            for call in opened.association.close() if opened.association is not None else ():
-                self.finish(call.owner, direction)
-        for exchange in self.waiting.values():
-            self.finish(exchange, direction)
-        self.waiting.clear()
 
-    # Exchanges.
-
-    def begin(self, version: int, command: int, session_id: int, tree_id: int, about: About | None = None) -> Exchange:
-        """Return a new exchange."""
-        exchange = Exchange(self._next_id, version, command, session_id, tree_id, about)
-        self._next_id += 1
-        return exchange
-
-    def wait(self, key: Hashable, exchange: Exchange, direction: Direction) -> None:
-        """Let an exchange wait for its answer."""
-        given_up = self.waiting.pop(key, None)
-        if given_up is None and len(self.waiting) >= self.shared.settings.open_requests:
-            given_up = self.waiting.pop(next(iter(self.waiting)))
-            self.count("requests_evicted")
-        if given_up is not None:
-            self.finish(given_up, direction)
-        self.waiting[key] = exchange
-
-    def wait_for_error(self, key: Hashable, exchange: Exchange) -> None:
-        """Let an exchange that goes on over several messages end where the server refuses this one."""
-        if key not in self.waiting:
-            self.wait(key, exchange, Direction.TO_SERVER)
-
-    def first_negotiate(self) -> Exchange | None:
-        """Return the negotiation of SMB 1, which a server may answer in SMB 2, and wait for it no longer."""
-        return self.waiting.pop(NEGOTIATION, None)
-
-    def expect(self, key: Hashable, opened: Open, offset: int = 0) -> None:
-        """Note which file an answer will be about."""
-        if len(self._expected) >= self.shared.settings.open_requests:
-            del self._expected[next(iter(self._expected))]
-            self.count("requests_evicted")
-        self._expected[key] = opened, offset
-
-    def expected(self, key: Hashable) -> tuple[Open | None, int]:
-        """Return which file an answer is about, and the offset of what was asked for; once."""
-        return self._expected.pop(key, (None, 0))
-
-    def say(
-        self,
-        exchange: Exchange,
-        direction: Direction,
-        *odd: bytes,
-        complete: bool = False,
-        call: tuple[RpcCall, bool] | None = None,
-    ) -> None:
-        """Append what a side has said of an exchange."""
-        ts_ns, number, behind, out = self._at
-        exchange.odd = tuple(dict.fromkeys((*exchange.odd, *odd)))
-        side = side_of(*call) if call is not None else None
-        buffers = Made(OF_SERVER if direction else OF_CLIENT, Said(exchange, exchange.odd, side))
-        out.append(
-            Transaction(
-                self.shared.flows, self._slot, "smb", exchange.tx_id, direction, buffers, self._fields(exchange),
-                ts_ns, number, complete, more=buffers.further, behind=behind,
-            )
-        )  # fmt: skip
-
-    def finish(self, exchange: Exchange, direction: Direction, *odd: bytes) -> None:
-        """Append the end of an exchange, once."""
-        if not exchange.done:
-            exchange.done = True
-            about = exchange.about
-            self.say(exchange, direction, *odd, complete=not isinstance(about, Rpc) or about.logged)
-
-    def complain(
-        self, direction: Direction, session_id: int, tree_id: int, version: int, command: int, odd: bytes
-    ) -> None:
-        """Append what is odd about a message of which nothing else can be said."""
-        self.count("malformed")
-        self.say(self.begin(version, command, session_id, tree_id), direction, odd)
-
-    def count(self, what: str) -> None:
-        """Count something of SMB."""
-        self.shared.counters.add(f"smb.{what}")
-
-    def _fields(self, exchange: Exchange) -> Callable[[], dict[str, Any]]:
-        return partial(fields, exchange, self.dialect)
-
-    # Trees, files and pipes.
-
-    def add_tree(self, session_id: int, tree_id: int, tree: Tree) -> None:
-        """Keep the name of a tree."""
-        self.trees.pop((session_id, tree_id), None)
-        if len(self.trees) >= self.shared.settings.open_trees:
-            del self.trees[next(iter(self.trees))]
-            self.count("trees_evicted")
-        self.trees[session_id, tree_id] = tree
-
-    def learn(self, exchange: Exchange, tree: Tree, pipe: bool) -> None:
-        """Take the server's word for what a tree is; where its name said otherwise, let rules look again."""
-        if tree.pipe is not pipe:
-            tree.pipe = pipe
-            self.say(exchange, Direction.TO_SERVER)
-
-    def opening(self, name: bytes, session_id: int, tree_id: int) -> Open:
-        """Return what a client asks to open; `add_open` when the server has said its identifier."""
-        tree = self.trees.get((session_id, tree_id))
-        return Open(name, tree.name if tree is not None else b"", tree.pipe if tree is not None else None)
-
-    def add_open(self, file_id: bytes, opened: Open) -> None:
-        """Keep an open file."""
-        self._forget(file_id)
-        if len(self.opens) >= self.shared.settings.open_files:
-            self._forget(next(iter(self.opens)))
-            self.count("files_evicted")
-        opened.file_id = file_id
-        self.opens[file_id] = opened
-
-    def opened(self, file_id: bytes, session_id: int, tree_id: int) -> Open:
-        """Return an open file; one whose opening was not seen has no name."""
-        found = self.opens.get(file_id)
-        if found is None:
-            found = self.opening(UNKNOWN, session_id, tree_id)
-            self.add_open(file_id, found)
-        return found
-
-    def forget(self, opened: Open) -> None:
-        """Forget a file that the server has closed."""
-        if self.opens.get(opened.file_id) is opened:
-            self._forget(opened.file_id)
-
-    def _forget(self, file_id: bytes) -> None:
-        opened = self.opens.pop(file_id, None)
-        if opened is not None:
-            for call in opened.association.close() if opened.association is not None else ():
-                self.finish(call.owner, Direction.TO_SERVER)
-            for side in list(opened.transfers):
-                self.end_transfer(opened, side, None)
-            self._let_go(opened)
-
-    def _let_go(self, opened: Open) -> None:
-        for pieces in opened.pieces:
-            pieces.release()
-        if opened.association is not None:
-            opened.association.close()
-        for transfer in opened.transfers.values():
-            transfer.release()
-
-    def transfer(self, opened: Open, direction: Direction, offset: int, data: bytes, like: Exchange) -> None:
-        """Take a piece of a file; ``like`` has version, command, session and tree of its exchange."""
-        found = opened.transfers.get(direction)
-        if found is None:
-            # Suricata names neither the share that SMB 2 writes to, nor the session of files in SMB 1.
-            first, writes = like.version == 1, direction is Direction.TO_SERVER
-            about = Transfer(opened.name, opened.share if first or not writes else b"", opened.file_id)
-            session_id, tree_id = (0, 0) if first else (like.session_id, like.tree_id)
-            exchange = self.begin(like.version, like.command, session_id, tree_id, about)
-            file = self.shared.files.open(
-                self._slot, "smb", exchange.tx_id, direction, name=opened.name, fields=self._fields(exchange),
-            )  # fmt: skip
-            found = Ordered(exchange, file, self.shared.pool, self.shared.settings.queued_bytes)
-            opened.transfers[direction] = found
-            self.say(exchange, direction)
-        ts_ns, number, _, out = self._at
-        if found.take(offset, data, (ts_ns, number, out)):
-            self.say(found.exchange, direction, b"smb.file_overlap")
-
-    def end_transfer(self, opened: Open, side: Direction, status: int | None) -> None:
-        """End what is read, or written, of a file; rules look at it once more from the other side."""
-        found = opened.transfers.pop(side, None)
-        if found is None:
-            return
-        ts_ns, number, _, out = self._at
-        found.exchange.status = status
-        found.finish((ts_ns, number, out))
-        self.finish(found.exchange, _DIRECTIONS[1 - side])
-
-    def end_of_file(self, opened: Open) -> None:
-        """End what is read of a file: there is no more of it."""
-        self.end_transfer(opened, Direction.TO_CLIENT, _END_OF_FILE)
-
-    # Calls through pipes.
-
-    def carries_calls(self, opened: Open, data: bytes) -> bool:
-        """Return whether what is said through a pipe, or what may be one, is DCE/RPC."""
-        if opened.association is None and opened.pipe is not False and pdu.is_pdu(data):
-            opened.association = Association(self.shared.bounds)
-            opened.pieces = [Frames(self.shared.pool, pdu.length_of, pdu.LONGEST) for _ in _DIRECTIONS]
-        return opened.association is not None
-
-    def calls(self, opened: Open, direction: Direction, data: bytes, like: Exchange) -> list[Exchange]:
-        """Take what is said through a pipe; return the exchanges that begin or end with it.
-
-        ``like`` has version, command, session and tree of those that begin, and the status of those that end.
-        """
-        assert opened.association is not None
-        found: list[Exchange] = []
-        for piece in opened.pieces[direction].feed(data):
-            call, evicted = opened.association.take(direction, pdu.read(piece.data))
-            if evicted is not None:
-                self.finish(evicted.owner, direction)
-            if call.owner is None:
-                about = Rpc(call, opened.logged)
-                call.owner = self.begin(like.version, like.command, like.session_id, like.tree_id, about)
-            if call.owner not in found:
-                found.append(call.owner)
-            if direction is Direction.TO_CLIENT:
-                call.owner.status, call.owner.dos = like.status, like.dos
-            if call.answered if direction else call.asked:
-                done = direction is Direction.TO_CLIENT or pdu.is_unanswered(call.kind)
-                call.owner.done = call.owner.done or done
-                self.say(call.owner, direction, complete=done and opened.logged, call=(call, bool(direction)))
-        return found
+def parsing(setup: Setup) -> MakeStreamParser:
+    """Return what makes the parsers of flows."""
+    return partial(SmbParser, Shared(setup))

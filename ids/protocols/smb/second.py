@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ids.protocols import ntlmssp
-from ids.protocols.smb import names, wire1, wire2
-from ids.protocols.smb.about import Control, Create, Disposition, Exchange, Negotiate, Rename, Setup, Tree
-from ids.protocols.smb.ticket import ticket
+from ids.protocols.smb import names, wire2
+from ids.protocols.smb.about import Control, Create, Disposition, Exchange, Negotiate, Rename, Tree
+from ids.protocols.smb.connection import MALFORMED, Connection
+from ids.protocols.smb.logon import setup_of
+from ids.protocols.smb.opened import Open
+from ids.protocols.smb.wire1 import utf8
 from ids.protocols.smb.wire2 import Head
 from ids.types import Direction
 
-if TYPE_CHECKING:
-    from ids.protocols.smb.parser import Open, SmbConnection
-
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
 _SUCCESS, _PENDING, _OVERFLOW, _END_OF_FILE = 0, 0x103, 0x80000005, 0xC0000011
-MALFORMED = b"smb.malformed_data"
 MOST = 16 << 20
 """Bytes of one read or write that are too many; servers take 8 MiB."""
 
@@ -26,7 +22,7 @@ class Second:
 
     __slots__ = ("_connection", "_limits", "_opened", "_tie")
 
-    def __init__(self, connection: SmbConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._limits = (0, 0)
         """The most that clients may read and write; 0: not known."""
@@ -116,7 +112,7 @@ class Second:
             return
         exchange = self._begin(head)
         exchange.tree_id = 0
-        exchange.about = Tree(name := name_of(raw), is_pipes(name))
+        exchange.about = Tree(name := utf8(raw), names.is_pipes(name))
         self._wait(head, exchange)
 
     def _disconnect(self, head: Head, data: bytes) -> None:
@@ -130,7 +126,7 @@ class Second:
             return
         raw, disposition, options = said
         exchange = self._begin(head)
-        name = name_of(raw)
+        name = utf8(raw)
         exchange.about = Create(name, disposition, options)
         self._opened = self._connection.opening(name, head.session_id, head.tree_id)
         self._wait(head, exchange)
@@ -209,7 +205,7 @@ class Second:
         known = opened.file_id or file_id
         exchange = self._begin(head)
         exchange.about = (
-            Rename(opened.name, name_of(new), known) if new is not None else Disposition(opened.name, delete, known)
+            Rename(opened.name, utf8(new), known) if new is not None else Disposition(opened.name, delete, known)
         )
         self._wait(head, exchange)
 
@@ -375,22 +371,3 @@ _ANSWERS = {
     wire2.TREE_DISCONNECT: Second._disconnected, wire2.CREATE: Second._created, wire2.CLOSE: Second._was_closed,
     wire2.READ: Second._was_read, wire2.WRITE: Second._was_written, wire2.IOCTL: Second._controlled,
 }  # fmt: skip
-
-
-def setup_of(token: bytes) -> tuple[Setup, list[bytes]]:
-    """Return who logs on by a token, and what is odd about it."""
-    try:
-        logon = ntlmssp.logon(token)
-    except ntlmssp.Malformed:
-        return Setup(), [b"smb.malformed_ntlmssp_request"]
-    return Setup(logon, ticket(token) if logon is None else None), []
-
-
-def is_pipes(share: bytes) -> bool:
-    """Return whether a share is by its name the one of pipes."""
-    return share.rpartition(b"\\")[2].upper() == b"IPC$"
-
-
-def name_of(raw: bytes) -> bytes:
-    """Return a name in UTF-16 as UTF-8; no more of it than `wire1.MAX_NAME`."""
-    return raw[: wire1.MAX_NAME].decode("utf-16-le", "replace").replace("\0", "").encode("utf-8", "replace")

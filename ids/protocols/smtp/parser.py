@@ -27,6 +27,7 @@ from ids.protocols.protocol import ODDITY, Handover, Setup
 from ids.protocols.smtp.body import Body
 from ids.protocols.smtp.settings import SmtpSettings
 from ids.protocols.spelling import text
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -147,26 +148,17 @@ class SmtpSession:
         self._after = 0
         """Bytes of the client that were fed and are not read yet, behind those that are being read."""
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> Handover | None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
-        self._out, self._at = out, (ts_ns, number)
+        self._out, self._at = out, (stretch.ts_ns, stretch.number)
         rest = b""
-        if direction is _SERVER:
-            rest = self._server(data, gap, closed)
+        if stretch.direction is _SERVER:
+            rest = self._server(stretch.data, stretch.gap, stretch.closed)
         else:
-            if gap:
-                self._lose(gap)
-            self._client(data)
-            if closed:
+            if stretch.gap:
+                self._lose(stretch.gap)
+            self._client(stretch.data)
+            if stretch.closed:
                 self._end()
         if self._upgrade:
             return self._hand_over(rest)

@@ -11,6 +11,7 @@ from ids.protocols.protocol import ODDITY, Setup
 from ids.protocols.spelling import text
 from ids.protocols.ssh.exchange import KEXINIT, NEWKEYS, Malformed, Offer, read_offer
 from ids.protocols.ssh.settings import SshSettings
+from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
 LONGEST_BANNER = 255
@@ -99,17 +100,9 @@ class SshConnection:
         """Whether both sides have said in SSH that the rest is encrypted: it need not be seen."""
         return all(side.secret for side in self._sides)
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction, data, ts_ns, number, gap, closed = stretch
         side = self._sides[direction]
         if not side.done:
             at = ts_ns, number

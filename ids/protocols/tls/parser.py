@@ -8,6 +8,7 @@ from typing import Any
 
 from ids.protocols.made import Made
 from ids.protocols.protocol import ODDITY, Setup
+from ids.protocols.stretch import Stretch
 from ids.protocols.tls import handshake
 from ids.protocols.tls.certificate import Certificate, Malformed, read_certificate
 from ids.protocols.tls.handshake import (
@@ -74,17 +75,9 @@ class TlsConnection:
         """Whether both sides speak TLS, and all was read that is not encrypted: the rest need not be seen."""
         return all(side.done and side.begun and not side.malformed for side in self._sides)
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction, data, ts_ns, number, gap, closed = stretch
         side = self._sides[direction]
         if side.done:
             return

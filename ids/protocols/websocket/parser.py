@@ -11,6 +11,7 @@ from typing import Any
 
 from ids.protocols.framing import Frames, Pool
 from ids.protocols.protocol import ODDITY, Setup
+from ids.protocols.stretch import Stretch
 from ids.protocols.websocket.frames import (
     BEGINS,
     CLOSE,
@@ -85,17 +86,9 @@ class Connection:
         """Bytes that are behind what it is fed, in the same piece of the flow's stream."""
         self._sides = tuple([Side(shared, direction) for direction in Direction])
 
-    def feed(
-        self,
-        direction: Direction,
-        data: bytes,
-        ts_ns: int,
-        number: int,
-        gap: int,
-        closed: bool,
-        out: list[Transaction],
-    ) -> None:
+    def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
+        direction, data, ts_ns, number, gap, closed = stretch
         side = self._sides[direction]
         for piece in side.frames.feed(data, gap, closed):
             if piece.lost and side.inflater is not None:

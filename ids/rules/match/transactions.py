@@ -57,7 +57,8 @@ class TransactionMatcher:
         self._limit = transactions_per_flow
         self._headers = headers
         self._beside = beside
-        self._names = sorted(index.buffers.keys() | index.by_buffer.keys())
+        self._in_heads = index.buffers.keys() - index.made_always
+        """Buffers of which an ordinary head shows whether anything is in them (`_worth_a_look`)."""
         rules = index.rules
         self._early: dict[int, Rule | YaraRule | None] = {}
         """By rule that was looked at: what of it is judged on a side that goes on (`Transaction.partial`)."""
@@ -84,7 +85,7 @@ class TransactionMatcher:
 
     def transactions(self, transactions: Transactions) -> list[Match]:
         """Take the transactions of a batch; return the rules that now hold, in their order."""
-        if not self._names or not len(transactions):
+        if not (self._index.made_always or self._in_heads) or not len(transactions):
             return []
         candidates = self._candidates(transactions)
         if self._both:
@@ -117,10 +118,8 @@ class TransactionMatcher:
         all_rows: list[I64] = [_NONE]
         all_rules: list[I64] = [_NONE]
         worth = self._worth_a_look(transactions)
-        for name in self._names:
-            rows, contents = transactions.column(name, None if name in self._index.made_always else worth)
-            if not rows:
-                continue
+        columns = transactions.columns(self._index.made_always, self._in_heads, worth)
+        for name, (rows, contents) in sorted(columns.items()):
             prefilter = self._index.buffers.get(name)
             if prefilter is not None:
                 starts = np.zeros(len(contents) + 1, np.int64)
@@ -136,17 +135,17 @@ class TransactionMatcher:
                     all_rules.append(np.full(len(with_buffer), rule, np.int64))
         return np.concatenate(all_rows), np.concatenate(all_rules)
 
-    def _worth_a_look(self, transactions: Transactions) -> list[int]:
+    def _worth_a_look(self, transactions: Transactions) -> set[int]:
         """Return the rows that may have a needle in a buffer: those that are not ordinary, and those that have one in
         their head as it was sent. Of the others no buffer has to be made that is a part of the head.
         """
-        worth: list[int] = []
+        worth: set[int] = set()
         rows: list[int] = []
         heads: list[bytes] = []
         for row, tx in enumerate(transactions):
             head = tx.head_as_sent()
             if head is None:
-                worth.append(row)
+                worth.add(row)
             else:
                 rows.append(row)
                 heads.append(head)
@@ -154,8 +153,8 @@ class TransactionMatcher:
             starts = np.zeros(len(heads) + 1, np.int64)
             np.cumsum(np.fromiter(map(len, heads), np.int64, len(heads)), out=starts[1:])
             found, _ = self._index.heads.find(b"".join(heads), starts)
-            worth += np.array(rows)[np.unique(found)].tolist()
-        return sorted(worth)
+            worth.update(np.array(rows)[np.unique(found)].tolist())
+        return worth
 
     def _with_requests(self, transactions: Transactions, candidates: dict[int, set[int]]) -> list[Match]:
         """Keep of requests what rules on both sides need, and judge responses together with theirs."""

@@ -1,0 +1,262 @@
+"""Writes alerts and changes into the database from a thread of its own, so that a disk never holds packets up.
+
+What waits is bounded, and stays while the disk refuses; beyond the bound it is lost and counted. A database that is
+damaged is moved aside, and a new one begun: the memory is a convenience, the engine goes on in any case.
+
+Counters: ``store.lost``, rows that found no room; ``store.skipped``, alerts above ``store.alerts_per_s``;
+``store.written``; ``store.deleted``, by the bounds; ``store.failures``, writes that were refused; ``store.set_aside``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ids.counters import Counters
+from ids.errors import IdsError
+from ids.events import Lines
+from ids.store.database import Bounds, open_writing
+from ids.store.rows import Row, alert_row, change_row, insertion
+from ids.store.settings import StoreSettings
+from ids.types import Change
+
+log = logging.getLogger(__name__)
+
+WAITING_BYTES = 16 << 20
+"""What may wait for the disk: more than half a minute of alerts at the highest rate that is kept."""
+
+CHANGE_BYTES = 1024
+"""What a change is taken to need."""
+
+BATCH_BYTES = 1 << 20
+"""About as much is written in one transaction: some hundred milliseconds, for which a command's write may wait."""
+
+RETRY_S = 1.0
+"""How long a refused write waits for the next try."""
+
+CLOSE_S = 5.0
+"""How long closing waits for what is still to be written."""
+
+RATE_S = 10.0
+"""The time over which alerts are counted for ``store.alerts_per_s``: a burst is the most worth keeping."""
+
+
+@dataclass(slots=True)
+class _Part:
+    """What was handed over at once: lines of alerts, of which the first ``rows`` are kept, or changes."""
+
+    rows: int
+    size: int
+    lines: bytes = b""
+    changes: Sequence[Change] = ()
+    now_ns: int = 0
+
+
+class StoreWriter:
+    """The thread and what waits for it. `put_alerts` and `put_changes` return at once."""
+
+    def __init__(self, path: Path, settings: StoreSettings, counters: Counters) -> None:
+        """Start the thread; the file is opened with the first row, and never in vain: see `_try`."""
+        self._path, self._counters = path, counters
+        self._waiting: deque[_Part] = deque()
+        self._waiting_bytes = 0
+        self._changed = threading.Condition()
+        self._closing = False
+        self._counted: Counter[str] = Counter()
+        self._database: sqlite3.Connection | None = None
+        self._inode = 0
+        self._failing = ""
+        self._pid = os.getpid()
+        self.configure(settings)
+        self._tokens, self._filled_s = RATE_S * settings.alerts_per_s, time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="ids-store", daemon=True)
+        self._thread.start()
+
+    def configure(self, settings: StoreSettings) -> None:
+        """Take other bounds."""
+        self._per_s = settings.alerts_per_s
+        self._bounds = Bounds(settings.max_bytes, settings.max_age_days)
+
+    def put_alerts(self, lines: Sequence[Lines]) -> None:
+        """Hand over alerts as lines of JSON; also the moment at which counters are brought up to date."""
+        for part in lines:
+            keep = self._admitted(part.events)
+            self._count("store.skipped", part.events - keep)
+            if keep:
+                self._put(_Part(keep, len(part.data), part.data, now_ns=time.time_ns()))
+        self._publish()
+
+    def put_changes(self, changes: Sequence[Change]) -> None:
+        """Hand over changes."""
+        if changes:
+            self._put(_Part(len(changes), len(changes) * CHANGE_BYTES, changes=list(changes)))
+        self._publish()
+
+    def close(self) -> None:
+        """Write what waits, as long as the disk takes it. A fork has no thread, and leaves the file alone."""
+        if os.getpid() != self._pid:
+            return
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(CLOSE_S)
+        with self._changed:
+            lost = sum(part.rows for part in self._waiting)
+            self._counted["store.lost"] += lost
+        if lost:
+            log.error("%s: the last %d alerts and changes are lost", self._path, lost)
+        self._publish()
+
+    def _admitted(self, events: int) -> int:
+        """Return how many of so many alerts are kept."""
+        now_s = time.monotonic()
+        self._tokens = min(RATE_S * self._per_s, self._tokens + (now_s - self._filled_s) * self._per_s)
+        self._filled_s = now_s
+        keep = min(events, int(self._tokens))
+        self._tokens -= keep
+        return keep
+
+    def _put(self, part: _Part) -> None:
+        with self._changed:
+            if self._waiting_bytes + part.size > WAITING_BYTES:
+                self._counted["store.lost"] += part.rows
+                return
+            self._waiting.append(part)
+            self._waiting_bytes += part.size
+            self._changed.notify_all()
+
+    def _count(self, name: str, amount: int) -> None:
+        if amount:
+            with self._changed:
+                self._counted[name] += amount
+
+    def _publish(self) -> None:
+        """Add to the engine's counters, in its own thread, what has happened since."""
+        with self._changed:
+            counted, self._counted = self._counted, Counter()
+        for name, amount in counted.items():
+            self._counters.add(name, amount)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                batch = self._next_batch()
+            if not batch:
+                break
+            if self._try(batch):
+                with self._changed:
+                    for part in batch:
+                        self._waiting.popleft()
+                        self._waiting_bytes -= part.size
+                continue
+            with self._changed:
+                if self._changed.wait_for(lambda: self._closing, RETRY_S):
+                    break
+        self._drop_database()
+
+    def _next_batch(self) -> list[_Part]:
+        """Return the oldest parts, at least one where there is any; they wait on until they are written."""
+        batch, size = [], 0
+        for part in self._waiting:
+            batch.append(part)
+            size += part.size
+            if size >= BATCH_BYTES:
+                break
+        return batch
+
+    def _try(self, batch: Sequence[_Part]) -> bool:
+        """Write a batch, all of it or nothing; return whether that was done."""
+        alerts, changes, odd = _rows(batch)
+        try:
+            database = self._opened()
+            database.execute("BEGIN IMMEDIATE")
+            database.executemany(insertion("alerts"), alerts)
+            database.executemany(insertion("changes"), changes)
+            database.execute("COMMIT")
+            self._count("store.deleted", self._bounds.keep(database))
+        except (sqlite3.Error, OSError, IdsError) as error:
+            begun_anew = self._refused(error)
+            return begun_anew and self._try(batch)
+        if self._failing:
+            log.warning("%s is written again", self._path)
+            self._failing = ""
+        self._count("store.written", len(alerts) + len(changes))
+        self._count("store.lost", odd)
+        return True
+
+    def _opened(self) -> sqlite3.Connection:
+        """Return the database; opened anew where somebody has moved or deleted the file."""
+        if self._database is not None and _inode(self._path) != self._inode:
+            self._drop_database()
+        if self._database is None:
+            self._database = open_writing(self._path)
+            self._inode = _inode(self._path)
+        return self._database
+
+    def _drop_database(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _refused(self, error: Exception) -> bool:
+        """Report a write that was refused; return whether to try again at once, for a damaged file has gone."""
+        self._count("store.failures", 1)
+        self._drop_database()
+        # Its subclasses blame the disk, or a lock; it itself blames what is in the file.
+        if type(error) is sqlite3.DatabaseError and self._set_aside(error):
+            return True
+        why = str(error)
+        if why != self._failing:
+            log.error(
+                "%s cannot be written, alerts and changes are kept in memory for a while, then lost: %s. Make room, or"
+                " see to it that this user may write there; see also engine.state_dir",
+                self._path, why,
+            )  # fmt: skip
+        self._failing = why
+        return False
+
+    def _set_aside(self, error: Exception) -> bool:
+        """Move a damaged file out of the way; return whether that could be done."""
+        aside = self._path.with_name(f"{self._path.name}.bad")
+        try:
+            self._path.replace(aside)
+            for suffix in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        except OSError:
+            return False
+        self._count("store.set_aside", 1)
+        log.error(
+            "%s is damaged (%s) and was moved to %s; a new one is begun. `sqlite3 %s .recover` may get rows back",
+            self._path, error, aside, aside,
+        )  # fmt: skip
+        return True
+
+
+def _rows(batch: Sequence[_Part]) -> tuple[list[Row], list[Row], int]:
+    """Return the rows of alerts and of changes, and how many alerts could not be made rows."""
+    alerts: list[Row] = []
+    changes: list[Row] = []
+    odd = 0
+    for part in batch:
+        for line in part.lines.split(b"\n", part.rows)[: part.rows]:
+            try:
+                alerts.append(alert_row(line, part.now_ns))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                odd += 1
+        changes += [change_row(change) for change in part.changes]
+    return alerts, changes, odd
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0

@@ -1,0 +1,1 @@
+"""The memory: its file, its writer, what it is asked."""
