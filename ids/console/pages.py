@@ -17,6 +17,7 @@ from ids.console.evidence import dump, rows_of
 from ids.console.now import now
 from ids.errors import KernelError, UsageError
 from ids.kernel.fastpath import instance_dir
+from ids.respond.protected import own_addresses
 from ids.snapshot import Snapshot, Watcher
 from ids.store import queries
 from ids.store.database import open_reading, store_path
@@ -30,6 +31,8 @@ QUERY_S = 3.0
 """How long one page may ask the store: a search for text that is nowhere reads all of it."""
 LIST_S = 3.0
 """How long a look at the blocklist is good for: of a million entries it takes a second and 70 MB, whoever asks."""
+OWN_S = 60.0
+"""How long the addresses of this host are taken for known: three processes find them out."""
 STEPS = 20_000
 """Steps of SQLite's machine between two looks at the clock: some milliseconds."""
 MAX_TEXT = 200
@@ -49,6 +52,7 @@ class Pages:
         self._look = look
         self._pins = instance_dir(config.fastpath, config.instance)
         self._store = store_path(config.engine.state_dir, config.instance)
+        self._own = Watcher(own_addresses, OWN_S)
         self._listed = {order: Watcher(partial(self._foremost, order), LIST_S) for order in lists.ORDERS}
 
     def now(self, _: Mapping[str, str]) -> Shown:
@@ -119,7 +123,7 @@ class Pages:
         answers: list[Answer] = []
         with self._memory(content) as database:
             asked = why.asked_of(subject, database)
-            answers.append(why.answer(self._config, asked, database))
+            answers.append(why.answer(self._config, asked, database, self._own.look()))
         if not answers:  # the store was too slow, or broke meanwhile
             raise UsageError(content["problem"])
         found = answers[0]

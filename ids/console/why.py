@@ -14,7 +14,6 @@ from ids.errors import IdsError, NoAnswer, NotRunning, UsageError
 from ids.kernel import AllowList, Blocklist
 from ids.kernel.fastpath import guarded_interfaces, instance_dir
 from ids.kernel.maps.counts import pinned_shadow
-from ids.respond.protected import own_addresses
 from ids.rules.language.variables import home_net
 from ids.snapshot import ANSWER_S
 from ids.state import comments
@@ -22,6 +21,7 @@ from ids.state import penalties as saved
 from ids.state.files import state_folder
 from ids.store import why as store_why
 from ids.store.why import Answer, Asked, Places
+from ids.types import IPAddress
 
 _Known = TypeVar("_Known")
 
@@ -44,8 +44,10 @@ def asked_of(subject: str, memory: sqlite3.Connection | None) -> Asked:
     return found
 
 
-def answer(config: Config, asked: Asked, memory: sqlite3.Connection | None) -> Answer:
-    """Return all that is known; what cannot be read is named in its ``troubles``."""
+def answer(
+    config: Config, asked: Asked, memory: sqlite3.Connection | None, own: frozenset[IPAddress] = frozenset()
+) -> Answer:
+    """Return all that is known; what cannot be read is named in its ``troubles``. ``own``: this host's addresses."""
     pins = instance_dir(config.fastpath, config.instance)
     troubles: list[str] = []
 
@@ -64,7 +66,7 @@ def answer(config: Config, asked: Asked, memory: sqlite3.Connection | None) -> A
             memory=memory,
             comments=comments.load(state_folder(config.engine.state_dir, config.instance)),
             penalties=known(lambda: _penalties(config)) or (),
-            own=own_addresses() if config.respond.protect_own else frozenset(),
+            own=own if config.respond.protect_own else frozenset(),
             home=home_net(config.vars),
             settings=config.respond,
             shadow=bool(known(lambda: pinned_shadow(pins))),
