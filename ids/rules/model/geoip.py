@@ -5,9 +5,9 @@ addresses, whose leaves point into a section of records. The tree is read as an 
 go down it together, a bit a step; a record is read once.
 
 The library `maxminddb` (tried: 3.2.0) is not used. It answers one address at a time, given as text: that takes its
-extension 0.8 µs of processor time, its reader in Python 11 µs, and us a statement for each, where a batch here takes 0.1
-to 0.15 µs an address. Its extension maps the file, so that one that is shortened in place, as by an update with `cp`,
-ends the engine with SIGBUS; here the file is read once. Of torn files it raises what it does not name
+extension 0.8 µs of processor time, its reader in Python 11 µs, and us a statement for each, where a batch here takes
+0.1 to 0.15 µs an address. Its extension maps the file, so that one that is shortened in place, as by an update with
+`cp`, ends the engine with SIGBUS; here the file is read once. Of torn files it raises what it does not name
 (`UnicodeDecodeError`, and its reader in Python `TypeError`).
 """
 
