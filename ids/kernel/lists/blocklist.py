@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from ids.kernel import contract
 from ids.kernel.contract import Lists
 from ids.kernel.lists.claims import Claims, Kind, Rows, chosen, strongest, together, without
-from ids.kernel.lists.labels import Labels
 from ids.kernel.lists.networks import KEY_TYPES, NetworkSet, is_exact, key_of, network_of, not_in, places, set_all
-from ids.kernel.maps.pins import open_required
+from ids.kernel.lists.pinned import PinnedList
 from ids.kernel.maps.table import Map
 from ids.kernel.system.bpffs import locked
 from ids.kernel.system.clock import sample_offset_ns
@@ -28,7 +27,6 @@ from ids.types import BlockMode, IPNetwork
 
 TABLES = {(4, True): "ids_block4", (6, True): "ids_block6", (4, False): "ids_prefix4", (6, False): "ids_prefix6"}
 """Name of the map by IP version and whether it holds single addresses."""
-MAP_NAMES = (*TABLES.values(), "ids_claims", "ids_config", "ids_labels")
 
 SWEEP_SHARE = 50
 """A sweep that took t is not repeated before 50 t: sweeping a million entries must not become the main work."""
@@ -64,40 +62,20 @@ class Block:
     """Weaker claims of others on this network, as `Blocklist.list` found them: the strongest steps in for this one."""
 
 
-class Blocklist:
+class Blocklist(PinnedList):
     """Blocked addresses and prefixes of both families. The program obeys each change from the next packet on.
 
     Each label has its own claim on a network; the strongest is the entry. See `ids.kernel.lists.claims`.
     """
 
+    map_names = (*TABLES.values(), "ids_claims", *PinnedList.map_names)
+
     def __init__(self, pin_dir: Path, maps: dict[str, Map], owned: bool = False) -> None:
-        self._pin_dir = pin_dir
-        self._maps = maps
-        self._owned = owned
+        super().__init__(pin_dir, maps, owned)
         self._tables = {kind: maps[name] for kind, name in TABLES.items()}
         self._claims = Claims(maps["ids_claims"])
-        self._labels = Labels(pin_dir, maps["ids_labels"])
-        self._config = maps["ids_config"].view(contract.CONFIG)
         self._next_sweep_ns = 0
         self._size = 0
-
-    @classmethod
-    def open(cls, pin_dir: Path) -> Blocklist:
-        """Open the blocklist of the instance that pins under ``pin_dir``; raises `KernelError`."""
-        return cls(pin_dir, open_required(pin_dir, MAP_NAMES), owned=True)
-
-    def close(self) -> None:
-        """Close the maps that `open` opened."""
-        del self._config
-        if self._owned:
-            for opened in self._maps.values():
-                opened.close()
-
-    def __enter__(self) -> Blocklist:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __len__(self) -> int:
         """Return how many entries there are, expired ones that are not swept yet included: as of the last sweep."""

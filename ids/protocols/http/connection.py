@@ -183,7 +183,7 @@ class Connection(State):
             response = (ResponseWithFile if tracked else Response)(block, data[start:end], exchange)
             row = Transaction(
                 shared.flows, self.slot, "http", exchange.tx_id, _TO_CLIENT, response,
-                response.fields, ts_ns, number, True, behind=size - end,
+                response.fields, ts_ns, number, True, more=response.further(low), behind=size - end,
             )  # fmt: skip
             out.append(row)
             if exchange.files:

@@ -240,7 +240,9 @@ def _read_headers(
     if (line := buffers.get("http.request_line" if cookie == b"cookie" else "http.response_line")) is not None:
         buffers["http.start"] = start_of(line, pairs)
     if cookie in headers:
-        _read_cookies(head, values[cookie])
+        buffers["http.cookie"], several = cookies_of(values[cookie])
+        if several:
+            head.more["http.cookie"] = several
     for key, buffer in BUFFER_OF_HEADER.items():
         if key in headers:
             buffers[buffer] = headers[key]
@@ -276,13 +278,11 @@ def listed(head: Head, names: Collection[bytes] | None, of_client: bool) -> list
     ]
 
 
-def _read_cookies(head: Head, values: list[bytes]) -> None:
-    """Take the values of all cookie headers together, the empty ones left out, and each of several by itself."""
+def cookies_of(values: list[bytes]) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the values of all cookie headers together, the empty ones left out, and each of several by itself."""
     present = [value for value in values if value]
-    head.buffers["http.cookie"] = b", ".join(present)
     several = dict.fromkeys(present)
-    if len(several) > 1:
-        head.more["http.cookie"] = tuple(several)[:MAX_COOKIES]
+    return b", ".join(present), tuple(several)[:MAX_COOKIES] if len(several) > 1 else ()
 
 
 def _pairs(lines: list[bytes], max_headers: int, counters: Counters) -> list[tuple[bytes, bytes]]:

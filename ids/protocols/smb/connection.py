@@ -12,9 +12,10 @@ from typing import Any
 from ids.protocols.dcerpc import pdu
 from ids.protocols.dcerpc.buffers import side_of
 from ids.protocols.dcerpc.calls import Association, Bounds, RpcCall
-from ids.protocols.framing import Frames, Pool
+from ids.protocols.framing import Frames
 from ids.protocols.made import Made
 from ids.protocols.protocol import Setup
+from ids.protocols.shared import Shared
 from ids.protocols.smb.about import About, Exchange, Rpc, Transfer, Tree, fields
 from ids.protocols.smb.buffers import OF_CLIENT, OF_SERVER, Said
 from ids.protocols.smb.opened import Open, Part
@@ -32,17 +33,14 @@ _END_OF_FILE = 0xC0000011
 _DIRECTIONS = tuple(Direction)
 
 
-class Shared:
-    """What the connections of all flows share."""
+class SharedCalls(Shared[SmbSettings]):
+    """With the bounds of calls through pipes."""
 
-    def __init__(self, setup: Setup) -> None:
-        self.settings: SmbSettings = setup.settings
-        self.flows = setup.flows
-        self.counters = setup.counters
-        self.files = setup.files
-        self.pool = Pool("smb", self.settings.memcap_bytes, setup.counters)
+    def __init__(self, protocol: str, setup: Setup) -> None:
+        super().__init__(protocol, setup)
+        limits = self.settings
         self.bounds = Bounds(
-            "smb", self.settings.open_calls, self.settings.stub_bytes, self.pool, setup.counters, answers_whole=False
+            protocol, limits.open_calls, limits.stub_bytes, self.pool, self.counters, answers_whole=False
         )
 
 
@@ -53,7 +51,7 @@ class Connection:
         "_expected", "_next_id", "_slot", "at", "dialect", "opens", "part", "shared", "trees", "waiting",
     )  # fmt: skip
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: SharedCalls, slot: int, tx_id: int) -> None:
         self.shared = shared
         self._slot = slot
         self._next_id = tx_id

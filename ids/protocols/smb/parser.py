@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from ids.protocols.framing import Frames, Message
-from ids.protocols.protocol import MakeStreamParser, Setup
 from ids.protocols.smb import starts
-from ids.protocols.smb.connection import Connection, Shared
+from ids.protocols.smb.connection import Connection, SharedCalls
 from ids.protocols.smb.first import First
 from ids.protocols.smb.opened import Part
 from ids.protocols.smb.second import Second
@@ -23,7 +20,7 @@ class SmbParser:
 
     __slots__ = ("_clear", "_closed", "_encrypted", "_first", "_frames", "_rest", "_second", "connection")
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: SharedCalls, slot: int, tx_id: int) -> None:
         limit = shared.settings.message_bytes
         self._frames = [Frames(shared.pool, starts.length_of, limit, starts.BEGINS, cut=True) for _ in Direction]
         self.connection = Connection(shared, slot, tx_id)
@@ -104,8 +101,3 @@ class SmbParser:
             self.connection.transfer(part.opened, direction, part.offset + piece.lost, piece.data, part.like)
             part, self.connection.part = self.connection.part, None
         self._rest[direction] = left - len(piece.data), part
-
-
-def parsing(setup: Setup) -> MakeStreamParser:
-    """Return what makes the parsers of flows."""
-    return partial(SmbParser, Shared(setup))
