@@ -20,12 +20,14 @@ from ids.conversations import Conversations
 from ids.counters import Counters
 from ids.decode import Decoder
 from ids.events import Event, Events
+from ids.exceptions import Exceptions, Policies
 from ids.flow import FlowTable
 from ids.flow.share import Share
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import EVENT_OF, ODDITY, Protocols
 from ids.protocols.files import Files
+from ids.protocols.frame import FrameRow
 from ids.respond import events
 from ids.respond.anomalies import Allowance, packet_anomalies
 from ids.respond.exhibits import Exhibits
@@ -34,6 +36,7 @@ from ids.respond.filestore import FileStore
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
 from ids.respond.recount import Recount
+from ids.respond.unlogged import Unlogged
 from ids.types import (
     I64,
     U8,
@@ -145,6 +148,9 @@ class Inspection:
         if live:  # what lies beyond is not shown
             depth = min(stream.depth_bytes, config.fastpath.depth_tcp_bytes)
             stream = stream.model_copy(update={"depth_bytes": depth})
+        policies = Policies.of(config.respond, stream)
+        stream = policies.follow(stream)
+        self._exceptions = Exceptions(policies, flows, counters)
         self._table = FlowTable(config.flow, counters, stream, last_seen, flows, seed, parsers=True)
         self._files = Files(config.files, counters, flows)
         self._asked = asked if asked is not None else Asked()
@@ -154,6 +160,7 @@ class Inspection:
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
         self._exhibits = Exhibits(config.eve, flows, counters)
+        self._unlogged = Unlogged(flows, counters)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
     def configure(self, config: Config, wanted: Collection[str] | None) -> None:
@@ -221,6 +228,7 @@ class Inspection:
     def _detect(self, found: Findings, packets: Packets | None, flows: FlowBatch, transactions: Transactions) -> None:
         plugins, matches = self._plugins, found.matches
         if packets is not None:
+            matches += self._exceptions.matches(packets, flows)
             matches += plugins.matches("ids_packets", packets=packets, flows=flows)
             if not self._reports_packets:  # another worker reports of packets that no flow has
                 matches[:] = [match for match in matches if match.flow.id]
@@ -239,6 +247,7 @@ class Inspection:
         if matches:
             matches[:] = self._exhibits.of_packets(self._conversations.resolve(matches), packets, flows)
         self._exhibits.note(flows)
+        self._unlogged.note(matches)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
         if matches and self._files.tracked:
@@ -257,7 +266,7 @@ class Inspection:
         self, packets: Packets | None, flows: FlowBatch, transactions: Transactions
     ) -> Sequence[Match]:
         plugins = self._plugins
-        whole = Transactions([row for row in transactions if not row.partial])
+        whole = Transactions([row for row in transactions if not row.partial and type(row) is not FrameRow])
         matches = plugins.matches("ids_transactions", transactions=whole, parts=transactions)
         if plugins.has("ids_transaction"):
             matches += plugins.matches_of_each("ids_transaction", "transaction", whole)
@@ -320,7 +329,7 @@ class Inspection:
         ]  # fmt: skip
         if len(dns := self._config.eve.dns) < 2:
             complete = [row for row in complete if row.protocol != "dns" or row.fields.get("type") in dns]
-        if complete:
+        if complete := self._unlogged.logged(complete):
             found.transactions = Events(lines=spelt.transactions(complete))
         self._write_up_files(found, spelt)
         ended = flows.ended[primary[flows.ended] == 0]
@@ -350,9 +359,10 @@ class Inspection:
                 matches[at] = replace(match, exhibit=replace(exhibit, files=tuple(said)))
 
     def _want_files(self) -> None:
-        """Have no more found out about files than somebody asks for."""
+        """Have no more found out about files and frames than somebody asks for."""
         asked = self._asked
         self._asked_changes = asked.changes
+        self._protocols.framed.want(asked.buffers)
         storing = self._store.at_work and (asked.storing or self._store.takes_all)
         self._files.want(asked.buffers, logged=self._wants("fileinfo"), storing=storing or asked.storing)
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, get_args
 
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.tls.settings import Logged
-from ids.respond.settings import EVENT_TYPES
+from ids.respond.settings import EVENT_TYPES, ExceptionPolicy
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,13 @@ TOP_KEYS = frozenset((
 ))  # fmt: skip
 """Settings on the top level that Suricata has and we have not."""
 
-_PASSIVE: Assigned = {"respond.mode": "off", "protocols.ike.record": 1, "eve.full_ipv6": True}
+_ALERTS = 15
+"""Of one packet, where nothing is said."""
+
+_PASSIVE: Assigned = {
+    "respond.mode": "off", "protocols.ike.record": 1, "eve.full_ipv6": True,
+    "respond.alerts_per_packet": _ALERTS,
+}  # fmt: skip
 """Suricata drops nothing, and says so in its events, unless it stands in the way of the packets. Its `ike` events are
 those of version 7, and its events spell addresses with all their zeros."""
 
@@ -122,7 +128,7 @@ def is_suricatas_name(key: str) -> bool:
 
 _IN_OUR_GROUPS = (
     "flow.hash-size", "flow.managers", "flow.prealloc", "flow.recyclers", "stream.async-oneside", "stream.bypass",
-    "stream.inline", "stream.max-syn", "stream.midstream-policy", "stream.prealloc", "stream.reassembly.",
+    "stream.inline", "stream.max-syn", "stream.prealloc", "stream.reassembly.",
     "vars.address-groups.", "vars.port-groups.",
 )  # fmt: skip
 """Beginnings of Suricata's names in groups that we have too."""
@@ -339,6 +345,24 @@ def _body_bytes(setting: str) -> Callable[[Any, Path], Assigned]:
     return lambda value, _: {setting: min(_bytes(value), _MOST_BODY) or _MOST_BODY}
 
 
+def _policy(setting: str) -> Callable[[Any, Path], Assigned]:
+    """Return what takes an exception policy over; those for single packets have no counterpart for connections."""
+
+    def taken(value: Any, _home: Path) -> Assigned:
+        word = str(value).lower()
+        if word in get_args(ExceptionPolicy):
+            return {setting: word}
+        log.warning("the exception policy %s has no counterpart here, so %s stays as it is", word, setting)
+        return {}
+
+    return taken
+
+
+def _alerts_per_packet(value: Any, _home: Path) -> Assigned:
+    most = int(value) if str(value).isdecimal() else 0
+    return {"respond.alerts_per_packet": min(most, 65_535) or _ALERTS}
+
+
 def _actions(value: Any, _home: Path) -> Assigned:
     return {"respond.action_order": [str(name) for name in value]} if isinstance(value, list) else {}
 
@@ -352,6 +376,8 @@ def _capture(value: Any, _home: Path) -> Assigned:
 
 _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "stream.midstream": lambda value, _: {"stream.midstream": _true(value)},
+    "stream.midstream-policy": _policy("stream.midstream_policy"),
+    "exception-policy": _policy("respond.exception_policy"),
     "stream.checksum-validation": lambda value, _: {"decode.checksums": "all" if _true(value) else "none"},
     "stream.reassembly.depth": _depth,
     "stream.memcap": lambda value, _: {"stream.memcap_bytes": _bytes(value)},
@@ -367,5 +393,6 @@ _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     f"{_LIBHTP}response-body-limit": _body_bytes("protocols.http.response_body_bytes"),
     "outputs": _outputs,
     "action-order": _actions,
+    "packet-alert-max": _alerts_per_packet,
     "af-packet": _capture,
 }

@@ -15,6 +15,7 @@ import click
 
 from ids import __version__
 from ids.errors import IdsError
+from ids.garbage import collected_later
 from ids.literal import literal
 
 GC_THRESHOLDS = (50_000, 20, 10)
@@ -69,7 +70,8 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         module, _, name = VERBS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        with collected_later(for_good=True):
+            command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from ids.counters import Counters
+from ids.protocols.frame import Framer, Place, Spans
 from ids.protocols.framing import Frames, Lines, Message
 from ids.protocols.protocol import ODDITY, Handover, Setup
 from ids.protocols.shared import Shared as Common
@@ -106,7 +107,7 @@ class Dialogue:
     protocol: ClassVar[str]
     """Its name."""
 
-    __slots__ = ("_at", "_cut", "_ended", "_out", "next_id", "shared", "slot")
+    __slots__ = ("_at", "_cut", "_ended", "_framer", "_out", "next_id", "shared", "slot")
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         self.shared = shared
@@ -120,6 +121,7 @@ class Dialogue:
         self._at = (0, 0, 0)
         """Time and number of the packet that is read, and bytes behind the message."""
         self._out: list[Transaction] = []
+        self._framer: Framer | None = None
 
     # What a protocol says of itself.
 
@@ -130,6 +132,11 @@ class Dialogue:
     def take(self, direction: Direction, message: Message) -> None:
         """Read a message. What it raises costs the flow its parser."""
         raise NotImplementedError
+
+    @staticmethod
+    def frames(message: bytes, direction: Direction) -> Spans:
+        """Return the frames of a message that is no line."""
+        return ()
 
     def end(self) -> None:
         """Say what is left to say: the streams have ended."""
@@ -186,9 +193,14 @@ class Dialogue:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         if not self._cut:
             self._cut = [self.cut(side) for side in Direction]
+            if isinstance(self._cut[stretch.direction], Frames):
+                self._framer = self.shared.framed.framer(self.protocol, stream=True)
         self._out, direction = out, stretch.direction
+        if self._framer is not None:
+            self._framer.came(direction, stretch.gap + len(stretch.data))
         for message in self._cut[direction].feed(stretch.data, stretch.gap, stretch.closed):
             self._at = stretch.ts_ns, stretch.number, message.behind
+            self._frame(direction, message)
             self.take(direction, message)
         if stretch.closed:
             self._ended |= 1 << direction
@@ -201,8 +213,19 @@ class Dialogue:
     def datagram(self, direction: Direction, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Take the next datagram, as `DatagramParser` has it."""
         self._out, self._at = out, (ts_ns, number, 0)
-        self.take(direction, Message(data, 0))
+        if self._framer is None and self.protocol in self.shared.framed.protocols:
+            self._framer = self.shared.framed.framer(self.protocol, stream=False)
+        message = Message(data, 0)
+        self._frame(direction, message)
+        self.take(direction, message)
         self._out = []
+
+    def _frame(self, direction: Direction, message: Message) -> None:
+        """Hand on the frames of a message, where somebody asks for them."""
+        if self._framer is not None:
+            spans = self.frames(message.data, direction)
+            place = Place(self.shared.flows, self.slot, *self._at)
+            self._out.append(self._framer.row(direction, message.data, spans, place, whole=message.whole))
 
     def release(self) -> None:
         """Give back the memory of a flow that is parsed no more."""

@@ -32,6 +32,7 @@ class Shared(Generic[LimitsT]):
         self.counters = setup.counters
         self.files = setup.files
         self.expected = setup.expected
+        self.framed = setup.framed
         self.settings: LimitsT = setup.settings
         self.pool = Pool(protocol, self.settings.memcap_bytes, setup.counters)
 

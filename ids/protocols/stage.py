@@ -40,6 +40,7 @@ import numpy as np
 from ids.counters import Counters
 from ids.protocols.expected import Expected
 from ids.protocols.files import Files, FileSettings
+from ids.protocols.frame import Framed
 from ids.protocols.protocol import (
     Handover,
     MakeDatagramParser,
@@ -100,6 +101,7 @@ class Protocols:
     ) -> None:
         """Keep what is known of flows in a place of ``flows``. ``ordinary_lane`` and ``files`` as in `Setup`."""
         self.files = Files(FileSettings(), counters, flows) if files is None else files
+        self.framed = Framed()
         self._settings = settings
         self._counters = counters
         self._flows = flows
@@ -118,7 +120,14 @@ class Protocols:
         self._announced = {protocol.name: protocol for protocol in protocols if protocol.announced}
         for protocol in protocols:
             setup = Setup(
-                flows, settings.of(protocol), counters, ordinary_lane, self.files, self._expected, self._contradicted
+                flows,
+                settings.of(protocol),
+                counters,
+                ordinary_lane,
+                self.files,
+                self._expected,
+                self.framed,
+                self._contradicted,
             )
             if protocol.streams is not None:
                 self._make_parser[protocol.name] = protocol.streams(setup)

@@ -9,17 +9,19 @@ from __future__ import annotations
 import base64
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from ids.events import Event
 from ids.protocols import BY_NAME, EVENT_OF, ODDITY
+from ids.protocols.frame import FrameRow
 from ids.respond.community_id import community_id
 from ids.respond.settings import EveSettings
 from ids.types import (
     LIVE,
     Action,
     Direction,
+    Evidence,
     Exhibit,
     Flow,
     FlowColumns,
@@ -176,7 +178,9 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
             event["src_ip" if match.direction is Direction.TO_SERVER else "dest_ip"] = match.exhibit.xff
         else:
             event["alert"]["xff"] = match.exhibit.xff
-    if match.transaction is not None:
+    if isinstance(match.transaction, FrameRow):
+        event |= _frame(match.transaction, match.evidence)
+    elif match.transaction is not None:
         event["tx_id"] = match.transaction.tx_id
         protocol, fields = match.transaction.protocol, match.transaction.fields
         in_alert = BY_NAME[protocol].in_alert if protocol in BY_NAME else None
@@ -203,6 +207,12 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         "evidence": evidence_of(match),
     }
     return event
+
+
+def _frame(row: FrameRow, evidence: Sequence[Evidence]) -> Event:
+    """Return what EVE says of the frame in which a rule found what it looked for."""
+    found = next((row.frames[each.buffer] for each in evidence if each.buffer in row.frames), None)
+    return {} if found is None else {"frame": dict(found)}
 
 
 def evidence_of(match: Match) -> list[Event]:
@@ -362,7 +372,7 @@ def drop_event(match: Match, reason: str, block: Event | None, settings: EveSett
     event["direction"] = _direction(match)
     header = match.exhibit.header if match.exhibit is not None else None
     event["drop"] = {**(header or {}), "reason": reason}
-    if settings.drop_alert:
+    if settings.drop_alert and not match.signature.exception:
         event["alert"] = _alert(match, blocked=True)
     if settings.verdict:
         event["verdict"] = _verdict(match, "drop")

@@ -168,14 +168,16 @@ def _filled(event: Event) -> Event:
     return {key: value for key, value in event.items() if value}
 
 
-def order(match: Match, actions: Sequence[str] = ORDER) -> tuple[int, int, int, int]:
+def order(match: Match, actions: Sequence[str] = ORDER) -> tuple[int, bool, int, int, int, int, int]:
     """Return where a match comes among those of a batch: by packet, then as Suricata orders rules.
 
     By default what passes comes before what drops, and that before alerts; what sets a bit before what only asks for
-    one; what is severe before what is not.
+    one; what is severe before what is not; and then by their numbers. Exception policies come before all
+    rules.
     """
     signature = match.signature
-    return match.number, actions.index(signature.action.value), _place(signature.state), signature.severity
+    asked = actions.index(signature.action.value), _place(signature.state), signature.severity
+    return match.number, not signature.exception, *asked, signature.gid, signature.sid
 
 
 def scope_kind(scope: str) -> str:

@@ -40,6 +40,7 @@ PROTOCOL = Protocol(
     in_alert=in_alert,
     buffers=(
         Buffer("dns.query", "dns", _CLIENT, "name asked for", several=True),
+        Buffer("dns.frame.pdu", "dns", None, "a message as it was sent, without its length in a stream"),
         Buffer("dns.queries.rrname", "dns", None, "name asked for, of queries and answers", several=True),
         Buffer("dns.answer.name", "dns", _SERVER, "names in the answer section", several=True),
         Buffer("dns.answers.rrname", "dns", None, "names in the answer section", several=True),

@@ -10,6 +10,7 @@ from ids.protocols.dns.message import QR, Message
 from ids.protocols.dns.names import Malformed
 from ids.protocols.dns.settings import DnsSettings
 from ids.protocols.dns.starts import BEGINS
+from ids.protocols.frame import Framer, Place, whole_message
 from ids.protocols.framing import Frames
 from ids.protocols.made import Made
 from ids.protocols.protocol import ODDITY
@@ -30,7 +31,7 @@ def _length_of(data: bytes | bytearray, at: int) -> int:
 class DnsFlow:
     """Both directions of a flow; a `StreamParser` and a `DatagramParser`."""
 
-    __slots__ = ("_frames", "_next_id", "_shared", "_slot", "_waiting")
+    __slots__ = ("_framer", "_frames", "_next_id", "_shared", "_slot", "_waiting")
 
     def __init__(self, shared: Shared[DnsSettings], slot: int, tx_id: int) -> None:
         self._shared = shared
@@ -40,17 +41,31 @@ class DnsFlow:
         """Queries without an answer, the oldest first: their id to that of their transaction."""
         self._frames: list[Frames] = []
         """By direction, once there is a stream: most flows are datagrams."""
+        self._framer: Framer | None = None
 
     def datagram(self, direction: Direction, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Take the next datagram, as `DatagramParser` has it."""
+        if self._framer is None and "dns" in self._shared.framed.protocols:
+            self._framer = self._shared.framed.framer("dns", stream=False)
+        self._frame(direction, data, (ts_ns, number, 0), out)
         self._message(direction, data, ts_ns, number, 0, out)
+
+    def _frame(self, direction: Direction, data: bytes, at: tuple[int, int, int], out: list[Transaction]) -> None:
+        """Append the frame of a message, where somebody asks for it."""
+        if self._framer is not None:
+            place = Place(self._shared.flows, self._slot, *at)
+            out.append(self._framer.row(direction, data, whole_message(data, direction), place))
 
     def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         direction = stretch.direction
         if not self._frames:
             self._frames = [Frames(self._shared.pool, _length_of, _LONGEST, begins) for begins in BEGINS]
+            self._framer = self._shared.framed.framer("dns", stream=True)
+        if self._framer is not None:
+            self._framer.came(direction, stretch.gap + len(stretch.data))
         for frame in self._frames[direction].feed(stretch.data, stretch.gap, stretch.closed):
+            self._frame(direction, frame.data[_LENGTH:], (stretch.ts_ns, stretch.number, frame.behind), out)
             self._message(direction, frame.data[_LENGTH:], stretch.ts_ns, stretch.number, frame.behind, out)
 
     def release(self) -> None:

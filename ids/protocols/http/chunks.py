@@ -17,6 +17,8 @@ _MAX_LINE = 4096
 _ZEROS = re.compile(rb"[\s\0]*(?:0[xX])?0*[0-9A-Fa-f]{0,15}$")
 """A size that may go on."""
 _MAX_DIGITS = 16
+_BAD_SIZE = (b"invalid_request_chunk_len", b"invalid_response_chunk_len")
+"""By `Direction`: what chunks are called without a size."""
 
 
 def read_size(side: Side, counters: Counters) -> bool:
@@ -94,6 +96,7 @@ def _leave(side: Side, counters: Counters) -> None:
     message = side.message
     assert message is not None
     counters.add("http.chunk_invalid")
+    message.noted.add(_BAD_SIZE[side.direction])
     if message.head.length and not message.size:
         side.step, side.remaining = Step.BODY, message.head.length
     else:

@@ -380,12 +380,16 @@ class HttpParser:
         requests = self._sides[Direction.TO_SERVER]
         head = parse_response(block, self._settings.header_count, self._counters)
         if 100 <= head.status < 200 and head.status != 101 and head.length is None and not head.chunked:
+            if self._waiting and head.status == 100:
+                self._waiting[0].continued += 1
             return False
         self._list_headers(side, head)
         exchange = self._waiting.pop(0) if self._waiting else self._new_exchange()
         if requests.message is not None and requests.message.exchange is exchange:
             self._reports.so_far(side, requests.message)
         side.message = Message(head, exchange)
+        if exchange.continued > 1:
+            side.message.noted.add(b"100_continue_already_seen")
         return True
 
     def _list_headers(self, side: Side, head: Head) -> None:

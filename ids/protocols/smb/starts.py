@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 
+from ids.protocols.frame import Spans
+
 FRAME = 4
 """Bytes before a message: a type, and its length."""
 MESSAGE = 0x00
 _SESSION = frozenset(range(0x81, 0x86))
 """Types of what sets a session up, and of what keeps it."""
 SECOND, ENCRYPTED, COMPRESSED, FIRST = b"\xfeSMB", b"\xfdSMB", b"\xfcSMB", b"\xffSMB"
+
+HEADS = {FIRST: ("smb1", 32), SECOND: ("smb2", 64)}
+"""By how a message begins: what its frames are called, and bytes of its head."""
+MAX_COMPOUND = 64
+"""Messages of one compound whose frames are named."""
 
 _HEADER = rb"\x00[\x00-\x01](?s:..)[\xfd-\xff]SMB"
 _SESSION_REQUEST = rb"\x81\x00\x00[\x22-\xff]\x20[A-P]{32}[\x00\x20-\x7f]"
@@ -51,3 +58,22 @@ def length_of(data: bytes | bytearray, at: int) -> int:
 
 def _size(data: bytes | bytearray, at: int) -> int:
     return data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]
+
+
+def spans_of(frame: bytes) -> Spans:
+    """Return the frames of a message with its head: those of NetBIOS, and those of each message of SMB in it."""
+    spans = [("nbss.pdu", 0, len(frame)), ("nbss.hdr", 0, FRAME), ("nbss.data", FRAME, len(frame))]
+    if len(frame) < FRAME:
+        return []
+    if frame[0] != MESSAGE:
+        return spans
+    at = FRAME
+    for _ in range(MAX_COMPOUND):
+        kind, size = HEADS.get(frame[at : at + 4], ("", 0))
+        if not kind or len(frame) < at + size:
+            break
+        following = int.from_bytes(frame[at + 20 : at + 24], "little") if kind == "smb2" else 0
+        end = min(at + following, len(frame)) if following >= size else len(frame)
+        spans += [(f"{kind}.pdu", at, end), (f"{kind}.hdr", at, at + size), (f"{kind}.data", at + size, end)]
+        at = end
+    return spans
