@@ -208,20 +208,6 @@ def test_it_drops_only_where_it_stands_in_the_way(tmp_path: Path) -> None:
     assert taken(tmp_path, EVE, "respond.mode=enforce").respond.mode == "enforce"
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ("{enabled: yes}", ["applayer"]),
-        ("{types: {stream: yes}}", ["stream"]),
-        ("{types: {stream: yes, applayer: yes}}", ["stream", "applayer"]),
-        ("{types: {decode: yes, stream: no}}", []),
-    ],
-)
-def test_anomalies_are_those_that_it_says(tmp_path: Path, options: str, expected: list[str]) -> None:
-    text = f"outputs: [{{eve-log: {{types: [{{anomaly: {options}}}]}}}}]\n"
-    assert taken(tmp_path, text).eve.anomalies == expected
-
-
 def test_exception_policies_are_taken_over_by_suricatas_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     text = "exception-policy: bypass\nstream:\n  midstream-policy: pass-flow\n"
     config = taken(tmp_path, text)
@@ -234,3 +220,17 @@ def test_exception_policies_are_taken_over_by_suricatas_words(tmp_path: Path, ca
 @pytest.mark.parametrize(("line", "most"), [("", 15), ("packet-alert-max: 2\n", 2), ("packet-alert-max: 0\n", 15)])
 def test_how_many_alerts_a_packet_has(tmp_path: Path, line: str, most: int) -> None:
     assert taken(tmp_path, "outputs: []\n" + line).respond.alerts_per_packet == most
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("{enabled: yes}", ["applayer"]),
+        ("{types: {stream: yes}}", ["stream"]),
+        ("{types: {stream: yes, applayer: yes}}", ["stream", "applayer"]),
+        ("{types: {decode: yes, stream: no}}", []),
+    ],
+)
+def test_anomalies_are_those_that_it_says(tmp_path: Path, options: str, expected: list[str]) -> None:
+    text = f"outputs: [{{eve-log: {{types: [{{anomaly: {options}}}]}}}}]\n"
+    assert taken(tmp_path, text).eve.anomalies == expected

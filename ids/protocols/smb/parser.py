@@ -20,17 +20,8 @@ class SmbParser:
     """Both directions of a flow; a `StreamParser`."""
 
     __slots__ = (
-        "_clear",
-        "_closed",
-        "_encrypted",
-        "_first",
-        "_framer",
-        "_frames",
-        "_rest",
-        "_second",
-        "_whose",
-        "connection",
-    )
+        "_clear", "_closed", "_encrypted", "_first", "_framer", "_frames", "_rest", "_second", "_whose", "connection",
+    )  # fmt: skip
 
     def __init__(self, shared: SharedCalls, slot: int, tx_id: int) -> None:
         limit = shared.settings.message_bytes
