@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 import orjson
@@ -321,6 +322,7 @@ class Inspection:
         spelt = EventLines(self.flows)
         if self._wants("anomaly"):
             found.anomalies = self._anomalies(found.packets, flows, transactions)
+        self._protocols.contradictions.clear()
         complete = [
             row for row in transactions
             if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))
@@ -391,10 +393,12 @@ class Inspection:
             of_packets = packet_anomalies(packets, self._counters, self._allowance, self._config.eve)
         odd = [row for row in transactions if type(row.buffers) is dict and ODDITY in row.buffers]
         of_parsers = [event for row in odd[:MAX_ODD] for event in events.oddity_events(row)]
+        of_parsers += [events.contradiction_event(self.flows, *one) for one in self._protocols.contradictions]
         if len(odd) > MAX_ODD:
             self._counters.add("app_layer.anomalies_not_written", len(odd) - MAX_ODD)
-        of_streams = (events.anomaly_event(self.flows, noted) for noted in flows.notes)
-        return Events([*of_packets, *of_streams, *of_parsers])
+        of_streams = [events.anomaly_event(self.flows, noted) for noted in flows.notes]
+        kinds = {"stream": of_streams, "applayer": of_parsers}
+        return Events([*of_packets, *chain.from_iterable(kinds[kind] for kind in self._config.eve.anomalies)])
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted

@@ -51,6 +51,8 @@ PLAIN = EveSettings()
 WIRE = "wire/pcap"
 _TUNNELS = {47: "gre tunnel", 4: "ipv4 tunnel", 41: "ipv6 tunnel"}
 _UDP_TUNNELS = {4789: "vxlan encapsulation", 6081: "geneve encapsulation", 3544: "teredo tunnel"}
+_TEREDO = "2001:0:"
+"""Begins the addresses of Teredo; who uses it with others than its servers has any port."""
 _PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F or byte in b"\r\n" else 0x2E for byte in range(256))
 _NOTHING = Exhibit()
 
@@ -296,7 +298,11 @@ def ether_keys(source: str, destination: str) -> Event:
 def packet_source(flow: Flow) -> str:
     """Return where packets of a flow come from, in Suricata's words."""
     outer = flow.tunnel
-    return WIRE if outer is None else packet_source_of(outer.proto, outer.sport, outer.dport)
+    if outer is None:
+        return WIRE
+    if outer.proto == _UDP and flow.src_ip.startswith(_TEREDO) | flow.dst_ip.startswith(_TEREDO):
+        return _UDP_TUNNELS[3544]
+    return packet_source_of(outer.proto, outer.sport, outer.dport)
 
 
 def packet_source_of(proto: int, sport: int, dport: int) -> str:
@@ -331,6 +337,18 @@ def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
     event["anomaly"] = {"type": "stream", "event": noted.event}
     if flow.app_proto:
         event["anomaly"]["app_proto"] = flow.app_proto
+    return event
+
+
+def contradiction_event(flows: FlowColumns, slot: int, ts_ns: int, number: int) -> Event:
+    """Return the ``anomaly`` event of a server that begins in another protocol than its client."""
+    flow = flows.view(slot)
+    event = base("anomaly", flow, ts_ns, number, Direction.TO_CLIENT)
+    event["pkt_src"] = packet_source(flow)
+    event["anomaly"] = {
+        "app_proto": flow.app_proto, "type": "applayer", "event": "APPLAYER_MISMATCH_PROTOCOL_BOTH_DIRECTIONS",
+        "layer": "proto_detect",
+    }  # fmt: skip
     return event
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ids.counters import Counters
 from ids.errors import KernelError
-from ids.events import Event
+from ids.events import Event, Events
 from ids.respond import events
 from ids.respond.changes import block_change
 from ids.respond.distinct import DistinctCounts
@@ -229,6 +229,12 @@ class Responder:
         """Emit the events of packets that follow on matches; None: the packets are not at hand."""
         for event in self._trailing.events(packets):
             self._emit(event)
+
+    def with_state(self, found: Events) -> Events:
+        """Return events of flows with what rules have noted of these: their bits and counters."""
+        if not len(found) or not self._state.noted:
+            return found
+        return Events([event | self._state.shown(event.get("flow_id", 0)) for event in found.rows])
 
     def close(self, flow_events: Iterable[Event]) -> None:
         """Add to the `flow` events of flows that ended what was decided about them, and close their cases."""

@@ -144,6 +144,11 @@ class EveSettings(BaseModel):
     dns: list[Literal["query", "answer"]] = Field(
         ["query", "answer"], description="Which `dns` events are written: of queries, of answers."
     )
+    anomalies: list[Literal["stream", "applayer"]] = Field(
+        ["stream", "applayer"],
+        description="Which `anomaly` events are written besides those of packets: of TCP connections, of what is said"
+        " in them. Of a suricata.yaml, those of its `types`; `applayer` where it says nothing.",
+    )
     packet_anomalies: int = Field(
         10,
         ge=0,
