@@ -21,7 +21,8 @@ from ids.flow.settings import FlowSettings, StreamSettings
 from ids.kernel.settings import FastPathSettings
 from ids.protocols.files import FileSettings
 from ids.protocols.settings import ProtocolSettings
-from ids.respond.settings import EveSettings, RespondSettings
+from ids.respond.outputs import MailSettings, SyslogSettings, WebhookSettings
+from ids.respond.settings import CapturesSettings, EveSettings, RespondSettings
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
 from ids.source import Document, InvalidDocument, parse_yaml, read_yaml, validate
@@ -117,6 +118,10 @@ class Config(_Settings):
     rules: RulesSettings = RulesSettings()
     respond: RespondSettings = RespondSettings()
     eve: EveSettings = EveSettings()
+    captures: CapturesSettings = CapturesSettings()
+    syslog: SyslogSettings = SyslogSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    mail: MailSettings = MailSettings()
     store: StoreSettings = StoreSettings()
     plugins: PluginSettings = PluginSettings()
 
