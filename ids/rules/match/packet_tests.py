@@ -31,7 +31,6 @@ _BITS_OF = {"tcp.flags": 256, "ip.fragbits": 8}
 _TCP, _UDP, _PORTLESS = 6, 17, -2
 _VERSIONS = {"ip4": 4, "ipv4": 4, "ip6": 6, "ipv6": 6}
 _NUMBERS = {"sctp": 132, "icmpv4": 1, "icmpv6": 58}
-_LAST_ADDRESS = (1 << 128) - 1
 
 Clause = list[Predicate]
 
