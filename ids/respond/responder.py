@@ -200,7 +200,7 @@ class Responder:
             case.told.append(event["verdict"])
         if block is not None:
             event["ids"]["block"] = block
-        event |= self._state.shown(match.flow.id)
+        event |= self._state.shown(match.flow.id, match.number)
         self._counters.add("detect.alerts")
         self._emit(event)
         if match.signature.state.changes:
