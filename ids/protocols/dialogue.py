@@ -10,15 +10,16 @@ Requests that wait for their answer are kept in a `Waiting`, which has a bound.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ids.counters import Counters
 from ids.protocols.frame import Framer, Place, Spans
-from ids.protocols.framing import Frames, Lines, Message, Pool
-from ids.protocols.protocol import ODDITY, Handover, MakeDatagramParser, MakeStreamParser, Setup
+from ids.protocols.framing import Frames, Lines, Message
+from ids.protocols.protocol import ODDITY, Handover, Setup
+from ids.protocols.shared import Shared as Common
+from ids.protocols.shared import parsing
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
@@ -96,16 +97,8 @@ class Waiting(Generic[K, T]):
         return rest
 
 
-class Shared:
-    """What the parsers of all flows of a protocol share."""
-
-    def __init__(self, protocol: str, setup: Setup) -> None:
-        self.protocol = protocol
-        self.flows = setup.flows
-        self.counters = setup.counters
-        self.settings: DialogueSettings = setup.settings
-        self.pool = Pool(protocol, self.settings.memcap_bytes, setup.counters)
-        self.framed = setup.framed
+Shared: TypeAlias = Common[DialogueSettings]
+"""What the parsers of all flows of such a protocol share."""
 
 
 class Dialogue:
@@ -242,8 +235,4 @@ class Dialogue:
 
 def speaking(made: type[Dialogue]) -> Callable[[Setup], Any]:
     """Return what `ids.protocols.protocol.Protocol.streams` or ``datagrams`` is for a protocol of messages."""
-    return partial(_begin, made)
-
-
-def _begin(made: type[Dialogue], setup: Setup) -> MakeStreamParser | MakeDatagramParser:
-    return partial(made, Shared(made.protocol, setup))
+    return parsing(made.protocol, made)

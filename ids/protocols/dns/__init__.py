@@ -7,10 +7,11 @@
 """
 
 from ids.protocols.dns.fields import in_alert
-from ids.protocols.dns.parser import Shared
+from ids.protocols.dns.parser import DnsFlow
 from ids.protocols.dns.settings import DnsSettings
 from ids.protocols.dns.starts import FOREIGN_PORTS, FROM_CLIENT, FROM_SERVER, is_message
 from ids.protocols.protocol import Buffer, Protocol
+from ids.protocols.shared import parsing
 from ids.types import Direction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -23,8 +24,8 @@ PROTOCOL = Protocol(
     foreign_ports=FOREIGN_PORTS,
     usual_ports=frozenset({53}),
     settings=DnsSettings,
-    streams=Shared,
-    datagrams=Shared,
+    streams=parsing("dns", DnsFlow),
+    datagrams=parsing("dns", DnsFlow),
     oddities=(
         "malformed_data",
         "not_a_request",

@@ -2,8 +2,9 @@
 
 - `starts` has the first bytes of messages; `settings` the limits;
 - `connection` reads a connection: ordinary messages by `ordinary`, everything else by `parser`, the careful lane;
-- `block`, `head`, `uri` and `content` read the parts of a message;
-- `message` holds what a connection is in the middle of;
+- `block`, `head`, `uri` and `content` read the parts of a message; `ends` finds the end of a head, `chunks` reads the
+  sizes of chunks;
+- `message` holds what a connection is in the middle of, `reports` makes transactions of it;
 - `codings` undoes brotli, zstd and LZMA, `upgrade` says what comes after HTTP, `oddities` what is odd about a head.
 """
 

@@ -10,7 +10,9 @@ What is encrypted (SMB 3) is counted, and not looked at.
 """
 
 from ids.protocols.protocol import Buffer, Protocol
-from ids.protocols.smb.parser import parsing
+from ids.protocols.shared import parsing
+from ids.protocols.smb.connection import SharedCalls
+from ids.protocols.smb.parser import SmbParser
 from ids.protocols.smb.settings import SmbSettings
 from ids.protocols.smb.starts import FROM_CLIENT, FROM_SERVER
 from ids.types import Direction
@@ -22,7 +24,7 @@ PROTOCOL = Protocol(
     from_client=FROM_CLIENT,
     from_server=FROM_SERVER,
     settings=SmbSettings,
-    streams=parsing,
+    streams=parsing("smb", SmbParser, SharedCalls),
     oddities=(
         "malformed_data",
         "malformed_ntlmssp_request",
