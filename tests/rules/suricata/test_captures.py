@@ -30,6 +30,7 @@ def played(tmp_path: Path, *options: str, said: bytes = UA) -> Session:
     ("pcre", "metadata"),
     [
         ('pcre:"/^([A-Z]+).([0-9.]+)/i, flow:a,flow:b";', {"flowvars": [{"a": "Mozilla"}, {"b": "5.0"}]}),
+        ("pcre: /^([A-Z]+)/i,flow:unquoted;", {"flowvars": [{"unquoted": "Mozilla"}]}),
         ('pcre:"/^(.*)[/ ]/G, flow:shortest";', {"flowvars": [{"shortest": "Mozilla"}]}),
         ('pcre:"/^(.*)[/ ]/, flow:longest";', {"flowvars": [{"longest": "Mozilla/5.0"}]}),
         ('pcre:"/^([A-Z]+)/i, pkt:name";', {"pktvars": [{"name": "Mozilla"}]}),

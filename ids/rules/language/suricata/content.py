@@ -249,7 +249,7 @@ def _length(found: tuple[int, int], negated: bool, most: int = MAX_LENGTH) -> Le
 
 def pcre(draft: Draft, value: str | None) -> None:
     """``pcre:"/a[0-9]+b/Ri"``: a regular expression matches in the buffer, or in the one that a flag names."""
-    negated, text = quoted(value)
+    negated, text = _regex_of(value)
     found, words = _PCRE.fullmatch(text), ""
     if found is None and (listed := _PCRE_CAPTURE.fullmatch(text)) is not None:
         found, words = _PCRE.fullmatch(listed[1]), listed[2]
@@ -272,6 +272,13 @@ def pcre(draft: Draft, value: str | None) -> None:
     part.steps.append(Expression(_expression(found[1], flags, bool(captures)), negated, "R" in flags, captures))
     draft.state_changes += [TextChange(scope, name) for scope, name in captures]
     draft.latest = part
+
+
+def _regex_of(value: str | None) -> tuple[bool, str]:
+    """Return whether a ``!`` stands before a regex, and the regex; the quotes around it may be missing."""
+    text = required(value)
+    bare = text.removeprefix("!").lstrip()
+    return (text != bare, bare) if bare.startswith("/") and '"' not in bare else quoted(value)
 
 
 def _captures(text: str, words: str) -> tuple[tuple[str, str], ...]:
