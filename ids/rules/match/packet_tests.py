@@ -24,6 +24,7 @@ from ids.rules.model.header import (
 from ids.rules.model.rule import All, Node, Rule, Traffic, leaves
 from ids.rules.model.sets import AddressSet, Interval, PortSet, intersection
 from ids.types import BitChange, CounterChange, CounterTest
+from ids.types.state import TextTest
 
 YES: tuple[Interval, ...] = ((1, 1),)
 NO: tuple[Interval, ...] = ((0, 0),)
@@ -164,7 +165,7 @@ def once_a_direction(rule: Rule) -> bool:
     if not all(_is_of_direction(test) for test in leaves(rule.condition)):
         return False
     state = rule.signature.state
-    asks = any(isinstance(test, CounterTest) or test.scope == "flow" for test in state.tests)
+    asks = any(isinstance(test, CounterTest | TextTest) or test.scope == "flow" for test in state.tests)
     alters = any(
         isinstance(change, CounterChange) or (isinstance(change, BitChange) and _alters(change))
         for change in state.changes
@@ -181,7 +182,7 @@ def _is_of_direction(test: object) -> bool:
 def _asks_flow(rule: Rule) -> bool:
     """Return whether a rule asks what is remembered of a flow: of what is no flow's packet, nothing is."""
     tests = rule.signature.state.tests
-    return any(isinstance(test, CounterTest) or test.scope == "flow" for test in tests)
+    return any(isinstance(test, CounterTest | TextTest) or test.scope == "flow" for test in tests)
 
 
 def _alters(change: BitChange) -> bool:

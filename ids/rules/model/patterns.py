@@ -236,6 +236,18 @@ def search_capture(text: str, data: bytes) -> tuple[int, int] | None:
     return found
 
 
+def search_groups(pattern: Pattern, data: bytes) -> list[tuple[int, int] | None]:
+    """Return where the groups of the first match of a pattern are, as PCRE has it; nothing where it takes too long."""
+    expression = _limited(f"(?i){pattern.text}" if pattern.nocase else pattern.text)
+    try:
+        found: list[tuple[int, int] | None] = SEARCHER.ask(
+            "groups", expression, data, cpu_s=SEARCH_CPU_S, memory_bytes=COMPILE_BYTES
+        )
+    except (TooCostly, Declined):
+        return []
+    return found
+
+
 class Patterns:
     """Compiles the patterns of one load, within what a load may cost."""
 
