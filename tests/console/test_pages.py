@@ -14,7 +14,7 @@ from ids.console import lists, pages
 from ids.console.access import Access
 from ids.console.app import App, _when
 from ids.console.evidence import MAX_DUMP, MOST_ROWS, dump, rows_of
-from ids.console.server import Request, Response
+from ids.console.messages import Request, Response
 from ids.errors import KernelError
 from ids.kernel import Block
 from ids.store.database import store_path
