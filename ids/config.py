@@ -21,7 +21,8 @@ from ids.flow.settings import FlowSettings, StreamSettings
 from ids.kernel.settings import FastPathSettings
 from ids.protocols.files import FileSettings
 from ids.protocols.settings import ProtocolSettings
-from ids.respond.settings import EveSettings, RespondSettings
+from ids.respond.outputs import MailSettings, SyslogSettings, WebhookSettings
+from ids.respond.settings import CapturesSettings, EveSettings, RespondSettings
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
 from ids.source import Document, InvalidDocument, parse_yaml, read_yaml, validate
@@ -48,6 +49,17 @@ class EngineSettings(_Settings):
         1,
         description="Processes that inspect, each its share of the flows; `auto` is one for each processor. One:"
         " inspection and decisions share a process.",
+    )
+    wait_interfaces: bool = Field(
+        False,
+        description="Start although an interface is not there yet, and guard it as soon as it is, as `ids run"
+        " --wait-interfaces` does; otherwise that is refused, for it may be a wrong name.",
+    )
+    drop_privileges: bool = Field(
+        False,
+        description="Give up all capabilities but CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (beside libxdp's dispatcher"
+        " CAP_SYS_ADMIN too), and those as well in processes that only inspect (`workers`). Files of other users than"
+        " root can then be out of reach.",
     )
     runtime_dir: str = Field("/run/ids", description="Directory of the control sockets, one an instance.")
     state_dir: str = Field(
@@ -84,6 +96,34 @@ class EngineSettings(_Settings):
     )
 
 
+class ConsoleSettings(_Settings):
+    """The web console and the metrics, `ids console`: a process of its own, not the engine."""
+
+    listen: str = Field(
+        "127.0.0.1:9477",
+        description="Where it listens: an address of this host and a port, `[::1]:9477`, or the path of a unix socket"
+        " (`unix:/run/ids/console.sock`), which is its owner's alone.",
+    )
+    elsewhere: bool = Field(
+        False,
+        description="Listen on an address that others reach, too. There is no TLS: put a proxy before it that has it.",
+    )
+    hosts: list[str] = Field(
+        [],
+        description="Names, beside `localhost` and the loopback addresses, by which browsers and scrapers ask for it."
+        " A request that names another host is refused, so that no page elsewhere reaches it by a name of its own.",
+    )
+    token_file: Path | None = Field(
+        None,
+        description="File of the token that whoever asks has to know, readable by its owner alone; made where it is"
+        " not there. Default: `<engine.runtime_dir>/<instance>.token`.",
+    )
+    open_metrics: bool = Field(
+        False,
+        description="Answer `/metrics` without the token. They have no addresses, but reasons, rules and rates.",
+    )
+
+
 class Config(_Settings):
     """All settings. Every one has a default: an empty file is a valid configuration."""
 
@@ -106,8 +146,13 @@ class Config(_Settings):
     rules: RulesSettings = RulesSettings()
     respond: RespondSettings = RespondSettings()
     eve: EveSettings = EveSettings()
+    captures: CapturesSettings = CapturesSettings()
+    syslog: SyslogSettings = SyslogSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    mail: MailSettings = MailSettings()
     store: StoreSettings = StoreSettings()
     plugins: PluginSettings = PluginSettings()
+    console: ConsoleSettings = ConsoleSettings()
 
 
 def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Config:
@@ -117,6 +162,11 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
     cannot be read, and `UsageError` for an override that is no ``key=value``. Values of overrides are YAML:
     ``respond.allow=[192.0.2.1]``, but for ``-`` alone, which as a path means stdout and in YAML a list of nothing.
     """
+    return load_document(path, overrides)[0]
+
+
+def load_document(path: str | Path | None, overrides: Iterable[str] = ()) -> tuple[Config, Document]:
+    """Return the settings, and as plain data what was given of them, each with its place; raises as `load_config`."""
     document = Document("defaults", {}, {}) if path is None else read_yaml(path)
     data = {} if document.data is None else document.data
     if not isinstance(data, dict):
@@ -141,7 +191,7 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
     merged = Document(document.path, data, places)
     config = validate(Config, merged)
     _check_variables(config.vars, merged)
-    return config
+    return config, merged
 
 
 def _named(key: str, value: Any) -> dict[str, Any]:
@@ -189,4 +239,4 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-__all__ = ["Config", "InvalidDocument", "dump_config", "load_config"]
+__all__ = ["Config", "InvalidDocument", "dump_config", "load_config", "load_document"]

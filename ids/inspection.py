@@ -35,6 +35,7 @@ from ids.respond.files import body_fields, file_fields
 from ids.respond.filestore import FileStore
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
+from ids.respond.recorder import Recorder
 from ids.respond.recount import Recount
 from ids.respond.unlogged import Unlogged
 from ids.types import (
@@ -159,7 +160,8 @@ class Inspection:
         self._protocols = Protocols(config.protocols, counters, flows, files=self._files)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
-        self._exhibits = Exhibits(config.eve, flows, counters)
+        self._exhibits = Exhibits(config.eve, flows, counters, config.respond)
+        self._recorder = Recorder(config.captures, flows, counters, live=live)
         self._unlogged = Unlogged(flows, counters)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
@@ -169,7 +171,8 @@ class Inspection:
         self._opaque = frozenset(config.engine.bypass)
         self._wanted = wanted
         self._allowance = Allowance(config.eve.packet_anomalies)
-        self._exhibits.configure(config.eve)
+        self._exhibits.configure(config.eve, config.respond)
+        self._recorder.configure(config.captures)
         self._files.configure(config.files)
         self._store.configure(config.files, config.eve.path)
         self._asked_changes = -1
@@ -192,6 +195,7 @@ class Inspection:
     def drain(self) -> Findings:
         """Deliver what is still held, end all flows, and forget the traffic; the next may be another capture's."""
         found = self._findings(None, self._table.drain())
+        self._recorder.flush()
         self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
         self._history.clear()
         self._plugins.pardon()
@@ -205,7 +209,7 @@ class Inspection:
             self._want_files()
         transactions = self._protocols.feed(flows.streams, flows.datagrams)
         clock = self._lap("protocols", clock)
-        self._exhibits.heard(transactions)
+        self._exhibits.heard(transactions, flows.streams)
         self._detect(found, packets, flows, transactions)
         clock = self._lap("detect", clock)
         self._bypass(flows)
@@ -218,6 +222,7 @@ class Inspection:
         self._lap("events", clock)
         for stage, seconds in self._spent_s.items():
             self._counters.set(f"time_us.{stage}", int(seconds * 1e6))
+        self._plugins.count_times()
         return found
 
     def _lap(self, stage: str, since: float) -> float:
@@ -246,6 +251,8 @@ class Inspection:
         matches += self._conversations.conflicts(flows)
         if matches:
             matches[:] = self._exhibits.of_packets(self._conversations.resolve(matches), packets, flows)
+        if self._recorder.wanted:
+            matches[:] = self._recorder.take(matches, packets, flows)
         self._exhibits.note(flows)
         self._unlogged.note(matches)
         for match in matches:

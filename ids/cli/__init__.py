@@ -37,6 +37,12 @@ VERBS = {
         "ids.cli.check:check",
         "Check settings, rules and plugins as `ids run` would, without touching an interface.",
     ),
+    "init": (
+        "ids.cli.init:init",
+        "Write a commented file of settings for this host: its interfaces, its networks, what doctor found.",
+    ),
+    "service": ("ids.cli.service:service", "Make the engine a service of this host that systemd starts and watches."),
+    "config": ("ids.cli.config:config", "Show the settings in force and where each comes from; check them."),
     "rules": ("ids.cli.rules:rules", "Work on rules: YAML, YARA and Suricata's."),
     "block": ("ids.cli.block:block", "Show and change whom the kernel drops."),
     "allow": ("ids.cli.allow:allow", "Show and change whom the kernel never drops, whatever the blocklist says."),
@@ -47,10 +53,19 @@ VERBS = {
         "ids.cli.stats:stats",
         "Show the kernel's counters for each verdict, and the engine's when one is running.",
     ),
+    "top": (
+        "ids.cli.top:top",
+        "Watch an instance: who sends most, verdicts, rules, rings, lag.",
+    ),
+    "console": (
+        "ids.cli.console:console",
+        "Serve the web console and Prometheus' /metrics, on this host alone unless the settings say otherwise.",
+    ),
     "reload": (
         "ids.cli.reload:reload",
         "Make a running engine read again what it was started with: its `-c`, `--set` and `-S`.",
     ),
+    "completion": ("ids.cli.completion:completion", "Print what makes a shell complete `ids`: bash, zsh or fish."),
     "detach": (
         "ids.cli.detach:detach",
         "Take this instance's program off all interfaces and forget its lists: nothing is left in the kernel.",
@@ -96,6 +111,7 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; errors meant for the user become one message and an exit code."""
     gc.set_threshold(*GC_THRESHOLDS)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no linear algebra here, and its threads are never asleep soon
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # none is ours, and to look for some takes 20 ms
     try:
         cli.main(args=arguments, prog_name="ids", standalone_mode=True)

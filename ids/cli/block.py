@@ -34,7 +34,7 @@ from ids.literal import literal
 from ids.respond.gate import Held
 from ids.respond.protected import own_addresses
 from ids.store.byhand import Deed
-from ids.types import BlockMode, IPAddress, IPNetwork
+from ids.types import BlockMode, IPAddress, IPNetwork, unmapped
 
 OWN_WAIT_S = 3.0
 """How long a block waits for the engine to say which addresses are its own; it answers once a second."""
@@ -192,6 +192,13 @@ def _spare_own(networks: Iterable[IPNetwork] | Feed, config: Config) -> None:
             network = next((network for network in networks if own in network), None)
         if network is not None:
             raise UsageError(f"{network} covers {own}, of this host, a gateway or a resolver; --force blocks it anyway")
+    for proxy in map(unmapped, config.respond.trusted_proxies):
+        if isinstance(networks, Feed):
+            network = networks.meeting(proxy)
+        else:
+            network = next((one for one in networks if one.version == proxy.version and one.overlaps(proxy)), None)
+        if network is not None:
+            raise UsageError(f"{network} meets {proxy}, of respond.trusted_proxies; --force blocks it anyway")
 
 
 def _own_elsewhere(config: Config) -> set[IPAddress]:

@@ -194,6 +194,8 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
     if match.flow.id or match.flow.sport or match.flow.dport:  # of a packet with a bad checksum there is as much
         event["flow"] = flow_summary(match.flow, (match.exhibit or _NOTHING).counts)
     if match.exhibit is not None:
+        if match.exhibit.capture:
+            event["capture_file"] = match.exhibit.capture
         if match.exhibit.files:
             event["files"] = [dict(file) for file in match.exhibit.files]
         event |= _shown(match.exhibit, settings)
@@ -204,6 +206,7 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         "detector": match.detector,
         "rule": match.signature.origin,
         "packet_ts_ns": match.ts_ns,
+        **_forwarded(match),
         "evidence": evidence_of(match),
     }
     return event
@@ -215,9 +218,26 @@ def _frame(row: FrameRow, evidence: Sequence[Evidence]) -> Event:
     return {} if found is None else {"frame": dict(found)}
 
 
+def _forwarded(match: Match) -> Event:
+    """Return for whom a trusted proxy speaks, and by what."""
+    client = match.exhibit.client if match.exhibit is not None else None
+    if client is None:
+        return {}
+    named = {"ip": address_text(client.address), "via": client.via, "proxy": address_text(match.flow.src)}
+    return {"client": named}
+
+
 def evidence_of(match: Match) -> list[Event]:
-    """Return what was matched, one character a byte."""
-    return [{"buffer": e.buffer, "offset": e.offset, "excerpt": e.excerpt.decode("latin-1")} for e in match.evidence]
+    """Return what was matched, one character a byte, and where in each excerpt."""
+    return [
+        {
+            "buffer": e.buffer,
+            "offset": e.offset,
+            "excerpt": e.excerpt.decode("latin-1"),
+            "matched": list(e.matched or (0, len(e.excerpt))),
+        }
+        for e in match.evidence
+    ]
 
 
 def exchange(protocol: str, fields: Fields) -> Event:
@@ -376,7 +396,7 @@ def drop_event(match: Match, reason: str, block: Event | None, settings: EveSett
         event["alert"] = _alert(match, blocked=True)
     if settings.verdict:
         event["verdict"] = _verdict(match, "drop")
-    event["ids"] = {"packet_ts_ns": match.ts_ns, "sid": match.signature.sid}
+    event["ids"] = {"packet_ts_ns": match.ts_ns, "sid": match.signature.sid, **_forwarded(match)}
     if block is not None:
         event["ids"]["block"] = block
     return event

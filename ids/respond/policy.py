@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ids.counters import Counters
 from ids.respond.gate import BlockOrder, Gate
+from ids.respond.proxies import Proxies
 from ids.respond.settings import RespondSettings
 from ids.rules.model.sets import AddressSet
 from ids.types import (
@@ -39,6 +40,8 @@ class Refusal:
     detail: str
     mode: BlockMode | None = None
     """Of the block that is in force already; None: there is none that we know of."""
+    drop_flow: bool = False
+    """The flow is to be dropped in place of the block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +119,17 @@ class BlockPolicy:
         self._settings = settings
         self._home = home
         self._allow: list[IPNetwork] = list(settings.allow)
+        self._proxies = Proxies(settings)
 
     def decide(self, match: Match, request: BlockRequest) -> BlockOrder | Refusal:
         """Return the order that the request becomes, or why not."""
         target, other = _ends(match, request)
         address = address_object(target)
         decision = (
-            self._refusal(address, match, request)
+            self._refusal(address, target, match)
             or self._spared(target, other, request)
             or self._unjustified(address, match, request)
+            or self._proxied(address, target, match, request)
             or self._order(address, match, request)
         )
         if isinstance(decision, Refusal):
@@ -136,11 +141,24 @@ class BlockPolicy:
         listed = any(address in network for network in self._allow if network.version == address.version)
         return listed or self._gate.allows(address)
 
-    def _refusal(self, address: IPAddress, match: Match, request: BlockRequest) -> Refusal | None:
+    def spares(self, match: Match) -> bool:
+        """Return whether nothing may be dropped: the sender is allowed, or the client of a trusted proxy that sent
+        it."""
+        if self.allows(sender_of(match)):
+            return True
+        client = match.exhibit.client if match.exhibit is not None else None
+        by_client = match.direction is Direction.TO_SERVER
+        return client is not None and by_client and self.allows(address_object(client.address))
+
+    def _refusal(self, address: IPAddress, target: Halves, match: Match) -> Refusal | None:
         if self._settings.mode == "off":
             return Refusal("off", "respond.mode is off")
         if self.allows(address):
             return Refusal("allowed", f"{address} is on the allow-list (respond.allow, `ids allow`)")
+        if target in self._proxies:  # it is not blocked in any case; its flow may be dropped, also where it is our own
+            if target == match.flow.src and self.spares(match):
+                return Refusal("allowed", f"the client for whom {address} speaks is on the allow-list")
+            return None
         if address in self.own:
             return Refusal("own", f"{address} belongs to this host, a gateway or a resolver")
         if address.is_multicast or address.is_unspecified or address.is_loopback or int(address) == 0xFFFFFFFF:
@@ -172,6 +190,17 @@ class BlockPolicy:
         if objections:
             return Refusal("veto", objections[0])
         return None
+
+    def _proxied(self, address: IPAddress, target: Halves, match: Match, request: BlockRequest) -> Refusal | None:
+        """Spare a trusted proxy: with it, everybody would be cut off who comes through it."""
+        if target not in self._proxies:
+            return None
+        client = match.exhibit.client if match.exhibit is not None else None
+        whom = "a client that it does not name" if client is None else str(address_object(client.address))
+        detail = f"{address} is a trusted proxy (respond.trusted_proxies) that speaks for {whom}"
+        if request.mode is BlockMode.SHADOW:
+            return Refusal("proxy", f"{detail}; the rule only counts")
+        return Refusal("proxy", f"{detail}; its flow is dropped instead", drop_flow=True)
 
     def _order(self, address: IPAddress, match: Match, request: BlockRequest) -> BlockOrder | Refusal:
         network = self._network(address)
@@ -206,7 +235,9 @@ class BlockPolicy:
 
     def _network(self, address: IPAddress) -> IPNetwork:
         prefix = 32 if address.version == 4 else self._settings.ipv6_prefix
-        return ipaddress.ip_network((address, prefix), strict=False)
+        network = ipaddress.ip_network((address, prefix), strict=False)
+        # a proxy in the same network is not to be cut off with its neighbour
+        return ipaddress.ip_network(address) if self._proxies.overlaps(network) else network
 
     def forget(self, network: IPNetwork) -> None:
         """Forget the latest order for a network: it could not be carried out."""

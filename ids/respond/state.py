@@ -12,7 +12,8 @@ from typing import TypeAlias
 
 from ids.counters import Counters
 from ids.events import Event
-from ids.types import Action, BitChange, BitTest, CounterChange, CounterTest, Direction, Match, State
+from ids.respond.parties import ends_of
+from ids.types import Action, BitChange, BitTest, CounterChange, CounterTest, Match, State
 from ids.types.state import StateTest
 
 MAX_FLOWS = 65_536
@@ -191,8 +192,7 @@ def _place(state: State) -> int:
 
 
 def _whose(scope: str, match: Match) -> object:
-    flow = match.flow
-    src, dst = (flow.src, flow.dst) if match.direction is Direction.TO_SERVER else (flow.dst, flow.src)
+    src, dst = ends_of(match)
     return (min(src, dst), max(src, dst)) if scope == "pair" else src if scope == "src" else dst
 
 
