@@ -21,7 +21,8 @@ from ids.flow.settings import FlowSettings, StreamSettings
 from ids.kernel.settings import FastPathSettings
 from ids.protocols.files import FileSettings
 from ids.protocols.settings import ProtocolSettings
-from ids.respond.settings import EveSettings, RespondSettings
+from ids.respond.outputs import MailSettings, SyslogSettings, WebhookSettings
+from ids.respond.settings import CapturesSettings, EveSettings, RespondSettings
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
 from ids.source import Document, InvalidDocument, parse_yaml, read_yaml, validate
@@ -65,6 +66,12 @@ class EngineSettings(_Settings):
         "/var/lib/ids",
         description="Directory of what outlives the engine and a reboot, in a folder for each instance: the database"
         " of alerts and changes, and the lists. Readable by its owner alone.",
+    )
+    restore_lists: bool = Field(
+        True,
+        description="Whether blocklist, allow-list and penalties are in force again after a reboot, before the"
+        " interfaces come up. They are saved in any case, some seconds after each change; `ids detach`, and"
+        " `fastpath.on_stop: remove`, forget them.",
     )
     bypass: list[str] = Field(
         ["tls", "ssh"],
@@ -111,6 +118,10 @@ class Config(_Settings):
     rules: RulesSettings = RulesSettings()
     respond: RespondSettings = RespondSettings()
     eve: EveSettings = EveSettings()
+    captures: CapturesSettings = CapturesSettings()
+    syslog: SyslogSettings = SyslogSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    mail: MailSettings = MailSettings()
     store: StoreSettings = StoreSettings()
     plugins: PluginSettings = PluginSettings()
 

@@ -69,6 +69,19 @@ class Feed:
         wide += [(number, 128)] if number in self.hosts6 else []
         return ipaddress.IPv6Network(wide[0]) if wide else None
 
+    def meeting(self, network: IPNetwork) -> IPNetwork | None:
+        """Return a network of this feed that overlaps another one, if any."""
+        first, last = int(network.network_address), int(network.broadcast_address)
+        if network.version == 4:
+            at = int(np.searchsorted(self.hosts4, first))
+            if at < len(self.hosts4) and int(self.hosts4[at]) <= last:
+                return ipaddress.IPv4Network((int(self.hosts4[at]), 32))
+            wide4 = (p for p in self.prefixes4 if p[0] <= last and first < p[0] + (1 << (32 - p[1])))
+            return next((ipaddress.IPv4Network(prefix) for prefix in wide4), None)
+        wide6 = (p for p in self.prefixes6 if p[0] <= last and first < p[0] + (1 << (128 - p[1])))
+        hosts6 = ((host, 128) for host in self.hosts6 if first <= host <= last)
+        return next((ipaddress.IPv6Network(prefix) for found in (hosts6, wide6) for prefix in found), None)
+
     def networks(self) -> Iterator[IPNetwork]:
         """Yield all networks as `ipaddress` objects."""
         for number in self.hosts4.tolist():

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 import orjson
@@ -34,6 +35,7 @@ from ids.respond.files import body_fields, file_fields
 from ids.respond.filestore import FileStore
 from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
+from ids.respond.recorder import Recorder
 from ids.respond.recount import Recount
 from ids.respond.unlogged import Unlogged
 from ids.types import (
@@ -158,7 +160,8 @@ class Inspection:
         self._protocols = Protocols(config.protocols, counters, flows, files=self._files)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
-        self._exhibits = Exhibits(config.eve, flows, counters)
+        self._exhibits = Exhibits(config.eve, flows, counters, config.respond)
+        self._recorder = Recorder(config.captures, flows, counters, live=live)
         self._unlogged = Unlogged(flows, counters)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
@@ -168,7 +171,8 @@ class Inspection:
         self._opaque = frozenset(config.engine.bypass)
         self._wanted = wanted
         self._allowance = Allowance(config.eve.packet_anomalies)
-        self._exhibits.configure(config.eve)
+        self._exhibits.configure(config.eve, config.respond)
+        self._recorder.configure(config.captures)
         self._files.configure(config.files)
         self._store.configure(config.files, config.eve.path)
         self._asked_changes = -1
@@ -191,6 +195,7 @@ class Inspection:
     def drain(self) -> Findings:
         """Deliver what is still held, end all flows, and forget the traffic; the next may be another capture's."""
         found = self._findings(None, self._table.drain())
+        self._recorder.flush()
         self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
         self._history.clear()
         self._plugins.pardon()
@@ -204,7 +209,7 @@ class Inspection:
             self._want_files()
         transactions = self._protocols.feed(flows.streams, flows.datagrams)
         clock = self._lap("protocols", clock)
-        self._exhibits.heard(transactions)
+        self._exhibits.heard(transactions, flows.streams)
         self._detect(found, packets, flows, transactions)
         clock = self._lap("detect", clock)
         self._bypass(flows)
@@ -245,6 +250,8 @@ class Inspection:
         matches += self._conversations.conflicts(flows)
         if matches:
             matches[:] = self._exhibits.of_packets(self._conversations.resolve(matches), packets, flows)
+        if self._recorder.wanted:
+            matches[:] = self._recorder.take(matches, packets, flows)
         self._exhibits.note(flows)
         self._unlogged.note(matches)
         for match in matches:
@@ -321,6 +328,7 @@ class Inspection:
         spelt = EventLines(self.flows)
         if self._wants("anomaly"):
             found.anomalies = self._anomalies(found.packets, flows, transactions)
+        self._protocols.contradictions.clear()
         complete = [
             row for row in transactions
             if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))
@@ -391,10 +399,12 @@ class Inspection:
             of_packets = packet_anomalies(packets, self._counters, self._allowance, self._config.eve)
         odd = [row for row in transactions if type(row.buffers) is dict and ODDITY in row.buffers]
         of_parsers = [event for row in odd[:MAX_ODD] for event in events.oddity_events(row)]
+        of_parsers += [events.contradiction_event(self.flows, *one) for one in self._protocols.contradictions]
         if len(odd) > MAX_ODD:
             self._counters.add("app_layer.anomalies_not_written", len(odd) - MAX_ODD)
-        of_streams = (events.anomaly_event(self.flows, noted) for noted in flows.notes)
-        return Events([*of_packets, *of_streams, *of_parsers])
+        of_streams = [events.anomaly_event(self.flows, noted) for noted in flows.notes]
+        kinds = {"stream": of_streams, "applayer": of_parsers}
+        return Events([*of_packets, *chain.from_iterable(kinds[kind] for kind in self._config.eve.anomalies)])
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
+from ids.protocols.http.settings import HttpSettings
 from ids.protocols.tls.settings import Logged
 from ids.respond.settings import EVENT_TYPES, ExceptionPolicy
 
@@ -47,7 +48,7 @@ INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False,
 
 _EVENT_TYPES: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in EVENT_TYPES if name not in ("fileinfo", "packet")},
-    "http2": ("http",), "files": ("fileinfo",), "bittorrent-dht": ("bittorrent_dht",),
+    "ftp": ("ftp", "ftp_data"), "http2": ("http",), "files": ("fileinfo",), "bittorrent-dht": ("bittorrent_dht",),
 }  # fmt: skip
 _OF_PROTOCOLS = {
     "dhcp": ("extended", "extended"), "mqtt": ("passwords", "passwords"), "quic": ("ja4", "ja4_in_events"),
@@ -83,6 +84,10 @@ def settings_of(data: Mapping[str, Any], path: str) -> Assigned:
             left.append(key)
         else:
             assigned.update(taken)
+    if "files.store_file_bytes" in assigned:  # what a stream is read to, is stored
+        depth = min(assigned.get("stream.depth_bytes", 0), _MOST_BODY)
+        if depth < _MOST_BODY:
+            assigned["files.store_file_bytes"] = max(assigned["files.store_file_bytes"], depth)
     if assigned.get("files.store_all") and "files.store_file_bytes" in assigned:
         for side in ("request", "response"):  # of what is stored, its own limit counts
             name = f"protocols.http.{side}_body_bytes"
@@ -206,6 +211,8 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 types = [kind for kind in types if kind not in _EVENT_TYPES.get(name, ())]
             elif name == "alert":
                 taken |= _alerts(options)
+            elif name == "http":
+                taken |= _http(options)
             elif name in _OF_PROTOCOLS:
                 taken |= _of_protocol(name, options)
             elif name == "drop":
@@ -245,11 +252,14 @@ def _named(types: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _anomalies(options: Mapping[str, Any]) -> Assigned:
-    """Return how many odd packets are reported; where nothing is said, as many as by default."""
+    """Return which anomalies are reported, and of each kind of odd packet how many, if that is said."""
     kinds = options.get("types")
-    if not isinstance(kinds, Mapping) or "decode" not in kinds:
-        return {}
-    return {"eve.packet_anomalies": ALL_ANOMALIES if _true(kinds["decode"]) else 0}
+    if not isinstance(kinds, Mapping):
+        return {"eve.anomalies": ["applayer"]}
+    taken: Assigned = {"eve.anomalies": [kind for kind in ("stream", "applayer") if _true(kinds.get(kind))]}
+    return taken | (
+        {"eve.packet_anomalies": ALL_ANOMALIES if _true(kinds["decode"]) else 0} if "decode" in kinds else {}
+    )
 
 
 def _alerts(options: Mapping[str, Any]) -> Assigned:
@@ -285,6 +295,17 @@ def _dns(options: Mapping[str, Any]) -> Assigned:
     sides = {"query": ("requests", "query"), "answer": ("responses", "answer")}
     off = {side for side, names in sides.items() for name in names if name in options and not _true(options[name])}
     return {"eve.dns": [side for side in sides if side not in off]} if off else {}
+
+
+def _http(options: Mapping[str, Any]) -> Assigned:
+    """Return which headers are in events; whose all of them are, else those that are named."""
+    names, whose = options.get("custom"), str(options.get("dump-all-headers"))
+    taken: Assigned = (
+        {"protocols.http.logged_header_names": [str(name) for name in names]} if isinstance(names, list) else {}
+    )
+    if whose in get_args(HttpSettings.model_fields["logged_headers"].annotation):
+        taken["protocols.http.logged_headers"] = whose
+    return taken
 
 
 def _drops(options: Mapping[str, Any]) -> Assigned:

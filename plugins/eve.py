@@ -1,24 +1,63 @@
-"""Writes events as EVE JSON, one object a line, to a file or to standard output."""
+"""Writes events as EVE JSON, one object a line: to a file, to standard output, or to a Unix socket."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ids import hookimpl
+from ids.plugin.outlet import Outlet
+from ids.plugin.privacy import Privacy
 from ids.plugin.writer import LineWriter
 
 if TYPE_CHECKING:
     from ids.events import Events
     from ids.plugin.context import EngineContext
+    from ids.respond.settings import EveSettings
+
+SEND_S = 10.0
+"""How long a socket may take no more, until it counts as a failure."""
+
+
+class SocketSender:
+    """A Unix socket that somebody else listens at: a stream of lines, or a datagram for each."""
+
+    def __init__(self, path: str, kind: socket.SocketKind) -> None:
+        self._path, self._kind = path, kind
+        self._socket: socket.socket | None = None
+
+    def deliver(self, lines: Sequence[bytes]) -> None:
+        """Send lines; raises `OSError`. What was sent before a failure is sent again."""
+        try:
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX, self._kind)
+                self._socket.settimeout(SEND_S)
+                self._socket.connect(self._path)
+            if self._kind == socket.SOCK_STREAM:
+                self._socket.sendall(b"".join(line + b"\n" for line in lines))
+            else:
+                for line in lines:
+                    self._socket.send(line)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.close()
+            self._socket = None
 
 
 class EveOutput:
-    """The file output."""
+    """The output."""
 
     def __init__(self) -> None:
-        self._writer: LineWriter | None = None
-        self._next: LineWriter | None = None
+        self._writer: LineWriter | Outlet | None = None
+        self._next: LineWriter | Outlet | None = None
         """Opened for a reload that is not in force, and may never be: another plugin may refuse it."""
         self._types: frozenset[str] = frozenset()
 
@@ -65,12 +104,24 @@ class EveOutput:
             self._next = None
 
 
-def _open(context: EngineContext) -> LineWriter | None:
+def _open(context: EngineContext) -> LineWriter | Outlet | None:
     """Open the output; raises `UsageError` where it cannot be written."""
-    path = context.config.eve.path
-    if path is None or not context.outputs:
+    settings = context.config.eve
+    if settings.path is None or not context.outputs:
         return None
-    return LineWriter(path, "eve", context.counters, patient=not context.live)
+    privacy = Privacy(settings.privacy, "eve")
+    if settings.filetype == "regular" or settings.path == "-":
+        return LineWriter(settings.path, "eve", context.counters, patient=not context.live, shown=privacy.lines)
+    return _socket(context, settings, settings.path, privacy)
+
+
+def _socket(context: EngineContext, settings: EveSettings, path: str, privacy: Privacy) -> Outlet:
+    kind = socket.SOCK_STREAM if settings.filetype == "unix_stream" else socket.SOCK_DGRAM
+    sender = SocketSender(path, kind)
+    return Outlet(
+        "eve", context.counters, sender.deliver, privacy=privacy, buffer_bytes=settings.buffer_bytes,
+        patient=not context.live, close=sender.close,
+    )  # fmt: skip
 
 
 plugin = EveOutput

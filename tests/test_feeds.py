@@ -72,6 +72,15 @@ networks6 = st.builds(
 )  # fmt: skip
 
 
+@given(st.lists(st.one_of(networks4, networks6), max_size=40), st.one_of(networks4, networks6))
+def test_a_network_that_a_feed_overlaps_is_found(texts: list[str], other: str) -> None:
+    network: Any = ipaddress.ip_network(other)
+    found = parse_feed("\n".join(texts).encode(), "feed").meeting(network)
+    wanted: Any = [one for one in map(ipaddress.ip_network, texts) if one.version == network.version]
+    assert (found is not None) == any(network.overlaps(one) for one in wanted)
+    assert found is None or found.overlaps(network)
+
+
 @given(st.lists(st.one_of(networks4, networks6), max_size=40))
 def test_aggregation_covers_the_same_addresses_exactly_once(texts: list[str]) -> None:
     found = list(parse_feed("\n".join(texts).encode(), "feed").networks())

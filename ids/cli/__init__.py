@@ -45,7 +45,9 @@ VERBS = {
     "config": ("ids.cli.config:config", "Show the settings in force and where each comes from; check them."),
     "rules": ("ids.cli.rules:rules", "Work on rules: YAML, YARA and Suricata's."),
     "block": ("ids.cli.block:block", "Show and change whom the kernel drops."),
-    "allow": ("ids.cli.block:allow", "Show and change whom the kernel never drops, whatever the blocklist says."),
+    "allow": ("ids.cli.allow:allow", "Show and change whom the kernel never drops, whatever the blocklist says."),
+    "why": ("ids.cli.why:why", "Say why an address is blocked, or a flow or an alert was, and what would undo it."),
+    "penalties": ("ids.cli.penalties:penalties", "Show and reset who was blocked before, and is for longer next time."),
     "alerts": ("ids.cli.alerts:alerts", "Show what was found, from the memory of alerts."),
     "stats": (
         "ids.cli.stats:stats",

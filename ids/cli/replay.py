@@ -34,6 +34,7 @@ from ids.events import Event
 from ids.literal import excerpt, literal
 from ids.replay import BlockReport, ReplayReport, Tally, VerdictWriter, find_captures
 from ids.replay import replay as run_replay
+from ids.replay.page.collect import Collector
 from ids.respond.uninspected import Uninspected
 
 MAX_ALERTS_SHOWN = 20
@@ -92,6 +93,18 @@ def _without_effect(_context: click.Context, parameter: click.Parameter, value: 
     type=click.Path(),
     help="Write the verdict on every packet to this file, a JSON object a line; `-` is stdout.",
 )
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(dir_okay=False),
+    help="Write what was found as one HTML page to this file: timeline, alerts with their bytes, blocks, rules.",
+)
+@click.option(
+    "--pcap-out",
+    "pcap_out",
+    type=click.Path(file_okay=False),
+    help="Record the packets around each alert in this folder.",
+)
 @config_options
 @output_option
 def replay(
@@ -103,6 +116,8 @@ def replay(
     workers: int | str | None,
     inline: bool,
     verdicts_path: str | None,
+    report_path: str | None,
+    pcap_out: str | None,
     config_path: str | None,
     overrides: tuple[str, ...],
     only_rules: tuple[str, ...],
@@ -121,6 +136,7 @@ def replay(
         only_rules,
         decode__checksums=checksums,
         eve__path=eve_path,
+        captures__dir=pcap_out,
         fastpath__replay=fast_path,
         engine__workers=workers,
         respond__mode="enforce" if inline else None,
@@ -131,11 +147,18 @@ def replay(
         raise UsageError("--verdicts needs a fast path, and it is off: --fast-path auto")
     if verdicts_path == "-" and output == "json":
         raise UsageError("--verdicts - and -o json would mix on stdout: write the verdicts to a file")
-    report = _replayed(find_captures([*paths, *read]), config, verdicts_path)
+    collector = None if report_path is None else Collector()
+    report = _replayed(find_captures([*paths, *read]), config, verdicts_path, collector)
+    if report_path is not None and collector is not None:
+        from ids.replay.page.render import write_page  # brings Jinja, which a replay without a page need not wait for
+
+        write_page(report_path, report, collector)
     _show(report, output, story=config.eve.path != "-" and verdicts_path != "-")
 
 
-def _replayed(captures: Sequence[Path], config: Config, verdicts_path: str | None) -> ReplayReport:
+def _replayed(
+    captures: Sequence[Path], config: Config, verdicts_path: str | None, collector: Collector | None
+) -> ReplayReport:
     """Replay captures, with a bar of the progress on a terminal."""
     progress = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
@@ -155,7 +178,7 @@ def _replayed(captures: Sequence[Path], config: Config, verdicts_path: str | Non
             progress.update(task, completed=done + position, description=literal(path.name))
 
         writer = None if verdicts is None else VerdictWriter(verdicts)
-        return run_replay(captures, config, on_progress=show, on_verdicts=writer)
+        return run_replay(captures, config, on_progress=show, on_verdicts=writer, collector=collector)
 
 
 def _show(report: ReplayReport, output: str, *, story: bool) -> None:

@@ -24,6 +24,12 @@ from ids.config import Config
 @click.option(
     "--ready-file", type=click.Path(path_type=Path), help="Create this file once packets are being inspected."
 )
+@click.option(
+    "--pcap-out",
+    "pcap_out",
+    type=click.Path(file_okay=False),
+    help="Record the packets around each alert in this folder.",
+)
 @config_options
 def run(
     interfaces: tuple[str, ...],
@@ -31,6 +37,7 @@ def run(
     wait_interfaces: bool,
     eve_path: str | None,
     ready_file: Path | None,
+    pcap_out: str | None,
     config_path: str | None,
     overrides: tuple[str, ...],
     only_rules: tuple[str, ...],
@@ -51,6 +58,7 @@ def run(
         config = build_config(
             config_path, overrides, only_rules,
             eve__path=eve_path, engine__workers=workers, engine__wait_interfaces=wait_interfaces or None,
+            captures__dir=pcap_out,
         )  # fmt: skip
         merged = [*config.interfaces, *(name for name in interfaces if name not in config.interfaces)]
         return config.model_copy(update={"interfaces": merged})

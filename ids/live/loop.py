@@ -31,11 +31,14 @@ from ids.live.crew import POLL_S, TICK_S, make_crew
 from ids.live.gate import KernelGate
 from ids.live.guard import Guard, require_interfaces
 from ids.live.inside import inside_gap, inside_note
+from ids.live.lasting import Lasting
 from ids.live.notices import count_enforcing, end_changes, first_drops, life_change, limit_event
 from ids.live.reload import effective
 from ids.live.watch import Watch
 from ids.respond.protected import interface_addresses, own_addresses
 from ids.service.notify import Notifier
+from ids.state.files import state_folder
+from ids.state.keeper import forget
 from ids.types import Change
 from ids.workers import worker_count
 
@@ -98,7 +101,14 @@ class Live:
             stack.callback(self._engine.stop)
             control = ControlServer(  # before the maps: it refuses a second engine of this name
                 socket_path(config.engine.runtime_dir, config.instance),
-                {"ping": lambda: {"pid": os.getpid()}, "stats": self._stats, "reload": self._reload_now, "own": _own},
+                {
+                    "ping": lambda: {"pid": os.getpid()},
+                    "stats": self._stats,
+                    "reload": self._reload_now,
+                    "own": _own,
+                    "penalties": lambda: self._lasting.penalties(),
+                    "reset_penalties": lambda networks=None: self._lasting.reset(networks),
+                },
             )
             stack.callback(control.close)
             self._open(stack, workers)
@@ -117,6 +127,7 @@ class Live:
                 raise
             finally:
                 self._notifier.stopping()
+                self._lasting.tick()
 
     def _open(self, stack: ExitStack, workers: int) -> None:
         """Open the gate and bring it to the settings; no interface is touched yet. Raises `IdsError`."""
@@ -133,6 +144,8 @@ class Live:
         self._count_kernel()
         self._watch.begin(self._counters.values)
         stack.callback(self._close)
+        self._lasting = Lasting(config, self._fastpath, self._engine.policy, self._counters)
+        stack.callback(self._lasting.close)  # before the gate closes
         for note in self._fastpath.notes:
             log.info("%s", note)
         self._fastpath.look_into(config.decode.tunnels.udp_ports)  # as decode does: until the next start
@@ -223,6 +236,7 @@ class Live:
         self._watch.check(self._engine.all_counters().values)
         self._await_drops(now_ns)
         self._check_bites()
+        self._lasting.tick()
 
     def _await_drops(self, now_ns: int) -> None:
         """Emit a `drop` event for each block that has met its first packets."""
@@ -346,6 +360,8 @@ class Live:
             self._count_kernel()
             self._watch.sum_up(self._engine.all_counters().values)
             left = self._fastpath.close()
+            if self._fastpath.settings.on_stop == "remove":
+                forget(state_folder(self.config.engine.state_dir, self.config.instance))
             hint = "; `ids detach` takes it off" if self._fastpath.settings.on_stop == "keep" and left else ""
             log.info("stopped%s%s", f"; {left}" if left else "", hint)
         elif self._before is None:

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from ids.counters import Counters
@@ -38,13 +39,23 @@ LOOK_S = 1.0
 class LineWriter:
     """One file that lines are appended to; ``-`` is stdout."""
 
-    def __init__(self, path: str, name: str, counters: Counters, *, patient: bool) -> None:
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        counters: Counters,
+        *,
+        patient: bool,
+        shown: Callable[[bytes], bytes] = lambda data: data,
+    ) -> None:
         """Open the file and start the thread; raises `UsageError` where it cannot be written.
 
-        ``patient``: wait for the disk rather than lose lines. Lost ones are counted as ``<name>.lost``.
+        ``patient``: wait for the disk rather than lose lines. Lost ones are counted as ``<name>.lost``. ``shown``:
+        makes of lines, in the thread, what is written of them.
         """
         self._fd, self._own = _open(path, name)
         self._path, self._name, self._counters, self._patient = path, name, counters, patient
+        self._shown = shown
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._waiting_bytes = self._waiting_events = 0
         self._changed = threading.Condition()
@@ -114,7 +125,7 @@ class LineWriter:
             if not batch:
                 continue
             events = sum(count for _, count in batch)
-            self._write(b"".join(data for data, _ in batch), events)
+            self._write(self._shown(b"".join(data for data, _ in batch)), events)
             with self._changed:
                 self._waiting_bytes -= sum(len(data) for data, _ in batch)
                 self._waiting_events -= events

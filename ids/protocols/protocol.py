@@ -51,6 +51,10 @@ class Buffer:
         )
 
 
+Contradicted = Callable[[int, bytes, int, int], None]
+"""Takes a flow's slot, the first bytes of its server, and time and number of their packet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What the parsers of one protocol share, for as long as the stage lives."""
@@ -68,6 +72,8 @@ class Setup:
     """Connections that other flows announce."""
     framed: Framed = field(default_factory=Framed)
     """Whose frames somebody asks for."""
+    contradicted: Contradicted = lambda slot, data, ts_ns, number: None
+    """To be called by a parser whose server does not begin as its protocol does."""
 
 
 @dataclass(frozen=True, slots=True)

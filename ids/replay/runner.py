@@ -21,9 +21,10 @@ from ids.replay.captures import plain_size
 from ids.replay.crew import Crew
 from ids.replay.gate import OnVerdicts, ReplayGate
 from ids.replay.judges import Chosen, choose
+from ids.replay.page.collect import Collector
 from ids.replay.report import MAX_ALERTS_KEPT, CaptureReport, ReplayReport
 from ids.respond.uninspected import uninspected
-from ids.types import PacketBatch, Packets
+from ids.types import U8, PacketBatch, Packets
 from ids.workers import worker_count
 
 OnProgress = Callable[[Path, int], None]
@@ -40,13 +41,15 @@ def replay(
     on_events: OnEvents | None = None,
     on_progress: OnProgress | None = None,
     on_verdicts: OnVerdicts | None = None,
+    collector: Collector | None = None,
 ) -> ReplayReport:
     """Run captures through a fresh engine and a fresh gate, one after the other, and report.
 
     ``on_events`` gets all events, a batch at a time. ``on_progress`` is called after each batch with the file and the
-    bytes read of it, ``on_verdicts`` with what the fast path made of the batch's packets. A file that is no capture is
-    noted in the report where it is one of several. Raises `IdsError` for what stops the whole run: the only file is no
-    capture, rules that do not load, a fast path that was asked for and is not available.
+    bytes read of it, ``on_verdicts`` with what the fast path made of the batch's packets. ``collector`` takes what a
+    page is to show. A file that is no capture is noted in the report where it is one of several. Raises `IdsError` for
+    what stops the whole run: the only file is no capture, rules that do not load, a fast path that was asked for and is
+    not available.
     """
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -56,7 +59,7 @@ def replay(
             choose, config.fastpath, on_verdicts is not None, plain_size(captures)
         )
         stack.callback(_close, opening)
-        run = _Run(config, on_events, on_progress, on_verdicts)
+        run = _Run(config, on_events, on_progress, on_verdicts, collector)
         stack.callback(run.stop)
         settle_memory()
         run.arm(opening.result())
@@ -93,18 +96,20 @@ class _Run:
         on_events: OnEvents | None,
         on_progress: OnProgress | None,
         on_verdicts: OnVerdicts | None,
+        collector: Collector | None,
     ) -> None:
         self.report = ReplayReport()
         self.counters = Counters()
         self._config = config
         self._on_events, self._on_progress, self._on_verdicts = on_events, on_progress, on_verdicts
+        self._collector = collector
         self._alerts: Counter[int] = Counter()
         self._chosen = Chosen("off", None)
         self._gate = ReplayGate()
         self._crew: Crew | None = None
         self.engine = Engine(
             config, self._gate, counters=self.counters, on_events=self._note,
-            event_types={"alert"} if on_events is None else None,
+            event_types=None if on_events is not None else {"alert"} if collector is None else {"alert", "flow"},
         )  # fmt: skip
 
     def share_out(self, captures: Sequence[Path]) -> None:
@@ -132,7 +137,7 @@ class _Run:
         self.report.fast_path, self.report.fast_path_note = chosen.name, chosen.note
 
     def _renew(self, gate: ReplayGate) -> None:
-        self._gate, gate.on_verdicts = gate, self._on_verdicts
+        self._gate, gate.on_verdicts = gate, self._see_verdicts
         judge = gate.judge = self._chosen.judge
         if judge is not None:
             judge.reset()
@@ -145,8 +150,16 @@ class _Run:
             alerts = [event for event in events if event["event_type"] == "alert"]
             self._alerts.update(event["alert"]["signature_id"] for event in alerts)
             self.report.alerts += alerts[: MAX_ALERTS_KEPT - len(self.report.alerts)]
+        if self._collector is not None:
+            self._collector.events(events)
         if self._on_events is not None:
             self._on_events(events)
+
+    def _see_verdicts(self, batch: PacketBatch, actions: U8, reasons: U8) -> None:
+        if self._collector is not None:
+            self._collector.verdicts(batch, actions, reasons)
+        if self._on_verdicts is not None:
+            self._on_verdicts(batch, actions, reasons)
 
     def _inspect(self, batch: PacketBatch) -> Callable[[], Packets]:
         """Have a batch inspected, here or by the workers; return what gives it decoded."""
@@ -169,6 +182,8 @@ class _Run:
         with open_capture(path) as capture:
             for batch in capture:
                 gate.observe(batch, self._inspect(batch))
+                if self._collector is not None:
+                    self._collector.batch(batch)
                 self._chosen.spend(len(batch))
                 gate.judge = self._chosen.judge
                 report.packets += len(batch)

@@ -51,6 +51,8 @@ PLAIN = EveSettings()
 WIRE = "wire/pcap"
 _TUNNELS = {47: "gre tunnel", 4: "ipv4 tunnel", 41: "ipv6 tunnel"}
 _UDP_TUNNELS = {4789: "vxlan encapsulation", 6081: "geneve encapsulation", 3544: "teredo tunnel"}
+_TEREDO = "2001:0:"
+"""Begins the addresses of Teredo; who uses it with others than its servers has any port."""
 _PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F or byte in b"\r\n" else 0x2E for byte in range(256))
 _NOTHING = Exhibit()
 
@@ -192,6 +194,8 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
     if match.flow.id or match.flow.sport or match.flow.dport:  # of a packet with a bad checksum there is as much
         event["flow"] = flow_summary(match.flow, (match.exhibit or _NOTHING).counts)
     if match.exhibit is not None:
+        if match.exhibit.capture:
+            event["capture_file"] = match.exhibit.capture
         if match.exhibit.files:
             event["files"] = [dict(file) for file in match.exhibit.files]
         event |= _shown(match.exhibit, settings)
@@ -202,6 +206,7 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         "detector": match.detector,
         "rule": match.signature.origin,
         "packet_ts_ns": match.ts_ns,
+        **_forwarded(match),
         "evidence": evidence_of(match),
     }
     return event
@@ -213,9 +218,26 @@ def _frame(row: FrameRow, evidence: Sequence[Evidence]) -> Event:
     return {} if found is None else {"frame": dict(found)}
 
 
+def _forwarded(match: Match) -> Event:
+    """Return for whom a trusted proxy speaks, and by what."""
+    client = match.exhibit.client if match.exhibit is not None else None
+    if client is None:
+        return {}
+    named = {"ip": address_text(client.address), "via": client.via, "proxy": address_text(match.flow.src)}
+    return {"client": named}
+
+
 def evidence_of(match: Match) -> list[Event]:
-    """Return what was matched, one character a byte."""
-    return [{"buffer": e.buffer, "offset": e.offset, "excerpt": e.excerpt.decode("latin-1")} for e in match.evidence]
+    """Return what was matched, one character a byte, and where in each excerpt."""
+    return [
+        {
+            "buffer": e.buffer,
+            "offset": e.offset,
+            "excerpt": e.excerpt.decode("latin-1"),
+            "matched": list(e.matched or (0, len(e.excerpt))),
+        }
+        for e in match.evidence
+    ]
 
 
 def exchange(protocol: str, fields: Fields) -> Event:
@@ -296,7 +318,11 @@ def ether_keys(source: str, destination: str) -> Event:
 def packet_source(flow: Flow) -> str:
     """Return where packets of a flow come from, in Suricata's words."""
     outer = flow.tunnel
-    return WIRE if outer is None else packet_source_of(outer.proto, outer.sport, outer.dport)
+    if outer is None:
+        return WIRE
+    if outer.proto == _UDP and flow.src_ip.startswith(_TEREDO) | flow.dst_ip.startswith(_TEREDO):
+        return _UDP_TUNNELS[3544]
+    return packet_source_of(outer.proto, outer.sport, outer.dport)
 
 
 def packet_source_of(proto: int, sport: int, dport: int) -> str:
@@ -334,6 +360,18 @@ def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
     return event
 
 
+def contradiction_event(flows: FlowColumns, slot: int, ts_ns: int, number: int) -> Event:
+    """Return the ``anomaly`` event of a server that begins in another protocol than its client."""
+    flow = flows.view(slot)
+    event = base("anomaly", flow, ts_ns, number, Direction.TO_CLIENT)
+    event["pkt_src"] = packet_source(flow)
+    event["anomaly"] = {
+        "app_proto": flow.app_proto, "type": "applayer", "event": "APPLAYER_MISMATCH_PROTOCOL_BOTH_DIRECTIONS",
+        "layer": "proto_detect",
+    }  # fmt: skip
+    return event
+
+
 def oddity_events(transaction: Transaction) -> Iterator[Event]:
     """Yield the ``anomaly`` events of what a parser found odd in a part of a transaction."""
     for odd in transaction.instances(ODDITY):
@@ -358,7 +396,7 @@ def drop_event(match: Match, reason: str, block: Event | None, settings: EveSett
         event["alert"] = _alert(match, blocked=True)
     if settings.verdict:
         event["verdict"] = _verdict(match, "drop")
-    event["ids"] = {"packet_ts_ns": match.ts_ns, "sid": match.signature.sid}
+    event["ids"] = {"packet_ts_ns": match.ts_ns, "sid": match.signature.sid, **_forwarded(match)}
     if block is not None:
         event["ids"]["block"] = block
     return event

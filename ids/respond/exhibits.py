@@ -15,7 +15,7 @@ from ids.respond import headers
 from ids.respond.counts import counts_by
 from ids.respond.forwarded import Forwarded
 from ids.respond.said import Conversation
-from ids.respond.settings import EveSettings
+from ids.respond.settings import EveSettings, RespondSettings
 from ids.types import I64, Action, Exhibit, FlowBatch, FlowColumns, FlowCount, Match, Packets, Streams, Transactions
 
 FLUSHED = "stream (flow timeout)"
@@ -33,24 +33,26 @@ _OF_STREAM = Exhibit(stream=True)
 class Exhibits:
     """Knows what the settings ask for."""
 
-    def __init__(self, settings: EveSettings, flows: FlowColumns, counters: Counters) -> None:
+    def __init__(
+        self, settings: EveSettings, flows: FlowColumns, counters: Counters, respond: RespondSettings | None = None
+    ) -> None:
         self._flows = flows
         self._counters = counters
         self._forwarded = Forwarded(flows)
-        self.configure(settings)
+        self.configure(settings, respond or RespondSettings())
 
-    def configure(self, settings: EveSettings) -> None:
+    def configure(self, settings: EveSettings, respond: RespondSettings) -> None:
         """Go on by these settings. What was said before them is not known."""
         self._payload = settings.payload or settings.payload_printable
         self._packet = settings.packet
         self._ether = settings.ethernet
-        self._forwarded.configure(settings)
+        self._forwarded.configure(settings, respond)
         self._said = Conversation(settings.payload_bytes, self._counters) if self._payload else None
 
-    def heard(self, transactions: Transactions) -> None:
-        """Take the exchanges of a batch, before what was found in it."""
+    def heard(self, transactions: Transactions, streams: Streams) -> None:
+        """Take the exchanges and the bytes of a batch, before what was found in it."""
         if self._forwarded.wanted:
-            self._forwarded.note(transactions)
+            self._forwarded.note(transactions, streams)
 
     def of_streams(self, matches: Sequence[Match], streams: Streams, *, end: bool) -> Sequence[Match]:
         """Attach the payload to what was found in streams and exchanges; ``end``: when their flows had ended."""
@@ -74,9 +76,9 @@ class Exhibits:
         """Attach what is to be shown of packets; ``packets``: None where flows ended without any."""
         if self._forwarded.wanted:
             matches = [
-                replace(match, exhibit=replace(match.exhibit or _NOTHING, xff=address))
-                if (address := self._forwarded.of(match.flow))
-                else match
+                match
+                if (said := self._forwarded.of(match)) is None
+                else replace(match, exhibit=replace(match.exhibit or _NOTHING, xff=said.xff, client=said.client))
                 for match in matches
             ]
         if packets is None:
@@ -112,6 +114,8 @@ class Exhibits:
                 payload=(shown.payload or headers.payload(packets, row)) if self._payload else None,
                 stream=shown.stream,
                 xff=shown.xff,
+                client=shown.client,
+                capture=shown.capture,
                 packet=None if frame is None else frame.data,
                 linktype=0 if frame is None else frame.linktype,
             ),

@@ -1,51 +1,144 @@
-"""Whom a reverse proxy speaks for: the address in a header of the latest request of each connection.
+"""Whom a reverse proxy speaks for: by a header of each request, or by what it says before the first one.
 
-Anybody can write such a header. It is shown, in the place of an address only where the settings say so, and decides
-nothing: blocks are for the address that the packets came from.
+Anybody can write such a header. What one says is believed only of a connection from a trusted proxy
+(`respond.trusted_proxies`): then alerts name that client, and what is counted by source counts it. Of other
+connections, where there are no trusted proxies, it is shown as far as `eve.xff` asks for it, and decides nothing.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from ids.respond.settings import EveSettings
-from ids.types import Direction, Flow, FlowColumns, Transaction
+from ids.respond.proxies import (
+    MAX_PROXY_HEADER_BYTES,
+    MAX_VALUE_BYTES,
+    Proxies,
+    announced_source,
+    may_be_proxy_header,
+)
+from ids.respond.settings import EveSettings, RespondSettings
+from ids.types import Direction, Exhibit, Flow, FlowColumns, ForwardedFor, Match, Streams, Transaction, address_text
 
-MAX_VALUE_BYTES = 1024
-"""Of the header; of a longer one, whose addresses nobody added by hand, nothing is taken."""
+MAX_REQUESTS = 32
+"""Of a connection from a proxy whose clients are remembered, the latest ones: each may be another's, and an answer, or
+a body, may come behind further requests."""
+
+_TO_SERVER = int(Direction.TO_SERVER)
+_HTTP = ("http", "http2")
+
+
+class _Known:
+    """What is known of one connection."""
+
+    __slots__ = ("announced", "beginning", "requests", "shown")
+
+    def __init__(self) -> None:
+        self.shown = ""
+        """The address in the latest request, believed or not."""
+        self.beginning: bytes | None = b""
+        """The first bytes, while they may be a header of the PROXY protocol; None: that is settled."""
+        self.announced: str | None = None
+        """Whom such a header named."""
+        self.requests: OrderedDict[int, ForwardedFor | None] = OrderedDict()
+        """By transaction id, the latest last."""
 
 
 class Forwarded:
-    """Remembers an address of each connection over HTTP, as long as that lives, where the settings ask for it."""
+    """Remembers whom each connection speaks for, as long as it lives, where the settings ask for it."""
 
     def __init__(self, flows: FlowColumns) -> None:
-        self._kept = flows.place(list[str])
+        self._flows = flows
+        self._kept = flows.place(_Known)
         self._header = b""
         self._last = True
+        self._proxies = Proxies(RespondSettings())
 
-    def configure(self, settings: EveSettings) -> None:
+    def configure(self, settings: EveSettings, respond: RespondSettings) -> None:
         """Go on by these settings."""
-        self._header = settings.xff_header.lower().encode("latin-1", "replace") if settings.xff != "off" else b""
+        self._proxies = Proxies(respond)
+        shown = settings.xff != "off" and not self._proxies
+        self._header = settings.xff_header.lower().encode("latin-1", "replace") if shown else b""
         self._last = settings.xff_deployment == "reverse"
 
     @property
     def wanted(self) -> bool:
         """The settings ask for it."""
-        return bool(self._header)
+        return bool(self._header or self._proxies)
 
-    def note(self, transactions: Iterable[Transaction]) -> None:
-        """Take the requests of a batch."""
+    def note(self, transactions: Iterable[Transaction], streams: Streams) -> None:
+        """Take the first bytes of connections, and the requests of a batch."""
+        if self._proxies and len(streams):
+            self._note_beginnings(streams)
         for row in transactions:
-            if row.protocol == "http" and row.direction == Direction.TO_SERVER:
+            if row.direction != Direction.TO_SERVER or row.protocol not in _HTTP:
+                continue
+            flow = row.flow
+            if self._proxies:
+                if flow.src in self._proxies:
+                    self._note_request(self._kept.of(flow), row)
+            elif row.protocol == "http":
                 address = self._address(row)
-                if address or row.flow.id in self._kept.by_id:
-                    self._kept.of(row.flow)[:] = [address]
+                if address or flow.id in self._kept.by_id:
+                    self._kept.of(flow).shown = address
 
-    def of(self, flow: Flow) -> str:
-        """Return the address of the latest request; empty where it named none."""
-        kept = self._kept.get(flow)
-        return kept[0] if kept else ""
+    def of(self, match: Match) -> Exhibit | None:
+        """Return what the exhibit of a match has to say of it; None: nothing."""
+        flow = match.flow
+        if not self._proxies:
+            kept = self._kept.get(flow)
+            return Exhibit(xff=kept.shown) if kept is not None and kept.shown else None
+        if flow.src not in self._proxies:
+            return None
+        client = self._client_of(match)
+        return None if client is None else Exhibit(xff=address_text(client.address), client=client)
+
+    def _client_of(self, match: Match) -> ForwardedFor | None:
+        """Return the client of the request that a match is about; where that is not known, of the latest one."""
+        kept = self._kept.get(match.flow)
+        row = match.transaction
+        if row is not None and row.protocol in _HTTP and row.direction == Direction.TO_SERVER:
+            return self._client(match.flow, kept.announced if kept is not None else None, row)
+        if kept is None:
+            return None
+        if row is not None and row.tx_id in kept.requests:
+            return kept.requests[row.tx_id]
+        if kept.requests:
+            return next(reversed(kept.requests.values()))
+        return self._client(match.flow, kept.announced, None)
+
+    def _client(self, flow: Flow, announced: str | None, request: Transaction | None) -> ForwardedFor | None:
+        def header(name: str) -> bytes:
+            return b"" if request is None else _value(request, name.encode())
+
+        return self._proxies.client(flow.src, announced, header)
+
+    def _note_request(self, kept: _Known, row: Transaction) -> None:
+        kept.requests[row.tx_id] = self._client(row.flow, kept.announced, row)
+        kept.requests.move_to_end(row.tx_id)
+        if len(kept.requests) > MAX_REQUESTS:
+            kept.requests.popitem(last=False)
+
+    def _note_beginnings(self, streams: Streams) -> None:
+        """Read headers of the PROXY protocol, however they are cut."""
+        early = (streams.direction == _TO_SERVER) & (streams.offset < MAX_PROXY_HEADER_BYTES)
+        for row in early.nonzero()[0].tolist():
+            flow = self._flows.view(int(streams.slot[row]))
+            if flow.src not in self._proxies:
+                continue
+            kept = self._kept.of(flow)
+            if kept.beginning is None:
+                continue
+            if int(streams.offset[row]) != len(kept.beginning):  # bytes are missing
+                kept.beginning = None
+                continue
+            start, end = int(streams.start[row]), int(streams.end[row])
+            kept.beginning += streams.data[start : min(end, start + MAX_PROXY_HEADER_BYTES)]
+            kept.announced = announced_source(kept.beginning)
+            long = len(kept.beginning) >= MAX_PROXY_HEADER_BYTES
+            if kept.announced is not None or long or not may_be_proxy_header(kept.beginning):
+                kept.beginning = None
 
     def _address(self, request: Transaction) -> str:
         for line in request.instances("http.request_header"):
@@ -53,6 +146,16 @@ class Forwarded:
             if name.lower() == self._header and len(value) <= MAX_VALUE_BYTES:
                 return address_of(value, last=self._last)
         return ""
+
+
+def _value(request: Transaction, header: bytes) -> bytes:
+    """Return what a request says in all lines of a header, joined by commas."""
+    found = []
+    for line in request.instances("http.request_header"):
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == header:
+            found.append(value)
+    return b",".join(found)
 
 
 def address_of(value: bytes, *, last: bool) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from ids.counters import Counters
 from ids.respond.gate import BlockOrder, Gate
+from ids.respond.proxies import Proxies
 from ids.respond.settings import RespondSettings
 from ids.rules.model.sets import AddressSet
 from ids.types import (
@@ -39,6 +40,21 @@ class Refusal:
     detail: str
     mode: BlockMode | None = None
     """Of the block that is in force already; None: there is none that we know of."""
+    drop_flow: bool = False
+    """The flow is to be dropped in place of the block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Penalty:
+    """What is remembered of a network that was blocked by rules."""
+
+    network: IPNetwork
+    times: int
+    """Blocks that count; the next one lasts `respond.repeat_factor` to this power as long."""
+    until_ns: int
+    """When the latest ends, or would have ended (UNIX)."""
+    counted: bool
+    """The latest one is among ``times``."""
 
 
 @dataclass(slots=True)
@@ -70,21 +86,50 @@ class BlockPolicy:
         self._records: OrderedDict[IPNetwork, _Record] = OrderedDict()
         self._minute_ns = 0
         self._this_minute = 0
+        self.moves = 0
+        """Grows with each change of what is remembered."""
+
+    def penalties(self) -> list[Penalty]:
+        """Return what is remembered of those who were blocked, the longest unused first."""
+        return [
+            Penalty(network, record.times, record.until_ns, record.counted)
+            for network, record in self._records.items()
+            if record.times or record.until_ns
+        ]
+
+    def remember(self, penalties: Iterable[Penalty]) -> None:
+        """Take what an engine before this one remembered, in that order."""
+        for one in penalties:
+            self._records[one.network] = _Record(one.times, one.until_ns, one.counted)
+
+    def reset(self, networks: Collection[IPNetwork] | None) -> list[IPNetwork]:
+        """Forget who was blocked before, of networks and what overlaps them, or all (None); return whose it was."""
+        gone = [
+            known
+            for known in self._records
+            if networks is None or any(known.version == net.version and known.overlaps(net) for net in networks)
+        ]
+        for network in gone:
+            del self._records[network]
+        self.moves += bool(gone)
+        return gone
 
     def configure(self, settings: RespondSettings, home: AddressSet = NOBODY) -> None:
         """Decide by these settings from now on; what was decided stays."""
         self._settings = settings
         self._home = home
         self._allow: list[IPNetwork] = list(settings.allow)
+        self._proxies = Proxies(settings)
 
     def decide(self, match: Match, request: BlockRequest) -> BlockOrder | Refusal:
         """Return the order that the request becomes, or why not."""
         target, other = _ends(match, request)
         address = address_object(target)
         decision = (
-            self._refusal(address, match, request)
+            self._refusal(address, target, match)
             or self._spared(target, other, request)
             or self._unjustified(address, match, request)
+            or self._proxied(address, target, match, request)
             or self._order(address, match, request)
         )
         if isinstance(decision, Refusal):
@@ -96,11 +141,24 @@ class BlockPolicy:
         listed = any(address in network for network in self._allow if network.version == address.version)
         return listed or self._gate.allows(address)
 
-    def _refusal(self, address: IPAddress, match: Match, request: BlockRequest) -> Refusal | None:
+    def spares(self, match: Match) -> bool:
+        """Return whether nothing may be dropped: the sender is allowed, or the client of a trusted proxy that sent
+        it."""
+        if self.allows(sender_of(match)):
+            return True
+        client = match.exhibit.client if match.exhibit is not None else None
+        by_client = match.direction is Direction.TO_SERVER
+        return client is not None and by_client and self.allows(address_object(client.address))
+
+    def _refusal(self, address: IPAddress, target: Halves, match: Match) -> Refusal | None:
         if self._settings.mode == "off":
             return Refusal("off", "respond.mode is off")
         if self.allows(address):
             return Refusal("allowed", f"{address} is on the allow-list (respond.allow, `ids allow`)")
+        if target in self._proxies:  # it is not blocked in any case; its flow may be dropped, also where it is our own
+            if target == match.flow.src and self.spares(match):
+                return Refusal("allowed", f"the client for whom {address} speaks is on the allow-list")
+            return None
         if address in self.own:
             return Refusal("own", f"{address} belongs to this host, a gateway or a resolver")
         if address.is_multicast or address.is_unspecified or address.is_loopback or int(address) == 0xFFFFFFFF:
@@ -133,6 +191,17 @@ class BlockPolicy:
             return Refusal("veto", objections[0])
         return None
 
+    def _proxied(self, address: IPAddress, target: Halves, match: Match, request: BlockRequest) -> Refusal | None:
+        """Spare a trusted proxy: with it, everybody would be cut off who comes through it."""
+        if target not in self._proxies:
+            return None
+        client = match.exhibit.client if match.exhibit is not None else None
+        whom = "a client that it does not name" if client is None else str(address_object(client.address))
+        detail = f"{address} is a trusted proxy (respond.trusted_proxies) that speaks for {whom}"
+        if request.mode is BlockMode.SHADOW:
+            return Refusal("proxy", f"{detail}; the rule only counts")
+        return Refusal("proxy", f"{detail}; its flow is dropped instead", drop_flow=True)
+
     def _order(self, address: IPAddress, match: Match, request: BlockRequest) -> BlockOrder | Refusal:
         network = self._network(address)
         now = match.ts_ns
@@ -158,6 +227,7 @@ class BlockPolicy:
         if self._this_minute >= self._settings.max_blocks_per_minute:
             return Refusal("rate", f"more than {self._settings.max_blocks_per_minute} blocks in a minute")
         self._this_minute += 1
+        self.moves += 1
         record.counted = not shadow  # what is only counted is no offence
         record.times = before + record.counted
         record.until_ns = until_ns
@@ -165,12 +235,15 @@ class BlockPolicy:
 
     def _network(self, address: IPAddress) -> IPNetwork:
         prefix = 32 if address.version == 4 else self._settings.ipv6_prefix
-        return ipaddress.ip_network((address, prefix), strict=False)
+        network = ipaddress.ip_network((address, prefix), strict=False)
+        # a proxy in the same network is not to be cut off with its neighbour
+        return ipaddress.ip_network(address) if self._proxies.overlaps(network) else network
 
     def forget(self, network: IPNetwork) -> None:
         """Forget the latest order for a network: it could not be carried out."""
         record = self._records.get(network)
         if record is not None:
+            self.moves += 1
             record.times -= record.counted
             record.until_ns = 0
 

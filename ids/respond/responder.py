@@ -10,12 +10,12 @@ import numpy as np
 
 from ids.counters import Counters
 from ids.errors import KernelError
-from ids.events import Event
+from ids.events import Event, Events
 from ids.respond import events
 from ids.respond.changes import block_change
 from ids.respond.distinct import DistinctCounts
 from ids.respond.gate import BlockOrder, Gate
-from ids.respond.policy import BlockPolicy, sender_of
+from ids.respond.policy import BlockPolicy
 from ids.respond.sequences import Sequences
 from ids.respond.settings import EveSettings, RespondSettings
 from ids.respond.state import RuleState
@@ -143,7 +143,8 @@ class Responder:
         block = self._block(match)
         alone = self._drops_alone(match)
         before = case.condemned and not alone
-        condemned = alone or self._condemn(match, case)
+        instead = block is not None and "instead" in block
+        condemned = alone or self._condemn(match, case, instead=instead)
         blocked = (
             block is not None and block.get("mode") == BlockMode.ENFORCE.value and self._settings.mode == "enforce"
         )
@@ -230,6 +231,12 @@ class Responder:
         for event in self._trailing.events(packets):
             self._emit(event)
 
+    def with_state(self, found: Events) -> Events:
+        """Return events of flows with what rules have noted of these: their bits and counters."""
+        if not len(found) or not self._state.noted:
+            return found
+        return Events([event | self._state.shown(event.get("flow_id", 0)) for event in found.rows])
+
     def close(self, flow_events: Iterable[Event]) -> None:
         """Add to the `flow` events of flows that ended what was decided about them, and close their cases."""
         if not self._cases:
@@ -283,6 +290,8 @@ class Responder:
         decision = self._policy.decide(match, request)
         if not isinstance(decision, BlockOrder):
             refused = {"refused": decision.reason, "detail": decision.detail}
+            if decision.drop_flow:
+                refused["instead"] = "drop"
             return refused if decision.mode is None else {**refused, "mode": decision.mode.value}
         try:
             written_ns = self._gate.block(decision)
@@ -309,21 +318,21 @@ class Responder:
             return False
         if not self._settings.drop_packets or self._settings.mode != "enforce":
             return False
-        if self._policy.allows(sender_of(match)):
+        if self._policy.spares(match):
             self._counters.add("respond.refused.allowed")
             return False
         self._counters.add("respond.packets_dropped")
         return True
 
-    def _condemn(self, match: Match, case: Case) -> bool:
+    def _condemn(self, match: Match, case: Case, *, instead: bool = False) -> bool:
+        """Drop the rest of a flow where the rule asks for it, or ``instead`` of a block; return whether it is."""
         shadow = self._settings.mode == "shadow" and self._gate.counting  # then the gate itself drops nothing
-        if match.signature.action not in (Action.DROP, Action.REJECT) or (
-            self._settings.mode != "enforce" and not shadow
-        ):
+        asked = instead or match.signature.action in (Action.DROP, Action.REJECT)
+        if not asked or (self._settings.mode != "enforce" and not shadow):
             return False
         if case.condemned or case.shadowed:
             return case.condemned
-        if self._policy.allows(sender_of(match)):
+        if self._policy.spares(match):
             self._counters.add("respond.refused.allowed")
             return False
         if not match.flow.id:  # one packet that is no flow's

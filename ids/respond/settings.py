@@ -6,6 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
 
+from ids.plugin.privacy import PrivacySettings
 from ids.types import unmapped
 
 
@@ -22,6 +23,8 @@ ActionName = Literal["pass", "drop", "reject", "alert"]
 
 ExceptionPolicy = Literal["auto", "ignore", "drop-flow", "reject", "bypass", "pass-flow"]
 """What becomes of a flow that cannot be inspected as it should."""
+
+ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
 
 
 class RespondSettings(BaseModel):
@@ -48,6 +51,17 @@ class RespondSettings(BaseModel):
         " Such a host is more often a victim (a browser that was made to follow a link with an exploit in it) than an"
         " attacker, so it is alerted on and not blocked, unless the rule says `home: true`; `then: drop` still drops"
         " the flow. Has no effect where `HOME_NET` is `any`: then nobody is outside.",
+    )
+    trusted_proxies: list[Annotated[IPvAnyNetwork, AfterValidator(unmapped)]] = Field(
+        default=[],
+        description="Reverse proxies, load balancers and CDNs that hand on who asked. They are never blocked: where a"
+        " rule asks for it, the flow is dropped instead. Alerts name the client that they speak for, and what is"
+        " counted by source counts that client. See docs/proxies.md for what such a proxy has to do.",
+    )
+    forwarded_headers: Annotated[list[ForwardedHeader], Field(min_length=1)] = Field(
+        ["x-forwarded-for", "forwarded"],
+        description="Headers by which they do. Where both stand in a request and lead to two clients, neither is"
+        " believed: name the one that your proxies append to. The PROXY protocol is understood besides.",
     )
     default_ttl_s: int = Field(
         3600, ge=1, le=31_536_000, description="How long a block lasts, in seconds, where the rule does not say."
@@ -129,7 +143,20 @@ class EveSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str | None = Field(None, description="File to append events to, one JSON object a line; `-` is stdout.")
+    path: str | None = Field(
+        None,
+        description="File to append events to, one JSON object a line; `-` is stdout. Or a socket: see `filetype`.",
+    )
+    filetype: Literal["regular", "unix_stream", "unix_dgram"] = Field(
+        "regular", description="What `path` is: a file, or a Unix socket that somebody listens at, as in Suricata."
+    )
+    buffer_bytes: int = Field(
+        64 << 20,
+        ge=4096,
+        le=1 << 31,
+        description="Bytes of events that may wait for a socket; beyond it they are lost.",
+    )
+    privacy: PrivacySettings = PrivacySettings()
     types: list[EventType] = Field(list(EVENT_TYPES), description="Event types that are written.")
     community_id_seed: int = Field(
         0,
@@ -143,6 +170,11 @@ class EveSettings(BaseModel):
     )
     dns: list[Literal["query", "answer"]] = Field(
         ["query", "answer"], description="Which `dns` events are written: of queries, of answers."
+    )
+    anomalies: list[Literal["stream", "applayer"]] = Field(
+        ["stream", "applayer"],
+        description="Which `anomaly` events are written besides those of packets: of TCP connections, of what is said"
+        " in them. Of a suricata.yaml, those of its `types`; `applayer` where it says nothing.",
     )
     packet_anomalies: int = Field(
         10,
@@ -189,3 +221,23 @@ class EveSettings(BaseModel):
         description="Which packets of a dropped flow have a `drop` event: the one that `match`ed; also the first that"
         " follows each way (`start`); or `all`. What the kernel drops is not seen, so the last two are for a replay.",
     )
+
+
+class CapturesSettings(BaseModel):
+    """A capture file for each alert: the packets of its flow around the match."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dir: str | None = Field(
+        None,
+        description="Directory for the files (0700), which alerts name as `capture_file`; without it there are none."
+        " `--pcap-out` of `ids replay` and `ids run` sets it.",
+    )
+    packets: int = Field(64, ge=1, le=4096, description="Packets of a file, at most.")
+    packets_before: int = Field(
+        32, ge=1, le=4096, description="Of these, before the match and with it: as far as they came a moment before."
+    )
+    file_bytes: int = Field(1 << 18, ge=2048, le=1 << 26, description="Bytes of a file, at most.")
+    wait_s: float = Field(10.0, gt=0, le=3600, description="Seconds after which a file ends, though it has room.")
+    files: int = Field(1000, ge=1, le=100_000, description="Files in the directory; the oldest give way.")
+    total_bytes: int = Field(1 << 28, ge=1 << 16, description="Bytes of all files; the oldest give way.")

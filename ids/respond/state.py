@@ -12,7 +12,8 @@ from typing import TypeAlias
 
 from ids.counters import Counters
 from ids.events import Event
-from ids.types import Action, BitChange, BitTest, CounterChange, CounterTest, Direction, Match, State
+from ids.respond.parties import ends_of
+from ids.types import Action, BitChange, BitTest, CounterChange, CounterTest, Match, State
 from ids.types.state import StateTest
 
 MAX_FLOWS = 65_536
@@ -40,7 +41,8 @@ ORDER = ("pass", "drop", "reject", "alert")
 class FlowMemory:
     """Of one flow."""
 
-    bits: set[str] = field(default_factory=set)
+    bits: dict[str, None] = field(default_factory=dict)
+    """In the order in which they were set."""
     counters: dict[str, int] = field(default_factory=dict)
 
 
@@ -65,12 +67,17 @@ class RuleState:
             elif isinstance(change, CounterChange):
                 self._change_counter(change, match)
 
+    @property
+    def noted(self) -> bool:
+        """Whether anything is noted of any flow."""
+        return bool(self._flows)
+
     def shown(self, flow_id: int) -> Event:
         """Return what events of a flow say of its bits and counters; bits that name traffic stand by themselves."""
         memory = self._flows.get(flow_id)
         if memory is None:
             return {}
-        bits = sorted(memory.bits)
+        bits = list(memory.bits)
         plain = [name for name in bits if not name.startswith(tuple(TRAFFIC.values()))]
         traffic = {
             key: [name.removeprefix(before) for name in bits if name.startswith(before)]
@@ -105,9 +112,9 @@ class RuleState:
         if change.scope == "flow":
             memory = self._of(match)
             if not on:
-                memory.bits.discard(change.name)
+                memory.bits.pop(change.name, None)
             elif change.name in memory.bits or self._has_room(memory.bits):
-                memory.bits.add(change.name)
+                memory.bits[change.name] = None
             return
         key = (scope_kind(change.scope), _whose(change.scope, match), change.name)
         self._hosts.pop(key, None)
@@ -185,8 +192,7 @@ def _place(state: State) -> int:
 
 
 def _whose(scope: str, match: Match) -> object:
-    flow = match.flow
-    src, dst = (flow.src, flow.dst) if match.direction is Direction.TO_SERVER else (flow.dst, flow.src)
+    src, dst = ends_of(match)
     return (min(src, dst), max(src, dst)) if scope == "pair" else src if scope == "src" else dst
 
 

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from enum import Enum
 
 from ids.counters import Counters
+from ids.respond.parties import ends_of
 from ids.types import Direction, Match, Rate
 
 MAX_TRACKED = 65536
@@ -84,26 +85,23 @@ class Thresholds:
         return Hearing.NOT if seen < count else Hearing.ALERTS if seen == count else Hearing.SILENT
 
 
-def _ends(match: Match) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the addresses of sender and receiver."""
-    flow = match.flow
-    return (flow.src, flow.dst) if match.direction is Direction.TO_SERVER else (flow.dst, flow.src)
-
-
 def _suppressed(match: Match) -> bool:
-    """Return whether alerts of the rule are not reported of these addresses."""
-    ends = {end: high << 64 | low for end, (high, low) in zip(("src_ip", "dst_ip"), _ends(match), strict=True)}
+    """Return whether alerts of the rule are not reported of these addresses: of a trusted proxy, or its client."""
+    flow, to_server = match.flow, match.direction is Direction.TO_SERVER
+    plain = (flow.src, flow.dst) if to_server else (flow.dst, flow.src)
     return any(
-        first <= ends[end] <= last
+        first <= high << 64 | low <= last
+        for ends in {plain, ends_of(match)}
         for suppression in match.signature.suppressed
-        for end in suppression.ends
+        for end, (high, low) in zip(("src_ip", "dst_ip"), ends, strict=True)
+        if end in suppression.ends
         for first, last in suppression.runs
     )
 
 
 def _tracked(match: Match, track: str) -> object:
     flow = match.flow
-    sender, receiver = _ends(match)
+    sender, receiver = ends_of(match)
     tracked = {
         "by_src": sender,
         "by_dst": receiver,

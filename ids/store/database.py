@@ -66,6 +66,10 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX changes_by_kind ON changes (kind, ts_ns);
     CREATE INDEX changes_by_network ON changes (first, last);
     """,
+    """
+    ALTER TABLE alerts ADD COLUMN client BLOB;
+    CREATE INDEX alerts_by_client ON alerts (client, ts_ns) WHERE client IS NOT NULL;
+    """,
 )
 """What brings a database from each version of the schema to the next; the first makes it. Only ever appended to."""
 

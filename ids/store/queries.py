@@ -295,13 +295,14 @@ def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
         if value is not None:
             where.append(condition)
             values.append(value)
-    for column, network in (("src", filters.src), ("dest", filters.dest)):
+    for columns, network in (
+        (("src", "client"), filters.src),  # a trusted proxy's client is who was at the other end
+        (("dest",), filters.dest),
+        (("src", "dest", "client"), filters.address),
+    ):
         if network is not None:
-            where.append(f"{column} BETWEEN ? AND ?")
-            values += bounds_of(network)
-    if filters.address is not None:
-        where.append("(src BETWEEN ? AND ? OR dest BETWEEN ? AND ?)")
-        values += [*bounds_of(filters.address), *bounds_of(filters.address)]
+            where.append(f"({' OR '.join(f'{column} BETWEEN ? AND ?' for column in columns)})")
+            values += [*bounds_of(network)] * len(columns)
     if filters.text:
         where.append("signature LIKE ? ESCAPE '\\'")
         escaped = filters.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

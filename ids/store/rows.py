@@ -16,7 +16,7 @@ from ids.types import Change, IPNetwork
 
 ALERT_COLUMNS = (
     "ts_ns", "sid", "gid", "rev", "src", "dest", "src_port", "dest_port", "proto", "flow_id",
-    "action", "severity", "category", "signature", "event",
+    "action", "severity", "category", "signature", "event", "client",
 )  # fmt: skip
 CHANGE_COLUMNS = (
     "ts_ns", "kind", "first", "last", "network", "sid", "label", "mode", "until_ns", "flow_id", "packets", "bytes",
@@ -46,6 +46,7 @@ def alert_row(line: bytes, now_ns: int) -> Row:
         event.get("src_port"), event.get("dest_port"), str(event.get("proto", "")), _number(event.get("flow_id")),
         str(alert.get("action", "")), _number(alert.get("severity")), str(alert.get("category") or ""),
         str(alert.get("signature") or ""), line.decode().rstrip("\n"),
+        packed(ours.get("client", {}).get("ip")),
     )  # fmt: skip
 
 

@@ -149,6 +149,17 @@ class Evidence:
     """Position in the buffer; a stream offset for ``payload`` of a TCP flow."""
     excerpt: bytes
     """The matched bytes with a little of their surroundings, at most 256 bytes."""
+    matched: tuple[int, int] | None = None
+    """Where in ``excerpt`` the matched bytes begin and end; None: they are all of it."""
+
+
+class ForwardedFor(NamedTuple):
+    """The client for whom a trusted reverse proxy sent the request of a match (`respond.trusted_proxies`)."""
+
+    address: tuple[int, int]
+    """As `Flow.src`."""
+    via: str
+    """How the proxies said so: the header, in lower case, or ``proxy-protocol``."""
 
 
 class FlowCount(NamedTuple):
@@ -180,6 +191,10 @@ class Exhibit:
     """The payload is that of the stream."""
     xff: str = ""
     """Whom a proxy says that it speaks for."""
+    client: ForwardedFor | None = None
+    """The same where the proxy is trusted: it counts as the flow's client then."""
+    capture: str = ""
+    """The file in which the packets around it are recorded."""
     packet: bytes | None = None
     """The frame, or of what it brought the packet alone (from a tunnel, of fragments)."""
     files: tuple[Mapping[str, object], ...] = ()

@@ -77,6 +77,18 @@ def test_a_block_of_this_host_needs_force(ids: Ids) -> None:
     ids("block", "delete", "127.0.0.0/8")
 
 
+def test_a_block_of_a_trusted_proxy_needs_force(ids: Ids, tmp_path: Path) -> None:
+    feed = tmp_path / "feed"
+    feed.write_text("203.0.113.7\n2001:db8:7::5\n198.51.100.0/24\n")
+    for proxies in ("[203.0.113.0/28]", "['2001:db8:7::/48']", "[198.51.100.9]"):
+        trusted = ("--set", f"respond.trusted_proxies={proxies}")
+        for words in (("add", "203.0.113.0/24", "2001:db8::/32", "198.51.100.9"), ("import", feed, "--label", "x")):
+            code, _, err = ids("block", *words, *trusted)
+            assert code == 2
+            assert "respond.trusted_proxies; --force" in err
+    assert networks(ids) == {}
+
+
 def test_the_allow_list_is_kept_the_same_way(ids: Ids) -> None:
     assert ids("allow", "add", "198.51.100.0/24")[0] == 0
     assert "198.51.100.0/24" in ids("allow", "list")[1]
@@ -186,7 +198,8 @@ def test_a_label_is_shown_as_it_is(ids: Ids, tmp_path: Path, label: str) -> None
 def test_blocked_is_said_only_of_what_is_dropped(
     ids: Ids, monkeypatch: pytest.MonkeyPatch, words: list[str], attached: list[str], reported: str, noted: bool
 ) -> None:
-    monkeypatch.setattr("ids.cli.block.guarded_interfaces", lambda _: attached)
+    for module in ("block", "listing"):
+        monkeypatch.setattr(f"ids.cli.{module}.guarded_interfaces", lambda _: attached)
     _, out, err = ids("block", "add", "203.0.113.7", *words)
     assert out.rstrip() == reported
     assert ("nothing is attached: nothing is dropped" in err) is noted

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ids.respond.forwarded import MAX_VALUE_BYTES, address_of
+from ids.respond.forwarded import address_of
+from ids.respond.proxies import MAX_VALUE_BYTES
 from ids.testing import Session
 from ids.testing.session import to_client, to_server
 from plugins.rules import Rules

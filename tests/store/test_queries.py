@@ -196,3 +196,13 @@ def test_addresses_are_sixteen_bytes(text: str, raw: str) -> None:
     assert queries.address_of(bytes.fromhex(raw)) == text
     assert packed("nonsense") is None
     assert packed(None) is None
+
+
+def test_the_client_of_a_trusted_proxy_is_found_by_its_own_address(database: sqlite3.Connection) -> None:
+    ours = {"packet_ts_ns": T0, "client": {"ip": "198.51.100.9", "via": "forwarded", "proxy": "192.0.2.1"}}
+    insert(database, [line(0), line(1, ids=ours), line(2, ids={"client": {"ip": "no address"}})])
+    for filters in (Filters(src=net("198.51.100.9/32")), Filters(address=net("198.51.100.0/24"))):
+        assert [found.src for found in alerts(database, filters)] == ["192.0.2.1"]
+    assert alerts(database, Filters(dest=net("198.51.100.0/24"))) == []
+    plan = "EXPLAIN QUERY PLAN SELECT id FROM alerts WHERE src BETWEEN ? AND ? OR client BETWEEN ? AND ?"
+    assert not any("SCAN" in row[3] for row in database.execute(plan, [b"", b""] * 2))

@@ -78,6 +78,11 @@ class AllowList(PinnedList):
         """Return whether what this address sends is never dropped."""
         return self._tables[address.version].get(prefix_key(ipaddress.ip_network(address))) is not None
 
+    @property
+    def changes(self) -> int:
+        """A number that moves with every change that is made through this class, by any process."""
+        return int(self._config["allow_generation"][0])
+
     def changed(self) -> None:
         """Have the program ask the list again for the addresses that it has asked it for."""
         with locked(self._pin_dir):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,18 @@ from numpy.typing import NDArray
 from ids.kernel import contract
 from ids.kernel.contract import Lists
 from ids.kernel.lists.claims import Claims, Kind, Rows, chosen, strongest, together, without
-from ids.kernel.lists.networks import KEY_TYPES, NetworkSet, is_exact, key_of, network_of, not_in, places, set_all
+from ids.kernel.lists.entries import Entries
+from ids.kernel.lists.networks import (
+    KEY_TYPES,
+    NetworkSet,
+    is_exact,
+    key_of,
+    network_of,
+    not_in,
+    places,
+    set_all,
+    sortable,
+)
 from ids.kernel.lists.pinned import PinnedList
 from ids.kernel.maps.table import Map
 from ids.kernel.system.bpffs import locked
@@ -128,6 +139,50 @@ class Blocklist(PinnedList):
                 for network, key, value in _live(kind, self.entries(kind), now_ns)
             ]
         return blocks
+
+    def covering(self, network: IPNetwork) -> Sequence[Block]:
+        """Return the live entries that hold this network, with all their claims, the narrowest first: at once,
+        however many entries there are."""
+        offset_ns, now_ns = sample_offset_ns(), time.monotonic_ns()
+        found = []
+        for length in range(network.prefixlen, -1, -1):
+            wider = network.supernet(new_prefix=length)
+            kind, key = (wider.version, is_exact(wider)), key_of(wider)
+            held, waiting = (chosen(rows, ~_ended(rows[1], now_ns)) for rows in self._look(kind, [key]))
+            claims = [self._block(wider, value, offset_ns) for rows in (held, waiting) for value in rows[1]]
+            if claims:
+                found.append(replace(claims[0], others=tuple(claims[1:])))
+        return found
+
+    def columns(self) -> tuple[Entries, Entries]:
+        """Return all live entries, and the claims that wait behind them, a row each."""
+        held = Entries.of((kind, self.entries(kind)) for kind in self._tables)
+        return held.live(), Entries.of(self._claims.all().items()).live()
+
+    def put(self, claims: Entries) -> int:
+        """Add claims, a row each, as `add` does; return how many. Labels are numbers, as `label_numbers` gives them."""
+        all_waiting = self._claims.all()
+        for kind in self._tables:
+            ours = claims.of_kind(kind)
+            if not len(ours[0]):
+                continue
+            held, waiting = self.entries(kind), all_waiting[kind]
+            alone = _alone(ours, held, waiting)
+            with self._changing(kind):
+                self._set(kind, *chosen(ours, alone))
+                rest = chosen(ours, ~alone)
+                near, near_waiting = (chosen(rows, ~not_in(rows[0], rest[0])) for rows in (held, waiting))
+                others = without(kind, together(near, near_waiting), rest)
+                self._settle(kind, near, near_waiting, together(others, rest))
+        return len(claims)
+
+    def label_numbers(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the numbers of labels, giving them some where they have none; raises `KernelError`."""
+        return {name: self._labels.number(name) for name in names}
+
+    def label_names(self, numbers: Iterable[int]) -> dict[int, str]:
+        """Return the labels of numbers."""
+        return {number: self._labels.name(number) for number in numbers}
 
     def replace(
         self, label: str, networks: NetworkSet, *, expires_ns: int | None = None, mode: BlockMode = BlockMode.ENFORCE
@@ -347,6 +402,15 @@ def _live(kind: Kind, rows: Rows, now_ns: int) -> Iterator[tuple[IPNetwork, byte
     keys, values = chosen(rows, ~_ended(rows[1], now_ns))
     for key, value in zip(keys.tolist(), values, strict=True):
         yield network_of(key, kind[1]), key, value
+
+
+def _alone(ours: Rows, held: Rows, waiting: Rows) -> NDArray[np.bool_]:
+    """Return which claims are the only ones on their networks, nearly all: they need not be compared with others."""
+    _, which, often = np.unique(sortable(ours[0]), return_inverse=True, return_counts=True)
+    at = places(ours[0], held[0])
+    foreign = (at >= 0) & (held[1]["label"][at] != ours[1]["label"]) if len(held[0]) else np.zeros(len(at), np.bool_)
+    only: NDArray[np.bool_] = (often[which.reshape(-1)] == 1) & ~foreign & not_in(ours[0], waiting[0])
+    return only
 
 
 def _renew(values: NDArray[Any], template: NDArray[Any]) -> NDArray[np.bool_]:

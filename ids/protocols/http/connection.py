@@ -46,7 +46,7 @@ class Shared:
         self.setup = setup
         self.flows = setup.flows
         self.files = setup.files
-        self.ordinary_lane = setup.ordinary_lane
+        self.ordinary_lane = setup.ordinary_lane and not settings.lists_headers
         self.memory = Memory(settings.memcap_bytes)
         self.open_requests = settings.open_requests
         self.header_bytes = settings.header_bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -262,6 +262,20 @@ def start_of(line: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
         known.append(value)
     lines = [b"%s: %s" % (name, b", ".join(several)) for name, *several in values.values()]
     return b"\r\n".join([line, *lines, b"\r\n"])
+
+
+def listed(head: Head, names: Collection[bytes] | None, of_client: bool) -> list[dict[str, str]]:
+    """Return the headers as events list them, those of one name joined; only some, by their names in lower case."""
+    raw = head.buffers.get("http.header.raw", b"")
+    spelled: dict[bytes, str] = {}
+    lines = raw.split(b"\n") if of_client else _ANY_LINE_END.split(raw)
+    for name, _ in _pairs(lines, len(raw) + 1, Counters()):
+        spelled.setdefault(name.lower(), text(name))
+    return [
+        {"name": spelling, "value": text(head.headers.get(name, b""))}
+        for name, spelling in spelled.items()
+        if names is None or name in names
+    ]
 
 
 def cookies_of(values: list[bytes]) -> tuple[bytes, tuple[bytes, ...]]:

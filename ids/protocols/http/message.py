@@ -159,6 +159,8 @@ class Step(Enum):
     BODY = "body"
     """Bytes of a body with a length."""
     UNTIL_CLOSE = "body until close"
+    HEADLESS = "answer without a status line"
+    """A body, until the connection closes or a response begins."""
     CHUNK_LINE = "chunk-size line"
     CHUNK_EXTENSION = "rest of a chunk-size line"
     CHUNK = "chunk"

@@ -6,6 +6,7 @@ THEORY.
     body is complete, or as much of it as is inspected; a response likewise. Requests and responses pair up in order.
 (2) What a server would still understand is understood: bare LF, empty lines before a message, white space around and
     within, no version, folded headers, a body with both a length and chunks (chunks win), an encoded body that is not.
+    An answer without a status line is a body, up to where a response begins after all: clients differ.
 (3) Bytes that were lost are no bytes: a gap within a body of known length shortens it, any other gap ends the message,
     which is reported as it is; the next one begins at the next line that looks like one.
     Limits end buffers, and never the framing: a head beyond ``header_bytes`` is reported in parts, of a chunk-size line
@@ -34,6 +35,7 @@ from ids.protocols.http.body import buffers_of
 from ids.protocols.http.ends import next_block
 from ids.protocols.http.head import (
     Head,
+    listed,
     other_readings,
     parse_bare_requests,
     parse_request,
@@ -70,7 +72,9 @@ class HttpParser:
     def __init__(self, setup: Setup, memory: Memory, state: State) -> None:
         settings: HttpSettings = setup.settings
         self._settings = settings
+        self._names = frozenset(name.lower().replace("_", "-").encode() for name in settings.logged_header_names)
         self._counters = setup.counters
+        self._contradicted = setup.contradicted
         self._memory = memory
         self._state = state
         self._waiting = state.waiting
@@ -170,6 +174,8 @@ class HttpParser:
             case Step.UNTIL_CLOSE:
                 self._take_body(side, len(side.buffer))
                 return False
+            case Step.HEADLESS:
+                return self._read_headless(side)
             case Step.CHUNK_LINE:
                 return chunks.read_size(side, self._counters)
             case Step.CHUNK_EXTENSION:
@@ -249,7 +255,8 @@ class HttpParser:
             del buffer[:empty]
         if side.direction is Direction.TO_CLIENT and not b"HTTP/".startswith(bytes(buffer[:5]).upper()):
             self._counters.add("http.response_without_status")
-            self._lose(side)
+            if not self._begin_headless(side):
+                self._lose(side)
             return True
         block, ended = next_block(side, self._settings.header_bytes)
         if not block:
@@ -312,6 +319,7 @@ class HttpParser:
 
     def _open_request(self, side: Side, block: bytes) -> None:
         head = parse_request(block, self._settings.header_count, self._counters)
+        self._list_headers(side, head)
         exchange = self._new_exchange(head, 2 * len(block))
         if b"upgrade" in head.headers:
             exchange.head = block
@@ -327,20 +335,55 @@ class HttpParser:
             head.reconcile(other)
         self._reports.as_others_read(side, side.message)
 
-    def _open_response(self, side: Side, block: bytes) -> bool:
-        self._go_on()
+    def _begin_headless(self, side: Side) -> bool:
+        """Take what answers a request without a status line for a body; return False where no request waits."""
+        self._start_unended_request()
+        if not self._waiting:
+            return False
+        exchange = self._waiting.pop(0)
+        if not exchange.tx_id:
+            self._contradicted(self._state.slot, bytes(side.buffer), side.ts_ns, side.number)
         requests = self._sides[Direction.TO_SERVER]
+        if requests.message is not None and requests.message.exchange is exchange:
+            self._reports.so_far(side, requests.message)
+        side.message = Message(Head({}, {}), exchange)
+        side.message.behind = len(side.buffer) if self._reports.reading else 0
+        side.step = Step.HEADLESS
+        return True
+
+    def _read_headless(self, side: Side) -> bool:
+        """Take such a body up to where a response begins, which then is the answer; the rest of a line may be one."""
+        found = _STARTS[side.direction].search(side.buffer)
+        if found is None:
+            line = side.buffer.rfind(b"\n", max(len(side.buffer) - _LOOKBACK, 0))
+            self._take_body(side, line if line >= 0 else len(side.buffer))
+            return False
+        self._take_body(side, found.end())
+        message, side.message, side.step = side.message, None, Step.HEAD
+        if message is not None and not message.reported:
+            message.due = len(message.body)
+            self._reports.look(side, side, message)
+            self._waiting.insert(0, message.exchange)
+        return True
+
+    def _start_unended_request(self) -> None:
+        """Take a request that is answered before its head has ended: HTTP/0.9, or a server that does not wait."""
+        requests = self._sides[Direction.TO_SERVER]
+        self._go_on()
         if not self._waiting and requests.step is Step.HEAD and b"\n" in requests.buffer:
-            self._start_message(
-                requests, bytes(requests.buffer)
-            )  # HTTP/0.9, or a server that does not wait for the end
+            self._start_message(requests, bytes(requests.buffer))
             requests.buffer.clear()
             requests.scanned = 0
+
+    def _open_response(self, side: Side, block: bytes) -> bool:
+        self._start_unended_request()
+        requests = self._sides[Direction.TO_SERVER]
         head = parse_response(block, self._settings.header_count, self._counters)
         if 100 <= head.status < 200 and head.status != 101 and head.length is None and not head.chunked:
             if self._waiting and head.status == 100:
                 self._waiting[0].continued += 1
             return False
+        self._list_headers(side, head)
         exchange = self._waiting.pop(0) if self._waiting else self._new_exchange()
         if requests.message is not None and requests.message.exchange is exchange:
             self._reports.so_far(side, requests.message)
@@ -348,6 +391,16 @@ class HttpParser:
         if exchange.continued > 1:
             side.message.noted.add(b"100_continue_already_seen")
         return True
+
+    def _list_headers(self, side: Side, head: Head) -> None:
+        """Add to the fields of a message the headers that its event is to list."""
+        if not self._settings.lists_headers:
+            return
+        of_client = side.direction is Direction.TO_SERVER
+        which = "request" if of_client else "response"
+        wanted = None if self._settings.logged_headers in (which, "both") else self._names
+        if found := listed(head, wanted, of_client):
+            head.fields[f"{which}_headers"] = found
 
     def _begin_body(self, side: Side, message: Message) -> None:
         """Go on behind the head: where the body ends depends on it, and of a response on the request."""
@@ -464,7 +517,8 @@ class HttpParser:
     def _gap(self, side: Side, size: int) -> None:
         self._counters.add("http.gap")
         message = side.message
-        if message is not None and side.step is Step.UNTIL_CLOSE:
+        if message is not None and side.step in (Step.UNTIL_CLOSE, Step.HEADLESS):
+            self._take_body(side, len(side.buffer))
             message.lost += size
             return
         if message is not None and side.step in (Step.BODY, Step.CHUNK) and not side.buffer:
@@ -513,7 +567,7 @@ class HttpParser:
         if side.message is not None:
             if side.step is Step.LONG_HEAD:
                 self._reports.part_of_head(side, side.message, bytes(side.buffer))
-            if side.step is Step.CHUNK_LINE:
+            if side.step in (Step.CHUNK_LINE, Step.HEADLESS):
                 self._take_body(side, len(side.buffer))
             self._finish(side)
         side.buffer.clear()

@@ -18,7 +18,7 @@ from ids.protocols.protocol import Setup
 from ids.protocols.shared import Shared
 from ids.protocols.smb.about import About, Exchange, Rpc, Transfer, Tree, fields
 from ids.protocols.smb.buffers import OF_CLIENT, OF_SERVER, Said
-from ids.protocols.smb.opened import Open
+from ids.protocols.smb.opened import Open, Part
 from ids.protocols.smb.settings import SmbSettings
 from ids.protocols.smb.transfers import Ordered
 from ids.types import Direction, Transaction
@@ -48,13 +48,15 @@ class Connection:
     """What the commands of both versions do to: exchanges, trees, open files and pipes."""
 
     __slots__ = (
-        "_expected", "_next_id", "_slot", "at", "dialect", "opens", "shared", "trees", "waiting",
+        "_expected", "_next_id", "_slot", "at", "dialect", "opens", "part", "shared", "trees", "waiting",
     )  # fmt: skip
 
     def __init__(self, shared: SharedCalls, slot: int, tx_id: int) -> None:
         self.shared = shared
         self._slot = slot
         self._next_id = tx_id
+        self.part: Part | None = None
+        """The piece of a file that was read last."""
         self.at: tuple[int, int, int, list[Transaction]] = (0, 0, 0, [])
         """Time, packet and place of the message that is read, and where transactions go."""
         self.dialect = "unknown"
@@ -242,6 +244,7 @@ class Connection:
             found = Ordered(exchange, file, self.shared.pool, self.shared.settings.queued_bytes)
             opened.transfers[direction] = found
             self.say(exchange, direction)
+        self.part = Part(opened, offset + len(data), like)
         ts_ns, number, _, out = self.at
         if found.take(offset, data, (ts_ns, number, out)):
             self.say(found.exchange, direction, b"smb.file_overlap")

@@ -27,6 +27,24 @@ BEGINS = re.compile(rb"(?s:\x00...[\xfc-\xff]SMB)")
 """The beginning of a message: where one is looked for behind missing bytes."""
 
 
+_WRITE_ANDX, _READ_ANDX, _READ, _WRITE = 0x2F, 0x2E, 8, 9
+_WORDS = {_WRITE_ANDX: 24, _READ_ANDX: 24, _READ: 16, _WRITE: 48}
+"""Bytes behind the head that say where the content is, and of what file."""
+
+
+def carries(to_client: int, frame: bytes) -> bool:
+    """Return whether a message, of which only the beginning came, ends with a piece of a file."""
+    mark = frame[FRAME : FRAME + 4]
+    if mark == SECOND:
+        command, wanted, head = int.from_bytes(frame[16:18], "little"), _READ if to_client else _WRITE, 64
+    elif mark == FIRST:
+        command, wanted, head = frame[8] if len(frame) > 8 else 0, _READ_ANDX if to_client else _WRITE_ANDX, 35
+    else:
+        return False
+    alone = mark == FIRST or not any(frame[24:28])
+    return command == wanted and alone and len(frame) >= FRAME + head + _WORDS[wanted]
+
+
 def length_of(data: bytes | bytearray, at: int) -> int:
     """Return how many bytes a message takes, as `ids.protocols.framing.LengthOf`."""
     if len(data) < at + FRAME:

@@ -18,13 +18,15 @@ _CLIENT = Direction.TO_SERVER
 class Exchange:
     """A transaction: an envelope, and what was sent in it."""
 
-    __slots__ = ("done", "mail", "mail_from", "odd", "rcpt_to", "reported", "reset", "sent", "tx_id")
+    __slots__ = ("chunked", "done", "mail", "mail_from", "odd", "rcpt_to", "reported", "reset", "sent", "tx_id")
 
     def __init__(self, tx_id: int) -> None:
         self.tx_id = tx_id
         self.mail_from: list[bytes] = []
         self.rcpt_to: list[bytes] = []
         self.mail: Mail | None = None
+        self.chunked = False
+        """It comes in chunks (BDAT)."""
         self.sent = self.reset = False
         """Its mail has ended; the client took it back."""
         self.odd: set[bytes] = set()
@@ -123,5 +125,7 @@ class Exchanges:
         if exchange.rcpt_to:
             logged["rcpt_to"] = [text(one) for one in exchange.rcpt_to]
         if exchange.mail is not None:
-            logged["email"] = exchange.mail.email(self._shared.settings.extended_in_events)
+            email = exchange.mail.email(self._shared.settings.extended_in_events)
+            if len(email) > 1 or not exchange.chunked:  # Suricata says nothing of mails in chunks
+                logged["email"] = email
         return logged

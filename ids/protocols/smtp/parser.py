@@ -335,6 +335,8 @@ class SmtpSession:
             return
         if exchange.mail is None or exchange.sent:
             self._begin_mail()
+            if self._exchanges.current is not None:
+                self._exchanges.current.chunked = True
         self._chunk = size
         self._last_chunk = rest.upper().split()[1:2] == [b"LAST"]
         if size:

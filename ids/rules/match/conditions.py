@@ -221,4 +221,5 @@ def evidence(found: list[Found], view: View) -> tuple[Evidence, ...]:
 def shown(name: str, data: bytes, start: int, end: int, base: int = 0) -> Evidence:
     """Show ``data[start:end]`` of a buffer; ``base`` is the stream offset of ``data``."""
     first = max(0, start - CONTEXT_BYTES)
-    return Evidence(name, start + base, data[first : min(end + CONTEXT_BYTES, first + EXCERPT_BYTES)])
+    excerpt = data[first : min(end + CONTEXT_BYTES, first + EXCERPT_BYTES)]
+    return Evidence(name, start + base, excerpt, (start - first, min(end - first, len(excerpt))))

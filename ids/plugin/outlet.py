@@ -1,0 +1,200 @@
+"""The thread of an output that waits for somebody else: a bounded queue, growing pauses, losses counted.
+
+Each output has one of its own, so one that stalls does so alone: neither packets nor other outputs wait for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+
+import orjson
+
+from ids.counters import Counters
+from ids.events import Lines
+from ids.plugin.privacy import Privacy
+
+log = logging.getLogger(__name__)
+
+CLOSE_S = 5.0
+"""How long closing waits for what is still to be delivered."""
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 60.0
+"""Between two attempts: twice as long each time, and up to a half more by chance, for receivers come back together."""
+
+
+class Refused(Exception):
+    """The receiver wants none of it, and will not: to try again would be in vain."""
+
+
+Deliver = Callable[[Sequence[bytes]], None]
+"""Delivers lines of JSON, or raises: `Refused`, or any other exception where it is worth trying again."""
+
+
+class Outlet:
+    """Takes events, and has them delivered in batches."""
+
+    def __init__(
+        self,
+        name: str,
+        counters: Counters,
+        deliver: Deliver,
+        *,
+        privacy: Privacy,
+        severity: int = 255,
+        buffer_bytes: int,
+        batch_events: int = 100,
+        batch_wait_s: float = 0.0,
+        patient: bool = False,
+        close: Callable[[], None] = lambda: None,
+        every_s: float | None = None,
+    ) -> None:
+        """Start the thread.
+
+        ``severity``: alerts no less severe than this are passed on (1 is the most severe). ``batch_wait_s``: how long
+        the first event of a batch waits for others. ``patient``: a replay waits for room, as long as the receiver
+        takes something. ``close`` is called by the thread in its end. ``every_s``: ``deliver`` is called so often also
+        without events, with none. Counts ``<name>.delivered``, ``lost`` (no room, or not delivered at the end),
+        ``refused`` and ``retries``.
+        """
+        self._name, self._counters, self._deliver = name, counters, deliver
+        self._privacy, self._severity = privacy, severity
+        self._limit, self._batch, self._wait_s = buffer_bytes, batch_events, batch_wait_s
+        self._patient, self._close, self._every_s = patient, close, every_s
+        self._waiting: deque[Lines] = deque()
+        self._bytes = self._events = 0
+        self._noted: dict[str, int] = {}
+        """Counts on their way to the counters, which are the engine's thread's."""
+        self._changed = threading.Condition()
+        self._closing = self._failing = False
+        self._pid = os.getpid()
+        self._thread = threading.Thread(target=self._run, name=f"ids-{name}", daemon=True)
+        self._thread.start()
+
+    def put(self, lines: Collection[Lines]) -> None:
+        """Hand over events. Never waits, but for a replay."""
+        with self._changed:
+            for part in lines:
+                size = len(part.data)
+                if self._patient:
+                    self._changed.wait_for(lambda size=size: self._fits(size) or self._failing)  # type: ignore[misc]
+                if not self._fits(size):
+                    self._note("lost", part.events)
+                    continue
+                self._waiting.append(part)
+                self._bytes += len(part.data)
+                self._events += part.events
+            self._changed.notify_all()
+            self._count()
+
+    def close(self) -> None:
+        """Deliver what waits, as long as the receiver takes it. A fork has no thread: it does nothing."""
+        if os.getpid() != self._pid:
+            return
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(CLOSE_S)
+        with self._changed:
+            if self._events:
+                log.error("%s: %d events were not delivered in the end", self._name, self._events)
+                self._note("lost", self._events)
+                self._events = 0
+            self._count()
+
+    def _fits(self, size: int) -> bool:
+        return not self._bytes or self._bytes + size <= self._limit
+
+    def _note(self, name: str, number: int) -> None:
+        if number:
+            self._noted[name] = self._noted.get(name, 0) + number
+
+    def _count(self) -> None:
+        for name, number in self._noted.items():
+            self._counters.add(f"{self._name}.{name}", number)
+        self._noted.clear()
+
+    def _run(self) -> None:
+        try:
+            while (parts := self._next()) is not None and self._pass_on(parts):
+                pass
+        finally:
+            try:
+                self._close()
+            except Exception as error:
+                log.warning("%s: %s", self._name, error)
+
+    def _next(self) -> list[Lines] | None:
+        """Wait for events; return a batch of them, of none where it is time, and None at the end."""
+        with self._changed:
+            timely = self._changed.wait_for(lambda: bool(self._waiting) or self._closing, self._every_s)
+            if self._waiting and self._wait_s and not self._closing:
+                self._changed.wait_for(lambda: self._events >= self._batch or self._closing, self._wait_s)
+            if not self._waiting:
+                return None if timely else []
+            parts, events = [], 0
+            while self._waiting and events < self._batch:
+                parts.append(self._waiting.popleft())
+                events += parts[-1].events
+            return parts
+
+    def _pass_on(self, parts: list[Lines]) -> bool:
+        """Deliver a batch; at last it is delivered, refused, or given up, as the engine ends: then return false."""
+        lines = [line for part in parts for line in self._shown(part)]
+        batches = [lines[at : at + self._batch] for at in range(0, len(lines), self._batch)]
+        done = 0
+        for batch in batches if parts else [[]]:
+            if not self._persist(batch):
+                break
+            done += len(batch)
+        whole = done == len(lines)
+        with self._changed:
+            self._bytes -= sum(len(part.data) for part in parts)
+            self._events -= sum(part.events for part in parts) if whole else done
+            self._changed.notify_all()
+        return whole or not parts
+
+    def _shown(self, part: Lines) -> list[bytes]:
+        lines = part.data.splitlines()
+        if part.event_type == "alert" and self._severity < 255:
+            lines = [line for line in lines if orjson.loads(line)["alert"]["severity"] <= self._severity]
+        return [shown for line in lines if (shown := self._privacy.lines(line).rstrip(b"\n"))]
+
+    def _persist(self, lines: Sequence[bytes]) -> bool:
+        """Deliver lines, as often as it takes; return whether that is settled, or given up because the engine ends."""
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                self._deliver(lines)
+            except Refused as error:
+                self._report(error, "refuses events")
+                self._settle("refused", len(lines))
+                return True
+            except Exception as error:
+                self._report(error, "is not reached, events wait")
+            else:
+                if self._failing and lines:
+                    log.warning("%s is reached again", self._name)
+                    self._failing = False
+                self._settle("delivered", len(lines))
+                return True
+            with self._changed:
+                self._note("retries", 1)
+                self._changed.notify_all()
+                if self._changed.wait_for(lambda: self._closing, pause * (1 + random.random() / 2)):
+                    return False
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _settle(self, name: str, number: int) -> None:
+        with self._changed:
+            self._note(name, number)
+
+    def _report(self, error: Exception, what: str) -> None:
+        if not self._failing:
+            log.error("%s %s: %s", self._name, what, error)
+        self._failing = True

@@ -1,0 +1,140 @@
+"""The directory of capture files: written by a thread, bounded in number and in bytes, the oldest give way.
+
+The directory is 0700, its files are 0600, and no link is followed. Several workers and engines may share it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+
+from ids.counters import Counters
+from ids.respond.settings import CapturesSettings
+
+log = logging.getLogger(__name__)
+
+WAITING_BYTES = 32 << 20
+"""What may wait for the disk; beyond it a live engine loses recordings, and counts them."""
+
+FLUSH_S = 10.0
+"""How long the end of the engine waits for the disk."""
+
+_NAME = re.compile(r"\d{19}-\d{1,10}-\d{1,16}\.pcap")
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Recordings:
+    """Takes files by name and content."""
+
+    def __init__(self, settings: CapturesSettings, counters: Counters, *, patient: bool) -> None:
+        """``patient``: wait for the disk rather than lose files."""
+        self.settings = settings
+        self._folder = Path(settings.dir or ".")
+        self._counters = counters
+        self._patient = patient
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._bytes = 0
+        self._busy = self._failing = False
+        self._noted: dict[str, int] = {}
+        """Counts of the thread's, on their way to the counters."""
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def path(self, name: str) -> str:
+        """Return where a file of this name will be."""
+        return str(self._folder / name)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Hand over a file. The thread begins with the first one, in the process that has some."""
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="ids-pcap", daemon=True)
+                self._thread.start()
+            if self._patient:
+                self._changed.wait_for(lambda: self._bytes < WAITING_BYTES)
+            if self._bytes >= WAITING_BYTES:
+                self._counters.add("captures.lost")
+            else:
+                self._waiting.append((name, content))
+                self._bytes += len(content)
+                self._changed.notify_all()
+            self._count()
+
+    def flush(self) -> None:
+        """Wait until all is written, as long as the disk takes it."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._waiting and not self._busy, FLUSH_S):
+                log.error("%s: the disk hangs; the last recordings are lost", self._folder)
+            self._count()
+
+    def _count(self) -> None:
+        for name, number in self._noted.items():
+            self._counters.add(f"captures.{name}", number)
+        self._noted.clear()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._waiting))
+                name, content = self._waiting.popleft()
+                self._busy = True
+            done = self._write(name, content)
+            with self._changed:
+                self._busy = False
+                self._bytes -= len(content)
+                for word in done:
+                    self._noted[word] = self._noted.get(word, 0) + 1
+                self._changed.notify_all()
+
+    def _write(self, name: str, content: bytes) -> list[str]:
+        """Write a file, and make room for it; return what to count."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = os.open(self._folder, _FOLDER)
+            try:
+                gone = self._make_room(folder, len(content))
+                part = f".{name}.{os.getpid()}"
+                file = os.open(part, _NEW, 0o600, dir_fd=folder)
+                try:
+                    with os.fdopen(file, "wb") as stream:
+                        stream.write(content)
+                    os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+                except OSError:
+                    with suppress(OSError):
+                        os.unlink(part, dir_fd=folder)
+                    raise
+            finally:
+                os.close(folder)
+        except OSError as error:
+            if not self._failing:
+                log.error("%s cannot be written, recordings are being lost: %s", self._folder, error.strerror)
+            self._failing = True
+            return ["lost"]
+        self._failing = False
+        return ["written", *["rotated"] * gone]
+
+    def _make_room(self, folder: int, size: int) -> int:
+        """Remove the oldest files until one more is within the bounds; return how many."""
+        found = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _NAME.fullmatch(entry.name):
+                    with suppress(OSError):
+                        found.append((entry.name, entry.stat(follow_symlinks=False).st_size))
+        found.sort()
+        count, total = len(found) + 1, sum(length for _, length in found) + size
+        gone = 0
+        for name, length in found:
+            if count <= self.settings.files and total <= self.settings.total_bytes:
+                break
+            with suppress(OSError):
+                os.unlink(name, dir_fd=folder)
+                gone += 1
+            count, total = count - 1, total - length
+        return gone

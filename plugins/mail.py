@@ -1,0 +1,183 @@
+"""Mails a digest of what was found: one mail an interval, none where there was nothing."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from email.message import EmailMessage
+from email.utils import format_datetime, localtime, make_msgid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from ids.errors import UsageError
+from ids.events import Event
+from ids.literal import excerpt, literal
+from ids.plugin.outlet import Outlet
+from ids.plugin.output import Output
+from ids.plugin.privacy import Privacy
+from ids.respond.outputs import MailSettings
+
+if TYPE_CHECKING:
+    from ids.plugin.context import EngineContext
+
+PORTS = {"starttls": 587, "tls": 465, "none": 25}
+MAX_COUNTED = 4096
+"""Rules and sources that are counted in a digest; what comes beyond them is counted together."""
+TOP = 20
+_OTHERS = "others"
+
+
+class Digest:
+    """What was found since the last mail."""
+
+    def __init__(self, alerts: int) -> None:
+        self._kept = alerts
+        self.events = 0
+        self.rules: Counter[str] = Counter()
+        self.sources: Counter[str] = Counter()
+        self.types: Counter[str] = Counter()
+        self.lines: list[str] = []
+
+    def add(self, line: bytes) -> None:
+        """Take an event."""
+        event = orjson.loads(line)
+        self.events += 1
+        self.types[str(event.get("event_type", ""))[:32]] += 1
+        if event.get("event_type") != "alert":
+            return
+        alert = event["alert"]
+        _count(self.rules, f"sid {alert['signature_id']}  {literal(str(alert['signature'])[:200])}")
+        client = event.get("ids", {}).get("client", {}).get("ip")
+        _count(self.sources, literal(str(client or event.get("src_ip", "no IP header"))))
+        if len(self.lines) < self._kept:
+            self.lines.append(_alert(event))
+
+    def text(self, since: str) -> str:
+        """Return the body of the mail."""
+        parts = [f"Since {since}: " + ", ".join(f"{count:,} {kind}" for kind, count in self.types.most_common())]
+        for heading, counted in (("Rules", self.rules), ("Sources", self.sources)):
+            if counted:
+                rows = [f"{count:>9,}  {name}" for name, count in counted.most_common(TOP)]
+                more = [f"           and {len(counted) - TOP:,} more"] if len(counted) > TOP else []
+                parts.append("\n".join([heading, *rows, *more]))
+        if self.lines:
+            left = self.types["alert"] - len(self.lines)
+            more = [f"… and {left:,} more: `ids alerts`, or the EVE file, has them"] if left > 0 else []
+            parts.append("\n".join(["Alerts", *self.lines, *more]))
+        return "\n\n".join(parts) + "\n"
+
+
+def _count(counted: Counter[str], name: str) -> None:
+    counted[name if name in counted or len(counted) < MAX_COUNTED else _OTHERS] += 1
+
+
+def _alert(event: Event) -> str:
+    alert, ours = event["alert"], event.get("ids", {})
+    ends = f"{event.get('src_ip', '?')} → {event.get('dest_ip', '?')}:{event.get('dest_port', '')}"
+    evidence: Event = next(iter(ours.get("evidence", [])), {})
+    proof = f"  {evidence.get('buffer', '')}: {excerpt(str(evidence['excerpt']))}" if "excerpt" in evidence else ""
+    head = f"{event.get('timestamp', '')}  severity {alert['severity']}  {alert['action']}"
+    return literal(f"{head}  {ends}  {str(alert['signature'])[:200]} (sid {alert['signature_id']}){proof}")
+
+
+class Mailer:
+    """Collects, and sends when it is time."""
+
+    def __init__(self, settings: MailSettings, server: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read the password; raises `UsageError`."""
+        self._settings, self._server, self._clock = settings, server, clock
+        self._password = "" if settings.password_file is None else _read(settings.password_file)
+        self._due = clock() + settings.interval_s
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._digest, self._since = Digest(self._settings.alerts), format_datetime(localtime())
+        self._taken: Sequence[bytes] | None = None
+
+    def deliver(self, lines: Sequence[bytes]) -> None:
+        """Add events to the digest, and send that where it is time; raises `OSError` where the server does not take it.
+
+        The same events come again then: they are in the digest already.
+        """
+        if self._taken is not lines:
+            for line in lines:
+                self._digest.add(line)
+            self._taken = lines
+        if self._clock() >= self._due:
+            self.send()
+
+    def send(self) -> None:
+        """Send the digest, if there is anything in it."""
+        if self._digest.events:
+            try:
+                self._submit(self._message())
+            except smtplib.SMTPException as error:
+                raise OSError(f"the mail server refuses: {error}") from error
+        self._begin_anew()
+        self._due = self._clock() + self._settings.interval_s
+
+    def close(self) -> None:
+        """Send what there is."""
+        self.send()
+
+    def _message(self) -> EmailMessage:
+        settings, digest = self._settings, self._digest
+        message = EmailMessage()
+        host = socket.gethostname()
+        message["Subject"] = f"ids on {host}: {digest.types['alert']:,} alerts of {len(digest.rules):,} rules"
+        message["From"], message["To"] = settings.sender, ", ".join(settings.to)
+        message["Date"], message["Message-ID"] = format_datetime(localtime()), make_msgid(domain=host or "localhost")
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday notice answers
+        message.set_content(digest.text(self._since))
+        return message
+
+    def _submit(self, message: EmailMessage) -> None:
+        settings = self._settings
+        port = settings.port or PORTS[settings.security]
+        context = ssl.create_default_context(cafile=settings.ca_file)
+        if settings.security == "tls":
+            server: smtplib.SMTP = smtplib.SMTP_SSL(self._server, port, timeout=settings.timeout_s, context=context)
+        else:
+            server = smtplib.SMTP(self._server, port, timeout=settings.timeout_s)
+        with server:
+            if settings.security == "starttls":
+                server.starttls(context=context)
+            if settings.username is not None:
+                server.login(settings.username, self._password)
+            server.send_message(message)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"mail.password_file {path}: {error}") from error
+
+
+class Mail(Output):
+    """The output."""
+
+    def prepare(self, context: EngineContext) -> tuple[Callable[[], Outlet], frozenset[str]] | None:
+        """Check the settings."""
+        settings = context.config.mail
+        if settings.server is None:
+            return None
+        mailer, privacy = Mailer(settings, settings.server), Privacy(settings.privacy, "mail")
+
+        def made() -> Outlet:
+            return Outlet(
+                "mail", context.counters, mailer.deliver, privacy=privacy, severity=settings.severity,
+                buffer_bytes=settings.buffer_bytes, patient=not context.live, close=mailer.close,
+                every_s=settings.interval_s,
+            )  # fmt: skip
+
+        return made, frozenset(settings.types)
+
+
+plugin = Mail

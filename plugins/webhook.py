@@ -1,0 +1,100 @@
+"""Posts events to a URL, in batches of JSON; tries again with growing pauses where the receiver is away or busy."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import urllib3
+
+import ids
+from ids.errors import UsageError
+from ids.plugin.outlet import Outlet, Refused
+from ids.plugin.output import Output
+from ids.plugin.privacy import Privacy
+from ids.respond.outputs import WebhookSettings
+
+if TYPE_CHECKING:
+    from ids.plugin.context import EngineContext
+
+BUSY = frozenset({408, 425, 429})
+"""Answers below 500 that mean: later. Of other such the same request would get the same answer."""
+
+ANSWER_BYTES = 4096
+"""Of an answer that are read, so that its connection can be used again."""
+
+
+class Poster:
+    """Posts batches over connections that are kept."""
+
+    def __init__(self, settings: WebhookSettings, url: str) -> None:
+        """Read the token and the certificates; raises `UsageError`."""
+        self._target = urllib3.util.parse_url(url).request_uri
+        self._as_lines = settings.encoding == "ndjson"
+        self._headers = {
+            "Content-Type": "application/x-ndjson" if self._as_lines else "application/json",
+            "User-Agent": f"ids/{ids.__version__}",
+            **settings.headers,
+        }
+        if settings.token_file is not None:
+            self._headers["Authorization"] = f"Bearer {_read(settings.token_file)}"
+        try:
+            context = ssl.create_default_context(cafile=settings.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(f"webhook.ca_file {settings.ca_file}: {error}") from error
+        timeout = urllib3.Timeout(connect=settings.timeout_s, read=settings.timeout_s)
+        # No redirects: an address that is not configured is not to get what people sent. Pauses are the outlet's.
+        secured = {"ssl_context": context} if url.lower().startswith("https:") else {}
+        self._pool = urllib3.connection_from_url(url, maxsize=1, retries=False, timeout=timeout, **secured)
+
+    def deliver(self, lines: Sequence[bytes]) -> None:
+        """Post one batch; raises `Refused`, or another error where it is worth trying again."""
+        body = b"".join(line + b"\n" for line in lines) if self._as_lines else b"[" + b",".join(lines) + b"]"
+        answer = self._pool.request(
+            "POST", self._target, body=body, headers=self._headers, preload_content=False, redirect=False
+        )
+        try:
+            answer.read(ANSWER_BYTES)
+        finally:
+            answer.release_conn()
+        if 200 <= answer.status < 300:
+            return
+        if answer.status in BUSY or answer.status >= 500:
+            raise OSError(f"the answer is {answer.status}")
+        raise Refused(f"the answer is {answer.status}")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"webhook.token_file {path}: {error}") from error
+
+
+class Webhook(Output):
+    """The output."""
+
+    def prepare(self, context: EngineContext) -> tuple[Callable[[], Outlet], frozenset[str]] | None:
+        """Check the settings."""
+        settings = context.config.webhook
+        if settings.url is None:
+            return None
+        poster, privacy = Poster(settings, settings.url), Privacy(settings.privacy, "webhook")
+
+        def made() -> Outlet:
+            return Outlet(
+                "webhook", context.counters, poster.deliver, privacy=privacy, severity=settings.severity,
+                buffer_bytes=settings.buffer_bytes, batch_events=settings.batch_events,
+                batch_wait_s=settings.batch_timeout_s, patient=not context.live, close=poster.close,
+            )  # fmt: skip
+
+        return made, frozenset(settings.types)
+
+
+plugin = Webhook

@@ -1,0 +1,158 @@
+"""A capture for each alert: what is in it, and that it is bounded whatever the traffic does."""
+
+from __future__ import annotations
+
+import json
+import logging
+import stat
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+from scapy.utils import PcapReader
+
+from ids.cli import cli
+from ids.counters import Counters
+from ids.respond import recorder
+from ids.respond.recordings import Recordings
+from ids.respond.settings import CapturesSettings
+from ids.testing import Session
+from ids.testing.session import to_client
+from plugins.rules import Rules
+from tests.shared import ROOT, shared
+
+NEEDLE = b"GET /needle HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def session(tmp_path: Path, *settings: str, sid: int = 7) -> Session:
+    rule = tmp_path / "x.rules"
+    rule.write_text(f'alert http any any -> any any (http.uri; content:"needle"; sid:{sid};)')
+    return Session(f"rules.paths=[{rule}]", f"captures.dir={tmp_path / 'out'}", *settings, rules=Rules())
+
+
+def recorded(event: dict[str, Any]) -> list[Any]:
+    with PcapReader(event["capture_file"]) as packets:
+        return list(packets)
+
+
+@pytest.mark.parametrize("batch", [None, 1])
+def test_the_packets_of_the_flow_around_the_match_are_recorded(tmp_path: Path, batch: int | None) -> None:
+    played = session(tmp_path)
+    played.tcp(b"GET /other HTTP/1.1\r\n\r\n", src="192.0.2.77", batch=batch)
+    played.tcp(NEEDLE, to_client(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), batch=batch)
+    played.end()
+    (alert,) = played.alerts
+    packets = recorded(alert)
+    assert len(packets) == 8, "handshake, request, answer and end; nothing of another flow"
+    assert {packet["IP"].src for packet in packets} == {"192.0.2.1", "203.0.113.1"}
+    assert bytes(packets[3]["TCP"].payload) == NEEDLE
+    assert Path(alert["capture_file"]).name.split("-")[1:] == ["7", f"{alert['flow_id']}.pcap"]
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
+    assert stat.S_IMODE(Path(alert["capture_file"]).stat().st_mode) == 0o600
+    assert played.counters["captures.written"] == 1
+    validator = jsonschema.Draft202012Validator(json.loads(shared("eve-schema.json").read_text()))
+    assert [error.message for error in validator.iter_errors({key: alert[key] for key in alert.keys() - {"ids"}})] == []
+
+
+@pytest.mark.parametrize("batch", [None, 1])
+def test_a_file_is_bounded_in_packets_and_in_bytes(tmp_path: Path, batch: int | None) -> None:
+    played = session(tmp_path, "captures.packets=6", "captures.packets_before=2", "captures.file_bytes=100000")
+    played.tcp(*[b"x" * 100] * 9, batch=batch)
+    played.tcp(NEEDLE, to_client(b"y" * 20_000), batch=batch)
+    small = session(tmp_path, "captures.file_bytes=4000", sid=8)
+    small.tcp(NEEDLE, to_client(b"y" * 20_000), batch=batch)
+    played.end()
+    small.end()
+    packets = recorded(played.alerts[0])
+    assert len(packets) == 6
+    assert bytes(packets[1]["TCP"].payload) == NEEDLE, "one packet before it"
+    assert 2000 < Path(small.alerts[0]["capture_file"]).stat().st_size <= 4100
+
+
+def test_matches_of_a_flow_share_a_file_and_a_flow_has_no_more_than_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "MAX_OF_FLOW", 2)
+    played = session(tmp_path, "captures.packets=4", "captures.packets_before=1")
+    played.tcp(*[NEEDLE] * 12, batch=1)
+    played.end()
+    files = [alert.get("capture_file") for alert in played.alerts]
+    assert files == [files[0]] * 4 + [files[4]] * 4 + [None] * 4
+    assert files[0] != files[4]
+    assert played.counters["captures.not_recorded"] == 4
+
+
+def test_one_rule_does_not_fill_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "MAX_OF_RULE", 3)
+    played = session(tmp_path)
+    for _ in range(5):
+        played.tcp(NEEDLE)
+    played.end()
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert played.counters["captures.not_recorded"] == 2
+
+
+def test_open_recordings_are_bounded_and_end_with_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "MAX_OPEN", 1)
+    played = session(tmp_path, "captures.wait_s=5")
+    played.tcp(NEEDLE, close=False)
+    played.tcp(NEEDLE, close=False)
+    played.now_ns += 6_000_000_000
+    played.tcp(b"GET / HTTP/1.1\r\n\r\n")
+    played.tcp(NEEDLE)
+    played.end()
+    assert ["capture_file" in alert for alert in played.alerts] == [True, False, True]
+
+
+def test_the_oldest_files_give_way_and_others_stay(tmp_path: Path) -> None:
+    counters = Counters()
+    shelf = Recordings(
+        CapturesSettings(dir=str(tmp_path / "out"), files=3, total_bytes=1 << 16), counters, patient=True
+    )
+    shelf.put(f"{0:019d}-1-1.pcap", b"x")
+    shelf.flush()
+    (tmp_path / "out" / "notes.txt").write_text("somebody's own")
+    for number in range(1, 6):
+        shelf.put(f"{number:019d}-1-1.pcap", b"x" * 10)
+    shelf.flush()
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [*(f"{number:019d}-1-1.pcap" for number in (3, 4, 5)), "notes.txt"]
+    shelf.put(f"{9:019d}-1-1.pcap", b"x" * (1 << 16))
+    shelf.flush()
+    assert len(list((tmp_path / "out").glob("*.pcap"))) == 1
+    assert (counters["captures.written"], counters["captures.rotated"]) == (7, 6)
+
+
+def test_a_directory_that_cannot_be_written_loses_recordings_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
+    counters = Counters()
+    shelf = Recordings(CapturesSettings(dir=str(tmp_path / "out")), counters, patient=True)
+    with caplog.at_level(logging.ERROR):
+        for number in range(3):
+            shelf.put(f"{number:019d}-1-1.pcap", b"x")
+        shelf.flush()
+    assert counters["captures.lost"] == 3
+    assert len(caplog.records) == 1
+    assert list((tmp_path / "elsewhere").iterdir()) == [], "no link is followed"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_replay_records_what_it_alerts_on(tmp_path: Path, workers: str) -> None:
+    words = ["replay", "--fast-path", "off", "--workers", workers, "-o", "json", "--pcap-out", str(tmp_path / "out")]
+    result = CliRunner().invoke(cli, [*words, str(ROOT / "pcaps" / "log4shell.pcap")])
+    assert result.exit_code == 0
+    alerts = json.loads(result.stdout)["alerts"]
+    assert len(alerts) == 7
+    for alert in alerts:
+        assert alert["src_ip"] in {packet["IP"].src for packet in recorded(alert)}
+
+
+def test_without_a_directory_nothing_is_recorded(tmp_path: Path) -> None:
+    played = session(tmp_path, "captures.dir=null")
+    played.tcp(NEEDLE)
+    assert "capture_file" not in played.alerts[0]
