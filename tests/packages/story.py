@@ -199,15 +199,17 @@ class Story:
         expect(self.unit("MainPID") == before, "the first one was started again")
 
     def reboot(self) -> None:
-        """After a reboot the service starts by itself, and waits for an interface that comes later."""
+        """After a reboot the service starts by itself, with its lists, and waits for an interface that comes later."""
         self.machine.halt()
         host("ip", "netns", "delete", self.neighbours, check=False)
         self.boot(link=False)
         soon(
             lambda: "waiting for outside" in self.unit("StatusText"), f"it is not waited for: {self.unit('StatusText')}"
         )
+        expect(f"{BAD}/32" in self.blocked(), f"the list is {self.blocked()}")
         self.link()
         soon(lambda: self.unit("StatusText").startswith("guarding outside;"), "it is not guarded")
+        self.judge(*self.traffic(lambda: None))
 
     def interface_returns(self) -> None:
         """An interface that goes is guarded when it is back."""
