@@ -14,7 +14,7 @@ from ids.control import request, socket_path
 from ids.errors import IdsError, UsageError
 from ids.kernel.fastpath import guarded_interfaces, instance_dir
 from ids.service.install import install, is_booted, run_systemctl, state, this_command, uninstall
-from ids.service.unit import CONFIG_PATH, Service
+from ids.service.unit import CONFIG_PATH, Service, written_by
 
 name_option = click.option("--name", default="ids", show_default=True, help="Name of the unit; one for each instance.")
 config_option = click.option(
@@ -111,6 +111,6 @@ def _service(name: str, config_path: Path) -> Service:
     if not config_path.exists():
         return wanted
     settings = load_config(config_path)
-    wanted = replace(wanted, pin_dir=settings.fastpath.pin_dir)
+    wanted = replace(wanted, pin_dir=settings.fastpath.pin_dir, writes=written_by(settings))
     log = settings.eve.path
     return wanted if log in (None, "-") else replace(wanted, log_dir=Path(str(log)).absolute().parent)
