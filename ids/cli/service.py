@@ -55,13 +55,12 @@ def install_(name: str, config_path: Path, now: bool, force: bool, only_print: b
 
 @service.command("uninstall")
 @name_option
-@config_option
-def uninstall_(name: str, config_path: Path) -> None:
+def uninstall_(name: str) -> None:
     """Stop the service and remove what `install` wrote. Settings, logs, lists and state stay, and so does the gate.
 
     `ids detach` opens the gate.
     """
-    wanted = _service(name, config_path)
+    wanted = Service(name, ("ids",), CONFIG_PATH)  # whatever its settings are by now
     if is_booted() and wanted.unit_path.exists():
         run_systemctl(["disable", "--now", f"{name}.service"])
     removed = uninstall(wanted)

@@ -1,4 +1,4 @@
-"""Build the package and tell its story on a machine of each distribution."""
+"""Build the package, and go through its story on a machine of each distribution."""
 
 from __future__ import annotations
 

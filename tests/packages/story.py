@@ -193,7 +193,7 @@ class Story:
         self.machine.run("ids", "service", "install", "--now", *named)
         said = self.machine.run("ids", "service", "status", *named)
         expect("guarding nothing; waiting for late0" in said, f"its status is {said}")
-        self.machine.run("ids", "service", "uninstall", *named)
+        self.machine.run("ids", "service", "uninstall", "--name", "ids-two")
         expect(not (self.machine.root / "etc/systemd/system/ids-two.service").exists(), "its unit is left")
         self.machine.run("ids", "service", "status", "-c", "/etc/ids/ids.yaml")
         expect(self.unit("MainPID") == before, "the first one was started again")
