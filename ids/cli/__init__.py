@@ -47,10 +47,7 @@ VERBS = {
     "block": ("ids.cli.block:block", "Show and change whom the kernel drops."),
     "allow": ("ids.cli.allow:allow", "Show and change whom the kernel never drops, whatever the blocklist says."),
     "why": ("ids.cli.why:why", "Say why an address is blocked, or a flow or an alert was, and what would undo it."),
-    "penalties": (
-        "ids.cli.penalties:penalties",
-        "Show and reset who was blocked before: the next block of such a source lasts longer (respond.repeat_factor).",
-    ),
+    "penalties": ("ids.cli.penalties:penalties", "Show and reset who was blocked before, and is for longer next time."),
     "alerts": ("ids.cli.alerts:alerts", "Show what was found, from the memory of alerts."),
     "stats": (
         "ids.cli.stats:stats",
