@@ -38,6 +38,7 @@ VERBS = {
     ),
     "rules": ("ids.cli.rules:rules", "Work on rules: YAML, YARA and Suricata's."),
     "block": ("ids.cli.block:block", "Show and change whom the kernel drops."),
+    "feeds": ("ids.cli.feeds:feeds", "Keep blocklists of others up to date, as the settings (`feeds`) name them."),
     "allow": ("ids.cli.block:allow", "Show and change whom the kernel never drops, whatever the blocklist says."),
     "alerts": ("ids.cli.alerts:alerts", "Show what was found, from the memory of alerts."),
     "stats": (
