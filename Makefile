@@ -11,7 +11,7 @@ DEMO_PCAP ?= pcaps/log4shell.pcap
 # Two workers, as CI has two cores; tests that share kernel state name a group and so run on one worker, in turn.
 PYTEST_ARGS ?= -n 2
 
-.PHONY: help setup demo test lint format docs bench clean
+.PHONY: help setup demo test lint format docs wheel deb packages man bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,19 @@ format: setup ## put the code in order
 
 docs: setup ## write the parts of docs/ that the code already says
 	@$(BIN)/python scripts/docs.py
+
+wheel: setup ## build a wheel into build/dist
+	@mkdir -p build/dist && rm -rf build/lib build/bdist.*
+	@$(BIN)/pip wheel -q --no-deps --no-build-isolation -w build/dist . && ls build/dist
+
+deb: setup ## build a Debian package into build/deb (DEB_PYTHON=3.13 for Debian 13)
+	@scripts/deb.sh
+
+packages: setup ## install, start and upgrade the package in clean Debian roots: slow, needs root and a mirror
+	@$(BIN)/python -m tests.packages
+
+man: setup ## write man pages into build/man
+	@$(BIN)/python scripts/man.py build/man
 
 bench: setup ## measure, beside Suricata and other peers; figures also go to build/bench.json
 	@mkdir -p build

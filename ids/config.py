@@ -51,11 +51,28 @@ class EngineSettings(_Settings):
         description="Processes that inspect, each its share of the flows; `auto` is one for each processor. One:"
         " inspection and decisions share a process.",
     )
+    wait_interfaces: bool = Field(
+        False,
+        description="Start although an interface is not there yet, and guard it as soon as it is, as `ids run"
+        " --wait-interfaces` does; otherwise that is refused, for it may be a wrong name.",
+    )
+    drop_privileges: bool = Field(
+        False,
+        description="Give up all capabilities but CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (beside libxdp's dispatcher"
+        " CAP_SYS_ADMIN too), and those as well in processes that only inspect (`workers`). Files of other users than"
+        " root can then be out of reach.",
+    )
     runtime_dir: str = Field("/run/ids", description="Directory of the control sockets, one an instance.")
     state_dir: str = Field(
         "/var/lib/ids",
         description="Directory of what outlives the engine and a reboot, in a folder for each instance: the database"
         " of alerts and changes, and the lists. Readable by its owner alone.",
+    )
+    restore_lists: bool = Field(
+        True,
+        description="Whether blocklist, allow-list and penalties are in force again after a reboot, before the"
+        " interfaces come up. They are saved in any case, some seconds after each change; `ids detach`, and"
+        " `fastpath.on_stop: remove`, forget them.",
     )
     bypass: list[str] = Field(
         ["tls", "ssh"],
@@ -134,6 +151,11 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
     cannot be read, and `UsageError` for an override that is no ``key=value``. Values of overrides are YAML:
     ``respond.allow=[192.0.2.1]``, but for ``-`` alone, which as a path means stdout and in YAML a list of nothing.
     """
+    return load_document(path, overrides)[0]
+
+
+def load_document(path: str | Path | None, overrides: Iterable[str] = ()) -> tuple[Config, Document]:
+    """Return the settings, and as plain data what was given of them, each with its place; raises as `load_config`."""
     document = Document("defaults", {}, {}) if path is None else read_yaml(path)
     data = {} if document.data is None else document.data
     if not isinstance(data, dict):
@@ -158,7 +180,7 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
     merged = Document(document.path, data, places)
     config = validate(Config, merged)
     _check_variables(config.vars, merged)
-    return config
+    return config, merged
 
 
 def _named(key: str, value: Any) -> dict[str, Any]:
@@ -206,4 +228,4 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-__all__ = ["Config", "InvalidDocument", "dump_config", "load_config"]
+__all__ = ["Config", "InvalidDocument", "dump_config", "load_config", "load_document"]

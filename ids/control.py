@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import json
 import os
 import socket
@@ -20,7 +21,8 @@ TIMEOUT_S = 0.2
 ANSWER_S = 3.0
 """How long a command waits for the engine, which answers between two batches: some milliseconds, a second at worst."""
 
-Handler = Callable[[], dict[str, Any]]
+Handler = Callable[..., dict[str, Any]]
+"""Answers one command, from the arguments that came with it."""
 
 
 def socket_path(runtime_dir: str, instance: str) -> Path:
@@ -76,11 +78,12 @@ class ControlServer:
     def _answer(self, line: bytes) -> bytes:
         try:
             request = json.loads(line)
-            handler = self._handlers[request["command"]]
+            handler, arguments = self._handlers[request["command"]], dict(request.get("arguments", {}))
+            inspect.signature(handler).bind(**arguments)
         except (ValueError, KeyError, TypeError):
             return json.dumps({"error": f"expected a command: {', '.join(self._handlers)}"}).encode() + b"\n"
         try:
-            answer = handler()
+            answer = handler(**arguments)
         except IdsError as error:
             answer = {"error": str(error), "exit_code": error.exit_code}
         return json.dumps(answer).encode() + b"\n"
@@ -91,13 +94,17 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
 
-def request(path: Path, command: str, timeout_s: float = ANSWER_S) -> dict[str, Any]:
-    """Ask a running engine; raises `NotRunning` where there is none, `NoAnswer` where it does not answer in time."""
+def request(path: Path, command: str, timeout_s: float = ANSWER_S, **arguments: Any) -> dict[str, Any]:
+    """Ask a running engine, with arguments ready for JSON, `MAX_REQUEST_BYTES` in all.
+
+    Raises `NotRunning` where there is none, `NoAnswer` where it does not answer in time.
+    """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(timeout_s)
             client.connect(str(path))
-            client.sendall(json.dumps({"command": command}).encode() + b"\n")
+            wanted = {"command": command, **({"arguments": arguments} if arguments else {})}
+            client.sendall(json.dumps(wanted).encode() + b"\n")
             answer: dict[str, Any] = json.loads(_line(client, 64 << 20))
             return answer
     except (FileNotFoundError, ConnectionRefusedError) as error:

@@ -142,10 +142,11 @@ class Engine:
             self._responder.handle(match)
         if self._responder.follows:
             self._responder.follow(found.packets if found.packets is not None or decoded is None else decoded())
+        anomalies = self._responder.with_state(found.anomalies)
         self._responder.close(found.matched_flows)
         self._responder.forget(found.ended)
         self.counters.add("flow.ended", len(found.ended))
-        self.emit(found.anomalies)
+        self.emit(anomalies)
         self.emit(found.transactions)
         decided, self._pending[:] = self._pending[:], []
         self.emit(Events(decided + found.matched_flows))

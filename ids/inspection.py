@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 import orjson
@@ -19,12 +20,14 @@ from ids.conversations import Conversations
 from ids.counters import Counters
 from ids.decode import Decoder
 from ids.events import Event, Events
+from ids.exceptions import Exceptions, Policies
 from ids.flow import FlowTable
 from ids.flow.share import Share
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import EVENT_OF, ODDITY, Protocols
 from ids.protocols.files import Files
+from ids.protocols.frame import FrameRow
 from ids.respond import events
 from ids.respond.anomalies import Allowance, packet_anomalies
 from ids.respond.exhibits import Exhibits
@@ -34,6 +37,7 @@ from ids.respond.gate import Gate
 from ids.respond.lines import EventLines
 from ids.respond.recorder import Recorder
 from ids.respond.recount import Recount
+from ids.respond.unlogged import Unlogged
 from ids.types import (
     I64,
     U8,
@@ -145,6 +149,9 @@ class Inspection:
         if live:  # what lies beyond is not shown
             depth = min(stream.depth_bytes, config.fastpath.depth_tcp_bytes)
             stream = stream.model_copy(update={"depth_bytes": depth})
+        policies = Policies.of(config.respond, stream)
+        stream = policies.follow(stream)
+        self._exceptions = Exceptions(policies, flows, counters)
         self._table = FlowTable(config.flow, counters, stream, last_seen, flows, seed, parsers=True)
         self._files = Files(config.files, counters, flows)
         self._asked = asked if asked is not None else Asked()
@@ -155,6 +162,7 @@ class Inspection:
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
         self._exhibits = Exhibits(config.eve, flows, counters, config.respond)
         self._recorder = Recorder(config.captures, flows, counters, live=live)
+        self._unlogged = Unlogged(flows, counters)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
     def configure(self, config: Config, wanted: Collection[str] | None) -> None:
@@ -224,6 +232,7 @@ class Inspection:
     def _detect(self, found: Findings, packets: Packets | None, flows: FlowBatch, transactions: Transactions) -> None:
         plugins, matches = self._plugins, found.matches
         if packets is not None:
+            matches += self._exceptions.matches(packets, flows)
             matches += plugins.matches("ids_packets", packets=packets, flows=flows)
             if not self._reports_packets:  # another worker reports of packets that no flow has
                 matches[:] = [match for match in matches if match.flow.id]
@@ -244,6 +253,7 @@ class Inspection:
         if self._recorder.wanted:
             matches[:] = self._recorder.take(matches, packets, flows)
         self._exhibits.note(flows)
+        self._unlogged.note(matches)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
         if matches and self._files.tracked:
@@ -262,7 +272,7 @@ class Inspection:
         self, packets: Packets | None, flows: FlowBatch, transactions: Transactions
     ) -> Sequence[Match]:
         plugins = self._plugins
-        whole = Transactions([row for row in transactions if not row.partial])
+        whole = Transactions([row for row in transactions if not row.partial and type(row) is not FrameRow])
         matches = plugins.matches("ids_transactions", transactions=whole, parts=transactions)
         if plugins.has("ids_transaction"):
             matches += plugins.matches_of_each("ids_transaction", "transaction", whole)
@@ -318,13 +328,14 @@ class Inspection:
         spelt = EventLines(self.flows)
         if self._wants("anomaly"):
             found.anomalies = self._anomalies(found.packets, flows, transactions)
+        self._protocols.contradictions.clear()
         complete = [
             row for row in transactions
             if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))
         ]  # fmt: skip
         if len(dns := self._config.eve.dns) < 2:
             complete = [row for row in complete if row.protocol != "dns" or row.fields.get("type") in dns]
-        if complete:
+        if complete := self._unlogged.logged(complete):
             found.transactions = Events(lines=spelt.transactions(complete))
         self._write_up_files(found, spelt)
         ended = flows.ended[primary[flows.ended] == 0]
@@ -354,9 +365,10 @@ class Inspection:
                 matches[at] = replace(match, exhibit=replace(exhibit, files=tuple(said)))
 
     def _want_files(self) -> None:
-        """Have no more found out about files than somebody asks for."""
+        """Have no more found out about files and frames than somebody asks for."""
         asked = self._asked
         self._asked_changes = asked.changes
+        self._protocols.framed.want(asked.buffers)
         storing = self._store.at_work and (asked.storing or self._store.takes_all)
         self._files.want(asked.buffers, logged=self._wants("fileinfo"), storing=storing or asked.storing)
 
@@ -387,10 +399,12 @@ class Inspection:
             of_packets = packet_anomalies(packets, self._counters, self._allowance, self._config.eve)
         odd = [row for row in transactions if type(row.buffers) is dict and ODDITY in row.buffers]
         of_parsers = [event for row in odd[:MAX_ODD] for event in events.oddity_events(row)]
+        of_parsers += [events.contradiction_event(self.flows, *one) for one in self._protocols.contradictions]
         if len(odd) > MAX_ODD:
             self._counters.add("app_layer.anomalies_not_written", len(odd) - MAX_ODD)
-        of_streams = (events.anomaly_event(self.flows, noted) for noted in flows.notes)
-        return Events([*of_packets, *of_streams, *of_parsers])
+        of_streams = [events.anomaly_event(self.flows, noted) for noted in flows.notes]
+        kinds = {"stream": of_streams, "applayer": of_parsers}
+        return Events([*of_packets, *chain.from_iterable(kinds[kind] for kind in self._config.eve.anomalies)])
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
+from ids.protocols.http.settings import HttpSettings
 from ids.protocols.tls.settings import Logged
-from ids.respond.settings import EVENT_TYPES
+from ids.respond.settings import EVENT_TYPES, ExceptionPolicy
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,13 @@ TOP_KEYS = frozenset((
 ))  # fmt: skip
 """Settings on the top level that Suricata has and we have not."""
 
-_PASSIVE: Assigned = {"respond.mode": "off", "protocols.ike.record": 1, "eve.full_ipv6": True}
+_ALERTS = 15
+"""Of one packet, where nothing is said."""
+
+_PASSIVE: Assigned = {
+    "respond.mode": "off", "protocols.ike.record": 1, "eve.full_ipv6": True,
+    "respond.alerts_per_packet": _ALERTS,
+}  # fmt: skip
 """Suricata drops nothing, and says so in its events, unless it stands in the way of the packets. Its `ike` events are
 those of version 7, and its events spell addresses with all their zeros."""
 
@@ -41,7 +48,7 @@ INLINE: Assigned = {"respond.mode": "enforce", "respond.inspect_dropped": False,
 
 _EVENT_TYPES: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in EVENT_TYPES if name not in ("fileinfo", "packet")},
-    "http2": ("http",), "files": ("fileinfo",), "bittorrent-dht": ("bittorrent_dht",),
+    "ftp": ("ftp", "ftp_data"), "http2": ("http",), "files": ("fileinfo",), "bittorrent-dht": ("bittorrent_dht",),
 }  # fmt: skip
 _OF_PROTOCOLS = {
     "dhcp": ("extended", "extended"), "mqtt": ("passwords", "passwords"), "quic": ("ja4", "ja4_in_events"),
@@ -77,6 +84,10 @@ def settings_of(data: Mapping[str, Any], path: str) -> Assigned:
             left.append(key)
         else:
             assigned.update(taken)
+    if "files.store_file_bytes" in assigned:  # what a stream is read to, is stored
+        depth = min(assigned.get("stream.depth_bytes", 0), _MOST_BODY)
+        if depth < _MOST_BODY:
+            assigned["files.store_file_bytes"] = max(assigned["files.store_file_bytes"], depth)
     if assigned.get("files.store_all") and "files.store_file_bytes" in assigned:
         for side in ("request", "response"):  # of what is stored, its own limit counts
             name = f"protocols.http.{side}_body_bytes"
@@ -117,7 +128,7 @@ def is_suricatas_name(key: str) -> bool:
 
 _IN_OUR_GROUPS = (
     "flow.hash-size", "flow.managers", "flow.prealloc", "flow.recyclers", "stream.async-oneside", "stream.bypass",
-    "stream.inline", "stream.max-syn", "stream.midstream-policy", "stream.prealloc", "stream.reassembly.",
+    "stream.inline", "stream.max-syn", "stream.prealloc", "stream.reassembly.",
     "vars.address-groups.", "vars.port-groups.",
 )  # fmt: skip
 """Beginnings of Suricata's names in groups that we have too."""
@@ -200,6 +211,8 @@ def _outputs(value: Any, _home: Path) -> Assigned:
                 types = [kind for kind in types if kind not in _EVENT_TYPES.get(name, ())]
             elif name == "alert":
                 taken |= _alerts(options)
+            elif name == "http":
+                taken |= _http(options)
             elif name in _OF_PROTOCOLS:
                 taken |= _of_protocol(name, options)
             elif name == "drop":
@@ -239,11 +252,14 @@ def _named(types: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _anomalies(options: Mapping[str, Any]) -> Assigned:
-    """Return how many odd packets are reported; where nothing is said, as many as by default."""
+    """Return which anomalies are reported, and of each kind of odd packet how many, if that is said."""
     kinds = options.get("types")
-    if not isinstance(kinds, Mapping) or "decode" not in kinds:
-        return {}
-    return {"eve.packet_anomalies": ALL_ANOMALIES if _true(kinds["decode"]) else 0}
+    if not isinstance(kinds, Mapping):
+        return {"eve.anomalies": ["applayer"]}
+    taken: Assigned = {"eve.anomalies": [kind for kind in ("stream", "applayer") if _true(kinds.get(kind))]}
+    return taken | (
+        {"eve.packet_anomalies": ALL_ANOMALIES if _true(kinds["decode"]) else 0} if "decode" in kinds else {}
+    )
 
 
 def _alerts(options: Mapping[str, Any]) -> Assigned:
@@ -279,6 +295,17 @@ def _dns(options: Mapping[str, Any]) -> Assigned:
     sides = {"query": ("requests", "query"), "answer": ("responses", "answer")}
     off = {side for side, names in sides.items() for name in names if name in options and not _true(options[name])}
     return {"eve.dns": [side for side in sides if side not in off]} if off else {}
+
+
+def _http(options: Mapping[str, Any]) -> Assigned:
+    """Return which headers are in events; whose all of them are, else those that are named."""
+    names, whose = options.get("custom"), str(options.get("dump-all-headers"))
+    taken: Assigned = (
+        {"protocols.http.logged_header_names": [str(name) for name in names]} if isinstance(names, list) else {}
+    )
+    if whose in get_args(HttpSettings.model_fields["logged_headers"].annotation):
+        taken["protocols.http.logged_headers"] = whose
+    return taken
 
 
 def _drops(options: Mapping[str, Any]) -> Assigned:
@@ -318,6 +345,24 @@ def _body_bytes(setting: str) -> Callable[[Any, Path], Assigned]:
     return lambda value, _: {setting: min(_bytes(value), _MOST_BODY) or _MOST_BODY}
 
 
+def _policy(setting: str) -> Callable[[Any, Path], Assigned]:
+    """Return what takes an exception policy over; those for single packets have no counterpart for connections."""
+
+    def taken(value: Any, _home: Path) -> Assigned:
+        word = str(value).lower()
+        if word in get_args(ExceptionPolicy):
+            return {setting: word}
+        log.warning("the exception policy %s has no counterpart here, so %s stays as it is", word, setting)
+        return {}
+
+    return taken
+
+
+def _alerts_per_packet(value: Any, _home: Path) -> Assigned:
+    most = int(value) if str(value).isdecimal() else 0
+    return {"respond.alerts_per_packet": min(most, 65_535) or _ALERTS}
+
+
 def _actions(value: Any, _home: Path) -> Assigned:
     return {"respond.action_order": [str(name) for name in value]} if isinstance(value, list) else {}
 
@@ -331,6 +376,8 @@ def _capture(value: Any, _home: Path) -> Assigned:
 
 _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "stream.midstream": lambda value, _: {"stream.midstream": _true(value)},
+    "stream.midstream-policy": _policy("stream.midstream_policy"),
+    "exception-policy": _policy("respond.exception_policy"),
     "stream.checksum-validation": lambda value, _: {"decode.checksums": "all" if _true(value) else "none"},
     "stream.reassembly.depth": _depth,
     "stream.memcap": lambda value, _: {"stream.memcap_bytes": _bytes(value)},
@@ -346,5 +393,6 @@ _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     f"{_LIBHTP}response-body-limit": _body_bytes("protocols.http.response_body_bytes"),
     "outputs": _outputs,
     "action-order": _actions,
+    "packet-alert-max": _alerts_per_packet,
     "af-packet": _capture,
 }

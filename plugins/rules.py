@@ -11,9 +11,9 @@ import numpy as np
 
 from ids import hookimpl
 from ids.errors import IdsError, RulesRefused
+from ids.garbage import collected_later
 from ids.plugin.dissection import impossible_fields
 from ids.rules.language.loader import load_configured
-from ids.rules.language.suricata.kept import collected_later
 from ids.rules.match.matcher import Matcher
 from ids.rules.model.reach import transports_of
 from ids.rules.model.scanning import COMPILER
@@ -114,6 +114,10 @@ class Rules:
             COMPILER.close()
 
     def _loaded(self, context: EngineContext) -> Callable[[], None]:
+        with collected_later(for_good=self.matcher is None):
+            return self._made(context)
+
+    def _made(self, context: EngineContext) -> Callable[[], None]:
         settings = context.config.rules
         cache = cache_directory(settings)
         loaded = load_configured(settings, context.config.vars, cache)
@@ -122,11 +126,10 @@ class Rules:
             raise RulesRefused(errors)
         if loaded.refused:
             log.warning("%d rules loaded, %s: see `ids rules check`", len(loaded), loaded.left_out())
-        with collected_later():
-            matcher = Matcher(
-                loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher,
-                inline=context.config.respond.drop_packets,
-            )  # fmt: skip
+        matcher = Matcher(
+            loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher,
+            inline=context.config.respond.drop_packets,
+        )  # fmt: skip
 
         def commit() -> None:
             self.matcher = matcher

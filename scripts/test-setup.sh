@@ -26,6 +26,10 @@ extra  | krb5-kdc                           | krb5kdc: Kerberos as a server spea
 extra  | krb5-admin-server                  | kadmin.local, which gives it users
 extra  | krb5-user                          | kinit: Kerberos as a client speaks it
 extra  | tshark                             | another reassembly of streams to compare with
+extra  | systemd                            | systemd-analyze: what systemd says of the unit
+extra  | logrotate                          | what it says of the snippet
+extra  | groff-base                         | what it says of man pages
+extra  | mmdebstrap                         | the clean roots of `make packages`
 '
 
 # shellcheck source=scripts/packages.sh

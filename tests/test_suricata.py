@@ -132,6 +132,18 @@ def test_what_events_show_is_taken_over(tmp_path: Path) -> None:
     assert (eve.xff, eve.xff_deployment, eve.xff_header) == ("overwrite", "forward", "X-Real-IP")
 
 
+@pytest.mark.parametrize("name", ["bogus", "both", "request"])
+def test_http_events_list_the_headers_that_it_says(tmp_path: Path, name: str) -> None:
+    options = f"{{custom: [Server], dump-all-headers: {name}}}"
+    config = taken(tmp_path, f"%YAML 1.1\n---\noutputs: [{{eve-log: {{types: [{{http: {options}}}]}}}}]\n")
+    http = config.protocols.model_dump()["http"]
+    assert (http["logged_headers"], http["logged_header_names"]) == ("none" if name == "bogus" else name, ("Server",))
+
+
+def test_its_events_of_ftp_are_those_of_data_connections_too(tmp_path: Path) -> None:
+    assert taken(tmp_path, "outputs: [{eve-log: {types: [ftp]}}]").eve.types == ["ftp", "ftp_data"]
+
+
 @pytest.mark.parametrize(("options", "expected"), [
     ("{version: 2}", ["query", "answer"]), ("{requests: yes, responses: no}", ["query"]),
     ("{query: no, answer: yes}", ["answer"]), ("{requests: no, responses: no}", []),
@@ -166,6 +178,8 @@ def test_a_store_of_files_is_taken_over(tmp_path: Path) -> None:
     assert (config.files.store_dir, config.files.store_all, config.files.store_file_bytes) == ("files", True, 2 << 20)
     assert config.protocols.of(BY_NAME["http"]).response_body_bytes == 2 << 20
     assert config.files.hashes == ["sha256"], "by which they are named"
+    config = taken(tmp_path, f"outputs: [{{{store}}}]\nstream: {{reassembly: {{depth: 3mb}}}}")
+    assert config.files.store_file_bytes == 3 << 20, "what a stream is read to, is stored"
     assert taken(tmp_path, "outputs: [{file-store: {enabled: no}}]").files.store_dir is None
     assert taken(tmp_path, "outputs: [{file-store: {version: 2}}]").files.store_dir == "filestore"
 
@@ -192,3 +206,31 @@ def test_it_drops_only_where_it_stands_in_the_way(tmp_path: Path) -> None:
         respond = taken(tmp_path, EVE + inline).respond
         assert (respond.mode, respond.inspect_dropped, respond.drop_packets) == ("enforce", False, True)
     assert taken(tmp_path, EVE, "respond.mode=enforce").respond.mode == "enforce"
+
+
+def test_exception_policies_are_taken_over_by_suricatas_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = "exception-policy: bypass\nstream:\n  midstream-policy: pass-flow\n"
+    config = taken(tmp_path, text)
+    assert (config.respond.exception_policy, config.stream.midstream_policy) == ("bypass", "pass-flow")
+    assert load_config(None, ["exception-policy=auto"]).respond.exception_policy == "auto"
+    assert load_config(None, ["stream.midstream-policy=drop-packet"]).stream.midstream_policy is None
+    assert "drop-packet has no counterpart here" in caplog.text
+
+
+@pytest.mark.parametrize(("line", "most"), [("", 15), ("packet-alert-max: 2\n", 2), ("packet-alert-max: 0\n", 15)])
+def test_how_many_alerts_a_packet_has(tmp_path: Path, line: str, most: int) -> None:
+    assert taken(tmp_path, "outputs: []\n" + line).respond.alerts_per_packet == most
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("{enabled: yes}", ["applayer"]),
+        ("{types: {stream: yes}}", ["stream"]),
+        ("{types: {stream: yes, applayer: yes}}", ["stream", "applayer"]),
+        ("{types: {decode: yes, stream: no}}", []),
+    ],
+)
+def test_anomalies_are_those_that_it_says(tmp_path: Path, options: str, expected: list[str]) -> None:
+    text = f"outputs: [{{eve-log: {{types: [{{anomaly: {options}}}]}}}}]\n"
+    assert taken(tmp_path, text).eve.anomalies == expected

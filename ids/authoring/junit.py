@@ -36,6 +36,8 @@ def _case(suite: Xml.Element, verdict: Verdict) -> None:
             "line": str(rule.source.line), "time": f"{verdict.seconds:.4f}",
         },
     )  # fmt: skip
+    if verdict.skipped:
+        Xml.SubElement(case, "skipped", {"message": _clean(verdict.skipped)})
     if not verdict.held:
         message = f"expected {verdict.expected}, got {verdict.got}"
         failure = Xml.SubElement(case, "failure", {"message": _clean(message)})
@@ -45,8 +47,12 @@ def _case(suite: Xml.Element, verdict: Verdict) -> None:
 def _counts(verdicts: Iterable[Verdict]) -> dict[str, str]:
     some = list(verdicts)
     failures = sum(not verdict.held for verdict in some)
+    skipped = sum(bool(verdict.skipped) for verdict in some)
     seconds = sum(verdict.seconds for verdict in some)
-    return {"tests": str(len(some)), "failures": str(failures), "errors": "0", "time": f"{seconds:.4f}"}
+    return {
+        "tests": str(len(some)), "failures": str(failures), "errors": "0", "skipped": str(skipped),
+        "time": f"{seconds:.4f}",
+    }  # fmt: skip
 
 
 def _clean(text: str) -> str:

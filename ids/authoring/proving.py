@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ids.authoring.parties import NoParties, Parties
+from ids.authoring.parties import NoParties, Parties, seen_from_server
 from ids.authoring.stimuli import Frames, frames_of, meeting, said, transport
 from ids.capture.writer import PcapWriter
 from ids.config import Config
 from ids.replay import CaptureReport, replay
 from ids.rules.model.rule import RuleTest, Scoped
-from ids.testing.evade import FAMILIES, Evasion, evasions, frames
+from ids.testing.evade import FAMILIES, Evasion, Segment, evasions, frames
 from ids.testing.values import T0
 from ids.types import Direction
 
@@ -30,6 +31,9 @@ SAME_BYTES = tuple(family for family in FAMILIES if family != OTHER_BYTES)
 
 CAPTURES_AT_ONCE = 2000
 """Captures that lie in the temporary directory together; some ten kilobytes each."""
+
+SERVER_UNSEEN = "the rule is about what the server says, which cannot be seen here"
+"""Why an evasion that hides the server's packets says nothing of some rules."""
 
 OnProgress = Callable[[int], None]
 
@@ -62,14 +66,29 @@ class Verdict:
     """Family and name of the evasion; empty of the test itself."""
     note: str = ""
     """Why it could not be run."""
+    skipped: str = ""
+    """Why this evasion cannot be had of what the rule looks for: it was not played."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Which evasions of each test are played."""
+
+    families: str | None = None
+    """``all``, ``none``, or a family; None: what each test asks for."""
+    sample: int | None = None
+    """Of each test's only so many, others for each; None: all."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
+    place: int
+    """Of its proof among all."""
     proof: Proof
     capture: Path | None = None
     packets: Frames | None = None
     evasion: str = ""
+    skipped: str = ""
 
 
 def families_of(chosen: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -95,28 +114,23 @@ def proofs_of(rules: Iterable[Scoped], beside: Mapping[tuple[str, int], tuple[Ru
     ]
 
 
-def count_trials(proofs: Iterable[Proof], evade: str | None = None) -> int:
-    """Return how many captures the tests take, with their evasions."""
-    return sum(1 + sum(1 for _ in _ways(proof, evade)) for proof in proofs)
-
-
 def prove(
-    proofs: Sequence[Proof], config: Config, evade: str | None = None, on_progress: OnProgress | None = None
+    proofs: Sequence[Proof], config: Config, ways: Ways | None = None, on_progress: OnProgress | None = None
 ) -> Iterator[Verdict]:
-    """Run tests in their order, each with the evasions that it asks for, or those of ``evade``.
+    """Run tests in their order, each with its evasions.
 
-    ``config`` has the rules. ``on_progress`` gets the number of captures that were run. Raises what `replay` does.
+    ``config`` has the rules. ``on_progress`` gets the number of tests that are through. Raises what `replay` does.
     """
     config = _settled(config, any(proof.test.blocked_from_packet is not None for proof in proofs))
     trials: list[_Trial] = []
-    done = 0
-    for trial in _trials(proofs, evade):
+    for trial in _trials(proofs, ways or Ways()):
         trials.append(trial)
         if len(trials) >= CAPTURES_AT_ONCE:
-            yield from _run(trials, config, done, on_progress)
-            done += len(trials)
+            yield from _run(trials, config, on_progress)
             trials = []
-    yield from _run(trials, config, done, on_progress)
+    yield from _run(trials, config, on_progress)
+    if on_progress is not None:
+        on_progress(len(proofs))
 
 
 def _settled(config: Config, judged: bool) -> Config:
@@ -130,24 +144,42 @@ def _settled(config: Config, judged: bool) -> Config:
     return config.model_copy(update=changed)
 
 
-def _trials(proofs: Iterable[Proof], evade: str | None) -> Iterator[_Trial]:
-    for proof in proofs:
+def _trials(proofs: Iterable[Proof], ways: Ways) -> Iterator[_Trial]:
+    for place, proof in enumerate(proofs):
         if proof.test.kind == "pcap":
-            yield _Trial(proof, proof.folder / proof.test.stimulus["path"])
+            yield _Trial(place, proof, proof.folder / proof.test.stimulus["path"])
             continue
         try:
-            yield _Trial(proof, packets=frames_of(proof.rule, proof.test))
+            yield _Trial(place, proof, packets=frames_of(proof.rule, proof.test))
         except NoParties:
-            yield _Trial(proof)
+            yield _Trial(place, proof)
             continue
         ends: dict[bool, Parties | None] = {}
-        for way in _ways(proof, evade):
+        server_speaks = any(part.direction == Direction.TO_CLIENT for part in said(proof.test))
+        for way in _chosen(proof, ways):
+            name = f"{way.family}: {way.name}"
+            if _hides_server(way) and seen_from_server(proof.rule, server_speaks):
+                yield _Trial(place, proof, evasion=name, skipped=SERVER_UNSEEN)
+                continue
             if way.ipv6 not in ends:
                 ends[way.ipv6] = _met(proof, way.ipv6)
             who = ends[way.ipv6]
             if who is not None:
                 made = list(frames(way, *who.hosts, sport=who.ports[0], dport=who.ports[1]))
-                yield _Trial(proof, packets=made, evasion=f"{way.family}: {way.name}")
+                yield _Trial(place, proof, packets=made, evasion=name)
+
+
+def _hides_server(way: Evasion) -> bool:
+    return way.unseen is not None and way.unseen(Segment(0, b"x", side=1))
+
+
+def _chosen(proof: Proof, ways: Ways) -> Iterable[Evasion]:
+    """Return the evasions of a test, or a sample of them that is the same each time."""
+    found = _ways(proof, ways.families)
+    if ways.sample is None:
+        return found
+    who = f"{proof.sid} {proof.test.name}"
+    return sorted(found, key=lambda way: zlib.crc32(f"{who} {way.family} {way.name}".encode()))[: ways.sample]
 
 
 def _met(proof: Proof, ipv6: bool) -> Parties | None:
@@ -157,21 +189,25 @@ def _met(proof: Proof, ipv6: bool) -> Parties | None:
         return None
 
 
-def _ways(proof: Proof, evade: str | None) -> Iterator[Evasion]:
-    """Yield the evasions of a test that raises alerts, by which what is sent arrives at a real host."""
-    chosen = families_of(evade if evade is not None else proof.test.evade)
-    parts = said(proof.test)
-    several = proof.test.stimulus.get("times", 1) > 1  # an evasion is one conversation
-    if not chosen or not proof.test.alerts or several or transport(proof.test) != "tcp":
-        return
-    if not any(part.direction == Direction.TO_SERVER for part in parts):
-        return
-    for way in evasions(*parts, families=chosen):
-        if way.works_on_linux or (way.unchecked and not way.http):
-            yield way
+def says_it_otherwise(proof: Proof, families: str | None = None) -> bool:
+    """Return whether a test has evasions: it raises alerts, and is one TCP connection in which the client speaks."""
+    if not families_of(families if families is not None else proof.test.evade) or not proof.test.alerts:
+        return False
+    if proof.test.stimulus.get("times", 1) > 1 or transport(proof.test) != "tcp":
+        return False
+    return any(part.direction == Direction.TO_SERVER for part in said(proof.test))
 
 
-def _run(trials: Sequence[_Trial], config: Config, done: int, on_progress: OnProgress | None) -> Iterator[Verdict]:
+def _ways(proof: Proof, families: str | None) -> Iterator[Evasion]:
+    """Yield the evasions of a test by which what is sent arrives at a real host."""
+    if says_it_otherwise(proof, families):
+        chosen = families_of(families if families is not None else proof.test.evade)
+        for way in evasions(*said(proof.test), families=chosen):
+            if way.works_on_linux or (way.unchecked and not way.http):
+                yield way
+
+
+def _run(trials: Sequence[_Trial], config: Config, on_progress: OnProgress | None) -> Iterator[Verdict]:
     """Run trials in one engine."""
     strict = config.model_copy(update={"decode": config.decode.model_copy(update={"checksums": "all"})})
     with tempfile.TemporaryDirectory(prefix="ids-tests-") as folder:
@@ -187,8 +223,9 @@ def _run(trials: Sequence[_Trial], config: Config, done: int, on_progress: OnPro
                 if same[number] == number:
                     made[number] = Path(folder, f"{number}.pcap")
                     _write(made[number], trial.packets)
-        reports, seconds = _replayed(made, strict, done, on_progress)
-        more = _replayed(recorded, config, done, on_progress)  # whose checksums a card may have filled in later
+        places = [trial.place for trial in trials]
+        reports, seconds = _replayed(made, strict, places, on_progress)
+        more = _replayed(recorded, config, places, on_progress)  # whose checksums a card may have filled in later
         reports, seconds = reports | more[0], seconds | more[1]
     for number, trial in enumerate(trials):
         yield _judged(trial, reports.get(same.get(number, number)), seconds.get(number, 0.0))
@@ -201,7 +238,7 @@ def _linked(capture: Path, link: Path) -> Path:
 
 
 def _replayed(
-    captures: Mapping[int, Path], config: Config, done: int, on_progress: OnProgress | None
+    captures: Mapping[int, Path], config: Config, places: Sequence[int], on_progress: OnProgress | None
 ) -> tuple[dict[int, CaptureReport], dict[int, float]]:
     if not captures:
         return {}, {}
@@ -216,7 +253,7 @@ def _replayed(
             seconds[numbers[path]] += now - last
         last = now
         if on_progress is not None:
-            on_progress(done + numbers[path] + 1)
+            on_progress(places[numbers[path]])
 
     report = replay(captures.values(), config, on_progress=note)
     return dict(zip(captures, report.captures, strict=True)), seconds
@@ -232,6 +269,8 @@ def _write(path: Path, packets: Frames) -> None:
 def _judged(trial: _Trial, report: CaptureReport | None, seconds: float) -> Verdict:
     proof, test = trial.proof, trial.proof.test
     expected = "an alert" if trial.evasion else _alerts(test.alerts)
+    if trial.skipped:
+        return Verdict(proof, expected, "skipped", True, 0.0, trial.evasion, skipped=trial.skipped)
     if test.blocked_from_packet is not None and not trial.evasion:
         expected += f", cut off from packet {test.blocked_from_packet}"
     if report is None or report.refused:

@@ -52,6 +52,7 @@ def rule_in_yaml(rule: Rule, traffic: str) -> Spelled:
     if rule.condition.parts:
         spelled["match"] = [node_in_yaml(part) for part in rule.condition.parts]
     spelled |= _state(rule)
+    spelled |= _set(unlogged=signature.unlogged)
     if rule.repeats:
         spelled["repeats"] = True
     threshold = signature.threshold

@@ -15,6 +15,7 @@ import click
 
 from ids import __version__
 from ids.errors import IdsError
+from ids.garbage import collected_later
 from ids.literal import literal
 
 GC_THRESHOLDS = (50_000, 20, 10)
@@ -36,10 +37,18 @@ VERBS = {
         "ids.cli.check:check",
         "Check settings, rules and plugins as `ids run` would, without touching an interface.",
     ),
+    "init": (
+        "ids.cli.init:init",
+        "Write a commented file of settings for this host: its interfaces, its networks, what doctor found.",
+    ),
+    "service": ("ids.cli.service:service", "Make the engine a service of this host that systemd starts and watches."),
+    "config": ("ids.cli.config:config", "Show the settings in force and where each comes from; check them."),
     "rules": ("ids.cli.rules:rules", "Work on rules: YAML, YARA and Suricata's."),
     "block": ("ids.cli.block:block", "Show and change whom the kernel drops."),
     "feeds": ("ids.cli.feeds:feeds", "Keep blocklists of others up to date, as the settings (`feeds`) name them."),
-    "allow": ("ids.cli.block:allow", "Show and change whom the kernel never drops, whatever the blocklist says."),
+    "allow": ("ids.cli.allow:allow", "Show and change whom the kernel never drops, whatever the blocklist says."),
+    "why": ("ids.cli.why:why", "Say why an address is blocked, or a flow or an alert was, and what would undo it."),
+    "penalties": ("ids.cli.penalties:penalties", "Show and reset who was blocked before, and is for longer next time."),
     "alerts": ("ids.cli.alerts:alerts", "Show what was found, from the memory of alerts."),
     "stats": (
         "ids.cli.stats:stats",
@@ -49,6 +58,7 @@ VERBS = {
         "ids.cli.reload:reload",
         "Make a running engine read again what it was started with: its `-c`, `--set` and `-S`.",
     ),
+    "completion": ("ids.cli.completion:completion", "Print what makes a shell complete `ids`: bash, zsh or fish."),
     "detach": (
         "ids.cli.detach:detach",
         "Take this instance's program off all interfaces and forget its lists: nothing is left in the kernel.",
@@ -70,7 +80,8 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         module, _, name = VERBS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        with collected_later(for_good=True):
+            command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -93,6 +104,7 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; errors meant for the user become one message and an exit code."""
     gc.set_threshold(*GC_THRESHOLDS)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no linear algebra here, and its threads are never asleep soon
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # none is ours, and to look for some takes 20 ms
     try:
         cli.main(args=arguments, prog_name="ids", standalone_mode=True)

@@ -58,7 +58,7 @@ def alerts_list(
     with memory(build_config(config_path, overrides)) as database:
         shown = 0
         for found in every_alert(database, filters, limit, lines=output == "json", oldest_first=False):
-            click.echo(_json_line(found) if output == "json" else _line(found))
+            click.echo(_json_line(found) if output == "json" else line_of(found))
             shown += 1
     if output != "json":
         if not shown:
@@ -81,7 +81,7 @@ def alerts_show(number: int, config_path: str | None, overrides: tuple[str, ...]
     if output == "json":
         click.echo(_json_line(found))
         return
-    click.echo(_line(found))
+    click.echo(line_of(found))
     for name, value in leaves(found.event):
         click.echo(f"  {literal(name)}: {value}")
 
@@ -121,7 +121,7 @@ def leaves(event: Event) -> Iterator[tuple[str, str]]:
             yield name, literal(text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}…")
 
 
-def _line(found: Alert) -> str:
+def line_of(found: Alert) -> str:
     """Spell an alert in one line."""
     ends = f"{_end(found.src, found.src_port)} > {_end(found.dest, found.dest_port)}" if found.src else "no IP header"
     rule = f"sid {found.sid} {found.signature}"

@@ -1,4 +1,4 @@
-"""`ids block` and `ids allow`: the kernel's lists by hand, beside a running engine or without one."""
+"""`ids block`: the kernel's blocklist by hand, beside a running engine or without one."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import click
-from rich.table import Table
 
-from ids.cli.memory import note_deeds
+from ids.cli.exporting import MARK, Exported, block_export
+from ids.cli.listing import block_list, block_show
+from ids.cli.lists import NETWORKS, done, owner_of, pins_of, report_unattached
+from ids.cli.memory import keep_lists, note_comments, note_deeds
 from ids.cli.options import (
-    NOTHING_ATTACHED,
     build_config,
     count_of,
     instance_options,
-    output_console,
     output_option,
     print_message,
     show_json,
 )
-from ids.cli.values import Duration, Network, span
+from ids.cli.values import Duration, span
 from ids.config import Config
 from ids.control import request, socket_path
 from ids.errors import KernelError, UsageError
 from ids.feeds import FORMATS, Feed, parse_feed, refuse_nonsense
 from ids.kernel import AllowList, Block, Blocklist, NetworkSet
-from ids.kernel.fastpath import guarded_interfaces, instance_dir, require_same_namespace
+from ids.kernel.fastpath import guarded_interfaces, require_same_namespace
 from ids.kernel.maps.counts import pinned_shadow
 from ids.literal import literal
 from ids.respond.gate import Held
@@ -42,37 +41,43 @@ OWN_WAIT_S = 3.0
 
 _FOR_GOOD_NS = 1 << 63
 
-NETWORKS = click.argument("networks", nargs=-1, required=True, type=Network(), metavar="ADDRESS...")
-
 
 @click.group()
 def block() -> None:
     """Show and change whom the kernel drops."""
 
 
+for command in (block_list, block_show, block_export):
+    block.add_command(command)
+
+
 @block.command("add")
 @NETWORKS
 @click.option("--for", "ttl_s", type=Duration(), help="How long, such as 30m, 1h or 7d; without it until deleted.")
 @click.option("--shadow", is_flag=True, help="Only count what would be dropped.")
+@click.option("--comment", default="", help="Why; `ids block list`, `ids block show` and `ids why` show it.")
 @click.option("--force", is_flag=True, help="Even an address of this host, its gateways or its resolvers.")
 @instance_options
 @output_option
 def block_add(
-    networks: tuple[IPNetwork, ...], ttl_s: int | None, shadow: bool, force: bool,
+    networks: tuple[IPNetwork, ...], ttl_s: int | None, shadow: bool, comment: str, force: bool,
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Block addresses or prefixes, from the next packet on."""
     config = build_config(config_path, overrides)
     expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
     mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
-    pins = _pins(config)
+    pins = pins_of(config)
     with Blocklist.open(pins) as blocklist:
         if not force:
             _spare_own(networks, config)
         before = {network: blocklist.get(network) for network in networks}
         _report_blocked(before, Held(mode, expires_ns))
         blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
-    note_deeds(config, [Deed("block", network, mode=mode, until_ns=expires_ns) for network in networks])
+    why = {"comment": comment} if comment else {}
+    note_comments(config, {(str(network), "operator"): comment for network in networks})
+    keep_lists(config)
+    note_deeds(config, [Deed("block", network, mode=mode, until_ns=expires_ns, detail=why) for network in networks])
     attached = guarded_interfaces(pins)
     if output == "json":
         done = [str(network) for network in networks]
@@ -81,7 +86,7 @@ def block_add(
         lasting = _lasting(None if ttl_s is None else ttl_s * 1_000_000_000)
         for network, earlier in before.items():
             click.echo(f"{network} {_effect(mode, attached)}, {lasting}{_earlier(earlier)}")
-    _report_unattached(attached)
+    report_unattached(attached)
     _report_shadow(mode, pins)
     _report_allowed(networks, pins)
 
@@ -97,7 +102,7 @@ def block_delete(
     """Unblock addresses or prefixes, whoever blocked them. Exit code 1 when one was not on the list."""
     config = build_config(config_path, overrides)
     deeds, missing = [], []
-    with Blocklist.open(_pins(config)) as blocklist:
+    with Blocklist.open(pins_of(config)) as blocklist:
         for network in networks:
             entry = blocklist.get(network)
             if not blocklist.delete(network):
@@ -106,13 +111,15 @@ def block_delete(
                 deeds.append(Deed("unblock", network))
             else:
                 deeds.append(_lifted(entry))
+    note_comments(config, gone=[str(deed.network) for deed in deeds])
+    keep_lists(config)
     note_deeds(config, deeds)
-    _done(output, "unblocked", [network for network in networks if network not in missing], missing)
+    done(output, "unblocked", [network for network in networks if network not in missing], missing)
 
 
 @block.command("import")
 @click.argument("feed_path", metavar="FILE", type=click.Path())
-@click.option("--label", required=True, help="Name of the source; its earlier set is replaced by this one.")
+@click.option("--label", help="Name of the source; its earlier set is replaced by this one.")
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="auto", show_default=True, help="What the file is."
 )
@@ -123,10 +130,13 @@ def block_delete(
 @instance_options
 @output_option
 def block_import(
-    feed_path: str, label: str, form: str, column: str | None, ttl_s: int | None, shadow: bool, force: bool,
+    feed_path: str, label: str | None, form: str, column: str | None, ttl_s: int | None, shadow: bool, force: bool,
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Make a feed the whole set of one source: plain lists, CIDR, netset, Spamhaus DROP JSON, or a column of a CSV.
+
+    What `ids block export` wrote is recognised: it brings its own labels, modes, ends and comments, each claim is added
+    to those that are there, and what has run out since is left out.
 
     Entries are de-duplicated and aggregated. What is in the old and the new set stays blocked throughout and keeps its
     counters. `-` reads standard input.
@@ -135,18 +145,27 @@ def block_import(
     are more, or where a file has no network, the earlier set stays, with exit code 2; --force takes the file.
     """
     config = build_config(config_path, overrides)
-    feed = parse_feed(_read_feed(feed_path), feed_path, form, column)
+    data = _read_feed(feed_path)
+    if data.startswith(MARK):
+        if label or column or ttl_s or shadow:
+            raise UsageError(f"{feed_path} is an export: its claims have labels, modes and ends already; give none")
+        _import_export(Exported(data, feed_path), feed_path, config, force, output)
+        return
+    if not label:
+        raise UsageError(f"{feed_path}: which source is it? Name it with --label; its earlier set is replaced")
+    feed = parse_feed(data, feed_path, form, column)
     if not force:
         refuse_nonsense(feed, feed_path)
     networks = NetworkSet.of_numbers(feed.hosts4, feed.prefixes4, feed.hosts6, feed.prefixes6)
     expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
     mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
-    pins = _pins(config)
+    pins = pins_of(config)
     with Blocklist.open(pins) as blocklist:
         if not force:
             _spare_own(feed, config)
         added, deleted = blocklist.replace(label, networks, expires_ns=expires_ns, mode=mode)
     counts = {"read": feed.read, "refused": feed.refused, "networks": len(feed), "added": added, "deleted": deleted}
+    keep_lists(config)
     note_deeds(config, [Deed("import", label=label, mode=mode, until_ns=expires_ns, detail=counts)])
     attached = guarded_interfaces(pins)
     for problem in feed.problems:
@@ -158,91 +177,10 @@ def block_import(
             f"{literal(label)}: {feed.read:,} entries read, {count_of(len(feed), 'network')} {_effect(mode, attached)},"
             f" {added:,} new, {deleted:,} gone, {feed.refused:,} not usable"
         )
-    _report_unattached(attached)
+    report_unattached(attached)
     _report_shadow(mode, pins)
     if feed.refused:
         sys.exit(1)
-
-
-@block.command("list")
-@instance_options
-@output_option
-def block_list(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
-    """Show who is blocked: why, until when, and how often it was hit."""
-    pins = _pins(build_config(config_path, overrides))
-    with Blocklist.open(pins) as blocklist:
-        blocks = sorted(blocklist.list(), key=lambda entry: (entry.network.version, entry.network))
-    if output == "json":
-        show_json([_block_data(entry) for entry in blocks])
-        return
-    table = Table(box=None)
-    for heading in ("network", "mode", "by", "left", "packets", "bytes", "last hit"):
-        table.add_column(heading, justify="right" if heading in ("left", "packets", "bytes", "last hit") else "left")
-    now = time.time_ns()
-    for entry in blocks:
-        left = "for good" if entry.expires_ns is None else span(entry.expires_ns - now)
-        last = "never" if entry.last_hit_ns is None else f"{span(now - entry.last_hit_ns)} ago"
-        by = ", ".join(_owner(claim) for claim in (entry, *entry.others))
-        table.add_row(str(entry.network), entry.mode.value, by, left, f"{entry.packets:,}", f"{entry.bytes:,}", last)
-    output_console().print(table if blocks else "nobody is blocked")
-    _report_unattached(guarded_interfaces(pins))
-
-
-@click.group()
-def allow() -> None:
-    """Show and change whom the kernel never drops, whatever the blocklist says."""
-
-
-@allow.command("add")
-@NETWORKS
-@instance_options
-@output_option
-def allow_add(
-    networks: tuple[IPNetwork, ...],
-    config_path: str | None, overrides: tuple[str, ...], output: str,
-) -> None:  # fmt: skip
-    """Allow addresses or prefixes. They win over every block."""
-    config = build_config(config_path, overrides)
-    with AllowList.open(_pins(config)) as allowed:
-        allowed.add(networks, label="operator")
-    note_deeds(config, [Deed("allow", network) for network in networks])
-    _done(output, "allowed", networks)
-
-
-@allow.command("delete")
-@NETWORKS
-@instance_options
-@output_option
-def allow_delete(
-    networks: tuple[IPNetwork, ...],
-    config_path: str | None, overrides: tuple[str, ...], output: str,
-) -> None:  # fmt: skip
-    """Take addresses or prefixes off the allow-list. Exit code 1 when one was not on it."""
-    config = build_config(config_path, overrides)
-    with AllowList.open(_pins(config)) as allowed:
-        missing = [network for network in networks if not allowed.delete(network)]
-    note_deeds(config, [Deed("disallow", network) for network in networks if network not in missing])
-    _done(output, "no longer allowed", [network for network in networks if network not in missing], missing)
-
-
-@allow.command("list")
-@instance_options
-@output_option
-def allow_list(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
-    """Show who is allowed, and how many packets that kept from being dropped."""
-    with AllowList.open(_pins(build_config(config_path, overrides))) as allowed:
-        entries = sorted(allowed.list(), key=lambda entry: (entry.network.version, entry.network))
-    if output == "json":
-        show_json([{"network": str(e.network), "packets": e.packets, "bytes": e.bytes} for e in entries])
-        return
-    table = Table("network", "packets kept", "bytes", box=None)
-    for entry in entries:
-        table.add_row(str(entry.network), f"{entry.packets:,}", f"{entry.bytes:,}")
-    output_console().print(table if entries else "the allow-list is empty")
-
-
-def _pins(config: Config) -> Path:
-    return instance_dir(config.fastpath, config.instance)
 
 
 def _spare_own(networks: Iterable[IPNetwork] | Feed, config: Config) -> None:
@@ -297,6 +235,28 @@ def _lifted(entry: Block) -> Deed:
     )
 
 
+def _import_export(exported: Exported, name: str, config: Config, force: bool, output: str) -> None:
+    """Add the claims of an export to those that are there."""
+    pins = pins_of(config)
+    with Blocklist.open(pins) as blocklist:
+        claims = exported.entries(blocklist.label_numbers(set(exported.labels)))
+        if not force:
+            for own in own_addresses() | _own_elsewhere(config):
+                if (covering := claims.chosen(claims.near(ipaddress.ip_network(own)))) and len(covering):
+                    raise UsageError(
+                        f"{covering.texts()[0]} covers {own}, of this host, a gateway or a resolver; --force blocks it"
+                    )
+        added = blocklist.put(claims)
+    note_comments(config, exported.comments)
+    keep_lists(config)
+    note_deeds(config, [Deed("import", label="", detail={"file": name, "claims": added, "ended": exported.ended})])
+    if output == "json":
+        show_json({"claims": added, "ended": exported.ended, "attached": guarded_interfaces(pins)})
+    else:
+        click.echo(f"{literal(name)}: {count_of(added, 'claim')} taken back, {exported.ended:,} have run out since")
+    report_unattached(guarded_interfaces(pins))
+
+
 def _effect(mode: BlockMode, attached: list[str]) -> str:
     """Say what a block does from now on."""
     if mode is BlockMode.SHADOW:
@@ -318,11 +278,6 @@ def _earlier(entry: Block | None) -> str:
     return f" (before: {entry.mode.value}, {_lasting(left_ns)})"
 
 
-def _report_unattached(attached: list[str]) -> None:
-    if not attached:
-        print_message(f"ids: note: {NOTHING_ATTACHED}")
-
-
 def _report_shadow(mode: BlockMode, pins: Path) -> None:
     if mode is BlockMode.ENFORCE and pinned_shadow(pins):
         print_message("ids: note: the gate is in shadow mode (respond.mode): for as long, it counts and drops nothing")
@@ -337,7 +292,7 @@ def _report_blocked(before: Mapping[IPNetwork, Block | None], wanted: Held) -> N
         if Held(entry.mode, entry.expires_ns).covers(wanted.mode, now_ns, wanted.until_ns or _FOR_GOOD_NS):
             left = "for good" if entry.expires_ns is None else f"for another {span(entry.expires_ns - now_ns)}"
             print_message(
-                f"ids: note: {network} is already blocked by {_owner(entry)}, {left}; yours is kept beside it"
+                f"ids: note: {network} is already blocked by {owner_of(entry)}, {left}; yours is kept beside it"
             )
 
 
@@ -356,32 +311,3 @@ def _read_feed(path: str) -> bytes:
         return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; name a file, or - for standard input") from error
-
-
-def _done(output: str, verb: str, networks: Any, missing: Any = ()) -> None:
-    if output == "json":
-        show_json({"done": [str(n) for n in networks], "missing": [str(n) for n in missing]})
-    else:
-        for network in networks:
-            click.echo(f"{network} {verb}")
-        for network in missing:
-            click.echo(f"ids: {network} was not on the list", err=True)
-    if missing:
-        sys.exit(1)
-
-
-def _owner(entry: Block) -> str:
-    return f"sid {entry.sid}" if entry.sid else entry.label or "?"
-
-
-def _block_data(entry: Block) -> dict[str, Any]:
-    others = [
-        {"mode": claim.mode.value, "sid": claim.sid, "label": claim.label, "expires_ns": claim.expires_ns}
-        for claim in entry.others
-    ]
-    return {
-        "network": str(entry.network), "mode": entry.mode.value, "sid": entry.sid, "label": entry.label,
-        "added_ns": entry.added_ns, "expires_ns": entry.expires_ns,
-        "packets": entry.packets, "bytes": entry.bytes, "last_hit_ns": entry.last_hit_ns,
-        "others": others,
-    }  # fmt: skip

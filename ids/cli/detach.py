@@ -12,6 +12,8 @@ from ids.control import request, socket_path
 from ids.errors import KernelError, NotRunning, UsageError
 from ids.kernel.attach.egress import EgressView
 from ids.kernel.fastpath import instance_dir, remove_pins, require_same_namespace
+from ids.state.files import state_folder
+from ids.state.keeper import forget
 from ids.store.byhand import Deed
 
 
@@ -30,6 +32,7 @@ def detach(config_path: str | None, overrides: tuple[str, ...], output: str) -> 
         if EgressView(pins, {}).filtered():  # a link is taken off from anywhere, a filter only where it is
             require_same_namespace(config.fastpath, config.instance)
         removed = remove_pins(pins)
+        forget(state_folder(config.engine.state_dir, config.instance))
         if removed:
             note_deeds(config, [Deed("detach", label="")])
     else:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
 from ids.cli.options import print_message
 from ids.config import Config
-from ids.errors import UsageError
+from ids.errors import IdsError, UsageError
+from ids.kernel import AllowList, Blocklist
+from ids.kernel.fastpath import instance_dir
+from ids.kernel.maps.counts import pinned_heartbeat_age_s
+from ids.state import comments, lists
+from ids.state.files import state_folder
 from ids.store.byhand import Deed, record
 from ids.store.database import open_reading, store_path
+
+ALIVE_S = 10.0
+"""An engine that showed itself within this time saves changes itself, once a few seconds."""
 
 
 @contextmanager
@@ -24,6 +32,30 @@ def memory(config: Config) -> Iterator[sqlite3.Connection]:
             raise UsageError(
                 f"{path} cannot be read: {error}; where it is damaged, a running engine moves it aside and begins anew"
             ) from error
+
+
+def note_comments(config: Config, added: Mapping[comments.Key, str] | None = None, gone: Collection[str] = ()) -> None:
+    """Keep comments, or forget those of networks; where that cannot be, say so, and let the command succeed."""
+    folder = state_folder(config.engine.state_dir, config.instance)
+    try:
+        if folder.exists() or any((added or {}).values()):
+            comments.change(folder, added, gone)
+    except OSError as error:
+        print_message(f"ids: note: comments cannot be kept: {error}")
+
+
+def keep_lists(config: Config) -> None:
+    """Save the lists after a change by hand, where no engine is there that would; a note says where they cannot be."""
+    pins = instance_dir(config.fastpath, config.instance)
+    age_s = pinned_heartbeat_age_s(pins)
+    if age_s is not None and age_s < ALIVE_S:
+        return
+    path = state_folder(config.engine.state_dir, config.instance) / lists.FILE_NAME
+    try:
+        with Blocklist.open(pins) as blocks, AllowList.open(pins) as allowed:
+            lists.save(blocks, allowed, path)
+    except (OSError, IdsError) as error:
+        print_message(f"ids: note: it is done, but would not outlive a reboot: {error}")
 
 
 def note_deeds(config: Config, deeds: Sequence[Deed]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import faulthandler
+import socket
 from pathlib import Path
 
 import click
@@ -16,6 +17,9 @@ from ids.config import Config
     "-i", "--interface", "interfaces", multiple=True, metavar="NAME", help="Interface to guard; may be repeated."
 )
 @workers_option
+@click.option(
+    "--wait-interfaces", is_flag=True, help="Start although an interface is not there yet; guard it when it is."
+)
 @click.option("--eve", "eve_path", type=click.Path(), help="Append events to this file; `-` is stdout.")
 @click.option(
     "--ready-file", type=click.Path(path_type=Path), help="Create this file once packets are being inspected."
@@ -30,6 +34,7 @@ from ids.config import Config
 def run(
     interfaces: tuple[str, ...],
     workers: int | str | None,
+    wait_interfaces: bool,
     eve_path: str | None,
     ready_file: Path | None,
     pcap_out: str | None,
@@ -42,14 +47,33 @@ def run(
     SIGHUP, or `ids reload`, reads the configuration again.
     """
     from ids.live import Live
+    from ids.service.logs import configure
+    from ids.service.notify import Notifier
+    from ids.service.privileges import ENGINE, WITH_DISPATCHER, keep_only
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    faulthandler.enable()  # a watchdog ends a loop that hangs by SIGABRT: where it hung is in the log then
+    configure()
 
     def read() -> Config:
         config = build_config(
-            config_path, overrides, only_rules, eve__path=eve_path, engine__workers=workers, captures__dir=pcap_out
-        )
+            config_path, overrides, only_rules,
+            eve__path=eve_path, engine__workers=workers, engine__wait_interfaces=wait_interfaces or None,
+            captures__dir=pcap_out,
+        )  # fmt: skip
         merged = [*config.interfaces, *(name for name in interfaces if name not in config.interfaces)]
         return config.model_copy(update={"interfaces": merged})
 
-    Live(read(), read, ready_file=ready_file).run()
+    config = read()
+    if config.engine.drop_privileges:
+        keep_only(WITH_DISPATCHER if _beside_others(config) else ENGINE)
+    Live(config, read, ready_file=ready_file, notifier=Notifier.from_environment()).run()
+
+
+def _beside_others(config: Config) -> bool:
+    """Return whether an interface that is there has libxdp's dispatcher."""
+    from ids.kernel.attach.dispatcher import is_dispatcher
+    from ids.kernel.system.netlink import query_xdp
+
+    there = {name for _, name in socket.if_nameindex()} & set(config.interfaces)
+    programs = [query_xdp(interface).program_id for interface in there]
+    return any(program and is_dispatcher(program) for program in programs)

@@ -66,7 +66,10 @@ class TunnelSettings(BaseModel):
         description="UDP ports of VXLAN: IANA's, Linux's own default, and VXLAN-GPE's.",
     )
     geneve_ports: Ports = Field(default=(6081,), description="UDP ports of Geneve.")
-    teredo_ports: Ports = Field(default=(3544,), description="UDP ports of Teredo servers and relays.")
+    teredo_ports: Ports = Field(
+        default=(3544,),
+        description="UDP ports of Teredo servers; between clients it is found on any. None: not at all.",
+    )
 
     @property
     def udp_ports(self) -> tuple[Ports, Ports, Ports] | None:

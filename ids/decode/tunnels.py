@@ -6,7 +6,8 @@ GRE, Linux net/ipv4/gre_demux.c.
 
 A packet that carries another stays a row of its own, and so a flow, as it is on the wire; only GRE is none, as with
 Suricata: it has no ports to tell conversations apart by. A UDP port proves nothing: what is not a tunnel of that port's
-kind is left alone, and what is has been inspected as a datagram as well.
+kind is left alone, and what is has been inspected as a datagram as well. Teredo between clients has no port of its own:
+there an IPv6 packet that fills its datagram, with an address of Teredo's, is one.
 
 COST. A few comparisons of columns for a batch without tunnels.
 """
@@ -30,13 +31,16 @@ _IPIP, _UDP, _IPV6_IN_IP, _GRE = 4, 17, 41, 47
 _OUTERMOST: Bool = np.zeros(256, np.bool_)
 _OUTERMOST[[_IPIP, _IPV6_IN_IP, _GRE]] = True
 
-_BYTE, _BE16 = np.dtype("u1"), np.dtype(">u2")
+_BYTE, _BE16, _BE32 = np.dtype("u1"), np.dtype(">u2"), np.dtype(">u4")
 
 GRE_CHECKSUM, GRE_ROUTING, GRE_KEY, GRE_SEQUENCE, GRE_ACK, GRE_VERSION = 0x8000, 0x4000, 0x2000, 0x1000, 0x0080, 0x0007
 _PPP, _WCCP = 0x880B, 0x883E
 _VXLAN_HAS_VNI, _VXLAN_HAS_PROTOCOL = 0x08, 0x04
 _GPE = {1: IPV4, 2: IPV6, 3: ETHERNET}
 _TEREDO_AUTHENTICATION, _TEREDO_ORIGIN = 0x0001, 0x0000
+_TEREDO_PREFIX = 0x20010000
+_SOURCE, _DESTINATION = 8, 24
+"""Where an IPv6 header has its addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class Tunnels:
             )
             if ports
         )
+        self._anywhere = bool(settings.teredo_ports)
 
     def find(self, columns: Columns) -> Inner:
         """Find what rows carry."""
@@ -113,6 +118,8 @@ class Tunnels:
             rows = udp[ports[columns.dport[udp]] | ports[columns.sport[udp]]]
             if rows.size:
                 parts.append(reader(columns, rows))
+        if udp.size and self._anywhere:
+            parts.append(_teredo_between_clients(columns, udp))
         return _joined(parts)
 
 
@@ -195,3 +202,15 @@ def _teredo(columns: Columns, rows: I64) -> Inner:
     whole = (gather(columns.data, at, _BYTE) >> 4 == 6) & (end - at >= 40)
     whole &= at + 40 + gather(columns.data, at + 4, _BE16) <= end + columns.payload_missing[rows]
     return _inner(columns, rows, at, np.where(whole, IPV6, 0).astype(np.uint16))
+
+
+def _teredo_between_clients(columns: Columns, rows: I64) -> Inner:
+    """Find Teredo on any port: nothing is in front of the packet, or behind it."""
+    rows = rows[gather(columns.data, columns.payload[rows], _BYTE) >> 4 == 6]
+    if not rows.size:
+        return NO_INNER
+    at, length = columns.payload[rows], columns.payload_len[rows] + columns.payload_missing[rows]
+    fits = gather(columns.data, at + 4, _BE16) + 40 == length
+    ours = [gather(columns.data, at + where, _BE32) == _TEREDO_PREFIX for where in (_SOURCE, _DESTINATION)]
+    kind = np.where(fits & (ours[0] | ours[1]) & (columns.payload_len[rows] >= 40), IPV6, 0).astype(np.uint16)
+    return _inner(columns, rows, at, kind)

@@ -67,7 +67,7 @@ def check_legs(machine: Machine, names: list[str]) -> list[Check]:
     Asked only of interfaces that somebody chose.
     """
     outside = default_interfaces(machine)
-    if not names or not outside or not _forwards(machine):
+    if not names or not outside or not forwards(machine):
         return []
     missing = sorted(outside - set(names))
     if not missing:
@@ -91,7 +91,8 @@ def default_interfaces(machine: Machine) -> set[str]:
     return found - {"lo"}  # of unreachable routes
 
 
-def _forwards(machine: Machine) -> bool:
+def forwards(machine: Machine) -> bool:
+    """Return whether this host forwards packets, of either version of IP."""
     switches = ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding")
     return any((machine.read(switch) or "").strip() == "1" for switch in switches)
 

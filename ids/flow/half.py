@@ -8,8 +8,9 @@ from ids.flow.doubts import Doubts, Run
 from ids.flow.lost import Lost
 from ids.flow.notes import Note
 from ids.flow.reassembly import CONTEXT_BYTES, HALF, MODULUS, Reassembly
+from ids.flow.resumed import read_on
 from ids.flow.segment import Arrival
-from ids.flow.versions import MAX_DUE, UNLIMITED, Edit, Span, Versions, overlay
+from ids.flow.versions import MAX_DUE, UNLIMITED, Edit, Span, Variant, Versions, overlay
 from ids.pieces import Copy, Favours, Pieces
 from ids.types import Direction, FlowColumns, Mark
 
@@ -36,8 +37,8 @@ class Half:
 
     __slots__ = (
         "acked", "aside", "base", "claimed", "closed", "columns", "context", "dark", "direction", "disputed", "doubts",
-        "due", "edge", "fin_at", "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "sent",
-        "sent_bytes", "shared", "skipped", "slot", "stamp", "turn", "versions", "widest",
+        "due", "edge", "fin_at", "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "resumed",
+        "sent", "sent_bytes", "shared", "skipped", "slot", "stamp", "turn", "versions", "widest",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +106,8 @@ class Half:
         """Delivered bytes with their offsets: those not acknowledged, and some before them."""
         self.sent_bytes = 0
         self.closed = False
+        self.resumed: Variant | None = None
+        """Has what came when it was closed."""
 
     @property
     def next_sequence(self) -> int:
@@ -151,13 +154,13 @@ class Half:
         self.dark = self.unseen
         if self.turn != self.offset:
             self.context, self.turn = self.turn, self.offset
-        self.base = self.offset
+        self.base = self.offset if self.resumed is None else self.resumed.place(self.direction)
 
     def receive(self, start: int, data: bytes, at: Arrival, ttl: int = 0) -> None:
         """Take the payload of one segment, whose first byte has stream offset ``start``; ``ttl`` as in `Copy`."""
         shared = self.shared
         if self.closed:
-            shared.count("after_close_bytes", len(data))
+            read_on(self, start, data, at)
             return
         end = start + len(data)
         if self.dark and self.offset < self.claimed <= start and not self.held:
@@ -177,7 +180,7 @@ class Half:
             conflict |= self._compare(start, known, at, ttl)
             data, start = data[self.offset - start :], self.offset
         if conflict:
-            self._count_conflict(at)
+            self.count_conflict(at)
         if data and self.offset >= self._limit():
             self.skip(start + len(data) - self.offset, len(data))
         elif data and start == self.offset and not self.held:
@@ -185,7 +188,7 @@ class Half:
             conflict = False
         elif data:
             if self._hold(start, data, ttl) and not conflict:
-                self._count_conflict(at)
+                self.count_conflict(at)
             conflict = self._release(at, conflict=conflict)
             self._enforce_limits(at)
         if conflict:
@@ -278,7 +281,8 @@ class Half:
         if self.versions.variants:
             self.versions.echo(chunk, self.shared.chunks)
 
-    def _count_conflict(self, at: Arrival) -> None:
+    def count_conflict(self, at: Arrival) -> None:
+        """Count that there are two versions of what was said."""
         self.columns.conflicts[self.slot, self.direction] += 1
         self.shared.count("conflicts")
         self.note(Note.CONFLICT, at)

@@ -23,6 +23,12 @@ class StreamSettings(BaseModel):
         "the stream is known for certain, and anybody can make flows up. `auto`: in a replay, where half a flow is "
         "better than none, and not live.",
     )
+    midstream_policy: Literal["auto", "ignore", "drop-flow", "reject", "bypass", "pass-flow"] | None = Field(
+        default=None,
+        description="What becomes of a TCP connection whose beginning was not seen; nothing: what "
+        "`respond.exception_policy` says. With `drop-flow` a restart of the engine, or a lost SYN, ends the "
+        "connections of honest hosts, too.",
+    )
     one_armed: bool = Field(
         default=False,
         description="Clients and servers are behind the same interface (a router on a stick). Off, a connection whose "

@@ -159,7 +159,7 @@ class FlowSlots:
         get = self._by_key.get
         slots = np.array([get(key, -1) for key in keys], np.int64)
         known = np.flatnonzero(slots >= 0)
-        late = known[self.seen_ns[slots[known]] + self._timeout(slots[known]) < now_ns[known]]
+        late = known[_over(self.seen_ns[slots[known]], self._timeout(slots[known]), now_ns[known])]
         if len(late):
             idle = late[self._idle(slots[late], now_ns[late])]
             self.end(slots[idle], EndReason.TIMEOUT, rows[idle])
@@ -248,7 +248,7 @@ class FlowSlots:
             return
         self._next_sweep_ns = now_ns + self._sweep_ns
         slots = np.flatnonzero(self.live)
-        overdue = slots[self.seen_ns[slots] + self._timeout(slots) < now_ns]
+        overdue = slots[_over(self.seen_ns[slots], self._timeout(slots), now_ns)]
         if len(overdue):
             overdue = overdue[np.argsort(self.seen_ns[overdue], kind="stable")]
             idle = overdue[self._idle(overdue, np.full(len(overdue), now_ns))]
@@ -347,10 +347,17 @@ class FlowSlots:
         if self._last_seen is None:
             return np.ones(len(overdue), np.bool_)
         last_ns = self._last_seen(overdue)
-        idle: Bool = last_ns + self._timeout(overdue) < now_ns
+        idle = _over(last_ns, self._timeout(overdue), now_ns)
         self.seen_ns[overdue[~idle]] = last_ns[~idle]
         self._counters.add("flow.kept_unseen", int((~idle).sum()))
         return idle
+
+
+def _over(seen_ns: I64, timeout_ns: I64, now_ns: I64 | int) -> Bool:
+    """Return which flows have been idle for longer than their timeout; seconds count whole, as with Suricata."""
+    over: Bool = seen_ns + timeout_ns < now_ns
+    over &= seen_ns // _NS * _NS + timeout_ns < now_ns // _NS * _NS
+    return over
 
 
 def _timeouts(settings: FlowSettings) -> I64:

@@ -218,9 +218,10 @@ class Connection:
         """Keep data that hosts ignore; what only some of them ignore is read, too, in a variant."""
         self.shared.counters.add(f"flow.tcp.{fault.counter}")
         fin = bool(segment.flags & FIN)
+        if segment.data or fin or fault is Fault.OLD_TIMESTAMP:
+            half.note(fault.note, segment.at)
         if not segment.data and not fin:
             return
-        half.note(fault.note, segment.at)
         assert half.peer is not None
         acks = half.peer.place(segment.ack)
         ahead = fault is Fault.BAD_ACK and acks > half.peer.shown
@@ -273,7 +274,9 @@ class Connection:
 
     def _reset(self, segment: Segment) -> None:
         if self.halves is not None:
-            half = self.halves[segment.direction]
+            half, other = self.halves[segment.direction], self.halves[1 - segment.direction]
+            if fault_of(segment, half, other, signed=True) is not None:
+                half.note(Note.OLD_TIMESTAMP, segment.at)  # hosts take such a RST all the same
             credible = half.next_sequence == segment.seq or half.offset <= half.place(segment.seq) <= half.highest
         else:
             credible = self.handshake is not None and self.handshake.refused_by(segment)

@@ -106,6 +106,10 @@ class Variant:
         self.urgent = urgent
         """It leaves out the bytes that were marked urgent."""
 
+    def place(self, direction: int) -> int:
+        """Return the stream offset, in its connection, of what it reads next."""
+        return self.offset[direction] + self.left_out[direction]
+
     def reads(self, direction: int, start: int, base: bytes) -> bytes:
         """Return what it has in place of bytes of its connection."""
         end = start + len(base)

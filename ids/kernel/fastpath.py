@@ -283,6 +283,24 @@ class FastPath:
         """Return the interfaces with a pinned attachment of this instance."""
         return attached_interfaces(self.pin_dir)
 
+    def follow(self, ifname: str) -> str:
+        """Take over our pinned attachment of an interface that has another name by now; return that, empty for none."""
+        link = syscall.obj_get(str(self._link_path(ifname)))
+        if link is None:
+            return ""
+        name = _name_of(link)
+        if not name:
+            os.close(link)
+            return ""
+        syscall.link_update(link, self.program)
+        self._keep_link(ifname, link)
+        return name
+
+    def renamed(self) -> dict[str, str]:
+        """Return the interfaces that have another name since they were attached, and which; they stay guarded."""
+        names = {ifname: _name_of(link, ifname) for ifname, link in self._links.items()}
+        return {ifname: name for ifname, name in names.items() if name and name != ifname}
+
     def lost(self) -> list[str]:
         """Return the interfaces that are no longer guarded: they have gone, or somebody took the attachment away."""
         lost = [ifname for ifname, link in self._links.items() if not syscall.link_ifindex(link)]
@@ -433,6 +451,7 @@ def require_same_namespace(settings: FastPathSettings, instance: str = DEFAULT_I
             lives = bool(syscall.link_ifindex(link))
             here = ifname in {name for _, name in socket.if_nameindex()}
             ours = here and query_xdp(ifname).program_id == syscall.link_program_id(link)
+            ours = ours or bool(_name_of(link))  # or else it has another name by now
         finally:
             os.close(link)
         if lives and not ours:
@@ -440,6 +459,20 @@ def require_same_namespace(settings: FastPathSettings, instance: str = DEFAULT_I
                 f"{pin_dir} guards an interface {ifname} in another network namespace",
                 "Run there, or give this engine another `instance`",
             )
+
+
+def _name_of(link: int, known: str = "") -> str:
+    """Return the name of the interface of this namespace that a link is on; empty where there is none.
+
+    ``known`` is believed; for any other the interface is asked for its program: it may be in another namespace.
+    """
+    ifindex = syscall.link_ifindex(link)
+    try:
+        name = socket.if_indextoname(ifindex) if ifindex else ""
+    except OSError:
+        return ""
+    ours = name and (name == known or query_xdp(name).program_id == syscall.link_program_id(link))
+    return name if ours else ""
 
 
 def describe_program(program_id: int) -> str:
@@ -474,6 +507,11 @@ def _remedy(pin_dir: Path, ifname: str, program_id: int) -> str:
     if "named xdp_ids" in describe_program(program_id):
         return (
             "It is that of an engine with another fastpath.pin_dir: stop that, then `ids detach` with its settings (-c)"
+        )
+    if "named" not in describe_program(program_id):  # so is_dispatcher() could not look either
+        return (
+            "Without CAP_SYS_ADMIN its name is not to be seen. Where it is libxdp's dispatcher, run with that"
+            " capability; else take it off first"
         )
     return f"Take it off first (stop what attached it, or ip link set dev {ifname} xdp off)"
 

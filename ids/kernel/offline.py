@@ -11,7 +11,7 @@ import ctypes
 import functools
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -138,7 +138,10 @@ class OfflineProgram:
         self._programs: list[int] = []
         try:
             for name, declared in compiled.specs.items():
-                self.maps[name] = Map.create(loader.sized(declared, sizes))
+                spec = loader.sized(declared, sizes)
+                if name == "ids_repeats":  # to be forgotten at once: to read it takes the kernel 70 ms
+                    spec = replace(spec, flags=spec.flags | syscall.F_MMAPABLE)
+                self.maps[name] = Map.create(spec)
             for index, function in enumerate(CALLED_PROGRAMS):
                 self._programs.append(loader.load(compiled, function, self.maps, syscall.F_XDP_HAS_FRAGS))
                 self.maps["ids_programs"].set(_u32(index), _u32(self._programs[-1]))
@@ -155,6 +158,7 @@ class OfflineProgram:
             raise
         self.config: NDArray[Any] = self.maps["ids_config"].view(contract.CONFIG)
         """As `ids.kernel.fastpath.FastPath.config`."""
+        self._repeats: NDArray[Any] = self.maps["ids_repeats"].view(contract.REPEAT)
         self.config["version"][0] = contract.VERSION
         write_settings(self.config[0], settings)
         self.config["workers"][0] = workers
@@ -168,7 +172,7 @@ class OfflineProgram:
         """Unload the program; its maps go with it."""
         for ring in self._rings:
             ring.close()
-        del self.config, self._clock
+        del self.config, self._clock, self._repeats
         self._close_descriptors()
 
     def _close_descriptors(self) -> None:
@@ -260,14 +264,8 @@ class OfflineProgram:
             keys, _ = table.entries(np.dtype(f"V{table.spec.key_bytes}"), np.dtype(f"V{table.spec.value_bytes}"))
             if len(keys):
                 table.delete_many(keys)
-        self._forget_repeats()
+        self._repeats[:] = np.zeros(1, contract.REPEAT)
         self.config["lists"][0] = 0
-
-    def _forget_repeats(self) -> None:
-        table = self.maps["ids_repeats"]
-        keys, values = table.entries(np.dtype("<u4"), contract.REPEAT)
-        for key in keys[values["at_ms"] > 0].tolist():
-            table.set(_u32(key), bytes(contract.REPEAT.itemsize))
 
 
 @functools.cache

@@ -23,6 +23,7 @@ from ids.kernel import FastPath
 from ids.live.lag import GAUGE as LAG
 from ids.live.lag import Lag
 from ids.live.turns import Turns
+from ids.service.privileges import WORKER, keep_only
 from ids.types import PacketBatch
 from ids.workers import Report, Worker, end_workers, report, start_workers
 
@@ -302,6 +303,8 @@ class _Inspector:
         self._engine = engine
         self._line = line
         self._rings = fastpath.reader(share.number)
+        if engine.config.engine.drop_privileges:
+            keep_only(WORKER)  # this process has one thread, and all that it needs is open
         self._inspection: Inspection = engine.inspect(share)
         self._guarded = Guarded(engine.counters)
         self._lag = Lag(engine.counters)

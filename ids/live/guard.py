@@ -16,12 +16,22 @@ log = logging.getLogger(__name__)
 class Guard:
     """The interfaces of one engine, attached to the fast path."""
 
-    def __init__(self, fastpath: FastPath, interfaces: Sequence[str], egress: str, counters: Counters) -> None:
-        """``egress`` is the setting `fastpath.egress`: ``on`` refuses where replies of this host cannot be seen."""
+    def __init__(
+        self, fastpath: FastPath, interfaces: Sequence[str], egress: str, counters: Counters, *, wait: bool = False
+    ) -> None:
+        """``egress`` is the setting `fastpath.egress`: ``on`` refuses where replies of this host cannot be seen.
+
+        ``wait``: an interface that is not there is guarded as soon as it is.
+        """
         self._fastpath = fastpath
         self._interfaces = interfaces
         self._egress = egress
         self._counters = counters
+        self._wait = wait
+        self._awaited: set[str] = set()
+        """Interfaces that have not been there since the start."""
+        self._renamed: dict[str, str] = {}
+        """Interfaces that have another name by now, under which they are still guarded."""
         self._lost: dict[str, str] = {}
         """Interfaces that are known to be guarded no longer, and why they were not guarded again."""
         self._blind = ""
@@ -31,21 +41,39 @@ class Guard:
         """Attach to all interfaces, and to no other any more; raises `KernelError`."""
         for interface in self._fastpath.keep_only(self._interfaces):
             log.info("no longer guarding %s", interface)
+        present = _present()
         for interface in self._interfaces:
-            self._attach(interface)
-        self._view_egress(self._interfaces)
+            if self._wait and interface not in present:
+                self._await(interface)
+            else:
+                self._attach(interface)
+        self._view_egress([name for name in self._interfaces if name not in self._awaited])
 
-    def check(self) -> None:
-        """Report when an interface is no longer guarded, and guard it again as soon as it is there."""
+    def status(self) -> str:
+        """Return in a few words what is guarded, and what is not."""
+        missing = (self._awaited | self._lost.keys()) - self._renamed.keys()
+        guarded = [self._renamed.get(name, name) for name in self._interfaces if name not in missing]
+        words = f"guarding {', '.join(guarded)}" if guarded else "guarding nothing"
+        return f"{words}; waiting for {', '.join(sorted(missing))}" if missing else words
+
+    def check(self) -> bool:
+        """Report when an interface is no longer guarded, and guard it again as soon as it is there.
+
+        Returns whether one is guarded that was not before.
+        """
         try:
             lost = self._fastpath.lost()
         except KernelError as error:
             if self._blind != str(error):
                 log.warning("cannot find out whether all interfaces are still guarded: %s", error)
             self._blind = str(error)
-            return
+            return False
         self._blind = ""
-        present = {name for _, name in socket.if_nameindex()}
+        present = _present()
+        self._note_renamed(present)
+        before = len(self._lost) + len(self._awaited)
+        for interface in sorted(self._awaited & present):
+            self._try_again(interface, present)
         for interface in lost:
             if interface not in self._lost:
                 self._counters.add("engine.interfaces_lost")
@@ -54,6 +82,32 @@ class Guard:
                 self._try_again(interface, present)
             else:
                 self._lost[interface] = "it is not there"
+        return len(self._lost) + len(self._awaited) < before
+
+    def _await(self, interface: str) -> None:
+        """Leave an interface for later; one that only has another name by now stays guarded under it."""
+        self._awaited.add(interface)
+        if name := self._fastpath.follow(interface):
+            self._renamed[interface] = name
+            log.warning("%s is called %s now and stays guarded; name it so in the settings", interface, name)
+        else:
+            log.warning("%s is not there yet: it is guarded as soon as it is", interface)
+
+    def _note_renamed(self, present: set[str]) -> None:
+        """Log who has another name now. What took the old name is another interface, and is guarded in its place."""
+        renamed = self._fastpath.renamed()
+        for interface, name in renamed.items():
+            if interface in present and interface not in self._awaited:
+                log.warning("%s is another interface now, the former one is called %s", interface, name)
+                self._awaited.add(interface)
+            elif self._renamed.get(interface) != name:
+                self._counters.add("engine.interfaces_renamed")
+                log.warning("%s is called %s now and stays guarded; name it so in the settings", interface, name)
+        for interface in self._renamed.keys() - renamed.keys():
+            if interface in present and interface not in self._lost:
+                log.info("%s has its name back", interface)
+                self._awaited.discard(interface)
+        self._renamed = renamed
 
     def _attach(self, interface: str) -> None:
         mode = self._fastpath.attach(interface)
@@ -83,6 +137,11 @@ class Guard:
             self._lost[interface] = str(error)
         else:
             self._lost.pop(interface, None)
+            self._awaited.discard(interface)
+
+
+def _present() -> set[str]:
+    return {name for _, name in socket.if_nameindex()}
 
 
 def require_interfaces(names: Sequence[str]) -> None:

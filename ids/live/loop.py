@@ -32,10 +32,14 @@ from ids.live.feeder import Feeder
 from ids.live.gate import KernelGate
 from ids.live.guard import Guard, require_interfaces
 from ids.live.inside import inside_gap, inside_note
+from ids.live.lasting import Lasting
 from ids.live.notices import count_enforcing, end_changes, first_drops, life_change, limit_event
 from ids.live.reload import effective
 from ids.live.watch import Watch
 from ids.respond.protected import interface_addresses, own_addresses
+from ids.service.notify import Notifier
+from ids.state.files import state_folder
+from ids.state.keeper import forget
 from ids.types import Change
 from ids.workers import worker_count
 
@@ -51,13 +55,21 @@ OWN_REFRESH_S = 60.0
 class Live:
     """One engine on one host's interfaces."""
 
-    def __init__(self, config: Config, reread: Callable[[], Config], *, ready_file: Path | None = None) -> None:
-        """``reread`` reads the configuration again, for a reload."""
+    def __init__(
+        self,
+        config: Config,
+        reread: Callable[[], Config],
+        *,
+        ready_file: Path | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
+        """``reread`` reads the configuration again, for a reload; ``notifier`` reaches who supervises this process."""
         if not config.interfaces:
             raise UsageError("which interface? Name it with -i, or in the configuration (interfaces: [eth0])")
         self.config = config
         self._reread = reread
         self._ready_file = ready_file
+        self._notifier = notifier or Notifier()
         self._counters = Counters()
         self._journal = Journal()
         self._gate = KernelGate(self._journal)
@@ -76,7 +88,9 @@ class Live:
         Nothing touches an interface before everything that can be refused was accepted.
         """
         config, workers = self.config, worker_count(self.config.engine.workers)
-        require_interfaces(config.interfaces)
+        if not config.engine.wait_interfaces:
+            require_interfaces(config.interfaces)
+        self._notifier.status("loading rules and settings")
         own = own_addresses() if config.respond.protect_own else frozenset()
         self._engine = Engine(
             config, self._gate, counters=self._counters, own=own, live=True,
@@ -90,30 +104,17 @@ class Live:
             stack.callback(self._feeder.close)
             control = ControlServer(  # before the maps: it refuses a second engine of this name
                 socket_path(config.engine.runtime_dir, config.instance),
-                {"ping": lambda: {"pid": os.getpid()}, "stats": self._stats, "reload": self._reload_now, "own": _own},
+                {
+                    "ping": lambda: {"pid": os.getpid()},
+                    "stats": self._stats,
+                    "reload": self._reload_now,
+                    "own": _own,
+                    "penalties": lambda: self._lasting.penalties(),
+                    "reset_penalties": lambda networks=None: self._lasting.reset(networks),
+                },
             )
             stack.callback(control.close)
-            stack.callback(_claim(instance_dir(config.fastpath, config.instance)).close)
-            require_same_namespace(config.fastpath, config.instance)
-            fresh = not any(instance_dir(config.fastpath, config.instance).glob("*"))
-            self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance, workers)
-            self._before = None if fresh else self._fastpath.attached()
-            self._reconciler = Reconciler(self._fastpath.blocks)
-            self._watch = Watch(config.engine.uninspected_log_s, self._fastpath.missed, self._fastpath.unbegun)
-            self._bites = BiteWatch(
-                self._fastpath.sent_by,
-                self._fastpath.allowed.covers,
-                config.interfaces,
-                config.engine.uninspected_log_s,
-            )
-            self._count_kernel()
-            self._watch.begin(self._counters.values)
-            stack.callback(self._close)
-            for note in self._fastpath.notes:
-                log.info("%s", note)
-            self._fastpath.look_into(config.decode.tunnels.udp_ports)  # as decode does: until the next start
-            self._apply(config)
-            self._guard = Guard(self._fastpath, config.interfaces, config.fastpath.egress, self._counters)
+            self._open(stack, workers)
             self._crew = make_crew(self._engine, self._fastpath, workers)
             stack.callback(self._crew.drain)  # before the gate closes: it is asked for the flows' counts
             self._guard.begin()
@@ -121,18 +122,52 @@ class Live:
                 _announce(self._ready_file)
                 stack.callback(self._ready_file.unlink, missing_ok=True)
             self._ready = True
-            if config.eve.path is None:
-                log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
-            self._sweep(time.time_ns())
-            log.info("ready: %d blocks in force", len(self._fastpath.blocks))
-            self._note_shadow()
-            self._note_inside()
-            self._engine.note([life_change("start", config, workers=workers)])
+            self._note_ready(workers)
             try:
                 self._loop(control)
             except BaseException:
                 self._crashed = True
                 raise
+            finally:
+                self._notifier.stopping()
+                self._lasting.tick()
+
+    def _open(self, stack: ExitStack, workers: int) -> None:
+        """Open the gate and bring it to the settings; no interface is touched yet. Raises `IdsError`."""
+        config = self.config
+        stack.callback(_claim(instance_dir(config.fastpath, config.instance)).close)
+        require_same_namespace(config.fastpath, config.instance)
+        fresh = not any(instance_dir(config.fastpath, config.instance).glob("*"))
+        self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance, workers)
+        self._before = None if fresh else self._fastpath.attached()
+        self._reconciler = Reconciler(self._fastpath.blocks)
+        period_s = config.engine.uninspected_log_s
+        self._watch = Watch(period_s, self._fastpath.missed, self._fastpath.unbegun)
+        self._bites = BiteWatch(self._fastpath.sent_by, self._fastpath.allowed.covers, config.interfaces, period_s)
+        self._count_kernel()
+        self._watch.begin(self._counters.values)
+        stack.callback(self._close)
+        self._lasting = Lasting(config, self._fastpath, self._engine.policy, self._counters)
+        stack.callback(self._lasting.close)  # before the gate closes
+        for note in self._fastpath.notes:
+            log.info("%s", note)
+        self._fastpath.look_into(config.decode.tunnels.udp_ports)  # as decode does: until the next start
+        self._apply(config)
+        self._guard = Guard(
+            self._fastpath, config.interfaces, config.fastpath.egress, self._counters,
+            wait=config.engine.wait_interfaces,
+        )  # fmt: skip
+
+    def _note_ready(self, workers: int) -> None:
+        """Say that packets are being inspected, in the log, the memory and to a supervisor."""
+        if self.config.eve.path is None:
+            log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
+        self._sweep(time.time_ns())
+        log.info("ready: %d blocks in force", len(self._fastpath.blocks))
+        self._note_shadow()
+        self._note_inside()
+        self._engine.note([life_change("start", self.config, workers=workers)])
+        self._notifier.ready(self._status())
 
     def _note_rules(self) -> None:
         if not self._counters["rules.loaded"]:
@@ -195,7 +230,9 @@ class Live:
         self._crew.tick(now_ns)
         self._sweep(now_ns)
         self._reconcile()
-        self._guard.check()
+        if self._guard.check() and self.config.respond.protect_own:
+            self._engine.policy.own = own_addresses()  # it brought some, perhaps
+        self._notifier.beat(self._status())
         if lost := self._answers.check(self._fastpath.stats()):
             self._counters.add("kernel.answers_lost")
             log.warning("%s", lost)
@@ -203,6 +240,7 @@ class Live:
         self._watch.check(self._engine.all_counters().values)
         self._await_drops(now_ns)
         self._check_bites()
+        self._lasting.tick()
 
     def _await_drops(self, now_ns: int) -> None:
         """Emit a `drop` event for each block that has met its first packets."""
@@ -255,6 +293,13 @@ class Live:
 
     def _reload_now(self) -> dict[str, Any]:
         """Read the settings again and put in force what can be, all of it or nothing; answer what came of it."""
+        self._notifier.reloading()
+        try:
+            return self._reload_all()
+        finally:
+            self._notifier.ready(self._status())
+
+    def _reload_all(self) -> dict[str, Any]:
         try:
             config, waiting = effective(self.config, self._reread())
         except IdsError as error:
@@ -289,7 +334,14 @@ class Live:
 
     def _go_on(self) -> bool:
         self._fastpath.beat()
+        self._notifier.beat()
         return not self._stop
+
+    def _status(self) -> str:
+        """Return what a supervisor shows of this engine, in one line."""
+        blocks = self._counters["respond.blocks"]  # as of the last `stats`
+        mode = "" if self.config.respond.mode == "enforce" else f"; respond.mode is {self.config.respond.mode}"
+        return f"{self._guard.status()}; {blocks} blocks in force{mode}"
 
     def _handle_signals(self, stack: ExitStack) -> None:
         def stop(number: int, frame: FrameType | None) -> None:
@@ -312,6 +364,8 @@ class Live:
             self._count_kernel()
             self._watch.sum_up(self._engine.all_counters().values)
             left = self._fastpath.close()
+            if self._fastpath.settings.on_stop == "remove":
+                forget(state_folder(self.config.engine.state_dir, self.config.instance))
             hint = "; `ids detach` takes it off" if self._fastpath.settings.on_stop == "keep" and left else ""
             log.info("stopped%s%s", f"; {left}" if left else "", hint)
         elif self._before is None:

@@ -1,7 +1,8 @@
 """Write lines to a file from a thread of its own, so that a slow or full disk never holds packets up.
 
 What waits to be written is bounded. Beyond the bound, a replay waits for the disk; a live engine loses events, counts
-them and says so in the log.
+them and says so in the log. A file that was moved away or deleted is noticed within a second and made anew; one that
+was cut off (logrotate's copytruncate) is gone on with at its new end.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import contextlib
 import errno
 import logging
 import os
+import stat
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +30,10 @@ WAITING_BYTES = 64 << 20
 
 CLOSE_S = 10.0
 """How long closing waits for what is still to be written; a disk that hangs must not keep the engine from stopping."""
+
+
+LOOK_S = 1.0
+"""How often it is looked whether the file is still the one of its name: what is written to a deleted one is gone."""
 
 
 class LineWriter:
@@ -56,6 +63,12 @@ class LineWriter:
         self._lost = 0
         self._reported = 0
         self._failing = False
+        self._regular = self._own and stat.S_ISREG(os.fstat(self._fd).st_mode)
+        self._end = 0
+        """Size of the file when it was written or looked at last."""
+        self._looked = 0.0
+        self._unopened = ""
+        """Why the file could not be made anew when that was last tried."""
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"ids-{name}", daemon=True)
         self._thread.start()
@@ -102,11 +115,15 @@ class LineWriter:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closing)
-                if not self._waiting:
+                self._changed.wait_for(lambda: self._waiting or self._closing, LOOK_S if self._regular else None)
+                if not self._waiting and self._closing:
                     return
                 batch = list(self._waiting)
                 self._waiting.clear()
+            if self._regular:
+                self._look()
+            if not batch:
+                continue
             events = sum(count for _, count in batch)
             self._write(self._shown(b"".join(data for data, _ in batch)), events)
             with self._changed:
@@ -119,6 +136,8 @@ class LineWriter:
         before = os.fstat(self._fd).st_size
         written = 0
         try:
+            if self._unopened and not os.fstat(self._fd).st_nlink:
+                raise OSError(errno.ENOENT, f"it was deleted, and cannot be made anew ({self._unopened})")
             while written < len(data):
                 written += os.write(self._fd, memoryview(data)[written:])
         except OSError as error:
@@ -126,7 +145,8 @@ class LineWriter:
                 self._lost += count
             if written and self._own:
                 with contextlib.suppress(OSError):  # a pipe takes nothing back
-                    os.ftruncate(self._fd, before)
+                    cut_off = os.fstat(self._fd).st_size < before + written  # by somebody else, in between
+                    os.ftruncate(self._fd, 0 if cut_off else before)
             if not self._failing:
                 log.error("%s cannot be written, events are being lost: %s", self._path, error.strerror)
             self._failing = True
@@ -134,6 +154,36 @@ class LineWriter:
             if self._failing:
                 log.warning("%s can be written again; %d events were lost", self._path, self._lost)
             self._failing = False
+        self._end = os.fstat(self._fd).st_size
+
+    def _look(self) -> None:
+        """Open the file again where its name has another one, or none; note where it was cut off."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        mine = os.fstat(self._fd)
+        if mine.st_size < self._end:
+            log.info("%s was cut off, as by a rotation; going on at its end", self._path)
+        self._end = mine.st_size
+        try:
+            named = os.stat(self._path)
+        except OSError:
+            named = None
+        if named is not None and (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino):
+            return
+        try:
+            fresh, _ = _open(self._path, self._name)
+        except UsageError as error:
+            if self._unopened != str(error):
+                log.error("%s was moved or deleted, and cannot be made anew: %s", self._path, error)
+            self._unopened = str(error)
+            return
+        os.dup2(fresh, self._fd, inheritable=False)  # its number stays, for whoever closes it
+        os.close(fresh)
+        self._unopened = ""
+        self._end = os.fstat(self._fd).st_size
+        log.info("%s was moved or deleted: events go to a new file of that name", self._path)
 
 
 def _open(path: str, name: str) -> tuple[int, bool]:

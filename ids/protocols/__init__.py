@@ -7,8 +7,9 @@ In: `ids.types.Streams` and `Datagrams`, from `ids.flow`. Out: `ids.types.Transa
 - `registry` lists the descriptors; `recognised` has those without a parser;
 - a package each has the larger parsers (`dns`, `http`, `smb`), `rare` the smaller ones, a module each;
 - what several of them use: `framing` cuts streams into messages, `dialogue` does all but reading them for a protocol of
-  messages, `der` reads ASN.1, `mime` mails, `charsets` their text, `ntlmssp` who logs on, `files` keeps what is
-  transferred, `expected` knows the connections that another one announces;
+  messages, `shared` is what the parsers of one protocol have in common, `der` reads ASN.1, `mime` mails, `charsets`
+  their text, `ntlmssp` who logs on, `files` keeps what is transferred, `expected` knows the connections that another
+  one announces;
 - `made` makes their buffers when something asks, `spelling` has how EVE spells bytes;
 - `recognition` finds a protocol by the first bytes of a stream or by a datagram, on any port;
 - `settings` are the limits of all parsers together;

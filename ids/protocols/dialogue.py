@@ -10,14 +10,16 @@ Requests that wait for their answer are kept in a `Waiting`, which has a bound.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ids.counters import Counters
-from ids.protocols.framing import Frames, Lines, Message, Pool
-from ids.protocols.protocol import ODDITY, Handover, MakeDatagramParser, MakeStreamParser, Setup
+from ids.protocols.frame import Framer, Place, Spans
+from ids.protocols.framing import Frames, Lines, Message
+from ids.protocols.protocol import ODDITY, Handover, Setup
+from ids.protocols.shared import Shared as Common
+from ids.protocols.shared import parsing
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
@@ -95,15 +97,8 @@ class Waiting(Generic[K, T]):
         return rest
 
 
-class Shared:
-    """What the parsers of all flows of a protocol share."""
-
-    def __init__(self, protocol: str, setup: Setup) -> None:
-        self.protocol = protocol
-        self.flows = setup.flows
-        self.counters = setup.counters
-        self.settings: DialogueSettings = setup.settings
-        self.pool = Pool(protocol, self.settings.memcap_bytes, setup.counters)
+Shared: TypeAlias = Common[DialogueSettings]
+"""What the parsers of all flows of such a protocol share."""
 
 
 class Dialogue:
@@ -112,7 +107,7 @@ class Dialogue:
     protocol: ClassVar[str]
     """Its name."""
 
-    __slots__ = ("_at", "_cut", "_ended", "_out", "next_id", "shared", "slot")
+    __slots__ = ("_at", "_cut", "_ended", "_framer", "_out", "next_id", "shared", "slot")
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         self.shared = shared
@@ -126,6 +121,7 @@ class Dialogue:
         self._at = (0, 0, 0)
         """Time and number of the packet that is read, and bytes behind the message."""
         self._out: list[Transaction] = []
+        self._framer: Framer | None = None
 
     # What a protocol says of itself.
 
@@ -136,6 +132,11 @@ class Dialogue:
     def take(self, direction: Direction, message: Message) -> None:
         """Read a message. What it raises costs the flow its parser."""
         raise NotImplementedError
+
+    @staticmethod
+    def frames(message: bytes, direction: Direction) -> Spans:
+        """Return the frames of a message that is no line."""
+        return ()
 
     def end(self) -> None:
         """Say what is left to say: the streams have ended."""
@@ -192,9 +193,14 @@ class Dialogue:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         if not self._cut:
             self._cut = [self.cut(side) for side in Direction]
+            if isinstance(self._cut[stretch.direction], Frames):
+                self._framer = self.shared.framed.framer(self.protocol, stream=True)
         self._out, direction = out, stretch.direction
+        if self._framer is not None:
+            self._framer.came(direction, stretch.gap + len(stretch.data))
         for message in self._cut[direction].feed(stretch.data, stretch.gap, stretch.closed):
             self._at = stretch.ts_ns, stretch.number, message.behind
+            self._frame(direction, message)
             self.take(direction, message)
         if stretch.closed:
             self._ended |= 1 << direction
@@ -207,8 +213,19 @@ class Dialogue:
     def datagram(self, direction: Direction, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Take the next datagram, as `DatagramParser` has it."""
         self._out, self._at = out, (ts_ns, number, 0)
-        self.take(direction, Message(data, 0))
+        if self._framer is None and self.protocol in self.shared.framed.protocols:
+            self._framer = self.shared.framed.framer(self.protocol, stream=False)
+        message = Message(data, 0)
+        self._frame(direction, message)
+        self.take(direction, message)
         self._out = []
+
+    def _frame(self, direction: Direction, message: Message) -> None:
+        """Hand on the frames of a message, where somebody asks for them."""
+        if self._framer is not None:
+            spans = self.frames(message.data, direction)
+            place = Place(self.shared.flows, self.slot, *self._at)
+            self._out.append(self._framer.row(direction, message.data, spans, place, whole=message.whole))
 
     def release(self) -> None:
         """Give back the memory of a flow that is parsed no more."""
@@ -218,8 +235,4 @@ class Dialogue:
 
 def speaking(made: type[Dialogue]) -> Callable[[Setup], Any]:
     """Return what `ids.protocols.protocol.Protocol.streams` or ``datagrams`` is for a protocol of messages."""
-    return partial(_begin, made)
-
-
-def _begin(made: type[Dialogue], setup: Setup) -> MakeStreamParser | MakeDatagramParser:
-    return partial(made, Shared(made.protocol, setup))
+    return parsing(made.protocol, made)

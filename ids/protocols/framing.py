@@ -69,18 +69,26 @@ class Pool:
 class Frames:
     """One direction of a protocol whose messages say their length; pieces that are no messages come raw."""
 
-    __slots__ = ("_begins", "_held", "_length_of", "_limit", "_lost", "_pool", "_raw", "_skip", "_synchronised")
+    __slots__ = (
+        "_begins", "_cut", "_held", "_length_of", "_limit", "_lost", "_pool", "_raw", "_skip", "_synchronised",
+    )  # fmt: skip
 
-    def __init__(self, pool: Pool, length_of: LengthOf, limit: int, begins: re.Pattern[bytes] | None = None) -> None:
+    def __init__(
+        self, pool: Pool, length_of: LengthOf, limit: int, begins: re.Pattern[bytes] | None = None, *, cut: bool = False
+    ) -> None:
         r"""Cut frames. Of one that is longer than ``limit`` bytes the first ones come, and the others are skipped.
 
         Where bytes are missing, or no frame can begin, all is skipped up to where ``begins`` is found; without that,
         whatever comes. A pattern that begins with ``\A`` is found at the first byte of a piece only.
+
+        ``cut``: where bytes are missing in a frame, what came of it before them is a message that is not whole, and
+        what comes of it behind them comes raw.
         """
         self._pool = pool
         self._length_of = length_of
         self._limit = limit
         self._begins = begins
+        self._cut = cut
         self._held = bytearray()
         """The beginning of a frame."""
         self._skip = 0
@@ -106,7 +114,7 @@ class Frames:
             if not self._raw:
                 yield self._message(b"", len(data), True)
         if gap:
-            self._miss(gap)
+            yield from self._miss(gap, len(data))
         if self._skip:
             passed = min(self._skip, len(data))
             self._skip -= passed
@@ -184,15 +192,19 @@ class Frames:
         self._pool.skip(start - at)
         return start
 
-    def _miss(self, gap: int) -> None:
+    def _miss(self, gap: int, behind: int) -> Iterator[Message]:
         """Go on behind missing bytes: they may all be of one frame whose length is known."""
-        self._lost += gap
-        missing = self._skip
+        missing, raw = self._skip, False
         if self._held:
             length = self._length_of(self._held, 0)
             missing = length - len(self._held) if length > 0 else 0
+            raw = self._cut and missing > 0 and length <= self._limit
+            if raw:
+                yield self._message(bytes(self._held), behind, False)
             self.release()
-        self._skip = max(missing - gap, 0)
+        self._lost += gap
+        left = max(missing - gap, 0)
+        self._raw, self._skip = (left, 0) if raw else (0, left)
         self._synchronised = self._synchronised and gap <= missing
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from ids.counters import Counters
 from ids.protocols.expected import Expected
 from ids.protocols.files import Files, FileSettings
+from ids.protocols.frame import Framed
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, FlowColumns, Transaction
 
@@ -50,6 +51,10 @@ class Buffer:
         )
 
 
+Contradicted = Callable[[int, bytes, int, int], None]
+"""Takes a flow's slot, the first bytes of its server, and time and number of their packet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What the parsers of one protocol share, for as long as the stage lives."""
@@ -65,6 +70,10 @@ class Setup:
     """The files of all flows: see `ids.protocols.files` for how a parser hands one over."""
     expected: Expected = field(default_factory=lambda: Expected(Counters()))
     """Connections that other flows announce."""
+    framed: Framed = field(default_factory=Framed)
+    """Whose frames somebody asks for."""
+    contradicted: Contradicted = lambda slot, data, ts_ns, number: None
+    """To be called by a parser whose server does not begin as its protocol does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,14 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 
 from ids.counters import Counters
 from ids.protocols.expected import Expected
 from ids.protocols.files import Files, FileSettings
+from ids.protocols.frame import Framed
 from ids.protocols.protocol import (
     Handover,
     MakeDatagramParser,
@@ -53,6 +55,8 @@ from ids.protocols.stretch import Stretch
 from ids.protocols.talk import NOTHING, Talk, Talks
 from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, Mark, Streams, Transaction, Transactions
 
+MAX_CONTRADICTIONS = 1000
+"""Servers of one batch that are reported to begin in another protocol than their clients."""
 MAX_HANDOVERS = 8
 """Protocols within protocols that are followed in one piece of a stream; each probes and copies the rest of it anew.
 Tunnels are rarely nested more than twice, and each waits for an answer, so the next piece may have as many."""
@@ -69,6 +73,14 @@ _BOTH = 0b11
 _UDP = 17
 _DIRECTIONS = tuple(Direction)
 _log = logging.getLogger(__name__)
+
+
+class Contradiction(NamedTuple):
+    """A server that began in another protocol than its client: an `anomaly` event."""
+
+    slot: int
+    ts_ns: int
+    number: int
 
 
 class Protocols:
@@ -89,6 +101,7 @@ class Protocols:
     ) -> None:
         """Keep what is known of flows in a place of ``flows``. ``ordinary_lane`` and ``files`` as in `Setup`."""
         self.files = Files(FileSettings(), counters, flows) if files is None else files
+        self.framed = Framed()
         self._settings = settings
         self._counters = counters
         self._flows = flows
@@ -106,7 +119,16 @@ class Protocols:
         self._expected = Expected(counters)
         self._announced = {protocol.name: protocol for protocol in protocols if protocol.announced}
         for protocol in protocols:
-            setup = Setup(flows, settings.of(protocol), counters, ordinary_lane, self.files, self._expected)
+            setup = Setup(
+                flows,
+                settings.of(protocol),
+                counters,
+                ordinary_lane,
+                self.files,
+                self._expected,
+                self.framed,
+                self._contradicted,
+            )
             if protocol.streams is not None:
                 self._make_parser[protocol.name] = protocol.streams(setup)
             if protocol.datagrams is not None:
@@ -120,6 +142,8 @@ class Protocols:
         """Of flows recognised in this batch: slot to the protocol's code."""
         self._parsed: dict[int, bool] = {}
         """Of flows that began, or ceased, to be parsed in this batch: whether they are."""
+        self.contradictions: list[Contradiction] = []
+        """Servers that began in another protocol than their clients, in this batch; whoever reads it, clears it."""
         self._named: list[str] = []
         """The names that flows were given in this batch, to be counted at its end."""
 
@@ -407,6 +431,12 @@ class Protocols:
             self._parse(talk, stretch._replace(data=heard), out)
             return True
         return False
+
+    def _contradicted(self, slot: int, data: bytes, ts_ns: int, number: int) -> None:
+        """Note which other protocol a server begins in, where that is known."""
+        protocol = self._recogniser.stream(data[: self._settings.probe_bytes], Direction.TO_CLIENT)
+        if protocol is not None and len(self.contradictions) < MAX_CONTRADICTIONS:
+            self.contradictions.append(Contradiction(slot, ts_ns, number))
 
     def _keep_client(self, talk: Talk, kept: bytes, said: bytes, answered: bytes) -> None:
         """Keep what a client says until its server has answered, as long as there is room for it."""

@@ -9,17 +9,19 @@ from __future__ import annotations
 import base64
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from ids.events import Event
 from ids.protocols import BY_NAME, EVENT_OF, ODDITY
+from ids.protocols.frame import FrameRow
 from ids.respond.community_id import community_id
 from ids.respond.settings import EveSettings
 from ids.types import (
     LIVE,
     Action,
     Direction,
+    Evidence,
     Exhibit,
     Flow,
     FlowColumns,
@@ -49,6 +51,8 @@ PLAIN = EveSettings()
 WIRE = "wire/pcap"
 _TUNNELS = {47: "gre tunnel", 4: "ipv4 tunnel", 41: "ipv6 tunnel"}
 _UDP_TUNNELS = {4789: "vxlan encapsulation", 6081: "geneve encapsulation", 3544: "teredo tunnel"}
+_TEREDO = "2001:0:"
+"""Begins the addresses of Teredo; who uses it with others than its servers has any port."""
 _PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F or byte in b"\r\n" else 0x2E for byte in range(256))
 _NOTHING = Exhibit()
 
@@ -174,7 +178,9 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
             event["src_ip" if match.direction is Direction.TO_SERVER else "dest_ip"] = match.exhibit.xff
         else:
             event["alert"]["xff"] = match.exhibit.xff
-    if match.transaction is not None:
+    if isinstance(match.transaction, FrameRow):
+        event |= _frame(match.transaction, match.evidence)
+    elif match.transaction is not None:
         event["tx_id"] = match.transaction.tx_id
         protocol, fields = match.transaction.protocol, match.transaction.fields
         in_alert = BY_NAME[protocol].in_alert if protocol in BY_NAME else None
@@ -204,6 +210,12 @@ def alert_event(match: Match, blocked: bool, settings: EveSettings = PLAIN, verd
         "evidence": evidence_of(match),
     }
     return event
+
+
+def _frame(row: FrameRow, evidence: Sequence[Evidence]) -> Event:
+    """Return what EVE says of the frame in which a rule found what it looked for."""
+    found = next((row.frames[each.buffer] for each in evidence if each.buffer in row.frames), None)
+    return {} if found is None else {"frame": dict(found)}
 
 
 def _forwarded(match: Match) -> Event:
@@ -306,7 +318,11 @@ def ether_keys(source: str, destination: str) -> Event:
 def packet_source(flow: Flow) -> str:
     """Return where packets of a flow come from, in Suricata's words."""
     outer = flow.tunnel
-    return WIRE if outer is None else packet_source_of(outer.proto, outer.sport, outer.dport)
+    if outer is None:
+        return WIRE
+    if outer.proto == _UDP and flow.src_ip.startswith(_TEREDO) | flow.dst_ip.startswith(_TEREDO):
+        return _UDP_TUNNELS[3544]
+    return packet_source_of(outer.proto, outer.sport, outer.dport)
 
 
 def packet_source_of(proto: int, sport: int, dport: int) -> str:
@@ -344,6 +360,18 @@ def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
     return event
 
 
+def contradiction_event(flows: FlowColumns, slot: int, ts_ns: int, number: int) -> Event:
+    """Return the ``anomaly`` event of a server that begins in another protocol than its client."""
+    flow = flows.view(slot)
+    event = base("anomaly", flow, ts_ns, number, Direction.TO_CLIENT)
+    event["pkt_src"] = packet_source(flow)
+    event["anomaly"] = {
+        "app_proto": flow.app_proto, "type": "applayer", "event": "APPLAYER_MISMATCH_PROTOCOL_BOTH_DIRECTIONS",
+        "layer": "proto_detect",
+    }  # fmt: skip
+    return event
+
+
 def oddity_events(transaction: Transaction) -> Iterator[Event]:
     """Yield the ``anomaly`` events of what a parser found odd in a part of a transaction."""
     for odd in transaction.instances(ODDITY):
@@ -364,7 +392,7 @@ def drop_event(match: Match, reason: str, block: Event | None, settings: EveSett
     event["direction"] = _direction(match)
     header = match.exhibit.header if match.exhibit is not None else None
     event["drop"] = {**(header or {}), "reason": reason}
-    if settings.drop_alert:
+    if settings.drop_alert and not match.signature.exception:
         event["alert"] = _alert(match, blocked=True)
     if settings.verdict:
         event["verdict"] = _verdict(match, "drop")

@@ -38,7 +38,7 @@ _TCP = 6
 _SECOND = 1_000_000_000
 _ENDS = re.compile(r'"src_ip":("[^"]*"),"src_port":(\d+),"dest_ip":("[^"]*"),"dest_port":(\d+),')
 _BACK = r'"src_ip":\3,"src_port":\4,"dest_ip":\1,"dest_port":\2,'
-NUMBERED = frozenset(("http", "smtp", "ssh", "ftp"))
+NUMBERED = frozenset(("http", "smtp", "ssh", "ftp", "ftp_data"))
 """Types of events that have the number of their exchange beside it, as in Suricata."""
 _STATES = [state.eve for state in FlowState]
 _REASONS = [reason.name.lower() for reason in EndReason]

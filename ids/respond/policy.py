@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from ids.counters import Counters
@@ -44,6 +44,19 @@ class Refusal:
     """The flow is to be dropped in place of the block."""
 
 
+@dataclass(frozen=True, slots=True)
+class Penalty:
+    """What is remembered of a network that was blocked by rules."""
+
+    network: IPNetwork
+    times: int
+    """Blocks that count; the next one lasts `respond.repeat_factor` to this power as long."""
+    until_ns: int
+    """When the latest ends, or would have ended (UNIX)."""
+    counted: bool
+    """The latest one is among ``times``."""
+
+
 @dataclass(slots=True)
 class _Record:
     times: int = 0
@@ -73,6 +86,33 @@ class BlockPolicy:
         self._records: OrderedDict[IPNetwork, _Record] = OrderedDict()
         self._minute_ns = 0
         self._this_minute = 0
+        self.moves = 0
+        """Grows with each change of what is remembered."""
+
+    def penalties(self) -> list[Penalty]:
+        """Return what is remembered of those who were blocked, the longest unused first."""
+        return [
+            Penalty(network, record.times, record.until_ns, record.counted)
+            for network, record in self._records.items()
+            if record.times or record.until_ns
+        ]
+
+    def remember(self, penalties: Iterable[Penalty]) -> None:
+        """Take what an engine before this one remembered, in that order."""
+        for one in penalties:
+            self._records[one.network] = _Record(one.times, one.until_ns, one.counted)
+
+    def reset(self, networks: Collection[IPNetwork] | None) -> list[IPNetwork]:
+        """Forget who was blocked before, of networks and what overlaps them, or all (None); return whose it was."""
+        gone = [
+            known
+            for known in self._records
+            if networks is None or any(known.version == net.version and known.overlaps(net) for net in networks)
+        ]
+        for network in gone:
+            del self._records[network]
+        self.moves += bool(gone)
+        return gone
 
     def configure(self, settings: RespondSettings, home: AddressSet = NOBODY) -> None:
         """Decide by these settings from now on; what was decided stays."""
@@ -187,6 +227,7 @@ class BlockPolicy:
         if self._this_minute >= self._settings.max_blocks_per_minute:
             return Refusal("rate", f"more than {self._settings.max_blocks_per_minute} blocks in a minute")
         self._this_minute += 1
+        self.moves += 1
         record.counted = not shadow  # what is only counted is no offence
         record.times = before + record.counted
         record.until_ns = until_ns
@@ -202,6 +243,7 @@ class BlockPolicy:
         """Forget the latest order for a network: it could not be carried out."""
         record = self._records.get(network)
         if record is not None:
+            self.moves += 1
             record.times -= record.counted
             record.until_ns = 0
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ids.counters import Counters
 from ids.errors import KernelError
-from ids.events import Event
+from ids.events import Event, Events
 from ids.respond import events
 from ids.respond.changes import block_change
 from ids.respond.distinct import DistinctCounts
@@ -44,10 +44,17 @@ class Case:
     """`PacketBatch.number` of the packet for which they are."""
     shadowed: bool = False
     """They would be, were it not for shadow mode."""
+    excepted: bool = False
+    """An exception policy ended what rules have to say of it."""
     bypassed_at: int = 0
     """`PacketBatch.number` of the packet behind which nothing more is heard; 0: all is."""
+    queue: tuple[int, bool] = 0, False
+    """`PacketBatch.number` of the packet of the latest alert, and whether it is of what Suricata judges when the packet
+    is acknowledged,"""
+    queued: int = 0
+    """and how many alerts there are of these."""
     latest: int = 0
-    """`PacketBatch.number` of the packet of the latest alert,"""
+    """`PacketBatch.number` of the packet of the latest alert that says what became of it,"""
     told: list[Event] = field(default_factory=list)
     """and what those of that packet say became of it: what comes of its next match is theirs too."""
 
@@ -97,6 +104,12 @@ class Responder:
     def handle(self, match: Match) -> None:
         """Carry out what a match asks for, as far as policy allows, and emit the events that say so."""
         case = self._cases.setdefault(match.flow.id, Case()) if match.flow.id else Case()
+        if case.excepted:
+            self._counters.add("respond.excepted")
+            return
+        if match.signature.exception:
+            self._except(match, case)
+            return
         if case.passed or match.number == case.passed_packet:
             self._counters.add("respond.passed")
             return
@@ -114,10 +127,8 @@ class Responder:
             self._counters.add("detect.alerts_suppressed")
             return
         silent = hearing is Hearing.SILENT
-        if match.signature.bypass and match.flow.id and not case.bypassed_at:
-            case.bypassed_at = match.number
-            if not match.flow.depth and self._gate.bypass(match.flow):
-                match.flow.mark(Mark.BYPASSED)
+        if match.signature.bypass:
+            self._hear_no_more(match, case)
         if match.signature.action is Action.PASS:
             if _of_the_packet(match):
                 case.passed_packet = match.number
@@ -145,6 +156,24 @@ class Responder:
             reason = "threshold detection_filter" if match.signature.rated else "rules"
             self._emit(events.drop_event(match, reason, block, self._eve))
 
+    def _except(self, match: Match, case: Case) -> None:
+        """Carry out an exception policy."""
+        signature = match.signature
+        case.excepted = True
+        if signature.action is Action.PASS:
+            case.passed = True
+        elif signature.bypass:
+            self._hear_no_more(match, case)
+        elif self._condemn(match, case):
+            self._emit(events.drop_event(match, signature.exception, None, self._eve))
+
+    def _hear_no_more(self, match: Match, case: Case) -> None:
+        """Hear nothing of the flow behind the packet of a match."""
+        if match.flow.id and not case.bypassed_at:
+            case.bypassed_at = match.number
+            if not match.flow.depth and self._gate.bypass(match.flow):
+                match.flow.mark(Mark.BYPASSED)
+
     def _rated(self, match: Match) -> Match:
         """Return a match of a rule that asks for another action where it matches too often, with that action then."""
         rate = match.signature.rate
@@ -160,7 +189,7 @@ class Responder:
         if silent:
             self._counters.add("detect.alerts_suppressed")
             return False
-        if case.alerts >= self._settings.alerts_per_flow:
+        if case.alerts >= self._settings.alerts_per_flow or not self._has_room(match, case):
             self._counters.add("detect.alert_queue_overflow")
             return False
         case.alerts += 1
@@ -179,6 +208,19 @@ class Responder:
             self._trailing.tag(match)
         return True
 
+    def _has_room(self, match: Match, case: Case) -> bool:
+        """Return whether the packet of a match may have one more alert; if so, count it.
+
+        Unless packets are dropped, Suricata judges streams when they are acknowledged, which is in another packet.
+        """
+        exhibit = match.exhibit
+        later = match.transaction is not None or (exhibit is not None and exhibit.stream)
+        queue = match.number, later and not self._settings.drop_packets
+        if queue != case.queue:
+            case.queue, case.queued = queue, 0
+        case.queued += 1
+        return case.queued <= self._settings.alerts_per_packet
+
     @property
     def follows(self) -> bool:
         """Whether packets that follow on matches are looked out for."""
@@ -188,6 +230,12 @@ class Responder:
         """Emit the events of packets that follow on matches; None: the packets are not at hand."""
         for event in self._trailing.events(packets):
             self._emit(event)
+
+    def with_state(self, found: Events) -> Events:
+        """Return events of flows with what rules have noted of these: their bits and counters."""
+        if not len(found) or not self._state.noted:
+            return found
+        return Events([event | self._state.shown(event.get("flow_id", 0)) for event in found.rows])
 
     def close(self, flow_events: Iterable[Event]) -> None:
         """Add to the `flow` events of flows that ended what was decided about them, and close their cases."""

@@ -21,6 +21,9 @@ BlockModeName = Annotated[Literal["enforce", "shadow", "off"], BeforeValidator(_
 ActionName = Literal["pass", "drop", "reject", "alert"]
 
 
+ExceptionPolicy = Literal["auto", "ignore", "drop-flow", "reject", "bypass", "pass-flow"]
+"""What becomes of a flow that cannot be inspected as it should."""
+
 ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
 
 
@@ -90,6 +93,14 @@ class RespondSettings(BaseModel):
         ge=1,
         description="Alerts of one flow; further ones are counted only, so that a flow cannot fill the disk.",
     )
+    alerts_per_packet: int = Field(
+        256,
+        ge=1,
+        le=65_535,
+        description="Alerts of one packet, the most severe first; further ones are counted only"
+        " (`detect.alert_queue_overflow`), and what their rules ask for besides is done. Suricata's `packet-alert-max`,"
+        " where it is 15.",
+    )
     action_order: Annotated[list[ActionName], Field(min_length=4, max_length=4)] = Field(
         ["pass", "drop", "reject", "alert"],
         description="In which order matches in the same packet are decided, by what their rules ask for. Nothing is"
@@ -100,6 +111,14 @@ class RespondSettings(BaseModel):
         description="Drop no more than the packet where a rule of a `.rules` file matches in single packets and not in"
         " the stream, as Suricata does inline. Only a replay can: behind the kernel's gate a packet that was inspected"
         " has passed, so what is dropped is the rest of its flow.",
+    )
+    exception_policy: ExceptionPolicy = Field(
+        "auto",
+        description="What becomes of a flow that cannot be inspected as it should, where the setting of the case says"
+        " nothing (`stream.midstream_policy`): `ignore` goes on; `drop-flow` and `reject` drop it, as `mode` allows;"
+        " `bypass` lets it pass uninspected; `pass-flow` parses and logs it, and no rule is heard. `auto` is what"
+        " Suricata does: with `drop_packets`, a connection whose beginning was not seen is dropped unless"
+        " `stream.midstream` is on; else `ignore`.",
     )
     inspect_dropped: bool = Field(
         True,
@@ -151,6 +170,11 @@ class EveSettings(BaseModel):
     )
     dns: list[Literal["query", "answer"]] = Field(
         ["query", "answer"], description="Which `dns` events are written: of queries, of answers."
+    )
+    anomalies: list[Literal["stream", "applayer"]] = Field(
+        ["stream", "applayer"],
+        description="Which `anomaly` events are written besides those of packets: of TCP connections, of what is said"
+        " in them. Of a suricata.yaml, those of its `types`; `applayer` where it says nothing.",
     )
     packet_anomalies: int = Field(
         10,

@@ -41,7 +41,8 @@ ORDER = ("pass", "drop", "reject", "alert")
 class FlowMemory:
     """Of one flow."""
 
-    bits: set[str] = field(default_factory=set)
+    bits: dict[str, None] = field(default_factory=dict)
+    """In the order in which they were set."""
     counters: dict[str, int] = field(default_factory=dict)
 
 
@@ -66,12 +67,17 @@ class RuleState:
             elif isinstance(change, CounterChange):
                 self._change_counter(change, match)
 
+    @property
+    def noted(self) -> bool:
+        """Whether anything is noted of any flow."""
+        return bool(self._flows)
+
     def shown(self, flow_id: int) -> Event:
         """Return what events of a flow say of its bits and counters; bits that name traffic stand by themselves."""
         memory = self._flows.get(flow_id)
         if memory is None:
             return {}
-        bits = sorted(memory.bits)
+        bits = list(memory.bits)
         plain = [name for name in bits if not name.startswith(tuple(TRAFFIC.values()))]
         traffic = {
             key: [name.removeprefix(before) for name in bits if name.startswith(before)]
@@ -106,9 +112,9 @@ class RuleState:
         if change.scope == "flow":
             memory = self._of(match)
             if not on:
-                memory.bits.discard(change.name)
+                memory.bits.pop(change.name, None)
             elif change.name in memory.bits or self._has_room(memory.bits):
-                memory.bits.add(change.name)
+                memory.bits[change.name] = None
             return
         key = (scope_kind(change.scope), _whose(change.scope, match), change.name)
         self._hosts.pop(key, None)
@@ -163,14 +169,16 @@ def _filled(event: Event) -> Event:
     return {key: value for key, value in event.items() if value}
 
 
-def order(match: Match, actions: Sequence[str] = ORDER) -> tuple[int, int, int, int]:
+def order(match: Match, actions: Sequence[str] = ORDER) -> tuple[int, bool, int, int, int, int, int]:
     """Return where a match comes among those of a batch: by packet, then as Suricata orders rules.
 
     By default what passes comes before what drops, and that before alerts; what sets a bit before what only asks for
-    one; what is severe before what is not.
+    one; what is severe before what is not; and then by their numbers. Exception policies come before all
+    rules.
     """
     signature = match.signature
-    return match.number, actions.index(signature.action.value), _place(signature.state), signature.severity
+    asked = actions.index(signature.action.value), _place(signature.state), signature.severity
+    return match.number, not signature.exception, *asked, signature.gid, signature.sid
 
 
 def scope_kind(scope: str) -> str:

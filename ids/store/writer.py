@@ -246,7 +246,7 @@ def _rows(batch: Sequence[_Part]) -> tuple[list[Row], list[Row], int]:
     changes: list[Row] = []
     odd = 0
     for part in batch:
-        for line in part.lines.split(b"\n", part.rows)[: part.rows]:
+        for line in part.lines.split(b"\n", part.rows)[: part.rows] if part.lines else ():
             try:
                 alerts.append(alert_row(line, part.now_ns))
             except (ValueError, KeyError, TypeError, AttributeError):

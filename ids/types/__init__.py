@@ -7,6 +7,7 @@ clock. Numbers are in host byte order. Addresses are two 64-bit halves of the 12
 
     packets        frames as captured, and as columns of header fields
     flows          live flows in columns; `Flow`, the view of one
+    flow_states    what is said of a flow as a whole
     streams        the bytes of a batch: streams of TCP, datagrams of all else
     transactions   protocol exchanges as named buffers
     findings       rules' identities, matches and what they ask for
@@ -45,18 +46,8 @@ from ids.types.findings import (
     Suppression,
     Threshold,
 )
-from ids.types.flows import (
-    FLOW_COUNT,
-    NEVER,
-    EndReason,
-    Flow,
-    FlowColumns,
-    FlowCounts,
-    FlowPlace,
-    FlowState,
-    Mark,
-    Tunnel,
-)
+from ids.types.flow_states import FLOW_COUNT, NEVER, EndReason, FlowCounts, FlowState, Mark
+from ids.types.flows import Flow, FlowColumns, FlowPlace, Tunnel
 from ids.types.packets import LIVE, Anomaly, Direction, Notes, PacketBatch, Packets
 from ids.types.state import STATELESS, BitChange, BitTest, CounterChange, CounterTest, State, Tagged
 from ids.types.streams import Arrivals, Datagram, Datagrams, FlowBatch, Noted, StreamChunk, Streams

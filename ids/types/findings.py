@@ -131,6 +131,11 @@ class Signature:
     """It alerts though its action is ``pass``."""
     stores: Stores | None = None
     """Which files are to be stored when it matches."""
+    unlogged: bool = False
+    """The exchange in which it matches has no event of its protocol."""
+    exception: str = ""
+    """It is no rule but an exception policy, and this the reason that `drop` events give: nothing of the flow is heard
+    from its packet on, and there is no alert."""
     origin: str = ""
     """``path:line`` of the rule."""
 

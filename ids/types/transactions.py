@@ -15,6 +15,9 @@ LINES: Mapping[str, tuple[str, Direction]] = {
 """Buffers that are the lines of another one behind the first, each line an instance, up to an empty one; and the side
 that sends them. They are made when they are asked for, and not kept: a head may have thousands."""
 
+DERIVED: dict[str, Callable[[Transaction], Sequence[bytes]]] = {}
+"""Buffers that are put together of others when something asks for them, and not kept; filled as `ODD_OF`."""
+
 Fields = Mapping[str, Any]
 _NO_MORE: Mapping[str, tuple[bytes, ...]] = {}
 
@@ -106,6 +109,8 @@ class Transaction:
         """Return all instances of a buffer, in their order; empty where the transaction has none."""
         if name in LINES:
             return self._lines(name)
+        if name in DERIVED:
+            return DERIVED[name](self)
         if name == ODD and (odd := ODD_OF.get(self.protocol)) is not None:
             return odd(self)
         first = self.buffers.get(name)
@@ -172,7 +177,7 @@ class _Wanted:
     __slots__ = ("_common", "_computed", "_names")
 
     def __init__(self, names: Set[str]) -> None:
-        self._computed = [name for name in sorted(names) if name in LINES or name == ODD]
+        self._computed = [name for name in sorted(names) if name in LINES or name == ODD or name in DERIVED]
         """What no mapping says that it has."""
         self._names = names - set(self._computed)
         self._common: dict[int, tuple[Collection[str], list[str]]] = {}

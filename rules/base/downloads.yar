@@ -133,3 +133,71 @@ rule Equation_Editor_RTF
     condition:
         $rtf at 0 and $object and any of ($class_hex, $clsid_hex)
 }
+
+rule Shortcut_Starts_Script
+{
+    meta:
+        title = "Shortcut that starts a script from elsewhere"
+        id = "a3a5eb1a-17cc-4ff0-8b74-bea2370c8b20"
+        sid = 1001006
+        rev = 1
+        status = "stable"
+        level = "high"
+        description = "A Windows shortcut (LNK) whose arguments have a script host fetch something, or hide: by mail or download, it opens an intrusion."
+        author = "the project"
+        date = "2026-11-22"
+        reference = "https://learn.microsoft.com/en-us/openspecs/windows_protocols/ms-shllink/"
+        tags = "attack.t1204.002, attack.t1027.012, attack.t1059"
+        falsepositives = "Shortcuts that an administrator hands out for scripts"
+        classtype = "trojan-activity"
+        traffic = "tcp any any -> any any"
+        flow = "established"
+        scope = "file.data"
+    strings:
+        // Arguments are UTF-16. The header is the size of itself and the class of shortcuts
+        $program1 = "powershell" wide nocase
+        $program2 = "mshta" wide nocase
+        $program3 = "wscript" wide nocase
+        $program4 = "cmd.exe" wide nocase
+        $program5 = "rundll32" wide nocase
+        $fetch1 = "http://" wide nocase
+        $fetch2 = "https://" wide nocase
+        $fetch3 = "@SSL\\" wide nocase
+        $hidden = "hidden" wide nocase
+        $encoded = " -enc" wide nocase
+    condition:
+        uint32be(0) == 0x4C000000 and uint32be(4) == 0x01140200 and uint32be(12) == 0xC0000000
+        and any of ($program*) and any of ($fetch*, $hidden, $encoded) and filesize < 1MB
+}
+
+rule OneNote_With_Program
+{
+    meta:
+        title = "OneNote document with a program or script in it"
+        id = "be7258a7-a0c5-46df-a332-923677a02172"
+        sid = 1001007
+        rev = 1
+        status = "stable"
+        level = "high"
+        description = "A OneNote section with an embedded program, shortcut, batch file or HTML application: a double click on the picture over it starts it."
+        author = "the project"
+        date = "2026-11-22"
+        reference = "https://learn.microsoft.com/en-us/openspecs/office_file_formats/ms-onestore/"
+        tags = "attack.t1204.002, attack.t1566.001, attack.t1027.009"
+        falsepositives = "Notes of people who keep their scripts in them"
+        classtype = "trojan-activity"
+        traffic = "tcp any any -> any any"
+        flow = "established"
+        scope = "file.data"
+    strings:
+        // A FileDataStoreObject is a GUID, a size of 8 bytes, 12 bytes of nothing, and the file
+        $file = { e7 16 e3 bd 65 26 11 45 a4 c4 8d 4d 0b 7a 9e ac }
+        $program = { e7 16 e3 bd 65 26 11 45 a4 c4 8d 4d 0b 7a 9e ac [20] 4d 5a }
+        $shortcut = { e7 16 e3 bd 65 26 11 45 a4 c4 8d 4d 0b 7a 9e ac [20] 4c 00 00 00 01 14 02 00 }
+        $batch = { e7 16 e3 bd 65 26 11 45 a4 c4 8d 4d 0b 7a 9e ac [20] 40 (45 | 65) (43 | 63) (48 | 68) (4f | 6f) 20 }
+        $application = "<HTA:APPLICATION" nocase
+        $host = "WScript.Shell" nocase
+    condition:
+        uint32be(0) == 0xE4525C7B and uint32be(4) == 0x8CD8A74D and uint32be(8) == 0xAEB15378
+        and (any of ($program, $shortcut, $batch) or ($file and any of ($application, $host)))
+}

@@ -177,3 +177,35 @@ rule Java_Deserialisation_Gadget
     condition:
         $stream and any of ($gadget*)
 }
+
+rule HTML_Smuggling
+{
+    meta:
+        title = "Page that carries a program or archive and offers it itself"
+        id = "35c5821f-264a-4f1c-884a-4f63a5269fae"
+        sid = 1001047
+        rev = 1
+        status = "test"
+        level = "high"
+        description = "HTML whose script decodes an archive or program from its own text and has the browser save it, past what looks at downloads."
+        author = "the project"
+        date = "2026-11-22"
+        reference = "https://attack.mitre.org/techniques/T1027/006/"
+        tags = "attack.t1027.006, attack.t1566.001, attack.t1204.002"
+        falsepositives = "Applications that make documents in the browser from a template in their script"
+        classtype = "trojan-activity"
+        traffic = "tcp any any -> any any"
+        flow = "established"
+        scope = "file.data"
+    strings:
+        $script = "<script" nocase
+        $decode = "atob("
+        $blob = "new Blob("
+        $offer1 = "msSaveOrOpenBlob("
+        $offer2 = "msSaveBlob("
+        $offer3 = "createObjectURL("
+        // Base64 of what ZIP, PE, 7z and RAR files begin with, as a string of the script
+        $file = /["'`](UEsDB|TVqQ|TVpQ|TVoA|N3q8ry|UmFyIRoH)[A-Za-z0-9+\/]{48}/
+    condition:
+        $script and $decode and $blob and any of ($offer*) and $file
+}

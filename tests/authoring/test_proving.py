@@ -222,3 +222,60 @@ def test_all_is_every_family_of_the_same_bytes() -> None:
 def test_rules_without_tests_are_not_called_tested(tmp_path: Path) -> None:
     result = run(tmp_path, "rules:\n" + rule_text("[payload: {contains: abcdef}]"))
     assert "no rule here carries a test" in str(result.exception)
+
+
+LEAK = proved(
+    "[http.response_body: {contains: abcdef}]",
+    "[{name: a, http: {uri: /, status: 200, response_body: abcdef}}, {name: b, http: {uri: /}, alerts: 0}]",
+    "http",
+)
+
+
+def test_what_the_server_says_is_not_looked_for_where_it_is_not_seen(tmp_path: Path) -> None:
+    found = verdicts(tmp_path, LEAK, "--evade", "segments")
+    skipped = [row for row in found if row["skipped"]]
+    assert [row["evasion"] for row in skipped] == ["segments: only the client's packets are seen"]
+    assert all(row["held"] for row in found)
+
+
+def test_a_sample_has_some_of_all_ways_and_the_same_each_time(tmp_path: Path) -> None:
+    def ways(*options: str) -> list[str]:
+        return [row["evasion"] for row in verdicts(tmp_path, LEAK, "--evade", "all", *options) if row["evasion"]]
+
+    some = ways("--sample", "5")
+    assert len(some) == len(set(some)) == 5
+    assert some == ways("--sample", "5")
+
+
+def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And in the same order."""
+    monkeypatch.setattr("ids.authoring.provers.ORDER", 3)
+    text = proved(
+        "[payload: {contains: abcdef}]",
+        "[{name: a, payload: {to_server: abcdef}}, {name: b, payload: {to_server: a}}, {name: c, pcap: none.pcap}]",
+    )
+
+    def told(*options: str) -> list[dict[str, Any]]:
+        return [row | {"ms": 0} for row in verdicts(tmp_path, text, "--evade", "segments", "--sample", "4", *options)]
+
+    assert told("--workers", "2") == told("--workers", "1")
+
+
+def test_evasions_are_counted_by_rule_and_family(tmp_path: Path) -> None:
+    result = run(tmp_path, LEAK, "--evade", "segments", "--junit", str(tmp_path / "j.xml"))
+    played = len(verdicts(tmp_path, LEAK, "--evade", "segments")) - 3
+    assert "segments" in result.stdout
+    assert f"{played}/{played}" in result.stdout
+    assert "1 evasion skipped: the rule is about what the server says" in result.stdout
+    root = ElementTree.parse(tmp_path / "j.xml").getroot()
+    assert (root.get("tests"), root.get("failures"), root.get("skipped")) == (str(played + 3), "0", "1")
+    assert len(root.findall(".//skipped")) == 1
+
+
+def test_a_missed_evasion_is_an_exit_code_and_stands_in_the_table(tmp_path: Path) -> None:
+    rules = 'alert tcp any any -> any any (msg:"x"; dsize:>5; content:"abcdef"; sid:1; rev:1;)\n'
+    (tmp_path / "r.tests.yaml").write_text("tests: {1: [{name: a, payload: {to_server: xabcdefx}}]}")
+    result = run(tmp_path, rules, "--evade", "segments", "--failed", name="r.rules")
+    assert result.exit_code == 1
+    assert "FAIL" in result.stdout
+    assert "found of played" in result.stdout

@@ -198,7 +198,8 @@ def test_a_label_is_shown_as_it_is(ids: Ids, tmp_path: Path, label: str) -> None
 def test_blocked_is_said_only_of_what_is_dropped(
     ids: Ids, monkeypatch: pytest.MonkeyPatch, words: list[str], attached: list[str], reported: str, noted: bool
 ) -> None:
-    monkeypatch.setattr("ids.cli.block.guarded_interfaces", lambda _: attached)
+    for module in ("block", "listing"):
+        monkeypatch.setattr(f"ids.cli.{module}.guarded_interfaces", lambda _: attached)
     _, out, err = ids("block", "add", "203.0.113.7", *words)
     assert out.rstrip() == reported
     assert ("nothing is attached: nothing is dropped" in err) is noted

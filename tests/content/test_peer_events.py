@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ids.protocols import PROTOCOLS
 from tests.content import peer_events
 from tests.shared import SHARED, shared
 
@@ -65,9 +66,25 @@ def test_the_direction_of_an_event_counts_and_the_spelling_of_addresses_does_not
 
 
 def test_known_differences_have_a_cause() -> None:
+    kinds = {"fileinfo", *(protocol.event for protocol in PROTOCOLS)}
     for (kind, capture, name), cause in peer_events.known().items():
-        assert kind in peer_events.TYPES, (kind, capture, name)
-        assert cause
+        assert kind in kinds, (kind, capture, name)
+        assert cause.removeprefix(peer_events.SET_ASIDE)
+
+
+def test_what_the_list_sets_aside_has_a_figure_of_its_own() -> None:
+    one, other = event(pkt_src="stream (flow timeout)"), event(pkt_src="wire/pcap")
+    tally = peer_events.compared([one], [other], "a capture")["http"]
+    assert (tally.fields - tally.fields_equal, tally.aside, tally.share_aside) == (1, 1, 1.0)
+    tally = peer_events.compared([event(http={"url": "/a"})], [event(http={"url": "/b"})], "a capture")["http"]
+    assert (tally.aside, tally.share_aside) == (0, tally.share)
+
+
+def test_community_ids_count_but_where_both_addresses_are_one() -> None:
+    ours, theirs = event(community_id="1:a"), event(community_id="1:b")
+    assert peer_events.compared([theirs], [ours])["http"].differences == [("http", "community_id", "1:b", "1:a")]
+    here = [{**one, "dest_ip": one["src_ip"]} for one in (theirs, ours)]
+    assert peer_events.compared(here[:1], here[1:])["http"].aside == 1
 
 
 @pytest.mark.parametrize("name", WITH_FILES)

@@ -1,4 +1,4 @@
-"""Every proof of a YAML rule, of those that ship and of those in docs/rules.md, as `ids rules test` runs them."""
+"""Every proof of a rule, of those that ship and of those in docs/rules.md, as `ids rules test` runs them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ids.authoring.proving import Proof, Verdict, proofs_of, prove
+from ids.authoring.companion import companion_tests
+from ids.authoring.proving import Proof, Verdict, Ways, proofs_of, prove
 from ids.config import load_config
 from ids.rules.language.loader import load_rules
 from tests.shared import ROOT
@@ -23,13 +24,16 @@ for _number, _code in enumerate(re.findall(r"(?ms)^```yaml\n(.*?)^```", (ROOT / 
         (DOCUMENTED / _name).write_text("")
 
 PATHS = [ROOT / "rules", DOCUMENTED]
-PROOFS: list[Proof] = proofs_of(load_rules(PATHS).rules, {})
+LOADED = load_rules(PATHS)
+YARA = {file: frozenset(r.signature.sid for r in LOADED.yara.rules if r.source.path == file) for file in LOADED.files}
+BESIDE = companion_tests(LOADED.files, YARA, [])
+PROOFS: list[Proof] = proofs_of((*LOADED.rules, *LOADED.yara.rules), BESIDE)
 NAMES = [f"{proof.sid} {proof.test.name}" for proof in PROOFS]
 
 
 @pytest.fixture(scope="module")
 def verdicts() -> list[Verdict]:
-    return list(prove(PROOFS, load_config(None, [f"rules.paths=[{', '.join(map(str, PATHS))}]"]), evade="none"))
+    return list(prove(PROOFS, load_config(None, [f"rules.paths=[{', '.join(map(str, PATHS))}]"]), Ways("none")))
 
 
 @pytest.mark.parametrize("number", range(len(PROOFS)), ids=NAMES)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ids.rules.language.loader import load_rules
+from ids.authoring.companion import companion_tests
+from ids.errors import RuleError
+from ids.rules.language.loader import COMPANION_SUFFIX, load_rules
 from ids.rules.model.ruleset import RuleSet
 from ids.rules.model.yara import YaraSet
 from tests.shared import ROOT
@@ -34,6 +36,7 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         (path.parent.name, rule)
         for folder in FOLDERS
         for path in sorted(folder.glob("*.yaml"))
+        if not path.name.endswith(COMPANION_SUFFIX)
         for rule in yaml.safe_load(path.read_text())["rules"]
     ]
 
@@ -55,11 +58,11 @@ def yara() -> YaraSet:
 def test_every_rule_loads(loaded: RuleSet, yara: YaraSet) -> None:
     assert [str(error) for error in (*loaded.errors, *yara.errors)] == []
     assert len(loaded.rules) == len(YAML_RULES)
-    assert len(yara.rules) >= 12
+    assert len(yara.rules) >= 20
 
 
 def test_every_file_is_read(loaded: RuleSet) -> None:
-    shipped = {path for folder in FOLDERS for path in folder.iterdir()}
+    shipped = {path for folder in FOLDERS for path in folder.iterdir() if not path.name.endswith(COMPANION_SUFFIX)}
     assert {Path(file) for file in loaded.files} == shipped
 
 
@@ -106,6 +109,19 @@ def test_a_rule_carries_a_firing_case_and_a_near_miss(folder: str, rule: Mapping
     alerts = [proof["alerts"] for proof in rule["tests"]]
     assert 0 in alerts
     assert max(alerts) > 0
+
+
+def test_a_yara_rule_has_a_firing_case_and_a_near_miss(loaded: RuleSet, yara: YaraSet) -> None:
+    sids: dict[str, set[int]] = {}
+    for rule in yara.rules:
+        sids.setdefault(rule.source.path, set()).add(rule.signature.sid)
+    errors: list[RuleError] = []
+    beside = companion_tests(loaded.files, {file: frozenset(some) for file, some in sids.items()}, errors)
+    assert errors == []
+    for rule in yara.rules:
+        alerts = [test.alerts for test in beside.get((rule.source.path, rule.signature.sid), ())]
+        assert 0 in alerts, rule.name
+        assert 1 in alerts, rule.name
 
 
 def test_yara_rules_say_what_an_operator_asks(yara: YaraSet) -> None:

@@ -99,6 +99,8 @@ def harmless_s(compiled: Any) -> float:
         b"powershell -w hidden -e " + COMMAND, b"wget ", b"wget http://", b"chmod 777 ", b"chmod +x a;./", b"rm -rf ",
         b"-----", b"-----BEGIN ", b"eval(", b"system(        @$_GET        ", b"AKIA", b"SecretAccessKey=",
         b"org.apache.commons.collections.", b"UPX!", b"\0\1", b'"type":', b"MSXML2.",
+        b'"UEsDB', b'"TVqQ' + b"A" * 48, bytes.fromhex("e716e3bd65261145a4c48d4d0b7a9eac"),
+        b"p\0o\0w\0e\0r\0s\0h\0e\0l\0l\0",
     ],
 )  # fmt: skip
 def test_repetition_costs_little(compiled: Any, harmless_s: float, repeated: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ TUNNELS = {
 }
 
 
-def decoder(**tunnels: int) -> Decoder:
+def decoder(**tunnels: Any) -> Decoder:
     limits = TunnelSettings.model_validate(tunnels)
     return Decoder(DecodeSettings(checksums="all", tunnels=limits), Counters())
 
@@ -94,6 +95,24 @@ def test_the_packet_in_a_tunnel_is_a_row_behind_its_carrier(packet: Packet) -> N
     assert got.batch.number.tolist() == [1, 2, 2, 3]
     assert address_text(tuple(got.src[2].tolist())) in ("10.0.0.1", "2001:db8:1::1")
     assert address_text(tuple(got.src[1].tolist())) in ("192.0.2.1", "2001:db8::1")
+
+
+TEREDO = IPv6(src="2001:0:4137:9e50:8000:f12a:b9c8:2815", dst="2001:db8::1") / TCP(sport=4000, dport=80) / Raw(DATA)
+
+
+def test_teredo_between_clients_is_found_on_any_port() -> None:
+    packet = OUTER / UDP(sport=3797, dport=32900) / TEREDO
+    assert decode(packet).depth.tolist() == [0, 1]
+    assert decode(packet, into=decoder(teredo_ports=())).depth.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [bytes(TEREDO) + b"more", bytes(TEREDO)[:-1], bytes(V6), b"\x45" + bytes(TEREDO)[1:], b"\x60" + bytes(8)],
+    ids=["longer", "shorter", "of no client of Teredo", "not IPv6", "short"],
+)
+def test_on_any_port_nothing_else_is_teredo(content: bytes) -> None:
+    assert decode(OUTER / UDP(sport=3797, dport=32900) / Raw(content)).depth.tolist() == [0]
 
 
 @pytest.mark.parametrize("name", ["ERSPAN II", "ERSPAN III", "ERSPAN III with a trailer"])

@@ -130,6 +130,14 @@ def test_a_pause_longer_than_the_timeout_makes_a_new_flow(batch: int) -> None:
     assert [flow.packets for flow in run.started] == [(2, 0)]
 
 
+@pytest.mark.parametrize("batch", [1, 100])
+def test_seconds_of_a_timeout_count_whole(batch: int) -> None:
+    start = T0 // SECOND * SECOND
+    for later_ns, flows in ((30 * SECOND + 999_999_999, 1), (31 * SECOND, 2)):
+        pkts = [Pkt(proto=UDP, ts_ns=start + SECOND // 5), Pkt(proto=UDP, ts_ns=start + later_ns)]
+        assert len(Run(pkts, batch=batch).started) == flows
+
+
 def test_time_never_goes_back() -> None:
     pkts = [Pkt(proto=UDP, ts_ns=T0 + 1000 * SECOND), Pkt(proto=UDP, ts_ns=T0), Pkt(proto=UDP, sport=2, ts_ns=T0)]
     for batch in (1, 3):

@@ -500,3 +500,49 @@ def test_every_version_is_a_stream_and_nothing_is_left_behind(
     assert run.counters["flow.tcp.reassembly.memuse_bytes"] == 0
     assert run.table.flows.primary[run.table.flows.id < 0].all()
     assert Run(pkts, batch=batch, memcap_bytes=memcap, versions=limit, orderly_lane=False).stream() == run.stream()
+
+
+def forged_fin() -> Talk:
+    """Have the client close the server's side in its name, then ask."""
+    return opened().add(True, FIN | ACK).add(False, ACK, ack=5002).client(b"GET /", ack=5002)
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_what_is_said_behind_an_acknowledged_fin_is_read_in_a_variant(batch: int) -> None:
+    """With what was asked before; the FIN was forged, for its host goes on."""
+    talk = (
+        forged_fin().server(b"HTTP/1.1 ", seq=5001).server(b"200 OK", seq=5010).client(b"again").server(b"!", seq=5016)
+    )
+    run = Run(talk.pkts, batch=batch)
+    assert run.stream(SERVER) == b""
+    assert run.versions(SERVER) == {b"HTTP/1.1 200 OK!"}
+    assert run.versions() == {b"GET /again"}
+    assert (Note.CONFLICT, SERVER) in [(note, direction) for note, direction, _ in run.notes]
+    closed = [chunk.direction for chunk in run.variant_chunks if chunk.closed]
+    assert sorted(closed) == [CLIENT, SERVER]
+
+
+def test_behind_a_fin_nothing_is_read_twice_and_a_loss_is_a_gap() -> None:
+    talk = forged_fin().server(b"abcd", seq=5001).server(b"cdef", seq=5003).server(b"xy", seq=5010)
+    assert Run(talk.pkts).versions(SERVER) == {b"abcdef~~~xy"}
+
+
+def test_what_is_read_behind_a_fin_has_the_depth_of_a_stream() -> None:
+    talk = forged_fin().server(b"abcdefgh", seq=5001).server(b"ijklmnop", seq=5009)
+    run = Run(talk.pkts, depth_bytes=10)
+    assert run.versions(SERVER) == {b"abcdefghij"}
+    assert run.counters["flow.tcp.reassembly.depth_bytes"] == 6
+
+
+def test_no_number_of_variants_hides_what_is_behind_a_fin() -> None:
+    talk = opened()
+    for number in range(12):
+        talk.client(b"%04d" % number, seq=1001)
+    talk.client(b"GET /", seq=1005).add(True, FIN | ACK, ack=1010).add(False, ACK, ack=5002).server(b"answer", seq=5001)
+    assert b"answer" in Run(talk.pkts).versions(SERVER)
+
+
+def test_without_versions_what_is_behind_a_fin_is_counted() -> None:
+    run = Run(forged_fin().server(b"abcd", seq=5001).pkts, versions=1)
+    assert run.variants == []
+    assert run.counters["flow.tcp.reassembly.after_close_bytes"] == 4

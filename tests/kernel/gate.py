@@ -21,6 +21,8 @@ XDP_DROP, XDP_PASS, XDP_TX = 1, 2, 3
 START_NS = 10**15
 """The packets' clock, far from zero and from the machine's."""
 
+SHOWN, DEPTH, BYPASS = Reason.PASS_SHOWN, Reason.PASS_DEPTH, Reason.PASS_BYPASS
+
 TUNNEL_PORTS = TunnelSettings().udp_ports
 
 PATIENCE_S = 60.0

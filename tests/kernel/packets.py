@@ -178,3 +178,15 @@ def filled_in(frame: Ether) -> bytes:
     else:
         del again[IPv6].plen
     return bytes(again)
+
+
+HANDSHAKE = [
+    wire(IP4, tcp("S", seq=1000)),
+    wire(IP4_BACK, reply("SA", seq=5000, ack=1001)),
+    wire(IP4, tcp("A", seq=1001, ack=5001)),
+]
+HANDSHAKE6 = [
+    wire(IP6, tcp("S", seq=1000)),
+    wire(IP6_BACK, reply("SA", seq=5000, ack=1001)),
+    wire(IP6, tcp("A", seq=1001, ack=5001)),
+]

@@ -7,9 +7,9 @@ from scapy.layers.inet import IP, TCP
 
 from ids.kernel.contract import Flags, LimitKind, Reason
 from tests.kernel import packets as p
-from tests.kernel.gate import Gate
+from tests.kernel.gate import SHOWN, Gate
+from tests.kernel.packets import HANDSHAKE, HANDSHAKE6
 from tests.kernel.test_floods import challenge
-from tests.kernel.test_verdicts import HANDSHAKE, HANDSHAKE6, SHOWN
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 SECOND_NS = 10**9

@@ -15,7 +15,7 @@ from ids.kernel.contract import Flags, LimitKind, Reason
 from ids.kernel.system import syscall
 from tests.kernel import packets as p
 from tests.kernel.gate import XDP_DROP, XDP_PASS, XDP_TX, Gate
-from tests.kernel.test_verdicts import HANDSHAKE, HANDSHAKE6
+from tests.kernel.packets import HANDSHAKE, HANDSHAKE6
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 SECOND_NS = 10**9

@@ -11,9 +11,9 @@ from ids.kernel.contract import FlowVerdict, LimitKind, Reason
 from ids.kernel.flows.entries import FlowAddress
 from ids.types import address_halves
 from tests.kernel import packets as p
-from tests.kernel.gate import XDP_DROP, XDP_PASS, Gate
+from tests.kernel.gate import SHOWN, XDP_DROP, XDP_PASS, Gate
+from tests.kernel.packets import HANDSHAKE
 from tests.kernel.test_egress import GO_ON, SHOT, Exit, _program, exit_  # noqa: F401
-from tests.kernel.test_verdicts import HANDSHAKE, SHOWN
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 SECOND_NS = 10**9

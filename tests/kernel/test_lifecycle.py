@@ -19,7 +19,7 @@ import pytest
 from ids.errors import KernelError
 from ids.kernel import AllowList, Block, Blocklist, FastPath, contract
 from ids.kernel.contract import Reason
-from ids.kernel.fastpath import remove_pins
+from ids.kernel.fastpath import remove_pins, require_same_namespace
 from ids.kernel.lists import formats
 from ids.kernel.maps.counts import pinned_counts
 from ids.kernel.system import syscall
@@ -175,6 +175,32 @@ def test_an_interface_that_goes_is_reported(bpffs: Path, veth: Veth) -> None:
         subprocess.run(["ip", "link", "delete", interface], check=True, capture_output=True, timeout=20)
         assert fastpath.lost() == [interface]
         fastpath.close("remove")
+
+
+def test_an_interface_that_was_renamed_stays_guarded_and_is_followed_by_the_next_start(bpffs: Path, veth: Veth) -> None:
+    namespace, interface, _ = veth
+
+    def rename(before: str, after: str) -> None:
+        subprocess.run(["ip", "link", "set", before, "name", after], check=True, capture_output=True, timeout=20)
+
+    fastpath = FastPath.open(settings(bpffs), "renamed")
+    with inside(namespace):
+        fastpath.attach(interface)
+        assert fastpath.renamed() == {}
+        rename(interface, "lan0")
+        assert fastpath.renamed() == {interface: "lan0"}
+        assert fastpath.lost() == [], "the program is on the interface, whatever it is called"
+        before = query_xdp("lan0").program_id
+        assert before
+        fastpath.close("keep")
+        require_same_namespace(settings(bpffs), "renamed")  # it is no other namespace
+        again = FastPath.open(settings(bpffs), "renamed")
+        assert again.follow("nowhere0") == ""
+        assert again.follow(interface) == "lan0"
+        assert query_xdp("lan0").program_id not in (0, before), "by the program of this start"
+        rename("lan0", interface)
+        assert again.renamed() == {}
+        again.close("remove")
 
 
 def test_stopping_with_detach_keeps_the_lists(bpffs: Path, veth: Veth) -> None:

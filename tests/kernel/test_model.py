@@ -12,7 +12,8 @@ from ids.kernel.model.parse import Packet, judge_headers, parse_addresses
 from ids.kernel.model.program import XDP_DROP, XDP_PASS, XDP_TX, Model
 from ids.kernel.model.state import BlockEntry, Bounded, ModelConfig, Trie
 from tests.kernel import packets as p
-from tests.kernel.test_verdicts import HANDSHAKE, HANDSHAKE6, PARSED
+from tests.kernel.packets import HANDSHAKE, HANDSHAKE6
+from tests.kernel.parsed import PARSED
 
 NOW_NS = 10**15
 SECOND_NS = 10**9

@@ -12,7 +12,7 @@ from ids.kernel.system import syscall
 from ids.types import address_halves
 from tests.kernel import packets as p
 from tests.kernel.gate import PATIENCE_S, Gate
-from tests.kernel.test_verdicts import HANDSHAKE, HANDSHAKE6
+from tests.kernel.packets import HANDSHAKE, HANDSHAKE6
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 FLOW = FlowAddress(address_halves(p.CLIENT), address_halves(p.SERVER), 40000, 80, 6)

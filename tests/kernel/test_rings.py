@@ -210,15 +210,20 @@ def test_one_source_leaves_much_of_a_ring_to_others(gate: Gate) -> None:
     assert gate.send(data).reason == Reason.PASS_SHOWN
 
 
+SPORT = 14 + 20
+"""Where the source port stands in a frame of TCP over IPv4."""
+
+
 def test_shares_shrink_with_the_number_of_those_who_want_one(gate: Gate) -> None:
     """And however many there are, there is room for the next."""
     ring = gate.fastpath.rings.rings[0]
     room = ring.size // contract.SMALL_STRIDE
+    syns = [p.wire(IP(src=others(of), dst=p.SERVER), p.tcp("S")) for of in range(8)]
     for count in (2, 4, 8):
         shown = [0] * (count + 1)
         for number in range(3 * room):
             of = number % count
-            packet = p.wire(IP(src=others(of), dst=p.SERVER), p.tcp("S", sport=1024 + number))
+            packet = syns[of][:SPORT] + (1024 + number).to_bytes(2, "big") + syns[of][SPORT + 2 :]
             shown[of] += gate.send(packet).reason == Reason.PASS_SHOWN
         late = IP(src=others(99), dst=p.SERVER)
         assert gate.send(p.wire(late, p.tcp("S", sport=count))).reason == Reason.PASS_SHOWN

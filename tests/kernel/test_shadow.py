@@ -16,13 +16,14 @@ from ids.kernel.system import syscall
 from ids.types import address_halves
 from tests.kernel import packets as p
 from tests.kernel.conftest import settings
-from tests.kernel.gate import XDP_PASS, Gate
+from tests.kernel.gate import SHOWN, XDP_PASS, Gate
+from tests.kernel.packets import HANDSHAKE
+from tests.kernel.parsed import PARSED
 from tests.kernel.senders import ping
 from tests.kernel.test_egress import GO_ON, Exit, _program, exit_  # noqa: F401
 from tests.kernel.test_floods import BUDGETS
 from tests.kernel.test_lifecycle import inside
 from tests.kernel.test_start import IDS
-from tests.kernel.test_verdicts import HANDSHAKE, PARSED, SHOWN
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 SECOND_NS = 10**9

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ import yaml
 
 from ids.lab.guard import Guard, rules_directory
 from ids.lab.removal import wait_until
-from ids.lab.topology import ATTACKERS, SERVER, Lab
+from ids.lab.topology import ATTACKERS, OUTSIDE, SERVER, Lab
 from tests.lab.clients import PATIENCE_S, exploit, is_cut_off, is_served
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
@@ -32,6 +35,38 @@ def alert_of(guard: Guard, source: str) -> dict[str, Any]:
     event = guard.wait_for(lambda event: event["event_type"] == "alert" and event["src_ip"] == source, PATIENCE_S)
     assert event is not None
     return event
+
+
+@pytest.fixture
+def systemd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[socket.socket]:
+    """Listen where an engine would reach systemd."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield receiver
+
+
+def heard(systemd: socket.socket, wanted: str) -> str:
+    """Wait for a message that begins with a word; skip others, for the queue is short."""
+    systemd.settimeout(PATIENCE_S)
+    while not (message := systemd.recv(4096).decode()).startswith(wanted):
+        pass
+    return message
+
+
+def test_a_supervisor_is_shown_readiness_life_a_reload_and_the_end(site: Lab, systemd: socket.socket) -> None:
+    engine = {"wait_interfaces": True, "drop_privileges": True, "workers": 2}
+    guard = Guard(site, rules=RULES, interfaces=[OUTSIDE, "late0"], engine=engine)
+    guard.start()
+    assert f"STATUS=guarding {OUTSIDE}; waiting for late0" in heard(systemd, "READY=1")
+    heard(systemd, "WATCHDOG=1")
+    reloading = threading.Thread(target=guard.command, args=("reload",))
+    reloading.start()
+    assert "MONOTONIC_USEC=" in heard(systemd, "RELOADING=1")
+    heard(systemd, "READY=1")
+    reloading.join()
+    guard.stop()
+    heard(systemd, "STOPPING=1")
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -6,12 +6,15 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from ids.kernel.fastpath import remove_pins
 from ids.lab.guard import Guard, rules_directory
 from ids.lab.removal import wait_until
 from ids.lab.topology import ATTACKERS, BENIGN, SERVER, Lab
+from ids.state.lists import load
 from tests.lab.clients import PATIENCE_S
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
@@ -94,3 +97,37 @@ def test_budgets_hold_on_while_no_engine_runs(lab: Lab) -> None:
     assert guard.stop() == 0
     with talking(lab, BENIGN) as heard:
         assert not wait_until(lambda: heard.of(BENIGN) > 5, 2), "a thousand were sent"
+
+
+def test_a_reboot_lets_nobody_in_who_is_blocked(lab: Lab) -> None:
+    """The engine dies and all that was in the kernel is gone: lists come back before the interfaces are guarded."""
+    guard = Guard(lab, rules=RULES)
+    guard.start()
+    guard.command("block", "add", BLOCKED, "--for", "1h", "--comment", "ticket 12")
+    guard.command("allow", "add", "198.51.100.254")
+    saved = lab.directory / "state" / lab.name / "lists"
+    assert wait_until(lambda: _saved(saved) == (1, 1), PATIENCE_S)
+    guard.kill()
+    with lab.gateway.entered():
+        remove_pins(lab.pins / "ids" / lab.name)
+    with talking(lab, BLOCKED, BENIGN) as heard:
+        assert wait_until(lambda: heard.of(BLOCKED) > 10, PATIENCE_S), "nothing blocks it now"
+        guard.start()
+        before, others = heard.of(BLOCKED), heard.of(BENIGN)
+        assert wait_until(lambda: heard.of(BENIGN) > others + 100, PATIENCE_S)
+        assert heard.of(BLOCKED) <= before + 2, "but for what was on its way"
+    log = guard.log.read_text()
+    assert log.index("the saved lists are in force again: 1 claims, 1 allowed") < log.rindex("guarding outside")
+    answer = guard.command("why", BLOCKED)
+    (entry,) = answer["blocks"]
+    assert entry["claims"][0]["comment"] == "ticket 12"
+    assert entry["packets"] > 0
+    by_hand = [row for row in answer["history"] if row["user"]]
+    assert [row["kind"] for row in by_hand] == ["block"]
+    assert "block add" in by_hand[0]["command"]
+    assert guard.stop() == 0
+
+
+def _saved(path: Path) -> tuple[int, int]:
+    loaded = load(path)
+    return (len(loaded.claims), len(loaded.allowed)) if loaded is not None else (0, 0)

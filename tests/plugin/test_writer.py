@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -281,3 +282,129 @@ def test_a_new_file_is_for_its_owner_and_group_alone(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "eve.json").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the file with each batch, and often without one."""
+    monkeypatch.setattr(writer, "LOOK_S", 0.001)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("gone", ["moved", "deleted"])
+def test_a_file_that_is_gone_is_made_anew_without_an_event_to_ask_for_it(
+    tmp_path: Path, counters: Counters, gone: str
+) -> None:
+    file, former = tmp_path / "eve.json", tmp_path / "eve.json.1"
+    out = LineWriter(str(file), "eve", counters, patient=False)
+    out.put(lines(1))
+    assert soon(lambda: file.stat().st_size == LINE_BYTES)
+    if gone == "moved":
+        file.rename(former)
+    else:
+        file.unlink()
+    assert soon(file.exists)
+    assert file.stat().st_mode & 0o137 == 0, "as narrow as the first one"
+    out.put(lines(2))
+    out.close()
+    assert numbers(file.read_bytes()) == [2]
+    assert gone == "deleted" or numbers(former.read_bytes()) == [1]
+    assert counters["eve.lost"] == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_file_that_another_took_the_place_of_is_left(tmp_path: Path, counters: Counters) -> None:
+    """As logrotate does with `create`: the new one has the owner and the mode that it was given."""
+    file = tmp_path / "eve.json"
+    out = LineWriter(str(file), "eve", counters, patient=False)
+    file.rename(tmp_path / "former")
+    file.touch(0o600)
+    place = file.stat().st_ino
+    assert soon(lambda: any(Path(fd).exists() and Path(fd).samefile(file) for fd in Path("/proc/self/fd").iterdir()))
+    out.put(lines(1))
+    out.close()
+    assert numbers(file.read_bytes()) == [1]
+    assert (file.stat().st_ino, file.stat().st_mode & 0o777) == (place, 0o600)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_file_that_is_cut_off_is_gone_on_with_from_its_beginning(
+    tmp_path: Path, counters: Counters, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As logrotate does with `copytruncate`: no hole of zeros, and no torn line."""
+    caplog.set_level("INFO")
+    file = tmp_path / "eve.json"
+    out = LineWriter(str(file), "eve", counters, patient=False)
+    out.put(lines(0, 10))
+    assert soon(lambda: file.stat().st_size == 10 * LINE_BYTES)
+    assert soon(lambda: out._end == 10 * LINE_BYTES)
+    os.truncate(file, 0)
+    assert soon(lambda: "was cut off" in caplog.text)
+    out.put(lines(10))
+    out.close()
+    assert numbers(file.read_bytes()) == [10]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_file_that_cannot_be_made_anew_costs_events_that_are_counted_until_it_can(
+    tmp_path: Path, counters: Counters, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "logs"
+    file = folder / "eve.json"
+    out = LineWriter(str(file), "eve", counters, patient=False)
+    file.unlink()
+    folder.rmdir()
+    folder.touch()  # so that nothing can be made in it, not even by root
+    assert soon(lambda: "cannot be made anew" in caplog.text)
+    out.put(lines(1, 3))
+    assert soon(lambda: "events are being lost" in caplog.text)
+    folder.unlink()
+    assert soon(file.exists)
+    out.put(lines(4))
+    out.close()
+    assert numbers(file.read_bytes()) == [4]
+    assert counters["eve.lost"] == 3
+    assert caplog.text.count("and cannot be made anew:") == 1, "once, however often it is tried"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
+        ).returncode
+    )
+    if not mounted:
+        pytest.skip("mounting a tmpfs needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_loses_whole_lines_into_a_counter_and_recovers_at_once(
+    small_disk: Path, counters: Counters, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, ballast = small_disk / "eve.json", small_disk / "ballast"
+    ballast.write_bytes(bytes(20 << 10))
+    out = LineWriter(str(file), "eve", counters, patient=False)
+    put = 0
+
+    def settled() -> bool:
+        return file.stat().st_size == put * LINE_BYTES or "No space left on device" in caplog.text
+
+    while "No space left on device" not in caplog.text:
+        assert put < 1000
+        out.put(lines(put, 7))
+        put += 7
+        assert soon(settled)
+    kept = numbers(file.read_bytes())
+    assert kept == list(range(put - 7))
+    ballast.unlink()
+    out.put(lines(999_999))
+    out.close()
+    assert numbers(file.read_bytes()) == [*kept, 999_999], "the first line after there is room"
+    assert counters["eve.lost"] == 7
+    assert "can be written again; 7 events were lost" in caplog.text

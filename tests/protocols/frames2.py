@@ -5,9 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from struct import pack
+from typing import Any
 
 from hpack import Encoder
 
+from ids.protocols import ODDITY
 from ids.protocols.http2.frames import (
     CONTINUATION,
     DATA,
@@ -24,10 +26,13 @@ from ids.protocols.http2.frames import (
     WITH_PRIORITY,
 )
 from ids.protocols.websocket.frames import unmasked
+from ids.types import Direction, Transaction
+from tests.protocols.wire import Wire
 
 Headers = Sequence[tuple[str | bytes, str | bytes]]
 
 GET = ((":method", "GET"), (":scheme", "http"), (":path", "/a?b=1"), (":authority", "www.example.com"))
+POST = ((":method", "POST"), *GET[1:])
 OK = ((":status", "200"), ("server", "toy"))
 
 
@@ -139,3 +144,22 @@ UPGRADE = (
     b"Sec-WebSocket-Key: x\r\n\r\n"
 )
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def sent(said: bytes, answered: bytes = b"", **options: Any) -> Wire:
+    """Return what comes of what a client sends behind its preface, and of the answer."""
+    return Wire(**options).client(PREFACE + said).server(answered)
+
+
+def instances(wire: Wire, name: str, direction: Direction | None = None) -> list[bytes]:
+    """Return what rules see of a buffer, over all that was reported."""
+    return [one for found in wire.all if direction in (None, found.direction) for one in found.instances(name)]
+
+
+def exchange(wire: Wire, stream: int) -> Transaction:
+    """Return the last report of a stream."""
+    return [found for found in wire.all if dict(found.fields).get("http2", {}).get("stream_id") == stream][-1]
+
+
+def oddities(wire: Wire) -> set[bytes]:
+    return set(instances(wire, ODDITY))

@@ -83,10 +83,15 @@ def _number(value: int) -> bytes:
 
 
 SYS_UP_TIME = element(0x30, element(6, bytes.fromhex("2b06010201010300")), element(5))
-SNMP_GET = element(
-    0x30, element(2, b"\1"), element(4, b"public"),
-    element(0xA0, _number(77), _number(0), _number(0), element(0x30, SYS_UP_TIME)),
-)  # fmt: skip
+
+
+def snmp_get(*variables: bytes) -> bytes:
+    """Return a question of version 2 for variables."""
+    pdu = element(0xA0, _number(77), _number(0), _number(0), element(0x30, *variables))
+    return element(0x30, element(2, b"\1"), element(4, b"public"), pdu)
+
+
+SNMP_GET = snmp_get(SYS_UP_TIME)
 SNMP_TRAP = element(
     0x30, element(2, b"\0"), element(4, b"private"),
     element(0xA4, element(6, b"\x2b\6\1\4\1"), element(0x40, b"\xc0\0\2\1"), _number(3), _number(0),

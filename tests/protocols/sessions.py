@@ -46,7 +46,7 @@ def said_in_pieces(turns: tuple[Turn, ...], cuts: list[int]) -> Wire:
 
 def held(wire: Wire, name: str) -> int:
     """Return how many bytes the parsers of a protocol hold."""
-    return wire.stage._make_parser[name].pool.held  # type: ignore[attr-defined, no-any-return]
+    return wire.pool(name).held
 
 
 def values(wire: Wire, name: str) -> list[bytes]:

@@ -237,7 +237,7 @@ def test_any_cut_of_the_streams_gives_the_same(cuts: list[int], cuts_back: list[
         for start, end in pairwise(places):
             wire.send(direction, data[start:end])
     assert wire.what() == Wire().client(STREAM).server(BACK_STREAM).what()
-    assert wire.stage._make_parser["dns"].pool.held == 0  # type: ignore[attr-defined]
+    assert wire.pool("dns").held == 0
 
 
 def test_a_stream_byte_by_byte_gives_the_same() -> None:
@@ -256,10 +256,10 @@ def test_unfinished_messages_are_bounded_over_all_flows() -> None:
         ProtocolSettings.model_validate({"dns": {"memcap_bytes": 65536}}), wire.counters, wire.flow.columns
     )
     wire.client(b"\x0f\xff" + ASKED + b"x" * 100)
-    wire.stage._make_parser["dns"].pool.held += 65536  # type: ignore[attr-defined]
+    wire.pool("dns").held += 65536
     wire.client(b"x" * 100)
     assert wire.counters["dns.memcap"] == 1
-    assert wire.stage._make_parser["dns"].pool.held == 65536  # type: ignore[attr-defined]
+    assert wire.pool("dns").held == 65536
     assert [found.buffers["dns.query"] for found in wire.client(framed(ASKED)).seen] == [b"www.Example.com"]
 
 
@@ -338,7 +338,7 @@ def test_pointers_to_long_names_cost_no_more_than_their_bound() -> None:
 
 @given(st.binary(max_size=400) | st.builds(lambda tail: ASKED[:12] + tail, st.binary(max_size=300)))
 def test_no_message_makes_the_parser_fail(data: bytes) -> None:
-    settle([data])
+    assert_reported([data])
 
 
 @given(st.lists(st.tuples(st.integers(0, len(ANSWERED) - 1), st.integers(0, 255)), max_size=6), st.integers(0, 40))
@@ -346,11 +346,11 @@ def test_no_change_of_a_message_makes_the_parser_fail(changes: list[tuple[int, i
     data = bytearray(ANSWERED)
     for at, byte in changes:
         data[at] = byte
-    settle([bytes(data[: len(data) - cut])])
+    assert_reported([bytes(data[: len(data) - cut])])
 
 
-def settle(messages: Iterable[bytes]) -> None:
-    """Feed messages to both sides, and ask for all that can be asked for: each is reported, whatever is in it."""
+def assert_reported(messages: Iterable[bytes]) -> None:
+    """Assert that messages of both sides are reported, whatever is in them, and that all can be asked for."""
     messages = list(messages)
     port = Port().say((CLIENT, ASKED), *[(SERVER, data) for data in messages], *[(CLIENT, data) for data in messages])
     assert len(port.seen) == 1 + 2 * len(messages)

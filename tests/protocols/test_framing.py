@@ -104,6 +104,25 @@ class TestFrames:
         assert [whole for _, whole in raw] == [False] * (len(raw) - 1) + [True]
         assert found[-1] == (framed(b"next"), True)
 
+    def test_where_it_is_asked_what_came_of_a_frame_with_a_hole_comes(self) -> None:
+        shared = pool()
+        cut = Frames(shared, length_of, 300, BEGINS, cut=True)
+        assert contents(cut.feed(b"\x01\x0a01")) == []
+        head, *rest = cut.feed(b"56", gap=3)
+        assert (head.data, head.whole, head.lost, head.behind) == (b"\x01\x0a01", False, 0, 2)
+        assert [(piece.data, piece.whole, piece.lost) for piece in rest] == [(b"56", False, 3)]
+        end, after = cut.feed(b"9" + framed(b"x"), gap=2)
+        assert [(piece.data, piece.whole, piece.lost) for piece in (end, after)] == [
+            (b"9", True, 2),
+            (framed(b"x"), True, 0),
+        ]
+        assert shared.held == 0
+
+    def test_a_hole_beyond_such_a_frame_ends_it(self) -> None:
+        cut = Frames(pool(), length_of, 300, BEGINS, cut=True)
+        assert contents(cut.feed(b"\x01\x0a01")) == []
+        assert contents(cut.feed(b"89" + framed(b"x"), gap=99)) == [(b"\x01\x0a01", False), (framed(b"x"), True)]
+
     @pytest.mark.parametrize(("gap", "left"), [(2, b"cd"), (4, b"")])
     def test_a_hole_in_a_raw_piece_shortens_it(self, gap: int, left: bytes) -> None:
         cut = frames()

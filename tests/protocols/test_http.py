@@ -837,3 +837,62 @@ def test_many_encoded_bytes_cost_linear_time() -> None:
     further_forms(b"/" + b"%25" * 200_000 + b"%c0%ae" * 50_000 + b"/./" * 100_000)
     further_body(b"%41" * 200_000)
     assert time.process_time() - began < 3
+
+
+def answered(*pieces: bytes) -> Wire:
+    wire = Wire()
+    wire.stage.files.want(None, logged=True)
+    wire.client(request(b"GET /old HTTP/1.1"))
+    for piece in pieces:
+        wire.server(piece)
+    return wire
+
+
+@pytest.mark.parametrize("step", [1, 5, 100])
+def test_an_answer_without_a_status_line_is_a_body(step: int) -> None:
+    said = b"<html>evil</html>\n\nmore of it\n"
+    wire = answered(*(said[at : at + step] for at in range(0, len(said), step))).close()
+    body = [found.buffers["http.response_body"] for found in wire.seen if "http.response_body" in found.buffers]
+    assert body[-1] == said
+    (event,) = [dict(found.fields) for found in wire.seen if found.complete]
+    assert (event["url"], event["length"], "status" in event) == ("/old", len(said), False)
+    (file,) = wire.stage.files.take()[0]
+    assert (file.name, file.content) == (b"/old", said)
+
+
+def test_where_a_response_follows_that_is_the_answer() -> None:
+    wire = answered(b"a banner\r\nof evil\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc").close()
+    bodies = [found.buffers["http.response_body"] for found in wire.all if "http.response_body" in found.buffers]
+    assert (b"a banner\r\nof evil\r\n" in bodies, bodies[-1]) == (True, b"abc")
+    (event,) = [dict(found.fields) for found in wire.seen if found.complete]
+    assert (event["url"], event["status"], event["length"]) == ("/old", 200, 3)
+
+
+@pytest.mark.parametrize(("said", "found"), [(b"SSH-2.0-OpenSSH_9.2\r\n", 1), (b"any other words\r\n", 0), (OK, 0)])
+def test_a_server_that_begins_in_another_protocol_is_noted(said: bytes, found: int) -> None:
+    assert len(answered(said).close().stage.contradictions) == found
+
+
+def test_what_nobody_asked_for_needs_a_status_line() -> None:
+    wire = answered(OK, b"no answer\r\n", OK).close()
+    assert [found.fields["status"] for found in wire.seen if found.complete] == [200, 200]
+    assert not any(b"no answer" in found.buffers.get("http.response_body", b"") for found in wire.all)
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "answered"),
+    [
+        ({"logged_headers": "both"}, {"Host": "a", "X-Two": "1, 2"}, {"Server": "s", "Content-Length": "0"}),
+        ({"logged_headers": "response", "logged_header_names": ("x_two",)}, {"X-Two": "1, 2"},
+         {"Server": "s", "Content-Length": "0"}),
+        ({"logged_header_names": ("SERVER",)}, None, {"Server": "s"}),
+        ({}, None, None),
+    ],
+)  # fmt: skip
+def test_events_list_the_headers_that_are_wanted(settings: dict[str, Any], asked: Any, answered: Any) -> None:
+    wire = Wire(**settings).client(b"GET / HTTP/1.1\r\nHost: a\r\nX-Two: 1\r\nx-two: 2\r\n\r\n")
+    wire.server(b"HTTP/1.1 200 OK\r\nServer: s\r\nContent-Length: 0\r\n\r\n")
+    event = wire.seen[-1].fields
+    for key, expected in (("request_headers", asked), ("response_headers", answered)):
+        found = {each["name"]: each["value"] for each in event[key]} if key in event else None
+        assert found == expected

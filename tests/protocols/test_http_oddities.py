@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ids.protocols import BY_NAME, ODDITIES
-from ids.testing import Session
+from ids.testing import Session, to_client
 from plugins.rules import Rules
 from tests.protocols.wire import CLIENT, SERVER, Wire, request
 
@@ -54,6 +54,22 @@ def odd_of(data: bytes, *, lane: bool = True, of_server: bool = False) -> set[st
          {"invalid_transfer_encoding_value_in_request"}),
         (request(b"POST / HTTP/1.1", HOST, b"Content-Length: 5", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
          {"length_and_chunked"}),
+        (request(GET, HOST, b": x"), {"request_header_invalid"}),
+        (request(GET, HOST, b"A b: x"), {"request_header_invalid"}),
+        (request(GET, HOST, b"A : x"), {"request_header_invalid"}),
+        (request(GET, HOST, b"A\0b: x"), {"request_field_missing_colon"}),
+        (request(GET, b" folded: x", HOST), {"invalid_request_field_folding"}),
+        (request(GET, HOST, b"A: x", b" folded"), set()),
+        (request(GET, HOST, *(b"X%d: 1" % i for i in range(1025))), {"request_too_many_headers"}),
+        (request(GET, b"Host: a.example:x"), {"request_header_host_invalid"}),
+        (request(GET, b"Host: a.example:65536"), {"request_header_host_invalid"}),
+        (request(GET, b"Host: a.example:65535"), set()),
+        (request(b"CONNECT a.example:x HTTP/1.1", b"Host: a.example"), {"request_uri_host_invalid"}),
+        (request(b"GET /\tHTTP/1.1", HOST), {"uri_delim_non_compliant"}),
+        (request(b"GET /a\x0cb HTTP/1.1", HOST), {"uri_delim_non_compliant"}),
+        (request(b" GET / HTTP/1.1", HOST), {"request_line_leading_whitespace"}),
+        (request(b"POST / HTTP/1.1", HOST, b"Transfer-Encoding: chunked", body=b"zz\r\n"),
+         {"invalid_request_chunk_len"}),
     ],
 )  # fmt: skip
 def test_requests(data: bytes, expected: set[str], lane: bool) -> None:
@@ -68,8 +84,22 @@ def test_requests(data: bytes, expected: set[str], lane: bool) -> None:
         (b"HTTP/1.1 999 OK\r\nContent-Length: 0\r\n\r\n", {"response_invalid_status"}),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: 1\r\nX: 2\r\n\r\n", {"response_header_repetition"}),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nwhat\r\n\r\n", {"response_field_missing_colon"}),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nA\0b: x\r\n\r\n", {"response_header_invalid"}),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Encoding: foo\r\n\r\nok", {"abnormal_ce_header"}),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Encoding: gzip\r\n\r\nok", {"gzip_decompression_failed"}),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Encoding: br, gzip, deflate\r\n\r\n",
+         {"too_many_encoding_layers"}),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n", {"response_abnormal_transfer_encoding"}),
+        (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {"response_chunked_old_proto"}),
+        (b"HTTP/3.7 200 OK\r\nContent-Length: 0\r\n\r\n", {"response_invalid_protocol"}),
+        (b"HTTP/1.1 206 Partial\r\nContent-Length: 0\r\nContent-Range: bytes a-b/c\r\n\r\n", {"range_invalid"}),
+        (b"HTTP/1.1 206 Partial\r\nContent-Length: 0\r\nContent-Range: bytes 0-1/2\r\n\r\n", set()),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", {"invalid_response_chunk_len"}),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 2 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+         {"100_continue_already_seen"}),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" * 2, {"unable_to_match_response_to_request"}),
     ],
-)
+)  # fmt: skip
 def test_responses(data: bytes, expected: set[str], lane: bool) -> None:
     assert odd_of(data, lane=lane, of_server=True) == expected
 
@@ -86,3 +116,21 @@ def test_a_rule_asks_for_one_of_several(tmp_path: Path) -> None:
     found.tcp(request(b"GET /%252e HTTP/1.1", b"Authorization: Foo x"))
     names = [BY_NAME["http"].oddities[sid - 1] for sid in found.sids]
     assert sorted(names) == ["double_encoded_uri", "missing_host_header", "request_auth_unrecognized"]
+
+
+def test_what_is_odd_is_of_the_exchange_and_a_rule_on_either_side_hears_of_it(tmp_path: Path) -> None:
+    """Suricata keeps it with the transaction: its own rules look for odd codings of responses with `to_server`."""
+    path = tmp_path / "r.rules"
+    header = "any any -> any 80"
+    path.write_text(
+        f"alert http {header} (flow:to_server; app-layer-event:http.abnormal_ce_header; sid:1;)\n"
+        "alert http any 80 -> any any (flow:to_client; app-layer-event:http.missing_host_header; sid:2;)\n"
+        "alert http any 80 -> any any (flow:to_server; app-layer-event:http.missing_host_header; sid:3;)\n"
+    )
+    found = Session(f"rules.paths=[{path}]", rules=Rules())
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Encoding: foo\r\n\r\nok"
+    found.tcp(request(GET), to_client(answer))
+    assert sorted((alert["alert"]["signature_id"], alert["direction"]) for alert in found.alerts) == [
+        (1, "to_server"),
+        (2, "to_client"),
+    ]

@@ -10,7 +10,7 @@ import pytest
 
 from ids.counters import Counters
 from ids.protocols.http.content import FREE_MEMBERS, decode_content
-from ids.protocols.http.parser import MAX_REQUESTS_AS_BODY
+from ids.protocols.http.reports import MAX_REQUESTS_AS_BODY
 from ids.protocols.http.settings import HttpSettings
 from tests.protocols.wire import Wire, request
 

@@ -48,7 +48,7 @@ def fed(pieces: Sequence[Piece], limits: dict[str, int], ordinary_lane: bool, ba
     return wire, [said(found) for found in wire.all]
 
 
-def hold_equal(pieces: Sequence[Piece], limits: dict[str, int] | None = None, batch: int = 1000) -> Wire:
+def assert_lanes_agree(pieces: Sequence[Piece], limits: dict[str, int] | None = None, batch: int = 1000) -> Wire:
     """Assert that both lanes make the same of these pieces."""
     both, ordinary = fed(pieces, limits or {}, True, batch)
     careful, expected = fed(pieces, limits or {}, False, 1)
@@ -154,12 +154,12 @@ def conversations(draw: st.DrawFn) -> list[Piece]:
 @settings(max_examples=300)
 @given(conversations(), LIMITS, st.integers(1, 4))
 def test_both_lanes_say_the_same(pieces: list[Piece], limits: dict[str, int], batch: int) -> None:
-    hold_equal(pieces, limits, batch)
+    assert_lanes_agree(pieces, limits, batch)
 
 
 @given(EXCHANGES.flatmap(lambda pairs: cuts([b"".join(pair[side] for pair in pairs) for side in (0, 1)])), LIMITS)
 def test_both_lanes_say_the_same_of_known_exchanges(pieces: list[Piece], limits: dict[str, int]) -> None:
-    hold_equal(pieces, limits)
+    assert_lanes_agree(pieces, limits)
 
 
 @given(
@@ -171,7 +171,7 @@ def test_both_lanes_say_the_same_of_known_exchanges(pieces: list[Piece], limits:
 @example([(SERVER, b"HTTP/1.1 101 S", 0, False), (SERVER, b"\x16\3\1\0\5hello", 9, False)])
 @example([(CLIENT, b"GET / HTTP/1.1\r\n\r\n\r", 0, False), (CLIENT, b"\nGET /2 HTTP/1.1\r\n\r\n", 0, True)])
 def test_both_lanes_say_the_same_of_grammar_soup(pieces: list[Piece]) -> None:
-    hold_equal(pieces)
+    assert_lanes_agree(pieces)
 
 
 @given(st.lists(conversations(), min_size=2, max_size=3), st.data())
@@ -205,6 +205,11 @@ EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 BARE = b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n"
 
 
+def cookies(*values: str) -> bytes:
+    """Return a response that sets cookies."""
+    return EMPTY[:-2] + b"".join([b"Set-Cookie: %s\r\n" % value.encode() for value in values]) + b"\r\n"
+
+
 @pytest.mark.parametrize(
     ("limits", "sent", "counter"),
     [
@@ -230,6 +235,7 @@ BARE = b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n"
         ({}, [(CLIENT, request(b"F" * 300 + b" / HTTP/1.1") + POST), (SERVER, OK)], None),
         ({}, [(CLIENT, request(b"GET / HTTP/1.1", *[b"X: y"] * 300) + POST), (SERVER, OK)], "http.too_many_headers"),
         ({}, [(CLIENT, POST + b"\r\n"), (SERVER, OK), (CLIENT, POST)], None),
+        ({}, [(CLIENT, POST * 4), *[(SERVER, cookies(*values)) for values in ("a", "ab", ("", ""), ("a", ""))]], None),
         ({"memcap_bytes": 200}, [(CLIENT, head(90)), (SERVER, OK)] * 5, None),
         ({"memcap_bytes": 200}, [(CLIENT, head(90))] * 2 + [(SERVER, OK)] * 2, "http.memcap"),
         (
@@ -255,7 +261,7 @@ def test_both_lanes_say_the_same_at_the_edges(
 ) -> None:
     """And where a limit is reached, it is counted."""
     pieces = [(direction, data, 0, False) for direction, data in sent]
-    wire = hold_equal([*pieces, (CLIENT, b"", 0, True), (SERVER, b"", 0, True)], limits)
+    wire = assert_lanes_agree([*pieces, (CLIENT, b"", 0, True), (SERVER, b"", 0, True)], limits)
     counted = {name for name in wire.counters.values if name.startswith("http.")}
     assert counted == ({counter} if counter else set())
 
@@ -267,7 +273,7 @@ NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 def test_tiny_responses_that_nobody_asked_for_are_counted_beyond_a_few(answer: bytes) -> None:
     """Each of them would cost what a request does, and an event, and a packet holds dozens."""
     size = len(answer) - (7 if b"chunked" in answer else 2)
-    wire = hold_equal([(CLIENT, request(), 0, False), *[(SERVER, answer * 50, 0, False)] * 20])
+    wire = assert_lanes_agree([(CLIENT, request(), 0, False), *[(SERVER, answer * 50, 0, False)] * 20])
     reported = sum(found.complete for found in wire.seen)
     assert reported <= 1 + UNASKED_FREE * UNASKED_BYTES / (UNASKED_BYTES - size) + 1000 * size / UNASKED_BYTES
     assert wire.counters["http.unasked_responses"] == 1000 - reported
@@ -278,11 +284,11 @@ def test_other_responses_without_requests_are_reported() -> None:
     answer = b'HTTP/1.1 304 Not Modified\r\nDate: Sat, 21 Nov 2026 21:00:00 GMT\r\nETag: "0123456789abcdef"\r\n' + (
         b"Cache-Control: max-age=3600\r\nServer: x\r\n\r\n"
     )
-    assert sum(found.complete for found in hold_equal([(SERVER, answer * 500, 0, False)]).seen) == 500
+    assert sum(found.complete for found in assert_lanes_agree([(SERVER, answer * 500, 0, False)]).seen) == 500
 
 
 def test_every_request_has_its_response_however_tiny() -> None:
-    wire = hold_equal([(CLIENT, request() * 200, 0, False), (SERVER, NO_CONTENT * 200, 0, False)])
+    wire = assert_lanes_agree([(CLIENT, request() * 200, 0, False), (SERVER, NO_CONTENT * 200, 0, False)])
     assert sum(found.complete for found in wire.seen) == 200
 
 
@@ -315,7 +321,7 @@ def test_what_begins_or_ends_in_a_seam_may_not_stand_in_the_head(value: bytes) -
 
 def lanes(*pieces: tuple[Direction, bytes]) -> list[bool]:
     """Return for each transaction with buffers whether the ordinary lane made it."""
-    wire = hold_equal([(direction, data, 0, False) for direction, data in pieces])
+    wire = assert_lanes_agree([(direction, data, 0, False) for direction, data in pieces])
     return [isinstance(found.buffers, Ordinary) for found in wire.seen if found.buffers]
 
 

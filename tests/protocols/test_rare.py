@@ -90,6 +90,24 @@ def test_a_security_model_that_is_not_in_use_is_odd(model: bytes, odd: list[byte
     assert over_udp((CLIENT, message[:at] + model + message[at + 1 :])).odd == odd
 
 
+@pytest.mark.parametrize(
+    ("variables", "names", "counted"),
+    [
+        ((said.SYS_UP_TIME,) * 256, 256, {}),
+        ((said.SYS_UP_TIME,) * 257, 256, {"snmp.too_many_variables": 1}),
+        ((said.SYS_UP_TIME, b"\x30\x05\x06"), 1, {"snmp.malformed_variables": 1}),
+        ((said.SYS_UP_TIME, b"\x02\x01\0"), 1, {"snmp.malformed_variables": 1}),
+    ],
+)
+def test_variables_are_read_as_far_as_they_can_be(
+    variables: tuple[bytes, ...], names: int, counted: dict[str, int]
+) -> None:
+    heard = over_udp((CLIENT, said.snmp_get(*variables)))
+    (event,) = heard.events
+    assert event["vars"] == ["1.3.6.1.2.1.1.3.0"] * names
+    assert {name: n for name, n in heard.counters.values.items() if name.endswith("variables")} == counted
+
+
 # DHCP
 
 

@@ -75,6 +75,10 @@ class Share:
         return self.ask(CREATE, shares.create(name)).answer(CREATE, shares.created(**answer))
 
     @property
+    def asked(self) -> int:
+        return self._number
+
+    @property
     def parser(self) -> SmbParser:
         (talk,) = self.wire.stage._talks.by_id.values()
         assert isinstance(talk.parser, SmbParser)
@@ -219,6 +223,27 @@ def test_what_is_missing_of_a_file_is_lost() -> None:
     share = logged(Share().tree().open())
     share.ask(WRITE, shares.write(0, b"one")).ask(WRITE, shares.write(10, b"two")).ask(CLOSE, shares.close())
     assert file_of(share) == (b"a.txt", b"onetwo", "TRUNCATED")
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_of_a_read_with_a_hole_the_file_has_what_came(step: int) -> None:
+    share = logged(Share().tree().open())
+    share.ask(READ, shares.read(0, 100))
+    answer = netbios(second(READ, shares.was_read(bytes(range(100))), answer=True, message_id=share.asked))
+    for at in range(0, len(answer) - 60, step):
+        share.wire.server(answer[at : min(at + step, len(answer) - 60)])
+    share.wire.server(answer[-20:-10], gap=40).server(answer[-5:], gap=5)
+    share.ask(CLOSE, shares.close()).answer(CLOSE, b"")
+    assert file_of(share) == (b"a.txt", bytes((*range(40), *range(80, 90), *range(95, 100))), "TRUNCATED")
+    assert share.events[-2]["command"] == "SMB2_COMMAND_READ"
+    assert share.parser.connection.shared.pool.held == 0
+
+
+def test_of_a_write_with_a_hole_the_file_has_what_came() -> None:
+    share = logged(Share().tree().open())
+    message = netbios(second(WRITE, shares.write(0, b"0123456789"), message_id=9))
+    share.wire.client(message[:-6]).client(b"9" + netbios(second(CLOSE, shares.close(), message_id=10)), gap=5)
+    assert file_of(share) == (b"a.txt", b"01239", "TRUNCATED")
 
 
 def test_pieces_that_overlap_are_odd() -> None:

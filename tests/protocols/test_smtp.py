@@ -199,6 +199,7 @@ def test_chunks_are_a_mail() -> None:
     assert events(wire)[0]["email"] == {**EMAIL_LOGGED}
     wire = delivered((0, b"BDAT 0 LAST\r\nMAIL FROM:<x@x>\r\nBDAT x\r\n")).close()
     assert [one["mail_from"] for one in events(wire)] == ["<a@x.example>", "<x@x>"]
+    assert not any("email" in one for one in events(wire))  # of nothing, nothing is said
     assert values(wire, ODDITY) == [b"smtp.bdat_chunk_len_exceeded"]
 
 

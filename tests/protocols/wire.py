@@ -7,6 +7,8 @@ from typing import Any
 
 from ids.counters import Counters
 from ids.protocols import PROTOCOLS, Protocol, Protocols, ProtocolSettings
+from ids.protocols.framing import Pool
+from ids.protocols.shared import Limits, Shared
 from ids.types import Direction, Flow, StreamChunk, Transaction
 from tests.factory import T0, make_datagrams, make_flow, make_streams
 
@@ -40,6 +42,11 @@ class Wire:
         return StreamChunk(
             self.flow, direction, offset, data, T0 + self._number, self._number, gap=gap, closed=closed
         )  # fmt: skip
+
+    def pool(self, protocol: str) -> Pool:
+        """Return what unfinished messages of all flows of a protocol hold."""
+        shared: Shared[Limits] = self.stage._make_parser[protocol].args[0]  # type: ignore[attr-defined]
+        return shared.pool
 
     def feed(self, *chunks: StreamChunk) -> Wire:
         """Feed chunks as one batch."""

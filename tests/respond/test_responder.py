@@ -255,3 +255,21 @@ def test_packets_without_a_flow_have_nothing_to_do_with_each_other() -> None:
     assert bench.gate.condemned == []
     assert bench.counters["respond.refused.unknown_flow"] == 1
     assert not bench.responder._cases
+
+
+def test_one_packet_has_no_more_alerts_than_the_setting_says() -> None:
+    bench = Bench(alerts_per_packet=2)
+    flow = make_flow()
+    for number in (1, 1, 1, 2):
+        bench.responder.handle(replace(make_match(flow), number=number))
+    assert [event["pcap_cnt"] for event in bench.events] == [1, 1, 2]
+    assert bench.counters["detect.alert_queue_overflow"] == 1
+
+
+def test_what_has_no_room_for_its_alert_still_blocks() -> None:
+    bench = Bench(alerts_per_packet=1)
+    flow = make_flow()
+    for signature in (make_signature(), make_signature(sid=2, block=ANY)):
+        bench.responder.handle(make_match(flow, signature))
+    assert bench.kinds() == ["alert"]
+    assert len(bench.gate.orders) == 1

@@ -390,13 +390,13 @@ def test_what_is_watched_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_bits_and_counters_of_a_flow_are_shown(tmp_path: Path) -> None:
     rule = (
-        'alert udp any any -> any any (msg:"x"; content:"evil"; flowbits:set,seen; flowbits:set,traffic/id/odd;'
-        " flowbits:set,traffic/label/bad; flowint:times,+,1; sid:1;)"
+        'alert udp any any -> any any (msg:"x"; content:"evil"; flowbits:set,seen; flowbits:set,again;'
+        " flowbits:set,traffic/id/odd; flowbits:set,traffic/label/bad; flowint:times,+,1; sid:1;)"
     )
     events = events_of(tmp_path, DATAGRAMS[1:3], rule)
     (alert,), (flow,) = of_type(events, "alert"), of_type(events, "flow")
     for event in (alert, flow):
-        assert event["metadata"] == {"flowbits": ["seen"], "flowints": {"times": 1}}
+        assert event["metadata"] == {"flowbits": ["seen", "again"], "flowints": {"times": 1}}
         assert event["traffic"] == {"id": ["odd"], "label": ["bad"]}
     plain = 'alert udp any any -> any any (msg:"x"; content:"evil"; sid:1;)'
     assert all("metadata" not in event for event in events_of(tmp_path, DATAGRAMS, plain))

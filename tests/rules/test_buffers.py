@@ -9,7 +9,7 @@ from ids.protocols import Protocols, ProtocolSettings
 from ids.protocols.files import FILE_BUFFERS
 from ids.rules.model.buffers import APP_PROTOCOLS, CATALOGUE, PARSED, TRANSPORT_PROTOCOLS, refusal, unrecognised
 from ids.types import Direction, StreamChunk, Transactions
-from ids.types.transactions import LINES
+from ids.types.transactions import DERIVED, LINES
 from tests.factory import make_datagrams, make_flow, make_streams
 
 EXCHANGE = (
@@ -46,7 +46,7 @@ def test_every_buffer_of_the_parser_can_be_named_on_its_side(ordinary_lane: bool
         for name in found.buffers:
             assert CATALOGUE[name].side in (None, found.direction), name
         given |= set(found.buffers)
-        given |= {name for name in LINES if found.instances(name)}
+        given |= {name for name in (*LINES, *DERIVED) if found.instances(name)}
     assert given - set(FILE_BUFFERS) == {name for name, b in CATALOGUE.items() if b.protocol == "http"}
 
 

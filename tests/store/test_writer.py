@@ -61,10 +61,11 @@ def counted(writer: StoreWriter, counters: Counters, name: str) -> int:
     return counters[name]
 
 
-def test_alerts_and_changes_are_written_with_their_columns(path: Path, writer: StoreWriter) -> None:
+def test_alerts_and_changes_are_written_with_their_columns(path: Path, writer: StoreWriter, counters: Counters) -> None:
     writer.put_alerts(lines(line(5, src_ip="2001:db8::1", signature="Ünlikely", severity=1)))
     writer.put_changes([Change("block", T0, NETWORK, 7, "rule", BlockMode.SHADOW, T0 + 1, 9, detail={"a": 1})])
     writer.close()
+    assert (counters["store.written"], counters["store.lost"]) == (2, 0)
     with closing(open_reading(path)) as database:
         (alert,), (change,) = alerts(database, lines=True), changes(database)
     assert (alert.sid, alert.src, alert.dest, alert.severity) == (1000, "2001:db8::1", "203.0.113.1", 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -14,7 +15,8 @@ from rich.table import Table
 
 from ids.authoring.companion import companion_tests
 from ids.authoring.junit import write_junit
-from ids.authoring.proving import Verdict, count_trials, families_of, proofs_of, prove
+from ids.authoring.provers import every, prove_shared
+from ids.authoring.proving import OnProgress, Verdict, Ways, families_of, proofs_of
 from ids.cli.options import (
     build_config,
     config_options,
@@ -23,27 +25,42 @@ from ids.cli.options import (
     output_option,
     print_message,
     show_json,
+    workers_option,
 )
+from ids.cli.rules.matrix import show_matrix
 from ids.cli.rules.rows import read_rules
 from ids.errors import RuleError, RulesRefused, UsageError
 from ids.rules.model.ruleset import RuleSet
+from ids.workers import worker_count
 
 MAX_EVASIONS_SHOWN = 20
 """Evasions of one test that a table names; JSON and JUnit have all."""
+
+PROGRESS_S = 10.0
+"""How often progress is printed where stderr is no terminal."""
 
 
 @click.command("test")
 @click.argument("paths", nargs=-1, type=click.Path())
 @click.option("--evade", metavar="all|FAMILY", help="Say each firing test in other ways, too: see docs/evasion.md.")
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only N evasions of each test: the same each time, others for each.",
+)
 @click.option("--junit", "junit_path", type=click.Path(), metavar="FILE", help="Write the results as JUnit's XML.")
 @click.option("--failed", "only_failed", is_flag=True, help="Show what does not hold, and nothing else.")
+@workers_option
 @config_options
 @output_option
 def command(
     paths: tuple[str, ...],
     evade: str | None,
+    sample: int | None,
     junit_path: str | None,
     only_failed: bool,
+    workers: int | str | None,
     config_path: str | None,
     overrides: tuple[str, ...],
     only_rules: tuple[str, ...],
@@ -66,13 +83,9 @@ def command(
         raise RulesRefused(errors)
     if not proofs:
         raise UsageError("no rule here carries a test: add `tests:` to it, or a file x.tests.yaml beside x.rules")
-    progress = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
-    )  # fmt: skip
-    with progress:
-        task = progress.add_task("testing", total=count_trials(proofs, evade) if sys.stderr.isatty() else None)
-        verdicts = list(prove(proofs, config, evade, lambda done: progress.update(task, completed=done)))
+    with _progress(len(proofs)) as note:
+        count = worker_count(workers or "auto")
+        verdicts = list(prove_shared(proofs, config, Ways(evade, sample), count, note))
     if junit_path is not None:
         try:
             write_junit(junit_path, verdicts)
@@ -82,9 +95,25 @@ def command(
         show_json([_row(verdict) for verdict in verdicts])
     else:
         _show(verdicts, only_failed)
+        show_matrix(verdicts, only_failed)
         _summary(verdicts, loaded)
     if not all(verdict.held for verdict in verdicts):
         sys.exit(1)
+
+
+@contextmanager
+def _progress(tests: int) -> Iterator[OnProgress]:
+    """Show how many tests are through: as a bar, or in a log as a line now and then."""
+    if not sys.stderr.isatty():
+        yield every(PROGRESS_S, lambda through: print_message(f"{through:,} of {count_of(tests, 'test')} through"))
+        return
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    )  # fmt: skip
+    with progress:
+        task = progress.add_task("testing", total=tests)
+        yield lambda through: progress.update(task, completed=through)
 
 
 def _sids(loaded: RuleSet) -> dict[str, frozenset[int]]:
@@ -108,6 +137,7 @@ def _row(verdict: Verdict) -> dict[str, Any]:
         "sid": rule.signature.sid, "title": rule.signature.title, "source": str(rule.source),
         "test": verdict.proof.test.name, "evasion": verdict.evasion or None, "expected": verdict.expected,
         "got": verdict.got, "held": verdict.held, "ms": round(verdict.seconds * 1000, 2), "note": verdict.note,
+        "skipped": verdict.skipped or None,
     }  # fmt: skip
 
 
@@ -136,12 +166,15 @@ def _show(verdicts: Sequence[Verdict], only_failed: bool) -> None:
 
 def _summary(verdicts: Sequence[Verdict], loaded: RuleSet) -> None:
     tests = [verdict for verdict in verdicts if not verdict.evasion]
-    ways = [verdict for verdict in verdicts if verdict.evasion]
+    ways = [verdict for verdict in verdicts if verdict.evasion and not verdict.skipped]
+    skipped = Counter(verdict.skipped for verdict in verdicts if verdict.skipped)
     tested = {verdict.proof.rule.identity for verdict in tests}
     line = f"{count_of(len(tests), 'test')} of {count_of(len(tested), 'rule')}, {_failures(tests)}"
     if ways:
         line += f"; {count_of(len(ways), 'evasion')}, {sum(not way.held for way in ways):,} missed"
     click.echo(line)
+    for why, number in skipped.items():
+        click.echo(f"{count_of(number, 'evasion')} skipped: {why}")
     without = len(loaded) - len(tested)
     if without:
         print_message(f"{count_of(without, 'rule')} without a test")

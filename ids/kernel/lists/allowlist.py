@@ -11,15 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from ids.kernel import contract
-from ids.kernel.lists.labels import Labels
 from ids.kernel.lists.networks import network_of, prefix_key
-from ids.kernel.maps.pins import open_required
+from ids.kernel.lists.pinned import PinnedList
 from ids.kernel.maps.table import Map
 from ids.kernel.system.bpffs import locked
 from ids.kernel.system.clock import sample_offset_ns
 from ids.types import IPAddress, IPNetwork
-
-MAP_NAMES = ("ids_allow4", "ids_allow6", "ids_labels", "ids_config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +32,14 @@ class Allow:
     bytes: int = 0
 
 
-class AllowList:
+class AllowList(PinnedList):
     """Allowed networks of both families."""
 
+    map_names = ("ids_allow4", "ids_allow6", *PinnedList.map_names)
+
     def __init__(self, pin_dir: Path, maps: dict[str, Map], owned: bool = False) -> None:
-        self._pin_dir = pin_dir
-        self._maps = maps
+        super().__init__(pin_dir, maps, owned)
         self._tables = {4: maps["ids_allow4"], 6: maps["ids_allow6"]}
-        self._labels = Labels(pin_dir, maps["ids_labels"])
-        self._owned = owned
-        self._config = maps["ids_config"].view(contract.CONFIG)
-
-    @classmethod
-    def open(cls, pin_dir: Path) -> AllowList:
-        """Open the allow-list of the instance that pins under ``pin_dir``; raises `KernelError`."""
-        return cls(pin_dir, open_required(pin_dir, MAP_NAMES), owned=True)
-
-    def close(self) -> None:
-        """Close the maps that `open` opened."""
-        del self._config
-        if self._owned:
-            for opened in self._maps.values():
-                opened.close()
-
-    def __enter__(self) -> AllowList:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def add(self, networks: Iterable[IPNetwork], label: str = "") -> None:
         """Allow networks; entries that are there already keep their counters. Raises `KernelError` when it is full."""
@@ -100,6 +77,11 @@ class AllowList:
     def covers(self, address: IPAddress) -> bool:
         """Return whether what this address sends is never dropped."""
         return self._tables[address.version].get(prefix_key(ipaddress.ip_network(address))) is not None
+
+    @property
+    def changes(self) -> int:
+        """A number that moves with every change that is made through this class, by any process."""
+        return int(self._config["allow_generation"][0])
 
     def changed(self) -> None:
         """Have the program ask the list again for the addresses that it has asked it for."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,19 @@ from numpy.typing import NDArray
 from ids.kernel import contract
 from ids.kernel.contract import Lists
 from ids.kernel.lists.claims import Claims, Kind, Rows, chosen, strongest, together, without
-from ids.kernel.lists.labels import Labels
-from ids.kernel.lists.networks import KEY_TYPES, NetworkSet, is_exact, key_of, network_of, not_in, places, set_all
-from ids.kernel.maps.pins import open_required
+from ids.kernel.lists.entries import Entries
+from ids.kernel.lists.networks import (
+    KEY_TYPES,
+    NetworkSet,
+    is_exact,
+    key_of,
+    network_of,
+    not_in,
+    places,
+    set_all,
+    sortable,
+)
+from ids.kernel.lists.pinned import PinnedList
 from ids.kernel.maps.table import Map
 from ids.kernel.system.bpffs import locked
 from ids.kernel.system.clock import sample_offset_ns
@@ -28,7 +38,6 @@ from ids.types import BlockMode, IPNetwork
 
 TABLES = {(4, True): "ids_block4", (6, True): "ids_block6", (4, False): "ids_prefix4", (6, False): "ids_prefix6"}
 """Name of the map by IP version and whether it holds single addresses."""
-MAP_NAMES = (*TABLES.values(), "ids_claims", "ids_config", "ids_labels")
 
 SWEEP_SHARE = 50
 """A sweep that took t is not repeated before 50 t: sweeping a million entries must not become the main work."""
@@ -64,40 +73,20 @@ class Block:
     """Weaker claims of others on this network, as `Blocklist.list` found them: the strongest steps in for this one."""
 
 
-class Blocklist:
+class Blocklist(PinnedList):
     """Blocked addresses and prefixes of both families. The program obeys each change from the next packet on.
 
     Each label has its own claim on a network; the strongest is the entry. See `ids.kernel.lists.claims`.
     """
 
+    map_names = (*TABLES.values(), "ids_claims", *PinnedList.map_names)
+
     def __init__(self, pin_dir: Path, maps: dict[str, Map], owned: bool = False) -> None:
-        self._pin_dir = pin_dir
-        self._maps = maps
-        self._owned = owned
+        super().__init__(pin_dir, maps, owned)
         self._tables = {kind: maps[name] for kind, name in TABLES.items()}
         self._claims = Claims(maps["ids_claims"])
-        self._labels = Labels(pin_dir, maps["ids_labels"])
-        self._config = maps["ids_config"].view(contract.CONFIG)
         self._next_sweep_ns = 0
         self._size = 0
-
-    @classmethod
-    def open(cls, pin_dir: Path) -> Blocklist:
-        """Open the blocklist of the instance that pins under ``pin_dir``; raises `KernelError`."""
-        return cls(pin_dir, open_required(pin_dir, MAP_NAMES), owned=True)
-
-    def close(self) -> None:
-        """Close the maps that `open` opened."""
-        del self._config
-        if self._owned:
-            for opened in self._maps.values():
-                opened.close()
-
-    def __enter__(self) -> Blocklist:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __len__(self) -> int:
         """Return how many entries there are, expired ones that are not swept yet included: as of the last sweep."""
@@ -150,6 +139,50 @@ class Blocklist:
                 for network, key, value in _live(kind, self.entries(kind), now_ns)
             ]
         return blocks
+
+    def covering(self, network: IPNetwork) -> Sequence[Block]:
+        """Return the live entries that hold this network, with all their claims, the narrowest first: at once,
+        however many entries there are."""
+        offset_ns, now_ns = sample_offset_ns(), time.monotonic_ns()
+        found = []
+        for length in range(network.prefixlen, -1, -1):
+            wider = network.supernet(new_prefix=length)
+            kind, key = (wider.version, is_exact(wider)), key_of(wider)
+            held, waiting = (chosen(rows, ~_ended(rows[1], now_ns)) for rows in self._look(kind, [key]))
+            claims = [self._block(wider, value, offset_ns) for rows in (held, waiting) for value in rows[1]]
+            if claims:
+                found.append(replace(claims[0], others=tuple(claims[1:])))
+        return found
+
+    def columns(self) -> tuple[Entries, Entries]:
+        """Return all live entries, and the claims that wait behind them, a row each."""
+        held = Entries.of((kind, self.entries(kind)) for kind in self._tables)
+        return held.live(), Entries.of(self._claims.all().items()).live()
+
+    def put(self, claims: Entries) -> int:
+        """Add claims, a row each, as `add` does; return how many. Labels are numbers, as `label_numbers` gives them."""
+        all_waiting = self._claims.all()
+        for kind in self._tables:
+            ours = claims.of_kind(kind)
+            if not len(ours[0]):
+                continue
+            held, waiting = self.entries(kind), all_waiting[kind]
+            alone = _alone(ours, held, waiting)
+            with self._changing(kind):
+                self._set(kind, *chosen(ours, alone))
+                rest = chosen(ours, ~alone)
+                near, near_waiting = (chosen(rows, ~not_in(rows[0], rest[0])) for rows in (held, waiting))
+                others = without(kind, together(near, near_waiting), rest)
+                self._settle(kind, near, near_waiting, together(others, rest))
+        return len(claims)
+
+    def label_numbers(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the numbers of labels, giving them some where they have none; raises `KernelError`."""
+        return {name: self._labels.number(name) for name in names}
+
+    def label_names(self, numbers: Iterable[int]) -> dict[int, str]:
+        """Return the labels of numbers."""
+        return {number: self._labels.name(number) for number in numbers}
 
     def replace(
         self, label: str, networks: NetworkSet, *, expires_ns: int | None = None, mode: BlockMode = BlockMode.ENFORCE
@@ -369,6 +402,15 @@ def _live(kind: Kind, rows: Rows, now_ns: int) -> Iterator[tuple[IPNetwork, byte
     keys, values = chosen(rows, ~_ended(rows[1], now_ns))
     for key, value in zip(keys.tolist(), values, strict=True):
         yield network_of(key, kind[1]), key, value
+
+
+def _alone(ours: Rows, held: Rows, waiting: Rows) -> NDArray[np.bool_]:
+    """Return which claims are the only ones on their networks, nearly all: they need not be compared with others."""
+    _, which, often = np.unique(sortable(ours[0]), return_inverse=True, return_counts=True)
+    at = places(ours[0], held[0])
+    foreign = (at >= 0) & (held[1]["label"][at] != ours[1]["label"]) if len(held[0]) else np.zeros(len(at), np.bool_)
+    only: NDArray[np.bool_] = (often[which.reshape(-1)] == 1) & ~foreign & not_in(ours[0], waiting[0])
+    return only
 
 
 def _renew(values: NDArray[Any], template: NDArray[Any]) -> NDArray[np.bool_]:

@@ -6,10 +6,11 @@
 """
 
 from ids.protocols.dcerpc.buffers import BUFFERS
-from ids.protocols.dcerpc.datagrams import Datagrams, is_datagram
-from ids.protocols.dcerpc.parser import FROM_CLIENT, FROM_SERVER, Shared
+from ids.protocols.dcerpc.datagrams import DcerpcDatagrams, is_datagram
+from ids.protocols.dcerpc.parser import FROM_CLIENT, FROM_SERVER, DcerpcConnection, SharedCalls
 from ids.protocols.dcerpc.settings import DcerpcSettings
 from ids.protocols.protocol import Protocol
+from ids.protocols.shared import parsing
 
 PROTOCOL = Protocol(
     name="dcerpc",
@@ -17,8 +18,8 @@ PROTOCOL = Protocol(
     from_server=FROM_SERVER,
     datagram=is_datagram,
     settings=DcerpcSettings,
-    streams=Shared,
-    datagrams=Datagrams,
+    streams=parsing("dcerpc", DcerpcConnection, SharedCalls),
+    datagrams=parsing("dcerpc", DcerpcDatagrams),
     event="dcerpc",
 )
 

@@ -10,9 +10,8 @@ from ids.protocols.dcerpc.buffers import MAKERS, Side
 from ids.protocols.dcerpc.fields import kind
 from ids.protocols.dcerpc.pdu import REQUEST, RESPONSE, spelt
 from ids.protocols.dcerpc.settings import DcerpcSettings
-from ids.protocols.framing import Pool
 from ids.protocols.made import Made
-from ids.protocols.protocol import Setup
+from ids.protocols.shared import Shared
 from ids.types import Direction, Transaction
 
 HEADER = 80
@@ -52,26 +51,12 @@ class _Exchange:
         """The interface that is called, as rules test it."""
 
 
-class Datagrams:
-    """What the parsers of all UDP flows share; makes them."""
-
-    def __init__(self, setup: Setup) -> None:
-        self.settings: DcerpcSettings = setup.settings
-        self.flows = setup.flows
-        self.counters = setup.counters
-        self.pool = Pool("dcerpc", self.settings.memcap_bytes, setup.counters)
-
-    def __call__(self, slot: int, tx_id: int) -> DcerpcDatagrams:
-        """Return the parser of a flow."""
-        return DcerpcDatagrams(self, slot, tx_id)
-
-
 class DcerpcDatagrams:
     """A UDP flow; a `DatagramParser`."""
 
     __slots__ = ("_next_id", "_open", "_shared", "_slot")
 
-    def __init__(self, shared: Datagrams, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: Shared[DcerpcSettings], slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
         self._next_id = tx_id

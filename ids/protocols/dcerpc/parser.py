@@ -12,9 +12,10 @@ from ids.protocols.dcerpc.buffers import MAKERS, side_of
 from ids.protocols.dcerpc.calls import Association, Bounds, RpcCall
 from ids.protocols.dcerpc.fields import fields
 from ids.protocols.dcerpc.settings import DcerpcSettings
-from ids.protocols.framing import Frames, Pool
+from ids.protocols.framing import Frames
 from ids.protocols.made import Made
 from ids.protocols.protocol import Setup
+from ids.protocols.shared import Shared
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
@@ -24,20 +25,15 @@ _BEGINS = re.compile(rb"(?s:\x05[\x00\x01][\x00-\x14].[\x00\x10][\x00-\x03]\x00\
 """How messages begin, by both sides: where one is looked for behind missing bytes."""
 
 
-class Shared:
-    """What the parsers of all flows share; makes them."""
+class SharedCalls(Shared[DcerpcSettings]):
+    """With the bounds of calls."""
 
-    def __init__(self, setup: Setup) -> None:
-        settings: DcerpcSettings = setup.settings
-        self.flows = setup.flows
-        self.pool = Pool("dcerpc", settings.memcap_bytes, setup.counters)
+    def __init__(self, protocol: str, setup: Setup) -> None:
+        super().__init__(protocol, setup)
+        limits = self.settings
         self.bounds = Bounds(
-            "dcerpc", settings.open_calls, settings.stub_bytes, self.pool, setup.counters, answers_whole=True
+            protocol, limits.open_calls, limits.stub_bytes, self.pool, self.counters, answers_whole=True
         )
-
-    def __call__(self, slot: int, tx_id: int) -> DcerpcConnection:
-        """Return the parser of a flow."""
-        return DcerpcConnection(self, slot, tx_id)
 
 
 class DcerpcConnection:
@@ -45,7 +41,7 @@ class DcerpcConnection:
 
     __slots__ = ("_association", "_closed", "_frames", "_next_id", "_shared", "_slot")
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: SharedCalls, slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
         self._next_id = tx_id

@@ -7,10 +7,11 @@
 """
 
 from ids.protocols.dns.fields import in_alert
-from ids.protocols.dns.parser import Shared
+from ids.protocols.dns.parser import DnsFlow
 from ids.protocols.dns.settings import DnsSettings
 from ids.protocols.dns.starts import FOREIGN_PORTS, FROM_CLIENT, FROM_SERVER, is_message
 from ids.protocols.protocol import Buffer, Protocol
+from ids.protocols.shared import parsing
 from ids.types import Direction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -23,8 +24,8 @@ PROTOCOL = Protocol(
     foreign_ports=FOREIGN_PORTS,
     usual_ports=frozenset({53}),
     settings=DnsSettings,
-    streams=Shared,
-    datagrams=Shared,
+    streams=parsing("dns", DnsFlow),
+    datagrams=parsing("dns", DnsFlow),
     oddities=(
         "malformed_data",
         "not_a_request",
@@ -39,6 +40,7 @@ PROTOCOL = Protocol(
     in_alert=in_alert,
     buffers=(
         Buffer("dns.query", "dns", _CLIENT, "name asked for", several=True),
+        Buffer("dns.frame.pdu", "dns", None, "a message as it was sent, without its length in a stream"),
         Buffer("dns.queries.rrname", "dns", None, "name asked for, of queries and answers", several=True),
         Buffer("dns.answer.name", "dns", _SERVER, "names in the answer section", several=True),
         Buffer("dns.answers.rrname", "dns", None, "names in the answer section", several=True),

@@ -10,9 +10,11 @@ from ids.protocols.dns.message import QR, Message
 from ids.protocols.dns.names import Malformed
 from ids.protocols.dns.settings import DnsSettings
 from ids.protocols.dns.starts import BEGINS
-from ids.protocols.framing import Frames, Pool
+from ids.protocols.frame import Framer, Place, whole_message
+from ids.protocols.framing import Frames
 from ids.protocols.made import Made
-from ids.protocols.protocol import ODDITY, Setup
+from ids.protocols.protocol import ODDITY
+from ids.protocols.shared import Shared
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
@@ -26,28 +28,12 @@ def _length_of(data: bytes | bytearray, at: int) -> int:
     return _LENGTH + (data[at] << 8 | data[at + 1]) if len(data) >= at + _LENGTH else 0
 
 
-class Shared:
-    """What the parsers of all flows share; makes them."""
-
-    def __init__(self, setup: Setup) -> None:
-        settings: DnsSettings = setup.settings
-        self.flows = setup.flows
-        self.counters = setup.counters
-        self.records = settings.records
-        self.open_queries = settings.open_queries
-        self.pool = Pool("dns", settings.memcap_bytes, setup.counters)
-
-    def __call__(self, slot: int, tx_id: int) -> DnsFlow:
-        """Return the parser of a flow."""
-        return DnsFlow(self, slot, tx_id)
-
-
 class DnsFlow:
     """Both directions of a flow; a `StreamParser` and a `DatagramParser`."""
 
-    __slots__ = ("_frames", "_next_id", "_shared", "_slot", "_waiting")
+    __slots__ = ("_framer", "_frames", "_next_id", "_shared", "_slot", "_waiting")
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: Shared[DnsSettings], slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
         self._next_id = tx_id
@@ -55,17 +41,31 @@ class DnsFlow:
         """Queries without an answer, the oldest first: their id to that of their transaction."""
         self._frames: list[Frames] = []
         """By direction, once there is a stream: most flows are datagrams."""
+        self._framer: Framer | None = None
 
     def datagram(self, direction: Direction, data: bytes, ts_ns: int, number: int, out: list[Transaction]) -> None:
         """Take the next datagram, as `DatagramParser` has it."""
+        if self._framer is None and "dns" in self._shared.framed.protocols:
+            self._framer = self._shared.framed.framer("dns", stream=False)
+        self._frame(direction, data, (ts_ns, number, 0), out)
         self._message(direction, data, ts_ns, number, 0, out)
+
+    def _frame(self, direction: Direction, data: bytes, at: tuple[int, int, int], out: list[Transaction]) -> None:
+        """Append the frame of a message, where somebody asks for it."""
+        if self._framer is not None:
+            place = Place(self._shared.flows, self._slot, *at)
+            out.append(self._framer.row(direction, data, whole_message(data, direction), place))
 
     def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         direction = stretch.direction
         if not self._frames:
             self._frames = [Frames(self._shared.pool, _length_of, _LONGEST, begins) for begins in BEGINS]
+            self._framer = self._shared.framed.framer("dns", stream=True)
+        if self._framer is not None:
+            self._framer.came(direction, stretch.gap + len(stretch.data))
         for frame in self._frames[direction].feed(stretch.data, stretch.gap, stretch.closed):
+            self._frame(direction, frame.data[_LENGTH:], (stretch.ts_ns, stretch.number, frame.behind), out)
             self._message(direction, frame.data[_LENGTH:], stretch.ts_ns, stretch.number, frame.behind, out)
 
     def release(self) -> None:
@@ -81,7 +81,7 @@ class DnsFlow:
         """Append the transaction of a message, and of each further question the event of one."""
         shared = self._shared
         try:
-            message = Message(data, shared.records, shared.counters)
+            message = Message(data, shared.settings.records, shared.counters)
         except Malformed:
             shared.counters.add("dns.malformed")
             odd = {ODDITY: UNREADABLE}
@@ -118,7 +118,7 @@ class DnsFlow:
         self._next_id += 1
         waiting = self._waiting
         waiting.pop(message_id, None)
-        if len(waiting) >= self._shared.open_queries:
+        if len(waiting) >= self._shared.settings.open_queries:
             del waiting[next(iter(waiting))]
             self._shared.counters.add("dns.queries_evicted")
         waiting[message_id] = tx_id

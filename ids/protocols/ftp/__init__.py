@@ -6,9 +6,10 @@ AUTH TLS hands the control connection over; from then on, data connections are n
 """
 
 from ids.protocols.ftp.data import SharedData
-from ids.protocols.ftp.parser import Shared
+from ids.protocols.ftp.parser import FtpSession
 from ids.protocols.ftp.settings import FtpSettings
 from ids.protocols.protocol import Buffer, Protocol
+from ids.protocols.shared import parsing
 from ids.protocols.starts import NO_REQUEST
 from ids.types import Direction
 
@@ -24,7 +25,7 @@ PROTOCOL = Protocol(
     rb"|STOU|APPE|ALLO|REST|RNFR|RNTO|ABOR|DELE|RMD|XRMD|MKD|XMKD|PWD|XPWD|LIST|NLST|MLSD|MLST|SITE|SYST|STAT|HELP"
     rb"|NOOP|FEAT|OPTS|AUTH|PBSZ|PROT|CCC|MDTM|SIZE|LANG|HOST|CLNT)(?=[ \t\r\n])",
     settings=FtpSettings,
-    streams=Shared,
+    streams=parsing("ftp", FtpSession),
     oddities=("request_command_too_long", "response_command_too_long"),
     event="ftp",
     buffers=(

@@ -9,9 +9,10 @@ from ipaddress import ip_address
 from typing import Any
 
 from ids.protocols.expected import Announcement
-from ids.protocols.framing import Lines, Message, Pool
+from ids.protocols.framing import Lines, Message
 from ids.protocols.ftp.settings import FtpSettings
-from ids.protocols.protocol import ODDITY, Handover, Setup
+from ids.protocols.protocol import ODDITY, Handover
+from ids.protocols.shared import Shared
 from ids.protocols.spelling import text
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
@@ -65,21 +66,6 @@ class Exchange:
         """Bytes that it holds of the limit that all flows share."""
 
 
-class Shared:
-    """What the parsers of all flows share; makes them."""
-
-    def __init__(self, setup: Setup) -> None:
-        self.flows = setup.flows
-        self.counters = setup.counters
-        self.expected = setup.expected
-        self.settings: FtpSettings = setup.settings
-        self.pool = Pool("ftp", self.settings.memcap_bytes, setup.counters)
-
-    def __call__(self, slot: int, tx_id: int) -> FtpSession:
-        """Return the parser of a flow."""
-        return FtpSession(self, slot, tx_id)
-
-
 class FtpSession:
     """Both directions of a flow; a `StreamParser`."""
 
@@ -89,7 +75,7 @@ class FtpSession:
         "_upgrade", "_waiting",
     )  # fmt: skip
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: Shared[FtpSettings], slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
         self._next_id = tx_id

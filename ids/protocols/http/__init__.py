@@ -2,18 +2,22 @@
 
 - `starts` has the first bytes of messages; `settings` the limits;
 - `connection` reads a connection: ordinary messages by `ordinary`, everything else by `parser`, the careful lane;
-- `block`, `head`, `uri` and `content` read the parts of a message;
-- `message` holds what a connection is in the middle of;
+- `block`, `head`, `uri` and `content` read the parts of a message; `ends` finds the end of a head, `chunks` reads the
+  sizes of chunks;
+- `message` holds what a connection is in the middle of, `reports` makes transactions of it;
 - `codings` undoes brotli, zstd and LZMA, `upgrade` says what comes after HTTP, `oddities` what is odd about a head.
 """
 
+from functools import partial
+
 from ids.protocols.http.connection import Shared
+from ids.protocols.http.frames import frame_of
 from ids.protocols.http.oddities import ODDITIES, odd
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import CLIENT_PRELUDE, FROM_CLIENT, FROM_SERVER, SERVER_PRELUDE
 from ids.protocols.protocol import Buffer, Protocol
 from ids.types import Direction
-from ids.types.transactions import ODD_OF
+from ids.types.transactions import DERIVED, ODD_OF
 
 _REQUEST, _RESPONSE = Direction.TO_SERVER, Direction.TO_CLIENT
 
@@ -26,6 +30,7 @@ _LINES = (b": ", b", ", b"\r\n")
 """Headers, those of one name joined."""
 
 _BODIES = ("http.request_body", "http.response_body")
+_GROWING = (*_BODIES, "http.frame.request", "http.frame.response")
 _SEVERAL = ("http.uri", "http.cookie", "http.request_header", "http.response_header", *_BODIES)
 
 PROTOCOL = Protocol(
@@ -40,7 +45,7 @@ PROTOCOL = Protocol(
     event="http",
     oddities=ODDITIES,
     buffers=tuple(
-        Buffer(name, "http", side, text, name in _SEVERAL, seams, grows=name in _BODIES)
+        Buffer(name, "http", side, text, name in _SEVERAL, seams, grows=name in _GROWING)
         for name, side, seams, text in (
             ("http.method", _REQUEST, _WHOLE, "request method"),
             ("http.uri", _REQUEST, _WHOLE, "request target, normalised; further forms beside"),
@@ -64,6 +69,8 @@ PROTOCOL = Protocol(
             ("http.start", None, _LINES, "first line and all headers, normalised, with the empty line behind them"),
             ("http.request_header", _REQUEST, _LINES, "each header of the request, normalised, without its line end"),
             ("http.response_header", _RESPONSE, _LINES, "each header of the response, normalised"),
+            ("http.frame.request", _REQUEST, None, "head of the request as sent, and its body behind it, decoded"),
+            ("http.frame.response", _RESPONSE, None, "head of the response as sent, and its body behind it, decoded"),
             ("http.header.raw", None, _WHOLE, "all headers as sent"),
             ("http.header_names", None, None, "names of the headers, in order"),
             ("http.protocol", None, _WHOLE, "protocol version of the first line"),
@@ -76,5 +83,6 @@ PROTOCOL = Protocol(
 )
 
 ODD_OF[PROTOCOL.name] = odd
+DERIVED.update({"http.frame.request": partial(frame_of, _REQUEST), "http.frame.response": partial(frame_of, _RESPONSE)})
 
 __all__ = ["PROTOCOL", "HttpSettings"]

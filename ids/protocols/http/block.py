@@ -50,25 +50,20 @@ def authority(target: bytes) -> bytes:
 
 
 def header(block: bytes, low: bytes, key: bytes) -> bytes | None:
-    """Return the value of a header, several joined by a comma.
+    """Return the value of a header, several joined by a comma; the arguments are as in `header_values`."""
+    values = header_values(block, low, key)
+    return b", ".join(values) if values else None
 
-    ``low`` is the head in lower case, ``key`` is ``\\nname:`` in lower case.
-    """
-    at = low.find(key)
-    if at < 0:
-        return None
-    size = len(key)
-    end = block.index(b"\r", at)
-    value = block[at + size : end].strip()
-    at = low.find(key, end)
-    if at < 0:
-        return value
-    values = [value]
+
+def header_values(block: bytes, low: bytes, key: bytes) -> list[bytes]:
+    """Return the values of all headers of a name: ``low`` is the head in lower case, ``key`` ``\\nname:`` likewise."""
+    values: list[bytes] = []
+    at, size = low.find(key), len(key)
     while at >= 0:
         end = block.index(b"\r", at)
         values.append(block[at + size : end].strip())
         at = low.find(key, end)
-    return b", ".join(values)
+    return values
 
 
 def _header_fields(block: bytes, low: bytes) -> dict[str, Any]:

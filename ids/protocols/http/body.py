@@ -14,6 +14,7 @@ from ids.protocols.files.names import file_name
 from ids.protocols.http.content import decode_content, find_files
 from ids.protocols.http.head import Head
 from ids.protocols.http.message import UPLOADS, Message
+from ids.protocols.http.oddities import NOTED
 from ids.protocols.http.settings import BodySettings
 from ids.protocols.http.uri import further_body, further_forms
 from ids.types import Direction
@@ -57,12 +58,17 @@ def buffers_of(
         limit = settings.request_body_bytes if direction is Direction.TO_SERVER else settings.response_body_bytes
         coding = message.head.headers.get(b"content-encoding", b"")
         counters = Counters() if goes_on else counters
+        invalid = counters["http.coding_invalid"]
         readings = decode_content(bytes(message.body), coding, limit, settings, counters, goes_on)
+        if direction is Direction.TO_CLIENT and counters["http.coding_invalid"] > invalid:
+            message.noted.add(b"gzip_decompression_failed")
         if direction is Direction.TO_SERVER and coding:
             readings = _with_body_as_sent(readings, bytes(message.body))
         if readings:
             add = _add_request_body if direction is Direction.TO_SERVER else _add_response_body
             add(message.head, readings, message.exchange.path(), buffers, more, counters)
+    if message.noted:
+        buffers[NOTED] = b" ".join(sorted(message.noted))
     if message.strays:
         strays = bytes(message.strays)
         body = buffers.setdefault("http.request_body", strays)

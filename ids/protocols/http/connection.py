@@ -46,7 +46,7 @@ class Shared:
         self.setup = setup
         self.flows = setup.flows
         self.files = setup.files
-        self.ordinary_lane = setup.ordinary_lane
+        self.ordinary_lane = setup.ordinary_lane and not settings.lists_headers
         self.memory = Memory(settings.memcap_bytes)
         self.open_requests = settings.open_requests
         self.header_bytes = settings.header_bytes
@@ -183,7 +183,7 @@ class Connection(State):
             response = (ResponseWithFile if tracked else Response)(block, data[start:end], exchange)
             row = Transaction(
                 shared.flows, self.slot, "http", exchange.tx_id, _TO_CLIENT, response,
-                response.fields, ts_ns, number, True, behind=size - end,
+                response.fields, ts_ns, number, True, more=response.further(low), behind=size - end,
             )  # fmt: skip
             out.append(row)
             if exchange.files:

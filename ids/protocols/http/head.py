@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -240,7 +240,9 @@ def _read_headers(
     if (line := buffers.get("http.request_line" if cookie == b"cookie" else "http.response_line")) is not None:
         buffers["http.start"] = start_of(line, pairs)
     if cookie in headers:
-        _read_cookies(head, values[cookie])
+        buffers["http.cookie"], several = cookies_of(values[cookie])
+        if several:
+            head.more["http.cookie"] = several
     for key, buffer in BUFFER_OF_HEADER.items():
         if key in headers:
             buffers[buffer] = headers[key]
@@ -262,13 +264,25 @@ def start_of(line: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"\r\n".join([line, *lines, b"\r\n"])
 
 
-def _read_cookies(head: Head, values: list[bytes]) -> None:
-    """Take the values of all cookie headers together, the empty ones left out, and each of several by itself."""
+def listed(head: Head, names: Collection[bytes] | None, of_client: bool) -> list[dict[str, str]]:
+    """Return the headers as events list them, those of one name joined; only some, by their names in lower case."""
+    raw = head.buffers.get("http.header.raw", b"")
+    spelled: dict[bytes, str] = {}
+    lines = raw.split(b"\n") if of_client else _ANY_LINE_END.split(raw)
+    for name, _ in _pairs(lines, len(raw) + 1, Counters()):
+        spelled.setdefault(name.lower(), text(name))
+    return [
+        {"name": spelling, "value": text(head.headers.get(name, b""))}
+        for name, spelling in spelled.items()
+        if names is None or name in names
+    ]
+
+
+def cookies_of(values: list[bytes]) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the values of all cookie headers together, the empty ones left out, and each of several by itself."""
     present = [value for value in values if value]
-    head.buffers["http.cookie"] = b", ".join(present)
     several = dict.fromkeys(present)
-    if len(several) > 1:
-        head.more["http.cookie"] = tuple(several)[:MAX_COOKIES]
+    return b", ".join(present), tuple(several)[:MAX_COOKIES] if len(several) > 1 else ()
 
 
 def _pairs(lines: list[bytes], max_headers: int, counters: Counters) -> list[tuple[bytes, bytes]]:

@@ -71,9 +71,9 @@ class Upgraded(NamedTuple):
 
 
 class Exchange:
-    """A request, as long as it waits for its response. Its fields do not change."""
+    """A request, as long as it waits for its response. What is logged of it does not change."""
 
-    __slots__ = ("_fields", "_path", "cost", "files", "head", "method", "tx_id", "unasked")
+    __slots__ = ("_fields", "_path", "continued", "cost", "files", "head", "method", "tx_id", "unasked")
 
     def __init__(
         self,
@@ -97,6 +97,8 @@ class Exchange:
         """Those of its request, whose events wait for the response."""
         self.cost = cost
         """Bytes that it keeps, at most."""
+        self.continued = 0
+        """Times that its server said 100 Continue."""
         self.unasked = not fields
         """No request was seen: it begins with a response."""
 
@@ -157,6 +159,8 @@ class Step(Enum):
     BODY = "body"
     """Bytes of a body with a length."""
     UNTIL_CLOSE = "body until close"
+    HEADLESS = "answer without a status line"
+    """A body, until the connection closes or a response begins."""
     CHUNK_LINE = "chunk-size line"
     CHUNK_EXTENSION = "rest of a chunk-size line"
     CHUNK = "chunk"
@@ -169,8 +173,8 @@ class Message:
     """A message whose body is being read."""
 
     __slots__ = (
-        "behind", "body", "chunk_bytes", "due", "exchange", "forms", "framing", "head", "looks", "lost", "others",
-        "reported", "size", "strays",
+        "behind", "body", "chunk_bytes", "due", "exchange", "forms", "framing", "head", "looks", "lost", "noted",
+        "others", "reported", "size", "strays",
     )  # fmt: skip
 
     def __init__(self, head: Head, exchange: Exchange) -> None:
@@ -181,6 +185,8 @@ class Message:
         """Of a request, lines of chunk sizes with more in them than that; at most as much as of a body."""
         self.others: list[Head] = []
         """Of a request, what other servers take for its head."""
+        self.noted: set[bytes] = set()
+        """What was found odd beside the head (`ids.protocols.http.oddities`)."""
         self.size = 0
         """Body bytes so far, inspected or not;"""
         self.lost = 0

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 from ids.protocols.files import FILE_BUFFERS, File
 from ids.protocols.files.names import file_name
-from ids.protocols.http.block import authority, first_line, header, response_fields
-from ids.protocols.http.head import BUFFER_OF_HEADER, start_of
+from ids.protocols.http.block import authority, first_line, header, header_values, response_fields
+from ids.protocols.http.head import BUFFER_OF_HEADER, cookies_of, start_of
 from ids.protocols.http.message import Exchange
 from ids.protocols.http.uri import further_body, further_forms, host_name, normalise, path_of, split_target
 
@@ -28,7 +28,8 @@ _RESPONSE = rb"HTTP/1\.[01] [2-9][0-9][0-9](?: (?:[!-~][ -~]*)?)?"
 _TRANSFER = b"\ntransfer-encoding:"
 _LENGTH = b"\ncontent-length:"
 _CODED = b"\ncontent-encoding:"
-_COOKIE = b"\ncookie:"
+_COOKIE, _SET_COOKIE = b"\ncookie:", b"\nset-cookie:"
+_NOTHING: Mapping[str, tuple[bytes, ...]] = {}
 _MAX_DIGITS = 18
 _ODD = re.compile(rb"[%\\]|/[/.]")
 """What normalising may change in a target."""
@@ -198,6 +199,19 @@ class Response(Ordinary):
         fields["length"] = len(self.body)
         return fields
 
+    def cookies(self) -> bytes | None:
+        """Return the cookies that the server sets."""
+        values = header_values(self.block, self.block.lower(), _SET_COOKIE)
+        return cookies_of(values)[0] if values else None
+
+    def further(self, low: bytes) -> Mapping[str, tuple[bytes, ...]]:
+        """Return each of several cookies, as `Transaction.more` has them; ``low`` is the head in lower case."""
+        at = low.find(_SET_COOKIE)
+        if at < 0 or low.find(_SET_COOKIE, at + 1) < 0:
+            return _NOTHING
+        several = cookies_of(header_values(self.block, low, _SET_COOKIE))[1]
+        return {"http.cookie": several} if several else _NOTHING
+
     def file_name(self) -> bytes | None:
         """Return the name that the server gives the body, else the path of what was asked for."""
         if not self.body:
@@ -248,7 +262,7 @@ Request.makers = {
     "http.protocol": lambda message: message.word(2),
     "http.host": Request.host,
     "http.host.raw": Request.raw_host,
-    "http.header": lambda message: message.headers(b"\ncookie:"),
+    "http.header": lambda message: message.headers(_COOKIE),
     "http.cookie": _of_header(b"cookie"),
     "http.request_body": _body,
     "file.name": Request.file_name,
@@ -259,8 +273,8 @@ Response.makers = {
     "http.protocol": lambda message: message.word(0),
     "http.stat_code": lambda message: message.word(1),
     "http.stat_msg": lambda message: message.word(2),
-    "http.header": lambda message: message.headers(b"\nset-cookie:"),
-    "http.cookie": _of_header(b"set-cookie"),
+    "http.header": lambda message: message.headers(_SET_COOKIE),
+    "http.cookie": Response.cookies,
     "http.response_body": _body,
     "file.name": Response.file_name,
     **_BOTH,

@@ -6,6 +6,7 @@ THEORY.
     body is complete, or as much of it as is inspected; a response likewise. Requests and responses pair up in order.
 (2) What a server would still understand is understood: bare LF, empty lines before a message, white space around and
     within, no version, folded headers, a body with both a length and chunks (chunks win), an encoded body that is not.
+    An answer without a status line is a body, up to where a response begins after all: clients differ.
 (3) Bytes that were lost are no bytes: a gap within a body of known length shortens it, any other gap ends the message,
     which is reported as it is; the next one begins at the next line that looks like one.
     Limits end buffers, and never the framing: a head beyond ``header_bytes`` is reported in parts, of a chunk-size line
@@ -27,48 +28,29 @@ inspected is kept. A client's chunk makes at most ``open_requests`` transactions
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ids.protocols.files import COST, FILE_BUFFERS, File
-from ids.protocols.http.body import More, buffers_of, is_due, looked
-from ids.protocols.http.files import files_of
+from ids.protocols.http import chunks
+from ids.protocols.http.body import buffers_of
+from ids.protocols.http.ends import next_block
 from ids.protocols.http.head import (
     Head,
+    listed,
     other_readings,
     parse_bare_requests,
-    parse_part,
     parse_request,
     parse_response,
 )
 from ids.protocols.http.message import Exchange, Memory, Message, Side, State, Step
+from ids.protocols.http.reports import Reports
 from ids.protocols.http.settings import HttpSettings
-from ids.protocols.http.starts import HTTP2_START, REQUEST_AS_BODY, REQUEST_START, RESPONSE_START, proxy_header
+from ids.protocols.http.starts import HTTP2_START, REQUEST_START, RESPONSE_START, proxy_header
 from ids.protocols.http.upgrade import agreed
 from ids.protocols.http.uri import QUERY
 from ids.protocols.protocol import Handover, Setup
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
-_HEAD_END = {
-    Direction.TO_SERVER: re.compile(rb"\n\r{0,8}\n"),
-    Direction.TO_CLIENT: re.compile(rb"\n(?:\r{0,8}\n|[\r \t]{1,8}\n(?=[^ \t\r\n]))"),
-}
-_HEAD_END_BYTES = 11
-"""The longest of these; where a search left off, the start of one may lie."""
-_CHUNK_SIZE = re.compile(rb"[\s\0]*(?:0[xX])?0*([0-9A-Fa-f]{1,15})")
-_PLAIN_EXTENSION = re.compile(rb"[ \t]*(?:;[ \t]*[\w.!#-]+(?:=\"?[\w.!#-]*\"?)?[ \t]*){0,4}\r?")
-"""What may stand behind a chunk size without being looked at, while it is short: `_MAX_PLAIN_EXTENSION`."""
-_MAX_PLAIN_EXTENSION = 64
-_MAX_CHUNK_LINE = 4096
-"""Bytes kept of a chunk-size line with its extensions."""
-_CHUNK_ZEROS = re.compile(rb"[\s\0]*(?:0[xX])?0*[0-9A-Fa-f]{0,15}$")
-"""A size that may go on."""
-_MAX_DIGITS = 16
-_OVERLAP = 8 * 1024
-"""Bytes that the parts of a long head have in common, so that what lies across is in one of them."""
-MAX_REQUESTS_AS_BODY = 16
-"""Requests that are read of one body."""
 _BARE_REQUESTS = re.compile(rb"(?:[\r\n]*[^\r\n]{1,512}\r?\n\r{0,8}\n){4,}")
 """Requests without headers. The last byte of each is its own, so that what follows is cut as otherwise."""
 _EMPTY = {Direction.TO_SERVER: b"\r\n", Direction.TO_CLIENT: b"\r\n\t \0"}
@@ -84,19 +66,15 @@ _STARTS = {
 }
 
 
-_BODY = {Direction.TO_SERVER: "http.request_body", Direction.TO_CLIENT: "http.response_body"}
-_NO_MORE: Mapping[str, tuple[bytes, ...]] = {}
-
-
 class HttpParser:
     """The careful lane of one connection, from a message boundary on."""
 
     def __init__(self, setup: Setup, memory: Memory, state: State) -> None:
         settings: HttpSettings = setup.settings
-        self._flows = setup.flows
         self._settings = settings
+        self._names = frozenset(name.lower().replace("_", "-").encode() for name in settings.logged_header_names)
         self._counters = setup.counters
-        self._files = setup.files
+        self._contradicted = setup.contradicted
         self._memory = memory
         self._state = state
         self._waiting = state.waiting
@@ -104,17 +82,13 @@ class HttpParser:
             Side(Direction.TO_SERVER, settings.request_body_bytes),
             Side(Direction.TO_CLIENT, settings.response_body_bytes),
         )
-        self._out: list[Transaction] = []
+        self._reports = Reports(setup, state)
         self._tunnel = False
         """The streams are no longer HTTP: what is left in the buffers is the other protocol's."""
         self._agreed: tuple[str | None, Any] = (None, None)
         """What the other protocol is, and what its parser is to know of the request before it."""
         self._proxied = False
         """A proxy has said something of the client, and no more has come yet."""
-        self._reading = False
-        """What is reported ends before the bytes that are left in the buffer,"""
-        self._beyond = 0
-        """and before so many bytes of its body."""
         self._stalled = False
         """Requests wait in the buffer for the server to answer those before them."""
 
@@ -123,7 +97,7 @@ class HttpParser:
         direction, data, ts_ns, number, gap, closed = stretch
         side = self._sides[direction]
         side.ts_ns, side.number = ts_ns, number
-        self._out = out
+        self._reports.out = out
         if gap:
             self._gap(side, gap)
         if data:
@@ -131,10 +105,10 @@ class HttpParser:
             side.buffer += data
             side.fed += len(data)
             self._state.heard |= direction is Direction.TO_CLIENT
-            self._reading = True
+            self._reports.reading = True
             while not self._tunnel and self._advance(side):
                 pass
-            self._reading = False
+            self._reports.reading = False
             self._go_on()
         if closed or gap or self._tunnel:
             self._end_further(side)
@@ -149,7 +123,7 @@ class HttpParser:
         for each in self._sides:
             for message in (each.message, each.further):
                 if message is not None and not message.reported:
-                    self._look(side, each, message)
+                    self._reports.look(side, each, message)
         return None
 
     @property
@@ -159,7 +133,7 @@ class HttpParser:
 
     def _leave(self, side: Side) -> Handover:
         """Report what waits, and hand over what is left."""
-        self._report_waiting(side)
+        self._reports.waiting(side)
         requests, responses = self._sides
         rest = bytes(requests.buffer), bytes(responses.buffer)
         to, before = self._agreed
@@ -179,11 +153,11 @@ class HttpParser:
         for side in self._sides:
             self._end_further(side)
             if side.message is not None:
-                self._report(side, side.message)
+                self._reports.report(side, side.message)
             elif side.buffer and side.step is Step.HEAD:
                 self._end_unfinished(side)
                 self._lose(side)
-        self._report_waiting(now, Direction.TO_SERVER)
+        self._reports.waiting(now, Direction.TO_SERVER)
         self._hold()
 
     def _advance(self, side: Side) -> bool:
@@ -200,10 +174,12 @@ class HttpParser:
             case Step.UNTIL_CLOSE:
                 self._take_body(side, len(side.buffer))
                 return False
+            case Step.HEADLESS:
+                return self._read_headless(side)
             case Step.CHUNK_LINE:
-                return self._read_chunk_line(side)
+                return chunks.read_size(side, self._counters)
             case Step.CHUNK_EXTENSION:
-                return self._read_chunk_extension(side)
+                return chunks.read_extension(side)
             case Step.TRAILER:
                 return self._read_trailer(side)
             case Step.LOST:
@@ -230,17 +206,17 @@ class HttpParser:
         del side.buffer[: run.end()]
         self._counters.add("http.skimmed_requests", len(lines))
         buffers, more = parse_bare_requests(dict.fromkeys(lines))
-        self._emit(side, self._new_exchange(), buffers, {}, False, more=more)
+        self._reports.emit(side, self._new_exchange(), buffers, {}, False, more=more)
         return True
 
     def _go_on(self) -> None:
         """Read the requests that an answer has made room for."""
         if not self._stalled or len(self._waiting) >= self._settings.open_requests:
             return
-        reading, self._reading, self._stalled = self._reading, False, False
+        reading, self._reports.reading, self._stalled = self._reports.reading, False, False
         while not self._tunnel and self._advance(self._sides[Direction.TO_SERVER]):
             pass
-        self._reading = reading
+        self._reports.reading = reading
 
     def give_up_stall(self) -> None:
         """Let go of the requests that wait in the buffer: rules on the raw stream have seen them."""
@@ -279,9 +255,10 @@ class HttpParser:
             del buffer[:empty]
         if side.direction is Direction.TO_CLIENT and not b"HTTP/".startswith(bytes(buffer[:5]).upper()):
             self._counters.add("http.response_without_status")
-            self._lose(side)
+            if not self._begin_headless(side):
+                self._lose(side)
             return True
-        block, ended = self._next_block(side)
+        block, ended = next_block(side, self._settings.header_bytes)
         if not block:
             return False
         if ended:
@@ -315,47 +292,19 @@ class HttpParser:
             self._agreed, self._tunnel = ("http2", None), True
         return True
 
-    def _next_block(self, side: Side) -> tuple[bytes, bool]:
-        """Take from the buffer a head, or as much of one as is read at once; return it, and whether it ended with it.
-
-        Returns nothing where more must come first.
-        """
-        buffer, limit = side.buffer, self._settings.header_bytes
-        most = limit + _HEAD_END_BYTES + 1
-        found = _HEAD_END[side.direction].search(buffer, max(side.scanned - _HEAD_END_BYTES, 0), most)
-        if found is not None and found.start() < limit:
-            start, end = found.span()
-            block = bytes(buffer[: start + 1])
-            del buffer[:end]
-        elif len(buffer) <= most:
-            side.scanned = len(buffer)
-            return b"", False
-        else:
-            block = bytes(buffer[:limit])
-            del buffer[: limit - min(_OVERLAP, limit // 4)]
-        side.scanned = 0
-        return block, found is not None and found.start() < limit
-
     def _read_long_head(self, side: Side) -> bool:
         """Report the next part of a head beyond the limit; at its end, go on as its lines say."""
         message = side.message
         assert message is not None
-        block, ended = self._next_block(side)
+        block, ended = next_block(side, self._settings.header_bytes)
         if not block:
             return False
-        self._report_part(side, message, block)
+        self._reports.part_of_head(side, message, block)
         if not ended:
             return True
         message.head.take_framing(message.framing.lines(), self._counters)
         self._begin_body(side, message)
         return True
-
-    def _report_part(self, side: Side, message: Message, block: bytes) -> None:
-        of_client = side.direction is Direction.TO_SERVER
-        for reading in (block, *(other_readings(block) if of_client else ())):
-            message.framing.take(reading)
-            buffers = parse_part(reading, of_client, self._counters)
-            self._emit(side, message.exchange, buffers, message.exchange.fields(), False)
 
     def _start_message(self, side: Side, block: bytes) -> None:
         if self._open_message(side, block) and side.message is not None:
@@ -370,71 +319,93 @@ class HttpParser:
 
     def _open_request(self, side: Side, block: bytes) -> None:
         head = parse_request(block, self._settings.header_count, self._counters)
+        self._list_headers(side, head)
         exchange = self._new_exchange(head, 2 * len(block))
         if b"upgrade" in head.headers:
             exchange.head = block
         self._waiting.append(exchange)
         if len(self._waiting) > self._settings.open_requests:
             self._counters.add("http.too_many_open_requests")
-            self._report_unanswered(side, self._waiting.pop(0))
+            self._reports.unanswered(side, self._waiting.pop(0))
         side.message = Message(head, exchange)
         for reading in other_readings(block):
             self._counters.add("http.head_ambiguous")
             other = parse_request(reading, self._settings.header_count, self._counters)
             side.message.others.append(other)
             head.reconcile(other)
-        self._report_others(side, side.message)
+        self._reports.as_others_read(side, side.message)
 
-    def _report_others(self, side: Side, message: Message) -> None:
-        """Report a request as other servers read it, with the body that is there."""
-        for head in message.others:
-            other = Message(head, message.exchange)
-            other.body = message.body
-            buffers, more = buffers_of(other, side.direction, self._settings, self._counters)
-            self._emit(side, message.exchange, buffers, message.exchange.fields, False, side.direction, more)
-
-    def _report_requests_as_body(self, side: Side, message: Message, partial: bool = False) -> None:
-        """Report the requests that a body is made of, to a server that reads none: it goes on behind the head."""
-        body, at = bytes(message.body), 0
-        for _ in range(MAX_REQUESTS_AS_BODY):
-            if REQUEST_AS_BODY.match(body, at) is None:
-                return
-            end = _HEAD_END[side.direction].search(body, at)
-            block = body[at : end.start() + 1 if end is not None else None].lstrip(b"\r\n")
-            if not partial:
-                self._counters.add("http.request_as_body")
-            head = parse_request(block, self._settings.header_count, self._counters)
-            inner = Message(head, message.exchange)
-            at = end.end() if end is not None else len(body)
-            if head.length and not head.chunked:
-                inner.body += body[at : at + head.length]
-                at += head.length
-            buffers, more = buffers_of(inner, side.direction, self._settings, self._counters)
-            fields = message.exchange.fields
-            self._emit(side, message.exchange, buffers, fields, False, side.direction, more, partial=partial)
-
-    def _open_response(self, side: Side, block: bytes) -> bool:
-        self._go_on()
+    def _begin_headless(self, side: Side) -> bool:
+        """Take what answers a request without a status line for a body; return False where no request waits."""
+        self._start_unended_request()
+        if not self._waiting:
+            return False
+        exchange = self._waiting.pop(0)
+        if not exchange.tx_id:
+            self._contradicted(self._state.slot, bytes(side.buffer), side.ts_ns, side.number)
         requests = self._sides[Direction.TO_SERVER]
+        if requests.message is not None and requests.message.exchange is exchange:
+            self._reports.so_far(side, requests.message)
+        side.message = Message(Head({}, {}), exchange)
+        side.message.behind = len(side.buffer) if self._reports.reading else 0
+        side.step = Step.HEADLESS
+        return True
+
+    def _read_headless(self, side: Side) -> bool:
+        """Take such a body up to where a response begins, which then is the answer; the rest of a line may be one."""
+        found = _STARTS[side.direction].search(side.buffer)
+        if found is None:
+            line = side.buffer.rfind(b"\n", max(len(side.buffer) - _LOOKBACK, 0))
+            self._take_body(side, line if line >= 0 else len(side.buffer))
+            return False
+        self._take_body(side, found.end())
+        message, side.message, side.step = side.message, None, Step.HEAD
+        if message is not None and not message.reported:
+            message.due = len(message.body)
+            self._reports.look(side, side, message)
+            self._waiting.insert(0, message.exchange)
+        return True
+
+    def _start_unended_request(self) -> None:
+        """Take a request that is answered before its head has ended: HTTP/0.9, or a server that does not wait."""
+        requests = self._sides[Direction.TO_SERVER]
+        self._go_on()
         if not self._waiting and requests.step is Step.HEAD and b"\n" in requests.buffer:
-            self._start_message(
-                requests, bytes(requests.buffer)
-            )  # HTTP/0.9, or a server that does not wait for the end
+            self._start_message(requests, bytes(requests.buffer))
             requests.buffer.clear()
             requests.scanned = 0
+
+    def _open_response(self, side: Side, block: bytes) -> bool:
+        self._start_unended_request()
+        requests = self._sides[Direction.TO_SERVER]
         head = parse_response(block, self._settings.header_count, self._counters)
         if 100 <= head.status < 200 and head.status != 101 and head.length is None and not head.chunked:
+            if self._waiting and head.status == 100:
+                self._waiting[0].continued += 1
             return False
+        self._list_headers(side, head)
         exchange = self._waiting.pop(0) if self._waiting else self._new_exchange()
         if requests.message is not None and requests.message.exchange is exchange:
-            self._report_so_far(side, requests.message)
+            self._reports.so_far(side, requests.message)
         side.message = Message(head, exchange)
+        if exchange.continued > 1:
+            side.message.noted.add(b"100_continue_already_seen")
         return True
+
+    def _list_headers(self, side: Side, head: Head) -> None:
+        """Add to the fields of a message the headers that its event is to list."""
+        if not self._settings.lists_headers:
+            return
+        of_client = side.direction is Direction.TO_SERVER
+        which = "request" if of_client else "response"
+        wanted = None if self._settings.logged_headers in (which, "both") else self._names
+        if found := listed(head, wanted, of_client):
+            head.fields[f"{which}_headers"] = found
 
     def _begin_body(self, side: Side, message: Message) -> None:
         """Go on behind the head: where the body ends depends on it, and of a response on the request."""
         head, method = message.head, message.exchange.method
-        message.behind = len(side.buffer) if self._reading else 0
+        message.behind = len(side.buffer) if self._reports.reading else 0
         if side.direction is Direction.TO_SERVER:
             if head.further_length and side.fed - len(side.buffer) >= side.further_until:
                 self._begin_further(side, message)
@@ -498,9 +469,9 @@ class HttpParser:
         if size > room:
             self._counters.add("http.body_limit_bytes", size - room)
         if len(message.body) >= side.limit or not side.limit:
-            self._beyond = max(size - room, 0)
-            self._report(side, message)
-            self._beyond = 0
+            self._reports.beyond = max(size - room, 0)
+            self._reports.report(side, message)
+            self._reports.beyond = 0
 
     def _begin_further(self, side: Side, message: Message) -> None:
         """Take for a body, besides, what other servers take for one: what follows is read both ways."""
@@ -523,81 +494,7 @@ class HttpParser:
         further, side.further = side.further, None
         if further is not None and further.body:
             buffers, more = buffers_of(further, side.direction, self._settings, self._counters)
-            self._emit(side, further.exchange, buffers, further.exchange.fields, False, more=more)
-
-    def _read_chunk_line(self, side: Side) -> bool:
-        buffer = side.buffer
-        end = buffer.find(b"\n", side.scanned)
-        if end < 0:
-            side.scanned = len(buffer)
-            return len(buffer) > _MAX_CHUNK_LINE and self._cut_chunk_line(side)
-        size = _CHUNK_SIZE.match(bytes(buffer[:end]))
-        side.scanned = 0
-        message = side.message
-        assert message is not None
-        if not buffer[:end].strip(b"\r\t "):
-            message.chunk_bytes += end + 1
-            del buffer[: end + 1]
-            return True
-        if size is None:
-            self._leave_chunks(side)
-            return True
-        if end > size.end():
-            self._keep_extension(side, bytes(buffer[:end]), size.end())
-        message.chunk_bytes += end + 1
-        del buffer[: end + 1]
-        side.remaining = int(size.group(1), 16)
-        side.step = Step.CHUNK if side.remaining else Step.TRAILER
-        return True
-
-    def _cut_chunk_line(self, side: Side) -> bool:
-        """Keep of a chunk-size line that does not end what matters of it; return whether another step may follow."""
-        line = bytes(side.buffer)
-        side.scanned = 0
-        if _CHUNK_ZEROS.match(line) is not None:
-            side.buffer[:] = (b"0" if line.strip() else b" ") + line[-_MAX_DIGITS:].lstrip(b" \t\r\v\f\0xX")
-            return False
-        size = _CHUNK_SIZE.match(line)
-        if size is None:
-            self._leave_chunks(side)
-            return True
-        self._keep_extension(side, line, size.end())
-        side.buffer.clear()
-        side.remaining = int(size.group(1), 16)
-        side.step = Step.CHUNK_EXTENSION
-        return False
-
-    def _keep_extension(self, side: Side, line: bytes, at: int) -> None:
-        """Keep a chunk-size line with more behind its size than chunks have: to some server it is a body."""
-        message = side.message
-        assert message is not None
-        plain = len(line) - at <= _MAX_PLAIN_EXTENSION and _PLAIN_EXTENSION.fullmatch(line, at) is not None
-        if not plain and side.direction is Direction.TO_SERVER:
-            self._counters.add("http.chunk_extension_odd")
-            message.strays += line[: max(side.limit - len(message.strays), 0)] + b"\n"
-
-    def _read_chunk_extension(self, side: Side) -> bool:
-        message, end = side.message, side.buffer.find(b"\n")
-        assert message is not None
-        if side.direction is Direction.TO_SERVER:
-            more = side.buffer[: end if end >= 0 else None]
-            message.strays[-1:] = more[: max(side.limit - len(message.strays), 0)] + b"\n"
-        if end < 0:
-            side.buffer.clear()
-            return False
-        del side.buffer[: end + 1]
-        side.step = Step.CHUNK if side.remaining else Step.TRAILER
-        return True
-
-    def _leave_chunks(self, side: Side) -> None:
-        """Take what is not in chunks after all for a plain body."""
-        message = side.message
-        assert message is not None
-        self._counters.add("http.chunk_invalid")
-        if message.head.length and not message.size:
-            side.step, side.remaining = Step.BODY, message.head.length
-        else:
-            side.step = Step.UNTIL_CLOSE
+            self._reports.emit(side, further.exchange, buffers, further.exchange.fields, False, more=more)
 
     def _read_trailer(self, side: Side) -> bool:
         end = side.buffer.find(b"\n", side.scanned)
@@ -620,7 +517,8 @@ class HttpParser:
     def _gap(self, side: Side, size: int) -> None:
         self._counters.add("http.gap")
         message = side.message
-        if message is not None and side.step is Step.UNTIL_CLOSE:
+        if message is not None and side.step in (Step.UNTIL_CLOSE, Step.HEADLESS):
+            self._take_body(side, len(side.buffer))
             message.lost += size
             return
         if message is not None and side.step in (Step.BODY, Step.CHUNK) and not side.buffer:
@@ -668,8 +566,8 @@ class HttpParser:
             self._start_message(side, bytes(side.buffer))
         if side.message is not None:
             if side.step is Step.LONG_HEAD:
-                self._report_part(side, side.message, bytes(side.buffer))
-            if side.step is Step.CHUNK_LINE:
+                self._reports.part_of_head(side, side.message, bytes(side.buffer))
+            if side.step in (Step.CHUNK_LINE, Step.HEADLESS):
                 self._take_body(side, len(side.buffer))
             self._finish(side)
         side.buffer.clear()
@@ -682,132 +580,11 @@ class HttpParser:
             self._end_unfinished(side)
         if self._state.closed == 0b11:
             self._end_unfinished(self._sides[Direction.TO_SERVER])
-            self._report_waiting(side)
-
-    # Reports.
+            self._reports.waiting(side)
 
     def _finish(self, side: Side) -> None:
         message = side.message
         side.message = None
         side.step = Step.HEAD
         if message is not None and not message.reported:
-            self._report(side, message)
-
-    def _report(self, side: Side, message: Message) -> None:
-        """Report a message with the body that was inspected, once."""
-        if message.reported:
-            return
-        message.reported = True
-        if message.exchange.unasked and not self._state.affords(message.head.size + message.size):
-            self._counters.add("http.unasked_responses")
-            message.body.clear()
-            return
-        if side.direction is Direction.TO_SERVER and message.body:
-            self._report_others(side, message)
-            self._report_requests_as_body(side, message)
-        buffers, more = buffers_of(message, side.direction, self._settings, self._counters)
-        fields, answered = _fields(side, message), side.direction is Direction.TO_CLIENT
-        files = self._files_of(side, message, buffers) if self._files.tracked else ()
-        message.body.clear()
-        if len(files) > 1 and self._files.asked:
-            self._emit_parts(side, message, buffers, files, more)
-            return
-        alone = files[0].buffers if len(files) == 1 else buffers
-        self._emit(side, message.exchange, alone, fields(), answered, more=more, files=files)
-
-    def _emit_parts(
-        self, side: Side, message: Message, buffers: dict[str, bytes], files: Sequence[File], more: More
-    ) -> None:
-        """Report a request with several files, and then each by itself: a rule on files is about one of them."""
-        exchange, others = message.exchange, {name: of for name, of in more.items() if name not in FILE_BUFFERS}
-        plain = {name: value for name, value in buffers.items() if name not in FILE_BUFFERS}
-        self._emit(side, exchange, plain, exchange.fields(), False, more=others)
-        for part, file in enumerate(files):
-            file.part = part
-            self._emit(side, exchange, file.buffers, exchange.fields(), False, files=(file,))
-
-    def _files_of(self, side: Side, message: Message, buffers: dict[str, bytes]) -> Sequence[File]:
-        """Return the files in a message that is reported, ended as it is."""
-        body, limit = len(message.body), side.limit
-        complete = message.size <= body and (body < limit or (side.step is Step.BODY and not side.remaining))
-        if b"content-encoding" in message.head.headers:
-            complete &= len(buffers.get(_BODY[side.direction], b"")) < limit
-        files = files_of(self._files, self._state.slot, side.direction, message, buffers)
-        for file in files:
-            file.gap(message.lost)
-            if complete:
-                file.close(side.ts_ns, side.number)
-            else:
-                file.truncate(side.ts_ns, side.number)
-        return files
-
-    def _report_so_far(self, now: Side, message: Message) -> None:
-        """Report a request that is answered before its end, which may never come: the server has acted on it."""
-        if message.reported:
-            return
-        buffers, more = buffers_of(message, Direction.TO_SERVER, self._settings, self._counters, True)
-        looked(message, Direction.TO_SERVER)
-        self._emit(now, message.exchange, buffers, message.exchange.fields, False, Direction.TO_SERVER, more)
-
-    def _look(self, now: Side, side: Side, message: Message) -> None:
-        """Report of a message that goes on its head, once, and its body, as often as it is due."""
-        due, fields = is_due(message), _fields(side, message)
-        if not message.looks:
-            body, message.body = message.body, bytearray()
-            buffers, more = buffers_of(message, side.direction, self._settings, self._counters, True)
-            looked(message, side.direction)
-            message.body = body
-            self._emit(now, message.exchange, buffers, fields, False, side.direction, more, partial=True)
-            self._out[-1].behind = message.behind
-        if due:
-            if side.direction is Direction.TO_SERVER:
-                self._report_requests_as_body(side, message, partial=True)
-            buffers, more = buffers_of(message, side.direction, self._settings, self._counters, True)
-            looked(message, side.direction)
-            self._emit(now, message.exchange, buffers, fields, False, side.direction, more, partial=True)
-
-    def _report_waiting(self, now: Side, direction: Direction | None = None) -> None:
-        """Report every request that waits as unanswered, at the time of the side that is read."""
-        for exchange in self._waiting:
-            self._report_unanswered(now, exchange, direction)
-        self._waiting.clear()
-
-    def _report_unanswered(self, now: Side, exchange: Exchange, direction: Direction | None = None) -> None:
-        self._emit(now, exchange, {}, exchange.fields(), True, direction)
-
-    def _emit(
-        self,
-        side: Side,
-        exchange: Exchange,
-        buffers: Mapping[str, bytes],
-        fields: dict[str, Any] | Callable[[], dict[str, Any]],
-        complete: bool,
-        direction: Direction | None = None,
-        more: Mapping[str, tuple[bytes, ...]] = _NO_MORE,
-        partial: bool = False,
-        files: Sequence[File] = (),
-    ) -> None:
-        of = side.direction if direction is None else direction
-        behind = self._beyond + len(side.buffer) if self._reading else 0
-        row = Transaction(
-            self._flows, self._state.slot, "http", exchange.tx_id, of, buffers, fields, side.ts_ns, side.number,
-            complete, more, behind, partial, files,
-        )  # fmt: skip
-        self._out.append(row)
-        if of is Direction.TO_CLIENT:
-            for file in files:
-                file.report(row)
-        elif files and self._files.logged:
-            further = [file for file in files if file not in exchange.files]
-            exchange.files = (*exchange.files, *further)
-            exchange.cost += COST * len(further)
-        if complete and exchange.files:
-            exchange.report_files(row)
-
-
-def _fields(side: Side, message: Message) -> Callable[[], dict[str, Any]]:
-    """Return what makes what EVE logs of a message as it is now."""
-    asked, size = message.exchange.fields, message.size + message.lost + message.chunk_bytes
-    if side.direction is Direction.TO_SERVER:
-        return asked
-    return lambda: asked() | message.head.fields | {"length": size}
+            self._reports.report(side, message)

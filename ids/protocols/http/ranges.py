@@ -7,12 +7,12 @@ from typing import Any
 
 from ids.protocols.spelling import text
 
-_RANGE = re.compile(rb"(?i)[ \t]*bytes[ \t]+(?:0*(\d{1,18})-0*(\d{1,18})|\*)/(?:0*(\d{1,18})|\*)[ \t]*")
+RANGE = re.compile(rb"(?i)[ \t]*bytes[ \t]+(?:0*(\d{1,18})-0*(\d{1,18})|\*)/(?:0*(\d{1,18})|\*)[ \t]*")
 
 
 def part_of(value: bytes) -> tuple[int | None, int | None]:
     """Return the first and the last byte of what is a part of something larger; else nothing."""
-    found = _RANGE.fullmatch(value)
+    found = RANGE.fullmatch(value)
     if found is None or None in found.groups():
         return None, None
     start, end, size = map(int, found.groups())
@@ -23,6 +23,6 @@ def part_of(value: bytes) -> tuple[int | None, int | None]:
 
 def range_fields(value: bytes) -> dict[str, Any]:
     """Return what EVE logs of it."""
-    found = _RANGE.fullmatch(value)
+    found = RANGE.fullmatch(value)
     said = zip(("start", "end", "size"), found.groups() if found is not None else (), strict=False)
     return {"raw": text(value), **{name: int(digits) for name, digits in said if digits is not None}}

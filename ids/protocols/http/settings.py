@@ -3,6 +3,8 @@ reason for its default."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 KIB = 1024
@@ -66,3 +68,18 @@ class HttpSettings(BodySettings):
         " whoever reads no answers has them carried out unseen. Those beyond are read when it answers, as"
         " servers do; where 64 KiB (`header_bytes`) of them wait, the oldest is given up for each that is read.",
     )
+    logged_headers: Literal["none", "request", "response", "both"] = Field(
+        default="none",
+        description="Whose headers `http` events list, all of them, as Suricata's `dump-all-headers`. Such events cost"
+        " more: every message is read the careful way.",
+    )
+    logged_header_names: tuple[str, ...] = Field(
+        default=(),
+        max_length=256,
+        description="Headers that `http` events list besides, of both sides, as Suricata's `custom`; likewise.",
+    )
+
+    @property
+    def lists_headers(self) -> bool:
+        """Return whether events list any headers."""
+        return self.logged_headers != "none" or bool(self.logged_header_names)

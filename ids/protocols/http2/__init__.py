@@ -8,9 +8,10 @@
 """
 
 from ids.protocols.http2.frames import FROM_SERVER
-from ids.protocols.http2.parser import Shared
+from ids.protocols.http2.parser import Connection, SharedSockets
 from ids.protocols.http2.settings import Http2Settings
 from ids.protocols.protocol import Buffer, Protocol
+from ids.protocols.shared import parsing
 
 ODDITIES = (
     "invalid_client_magic",
@@ -39,7 +40,7 @@ PROTOCOL = Protocol(
     from_client=rb"PRI \* HTTP/2\.0\r\n",
     from_server=FROM_SERVER,
     settings=Http2Settings,
-    streams=Shared,
+    streams=parsing("http2", Connection, SharedSockets),
     event="http",
     oddities=ODDITIES,
     buffers=tuple(

@@ -25,7 +25,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ids.protocols.framing import Message as Piece
-from ids.protocols.framing import Pool
 from ids.protocols.http.body import is_due
 from ids.protocols.http.head import Head
 from ids.protocols.http.message import Exchange, Message, Upgraded
@@ -55,9 +54,9 @@ from ids.protocols.http2.settings import Http2Settings
 from ids.protocols.http2.side import LEAST_TABLE_BYTES, Side
 from ids.protocols.http2.streams import HEADER_BYTES, HEADER_COPIES, STREAM_BYTES, Half, Stream
 from ids.protocols.protocol import Setup
+from ids.protocols.shared import Shared
 from ids.protocols.stretch import Stretch
 from ids.protocols.websocket.parser import Connection as Socket
-from ids.protocols.websocket.parser import Shared as SocketShared
 from ids.protocols.websocket.settings import WebSocketSettings
 from ids.types import Direction, Transaction
 
@@ -70,21 +69,13 @@ _STREAM_BITS = 0x7FFFFFFF
 _TO_SERVER, _TO_CLIENT = Direction
 
 
-class Shared:
-    """What all connections share; makes them."""
+class SharedSockets(Shared[Http2Settings]):
+    """With what makes the WebSockets of streams."""
 
-    def __init__(self, setup: Setup) -> None:
-        settings: Http2Settings = setup.settings
-        self.setup = setup
-        self.settings = settings
-        self.counters = setup.counters
-        self.pool = Pool("http2", settings.memcap_bytes, setup.counters)
-        self.sockets = SocketShared(replace(setup, settings=WebSocketSettings()))
-        """What makes the WebSockets of streams, by the default settings."""
-
-    def __call__(self, slot: int, tx_id: int) -> Connection:
-        """Return the parser of a flow."""
-        return Connection(self, slot, tx_id)
+    def __init__(self, protocol: str, setup: Setup) -> None:
+        super().__init__(protocol, setup)
+        self.sockets: Shared[WebSocketSettings] = Shared("websocket", replace(setup, settings=WebSocketSettings()))
+        """By the default settings."""
 
 
 class Connection:
@@ -92,7 +83,7 @@ class Connection:
 
     __slots__ = ("_closed", "_control", "_growing", "_next_id", "_reports", "_shared", "_sides", "_slot", "_streams")
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: SharedSockets, slot: int, tx_id: int) -> None:
         settings = shared.settings
         self._shared = shared
         self._slot = slot
@@ -104,7 +95,7 @@ class Connection:
         """Open ones by their number, the oldest first."""
         self._growing: dict[int, tuple[Stream, int]] = {}
         """Streams whose message may go on behind what is being fed, and how many bytes of that are behind them."""
-        self._reports = Reports(shared.setup, slot)
+        self._reports = Reports(shared, slot)
         self._control = Control(self._reports, shared.counters)
         self._closed = 0
         """Bits of the directions in which no more bytes come."""
@@ -322,7 +313,7 @@ class Connection:
             self._control.answered()
         half.message = Message(head, self._named(stream, head))
         if head.headers.get(b":protocol", b"").lower() == b"websocket":
-            stream.socket = self._shared.sockets(self._slot, 0)
+            stream.socket = Socket(self._shared.sockets, self._slot, 0)
         if not side.block_last:
             self._growing[stream.number] = stream, self._reports.behind
 

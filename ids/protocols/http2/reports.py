@@ -16,7 +16,8 @@ from ids.protocols.http.files import files_of, opened_file
 from ids.protocols.http.head import Head
 from ids.protocols.http2.settings import Http2Settings
 from ids.protocols.http2.streams import Half, Stream
-from ids.protocols.protocol import ODDITY, Setup
+from ids.protocols.protocol import ODDITY
+from ids.protocols.shared import Shared
 from ids.types import Direction, Transaction
 
 FRAMES_IN_A_ROW = 512
@@ -42,11 +43,11 @@ class Reports:
         "ts_ns",
     )
 
-    def __init__(self, setup: Setup, slot: int) -> None:
-        self._flows = setup.flows
-        self._files = setup.files
-        self._settings: Http2Settings = setup.settings
-        self._counters = setup.counters
+    def __init__(self, shared: Shared[Http2Settings], slot: int) -> None:
+        self._flows = shared.flows
+        self._files = shared.files
+        self._settings = shared.settings
+        self._counters = shared.counters
         self._slot = slot
         self._frames_left = FRAMES_IN_A_ROW
         self.out: list[Transaction] = []

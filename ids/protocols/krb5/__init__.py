@@ -6,9 +6,10 @@
 """
 
 from ids.protocols.krb5.message import kind_of
-from ids.protocols.krb5.parser import FROM_CLIENT, FROM_SERVER, Shared
+from ids.protocols.krb5.parser import FROM_CLIENT, FROM_SERVER, Krb5Flow
 from ids.protocols.krb5.settings import Krb5Settings
 from ids.protocols.protocol import Buffer, Protocol
+from ids.protocols.shared import parsing
 from ids.types import Direction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -25,8 +26,8 @@ PROTOCOL = Protocol(
     from_server=FROM_SERVER,
     datagram=is_message,
     settings=Krb5Settings,
-    streams=Shared,
-    datagrams=Shared,
+    streams=parsing("krb5", Krb5Flow),
+    datagrams=parsing("krb5", Krb5Flow),
     oddities=("malformed_data", "weak_encryption"),
     event="krb5",
     of_sender=True,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from ids.protocols.framing import Frames, Pool
+from ids.protocols.framing import Frames
 from ids.protocols.krb5 import message as messages
 from ids.protocols.krb5.names import AP_REPLY, AP_REQUEST, ERROR
 from ids.protocols.krb5.said import OF_REPLY, OF_REQUEST, fields
 from ids.protocols.krb5.settings import Krb5Settings
 from ids.protocols.made import Made
-from ids.protocols.protocol import ODDITY, Setup
+from ids.protocols.protocol import ODDITY
+from ids.protocols.shared import Shared
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
@@ -38,27 +39,12 @@ def _length_of(data: bytes | bytearray, at: int) -> int:
     return _LENGTH + size if size < _MAX_LENGTH else -1
 
 
-class Shared:
-    """What the parsers of all flows share; makes them."""
-
-    def __init__(self, setup: Setup) -> None:
-        settings: Krb5Settings = setup.settings
-        self.flows = setup.flows
-        self.counters = setup.counters
-        self.limit = settings.message_bytes
-        self.pool = Pool("krb5", settings.memcap_bytes, setup.counters)
-
-    def __call__(self, slot: int, tx_id: int) -> Krb5Flow:
-        """Return the parser of a flow."""
-        return Krb5Flow(self, slot, tx_id)
-
-
 class Krb5Flow:
     """Both directions of a flow; a `StreamParser` and a `DatagramParser`."""
 
     __slots__ = ("_asked", "_frames", "_next_id", "_shared", "_slot")
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: Shared[Krb5Settings], slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
         self._next_id = tx_id
@@ -75,7 +61,7 @@ class Krb5Flow:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         direction = stretch.direction
         if not self._frames:
-            pool, limit = self._shared.pool, self._shared.limit
+            pool, limit = self._shared.pool, self._shared.settings.message_bytes
             self._frames = [Frames(pool, _length_of, limit, _BEGINS) for _ in Direction]
         for frame in self._frames[direction].feed(stretch.data, stretch.gap, stretch.closed):
             self._message(direction, frame.data[_LENGTH:], stretch.ts_ns, stretch.number, frame.behind, out)

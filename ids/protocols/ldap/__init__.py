@@ -7,9 +7,10 @@ What SASL signs is read, what it encrypts is counted.
 """
 
 from ids.protocols.ldap.message import is_message
-from ids.protocols.ldap.parser import FROM_CLIENT, FROM_SERVER, Shared
+from ids.protocols.ldap.parser import FROM_CLIENT, FROM_SERVER, LdapFlow
 from ids.protocols.ldap.settings import LdapSettings
 from ids.protocols.protocol import Buffer, Protocol
+from ids.protocols.shared import parsing
 from ids.types import Direction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -20,8 +21,8 @@ PROTOCOL = Protocol(
     from_server=FROM_SERVER,
     datagram=is_message,
     settings=LdapSettings,
-    streams=Shared,
-    datagrams=Shared,
+    streams=parsing("ldap", LdapFlow),
+    datagrams=parsing("ldap", LdapFlow),
     oddities=("malformed_data",),
     event="ldap",
     buffers=(

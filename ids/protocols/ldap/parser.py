@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ids.protocols import der, ntlmssp
-from ids.protocols.framing import Frames, Pool
+from ids.protocols.framing import Frames
 from ids.protocols.ldap.message import GOES_ON, START_TLS, UNANSWERED, Message, read
 from ids.protocols.ldap.settings import LdapSettings
 from ids.protocols.made import Made, Makers
-from ids.protocols.protocol import ODDITY, Handover, Setup
+from ids.protocols.protocol import ODDITY, Handover
+from ids.protocols.shared import Shared
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
@@ -112,26 +113,12 @@ def _object(message: Message) -> dict[str, Any]:
     return said
 
 
-class Shared:
-    """What the parsers of all flows share; makes them."""
-
-    def __init__(self, setup: Setup) -> None:
-        self.settings: LdapSettings = setup.settings
-        self.flows = setup.flows
-        self.counters = setup.counters
-        self.pool = Pool("ldap", self.settings.memcap_bytes, setup.counters)
-
-    def __call__(self, slot: int, tx_id: int) -> LdapFlow:
-        """Return the parser of a flow."""
-        return LdapFlow(self, slot, tx_id)
-
-
 class LdapFlow:
     """Both directions of a flow; a `StreamParser` and a `DatagramParser`."""
 
     __slots__ = ("_closed", "_frames", "_next_id", "_open", "_shared", "_slot")
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: Shared[LdapSettings], slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
         self._next_id = tx_id

@@ -5,9 +5,11 @@
 STARTTLS and STLS hand the flow over. What is compressed (IMAP's COMPRESS) is not read.
 """
 
-from ids.protocols.mailbox import imap, pop3
+from ids.protocols.mailbox.imap import ImapSession
+from ids.protocols.mailbox.pop3 import Pop3Session
 from ids.protocols.mailbox.settings import MailboxSettings
 from ids.protocols.protocol import Buffer, Protocol
+from ids.protocols.shared import parsing
 from ids.protocols.starts import NO_REQUEST
 from ids.types import Direction
 
@@ -21,7 +23,7 @@ IMAP = Protocol(
     commands=rb"[^\s\0]{1,64} +(?i:CAPABILITY|NOOP|LOGOUT|STARTTLS|AUTHENTICATE|LOGIN|ID|ENABLE|COMPRESS|SELECT|EXAMINE"
     rb"|LIST|APPEND|STATUS|UID|IDLE|NAMESPACE)(?=[ \t\r\n])",
     settings=MailboxSettings,
-    streams=imap.Shared,
+    streams=parsing("imap", ImapSession),
     event="imap",
     ours=True,
     buffers=(
@@ -38,7 +40,7 @@ POP3 = Protocol(
     commands=rb"[\r\n]*(?i:USER|PASS|APOP|AUTH|CAPA|STLS|STAT|LIST|RETR|TOP|UIDL|DELE|RSET|NOOP|QUIT|UTF8|LANG|XTND)"
     rb"(?=[ \t\r\n])",
     settings=MailboxSettings,
-    streams=pop3.Shared,
+    streams=parsing("pop3", Pop3Session),
     event="pop3",
     buffers=(
         Buffer("pop3.command", "pop3", _CLIENT, "command word, in capitals"),

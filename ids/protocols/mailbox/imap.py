@@ -6,8 +6,10 @@ import re
 from typing import Any
 
 from ids.protocols.framing import Message
-from ids.protocols.mailbox.session import Session, SharedMailbox
-from ids.protocols.protocol import Handover, Setup
+from ids.protocols.mailbox.session import Session
+from ids.protocols.mailbox.settings import MailboxSettings
+from ids.protocols.protocol import Handover
+from ids.protocols.shared import Shared
 from ids.protocols.spelling import text
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
@@ -20,17 +22,6 @@ _MAIL = re.compile(rb"(?i:BODY\[[^\]]*\](?:<\d+>)?|RFC822(?:\.HEADER|\.TEXT)?|BI
 """What stands before a mail, or a part of one, in an answer to FETCH."""
 _TALKS = frozenset({b"AUTHENTICATE", b"IDLE"})
 """Commands in which what the client says next is none."""
-
-
-class Shared(SharedMailbox):
-    """What the parsers of all flows share; makes them."""
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup, "imap")
-
-    def __call__(self, slot: int, tx_id: int) -> ImapSession:
-        """Return the parser of a flow."""
-        return ImapSession(self, slot, tx_id)
 
 
 class Exchange:
@@ -58,7 +49,7 @@ class Exchange:
 class ImapSession(Session):
     """Both directions of a flow; a `StreamParser`."""
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: Shared[MailboxSettings], slot: int, tx_id: int) -> None:
         super().__init__(shared, slot, tx_id)
         self._waiting: dict[bytes, Exchange] = {}
         """Commands without the reply that ends them, by tag, the oldest first."""

@@ -7,8 +7,10 @@ from collections import deque
 from typing import Any
 
 from ids.protocols.framing import Message
-from ids.protocols.mailbox.session import Session, SharedMailbox
-from ids.protocols.protocol import Handover, Setup
+from ids.protocols.mailbox.session import Session
+from ids.protocols.mailbox.settings import MailboxSettings
+from ids.protocols.protocol import Handover
+from ids.protocols.shared import Shared
 from ids.protocols.smtp.body import Body
 from ids.protocols.spelling import text
 from ids.protocols.stretch import Stretch
@@ -19,17 +21,6 @@ _COMMAND = re.compile(rb"[\s\0]*([^\s\0]+)[ \t]*(.*)", re.DOTALL)
 _MAILS = frozenset({b"RETR", b"TOP"})
 _LONG = frozenset({b"CAPA", b"LIST", b"UIDL", b"AUTH"})
 """Commands whose reply has several lines where they have no argument."""
-
-
-class Shared(SharedMailbox):
-    """What the parsers of all flows share; makes them."""
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup, "pop3")
-
-    def __call__(self, slot: int, tx_id: int) -> Pop3Session:
-        """Return the parser of a flow."""
-        return Pop3Session(self, slot, tx_id)
 
 
 class Exchange:
@@ -60,7 +51,7 @@ class Exchange:
 class Pop3Session(Session):
     """Both directions of a flow; a `StreamParser`."""
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: Shared[MailboxSettings], slot: int, tx_id: int) -> None:
         super().__init__(shared, slot, tx_id)
         self._waiting: deque[Exchange] = deque()
         self._body: Body | None = None

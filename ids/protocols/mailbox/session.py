@@ -6,33 +6,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ids.protocols.framing import Lines, Pool
+from ids.protocols.framing import Lines
 from ids.protocols.mailbox.settings import MailboxSettings
-from ids.protocols.mime import Mail, MimeLimits
-from ids.protocols.protocol import Setup
+from ids.protocols.mime import Mail
+from ids.protocols.shared import Shared
 from ids.types import Direction, Transaction
-
-
-class SharedMailbox:
-    """What the parsers of all flows of a protocol share."""
-
-    def __init__(self, setup: Setup, protocol: str) -> None:
-        settings: MailboxSettings = setup.settings
-        self.protocol = protocol
-        self.flows = setup.flows
-        self.files = setup.files
-        self.counters = setup.counters
-        self.settings = settings
-        self.pool = Pool(protocol, settings.memcap_bytes, setup.counters)
-        self.limits = MimeLimits(
-            settings.header_bytes, settings.header_count, settings.parts, settings.text_bytes, settings.urls
-        )
 
 
 class Session:
     """One flow: its lines, its ids, and one mail at a time."""
 
-    def __init__(self, shared: SharedMailbox, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: Shared[MailboxSettings], slot: int, tx_id: int) -> None:
         self.shared = shared
         self.slot = slot
         self.next_id = tx_id
@@ -55,7 +39,7 @@ class Session:
         shared = self.shared
         self.mail_id, self.mail_from = tx_id, direction
         flow = self.slot, shared.protocol, tx_id, direction
-        self.mail = Mail(shared.files, flow, shared.limits, shared.pool, shared.counters, {}, fields)
+        self.mail = Mail(shared.files, flow, shared.settings, shared.pool, shared.counters, {}, fields)
 
     def feed_mail(self, data: bytes) -> None:
         """Give the mail its next bytes."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-KIB = 1024
-MIB = 1024 * KIB
+from ids.protocols.mime.settings import KIB, MIB, MailSettings
 
 
-class MailboxSettings(BaseModel):
+class MailboxSettings(MailSettings):
     """Bounds of such a parser. What is beyond them is counted, and still seen by rules on the raw stream."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     line_bytes: int = Field(
         default=8 * KIB,
@@ -24,20 +21,4 @@ class MailboxSettings(BaseModel):
         ge=4,
         le=65536,
         description="Commands of one session that wait for their answer; the oldest is reported without.",
-    )
-    header_bytes: int = Field(
-        default=32 * KIB, ge=KIB, le=MIB, description="Bytes of the head of a mail, or of a part of it, that are read."
-    )
-    header_count: int = Field(default=512, ge=16, le=65536, description="Headers of a head that are read.")
-    parts: int = Field(
-        default=256, ge=1, le=65536, description="Parts of a mail that are told apart; what follows is no part."
-    )
-    text_bytes: int = Field(
-        default=100 * KIB, ge=0, le=64 * MIB, description="Bytes of each text of a mail that rules on `email.body` see."
-    )
-    urls: int = Field(default=256, ge=0, le=65536, description="Links of a mail that are reported.")
-    memcap_bytes: int = Field(
-        default=64 * MIB,
-        ge=64 * KIB,
-        description="Unfinished lines, heads and texts, over all flows. Beyond it they are skipped.",
     )

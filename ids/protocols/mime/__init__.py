@@ -8,7 +8,8 @@ Python's `email` package is no base for this. Its parser keeps the whole message
 bounded, and gives parts only at the end; one header of nested comments takes it quadratic time.
 """
 
-from ids.protocols.mime.mail import EMAIL_BUFFERS, Mail, MimeLimits
+from ids.protocols.mime.mail import EMAIL_BUFFERS, Mail
 from ids.protocols.mime.reader import Leaf, Reader
+from ids.protocols.mime.settings import MailSettings
 
-__all__ = ["EMAIL_BUFFERS", "Leaf", "Mail", "MimeLimits", "Reader"]
+__all__ = ["EMAIL_BUFFERS", "Leaf", "Mail", "MailSettings", "Reader"]

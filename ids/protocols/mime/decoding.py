@@ -10,9 +10,12 @@ _NO_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijk
 _ALPHABET = re.compile(rb"[^A-Za-z0-9+/=\s]")
 _MAX_ENDS = 64
 """Places in one piece where base64 may end and go on; where there are more, they are passed over."""
-_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]*\r?\n)")
-_SOFT_END = re.compile(rb"=[ \t]*\r?\Z|=[0-9A-Fa-f]?\Z|[ \t\r]+\Z")
-_MAX_SOFT_END = 64
+_SOFT_END = re.compile(rb"=[ \t]{1,60}(?=\r?\n)")
+"""A line goes on behind it: what transport has put at its end does not count (RFC 2045 section 6.7)."""
+_STRAY = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n)")
+"""Stands for itself."""
+_UNFINISHED = re.compile(rb"=(?:[ \t]{0,60}\r?|[0-9A-Fa-f])\Z")
+_MAX_UNFINISHED = 62
 
 
 class Raw:
@@ -84,12 +87,11 @@ class QuotedPrintable(Raw):
     def decode(self, data: bytes) -> bytes:
         """Return what these bytes are."""
         data = self._rest + data
-        unfinished = _SOFT_END.search(data, max(len(data) - _MAX_SOFT_END, 0))
+        unfinished = _UNFINISHED.search(data, max(len(data) - _MAX_UNFINISHED, 0))
         cut = unfinished.start() if unfinished is not None else len(data)
         self._rest = data[cut:]
-        data = data[:cut]
-        if not self.odd and _ESCAPE.search(data):
-            self.odd = True
+        data, stray = _STRAY.subn(b"=3D", _SOFT_END.sub(b"=", data[:cut]))
+        self.odd = self.odd or stray > 0
         return a2b_qp(data)
 
     def end(self) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 
 from ids.counters import Counters
@@ -14,6 +13,7 @@ from ids.protocols.framing import Pool
 from ids.protocols.mime.decoding import UU_BEGIN, Uuencoded
 from ids.protocols.mime.headers import all_of, decode_words
 from ids.protocols.mime.reader import Began, Content, Ended, Leaf, Reader, What
+from ids.protocols.mime.settings import MailSettings
 from ids.protocols.spelling import text
 from ids.types import Direction, Transaction
 
@@ -43,18 +43,6 @@ _MAX_UU = 16
 More = dict[str, tuple[bytes, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class MimeLimits:
-    """Bounds of one mail."""
-
-    header_bytes: int
-    headers: int
-    parts: int
-    text_bytes: int
-    """Of its text, that are kept."""
-    urls: int
-
-
 class Mail:
     """One mail on its way."""
 
@@ -67,7 +55,7 @@ class Mail:
         self,
         files: Files,
         flow: tuple[int, str, int, Direction],
-        limits: MimeLimits,
+        limits: MailSettings,
         pool: Pool,
         counters: Counters,
         beside: Mapping[str, bytes],
@@ -84,7 +72,7 @@ class Mail:
         self._counters = counters
         self._beside = beside
         self._fields = fields
-        self._reader = Reader(limits.header_bytes, limits.headers, limits.parts)
+        self._reader = Reader(limits.header_bytes, limits.header_count, limits.parts)
         self._file: File | None = None
         self._text: bytearray | None = None
         """Text of the part that is being read, as far as it is kept."""

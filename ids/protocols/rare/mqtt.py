@@ -11,6 +11,7 @@ from functools import partial
 from pydantic import Field
 
 from ids.protocols.dialogue import Dialogue, DialogueSettings, EveFields, Shared, Waiting, speaking
+from ids.protocols.frame import Spans
 from ids.protocols.framing import Frames, Message
 from ids.protocols.protocol import Buffer, Protocol
 from ids.protocols.rare.mqtt_message import TYPES, Malformed, MqttMessage, read
@@ -47,6 +48,11 @@ def _length_of(data: bytes | bytearray, at: int) -> int:
     return -1 if len(data) >= at + 5 else 0
 
 
+def _spans(message: bytes, direction: Direction) -> Spans:
+    """Return the frames of a message; the head is two bytes of it, as Suricata has it."""
+    return [("pdu", 0, len(message)), ("header", 0, 2), ("data", 2, len(message))]
+
+
 class Exchange:
     """The messages of a transaction."""
 
@@ -63,6 +69,7 @@ class MqttFlow(Dialogue):
     """Both directions of a flow."""
 
     protocol = "mqtt"
+    frames = staticmethod(_spans)
 
     __slots__ = ("_connected", "_version", "_waiting")
 
@@ -217,6 +224,9 @@ PROTOCOL = Protocol(
         Buffer("mqtt.publish.topic", "mqtt", None, "topic that is published to"),
         Buffer("mqtt.publish.message", "mqtt", None, "what is published"),
         Buffer("mqtt.subscribe.topic", "mqtt", None, "topics subscribed to", several=True),
+        Buffer("mqtt.frame.pdu", "mqtt", None, "a message as it was sent"),
+        Buffer("mqtt.frame.header", "mqtt", None, "its first two bytes"),
+        Buffer("mqtt.frame.data", "mqtt", None, "what is behind them"),
         Buffer("mqtt.unsubscribe.topic", "mqtt", None, "topics unsubscribed from", several=True),
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ids.protocols.dialogue import Dialogue, DialogueSettings, Shared, speaking
+from ids.protocols.frame import Spans
 from ids.protocols.framing import Lines, Message
 from ids.protocols.protocol import Buffer, Protocol
 from ids.protocols.spelling import text
@@ -22,6 +23,8 @@ _START = re.compile(
     rb"(?P<method>" + _TOKEN + rb")[ \t]+(?P<uri>\S+)[ \t]+(?P<version>SIP/\S+)[ \t]*"
     rb"|(?P<protocol>SIP/\S+)[ \t]+(?P<code>\d{1,4})(?:[ \t]+(?P<reason>.*))?"
 )
+_BLANK = re.compile(rb"\n\r?\n")
+"""What ends a head."""
 _NAMES = {
     b"from": "sip.from", b"f": "sip.from", b"to": "sip.to", b"t": "sip.to", b"via": "sip.via", b"v": "sip.via",
     b"user-agent": "sip.user_agent", b"content-type": "sip.content_type", b"c": "sip.content_type",
@@ -35,10 +38,22 @@ def is_sip(data: bytes) -> bool:
     return _BEGINS.match(data) is not None
 
 
+def _spans(message: bytes, direction: Direction) -> Spans:
+    """Return the frames of a datagram: lines and headers with their line ends."""
+    begin = len(message) - len(message.lstrip(b"\r\n"))
+    side = "response" if message.startswith(b"SIP/", begin) else "request"
+    line = message.find(b"\n", begin) + 1 or len(message)
+    blank = _BLANK.search(message, line - 1)
+    body = blank.end() if blank is not None else len(message)
+    spans = [("pdu", 0, len(message)), (f"{side}.line", begin, line), (f"{side}.headers", line, body)]
+    return spans if body == len(message) else [*spans, (f"{side}.body", body, len(message))]
+
+
 class SipFlow(Dialogue):
     """Both directions of a flow."""
 
     protocol = "sip"
+    frames = staticmethod(_spans)
 
     __slots__ = ("_heads",)
 
@@ -137,6 +152,12 @@ PROTOCOL = Protocol(
         Buffer("sip.method", "sip", None, "method of a request"),
         Buffer("sip.uri", "sip", None, "URI of a request"),
         Buffer("sip.request_line", "sip", None, "first line of a request"),
+        Buffer("sip.frame.pdu", "sip", None, "a datagram as it was sent"),
+        *(
+            Buffer(f"sip.frame.{side}.{part}", "sip", None, f"{what} of a {side} in a datagram, as sent")
+            for side in ("request", "response")
+            for part, what in (("line", "first line"), ("headers", "headers"), ("body", "body"))
+        ),
         Buffer("sip.protocol", "sip", None, "version of a request or response"),
         Buffer("sip.stat_code", "sip", None, "code of a response"),
         Buffer("sip.stat_msg", "sip", None, "text of a response"),

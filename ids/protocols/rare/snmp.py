@@ -50,6 +50,8 @@ class SnmpMessage:
         """What secures version 3."""
         self.pdu: int | None = None
         self.info: dict[str, Any] = {}
+        self.left_out: str | None = None
+        """Why variables were, as a counter says it; those before them count."""
         if self.version == _V3:
             self._read_v3(version.end, whole.end)
             return
@@ -123,8 +125,10 @@ class SnmpMessage:
                 variable = expect(self.data, at, listed.end, SEQUENCE)
                 names.append(oid(self.data, expect(self.data, variable.start, variable.end, OID)))
                 at = variable.end
+            if at < listed.end:
+                self.left_out = "too_many_variables"
         except Malformed:
-            pass  # what is there counts
+            self.left_out = "malformed_variables"
         return names
 
     def fields(self) -> dict[str, Any]:
@@ -188,6 +192,8 @@ class SnmpFlow(Dialogue):
             "snmp.pdu_type": None if said.pdu is None else b"%d" % said.pdu,
             "snmp.vars": tuple([name.encode() for name in said.info.get("vars", ())]),
         }
+        if said.left_out is not None:
+            self.count(said.left_out)
         if self._version is None:
             self._version = said.version
         odd = ["version_mismatch"] if said.version != self._version else []

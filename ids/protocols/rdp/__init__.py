@@ -5,8 +5,9 @@
 """
 
 from ids.protocols.protocol import Buffer, Protocol
-from ids.protocols.rdp.parser import FROM_CLIENT, FROM_SERVER, Shared
+from ids.protocols.rdp.parser import FROM_CLIENT, FROM_SERVER, RdpConnection
 from ids.protocols.rdp.settings import RdpSettings
+from ids.protocols.shared import parsing
 from ids.types import Direction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -16,7 +17,7 @@ PROTOCOL = Protocol(
     from_client=FROM_CLIENT,
     from_server=FROM_SERVER,
     settings=RdpSettings,
-    streams=Shared,
+    streams=parsing("rdp", RdpConnection),
     event="rdp",
     buffers=(
         Buffer("rdp.event_type", "rdp", None, "what the message is: `initial_request`, `connect_request`"),

@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ids.protocols.framing import Frames, Pool
+from ids.protocols.framing import Frames
 from ids.protocols.made import Made, Makers
-from ids.protocols.protocol import Handover, Setup
+from ids.protocols.protocol import Handover
 from ids.protocols.rdp import message as messages
 from ids.protocols.rdp.settings import RdpSettings
+from ids.protocols.shared import Shared
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
@@ -49,25 +50,12 @@ MAKERS: Makers[dict[str, Any]] = {
 }
 
 
-class Shared:
-    """What the parsers of all flows share; makes them."""
-
-    def __init__(self, setup: Setup) -> None:
-        settings: RdpSettings = setup.settings
-        self.flows = setup.flows
-        self.pool = Pool("rdp", settings.memcap_bytes, setup.counters)
-
-    def __call__(self, slot: int, tx_id: int) -> RdpConnection:
-        """Return the parser of a flow."""
-        return RdpConnection(self, slot, tx_id)
-
-
 class RdpConnection:
     """Both directions of a flow; a `StreamParser`."""
 
     __slots__ = ("_early", "_frames", "_next_id", "_shared", "_slot", "settled")
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: Shared[RdpSettings], slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
         self._next_id = tx_id

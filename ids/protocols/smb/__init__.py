@@ -10,7 +10,9 @@ What is encrypted (SMB 3) is counted, and not looked at.
 """
 
 from ids.protocols.protocol import Buffer, Protocol
-from ids.protocols.smb.parser import parsing
+from ids.protocols.shared import parsing
+from ids.protocols.smb.connection import SharedCalls
+from ids.protocols.smb.parser import SmbParser
 from ids.protocols.smb.settings import SmbSettings
 from ids.protocols.smb.starts import FROM_CLIENT, FROM_SERVER
 from ids.types import Direction
@@ -22,7 +24,7 @@ PROTOCOL = Protocol(
     from_client=FROM_CLIENT,
     from_server=FROM_SERVER,
     settings=SmbSettings,
-    streams=parsing,
+    streams=parsing("smb", SmbParser, SharedCalls),
     oddities=(
         "malformed_data",
         "malformed_ntlmssp_request",
@@ -44,6 +46,11 @@ PROTOCOL = Protocol(
         Buffer("smb.filename", "smb", _CLIENT, "name of what is opened, changed or transferred", several=True),
         Buffer("smb.command", "smb", None, "command, as EVE spells it: `SMB2_COMMAND_CREATE`"),
         Buffer("smb.version", "smb", None, "version of the message: `1`, or `2` for 2 and 3"),
+        *(
+            Buffer(f"smb.frame.{layer}.{part}", "smb", None, f"{what} {whose} as sent", several=True)
+            for layer, whose in (("nbss", "of NetBIOS"), ("smb1", "of SMB 1"), ("smb2", "of SMB 2"))
+            for part, what in (("pdu", "a message"), ("hdr", "head of a message"), ("data", "rest of a message"))
+        ),
         Buffer("smb.status", "smb", _SERVER, "status of the answer: `STATUS_ACCESS_DENIED`"),
     ),
 )

@@ -12,12 +12,13 @@ from typing import Any
 from ids.protocols.dcerpc import pdu
 from ids.protocols.dcerpc.buffers import side_of
 from ids.protocols.dcerpc.calls import Association, Bounds, RpcCall
-from ids.protocols.framing import Frames, Pool
+from ids.protocols.framing import Frames
 from ids.protocols.made import Made
 from ids.protocols.protocol import Setup
+from ids.protocols.shared import Shared
 from ids.protocols.smb.about import About, Exchange, Rpc, Transfer, Tree, fields
 from ids.protocols.smb.buffers import OF_CLIENT, OF_SERVER, Said
-from ids.protocols.smb.opened import Open
+from ids.protocols.smb.opened import Open, Part
 from ids.protocols.smb.settings import SmbSettings
 from ids.protocols.smb.transfers import Ordered
 from ids.types import Direction, Transaction
@@ -32,17 +33,14 @@ _END_OF_FILE = 0xC0000011
 _DIRECTIONS = tuple(Direction)
 
 
-class Shared:
-    """What the connections of all flows share."""
+class SharedCalls(Shared[SmbSettings]):
+    """With the bounds of calls through pipes."""
 
-    def __init__(self, setup: Setup) -> None:
-        self.settings: SmbSettings = setup.settings
-        self.flows = setup.flows
-        self.counters = setup.counters
-        self.files = setup.files
-        self.pool = Pool("smb", self.settings.memcap_bytes, setup.counters)
+    def __init__(self, protocol: str, setup: Setup) -> None:
+        super().__init__(protocol, setup)
+        limits = self.settings
         self.bounds = Bounds(
-            "smb", self.settings.open_calls, self.settings.stub_bytes, self.pool, setup.counters, answers_whole=False
+            protocol, limits.open_calls, limits.stub_bytes, self.pool, self.counters, answers_whole=False
         )
 
 
@@ -50,13 +48,15 @@ class Connection:
     """What the commands of both versions do to: exchanges, trees, open files and pipes."""
 
     __slots__ = (
-        "_expected", "_next_id", "_slot", "at", "dialect", "opens", "shared", "trees", "waiting",
+        "_expected", "_next_id", "_slot", "at", "dialect", "opens", "part", "shared", "trees", "waiting",
     )  # fmt: skip
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: SharedCalls, slot: int, tx_id: int) -> None:
         self.shared = shared
         self._slot = slot
         self._next_id = tx_id
+        self.part: Part | None = None
+        """The piece of a file that was read last."""
         self.at: tuple[int, int, int, list[Transaction]] = (0, 0, 0, [])
         """Time, packet and place of the message that is read, and where transactions go."""
         self.dialect = "unknown"
@@ -244,6 +244,7 @@ class Connection:
             found = Ordered(exchange, file, self.shared.pool, self.shared.settings.queued_bytes)
             opened.transfers[direction] = found
             self.say(exchange, direction)
+        self.part = Part(opened, offset + len(data), like)
         ts_ns, number, _, out = self.at
         if found.take(offset, data, (ts_ns, number, out)):
             self.say(found.exchange, direction, b"smb.file_overlap")

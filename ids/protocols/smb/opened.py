@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ids.protocols.dcerpc.calls import Association
 from ids.protocols.framing import Frames
 from ids.protocols.smb import names
+from ids.protocols.smb.about import Exchange
 from ids.protocols.smb.transfers import Ordered
 from ids.types import Direction
 
@@ -32,3 +35,13 @@ class Open:
     def logged(self) -> bool:
         """Calls through it have events of their own, as in Suricata."""
         return self.loud or self.pipe is None or self.name.removeprefix(b"\\") in names.RPC_SERVICES
+
+
+class Part(NamedTuple):
+    """A piece of a file that a message carries."""
+
+    opened: Open
+    offset: int
+    """Of the file's byte behind the piece."""
+    like: Exchange
+    """Version, command, session and tree of its exchange."""

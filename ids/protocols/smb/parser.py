@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from ids.protocols.framing import Frames
-from ids.protocols.protocol import MakeStreamParser, Setup
+from ids.protocols.frame import Framer, Place
+from ids.protocols.framing import Frames, Message
 from ids.protocols.smb import starts
-from ids.protocols.smb.connection import Connection, Shared
+from ids.protocols.smb.connection import Connection, SharedCalls
 from ids.protocols.smb.first import First
+from ids.protocols.smb.opened import Part
 from ids.protocols.smb.second import Second
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
@@ -20,11 +19,15 @@ _ENOUGH_ENCRYPTED = 2
 class SmbParser:
     """Both directions of a flow; a `StreamParser`."""
 
-    __slots__ = ("_clear", "_closed", "_encrypted", "_first", "_frames", "_second", "connection")
+    __slots__ = (
+        "_clear", "_closed", "_encrypted", "_first", "_framer", "_frames", "_rest", "_second", "_whose", "connection",
+    )  # fmt: skip
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: SharedCalls, slot: int, tx_id: int) -> None:
         limit = shared.settings.message_bytes
-        self._frames = [Frames(shared.pool, starts.length_of, limit, starts.BEGINS) for _ in Direction]
+        self._frames = [Frames(shared.pool, starts.length_of, limit, starts.BEGINS, cut=True) for _ in Direction]
+        self._framer: Framer | None = shared.framed.framer("smb", stream=True)
+        self._whose = shared.flows, slot
         self.connection = Connection(shared, slot, tx_id)
         self._first, self._second = First(self.connection), Second(self.connection)
         self._closed = 0
@@ -32,6 +35,8 @@ class SmbParser:
         """By direction: encrypted messages."""
         self._clear = False
         """A message in the clear came behind an encrypted one."""
+        self._rest: list[tuple[int, Part | None]] = [(0, None), (0, None)]
+        """By direction: bytes to come of a message with a hole, and of what file they are."""
 
     @property
     def settled(self) -> bool:
@@ -41,9 +46,20 @@ class SmbParser:
     def feed(self, stretch: Stretch, out: list[Transaction]) -> None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         direction, data, ts_ns, number, gap, closed = stretch
+        if self._framer is not None:
+            self._framer.came(direction, gap + len(data))
         for frame in self._frames[direction].feed(data, gap, closed):
             self.connection.at = (ts_ns, number, frame.behind, out)
-            self._message(direction, frame.data)
+            if self._framer is not None:
+                place = Place(*self._whose, ts_ns, number, frame.behind)
+                spans = starts.spans_of(frame.data)
+                out.append(self._framer.row(direction, frame.data, spans, place, whole=frame.whole))
+            if self._rest[direction][0]:
+                self._go_on(direction, frame)
+            elif frame.whole or len(frame.data) >= self.connection.shared.settings.message_bytes:
+                self._message(direction, frame.data)
+            else:
+                self._broken(direction, frame.data)
         if closed:
             self.connection.at = (ts_ns, number, 0, out)
             self._closed |= 1 << direction
@@ -75,7 +91,24 @@ class SmbParser:
         elif mark == starts.FIRST:
             self._first.message(direction, message)
 
+    def _broken(self, direction: Direction, frame: bytes) -> None:
+        """Take the beginning of a message before missing bytes, where it carries a piece of a file."""
+        self.connection.part = None
+        if starts.carries(direction, frame):
+            self._message(direction, frame)
+        self._rest[direction] = starts.length_of(frame, 0) - len(frame), self.connection.part
+        self.connection.part = None
 
-def parsing(setup: Setup) -> MakeStreamParser:
-    """Return what makes the parsers of flows."""
-    return partial(SmbParser, Shared(setup))
+    def _go_on(self, direction: Direction, piece: Message) -> None:
+        """Take bytes behind those that are missing: of the same message, unless all the rest of it is missing."""
+        left, part = self._rest[direction]
+        left -= piece.lost
+        if left <= 0:
+            self._rest[direction] = 0, None
+            if piece.data:
+                self._message(direction, piece.data)
+            return
+        if part is not None and direction in part.opened.transfers:
+            self.connection.transfer(part.opened, direction, part.offset + piece.lost, piece.data, part.like)
+            part, self.connection.part = self.connection.part, None
+        self._rest[direction] = left - len(piece.data), part

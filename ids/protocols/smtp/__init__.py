@@ -1,13 +1,15 @@
 """SMTP: envelopes and mails, with their parts and attachments; commands are told from mails by what the server answers.
 
-- `parser` reads a session; `body` finds where a mail ends; `settings` are the limits;
+- `parser` reads a session; `exchanges` are its transactions, and what is reported of them; `settings` are the limits;
+- `body` finds where a mail ends, `beyond` reads it on for servers that see no end there;
 - what is in a mail is read by `ids.protocols.mime`.
 
 Mails in chunks (BDAT) are read like those behind DATA, which Suricata 7 leaves out. STARTTLS hands the flow over.
 """
 
 from ids.protocols.protocol import Buffer, Protocol
-from ids.protocols.smtp.parser import Shared
+from ids.protocols.shared import parsing
+from ids.protocols.smtp.parser import SmtpSession
 from ids.protocols.smtp.settings import SmtpSettings
 from ids.protocols.starts import NO_REQUEST
 from ids.types import Direction
@@ -23,7 +25,7 @@ PROTOCOL = Protocol(
     commands=rb"[\r\n]*(?i:EHLO|HELO|LHLO|MAIL|RCPT|DATA|BDAT|RSET|VRFY|EXPN|HELP|NOOP|QUIT|TURN|ETRN|AUTH|STARTTLS"
     rb"|XCLIENT|XFORWARD|SEND|SOML|SAML|BURL)(?=[ \t\r\n:])",
     settings=SmtpSettings,
-    streams=Shared,
+    streams=parsing("smtp", SmtpSession),
     oddities=(
         "invalid_reply",
         "max_command_line_len_exceeded",

@@ -3,7 +3,7 @@
 RFC 5321 ends a mail with a dot between two CR LF. Many servers take a bare LF for either, some a bare CR: then what
 stands behind the dot are commands to one and text to another (SMTP smuggling). The mail is read as ended at
 a dot between line feeds, with or without CR; where that is not what the RFC says, what follows is
-read besides as text that goes on, up to the end that is (`Ambiguous`).
+read besides as text that goes on, up to the end that is (`Body.ambiguous`).
 """
 
 from __future__ import annotations

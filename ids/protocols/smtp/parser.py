@@ -18,15 +18,15 @@ from __future__ import annotations
 import re
 from collections import deque
 from enum import Enum, auto
-from functools import partial
-from typing import Any
 
-from ids.protocols.framing import Lines, Message, Pool
-from ids.protocols.mime import Mail, MimeLimits
-from ids.protocols.protocol import ODDITY, Handover, Setup
+from ids.protocols.framing import Lines, Message
+from ids.protocols.mime import Mail
+from ids.protocols.protocol import Handover
+from ids.protocols.shared import Shared
+from ids.protocols.smtp.beyond import Beyond
 from ids.protocols.smtp.body import Body
+from ids.protocols.smtp.exchanges import Exchange, Exchanges
 from ids.protocols.smtp.settings import SmtpSettings
-from ids.protocols.spelling import text
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
@@ -65,57 +65,18 @@ class Asked(Enum):
     AUTH = auto()
 
 
-class Shared:
-    """What the parsers of all flows share; makes them."""
-
-    def __init__(self, setup: Setup) -> None:
-        settings: SmtpSettings = setup.settings
-        self.flows = setup.flows
-        self.files = setup.files
-        self.counters = setup.counters
-        self.settings = settings
-        self.pool = Pool("smtp", settings.memcap_bytes, setup.counters)
-        self.limits = MimeLimits(
-            settings.header_bytes, settings.header_count, settings.parts, settings.text_bytes, settings.urls
-        )
-
-    def __call__(self, slot: int, tx_id: int) -> SmtpSession:
-        """Return the parser of a flow."""
-        return SmtpSession(self, slot, tx_id)
-
-
-class Exchange:
-    """A transaction: an envelope, and what was sent in it."""
-
-    __slots__ = ("done", "mail", "mail_from", "odd", "rcpt_to", "reported", "reset", "sent", "tx_id")
-
-    def __init__(self, tx_id: int) -> None:
-        self.tx_id = tx_id
-        self.mail_from: list[bytes] = []
-        self.rcpt_to: list[bytes] = []
-        self.mail: Mail | None = None
-        self.sent = self.reset = False
-        """Its mail has ended; the client took it back."""
-        self.odd: set[bytes] = set()
-        """What was reported as odd."""
-        self.reported = False
-        """Its envelope was, as it is."""
-        self.done = False
-
-
 class SmtpSession:
     """Both directions of a flow; a `StreamParser`."""
 
     __slots__ = (
-        "_after", "_alone", "_asked", "_at", "_authenticates", "_beyond", "_beyond_body", "_body", "_chunk", "_deaf",
-        "_exchange", "_greeted", "_heard", "_helo", "_last_chunk", "_lines", "_mode", "_next_id", "_out", "_pipelining",
-        "_shared", "_slot", "_upgrade", "_waiting",
+        "_alone", "_asked", "_authenticates", "_beyond", "_body", "_chunk", "_deaf", "_exchanges", "_greeted", "_heard",
+        "_last_chunk", "_lines", "_mode", "_pipelining", "_shared", "_slot", "_upgrade", "_waiting",
     )  # fmt: skip
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: Shared[SmtpSettings], slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
-        self._next_id = tx_id
+        self._exchanges = Exchanges(shared, slot, tx_id)
         limit = shared.settings.line_bytes
         self._lines = Lines(shared.pool, limit), Lines(shared.pool, limit)
         self._mode = Mode.COMMAND
@@ -123,13 +84,9 @@ class SmtpSession:
         """Commands without a reply."""
         self._waiting = bytearray()
         """Bytes of the client that wait for the server to say what they are."""
-        self._helo: list[bytes] = []
-        self._exchange: Exchange | None = None
         self._body = Body()
-        self._beyond: Mail | None = None
-        """A mail that goes on to servers that saw no end in what ended it,"""
-        self._beyond_body = Body(strict=True)
-        """and where it ends to them."""
+        self._beyond = Beyond(self._exchanges, shared.counters)
+        """A mail that goes on to servers that saw no end in what ended it."""
         self._chunk = 0
         """Bytes of a chunk (BDAT) that are still to come; the last one of its mail or not."""
         self._last_chunk = False
@@ -143,14 +100,10 @@ class SmtpSession:
         """It did not answer where it should have, and has said nothing since."""
         self._upgrade = False
         """What follows is TLS."""
-        self._out: list[Transaction] = []
-        self._at = 0, 0
-        self._after = 0
-        """Bytes of the client that were fed and are not read yet, behind those that are being read."""
 
     def feed(self, stretch: Stretch, out: list[Transaction]) -> Handover | None:
         """Take the next bytes of a direction, as `StreamParser` has it."""
-        self._out, self._at = out, (stretch.ts_ns, stretch.number)
+        self._exchanges.out, self._exchanges.at = out, (stretch.ts_ns, stretch.number)
         rest = b""
         if stretch.direction is _SERVER:
             rest = self._server(stretch.data, stretch.gap, stretch.closed)
@@ -169,25 +122,25 @@ class SmtpSession:
         for lines in self._lines:
             lines.release()
         self._give_waiting()
-        self._drop_beyond()
-        if self._exchange is not None and self._exchange.mail is not None:
-            self._exchange.mail.release()
+        self._beyond.drop()
+        if self._exchanges.current is not None and self._exchanges.current.mail is not None:
+            self._exchanges.current.mail.release()
 
     # The client.
 
     def _client(self, data: bytes) -> None:
         """Read what the client says, in whatever mode it is."""
-        after = self._after
+        after = self._exchanges.after
         for at in range(0, len(data), _AT_ONCE):
             piece = data[at : at + _AT_ONCE]
-            self._after = after + len(data) - at - len(piece)
+            self._exchanges.after = after + len(data) - at - len(piece)
             self._read(piece)
-        self._after = after
+        self._exchanges.after = after
 
     def _read(self, data: bytes) -> None:
         at, size = 0, len(data)
         while at < size:
-            start, beyond = at, self._beyond
+            start, beyond = at, self._beyond.mail
             match self._mode:
                 case Mode.AWAIT:
                     self._wait(data[at:])
@@ -198,8 +151,8 @@ class SmtpSession:
                     at += self._take_chunk(data[at : at + self._chunk])
                 case Mode.COMMAND:
                     at = self._take_commands(data, at)
-            if beyond is not None and beyond is self._beyond:
-                self._go_beyond(data[start:at])
+            if beyond is not None and beyond is self._beyond.mail:
+                self._beyond.feed(data[start:at])
 
     def _take_commands(self, data: bytes, at: int) -> int:
         """Read commands from a place on; return where they end, or another mode begins."""
@@ -212,17 +165,17 @@ class SmtpSession:
 
     def _command(self, line: Message) -> None:
         if not line.whole:
-            self._complain(b"max_command_line_len_exceeded")
-            self._complain(b"truncated_line")
+            self._exchanges.complain(b"max_command_line_len_exceeded")
+            self._exchanges.complain(b"truncated_line")
         if self._authenticates:
             self._authenticates = False
             return
-        exchange = self._exchange
+        exchange = self._exchanges.current
         if exchange is None or exchange.done:
-            exchange = self._begin()
+            exchange = self._exchanges.begin()
         if not self._heard and not self._alone:
             self._alone = True
-            self._complain(b"no_server_welcome_message")
+            self._exchanges.complain(b"no_server_welcome_message")
         found = _VERB.match(line.data)
         verb, rest = (found[1].upper(), found[2]) if found is not None else (b"", b"")
         asked = Asked.OTHER
@@ -235,7 +188,7 @@ class SmtpSession:
                 self._recipient(exchange, rest)
             case b"DATA":
                 asked = Asked.DATA
-                self._envelope(exchange)
+                self._exchanges.envelope(exchange)
                 if self._heard and not self._deaf:
                     self._mode = Mode.AWAIT
                 else:
@@ -246,7 +199,7 @@ class SmtpSession:
             case b"RSET":
                 asked = Asked.RSET
                 exchange.reset = True
-                self._envelope(exchange)
+                self._exchanges.envelope(exchange)
             case b"STARTTLS":
                 asked = Asked.STARTTLS
                 if self._heard and not self._deaf:
@@ -254,7 +207,7 @@ class SmtpSession:
             case b"AUTH":
                 asked = Asked.AUTH
             case b"QUIT":
-                self._envelope(exchange)
+                self._exchanges.envelope(exchange)
         self._ask(asked)
 
     def _ask(self, asked: Asked) -> None:
@@ -263,30 +216,24 @@ class SmtpSession:
             self._asked.popleft()
         self._asked.append(asked)
 
-    def _begin(self) -> Exchange:
-        """Begin a transaction."""
-        self._exchange = exchange = Exchange(self._next_id)
-        self._next_id += 1
-        return exchange
-
     def _hello(self, rest: bytes) -> None:
-        if self._helo:
-            self._complain(b"duplicate_fields")
-        if len(self._helo) < _MANY:
-            self._helo.append(rest.split(b" ")[0].rstrip())
-            self._emit(_CLIENT, {"smtp.helo": self._helo[-1]})
+        if self._exchanges.helo:
+            self._exchanges.complain(b"duplicate_fields")
+        if len(self._exchanges.helo) < _MANY:
+            self._exchanges.helo.append(rest.split(b" ")[0].rstrip())
+            self._exchanges.emit(_CLIENT, {"smtp.helo": self._exchanges.helo[-1]})
 
     def _sender(self, rest: bytes) -> None:
-        exchange = self._exchange
+        exchange = self._exchanges.current
         assert exchange is not None
         if exchange.sent or exchange.reset:  # a mail in chunks was before it, or the answer is to come
-            self._finish(exchange)
-            exchange = self._begin()
+            self._exchanges.finish(exchange)
+            exchange = self._exchanges.begin()
         found = _FROM.match(rest)
         if found is None:
             return
         if exchange.mail_from:
-            self._complain(b"duplicate_fields")
+            self._exchanges.complain(b"duplicate_fields")
         if len(exchange.mail_from) < _MANY:
             exchange.mail_from.append(found[1])
             exchange.reported = False
@@ -305,7 +252,7 @@ class SmtpSession:
         """Let bytes wait for the server's answer."""
         asked = self._asked[-1] if self._asked else Asked.OTHER
         if not (asked is Asked.DATA and self._pipelining):
-            self._complain(b"invalid_pipelined_sequence")
+            self._exchanges.complain(b"invalid_pipelined_sequence")
         if len(self._waiting) + len(data) > self._shared.settings.hold_bytes or not self._shared.pool.take(len(data)):
             self._shared.counters.add("smtp.unanswered")
             self._deaf = True
@@ -331,101 +278,65 @@ class SmtpSession:
     # Mails.
 
     def _begin_mail(self) -> None:
-        exchange = self._exchange
+        exchange = self._exchanges.current
         if exchange is None or exchange.done:
-            exchange = self._begin()
+            exchange = self._exchanges.begin()
         if exchange.mail is not None and not exchange.mail.ended:
-            self._complain(b"unparsable_content")
-            self._finish(exchange)
-            exchange = self._begin()
+            self._exchanges.complain(b"unparsable_content")
+            self._exchanges.finish(exchange)
+            exchange = self._exchanges.begin()
         if exchange.mail is not None:  # one in chunks has ended, and nothing has ended its transaction
             exchange.mail.release()
-        self._envelope(exchange)
+        self._exchanges.envelope(exchange)
         shared = self._shared
         flow = self._slot, "smtp", exchange.tx_id, _CLIENT
         exchange.mail = Mail(
-            shared.files, flow, shared.limits, shared.pool, shared.counters, self._buffers(exchange)[0],
-            lambda: self._fields(exchange),
+            shared.files, flow, shared.settings, shared.pool, shared.counters, self._exchanges.buffers(exchange)[0],
+            lambda: self._exchanges.fields(exchange),
         )  # fmt: skip
         exchange.sent = False
         self._body = Body()
 
     def _take_data(self, data: bytes) -> int:
         """Read a mail; return how many bytes stand behind its end."""
-        exchange = self._exchange
+        exchange = self._exchanges.current
         assert exchange is not None
         assert exchange.mail is not None
         body, mail = self._body, exchange.mail
         content, behind = body.feed(data)
-        mail.feed(content, *self._at, self._out)
+        mail.feed(content, *self._exchanges.at, self._exchanges.out)
         if body.carriage and not body.ended:
-            self._complain(b"ambiguous_end_of_data")
+            self._exchanges.complain(b"ambiguous_end_of_data")
         if body.ended:
             self._mode = Mode.COMMAND
             self._ask(Asked.OTHER)
             if body.ambiguous or body.carriage:
-                self._complain(b"ambiguous_end_of_data")
+                self._exchanges.complain(b"ambiguous_end_of_data")
             self._end_mail(exchange, mail, behind, goes_on=body.ambiguous)
-            self._finish(exchange, behind)
+            self._exchanges.finish(exchange, behind)
         return behind
 
     def _end_mail(self, exchange: Exchange, mail: Mail, behind: int, goes_on: bool = False) -> None:
         """Report a mail that has ended; one that ``goes_on`` to some servers is read on for those."""
         exchange.sent = True
-        if goes_on and self._beyond is None:
-            self._beyond, self._beyond_body = self._copy_of(mail), Body(strict=True)
-        mail.close(*self._at, self._out)
-        self._report_mail(exchange, mail, behind)
-
-    def _copy_of(self, mail: Mail) -> Mail | None:
-        """Return a mail in the same state that reads on."""
-        copied = mail.fork()
-        if copied is None:
-            self._shared.counters.add("smtp.readings_dropped")
-        return copied
-
-    def _go_beyond(self, data: bytes) -> None:
-        """Read on in a mail that has ended to some servers, and not to others."""
-        mail, body = self._beyond, self._beyond_body
-        assert mail is not None
-        content, _ = body.feed(data)
-        mail.feed(content, *self._at, self._out)
-        if body.ended:
-            self._report_beyond()
-
-    def _report_beyond(self) -> None:
-        mail, self._beyond = self._beyond, None
-        if mail is None:
-            return
-        mail.close(*self._at, self._out)
-        buffers, more = mail.buffers
-        if self._exchange is not None and buffers:
-            self._emit(_CLIENT, buffers, more)
-        mail.release()
-
-    def _drop_beyond(self) -> None:
-        if self._beyond is not None:
-            self._beyond.release()
-            self._beyond = None
-
-    def _report_mail(self, exchange: Exchange, mail: Mail, behind: int) -> None:
-        buffers, more = self._buffers(exchange)
-        of_mail, further = mail.buffers
-        self._emit(_CLIENT, {**buffers, **of_mail}, {**more, **further}, behind=behind)
-        for name in sorted(mail.odd):
-            self._complain(name)
+        if goes_on:
+            self._beyond.begin(mail)
+        mail.close(*self._exchanges.at, self._exchanges.out)
+        self._exchanges.report_mail(exchange, mail, behind)
 
     def _begin_chunk(self, rest: bytes) -> None:
         """Begin a chunk of a mail (RFC 3030)."""
-        exchange = self._exchange
+        exchange = self._exchanges.current
         assert exchange is not None
         found = _SIZE.match(rest)
         size = int(found[1]) if found is not None else -1
         if not 0 <= size <= _MOST_SIZE:
-            self._complain(b"bdat_chunk_len_exceeded")
+            self._exchanges.complain(b"bdat_chunk_len_exceeded")
             return
         if exchange.mail is None or exchange.sent:
             self._begin_mail()
+            if self._exchanges.current is not None:
+                self._exchanges.current.chunked = True
         self._chunk = size
         self._last_chunk = rest.upper().split()[1:2] == [b"LAST"]
         if size:
@@ -434,18 +345,18 @@ class SmtpSession:
             self._end_chunk()
 
     def _take_chunk(self, data: bytes) -> int:
-        exchange = self._exchange
+        exchange = self._exchanges.current
         assert exchange is not None
         self._chunk -= len(data)
         if exchange.mail is not None and not exchange.mail.ended:
-            exchange.mail.feed(data, *self._at, self._out)
+            exchange.mail.feed(data, *self._exchanges.at, self._exchanges.out)
         if not self._chunk:
             self._mode = Mode.COMMAND
             self._end_chunk()
         return len(data)
 
     def _end_chunk(self) -> None:
-        exchange = self._exchange
+        exchange = self._exchanges.current
         assert exchange is not None
         if self._last_chunk and exchange.mail is not None and not exchange.mail.ended:
             self._end_mail(exchange, exchange.mail, 0)
@@ -455,7 +366,7 @@ class SmtpSession:
     def _lose(self, gap: int) -> None:
         """Go on behind bytes of the client that were lost."""
         self._shared.counters.add("smtp.gap")
-        mail = self._exchange.mail if self._exchange is not None else None
+        mail = self._exchanges.current.mail if self._exchanges.current is not None else None
         if self._mode is Mode.CHUNK:
             taken = min(gap, self._chunk)
             self._chunk -= taken
@@ -478,16 +389,16 @@ class SmtpSession:
         if self._mode is Mode.COMMAND:
             for line in self._lines[_CLIENT].feed(b"", closed=True):
                 self._command(line)
-        exchange = self._exchange
+        exchange = self._exchanges.current
         if exchange is not None and exchange.mail is not None and not exchange.mail.ended:
             if self._mode is Mode.DATA:
-                exchange.mail.feed(self._body.close(), *self._at, self._out)
-            exchange.mail.close(*self._at, self._out, whole=False)
-            self._report_mail(exchange, exchange.mail, 0)
-        self._drop_beyond()
+                exchange.mail.feed(self._body.close(), *self._exchanges.at, self._exchanges.out)
+            exchange.mail.close(*self._exchanges.at, self._exchanges.out, whole=False)
+            self._exchanges.report_mail(exchange, exchange.mail, 0)
+        self._beyond.drop()
         if exchange is not None and not exchange.done:
-            self._envelope(exchange)
-            self._finish(exchange)
+            self._exchanges.envelope(exchange)
+            self._exchanges.finish(exchange)
 
     # The server.
 
@@ -511,9 +422,9 @@ class SmtpSession:
             return
         found = _CODE.match(line.data)
         if not line.whole:
-            self._complain(b"max_reply_line_len_exceeded", _SERVER)
+            self._exchanges.complain(b"max_reply_line_len_exceeded", _SERVER)
         if found is None:
-            self._complain(b"invalid_reply", _SERVER)
+            self._exchanges.complain(b"invalid_reply", _SERVER)
             return
         if line.data[3:4] == b"-":
             self._pipelining = self._pipelining or line.data[4:14].upper() == b"PIPELINING"
@@ -524,7 +435,7 @@ class SmtpSession:
             self._greeted = True
             if code == b"220" or not self._asked:
                 if code != b"220":
-                    self._complain(b"invalid_reply", _SERVER)
+                    self._exchanges.complain(b"invalid_reply", _SERVER)
                 return
         if code == b"334" and self._asked and self._asked[0] is Asked.AUTH:
             self._authenticates = True
@@ -534,23 +445,23 @@ class SmtpSession:
 
     def _answered(self, asked: Asked, code: bytes) -> None:
         """Act on the answer to a command."""
-        exchange = self._exchange
+        exchange = self._exchanges.current
         if asked is Asked.DATA:
             accepted = code.startswith(b"3")
             if not accepted:
-                self._complain(b"data_command_rejected", _SERVER)
+                self._exchanges.complain(b"data_command_rejected", _SERVER)
             if self._mode is Mode.AWAIT:
                 self._go_on(accepted)
             elif not accepted and self._mode is Mode.DATA and exchange is not None and exchange.mail is not None:
                 self._mode = Mode.COMMAND
         elif asked is Asked.RSET and code.startswith(b"2") and exchange is not None:
             if exchange.reset and not exchange.done:
-                self._finish(exchange)
+                self._exchanges.finish(exchange)
         elif asked is Asked.STARTTLS:
             if code == b"220":
                 self._upgrade = True
             else:
-                self._complain(b"tls_rejected", _SERVER)
+                self._exchanges.complain(b"tls_rejected", _SERVER)
                 if self._mode is Mode.AWAIT:
                     self._go_on(accepted=False)
 
@@ -562,68 +473,7 @@ class SmtpSession:
             self._mode = Mode.COMMAND
             self._client(waiting)
             waiting = self._give_waiting()
-        if self._exchange is not None and not self._exchange.done:
-            self._envelope(self._exchange)
-            self._finish(self._exchange)
-        return Handover(self._next_id, (waiting, rest))
-
-    # What comes of it.
-
-    def _buffers(self, exchange: Exchange) -> tuple[dict[str, bytes], dict[str, tuple[bytes, ...]]]:
-        """Return the buffers of an envelope, and their further instances."""
-        found = {"smtp.helo": self._helo, "smtp.mail_from": exchange.mail_from, "smtp.rcpt_to": exchange.rcpt_to}
-        return {name: of[0] for name, of in found.items() if of}, {
-            name: tuple(of[1:]) for name, of in found.items() if len(of) > 1
-        }
-
-    def _envelope(self, exchange: Exchange) -> None:
-        """Report an envelope, once as it is."""
-        if not exchange.reported and (exchange.mail_from or exchange.rcpt_to):
-            exchange.reported = True
-            self._emit(_CLIENT, *self._buffers(exchange))
-
-    def _finish(self, exchange: Exchange, behind: int = 0) -> None:
-        """End a transaction: it is logged."""
-        exchange.done = True
-        self._emit(_CLIENT, {}, exchange=exchange, complete=True, behind=behind)
-        if exchange.mail is not None:
-            exchange.mail.release()
-
-    def _complain(self, what: bytes, direction: Direction = _CLIENT) -> None:
-        """Report something odd, once a transaction."""
-        exchange = self._exchange or self._begin()
-        if what not in exchange.odd:
-            exchange.odd.add(what)
-            self._emit(direction, {ODDITY: b"smtp." + what})
-
-    def _emit(
-        self,
-        direction: Direction,
-        buffers: dict[str, bytes],
-        more: dict[str, tuple[bytes, ...]] | None = None,
-        *,
-        exchange: Exchange | None = None,
-        complete: bool = False,
-        behind: int = 0,
-    ) -> None:
-        exchange = exchange or self._exchange or self._begin()
-        fields = self._fields(exchange) if complete else partial(self._fields, exchange)
-        self._out.append(
-            Transaction(
-                self._shared.flows, self._slot, "smtp", exchange.tx_id, direction, buffers, fields,
-                *self._at, complete, more=more or {}, behind=behind + self._after,
-            )
-        )  # fmt: skip
-
-    def _fields(self, exchange: Exchange) -> dict[str, Any]:
-        """Return what EVE logs of a transaction, as far as it is known."""
-        logged: dict[str, Any] = {}
-        if self._helo:
-            logged["helo"] = text(self._helo[0])
-        if exchange.mail_from:
-            logged["mail_from"] = text(exchange.mail_from[0])
-        if exchange.rcpt_to:
-            logged["rcpt_to"] = [text(one) for one in exchange.rcpt_to]
-        if exchange.mail is not None:
-            logged["email"] = exchange.mail.email(self._shared.settings.extended_in_events)
-        return logged
+        if self._exchanges.current is not None and not self._exchanges.current.done:
+            self._exchanges.envelope(self._exchanges.current)
+            self._exchanges.finish(self._exchanges.current)
+        return Handover(self._exchanges.next_id, (waiting, rest))

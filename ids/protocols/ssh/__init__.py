@@ -6,7 +6,8 @@ What is encrypted is not kept, and not looked at: whether a login failed is not 
 """
 
 from ids.protocols.protocol import Buffer, Protocol
-from ids.protocols.ssh.parser import Shared
+from ids.protocols.shared import parsing
+from ids.protocols.ssh.parser import SshConnection
 from ids.protocols.ssh.settings import SshSettings
 from ids.protocols.starts import NO_REQUEST
 from ids.types import Direction
@@ -18,7 +19,7 @@ PROTOCOL = Protocol(
     from_client=rb"SSH-[12]\." + NO_REQUEST,
     from_server=rb"SSH-[12]\.",
     settings=SshSettings,
-    streams=Shared,
+    streams=parsing("ssh", SshConnection),
     oddities=("invalid_banner", "long_banner", "invalid_record"),
     event="ssh",
     buffers=(

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ids.protocols.framing import Frames, Lines, Pool
-from ids.protocols.protocol import ODDITY, Setup
+from ids.protocols.framing import Frames, Lines
+from ids.protocols.protocol import ODDITY
+from ids.protocols.shared import Shared
 from ids.protocols.spelling import text
 from ids.protocols.ssh.exchange import KEXINIT, NEWKEYS, Malformed, Offer, read_offer
 from ids.protocols.ssh.settings import SshSettings
@@ -24,20 +25,6 @@ _MOST_LENGTH = 256 * 1024
 """The least and the most that a packet says of its length; OpenSSH reads no longer ones."""
 
 
-class Shared:
-    """What the parsers of all connections share; makes them."""
-
-    def __init__(self, setup: Setup) -> None:
-        self.flows = setup.flows
-        self.counters = setup.counters
-        self.settings: SshSettings = setup.settings
-        self.pool = Pool("ssh", self.settings.memcap_bytes, setup.counters)
-
-    def __call__(self, slot: int, tx_id: int) -> SshConnection:
-        """Return the parser of a flow."""
-        return SshConnection(self, slot, tx_id)
-
-
 class Side:
     """What one side has said, and what is in the middle of it."""
 
@@ -46,7 +33,7 @@ class Side:
         "software",
     )  # fmt: skip
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared[SshSettings]) -> None:
         self.lines = Lines(shared.pool, shared.settings.banner_bytes)
         self.frames = Frames(shared.pool, self._length_of, shared.settings.packet_bytes)
         self.passed = 0
@@ -86,7 +73,7 @@ class SshConnection:
 
     __slots__ = ("_held", "_logged", "_shared", "_sides", "_slot", "_tx_id")
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: Shared[SshSettings], slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
         self._tx_id = tx_id

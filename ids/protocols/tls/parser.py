@@ -132,7 +132,7 @@ class TlsConnection:
             if said.chain:
                 return
             chain = self._chain(message.body)
-            said = self._said[direction] = Said(said.hello, chain, self._certificate(direction, chain))
+            said = self._said[direction] = Said(said.hello, chain, self._certificate(direction, chain), ts_ns)
             self._report(direction, said, at, out)
             if from_client:
                 self._answered = True

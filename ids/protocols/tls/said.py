@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Collection
+from datetime import datetime, timezone
 from typing import Any
 
 from ids.protocols.made import Makers
@@ -21,16 +22,22 @@ _TIME_BYTES = 4
 class Said:
     """What one side has said so far; it does not change."""
 
-    __slots__ = ("certificate", "chain", "hello")
+    __slots__ = ("certificate", "chain", "hello", "seen_ns")
 
     def __init__(
-        self, hello: Hello | None, chain: tuple[bytes, ...] = (), certificate: Certificate | None = None
+        self,
+        hello: Hello | None,
+        chain: tuple[bytes, ...] = (),
+        certificate: Certificate | None = None,
+        seen_ns: int = 0,
     ) -> None:
         self.hello = hello
         self.chain = chain
         """Certificates as sent, the side's own first."""
         self.certificate = certificate
         """The side's own; None where it sent none, or one that cannot be read."""
+        self.seen_ns = seen_ns
+        """When it was sent."""
 
     @property
     def cost(self) -> int:
@@ -130,6 +137,30 @@ def _of_certificate(make: Callable[[Certificate], tuple[bytes, ...]]) -> Callabl
     return lambda said: make(said.certificate) if said.certificate is not None else _NONE
 
 
+def _seconds(spelt: str | None) -> int | None:
+    """Return the time of a certificate in seconds since 1970; earlier ones are 0. None where it is none."""
+    if spelt is None:
+        return None
+    return max(0, int(datetime.fromisoformat(spelt).replace(tzinfo=timezone.utc).timestamp()))
+
+
+def _as_digits(spelt: str | None) -> tuple[bytes, ...]:
+    seconds = _seconds(spelt)
+    return _NONE if seconds is None else (b"%d" % seconds,)
+
+
+def _validity(said: Said) -> tuple[bytes, ...]:
+    """Return what a certificate was when it was sent."""
+    certificate = said.certificate
+    if certificate is None:
+        return _NONE
+    begin, end = _seconds(certificate.not_before), _seconds(certificate.not_after)
+    if begin is None or end is None:
+        return _NONE
+    now = said.seen_ns // 1_000_000_000
+    return (b"expired" if end < now else b"early" if begin > now else b"valid",)
+
+
 def _version(said: Said) -> tuple[bytes, ...]:
     return (rule_name(said.version),) if said.version else _NONE
 
@@ -143,6 +174,9 @@ _OF_BOTH: Makers[Said] = {
     "tls.cert_subject": _of_certificate(lambda certificate: (certificate.subject,)),
     "tls.cert_issuer": _of_certificate(lambda certificate: (certificate.issuer,)),
     "tls.cert_serial": _of_certificate(lambda certificate: (certificate.serial,)),
+    "tls.cert_notbefore": _of_certificate(lambda certificate: _as_digits(certificate.not_before)),
+    "tls.cert_notafter": _of_certificate(lambda certificate: _as_digits(certificate.not_after)),
+    "tls.cert_validity": _validity,
     "tls.cert_fingerprint": lambda said: (fingerprint(said.chain[0]),) if said.chain else _NONE,
     "tls.cert_chain_len": lambda said: (b"%d" % len(said.chain),) if said.chain else _NONE,
     "tls.certs": lambda said: said.chain,

@@ -6,14 +6,15 @@
 """
 
 from ids.protocols.protocol import Buffer, Protocol
-from ids.protocols.websocket.parser import Shared
+from ids.protocols.shared import parsing
+from ids.protocols.websocket.parser import Connection
 from ids.protocols.websocket.settings import WebSocketSettings
 
 PROTOCOL = Protocol(
     name="websocket",
     agreed=True,
     settings=WebSocketSettings,
-    streams=Shared,
+    streams=parsing("websocket", Connection),
     event="websocket",
     oddities=("reassembly_limit_reached", "not_masked", "flood"),
     buffers=(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ids.protocols.framing import Frames, Pool
-from ids.protocols.protocol import ODDITY, Setup
+from ids.protocols.framing import Frames
+from ids.protocols.protocol import ODDITY
+from ids.protocols.shared import Shared
 from ids.protocols.stretch import Stretch
 from ids.protocols.websocket.frames import (
     BEGINS,
@@ -36,28 +37,13 @@ _OVERLAP = 4096
 """Bytes that the parts of a long message have in common."""
 
 
-class Shared:
-    """What all connections share; makes them."""
-
-    def __init__(self, setup: Setup) -> None:
-        settings: WebSocketSettings = setup.settings
-        self.flows = setup.flows
-        self.counters = setup.counters
-        self.message_bytes = settings.message_bytes
-        self.pool = Pool("websocket", settings.memcap_bytes, setup.counters)
-
-    def __call__(self, slot: int, tx_id: int) -> Connection:
-        """Return the parser of a flow."""
-        return Connection(self, slot, tx_id)
-
-
 class Side:
     """The reader of one direction."""
 
     __slots__ = ("compressed", "due", "flags", "frames", "inflater", "message", "opcode", "open", "small")
 
-    def __init__(self, shared: Shared, direction: Direction) -> None:
-        self.frames = Frames(shared.pool, length_of, LONGEST_HEAD + shared.message_bytes, BEGINS[direction])
+    def __init__(self, shared: Shared[WebSocketSettings], direction: Direction) -> None:
+        self.frames = Frames(shared.pool, length_of, LONGEST_HEAD + shared.settings.message_bytes, BEGINS[direction])
         self.message = bytearray()
         """What a message of several frames has said so far."""
         self.open = False
@@ -77,7 +63,7 @@ class Connection:
 
     __slots__ = ("_shared", "_sides", "_slot", "beyond", "next_id")
 
-    def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
+    def __init__(self, shared: Shared[WebSocketSettings], slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
         self.next_id = tx_id
@@ -148,7 +134,7 @@ class Connection:
     ) -> None:
         """Put a part of a message to those before it; where it is too long, report what is there."""
         shared = self._shared
-        if len(side.message) + len(payload) > shared.message_bytes and side.message:
+        if len(side.message) + len(payload) > shared.settings.message_bytes and side.message:
             shared.counters.add("websocket.message_too_long")
             self._report(
                 side, direction, bytes(side.message), at, out, complete=False, frame=frame,
@@ -178,7 +164,7 @@ class Connection:
         if side.inflater.broken:
             shared.counters.add("websocket.not_decompressed")
             return frame.payload
-        found, whole = side.inflater.inflate(frame.payload, shared.message_bytes, last)
+        found, whole = side.inflater.inflate(frame.payload, shared.settings.message_bytes, last)
         if not whole:
             shared.counters.add("websocket.deflate_broken")
             return found or frame.payload

@@ -1,10 +1,11 @@
-"""Values that a buffer never has, because its parser writes it otherwise."""
+"""What never comes to be: values that a buffer never has, because its parser writes it otherwise, and the like."""
 
 from __future__ import annotations
 
 import re
 
-from ids.rules.model.rule import Anchor
+from ids.rules.model.buffers import CATALOGUE
+from ids.rules.model.rule import Anchor, Rule
 
 LOWER_CASE = frozenset({"email.url", "http.host"})
 """Buffers whose parser writes them in lower case, as the catalogue says."""
@@ -34,6 +35,16 @@ def impossible(buffer: str, value: bytes, nocase: bool, anchor: Anchor) -> tuple
     if buffer in HEADER_VALUES and b"\n" in value:
         return f"{buffer} has no line ends, so it never has {value!r}", "continued lines are joined by a space"
     return _header(value, anchor) if buffer == "http.header" else None
+
+
+def never_unlogged(rule: Rule) -> str | None:
+    """Return why a rule cannot keep events of exchanges from being written; None where it can."""
+    if not any(name in CATALOGUE and CATALOGUE[name].protocol is not None for name in rule.buffers):
+        return "it matches in no exchange, whose event it could keep from being written"
+    signature = rule.signature
+    if signature.state.tests or signature.after is not None or signature.distinct is not None:
+        return "what rules remember is judged when events are written already"
+    return None
 
 
 def _method(value: bytes, nocase: bool) -> tuple[str, str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ids.cache import Cache
@@ -15,13 +15,12 @@ from ids.rules.language.suricata.files import ConfigPaths
 from ids.rules.language.suricata.kept import Loaded
 from ids.rules.language.suricata.loader import load_suricata
 from ids.rules.language.variables import Variables
-from ids.rules.language.yaml_loader import YamlLoader
-from ids.rules.language.yara_loader import load_yara
 from ids.rules.model.literals import cover, weakest, worth
 from ids.rules.model.patterns import CACHE_SUFFIX, Patterns, begin_lazy
 from ids.rules.model.rarity import WEAK_SCORE
 from ids.rules.model.rule import Rule
 from ids.rules.model.ruleset import RuleSet
+from ids.rules.model.yara import YaraSet
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
 
 YAML_SUFFIXES = (".yaml", ".yml")
@@ -58,15 +57,11 @@ def load_rules(
     errors: list[RuleError] = []
     paths = list(paths)
     files = find_files(paths, exclude, errors)
-    loader = YamlLoader(
-        Variables({**DEFAULT_VARIABLES, **(variables or {})}), engine_version, Patterns(Cache(cache, CACHE_SUFFIX))
-    )
-    for path in files:
-        if path.endswith(YAML_SUFFIXES):
-            loader.open(path)
-    rules = loader.rules()
-    errors += loader.errors
-    sources = {rule.source.path for rule in rules} | loader.with_lists
+    of_yaml = [path for path in files if path.endswith(YAML_SUFFIXES)]
+    written = _load_yaml(of_yaml, variables or {}, engine_version, cache) if of_yaml else _Written()
+    rules = written.rules
+    errors += written.errors
+    sources = {rule.source.path for rule in rules} | written.with_lists
     rules = _unique(rules, errors)
     imported = load_suricata(
         [path for path in files if path.endswith(SURICATA_SUFFIXES)], variables or {}, config, errors, cache
@@ -74,7 +69,7 @@ def load_rules(
     imported = _besides(imported, rules)
     begin_lazy(Cache(cache, CACHE_SUFFIX))
     taken = {rule.signature.sid: rule.source for rule in (*rules, *imported.rules)}
-    yara = load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables, taken, cache)
+    yara = _load_yara([path for path in files if path.endswith(YARA_SUFFIXES)], variables, taken, cache)
     sources |= {rule.signature.origin.rpartition(":")[0] for rule in yara.rules}
     sources |= {rule.source.path for rule in imported.rules}
     sources |= {error.location.path for error in (*errors, *imported.left_out, *yara.errors)}
@@ -93,9 +88,46 @@ def load_rules(
         errors=(*errors, *yara.errors),
         refused=imported.left_out,
         skipped=imported.skipped,
-        warnings=(*loader.warnings, *_costly(rules), *yara.warnings, *never_set(rules, all_rules), *empty),
+        warnings=(*written.warnings, *_costly(rules), *yara.warnings, *never_set(rules, all_rules), *empty),
         files=tuple(files),
     )
+
+
+@dataclass(slots=True)
+class _Written:
+    """What YAML files come to."""
+
+    rules: list[Rule] = field(default_factory=list)
+    errors: list[RuleError] = field(default_factory=list)
+    warnings: list[RuleError] = field(default_factory=list)
+    with_lists: set[str] = field(default_factory=set)
+
+
+def _load_yaml(
+    files: Sequence[str], variables: Mapping[str, str | list[str]], engine_version: str, cache: Path | None
+) -> _Written:
+    """Load YAML files; the loader is imported where there are some, for its schema takes a while."""
+    from ids.rules.language.yaml_loader import YamlLoader
+
+    patterns = Patterns(Cache(cache, CACHE_SUFFIX))
+    loader = YamlLoader(Variables({**DEFAULT_VARIABLES, **variables}), engine_version, patterns)
+    for path in files:
+        loader.open(path)
+    return _Written(loader.rules(), loader.errors, loader.warnings, loader.with_lists)
+
+
+def _load_yara(
+    files: Sequence[str],
+    variables: Mapping[str, str | list[str]] | None,
+    taken: Mapping[int, Location],
+    cache: Path | None,
+) -> YaraSet:
+    """Load YARA files, where there are some."""
+    if not files:
+        return YaraSet()
+    from ids.rules.language.yara_loader import load_yara
+
+    return load_yara(files, variables, taken, cache)
 
 
 def load_configured(

@@ -296,6 +296,7 @@ class RuleSchema(Schema):
     counters: dict[Name, CounterChangeSchema] = Field({}, max_length=MAX_STATE)
     log_packets: LogPacketsSchema | None = None
     silent: bool = False
+    unlogged: bool = False
     repeats: bool = False
     threshold: ThresholdSchema | None = None
     then: Literal["alert", "drop", "reject", "pass"] = "alert"

@@ -10,6 +10,7 @@ from typing import Any
 from ids.errors import Location, RuleError, SourceError
 from ids.literal import cut
 from ids.rules.language.blocking import PROOF, PROOF_REMEDY, REMEDY, blocks_server, never_proven
+from ids.rules.language.impossible import never_unlogged
 from ids.rules.language.remedies import remedy_for
 from ids.rules.language.scalars import Scalars
 from ids.rules.language.schema import SEVERITY, FileSchema, ListSchema, RuleSchema, StoreSchema
@@ -157,6 +158,8 @@ class YamlLoader:
         """Refuse combinations that could never match, and warn of costly ones."""
         place = document.locate((*at, "match"))
         others = rule.buffers - PACKET_HEADERS.keys() - {PAYLOAD, DECODED}
+        if rule.signature.unlogged and (why := never_unlogged(rule)):
+            self._refuse(why, document.locate((*at, "unlogged")), "ask for a buffer of a protocol, and for no state")
         if PAYLOAD in rule.buffers and others:
             self._refuse(
                 f"payload cannot be tested together with {sorted(others)[0]}: a stream is no part of a transaction",
@@ -270,6 +273,7 @@ def _signature(schema: RuleSchema, place: Location) -> Signature:
         distinct=distinct_of(schema),
         after=after_of(schema),
         stores=_stores(schema.filestore),
+        unlogged=schema.unlogged,
         origin=f"{place.path}:{place.line}",
     )
 

@@ -23,12 +23,14 @@ from ids.rules.model.header import HeaderTest
 from ids.rules.model.rule import Rule
 from ids.rules.model.yara import YaraRule
 from ids.types import I64, Bool, Direction, Match, Transaction, Transactions
+from ids.types.transactions import ODD
 
 REPORTED_PER_FLOW = 64
 """Sides of transactions of one flow of which it is remembered which rules matched; a parser that hands one on in
 parts does so before the next 64."""
 
 _FILE = "file."
+_ODD = {ODD}
 _NONE: I64 = np.zeros(0, np.int64)
 
 
@@ -73,13 +75,18 @@ class TransactionMatcher:
             or (isinstance(rule, Rule) and not rule.buffers.isdisjoint(FILE_BUFFERS))
         }
         """Rules on files: each file of a message may match."""
+        self._waits: Bool = np.isin(np.arange(len(rules)), list(self._both))
         self._direction: I64 = np.full(len(rules), -1, np.int64)
-        """By rule: the direction that a rule on both sides is seen from; -1: that of the transaction."""
+        """By rule: the direction that a rule on both sides is seen from, or one on nothing but what is odd, which is of
+        the exchange, whichever side showed it; -1: that of the transaction."""
         self._sides: Bool = np.ones((len(rules), 2), bool)
         """By rule and direction: that side sends what the rule looks at."""
         for number, rule in enumerate(rules):
             if number in self._both:
                 self._direction[number] = rule.flow.direction or Direction.TO_SERVER
+            elif isinstance(rule, Rule) and rule.buffers == _ODD:
+                if rule.flow.direction is not None:
+                    self._direction[number] = rule.flow.direction
             elif isinstance(rule, Rule) and rule.sides:
                 self._sides[number] = [side in rule.sides for side in Direction]
 
@@ -107,7 +114,7 @@ class TransactionMatcher:
         seen_from = np.where(wanted < 0, directions, wanted).astype(np.uint8)
         flows = own[0].flows
         keep &= self._index.selectors.fits(flows, slots, seen_from, rules)
-        keep &= (wanted >= 0) | self._index.selectors.open(flows, slots, rules, spoken)
+        keep &= self._waits[rules] | self._index.selectors.open(flows, slots, rules, spoken)
         candidates: dict[int, set[int]] = {}
         for row, rule in zip(rows[keep].tolist(), rules[keep].tolist(), strict=True):
             candidates.setdefault(row, set()).add(rule)
@@ -187,7 +194,8 @@ class TransactionMatcher:
             both = number in self._both
             if both and not self._index.selectors.of(number).is_open(tx.flow, tx.protocol):
                 continue
-            direction = Direction(int(self._direction[number])) if both else tx.direction
+            seen_from = int(self._direction[number])
+            direction = Direction(seen_from) if seen_from >= 0 else tx.direction
             moment = Moment(tx.flow, direction, tx.ts_ns, tx.number, tx)
             mixed = number in self._index.mixed
             key = (both, mixed, direction)

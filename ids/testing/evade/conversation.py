@@ -85,7 +85,7 @@ def conversation(*said: bytes | Said) -> Conversation:
 
 def rebased(step: Step, base: int) -> Step:
     """Return a step whose offsets count from ``base``."""
-    return step if isinstance(step, Pause) else replace(step, at=step.at + base)
+    return step if isinstance(step, Pause) or not base else replace(step, at=step.at + base)
 
 
 def plainly(data: bytes, at: int = 0, size: int = MSS, connection: int = 0) -> Iterator[Step]:

@@ -95,10 +95,22 @@ def _joined(pieces: list[Piece]) -> list[Piece]:
 
 
 def _together(newer: Newer, pieces: Iterable[Piece]) -> bytes:
-    owners: dict[int, tuple[tuple[int, int], int]] = {}
-    for begin, data in pieces:
-        new = (begin, begin + len(data))
-        for place, byte in enumerate(data, begin):
-            if place not in owners or newer(owners[place][0], new):
-                owners[place] = (new, byte)
-    return bytes(owners[place][1] for place in sorted(owners))
+    """Return the bytes of pieces that arrive in this order, without those that nobody has; asks once a pair."""
+    pieces = list(pieces)
+    first = min((begin for begin, _ in pieces), default=0)
+    size = max((begin + len(data) for begin, data in pieces), default=0) - first
+    owners, content = [-1] * size, bytearray(size)
+    for number, (begin, data) in enumerate(pieces):
+        low, high = begin - first, begin - first + len(data)
+        here = owners[low:high]
+        keep = {one for one in set(here) if one >= 0 and not newer(_span(pieces[one]), _span(pieces[number]))}
+        if keep:
+            kept = content[low:high]
+            data = bytes(old if one in keep else new for one, old, new in zip(here, kept, data, strict=True))
+        owners[low:high] = [one if one in keep else number for one in here]
+        content[low:high] = data
+    return bytes(content) if -1 not in owners else bytes(b for b, one in zip(content, owners, strict=True) if one >= 0)
+
+
+def _span(piece: Piece) -> tuple[int, int]:
+    return piece[0], piece[0] + len(piece[1])

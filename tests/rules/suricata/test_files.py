@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +15,11 @@ from ids.rules.language.loader import load_configured, load_rules
 from ids.rules.language.suricata import kept
 from ids.rules.language.suricata import loader as suricata_loader
 from ids.rules.language.suricata.files import ConfigPaths
+from ids.rules.model.chain import Chain, Content
+from ids.rules.model.rule import leaves
 from ids.rules.model.ruleset import RuleSet
 from ids.rules.settings import RulesSettings
+from ids.types import Direction
 from tests.rules.suricata.making import fault_of, parts_of, rule_of
 from tests.shared import shared
 
@@ -234,6 +240,70 @@ def test_what_was_built_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             load(changed, tmp_path, cache=cache)
     with pytest.raises(AssertionError, match="built again"):
         load(text, tmp_path, cache=cache, variables={"HOME_NET": "192.0.2.0/24"})
+
+
+KEPT_RULES = (
+    GOOD
+    + """
+alert tcp any any -> any any (content:"abc"; content:"def"; distance:1; byte_test:1,>,3,0,relative; sid:11;)
+alert tcp any any -> any any (flags:S; ttl:>3; threshold:type limit, track by_src, count 1, seconds 5; sid:12;)
+alert http any any -> any any (http.uri; content:"a|20|b"; nocase; pcre:"/x+y/R"; flowbits:isset,x; sid:13;)
+alert ip any any -> any any (itype:8; fragbits:D; sid:14;)
+drop dns any any -> any 53 (dns.query; content:"example"; endswith; dataset:isset,d,type string; sid:15;)
+"""
+)
+
+
+def test_what_is_read_back_is_what_was_kept(tmp_path: Path) -> None:
+    """Field by field, whatever is in each other: those of a set, too, are hashed when they are read."""
+    rules = load(KEPT_RULES, tmp_path).rules
+    assert len(rules) >= 5
+    cache = Cache(tmp_path / "kept", kept.CACHE_SUFFIX)
+    kept.keep(cache, "0" * 64, kept.Loaded(tuple(rules)))
+    again = kept.load(cache, "0" * 64)
+    assert again is not None
+    for rule, other in zip(rules, again.rules, strict=True):
+        for field in fields(rule):
+            was, now = getattr(rule, field.name), getattr(other, field.name)
+            assert type(now) is type(was)
+            assert now == was or repr(now) == repr(was), field.name  # two patterns are never equal
+    assert not any(isinstance(leaf, Chain) and leaf.program for rule in again.rules for leaf in leaves(rule.condition))
+
+
+def test_what_a_chain_was_compiled_to_is_not_kept(tmp_path: Path) -> None:
+    (rule,) = load(GOOD, tmp_path).rules
+    (chain,) = [leaf for leaf in leaves(rule.condition) if isinstance(leaf, Chain)]
+    object.__setattr__(chain, "program", lambda: None)
+    cache = Cache(tmp_path / "kept", kept.CACHE_SUFFIX)
+    kept.keep(cache, "0" * 64, kept.Loaded((rule,)))
+    again = kept.load(cache, "0" * 64)
+    assert again is not None
+    assert [leaf.program for leaf in leaves(again.rules[0].condition) if isinstance(leaf, Chain)] == [None]
+
+
+def test_a_file_that_ends_early_is_as_good_as_none(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "kept", kept.CACHE_SUFFIX)
+    kept.keep(cache, "0" * 64, kept.Loaded(tuple(load(KEPT_RULES, tmp_path).rules)))
+    whole = cache.get("0" * 64)
+    assert whole is not None
+    for end in range(0, len(whole), 97):
+        cache.put("1" * 64, whole[:end])
+        assert kept.load(cache, "1" * 64) is None
+
+
+@pytest.mark.parametrize("part", [
+    ([Path], b"\0\0", 0),  # of no class of ours
+    ([Content], b"\1\0", 0),  # of a class that is not there
+    ([Content], b"\0", 0),  # half a number
+    ([Content], b"\0\0", 1, (Content, b"\7\0\0\0", [(True, 1)] * 9)),  # an object that is not there
+    ([Content], b"\0\0", 1, (Content, b"\0\0\0\0", [(True, 1)])),  # a field of nine
+    ([Content], b"\0\0", 1, (Direction, b"\0\0\0\0", [])),  # no dataclass
+])  # fmt: skip
+def test_columns_that_fit_nothing_are_as_good_as_none(tmp_path: Path, part: tuple[Any, ...]) -> None:
+    head, *groups = part[:3], *part[3:]
+    cache = Cache(tmp_path / "kept", kept.CACHE_SUFFIX)
+    cache.put("0" * 64, b"".join(pickle.dumps(each, 5) for each in (((), 0, 1), head, *groups, ())))
+    assert kept.load(cache, "0" * 64) is None
 
 
 def test_what_is_kept_can_be_of_the_model_only(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import pickle
 import pytest
 
 from ids.rules.language.suricata.keywords import KEYWORDS, LATER
+from ids.rules.match.chains import judge
+from ids.rules.match.reading import Variables
 from ids.rules.model.chain import (
     Chain,
     Compare,
@@ -517,3 +519,30 @@ def test_no_data_behind_a_content_is_the_end_of_the_buffer(content: str) -> None
 def test_an_event_goes_by_the_name_that_its_option_has_for_it(option: str, cause: str) -> None:
     """``engine-event`` says where it was noted, the others do not: Suricata refuses all else."""
     assert fault_of(option)[0] == cause
+
+
+@pytest.mark.parametrize(
+    ("value", "begins_s", "holds"),
+    [
+        ("2020-01-02", 1577923200, True),
+        ("2020-01-02", 1577923201, False),
+        (">2020-01-02", 1577923200, True),
+        (">2020-01-02T00:00:01", 1577923200, False),
+        ("<2020-01-02 00:00", 1577923200, True),
+        ("2020-01-02<>2020-01-03", 1577923200, True),
+        ("2020-01-03<>2020-01-04", 1577923200, False),
+        ("1577923200", 1577923200, True),
+    ],
+)
+def test_the_time_of_a_certificate_is_compared_and_both_ends_count(value: str, begins_s: int, holds: bool) -> None:
+    rule = rule_of(f"tls_cert_notbefore:{value};", header=TLS)
+    (chain,) = rule.condition.parts
+    assert isinstance(chain, Chain)
+    assert chain.buffer == "tls.cert_notbefore"
+    data = b"%d" % begins_s
+    assert (judge(chain, data, lambda: data, Variables()).held is not None) is holds
+
+
+@pytest.mark.parametrize("value", ["yesterday", "2020-13-01", "2020<>2019", "!2020", ">=2020-01-01", "1" * 40, ""])
+def test_what_is_no_date_is_refused(value: str) -> None:
+    fault_of(f"tls_cert_notafter:{value};", header=TLS)

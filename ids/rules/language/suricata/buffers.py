@@ -93,6 +93,9 @@ NAMED_NUMBERS: dict[str, dict[str, int]] = {
 _SETTING = re.compile(r"([A-Za-z_]+)\s*((?:[=<>!\d ].*)?)")
 _MASKED = re.compile(r"&\s*(0x[0-9a-f]{1,2}|\d{1,3})\s*(=|!=)\s*(0x[0-9a-f]{1,2}|\d{1,3})")
 
+SAME_EVENTS = {"dns.not_request": "dns.not_a_request", "dns.not_response": "dns.not_a_response"}
+"""Other names of events, those of the rules that come with Suricata."""
+
 WORDS = frozenset(
     {
         "mqtt.type",
@@ -113,7 +116,8 @@ WORDS = frozenset(
 """Buffers of the catalogue with words: options with a value, in `ids.rules.language.suricata.listed`."""
 
 NOT_STICKY = frozenset({
-    "tls.version", "file.size", "file.md5", "file.sha1", "file.sha256", "http2.settings", "websocket.flags", ODDITY,
+    "tls.version", "tls.cert_notbefore", "tls.cert_notafter", "tls.cert_validity",
+    "file.size", "file.md5", "file.sha1", "file.sha256", "http2.settings", "websocket.flags", ODDITY,
     "dcerpc.iface", "dcerpc.opnum", "krb5.ticket_encryption", "ftp.mode", "ftp.reply_received", "ftp.bounce",
     "ftpdata.command",
     *DECIMALS, *NAMED_NUMBERS, *WORDS,
@@ -196,6 +200,7 @@ def equals_in(buffer: str, *, whole: bool = False, ending: bool = False) -> Call
 def oddity(draft: Draft, value: str | None) -> None:
     """``app-layer-event:dns.z_flag_set``: what a parser found odd."""
     event = unquoted(required(value)).lower()
+    event = SAME_EVENTS.get(event, event)
     if event not in ODDITIES:
         why = f"no parser here says {event[:60]}"
         raise Unsupported("app-layer-event", why, catalogue.nearest(event, sorted(ODDITIES)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ids.errors import Location, RuleError
 from ids.protocols import meant
+from ids.rules.language.impossible import never_unlogged
 from ids.rules.language.remedies import nearest
 from ids.rules.language.suricata import transfers
 from ids.rules.language.suricata.addresses import BUFFERS
@@ -131,6 +132,7 @@ class Builder:
                 bypass=draft.bypass,
                 packet_wise=_is_packet_wise(draft, traffic),
                 stores=draft.stores,
+                unlogged=draft.unlogged,
                 rejected=REJECTED.get(draft.action, ""),
                 origin=f"{path}:{line}",
             ),
@@ -141,7 +143,7 @@ class Builder:
             repeats=True,
             level=LEVELS.get(severity, "informational"),
         )
-        fault = _never(rule, header.words[4])
+        fault = _never(rule, header.words[4]) or _idle(draft, rule)
         if fault is not None:
             raise AtPlace(fault, start)
         return rule
@@ -215,6 +217,15 @@ def _is_of_flow(test: HeaderTest) -> bool:
 def _positioned(parts: Iterable[Part]) -> bool:
     pieces = [step for part in parts for step in part.steps if isinstance(step, Piece)]
     return any(piece.offset is not None or piece.depth is not None or piece.at_start for piece in pieces)
+
+
+def _idle(draft: Draft, rule: Rule) -> Fault | None:
+    """Return why a rule that configures would configure nothing."""
+    if draft.action == "config" and not draft.unlogged:
+        return Malformed("it configures nothing", "say what: config: logging disable, type tx, scope tx;")
+    if draft.unlogged and (why := never_unlogged(rule)):
+        return Unsupported("config", why, "ask for a buffer of a protocol, and for no state")
+    return None
 
 
 def _never(rule: Rule, arrow: str) -> Fault | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from ids.protocols.frame import INFIX
 from ids.rules.language.suricata.faults import Malformed
 from ids.rules.model.buffers import CATALOGUE, PAYLOAD
 from ids.rules.model.chain import DECODED, Chain, Content, DataAt, Expression, Length, Step, Value
@@ -99,7 +100,7 @@ class Draft:
         "action", "alert", "announced", "attacked", "bypass", "classtype", "conditions", "countries", "decoded",
         "direction", "directory", "established", "fresh", "gid", "header_tests", "last", "latest", "metadata", "parts",
         "payload_of", "priority", "protocol", "references", "reputation", "rev", "seen", "sid", "silent",
-        "state_changes", "state_tests", "stateless", "sticky", "stores", "threshold", "title", "variables",
+        "state_changes", "state_tests", "stateless", "sticky", "stores", "threshold", "title", "unlogged", "variables",
     )  # fmt: skip
 
     def __init__(self, action: str, protocol: str) -> None:
@@ -125,7 +126,8 @@ class Draft:
         self.direction: Direction | None = None
         self.payload_of: str | None = None
         self.threshold: Threshold | None = None
-        self.silent = False
+        self.silent = action == "config"
+        self.unlogged = False
         self.stores: Stores | None = None
         self.bypass = False
         self.state_tests: list[StateTest] = []
@@ -255,4 +257,4 @@ class Draft:
 def several(buffer: str) -> bool:
     """Return whether Suricata takes a buffer as one of several, so that each naming asks for one of them."""
     name = base_of(buffer)
-    return name in _SEVERAL or (name.startswith("dns.") and CATALOGUE[name].several)
+    return name in _SEVERAL or INFIX in name or (name.startswith("dns.") and CATALOGUE[name].several)

@@ -16,9 +16,9 @@ from ids.types import IPV4_MAPPED_PREFIX, Action
 
 ACTIONS = {
     "alert": Action.ALERT, "drop": Action.DROP, "pass": Action.PASS, "reject": Action.REJECT,
-    "rejectsrc": Action.REJECT, "rejectdst": Action.REJECT, "rejectboth": Action.REJECT,
+    "rejectsrc": Action.REJECT, "rejectdst": Action.REJECT, "rejectboth": Action.REJECT, "config": Action.ALERT,
 }  # fmt: skip
-"""A rejected flow is dropped both ways, whoever would be sent the reset."""
+"""A rejected flow is dropped both ways, whoever would be sent the reset. What only configures raises no alert."""
 
 REJECTED = {"reject": "to_client", "rejectsrc": "to_client", "rejectdst": "to_server", "rejectboth": "both"}
 """Who would be sent the reset, in EVE's words."""
@@ -78,8 +78,6 @@ class Headers:
         """Read action, protocol and arrow; raises `Misplaced`."""
         action, spelled, *_, arrow = header.words[:5]
         if action.lower() not in ACTIONS:
-            if action.lower() == "config":
-                raise Misplaced(0, Unsupported("action config", "rules that configure the engine are not supported"))
             raise Misplaced(0, Malformed(f"{action[:40]!r} is no action", nearest(action, list(ACTIONS))))
         if arrow not in ARROWS:
             remedy = "exchange source and destination and write ->" if arrow == "<-" else "write -> or <>"

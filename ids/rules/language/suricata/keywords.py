@@ -13,6 +13,7 @@ from ids.rules.language.suricata import (
     content,
     dcerpc,
     flow,
+    frames,
     kerberos,
     listed,
     meta,
@@ -30,7 +31,7 @@ from ids.rules.model.buffers import CATALOGUE
 
 Builder = Callable[[Draft, "str | None"], None]
 
-_STICKY = (buffers.SURICATAS | CATALOGUE.keys()) - buffers.NOT_STICKY - {"payload"}
+_STICKY = (buffers.SURICATAS | CATALOGUE.keys()) - buffers.NOT_STICKY - set(frames.KNOWN) - {"payload"}
 
 KEYWORDS: dict[str, Builder] = {
     **{name: buffers.sticky(name) for name in _STICKY},
@@ -39,6 +40,7 @@ KEYWORDS: dict[str, Builder] = {
     **{name: buffers.transform(name) for name in (*buffers.TRANSFORMS, *buffers.TRANSFORMS_WITH_VALUE)},
     "pkt_data": buffers.pkt_data,
     "base64_data": buffers.base64_data,
+    "frame": frames.frame,
     **{name: buffers.decimal_in(name) for name in buffers.DECIMALS},
     **{name: buffers.named_number_in(name) for name in buffers.NAMED_NUMBERS},
     "http2.settings": buffers.setting,
@@ -55,6 +57,10 @@ KEYWORDS: dict[str, Builder] = {
     "krb5_msg_type": kerberos.message_type,
     "krb5.ticket_encryption": kerberos.ticket_encryption,
     "ssl_version": tls.ssl_version,
+    "tls_cert_notbefore": tls.cert_time("tls.cert_notbefore"),
+    "tls_cert_notafter": tls.cert_time("tls.cert_notafter"),
+    "tls_cert_valid": tls.cert_validity(b"valid"),
+    "tls_cert_expired": tls.cert_validity(b"expired"),
     "ssl_state": tls.ssl_state,
     "app-layer-event": buffers.oddity,
     "modbus": modbus.modbus,
@@ -136,6 +142,7 @@ KEYWORDS: dict[str, Builder] = {
     "flowint": state.flowint,
     "noalert": state.noalert,
     "alert": state.alert,
+    "config": state.config,
     "bypass": state.bypass,
     "threshold": state.threshold,
     "detection_filter": state.detection_filter,

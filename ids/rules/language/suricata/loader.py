@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ids.cache import Cache
 from ids.errors import Location, RuleError, RuleLeftOut
+from ids.garbage import collected_later
 from ids.rules.language.suricata.builder import AtPlace, Builder
 from ids.rules.language.suricata.faults import Malformed, NotMeant
 from ids.rules.language.suricata.files import ConfigFiles, ConfigPaths, read_config_files, read_text
-from ids.rules.language.suricata.kept import CACHE_SUFFIX, Loaded, collected_later, keep, key_of, load
+from ids.rules.language.suricata.kept import CACHE_SUFFIX, Loaded, keep, key_of, load
 from ids.rules.language.suricata.source import MAX_RULE_BYTES, RawRule, raw_rules
 from ids.rules.language.suricata.thresholds import apply, read_thresholds
 from ids.rules.language.variables import Variables

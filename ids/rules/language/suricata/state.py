@@ -130,6 +130,17 @@ def bypass(draft: Draft, value: str | None) -> None:
     draft.bypass = True
 
 
+def config(draft: Draft, value: str | None) -> None:
+    """``config: logging disable, type tx, scope tx``: the exchange has no event of its protocol."""
+    words = [" ".join(word.split()) for word in commas(unquoted(required(value)).lower())]
+    if not words[0].startswith("logging "):
+        raise Malformed(f"{words[0][:40]!r} is nothing that is configured", "logging disable is")
+    known = words[0] == "logging disable" and words[1:2] in (["type tx"], ["type flow"])
+    if not known or words[2:] not in (["scope tx"], ["scope flow"]):
+        raise Malformed("it does not say what of what", "write config: logging disable, type tx, scope tx;")
+    draft.unlogged = True
+
+
 def alert(draft: Draft, value: str | None) -> None:
     """``alert``: alert; which is what rules do, but those that let pass."""
     refuse_value(value)

@@ -1,10 +1,17 @@
-"""Options on a TLS connection that are no sticky buffers: ``ssl_version`` and ``ssl_state``."""
+"""Options on a TLS connection that are no sticky buffers: ``ssl_version``, ``ssl_state``, and those on the time for
+which a certificate is valid.
+"""
 
 from __future__ import annotations
 
-from ids.rules.language.suricata.draft import Draft
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timezone
+
+from ids.rules.language.suricata.draft import Draft, Part
 from ids.rules.language.suricata.faults import Malformed, Unsupported
-from ids.rules.language.suricata.words import commas, required, unquoted
+from ids.rules.language.suricata.words import commas, refuse_value, required, unquoted
+from ids.rules.model.chain import Compare, Number
 from ids.rules.model.rule import Anchor, Any_, Literal, NotAny, Size
 from ids.types import Direction
 
@@ -14,6 +21,12 @@ VERSIONS = {
 """As rules name them, and as the buffer ``tls.version`` does."""
 
 HELLOS = {"client_hello": Direction.TO_SERVER, "server_hello": Direction.TO_CLIENT}
+DATES = ("%Y-%m", "%Y-%m-%d", "%Y-%m-%dT%H", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
+"""How the times of certificates are spelt; with a blank for the T, too."""
+
+MAX_DIGITS = 12
+"""Of a number of seconds: beyond it lies no year of four digits."""
+
 STATES = (*HELLOS, "client_keyx", "server_keyx", "unknown")
 
 
@@ -42,3 +55,44 @@ def ssl_state(draft: Draft, value: str | None) -> None:
         raise Unsupported("keyword ssl_state", f"of {word[:40]} nothing is known here", "name one hello and its side")
     draft.direction = side
     draft.conditions.append(Size("tls.random", 1))
+
+
+def cert_time(buffer: str) -> Callable[[Draft, str | None], None]:
+    """Return what ``tls_cert_notbefore:>2020-01-01`` and the like do: a date, or seconds, and both ends count."""
+
+    def option(draft: Draft, value: str | None) -> None:
+        text = unquoted(required(value))
+        first, between, last = (word.strip() for word in text.partition("<>"))
+        part, digits = Part(buffer), Number(0, base=10)
+        if between:
+            low, high = _seconds(first), _seconds(last)
+            if low >= high:
+                raise Malformed(f"{last[:40]!r} does not come behind {first[:40]!r}")
+            part.steps += [Compare(digits, ">=", low), Compare(digits, "<=", high)]
+        else:
+            sign = first[0] if first[0] in "<>" else ""
+            part.steps.append(Compare(digits, f"{sign}=", _seconds(first.removeprefix(sign).strip())))
+        draft.parts.append(part)
+
+    return option
+
+
+def _seconds(text: str) -> int:
+    """Read a date, or a number of seconds since 1970."""
+    if text.isdecimal() and text.isascii() and len(text) <= MAX_DIGITS:
+        return int(text)
+    for form in DATES:
+        for spelling in (form, form.replace("T", " ")):
+            with suppress(ValueError):
+                return max(0, int(datetime.strptime(text, spelling).replace(tzinfo=timezone.utc).timestamp()))
+    raise Malformed(f"{text[:40]!r} is no date", "write 2026-01-31, 2026-01-31T12:00:00, or seconds since 1970")
+
+
+def cert_validity(word: bytes) -> Callable[[Draft, str | None], None]:
+    """Return what ``tls_cert_expired`` and ``tls_cert_valid`` do."""
+
+    def option(draft: Draft, value: str | None) -> None:
+        refuse_value(value)
+        draft.stand_in("tls.cert_validity", word, False, whole=True, ending=False)
+
+    return option

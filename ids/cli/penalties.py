@@ -1,0 +1,105 @@
+"""`ids penalties`: who was blocked before, and is blocked for longer the next time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from ids.cli.memory import note_deeds
+from ids.cli.options import build_config, count_of, instance_options, output_option, print_message, show_json
+from ids.cli.values import Network, moment, span
+from ids.config import Config
+from ids.control import request, socket_path
+from ids.errors import NoAnswer, NotRunning, UsageError
+from ids.state import penalties as saved
+from ids.state.files import state_folder
+from ids.store.byhand import Deed
+from ids.types import IPNetwork
+
+AT_ONCE = 50
+"""Networks in one request to the engine, which takes no long ones."""
+
+
+@click.group()
+def penalties() -> None:
+    """Show and reset who was blocked before: the next block of such a source lasts longer (respond.repeat_factor)."""
+
+
+@penalties.command("list")
+@instance_options
+@output_option
+def penalties_list(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
+    """List who was blocked before, the latest last: how often that counts, and when the latest block ends or ended."""
+    config = build_config(config_path, overrides)
+    rows = known(config)
+    if output == "json":
+        show_json([{"network": network, "times": times, "until_ns": until_ns} for network, times, until_ns in rows])
+        return
+    now_ns = time.time_ns()
+    for network, times, until_ns in rows:
+        ends = f"ends in {span(until_ns - now_ns)}" if until_ns > now_ns else f"ended {moment(until_ns)}"
+        factor = config.respond.repeat_factor ** min(times, 32)
+        click.echo(
+            f"{network:<43}  {count_of(times, 'block')}, the latest {ends}; the next lasts {factor:,.4g} times as long"
+        )
+    if not rows:
+        click.echo("nobody was blocked before")
+
+
+@penalties.command("reset")
+@click.argument("networks", nargs=-1, type=Network(), metavar="[ADDRESS...]")
+@click.option("--all", "everybody", is_flag=True, help="Of everybody.")
+@instance_options
+@output_option
+def penalties_reset(
+    networks: tuple[IPNetwork, ...], everybody: bool,
+    config_path: str | None, overrides: tuple[str, ...], output: str,
+) -> None:  # fmt: skip
+    """Forget that addresses were blocked before; a block that is in force stays. Exit code 1 where nobody was."""
+    if everybody == bool(networks):
+        raise UsageError("whose? Name addresses or prefixes, or say --all")
+    config = build_config(config_path, overrides)
+    gone = _reset(config, None if everybody else networks)
+    note_deeds(config, [Deed("reset", network, label="") for network in networks] or [Deed("reset", label="")])
+    if output == "json":
+        show_json({"reset": gone})
+    else:
+        for network in gone:
+            click.echo(f"{network} counts as never blocked")
+    if not gone:
+        print_message("ids: nobody of them was blocked before")
+        sys.exit(1)
+
+
+def known(config: Config) -> list[tuple[str, int, int]]:
+    """Return (network, times, end of the latest): as the engine has them, or as they were saved."""
+    try:
+        answer = request(socket_path(config.engine.runtime_dir, config.instance), "penalties")
+        return [(str(network), int(times), int(until_ns)) for network, times, until_ns in answer["penalties"]]
+    except (NotRunning, NoAnswer, KeyError):
+        folder = state_folder(config.engine.state_dir, config.instance)
+        return [(str(one.network), one.times, one.until_ns) for one in saved.load(folder)]
+
+
+def _reset(config: Config, networks: tuple[IPNetwork, ...] | None) -> list[str]:
+    """Have the engine forget, which has them in memory; without one, forget what was saved."""
+    path = socket_path(config.engine.runtime_dir, config.instance)
+    parts: list[dict[str, Any]] = [{}]
+    if networks is not None:
+        texts = [str(network) for network in networks]
+        parts = [{"networks": texts[at : at + AT_ONCE]} for at in range(0, len(texts), AT_ONCE)]
+    try:
+        answers = [request(path, "reset_penalties", **part) for part in parts]
+    except NotRunning:
+        folder = state_folder(config.engine.state_dir, config.instance)
+        try:
+            return [str(network) for network in saved.reset(folder, networks)]
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be written: {error.strerror}; run as root") from error
+    for answer in answers:
+        if "error" in answer:
+            raise UsageError(str(answer["error"]))
+    return [network for answer in answers for network in answer["reset"]]

@@ -1,0 +1,64 @@
+"""Who was blocked before, how often, and until when that counts: `respond.repeat_factor` follows from it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import orjson
+
+from ids.respond.policy import MAX_REMEMBERED, Penalty
+from ids.state.files import held, set_aside, write_whole
+from ids.types import IPNetwork
+
+FILE_NAME = "penalties.json"
+
+
+def load(folder: Path) -> list[Penalty]:
+    """Return the saved penalties, the longest unused first; none where there is no file, or a damaged one."""
+    path = folder / FILE_NAME
+    try:
+        return [_penalty(row) for row in orjson.loads(path.read_bytes())][-MAX_REMEMBERED:]
+    except OSError:
+        return []
+    except (ValueError, TypeError, KeyError) as error:
+        set_aside(path, str(error))
+        return []
+
+
+def save(folder: Path, penalties: Iterable[Penalty]) -> None:
+    """Write penalties in place of what is there; raises `OSError`."""
+    rows = [
+        {"network": str(one.network), "times": one.times, "until_ns": one.until_ns, "counted": one.counted}
+        for one in penalties
+    ]
+    with held(folder):
+        write_whole(folder / FILE_NAME, orjson.dumps(rows))
+
+
+def reset(folder: Path, networks: Collection[IPNetwork] | None) -> list[IPNetwork]:
+    """Forget the saved penalties of networks and what lies in them, or of all; return whose. Raises `OSError`.
+
+    For when no engine runs: one that does has them in memory, and saves those.
+    """
+    kept: list[Penalty] = []
+    gone: list[Penalty] = []
+    for penalty in load(folder):
+        (gone if networks is None or _within(penalty.network, networks) else kept).append(penalty)
+    if gone:
+        save(folder, kept)
+    return [penalty.network for penalty in gone]
+
+
+def _within(network: IPNetwork, networks: Collection[IPNetwork]) -> bool:
+    return any(network.version == other.version and network.overlaps(other) for other in networks)
+
+
+def _penalty(row: object) -> Penalty:
+    if not isinstance(row, dict):
+        raise ValueError("a penalty is an object")
+    times, until_ns, counted = row["times"], row["until_ns"], row["counted"]
+    if not (isinstance(times, int) and isinstance(until_ns, int) and isinstance(counted, bool)) or times < 0:
+        raise ValueError("a penalty has times, until_ns and counted")
+    return Penalty(ipaddress.ip_network(row["network"]), times, until_ns, counted)

@@ -1,0 +1,296 @@
+"""The answer to "why is this address blocked?" as data: what stands in the kernel, what memory and state know.
+
+Everything is read from where it lies, so an engine need not run, and one that hangs changes nothing. What cannot be
+read is named in ``troubles``, and the rest is answered all the same.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ids.errors import IdsError
+from ids.events import Event
+from ids.kernel import Allow, AllowList, Block, Blocklist
+from ids.respond.settings import RespondSettings
+from ids.rules.model.sets import AddressSet
+from ids.state.comments import Key
+from ids.store import queries
+from ids.store.queries import Alert, ChangeRow, Count, Filters
+from ids.types import IPAddress, IPNetwork, address_halves
+
+OURS = ("rule", "operator", "")
+"""Labels that are no feed's."""
+
+ALERTS = 10
+"""Alerts and changes that are shown, the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whom a question is about, and how it was put."""
+
+    network: IPNetwork
+    about: str = ""
+    """Where a flow or an alert was asked for: which."""
+    alert: Alert | None = None
+    """The alert that was asked for, or the latest of the flow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the answer is looked for; what is None is not there, and ``troubles`` says why."""
+
+    blocks: Blocklist | None
+    allowed: AllowList | None
+    memory: sqlite3.Connection | None
+    comments: Mapping[Key, str]
+    penalties: Sequence[tuple[str, int, int]]
+    """(network, blocks that count, end of the latest)."""
+    own: frozenset[IPAddress]
+    home: AddressSet
+    settings: RespondSettings
+    shadow: bool
+    """The gate counts only."""
+    attached: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One of the things that keep an address from being blocked."""
+
+    text: str
+    holds: bool
+
+
+@dataclass(slots=True)
+class Answer:
+    """All that is known; see `ids.cli.why` for how it is said."""
+
+    asked: Asked
+    blocks: list[Block] = field(default_factory=list)
+    """Entries of the kernel that hold it, the narrowest first, each with its other claims."""
+    comments: dict[Key, str] = field(default_factory=dict)
+    cause: ChangeRow | None = None
+    """The record of the block by a rule that is in force, or of the latest one: its title, place and evidence."""
+    alert: Alert | None = None
+    """The alert that came with it."""
+    alerts: list[Alert] = field(default_factory=list)
+    """The latest with it at either end."""
+    counts: list[Count] = field(default_factory=list)
+    """Of those that it sent, by rule."""
+    history: list[ChangeRow] = field(default_factory=list)
+    allowed: list[Allow] = field(default_factory=list)
+    penalties: list[tuple[str, int, int]] = field(default_factory=list)
+    own: bool = False
+    home: bool = False
+    conditions: list[Condition] = field(default_factory=list)
+    undo: list[tuple[str, str]] = field(default_factory=list)
+    """(command, what it does)."""
+    troubles: list[str] = field(default_factory=list)
+
+    @property
+    def dropped(self) -> bool:
+        """Whether an entry drops what it sends, by itself; the allow-list and shadow mode win over it."""
+        return any(block.mode.value == "enforce" for block in self.blocks)
+
+    @property
+    def evidence(self) -> list[Event]:
+        """What the rule saw."""
+        if self.cause is not None and self.cause.detail.get("evidence"):
+            return list(self.cause.detail["evidence"])
+        return list(self.alert.event.get("ids", {}).get("evidence", ())) if self.alert is not None else []
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "network": str(self.asked.network),
+            "about": self.asked.about,
+            "blocks": [_plain(block, self.comments) for block in self.blocks],
+            "cause": self.cause.to_json() if self.cause is not None else None,
+            "evidence": self.evidence,
+            "alert": {"id": self.alert.id, "event": self.alert.event} if self.alert is not None else None,
+            "alerts": [_without_line(alert) for alert in self.alerts],
+            "counts": [asdict(count) for count in self.counts],
+            "history": [row.to_json() for row in self.history],
+            "allowed": [{"network": str(entry.network), "label": entry.label} for entry in self.allowed],
+            "penalties": [{"network": net, "times": times, "until_ns": until} for net, times, until in self.penalties],
+            "own": self.own,
+            "home": self.home,
+            "not_blocked_if": [asdict(condition) for condition in self.conditions],
+            "undo": [{"command": command, "does": does} for command, does in self.undo],
+            "troubles": self.troubles,
+        }
+
+
+def resolve(memory: sqlite3.Connection, number: int) -> Asked | None:
+    """Return whom an alert's number, or a flow's id, is about; None where the memory has neither."""
+    alert = queries.alert(memory, number) if number < 1 << 63 else None
+    if alert is not None:
+        return Asked(_blamed(alert), f"alert {number}", alert)
+    if number >= 1 << 63:
+        return None
+    of_flow = queries.alerts(memory, Filters(flow_id=number), limit=1, lines=True)
+    if of_flow:
+        return Asked(_blamed(of_flow[0]), f"flow {number}", of_flow[0])
+    changes = [row for row in queries.changes(memory, flow_id=number, limit=1) if row.network]
+    return Asked(ipaddress.ip_network(changes[0].network), f"flow {number}") if changes else None
+
+
+def why(asked: Asked, places: Places) -> Answer:
+    """Collect the answer."""
+    answer = Answer(asked)
+    for part in (_from_kernel, _from_memory, _from_settings):
+        _guarded(part, answer, places)
+    _conclude(answer, places)
+    return answer
+
+
+def _guarded(part: Callable[[Answer, Places], None], answer: Answer, places: Places) -> None:
+    try:
+        part(answer, places)
+    except (IdsError, OSError, sqlite3.Error) as error:
+        answer.troubles.append(str(error))
+
+
+def _from_kernel(answer: Answer, places: Places) -> None:
+    network = answer.asked.network
+    if places.blocks is not None:
+        answer.blocks = list(places.blocks.covering(network))
+        answer.comments = {key: text for key, text in places.comments.items() if key[0] in _names(answer.blocks)}
+    if places.allowed is not None:
+        answer.allowed = [
+            entry
+            for entry in places.allowed.list()
+            if entry.network.version == network.version and entry.network.overlaps(network)
+        ]
+
+
+def _from_memory(answer: Answer, places: Places) -> None:
+    if places.memory is None:
+        return
+    network = answer.asked.network
+    held = [block.network for block in answer.blocks]
+    near = next((block for block in held if block.prefixlen), network)  # a /64's alerts have addresses inside it
+    answer.history = queries.history(places.memory, network, limit=ALERTS * 5)
+    answer.alerts = queries.alerts(places.memory, Filters(address=near), limit=ALERTS)
+    answer.counts = queries.counts(places.memory, "rule", Filters(src=near), limit=ALERTS)
+    sids = [claim.sid for block in answer.blocks for claim in (block, *block.others) if claim.sid]
+    rows = [row for row in answer.history if row.kind == "block" and row.sid and not row.user]
+    answer.cause = next((row for row in rows if not sids or row.sid in sids), None)
+    answer.alert = answer.asked.alert or _alert_of(places.memory, answer.cause)
+
+
+def _alert_of(memory: sqlite3.Connection, cause: ChangeRow | None) -> Alert | None:
+    """Return the alert that came with a block; None where it was suppressed, or has been forgotten."""
+    if cause is None or not cause.flow_id:
+        return None
+    found = queries.alerts(memory, Filters(flow_id=cause.flow_id, sid=cause.sid), limit=ALERTS, lines=True)
+    return next((alert for alert in found if alert.ts_ns == cause.ts_ns), found[0] if found else None)
+
+
+def _from_settings(answer: Answer, places: Places) -> None:
+    network = answer.asked.network
+    answer.own = any(address in network for address in places.own)
+    answer.home = address_halves(network.network_address) in places.home and not places.home.everything
+    for name, times, until_ns in places.penalties:
+        known = ipaddress.ip_network(name)
+        if known.version == network.version and known.overlaps(network):
+            answer.penalties.append((name, times, until_ns))
+
+
+def _conclude(answer: Answer, places: Places) -> None:
+    """Say what would have kept it from being blocked, and what undoes it."""
+    network, settings = answer.asked.network, places.settings
+    listed = any(net.version == network.version and net.overlaps(network) for net in settings.allow)
+    by_rule = any(claim.sid for block in answer.blocks for claim in (block, *block.others))
+    answer.conditions = [
+        Condition("it is on the allow-list (`ids allow add`, respond.allow)", bool(answer.allowed) or listed),
+        Condition("the gate is in shadow mode (respond.mode), and only counts", places.shadow),
+        Condition("no interface has the program, so nothing is dropped", not places.attached),
+    ]
+    if by_rule or answer.cause is not None:
+        answer.conditions += [
+            Condition("it is an address of this host, a gateway or a resolver (respond.protect_own)", answer.own),
+            Condition(
+                "it is inside vars.HOME_NET, the other end is not, and the rule does not say `home: true`"
+                " (respond.block_home)", answer.home and not settings.block_home,
+            ),
+            Condition("it did not complete a TCP handshake, and the rule does not say `require: any`", False),
+            Condition("the rule has an exception that fits, or is disabled (rules.disabled_sids)", False),
+        ]  # fmt: skip
+    _undo(answer)
+
+
+def _undo(answer: Answer) -> None:
+    network = answer.asked.network
+    for block in answer.blocks:
+        claims = (block, *block.others)
+        feeds = sorted(
+            {claim.label for claim in claims if claim.label not in ("rule", "operator", "") and not claim.sid}
+        )
+        back = f"; {', '.join(feeds)} brings it back with the next import, unless it is allowed" if feeds else ""
+        answer.undo.append((f"ids block delete {block.network}", f"lifts the block now{back}"))
+    if not answer.allowed:
+        answer.undo.append((f"ids allow add {network}", "lets it in whatever blocks it, now and later"))
+    else:
+        answer.undo += [(f"ids allow delete {entry.network}", "lets blocks drop it again") for entry in answer.allowed]
+    if answer.penalties:
+        nets = " ".join(name for name, _, _ in answer.penalties[:5])
+        answer.undo.append((f"ids penalties reset {nets}", "the next block is no longer than a first one"))
+
+
+def exception_for(answer: Answer) -> tuple[str, str] | None:
+    """Return where the rule is (``file:line``) and what excepts this address from it; None without a rule.
+
+    For a rule of Suricata's language that is a line of `rules.threshold_file`.
+    """
+    origin = str((answer.cause.detail.get("rule") if answer.cause is not None else "") or "")
+    if not origin and answer.alert is not None:
+        origin = str(answer.alert.event.get("ids", {}).get("rule", ""))
+    if not origin:
+        return None
+    network, alert = answer.asked.network, answer.alert
+    text = str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+    attacked = alert is not None and alert.dest and ipaddress.ip_address(alert.dest) in network
+    side = "dst_ip" if attacked else "src_ip"
+    if origin.rpartition(":")[0].endswith(".rules"):
+        sid, gid = (alert.sid, alert.gid) if alert is not None else (answer.cause.sid if answer.cause else 0, 1)
+        track = "by_dst" if attacked else "by_src"
+        return origin, f"suppress gen_id {gid}, sig_id {sid}, track {track}, ip {text}"
+    return origin, f"exceptions:\n  - {{name: no-attack, {side}: ['{text}']}}"
+
+
+def _blamed(alert: Alert) -> IPNetwork:
+    """Return whom an alert's block means, or who sent what matched."""
+    block = alert.event.get("ids", {}).get("block", {})
+    if "network" in block:
+        return ipaddress.ip_network(block["network"])
+    return ipaddress.ip_network(alert.src or "::")
+
+
+def _names(blocks: Sequence[Block]) -> set[str]:
+    return {str(block.network) for block in blocks}
+
+
+def _plain(block: Block, comments: Mapping[Key, str]) -> dict[str, Any]:
+    claims = [
+        {
+            "label": claim.label, "sid": claim.sid, "mode": claim.mode.value, "added_ns": claim.added_ns,
+            "expires_ns": claim.expires_ns, "comment": comments.get((str(block.network), claim.label), ""),
+        }
+        for claim in (block, *block.others)
+    ]  # fmt: skip
+    return {
+        "network": str(block.network), "packets": block.packets, "bytes": block.bytes,
+        "last_hit_ns": block.last_hit_ns, "claims": claims,
+    }  # fmt: skip
+
+
+def _without_line(alert: Alert) -> dict[str, Any]:
+    row = asdict(alert)
+    del row["line"]
+    return row

@@ -1,0 +1,58 @@
+"""Packets by what is wrong with them: a row is a description, a packet, and the reason of the verdict."""
+
+from __future__ import annotations
+
+from ids.kernel.contract import Reason
+from tests.kernel import packets as p
+from tests.kernel.gate import SHOWN
+
+PARSED = [
+    ("ARP is none of our business", p.ARP_REQUEST, Reason.PASS_NOT_IP),
+    ("LLDP is none of our business", p.LLDP, Reason.PASS_NOT_IP),
+    ("nine VLAN tags are more than is peeled", p.NINE_TAGS, Reason.PASS_VLAN_TAGS),
+    ("TCP over IPv4", p.SYN, SHOWN),
+    ("TCP over IPv6", p.SYN6, SHOWN),
+    ("UDP", p.DNS, SHOWN),
+    ("ICMP", p.PING, SHOWN),
+    ("ICMPv6", p.PING6, SHOWN),
+    ("one VLAN tag", p.VLAN, SHOWN),
+    ("two VLAN tags", p.QINQ, SHOWN),
+    ("three VLAN tags", p.THREE_TAGS, SHOWN),
+    ("eight VLAN tags", p.EIGHT_TAGS, SHOWN),
+    ("eight VLAN tags before IPv6", p.EIGHT_TAGS6, SHOWN),
+    ("IPv4 options", p.IP4_OPTIONS, SHOWN),
+    ("IPv4 first fragment", p.IP4_FIRST_FRAGMENT, SHOWN),
+    ("IPv4 later fragment", p.IP4_LATER_FRAGMENT, SHOWN),
+    ("IPv6 hop-by-hop options", p.IP6_HOP_BY_HOP, SHOWN),
+    ("IPv6 chain of five extension headers", p.IP6_MANY_EXTENSIONS, SHOWN),
+    ("IPv6 first fragment", p.IP6_FIRST_FRAGMENT, SHOWN),
+    ("IPv6 later fragment", p.IP6_LATER_FRAGMENT, SHOWN),
+    ("a VLAN tag cut in two", p.ETHERNET_SHORT, Reason.DROP_ETH_SHORT),
+    ("the fourth VLAN tag cut in two", p.EIGHT_TAGS[:28], Reason.DROP_ETH_SHORT),
+    ("an IPv4 header behind eight tags cut in two", p.EIGHT_TAGS[:60], Reason.DROP_IP4_SHORT),
+    ("an IPv4 header cut in two", p.IP4_SHORT, Reason.DROP_IP4_SHORT),
+    ("version 5 where IPv4 was announced", p.IP4_VERSION, Reason.DROP_IP4_VERSION),
+    ("an IPv4 header of 16 bytes", p.IP4_HEADER_LENGTH, Reason.DROP_IP4_HEADER_LEN),
+    ("more IPv4 than frame", p.IP4_TOTAL_LENGTH, Reason.DROP_IP4_TOTAL_LEN),
+    ("less IPv4 than its header", p.IP4_TOTAL_BELOW_HEADER, Reason.DROP_IP4_TOTAL_LEN),
+    ("an IPv6 header cut in two", p.IP6_SHORT, Reason.DROP_IP6_SHORT),
+    ("version 4 where IPv6 was announced", p.IP6_VERSION, Reason.DROP_IP6_VERSION),
+    ("more IPv6 than frame", p.IP6_PAYLOAD_LENGTH, Reason.DROP_IP6_PAYLOAD_LEN),
+    ("an extension header longer than the packet", p.IP6_EXTENSION_SHORT, Reason.DROP_IP6_EXT_SHORT),
+    ("nine extension headers", p.IP6_EXTENSION_CHAIN, Reason.DROP_IP6_EXT_CHAIN),
+    ("from a multicast address", p.MULTICAST_SOURCE, Reason.DROP_IP_SOURCE),
+    ("from the loopback network", p.LOOPBACK_SOURCE, Reason.DROP_IP_SOURCE),
+    ("from an IPv6 multicast address", p.MULTICAST_SOURCE6, Reason.DROP_IP_SOURCE),
+    ("the ping of death", p.PING_OF_DEATH, Reason.DROP_FRAGMENT_OVERSIZE),
+    ("a first fragment without its TCP header", p.TINY_FIRST_FRAGMENT, Reason.DROP_FRAGMENT_TINY),
+    ("a fragment that starts inside the TCP header", p.TINY_OFFSET, Reason.DROP_FRAGMENT_TINY),
+    ("a TCP header cut in two", p.TCP_SHORT, Reason.DROP_TCP_SHORT),
+    ("a TCP header of 16 bytes", p.TCP_OFFSET_SMALL, Reason.DROP_TCP_OFFSET),
+    ("TCP options beyond the packet", p.TCP_OFFSET_BEYOND, Reason.DROP_TCP_OFFSET),
+    ("SYN and FIN", p.SYN_FIN, Reason.DROP_TCP_FLAGS),
+    ("SYN and RST", p.SYN_RST, Reason.DROP_TCP_FLAGS),
+    ("a UDP header cut in two", p.UDP_SHORT, Reason.DROP_UDP_SHORT),
+    ("more UDP than packet", p.UDP_LENGTH_BEYOND, Reason.DROP_UDP_LEN),
+    ("less UDP than its header", p.UDP_LENGTH_SMALL, Reason.DROP_UDP_LEN),
+    ("an ICMP header cut in two", p.ICMP_SHORT, Reason.DROP_ICMP_SHORT),
+]

@@ -1,0 +1,77 @@
+"""Build the package and tell its story on a machine of each distribution."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.packages.machine import Failed, Machine, host, root_of
+from tests.packages.story import Story
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITES = {"bookworm": "3.11", "trixie": "3.13"}
+"""Debian 12 and 13, and their Pythons."""
+CACHE = ROOT / "build/roots"
+NEEDED = ("mmdebstrap", "unshare", "nsenter", "dpkg-deb", "ip", "pgrep")
+
+
+def build(python: str) -> Path:
+    """Return a package that was just built."""
+    out = ROOT / "build/deb"
+    os.environ["DEB_PYTHON"] = python
+    host("scripts/deb.sh", timeout_s=1800)
+    (made,) = out.glob(f"ids_*+py{python.replace('.', '')}_*.deb")
+    return made
+
+
+def newer(package: Path, folder: Path) -> Path:
+    """Return the same package under a later version: what an upgrade does is the same whatever is in it."""
+    content = folder / "content"
+    host("dpkg-deb", "-R", package, content)
+    control = content / "DEBIAN/control"
+    lines = control.read_text().splitlines()
+    control.write_text("\n".join(f"{one}.1" if one.startswith("Version: ") else one for one in lines) + "\n")
+    made = folder / f"newer_{package.name}"
+    host("dpkg-deb", "--root-owner-group", "-Zzstd", "-z1", "--build", content, made)
+    return made
+
+
+def main() -> int:
+    """Return the exit code: 1 where a step failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--suite", action="append", choices=SUITES, help="only these distributions")
+    parser.add_argument("--keep", action="store_true", help="keep the root of a machine that failed")
+    parsed = parser.parse_args()
+    missing = [tool for tool in NEEDED if shutil.which(tool) is None]
+    if os.geteuid() != 0 or missing:
+        print(f"skipped: needs root{' and ' + ', '.join(missing) if missing else ''}")
+        return 0
+    os.chdir(ROOT)
+    failed = False
+    for suite in parsed.suite or SUITES:
+        print(f"{suite}, Python {SUITES[suite]}", flush=True)
+        with tempfile.TemporaryDirectory(prefix="ids-packages-") as folder:
+            package = build(SUITES[suite])
+            machine = Machine(root_of(suite, CACHE))
+            story = Story(machine, package, newer(package, Path(folder)))
+            try:
+                story.run()
+            except Failed as error:
+                failed = True
+                print(f"  FAILED: {error}", flush=True)
+                if machine.init:
+                    print(machine.run("journalctl", "-u", "ids", "-n", "30", "--no-pager", "-o", "cat", check=False))
+            finally:
+                host("ip", "netns", "delete", story.neighbours, check=False)
+                machine.halt()
+                if not (failed and parsed.keep):
+                    machine.remove()
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What outlives the engine: lists, penalties, comments."""

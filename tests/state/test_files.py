@@ -1,0 +1,62 @@
+"""Files of the state: whole or not at all, and a damaged one costs only itself."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from ids.respond.policy import Penalty
+from ids.state import comments, files, penalties
+from ids.state.files import write_whole
+
+NETWORK = ipaddress.ip_network("192.0.2.0/24")
+
+
+def test_what_was_there_stays_where_the_new_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "d" / "file"
+    write_whole(path, b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "d" / "file"
+    write_whole(path, b"")
+    assert stat.S_IMODE(path.stat().st_mode) & 0o137 == 0
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[1]", b'[{"network": "x"}]', b'{"a": 1}', b"\xff\xfe", b"[[1,2,3]]"])
+def test_a_damaged_file_is_moved_aside_and_nothing_is_remembered(tmp_path: Path, data: bytes) -> None:
+    for name, load in ((comments.FILE_NAME, comments.load), (penalties.FILE_NAME, penalties.load)):
+        (tmp_path / name).write_bytes(data)
+        assert not load(tmp_path)
+        assert not (tmp_path / name).exists()
+        assert (tmp_path / f"{name}.bad").read_bytes() == data
+
+
+def test_penalties_come_back_as_they_were(tmp_path: Path) -> None:
+    rows = [Penalty(NETWORK, 2, 5, True), Penalty(ipaddress.ip_network("2001:db8::/64"), 1, 7, False)]
+    penalties.save(tmp_path / "d", rows)
+    assert penalties.load(tmp_path / "d") == rows
+
+
+def test_comments_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comments, "MAX_COMMENTS", 3)
+    for number in range(5):
+        comments.change(tmp_path / "d", {(f"192.0.2.{number}/32", "operator"): "x" * 1000})
+    kept = comments.load(tmp_path / "d")
+    assert [network for network, _ in kept] == [f"192.0.2.{number}/32" for number in (2, 3, 4)]
+    assert {len(text) for text in kept.values()} == {comments.MAX_CHARACTERS}
+    assert files.state_folder("/x", "y") == Path("/x/y")
