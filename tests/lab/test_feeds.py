@@ -1,4 +1,4 @@
-"""A running engine has its feeds updated by a process of its own: what they name is blocked, and nobody does a thing."""
+"""A running engine has its feeds updated by a process of its own: what they name is blocked without further ado."""
 
 from __future__ import annotations
 
