@@ -100,6 +100,34 @@ class EngineSettings(_Settings):
     )
 
 
+class ConsoleSettings(_Settings):
+    """The web console and the metrics, `ids console`: a process of its own, not the engine."""
+
+    listen: str = Field(
+        "127.0.0.1:9477",
+        description="Where it listens: an address of this host and a port, `[::1]:9477`, or the path of a unix socket"
+        " (`unix:/run/ids/console.sock`), which is its owner's alone.",
+    )
+    elsewhere: bool = Field(
+        False,
+        description="Listen on an address that others reach, too. There is no TLS: put a proxy before it that has it.",
+    )
+    hosts: list[str] = Field(
+        [],
+        description="Names, beside `localhost` and the loopback addresses, by which browsers and scrapers ask for it."
+        " A request that names another host is refused, so that no page elsewhere reaches it by a name of its own.",
+    )
+    token_file: Path | None = Field(
+        None,
+        description="File of the token that whoever asks has to know, readable by its owner alone; made where it is"
+        " not there. Default: `<engine.runtime_dir>/<instance>.token`.",
+    )
+    open_metrics: bool = Field(
+        False,
+        description="Answer `/metrics` without the token. They have no addresses, but reasons, rules and rates.",
+    )
+
+
 class Config(_Settings):
     """All settings. Every one has a default: an empty file is a valid configuration."""
 
@@ -134,6 +162,7 @@ class Config(_Settings):
         " docs/feeds.md names besides.",
     )
     plugins: PluginSettings = PluginSettings()
+    console: ConsoleSettings = ConsoleSettings()
 
     @field_validator("feeds")
     @classmethod

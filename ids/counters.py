@@ -14,6 +14,10 @@ HIGHEST = ("engine.lag_ms", "engine.lag_highest_ms")
 """Gauges of which the highest of all processes says most."""
 
 
+MOST_NAMED = 32
+"""Names of one `Foremost` among the counters: each is a line of every `stats` event and of every scrape."""
+
+
 class Counters:
     """A bag of named counts; ``counters.add("flow.memcap.dropped")``. One per engine, handed to every stage."""
 
@@ -64,3 +68,31 @@ class Counters:
             else:
                 node[leaf] = value
         return root
+
+
+class Foremost:
+    """Totals of many, such as the rules, of which the `MOST_NAMED` largest are counters: ``prefix.name``.
+
+    Goes on from what is counted already, and holds one number for each name that it was ever given: names are those of
+    what is loaded, never what traffic says.
+    """
+
+    def __init__(self, counters: Counters, prefix: str) -> None:
+        self._counters = counters
+        self._prefix = prefix
+        begun = {name: count for name, count in counters.values.items() if name.startswith(f"{prefix}.")}
+        self._totals = Counter({name.removeprefix(f"{prefix}."): count for name, count in begun.items()})
+        self._named = set(self._totals)
+
+    def add(self, name: str, amount: int = 1) -> None:
+        """Count more of one. It becomes a counter once it exceeds one that is, or while there is room."""
+        self._totals[name] += amount
+        if name not in self._named:
+            if len(self._named) >= MOST_NAMED:
+                least = min(self._named, key=self._totals.__getitem__)
+                if self._totals[least] >= self._totals[name]:
+                    return
+                self._named.discard(least)
+                self._counters.values.pop(f"{self._prefix}.{least}", None)
+            self._named.add(name)
+        self._counters.set(f"{self._prefix}.{name}", self._totals[name])

@@ -235,9 +235,16 @@ class Engine:
 
     def stats(self, now_ns: int) -> Event:
         """Emit and return a `stats` event."""
+        event = self.counted(now_ns)
+        self.emit(Events([event]))
+        return event
+
+    def counted(self, now_ns: int) -> Event:
+        """Return a `stats` event for whoever asks, without writing it to any output."""
+        self.plugins.count_times()
         counters = self.all_counters()
         started = self._started_ns if self._started_ns is not None else now_ns
-        event: Event = {
+        return {
             "timestamp": events.timestamp(now_ns),
             "event_type": "stats",
             "stats": {
@@ -248,8 +255,6 @@ class Engine:
             },
             "ids": counters.tree(),
         }
-        self.emit(Events([event]))
-        return event
 
     def all_counters(self) -> Counters:
         """Return the counters, with those of the workers where there are some."""

@@ -222,6 +222,7 @@ class Inspection:
         self._lap("events", clock)
         for stage, seconds in self._spent_s.items():
             self._counters.set(f"time_us.{stage}", int(seconds * 1e6))
+        self._plugins.count_times()
         return found
 
     def _lap(self, stage: str, since: float) -> float:

@@ -4,7 +4,8 @@
 #
 #   FORCE=1                   try again what a former run could not install
 #
-# Nothing is started or enabled.
+# Nothing is started or enabled. Two tests want what is too large to be installed for them: a browser (chromium, 290 MB) and
+# promtool (prometheus, 96 MB).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -170,3 +170,38 @@ def test_each_live_start_gives_other_ids_to_flows_and_each_replay_the_same() -> 
 
     assert flow_id(live=True) != flow_id(live=True)
     assert flow_id(live=False) == flow_id(live=False)
+
+
+def test_whoever_asks_for_the_counters_gets_no_event_written() -> None:
+    """A scraper asks for ever; the file of events is not to fill with its questions."""
+    written: list[str] = []
+    engine = Engine(
+        Config.model_validate({"rules": {"paths": []}}),
+        RecordingGate(),
+        on_events=lambda events: written.extend(event["event_type"] for event in events),
+    )
+    engine.process(batch_of(conversation(HTTP_GET, HTTP)))
+    asked = engine.counted(time.time_ns())
+    assert "stats" not in written
+    assert asked["ids"]["decode"]["packets"] > 0
+    assert set(asked["ids"]["plugin_time_us"]) >= {"rules", "eve"}
+    assert asked.keys() == engine.stats(time.time_ns()).keys()
+    assert written.count("stats") == 1
+
+
+def test_rules_are_counted_by_their_alerts_and_their_time(tmp_path: Path) -> None:
+    rules = tmp_path / "get.rules"
+    rules.write_text(
+        'alert http any any -> any any (msg:"get"; http.method; content:"GET"; sid:1;)\n'
+        'alert http any any -> any any (msg:"never"; http.method; content:"GET"; http.uri; content:"x"; sid:2;)\n'
+    )
+    engine = Engine(Config.model_validate({"rules": {"paths": [str(rules)]}}), RecordingGate())
+    for number in range(40):  # the first is measured, then one in some sixty
+        engine.process(batch_of(conversation(HTTP_GET, HTTP, sport=40_000 + number), first=1 + 100 * number))
+    assert engine.counters["rule_alerts.1"] == 40
+    assert "rule_alerts.2" not in engine.counters.values
+    assert {name for name in engine.counters.values if name.startswith("rule_time_us.")} <= {
+        "rule_time_us.1",
+        "rule_time_us.2",
+    }
+    assert any(name.startswith("rule_time_us.") for name in engine.counters.values)

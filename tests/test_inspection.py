@@ -331,7 +331,7 @@ def test_time_is_spent_where_the_counters_say() -> None:
 def test_every_hook_for_traffic_is_tried_here() -> None:
     takes = {name for name in vars(hookspec) if name.startswith("ids_")}
     others = {"ids_start", "ids_reload", "ids_interest", "ids_event_types", "ids_veto_block", "ids_events", "ids_event"}
-    others |= {"ids_stop", "ids_needs"}
+    others |= {"ids_stop", "ids_needs", "ids_changes"}
     assert takes - others == {name for name, _ in inspect.getmembers(Recorder) if name[:4] == "ids_"}
 
 

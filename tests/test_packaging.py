@@ -53,6 +53,12 @@ def test_every_file_of_the_reference_is_installed() -> None:
     assert {path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"} == shipped
 
 
+def test_every_page_and_asset_of_the_console_is_installed() -> None:
+    folder = ROOT / "ids" / "console"
+    shipped = {path for glob in strings_of('"ids.console"') for path in folder.glob(glob)}
+    assert {path for path in folder.rglob("*.*") if path.suffix in (".html", ".css", ".js")} == shipped
+
+
 def test_every_dependency_is_pinned_exactly_on_every_supported_python() -> None:
     wanted = [Requirement(text) for key in ("dependencies", "dev", "requires") for text in strings_of(key)]
     for python in SUPPORTED:

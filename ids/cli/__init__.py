@@ -54,6 +54,14 @@ VERBS = {
         "ids.cli.stats:stats",
         "Show the kernel's counters for each verdict, and the engine's when one is running.",
     ),
+    "top": (
+        "ids.cli.top:top",
+        "Watch an instance: who sends most, verdicts, rules, rings, lag.",
+    ),
+    "console": (
+        "ids.cli.console:console",
+        "Serve the web console and Prometheus' /metrics, on this host alone unless the settings say otherwise.",
+    ),
     "reload": (
         "ids.cli.reload:reload",
         "Make a running engine read again what it was started with: its `-c`, `--set` and `-S`.",

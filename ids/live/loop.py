@@ -106,7 +106,7 @@ class Live:
                 socket_path(config.engine.runtime_dir, config.instance),
                 {
                     "ping": lambda: {"pid": os.getpid()},
-                    "stats": self._stats,
+                    "stats": self._counted,
                     "reload": self._reload_now,
                     "own": _own,
                     "penalties": lambda: self._lasting.penalties(),
@@ -286,10 +286,19 @@ class Live:
             self._counters.set(f"kernel.{reason}.packets", packets)
             self._counters.set(f"kernel.{reason}.bytes", size)
 
-    def _stats(self) -> dict[str, Any]:
+    def _stats(self) -> None:
+        """Write a `stats` event."""
+        self._count_now()
+        self._engine.stats(time.time_ns())
+
+    def _counted(self) -> dict[str, Any]:
+        """Answer what is counted; however often somebody asks, no event is written for it."""
+        self._count_now()
+        return self._engine.counted(time.time_ns())
+
+    def _count_now(self) -> None:
         self._count_kernel()
         self._counters.set("respond.blocks", len(self._fastpath.blocks))
-        return self._engine.stats(time.time_ns())
 
     def _reload_now(self) -> dict[str, Any]:
         """Read the settings again and put in force what can be, all of it or nothing; answer what came of it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ids.counters import Counters
+from ids.counters import Counters, Foremost
 from ids.errors import KernelError
 from ids.events import Event, Events
 from ids.respond import events
@@ -86,6 +86,7 @@ class Responder:
         self._policy = policy
         self._gate = gate
         self._counters = counters
+        self._by_rule = Foremost(counters, "rule_alerts")
         self._emit = emit
         self._thresholds = Thresholds(counters)
         self._state = RuleState(counters)
@@ -203,6 +204,7 @@ class Responder:
             event["ids"]["block"] = block
         event |= self._state.shown(match.flow.id)
         self._counters.add("detect.alerts")
+        self._by_rule.add(str(match.signature.sid))
         self._emit(event)
         if match.signature.state.changes:
             self._trailing.tag(match)

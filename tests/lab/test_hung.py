@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 import pytest
 
+from ids.config import load_config
 from ids.lab.actors import PAGE, fetch
 from ids.lab.guard import Guard, GuardFailed, rules_directory
 from ids.lab.topology import BENIGN, Lab
+from ids.metrics import Metrics
+from ids.snapshot import take_snapshot
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.xdp]
 
@@ -28,6 +32,15 @@ def test_a_hung_engine_is_named_and_the_kernels_counters_are_shown(site: Lab) ->
             guard.command("stats")
         with pytest.raises(GuardFailed, match="has not answered within 3 s"):
             guard.command("reload")
+        seen = take_snapshot(load_config(guard.config))
+        assert not seen.up
+        assert "has not answered" in seen.problem
+        scraped = Metrics(lambda: seen).scraped()[0].decode()
+        assert "ids_engine_up 0.0" in scraped
+        assert re.search(r'ids_verdict_packets_total\{reason="shown",verdict="pass"\} [1-9]', scraped)
+        shown = guard.command("top", "--count", "1")
+        assert (shown["engine"], shown["kernel"]["pass.shown"]["packets"] > 0) == (False, True)
+        assert shown["sources"]
     finally:
         os.kill(guard.pid, signal.SIGCONT)
     assert guard.command("stats")["engine"] is not None

@@ -122,6 +122,8 @@ def test_a_call_that_takes_too_long_counts_as_a_failure(host: PluginHost, clock:
     host.register("slow", Slow())
     host.call("ids_flow_end", flow=make_flow())
     assert counters["plugin.slow.failures"] == 1
+    host.count_times()
+    assert counters["plugin_time_us.slow"] == pytest.approx(1e6 * (host_module.CALL_BUDGET_S + 0.1), abs=1)
 
 
 def test_a_misspelt_hook_is_refused_by_name(host: PluginHost) -> None:

@@ -50,13 +50,13 @@ class SmbParser:
             self._framer.came(direction, gap + len(data))
         for frame in self._frames[direction].feed(data, gap, closed):
             self.connection.at = (ts_ns, number, frame.behind, out)
+            if self._rest[direction][0] and self._goes_on(direction, frame):
+                continue
             if self._framer is not None:
                 place = Place(*self._whose, ts_ns, number, frame.behind)
                 spans = starts.spans_of(frame.data)
                 out.append(self._framer.row(direction, frame.data, spans, place, whole=frame.whole))
-            if self._rest[direction][0]:
-                self._go_on(direction, frame)
-            elif frame.whole or len(frame.data) >= self.connection.shared.settings.message_bytes:
+            if frame.whole or len(frame.data) >= self.connection.shared.settings.message_bytes:
                 self._message(direction, frame.data)
             else:
                 self._broken(direction, frame.data)
@@ -99,16 +99,15 @@ class SmbParser:
         self._rest[direction] = starts.length_of(frame, 0) - len(frame), self.connection.part
         self.connection.part = None
 
-    def _go_on(self, direction: Direction, piece: Message) -> None:
-        """Take bytes behind those that are missing: of the same message, unless all the rest of it is missing."""
+    def _goes_on(self, direction: Direction, piece: Message) -> bool:
+        """Take bytes behind those that are missing; return whether they are of the same message, or it had no more."""
         left, part = self._rest[direction]
         left -= piece.lost
         if left <= 0:
             self._rest[direction] = 0, None
-            if piece.data:
-                self._message(direction, piece.data)
-            return
+            return not piece.data
         if part is not None and direction in part.opened.transfers:
             self.connection.transfer(part.opened, direction, part.offset + piece.lost, piece.data, part.like)
             part, self.connection.part = self.connection.part, None
         self._rest[direction] = left - len(piece.data), part
+        return True

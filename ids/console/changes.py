@@ -1,0 +1,58 @@
+"""What the console may change where it was started with ``--write``: lift a block, allow an address.
+
+Each change is written down in the store with who asked, as that of a command is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from ids.config import Config
+from ids.errors import UsageError
+from ids.kernel import AllowList, Blocklist
+from ids.kernel.fastpath import instance_dir
+from ids.store.byhand import Deed, record
+from ids.store.database import store_path
+from ids.types import IPNetwork, unmapped
+
+MAX_NETWORK = 64
+"""Characters of a network; an IPv6 prefix has 43 at most."""
+
+
+def network_of(text: str) -> IPNetwork:
+    """Return the network that somebody typed; raises `UsageError`."""
+    try:
+        if len(text) > MAX_NETWORK or "%" in text:  # a zone may be any text
+            raise ValueError
+        return unmapped(ipaddress.ip_network(text.strip()))
+    except ValueError:
+        raise UsageError("expected an address (192.0.2.1) or a prefix (2001:db8::/32)") from None
+
+
+def lift(config: Config, network: IPNetwork) -> str:
+    """Take a network off the blocklist, whoever put it there; return what to say. Raises `KernelError`."""
+    with Blocklist.open(_pins(config)) as blocklist:
+        before = blocklist.get(network)
+        if not blocklist.delete(network):
+            return f"{network} was not on the blocklist"
+    packets, size, sid = (0, 0, 0) if before is None else (before.packets, before.bytes, before.sid)
+    return _written(config, Deed("unblock", network, packets=packets, bytes=size, sid=sid), f"{network} is unblocked")
+
+
+def allow(config: Config, network: IPNetwork) -> str:
+    """Put a network on the allow-list; return what to say. Raises `KernelError`."""
+    with AllowList.open(_pins(config)) as allowed:
+        allowed.add([network], label="operator")
+    return _written(config, Deed("allow", network), f"{network} is allowed: no block of it drops anything")
+
+
+def _written(config: Config, deed: Deed, done: str) -> str:
+    if not config.store.enabled:
+        return done
+    problem = record(store_path(config.engine.state_dir, config.instance), [deed])
+    return f"{done}. It could not be written down: {problem}" if problem else done
+
+
+def _pins(config: Config) -> Path:
+    return instance_dir(config.fastpath, config.instance)

@@ -1,0 +1,228 @@
+"""What pages show of the store and the lists: a page at a time, and what is wrong in words."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ids.console import lists, pages
+from ids.console.access import Access
+from ids.console.app import App, _when
+from ids.console.evidence import MAX_DUMP, MOST_ROWS, dump, rows_of
+from ids.console.server import Request, Response
+from ids.errors import KernelError
+from ids.kernel import Block
+from ids.store.database import store_path
+from tests.console.conftest import HOSTILE, TOKEN, Open, Site, alert, hostile_alert, snapshot
+
+
+@pytest.fixture
+def shared_site(open_site: Open) -> Site:
+    """A console that may write, over lists that are not there."""
+    return open_site(write=True)
+
+
+def ask(site: Site, path: str, **query: str) -> Response:
+    """Return what the console answers to who knows the token."""
+    headers = {"host": "localhost", "authorization": f"Bearer {TOKEN}"}
+    return site.server.answer(Request("GET", path, query, headers))
+
+
+def text(response: Response) -> str:
+    assert response.status == 200
+    return response.body.decode()
+
+
+def shown(response: Response) -> list[int]:
+    """Return the alerts of a page by number, as they stand there."""
+    return [int(number) for number in re.findall(r'class="time"><a href="/alerts/(\d+)"', text(response))]
+
+
+def test_alerts_come_a_page_at_a_time_and_each_once(site: Site) -> None:
+    site.remember([alert(number) for number in range(3, 130)])
+    seen: list[int] = []
+    query: dict[str, str] = {"severity": "2"}
+    for size in (50, 50, 30):
+        page = ask(site, "/alerts", **query)
+        assert len(shown(page)) == size
+        seen += shown(page)
+        cursor = re.search(r"before=(\d+-\d+)", text(page))
+        assert (cursor is None) is (size < 50)
+        if cursor is not None:
+            assert "severity=2&amp;before=" in text(page), "the filters go along"
+            query["before"] = cursor[1]
+    assert seen == list(range(130, 0, -1))
+
+
+def test_alerts_are_filtered(site: Site) -> None:
+    site.remember(
+        [alert(7, src_ip="2001:db8::7", alert__signature="odd % one", alert__action="blocked", alert__severity=1)]
+    )
+    for query in (
+        {"text": "ODD %"}, {"address": "2001:db8::/32"}, {"severity": "1"}, {"action": "blocked"}, {"sid": "100002"},
+    ):  # fmt: skip
+        assert 4 in shown(ask(site, "/alerts", **query)), query
+    assert shown(ask(site, "/alerts", text="nowhere")) == []
+    assert shown(ask(site, "/alerts", sid="100002", severity="1")) == [4]
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("/alerts", {"sid": "x"}), ("/alerts", {"severity": "-1"}), ("/alerts", {"action": "'"}),
+        ("/alerts", {"address": "nobody"}), ("/alerts", {"before": "1-x"}), ("/alerts", {"sid": "9" * 40}),
+        ("/why", {}), ("/why", {"address": "<script>"}), ("/blocks", {"by": "nothing"}),
+        ("/alerts/x", {}), ("/alerts/-1", {}), ("/alerts/" + "9" * 30, {}),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_asked_is_said_in_words(site: Site, path: str, query: dict[str, str]) -> None:
+    response = ask(site, path, **query)
+    assert response.status == 400
+    assert 'class="problem"' in response.body.decode()
+    assert "<script>" not in response.body.decode().partition("<main>")[2]
+
+
+def test_an_alert_that_has_gone_and_a_page_that_never_was_are_not_found(site: Site) -> None:
+    assert ask(site, "/alerts/4711").status == 404
+    assert ask(site, "/etc/passwd").status == 404
+    assert ask(site, "/static/../app.py").status == 404
+
+
+def test_a_search_finds_numbers_and_words(site: Site) -> None:
+    assert "Alert 2" in text(ask(site, "/search", q="2"))
+    assert "Alerts of the rule" in text(ask(site, "/search", q="100002"))
+    assert "Alerts of the flow" in text(ask(site, "/search", q="1000"))
+    assert shown(ask(site, "/search", q="probe 1")) == [2]
+
+
+def test_without_a_store_pages_say_so_and_show_the_rest(site: Site) -> None:
+    store_path(site.config.engine.state_dir, site.config.instance).unlink()
+    for path in ("/", "/alerts", "/alerts/1", "/rules", "/search"):
+        assert "there is no memory at" in text(ask(site, path)), path
+    assert "pass.shown" in text(ask(site, "/"))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database" * 1000])
+def test_a_broken_store_is_said(site: Site, content: bytes) -> None:
+    path = store_path(site.config.engine.state_dir, site.config.instance)
+    for beside in path.parent.glob("events.db*"):
+        beside.unlink()
+    path.write_bytes(content)
+    for name in ("/", "/alerts", "/alerts/1", "/rules", "/why?address=192.0.2.1"):
+        response = ask(site, name.partition("?")[0], **({"address": "192.0.2.1"} if "?" in name else {}))
+        assert response.status in (200, 404), name
+
+
+def test_a_question_that_takes_too_long_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "QUERY_S", -1.0)
+    monkeypatch.setattr(pages, "STEPS", 1)
+    assert "ask for less" in text(ask(site, "/alerts", text="nowhere"))
+
+
+def test_the_lists_show_what_the_kernel_says(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = Block(ipaddress.ip_network("192.0.2.7"), None, label="operator", packets=5)
+    monkeypatch.setattr(lists, "foremost", lambda *_: lists.Listed((entry,), 1_000_000))
+    monkeypatch.setattr(lists, "covering", lambda *_: [entry])
+    assert "1,000,000 entries; the foremost 1 are shown" in text(ask(site, "/blocks"))
+    assert "ids block delete 192.0.2.7<" in text(ask(site, "/why", address="192.0.2.7"))
+
+    def refused(*_: object) -> None:
+        raise KernelError("there is no fast path", "Start `ids run` first")
+
+    monkeypatch.setattr(lists, "foremost", refused)
+    monkeypatch.setattr(lists, "covering", refused)
+    assert "1,000,000 entries" in text(ask(site, "/blocks")), "one look serves all who come soon"
+    assert "there is no fast path" in text(ask(site, "/blocks", by="latest"))
+    assert "there is no fast path" in text(ask(site, "/why", address="192.0.2.7"))
+
+
+def test_hostile_text_is_escaped_on_every_page(site: Site) -> None:
+    """As a parser of HTML sees it; `test_browser` has the word of a browser."""
+    site.remember([hostile_alert(number) for number in range(4, 8)])
+    for path, query in (("/", {}), ("/alerts", {"text": "<script>"}), ("/alerts/4", {}), ("/rules", {}),
+                        ("/search", {"q": '"><script>'}), ("/why", {"address": "198.51.100.66"})):  # fmt: skip
+        body = text(ask(site, path, **query)).partition("<main>")[2]
+        assert "<script" not in body, path
+        assert "<img" not in body, path
+        assert "\x1b" not in body, path
+        assert "\u202e" not in body, path
+        assert "{{7*7}}" in body or path == "/search", path
+
+
+PATHS = st.sampled_from(["/", "/alerts", "/alerts/1", "/blocks", "/why", "/rules", "/search", "/metrics", "/api/now",
+                         "/unblock", "/login", "/logout", "/allow"])  # fmt: skip
+NAMES = st.sampled_from(
+    ["text", "address", "sid", "severity", "action", "before", "by", "q", "network", "token", "csrf"]
+)
+WORDS = st.text(max_size=40) | st.sampled_from([HOSTILE, "1", "192.0.2.1", "::/0", "0-0", "9" * 18, "hits", "%", "\\"])
+HEADERS = st.dictionaries(
+    st.sampled_from(["host", "cookie", "origin", "sec-fetch-site", "accept", "authorization"]), WORDS
+)
+
+
+@given(
+    st.sampled_from(["GET", "HEAD", "POST"]), PATHS | st.text(max_size=30), st.dictionaries(NAMES, WORDS), HEADERS,
+    st.dictionaries(NAMES, WORDS), st.booleans(),
+)  # fmt: skip
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_asked_is_answered(
+    shared_site: Site, method: str, path: str, query: dict[str, str], headers: dict[str, str], form: dict[str, str],
+    known: bool,
+) -> None:  # fmt: skip
+    if known:
+        headers = {**headers, "host": "localhost", "authorization": f"Bearer {TOKEN}"}
+    response = shared_site.server.answer(Request(method, path, query, headers, form))
+    assert 200 <= response.status < 500
+    if not known:
+        assert response.status in (200, 204, 303, 401, 403, 421), "a style sheet, or a refusal"
+        assert b"probe" not in response.body
+    assert b"<script>" not in response.body
+    assert all("\n" not in value and "\r" not in value for _, value in response.headers)
+
+
+def test_evidence_is_shown_as_bytes() -> None:
+    assert dump("GET /\x00\xff<b>") == [("0000", "47 45 54 20 2f 00 ff 3c 62 3e", "GET /..<b>")]
+    assert dump("€") == [("0000", "3f", "?")]
+    assert len(dump("a" * 10 * MAX_DUMP)) == MAX_DUMP // 16
+    assert dump("") == []
+
+
+def test_an_event_of_any_shape_is_rows() -> None:
+    event = {"a": {"b": [1, {"c": None}], "d": ["x", "y"]}, "ids": {"evidence": [{"excerpt": "z"}], "rule": "r"}}
+    assert rows_of(event) == [("a.b.0", "1"), ("a.b.1.c", ""), ("a.d", "x, y"), ("ids.rule", "r")]
+    deep: dict[str, object] = {}
+    for _ in range(500):
+        deep = {"k": deep}
+    assert len(rows_of(deep)) == 1
+    assert len(rows_of({str(number): number for number in range(10_000)})) == MOST_ROWS + 1
+    assert all(len(value) <= 1001 for _, value in rows_of({"long": "x" * 10**6, "wide": ["y" * 100] * 10_000}))
+
+
+@pytest.mark.parametrize(("ts_ns", "words"), [(None, "never"), (0, "1970-01-01 00:00:00"), (1 << 80, str(1 << 80))])
+def test_a_moment_of_any_size_is_spelt(ts_ns: int | None, words: str) -> None:
+    assert _when(ts_ns) == words
+
+
+def test_no_template_marks_text_as_safe_and_no_script_writes_markup() -> None:
+    folder = Path(pages.__file__).parent
+    for template in (folder / "templates").iterdir():
+        content = template.read_text()
+        assert not re.search(r"\|\s*safe|autoescape|Markup", content), template.name
+        assert not re.search(r"<script(?! src=\"/static/)|\son\w+=|\sstyle=|javascript:", content), template.name
+        assert not re.search(r"(src|href|action)=\"https?:", content), template.name
+    script = (folder / "static/console.js").read_text()
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval|Function\(", script)
+
+
+def test_the_console_takes_no_notice_of_an_engine_that_is_not_there(site: Site) -> None:
+    app = App(
+        site.config, Access(TOKEN), lambda: snapshot(engine=None, kernel=None, counters={}, problem="nothing runs")
+    )
+    headers = {"host": "localhost", "authorization": f"Bearer {TOKEN}"}
+    for path in ("/", "/rules", "/metrics", "/api/now"):
+        assert app.answer(Request("GET", path, {}, headers)).status == 200
