@@ -58,7 +58,7 @@ class Imported:
 class _Deferred(Patterns):
     """Compiles nothing: the expressions have been read once, and are compiled when the rules are loaded."""
 
-    def compile(self, text: str, nocase: bool = False, empty: bool = False) -> Pattern:
+    def compile(self, text: str, nocase: bool = False, *_: Any, **__: Any) -> Pattern:
         """Return a pattern that only says what it is."""
         return Pattern(text, nocase)
 

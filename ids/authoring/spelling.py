@@ -14,7 +14,7 @@ from ids.rules.model import rule as nodes
 from ids.rules.model.chain import Chain, Content, Number, Step
 from ids.rules.model.rule import Anchor, Node, Rule
 from ids.types import Direction
-from ids.types.state import BitChange, BitTest, CounterChange, CounterTest
+from ids.types.state import BitChange, BitTest, CounterChange, StateTest, TextChange, TextTest
 
 Spelled = dict[str, Any]
 
@@ -160,6 +160,8 @@ def _content(step: Content) -> Spelled:
 
 
 def _expression(step: steps.Expression) -> Spelled:
+    if step.captures:
+        raise Unsayable("a regex whose groups are kept")
     flags = _set(nocase=step.pattern.nocase, here=step.relative, **{"not": step.negated})
     return {"regex": step.pattern.text, **flags}
 
@@ -303,6 +305,8 @@ def _state(rule: Rule) -> Spelled:
             if change.name in counters:
                 raise Unsayable("one counter changed twice")
             counters[change.name] = {_CHANGES[change.operator]: change.value}
+        elif isinstance(change, TextChange):
+            raise Unsayable("a regex whose groups are kept")
         elif "log_packets" in spelled:
             raise Unsayable("several tags")
         else:
@@ -311,7 +315,9 @@ def _state(rule: Rule) -> Spelled:
     return spelled | _set(silent=state.silent)
 
 
-def _state_test(test: BitTest | CounterTest) -> Spelled:
+def _state_test(test: StateTest) -> Spelled:
+    if isinstance(test, TextTest):
+        raise Unsayable("a text that was captured")
     if isinstance(test, BitTest):
         return {f"not_{test.scope}" if test.negated else test.scope: list(test.names)}
     if test.operator in ("isset", "notset"):

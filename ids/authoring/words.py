@@ -29,7 +29,7 @@ from ids.rules.model.header import (
     StreamSize,
 )
 from ids.rules.model.rule import Address, Literal, Regex, ScapyField, Size
-from ids.types.state import BitTest, StateTest
+from ids.types.state import BitTest, StateTest, TextTest
 
 MAX_SHOWN = 60
 """Bytes of a literal that are shown."""
@@ -150,4 +150,6 @@ def state_in_words(test: StateTest) -> str:
     """Say a test on state."""
     if isinstance(test, BitTest):
         return f"{test.scope} bit {' or '.join(test.names)} is {'not ' if test.negated else ''}set"
+    if isinstance(test, TextTest):
+        return f"text {test.name} of the {'flow' if test.scope == 'flow' else 'packet'} holds {test.value!r}"
     return f"counter {test.name} {test.operator} {test.value}"

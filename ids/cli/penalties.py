@@ -25,7 +25,10 @@ AT_ONCE = 50
 
 @click.group()
 def penalties() -> None:
-    """Show and reset who was blocked before: the next block of such a source lasts longer (respond.repeat_factor)."""
+    """Show and reset who was blocked before, and is for longer next time.
+
+    By how much is `respond.repeat_factor`.
+    """
 
 
 @penalties.command("list")

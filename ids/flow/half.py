@@ -605,9 +605,8 @@ class Half:
         context = _spans(said or self.sent)
         if not context:  # nothing is kept: what there is to read is the edits
             context = [edit for edit in edits if edit.start < self.offset]
-        answers = self.peer.said() if self.peer is not None else []
         made = self.versions.fork(
-            self.shared, self.direction, context, answers, edits, at,
+            self.shared, self.direction, context, self.answers(), edits, at,
             alone=alone, brief=brief, urgent=urgent, due=due,
         )  # fmt: skip
         if made or brief:
@@ -664,9 +663,9 @@ class Half:
             shared.used -= cost - disputed.cost
         shared.counters.add("flow.tcp.versions.refused", refused)
 
-    def said(self) -> list[Span]:
-        """Return what is kept of what was delivered."""
-        return _spans(self.sent)
+    def answers(self) -> list[Span]:
+        """Return what is kept of what the other side said."""
+        return _spans(self.peer.sent) if self.peer is not None else []
 
     def _keep_sent(self, data: bytes, at: Arrival) -> None:
         """Keep delivered bytes until they are acknowledged; small ones together, so that pieces stay few."""

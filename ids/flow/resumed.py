@@ -8,16 +8,36 @@ coming. What comes late is not put in its place: the sender is honest, and the o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from ids.flow.reassembly import Reassembly
 from ids.flow.segment import Arrival
-from ids.flow.versions import Edit, Span
-
-if TYPE_CHECKING:
-    from ids.flow.half import Half
+from ids.flow.versions import Edit, Span, Variant, Versions
+from ids.types import Direction
 
 
-def read_on(half: Half, start: int, data: bytes, at: Arrival) -> None:
+class Closed(Protocol):
+    """A direction that is closed: `ids.flow.half.Half`."""
+
+    shared: Reassembly
+    versions: Versions
+    """Of the connection."""
+    direction: Direction
+    offset: int
+    """Stream offset at which it was closed."""
+    base: int
+    """Stream offset from which the depth counts."""
+    resumed: Variant | None
+    """Has what came since."""
+
+    def answers(self) -> list[Span]:
+        """Return what is kept of what the other side said."""
+
+    def count_conflict(self, at: Arrival) -> None:
+        """Count that there are two versions of what was said."""
+
+
+def read_on(half: Closed, start: int, data: bytes, at: Arrival) -> None:
     """Have read what a closed direction says, whose first byte has stream offset ``start``."""
     half.shared.count("after_close_bytes", len(data))
     variant = half.resumed
@@ -41,10 +61,9 @@ def read_on(half: Half, start: int, data: bytes, at: Arrival) -> None:
         variant.offset[half.direction] = offset + len(data)
 
 
-def _begin(half: Half, start: int, data: bytes, at: Arrival) -> None:
+def _begin(half: Closed, start: int, data: bytes, at: Arrival) -> None:
     """Begin the variant. Where there is no room for one more, it takes the place of the latest."""
     half.count_conflict(at)
-    answers = half.peer.said() if half.peer is not None else []
     spans, edits = [Span(start, start + len(data), data)], [Edit(start, start + len(data), data)]
-    if half.versions.fork(half.shared, half.direction, spans, answers, edits, at, due=True):
+    if half.versions.fork(half.shared, half.direction, spans, half.answers(), edits, at, due=True):
         half.resumed = half.versions.variants[-1]

@@ -13,8 +13,8 @@ In: `ids.types.Streams` and `Datagrams`, from `ids.flow`. Out: `ids.types.Transa
 - `made` makes their buffers when something asks, `spelling` has how EVE spells bytes;
 - `recognition` finds a protocol by the first bytes of a stream or by a datagram, on any port;
 - `settings` are the limits of all parsers together;
-- `stage` gives each flow its parser, hands it over to another, and takes it away from one that fails; `talk` is what it
-  knows of one flow.
+- `stage` gives each flow its parser, hands it over to another, and takes it away from one that fails, those of UDP by
+  `datagrams`; `talk` is what it knows of one flow, `register` what it writes to the columns of flows.
 """
 
 from ids.protocols.protocol import ODDITY, Buffer, Handover, Protocol, Setup

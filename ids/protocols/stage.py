@@ -18,9 +18,7 @@ THEORY.
     transactions. Where nothing fits the rest, the flow keeps its name.
 (3) A parser reads hostile bytes. Should one raise, that is counted, its flow goes on without a parser, and rules on the
     raw stream still see every byte; the other flows of the batch notice nothing.
-(4) A UDP flow is probed by its first datagrams, of either side; at a port of `Protocol.usual_ports`, by all, until it
-    is that protocol's. Python runs for these, and for the datagrams of flows
-    with a parser; the others are passed over in columns.
+(4) For UDP see `ids.protocols.datagrams`.
 
 COST. O(bytes); a few microseconds a row of `Streams`, and nothing for a row of `Datagrams` without a parser. MEMORY is
 ``probe_bytes`` a direction while a flow is probed, `PRELUDE_BYTES` more of a client while all flows together hold less
@@ -29,8 +27,6 @@ than `PRELUDE_MEMCAP_BYTES`, as long until the server's first bytes confirm what
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
@@ -38,6 +34,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ids.counters import Counters
+from ids.protocols.datagrams import DatagramFlows
 from ids.protocols.expected import Expected
 from ids.protocols.files import Files, FileSettings
 from ids.protocols.frame import Framed
@@ -48,12 +45,13 @@ from ids.protocols.protocol import (
     Protocol,
     Setup,
 )
-from ids.protocols.recognition import FAILED, Recogniser
+from ids.protocols.recognition import Recogniser
+from ids.protocols.register import Register
 from ids.protocols.registry import PROTOCOLS
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.stretch import Stretch
 from ids.protocols.talk import NOTHING, Talk, Talks
-from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, Mark, Streams, Transaction, Transactions
+from ids.types import I64, Datagrams, Direction, FlowColumns, Streams, Transaction, Transactions
 
 MAX_CONTRADICTIONS = 1000
 """Servers of one batch that are reported to begin in another protocol than their clients."""
@@ -70,9 +68,7 @@ _EMPTY = (b"\r\n", b"\r\n\t \0")
 """By direction: what may come before a message in any number, and is not worth keeping."""
 _BOTH = 0b11
 """Bits of both directions."""
-_UDP = 17
 _DIRECTIONS = tuple(Direction)
-_log = logging.getLogger(__name__)
 
 
 class Contradiction(NamedTuple):
@@ -109,11 +105,7 @@ class Protocols:
         self._by_name = {protocol.name: protocol for protocol in protocols}
         self._talks = Talks(lambda: Talk(0))
         flows.places.append(self._talks)
-        self._codes = {name: flows.app_code(name) for name in (FAILED, *(protocol.name for protocol in protocols))}
-        self._at_port = np.zeros(1 << 16, np.int64)
-        """By port: code of the protocol that is usual there (`Protocol.usual_ports`); 0: none."""
-        for protocol in protocols:
-            self._at_port[list(protocol.usual_ports)] = self._codes[protocol.name]
+        self._register = Register(flows, counters, protocols)
         self._make_parser: dict[str, MakeStreamParser] = {}
         self._make_listener: dict[str, MakeDatagramParser] = {}
         self._expected = Expected(counters)
@@ -133,19 +125,11 @@ class Protocols:
                 self._make_parser[protocol.name] = protocol.streams(setup)
             if protocol.datagrams is not None:
                 self._make_listener[protocol.name] = protocol.datagrams(setup)
-        self._wanted: Bool = np.ones((len(flows.app_names), 256), np.bool_)
-        """By code of a protocol and first byte: its parser wants such datagrams."""
-        for protocol in protocols:
-            if protocol.first_bytes is not None:
-                self._wanted[self._codes[protocol.name]] = [byte in protocol.first_bytes for byte in range(256)]
-        self._recognised: dict[int, int] = {}
-        """Of flows recognised in this batch: slot to the protocol's code."""
-        self._parsed: dict[int, bool] = {}
-        """Of flows that began, or ceased, to be parsed in this batch: whether they are."""
+        self._datagrams = DatagramFlows(
+            settings, counters, flows, protocols, self._recogniser, self._talks, self._register, self._make_listener
+        )
         self.contradictions: list[Contradiction] = []
         """Servers that began in another protocol than their clients, in this batch; whoever reads it, clears it."""
-        self._named: list[str] = []
-        """The names that flows were given in this batch, to be counted at its end."""
 
     def feed(self, streams: Streams, datagrams: Datagrams) -> Transactions:
         """Take the bytes of a batch; return the transactions that they completed. Never raises on what it reads."""
@@ -153,10 +137,10 @@ class Protocols:
         if len(streams):
             self._feed_streams(streams, out)
         if len(datagrams):
-            self._feed_datagrams(datagrams, out)
+            self._datagrams.feed(datagrams, out)
         found = sorted(out, key=attrgetter("number"))
         out.clear()  # parsers may keep the list they were given last, as long as their flow is idle
-        self._note()
+        self._register.write()
         return Transactions(found)
 
     def opaque(self, streams: Streams, names: frozenset[str], after_bytes: int) -> list[int]:
@@ -166,11 +150,11 @@ class Protocols:
         that only pretends to must not buy silence for what it sends to a server that speaks something else.
         A parser that reads what comes before encryption says so itself, as its ``settled``.
         """
-        codes = [self._codes[name] for name in names if name in self._codes]
+        codes = [self._register.codes[name] for name in names if name in self._register.codes]
         if not codes or not len(streams):
             return []
         far = np.flatnonzero(streams.offset + (streams.end - streams.start) >= after_bytes)
-        far = far[self._flags(codes)[self._flows.app_proto[streams.slot[far]]]]
+        far = far[self._register.flags(codes)[self._flows.app_proto[streams.slot[far]]]]
         found = []
         for flow_id in self._flows.id[streams.slot[far]].tolist():
             talk = self._talks.by_id.get(flow_id)
@@ -275,7 +259,7 @@ class Protocols:
         """Probe a connection that was announced for another, from its beginning."""
         self._counters.add("app_layer.expected.belied")
         talk.release()
-        self._parsed[talk.slot] = False
+        self._register.parse(talk, False)
         kept, missed, ended = talk.prefix, talk.missed, talk.closed
         self._talks.hold(talk, NOTHING)
         talk.start_over(1)
@@ -296,10 +280,10 @@ class Protocols:
         if announced is None or announced.protocol not in self._make_parser:
             return
         talk.probing = False
-        self._decide(talk, self._announced[announced.protocol])
+        self._register.decide(talk, self._announced[announced.protocol])
         talk.parser = self._make_parser[announced.protocol](talk.slot, 0, announced.about)
         talk.announced = True
-        self._parsed[talk.slot] = True
+        self._register.parse(talk, True)
 
     def _probe(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         """Look whether the flow's protocol shows now; if so, let its parser catch up."""
@@ -319,7 +303,7 @@ class Protocols:
         self._talks.hold(talk, NOTHING)
         if not (prefix or others):
             return  # nobody said anything
-        self._decide(talk, protocol)
+        self._register.decide(talk, protocol)
         talk.heard = 1 << side
         if protocol is not None:
             talk.began = 0 if gap else 1 << side
@@ -335,7 +319,7 @@ class Protocols:
                 self._keep_client(talk, b"", known + data, others)
             return
         talk.parser = maker(talk.slot, talk.tx_id)
-        self._parsed[talk.slot] = True
+        self._register.parse(talk, True)
         if side == Direction.TO_SERVER and protocol is not None and not protocol.sure and not (gap or others):
             talk.awaited = True
             self._keep_client(talk, b"", known + data, b"")
@@ -377,17 +361,6 @@ class Protocols:
         self._counters.add("app_layer.probe.memcap")
         return False
 
-    def _decide(self, talk: Talk, protocol: Protocol | None) -> None:
-        """Name the flow, and count it."""
-        talk.protocol = protocol
-        if protocol is None and talk.handovers:
-            self._counters.add("app_layer.handover.failed")
-            self._recognised[talk.slot] = self._codes[FAILED]
-            return
-        name = FAILED if protocol is None else protocol.name
-        self._recognised[talk.slot] = self._codes[name]
-        self._named.append(name)
-
     def _hear(self, talk: Talk, side: int, data: bytes, gap: int) -> None:
         """Judge the first bytes of a direction: whether they are the protocol's."""
         if not data:
@@ -424,10 +397,10 @@ class Protocols:
         elif maker is not None and not gap:
             self._counters.add("app_layer.corrected")
             talk.release()
-            self._decide(talk, protocol)
+            self._register.decide(talk, protocol)
             talk.began = 1 << Direction.TO_SERVER
             talk.parser = maker(talk.slot, talk.tx_id)
-            self._parsed[talk.slot] = True
+            self._register.parse(talk, True)
             self._parse(talk, stretch._replace(data=heard), out)
             return True
         return False
@@ -496,10 +469,10 @@ class Protocols:
         elif maker is not None:
             self._counters.add("app_layer.corrected")
             self._counters.add("app_layer.probe.missed_bytes", talk.missed)
-            self._decide(talk, protocol)
+            self._register.decide(talk, protocol)
             talk.began = 1 << Direction.TO_CLIENT
             talk.parser = maker(talk.slot, talk.tx_id)
-            self._parsed[talk.slot] = True
+            self._register.parse(talk, True)
             ended, talk.closed = bool(talk.closed >> Direction.TO_SERVER & 1), 0
             held = [Stretch(Direction.TO_SERVER, said, ts_ns, number, 0, ended and not talk.missed)]
             if talk.missed:
@@ -524,7 +497,7 @@ class Protocols:
         try:
             handover = talk.parser.feed(stretch, out)
         except Exception:
-            self._fail(talk)
+            self._register.fail(talk)
         else:
             if handover is not None:
                 self._hand_over(talk, handover, stretch.ts_ns, stretch.number, out)
@@ -533,7 +506,7 @@ class Protocols:
         """Probe the rest of the streams anew, unless it is known what they are."""
         talk.release()
         self._talks.hold(talk, NOTHING)
-        self._parsed[talk.slot] = False
+        self._register.parse(talk, False)
         talk.handovers += 1
         talk.handed = talk.handed + 1 if talk.handed_at == number else 1
         talk.handed_at = number
@@ -541,7 +514,7 @@ class Protocols:
         if talk.handed > MAX_HANDOVERS:
             self._counters.add("app_layer.handover.too_many")
             return
-        self._note()  # the next parser may ask what the flow was before
+        self._register.write()  # the next parser may ask what the flow was before
         self._flows.app_orig[talk.slot] = self._flows.app_proto[talk.slot]
         if handover.to in self._make_parser:
             self._agree(talk, handover, ts_ns, number, out)
@@ -555,141 +528,15 @@ class Protocols:
         """Begin to parse the protocol that both sides have agreed on."""
         protocol = self._by_name[str(handover.to)]
         talk.probing = False
-        self._decide(talk, protocol)
+        self._register.decide(talk, protocol)
         talk.parser = self._make_parser[protocol.name](talk.slot, talk.tx_id)
-        self._parsed[talk.slot] = True
+        self._register.parse(talk, True)
         take_over = getattr(talk.parser, "take_over", None)
         if handover.before is not None and take_over is not None:
             try:
                 take_over(handover.before, ts_ns, number, out)
             except Exception:
-                self._fail(talk)
-
-    # Datagrams.
-
-    def _feed_datagrams(self, datagrams: Datagrams, out: list[Transaction]) -> None:
-        slots = datagrams.slot
-        unknown = np.flatnonzero((self._flows.app_proto[slots] == 0) & (self._flows.proto[slots] == _UDP))
-        if len(unknown):
-            self._probe_datagrams(datagrams, unknown[_rank(slots[unknown]) < self._settings.probe_datagrams])
-            self._note()
-        self._correct(datagrams)
-        if self._make_listener:
-            codes = [self._codes[name] for name in self._make_listener]
-            of_parsers = self._flags(codes)[self._flows.app_proto[slots]] & (self._flows.proto[slots] == _UDP)
-            rows = np.flatnonzero(of_parsers)
-            self._parse_datagrams(datagrams, rows[self._wants(datagrams, rows)], out)
-
-    def _correct(self, datagrams: Datagrams) -> None:
-        """Give flows of a port its usual protocol when that shows, though they were named otherwise: who wants to hide
-        a question from rules would send something else first, which the server ignores.
-        """
-        flows, slots = self._flows, datagrams.slot
-        usual = np.maximum(self._at_port[flows.sport[slots]], self._at_port[flows.dport[slots]])
-        named = flows.app_proto[slots]
-        rows = np.flatnonzero((usual != 0) & (named != 0) & (named != usual) & (flows.proto[slots] == _UDP))
-        for row, slot in zip(rows.tolist(), slots[rows].tolist(), strict=True):
-            protocol = self._recogniser.usual(datagrams.content(row), self._ports(slot))
-            talk = self._talks.by_id.get(int(flows.id[slot]))
-            if protocol is None or talk is None or talk.protocol is protocol:
-                continue
-            self._counters.add("app_layer.corrected")
-            talk.release()
-            self._listen(talk, protocol, int(datagrams.number[row]))
-        self._note()
-
-    def _listen(self, talk: Talk, protocol: Protocol | None, number: int) -> None:
-        """Name a UDP flow by its datagram of this number, and parse it from there on."""
-        talk.probing, talk.since = False, number
-        self._decide(talk, protocol)
-        if protocol is not None and protocol.name in self._make_listener:
-            talk.listener = self._make_listener[protocol.name](talk.slot, 0)
-
-    def _wants(self, datagrams: Datagrams, rows: I64) -> Bool:
-        """Return for each row whether its flow's parser wants what begins with its first byte."""
-        first = np.zeros(len(rows), np.uint8)
-        some = datagrams.end[rows] > datagrams.start[rows]
-        first[some] = np.frombuffer(datagrams.data, np.uint8)[datagrams.start[rows[some]]]
-        return np.asarray(self._wanted[self._flows.app_proto[datagrams.slot[rows]], first], np.bool_)
-
-    def _probe_datagrams(self, datagrams: Datagrams, rows: I64) -> None:
-        talks = self._talks.by_id
-        slots = datagrams.slot[rows]
-        for row, slot, flow_id in zip(rows.tolist(), slots.tolist(), self._flows.id[slots].tolist(), strict=True):
-            talk = talks.get(flow_id)
-            if talk is None:
-                talk = talks[flow_id] = Talk(slot)
-            if not talk.probing:
-                continue
-            talk.looked += 1
-            ports = self._ports(slot)
-            protocol = self._recogniser.datagram(datagrams.content(row), ports)
-            foreign = protocol is not None and not protocol.foreign_ports.isdisjoint(ports)
-            if foreign:
-                protocol = None
-            if protocol is None and not foreign and talk.looked < self._settings.probe_datagrams:
-                continue
-            self._listen(talk, protocol, int(datagrams.number[row]))
-
-    def _ports(self, slot: int) -> tuple[int, int]:
-        return int(self._flows.sport[slot]), int(self._flows.dport[slot])
-
-    def _parse_datagrams(self, datagrams: Datagrams, rows: I64, out: list[Transaction]) -> None:
-        talks = self._talks.by_id
-        slots = datagrams.slot[rows]
-        for row, flow_id in zip(rows.tolist(), self._flows.id[slots].tolist(), strict=True):
-            talk = talks.get(flow_id)
-            if talk is None or talk.listener is None:
-                continue
-            direction = _DIRECTIONS[datagrams.direction[row]]
-            ts_ns, number = int(datagrams.ts_ns[row]), int(datagrams.number[row])
-            if number < talk.since:
-                continue
-            try:
-                talk.listener.datagram(direction, datagrams.content(row), ts_ns, number, out)
-            except Exception:
-                self._fail(talk)
-
-    # What all flows share.
-
-    def _fail(self, talk: Talk) -> None:
-        """Take the parser away from a flow on which it has just failed; called while the exception is handled."""
-        name = talk.protocol.name if talk.protocol is not None else FAILED
-        flow_id = int(self._flows.id[talk.slot])
-        _log.exception("parser of %s failed on flow %d; the flow goes on without it", name, flow_id)
-        self._counters.add(f"app_layer.error.{name}.internal")
-        talk.release()
-        self._parsed[talk.slot] = False
-
-    def _flags(self, codes: list[int]) -> Bool:
-        """Return for each code of a protocol whether it is among these."""
-        flags = np.zeros(len(self._flows.app_names), np.bool_)
-        flags[codes] = True
-        return flags
-
-    def _note(self) -> None:
-        """Write what was recognised to the flows and the counters."""
-        if self._recognised:
-            self._flows.app_proto[list(self._recognised)] = list(self._recognised.values())
-            self._recognised = {}
-            for name, count in Counter(self._named).items():
-                self._counters.add(f"app_layer.flow.{name}", count)
-            self._named = []
-        if self._parsed:
-            marks, slots = self._flows.marks, np.array(list(self._parsed))
-            bit = np.uint16(Mark.PARSED)
-            marks[slots] = np.where(list(self._parsed.values()), marks[slots] | bit, marks[slots] & ~bit)
-            self._parsed = {}
-
-
-def _rank(slots: I64) -> I64:
-    """Return for each row how many rows before it have the same slot."""
-    order = np.argsort(slots, kind="stable")
-    sorted_slots = slots[order]
-    first = np.searchsorted(sorted_slots, sorted_slots)
-    rank = np.empty(len(slots), np.int64)
-    rank[order] = np.arange(len(slots)) - first
-    return rank
+                self._register.fail(talk)
 
 
 def _date(found: list[Transaction], streams: Streams, row: int, side: int) -> None:

@@ -202,7 +202,7 @@ class Responder:
             case.told.append(event["verdict"])
         if block is not None:
             event["ids"]["block"] = block
-        event |= self._state.shown(match.flow.id)
+        event |= self._state.shown(match.flow.id, match.number)
         self._counters.add("detect.alerts")
         self._by_rule.add(str(match.signature.sid))
         self._emit(event)

@@ -14,7 +14,7 @@ from ids.counters import Counters
 from ids.events import Event
 from ids.respond.parties import ends_of
 from ids.types import Action, BitChange, BitTest, CounterChange, CounterTest, Match, State
-from ids.types.state import StateTest
+from ids.types.state import StateTest, TextTest
 
 MAX_FLOWS = 65_536
 """Flows with bits or counters. The one that was changed longest ago loses its: a rule that waits for them is then late,
@@ -44,6 +44,12 @@ class FlowMemory:
     bits: dict[str, None] = field(default_factory=dict)
     """In the order in which they were set."""
     counters: dict[str, int] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
+    """What regexes captured in it,"""
+    number: int = 0
+    """`PacketBatch.number` of the latest packet in which they did,"""
+    in_packet: dict[str, bytes] = field(default_factory=dict)
+    """and what is that packet's alone."""
 
 
 class RuleState:
@@ -66,14 +72,17 @@ class RuleState:
                 self._change_bit(change, match)
             elif isinstance(change, CounterChange):
                 self._change_counter(change, match)
+        if match.captured:
+            self._keep(match)
 
     @property
     def noted(self) -> bool:
         """Whether anything is noted of any flow."""
         return bool(self._flows)
 
-    def shown(self, flow_id: int) -> Event:
-        """Return what events of a flow say of its bits and counters; bits that name traffic stand by themselves."""
+    def shown(self, flow_id: int, number: int = 0) -> Event:
+        """Return what events of a flow, or of a packet of it, say of its bits, counters and texts; bits that name
+        traffic stand by themselves."""
         memory = self._flows.get(flow_id)
         if memory is None:
             return {}
@@ -83,7 +92,12 @@ class RuleState:
             key: [name.removeprefix(before) for name in bits if name.startswith(before)]
             for key, before in TRAFFIC.items()
         }
-        metadata = {"flowbits": plain, "flowints": dict(sorted(memory.counters.items()))}
+        metadata = {
+            "flowbits": plain,
+            "flowints": dict(sorted(memory.counters.items())),
+            "flowvars": [{name: readable(value)} for name, value in memory.texts.items()],
+            "pktvars": [{name: readable(value)} for name, value in memory.in_packet.items() if number == memory.number],
+        }
         shown = {"metadata": _filled(metadata), "traffic": _filled(traffic)}
         return _filled(shown)
 
@@ -95,6 +109,8 @@ class RuleState:
     def _test(self, test: StateTest, match: Match) -> bool:
         if isinstance(test, CounterTest):
             return self._compare(test, self._flows.get(match.flow.id) or FlowMemory())
+        if isinstance(test, TextTest):
+            return self._holds_text(test, match)
         assert isinstance(test, BitTest)
         return any(self._is_set(test.scope, name, match) for name in test.names) is not test.negated
 
@@ -133,6 +149,27 @@ class RuleState:
         result = by if change.operator == "=" else now + by if change.operator == "+" else now - by
         values[change.name] = result & COUNTER_MASK
 
+    def _keep(self, match: Match) -> None:
+        """Keep what regexes captured; a pair of ``key`` and ``value`` in a packet is a text under that name."""
+        memory = self._of(match)
+        if memory.number != match.number:
+            memory.number, memory.in_packet = match.number, {}
+        of_packet = {one.name: one.value for one in match.captured if one.scope == "pkt"}
+        if of_packet.keys() >= {"key", "value"}:
+            of_packet[readable(of_packet.pop("key"))] = of_packet.pop("value")
+        of_flow = {one.name: one.value for one in match.captured if one.scope == "flow"}
+        for kept, texts in ((memory.texts, of_flow), (memory.in_packet, of_packet)):
+            for name, value in texts.items():
+                if name in kept or self._has_room(kept):
+                    kept[name] = value
+
+    def _holds_text(self, test: TextTest, match: Match) -> bool:
+        memory = self._flows.get(match.flow.id)
+        if memory is None:
+            return False
+        in_packet = memory.in_packet if memory.number == match.number else {}
+        return test.value in (memory.texts if test.scope == "flow" else in_packet).get(test.name, b"")
+
     def _has_room(self, names: Sized) -> bool:
         """Return whether a flow may have one more; count where it may not."""
         if len(names) < MAX_NAMES:
@@ -163,6 +200,11 @@ class RuleState:
         else:
             self._flows.move_to_end(match.flow.id)
         return memory
+
+
+def readable(value: bytes) -> str:
+    """Spell what was captured as events have it."""
+    return value.decode("utf-8", "backslashreplace")
 
 
 def _filled(event: Event) -> Event:

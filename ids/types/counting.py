@@ -11,15 +11,14 @@ PARTIES = ("src", "dst", "client", "server", "pair")
 """By whom it is counted: the sender or the receiver of the direction that matched, the side that opened the flow or the
 other one, or both together."""
 
-THINGS = ("src_ip", "dst_ip", "src_port", "dst_port")
-"""What of a match may be counted; sender and receiver are those of the direction that matched."""
-
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
     """Heard once so many different things were seen of one party within a time; then silent for as long."""
 
     thing: str
+    """``src_ip``, ``dst_ip``, ``src_port`` or ``dst_port``; sender and receiver are those of the direction that
+    matched."""
     by: str
     at_least: int
     seconds: int

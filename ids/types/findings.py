@@ -203,6 +203,14 @@ class Exhibit:
     """Of ``packet``, as libpcap numbers it on this kind of system (``DLT_``)."""
 
 
+class Captured(NamedTuple):
+    """A text that a group of a regex captured, and under which name of whom it is kept: ``flow`` or ``pkt``."""
+
+    scope: str
+    name: str
+    value: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """A detector's finding. It asks; `ids.respond` decides."""
@@ -218,3 +226,4 @@ class Match:
     """Name of the plugin that found it."""
     transaction: Transaction | None = None
     exhibit: Exhibit | None = None
+    captured: tuple[Captured, ...] = ()

@@ -61,8 +61,25 @@ class Tagged:
     side: str = "src"
 
 
-StateTest: TypeAlias = BitTest | CounterTest
-StateChange: TypeAlias = BitChange | CounterChange | Tagged
+@dataclass(frozen=True, slots=True)
+class TextTest:
+    """A text that was captured holds this one: of the flow (``scope`` ``flow``), or in the same packet (``pkt``)."""
+
+    scope: str
+    name: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TextChange:
+    """Keep the text that a group of a regex captured when the rule matches (`ids.types.Captured`)."""
+
+    scope: str
+    name: str
+
+
+StateTest: TypeAlias = BitTest | CounterTest | TextTest
+StateChange: TypeAlias = BitChange | CounterChange | Tagged | TextChange
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from ids.protocols.http.message import UNASKED_BYTES, UNASKED_FREE
 from ids.protocols.http.ordinary import Ordinary
 from ids.types import Direction, FlowColumns, StreamChunk, Transaction
 from tests.factory import T0, make_datagrams, make_flow, make_streams
-from tests.protocols.test_http import EXCHANGES, OK, TOKENS
-from tests.protocols.wire import CLIENT, SERVER, Wire, chunked, request
+from tests.protocols.test_http import EXCHANGES, TOKENS
+from tests.protocols.wire import CLIENT, OK, SERVER, Wire, chunked, request
 
 Piece = tuple[Direction, bytes, int, bool]
 """Direction, bytes, bytes lost before, last."""

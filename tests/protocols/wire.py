@@ -96,3 +96,25 @@ def request(line: bytes = b"GET / HTTP/1.1", *headers: bytes, body: bytes = b"")
 def chunked(pieces: Iterable[bytes]) -> bytes:
     """Return a body in the chunked transfer coding."""
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+
+def only_request(data: bytes, **limits: Any) -> dict[str, bytes]:
+    """Return the buffers of the one request in what a client says."""
+    wire = Wire(**limits).client(data)
+    (transaction,) = wire.seen
+    return dict(transaction.buffers)
+
+
+def only_response(data: bytes, closed: bool = False, **limits: Any) -> dict[str, bytes]:
+    """Return the buffers of what a server answers."""
+    wire = Wire(**limits).client(request()).server(data, closed=closed)
+    _, transaction = wire.seen
+    return dict(transaction.buffers)
+
+
+def uris(wire: Wire) -> list[bytes]:
+    """Return the targets of all requests."""
+    return [uri for transaction in wire.seen for uri in transaction.instances("http.uri")]

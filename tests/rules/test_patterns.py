@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from ids.rules.model import patterns, scanning
 from ids.rules.model.cheaper import cheaper
 from ids.rules.model.patterns import Pattern, PatternError, Patterns, SearchTimeout, compile_pattern
 from ids.rules.model.regex_literals import required_literals, shape_of
+from ids.rules.model.scanning import CostError
 
 
 @pytest.mark.parametrize(
@@ -155,9 +157,9 @@ class _Compilers:
             monkeypatch.setattr(patterns, name, self._counted(getattr(patterns, name)))
 
     def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*arguments: Any) -> Any:
+        def counted(*arguments: Any, **named: Any) -> Any:
             self.calls += 1
-            return function(*arguments)
+            return function(*arguments, **named)
 
         return counted
 
@@ -326,3 +328,62 @@ def test_what_is_known_of_a_match_is_what_comes_of_it(head: str, count: str, tai
 def test_a_match_that_hyperscan_cannot_place_is_placed_by_pcre() -> None:
     data = b"x" * 300 + b"ababc"
     assert compile_pattern("(ab)+").leftmost(data) == ((300, 304), True)
+
+
+def test_what_takes_long_to_compile_is_searched_by_pcre_until_it_is_made_beside(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So that no packet waits for it."""
+
+    def costly(*_: object) -> Pattern:
+        raise CostError("it takes more than 0.05 s")
+
+    held = threading.Event()
+    compile_fully = patterns._compile
+
+    def later(*arguments: Any) -> Pattern:
+        held.wait()
+        return compile_fully(*arguments)
+
+    monkeypatch.setattr(patterns, "_first_compiled", costly)
+    monkeypatch.setattr(patterns, "_compile", later)
+    patterns.begin_lazy(Cache(tmp_path, patterns.CACHE_SUFFIX))
+    pattern = Pattern.lazy("a[bc]+d")
+    data = [b"xabcbd", b"abc", b"", b"ad abd"]
+    before = [pattern.search(each) for each in data]
+    assert (pattern.slow, pattern._scanner) == (patterns.NOT_YET, None)
+    held.set()
+    patterns.BESIDE.join()
+    assert pattern.slow == ""
+    assert pattern._scanner is not None
+    assert [pattern.search(each) for each in data] == before == [(1, 6), None, None, (3, 6)]
+    assert patterns.Patterns(Cache(tmp_path, patterns.CACHE_SUFFIX)).compile("a[bc]+d", empty=True).slow == ""
+
+
+def test_what_can_never_be_compiled_stays_with_pcre(monkeypatch: pytest.MonkeyPatch) -> None:
+    def costly(*_: object) -> Pattern:
+        raise CostError("it takes more than 2 s")
+
+    monkeypatch.setattr(patterns, "_first_compiled", costly)
+    monkeypatch.setattr(patterns, "_compile", costly)
+    patterns.begin_lazy(None)
+    pattern = Pattern.lazy("a[bc]+e")
+    assert pattern.search(b"abce") == (0, 4)
+    patterns.BESIDE.join()
+    assert pattern.search(b"abce") == (0, 4)
+    assert pattern._scanner is None
+
+
+def test_a_first_search_has_little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load has a hundred times as much for the same."""
+    asked: list[float] = []
+
+    def scanner(_expressions: object, _flags: object, cpu_s: float, **_: object) -> Any:
+        asked.append(cpu_s)
+        raise CostError("too long")
+
+    monkeypatch.setattr(patterns, "compile_scanner", scanner)
+    patterns.begin_lazy(None)
+    assert Pattern.lazy("a[bc]+f").search(b"abcf") == (0, 4)
+    patterns.BESIDE.join()
+    assert asked[0] == patterns.FIRST_CPU_S < scanning.COMPILE_CPU_S == asked[1]

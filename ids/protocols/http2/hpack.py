@@ -28,8 +28,6 @@ REFERRED_BYTES = 64 * 1024
 """Of one block, bytes of headers that are not in it but in the table: a byte refers to a header of 64 KiB, so a packet
 would be worth a hundred megabytes. Those that are no longer than `SHORT_BYTES` do not count."""
 SHORT_BYTES = 64
-OVERHEAD_BYTES = 32
-"""That each header counts for in the table (RFC 7541 section 4.1)."""
 _MAX_SHIFT = 28
 """An integer has at most five bytes behind its first one: 32 bits."""
 _CACHED_BYTES = 256

@@ -20,9 +20,7 @@ _CLIENT, _SERVER = Direction
 
 MAX_PARAMETERS = 64
 """Parameters of one message that are read, and fields of an error: there are about 20 of each."""
-_VERSION_3 = 0x00030000
 _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
-_START_KINDS = (_SSL, _GSS, _CANCEL)
 _OK, _CLEARTEXT, _MD5, _SSPI, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 9, 10, 11, 12
 _ERROR_FIELDS = {
     "S": "severity_localizable", "V": "severity_non_localizable", "C": "code", "M": "message", "D": "detail",

@@ -36,7 +36,6 @@ _FROM = re.compile(rb"FROM[ \t]*:?[ \t]*(<[^>]*>|\S*)", re.IGNORECASE)
 _TO = re.compile(rb"TO[ \t]*:?[ \t]*(<[^>]*>|\S*)", re.IGNORECASE)
 _SIZE = re.compile(rb"(\d{1,15})")
 _MOST_SIZE = 1 << 40
-_HELLOS = frozenset({b"HELO", b"EHLO", b"LHLO"})
 _TLS_RECORD = b"\x16"
 _MANY = 8
 """Instances of the envelope's other buffers that are kept."""

@@ -63,6 +63,8 @@ class Program:
     """It fills the buffer of decoded base64."""
     straight: bool
     """There is no choice in it."""
+    captures: bool
+    """Groups of its regexes are kept."""
     literals: tuple[tuple[bytes, bool], ...]
     """Its literals that must be there, and whether their case does not matter."""
 
@@ -191,9 +193,11 @@ def compile_chain(chain: Chain) -> Program:
         repeated = repeated or choices[-1]
     literals = tuple((step.value, step.nocase) for step in steps if isinstance(step, Content) and not step.negated)
     decodes = any(isinstance(step, Decode) for step in steps)
+    captures = any(isinstance(step, Expression) and step.captures for step in steps)
     return Program(
-        tuple(moves), tuple(choices), tuple(cuts), tuple(fatal), tuple(sorted(before)), decodes, not repeated, literals
-    )
+        tuple(moves), tuple(choices), tuple(cuts), tuple(fatal), tuple(sorted(before)), decodes, not repeated, captures,
+        literals,
+    )  # fmt: skip
 
 
 def _searches(step: Step) -> bool:

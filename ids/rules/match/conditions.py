@@ -6,15 +6,16 @@ A buffer may have several instances (the names of a DNS answer). A test holds wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from ids.rules.match.chains import judge
-from ids.rules.match.reading import Variables
+from ids.rules.match.chains import judge, program_of
+from ids.rules.match.reading import Span, Variables
 from ids.rules.model.buffers import PAYLOAD
-from ids.rules.model.chain import DECODED, Chain
+from ids.rules.model.chain import DECODED, Chain, Expression
 from ids.rules.model.header import HeaderTest
+from ids.rules.model.patterns import search_groups
 from ids.rules.model.rarity import MAX_LITERAL, score
 from ids.rules.model.rule import (
     ENDS,
@@ -32,11 +33,14 @@ from ids.rules.model.rule import (
     base_of,
 )
 from ids.rules.model.transforms import transform_of
-from ids.types import Evidence
+from ids.types import Captured, Evidence
 
 EXCERPT_BYTES = 256
 CONTEXT_BYTES = 32
 """Bytes shown before and after what matched."""
+
+MAX_CAPTURED = 1024
+"""Bytes of a text that a regex captured; what is behind them is let go."""
 
 MAX_EVIDENCE = 16
 """Places reported for one match; a rule with more tests shows those that say most."""
@@ -64,6 +68,8 @@ class View:
     """Those of the rule that is judged."""
     decoded: list[bytes] = field(default_factory=list)
     """The instances of `DECODED`, of the rule that is judged."""
+    captured: list[Captured] = field(default_factory=list)
+    """Texts that groups of its regexes captured."""
     _made: dict[str, Sequence[bytes | None]] = field(default_factory=dict)
     """Buffers under transforms."""
     _lower: dict[tuple[str, int], bytes] = field(default_factory=dict)
@@ -74,6 +80,8 @@ class View:
             self.variables.clear()
         if self.decoded:
             self.decoded = []
+        if self.captured:
+            self.captured = []
 
     def of(self, name: str) -> Sequence[bytes | None]:
         """Return all instances of a buffer, also under transforms; None in place of one that they make nothing of."""
@@ -160,11 +168,24 @@ def _chain(chain: Chain, view: View, found: list[Found], only: int | None) -> bo
             continue
         if not held:
             found += [(name, number, start, end) for start, end in at.held]
+            if program_of(chain).captures:
+                view.captured += captured_in(chain, data, at.spans)
         held = True
         if not at.decoded:
             break
         view.decoded += at.decoded  # of other instances too: it is not known yet which one the rule is after
     return held
+
+
+def captured_in(chain: Chain, data: bytes, spans: Mapping[int, Span]) -> Iterator[Captured]:
+    """Yield what the groups of a chain that holds have captured, where it is to be kept."""
+    for k, step in enumerate(chain.steps):
+        if not isinstance(step, Expression) or not step.captures or k not in spans:
+            continue
+        read = data[spans[k][0] :] if step.relative else data
+        for (scope, name), place in zip(step.captures, search_groups(step.pattern, read), strict=False):
+            if place is not None:
+                yield Captured(scope, name, read[place[0] : place[1]][:MAX_CAPTURED])
 
 
 def _one_instance(node: Instance, view: View, found: list[Found], number: int) -> bool:

@@ -16,7 +16,7 @@ from ids.rules.match.memory import FlowMemory, Pending
 from ids.rules.model.buffers import PAYLOAD
 from ids.rules.model.patterns import SearchTimeout
 from ids.rules.model.rule import Identity, Node, Rule, Scoped
-from ids.types import Direction, Evidence, Flow, Match, Transaction
+from ids.types import Captured, Direction, Evidence, Flow, Match, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,8 @@ class Evaluator:
                 (rule.identity, moment.direction), Pending(shown, moment.transaction, held.ts_ns, held.number)
             )
             return Outcome.DEFERRED
-        return self.match(rule, moment.completed(end) if end is not None else moment, shown)
+        held = moment.completed(end) if end is not None else moment
+        return self.match(rule, held, shown, tuple(view.captured))
 
     def evaluate_once(self, rule: Rule, view: View, moment: Moment) -> Match | Outcome:
         """Evaluate a rule without a test on bytes: it matches once a flow."""
@@ -139,12 +140,14 @@ class Evaluator:
             reported.add(rule.identity)
         return answer
 
-    def match(self, rule: Scoped, moment: Moment, shown: tuple[Evidence, ...]) -> Match:
+    def match(
+        self, rule: Scoped, moment: Moment, shown: tuple[Evidence, ...], captured: tuple[Captured, ...] = ()
+    ) -> Match:
         """Return the match of a rule that holds."""
         self._counters.add("rules.matches")
         return Match(
             rule.signature, moment.flow, moment.direction, moment.ts_ns, moment.number, shown,
-            detector=self._detector, transaction=moment.transaction,
+            detector=self._detector, transaction=moment.transaction, captured=captured,
         )  # fmt: skip
 
     def guarded(

@@ -24,6 +24,7 @@ from ids.rules.model.header import (
 from ids.rules.model.rule import All, Node, Rule, Traffic, leaves
 from ids.rules.model.sets import AddressSet, Interval, PortSet, intersection
 from ids.types import BitChange, CounterChange, CounterTest
+from ids.types.state import TextTest
 
 YES: tuple[Interval, ...] = ((1, 1),)
 NO: tuple[Interval, ...] = ((0, 0),)
@@ -31,7 +32,6 @@ _BITS_OF = {"tcp.flags": 256, "ip.fragbits": 8}
 _TCP, _UDP, _PORTLESS = 6, 17, -2
 _VERSIONS = {"ip4": 4, "ipv4": 4, "ip6": 6, "ipv6": 6}
 _NUMBERS = {"sctp": 132, "icmpv4": 1, "icmpv6": 58}
-_LAST_ADDRESS = (1 << 128) - 1
 
 Clause = list[Predicate]
 
@@ -165,7 +165,7 @@ def once_a_direction(rule: Rule) -> bool:
     if not all(_is_of_direction(test) for test in leaves(rule.condition)):
         return False
     state = rule.signature.state
-    asks = any(isinstance(test, CounterTest) or test.scope == "flow" for test in state.tests)
+    asks = any(isinstance(test, CounterTest | TextTest) or test.scope == "flow" for test in state.tests)
     alters = any(
         isinstance(change, CounterChange) or (isinstance(change, BitChange) and _alters(change))
         for change in state.changes
@@ -182,7 +182,7 @@ def _is_of_direction(test: object) -> bool:
 def _asks_flow(rule: Rule) -> bool:
     """Return whether a rule asks what is remembered of a flow: of what is no flow's packet, nothing is."""
     tests = rule.signature.state.tests
-    return any(isinstance(test, CounterTest) or test.scope == "flow" for test in tests)
+    return any(isinstance(test, CounterTest | TextTest) or test.scope == "flow" for test in tests)
 
 
 def _alters(change: BitChange) -> bool:

@@ -54,6 +54,8 @@ class Expression:
     pattern: Pattern
     negated: bool = False
     relative: bool = False
+    captures: tuple[tuple[str, str], ...] = ()
+    """Of its first groups: whose their texts are kept as, and the name (`ids.types.Captured`)."""
 
 
 @dataclass(frozen=True, slots=True)

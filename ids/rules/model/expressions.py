@@ -72,19 +72,23 @@ class Backtracking:
         database.compile(expressions=[expression], flags=[0])
         self._databases[expression, None] = database
 
-    def capture(self, expression: bytes, data: bytes) -> tuple[int, int] | None:
-        """Return start and end of the first group in the first match; None without a match, or without the group."""
+    def groups(self, expression: bytes, data: bytes) -> list[tuple[int, int] | None]:
+        """Return start and end of each group in the first match, None of one that took no part; nothing without."""
         if (expression, None) not in self._databases:
             self.compile_groups(expression)
-        found: list[tuple[int, int]] = []
+        found: list[tuple[int, int] | None] = []
 
         def report(_id: int, _start: int, _end: int, _flags: int, groups: Any, *_rest: Any) -> bool:
-            found.extend((start, end) for active, start, end in groups[1:2] if active)
+            found.extend((start, end) if active else None for active, start, end in groups[1:])
             return True
 
         with contextlib.suppress(hyperscan.ScanTerminated):
             self._databases[expression, None].scan(data, match_event_handler=report)
-        return found[0] if found else None
+        return found
+
+    def capture(self, expression: bytes, data: bytes) -> tuple[int, int] | None:
+        """Return start and end of the first group in the first match; None without a match, or without the group."""
+        return next(iter(self.groups(expression, data)), None)
 
 
 def serve(line: Connection) -> None:
@@ -96,6 +100,7 @@ def serve(line: Connection) -> None:
         "search": backtracking.search,
         "compile_groups": backtracking.compile_groups,
         "capture": backtracking.capture,
+        "groups": backtracking.groups,
     }
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     own_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

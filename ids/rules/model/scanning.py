@@ -93,9 +93,11 @@ def compile_scanner(
     flags: Sequence[int],
     cpu_s: float = COMPILE_CPU_S,
     memory_bytes: int | None = None,
+    compiler: Aside | None = None,
 ) -> Scanner:
     """Compile expressions, whose ids are their positions, for one pass in linear time; raises `ScanError`."""
-    raw = _asked("linear", list(expressions), list(flags), cpu_s=cpu_s, memory_bytes=memory_bytes or COMPILE_BYTES)
+    memory_bytes = memory_bytes or COMPILE_BYTES
+    raw = _asked("linear", list(expressions), list(flags), cpu_s=cpu_s, memory_bytes=memory_bytes, compiler=compiler)
     scanner = load_scanner(raw)
     if scanner is None:
         raise ScanError("the compiled form cannot be loaded")
@@ -103,14 +105,16 @@ def compile_scanner(
     return scanner
 
 
-def check_backtracking(expression: bytes, nocase: bool, cpu_s: float = COMPILE_CPU_S) -> None:
+def check_backtracking(
+    expression: bytes, nocase: bool, cpu_s: float = COMPILE_CPU_S, compiler: Aside | None = None
+) -> None:
     """Raise `ScanError` where an expression does not compile for Chimera: Hyperscan as a filter before PCRE."""
-    _asked("compile", expression, nocase, cpu_s=cpu_s, memory_bytes=COMPILE_BYTES)
+    _asked("compile", expression, nocase, cpu_s=cpu_s, memory_bytes=COMPILE_BYTES, compiler=compiler)
 
 
-def _asked(order: str, *arguments: Any, cpu_s: float, memory_bytes: int) -> Any:
+def _asked(order: str, *arguments: Any, cpu_s: float, memory_bytes: int, compiler: Aside | None = None) -> Any:
     try:
-        return COMPILER.ask(order, *arguments, cpu_s=cpu_s, memory_bytes=memory_bytes)
+        return (compiler or COMPILER).ask(order, *arguments, cpu_s=cpu_s, memory_bytes=memory_bytes)
     except TooCostly as error:
         raise CostError(f"too costly to compile: {error}") from None
     except Declined as error:

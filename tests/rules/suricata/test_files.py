@@ -119,7 +119,6 @@ def test_what_suricata_refuses_is_refused(options: str) -> None:
 @pytest.mark.parametrize(
     ("options", "cause"),
     [
-        ('pcre:"/(a)/,flow:x";', "pcre capture"),
         ("flow:only_frag;", "flow only_frag"),
         ("hostbits:set,a,both;", "hostbits both"),
         ("xbits:set,a,track tx;", "xbits tx"),

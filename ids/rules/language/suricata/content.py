@@ -10,6 +10,8 @@ from ids.rules.language.suricata.faults import Malformed, Unsupported
 from ids.rules.language.suricata.words import commas, intervals, name, number, quoted, refuse_value, required, unquoted
 from ids.rules.model.chain import DataAt, Expression, Length, Value
 from ids.rules.model.patterns import Pattern
+from ids.rules.model.regex_literals import UNKNOWN, shape_of
+from ids.types.state import TextChange
 
 MAX_CONTENT_BYTES = 65_535
 MAX_LENGTH = 0xFFFFFFFF
@@ -18,7 +20,10 @@ MAX_DISTANCE = 1 << 20
 
 _TOKEN = re.compile(r'\|([0-9A-Fa-f\s]*)\||\\([\\";:])|([^|\\"]+)', re.DOTALL)
 _PCRE = re.compile(r"\s*/(.*)/([A-Za-z]*)\s*", re.DOTALL)
-_PCRE_CAPTURE = re.compile(r"\s*/.*/[A-Za-z]*\s*,.*", re.DOTALL)
+_PCRE_CAPTURE = re.compile(r"(\s*/.*/[A-Za-z]*)\s*,(.*)", re.DOTALL)
+_CAPTURE = re.compile(r"(flow|pkt):([A-Za-z0-9_.-]{1,64})")
+_NAMED_GROUP = re.compile(r"\(\?P?<(flow|pkt)_([A-Za-z0-9_]{1,58})>")
+"""An older way to say the same: the name of a group says whose the text is kept as."""
 _BRACKETS = re.compile(
     r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\[[:.=][a-z^]*[:.=]\]|\\.|[^\]\\])*\]|\(\?#[^)]*\)|[()\[]", re.DOTALL
 )
@@ -244,11 +249,11 @@ def _length(found: tuple[int, int], negated: bool, most: int = MAX_LENGTH) -> Le
 
 def pcre(draft: Draft, value: str | None) -> None:
     """``pcre:"/a[0-9]+b/Ri"``: a regular expression matches in the buffer, or in the one that a flag names."""
-    negated, text = quoted(value)
-    found = _PCRE.fullmatch(text)
+    negated, text = _regex_of(value)
+    found, words = _PCRE.fullmatch(text), ""
+    if found is None and (listed := _PCRE_CAPTURE.fullmatch(text)) is not None:
+        found, words = _PCRE.fullmatch(listed[1]), listed[2]
     if found is None:
-        if _PCRE_CAPTURE.fullmatch(text):
-            raise Unsupported("pcre capture", "variables from a regex are not supported", "leave them out")
         raise Malformed("it is no /regex/ with flags", 'write pcre:"/regex/flags"')
     flags = found[2]
     named = {flag for flag in flags if flag in PCRE_BUFFERS}
@@ -263,15 +268,41 @@ def pcre(draft: Draft, value: str | None) -> None:
     part = draft.here() if buffer is None or draft.sticky is not None else draft.part(buffer)
     if "R" in flags and not part.steps and draft.sticky is None:
         raise Malformed("flag R asks for a test before it on the same buffer", "leave the flag out")
-    part.steps.append(Expression(_expression(found[1], flags), negated, "R" in flags))
+    captures = _captures(found[1], words)
+    part.steps.append(Expression(_expression(found[1], flags, bool(captures)), negated, "R" in flags, captures))
+    draft.state_changes += [TextChange(scope, name) for scope, name in captures]
     draft.latest = part
 
 
+def _regex_of(value: str | None) -> tuple[bool, str]:
+    """Return whether a ``!`` stands before a regex, and the regex; the quotes around it may be missing."""
+    text = required(value)
+    bare = text.removeprefix("!").lstrip()
+    return (text != bare, bare) if bare.startswith("/") and '"' not in bare else quoted(value)
+
+
+def _captures(text: str, words: str) -> tuple[tuple[str, str], ...]:
+    """Read which groups of a regex are kept, and as what: from the list behind it, or from their own names."""
+    if words:
+        named = [_CAPTURE.fullmatch(word) for word in commas(words)]
+        captures = tuple((one[1], one[2]) for one in named if one is not None)
+        if len(captures) < len(named):
+            raise Malformed(f"{words.strip()[:40]!r} are no names to keep groups as", "write flow:name or pkt:name")
+        groups = shape_of(text).groups
+        if groups not in (UNKNOWN, len(captures)) and groups < len(captures):
+            raise Malformed(f"it names {len(captures)} groups, and the regex has {groups}")
+        return captures
+    named_groups = _NAMED_GROUP.findall(text)
+    if named_groups and len(named_groups) < shape_of(text).groups:
+        raise Unsupported("pcre capture", "some groups are kept by their names, and others not", "list them: flow:name")
+    return tuple((scope, name) for scope, name in named_groups)
+
+
 @lru_cache(maxsize=4096)
-def _expression(text: str, flags: str) -> Pattern:
+def _expression(text: str, flags: str, captures: bool) -> Pattern:
     """Return the pattern, not compiled yet; only its brackets are checked here. Raises `Malformed`.
 
-    ``G`` asks for the shortest match, which is the one that a search here finds anyway; ``E`` makes ``$`` the very end.
+    ``G`` asks for the shortest match, which matters only to what groups capture; ``E`` makes ``$`` the very end.
     """
     if not text:
         raise Malformed("the regex is empty")
@@ -281,7 +312,7 @@ def _expression(text: str, flags: str) -> Pattern:
     text = _HIGH.sub(lambda high: f"\\x{ord(high[0]):02x}", text)
     if "E" in flags and text.endswith("$") and not text.endswith("\\$"):
         text = text[:-1] + "\\z"
-    inline = "".join(flag for flag in _INLINE if flag in flags)
+    inline = "".join(flag for flag in _INLINE if flag in flags) + ("U" if captures and "G" in flags else "")
     if "A" in flags:
         text = f"\\A(?:{text}\n)" if "x" in flags else f"\\A(?:{text})"
     return Pattern.lazy(f"(?{inline}){text}" if inline else text, "i" in flags)

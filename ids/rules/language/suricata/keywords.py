@@ -140,6 +140,8 @@ KEYWORDS: dict[str, Builder] = {
     "hostbits": state.hostbits,
     "xbits": state.xbits,
     "flowint": state.flowint,
+    "flowvar": state.text_of("flow"),
+    "pktvar": state.text_of("pkt"),
     "noalert": state.noalert,
     "alert": state.alert,
     "config": state.config,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+from ids.rules.language.suricata.content import literal_bytes
 from ids.rules.language.suricata.draft import Draft
 from ids.rules.language.suricata.faults import Malformed, Unsupported
 from ids.rules.language.suricata.words import commas, number, refuse_value, required, unquoted
 from ids.types import Threshold
-from ids.types.state import BitChange, BitTest, CounterChange, CounterTest, Tagged
+from ids.types.state import BitChange, BitTest, CounterChange, CounterTest, Tagged, TextTest
 
 MAX_NAMES = 64
 """Of one test on bits."""
@@ -116,6 +118,18 @@ def flowint(draft: Draft, value: str | None) -> None:
         raise Malformed(
             f"unknown operator {operator[:40]!r}", f"known are + - = {' '.join(_COMPARISONS)} isset isnotset"
         )
+
+
+def text_of(scope: str) -> Callable[[Draft, str | None], None]:
+    """Return what ``flowvar:name,"text"`` and ``pktvar`` do: a text that a regex captured holds this one."""
+
+    def option(draft: Draft, value: str | None) -> None:
+        word, comma, text = required(value).partition(",")
+        if not comma or text.strip().startswith("!"):
+            raise Malformed("it is no name and text", 'such as flowvar:name,"text"')
+        draft.state_tests.append(TextTest(scope, _name(word.strip()), literal_bytes(unquoted(text))))
+
+    return option
 
 
 def noalert(draft: Draft, value: str | None) -> None:
