@@ -40,6 +40,7 @@ _MESSAGES = (
     ("matches-everything", "without match:"), ("dead-protocol", "recognises"), ("dead-protocol", "is recognised over"),
     ("duplicate-sid", "is already used"), ("duplicate-sid", "stands at"), ("block", "block"),
     ("never-matches", "never"), ("never-matches", "count in"), ("never-matches", "lower case"),
+    ("never-matches", "which no rule sets"),
 )  # fmt: skip
 """Names of the faults and warnings of loading, by words in them; the first that fits."""
 
