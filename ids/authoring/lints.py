@@ -157,7 +157,8 @@ def _heard_alone(rule: Rule) -> bool:
     """Return whether a rule alerts wherever its condition holds."""
     signature = rule.signature
     state = signature.state
-    return not (state.tests or state.silent or signature.threshold) and signature.action is not Action.PASS
+    waits = state.tests or signature.threshold or signature.distinct is not None or signature.after is not None
+    return not (waits or state.silent) and signature.action is not Action.PASS
 
 
 def _beginnings(rule: Rule, codes: dict[Hashable, int]) -> Iterator[int]:
