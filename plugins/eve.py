@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ids import hookimpl
 from ids.plugin.outlet import Outlet
-from ids.plugin.privacy import Privacy
 from ids.plugin.writer import LineWriter
+from ids.privacy import Privacy
 
 if TYPE_CHECKING:
     from ids.events import Events

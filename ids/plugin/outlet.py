@@ -16,7 +16,7 @@ import orjson
 
 from ids.counters import Counters
 from ids.events import Lines
-from ids.plugin.privacy import Privacy
+from ids.privacy import Privacy
 
 log = logging.getLogger(__name__)
 

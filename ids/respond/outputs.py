@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ids.plugin.privacy import PrivacySettings
+from ids.privacy import PrivacySettings
 from ids.respond.settings import EventType
 
 Facility = Literal[

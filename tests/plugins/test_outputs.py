@@ -24,7 +24,7 @@ from ids.errors import IdsError, UsageError
 from ids.events import Events
 from ids.plugin import outlet
 from ids.plugin.outlet import Outlet, Refused
-from ids.plugin.privacy import Privacy, PrivacySettings
+from ids.privacy import Privacy, PrivacySettings
 from ids.respond.outputs import MailSettings
 from tests.plugins.receivers import (
     PATIENCE_S,
