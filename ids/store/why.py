@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -15,9 +16,11 @@ from typing import Any
 from ids.errors import IdsError
 from ids.events import Event
 from ids.kernel import Allow, AllowList, Block, Blocklist
+from ids.respond.policy import Penalty
 from ids.respond.settings import RespondSettings
 from ids.rules.model.sets import AddressSet
 from ids.state.comments import Key
+from ids.state.penalties import standing
 from ids.store import queries
 from ids.store.queries import Alert, ChangeRow, Count, Filters
 from ids.types import IPAddress, IPNetwork, address_halves
@@ -48,8 +51,7 @@ class Places:
     allowed: AllowList | None
     memory: sqlite3.Connection | None
     comments: Mapping[Key, str]
-    penalties: Sequence[tuple[str, int, int]]
-    """(network, blocks that count, end of the latest)."""
+    penalties: Sequence[Penalty]
     own: frozenset[IPAddress]
     home: AddressSet
     settings: RespondSettings
@@ -85,6 +87,7 @@ class Answer:
     history: list[ChangeRow] = field(default_factory=list)
     allowed: list[Allow] = field(default_factory=list)
     penalties: list[tuple[str, int, int]] = field(default_factory=list)
+    """(network, blocks that count, end of the latest)."""
     own: bool = False
     home: bool = False
     conditions: list[Condition] = field(default_factory=list)
@@ -196,10 +199,10 @@ def _from_settings(answer: Answer, places: Places) -> None:
     network = answer.asked.network
     answer.own = any(address in network for address in places.own)
     answer.home = address_halves(network.network_address) in places.home and not places.home.everything
-    for name, times, until_ns in places.penalties:
-        known = ipaddress.ip_network(name)
-        if known.version == network.version and known.overlaps(network):
-            answer.penalties.append((name, times, until_ns))
+    near = [one for one in places.penalties if one.network.version == network.version and one.network.overlaps(network)]
+    answer.penalties = [
+        (str(one.network), one.times, one.until_ns) for one in standing(near, places.blocks, time.time_ns())
+    ]
 
 
 def _conclude(answer: Answer, places: Places) -> None:

@@ -207,6 +207,7 @@ def test_penalties_are_listed_and_reset_without_an_engine(ids: Ids, blocks: Bloc
         Penalty(ip_network("2001:db8::/64"), 1, 5, True),
     ]
     penalties.save(folder, rows)
+    blocks.add([Block(ip_network("192.0.2.1"), now_ns + HOUR_NS, sid=7, label="rule")])
     out = ids("penalties", "list")[1]
     assert "192.0.2.1/32" in out
     assert "the next lasts 4 times as long" in out
@@ -216,3 +217,18 @@ def test_penalties_are_listed_and_reset_without_an_engine(ids: Ids, blocks: Bloc
     assert penalties.load(folder) == rows[:1]
     assert ids("penalties", "reset", "--all", "-o", "json")[1] == '{"reset": ["192.0.2.1/32"]}\n'
     assert ids("penalties", "list")[1] == "nobody was blocked before\n"
+
+
+def test_a_block_that_was_lifted_before_its_end_is_no_penalty(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
+    end_ns = time.time_ns() + HOUR_NS
+    rows = [Penalty(ip_network(ATTACKER), 1, end_ns, True), Penalty(ip_network("192.0.2.1"), 3, end_ns, True)]
+    penalties.save(tmp_path / "default", rows)
+    blocked(blocks)
+    blocks.add([Block(ip_network("192.0.2.1"), end_ns, sid=7, label="rule")])
+    assert "2 times as long" in ids("penalties", "list")[1].splitlines()[0]
+    assert ids("block", "delete", ATTACKER, "192.0.2.1")[0] == 0
+    assert [(row["network"], row["times"]) for row in json.loads(ids("penalties", "list", "-o", "json")[1])] == [
+        ("192.0.2.1/32", 2)
+    ], "as the next block takes them"
+    assert "Blocked before" not in ids("why", ATTACKER)[1]
+    assert "192.0.2.1/32, 2 times" in ids("why", "192.0.2.1")[1]
