@@ -144,7 +144,7 @@ def _lines(answer: Answer, options: str) -> Iterator[str]:
 def _verdict(answer: Answer) -> str:
     network = answer.asked.network
     if not answer.blocks:
-        return f"{network} is not blocked."
+        return f"{network} is not blocked{_instead(answer)}."
     if answer.allowed:
         allowed = ", ".join(str(entry.network) for entry in answer.allowed)
         return f"{network} is on the blocklist, and passes: {allowed} is allowed, which wins."
@@ -152,6 +152,13 @@ def _verdict(answer: Answer) -> str:
         return f"{network} is not dropped: its block is a shadow, which only counts."
     held = [condition.text for condition in answer.conditions[1:3] if condition.holds]
     return f"{network} is on the blocklist, but {held[0]}." if held else f"{network} is blocked."
+
+
+def _instead(answer: Answer) -> str:
+    if answer.within_count:
+        more = f" (`ids block list --match {answer.asked.network}`)" if answer.within_count > len(answer.within) else ""
+        return f" as a whole, but {answer.within_count:,} of it: {', '.join(answer.within)}{more}"
+    return ": a trusted proxy never is, its flows are dropped instead" if answer.proxy else ""
 
 
 def _cause(answer: Answer) -> Iterator[str]:

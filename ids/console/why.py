@@ -80,8 +80,10 @@ def answer(
 
 def verdict(found: Answer) -> tuple[str, bool]:
     """Return in a few words what becomes of what it sends, and whether that is dropped."""
+    if not found.blocks and found.within_count:
+        return f"Not blocked as a whole, but {found.within_count:,} of it: {', '.join(found.within)}.", False
     if not found.blocks:
-        return "It is not blocked.", False
+        return "It is not blocked" + (": a trusted proxy never is." if found.proxy else "."), False
     if found.allowed:
         return f"On the blocklist, and it passes: {found.allowed[0].network} is allowed, which wins.", False
     if not found.dropped:

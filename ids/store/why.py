@@ -28,6 +28,9 @@ from ids.types import IPAddress, IPNetwork, address_halves
 OURS = ("rule", "operator", "")
 """Labels that are no feed's."""
 
+MOST_WITHIN = 10
+"""Entries inside a network that are named; `ids block list --match` has them all."""
+
 ALERTS = 10
 """Alerts and changes that are shown, the latest."""
 
@@ -88,8 +91,13 @@ class Answer:
     allowed: list[Allow] = field(default_factory=list)
     penalties: list[tuple[str, int, int]] = field(default_factory=list)
     """(network, blocks that count, end of the latest)."""
+    within: list[str] = field(default_factory=list)
+    """Entries of the kernel inside the network that was asked for, the first `MOST_WITHIN`."""
+    within_count: int = 0
     own: bool = False
     home: bool = False
+    proxy: bool = False
+    """It is a trusted proxy, or has one in it."""
     conditions: list[Condition] = field(default_factory=list)
     undo: list[tuple[str, str]] = field(default_factory=list)
     """(command, what it does)."""
@@ -121,8 +129,10 @@ class Answer:
             "history": [row.to_json() for row in self.history],
             "allowed": [{"network": str(entry.network), "label": entry.label} for entry in self.allowed],
             "penalties": [{"network": net, "times": times, "until_ns": until} for net, times, until in self.penalties],
+            "within": {"count": self.within_count, "networks": self.within},
             "own": self.own,
             "home": self.home,
+            "proxy": self.proxy,
             "not_blocked_if": [asdict(condition) for condition in self.conditions],
             "undo": [{"command": command, "does": does} for command, does in self.undo],
             "troubles": self.troubles,
@@ -163,6 +173,7 @@ def _from_kernel(answer: Answer, places: Places) -> None:
     network = answer.asked.network
     if places.blocks is not None:
         answer.blocks = list(places.blocks.covering(network))
+        _look_within(answer, places.blocks)
         answer.comments = {key: text for key, text in places.comments.items() if key[0] in _names(answer.blocks)}
     if places.allowed is not None:
         answer.allowed = [
@@ -170,6 +181,17 @@ def _from_kernel(answer: Answer, places: Places) -> None:
             for entry in places.allowed.list()
             if entry.network.version == network.version and entry.network.overlaps(network)
         ]
+
+
+def _look_within(answer: Answer, blocks: Blocklist) -> None:
+    """Find what is blocked of a network; nothing that holds all of it need be there."""
+    network = answer.asked.network
+    if network.prefixlen == network.max_prefixlen:
+        return
+    held, _ = blocks.columns()
+    inside = held.chosen(held.near(network) & (held.networks["length"] > network.prefixlen))
+    answer.within_count = len(inside)
+    answer.within = inside.chosen(inside.by_network()[:MOST_WITHIN]).texts()
 
 
 def _from_memory(answer: Answer, places: Places) -> None:
@@ -196,7 +218,8 @@ def _alert_of(memory: sqlite3.Connection, cause: ChangeRow | None) -> Alert | No
 
 
 def _from_settings(answer: Answer, places: Places) -> None:
-    network = answer.asked.network
+    network, settings = answer.asked.network, places.settings
+    answer.proxy = any(net.version == network.version and net.overlaps(network) for net in settings.trusted_proxies)
     answer.own = any(address in network for address in places.own)
     answer.home = address_halves(network.network_address) in places.home and not places.home.everything
     near = [one for one in places.penalties if one.network.version == network.version and one.network.overlaps(network)]
@@ -215,6 +238,9 @@ def _conclude(answer: Answer, places: Places) -> None:
         Condition("the gate is in shadow mode (respond.mode), and only counts", places.shadow),
         Condition("no interface has the program, so nothing is dropped", not places.attached),
     ]
+    if answer.proxy:
+        text = "it is a trusted proxy (respond.trusted_proxies): rules drop the flow instead"
+        answer.conditions.append(Condition(text, True))
     if by_rule or answer.cause is not None:
         answer.conditions += [
             Condition("it is an address of this host, a gateway or a resolver (respond.protect_own)", answer.own),

@@ -232,3 +232,29 @@ def test_a_block_that_was_lifted_before_its_end_is_no_penalty(ids: Ids, blocks: 
     ], "as the next block takes them"
     assert "Blocked before" not in ids("why", ATTACKER)[1]
     assert "192.0.2.1/32, 2 times" in ids("why", "192.0.2.1")[1]
+
+
+def test_what_is_blocked_inside_a_network_is_named(ids: Ids, blocks: Blocklist) -> None:
+    blocks.add([Block(ip_network(f"203.0.113.{last}"), None, label="feed") for last in range(64, 76)])
+    code, out, _ = ids("why", "203.0.113.64/29")
+    assert code == 1, "not all of it is"
+    assert "is not blocked as a whole, but 8 of it: 203.0.113.64/32, " in out
+    assert "--match" not in out
+    assert "but 12 of it: 203.0.113.64/32, " in (out := ids("why", "203.0.113.0/24")[1])
+    assert "(`ids block list --match 203.0.113.0/24`)" in out
+    assert json.loads(ids("why", "203.0.113.72/29", "-o", "json")[1])["within"]["count"] == 4
+    assert "203.0.113.1/32 is not blocked.\n" in ids("why", "203.0.113.1")[1]
+
+
+def test_a_trusted_proxy_is_said_to_be_one_and_its_client_is_named(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
+    remember(tmp_path)
+    client = {"ip": "198.51.100.7", "via": "x-forwarded-for", "proxy": ATTACKER}
+    with closing(open_writing(store_path(str(tmp_path), "default"))) as database:
+        row = alert_row(line(1, signature_id=7, src_ip=ATTACKER, ids={"client": client}), 1)
+        database.execute(insertion("alerts"), row)
+    proxies = ("--set", f"respond.trusted_proxies=[{ATTACKER}]")
+    out = ids("why", ATTACKER, *proxies)[1]
+    assert f"{ATTACKER}/32 is not blocked: a trusted proxy never is, its flows are dropped instead." in out
+    assert "[x] it is a trusted proxy (respond.trusted_proxies)" in out
+    assert " for 198.51.100.7  sid 7" in ids("why", "198.51.100.7")[1]
+    assert "trusted proxy" not in ids("why", "198.51.100.7", *proxies)[1]
