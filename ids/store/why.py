@@ -11,11 +11,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ids.errors import IdsError
 from ids.events import Event
 from ids.kernel import Allow, AllowList, Block, Blocklist
+from ids.paths import roots
 from ids.respond.policy import Penalty
 from ids.respond.settings import RespondSettings
 from ids.rules.model.sets import AddressSet
@@ -27,6 +29,9 @@ from ids.types import IPAddress, IPNetwork, address_halves
 
 OURS = ("rule", "operator", "")
 """Labels that are no feed's."""
+
+SETS = ("base", "policy")
+"""Rules that come with the engine."""
 
 MOST_WITHIN = 10
 """Entries inside a network that are named; `ids block list --match` has them all."""
@@ -275,7 +280,7 @@ def _undo(answer: Answer) -> None:
 def exception_for(answer: Answer) -> tuple[str, str] | None:
     """Return where the rule is (``file:line``) and what excepts this address from it; None without a rule.
 
-    For a rule of Suricata's language that is a line of `rules.threshold_file`.
+    For a rule of Suricata's language that is part of its header: a ``suppress`` hides alerts, and drops go on.
     """
     origin = str((answer.cause.detail.get("rule") if answer.cause is not None else "") or "")
     if not origin and answer.alert is not None:
@@ -287,10 +292,15 @@ def exception_for(answer: Answer) -> tuple[str, str] | None:
     attacked = alert is not None and alert.dest and ipaddress.ip_address(alert.dest) in network
     side = "dst_ip" if attacked else "src_ip"
     if origin.rpartition(":")[0].endswith(".rules"):
-        sid, gid = (alert.sid, alert.gid) if alert is not None else (answer.cause.sid if answer.cause else 0, 1)
-        track = "by_dst" if attacked else "by_src"
-        return origin, f"suppress gen_id {gid}, sig_id {sid}, track {track}, ip {text}"
+        end, now = ("destination", "$HOME_NET") if attacked else ("source", "any")
+        return origin, f"its {end} address, where that is {now} now:  [{now},!{text}]"
     return origin, f"exceptions:\n  - {{name: no-attack, {side}: ['{text}']}}"
+
+
+def ships(origin: str) -> bool:
+    """Return whether the rule at ``file:line`` comes with the engine, whose next version replaces the file."""
+    path = Path(origin.rpartition(":")[0])
+    return any(path.is_relative_to(root / "rules" / name) for root in roots() for name in SETS)
 
 
 def _blamed(alert: Alert) -> IPNetwork:

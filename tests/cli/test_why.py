@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ids.kernel import Block, Blocklist
+from ids.paths import rules_dir
 from ids.respond.policy import Penalty
 from ids.state import penalties
 from ids.store.database import open_writing, store_path
@@ -125,13 +126,21 @@ def test_a_block_whose_alert_was_suppressed_still_has_its_evidence(ids: Ids, blo
     assert answer["cause"]["detail"]["rule"] == ORIGIN
 
 
-def test_a_rule_of_suricatas_is_excepted_by_a_line_of_the_threshold_file(
+def test_a_rule_of_suricatas_is_excepted_in_its_header_for_suppressed_ones_drop_on(
     ids: Ids, blocks: Blocklist, tmp_path: Path
 ) -> None:
     remember(tmp_path, "/etc/suricata/rules/web.rules:9")
     out = ids("why", ATTACKER)[1]
-    assert "suppress gen_id 1, sig_id 7, track by_src, ip 203.0.113.66" in out
-    assert "rules.threshold_file" in out
+    assert "its source address, where that is any now:  [any,!203.0.113.66]" in out
+    assert "suppress" not in out
+    assert "comes with the engine" not in out
+
+
+def test_an_exception_in_a_rule_that_ships_is_said_not_to_last(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
+    remember(tmp_path, f"{rules_dir()}/log4shell.yaml:5")
+    out = ids("why", ATTACKER)[1]
+    assert "That file comes with the engine, and the next version replaces it." in out
+    assert "rules.disabled_sids" in out
 
 
 def test_a_feed_brings_it_back_and_a_wider_entry_holds_it(ids: Ids, blocks: Blocklist) -> None:
