@@ -124,6 +124,7 @@ def leaves(event: Event) -> Iterator[tuple[str, str]]:
 def line_of(found: Alert) -> str:
     """Spell an alert in one line."""
     ends = f"{_end(found.src, found.src_port)} > {_end(found.dest, found.dest_port)}" if found.src else "no IP header"
+    ends += f" for {found.client}" if found.client else ""
     rule = f"sid {found.sid} {found.signature}"
     return literal(
         f"{found.id:>7}  {moment(found.ts_ns)}  {found.action:<7}  {found.severity}  {found.proto} {ends}  {rule}"

@@ -8,12 +8,15 @@ from typing import Any
 
 import click
 
+from ids.cli.lists import pins_of
 from ids.cli.memory import note_deeds
 from ids.cli.options import build_config, count_of, instance_options, output_option, print_message, show_json
 from ids.cli.values import Network, moment, span
 from ids.config import Config
 from ids.control import request, socket_path
-from ids.errors import NoAnswer, NotRunning, UsageError
+from ids.errors import IdsError, NoAnswer, NotRunning, UsageError
+from ids.kernel import Blocklist
+from ids.respond.policy import Penalty
 from ids.state import penalties as saved
 from ids.state.files import state_folder
 from ids.store.byhand import Deed
@@ -38,22 +41,24 @@ def penalties() -> None:
 @instance_options
 @output_option
 def penalties_list(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
-    """List who was blocked before, the latest last: how often that counts, and when the latest block ends or ended."""
+    """List who was blocked before, the latest last: how often that counts, and when the latest block ends or ended.
+
+    A block that somebody lifted before its end does not count.
+    """
     config = build_config(config_path, overrides)
     troubles: list[str] = []
-    rows = known(config, troubles)
+    rows = _standing(config, known(config, troubles))
     for trouble in troubles:
         print_message(f"ids: note: {trouble}")
     if output == "json":
-        show_json([{"network": network, "times": times, "until_ns": until_ns} for network, times, until_ns in rows])
+        show_json([{"network": str(one.network), "times": one.times, "until_ns": one.until_ns} for one in rows])
         return
     now_ns = time.time_ns()
-    for network, times, until_ns in rows:
-        ends = f"ends in {span(until_ns - now_ns)}" if until_ns > now_ns else f"ended {moment(until_ns)}"
-        factor = config.respond.repeat_factor ** min(times, 32)
-        click.echo(
-            f"{network:<43}  {count_of(times, 'block')}, the latest {ends}; the next lasts {factor:,.4g} times as long"
-        )
+    for one in rows:
+        ends = f"ends in {span(one.until_ns - now_ns)}" if one.until_ns > now_ns else f"ended {moment(one.until_ns)}"
+        factor = config.respond.repeat_factor ** min(one.times, 32)
+        times = count_of(one.times, "block")
+        click.echo(f"{one.network!s:<43}  {times}, the latest {ends}; the next lasts {factor:,.4g} times as long")
     if not rows:
         click.echo("nobody was blocked before")
 
@@ -83,19 +88,28 @@ def penalties_reset(
         sys.exit(1)
 
 
-def known(config: Config, troubles: list[str]) -> list[tuple[str, int, int]]:
-    """Return (network, times, end of the latest): as the engine has them, or as they were saved.
+def known(config: Config, troubles: list[str]) -> list[Penalty]:
+    """Return who was blocked before: as the engine has it, or as it was saved.
 
     Where an engine is there and does not answer, ``troubles`` gets why.
     """
     try:
         answer = request(socket_path(config.engine.runtime_dir, config.instance), "penalties", ASK_S)
-        return [(str(network), int(times), int(until_ns)) for network, times, until_ns in answer["penalties"]]
+        return saved.from_answer(answer["penalties"])
     except (NotRunning, NoAnswer, KeyError) as error:
         if isinstance(error, NoAnswer):
             troubles.append(f"{error}. Who was blocked before is what was saved last")
         folder = state_folder(config.engine.state_dir, config.instance)
-        return [(str(one.network), one.times, one.until_ns) for one in saved.load(folder)]
+        return saved.load(folder)
+
+
+def _standing(config: Config, rows: list[Penalty]) -> list[Penalty]:
+    """Leave out what was lifted, as the next block does."""
+    try:
+        with Blocklist.open(pins_of(config)) as blocks:
+            return saved.standing(rows, blocks, time.time_ns())
+    except IdsError:
+        return saved.standing(rows, None, 0)
 
 
 def _reset(config: Config, networks: tuple[IPNetwork, ...] | None) -> list[str]:

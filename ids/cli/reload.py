@@ -9,7 +9,7 @@ import click
 from ids.cli.memory import note_deeds
 from ids.cli.options import build_config, instance_options, output_option, print_message, show_json
 from ids.control import request, socket_path
-from ids.errors import UsageError
+from ids.errors import IdsError, UsageError
 from ids.store.byhand import Deed
 
 RELOAD_S = 600.0
@@ -32,7 +32,11 @@ def reload(config_path: str | None, overrides: tuple[str, ...], output: str) -> 
     `engine.runtime_dir` and `engine.state_dir` alone.
     """
     _refuse_settings(overrides)
-    config = build_config(config_path, overrides)
+    try:
+        config = build_config(config_path, overrides)
+    except IdsError as error:
+        print_message(f"ids: not reloaded, a running engine keeps the old settings and rules:\n{error}")
+        sys.exit(2)
     path = socket_path(config.engine.runtime_dir, config.instance)
     request(path, "ping")  # whether it answers at all is known at once; how long rules take to load is not
     answer = request(path, "reload", RELOAD_S)

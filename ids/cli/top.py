@@ -32,7 +32,16 @@ from ids.snapshot import Snapshot, take_snapshot
 
 MOST = 12
 """Lines of each table."""
-BAR = 20
+BAR = 14
+
+NUMBER = 7
+"""Least width of a column of numbers: the column of names is the one that gives way."""
+
+WIDE = 130
+"""Columns of a terminal that has room for three tables beside each other."""
+
+SOURCES = 80
+"""Columns of the table of sources: the longest address and four numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,7 @@ def top(every_s: float, count: int | None, config_path: str | None, overrides: t
     before = None
     with _keys() as wait, Live(console=console, screen=True, auto_refresh=False) as live:
         for look in looks(config, every_s, count, wait):
-            live.update(screen(before, look, console.height, config.instance), refresh=True)
+            live.update(screen(before, look, console.size, config.instance), refresh=True)
             before = look
 
 
@@ -135,22 +144,28 @@ def data_of(before: Look | None, now: Look) -> dict[str, Any]:
     }
 
 
-def screen(before: Look | None, now: Look, height: int, instance: str) -> RenderableType:
-    """Return the whole screen."""
-    lines = max(3, (height - 9) // 2)
+def screen(before: Look | None, now: Look, size: tuple[int, int], instance: str) -> RenderableType:
+    """Return the whole screen of ``size``, columns and lines; a narrow one has the tables below each other."""
+    width, height = size
+    levels = 2 if width >= WIDE else 3
+    lines = max(3 if levels == 2 else 2, (height - 4) // levels - 3)
     rates = Rates.between(None if before is None else before.seen, now.seen)
+    sources = _pane("sources", _sources(before, now, lines))
+    sources.size = SOURCES if levels == 2 else None
+    verdicts = _pane("verdicts", _verdicts(now, rates, lines))
+    rules = _pane("rules", _rules_table(now, rates, lines))
+    rings = _pane("rings, flows", Group(_rings(now, lines), _flows(now)))
+    missed = _pane("uninspected", _missed(now, rates, lines))
+    rows = (
+        [[sources, verdicts], [rules, rings, missed]]
+        if levels == 2
+        else [[sources], [verdicts, missed], [rules, rings]]
+    )
     layout = Layout()
-    layout.split_column(
-        Layout(_head(now, rates, instance), name="head", size=4), Layout(name="upper"), Layout(name="lower")
-    )
-    layout["upper"].split_row(
-        _pane("sources", _sources(before, now, lines)), _pane("verdicts", _verdicts(now, rates, lines))
-    )
-    layout["lower"].split_row(
-        _pane("rules", _rules_table(now, rates, lines)),
-        _pane("rings, flows", Group(_rings(now, lines), _flows(now))),
-        _pane("uninspected", _missed(now, rates, lines)),
-    )
+    parts = [Layout(name=f"row {number}") for number in range(levels)]
+    layout.split_column(Layout(_head(now, rates, instance), name="head", size=4), *parts)
+    for part, panes in zip(parts, rows, strict=True):
+        part.split_row(*panes)
     return layout
 
 
@@ -244,7 +259,10 @@ def _rules(seen: Snapshot) -> list[tuple[str, int, int]]:
 def _table(*headings: str) -> Table:
     table = Table(box=None, expand=True, pad_edge=False)
     for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number else "left", no_wrap=True, header_style="dim")
+        table.add_column(
+            heading, justify="right" if number else "left", no_wrap=True, header_style="dim",
+            min_width=NUMBER if number and heading else None,
+        )  # fmt: skip
     return table
 
 

@@ -31,11 +31,16 @@ from ids.rules.language.variables import home_net
 from ids.state import comments
 from ids.state.files import state_folder
 from ids.store.queries import ChangeRow
-from ids.store.why import Answer, Asked, Places, exception_for, resolve
+from ids.store.why import Answer, Asked, Places, exception_for, resolve, ships
 from ids.store.why import why as answer_of
 from ids.types import unmapped
 
 Known = TypeVar("Known")
+
+SHIPPED = (
+    "That file comes with the engine, and the next version replaces it. To keep the exception, copy the rule to a",
+    "file of rules.paths with a sid of its own, and add the former sid to rules.disabled_sids.",
+)
 
 DUMP_BYTES = 256
 """Bytes of a packet that are shown; `ids alerts show -o json` has all that were kept."""
@@ -134,9 +139,10 @@ def _lines(answer: Answer, options: str) -> Iterator[str]:
         yield f"  {literal(command + options):<{width}}  # {literal(does)}"
     if (exception := exception_for(answer)) is not None:
         origin, text = exception
-        where = "in rules.threshold_file, for" if text.startswith("suppress") else "in"
-        yield f"  or except it {where} the rule at {literal(origin)}, and `ids reload`:"
+        yield f"  or except it in the rule at {literal(origin)}, and `ids reload`:"
         yield from (f"      {literal(line)}" for line in text.splitlines())
+        if ships(origin):
+            yield from (f"    {line}" for line in SHIPPED)
     for trouble in answer.troubles:
         yield f"not known: {literal(trouble)}"
 
@@ -144,7 +150,7 @@ def _lines(answer: Answer, options: str) -> Iterator[str]:
 def _verdict(answer: Answer) -> str:
     network = answer.asked.network
     if not answer.blocks:
-        return f"{network} is not blocked."
+        return f"{network} is not blocked{_instead(answer)}."
     if answer.allowed:
         allowed = ", ".join(str(entry.network) for entry in answer.allowed)
         return f"{network} is on the blocklist, and passes: {allowed} is allowed, which wins."
@@ -152,6 +158,13 @@ def _verdict(answer: Answer) -> str:
         return f"{network} is not dropped: its block is a shadow, which only counts."
     held = [condition.text for condition in answer.conditions[1:3] if condition.holds]
     return f"{network} is on the blocklist, but {held[0]}." if held else f"{network} is blocked."
+
+
+def _instead(answer: Answer) -> str:
+    if answer.within_count:
+        more = f" (`ids block list --match {answer.asked.network}`)" if answer.within_count > len(answer.within) else ""
+        return f" as a whole, but {answer.within_count:,} of it: {', '.join(answer.within)}{more}"
+    return ": a trusted proxy never is, its flows are dropped instead" if answer.proxy else ""
 
 
 def _cause(answer: Answer) -> Iterator[str]:

@@ -14,6 +14,7 @@ from ids.errors import IdsError, NoAnswer, NotRunning, UsageError
 from ids.kernel import AllowList, Blocklist
 from ids.kernel.fastpath import guarded_interfaces, instance_dir
 from ids.kernel.maps.counts import pinned_shadow
+from ids.respond.policy import Penalty
 from ids.rules.language.variables import home_net
 from ids.snapshot import ANSWER_S
 from ids.state import comments
@@ -79,8 +80,10 @@ def answer(
 
 def verdict(found: Answer) -> tuple[str, bool]:
     """Return in a few words what becomes of what it sends, and whether that is dropped."""
+    if not found.blocks and found.within_count:
+        return f"Not blocked as a whole, but {found.within_count:,} of it: {', '.join(found.within)}.", False
     if not found.blocks:
-        return "It is not blocked.", False
+        return "It is not blocked" + (": a trusted proxy never is." if found.proxy else "."), False
     if found.allowed:
         return f"On the blocklist, and it passes: {found.allowed[0].network} is allowed, which wins.", False
     if not found.dropped:
@@ -89,11 +92,11 @@ def verdict(found: Answer) -> tuple[str, bool]:
     return (f"On the blocklist, but {holds[0]}.", False) if holds else ("It is blocked.", True)
 
 
-def _penalties(config: Config) -> list[tuple[str, int, int]]:
-    """Return (network, times, end of the latest), as the engine has them, or as they were saved."""
+def _penalties(config: Config) -> list[Penalty]:
+    """Return who was blocked before, as the engine has it, or as it was saved."""
     try:
         found = request(socket_path(config.engine.runtime_dir, config.instance), "penalties", ANSWER_S)
-        return [(str(network), int(times), int(until_ns)) for network, times, until_ns in found["penalties"]]
+        return saved.from_answer(found["penalties"])
     except (NotRunning, NoAnswer, KeyError):
         folder = state_folder(config.engine.state_dir, config.instance)
-        return [(str(one.network), one.times, one.until_ns) for one in saved.load(folder)]
+        return saved.load(folder)

@@ -41,7 +41,7 @@ class Lasting:
     def penalties(self) -> dict[str, Any]:
         """Answer who was blocked before, the latest last."""
         known = self._policy.penalties()
-        rows = [[str(one.network), one.times, one.until_ns] for one in known[-MAX_ANSWERED:]]
+        rows = [[str(one.network), one.times, one.until_ns, one.counted] for one in known[-MAX_ANSWERED:]]
         return {"penalties": rows, "count": len(known)}
 
     def reset(self, networks: list[str] | None = None) -> dict[str, Any]:

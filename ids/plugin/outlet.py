@@ -72,6 +72,8 @@ class Outlet:
         """Counts on their way to the counters, which are the engine's thread's."""
         self._changed = threading.Condition()
         self._closing = self._failing = False
+        self._losing = False
+        """There was no room, and what waits has not all been delivered since: the log says so once."""
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"ids-{name}", daemon=True)
         self._thread.start()
@@ -83,8 +85,9 @@ class Outlet:
                 size = len(part.data)
                 if self._patient:
                     self._changed.wait_for(lambda size=size: self._fits(size) or self._failing)  # type: ignore[misc]
+                self._losing = self._losing and bool(self._bytes)
                 if not self._fits(size):
-                    self._note("lost", part.events)
+                    self._lose(part.events)
                     continue
                 self._waiting.append(part)
                 self._bytes += len(part.data)
@@ -124,6 +127,15 @@ class Outlet:
 
     def _fits(self, size: int) -> bool:
         return not self._bytes or self._bytes + size <= self._limit
+
+    def _lose(self, events: int) -> None:
+        self._note("lost", events)
+        if not self._losing:
+            name = self._name
+            log.error(
+                "%s: no room for what waits (buffer_bytes), events are being lost and counted in %s.lost", name, name
+            )
+        self._losing = True
 
     def _note(self, name: str, number: int) -> None:
         if number:

@@ -6,6 +6,7 @@ every call takes long, and whoever brings that load must not have the detectors 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -26,10 +27,15 @@ class Stopwatch:
         self._clock = clock
         self._pid = 0
         self._file: int | None = None
+        self._latest = -math.inf
 
     def __call__(self) -> float:
-        """Return the seconds; only differences mean something."""
-        return self._clock() - self._waited_ns() / 1e9
+        """Return the seconds; only differences mean something, and none is negative.
+
+        Who is made to wait between the two looks has that taken off once too often, until the next call.
+        """
+        self._latest = max(self._latest, self._clock() - self._waited_ns() / 1e9)
+        return self._latest
 
     def _waited_ns(self) -> int:
         if self._pid != os.getpid():  # the file is that of the thread that opened it
@@ -44,6 +50,7 @@ class Stopwatch:
     def _open(self) -> None:
         self.close()
         self._pid = os.getpid()
+        self._latest = -math.inf
         with suppress(OSError):
             self._file = os.open(_WAITED, os.O_RDONLY | os.O_CLOEXEC)
 

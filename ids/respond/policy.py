@@ -214,7 +214,7 @@ class BlockPolicy:
         mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
         held = self._gate.holds(network)
         # An operator who lifted our block before its end gave another chance: that is no repetition.
-        lifted = held is None and record.until_ns > now
+        lifted = record.counted and held is None and record.until_ns > now
         before = record.times - lifted
         ttl_s = request.ttl_s * self._settings.repeat_factor ** min(before, 32)
         ttl = int(min(ttl_s, self._settings.max_ttl_s))

@@ -115,7 +115,10 @@ class Recorder:
         flow_id = match.flow.id
         if not flow_id or self._shelf is None or match.signature.state.silent:
             return match
-        recording = self._open.get(flow_id) or self._begin(match, packets, flows)
+        recording = self._open.get(flow_id)
+        # Nearly all matches of a rule that counts distinct things are no alerts; the one that is shows a flow of many.
+        if recording is None and match.signature.distinct is None:
+            recording = self._begin(match, packets, flows)
         if recording is None:
             return match
         path = self._shelf.path(recording.name)

@@ -31,7 +31,9 @@ class RulesSettings(BaseModel):
         " for. null: those of the usual kinds.",
     )
     threshold_file: str | None = Field(
-        None, description="Suricata's `threshold.config`: which alerts are suppressed, and how often others come."
+        None,
+        description="Suricata's `threshold.config`: which alerts of `.rules` files are suppressed, and how often"
+        " others come. A suppressed rule drops as before; it only alerts no more.",
     )
     geoip_database: str | None = Field(
         None,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 
+from ids.kernel import Blocklist
 from ids.respond.policy import MAX_REMEMBERED, Penalty
 from ids.state.files import held, set_aside, write_whole
 from ids.types import IPNetwork
@@ -49,6 +52,28 @@ def reset(folder: Path, networks: Collection[IPNetwork] | None) -> list[IPNetwor
     if gone:
         save(folder, kept)
     return [penalty.network for penalty in gone]
+
+
+def from_answer(rows: Iterable[Sequence[Any]]) -> list[Penalty]:
+    """Return the penalties of an engine's answer; one of an earlier version does not say which were counted."""
+    return [
+        Penalty(ipaddress.ip_network(network), int(times), int(until_ns), bool(counted[0]) if counted else True)
+        for network, times, until_ns, *counted in rows
+    ]
+
+
+def standing(known: Iterable[Penalty], blocks: Blocklist | None, now_ns: int) -> list[Penalty]:
+    """Return penalties as the next block takes them: one that somebody lifted before its end was no offence.
+
+    ``blocks`` shows which are in force; None, which cannot be read, takes all for it.
+    """
+    taken = [
+        replace(one, times=one.times - 1, counted=False)
+        if blocks is not None and one.counted and one.until_ns > now_ns and blocks.get(one.network) is None
+        else one
+        for one in known
+    ]
+    return [one for one in taken if one.times > 0]
 
 
 def _within(network: IPNetwork, networks: Collection[IPNetwork]) -> bool:

@@ -23,7 +23,8 @@ PAGE = 1000
 """Rows read at once where all are wanted."""
 
 _COLUMNS = (
-    "id, ts_ns, sid, gid, rev, src, dest, src_port, dest_port, proto, flow_id, action, severity, category, signature"
+    "id, ts_ns, sid, gid, rev, src, dest, src_port, dest_port, proto, flow_id, action, severity, category, signature,"
+    " client"
 )
 _CHANGE_COLUMNS = (
     "id, ts_ns, kind, network, sid, label, mode, until_ns, flow_id, packets, bytes, user, uid, command, detail"
@@ -71,6 +72,8 @@ class Alert:
     severity: int
     category: str
     signature: str
+    client: str
+    """For whom a trusted proxy at one end spoke; empty otherwise."""
     line: str = ""
     """The event as JSON, where it was asked for."""
 
@@ -281,7 +284,7 @@ def _changes(
 def _alert(row: tuple[Any, ...]) -> Alert:
     names = [field.name for field in fields(Alert)]
     made = dict(zip(names, row, strict=False))  # without the event where it was not asked for
-    return Alert(**made | {"src": address_of(made["src"]), "dest": address_of(made["dest"])})
+    return Alert(**made | {end: address_of(made[end]) for end in ("src", "dest", "client")})
 
 
 def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:

@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import ipaddress
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ids.errors import IdsError
 from ids.events import Event
 from ids.kernel import Allow, AllowList, Block, Blocklist
+from ids.paths import roots
+from ids.respond.policy import Penalty
 from ids.respond.settings import RespondSettings
 from ids.rules.model.sets import AddressSet
 from ids.state.comments import Key
+from ids.state.penalties import standing
 from ids.store import queries
 from ids.store.queries import Alert, ChangeRow, Count, Filters
 from ids.types import IPAddress, IPNetwork, address_halves
 
 OURS = ("rule", "operator", "")
 """Labels that are no feed's."""
+
+SETS = ("base", "policy")
+"""Rules that come with the engine."""
+
+MOST_WITHIN = 10
+"""Entries inside a network that are named; `ids block list --match` has them all."""
 
 ALERTS = 10
 """Alerts and changes that are shown, the latest."""
@@ -48,8 +59,7 @@ class Places:
     allowed: AllowList | None
     memory: sqlite3.Connection | None
     comments: Mapping[Key, str]
-    penalties: Sequence[tuple[str, int, int]]
-    """(network, blocks that count, end of the latest)."""
+    penalties: Sequence[Penalty]
     own: frozenset[IPAddress]
     home: AddressSet
     settings: RespondSettings
@@ -85,8 +95,14 @@ class Answer:
     history: list[ChangeRow] = field(default_factory=list)
     allowed: list[Allow] = field(default_factory=list)
     penalties: list[tuple[str, int, int]] = field(default_factory=list)
+    """(network, blocks that count, end of the latest)."""
+    within: list[str] = field(default_factory=list)
+    """Entries of the kernel inside the network that was asked for, the first `MOST_WITHIN`."""
+    within_count: int = 0
     own: bool = False
     home: bool = False
+    proxy: bool = False
+    """It is a trusted proxy, or has one in it."""
     conditions: list[Condition] = field(default_factory=list)
     undo: list[tuple[str, str]] = field(default_factory=list)
     """(command, what it does)."""
@@ -118,8 +134,10 @@ class Answer:
             "history": [row.to_json() for row in self.history],
             "allowed": [{"network": str(entry.network), "label": entry.label} for entry in self.allowed],
             "penalties": [{"network": net, "times": times, "until_ns": until} for net, times, until in self.penalties],
+            "within": {"count": self.within_count, "networks": self.within},
             "own": self.own,
             "home": self.home,
+            "proxy": self.proxy,
             "not_blocked_if": [asdict(condition) for condition in self.conditions],
             "undo": [{"command": command, "does": does} for command, does in self.undo],
             "troubles": self.troubles,
@@ -160,6 +178,7 @@ def _from_kernel(answer: Answer, places: Places) -> None:
     network = answer.asked.network
     if places.blocks is not None:
         answer.blocks = list(places.blocks.covering(network))
+        _look_within(answer, places.blocks)
         answer.comments = {key: text for key, text in places.comments.items() if key[0] in _names(answer.blocks)}
     if places.allowed is not None:
         answer.allowed = [
@@ -167,6 +186,17 @@ def _from_kernel(answer: Answer, places: Places) -> None:
             for entry in places.allowed.list()
             if entry.network.version == network.version and entry.network.overlaps(network)
         ]
+
+
+def _look_within(answer: Answer, blocks: Blocklist) -> None:
+    """Find what is blocked of a network; nothing that holds all of it need be there."""
+    network = answer.asked.network
+    if network.prefixlen == network.max_prefixlen:
+        return
+    held, _ = blocks.columns()
+    inside = held.chosen(held.near(network) & (held.networks["length"] > network.prefixlen))
+    answer.within_count = len(inside)
+    answer.within = inside.chosen(inside.by_network()[:MOST_WITHIN]).texts()
 
 
 def _from_memory(answer: Answer, places: Places) -> None:
@@ -193,13 +223,14 @@ def _alert_of(memory: sqlite3.Connection, cause: ChangeRow | None) -> Alert | No
 
 
 def _from_settings(answer: Answer, places: Places) -> None:
-    network = answer.asked.network
+    network, settings = answer.asked.network, places.settings
+    answer.proxy = any(net.version == network.version and net.overlaps(network) for net in settings.trusted_proxies)
     answer.own = any(address in network for address in places.own)
     answer.home = address_halves(network.network_address) in places.home and not places.home.everything
-    for name, times, until_ns in places.penalties:
-        known = ipaddress.ip_network(name)
-        if known.version == network.version and known.overlaps(network):
-            answer.penalties.append((name, times, until_ns))
+    near = [one for one in places.penalties if one.network.version == network.version and one.network.overlaps(network)]
+    answer.penalties = [
+        (str(one.network), one.times, one.until_ns) for one in standing(near, places.blocks, time.time_ns())
+    ]
 
 
 def _conclude(answer: Answer, places: Places) -> None:
@@ -212,6 +243,9 @@ def _conclude(answer: Answer, places: Places) -> None:
         Condition("the gate is in shadow mode (respond.mode), and only counts", places.shadow),
         Condition("no interface has the program, so nothing is dropped", not places.attached),
     ]
+    if answer.proxy:
+        text = "it is a trusted proxy (respond.trusted_proxies): rules drop the flow instead"
+        answer.conditions.append(Condition(text, True))
     if by_rule or answer.cause is not None:
         answer.conditions += [
             Condition("it is an address of this host, a gateway or a resolver (respond.protect_own)", answer.own),
@@ -246,7 +280,7 @@ def _undo(answer: Answer) -> None:
 def exception_for(answer: Answer) -> tuple[str, str] | None:
     """Return where the rule is (``file:line``) and what excepts this address from it; None without a rule.
 
-    For a rule of Suricata's language that is a line of `rules.threshold_file`.
+    For a rule of Suricata's language that is part of its header: a ``suppress`` hides alerts, and drops go on.
     """
     origin = str((answer.cause.detail.get("rule") if answer.cause is not None else "") or "")
     if not origin and answer.alert is not None:
@@ -258,10 +292,15 @@ def exception_for(answer: Answer) -> tuple[str, str] | None:
     attacked = alert is not None and alert.dest and ipaddress.ip_address(alert.dest) in network
     side = "dst_ip" if attacked else "src_ip"
     if origin.rpartition(":")[0].endswith(".rules"):
-        sid, gid = (alert.sid, alert.gid) if alert is not None else (answer.cause.sid if answer.cause else 0, 1)
-        track = "by_dst" if attacked else "by_src"
-        return origin, f"suppress gen_id {gid}, sig_id {sid}, track {track}, ip {text}"
+        end, now = ("destination", "$HOME_NET") if attacked else ("source", "any")
+        return origin, f"its {end} address, where that is {now} now:  [{now},!{text}]"
     return origin, f"exceptions:\n  - {{name: no-attack, {side}: ['{text}']}}"
+
+
+def ships(origin: str) -> bool:
+    """Return whether the rule at ``file:line`` comes with the engine, whose next version replaces the file."""
+    path = Path(origin.rpartition(":")[0])
+    return any(path.is_relative_to(root / "rules" / name) for root in roots() for name in SETS)
 
 
 def _blamed(alert: Alert) -> IPNetwork:

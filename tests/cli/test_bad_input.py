@@ -267,3 +267,11 @@ def test_lists_alone_and_files_with_faults_are_not_called_empty(ids: Ids) -> Non
     good = write("good.yaml", GOOD_RULE)
     assert "0 warnings" in ids("rules", "check", lists, good, "--without", "no-direction")[1]
     assert "holds no rule" not in ids("rules", "check", write("bad.yaml", "rules: [7]"))[2]
+
+
+def test_a_reload_with_a_broken_file_says_that_the_old_settings_stay(ids: Ids, tmp_path: Path) -> None:
+    (tmp_path / "ids.yaml").write_text("respnd: {mode: off}\n")
+    code, _, err = ids("reload", "-c", str(tmp_path / "ids.yaml"))
+    assert code == 2
+    assert "not reloaded, a running engine keeps the old settings and rules" in err
+    assert "ids.yaml:1:1: unknown key 'respnd'" in err

@@ -135,6 +135,17 @@ def test_an_export_imports_again_without_loss(ids: Ids, blocks: Blocklist, tmp_p
     assert all(one == other or abs(one - other) < 10**9 for one, other in ends)
 
 
+def test_an_import_of_an_export_keeps_what_was_counted(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
+    blocks.add([Block(ip_network("203.0.113.1"), label="feed"), Block(ip_network("198.51.100.0/24"), label="feed")])
+    for kind in ((4, True), (4, False)):
+        keys, values = blocks.entries(kind)
+        values["packets"] = 7
+        blocks.repair(kind, keys, values, keys[:0])
+    (tmp_path / "saved").write_text(ids("block", "export")[1])
+    assert ids("block", "import", tmp_path / "saved")[0] == 0
+    assert [block.packets for block in blocks.list()] == [7, 7]
+
+
 def test_an_import_of_an_export_adds_to_what_is_there(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
     mixed(blocks)
     (tmp_path / "saved").write_text(ids("block", "export")[1])

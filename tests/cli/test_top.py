@@ -33,10 +33,10 @@ def look(second: int = 0, **changes: object) -> Look:
     return Look(made, Flows(3, {"established": 2, "new": 1}, (sent,)))
 
 
-def drawn(before: Look | None, now: Look) -> str:
-    console = LiteralConsole(width=140, height=40, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+def drawn(before: Look | None, now: Look, width: int = 140, height: int = 40) -> str:
+    console = LiteralConsole(width=width, height=height, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     with console.capture() as capture:
-        console.print(screen(before, now, 40, "default"))
+        console.print(screen(before, now, (width, height), "default"))
     console.file.close()
     return capture.get()
 
@@ -63,6 +63,27 @@ def test_the_screen_shows_all_of_it() -> None:
     for words in ("engine up", "eth0", "192.0.2.7", "drop.blocked", "ring_full", "100001", "0 small", "25.0 %",
                   "established 2", "lag 36 ms", "9.0k"):  # fmt: skip
         assert words in text, words
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (129, 24), (130, 24), (140, 40)])
+def test_no_address_and_no_number_is_cut_off(width: int, height: int) -> None:
+    longest = Sent(ipaddress.ip_address("2001:db8:1111:2222:3333:4444:5555:6666"), 12_345, 678_900, 45_678_900)
+    now = look(2)
+    text = drawn(look(1), Look(now.seen, Flows(3, {"established": 2}, (longest,))), width, height)
+    for words in (
+        str(longest.address),
+        "12,345",
+        "678.9k",
+        "45.7M",
+        "drop.blocked",
+        "ring_full",
+        "100001",
+        "0 small",
+        "25.0 %",
+    ):
+        assert words in text, words
+    for heading in ("source", "flows", "packets/s", "alerts", "of a core", "reason"):
+        assert heading in text, heading
 
 
 def test_the_screen_shows_the_kernel_alone_where_there_is_no_engine() -> None:
@@ -117,5 +138,5 @@ def test_q_ends_at_once(keyboard: int, pressed: bytes, ends: bool) -> None:
 
 def test_a_small_terminal_is_no_fault() -> None:
     console = Console(width=20, height=5, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(screen(None, look(), 5, "default"))
+    console.print(screen(None, look(), (80, 5), "default"))
     console.file.close()

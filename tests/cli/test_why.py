@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ids.kernel import Block, Blocklist
+from ids.paths import rules_dir
 from ids.respond.policy import Penalty
 from ids.state import penalties
 from ids.store.database import open_writing, store_path
@@ -125,13 +126,21 @@ def test_a_block_whose_alert_was_suppressed_still_has_its_evidence(ids: Ids, blo
     assert answer["cause"]["detail"]["rule"] == ORIGIN
 
 
-def test_a_rule_of_suricatas_is_excepted_by_a_line_of_the_threshold_file(
+def test_a_rule_of_suricatas_is_excepted_in_its_header_for_suppressed_ones_drop_on(
     ids: Ids, blocks: Blocklist, tmp_path: Path
 ) -> None:
     remember(tmp_path, "/etc/suricata/rules/web.rules:9")
     out = ids("why", ATTACKER)[1]
-    assert "suppress gen_id 1, sig_id 7, track by_src, ip 203.0.113.66" in out
-    assert "rules.threshold_file" in out
+    assert "its source address, where that is any now:  [any,!203.0.113.66]" in out
+    assert "suppress" not in out
+    assert "comes with the engine" not in out
+
+
+def test_an_exception_in_a_rule_that_ships_is_said_not_to_last(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
+    remember(tmp_path, f"{rules_dir()}/log4shell.yaml:5")
+    out = ids("why", ATTACKER)[1]
+    assert "That file comes with the engine, and the next version replaces it." in out
+    assert "rules.disabled_sids" in out
 
 
 def test_a_feed_brings_it_back_and_a_wider_entry_holds_it(ids: Ids, blocks: Blocklist) -> None:
@@ -207,6 +216,7 @@ def test_penalties_are_listed_and_reset_without_an_engine(ids: Ids, blocks: Bloc
         Penalty(ip_network("2001:db8::/64"), 1, 5, True),
     ]
     penalties.save(folder, rows)
+    blocks.add([Block(ip_network("192.0.2.1"), now_ns + HOUR_NS, sid=7, label="rule")])
     out = ids("penalties", "list")[1]
     assert "192.0.2.1/32" in out
     assert "the next lasts 4 times as long" in out
@@ -216,3 +226,44 @@ def test_penalties_are_listed_and_reset_without_an_engine(ids: Ids, blocks: Bloc
     assert penalties.load(folder) == rows[:1]
     assert ids("penalties", "reset", "--all", "-o", "json")[1] == '{"reset": ["192.0.2.1/32"]}\n'
     assert ids("penalties", "list")[1] == "nobody was blocked before\n"
+
+
+def test_a_block_that_was_lifted_before_its_end_is_no_penalty(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
+    end_ns = time.time_ns() + HOUR_NS
+    rows = [Penalty(ip_network(ATTACKER), 1, end_ns, True), Penalty(ip_network("192.0.2.1"), 3, end_ns, True)]
+    penalties.save(tmp_path / "default", rows)
+    blocked(blocks)
+    blocks.add([Block(ip_network("192.0.2.1"), end_ns, sid=7, label="rule")])
+    assert "2 times as long" in ids("penalties", "list")[1].splitlines()[0]
+    assert ids("block", "delete", ATTACKER, "192.0.2.1")[0] == 0
+    assert [(row["network"], row["times"]) for row in json.loads(ids("penalties", "list", "-o", "json")[1])] == [
+        ("192.0.2.1/32", 2)
+    ], "as the next block takes them"
+    assert "Blocked before" not in ids("why", ATTACKER)[1]
+    assert "192.0.2.1/32, 2 times" in ids("why", "192.0.2.1")[1]
+
+
+def test_what_is_blocked_inside_a_network_is_named(ids: Ids, blocks: Blocklist) -> None:
+    blocks.add([Block(ip_network(f"203.0.113.{last}"), None, label="feed") for last in range(64, 76)])
+    code, out, _ = ids("why", "203.0.113.64/29")
+    assert code == 1, "not all of it is"
+    assert "is not blocked as a whole, but 8 of it: 203.0.113.64/32, " in out
+    assert "--match" not in out
+    assert "but 12 of it: 203.0.113.64/32, " in (out := ids("why", "203.0.113.0/24")[1])
+    assert "(`ids block list --match 203.0.113.0/24`)" in out
+    assert json.loads(ids("why", "203.0.113.72/29", "-o", "json")[1])["within"]["count"] == 4
+    assert "203.0.113.1/32 is not blocked.\n" in ids("why", "203.0.113.1")[1]
+
+
+def test_a_trusted_proxy_is_said_to_be_one_and_its_client_is_named(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
+    remember(tmp_path)
+    client = {"ip": "198.51.100.7", "via": "x-forwarded-for", "proxy": ATTACKER}
+    with closing(open_writing(store_path(str(tmp_path), "default"))) as database:
+        row = alert_row(line(1, signature_id=7, src_ip=ATTACKER, ids={"client": client}), 1)
+        database.execute(insertion("alerts"), row)
+    proxies = ("--set", f"respond.trusted_proxies=[{ATTACKER}]")
+    out = ids("why", ATTACKER, *proxies)[1]
+    assert f"{ATTACKER}/32 is not blocked: a trusted proxy never is, its flows are dropped instead." in out
+    assert "[x] it is a trusted proxy (respond.trusted_proxies)" in out
+    assert " for 198.51.100.7  sid 7" in ids("why", "198.51.100.7")[1]
+    assert "trusted proxy" not in ids("why", "198.51.100.7", *proxies)[1]

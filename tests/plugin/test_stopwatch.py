@@ -76,3 +76,12 @@ def test_without_the_kernels_count_it_is_the_clock(monkeypatch: pytest.MonkeyPat
 
 def test_a_fork_has_a_time_of_its_own() -> None:
     subprocess.run([sys.executable, "-c", FORKED], check=True)
+
+
+def test_it_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Stopwatch(clock=iter([10.0, 10.001, 10.301]).__next__)
+    waited_ns = iter([0, 300_000_000, 300_000_000])  # made to wait behind the second look at the clock
+    monkeypatch.setattr(watch, "_waited_ns", lambda: next(waited_ns))
+    began, ended, later = watch(), watch(), watch()
+    assert ended == began, "a call takes no negative time, and no counter of it falls"
+    assert later - began == pytest.approx(0.001), "the next look has it right"

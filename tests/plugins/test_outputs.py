@@ -212,7 +212,9 @@ def made(receiver: Any, counters: Counters, **more: Any) -> Outlet:
     return Outlet("x", counters, receiver, privacy=privacy, **{"buffer_bytes": 4096, **more})
 
 
-def test_a_receiver_that_stalls_costs_no_time_and_bounded_memory_and_losses_are_counted() -> None:
+def test_a_receiver_that_stalls_costs_no_time_and_bounded_memory_and_losses_are_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     receiver, counters = Receiver(), Counters()
     stalled, other = made(receiver.deliver, counters), Receiver()
     other.may.set()
@@ -224,6 +226,9 @@ def test_a_receiver_that_stalls_costs_no_time_and_bounded_memory_and_losses_are_
         stalled.put(lines)
         beside.put(lines)
     assert counters["x.lost"] > 30
+    assert [record.message for record in caplog.records if "being lost" in record.message] == [
+        "x: no room for what waits (buffer_bytes), events are being lost and counted in x.lost"
+    ], "said at once, and once"
     receiver.may.set()
     stalled.close()
     beside.close()

@@ -279,6 +279,17 @@ def test_a_penalty_does_not_grow_with_blocks_that_were_only_counted() -> None:
     assert ordered(policy, make_match(ts_ns=T0 + SECOND)).ttl_s == 60
 
 
+def test_a_shadow_that_an_operator_lifted_takes_nothing_off_a_penalty() -> None:
+    gate = FakeGate()
+    policy = make_policy(gate, repeat_factor=2, mode="shadow")
+    assert ordered(policy, make_match()).ttl_s == 60
+    gate.held.clear()
+    assert ordered(policy, make_match(ts_ns=T0 + SECOND)).ttl_s == 60, "not less than a first one"
+    gate.held.clear()
+    policy.configure(RespondSettings(repeat_factor=2))
+    assert ordered(policy, make_match(ts_ns=T0 + 2 * SECOND)).ttl_s == 60
+
+
 def test_a_penalty_does_not_grow_with_orders_that_were_not_carried_out() -> None:
     policy = make_policy(repeat_factor=2)
     for _ in range(3):

@@ -94,6 +94,16 @@ def test_one_rule_does_not_fill_the_directory(tmp_path: Path, monkeypatch: pytes
     assert played.counters["captures.not_recorded"] == 2
 
 
+def test_rules_that_count_flows_record_nothing_that_pushes_others_out(tmp_path: Path) -> None:
+    played = Session("rules.paths=[base]", f"captures.dir={tmp_path / 'out'}", rules=Rules())
+    for port in range(8000, 8030):
+        played.tcp(b"x", dport=port)
+    played.end()
+    assert {alert["alert"]["signature_id"] for alert in played.alerts} == {1000261}, "a port scan"
+    assert not list((tmp_path / "out").glob("*.pcap"))
+    assert played.counters["captures.not_recorded"] == 0
+
+
 def test_open_recordings_are_bounded_and_end_with_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "MAX_OPEN", 1)
     played = session(tmp_path, "captures.wait_s=5")

@@ -160,13 +160,17 @@ class Blocklist(PinnedList):
         return held.live(), Entries.of(self._claims.all().items()).live()
 
     def put(self, claims: Entries) -> int:
-        """Add claims, a row each, as `add` does; return how many. Labels are numbers, as `label_numbers` gives them."""
+        """Add claims, a row each, as `add` does; return how many. Labels are numbers, as `label_numbers` gives them.
+
+        A claim that is in force already keeps what was counted of it.
+        """
         all_waiting = self._claims.all()
         for kind in self._tables:
             ours = claims.of_kind(kind)
             if not len(ours[0]):
                 continue
             held, waiting = self.entries(kind), all_waiting[kind]
+            _hand_on_counts(ours, held)
             alone = _alone(ours, held, waiting)
             with self._changing(kind):
                 self._set(kind, *chosen(ours, alone))
@@ -411,6 +415,15 @@ def _alone(ours: Rows, held: Rows, waiting: Rows) -> NDArray[np.bool_]:
     foreign = (at >= 0) & (held[1]["label"][at] != ours[1]["label"]) if len(held[0]) else np.zeros(len(at), np.bool_)
     only: NDArray[np.bool_] = (often[which.reshape(-1)] == 1) & ~foreign & not_in(ours[0], waiting[0])
     return only
+
+
+def _hand_on_counts(ours: Rows, held: Rows) -> None:
+    """Give claims that are in force already what was counted of them."""
+    at = places(ours[0], held[0])
+    mine = at >= 0
+    mine[mine] = held[1]["label"][at[mine]] == ours[1]["label"][mine]
+    for column in _COUNTED:
+        ours[1][column][mine] = held[1][column][at[mine]]
 
 
 def _renew(values: NDArray[Any], template: NDArray[Any]) -> NDArray[np.bool_]:
