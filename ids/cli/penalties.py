@@ -13,7 +13,7 @@ from ids.cli.options import build_config, count_of, instance_options, output_opt
 from ids.cli.values import Network, moment, span
 from ids.config import Config
 from ids.control import request, socket_path
-from ids.errors import NoAnswer, NotRunning, UsageError
+from ids.errors import NotRunning, UsageError
 from ids.state import penalties as saved
 from ids.state.files import state_folder
 from ids.store.byhand import Deed
@@ -83,19 +83,14 @@ def penalties_reset(
         sys.exit(1)
 
 
-def known(config: Config, troubles: list[str]) -> list[tuple[str, int, int]]:
+def known(config: Config, troubles: list[str]) -> list[saved.Row]:
     """Return (network, times, end of the latest): as the engine has them, or as they were saved.
 
     Where an engine is there and does not answer, ``troubles`` gets why.
     """
-    try:
-        answer = request(socket_path(config.engine.runtime_dir, config.instance), "penalties", ASK_S)
-        return [(str(network), int(times), int(until_ns)) for network, times, until_ns in answer["penalties"]]
-    except (NotRunning, NoAnswer, KeyError) as error:
-        if isinstance(error, NoAnswer):
-            troubles.append(f"{error}. Who was blocked before is what was saved last")
-        folder = state_folder(config.engine.state_dir, config.instance)
-        return [(str(one.network), one.times, one.until_ns) for one in saved.load(folder)]
+    path = socket_path(config.engine.runtime_dir, config.instance)
+    folder = state_folder(config.engine.state_dir, config.instance)
+    return saved.known(folder, lambda: request(path, "penalties", ASK_S), troubles)
 
 
 def _reset(config: Config, networks: tuple[IPNetwork, ...] | None) -> list[str]:

@@ -31,7 +31,10 @@ class RulesSettings(BaseModel):
         " for. null: those of the usual kinds.",
     )
     threshold_file: str | None = Field(
-        None, description="Suricata's `threshold.config`: which alerts are suppressed, and how often others come."
+        None,
+        description="Suricata's `threshold.config`: which alerts of rules in `.rules` files are suppressed, and how"
+        " often others come. A rule whose alert is suppressed drops and blocks as before: `respond.exceptions` are for"
+        " that.",
     )
     geoip_database: str | None = Field(
         None,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import orjson
 
+from ids.errors import NoAnswer, NotRunning
 from ids.respond.policy import MAX_REMEMBERED, Penalty
 from ids.state.files import held, set_aside, write_whole
 from ids.types import IPNetwork
 
 FILE_NAME = "penalties.json"
+
+Row: TypeAlias = tuple[str, int, int]
+"""A network, blocks of it that count, end of the latest."""
 
 
 def load(folder: Path) -> list[Penalty]:
@@ -25,6 +30,19 @@ def load(folder: Path) -> list[Penalty]:
     except (ValueError, TypeError, KeyError) as error:
         set_aside(path, str(error))
         return []
+
+
+def known(folder: Path, ask: Callable[[], Mapping[str, Any]], troubles: list[str]) -> list[Row]:
+    """Return the penalties as a running engine has them, which ``ask`` is to answer, or as they were saved.
+
+    Where an engine is there and does not answer, ``troubles`` gets why.
+    """
+    try:
+        return [(str(network), int(times), int(until_ns)) for network, times, until_ns in ask()["penalties"]]
+    except (NotRunning, NoAnswer, KeyError) as error:
+        if isinstance(error, NoAnswer):
+            troubles.append(f"{error}. Who was blocked before is what was saved last")
+        return [(str(one.network), one.times, one.until_ns) for one in load(folder)]
 
 
 def save(folder: Path, penalties: Iterable[Penalty]) -> None:
