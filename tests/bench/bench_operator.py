@@ -2,8 +2,8 @@
 
 The engine inspects a capture as it does live (workers and kernel apart) and writes its events to a file, in both. With
 all on it keeps the memory of alerts as well, and `ids console` serves `/metrics` to whoever asks ten times a second.
-Rounds take turns; what is compared is the processor time of the engine, all threads, without its start: the console is a
-process of its own with a low priority, and its time is noted beside.
+Rounds take turns. What is compared is the processor time of the engine, of all threads, its start left out and its end
+not: the console is a process of its own with a low priority, and its time is noted beside.
 """
 
 from __future__ import annotations
@@ -68,11 +68,12 @@ def _compare(capture: Path, rounds: int, packets: int) -> list[Row]:
         for side in sides:
             spent[side].append(_round(capture, packets, on=side == "all on"))
             print(f"round {number + 1} of {rounds}: {side}: {spent[side][-1]['cpu_s']:.2f} s of CPU", flush=True)
-    base = statistics.median(run["cpu_s"] for run in spent["all off"])
-    return [_row(side, runs, base) for side, runs in spent.items()]
+    pairs = zip(spent["all off"], spent["all on"], strict=True)  # of one round: the machine's pace changes
+    ratio = statistics.median(off["cpu_s"] / on["cpu_s"] for off, on in pairs)
+    return [_row(side, runs, ratio) for side, runs in spent.items()]
 
 
-def _row(side: str, runs: list[dict[str, Any]], base: float) -> Row:
+def _row(side: str, runs: list[dict[str, Any]], ratio: float) -> Row:
     cpu = sorted(run["cpu_s"] for run in runs)
     one, middle = runs[-1], statistics.median(cpu)
     note = f"{middle:.2f} s of CPU; {one['packets']:,} packets, {one['flows']:,} flows, {one['alerts']:,} alerts"
@@ -80,9 +81,11 @@ def _row(side: str, runs: list[dict[str, Any]], base: float) -> Row:
         console = statistics.median(run["console_cpu_s"] / run["wall_s"] for run in runs)
         note += f", {one['asked']} questions to the engine; {one['lost']} alerts lost by the store"
         note += f"; beside it the console, {console:.0%} of a core; at least {LEAST}× is wanted"
-    rates = [one["packets"] / seconds for seconds in (middle, cpu[-1], cpu[0])]
-    ratio = base / middle if side == "all on" else None
-    return Row(side, rates[0], "packets/CPU s", rates[1], rates[2], ratio, "all off" if ratio else "", note)
+    middle_rate, low, high = (one["packets"] / seconds for seconds in (middle, cpu[-1], cpu[0]))
+    rates_of = middle_rate, "packets/CPU s", low, high
+    if side == "all off":
+        return Row(side, *rates_of, note=note)
+    return Row(side, *rates_of, ratio, "all off", note)
 
 
 def _round(capture: Path, packets: int, *, on: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from ids.capture import open_capture
 from ids.config import load_config
@@ -26,7 +27,7 @@ def main(config_path: str, capture_path: str, most: int) -> None:
     engine = Engine(config, ReplayGate(), counters=counters, live=True)
     asked = packets = 0
 
-    def counted() -> object:
+    def counted() -> dict[str, Any]:
         nonlocal asked
         asked += 1
         return engine.counted(time.time_ns())
