@@ -247,18 +247,18 @@ def exception_for(answer: Answer) -> tuple[int, str] | None:
     """
     cause, alert = answer.cause, answer.alert
     if cause is not None:
-        sid, gid, network = (
-            cause.sid,
-            int(cause.detail.get("gid", alert.gid if alert is not None else 1)),
-            cause.network,
-        )
+        sid, network, gid = cause.sid, cause.network, cause.detail.get("gid")
+        if not isinstance(gid, int):  # a record of an older version
+            gid = alert.gid if alert is not None else 1
     elif alert is not None:
         sid, gid, network = alert.sid, alert.gid, str(answer.asked.network)
     else:
         return None
     blamed = ipaddress.ip_network(network)
     attacked = alert is not None and alert.dest and ipaddress.ip_address(alert.dest) in blamed
-    side = (cause.detail.get("side") if cause is not None else None) or ("dst_ip" if attacked else "src_ip")
+    side = cause.detail.get("side") if cause is not None else None
+    if side not in ("src_ip", "dst_ip"):
+        side = "dst_ip" if attacked else "src_ip"
     group = f"gid: {gid}, " if gid != 1 else ""
     text = str(blamed.network_address) if blamed.prefixlen == blamed.max_prefixlen else str(blamed)
     return sid, f"respond:\n  exceptions:\n    - {{sid: {sid}, {group}{side}: ['{text}']}}"
