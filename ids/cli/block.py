@@ -75,7 +75,8 @@ def block_add(
         _report_blocked(before, Held(mode, expires_ns))
         blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
     why = {"comment": comment} if comment else {}
-    note_comments(config, {(str(network), "operator"): comment for network in networks})
+    keys = [(str(network), "operator") for network in networks]
+    note_comments(config, dict.fromkeys(keys, comment), ends=dict.fromkeys(keys, expires_ns))
     keep_lists(config)
     note_deeds(config, [Deed("block", network, mode=mode, until_ns=expires_ns, detail=why) for network in networks])
     attached = guarded_interfaces(pins)
@@ -252,7 +253,7 @@ def _import_export(exported: Exported, name: str, config: Config, force: bool, o
                         f"{meeting.texts()[0]} meets {proxy}, of respond.trusted_proxies; --force blocks it"
                     )
         added = blocklist.put(claims)
-    note_comments(config, exported.comments)
+    note_comments(config, exported.comments, ends=exported.ends)
     keep_lists(config)
     note_deeds(config, [Deed("import", label="", detail={"file": name, "claims": added, "ended": exported.ended})])
     if output == "json":

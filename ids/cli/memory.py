@@ -34,12 +34,17 @@ def memory(config: Config) -> Iterator[sqlite3.Connection]:
             ) from error
 
 
-def note_comments(config: Config, added: Mapping[comments.Key, str] | None = None, gone: Collection[str] = ()) -> None:
+def note_comments(
+    config: Config,
+    added: Mapping[comments.Key, str] | None = None,
+    gone: Collection[str] = (),
+    ends: Mapping[comments.Key, int | None] | None = None,
+) -> None:
     """Keep comments, or forget those of networks; where that cannot be, say so, and let the command succeed."""
     folder = state_folder(config.engine.state_dir, config.instance)
     try:
         if folder.exists() or any((added or {}).values()):
-            comments.change(folder, added, gone)
+            comments.change(folder, added, gone, ends)
     except OSError as error:
         print_message(f"ids: note: comments cannot be kept: {error}")
 

@@ -14,7 +14,7 @@ from ids.cli.options import build_config, count_of, instance_options, output_opt
 from ids.cli.values import Network, moment, span
 from ids.config import Config
 from ids.control import request, socket_path
-from ids.errors import IdsError, NoAnswer, NotRunning, UsageError
+from ids.errors import IdsError, NotRunning, UsageError
 from ids.kernel import Blocklist
 from ids.respond.policy import Penalty
 from ids.state import penalties as saved
@@ -93,14 +93,9 @@ def known(config: Config, troubles: list[str]) -> list[Penalty]:
 
     Where an engine is there and does not answer, ``troubles`` gets why.
     """
-    try:
-        answer = request(socket_path(config.engine.runtime_dir, config.instance), "penalties", ASK_S)
-        return saved.from_answer(answer["penalties"])
-    except (NotRunning, NoAnswer, KeyError) as error:
-        if isinstance(error, NoAnswer):
-            troubles.append(f"{error}. Who was blocked before is what was saved last")
-        folder = state_folder(config.engine.state_dir, config.instance)
-        return saved.load(folder)
+    path = socket_path(config.engine.runtime_dir, config.instance)
+    folder = state_folder(config.engine.state_dir, config.instance)
+    return saved.known(folder, lambda: request(path, "penalties", ASK_S), troubles)
 
 
 def _standing(config: Config, rows: list[Penalty]) -> list[Penalty]:

@@ -31,14 +31,19 @@ def service() -> None:
 @service.command("install")
 @name_option
 @config_option
+@click.option("--console", is_flag=True, help="With a unit for `ids console`, the web console and the metrics.")
+@click.option("--feeds", is_flag=True, help="With a timer for `ids feeds update`, where the engine is not to do that.")
 @click.option("--now", is_flag=True, help="Start it, too, and wait until it is ready.")
 @click.option("--force", is_flag=True, help="Replace files of these names that are not ours.")
-@click.option("--print", "only_print", is_flag=True, help="Print the unit, and change nothing.")
-def install_(name: str, config_path: Path, now: bool, force: bool, only_print: bool) -> None:
-    """Write a systemd unit and a logrotate snippet, and have it started at each boot."""
-    wanted = _service(name, config_path)
+@click.option("--print", "only_print", is_flag=True, help="Print the units, and change nothing.")
+def install_(
+    name: str, config_path: Path, console: bool, feeds: bool, now: bool, force: bool, only_print: bool
+) -> None:  # fmt: skip
+    """Write systemd units and a logrotate snippet, and have the units started at each boot."""
+    wanted = replace(_service(name, config_path), console=console, feeds=feeds)
     if only_print:
-        click.echo(wanted.unit(), nl=False)
+        units = [text for path, text in wanted.files().items() if path != wanted.logrotate_path]
+        click.echo("\n".join(units), nl=False)
         return
     if not config_path.exists():
         raise UsageError(f"{config_path} does not exist: `ids init` writes one for this host")
@@ -49,8 +54,10 @@ def install_(name: str, config_path: Path, now: bool, force: bool, only_print: b
         print_message("ids: systemd does not run this host: the files are there, and nothing was enabled or started")
         return
     run_systemctl(["daemon-reload"])
-    run_systemctl(["enable", *(["--now"] if now else []), f"{name}.service"])
-    click.echo(f"{name} is {'enabled and ready' if now else f'enabled; to start it: systemctl start {name}'}")
+    run_systemctl(["enable", *(["--now"] if now else []), *wanted.enabled])
+    for unit in wanted.enabled:
+        short = unit.removesuffix(".service")
+        click.echo(f"{short} is {'enabled and ready' if now else f'enabled; to start it: systemctl start {short}'}")
 
 
 @service.command("uninstall")
@@ -60,9 +67,10 @@ def uninstall_(name: str) -> None:
 
     `ids detach` opens the gate.
     """
-    wanted = Service(name, ("ids",), CONFIG_PATH)  # whatever its settings are by now
-    if is_booted() and wanted.unit_path.exists():
-        run_systemctl(["disable", "--now", f"{name}.service"])
+    wanted = Service(name, ("ids",), CONFIG_PATH, console=True, feeds=True)  # whatever its settings are by now
+    there = [unit for unit in reversed(wanted.enabled) if wanted.unit_path.with_name(unit).exists()]
+    if is_booted() and there:
+        run_systemctl(["disable", "--now", *there])
     removed = uninstall(wanted)
     for path in removed:
         click.echo(f"removed {path}")

@@ -7,9 +7,9 @@ import ipaddress
 import shlex
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -21,26 +21,16 @@ from ids.cli.options import build_config, count_of, instance_options, output_opt
 from ids.cli.penalties import known
 from ids.cli.values import moment, span
 from ids.config import Config
-from ids.errors import IdsError, UsageError
-from ids.kernel import AllowList, Blocklist
-from ids.kernel.fastpath import guarded_interfaces
-from ids.kernel.maps.counts import pinned_shadow
+from ids.errors import UsageError
 from ids.literal import excerpt, literal
 from ids.respond.protected import own_addresses
 from ids.rules.language.variables import home_net
-from ids.state import comments
 from ids.state.files import state_folder
+from ids.store.places import Places, opened
 from ids.store.queries import ChangeRow
-from ids.store.why import Answer, Asked, Places, exception_for, resolve, ships
+from ids.store.why import Answer, Asked, exception_for, resolve, verdict
 from ids.store.why import why as answer_of
 from ids.types import unmapped
-
-Known = TypeVar("Known")
-
-SHIPPED = (
-    "That file comes with the engine, and the next version replaces it. To keep the exception, copy the rule to a",
-    "file of rules.paths with a sid of its own, and add the former sid to rules.disabled_sids.",
-)
 
 DUMP_BYTES = 256
 """Bytes of a packet that are shown; `ids alerts show -o json` has all that were kept."""
@@ -91,30 +81,16 @@ def _asked(subject: str, database: sqlite3.Connection | None) -> Asked:
 
 
 def _places(config: Config, stack: ExitStack) -> tuple[Places, list[str]]:
-    """Open all that can be opened; return also why the rest cannot."""
-    pins, troubles = pins_of(config), list[str]()
-
-    def asked(what: Callable[[], Known]) -> Known | None:
-        try:
-            return what()
-        except IdsError as error:
-            if str(error) not in troubles:
-                troubles.append(str(error))
-            return None
-
-    places = Places(
-        blocks=asked(lambda: stack.enter_context(Blocklist.open(pins))),
-        allowed=asked(lambda: stack.enter_context(AllowList.open(pins))),
-        memory=asked(lambda: stack.enter_context(memory(config))),
-        comments=comments.load(state_folder(config.engine.state_dir, config.instance)),
-        penalties=known(config, troubles),
-        own=own_addresses() if config.respond.protect_own else frozenset(),
+    return opened(
+        pins_of(config),
+        state_folder(config.engine.state_dir, config.instance),
+        config.respond,
+        stack,
+        memory=lambda: stack.enter_context(memory(config)),
+        penalties=lambda troubles: known(config, troubles),
+        own=own_addresses,
         home=home_net(config.vars),
-        settings=config.respond,
-        shadow=bool(asked(lambda: pinned_shadow(pins))),
-        attached=asked(lambda: guarded_interfaces(pins)) or (),
     )
-    return places, troubles
 
 
 def _options(config_path: str | None, overrides: tuple[str, ...]) -> str:
@@ -128,7 +104,7 @@ def _lines(answer: Answer, options: str) -> Iterator[str]:
     if answer.asked.about:
         yield f"{answer.asked.about} is about {network}"
         yield ""
-    yield _verdict(answer)
+    yield verdict(answer, str(network))
     yield from (f"  {line}" for line in shown_blocks(network, answer.blocks, answer.comments) if answer.blocks)
     for part in (_cause, _packet, _history, _alerts, _standing, _conditions):
         yield from part(answer)
@@ -138,33 +114,11 @@ def _lines(answer: Answer, options: str) -> Iterator[str]:
     for command, does in answer.undo:
         yield f"  {literal(command + options):<{width}}  # {literal(does)}"
     if (exception := exception_for(answer)) is not None:
-        origin, text = exception
-        yield f"  or except it in the rule at {literal(origin)}, and `ids reload`:"
+        sid, text = exception
+        yield f"  or except it from rule {sid} by the settings, and `ids reload{options}`:"
         yield from (f"      {literal(line)}" for line in text.splitlines())
-        if ships(origin):
-            yield from (f"    {line}" for line in SHIPPED)
     for trouble in answer.troubles:
         yield f"not known: {literal(trouble)}"
-
-
-def _verdict(answer: Answer) -> str:
-    network = answer.asked.network
-    if not answer.blocks:
-        return f"{network} is not blocked{_instead(answer)}."
-    if answer.allowed:
-        allowed = ", ".join(str(entry.network) for entry in answer.allowed)
-        return f"{network} is on the blocklist, and passes: {allowed} is allowed, which wins."
-    if not answer.dropped:
-        return f"{network} is not dropped: its block is a shadow, which only counts."
-    held = [condition.text for condition in answer.conditions[1:3] if condition.holds]
-    return f"{network} is on the blocklist, but {held[0]}." if held else f"{network} is blocked."
-
-
-def _instead(answer: Answer) -> str:
-    if answer.within_count:
-        more = f" (`ids block list --match {answer.asked.network}`)" if answer.within_count > len(answer.within) else ""
-        return f" as a whole, but {answer.within_count:,} of it: {', '.join(answer.within)}{more}"
-    return ": a trusted proxy never is, its flows are dropped instead" if answer.proxy else ""
 
 
 def _cause(answer: Answer) -> Iterator[str]:

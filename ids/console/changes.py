@@ -6,12 +6,15 @@ Each change is written down in the store with who asked, as that of a command is
 from __future__ import annotations
 
 import ipaddress
+from contextlib import suppress
 from pathlib import Path
 
 from ids.config import Config
 from ids.errors import UsageError
 from ids.kernel import AllowList, Blocklist
 from ids.kernel.fastpath import instance_dir
+from ids.state import comments
+from ids.state.files import state_folder
 from ids.store.byhand import Deed, record
 from ids.store.database import store_path
 from ids.types import IPNetwork, unmapped
@@ -36,6 +39,10 @@ def lift(config: Config, network: IPNetwork) -> str:
         before = blocklist.get(network)
         if not blocklist.delete(network):
             return f"{network} was not on the blocklist"
+    folder = state_folder(config.engine.state_dir, config.instance)
+    with suppress(OSError):  # as the store: what cannot be written does not keep a block from being lifted
+        if folder.exists():
+            comments.change(folder, networks_gone=[str(network)])
     packets, size, sid = (0, 0, 0) if before is None else (before.packets, before.bytes, before.sid)
     return _written(config, Deed("unblock", network, packets=packets, bytes=size, sid=sid), f"{network} is unblocked")
 

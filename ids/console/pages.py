@@ -22,7 +22,7 @@ from ids.snapshot import Snapshot, Watcher
 from ids.store import queries
 from ids.store.database import open_reading, store_path
 from ids.store.queries import Filters
-from ids.store.why import Answer
+from ids.store.why import Answer, exception_for, verdict
 
 PAGE = 50
 """Alerts on a page."""
@@ -127,15 +127,14 @@ class Pages:
         if not answers:  # the store was too slow, or broke meanwhile
             raise UsageError(content["problem"])
         found = answers[0]
-        said, dropped = why.verdict(found)
         evidence = [
             {"buffer": row.get("buffer"), "offset": row.get("offset"), "dump": dump(str(row.get("excerpt")))}
             for row in found.evidence
         ]
-        problems = [content.get("problem", ""), *found.troubles]
+        problem = "; ".join(filter(None, [content.get("problem", ""), *found.troubles]))
         return "why.html", {
-            **content, "answer": found, "network": spelt_network(found.asked.network), "verdict": said,
-            "dropped": dropped, "evidence": evidence, "problem": "; ".join(filter(None, problems)),
+            **content, "answer": found, "network": spelt_network(found.asked.network), "verdict": verdict(found),
+            "dropped": not found.passes, "exception": exception_for(found), "evidence": evidence, "problem": problem,
         }  # fmt: skip
 
     def rules(self, _: Mapping[str, str]) -> Shown:

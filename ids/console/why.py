@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TypeVar
+from typing import Any
 
 from ids.config import Config
 from ids.console.changes import network_of
 from ids.control import request, socket_path
-from ids.errors import IdsError, NoAnswer, NotRunning, UsageError
-from ids.kernel import AllowList, Blocklist
-from ids.kernel.fastpath import guarded_interfaces, instance_dir
-from ids.kernel.maps.counts import pinned_shadow
-from ids.respond.policy import Penalty
+from ids.errors import UsageError
+from ids.kernel.fastpath import instance_dir
 from ids.rules.language.variables import home_net
 from ids.snapshot import ANSWER_S
-from ids.state import comments
-from ids.state import penalties as saved
+from ids.state import penalties
 from ids.state.files import state_folder
 from ids.store import why as store_why
-from ids.store.why import Answer, Asked, Places
+from ids.store.places import opened
+from ids.store.why import Answer, Asked
 from ids.types import IPAddress
-
-_Known = TypeVar("_Known")
 
 MOST_DIGITS = 19
 """Of the number of an alert or a flow."""
@@ -49,54 +44,22 @@ def answer(
     config: Config, asked: Asked, memory: sqlite3.Connection | None, own: frozenset[IPAddress] = frozenset()
 ) -> Answer:
     """Return all that is known; what cannot be read is named in its ``troubles``. ``own``: this host's addresses."""
-    pins = instance_dir(config.fastpath, config.instance)
-    troubles: list[str] = []
-
-    def known(what: Callable[[], _Known]) -> _Known | None:
-        try:
-            return what()
-        except (IdsError, OSError) as error:
-            if str(error) not in troubles:
-                troubles.append(str(error))
-            return None
-
+    folder = state_folder(config.engine.state_dir, config.instance)
     with ExitStack() as stack:
-        places = Places(
-            blocks=known(lambda: stack.enter_context(Blocklist.open(pins))),
-            allowed=known(lambda: stack.enter_context(AllowList.open(pins))),
-            memory=memory,
-            comments=comments.load(state_folder(config.engine.state_dir, config.instance)),
-            penalties=known(lambda: _penalties(config)) or (),
-            own=own if config.respond.protect_own else frozenset(),
+        places, troubles = opened(
+            instance_dir(config.fastpath, config.instance),
+            folder,
+            config.respond,
+            stack,
+            memory=lambda: memory,
+            penalties=lambda troubles: penalties.known(folder, lambda: _ask(config), troubles),
+            own=lambda: own,
             home=home_net(config.vars),
-            settings=config.respond,
-            shadow=bool(known(lambda: pinned_shadow(pins))),
-            attached=known(lambda: guarded_interfaces(pins)) or (),
         )
         found = store_why.why(asked, places)
     found.troubles[:0] = troubles
     return found
 
 
-def verdict(found: Answer) -> tuple[str, bool]:
-    """Return in a few words what becomes of what it sends, and whether that is dropped."""
-    if not found.blocks and found.within_count:
-        return f"Not blocked as a whole, but {found.within_count:,} of it: {', '.join(found.within)}.", False
-    if not found.blocks:
-        return "It is not blocked" + (": a trusted proxy never is." if found.proxy else "."), False
-    if found.allowed:
-        return f"On the blocklist, and it passes: {found.allowed[0].network} is allowed, which wins.", False
-    if not found.dropped:
-        return "It is not dropped: its block is a shadow, which only counts.", False
-    holds = [condition.text for condition in found.conditions[1:3] if condition.holds]
-    return (f"On the blocklist, but {holds[0]}.", False) if holds else ("It is blocked.", True)
-
-
-def _penalties(config: Config) -> list[Penalty]:
-    """Return who was blocked before, as the engine has it, or as it was saved."""
-    try:
-        found = request(socket_path(config.engine.runtime_dir, config.instance), "penalties", ANSWER_S)
-        return saved.from_answer(found["penalties"])
-    except (NotRunning, NoAnswer, KeyError):
-        folder = state_folder(config.engine.state_dir, config.instance)
-        return saved.load(folder)
+def _ask(config: Config) -> Mapping[str, Any]:
+    return request(socket_path(config.engine.runtime_dir, config.instance), "penalties", ANSWER_S)

@@ -1,6 +1,7 @@
 """The engine behind the kernel's gate: rings in, blocks out, until it is asked to stop.
 
 loop       `Live`: start, the loop, reload, stop
+opening    the gate as it is opened, alone, and left
 reload     which changed settings a reload puts in force, and what the others need
 guard      which interfaces are guarded, and that they stay so
 gate       the engine's orders, carried out in the kernel's maps

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,8 +20,7 @@ from ids.engine import NO_RULES, Engine, settle_memory
 from ids.errors import IdsError, KernelError, UsageError
 from ids.events import Events
 from ids.journal import Journal
-from ids.kernel import Block, FastPath
-from ids.kernel.fastpath import instance_dir, require_same_namespace
+from ids.kernel import Block
 from ids.kernel.lists.reconcile import Reconciler
 from ids.live.answers import AnswerWatch
 from ids.live.bites import BiteWatch
@@ -34,12 +31,11 @@ from ids.live.guard import Guard, require_interfaces
 from ids.live.inside import inside_gap, inside_note
 from ids.live.lasting import Lasting
 from ids.live.notices import count_enforcing, end_changes, first_drops, life_change, limit_event
+from ids.live.opening import Opening
 from ids.live.reload import effective
 from ids.live.watch import Watch
 from ids.respond.protected import interface_addresses, own_addresses
 from ids.service.notify import Notifier
-from ids.state.files import state_folder
-from ids.state.keeper import forget
 from ids.types import Change
 from ids.workers import worker_count
 
@@ -75,8 +71,6 @@ class Live:
         self._gate = KernelGate(self._journal)
         self._answers = AnswerWatch()
         self._feeder = Feeder()
-        self._before: list[str] | None = None
-        """Interfaces that were guarded when the fast path was opened; None: there was no fast path."""
         self._ready = False
         self._crashed = False
         self._stop = False
@@ -135,11 +129,8 @@ class Live:
     def _open(self, stack: ExitStack, workers: int) -> None:
         """Open the gate and bring it to the settings; no interface is touched yet. Raises `IdsError`."""
         config = self.config
-        stack.callback(_claim(instance_dir(config.fastpath, config.instance)).close)
-        require_same_namespace(config.fastpath, config.instance)
-        fresh = not any(instance_dir(config.fastpath, config.instance).glob("*"))
-        self._fastpath = self._gate.fastpath = FastPath.open(config.fastpath, config.instance, workers)
-        self._before = None if fresh else self._fastpath.attached()
+        self._opening = Opening(config, workers, stack)
+        self._fastpath = self._gate.fastpath = self._opening.fastpath
         self._reconciler = Reconciler(self._fastpath.blocks)
         period_s = config.engine.uninspected_log_s
         self._watch = Watch(period_s, self._fastpath.missed, self._fastpath.unbegun)
@@ -367,37 +358,13 @@ class Live:
         if self._ready:
             self._engine.note([life_change("stop", self.config, crashed=self._crashed)])
         if self._crashed:
-            self._fastpath.close("keep")
-            log.error("the engine failed; the gate stays in force without it")
+            self._opening.abandon()
         elif self._ready:
             self._count_kernel()
             self._watch.sum_up(self._engine.all_counters().values)
-            left = self._fastpath.close()
-            if self._fastpath.settings.on_stop == "remove":
-                forget(state_folder(self.config.engine.state_dir, self.config.instance))
-            hint = "; `ids detach` takes it off" if self._fastpath.settings.on_stop == "keep" and left else ""
-            log.info("stopped%s%s", f"; {left}" if left else "", hint)
-        elif self._before is None:
-            self._fastpath.close("remove")
+            self._opening.leave()
         else:
-            for interface in set(self._fastpath.attached()) - set(self._before):
-                self._fastpath.detach(interface)
-            self._fastpath.close("keep")
-
-
-def _claim(pins: Path) -> socket.socket:
-    """Hold a name that goes with the process: two engines behind one set of rings would each see half.
-
-    The control socket alone does not show it: its folder is a setting, and its file can be removed.
-    """
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        # A name of the abstract kind, which no file keeps; as a digest, for it may have a hundred bytes.
-        claim.bind("\0ids:" + hashlib.sha256(bytes(pins.absolute())).hexdigest())
-    except OSError as error:
-        claim.close()
-        raise UsageError(f"another engine works with {pins}; stop it, or choose another instance") from error
-    return claim
+            self._opening.undo()
 
 
 def _own() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from ids.types import Change, Match
 
 def block_change(match: Match, order: BlockOrder) -> Change:
     """Return the record of a block; its alert may have been suppressed, so it says by itself what there was."""
+    asked = match.signature.block
     detail = {
         "signature": match.signature.title,
         "rule": match.signature.origin,
@@ -16,6 +17,8 @@ def block_change(match: Match, order: BlockOrder) -> Change:
         "ttl_s": order.ttl_s,
         "packet": order.number,
         "evidence": evidence_of(match),
+        "gid": match.signature.gid,
+        "side": "src_ip" if asked is None else asked.target.removeprefix("outer_"),
     }
     until_ns = order.ts_ns + order.ttl_s * 1_000_000_000
     return Change(

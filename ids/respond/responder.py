@@ -14,6 +14,7 @@ from ids.events import Event, Events
 from ids.respond import events
 from ids.respond.changes import block_change
 from ids.respond.distinct import DistinctCounts
+from ids.respond.exceptions import Exceptions
 from ids.respond.gate import BlockOrder, Gate
 from ids.respond.policy import BlockPolicy
 from ids.respond.sequences import Sequences
@@ -92,12 +93,14 @@ class Responder:
         self._state = RuleState(counters)
         self._distinct = DistinctCounts(counters)
         self._sequences = Sequences(counters)
+        self._exceptions = Exceptions(settings.exceptions)
         self._cases: dict[int, Case] = {}
         """By flow id; a case goes when its flow's `flow` event comes."""
 
     def configure(self, settings: RespondSettings, home: AddressSet, eve: EveSettings = events.PLAIN) -> None:
         """Respond by these settings from now on, and have the policy do so; open cases stay open."""
         self._settings = settings
+        self._exceptions = Exceptions(settings.exceptions)
         self._eve = eve
         self._trailing.configure(eve)
         self._policy.configure(settings, home)
@@ -110,6 +113,9 @@ class Responder:
             return
         if match.signature.exception:
             self._except(match, case)
+            return
+        if self._exceptions.cover(match):
+            self._counters.add("respond.exceptions")
             return
         if case.passed or match.number == case.passed_packet:
             self._counters.add("respond.passed")

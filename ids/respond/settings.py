@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 from ids.privacy import PrivacySettings
 from ids.types import unmapped
@@ -27,6 +27,27 @@ ExceptionPolicy = Literal["auto", "ignore", "drop-flow", "reject", "bypass", "pa
 ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
 
 
+Networks = list[Annotated[IPvAnyNetwork, AfterValidator(unmapped)]]
+
+
+class RuleException(BaseModel):
+    """A rule that is not heard of some addresses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sid: int = Field(ge=1, description="The rule.")
+    gid: int = Field(1, ge=1, description="Its group.")
+    src_ip: Networks = Field(default=[], description="Senders of what matches; none: whoever.")
+    dst_ip: Networks = Field(default=[], description="Receivers of what matches; none: whoever.")
+    comment: str = Field("", description="Why.")
+
+    @model_validator(mode="after")
+    def _of_somebody(self) -> RuleException:
+        if not (self.src_ip or self.dst_ip):
+            raise ValueError("src_ip or dst_ip is missing; a rule that nobody needs goes into rules.disabled_sids")
+        return self
+
+
 class RespondSettings(BaseModel):
     """What becomes of a match."""
 
@@ -37,8 +58,14 @@ class RespondSettings(BaseModel):
         description="`enforce` blocks as the rules ask; `shadow` only counts in the kernel what it would have dropped;"
         " `off` never writes a block. Start with `shadow` on a gateway that you do not know yet.",
     )
-    allow: list[Annotated[IPvAnyNetwork, AfterValidator(unmapped)]] = Field(
+    allow: Networks = Field(
         default=[], description="Networks that are never blocked, whatever matches. They win in the kernel too."
+    )
+    exceptions: list[RuleException] = Field(
+        default=[],
+        description="Rules, in whatever file and language, that do not count where addresses are these: no alert, no"
+        " drop, no block. Each with `sid` (and `gid`, where it is not 1), `src_ip` or `dst_ip` or both (lists of"
+        " networks: senders and receivers of what matches), and a `comment`. They stay when a rule's file is replaced.",
     )
     protect_own: bool = Field(
         True,
@@ -52,7 +79,7 @@ class RespondSettings(BaseModel):
         " attacker, so it is alerted on and not blocked, unless the rule says `home: true`; `then: drop` still drops"
         " the flow. Has no effect where `HOME_NET` is `any`: then nobody is outside.",
     )
-    trusted_proxies: list[Annotated[IPvAnyNetwork, AfterValidator(unmapped)]] = Field(
+    trusted_proxies: Networks = Field(
         default=[],
         description="Reverse proxies, load balancers and CDNs that hand on who asked. They are never blocked: where a"
         " rule asks for it, the flow is dropped instead. Alerts name the client that they speak for, and what is"

@@ -32,8 +32,9 @@ class RulesSettings(BaseModel):
     )
     threshold_file: str | None = Field(
         None,
-        description="Suricata's `threshold.config`: which alerts of `.rules` files are suppressed, and how often"
-        " others come. A suppressed rule drops as before; it only alerts no more.",
+        description="Suricata's `threshold.config`: which alerts of rules in `.rules` files are suppressed, and how"
+        " often others come. A rule whose alert is suppressed drops and blocks as before: `respond.exceptions` are for"
+        " that.",
     )
     geoip_database: str | None = Field(
         None,

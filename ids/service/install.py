@@ -61,7 +61,8 @@ def install(service: Service, *, force: bool = False) -> list[Path]:
     for folder in PACKAGED:
         packaged = service.root / folder / service.unit_path.name
         if packaged.exists():
-            raise UsageError(f"{packaged} came with a package already: systemctl enable --now {service.name}")
+            units = " ".join(unit.removesuffix(".service") for unit in service.enabled)
+            raise UsageError(f"{packaged} came with a package already: systemctl enable --now {units}")
     written = []
     for path, text in service.files().items():
         present = _text_of(path)

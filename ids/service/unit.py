@@ -1,8 +1,4 @@
-"""The text of the systemd unit and of the logrotate snippet, and what in them depends on the host.
-
-The unit asks for nothing newer than systemd 247 (Debian 11). What is in it, and what is left out, is explained in
-docs/service.md.
-"""
+"""The systemd units and the logrotate snippet of a host: where they lie, and what in them depends on it."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from pathlib import Path
 
 from ids.config import Config
 from ids.paths import CHECKOUT
+from ids.service.texts import CONFINED, CONSOLE, FEEDS, FOLDERS, LOGROTATE, TIMER, UNIT
 
 CONFIG_PATH = Path("/etc/ids/ids.yaml")
 """Where `ids init` writes and the service reads, unless somebody says otherwise."""
@@ -26,104 +23,6 @@ sign of life for so long hangs."""
 
 OURS = "Written by `ids service install`"
 """How our files begin, behind a ``#``: others' are left alone."""
-
-UNIT = """\
-{head}; settings of your own belong in a drop-in: systemctl edit {name}
-
-[Unit]
-Description=ids, intrusion detection and prevention{about}
-Documentation=man:ids(1)
-Wants=network-pre.target
-After=network-pre.target local-fs.target sys-fs-bpf.mount
-ConditionPathExists={config}
-# A start that fails is tried again for as long as it takes.
-StartLimitIntervalSec=0
-
-[Service]
-Type=notify
-NotifyAccess=main
-# Made before the namespace in which all of bpffs but this is read-only.
-ExecStartPre=+/bin/mkdir -p -m 0700 {pin_dir}
-ExecStart={command} run -c {config} --wait-interfaces
-ExecReload={command} reload -c {config}
-KillMode=mixed
-Restart=on-failure
-RestartSec=2
-# Settings or rules that are refused do not become good by themselves.
-RestartPreventExitStatus=2
-TimeoutStartSec=10min
-# Outputs that hang are waited for, 10 s each.
-TimeoutStopSec=90
-WatchdogSec={watchdog_s}
-Environment=XDG_CACHE_HOME=/var/cache PYTHONUNBUFFERED=1
-
-RuntimeDirectory=ids
-RuntimeDirectoryMode=0750
-# Other instances have their sockets there too.
-RuntimeDirectoryPreserve=yes
-StateDirectory=ids
-StateDirectoryMode=0750
-CacheDirectory=ids
-CacheDirectoryMode=0700
-LogsDirectory=ids
-LogsDirectoryMode=0750
-UMask=0027
-LimitNOFILE=65536
-LimitMEMLOCK=infinity
-LimitCORE=0
-# Blocks hold without the engine, detection does not: others go first where memory runs out.
-OOMScoreAdjust=-500
-
-# Programs are loaded (BPF, PERFMON) and attached (NET_ADMIN). Beside libxdp's dispatcher add CAP_SYS_ADMIN in a
-# drop-in: other programs are found by their numbers there.
-CapabilityBoundingSet=CAP_BPF CAP_NET_ADMIN CAP_PERFMON
-AmbientCapabilities=
-NoNewPrivileges=yes
-ProtectSystem=strict
-ReadWritePaths={writable}
-ProtectHome={protect_home}
-PrivateTmp={private_tmp}
-PrivateMounts=yes
-PrivateDevices=yes
-DevicePolicy=closed
-ProtectKernelTunables=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-ProtectControlGroups=yes
-ProtectClock=yes
-ProtectHostname=yes
-ProtectProc=invisible
-RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RemoveIPC=yes
-KeyringMode=private
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallFilter=bpf capset @chown prlimit64 setrlimit
-SystemCallErrorNumber=EPERM
-
-[Install]
-WantedBy=multi-user.target
-"""
-
-LOGROTATE = """\
-{head}. The engine notices a file that was moved or cut off by itself, within a second.
-{logs} {{
-    daily
-    rotate 14
-    maxsize 1G
-    missingok
-    notifempty
-    compress
-    delaycompress
-    create 0640 root adm
-}}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,34 +38,65 @@ class Service:
     pin_dir: Path = Path("/sys/fs/bpf/ids")
     writes: tuple[Path, ...] = ()
     """Folders that it writes to besides those that the unit gives it; they have to be there."""
+    console: bool = False
+    """With a unit for `ids console`."""
+    feeds: bool = False
+    """With a timer for `ids feeds update`."""
     from_package: bool = False
     root: Path = Path("/")
     """Under which the files are put; another one for a package, or a test."""
 
     @property
     def unit_path(self) -> Path:
-        """Return where the unit lies: an administrator's and a package's have places of their own."""
-        folder = "usr/lib/systemd/system" if self.from_package else "etc/systemd/system"
-        return self.root / folder / f"{self.name}.service"
+        """Return where the engine's unit lies."""
+        return self._unit_dir / f"{self.name}.service"
 
     @property
     def logrotate_path(self) -> Path:
         """Return where logrotate looks."""
         return self.root / "etc/logrotate.d" / self.name
 
+    @property
+    def enabled(self) -> tuple[str, ...]:
+        """Return the units that a boot is to start."""
+        wanted = {
+            f"{self.name}.service": True,
+            f"{self.name}-console.service": self.console,
+            f"{self.name}-feeds.timer": self.feeds,
+        }
+        return tuple(unit for unit, asked in wanted.items() if asked)
+
+    @property
+    def _unit_dir(self) -> Path:
+        """Where units lie: an administrator's and a package's have places of their own."""
+        return self.root / ("usr/lib/systemd/system" if self.from_package else "etc/systemd/system")
+
+    @property
+    def _head(self) -> str:
+        return "# Written by the package" if self.from_package else f"# {OURS}"
+
     def unit(self) -> str:
-        """Return the unit."""
-        return UNIT.format(
-            head=f"# {OURS}" if not self.from_package else "# Written by the package",
+        """Return the engine's unit."""
+        return self._filled(UNIT, "bpf capset @chown prlimit64 setrlimit")
+
+    def _filled(self, text: str, calls: str = "bpf @chown") -> str:
+        """Return a unit; ``calls`` are the system calls that it needs besides."""
+        confined = CONFINED.format(
+            writable=" ".join(_quoted(f"-{path}") for path in (self.pin_dir, *self.writes)),
+            protect_home="read-only" if self._lies_in("/home", "/root", "/run/user") else "yes",
+            private_tmp="no" if self._lies_in("/tmp", "/var/tmp") else "yes",
+            calls=calls,
+        )
+        return text.format(
+            head=self._head,
             name=self.name,
             about="" if self.name == "ids" else f" ({self.name})",
             command=" ".join(map(_quoted, self.command)),
             config=_quoted(str(self.config)),
-            writable=" ".join(_quoted(f"-{path}") for path in (self.pin_dir, *self.writes)),
             pin_dir=_quoted(str(self.pin_dir)),
             watchdog_s=WATCHDOG_S,
-            protect_home="read-only" if self._lies_in("/home", "/root", "/run/user") else "yes",
-            private_tmp="no" if self._lies_in("/tmp", "/var/tmp") else "yes",
+            folders=FOLDERS,
+            confined=confined,
         )
 
     def _lies_in(self, *folders: str) -> bool:
@@ -177,17 +107,26 @@ class Service:
 
     def logrotate(self) -> str:
         """Return the snippet for logrotate."""
-        head = "# Written by the package" if self.from_package else f"# {OURS}"
-        return LOGROTATE.format(head=head, logs=shlex.quote(f"{self.log_dir}/") + "*.json")
+        return LOGROTATE.format(head=self._head, logs=shlex.quote(f"{self.log_dir}/") + "*.json")
 
     def files(self) -> dict[Path, str]:
         """Return each file of the service and its text."""
-        return {self.unit_path: self.unit(), self.logrotate_path: self.logrotate()}
+        files = {self.unit_path: self.unit(), self.logrotate_path: self.logrotate()}
+        beside = self._unit_dir / self.name
+        if self.console:
+            files[beside.with_name(f"{self.name}-console.service")] = self._filled(CONSOLE)
+        if self.feeds:
+            files[beside.with_name(f"{self.name}-feeds.service")] = self._filled(FEEDS)
+            files[beside.with_name(f"{self.name}-feeds.timer")] = self._filled(TIMER)
+        return files
 
 
 def written_by(settings: Config) -> tuple[Path, ...]:
     """Return the folders that an engine with these settings writes to, and that are not the unit's own."""
-    files = [path for path in (settings.eve.path,) if path not in (None, "-")]
+    listen = settings.console.listen
+    socket = listen.removeprefix("unix:") if listen.startswith("unix:") else None
+    named_files = (settings.eve.path, settings.console.token_file, socket)
+    files = [path for path in named_files if path not in (None, "-")]
     folders = [
         settings.engine.runtime_dir,
         settings.engine.state_dir,
@@ -201,7 +140,9 @@ def written_by(settings: Config) -> tuple[Path, ...]:
 
 def packaged(root: Path) -> dict[Path, str]:
     """Return the files of the service as a package brings them, for a package's ``root``."""
-    service = Service("ids", ("/usr/bin/ids",), CONFIG_PATH, root=root, from_package=True)
+    service = Service(
+        "ids", ("/usr/bin/ids",), CONFIG_PATH, console=True, feeds=True, root=root, from_package=True
+    )  # fmt: skip
     return service.files()
 
 

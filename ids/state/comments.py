@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -22,38 +23,55 @@ Key = tuple[str, str]
 
 
 def load(folder: Path) -> dict[Key, str]:
-    """Return all comments; none where there is no file, or a damaged one, which is moved aside."""
-    path = folder / FILE_NAME
+    """Return the comments of claims that have not ended; none where there is no file, or a damaged one.
+
+    A damaged file is moved aside.
+    """
+    return {key: text for key, (text, _) in _kept(folder).items()}
+
+
+def change(
+    folder: Path,
+    added: Mapping[Key, str] | None = None,
+    networks_gone: Collection[str] = (),
+    ends: Mapping[Key, int | None] | None = None,
+) -> None:
+    """Write down comments, and forget those of some networks, whoever's; raises `OSError`.
+
+    An empty comment takes away an earlier one. ``ends``: when a claim ends (Unix ns; None, or not there: it does not),
+    and its comment with it, so that a later claim is not shown with it.
+    """
+    if not added and not networks_gone:
+        return
+    ends = ends or {}
+    with held(folder):
+        kept = _kept(folder)
+        gone = set(networks_gone)
+        wanted = {key: (text[:MAX_CHARACTERS], ends.get(key)) for key, text in (added or {}).items()}
+        changed = {key: row for key, row in kept.items() if key[0] not in gone and key not in wanted}
+        changed |= {key: row for key, row in wanted.items() if row[0]}
+        if changed != kept:
+            rows = [[*key, *row] for key, row in changed.items()][-MAX_COMMENTS:]
+            write_whole(folder / FILE_NAME, orjson.dumps(rows))
+
+
+def _kept(folder: Path) -> dict[Key, tuple[str, int | None]]:
+    path, now_ns = folder / FILE_NAME, time.time_ns()
     try:
-        return {(network, label): text for network, label, text in map(_checked, orjson.loads(path.read_bytes()))}
-    except FileNotFoundError:
-        return {}
+        rows = [_checked(row) for row in orjson.loads(path.read_bytes())]
     except OSError:
         return {}
     except (ValueError, TypeError) as error:
         set_aside(path, str(error))
         return {}
+    return {(row[0], row[1]): row[2:] for row in rows if row[3] is None or row[3] > now_ns}
 
 
-def change(folder: Path, added: Mapping[Key, str] | None = None, networks_gone: Collection[str] = ()) -> None:
-    """Write down comments, and forget those of some networks, whoever's; raises `OSError`.
-
-    An empty comment takes away an earlier one.
-    """
-    if not added and not networks_gone:
-        return
-    with held(folder):
-        kept = load(folder)
-        gone = set(networks_gone)
-        wanted = {key: text[:MAX_CHARACTERS] for key, text in (added or {}).items()}
-        changed = {key: text for key, text in kept.items() if key[0] not in gone and key not in wanted}
-        changed |= {key: text for key, text in wanted.items() if text}
-        if changed != kept:
-            rows = [[*key, text] for key, text in changed.items()][-MAX_COMMENTS:]
-            write_whole(folder / FILE_NAME, orjson.dumps(rows))
-
-
-def _checked(row: object) -> tuple[str, str, str]:
-    if not isinstance(row, list) or len(row) != 3 or not all(isinstance(part, str) for part in row):
-        raise ValueError("a comment is a network, a label and a text")
-    return row[0], row[1], row[2][:MAX_CHARACTERS]
+def _checked(row: object) -> tuple[str, str, str, int | None]:
+    if isinstance(row, list) and len(row) == 3:  # of a version that did not know when a claim ends
+        row = [*row, None]
+    if not isinstance(row, list) or len(row) != 4 or not all(isinstance(part, str) for part in row[:3]):
+        raise ValueError("a comment is a network, a label, a text and an end")
+    if row[3] is not None and type(row[3]) is not int:
+        raise ValueError("an end is a number")
+    return row[0], row[1], row[2][:MAX_CHARACTERS], row[3]

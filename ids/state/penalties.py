@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from ids.errors import NoAnswer, NotRunning
 from ids.kernel import Blocklist
 from ids.respond.policy import MAX_REMEMBERED, Penalty
 from ids.state.files import held, set_aside, write_whole
@@ -28,6 +29,19 @@ def load(folder: Path) -> list[Penalty]:
     except (ValueError, TypeError, KeyError) as error:
         set_aside(path, str(error))
         return []
+
+
+def known(folder: Path, ask: Callable[[], Mapping[str, Any]], troubles: list[str]) -> list[Penalty]:
+    """Return the penalties as a running engine has them, which ``ask`` is to answer, or as they were saved.
+
+    Where an engine is there and does not answer, ``troubles`` gets why.
+    """
+    try:
+        return from_answer(ask()["penalties"])
+    except (NotRunning, NoAnswer, KeyError) as error:
+        if isinstance(error, NoAnswer):
+            troubles.append(f"{error}. Who was blocked before is what was saved last")
+        return load(folder)
 
 
 def save(folder: Path, penalties: Iterable[Penalty]) -> None:

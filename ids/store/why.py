@@ -11,21 +11,18 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ids.errors import IdsError
 from ids.events import Event
-from ids.kernel import Allow, AllowList, Block, Blocklist
-from ids.paths import roots
-from ids.respond.policy import Penalty
+from ids.kernel import Allow, Block, Blocklist
 from ids.respond.settings import RespondSettings
-from ids.rules.model.sets import AddressSet
 from ids.state.comments import Key
 from ids.state.penalties import standing
 from ids.store import queries
+from ids.store.places import Places
 from ids.store.queries import Alert, ChangeRow, Count, Filters
-from ids.types import IPAddress, IPNetwork, address_halves
+from ids.types import IPNetwork, address_halves
 
 OURS = ("rule", "operator", "")
 """Labels that are no feed's."""
@@ -49,23 +46,6 @@ class Asked:
     """Where a flow or an alert was asked for: which."""
     alert: Alert | None = None
     """The alert that was asked for, or the latest of the flow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the answer is looked for; what is None is not there, and ``troubles`` says why."""
-
-    blocks: Blocklist | None
-    allowed: AllowList | None
-    memory: sqlite3.Connection | None
-    comments: Mapping[Key, str]
-    penalties: Sequence[Penalty]
-    own: frozenset[IPAddress]
-    home: AddressSet
-    settings: RespondSettings
-    shadow: bool
-    """The gate counts only."""
-    attached: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +92,11 @@ class Answer:
     def dropped(self) -> bool:
         """Whether an entry drops what it sends, by itself; the allow-list and shadow mode win over it."""
         return any(block.mode.value == "enforce" for block in self.blocks)
+
+    @property
+    def passes(self) -> bool:
+        """Whether what it sends passes, whatever entries there are."""
+        return not self.dropped or bool(self.allowed) or any(one.holds for one in self.conditions[1:3])
 
     @property
     def evidence(self) -> list[Event]:
@@ -254,9 +239,19 @@ def _conclude(answer: Answer, places: Places) -> None:
                 " (respond.block_home)", answer.home and not settings.block_home,
             ),
             Condition("it did not complete a TCP handshake, and the rule does not say `require: any`", False),
-            Condition("the rule has an exception that fits, or is disabled (rules.disabled_sids)", False),
+            Condition(
+                "the rule has an exception that fits (its own, or respond.exceptions), or is disabled"
+                " (rules.disabled_sids)", _excepted(answer, settings),
+            ),
         ]  # fmt: skip
     _undo(answer)
+
+
+def _excepted(answer: Answer, settings: RespondSettings) -> bool:
+    """Return whether the settings except it by now from the rule that blocked it."""
+    sid = answer.cause.sid if answer.cause is not None else 0
+    networks = (net for one in settings.exceptions if one.sid == sid for net in (*one.src_ip, *one.dst_ip))
+    return any(net.version == answer.asked.network.version and net.overlaps(answer.asked.network) for net in networks)
 
 
 def _undo(answer: Answer) -> None:
@@ -277,30 +272,49 @@ def _undo(answer: Answer) -> None:
         answer.undo.append((f"ids penalties reset {nets}", "the next block is no longer than a first one"))
 
 
-def exception_for(answer: Answer) -> tuple[str, str] | None:
-    """Return where the rule is (``file:line``) and what excepts this address from it; None without a rule.
+def exception_for(answer: Answer) -> tuple[int, str] | None:
+    """Return the rule, and what excepts this address from it: YAML of `respond.exceptions`; None without a rule.
 
-    For a rule of Suricata's language that is part of its header: a ``suppress`` hides alerts, and drops go on.
+    That is said in the settings, for the rule's own file may be replaced by an upgrade or an update.
     """
-    origin = str((answer.cause.detail.get("rule") if answer.cause is not None else "") or "")
-    if not origin and answer.alert is not None:
-        origin = str(answer.alert.event.get("ids", {}).get("rule", ""))
-    if not origin:
+    cause, alert = answer.cause, answer.alert
+    if cause is not None:
+        sid, network, gid = cause.sid, cause.network, cause.detail.get("gid")
+        if not isinstance(gid, int):  # a record of an older version
+            gid = alert.gid if alert is not None else 1
+    elif alert is not None:
+        sid, gid, network = alert.sid, alert.gid, str(answer.asked.network)
+    else:
         return None
-    network, alert = answer.asked.network, answer.alert
-    text = str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
-    attacked = alert is not None and alert.dest and ipaddress.ip_address(alert.dest) in network
-    side = "dst_ip" if attacked else "src_ip"
-    if origin.rpartition(":")[0].endswith(".rules"):
-        end, now = ("destination", "$HOME_NET") if attacked else ("source", "any")
-        return origin, f"its {end} address, where that is {now} now:  [{now},!{text}]"
-    return origin, f"exceptions:\n  - {{name: no-attack, {side}: ['{text}']}}"
+    blamed = ipaddress.ip_network(network)
+    attacked = alert is not None and alert.dest and ipaddress.ip_address(alert.dest) in blamed
+    side = cause.detail.get("side") if cause is not None else None
+    if side not in ("src_ip", "dst_ip"):
+        side = "dst_ip" if attacked else "src_ip"
+    group = f"gid: {gid}, " if gid != 1 else ""
+    text = str(blamed.network_address) if blamed.prefixlen == blamed.max_prefixlen else str(blamed)
+    return sid, f"respond:\n  exceptions:\n    - {{sid: {sid}, {group}{side}: ['{text}']}}"
 
 
-def ships(origin: str) -> bool:
-    """Return whether the rule at ``file:line`` comes with the engine, whose next version replaces the file."""
-    path = Path(origin.rpartition(":")[0])
-    return any(path.is_relative_to(root / "rules" / name) for root in roots() for name in SETS)
+def verdict(answer: Answer, subject: str = "it") -> str:
+    """Return in a few words what becomes of what ``subject`` sends."""
+    name = subject[:1].upper() + subject[1:]
+    if not answer.blocks:
+        return f"{name} is not blocked{_instead(answer)}."
+    if answer.allowed:
+        allowed = ", ".join(str(entry.network) for entry in answer.allowed)
+        return f"{name} is on the blocklist, and passes: {allowed} is allowed, which wins."
+    if not answer.dropped:
+        return f"{name} is not dropped: its block is a shadow, which only counts."
+    holds = [condition.text for condition in answer.conditions[1:3] if condition.holds]
+    return f"{name} is on the blocklist, but {holds[0]}." if holds else f"{name} is blocked."
+
+
+def _instead(answer: Answer) -> str:
+    if answer.within_count:
+        more = f" (`ids block list --match {answer.asked.network}`)" if answer.within_count > len(answer.within) else ""
+        return f" as a whole, but {answer.within_count:,} of it: {', '.join(answer.within)}{more}"
+    return ": a trusted proxy never is, its flows are dropped instead" if answer.proxy else ""
 
 
 def _blamed(alert: Alert) -> IPNetwork:

@@ -217,6 +217,16 @@ def test_a_comment_stays_until_the_block_is_deleted(ids: Ids, blocks: Blocklist)
     assert "ticket" not in ids("block", "show", "203.0.113.2")[1], "the new claim says nothing of it"
 
 
+def test_a_comment_ends_with_the_block(ids: Ids, blocks: Blocklist, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids("block", "add", "203.0.113.1", "--for", "1h", "--comment", "ticket 12")
+    exported = ids("block", "export")[1]
+    assert "ticket 12" in exported
+    later_ns = time.time_ns() + 7200 * 10**9
+    monkeypatch.setattr("ids.state.comments.time.time_ns", lambda: later_ns)
+    blocks.add([Block(ip_network("203.0.113.1"), None, label="operator")])
+    assert "ticket" not in ids("block", "show", "203.0.113.1")[1]
+
+
 def test_what_is_done_by_hand_is_written_down(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
     ids("block", "add", "203.0.113.1", "--comment", "ticket 12")
     ids("block", "delete", "203.0.113.1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import socket
+import textwrap
 import time
 from contextlib import closing
 from ipaddress import ip_network
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from ids.config import load_config
 from ids.kernel import Block, Blocklist
-from ids.paths import rules_dir
 from ids.respond.policy import Penalty
 from ids.state import penalties
 from ids.store.database import open_writing, store_path
@@ -72,7 +73,8 @@ def test_a_block_by_a_rule_is_explained_in_full(ids: Ids, blocks: Blocklist, tmp
         f"ids block delete {ATTACKER}/32",
         f"ids allow add {ATTACKER}/32",
         f"ids penalties reset {ATTACKER}/32",
-        "- {name: no-attack, src_ip: ['203.0.113.66']}",
+        "or except it from rule 7 by the settings",
+        "- {sid: 7, src_ip: ['203.0.113.66']}",
     ):
         assert said in out, said
     assert "\x1b" not in out
@@ -126,21 +128,19 @@ def test_a_block_whose_alert_was_suppressed_still_has_its_evidence(ids: Ids, blo
     assert answer["cause"]["detail"]["rule"] == ORIGIN
 
 
-def test_a_rule_of_suricatas_is_excepted_in_its_header_for_suppressed_ones_drop_on(
-    ids: Ids, blocks: Blocklist, tmp_path: Path
+@pytest.mark.parametrize("origin", [ORIGIN, "/usr/lib/ids/share/ids/rules/base/web.yaml:1", "/etc/et/web.rules:9"])
+def test_the_exception_is_one_of_the_settings_whosever_file_the_rule_is_in(
+    ids: Ids, blocks: Blocklist, tmp_path: Path, origin: str
 ) -> None:
-    remember(tmp_path, "/etc/suricata/rules/web.rules:9")
+    remember(tmp_path, origin)
     out = ids("why", ATTACKER)[1]
-    assert "its source address, where that is any now:  [any,!203.0.113.66]" in out
-    assert "suppress" not in out
-    assert "comes with the engine" not in out
-
-
-def test_an_exception_in_a_rule_that_ships_is_said_not_to_last(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
-    remember(tmp_path, f"{rules_dir()}/log4shell.yaml:5")
-    out = ids("why", ATTACKER)[1]
-    assert "That file comes with the engine, and the next version replaces it." in out
-    assert "rules.disabled_sids" in out
+    told = out.partition("or except it from rule 7 by the settings, and `ids reload")[2].partition("\n")[2]
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(textwrap.dedent(told))
+    (exception,) = load_config(settings).respond.exceptions
+    assert (exception.sid, exception.gid, [str(net) for net in exception.src_ip]) == (7, 1, [f"{ATTACKER}/32"])
+    assert "[ ] the rule has an exception that fits" in out
+    assert "[x] the rule has an exception that fits" in ids("why", ATTACKER, "-c", str(settings))[1]
 
 
 def test_a_feed_brings_it_back_and_a_wider_entry_holds_it(ids: Ids, blocks: Blocklist) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ids.config import Config, load_config
-from ids.console import lists, why
+from ids.console import lists
 from ids.console.access import Access
 from ids.console.app import App
 from ids.console.lists import Listed
@@ -23,6 +23,7 @@ from ids.events import spell
 from ids.kernel import Block
 from ids.kernel.rings.fill import RingFill
 from ids.snapshot import Snapshot
+from ids.store import places
 from ids.store.database import open_writing, store_path
 from ids.store.rows import alert_row, change_row, insertion
 from ids.types import BlockMode, Change, IPNetwork
@@ -148,10 +149,10 @@ class Entries:
 def pretend(patch: pytest.MonkeyPatch, blocks: list[Block]) -> None:
     """Let the kernel hold these blocks on a guarded interface."""
     patch.setattr(lists, "foremost", lambda *_: Listed(tuple(blocks), 1_000_000))
-    patch.setattr(why, "Blocklist", SimpleNamespace(open=lambda _: Entries(blocks)))
-    patch.setattr(why, "AllowList", SimpleNamespace(open=lambda _: Entries([])))
-    patch.setattr(why, "pinned_shadow", lambda _: False)
-    patch.setattr(why, "guarded_interfaces", lambda _: ["eth0"])
+    patch.setattr(places, "Blocklist", SimpleNamespace(open=lambda _: Entries(blocks)))
+    patch.setattr(places, "AllowList", SimpleNamespace(open=lambda _: Entries([])))
+    patch.setattr(places, "pinned_shadow", lambda _: False)
+    patch.setattr(places, "guarded_interfaces", lambda _: ["eth0"])
 
 
 Open = Callable[..., Site]

@@ -128,6 +128,7 @@ def test_the_lists_show_what_the_kernel_says(site: Site, monkeypatch: pytest.Mon
     pretend(monkeypatch, [Block(ipaddress.ip_network("192.0.2.7"), None, label="operator", packets=5)])
     assert "1,000,000 entries; the foremost 1 are shown" in text(ask(site, "/blocks"))
     shown_why = text(ask(site, "/why", address="192.0.2.7"))
+    assert 'id="exception"' not in shown_why, "no rule blocks it"
     assert "It is blocked." in shown_why
     assert "ids block delete 192.0.2.7<" in shown_why.replace("/32", "")
     assert "It is not blocked." in text(ask(site, "/why", address="192.0.2.8"))
@@ -146,6 +147,7 @@ def test_without_a_kernel_side_why_shows_what_the_store_knows(site: Site) -> Non
     assert "there is no fast path under" in page
     assert "It is not blocked." in page
     assert "rule" in page.partition("What was done")[2]
+    assert "{sid: 100001, src_ip: [" in page.partition('id="exception"')[2], "what would except it"
 
 
 def test_a_question_about_an_alert_or_a_flow_is_one_about_its_source(site: Site) -> None:

@@ -18,6 +18,7 @@ from ids.kernel.flows.busiest import pinned_flows
 from ids.kernel.rings.fill import pinned_fill
 from ids.store import queries
 from ids.store.database import open_reading, store_path
+from ids.store.why import verdict
 from tests.kernel import packets as p
 from tests.kernel.gate import Gate
 
@@ -92,7 +93,7 @@ def test_what_the_console_changes_holds_and_is_written_down(gate: Gate, tmp_path
     assert "was not on the blocklist" in changes.lift(config, network)
     assert "is allowed" in changes.allow(config, network)
     gate.fastpath.blocks.add([Block(network, label="feed")])
-    assert "is allowed, which wins" in why.verdict(why.answer(config, why.asked_of("192.0.2.7", None), None))[0]
+    assert "is allowed, which wins" in verdict(why.answer(config, why.asked_of("192.0.2.7", None), None))
     assert gate.send(packet).reason is Reason.PASS_SHOWN
     with closing(open_reading(store_path(str(tmp_path), pins.name))) as database:
         rows = queries.history(database, network)

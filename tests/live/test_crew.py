@@ -18,7 +18,7 @@ from ids.config import Config
 from ids.engine import Engine
 from ids.errors import IdsError, KernelError, UsageError
 from ids.live.crew import Workers, make_crew
-from ids.live.loop import _claim
+from ids.live.opening import _claim
 from ids.replay import ReplayGate
 from ids.replay.crew import Crew
 

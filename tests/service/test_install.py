@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,38 @@ def test_what_is_installed_is_there_once_and_can_be_taken_away(service: Service)
     assert set(uninstall(service)) == {service.unit_path, service.logrotate_path}
     assert not service.unit_path.exists()
     assert uninstall(service) == []
+
+
+def test_the_console_and_the_feeds_come_where_they_are_asked_for_and_go_with_the_service(service: Service) -> None:
+    whole = replace(service, console=True, feeds=True)
+    install(whole)
+    folder = service.unit_path.parent
+    names = {"ids.service", "ids-console.service", "ids-feeds.service", "ids-feeds.timer"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert service.enabled == ("ids.service",)
+    assert whole.enabled == ("ids.service", "ids-console.service", "ids-feeds.timer")
+    assert install(service) == [], "the engine's are as they were"
+    uninstall(whole)
+    assert list(folder.iterdir()) == []
+
+
+def test_what_is_asked_for_is_enabled_and_disabled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tmp_path / "x.yaml"
+    settings.write_text("")
+    asked: list[list[str]] = []
+    monkeypatch.setattr(command, "is_booted", lambda: True)
+    monkeypatch.setattr(command, "run_systemctl", lambda words: asked.append(list(words)))
+    monkeypatch.setattr(command, "Service", partial(Service, root=tmp_path))
+    words = ["install", "-c", str(settings), "--name", "ids-lan", "--console", "--feeds", "--now"]
+    result = CliRunner().invoke(command.service, words)
+    assert result.exit_code == 0, result.output
+    units = ["ids-lan.service", "ids-lan-console.service", "ids-lan-feeds.timer"]
+    assert asked == [["daemon-reload"], ["enable", "--now", *units]]
+    assert "ids-lan-console is enabled and ready" in result.output
+    asked.clear()
+    assert CliRunner().invoke(command.service, ["uninstall", "--name", "ids-lan"]).exit_code == 0
+    assert asked == [["disable", "--now", *reversed(units)], ["daemon-reload"]]
+    assert list((tmp_path / "etc/systemd/system").iterdir()) == []
 
 
 def test_our_own_older_file_is_replaced(service: Service) -> None:

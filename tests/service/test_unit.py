@@ -15,11 +15,21 @@ from ids.config import Config
 from ids.service.unit import CONFIG_PATH, Service, packaged, written_by
 
 SERVICE = Service("ids", ("/usr/bin/ids",), CONFIG_PATH, from_package=True)
+ALL = replace(SERVICE, console=True, feeds=True)
+CONFINED_KEYS = (
+    "ProtectSystem", "ReadWritePaths", "ProtectHome", "MemoryDenyWriteExecute", "NoNewPrivileges",
+    "RestrictAddressFamilies", "RestrictNamespaces", "PrivateDevices", "UMask",
+)  # fmt: skip
 FIGURE = re.compile(r"(?:Overall exposure level for \S+|exposure level of): \**([\d.]+)")
 
 
 def values(text: str, key: str) -> list[str]:
     return [line.partition("=")[2] for line in text.splitlines() if line.startswith(f"{key}=")]
+
+
+def text_of(unit: str) -> str:
+    (text,) = (text for path, text in ALL.files().items() if path.name == unit)
+    return text
 
 
 def test_it_is_watched_and_started_again() -> None:
@@ -65,6 +75,32 @@ def test_folders_of_the_settings_are_writable() -> None:
     assert written_by(Config.model_validate({"eve": {"path": "-"}})) == ()
 
 
+def test_folders_of_the_console_are_writable() -> None:
+    console = {"token_file": "/srv/tokens/ids", "listen": "unix:/srv/web/ids.sock"}
+    assert written_by(Config.model_validate({"console": console})) == (Path("/srv/tokens"), Path("/srv/web"))
+
+
+@pytest.mark.parametrize(
+    ("unit", "start"),
+    [("ids-console.service", "console -c"), ("ids-feeds.service", "feeds update --due -c")],
+)
+def test_the_console_and_the_feeds_are_confined_as_the_engine_is_and_hold_less(unit: str, start: str) -> None:
+    text = text_of(unit)
+    assert values(text, "ExecStart") == [f"/usr/bin/ids {start} /etc/ids/ids.yaml"]
+    assert values(text, "CapabilityBoundingSet") == ["CAP_BPF"]
+    assert values(text, "Nice") == ["10"], "the engine comes first"
+    assert values(text, "RuntimeDirectoryPreserve") == ["yes"], "the engine has its socket there"
+    for key in CONFINED_KEYS:
+        assert values(text, key) == values(SERVICE.unit(), key) != [], key
+
+
+def test_a_timer_asks_for_the_feeds() -> None:
+    timer = text_of("ids-feeds.timer")
+    assert values(timer, "OnCalendar") == ["*:0/5"]
+    assert values(timer, "WantedBy") == ["timers.target"]
+    assert "[Install]" not in text_of("ids-feeds.service"), "the timer starts it"
+
+
 def test_odd_paths_are_quoted() -> None:
     unit = replace(SERVICE, command=("/opt/my ids/100%/ids",), config=Path('/etc/"$x".yaml')).unit()
     (start,) = values(unit, "ExecStart")
@@ -79,38 +115,53 @@ def analyze() -> str:
     return found
 
 
-def test_systemd_takes_it(analyze: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["ids", "ids-lan"])
+def test_systemd_takes_them(analyze: str, tmp_path: Path, name: str) -> None:
     command = tmp_path / "ids"
     command.write_text("#!/bin/sh\n")
     command.chmod(0o755)
-    unit = tmp_path / "ids.service"
-    unit.write_text(replace(SERVICE, command=(str(command),)).unit().replace("Documentation=man:ids(1)\n", ""))
-    done = subprocess.run([analyze, "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
-    ours = [line for line in done.stderr.splitlines() if unit.name in line]
+    service = replace(ALL, name=name, command=(str(command),))
+    paths = []
+    for path, text in service.files().items():
+        if path != service.logrotate_path:
+            paths.append(tmp_path / path.name)
+            paths[-1].write_text(re.sub("Documentation=.*\n", "", text))
+    assert len(paths) == 4
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", *map(str, paths)], capture_output=True, text=True, check=False
+    )  # fmt: skip
+    ours = [line for line in done.stderr.splitlines() if any(path.name in line for path in paths)]
     assert (done.returncode, ours) == (0, [])
 
 
-def test_the_documentation_has_systemds_figure(analyze: str, tmp_path: Path) -> None:
-    unit = tmp_path / "ids.service"
-    unit.write_text(SERVICE.unit())
-    done = subprocess.run(
-        [analyze, "security", "--offline=true", "--no-pager", "--json=short", str(unit)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode and "nknown" in done.stderr + done.stdout:
-        pytest.skip("this systemd-analyze cannot judge a file")
+@pytest.mark.parametrize(
+    ("unit", "words"),
+    [
+        ("ids.service", "of the unit|gives the unit an exposure of"),
+        ("ids-console.service", "the console's and the feeds' units have"),
+        ("ids-feeds.service", "the console's and the feeds' units have"),
+    ],
+)
+def test_the_documentation_has_systemds_figure(analyze: str, tmp_path: Path, unit: str, words: str) -> None:
+    path = tmp_path / unit
+    path.write_text(text_of(unit))
     version = subprocess.run([analyze, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
     if version != "252":
         pytest.skip(f"the figure is that of systemd 252, this is {version}: each has other questions")
-    rows = json.loads(done.stdout)
-    assert {row["name"] for row in rows if row["set"] is False} >= {"PrivateNetwork="}, "it judged our unit"
-    plain = subprocess.run(
-        [analyze, "security", "--offline=true", "--no-pager", str(unit)], capture_output=True, text=True, check=False
-    )
+    done, plain = (
+        subprocess.run(
+            [analyze, "security", "--offline=true", "--no-pager", *more, str(path)],
+            capture_output=True, text=True, check=False,
+        )
+        for more in (["--json=short"], [])
+    )  # fmt: skip
+    if done.returncode and "nknown" in done.stderr + done.stdout:
+        pytest.skip("this systemd-analyze cannot judge a file")
+    assert {row["name"] for row in json.loads(done.stdout) if row["set"] is False} >= {"PrivateNetwork="}, "it is ours"
     figure = FIGURE.search(plain.stdout)
     assert figure is not None, plain.stdout
-    page = (Path(__file__).parents[2] / "docs/service.md").read_text()
-    documented = re.search(r"`systemd-analyze security` .*?\*\*([\d.]+)\*\*", page, re.DOTALL)
+    page = " ".join((Path(__file__).parents[2] / "docs/service.md").read_text().split())
+    documented = re.search(rf"(?:{words}) \*\*([\d.]+)\*\*", page)
     assert documented is not None
     assert float(figure[1]) <= float(documented[1])
 
@@ -137,6 +188,9 @@ def test_a_package_has_places_of_its_own(tmp_path: Path) -> None:
     files = packaged(tmp_path)
     assert {str(path.relative_to(tmp_path)) for path in files} == {
         "usr/lib/systemd/system/ids.service",
+        "usr/lib/systemd/system/ids-console.service",
+        "usr/lib/systemd/system/ids-feeds.service",
+        "usr/lib/systemd/system/ids-feeds.timer",
         "etc/logrotate.d/ids",
     }
     assert not any("ids service install" in text for text in files.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,9 @@ def test_nobody_else_may_read_it(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[1]", b'[{"network": "x"}]', b'{"a": 1}', b"\xff\xfe", b"[[1,2,3]]"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[1]", b'[{"network": "x"}]', b'{"a": 1}', b"\xff\xfe", b"[[1,2,3]]", b'[["a","b","c","d"]]']
+)
 def test_a_damaged_file_is_moved_aside_and_nothing_is_remembered(tmp_path: Path, data: bytes) -> None:
     for name, load in ((comments.FILE_NAME, comments.load), (penalties.FILE_NAME, penalties.load)):
         (tmp_path / name).write_bytes(data)
@@ -50,6 +53,24 @@ def test_penalties_come_back_as_they_were(tmp_path: Path) -> None:
     rows = [Penalty(NETWORK, 2, 5, True), Penalty(ipaddress.ip_network("2001:db8::/64"), 1, 7, False)]
     penalties.save(tmp_path / "d", rows)
     assert penalties.load(tmp_path / "d") == rows
+
+
+def test_a_comment_ends_with_its_claim_and_is_not_shown_on_a_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ns = time.time_ns()
+    ending, lasting = ("192.0.2.1/32", "feed"), ("192.0.2.2/32", "feed")
+    comments.change(tmp_path, {ending: "ticket 12", lasting: "ticket 13"}, ends={ending: now_ns + 10**12})
+    assert comments.load(tmp_path) == {ending: "ticket 12", lasting: "ticket 13"}
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns + 2 * 10**12)
+    assert comments.load(tmp_path) == {lasting: "ticket 13"}
+    comments.change(tmp_path, {("192.0.2.3/32", "feed"): "ticket 14"})
+    assert b"ticket 12" not in (tmp_path / comments.FILE_NAME).read_bytes()
+
+
+def test_comments_of_an_older_version_are_read(tmp_path: Path) -> None:
+    (tmp_path / comments.FILE_NAME).write_text('[["192.0.2.1/32", "feed", "ticket 12"]]')
+    assert comments.load(tmp_path) == {("192.0.2.1/32", "feed"): "ticket 12"}
 
 
 def test_comments_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
