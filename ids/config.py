@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ids import suricata
 from ids.decode.settings import DecodeSettings
@@ -27,6 +27,7 @@ from ids.rules.language.variables import GroupError, Variables
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
 from ids.source import Document, InvalidDocument, parse_yaml, read_yaml, validate
 from ids.store.settings import StoreSettings
+from ids.subscriptions import FeedSettings
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,9 @@ class EngineSettings(_Settings):
         description="Let the rest of a TCP flow pass unseen once no parser reads more of it, and no loaded rule or"
         " plugin looks into its packets or payload. No alert is missed; but `anomaly` events of such a rest are, and a"
         " rule that a reload adds does not see it. Off where `stream.on_conflict` is `drop`.",
+    )
+    update_feeds: bool = Field(
+        True, description="Have `feeds` updated while the engine runs, by a process of its own; off where a timer does."
     )
     stats_interval_s: float = Field(10.0, gt=0, description="Seconds between two `stats` events.")
     uninspected_log_s: float = Field(
@@ -151,8 +155,22 @@ class Config(_Settings):
     webhook: WebhookSettings = WebhookSettings()
     mail: MailSettings = MailSettings()
     store: StoreSettings = StoreSettings()
+    feeds: list[FeedSettings] = Field(
+        [],
+        description="Blocklists of others that are kept up to date: each with `label`, `url` or `file`, `every`, and"
+        " what"
+        " docs/feeds.md names besides.",
+    )
     plugins: PluginSettings = PluginSettings()
     console: ConsoleSettings = ConsoleSettings()
+
+    @field_validator("feeds")
+    @classmethod
+    def _labelled_once(cls, feeds: list[FeedSettings]) -> list[FeedSettings]:
+        labels = [feed.label for feed in feeds]
+        if twice := next((label for label in labels if labels.count(label) > 1), None):
+            raise ValueError(f"two feeds have the label {twice}: the second would replace what the first blocks")
+        return feeds
 
 
 def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Config:

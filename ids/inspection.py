@@ -190,6 +190,7 @@ class Inspection:
 
     def expire(self, now_ns: int) -> Findings:
         """End the flows that have been idle for too long by now."""
+        self._recorder.expire(now_ns)
         return self._findings(None, self._table.expire(now_ns))
 
     def drain(self) -> Findings:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ids import hookimpl
 from ids.plugin.outlet import Outlet
-from ids.plugin.privacy import Privacy
 from ids.plugin.writer import LineWriter
+from ids.privacy import Privacy
 
 if TYPE_CHECKING:
     from ids.events import Events
@@ -59,6 +59,8 @@ class EveOutput:
         self._writer: LineWriter | Outlet | None = None
         self._next: LineWriter | Outlet | None = None
         """Opened for a reload that is not in force, and may never be: another plugin may refuse it."""
+        self._retired: list[Outlet] = []
+        """Sockets before a reload, which still deliver."""
         self._types: frozenset[str] = frozenset()
 
     @hookimpl
@@ -74,7 +76,11 @@ class EveOutput:
 
         def commit() -> None:
             writer, self._next = self._next, None
-            self.ids_stop()
+            if isinstance(self._writer, Outlet):  # packets do not wait for whoever listens
+                self._writer.retire()
+                self._retired.append(self._writer)
+                self._writer = None
+            self._close()
             self._writer, self._types = writer, types
 
         return commit
@@ -87,12 +93,20 @@ class EveOutput:
     @hookimpl
     def ids_events(self, events: Events) -> None:
         """Hand the wanted events to the writer."""
+        if self._retired:
+            self._retired = [outlet for outlet in self._retired if not outlet.retired()]
         if self._writer is not None:
             self._writer.put(events.lines(self._types))
 
     @hookimpl
     def ids_stop(self) -> None:
         """Close the file."""
+        for outlet in self._retired:
+            outlet.close()
+        self._retired.clear()
+        self._close()
+
+    def _close(self) -> None:
         self._drop_next()
         if self._writer is not None:
             self._writer.close()

@@ -20,7 +20,7 @@ from ids.events import Event
 from ids.literal import excerpt, literal
 from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output
-from ids.plugin.privacy import Privacy
+from ids.privacy import Privacy
 from ids.respond.outputs import MailSettings
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import orjson
 from ids.errors import UsageError
 from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output
-from ids.plugin.privacy import PAYLOAD_KEYS, Privacy
+from ids.privacy import PAYLOAD_KEYS, Privacy
 from ids.respond.outputs import Facility, SyslogSettings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import ids
 from ids.errors import UsageError
 from ids.plugin.outlet import Outlet, Refused
 from ids.plugin.output import Output
-from ids.plugin.privacy import Privacy
+from ids.privacy import Privacy
 from ids.respond.outputs import WebhookSettings
 
 if TYPE_CHECKING:

@@ -45,6 +45,7 @@ VERBS = {
     "config": ("ids.cli.config:config", "Show the settings in force and where each comes from; check them."),
     "rules": ("ids.cli.rules:rules", "Work on rules: YAML, YARA and Suricata's."),
     "block": ("ids.cli.block:block", "Show and change whom the kernel drops."),
+    "feeds": ("ids.cli.feeds:feeds", "Keep blocklists of others up to date, as the settings (`feeds`) name them."),
     "allow": ("ids.cli.allow:allow", "Show and change whom the kernel never drops, whatever the blocklist says."),
     "why": ("ids.cli.why:why", "Say why an address is blocked, or a flow or an alert was, and what would undo it."),
     "penalties": ("ids.cli.penalties:penalties", "Show and reset who was blocked before, and is for longer next time."),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -16,6 +18,9 @@ from ids.config import Config, ConsoleSettings
 from ids.errors import UsageError
 
 Place = tuple[str, int] | Path
+
+NICENESS = 10
+"""Whoever hammers the console is not to take the processors from the engine, which may run on the same."""
 
 
 @click.command()
@@ -41,6 +46,8 @@ def console(listen: str | None, write: bool, config_path: str | None, overrides:
     access = Access(read_token(token_file), _hosts(config, place))
     watcher = Watcher(lambda: take_snapshot(config))
     app = App(config, access, watcher.look, write=write, open_metrics=config.console.open_metrics)
+    with suppress(OSError):
+        os.nice(NICENESS)
     server = BoundedServer(place, app.answer)
     with server:
         _end_with_signals(server)

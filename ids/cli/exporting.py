@@ -66,7 +66,7 @@ class Exported:
         for number, line in enumerate(_lines_of(data, name), 2):
             try:
                 self._add(orjson.loads(line), now_ns)
-            except (ValueError, KeyError, TypeError, OSError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
                 raise SourceError(
                     f"this is no claim: {error}", Location(name, number), "nothing was changed"
                 ) from error
@@ -78,8 +78,10 @@ class Exported:
         end, label, sid, added_ns = row.get("expires_ns"), row["label"], row["sid"], row["added_ns"]
         if not 0 <= prefix <= bits or number & ((1 << (bits - prefix)) - 1):
             raise ValueError(f"{row['network']} is no network")
-        if not isinstance(label, str) or not 0 <= sid < 1 << 32 or not 0 <= added_ns < _MAX_NS:
-            raise ValueError("label, sid or added_ns is out of range")
+        if not isinstance(label, str) or not all(type(value) is int for value in (sid, added_ns, end or 0)):
+            raise ValueError("a label is a text; sid, added_ns and expires_ns are whole numbers")
+        if not 0 <= sid < 1 << 32 or not 0 <= added_ns < _MAX_NS:
+            raise ValueError("sid or added_ns is out of range")
         if end is not None and end <= now_ns:
             self.ended += 1
             return

@@ -19,6 +19,9 @@ from ids.state.files import state_folder
 from ids.store.byhand import Deed
 from ids.types import IPNetwork
 
+ASK_S = 2.0
+"""How long an engine is waited for that may hang; what was saved last does as well."""
+
 AT_ONCE = 50
 """Networks in one request to the engine, which takes no long ones."""
 
@@ -37,7 +40,10 @@ def penalties() -> None:
 def penalties_list(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
     """List who was blocked before, the latest last: how often that counts, and when the latest block ends or ended."""
     config = build_config(config_path, overrides)
-    rows = known(config)
+    troubles: list[str] = []
+    rows = known(config, troubles)
+    for trouble in troubles:
+        print_message(f"ids: note: {trouble}")
     if output == "json":
         show_json([{"network": network, "times": times, "until_ns": until_ns} for network, times, until_ns in rows])
         return
@@ -77,12 +83,17 @@ def penalties_reset(
         sys.exit(1)
 
 
-def known(config: Config) -> list[tuple[str, int, int]]:
-    """Return (network, times, end of the latest): as the engine has them, or as they were saved."""
+def known(config: Config, troubles: list[str]) -> list[tuple[str, int, int]]:
+    """Return (network, times, end of the latest): as the engine has them, or as they were saved.
+
+    Where an engine is there and does not answer, ``troubles`` gets why.
+    """
     try:
-        answer = request(socket_path(config.engine.runtime_dir, config.instance), "penalties")
+        answer = request(socket_path(config.engine.runtime_dir, config.instance), "penalties", ASK_S)
         return [(str(network), int(times), int(until_ns)) for network, times, until_ns in answer["penalties"]]
-    except (NotRunning, NoAnswer, KeyError):
+    except (NotRunning, NoAnswer, KeyError) as error:
+        if isinstance(error, NoAnswer):
+            troubles.append(f"{error}. Who was blocked before is what was saved last")
         folder = state_folder(config.engine.state_dir, config.instance)
         return [(str(one.network), one.times, one.until_ns) for one in saved.load(folder)]
 

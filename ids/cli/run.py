@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import faulthandler
+import io
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -51,7 +53,8 @@ def run(
     from ids.service.notify import Notifier
     from ids.service.privileges import ENGINE, WITH_DISPATCHER, keep_only
 
-    faulthandler.enable()  # a watchdog ends a loop that hangs by SIGABRT: where it hung is in the log then
+    with suppress(io.UnsupportedOperation):  # a caller within Python may have put a stderr without a file there
+        faulthandler.enable()  # a watchdog ends a loop that hangs by SIGABRT: where it hung is in the log then
     configure()
 
     def read() -> Config:

@@ -14,7 +14,7 @@ from ids.control import request, socket_path
 from ids.errors import IdsError, UsageError
 from ids.kernel.fastpath import guarded_interfaces, instance_dir
 from ids.service.install import install, is_booted, run_systemctl, state, this_command, uninstall
-from ids.service.unit import CONFIG_PATH, Service
+from ids.service.unit import CONFIG_PATH, Service, written_by
 
 name_option = click.option("--name", default="ids", show_default=True, help="Name of the unit; one for each instance.")
 config_option = click.option(
@@ -55,13 +55,12 @@ def install_(name: str, config_path: Path, now: bool, force: bool, only_print: b
 
 @service.command("uninstall")
 @name_option
-@config_option
-def uninstall_(name: str, config_path: Path) -> None:
+def uninstall_(name: str) -> None:
     """Stop the service and remove what `install` wrote. Settings, logs, lists and state stay, and so does the gate.
 
     `ids detach` opens the gate.
     """
-    wanted = _service(name, config_path)
+    wanted = Service(name, ("ids",), CONFIG_PATH)  # whatever its settings are by now
     if is_booted() and wanted.unit_path.exists():
         run_systemctl(["disable", "--now", f"{name}.service"])
     removed = uninstall(wanted)
@@ -111,6 +110,6 @@ def _service(name: str, config_path: Path) -> Service:
     if not config_path.exists():
         return wanted
     settings = load_config(config_path)
-    wanted = replace(wanted, pin_dir=settings.fastpath.pin_dir)
+    wanted = replace(wanted, pin_dir=settings.fastpath.pin_dir, writes=written_by(settings))
     log = settings.eve.path
     return wanted if log in (None, "-") else replace(wanted, log_dir=Path(str(log)).absolute().parent)

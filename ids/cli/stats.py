@@ -26,6 +26,9 @@ from ids.kernel.fastpath import guarded_interfaces, instance_dir
 from ids.kernel.maps.counts import pinned_counts, pinned_heartbeat_age_s, pinned_shadow
 from ids.respond.uninspected import Uninspected, flat, uninspected
 
+APART = ("kernel.", "rule_alerts.", "rule_time_us.")
+"""Beginnings of counters that the table of the engine's leaves out: shown above, or of many rules (`ids top`)."""
+
 
 @click.command()
 @instance_options
@@ -70,7 +73,7 @@ def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> N
     console.print()
     table = Table(title="engine", title_justify="left", box=None, show_header=False)
     for name, value in flat(engine.get("ids", {})).items():
-        if value and not name.startswith("kernel."):
+        if value and not name.startswith(APART):
             table.add_row(name, f"{value:,}")
     console.print(table)
     console.print()

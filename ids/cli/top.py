@@ -167,12 +167,13 @@ def _head(now: Look, rates: Rates, instance: str) -> RenderableType:
         first.append(("  shadow mode", "bold yellow"))
     if seen.problem:
         first.append((f"  {seen.problem}", "yellow"))
-    counters, of = seen.counters, rates.of
+    counters = seen.counters
     passed, dropped = (_verdict_rate(rates, verdict) for verdict in ("pass", "drop"))
     second = f"passed {_amount(passed)}/s  dropped {_amount(dropped)}/s"
     if seen.up:
+        inspected, alerts = (_moved(rates, name) for name in ("decode.packets", "detect.alerts"))
         second += (
-            f"  inspected {_amount(of.get('decode.packets'))}/s  alerts {_amount(of.get('detect.alerts'))}/s"
+            f"  inspected {_amount(inspected)}/s  alerts {_amount(alerts)}/s"
             f"  lag {counters.get('engine.lag_ms', 0):,} ms  blocks {counters.get('respond.blocks', 0):,}"
         )
     return Group(styled(*first), Text(second), Text("q ends", style="dim"))
@@ -252,6 +253,11 @@ def _verdict_rate(rates: Rates, verdict: str) -> float | None:
         value for name, value in rates.of.items() if name.startswith(f"kernel.{verdict}.") and name.endswith(".packets")
     ]
     return sum(found) if rates.seconds else None
+
+
+def _moved(rates: Rates, name: str) -> float | None:
+    """Return the rate of a counter of an engine that answers: what it has not counted yet does not move."""
+    return rates.of.get(name, 0.0) if rates.seconds else None
 
 
 def _rounded(rates: Rates, name: str) -> float | None:

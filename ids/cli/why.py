@@ -102,7 +102,7 @@ def _places(config: Config, stack: ExitStack) -> tuple[Places, list[str]]:
         allowed=asked(lambda: stack.enter_context(AllowList.open(pins))),
         memory=asked(lambda: stack.enter_context(memory(config))),
         comments=comments.load(state_folder(config.engine.state_dir, config.instance)),
-        penalties=known(config),
+        penalties=known(config, troubles),
         own=own_addresses() if config.respond.protect_own else frozenset(),
         home=home_net(config.vars),
         settings=config.respond,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 
-from ids.console.server import Request
+from ids.console.messages import Request
 
 COOKIE = "ids_session"
 SESSION_S = 12 * 3600.0

@@ -15,8 +15,8 @@ from markupsafe import Markup
 from ids.config import Config
 from ids.console import changes
 from ids.console.access import Access, Session, may_write
+from ids.console.messages import PLAIN, Request, Response
 from ids.console.pages import NotFound, Pages, Shown, spelt_network
-from ids.console.server import PLAIN, Request, Response
 from ids.errors import IdsError, UsageError
 from ids.literal import literal
 from ids.metrics import Metrics

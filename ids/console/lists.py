@@ -1,4 +1,4 @@
-"""Who is blocked: the foremost of what may be a million entries, and single ones."""
+"""Who is blocked: the foremost of what may be a million entries."""
 
 from __future__ import annotations
 
@@ -49,17 +49,6 @@ def foremost(pins: Path, order: str = "hits", most: int = MOST) -> Listed:
         return Listed(tuple(block for block in blocks if block is not None and _holds(block)), total)
 
 
-def covering(pins: Path, network: IPNetwork) -> list[Block]:
-    """Return the entries that hold a network, from itself up to the widest: one look each, 33 or 129 at most."""
-    with Blocklist.open(pins) as blocklist:
-        found = (blocklist.get(wider) for wider in _wider(network))
-        return [block for block in found if block is not None and _holds(block)]
-
-
 def _holds(block: Block) -> bool:
     """Return whether an entry has not expired; the kernel ignores those that wait to be swept."""
     return block.expires_ns is None or block.expires_ns > time.time_ns()
-
-
-def _wider(network: IPNetwork) -> list[IPNetwork]:
-    return [network.supernet(new_prefix=length) for length in range(network.prefixlen, -1, -1)]

@@ -11,25 +11,28 @@ from functools import partial
 from typing import Any
 
 from ids.config import Config
-from ids.console import lists
+from ids.console import lists, why
 from ids.console.changes import network_of
 from ids.console.evidence import dump, rows_of
 from ids.console.now import now
 from ids.errors import KernelError, UsageError
 from ids.kernel.fastpath import instance_dir
+from ids.respond.protected import own_addresses
 from ids.snapshot import Snapshot, Watcher
 from ids.store import queries
 from ids.store.database import open_reading, store_path
 from ids.store.queries import Filters
+from ids.store.why import Answer
 
 PAGE = 50
 """Alerts on a page."""
 MOST_RULES = 100
-MOST_CHANGES = 50
 QUERY_S = 3.0
 """How long one page may ask the store: a search for text that is nowhere reads all of it."""
 LIST_S = 3.0
 """How long a look at the blocklist is good for: of a million entries it takes a second and 70 MB, whoever asks."""
+OWN_S = 60.0
+"""How long the addresses of this host are taken for known: three processes find them out."""
 STEPS = 20_000
 """Steps of SQLite's machine between two looks at the clock: some milliseconds."""
 MAX_TEXT = 200
@@ -49,6 +52,7 @@ class Pages:
         self._look = look
         self._pins = instance_dir(config.fastpath, config.instance)
         self._store = store_path(config.engine.state_dir, config.instance)
+        self._own = Watcher(own_addresses, OWN_S)
         self._listed = {order: Watcher(partial(self._foremost, order), LIST_S) for order in lists.ORDERS}
 
     def now(self, _: Mapping[str, str]) -> Shown:
@@ -113,18 +117,26 @@ class Pages:
         return lists.foremost(self._pins, order)
 
     def why(self, query: Mapping[str, str]) -> Shown:
-        """Show why an address is blocked or not: entries that hold it, alerts, what was done to it."""
-        network = network_of(query.get("address", ""))
-        content: dict[str, Any] = {"network": spelt_network(network), "blocks": [], "alerts": [], "history": []}
-        try:
-            content["blocks"] = lists.covering(self._pins, network)
-        except (KernelError, OSError) as error:
-            content["problem"] = str(error)
+        """Show why an address is blocked or not, or the one that an alert or a flow is about; see `ids.console.why`."""
+        subject = query.get("address", "")
+        content: dict[str, Any] = {}
+        answers: list[Answer] = []
         with self._memory(content) as database:
-            if database is not None:
-                content["alerts"] = queries.alerts(database, Filters(address=network), limit=PAGE)
-                content["history"] = queries.history(database, network, limit=MOST_CHANGES)
-        return "why.html", content
+            asked = why.asked_of(subject, database)
+            answers.append(why.answer(self._config, asked, database, self._own.look()))
+        if not answers:  # the store was too slow, or broke meanwhile
+            raise UsageError(content["problem"])
+        found = answers[0]
+        said, dropped = why.verdict(found)
+        evidence = [
+            {"buffer": row.get("buffer"), "offset": row.get("offset"), "dump": dump(str(row.get("excerpt")))}
+            for row in found.evidence
+        ]
+        problems = [content.get("problem", ""), *found.troubles]
+        return "why.html", {
+            **content, "answer": found, "network": spelt_network(found.asked.network), "verdict": said,
+            "dropped": dropped, "evidence": evidence, "problem": "; ".join(filter(None, problems)),
+        }  # fmt: skip
 
     def rules(self, _: Mapping[str, str]) -> Shown:
         """Show the rules that alerted, and those that take time."""

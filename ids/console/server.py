@@ -14,15 +14,15 @@ import socketserver
 import stat
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
+from ids.console.messages import SAFETY, Answer, BadRequest, Request, Response, fields
 from ids.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -40,48 +40,6 @@ MAX_HEAD_BYTES = 32 << 10
 """Of the request line and all headers, as of a proxy's."""
 MAX_BODY_BYTES = 16 << 10
 """Of a form: the largest holds a token or a network."""
-MAX_FIELDS = 64
-"""Of a query or a form."""
-
-PLAIN = "text/plain; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What was asked; nothing of it is to be believed."""
-
-    method: str
-    path: str
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """By their names in lower case."""
-    form: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What is answered."""
-
-    status: int = 200
-    body: bytes = b""
-    content_type: str = "text/html; charset=utf-8"
-    headers: tuple[tuple[str, str], ...] = ()
-
-    @classmethod
-    def text(cls, status: HTTPStatus, text: str) -> Response:
-        """Return a line of plain text."""
-        return cls(int(status), f"{text}\n".encode(), PLAIN)
-
-
-Answer = Callable[[Request], Response]
-
-
-class BadRequest(Exception):
-    """A request that cannot be answered."""
-
-    def __init__(self, status: HTTPStatus, why: str) -> None:
-        self.status = status
-        super().__init__(why)
 
 
 class _Arriving(io.RawIOBase):
@@ -187,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         if not self.path.startswith("/"):
             raise BadRequest(HTTPStatus.BAD_REQUEST, "expected a path")
-        return Request(self.command, parts.path, _fields(parts.query), headers, self._form(headers))
+        return Request(self.command, parts.path, fields(parts.query), headers, self._form(headers))
 
     def _form(self, headers: Mapping[str, str]) -> dict[str, str]:
         length = headers.get("content-length", "0")
@@ -200,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
             return {}
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
             raise BadRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected a form")
-        return _fields(body.decode("utf-8", "replace"))
+        return fields(body.decode("utf-8", "replace"))
 
     def _send(self, response: Response) -> None:
         self.request_version = self.protocol_version  # to whoever speaks none of HTTP, too
@@ -226,30 +184,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing of what others send; the command is none before a request was parsed."""
-
-
-SAFETY = (
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
-        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "same-origin"),  # with none at all, forms would come from nowhere: `Origin: null`
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("Cache-Control", "no-store"),
-)
-"""Headers of every answer."""
-
-
-def _fields(text: str) -> dict[str, str]:
-    """Return the fields of a query or a form; of several with one name the last."""
-    try:
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="replace"))
-    except ValueError as error:
-        raise BadRequest(HTTPStatus.BAD_REQUEST, f"expected at most {MAX_FIELDS} fields") from error
 
 
 class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):

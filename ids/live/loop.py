@@ -28,6 +28,7 @@ from ids.kernel.lists.reconcile import Reconciler
 from ids.live.answers import AnswerWatch
 from ids.live.bites import BiteWatch
 from ids.live.crew import POLL_S, TICK_S, make_crew
+from ids.live.feeder import Feeder
 from ids.live.gate import KernelGate
 from ids.live.guard import Guard, require_interfaces
 from ids.live.inside import inside_gap, inside_note
@@ -73,6 +74,7 @@ class Live:
         self._journal = Journal()
         self._gate = KernelGate(self._journal)
         self._answers = AnswerWatch()
+        self._feeder = Feeder()
         self._before: list[str] | None = None
         """Interfaces that were guarded when the fast path was opened; None: there was no fast path."""
         self._ready = False
@@ -99,6 +101,7 @@ class Live:
         with ExitStack() as stack:
             self._handle_signals(stack)  # from here on a signal waits until the gate can be left in order
             stack.callback(self._engine.stop)
+            stack.callback(self._feeder.close)
             control = ControlServer(  # before the maps: it refuses a second engine of this name
                 socket_path(config.engine.runtime_dir, config.instance),
                 {
@@ -218,6 +221,7 @@ class Live:
         """Once a second: the heartbeat, idle flows, expired blocks, and the first drops of new ones."""
         now_ns = time.time_ns()
         self._journal.tick()
+        self._feeder.poll(self.config, time.monotonic())
         self._fastpath.beat()
         for limit in self._fastpath.limits():
             self._counters.add(f"kernel.limits.{limit.kind.name.lower()}")

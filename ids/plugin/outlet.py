@@ -16,7 +16,7 @@ import orjson
 
 from ids.counters import Counters
 from ids.events import Lines
-from ids.plugin.privacy import Privacy
+from ids.privacy import Privacy
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +96,25 @@ class Outlet:
         """Deliver what waits, as long as the receiver takes it. A fork has no thread: it does nothing."""
         if os.getpid() != self._pid:
             return
+        self.retire()
+        self._thread.join(CLOSE_S)
+        self._account()
+
+    def retire(self) -> None:
+        """Take no more, and deliver what waits; returns at once. `retired` is to be asked from time to time."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(CLOSE_S)
+
+    def retired(self) -> bool:
+        """Return whether the thread of an outlet that takes no more has ended; then its counts are complete."""
+        if self._thread.is_alive():
+            return False
+        self._account()
+        return True
+
+    def _account(self) -> None:
+        """Count what was not delivered in the end."""
         with self._changed:
             if self._events:
                 log.error("%s: %d events were not delivered in the end", self._name, self._events)

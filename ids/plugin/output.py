@@ -18,6 +18,8 @@ class Output:
 
     def __init__(self) -> None:
         self._outlet: Outlet | None = None
+        self._retired: list[Outlet] = []
+        """Of settings before a reload, which still deliver: packets do not wait for them."""
         self._types: frozenset[str] = frozenset()
 
     def prepare(self, context: EngineContext) -> tuple[Callable[[], Outlet], frozenset[str]] | None:
@@ -34,11 +36,13 @@ class Output:
 
     @hookimpl
     def ids_reload(self, context: EngineContext) -> Callable[[], None]:
-        """Close the output and open it as the new settings say, once they are in force."""
+        """Open the output as the new settings say, once they are in force; the old one ends by itself."""
         prepared = self.prepare(context) if context.outputs else None
 
         def commit() -> None:
-            self.ids_stop()
+            if self._outlet is not None:
+                self._outlet.retire()
+                self._retired.append(self._outlet)
             self._open(prepared)
 
         return commit
@@ -51,12 +55,17 @@ class Output:
     @hookimpl
     def ids_events(self, events: Events) -> None:
         """Hand the wanted events over."""
+        if self._retired:
+            self._retired = [outlet for outlet in self._retired if not outlet.retired()]
         if self._outlet is not None:
             self._outlet.put(events.lines(self._types))
 
     @hookimpl
     def ids_stop(self) -> None:
         """Close the output."""
+        for outlet in self._retired:
+            outlet.close()
+        self._retired.clear()
         if self._outlet is not None:
             self._outlet.close()
             self._outlet = None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ids.plugin.privacy import PrivacySettings
+from ids.privacy import PrivacySettings
 from ids.respond.settings import EventType
 
 Facility = Literal[
@@ -46,7 +46,7 @@ class SyslogSettings(OutputSettings):
         None,
         pattern=r"^(unix:///.+|(udp|tcp|tls)://[^/\s]+)$",
         description="Where to: `unix:///dev/log`, `udp://192.0.2.1:514`, `tcp://192.0.2.1:601` or"
-        " `tls://log.example:6514` (RFC 5425, the server's certificate is verified). Over TCP messages are told apart"
+        " `tls://log.example:6514` (RFC 5425, the server's certificate is verified). Over TCP messages are separated"
         " by their length (octet counting, RFC 6587). Without it nothing is sent.",
     )
     facility: Facility = Field("local5", description="The facility of the messages.")

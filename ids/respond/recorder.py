@@ -91,13 +91,16 @@ class Recorder:
             held = sum(len(past.batch.data) for past, _ in self._history)
             while held > HISTORY_BYTES and len(self._history) > 1:
                 held -= len(self._history.popleft()[0].batch.data)
-            if self._open and len(packets.batch):
-                now_ns = int(packets.batch.ts_ns.max())
-                ended = set(self._flows.id[flows.ended].tolist())
-                over = [id_ for id_, one in self._open.items() if one.until_ns <= now_ns or id_ in ended]
-                for flow_id in over:
-                    self._close(flow_id)
+        if self._open:
+            for flow_id in self._open.keys() & set(self._flows.id[flows.ended].tolist()):
+                self._close(flow_id)
+            self.expire(int(packets.batch.ts_ns.max()) if packets is not None and len(packets.batch) else 0)
         return named
+
+    def expire(self, now_ns: int) -> None:
+        """Close the recordings that have waited long enough, or are full."""
+        for flow_id in [flow_id for flow_id, one in self._open.items() if one.until_ns <= now_ns]:
+            self._close(flow_id)
 
     def flush(self) -> None:
         """Close all recordings, and wait until they are written; forget the traffic."""

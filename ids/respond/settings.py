@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork
 
-from ids.plugin.privacy import PrivacySettings
+from ids.privacy import PrivacySettings
 from ids.types import unmapped
 
 

@@ -11,12 +11,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ids.config import Config
 from ids.paths import CHECKOUT
 
 CONFIG_PATH = Path("/etc/ids/ids.yaml")
 """Where `ids init` writes and the service reads, unless somebody says otherwise."""
 LOG_DIR = Path("/var/log/ids")
-STATE_DIR = Path("/var/lib/ids")
+OWN = (LOG_DIR, Path("/var/lib/ids"), Path("/var/cache/ids"), Path("/run/ids"))
+"""Folders that the unit makes for the engine."""
 
 WATCHDOG_S = 30
 """A batch takes milliseconds, a second at worst, and a worker that hangs is started again after 15 s: whoever shows no
@@ -78,7 +80,7 @@ CapabilityBoundingSet=CAP_BPF CAP_NET_ADMIN CAP_PERFMON
 AmbientCapabilities=
 NoNewPrivileges=yes
 ProtectSystem=strict
-ReadWritePaths=-{pin_dir}
+ReadWritePaths={writable}
 ProtectHome={protect_home}
 PrivateTmp={private_tmp}
 PrivateMounts=yes
@@ -135,6 +137,8 @@ class Service:
     config: Path
     log_dir: Path = LOG_DIR
     pin_dir: Path = Path("/sys/fs/bpf/ids")
+    writes: tuple[Path, ...] = ()
+    """Folders that it writes to besides those that the unit gives it; they have to be there."""
     from_package: bool = False
     root: Path = Path("/")
     """Under which the files are put; another one for a package, or a test."""
@@ -158,6 +162,7 @@ class Service:
             about="" if self.name == "ids" else f" ({self.name})",
             command=" ".join(map(_quoted, self.command)),
             config=_quoted(str(self.config)),
+            writable=" ".join(_quoted(f"-{path}") for path in (self.pin_dir, *self.writes)),
             pin_dir=_quoted(str(self.pin_dir)),
             watchdog_s=WATCHDOG_S,
             protect_home="read-only" if self._lies_in("/home", "/root", "/run/user") else "yes",
@@ -178,6 +183,20 @@ class Service:
     def files(self) -> dict[Path, str]:
         """Return each file of the service and its text."""
         return {self.unit_path: self.unit(), self.logrotate_path: self.logrotate()}
+
+
+def written_by(settings: Config) -> tuple[Path, ...]:
+    """Return the folders that an engine with these settings writes to, and that are not the unit's own."""
+    files = [path for path in (settings.eve.path,) if path not in (None, "-")]
+    folders = [
+        settings.engine.runtime_dir,
+        settings.engine.state_dir,
+        settings.rules.cache_dir,
+        settings.files.store_dir,
+    ]
+    named = [*(Path(str(file)).absolute().parent for file in files), *(Path(name) for name in folders if name)]
+    named = [path for path in named if path.is_absolute()]  # any other lies beside the events
+    return tuple(dict.fromkeys(path for path in named if not any(path.is_relative_to(own) for own in OWN)))
 
 
 def packaged(root: Path) -> dict[Path, str]:

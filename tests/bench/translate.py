@@ -43,7 +43,7 @@ def translate(folder: Path, inline: bool = False) -> tuple[list[str], int, int]:
     lines: list[str] = []
     done = left = 0
     for path in sorted(folder.glob("*.yaml")):
-        for rule in yaml.safe_load(path.read_text())["rules"]:
+        for rule in yaml.safe_load(path.read_text()).get("rules", []):
             try:
                 bodies = list(_bodies(rule))
             except Beyond:

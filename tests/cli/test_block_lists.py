@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ids.kernel import Block, Blocklist, NetworkSet
+from ids.state.lists import load
 from ids.store.database import open_reading
 from ids.store.queries import changes
 from ids.types import BlockMode
@@ -236,3 +237,21 @@ def test_many_entries_come_in_chunks_and_each_once(
     assert len(set(listed(ids))) == 1001
     assert len(ids("block", "list")[1].splitlines()) == 1002
     assert ids("block", "list", "--limit", 3)[1].splitlines()[3].split()[0] == "198.51.100.2/32"
+
+
+def test_without_an_engine_a_change_by_hand_is_saved_by_the_command(
+    ids: Ids, blocks: Blocklist, tmp_path: Path
+) -> None:
+    saved = tmp_path / "default" / "lists"
+    ids("block", "add", "203.0.113.9")
+    loaded = load(saved)
+    assert loaded is not None
+    assert len(loaded.claims) == 1
+    ids("allow", "add", "198.51.100.0/24")
+    loaded = load(saved)
+    assert loaded is not None
+    assert loaded.allowed_labels == ["operator"]
+    ids("block", "delete", "203.0.113.9")
+    loaded = load(saved)
+    assert loaded is not None
+    assert len(loaded.claims) == 0

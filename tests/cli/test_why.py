@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
 import time
 from contextlib import closing
 from ipaddress import ip_network
@@ -159,6 +160,22 @@ def test_without_a_fast_path_and_without_a_memory_it_says_what_is_not_known(
     assert code == 1
     assert out.count("not known:") == 2
     assert "--set instance=other" in out, "the commands mean the same engine"
+
+
+def test_an_engine_that_hangs_is_named_and_the_rest_is_answered(
+    ids: Ids, blocks: Blocklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ids.cli.penalties.ASK_S", 0.05)
+    blocked(blocks)
+    penalties.save(tmp_path / "default", [Penalty(ip_network(ATTACKER), 3, time.time_ns() + HOUR_NS, True)])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf:
+        deaf.bind(str(tmp_path / "default.sock"))
+        deaf.listen(1)
+        code, out, _ = ids("why", ATTACKER, "--set", f"engine.runtime_dir={tmp_path}")
+    assert code == 0
+    assert "by sid 7" in out
+    assert "203.0.113.66/32, 3 times" in out
+    assert "not known: the engine at" in out
 
 
 def test_a_memory_that_is_damaged_costs_only_its_part(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:

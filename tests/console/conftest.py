@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ids.config import Config, load_config
+from ids.console import lists, why
 from ids.console.access import Access
 from ids.console.app import App
+from ids.console.lists import Listed
 from ids.console.server import BoundedServer
 from ids.events import spell
+from ids.kernel import Block
 from ids.kernel.rings.fill import RingFill
 from ids.snapshot import Snapshot
 from ids.store.database import open_writing, store_path
-from ids.store.rows import alert_row, insertion
+from ids.store.rows import alert_row, change_row, insertion
+from ids.types import BlockMode, Change, IPNetwork
 
 TOKEN = "a-token-for-tests-0123456789abcdef"
 HOSTILE = (
@@ -67,6 +73,16 @@ def hostile_alert(number: int) -> dict[str, Any]:
     return event | {"event_type": "alert", "src_ip": "198.51.100.66", "dest_ip": "203.0.113.5"}
 
 
+def hostile_change() -> Change:
+    """Return the block of 198.51.100.66, with a hostile text in every place that holds text."""
+    return Change(
+        "block", 1_795_000_000_000_000_004, ipaddress.ip_network("198.51.100.66"), sid=100001, label=HOSTILE,
+        mode=BlockMode.ENFORCE, flow_id=1002,
+        detail={"signature": HOSTILE, "rule": HOSTILE, "comment": HOSTILE,
+                "evidence": [{"buffer": HOSTILE, "offset": 1, "excerpt": HOSTILE}]},
+    )  # fmt: skip
+
+
 def snapshot(**changes: Any) -> Snapshot:
     """Return what a look at a busy instance shows."""
     counters = {
@@ -102,6 +118,40 @@ class Site:
         with closing(open_writing(store_path(self.config.engine.state_dir, self.config.instance))) as database:
             rows = (alert_row(spell(event).encode(), 0) for event in events)
             database.executemany(insertion("alerts"), rows)
+
+    def note(self, *changes: Change) -> None:
+        """Write down what the engine did."""
+        with closing(open_writing(store_path(self.config.engine.state_dir, self.config.instance))) as database:
+            database.executemany(insertion("changes"), map(change_row, changes))
+
+
+class Entries:
+    """Stands for the kernel's lists."""
+
+    def __init__(self, blocks: list[Block]) -> None:
+        self._blocks = blocks
+
+    def __enter__(self) -> Entries:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def covering(self, network: IPNetwork) -> list[Block]:
+        """Return the entries around a network."""
+        return [block for block in self._blocks if block.network.overlaps(network)]
+
+    def list(self) -> list[Any]:
+        """Return nothing that is allowed."""
+        return []
+
+
+def pretend(patch: pytest.MonkeyPatch, blocks: list[Block]) -> None:
+    """Let the kernel hold these blocks on a guarded interface."""
+    patch.setattr(lists, "foremost", lambda *_: Listed(tuple(blocks), 1_000_000))
+    patch.setattr(why, "Blocklist", SimpleNamespace(open=lambda _: Entries(blocks)))
+    patch.setattr(why, "AllowList", SimpleNamespace(open=lambda _: Entries([])))
+    patch.setattr(why, "pinned_shadow", lambda _: False)
+    patch.setattr(why, "guarded_interfaces", lambda _: ["eth0"])
 
 
 Open = Callable[..., Site]

@@ -15,7 +15,7 @@ import pytest
 from ids.console import app as app_module
 from ids.console.access import COOKIE, MOST_SESSIONS, SESSION_S, Access
 from ids.console.changes import network_of
-from ids.console.server import Request
+from ids.console.messages import Request
 from ids.console.token import read_token
 from ids.errors import UsageError
 from tests.console.conftest import TOKEN, Open, Site

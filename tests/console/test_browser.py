@@ -16,13 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from ids.console import lists
-from ids.console.lists import Listed
 from ids.kernel import Block
 from ids.snapshot import Snapshot
 from ids.types import BlockMode
 from tests.console.browser import Browser, find_browser
-from tests.console.conftest import HOSTILE, TOKEN, Open, Site, alert, hostile_alert, snapshot
+from tests.console.conftest import HOSTILE, TOKEN, Open, Site, alert, hostile_alert, hostile_change, pretend, snapshot
 
 PICTURES = os.environ.get("IDS_SCREENSHOTS", "")
 
@@ -53,11 +51,6 @@ def blocks(label: str) -> list[Block]:
     ]  # fmt: skip
 
 
-def kernel_of(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
-    monkeypatch.setattr(lists, "foremost", lambda *_: Listed(tuple(blocks(label)), 2))
-    monkeypatch.setattr(lists, "covering", lambda *_: blocks(label)[:1])
-
-
 def moved(second: int) -> Snapshot:
     """Return what a look shows so many seconds later, of traffic that comes in waves."""
     first = snapshot()
@@ -86,10 +79,12 @@ def test_every_page_shows_hostile_text_as_text(
     site = open_site(write=True)
     site.remember([hostile_alert(number) for number in range(4, 60)])
     site.seen.append(snapshot(interfaces=(HOSTILE,), problem=HOSTILE, engine=None, kernel={f"drop.{HOSTILE}": (9, 9)}))
-    kernel_of(monkeypatch, HOSTILE)
+    site.note(hostile_change())
+    pretend(monkeypatch, blocks(HOSTILE))
     base = log_in(browser, site)
     seen = 0
-    for path in ("/", "/alerts", "/alerts?text=script", "/alerts/4", "/blocks", "/why?address=198.51.100.66", "/rules",
+    for path in ("/", "/alerts", "/alerts?text=script", "/alerts/4", "/blocks", "/why?address=198.51.100.66",
+                 "/why?address=4", "/rules",
                  "/search?q=script", "/search?q=100001", "/nowhere/<script>", "/alerts/999999"):  # fmt: skip
         browser.go(f"{base}{path}")
         if path == "/":
@@ -113,7 +108,19 @@ def test_a_walk_through_the_console(browser: Browser, open_site: Open, monkeypat
               alert__action="blocked", alert__severity=1)
         for number in range(10, 80)
     ])  # fmt: skip
-    kernel_of(monkeypatch, "spamhaus-drop")
+    site.note(
+        replace(
+            hostile_change(),
+            label="rule",
+            flow_id=77,
+            detail={
+                "signature": "Path traversal to a system file",
+                "rule": "rules/base/web.yaml:7",
+                "evidence": [{"buffer": "http.uri", "offset": 3, "excerpt": "/../etc/passwd"}],
+            },
+        )
+    )
+    pretend(monkeypatch, blocks("spamhaus-drop"))
     base = log_in(browser, site)
     for second in range(1, 50):
         site.seen.append(moved(second))
@@ -131,7 +138,7 @@ def test_a_walk_through_the_console(browser: Browser, open_site: Open, monkeypat
     assert "/../etc/passwd.." in browser.run("document.querySelector('.dump').textContent")
     assert "2f 2e 2e 2f 65 74 63" in browser.run("document.querySelector('.dump').textContent")
     picture(browser, "alert")
-    browser.submit("document.querySelector('dd a[href^=\"/why\"]').click()")
+    browser.submit("document.querySelector('a.why').click()")
     assert "ids block delete 198.51.100.66 " in browser.run("document.body.textContent")
     picture(browser, "why")
     browser.submit("document.querySelector('nav a[href=\"/blocks\"]').click()")

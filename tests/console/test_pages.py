@@ -14,11 +14,11 @@ from ids.console import lists, pages
 from ids.console.access import Access
 from ids.console.app import App, _when
 from ids.console.evidence import MAX_DUMP, MOST_ROWS, dump, rows_of
-from ids.console.server import Request, Response
+from ids.console.messages import Request, Response
 from ids.errors import KernelError
 from ids.kernel import Block
 from ids.store.database import store_path
-from tests.console.conftest import HOSTILE, TOKEN, Open, Site, alert, hostile_alert, snapshot
+from tests.console.conftest import HOSTILE, TOKEN, Open, Site, alert, hostile_alert, hostile_change, pretend, snapshot
 
 
 @pytest.fixture
@@ -125,25 +125,42 @@ def test_a_question_that_takes_too_long_is_given_up(site: Site, monkeypatch: pyt
 
 
 def test_the_lists_show_what_the_kernel_says(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = Block(ipaddress.ip_network("192.0.2.7"), None, label="operator", packets=5)
-    monkeypatch.setattr(lists, "foremost", lambda *_: lists.Listed((entry,), 1_000_000))
-    monkeypatch.setattr(lists, "covering", lambda *_: [entry])
+    pretend(monkeypatch, [Block(ipaddress.ip_network("192.0.2.7"), None, label="operator", packets=5)])
     assert "1,000,000 entries; the foremost 1 are shown" in text(ask(site, "/blocks"))
-    assert "ids block delete 192.0.2.7<" in text(ask(site, "/why", address="192.0.2.7"))
+    shown_why = text(ask(site, "/why", address="192.0.2.7"))
+    assert "It is blocked." in shown_why
+    assert "ids block delete 192.0.2.7<" in shown_why.replace("/32", "")
+    assert "It is not blocked." in text(ask(site, "/why", address="192.0.2.8"))
 
     def refused(*_: object) -> None:
         raise KernelError("there is no fast path", "Start `ids run` first")
 
     monkeypatch.setattr(lists, "foremost", refused)
-    monkeypatch.setattr(lists, "covering", refused)
     assert "1,000,000 entries" in text(ask(site, "/blocks")), "one look serves all who come soon"
     assert "there is no fast path" in text(ask(site, "/blocks", by="latest"))
-    assert "there is no fast path" in text(ask(site, "/why", address="192.0.2.7"))
+
+
+def test_without_a_kernel_side_why_shows_what_the_store_knows(site: Site) -> None:
+    site.note(hostile_change())
+    page = text(ask(site, "/why", address="198.51.100.66"))
+    assert "there is no fast path under" in page
+    assert "It is not blocked." in page
+    assert "rule" in page.partition("What was done")[2]
+
+
+def test_a_question_about_an_alert_or_a_flow_is_one_about_its_source(site: Site) -> None:
+    for number, about in (("2", "alert 2"), ("1001", "flow 1001")):
+        page = text(ask(site, "/why", address=number))
+        assert f"{about} is about it" in page
+        assert "<h1>198.51.100." in page
+    assert ask(site, "/why", address="4711").status == 400
+    assert ask(site, "/why", address="9" * 40).status == 400
 
 
 def test_hostile_text_is_escaped_on_every_page(site: Site) -> None:
     """As a parser of HTML sees it; `test_browser` has the word of a browser."""
     site.remember([hostile_alert(number) for number in range(4, 8)])
+    site.note(hostile_change())
     for path, query in (("/", {}), ("/alerts", {"text": "<script>"}), ("/alerts/4", {}), ("/rules", {}),
                         ("/search", {"q": '"><script>'}), ("/why", {"address": "198.51.100.66"})):  # fmt: skip
         body = text(ask(site, path, **query)).partition("<main>")[2]

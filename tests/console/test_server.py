@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ids.console import server as http
-from ids.console.server import BoundedServer, Request, Response
+from ids.console.messages import SAFETY, Request, Response
+from ids.console.server import BoundedServer
 from ids.errors import UsageError
 
 
@@ -74,7 +75,7 @@ def test_a_request_is_parsed_and_every_answer_has_the_headers_of_safety(listenin
     head = f"POST /x?q=1&q=2 HTTP/1.1\r\nHost: h\r\nContent-Length: {len(form)}\r\n".encode()
     answer = ask(listening, head + b"Content-Type: application/x-www-form-urlencoded\r\n\r\n" + form)
     assert answer.endswith(b"POST /x {'q': '2'} {'token': 'a b'}")
-    for name, value in http.SAFETY:
+    for name, value in SAFETY:
         assert f"{name}: {value}\r\n".encode() in answer
     assert b"Connection: close" in answer
     assert b"default-src 'none'" in answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -209,6 +210,76 @@ class TestClaims:
         lists.later(1)
         assert lists.blocks.sweep() == 1
         assert lists.blocks.list() == []
+
+    def test_a_sweep_says_which_claims_ended(self, lists: Lists, monkeypatch: pytest.MonkeyPatch) -> None:
+        lists.replace("fa", ALL, ENFORCE, 5)
+        lists.replace("fb", ALL, SHADOW)
+        lists.later(6)
+        ends: list[Block] = []
+        assert lists.blocks.sweep(None, ends) == 4
+        assert {(end.network, end.label) for end in ends} == {(network, "fa") for network in NETWORKS}
+        monkeypatch.setattr(blocklist, "MAX_ENDS", 1)
+        lists.replace("fc", ALL, ENFORCE, 5)
+        lists.later(6)
+        ends.clear()
+        assert lists.blocks.sweep(None, ends) == 4
+        assert len(ends) == 1, "no more are named, but all are counted"
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(NETWORKS),
+                st.sampled_from(LABELS),
+                st.sampled_from([ENFORCE, SHADOW]),
+                st.sampled_from([None, 50, 100]),
+            ),
+            max_size=8,
+        ),
+        st.lists(st.tuples(st.sampled_from(NETWORKS), st.sampled_from(LABELS)), max_size=4),
+    )
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+    def test_claims_put_in_bulk_are_those_that_were_added_one_at_a_time(
+        self, lists: Lists, given: list[Any], before: list[Any]
+    ) -> None:
+        now_ns = time.time_ns()
+        blocks = [
+            Block(network, None if end_s is None else now_ns + end_s * SECOND_NS, mode, label=label)
+            for network, label, mode, end_s in given
+        ]
+        others = [Block(network, None, SHADOW, label=label) for network, label in before]
+
+        def held() -> tuple[set[Any], set[Any]]:
+            """Return all claims, and those in force: who enforces, and until when."""
+            entries = lists.blocks.list()
+            claims = {
+                (entry.network, claim.label, claim.mode, round((claim.expires_ns or 0) / 1e10))
+                for entry in entries
+                for claim in (entry, *entry.others)
+            }
+            return claims, {(entry.network, entry.mode, round((entry.expires_ns or 0) / 1e10)) for entry in entries}
+
+        lists.blocks.clear()
+        lists.blocks.add(blocks)
+        in_force, waiting = lists.blocks.columns()
+        lists.blocks.clear()
+        lists.blocks.add([*others, *blocks])
+        expected = held()
+        lists.blocks.clear()
+        lists.blocks.add(others)
+        lists.blocks.put(waiting)
+        lists.blocks.put(in_force)
+        assert held() == expected
+
+    def test_what_holds_an_address_is_found_the_narrowest_first(self, lists: Lists) -> None:
+        lists.replace("fa", NetworkSet.of([ipaddress.ip_network(n) for n in ("198.51.100.0/24", "198.51.100.9")]))
+        lists.replace("fb", NetworkSet.of([ipaddress.ip_network("198.51.100.0/24")]), SHADOW)
+        found = lists.blocks.covering(ipaddress.ip_network("198.51.100.9"))
+        assert [(str(entry.network), entry.label) for entry in found] == [
+            ("198.51.100.9/32", "fa"),
+            ("198.51.100.0/24", "fa"),
+        ]
+        assert [other.label for other in found[1].others] == ["fb"]
+        assert lists.blocks.covering(ipaddress.ip_network("198.51.101.9")) == []
 
     def test_clearing_forgets_the_claims_too(self, lists: Lists) -> None:
         lists.replace("fa", ALL)

@@ -200,7 +200,19 @@ def test_an_interface_that_was_renamed_stays_guarded_and_is_followed_by_the_next
         assert query_xdp("lan0").program_id not in (0, before), "by the program of this start"
         rename("lan0", interface)
         assert again.renamed() == {}
+        again.view_egress([interface])
+        rename(interface, "lan0")
+        subprocess.run(
+            ["ip", "link", "add", interface, "type", "veth", "peer", "name", "other0"], check=True, capture_output=True
+        )
+        assert again.attach(interface) == "native", "another interface of the old name"
+        assert again.view_egress([interface]) == [interface]
+        assert query_xdp(interface).program_id
+        assert again.renamed() == {}
+        assert again.attached() == again.egress.attached() == [interface]
         again.close("remove")
+        assert not query_xdp(interface).program_id
+        assert not query_xdp("lan0").program_id, "nothing is left behind"
 
 
 def test_stopping_with_detach_keeps_the_lists(bpffs: Path, veth: Veth) -> None:

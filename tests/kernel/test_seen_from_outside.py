@@ -11,8 +11,8 @@ import pytest
 from scapy.layers.inet import IP, UDP
 
 from ids.config import load_config
-from ids.console import changes
-from ids.console.lists import ORDERS, covering, foremost
+from ids.console import changes, why
+from ids.console.lists import ORDERS, foremost
 from ids.kernel import Block, Reason, contract
 from ids.kernel.flows.busiest import pinned_flows
 from ids.kernel.rings.fill import pinned_fill
@@ -73,10 +73,6 @@ def test_the_foremost_of_the_blocklist_are_found_without_listing_it(gate: Gate) 
     assert listed.total == 131
     for order in ORDERS:
         assert len(foremost(pins, order, 10).blocks) in (9, 10), "an entry whose time is over is not shown"
-    held = covering(pins, ipaddress.ip_network("192.0.2.7"))
-    assert [(str(block.network), block.sid) for block in held] == [("192.0.2.0/24", 7)]
-    assert [str(block.network) for block in covering(pins, ipaddress.ip_network("2001:db8:5::1"))] == ["2001:db8::/32"]
-    assert covering(pins, ipaddress.ip_network("198.51.100.99")) == []
 
 
 def test_what_the_console_changes_holds_and_is_written_down(gate: Gate, tmp_path: Path) -> None:
@@ -88,11 +84,15 @@ def test_what_the_console_changes_holds_and_is_written_down(gate: Gate, tmp_path
     gate.fastpath.blocks.add([Block(network, sid=7, label="rule")])
     packet = question("192.0.2.7")
     assert gate.send(packet).reason is Reason.DROP_BLOCKED
+    found = why.answer(config, why.asked_of("192.0.2.7", None), None)
+    assert [(block.sid, block.packets) for block in found.blocks] == [(7, 1)]
+    assert found.undo[0][0] == "ids block delete 192.0.2.7/32"
     assert changes.lift(config, network) == "192.0.2.7/32 is unblocked"
     assert gate.send(packet).reason is Reason.PASS_SHOWN
     assert "was not on the blocklist" in changes.lift(config, network)
     assert "is allowed" in changes.allow(config, network)
     gate.fastpath.blocks.add([Block(network, label="feed")])
+    assert "is allowed, which wins" in why.verdict(why.answer(config, why.asked_of("192.0.2.7", None), None))[0]
     assert gate.send(packet).reason is Reason.PASS_SHOWN
     with closing(open_reading(store_path(str(tmp_path), pins.name))) as database:
         rows = queries.history(database, network)

@@ -1,10 +1,11 @@
-"""Build the package and tell its story on a machine of each distribution."""
+"""Build the package, and go through its story on a machine of each distribution."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -51,6 +52,7 @@ def main() -> int:
         print(f"skipped: needs root{' and ' + ', '.join(missing) if missing else ''}")
         return 0
     os.chdir(ROOT)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no machine is left
     failed = False
     for suite in parsed.suite or SUITES:
         print(f"{suite}, Python {SUITES[suite]}", flush=True)

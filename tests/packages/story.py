@@ -24,6 +24,12 @@ client = http.client.HTTPConnection(server, 8080, timeout=3, source_address=(sou
 client.request("GET", "/", headers={"User-Agent": agent})
 print(client.getresponse().status)
 """
+SECOND = """
+instance: two
+interfaces: [late0]
+rules: {paths: [/etc/ids/none.yaml]}
+eve: {path: /var/log/ids/two.json}
+"""
 PATIENCE_S = 60.0
 
 
@@ -56,7 +62,7 @@ class Story:
         steps = (
             self.install, self.init, self.start, self.privileges, self.enforce, self.attack, self.undo,
             self.upgrade, self.refused_upgrade, self.rotate, self.refused_reload, self.watchdog,
-            self.reboot, self.interface_returns, self.remove,
+            self.second_instance, self.reboot, self.interface_returns, self.remove,
         )  # fmt: skip
         for step in steps:
             begin = time.monotonic()
@@ -178,16 +184,32 @@ class Story:
         self.judge(*self.traffic(hang))
         expect("Fatal Python error: Aborted" in self.machine.run("journalctl", "-u", "ids"), "no stack in the journal")
 
+    def second_instance(self) -> None:
+        """Another instance becomes a service of its own, and goes again; the first one does not notice."""
+        before = self.unit("MainPID")
+        (self.machine.root / "etc/ids/two.yaml").write_text(SECOND)
+        (self.machine.root / "etc/ids/none.yaml").write_text("rules: []\n")
+        named = ("--name", "ids-two", "-c", "/etc/ids/two.yaml")
+        self.machine.run("ids", "service", "install", "--now", *named)
+        said = self.machine.run("ids", "service", "status", *named)
+        expect("guarding nothing; waiting for late0" in said, f"its status is {said}")
+        self.machine.run("ids", "service", "uninstall", "--name", "ids-two")
+        expect(not (self.machine.root / "etc/systemd/system/ids-two.service").exists(), "its unit is left")
+        self.machine.run("ids", "service", "status", "-c", "/etc/ids/ids.yaml")
+        expect(self.unit("MainPID") == before, "the first one was started again")
+
     def reboot(self) -> None:
-        """After a reboot the service starts by itself, and waits for an interface that comes later."""
+        """After a reboot the service starts by itself, with its lists, and waits for an interface that comes later."""
         self.machine.halt()
         host("ip", "netns", "delete", self.neighbours, check=False)
         self.boot(link=False)
         soon(
             lambda: "waiting for outside" in self.unit("StatusText"), f"it is not waited for: {self.unit('StatusText')}"
         )
+        expect(f"{BAD}/32" in self.blocked(), f"the list is {self.blocked()}")
         self.link()
         soon(lambda: self.unit("StatusText").startswith("guarding outside;"), "it is not guarded")
+        self.judge(*self.traffic(lambda: None))
 
     def interface_returns(self) -> None:
         """An interface that goes is guarded when it is back."""

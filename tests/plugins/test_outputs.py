@@ -24,7 +24,7 @@ from ids.errors import IdsError, UsageError
 from ids.events import Events
 from ids.plugin import outlet
 from ids.plugin.outlet import Outlet, Refused
-from ids.plugin.privacy import Privacy, PrivacySettings
+from ids.privacy import Privacy, PrivacySettings
 from ids.respond.outputs import MailSettings
 from tests.plugins.receivers import (
     PATIENCE_S,
@@ -283,7 +283,27 @@ def test_a_reload_takes_other_settings_and_one_that_is_refused_changes_nothing()
         output.ids_events(Events([alert(2)]))
         posted.get(timeout=PATIENCE_S)
         output.ids_reload(context())()
+        output.ids_stop()
     assert threading.active_count() == before
+
+
+def test_a_reload_does_not_wait_for_a_receiver_that_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet, "CLOSE_S", 0.01)
+    receiver, counters = Receiver(), Counters()
+    stalled = made(receiver.deliver, counters)
+    output = Webhook()
+    output._outlet = stalled
+    output.ids_events(Events([alert(1)]))
+    stalled.put(Events([alert(1)]).lines())
+    assert receiver.asked.wait(PATIENCE_S)
+    output.ids_reload(context())()  # returns, though the receiver has not
+    output.ids_events(Events([alert(2)]))
+    assert output._retired == [stalled]
+    receiver.may.set()
+    stalled._thread.join(PATIENCE_S)
+    output.ids_events(Events([alert(2)]))
+    assert output._retired == []
+    assert counters["x.delivered"] == len(receiver.got) == 1
 
 
 # ---- mail

@@ -106,6 +106,16 @@ def test_open_recordings_are_bounded_and_end_with_time(tmp_path: Path, monkeypat
     assert ["capture_file" in alert for alert in played.alerts] == [True, False, True]
 
 
+def test_a_recording_ends_without_a_further_packet(tmp_path: Path) -> None:
+    played = session(tmp_path, "captures.wait_s=5")
+    played.tcp(NEEDLE, close=False)
+    played.wait(4)
+    assert not (tmp_path / "out").exists()
+    played.wait(2)
+    played.engine.inspection._recorder._shelf.flush()  # type: ignore[union-attr]
+    assert len(recorded(played.alerts[0])) == 4
+
+
 def test_the_oldest_files_give_way_and_others_stay(tmp_path: Path) -> None:
     counters = Counters()
     shelf = Recordings(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ids.service.unit import CONFIG_PATH, Service, packaged
+from ids.config import Config
+from ids.service.unit import CONFIG_PATH, Service, packaged, written_by
 
 SERVICE = Service("ids", ("/usr/bin/ids",), CONFIG_PATH, from_package=True)
 FIGURE = re.compile(r"(?:Overall exposure level for \S+|exposure level of): \**([\d.]+)")
@@ -46,6 +47,22 @@ def test_it_may_no_more_than_it_needs() -> None:
 def test_what_it_needs_is_not_hidden_from_it(folder: str, home: str, tmp: str) -> None:
     unit = replace(SERVICE, command=(f"{folder}/.venv/bin/ids",)).unit()
     assert (values(unit, "ProtectHome"), values(unit, "PrivateTmp")) == ([home], [tmp])
+
+
+def test_folders_of_the_settings_are_writable() -> None:
+    assert written_by(Config()) == ()
+    settings = Config.model_validate(
+        {
+            "eve": {"path": "/srv/events/eve.json"},
+            "engine": {"state_dir": "/srv/state", "runtime_dir": "/run/ids/x"},
+            "files": {"store_dir": "/srv/two words"},
+        }
+    )
+    writes = written_by(settings)
+    assert writes == (Path("/srv/events"), Path("/srv/state"), Path("/srv/two words"))
+    unit = replace(SERVICE, writes=writes).unit()
+    assert values(unit, "ReadWritePaths") == ['-/sys/fs/bpf/ids -/srv/events -/srv/state "-/srv/two words"']
+    assert written_by(Config.model_validate({"eve": {"path": "-"}})) == ()
 
 
 def test_odd_paths_are_quoted() -> None:

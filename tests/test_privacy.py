@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.errors import UsageError
-from ids.plugin.privacy import Privacy, PrivacySettings
+from ids.privacy import Privacy, PrivacySettings
 
 EVENT = {
     "timestamp": "2026-11-22T03:59:54.000001+0000", "event_type": "alert", "src_ip": "192.0.2.77",

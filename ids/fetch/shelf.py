@@ -1,0 +1,104 @@
+"""The last good version of each feed, and how its updates went: a folder for each in the state directory."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from ids.errors import UsageError
+
+GOOD, STATE, LOCK = "good", "state.json", ".lock"
+
+
+@dataclass(slots=True)
+class History:
+    """How the updates of one feed went."""
+
+    source: str = ""
+    etag: str = ""
+    modified: str = ""
+    tried_ns: int = 0
+    """The latest attempt,"""
+    good_ns: int = 0
+    """and the latest that went well, also where nothing had changed."""
+    changed_ns: int = 0
+    """When the version came that is in force."""
+    failures: int = 0
+    """Since the latest that went well."""
+    error: str = ""
+    """Why the latest attempt failed; empty: it did not."""
+    sha256: str = ""
+    networks: int = 0
+
+
+class Shelf:
+    """The folder of one feed."""
+
+    def __init__(self, state_dir: str, instance: str, label: str) -> None:
+        self._folder = Path(state_dir) / instance / "feeds" / label
+
+    def history(self) -> History:
+        """Return how it went so far; what cannot be read begins anew."""
+        try:
+            kept = json.loads((self._folder / STATE).read_text())
+            history = History()
+            for of in fields(History):
+                if isinstance(value := kept.get(of.name), type(of.default)):
+                    setattr(history, of.name, value)
+            return history
+        except (OSError, ValueError, TypeError, AttributeError):
+            return History()
+
+    def good(self) -> bytes | None:
+        """Return the last good version; None where there is none."""
+        try:
+            return (self._folder / GOOD).read_bytes()
+        except OSError:
+            return None
+
+    def keep(self, history: History, data: bytes | None = None) -> None:
+        """Write how it went, and a new good version; raises `UsageError`."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if data is not None:
+                self._replace(GOOD, data)
+            self._replace(STATE, json.dumps(asdict(history), indent=1).encode() + b"\n")
+        except OSError as error:
+            raise UsageError(f"{self._folder}: {error.strerror or error}") from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the feed, so that two updates do not meet; raises `UsageError` where another one does."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UsageError(f"{self._folder}: {error.strerror or error}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise UsageError(f"{self._folder.name}: it is being updated by another process") from None
+        try:
+            yield
+        finally:
+            os.close(lock)
+
+    def _replace(self, name: str, data: bytes) -> None:
+        handle, part = tempfile.mkstemp(prefix=f".{name}.", dir=self._folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self._folder / name)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(part)
+            raise
