@@ -142,9 +142,9 @@ class _Handler(BaseHTTPRequestHandler):
             if lower in headers and lower in ("host", "content-length", "authorization", "origin"):
                 raise BadRequest(HTTPStatus.BAD_REQUEST, f"{lower} comes twice")
             headers[lower] = value
-        parts = urlsplit(self.path)
         if not self.path.startswith("/"):
             raise BadRequest(HTTPStatus.BAD_REQUEST, "expected a path")
+        parts = urlsplit(self.path)
         return Request(self.command, parts.path, fields(parts.query), headers, self._form(headers))
 
     def _form(self, headers: Mapping[str, str]) -> dict[str, str]:

@@ -23,7 +23,8 @@ CHANGE_COLUMNS = (
     "user", "uid", "command", "detail",
 )  # fmt: skip
 
-_MAX_INT = (1 << 63) - 1
+MAX_INT = (1 << 63) - 1
+"""The largest number of the database's."""
 _MAPPED = bytes(10) + b"\xff\xff"
 
 Row = tuple[Any, ...]
@@ -90,4 +91,4 @@ def _number(value: Any) -> int:
     """Return a whole number that fits."""
     if not isinstance(value, int):
         return 0
-    return max(-_MAX_INT, min(_MAX_INT, value))
+    return max(-MAX_INT, min(MAX_INT, value))

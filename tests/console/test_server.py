@@ -95,6 +95,7 @@ def test_a_request_is_parsed_and_every_answer_has_the_headers_of_safety(listenin
         (b"POST / HTTP/1.1\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}", 415),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET http://a/ HTTP/1.1\r\n\r\n", 400),
+        (b"GET http://[ HTTP/1.1\r\n\r\n", 400),
         (b"GET /?" + b"a&" * 100 + b" HTTP/1.1\r\n\r\n", 400),
         (b"DELETE / HTTP/1.1\r\n\r\n", 501),
         (b"\x16\x03\x01\x00\x05hello\r\n\r\n", 400),
