@@ -55,7 +55,7 @@ def change_row(change: Change, user: str = "", uid: int | None = None, command: 
     """Return the row of a change, or of a change by hand, which has a user."""
     return (
         _number(change.ts_ns), change.kind, *bounds_of(change.network), str(change.network or ""), _number(change.sid),
-        change.label, change.mode.value if change.mode else "", _number(change.until_ns) if change.until_ns else None,
+        change.label.encode("utf-8", "replace").decode(), change.mode.value if change.mode else "", _number(change.until_ns) if change.until_ns else None,
         _number(change.flow_id), _number(change.packets), _number(change.bytes), user, uid, command,
         spell(dict(change.detail)),
     )  # fmt: skip

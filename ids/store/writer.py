@@ -140,7 +140,7 @@ class StoreWriter:
                 batch = self._next_batch()
             if not batch:
                 break
-            if self._try(batch):
+            if self._settled(batch):
                 with self._changed:
                     for part in batch:
                         self._waiting.popleft()
@@ -160,6 +160,16 @@ class StoreWriter:
             if size >= BATCH_BYTES:
                 break
         return batch
+
+    def _settled(self, batch: Sequence[_Part]) -> bool:
+        """Write a batch, or lose it where it is one that cannot be written; return false where it is to wait."""
+        try:
+            return self._try(batch)
+        except Exception:  # what one batch has in it must not cost all that come behind it
+            log.exception("alerts or changes could not be made rows, and are lost: please report this")
+            self._drop_database()
+            self._count("store.lost", sum(part.rows for part in batch))
+            return True
 
     def _try(self, batch: Sequence[_Part]) -> bool:
         """Write a batch, all of it or nothing; return whether that was done."""
