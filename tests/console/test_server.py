@@ -141,6 +141,21 @@ def test_whoever_comes_beyond_the_room_gets_503_at_once_and_room_comes_back(
     assert 200 in codes
 
 
+def test_idle_connections_do_not_shut_others_out(listening: BoundedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUEST_S", "MAKE_WAY_S"):
+        monkeypatch.setattr(http, name, 60.0)
+    idle = [socket.create_connection(place(listening), timeout=60) for _ in range(http.MOST_AT_ONCE + 2)]
+    try:
+        assert status(ask(listening, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")) == 200
+        assert [client.recv(1) for client in idle[:3]] == [b""] * 3, "the oldest make way"
+        assert listening.refused == 0
+        idle[-1].sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert idle[-1].recv(12) == b"HTTP/1.1 200"
+    finally:
+        for client in idle:
+            client.close()
+
+
 def test_a_unix_socket_is_its_owners_alone_and_goes_with_the_console(tmp_path: Path, echo: Echo) -> None:
     path = tmp_path / "console.sock"
     server = BoundedServer(path, echo.answer)
