@@ -1,8 +1,8 @@
 """HTTP with bounds, for a few people and a scraper: one request a connection, so many at once, so long, so large.
 
 Python's own server, for it needs no more than that: who holds a connection open, or sends byte by byte, is hung up on
-when the time of the whole request is over. Beyond `MOST_AT_ONCE` whoever has waited longest with a request makes way, or
-who comes gets 503 at once.
+when the time of the whole request is over. Beyond `MOST_AT_ONCE` whoever has waited longest with a request makes way,
+or who comes gets 503 at once.
 """
 
 from __future__ import annotations
