@@ -20,7 +20,7 @@ from ids.rules.match.prefilter import Prefilter
 from ids.rules.model.rule import Identity, Rule, Scoped
 from ids.rules.model.yara import YaraRule
 from ids.rules.model.yara_parts import compile_part
-from ids.types import Datagrams, Evidence, FlowBatch, Match, Packets, Streams, Transactions
+from ids.types import Datagrams, FlowBatch, Match, Packets, Streams, Transactions
 
 YARA_ALONE = 500
 """YARA rules of one scope up to which each is measured by itself; of more, libyara's time is shared out evenly."""
@@ -166,9 +166,9 @@ class _Clock(Watch):
         return timed
 
     def _matched(self, match: Callable[..., Match]) -> Callable[..., Match]:
-        def counted(rule: Scoped, moment: Moment, shown: tuple[Evidence, ...]) -> Match:
+        def counted(rule: Scoped, *what: Any) -> Match:
             self._cost(rule).matches += 1
-            return match(rule, moment, shown)
+            return match(rule, *what)
 
         return counted
 

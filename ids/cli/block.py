@@ -246,6 +246,11 @@ def _import_export(exported: Exported, name: str, config: Config, force: bool, o
                     raise UsageError(
                         f"{covering.texts()[0]} covers {own}, of this host, a gateway or a resolver; --force blocks it"
                     )
+            for proxy in map(unmapped, config.respond.trusted_proxies):
+                if (meeting := claims.chosen(claims.near(proxy))) and len(meeting):
+                    raise UsageError(
+                        f"{meeting.texts()[0]} meets {proxy}, of respond.trusted_proxies; --force blocks it"
+                    )
         added = blocklist.put(claims)
     note_comments(config, exported.comments)
     keep_lists(config)

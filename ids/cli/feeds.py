@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from ids.cli.block import _spare_own
-from ids.cli.memory import note_deeds
+from ids.cli.memory import keep_lists, note_deeds
 from ids.cli.options import build_config, count_of, instance_options, output_console, output_option, print_message
 from ids.cli.options import show_json as _show_json
 from ids.config import Config
@@ -108,6 +108,8 @@ def _update(feed: FeedSettings, config: Config, force: bool) -> Outcome:
     except UsageError as error:
         return Outcome(feed.label, "failed", error=str(error))
     detail = {key: value for key, value in dataclasses.asdict(outcome).items() if value and key != "label"}
+    if outcome.result != "failed":
+        keep_lists(config)
     if outcome.result != "unchanged":
         note_deeds(config, [Deed("import", label=feed.label, detail={"feed": feed.source, **detail})])
     return outcome

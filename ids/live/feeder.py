@@ -23,7 +23,13 @@ SAID_BYTES = 16_384
 """Of what it said, at most, that goes into the log."""
 END_S = 2.0
 
-_COMMAND = "import os; os.nice(10); from ids.cli import main; main()"
+_COMMAND = """
+import contextlib, os
+with contextlib.suppress(OSError):  # a service may be forbidden to
+    os.nice(10)
+from ids.cli import main
+main()
+"""
 
 
 class Feeder:

@@ -86,6 +86,12 @@ def test_a_block_of_a_trusted_proxy_needs_force(ids: Ids, tmp_path: Path) -> Non
             code, _, err = ids("block", *words, *trusted)
             assert code == 2
             assert "respond.trusted_proxies; --force" in err
+    ids("block", "add", "198.51.100.9")
+    exported = tmp_path / "export"
+    exported.write_text(ids("block", "export")[1])
+    ids("block", "delete", "198.51.100.9")
+    code, _, err = ids("block", "import", exported, "--set", "respond.trusted_proxies=[198.51.100.0/28]")
+    assert (code, "respond.trusted_proxies; --force" in err) == (2, True)
     assert networks(ids) == {}
 
 

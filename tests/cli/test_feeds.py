@@ -11,6 +11,7 @@ import pytest
 
 from ids.cli import main
 from ids.kernel import Blocklist, FastPath, FastPathSettings
+from ids.state import lists
 from tests.bench.report import CannotRun
 from tests.bench.scratch import scratch_bpffs
 
@@ -51,6 +52,7 @@ def test_a_feed_is_kept_up_to_date(tmp_path: Path, pins: Path, capsys: pytest.Ca
     code, out, _ = ids("feeds", "update", "--due")
     assert (code, "2 networks, 2 new" in out) == (0, True)
     assert sorted(blocked()) == ["203.0.113.7/32", "203.0.113.9/32"]
+    assert (tmp_path / "state/default" / lists.FILE_NAME).exists(), "kept over a reboot, as what is imported by hand"
     assert ids("feeds", "update", "--due") == (0, "", ""), "its time has not come"
     for bad, why in (("<html>", "holds no network"), ("198.51.100.0/24\n", "trusted_proxies"), ("127.0.0.1\n", "host")):
         file.write_text(bad)

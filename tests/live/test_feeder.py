@@ -72,6 +72,17 @@ def test_nothing_is_started_where_nothing_is_asked_for(tmp_path: Path, off: str)
     assert feeds._process is None
 
 
+def test_an_update_runs_where_it_may_not_give_way_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> int:
+        raise PermissionError
+
+    begun: list[bool] = []
+    monkeypatch.setattr("os.nice", refuse)
+    monkeypatch.setattr("ids.cli.main", lambda: begun.append(True))
+    exec(feeder._COMMAND, {})
+    assert begun == [True]
+
+
 def test_an_interpreter_that_cannot_be_started_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

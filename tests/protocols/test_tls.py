@@ -75,6 +75,7 @@ def test_a_connection_is_one_transaction_in_parts() -> None:
         "tls.random_bytes": hs.RANDOM[4:], "tls.cert_subject": b"CN=host.example",
         "tls.cert_issuer": b"C=XX, CN=Some CA", "tls.cert_serial": b"00:97:E6",
         "tls.cert_fingerprint": hashlib.sha1(CERTIFICATE).digest().hex(":").encode(), "tls.cert_chain_len": b"2",
+        "tls.cert_notbefore": b"1609556645", "tls.cert_notafter": b"2556241445", "tls.cert_validity": b"valid",
         "tls.certs": CERTIFICATE, "tls.subjectaltname": b"host.example", "ja3s.string": b"771,49195,",
         "ja3s.hash": hashlib.md5(b"771,49195,").hexdigest().encode(),
     }  # fmt: skip
