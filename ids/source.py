@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,9 @@ _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _Loader: Any = getattr(
     yaml, "CSafeLoader", yaml.SafeLoader
 )  # libyaml, ten times faster, where PyYAML was built with it
+
+_TAB = re.compile(r" *\t")
+"""Before whatever a line says."""
 
 Key: TypeAlias = str | int
 Model = TypeVar("Model", bound=BaseModel)
@@ -95,13 +99,16 @@ def parse_yaml(raw: bytes | str, name: str) -> Document:
         finally:
             loader.dispose()
     except UnicodeDecodeError as error:
-        raise SourceError(f"is not UTF-8 at byte {error.start}", Location(name), "save it as UTF-8") from error
+        before = error.object[: error.start]
+        place = Location(name, before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
+        raise SourceError(f"is not UTF-8 at byte {error.start}", place, "save it as UTF-8") from error
     except yaml.MarkedYAMLError as error:
         mark: Any = error.problem_mark or error.context_mark
         place = Location(name, mark.line + 1, mark.column + 1) if mark else Location(name)
-        raise SourceError(
-            f"is not valid YAML: {error.problem or error.context}", place, "check the indentation and quotes"
-        ) from error
+        remedy = "check the indentation and quotes"
+        if mark and _TAB.match(text.split("\n")[mark.line] if mark.line <= text.count("\n") else ""):
+            remedy = "indent with blanks: YAML takes no tabs there"
+        raise SourceError(f"is not valid YAML: {error.problem or error.context}", place, remedy) from error
     except yaml.YAMLError as error:
         raise SourceError(f"is not valid YAML: {str(error).splitlines()[0]}", Location(name)) from error
     except RecursionError as error:

@@ -32,7 +32,9 @@ class Outer(BaseModel, extra="forbid"):
         ("a:\n\t- 1", "f.yaml:2:1: is not valid YAML"),
         ("[" * (MAX_DEPTH + 1), f"f.yaml:1:{MAX_DEPTH + 1}: is nested deeper"),
         ("? [1]\n: 2", "f.yaml:1:3: key"),
-        (b"a: \xff", "f.yaml: is not UTF-8 at byte 3"),
+        ("a:\n\t- 1", "f.yaml:2:1: is not valid YAML: found character that cannot start any token (indent with blanks"),
+        (b"a: \xff", "f.yaml:1:4: is not UTF-8 at byte 3"),
+        (b"a: 1\nb: \xff", "f.yaml:2:4: is not UTF-8 at byte 8"),
     ],
 )
 def test_what_is_no_plain_yaml_is_refused_with_its_place(text: str | bytes, message: str) -> None:

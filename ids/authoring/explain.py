@@ -39,6 +39,7 @@ from ids.types import (
     Transaction,
     Transactions,
 )
+from ids.types.state import TextChange
 
 MAX_HELD_BYTES = 256 << 20
 """Bytes of streams that are kept for one rule; the direction that was silent longest loses its own."""
@@ -197,7 +198,7 @@ class _Onlooker(Watch):
             rule.signature.sid
             for rule in self.matcher.rules
             for change in rule.signature.state.changes
-            if isinstance(change, BitChange | CounterChange) and change.name in names
+            if isinstance(change, BitChange | CounterChange | TextChange) and change.name in names
         ]
         matched = [sid for sid in setters if self._others[sid]]
         who = f"changed by sid {', '.join(map(str, setters[:8]))}" if setters else "no loaded rule changes it"

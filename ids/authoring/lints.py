@@ -40,6 +40,7 @@ _MESSAGES = (
     ("matches-everything", "without match:"), ("dead-protocol", "recognises"), ("dead-protocol", "is recognised over"),
     ("duplicate-sid", "is already used"), ("duplicate-sid", "stands at"), ("block", "block"),
     ("never-matches", "never"), ("never-matches", "count in"), ("never-matches", "lower case"),
+    ("never-matches", "which no rule sets"),
 )  # fmt: skip
 """Names of the faults and warnings of loading, by words in them; the first that fits."""
 
@@ -156,7 +157,8 @@ def _heard_alone(rule: Rule) -> bool:
     """Return whether a rule alerts wherever its condition holds."""
     signature = rule.signature
     state = signature.state
-    return not (state.tests or state.silent or signature.threshold) and signature.action is not Action.PASS
+    waits = state.tests or signature.threshold or signature.distinct is not None or signature.after is not None
+    return not (waits or state.silent) and signature.action is not Action.PASS
 
 
 def _beginnings(rule: Rule, codes: dict[Hashable, int]) -> Iterator[int]:

@@ -121,6 +121,17 @@ def test_state_is_named_with_who_sets_it(tmp_path: Path) -> None:
     assert failures(story["state"]) == ["flow bit seen is set (changed by sid 2; of these matched here: none)"]
 
 
+def test_a_text_that_another_rule_captured_is_named_with_it(tmp_path: Path) -> None:
+    text = (
+        'alert tcp any any -> any any (msg:"x"; flow:to_server; content:"abc"; flowvar:who,"root"; sid:1; rev:1;)\n'
+        'alert tcp any any -> any any (msg:"y"; flow:to_server; pcre:"/^(?P<flow_who>[a-z]+) /"; noalert; sid:2;)\n'
+    )
+    story = explained(tmp_path, text, "payload: {to_server: root abc}")
+    (state,) = story["state"]
+    assert state["held"]
+    assert "changed by sid 2; of these matched here: 2" in state["text"]
+
+
 def test_strings_of_yara_are_shown_whatever_the_condition_says(tmp_path: Path) -> None:
     rule = 'rule r { meta: sid = 1 strings: $a = "abcdef" $b = "uvwxyz" condition: all of them }'
     story = explained(tmp_path, rule, "payload: {to_server: 12abcdef}", name="r.yar")

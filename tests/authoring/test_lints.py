@@ -65,6 +65,18 @@ def test_a_rule_that_is_not_always_heard_shadows_none(tmp_path: Path, asks: str)
     assert "shadowed" not in names(tmp_path, rule(GOOD + asks) + rule(GOOD + ' content:"more"; distance:0;', 2))
 
 
+@pytest.mark.parametrize(("asks", "shadowed"), [
+    ("count: {distinct: dst_port, by: pair, at_least: 20, within: 10s}", False),
+    ("after: {rules: 3, within: 1m}", False),
+    ("level: high", True),
+])  # fmt: skip
+def test_a_rule_that_counts_or_comes_after_another_shadows_none(tmp_path: Path, asks: str, shadowed: bool) -> None:
+    same = "[payload: {contains: 'a needle, and a long one'}]"
+    other = rule_text("[payload: {contains: 'another needle, and a long one'}]", 3)
+    text = "rules:\n" + rule_text(same, 1, more=f"{asks}\nrepeats: true") + rule_text(same, 2, more="repeats: true")
+    assert ("shadowed" in names(tmp_path, text + other, "r.yaml")) is shadowed
+
+
 def test_strict_makes_a_warning_an_exit_code(tmp_path: Path) -> None:
     file = tmp_path / "r.rules"
     file.write_text(rule('flow:to_server; content:"|00|";'))

@@ -161,7 +161,7 @@ YAML_FILES = [
     in_yaml("infinity for a number", "rules: [{title: x, sid: .inf}]\n", "1:25: sid: input should be a finite"),
     in_yaml("a list for a key", "rules:\n  ? [a, b]\n  : c\n", r"2:5: key \['a', 'b'\] is neither text nor"),
     in_yaml("NUL bytes", b"rules: [\0\0]\n", " is not valid YAML"),
-    in_yaml("bytes that are no UTF-8", b"rules: [\xff\xfe]\n", " is not UTF-8 at byte 8"),
+    in_yaml("bytes that are no UTF-8", b"rules: [\xff\xfe]\n", "1:9: is not UTF-8 at byte 8"),
     in_yaml("half a character", yaml_rule(r'[payload: {contains: "\ud800"}]'), r"5:\d+: is not valid YAML"),
     in_yaml("a key of another alphabet", HEAD + "    m\u0430tch: []\n", "5:5: unknown key .*did you mean 'match'"),
     in_yaml("too many items", f"lists: [{{name: a, items: [{'x,' * 100_001}]}}]\n", r"1:19: .*at most 100000"),

@@ -11,6 +11,7 @@ import click
 
 from ids.authoring.fixes import fix_files
 from ids.authoring.lints import LINTS, Lint, lints, named
+from ids.authoring.never import nevers
 from ids.cache import Cache
 from ids.cli.options import build_config, config_options, count_of, output_option, print_message, show_json
 from ids.cli.rules.rows import LANGUAGES, language_of, read_rules
@@ -52,7 +53,7 @@ def command(
         for done in fix_files(find_files((*paths, *only_rules), config.rules.exclude, [])):
             print_message(f"fixed: {done.path}: {', '.join(done.changes)}")
     rows, errors, loaded = read_rules(config)
-    warnings = [*map(named, loaded.warnings), *lints(loaded)]
+    warnings = [*map(named, (*loaded.warnings, *nevers(loaded))), *lints(loaded)]
     warnings = [lint for lint in warnings if lint.name not in unwanted]
     if not config.rules.strict:
         errors += loaded.refused

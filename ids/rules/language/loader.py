@@ -30,6 +30,13 @@ SUFFIXES = YAML_SUFFIXES + YARA_SUFFIXES + SURICATA_SUFFIXES
 COMPANION_SUFFIX = ".tests.yaml"
 """Of a file with the tests of the rules of the file beside it, ``x.tests.yaml`` of ``x.rules``; it has no rules."""
 
+_FIRST_WORDS = {
+    **dict.fromkeys(YAML_SUFFIXES, "put rules under `rules:`"),
+    **dict.fromkeys(YARA_SUFFIXES, "write `rule name { ... }`"),
+    **dict.fromkeys(SURICATA_SUFFIXES, "write `alert http any any -> any any (...)`"),
+}
+"""What to write into a file without a rule, by its suffix."""
+
 SHIPPED = ("base", "policy")
 """Rule sets that come with the engine, known by these names."""
 
@@ -194,8 +201,7 @@ def _empty_files(files: Sequence[str], sources: set[str]) -> Iterable[RuleError]
     """Warn of files that bring neither rule nor list, and have no error that would explain it."""
     for file in files:
         if file not in sources:
-            remedy = "put rules under `rules:`" if file.endswith(YAML_SUFFIXES) else "write `rule name { ... }`"
-            yield RuleError("holds no rule", Location(file), remedy)
+            yield RuleError("holds no rule", Location(file), _FIRST_WORDS[Path(file).suffix])
 
 
 def _shipped(path: str | Path) -> Path:

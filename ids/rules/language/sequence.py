@@ -9,6 +9,7 @@ from typing import TypeVar
 from ids.errors import RuleError
 from ids.rules.model.rule import Scoped
 from ids.types import BitChange, BitTest, CounterChange, CounterTest, Remembered
+from ids.types.state import StateTest, TextChange
 
 _Rule = TypeVar("_Rule", bound=Scoped)
 
@@ -53,20 +54,29 @@ def never_set(rules: Iterable[Scoped], all_rules: Iterable[Scoped]) -> Iterator[
     """Yield a warning for each of the rules that waits for what none of all rules sets."""
     bits: set[tuple[bool, str]] = set()
     counters: set[str] = set()
+    texts: set[tuple[str, str]] = set()
     for rule in all_rules:
         for change in rule.signature.state.changes:
             if isinstance(change, BitChange) and change.change != "unset":
                 bits.add((change.scope == "flow", change.name))
             elif isinstance(change, CounterChange):
                 counters.add(change.name)
+            elif isinstance(change, TextChange):
+                texts.add((change.scope, change.name))
     for rule in rules:
         for test in rule.signature.state.tests:
-            name = ""
-            if isinstance(test, BitTest):
-                waits = not test.negated and not any((test.scope == "flow", one) in bits for one in test.names)
-                name = ", ".join(test.names) if waits else ""
-            elif isinstance(test, CounterTest) and test.operator != "notset" and test.name not in counters:
-                name = test.name
-            if name:
+            if name := _missing(test, bits, counters, texts):
                 why = f"sid {rule.signature.sid}: it waits for {name}, which no rule sets"
                 yield RuleError(why, rule.source, "set it in another rule, or correct the name")
+
+
+def _missing(
+    test: StateTest, bits: Collection[tuple[bool, str]], counters: Collection[str], texts: Collection[tuple[str, str]]
+) -> str:
+    """Return what a test waits for and nothing sets, or nothing."""
+    if isinstance(test, BitTest):
+        waits = not test.negated and not any((test.scope == "flow", one) in bits for one in test.names)
+        return ", ".join(test.names) if waits else ""
+    if isinstance(test, CounterTest):
+        return test.name if test.operator != "notset" and test.name not in counters else ""
+    return test.name if (test.scope, test.name) not in texts else ""

@@ -22,7 +22,7 @@ from ids.rules.language.yaml_reading import NamedList, Reading
 from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD, comes_over, strangers, wrong_way
 from ids.rules.model.chain import DECODED, Chain, Expression
 from ids.rules.model.patterns import Pattern, Patterns
-from ids.rules.model.rule import All, Regex, Rule, leaves
+from ids.rules.model.rule import All, FlowOptions, Regex, Rule, Traffic, leaves
 from ids.source import Document, InvalidDocument, read_yaml, validate
 from ids.types import Action, Signature, Stores, Threshold
 
@@ -122,22 +122,16 @@ class YamlLoader:
         reader = MatchReader(reading)
         condition = reader.match(raw.get("match") or [], (*at, "match"))
         condition += reader.exceptions(raw.get("exceptions") or [], (*at, "exceptions"))
+        schema = None
         try:
             schema = validate(RuleSchema, document, at)
         except InvalidDocument as invalid:
             self._take(invalid.errors)
-            self.errors += reading.errors
-            return None
         self.errors += reading.errors
-        try:
-            traffic = parse_traffic(schema.traffic, self._variables)
-        except GroupError as error:
-            self._refuse(str(error), document.locate((*at, "traffic")), error.remedy)
-            return None
-        try:
-            options = parse_flow(_flow_words(schema.flow))
-        except GroupError as error:
-            self._refuse(str(error), document.locate((*at, "flow")), error.remedy)
+        fields = RuleSchema.model_fields
+        traffic = self._traffic(raw.get("traffic", fields["traffic"].default), document, at)
+        options = self._options(raw.get("flow", fields["flow"].default), document, at)
+        if schema is None or traffic is None or options is None:
             return None
         rule = Rule(
             signature=_signature(schema, place),
@@ -153,6 +147,24 @@ class YamlLoader:
         self._check(rule, document, at)
         self._check_reach(rule, document, at, any(raw.get(key) for key in _SELECTIVE))
         return rule if len(self.errors) == before else None
+
+    def _traffic(self, written: Any, document: Document, at: tuple[str | int, ...]) -> Traffic | None:
+        """Read what a rule looks at; None where it is no text, which the schema refuses, or has a fault."""
+        if not isinstance(written, str):
+            return None
+        try:
+            return parse_traffic(written, self._variables)
+        except GroupError as error:
+            self._refuse(str(error), document.locate((*at, "traffic")), error.remedy)
+            return None
+
+    def _options(self, written: Any, document: Document, at: tuple[str | int, ...]) -> FlowOptions | None:
+        """Read what a rule asks of the flow; None where it has a fault."""
+        try:
+            return parse_flow(_flow_words(written))
+        except GroupError as error:
+            self._refuse(str(error), document.locate((*at, "flow")), error.remedy)
+            return None
 
     def _check(self, rule: Rule, document: Document, at: tuple[str | int, ...]) -> None:
         """Refuse combinations that could never match, and warn of costly ones."""

@@ -23,7 +23,7 @@ from ids.rules.language.remedies import refusal
 from ids.rules.language.schema import SEVERITY, BlockSchema, Level
 from ids.rules.language.traffic import parse_flow, parse_traffic
 from ids.rules.language.variables import GroupError, Variables
-from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD, TRANSPORT_PROTOCOLS, comes_over
+from ids.rules.model.buffers import PACKET_HEADERS, PAYLOAD, TRANSPORT_PROTOCOLS, comes_over, strangers
 from ids.rules.model.literals import Needle, needle
 from ids.rules.model.rule import ENDS
 from ids.rules.model.yara import STREAM, YaraRule
@@ -94,6 +94,10 @@ def yara_rule(
     except GroupError as error:
         raise MetaError(f"meta: {error}", error.remedy) from None
     _check_reach(meta.scope, traffic.protocol)
+    if apart := strangers([meta.scope], traffic.app_proto):
+        raise MetaError(
+            f"meta: scope and traffic of different protocols ({', '.join(apart)}) never meet", "correct one"
+        )
     known = set(Meta.model_fields)
     metadata: dict[str, list[str]] = {"level": [meta.level], "yara": [name]}
     metadata.update({key: [str(value)] for key, value in raw.items() if key not in known})

@@ -140,7 +140,7 @@ class Builder:
             flow=self._flows.setdefault(options, options),
             source=Location(path, line, column),
             condition=All(tuple(parts)),
-            repeats=True,
+            repeats=not _on_recognition(draft, parts),
             level=LEVELS.get(severity, "informational"),
         )
         fault = _never(rule, header.words[4]) or _idle(draft, rule)
@@ -170,6 +170,14 @@ def _unknown(name: str) -> Unsupported:
     if name.lower() in LATER:
         return Unsupported(f"keyword {name.lower()}", "it is not supported", "leave it out, or use another rule")
     return Unsupported(f"keyword {name[:40]}", "no such option is known", nearest(name, KEYWORDS))
+
+
+def _on_recognition(draft: Draft, parts: list[Node]) -> bool:
+    """Return whether a rule asks for the recognised protocol and a side alone: Suricata judges it once a side, when
+    the protocol is found."""
+    if draft.established is not None or draft.stateless or draft.direction is None or _state(draft).tests:
+        return False
+    return bool(parts) and all(isinstance(part, Spoken) for part in parts)
 
 
 def _state(draft: Draft) -> State:

@@ -27,6 +27,9 @@ _PIECE = re.compile(r"[\[\]]|\s+|[^\[\]\s]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
 _ESCAPED_END = re.compile(r"\\[ \t\r]*\Z")
 
+_BYTE_ORDER_MARK = "\xef\xbb\xbf"
+"""Of UTF-8, read as Latin-1: some editors begin a file with it."""
+
 SHAPE = "write `action protocol source port -> destination port (options)`"
 
 
@@ -63,6 +66,7 @@ Option = tuple[str, str | None, int]
 
 def raw_rules(text: str) -> Iterator[RawRule]:
     """Yield the rules of a file; empty lines, comments and rules that are commented out are skipped."""
+    text = text.removeprefix(_BYTE_ORDER_MARK)
     pending: list[str] = []
     first, disabled = 0, False
     for number, line in enumerate(text.split("\n"), 1):
