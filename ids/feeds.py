@@ -21,6 +21,10 @@ import numpy as np
 from ids.errors import Location, SourceError
 from ids.types import IPAddress, IPNetwork, unmapped
 
+MAX_ENTRIES = 4_000_000
+"""Of one feed, usable or not; the largest in use have some hundred thousand. A feed is some tens of megabytes, which
+as objects are gigabytes: whoever serves it must not use up the memory of the machine that guards."""
+
 MAX_PROBLEMS = 20
 """Unreadable lines that are reported in full; the rest are counted."""
 
@@ -29,6 +33,9 @@ WIDEST = {4: 8, 6: 16}
 
 FORMATS = ("auto", "plain", "json", "csv")
 JSON_KEYS = ("cidr", "ip", "network", "address", "prefix")
+
+_LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+"""As `str.splitlines` has them."""
 
 Interval = tuple[int, int]
 
@@ -114,17 +121,29 @@ def parse_feed(data: bytes, name: str, form: str = "auto", column: str | None = 
     """Read one feed called ``name``.
 
     ``column`` names (by header or 1-based number) the column of a CSV file. Raises `SourceError` where the file as a
-    whole makes no sense: a CSV without the column, JSON that is none.
+    whole makes no sense: a CSV without the column, JSON that is none, more than `MAX_ENTRIES`.
     """
     text = data.decode("utf-8-sig", errors="replace")
     if form == "auto":
         form = "csv" if column is not None else "json" if text.lstrip()[:1] in ("{", "[") else "plain"
+    _refuse_too_many(text, form, name)
     entries: dict[str, Callable[[], Iterable[tuple[int, str]]]] = {
         "plain": lambda: _plain(text),
         "json": lambda: _json(text, name),
         "csv": lambda: _csv(text, name, column),
     }
-    return _collect(entries[form](), name)
+    try:
+        return _collect(entries[form](), name)
+    except csv.Error as error:
+        raise SourceError(f"is not CSV: {error}", Location(name)) from error
+
+
+def _refuse_too_many(text: str, form: str, name: str) -> None:
+    """Raise `SourceError` where there are more entries than are read, before any of them is an object."""
+    rows = sum(text.count(end) for end in _LINE_ENDS) - text.count("\r\n")
+    values = sum(text.count(mark) for mark in ",[{") // 4 if form == "json" else 0  # an entry has some keys
+    if max(rows, values) > MAX_ENTRIES:
+        raise SourceError(f"has more than {MAX_ENTRIES:,} entries", Location(name), "it is no feed of a blocklist")
 
 
 def _plain(text: str) -> Iterator[tuple[int, str]]:

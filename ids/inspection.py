@@ -160,7 +160,7 @@ class Inspection:
         self._protocols = Protocols(config.protocols, counters, flows, files=self._files)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
-        self._exhibits = Exhibits(config.eve, flows, counters, config.respond)
+        self._exhibits = Exhibits(config.eve, flows, counters, config.respond, getattr(config.protocols, "http", None))
         self._recorder = Recorder(config.captures, flows, counters, live=live)
         self._unlogged = Unlogged(flows, counters)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)

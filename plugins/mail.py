@@ -58,15 +58,17 @@ class Digest:
         if len(self.lines) < self._kept:
             self.lines.append(_alert(event))
 
-    def text(self, since: str) -> str:
-        """Return the body of the mail."""
+    def text(self, since: str, note: str = "") -> str:
+        """Return the body of the mail; with a note, that stands in place of the single alerts."""
         parts = [f"Since {since}: " + ", ".join(f"{count:,} {kind}" for kind, count in self.types.most_common())]
         for heading, counted in (("Rules", self.rules), ("Sources", self.sources)):
             if counted:
                 rows = [f"{count:>9,}  {name}" for name, count in counted.most_common(TOP)]
                 more = [f"           and {len(counted) - TOP:,} more"] if len(counted) > TOP else []
                 parts.append("\n".join([heading, *rows, *more]))
-        if self.lines:
+        if note:
+            parts.append(note)
+        elif self.lines:
             left = self.types["alert"] - len(self.lines)
             more = [f"… and {left:,} more: `ids alerts`, or the EVE file, has them"] if left > 0 else []
             parts.append("\n".join(["Alerts", *self.lines, *more]))
@@ -116,7 +118,7 @@ class Mailer:
         """Send the digest, if there is anything in it."""
         if self._digest.events:
             try:
-                self._submit(self._message())
+                self._submit_what_is_taken()
             except smtplib.SMTPException as error:
                 raise OSError(f"the mail server refuses: {error}") from error
         self._begin_anew()
@@ -126,7 +128,17 @@ class Mailer:
         """Send what there is."""
         self.send()
 
-    def _message(self) -> EmailMessage:
+    def _submit_what_is_taken(self) -> None:
+        """Submit the digest; without what traffic has put into it where a filter refuses that, as it would always."""
+        try:
+            self._submit(self._message())
+        except smtplib.SMTPDataError as error:
+            if error.smtp_code < 500:
+                raise
+            note = f"The mail server refused the single alerts ({error.smtp_code}); `ids alerts` has them."
+            self._submit(self._message(note))
+
+    def _message(self, note: str = "") -> EmailMessage:
         settings, digest = self._settings, self._digest
         message = EmailMessage()
         host = socket.gethostname()
@@ -134,7 +146,7 @@ class Mailer:
         message["From"], message["To"] = settings.sender, ", ".join(settings.to)
         message["Date"], message["Message-ID"] = format_datetime(localtime()), make_msgid(domain=host or "localhost")
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday notice answers
-        message.set_content(digest.text(self._since))
+        message.set_content(digest.text(self._since, note))
         return message
 
     def _submit(self, message: EmailMessage) -> None:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 BUSY = frozenset({408, 425, 429})
 """Answers below 500 that mean: later. Of other such the same request would get the same answer."""
 
+OF_CONTENT = frozenset({400, 403, 413, 422})
+"""Answers that may be about one event: it is too long, or a filter in front of the receiver takes evidence of an attack
+for an attack."""
+
 ANSWER_BYTES = 4096
 """Of an answer that are read, so that its connection can be used again."""
 
@@ -63,7 +67,7 @@ class Poster:
             return
         if answer.status in BUSY or answer.status >= 500:
             raise OSError(f"the answer is {answer.status}")
-        raise Refused(f"the answer is {answer.status}")
+        raise Refused(f"the answer is {answer.status}", of_content=answer.status in OF_CONTENT)
 
     def close(self) -> None:
         """Close the connections."""

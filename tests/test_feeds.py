@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ids import feeds
 from ids.errors import SourceError
 from ids.feeds import Feed, parse_feed
 
@@ -99,6 +100,33 @@ def test_hostile_bytes_are_read_or_refused(data: bytes) -> None:
     except SourceError:
         return
     assert len(feed.problems) <= feed.refused <= feed.read
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        (b"\n" * 21, {}), (b"192.0.2.1\r\n" * 21, {}), (b"#\x0c" * 21, {}), (b"ip\n" + b"x\n" * 21, {"column": "ip"}),
+        (b"[" + b"{},[]," * 21 + b"0]", {}), (b'{"ip":"192.0.2.1"}\n' * 21, {}),
+    ],
+)  # fmt: skip
+def test_a_feed_of_more_entries_than_any_has_is_refused_before_they_take_memory(
+    data: bytes, options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "MAX_ENTRIES", 20)
+    with pytest.raises(SourceError, match="more than 20 entries"):
+        parse_feed(data, "feed", **options)
+
+
+def test_a_feed_of_as_many_entries_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "MAX_ENTRIES", 20)
+    assert parse_feed(b"192.0.2.1\r\n" * 20, "feed").read == 20
+    assert parse_feed(b"[" + b'{"ip":"192.0.2.1","x":1},' * 19 + b"0]", "feed").read == 19
+
+
+@pytest.mark.parametrize("data", [b'ip\n"' + b"1" * 200_000, b'"' + b"1" * 200_000])
+def test_a_csv_that_opens_a_quote_and_never_closes_it_is_refused(data: bytes) -> None:
+    with pytest.raises(SourceError, match="is not CSV"):
+        parse_feed(data, "feed", column="ip")
 
 
 def test_all_of_ipv4_in_the_spelling_of_ipv6_is_too_wide_as_well() -> None:

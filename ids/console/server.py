@@ -1,7 +1,8 @@
 """HTTP with bounds, for a few people and a scraper: one request a connection, so many at once, so long, so large.
 
 Python's own server, for it needs no more than that: who holds a connection open, or sends byte by byte, is hung up on
-when the time of the whole request is over, and whoever comes beyond `MOST_AT_ONCE` gets 503 at once.
+when the time of the whole request is over. Beyond `MOST_AT_ONCE` whoever has waited longest with a request makes way,
+or who comes gets 503 at once.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ MOST_AT_ONCE = 16
 """Requests that are answered at the same time: each has a thread."""
 REQUEST_S = 5.0
 """How long a request may take to arrive, from the first byte to the last."""
+MAKE_WAY_S = 1.0
+"""How long somebody who has to make way for another may take to: no more than a turn of its thread."""
 ANSWER_S = 10.0
 """How long whoever asked may take to take the answer."""
 LINGER_S = 0.5
@@ -127,7 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         try:
-            response = self.server.answer(self._request())
+            request = self._request()
+            self.server.arrived(self.connection)
+            response = self.server.answer(request)
         except BadRequest as error:
             return self._refuse(error)
         except Exception:
@@ -142,9 +147,9 @@ class _Handler(BaseHTTPRequestHandler):
             if lower in headers and lower in ("host", "content-length", "authorization", "origin"):
                 raise BadRequest(HTTPStatus.BAD_REQUEST, f"{lower} comes twice")
             headers[lower] = value
-        parts = urlsplit(self.path)
         if not self.path.startswith("/"):
             raise BadRequest(HTTPStatus.BAD_REQUEST, "expected a path")
+        parts = urlsplit(self.path)
         return Request(self.command, parts.path, fields(parts.query), headers, self._form(headers))
 
     def _form(self, headers: Mapping[str, str]) -> dict[str, str]:
@@ -200,6 +205,9 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.refused = 0
         """Connections that came beyond `MOST_AT_ONCE`."""
         self._room = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._arriving: dict[socket.socket, None] = {}
+        """Connections whose request is not there yet, the oldest first."""
+        self._lock = threading.Lock()
         self._path = place if isinstance(place, Path) else None
         if isinstance(place, Path):
             self.address_family = socket.AF_UNIX
@@ -223,24 +231,47 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread of its own, or say at once that there is no room."""
-        if not self._room.acquire(blocking=False):
+        if not self._room.acquire(blocking=False) and not self._make_room():
             self.refused += 1
             with suppress(OSError):
                 request.settimeout(0)
                 request.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             self.shutdown_request(request)
             return
+        with self._lock:
+            self._arriving[request] = None
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread to be had
+            self.arrived(request)
             self._room.release()
             raise
+
+    def arrived(self, connection: socket.socket) -> None:
+        """Note that a request is there, or will not be."""
+        with self._lock:
+            self._arriving.pop(connection, None)
+
+    def _make_room(self) -> bool:
+        """Hang up on whoever has waited longest without a request: a few idle connections must not shut all others out.
+
+        Return whether that made room, and take it.
+        """
+        with self._lock:
+            oldest = next(iter(self._arriving), None)
+            if oldest is None:
+                return False
+            del self._arriving[oldest]
+            with suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and ends
+        return self._room.acquire(timeout=MAKE_WAY_S)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, and make room again."""
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.arrived(request)
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Limits:
 def read(source: str, limits: Limits, stamp: Stamp = Stamp()) -> Fetched:
     """Return what a URL or a file holds; raises `FetchFailed`."""
     if source.startswith(("https://", "http://")):
-        return _download(source, limits, stamp)
+        return _in_time(source, limits, stamp)
     try:
         with open(source.removeprefix("file://"), "rb") as file:
             data = file.read(limits.max_bytes + 1)
@@ -67,6 +68,28 @@ def _within(data: bytes, source: str, limits: Limits) -> bytes:
     if len(data) > limits.max_bytes:
         raise FetchFailed(f"{source} is larger than {limits.max_bytes:,} bytes (max_bytes)")
     return data
+
+
+def _in_time(url: str, limits: Limits, stamp: Stamp) -> Fetched:
+    """Download in a thread of its own, which is left behind when the time is over: sockets know only how long a server
+    is silent, and one that says a byte of its head now and then would hold up all further feeds.
+    """
+    found: list[Fetched | Exception] = []
+
+    def run() -> None:
+        try:
+            found.append(_download(url, limits, stamp))
+        except Exception as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run, name="ids-download", daemon=True)
+    thread.start()
+    thread.join(limits.timeout_s)
+    if not found:
+        raise FetchFailed(f"{url}: not all of it came within {limits.timeout_s:g} s (timeout_s)")
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 def _download(url: str, limits: Limits, stamp: Stamp) -> Fetched:

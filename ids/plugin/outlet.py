@@ -11,6 +11,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 import orjson
 
@@ -29,11 +30,26 @@ LONGEST_PAUSE_S = 60.0
 
 
 class Refused(Exception):
-    """The receiver wants none of it, and will not: to try again would be in vain."""
+    """The receiver wants none of it, and will not: to try again would be in vain.
+
+    ``of_content``: for what is in it, perhaps in one event alone: the others are then tried apart from that.
+    """
+
+    def __init__(self, why: str, *, of_content: bool = False) -> None:
+        super().__init__(why)
+        self.of_content = of_content
 
 
 Deliver = Callable[[Sequence[bytes]], None]
 """Delivers lines of JSON, or raises: `Refused`, or any other exception where it is worth trying again."""
+
+
+class _Answer(NamedTuple):
+    """What a receiver says of a delivery."""
+
+    why: str = ""
+    """Why it refuses; empty: it does not."""
+    of_content: bool = False
 
 
 class Outlet:
@@ -74,6 +90,8 @@ class Outlet:
         self._closing = self._failing = False
         self._losing = False
         """There was no room, and what waits has not all been delivered since: the log says so once."""
+        self._takes_some = True
+        """Of the latest batch that was refused for its content the receiver took a part."""
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"ids-{name}", daemon=True)
         self._thread.start()
@@ -176,9 +194,10 @@ class Outlet:
         batches = [lines[at : at + self._batch] for at in range(0, len(lines), self._batch)]
         done = 0
         for batch in batches if parts else [[]]:
-            if not self._persist(batch):
+            settled = self._persist(batch)
+            done += settled
+            if settled < len(batch):
                 break
-            done += len(batch)
         whole = done == len(lines)
         with self._changed:
             self._bytes -= sum(len(part.data) for part in parts)
@@ -192,29 +211,48 @@ class Outlet:
             lines = [line for line in lines if orjson.loads(line)["alert"]["severity"] <= self._severity]
         return [shown for line in lines if (shown := self._privacy.lines(line).rstrip(b"\n"))]
 
-    def _persist(self, lines: Sequence[bytes]) -> bool:
-        """Deliver lines, as often as it takes; return whether that is settled, or given up because the engine ends."""
+    def _persist(self, batch: Sequence[bytes]) -> int:
+        """Deliver lines, as often as it takes; return how many are settled: fewer where the engine ends before.
+
+        Traffic says what is in events, so one that a receiver refuses for that must not cost those beside it.
+        """
+        waiting, settled, took = [batch], 0, False
+        while waiting:
+            lines = waiting.pop()
+            refused = self._deliver_or_wait(lines)
+            if refused is None:
+                return settled
+            if refused.of_content and len(lines) > 1 and self._takes_some:
+                half = len(lines) // 2
+                waiting += [lines[half:], lines[:half]]
+                continue
+            took |= not refused.why
+            settled += len(lines)
+            self._settle("refused" if refused.why else "delivered", len(lines))
+        self._takes_some = took or (self._takes_some and len(batch) < 2)  # else it refuses whatever comes
+        return settled
+
+    def _deliver_or_wait(self, lines: Sequence[bytes]) -> _Answer | None:
+        """Deliver lines, as often as it takes; return what the receiver says. None: the engine ends."""
         pause = FIRST_PAUSE_S
         while True:
             try:
                 self._deliver(lines)
             except Refused as error:
                 self._report(error, "refuses events")
-                self._settle("refused", len(lines))
-                return True
+                return _Answer(str(error) or "refused", error.of_content)
             except Exception as error:
                 self._report(error, "is not reached, events wait")
             else:
                 if self._failing and lines:
                     log.warning("%s is reached again", self._name)
                     self._failing = False
-                self._settle("delivered", len(lines))
-                return True
+                return _Answer()
             with self._changed:
                 self._note("retries", 1)
                 self._changed.notify_all()
                 if self._changed.wait_for(lambda: self._closing, pause * (1 + random.random() / 2)):
-                    return False
+                    return None
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _settle(self, name: str, number: int) -> None:

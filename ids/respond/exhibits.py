@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from ids.counters import Counters
+from ids.protocols.http.settings import HttpSettings
 from ids.respond import headers
 from ids.respond.counts import counts_by
 from ids.respond.forwarded import Forwarded
@@ -34,11 +35,12 @@ class Exhibits:
     """Knows what the settings ask for."""
 
     def __init__(
-        self, settings: EveSettings, flows: FlowColumns, counters: Counters, respond: RespondSettings | None = None
-    ) -> None:
+        self, settings: EveSettings, flows: FlowColumns, counters: Counters, respond: RespondSettings | None = None,
+        http: HttpSettings | None = None,
+    ) -> None:  # fmt: skip
         self._flows = flows
         self._counters = counters
-        self._forwarded = Forwarded(flows)
+        self._forwarded = Forwarded(flows, (http or HttpSettings()).header_bytes)
         self.configure(settings, respond or RespondSettings())
 
     def configure(self, settings: EveSettings, respond: RespondSettings) -> None:

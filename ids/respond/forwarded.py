@@ -7,6 +7,7 @@ connections, where there are no trusted proxies, it is shown as far as `eve.xff`
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -25,6 +26,12 @@ MAX_REQUESTS = 32
 """Of a connection from a proxy whose clients are remembered, the latest ones: each may be another's, and an answer, or
 a body, may come behind further requests."""
 
+MAX_DOUBTFUL = 1024
+"""Of a connection, requests whose headers do not say who asked; where there are more, no further client is believed."""
+
+_SLOPPY_NAME = re.compile(rb"(?im)^(?:x-forwarded-for|forwarded)[ \t\v\f\r\0\x85\xa0]+:")
+"""A name that some take for that of the header and others, maybe the proxy, for another one that they hand on."""
+
 _TO_SERVER = int(Direction.TO_SERVER)
 _HTTP = ("http", "http2")
 
@@ -32,7 +39,7 @@ _HTTP = ("http", "http2")
 class _Known:
     """What is known of one connection."""
 
-    __slots__ = ("announced", "beginning", "requests", "shown")
+    __slots__ = ("announced", "beginning", "doubtful", "requests", "shown")
 
     def __init__(self) -> None:
         self.shown = ""
@@ -43,13 +50,16 @@ class _Known:
         """Whom such a header named."""
         self.requests: OrderedDict[int, ForwardedFor | None] = OrderedDict()
         """By transaction id, the latest last."""
+        self.doubtful: set[int] = set()
+        """Transaction ids of those whose headers are not all known, or are read in several ways."""
 
 
 class Forwarded:
     """Remembers whom each connection speaks for, as long as it lives, where the settings ask for it."""
 
-    def __init__(self, flows: FlowColumns) -> None:
-        self._flows = flows
+    def __init__(self, flows: FlowColumns, head_bytes: int) -> None:
+        """``head_bytes``: of a head of HTTP/1 that are read at once (`HttpSettings.header_bytes`)."""
+        self._flows, self._head_bytes = flows, head_bytes
         self._kept = flows.place(_Known)
         self._header = b""
         self._last = True
@@ -98,12 +108,13 @@ class Forwarded:
         """Return the client of the request that a match is about; where that is not known, of the latest one."""
         kept = self._kept.get(match.flow)
         row = match.transaction
-        if row is not None and row.protocol in _HTTP and row.direction == Direction.TO_SERVER:
-            return self._client(match.flow, kept.announced if kept is not None else None, row)
         if kept is None:
             return None
-        if row is not None and row.tx_id in kept.requests:
+        if row is not None and row.protocol in _HTTP and row.tx_id in kept.requests:
             return kept.requests[row.tx_id]
+        if row is not None and row.protocol in _HTTP and row.direction == Direction.TO_SERVER:
+            doubtful = row.tx_id in kept.doubtful or len(kept.doubtful) > MAX_DOUBTFUL
+            return None if doubtful else self._client(match.flow, kept.announced, row)
         if kept.requests:
             return next(reversed(kept.requests.values()))
         return self._client(match.flow, kept.announced, None)
@@ -115,10 +126,31 @@ class Forwarded:
         return self._proxies.client(flow.src, announced, header)
 
     def _note_request(self, kept: _Known, row: Transaction) -> None:
-        kept.requests[row.tx_id] = self._client(row.flow, kept.announced, row)
-        kept.requests.move_to_end(row.tx_id)
+        """Note whom a request is for; nobody where one of its parts, or another reading of it, says something else.
+
+        A head beyond the parser's bound comes in parts, and what the proxy has appended may be in the last: what is in
+        front of it the client has written.
+        """
+        known, tx_id = row.tx_id in kept.requests, row.tx_id
+        headers = row.instances("http.request_header")
+        if known and (not headers or (row.protocol == "http2" and not row.instances("http.method"))):
+            return  # more of its body, or its trailers: those are the client's
+        client = self._client(row.flow, kept.announced, row)
+        contradicted = known and kept.requests[tx_id] != client
+        if len(kept.doubtful) <= MAX_DOUBTFUL and (contradicted or self._is_part(row) or _has_sloppy_name(row)):
+            kept.doubtful.add(tx_id)
+        doubtful = tx_id in kept.doubtful or len(kept.doubtful) > MAX_DOUBTFUL
+        kept.requests[tx_id] = None if doubtful else client
+        kept.requests.move_to_end(tx_id)
         if len(kept.requests) > MAX_REQUESTS:
             kept.requests.popitem(last=False)
+
+    def _is_part(self, row: Transaction) -> bool:
+        """Return whether these are headers without the beginning of their request, or without the end."""
+        if not row.instances("http.method"):
+            return bool(row.instances("http.request_header"))
+        blocks = (*row.instances("http.request_line")[:1], *row.instances("http.header.raw")[:1])
+        return row.protocol == "http" and sum(len(block) + 1 for block in blocks) >= self._head_bytes
 
     def _note_beginnings(self, streams: Streams) -> None:
         """Read headers of the PROXY protocol, however they are cut."""
@@ -146,6 +178,10 @@ class Forwarded:
             if name.lower() == self._header and len(value) <= MAX_VALUE_BYTES:
                 return address_of(value, last=self._last)
         return ""
+
+
+def _has_sloppy_name(row: Transaction) -> bool:
+    return any(_SLOPPY_NAME.search(block) for block in row.instances("http.header.raw"))
 
 
 def _value(request: Transaction, header: bytes) -> bytes:

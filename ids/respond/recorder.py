@@ -131,7 +131,7 @@ class Recorder:
             return None
         made[0] += 1
         flow, settings = match.flow, self._settings
-        name = f"{match.ts_ns:019d}-{match.signature.sid}-{flow.id}.pcap"
+        name = f"{max(match.ts_ns, 0):019d}-{match.signature.sid}-{flow.id}.pcap"
         recording = _Recording(name, flow.slot, match.ts_ns + int(settings.wait_s * _SECOND_NS), -1)
         known = [*self._history, *([(packets, flows.slot)] if packets is not None else [])]
         before: list[tuple[Packets, int]] = []
@@ -186,5 +186,5 @@ class Recorder:
         stream = io.BytesIO()
         writer = PcapWriter(stream, recording.linktype)
         for ts_ns, wirelen, frame in recording.rows:
-            writer.write(frame, max(ts_ns, 0), wirelen)
+            writer.write(frame, ts_ns, wirelen)
         self._shelf.put(recording.name, stream.getvalue())

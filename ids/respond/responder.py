@@ -196,7 +196,9 @@ class Responder:
         if silent:
             self._counters.add("detect.alerts_suppressed")
             return False
-        if case.alerts >= self._settings.alerts_per_flow or not self._has_room(match, case):
+        room = self._has_room(match, case) and case.alerts < self._settings.alerts_per_flow
+        ordered = block is not None and "network" in block  # nobody is cut off without an event that says why
+        if not room and not ordered:
             self._counters.add("detect.alert_queue_overflow")
             return False
         case.alerts += 1

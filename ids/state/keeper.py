@@ -83,6 +83,9 @@ class Keeper:
                 self._save()
             except (OSError, IdsError) as error:
                 self._failed(str(error))
+            except Exception as error:  # whatever one save meets, the next change is to be saved
+                log.exception("the lists could not be saved: please report this")
+                self._failed(repr(error))
             else:
                 if self._failing:
                     log.warning("lists and penalties are saved again in %s", self._folder)

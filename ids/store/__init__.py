@@ -6,6 +6,7 @@ The plugin ``store`` writes it, from a thread; commands write a row of their own
     settings   its bounds
     database   the file: its schema, opening it, keeping it within its bounds
     rows       events and changes as rows
+    admission  which alerts are taken while there are too many
     writer     the thread that writes, and what it does when the disk refuses
     queries    what is asked of it
     byhand     who changed a list by a command, and how

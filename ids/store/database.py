@@ -31,6 +31,9 @@ STEP = 2_000
 """Rows that go at once: some milliseconds, in which a command that writes too does not wait for long. By age no more go
 at a time either, so that a clock that jumps ahead does not forget all at once."""
 
+_BY_THEMSELVES = "kind IN ('block', 'end')"
+"""Changes that come of traffic."""
+
 _MINUTE_S = 60.0
 _DAY_NS = 86_400_000_000_000
 
@@ -206,7 +209,7 @@ class Bounds:
             ).rowcount
         surplus = database.execute("SELECT count(*) FROM changes").fetchone()[0] - MAX_CHANGES
         if surplus > 0:
-            deleted += _delete_oldest(database, "changes", "kind IN ('block', 'end')", surplus)
+            deleted += _delete_oldest(database, "changes", _BY_THEMSELVES, surplus)
         size = database.execute("PRAGMA page_count").fetchone()[0] * _page_bytes(database)
         if size > self._max_bytes:  # the bound was lowered
             database.execute(f"PRAGMA incremental_vacuum({STEP})").fetchall()
@@ -214,17 +217,27 @@ class Bounds:
 
 
 def _shrink(database: sqlite3.Connection, surplus: int) -> int:
-    """Delete the oldest alerts for about as many bytes, or changes where there are none; return how many rows."""
-    for table, where in (("alerts", "1"), ("changes", "kind IN ('block', 'end')"), ("changes", "1")):
-        rows = max(1, min(STEP, surplus // 4096))  # few alerts are larger; whoever calls asks again
-        if gone := _delete_oldest(database, table, where, rows):
-            return gone
-    return 0
+    """Delete for about as many bytes the oldest of what there is most of; return how many rows.
+
+    An attack alerts at will, and has itself blocked at will: so alerts of the rule that has the most go, or blocks
+    where these are more than all alerts. What other rules have found stays, and what was done by hand goes last.
+    """
+    rows = max(1, min(STEP, surplus // 4096))  # few alerts are larger; whoever calls asks again
+    alerts, sid, of_rule = database.execute(
+        "SELECT sum(number) OVER (), sid, number FROM (SELECT sid, count(*) AS number FROM alerts GROUP BY sid)"
+        " ORDER BY number DESC LIMIT 1"
+    ).fetchone() or (0, 0, 0)
+    blocks = database.execute(f"SELECT count(*) FROM changes WHERE {_BY_THEMSELVES}").fetchone()[0]
+    if blocks > alerts:
+        return _delete_oldest(database, "changes", _BY_THEMSELVES, rows)
+    if alerts:
+        return _delete_oldest(database, "alerts", f"sid = {int(sid)}", min(rows, of_rule), "ts_ns, id")
+    return _delete_oldest(database, "changes", "1", rows)
 
 
-def _delete_oldest(database: sqlite3.Connection, table: str, where: str, rows: int) -> int:
+def _delete_oldest(database: sqlite3.Connection, table: str, where: str, rows: int, order: str = "id") -> int:
     return database.execute(
-        f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {where} ORDER BY id LIMIT ?)", (rows,)
+        f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {where} ORDER BY {order} LIMIT ?)", (rows,)
     ).rowcount
 
 

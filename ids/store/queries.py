@@ -16,7 +16,7 @@ import orjson
 
 from ids.errors import UsageError
 from ids.events import Event
-from ids.store.rows import bounds_of, covering_starts
+from ids.store.rows import MAX_INT, bounds_of, covering_starts
 from ids.types import IPNetwork
 
 PAGE = 1000
@@ -317,7 +317,7 @@ def _add_cursor(where: list[str], values: list[Any], cursor: str | None, oldest_
     if cursor is None:
         return
     ts_ns, _, number = cursor.partition("-")
-    if not (ts_ns.isdecimal() and number.isdecimal() and len(cursor) < 40):
+    if not all(part.isdecimal() and len(part) < 20 and int(part) <= MAX_INT for part in (ts_ns, number)):
         raise UsageError(f"{cursor[:60]!r} is no place in the list; take the one that came with a page")
     where.append(f"(ts_ns, id) {'>' if oldest_first else '<'} (?, ?)")
     values += [int(ts_ns), int(number)]

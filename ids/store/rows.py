@@ -23,7 +23,8 @@ CHANGE_COLUMNS = (
     "user", "uid", "command", "detail",
 )  # fmt: skip
 
-_MAX_INT = (1 << 63) - 1
+MAX_INT = (1 << 63) - 1
+"""The largest number of the database's."""
 _MAPPED = bytes(10) + b"\xff\xff"
 
 Row = tuple[Any, ...]
@@ -52,9 +53,10 @@ def alert_row(line: bytes, now_ns: int) -> Row:
 
 def change_row(change: Change, user: str = "", uid: int | None = None, command: str = "") -> Row:
     """Return the row of a change, or of a change by hand, which has a user."""
+    label = change.label.encode("utf-8", "replace").decode()
     return (
         _number(change.ts_ns), change.kind, *bounds_of(change.network), str(change.network or ""), _number(change.sid),
-        change.label, change.mode.value if change.mode else "", _number(change.until_ns) if change.until_ns else None,
+        label, change.mode.value if change.mode else "", _number(change.until_ns) if change.until_ns else None,
         _number(change.flow_id), _number(change.packets), _number(change.bytes), user, uid, command,
         spell(dict(change.detail)),
     )  # fmt: skip
@@ -90,4 +92,4 @@ def _number(value: Any) -> int:
     """Return a whole number that fits."""
     if not isinstance(value, int):
         return 0
-    return max(-_MAX_INT, min(_MAX_INT, value))
+    return max(-MAX_INT, min(MAX_INT, value))

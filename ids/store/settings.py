@@ -18,8 +18,8 @@ class StoreSettings(BaseModel):
     max_bytes: int = Field(
         512 << 20,
         ge=1 << 20,
-        description="Size of the database, in bytes; beyond it the oldest alerts go first. 512 MiB hold some 200,000"
-        " alerts: more than anybody reads, and little on any disk.",
+        description="Size of the database, in bytes; beyond it the oldest alerts of the rule with the most go first."
+        " 512 MiB hold some 200,000 alerts: more than anybody reads, and little on any disk.",
     )
     max_age_days: float = Field(
         90.0,

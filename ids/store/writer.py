@@ -22,6 +22,7 @@ from pathlib import Path
 from ids.counters import Counters
 from ids.errors import IdsError
 from ids.events import Lines
+from ids.store.admission import Admission
 from ids.store.database import Bounds, open_writing
 from ids.store.rows import Row, alert_row, change_row, insertion
 from ids.store.settings import StoreSettings
@@ -43,9 +44,6 @@ RETRY_S = 1.0
 
 CLOSE_S = 5.0
 """How long closing waits for what is still to be written."""
-
-RATE_S = 10.0
-"""The time over which alerts are counted for ``store.alerts_per_s``: a burst is the most worth keeping."""
 
 
 @dataclass(slots=True)
@@ -74,23 +72,23 @@ class StoreWriter:
         self._inode = 0
         self._failing = ""
         self._pid = os.getpid()
+        self._admission = Admission(settings.alerts_per_s)
         self.configure(settings)
-        self._tokens, self._filled_s = RATE_S * settings.alerts_per_s, time.monotonic()
         self._thread = threading.Thread(target=self._run, name="ids-store", daemon=True)
         self._thread.start()
 
     def configure(self, settings: StoreSettings) -> None:
         """Take other bounds."""
-        self._per_s = settings.alerts_per_s
+        self._admission.per_s = settings.alerts_per_s
         self._bounds = Bounds(settings.max_bytes, settings.max_age_days)
 
     def put_alerts(self, lines: Sequence[Lines]) -> None:
         """Hand over alerts as lines of JSON; also the moment at which counters are brought up to date."""
         for part in lines:
-            keep = self._admitted(part.events)
+            keep, data = self._admission.admitted(part)
             self._count("store.skipped", part.events - keep)
             if keep:
-                self._put(_Part(keep, len(part.data), part.data, now_ns=time.time_ns()))
+                self._put(_Part(keep, len(data), data, now_ns=time.time_ns()))
         self._publish()
 
     def put_changes(self, changes: Sequence[Change]) -> None:
@@ -113,15 +111,6 @@ class StoreWriter:
         if lost:
             log.error("%s: the last %d alerts and changes are lost", self._path, lost)
         self._publish()
-
-    def _admitted(self, events: int) -> int:
-        """Return how many of so many alerts are kept."""
-        now_s = time.monotonic()
-        self._tokens = min(RATE_S * self._per_s, self._tokens + (now_s - self._filled_s) * self._per_s)
-        self._filled_s = now_s
-        keep = min(events, int(self._tokens))
-        self._tokens -= keep
-        return keep
 
     def _put(self, part: _Part) -> None:
         with self._changed:
@@ -151,7 +140,7 @@ class StoreWriter:
                 batch = self._next_batch()
             if not batch:
                 break
-            if self._try(batch):
+            if self._settled(batch):
                 with self._changed:
                     for part in batch:
                         self._waiting.popleft()
@@ -171,6 +160,16 @@ class StoreWriter:
             if size >= BATCH_BYTES:
                 break
         return batch
+
+    def _settled(self, batch: Sequence[_Part]) -> bool:
+        """Write a batch, or lose it where it is one that cannot be written; return false where it is to wait."""
+        try:
+            return self._try(batch)
+        except Exception:  # what one batch has in it must not cost all that come behind it
+            log.exception("alerts or changes could not be made rows, and are lost: please report this")
+            self._drop_database()
+            self._count("store.lost", sum(part.rows for part in batch))
+            return True
 
     def _try(self, batch: Sequence[_Part]) -> bool:
         """Write a batch, all of it or nothing; return whether that was done."""

@@ -75,7 +75,9 @@ def test_alerts_are_filtered(site: Site) -> None:
     ("path", "query"),
     [
         ("/alerts", {"sid": "x"}), ("/alerts", {"severity": "-1"}), ("/alerts", {"action": "'"}),
-        ("/alerts", {"address": "nobody"}), ("/alerts", {"before": "1-x"}), ("/alerts", {"sid": "9" * 40}),
+        ("/alerts", {"address": "nobody"}), ("/alerts", {"before": "1-x"}),
+        ("/alerts", {"before": "9" * 25 + "-1"}), ("/alerts", {"before": "1-" + "9" * 25}),
+        ("/why", {"address": "9" * 19}), ("/alerts", {"sid": "9" * 40}),
         ("/why", {}), ("/why", {"address": "<script>"}), ("/blocks", {"by": "nothing"}),
         ("/alerts/x", {}), ("/alerts/-1", {}), ("/alerts/" + "9" * 30, {}),
     ],

@@ -95,6 +95,7 @@ def test_a_request_is_parsed_and_every_answer_has_the_headers_of_safety(listenin
         (b"POST / HTTP/1.1\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}", 415),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET http://a/ HTTP/1.1\r\n\r\n", 400),
+        (b"GET http://[ HTTP/1.1\r\n\r\n", 400),
         (b"GET /?" + b"a&" * 100 + b" HTTP/1.1\r\n\r\n", 400),
         (b"DELETE / HTTP/1.1\r\n\r\n", 501),
         (b"\x16\x03\x01\x00\x05hello\r\n\r\n", 400),
@@ -138,6 +139,21 @@ def test_whoever_comes_beyond_the_room_gets_503_at_once_and_room_comes_back(
         client.close()
     codes = (status(ask(listening, b"GET / HTTP/1.1\r\n\r\n")) for _ in range(100))
     assert 200 in codes
+
+
+def test_idle_connections_do_not_shut_others_out(listening: BoundedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUEST_S", "MAKE_WAY_S"):
+        monkeypatch.setattr(http, name, 60.0)
+    idle = [socket.create_connection(place(listening), timeout=60) for _ in range(http.MOST_AT_ONCE + 2)]
+    try:
+        assert status(ask(listening, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")) == 200
+        assert [client.recv(1) for client in idle[:3]] == [b""] * 3, "the oldest make way"
+        assert listening.refused == 0
+        idle[-1].sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert idle[-1].recv(12) == b"HTTP/1.1 200"
+    finally:
+        for client in idle:
+            client.close()
 
 
 def test_a_unix_socket_is_its_owners_alone_and_goes_with_the_console(tmp_path: Path, echo: Echo) -> None:

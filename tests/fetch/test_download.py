@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -119,6 +120,22 @@ def test_a_transfer_that_never_ends_is_given_up() -> None:
         finally:
             gone.set()
             server.shutdown()
+
+
+def test_a_head_that_never_ends_is_given_up() -> None:
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                while not over.wait(0.02):
+                    connection.sendall(b"H")
+
+        threading.Thread(target=drip, daemon=True).start()
+        with pytest.raises(FetchFailed, match="timeout_s"):
+            read(f"http://127.0.0.1:{server.getsockname()[1]}/", Limits(max_bytes=1000, timeout_s=0.3))
+        over.set()
 
 
 def test_a_file_is_read_within_bounds(tmp_path: Path) -> None:

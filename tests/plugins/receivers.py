@@ -103,8 +103,13 @@ def octets(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def web_server(answers: list[int]) -> Iterator[tuple[str, queue.Queue[tuple[dict[str, str], bytes]]]]:
-    """A server that answers with these codes in turn, the last for good; gives its URL and what was posted."""
+def web_server(
+    answers: list[int], poison: bytes = b"\0"
+) -> Iterator[tuple[str, queue.Queue[tuple[dict[str, str], bytes]]]]:
+    """A server that answers with these codes in turn, the last for good; gives its URL and what was posted.
+
+    A filter in front of it refuses what has ``poison`` in it.
+    """
     posted: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
 
     class Handler(BaseHTTPRequestHandler):
@@ -113,6 +118,7 @@ def web_server(answers: list[int]) -> Iterator[tuple[str, queue.Queue[tuple[dict
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             code = answers.pop(0) if len(answers) > 1 else answers[0]
+            code = 403 if poison in body else code
             self.send_response(code)
             if 300 <= code < 400:
                 self.send_header("Location", "/elsewhere")
@@ -135,8 +141,11 @@ def web_server(answers: list[int]) -> Iterator[tuple[str, queue.Queue[tuple[dict
 
 
 @contextmanager
-def mail_server(refuses: int = 0) -> Iterator[tuple[int, queue.Queue[str]]]:
-    """A mail server that refuses so many mails first; gives its port and the mails."""
+def mail_server(refuses: int = 0, poison: str = "\0") -> Iterator[tuple[int, queue.Queue[str]]]:
+    """A mail server that refuses so many mails first; gives its port and the mails.
+
+    A filter of it refuses mails with ``poison``.
+    """
     mails: queue.Queue[str] = queue.Queue()
     left = [refuses]
 
@@ -150,6 +159,9 @@ def mail_server(refuses: int = 0) -> Iterator[tuple[int, queue.Queue[str]]]:
                     data = b""
                     while (of := self.rfile.readline()) not in (b".\r\n", b""):
                         data += of
+                    if poison in data.decode():
+                        self.wfile.write(b"554 5.7.1 that looks like an attack\r\n")
+                        continue
                     mails.put(data.decode())
                 elif word == b"MAIL" and left[0]:
                     left[0] -= 1

@@ -168,6 +168,27 @@ def test_what_a_receiver_refuses_does_not_come_again_and_no_redirect_is_followed
     assert (made.counters["webhook.refused"], made.counters["webhook.delivered"]) == (1, 1)
 
 
+def test_one_event_that_a_filter_refuses_does_not_cost_those_beside_it() -> None:
+    with web_server([200], poison=b"EVIL") as (url, _):
+        made = context(webhook={"url": url, "batch_timeout_s": 60})
+        with running(Webhook(), made) as emit:
+            emit(*[alert(n) for n in range(40)], alert(99, payload_printable="EVIL"), *[alert(n) for n in range(40)])
+    assert (made.counters["webhook.refused"], made.counters["webhook.delivered"]) == (1, 80)
+
+
+def test_who_refuses_everything_is_not_asked_about_each_event() -> None:
+    with web_server([403]) as (url, posted):
+        made = context(webhook={"url": url, "batch_timeout_s": 60})
+        with running(Webhook(), made) as emit:
+            emit(*[alert(n) for n in range(100)])
+            for _ in range(199):
+                posted.get(timeout=PATIENCE_S)
+            emit(*[alert(n) for n in range(100)])
+            posted.get(timeout=PATIENCE_S)
+        assert posted.empty()
+    assert (made.counters["webhook.refused"], made.counters["webhook.delivered"]) == (200, 0)
+
+
 def test_a_certificate_that_is_not_trusted_is_no_receiver() -> None:
     """A server without any certificate stands for one with a wrong one: TLS is not to be talked out of."""
     with web_server([200]) as (url, posted):
@@ -348,6 +369,18 @@ def test_a_mail_that_is_refused_is_sent_later_with_what_came_meanwhile() -> None
             text = mails.get(timeout=PATIENCE_S)
     assert "1 sid 1" in re.sub(r"\s+", " ", text)
     assert made.counters["mail.retries"] == 1
+
+
+def test_evidence_that_a_mail_filter_refuses_does_not_hold_up_the_mails() -> None:
+    with mail_server(poison="X5O") as (port, mails):
+        settings = {"server": "127.0.0.1", "port": port, "security": "none", "to": ["a@example.org"]}
+        made = context(mail=settings)
+        evil = alert(1, ids={"evidence": [{"buffer": "http.uri", "offset": 0, "excerpt": "X5O!P%@AP"}]})
+        with running(Mail(), made) as emit:
+            emit(evil)
+        text = mails.get(timeout=PATIENCE_S)
+    assert "title 1" in text
+    assert "refused the single alerts (554)" in text
 
 
 def test_the_end_of_the_engine_sends_what_there_is() -> None:

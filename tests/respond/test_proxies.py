@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ids.respond import forwarded
 from ids.respond.proxies import (
     MAX_VALUE_BYTES,
     Proxies,
@@ -218,6 +219,39 @@ def test_nothing_is_dropped_of_a_client_on_the_allow_list(tmp_path: Path) -> Non
     played.tcp(asked(f"X-Forwarded-For: {OTHER}"), src=PROXY)
     assert [alert["alert"]["action"] for alert in played.alerts] == ["allowed", "blocked"]
     assert played.alerts[0]["ids"]["block"]["refused"] == "allowed"
+
+
+@pytest.mark.parametrize("batch", [None, 1])
+@pytest.mark.parametrize(
+    "between",
+    [
+        *[(f"A: {'a' * size}",) for size in (66_000, 140_000)],  # what the proxy appends is beyond what is read at once
+        (f"X-Forwarded-For : {CLIENT}",),  # another header to the proxy, which hands it on
+        (f"X-Forwarded-For\0: {CLIENT}",),
+        (f"A: b\rX-Forwarded-For: {CLIENT}",),
+    ],
+    ids=["long", "longer", "space", "nul", "cr"],
+)
+def test_who_asks_a_proxy_does_not_pass_for_a_client_on_the_allow_list(
+    tmp_path: Path, between: tuple[str], batch: int | None
+) -> None:
+    own = f"X-Forwarded-For: {OTHER}"
+    played = session(tmp_path, f"respond.allow=[{CLIENT}]")
+    long = len(between[0]) > 1000
+    headers = (f"X-Forwarded-For: {CLIENT}", *between, own) if long else (own, *between)
+    played.tcp(asked(*headers), OK, src=PROXY, batch=batch)
+    assert [alert["alert"]["action"] for alert in played.alerts] == ["blocked"]
+    assert set(client_of(played)) <= {OTHER, None}
+
+
+def test_requests_whose_client_is_doubtful_are_remembered_only_to_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarded, "MAX_DOUBTFUL", 2)
+    played = session(tmp_path, "respond.inspect_dropped=true")
+    odd, plain = asked(f"X-Forwarded-For : {CLIENT}"), asked(f"X-Forwarded-For: {OTHER}")
+    played.tcp(plain, odd, odd, plain, odd, plain, src=PROXY)
+    assert client_of(played) == [OTHER, None, None, OTHER, None, None], "then no client is believed any more"
 
 
 def test_a_neighbour_in_the_proxys_64_is_blocked_by_its_address_alone(tmp_path: Path) -> None:

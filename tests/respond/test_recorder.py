@@ -116,6 +116,17 @@ def test_open_recordings_are_bounded_and_end_with_time(tmp_path: Path, monkeypat
     assert ["capture_file" in alert for alert in played.alerts] == [True, False, True]
 
 
+@pytest.mark.parametrize("seconds", [-5, 1 << 32])
+def test_a_capture_may_claim_a_time_that_pcap_cannot_express(tmp_path: Path, seconds: int) -> None:
+    played = session(tmp_path, "captures.files=1")
+    played.now_ns = seconds * 1_000_000_000
+    for _ in range(2):
+        played.tcp(NEEDLE)
+    played.end()
+    assert len(recorded(played.alerts[1])) == 7
+    assert len(list((tmp_path / "out").iterdir())) == 1, "it gives way to another as any file"
+
+
 def test_a_recording_ends_without_a_further_packet(tmp_path: Path) -> None:
     played = session(tmp_path, "captures.wait_s=5")
     played.tcp(NEEDLE, close=False)

@@ -266,10 +266,13 @@ def test_one_packet_has_no_more_alerts_than_the_setting_says() -> None:
     assert bench.counters["detect.alert_queue_overflow"] == 1
 
 
-def test_what_has_no_room_for_its_alert_still_blocks() -> None:
-    bench = Bench(alerts_per_packet=1)
+@pytest.mark.parametrize("bound", ["alerts_per_packet", "alerts_per_flow"])
+def test_what_has_no_room_for_its_alert_still_blocks_and_a_block_has_an_alert_that_says_so(bound: str) -> None:
+    bench = Bench(**{bound: 1})
     flow = make_flow()
-    for signature in (make_signature(), make_signature(sid=2, block=ANY)):
+    for signature in (make_signature(), make_signature(sid=2, block=ANY), make_signature(sid=3, block=ANY)):
         bench.responder.handle(make_match(flow, signature))
-    assert bench.kinds() == ["alert"]
+    assert bench.kinds() == ["alert", "alert", "drop"]
+    assert bench.events[1]["ids"]["block"]["sid"] == 2
     assert len(bench.gate.orders) == 1
+    assert bench.counters["detect.alert_queue_overflow"] == 1, "who is blocked already has had that alert"

@@ -31,6 +31,19 @@ def test_what_was_there_stays_where_the_new_cannot_be_written(tmp_path: Path, mo
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 
+def test_no_link_that_somebody_has_laid_is_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    path = tmp_path / "d" / "file"
+    path.parent.mkdir()
+    path.symlink_to(victim)
+    (path.parent / f".file.{os.getpid()}").symlink_to(victim)
+    write_whole(path, b"new")
+    assert victim.read_bytes() == b"precious"
+    assert path.read_bytes() == b"new"
+    assert not path.is_symlink()
+
+
 def test_nobody_else_may_read_it(tmp_path: Path) -> None:
     path = tmp_path / "d" / "file"
     write_whole(path, b"")

@@ -14,7 +14,7 @@ import pytest
 from ids.errors import UsageError
 from ids.store import database as module
 from ids.store.database import MIGRATIONS, Bounds, StoreMissing, StoreTooNew, open_reading, open_writing
-from ids.store.queries import alerts, changes, total
+from ids.store.queries import Filters, alerts, changes, total
 from ids.store.rows import change_row, insertion
 from ids.types import Change
 from tests.store.samples import SECOND, T0, insert, line
@@ -90,6 +90,32 @@ def test_beyond_its_size_the_oldest_alerts_go_and_changes_stay(database: sqlite3
     assert 100 < total(database) < 1000
     assert alerts(database, limit=1)[0].ts_ns == T0 + 1999 * SECOND, "the latest is there"
     assert [row.kind for row in changes(database)] == ["start"]
+
+
+def test_a_flood_of_one_rule_does_not_push_out_what_others_found(database: sqlite3.Connection) -> None:
+    insert(database, [line(number, signature_id=2) for number in range(20)])
+    bounds = Bounds(MIB, 90)
+    for first in range(100, 3100, 500):
+        insert(database, [line(number, payload="x" * 1000) for number in range(first, first + 500)])
+        bounds.keep(database)
+    assert total(database, Filters(sid=2)) == 20
+    assert total(database, Filters(sid=1000)) > 100
+    assert alerts(database, limit=1)[0].ts_ns == T0 + 3099 * SECOND
+
+
+def test_a_flood_of_blocks_does_not_push_out_alerts(database: sqlite3.Connection) -> None:
+    insert(database, [line(number) for number in range(20)])
+    bounds = Bounds(MIB, 90)
+    blocks = [change_row(Change("block", T0 + n, detail={"evidence": "x" * 2000})) for n in range(1000)]
+    with database:
+        database.execute(insertion("changes"), change_row(Change("reload", T0), "alice", 1000, "ids reload"))
+        database.executemany(insertion("changes"), blocks)
+    bounds.keep(database)
+    assert total(database) == 20
+    found = changes(database)
+    assert found[0].ts_ns == T0 + 999, "the latest block is there"
+    assert len(found) < 1000
+    assert [row.user for row in changes(database, by_hand=True)] == ["alice"]
 
 
 def test_what_is_too_old_goes_by_steps(database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:

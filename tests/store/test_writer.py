@@ -178,3 +178,14 @@ def test_an_event_that_makes_no_row_costs_only_itself(path: Path, writer: StoreW
     writer.close()
     assert written(path) == 2
     assert counters["store.lost"] == 4
+
+
+def test_a_change_that_makes_no_row_costs_no_more_than_its_batch(
+    path: Path, writer: StoreWriter, counters: Counters
+) -> None:
+    writer.put_changes([Change("end", T0, NETWORK, label=None)])  # type: ignore[arg-type]
+    assert soon(lambda: counted(writer, counters, "store.lost") == 1)
+    writer.put_changes([Change("end", T0, NETWORK, label="\udcff")])
+    assert soon(lambda: counted(writer, counters, "store.written") == 1)
+    with closing(open_reading(path)) as database:
+        assert [row.label for row in changes(database)] == ["?"]
