@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ids.cli import cli
@@ -171,6 +171,7 @@ TIMES = st.lists(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=5),
 
 
 @given(st.one_of(TIMES, st.lists(st.lists(st.integers(0, 10**10), min_size=1, max_size=9), max_size=9)))
+@example([[500_000], [0]])
 def test_a_timeline_counts_everything_whatever_the_clock_does(batches: list[list[int]]) -> None:
     timeline = Timeline()
     for times in batches:

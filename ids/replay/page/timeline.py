@@ -63,7 +63,7 @@ class Timeline:
         while self.last_ns >= new_start + BINS * new_width:
             new_width *= 2
         moved = [(start + at * width + width // 2 - new_start) // new_width for at in range(BINS)]
-        at = np.minimum(np.array(moved, np.int64), BINS - 1)
+        at = np.minimum(np.array(moved, np.int64), (self.last_ns - new_start) // new_width)  # nothing came later
         for name, counts in self._series.items():
             self._series[name] = np.bincount(at, counts, BINS).astype(np.int64)
         self._start_ns, self.width_ns = new_start, new_width
