@@ -20,7 +20,7 @@ from ids.conversations import Conversations
 from ids.counters import Counters
 from ids.decode import Decoder
 from ids.events import Event, Events
-from ids.exceptions import Exceptions, Policies
+from ids.exception_policies import ExceptionPolicies, Policies
 from ids.flow import FlowTable
 from ids.flow.share import Share
 from ids.plugin.host import PluginHost
@@ -151,7 +151,7 @@ class Inspection:
             stream = stream.model_copy(update={"depth_bytes": depth})
         policies = Policies.of(config.respond, stream)
         stream = policies.follow(stream)
-        self._exceptions = Exceptions(policies, flows, counters)
+        self._exceptions = ExceptionPolicies(policies, flows, counters)
         self._table = FlowTable(config.flow, counters, stream, last_seen, flows, seed, parsers=True)
         self._files = Files(config.files, counters, flows)
         self._asked = asked if asked is not None else Asked()

@@ -36,7 +36,7 @@ class Lasting:
 
     def close(self) -> None:
         """Save what has changed last."""
-        self._keeper.close()
+        self._keeper.close(self._policy)
 
     def penalties(self) -> dict[str, Any]:
         """Answer who was blocked before, the latest last."""

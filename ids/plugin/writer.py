@@ -31,7 +31,6 @@ WAITING_BYTES = 64 << 20
 CLOSE_S = 10.0
 """How long closing waits for what is still to be written; a disk that hangs must not keep the engine from stopping."""
 
-
 LOOK_S = 1.0
 """How often it is looked whether the file is still the one of its name: what is written to a deleted one is gone."""
 

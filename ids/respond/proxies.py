@@ -83,7 +83,7 @@ class Proxies:
         return found
 
     def _rightmost(self, nodes: Sequence[str]) -> tuple[int, int] | None:
-        for node in nodes[: -MAX_HOPS - 1 : -1]:
+        for node in reversed(nodes):
             address = _halves(node)
             if address is None or address not in self._set:
                 return address
@@ -91,18 +91,18 @@ class Proxies:
 
 
 def plain_nodes(value: bytes) -> list[str]:
-    """Return the entries of X-Forwarded-For, as addresses or empty."""
-    return [node_address(entry) for entry in _tail(value).split(",")]
+    """Return the last entries of X-Forwarded-For, as addresses or empty: those that may be followed (`MAX_HOPS`)."""
+    return [node_address(entry) for entry in _tail(value).split(",")[-MAX_HOPS:]]
 
 
 def forwarded_nodes(value: bytes) -> list[str]:
-    """Return who each element of Forwarded is for, as an address or empty (obfuscated, unknown, none).
+    """Return who the last elements of Forwarded are for (`MAX_HOPS`), as addresses or empty: obfuscated, none.
 
     Elements are cut at every comma, also within quotes: no proxy writes one there, and a quote that a client leaves
     open must not swallow what the proxy appends.
     """
     found = []
-    for element in _tail(value).split(","):
+    for element in _tail(value).split(",")[-MAX_HOPS:]:
         pairs = (pair.strip().partition("=") for pair in element.split(";"))
         nodes = [node for name, _, node in pairs if name.strip().lower() == "for"]
         found.append(node_address(nodes[-1]) if nodes else "")

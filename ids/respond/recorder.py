@@ -7,7 +7,7 @@ what comes behind it. The files are written by a thread (`ids.respond.recordings
 from __future__ import annotations
 
 import io
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -31,6 +31,9 @@ MAX_OF_FLOW = 8
 
 MAX_OF_RULE = 60
 """Recordings for one rule in a minute: a rule that matches everywhere must not push out what others found."""
+
+MAX_RULES = 4096
+"""Rules with recordings in a minute; matches of further ones have none."""
 
 _MINUTE_NS = 60_000_000_000
 _SECOND_NS = 1_000_000_000
@@ -62,8 +65,9 @@ class Recorder:
         """By flow id."""
         self._made = flows.place(lambda: [0])
         """How many recordings a flow has had."""
-        self._of_rule: dict[int, list[int]] = {}
-        """By sid: the minute, and recordings in it."""
+        self._minute = -1
+        self._of_rule: Counter[int] = Counter()
+        """By sid: recordings in that minute."""
         self._shelf: Recordings | None = None
         self.configure(settings)
 
@@ -149,12 +153,14 @@ class Recorder:
         return recording
 
     def _too_many(self, match: Match) -> bool:
-        minute = match.ts_ns // _MINUTE_NS
-        counted = self._of_rule.setdefault(match.signature.sid, [minute, 0])
-        if counted[0] != minute:
-            counted[:] = [minute, 0]
-        counted[1] += 1
-        return counted[1] > MAX_OF_RULE
+        minute, sid = match.ts_ns // _MINUTE_NS, match.signature.sid
+        if minute != self._minute:
+            self._minute = minute
+            self._of_rule.clear()
+        if sid not in self._of_rule and len(self._of_rule) >= MAX_RULES:  # a plugin may make them up
+            return True
+        self._of_rule[sid] += 1
+        return self._of_rule[sid] > MAX_OF_RULE
 
     def _go_on(self, packets: Packets, slots: I64) -> None:
         by_slot = {recording.slot: flow_id for flow_id, recording in self._open.items()}

@@ -56,23 +56,31 @@ class Keeper:
         self._thread.start()
 
     def tick(self, policy: BlockPolicy) -> None:
-        """Take note of penalties that changed, and bring counters up to date; in the engine's thread, now and then."""
-        if policy.moves != self._moves:
-            self._moves = policy.moves
-            self._penalties = policy.penalties()
+        """Take note of penalties that changed, and bring counters up to date; in the engine's thread, now and then.
+
+        While earlier ones wait for the disk, none are copied: there may be 65,536.
+        """
+        if self._penalties is None:
+            self._note(policy)
         failures, self._failures = self._failures, 0
         saves, self._saves = self._saves, 0
         self._counters.add("state.failures", failures)
         self._counters.add("state.saves", saves)
 
-    def close(self) -> None:
+    def close(self, policy: BlockPolicy) -> None:
         """Save what has changed last, as long as the disk takes it, and end. A fork has no thread."""
         if os.getpid() != self._pid:
             return
+        self._note(policy)
         self._stop.set()
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
             log.error("%s: the disk hangs; the last changes of the lists are not saved", self._folder)
+
+    def _note(self, policy: BlockPolicy) -> None:
+        if policy.moves != self._moves:
+            self._moves = policy.moves
+            self._penalties = policy.penalties()
 
     def _run(self) -> None:
         wait_s = EVERY_S

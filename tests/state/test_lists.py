@@ -230,7 +230,7 @@ def test_an_engine_saves_what_changes_by_whomever(
         another.add([Block(ip_network("192.0.2.9"), label="operator")])
     assert Recorder(tmp_path / "d" / "lists").appears()
     instance.blocks.add([Block(ip_network("192.0.2.10"), label="rule", sid=3)])
-    kept.close()
+    kept.close(known)
     kept.tick(known)
     assert counters["state.saves"] >= 2
     assert [one.times for one in penalties.load(tmp_path / "d")] == [2]
@@ -250,13 +250,18 @@ def test_a_disk_that_refuses_is_reported_once_and_tried_again(
     (tmp_path / "d").write_text("no folder")
     counters, known = Counters(), policy()
     instance.blocks.add([Block(ip_network("192.0.2.9"), label="operator")])
+    known.remember([Penalty(ip_network(f"192.0.2.{last}"), 2, time.time_ns(), True) for last in (1, 2)])
+    known.reset([ip_network("192.0.2.1")])
     kept = Keeper(instance.pins, tmp_path / "d", counters)
     deadline = time.monotonic() + 60
     while counters["state.failures"] < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
         kept.tick(known)
+    known.reset([ip_network("192.0.2.2")])
+    kept.tick(known)
     (tmp_path / "d").unlink()
     assert Recorder(tmp_path / "d" / "lists").appears()
-    kept.close()
+    kept.close(known)
     assert caplog.text.count("cannot be saved") == 1
     assert "saved again" in caplog.text
+    assert penalties.load(tmp_path / "d") == [], "what changed while others waited is saved in the end"

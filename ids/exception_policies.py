@@ -50,7 +50,7 @@ class Policies:
         return stream.model_copy(update={"midstream": False})
 
 
-class Exceptions:
+class ExceptionPolicies:
     """Finds the flows of a batch that a policy is about."""
 
     def __init__(self, policies: Policies, flows: FlowColumns, counters: Counters) -> None:
