@@ -3,50 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from ids.cli import main
-from ids.kernel import AllowList, Blocklist, FastPath, FastPathSettings
+from ids.kernel import FastPath, FastPathSettings
 from ids.literal import literal
-from tests.bench.report import CannotRun
-from tests.bench.scratch import scratch_bpffs
+from tests.cli.conftest import Ids
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
-
-Ids = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def pins() -> Iterator[Path]:
-    with ExitStack() as stack:
-        try:
-            folder = stack.enter_context(scratch_bpffs())
-        except CannotRun as reason:
-            pytest.skip(str(reason))
-        fastpath = FastPath.open(FastPathSettings(pin_dir=folder), "default")
-        stack.callback(fastpath.close, "remove")
-        yield folder
-
-
-@pytest.fixture
-def ids(capsys: pytest.CaptureFixture[str], pins: Path, tmp_path: Path) -> Ids:
-    """Run one command against the fast path of this module, its lists empty; returns exit code, stdout, stderr."""
-    with Blocklist.open(pins / "default") as blocks, AllowList.open(pins / "default") as allowed:
-        blocks.clear()
-        for entry in allowed.list():
-            allowed.delete(entry.network)
-
-    def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([*map(str, words), "--set", f"fastpath.pin_dir={pins}", "--set", f"engine.state_dir={tmp_path}"])
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def networks(ids: Ids) -> dict[str, dict[str, object]]:

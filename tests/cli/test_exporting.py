@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -68,6 +67,12 @@ def test_whatever_it_holds_nothing_but_a_refusal_comes_of_it(changes: list[dict[
     rows = [json.dumps(ROW | change).encode() for change in changes]
     data = b"\n".join([b'{"ids_blocklist":1,"claims":%d}' % len(rows), *rows])
     for given_data in (data, data + tail, MARK + tail):
-        with suppress(SourceError):
+        read, refusal = None, ""
+        try:
             read = Exported(given_data, "saved")
-            read.entries(dict.fromkeys(read.labels, 1))
+        except SourceError as error:
+            refusal = str(error)
+        if read is None:
+            assert refusal.startswith("saved")
+        else:
+            assert len(read.entries(dict.fromkeys(read.labels, 1))) == len(read.networks) == len(read.labels)

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from ids.cli import main
-from ids.kernel import Blocklist, FastPath, FastPathSettings
+from ids.kernel import Blocklist
 from ids.state import lists
-from tests.bench.report import CannotRun
-from tests.bench.scratch import scratch_bpffs
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
-
-
-@pytest.fixture
-def pins() -> Iterator[Path]:
-    with ExitStack() as stack:
-        try:
-            folder = stack.enter_context(scratch_bpffs())
-        except CannotRun as reason:
-            pytest.skip(str(reason))
-        fastpath = FastPath.open(FastPathSettings(pin_dir=folder), "default")
-        stack.callback(fastpath.close, "remove")
-        yield folder
 
 
 def test_a_feed_is_kept_up_to_date(tmp_path: Path, pins: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import json
 import os
@@ -137,6 +138,9 @@ def test_q_ends_at_once(keyboard: int, pressed: bytes, ends: bool) -> None:
 
 
 def test_a_small_terminal_is_no_fault() -> None:
-    console = Console(width=20, height=5, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(screen(None, look(), (80, 5), "default"))
-    console.file.close()
+    console = Console(width=20, height=5, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(screen(None, look(), (80, 5), "default"))
+    lines = captured.get().splitlines()
+    assert lines
+    assert max(map(len, lines)) <= 20

@@ -76,8 +76,12 @@ def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "pcre",
-    ['"/(a)/, host:a"', '"/(a)/, flow:a, flow:b"', '"/(a)(?P<flow_b>b)/"'],
+    ("pcre", "why"),
+    [
+        ('"/(a)/, host:a"', "'host:a' are no names to keep groups as"),
+        ('"/(a)/, flow:a, flow:b"', "it names 2 groups, and the regex has 1"),
+        ('"/(a)(?P<flow_b>b)/"', "some groups are kept by their names, and others not"),
+    ],
 )
-def test_names_that_are_none_and_groups_that_are_not_there_are_refused(pcre: str) -> None:
-    fault_of(f"pcre:{pcre};")
+def test_names_that_are_none_and_groups_that_are_not_there_are_refused(pcre: str, why: str) -> None:
+    assert fault_of(f"pcre:{pcre};")[1] == why
