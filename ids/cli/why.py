@@ -109,7 +109,7 @@ def _lines(answer: Answer, options: str) -> Iterator[str]:
     for part in (_cause, _packet, _history, _alerts, _standing, _conditions):
         yield from part(answer)
     yield ""
-    yield "To undo it:"
+    yield "To undo it:" if answer.blocks else "To keep it from being blocked:"
     width = max((len(command) + len(options) for command, _ in answer.undo), default=0)
     for command, does in answer.undo:
         yield f"  {literal(command + options):<{width}}  # {literal(does)}"
