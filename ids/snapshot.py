@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from ids.config import Config
 from ids.control import request, socket_path
 from ids.errors import IdsError, KernelError, NotRunning
-from ids.kernel.fastpath import guarded_interfaces, instance_dir
+from ids.kernel.instance import guarded_interfaces, instance_dir
 from ids.kernel.maps.counts import pinned_counts, pinned_heartbeat_age_s, pinned_shadow
 from ids.kernel.rings.fill import RingFill, pinned_fill
 from ids.respond.uninspected import flat

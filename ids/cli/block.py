@@ -28,7 +28,7 @@ from ids.control import request, socket_path
 from ids.errors import KernelError, UsageError
 from ids.feeds import FORMATS, Feed, parse_feed, refuse_nonsense
 from ids.kernel import AllowList, Block, Blocklist, NetworkSet
-from ids.kernel.fastpath import guarded_interfaces, require_same_namespace
+from ids.kernel.instance import guarded_interfaces, require_same_namespace
 from ids.kernel.maps.counts import pinned_shadow
 from ids.literal import literal
 from ids.respond.gate import Held

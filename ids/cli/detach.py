@@ -11,7 +11,7 @@ from ids.cli.options import build_config, count_of, instance_options, output_opt
 from ids.control import request, socket_path
 from ids.errors import KernelError, NotRunning, UsageError
 from ids.kernel.attach.egress import EgressView
-from ids.kernel.fastpath import instance_dir, remove_pins, require_same_namespace
+from ids.kernel.instance import instance_dir, remove_pins, require_same_namespace
 from ids.state.files import state_folder
 from ids.state.keeper import forget
 from ids.store.byhand import Deed

@@ -19,7 +19,7 @@ from ids.feeds import Feed
 from ids.fetch.shelf import Shelf
 from ids.fetch.update import Outcome, due_ns, update
 from ids.kernel import Blocklist, NetworkSet
-from ids.kernel.fastpath import instance_dir
+from ids.kernel.instance import instance_dir
 from ids.literal import literal
 from ids.store.byhand import Deed
 from ids.subscriptions import FeedSettings

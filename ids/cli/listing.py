@@ -19,7 +19,7 @@ from ids.cli.lists import NETWORKS, block_data, pins_of, report_unattached
 from ids.cli.options import build_config, instance_options, output_option, show_json
 from ids.cli.values import Network, moment, span
 from ids.kernel import Block, Blocklist
-from ids.kernel.fastpath import guarded_interfaces
+from ids.kernel.instance import guarded_interfaces
 from ids.kernel.lists.entries import Entries, texts_of
 from ids.kernel.system.clock import sample_offset_ns
 from ids.literal import literal

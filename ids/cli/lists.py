@@ -13,7 +13,7 @@ from ids.cli.options import NOTHING_ATTACHED, print_message, show_json
 from ids.cli.values import Network
 from ids.config import Config
 from ids.kernel import Block
-from ids.kernel.fastpath import instance_dir
+from ids.kernel.instance import instance_dir
 from ids.state import comments
 
 NETWORKS = click.argument("networks", nargs=-1, required=True, type=Network(), metavar="ADDRESS...")

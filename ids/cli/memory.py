@@ -10,7 +10,7 @@ from ids.cli.options import print_message
 from ids.config import Config
 from ids.errors import IdsError, UsageError
 from ids.kernel import AllowList, Blocklist
-from ids.kernel.fastpath import instance_dir
+from ids.kernel.instance import instance_dir
 from ids.kernel.maps.counts import pinned_heartbeat_age_s
 from ids.state import comments, lists
 from ids.state.files import state_folder

@@ -12,7 +12,7 @@ from ids.cli.options import output_option, print_message, show_json
 from ids.config import load_config
 from ids.control import request, socket_path
 from ids.errors import IdsError, UsageError
-from ids.kernel.fastpath import guarded_interfaces, instance_dir
+from ids.kernel.instance import guarded_interfaces, instance_dir
 from ids.service.install import install, is_booted, run_systemctl, state, this_command, uninstall
 from ids.service.unit import CONFIG_PATH, Service, written_by
 

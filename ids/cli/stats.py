@@ -22,7 +22,7 @@ from ids.cli.options import (
 )
 from ids.control import request, socket_path
 from ids.errors import NoAnswer, NotRunning, UsageError
-from ids.kernel.fastpath import guarded_interfaces, instance_dir
+from ids.kernel.instance import guarded_interfaces, instance_dir
 from ids.kernel.maps.counts import pinned_counts, pinned_heartbeat_age_s, pinned_shadow
 from ids.respond.uninspected import Uninspected, flat, uninspected
 

@@ -25,8 +25,8 @@ from rich.text import Text
 from ids.cli.options import LiteralConsole, build_config, instance_options, output_option, styled
 from ids.config import Config
 from ids.errors import KernelError
-from ids.kernel.fastpath import instance_dir
 from ids.kernel.flows.busiest import Flows, pinned_flows
+from ids.kernel.instance import instance_dir
 from ids.respond.uninspected import uninspected
 from ids.snapshot import Snapshot, take_snapshot
 

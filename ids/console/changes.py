@@ -12,7 +12,7 @@ from pathlib import Path
 from ids.config import Config
 from ids.errors import UsageError
 from ids.kernel import AllowList, Blocklist
-from ids.kernel.fastpath import instance_dir
+from ids.kernel.instance import instance_dir
 from ids.state import comments
 from ids.state.files import state_folder
 from ids.store.byhand import Deed, record

@@ -16,7 +16,7 @@ from ids.console.changes import network_of
 from ids.console.evidence import dump, rows_of
 from ids.console.now import now
 from ids.errors import KernelError, UsageError
-from ids.kernel.fastpath import instance_dir
+from ids.kernel.instance import instance_dir
 from ids.respond.protected import own_addresses
 from ids.snapshot import Snapshot, Watcher
 from ids.store import queries

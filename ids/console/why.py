@@ -11,7 +11,7 @@ from ids.config import Config
 from ids.console.changes import network_of
 from ids.control import request, socket_path
 from ids.errors import UsageError
-from ids.kernel.fastpath import instance_dir
+from ids.kernel.instance import instance_dir
 from ids.rules.language.variables import home_net
 from ids.snapshot import ANSWER_S
 from ids.state import penalties

@@ -23,6 +23,7 @@ from ids.kernel.attach.egress import EgressView
 from ids.kernel.contract import Flags, FlowVerdict
 from ids.kernel.flows.entries import FlowAddress, FlowEntries
 from ids.kernel.flows.orders import FlowOrders
+from ids.kernel.instance import DEFAULT_INSTANCE, attached_interfaces, instance_dir, link_path, name_of, remove_pins
 from ids.kernel.lists.allowlist import AllowList
 from ids.kernel.lists.blocklist import Blocklist
 from ids.kernel.lists.upgrade import renew, upgrade
@@ -55,15 +56,8 @@ _SECOND_NS = 1_000_000_000
 BEGINNING_BYTES = 4096
 """Shown of each side of a flow that no rule is interested in: enough to recognise what it is, on any port."""
 
-DEFAULT_INSTANCE = "default"
-_LINK_PREFIX = "link_"
 CALLED_PROGRAMS = ("xdp_challenge",)
 """Programs that the main one calls, in the order of IDS_PROGRAM_* in ``bpf/ids_maps.h``."""
-
-
-def instance_dir(settings: FastPathSettings, instance: str = DEFAULT_INSTANCE) -> Path:
-    """Return the folder that holds an instance's pins."""
-    return settings.pin_dir / instance
 
 
 class FastPath:
@@ -190,9 +184,9 @@ class FastPath:
         ``mode`` is ``auto``, ``native`` or ``generic`` (None: the setting). Another program that is attached is never
         replaced: libxdp's dispatcher is joined, in the mode that it has, any other is a `KernelError`.
         """
-        link_path = self._link_path(ifname)
+        path = link_path(self.pin_dir, ifname)
         present = query_xdp(ifname)
-        pinned = syscall.obj_get(str(link_path))
+        pinned = syscall.obj_get(str(path))
         if pinned is not None:
             ours = present.program_id and present.program_id == syscall.link_program_id(pinned)
             if ours:
@@ -200,7 +194,7 @@ class FastPath:
                 self._keep_link(ifname, pinned)
                 return present.mode or "native"
             os.close(pinned)
-            link_path.unlink()
+            path.unlink()
         if present.program_id and is_dispatcher(present.program_id):
             self._join(ifname, present)
             return present.mode
@@ -213,7 +207,7 @@ class FastPath:
         wanted = mode or self.settings.mode
         link, got = self._create_link(ifname, ["native", "generic"] if wanted == "auto" else [wanted])
         self._keep_link(ifname, link)
-        syscall.obj_pin(link, str(link_path))
+        syscall.obj_pin(link, str(path))
         return got
 
     def _keep_link(self, ifname: str, link: int) -> None:
@@ -264,19 +258,16 @@ class FastPath:
         self.egress.attach(wanted)
         return wanted
 
-    def _link_path(self, ifname: str) -> Path:
-        return self.pin_dir / f"link_{ifname.replace('.', '%')}"
-
     def detach(self, ifname: str) -> None:
         """Take the programs off an interface; their pins go too."""
         self.egress.detach(ifname)
         link = self._links.pop(ifname, None)
         if link is None:
-            link = syscall.obj_get(str(self._link_path(ifname)))
+            link = syscall.obj_get(str(link_path(self.pin_dir, ifname)))
         if link is not None:
             syscall.link_detach(link)
             os.close(link)
-        self._link_path(ifname).unlink(missing_ok=True)
+        link_path(self.pin_dir, ifname).unlink(missing_ok=True)
         self._membership.leave(ifname)
 
     def attached(self) -> list[str]:
@@ -285,10 +276,10 @@ class FastPath:
 
     def follow(self, ifname: str) -> str:
         """Take over our pinned attachment of an interface that has another name by now; return that, empty for none."""
-        link = syscall.obj_get(str(self._link_path(ifname)))
+        link = syscall.obj_get(str(link_path(self.pin_dir, ifname)))
         if link is None:
             return ""
-        name = _name_of(link)
+        name = name_of(link)
         if not name:
             os.close(link)
             return ""
@@ -298,7 +289,7 @@ class FastPath:
 
     def renamed(self) -> dict[str, str]:
         """Return the interfaces that have another name since they were attached, and which; they stay guarded."""
-        names = {ifname: _name_of(link, ifname) for ifname, link in self._links.items()}
+        names = {ifname: name_of(link, ifname) for ifname, link in self._links.items()}
         return {ifname: name for ifname, name in names.items() if name and name != ifname}
 
     def lost(self) -> list[str]:
@@ -434,47 +425,6 @@ class FastPath:
         self._follow_host()
 
 
-def require_same_namespace(settings: FastPathSettings, instance: str = DEFAULT_INSTANCE) -> None:
-    """Raise `KernelError` where an instance guards interfaces of another network namespace.
-
-    To be asked before `FastPath.open`, which already changes what that gate shares.
-    """
-    pin_dir = instance_dir(settings, instance)
-    for pin in Pin.all(pin_dir):
-        pin.require_namespace()
-    for path in pin_dir.glob("link_*"):
-        link = syscall.obj_get(str(path))
-        if link is None:
-            continue
-        ifname = path.name[5:].replace("%", ".")
-        try:
-            lives = bool(syscall.link_ifindex(link))
-            here = ifname in {name for _, name in socket.if_nameindex()}
-            ours = here and query_xdp(ifname).program_id == syscall.link_program_id(link)
-            ours = ours or bool(_name_of(link))  # or else it has another name by now
-        finally:
-            os.close(link)
-        if lives and not ours:
-            raise KernelError(
-                f"{pin_dir} guards an interface {ifname} in another network namespace",
-                "Run there, or give this engine another `instance`",
-            )
-
-
-def _name_of(link: int, known: str = "") -> str:
-    """Return the name of the interface of this namespace that a link is on; empty where there is none.
-
-    ``known`` is believed; for any other the interface is asked for its program: it may be in another namespace.
-    """
-    ifindex = syscall.link_ifindex(link)
-    try:
-        name = socket.if_indextoname(ifindex) if ifindex else ""
-    except OSError:
-        return ""
-    ours = name and (name == known or query_xdp(name).program_id == syscall.link_program_id(link))
-    return name if ours else ""
-
-
 def describe_program(program_id: int) -> str:
     """Return a loaded program's id and name (``struct bpf_prog_info``)."""
     try:
@@ -490,7 +440,7 @@ def describe_program(program_id: int) -> str:
 
 def _remedy(pin_dir: Path, ifname: str, program_id: int) -> str:
     """Say how to take a program off an interface that is not ours; another instance's is known by its pinned link."""
-    for path in pin_dir.parent.glob(f"*/link_{ifname.replace('.', '%')}"):
+    for path in pin_dir.parent.glob(f"*/{link_path(pin_dir, ifname).name}"):
         link = syscall.obj_get(str(path))
         if link is None:
             continue
@@ -514,47 +464,3 @@ def _remedy(pin_dir: Path, ifname: str, program_id: int) -> str:
             " capability; else take it off first"
         )
     return f"Take it off first (stop what attached it, or ip link set dev {ifname} xdp off)"
-
-
-def attached_interfaces(pin_dir: Path) -> list[str]:
-    """Return the interfaces with a pinned attachment of the instance that pins under ``pin_dir``, even a dead one."""
-    linked = [path.name[5:].replace("%", ".") for path in pin_dir.glob("link_*")]
-    return sorted({*linked, *(pin.ifname for pin in Pin.all(pin_dir))})
-
-
-def guarded_interfaces(pin_dir: Path) -> list[str]:
-    """Return those of them that have the program: it goes with an interface, and does not come back with its name."""
-    return [ifname for ifname in attached_interfaces(pin_dir) if _lives(pin_dir / f"link_{ifname.replace('.', '%')}")]
-
-
-def _lives(path: Path) -> bool:
-    link = syscall.obj_get(str(path))
-    if link is None:  # a member of a dispatcher has no link of its own
-        return True
-    try:
-        return bool(syscall.link_ifindex(link))
-    finally:
-        os.close(link)
-
-
-def remove_pins(pin_dir: Path) -> list[str]:
-    """Detach every pinned attachment and remove all pins of an instance; return the names of what was there."""
-    removed = sorted(path.name for path in pin_dir.glob("*"))
-    for pin in Pin.all(pin_dir):
-        pin.leave()
-    egress = EgressView(pin_dir, {})
-    for ifname in egress.attached():
-        egress.detach(ifname)
-    for path in sorted(pin_dir.glob("*"), key=lambda path: not path.name.startswith(_LINK_PREFIX)):
-        if path.name.startswith(_LINK_PREFIX):
-            link = syscall.obj_get(str(path))
-            if link is not None:
-                syscall.link_detach(link)
-                os.close(link)
-        path.unlink()
-    for folder in (pin_dir, pin_dir.parent):
-        try:
-            folder.rmdir()
-        except OSError:  # other instances pin beside this one, or it is the mount itself
-            break
-    return removed

@@ -11,7 +11,7 @@ from pathlib import Path
 from ids.config import Config
 from ids.errors import UsageError
 from ids.kernel import FastPath
-from ids.kernel.fastpath import instance_dir, require_same_namespace
+from ids.kernel.instance import instance_dir, require_same_namespace
 from ids.state.files import state_folder
 from ids.state.keeper import forget
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ids.errors import IdsError
 from ids.kernel import AllowList, Blocklist
-from ids.kernel.fastpath import guarded_interfaces
+from ids.kernel.instance import guarded_interfaces
 from ids.kernel.maps.counts import pinned_shadow
 from ids.respond.policy import Penalty
 from ids.respond.settings import RespondSettings

@@ -15,7 +15,7 @@ from ids.cli import cli
 from ids.errors import KernelError
 from ids.kernel import FastPath
 from ids.kernel.attach.tcx import TcxLinks
-from ids.kernel.fastpath import remove_pins
+from ids.kernel.instance import remove_pins
 from ids.kernel.system import syscall
 from tests.kernel.conftest import settings
 from tests.kernel.exits import CLSACT, TCX, Exits, tc

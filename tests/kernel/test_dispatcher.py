@@ -24,7 +24,7 @@ from ids.kernel import Block, FastPath
 from ids.kernel.attach import dispatcher, libxdp
 from ids.kernel.attach.dispatcher import Pin, is_dispatcher, members
 from ids.kernel.contract import LimitKind
-from ids.kernel.fastpath import attached_interfaces, remove_pins, require_same_namespace
+from ids.kernel.instance import attached_interfaces, remove_pins, require_same_namespace
 from ids.kernel.maps.configuration import limit_value
 from ids.kernel.system.netlink import query_xdp
 from tests.kernel.conftest import settings

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from ids.kernel import FastPath
-from ids.kernel.fastpath import remove_pins
+from ids.kernel.instance import remove_pins
 from ids.kernel.maps.table import Map
 from ids.kernel.system.netlink import query_xdp
 from ids.lab.namespace import Namespace

@@ -19,7 +19,7 @@ import pytest
 from ids.errors import KernelError
 from ids.kernel import AllowList, Block, Blocklist, FastPath, contract
 from ids.kernel.contract import Reason
-from ids.kernel.fastpath import remove_pins, require_same_namespace
+from ids.kernel.instance import remove_pins, require_same_namespace
 from ids.kernel.lists import formats
 from ids.kernel.maps.counts import pinned_counts
 from ids.kernel.system import syscall

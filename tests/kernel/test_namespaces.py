@@ -11,7 +11,7 @@ import pytest
 
 from ids.errors import KernelError
 from ids.kernel import FastPath
-from ids.kernel.fastpath import require_same_namespace
+from ids.kernel.instance import require_same_namespace
 from ids.kernel.system.netlink import query_xdp
 from tests.kernel.conftest import settings
 from tests.kernel.test_lifecycle import inside

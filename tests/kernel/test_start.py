@@ -16,7 +16,7 @@ import pytest
 
 from ids.cli import main
 from ids.kernel import Block, FastPath
-from ids.kernel.fastpath import remove_pins
+from ids.kernel.instance import remove_pins
 from ids.live.notices import count_enforcing
 from ids.types import BlockMode
 from tests.kernel.conftest import SMALL, settings

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ids.kernel.fastpath import remove_pins
+from ids.kernel.instance import remove_pins
 from ids.lab.guard import Guard, rules_directory
 from ids.lab.removal import wait_until
 from ids.lab.topology import ATTACKERS, BENIGN, SERVER, Lab
