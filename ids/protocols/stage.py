@@ -27,7 +27,7 @@ than `PRELUDE_MEMCAP_BYTES`, as long until the server's first bytes confirm what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -94,8 +94,9 @@ class Protocols:
         protocols: Sequence[Protocol] = PROTOCOLS,
         ordinary_lane: bool = True,
         files: Files | None = None,
+        expected: Expected | None = None,
     ) -> None:
-        """Keep what is known of flows in a place of ``flows``. ``ordinary_lane`` and ``files`` as in `Setup`."""
+        """Keep what is known of flows in a place of ``flows``. The last three arguments as in `Setup`."""
         self.files = Files(FileSettings(), counters, flows) if files is None else files
         self.framed = Framed()
         self._settings = settings
@@ -108,7 +109,7 @@ class Protocols:
         self._register = Register(flows, counters, protocols)
         self._make_parser: dict[str, MakeStreamParser] = {}
         self._make_listener: dict[str, MakeDatagramParser] = {}
-        self._expected = Expected(counters)
+        self._expected = Expected(counters) if expected is None else expected
         self._announced = {protocol.name: protocol for protocol in protocols if protocol.announced}
         for protocol in protocols:
             setup = Setup(
@@ -131,11 +132,15 @@ class Protocols:
         self.contradictions: list[Contradiction] = []
         """Servers that began in another protocol than their clients, in this batch; whoever reads it, clears it."""
 
-    def feed(self, streams: Streams, datagrams: Datagrams) -> Transactions:
-        """Take the bytes of a batch; return the transactions that they completed. Never raises on what it reads."""
+    def feed(self, streams: Streams, datagrams: Datagrams, before: Callable[[int], None] | None = None) -> Transactions:
+        """Take the bytes of a batch; return the transactions that they completed. Never raises on what it reads.
+
+        ``before`` is called for each row of ``streams``, with the number of its packet: whoever else announces
+        connections is to have said by then what was said before.
+        """
         out: list[Transaction] = []
         if len(streams):
-            self._feed_streams(streams, out)
+            self._feed_streams(streams, out, before)
         if len(datagrams):
             self._datagrams.feed(datagrams, out)
         found = sorted(out, key=attrgetter("number"))
@@ -188,7 +193,7 @@ class Protocols:
 
     # Streams.
 
-    def _feed_streams(self, streams: Streams, out: list[Transaction]) -> None:
+    def _feed_streams(self, streams: Streams, out: list[Transaction], before: Callable[[int], None] | None) -> None:
         talks, data, slots = self._talks.by_id, streams.data, streams.slot
         for row, (flow_id, slot, side, start, end, gap, closed, ts_ns, number) in enumerate(zip(
             self._flows.id[slots].tolist(), slots.tolist(), streams.direction.tolist(), streams.start.tolist(),
@@ -196,6 +201,8 @@ class Protocols:
             streams.number.tolist(), strict=True,
         )):  # fmt: skip
             done = len(out)
+            if before is not None:
+                before(number)
             talk = talks.get(flow_id)
             if talk is None:
                 talk = talks[flow_id] = Talk(slot)
