@@ -44,6 +44,7 @@ from ids.protocols.protocol import (
     MakeStreamParser,
     Protocol,
     Setup,
+    StreamParser,
 )
 from ids.protocols.recognition import Recogniser
 from ids.protocols.register import Register
@@ -210,6 +211,8 @@ class Protocols:
                     self._meet(talk, ts_ns)
             stretch = Stretch(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed)
             self._feed_row(talk, stretch, out)
+            if end > start and talk.protocol is not None and talk.protocol.by_message:
+                _note_ends(streams, row, talk.parser, out[done:])
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
 
@@ -544,6 +547,25 @@ class Protocols:
                 take_over(handover.before, ts_ns, number, out)
             except Exception:
                 self._register.fail(talk)
+
+
+def _note_ends(streams: Streams, row: int, parser: StreamParser | None, found: list[Transaction]) -> None:
+    """Note where messages end that a row completed. Where its parser says so of what is no transaction, a packet with
+    several counts as one, as in Suricata: of the records of a TLS handshake there are always several.
+    """
+    side = int(streams.direction[row])
+    end = int(streams.offset[row] + streams.end[row] - streams.start[row])
+    ended: Sequence[int] | None = getattr(parser, "ended", None)
+    if ended is None:
+        ends = [end - one.behind for one in found if one.direction == side and not one.partial and one.tx_id >= 0]
+    elif ended:
+        packets = streams.packet_ends(row)
+        places = np.searchsorted(packets, end - np.array(ended))
+        ends = packets[np.unique(np.minimum(places, len(packets) - 1))].tolist()
+    else:
+        return
+    if ends:
+        streams.message_ends.setdefault((int(streams.slot[row]), side), []).extend(ends)
 
 
 def _date(found: list[Transaction], streams: Streams, row: int, side: int) -> None:
