@@ -135,6 +135,12 @@ class Protocols:
         self.contradictions: list[Contradiction] = []
         """Servers that began in another protocol than their clients, in this batch; whoever reads it, clears it."""
 
+    @property
+    def strangers(self) -> list[int]:
+        """Slots of flows that were recognised at the port of another protocol, in this batch; whoever reads it, clears
+        it."""
+        return self._register.strangers
+
     def feed(self, streams: Streams, datagrams: Datagrams) -> Transactions:
         """Take the bytes of a batch; return the transactions that they completed. Never raises on what it reads."""
         out: list[Transaction] = []
@@ -362,9 +368,8 @@ class Protocols:
             return
         if others:
             self._hear(talk, 1 - side, others, 0)
-        if (
-            protocol is not None and (side == Direction.TO_CLIENT or talk.began == _BOTH)
-        ) or self._recogniser.prelude_of(protocol, others):
+        settled = protocol is not None and (protocol.sure or side == Direction.TO_CLIENT)
+        if settled or talk.began == _BOTH or self._recogniser.prelude_of(protocol, others):
             talk.line = None
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
         if maker is None:

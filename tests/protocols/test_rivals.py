@@ -66,8 +66,10 @@ SESSIONS = {
     "pop3": (b"+OK ready\r\n", b"-ERR what\r\n", b"USER a\r\n", b"+OK\r\n", b"PASS hidden\r\n", b"+OK\r\n"),
     "imap": (b"* OK ready\r\n", b"* BAD what\r\n", b"a NOOP\r\n", b"a OK\r\n", b"a LOGIN hidden x\r\n", b"a OK\r\n"),
 }  # fmt: skip
-DECOYS = (b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"RFB 003.008\n",
-          b"\x16\x03\x01\x00\x05abcde\r\n", *(LINES[name] for name in ("ssh", "smtp", "ftp", "pop3", "imap", "sip", "redis")))  # fmt: skip
+DECOYS = (
+    b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"RFB 003.008\n", b"\x16\x03\x01\x00\x05abcde\r\n",
+    *(LINES[name] for name in ("ssh", "smtp", "ftp", "pop3", "imap", "sip", "redis")),
+)  # fmt: skip
 
 
 def heard(wire: Wire, name: str) -> bool:
