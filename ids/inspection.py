@@ -350,6 +350,7 @@ class Inspection:
         if self._wants("anomaly"):
             found.anomalies = self._anomalies(found.packets, flows, transactions)
         self._protocols.contradictions.clear()
+        self._protocols.strangers.clear()
         complete = [
             row for row in transactions
             if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))
@@ -421,6 +422,7 @@ class Inspection:
         odd = [row for row in transactions if type(row.buffers) is dict and ODDITY in row.buffers]
         of_parsers = [event for row in odd[:MAX_ODD] for event in events.oddity_events(row)]
         of_parsers += [events.contradiction_event(self.flows, *one) for one in self._protocols.contradictions]
+        of_parsers += [events.stranger_event(self.flows, slot) for slot in self._protocols.strangers]
         if len(odd) > MAX_ODD:
             self._counters.add("app_layer.anomalies_not_written", len(odd) - MAX_ODD)
         of_streams = [events.anomaly_event(self.flows, noted) for noted in flows.notes]
