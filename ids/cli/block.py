@@ -15,12 +15,12 @@ from ids.cli.listing import block_list, block_show
 from ids.cli.lists import NETWORKS, done, owner_of, pins_of, report_unattached
 from ids.cli.memory import keep_lists, note_comments, note_deeds
 from ids.cli.options import (
-    build_config,
     count_of,
     instance_options,
     output_option,
     print_message,
     show_json,
+    usable_config,
 )
 from ids.cli.values import Duration, span
 from ids.config import Config
@@ -64,7 +64,7 @@ def block_add(
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Block addresses or prefixes, from the next packet on."""
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
     mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
     pins = pins_of(config)
@@ -101,7 +101,7 @@ def block_delete(
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Unblock addresses or prefixes, whoever blocked them. Exit code 1 when one was not on the list."""
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     deeds, missing = [], []
     with Blocklist.open(pins_of(config)) as blocklist:
         for network in networks:
@@ -145,7 +145,7 @@ def block_import(
     Entries that cannot be used are named. Up to a tenth of all, the rest are in force, with exit code 1. Where there
     are more, or where a file has no network, the earlier set stays, with exit code 2; --force takes the file.
     """
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     data = _read_feed(feed_path)
     if data.startswith(MARK):
         if label or column or ttl_s or shadow:

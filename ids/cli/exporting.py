@@ -15,7 +15,7 @@ import orjson
 
 from ids.cli.listing import Listed, chunks_of, labels_of, objects_of
 from ids.cli.lists import pins_of
-from ids.cli.options import build_config, instance_options
+from ids.cli.options import instance_options, usable_config
 from ids.errors import Location, SourceError
 from ids.kernel import Blocklist, contract
 from ids.kernel.contract import BlockFlag
@@ -36,7 +36,7 @@ _MAX_NS = (1 << 63) - 1
 @instance_options
 def block_export(config_path: str | None, overrides: tuple[str, ...]) -> None:
     """Write all claims to stdout, a line of JSON each, as `ids block import` takes them back without loss."""
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     notes = comments.load(state_folder(config.engine.state_dir, config.instance))
     with Blocklist.open(pins_of(config)) as blocklist:
         held, waiting = blocklist.columns()

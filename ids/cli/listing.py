@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from ids.cli.lists import NETWORKS, block_data, pins_of, report_unattached
-from ids.cli.options import build_config, instance_options, output_option, show_json
+from ids.cli.options import instance_options, output_option, show_json, usable_config
 from ids.cli.values import Network, moment, span
 from ids.kernel import Block, Blocklist
 from ids.kernel.instance import guarded_interfaces
@@ -66,7 +66,7 @@ def block_list(
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Show who is blocked: why, until when, and how often it was hit."""
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     pins = pins_of(config)
     with Blocklist.open(pins) as blocklist:
         held, waiting = blocklist.columns()
@@ -97,7 +97,7 @@ def block_show(
     networks: tuple[IPNetwork, ...], config_path: str | None, overrides: tuple[str, ...], output: str
 ) -> None:
     """Show what blocks an address or network: each entry that holds it, all claims. Exit code 1 where none does."""
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     notes = comments.load(state_folder(config.engine.state_dir, config.instance))
     with Blocklist.open(pins_of(config)) as blocklist:
         found = {network: blocklist.covering(network) for network in networks}

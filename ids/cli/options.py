@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ids.config import Config, load_config
 from ids.literal import literal
+from ids.salvage import salvage, warnings_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -95,6 +96,14 @@ def build_config(
         assigned.append(f"rules.paths={json.dumps(list(only_rules))}")
     assigned += [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in extra.items() if value is not None]
     return load_config(config_path, assigned)
+
+
+def usable_config(config_path: str | None, overrides: tuple[str, ...]) -> Config:
+    """Read the configuration of a command that an operator needs, however broken the file is; warn of its faults."""
+    config, faults = salvage(config_path, overrides)
+    for warning in warnings_of(faults, config_path):
+        print_message(f"ids: warning: {warning}")
+    return config
 
 
 class LiteralConsole(Console):

@@ -22,7 +22,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ids.cli.options import LiteralConsole, build_config, instance_options, output_option, styled
+from ids.cli.options import LiteralConsole, instance_options, output_option, styled, usable_config
 from ids.config import Config
 from ids.errors import KernelError
 from ids.kernel.flows.busiest import Flows, pinned_flows
@@ -85,7 +85,7 @@ def top(every_s: float, count: int | None, config_path: str | None, overrides: t
 
     Rates are those of the interval. With `-o json`, or where stdout is no terminal, each look is one line of JSON.
     """
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     if output == "json" or not sys.stdout.isatty():
         before: Look | None = None
         for look in looks(config, every_s, count, _wait):

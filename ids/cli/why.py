@@ -17,7 +17,7 @@ from ids.cli.alerts import line_of
 from ids.cli.listing import shown_blocks
 from ids.cli.lists import pins_of
 from ids.cli.memory import memory
-from ids.cli.options import build_config, count_of, instance_options, output_option, show_json
+from ids.cli.options import count_of, instance_options, output_option, show_json, usable_config
 from ids.cli.penalties import known
 from ids.cli.values import moment, span
 from ids.config import Config
@@ -47,7 +47,7 @@ def why(subject: str, config_path: str | None, overrides: tuple[str, ...], outpu
     history, what would have to be true for it not to be blocked, and the commands that lift it. Works without a running
     engine, and with one that hangs. Exit code 1 where nothing blocks it.
     """
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     with ExitStack() as stack:
         places, troubles = _places(config, stack)
         asked = _asked(subject, places.memory)
