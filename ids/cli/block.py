@@ -13,7 +13,7 @@ import click
 from ids.cli.exporting import MARK, Exported, block_export
 from ids.cli.listing import block_list, block_show
 from ids.cli.lists import NETWORKS, done, owner_of, pins_of, report_unattached
-from ids.cli.memory import keep_lists, note_comments, note_deeds
+from ids.cli.memory import keep_lists, note_comments, note_deeds, settle_comments
 from ids.cli.options import (
     count_of,
     instance_options,
@@ -55,15 +55,18 @@ for command in (block_list, block_show, block_export):
 @NETWORKS
 @click.option("--for", "ttl_s", type=Duration(), help="How long, such as 30m, 1h or 7d; without it until deleted.")
 @click.option("--shadow", is_flag=True, help="Only count what would be dropped.")
-@click.option("--comment", default="", help="Why; `ids block list`, `ids block show` and `ids why` show it.")
+@click.option("--comment", help="Why; shown by `ids block list`, `show` and `ids why`. It ends with the block.")
 @click.option("--force", is_flag=True, help="Even an address of this host, its gateways or its resolvers.")
 @instance_options
 @output_option
 def block_add(
-    networks: tuple[IPNetwork, ...], ttl_s: int | None, shadow: bool, comment: str, force: bool,
+    networks: tuple[IPNetwork, ...], ttl_s: int | None, shadow: bool, comment: str | None, force: bool,
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
-    """Block addresses or prefixes, from the next packet on."""
+    """Block addresses or prefixes, from the next packet on.
+
+    A block of yours that stands already is replaced; it keeps its comment unless a new one is given.
+    """
     config = usable_config(config_path, overrides)
     expires_ns = None if ttl_s is None else time.time_ns() + ttl_s * 1_000_000_000
     mode = BlockMode.SHADOW if shadow else BlockMode.ENFORCE
@@ -73,10 +76,10 @@ def block_add(
             _spare_own(networks, config)
         before = {network: blocklist.get(network) for network in networks}
         _report_blocked(before, Held(mode, expires_ns))
+        notes = {(str(network), "operator"): _comment_on(network, comment, blocklist) for network in networks}
         blocklist.add(Block(network, expires_ns, mode, label="operator") for network in networks)
     why = {"comment": comment} if comment else {}
-    keys = [(str(network), "operator") for network in networks]
-    note_comments(config, dict.fromkeys(keys, comment), ends=dict.fromkeys(keys, expires_ns))
+    note_comments(config, notes, ends=dict.fromkeys(notes, expires_ns))
     keep_lists(config)
     note_deeds(config, [Deed("block", network, mode=mode, until_ns=expires_ns, detail=why) for network in networks])
     attached = guarded_interfaces(pins)
@@ -165,6 +168,7 @@ def block_import(
         if not force:
             _spare_own(feed, config)
         added, deleted = blocklist.replace(label, networks, expires_ns=expires_ns, mode=mode)
+    settle_comments(config, label)
     counts = {"read": feed.read, "refused": feed.refused, "networks": len(feed), "added": added, "deleted": deleted}
     keep_lists(config)
     note_deeds(config, [Deed("import", label=label, mode=mode, until_ns=expires_ns, detail=counts)])
@@ -253,7 +257,8 @@ def _import_export(exported: Exported, name: str, config: Config, force: bool, o
                         f"{meeting.texts()[0]} meets {proxy}, of respond.trusted_proxies; --force blocks it"
                     )
         added = blocklist.put(claims)
-    note_comments(config, exported.comments, ends=exported.ends)
+    note_comments(config, exported.comments)
+    settle_comments(config)
     keep_lists(config)
     note_deeds(config, [Deed("import", label="", detail={"file": name, "claims": added, "ended": exported.ended})])
     if output == "json":
@@ -261,6 +266,12 @@ def _import_export(exported: Exported, name: str, config: Config, force: bool, o
     else:
         click.echo(f"{literal(name)}: {count_of(added, 'claim')} taken back, {exported.ended:,} have run out since")
     report_unattached(guarded_interfaces(pins))
+
+
+def _comment_on(network: IPNetwork, given: str | None, blocklist: Blocklist) -> str | None:
+    """Return the comment of an operator's new block: None keeps that of the one that stands, where one does."""
+    stands = any(claim.label == "operator" for claim in blocklist.claims_on(network))
+    return given if given is not None or stands else ""
 
 
 def _effect(mode: BlockMode, attached: list[str]) -> str:

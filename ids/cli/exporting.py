@@ -59,8 +59,6 @@ class Exported:
         """(IP version, prefix length, first address as a number), a row a claim."""
         self.labels: list[str] = []
         self.comments: dict[comments.Key, str] = {}
-        self.ends: dict[comments.Key, int | None] = {}
-        """When the claims that have a comment end."""
         self._values: list[tuple[int, int, int, int]] = []
         self.ended = 0
         """Claims that have run out since."""
@@ -92,7 +90,6 @@ class Exported:
         self._values.append((min(end, _MAX_NS) if end is not None else 0, added_ns, sid, _MODES[row["mode"]]))
         if note := row.get("comment"):
             self.comments[row["network"], label] = str(note)
-            self.ends[row["network"], label] = end
 
     def entries(self, numbers: dict[str, int]) -> Entries:
         """Return the claims as the kernel has them; ``numbers``: of the labels."""

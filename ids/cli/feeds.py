@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from ids.cli.block import _spare_own
-from ids.cli.memory import keep_lists, note_deeds
+from ids.cli.memory import keep_lists, note_deeds, settle_comments
 from ids.cli.options import build_config, count_of, instance_options, output_console, output_option, print_message
 from ids.cli.options import show_json as _show_json
 from ids.config import Config
@@ -109,6 +109,7 @@ def _update(feed: FeedSettings, config: Config, force: bool) -> Outcome:
         return Outcome(feed.label, "failed", error=str(error))
     detail = {key: value for key, value in dataclasses.asdict(outcome).items() if value and key != "label"}
     if outcome.result != "failed":
+        settle_comments(config, feed.label)
         keep_lists(config)
     if outcome.result != "unchanged":
         note_deeds(config, [Deed("import", label=feed.label, detail={"feed": feed.source, **detail})])

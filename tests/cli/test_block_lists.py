@@ -213,8 +213,50 @@ def test_a_comment_stays_until_the_block_is_deleted(ids: Ids, blocks: Blocklist)
     ids("block", "add", "203.0.113.1")
     assert "ticket" not in ids("block", "show", "203.0.113.1")[1]
     assert "ticket" in ids("block", "show", "203.0.113.2")[1]
-    ids("block", "add", "203.0.113.2")
-    assert "ticket" not in ids("block", "show", "203.0.113.2")[1], "the new claim says nothing of it"
+
+
+def test_a_block_that_is_changed_keeps_its_comment_unless_a_new_one_is_given(ids: Ids, blocks: Blocklist) -> None:
+    ids("block", "add", "203.0.113.1", "--comment", "ticket 12")
+    ids("block", "add", "203.0.113.1", "--for", "1h")
+    assert "# ticket 12" in ids("block", "show", "203.0.113.1")[1]
+    ids("block", "add", "203.0.113.1", "--comment", "ticket 13")
+    assert "# ticket 13" in ids("block", "show", "203.0.113.1")[1]
+    ids("block", "add", "203.0.113.1", "--comment", "")
+    assert "#" not in ids("block", "show", "203.0.113.1")[1], "an empty one takes it away"
+
+
+def test_a_comment_ends_when_its_block_is_made_shorter(
+    ids: Ids, blocks: Blocklist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids("block", "add", "203.0.113.1", "--comment", "ticket 12")
+    ids("block", "add", "203.0.113.1", "--for", "1h")
+    later_ns = time.time_ns() + 7200 * 10**9
+    monkeypatch.setattr("ids.state.comments.time.time_ns", lambda: later_ns)
+    blocks.add([Block(ip_network("203.0.113.1"), None, label="operator")])
+    assert "ticket" not in ids("block", "show", "203.0.113.1")[1]
+
+
+def test_a_block_that_is_gone_leaves_its_comment_to_no_other(ids: Ids, blocks: Blocklist) -> None:
+    ids("block", "add", "203.0.113.1", "--comment", "ticket 12")
+    blocks.clear()
+    ids("block", "add", "203.0.113.1")
+    assert "ticket" not in ids("block", "show", "203.0.113.1")[1]
+
+
+def test_the_comment_of_a_feeds_claim_ends_where_the_feed_drops_it(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
+    feed, saved = tmp_path / "feed", tmp_path / "saved"
+    blocks.add([Block(ip_network(f"203.0.113.{host}"), label="feed") for host in (1, 2)])
+    head, *rows = ids("block", "export")[1].splitlines()
+    saved.write_text("\n".join([head, *(json.dumps(json.loads(row) | {"comment": "ticket 12"}) for row in rows)]))
+    assert ids("block", "import", saved)[0] == 0
+    feed.write_text("203.0.113.2\n")
+    ids("block", "import", feed, "--label", "feed")
+    feed.write_text("203.0.113.1\n203.0.113.2\n")
+    ids("block", "import", feed, "--label", "feed", "--for", "1h")
+    entries = {entry["network"]: entry.get("comment") for entry in json.loads(ids("block", "list", "-o", "json")[1])}
+    assert entries == {"203.0.113.1/32": None, "203.0.113.2/32": "ticket 12"}
+    ends = {row[0]: row[3] for row in json.loads((tmp_path / "default" / "comments.json").read_text())}
+    assert ends["203.0.113.2/32"] is not None, "it ends with the claim, which has an end by now"
 
 
 def test_a_comment_ends_with_the_block(ids: Ids, blocks: Blocklist, monkeypatch: pytest.MonkeyPatch) -> None:
