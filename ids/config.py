@@ -187,9 +187,16 @@ def load_document(path: str | Path | None, overrides: Iterable[str] = ()) -> tup
     """Return the settings, and as plain data what was given of them, each with its place; raises as `load_config`."""
     document = Document("defaults", {}, {}) if path is None else read_yaml(path)
     merged = assigned(document, overrides)
-    config = validate(Config, merged)
-    check_variables(config.vars, merged)
-    return config, merged
+    return checked(merged), merged
+
+
+def checked(document: Document) -> Config:
+    """Return the settings of a document; raises `InvalidDocument`."""
+    config = validate(Config, document)
+    _check_variables(config.vars, document)
+    for number, exception in enumerate(config.respond.exceptions):
+        exception.written_at(document.locate(("respond", "exceptions", number, "sid")))
+    return config
 
 
 def assigned(document: Document, overrides: Iterable[str]) -> Document:
@@ -235,7 +242,7 @@ def _translated(document: Document, data: Mapping[str, Any]) -> tuple[Document, 
     return Document(document.path, made, {}), made
 
 
-def check_variables(given: Mapping[str, str | list[str]], document: Document) -> None:
+def _check_variables(given: Mapping[str, str | list[str]], document: Document) -> None:
     """Raise `InvalidDocument` where a variable is no group: else every rule that uses it would be blamed."""
     known = Variables({**DEFAULT_VARIABLES, **given})
     errors: dict[tuple[Key, ...], SourceError] = {}

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ids.config import Config, assigned, check_variables, load_config
+from ids.config import Config, assigned, checked, load_config
 from ids.errors import IdsError, Location, SourceError, UsageError
-from ids.source import MAX_PROBLEMS, Document, InvalidDocument, Key, known_keys, parse_yaml, read_bytes, validate
+from ids.source import MAX_PROBLEMS, Document, InvalidDocument, Key, known_keys, parse_yaml, read_bytes
 
 IDENTITY = ("instance", "engine.runtime_dir", "engine.state_dir", "fastpath.pin_dir")
 """Settings that say which engine is meant, and where its lists and its memory are."""
@@ -118,16 +118,13 @@ class _Salvage:
         """Return what of the data fits; what does not is left out, and reported."""
         for _ in range(MAX_ROUNDS):
             try:
-                config = validate(Config, document)
-                check_variables(config.vars, document)
+                return checked(document)
             except InvalidDocument as error:
                 for fault in error.errors:
                     self._report(fault)
                 for path in error.paths:
                     self._leave_out(document.data, path)
                 document = Document(document.path, _whole(document.data), document.places)
-            else:
-                return config
         chosen = {name: value for name in IDENTITY if (value := _value_at(document.data, name)) is not None}
         return load_config(None, [f"{name}={json.dumps(value, default=str)}" for name, value in chosen.items()])
 

@@ -23,7 +23,9 @@ from ids.config import Config, dump_config, load_document
 from ids.errors import UsageError
 from ids.live.inside import inside_gap
 from ids.origins import Setting, settings_in_force, settings_schema
+from ids.respond.exceptions import unknown_rules
 from ids.respond.protected import interface_addresses
+from ids.rules.paths import cache_directory
 
 
 @click.group()
@@ -117,4 +119,14 @@ def _odd(loaded: Config) -> list[str]:
         odd.append(f"eve.path: {folder} does not exist; it is made at the start")
     if gap := inside_gap(loaded, interface_addresses()):
         odd.append(gap)
-    return odd
+    return odd + _odd_exceptions(loaded)
+
+
+def _odd_exceptions(loaded: Config) -> list[str]:
+    """Return which exceptions name no rule; rules are loaded where there are exceptions, and not checked here."""
+    if not loaded.respond.exceptions:
+        return []
+    from ids.rules.language.loader import load_configured
+
+    rules = load_configured(loaded.rules, loaded.vars, cache_directory(loaded.rules))
+    return list(unknown_rules(loaded.respond.exceptions, rules.signatures(), loaded.rules.disabled_sids))

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    PrivateAttr,
+    model_validator,
+)
 
+from ids.errors import Location
 from ids.privacy import PrivacySettings
 from ids.types import unmapped
 
@@ -40,6 +50,16 @@ class RuleException(BaseModel):
     src_ip: Networks = Field(default=[], description="Senders of what matches; none: whoever.")
     dst_ip: Networks = Field(default=[], description="Receivers of what matches; none: whoever.")
     comment: str = Field("", description="Why.")
+    _place: Location | None = PrivateAttr(None)
+
+    @property
+    def place(self) -> Location:
+        """Where it was written; of one that was made otherwise, the setting's name."""
+        return self._place or Location("respond.exceptions")
+
+    def written_at(self, place: Location) -> None:
+        """Note where it was written, for whoever has something to say of it."""
+        self._place = place
 
     @model_validator(mode="after")
     def _of_somebody(self) -> RuleException:
