@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 import click
@@ -23,6 +24,8 @@ from ids.kernel.lists.entries import Entries, networks_from
 from ids.kernel.system.clock import sample_offset_ns
 from ids.state import comments
 from ids.state.files import state_folder
+from ids.store.byhand import Deed
+from ids.types import BlockMode, IPNetwork
 
 VERSION = 1
 MARK = b'{"ids_blocklist":'
@@ -103,6 +106,21 @@ class Exported:
             values["sid"], values["mode"] = columns[:, 2], columns[:, 3]
             values["label"] = [numbers[label] for label in self.labels]
         return Entries(networks_from(self.networks), values)
+
+    def deeds(self, detail: dict[str, Any]) -> Iterator[Deed]:
+        """Yield what is written down of each claim."""
+        for (version, prefix, number), label, values in zip(self.networks, self.labels, self._values, strict=True):
+            end, _, sid, mode = values
+            network: IPNetwork = (IPv4Network if version == 4 else IPv6Network)((number, prefix))
+            yield Deed(
+                "import",
+                network,
+                label,
+                BlockMode.SHADOW if mode == BlockFlag.SHADOW else BlockMode.ENFORCE,
+                end or None,
+                sid=sid,
+                detail=detail,
+            )
 
 
 def _lines_of(data: bytes, name: str) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ import time
 import click
 from rich.table import Table
 
-from ids.cli.block import _spare_own
+from ids.cli.lists import spare_own
 from ids.cli.memory import keep_lists, note_deeds, settle_comments
 from ids.cli.options import build_config, count_of, instance_options, output_console, output_option, print_message
 from ids.cli.options import show_json as _show_json
@@ -94,7 +94,7 @@ def _update(feed: FeedSettings, config: Config, force: bool) -> Outcome:
 
     def apply(feed: FeedSettings, parsed: Feed) -> tuple[int, int]:
         if not force:
-            _spare_own(parsed, config)
+            spare_own(parsed, config)
         networks = NetworkSet.of_numbers(parsed.hosts4, parsed.prefixes4, parsed.hosts6, parsed.prefixes6)
         expires_ns = None if feed.ttl_s is None else time.time_ns() + feed.ttl_s * _SECOND_NS
         mode = BlockMode.SHADOW if feed.shadow else BlockMode.ENFORCE

@@ -26,6 +26,7 @@ from ids.literal import excerpt, literal
 from ids.respond.protected import own_addresses
 from ids.rules.language.variables import home_net
 from ids.state.files import state_folder
+from ids.store.imports import imported_set
 from ids.store.places import Places, opened
 from ids.store.queries import ChangeRow
 from ids.store.why import Answer, Asked, exception_for, resolve, verdict
@@ -185,7 +186,7 @@ def _deed(row: ChangeRow) -> str:
     lasting = f" until {moment(row.until_ns)}" if row.until_ns and row.kind == "block" else ""
     counted = f", after {row.packets:,} packets" if row.packets else ""
     why_not = f" ({row.detail['comment']})" if row.detail.get("comment") else ""
-    return f"{row.kind:<9} {row.network}{lasting}{counted} {who}{why_not}"
+    return f"{row.kind:<9} {row.network or imported_set(row)}{lasting}{counted} {who}{why_not}"
 
 
 def _alerts(answer: Answer) -> Iterator[str]:

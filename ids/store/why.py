@@ -20,6 +20,7 @@ from ids.respond.settings import RespondSettings
 from ids.state.comments import Key
 from ids.state.penalties import standing
 from ids.store import queries
+from ids.store.imports import imports_behind
 from ids.store.places import Places
 from ids.store.queries import Alert, ChangeRow, Count, Filters
 from ids.types import IPNetwork, address_halves
@@ -191,6 +192,8 @@ def _from_memory(answer: Answer, places: Places) -> None:
     held = [block.network for block in answer.blocks]
     near = next((block for block in held if block.prefixlen), network)  # a /64's alerts have addresses inside it
     answer.history = queries.history(places.memory, network, limit=ALERTS * 5)
+    answer.history += imports_behind(places.memory, answer.blocks, answer.history)
+    answer.history.sort(key=lambda row: (row.ts_ns, row.id), reverse=True)
     answer.alerts = queries.alerts(places.memory, Filters(address=near), limit=ALERTS)
     answer.counts = queries.counts(places.memory, "rule", Filters(src=near), limit=ALERTS)
     sids = [claim.sid for block in answer.blocks for claim in (block, *block.others) if claim.sid]

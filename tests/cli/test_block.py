@@ -204,7 +204,7 @@ def test_an_import_says_whether_it_is_in_force(ids: Ids, tmp_path: Path, monkeyp
     _, out, err = ids("block", "import", feed, "--label", "f")
     assert "1 network on the blocklist" in out
     assert "nothing is attached" in err
-    monkeypatch.setattr("ids.cli.block.guarded_interfaces", lambda _: ["eth0"])
+    monkeypatch.setattr("ids.cli.importing.guarded_interfaces", lambda _: ["eth0"])
     assert "1 network blocked" in ids("block", "import", feed, "--label", "f")[1]
     assert "1 network in shadow: counted only" in ids("block", "import", feed, "--label", "f", "--shadow")[1]
     ids("block", "delete", "198.51.100.93")
