@@ -17,6 +17,7 @@ from ids.cli.options import (
     output_option,
     print_message,
     show_json,
+    show_rows,
     styled,
 )
 from ids.config import Config, dump_config, load_document
@@ -25,6 +26,7 @@ from ids.live.inside import inside_gap
 from ids.origins import Setting, settings_in_force, settings_schema
 from ids.respond.exceptions import unknown_rules
 from ids.respond.protected import interface_addresses
+from ids.respond.proxies import UNHEARD
 from ids.rules.paths import cache_directory
 
 
@@ -64,7 +66,7 @@ def show(
     if as_yaml:
         click.echo(dump_config(loaded), nl=False)
     elif output == "json":
-        show_json([setting.to_json() for setting in shown])
+        show_rows(setting.to_json() for setting in shown)
     else:
         table = Table("setting", "from", "value", box=None, pad_edge=False)
         for setting in shown:
@@ -119,6 +121,8 @@ def _odd(loaded: Config) -> list[str]:
         odd.append(f"eve.path: {folder} does not exist; it is made at the start")
     if gap := inside_gap(loaded, interface_addresses()):
         odd.append(gap)
+    if loaded.respond.trusted_proxies and not loaded.respond.forwarded_headers:
+        odd.append(UNHEARD)
     return odd + _odd_exceptions(loaded)
 
 

@@ -34,7 +34,7 @@ ActionName = Literal["pass", "drop", "reject", "alert"]
 ExceptionPolicy = Literal["auto", "ignore", "drop-flow", "reject", "bypass", "pass-flow"]
 """What becomes of a flow that cannot be inspected as it should."""
 
-ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
+ForwardedHeader = Literal["x-forwarded-for", "forwarded", "proxy-protocol"]
 
 
 Networks = list[Annotated[IPvAnyNetwork, AfterValidator(unmapped)]]
@@ -105,10 +105,10 @@ class RespondSettings(BaseModel):
         " rule asks for it, the flow is dropped instead. Alerts name the client that they speak for, and what is"
         " counted by source counts that client. See docs/proxies.md for what such a proxy has to do.",
     )
-    forwarded_headers: Annotated[list[ForwardedHeader], Field(min_length=1)] = Field(
-        ["x-forwarded-for", "forwarded"],
-        description="Headers by which they do. Where both stand in a request and lead to two clients, neither is"
-        " believed: name the one that your proxies append to. The PROXY protocol is understood besides.",
+    forwarded_headers: list[ForwardedHeader] = Field(
+        default=[],
+        description="By what they do: the header that your proxies append to or set themselves, or the PROXY protocol."
+        " Any other comes from whoever asked, so none is believed unless it is named here.",
     )
     default_ttl_s: int = Field(
         3600, ge=1, le=31_536_000, description="How long a block lasts, in seconds, where the rule does not say."
