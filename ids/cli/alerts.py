@@ -139,7 +139,7 @@ def _end(address: str, port: int | None) -> str:
 
 def _json_line(found: Alert) -> str:
     """Spell an alert as JSON: its number in the memory, and the event."""
-    return json.dumps({"id": found.id, "event": found.event})
+    return json.dumps(found.to_json())
 
 
 def _ascii(line: str) -> str:

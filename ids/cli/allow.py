@@ -7,7 +7,7 @@ from rich.table import Table
 
 from ids.cli.lists import NETWORKS, done, pins_of
 from ids.cli.memory import keep_lists, note_deeds
-from ids.cli.options import instance_options, output_console, output_option, show_json, usable_config
+from ids.cli.options import instance_options, output_console, output_option, show_rows, usable_config
 from ids.kernel import AllowList
 from ids.store.byhand import Deed
 from ids.types import IPNetwork
@@ -60,7 +60,7 @@ def allow_list(config_path: str | None, overrides: tuple[str, ...], output: str)
     with AllowList.open(pins_of(usable_config(config_path, overrides))) as allowed:
         entries = sorted(allowed.list(), key=lambda entry: (entry.network.version, entry.network))
     if output == "json":
-        show_json([{"network": str(e.network), "packets": e.packets, "bytes": e.bytes} for e in entries])
+        show_rows({"network": str(e.network), "packets": e.packets, "bytes": e.bytes} for e in entries)
         return
     table = Table("network", "packets kept", "bytes", box=None)
     for entry in entries:

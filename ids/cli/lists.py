@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from ids.kernel import Block
 from ids.kernel.instance import instance_dir, require_same_namespace
 from ids.kernel.maps.counts import pinned_shadow
 from ids.respond.protected import own_addresses
-from ids.state import comments
 from ids.types import BlockMode, IPAddress, IPNetwork, unmapped
 
 NETWORKS = click.argument("networks", nargs=-1, required=True, type=Network(), metavar="ADDRESS...")
@@ -56,28 +55,6 @@ def done(output: str, verb: str, networks: Any, missing: Any = ()) -> None:
 def owner_of(entry: Block) -> str:
     """Return who makes a claim."""
     return f"sid {entry.sid}" if entry.sid else entry.label or "?"
-
-
-def block_data(entry: Block, notes: Mapping[comments.Key, str]) -> dict[str, Any]:
-    """Return an entry, its claims and comments as plain data."""
-    others = [
-        {
-            "mode": claim.mode.value, "sid": claim.sid, "label": claim.label, "expires_ns": claim.expires_ns,
-            **_comment(claim, notes),
-        }
-        for claim in entry.others
-    ]  # fmt: skip
-    return {
-        "network": str(entry.network), "mode": entry.mode.value, "sid": entry.sid, "label": entry.label,
-        "added_ns": entry.added_ns, "expires_ns": entry.expires_ns,
-        "packets": entry.packets, "bytes": entry.bytes, "last_hit_ns": entry.last_hit_ns,
-        "others": others, **_comment(entry, notes),
-    }  # fmt: skip
-
-
-def _comment(claim: Block, notes: Mapping[comments.Key, str]) -> dict[str, str]:
-    note = notes.get((str(claim.network), claim.label))
-    return {"comment": note} if note else {}
 
 
 def effect_of(mode: BlockMode, attached: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 import click
@@ -25,7 +25,8 @@ NOTHING_ATTACHED = "nothing is attached: nothing is dropped; the lists wait for 
 
 
 def output_option(command: Command) -> Command:
-    """Add ``-o human|json``."""
+    """Add ``-o human|json``, and ``--json``; what that prints: docs/json.md."""
+    command = click.option("--json", "output", flag_value="json", help="Short for -o json.")(command)
     return click.option(
         "-o",
         "--output",
@@ -134,6 +135,12 @@ def count_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def show_json(value: Any) -> None:
-    """Print a value as JSON, indented when a person looks at it."""
+def show_json(value: Mapping[str, Any]) -> None:
+    """Print one thing as an object of JSON, indented when a person looks at it."""
     click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))
+
+
+def show_rows(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print a list as JSON, an object a line; nothing where it is empty."""
+    for row in rows:
+        click.echo(json.dumps(row, default=str))

@@ -100,7 +100,7 @@ def status(name: str, config_path: Path, output: str) -> None:
     except OSError:
         guarded = []
     if output == "json":
-        show_json({"name": name, "systemd": systemd, "answers": answers, "guarded": guarded})
+        show_json({"name": name, "systemd": systemd, "answers": answers, "attached": guarded})
     else:
         active = f"{systemd.get('ActiveState', 'unknown')} ({systemd.get('SubState', 'systemd cannot be asked')})"
         click.echo(f"systemd   {active}, at boot: {systemd.get('UnitFileState') or 'not installed'}")

@@ -121,10 +121,10 @@ def data_of(before: Look | None, now: Look) -> dict[str, Any]:
     """Return a look as plain data."""
     seen, rates = now.seen, Rates.between(None if before is None else before.seen, now.seen)
     return {
-        "timestamp_ns": seen.taken_ns,
-        "engine": seen.up,
+        "ts_ns": seen.taken_ns,
+        "answers": seen.up,
         "problem": seen.problem,
-        "interfaces": list(seen.interfaces),
+        "attached": list(seen.interfaces),
         "shadow": seen.shadow,
         "lag_ms": seen.counters.get("engine.lag_ms") if seen.up else None,
         "interval_s": round(rates.seconds, 3),
@@ -134,7 +134,10 @@ def data_of(before: Look | None, now: Look) -> dict[str, Any]:
             if packets
         },
         "uninspected": [row.to_json() for row in uninspected(seen.counters, live=True)],
-        "rules": [{"sid": sid, "alerts": alerts, "time_us": us} for sid, alerts, us in _rules(seen)],
+        "rules": [
+            {"sid": int(sid) if sid.isdecimal() else sid, "alerts": alerts, "time_us": us}
+            for sid, alerts, us in _rules(seen)
+        ],
         "rings": [{"worker": ring.worker, "name": ring.name, "fill": round(ring.ratio, 4)} for ring in seen.rings],
         "flows": None if now.flows is None else {"count": now.flows.count, "states": now.flows.by_state},
         "sources": [

@@ -83,6 +83,10 @@ class Alert:
         made: Event = orjson.loads(self.line)
         return made
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data; the event was asked for."""
+        return {"id": self.id, "event": self.event}
+
     @property
     def cursor(self) -> str:
         """What to ask with for the page behind this alert."""
@@ -131,7 +135,8 @@ class ChangeRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        row = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {"expires_ns" if name == "until_ns" else name: value for name, value in row.items()}
 
 
 def alerts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from ids.cli import main
 from ids.kernel import Blocklist
 from ids.state import lists
+from tests.cli.conftest import rows_of
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 
@@ -45,7 +45,7 @@ def test_a_feed_is_kept_up_to_date(tmp_path: Path, pins: Path, capsys: pytest.Ca
         assert why in err
         assert "what is in force stays, next in" in err
         assert len(blocked()) == 2
-    (row,) = json.loads(ids("feeds", "list", "-o", "json")[1])
+    (row,) = rows_of(ids("feeds", "list", "-o", "json")[1])
     assert (row["label"], row["networks"], row["failures"]) == ("x", 2, 3)
     file.write_text("203.0.113.9\n")
     assert "1 gone" in ids("feeds", "update", "x")[1]

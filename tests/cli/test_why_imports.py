@@ -60,7 +60,7 @@ def test_a_claim_of_an_export_that_was_taken_back(ids: Ids, blocks: Blocklist, t
     ids("block", "import", tmp_path / "saved")
     (row,) = history(ids)
     assert (row["kind"], row["network"], row["label"]) == ("import", f"{ADDRESS}/32", "operator")
-    assert row["until_ns"] is not None
+    assert row["expires_ns"] is not None
 
 
 def test_an_export_of_more_claims_than_have_rows(
