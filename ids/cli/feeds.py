@@ -24,7 +24,7 @@ from ids.cli.options import (
 from ids.config import Config
 from ids.errors import UsageError
 from ids.feeds import Feed
-from ids.fetch.shelf import History, Shelf
+from ids.fetch.shelf import Busy, History, Shelf
 from ids.fetch.update import Outcome, due_ns, update
 from ids.kernel import Blocklist, NetworkSet
 from ids.kernel.instance import instance_dir
@@ -81,7 +81,8 @@ def feeds_update(
     chosen = [known[label] for label in labels] if labels else list(known.values())
     if due:
         chosen = [feed for feed in chosen if due_ns(feed, _shelf(config, feed).history()) <= now_ns]
-    outcomes = [_update(feed, config, force) for feed in chosen]
+    found = [_update(feed, config, force, wait_s=0.0 if due else feed.timeout_s) for feed in chosen]
+    outcomes = [outcome for outcome in found if outcome is not None]
     if output == "json":
         show_rows(asdict(outcome) for outcome in outcomes)
     else:
@@ -93,8 +94,8 @@ def feeds_update(
         sys.exit(1)
 
 
-def _update(feed: FeedSettings, config: Config, force: bool) -> Outcome:
-    """Update one feed, and write down what came of it."""
+def _update(feed: FeedSettings, config: Config, force: bool, wait_s: float) -> Outcome | None:
+    """Update one feed, and write down what came of it; None where another process does it, and nobody waits for it."""
 
     def apply(feed: FeedSettings, parsed: Feed) -> tuple[int, int]:
         if not force:
@@ -107,10 +108,13 @@ def _update(feed: FeedSettings, config: Config, force: bool) -> Outcome:
 
     shelf = _shelf(config, feed)
     try:
-        with shelf.locked():
+        with shelf.locked(wait_s):
             outcome = update(feed, shelf, time.time_ns(), apply, force=force)
     except UsageError as error:
-        return Outcome(feed.label, "failed", error=str(error))
+        if isinstance(error, Busy) and not wait_s:
+            return None
+        left_ns = due_ns(feed, shelf.history()) - time.time_ns()
+        return Outcome(feed.label, "failed", error=str(error), next_s=max(0, left_ns // _SECOND_NS))
     detail = {key: value for key, value in asdict(outcome).items() if value and key != "label"}
     if outcome.result != "failed":
         settle_comments(config, feed.label)
