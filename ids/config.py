@@ -122,6 +122,11 @@ class ConsoleSettings(_Settings):
         description="File of the token that whoever asks has to know, readable by its owner alone; made where it is"
         " not there. Default: `<engine.runtime_dir>/<instance>.token`.",
     )
+    payload: Literal["keep", "drop"] = Field(
+        "keep",
+        description="Whether pages show bytes of the traffic: payload, packets, bodies, evidence. Addresses are shown"
+        " in any case: pages are about them.",
+    )
     open_metrics: bool = Field(
         False,
         description="Answer `/metrics` without the token. They have no addresses, but reasons, rules and rates.",
