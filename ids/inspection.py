@@ -88,11 +88,16 @@ class Findings:
     """`flow` events of the others, as far as inspection knows: what was decided about them is to be added."""
     ended: list[int] = field(default_factory=list)
     """Ids of all flows that ended."""
+    recordings: list[tuple[str, bytes]] = field(default_factory=list)
+    """Capture files for matches, by path: to be written where an alert names them."""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to decide and nothing to write."""
-        parts = (self.anomalies, self.matches, self.transactions, self.flows, self.matched_flows, self.ended)
+        parts = (
+            self.anomalies, self.matches, self.transactions, self.flows, self.matched_flows, self.ended,
+            self.recordings,
+        )  # fmt: skip
         return not any(len(part) for part in parts)
 
     @classmethod
@@ -107,6 +112,7 @@ class Findings:
             Events.joined(part.flows for part in parts),
             [event for part in parts for event in part.matched_flows],
             [flow_id for part in parts for flow_id in part.ended],
+            [recording for part in parts for recording in part.recordings],
         )
 
 
@@ -169,7 +175,7 @@ class Inspection:
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
         self._exhibits = Exhibits(config.eve, flows, counters, config.respond, getattr(config.protocols, "http", None))
-        self._recorder = Recorder(config.captures, flows, counters, live=live)
+        self._recorder = Recorder(config.captures, flows, counters)
         self._unlogged = Unlogged(flows, counters)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
@@ -212,6 +218,7 @@ class Inspection:
         if self._overheard is not None:
             self._overheard.drain()
         self._recorder.flush()
+        found.recordings += self._recorder.finished()
         self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
         self._history.clear()
         self._plugins.pardon()
@@ -239,6 +246,7 @@ class Inspection:
         if len(flows.ended) and self._plugins.has("ids_flow_end"):
             self._plugins.each("ids_flow_end", "flow", map(self.flows.view, flows.ended.tolist()))
         self._write_up(found, flows, transactions)
+        found.recordings = self._recorder.finished()
         self._lap("events", clock)
         for stage, seconds in self._spent_s.items():
             self._counters.set(f"time_us.{stage}", int(seconds * 1e6))

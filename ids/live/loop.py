@@ -35,6 +35,7 @@ from ids.live.opening import Opening
 from ids.live.reload import effective
 from ids.live.watch import Watch
 from ids.respond.protected import interface_addresses, own_addresses
+from ids.respond.proxies import UNHEARD
 from ids.service.notify import Notifier
 from ids.types import Change
 from ids.workers import worker_count
@@ -178,6 +179,8 @@ class Live:
             log.info("%s", note)
         if gap := inside_gap(self.config, interface_addresses()):
             log.warning("%s", gap)
+        if self.config.respond.trusted_proxies and not self.config.respond.forwarded_headers:
+            log.warning(UNHEARD)
 
     def _apply(self, config: Config) -> None:
         """Bring the kernel's side to these settings, at the start and in a reload; raises `KernelError`."""

@@ -86,7 +86,7 @@ class Story:
         shown = json.loads(
             self.machine.run("ids", "config", "show", "interfaces", "-o", "json", "-c", "/etc/ids/ids.yaml")
         )
-        expect(shown[0]["value"] == ["outside"], f"it chose {shown}")
+        expect(shown["value"] == ["outside"], f"it chose {shown}")
 
     def start(self) -> None:
         """Enabled and ready, under all limits of the unit, with two workers."""
@@ -253,7 +253,7 @@ class Story:
 
     def blocked(self) -> list[str]:
         """Return the networks on the blocklist."""
-        return [entry["network"] for entry in json.loads(self.machine.run("ids", "block", "list", "-o", "json"))]
+        return [json.loads(line)["network"] for line in self.machine.run("ids", "block", "list", "--json").splitlines()]
 
     def served(self, source: str, agent: str = "tests") -> bool:
         """Ask the machine's web server for a page; return whether it came."""
