@@ -21,17 +21,27 @@ CACHE = ROOT / "build/roots"
 NEEDED = ("mmdebstrap", "unshare", "nsenter", "dpkg-deb", "ip", "pgrep", "curl")
 
 
-def build(python: str) -> Path:
-    """Return a package that was just built."""
-    out = ROOT / "build/deb"
-    os.environ["DEB_PYTHON"] = python
-    host("scripts/deb.sh", timeout_s=1800)
+def build(python: str, tree: Path = ROOT) -> Path:
+    """Return a package that was just built of a tree."""
+    out = tree / "build/deb"
+    host("env", f"DEB_PYTHON={python}", f"PYTHONPATH={tree}", tree / "scripts/deb.sh", timeout_s=1800)
     (made,) = out.glob(f"ids_*+py{python.replace('.', '')}_*.deb")
     return made
 
 
+def former(revision: str, python: str, folder: Path) -> Path:
+    """Return a package of an earlier revision, built with what is installed here."""
+    tree = folder / "former"
+    tree.mkdir()
+    archive = folder / "former.tar"
+    host("git", "archive", "-o", archive, revision)
+    host("tar", "-xf", archive, "-C", tree)
+    (tree / ".venv").symlink_to(ROOT / ".venv")
+    return build(python, tree)
+
+
 def newer(package: Path, folder: Path) -> Path:
-    """Return the same package under a later version: what an upgrade does is the same whatever is in it."""
+    """Return the same package under a later version."""
     content = folder / "content"
     host("dpkg-deb", "-R", package, content)
     control = content / "DEBIAN/control"
@@ -55,6 +65,7 @@ def main() -> int:
     """Return the exit code: 1 where a step failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", action="append", choices=SUITES, help="only these distributions")
+    parser.add_argument("--former", metavar="REVISION", help="upgrade from this one (default: from the same content)")
     parser.add_argument("--keep", action="store_true", help="keep the root of a machine that failed")
     parsed = parser.parse_args()
     missing = [tool for tool in NEEDED if shutil.which(tool) is None]
@@ -70,7 +81,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="ids-packages-") as folder:
             package = build(SUITES[suite])
             machine = Machine(root_of(suite, CACHE))
-            scene = Scene(machine, package, newer(package, Path(folder)))
+            first = former(parsed.former, SUITES[suite], Path(folder)) if parsed.former else package
+            scene = Scene(machine, first, newer(package, Path(folder)))
             try:
                 times[suite] = run(scene)
             except Failed as error:
