@@ -259,7 +259,7 @@ class Inspection:
         self._unlogged.note(matches)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
-        if matches and self._files.tracked:
+        if matches and self._files.active:
             self._show_files(matches)
         if matches and self._files.storing:
             self._store.note(matches)
