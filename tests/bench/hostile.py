@@ -1,5 +1,5 @@
-"""Captures of a sender who wants the engine to remember: half-open connections, tiny segments, fragments that stay
-alone, each with one exploit among them. Made in columns; addresses are those of RFC 2544 and RFC 5737.
+"""Captures of a sender who wants the engine to remember: half-open connections, lone datagrams, tiny segments, fragments
+that stay alone, each with one exploit among them. Made in columns; addresses are those of RFC 2544 and RFC 5737.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
 from ids.lab.actors import LOG4SHELL
@@ -67,8 +67,19 @@ def lone_fragments(count: int) -> list[bytes]:
     return [frames.tobytes()]
 
 
+def lone_datagrams(count: int) -> list[bytes]:
+    """Return datagrams, each of another source and port, that nobody answers."""
+    first = bytes(_ETHERNET / IP(src="198.18.0.1", dst=SERVER) / UDP(sport=1024, dport=9, chksum=0) / (b"d" * 32))
+    frames = _copies(first, count)
+    number = np.arange(count)
+    _write(frames, 26, 0xC6120000 | number % (1 << 17), 4)
+    _write(frames, 34, 1024 + number // (1 << 17), 2)
+    return [frames.tobytes()]
+
+
 SHAPES: dict[str, Make] = {
     "half-open connections": half_open,
+    "datagrams of other sources": lone_datagrams,
     "one-byte segments": tiny_segments,
     "fragments never completed": lone_fragments,
 }
