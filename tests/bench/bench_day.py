@@ -233,7 +233,7 @@ def _memory_rows(day: Day, sampler: Sampler) -> list[Row]:
 
 def _memory_row(role: str, seen: Course, hours: float) -> Row:
     said = f"{'flat' if seen.is_flat(hours) else 'GROWS'}, {seen.slope:+.2f} MiB/h of the run"
-    said += f"; after the overload {'returned' if seen.returned else 'NOT returned'}: {seen.end:.1f} at the end"
+    said += f"; {seen.end:.1f} MiB at the end: {'returned' if seen.returned else f'{seen.part_returned:.0%} returned'}"
     return Row(f"{role}, before the overload", seen.before, "MiB", seen.before, seen.peak, note=said)
 
 

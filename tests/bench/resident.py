@@ -37,6 +37,11 @@ class Course:
         """Whether the end is as it was before the overload, within `MARGIN` and `MARGIN_MIB`."""
         return self.end <= self.before * (1 + MARGIN) + MARGIN_MIB
 
+    @property
+    def part_returned(self) -> float:
+        """Which part of what the overload took came back."""
+        return (self.peak - self.end) / max(self.peak - self.before, 1e-9)
+
     def is_flat(self, hours: float) -> bool:
         """Return whether the growth, over so many hours, stays within `MARGIN` and `MARGIN_MIB`."""
         return self.slope * hours <= self.before * MARGIN + MARGIN_MIB

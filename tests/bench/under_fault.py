@@ -18,6 +18,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+from ids.config import load_config
 from ids.lab.actors import LOG4SHELL, PAGE, fetch
 from ids.lab.guard import Guard, GuardFailed
 from ids.lab.latency import NotBlocked, attack
@@ -25,6 +26,7 @@ from ids.lab.namespace import run_command
 from ids.lab.removal import wait_until
 from ids.lab.topology import ATTACKERS, BENIGN, FLOODER, SERVER, Lab
 from ids.lab.website import start_website
+from ids.snapshot import take_snapshot
 from tests.bench import stepped_clock
 from tests.bench.process import IDS
 from tests.packages import traffic
@@ -80,12 +82,11 @@ class Site:
         self._unused = iter(ATTACKERS[len(BLOCKED) :])
         sink = [sys.executable, "-m", "tests.bench.sink", str(SYSLOG_PORT), str(WEBHOOK_PORT)]
         self.sink = lab.spawn(lab.gateway, sink, "sink.log")
-        self._wait(lambda: "ready" in (lab.directory / "sink.log").read_text(), "the receivers did not start")
-        self.guard.start()
         self.console = lab.spawn(lab.gateway, [IDS, "console", "-c", str(self.guard.config)], "console.log")
-        self._wait(lambda: self.place.exists() and self.token.exists(), "the console did not start")
+        self.guard.start()
         self.guard.command("block", "add", BY_HAND)
-        self._wait(lambda: len(self.guard.command("block", "list")) >= 3, "the feed is not in force")
+        self._wait(lambda: self.place.exists() and self.token.exists(), "the console did not start")
+        self._wait(lambda: "theirs: updated" in self.guard.log.read_text(), "the feed is not in force")
         attack(lab, BY_RULE, LOG4SHELL)
 
     def client(self, module: str, *words: str | float | Path) -> Popen[bytes]:
@@ -117,10 +118,9 @@ class Site:
         return seen
 
     def counters(self) -> dict[str, int]:
-        """Return the counters of `ids stats`, flat."""
-        stats = self.guard.command("stats")
-        kernel = {f"kernel.{name}": counts["packets"] for name, counts in stats["kernel"].items()}
-        return {**kernel, **_flat((stats.get("engine") or {}).get("ids", {}))}
+        """Return the counters that `ids stats` shows, flat; those of the kernel in packets."""
+        seen = take_snapshot(load_config(self.guard.config), PATIENCE_S).counters
+        return {name.removesuffix(".packets"): value for name, value in seen.items() if not name.endswith(".bytes")}
 
     def _wait(self, condition: Callable[[], bool], complaint: str) -> None:
         if not wait_until(condition, PATIENCE_S, 0.05):
@@ -199,13 +199,3 @@ def _environment(added: Mapping[str, str]) -> Iterator[None]:
 
 def _output() -> dict[str, Any]:
     return {"types": list(TYPES), "buffer_bytes": BUFFER_BYTES}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, int]:
-    found: dict[str, int] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, int):
-            found[prefix + name] = value
-    return found
