@@ -52,6 +52,7 @@ from ids.types import (
     PacketBatch,
     Packets,
     Transactions,
+    ascending,
 )
 
 HISTORY_BATCHES = 2
@@ -258,7 +259,7 @@ class Inspection:
         self._unlogged.note(matches)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
-        if matches and self._files.tracked:
+        if matches and self._files.active:
             self._show_files(matches)
         if matches and self._files.storing:
             self._store.note(matches)
@@ -284,7 +285,7 @@ class Inspection:
         """Hand the packets of flagged flows to plugins. Such flows are few, and cost what they deserve."""
         touched = flows.touched
         if len(flows.streams):
-            variants = np.unique(flows.streams.slot[self.flows.primary[flows.streams.slot] > 0])
+            variants = ascending(flows.streams.slot[self.flows.primary[flows.streams.slot] > 0])
             touched = np.concatenate((touched, variants))
         for slot in touched[self.flows.marks[touched] & Mark.FLAGGED != 0].tolist():
             of_flow = int(self.flows.primary[slot]) - 1 if self.flows.primary[slot] else slot

@@ -25,7 +25,7 @@ from ids.kernel.system.clock import sample_offset_ns
 from ids.literal import literal
 from ids.state import comments
 from ids.state.files import state_folder
-from ids.types import IPNetwork
+from ids.types import IPNetwork, ascending
 
 CHUNK = 20_000
 """Entries that become text at once: enough to be fast, little enough to begin at once and to hold no memory."""
@@ -132,7 +132,7 @@ def shown_blocks(network: IPNetwork, held: Sequence[Block], notes: dict[comments
 
 def labels_of(blocklist: Blocklist, *parts: Entries) -> dict[int, str]:
     """Return the names of the labels that entries have."""
-    numbers = {number for part in parts for number in np.unique(part.values["label"]).tolist()}
+    numbers = {number for part in parts for number in ascending(part.values["label"]).tolist()}
     return blocklist.label_names(numbers)
 
 
