@@ -48,7 +48,7 @@ class Connection:
     """What the commands of both versions do to: exchanges, trees, open files and pipes."""
 
     __slots__ = (
-        "_expected", "_next_id", "_slot", "at", "dialect", "opens", "part", "shared", "trees", "waiting",
+        "_expected", "_late", "_next_id", "_slot", "at", "dialect", "opens", "part", "shared", "trees", "waiting",
     )  # fmt: skip
 
     def __init__(self, shared: SharedCalls, slot: int, tx_id: int) -> None:
@@ -67,7 +67,9 @@ class Connection:
         self.trees: dict[tuple[int, int], Tree] = {}
         """By session and number."""
         self.opens: dict[bytes, Open] = {}
-        """By the file's identifier."""
+        """By the file's identifier; those that are closed, and still answered about, by a key of their own."""
+        self._late = 0
+        """How many of those there were."""
 
     def release(self) -> None:
         """Give back the memory of what is open."""
@@ -193,10 +195,8 @@ class Connection:
     def add_open(self, file_id: bytes, opened: Open) -> None:
         """Keep an open file."""
         self._forget(file_id)
-        if len(self.opens) >= self.shared.settings.open_files:
-            self._forget(next(iter(self.opens)))
-            self.count("files_evicted")
-        opened.file_id = file_id
+        self._make_room()
+        opened.file_id = opened.key = file_id
         self.opens[file_id] = opened
 
     def opened(self, file_id: bytes, session_id: int, tree_id: int) -> Open:
@@ -212,9 +212,24 @@ class Connection:
         if self.opens.get(opened.file_id) is opened:
             self._forget(opened.file_id)
 
-    def _forget(self, file_id: bytes) -> None:
-        opened = self.opens.pop(file_id, None)
+    def _keep(self, opened: Open) -> None:
+        """Keep what an answer is about that was closed before it came, so that what it will hold is released."""
+        if opened.key is None:
+            self._make_room()
+            self._late += 1
+            opened.key = b"answered too late %d" % self._late  # longer than any identifier
+            self.opens[opened.key] = opened
+
+    def _make_room(self) -> None:
+        """Let the oldest file give way, where there are as many as there may be."""
+        if len(self.opens) >= self.shared.settings.open_files:
+            self._forget(next(iter(self.opens)))
+            self.count("files_evicted")
+
+    def _forget(self, key: bytes) -> None:
+        opened = self.opens.pop(key, None)
         if opened is not None:
+            opened.key = None
             for call in opened.association.close() if opened.association is not None else ():
                 self.finish(call.owner, Direction.TO_SERVER)
             for side in list(opened.transfers):
@@ -243,6 +258,7 @@ class Connection:
             )  # fmt: skip
             found = Ordered(exchange, file, self.shared.pool, self.shared.settings.queued_bytes)
             opened.transfers[direction] = found
+            self._keep(opened)
             self.say(exchange, direction)
         self.part = Part(opened, offset + len(data), like)
         ts_ns, number, _, out = self.at
@@ -268,6 +284,7 @@ class Connection:
     def carries_calls(self, opened: Open, data: bytes) -> bool:
         """Return whether what is said through a pipe, or what may be one, is DCE/RPC."""
         if opened.association is None and opened.pipe is not False and pdu.is_pdu(data):
+            self._keep(opened)
             opened.association = Association(self.shared.bounds)
             opened.pieces = [Frames(self.shared.pool, pdu.length_of, pdu.LONGEST) for _ in _DIRECTIONS]
         return opened.association is not None
@@ -278,6 +295,7 @@ class Connection:
         ``like`` has version, command, session and tree of those that begin, and the status of those that end.
         """
         assert opened.association is not None
+        self._keep(opened)
         found: list[Exchange] = []
         for piece in opened.pieces[direction].feed(data):
             call, evicted = opened.association.take(direction, pdu.read(piece.data))
