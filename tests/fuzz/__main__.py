@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tests.fuzz.cases import of_file
 from tests.fuzz.catalogue import PARSERS, SUBJECTS, Catalogue
-from tests.fuzz.loop import COLUMNS, Outcome, Run
+from tests.fuzz.loop import COLUMNS, LONG_EVERY, Outcome, Run
 from tests.fuzz.seeds import seeds
 from tests.fuzz.stages import run_stage
 from tests.fuzz.subjects import KINDS
@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="a target or a group, else all; see --list")
     parser.add_argument("--executions", type=int, default=EXECUTIONS, help="of each target (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="another seed makes other inputs (default %(default)s)")
+    parser.add_argument("--long-every", type=int, default=LONG_EVERY, help="executions before a long input of 128 KiB")
     parser.add_argument("--input", type=Path, metavar="FILE", help="execute the one input of this file, of one target")
     parser.add_argument("--missing", action="store_true", help="print the lines that no input reached")
     parser.add_argument("--list", action="store_true", help="print the targets and groups")
@@ -59,7 +60,7 @@ def main(arguments: list[str]) -> int:
             if name in TARGETS:
                 outcome = run_stage(name, known, options.executions, options.seed, report)
             else:
-                run = Run(name, catalogue.make(name), options.seed)
+                run = Run(name, catalogue.make(name), options.seed, long_every=options.long_every)
                 outcome = run.go(options.executions, report)
                 if options.missing:
                     print("\n".join(run.missing))

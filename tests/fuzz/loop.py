@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import gc
+import re
 import resource
 import signal
 import sys
@@ -52,6 +53,7 @@ GROWTH_KIB = 64 * 1024
 """Resident memory that a subject may add after its first tenth."""
 GARBAGE_GROWTH = 50_000
 """Objects that it may add."""
+_NUMBER = re.compile(r"\d[\d,.]*")
 MOST_FAILURES = 20
 """Different failures after which a run ends."""
 
@@ -109,11 +111,22 @@ COLUMNS = (
 class Run:
     """One subject for a number of executions."""
 
-    def __init__(self, name: str, subject: Subject, seed: int, failed_dir: Path = CACHE / "failed") -> None:
+    def __init__(
+        self,
+        name: str,
+        subject: Subject,
+        seed: int,
+        failed_dir: Path = CACHE / "failed",
+        *,
+        long_every: int = LONG_EVERY,
+    ) -> None:
         self.outcome = Outcome(name, seeds=len(subject.cases))
         self._subject = subject
         self._rng = Random(f"{name} {seed}")
         self._failed_dir = failed_dir
+        self._long_every = long_every
+        self._long_at = long_every
+        """Executions at which the next input is a long one."""
         self._costs = [1.0] * len(subject.cases)
         self._picked: list[int] = []
         self.missing: list[str] = []
@@ -217,7 +230,9 @@ class Run:
                 limit, now = max(outcome.worst_s, LEAST_WORST_S), clock()
             before = now
         outcome.executions += executions
-        if self._subject.long and outcome.executions // LONG_EVERY > (outcome.executions - executions) // LONG_EVERY:
+        while self._subject.long and outcome.executions >= self._long_at:
+            self._long_at += self._long_every
+            self._watch()
             self._long()
         self._settle()
 
@@ -301,10 +316,7 @@ class Run:
         """Keep an input that broke something: one for each place."""
         outcome = self.outcome
         outcome.failed += 1
-        frames = traceback.extract_tb(error.__traceback__)
-        if isinstance(error, Hung):
-            del frames[-1]
-        place = f"{type(error).__name__} at {frames[-1].filename}:{frames[-1].lineno}" if frames else str(error)[:40]
+        place = _place_of(error)
         if place in outcome.failures:
             return
         path = self._failed_dir / f"{outcome.name}-{len(outcome.failures) + 1}.json"
@@ -312,6 +324,16 @@ class Run:
         outcome.failures[place] = f"python -m tests.fuzz {outcome.name} --input {path}"
         print(f"{outcome.name}: {place}: {error}\n    {outcome.failures[place]}", file=sys.stderr, flush=True)
         traceback.print_exception(error, file=sys.stderr)
+
+
+def _place_of(error: Exception) -> str:
+    """Return what tells failures apart: where something was raised, or which promise was broken."""
+    frames = list(traceback.extract_tb(error.__traceback__))
+    if isinstance(error, Hung):
+        frames = frames[:-1]  # not that of the signal's handler
+    elif isinstance(error, PromiseBroken) or not frames:
+        return _NUMBER.sub("N", str(error))
+    return f"{type(error).__name__} at {frames[-1].filename}:{frames[-1].lineno}"
 
 
 def _hung(number: int, frame: FrameType | None) -> None:
