@@ -144,6 +144,7 @@ class Live:
         for note in self._fastpath.notes:
             log.info("%s", note)
         self._fastpath.look_into(config.decode.tunnels.udp_ports)  # as decode does: until the next start
+        self._fastpath.show_all(config.protocols.shared_ports)
         self._apply(config)
         self._guard = Guard(
             self._fastpath, config.interfaces, config.fastpath.egress, self._counters,
