@@ -59,6 +59,7 @@ class LineWriter:
         self._waiting_bytes = self._waiting_events = 0
         self._changed = threading.Condition()
         self._closing = False
+        counters.begin(f"{name}.lost")
         self._lost = 0
         self._reported = 0
         self._failing = False

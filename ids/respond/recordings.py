@@ -46,6 +46,7 @@ class Recordings:
         self.settings = settings
         self._folder = Path(settings.dir or ".")
         self._counters = counters
+        counters.begin("captures.lost")
         self._patient = patient
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._bytes = 0
