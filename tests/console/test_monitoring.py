@@ -84,10 +84,10 @@ def test_what_an_alert_watches_for_a_rise_is_shown_before_it_rises(tmp_path: Pat
     writer = LineWriter(str(tmp_path / "eve.json"), "eve", counters, patient=False)
     outlet = Outlet("syslog", counters, lambda _: None, privacy=privacy, buffer_bytes=1 << 20)
     store = StoreWriter(tmp_path / "events.db", StoreSettings(), counters)
-    for each in (writer, outlet, store):
-        each.close()
     PluginHost(counters).register("ours", object())
     text = Metrics(lambda: snapshot(counters=dict(counters.values))).scraped()[0].decode()
+    for each in (writer, outlet, store):
+        each.close()
     for series in ('events_lost_total{output="eve"}', 'events_lost_total{output="syslog"}',
                    'events_lost_total{output="store"}', 'plugin_quarantined_total{plugin="ours"}',
                    'blocklist_drift_total{kind="missing"}', 'blocklist_drift_total{kind="extra"}',
