@@ -112,6 +112,14 @@ class LineWriter:
             self._counters.add(f"{self._name}.lost", self._lost - self._reported)
             self._reported = self._lost
 
+    def retire(self) -> None:
+        """Close: a file takes what waits at once, and what comes next goes behind it."""
+        self.close()
+
+    def retired(self) -> bool:
+        """Return that nothing waits any more."""
+        return True
+
     def _run(self) -> None:
         while True:
             with self._changed:

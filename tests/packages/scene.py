@@ -94,7 +94,7 @@ class Scene:
 
     def blocked(self) -> list[str]:
         """Return the networks on the blocklist."""
-        return [entry["network"] for entry in json.loads(self.machine.run("ids", "block", "list", "-o", "json"))]
+        return [json.loads(line)["network"] for line in self.machine.run("ids", "block", "list", "--json").splitlines()]
 
     def alerts(self) -> list[int]:
         """Return the rules of the attacker's alerts, as the memory has them."""

@@ -54,7 +54,7 @@ class Walk:
         """The interface of the default route is chosen."""
         self.run(commands)
         shown = self.machine.run("ids", "config", "show", "interfaces", "-o", "json", "-c", "/etc/ids/ids.yaml")
-        expect(json.loads(shown)[0]["value"] == ["outside"], f"it chose {shown}")
+        expect(json.loads(shown)["value"] == ["outside"], f"it chose {shown}")
 
     def start(self, commands: Sequence[Command]) -> None:
         """It is ready when systemd says so, under all limits of the unit."""
