@@ -382,14 +382,15 @@ class Inspection:
             found.matched_flows = list(Events(lines=[spelt.flows(ended[matched])]))
 
     def _show_files(self, matches: list[Match]) -> None:
-        """Attach to matches in files what EVE says of these."""
-        settings = self._config.files
+        """Attach to matches in files what EVE says of these; digests and types where somebody wants those of files."""
+        settings, tracked = self._config.files, self._files.tracked
+        hashes = settings.hashes if tracked else ()
         bodies = {id(body.row): body for body in self._files.bodies}
         for at, match in enumerate(matches):
             row = match.transaction
             if row is None:
                 continue
-            said = [file_fields(file, settings.hashes, magic=settings.magic) for file in row.files]
+            said = [file_fields(file, hashes, magic=tracked and settings.magic) for file in row.files]
             if id(row) in bodies:
                 said.append(orjson.loads(body_fields(*bodies[id(row)][1:], row.tx_id)))
             if said:
