@@ -88,11 +88,16 @@ class Findings:
     """`flow` events of the others, as far as inspection knows: what was decided about them is to be added."""
     ended: list[int] = field(default_factory=list)
     """Ids of all flows that ended."""
+    recordings: list[tuple[str, bytes]] = field(default_factory=list)
+    """Capture files for matches, by path: to be written where an alert names them."""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to decide and nothing to write."""
-        parts = (self.anomalies, self.matches, self.transactions, self.flows, self.matched_flows, self.ended)
+        parts = (
+            self.anomalies, self.matches, self.transactions, self.flows, self.matched_flows, self.ended,
+            self.recordings,
+        )  # fmt: skip
         return not any(len(part) for part in parts)
 
     @classmethod
@@ -107,6 +112,7 @@ class Findings:
             Events.joined(part.flows for part in parts),
             [event for part in parts for event in part.matched_flows],
             [flow_id for part in parts for flow_id in part.ended],
+            [recording for part in parts for recording in part.recordings],
         )
 
 
@@ -169,7 +175,7 @@ class Inspection:
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
         self._exhibits = Exhibits(config.eve, flows, counters, config.respond, getattr(config.protocols, "http", None))
-        self._recorder = Recorder(config.captures, flows, counters, live=live)
+        self._recorder = Recorder(config.captures, flows, counters)
         self._unlogged = Unlogged(flows, counters)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
@@ -213,6 +219,7 @@ class Inspection:
             self._overheard.drain()
         self._files.ranges.clear()
         self._recorder.flush()
+        found.recordings += self._recorder.finished()
         self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
         self._history.clear()
         self._plugins.pardon()
@@ -240,6 +247,7 @@ class Inspection:
         if len(flows.ended) and self._plugins.has("ids_flow_end"):
             self._plugins.each("ids_flow_end", "flow", map(self.flows.view, flows.ended.tolist()))
         self._write_up(found, flows, transactions)
+        found.recordings = self._recorder.finished()
         self._lap("events", clock)
         for stage, seconds in self._spent_s.items():
             self._counters.set(f"time_us.{stage}", int(seconds * 1e6))
@@ -351,6 +359,7 @@ class Inspection:
         if self._wants("anomaly"):
             found.anomalies = self._anomalies(found.packets, flows, transactions)
         self._protocols.contradictions.clear()
+        self._protocols.strangers.clear()
         complete = [
             row for row in transactions
             if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))
@@ -422,6 +431,7 @@ class Inspection:
         odd = [row for row in transactions if type(row.buffers) is dict and ODDITY in row.buffers]
         of_parsers = [event for row in odd[:MAX_ODD] for event in events.oddity_events(row)]
         of_parsers += [events.contradiction_event(self.flows, *one) for one in self._protocols.contradictions]
+        of_parsers += [events.stranger_event(self.flows, slot) for slot in self._protocols.strangers]
         if len(odd) > MAX_ODD:
             self._counters.add("app_layer.anomalies_not_written", len(odd) - MAX_ODD)
         of_streams = [events.anomaly_event(self.flows, noted) for noted in flows.notes]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import NamedTuple
@@ -84,6 +84,9 @@ class Streams:
     """`PacketBatch.number` of that packet."""
     arrivals: Arrivals | None = None
     """None where each row is of one packet."""
+    message_ends: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    """By slot and direction: the stream offsets, ascending, behind the messages that the batch completed, of protocols
+    where rules on raw bytes are to see each (`ids.protocols.protocol.Protocol.by_message`). Parsers fill it."""
 
     def __len__(self) -> int:
         return len(self.slot)
@@ -103,6 +106,14 @@ class Streams:
             return int(self.ts_ns[row]), int(self.number[row])
         piece = int(np.searchsorted(self.arrivals.end, max(end - behind, start + 1)))
         return int(self.arrivals.ts_ns[piece]), int(self.arrivals.number[piece])
+
+    def packet_ends(self, row: int) -> I64:
+        """Return the stream offsets behind each packet's bytes in a row, ascending; the last is the row's end."""
+        start, end, offset = int(self.start[row]), int(self.end[row]), int(self.offset[row])
+        if self.arrivals is None or start == end:
+            return np.array([offset + end - start], np.int64)
+        first, last = np.searchsorted(self.arrivals.end, (start + 1, end))
+        return self.arrivals.end[first : last + 1] - start + offset
 
     def content(self, row: int) -> bytes:
         """Return the bytes of a row."""

@@ -490,6 +490,34 @@ def test_nothing_is_held_of_flows_that_are_let_go() -> None:
     assert (pool.held, files.held) == (0, 0)
 
 
+def test_a_read_that_is_answered_after_the_close_is_a_file_and_is_given_back() -> None:
+    share = logged(Share().tree().open())
+    share.ask(READ, shares.read(0, 100))
+    share.wire.client(netbios(second(CLOSE, shares.close(), message_id=90)))
+    share.wire.server(netbios(second(CLOSE, bytes(60), message_id=90, answer=True)))
+    share.answer(READ, shares.was_read(b"late"))
+    parser = share.parser
+    files = parser.connection.shared.files
+    assert [opened.name for opened in parser.connection.opens.values()] == [b"a.txt"]
+    assert files.held > 0
+    parser.release()
+    assert files.held == 0
+
+
+def test_files_that_are_answered_about_too_late_are_bounded() -> None:
+    share = Share(open_files=16).tree()
+    for number in range(40):
+        file_id = number.to_bytes(16, "big")
+        share.open("f", file_id=file_id).ask(READ, shares.read(0, 100, file_id))
+        share.wire.client(netbios(second(CLOSE, shares.close(file_id), message_id=900 + number)))
+        share.wire.server(netbios(second(CLOSE, bytes(60), message_id=900 + number, answer=True)))
+        share.answer(READ, shares.was_read(b"late"))
+    parser = share.parser
+    assert len(parser.connection.opens) == 16
+    parser.release()
+    assert parser.connection.shared.files.held == 0
+
+
 @pytest.mark.parametrize(
     "message",
     [
