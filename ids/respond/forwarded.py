@@ -29,7 +29,7 @@ a body, may come behind further requests."""
 MAX_DOUBTFUL = 1024
 """Of a connection, requests whose headers do not say who asked; where there are more, no further client is believed."""
 
-_SLOPPY_NAME = re.compile(rb"(?im)^(?:x-forwarded-for|forwarded)[ \t\v\f\r\0\x85\xa0]+:")
+_SLOPPY_NAME = rb"(?im)^(?:%b)[ \t\v\f\r\0\x85\xa0]+:"
 """A name that some take for that of the header and others, maybe the proxy, for another one that they hand on."""
 
 _TO_SERVER = int(Direction.TO_SERVER)
@@ -64,10 +64,13 @@ class Forwarded:
         self._header = b""
         self._last = True
         self._proxies = Proxies(RespondSettings())
+        self._sloppy: re.Pattern[bytes] | None = None
 
     def configure(self, settings: EveSettings, respond: RespondSettings) -> None:
         """Go on by these settings."""
         self._proxies = Proxies(respond)
+        names = b"|".join(re.escape(name.encode()) for name in self._proxies.headers)
+        self._sloppy = re.compile(_SLOPPY_NAME % names) if names else None
         shown = settings.xff != "off" and not self._proxies
         self._header = settings.xff_header.lower().encode("latin-1", "replace") if shown else b""
         self._last = settings.xff_deployment == "reverse"
@@ -137,7 +140,7 @@ class Forwarded:
             return  # more of its body, or its trailers: those are the client's
         client = self._client(row.flow, kept.announced, row)
         contradicted = known and kept.requests[tx_id] != client
-        if len(kept.doubtful) <= MAX_DOUBTFUL and (contradicted or self._is_part(row) or _has_sloppy_name(row)):
+        if len(kept.doubtful) <= MAX_DOUBTFUL and (contradicted or self._is_part(row) or self._has_sloppy_name(row)):
             kept.doubtful.add(tx_id)
         doubtful = tx_id in kept.doubtful or len(kept.doubtful) > MAX_DOUBTFUL
         kept.requests[tx_id] = None if doubtful else client
@@ -151,6 +154,10 @@ class Forwarded:
             return bool(row.instances("http.request_header"))
         blocks = (*row.instances("http.request_line")[:1], *row.instances("http.header.raw")[:1])
         return row.protocol == "http" and sum(len(block) + 1 for block in blocks) >= self._head_bytes
+
+    def _has_sloppy_name(self, row: Transaction) -> bool:
+        sloppy = self._sloppy
+        return sloppy is not None and any(sloppy.search(block) for block in row.instances("http.header.raw"))
 
     def _note_beginnings(self, streams: Streams) -> None:
         """Read headers of the PROXY protocol, however they are cut."""
@@ -178,10 +185,6 @@ class Forwarded:
             if name.lower() == self._header and len(value) <= MAX_VALUE_BYTES:
                 return address_of(value, last=self._last)
         return ""
-
-
-def _has_sloppy_name(row: Transaction) -> bool:
-    return any(_SLOPPY_NAME.search(block) for block in row.instances("http.header.raw"))
 
 
 def _value(request: Transaction, header: bytes) -> bytes:
