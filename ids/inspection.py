@@ -219,6 +219,7 @@ class Inspection:
         found = self._findings(None, self._table.drain())
         if self._overheard is not None:
             self._overheard.drain()
+        self._files.ranges.clear()
         self._recorder.flush()
         found.recordings += self._recorder.finished()
         self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
