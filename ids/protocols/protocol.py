@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from typing import Protocol as Interface
@@ -115,6 +115,13 @@ class Heir(StreamParser, Interface):
         ...
 
 
+class MessageParser(StreamParser, Interface):
+    """A parser of a protocol `by_message` whose messages are no transactions."""
+
+    ended: Sequence[int]
+    """Of each message that ended in the last piece that it was fed: the bytes of the piece behind it."""
+
+
 class DatagramParser(Interface):
     """The parser of one UDP flow. It may raise: that costs the flow its parser, and nothing else."""
 
@@ -194,6 +201,9 @@ class Protocol:
     event: str | None = None
     """The type of event that is written for a complete transaction, and the key of its object there and in alerts: that
     is what the parser gave the transaction as ``fields``. Without one, the key in alerts is the protocol's name."""
+    by_message: bool = False
+    """Rules on raw bytes that are counted see each of its messages, however short: a request, a response, or what its
+    parser says (`MessageParser`). Suricata 7 inspects the streams of these where a message ends, others by length."""
     of_sender: bool = False
     """Its events name who sent the message first, as Suricata's do; those of the others name the client."""
     ours: bool = False

@@ -29,7 +29,7 @@ than `PRELUDE_MEMCAP_BYTES`, as long until the server's first bytes confirm what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -46,6 +46,7 @@ from ids.protocols.protocol import (
     MakeStreamParser,
     Protocol,
     Setup,
+    StreamParser,
 )
 from ids.protocols.recognition import LINE_BYTES, Recogniser
 from ids.protocols.register import Register
@@ -97,8 +98,9 @@ class Protocols:
         protocols: Sequence[Protocol] = PROTOCOLS,
         ordinary_lane: bool = True,
         files: Files | None = None,
+        expected: Expected | None = None,
     ) -> None:
-        """Keep what is known of flows in a place of ``flows``. ``ordinary_lane`` and ``files`` as in `Setup`."""
+        """Keep what is known of flows in a place of ``flows``. The last three arguments as in `Setup`."""
         self.files = Files(FileSettings(), counters, flows) if files is None else files
         self.framed = Framed()
         self._settings = settings
@@ -111,7 +113,7 @@ class Protocols:
         self._register = Register(flows, counters, protocols)
         self._make_parser: dict[str, MakeStreamParser] = {}
         self._make_listener: dict[str, MakeDatagramParser] = {}
-        self._expected = Expected(counters)
+        self._expected = Expected(counters) if expected is None else expected
         self._announced = {protocol.name: protocol for protocol in protocols if protocol.announced}
         for protocol in protocols:
             setup = Setup(
@@ -141,11 +143,15 @@ class Protocols:
         it."""
         return self._register.strangers
 
-    def feed(self, streams: Streams, datagrams: Datagrams) -> Transactions:
-        """Take the bytes of a batch; return the transactions that they completed. Never raises on what it reads."""
+    def feed(self, streams: Streams, datagrams: Datagrams, before: Callable[[int], None] | None = None) -> Transactions:
+        """Take the bytes of a batch; return the transactions that they completed. Never raises on what it reads.
+
+        ``before`` is called for each row of ``streams``, with the number of its packet: whoever else announces
+        connections is to have said by then what was said before.
+        """
         out: list[Transaction] = []
         if len(streams):
-            self._feed_streams(streams, out)
+            self._feed_streams(streams, out, before)
         if len(datagrams):
             self._datagrams.feed(datagrams, out)
         found = sorted(out, key=attrgetter("number"))
@@ -200,7 +206,7 @@ class Protocols:
 
     # Streams.
 
-    def _feed_streams(self, streams: Streams, out: list[Transaction]) -> None:
+    def _feed_streams(self, streams: Streams, out: list[Transaction], before: Callable[[int], None] | None) -> None:
         talks, data, slots = self._talks.by_id, streams.data, streams.slot
         for row, (flow_id, slot, side, start, end, gap, closed, ts_ns, number) in enumerate(zip(
             self._flows.id[slots].tolist(), slots.tolist(), streams.direction.tolist(), streams.start.tolist(),
@@ -208,6 +214,8 @@ class Protocols:
             streams.number.tolist(), strict=True,
         )):  # fmt: skip
             done = len(out)
+            if before is not None:
+                before(number)
             talk = talks.get(flow_id)
             if talk is None:
                 talk = talks[flow_id] = Talk(slot)
@@ -215,6 +223,8 @@ class Protocols:
                     self._meet(talk, ts_ns)
             stretch = Stretch(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed)
             self._feed_row(talk, stretch, out)
+            if end > start and talk.protocol is not None and talk.protocol.by_message:
+                _note_ends(streams, row, talk.parser, out[done:])
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
 
@@ -607,6 +617,25 @@ class Protocols:
                 take_over(handover.before, ts_ns, number, out)
             except Exception:
                 self._register.fail(talk)
+
+
+def _note_ends(streams: Streams, row: int, parser: StreamParser | None, found: list[Transaction]) -> None:
+    """Note where messages end that a row completed. Where its parser says so of what is no transaction, a packet with
+    several counts as one, as in Suricata: of the records of a TLS handshake there are always several.
+    """
+    side = int(streams.direction[row])
+    end = int(streams.offset[row] + streams.end[row] - streams.start[row])
+    ended: Sequence[int] | None = getattr(parser, "ended", None)
+    if ended is None:
+        ends = [end - one.behind for one in found if one.direction == side and not one.partial and one.tx_id >= 0]
+    elif ended:
+        packets = streams.packet_ends(row)
+        places = np.searchsorted(packets, end - np.array(ended))
+        ends = packets[np.unique(np.minimum(places, len(packets) - 1))].tolist()
+    else:
+        return
+    if ends:
+        streams.message_ends.setdefault((int(streams.slot[row]), side), []).extend(ends)
 
 
 def _date(found: list[Transaction], streams: Streams, row: int, side: int) -> None:

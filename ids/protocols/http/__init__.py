@@ -35,6 +35,7 @@ _SEVERAL = ("http.uri", "http.cookie", "http.request_header", "http.response_hea
 
 PROTOCOL = Protocol(
     name="http",
+    by_message=True,
     from_client=FROM_CLIENT,
     client_prelude=CLIENT_PRELUDE,
     from_server=FROM_SERVER,
