@@ -149,7 +149,8 @@ class Workers:
         self._engine = engine
         self._fastpath = fastpath
         ports = tuple(chain.from_iterable(engine.config.decode.tunnels.udp_ports or ()))
-        shares = [Share(number, count, fastpath.worker_seed, True, ports) for number in range(count)]
+        shared = engine.config.protocols.shared_ports
+        shares = [Share(number, count, fastpath.worker_seed, True, ports, shared) for number in range(count)]
         self._workers = start_workers(shares, self._body)
         self._started = [time.monotonic()] * count
         self._due: dict[int, float] = {}

@@ -36,6 +36,7 @@ from ids.live.reload import effective
 from ids.live.watch import Watch
 from ids.memory import Trimmer
 from ids.respond.protected import interface_addresses, own_addresses
+from ids.respond.proxies import UNHEARD
 from ids.service.notify import Notifier
 from ids.types import Change
 from ids.workers import worker_count
@@ -145,6 +146,7 @@ class Live:
         for note in self._fastpath.notes:
             log.info("%s", note)
         self._fastpath.look_into(config.decode.tunnels.udp_ports)  # as decode does: until the next start
+        self._fastpath.show_all(config.protocols.shared_ports)
         self._apply(config)
         self._guard = Guard(
             self._fastpath, config.interfaces, config.fastpath.egress, self._counters,
@@ -179,6 +181,8 @@ class Live:
             log.info("%s", note)
         if gap := inside_gap(self.config, interface_addresses()):
             log.warning("%s", gap)
+        if self.config.respond.trusted_proxies and not self.config.respond.forwarded_headers:
+            log.warning(UNHEARD)
 
     def _apply(self, config: Config) -> None:
         """Bring the kernel's side to these settings, at the start and in a reload; raises `KernelError`."""

@@ -21,6 +21,7 @@ from ids.protocols.smb.buffers import OF_CLIENT, OF_SERVER, Said
 from ids.protocols.smb.opened import Open, Part
 from ids.protocols.smb.settings import SmbSettings
 from ids.protocols.smb.transfers import Ordered
+from ids.protocols.waiting import Waiting
 from ids.types import Direction, Transaction
 
 UNKNOWN = b"<unknown>"
@@ -60,20 +61,22 @@ class Connection:
         self.at: tuple[int, int, int, list[Transaction]] = (0, 0, 0, [])
         """Time, packet and place of the message that is read, and where transactions go."""
         self.dialect = "unknown"
-        self.waiting: dict[Hashable, Exchange] = {}
+        limits = shared.settings
+        self.waiting: Waiting[Hashable, Exchange] = Waiting(shared, limits.open_requests)
         """Requests without an answer, the oldest first, by what their answers have in common with them."""
-        self._expected: dict[Hashable, tuple[Open, int]] = {}
+        self._expected: Waiting[Hashable, tuple[Open, int]] = Waiting(shared, limits.open_requests)
         """By the same: files that answers are about, and the offset of what is read."""
-        self.trees: dict[tuple[int, int], Tree] = {}
+        self.trees: Waiting[tuple[int, int], Tree] = Waiting(shared, limits.open_trees, "trees_evicted")
         """By session and number."""
-        self.opens: dict[bytes, Open] = {}
+        self.opens: Waiting[bytes, Open] = Waiting(shared, limits.open_files, "files_evicted")
         """By the file's identifier."""
 
     def release(self) -> None:
-        """Give back the memory of what is open."""
-        for opened in self.opens.values():
+        """Give back the memory of what is open, and of what waits."""
+        for opened in self.opens.rest():
             self._let_go(opened)
-        self.opens.clear()
+        for one in (self.waiting, self._expected, self.trees):
+            one.release()
 
     def end(self, direction: Direction) -> None:
         """End what is open: no more bytes come."""
@@ -86,9 +89,8 @@ class Connection:
             opened.transfers.clear()
             for call in opened.association.close() if opened.association is not None else ():
                 self.finish(call.owner, direction)
-        for exchange in self.waiting.values():
+        for exchange in self.waiting.rest():
             self.finish(exchange, direction)
-        self.waiting.clear()
 
     # Exchanges.
 
@@ -100,13 +102,8 @@ class Connection:
 
     def wait(self, key: Hashable, exchange: Exchange, direction: Direction) -> None:
         """Let an exchange wait for its answer."""
-        given_up = self.waiting.pop(key, None)
-        if given_up is None and len(self.waiting) >= self.shared.settings.open_requests:
-            given_up = self.waiting.pop(next(iter(self.waiting)))
-            self.count("requests_evicted")
-        if given_up is not None:
+        for given_up in self.waiting.put(key, exchange, 0 if exchange.about is None else exchange.about.kept):
             self.finish(given_up, direction)
-        self.waiting[key] = exchange
 
     def wait_for_error(self, key: Hashable, exchange: Exchange) -> None:
         """Let an exchange that goes on over several messages end where the server refuses this one."""
@@ -115,18 +112,15 @@ class Connection:
 
     def first_negotiate(self) -> Exchange | None:
         """Return the negotiation of SMB 1, which a server may answer in SMB 2, and wait for it no longer."""
-        return self.waiting.pop(NEGOTIATION, None)
+        return self.waiting.take(NEGOTIATION)
 
     def expect(self, key: Hashable, opened: Open, offset: int = 0) -> None:
         """Note which file an answer will be about."""
-        if len(self._expected) >= self.shared.settings.open_requests:
-            del self._expected[next(iter(self._expected))]
-            self.count("requests_evicted")
-        self._expected[key] = opened, offset
+        self._expected.put(key, (opened, offset), len(opened.name))
 
     def expected(self, key: Hashable) -> tuple[Open | None, int]:
         """Return which file an answer is about, and the offset of what was asked for; once."""
-        return self._expected.pop(key, (None, 0))
+        return self._expected.take(key) or (None, 0)
 
     def say(
         self,
@@ -173,11 +167,7 @@ class Connection:
 
     def add_tree(self, session_id: int, tree_id: int, tree: Tree) -> None:
         """Keep the name of a tree."""
-        self.trees.pop((session_id, tree_id), None)
-        if len(self.trees) >= self.shared.settings.open_trees:
-            del self.trees[next(iter(self.trees))]
-            self.count("trees_evicted")
-        self.trees[session_id, tree_id] = tree
+        self.trees.put((session_id, tree_id), tree, tree.kept)
 
     def learn(self, exchange: Exchange, tree: Tree, pipe: bool) -> None:
         """Take the server's word for what a tree is; where its name said otherwise, let rules look again."""
@@ -193,11 +183,9 @@ class Connection:
     def add_open(self, file_id: bytes, opened: Open) -> None:
         """Keep an open file."""
         self._forget(file_id)
-        if len(self.opens) >= self.shared.settings.open_files:
-            self._forget(next(iter(self.opens)))
-            self.count("files_evicted")
         opened.file_id = file_id
-        self.opens[file_id] = opened
+        for given_up in self.opens.put(file_id, opened, len(opened.name)):
+            self._end_open(given_up)
 
     def opened(self, file_id: bytes, session_id: int, tree_id: int) -> Open:
         """Return an open file; one whose opening was not seen has no name."""
@@ -213,13 +201,17 @@ class Connection:
             self._forget(opened.file_id)
 
     def _forget(self, file_id: bytes) -> None:
-        opened = self.opens.pop(file_id, None)
+        opened = self.opens.take(file_id)
         if opened is not None:
-            for call in opened.association.close() if opened.association is not None else ():
-                self.finish(call.owner, Direction.TO_SERVER)
-            for side in list(opened.transfers):
-                self.end_transfer(opened, side, None)
-            self._let_go(opened)
+            self._end_open(opened)
+
+    def _end_open(self, opened: Open) -> None:
+        """End what goes on in a file that is open no more."""
+        for call in opened.association.close() if opened.association is not None else ():
+            self.finish(call.owner, Direction.TO_SERVER)
+        for side in list(opened.transfers):
+            self.end_transfer(opened, side, None)
+        self._let_go(opened)
 
     def _let_go(self, opened: Open) -> None:
         for pieces in opened.pieces:
