@@ -226,7 +226,9 @@ def main(arguments: Sequence[str] = ()) -> None:
 def _memory_rows(day: Day, sampler: Sampler) -> list[Row]:
     rows = []
     for role, (seconds, mib) in sorted(sampler.samples.items()):
-        if role == "helpers" or len(seconds) > len(sampler.samples["engine"][0]) / 2:  # a fork for a moment is none
+        if role == "helpers":  # updates of feeds and the like, which come and go
+            rows.append(Row("helpers together, at most", max(mib), "MiB"))
+        elif len(seconds) > len(sampler.samples["engine"][0]) / 2:  # a fork for a moment is no worker
             rows.append(_memory_row(role, course(seconds, mib, day.overload, day.seconds), day.seconds / 3600))
     return rows
 
@@ -247,6 +249,12 @@ def _happened(day: Day) -> list[Row]:
         Row("packets of the overload", float(day.printed("overload").split()[0]), "packets"),
         Row("flows", ids["flow"]["total"], "flows", note=f"{ids['flow'].get('active', 0):,} at the end"),
         Row("alerts", ids["detect"]["alerts"], "alerts", note=f"{total(memory):,} rows in the store"),
+        Row("inspection behind the wire, at worst", ids["engine"]["lag_highest_ms"] / 1e3, "s"),
+        Row(
+            "packets beyond a source's share of the time",
+            ids["engine"].get("uninspected", {}).get("share", 0),
+            "packets",
+        ),
         Row("sources with penalties", len(day.guard.rows("penalties", "list")), "sources"),
         Row("events rotated away", day.rotated_bytes / 2**20, "MiB"),
         Row("pages that an honest client missed", _missed(day), "pages", note=day.printed("honest")),
