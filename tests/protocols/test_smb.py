@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.protocols import ODDITY, Protocols, ProtocolSettings
+from ids.protocols.smb.about import Exchange
 from ids.protocols.smb.parser import SmbParser
 from ids.testing import Session, to_client
 from ids.types import Direction, Transaction
@@ -490,6 +491,34 @@ def test_nothing_is_held_of_flows_that_are_let_go() -> None:
     assert (pool.held, files.held) == (0, 0)
 
 
+def test_a_read_that_is_answered_after_the_close_is_a_file_and_is_given_back() -> None:
+    share = logged(Share().tree().open())
+    share.ask(READ, shares.read(0, 100))
+    share.wire.client(netbios(second(CLOSE, shares.close(), message_id=90)))
+    share.wire.server(netbios(second(CLOSE, bytes(60), message_id=90, answer=True)))
+    share.answer(READ, shares.was_read(b"late"))
+    parser = share.parser
+    files = parser.connection.shared.files
+    assert [opened.name for opened in parser.connection.opens.values()] == [b"a.txt"]
+    assert files.held > 0
+    parser.release()
+    assert files.held == 0
+
+
+def test_files_that_are_answered_about_too_late_are_bounded() -> None:
+    share = Share(open_files=16).tree()
+    for number in range(40):
+        file_id = number.to_bytes(16, "big")
+        share.open("f", file_id=file_id).ask(READ, shares.read(0, 100, file_id))
+        share.wire.client(netbios(second(CLOSE, shares.close(file_id), message_id=900 + number)))
+        share.wire.server(netbios(second(CLOSE, bytes(60), message_id=900 + number, answer=True)))
+        share.answer(READ, shares.was_read(b"late"))
+    parser = share.parser
+    assert len(parser.connection.opens) == 16
+    parser.release()
+    assert parser.connection.shared.files.held == 0
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -599,3 +628,9 @@ def test_events_and_alerts_fit_the_schema(tmp_path: Path) -> None:
 def test_no_more_of_a_name_is_kept_than_paths_have() -> None:
     share = Share().tree().ask(CREATE, shares.create("a" * 30_000))
     assert len(share.last.buffers["smb.filename"]) == 4096
+
+
+def test_two_exchanges_are_never_the_same_whatever_they_say() -> None:
+    """A message of many calls is read in one pass: each is told from the others without a look at what it says."""
+    one, other = (Exchange(0, 2, 9, 1, 1) for _ in range(2))
+    assert one != other
