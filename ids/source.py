@@ -66,10 +66,11 @@ class Document:
 
 
 class InvalidDocument(IdsError):
-    """A file does not fit its schema; ``errors`` holds every place."""
+    """A file does not fit its schema; ``errors`` holds every place, ``paths`` the keys that lead to each."""
 
-    def __init__(self, errors: list[SourceError]) -> None:
+    def __init__(self, errors: list[SourceError], paths: Sequence[tuple[Key, ...]] = ()) -> None:
         self.errors = errors
+        self.paths = paths
         super().__init__("\n".join(str(error) for error in errors))
 
 
@@ -79,6 +80,11 @@ def read_yaml(path: str | Path, *, collect: bool = False) -> Document:
     ``collect``: a key given twice, or a value that is none, is left out and becomes one of the document's ``faults``,
     so that whoever reads on finds the others.
     """
+    return parse_yaml(read_bytes(path), str(path), collect=collect)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Read a file that people wrote; raises `SourceError` where it cannot be read or is too large."""
     name = str(path)
     try:
         with open(path, "rb") as file:
@@ -89,7 +95,7 @@ def read_yaml(path: str | Path, *, collect: bool = False) -> Document:
         ) from error
     if len(raw) > MAX_BYTES:
         raise SourceError(f"is larger than {MAX_BYTES >> 20} MiB", Location(name), "split it into several files")
-    return parse_yaml(raw, name, collect=collect)
+    return raw
 
 
 def parse_yaml(raw: bytes | str, name: str, *, collect: bool = False) -> Document:
@@ -148,7 +154,7 @@ def validate(model: type[Model], document: Document, at: Iterable[Key] = (), dat
         if len(problems) > len(found):
             more = len(problems) - len(found)
             found.append(SourceError(f"{more} more faults are not listed", document.locate(prefix)))
-        raise InvalidDocument(found) from error
+        raise InvalidDocument(found, [(*prefix, *problem["loc"]) for problem in problems]) from error
 
 
 def _refuse_surprises(text: str, name: str) -> None:
@@ -236,7 +242,7 @@ def _explain(model: type[BaseModel], document: Document, prefix: tuple[Key, ...]
     at = (*prefix, *(key for key in problem["loc"] if not isinstance(key, str) or not key.startswith("function-")))
     dotted = ".".join(str(key) for key in problem["loc"]) or "the document"
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(model, problem["loc"][:-1])
+        known = known_keys(model, problem["loc"][:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}" if known else ""
         return SourceError(f"unknown key {cut(problem['loc'][-1])}", document.locate(at), remedy)
@@ -261,7 +267,7 @@ def _expected(kind: str, given: Any) -> str:
     return ""
 
 
-def _known_keys(model: type[BaseModel], path: Iterable[Key]) -> list[str]:
+def known_keys(model: type[BaseModel], path: Iterable[Key]) -> list[str]:
     """Return the keys that the (sub)model at ``path`` knows, as far as plain nesting shows."""
     current: Any = model
     for key in path:

@@ -15,13 +15,17 @@ _NONE: tuple[bytes, ...] = ()
 class Made(Mapping[str, bytes], Generic[T]):
     """The first instance of each buffer of a message; `further` has the others."""
 
-    __slots__ = ("_made", "further", "makers", "message")
+    __slots__ = ("_made", "makers", "message")
 
     def __init__(self, makers: Makers[T], message: T) -> None:
         self.message = message
         self.makers = makers
         self._made: dict[str, tuple[bytes, ...]] = {}
-        self.further: Mapping[str, tuple[bytes, ...]] = Further(self)
+
+    @property
+    def further(self) -> Mapping[str, tuple[bytes, ...]]:
+        """The further instances of each buffer. Not kept, for two that know each other wait for the collector."""
+        return Further(self)
 
     def instances(self, name: str) -> tuple[bytes, ...]:
         """Return all instances of a buffer."""

@@ -165,6 +165,12 @@ class Protocol:
     """Its server speaks first."""
     commands: bytes | None = None
     """How its client may begin behind the server's greeting, though it looks like another protocol's by itself."""
+    within: tuple[bytes, bytes] | None = None
+    """How its client may go on at the start of a line, behind words of another protocol or of none which its server
+    does not confirm: what the line holds, in small letters, and the pattern of its start. Strictly, for it may be
+    content."""
+    answers: bytes | None = None
+    """How its server may answer a client that began so, though it looks like another protocol's by itself."""
     sure: bool = False
     """Its client's first bytes settle it: no answer of the server in another protocol makes the flow that one's. Right
     where whoever begins so is heard by servers of it alone."""
@@ -209,7 +215,10 @@ class Protocol:
     """Begins to parse UDP flows."""
 
     def __post_init__(self) -> None:
-        patterns = self.from_client, self.client_prelude, self.from_server, self.server_prelude, self.commands
+        patterns = [
+            self.from_client, self.client_prelude, self.from_server, self.server_prelude, self.commands, self.answers,
+            *(self.within or ())[1:],
+        ]  # fmt: skip
         for pattern in patterns:
             if pattern is not None and re.compile(pattern).groups:
                 raise ValueError(f"a pattern of {self.name} captures: write (?:...)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import NamedTuple
@@ -49,6 +49,9 @@ class Arrivals:
     number: I64
 
 
+_COLUMNS = ("slot", "direction", "offset", "start", "end", "gap", "conflict", "closed", "ts_ns", "number")
+
+
 @dataclass(frozen=True, eq=False)
 class Streams:
     """The TCP bytes that became contiguous in one batch: a row a chunk, in the order of the completing packets.
@@ -87,6 +90,11 @@ class Streams:
 
     def __len__(self) -> int:
         return len(self.slot)
+
+    def rows(self, start: int, stop: int) -> Streams:
+        """Return some rows that follow each other, of the same bytes."""
+        at = slice(start, stop)
+        return replace(self, **{name: getattr(self, name)[at] for name in _COLUMNS})
 
     def packet_at(self, row: int, behind: int) -> tuple[int, int]:
         """Return ``ts_ns`` and ``number`` of the packet with the last byte of a row but ``behind`` ones.

@@ -1,96 +1,111 @@
-"""The command: ``python -m tests.fuzz [TARGET...] [--executions N] [--seed N]``."""
+"""The command: ``python -m tests.fuzz [TARGET...] [--executions N] [--seed N] [--input FILE]``."""
 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import faulthandler
-import gc
-import resource
 import sys
 import time
-import traceback
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
+from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
-from tests.fuzz.seeds import Seeds, seeds
-from tests.fuzz.targets import SHARES, TARGETS, Target
+from tests.fuzz.cases import of_file
+from tests.fuzz.catalogue import PARSERS, SUBJECTS, Catalogue
+from tests.fuzz.loop import COLUMNS, LONG_EVERY, Outcome, Run
+from tests.fuzz.seeds import seeds
+from tests.fuzz.stages import run_stage
+from tests.fuzz.subjects import KINDS
+from tests.fuzz.targets import TARGETS
 
-EXECUTIONS = 10_000_000
-HANG_S = 60.0
-"""A step that takes longer hangs: the stack is printed, and the process ends."""
-SLOW_S = 10.0
-"""A step that takes longer is reported: something costs more than its size explains."""
-GROWTH = 64 * 1024
-"""KiB of resident memory that a target may add after its first tenth."""
+EXECUTIONS = 50_000
+NAMES = (*SUBJECTS, *TARGETS)
+GROUPS = {"parsers": tuple(PARSERS), "stages": tuple(TARGETS), "readers": SUBJECTS[len(PARSERS) :]}
+LINE_EVERY_S = 60.0
+"""Where there is no terminal, a line says so often how far it is."""
 
 
 def main(arguments: list[str]) -> int:
     """Fuzz; return 1 where a promise was broken."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all without one")
-    parser.add_argument("--executions", type=int, default=EXECUTIONS, help="over all targets named")
-    parser.add_argument("--seed", type=int, default=1)
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Feed mutated input to each parser.")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="a target or a group, else all; see --list")
+    parser.add_argument("--executions", type=int, default=EXECUTIONS, help="of each target (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="another seed makes other inputs (default %(default)s)")
+    parser.add_argument("--long-every", type=int, default=LONG_EVERY, help="executions before a long input of 128 KiB")
+    parser.add_argument("--input", type=Path, metavar="FILE", help="execute the one input of this file, of one target")
+    parser.add_argument("--missing", action="store_true", help="print the lines that no input reached")
+    parser.add_argument("--list", action="store_true", help="print the targets and groups")
     options = parser.parse_args(arguments)
-    if unknown := set(options.targets) - set(TARGETS):
-        parser.error(f"no such target: {', '.join(sorted(unknown))}")
-    chosen = options.targets or list(TARGETS)
-    total = sum(SHARES[name] for name in chosen)
+    if options.list:
+        print("\n".join((*NAMES, *(f"{group}: {', '.join(names)}" for group, names in GROUPS.items()))))
+        return 0
+    chosen = [name for said in options.targets or NAMES for name in GROUPS.get(said, (said,))]
+    if unknown := sorted(set(chosen) - set(NAMES)):
+        parser.error(f"no such target: {', '.join(unknown)}")
     known = seeds()
-    broken = [
-        name for name in chosen if not run(name, known, int(options.executions * SHARES[name] / total), options.seed)
-    ]
-    return 1 if broken else 0
+    catalogue = Catalogue(known)
+    if options.input is not None:
+        if len(chosen) != 1 or chosen[0] not in SUBJECTS:
+            parser.error("--input is of one parser or reader")
+        subject = catalogue.make(chosen[0])
+        for kind in KINDS:
+            subject.again(kind)
+            Run(chosen[0], subject, options.seed).repeat(of_file(options.input))
+        return 0
+    outcomes: list[Outcome] = []
+    for name in chosen:
+        with _reported(name, options.executions) as report:
+            if name in TARGETS:
+                outcome = run_stage(name, known, options.executions, options.seed, report)
+            else:
+                run = Run(name, catalogue.make(name), options.seed, long_every=options.long_every)
+                outcome = run.go(options.executions, report)
+                if options.missing:
+                    print("\n".join(run.missing))
+        outcomes.append(outcome)
+        print("; ".join(f"{column} {said}" for column, said in zip(COLUMNS, outcome.row, strict=True)), flush=True)
+    Console(width=None if sys.stdout.isatty() else 160).print(table(outcomes))
+    return 1 if any(outcome.failures for outcome in outcomes) else 0
 
 
-def run(name: str, known: Seeds, executions: int, seed: int) -> bool:
-    """Fuzz one target; print what came of it, and return whether all promises held."""
-    with closing(TARGETS[name](known)) as target:
-        return _steps(name, target, executions, seed)
+def table(outcomes: Sequence[Outcome]) -> Table:
+    """Return what came of all runs."""
+    made = Table()
+    for number, column in enumerate(COLUMNS):
+        made.add_column(column, justify="right" if number else "left")
+    for outcome in outcomes:
+        made.add_row(*outcome.row)
+    return made
 
 
-def _steps(name: str, target: Target, executions: int, seed: int) -> bool:
-    done = step = 0
-    slowest, began, settled_kib = 0.0, time.monotonic(), 0
-    with Progress(transient=True) as progress:
-        task = progress.add_task(name, total=executions)
-        while done < executions:
-            faulthandler.dump_traceback_later(HANG_S, exit=True)
-            since = time.monotonic()
-            try:
-                done += target.step(np.random.default_rng([seed, step]))
-            except Exception:
-                faulthandler.cancel_dump_traceback_later()
-                traceback.print_exc()
-                print(
-                    f"{name}: broken at step {step}: python -m tests.fuzz {name} --seed {seed} --executions {done + 1}"
-                )
-                return False
-            slowest, step = max(slowest, time.monotonic() - since), step + 1
-            if not settled_kib and done >= executions // 10:
-                settled_kib = resident_kib()
-            progress.update(task, completed=done)
-    faulthandler.cancel_dump_traceback_later()
-    took, grown = time.monotonic() - began, resident_kib() - settled_kib
-    print(
-        f"{name}: {done:,} executions in {took:.0f} s, {step:,} steps, the slowest {slowest:.2f} s; "
-        f"resident {resident_kib() >> 10} MiB, grown by {grown >> 10} MiB after the first tenth"
-    )
-    if grown > GROWTH or slowest > SLOW_S:
-        print(f"{name}: that is too much")
-        return False
-    return True
+class _reported:  # noqa: N801 - a context manager
+    """Say how far a target is: a bar on a terminal, else a line now and then."""
 
+    def __init__(self, name: str, executions: int) -> None:
+        self._name = name
+        self._executions = executions
+        self._began = self._said = time.monotonic()
+        self._progress = Progress(transient=True) if sys.stdout.isatty() else None
 
-def resident_kib() -> int:
-    """Return the resident memory of this process in KiB, without what the allocator keeps of what was freed."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() >> 10
+    def __enter__(self) -> Callable[[int], None]:
+        if self._progress is None:
+            return self._line
+        self._progress.start()
+        task = self._progress.add_task(self._name, total=self._executions)
+        progress = self._progress
+        return lambda done: progress.update(task, completed=done)
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def _line(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._said >= LINE_EVERY_S:
+            self._said = now
+            print(f"{self._name}: {done:,} of {self._executions:,} in {now - self._began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from tests.fuzz.mutate import mutated
 from tests.fuzz.seeds import Conversation
 from tests.protocols import said
-from tests.protocols.initials import ANSWER, DCID, HELLO, SCID, chlo, crypto, initial
+from tests.protocols.initials import HELLO, chlo, crypto, initial
 
 
 def _turns(*messages: bytes) -> tuple[tuple[int, bytes], ...]:
@@ -38,16 +35,3 @@ SECOND_LINE = (
     Conversation(False, _turns(*said.MODBUS)),
     Conversation(False, _turns(*said.DNP3)),
 )  # fmt: skip
-
-
-def quic(rng: np.random.Generator) -> Conversation:
-    """Return a conversation whose frames were changed before they were protected."""
-    asked, answered = crypto(0, HELLO), crypto(0, ANSWER)
-    return Conversation(
-        True,
-        (
-            (0, initial(mutated(asked, answered, rng))),
-            (1, initial(mutated(answered, asked, rng), dcid=SCID, by_server=True)),
-            (0, initial(mutated(asked, DCID, rng), number=1)),
-        ),
-    )

@@ -7,7 +7,7 @@ import struct
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,28 +23,18 @@ from ids.flow import FlowTable
 from ids.flow.settings import FlowSettings, StreamSettings
 from ids.protocols import Protocols, ProtocolSettings
 from ids.replay.gate import ReplayGate
-from ids.rules.language.suricata.loader import SuricataLoader
-from ids.rules.language.variables import Variables
-from ids.rules.model.literals import cover
-from ids.rules.settings import DEFAULT_VARIABLES
 from ids.testing import make_datagrams, make_flow, make_streams
 from ids.types import Datagram, Direction, FlowColumns, PacketBatch, Packets, StreamChunk
-from tests.fuzz.handmade import HANDMADE, HTTP2
-from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces, respelt
-from tests.fuzz.second_line import SECOND_LINE, quic
+from tests.fuzz.catalogue import MADE
+from tests.fuzz.mutate import T0, batch_of, disordered, hit, mutated, pieces
 from tests.fuzz.seeds import Conversation, Frames, Seeds
-from tests.fuzz.sessions import SESSIONS
-from tests.fuzz.windows import CONVERSATIONS
+from tests.fuzz.subjects import PromiseBroken
 
 LINKTYPE_RAW = 101
 SLACK = 4096
 """Bytes beyond a cap that the bookkeeping of the last piece may take."""
 _TCP = 6
 _DIRECTIONS = tuple(Direction)
-
-
-class PromiseBroken(AssertionError):
-    """What must hold after a step does not."""
 
 
 class _Errors(logging.Handler):
@@ -222,8 +212,8 @@ class Flows(Target):
             self._reached[key] = -1 if chunk.closed else chunk.offset + len(chunk.data)
 
 
-class Parsers(Target):
-    """Conversations: whatever is said, no parser fails, and none keeps what all may keep together."""
+class Recognition(Target):
+    """Conversations of all protocols, through the stage that recognises them: whatever is said, nothing fails."""
 
     size = 64
 
@@ -234,10 +224,10 @@ class Parsers(Target):
     def close(self) -> None:
         _ERRORS.close()
 
-    @property
+    @cached_property
     def conversations(self) -> Sequence[Conversation]:
         """What is said, before it is changed."""
-        return self.seeds.conversations
+        return [*self.seeds.conversations, *MADE]
 
     def step(self, rng: np.random.Generator) -> int:
         columns, counters = FlowColumns(self.size), Counters()
@@ -268,50 +258,6 @@ class Parsers(Target):
         return self.size
 
 
-class Handmade(Parsers):
-    """The same, of DNS and TLS alone: conversations with everything in them that their parsers read."""
-
-    @property
-    def conversations(self) -> Sequence[Conversation]:
-        return HANDMADE
-
-
-class Sessions(Parsers):
-    """The same, of one protocol with sessions."""
-
-    def __init__(self, seeds: Seeds, name: str) -> None:
-        super().__init__(seeds)
-        self._name = name
-
-    @property
-    def conversations(self) -> Sequence[Conversation]:
-        return SESSIONS[self._name]
-
-
-class Windows(Parsers):
-    """The same, of what Windows networks speak."""
-
-    @property
-    def conversations(self) -> Sequence[Conversation]:
-        return CONVERSATIONS
-
-
-class Http2(Parsers):
-    """The same, of HTTP/2 and WebSocket alone."""
-
-    @property
-    def conversations(self) -> Sequence[Conversation]:
-        return HTTP2
-
-
-class SecondLine(Parsers):
-    """The same, of the protocols of the second line; QUIC's frames are changed before they are protected."""
-
-    @property
-    def conversations(self) -> Sequence[Conversation]:
-        return [*SECOND_LINE, *(quic(np.random.default_rng(self.number + at)) for at in range(8))]
-
-
 class Whole(Target):
     """The engine with the shipped rules: no plugin fails, and no event is lost."""
 
@@ -339,55 +285,14 @@ class Whole(Target):
         return len(batch)
 
 
-class RuleFiles(Target):
-    """Rules in Suricata's language, mutated: each loads or is left out with its place, and costs what it is long."""
-
-    size = 256
-
-    def step(self, rng: np.random.Generator) -> int:
-        rules = self.seeds.rules
-        picks = rng.integers(0, len(rules), (self.size, 2))
-        texts = [respelt(rules[int(one)], rules[int(other)], rng) for one, other in picks]
-        loader = SuricataLoader(Variables(DEFAULT_VARIABLES))
-        loader.take("r.rules", b"\n".join(texts).decode("latin-1"))
-        lines = sum(text.count(b"\n") + 1 for text in texts)
-        for fault in loader.left_out:
-            if not fault.message or not 1 <= fault.location.line <= lines or fault.location.column < 1:
-                raise PromiseBroken(f"a fault without its place: {fault}")
-        for rule in loader.rules():
-            cover(rule.condition)
-        return self.size
-
-
 TARGETS: dict[str, Callable[[Seeds], Target]] = {
     "decode": Decode,
     "defragment": Defragment,
     "flows": Flows,
     "engine": Whole,
-    "parsers": Parsers,
-    "handmade": Handmade,
-    "http2": Http2,
-    "windows": Windows,
-    "second_line": SecondLine,
+    "recognition": Recognition,
     "captures": Captures,
-    "rules": RuleFiles,
-    **{name: partial(Sessions, name=name) for name in SESSIONS},
 }
-SHARES = {
-    "decode": 0.3,
-    "defragment": 0.1,
-    "flows": 0.3,
-    "engine": 0.1,
-    "parsers": 0.1,
-    "handmade": 0.03,
-    "http2": 0.01,
-    "windows": 0.01,
-    "second_line": 0.02,
-    "captures": 0.04,
-    "rules": 0.01,
-    **dict.fromkeys(SESSIONS, 0.01),
-}
-"""Of all executions: those of the last ones cost a hundred times those of the first."""
 
 
 def _within(offset: np.ndarray, length: np.ndarray, size: int) -> None:

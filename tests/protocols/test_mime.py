@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from binascii import b2a_uu
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ids.counters import Counters
+from ids.protocols.files import Files, FileSettings
+from ids.protocols.framing import Pool
+from ids.protocols.mime import Mail, MailSettings
 from ids.protocols.mime.decoding import decoder
 from ids.protocols.mime.headers import decode_words, parameter, read_headers
 from ids.protocols.mime.lines import Lines
 from ids.protocols.mime.reader import Began, Content, Ended, Reader
+from ids.types import Direction, FlowColumns
 from tests.protocols.mails import CONTENT, MAIL
 
 Part = tuple[bytes, tuple[bytes, ...], bytes]
@@ -206,3 +212,24 @@ def test_lines_are_measured_however_they_are_cut(soup: list[bytes], step: int) -
         lines.feed(text[at : at + step])
     ends = text.endswith(b"\r")  # which may be half of an end
     assert lines.longest == max(map(len, text[: len(text) - ends].replace(b"\r\n", b"\n").split(b"\n")))
+
+
+def test_a_text_that_speaks_of_a_beginning_has_no_file_in_it() -> None:
+    said = emailed(b"Subject: a\r\n\r\nlet us begin here\r\nbegin 9 no mode\r\n")
+    assert "attachment" not in said
+    assert said["subject"] == "a"
+
+
+def test_files_stand_in_a_text_one_behind_the_other() -> None:
+    text = b"".join(b"begin 644 %b\n%bend\n" % (name, b2a_uu(b"content")) for name in (b"a.bin", b"b.bin"))
+    assert emailed(b"Subject: a\r\n\r\nwe begin\n" + text)["attachment"] == ["a.bin", "b.bin"]
+
+
+def emailed(mail: bytes) -> dict[str, object]:
+    """Return what EVE logs of a mail."""
+    counters, flows = Counters(), FlowColumns(1)
+    files, pool = Files(FileSettings(), counters, flows), Pool("smtp", 1 << 20, counters)
+    read = Mail(files, (0, "smtp", 0, Direction.TO_SERVER), MailSettings(), pool, counters, {}, dict)
+    read.feed(mail, 1, 1, [])
+    read.close(1, 1, [])
+    return read.email(True)

@@ -227,8 +227,9 @@ def test_what_is_missing_of_a_file_is_lost() -> None:
 
 @pytest.mark.parametrize("step", [1, 7, 1000])
 def test_of_a_read_with_a_hole_the_file_has_what_came(step: int) -> None:
-    share = logged(Share().tree().open())
-    share.ask(READ, shares.read(0, 100))
+    share = logged(Share().tree())
+    before = share.parser.connection.shared.pool.held
+    share.open().ask(READ, shares.read(0, 100))
     answer = netbios(second(READ, shares.was_read(bytes(range(100))), answer=True, message_id=share.asked))
     for at in range(0, len(answer) - 60, step):
         share.wire.server(answer[at : min(at + step, len(answer) - 60)])
@@ -236,7 +237,7 @@ def test_of_a_read_with_a_hole_the_file_has_what_came(step: int) -> None:
     share.ask(CLOSE, shares.close()).answer(CLOSE, b"")
     assert file_of(share) == (b"a.txt", bytes((*range(40), *range(80, 90), *range(95, 100))), "TRUNCATED")
     assert share.events[-2]["command"] == "SMB2_COMMAND_READ"
-    assert share.parser.connection.shared.pool.held == 0
+    assert share.parser.connection.shared.pool.held == before, "the tree"
 
 
 def test_of_a_write_with_a_hole_the_file_has_what_came() -> None:
@@ -467,13 +468,15 @@ def test_what_is_kept_is_bounded() -> None:
 
 
 def test_pieces_that_wait_are_bounded() -> None:
-    share = logged(Share(queued_bytes=65536).tree().open())
+    share = logged(Share(queued_bytes=65536).tree())
+    before = share.parser.connection.shared.pool.held
+    share.open()
     for number in range(200):
         share.ask(WRITE, shares.write(1000 * number + 500, bytes(100)))
     parser = share.parser
-    assert parser.connection.shared.pool.held <= 65536
-    share.ask(CLOSE, shares.close())
-    assert parser.connection.shared.pool.held == 0
+    assert parser.connection.shared.pool.held <= 65536 + 4096
+    share.ask(CLOSE, shares.close()).answer(CLOSE, b"")
+    assert parser.connection.shared.pool.held == before, "the tree"
     assert file_of(share)[2] == "TRUNCATED"
 
 
@@ -485,6 +488,34 @@ def test_nothing_is_held_of_flows_that_are_let_go() -> None:
     pool, files = parser.connection.shared.pool, parser.connection.shared.files
     parser.release()
     assert (pool.held, files.held) == (0, 0)
+
+
+def test_a_read_that_is_answered_after_the_close_is_a_file_and_is_given_back() -> None:
+    share = logged(Share().tree().open())
+    share.ask(READ, shares.read(0, 100))
+    share.wire.client(netbios(second(CLOSE, shares.close(), message_id=90)))
+    share.wire.server(netbios(second(CLOSE, bytes(60), message_id=90, answer=True)))
+    share.answer(READ, shares.was_read(b"late"))
+    parser = share.parser
+    files = parser.connection.shared.files
+    assert [opened.name for opened in parser.connection.opens.values()] == [b"a.txt"]
+    assert files.held > 0
+    parser.release()
+    assert files.held == 0
+
+
+def test_files_that_are_answered_about_too_late_are_bounded() -> None:
+    share = Share(open_files=16).tree()
+    for number in range(40):
+        file_id = number.to_bytes(16, "big")
+        share.open("f", file_id=file_id).ask(READ, shares.read(0, 100, file_id))
+        share.wire.client(netbios(second(CLOSE, shares.close(file_id), message_id=900 + number)))
+        share.wire.server(netbios(second(CLOSE, bytes(60), message_id=900 + number, answer=True)))
+        share.answer(READ, shares.was_read(b"late"))
+    parser = share.parser
+    assert len(parser.connection.opens) == 16
+    parser.release()
+    assert parser.connection.shared.files.held == 0
 
 
 @pytest.mark.parametrize(

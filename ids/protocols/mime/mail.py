@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from copy import copy
+from itertools import pairwise
 from typing import Any
 
 from ids.counters import Counters
@@ -233,7 +234,7 @@ class Mail:
         if b"begin" not in content:
             return
         starts = [match.end() for match, _ in zip(_UU.finditer(content), range(_MAX_UU), strict=False)]
-        for start, end in zip(starts, [*starts[1:], len(content)], strict=True):
+        for start, end in pairwise([*starts, len(content)]):
             decoder = Uuencoded()
             data = decoder.decode(content[start:end]) + decoder.end()
             self._attachments.append(decoder.name)

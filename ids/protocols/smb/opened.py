@@ -15,7 +15,7 @@ from ids.types import Direction
 class Open:
     """An open file or pipe."""
 
-    __slots__ = ("association", "file_id", "loud", "name", "pieces", "pipe", "share", "transfers")
+    __slots__ = ("association", "file_id", "key", "loud", "name", "pieces", "pipe", "share", "transfers")
 
     def __init__(self, name: bytes, share: bytes, pipe: bool | None) -> None:
         self.name = name
@@ -24,6 +24,9 @@ class Open:
         """None: the tree was not seen, so that what it carries has to tell."""
         self.file_id = b""
         """Empty until the server has said it."""
+        self.key: bytes | None = None
+        """By what its connection keeps it; None while it does not: before it is open, and once it is closed or has
+        given way to others. Answers about it may still come."""
         self.loud = False
         """Calls through it have events of their own, whatever it is called."""
         self.association: Association | None = None
