@@ -104,19 +104,22 @@ def _unknown_behind_tag(packets: Packets) -> I64:
 def _unknown_family(packets: Packets) -> I64:
     rows = _of(packets, Anomaly.NOT_IP, _NULL, _LOOP)
     family = _bytes(packets, rows, 0, 4)
-    return rows[~np.isin(family, _FAMILIES) & ~np.isin(family >> 24, _FAMILIES)]
+    found: I64 = rows[~np.isin(family, _FAMILIES) & ~np.isin(family >> 24, _FAMILIES)]
+    return found
 
 
 def _unknown_in_ppp(packets: Packets) -> I64:
     rows = _of(packets, Anomaly.NOT_IP, _PPP)
     kind = _bytes(packets, rows, 2, 2)
-    return rows[(kind >= 0) & (kind != _COMPRESSED)]
+    found: I64 = rows[(kind >= 0) & (kind != _COMPRESSED)]
+    return found
 
 
 def _no_version(packets: Packets) -> I64:
     rows = np.concatenate([_of(packets, reason, *_RAW) for reason in (Anomaly.NOT_IP, Anomaly.IP_BAD_VERSION)])
     version = _bytes(packets, rows, 0, 1) >> 4
-    return rows[(packets.batch.caplen[rows] >= _IPV4_HEADER) & (version != 4) & (version != 6)]
+    found: I64 = rows[(packets.batch.caplen[rows] >= _IPV4_HEADER) & (version != 4) & (version != 6)]
+    return found
 
 
 LINKS: dict[str, Finder] = {
