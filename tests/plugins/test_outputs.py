@@ -338,12 +338,13 @@ def test_an_event_that_is_too_long_for_a_datagram_costs_only_itself(
 ) -> None:
     """Whoever sends bytes that JSON spells with six each makes one, whenever they like."""
     long = alert(99, payload_printable="\ufffd" * 200_000)
-    for output, name, group in (
+    outputs: list[tuple[Output, str, dict[str, Any]]] = [
         (EveOutput(), "eve", {"path": str(tmp_path / "socket"), "filetype": "unix_dgram"}),
         (Syslog(), "syslog", {"address": f"unix://{tmp_path / 'socket'}", "message_bytes": 1 << 20}),
-    ):
+    ]
+    for output, name, group in outputs:
         with Datagrams(socket.AF_UNIX, str(tmp_path / "socket")) as receiver:
-            made = context(**{name: group})
+            made = context(True, **{name: group})
             with running(output, made) as emit:
                 emit(alert(1), long, alert(2), long)
                 emit(alert(3))
@@ -411,7 +412,7 @@ def test_a_header_that_is_none_is_refused_at_once(header: dict[str, str]) -> Non
 
 
 def test_events_that_cannot_be_read_are_lost_alone(caplog: pytest.LogCaptureFixture) -> None:
-    counters, got = Counters(), []
+    counters, got = Counters(), list[bytes]()
     outlet = made(got.extend, counters, severity=2)
     none, nothing = {"event_type": "alert", "alert": {}}, {"event_type": "alert", "alert": None}
     outlet.put([Lines("alert", b"no json\n" * 2 + json.dumps(alert(1)).encode() + b"\n3\n", 4)])
@@ -505,7 +506,7 @@ def test_certificates_that_cannot_be_read_are_refused_at_once(
     if content is not None:
         (tmp_path / "ca").write_text(content)
     with pytest.raises(UsageError, match=rf"{name}\.ca_file .*/ca"):
-        output().ids_start(context(**{name: {**group, "ca_file": str(tmp_path / "ca")}}))
+        output().ids_start(context(True, **{name: {**group, "ca_file": str(tmp_path / "ca")}}))
 
 
 @pytest.mark.parametrize("password", ["pässword", "two\nlines"])

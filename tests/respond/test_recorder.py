@@ -17,7 +17,7 @@ from scapy.utils import PcapReader
 
 from ids.cli import cli
 from ids.counters import Counters
-from ids.respond import folder, recorder, recordings
+from ids.respond import recorder, recordings
 from ids.respond.recordings import Recordings
 from ids.respond.settings import CapturesSettings
 from ids.testing import Session
@@ -215,7 +215,12 @@ def test_the_directory_is_read_once_and_again_where_others_have_changed_it(
     """However many files there are, a recording costs its own."""
     reads: list[int] = []
     scan = os.scandir
-    monkeypatch.setattr(folder.os, "scandir", lambda of: reads.append(1) or scan(of))
+
+    def counted(of: int) -> Any:
+        reads.append(of)
+        return scan(of)
+
+    monkeypatch.setattr(os, "scandir", counted)
     shelf = Recordings(CapturesSettings(dir=str(tmp_path), files=3), Counters(), patient=True)
     for number in (5, 2, 4, 3, 5, 9):  # one is written again
         shelf.put(f"{number:019d}-1-1.pcap", b"x")
