@@ -286,7 +286,7 @@ class Connection:
         """
         assert opened.association is not None
         self._keep(opened)
-        found: list[Exchange] = []
+        found: dict[int, Exchange] = {}
         for piece in opened.pieces[direction].feed(data):
             call, evicted = opened.association.take(direction, pdu.read(piece.data))
             if evicted is not None:
@@ -294,12 +294,11 @@ class Connection:
             if call.owner is None:
                 about = Rpc(call, opened.logged)
                 call.owner = self.begin(like.version, like.command, like.session_id, like.tree_id, about)
-            if call.owner not in found:
-                found.append(call.owner)
+            found[call.owner.tx_id] = call.owner
             if direction is Direction.TO_CLIENT:
                 call.owner.status, call.owner.dos = like.status, like.dos
             if call.answered if direction else call.asked:
                 done = direction is Direction.TO_CLIENT or pdu.is_unanswered(call.kind)
                 call.owner.done = call.owner.done or done
                 self.say(call.owner, direction, complete=done and opened.logged, call=(call, bool(direction)))
-        return found
+        return list(found.values())
