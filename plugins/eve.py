@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ids.plugin.datagram import sent
-from ids.plugin.outlet import Outlet, Settled
+from ids.plugin.delivery import Settled
+from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.plugin.writer import LineWriter
 from ids.privacy import Privacy

@@ -19,7 +19,8 @@ import orjson
 from ids.errors import UsageError
 from ids.events import Event
 from ids.literal import excerpt, literal
-from ids.plugin.outlet import Outlet, Settled
+from ids.plugin.delivery import Settled
+from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.privacy import Privacy
 from ids.respond.outputs import MailSettings

@@ -14,7 +14,8 @@ import orjson
 
 from ids.errors import UsageError
 from ids.plugin.datagram import sent
-from ids.plugin.outlet import Outlet, Settled
+from ids.plugin.delivery import Settled
+from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.privacy import PAYLOAD_KEYS, Privacy
 from ids.respond.outputs import Facility, SyslogSettings

@@ -12,7 +12,8 @@ import urllib3
 
 import ids
 from ids.errors import UsageError
-from ids.plugin.outlet import Outlet, Refused
+from ids.plugin.delivery import Refused
+from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.privacy import Privacy
 from ids.respond.outputs import WebhookSettings

@@ -23,7 +23,8 @@ from ids.counters import Counters
 from ids.errors import IdsError, UsageError
 from ids.events import Events, Lines
 from ids.plugin import outlet
-from ids.plugin.outlet import Outlet, Refused, Settled
+from ids.plugin.delivery import Refused, Settled
+from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output
 from ids.privacy import Privacy, PrivacySettings
 from ids.respond.outputs import MailSettings
