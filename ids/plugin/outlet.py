@@ -274,14 +274,8 @@ class Outlet:
     def _report_once(self, name: str, what: str) -> None:
         """Log the first of the events that are counted so; within a handler, with its exception."""
         if name not in self._said:
-            log.error(
-                "%s: %s; such are counted in %s.%s",
-                self._name,
-                what,
-                self._name,
-                name,
-                exc_info=sys.exc_info()[0] is not None,
-            )
+            within = sys.exc_info()[0] is not None
+            log.error("%s: %s; such are counted in %s.%s", self._name, what, self._name, name, exc_info=within)
         self._said.add(name)
 
 

@@ -135,6 +135,7 @@ class LineWriter:
             self._write_what_comes()
         finally:
             if self._own:
+                self._own = False  # a fork from now on has nothing to close
                 os.close(self._fd)
 
     def _write_what_comes(self) -> None:
