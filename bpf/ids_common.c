@@ -208,7 +208,7 @@ static __always_inline int ids_is_unfair(struct ids_context *c)
 	u32 worker = c->packet->worker;
 	void *ring;
 
-	if (ends || c->packet->copies > 1)
+	if (ends || (c->packet->fragment && c->packet->copies > 1))
 		return 0;
 	if (c->packet->len > IDS_SMALL_DATA || c->packet->thins == IDS_THINS_LAST) {
 		u32 stride = c->packet->len > IDS_SMALL_DATA ? IDS_LARGE_STRIDE : 0;
@@ -287,9 +287,11 @@ static __always_inline int ids_show_whole(struct ids_context *c)
 		return IDS_PASS_UNFAIR;
 	packet->outcome = IDS_PASS_SHOWN;
 	for (u32 copy = 0; copy < IDS_MAX_WORKERS && copy < packet->copies; copy++) {
-		int reason = ids_show_to(c, packet->worker + copy);
+		u32 worker = ids_copy_to(c->config, packet, copy);
+		int reason = ids_show_to(c, worker);
 
-		ids_note_copy(packet, reason);
+		if (!packet->overheard)
+			ids_note_copy(packet, reason);
 		if (copy && reason == IDS_PASS_SHOWN)
 			ids_count(IDS_NOTE_COPIED, packet->len);
 	}

@@ -386,6 +386,8 @@ enum ids_flags {
 	IDS_FLAG_TUNNELS = 1 << 6,   /* tunnels are looked into */
 };
 
+#define IDS_SHARED_PORTS 4
+
 struct ids_config {
 	__u32 version;     /* IDS_CONTRACT_VERSION, so that pins show what they are; stays first for good */
 	__u32 lists;       /* enum ids_lists */
@@ -410,7 +412,7 @@ struct ids_config {
 	__u64 worker_seed; /* so that nobody can foretell who inspects which flow */
 	__u32 workers;     /* pairs of rings among which flows are spread; at most IDS_MAX_WORKERS */
 	__u32 repeats;     /* entries of ids_repeats */
-	__u64 spare[1];
+	__u16 shared_port_be[IDS_SHARED_PORTS]; /* of TCP connections that every worker is shown; 0: none */
 };
 
 /* How a packet carries another. The first three are kinds of UDP ports. */

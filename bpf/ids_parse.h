@@ -110,8 +110,9 @@ struct ids_packet {
 	u8 outcome;    /* of showing it: an ids_reason */
 	u8 light;      /* who opened its flow takes up next to nothing of the ring */
 	u8 flow_cut;   /* enum ids_cut, of its flow before it */
+	u8 overheard;  /* the copy at hand is for a worker that the packet's flow does not belong to */
 	u32 worker;    /* the first that it is shown to */
-	u32 copies;    /* and to how many from that one on */
+	u32 copies;    /* and to how many from that one on, which is followed by the first of all */
 	u32 src4_be;
 	u32 dst4_be;
 	struct ids_addr6 src6;

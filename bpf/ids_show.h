@@ -62,12 +62,12 @@ static __always_inline void ids_fill_record(ids_frame *frame, const struct ids_c
 
 /* Whether the packet gives way in a ring that is nearly full: more than `crowded` bytes wait to be read (three quarters
  * of it; for what gives way last, seven eighths, or fifteen sixteenths if it is a quiet source's); 0: it never is. Few
- * packets ask. */
+ * packets ask. What a worker overhears gives way to all that is its own. */
 static __always_inline int ids_gives_way(const struct ids_packet *packet, void *ring, u64 crowded)
 {
-	if (packet->thins == IDS_THINS_LAST)
+	if (packet->thins == IDS_THINS_LAST && !packet->overheard)
 		crowded += packet->light ? crowded / 4 : crowded / 6;
-	return packet->thins && crowded && bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > crowded;
+	return (packet->thins || packet->overheard) && crowded && bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > crowded;
 }
 
 /* Copy a frame into a ring whose records have `room` bytes for it; return IDS_PASS_SHOWN, or why not. */

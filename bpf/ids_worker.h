@@ -49,17 +49,44 @@ static __always_inline u32 ids_worker(const struct ids_packet *packet, u64 seed,
 	return (ids_mix(seed, sum) >> 32) * workers >> 32;
 }
 
-/* Find the workers that a packet is to be shown to. */
+/* Whether every worker is to see the connection, for what it announces (ids/overheard.py). */
+static __always_inline int ids_is_shared(const struct ids_config *config, const struct ids_packet *packet)
+{
+	if (packet->proto != IPPROTO_TCP || packet->unknown_header)
+		return 0;
+	for (u32 at = 0; at < IDS_SHARED_PORTS; at++) {
+		u16 port_be = config->shared_port_be[at];
+
+		if (port_be && (port_be == packet->sport_be || port_be == packet->dport_be))
+			return 1;
+	}
+	return 0;
+}
+
+/* Find the workers that a packet is to be shown to: its own first, and then, of some, the others, which overhear it. */
 static __always_inline void ids_find_audience(const struct ids_config *config, struct ids_packet *packet)
 {
 	packet->worker = 0;
 	packet->copies = 1;
+	packet->overheard = 0;
 	if (config->workers <= 1)
 		return;
-	if (packet->fragment && !packet->unknown_header)
+	if (packet->fragment && !packet->unknown_header) {
 		packet->copies = config->workers;
-	else
-		packet->worker = ids_worker(packet, config->worker_seed, config->workers);
+		return;
+	}
+	packet->worker = ids_worker(packet, config->worker_seed, config->workers);
+	if (ids_is_shared(config, packet))
+		packet->copies = config->workers;
+}
+
+/* Return the worker that gets the n-th copy of a packet; those behind the first of what is no fragment are overheard. */
+static __always_inline u32 ids_copy_to(const struct ids_config *config, struct ids_packet *packet, u32 copy)
+{
+	u32 worker = packet->worker + copy;
+
+	packet->overheard = copy && !(packet->fragment && !packet->unknown_header);
+	return worker >= config->workers ? worker - config->workers : worker;
 }
 
 #endif

@@ -656,15 +656,14 @@ int xdp_ids(struct xdp_md *xdp)
 /* A program of its own, called for SYNs to be challenged and for what may be an answer, so that the verifier need not
  * follow it from every path of the other. What the other parsed is still in ids_scratch. */
 
-/* Show the client's SYN, or the answer to it, as it must have been, judging by the acknowledgement at hand. */
-static __always_inline int ids_show_opening(struct ids_context *c, int answer)
+/* Show a worker the client's SYN, or the answer to it, as it must have been, judging by the acknowledgement at hand. */
+static __always_inline int ids_show_opening_to(struct ids_context *c, u32 worker, int answer)
 {
 	u64 len = (c->packet->l4 & IDS_L4_MASK) + sizeof(struct tcphdr); /* at most 86: no options, no extension headers */
 	struct ids_record *slot;
 	void *ring;
 
-	ids_find_audience(c->config, c->packet);
-	ring = ids_small.lookup(&c->packet->worker);
+	ring = ids_small.lookup(&worker);
 	if (!ring)
 		return 0;
 	slot = bpf_ringbuf_reserve(ring, IDS_SMALL_STRIDE - IDS_RING_HEADER, 0);
@@ -682,6 +681,21 @@ static __always_inline int ids_show_opening(struct ids_context *c, int answer)
 	slot->caplen = len;
 	bpf_ringbuf_submit(slot, 0);
 	return 1;
+}
+
+/* Show it to all whom the connection concerns; return whether its own worker was. */
+static __always_inline int ids_show_opening(struct ids_context *c, int answer)
+{
+	int shown = 0;
+
+	ids_find_audience(c->config, c->packet);
+	for (u32 copy = 0; copy < IDS_MAX_WORKERS && copy < c->packet->copies; copy++) {
+		u32 worker = ids_copy_to(c->config, c->packet, copy);
+
+		if (ids_show_opening_to(c, worker, answer) && !copy)
+			shown = 1;
+	}
+	return shown;
 }
 
 /* A handshake by cookie, which ends with this packet: nobody was shown it, lest a flood of SYNs were shown. User space

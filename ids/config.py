@@ -25,7 +25,7 @@ from ids.respond.outputs import MailSettings, SyslogSettings, WebhookSettings
 from ids.respond.settings import CapturesSettings, EveSettings, RespondSettings
 from ids.rules.language.variables import GroupError, Variables
 from ids.rules.settings import DEFAULT_VARIABLES, RulesSettings
-from ids.source import Document, InvalidDocument, parse_yaml, read_yaml, validate
+from ids.source import Document, InvalidDocument, Key, parse_yaml, read_yaml, validate
 from ids.store.settings import StoreSettings
 from ids.subscriptions import FeedSettings
 
@@ -122,6 +122,11 @@ class ConsoleSettings(_Settings):
         description="File of the token that whoever asks has to know, readable by its owner alone; made where it is"
         " not there. Default: `<engine.runtime_dir>/<instance>.token`.",
     )
+    payload: Literal["keep", "drop"] = Field(
+        "keep",
+        description="Whether pages show bytes of the traffic: payload, packets, bodies, evidence. Addresses are shown"
+        " in any case: pages are about them.",
+    )
     open_metrics: bool = Field(
         False,
         description="Answer `/metrics` without the token. They have no addresses, but reasons, rules and rates.",
@@ -186,6 +191,21 @@ def load_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Confi
 def load_document(path: str | Path | None, overrides: Iterable[str] = ()) -> tuple[Config, Document]:
     """Return the settings, and as plain data what was given of them, each with its place; raises as `load_config`."""
     document = Document("defaults", {}, {}) if path is None else read_yaml(path)
+    merged = assigned(document, overrides)
+    return checked(merged), merged
+
+
+def checked(document: Document) -> Config:
+    """Return the settings of a document; raises `InvalidDocument`."""
+    config = validate(Config, document)
+    _check_variables(config.vars, document)
+    for number, exception in enumerate(config.respond.exceptions):
+        exception.written_at(document.locate(("respond", "exceptions", number, "sid")))
+    return config
+
+
+def assigned(document: Document, overrides: Iterable[str]) -> Document:
+    """Return a document of settings, Suricata's translated, with overrides on top; its data is not validated yet."""
     data = {} if document.data is None else document.data
     if not isinstance(data, dict):
         raise ConfigError("a configuration is a mapping of settings", Location(document.path, 1, 1))
@@ -206,10 +226,7 @@ def load_document(path: str | Path | None, overrides: Iterable[str] = ()) -> tup
             places = {at: place for at, place in places.items() if at[: len(keys)] != tuple(keys)}  # what it replaced
             for depth in range(1, len(keys) + 1):
                 places.setdefault(tuple(keys[:depth]), Location(f"--set {override}"))
-    merged = Document(document.path, data, places)
-    config = validate(Config, merged)
-    _check_variables(config.vars, merged)
-    return config, merged
+    return Document(document.path, data, places)
 
 
 def _named(key: str, value: Any) -> dict[str, Any]:
@@ -233,14 +250,15 @@ def _translated(document: Document, data: Mapping[str, Any]) -> tuple[Document, 
 def _check_variables(given: Mapping[str, str | list[str]], document: Document) -> None:
     """Raise `InvalidDocument` where a variable is no group: else every rule that uses it would be blamed."""
     known = Variables({**DEFAULT_VARIABLES, **given})
-    errors: list[SourceError] = []
+    errors: dict[tuple[Key, ...], SourceError] = {}
     for name in given:
+        at = ("vars", name)
         try:
             known.check(name)
         except GroupError as error:
-            errors.append(ConfigError(f"vars.{name}: {error}", document.locate(("vars", name)), error.remedy))
+            errors[at] = ConfigError(f"vars.{name}: {error}", document.locate(at), error.remedy)
     if errors:
-        raise InvalidDocument(errors)
+        raise InvalidDocument([*errors.values()], [*errors])
 
 
 def _assign(data: dict[str, Any], keys: list[str], value: Any, override: str) -> None:

@@ -28,6 +28,11 @@ class Counters:
         """Count ``amount`` more of ``name`` (dotted lower-case words)."""
         self.values[name] += int(amount)
 
+    def begin(self, *names: str) -> None:
+        """Show these at zero from now on: a count that first appears as 1 has not risen, for who watches."""
+        for name in names:
+            self.values[name] += 0
+
     def set(self, name: str, value: int) -> None:
         """Set a gauge, such as the number of live flows."""
         self.values[name] = int(value)

@@ -18,6 +18,7 @@ from ids.plugin.host import PluginHost
 from ids.respond import events
 from ids.respond.gate import Gate
 from ids.respond.policy import BlockPolicy
+from ids.respond.recordings import Recordings
 from ids.respond.responder import Responder
 from ids.respond.state import ordered
 from ids.rules.language.variables import home_net
@@ -76,6 +77,7 @@ class Engine:
         self._event_types = event_types
         self.flows = FlowColumns()
         self.flows.community_seed, self.flows.full_ipv6 = config.eve.community_id_seed, config.eve.full_ipv6
+        self._recordings = Recordings(config.captures, self.counters, patient=not live)
         self._asked = Asked()
         self._go_on: Callable[[], bool] | None = None
         self.plugins.start(self._context)
@@ -149,6 +151,9 @@ class Engine:
         self.emit(anomalies)
         self.emit(found.transactions)
         decided, self._pending[:] = self._pending[:], []
+        if self._recordings.wanted:
+            self._recordings.admit(decided)
+            self._recordings.take(found.recordings)
         self.emit(Events(decided + found.matched_flows))
         self.emit(found.flows)
         changes, self._changes[:] = self._changes[:], []
@@ -171,6 +176,7 @@ class Engine:
         that brought, where workers inspect.
         """
         self.decide(found if found is not None else self.inspection.drain())
+        self._recordings.flush()
         if self._started_ns is not None:
             self.stats(time.time_ns() if self._live else self._now_ns)
         if gate is not None:

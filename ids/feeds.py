@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ids.errors import Location, SourceError
-from ids.types import IPAddress, IPNetwork, unmapped
+from ids.types import IPAddress, IPNetwork, ascending, unmapped
 
 MAX_ENTRIES = 4_000_000
 """Of one feed, usable or not; the largest in use have some hundred thousand. A feed is some tens of megabytes, which
@@ -229,7 +229,7 @@ def _collect(entries: Iterable[tuple[int, str]], name: str) -> Feed:
         else:
             wide[version].append(interval)
     merged4, merged6 = _merge(wide[4]), _merge(wide[6])
-    numbers4 = np.unique(np.frombuffer(b"".join(hosts4), ">u4").astype(np.uint32))
+    numbers4 = ascending(np.frombuffer(b"".join(hosts4), ">u4").astype(np.uint32))
     return Feed(
         hosts4=numbers4[~_covered(numbers4, merged4)],
         prefixes4=[p for interval in merged4 for p in _prefixes(interval, 32)],

@@ -23,9 +23,11 @@ from ids.events import Event, Events
 from ids.exception_policies import ExceptionPolicies, Policies
 from ids.flow import FlowTable
 from ids.flow.share import Share
+from ids.overheard import FOR_ALL, Overheard
 from ids.plugin.host import PluginHost
 from ids.plugin.session import MAX_PACKETS, FlowSession, Frame
 from ids.protocols import EVENT_OF, ODDITY, Protocols
+from ids.protocols.expected import Expected
 from ids.protocols.files import Files
 from ids.protocols.frame import FrameRow
 from ids.respond import events
@@ -52,6 +54,7 @@ from ids.types import (
     PacketBatch,
     Packets,
     Transactions,
+    ascending,
 )
 
 HISTORY_BATCHES = 2
@@ -85,11 +88,16 @@ class Findings:
     """`flow` events of the others, as far as inspection knows: what was decided about them is to be added."""
     ended: list[int] = field(default_factory=list)
     """Ids of all flows that ended."""
+    recordings: list[tuple[str, bytes]] = field(default_factory=list)
+    """Capture files for matches, by path: to be written where an alert names them."""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to decide and nothing to write."""
-        parts = (self.anomalies, self.matches, self.transactions, self.flows, self.matched_flows, self.ended)
+        parts = (
+            self.anomalies, self.matches, self.transactions, self.flows, self.matched_flows, self.ended,
+            self.recordings,
+        )  # fmt: skip
         return not any(len(part) for part in parts)
 
     @classmethod
@@ -104,6 +112,7 @@ class Findings:
             Events.joined(part.flows for part in parts),
             [event for part in parts for event in part.matched_flows],
             [flow_id for part in parts for flow_id in part.ended],
+            [recording for part in parts for recording in part.recordings],
         )
 
 
@@ -157,11 +166,16 @@ class Inspection:
         self._asked = asked if asked is not None else Asked()
         self._asked_changes = -1
         self._store = FileStore(config.files, flows, counters, config.eve.path)
-        self._protocols = Protocols(config.protocols, counters, flows, files=self._files)
+        self._overheard: Overheard | None = None
+        expected = Expected(counters)
+        if share is not None and share.of > 1:
+            expected = Expected(counters, frozenset(share.shared_ports))
+            self._overheard = Overheard(config.flow, stream, config.protocols, expected, counters)
+        self._protocols = Protocols(config.protocols, counters, flows, files=self._files, expected=expected)
         drop = config.stream.on_conflict == "drop"
         self._conversations = Conversations(flows, counters, drop_conflicts=drop)
         self._exhibits = Exhibits(config.eve, flows, counters, config.respond, getattr(config.protocols, "http", None))
-        self._recorder = Recorder(config.captures, flows, counters, live=live)
+        self._recorder = Recorder(config.captures, flows, counters)
         self._unlogged = Unlogged(flows, counters)
         self._history: deque[tuple[Packets, I64, U8]] = deque(maxlen=HISTORY_BATCHES)
 
@@ -181,9 +195,12 @@ class Inspection:
         """Take one batch through every stage."""
         clock = time.thread_time()
         packets = self._decoder.decode(batch)
+        heard: Packets | None = None
         if self._share is not None:
-            packets = self._share.of_packets(packets)
+            packets, heard = self._share.divide(packets)
         clock = self._lap("decode", clock)
+        if heard is not None and self._overheard is not None:
+            self._overheard.take(heard)
         flows = self._table.process(packets)
         self._lap("flow", clock)
         return self._findings(packets, flows)
@@ -191,12 +208,17 @@ class Inspection:
     def expire(self, now_ns: int) -> Findings:
         """End the flows that have been idle for too long by now."""
         self._recorder.expire(now_ns)
+        if self._overheard is not None:
+            self._overheard.expire(now_ns)
         return self._findings(None, self._table.expire(now_ns))
 
     def drain(self) -> Findings:
         """Deliver what is still held, end all flows, and forget the traffic; the next may be another capture's."""
         found = self._findings(None, self._table.drain())
+        if self._overheard is not None:
+            self._overheard.drain()
         self._recorder.flush()
+        found.recordings += self._recorder.finished()
         self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
         self._history.clear()
         self._plugins.pardon()
@@ -208,7 +230,11 @@ class Inspection:
         clock = time.thread_time()
         if self._asked.changes != self._asked_changes:
             self._want_files()
-        transactions = self._protocols.feed(flows.streams, flows.datagrams)
+        heard = self._overheard
+        before = heard.catch_up if heard is not None and heard.waits else None
+        transactions = self._protocols.feed(flows.streams, flows.datagrams, before)
+        if before is not None:
+            before(FOR_ALL)
         clock = self._lap("protocols", clock)
         self._exhibits.heard(transactions, flows.streams)
         self._detect(found, packets, flows, transactions)
@@ -220,6 +246,7 @@ class Inspection:
         if len(flows.ended) and self._plugins.has("ids_flow_end"):
             self._plugins.each("ids_flow_end", "flow", map(self.flows.view, flows.ended.tolist()))
         self._write_up(found, flows, transactions)
+        found.recordings = self._recorder.finished()
         self._lap("events", clock)
         for stage, seconds in self._spent_s.items():
             self._counters.set(f"time_us.{stage}", int(seconds * 1e6))
@@ -258,7 +285,7 @@ class Inspection:
         self._unlogged.note(matches)
         for match in matches:
             match.flow.mark(Mark.MATCHED)
-        if matches and self._files.tracked:
+        if matches and self._files.active:
             self._show_files(matches)
         if matches and self._files.storing:
             self._store.note(matches)
@@ -284,7 +311,7 @@ class Inspection:
         """Hand the packets of flagged flows to plugins. Such flows are few, and cost what they deserve."""
         touched = flows.touched
         if len(flows.streams):
-            variants = np.unique(flows.streams.slot[self.flows.primary[flows.streams.slot] > 0])
+            variants = ascending(flows.streams.slot[self.flows.primary[flows.streams.slot] > 0])
             touched = np.concatenate((touched, variants))
         for slot in touched[self.flows.marks[touched] & Mark.FLAGGED != 0].tolist():
             of_flow = int(self.flows.primary[slot]) - 1 if self.flows.primary[slot] else slot
@@ -331,6 +358,7 @@ class Inspection:
         if self._wants("anomaly"):
             found.anomalies = self._anomalies(found.packets, flows, transactions)
         self._protocols.contradictions.clear()
+        self._protocols.strangers.clear()
         complete = [
             row for row in transactions
             if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))
@@ -402,6 +430,7 @@ class Inspection:
         odd = [row for row in transactions if type(row.buffers) is dict and ODDITY in row.buffers]
         of_parsers = [event for row in odd[:MAX_ODD] for event in events.oddity_events(row)]
         of_parsers += [events.contradiction_event(self.flows, *one) for one in self._protocols.contradictions]
+        of_parsers += [events.stranger_event(self.flows, slot) for slot in self._protocols.strangers]
         if len(odd) > MAX_ODD:
             self._counters.add("app_layer.anomalies_not_written", len(odd) - MAX_ODD)
         of_streams = [events.anomaly_event(self.flows, noted) for noted in flows.notes]

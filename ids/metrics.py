@@ -9,7 +9,7 @@ A counter of which nobody knows is left out rather than shown as zero: an engine
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -17,11 +17,14 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from ids import __version__
+from ids.kernel.lists.reconcile import Drift
 from ids.respond.uninspected import REASONS
 from ids.snapshot import Snapshot
 
 MOST_LABELS = 64
 """Label values of one family that come from names which plugins and rules choose."""
+
+KINDS_OF_DRIFT = tuple(kind.name for kind in fields(Drift))
 
 Row = tuple[tuple[str, ...], float]
 """The values of a family's labels, and its value."""
@@ -58,9 +61,10 @@ def _one(counter: str, scale: float = 1.0) -> Callable[[Snapshot], Rows]:
     return lambda seen: [((), seen.counters.get(counter, 0) * scale)] if seen.up else []
 
 
-def _each(prefix: str, scale: float = 1.0) -> Callable[[Snapshot], Rows]:
-    """Read all counters ``prefix.LABEL``, the largest first."""
-    return lambda seen: _largest(_named(seen.counters, f"{prefix}."), scale)
+def _each(prefix: str, scale: float = 1.0, known: Iterable[str] = ()) -> Callable[[Snapshot], Rows]:
+    """Read all counters ``prefix.LABEL``, the largest first; those that are ``known`` are shown before they count."""
+    zeros = dict.fromkeys(known, 0)
+    return lambda seen: _largest((zeros if seen.up else {}) | _named(seen.counters, f"{prefix}."), scale)
 
 
 def _suffixed(suffix: str) -> Callable[[Snapshot], Rows]:
@@ -221,7 +225,7 @@ FAMILIES = (
     ),
     Family(
         "ids_blocklist_drift", "Entries of the kernel's blocklist that were not as ordered, and put right.",
-        _each("respond.drift"), ("kind",), counter=True,
+        _each("respond.drift", known=KINDS_OF_DRIFT), ("kind",), counter=True,
     ),
     Family("ids_events", "Events handed to outputs.", _each("events"), ("type",), counter=True),
     Family("ids_events_lost", "Events that an output lost.", _suffixed("lost"), ("output",), counter=True),

@@ -44,7 +44,7 @@ class Setting:
 
     def to_json(self) -> Json:
         """Return it as plain data."""
-        where: Json = {"from": self.origin}
+        where: Json = {"from": self.origin, "place": None}
         if isinstance(self.origin, Location):
             where = {"from": "--set" if self.origin.path.startswith("--set ") else "file", "place": str(self.origin)}
         return {"setting": self.name, "value": self.value, **where, "default": self.default}

@@ -20,6 +20,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from ids.errors import UsageError
+from ids.events import Event
 
 KEPT_BITS = {4: 24, 6: 48}
 """Of an address that is cut short: the network of a site."""
@@ -89,15 +90,20 @@ class Privacy:
         """Return lines of JSON as they may be passed on; one that cannot be read is left out."""
         return b"".join(map(self._line, data.splitlines())) if self.asked else data
 
+    def event(self, event: Event) -> Event:
+        """Return an event as it may be passed on."""
+        if not self.asked:
+            return event
+        gone = _GIVES_AWAY if self._mask != "none" else ()
+        shown: Event = self._changed({key: value for key, value in event.items() if key not in gone})
+        return shown
+
     def _line(self, line: bytes) -> bytes:
         try:
             event = orjson.loads(line)
         except ValueError:
             return b""
-        if self._mask != "none":
-            for key in _GIVES_AWAY:
-                event.pop(key, None)
-        return orjson.dumps(self._changed(event), option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(self.event(event), option=orjson.OPT_APPEND_NEWLINE)
 
     def _changed(self, value: Any) -> Any:
         """Return a value, with all that is in it, as it may be passed on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, get_args
@@ -42,6 +42,8 @@ _TAB = re.compile(r" *\t")
 """Before whatever a line says."""
 
 Key: TypeAlias = str | int
+Fault: TypeAlias = tuple[tuple[Key, ...], SourceError]
+"""The path of keys of a node, and what is wrong with it."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -52,6 +54,8 @@ class Document:
     path: str
     data: Any
     places: Mapping[tuple[Key, ...], Location] = field(repr=False)
+    faults: Sequence[Fault] = ()
+    """What single nodes of it are not, where whoever reads it goes on without these (`read_yaml`)."""
 
     def locate(self, at: Iterable[Key] = ()) -> Location:
         """Return the place of the node at this path of keys, or of its nearest parent that exists."""
@@ -62,15 +66,25 @@ class Document:
 
 
 class InvalidDocument(IdsError):
-    """A file does not fit its schema; ``errors`` holds every place."""
+    """A file does not fit its schema; ``errors`` holds every place, ``paths`` the keys that lead to each."""
 
-    def __init__(self, errors: list[SourceError]) -> None:
+    def __init__(self, errors: list[SourceError], paths: Sequence[tuple[Key, ...]] = ()) -> None:
         self.errors = errors
+        self.paths = paths
         super().__init__("\n".join(str(error) for error in errors))
 
 
-def read_yaml(path: str | Path) -> Document:
-    """Read one YAML file; raises `SourceError` where it cannot be read or is not plain YAML."""
+def read_yaml(path: str | Path, *, collect: bool = False) -> Document:
+    """Read one YAML file; raises `SourceError` where it cannot be read or is not plain YAML.
+
+    ``collect``: a key given twice, or a value that is none, is left out and becomes one of the document's ``faults``,
+    so that whoever reads on finds the others.
+    """
+    return parse_yaml(read_bytes(path), str(path), collect=collect)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Read a file that people wrote; raises `SourceError` where it cannot be read or is too large."""
     name = str(path)
     try:
         with open(path, "rb") as file:
@@ -81,11 +95,14 @@ def read_yaml(path: str | Path) -> Document:
         ) from error
     if len(raw) > MAX_BYTES:
         raise SourceError(f"is larger than {MAX_BYTES >> 20} MiB", Location(name), "split it into several files")
-    return parse_yaml(raw, name)
+    return raw
 
 
-def parse_yaml(raw: bytes | str, name: str) -> Document:
-    """Parse the text of one YAML document called ``name``; raises `SourceError` with line and column."""
+def parse_yaml(raw: bytes | str, name: str, *, collect: bool = False) -> Document:
+    """Parse the text of one YAML document called ``name``; raises `SourceError` with line and column.
+
+    ``collect``: as in `read_yaml`.
+    """
     try:
         text = raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw
         _refuse_surprises(text, name)
@@ -95,7 +112,11 @@ def parse_yaml(raw: bytes | str, name: str) -> Document:
             node = loader.get_single_node()
             if node is None:
                 return Document(name, None, {})
-            return Document(name, _build(loader, node, (), name, places), places)
+            built = _Built(loader, name, places)
+            data = built.node(node, ())
+            if built.faults and not collect:
+                raise built.faults[0][1]
+            return Document(name, data, places, tuple(built.faults))
         finally:
             loader.dispose()
     except UnicodeDecodeError as error:
@@ -133,7 +154,7 @@ def validate(model: type[Model], document: Document, at: Iterable[Key] = (), dat
         if len(problems) > len(found):
             more = len(problems) - len(found)
             found.append(SourceError(f"{more} more faults are not listed", document.locate(prefix)))
-        raise InvalidDocument(found) from error
+        raise InvalidDocument(found, [(*prefix, *problem["loc"]) for problem in problems]) from error
 
 
 def _refuse_surprises(text: str, name: str) -> None:
@@ -152,27 +173,57 @@ def _refuse_surprises(text: str, name: str) -> None:
             depth -= 1
 
 
-def _build(
-    loader: Any, node: yaml.Node, at: tuple[Key, ...], name: str, places: dict[tuple[Key, ...], Location]
-) -> Any:
-    places[at] = Location(name, node.start_mark.line + 1, node.start_mark.column + 1)
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(loader, item, (*at, i), name, places) for i, item in enumerate(node.value)]
-    if not isinstance(node, yaml.MappingNode):
-        return _scalar(loader, node, places[at])
-    result: dict[Key, Any] = {}
-    for key_node, value_node in node.value:
-        here = Location(name, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
-        key = _scalar(loader, key_node, here)
+class _Built:
+    """Makes plain data of the nodes of a file; what is wrong with one is noted, and the node left out."""
+
+    def __init__(self, loader: Any, name: str, places: dict[tuple[Key, ...], Location]) -> None:
+        self.faults: list[Fault] = []
+        """No more than `MAX_PROBLEMS`."""
+        self._loader = loader
+        self._name = name
+        self._places = places
+
+    def node(self, node: yaml.Node, at: tuple[Key, ...]) -> Any:
+        """Return what a node says."""
+        place = self._places[at] = self._place(node)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.node(item, (*at, i)) for i, item in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, at)
+        try:
+            return _scalar(self._loader, node, place)
+        except SourceError as fault:
+            self._note(at, fault)
+            return None
+
+    def _mapping(self, node: yaml.MappingNode, at: tuple[Key, ...]) -> dict[Key, Any]:
+        result: dict[Key, Any] = {}
+        for key_node, value_node in node.value:
+            here = self._place(key_node)
+            try:
+                key = self._key(key_node, here)
+                if key in result:
+                    raise SourceError(f"key {cut(key)} is given twice", here, "keep one of the two")
+            except SourceError as fault:
+                self._note(at, fault)
+                continue
+            result[key] = self.node(value_node, (*at, key))
+            if isinstance(value_node, yaml.CollectionNode):
+                self._places[(*at, key)] = here  # a collection is best shown by its key, not by its first item
+        return result
+
+    def _key(self, node: yaml.Node, here: Location) -> Key:
+        key = _scalar(self._loader, node, here)
         if not isinstance(key, str | int) or isinstance(key, bool):
             raise SourceError(f"key {cut(key)} is neither text nor a number", here, "quote it")
-        if key in result:
-            raise SourceError(f"key {cut(key)} is given twice", here, "keep one of the two")
-        result[key] = _build(loader, value_node, (*at, key), name, places)
-        if not isinstance(value_node, yaml.CollectionNode):
-            continue
-        places[(*at, key)] = here  # a collection is best shown by its key, not by its first item
-    return result
+        return key
+
+    def _note(self, at: tuple[Key, ...], fault: SourceError) -> None:
+        if len(self.faults) < MAX_PROBLEMS:
+            self.faults.append((at, fault))
+
+    def _place(self, node: yaml.Node) -> Location:
+        return Location(self._name, node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 def _scalar(loader: Any, node: yaml.Node, place: Location) -> Any:
@@ -191,7 +242,7 @@ def _explain(model: type[BaseModel], document: Document, prefix: tuple[Key, ...]
     at = (*prefix, *(key for key in problem["loc"] if not isinstance(key, str) or not key.startswith("function-")))
     dotted = ".".join(str(key) for key in problem["loc"]) or "the document"
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(model, problem["loc"][:-1])
+        known = known_keys(model, problem["loc"][:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         remedy = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}" if known else ""
         return SourceError(f"unknown key {cut(problem['loc'][-1])}", document.locate(at), remedy)
@@ -216,7 +267,7 @@ def _expected(kind: str, given: Any) -> str:
     return ""
 
 
-def _known_keys(model: type[BaseModel], path: Iterable[Key]) -> list[str]:
+def known_keys(model: type[BaseModel], path: Iterable[Key]) -> list[str]:
     """Return the keys that the (sub)model at ``path`` knows, as far as plain nesting shows."""
     current: Any = model
     for key in path:

@@ -127,7 +127,7 @@ def is_suricatas_name(key: str) -> bool:
 
 
 _IN_OUR_GROUPS = (
-    "flow.hash-size", "flow.managers", "flow.prealloc", "flow.recyclers", "stream.async-oneside", "stream.bypass",
+    "flow.hash-size", "flow.managers", "flow.prealloc", "flow.recyclers", "stream.bypass",
     "stream.inline", "stream.max-syn", "stream.prealloc", "stream.reassembly.",
     "vars.address-groups.", "vars.port-groups.",
 )  # fmt: skip
@@ -376,6 +376,7 @@ def _capture(value: Any, _home: Path) -> Assigned:
 
 _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "stream.midstream": lambda value, _: {"stream.midstream": _true(value)},
+    "stream.async-oneside": lambda value, _: {"stream.midstream": True} if _true(value) else {},  # both are half a flow
     "stream.midstream-policy": _policy("stream.midstream_policy"),
     "exception-policy": _policy("respond.exception_policy"),
     "stream.checksum-validation": lambda value, _: {"decode.checksums": "all" if _true(value) else "none"},

@@ -19,7 +19,7 @@ from ids.errors import UsageError
 from ids.events import Event
 from ids.literal import excerpt, literal
 from ids.plugin.outlet import Outlet
-from ids.plugin.output import Output
+from ids.plugin.output import Output, Prepared
 from ids.privacy import Privacy
 from ids.respond.outputs import MailSettings
 
@@ -175,7 +175,7 @@ def _read(path: Path) -> str:
 class Mail(Output):
     """The output."""
 
-    def prepare(self, context: EngineContext) -> tuple[Callable[[], Outlet], frozenset[str]] | None:
+    def prepare(self, context: EngineContext) -> Prepared | None:
         """Check the settings."""
         settings = context.config.mail
         if settings.server is None:
@@ -189,7 +189,7 @@ class Mail(Output):
                 every_s=settings.interval_s,
             )  # fmt: skip
 
-        return made, frozenset(settings.types)
+        return Prepared(made, frozenset(settings.types))
 
 
 plugin = Mail

@@ -13,9 +13,11 @@ from ids import hookimpl
 from ids.errors import IdsError, RulesRefused
 from ids.garbage import collected_later
 from ids.plugin.dissection import impossible_fields
+from ids.respond.exceptions import unknown_rules
 from ids.rules.language.loader import load_configured
 from ids.rules.match.matcher import Matcher
 from ids.rules.model.reach import transports_of
+from ids.rules.model.ruleset import RuleSet
 from ids.rules.model.scanning import COMPILER
 from ids.rules.paths import cache_directory
 from ids.types import (
@@ -126,6 +128,7 @@ class Rules:
             raise RulesRefused(errors)
         if loaded.refused:
             log.warning("%d rules loaded, %s: see `ids rules check`", len(loaded), loaded.left_out())
+        unknown = self._unknown(context, loaded)
         matcher = Matcher(
             loaded, context.flows, context.counters, settings, NAME, cache, previous=self.matcher,
             inline=context.config.respond.drop_packets,
@@ -133,6 +136,8 @@ class Rules:
 
         def commit() -> None:
             self.matcher = matcher
+            for warning in unknown:
+                log.warning(warning)
             context.asked.say(NAME, matcher.buffers, storing=matcher.stores)
             counters = context.counters
             counters.set("rules.loaded", len(loaded))
@@ -143,6 +148,12 @@ class Rules:
             counters.set("rules.loaded_yara", len(loaded.yara.rules))
 
         return commit
+
+    @staticmethod
+    def _unknown(context: EngineContext, loaded: RuleSet) -> list[str]:
+        """Return what is wrong with exceptions of the settings; once, in the process that decides."""
+        asked = context.config.respond.exceptions if context.outputs else []
+        return list(unknown_rules(asked, loaded.signatures(), context.config.rules.disabled_sids)) if asked else []
 
 
 def _beside(load: Callable[[], _Made], go_on: Callable[[], bool]) -> _Made:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ import orjson
 
 from ids.errors import UsageError
 from ids.plugin.outlet import Outlet
-from ids.plugin.output import Output
+from ids.plugin.output import Output, Prepared
 from ids.privacy import PAYLOAD_KEYS, Privacy
 from ids.respond.outputs import Facility, SyslogSettings
 
@@ -174,7 +174,7 @@ def _host_and_port(address: str, kind: str) -> tuple[str, int]:
 class Syslog(Output):
     """The output."""
 
-    def prepare(self, context: EngineContext) -> tuple[Callable[[], Outlet], frozenset[str]] | None:
+    def prepare(self, context: EngineContext) -> Prepared | None:
         """Check the settings."""
         settings = context.config.syslog
         if settings.address is None:
@@ -187,7 +187,7 @@ class Syslog(Output):
                 buffer_bytes=settings.buffer_bytes, patient=not context.live, close=sender.close,
             )  # fmt: skip
 
-        return made, frozenset(settings.types)
+        return Prepared(made, frozenset(settings.types))
 
 
 plugin = Syslog

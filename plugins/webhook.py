@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import urllib3
 import ids
 from ids.errors import UsageError
 from ids.plugin.outlet import Outlet, Refused
-from ids.plugin.output import Output
+from ids.plugin.output import Output, Prepared
 from ids.privacy import Privacy
 from ids.respond.outputs import WebhookSettings
 
@@ -84,7 +84,7 @@ def _read(path: Path) -> str:
 class Webhook(Output):
     """The output."""
 
-    def prepare(self, context: EngineContext) -> tuple[Callable[[], Outlet], frozenset[str]] | None:
+    def prepare(self, context: EngineContext) -> Prepared | None:
         """Check the settings."""
         settings = context.config.webhook
         if settings.url is None:
@@ -98,7 +98,7 @@ class Webhook(Output):
                 batch_wait_s=settings.batch_timeout_s, patient=not context.live, close=poster.close,
             )  # fmt: skip
 
-        return made, frozenset(settings.types)
+        return Prepared(made, frozenset(settings.types))
 
 
 plugin = Webhook

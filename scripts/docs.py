@@ -38,8 +38,12 @@ SETTINGS_HEAD = """\
 
 Settings are a YAML file (`-c FILE`), over which `--set key.path=value` has the last word. Every setting has a default,
 so an empty file is a valid one. An unknown key is refused with its place and the nearest key that exists.
-`ids check -c FILE` shows what is wrong with a file. Numbers carry their unit in the name: `_s` seconds, `_bytes` bytes;
-large ones may be grouped: `1_048_576`.
+`ids check -c FILE` shows what is wrong with a file, and a start and a reload refuse it. Commands that look, unblock or
+take the gate down (`ids block`, `allow`, `why`, `stats`, `top`, `alerts`, `penalties`, `doctor`, `detach`) warn of each
+fault and go on with what can be read of it; only where a fault may hide which engine is meant (`instance`, its
+directories) do they want that said: `--set instance=NAME`.
+
+Numbers carry their unit in the name: `_s` seconds, `_bytes` bytes; large ones may be grouped: `1_048_576`.
 
 ```yaml
 interfaces: [outside, inside]

@@ -60,6 +60,19 @@ apt_install() {
     return "$status"
 }
 
+# update_lists: ask for the lists of packages.
+update_lists() {
+    mkdir -p build
+    : >"$APT_LOG"
+    can_be_root && as_root apt-get "${APT_OPTIONS[@]}" update -qq >>"$APT_LOG" 2>&1
+}
+
+# fetch NAME FOLDER: put a package into a folder, uninstalled.
+fetch() {
+    mkdir -p build
+    (cd "$2" && apt-get "${APT_OPTIONS[@]}" -o APT::Sandbox::User=root download -qq "$1") </dev/null >>"$APT_LOG" 2>&1
+}
+
 # available NAME...: the first of these packages that the configured sources offer; nothing where none is.
 available() {
     local name candidate
@@ -94,9 +107,7 @@ install_packages() {
     fi
     [ "${FORCE:-}" != 1 ] || rm -f "$GIVEN_UP"
     say 'asking for the lists of packages'
-    mkdir -p build
-    : >"$APT_LOG"
-    as_root apt-get "${APT_OPTIONS[@]}" update -qq >>"$APT_LOG" 2>&1 || warn 'apt-get update failed in part; going on with the lists that are there'
+    update_lists || warn 'apt-get update failed in part; going on with the lists that are there'
     while IFS='|' read -r need names purpose; do
         # shellcheck disable=SC2086 # the alternatives are words
         name=$(available $names)

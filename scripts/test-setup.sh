@@ -4,8 +4,7 @@
 #
 #   FORCE=1                   try again what a former run could not install
 #
-# Nothing is started or enabled. Two tests want what is too large to be installed for them: a browser (chromium, 290 MB) and
-# promtool (prometheus, 96 MB).
+# Nothing is started or enabled. Of prometheus, which is a server, only promtool is taken, into build/tools.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -26,6 +25,7 @@ extra  | smbclient                          | smbclient and rpcclient, likewise
 extra  | krb5-kdc                           | krb5kdc: Kerberos as a server speaks it
 extra  | krb5-admin-server                  | kadmin.local, which gives it users
 extra  | krb5-user                          | kinit: Kerberos as a client speaks it
+extra  | chromium-headless-shell chromium   | the console in a real browser (160 MB to fetch where no library is there)
 extra  | tshark                             | another reassembly of streams to compare with
 extra  | systemd                            | systemd-analyze: what systemd says of the unit
 extra  | logrotate                          | what it says of the snippet
@@ -36,4 +36,22 @@ extra  | mmdebstrap                         | the clean roots of `make packages`
 # shellcheck source=scripts/packages.sh
 . scripts/packages.sh
 
+# install_promtool: put this one program of the package prometheus into build/tools.
+install_promtool() {
+    local folder
+    if command -v promtool >/dev/null || [ -x build/tools/promtool ] || ! command -v apt-get >/dev/null; then return; fi
+    if [ "${FORCE:-}" != 1 ] && grep -qsw promtool "$GIVEN_UP"; then return; fi
+    say 'fetching promtool (of the package prometheus, 19 MB)'
+    mkdir -p build/tools
+    folder=$(mktemp -d)
+    if { fetch prometheus "$folder" || { update_lists && fetch prometheus "$folder"; }; } &&
+        dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar -xf - -C "$folder" ./usr/bin/promtool; then
+        mv "$folder/usr/bin/promtool" build/tools/
+    else
+        give_up extra promtool 'what it says of the metrics and the alert rules'
+    fi
+    rm -rf "$folder"
+}
+
 install_packages
+install_promtool

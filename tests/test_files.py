@@ -152,6 +152,18 @@ def test_an_alert_in_a_file_has_it(tmp_path: Path) -> None:
         assert alert["files"][0]["filename"] == "/dir/a.txt"
 
 
+def test_an_alert_has_its_file_without_events_of_files(tmp_path: Path) -> None:
+    mail = b'Content-Disposition: attachment; filename="a.bin"\r\n\r\nthe second\r\n.\r\n'
+    played = session(tmp_path, 'alert smtp any any -> any any (file.data; content:"second"; sid:1;)')
+    played.engine.want({"alert"})
+    played.tcp(
+        to_client(b"220 mx ESMTP\r\n"), b"HELO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n",
+        to_client(b"250 mx\r\n250 ok\r\n250 ok\r\n354 go\r\n"), mail,
+    )  # fmt: skip
+    (alert,) = played.alerts
+    assert [file["filename"] for file in alert["files"]] == ["a.bin"]
+
+
 def test_no_body_is_no_file(tmp_path: Path) -> None:
     played = session(tmp_path)
     head = b"HEAD /x HTTP/1.1\r\n\r\n", to_client(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")

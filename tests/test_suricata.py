@@ -46,6 +46,11 @@ def taken(tmp_path: Path, text: str, *overrides: str) -> Config:
     return load_config(path, overrides)
 
 
+def test_half_a_connection_is_followed_where_suricata_would(tmp_path: Path) -> None:
+    assert taken(tmp_path, "stream: {midstream: false, async-oneside: true}").stream.midstream is True
+    assert taken(tmp_path, "stream: {midstream: false, async-oneside: false}").stream.midstream is False
+
+
 def test_what_has_a_counterpart_is_taken_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         config = taken(tmp_path, DOCUMENT)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ids.capture.gather import gather
 from ids.capture.records import MAX_CAPLEN, MAX_SECONDS, NANOSECONDS, Records
-from ids.types import I64, U8, U64, Bool
+from ids.types import I64, U8, U64, Bool, ascending
 
 SECTION_HEADER = 0x0A0D0D0A
 INTERFACE_DESCRIPTION = 1
@@ -197,7 +197,7 @@ class PcapngFormat:
         """Convert timestamps to nanoseconds; a simple packet has none and takes that of its predecessor."""
         ticks = block["ts_high"].astype(np.uint64) << np.uint64(32) | block["ts_low"]
         ts_ns = np.zeros(len(ticks), np.int64)
-        used = np.unique(interface) if len(self._interfaces.ticks) > 1 else np.zeros(1, np.int64)
+        used = ascending(interface) if len(self._interfaces.ticks) > 1 else np.zeros(1, np.int64)
         for number in used.tolist() if len(ticks) else []:
             rows = np.flatnonzero(interface == number)
             ts_ns[rows] = to_nanoseconds(ticks[rows], self._interfaces.ticks[number], self._interfaces.offset_s[number])

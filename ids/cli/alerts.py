@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from ids.cli.memory import memory
-from ids.cli.options import build_config, instance_options, output_option, print_message
+from ids.cli.options import instance_options, output_option, print_message, usable_config
 from ids.cli.values import Moment, Network, moment
 from ids.events import Event
 from ids.literal import excerpt, literal
@@ -55,7 +55,7 @@ def alerts_list(
 ) -> None:  # fmt: skip
     """List alerts, the latest first. The number in front is what `ids alerts show` and `ids why` take."""
     filters = Filters(since_ns, None, sid, src, dest, address, severity, action)
-    with memory(build_config(config_path, overrides)) as database:
+    with memory(usable_config(config_path, overrides)) as database:
         shown = 0
         for found in every_alert(database, filters, limit, lines=output == "json", oldest_first=False):
             click.echo(_json_line(found) if output == "json" else line_of(found))
@@ -73,7 +73,7 @@ def alerts_list(
 @output_option
 def alerts_show(number: int, config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
     """Show one alert: what matched, where, and all that its event says. Exit code 1 where it is not remembered."""
-    with memory(build_config(config_path, overrides)) as database:
+    with memory(usable_config(config_path, overrides)) as database:
         found = alert(database, number)
     if found is None:
         print_message(f"ids: no alert {number} is remembered; `ids alerts list` shows those that are")
@@ -98,7 +98,7 @@ def alerts_export(
     """Write alerts as EVE JSON to stdout, an event a line, the oldest first: what an EVE file would have had."""
     filters = Filters(since_ns, None, sid, src, dest, address, severity, action)
     spell = _ascii if sys.stdout.isatty() else str
-    with memory(build_config(config_path, overrides)) as database:
+    with memory(usable_config(config_path, overrides)) as database:
         for found in every_alert(database, filters, limit, lines=True, oldest_first=True):
             click.echo(spell(found.line))
 
@@ -139,7 +139,7 @@ def _end(address: str, port: int | None) -> str:
 
 def _json_line(found: Alert) -> str:
     """Spell an alert as JSON: its number in the memory, and the event."""
-    return json.dumps({"id": found.id, "event": found.event})
+    return json.dumps(found.to_json())
 
 
 def _ascii(line: str) -> str:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from ids.cli.lists import NETWORKS, done, pins_of
 from ids.cli.memory import keep_lists, note_deeds
-from ids.cli.options import build_config, instance_options, output_console, output_option, show_json
+from ids.cli.options import instance_options, output_console, output_option, show_rows, usable_config
 from ids.kernel import AllowList
 from ids.store.byhand import Deed
 from ids.types import IPNetwork
@@ -27,7 +27,7 @@ def allow_add(
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Allow addresses or prefixes. They win over every block."""
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     with AllowList.open(pins_of(config)) as allowed:
         allowed.add(networks, label="operator")
     keep_lists(config)
@@ -44,7 +44,7 @@ def allow_delete(
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Take addresses or prefixes off the allow-list. Exit code 1 when one was not on it."""
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     with AllowList.open(pins_of(config)) as allowed:
         missing = [network for network in networks if not allowed.delete(network)]
     keep_lists(config)
@@ -57,10 +57,10 @@ def allow_delete(
 @output_option
 def allow_list(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
     """Show who is allowed, and how many packets that kept from being dropped."""
-    with AllowList.open(pins_of(build_config(config_path, overrides))) as allowed:
+    with AllowList.open(pins_of(usable_config(config_path, overrides))) as allowed:
         entries = sorted(allowed.list(), key=lambda entry: (entry.network.version, entry.network))
     if output == "json":
-        show_json([{"network": str(e.network), "packets": e.packets, "bytes": e.bytes} for e in entries])
+        show_rows({"network": str(e.network), "packets": e.packets, "bytes": e.bytes} for e in entries)
         return
     table = Table("network", "packets kept", "bytes", box=None)
     for entry in entries:

@@ -17,13 +17,17 @@ from ids.cli.options import (
     output_option,
     print_message,
     show_json,
+    show_rows,
     styled,
 )
 from ids.config import Config, dump_config, load_document
 from ids.errors import UsageError
 from ids.live.inside import inside_gap
 from ids.origins import Setting, settings_in_force, settings_schema
+from ids.respond.exceptions import unknown_rules
 from ids.respond.protected import interface_addresses
+from ids.respond.proxies import UNHEARD
+from ids.rules.paths import cache_directory
 
 
 @click.group()
@@ -62,7 +66,7 @@ def show(
     if as_yaml:
         click.echo(dump_config(loaded), nl=False)
     elif output == "json":
-        show_json([setting.to_json() for setting in shown])
+        show_rows(setting.to_json() for setting in shown)
     else:
         table = Table("setting", "from", "value", box=None, pad_edge=False)
         for setting in shown:
@@ -117,4 +121,16 @@ def _odd(loaded: Config) -> list[str]:
         odd.append(f"eve.path: {folder} does not exist; it is made at the start")
     if gap := inside_gap(loaded, interface_addresses()):
         odd.append(gap)
-    return odd
+    if loaded.respond.trusted_proxies and not loaded.respond.forwarded_headers:
+        odd.append(UNHEARD)
+    return odd + _odd_exceptions(loaded)
+
+
+def _odd_exceptions(loaded: Config) -> list[str]:
+    """Return which exceptions name no rule; rules are loaded where there are exceptions, and not checked here."""
+    if not loaded.respond.exceptions:
+        return []
+    from ids.rules.language.loader import load_configured
+
+    rules = load_configured(loaded.rules, loaded.vars, cache_directory(loaded.rules))
+    return list(unknown_rules(loaded.respond.exceptions, rules.signatures(), loaded.rules.disabled_sids))

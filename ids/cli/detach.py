@@ -7,7 +7,7 @@ import os
 import click
 
 from ids.cli.memory import note_deeds
-from ids.cli.options import build_config, count_of, instance_options, output_option, show_json
+from ids.cli.options import count_of, instance_options, output_option, show_json, usable_config
 from ids.control import request, socket_path
 from ids.errors import KernelError, NotRunning, UsageError
 from ids.kernel.attach.egress import EgressView
@@ -22,7 +22,7 @@ from ids.store.byhand import Deed
 @output_option
 def detach(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
     """Take this instance's program off all interfaces and forget its lists: nothing is left in the kernel."""
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     pins = instance_dir(config.fastpath, config.instance)
     if not os.access(pins, os.R_OK | os.W_OK | os.X_OK) and os.geteuid() != 0:
         raise KernelError(f"cannot look into {pins}, or there is none", "Run as root")

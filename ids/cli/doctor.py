@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ids.cli.options import build_config, count_of, instance_options, output_console, output_option, show_json, styled
+from ids.cli.options import count_of, instance_options, output_console, output_option, show_json, styled, usable_config
 from ids.control import socket_path
 from ids.doctor import Check, Status
 from ids.doctor.engine import check_engine
@@ -40,7 +40,7 @@ def doctor(
 
     Changes nothing. Exits 1 where a check fails; warnings are no failures.
     """
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     machine = Machine()
     if lab:
         checks = check_lab(machine)

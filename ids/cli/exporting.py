@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ import orjson
 
 from ids.cli.listing import Listed, chunks_of, labels_of, objects_of
 from ids.cli.lists import pins_of
-from ids.cli.options import build_config, instance_options
+from ids.cli.options import instance_options, usable_config
 from ids.errors import Location, SourceError
 from ids.kernel import Blocklist, contract
 from ids.kernel.contract import BlockFlag
@@ -23,6 +24,8 @@ from ids.kernel.lists.entries import Entries, networks_from
 from ids.kernel.system.clock import sample_offset_ns
 from ids.state import comments
 from ids.state.files import state_folder
+from ids.store.byhand import Deed
+from ids.types import BlockMode, IPNetwork
 
 VERSION = 1
 MARK = b'{"ids_blocklist":'
@@ -36,7 +39,7 @@ _MAX_NS = (1 << 63) - 1
 @instance_options
 def block_export(config_path: str | None, overrides: tuple[str, ...]) -> None:
     """Write all claims to stdout, a line of JSON each, as `ids block import` takes them back without loss."""
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     notes = comments.load(state_folder(config.engine.state_dir, config.instance))
     with Blocklist.open(pins_of(config)) as blocklist:
         held, waiting = blocklist.columns()
@@ -59,8 +62,6 @@ class Exported:
         """(IP version, prefix length, first address as a number), a row a claim."""
         self.labels: list[str] = []
         self.comments: dict[comments.Key, str] = {}
-        self.ends: dict[comments.Key, int | None] = {}
-        """When the claims that have a comment end."""
         self._values: list[tuple[int, int, int, int]] = []
         self.ended = 0
         """Claims that have run out since."""
@@ -92,7 +93,6 @@ class Exported:
         self._values.append((min(end, _MAX_NS) if end is not None else 0, added_ns, sid, _MODES[row["mode"]]))
         if note := row.get("comment"):
             self.comments[row["network"], label] = str(note)
-            self.ends[row["network"], label] = end
 
     def entries(self, numbers: dict[str, int]) -> Entries:
         """Return the claims as the kernel has them; ``numbers``: of the labels."""
@@ -106,6 +106,21 @@ class Exported:
             values["sid"], values["mode"] = columns[:, 2], columns[:, 3]
             values["label"] = [numbers[label] for label in self.labels]
         return Entries(networks_from(self.networks), values)
+
+    def deeds(self, detail: dict[str, Any]) -> Iterator[Deed]:
+        """Yield what is written down of each claim."""
+        for (version, prefix, number), label, values in zip(self.networks, self.labels, self._values, strict=True):
+            end, _, sid, mode = values
+            network: IPNetwork = (IPv4Network if version == 4 else IPv6Network)((number, prefix))
+            yield Deed(
+                "import",
+                network,
+                label,
+                BlockMode.SHADOW if mode == BlockFlag.SHADOW else BlockMode.ENFORCE,
+                end or None,
+                sid=sid,
+                detail=detail,
+            )
 
 
 def _lines_of(data: bytes, name: str) -> Iterator[bytes]:

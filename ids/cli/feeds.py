@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
+from dataclasses import asdict
+from typing import Any
 
 import click
 from rich.table import Table
 
-from ids.cli.block import _spare_own
-from ids.cli.memory import keep_lists, note_deeds
-from ids.cli.options import build_config, count_of, instance_options, output_console, output_option, print_message
-from ids.cli.options import show_json as _show_json
+from ids.cli.lists import spare_own
+from ids.cli.memory import keep_lists, note_deeds, settle_comments
+from ids.cli.options import (
+    build_config,
+    count_of,
+    instance_options,
+    output_console,
+    output_option,
+    print_message,
+    show_rows,
+)
 from ids.config import Config
 from ids.errors import UsageError
 from ids.feeds import Feed
-from ids.fetch.shelf import Shelf
+from ids.fetch.shelf import Busy, History, Shelf
 from ids.fetch.update import Outcome, due_ns, update
 from ids.kernel import Blocklist, NetworkSet
 from ids.kernel.instance import instance_dir
@@ -42,11 +50,7 @@ def feeds_list(config_path: str | None, overrides: tuple[str, ...], output: str)
     now_ns = time.time_ns()
     rows = [(feed, _shelf(config, feed).history()) for feed in config.feeds]
     if output == "json":
-        _show_json([
-            {"label": feed.label, **dataclasses.asdict(history), "source": feed.source, "every_s": feed.every,
-             "due_ns": due_ns(feed, history)}
-            for feed, history in rows
-        ])  # fmt: skip
+        show_rows(_row(feed, history) for feed, history in rows)
         return
     table = Table("feed", "from", "networks", "good", "next", "state", box=None)
     for feed, history in rows:
@@ -77,9 +81,10 @@ def feeds_update(
     chosen = [known[label] for label in labels] if labels else list(known.values())
     if due:
         chosen = [feed for feed in chosen if due_ns(feed, _shelf(config, feed).history()) <= now_ns]
-    outcomes = [_update(feed, config, force) for feed in chosen]
+    found = [_update(feed, config, force, wait_s=0.0 if due else feed.timeout_s) for feed in chosen]
+    outcomes = [outcome for outcome in found if outcome is not None]
     if output == "json":
-        _show_json([dataclasses.asdict(outcome) for outcome in outcomes])
+        show_rows(asdict(outcome) for outcome in outcomes)
     else:
         for outcome in outcomes:
             _show(outcome)
@@ -89,12 +94,12 @@ def feeds_update(
         sys.exit(1)
 
 
-def _update(feed: FeedSettings, config: Config, force: bool) -> Outcome:
-    """Update one feed, and write down what came of it."""
+def _update(feed: FeedSettings, config: Config, force: bool, wait_s: float) -> Outcome | None:
+    """Update one feed, and write down what came of it; None where another process does it, and nobody waits for it."""
 
     def apply(feed: FeedSettings, parsed: Feed) -> tuple[int, int]:
         if not force:
-            _spare_own(parsed, config)
+            spare_own(parsed, config)
         networks = NetworkSet.of_numbers(parsed.hosts4, parsed.prefixes4, parsed.hosts6, parsed.prefixes6)
         expires_ns = None if feed.ttl_s is None else time.time_ns() + feed.ttl_s * _SECOND_NS
         mode = BlockMode.SHADOW if feed.shadow else BlockMode.ENFORCE
@@ -103,16 +108,26 @@ def _update(feed: FeedSettings, config: Config, force: bool) -> Outcome:
 
     shelf = _shelf(config, feed)
     try:
-        with shelf.locked():
+        with shelf.locked(wait_s):
             outcome = update(feed, shelf, time.time_ns(), apply, force=force)
     except UsageError as error:
-        return Outcome(feed.label, "failed", error=str(error))
-    detail = {key: value for key, value in dataclasses.asdict(outcome).items() if value and key != "label"}
+        if isinstance(error, Busy) and not wait_s:
+            return None
+        left_ns = due_ns(feed, shelf.history()) - time.time_ns()
+        return Outcome(feed.label, "failed", error=str(error), next_s=max(0, left_ns // _SECOND_NS))
+    detail = {key: value for key, value in asdict(outcome).items() if value and key != "label"}
     if outcome.result != "failed":
+        settle_comments(config, feed.label)
         keep_lists(config)
     if outcome.result != "unchanged":
         note_deeds(config, [Deed("import", label=feed.label, detail={"feed": feed.source, **detail})])
     return outcome
+
+
+def _row(feed: FeedSettings, history: History) -> dict[str, Any]:
+    """Return a feed as plain data; a moment that has not been is None."""
+    known = {name: value or None if name.endswith("_ns") else value for name, value in asdict(history).items()}
+    return {"label": feed.label, **known, "source": feed.source, "every_s": feed.every, "due_ns": due_ns(feed, history)}
 
 
 def _show(outcome: Outcome) -> None:

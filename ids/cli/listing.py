@@ -15,8 +15,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ids.cli.lists import NETWORKS, block_data, pins_of, report_unattached
-from ids.cli.options import build_config, instance_options, output_option, show_json
+from ids.cli.lists import NETWORKS, pins_of, report_unattached
+from ids.cli.options import instance_options, output_option, show_rows, usable_config
 from ids.cli.values import Network, moment, span
 from ids.kernel import Block, Blocklist
 from ids.kernel.instance import guarded_interfaces
@@ -25,7 +25,8 @@ from ids.kernel.system.clock import sample_offset_ns
 from ids.literal import literal
 from ids.state import comments
 from ids.state.files import state_folder
-from ids.types import IPNetwork
+from ids.store.plain import block_data
+from ids.types import IPNetwork, ascending
 
 CHUNK = 20_000
 """Entries that become text at once: enough to be fast, little enough to begin at once and to hold no memory."""
@@ -66,7 +67,7 @@ def block_list(
     config_path: str | None, overrides: tuple[str, ...], output: str,
 ) -> None:  # fmt: skip
     """Show who is blocked: why, until when, and how often it was hit."""
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     pins = pins_of(config)
     with Blocklist.open(pins) as blocklist:
         held, waiting = blocklist.columns()
@@ -80,7 +81,7 @@ def block_list(
     notes = comments.load(state_folder(config.engine.state_dir, config.instance))
     listed = Listed(held.chosen(order), _waiting(waiting), labels, notes, sample_offset_ns())
     if output == "json":
-        write_json_list(chunks_of(listed, _json_rows))
+        write_json_lines(chunks_of(listed, _json_rows))
         return
     if not len(held):
         click.echo("nobody is blocked")
@@ -97,12 +98,14 @@ def block_show(
     networks: tuple[IPNetwork, ...], config_path: str | None, overrides: tuple[str, ...], output: str
 ) -> None:
     """Show what blocks an address or network: each entry that holds it, all claims. Exit code 1 where none does."""
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     notes = comments.load(state_folder(config.engine.state_dir, config.instance))
     with Blocklist.open(pins_of(config)) as blocklist:
         found = {network: blocklist.covering(network) for network in networks}
     if output == "json":
-        show_json({str(network): [block_data(entry, notes) for entry in held] for network, held in found.items()})
+        show_rows(
+            {"asked": str(network), **block_data(entry, notes)} for network, held in found.items() for entry in held
+        )
     else:
         for network, held in found.items():
             for line in shown_blocks(network, held, notes):
@@ -132,7 +135,7 @@ def shown_blocks(network: IPNetwork, held: Sequence[Block], notes: dict[comments
 
 def labels_of(blocklist: Blocklist, *parts: Entries) -> dict[int, str]:
     """Return the names of the labels that entries have."""
-    numbers = {number for part in parts for number in np.unique(part.values["label"]).tolist()}
+    numbers = {number for part in parts for number in ascending(part.values["label"]).tolist()}
     return blocklist.label_names(numbers)
 
 
@@ -227,14 +230,20 @@ def _json_rows(listed: Listed, entries: Entries) -> list[bytes]:
     rows = []
     for at, row in enumerate(objects_of(listed, entries, ("packets", "bytes", "last_hit_ns"))):
         waiting = listed.others.get(raw[at * width : (at + 1) * width], ())
-        row["others"] = [_waits(listed, claim) for claim in waiting]
+        row["others"] = [_waits(listed, row["network"], claim) for claim in waiting]
+        row.setdefault("comment", None)
         rows.append(orjson.dumps(row))
     return rows
 
 
-def _waits(listed: Listed, claim: np.void) -> dict[str, Any]:
-    mode, end = _MODES[int(claim["mode"]) % 2], _end(int(claim["expires_ns"]), listed.offset_ns)
-    return {"mode": mode, "sid": int(claim["sid"]), "label": listed.labels[int(claim["label"])], "expires_ns": end}
+def _waits(listed: Listed, network: str, claim: np.void) -> dict[str, Any]:
+    label = listed.labels[int(claim["label"])]
+    return {
+        "mode": _MODES[int(claim["mode"]) % 2], "sid": int(claim["sid"]), "label": label,
+        "added_ns": int(claim["added_ns"]) + listed.offset_ns,
+        "expires_ns": _end(int(claim["expires_ns"]), listed.offset_ns),
+        "comment": listed.comments.get((network, label)) if listed.comments else None,
+    }  # fmt: skip
 
 
 def objects_of(listed: Listed, entries: Entries, counters: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
@@ -259,17 +268,13 @@ def _end(ns: int, offset_ns: int) -> int | None:
     return ns + offset_ns if ns else None
 
 
-def write_json_list(chunks: Iterator[list[bytes]]) -> None:
-    """Write objects as one list, as they come, an object a line; no text in them gives a terminal orders."""
-    first = True
-    sys.stdout.write("[")
+def write_json_lines(chunks: Iterator[list[bytes]]) -> None:
+    """Write objects as they come, one a line; no text in them gives a terminal orders."""
     for rows in chunks:
-        text = b",\n".join(rows)
+        text = b"\n".join(rows)
         if not text.isascii():
-            text = b",\n".join(json.dumps(orjson.loads(row)).encode() for row in rows)
-        sys.stdout.write(("\n" if first else ",\n") + text.decode())
-        first = False
-    sys.stdout.write("]\n" if first else "\n]\n")
+            text = b"\n".join(json.dumps(orjson.loads(row)).encode() for row in rows)
+        sys.stdout.write(text.decode() + "\n")
 
 
 def _sums(held: Entries, labels: dict[int, str], by: str) -> list[dict[str, Any]]:
@@ -281,23 +286,30 @@ def _sums(held: Entries, labels: dict[int, str], by: str) -> list[dict[str, Any]
     for row, amounts in zip(sums, (np.ones(len(held), np.uint64), values["packets"], values["bytes"]), strict=True):
         np.add.at(row, which.reshape(-1), amounts)
 
-    def name(key: int) -> str:
+    def of(key: int) -> dict[str, Any]:
         if by == "rule":
-            return f"sid {key}" if key else "no rule"
-        return (labels[key] or "?") if by == "label" else f"IPv{key}"
+            return {"sid": key}
+        return {"label": labels[key]} if by == "label" else {"family": f"IPv{key}"}
 
     rows = [
-        {by: name(key), "entries": entries, "packets": packets, "bytes": size}
+        {**of(key), "entries": entries, "packets": packets, "bytes": size}
         for key, entries, packets, size in zip(keys.tolist(), *sums.tolist(), strict=True)
     ]
     return sorted(rows, key=lambda row: (-row["packets"], -row["entries"]))
 
 
+def _name_of(row: dict[str, Any]) -> str:
+    if "sid" in row:
+        return f"sid {row['sid']}" if row["sid"] else "no rule"
+    return literal(row.get("label", row.get("family")) or "?")
+
+
 def _show_sums(rows: list[dict[str, Any]], by: str, output: str) -> None:
     if output == "json":
-        show_json(rows)
+        show_rows(rows)
         return
-    width = max([len(by), *(len(literal(row[by])) for row in rows)])
+    names = [_name_of(row) for row in rows]
+    width = max([len(by), *map(len, names)])
     click.echo(f"{by:<{width}}  {'entries':>12}  {'packets':>15}  {'bytes':>19}")
-    for row in rows:
-        click.echo(f"{literal(row[by]):<{width}}  {row['entries']:>12,}  {row['packets']:>15,}  {row['bytes']:>19,}")
+    for name, row in zip(names, rows, strict=True):
+        click.echo(f"{name:<{width}}  {row['entries']:>12,}  {row['packets']:>15,}  {row['bytes']:>19,}")

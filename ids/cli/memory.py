@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
+from ipaddress import ip_network
 
 from ids.cli.options import print_message
 from ids.config import Config
@@ -36,7 +38,7 @@ def memory(config: Config) -> Iterator[sqlite3.Connection]:
 
 def note_comments(
     config: Config,
-    added: Mapping[comments.Key, str] | None = None,
+    added: Mapping[comments.Key, str | None] | None = None,
     gone: Collection[str] = (),
     ends: Mapping[comments.Key, int | None] | None = None,
 ) -> None:
@@ -47,6 +49,28 @@ def note_comments(
             comments.change(folder, added, gone, ends)
     except OSError as error:
         print_message(f"ids: note: comments cannot be kept: {error}")
+
+
+def settle_comments(config: Config, label: str | None = None) -> None:
+    """Have comments end with the claims that an import has changed: all of them, or those of one label."""
+    folder = state_folder(config.engine.state_dir, config.instance)
+    if not (folder / comments.FILE_NAME).exists():
+        return
+    try:
+        with Blocklist.open(instance_dir(config.fastpath, config.instance)) as blocks:
+            comments.settle(folder, partial(_end_of, blocks), label)
+    except (OSError, IdsError) as error:
+        print_message(f"ids: note: comments cannot be kept: {error}")
+
+
+def _end_of(blocks: Blocklist, key: comments.Key) -> int | bool | None:
+    """Return when the claim of a comment ends, False where there is none; see `ids.state.comments.settle`."""
+    network, label = key
+    try:
+        claims = blocks.claims_on(ip_network(network))
+    except ValueError:  # a file that somebody has edited
+        return False
+    return next((claim.expires_ns for claim in claims if claim.label == label), False)
 
 
 def keep_lists(config: Config) -> None:

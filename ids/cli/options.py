@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 import click
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ids.config import Config, load_config
 from ids.literal import literal
+from ids.salvage import salvage, warnings_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -24,7 +25,8 @@ NOTHING_ATTACHED = "nothing is attached: nothing is dropped; the lists wait for 
 
 
 def output_option(command: Command) -> Command:
-    """Add ``-o human|json``."""
+    """Add ``-o human|json``, and ``--json``; what that prints: docs/json.md."""
+    command = click.option("--json", "output", flag_value="json", help="Short for -o json.")(command)
     return click.option(
         "-o",
         "--output",
@@ -97,6 +99,14 @@ def build_config(
     return load_config(config_path, assigned)
 
 
+def usable_config(config_path: str | None, overrides: tuple[str, ...]) -> Config:
+    """Read the configuration of a command that an operator needs, however broken the file is; warn of its faults."""
+    config, faults = salvage(config_path, overrides)
+    for warning in warnings_of(faults, config_path):
+        print_message(f"ids: warning: {warning}")
+    return config
+
+
 class LiteralConsole(Console):
     """A console that takes text for text: no markup, no emoji codes, and control characters escaped."""
 
@@ -125,6 +135,12 @@ def count_of(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def show_json(value: Any) -> None:
-    """Print a value as JSON, indented when a person looks at it."""
+def show_json(value: Mapping[str, Any]) -> None:
+    """Print one thing as an object of JSON, indented when a person looks at it."""
     click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))
+
+
+def show_rows(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print a list as JSON, an object a line; nothing where it is empty."""
+    for row in rows:
+        click.echo(json.dumps(row, default=str))

@@ -10,7 +10,15 @@ import click
 
 from ids.cli.lists import pins_of
 from ids.cli.memory import note_deeds
-from ids.cli.options import build_config, count_of, instance_options, output_option, print_message, show_json
+from ids.cli.options import (
+    count_of,
+    instance_options,
+    output_option,
+    print_message,
+    show_json,
+    show_rows,
+    usable_config,
+)
 from ids.cli.values import Network, moment, span
 from ids.config import Config
 from ids.control import request, socket_path
@@ -45,13 +53,13 @@ def penalties_list(config_path: str | None, overrides: tuple[str, ...], output: 
 
     A block that somebody lifted before its end does not count.
     """
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     troubles: list[str] = []
     rows = _standing(config, known(config, troubles))
     for trouble in troubles:
         print_message(f"ids: note: {trouble}")
     if output == "json":
-        show_json([{"network": str(one.network), "times": one.times, "until_ns": one.until_ns} for one in rows])
+        show_rows({"network": str(one.network), "times": one.times, "expires_ns": one.until_ns} for one in rows)
         return
     now_ns = time.time_ns()
     for one in rows:
@@ -75,11 +83,11 @@ def penalties_reset(
     """Forget that addresses were blocked before; a block that is in force stays. Exit code 1 where nobody was."""
     if everybody == bool(networks):
         raise UsageError("whose? Name addresses or prefixes, or say --all")
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     gone = _reset(config, None if everybody else networks)
     note_deeds(config, [Deed("reset", network, label="") for network in networks] or [Deed("reset", label="")])
     if output == "json":
-        show_json({"reset": gone})
+        show_json({"done": gone})
     else:
         for network in gone:
             click.echo(f"{network} counts as never blocked")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ids.cli.options import output_option, print_message, show_json
+from ids.cli.options import output_option, print_message, show_json, usable_config
 from ids.config import load_config
 from ids.control import request, socket_path
 from ids.errors import IdsError, UsageError
@@ -89,8 +89,8 @@ def status(name: str, config_path: Path, output: str) -> None:
 
     Exits 1 where it does not run.
     """
-    settings = load_config(config_path if config_path.exists() else None)
-    systemd = state(_service(name, config_path))
+    settings = usable_config(str(config_path) if config_path.exists() else None, ())
+    systemd = state(Service(name, this_command(), config_path.absolute()))
     try:
         answers = bool(request(socket_path(settings.engine.runtime_dir, settings.instance), "ping"))
     except IdsError:
@@ -100,7 +100,7 @@ def status(name: str, config_path: Path, output: str) -> None:
     except OSError:
         guarded = []
     if output == "json":
-        show_json({"name": name, "systemd": systemd, "answers": answers, "guarded": guarded})
+        show_json({"name": name, "systemd": systemd, "answers": answers, "attached": guarded})
     else:
         active = f"{systemd.get('ActiveState', 'unknown')} ({systemd.get('SubState', 'systemd cannot be asked')})"
         click.echo(f"systemd   {active}, at boot: {systemd.get('UnitFileState') or 'not installed'}")

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from ids.cli.options import (
     NOTHING_ATTACHED,
-    build_config,
     count_of,
     instance_options,
     output_console,
@@ -19,6 +18,7 @@ from ids.cli.options import (
     print_message,
     show_json,
     styled,
+    usable_config,
 )
 from ids.control import request, socket_path
 from ids.errors import NoAnswer, NotRunning, UsageError
@@ -35,7 +35,7 @@ APART = ("kernel.", "rule_alerts.", "rule_time_us.")
 @output_option
 def stats(config_path: str | None, overrides: tuple[str, ...], output: str) -> None:
     """Show the kernel's counters for each verdict, and the engine's when one is running."""
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     pins = instance_dir(config.fastpath, config.instance)
     kernel = {name: counts for name, counts in pinned_counts(pins).items() if counts[0]}
     attached, shadow = guarded_interfaces(pins), pinned_shadow(pins)

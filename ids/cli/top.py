@@ -22,7 +22,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ids.cli.options import LiteralConsole, build_config, instance_options, output_option, styled
+from ids.cli.options import LiteralConsole, instance_options, output_option, styled, usable_config
 from ids.config import Config
 from ids.errors import KernelError
 from ids.kernel.flows.busiest import Flows, pinned_flows
@@ -85,7 +85,7 @@ def top(every_s: float, count: int | None, config_path: str | None, overrides: t
 
     Rates are those of the interval. With `-o json`, or where stdout is no terminal, each look is one line of JSON.
     """
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     if output == "json" or not sys.stdout.isatty():
         before: Look | None = None
         for look in looks(config, every_s, count, _wait):
@@ -121,10 +121,10 @@ def data_of(before: Look | None, now: Look) -> dict[str, Any]:
     """Return a look as plain data."""
     seen, rates = now.seen, Rates.between(None if before is None else before.seen, now.seen)
     return {
-        "timestamp_ns": seen.taken_ns,
-        "engine": seen.up,
+        "ts_ns": seen.taken_ns,
+        "answers": seen.up,
         "problem": seen.problem,
-        "interfaces": list(seen.interfaces),
+        "attached": list(seen.interfaces),
         "shadow": seen.shadow,
         "lag_ms": seen.counters.get("engine.lag_ms") if seen.up else None,
         "interval_s": round(rates.seconds, 3),
@@ -134,7 +134,10 @@ def data_of(before: Look | None, now: Look) -> dict[str, Any]:
             if packets
         },
         "uninspected": [row.to_json() for row in uninspected(seen.counters, live=True)],
-        "rules": [{"sid": sid, "alerts": alerts, "time_us": us} for sid, alerts, us in _rules(seen)],
+        "rules": [
+            {"sid": int(sid) if sid.isdecimal() else sid, "alerts": alerts, "time_us": us}
+            for sid, alerts, us in _rules(seen)
+        ],
         "rings": [{"worker": ring.worker, "name": ring.name, "fill": round(ring.ratio, 4)} for ring in seen.rings],
         "flows": None if now.flows is None else {"count": now.flows.count, "states": now.flows.by_state},
         "sources": [

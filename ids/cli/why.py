@@ -17,7 +17,7 @@ from ids.cli.alerts import line_of
 from ids.cli.listing import shown_blocks
 from ids.cli.lists import pins_of
 from ids.cli.memory import memory
-from ids.cli.options import build_config, count_of, instance_options, output_option, show_json
+from ids.cli.options import count_of, instance_options, output_option, show_json, usable_config
 from ids.cli.penalties import known
 from ids.cli.values import moment, span
 from ids.config import Config
@@ -26,6 +26,7 @@ from ids.literal import excerpt, literal
 from ids.respond.protected import own_addresses
 from ids.rules.language.variables import home_net
 from ids.state.files import state_folder
+from ids.store.imports import imported_set
 from ids.store.places import Places, opened
 from ids.store.queries import ChangeRow
 from ids.store.why import Answer, Asked, exception_for, resolve, verdict
@@ -47,7 +48,7 @@ def why(subject: str, config_path: str | None, overrides: tuple[str, ...], outpu
     history, what would have to be true for it not to be blocked, and the commands that lift it. Works without a running
     engine, and with one that hangs. Exit code 1 where nothing blocks it.
     """
-    config = build_config(config_path, overrides)
+    config = usable_config(config_path, overrides)
     with ExitStack() as stack:
         places, troubles = _places(config, stack)
         asked = _asked(subject, places.memory)
@@ -185,7 +186,7 @@ def _deed(row: ChangeRow) -> str:
     lasting = f" until {moment(row.until_ns)}" if row.until_ns and row.kind == "block" else ""
     counted = f", after {row.packets:,} packets" if row.packets else ""
     why_not = f" ({row.detail['comment']})" if row.detail.get("comment") else ""
-    return f"{row.kind:<9} {row.network}{lasting}{counted} {who}{why_not}"
+    return f"{row.kind:<9} {row.network or imported_set(row)}{lasting}{counted} {who}{why_not}"
 
 
 def _alerts(answer: Answer) -> Iterator[str]:

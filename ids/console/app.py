@@ -21,6 +21,7 @@ from ids.errors import IdsError, UsageError
 from ids.literal import literal
 from ids.metrics import Metrics
 from ids.snapshot import Snapshot
+from ids.store.imports import imported_set
 from ids.types import IPNetwork
 
 ASSETS = {"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8"}
@@ -49,7 +50,12 @@ class App:
             loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, finalize=_spelt,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
-        self._templates.filters |= {"when": _when, "count": _count, "network": spelt_network}
+        self._templates.filters |= {
+            "when": _when,
+            "count": _count,
+            "network": spelt_network,
+            "imported_set": imported_set,
+        }
         self._shown: Mapping[str, Callable[[Mapping[str, str]], Shown | str]] = {
             "/": self._pages.now, "/alerts": self._pages.alerts, "/blocks": self._pages.blocks,
             "/why": self._pages.why, "/rules": self._pages.rules, "/search": self._pages.search,

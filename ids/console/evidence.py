@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 MAX_DUMP = 1024
@@ -23,6 +23,15 @@ def dump(excerpt: str) -> list[tuple[str, str, str]]:
         text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
         lines.append((f"{at:04x}", row.hex(" "), text))
     return lines
+
+
+def dumps(evidence: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return pieces of evidence for a page: where they were, and their bytes, none where these are kept back."""
+    return [
+        {"buffer": row.get("buffer"), "offset": row.get("offset"), "dump": dump(str(row.get("excerpt", "")))}
+        for row in evidence
+        if isinstance(row, dict)
+    ]
 
 
 def rows_of(event: Mapping[str, Any]) -> list[tuple[str, str]]:

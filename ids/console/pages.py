@@ -13,10 +13,11 @@ from typing import Any
 from ids.config import Config
 from ids.console import lists, why
 from ids.console.changes import network_of
-from ids.console.evidence import dump, rows_of
+from ids.console.evidence import dumps, rows_of
 from ids.console.now import now
 from ids.errors import KernelError, UsageError
 from ids.kernel.instance import instance_dir
+from ids.privacy import Privacy, PrivacySettings
 from ids.respond.protected import own_addresses
 from ids.snapshot import Snapshot, Watcher
 from ids.store import queries
@@ -51,6 +52,7 @@ class Pages:
         self._config = config
         self._look = look
         self._pins = instance_dir(config.fastpath, config.instance)
+        self._privacy = Privacy(PrivacySettings(payload=config.console.payload), "console")
         self._store = store_path(config.engine.state_dir, config.instance)
         self._own = Watcher(own_addresses, OWN_S)
         self._listed = {order: Watcher(partial(self._foremost, order), LIST_S) for order in lists.ORDERS}
@@ -88,14 +90,9 @@ class Pages:
                 content["alert"] = alert = queries.alert(database, _number(number))
                 if alert is None:
                     raise NotFound(f"there is no alert {number} (any more)")
-                event = alert.event
+                event = self._privacy.event(alert.event)
                 ours = event.get("ids", {})
-                evidence = ours.get("evidence", []) if isinstance(ours, dict) else []
-                content["evidence"] = [
-                    {"buffer": row.get("buffer"), "offset": row.get("offset"), "dump": dump(str(row.get("excerpt")))}
-                    for row in evidence
-                    if isinstance(row, dict)
-                ]
+                content["evidence"] = dumps(ours.get("evidence", []) if isinstance(ours, dict) else [])
                 content["rows"] = rows_of(event)
                 same = Filters(flow_id=alert.flow_id)
                 content["same_flow"] = queries.alerts(database, same, limit=MOST_SAME_FLOW) if alert.flow_id else []
@@ -127,10 +124,7 @@ class Pages:
         if not answers:  # the store was too slow, or broke meanwhile
             raise UsageError(content["problem"])
         found = answers[0]
-        evidence = [
-            {"buffer": row.get("buffer"), "offset": row.get("offset"), "dump": dump(str(row.get("excerpt")))}
-            for row in found.evidence
-        ]
+        evidence = dumps(self._privacy.event({"evidence": found.evidence})["evidence"])
         problem = "; ".join(filter(None, [content.get("problem", ""), *found.troubles]))
         return "why.html", {
             **content, "answer": found, "network": spelt_network(found.asked.network), "verdict": verdict(found),

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ids.types import I64, U8, U16, U32, U64, Anomaly, Bool, Notes, PacketBatch, Packets
+from ids.types import I64, U8, U16, U32, U64, Anomaly, Bool, Notes, PacketBatch, Packets, ascending
 
 Verdict: TypeAlias = tuple[Bool, Anomaly]
 
@@ -168,5 +168,5 @@ class Columns:
         if not self.notes:
             return NO_NOTES
         row, code = (np.concatenate(column) for column in zip(*self.notes, strict=True))
-        once = np.unique(row << 8 | code)
+        once = ascending(row << 8 | code)
         return Notes(once >> 8, (once & 0xFF).astype(np.uint8))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ids.capture.gather import gather
 from ids.decode import checksum
-from ids.types import I64, Anomaly, Bool, Packets
+from ids.types import I64, Anomaly, Bool, Packets, ascending
 
 ICMP, TCP, UDP, ESP, ICMPV6, SCTP = 1, 6, 17, 50, 58, 132
 _WITH_PAYLOAD: Bool = np.isin(np.arange(256), (ICMP, TCP, UDP, ESP, ICMPV6, SCTP))
@@ -130,7 +130,7 @@ class Fields:
         """Return the rows whose IPv4 header has an option, ascending; ``any``: one that is none of the fillers."""
         kinds, rows = self._ip_options()
         wanted = kinds > 1 if name == "any" else kinds == IP_OPTIONS[name]
-        return np.unique(rows[wanted])
+        return ascending(rows[wanted])
 
     def checksums(self, layer: str) -> Field:
         """Return whether a checksum is `VALID` or `INVALID` in the rows that have it whole."""

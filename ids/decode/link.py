@@ -15,7 +15,7 @@ import numpy as np
 
 from ids.capture.gather import gather
 from ids.decode.columns import Columns
-from ids.types import I64, U16, Anomaly, Bool
+from ids.types import I64, U16, Anomaly, Bool, ascending
 
 IPV4 = 0x0800
 IPV6 = 0x86DD
@@ -56,7 +56,7 @@ def decode_link(columns: Columns) -> None:
     if not len(linktype):
         return
     uniform = not np.count_nonzero(linktype != linktype[0])
-    for number in [int(linktype[0])] if uniform else np.unique(linktype).tolist():
+    for number in [int(linktype[0])] if uniform else ascending(linktype).tolist():
         rows = np.arange(len(linktype)) if uniform else np.flatnonzero(linktype == number)
         start = columns.batch.offset[rows]
         layer = _LAYERS.get(number)
@@ -88,7 +88,7 @@ def network_start(columns: Columns, rows: I64) -> tuple[I64, U16]:
     """Return where the header behind the link header begins in ``rows``, and its EtherType: 0 where that is unknown."""
     start = columns.batch.offset[rows]
     kind = np.full(len(rows), _NO_KIND, np.uint16)
-    for number in np.unique(columns.batch.linktype[rows]).tolist():
+    for number in ascending(columns.batch.linktype[rows]).tolist():
         layer = _LAYERS.get(number)
         if layer is not None:
             mine = columns.batch.linktype[rows] == number

@@ -12,7 +12,7 @@ import numpy as np
 
 from ids.decode.faults import FAULTS
 from ids.decode.oddities import ANOMALY_NAMES, NAMES
-from ids.types import I64, Anomaly, Packets
+from ids.types import I64, Anomaly, Packets, ascending
 
 _PREFIX = "decoder."
 _TCP, _UDP_HEADER = 6, 8
@@ -106,7 +106,7 @@ def _options(packets: Packets) -> tuple[I64, I64]:
         seen[rows[single_use], place[single_use]] = True
         at = at + size
         more = fits & ~ended & (at < end)
-    return np.unique(np.concatenate(wrong)), np.unique(np.concatenate(again))
+    return ascending(np.concatenate(wrong)), ascending(np.concatenate(again))
 
 
 _OF_ANOMALIES: dict[str, Callable[[Packets], I64]] = {
@@ -136,4 +136,4 @@ FINDERS: dict[str, Callable[[Packets], I64]] = {
 def rows_with(packets: Packets, event: str) -> I64:
     """Return the rows with an event, ascending; none where it is never noted here."""
     find = FINDERS.get(event)
-    return np.unique(find(packets)) if find is not None else np.zeros(0, np.int64)
+    return ascending(find(packets)) if find is not None else np.zeros(0, np.int64)

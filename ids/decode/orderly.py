@@ -22,7 +22,7 @@ from ids.decode import checksum
 from ids.decode.columns import Columns
 from ids.decode.fragments import IPV6_HEADER, Fragments
 from ids.decode.hashing import mix
-from ids.types import I64, U8, U64, Bool
+from ids.types import I64, U8, U64, Bool, ascending
 
 MAX_DATAGRAM = 65_535
 """Bytes of the largest IPv4 packet, header included, and of the largest IPv6 payload."""
@@ -171,7 +171,7 @@ def _finish_v4(data: U8, at: I64, header_len: I64, length: I64) -> None:
     data[at + 2], data[at + 3] = length >> 8, length & 0xFF
     data[at + 6] &= 0x40  # keep "do not fragment" only
     data[at + 7] = data[at + 10] = data[at + 11] = 0
-    for size in np.unique(header_len).tolist():  # there are eleven at most
+    for size in ascending(header_len).tolist():  # there are eleven at most
         of_size = at[header_len == size]
         headers = gather(data, of_size, np.dtype((np.uint8, size))).reshape(-1, size)
         sums = checksum.of_headers(headers)

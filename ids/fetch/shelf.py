@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
@@ -14,6 +15,9 @@ from pathlib import Path
 from ids.errors import UsageError
 
 GOOD, STATE, LOCK = "good", "state.json", ".lock"
+
+LOOK_S = 0.2
+"""How often it is looked whether another update has ended."""
 
 
 @dataclass(slots=True)
@@ -35,6 +39,10 @@ class History:
     """Why the latest attempt failed; empty: it did not."""
     sha256: str = ""
     networks: int = 0
+
+
+class Busy(UsageError):
+    """Another process updates the feed."""
 
 
 class Shelf:
@@ -73,19 +81,15 @@ class Shelf:
             raise UsageError(f"{self._folder}: {error.strerror or error}") from error
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the feed, so that two updates do not meet; raises `UsageError` where another one does."""
+    def locked(self, wait_s: float = 0.0) -> Iterator[None]:
+        """Hold the feed, so that two updates do not meet; another one is waited for. Raises `Busy`, `UsageError`."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise UsageError(f"{self._folder}: {error.strerror or error}") from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-            raise UsageError(f"{self._folder.name}: it is being updated by another process") from None
-        try:
+            _take(lock, time.monotonic() + wait_s)
             yield
         finally:
             os.close(lock)
@@ -102,3 +106,16 @@ class Shelf:
             with suppress(OSError):
                 os.unlink(part)
             raise
+
+
+def _take(lock: int, until_s: float) -> None:
+    """Take a lock, waiting until then where another process has it; raises `Busy`."""
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= until_s:
+                raise Busy("another process is updating it") from None
+            time.sleep(LOOK_S)
+        else:
+            return

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from ids.flow.doubts import Doubts, Run
+from ids.flow.aside import Aside, Ignored
+from ids.flow.delivered import Delivered
+from ids.flow.doubts import Doubts
 from ids.flow.lost import Lost
 from ids.flow.notes import Note
 from ids.flow.reassembly import CONTEXT_BYTES, HALF, MODULUS, Reassembly
 from ids.flow.resumed import read_on
 from ids.flow.segment import Arrival
-from ids.flow.versions import MAX_DUE, UNLIMITED, Edit, Span, Variant, Versions, overlay
+from ids.flow.versions import UNLIMITED, Edit, Variant, Versions
 from ids.pieces import Copy, Favours, Pieces
 from ids.types import Direction, FlowColumns, Mark
 
-_SMALL_PIECE = 4096
-MAX_ASIDE = 16
-"""Segments that are put aside."""
 _PARSED = int(Mark.PARSED)
 
 
-class Aside(NamedTuple):
-    """A segment that a host would have ignored."""
-
-    start: int
-    data: bytes
-    stamp: int | None
-    acks: int | None
-    """As in `Half.put_aside`."""
-    fin: bool
-    """The segment ends the direction."""
-
-
-class Half:
+class Half(Delivered):
     """One direction of a connection."""
 
     __slots__ = (
-        "acked", "aside", "base", "claimed", "closed", "columns", "context", "dark", "direction", "disputed", "doubts",
-        "due", "edge", "fin_at", "gap", "heard", "held", "lost", "next", "offset", "peer", "reached", "resumed",
-        "sent", "sent_bytes", "shared", "skipped", "slot", "stamp", "turn", "versions", "widest",
+        "aside", "base", "claimed", "context", "dark", "doubts", "edge", "fin_at", "gap", "heard", "held", "lost",
+        "next", "reached", "resumed", "skipped", "stamp", "turn", "widest",
     )  # fmt: skip
 
     def __init__(
@@ -50,20 +34,9 @@ class Half:
         sequence: int,
         versions: Versions,
     ) -> None:
-        self.shared = shared
-        self.columns = columns
-        self.slot = slot
-        self.direction = direction
-        self.versions = versions
-        """Of the connection."""
-        self.peer: Half | None = None
-        """The other direction."""
+        super().__init__(shared, columns, slot, direction, versions)
         self.next = sequence
         """Sequence number at ``offset``."""
-        self.offset = 0
-        """Stream offset of the next byte to deliver."""
-        self.acked = 0
-        """Stream offset up to which the receiver has acknowledged."""
         self.claimed = 0
         """Highest acknowledged offset that nobody was seen to have sent."""
         self.heard = False
@@ -94,18 +67,10 @@ class Half:
         """What is held back behind holes, by offset; None where nothing is."""
         self.doubts: Doubts | None = None
         """Held bytes of which there are copies that differ."""
-        self.disputed: Doubts | None = None
-        """Bytes delivered in this turn of which there are copies that differ."""
-        self.due: list[Edit] | None = None
-        """Edits for which no variant could be begun yet."""
         self.lost: Lost | None = None
         """Holes that were given up."""
-        self.aside: list[Aside] | None = None
+        self.aside = Aside(shared)
         """Segments that a host would have ignored."""
-        self.sent: list[tuple[int, bytes]] | None = None
-        """Delivered bytes with their offsets: those not acknowledged, and some before them."""
-        self.sent_bytes = 0
-        self.closed = False
         self.resumed: Variant | None = None
         """Has what came when it was closed."""
 
@@ -177,7 +142,7 @@ class Half:
             known = data[: self.offset - start]
             if self.lost:
                 self._fill(start, known, at)
-            conflict |= self._compare(start, known, at, ttl)
+            conflict |= self.compare(start, known, at, ttl)
             data, start = data[self.offset - start :], self.offset
         if conflict:
             self.count_conflict(at)
@@ -208,7 +173,7 @@ class Half:
         if upto <= self.acked or self.closed:
             return
         if self.aside:
-            self._take_aside([one for one in self.aside if one.start + len(one.data) <= upto], at)
+            self._take(self.aside.take_acknowledged(upto), at)
         if upto > self.highest:
             self.shared.counters.add("flow.tcp.ack_unseen")
             self.claimed = upto
@@ -216,7 +181,7 @@ class Half:
         self.acked = upto
         while self.held and self.held.start <= upto:
             self._give_up_hole(at, "gap_acked")
-        self._forget_sent(min(upto, max(self.context, upto - CONTEXT_BYTES)), at)
+        self.forget_sent(min(upto, max(self.context, upto - CONTEXT_BYTES)), at)
         if self.fin_at is not None and upto > self.fin_at:
             self.close(at)
 
@@ -235,8 +200,8 @@ class Half:
             self._lose(self.fin_at - self.offset, "gap_at_end")
         self._emit(b"", at, closed=True)
         self._forget_lost(at)
-        self._forget_sent(self.offset, at)
-        self._forget_aside(UNLIMITED)
+        self.forget_sent(self.offset, at)
+        self.aside.forget()
         self.closed = True
 
     def deliver(self, data: bytes, at: Arrival, *, conflict: bool = False) -> None:
@@ -250,7 +215,7 @@ class Half:
         if data:
             self._emit(data, at, conflict=conflict)
             if shared.verify:
-                self._keep_sent(data, at)
+                self.keep_sent(data, at)
         self.skipped += size - len(data)
         self.offset += size
         self.next = (self.next + size) & MODULUS
@@ -280,16 +245,6 @@ class Half:
         chunk = self.shared.emit(at, self.slot, self.direction, self.offset, data, gap, conflict, closed)
         if self.versions.variants:
             self.versions.echo(chunk, self.shared.chunks)
-
-    def count_conflict(self, at: Arrival) -> None:
-        """Count that there are two versions of what was said."""
-        self.columns.conflicts[self.slot, self.direction] += 1
-        self.shared.count("conflicts")
-        self.note(Note.CONFLICT, at)
-
-    def note(self, note: Note, at: Arrival) -> None:
-        """Note something about this direction."""
-        self.shared.notes.add(self.columns, self.slot, self.direction, note, at)
 
     # What waits behind a hole.
 
@@ -361,37 +316,11 @@ class Half:
         before = doubts.cost
         views = doubts.take(start, delivered)
         self.shared.used -= before - doubts.cost
-        self._charge_disputed(disputed, cost)
+        self.charge_disputed(disputed, cost)
         if not doubts:
             self.doubts = None
         if self.shared.versions > 1:
-            disputed.rounds += self._read(views, start, delivered, at, said=said)
-
-    def _read(
-        self,
-        views: list[list[Run]],
-        start: int,
-        delivered: bytes,
-        at: Arrival,
-        *,
-        said: list[tuple[int, bytes]] | None = None,
-        due: bool = False,
-    ) -> bool:
-        """Have views read of bytes that were delivered from ``start`` on, as far as no variant has them.
-
-        Return whether there was no room for some. Where this is ``due``, the first of these is read all the same.
-        """
-        known = self.versions.readings(self.direction, start, delivered)
-        for number, view in enumerate(views):
-            edits = [Edit(low, low + len(data), data) for low, data in view]
-            if known and _joined(overlay([Edit(start, start + len(delivered), delivered)], edits)) in known:
-                continue
-            if not self._fork(edits, at, alone=True, brief=True, said=said):
-                if due:
-                    self._fork(edits, at, alone=True, brief=True, due=True)
-                    self.shared.counters.add("flow.tcp.versions.refused", len(views) - number - 1)
-                return True
-        return False
+            disputed.rounds += self.read(views, start, delivered, at, said=said)
 
     def _give_up_hole(self, at: Arrival, why: str) -> None:
         """Go on with the first held piece, whatever is missing before it."""
@@ -505,49 +434,23 @@ class Half:
         """Have read what came for a hole that had been given up."""
         edits = [Edit(start, start + len(data), data) for start, data in late]
         self.shared.count("late_bytes", sum(len(edit.data) for edit in edits))
-        self._fork(edits, at)
+        self.fork(edits, at)
 
     # What hosts ignore.
 
-    def put_aside(
-        self, start: int, data: bytes, stamp: int | None, acks: int | None = None, *, fin: bool = False
-    ) -> None:
-        """Keep a segment that a host would have ignored, until it shows that it did not.
-
-        ``acks``: it acknowledges bytes of the other side, up to this stream offset, that were not seen yet.
-        """
-        aside = self.aside = self.aside or []
-        size = sum(len(one.data) for one in aside) + len(data)
-        if self.closed or not self.offset <= start + len(data) <= self.offset + self.shared.window:
-            pass
-        elif len(aside) >= MAX_ASIDE or size > self.shared.window or self.shared.used + size > self.shared.memcap:
-            self.shared.count("aside_dropped")
-        elif all((one.start, one.data, one.fin) != (start, data, fin) for one in aside):
-            aside.append(Aside(start, data, stamp, acks, fin))
-            self.shared.used += len(data)
-        self.aside = aside or None
+    def put_aside(self, segment: Ignored) -> None:
+        """Keep a segment that a host would have ignored, until it shows that it did not."""
+        if not self.closed and self.offset <= segment.end <= self.offset + self.shared.window:
+            self.aside.put(segment)
 
     def reconsider(self, shown: int, at: Arrival) -> None:
         """Take what was put aside and acknowledges what the other side has sent, up to ``shown``, after all."""
-        self._take_aside([one for one in self.aside or () if one.acks is not None and one.acks <= shown], at)
+        self._take(self.aside.take_answering(shown), at)
 
-    def doubt(self, start: int, data: bytes, at: Arrival) -> None:
-        """Have read a segment that not every host ignores, in a variant, wherever its bytes were not acknowledged."""
-        low, end = max(start, self.acked), start + len(data)
-        if self.closed or low >= end or low > self.offset + self.shared.window or self.shared.versions == 1:
-            return
-        edit = Edit(low, end, data[low - start :])
-        if not self.versions.knows(self.direction, edit, None):
-            self._fork([edit], at)
-
-    def _take_aside(self, chosen: list[Aside], at: Arrival) -> None:
+    def _take(self, ignored: list[Ignored], at: Arrival) -> None:
         """Take segments that were put aside, where there is nothing else."""
-        for one in chosen:
-            assert self.aside is not None
-            self.aside = [other for other in self.aside if other is not one] or None
-            self.shared.used -= len(one.data)
-            end = one.start + len(one.data)
-            if end > self.offset:
+        for one in ignored:
+            if one.end > self.offset:
                 self.shared.count("aside_taken")
                 self.stamp = one.stamp if one.stamp is not None else self.stamp
                 start = max(one.start, self.offset)
@@ -555,196 +458,4 @@ class Half:
                 self._release(at)
                 self._enforce_limits(at)
             if one.fin:
-                self.finish(end)
-
-    def _forget_aside(self, upto: int) -> None:
-        """Forget what was put aside and ends at or before a stream offset."""
-        kept = [one for one in self.aside or () if one.start + len(one.data) + one.fin > upto]
-        size = sum(len(one.data) for one in self.aside or ())
-        self.shared.used -= size - sum(len(one.data) for one in kept)
-        self.aside = kept or None
-
-    # What was delivered.
-
-    def leave_out(self, place: int, at: Arrival) -> None:
-        """Have a variant without the byte at a stream offset, which was marked urgent."""
-        if self.closed or place < self.acked or self.shared.versions == 1:
-            return
-        edit = Edit(place, place + 1, b"")
-        if self.versions.knows(self.direction, edit, None):
-            return
-        for variant in self.versions.variants:
-            if variant.urgent and place >= self.offset:
-                variant.add(self.direction, edit)
-                return
-        self._fork([edit], at, alone=True, urgent=True)
-
-    def _fork(
-        self,
-        edits: list[Edit],
-        at: Arrival,
-        *,
-        alone: bool = False,
-        brief: bool = False,
-        urgent: bool = False,
-        due: bool = False,
-        said: list[tuple[int, bytes]] | None = None,
-    ) -> bool:
-        """Begin variants with edits, and with what was ``said``, or is kept of it; or wait for the end of the turn.
-
-        ``brief``: where there is no room for one that goes on, one that ends here; nothing waits. Return whether that
-        was done.
-        """
-        full = alone and not brief and len(self.versions.variants) >= self.shared.versions - 1
-        if not due and not urgent and (full or self.versions.spent(self.shared)):
-            if not brief:
-                self._wait(edits)
-            return False
-        if self.due and not alone:
-            edits, self.due = [*self.due, *edits], None
-        context = _spans(said or self.sent)
-        if not context:  # nothing is kept: what there is to read is the edits
-            context = [edit for edit in edits if edit.start < self.offset]
-        made = self.versions.fork(
-            self.shared, self.direction, context, self.answers(), edits, at,
-            alone=alone, brief=brief, urgent=urgent, due=due,
-        )  # fmt: skip
-        if made or brief:
-            return made
-        if due or urgent:
-            self.shared.counters.add("flow.tcp.versions.refused", len(edits))
-        else:
-            self._wait(edits)
-        return False
-
-    def _wait(self, edits: list[Edit]) -> None:
-        """Keep edits until the turn is over."""
-        waiting = self.due = self.due or []
-        if len(waiting) + len(edits) > MAX_DUE or self.shared.versions == 1:
-            self.shared.counters.add("flow.tcp.versions.refused", len(edits))
-            del waiting[: MAX_DUE // 2]
-        waiting += edits
-
-    def settle(self, at: Arrival) -> None:
-        """Have read what could not be while this turn went on, and what all that was contested in it makes together."""
-        due, self.due = self.due, None
-        if due and not self.closed:
-            self._fork(due, at, due=True)
-        self._read_disputed(at)
-
-    def _read_disputed(self, at: Arrival) -> None:
-        """Have read what all that is contested in this turn makes together."""
-        disputed, self.disputed = self.disputed, None
-        if disputed is None:
-            return
-        self.shared.used -= disputed.cost
-        if disputed.rounds > 1 and not self.closed:
-            for start, data in _runs(self.sent or []):
-                self._read(disputed.take(start, data), start, data, at, due=True)
-
-    def _dispute(self, edits: list[Edit], bases: list[bytes], ttl: int) -> None:
-        """Keep other copies of delivered bytes until the turn is over."""
-        disputed = self.disputed = self.disputed or Doubts()
-        before = disputed.cost
-        disputed.rounds += 1
-        for edit, base in zip(edits, bases, strict=True):
-            disputed.add(Copy(edit.start, base, edit.start, edit.end), known=True)
-            disputed.add(Copy(edit.start, edit.data, edit.start, edit.end, ttl))
-        self._charge_disputed(disputed, before)
-
-    def _charge_disputed(self, disputed: Doubts, before: int) -> None:
-        """Charge what was added; where there is no room for it, let go of what was contested first."""
-        shared = self.shared
-        shared.used += disputed.cost - before
-        refused = disputed.take_dropped()
-        if shared.used > shared.memcap:
-            cost = disputed.cost
-            refused += disputed.let_go(shared.used - shared.memcap)
-            shared.used -= cost - disputed.cost
-        shared.counters.add("flow.tcp.versions.refused", refused)
-
-    def answers(self) -> list[Span]:
-        """Return what is kept of what the other side said."""
-        return _spans(self.peer.sent) if self.peer is not None else []
-
-    def _keep_sent(self, data: bytes, at: Arrival) -> None:
-        """Keep delivered bytes until they are acknowledged; small ones together, so that pieces stay few."""
-        shared = self.shared
-        if shared.used + len(data) > shared.memcap:
-            shared.count("verify_memcap")
-            self._forget_sent(self.offset, at)
-            return
-        sent = self.sent = self.sent or []
-        start, last = sent[-1] if sent else (self.offset, b"")
-        if sent and len(data) + len(last) <= _SMALL_PIECE and start + len(last) == self.offset:
-            sent[-1] = (start, last + data)
-        else:
-            sent.append((self.offset, data))
-        self.sent_bytes += len(data)
-        shared.used += len(data)
-        if self.sent_bytes > shared.verify:
-            self._forget_sent(self.offset + len(data) - shared.verify, at)
-
-    def _forget_sent(self, upto: int, at: Arrival) -> None:
-        """Forget the kept pieces that end at or before a stream offset; before that, have read what is contested."""
-        if self.disputed and self.sent and self.sent[0][0] + len(self.sent[0][1]) <= upto > self.disputed.start:
-            self._read_disputed(at)
-        sent = self.sent or []
-        count = size = 0
-        while count < len(sent) and sent[count][0] + len(sent[count][1]) <= upto:
-            size += len(sent[count][1])
-            count += 1
-        if count:
-            self.sent = sent[count:] or None
-            self.sent_bytes -= size
-            self.shared.used -= size
-
-    def _compare(self, start: int, data: bytes, at: Arrival, ttl: int) -> bool:
-        """Compare another copy of delivered bytes with the first one, as far as it is unacknowledged and still kept.
-
-        Where it differs, have it read in a variant.
-        """
-        end = start + len(data)
-        lowest = max(start, self.acked)
-        if lowest >= end:
-            return False
-        unverified = end - lowest
-        edits: list[Edit] = []
-        bases: list[bytes] = []
-        for kept, first in reversed(self.sent or ()):
-            if kept + len(first) <= lowest:
-                break
-            low, high = max(kept, lowest), min(kept + len(first), end)
-            if low < high:
-                unverified -= high - low
-                base, copy = first[low - kept : high - kept], data[low - start : high - start]
-                if base != copy:
-                    edits.append(Edit(low, high, copy))
-                    bases.append(base)
-        if unverified:
-            self.shared.count("unverified_bytes", unverified)
-        if edits and self.shared.versions > 1:
-            self._dispute(edits, bases, ttl)
-            if not self.versions.know(self.direction, edits, bases):
-                self._fork(edits[::-1], at)
-        return bool(edits)
-
-
-def _joined(spans: list[Span]) -> bytes:
-    return b"".join(span.data for span in spans)
-
-
-def _runs(said: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    """Return delivered bytes in runs without a hole."""
-    runs: list[tuple[int, list[bytes]]] = []
-    end = -1
-    for start, data in said:
-        if start != end:
-            runs.append((start, []))
-        runs[-1][1].append(data)
-        end = start + len(data)
-    return [(start, b"".join(parts)) for start, parts in runs]
-
-
-def _spans(said: list[tuple[int, bytes]] | None) -> list[Span]:
-    return [Span(start, start + len(data), data) for start, data in said or ()]
+                self.finish(one.end)

@@ -17,7 +17,7 @@ from ids.flow.reassembly import CONTEXT_BYTES, Reassembly
 from ids.flow.slots import FlowSlots
 from ids.flow.tcp import Phase
 from ids.flow.versions import UNLIMITED
-from ids.types import I64, U8, Bool, FlowState, Mark, Packets
+from ids.types import I64, U8, Bool, FlowState, Mark, Packets, ascending
 
 _ONE = np.uint32(1)
 _MIDSTREAM = np.uint16(Mark.MIDSTREAM)
@@ -182,7 +182,7 @@ def _pass_over(slots: FlowSlots, shared: Reassembly, of: I64, direction: U8, siz
     elif not slots.skipped[of, direction].any():
         return gap
     deep = np.flatnonzero((beyond > 0) | (slots.skipped[of, direction] > 0))
-    concerned = np.flatnonzero(np.isin(2 * of + direction, np.unique(2 * of[deep] + direction[deep])))
+    concerned = np.flatnonzero(np.isin(2 * of + direction, ascending(2 * of[deep] + direction[deep])))
     for at in concerned.tolist():
         flow, way = int(of[at]), int(direction[at])
         if kept[at]:

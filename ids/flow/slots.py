@@ -22,6 +22,7 @@ from ids.flow.settings import FlowSettings
 from ids.flow.streams import StreamsBuilder
 from ids.flow.tcp import Connection, Phase
 from ids.flow.versions import MAX_VARIANTS
+from ids.memory import empty
 from ids.types import I64, U8, U32, Bool, EndReason, FlowColumns, FlowState
 
 _NS = 1_000_000_000
@@ -41,6 +42,10 @@ most a 64th of it, and a search costs little even with batches of a few packets.
 
 EVICT_SHARE = 64
 """One in how many flows is evicted at once where the table is full: each time, all of it is looked through."""
+
+
+GIVE_BACK_NS = 60 * _NS
+"""How often it is looked whether a crowd has gone, and left columns behind that few of the flows need."""
 
 
 class FlowSlots:
@@ -81,6 +86,9 @@ class FlowSlots:
         self.shortest_timeout_ns = int(self._timeouts_ns.min())
         self._sweep_ns = self.shortest_timeout_ns // SWEEPS_PER_TIMEOUT
         self._next_sweep_ns = 0
+        self._crowd = 0
+        """The most flows there were since memory was given back."""
+        self._next_give_back_ns = 0
         self._ended: list[I64] = []
         self._started: list[I64] = []
 
@@ -187,6 +195,7 @@ class FlowSlots:
         self.flows.id[slots] = self._ids.take(keys, ts_ns, number)
         self.serial[slots] = np.arange(self._added, self._added + count)
         self._added += count
+        self._crowd = max(self._crowd, len(self._by_key))
         self._started.append(slots)
         return slots
 
@@ -240,6 +249,7 @@ class FlowSlots:
         self.live[slots] = False
         for slot in slots.tolist():
             del self._by_key[self._keys[slot]]
+            self._keys[slot] = b""
         self._ended.append(slots)
 
     def expire(self, now_ns: int, row: int, *, all_due: bool = False) -> None:
@@ -253,6 +263,22 @@ class FlowSlots:
             overdue = overdue[np.argsort(self.seen_ns[overdue], kind="stable")]
             idle = overdue[self._idle(overdue, np.full(len(overdue), now_ns))]
             self.end(idle, EndReason.TIMEOUT, np.full(len(idle), row))
+
+    def give_back(self, now_ns: int) -> None:
+        """Give back the memory of a crowd of flows that has gone; from now on, the lowest slots are taken first."""
+        if now_ns < self._next_give_back_ns:
+            return
+        self._next_give_back_ns = now_ns + GIVE_BACK_NS
+        if 2 * len(self._by_key) > self._crowd:
+            return
+        self._crowd = len(self._by_key)
+        self._free.sort(reverse=True)
+        unused = np.zeros(self.flows.capacity, np.bool_)
+        unused[self._free] = True
+        own = [column for column in vars(self).values() if isinstance(column, np.ndarray)]
+        empty([column for column in own if len(column) == len(unused)], unused)
+        self.flows.empty(unused)
+        self._by_key = dict(self._by_key)  # for it never becomes smaller by itself
 
     def end_all(self) -> None:
         """End every flow, in the order of their start. The clock may begin anew behind that."""

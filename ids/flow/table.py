@@ -97,6 +97,7 @@ class FlowTable:
         """End what has been idle for too long, for a live engine that sees no packets. The result has no rows."""
         self._slots.release(self._ended)
         self._now_ns = max(self._now_ns, now_ns)
+        self._slots.give_back(self._now_ns)
         self._slots.expire(self._now_ns, _AFTER_BATCH, all_due=True)
         return self._result(None, None)
 

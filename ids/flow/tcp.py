@@ -18,6 +18,7 @@ from enum import IntEnum
 import numpy as np
 
 from ids.flow.acceptance import Fault, fault_of, hear, in_window, misplaced
+from ids.flow.aside import Ignored
 from ids.flow.half import Half
 from ids.flow.handshake import Handshake, Offer, charged, offer_of
 from ids.flow.notes import Note
@@ -190,7 +191,7 @@ class Connection:
                 other.acknowledge(acked, segment.at)
             fault = misplaced(start, acked, half, other)
         if fault is not None:
-            self._put_aside(segment, start, half, fault)
+            self._put_aside(segment, start, acked, half, other, fault)
             return
         hear(segment, start, acked, half, other, self.scales)
         if start + segment.length > half.reached:
@@ -214,7 +215,7 @@ class Connection:
             other.reconsider(half.shown, segment.at)
         self.settle()
 
-    def _put_aside(self, segment: Segment, start: int, half: Half, fault: Fault) -> None:
+    def _put_aside(self, segment: Segment, start: int, acked: int, half: Half, other: Half, fault: Fault) -> None:
         """Keep data that hosts ignore; what only some of them ignore is read, too, in a variant."""
         self.shared.counters.add(f"flow.tcp.{fault.counter}")
         fin = bool(segment.flags & FIN)
@@ -222,10 +223,8 @@ class Connection:
             half.note(fault.note, segment.at)
         if not segment.data and not fin:
             return
-        assert half.peer is not None
-        acks = half.peer.place(segment.ack)
-        ahead = fault is Fault.BAD_ACK and acks > half.peer.shown
-        half.put_aside(start, segment.data, segment.stamp, acks if ahead else None, fin=fin)
+        ahead = fault is Fault.BAD_ACK and acked > other.shown
+        half.put_aside(Ignored(start, segment.data, segment.stamp, acked if ahead else None, fin))
         if fault.depends_on_host:
             half.doubt(start, segment.data, segment.at)
 
@@ -237,7 +236,7 @@ class Connection:
         start = half.place(segment.seq)
         if misplaced(start, other.place(segment.ack), half, other) is None:
             self.shared.counters.add("flow.tcp.doubtful")
-            half.put_aside(start, segment.data, segment.stamp)
+            half.put_aside(Ignored(start, segment.data, segment.stamp, None, fin=False))
             half.doubt(start, segment.data, segment.at)
 
     def _note_options(self, segment: Segment) -> None:

@@ -22,6 +22,8 @@ LARGE_DATA = LARGE_STRIDE - RING_HEADER - RECORD_HEADER
 """Bytes of a frame that fit a record; what is longer is shown in part."""
 EVENT_STRIDE = 128
 MAX_WORKERS = 16
+SHARED_PORTS = 4
+"""Ports of TCP connections that every worker is shown."""
 """Processes that inspect, each with rings of its own; the C side says why so many."""
 REASON_COUNT = 256
 REASON_DROP = 16
@@ -434,7 +436,7 @@ CONFIG = np.dtype(
         ("worker_seed", "<u8"),
         ("workers", "<u4"),
         ("repeats", "<u4"),
-        ("spare", "<u8", 1),
+        ("shared_port_be", "<u2", SHARED_PORTS),
     ]
 )
 

@@ -178,6 +178,10 @@ class FastPath:
         """
         write_tunnels(self.config[0], self.maps["ids_tunnels"].view(contract.TUNNEL_PORTS)["kinds"][0], ports)
 
+    def show_all(self, ports: Sequence[int]) -> None:
+        """Show every worker the TCP connections at these ports: no more than `contract.SHARED_PORTS`."""
+        self.config["shared_port_be"][0] = [*map(socket.htons, ports), *[0] * (contract.SHARED_PORTS - len(ports))]
+
     def attach(self, ifname: str, mode: str | None = None) -> str:
         """Attach to an interface, or take over our own pinned attachment; return ``native`` or ``generic``.
 

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,16 +89,24 @@ class Guard:
         return self._end(signal.SIGTERM)
 
     def command(self, *words: str) -> Any:
-        """Run a verb of `ids` against this engine's configuration and return its JSON output.
+        """Run a verb of `ids` against this engine's configuration and return the object of JSON that it prints.
 
         Raises `GuardFailed` with what it said when it fails.
         """
+        printed = self._printed(words)
+        return json.loads(printed) if printed else None
+
+    def rows(self, *words: str) -> list[dict[str, Any]]:
+        """Run a verb that lists something, as `command` does, and return its lines of JSON."""
+        return [json.loads(line) for line in self._printed(words).splitlines()]
+
+    def _printed(self, words: Sequence[str]) -> str:
         arguments = [sys.executable, "-c", _MAIN, *words, "-c", str(self.config), "-o", "json"]
         with self._lab.gateway.entered():
             done = subprocess.run(arguments, capture_output=True, text=True, timeout=COMMAND_S, check=False)
         if done.returncode != 0:
             raise GuardFailed(f"`ids {' '.join(words)}` failed: {(done.stderr or done.stdout).strip()}")
-        return json.loads(done.stdout) if done.stdout.strip() else None
+        return done.stdout.strip()
 
     def kernel_packets(self) -> dict[str, int]:
         """Return the packets that the XDP program has counted, by reason; reasons that never applied are left out."""

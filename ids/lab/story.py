@@ -172,7 +172,7 @@ class Story:
 
     def _entry(self, address: str) -> dict[str, Any] | None:
         """Read the entry of an address from the kernel's map, as an operator would."""
-        entries: list[dict[str, Any]] = self.guard.command("block", "list")
+        entries = self.guard.rows("block", "list")
         return next((entry for entry in entries if entry["network"].split("/")[0] == address), None)
 
     def _cut_off(self) -> Seen:

@@ -23,6 +23,7 @@ from ids.kernel import FastPath
 from ids.live.lag import GAUGE as LAG
 from ids.live.lag import Lag
 from ids.live.turns import Turns
+from ids.memory import Trimmer
 from ids.service.privileges import WORKER, keep_only
 from ids.types import PacketBatch
 from ids.workers import Report, Worker, end_workers, report, start_workers
@@ -148,7 +149,8 @@ class Workers:
         self._engine = engine
         self._fastpath = fastpath
         ports = tuple(chain.from_iterable(engine.config.decode.tunnels.udp_ports or ()))
-        shares = [Share(number, count, fastpath.worker_seed, True, ports) for number in range(count)]
+        shared = engine.config.protocols.shared_ports
+        shares = [Share(number, count, fastpath.worker_seed, True, ports, shared) for number in range(count)]
         self._workers = start_workers(shares, self._body)
         self._started = [time.monotonic()] * count
         self._due: dict[int, float] = {}
@@ -311,6 +313,7 @@ class _Inspector:
         self._turns = Turns(self._rings, engine.counters)
         self._stop = False
         self._next_tick = time.monotonic() + TICK_S
+        self._trimmer = Trimmer(self._next_tick)
         report(line, Report(answer="ready"))
 
     def live(self) -> None:
@@ -340,6 +343,7 @@ class _Inspector:
             self._next_tick = time.monotonic() + TICK_S
             self._lag.tick()
             self._send(self._inspection.expire(time.time_ns()), counters=True)
+            self._trimmer.tick(self._next_tick)
 
     def _go_on(self) -> bool:
         """Inspect while rules are loaded."""

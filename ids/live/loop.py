@@ -34,7 +34,9 @@ from ids.live.notices import count_enforcing, end_changes, first_drops, life_cha
 from ids.live.opening import Opening
 from ids.live.reload import effective
 from ids.live.watch import Watch
+from ids.memory import Trimmer
 from ids.respond.protected import interface_addresses, own_addresses
+from ids.respond.proxies import UNHEARD
 from ids.service.notify import Notifier
 from ids.types import Change
 from ids.workers import worker_count
@@ -66,6 +68,7 @@ class Live:
         self._reread = reread
         self._ready_file = ready_file
         self._notifier = notifier or Notifier()
+        self._trimmer = Trimmer(time.monotonic())
         self._counters = Counters()
         self._journal = Journal()
         self._gate = KernelGate(self._journal)
@@ -143,6 +146,7 @@ class Live:
         for note in self._fastpath.notes:
             log.info("%s", note)
         self._fastpath.look_into(config.decode.tunnels.udp_ports)  # as decode does: until the next start
+        self._fastpath.show_all(config.protocols.shared_ports)
         self._apply(config)
         self._guard = Guard(
             self._fastpath, config.interfaces, config.fastpath.egress, self._counters,
@@ -153,7 +157,7 @@ class Live:
         """Say that packets are being inspected, in the log, the memory and to a supervisor."""
         if self.config.eve.path is None:
             log.info("no event output is configured; to keep all alerts, flows and drops: --set eve.path=eve.json")
-        self._sweep(time.time_ns())
+        self._sweep()
         log.info("ready: %d blocks in force", len(self._fastpath.blocks))
         self._note_shadow()
         self._note_inside()
@@ -177,6 +181,8 @@ class Live:
             log.info("%s", note)
         if gap := inside_gap(self.config, interface_addresses()):
             log.warning("%s", gap)
+        if self.config.respond.trusted_proxies and not self.config.respond.forwarded_headers:
+            log.warning(UNHEARD)
 
     def _apply(self, config: Config) -> None:
         """Bring the kernel's side to these settings, at the start and in a reload; raises `KernelError`."""
@@ -219,7 +225,7 @@ class Live:
             if self.config.respond.mode != "shadow":  # there, nothing is dropped
                 self._engine.emit(Events([limit_event(limit)]))
         self._crew.tick(now_ns)
-        self._sweep(now_ns)
+        self._sweep()
         self._reconcile()
         if self._guard.check() and self.config.respond.protect_own:
             self._engine.policy.own = own_addresses()  # it brought some, perhaps
@@ -232,6 +238,7 @@ class Live:
         self._await_drops(now_ns)
         self._check_bites()
         self._lasting.tick()
+        self._trimmer.tick(time.monotonic())
 
     def _await_drops(self, now_ns: int) -> None:
         """Emit a `drop` event for each block that has met its first packets."""
@@ -258,8 +265,9 @@ class Live:
         if warning := self._bites.warning(now_s):
             log.warning("%s", warning)
 
-    def _sweep(self, now_ns: int) -> None:
+    def _sweep(self) -> None:
         ends: list[Block] = []
+        now_ns = time.time_ns()  # of this moment: the clock may have been set since the tick began
         swept = self._fastpath.blocks.sweep(now_ns, ends)
         self._counters.add("respond.blocks_expired", swept)
         self._engine.note(end_changes(ends, swept, now_ns))

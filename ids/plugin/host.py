@@ -130,6 +130,7 @@ class PluginHost:
             raise PluginError(f"plugin {name}: {error}") from error
         self._order.append(name)
         self._guests[name] = _Guest(name)
+        self._counters.begin(f"plugin.{name}.quarantined")
         self._rebuild()
 
     def has(self, hook: str) -> bool:

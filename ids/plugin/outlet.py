@@ -84,6 +84,7 @@ class Outlet:
         self._patient, self._close, self._every_s = patient, close, every_s
         self._waiting: deque[Lines] = deque()
         self._bytes = self._events = 0
+        counters.begin(f"{name}.lost")
         self._noted: dict[str, int] = {}
         """Counts on their way to the counters, which are the engine's thread's."""
         self._changed = threading.Condition()

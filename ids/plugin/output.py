@@ -1,49 +1,78 @@
-"""What outputs with an `Outlet` have in common: they open with the engine, anew with a reload, and close with it."""
+"""What outputs have in common: they open with the engine, anew with a reload, and close with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from ids.events import Lines
 from ids.plugin.hookspec import hookimpl
-from ids.plugin.outlet import Outlet
 
 if TYPE_CHECKING:
     from ids.events import Events
     from ids.plugin.context import EngineContext
 
 
+class Sink(Protocol):
+    """Takes events: an `ids.plugin.outlet.Outlet`, or an `ids.plugin.writer.LineWriter`."""
+
+    def put(self, lines: list[Lines]) -> None:
+        """Take events, at once."""
+
+    def retire(self) -> None:
+        """Take no more, and deliver what waits."""
+
+    def retired(self) -> bool:
+        """Return whether all that waited has been delivered, or given up."""
+
+    def close(self) -> None:
+        """Deliver what waits, as long as that takes some seconds, and end."""
+
+
+class Prepared(NamedTuple):
+    """An output as the settings say, that is not in force yet, and may never be: another plugin may refuse them."""
+
+    open: Callable[[], Sink]
+    types: frozenset[str]
+    """Of events that it reads."""
+    discard: Callable[[], None] = lambda: None
+    """Forgets it, where it never comes into force."""
+
+
 class Output:
-    """A plugin whose events go through one `Outlet`. A subclass says how that is made."""
+    """A plugin whose events go into one `Sink`. A subclass says how that is made."""
 
     def __init__(self) -> None:
-        self._outlet: Outlet | None = None
-        self._retired: list[Outlet] = []
+        self._sink: Sink | None = None
+        self._prepared: Prepared | None = None
+        self._retired: list[Sink] = []
         """Of settings before a reload, which still deliver: packets do not wait for them."""
         self._types: frozenset[str] = frozenset()
 
-    def prepare(self, context: EngineContext) -> tuple[Callable[[], Outlet], frozenset[str]] | None:
-        """Check the settings, and return what opens the output, and the event types that it reads; None: it is off.
+    def prepare(self, context: EngineContext) -> Prepared | None:
+        """Check the settings, and return what opens the output; None: it is off.
 
-        Raises `IdsError` for settings that cannot be. What it returns is called when they are in force.
+        Raises `IdsError` for settings that cannot be. What it returns is opened when they are in force.
         """
         raise NotImplementedError
 
     @hookimpl
     def ids_start(self, context: EngineContext) -> None:
         """Open the output."""
-        self._open(self.prepare(context) if context.outputs else None)
+        self._prepare(context)
+        self._open()
 
     @hookimpl
     def ids_reload(self, context: EngineContext) -> Callable[[], None]:
         """Open the output as the new settings say, once they are in force; the old one ends by itself."""
-        prepared = self.prepare(context) if context.outputs else None
+        self._prepare(context)
 
         def commit() -> None:
-            if self._outlet is not None:
-                self._outlet.retire()
-                self._retired.append(self._outlet)
-            self._open(prepared)
+            if self._sink is not None:
+                self._sink.retire()
+                if not self._sink.retired():
+                    self._retired.append(self._sink)
+            self._open()
 
         return commit
 
@@ -56,20 +85,29 @@ class Output:
     def ids_events(self, events: Events) -> None:
         """Hand the wanted events over."""
         if self._retired:
-            self._retired = [outlet for outlet in self._retired if not outlet.retired()]
-        if self._outlet is not None:
-            self._outlet.put(events.lines(self._types))
+            self._retired = [sink for sink in self._retired if not sink.retired()]
+        if self._sink is not None:
+            self._sink.put(events.lines(self._types))
 
     @hookimpl
     def ids_stop(self) -> None:
         """Close the output."""
-        for outlet in self._retired:
-            outlet.close()
+        self._discard()
+        for sink in (*self._retired, *([self._sink] if self._sink is not None else [])):
+            sink.close()
         self._retired.clear()
-        if self._outlet is not None:
-            self._outlet.close()
-            self._outlet = None
+        self._sink = None
 
-    def _open(self, prepared: tuple[Callable[[], Outlet], frozenset[str]] | None) -> None:
-        self._types = frozenset() if prepared is None else prepared[1]
-        self._outlet = None if prepared is None else prepared[0]()
+    def _prepare(self, context: EngineContext) -> None:
+        self._discard()
+        self._prepared = self.prepare(context) if context.outputs else None
+
+    def _open(self) -> None:
+        prepared, self._prepared = self._prepared, None
+        self._types = frozenset() if prepared is None else prepared.types
+        self._sink = None if prepared is None else prepared.open()
+
+    def _discard(self) -> None:
+        if self._prepared is not None:
+            self._prepared.discard()
+            self._prepared = None

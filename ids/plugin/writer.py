@@ -59,6 +59,7 @@ class LineWriter:
         self._waiting_bytes = self._waiting_events = 0
         self._changed = threading.Condition()
         self._closing = False
+        counters.begin(f"{name}.lost")
         self._lost = 0
         self._reported = 0
         self._failing = False
@@ -110,6 +111,14 @@ class LineWriter:
             self._lost += self._waiting_events
             self._counters.add(f"{self._name}.lost", self._lost - self._reported)
             self._reported = self._lost
+
+    def retire(self) -> None:
+        """Close: a file takes what waits at once, and what comes next goes behind it."""
+        self.close()
+
+    def retired(self) -> bool:
+        """Return that nothing waits any more."""
+        return True
 
     def _run(self) -> None:
         while True:

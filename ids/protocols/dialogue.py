@@ -4,17 +4,16 @@ A protocol derives a class from `Dialogue`, of which each flow has an object. It
 order, one at a time (`Dialogue.take`), and hands on what each says (`Dialogue.say`): buffers for rules, an object for
 EVE, what is odd about it. Over TCP it names what cuts the messages (`Dialogue.cut`); over UDP each datagram is one.
 
-Requests that wait for their answer are kept in a `Waiting`, which has a bound.
+Requests that wait for their answer are kept in a `Waiting`, which is released with the flow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ids.counters import Counters
 from ids.protocols.frame import Framer, Place, Spans
 from ids.protocols.framing import Frames, Lines, Message
 from ids.protocols.protocol import ODDITY, Handover, Setup
@@ -23,8 +22,6 @@ from ids.protocols.shared import parsing
 from ids.protocols.stretch import Stretch
 from ids.types import Direction, Transaction
 
-K = TypeVar("K")
-T = TypeVar("T")
 Said = Mapping[str, "bytes | tuple[bytes, ...] | None"]
 """By name of a buffer: its bytes, or its instances; None and no instances are no buffer."""
 EveFields = dict[str, Any]
@@ -47,7 +44,8 @@ class DialogueSettings(BaseModel):
     memcap_bytes: int = Field(
         default=32 * MIB,
         ge=65536,
-        description="Unfinished messages, over all flows. Beyond it they are skipped.",
+        description="Unfinished messages, and requests that wait, over all flows. Beyond it messages are skipped, and"
+        " requests reported without their answers.",
     )
     open_requests: int = Field(
         default=64,
@@ -56,45 +54,6 @@ class DialogueSettings(BaseModel):
         description="Requests of one flow that wait for their answer; the oldest gives way. Few clients have more of"
         " them under way at once.",
     )
-
-
-class Waiting(Generic[K, T]):
-    """What waits for an answer in one flow, the oldest first."""
-
-    __slots__ = ("_by_key", "_counter", "_counters", "_limit")
-
-    def __init__(self, protocol: str, limit: int, counters: Counters) -> None:
-        self._by_key: dict[K, T] = {}
-        self._limit = limit
-        self._counters = counters
-        self._counter = f"{protocol}.requests_evicted"
-
-    def __len__(self) -> int:
-        return len(self._by_key)
-
-    def put(self, key: K, value: T) -> T | None:
-        """Let something wait; return what has to give way for it: what has the same key, or else the oldest."""
-        by_key = self._by_key
-        gone = by_key.pop(key, None)
-        if gone is None and len(by_key) >= self._limit:
-            gone = by_key.pop(next(iter(by_key)))
-            self._counters.add(self._counter)
-        by_key[key] = value
-        return gone
-
-    def get(self, key: K) -> T | None:
-        """Return what waits under a key."""
-        return self._by_key.get(key)
-
-    def take(self, key: K) -> T | None:
-        """Return what waits under a key, which it does no more."""
-        return self._by_key.pop(key, None)
-
-    def rest(self) -> list[T]:
-        """Return all that waits, and forget it."""
-        rest = list(self._by_key.values())
-        self._by_key.clear()
-        return rest
 
 
 Shared: TypeAlias = Common[DialogueSettings]

@@ -36,8 +36,10 @@ class Announcement:
 class Expected:
     """All announcements."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, shared_ports: frozenset[int] | None = None) -> None:
+        """``shared_ports``: where several workers share the flows, those whose connections all of them are shown."""
         self._counters = counters
+        self._shared_ports = shared_ports
         self._waiting: OrderedDict[Key, Announcement] = OrderedDict()
 
     def __len__(self) -> int:
@@ -51,6 +53,8 @@ class Expected:
             return None
         client, server = flow.src, flow.dst
         key = (client, server, port) if not from_server else (server, client, port)
+        if self._shared_ports is not None and self._shared_ports.isdisjoint((flow.sport, flow.dport)):
+            self._counters.add("app_layer.expected.unshared")
         if len(self._waiting) >= MOST:
             self._waiting.popitem(last=False)
             self._counters.add("app_layer.expected.evicted")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from typing import Protocol as Interface
@@ -115,6 +115,13 @@ class Heir(StreamParser, Interface):
         ...
 
 
+class MessageParser(StreamParser, Interface):
+    """A parser of a protocol `by_message` whose messages are no transactions."""
+
+    ended: Sequence[int]
+    """Of each message that ended in the last piece that it was fed: the bytes of the piece behind it."""
+
+
 class DatagramParser(Interface):
     """The parser of one UDP flow. It may raise: that costs the flow its parser, and nothing else."""
 
@@ -158,6 +165,12 @@ class Protocol:
     """Its server speaks first."""
     commands: bytes | None = None
     """How its client may begin behind the server's greeting, though it looks like another protocol's by itself."""
+    within: tuple[bytes, bytes] | None = None
+    """How its client may go on at the start of a line, behind words of another protocol or of none which its server
+    does not confirm: what the line holds, in small letters, and the pattern of its start. Strictly, for it may be
+    content."""
+    answers: bytes | None = None
+    """How its server may answer a client that began so, though it looks like another protocol's by itself."""
     sure: bool = False
     """Its client's first bytes settle it: no answer of the server in another protocol makes the flow that one's. Right
     where whoever begins so is heard by servers of it alone."""
@@ -185,6 +198,9 @@ class Protocol:
     event: str | None = None
     """The type of event that is written for a complete transaction, and the key of its object there and in alerts: that
     is what the parser gave the transaction as ``fields``. Without one, the key in alerts is the protocol's name."""
+    by_message: bool = False
+    """Rules on raw bytes that are counted see each of its messages, however short: a request, a response, or what its
+    parser says (`MessageParser`). Suricata 7 inspects the streams of these where a message ends, others by length."""
     of_sender: bool = False
     """Its events name who sent the message first, as Suricata's do; those of the others name the client."""
     ours: bool = False
@@ -199,7 +215,10 @@ class Protocol:
     """Begins to parse UDP flows."""
 
     def __post_init__(self) -> None:
-        patterns = self.from_client, self.client_prelude, self.from_server, self.server_prelude, self.commands
+        patterns = [
+            self.from_client, self.client_prelude, self.from_server, self.server_prelude, self.commands, self.answers,
+            *(self.within or ())[1:],
+        ]  # fmt: skip
         for pattern in patterns:
             if pattern is not None and re.compile(pattern).groups:
                 raise ValueError(f"a pattern of {self.name} captures: write (?:...)")

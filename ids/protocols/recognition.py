@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from operator import itemgetter
 
 from ids.protocols.protocol import Protocol
 from ids.types import Direction
 
 FAILED = "failed"
 """EVE's name for a protocol that was looked for and not recognised."""
+
+
+LINE_BYTES = 1024
+"""The longest line that is looked at as a whole: servers of the protocols in question take no much longer ones."""
 
 
 class Recogniser:
@@ -26,6 +31,8 @@ class Recogniser:
             for of_side in zip(*[(one.client_prelude, one.server_prelude) for one in known], strict=True)
         ) or ([], [])
         self._commands = {one.name: re.compile(one.commands) for one in known if one.commands is not None}
+        self._within = [(one, one.within[0], re.compile(one.within[1])) for one in known if one.within is not None]
+        self._answers = {one.name: re.compile(one.answers) for one in known if one.answers is not None}
         self._by_datagram = [(protocol, judge) for protocol in known if (judge := protocol.datagram) is not None]
         self._at_port = {
             port: (protocol, judge) for protocol, judge in self._by_datagram for port in protocol.usual_ports
@@ -42,6 +49,30 @@ class Recogniser:
         return max(
             [found.end() for pattern in self._preludes[direction] if (found := pattern.match(prefix))], default=0
         )
+
+    @staticmethod
+    def prelude_of(protocol: Protocol | None, prefix: bytes) -> bool:
+        """Return whether a server of a protocol may begin so, before it shows."""
+        pattern = protocol.server_prelude if protocol is not None else None
+        return pattern is not None and re.match(pattern, prefix) is not None
+
+    def within(self, said: bytes, known: Protocol | None) -> tuple[Protocol, int] | None:
+        """Return the protocol, but for the one that is known, in which a client goes on at the start of one of these
+        lines, and where; None: in none that shows.
+        """
+        low = said.lower()
+        found = [
+            (start, one)
+            for one, mark, is_start in self._within
+            if one is not known and (start := _line(said, low, mark, is_start)) >= 0
+        ]
+        start, protocol = min(found, key=itemgetter(0), default=(0, None))
+        return None if protocol is None else (protocol, start)
+
+    def may_answer(self, protocol: Protocol | None, prefix: bytes) -> bool:
+        """Return whether the server of a client that began in a protocol may answer so."""
+        pattern = self._answers.get(protocol.name) if protocol is not None else None
+        return pattern is not None and pattern.match(prefix) is not None
 
     def may_follow(self, protocol: Protocol | None, prefix: bytes) -> bool:
         """Return whether a client that was greeted in a protocol may begin so, whatever else it looks like."""
@@ -72,3 +103,16 @@ def _joined(patterns: list[tuple[Protocol, bytes | None]]) -> tuple[re.Pattern[b
     present = [(protocol, pattern) for protocol, pattern in patterns if pattern is not None]
     source = b"|".join([b"(" + pattern + b")" for _, pattern in present]) or b"(?!)"
     return re.compile(source), [protocol for protocol, _ in present]
+
+
+def _line(said: bytes, low: bytes, mark: bytes, is_start: re.Pattern[bytes]) -> int:
+    """Return where the first line begins that holds ``mark`` and begins as it must; -1: none. ``low`` has small
+    letters."""
+    at = low.find(mark)
+    while at >= 0:
+        start = low.rfind(b"\n", max(at - LINE_BYTES, 0), at) + 1
+        if (start or at <= LINE_BYTES) and is_start.match(said, start):
+            return start
+        end = low.find(b"\n", at)
+        at = low.find(mark, end) if end >= 0 else -1
+    return -1

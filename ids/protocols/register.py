@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ids.counters import Counters
+from ids.protocols.ports import MAX_REPORTED, Homes
 from ids.protocols.protocol import Protocol
 from ids.protocols.recognition import FAILED
 from ids.protocols.talk import Talk
-from ids.types import Bool, FlowColumns, Mark
+from ids.types import I64, Bool, FlowColumns, Mark
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +26,10 @@ class Register:
         self._counters = counters
         self.codes = {name: flows.app_code(name) for name in (FAILED, *(protocol.name for protocol in protocols))}
         """By name of a protocol: its code in `FlowColumns.app_proto`."""
+        self._homes = Homes(flows, self.codes)
+        self.strangers: list[int] = []
+        """Slots of flows that were recognised at the port of another protocol, in this batch, the first
+        `MAX_REPORTED`; whoever reads it, clears it."""
         self._recognised: dict[int, int] = {}
         """Of flows recognised in this batch: slot to the protocol's code."""
         self._parsed: dict[int, bool] = {}
@@ -59,16 +64,27 @@ class Register:
     def write(self) -> None:
         """Write what was found out since this was called last to the flows and the counters."""
         if self._recognised:
-            self._flows.app_proto[list(self._recognised)] = list(self._recognised.values())
+            slots = np.array(list(self._recognised), np.int64)
+            self._flows.app_proto[slots] = codes = np.array(list(self._recognised.values()), np.int64)
             self._recognised = {}
+            self._report(slots, codes)
             for name, count in Counter(self._named).items():
                 self._counters.add(f"app_layer.flow.{name}", count)
             self._named = []
         if self._parsed:
-            marks, slots = self._flows.marks, np.array(list(self._parsed))
+            marks, slots = self._flows.marks, np.array(list(self._parsed), np.int64)
             bit = np.uint16(Mark.PARSED)
             marks[slots] = np.where(list(self._parsed.values()), marks[slots] | bit, marks[slots] & ~bit)
             self._parsed = {}
+
+    def _report(self, slots: I64, codes: I64) -> None:
+        """Note the flows that are recognised at the port of another protocol."""
+        known = codes != self.codes[FAILED]
+        strangers = self._homes.strangers(slots[known], codes[known])
+        strangers = strangers[self._flows.primary[strangers] == 0]
+        if len(strangers):
+            self._counters.add("app_layer.strangers", len(strangers))
+            self.strangers += strangers[: MAX_REPORTED - len(self.strangers)].tolist()
 
     def flags(self, codes: list[int]) -> Bool:
         """Return for each code of a protocol whether it is among these."""

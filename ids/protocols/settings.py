@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from ids.protocols.ftp import PROTOCOL as FTP
 from ids.protocols.protocol import Protocol
 from ids.protocols.registry import PROTOCOLS
 
@@ -28,6 +29,12 @@ class RecognitionSettings(BaseModel):
         description="Datagrams of a UDP flow by which its protocol must be recognised: a question and its answer,"
         " each sent once again.",
     )
+
+    @property
+    def shared_ports(self) -> tuple[int, ...]:
+        """TCP ports at which connections announce others, so that every worker is shown them."""
+        ports: tuple[int, ...] = self.of(FTP).ports
+        return ports
 
     def of(self, protocol: Protocol) -> Any:
         """Return the settings of one protocol; None for a protocol that has none."""

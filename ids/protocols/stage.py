@@ -12,6 +12,8 @@ THEORY.
     sends them in the server's name. And where the client's bytes decided so, or nothing did, and the server answers in
     a protocol that has a parser, the server decides: it has understood the client. What the client said is kept until
     then, up to `PRELUDE_BYTES`.
+    Where the client decided against the server's greeting, or the server against a client that is sure, both are read
+    from then on (`ids.protocols.rivals`): a decoy of the one, or forged words of the other, hide nothing.
     A connection that another flow announced is what that one says, as long as only one side of it speaks: whoever
     announces may lie.
 (2) A parser may hand its flow over: the rest of the streams is probed anew, and the next parser goes on with the ids of
@@ -27,7 +29,7 @@ than `PRELUDE_MEMCAP_BYTES`, as long until the server's first bytes confirm what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -44,10 +46,12 @@ from ids.protocols.protocol import (
     MakeStreamParser,
     Protocol,
     Setup,
+    StreamParser,
 )
-from ids.protocols.recognition import Recogniser
+from ids.protocols.recognition import LINE_BYTES, Recogniser
 from ids.protocols.register import Register
 from ids.protocols.registry import PROTOCOLS
+from ids.protocols.rivals import Rivals
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.stretch import Stretch
 from ids.protocols.talk import NOTHING, Talk, Talks
@@ -94,8 +98,9 @@ class Protocols:
         protocols: Sequence[Protocol] = PROTOCOLS,
         ordinary_lane: bool = True,
         files: Files | None = None,
+        expected: Expected | None = None,
     ) -> None:
-        """Keep what is known of flows in a place of ``flows``. ``ordinary_lane`` and ``files`` as in `Setup`."""
+        """Keep what is known of flows in a place of ``flows``. The last three arguments as in `Setup`."""
         self.files = Files(FileSettings(), counters, flows) if files is None else files
         self.framed = Framed()
         self._settings = settings
@@ -108,7 +113,7 @@ class Protocols:
         self._register = Register(flows, counters, protocols)
         self._make_parser: dict[str, MakeStreamParser] = {}
         self._make_listener: dict[str, MakeDatagramParser] = {}
-        self._expected = Expected(counters)
+        self._expected = Expected(counters) if expected is None else expected
         self._announced = {protocol.name: protocol for protocol in protocols if protocol.announced}
         for protocol in protocols:
             setup = Setup(
@@ -125,17 +130,28 @@ class Protocols:
                 self._make_parser[protocol.name] = protocol.streams(setup)
             if protocol.datagrams is not None:
                 self._make_listener[protocol.name] = protocol.datagrams(setup)
+        self._rivals = Rivals(self._recogniser, self._make_parser, counters, settings.probe_bytes)
         self._datagrams = DatagramFlows(
             settings, counters, flows, protocols, self._recogniser, self._talks, self._register, self._make_listener
         )
         self.contradictions: list[Contradiction] = []
         """Servers that began in another protocol than their clients, in this batch; whoever reads it, clears it."""
 
-    def feed(self, streams: Streams, datagrams: Datagrams) -> Transactions:
-        """Take the bytes of a batch; return the transactions that they completed. Never raises on what it reads."""
+    @property
+    def strangers(self) -> list[int]:
+        """Slots of flows that were recognised at the port of another protocol, in this batch; whoever reads it, clears
+        it."""
+        return self._register.strangers
+
+    def feed(self, streams: Streams, datagrams: Datagrams, before: Callable[[int], None] | None = None) -> Transactions:
+        """Take the bytes of a batch; return the transactions that they completed. Never raises on what it reads.
+
+        ``before`` is called for each row of ``streams``, with the number of its packet: whoever else announces
+        connections is to have said by then what was said before.
+        """
         out: list[Transaction] = []
         if len(streams):
-            self._feed_streams(streams, out)
+            self._feed_streams(streams, out, before)
         if len(datagrams):
             self._datagrams.feed(datagrams, out)
         found = sorted(out, key=attrgetter("number"))
@@ -158,7 +174,7 @@ class Protocols:
         found = []
         for flow_id in self._flows.id[streams.slot[far]].tolist():
             talk = self._talks.by_id.get(flow_id)
-            if talk is None or talk.offered:
+            if talk is None or talk.offered or talk.rival is not None:
                 continue
             if getattr(talk.parser, "settled", talk.began == _BOTH):
                 talk.offered = True
@@ -180,6 +196,8 @@ class Protocols:
 
     def _is_read(self, talk: Talk) -> bool:
         """Return whether all was read of a flow that a parser ever reads."""
+        if talk.rival is not None:
+            return False
         if talk.parser is not None:
             return getattr(talk.parser, "settled", False)
         if talk.probing or talk.awaited:
@@ -188,7 +206,7 @@ class Protocols:
 
     # Streams.
 
-    def _feed_streams(self, streams: Streams, out: list[Transaction]) -> None:
+    def _feed_streams(self, streams: Streams, out: list[Transaction], before: Callable[[int], None] | None) -> None:
         talks, data, slots = self._talks.by_id, streams.data, streams.slot
         for row, (flow_id, slot, side, start, end, gap, closed, ts_ns, number) in enumerate(zip(
             self._flows.id[slots].tolist(), slots.tolist(), streams.direction.tolist(), streams.start.tolist(),
@@ -196,6 +214,8 @@ class Protocols:
             streams.number.tolist(), strict=True,
         )):  # fmt: skip
             done = len(out)
+            if before is not None:
+                before(number)
             talk = talks.get(flow_id)
             if talk is None:
                 talk = talks[flow_id] = Talk(slot)
@@ -203,6 +223,8 @@ class Protocols:
                     self._meet(talk, ts_ns)
             stretch = Stretch(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed)
             self._feed_row(talk, stretch, out)
+            if end > start and talk.protocol is not None and talk.protocol.by_message:
+                _note_ends(streams, row, talk.parser, out[done:])
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
 
@@ -211,6 +233,9 @@ class Protocols:
         side = stretch.direction
         if stretch.closed:
             talk.closed |= 1 << side
+        if talk.rival is not None and side is Direction.TO_CLIENT and self._rivals.named_back(talk, stretch):
+            self._register.decide(talk, talk.protocol)
+            talk.began = 0
         if talk.parser is not None and talk.awaited and self._contradicts(talk, stretch):
             talk.release()
         if talk.announced and self._belies(talk, stretch):
@@ -228,6 +253,47 @@ class Protocols:
                 self._hear_client(talk, stretch, out)
             else:
                 self._hear(talk, side, stretch.data, stretch.gap)
+        if talk.rival is not None:
+            self._feed_rival(talk, stretch, out)
+        elif talk.line is not None and side is Direction.TO_SERVER and stretch.data:
+            self._search(talk, stretch, out)
+
+    def _search(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
+        """Look whether a client goes on in another protocol, whose server passes over what came before; if so, read
+        that, beside what the flow seemed to be.
+        """
+        protocol, line, data = talk.protocol, talk.line, stretch.data
+        if talk.announced or talk.handovers or line is None or (protocol is not None and protocol.sure):
+            talk.line = None
+            return
+        said = line + data if not stretch.gap else data
+        found = self._recogniser.within(said, protocol)
+        talk.line = said[max(said.rfind(b"\n") + 1, len(said) - LINE_BYTES) :]
+        if found is None or found[0].name not in self._make_parser:
+            return
+        other, start = found
+        talk.line = None
+        parser = self._make_parser[other.name](talk.slot, talk.tx_id)
+        stretch = stretch._replace(data=said[start:], gap=0)
+        if protocol is not None:
+            self._rivals.begin(talk, other, parser)
+            self._feed_rival(talk, stretch, out)
+            return
+        talk.probing = talk.awaited = False
+        self._talks.hold(talk, NOTHING)
+        self._register.decide(talk, other)
+        talk.parser = parser
+        self._register.parse(talk, True)
+        self._parse(talk, stretch, out)
+
+    def _feed_rival(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
+        """Let the other reading of a flow take the next bytes; where it hands over, it was the true one."""
+        handover = self._rivals.feed(talk, stretch, out)
+        if handover is not None and talk.rival is not None:
+            talk.protocol = talk.rival.protocol
+            self._register.decide(talk, talk.protocol)
+            self._rivals.drop(talk)
+            self._hand_over(talk, handover, stretch.ts_ns, stretch.number, out)
 
     def _belies(self, talk: Talk, stretch: Stretch) -> bool:
         """Return whether a connection is another one than was announced: of a transfer, one side is silent. What the
@@ -312,6 +378,9 @@ class Protocols:
             return
         if others:
             self._hear(talk, 1 - side, others, 0)
+        settled = protocol is not None and (protocol.sure or side == Direction.TO_CLIENT)
+        if settled or talk.began == _BOTH or self._recogniser.prelude_of(protocol, others):
+            talk.line = None
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
         if maker is None:
             if side == Direction.TO_SERVER and not gap and talk.closed != _BOTH:
@@ -396,7 +465,7 @@ class Protocols:
             talk.began |= (protocol is not None) << Direction.TO_SERVER
         elif maker is not None and not gap:
             self._counters.add("app_layer.corrected")
-            talk.release()
+            self._rivals.keep(talk, talk.protocol, talk.parser)
             self._register.decide(talk, protocol)
             talk.began = 1 << Direction.TO_SERVER
             talk.parser = maker(talk.slot, talk.tx_id)
@@ -406,7 +475,10 @@ class Protocols:
         return False
 
     def _contradicted(self, slot: int, data: bytes, ts_ns: int, number: int) -> None:
-        """Note which other protocol a server begins in, where that is known."""
+        """Note which other protocol a server begins in, where that is known, and read that as well."""
+        talk = self._talks.by_id.get(int(self._flows.id[slot]))
+        if talk is not None:
+            self._rivals.suspect(talk, data)
         protocol = self._recogniser.stream(data[: self._settings.probe_bytes], Direction.TO_CLIENT)
         if protocol is not None and len(self.contradictions) < MAX_CONTRADICTIONS:
             self.contradictions.append(Contradiction(slot, ts_ns, number))
@@ -431,8 +503,12 @@ class Protocols:
             return False
         first = (answered + data)[: self._settings.probe_bytes]
         protocol = None if gap else self._recogniser.stream(first, Direction.TO_CLIENT)
+        if self._recogniser.may_answer(talk.protocol, first):
+            protocol = talk.protocol
         if protocol is not None and protocol is not talk.protocol and protocol.name in self._make_parser:
             return True
+        if protocol is talk.protocol or self._recogniser.prelude_of(talk.protocol, first):
+            talk.line = None
         if protocol is None and not gap and len(first) < self._settings.probe_bytes:
             self._talks.hold(talk, (said, first))
         else:
@@ -460,15 +536,19 @@ class Protocols:
             if protocol is None and len(first) < max(limit, probe) and not closed and self._room(first):
                 self._talks.hold(talk, (said, first))
                 return
+        if self._recogniser.may_answer(talk.protocol, first):
+            protocol = talk.protocol
         talk.awaited = False
         self._talks.hold(talk, NOTHING)
         talk.heard |= 1 << Direction.TO_CLIENT
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
         if protocol is not None and protocol is talk.protocol:
             talk.began |= 1 << Direction.TO_CLIENT
+            talk.line = None
         elif maker is not None:
             self._counters.add("app_layer.corrected")
             self._counters.add("app_layer.probe.missed_bytes", talk.missed)
+            self._rivals.drop(talk)
             self._register.decide(talk, protocol)
             talk.began = 1 << Direction.TO_CLIENT
             talk.parser = maker(talk.slot, talk.tx_id)
@@ -537,6 +617,25 @@ class Protocols:
                 take_over(handover.before, ts_ns, number, out)
             except Exception:
                 self._register.fail(talk)
+
+
+def _note_ends(streams: Streams, row: int, parser: StreamParser | None, found: list[Transaction]) -> None:
+    """Note where messages end that a row completed. Where its parser says so of what is no transaction, a packet with
+    several counts as one, as in Suricata: of the records of a TLS handshake there are always several.
+    """
+    side = int(streams.direction[row])
+    end = int(streams.offset[row] + streams.end[row] - streams.start[row])
+    ended: Sequence[int] | None = getattr(parser, "ended", None)
+    if ended is None:
+        ends = [end - one.behind for one in found if one.direction == side and not one.partial and one.tx_id >= 0]
+    elif ended:
+        packets = streams.packet_ends(row)
+        places = np.searchsorted(packets, end - np.array(ended))
+        ends = packets[np.unique(np.minimum(places, len(packets) - 1))].tolist()
+    else:
+        return
+    if ends:
+        streams.message_ends.setdefault((int(streams.slot[row]), side), []).extend(ends)
 
 
 def _date(found: list[Transaction], streams: Streams, row: int, side: int) -> None:

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ids.protocols.protocol import DatagramParser, Protocol, StreamParser
 from ids.types import FlowPlace
 
 NOTHING = (b"", b"")
+
+
+@dataclass(slots=True)
+class Rival:
+    """The other reading of a flow."""
+
+    protocol: Protocol | None = None
+    """None: it does not show yet in what the server says."""
+    parser: StreamParser | None = None
+    said: bytes = b""
+    """First bytes of the server, while they show nothing; no more than are probed."""
+    fresh: bool = False
+    """The stretch at hand is in ``said``."""
+    judged: bool = False
+    """The server has said something since the client contradicted it."""
 
 
 class Talk:
@@ -13,7 +30,8 @@ class Talk:
 
     __slots__ = (
         "announced", "awaited", "began", "closed", "greeted", "handed", "handed_at", "handovers", "heard", "left",
-        "listener", "looked", "missed", "offered", "parser", "prefix", "probing", "protocol", "since", "slot", "tx_id",
+        "line", "listener", "looked", "missed", "offered", "parser", "prefix", "probing", "protocol", "rival", "since",
+        "slot", "tx_id",
     )  # fmt: skip
 
     def __init__(self, slot: int) -> None:
@@ -22,6 +40,8 @@ class Talk:
         self.protocol: Protocol | None = None
         self.parser: StreamParser | None = None
         self.listener: DatagramParser | None = None
+        self.rival: Rival | None = None
+        """The other reading of a flow whose sides contradict each other."""
         self.prefix = NOTHING
         """First bytes by `Direction`, while the protocol is unknown; no more each than the stage says."""
         self.closed = 0
@@ -36,6 +56,9 @@ class Talk:
         """There is no parser for what the client seems to speak, and the server's first bytes are to confirm it."""
         self.greeted = False
         """The server's first bytes decided for the parser; the client's may contradict."""
+        self.line: bytes | None = b""
+        """The last line of a client, as far as it came, whose protocol its server has not confirmed; None: nothing else
+        is looked for in what it says."""
         self.missed = 0
         """Bytes of the client behind those in ``prefix`` meanwhile."""
         self.offered = False
@@ -58,7 +81,7 @@ class Talk:
         """Probe anew: what comes is another protocol, whose first transaction has this id."""
         self.tx_id = tx_id
         self.probing, self.protocol, self.heard, self.began = True, None, 0, 0
-        self.awaited, self.missed, self.greeted = False, 0, False
+        self.awaited, self.missed, self.greeted, self.line = False, 0, False, b""
 
     def release(self) -> None:
         """Let the parser go, with what it holds."""
@@ -66,7 +89,9 @@ class Talk:
             self.parser.release()
         if self.listener is not None:
             self.listener.release()
-        self.parser = self.listener = None
+        if self.rival is not None and self.rival.parser is not None:
+            self.rival.parser.release()
+        self.parser = self.listener = self.rival = None
 
 
 class Talks(FlowPlace[Talk]):

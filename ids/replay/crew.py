@@ -34,7 +34,9 @@ class Crew:
                 logging.getLogger("ids.decode").setLevel(logging.ERROR)
             _inspect(engine.inspect(share), engine, captures, line)
 
-        self._workers = start_workers([Share(number, workers) for number in range(workers)], body)
+        ports = engine.config.protocols.shared_ports
+        shares = [Share(number, workers, shared_ports=ports) for number in range(workers)]
+        self._workers = start_workers(shares, body)
         engine.workers = [{} for _ in self._workers]
 
     def found(self, packets: int) -> Findings:

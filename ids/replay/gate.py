@@ -36,6 +36,7 @@ from ids.types import (
     PacketBatch,
     Packets,
     address_halves,
+    ascending,
 )
 
 ROUND = 1024
@@ -213,13 +214,13 @@ class ReplayGate:
     def _attribute_flows(self, packets: Packets, dropped: I64) -> None:
         rows = np.flatnonzero(np.isin(packets.batch.number, dropped))
         for condemned in self._condemned:
-            _note(condemned.report, np.unique(packets.batch.number[_rows_of(condemned, packets, rows)]))
+            _note(condemned.report, ascending(packets.batch.number[_rows_of(condemned, packets, rows)]))
 
     def _stand_in(self, packets: Packets) -> None:
         """Count the packets that the blocks would have met, by their addresses alone."""
         number, clock = packets.batch.number, packets.batch.ts_ns
         for block in self._blocks:
-            _note(block.report, np.unique(number[block.hits(packets.src, number, clock) & (packets.depth == 0)]))
+            _note(block.report, ascending(number[block.hits(packets.src, number, clock) & (packets.depth == 0)]))
 
 
 def _ordered_at(order: _Block | _Condemned) -> int:

@@ -14,7 +14,7 @@ from ids.events import Event
 from ids.respond.events import PLAIN
 from ids.respond.headers import packet_base
 from ids.respond.settings import EveSettings
-from ids.types import I64, LIVE, U8, Bool, Packets
+from ids.types import I64, LIVE, U8, Bool, Packets, ascending
 
 MAX_EVENTS = 16_384
 MAX_EVENTS_LIVE = 256
@@ -38,7 +38,7 @@ class Allowance:
     def allowed(self, kinds: I64, seconds: I64) -> Bool:
         """Return which events may be written, given the kind and the second of each, in their order."""
         allowed = np.zeros(len(kinds), np.bool_)
-        for kind in np.unique(kinds).tolist():
+        for kind in ascending(kinds).tolist():
             of = np.flatnonzero(kinds == kind)
             now, group, count = np.unique(seconds[of], return_inverse=True, return_counts=True)
             last, used = self._used.get(kind, (-1, 0))

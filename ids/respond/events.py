@@ -372,6 +372,17 @@ def contradiction_event(flows: FlowColumns, slot: int, ts_ns: int, number: int) 
     return event
 
 
+def stranger_event(flows: FlowColumns, slot: int) -> Event:
+    """Return the ``anomaly`` event of a protocol at another's port."""
+    flow = flows.view(slot)
+    event = base("anomaly", flow, int(flows.last_ns[slot]), 0, Direction.TO_SERVER)
+    event["anomaly"] = {
+        "app_proto": flow.app_proto, "type": "applayer", "event": "APPLAYER_PROTOCOL_AT_ANOTHERS_PORT",
+        "layer": "proto_detect",
+    }  # fmt: skip
+    return event
+
+
 def oddity_events(transaction: Transaction) -> Iterator[Event]:
     """Yield the ``anomaly`` events of what a parser found odd in a part of a transaction."""
     for odd in transaction.instances(ODDITY):

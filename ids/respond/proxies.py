@@ -25,7 +25,8 @@ MAX_HOPS = 16
 
 X_FORWARDED_FOR, FORWARDED, PROXY_PROTOCOL = "x-forwarded-for", "forwarded", "proxy-protocol"
 
-_V1 = re.compile(rb"PROXY TCP[46] ([0-9A-Fa-f.:]{2,45}) [^\r\n]{0,64}\r?\n")
+_V1 = re.compile(rb"PROXY TCP[46] ([0-9A-Fa-f.:]{2,45}) [0-9A-Fa-f.:]{2,45} \d{1,5} \d{1,5}\r?\n")
+"""To its end: a request whose method is PROXY is none."""
 _V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _V2_HEAD = len(_V2_SIGNATURE) + 4
 _V2_PROXIED = 0x21
@@ -36,6 +37,13 @@ MAX_PROXY_HEADER_BYTES = 256
 """Of the PROXY protocol's header that are kept until its address is there: version 1 has at most 107 in all."""
 
 
+UNHEARD = (
+    "respond.trusted_proxies is set and respond.forwarded_headers is not: what these proxies say of their clients is"
+    " not believed, and flows are dropped without a client's name. Name the header that they append to:"
+    " docs/proxies.md"
+)
+
+
 class Proxies:
     """The trusted proxies of the settings."""
 
@@ -43,7 +51,8 @@ class Proxies:
         networks = [unmapped(ipaddress.ip_network(network)) for network in settings.trusted_proxies]
         self._networks: tuple[IPNetwork, ...] = tuple(networks)
         self._set = AddressSet(_merged(map(_interval, networks)))
-        self._headers = settings.forwarded_headers
+        self._headers = [name for name in settings.forwarded_headers if name != PROXY_PROTOCOL]
+        self._announced = PROXY_PROTOCOL in settings.forwarded_headers
 
     def __bool__(self) -> bool:
         return bool(self._networks)
@@ -63,11 +72,12 @@ class Proxies:
 
         ``announced`` is the source that a header of the PROXY protocol named (None: there was none, empty: it named
         nobody). ``header`` returns the value of a header of the request, its lines joined by commas, in their order.
-        Where two headers lead to two clients, one of them is not the proxies' own, and neither is believed.
+        None is read that the settings do not name: it comes from the client. Where two that they name lead to two
+        clients, one is not the proxies' own after all, and neither is believed.
         """
         if peer not in self._set:
             return None
-        if announced is not None:
+        if announced is not None and self._announced:
             source = _halves(announced)
             if source is None or source not in self._set:
                 return None if source is None else ForwardedFor(source, PROXY_PROTOCOL)

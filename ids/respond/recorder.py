@@ -1,7 +1,8 @@
 """Records the packets around each alert: those of its flow, before and behind the match, a capture file each.
 
 What is kept in memory is bounded: the latest batches, for what came before a match, and the recordings that wait for
-what comes behind it. The files are written by a thread (`ids.respond.recordings`).
+what comes behind it. Whether a match becomes an alert is decided later, perhaps in another process; so each recording
+goes there, and those that an alert names are written (`ids.respond.recordings`).
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import io
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from ids.capture.writer import PcapWriter
 from ids.counters import Counters
-from ids.respond.recordings import Recordings
 from ids.respond.settings import CapturesSettings
+from ids.respond.threshold import Hearing, Thresholds
 from ids.types import I64, Exhibit, FlowBatch, FlowColumns, Match, Packets
 
 HISTORY_BATCHES = 64
@@ -32,6 +34,13 @@ MAX_OF_FLOW = 8
 MAX_OF_RULE = 60
 """Recordings for one rule in a minute: a rule that matches everywhere must not push out what others found."""
 
+MAX_UNSURE = 120
+"""Beside them, for a rule that alerts only on some matches (`threshold`): those of matches that look like no alert. The
+count may say otherwise where it is kept, as other workers see matches too."""
+
+MAX_UNSURE_OPEN = 64
+"""Of these at once, so that they leave room for the others."""
+
 MAX_RULES = 4096
 """Rules with recordings in a minute; matches of further ones have none."""
 
@@ -44,46 +53,51 @@ _NOTHING = Exhibit()
 class _Recording:
     """One file in the making."""
 
-    name: str
+    path: str
     slot: int
     until_ns: int
     linktype: int
     rows: list[tuple[int, int, bytes]] = field(default_factory=list)
     """Time, length on the wire, frame."""
     size: int = 0
+    sure: bool = True
+    """The match looked like an alert."""
 
 
 class Recorder:
     """Begins recordings with matches, and adds packets to them."""
 
-    def __init__(self, settings: CapturesSettings, flows: FlowColumns, counters: Counters, *, live: bool) -> None:
+    def __init__(self, settings: CapturesSettings, flows: FlowColumns, counters: Counters) -> None:
         self._flows = flows
         self._counters = counters
-        self._live = live
         self._history: deque[tuple[Packets, I64]] = deque(maxlen=HISTORY_BATCHES)
         self._open: dict[int, _Recording] = {}
         """By flow id."""
         self._made = flows.place(lambda: [0])
         """How many recordings a flow has had."""
         self._minute = -1
-        self._of_rule: Counter[int] = Counter()
-        """By sid: recordings in that minute."""
-        self._shelf: Recordings | None = None
+        self._of_rule: Counter[tuple[int, bool]] = Counter()
+        """By sid, and whether the match looked like an alert: recordings in that minute."""
+        self._unsure = 0
+        """Open recordings of matches that did not."""
+        self._thresholds = Thresholds(Counters())
+        """As the process that decides counts matches, as far as they are seen here."""
+        self._finished: list[tuple[str, bytes]] = []
         self.configure(settings)
 
     def configure(self, settings: CapturesSettings) -> None:
         """Go on by these settings; open recordings end as they began."""
         self._settings = settings
-        if self._shelf is not None and self._shelf.settings != settings:
-            self._shelf.flush()
-            self._shelf = None
-        if settings.dir is not None and self._shelf is None:
-            self._shelf = Recordings(settings, self._counters, patient=not self._live)
 
     @property
     def wanted(self) -> bool:
         """The settings ask for recordings."""
-        return self._shelf is not None
+        return self._settings.dir is not None
+
+    def finished(self) -> list[tuple[str, bytes]]:
+        """Hand over what has been recorded since this was last asked: paths and contents of files."""
+        done, self._finished = self._finished, []
+        return done
 
     def take(self, matches: Sequence[Match], packets: Packets | None, flows: FlowBatch) -> list[Match]:
         """Take a batch and what was found in it; return the matches with the names of their recordings."""
@@ -107,36 +121,40 @@ class Recorder:
             self._close(flow_id)
 
     def flush(self) -> None:
-        """Close all recordings, and wait until they are written; forget the traffic."""
+        """Close all recordings; forget the traffic."""
         for flow_id in list(self._open):
             self._close(flow_id)
         self._history.clear()
         self._of_rule.clear()
-        if self._shelf is not None:
-            self._shelf.flush()
+        self._thresholds = Thresholds(Counters())
 
     def _named(self, match: Match, packets: Packets | None, flows: FlowBatch) -> Match:
         flow_id = match.flow.id
-        if not flow_id or self._shelf is None or match.signature.state.silent:
+        if not flow_id or self._settings.dir is None or match.signature.state.silent:
             return match
+        sure = True
+        if match.signature.threshold is not None or match.signature.suppressed:
+            sure = self._thresholds.heard(match) is Hearing.ALERTS
         recording = self._open.get(flow_id)
         # Nearly all matches of a rule that counts distinct things are no alerts; the one that is shows a flow of many.
         if recording is None and match.signature.distinct is None:
-            recording = self._begin(match, packets, flows)
+            recording = self._begin(match, packets, flows, sure=sure)
         if recording is None:
             return match
-        path = self._shelf.path(recording.name)
-        return replace(match, exhibit=replace(match.exhibit or _NOTHING, capture=path))
+        return replace(match, exhibit=replace(match.exhibit or _NOTHING, capture=recording.path))
 
-    def _begin(self, match: Match, packets: Packets | None, flows: FlowBatch) -> _Recording | None:
+    def _begin(self, match: Match, packets: Packets | None, flows: FlowBatch, *, sure: bool) -> _Recording | None:
         made = self._made.of(match.flow)
-        if len(self._open) >= MAX_OPEN or made[0] >= MAX_OF_FLOW or self._too_many(match):
-            self._counters.add("captures.not_recorded")
+        full = len(self._open) >= MAX_OPEN or made[0] >= MAX_OF_FLOW or (not sure and self._unsure >= MAX_UNSURE_OPEN)
+        if full or self._too_many(match, sure=sure):
+            self._counters.add("captures.not_recorded", int(sure))
             return None
-        made[0] += 1
+        made[0] += sure
+        self._unsure += not sure
         flow, settings = match.flow, self._settings
         name = f"{max(match.ts_ns, 0):019d}-{match.signature.sid}-{flow.id}.pcap"
-        recording = _Recording(name, flow.slot, match.ts_ns + int(settings.wait_s * _SECOND_NS), -1)
+        path = str(Path(settings.dir or ".") / name)
+        recording = _Recording(path, flow.slot, match.ts_ns + int(settings.wait_s * _SECOND_NS), -1, sure=sure)
         known = [*self._history, *([(packets, flows.slot)] if packets is not None else [])]
         before: list[tuple[Packets, int]] = []
         behind: list[tuple[Packets, int]] = []
@@ -152,15 +170,15 @@ class Recorder:
                 break
         return recording
 
-    def _too_many(self, match: Match) -> bool:
+    def _too_many(self, match: Match, *, sure: bool) -> bool:
         minute, sid = match.ts_ns // _MINUTE_NS, match.signature.sid
         if minute != self._minute:
             self._minute = minute
             self._of_rule.clear()
-        if sid not in self._of_rule and len(self._of_rule) >= MAX_RULES:  # a plugin may make them up
+        if (sid, sure) not in self._of_rule and len(self._of_rule) >= MAX_RULES:  # a plugin may make them up
             return True
-        self._of_rule[sid] += 1
-        return self._of_rule[sid] > MAX_OF_RULE
+        self._of_rule[sid, sure] += 1
+        return self._of_rule[sid, sure] > (MAX_OF_RULE if sure else MAX_UNSURE)
 
     def _go_on(self, packets: Packets, slots: I64) -> None:
         by_slot = {recording.slot: flow_id for flow_id, recording in self._open.items()}
@@ -187,10 +205,11 @@ class Recorder:
 
     def _close(self, flow_id: int) -> None:
         recording = self._open.pop(flow_id)
-        if self._shelf is None or not recording.rows:
+        self._unsure -= not recording.sure
+        if not recording.rows:
             return
         stream = io.BytesIO()
         writer = PcapWriter(stream, recording.linktype)
         for ts_ns, wirelen, frame in recording.rows:
             writer.write(frame, ts_ns, wirelen)
-        self._shelf.put(recording.name, stream.getvalue())
+        self._finished.append((recording.path, stream.getvalue()))

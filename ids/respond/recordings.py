@@ -1,4 +1,4 @@
-"""The directory of capture files: written by a thread, bounded in number and in bytes, the oldest give way.
+"""The directory of capture files: those that alerts name, written by a thread; the oldest give way to bounds.
 
 The directory is 0700, its files are 0600, and no link is followed. Several workers and engines may share it.
 """
@@ -9,11 +9,13 @@ import logging
 import os
 import re
 import threading
-from collections import deque
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from ids.counters import Counters
+from ids.events import Event
 from ids.respond.settings import CapturesSettings
 
 log = logging.getLogger(__name__)
@@ -21,9 +23,16 @@ log = logging.getLogger(__name__)
 WAITING_BYTES = 32 << 20
 """What may wait for the disk; beyond it a live engine loses recordings, and counts them."""
 
+MAX_AWAITED = 4096
+"""Recordings that alerts have named and that are not finished: as many as all workers may have open."""
+
+MAX_OF_RULE = 60
+"""Files of one rule in a minute; see `ids.respond.recorder`, which keeps to it where it knows what alerts."""
+
 FLUSH_S = 10.0
 """How long the end of the engine waits for the disk."""
 
+_MINUTE_NS = 60_000_000_000
 _NAME = re.compile(r"\d{19}-\d{1,10}-\d{1,16}\.pcap")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -37,18 +46,57 @@ class Recordings:
         self.settings = settings
         self._folder = Path(settings.dir or ".")
         self._counters = counters
+        counters.begin("captures.lost")
         self._patient = patient
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._bytes = 0
         self._busy = self._failing = False
+        self._awaited: OrderedDict[str, None] = OrderedDict()
+        """Paths that alerts have named."""
+        self._minute = -1
+        self._of_rule: Counter[int] = Counter()
+        """By sid: recordings named in that minute."""
         self._noted: dict[str, int] = {}
         """Counts of the thread's, on their way to the counters."""
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def path(self, name: str) -> str:
-        """Return where a file of this name will be."""
-        return str(self._folder / name)
+    @property
+    def wanted(self) -> bool:
+        """The settings ask for recordings."""
+        return self.settings.dir is not None
+
+    def admit(self, alerts: Iterable[Event]) -> None:
+        """Note the recordings that alerts name. Where a rule has enough of them, the alert names none."""
+        for event in alerts:
+            path = event.get("capture_file")
+            if path is None or path in self._awaited:
+                continue
+            if self._too_many(event):
+                del event["capture_file"]
+                self._counters.add("captures.not_recorded")
+                continue
+            self._awaited[path] = None
+            if len(self._awaited) > MAX_AWAITED:  # of workers that have died
+                self._awaited.popitem(last=False)
+
+    def take(self, finished: Iterable[tuple[str, bytes]]) -> None:
+        """Take recordings that have ended; those that no alert has named are forgotten."""
+        for path, content in finished:
+            if path in self._awaited:
+                del self._awaited[path]
+                self.put(Path(path).name, content)
+            else:
+                self._counters.add("captures.not_alerted")
+
+    def _too_many(self, event: Event) -> bool:
+        minute = event["ids"]["packet_ts_ns"] // _MINUTE_NS
+        if minute != self._minute:
+            self._minute = minute
+            self._of_rule.clear()
+        sid = event["alert"]["signature_id"]
+        self._of_rule[sid] += 1
+        return self._of_rule[sid] > MAX_OF_RULE
 
     def put(self, name: str, content: bytes) -> None:
         """Hand over a file. The thread begins with the first one, in the process that has some."""

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    PrivateAttr,
+    model_validator,
+)
 
+from ids.errors import Location
 from ids.privacy import PrivacySettings
 from ids.types import unmapped
 
@@ -24,7 +34,7 @@ ActionName = Literal["pass", "drop", "reject", "alert"]
 ExceptionPolicy = Literal["auto", "ignore", "drop-flow", "reject", "bypass", "pass-flow"]
 """What becomes of a flow that cannot be inspected as it should."""
 
-ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
+ForwardedHeader = Literal["x-forwarded-for", "forwarded", "proxy-protocol"]
 
 
 Networks = list[Annotated[IPvAnyNetwork, AfterValidator(unmapped)]]
@@ -40,6 +50,16 @@ class RuleException(BaseModel):
     src_ip: Networks = Field(default=[], description="Senders of what matches; none: whoever.")
     dst_ip: Networks = Field(default=[], description="Receivers of what matches; none: whoever.")
     comment: str = Field("", description="Why.")
+    _place: Location | None = PrivateAttr(None)
+
+    @property
+    def place(self) -> Location:
+        """Where it was written; of one that was made otherwise, the setting's name."""
+        return self._place or Location("respond.exceptions")
+
+    def written_at(self, place: Location) -> None:
+        """Note where it was written, for whoever has something to say of it."""
+        self._place = place
 
     @model_validator(mode="after")
     def _of_somebody(self) -> RuleException:
@@ -85,10 +105,10 @@ class RespondSettings(BaseModel):
         " rule asks for it, the flow is dropped instead. Alerts name the client that they speak for, and what is"
         " counted by source counts that client. See docs/proxies.md for what such a proxy has to do.",
     )
-    forwarded_headers: Annotated[list[ForwardedHeader], Field(min_length=1)] = Field(
-        ["x-forwarded-for", "forwarded"],
-        description="Headers by which they do. Where both stand in a request and lead to two clients, neither is"
-        " believed: name the one that your proxies append to. The PROXY protocol is understood besides.",
+    forwarded_headers: list[ForwardedHeader] = Field(
+        default=[],
+        description="By what they do: the header that your proxies append to or set themselves, or the PROXY protocol."
+        " Any other comes from whoever asked, so none is believed unless it is named here.",
     )
     default_ttl_s: int = Field(
         3600, ge=1, le=31_536_000, description="How long a block lasts, in seconds, where the rule does not say."

@@ -246,9 +246,9 @@ def ordered(matches: list[Match], actions: Sequence[str] = ORDER, *, inline: boo
     """Return the matches of a batch in the order in which they are decided.
 
     What a rule finds in one packet is one match, though it may be seen in the packet and in its stream; but for one in
-    each of several files. Unless packets are dropped (``inline``), Suricata alerts of both: it judges the stream when
-    the packet is acknowledged. That is of rules in its language alone, and not of those on a protocol
-    (`Signature.packet_wise`).
+    each of several files, and of several messages. Unless packets are dropped (``inline``), Suricata alerts of both: it
+    judges the stream when the packet is acknowledged. That is of rules in its language alone, and not of those on a
+    protocol (`Signature.packet_wise`).
     """
     if len(matches) < 2:
         return matches
@@ -260,7 +260,8 @@ def ordered(matches: list[Match], actions: Sequence[str] = ORDER, *, inline: boo
         apart = of_stream and not inline and signature.packet_wise and signature.action is Action.ALERT
         files = match.exhibit.files if match.exhibit is not None else ()
         file = files[0].get("filename") if len(files) == 1 else None
-        identity = match.number, match.flow.id, match.direction, signature.gid, signature.sid, tx_id, file, apart
+        of_packet = match.number, match.flow.id, match.direction, signature.gid, signature.sid
+        identity = *of_packet, tx_id, file, apart, match.message
         if identity not in once or of_stream:
             once[identity] = match
     return list(once.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import orjson
@@ -21,6 +21,9 @@ MAX_CHARACTERS = 200
 Key = tuple[str, str]
 """A network in CIDR form, and the label of the claim that it is about."""
 
+Row = tuple[str, int | None]
+"""A text, and when its claim ends."""
+
 
 def load(folder: Path) -> dict[Key, str]:
     """Return the comments of claims that have not ended; none where there is no file, or a damaged one.
@@ -32,14 +35,14 @@ def load(folder: Path) -> dict[Key, str]:
 
 def change(
     folder: Path,
-    added: Mapping[Key, str] | None = None,
+    added: Mapping[Key, str | None] | None = None,
     networks_gone: Collection[str] = (),
     ends: Mapping[Key, int | None] | None = None,
 ) -> None:
     """Write down comments, and forget those of some networks, whoever's; raises `OSError`.
 
-    An empty comment takes away an earlier one. ``ends``: when a claim ends (Unix ns; None, or not there: it does not),
-    and its comment with it, so that a later claim is not shown with it.
+    An empty comment takes away an earlier one, None keeps it. ``ends``: when a claim ends (Unix ns; None, or not there:
+    it does not), and its comment with it, so that a later claim is not shown with it.
     """
     if not added and not networks_gone:
         return
@@ -47,15 +50,42 @@ def change(
     with held(folder):
         kept = _kept(folder)
         gone = set(networks_gone)
-        wanted = {key: (text[:MAX_CHARACTERS], ends.get(key)) for key, text in (added or {}).items()}
-        changed = {key: row for key, row in kept.items() if key[0] not in gone and key not in wanted}
-        changed |= {key: row for key, row in wanted.items() if row[0]}
-        if changed != kept:
-            rows = [[*key, *row] for key, row in changed.items()][-MAX_COMMENTS:]
-            write_whole(folder / FILE_NAME, orjson.dumps(rows))
+        changed = {key: row for key, row in kept.items() if key[0] not in gone}
+        for key, given in (added or {}).items():
+            text = changed.pop(key, ("", None))[0] if given is None else given
+            changed.pop(key, None)  # the latest are last
+            if text:
+                changed[key] = text[:MAX_CHARACTERS], ends.get(key)
+        _write(folder, kept, changed)
 
 
-def _kept(folder: Path) -> dict[Key, tuple[str, int | None]]:
+def settle(folder: Path, end_of: Callable[[Key], int | bool | None], label: str | None = None) -> None:
+    """Have comments end with their claims after these have changed; raises `OSError`.
+
+    ``end_of`` returns when a claim ends (Unix ns; None: it does not), or False where there is none any more. With a
+    ``label`` only its claims have changed.
+    """
+    with held(folder):
+        kept = _kept(folder)
+        changed = dict(kept)
+        for key, (text, _) in kept.items():
+            if label is not None and key[1] != label:
+                continue
+            end = end_of(key)
+            if end is False:
+                del changed[key]
+            else:
+                changed[key] = text, end
+        _write(folder, kept, changed)
+
+
+def _write(folder: Path, kept: Mapping[Key, Row], changed: Mapping[Key, Row]) -> None:
+    if changed != kept:
+        rows = [[*key, *row] for key, row in changed.items()][-MAX_COMMENTS:]
+        write_whole(folder / FILE_NAME, orjson.dumps(rows))
+
+
+def _kept(folder: Path) -> dict[Key, Row]:
     path, now_ns = folder / FILE_NAME, time.time_ns()
     try:
         rows = [_checked(row) for row in orjson.loads(path.read_bytes())]

@@ -25,6 +25,7 @@ from ids.kernel import Allow, AllowList, Blocklist, contract
 from ids.kernel.lists.entries import NETWORK, Entries, networks_from, texts_of
 from ids.kernel.system.clock import sample_offset_ns
 from ids.state.files import set_aside, write_whole
+from ids.types import ascending
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def save(blocks: Blocklist, allowed: AllowList, path: Path) -> int:
     keep = [entry for entry in allowed.list() if entry.label != SETTINGS]
     head = {
         "version": VERSION, "saved_ns": time.time_ns(), "boot": boot_id(), "boot_ns": boot_time_ns(),
-        "labels": blocks.label_names(np.unique(claims["label"]).tolist()),
+        "labels": blocks.label_names(ascending(claims["label"]).tolist()),
         "claims": len(claims), "allowed": [entry.label for entry in keep],
     }  # fmt: skip
     data = b"".join(

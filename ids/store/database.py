@@ -93,10 +93,10 @@ def store_path(state_dir: str, instance: str) -> Path:
 def open_writing(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlite3.Connection:
     """Open the database to write, making or migrating it where that is needed.
 
-    Raises `StoreTooNew`, `OSError` or `sqlite3.Error`. The folder is its owner's alone (0700), the file 0640.
+    Raises `StoreTooNew`, `OSError` or `sqlite3.Error`. The folder (0700) and the file (0600) are their owner's alone.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     database = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         _require_known(database, path, len(migrations))

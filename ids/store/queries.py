@@ -83,6 +83,10 @@ class Alert:
         made: Event = orjson.loads(self.line)
         return made
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data; the event was asked for."""
+        return {"id": self.id, "event": self.event}
+
     @property
     def cursor(self) -> str:
         """What to ask with for the page behind this alert."""
@@ -131,7 +135,8 @@ class ChangeRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        row = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {"expires_ns" if name == "until_ns" else name: value for name, value in row.items()}
 
 
 def alerts(
@@ -261,6 +266,23 @@ def changes(
     return _changes(database, where, values, before, limit)
 
 
+def imports(
+    database: sqlite3.Connection,
+    label: str,
+    since_ns: int,
+    until_ns: int | None = None,
+    *,
+    limit: int = 1,
+    oldest_first: bool = False,
+) -> list[ChangeRow]:
+    """Return imports of one label's whole set within a time, the latest unless the oldest are wanted."""
+    where, values = ["kind = 'import' AND network = '' AND label = ? AND ts_ns >= ?"], list[Any]((label, since_ns))
+    if until_ns is not None:
+        where.append("ts_ns <= ?")
+        values.append(until_ns)
+    return _changes(database, where, values, None, limit, oldest_first=oldest_first)
+
+
 def address_of(raw: bytes | None) -> str:
     """Spell an address of 16 bytes; empty for none."""
     if raw is None:
@@ -270,11 +292,18 @@ def address_of(raw: bytes | None) -> str:
 
 
 def _changes(
-    database: sqlite3.Connection, where: list[str], values: list[Any], before: str | None, limit: int
+    database: sqlite3.Connection,
+    where: list[str],
+    values: list[Any],
+    before: str | None,
+    limit: int,
+    *,
+    oldest_first: bool = False,
 ) -> list[ChangeRow]:
-    _add_cursor(where, values, before, oldest_first=False)
+    _add_cursor(where, values, before, oldest_first)
+    order = "ts_ns, id" if oldest_first else "ts_ns DESC, id DESC"
     rows = database.execute(
-        f"SELECT {_CHANGE_COLUMNS} FROM changes WHERE {' AND '.join(where)} ORDER BY ts_ns DESC, id DESC LIMIT ?",
+        f"SELECT {_CHANGE_COLUMNS} FROM changes WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?",
         (*values, limit),
     ).fetchall()
     names = [field.name for field in fields(ChangeRow)]

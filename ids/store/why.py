@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,7 +20,9 @@ from ids.respond.settings import RespondSettings
 from ids.state.comments import Key
 from ids.state.penalties import standing
 from ids.store import queries
+from ids.store.imports import imports_behind
 from ids.store.places import Places
+from ids.store.plain import block_data
 from ids.store.queries import Alert, ChangeRow, Count, Filters
 from ids.types import IPNetwork, address_halves
 
@@ -110,16 +112,18 @@ class Answer:
         return {
             "network": str(self.asked.network),
             "about": self.asked.about,
-            "blocks": [_plain(block, self.comments) for block in self.blocks],
+            "blocks": [block_data(block, self.comments) for block in self.blocks],
             "cause": self.cause.to_json() if self.cause is not None else None,
             "evidence": self.evidence,
-            "alert": {"id": self.alert.id, "event": self.alert.event} if self.alert is not None else None,
-            "alerts": [_without_line(alert) for alert in self.alerts],
+            "alert": self.alert.to_json() if self.alert is not None else None,
+            "alerts": [alert.to_json() for alert in self.alerts],
             "counts": [asdict(count) for count in self.counts],
             "history": [row.to_json() for row in self.history],
             "allowed": [{"network": str(entry.network), "label": entry.label} for entry in self.allowed],
-            "penalties": [{"network": net, "times": times, "until_ns": until} for net, times, until in self.penalties],
-            "within": {"count": self.within_count, "networks": self.within},
+            "penalties": [
+                {"network": net, "times": times, "expires_ns": until} for net, times, until in self.penalties
+            ],
+            "within": {"networks": self.within_count, "first": self.within},
             "own": self.own,
             "home": self.home,
             "proxy": self.proxy,
@@ -191,7 +195,9 @@ def _from_memory(answer: Answer, places: Places) -> None:
     held = [block.network for block in answer.blocks]
     near = next((block for block in held if block.prefixlen), network)  # a /64's alerts have addresses inside it
     answer.history = queries.history(places.memory, network, limit=ALERTS * 5)
-    answer.alerts = queries.alerts(places.memory, Filters(address=near), limit=ALERTS)
+    answer.history += imports_behind(places.memory, answer.blocks, answer.history)
+    answer.history.sort(key=lambda row: (row.ts_ns, row.id), reverse=True)
+    answer.alerts = queries.alerts(places.memory, Filters(address=near), limit=ALERTS, lines=True)
     answer.counts = queries.counts(places.memory, "rule", Filters(src=near), limit=ALERTS)
     sids = [claim.sid for block in answer.blocks for claim in (block, *block.others) if claim.sid]
     rows = [row for row in answer.history if row.kind == "block" and row.sid and not row.user]
@@ -327,23 +333,3 @@ def _blamed(alert: Alert) -> IPNetwork:
 
 def _names(blocks: Sequence[Block]) -> set[str]:
     return {str(block.network) for block in blocks}
-
-
-def _plain(block: Block, comments: Mapping[Key, str]) -> dict[str, Any]:
-    claims = [
-        {
-            "label": claim.label, "sid": claim.sid, "mode": claim.mode.value, "added_ns": claim.added_ns,
-            "expires_ns": claim.expires_ns, "comment": comments.get((str(block.network), claim.label), ""),
-        }
-        for claim in (block, *block.others)
-    ]  # fmt: skip
-    return {
-        "network": str(block.network), "packets": block.packets, "bytes": block.bytes,
-        "last_hit_ns": block.last_hit_ns, "claims": claims,
-    }  # fmt: skip
-
-
-def _without_line(alert: Alert) -> dict[str, Any]:
-    row = asdict(alert)
-    del row["line"]
-    return row

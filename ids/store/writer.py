@@ -68,6 +68,7 @@ class StoreWriter:
         self._changed = threading.Condition()
         self._closing = False
         self._counted: Counter[str] = Counter()
+        counters.begin("store.lost")
         self._database: sqlite3.Connection | None = None
         self._inode = 0
         self._failing = ""

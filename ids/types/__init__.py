@@ -27,7 +27,7 @@ from ids.types.addresses import (
     address_texts,
     unmapped,
 )
-from ids.types.arrays import I64, U8, U16, U32, U64, Bool
+from ids.types.arrays import I64, U8, U16, U32, U64, Bool, ascending
 from ids.types.asked import Asked
 from ids.types.changes import Change
 from ids.types.counting import After, Distinct, Remembered
@@ -119,5 +119,6 @@ __all__ = [
     "address_object",
     "address_text",
     "address_texts",
+    "ascending",
     "unmapped",
 ]

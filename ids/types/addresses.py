@@ -31,6 +31,12 @@ def _ipv4_text(address: int) -> str:
     return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
 
 
+def forget_texts() -> None:
+    """Let go of the texts that are kept of addresses seen."""
+    address_text.cache_clear()
+    _ipv4_text.cache_clear()
+
+
 def address_texts(addresses: U64, full: bool = False) -> list[str]:
     """Spell a column of addresses, shape (n, 2); ``full``: IPv6 with all its zeros."""
     high, low = addresses[:, 0], addresses[:, 1]

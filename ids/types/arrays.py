@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,3 +13,15 @@ U32: TypeAlias = NDArray[np.uint32]
 U64: TypeAlias = NDArray[np.uint64]
 I64: TypeAlias = NDArray[np.int64]
 Bool: TypeAlias = NDArray[np.bool_]
+
+_Numbers = TypeVar("_Numbers", I64, U8, U16, U32, U64)
+
+
+def ascending(values: _Numbers) -> _Numbers:
+    """Return the distinct values in order, as `np.unique` does, which since NumPy 2.3 hashes before it sorts and takes
+    ten times as long.
+    """
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]

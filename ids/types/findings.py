@@ -227,3 +227,6 @@ class Match:
     transaction: Transaction | None = None
     exhibit: Exhibit | None = None
     captured: tuple[Captured, ...] = ()
+    message: int = 0
+    """Stream offset of the message in which a rule on raw bytes matched once more: those of one packet are matches of
+    their own. 0: the first, or one that no message sets apart."""

@@ -11,7 +11,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from ids.types.addresses import address_text
+from ids.memory import empty
+from ids.types.addresses import address_text, forget_texts
 from ids.types.arrays import I64, U8, U16, U32, U64, Bool
 from ids.types.flow_states import EndReason, FlowState, Mark
 from ids.types.packets import Direction
@@ -189,6 +190,11 @@ class FlowColumns:
                 place.forget(ended)
         for name in _LAYOUT:
             getattr(self, name)[slots] = 0
+
+    def empty(self, unused: Bool) -> None:
+        """Give back the memory of slots that are not taken, as far as whole pages are, and of addresses as texts."""
+        empty([getattr(self, name) for name in _LAYOUT], unused)
+        forget_texts()
 
     def view(self, slot: int) -> Flow:
         """Return the flow of a slot; the same object each time, while the flow lives."""

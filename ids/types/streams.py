@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import NamedTuple
@@ -49,6 +49,9 @@ class Arrivals:
     number: I64
 
 
+_COLUMNS = ("slot", "direction", "offset", "start", "end", "gap", "conflict", "closed", "ts_ns", "number")
+
+
 @dataclass(frozen=True, eq=False)
 class Streams:
     """The TCP bytes that became contiguous in one batch: a row a chunk, in the order of the completing packets.
@@ -81,9 +84,17 @@ class Streams:
     """`PacketBatch.number` of that packet."""
     arrivals: Arrivals | None = None
     """None where each row is of one packet."""
+    message_ends: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    """By slot and direction: the stream offsets, ascending, behind the messages that the batch completed, of protocols
+    where rules on raw bytes are to see each (`ids.protocols.protocol.Protocol.by_message`). Parsers fill it."""
 
     def __len__(self) -> int:
         return len(self.slot)
+
+    def rows(self, start: int, stop: int) -> Streams:
+        """Return some rows that follow each other, of the same bytes."""
+        at = slice(start, stop)
+        return replace(self, **{name: getattr(self, name)[at] for name in _COLUMNS})
 
     def packet_at(self, row: int, behind: int) -> tuple[int, int]:
         """Return ``ts_ns`` and ``number`` of the packet with the last byte of a row but ``behind`` ones.
@@ -95,6 +106,14 @@ class Streams:
             return int(self.ts_ns[row]), int(self.number[row])
         piece = int(np.searchsorted(self.arrivals.end, max(end - behind, start + 1)))
         return int(self.arrivals.ts_ns[piece]), int(self.arrivals.number[piece])
+
+    def packet_ends(self, row: int) -> I64:
+        """Return the stream offsets behind each packet's bytes in a row, ascending; the last is the row's end."""
+        start, end, offset = int(self.start[row]), int(self.end[row]), int(self.offset[row])
+        if self.arrivals is None or start == end:
+            return np.array([offset + end - start], np.int64)
+        first, last = np.searchsorted(self.arrivals.end, (start + 1, end))
+        return self.arrivals.end[first : last + 1] - start + offset
 
     def content(self, row: int) -> bytes:
         """Return the bytes of a row."""

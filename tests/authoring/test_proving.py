@@ -33,7 +33,7 @@ def run(tmp_path: Path, text: str, *options: str, name: str = "r.yaml") -> Resul
 def verdicts(tmp_path: Path, text: str, *options: str, name: str = "r.yaml") -> list[dict[str, Any]]:
     result = run(tmp_path, text, "-o", "json", *options, name=name)
     assert result.exit_code in (0, 1), result.exception
-    rows: list[dict[str, Any]] = json.loads(result.stdout)
+    rows: list[dict[str, Any]] = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.exit_code == (0 if all(row["held"] for row in rows) else 1)
     return rows
 

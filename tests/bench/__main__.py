@@ -16,7 +16,7 @@ from tests.bench.report import CannotRun
 
 BENCHMARKS = ("xdp", "load", "startup", "replay", "gateway", "rates", "fairness", "memory", "flood", "restart")
 """Modules ``tests.bench.bench_<name>``, each with a ``main``; quick ones first."""
-ON_REQUEST = ("operator", "bypass", "same", "alerts", "evasion", "recognition", "soak", "lists")
+ON_REQUEST = ("operator", "bypass", "same", "alerts", "evasion", "recognition", "soak", "lists", "day", "faults")
 """Those that need to be given something, measure no speed or take half an hour, and so only run when named."""
 
 

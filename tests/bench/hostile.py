@@ -1,5 +1,6 @@
-"""Captures of a sender who wants the engine to remember: half-open connections, tiny segments, fragments that stay
-alone, each with one exploit among them. Made in columns; addresses are those of RFC 2544 and RFC 5737.
+"""Captures of a sender who wants the engine to remember: half-open connections, lone datagrams, tiny segments,
+fragments that stay alone, each with one exploit among them. Made in columns; addresses are those of RFC 2544 and
+RFC 5737, checksums those of the packets.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
 from ids.lab.actors import LOG4SHELL
@@ -22,6 +23,7 @@ SEGMENTS_EACH = 1000
 _MAGIC = bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000")
 _T0 = 1_700_000_000
 _SYN, _ACK, _PSH_ACK = 0x02, 0x10, 0x18
+_TCP = 6
 
 _ETHERNET = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02", type=0x0800)
 
@@ -35,7 +37,7 @@ def half_open(count: int) -> list[bytes]:
     _write(frames, 26, 0xC6120000 | number % (1 << 17), 4)
     _write(frames, 34, 1024 + number // (1 << 17), 2)
     _write(frames, 38, number * 7919, 4)
-    return [frames.tobytes()]
+    return [_summed(frames)]
 
 
 def tiny_segments(count: int) -> list[bytes]:
@@ -48,13 +50,13 @@ def tiny_segments(count: int) -> list[bytes]:
         _write(frames, 30 if back else 26, 0xC6120000 | number, 4)
         _write(frames, 38, np.full(connections, 4999 if back else 999), 4)
         _write(frames, 42, np.full(connections, 1000 if back else 0), 4)
-        opening.append(frames.tobytes())
+        opening.append(_summed(frames))
     frames = _copies(_segment(b"x", _PSH_ACK), count)
     number = np.arange(count)
     _write(frames, 26, 0xC6120000 | number % connections, 4)
     _write(frames, 38, 1000 + number // connections, 4)
     _write(frames, 42, np.full(count, 5000), 4)
-    return [*opening, frames.tobytes()]
+    return [*opening, _summed(frames)]
 
 
 def lone_fragments(count: int) -> list[bytes]:
@@ -64,11 +66,22 @@ def lone_fragments(count: int) -> list[bytes]:
     number = np.arange(count)
     _write(frames, 18, number, 2)
     _write(frames, 26, 0xC6120000 | number >> 16, 4)
-    return [frames.tobytes()]
+    return [_summed(frames)]
+
+
+def lone_datagrams(count: int) -> list[bytes]:
+    """Return datagrams, each of another source and port, that nobody answers."""
+    first = bytes(_ETHERNET / IP(src="198.18.0.1", dst=SERVER) / UDP(sport=1024, dport=9, chksum=0) / (b"d" * 32))
+    frames = _copies(first, count)
+    number = np.arange(count)
+    _write(frames, 26, 0xC6120000 | number % (1 << 17), 4)
+    _write(frames, 34, 1024 + number // (1 << 17), 2)
+    return [_summed(frames)]
 
 
 SHAPES: dict[str, Make] = {
     "half-open connections": half_open,
+    "datagrams of other sources": lone_datagrams,
     "one-byte segments": tiny_segments,
     "fragments never completed": lone_fragments,
 }
@@ -119,6 +132,30 @@ def _write(records: U8, at: int, values: I64, size: int) -> None:
     """Write a number in network order at an offset of each frame."""
     for byte in range(size):
         records[:, 16 + at + byte] = values >> 8 * (size - 1 - byte) & 0xFF
+
+
+def _summed(records: U8) -> bytes:
+    """Return records with the checksums of IPv4 and, in whole packets, of TCP; UDP has none."""
+    ip, tcp = records[:, 30:50], records[:, 50:]
+    _put_sum(ip, 10, np.zeros(len(records), np.int64))
+    if records[0, 39] == _TCP:
+        _put_sum(tcp, 16, _added(ip[:, 12:20]) + _TCP + tcp.shape[1])
+    return records.tobytes()
+
+
+def _put_sum(part: U8, at: int, more: I64) -> None:
+    """Write the Internet checksum (RFC 1071) of the bytes of each row, and of what is added, at an offset."""
+    part[:, at : at + 2] = 0
+    total = _added(part) + more
+    for _ in range(2):
+        total = (total & 0xFFFF) + (total >> 16)
+    part[:, at], part[:, at + 1] = ~total >> 8 & 0xFF, ~total & 0xFF
+
+
+def _added(part: U8) -> I64:
+    """Add up the bytes of each row as words in network order."""
+    total: I64 = (part[:, ::2].astype(np.int64) << 8).sum(1) + part[:, 1::2].astype(np.int64).sum(1)
+    return total
 
 
 def _split(part: bytes, count: int) -> list[bytes]:

@@ -74,7 +74,12 @@ def run_measured(command: Sequence[str], cwd: Path, environment: Mapping[str, st
 
 def resident_mib(pid: int) -> float:
     """Return the resident memory of a process and its children now, in MiB."""
-    return sum(_status_mib(each, "VmRSS") for each in _tree(pid))
+    return sum(map(resident_mib_of, processes(pid)))
+
+
+def resident_mib_of(pid: int) -> float:
+    """Return the resident memory of one process now, in MiB; 0 where it has ended."""
+    return _status_mib(pid, "VmRSS")
 
 
 def median(runs: Sequence[Run]) -> float:
@@ -110,7 +115,7 @@ class _Memory:
         while not self._done.wait(SAMPLE_S):
             if _command(self._pid) == ours:
                 continue  # until its exec, it runs in our memory
-            for pid in _tree(self._pid):
+            for pid in processes(self._pid):
                 self._peaks[pid] = max(self._peaks.get(pid, 0.0), _status_mib(pid, "VmHWM"))
 
 
@@ -120,7 +125,7 @@ def _command(pid: int) -> bytes:
     return b""
 
 
-def _tree(pid: int) -> list[int]:
+def processes(pid: int) -> list[int]:
     """Return a process and all its descendants; those that have ended are left out."""
     found = [pid]
     for parent in found:

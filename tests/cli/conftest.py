@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,11 @@ from tests.bench.report import CannotRun
 from tests.bench.scratch import scratch_bpffs
 
 Ids = Callable[..., tuple[int, str, str]]
+
+
+def rows_of(printed: str) -> list[dict[str, Any]]:
+    """Return the lines of JSON that a command has printed."""
+    return [json.loads(line) for line in printed.splitlines()]
 
 
 @pytest.fixture(scope="session")

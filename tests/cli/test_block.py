@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ids.kernel import FastPath, FastPathSettings
 from ids.literal import literal
-from tests.cli.conftest import Ids
+from tests.cli.conftest import Ids, rows_of
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 
 
-def networks(ids: Ids) -> dict[str, dict[str, object]]:
-    return {entry["network"]: entry for entry in json.loads(ids("block", "list", "-o", "json")[1])}
+def networks(ids: Ids) -> dict[str, dict[str, Any]]:
+    return {entry["network"]: entry for entry in rows_of(ids("block", "list", "-o", "json")[1])}
 
 
 def test_a_block_is_added_listed_and_deleted(ids: Ids) -> None:
@@ -204,7 +205,7 @@ def test_an_import_says_whether_it_is_in_force(ids: Ids, tmp_path: Path, monkeyp
     _, out, err = ids("block", "import", feed, "--label", "f")
     assert "1 network on the blocklist" in out
     assert "nothing is attached" in err
-    monkeypatch.setattr("ids.cli.block.guarded_interfaces", lambda _: ["eth0"])
+    monkeypatch.setattr("ids.cli.importing.guarded_interfaces", lambda _: ["eth0"])
     assert "1 network blocked" in ids("block", "import", feed, "--label", "f")[1]
     assert "1 network in shadow: counted only" in ids("block", "import", feed, "--label", "f", "--shadow")[1]
     ids("block", "delete", "198.51.100.93")
@@ -260,6 +261,9 @@ def test_every_owner_of_a_network_is_listed_and_only_a_delete_takes_it_from_all(
     ids("block", "import", feed, "--label", "fb", "--shadow")
     entry = networks(ids)["203.0.113.51/32"]
     assert (entry["label"], entry["mode"]) == ("fa", "enforce")
-    assert entry["others"] == [{"mode": "shadow", "sid": 0, "label": "fb", "expires_ns": None}]
+    (other,) = entry["others"]
+    assert other | {"added_ns": 0} == {
+        "mode": "shadow", "sid": 0, "label": "fb", "added_ns": 0, "expires_ns": None, "comment": None,
+    }  # fmt: skip
     ids("block", "delete", "203.0.113.51")
     assert "203.0.113.51/32" not in networks(ids)

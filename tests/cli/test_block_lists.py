@@ -17,7 +17,7 @@ from ids.state.lists import load
 from ids.store.database import open_reading
 from ids.store.queries import changes
 from ids.types import BlockMode
-from tests.cli.conftest import Ids
+from tests.cli.conftest import Ids, rows_of
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 
@@ -41,7 +41,7 @@ def mixed(blocks: Blocklist) -> None:
 
 
 def listed(ids: Ids, *words: object) -> list[str]:
-    return [row["network"] for row in json.loads(ids("block", "list", "-o", "json", *words)[1])]
+    return [row["network"] for row in rows_of(ids("block", "list", "-o", "json", *words)[1])]
 
 
 def test_the_list_is_in_the_order_of_addresses(ids: Ids, blocks: Blocklist) -> None:
@@ -78,23 +78,24 @@ def test_the_most_hit_and_the_latest_come_first_when_asked(ids: Ids, blocks: Blo
     blocks.repair((4, True), keys, values, keys[:0])
     assert listed(ids, "--top", 2) == ["203.0.113.3/32", "203.0.113.2/32"]
     assert listed(ids, "--sort", "added") == ["203.0.113.1/32", "203.0.113.2/32", "203.0.113.3/32"]
-    (row,) = json.loads(ids("block", "list", "--by", "label", "-o", "json")[1])
+    (row,) = rows_of(ids("block", "list", "--by", "label", "-o", "json")[1])
     assert row == {"label": "feed", "entries": 3, "packets": 60, "bytes": 0}
 
 
 @pytest.mark.parametrize(
     ("by", "expected"),
     [
-        ("rule", {"no rule": 3, "sid 7": 1, "sid 9": 1}),
+        ("rule", {0: 3, 7: 1, 9: 1}),
         ("LABEL", {"feed": 2, "partner": 1, "rule": 2}),
         ("family", {"IPv4": 3, "IPv6": 2}),
     ],
 )
-def test_sums(ids: Ids, blocks: Blocklist, by: str, expected: dict[str, int]) -> None:
+def test_sums(ids: Ids, blocks: Blocklist, by: str, expected: dict[object, int]) -> None:
     mixed(blocks)
-    rows = json.loads(ids("block", "list", "--by", by, "-o", "json")[1])
-    assert {row[by.lower()]: row["entries"] for row in rows} == expected
-    assert all(name in ids("block", "list", "--by", by)[1] for name in expected)
+    rows = rows_of(ids("block", "list", "--by", by, "-o", "json")[1])
+    key = {"rule": "sid", "LABEL": "label"}.get(by, by)
+    assert {row[key]: row["entries"] for row in rows} == expected
+    assert all(str(name or "no rule") in ids("block", "list", "--by", by)[1] for name in expected)
 
 
 def test_one_address_is_shown_with_all_that_holds_it(ids: Ids, blocks: Blocklist) -> None:
@@ -107,14 +108,15 @@ def test_one_address_is_shown_with_all_that_holds_it(ids: Ids, blocks: Blocklist
     assert "203.0.113.0/28 (holds 203.0.113.1/32)" in out
     code, out, _ = ids("block", "show", "203.0.113.77")
     assert (code, out) == (1, "203.0.113.77/32 is not blocked\n")
-    shown = json.loads(ids("block", "show", "203.0.113.1", "-o", "json")[1])
-    assert [entry["network"] for entry in shown["203.0.113.1/32"]] == ["203.0.113.1/32", "203.0.113.0/28"]
+    shown = rows_of(ids("block", "show", "203.0.113.1", "-o", "json")[1])
+    assert [entry["network"] for entry in shown] == ["203.0.113.1/32", "203.0.113.0/28"]
+    assert {entry["asked"] for entry in shown} == {"203.0.113.1/32"}
 
 
 def test_an_export_imports_again_without_loss(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
     mixed(blocks)
     ids("block", "add", "198.51.100.9", "--comment", HOSTILE)
-    before = json.loads(ids("block", "list", "-o", "json")[1])
+    before = rows_of(ids("block", "list", "-o", "json")[1])
     code, exported, _ = ids("block", "export")
     assert code == 0
     assert exported.isascii()
@@ -123,7 +125,7 @@ def test_an_export_imports_again_without_loss(ids: Ids, blocks: Blocklist, tmp_p
     blocks.clear()
     code, out, _ = ids("block", "import", tmp_path / "saved")
     assert (code, out) == (0, f"{tmp_path}/saved: 7 claims taken back, 0 have run out since\n")
-    after = json.loads(ids("block", "list", "-o", "json")[1])
+    after = rows_of(ids("block", "list", "-o", "json")[1])
 
     def plain(rows: list[dict[str, object]]) -> str:
         """Times pass from one clock to another and back, which costs some microseconds."""
@@ -152,7 +154,7 @@ def test_an_import_of_an_export_adds_to_what_is_there(ids: Ids, blocks: Blocklis
     ids("block", "delete", "203.0.113.1")
     ids("block", "add", "203.0.113.1", "198.51.100.1")
     assert ids("block", "import", tmp_path / "saved")[0] == 0
-    shown = json.loads(ids("block", "show", "203.0.113.1", "-o", "json")[1])["203.0.113.1/32"][0]
+    shown = rows_of(ids("block", "show", "203.0.113.1", "-o", "json")[1])[0]
     assert {shown["label"], *(other["label"] for other in shown["others"])} == {"operator", "rule", "feed"}
     assert "198.51.100.1/32" in listed(ids)
 
@@ -208,13 +210,55 @@ def test_a_comment_stays_until_the_block_is_deleted(ids: Ids, blocks: Blocklist)
         out = ids("block", *words)[1]
         assert "# ticket 12 \\x1b[2Jgone\\u202e" in out
         assert "\x1b" not in out
-    assert json.loads(ids("block", "list", "-o", "json")[1])[0]["comment"] == f"ticket 12 {HOSTILE}"
+    assert rows_of(ids("block", "list", "-o", "json")[1])[0]["comment"] == f"ticket 12 {HOSTILE}"
     ids("block", "delete", "203.0.113.1")
     ids("block", "add", "203.0.113.1")
     assert "ticket" not in ids("block", "show", "203.0.113.1")[1]
     assert "ticket" in ids("block", "show", "203.0.113.2")[1]
-    ids("block", "add", "203.0.113.2")
-    assert "ticket" not in ids("block", "show", "203.0.113.2")[1], "the new claim says nothing of it"
+
+
+def test_a_block_that_is_changed_keeps_its_comment_unless_a_new_one_is_given(ids: Ids, blocks: Blocklist) -> None:
+    ids("block", "add", "203.0.113.1", "--comment", "ticket 12")
+    ids("block", "add", "203.0.113.1", "--for", "1h")
+    assert "# ticket 12" in ids("block", "show", "203.0.113.1")[1]
+    ids("block", "add", "203.0.113.1", "--comment", "ticket 13")
+    assert "# ticket 13" in ids("block", "show", "203.0.113.1")[1]
+    ids("block", "add", "203.0.113.1", "--comment", "")
+    assert "#" not in ids("block", "show", "203.0.113.1")[1], "an empty one takes it away"
+
+
+def test_a_comment_ends_when_its_block_is_made_shorter(
+    ids: Ids, blocks: Blocklist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids("block", "add", "203.0.113.1", "--comment", "ticket 12")
+    ids("block", "add", "203.0.113.1", "--for", "1h")
+    later_ns = time.time_ns() + 7200 * 10**9
+    monkeypatch.setattr("ids.state.comments.time.time_ns", lambda: later_ns)
+    blocks.add([Block(ip_network("203.0.113.1"), None, label="operator")])
+    assert "ticket" not in ids("block", "show", "203.0.113.1")[1]
+
+
+def test_a_block_that_is_gone_leaves_its_comment_to_no_other(ids: Ids, blocks: Blocklist) -> None:
+    ids("block", "add", "203.0.113.1", "--comment", "ticket 12")
+    blocks.clear()
+    ids("block", "add", "203.0.113.1")
+    assert "ticket" not in ids("block", "show", "203.0.113.1")[1]
+
+
+def test_the_comment_of_a_feeds_claim_ends_where_the_feed_drops_it(ids: Ids, blocks: Blocklist, tmp_path: Path) -> None:
+    feed, saved = tmp_path / "feed", tmp_path / "saved"
+    blocks.add([Block(ip_network(f"203.0.113.{host}"), label="feed") for host in (1, 2)])
+    head, *rows = ids("block", "export")[1].splitlines()
+    saved.write_text("\n".join([head, *(json.dumps(json.loads(row) | {"comment": "ticket 12"}) for row in rows)]))
+    assert ids("block", "import", saved)[0] == 0
+    feed.write_text("203.0.113.2\n")
+    ids("block", "import", feed, "--label", "feed")
+    feed.write_text("203.0.113.1\n203.0.113.2\n")
+    ids("block", "import", feed, "--label", "feed", "--for", "1h")
+    entries = {entry["network"]: entry.get("comment") for entry in rows_of(ids("block", "list", "-o", "json")[1])}
+    assert entries == {"203.0.113.1/32": None, "203.0.113.2/32": "ticket 12"}
+    ends = {row[0]: row[3] for row in json.loads((tmp_path / "default" / "comments.json").read_text())}
+    assert ends["203.0.113.2/32"] is not None, "it ends with the claim, which has an end by now"
 
 
 def test_a_comment_ends_with_the_block(ids: Ids, blocks: Blocklist, monkeypatch: pytest.MonkeyPatch) -> None:

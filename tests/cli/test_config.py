@@ -14,6 +14,7 @@ from ids.cli import main
 from ids.config import Config, InvalidDocument, load_config, load_document
 from ids.live.reload import settings_of
 from ids.origins import settings_in_force, settings_schema
+from tests.cli.conftest import rows_of
 
 FILE = """\
 interfaces: [eth0]
@@ -42,7 +43,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> tuple
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, Any]]:
-    rows = json.loads(run(capsys, "config", "show", "-o", "json", *words)[0])
+    rows = rows_of(run(capsys, "config", "show", "-o", "json", *words)[0])
     return {row["setting"]: row for row in rows}
 
 
@@ -69,6 +70,7 @@ def test_each_setting_comes_with_its_place(capsys: pytest.CaptureFixture[str], f
         "setting": "vars.EXTERNAL_NET",
         "value": "!$HOME_NET",
         "from": "default",
+        "place": None,
         "default": 0,
     }, "the variables that are built in are in force, too"
 

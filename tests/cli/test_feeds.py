@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from ids.cli import main
+from ids.fetch.shelf import Shelf
 from ids.kernel import Blocklist
 from ids.state import lists
+from tests.cli.conftest import Ids, rows_of
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
 
@@ -45,10 +47,25 @@ def test_a_feed_is_kept_up_to_date(tmp_path: Path, pins: Path, capsys: pytest.Ca
         assert why in err
         assert "what is in force stays, next in" in err
         assert len(blocked()) == 2
-    (row,) = json.loads(ids("feeds", "list", "-o", "json")[1])
+    (row,) = rows_of(ids("feeds", "list", "-o", "json")[1])
     assert (row["label"], row["networks"], row["failures"]) == ("x", 2, 3)
     file.write_text("203.0.113.9\n")
     assert "1 gone" in ids("feeds", "update", "x")[1]
     assert blocked() == ["203.0.113.9/32"]
     code, _, err = ids("feeds", "update", "y")
     assert (code, "no feed 'y'" in err) == (2, True)
+
+
+def test_an_update_that_the_engine_has_begun_is_no_failure(
+    ids: Ids, blocks: Blocklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "feed.txt").write_text("203.0.113.7\n")
+    feed = f"feeds=[{{label: x, file: {tmp_path / 'feed.txt'}}}]"
+    with ExitStack() as engine:
+        engine.enter_context(Shelf(str(tmp_path), "default", "x").locked())
+        assert ids("feeds", "update", "--due", "--set", feed) == (0, "", ""), "a timer leaves it to the engine"
+        code, _, err = ids("feeds", "update", "--set", feed.replace("label", "timeout_s: 0.01, label"))
+        assert (code, err.count("x: ")) == (1, 1), "its name once"
+        monkeypatch.setattr("ids.fetch.shelf.time.sleep", lambda _: engine.close())
+        code, out, _ = ids("feeds", "update", "--set", feed)
+    assert (code, out.startswith("x: updated, 1 entries")) == (0, True)

@@ -95,7 +95,7 @@ def test_a_layer_that_contradicts_the_traffic_is_refused_and_the_rule_is_not_cou
     answer = CliRunner().invoke(cli, ["rules", "check", str(file), "-o", "json"])
     assert json.loads(answer.stdout)["rules"] == (2 if remedy is None else 1)
     listed = CliRunner().invoke(cli, ["rules", "list", "-S", str(file), "-o", "json"])
-    assert [row["sid"] for row in json.loads(listed.stdout)] == ([1, 2] if remedy is None else [2])
+    assert [json.loads(row)["sid"] for row in listed.stdout.splitlines()] == ([1, 2] if remedy is None else [2])
 
 
 def test_the_engine_refuses_what_the_check_refuses(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_look_is_a_line_of_json() -> None:
     assert data["kernel"]["drop.blocked"] == {"packets": 150, "bytes": 9000, "packets_per_s": 50.0}
     assert data["sources"] == [{"address": "192.0.2.7", "flows": 3, "packets": 270, "bytes": 27_000}]
     assert data["rings"][0] == {"worker": 0, "name": "small", "fill": 0.25}
-    assert data["rules"][0]["sid"] == "100001"
+    assert data["rules"][0]["sid"] == 100001
     assert data_of(None, Look(snapshot(engine=None, kernel=None, counters={})))["flows"] is None
 
 
@@ -116,7 +116,7 @@ def test_without_anything_there_each_look_still_answers(tmp_path: Path, capsys: 
         main(["top", "-o", "json", "--every", "0.2", "--count", "2", *place])
     assert ended.value.code in (0, None)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["engine"] for line in lines] == [False, False]
+    assert [line["answers"] for line in lines] == [False, False]
     assert lines[0]["problem"]
 
 

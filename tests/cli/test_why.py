@@ -20,7 +20,7 @@ from ids.state import penalties
 from ids.store.database import open_writing, store_path
 from ids.store.rows import alert_row, change_row, insertion
 from ids.types import BlockMode, Change
-from tests.cli.conftest import Ids
+from tests.cli.conftest import Ids, rows_of
 from tests.store.samples import line
 
 pytestmark = [pytest.mark.root, pytest.mark.xdp]
@@ -226,7 +226,7 @@ def test_penalties_are_listed_and_reset_without_an_engine(ids: Ids, blocks: Bloc
     assert ids("penalties", "reset", "2001:db8::1")[1] == "2001:db8::/64 counts as never blocked\n"
     assert ids("penalties", "reset", "2001:db8::1")[0] == 1
     assert penalties.load(folder) == rows[:1]
-    assert ids("penalties", "reset", "--all", "-o", "json")[1] == '{"reset": ["192.0.2.1/32"]}\n'
+    assert ids("penalties", "reset", "--all", "-o", "json")[1] == '{"done": ["192.0.2.1/32"]}\n'
     assert ids("penalties", "list")[1] == "nobody was blocked before\n"
 
 
@@ -238,7 +238,7 @@ def test_a_block_that_was_lifted_before_its_end_is_no_penalty(ids: Ids, blocks: 
     blocks.add([Block(ip_network("192.0.2.1"), end_ns, sid=7, label="rule")])
     assert "2 times as long" in ids("penalties", "list")[1].splitlines()[0]
     assert ids("block", "delete", ATTACKER, "192.0.2.1")[0] == 0
-    assert [(row["network"], row["times"]) for row in json.loads(ids("penalties", "list", "-o", "json")[1])] == [
+    assert [(row["network"], row["times"]) for row in rows_of(ids("penalties", "list", "-o", "json")[1])] == [
         ("192.0.2.1/32", 2)
     ], "as the next block takes them"
     assert "Blocked before" not in ids("why", ATTACKER)[1]
@@ -253,7 +253,7 @@ def test_what_is_blocked_inside_a_network_is_named(ids: Ids, blocks: Blocklist) 
     assert "--match" not in out
     assert "but 12 of it: 203.0.113.64/32, " in (out := ids("why", "203.0.113.0/24")[1])
     assert "(`ids block list --match 203.0.113.0/24`)" in out
-    assert json.loads(ids("why", "203.0.113.72/29", "-o", "json")[1])["within"]["count"] == 4
+    assert json.loads(ids("why", "203.0.113.72/29", "-o", "json")[1])["within"]["networks"] == 4
     assert "203.0.113.1/32 is not blocked.\n" in ids("why", "203.0.113.1")[1]
 
 

@@ -14,7 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The first is the smallest, starts fastest, and needs no libraries of a desktop."""
+NO_BROWSER = "no Chromium is installed (Debian package chromium-headless-shell)"
 PATIENCE_S = 60.0
 """For a browser to start, or a page to load, on a machine that does other work too."""
 SIZE = (1280, 860)
@@ -108,6 +110,12 @@ class Browser:
         deadline = time.monotonic() + PATIENCE_S
         while not any(event["method"] == method for event in self.events[since:]):
             self._next(deadline)
+
+    def forget(self) -> None:
+        """Forget cookies and events, as a browser that was just started."""
+        self.go("about:blank")
+        self.call("Network.clearBrowserCookies")
+        self.events.clear()
 
     def go(self, url: str) -> None:
         """Load a page, to its end."""

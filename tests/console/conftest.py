@@ -160,14 +160,12 @@ Open = Callable[..., Site]
 
 @pytest.fixture
 def open_site(tmp_path: Path) -> Iterator[Open]:
-    """Return what starts a console on a port of its own; ``write`` and ``open_metrics`` as `App` has them."""
+    """Return what starts a console on a port of its own, by settings; ``write`` and ``open_metrics`` as for `App`."""
     servers: list[BoundedServer] = []
 
-    def opened(**options: bool) -> Site:
-        config = load_config(
-            None,
-            [f"engine.state_dir={tmp_path}", f"engine.runtime_dir={tmp_path}", f"fastpath.pin_dir={tmp_path}"],
-        )
+    def opened(*settings: str, **options: bool) -> Site:
+        places = [f"engine.state_dir={tmp_path}", f"engine.runtime_dir={tmp_path}", f"fastpath.pin_dir={tmp_path}"]
+        config = load_config(None, [*places, *settings])
         seen = [snapshot()]
         app = App(config, Access(TOKEN), lambda: seen[-1], **options)
         server = BoundedServer(("127.0.0.1", 0), app.answer)

@@ -19,7 +19,7 @@ import pytest
 from ids.kernel import Block
 from ids.snapshot import Snapshot
 from ids.types import BlockMode
-from tests.console.browser import Browser, find_browser
+from tests.console.browser import NO_BROWSER, Browser, find_browser
 from tests.console.conftest import HOSTILE, TOKEN, Open, Site, alert, hostile_alert, hostile_change, pretend, snapshot
 
 PICTURES = os.environ.get("IDS_SCREENSHOTS", "")
@@ -32,13 +32,19 @@ UNTOUCHED = (
 """Holds while nothing that others sent has become markup."""
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     program = find_browser()
     if program is None:
-        pytest.skip("no Chromium is installed (Debian package chromium)")
-    with Browser(program, tmp_path / "profile") as opened:
+        pytest.skip(NO_BROWSER)
+    with Browser(program, tmp_path_factory.mktemp("browser")) as opened:
         yield opened
+
+
+@pytest.fixture
+def browser(started: Browser) -> Browser:
+    started.forget()
+    return started
 
 
 def blocks(label: str) -> list[Block]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -26,8 +23,6 @@ from ids.snapshot import Snapshot, Watcher, take_snapshot
 from tests.console.conftest import snapshot as seen_now
 
 ROOT = Path(__file__).resolve().parents[2]
-MONITORING = ROOT / "docs/monitoring"
-DASHBOARD, ALERTS = MONITORING / "dashboard.json", MONITORING / "alerts.yml"
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -210,34 +205,6 @@ def test_no_pins_and_no_rights_are_said(config: Config, monkeypatch: pytest.Monk
     assert "cannot open the pins" in seen.problem
 
 
-def expressions() -> dict[str, str]:
-    """Return every expression of the dashboard and of the alert rules, by where it is."""
-    found = {
-        f"panel {panel['title']} {target['refId']}": target["expr"]
-        for panel in json.loads(DASHBOARD.read_text())["panels"]
-        for target in panel["targets"]
-    }
-    text = ALERTS.read_text()
-    names, exprs = re.findall(r"- alert: (\w+)", text), re.findall(r"^ +expr: (.*)$", text, re.MULTILINE)
-    assert len(names) == len(exprs)
-    return found | dict(zip(names, exprs, strict=True))
-
-
-def test_every_metric_and_label_that_is_asked_for_exists() -> None:
-    labels = {family.shown_name: family.labels for family in FAMILIES}
-    for where, expr in expressions().items():
-        named = set(re.findall(r"\bids_\w+", expr))
-        assert named, where
-        assert named <= SHOWN_NAMES, where
-        known = {"job", "instance", *(label for name in named for label in labels.get(name, ()))}
-        for group in re.findall(r"by \(([^)]*)\)", expr):
-            assert set(re.split(r", *", group)) <= known, where
-        for label in re.findall(r"[{,](\w+)=~?\"", expr):
-            assert label in known, where
-        for counter in (name for name in named if name.endswith("_total")):
-            assert re.search(rf"(rate|increase)\({counter}\b", expr), f"{where}: a counter is asked for its rate"
-
-
 def test_every_metric_is_documented_with_its_labels() -> None:
     page = (ROOT / "docs/metrics.md").read_text()
     for family in FAMILIES:
@@ -245,35 +212,6 @@ def test_every_metric_is_documented_with_its_labels() -> None:
         assert f"| `{family.shown_name}` | {labels} |" in page
     assert "`ids_build_info`" in page
     assert set(re.findall(r"\bids_[a-z_]+(?<!_)", page)) <= SHOWN_NAMES | {"ids_job"}
-    for name in re.findall(r"- alert: (\w+)", ALERTS.read_text()):
-        assert f"`{name}`" in page
-
-
-@pytest.fixture
-def promtool() -> str:
-    path = shutil.which("promtool")
-    if path is None:
-        pytest.skip("promtool is not installed (Debian package prometheus)")
-    return path
-
-
-def test_promtool_takes_the_alert_rules_and_the_metrics(promtool: str) -> None:
-    done = subprocess.run([promtool, "check", "rules", str(ALERTS)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    scraped = Metrics(lambda: seen_now()).scraped()[0]
-    linted = subprocess.run([promtool, "check", "metrics"], input=scraped, capture_output=True, check=False)
-    assert (linted.returncode, linted.stderr) == (0, b"")
-
-
-def test_promtool_takes_every_expression_of_the_dashboard(promtool: str, tmp_path: Path) -> None:
-    rules = [
-        {"record": f"panel:{number}", "expr": expr.replace("$__rate_interval", "1m")}
-        for number, expr in enumerate(expressions().values())
-    ]
-    path = tmp_path / "rules.json"
-    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
-    done = subprocess.run([promtool, "check", "rules", str(path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_form_is_what_the_scraper_asks_for() -> None:

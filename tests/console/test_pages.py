@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from ids.console.evidence import MAX_DUMP, MOST_ROWS, dump, rows_of
 from ids.console.messages import Request, Response
 from ids.errors import KernelError
 from ids.kernel import Block
+from ids.store.byhand import Deed, record
 from ids.store.database import store_path
 from tests.console.conftest import HOSTILE, TOKEN, Open, Site, alert, hostile_alert, hostile_change, pretend, snapshot
 
@@ -206,6 +208,22 @@ def test_whatever_is_asked_is_answered(
     assert all("\n" not in value and "\r" not in value for _, value in response.headers)
 
 
+@pytest.mark.parametrize("payload", ["keep", "drop"])
+def test_bytes_of_the_traffic_are_kept_back_where_the_settings_ask_for_it(open_site: Open, payload: str) -> None:
+    site = open_site(f"console.payload={payload}")
+    event = alert(7) | {"payload": "c2VjcmV0cw==", "payload_printable": "secrets in a body"}
+    site.remember([event])
+    page = text(ask(site, "/alerts/4"))
+    why = text(ask(site, "/why", address="4"))
+    for secret in ("secrets in a body", "c2VjcmV0cw=="):
+        assert (secret in page) is (payload == "keep")
+    for of in (page, why):
+        assert ("/../etc/passwd" in of) is (payload == "keep")
+        assert ("its bytes are not shown here" in of) is (payload == "drop")
+        assert "http.uri" in of, "where it was seen is no secret"
+        assert event["src_ip"] in of, "pages are about addresses"
+
+
 def test_evidence_is_shown_as_bytes() -> None:
     assert dump("GET /\x00\xff<b>") == [("0000", "47 45 54 20 2f 00 ff 3c 62 3e", "GET /..<b>")]
     assert dump("€") == [("0000", "3f", "?")]
@@ -247,3 +265,13 @@ def test_the_console_takes_no_notice_of_an_engine_that_is_not_there(site: Site) 
     headers = {"host": "localhost", "authorization": f"Bearer {TOKEN}"}
     for path in ("/", "/rules", "/metrics", "/api/now"):
         assert app.answer(Request("GET", path, {}, headers)).status == 200
+
+
+def test_an_import_is_shown_by_the_feeds_name(site: Site) -> None:
+    network = ipaddress.ip_network("198.51.100.66")
+    deeds = [
+        Deed("import", label="drop", detail={"networks": 1200}),
+        Deed("unblock", network, "drop", detail={"added_ns": time.time_ns()}),
+    ]
+    assert record(store_path(site.config.engine.state_dir, "default"), deeds) == ""
+    assert "drop (1,200 networks)" in text(ask(site, "/why", address=str(network)))

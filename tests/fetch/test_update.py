@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from ids.config import Config, load_config
 from ids.errors import IdsError, UsageError
 from ids.feeds import Feed
-from ids.fetch.shelf import History, Shelf
+from ids.fetch.shelf import Busy, History, Shelf
 from ids.fetch.update import FIRST_RETRY_S, Outcome, due_ns, update
 from ids.subscriptions import FeedSettings
 from tests.fetch.test_download import Answer, serving
@@ -137,10 +138,17 @@ def test_what_is_not_genuine_is_refused(tmp_path: Path) -> None:
     assert source.kernel.held == ["192.0.2.1/32"]
 
 
-def test_two_updates_do_not_meet(tmp_path: Path) -> None:
+def test_two_updates_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf = Shelf(str(tmp_path), "default", "x")
-    with shelf.locked(), pytest.raises(UsageError, match="another process"), shelf.locked():
+    with shelf.locked(), pytest.raises(Busy, match="another process"), shelf.locked():
         pass
+    with ExitStack() as other:
+        other.enter_context(shelf.locked())
+        waits: list[float] = []
+        other.callback(waits.append, 0.0)
+        monkeypatch.setattr("ids.fetch.shelf.time.sleep", lambda _: other.close())
+        with shelf.locked(wait_s=60):
+            assert len(waits) == 1, "it is waited for until it ends"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"failures": "many", "source": 7}'])

@@ -43,3 +43,23 @@ def test_both_directions_of_a_tunnel_over_udp_meet_in_one_worker() -> None:
 
 def test_where_every_worker_sees_all_flows_inside_are_spread() -> None:
     assert len(set(owners(decode(*TUNNELLED, linktype=101), by_carrier=False))) == WORKERS
+
+
+def test_all_hear_the_connections_at_shared_ports_and_one_has_them() -> None:
+    ends = {"src": "192.0.2.1", "dst": "198.51.100.2"}
+    frames = [bytes(IP(**ends) / TCP(sport=sport, dport=dport)) for sport in range(4000, 4020) for dport in (21, 80)]
+    frames += [bytes(IP(**ends) / TCP(sport=21, dport=4000)), bytes(IP(**ends) / UDP(sport=21, dport=21) / b"x")]
+    packets = decode(*frames, linktype=101)
+    shared = (packets.proto == 6) & ((packets.sport == 21) | (packets.dport == 21))
+    parts = [Share(number, WORKERS, shared_ports=(21, 990)).divide(packets) for number in range(WORKERS)]
+    heard = [other.usable for _, other in parts if other is not None]
+    assert (np.count_nonzero([own.usable for own, _ in parts], axis=0) == 1).all()
+    assert (np.count_nonzero(heard, axis=0) == (WORKERS - 1) * shared).all()
+
+
+def test_what_a_tunnel_keeps_together_is_not_shared() -> None:
+    inside = IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=4000, dport=21)
+    packets = decode(bytes(IP(src="192.0.2.1", dst="198.51.100.2") / GRE() / inside), linktype=101)
+    for by_carrier, count in ((True, 0), (False, WORKERS - 1)):
+        shares = [Share(number, WORKERS, by_carrier=by_carrier, shared_ports=(21,)) for number in range(WORKERS)]
+        assert sum(share.divide(packets)[1] is not None for share in shares) == count

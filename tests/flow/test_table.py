@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from ids import memory
 from ids.counters import Counters
-from ids.flow import FlowSettings, FlowTable, keys
-from ids.types import I64, Direction, Flow, FlowBatch, FlowState
+from ids.flow import FlowSettings, FlowTable, keys, slots
+from ids.flow.slots import GIVE_BACK_NS
+from ids.types import I64, Bool, Direction, Flow, FlowBatch, FlowState
 from tests.factory import T0
 from tests.flow.traffic import (
     ACK,
@@ -261,3 +266,34 @@ def test_one_that_is_kept_times_out_by_its_latest_unseen_packet() -> None:
     assert ports(table.expire(T0 + 31 * SECOND)) == [1, 3]
     assert ports(table.expire(T0 + 33 * SECOND)) == [2]
     assert ports(table.expire(T0 + 61 * SECOND)) == [4]
+
+
+def test_a_crowd_that_has_gone_leaves_its_memory_and_who_stayed_is_who_he_was() -> None:
+    talk = [
+        Pkt(proto=UDP, sport=7, dport=53, data=b"ask"),
+        Pkt(proto=UDP, back=True, sport=7, dport=53, data=b"answer"),
+    ]
+    crowd = [Pkt(proto=UDP, sport=1024 + number, dport=9, ts_ns=T0) for number in range(20_000)]
+    table = FlowTable(FlowSettings(udp_new_timeout_s=10), Counters())
+    table.process(columns([replace(pkt, ts_ns=T0) for pkt in crowd[:15_000] + talk + crowd[15_000:]]))
+    given: list[int] = []
+    table.expire(T0 + GIVE_BACK_NS)
+
+    def empty(columns: Iterable[np.ndarray], unused: Bool) -> None:
+        given.append(int(unused.sum()))
+        memory.empty(columns, unused)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slots, "empty", empty)
+        for later in (1, GIVE_BACK_NS, 2 * GIVE_BACK_NS):
+            result = table.expire(T0 + GIVE_BACK_NS + later)
+    capacity = result.flows.capacity
+    assert given == [capacity - 1], "once, and all but the one that is left"
+    again = table.process(columns([replace(talk[0], ts_ns=T0 + 2 * GIVE_BACK_NS), replace(crowd[0], ts_ns=None)]))
+    (fresh,) = again.started.tolist()
+    (kept,) = set(again.touched.tolist()) - {fresh}
+    assert kept >= 15_000
+    assert fresh == 0, "the lowest slots are taken first"
+    flow = again.flows.view(kept)
+    assert (flow.sport, flow.packets, flow.state) == (7, (2, 1), FlowState.ESTABLISHED)
+    assert again.flows.view(fresh).packets == (1, 0)

@@ -75,6 +75,7 @@ class Crew(Gate):
     def reset(self) -> None:
         super().reset()
         self.fastpath.config["workers"] = WORKERS
+        self.fastpath.show_all([])
         self.seen()
 
     def shown(self) -> PacketBatch | None:
@@ -251,6 +252,45 @@ class TestProgram:
         copies, size = crew.fastpath.stats()["note.shown_to_another_worker"]
         assert (copies - before[0], size - before[1]) == (WORKERS - 1, (WORKERS - 1) * len(frame))
         assert crew.seen() == [[frame]] * WORKERS
+
+    @pytest.mark.parametrize(
+        "frame", [p.wire(p.IP4, p.tcp("A", dport=2121)), p.wire(p.IP4_BACK, p.reply("A", sport=21))]
+    )
+    def test_a_connection_that_announces_others_is_shown_to_all(self, crew: Crew, frame: bytes) -> None:
+        crew.fastpath.show_all([21, 2121])
+        before = crew.fastpath.stats()["note.shown_to_another_worker"][0]
+        assert crew.send(frame).reason == Reason.PASS_SHOWN
+        assert crew.seen() == [[frame]] * WORKERS
+        assert crew.fastpath.stats()["note.shown_to_another_worker"][0] - before == WORKERS - 1
+
+    def test_ports_that_are_not_shared_are_not(self, crew: Crew) -> None:
+        crew.fastpath.show_all([21])
+        for dport in (0, 22, 21 << 8, 2121):
+            assert len(crew.whose(p.wire(p.IP4, p.tcp("A", dport=dport)))) == 1
+        assert len(crew.whose(p.wire(p.IP4, UDP(sport=40000, dport=21), b"x"))) == 1
+
+    def test_what_a_worker_overhears_gives_way_to_its_own(self, crew: Crew) -> None:
+        """Who floods a shared port fills one ring, as at any other port."""
+        crew.fastpath.show_all([21])
+        config = crew.fastpath.config
+        config["depth_tcp"] = config["thin_after_bytes"] = 1 << 30
+        frame = p.wire(p.IP4, p.tcp("A", dport=21), bytes(600))
+        (owner,) = self._owner(crew, 21)
+        while crew.send_unshared(frame).reason == Reason.PASS_SHOWN:
+            pass
+        filled = [reader.rings[1].backlog_bytes for reader in crew.readers]
+        crowded = int(config["thin_large_bytes"][0])
+        assert filled[owner] > crowded
+        assert all(size <= crowded + 4096 for worker, size in enumerate(filled) if worker != owner)
+
+    @staticmethod
+    def _owner(crew: Crew, dport: int) -> list[int]:
+        """Return whose flow `packets.tcp` makes to a port, while no port is shared."""
+        shared = crew.fastpath.config["shared_port_be"].copy()
+        crew.fastpath.show_all([])
+        found = crew.whose(p.wire(p.IP4, p.tcp("A", dport=dport)))
+        crew.fastpath.config["shared_port_be"] = shared
+        return found
 
     def test_one_worker_alone_keeps_a_datagram_that_all_put_together(self, crew: Crew) -> None:
         whole = p.wire(p.IP4, UDP(sport=40000, dport=53), b"question")

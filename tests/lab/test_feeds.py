@@ -22,7 +22,7 @@ def test_a_feed_of_the_settings_is_in_force_soon_after_the_start(lab: Lab) -> No
     found: list[str] = []
 
     def listed() -> bool:
-        found[:] = [entry["network"] for entry in guard.command("block", "list") if entry["label"] == "theirs"]
+        found[:] = [entry["network"] for entry in guard.rows("block", "list") if entry["label"] == "theirs"]
         return bool(found)
 
     assert wait_until(listed, 3 * PATIENCE_S)

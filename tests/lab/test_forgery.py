@@ -66,8 +66,8 @@ def test_forged_traffic_blocks_nobody_and_lifts_nothing(site: Lab, workers: int)
     guard.start()
     assert is_served(site, BENIGN), "proven within the hour"
     exploit(site, ATTACKERS[0])
-    assert wait_until(lambda: len(guard.command("block", "list")) == 1, PATIENCE_S)
-    (before,) = guard.command("block", "list")
+    assert wait_until(lambda: len(guard.rows("block", "list")) == 1, PATIENCE_S)
+    (before,) = guard.rows("block", "list")
     with site.attacker.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
         for packet in forged():
             raw.sendto(bytes(packet), (packet.dst, 0))
@@ -79,7 +79,7 @@ def test_forged_traffic_blocks_nobody_and_lifts_nothing(site: Lab, workers: int)
     assert wait_until(lambda: {(SILENT, "unproven"), (BENIGN, "unproven")} <= refused(), PATIENCE_S), (
         "seen, and not blamed"
     )
-    (after,) = guard.command("block", "list")
+    (after,) = guard.rows("block", "list")
     assert after["network"] == before["network"]
     assert abs(after["expires_ns"] - before["expires_ns"]) < 1e9, "as the kernel's clock is read"
     assert is_served(site, BENIGN)

@@ -44,7 +44,7 @@ def blocked_by(guard: Guard) -> set[str]:
 
 
 def entries(guard: Guard) -> dict[str, dict[str, Any]]:
-    return {entry["network"]: entry for entry in guard.command("block", "list")}
+    return {entry["network"]: entry for entry in guard.rows("block", "list")}
 
 
 def alert_of(guard: Guard, source: str) -> dict[str, Any]:

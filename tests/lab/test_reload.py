@@ -82,7 +82,7 @@ def test_a_reload_applies_the_allow_list_the_mode_the_limits_and_the_outputs(sit
     assert is_served(site, CUSTOMER), "at once"
     assert change(guard, respond={"allow": [f"{OTHER}/32"]}) == {"reloaded": True}
     assert is_cut_off(site, CUSTOMER), "off the list again"
-    assert {entry["network"] for entry in guard.command("allow", "list")} == {f"{OTHER}/32", "198.51.100.0/24"}
+    assert {entry["network"] for entry in guard.rows("allow", "list")} == {f"{OTHER}/32", "198.51.100.0/24"}
     exploit(site, OTHER)
     assert alert_of(guard, OTHER)["ids"]["block"]["refused"] == "allowed"
 
@@ -125,6 +125,6 @@ def test_what_left_the_allow_list_while_no_engine_ran_is_no_longer_allowed(site:
     document["respond"]["allow"] = []
     guard.config.write_text(yaml.safe_dump(document))
     guard.start()
-    assert guard.command("allow", "list") == []
+    assert guard.rows("allow", "list") == []
     exploit(site, CUSTOMER)
     assert wait_until(lambda: is_cut_off(site, CUSTOMER), PATIENCE_S)

@@ -120,7 +120,7 @@ def test_a_reboot_lets_nobody_in_who_is_blocked(lab: Lab) -> None:
     assert log.index("the saved lists are in force again: 1 claims, 1 allowed") < log.rindex("guarding outside")
     answer = guard.command("why", BLOCKED)
     (entry,) = answer["blocks"]
-    assert entry["claims"][0]["comment"] == "ticket 12"
+    assert entry["comment"] == "ticket 12"
     assert entry["packets"] > 0
     by_hand = [row for row in answer["history"] if row["user"]]
     assert [row["kind"] for row in by_hand] == ["block"]

@@ -2,6 +2,7 @@
 
     .venv/bin/python -m tests.packages [--suite bookworm] [--suite trixie]
 
-No part of the suite: it takes minutes, root, mmdebstrap and a mirror. `machine` boots a root in namespaces, `story` has
-the steps of docs/service.md.
+It takes minutes, root, mmdebstrap and a mirror, so of all this the suite has only `test_page`. `machine` boots a root
+in namespaces, `page` reads the walk-through off docs/service.md, `walk` checks what comes of it, `trials` has what it
+leaves out, and `story` the order.
 """

@@ -72,18 +72,16 @@ class Machine:
         self.root = Path(tempfile.mkdtemp(prefix="ids-machine-"))
         host("tar", "-xf", tar, "-C", self.root)
         shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
+        (self.root / "etc/apt/apt.conf.d/99yes").write_text('APT::Get::Assume-Yes "true";\n')
         self._cgroup: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._init = ""
 
-    def install(self, package: Path) -> None:
-        """Install a package before the first boot, with what it depends on from the mirror."""
-        shutil.copy(package, self.root / "root")
-        script = (
-            "mount --bind /proc proc && mount --rbind /dev dev && exec chroot . sh -ec 'apt-get update -qq;"
-            f" DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends /root/{package.name}'"
-        )
-        host("unshare", "-m", "sh", "-ec", f"cd {self.root}; {script}", timeout_s=1800)
+    def install(self, command: str) -> None:
+        """Run a command that installs before the first boot, with the network out here: it reaches the mirror."""
+        inside = f"export DEBIAN_FRONTEND=noninteractive; apt-get update -qq; cd /root; {command}"
+        script = "mount --bind /proc proc && mount --rbind /dev dev && exec chroot . sh -ec"
+        host("unshare", "-m", "sh", "-ec", f'cd {self.root}; {script} "$1"', "sh", inside, timeout_s=1800)
 
     def boot(self) -> None:
         """Start systemd; return when it has started what it starts at a boot."""
@@ -120,6 +118,15 @@ class Machine:
     def shell(self, script: str, *, check: bool = True) -> str:
         """Run a script on it."""
         return self.run("sh", "-ec", script, check=check)
+
+    def wait_for_end(self) -> None:
+        """Return when it has gone down by itself; raises `Failed`."""
+        assert self._process is not None
+        try:
+            self._process.wait(BOOT_S)
+        except subprocess.TimeoutExpired:
+            raise Failed("it does not go down") from None
+        self.halt()
 
     def halt(self) -> None:
         """End all its processes at once, as when the power goes; the root stays."""

@@ -318,7 +318,7 @@ def test_a_reload_does_not_wait_for_a_receiver_that_stalls(monkeypatch: pytest.M
     receiver, counters = Receiver(), Counters()
     stalled = made(receiver.deliver, counters)
     output = Webhook()
-    output._outlet = stalled
+    output._sink = stalled
     output.ids_events(Events([alert(1)]))
     stalled.put(Events([alert(1)]).lines())
     assert receiver.asked.wait(PATIENCE_S)

@@ -398,5 +398,5 @@ def test_what_is_kept_of_a_client_until_its_server_answers_is_bounded_and_given_
 
 def test_the_end_of_both_sides_is_taken_over_as_well() -> None:
     wire = Wire().client(NOT_HTTP[0] + GET, closed=True).server(REFUSED, closed=True)
-    assert uris(wire) == [b"/ x", b"/hidden"]
+    assert uris(wire)[-2:] == [b"/ x", b"/hidden"]
     assert wire.seen[-1].complete

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import stat
 import subprocess
 from html.parser import HTMLParser
@@ -26,6 +25,7 @@ from ids.replay.page.render import MAX_ROWS, write_page
 from ids.replay.page.timeline import BINS, LATEST_NS, Timeline
 from ids.replay.report import BlockReport, CaptureReport, ReplayReport
 from ids.types import PacketBatch
+from tests.console.browser import NO_BROWSER, find_browser
 from tests.shared import ROOT
 
 HOSTILE = "</title><script>document.title='run'</script><img src=x onerror=document.title='run'>\"'&\u202e\x1b[2J"
@@ -124,10 +124,12 @@ def test_hostile_strings_are_text(tmp_path: Path) -> None:
     assert "\\u202e" in page.text
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
 def test_a_browser_runs_nothing_of_it(tmp_path: Path) -> None:
+    browser = find_browser()
+    if browser is None:
+        pytest.skip(NO_BROWSER)
     hostile_page(tmp_path)
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'chromium'}",
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'chromium'}",
                "--dump-dom", (tmp_path / "page.html").as_uri()]  # fmt: skip
     dom = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True).stdout
     assert "<title>run</title>" not in dom

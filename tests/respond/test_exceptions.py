@@ -15,7 +15,11 @@ import yaml
 from pydantic import ValidationError
 
 from ids import hookimpl
-from ids.respond.exceptions import Exceptions
+from ids.cli import main
+from ids.config import load_config
+from ids.engine import Engine
+from ids.replay import ReplayGate
+from ids.respond.exceptions import MOST_UNKNOWN, Exceptions, unknown_rules
 from ids.respond.settings import RespondSettings, RuleException
 from ids.store.database import open_writing
 from ids.store.queries import alert, history
@@ -147,3 +151,64 @@ def test_a_reload_puts_exceptions_in_force(tmp_path: Path) -> None:
     session.tcp(REQUEST, src=ATTACKER)
     assert len(session.alerts) == 2
     assert session.counters["respond.exceptions"] == 1
+
+
+RULE = {1000081: "Log4Shell", 1000099: "a scanner", 2100498: "GPL attack_response"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ({"sid": 1000081}, None),
+        ({"sid": 1000018}, "did you mean 1000081, 'Log4Shell'?"),  # two digits in the wrong order
+        ({"sid": 100081}, "did you mean 1000081, 'Log4Shell'?"),  # one left out
+        ({"sid": 2100489}, "did you mean 2100498, 'GPL attack_response'?"),
+        ({"sid": 1000095}, "did you mean 1000099, 'a scanner'?"),
+        ({"sid": 1000081, "gid": 3}, "did you mean 1000081 (gid 1), 'Log4Shell'?"),
+        ({"sid": 5}, "did you mean 1000081, 'Log4Shell'?"),  # the nearest at least
+        ({"sid": 7}, None),  # left out by rules.disabled_sids
+        ({"sid": 1, "gid": 20}, None),  # the engine's own
+    ],
+)
+def test_an_exception_from_no_rule_is_named_with_the_rule_that_may_be_meant(
+    asked: dict[str, Any], meant: str | None
+) -> None:
+    rules = [make_signature(sid=sid, title=title) for sid, title in RULE.items()]
+    found = list(unknown_rules([RuleException(src_ip=["192.0.2.1"], **asked)], rules, disabled=[7]))
+    assert len(found) == (meant is not None)
+    assert meant is None or found[0].endswith(f"({meant})")
+
+
+def test_of_many_such_exceptions_the_first_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    found = list(unknown_rules([RuleException(sid=sid, src_ip=["192.0.2.1"]) for sid in range(1, 501)], []))
+    assert len(found) == MOST_UNKNOWN + 1
+    assert found[-1].endswith("480 more exceptions")
+
+
+def test_it_is_warned_of_with_its_place_at_a_start_and_a_reload(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules, settings = tmp_path / "client.yaml", tmp_path / "ids.yaml"
+    rules.write_text(RULES["client.yaml"])
+    settings.write_text(
+        f"rules: {{paths: ['{rules}']}}\nrespond:\n  exceptions:\n    - src_ip: [192.0.2.1]\n      sid: 9000010\n"
+    )
+    wanted = f"{settings}:5:12: respond.exceptions: no loaded rule has sid 9000010, so "
+    config = load_config(settings)
+    engine = Engine(config, ReplayGate())
+    try:
+        assert [message[: len(wanted)] for message in caplog.messages if "exceptions" in message] == [wanted]
+        caplog.clear()
+        assert engine.reload(config) == []
+        assert [message[: len(wanted)] for message in caplog.messages if "exceptions" in message] == [wanted]
+    finally:
+        engine.stop()
+
+
+def test_config_check_names_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "client.yaml").write_text(RULES["client.yaml"])
+    settings = tmp_path / "ids.yaml"
+    settings.write_text("respond: {exceptions: [{sid: 9000010, src_ip: [192.0.2.1]}]}\n")
+    with pytest.raises(SystemExit):
+        main(["config", "check", "-c", str(settings), "--set", f"rules.paths=[{tmp_path / 'client.yaml'}]"])
+    assert f"odd: {settings}:1:30: respond.exceptions: no loaded rule has sid 9000010" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ids.cli import main
 from ids.respond import forwarded
 from ids.respond.proxies import (
     MAX_VALUE_BYTES,
@@ -26,6 +27,7 @@ from ids.types import address_halves, address_text
 from plugins.rules import Rules
 
 PROXY, FRONT, CLIENT, OTHER = "192.0.2.1", "192.0.2.2", "198.51.100.9", "198.51.100.10"
+HEARD = "respond.forwarded_headers=[x-forwarded-for, forwarded, proxy-protocol]"
 TRUSTED = "respond.trusted_proxies=[192.0.2.0/28, 2001:db8:9::/64]"
 OUTSIDE = "vars.HOME_NET=[203.0.113.0/24]"
 OK = to_client(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -41,7 +43,7 @@ def session(folder: Path, *settings: str, more: str = "", block: str = "{require
         "rules:\n  - title: a needle\n    sid: 9000001\n    traffic: http\n    match: [http.uri: {contains: needle}]\n"
         f"    block: {block}\n{more}"
     )
-    return Session(f"rules.paths=[{rule}]", TRUSTED, OUTSIDE, *settings, rules=Rules())
+    return Session(f"rules.paths=[{rule}]", TRUSTED, HEARD, OUTSIDE, *settings, rules=Rules())
 
 
 def client_of(played: Session) -> list[str | None]:
@@ -123,6 +125,45 @@ def test_only_the_headers_that_the_settings_name_count(tmp_path: Path) -> None:
     assert client_of(played) == [CLIENT]
 
 
+ALL_SAY = f"PROXY TCP4 {OTHER} 203.0.113.1 40000 80\r\n".encode() + asked(
+    f"X-Forwarded-For: {OTHER}", f"Forwarded: for={OTHER}"
+)
+
+
+def test_nothing_is_believed_that_the_settings_do_not_name(tmp_path: Path) -> None:
+    played = session(tmp_path, "respond.forwarded_headers=[]")
+    played.tcp(ALL_SAY, src=PROXY)
+    assert client_of(played) == [None]
+    assert (played.blocks, played.alerts[0]["alert"]["action"]) == ([], "blocked"), "the flow is dropped all the same"
+    assert Proxies(RespondSettings())._headers == [], "that is the default"
+
+
+@pytest.mark.parametrize("named", ["x-forwarded-for", "forwarded"])
+def test_a_client_neither_names_another_nor_unnames_himself_by_what_is_not_named(tmp_path: Path, named: str) -> None:
+    appended = {"x-forwarded-for": f"X-Forwarded-For: {CLIENT}", "forwarded": f"Forwarded: for={CLIENT}"}
+    forged = ("X-Forwarded-For", "Forwarded: for=unknown", f"Forwarded: for={OTHER}", f"X-Forwarded-For: {OTHER}")
+    played = session(tmp_path, f"respond.forwarded_headers=[{named}]")
+    for header in forged:
+        if not header.lower().startswith(named):
+            played.tcp(asked(header, appended[named]), src=PROXY)
+            played.tcp(asked(appended[named], header), src=PROXY)
+    assert set(client_of(played)) == {CLIENT}
+
+
+def test_a_request_whose_method_is_proxy_announces_nobody(tmp_path: Path) -> None:
+    played = session(tmp_path)
+    for start in (f"PROXY TCP4 {OTHER} x HTTP/1.1", f"PROXY TCP4 {OTHER} 203.0.113.1 1 2 HTTP/1.1"):
+        played.tcp(start.encode() + b"\r\n" + asked(f"X-Forwarded-For: {CLIENT}"), src=PROXY)
+    assert OTHER not in client_of(played)
+
+
+def test_proxies_of_whom_nothing_is_believed_are_odd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for heard, odd in (("[]", True), ("[forwarded]", False)):
+        with pytest.raises(SystemExit):
+            main(["config", "check", "--set", TRUSTED, "--set", f"respond.forwarded_headers={heard}"])
+        assert ("respond.forwarded_headers is not" in capsys.readouterr().err) is odd
+
+
 def version_2(source: str, family: int = 0x11, command: int = 0x21) -> bytes:
     packed = ipaddress.ip_address(source).packed
     addresses = packed + bytes(len(packed)) + struct.pack("!HH", 40000, 80)
@@ -180,7 +221,7 @@ def test_each_request_of_a_connection_has_its_own_client(tmp_path: Path) -> None
 def test_an_answer_is_that_to_its_own_request(tmp_path: Path) -> None:
     rule = tmp_path / "x.rules"
     rule.write_text('alert http any any -> any any (flow:to_client; http.stat_code; content:"404"; sid:7;)')
-    played = Session(f"rules.paths=[{rule}]", TRUSTED, "eve.xff=overwrite", rules=Rules())
+    played = Session(f"rules.paths=[{rule}]", TRUSTED, HEARD, "eve.xff=overwrite", rules=Rules())
     missing = to_client(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
     played.tcp(
         asked(f"X-Forwarded-For: {CLIENT}"), asked(f"X-Forwarded-For: {OTHER}"), missing, OK, src=PROXY
@@ -195,7 +236,7 @@ def test_thresholds_count_each_client_by_itself(tmp_path: Path) -> None:
         'alert http any any -> any any (http.uri; content:"needle"; sid:7;'
         " threshold:type threshold, track by_src, count 2, seconds 60;)"
     )
-    played = Session(f"rules.paths=[{rule}]", TRUSTED, rules=Rules())
+    played = Session(f"rules.paths=[{rule}]", TRUSTED, HEARD, rules=Rules())
     for client in (CLIENT, OTHER, CLIENT):
         played.tcp(asked(f"X-Forwarded-For: {client}"), src=PROXY)
     assert client_of(played) == [CLIENT]
@@ -207,7 +248,7 @@ def test_what_counts_distinct_things_and_sequences_counts_the_client(tmp_path: P
         'alert http any any -> any any (http.uri; content:"first"; xbits:set,seen,track ip_src,expire 60; noalert;'
         ' sid:1;)\nalert http any any -> any any (http.uri; content:"second"; xbits:isset,seen,track ip_src; sid:2;)\n'
     )
-    played = Session(f"rules.paths=[{rule}]", TRUSTED, rules=Rules())
+    played = Session(f"rules.paths=[{rule}]", TRUSTED, HEARD, rules=Rules())
     for path, client in (("/first", CLIENT), ("/second", OTHER), ("/second", CLIENT)):
         played.tcp(asked(f"X-Forwarded-For: {client}", path=path), src=PROXY)
     assert client_of(played) == [CLIENT]
@@ -291,10 +332,13 @@ ADDRESSES = st.sampled_from(["198.51.100.1", "198.51.100.2", "192.0.2.3", "192.0
 @given(st.lists(ADDRESSES, max_size=6), st.binary(max_size=80))
 def test_what_a_client_sends_through_changes_nothing_that_its_proxy_says(chain: list[str], forged: bytes) -> None:
     """As the definition reads: walk from the right while the speaker is trusted."""
-    proxies = Proxies(RespondSettings(trusted_proxies=[ipaddress.ip_network("192.0.2.0/28")]))
+    settings = RespondSettings(
+        trusted_proxies=[ipaddress.ip_network("192.0.2.0/28")], forwarded_headers=["x-forwarded-for"]
+    )
+    proxies = Proxies(settings)
     honest = ", ".join([*chain, CLIENT]).encode()
     forged = forged.replace(b"\r", b"").replace(b"\n", b"")
-    values = {"x-forwarded-for": forged + b", " + honest, "forwarded": b""}
-    found = proxies.client(address_halves(PROXY), None, lambda name: values[name])
+    values = {"x-forwarded-for": forged + b", " + honest, "forwarded": forged}
+    found = proxies.client(address_halves(PROXY), announced_source(forged), lambda name: values[name])
     assert found is not None
     assert address_text(found.address) == CLIENT

@@ -15,7 +15,7 @@ from scapy.utils import PcapReader
 
 from ids.cli import cli
 from ids.counters import Counters
-from ids.respond import recorder
+from ids.respond import recorder, recordings
 from ids.respond.recordings import Recordings
 from ids.respond.settings import CapturesSettings
 from ids.testing import Session
@@ -26,9 +26,9 @@ from tests.shared import ROOT, shared
 NEEDLE = b"GET /needle HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def session(tmp_path: Path, *settings: str, sid: int = 7) -> Session:
+def session(tmp_path: Path, *settings: str, sid: int = 7, rest: str = "") -> Session:
     rule = tmp_path / "x.rules"
-    rule.write_text(f'alert http any any -> any any (http.uri; content:"needle"; sid:{sid};)')
+    rule.write_text(f'alert http any any -> any any (http.uri; content:"needle"; {rest} sid:{sid};)')
     return Session(f"rules.paths=[{rule}]", f"captures.dir={tmp_path / 'out'}", *settings, rules=Rules())
 
 
@@ -104,6 +104,53 @@ def test_rules_that_count_flows_record_nothing_that_pushes_others_out(tmp_path: 
     assert played.counters["captures.not_recorded"] == 0
 
 
+@pytest.mark.parametrize("kind", ["threshold", "both", "limit"])
+@pytest.mark.parametrize("batch", [None, 1])
+def test_matches_that_a_threshold_keeps_from_alerting_leave_no_file(
+    tmp_path: Path, kind: str, batch: int | None
+) -> None:
+    played = session(tmp_path, rest=f"threshold: type {kind}, track by_src, count 3, seconds 600;")
+    for _ in range(5):
+        played.tcp(NEEDLE, batch=batch)
+    played.end()
+    files = {alert["capture_file"] for alert in played.alerts}
+    assert len(files) == len(played.alerts) == (3 if kind == "limit" else 1)
+    assert {str(path) for path in (tmp_path / "out").iterdir()} == files
+    assert played.counters["captures.not_alerted"] == 5 - len(files)
+
+
+def test_the_alert_has_its_file_however_many_matches_came_before(tmp_path: Path) -> None:
+    played = session(tmp_path, rest="threshold: type threshold, track by_src, count 400, seconds 600;")
+    played.tcp(*[NEEDLE] * 399)
+    played.tcp(NEEDLE)
+    played.end()
+    (alert,) = played.alerts
+    assert len(recorded(alert)) == 7
+    assert played.counters["captures.not_recorded"] == 0, "of what is to have one"
+
+
+def test_an_exceptions_matches_leave_no_file(tmp_path: Path) -> None:
+    played = session(tmp_path, "respond.exceptions=[{sid: 7, src_ip: [192.0.2.1]}]")
+    played.tcp(NEEDLE)
+    played.end()
+    assert not played.alerts
+    assert not (tmp_path / "out").exists()
+
+
+def test_alerts_of_one_rule_name_no_more_files_than_it_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings, "MAX_OF_RULE", 3)
+    played = session(tmp_path)
+    for _ in range(5):
+        played.tcp(NEEDLE)
+    played.end()
+    named = [alert["capture_file"] for alert in played.alerts if "capture_file" in alert]
+    assert len(named) == 3
+    assert {str(path) for path in (tmp_path / "out").iterdir()} == set(named)
+    assert played.counters["captures.not_recorded"] == 2
+
+
 def test_open_recordings_are_bounded_and_end_with_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "MAX_OPEN", 1)
     played = session(tmp_path, "captures.wait_s=5")
@@ -133,7 +180,7 @@ def test_a_recording_ends_without_a_further_packet(tmp_path: Path) -> None:
     played.wait(4)
     assert not (tmp_path / "out").exists()
     played.wait(2)
-    played.engine.inspection._recorder._shelf.flush()  # type: ignore[union-attr]
+    played.engine._recordings.flush()
     assert len(recorded(played.alerts[0])) == 4
 
 

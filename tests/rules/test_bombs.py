@@ -255,7 +255,7 @@ CHAINS = [
     chain(
         "thousands of contents that are not",
         'content:"a"; ' + "".join(f'content:!"w{n:04}"; ' for n in range(3000)),
-        alerts=1,
+        alerts=11,  # once in 2,560 bytes
     ),
     chain(
         "a shift by four thousand million",

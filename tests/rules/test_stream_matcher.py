@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.counters import Counters
-from ids.rules.match.follower import REPEAT_BYTES
+from ids.rules.match.spans import REPEAT_BYTES
 from ids.rules.model.rule import Rule
 from ids.rules.settings import RulesSettings
 from ids.types import Direction, FlowState, StreamChunk

@@ -328,3 +328,21 @@ def test_a_rule_of_scapy_fields_alone_is_named_for_what_it_costs() -> None:
     (warning,) = loaded.warnings
     assert warning.message.startswith("sid 1: nothing but Scapy fields")
     assert "contains" in warning.remedy
+
+
+def test_what_is_no_yaml_of_one_rule_hides_nothing_of_the_others(tmp_path: Path) -> None:
+    """A key twice, a value that is none: each is reported beside all other errors, in this file and the next."""
+    broken, other = tmp_path / "broken.yaml", tmp_path / "other.yaml"
+    twice = rule_text("[payload: {contains: abcd}]", 1, more="sid: 11")
+    no_date = rule_text("[payload: {contains: abcd}]", 2, more="date: 2026-13-40")
+    unknown = rule_text("[payload: {contains: abcd}]", 3, more="titel: x")
+    good = rule_text("[payload: {contains: abcd}]", 4)
+    broken.write_text("rules:\n" + twice + no_date + unknown + good + "rules: []\n")
+    other.write_text("rules:\n" + rule_text("[payload: {contain: abcd}]", 5) + rule_text("[payload: {size: 4}]", 6))
+    loaded = load_rules([broken, other])
+    assert [rule.signature.sid for rule in loaded.rules] == [4, 6]
+    said = [(Path(error.location.path).name, error.message) for error in loaded.errors]
+    assert said[0] == ("broken.yaml", "key 'sid' is given twice")
+    assert [name for name, _ in said] == ["broken.yaml"] * 4 + ["other.yaml"]
+    for part in ("is no valid value: month must be in 1..12", "key 'rules' is given twice", "unknown key 'titel'"):
+        assert any(part in message for _, message in said), (part, said)

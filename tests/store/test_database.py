@@ -35,7 +35,9 @@ def database(path: Path) -> Iterator[sqlite3.Connection]:
 
 def test_nobody_else_may_read_it(path: Path, database: sqlite3.Connection) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert stat.S_IMODE(path.stat().st_mode) & 0o137 == 0
+    database.execute("CREATE TABLE t (x)")
+    for file in path.parent.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, "with what SQLite keeps beside it"
 
 
 def test_a_database_that_is_not_there_names_what_makes_it(path: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 import click
 from rich.table import Table
 
-from ids.cli.options import build_config, config_options, count_of, output_console, output_option, show_json
+from ids.cli.options import build_config, config_options, count_of, output_console, output_option, show_rows
 from ids.cli.rules.rows import read_rules
 
 
@@ -19,7 +19,7 @@ def command(config_path: str | None, overrides: tuple[str, ...], only_rules: tup
     rows, errors, loaded = read_rules(build_config(config_path, overrides, only_rules))
     rows.sort(key=lambda row: row["sid"])
     if output == "json":
-        show_json(rows)
+        show_rows(rows)
     else:
         table = Table("sid", "title", "severity", "buffers", "source", box=None)
         for row in rows:

@@ -24,7 +24,7 @@ from ids.cli.options import (
     output_console,
     output_option,
     print_message,
-    show_json,
+    show_rows,
     workers_option,
 )
 from ids.cli.rules.matrix import show_matrix
@@ -92,7 +92,7 @@ def command(
         except OSError as error:
             raise UsageError(f"--junit {junit_path}: {error.strerror or error}") from error
     if output == "json":
-        show_json([_row(verdict) for verdict in verdicts])
+        show_rows(map(_row, verdicts))
     else:
         _show(verdicts, only_failed)
         show_matrix(verdicts, only_failed)

@@ -125,6 +125,13 @@ class Blocklist(PinnedList):
         raw = self._entry((network.version, is_exact(network)), key_of(network))
         return None if raw is None else self._block(network, np.frombuffer(raw, contract.BLOCK)[0], sample_offset_ns())
 
+    def claims_on(self, network: IPNetwork) -> Sequence[Block]:
+        """Return the live claims on exactly this network; the one in force comes first."""
+        offset_ns, now_ns = sample_offset_ns(), time.monotonic_ns()
+        held, waiting = self._look((network.version, is_exact(network)), [key_of(network)])
+        values = (value for _, rows in (held, waiting) for value in rows[~_ended(rows, now_ns)])
+        return [self._block(network, value, offset_ns) for value in values]
+
     def list(self) -> list[Block]:
         """Return all entries that have not expired, IPv4 first, single addresses before prefixes."""
         offset_ns, now_ns = sample_offset_ns(), time.monotonic_ns()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ids.kernel import contract
 from ids.kernel.lists.claims import Kind, Rows
 from ids.kernel.lists.networks import KEY_TYPES
-from ids.types import IPNetwork
+from ids.types import IPNetwork, ascending
 
 NETWORK = np.dtype([("version", "u1"), ("length", "u1"), ("high", "<u8"), ("low", "<u8")])
 """A network: IP version, prefix length, and its first address as two halves in host byte order; IPv4 is in ``low``."""
@@ -68,7 +68,7 @@ class Entries:
         rows = self.networks[mine]
         shortest = np.minimum(rows["length"], network.prefixlen)
         number, bits = int(network.network_address), network.max_prefixlen
-        for length in np.unique(shortest).tolist():
+        for length in ascending(shortest).tolist():
             mask = ((1 << bits) - 1) ^ ((1 << (bits - length)) - 1)
             high, low = np.uint64(mask >> 64), np.uint64(mask & _HALF)
             wanted = number & mask

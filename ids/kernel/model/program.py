@@ -221,10 +221,17 @@ class Model:
         reason = self._check_flow(packet, flow, side)
         if reason == Reason.PASS_SHOWN and packet.len > LARGE_DATA:
             self._count(Reason.NOTE_SNAPPED, packet.len)
-        if reason == Reason.PASS_SHOWN and packet.fragment != WHOLE and not packet.unknown_header:
+        if reason == Reason.PASS_SHOWN and not packet.unknown_header and self._is_for_all(packet):
             for _ in range(1, self.config.workers):
                 self._count(Reason.NOTE_COPIED, packet.len)
         return reason
+
+    def _is_for_all(self, packet: Packet) -> bool:
+        """Return whether every worker is shown a packet."""
+        if packet.fragment != WHOLE:
+            return True
+        shared = self.config.shared_ports
+        return packet.proto == TCP and (packet.sport in shared or packet.dport in shared)
 
     def _count(self, reason: int, length: int) -> None:
         count = self.counts[reason]

@@ -113,10 +113,14 @@ class ModelConfig:
     reflection_bytes: int = 0
     workers: int = 1
     repeats: int = 0
+    shared_ports: tuple[bytes, ...] = ()
+    """In network byte order."""
 
     @classmethod
     def of(cls, row: Any) -> ModelConfig:
         """Read the kernel's configuration: one item of dtype `ids.kernel.contract.CONFIG`."""
-        values = {name: int(row[name]) for name in cls.__slots__ if name not in ("limits", "secret")}
+        values = {name: int(row[name]) for name in cls.__slots__ if name not in ("limits", "secret", "shared_ports")}
         limits = [(int(limit["interval_ns"]), int(limit["burst_ns"])) for limit in row["limits"]]
-        return cls(**values, limits=limits, secret=(int(row["secret"][0]), int(row["secret"][1])))
+        shared = tuple(int(port).to_bytes(2, "little") for port in row["shared_port_be"] if port)
+        secret = int(row["secret"][0]), int(row["secret"][1])
+        return cls(**values, limits=limits, secret=secret, shared_ports=shared)

@@ -14,6 +14,7 @@ from ids.protocols.shared import parsing
 
 PROTOCOL = Protocol(
     name="dcerpc",
+    by_message=True,
     from_client=FROM_CLIENT,
     from_server=FROM_SERVER,
     datagram=is_datagram,

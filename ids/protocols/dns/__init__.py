@@ -18,6 +18,7 @@ _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
 
 PROTOCOL = Protocol(
     name="dns",
+    by_message=True,
     from_client=FROM_CLIENT,
     from_server=FROM_SERVER,
     datagram=is_message,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 KIB = 1024
 MIB = 1024 * KIB
+MAX_PORTS = 4
+"""As many as the configuration of the fast path has room for (`ids.kernel.contract.CONFIG`)."""
 
 
 class FtpSettings(BaseModel):
@@ -13,6 +17,14 @@ class FtpSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(
+        default=(21,),
+        max_length=MAX_PORTS,
+        description="TCP ports of FTP servers. FTP is recognised at any port. With several workers"
+        " (`engine.workers`) all of them are shown the connections of these, to know the data connections that they"
+        " announce, whichever worker has those; what a server at another port announces, its own worker knows alone"
+        " (`app_layer.expected.unshared`).",
+    )
     line_bytes: int = Field(
         default=4 * KIB,
         ge=512,

@@ -14,7 +14,7 @@ from ids.protocols.http.connection import Shared
 from ids.protocols.http.frames import frame_of
 from ids.protocols.http.oddities import ODDITIES, odd
 from ids.protocols.http.settings import HttpSettings
-from ids.protocols.http.starts import CLIENT_PRELUDE, FROM_CLIENT, FROM_SERVER, SERVER_PRELUDE
+from ids.protocols.http.starts import CLIENT_PRELUDE, FROM_CLIENT, FROM_SERVER, SERVER_PRELUDE, WITHIN
 from ids.protocols.protocol import Buffer, Protocol
 from ids.types import Direction
 from ids.types.transactions import DERIVED, ODD_OF
@@ -35,10 +35,12 @@ _SEVERAL = ("http.uri", "http.cookie", "http.request_header", "http.response_hea
 
 PROTOCOL = Protocol(
     name="http",
+    by_message=True,
     from_client=FROM_CLIENT,
     client_prelude=CLIENT_PRELUDE,
     from_server=FROM_SERVER,
     server_prelude=SERVER_PRELUDE,
+    within=(b" http/", WITHIN),
     sure=True,
     settings=HttpSettings,
     streams=Shared,

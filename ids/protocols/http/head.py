@@ -9,6 +9,7 @@ from typing import Any
 
 from ids.counters import Counters
 from ids.protocols.http.ranges import range_fields
+from ids.protocols.http.starts import WITHIN
 from ids.protocols.http.uri import further_forms, host_name, normalise, split_target
 
 BUFFER_OF_HEADER = {
@@ -36,6 +37,9 @@ _MAX_FRAMING = 16
 _MAX_FRAMING_BYTES = 1024
 """and bytes of each."""
 _BARE_CR = re.compile(rb"\r+(?=[^\r\n])")
+_LATER_LINE = re.compile(rb"\n(?=" + WITHIN + rb")")
+_REQUEST_LINE = re.compile(rb"[^\s:]+[ \t]+[^\r\n]*?(?:/|HTTP/\d)")
+"""What any server takes for a request, even if only to refuse it."""
 _UNICODE_SPACE = re.compile(rb"[\x1c-\x1f\x85\xa0]")
 """What is white space to a server that reads a head as Latin-1 text."""
 _PLAIN = re.compile(rb"[ \t]*\+?\d+[ \t]*")
@@ -112,7 +116,8 @@ class Head:
 
 def other_readings(block: bytes) -> tuple[bytes, ...]:
     """Return what else a head of a request is to some server: without each CR that ends no line, with a line end in the
-    place of such a CR, and with spaces for what is white space in Latin-1. None of an ordinary one.
+    place of such a CR, with spaces for what is white space in Latin-1, and without the lines before the request line,
+    where the first is none. None of an ordinary one.
     """
     found: list[bytes] = []
     if _BARE_CR.search(block) is not None:
@@ -120,6 +125,8 @@ def other_readings(block: bytes) -> tuple[bytes, ...]:
     line, end, rest = block.partition(b"\n")
     if _UNICODE_SPACE.search(line) is not None:
         found.append(_UNICODE_SPACE.sub(b" ", line) + end + rest)
+    if _REQUEST_LINE.match(line) is None and (later := _LATER_LINE.search(block)) is not None:
+        found.append(block[later.end() :])
     return tuple(dict.fromkeys(found))
 
 

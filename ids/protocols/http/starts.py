@@ -76,5 +76,7 @@ FROM_CLIENT = (
     + _ANY_METHOD
     + rb"+[ \t]+(?:[/*]|[A-Za-z]+://|[^ \t\r\n][^\r\n]{0,399}[ \t]HTTP/\d|(?<=[ \t][ \t])HTTP/\d))"
 )
+WITHIN = rb"(?:" + _METHODS + rb")[ \t]+(?:/|[A-Za-z]+://)[^\r\n]*[ \t](?i:HTTP)/\d"
+"""A request behind something else: strictly, for bodies and mails have such lines as well."""
 SERVER_PRELUDE = rb"[\r\n\t \0]+"
 FROM_SERVER = rb"[\r\n\t \0]*(?i:HTTP)/\d"

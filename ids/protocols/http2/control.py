@@ -6,6 +6,7 @@ import base64
 import binascii
 
 from ids.counters import Counters
+from ids.protocols.framing import Pool
 from ids.protocols.http2.frames import (
     ERRORS,
     EXACT,
@@ -27,6 +28,8 @@ from ids.types import Direction
 
 MAX_WEIGHTS = 256
 """Priorities that are kept of streams that are not open yet."""
+WEIGHT_BYTES = 128
+"""What one counts for in the memory of the protocol; the oldest gives way there, too."""
 MANY_RESETS = 100
 """Streams that a client resets before they are answered at which it is odd: browsers reset some when a page is left."""
 _WEIGHT_AT = 4
@@ -36,11 +39,12 @@ _TO_SERVER, _TO_CLIENT = Direction
 class Control:
     """Frames of one connection that are no part of a message."""
 
-    __slots__ = ("_counters", "_latest", "_noted", "_reports", "_resets", "weights")
+    __slots__ = ("_counters", "_latest", "_noted", "_pool", "_reports", "_resets", "weights")
 
-    def __init__(self, reports: Reports, counters: Counters) -> None:
+    def __init__(self, reports: Reports, counters: Counters, pool: Pool) -> None:
         self._reports = reports
         self._counters = counters
+        self._pool = pool
         self.weights: dict[int, int] = {}
         """Priorities of streams that are not open yet; at most `MAX_WEIGHTS`."""
         self._noted: set[tuple[Direction, bytes]] = set()
@@ -141,9 +145,23 @@ class Control:
         if stream is not None:
             stream.halves[direction].weigh(weight)
             return
-        self.weights[number] = weight
-        if len(self.weights) > MAX_WEIGHTS:
+        if number not in self.weights and (len(self.weights) >= MAX_WEIGHTS or not self._pool.take(WEIGHT_BYTES)):
+            if not self.weights:
+                return
             del self.weights[next(iter(self.weights))]
+        self.weights[number] = weight
+
+    def weight(self, number: int) -> int | None:
+        """Return the priority that was said of a stream that is opened now, and keep it no longer."""
+        weight = self.weights.pop(number, None)
+        if weight is not None:
+            self._pool.give(WEIGHT_BYTES)
+        return weight
+
+    def release(self) -> None:
+        """Give back what all flows share."""
+        self._pool.give(WEIGHT_BYTES * len(self.weights))
+        self.weights.clear()
 
     def _note_reset(self, direction: Direction) -> None:
         if direction is not _TO_SERVER:

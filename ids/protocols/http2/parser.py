@@ -96,7 +96,7 @@ class Connection:
         self._growing: dict[int, tuple[Stream, int]] = {}
         """Streams whose message may go on behind what is being fed, and how many bytes of that are behind them."""
         self._reports = Reports(shared, slot)
-        self._control = Control(self._reports, shared.counters)
+        self._control = Control(self._reports, shared.counters, shared.pool)
         self._closed = 0
         """Bits of the directions in which no more bytes come."""
 
@@ -147,6 +147,7 @@ class Connection:
         for stream in self._streams.values():
             self._give(stream)
         self._streams.clear()
+        self._control.release()
 
     # Frames.
 
@@ -270,7 +271,7 @@ class Connection:
         half = stream.halves[direction]
         self._judge(block, direction, stream)
         half.kinds |= {side.block_kind} | ({CONTINUATION} if side.continuations else set())
-        for weight in (self._control.weights.pop(side.block_stream, None), side.block_weight):
+        for weight in (self._control.weight(side.block_stream), side.block_weight):
             if weight is not None:
                 half.weigh(weight)
         side.block_weight = None

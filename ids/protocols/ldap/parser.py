@@ -15,6 +15,7 @@ from ids.protocols.made import Made, Makers
 from ids.protocols.protocol import ODDITY, Handover
 from ids.protocols.shared import Shared
 from ids.protocols.stretch import Stretch
+from ids.protocols.waiting import Waiting
 from ids.types import Direction, Transaction
 
 _LONG = rb"(?:[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)"
@@ -24,6 +25,8 @@ FROM_SERVER = rb"(?s:\x30" + _LONG + _NUMBER + rb"[\x61\x64\x65\x73\x78]" + _LON
 _BEGINS = re.compile(rb"(?s:\x30" + _LONG + _NUMBER + rb"[\x42\x4a\x50\x60-\x6f\x73\x77-\x79])")
 _WRAPPED, _SIGNATURE = 4, 16
 """Bytes before a message that SASL signs or encrypts: its length; and those of a signature of NTLM."""
+COPIES = 4
+"""Of a message, in what is kept of it: for rules, and for events."""
 _NONE: tuple[bytes, ...] = ()
 
 
@@ -123,7 +126,7 @@ class LdapFlow:
         self._slot = slot
         self._next_id = tx_id
         self._closed = 0
-        self._open: dict[int, _Exchange] = {}
+        self._open: Waiting[int, _Exchange] = Waiting(shared, shared.settings.open_requests)
         """By number of the message, the oldest first."""
         limit = shared.settings.message_bytes
         self._frames = [Frames(shared.pool, _length_of, limit, _BEGINS) for _ in Direction]
@@ -149,15 +152,15 @@ class LdapFlow:
         if closed:
             self._closed |= 1 << direction
             if self._closed == 0b11:
-                for exchange in self._open.values():
+                for exchange in self._open.rest():
                     self._append(exchange, direction, {}, {}, True, ts_ns, number, 0, out)
-                self._open.clear()
         return None
 
     def release(self) -> None:
         """Give back the memory of a flow that is parsed no more."""
         for frames in self._frames:
             frames.release()
+        self._open.release()
 
     def _message(
         self, direction: Direction, data: bytes, ts_ns: int, number: int, behind: int, out: list[Transaction]
@@ -170,19 +173,19 @@ class LdapFlow:
         if message.malformed:
             self._shared.counters.add("ldap.malformed")
         if message.asks:
-            exchange = self._begin(message, direction, ts_ns, number, behind, out)
+            exchange = self._begin(message, len(data), direction, ts_ns, number, behind, out)
             buffers = Made(OF_REQUEST, Said(message, self._logon(message)))
-            done = message.operation in UNANSWERED
+            done = message.operation in UNANSWERED or message.number not in self._open
         else:
-            exchange = self._open.get(message.number) or self._begin(None, direction, ts_ns, number, behind, out)
-            if len(exchange.responses) < self._shared.settings.responses:
+            exchange = self._open.get(message.number) or self._begin(None, 0, direction, ts_ns, number, behind, out)
+            if self._keeps(exchange, message, len(data)):
                 exchange.responses.append(message)
             else:
                 self._shared.counters.add("ldap.responses_left_out")
             buffers = Made(OF_RESPONSE, Said(message))
             done = message.operation not in GOES_ON
             if done:
-                self._open.pop(message.number, None)
+                self._open.take(message.number)
         self._append(exchange, direction, buffers, buffers.further, done, ts_ns, number, behind, out)
         return (
             exchange.tls and message.operation == "extended_response" and message.said.get("result_code") == "success"
@@ -199,6 +202,7 @@ class LdapFlow:
     def _begin(
         self,
         message: Message | None,
+        size: int,
         direction: Direction,
         ts_ns: int,
         number: int,
@@ -210,14 +214,17 @@ class LdapFlow:
         self._next_id += 1
         if message is None or message.operation in UNANSWERED:
             return exchange
-        given_up = self._open.pop(message.number, None)
-        if given_up is None and len(self._open) >= self._shared.settings.open_requests:
-            given_up = self._open.pop(next(iter(self._open)))
-            self._shared.counters.add("ldap.requests_evicted")
-        if given_up is not None:
-            self._append(given_up, direction, {}, {}, True, ts_ns, number, behind, out)
-        self._open[message.number] = exchange
+        for given_up in self._open.put(message.number, exchange, COPIES * size):
+            if given_up is not exchange:
+                self._append(given_up, direction, {}, {}, True, ts_ns, number, behind, out)
         return exchange
+
+    def _keeps(self, exchange: _Exchange, message: Message, size: int) -> bool:
+        """Return whether an exchange may have one more response, of so many bytes."""
+        if len(exchange.responses) >= self._shared.settings.responses:
+            return False
+        waits = self._open.get(message.number) is exchange
+        return not waits or message.operation not in GOES_ON or self._open.grow(message.number, COPIES * size)
 
     def _append(
         self,

@@ -12,6 +12,7 @@ from ids.protocols.protocol import Handover
 from ids.protocols.shared import Shared
 from ids.protocols.spelling import text
 from ids.protocols.stretch import Stretch
+from ids.protocols.waiting import Waiting
 from ids.types import Direction, Transaction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -51,7 +52,7 @@ class ImapSession(Session):
 
     def __init__(self, shared: Shared[MailboxSettings], slot: int, tx_id: int) -> None:
         super().__init__(shared, slot, tx_id)
-        self._waiting: dict[bytes, Exchange] = {}
+        self.waiting: Waiting[bytes, Exchange] = Waiting(shared, shared.settings.open_commands, "commands_evicted")
         """Commands without the reply that ends them, by tag, the oldest first."""
         self._goes_on = [False, False]
         """By direction: the next line goes on behind a literal."""
@@ -81,9 +82,8 @@ class ImapSession(Session):
             self.end_mail(whole=False)
         self._over |= closed and direction is _SERVER
         if self._over:  # the client's last commands may come behind that, and nothing answers them
-            for exchange in self._waiting.values():
+            for exchange in self.waiting.rest():
                 self._end(exchange)
-            self._waiting = {}
         return None
 
     def _take(self, direction: Direction, piece: Message) -> bool:
@@ -103,8 +103,8 @@ class ImapSession(Session):
         if direction is _CLIENT:
             if not goes_on and self._talks is None:
                 exchange = self._command(piece)
-            elif goes_on and self._waiting:
-                exchange = next(reversed(self._waiting.values()))
+            elif goes_on:
+                exchange = self.waiting.newest()
         elif not goes_on:
             self._reply(piece)
         literal = _LITERAL.search(piece.data) if piece.whole else None
@@ -117,7 +117,7 @@ class ImapSession(Session):
         self._literal[direction] = True
         self.lines[direction].raw(size)
         if direction is _SERVER and _MAIL.search(piece.data):
-            asked = next(iter(self._waiting.values()), None)
+            asked = self.waiting.oldest()
             self.begin_mail(
                 asked.tx_id if asked is not None else self.next_id, _SERVER, asked.fields if asked else dict
             )
@@ -130,23 +130,24 @@ class ImapSession(Session):
         if found is None:
             return None
         tag, command = found[1], b" ".join(found[2].upper().split())
-        if len(self._waiting) >= self.shared.settings.open_commands:
-            self.shared.counters.add("imap.commands_evicted")
-            self._end(self._waiting.pop(next(iter(self._waiting))))
-        if tag in self._waiting:
-            self._end(self._waiting.pop(tag))
-        exchange = self._waiting[tag] = Exchange(self.new_id(), tag, command, found[3])
+        exchange = Exchange(self.new_id(), tag, command, found[3])
+        given_up = self.waiting.put(tag, exchange, len(line.data))
+        for one in given_up:
+            if one is not exchange:
+                self._end(one)
         if command in _TALKS:
             self._talks = tag
         buffers = {"imap.command": command}
         if exchange.args:
             buffers["imap.command_data"] = exchange.args
         self.emit(exchange.tx_id, _CLIENT, buffers, exchange.fields, behind=line.behind)
+        if exchange in given_up:
+            self._end(exchange, line.behind)
         return exchange
 
     def _reply(self, line: Message) -> None:
         tag, _, rest = line.data.partition(b" ")
-        exchange = self._waiting.pop(tag, None)
+        exchange = self.waiting.take(tag)
         if exchange is None:
             return
         exchange.reply = rest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from typing import Any
 
 from ids.protocols.framing import Message
@@ -14,11 +13,14 @@ from ids.protocols.shared import Shared
 from ids.protocols.smtp.body import Body
 from ids.protocols.spelling import text
 from ids.protocols.stretch import Stretch
+from ids.protocols.waiting import Waiting
 from ids.types import Direction, Transaction
 
 _CLIENT, _SERVER = Direction.TO_SERVER, Direction.TO_CLIENT
 _COMMAND = re.compile(rb"[\s\0]*([^\s\0]+)[ \t]*(.*)", re.DOTALL)
 _MAILS = frozenset({b"RETR", b"TOP"})
+_LEAST = 128
+"""Bytes of a command, and of its arguments, that wait in any case."""
 _LONG = frozenset({b"CAPA", b"LIST", b"UIDL", b"AUTH"})
 """Commands whose reply has several lines where they have no argument."""
 
@@ -53,7 +55,8 @@ class Pop3Session(Session):
 
     def __init__(self, shared: Shared[MailboxSettings], slot: int, tx_id: int) -> None:
         super().__init__(shared, slot, tx_id)
-        self._waiting: deque[Exchange] = deque()
+        self.waiting: Waiting[int, Exchange] = Waiting(shared, shared.settings.open_commands, "commands_evicted")
+        """Commands without their reply, by their ids."""
         self._body: Body | None = None
         """Of a reply of several lines."""
         self._upgrade = False
@@ -82,18 +85,20 @@ class Pop3Session(Session):
         return Handover(self.next_id, (b"", rest)) if self._upgrade else None
 
     def _end_all(self) -> None:
-        while self._waiting:
-            self._end(self._waiting.popleft())
+        for exchange in self.waiting.rest():
+            self._end(exchange)
 
     def _command(self, line: Message) -> None:
         found = _COMMAND.match(line.data)
         if found is None:
             return
-        if len(self._waiting) >= self.shared.settings.open_commands:
-            self.shared.counters.add("pop3.commands_evicted")
-            self._end(self._waiting.popleft())
         exchange = Exchange(self.new_id(), found[1].upper(), found[2].rstrip())
-        self._waiting.append(exchange)
+        for one in self.waiting.put(exchange.tx_id, exchange, len(line.data)):
+            if one is not exchange:
+                self._end(one)
+        if exchange.tx_id not in self.waiting:  # answers have no names: the next is to find what it answers
+            short = Exchange(exchange.tx_id, exchange.command[:_LEAST], exchange.args[:_LEAST])
+            self.waiting.put(short.tx_id, short, 2 * _LEAST)
         buffers = {"pop3.command": exchange.command}
         if exchange.args:
             buffers["pop3.command_data"] = exchange.args
@@ -127,17 +132,19 @@ class Pop3Session(Session):
             return b""
         self._body = None
         self.end_mail(behind=behind)
-        if self._waiting:
-            self._end(self._waiting.popleft(), behind)
+        exchange = self.waiting.take_oldest()
+        if exchange is not None:
+            self._end(exchange, behind)
         return data[len(data) - behind :]
 
     def _reply(self, line: Message) -> bool:
         """Take the first line of a reply; return whether what follows is no such line."""
         if not line.data.startswith((b"+", b"-")) or line.data[:2] in (b"+ ", b"+"):
             return False  # the latter asks for more of a login
-        if not self._waiting:
-            self._waiting.append(Exchange(self.new_id(), b"", b""))
-        exchange = self._waiting[0]
+        exchange = self.waiting.oldest()
+        if exchange is None:
+            exchange = Exchange(self.new_id(), b"", b"")
+            self.waiting.put(exchange.tx_id, exchange, 0)
         exchange.reply = line.data
         granted = line.data.startswith(b"+OK")
         if granted and (exchange.command in _MAILS or (exchange.command in _LONG and not exchange.args)):
@@ -146,7 +153,7 @@ class Pop3Session(Session):
                 self.begin_mail(exchange.tx_id, _SERVER, exchange.fields)
             return True
         self._upgrade = granted and exchange.command == b"STLS"
-        self._waiting.popleft()
+        self.waiting.take(exchange.tx_id)
         self._end(exchange, line.behind)
         return self._upgrade
 

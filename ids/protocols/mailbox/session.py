@@ -10,6 +10,7 @@ from ids.protocols.framing import Lines
 from ids.protocols.mailbox.settings import MailboxSettings
 from ids.protocols.mime import Mail
 from ids.protocols.shared import Shared
+from ids.protocols.waiting import Waiting
 from ids.types import Direction, Transaction
 
 
@@ -22,6 +23,8 @@ class Session:
         self.next_id = tx_id
         limit = shared.settings.line_bytes
         self.lines = Lines(shared.pool, limit), Lines(shared.pool, limit)
+        self.waiting: Waiting[Any, Any]
+        """Commands without the reply that ends them, the oldest first."""
         self.mail: Mail | None = None
         self.mail_id = 0
         self.mail_from = Direction.TO_CLIENT
@@ -81,6 +84,7 @@ class Session:
         """Give back the memory of a flow that is parsed no more."""
         for lines in self.lines:
             lines.release()
+        self.waiting.release()
         if self.mail is not None:
             self.mail.release()
             self.mail = None

@@ -192,7 +192,7 @@ class Reader:
             found = self._first.match(data, at, end)
             if found is not None:
                 return found
-        return self._delimiter.search(data, at, end)
+        return self._delimiter.search(data, at, end) if data.find(b"\n--", at, end) >= 0 else None
 
     def _take_headers(self, block: bytes) -> None:
         """Read the headers of the message, or of a part."""

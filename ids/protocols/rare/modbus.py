@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ids.protocols.dialogue import Dialogue, DialogueSettings, EveFields, Shared, Waiting, speaking
+from ids.protocols.dialogue import Dialogue, DialogueSettings, EveFields, Shared, speaking
 from ids.protocols.framing import Frames, Message
 from ids.protocols.protocol import Buffer, Protocol
 from ids.protocols.spelling import text
+from ids.protocols.waiting import Waiting
 from ids.types import Direction
 
 _CLIENT, _SERVER = Direction
@@ -206,9 +207,7 @@ class ModbusFlow(Dialogue):
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
         super().__init__(shared, slot, tx_id)
-        self._waiting: Waiting[int, tuple[int, ModbusMessage]] = Waiting(
-            "modbus", shared.settings.open_requests, shared.counters
-        )
+        self._waiting: Waiting[int, tuple[int, ModbusMessage]] = Waiting(shared, shared.settings.open_requests)
 
     def cut(self, direction: Direction) -> Frames:
         """Cut messages."""
@@ -219,12 +218,12 @@ class ModbusFlow(Dialogue):
         said = ModbusMessage(message.data, direction is _CLIENT)
         if direction is _CLIENT:
             tx_id, odd = self.new(), said.odd()
-            gone = self._waiting.put(said.tid, (tx_id, said))
-            if gone is not None and gone[1].tid != said.tid:
+            gone = self._waiting.put(said.tid, (tx_id, said), len(message.data))
+            if any(request.tid != said.tid for _, request in gone):
                 odd.append("flooded")
             self.say(direction, said.buffers(), partial(_fields, tx_id, said, None), tx_id, complete=False, odd=odd)
-            if gone is not None:
-                self._finish(*gone, None)
+            for request_id, request in gone:
+                self._finish(request_id, request, None)
             return
         known = self._waiting.take(said.tid)
         if known is None:
@@ -238,6 +237,11 @@ class ModbusFlow(Dialogue):
         """Say what was not answered."""
         for tx_id, request in self._waiting.rest():
             self._finish(tx_id, request, None)
+
+    def release(self) -> None:
+        """Give back the memory of a flow that is parsed no more."""
+        super().release()
+        self._waiting.release()
 
     def _finish(self, tx_id: int, request: ModbusMessage, answer: ModbusMessage | None) -> None:
         said: dict[str, bytes | tuple[bytes, ...] | None] = {}

@@ -10,15 +10,18 @@ from functools import partial
 
 from pydantic import Field
 
-from ids.protocols.dialogue import Dialogue, DialogueSettings, EveFields, Shared, Waiting, speaking
+from ids.protocols.dialogue import Dialogue, DialogueSettings, EveFields, Shared, speaking
 from ids.protocols.frame import Spans
 from ids.protocols.framing import Frames, Message
 from ids.protocols.protocol import Buffer, Protocol
 from ids.protocols.rare.mqtt_message import TYPES, Malformed, MqttMessage, read
+from ids.protocols.waiting import WAITING_BYTES, Waiting
 from ids.types import Direction
 
 MAX_MESSAGES = 16
 """Messages of one transaction that are kept: four are the most that the protocol has."""
+COPIES = 2
+"""Of what a message says: for rules, and for events."""
 _CONNECT = -1
 """The key under which a CONNECT waits; packets have ids from 1 on."""
 _ANSWERS = {
@@ -77,7 +80,7 @@ class MqttFlow(Dialogue):
         super().__init__(shared, slot, tx_id)
         self._version = 0
         self._connected = False
-        self._waiting: Waiting[int, Exchange] = Waiting("mqtt", shared.settings.open_requests, shared.counters)
+        self._waiting: Waiting[int, Exchange] = Waiting(shared, shared.settings.open_requests)
 
     def cut(self, direction: Direction) -> Frames:
         """Cut messages."""
@@ -96,15 +99,28 @@ class MqttFlow(Dialogue):
         odd = self._odd(said)
         if said.kind == "connect":
             self._version = said.version
-        exchange, ends = self._exchange(direction, said, odd)
-        if len(exchange.messages) < MAX_MESSAGES:
+        exchange, ends = self._exchange(direction, said, odd, size := len(message.data))
+        kept = not exchange.messages or ends or self._affords(exchange, size)
+        room = len(exchange.messages) < MAX_MESSAGES
+        if room:
             exchange.messages.append(said)
         self._report(exchange, ends, odd)
+        if room and not kept:
+            exchange.messages.pop()
 
     def end(self) -> None:
         """Say what waits in vain."""
         for exchange in self._waiting.rest():
             self._report(exchange, True, [])
+
+    def release(self) -> None:
+        """Give back the memory of a flow that is parsed no more."""
+        super().release()
+        self._waiting.release()
+
+    def _affords(self, exchange: Exchange, size: int) -> bool:
+        """Return whether a transaction that waits may keep a message of so many bytes more."""
+        return exchange.key is not None and self._waiting.grow(exchange.key, size * COPIES + WAITING_BYTES)
 
     def _odd(self, said: MqttMessage) -> list[str]:
         """Return what is odd about a message by itself."""
@@ -123,8 +139,8 @@ class MqttFlow(Dialogue):
                 odd.append("missing_msg_id")
         return odd
 
-    def _exchange(self, direction: Direction, said: MqttMessage, odd: list[str]) -> tuple[Exchange, bool]:
-        """Return the transaction of a message, and whether that ends with it."""
+    def _exchange(self, direction: Direction, said: MqttMessage, odd: list[str], size: int) -> tuple[Exchange, bool]:
+        """Return the transaction of a message of so many bytes, and whether that ends with it."""
         key = _CONNECT if said.kind in ("connect", "connack") else said.message_id
         if said.kind in _ANSWERS:
             known = self._waiting.get(key) if key is not None else None
@@ -141,8 +157,9 @@ class MqttFlow(Dialogue):
         waits = said.kind == "connect" or (said.kind in _WAITING and 1 <= said.qos <= 2)
         if not waits or key is None or said.truncated:
             return exchange, True
-        gone = self._waiting.put(key, exchange)
-        if gone is not None:
+        for gone in self._waiting.put(key, exchange, size * COPIES):
+            if gone is exchange:
+                return exchange, True
             if gone.key != key:
                 odd.append("too_many_transactions")
             self._report(gone, True, [])

@@ -13,6 +13,8 @@ from ids.protocols.smb.ticket import Ticket
 
 SHARE_ROOT = "<share_root>"
 """The name of what is opened without one."""
+NAME_BYTES = 64
+"""What a name counts for besides its bytes."""
 _EPOCH, _TICKS = 11_644_473_600, 10_000_000
 """Seconds from 1601 to 1970, and units of Windows' times in a second."""
 
@@ -39,6 +41,11 @@ class Exchange:
 class About:
     """What an exchange is about."""
 
+    @property
+    def kept(self) -> int:
+        """Bytes of its request that it keeps."""
+        return 0
+
     def fields(self, exchange: Exchange) -> dict[str, Any]:
         """Return what EVE says of it, key for key as Suricata 7."""
         raise NotImplementedError
@@ -54,6 +61,10 @@ class Negotiate(About):
     server: bytes = b""
     most_read: int = 0
     most_write: int = 0
+
+    @property
+    def kept(self) -> int:
+        return sum([NAME_BYTES + len(name) for name in self.offered])
 
     def fields(self, exchange: Exchange) -> dict[str, Any]:
         said: dict[str, Any] = {"client_dialects": [text(name) for name in self.offered]}
@@ -79,6 +90,15 @@ class Setup(About):
     request: tuple[bytes, bytes] | None = None
     """System and LAN manager of the client, in SMB 1; and of the server"""
     response: tuple[bytes, bytes] | None = None
+
+    @property
+    def kept(self) -> int:
+        names: list[bytes] = [self.user, self.domain, *(self.request or ()), *(self.response or ())]
+        if self.logon is not None:
+            names += self.logon.domain, self.logon.user, self.logon.host
+        if self.ticket is not None:
+            names += self.ticket.realm, *self.ticket.names
+        return sum([NAME_BYTES + len(name) for name in names])
 
     def fields(self, exchange: Exchange) -> dict[str, Any]:
         said: dict[str, Any] = {}
@@ -109,6 +129,10 @@ class Tree(About):
     """The service that is asked for, in SMB 1; and the one that the server has"""
     has: bytes | None = None
 
+    @property
+    def kept(self) -> int:
+        return len(self.name) + len(self.asked or b"") + len(self.has or b"")
+
     def fields(self, exchange: Exchange) -> dict[str, Any]:
         said: dict[str, Any] = {"named_pipe" if self.pipe else "share": text(self.name)}
         if exchange.version == 1:
@@ -129,6 +153,10 @@ class Create(About):
     times: tuple[int, int, int, int] = (0, 0, 0, 0)
     size: int = 0
     file_id: bytes = b""
+
+    @property
+    def kept(self) -> int:
+        return len(self.name)
 
     def fields(self, exchange: Exchange) -> dict[str, Any]:
         key = "directory" if self.name and self.options & 0x1 else "filename"
@@ -162,6 +190,10 @@ class Rename(About):
     new: bytes
     file_id: bytes = b""
 
+    @property
+    def kept(self) -> int:
+        return len(self.old) + len(self.new)
+
     def fields(self, exchange: Exchange) -> dict[str, Any]:
         said: dict[str, Any] = {}
         if exchange.version == 2:
@@ -178,6 +210,10 @@ class Disposition(About):
     file_id: bytes = b""
     kind: int = 0
     level: int = 0
+
+    @property
+    def kept(self) -> int:
+        return len(self.name)
 
     def fields(self, exchange: Exchange) -> dict[str, Any]:
         said: dict[str, Any] = {

@@ -21,6 +21,7 @@ from ids.protocols.smb.buffers import OF_CLIENT, OF_SERVER, Said
 from ids.protocols.smb.opened import Open, Part
 from ids.protocols.smb.settings import SmbSettings
 from ids.protocols.smb.transfers import Ordered
+from ids.protocols.waiting import Waiting
 from ids.types import Direction, Transaction
 
 UNKNOWN = b"<unknown>"
@@ -60,22 +61,24 @@ class Connection:
         self.at: tuple[int, int, int, list[Transaction]] = (0, 0, 0, [])
         """Time, packet and place of the message that is read, and where transactions go."""
         self.dialect = "unknown"
-        self.waiting: dict[Hashable, Exchange] = {}
+        limits = shared.settings
+        self.waiting: Waiting[Hashable, Exchange] = Waiting(shared, limits.open_requests)
         """Requests without an answer, the oldest first, by what their answers have in common with them."""
-        self._expected: dict[Hashable, tuple[Open, int]] = {}
+        self._expected: Waiting[Hashable, tuple[Open, int]] = Waiting(shared, limits.open_requests)
         """By the same: files that answers are about, and the offset of what is read."""
-        self.trees: dict[tuple[int, int], Tree] = {}
+        self.trees: Waiting[tuple[int, int], Tree] = Waiting(shared, limits.open_trees, "trees_evicted")
         """By session and number."""
-        self.opens: dict[bytes, Open] = {}
+        self.opens: Waiting[bytes, Open] = Waiting(shared, limits.open_files, "files_evicted")
         """By the file's identifier; those that are closed, and still answered about, by a key of their own."""
         self._late = 0
         """How many of those there were."""
 
     def release(self) -> None:
-        """Give back the memory of what is open."""
-        for opened in self.opens.values():
+        """Give back the memory of what is open, and of what waits."""
+        for opened in self.opens.rest():
             self._let_go(opened)
-        self.opens.clear()
+        for one in (self.waiting, self._expected, self.trees):
+            one.release()
 
     def end(self, direction: Direction) -> None:
         """End what is open: no more bytes come."""
@@ -88,9 +91,8 @@ class Connection:
             opened.transfers.clear()
             for call in opened.association.close() if opened.association is not None else ():
                 self.finish(call.owner, direction)
-        for exchange in self.waiting.values():
+        for exchange in self.waiting.rest():
             self.finish(exchange, direction)
-        self.waiting.clear()
 
     # Exchanges.
 
@@ -102,13 +104,8 @@ class Connection:
 
     def wait(self, key: Hashable, exchange: Exchange, direction: Direction) -> None:
         """Let an exchange wait for its answer."""
-        given_up = self.waiting.pop(key, None)
-        if given_up is None and len(self.waiting) >= self.shared.settings.open_requests:
-            given_up = self.waiting.pop(next(iter(self.waiting)))
-            self.count("requests_evicted")
-        if given_up is not None:
+        for given_up in self.waiting.put(key, exchange, 0 if exchange.about is None else exchange.about.kept):
             self.finish(given_up, direction)
-        self.waiting[key] = exchange
 
     def wait_for_error(self, key: Hashable, exchange: Exchange) -> None:
         """Let an exchange that goes on over several messages end where the server refuses this one."""
@@ -117,18 +114,15 @@ class Connection:
 
     def first_negotiate(self) -> Exchange | None:
         """Return the negotiation of SMB 1, which a server may answer in SMB 2, and wait for it no longer."""
-        return self.waiting.pop(NEGOTIATION, None)
+        return self.waiting.take(NEGOTIATION)
 
     def expect(self, key: Hashable, opened: Open, offset: int = 0) -> None:
         """Note which file an answer will be about."""
-        if len(self._expected) >= self.shared.settings.open_requests:
-            del self._expected[next(iter(self._expected))]
-            self.count("requests_evicted")
-        self._expected[key] = opened, offset
+        self._expected.put(key, (opened, offset), len(opened.name))
 
     def expected(self, key: Hashable) -> tuple[Open | None, int]:
         """Return which file an answer is about, and the offset of what was asked for; once."""
-        return self._expected.pop(key, (None, 0))
+        return self._expected.take(key) or (None, 0)
 
     def say(
         self,
@@ -175,11 +169,7 @@ class Connection:
 
     def add_tree(self, session_id: int, tree_id: int, tree: Tree) -> None:
         """Keep the name of a tree."""
-        self.trees.pop((session_id, tree_id), None)
-        if len(self.trees) >= self.shared.settings.open_trees:
-            del self.trees[next(iter(self.trees))]
-            self.count("trees_evicted")
-        self.trees[session_id, tree_id] = tree
+        self.trees.put((session_id, tree_id), tree, tree.kept)
 
     def learn(self, exchange: Exchange, tree: Tree, pipe: bool) -> None:
         """Take the server's word for what a tree is; where its name said otherwise, let rules look again."""
@@ -195,9 +185,8 @@ class Connection:
     def add_open(self, file_id: bytes, opened: Open) -> None:
         """Keep an open file."""
         self._forget(file_id)
-        self._make_room()
-        opened.file_id = opened.key = file_id
-        self.opens[file_id] = opened
+        opened.file_id = file_id
+        self._put(file_id, opened)
 
     def opened(self, file_id: bytes, session_id: int, tree_id: int) -> Open:
         """Return an open file; one whose opening was not seen has no name."""
@@ -212,29 +201,34 @@ class Connection:
         if self.opens.get(opened.file_id) is opened:
             self._forget(opened.file_id)
 
-    def _keep(self, opened: Open) -> None:
-        """Keep what an answer is about that was closed before it came, so that what it will hold is released."""
+    def _put(self, key: bytes, opened: Open) -> None:
+        opened.key = key
+        for given_up in self.opens.put(key, opened, len(opened.name)):
+            given_up.key = None
+            self._end_open(given_up)
+
+    def _keep(self, opened: Open) -> bool:
+        """Keep what an answer is about that was closed before it came, so that what it will hold is released; return
+        whether there is room for it.
+        """
         if opened.key is None:
-            self._make_room()
             self._late += 1
-            opened.key = b"answered too late %d" % self._late  # longer than any identifier
-            self.opens[opened.key] = opened
+            self._put(b"answered too late %d" % self._late, opened)  # longer than any identifier
+        return opened.key is not None
 
-    def _make_room(self) -> None:
-        """Let the oldest file give way, where there are as many as there may be."""
-        if len(self.opens) >= self.shared.settings.open_files:
-            self._forget(next(iter(self.opens)))
-            self.count("files_evicted")
-
-    def _forget(self, key: bytes) -> None:
-        opened = self.opens.pop(key, None)
+    def _forget(self, file_id: bytes) -> None:
+        opened = self.opens.take(file_id)
         if opened is not None:
             opened.key = None
-            for call in opened.association.close() if opened.association is not None else ():
-                self.finish(call.owner, Direction.TO_SERVER)
-            for side in list(opened.transfers):
-                self.end_transfer(opened, side, None)
-            self._let_go(opened)
+            self._end_open(opened)
+
+    def _end_open(self, opened: Open) -> None:
+        """End what goes on in a file that is open no more."""
+        for call in opened.association.close() if opened.association is not None else ():
+            self.finish(call.owner, Direction.TO_SERVER)
+        for side in list(opened.transfers):
+            self.end_transfer(opened, side, None)
+        self._let_go(opened)
 
     def _let_go(self, opened: Open) -> None:
         for pieces in opened.pieces:
@@ -246,7 +240,7 @@ class Connection:
 
     def transfer(self, opened: Open, direction: Direction, offset: int, data: bytes, like: Exchange) -> None:
         """Take a piece of a file; ``like`` has version, command, session and tree of its exchange."""
-        found = opened.transfers.get(direction)
+        kept, found = self._keep(opened), opened.transfers.get(direction)
         if found is None:
             # Suricata names neither the share that SMB 2 writes to, nor the session of files in SMB 1.
             first, writes = like.version == 1, direction is Direction.TO_SERVER
@@ -258,12 +252,13 @@ class Connection:
             )  # fmt: skip
             found = Ordered(exchange, file, self.shared.pool, self.shared.settings.queued_bytes)
             opened.transfers[direction] = found
-            self._keep(opened)
             self.say(exchange, direction)
         self.part = Part(opened, offset + len(data), like)
         ts_ns, number, _, out = self.at
         if found.take(offset, data, (ts_ns, number, out)):
             self.say(found.exchange, direction, b"smb.file_overlap")
+        if not kept:
+            self.end_transfer(opened, direction, None)
 
     def end_transfer(self, opened: Open, side: Direction, status: int | None) -> None:
         """End what is read, or written, of a file; rules look at it once more from the other side."""
@@ -284,7 +279,6 @@ class Connection:
     def carries_calls(self, opened: Open, data: bytes) -> bool:
         """Return whether what is said through a pipe, or what may be one, is DCE/RPC."""
         if opened.association is None and opened.pipe is not False and pdu.is_pdu(data):
-            self._keep(opened)
             opened.association = Association(self.shared.bounds)
             opened.pieces = [Frames(self.shared.pool, pdu.length_of, pdu.LONGEST) for _ in _DIRECTIONS]
         return opened.association is not None
@@ -295,7 +289,7 @@ class Connection:
         ``like`` has version, command, session and tree of those that begin, and the status of those that end.
         """
         assert opened.association is not None
-        self._keep(opened)
+        kept = self._keep(opened)
         found: list[Exchange] = []
         for piece in opened.pieces[direction].feed(data):
             call, evicted = opened.association.take(direction, pdu.read(piece.data))
@@ -312,4 +306,6 @@ class Connection:
                 done = direction is Direction.TO_CLIENT or pdu.is_unanswered(call.kind)
                 call.owner.done = call.owner.done or done
                 self.say(call.owner, direction, complete=done and opened.logged, call=(call, bool(direction)))
+        if not kept:
+            self._let_go(opened)
         return found

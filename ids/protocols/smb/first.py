@@ -47,8 +47,8 @@ class First:
         if block.command in _UNANSWERED:
             self._connection.finish(exchange, _CLIENT, *odd)
             return
-        self._connection.wait(_key(head, block), exchange, _CLIENT)
         self._connection.say(exchange, _CLIENT, *odd)
+        self._connection.wait(_key(head, block), exchange, _CLIENT)
 
     def _generic(self, head: Head, block: Block, *odd: bytes) -> None:
         self._wait(head, block, self._begin(head, block), *odd)
@@ -64,8 +64,8 @@ class First:
         exchange.session_id = exchange.tree_id = 0
         odd = [] if offered and all(offered) else [b"smb.negotiate_malformed_dialects"]
         odd += [b"smb.duplicate_negotiate"] if NEGOTIATION in self._connection.waiting else []
-        self._connection.wait(NEGOTIATION, exchange, _CLIENT)
         self._connection.say(exchange, _CLIENT, *odd)
+        self._connection.wait(NEGOTIATION, exchange, _CLIENT)
 
     def _set_up(self, head: Head, block: Block) -> None:
         exchange = self._begin(head, block)
@@ -99,7 +99,7 @@ class First:
         self._wait(head, block, exchange)
 
     def _disconnect(self, head: Head, block: Block) -> None:
-        self._connection.trees.pop((head.session_id, head.tree_id), None)
+        self._connection.trees.take((head.session_id, head.tree_id))
         self._generic(head, block)
 
     def _create(self, head: Head, block: Block) -> None:
@@ -213,7 +213,7 @@ class First:
         return self._end(_key(head, block), head, *odd)
 
     def _end(self, key: Hashable, head: Head, *odd: bytes) -> Exchange | None:
-        exchange = self._connection.waiting.pop(key, None)
+        exchange = self._connection.waiting.take(key)
         if exchange is not None:
             exchange.status, exchange.dos = head.status, head.dos
             self._connection.finish(exchange, _SERVER, *odd)
@@ -254,7 +254,7 @@ class First:
         self._done(head, block)
 
     def _disconnected(self, head: Head, block: Block) -> None:
-        self._connection.trees.pop((head.session_id, head.tree_id), None)
+        self._connection.trees.take((head.session_id, head.tree_id))
         self._done(head, block)
 
     def _created(self, head: Head, block: Block) -> None:
@@ -305,7 +305,7 @@ class First:
         if head.status != _SUCCESS or block.command != wire1.WRITE_ANDX:
             self._done(head, block)
         else:
-            self._connection.waiting.pop(_key(head, block), None)
+            self._connection.waiting.take(_key(head, block))
 
     def _transacted(self, head: Head, block: Block) -> None:
         connection, key = self._connection, _key(head, block)
@@ -313,7 +313,7 @@ class First:
         data = wire1.transacted(block) if head.status in (_SUCCESS, _OVERFLOW) else None
         if opened is not None and data is not None and connection.carries_calls(opened, data):
             connection.calls(opened, _SERVER, data, self._like(head, block))
-            connection.waiting.pop(key, None)
+            connection.waiting.take(key)
         else:
             self._done(head, block)
 

@@ -68,8 +68,8 @@ class Second:
 
     def _wait(self, head: Head, exchange: Exchange, *odd: bytes) -> None:
         """Report a request, and let it wait for its answer."""
-        self._connection.wait((head.command, head.message_id), exchange, _CLIENT)
         self._connection.say(exchange, _CLIENT, *odd)
+        self._connection.wait((head.command, head.message_id), exchange, _CLIENT)
 
     def _generic(self, head: Head, _data: bytes, *odd: bytes) -> None:
         self._wait(head, self._begin(head), *odd)
@@ -116,7 +116,7 @@ class Second:
         self._wait(head, exchange)
 
     def _disconnect(self, head: Head, data: bytes) -> None:
-        self._connection.trees.pop((head.session_id, head.tree_id), None)
+        self._connection.trees.take((head.session_id, head.tree_id))
         self._generic(head, data)
 
     def _create(self, head: Head, data: bytes) -> None:
@@ -232,7 +232,7 @@ class Second:
         exchange.status = head.status
         if head.status == _PENDING:
             return None
-        del waiting[key]
+        waiting.take(key)
         self._connection.finish(exchange, _SERVER, *odd)
         return exchange
 
@@ -249,7 +249,7 @@ class Second:
         self._limits = most_read, most_write
         if exchange is None:
             return
-        connection.waiting.pop(key, None)
+        connection.waiting.take(key)
         if isinstance(exchange.about, Negotiate):
             exchange.about.server, exchange.about.most_read, exchange.about.most_write = server, most_read, most_write
         exchange.status = head.status
@@ -281,7 +281,7 @@ class Second:
         self._done(head)
 
     def _disconnected(self, head: Head, data: bytes) -> None:
-        self._connection.trees.pop((head.session_id, head.tree_id), None)
+        self._connection.trees.take((head.session_id, head.tree_id))
         self._done(head)
 
     def _created(self, head: Head, data: bytes) -> None:
@@ -339,7 +339,7 @@ class Second:
         if head.status not in (_SUCCESS, _PENDING):
             self._done(head)
         elif head.status == _SUCCESS:
-            self._connection.waiting.pop((head.command, head.message_id), None)
+            self._connection.waiting.take((head.command, head.message_id))
 
     def _controlled(self, head: Head, data: bytes) -> None:
         connection, key = self._connection, (head.command, head.message_id)
@@ -352,7 +352,7 @@ class Second:
             connection.calls(opened, _SERVER, said[2], self._like(head))
             waits = connection.waiting.get(key)
             if waits is not None and not isinstance(waits.about, Control):
-                del connection.waiting[key]
+                connection.waiting.take(key)
                 return
         self._done(head, *([MALFORMED] if said is None and head.status == _SUCCESS else []))
 

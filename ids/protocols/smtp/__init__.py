@@ -21,6 +21,7 @@ PROTOCOL = Protocol(
     from_client=rb"(?i:EHLO|HELO|LHLO)(?:[ \t]" + NO_REQUEST + rb"|[\r\n])",
     from_server=rb"220[ -][^\r\n]*(?i:SMTP|mail)",
     server_prelude=rb"220[ -](?s:.*)",
+    within=(b"lo ", rb"(?i:EHLO|HELO|LHLO) +[^\s/]+[ \t]*\r?\n"),
     greets=True,
     commands=rb"[\r\n]*(?i:EHLO|HELO|LHLO|MAIL|RCPT|DATA|BDAT|RSET|VRFY|EXPN|HELP|NOOP|QUIT|TURN|ETRN|AUTH|STARTTLS"
     rb"|XCLIENT|XFORWARD|SEND|SOML|SAML|BURL)(?=[ \t\r\n:])",

@@ -10,15 +10,20 @@ from ids.protocols.protocol import ODDITY
 from ids.protocols.shared import Shared
 from ids.protocols.smtp.settings import SmtpSettings
 from ids.protocols.spelling import text
+from ids.protocols.waiting import SPARE_BYTES
 from ids.types import Direction, Transaction
 
 _CLIENT = Direction.TO_SERVER
+ADDRESS_BYTES = 96
+"""What a kept address counts for besides its bytes."""
 
 
 class Exchange:
     """A transaction: an envelope, and what was sent in it."""
 
-    __slots__ = ("chunked", "done", "mail", "mail_from", "odd", "rcpt_to", "reported", "reset", "sent", "tx_id")
+    __slots__ = (
+        "chunked", "cost", "done", "mail", "mail_from", "odd", "rcpt_to", "reported", "reset", "sent", "tx_id",
+    )  # fmt: skip
 
     def __init__(self, tx_id: int) -> None:
         self.tx_id = tx_id
@@ -34,16 +39,20 @@ class Exchange:
         self.reported = False
         """Its envelope was, as it is."""
         self.done = False
+        self.cost = 0
+        """Bytes that its envelope holds of the limit that all flows share."""
 
 
 class Exchanges:
     """The transactions of a session: one at a time."""
 
-    __slots__ = ("_shared", "_slot", "after", "at", "current", "helo", "next_id", "out")
+    __slots__ = ("_cost", "_shared", "_slot", "after", "at", "current", "helo", "next_id", "out")
 
     def __init__(self, shared: Shared[SmtpSettings], slot: int, tx_id: int) -> None:
         self._shared = shared
         self._slot = slot
+        self._cost = 0
+        """Bytes that the client's names hold of the limit that all flows share."""
         self.next_id = tx_id
         self.current: Exchange | None = None
         self.helo: list[bytes] = []
@@ -56,9 +65,38 @@ class Exchanges:
 
     def begin(self) -> Exchange:
         """Begin a transaction."""
+        self._give_current()
         self.current = exchange = Exchange(self.next_id)
         self.next_id += 1
         return exchange
+
+    def keep(self, kept: list[bytes], name: bytes) -> bool:
+        """Add a name or an address to a list of this session, or of the current transaction; return whether there was
+        room. The first of a list is kept in any case, if need be its beginning.
+        """
+        cost = ADDRESS_BYTES + len(name)
+        if self._shared.pool.take(cost):
+            if self.current is None or kept is self.helo:
+                self._cost += cost
+            else:
+                self.current.cost += cost
+        elif kept:
+            return False
+        else:
+            name = name[:SPARE_BYTES]
+        kept.append(name)
+        return True
+
+    def release(self) -> None:
+        """Give back what the session holds."""
+        self._give_current()
+        self._shared.pool.give(self._cost)
+        self._cost = 0
+
+    def _give_current(self) -> None:
+        if self.current is not None:
+            self._shared.pool.give(self.current.cost)
+            self.current.cost = 0
 
     def envelope(self, exchange: Exchange) -> None:
         """Report an envelope, once as it is."""

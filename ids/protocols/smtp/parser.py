@@ -122,6 +122,7 @@ class SmtpSession:
             lines.release()
         self._give_waiting()
         self._beyond.drop()
+        self._exchanges.release()
         if self._exchanges.current is not None and self._exchanges.current.mail is not None:
             self._exchanges.current.mail.release()
 
@@ -218,8 +219,8 @@ class SmtpSession:
     def _hello(self, rest: bytes) -> None:
         if self._exchanges.helo:
             self._exchanges.complain(b"duplicate_fields")
-        if len(self._exchanges.helo) < _MANY:
-            self._exchanges.helo.append(rest.split(b" ")[0].rstrip())
+        name = rest.split(b" ")[0].rstrip()
+        if len(self._exchanges.helo) < _MANY and self._exchanges.keep(self._exchanges.helo, name):
             self._exchanges.emit(_CLIENT, {"smtp.helo": self._exchanges.helo[-1]})
 
     def _sender(self, rest: bytes) -> None:
@@ -233,18 +234,17 @@ class SmtpSession:
             return
         if exchange.mail_from:
             self._exchanges.complain(b"duplicate_fields")
-        if len(exchange.mail_from) < _MANY:
-            exchange.mail_from.append(found[1])
+        if len(exchange.mail_from) < _MANY and self._exchanges.keep(exchange.mail_from, found[1]):
             exchange.reported = False
 
     def _recipient(self, exchange: Exchange, rest: bytes) -> None:
         found = _TO.match(rest)
         if found is None:
             return
-        if len(exchange.rcpt_to) >= self._shared.settings.recipients:
+        room = len(exchange.rcpt_to) < self._shared.settings.recipients
+        if not (room and self._exchanges.keep(exchange.rcpt_to, found[1])):
             self._shared.counters.add("smtp.recipients_dropped")
             return
-        exchange.rcpt_to.append(found[1])
         exchange.reported = False
 
     def _wait(self, data: bytes) -> None:
@@ -398,6 +398,7 @@ class SmtpSession:
         if exchange is not None and not exchange.done:
             self._exchanges.envelope(exchange)
             self._exchanges.finish(exchange)
+        self._exchanges.release()
 
     # The server.
 

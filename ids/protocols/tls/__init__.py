@@ -19,6 +19,7 @@ _SSL2_CLIENT_HELLO = rb"(?s:[\x80-\x8f].\x01(?:\x00\x02|\x03[\x00-\x03])[\x00-\x
 
 PROTOCOL = Protocol(
     name="tls",
+    by_message=True,
     from_client=_RECORD + rb"|" + _SSL2_CLIENT_HELLO,
     from_server=_RECORD,
     settings=TlsSettings,

@@ -36,7 +36,7 @@ class Said(NamedTuple):
 class Direction:
     """What is in the middle of one direction."""
 
-    __slots__ = ("_changed", "_limit", "_message", "_record", "_taken", "begun", "done", "malformed", "odd")
+    __slots__ = ("_changed", "_limit", "_message", "_record", "_taken", "begun", "done", "ended", "malformed", "odd")
 
     def __init__(self, limit: int) -> None:
         """Read a handshake of at most ``limit`` bytes."""
@@ -53,6 +53,8 @@ class Direction:
         """Nothing more is read."""
         self.malformed = False
         """What came is not TLS."""
+        self.ended: list[int] = []
+        """Of each record that ended in what was fed last: the bytes behind it."""
         self.odd: list[bytes] = []
         """What was odd, by Suricata's names for it; the parser takes it from here."""
 
@@ -95,6 +97,7 @@ class Direction:
             if end > size:
                 break
             self.begun = True
+            self.ended.append(size - end)
             self._taken += end - at
             if kind == _HANDSHAKE:
                 yield from self._handshake(data[at + _RECORD : end], size - end)

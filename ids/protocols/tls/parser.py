@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -50,7 +50,7 @@ class TlsConnection:
 
     __slots__ = (
         "_answered", "_asked", "_before", "_held", "_logged", "_resumed", "_said", "_shared", "_sides", "_slot",
-        "_tx_id",
+        "_tx_id", "ended",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, slot: int, tx_id: int) -> None:
@@ -69,6 +69,8 @@ class TlsConnection:
         """The server asked for a certificate; the client has sent one, or has gone on without."""
         self._logged = False
         """The event of the connection is written."""
+        self.ended: Sequence[int] = ()
+        """Of each record that ended in the last piece: the bytes of the piece behind it."""
 
     @property
     def settled(self) -> bool:
@@ -79,6 +81,8 @@ class TlsConnection:
         """Take the next bytes of a direction, as `StreamParser` has it."""
         direction, data, ts_ns, number, gap, closed = stretch
         side = self._sides[direction]
+        side.ended.clear()
+        self.ended = side.ended
         if side.done:
             return
         if gap:

@@ -48,13 +48,17 @@ class YamlLoader:
         self._files: list[tuple[Document, FileSchema, Scalars]] = []
         self._lists: dict[str, NamedList] = {}
         self._list_places: dict[str, Location] = {}
+        self._faulty: set[Location] = set()
+        """Places of which an error is known: what is left out there is no error of its own."""
         self.with_lists: set[str] = set()
         """Files that define lists."""
 
     def open(self, path: str) -> None:
         """Read a file and its lists; its errors are collected."""
         try:
-            document = read_yaml(path)
+            document = read_yaml(path, collect=True)
+            self._take([fault for _, fault in document.faults])
+            self._faulty |= {fault.location for _, fault in document.faults}
             if document.data is not None and not isinstance(document.data, dict):
                 raise SourceError("a rule file is a mapping", document.locate(), "put the rules under `rules:`")
             file = validate(FileSchema, document)
@@ -117,7 +121,10 @@ class YamlLoader:
         if not isinstance(raw, dict):
             self._refuse("a rule is a mapping", place, "start with `- title: ...`")
             return None
-        before = len(self.errors)
+        if any(where[:2] == at for where, _ in document.faults):
+            before = -1  # a part of it is missing
+        else:
+            before = len(self.errors)
         reading = Reading(document, self._lists, self._variables, self._patterns, scalars)
         reader = MatchReader(reading)
         condition = reader.match(raw.get("match") or [], (*at, "match"))
@@ -236,6 +243,8 @@ class YamlLoader:
 
     def _take(self, errors: list[SourceError]) -> None:
         for error in errors:
+            if error.location in self._faulty:
+                continue
             unknown = _UNKNOWN.fullmatch(error.message)
             remedy = remedy_for(unknown[1], ()) if unknown else ""
             self.errors.append(RuleError(error.message, error.location, remedy or error.remedy))

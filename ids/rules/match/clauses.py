@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ids.rules.model.sets import Interval
-from ids.types import I64, Bool
+from ids.types import I64, Bool, ascending
 
 FIRST, LAST = -(1 << 62), 1 << 62
 """Bounds of what a column may hold."""
@@ -294,6 +294,5 @@ def distinct(rows: I64, rules: I64) -> tuple[I64, I64]:
     if not len(rows):
         return rows, rules
     width = int(rules.max()) + 1
-    pairs = np.sort(rows * width + rules)
-    pairs = pairs[np.diff(pairs, prepend=-1) != 0]
+    pairs = ascending(rows * width + rules)
     return pairs // width, pairs % width

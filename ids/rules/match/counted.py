@@ -16,7 +16,7 @@ import numpy as np
 
 from ids.counters import Counters
 from ids.rules.match.packet_columns import PacketColumns
-from ids.types import I64, U64, Bool, Direction, Distinct
+from ids.types import I64, U64, Bool, Direction, Distinct, ascending
 
 FEW = 256
 """Matches of one rule in a batch that are left as they are: ordinary traffic has no more."""
@@ -40,7 +40,7 @@ class Counted:
         if not self._rules or len(rows) <= FEW:
             return rows, rules
         keep = np.ones(len(rows), np.bool_)
-        for number in np.unique(rules).tolist():
+        for number in ascending(rules).tolist():
             wanted = self._rules.get(number)
             places = np.flatnonzero(rules == number) if wanted is not None else rows[:0]
             if wanted is not None and len(places) > FEW:

@@ -106,6 +106,8 @@ class Evaluator:
         self._times = Foremost(counters, "rule_time_us")
         self._gap = 0
         self._faults: dict[Identity, Faults] = {}
+        self.reached: int | None = None
+        """Stream offset behind what the last match found in the payload; None where it found nothing there."""
         self._epoch = 0
         """`FlowColumns.epoch` in which they were: what one capture provoked says nothing of the next."""
 
@@ -128,6 +130,7 @@ class Evaluator:
             )
             return Outcome.DEFERRED
         held = moment.completed(end) if end is not None else moment
+        self.reached = end
         return self.match(rule, held, shown, tuple(view.captured))
 
     def evaluate_once(self, rule: Rule, view: View, moment: Moment) -> Match | Outcome:

@@ -10,6 +10,9 @@ it is evaluated meanwhile is what keeps the cost linear, whatever the sender doe
    `OVERLAP_BYTES` before it, which finds what stands together; rules whose condition speaks of positions or sizes are
    left out there.
 3. Before bytes leave the window, before a gap, and when the direction closes, every waiting rule is judged.
+4. A rule that repeats matches once on the whole window, and from there on once in each span (`ids.rules.match.spans`),
+   judged by itself: a request that carries what the rule excepts hides no other. It waits anew when its needle is seen
+   in a further span, without a needle as soon as there is one.
 
 The window never spans a gap: bytes that were not seen are not guessed, so tests on both sides of one do not meet.
 ``none`` and upper bounds of a size speak of what was seen so far.
@@ -17,12 +20,16 @@ The window never spans a gap: bytes that were not seen are not guessed, so tests
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 
 from ids.counters import Counters
-from ids.rules.match.evaluation import Evaluator, Moment, Outcome, payload_view
+from ids.rules.match.conditions import View
+from ids.rules.match.evaluation import Evaluator, Moment, payload_view
 from ids.rules.match.index import RuleIndex
+from ids.rules.match.judging import Seen, StreamJudge
 from ids.rules.match.rows import StreamRows
+from ids.rules.match.spans import Marks
 from ids.rules.match.trail import Trail, Waiting, YaraWaiting
 from ids.rules.match.yara import YaraScanner, yara_end, yara_evidence
 from ids.rules.model.buffers import PAYLOAD
@@ -39,10 +46,6 @@ OVERLAP_BYTES = 4096
 """Bytes before new ones that YARA judges again with them: longer than any sensible string of a rule."""
 
 YARA_EAGER_BYTES = 64 << 10
-REPEAT_BYTES = 2560
-"""A rule that repeats matches once in so many bytes of a direction: as much as Suricata inspects at a time
-(``toserver-chunk-size``)."""
-
 NEVER = 1 << 62
 """In place of the offset at which a rule matched: it cannot match in this direction."""
 
@@ -64,6 +67,11 @@ class StreamFollower:
         self.half = window_bytes // 2
         """The longest row that is fed at once."""
         self._unfiltered = frozenset(index.stream_unfiltered)
+        self._again = frozenset(
+            number for number in self._unfiltered if isinstance(rule := index.rules[number], Rule) and rule.repeats
+        )
+        """Of these, the rules that repeat: no needle is seen when they may match anew."""
+        self._judge = StreamJudge(evaluator)
         self._beginnings: dict[int, tuple[tuple[Content, int, int], ...]] = {}
         """By rule, what it asks for at the start of its stream; of those that were noticed."""
 
@@ -85,8 +93,9 @@ class StreamFollower:
         ``candidates`` has the rules that were noticed, by the place of the row in which they were.
         """
         streams = rows.streams
-        flow = streams.flows.view(int(rows.slot[direction]))
-        side = Direction(int(rows.direction[direction]))
+        slot, side = int(rows.slot[direction]), Direction(int(rows.direction[direction]))
+        flow = streams.flows.view(slot)
+        messages = streams.message_ends.get((slot, side), ())
         found: list[tuple[int, Match]] = []
         for place in range(int(rows.first[direction]), int(rows.last[direction]) + 1):
             row = int(rows.row[place])
@@ -94,33 +103,43 @@ class StreamFollower:
                 flow, side, int(streams.ts_ns[row]), int(streams.number[row]), packet_at=_packet_at(streams, row)
             )
             matches: list[Match] = []
+            marks = Marks(rows, place, messages, trail.message_end)
             if rows.breaks[place] and (rows.gap[place] or rows.offset[place] != trail.end):
-                self._judge_all(trail, moment, matches)
+                self._judge_all(trail, moment, marks, matches)
                 self._restart(trail, int(rows.offset[place]))
             content = rows.content(place)
             if len(trail.data) + len(content) > self._window_bytes:
-                self._judge_all(trail, moment, matches)
+                self._judge_all(trail, moment, marks, matches)
                 self._shorten(trail)
+            if messages and (ended := bisect_right(messages, trail.end)):
+                marks.before = trail.message_end = messages[ended - 1]
             trail.data += content
-            self.admit(trail, candidates.get(place, ()))
+            self.admit(trail, candidates.get(place, ()), marks)
+            if self._again and trail.done:
+                self.admit(trail, self._again & trail.done.keys(), marks)
             if rows.closed[place]:
-                self._judge_all(trail, moment, matches)
+                self._judge_all(trail, moment, marks, matches)
             else:
                 if rows.final[place]:
-                    self._evaluate(trail, moment, matches, everything=False)
+                    self._evaluate(trail, moment, marks, matches, everything=False)
                 self._run_yara(trail, moment, matches, len(content))
             found += [(row, match) for match in matches]
         return found
 
-    def admit(self, trail: Trail, candidates: Iterable[int]) -> None:
-        """Have rules wait in a direction, which look at its traffic and whose needles were seen in it."""
+    def admit(self, trail: Trail, candidates: Iterable[int], marks: Marks | None = None) -> None:
+        """Have rules wait in a direction, which look at its traffic and whose needles were seen in it.
+
+        Without ``marks``, those that have matched there do not wait anew.
+        """
         for number in candidates:
             rule = self._index.rules[number]
             since = 0
             if (done := trail.done.get(number)) is not None:
-                if not isinstance(rule, Rule) or not rule.repeats or trail.end - done < REPEAT_BYTES:
+                if number in trail.waiting or marks is None or not isinstance(rule, Rule) or not rule.repeats:
                     continue
-                since = done
+                if (start := marks.next_start(done, trail.end)) is None:
+                    continue
+                since = start
             if isinstance(rule, YaraRule):
                 if trail.yara is None:
                     trail.yara = YaraWaiting()
@@ -129,7 +148,7 @@ class StreamFollower:
                 if self._begins_otherwise(rule, number, trail):
                     trail.done[number] = NEVER
                     continue
-                trail.waiting[number] = Waiting(since=since)
+                trail.waiting[number] = Waiting(since=since, anew=done is not None)
                 trail.next_due = 0
 
     def _begins_otherwise(self, rule: Rule, number: int, trail: Trail) -> bool:
@@ -159,33 +178,33 @@ class StreamFollower:
     def _shorten(self, trail: Trail) -> None:
         self._counters.add("rules.window.dropped_bytes", trail.shorten(self.half))
 
-    def _judge_all(self, trail: Trail, moment: Moment, matches: list[Match]) -> None:
-        self._evaluate(trail, moment, matches, everything=True)
+    def _judge_all(self, trail: Trail, moment: Moment, marks: Marks, matches: list[Match]) -> None:
+        self._evaluate(trail, moment, marks, matches, everything=True)
         self._run_yara(trail, moment, matches, None)
 
-    def _evaluate(self, trail: Trail, moment: Moment, matches: list[Match], everything: bool) -> None:
+    def _evaluate(self, trail: Trail, moment: Moment, marks: Marks, matches: list[Match], everything: bool) -> None:
         """Evaluate the rules that wait and are due; or all of them."""
         length = trail.end
         if not trail.waiting or not (everything or length >= trail.next_due):
             return
-        data = bytes(trail.data)
-        whole = payload_view(moment, data, trail.base)
+        seen = Seen(trail, moment, marks, matches)
+        whole: View | None = None
         for number, waiting in list(trail.waiting.items()):
             if not everything and length < waiting.due:
                 continue
-            seen = max(0, waiting.since - trail.base)
-            view = payload_view(moment, data[seen:], waiting.since) if seen else whole
             rule = self._index.rules[number]
+            size = length - waiting.since if waiting.anew else len(trail.data)
             if isinstance(rule, Rule) and self._index.selectors.of(number).is_open(moment.flow):
-                self._counters.add("rules.evaluated_bytes", len(trail.data))
-                answer = self._evaluator.evaluate(rule, view, moment)
-                if answer is not Outcome.NO:
-                    del trail.waiting[number]
-                    trail.done[number] = length
-                    if isinstance(answer, Match):
-                        matches.append(answer)
+                self._counters.add("rules.evaluated_bytes", size)
+                if waiting.anew:
+                    waits = self._judge.spans(rule, number, seen, waiting.since, anew=True)
+                else:
+                    whole = whole or payload_view(moment, bytes(trail.data), trail.base)
+                    waits = self._judge.whole(rule, number, seen, whole)
+                if not waits:
+                    trail.waiting.pop(number, None)
                     continue
-            waiting.spent += len(trail.data) + EVALUATION_BYTES
+            waiting.spent += size + EVALUATION_BYTES
             eager = waiting.spent < EAGER_BYTES
             waiting.due = length + (1 if eager else max(1, min(length // 2, self.half)))
         trail.next_due = min((waiting.due for waiting in trail.waiting.values()), default=1 << 62)

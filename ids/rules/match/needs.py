@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ids.rules.match.selectors import Selector
+from ids.rules.match.selectors import Ends, Selector
 from ids.rules.model.reach import reads_raw
 from ids.rules.model.rule import FlowOptions, Scoped, Traffic
 from ids.types import I64, Bool, Direction, FlowColumns
@@ -32,11 +32,12 @@ class Needs:
         """Return for each TCP flow whether some of these rules look at what a direction's sender sends."""
         wanted = np.full(len(slots), self._everything[direction])
         directions = np.full(len(slots), direction, np.uint8)
+        ends = Ends(flows, slots)
         for selector in self._selectors:
             if wanted.all():
                 break
             left = np.flatnonzero(~wanted)
-            fits = selector.fits(flows, slots[left], directions[left])
+            fits = selector.fits(flows, slots[left], directions[left], ends, left)
             wanted[left] = fits & selector.open(flows, slots[left])
         return wanted
 

@@ -13,7 +13,7 @@ from ids.protocols import meant
 from ids.rules.match.clauses import Column
 from ids.rules.match.packet_tests import AddressRanks
 from ids.rules.model.header import AddressList
-from ids.types import I64, IPV4_MAPPED_PREFIX, U64, Anomaly, Direction, FlowBatch, FlowColumns, Packets
+from ids.types import I64, IPV4_MAPPED_PREFIX, U64, Anomaly, Direction, FlowBatch, FlowColumns, Packets, ascending
 
 _TRACKED = np.isin(np.arange(256), (1, 6, 17, 50, 58, 132))
 """By protocol number: Suricata knows flows of it. Of the others each packet stands alone."""
@@ -238,7 +238,7 @@ class PacketColumns:
             if noted.event == event:
                 rows = np.flatnonzero((numbers == noted.number) & (flows.slot == noted.slot))
                 found += rows[:1].tolist()
-        return np.unique(np.array(found, np.int64))
+        return ascending(np.array(found, np.int64))
 
     def _sizes(self) -> tuple[Column, Column]:
         """How much each side of a connection has sent, in sequence numbers: a packet's own FIN is not counted yet."""
@@ -246,7 +246,7 @@ class PacketColumns:
         rows = np.flatnonzero((batch.slot >= 0) & (packets.proto == _TCP))
         rows = rows[np.argsort(batch.slot[rows], kind="stable")]
         slots, sides = batch.slot[rows], batch.direction[rows]
-        first, sent = self._before.sizes(np.unique(slots))
+        first, sent = self._before.sizes(ascending(slots))
         opens = packets.tcp_flags[rows] & _SYN != 0
         first[slots[opens][::-1], sides[opens][::-1]] = packets.seq[rows][opens][::-1]
         begins = np.diff(slots, prepend=-1) != 0

@@ -12,7 +12,7 @@ from ids.counters import Counters
 from ids.rules.model.literals import Needle
 from ids.rules.model.rule import Anchor
 from ids.rules.model.scanning import CASELESS, SINGLE, Scanner, cached_scanner, escape
-from ids.types import I64, Bool
+from ids.types import I64, Bool, ascending
 
 HITS_PER_ROW = 32
 """Hits in a joined buffer, on the average over its rows, above which rows are scanned one by one: there a needle that
@@ -111,11 +111,11 @@ class Prefilter:
 
     def _candidates(self, rows: I64, needles: I64) -> tuple[I64, I64]:
         """Return the rules of the needles that were found, each pair of row and rule once, in order."""
-        pairs = np.unique(rows * len(self) + needles)
+        pairs = ascending(rows * len(self) + needles)
         rows, needles = pairs // len(self), pairs % len(self)
         counts = self._counts[needles]
         places = np.repeat(self._firsts[needles] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
         rows, rules = np.repeat(rows, counts), self._rules[places]
         width = int(self._rules.max()) + 1
-        pairs = np.unique(rows * width + rules)
+        pairs = ascending(rows * width + rules)
         return pairs // width, pairs % width

@@ -7,17 +7,43 @@ one of its rules is in question.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ids.protocols import meant
 from ids.rules.model.buffers import TRANSPORT_PROTOCOLS
 from ids.rules.model.rule import FlowOptions, Traffic
-from ids.types import I64, U8, U16, U64, Bool, Direction, Flow, FlowColumns, FlowState
+from ids.rules.model.sets import AddressSet
+from ids.types import I64, U8, Bool, Direction, Flow, FlowColumns, FlowState, ascending
 
 _TCP = 6
 _WITH_PORTS: Bool = np.isin(np.arange(256), (6, 17, 132))
 """By IP protocol number: the ports of a rule mean something. Of ICMP the columns hold type and code."""
+
+
+class Ends:
+    """The two ends of some flows, a row each; which lie in a set of addresses is found out once for each set."""
+
+    def __init__(self, flows: FlowColumns, slots: I64) -> None:
+        self._flows = flows
+        self._slots = ascending(slots)
+        self._of = np.searchsorted(self._slots, slots)
+        self._lie: dict[tuple[int, bool], Bool] = {}
+
+    def lie_in(self, addresses: AddressSet, of_client: Bool, rows: I64) -> Bool:
+        """Return for each of the rows whether an end lies in the set: the client's, or else the server's."""
+        of = self._of[rows]
+        found: Bool = np.where(of_client, self._all(addresses, True)[of], self._all(addresses, False)[of])
+        return found
+
+    def _all(self, addresses: AddressSet, client: bool) -> Bool:
+        key = id(addresses), client
+        lie = self._lie.get(key)
+        if lie is None:
+            column = self._flows.src if client else self._flows.dst
+            lie = self._lie[key] = addresses.mask(column[self._slots])
+        return lie
 
 
 class Selector:
@@ -41,27 +67,36 @@ class Selector:
             return False
         return bool(self._protocols[_TCP]) and self._anywhere and self._any_port and wanted in (None, direction)
 
-    def fits(self, flows: FlowColumns, slots: I64, directions: U8) -> Bool:
+    def fits(self, flows: FlowColumns, slots: I64, directions: U8, ends: Ends, rows: I64) -> Bool:
         """Judge what stays the same while a flow lives: protocol, direction, addresses and ports.
 
-        The sender is the client where the direction is to the server.
+        The sender is the client where the direction is to the server. ``rows`` says where in ``ends`` each slot is.
         """
         protocols = flows.proto[slots]
         mask = self._protocols[protocols]
         if self.options.direction is not None:
             mask &= directions == self.options.direction
-        if (self._anywhere and self._any_port) or not mask.any():
+        if (self._anywhere and self._any_port) or not np.count_nonzero(mask):
             return mask
         forward = directions == 0
-        portless = ~_WITH_PORTS[protocols]
-        src, dst = flows.src[slots], flows.dst[slots]
-        sport, dport = flows.sport[slots], flows.dport[slots]
-        sender = np.where(forward[:, None], src, dst), np.where(forward, sport, dport)
-        receiver = np.where(forward[:, None], dst, src), np.where(forward, dport, sport)
-        ends = self._ends(sender, receiver, portless)
+        meets = self._meets(flows, slots, forward, ends, rows)
         if self.traffic.both_ways:
-            ends |= self._ends(receiver, sender, portless)
-        return mask & ends
+            meets |= self._meets(flows, slots, ~forward, ends, rows)
+        return mask & meets
+
+    def _meets(self, flows: FlowColumns, slots: I64, from_client: Bool, ends: Ends, rows: I64) -> Bool:
+        """Return which flows have the rule's source and destination, as packets ``from_client``, or else back, do."""
+        traffic, mask = self.traffic, np.ones(len(slots), bool)
+        if not self._any_port:
+            sport, dport = flows.sport[slots], flows.dport[slots]
+            mask = traffic.sport.mask(np.where(from_client, sport, dport))
+            mask &= traffic.dport.mask(np.where(from_client, dport, sport))
+            mask |= ~_WITH_PORTS[flows.proto[slots]]
+        if not traffic.src.everything:
+            mask &= ends.lie_in(traffic.src, from_client, rows)
+        if not traffic.dst.everything:
+            mask &= ends.lie_in(traffic.dst, ~from_client, rows)
+        return mask
 
     def open(
         self, flows: FlowColumns, slots: I64, spoken: Sequence[str] | None = None, numbers: I64 | None = None
@@ -93,13 +128,6 @@ class Selector:
             return False
         return not self._spoken or (flow.app_proto if spoken is None else spoken) in self._spoken
 
-    def _ends(self, sender: tuple[U64, U16], receiver: tuple[U64, U16], portless: Bool) -> Bool:
-        traffic = self.traffic
-        mask = portless | (traffic.sport.mask(sender[1]) & traffic.dport.mask(receiver[1]))
-        if not self._anywhere:
-            mask &= traffic.src.mask(sender[0]) & traffic.dst.mask(receiver[0])
-        return mask
-
 
 class Selectors:
     """The distinct selectors of a list of rules."""
@@ -107,8 +135,12 @@ class Selectors:
     def __init__(self, wanted: Sequence[tuple[Traffic, FlowOptions]]) -> None:
         """Take traffic and options of each rule, in the order of the rules' numbers."""
         numbers: dict[tuple[Traffic, FlowOptions], int] = {}
+        self._all: list[Selector] = []
         self._of_rule: I64 = np.array([numbers.setdefault(one, len(numbers)) for one in wanted], np.int64)
-        self._all = [Selector(*one) for one in numbers]
+        shared: dict[AddressSet, AddressSet] = {}
+        for traffic, options in numbers:
+            src, dst = (shared.setdefault(ends, ends) for ends in (traffic.src, traffic.dst))
+            self._all.append(Selector(replace(traffic, src=src, dst=dst), options))
 
     def __len__(self) -> int:
         return len(self._all)
@@ -120,8 +152,9 @@ class Selectors:
     def fits(self, flows: FlowColumns, slots: I64, directions: U8, rules: I64) -> Bool:
         """Judge for each row whether the rule beside it looks at the flow and direction beside it."""
         mask = np.zeros(len(rules), bool)
+        ends = Ends(flows, slots)
         for number, rows in self._grouped(rules):
-            mask[rows] = self._all[number].fits(flows, slots[rows], directions[rows])
+            mask[rows] = self._all[number].fits(flows, slots[rows], directions[rows], ends, rows)
         return mask
 
     def open(
@@ -148,12 +181,13 @@ class Selectors:
         rows_of: dict[int, I64] = {}
         found_rows: list[I64] = []
         found_rules: list[I64] = []
+        ends = Ends(flows, slots)
         for rule in rules:
             number = int(self._of_rule[rule])
             if number not in rows_of:
                 selector = self._all[number]
                 rows = np.flatnonzero(selector.open(flows, slots, numbers=numbers))
-                rows_of[number] = rows[selector.fits(flows, slots[rows], directions[rows])] if len(rows) else rows
+                rows_of[number] = rows[selector.fits(flows, slots[rows], directions[rows], ends, rows)]
             rows = rows_of[number]
             found_rows.append(rows)
             found_rules.append(np.full(len(rows), rule, np.int64))
@@ -163,4 +197,4 @@ class Selectors:
     def _grouped(self, rules: I64) -> list[tuple[int, I64]]:
         """Return the numbers of the selectors in question, each with its rows."""
         of_row = self._of_rule[rules]
-        return [(number, np.flatnonzero(of_row == number)) for number in np.unique(of_row).tolist()]
+        return [(number, np.flatnonzero(of_row == number)) for number in ascending(of_row).tolist()]

@@ -17,6 +17,8 @@ class Waiting:
     """Length of the stream from which on it is evaluated again."""
     since: int = 0
     """Stream offset from which on it looks: behind what it matched before."""
+    anew: bool = False
+    """It has matched before, and is judged span by span (`ids.rules.match.spans`)."""
 
 
 @dataclass(slots=True)
@@ -33,7 +35,7 @@ class YaraWaiting:
 class Trail(Window):
     """One direction of a flow. Rules go by their numbers in ``load``."""
 
-    __slots__ = ("done", "load", "next_due", "waiting", "yara")
+    __slots__ = ("done", "load", "message_end", "next_due", "waiting", "yara")
 
     def __init__(self, load: object, base: int) -> None:
         super().__init__(base)
@@ -42,7 +44,9 @@ class Trail(Window):
         self.next_due = 0
         self.yara: YaraWaiting | None = None
         self.done: dict[int, int] = {}
-        """Rules that matched here, and up to which stream offset: each does so once, or once in so many bytes."""
+        """Rules that matched here, and up to which stream offset: each does so once, or once in each span."""
+        self.message_end = -1
+        """Stream offset behind the last message that ended before the row that is judged; -1: none did."""
 
     @property
     def idle(self) -> bool:

@@ -22,7 +22,7 @@ from ids.rules.model.buffers import PAYLOAD
 from ids.rules.model.header import HeaderTest
 from ids.rules.model.rule import Rule
 from ids.rules.model.yara import YaraRule
-from ids.types import I64, Bool, Direction, Match, Transaction, Transactions
+from ids.types import I64, Bool, Direction, Match, Transaction, Transactions, ascending
 from ids.types.transactions import ODD
 
 REPORTED_PER_FLOW = 64
@@ -136,7 +136,7 @@ class TransactionMatcher:
                     all_rows.append(np.array(rows, np.int64)[places])
                     all_rules.append(rules)
             if name in self._index.by_buffer:
-                with_buffer = np.unique(np.array(rows, np.int64))
+                with_buffer = ascending(np.array(rows, np.int64))
                 for rule in self._index.by_buffer[name]:
                     all_rows.append(with_buffer)
                     all_rules.append(np.full(len(with_buffer), rule, np.int64))
@@ -160,7 +160,7 @@ class TransactionMatcher:
             starts = np.zeros(len(heads) + 1, np.int64)
             np.cumsum(np.fromiter(map(len, heads), np.int64, len(heads)), out=starts[1:])
             found, _ = self._index.heads.find(b"".join(heads), starts)
-            worth.update(np.array(rows)[np.unique(found)].tolist())
+            worth.update(np.array(rows)[ascending(found)].tolist())
         return worth
 
     def _with_requests(self, transactions: Transactions, candidates: dict[int, set[int]]) -> list[Match]:

@@ -32,7 +32,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from ids.errors import Location, RuleError
-from ids.types import U64, Bool
+from ids.types import U64, Bool, ascending
 
 KINDS = ("string", "domain", "md5", "sha1", "sha256", "ip")
 FORMATS = ("plain", "dataset", "reputation", "sums")
@@ -78,7 +78,7 @@ class Members:
             each = (bytes(entries[at : at + _RANGE]) for at in range(0, len(entries), _RANGE))
             self._ranges = b"".join(_merged(sorted(each)))
         else:
-            self._digests = np.unique(np.frombuffer(bytes(entries), np.uint64))
+            self._digests = ascending(np.frombuffer(bytes(entries), np.uint64))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let it be kept by its file, which is read again."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ids.errors import RuleError, RuleLeftOut
 from ids.rules.model.rule import Rule
 from ids.rules.model.yara import YaraSet
+from ids.types import Signature
 
 MAX_CAUSES = 20
 """Causes that a summary names; the commonest first."""
@@ -39,6 +41,11 @@ class RuleSet:
         shown = ", ".join(f"{cause} {number:,}" for cause, number in ordered[:MAX_CAUSES])
         more = f", {len(ordered) - MAX_CAUSES} causes more" if len(ordered) > MAX_CAUSES else ""
         return f"{len(self.refused):,} left out: {shown}{more}"
+
+    def signatures(self) -> Iterator[Signature]:
+        """Yield what the rules of all languages are called."""
+        yield from (rule.signature for rule in self.rules)
+        yield from (rule.signature for rule in self.yara.rules)
 
     def __len__(self) -> int:
         return len(self.rules) + len(self.yara.rules)

@@ -1,0 +1,66 @@
+"""Memory that nobody needs any more goes back to the system; what is needed stays as it is."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ids import memory
+from ids.memory import TRIM_S, Trimmer, empty
+
+
+def resident_pages() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+def test_what_a_crowd_took_is_given_back() -> None:
+    column = np.ones((1 << 20, 2), np.int64)
+    unused = np.ones(len(column), np.bool_)
+    unused[[3, 500_000]] = False
+    before = resident_pages()
+    empty([column], unused)
+    assert before - resident_pages() > 0.5 * column.nbytes / mmap.PAGESIZE
+    assert (column[~unused] == 1).all()
+
+
+@given(st.integers(1, 3000), st.sampled_from([np.uint8, np.uint16, np.int64]), st.integers(1, 3), st.data())
+def test_rows_in_use_keep_what_they_hold_and_the_others_hold_it_or_zero(
+    rows: int, kind: type, width: int, data: st.DataObject
+) -> None:
+    used = data.draw(st.sets(st.integers(0, rows - 1), max_size=3))
+    unused = np.ones(rows, np.bool_)
+    unused[list(used)] = False
+    column: np.ndarray[Any, Any] = np.full((rows, width), 7, kind)
+    empty([column], unused)
+    assert (column[~unused] == 7).all()
+    assert np.isin(column, (0, 7)).all()
+
+
+def test_a_view_of_others_memory_is_left_alone() -> None:
+    whole = np.ones((1 << 16, 2), np.int64)
+    empty([whole[:, 0]], np.ones(len(whole), np.bool_))
+    empty([whole[::2]], np.ones(len(whole) // 2, np.bool_))
+    assert (whole == 1).all()
+
+
+def test_the_allocator_is_asked_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(memory, "trim", lambda: asked.append(True))
+    trimmer = Trimmer(0.0)
+    seen = []
+    for now_s in (0.0, TRIM_S - 1, TRIM_S, TRIM_S + 1, 2 * TRIM_S + 1):
+        trimmer.tick(now_s)
+        seen.append(len(asked))
+    assert seen == [0, 0, 1, 1, 2]
+
+
+def test_trimming_leaves_everything_as_it_is() -> None:
+    kept = [bytes([number % 256]) * number for number in range(2000)]
+    memory.trim()
+    assert all(text == bytes([number % 256]) * number for number, text in enumerate(kept))
