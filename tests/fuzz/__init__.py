@@ -1,6 +1,6 @@
 """Fuzzing: what a sender, or a file, may say reaches every parser mutated, a million times.
 
-    python -m tests.fuzz                                    all targets, 50,000 executions each: about five minutes
+    python -m tests.fuzz                                    all targets, 50,000 executions each: some ten minutes
     python -m tests.fuzz dns.udp --executions 1000000       one parser's million
     python -m tests.fuzz parsers --executions 1000000       all parsers of flows, one after the other
     python -m tests.fuzz dns.udp --input FILE               an input that failed, once more
