@@ -53,9 +53,11 @@ from ids.types import (
     Match,
     PacketBatch,
     Packets,
+    Transaction,
     Transactions,
     ascending,
 )
+from ids.types.transactions import ODD_OF
 
 HISTORY_BATCHES = 2
 """Batches kept for the frames of a flow that is flagged late. Each may be several megabytes."""
@@ -422,12 +424,13 @@ class Inspection:
     def _anomalies(self, packets: Packets | None, flows: FlowBatch, transactions: Transactions) -> Events:
         """Return the `anomaly` events of packets, of TCP connections, and of what parsers found odd.
 
-        The latter of those parsers that say so at once: of the others, finding out may cost more than all else.
+        The latter of those parsers that say so at once, and of messages that are not ordinary: finding out of all
+        others, too, may cost more than all else.
         """
         of_packets: list[Event] = []
         if packets is not None and self._reports_packets:
             of_packets = packet_anomalies(packets, self._counters, self._allowance, self._config.eve)
-        odd = [row for row in transactions if type(row.buffers) is dict and ODDITY in row.buffers]
+        odd = [row for row in transactions if _may_be_odd(row)]
         of_parsers = [event for row in odd[:MAX_ODD] for event in events.oddity_events(row)]
         of_parsers += [events.contradiction_event(self.flows, *one) for one in self._protocols.contradictions]
         of_parsers += [events.stranger_event(self.flows, slot) for slot in self._protocols.strangers]
@@ -439,6 +442,14 @@ class Inspection:
 
     def _wants(self, event_type: str) -> bool:
         return self._wanted is None or event_type in self._wanted
+
+
+def _may_be_odd(row: Transaction) -> bool:
+    """Return whether events are to say what is odd about a part of a transaction, if anything is."""
+    if row.protocol in ODD_OF:  # ordinary messages are not asked, but for answers to what nobody was seen to ask
+        ordinary = row.head_as_sent() is not None and not (row.complete and row.direction and "url" not in row.fields)
+        return not row.partial and bool(row.buffers) and not ordinary
+    return type(row.buffers) is dict and ODDITY in row.buffers
 
 
 def _frames(packets: Packets, mine: Bool, sides: U8) -> list[Frame]:

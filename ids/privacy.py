@@ -41,9 +41,12 @@ _FOUND = re.compile(
     r"(?P<mac>(?<![0-9A-Za-z:])(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}(?![0-9A-Za-z:]))"
     r"|(?P<arpa4>(?<!\d)\d{1,3}(?:\.\d{1,3}){3}(?=\.(?i:in-addr\.arpa)))"
     r"|(?P<arpa6>(?<![0-9A-Za-z])[0-9A-Fa-f](?:\.[0-9A-Fa-f]){31}(?=\.(?i:ip6\.arpa)))"
-    r"|(?P<v6>(?<![0-9A-Za-z:])(?:[0-9A-Fa-f]{1,4})?(?::[0-9A-Fa-f]{0,4}){2,8}(?:\.\d{1,3}){0,3}(?![0-9A-Za-z:]))"
-    r"|(?P<v4>(?<!\d)\d{1,3}(?:\.\d{1,3}){3}(?!\d))"
+    r"|(?P<v6>(?<![0-9A-Za-z:])[0-9A-Fa-f]*(?::[0-9A-Fa-f]*){2,}(?:\.\d{1,3})*(?![0-9A-Za-z:]|\.\d))"
+    r"|(?P<v4>(?<!\d)\d{1,3}(?:\.\d{1,3}){3,}(?!\d))"
 )
+_NUMBERS = re.compile(r"(?<!\d)\d{1,3}(?:\.\d{1,3}){3,}(?!\d)")
+_GROUPS, _SITE = 8, 3
+"""Groups of digits of an IPv6 address, and those of its /48."""
 
 
 class PrivacySettings(BaseModel):
@@ -132,22 +135,50 @@ class Privacy:
         try:
             address = ipaddress.ip_address(text)
         except ValueError:
-            return text
+            return self._run(text)
         mapped = address.ipv4_mapped if address.version == 6 else None
         address = mapped or address
         if address.is_unspecified:
             return text
         if self._mask == "truncate":
             return str(ipaddress.ip_network((address, KEPT_BITS[address.version]), strict=False).network_address)
-        return str(ipaddress.IPv6Address(b"\xfd" + self._hash(address.packed)[:15]))
+        return self._hashed(address.packed)
+
+    def _run(self, text: str) -> str:
+        """Return numbers that are no address, such as a time before one, without the addresses that may be in them."""
+        groups = text.split(":")
+        if len(groups) < _GROUPS and "::" not in text:
+            return _NUMBERS.sub(self._dotted, text)
+        if self._mask == "truncate":
+            return _NUMBERS.sub(self._dotted, ":".join([*groups[:_SITE], *("0" * len(groups[_SITE:]))]))
+        return self._hashed(text.encode())
+
+    def _dotted(self, found: re.Match[str]) -> str:
+        """Return dotted numbers; of more than four, any four may be an address."""
+        text = found[0]
+        if text.count(".") == 3:
+            return self._masked(text, "v4") if _is_v4(text) else text
+        if self._mask == "truncate":
+            return ".".join([*text.split(".")[:3], *("0" * (text.count(".") - 2))])
+        return self._hashed(text.encode())
 
     def _mac(self, text: str) -> str:
         if self._mask == "truncate":
             return text[:8] + ":00:00:00"
         return (b"\x02" + self._hash(text.lower().encode())[:5]).hex(":")
 
+    def _hashed(self, data: bytes) -> str:
+        return str(ipaddress.IPv6Address(b"\xfd" + self._hash(data)[:15]))
+
     def _hash(self, data: bytes) -> bytes:
         return hmac.digest(self._key, data, hashlib.sha256)
+
+
+def _is_v4(text: str) -> bool:
+    try:
+        return bool(ipaddress.IPv4Address(text))
+    except ValueError:
+        return False
 
 
 def _reversed(text: str, kind: str) -> str:
@@ -156,9 +187,11 @@ def _reversed(text: str, kind: str) -> str:
         if ":" in text:  # a hash, of an address that was IPv4
             return ".".join(reversed(ipaddress.IPv6Address(text).exploded.replace(":", "")))
         return ".".join(reversed(text.split(".")))
-    if "." in text:
+    if text.count(".") > 3:
         digits = "".join(reversed(text.split(".")))
         return ":".join(digits[at : at + 4] for at in range(0, 32, 4))
+    if ":" not in text:  # of an address that is IPv4, mapped
+        text = f"::ffff:{text}"
     return ".".join(reversed(ipaddress.IPv6Address(text).exploded.replace(":", "")))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ids.errors import UsageError
@@ -128,6 +128,24 @@ def test_no_address_survives_wherever_it_stands(address: Any, before: str, behin
         kept = ipaddress.ip_network((mapped, 24), strict=False).network_address
     if not address.is_unspecified:
         assert made == f"{before}{kept}{behind}"
+
+
+@given(ADDRESSES, st.text(st.sampled_from("0123456789abcdef:."), max_size=12), st.sampled_from(":."), st.booleans())
+@example(ipaddress.ip_address("192.0.2.7"), "10:15", ":", False)
+@example(ipaddress.ip_address("192.0.2.7"), "1", ".", False)
+@example(ipaddress.ip_address("192.0.2.7"), "::ffff", ":", True)
+def test_no_address_survives_behind_other_numbers(address: Any, before: str, between: str, port: bool) -> None:
+    text = f"{before}{between}{address}" + ":80" * port
+    made = shown({"a": text}, mask="truncate")["a"]
+    if made == text:  # then it ended in the zeros of its network
+        bits = 24 if address.version == 4 else 48
+        assert int(address) & ((1 << (address.max_prefixlen - bits)) - 1) == 0
+
+
+def test_a_mapped_address_under_arpa_stays_a_name() -> None:
+    address = ipaddress.ip_address("::ffff:192.0.2.7")
+    made = shown({"name": address.reverse_pointer}, mask="truncate")["name"]
+    assert made == ipaddress.ip_address("::ffff:192.0.2.0").reverse_pointer
 
 
 LEAVES = st.one_of(st.text(), st.integers(-(2**53), 2**53), st.none())

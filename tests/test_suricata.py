@@ -47,8 +47,9 @@ def taken(tmp_path: Path, text: str, *overrides: str) -> Config:
 
 
 def test_half_a_connection_is_followed_where_suricata_would(tmp_path: Path) -> None:
-    assert taken(tmp_path, "stream: {midstream: false, async-oneside: true}").stream.midstream is True
-    assert taken(tmp_path, "stream: {midstream: false, async-oneside: false}").stream.midstream is False
+    for said, follows in (("true", True), ("false", False)):
+        text = f"default-log-dir: /tmp\nstream: {{midstream: false, async-oneside: {said}}}"
+        assert taken(tmp_path, text).stream.midstream is follows
 
 
 def test_what_has_a_counterpart_is_taken_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -107,6 +107,13 @@ def test_what_a_client_says_within_a_command_is_none() -> None:
     assert [one["command"] for one in events(wire)] == ["AUTHENTICATE"]
 
 
+@pytest.mark.parametrize("command", [b"IDLE", b"AUTHENTICATE FOO"])
+def test_what_follows_a_command_that_the_server_refuses_is_read(command: bytes) -> None:
+    pipelined = b"a " + command + b"\r\nb FETCH 1 BODY[]\r\nc DELETE x\r\n"
+    wire = said((1, b"* OK x\r\n"), (0, pipelined), (1, b"a BAD no\r\nb OK it\r\nc OK gone\r\n"))
+    assert [one["command"] for one in events(wire)] == [command.split()[0].decode(), "FETCH", "DELETE"]
+
+
 def test_what_is_compressed_is_not_read() -> None:
     wire = said((1, b"* OK x\r\n"), *asked(b"a COMPRESS DEFLATE", b"a OK go"), (0, b"b NOOP\r\n"), (1, b"b OK\r\n"))
     assert (wire.counters["imap.compressed"], len(events(wire))) == (1, 1)

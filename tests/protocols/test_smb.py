@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ids.protocols import ODDITY, Protocols, ProtocolSettings
+from ids.protocols.smb.about import Exchange
 from ids.protocols.smb.parser import SmbParser
 from ids.testing import Session, to_client
 from ids.types import Direction, Transaction
@@ -627,3 +628,9 @@ def test_events_and_alerts_fit_the_schema(tmp_path: Path) -> None:
 def test_no_more_of_a_name_is_kept_than_paths_have() -> None:
     share = Share().tree().ask(CREATE, shares.create("a" * 30_000))
     assert len(share.last.buffers["smb.filename"]) == 4096
+
+
+def test_two_exchanges_are_never_the_same_whatever_they_say() -> None:
+    """A message of many calls is read in one pass: each is told from the others without a look at what it says."""
+    one, other = (Exchange(0, 2, 9, 1, 1) for _ in range(2))
+    assert one != other

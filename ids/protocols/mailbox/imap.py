@@ -22,7 +22,7 @@ _LITERAL = re.compile(rb"~?\{(\d{1,12})\+?\}\Z")
 _MAIL = re.compile(rb"(?i:BODY\[[^\]]*\](?:<\d+>)?|RFC822(?:\.HEADER|\.TEXT)?|BINARY\[[^\]]*\])[ \t]+~?\{\d+\+?\}\Z")
 """What stands before a mail, or a part of one, in an answer to FETCH."""
 _TALKS = frozenset({b"AUTHENTICATE", b"IDLE"})
-"""Commands in which what the client says next is none."""
+"""Commands in which what the client says is none, once the server asks it to go on."""
 
 
 class Exchange:
@@ -58,8 +58,10 @@ class ImapSession(Session):
         """By direction: the next line goes on behind a literal."""
         self._literal = [False, False]
         """By direction: a mail is on its way as a literal."""
+        self._may_talk: bytes | None = None
+        """Tag of a command in which the server may ask the client to go on,"""
         self._talks: bytes | None = None
-        """Tag of the command in which the client's lines are none."""
+        """and of that in which it did: the client's lines are no commands."""
         self._upgrade = self._opaque = False
         self._over = False
         """The server says nothing more."""
@@ -136,7 +138,7 @@ class ImapSession(Session):
             if one is not exchange:
                 self._end(one)
         if command in _TALKS:
-            self._talks = tag
+            self._may_talk = tag
         buffers = {"imap.command": command}
         if exchange.args:
             buffers["imap.command_data"] = exchange.args
@@ -147,12 +149,15 @@ class ImapSession(Session):
 
     def _reply(self, line: Message) -> None:
         tag, _, rest = line.data.partition(b" ")
+        if tag == b"+":
+            self._talks = self._may_talk
+            return
         exchange = self.waiting.take(tag)
         if exchange is None:
             return
         exchange.reply = rest
-        if tag == self._talks:
-            self._talks = None
+        if tag == self._may_talk:
+            self._may_talk = self._talks = None
         granted = rest[:2].upper() == b"OK"
         self._upgrade = granted and exchange.command == b"STARTTLS"
         if granted and exchange.command == b"COMPRESS":

@@ -19,7 +19,7 @@ _EPOCH, _TICKS = 11_644_473_600, 10_000_000
 """Seconds from 1601 to 1970, and units of Windows' times in a second."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Exchange:
     """A request and its answer; a file, or a call through a pipe, is one over several of them."""
 
@@ -51,7 +51,7 @@ class About:
         raise NotImplementedError
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Negotiate(About):
     """Which dialects are offered."""
 
@@ -78,7 +78,7 @@ class Negotiate(About):
         return said
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Setup(About):
     """Who logs on."""
 
@@ -117,7 +117,7 @@ class Setup(About):
         return said
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Tree(About):
     """A share, or the pipes of a server."""
 
@@ -143,7 +143,7 @@ class Tree(About):
         return said
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Create(About):
     """What is opened."""
 
@@ -170,7 +170,7 @@ class Create(About):
         }  # fmt: skip
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Transfer(About):
     """A file that is read or written."""
 
@@ -182,7 +182,7 @@ class Transfer(About):
         return {"filename": text(self.name), "share": text(self.share), "fuid": names.guid(self.file_id)}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Rename(About):
     """A file that gets another name."""
 
@@ -201,7 +201,7 @@ class Rename(About):
         return {**said, "rename": {"from": text(self.old), "to": text(self.new)}, "fuid": names.guid(self.file_id)}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Disposition(About):
     """A file that is to be deleted, or not."""
 
@@ -229,7 +229,7 @@ class Disposition(About):
 _SUBCOMMANDS = {6: "SET_PATH_INFO", 8: "SET_FILE_INFO"}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Control(About):
     """A control of a file or a pipe."""
 
@@ -239,7 +239,7 @@ class Control(About):
         return {"function": names.function(self.function)}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Rpc(About):
     """A call through a pipe."""
 

@@ -186,7 +186,7 @@ class Connection:
         """Keep an open file."""
         self._forget(file_id)
         opened.file_id = file_id
-        self._put(file_id, opened)
+        self._put(file_id, opened, len(opened.name))
 
     def opened(self, file_id: bytes, session_id: int, tree_id: int) -> Open:
         """Return an open file; one whose opening was not seen has no name."""
@@ -201,29 +201,25 @@ class Connection:
         if self.opens.get(opened.file_id) is opened:
             self._forget(opened.file_id)
 
-    def _put(self, key: bytes, opened: Open) -> None:
-        opened.key = key
-        for given_up in self.opens.put(key, opened, len(opened.name)):
-            given_up.key = None
-            self._end_open(given_up)
-
-    def _keep(self, opened: Open) -> bool:
-        """Keep what an answer is about that was closed before it came, so that what it will hold is released; return
-        whether there is room for it.
-        """
+    def _keep(self, opened: Open) -> None:
+        """Keep what an answer is about that was closed before it came, so that what it will hold is released."""
         if opened.key is None:
             self._late += 1
-            self._put(b"answered too late %d" % self._late, opened)  # longer than any identifier
-        return opened.key is not None
+            self._put(b"answered too late %d" % self._late, opened, 0)  # longer than any identifier
 
-    def _forget(self, file_id: bytes) -> None:
-        opened = self.opens.take(file_id)
+    def _put(self, key: bytes, opened: Open, size: int) -> None:
+        opened.key = key
+        for given_up in self.opens.put(key, opened, size):
+            self._end_open(given_up)
+
+    def _forget(self, key: bytes) -> None:
+        opened = self.opens.take(key)
         if opened is not None:
-            opened.key = None
             self._end_open(opened)
 
     def _end_open(self, opened: Open) -> None:
         """End what goes on in a file that is open no more."""
+        opened.key = None
         for call in opened.association.close() if opened.association is not None else ():
             self.finish(call.owner, Direction.TO_SERVER)
         for side in list(opened.transfers):
@@ -240,7 +236,7 @@ class Connection:
 
     def transfer(self, opened: Open, direction: Direction, offset: int, data: bytes, like: Exchange) -> None:
         """Take a piece of a file; ``like`` has version, command, session and tree of its exchange."""
-        kept, found = self._keep(opened), opened.transfers.get(direction)
+        found = opened.transfers.get(direction)
         if found is None:
             # Suricata names neither the share that SMB 2 writes to, nor the session of files in SMB 1.
             first, writes = like.version == 1, direction is Direction.TO_SERVER
@@ -252,13 +248,12 @@ class Connection:
             )  # fmt: skip
             found = Ordered(exchange, file, self.shared.pool, self.shared.settings.queued_bytes)
             opened.transfers[direction] = found
+            self._keep(opened)
             self.say(exchange, direction)
         self.part = Part(opened, offset + len(data), like)
         ts_ns, number, _, out = self.at
         if found.take(offset, data, (ts_ns, number, out)):
             self.say(found.exchange, direction, b"smb.file_overlap")
-        if not kept:
-            self.end_transfer(opened, direction, None)
 
     def end_transfer(self, opened: Open, side: Direction, status: int | None) -> None:
         """End what is read, or written, of a file; rules look at it once more from the other side."""
@@ -279,6 +274,7 @@ class Connection:
     def carries_calls(self, opened: Open, data: bytes) -> bool:
         """Return whether what is said through a pipe, or what may be one, is DCE/RPC."""
         if opened.association is None and opened.pipe is not False and pdu.is_pdu(data):
+            self._keep(opened)
             opened.association = Association(self.shared.bounds)
             opened.pieces = [Frames(self.shared.pool, pdu.length_of, pdu.LONGEST) for _ in _DIRECTIONS]
         return opened.association is not None
@@ -289,8 +285,8 @@ class Connection:
         ``like`` has version, command, session and tree of those that begin, and the status of those that end.
         """
         assert opened.association is not None
-        kept = self._keep(opened)
-        found: list[Exchange] = []
+        self._keep(opened)
+        found: dict[int, Exchange] = {}
         for piece in opened.pieces[direction].feed(data):
             call, evicted = opened.association.take(direction, pdu.read(piece.data))
             if evicted is not None:
@@ -298,14 +294,11 @@ class Connection:
             if call.owner is None:
                 about = Rpc(call, opened.logged)
                 call.owner = self.begin(like.version, like.command, like.session_id, like.tree_id, about)
-            if call.owner not in found:
-                found.append(call.owner)
+            found[call.owner.tx_id] = call.owner
             if direction is Direction.TO_CLIENT:
                 call.owner.status, call.owner.dos = like.status, like.dos
             if call.answered if direction else call.asked:
                 done = direction is Direction.TO_CLIENT or pdu.is_unanswered(call.kind)
                 call.owner.done = call.owner.done or done
                 self.say(call.owner, direction, complete=done and opened.logged, call=(call, bool(direction)))
-        if not kept:
-            self._let_go(opened)
-        return found
+        return list(found.values())
