@@ -24,6 +24,10 @@ IDENTITY = ("instance", "engine.runtime_dir", "engine.state_dir", "fastpath.pin_
 MAX_ROUNDS = 8
 """Of leaving out what does not fit: a group may show a fault once its parts fit. Then `IDENTITY` alone counts."""
 
+MAX_BYTES = 1 << 20
+MAX_PARTS = 4096
+"""Of a file that is salvaged. A file of settings has some hundred lines; what is larger is something else."""
+
 MAX_LEVELS = 4
 """Nesting of settings, below which a part that cannot be read is left out as a whole."""
 
@@ -60,6 +64,7 @@ class _Salvage:
     def __init__(self, path: str, overrides: Sequence[str]) -> None:
         self._path = path
         self._overrides = overrides
+        self._parts = 0
         self._faults: list[SourceError] = []
         self._doubts: set[str] = set()
         self._data: dict[str, Any] = {}
@@ -68,11 +73,13 @@ class _Salvage:
     def settings(self, refused: IdsError) -> tuple[Config, list[SourceError]]:
         """Return what `salvage` does; ``refused`` is what the whole file was refused with."""
         raw = read_bytes(self._path)
+        if len(raw) > MAX_BYTES:
+            raise refused
         try:
             document = parse_yaml(raw, self._path)
         except SourceError as error:
             self._read_parts(raw.removeprefix(b"\xef\xbb\xbf").splitlines(), 0, ())
-            if not self._data:
+            if not self._data or self._parts > MAX_PARTS:
                 raise refused from None
             if not self._faults:
                 self._report(error)
@@ -87,6 +94,9 @@ class _Salvage:
     def _read_parts(self, lines: Sequence[bytes], first: int, at: tuple[str, ...]) -> None:
         """Read a group of settings, each by itself; ``first``: lines of the file before it."""
         for start, part in _parts(lines):
+            self._parts += 1
+            if self._parts > MAX_PARTS:
+                return
             try:
                 self._take(parse_yaml(b"\n".join(part), self._path), first + start, at)
             except SourceError as error:
@@ -194,7 +204,9 @@ def _moved(place: Location, lines: int) -> Location:
 def _key_in(data: Any, wanted: Key) -> Any:
     """Return the key or the place of a collection that a fault's path names; None where it has none of this name."""
     if isinstance(data, dict):
-        return wanted if wanted in data else next((key for key in data if str(key) == wanted), None)
+        if wanted not in data and isinstance(wanted, str) and wanted.removeprefix("-").isdecimal():
+            wanted = int(wanted)  # the checker spells numbers
+        return wanted if wanted in data else None
     return wanted if isinstance(data, list) and isinstance(wanted, int) and 0 <= wanted < len(data) else None
 
 

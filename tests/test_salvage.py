@@ -117,6 +117,12 @@ def test_a_file_that_is_not_there_or_of_another_kind_is_refused(path: Path) -> N
             salvaged(path, text)
 
 
+def test_what_is_too_large_to_be_settings_is_refused_at_once(path: Path) -> None:
+    for text in ("x: y: z\n" * 5000, GOOD + "x: 'y\n" + "# more\n" * (1 << 18)):
+        with pytest.raises(IdsError, match="is not valid YAML"):
+            salvaged(path, text)
+
+
 def test_a_wrong_override_is_refused_as_ever(path: Path) -> None:
     for override in ("respond.mode", "respond.mode=shadwo", "nonsense=1"):
         with pytest.raises(IdsError, match="--set"):

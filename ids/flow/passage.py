@@ -63,7 +63,6 @@ class Passage:
         self._connections = Connections(slots, shared)
         self._data = np.ascontiguousarray(packets.batch.data).data
         self._ways = _ways(packets) if not shared.one_armed else None
-        self._matrix: I64 | None = None
         self._splits: list[tuple[int, int, int, int]] = []
         """Sorted positions from, to; slot, and ``flipped``, of the flow that they belong to after all."""
         self.slot: I64 = np.full(len(packets), -1, dtype=np.int64)

@@ -35,7 +35,7 @@ from ids.live.opening import Opening
 from ids.live.reload import effective
 from ids.live.watch import Watch
 from ids.memory import Trimmer
-from ids.respond.protected import interface_addresses, own_addresses
+from ids.respond.protected import Protected, interface_addresses
 from ids.respond.proxies import UNHEARD
 from ids.service.notify import Notifier
 from ids.types import Change
@@ -74,6 +74,7 @@ class Live:
         self._gate = KernelGate(self._journal)
         self._answers = AnswerWatch()
         self._feeder = Feeder()
+        self._protected = Protected()
         self._ready = False
         self._crashed = False
         self._stop = False
@@ -88,11 +89,12 @@ class Live:
         if not config.engine.wait_interfaces:
             require_interfaces(config.interfaces)
         self._notifier.status("loading rules and settings")
-        own = own_addresses() if config.respond.protect_own else frozenset()
+        self._protected.read()
         self._engine = Engine(
-            config, self._gate, counters=self._counters, own=own, live=True,
+            config, self._gate, counters=self._counters, live=True,
             on_events=self._journal.events, event_types={"alert"},
         )  # fmt: skip
+        self._protect()
         self._note_rules()
         settle_memory()
         with ExitStack() as stack:
@@ -105,7 +107,7 @@ class Live:
                     "ping": lambda: {"pid": os.getpid()},
                     "stats": self._counted,
                     "reload": self._reload_now,
-                    "own": _own,
+                    "own": self._own,
                     "penalties": lambda: self._lasting.penalties(),
                     "reset_penalties": lambda networks=None: self._lasting.reset(networks),
                 },
@@ -207,9 +209,9 @@ class Live:
             if now >= next_stats:
                 next_stats = now + self.config.engine.stats_interval_s
                 self._stats()
-            if now >= next_own and self.config.respond.protect_own:
+            if now >= next_own:
                 next_own = now + OWN_REFRESH_S
-                self._engine.policy.own = own_addresses()
+                self._protected.refresh()
             if self._reload:
                 self._reload = False
                 self._reload_now()
@@ -227,8 +229,9 @@ class Live:
         self._crew.tick(now_ns)
         self._sweep()
         self._reconcile()
-        if self._guard.check() and self.config.respond.protect_own:
-            self._engine.policy.own = own_addresses()  # it brought some, perhaps
+        if self._guard.check():
+            self._protected.refresh()  # it brought some, perhaps
+        self._protect()
         self._notifier.beat(self._status())
         if lost := self._answers.check(self._fastpath.stats()):
             self._counters.add("kernel.answers_lost")
@@ -264,6 +267,15 @@ class Live:
         self._counters.add("respond.not_biting.packets", found.total())
         if warning := self._bites.warning(now_s):
             log.warning("%s", warning)
+
+    def _own(self) -> dict[str, Any]:
+        """Answer which addresses `respond.protect_own` means here; whoever asks may be in another network namespace."""
+        return {"own": sorted(map(str, self._protected.addresses))}
+
+    def _protect(self) -> None:
+        """Keep from blocks what is known by now of this host's own addresses."""
+        self._engine.policy.own = self._protected.addresses if self.config.respond.protect_own else frozenset()
+        self._counters.set("respond.own_unread", self._protected.failures)
 
     def _sweep(self) -> None:
         ends: list[Block] = []
@@ -317,7 +329,8 @@ class Live:
             return self._refuse_reload("\n".join(map(str, errors)))
         self.config = config
         self._watch.period_s = self._bites.period_s = config.engine.uninspected_log_s
-        self._engine.policy.own = own_addresses() if config.respond.protect_own else frozenset()
+        self._protected.refresh()
+        self._protect()
         answer: dict[str, Any] = {"reloaded": True}
         try:
             self._apply(config)
@@ -373,11 +386,6 @@ class Live:
             self._opening.leave()
         else:
             self._opening.undo()
-
-
-def _own() -> dict[str, Any]:
-    """Answer which addresses `respond.protect_own` means here; whoever asks may be in another network namespace."""
-    return {"own": sorted(map(str, own_addresses()))}
 
 
 def _announce(ready_file: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 from ids.respond.proxies import (
     MAX_PROXY_HEADER_BYTES,
@@ -18,6 +17,7 @@ from ids.respond.proxies import (
     Proxies,
     announced_source,
     may_be_proxy_header,
+    node_address,
 )
 from ids.respond.settings import EveSettings, RespondSettings
 from ids.types import Direction, Exhibit, Flow, FlowColumns, ForwardedFor, Match, Streams, Transaction, address_text
@@ -29,7 +29,7 @@ a body, may come behind further requests."""
 MAX_DOUBTFUL = 1024
 """Of a connection, requests whose headers do not say who asked; where there are more, no further client is believed."""
 
-_SLOPPY_NAME = re.compile(rb"(?im)^(?:x-forwarded-for|forwarded)[ \t\v\f\r\0\x85\xa0]+:")
+_SLOPPY_NAME = rb"(?im)^(?:%b)[ \t\v\f\r\0\x85\xa0]+:"
 """A name that some take for that of the header and others, maybe the proxy, for another one that they hand on."""
 
 _TO_SERVER = int(Direction.TO_SERVER)
@@ -64,10 +64,13 @@ class Forwarded:
         self._header = b""
         self._last = True
         self._proxies = Proxies(RespondSettings())
+        self._sloppy: re.Pattern[bytes] | None = None
 
     def configure(self, settings: EveSettings, respond: RespondSettings) -> None:
         """Go on by these settings."""
         self._proxies = Proxies(respond)
+        names = b"|".join(re.escape(name.encode()) for name in self._proxies.headers)
+        self._sloppy = re.compile(_SLOPPY_NAME % names) if names else None
         shown = settings.xff != "off" and not self._proxies
         self._header = settings.xff_header.lower().encode("latin-1", "replace") if shown else b""
         self._last = settings.xff_deployment == "reverse"
@@ -137,7 +140,7 @@ class Forwarded:
             return  # more of its body, or its trailers: those are the client's
         client = self._client(row.flow, kept.announced, row)
         contradicted = known and kept.requests[tx_id] != client
-        if len(kept.doubtful) <= MAX_DOUBTFUL and (contradicted or self._is_part(row) or _has_sloppy_name(row)):
+        if len(kept.doubtful) <= MAX_DOUBTFUL and (contradicted or self._is_part(row) or self._has_sloppy_name(row)):
             kept.doubtful.add(tx_id)
         doubtful = tx_id in kept.doubtful or len(kept.doubtful) > MAX_DOUBTFUL
         kept.requests[tx_id] = None if doubtful else client
@@ -151,6 +154,10 @@ class Forwarded:
             return bool(row.instances("http.request_header"))
         blocks = (*row.instances("http.request_line")[:1], *row.instances("http.header.raw")[:1])
         return row.protocol == "http" and sum(len(block) + 1 for block in blocks) >= self._head_bytes
+
+    def _has_sloppy_name(self, row: Transaction) -> bool:
+        sloppy = self._sloppy
+        return sloppy is not None and any(sloppy.search(block) for block in row.instances("http.header.raw"))
 
     def _note_beginnings(self, streams: Streams) -> None:
         """Read headers of the PROXY protocol, however they are cut."""
@@ -176,12 +183,8 @@ class Forwarded:
         for line in request.instances("http.request_header"):
             name, _, value = line.partition(b":")
             if name.lower() == self._header and len(value) <= MAX_VALUE_BYTES:
-                return address_of(value, last=self._last)
+                return listed_address(value, last=self._last)
         return ""
-
-
-def _has_sloppy_name(row: Transaction) -> bool:
-    return any(_SLOPPY_NAME.search(block) for block in row.instances("http.header.raw"))
 
 
 def _value(request: Transaction, header: bytes) -> bytes:
@@ -194,17 +197,6 @@ def _value(request: Transaction, header: bytes) -> bytes:
     return b",".join(found)
 
 
-def address_of(value: bytes, *, last: bool) -> str:
+def listed_address(value: bytes, *, last: bool) -> str:
     """Return the first or the last address of a list with commas, without its port; empty where it is none."""
-    words = value.decode("latin-1").split(",")
-    word = words[-1 if last else 0].strip().strip('"')
-    if word.startswith("["):
-        word = word[1:].partition("]")[0]
-    elif word.count(":") == 1:
-        word = word.partition(":")[0]
-    if "%" in word:
-        return ""
-    try:
-        return str(ip_address(word))
-    except ValueError:
-        return ""
+    return node_address(value.decode("latin-1").split(",")[-1 if last else 0])

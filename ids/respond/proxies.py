@@ -51,7 +51,7 @@ class Proxies:
         networks = [unmapped(ipaddress.ip_network(network)) for network in settings.trusted_proxies]
         self._networks: tuple[IPNetwork, ...] = tuple(networks)
         self._set = AddressSet(_merged(map(_interval, networks)))
-        self._headers = [name for name in settings.forwarded_headers if name != PROXY_PROTOCOL]
+        self.headers: Sequence[str] = [name for name in settings.forwarded_headers if name != PROXY_PROTOCOL]
         self._announced = PROXY_PROTOCOL in settings.forwarded_headers
 
     def __bool__(self) -> bool:
@@ -82,7 +82,7 @@ class Proxies:
             if source is None or source not in self._set:
                 return None if source is None else ForwardedFor(source, PROXY_PROTOCOL)
         found = None
-        for name in self._headers:
+        for name in self.headers:
             value = header(name)
             if not value:
                 continue
