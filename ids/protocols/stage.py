@@ -47,7 +47,6 @@ from ids.protocols.protocol import (
     MakeStreamParser,
     Protocol,
     Setup,
-    StreamParser,
 )
 from ids.protocols.recognition import LINE_BYTES, Recogniser
 from ids.protocols.register import Register
@@ -56,7 +55,7 @@ from ids.protocols.rivals import Rivals
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.stretch import Stretch
 from ids.protocols.talk import NOTHING, Talk, Talks
-from ids.types import I64, Datagrams, Direction, FlowColumns, Streams, Transaction, Transactions
+from ids.types import I64, Completed, Datagrams, Direction, FlowColumns, Streams, Transaction, Transactions
 
 MAX_CONTRADICTIONS = 1000
 """Servers of one batch that are reported to begin in another protocol than their clients."""
@@ -215,7 +214,7 @@ class Protocols:
     # Streams.
 
     def _feed_streams(self, streams: Streams, out: list[Transaction], before: Callable[[int], None] | None) -> None:
-        talks, data, slots = self._talks.by_id, streams.data, streams.slot
+        talks, data, slots, completed = self._talks.by_id, streams.data, streams.slot, streams.completed
         for row, (flow_id, slot, side, start, end, gap, closed, ts_ns, number) in enumerate(zip(
             self._flows.id[slots].tolist(), slots.tolist(), streams.direction.tolist(), streams.start.tolist(),
             streams.end.tolist(), streams.gap.tolist(), streams.closed.tolist(), streams.ts_ns.tolist(),
@@ -232,7 +231,11 @@ class Protocols:
             stretch = Stretch(_DIRECTIONS[side], data[start:end], ts_ns, number, gap, closed)
             self._feed_row(talk, stretch, out)
             if end > start and talk.protocol is not None and talk.protocol.by_message:
-                _note_ends(streams, row, talk.parser, out[done:])
+                ended = getattr(talk.parser, "ended", None)
+                if ended is None and len(out) > done:
+                    completed.setdefault((slot, side), []).append(Completed(row, None, out[done:]))
+                elif ended:
+                    completed.setdefault((slot, side), []).append(Completed(row, tuple(ended), ()))
             if len(out) > done and (out[done].behind or len(out) > done + 1):
                 _date(out[done:], streams, row, side)
 
@@ -636,25 +639,6 @@ class Protocols:
                 take_over(handover.before, ts_ns, number, out)
             except Exception:
                 self._register.fail(talk)
-
-
-def _note_ends(streams: Streams, row: int, parser: StreamParser | None, found: list[Transaction]) -> None:
-    """Note where messages end that a row completed. Where its parser says so of what is no transaction, a packet with
-    several counts as one, as in Suricata: of the records of a TLS handshake there are always several.
-    """
-    side = int(streams.direction[row])
-    end = int(streams.offset[row] + streams.end[row] - streams.start[row])
-    ended: Sequence[int] | None = getattr(parser, "ended", None)
-    if ended is None:
-        ends = [end - one.behind for one in found if one.direction == side and not one.partial and one.tx_id >= 0]
-    elif ended:
-        packets = streams.packet_ends(row)
-        places = np.searchsorted(packets, end - np.array(ended))
-        ends = packets[np.unique(np.minimum(places, len(packets) - 1))].tolist()
-    else:
-        return
-    if ends:
-        streams.message_ends.setdefault((int(streams.slot[row]), side), []).extend(ends)
 
 
 def _date(found: list[Transaction], streams: Streams, row: int, side: int) -> None:

@@ -51,7 +51,7 @@ from ids.types.flow_states import FLOW_COUNT, NEVER, EndReason, FlowCounts, Flow
 from ids.types.flows import Flow, FlowColumns, FlowPlace, Tunnel
 from ids.types.packets import LIVE, Anomaly, Direction, Notes, PacketBatch, Packets
 from ids.types.state import STATELESS, BitChange, BitTest, CounterChange, CounterTest, State, Tagged
-from ids.types.streams import Arrivals, Datagram, Datagrams, FlowBatch, Noted, StreamChunk, Streams
+from ids.types.streams import Arrivals, Completed, Datagram, Datagrams, FlowBatch, Noted, StreamChunk, Streams
 from ids.types.transactions import Transaction, Transactions
 
 __all__ = [
@@ -77,6 +77,7 @@ __all__ = [
     "Bool",
     "Captured",
     "Change",
+    "Completed",
     "CounterChange",
     "CounterTest",
     "Datagram",

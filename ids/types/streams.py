@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ids.types.arrays import I64, U8, Bool
+from ids.types.arrays import I64, U8, Bool, ascending
 from ids.types.flows import Flow, FlowColumns
 from ids.types.packets import Direction
+from ids.types.transactions import Transaction
 
 
 @dataclass(slots=True)
@@ -52,6 +53,15 @@ class Arrivals:
 _COLUMNS = ("slot", "direction", "offset", "start", "end", "gap", "conflict", "closed", "ts_ns", "number")
 
 
+class Completed(NamedTuple):
+    """What a row completed."""
+
+    row: int
+    ended: Sequence[int] | None
+    """Stream offsets behind its messages as its parser says them; None: these are its transactions."""
+    transactions: Sequence[Transaction]
+
+
 @dataclass(frozen=True, eq=False)
 class Streams:
     """The TCP bytes that became contiguous in one batch: a row a chunk, in the order of the completing packets.
@@ -84,9 +94,9 @@ class Streams:
     """`PacketBatch.number` of that packet."""
     arrivals: Arrivals | None = None
     """None where each row is of one packet."""
-    message_ends: dict[tuple[int, int], list[int]] = field(default_factory=dict)
-    """By slot and direction: the stream offsets, ascending, behind the messages that the batch completed, of protocols
-    where rules on raw bytes are to see each (`ids.protocols.protocol.Protocol.by_message`). Parsers fill it."""
+    completed: dict[tuple[int, int], list[Completed]] = field(default_factory=dict)
+    """By slot and direction: what rows completed of protocols where rules on raw bytes are to see each message
+    (`ids.protocols.protocol.Protocol.by_message`). Whoever feeds parsers fills it; see `message_ends`."""
 
     def __len__(self) -> int:
         return len(self.slot)
@@ -114,6 +124,24 @@ class Streams:
             return np.array([offset + end - start], np.int64)
         first, last = np.searchsorted(self.arrivals.end, (start + 1, end))
         return self.arrivals.end[first : last + 1] - start + offset
+
+    def message_ends(self, slot: int, side: int) -> list[int]:
+        """Return the stream offsets, ascending, behind the messages that the batch completed of a direction.
+
+        Where its parser says so of what is no transaction, a packet with several counts as one, as in Suricata: of the
+        records of a TLS handshake there are always several.
+        """
+        ends: list[int] = []
+        for row, ended, transactions in self.completed.get((slot, side), ()):
+            end = int(self.offset[row] + self.end[row] - self.start[row])
+            if ended is None:
+                mine = (one for one in transactions if one.direction == side)
+                ends += [end - one.behind for one in mine if not one.partial and one.tx_id >= 0]
+            elif ended:
+                packets = self.packet_ends(row)
+                places = np.searchsorted(packets, end - np.array(ended))
+                ends += packets[ascending(np.minimum(places, len(packets) - 1))].tolist()
+        return ends
 
     def content(self, row: int) -> bytes:
         """Return the bytes of a row."""

@@ -95,7 +95,7 @@ class StreamFollower:
         streams = rows.streams
         slot, side = int(rows.slot[direction]), Direction(int(rows.direction[direction]))
         flow = streams.flows.view(slot)
-        messages = streams.message_ends.get((slot, side), ())
+        messages = streams.message_ends(slot, side)
         found: list[tuple[int, Match]] = []
         for place in range(int(rows.first[direction]), int(rows.last[direction]) + 1):
             row = int(rows.row[place])

@@ -66,7 +66,7 @@ class StreamMatcher:
         found: list[tuple[int, Match]] = []
         data, window_bytes, kept = rows.data, self._window_bytes, self._memory.trails.by_id
         hold, release = self._memory.retained.hold, self._memory.retained.release
-        message_ends, slots = rows.streams.message_ends, rows.slot.tolist()
+        streams, slots = rows.streams, rows.slot.tolist()
         each = zip(
             directions.tolist(), rows.spans(directions), rows.ends[directions].tolist(),
             rows.direction[directions].tolist(), strict=True,
@@ -83,7 +83,7 @@ class StreamMatcher:
                 trail.data += data[begin:end]
             else:
                 self._follower.store(trail, rows, number)
-            if message_ends and (messages := message_ends.get((slots[number], side))):
+            if streams.completed and (messages := streams.message_ends(slots[number], side)):
                 trail.message_end = messages[-1]
             if not ends:
                 hold(trail, len(trail.data))
