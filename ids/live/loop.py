@@ -332,13 +332,15 @@ class Live:
         self._protected.refresh()
         self._protect()
         answer: dict[str, Any] = {"reloaded": True}
+        if self._engine.unfinished:
+            answer["failed"] = list(map(str, self._engine.unfinished))
         try:
             self._apply(config)
         except KernelError as error:
             log.error("reloaded, but the kernel did not take all of it: %s", error)
             answer["kernel"] = str(error)
         log.info("reloaded")
-        self._engine.note([life_change("reload", config, kernel=answer.get("kernel", ""))])
+        self._engine.note([life_change("reload", config, kernel=answer.get("kernel", ""), failed=answer.get("failed"))])
         for changed in waiting:
             log.warning("not in force yet: %s", changed)
         if waiting:
