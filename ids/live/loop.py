@@ -38,13 +38,11 @@ from ids.memory import Trimmer
 from ids.respond.protected import Protected, interface_addresses
 from ids.respond.proxies import UNHEARD
 from ids.service.notify import Notifier
+from ids.state.lists import SETTINGS
 from ids.types import Change
 from ids.workers import worker_count
 
 log = logging.getLogger(__name__)
-
-SETTINGS = "settings"
-"""Label of what `respond.allow` puts on the kernel's allow-list."""
 
 OWN_REFRESH_S = 60.0
 """How often own addresses, gateways and resolvers are read again: interfaces come and go."""

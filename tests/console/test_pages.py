@@ -111,7 +111,7 @@ def test_without_a_store_pages_say_so_and_show_the_rest(site: Site) -> None:
     assert "pass.shown" in text(ask(site, "/"))
 
 
-ASK_THE_STORE = (
+ASK_THE_STORE: tuple[tuple[str, dict[str, str]], ...] = (
     ("/", {}), ("/alerts", {}), ("/alerts", {"text": "nowhere"}), ("/alerts/1", {}), ("/rules", {}),
     ("/search", {"q": "probe"}), ("/search", {"q": "2"}), ("/why", {"address": "192.0.2.1"}),
 )  # fmt: skip
