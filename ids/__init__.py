@@ -19,6 +19,11 @@ Above the stages::
     workers     inspection spread over processes; one process decides
     live        the engine behind the kernel's gate
     replay      the engine on capture files
+    store       what is worth asking for later, in a database
+    state       lists and penalties that outlive a reboot
+    fetch       blocklists of others
+    console     pages and metrics, in a process of their own
+    service     the engine as a unit of systemd
     testing     the test kit for plugins
     authoring   tools for those who write rules
     lab, doctor a network in a box; what a machine lacks

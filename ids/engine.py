@@ -188,6 +188,7 @@ class Engine:
     def stop(self, found: Findings | None = None) -> None:
         """Drain, then stop the plugins; the engine is of no use afterwards."""
         self.drain(found=found)
+        self._recordings.close()
         self.plugins.call("ids_stop")
 
     def reload(self, config: Config) -> list[IdsError]:

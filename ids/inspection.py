@@ -219,6 +219,7 @@ class Inspection:
         found = self._findings(None, self._table.drain())
         if self._overheard is not None:
             self._overheard.drain()
+        self._files.ranges.clear()
         self._recorder.flush()
         found.recordings += self._recorder.finished()
         self._decoder = Decoder(self._config.decode, self._counters, live=self._live)
@@ -382,14 +383,15 @@ class Inspection:
             found.matched_flows = list(Events(lines=[spelt.flows(ended[matched])]))
 
     def _show_files(self, matches: list[Match]) -> None:
-        """Attach to matches in files what EVE says of these."""
-        settings = self._config.files
+        """Attach to matches in files what EVE says of these; digests and types where somebody wants those of files."""
+        settings, tracked = self._config.files, self._files.tracked
+        hashes = settings.hashes if tracked else ()
         bodies = {id(body.row): body for body in self._files.bodies}
         for at, match in enumerate(matches):
             row = match.transaction
             if row is None:
                 continue
-            said = [file_fields(file, settings.hashes, magic=settings.magic) for file in row.files]
+            said = [file_fields(file, hashes, magic=tracked and settings.magic) for file in row.files]
             if id(row) in bodies:
                 said.append(orjson.loads(body_fields(*bodies[id(row)][1:], row.tx_id)))
             if said:
@@ -448,7 +450,7 @@ def _may_be_odd(row: Transaction) -> bool:
     """Return whether events are to say what is odd about a part of a transaction, if anything is."""
     if row.protocol in ODD_OF:  # ordinary messages are not asked, but for answers to what nobody was seen to ask
         ordinary = row.head_as_sent() is not None and not (row.complete and row.direction and "url" not in row.fields)
-        return not row.partial and bool(row.buffers) and not ordinary
+        return not row.partial and not ordinary
     return type(row.buffers) is dict and ODDITY in row.buffers
 
 

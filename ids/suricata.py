@@ -65,6 +65,7 @@ _UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "kib": 1 << 10, "mib": 1 
 _UNLIMITED = 1 << 40
 _MOST_BODY = 1 << 30
 _HASHES = ("md5", "sha1", "sha256")
+_BYTERANGE = "app-layer.protocols.http.byterange."
 _LIBHTP = "app-layer.protocols.http.libhtp.default-config."
 
 
@@ -363,6 +364,11 @@ def _alerts_per_packet(value: Any, _home: Path) -> Assigned:
     return {"respond.alerts_per_packet": min(most, 65_535) or _ALERTS}
 
 
+def _range_timeout(value: Any, _home: Path) -> Assigned:
+    seconds = int(value) if str(value).isdecimal() else 0
+    return {"files.range_timeout_s": seconds} if seconds else {}
+
+
 def _actions(value: Any, _home: Path) -> Assigned:
     return {"respond.action_order": [str(name) for name in value]} if isinstance(value, list) else {}
 
@@ -392,6 +398,8 @@ _TAKEN: dict[str, Callable[[Any, Path], Assigned]] = {
     "stream.inline": lambda value, _: dict(INLINE) if _true(value) else {},
     f"{_LIBHTP}request-body-limit": _body_bytes("protocols.http.request_body_bytes"),
     f"{_LIBHTP}response-body-limit": _body_bytes("protocols.http.response_body_bytes"),
+    f"{_BYTERANGE}memcap": lambda value, _: {"files.range_memcap_bytes": _bytes(value)},
+    f"{_BYTERANGE}timeout": _range_timeout,
     "outputs": _outputs,
     "action-order": _actions,
     "packet-alert-max": _alerts_per_packet,

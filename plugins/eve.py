@@ -8,6 +8,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ids.plugin.datagram import sent
+from ids.plugin.delivery import Settled
 from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.plugin.writer import LineWriter
@@ -28,8 +30,12 @@ class SocketSender:
         self._path, self._kind = path, kind
         self._socket: socket.socket | None = None
 
-    def deliver(self, lines: Sequence[bytes]) -> None:
-        """Send lines; raises `OSError`. What was sent before a failure is sent again."""
+    def deliver(self, lines: Sequence[bytes]) -> Settled:
+        """Send lines; raises `OSError`. What was sent before a failure is sent again.
+
+        A line that is too long for a datagram always will be: it is left out.
+        """
+        too_long = 0
         try:
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_UNIX, self._kind)
@@ -39,10 +45,11 @@ class SocketSender:
                 self._socket.sendall(b"".join(line + b"\n" for line in lines))
             else:
                 for line in lines:
-                    self._socket.send(line)
+                    too_long += not sent(self._socket, line)
         except OSError:
             self.close()
             raise
+        return Settled(len(lines) - too_long, too_long=too_long)
 
     def close(self) -> None:
         """Close the socket."""
@@ -66,7 +73,10 @@ class EveOutput(Output):
         privacy, types = Privacy(settings.privacy, "eve"), frozenset(settings.types)
         if settings.filetype != "regular" and settings.path != "-":
             return Prepared(partial(_socket, context, settings, settings.path, privacy), types)
-        writer = LineWriter(settings.path, "eve", context.counters, patient=not context.live, shown=privacy.lines)
+        writer = LineWriter(
+            settings.path, "eve", context.counters, patient=not context.live, shown=privacy.lines,
+            behind=[sink for sink in (*self._retired, self._sink) if isinstance(sink, LineWriter)],
+        )  # fmt: skip
         return Prepared(lambda: writer, types, discard=writer.close)
 
 

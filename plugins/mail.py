@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import smtplib
 import socket
 import ssl
@@ -18,6 +19,7 @@ import orjson
 from ids.errors import UsageError
 from ids.events import Event
 from ids.literal import excerpt, literal
+from ids.plugin.delivery import Settled
 from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.privacy import Privacy
@@ -25,6 +27,8 @@ from ids.respond.outputs import MailSettings
 
 if TYPE_CHECKING:
     from ids.plugin.context import EngineContext
+
+log = logging.getLogger(__name__)
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 MAX_COUNTED = 4096
@@ -45,18 +49,19 @@ class Digest:
         self.lines: list[str] = []
 
     def add(self, line: bytes) -> None:
-        """Take an event."""
+        """Take an event; raises `LookupError`, `TypeError`, `ValueError` or `AttributeError` for what is none."""
         event = orjson.loads(line)
+        kind = str(event.get("event_type", ""))[:32]
+        if kind == "alert":
+            alert = event["alert"]
+            rule = f"sid {alert['signature_id']}  {literal(str(alert['signature'])[:200])}"
+            client = event.get("ids", {}).get("client", {}).get("ip")
+            if len(self.lines) < self._kept:
+                self.lines.append(_alert(event))
+            _count(self.rules, rule)
+            _count(self.sources, literal(str(client or event.get("src_ip", "no IP header"))))
         self.events += 1
-        self.types[str(event.get("event_type", ""))[:32]] += 1
-        if event.get("event_type") != "alert":
-            return
-        alert = event["alert"]
-        _count(self.rules, f"sid {alert['signature_id']}  {literal(str(alert['signature'])[:200])}")
-        client = event.get("ids", {}).get("client", {}).get("ip")
-        _count(self.sources, literal(str(client or event.get("src_ip", "no IP header"))))
-        if len(self.lines) < self._kept:
-            self.lines.append(_alert(event))
+        self.types[kind] += 1
 
     def text(self, since: str, note: str = "") -> str:
         """Return the body of the mail; with a note, that stands in place of the single alerts."""
@@ -92,41 +97,55 @@ class Mailer:
     """Collects, and sends when it is time."""
 
     def __init__(self, settings: MailSettings, server: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Read the password; raises `UsageError`."""
+        """Read the password and the certificates; raises `UsageError`."""
         self._settings, self._server, self._clock = settings, server, clock
         self._password = "" if settings.password_file is None else _read(settings.password_file)
+        self._tls = _trusting(settings) if settings.security != "none" else None
         self._due = clock() + settings.interval_s
         self._begin_anew()
 
     def _begin_anew(self) -> None:
         self._digest, self._since = Digest(self._settings.alerts), format_datetime(localtime())
         self._taken: Sequence[bytes] | None = None
+        self._odd = 0
+        """Events that the digest could not take."""
 
-    def deliver(self, lines: Sequence[bytes]) -> None:
+    def deliver(self, lines: Sequence[bytes]) -> Settled:
         """Add events to the digest, and send that where it is time; raises `OSError` where the server does not take it.
 
-        The same events come again then: they are in the digest already.
+        The same events come again then: they are in the digest already. Returns what was sent: none until it is time.
         """
         if self._taken is not lines:
-            for line in lines:
-                self._digest.add(line)
             self._taken = lines
-        if self._clock() >= self._due:
-            self.send()
+            for line in lines:
+                try:
+                    self._digest.add(line)
+                except (LookupError, TypeError, ValueError, AttributeError) as error:
+                    log.debug("mail: an event is left out: %r", error)
+                    self._odd += 1
+        return self.send() if self._clock() >= self._due else Settled()
 
-    def send(self) -> None:
-        """Send the digest, if there is anything in it."""
-        if self._digest.events:
+    def send(self) -> Settled:
+        """Send the digest, if there is anything in it; return what has become of its events."""
+        found, odd = self._digest.events, self._odd
+        settled = Settled(found, odd)
+        if found:
             try:
                 self._submit_what_is_taken()
             except smtplib.SMTPException as error:
                 raise OSError(f"the mail server refuses: {error}") from error
+            except OSError:
+                raise
+            except Exception:  # it could not be made a mail, and never will be
+                log.exception("mail: a digest of %d events could not be sent, and is dropped", found)
+                settled = Settled(refused=found + odd)
         self._begin_anew()
         self._due = self._clock() + self._settings.interval_s
+        return settled
 
-    def close(self) -> None:
+    def close(self) -> Settled:
         """Send what there is."""
-        self.send()
+        return self.send()
 
     def _submit_what_is_taken(self) -> None:
         """Submit the digest; without what traffic has put into it where a filter refuses that, as it would always."""
@@ -152,24 +171,33 @@ class Mailer:
     def _submit(self, message: EmailMessage) -> None:
         settings = self._settings
         port = settings.port or PORTS[settings.security]
-        context = ssl.create_default_context(cafile=settings.ca_file)
         if settings.security == "tls":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(self._server, port, timeout=settings.timeout_s, context=context)
+            server: smtplib.SMTP = smtplib.SMTP_SSL(self._server, port, timeout=settings.timeout_s, context=self._tls)
         else:
             server = smtplib.SMTP(self._server, port, timeout=settings.timeout_s)
         with server:
             if settings.security == "starttls":
-                server.starttls(context=context)
+                server.starttls(context=self._tls)
             if settings.username is not None:
                 server.login(settings.username, self._password)
             server.send_message(message)
 
 
+def _trusting(settings: MailSettings) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"mail.ca_file {settings.ca_file}: {error}") from error
+
+
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        password = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"mail.password_file {path}: {error}") from error
+    if not (password.isascii() and password.isprintable()):  # smtplib sends no other
+        raise UsageError(f"mail.password_file {path}: expected one line of printable ASCII, the password alone")
+    return password
 
 
 class Mail(Output):

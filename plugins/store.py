@@ -19,6 +19,8 @@ class StoreOutput:
 
     def __init__(self) -> None:
         self._writer: StoreWriter | None = None
+        self._retired: list[StoreWriter] = []
+        """Of settings before a reload, which still write: packets do not wait for them."""
 
     @hookimpl
     def ids_start(self, context: EngineContext) -> None:
@@ -35,7 +37,9 @@ class StoreOutput:
             if self._writer is not None and context.config.store.enabled:
                 self._writer.configure(context.config.store)
                 return
-            self.ids_stop()
+            if self._writer is not None:
+                self._writer.retire()
+                self._retired.append(self._writer)
             self._writer = _writer(context)
 
         return commit
@@ -48,6 +52,8 @@ class StoreOutput:
     @hookimpl
     def ids_events(self, events: Events) -> None:
         """Hand alerts to the writer."""
+        if self._retired:
+            self._retired = [writer for writer in self._retired if not writer.retired()]
         if self._writer is not None:
             self._writer.put_alerts(events.lines({"alert"}) if "alert" in events.counts else ())
 
@@ -60,9 +66,10 @@ class StoreOutput:
     @hookimpl
     def ids_stop(self) -> None:
         """Write what waits."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        for writer in (*self._retired, *([self._writer] if self._writer is not None else [])):
+            writer.close()
+        self._retired.clear()
+        self._writer = None
 
 
 def _writer(context: EngineContext) -> StoreWriter | None:

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from ids.errors import UsageError
+from ids.plugin.datagram import sent
+from ids.plugin.delivery import Settled
 from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.privacy import PAYLOAD_KEYS, Privacy
@@ -44,7 +46,7 @@ class Message:
     def of(self, line: bytes) -> bytes:
         """Return an event, given as a line of JSON, as a message."""
         event = orjson.loads(line)
-        level = _LEVELS.get(event.get("alert", {}).get("severity", 0), _INFORMATIONAL)
+        level = _LEVELS.get((event.get("alert") or {}).get("severity", 0), _INFORMATIONAL)
         time, kind = _time(str(event.get("timestamp", ""))), str(event.get("event_type", "-"))
         head = f"<{self._facility | level}>1 {time} {self._about} {kind[:32]} - ".encode()
         return head + self._shortened(event, line, self._settings.message_bytes - len(head))
@@ -53,7 +55,7 @@ class Message:
     def _shortened(event: dict[str, Any], line: bytes, room: int) -> bytes:
         if len(line) <= room:
             return line
-        ours = {key: value for key, value in event.get("ids", {}).items() if key != "evidence"}
+        ours = {key: value for key, value in (event.get("ids") or {}).items() if key != "evidence"}
         event = {key: value for key, value in event.items() if key not in PAYLOAD_KEYS} | {"ids": ours}
         for shorter in (event, _essential(event)):
             data = orjson.dumps(shorter)
@@ -64,7 +66,7 @@ class Message:
 
 def _essential(event: dict[str, Any]) -> dict[str, Any]:
     made = {key: event[key] for key in _ESSENTIAL if key in event}
-    if "alert" in event:
+    if event.get("alert"):
         alert = {key: event["alert"].get(key) for key in _ESSENTIAL_OF_ALERT}
         made["alert"] = alert | {"signature": str(alert["signature"])[:200]}
     return made
@@ -85,24 +87,30 @@ class Sender:
         self._framed = self._kind in ("tcp", "tls")
         self._ends = ("", 0) if self._kind == "unix" else _host_and_port(address, self._kind)
         self._message = Message(settings)
+        self._tls = _trusting(settings) if self._kind == "tls" else None
         self._socket: socket.socket | None = None
 
-    def deliver(self, lines: Sequence[bytes]) -> None:
-        """Send events; raises `OSError`. What was sent before a failure is sent again."""
+    def deliver(self, lines: Sequence[bytes]) -> Settled:
+        """Send events; raises `OSError`. What was sent before a failure is sent again.
+
+        Raises any other exception before anything is sent.
+        """
+        messages = [self._message.of(line) for line in lines]
+        too_long = 0
         try:
             if self._socket is not None and self._framed and _hung_up(self._socket):
                 self.close()
             if self._socket is None:
                 self._socket = self._connected()
             if self._framed:
-                messages = [self._message.of(line) for line in lines]
                 self._socket.sendall(b"".join(b"%d %s" % (len(message), message) for message in messages))
-                return
-            for line in lines:
-                self._socket.send(self._message.of(line))
+            else:
+                for message in messages:
+                    too_long += not sent(self._socket, message)
         except OSError:
             self.close()
             raise
+        return Settled(len(lines) - too_long, too_long=too_long)
 
     def close(self) -> None:
         """Close the connection."""
@@ -123,11 +131,10 @@ class Sender:
             return made
         plain = socket.create_connection(self._ends, settings.timeout_s)
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if self._kind == "tcp":
+        if self._tls is None:
             return plain
-        context = ssl.create_default_context(cafile=settings.ca_file)
         try:
-            return context.wrap_socket(plain, server_hostname=self._ends[0])
+            return self._tls.wrap_socket(plain, server_hostname=self._ends[0])
         except BaseException:
             plain.close()
             raise
@@ -147,6 +154,13 @@ class Sender:
                 self._framed = kind == socket.SOCK_STREAM
                 return made
         raise AssertionError
+
+
+def _trusting(settings: SyslogSettings) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"syslog.ca_file {settings.ca_file}: {error}") from error
 
 
 def _hung_up(connection: socket.socket) -> bool:

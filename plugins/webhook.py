@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ import urllib3
 
 import ids
 from ids.errors import UsageError
-from ids.plugin.outlet import Outlet, Refused
+from ids.plugin.delivery import Refused
+from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.privacy import Privacy
 from ids.respond.outputs import WebhookSettings
@@ -29,13 +31,23 @@ for an attack."""
 ANSWER_BYTES = 4096
 """Of an answer that are read, so that its connection can be used again."""
 
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_TOKEN = re.compile(r"[!-~]+")
+
 
 class Poster:
     """Posts batches over connections that are kept."""
 
     def __init__(self, settings: WebhookSettings, url: str) -> None:
-        """Read the token and the certificates; raises `UsageError`."""
-        self._target = urllib3.util.parse_url(url).request_uri
+        """Check the URL and the headers, read the token and the certificates; raises `UsageError`."""
+        try:
+            self._target = urllib3.util.parse_url(url).request_uri
+        except urllib3.exceptions.HTTPError as error:
+            raise UsageError(f"webhook.url {url}: {error}") from error
+        for name, value in settings.headers.items():
+            if not (_HEADER.fullmatch(name) and _VALUE.fullmatch(value)):
+                raise UsageError(f"webhook.headers: {name!r} is no header, or its value none of one line of Latin-1")
         self._as_lines = settings.encoding == "ndjson"
         self._headers = {
             "Content-Type": "application/x-ndjson" if self._as_lines else "application/json",
@@ -54,8 +66,19 @@ class Poster:
         self._pool = urllib3.connection_from_url(url, maxsize=1, retries=False, timeout=timeout, **secured)
 
     def deliver(self, lines: Sequence[bytes]) -> None:
-        """Post one batch; raises `Refused`, or another error where it is worth trying again."""
+        """Post one batch; raises `Refused`, or `OSError` where it is worth trying again."""
         body = b"".join(line + b"\n" for line in lines) if self._as_lines else b"[" + b",".join(lines) + b"]"
+        try:
+            status = self._post(body)
+        except urllib3.exceptions.HTTPError as error:
+            raise OSError(str(error)) from error
+        if 200 <= status < 300:
+            return
+        if status in BUSY or status >= 500:
+            raise OSError(f"the answer is {status}")
+        raise Refused(f"the answer is {status}", of_content=status in OF_CONTENT)
+
+    def _post(self, body: bytes) -> int:
         answer = self._pool.request(
             "POST", self._target, body=body, headers=self._headers, preload_content=False, redirect=False
         )
@@ -63,11 +86,7 @@ class Poster:
             answer.read(ANSWER_BYTES)
         finally:
             answer.release_conn()
-        if 200 <= answer.status < 300:
-            return
-        if answer.status in BUSY or answer.status >= 500:
-            raise OSError(f"the answer is {answer.status}")
-        raise Refused(f"the answer is {answer.status}", of_content=answer.status in OF_CONTENT)
+        return int(answer.status)
 
     def close(self) -> None:
         """Close the connections."""
@@ -76,9 +95,12 @@ class Poster:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        token = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"webhook.token_file {path}: {error}") from error
+    if not _TOKEN.fullmatch(token):
+        raise UsageError(f"webhook.token_file {path}: expected one line of printable ASCII, the token alone")
+    return token
 
 
 class Webhook(Output):

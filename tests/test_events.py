@@ -109,7 +109,7 @@ def test_a_capture_may_be_called_anything(tmp_path: Path, workers: int) -> None:
     report = replay(
         [capture], load_config(None, ["fastpath.replay=off", f"engine.workers={workers}", f"eve.path={eve}"])
     )
-    assert "plugin" not in report.counters
+    assert not any(of.get("failures") for of in report.counters.get("plugin", {}).values())
     events = [json.loads(line) for line in eve.read_text().splitlines()]
     assert {event["event_type"] for event in events} >= {"alert", "flow", "http"}
     assert {event.get("pcap_filename", "").rpartition("/")[2] for event in events} <= {"\ufffd\n.pcap", ""}

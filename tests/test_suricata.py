@@ -178,6 +178,12 @@ def test_limits_of_bodies_are_taken_over(tmp_path: Path) -> None:
     assert (http.request_body_bytes, http.response_body_bytes) == (1 << 30, 1 << 20)
 
 
+def test_limits_of_ranges_are_taken_over(tmp_path: Path) -> None:
+    byterange = "{memcap: 10mb, timeout: 90}"
+    config = taken(tmp_path, f"app-layer: {{protocols: {{http: {{byterange: {byterange}}}}}}}")
+    assert (config.files.range_memcap_bytes, config.files.range_timeout_s) == (10 << 20, 90)
+
+
 def test_a_store_of_files_is_taken_over(tmp_path: Path) -> None:
     store = "file-store: {enabled: yes, dir: files, force-filestore: yes, stream-depth: 2mb}"
     config = taken(tmp_path, f"outputs: [{{{store}}}]")

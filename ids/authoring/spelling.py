@@ -84,6 +84,8 @@ def node_in_yaml(node: Node) -> Spelled:
 
 def step_in_yaml(step: Step) -> Spelled:
     """Spell a step of a chain; raises `Unsayable`."""
+    if isinstance(step, steps.Structure):
+        raise Unsayable("structures of ASN.1")
     return _STEPS[type(step)](step)
 
 

@@ -16,6 +16,7 @@ from ids.rules.model.chain import (
     Listed,
     Number,
     Step,
+    Structure,
 )
 from ids.rules.model.header import (
     AddressIn,
@@ -95,6 +96,8 @@ def _step(step: Step) -> str:
         return f"{step.name} = {_number(step.number)} {step.operator} {step.value}"
     if isinstance(step, Decode):
         return f"base64 at {step.offset}" + _from(step.relative)
+    if isinstance(step, Structure):
+        return f"a fault in ASN.1 at {step.offset}" + _from(step.relative)
     if isinstance(step, Entropy):
         return f"entropy {step.least:.2f} to {step.most:.2f} bits a byte"
     assert isinstance(step, Listed)

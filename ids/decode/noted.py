@@ -1,7 +1,8 @@
 """Which packets of a batch have an event of Suricata's decoder, by the name that its rules have for it.
 
-Most are noted while packets are decoded (`ids.decode.oddities`). Those of TCP's options, and of GRE and ICMP
-(`ids.decode.faults`), are looked for when a rule asks first. Names: Suricata's ``decoder-events.rules``.
+Most are noted while packets are decoded (`ids.decode.oddities`). Those of TCP's options, of GRE and ICMP
+(`ids.decode.faults`), and of link headers (`ids.decode.links`) are looked for when a rule asks first. Names: Suricata's
+``decoder-events.rules``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ids.decode.faults import FAULTS
+from ids.decode.links import LINKS
 from ids.decode.oddities import ANOMALY_NAMES, NAMES
 from ids.types import I64, Anomaly, Packets, ascending
 
@@ -116,6 +118,7 @@ FINDERS: dict[str, Callable[[Packets], I64]] = {
     **FAULTS,
     **_OF_ANOMALIES,
     **{name.removeprefix(_PREFIX): _noted(name.removeprefix(_PREFIX)) for name in NAMES},
+    **LINKS,
     "icmpv4.pkt_too_small": _icmp_truncated(4),
     "icmpv6.pkt_too_small": _icmp_truncated(6),
     "tcp.hlen_too_small": _tcp_offset(short=False),

@@ -30,6 +30,9 @@ _Columns: TypeAlias = list[NDArray[np.integer[Any]]]
 
 SERVICES = 1024
 """Ports below belong to services (RFC 6335 section 6), and clients have others."""
+EPHEMERAL = 32_768
+"""From here on, systems take the ports of their clients (Linux; others from 49152, RFC 6335 section 6): of two ports
+beside this one, the lower is the service's."""
 
 WORTH_A_ROUND = 16
 """Orderly rows in a row for which another round of array work is cheaper than going a segment at a time."""
@@ -63,7 +66,6 @@ class Passage:
         self._connections = Connections(slots, shared)
         self._data = np.ascontiguousarray(packets.batch.data).data
         self._ways = _ways(packets) if not shared.one_armed else None
-        self._matrix: I64 | None = None
         self._splits: list[tuple[int, int, int, int]] = []
         """Sorted positions from, to; slot, and ``flipped``, of the flow that they belong to after all."""
         self.slot: I64 = np.full(len(packets), -1, dtype=np.int64)
@@ -364,6 +366,7 @@ def _note_ports(flows: FlowColumns, slot: I64, packets: Packets, rows: I64) -> N
 def _from_service(sport: U16, dport: U16) -> Bool:
     """Return which segments in the middle of a connection the server sent, as far as their ports show it."""
     from_service: Bool = (sport < SERVICES) & (dport >= SERVICES)
+    from_service |= (sport < EPHEMERAL) & (dport >= EPHEMERAL)
     return from_service
 
 

@@ -15,8 +15,8 @@ RESTART = "restart the engine"
 FRESH = "stop the engine, `ids detach`, and start it: that opens the gate, and forgets the lists"
 
 APPLIED = (
-    "vars", "rules", "respond", "eve", "store", "plugins.options", "engine.bypass", "engine.bypass_after_bytes",
-    "engine.bypass_unneeded",
+    "vars", "rules", "respond", "eve", "syslog", "webhook", "mail", "store", "plugins.options", "engine.bypass",
+    "engine.bypass_after_bytes", "engine.bypass_unneeded",
     "engine.stats_interval_s", "engine.uninspected_log_s", "fastpath",
 )  # fmt: skip
 """Settings, and sections, that take effect at once. What is in neither table needs a restart."""

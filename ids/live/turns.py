@@ -28,6 +28,7 @@ from typing import Protocol
 import numpy as np
 
 from ids.counters import Counters
+from ids.plugin.stopwatch import Stopwatch
 from ids.types import U8, U64, Bool, IPAddress, PacketBatch
 
 log = logging.getLogger(__name__)
@@ -92,12 +93,15 @@ class Pace:
         """Packets a second, of late: one slice that was held up does not make it small."""
         return self.packets / self.spent_s if self.spent_s else self.size / SLICE_S
 
-    def learn(self, count: int, spent_s: float) -> None:
-        """Take note that so many packets took so long."""
+    def learn(self, count: int, spent_s: float, own_s: float) -> None:
+        """Take note that so many packets took so long, and of that ``own_s`` on a processor.
+
+        A slice is sized by its own time: where others have the processors, smaller ones would only cost more.
+        """
         self.packets = FORGETTING * self.packets + count
         self.spent_s = FORGETTING * self.spent_s + max(spent_s, 1e-6)
-        fits = int(count * SLICE_S / max(spent_s, 1e-6))
-        if spent_s > SLICE_S:
+        fits = int(count * SLICE_S / max(own_s, 1e-6))
+        if own_s > SLICE_S:
             self.size = max(fits, 1)
         else:
             self.size = min(max(self.size, fits), GROWTH * self.size, MAX_SLICE)
@@ -133,10 +137,18 @@ class Line:
 class Turns:
     """Hands out what rings have, a batch at a time. Call `done` when a batch was inspected, before the next one."""
 
-    def __init__(self, rings: Rings, counters: Counters, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        rings: Rings,
+        counters: Counters,
+        clock: Callable[[], float] = time.monotonic,
+        own: Callable[[], float] | None = None,
+    ) -> None:
+        """``own`` is a clock that stands still while other processes have the processor."""
         self._rings = rings
         self._counters = counters
         self._clock = clock
+        self._own = own or Stopwatch()
         self._lines: dict[int, Line] = {}
         self._pace = Pace(FIRST_SLICE)
         """Of the others."""
@@ -146,6 +158,7 @@ class Turns:
         """Whose batch is being inspected; None: the others'."""
         self._handed = 0
         self._since = self._window = clock()
+        self._own_since = self._own()
         self._line_next = False
         """The others have had their turn."""
 
@@ -182,18 +195,18 @@ class Turns:
 
     def begin(self) -> None:
         """Take the time from now on: what was handed out had to wait for something else."""
-        self._since = self._clock()
+        self._since, self._own_since = self._clock(), self._own()
 
     def done(self) -> None:
         """Note that the batch from `next` was inspected just now."""
         now = self._clock()
-        spent, line = now - self._since, self._served
+        spent, own, line = now - self._since, self._own() - self._own_since, self._served
         if line is None:
-            self._slow = spent > 2 * SLICE_S and self._handed <= self._pace.size
-            self._pace.learn(self._handed, spent)
+            self._slow = own > 2 * SLICE_S and self._handed <= self._pace.size
+            self._pace.learn(self._handed, spent, own)
         else:
             line.spent_s += spent
-            line.pace.learn(self._handed, spent)
+            line.pace.learn(self._handed, spent, own)
         if now - self._window >= WINDOW_S:
             for each in self._lines.values():
                 each.light, each.spent_s = each.spent_s < LIGHT_SHARE * (now - self._window), 0.0
@@ -201,7 +214,8 @@ class Turns:
         self._lines = {key: each for key, each in self._lines.items() if each.packets or not each.light}
 
     def _hand_out(self, batch: PacketBatch, line: Line | None) -> PacketBatch:
-        self._served, self._handed, self._since = line, len(batch), self._clock()
+        self._served, self._handed = line, len(batch)
+        self.begin()
         return replace(batch, holder=None, tag=None)
 
     # Who has to wait.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -17,6 +18,7 @@ import orjson
 
 from ids.counters import Counters
 from ids.events import Lines
+from ids.plugin.delivery import Deliver, Refused, Settled
 from ids.privacy import Privacy
 
 log = logging.getLogger(__name__)
@@ -29,27 +31,15 @@ LONGEST_PAUSE_S = 60.0
 """Between two attempts: twice as long each time, and up to a half more by chance, for receivers come back together."""
 
 
-class Refused(Exception):
-    """The receiver wants none of it, and will not: to try again would be in vain.
-
-    ``of_content``: for what is in it, perhaps in one event alone: the others are then tried apart from that.
-    """
-
-    def __init__(self, why: str, *, of_content: bool = False) -> None:
-        super().__init__(why)
-        self.of_content = of_content
-
-
-Deliver = Callable[[Sequence[bytes]], None]
-"""Delivers lines of JSON, or raises: `Refused`, or any other exception where it is worth trying again."""
-
-
 class _Answer(NamedTuple):
     """What a receiver says of a delivery."""
 
+    settled: Settled
     why: str = ""
     """Why it refuses; empty: it does not."""
     of_content: bool = False
+    ours: bool = False
+    """It was not asked: the lines could not be made what it takes."""
 
 
 class Outlet:
@@ -67,7 +57,7 @@ class Outlet:
         batch_events: int = 100,
         batch_wait_s: float = 0.0,
         patient: bool = False,
-        close: Callable[[], None] = lambda: None,
+        close: Callable[[], Settled | None] = lambda: None,
         every_s: float | None = None,
     ) -> None:
         """Start the thread.
@@ -75,15 +65,17 @@ class Outlet:
         ``severity``: alerts no less severe than this are passed on (1 is the most severe). ``batch_wait_s``: how long
         the first event of a batch waits for others. ``patient``: a replay waits for room, as long as the receiver
         takes something. ``close`` is called by the thread in its end. ``every_s``: ``deliver`` is called so often also
-        without events, with none. Counts ``<name>.delivered``, ``lost`` (no room, or not delivered at the end),
-        ``refused`` and ``retries``.
+        without events, with none. Counts ``<name>.delivered``, ``lost`` (no room, unreadable, or not delivered at the
+        end), ``refused``, ``too_long`` and ``retries``.
         """
         self._name, self._counters, self._deliver = name, counters, deliver
         self._privacy, self._severity = privacy, severity
         self._limit, self._batch, self._wait_s = buffer_bytes, batch_events, batch_wait_s
         self._patient, self._close, self._every_s = patient, close, every_s
         self._waiting: deque[Lines] = deque()
-        self._bytes = self._events = 0
+        self._bytes = 0
+        self._events = 0
+        """Of which nothing has become yet."""
         counters.begin(f"{name}.lost")
         self._noted: dict[str, int] = {}
         """Counts on their way to the counters, which are the engine's thread's."""
@@ -91,6 +83,8 @@ class Outlet:
         self._closing = self._failing = False
         self._losing = False
         """There was no room, and what waits has not all been delivered since: the log says so once."""
+        self._said: set[str] = set()
+        """Counters whose first event the log has reported."""
         self._takes_some = True
         """Of the latest batch that was refused for its content the receiver took a part."""
         self._pid = os.getpid()
@@ -171,7 +165,7 @@ class Outlet:
                 pass
         finally:
             try:
-                self._close()
+                self._settle(self._close() or Settled())
             except Exception as error:
                 log.warning("%s: %s", self._name, error)
 
@@ -190,65 +184,72 @@ class Outlet:
             return parts
 
     def _pass_on(self, parts: list[Lines]) -> bool:
-        """Deliver a batch; at last it is delivered, refused, or given up, as the engine ends: then return false."""
+        """Deliver a batch; return false where the engine ends before all of it is delivered or refused."""
         lines = [line for part in parts for line in self._shown(part)]
         batches = [lines[at : at + self._batch] for at in range(0, len(lines), self._batch)]
-        done = 0
-        for batch in batches if parts else [[]]:
-            settled = self._persist(batch)
-            done += settled
-            if settled < len(batch):
-                break
-        whole = done == len(lines)
+        whole = all(self._persist(batch) for batch in (batches if parts else [[]]))
         with self._changed:
             self._bytes -= sum(len(part.data) for part in parts)
-            self._events -= sum(part.events for part in parts) if whole else done
             self._changed.notify_all()
         return whole or not parts
 
     def _shown(self, part: Lines) -> list[bytes]:
-        lines = part.data.splitlines()
-        if part.event_type == "alert" and self._severity < 255:
-            lines = [line for line in lines if orjson.loads(line)["alert"]["severity"] <= self._severity]
-        return [shown for line in lines if (shown := self._privacy.lines(line).rstrip(b"\n"))]
+        """Return the lines of a part that are wanted, as they are to be shown; one that cannot be read is lost."""
+        shown, lost = [], 0
+        for line in part.data.splitlines():
+            try:
+                if part.event_type == "alert" and self._severity < 255 and _severity(line) > self._severity:
+                    continue
+                if made := self._privacy.lines(line).rstrip(b"\n"):
+                    shown.append(made)
+            except Exception:
+                self._report_once("lost", "an event cannot be read")
+                lost += 1
+        with self._changed:
+            self._note("lost", lost)
+            self._events -= part.events - len(shown)
+        return shown
 
-    def _persist(self, batch: Sequence[bytes]) -> int:
-        """Deliver lines, as often as it takes; return how many are settled: fewer where the engine ends before.
+    def _persist(self, batch: Sequence[bytes]) -> bool:
+        """Deliver lines, as often as it takes; return false where the engine ends before.
 
         Traffic says what is in events, so one that a receiver refuses for that must not cost those beside it.
         """
-        waiting, settled, took = [batch], 0, False
+        waiting, took = [batch], False
         while waiting:
             lines = waiting.pop()
-            refused = self._deliver_or_wait(lines)
-            if refused is None:
-                return settled
-            if refused.of_content and len(lines) > 1 and self._takes_some:
+            answer = self._deliver_or_wait(lines)
+            if answer is None:
+                return False
+            if answer.of_content and len(lines) > 1 and (self._takes_some or answer.ours):
                 half = len(lines) // 2
                 waiting += [lines[half:], lines[:half]]
                 continue
-            took |= not refused.why
-            settled += len(lines)
-            self._settle("refused" if refused.why else "delivered", len(lines))
+            took |= not answer.why or answer.ours
+            self._settle(answer.settled)
         self._takes_some = took or (self._takes_some and len(batch) < 2)  # else it refuses whatever comes
-        return settled
+        return True
 
     def _deliver_or_wait(self, lines: Sequence[bytes]) -> _Answer | None:
         """Deliver lines, as often as it takes; return what the receiver says. None: the engine ends."""
-        pause = FIRST_PAUSE_S
+        pause, none = FIRST_PAUSE_S, Settled(refused=len(lines))
         while True:
             try:
-                self._deliver(lines)
+                settled = self._deliver(lines)
             except Refused as error:
                 self._report(error, "refuses events")
-                return _Answer(str(error) or "refused", error.of_content)
-            except Exception as error:
+                return _Answer(none, str(error) or "refused", error.of_content)
+            except OSError as error:
                 self._report(error, "is not reached, events wait")
+            except Exception as error:
+                if len(lines) < 2:
+                    self._report_once("refused", "an event cannot be delivered")
+                return _Answer(none, repr(error), of_content=True, ours=True)
             else:
                 if self._failing and lines:
                     log.warning("%s is reached again", self._name)
                     self._failing = False
-                return _Answer()
+                return _Answer(Settled(len(lines)) if settled is None else settled)
             with self._changed:
                 self._note("retries", 1)
                 self._changed.notify_all()
@@ -256,11 +257,29 @@ class Outlet:
                     return None
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    def _settle(self, name: str, number: int) -> None:
+    def _settle(self, settled: Settled) -> None:
+        """Count what has become of events."""
         with self._changed:
-            self._note(name, number)
+            for name, number in settled._asdict().items():
+                self._note(name, number)
+            self._events -= sum(settled)
+        if settled.too_long:
+            self._report_once("too_long", "an event is too long for a datagram")
 
     def _report(self, error: Exception, what: str) -> None:
         if not self._failing:
             log.error("%s %s: %s", self._name, what, error)
         self._failing = True
+
+    def _report_once(self, name: str, what: str) -> None:
+        """Log the first of the events that are counted so; within a handler, with its exception."""
+        if name not in self._said:
+            within = sys.exc_info()[0] is not None
+            log.error("%s: %s; such are counted in %s.%s", self._name, what, self._name, name, exc_info=within)
+        self._said.add(name)
+
+
+def _severity(line: bytes) -> int:
+    """Return the severity of an alert; the worst where it says none, so that nobody misses it."""
+    severity = (orjson.loads(line).get("alert") or {}).get("severity")
+    return severity if isinstance(severity, int) else 0

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ids.counters import Counters
@@ -46,15 +46,19 @@ class LineWriter:
         *,
         patient: bool,
         shown: Callable[[bytes], bytes] = lambda data: data,
+        behind: Iterable[LineWriter] = (),
     ) -> None:
         """Open the file and start the thread; raises `UsageError` where it cannot be written.
 
         ``patient``: wait for the disk rather than lose lines. Lost ones are counted as ``<name>.lost``. ``shown``:
-        makes of lines, in the thread, what is written of them.
+        makes of lines, in the thread, what is written of them. ``behind``: writers that retire; those of the same file
+        are to be done with it before this one writes, as two would tear each other's lines.
         """
         self._fd, self._own = _open(path, name)
         self._path, self._name, self._counters, self._patient = path, name, counters, patient
-        self._shown = shown
+        self._shown, self._said = shown, False
+        place = os.path.realpath(path)
+        self._behind: list[threading.Thread] = [one._thread for one in behind if os.path.realpath(one._path) == place]
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._waiting_bytes = self._waiting_events = 0
         self._changed = threading.Condition()
@@ -70,7 +74,7 @@ class LineWriter:
         self._unopened = ""
         """Why the file could not be made anew when that was last tried."""
         self._pid = os.getpid()
-        self._thread = threading.Thread(target=self._run, name=f"ids-{name}", daemon=True)
+        self._thread: threading.Thread = threading.Thread(target=self._run, name=f"ids-{name}", daemon=True)
         self._thread.start()
 
     def put(self, lines: list[Lines]) -> None:
@@ -99,28 +103,42 @@ class LineWriter:
             if self._own:
                 os.close(self._fd)
             return
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
+        self.retire()
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
             log.error("%s: the disk hangs; the last events are lost", self._path)
-        elif self._own:
-            os.close(self._fd)
+        self._account()
+
+    def retire(self) -> None:
+        """Take no more, and write what waits; returns at once. `retired` is to be asked from time to time."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def retired(self) -> bool:
+        """Return whether the thread of a writer that takes no more has ended; then its counts are complete."""
+        if self._thread.is_alive():
+            return False
+        self._account()
+        return True
+
+    def _account(self) -> None:
+        """Count what was not written in the end."""
         with self._changed:
             self._lost += self._waiting_events
+            self._waiting_events = 0
             self._counters.add(f"{self._name}.lost", self._lost - self._reported)
             self._reported = self._lost
 
-    def retire(self) -> None:
-        """Close: a file takes what waits at once, and what comes next goes behind it."""
-        self.close()
-
-    def retired(self) -> bool:
-        """Return that nothing waits any more."""
-        return True
-
     def _run(self) -> None:
+        try:
+            self._write_what_comes()
+        finally:
+            if self._own:
+                self._own = False  # a fork from now on has nothing to close
+                os.close(self._fd)
+
+    def _write_what_comes(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closing, LOOK_S if self._regular else None)
@@ -132,18 +150,39 @@ class LineWriter:
                 self._look()
             if not batch:
                 continue
+            while self._behind:
+                self._behind.pop().join()
             events = sum(count for _, count in batch)
-            self._write(self._shown(b"".join(data for data, _ in batch)), events)
+            data, unreadable = self._made(b"".join(data for data, _ in batch))
+            self._write(data, events - unreadable)
             with self._changed:
                 self._waiting_bytes -= sum(len(data) for data, _ in batch)
                 self._waiting_events -= events
                 self._changed.notify_all()
 
+    def _made(self, data: bytes) -> tuple[bytes, int]:
+        """Return what is to be written of lines, and how many of them cannot be read: these are lost."""
+        try:
+            return self._shown(data), 0
+        except Exception:
+            if not self._said:
+                log.exception("%s: an event cannot be read; such are counted in %s.lost", self._name, self._name)
+            self._said = True
+        made, unreadable = [], 0
+        for line in data.splitlines(keepends=True):
+            try:
+                made.append(self._shown(line))
+            except Exception:
+                unreadable += 1
+        with self._changed:
+            self._lost += unreadable
+        return b"".join(made), unreadable
+
     def _write(self, data: bytes, count: int) -> None:
         """Write all of it or, where the disk refuses, nothing of it: no torn line stays behind."""
-        before = os.fstat(self._fd).st_size
-        written = 0
+        before = written = 0
         try:
+            before = os.fstat(self._fd).st_size
             if self._unopened and not os.fstat(self._fd).st_nlink:
                 raise OSError(errno.ENOENT, f"it was deleted, and cannot be made anew ({self._unopened})")
             while written < len(data):
@@ -162,7 +201,8 @@ class LineWriter:
             if self._failing:
                 log.warning("%s can be written again; %d events were lost", self._path, self._lost)
             self._failing = False
-        self._end = os.fstat(self._fd).st_size
+        with contextlib.suppress(OSError):  # of a network's file system
+            self._end = os.fstat(self._fd).st_size
 
     def _look(self) -> None:
         """Open the file again where its name has another one, or none; note where it was cut off."""
@@ -170,7 +210,10 @@ class LineWriter:
         if now - self._looked < LOOK_S:
             return
         self._looked = now
-        mine = os.fstat(self._fd)
+        try:
+            mine = os.fstat(self._fd)
+        except OSError:  # of a network's file system; writing will say what it is
+            return
         if mine.st_size < self._end:
             log.info("%s was cut off, as by a rotation; going on at its end", self._path)
         self._end = mine.st_size

@@ -16,7 +16,7 @@ from ids.protocols.recognition import Recogniser
 from ids.protocols.register import Register
 from ids.protocols.settings import ProtocolSettings
 from ids.protocols.talk import Talk, Talks
-from ids.types import I64, Bool, Datagrams, Direction, FlowColumns, Transaction
+from ids.types import I64, U8, Bool, Datagrams, Direction, FlowColumns, Transaction
 
 _UDP = 17
 _DIRECTIONS = tuple(Direction)
@@ -46,11 +46,20 @@ class DatagramFlows:
         self._make_listener = make_listener
         self._at_port = np.zeros(1 << 16, np.int64)
         """By port: code of the protocol that is usual there (`Protocol.usual_ports`); 0: none."""
+        self._row: I64 = np.zeros(1 << 16, np.int64)
+        """By port: its row in ``_starts``."""
+        self._starts: Bool = np.zeros((1 + sum(len(protocol.usual_ports) for protocol in protocols), 256), np.bool_)
+        """By row and first byte: what is usual at the port may begin so."""
+        row = 0
         self._wanted: Bool = np.ones((len(flows.app_names), 256), np.bool_)
         """By code of a protocol and first byte: its parser wants such datagrams."""
         for protocol in protocols:
             code = register.codes[protocol.name]
-            self._at_port[list(protocol.usual_ports)] = code
+            for port in protocol.usual_ports:
+                row += 1
+                self._at_port[port], self._row[port] = code, row
+                starts = protocol.usual_starts.get(port)
+                self._starts[row] = True if starts is None else [byte in starts for byte in range(256)]
             if protocol.first_bytes is not None:
                 self._wanted[code] = [byte in protocol.first_bytes for byte in range(256)]
 
@@ -76,7 +85,12 @@ class DatagramFlows:
         usual = np.maximum(self._at_port[flows.sport[slots]], self._at_port[flows.dport[slots]])
         named = flows.app_proto[slots]
         rows = np.flatnonzero((usual != 0) & (named != 0) & (named != usual) & (flows.proto[slots] == _UDP))
-        for row, slot in zip(rows.tolist(), slots[rows].tolist(), strict=True):
+        if not len(rows):
+            return
+        slots, first = slots[rows], _first(datagrams, rows)
+        fits = self._starts[self._row[flows.sport[slots]], first] | self._starts[self._row[flows.dport[slots]], first]
+        rows, slots = rows[fits], slots[fits]
+        for row, slot in zip(rows.tolist(), slots.tolist(), strict=True):
             protocol = self._recogniser.usual(datagrams.content(row), self._ports(slot))
             talk = self._talks.by_id.get(int(flows.id[slot]))
             if protocol is None or talk is None or talk.protocol is protocol:
@@ -95,10 +109,8 @@ class DatagramFlows:
 
     def _wants(self, datagrams: Datagrams, rows: I64) -> Bool:
         """Return for each row whether its flow's parser wants what begins with its first byte."""
-        first = np.zeros(len(rows), np.uint8)
-        some = datagrams.end[rows] > datagrams.start[rows]
-        first[some] = np.frombuffer(datagrams.data, np.uint8)[datagrams.start[rows[some]]]
-        return np.asarray(self._wanted[self._flows.app_proto[datagrams.slot[rows]], first], np.bool_)
+        codes = self._flows.app_proto[datagrams.slot[rows]]
+        return np.asarray(self._wanted[codes, _first(datagrams, rows)], np.bool_)
 
     def _probe(self, datagrams: Datagrams, rows: I64) -> None:
         talks = self._talks.by_id
@@ -137,6 +149,14 @@ class DatagramFlows:
                 talk.listener.datagram(direction, datagrams.content(row), ts_ns, number, out)
             except Exception:
                 self._register.fail(talk)
+
+
+def _first(datagrams: Datagrams, rows: I64) -> U8:
+    """Return the first byte of each datagram; 0 of an empty one."""
+    first = np.zeros(len(rows), np.uint8)
+    some = datagrams.end[rows] > datagrams.start[rows]
+    first[some] = np.frombuffer(datagrams.data, np.uint8)[datagrams.start[rows[some]]]
+    return first
 
 
 def _rank(slots: I64) -> I64:

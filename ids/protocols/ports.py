@@ -28,7 +28,8 @@ HOMES: tuple[tuple[tuple[int, ...], tuple[str, ...]], ...] = (
     ((143,), ("imap", "tls")),
     ((161, 162), ("snmp",)),
     ((389, 3268), ("ldap", "tls")),
-    ((443, 853, 465, 636, 989, 990, 993, 995, 3269, 8443, 8883), ("tls", "quic")),
+    ((443, 8443), ("tls", "quic", "http2")),
+    ((465, 636, 853, 989, 990, 993, 995, 3269, 8883), ("tls", "quic")),
     ((500, 4500), ("ike",)),
     ((502,), ("modbus",)),
     ((1883,), ("mqtt",)),
@@ -42,7 +43,8 @@ HOMES: tuple[tuple[tuple[int, ...], tuple[str, ...]], ...] = (
     ((6379,), ("redis", "tls")),
     ((20000,), ("dnp3",)),
 )
-"""Ports of servers (IANA's, and usage), and what is said there; where both sides may agree on TLS, that too."""
+"""Ports of servers (IANA's, and usage), and what is said there; where both sides may agree on TLS, that too; HTTP/2 in
+clear is behind what ends TLS."""
 
 
 class Homes:

@@ -186,6 +186,9 @@ class Protocol:
     usual_ports: frozenset[int] = frozenset()
     """UDP ports at which its servers are: a datagram there that its form allows is one of it, whatever else it looks
     like, and whatever came before it."""
+    usual_starts: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    """By usual port: first bytes of its datagrams there, where not any may come; the others are passed over in columns,
+    for there may be many (ESP beside IKE)."""
     first_bytes: frozenset[int] | None = None
     """First bytes of the datagrams that its parser wants; the others are passed over in columns. None: it wants all."""
     settings: type[BaseModel] | None = None

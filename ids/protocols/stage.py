@@ -29,6 +29,7 @@ than `PRELUDE_MEMCAP_BYTES`, as long until the server's first bytes confirm what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
@@ -67,6 +68,13 @@ PRELUDE_BYTES = 8 * 1024
 """Bytes of a client before its protocol shows: servers read no longer first line."""
 PRELUDE_MEMCAP_BYTES = 64 * 1024 * 1024
 """Held of all flows that are probed; beyond it, a flow gets no more than twice ``probe_bytes``."""
+LINES_MEMCAP_BYTES = 16 * 1024 * 1024
+"""Held of all flows of lines that their clients have begun; beyond it, a line that is cut is not looked for."""
+
+_LINE = re.compile(rb"(?:[\r\n]*[A-Za-z_-]{1,20})(?:[ \t]|\Z)")
+"""What a line that is looked for begins with: a word."""
+_OTHER_LINE = b"\0"
+"""Kept of a line that is none of those: so much that what follows does not stand at its start."""
 
 _EMPTY = (b"\r\n", b"\r\n\t \0")
 """By direction: what may come before a message in any number, and is not worth keeping."""
@@ -264,15 +272,15 @@ class Protocols:
         """
         protocol, line, data = talk.protocol, talk.line, stretch.data
         if talk.announced or talk.handovers or line is None or (protocol is not None and protocol.sure):
-            talk.line = None
+            self._talks.keep_line(talk, None)
             return
         said = line + data if not stretch.gap else data
         found = self._recogniser.within(said, protocol)
-        talk.line = said[max(said.rfind(b"\n") + 1, len(said) - LINE_BYTES) :]
+        self._keep_line(talk, said[max(said.rfind(b"\n") + 1, len(said) - LINE_BYTES) :])
         if found is None or found[0].name not in self._make_parser:
             return
         other, start = found
-        talk.line = None
+        self._talks.keep_line(talk, None)
         parser = self._make_parser[other.name](talk.slot, talk.tx_id)
         stretch = stretch._replace(data=said[start:], gap=0)
         if protocol is not None:
@@ -294,6 +302,15 @@ class Protocols:
             self._register.decide(talk, talk.protocol)
             self._rivals.drop(talk)
             self._hand_over(talk, handover, stretch.ts_ns, stretch.number, out)
+
+    def _keep_line(self, talk: Talk, line: bytes) -> None:
+        """Keep the line that a client has begun, where it may become one that is looked for."""
+        if line and (_LINE.match(line) is None or len(line) >= LINE_BYTES):
+            line = _OTHER_LINE
+        elif self._talks.lines + len(line) > LINES_MEMCAP_BYTES:
+            self._counters.add("app_layer.probe.memcap")
+            line = _OTHER_LINE
+        self._talks.keep_line(talk, line)
 
     def _belies(self, talk: Talk, stretch: Stretch) -> bool:
         """Return whether a connection is another one than was announced: of a transfer, one side is silent. What the
@@ -329,6 +346,7 @@ class Protocols:
         kept, missed, ended = talk.prefix, talk.missed, talk.closed
         self._talks.hold(talk, NOTHING)
         talk.start_over(1)
+        self._talks.keep_line(talk, b"")
         talk.announced, talk.closed = False, 0
         side, ts_ns, number = stretch.direction, stretch.ts_ns, stretch.number
         for of in (_DIRECTIONS[1 - side], side):
@@ -380,7 +398,7 @@ class Protocols:
             self._hear(talk, 1 - side, others, 0)
         settled = protocol is not None and (protocol.sure or side == Direction.TO_CLIENT)
         if settled or talk.began == _BOTH or self._recogniser.prelude_of(protocol, others):
-            talk.line = None
+            self._talks.keep_line(talk, None)
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
         if maker is None:
             if side == Direction.TO_SERVER and not gap and talk.closed != _BOTH:
@@ -508,7 +526,7 @@ class Protocols:
         if protocol is not None and protocol is not talk.protocol and protocol.name in self._make_parser:
             return True
         if protocol is talk.protocol or self._recogniser.prelude_of(talk.protocol, first):
-            talk.line = None
+            self._talks.keep_line(talk, None)
         if protocol is None and not gap and len(first) < self._settings.probe_bytes:
             self._talks.hold(talk, (said, first))
         else:
@@ -544,7 +562,7 @@ class Protocols:
         maker = self._make_parser.get(protocol.name) if protocol is not None else None
         if protocol is not None and protocol is talk.protocol:
             talk.began |= 1 << Direction.TO_CLIENT
-            talk.line = None
+            self._talks.keep_line(talk, None)
         elif maker is not None:
             self._counters.add("app_layer.corrected")
             self._counters.add("app_layer.probe.missed_bytes", talk.missed)
@@ -591,6 +609,7 @@ class Protocols:
         talk.handed = talk.handed + 1 if talk.handed_at == number else 1
         talk.handed_at = number
         talk.start_over(handover.tx_id)
+        self._talks.keep_line(talk, None)
         if talk.handed > MAX_HANDOVERS:
             self._counters.add("app_layer.handover.too_many")
             return

@@ -81,7 +81,7 @@ class Talk:
         """Probe anew: what comes is another protocol, whose first transaction has this id."""
         self.tx_id = tx_id
         self.probing, self.protocol, self.heard, self.began = True, None, 0, 0
-        self.awaited, self.missed, self.greeted, self.line = False, 0, False, b""
+        self.awaited, self.missed, self.greeted = False, 0, False
 
     def release(self) -> None:
         """Let the parser go, with what it holds."""
@@ -100,6 +100,14 @@ class Talks(FlowPlace[Talk]):
     held = 0
     """Bytes in `Talk.prefix` of all flows."""
 
+    lines = 0
+    """Bytes in `Talk.line` of all flows."""
+
+    def keep_line(self, talk: Talk, line: bytes | None) -> None:
+        """Keep the line that a client has begun, in place of the one kept so far; None: none any more."""
+        self.lines += len(line or b"") - len(talk.line or b"")
+        talk.line = line
+
     def hold(self, talk: Talk, prefix: tuple[bytes, bytes]) -> None:
         """Keep first bytes of a flow, in place of those kept so far."""
         self.held += sum(map(len, prefix)) - sum(map(len, talk.prefix))
@@ -108,4 +116,5 @@ class Talks(FlowPlace[Talk]):
     def let_go(self, kept: Talk) -> None:
         """Release the parser, and what was held for one."""
         self.hold(kept, NOTHING)
+        self.keep_line(kept, None)
         kept.release()

@@ -383,6 +383,10 @@ def stranger_event(flows: FlowColumns, slot: int) -> Event:
     return event
 
 
+_IN_CAPITALS = frozenset(("http", "smtp", "tls"))
+"""Protocols whose oddities Suricata spells so in events; in rules it does not."""
+
+
 def oddity_events(transaction: Transaction) -> Iterator[Event]:
     """Yield the ``anomaly`` events of what a parser found odd in a part of a transaction."""
     for odd in transaction.instances(ODDITY):
@@ -391,6 +395,8 @@ def oddity_events(transaction: Transaction) -> Iterator[Event]:
         event["pkt_src"] = packet_source(flow)
         event["tx_id"] = transaction.tx_id
         name = odd.decode().partition(".")[2]
+        if transaction.protocol in _IN_CAPITALS:
+            name = name.upper()
         event["anomaly"] = {
             "app_proto": transaction.protocol, "type": "applayer", "event": name, "layer": "proto_parser",
         }  # fmt: skip

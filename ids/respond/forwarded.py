@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 from ids.respond.proxies import (
     MAX_PROXY_HEADER_BYTES,
@@ -18,6 +17,7 @@ from ids.respond.proxies import (
     Proxies,
     announced_source,
     may_be_proxy_header,
+    node_address,
 )
 from ids.respond.settings import EveSettings, RespondSettings
 from ids.types import Direction, Exhibit, Flow, FlowColumns, ForwardedFor, Match, Streams, Transaction, address_text
@@ -183,7 +183,7 @@ class Forwarded:
         for line in request.instances("http.request_header"):
             name, _, value = line.partition(b":")
             if name.lower() == self._header and len(value) <= MAX_VALUE_BYTES:
-                return address_of(value, last=self._last)
+                return listed_address(value, last=self._last)
         return ""
 
 
@@ -197,17 +197,6 @@ def _value(request: Transaction, header: bytes) -> bytes:
     return b",".join(found)
 
 
-def address_of(value: bytes, *, last: bool) -> str:
+def listed_address(value: bytes, *, last: bool) -> str:
     """Return the first or the last address of a list with commas, without its port; empty where it is none."""
-    words = value.decode("latin-1").split(",")
-    word = words[-1 if last else 0].strip().strip('"')
-    if word.startswith("["):
-        word = word[1:].partition("]")[0]
-    elif word.count(":") == 1:
-        word = word.partition(":")[0]
-    if "%" in word:
-        return ""
-    try:
-        return str(ip_address(word))
-    except ValueError:
-        return ""
+    return node_address(value.decode("latin-1").split(",")[-1 if last else 0])

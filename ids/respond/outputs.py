@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ids.plugin.datagram import UDP_BYTES
 from ids.privacy import PrivacySettings
 from ids.respond.settings import EventType
 
@@ -58,11 +59,17 @@ class SyslogSettings(OutputSettings):
         8192,
         ge=480,
         le=1 << 20,
-        description="The longest message. Of a longer event payload and evidence are left out, then all but what says"
-        " who, what and when.",
+        description="The longest message; over UDP 65,507 at most. Of a longer event payload and evidence are left out,"
+        " then all but what says who, what and when.",
     )
     timeout_s: float = Field(10.0, gt=0, le=600, description="How long to wait for the receiver, each time.")
     ca_file: Path | None = Field(None, description="Certificates that are trusted for TLS; null: the system's.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> SyslogSettings:
+        if self.address is not None and self.address.startswith("udp:") and self.message_bytes > UDP_BYTES:
+            raise ValueError(f"syslog.message_bytes: a datagram of UDP has {UDP_BYTES} at most")
+        return self
 
 
 class WebhookSettings(OutputSettings):

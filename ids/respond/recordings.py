@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from ids.counters import Counters
 from ids.events import Event
+from ids.respond.folder import Folder
 from ids.respond.settings import CapturesSettings
 
 log = logging.getLogger(__name__)
@@ -33,9 +32,7 @@ FLUSH_S = 10.0
 """How long the end of the engine waits for the disk."""
 
 _MINUTE_NS = 60_000_000_000
-_NAME = re.compile(r"\d{19}-\d{1,10}-\d{1,16}\.pcap")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Recordings:
@@ -44,13 +41,13 @@ class Recordings:
     def __init__(self, settings: CapturesSettings, counters: Counters, *, patient: bool) -> None:
         """``patient``: wait for the disk rather than lose files."""
         self.settings = settings
-        self._folder = Path(settings.dir or ".")
+        self._folder, self._files = Path(settings.dir or "."), Folder(settings)
         self._counters = counters
         counters.begin("captures.lost")
         self._patient = patient
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._bytes = 0
-        self._busy = self._failing = False
+        self._busy = self._failing = self._closing = False
         self._awaited: OrderedDict[str, None] = OrderedDict()
         """Paths that alerts have named."""
         self._minute = -1
@@ -121,6 +118,14 @@ class Recordings:
                 log.error("%s: the disk hangs; the last recordings are lost", self._folder)
             self._count()
 
+    def close(self) -> None:
+        """End the thread, when it has written all that waits; returns at once, for `flush` has waited before."""
+        with self._changed:
+            self._closing = True
+            self._counters.add("captures.lost", len(self._waiting) + self._busy)
+            self._changed.notify_all()
+            self._count()
+
     def _count(self) -> None:
         for name, number in self._noted.items():
             self._counters.add(f"captures.{name}", number)
@@ -129,7 +134,9 @@ class Recordings:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._waiting))
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
                 name, content = self._waiting.popleft()
                 self._busy = True
             done = self._write(name, content)
@@ -146,17 +153,7 @@ class Recordings:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = os.open(self._folder, _FOLDER)
             try:
-                gone = self._make_room(folder, len(content))
-                part = f".{name}.{os.getpid()}"
-                file = os.open(part, _NEW, 0o600, dir_fd=folder)
-                try:
-                    with os.fdopen(file, "wb") as stream:
-                        stream.write(content)
-                    os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
-                except OSError:
-                    with suppress(OSError):
-                        os.unlink(part, dir_fd=folder)
-                    raise
+                gone = self._files.add(folder, name, content)
             finally:
                 os.close(folder)
         except OSError as error:
@@ -166,23 +163,3 @@ class Recordings:
             return ["lost"]
         self._failing = False
         return ["written", *["rotated"] * gone]
-
-    def _make_room(self, folder: int, size: int) -> int:
-        """Remove the oldest files until one more is within the bounds; return how many."""
-        found = []
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if _NAME.fullmatch(entry.name):
-                    with suppress(OSError):
-                        found.append((entry.name, entry.stat(follow_symlinks=False).st_size))
-        found.sort()
-        count, total = len(found) + 1, sum(length for _, length in found) + size
-        gone = 0
-        for name, length in found:
-            if count <= self.settings.files and total <= self.settings.total_bytes:
-                break
-            with suppress(OSError):
-                os.unlink(name, dir_fd=folder)
-                gone += 1
-            count, total = count - 1, total - length
-        return gone

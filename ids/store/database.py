@@ -10,7 +10,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from ids.errors import UsageError
@@ -251,13 +250,3 @@ def _used_bytes(database: sqlite3.Connection) -> int:
         database.execute("PRAGMA page_count").fetchone()[0] - database.execute("PRAGMA freelist_count").fetchone()[0]
     )
     return int(pages) * _page_bytes(database)
-
-
-def is_sound(path: Path) -> bool:
-    """Return whether a database can be read from its beginning to its end; it may take seconds."""
-    try:
-        with closing(_connect_reading(path)) as database:
-            answer: str = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except (sqlite3.Error, OSError):
-        return False
-    return answer == "ok"

@@ -29,9 +29,6 @@ from ids.types import IPNetwork, address_halves
 OURS = ("rule", "operator", "")
 """Labels that are no feed's."""
 
-SETS = ("base", "policy")
-"""Rules that come with the engine."""
-
 MOST_WITHIN = 10
 """Entries inside a network that are named; `ids block list --match` has them all."""
 

@@ -67,6 +67,8 @@ class StoreWriter:
         self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._closing = False
+        self._given_up = 0
+        """Rows that wait still, but were counted as lost, for the end did not wait for them."""
         self._counted: Counter[str] = Counter()
         counters.begin("store.lost")
         self._database: sqlite3.Connection | None = None
@@ -102,12 +104,28 @@ class StoreWriter:
         """Write what waits, as long as the disk takes it. A fork has no thread, and leaves the file alone."""
         if os.getpid() != self._pid:
             return
+        self.retire()
+        self._thread.join(CLOSE_S)
+        self._account()
+
+    def retire(self) -> None:
+        """Take no more, and write what waits; returns at once. `retired` is to be asked from time to time."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(CLOSE_S)
+
+    def retired(self) -> bool:
+        """Return whether the thread of a writer that takes no more has ended; then its counts are complete."""
+        if self._thread.is_alive():
+            return False
+        self._account()
+        return True
+
+    def _account(self) -> None:
+        """Count what was not written in the end."""
         with self._changed:
-            lost = sum(part.rows for part in self._waiting)
+            lost = sum(part.rows for part in self._waiting) - self._given_up
+            self._given_up += lost
             self._counted["store.lost"] += lost
         if lost:
             log.error("%s: the last %d alerts and changes are lost", self._path, lost)

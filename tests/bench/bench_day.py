@@ -48,6 +48,8 @@ OVERLOAD = 0.05
 """The part of the time that the overload lasts."""
 HOSTILE_PACKETS = 100_000
 ROOT = str(Path(__file__).resolve().parents[2])
+SAMPLES = Path(ROOT, "build", "day.json")
+"""All samples of the latest run, renewed once a minute: for whoever wants to draw them."""
 
 
 @dataclass
@@ -116,8 +118,8 @@ class Day:
                     chore.catch_up(at / self.seconds)
                 if at // 60 > minute:
                     minute = at // 60
-                    now = ", ".join(f"{role} {mib[-1]:.1f}" for role, (_, mib) in sorted(sampler.samples.items()))
-                    print(f"minute {minute:.0f}: {now} MiB", flush=True)
+                    print(f"minute {minute:.0f}: {sampler.latest()} MiB", flush=True)
+                    SAMPLES.write_text(json.dumps({"overload": self.overload, "samples": sampler.samples}))
                 time.sleep(0.2)
                 at = time.monotonic() - sampler.began
         for process in self._clients.values():
@@ -216,8 +218,6 @@ def main(arguments: Sequence[str] = ()) -> None:
             day = Day(lab, options.minutes, options.workers)
             sampler = day.run()
             rows = [*_memory_rows(day, sampler), *_happened(day)]
-            keep = Path(ROOT, "build", "day.json")
-            keep.write_text(json.dumps({"overload": day.overload, "samples": sampler.samples}))
     except KernelError as error:
         raise CannotRun(str(error)) from error
     show(f"A day in {options.minutes:g} minutes", rows, "python -m tests.bench day")
@@ -226,7 +226,9 @@ def main(arguments: Sequence[str] = ()) -> None:
 def _memory_rows(day: Day, sampler: Sampler) -> list[Row]:
     rows = []
     for role, (seconds, mib) in sorted(sampler.samples.items()):
-        if role == "helpers" or len(seconds) > len(sampler.samples["engine"][0]) / 2:  # a fork for a moment is none
+        if role == "helpers":  # updates of feeds and the like, which come and go
+            rows.append(Row("helpers together, at most", max(mib), "MiB"))
+        elif len(seconds) > len(sampler.samples["engine"][0]) / 2:  # a fork for a moment is no worker
             rows.append(_memory_row(role, course(seconds, mib, day.overload, day.seconds), day.seconds / 3600))
     return rows
 
@@ -247,7 +249,13 @@ def _happened(day: Day) -> list[Row]:
         Row("packets of the overload", float(day.printed("overload").split()[0]), "packets"),
         Row("flows", ids["flow"]["total"], "flows", note=f"{ids['flow'].get('active', 0):,} at the end"),
         Row("alerts", ids["detect"]["alerts"], "alerts", note=f"{total(memory):,} rows in the store"),
-        Row("sources with penalties", len(day.guard.command("penalties", "list")), "sources"),
+        Row("inspection behind the wire, at worst", ids["engine"]["lag_highest_ms"] / 1e3, "s"),
+        Row(
+            "packets beyond a source's share of the time",
+            ids["engine"].get("uninspected", {}).get("share", 0),
+            "packets",
+        ),
+        Row("sources with penalties", len(day.guard.rows("penalties", "list")), "sources"),
         Row("events rotated away", day.rotated_bytes / 2**20, "MiB"),
         Row("pages that an honest client missed", _missed(day), "pages", note=day.printed("honest")),
         Row("console, pages", sum(json.loads(day.printed("pages")).values()), "requests", note=day.printed("pages")),

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
 
 from ids.errors import KernelError
 from tests.bench.faults import FAULTS, UNSEEN
-from tests.bench.report import CannotRun, Row, show
-from tests.bench.under_fault import Seen, opened
+from tests.bench.report import WIDTH, CannotRun, Row, keep
+from tests.bench.under_fault import BLOCKED, Seen, opened
+
+COLUMNS = ("fault", "packets lost", "pages lost", "blocked ones passed", "exploit blocked", "what `ids stats` says")
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -23,27 +29,43 @@ def main(arguments: Sequence[str] = ()) -> int:
     options = parser.parse_args(list(arguments))
     if os.geteuid() != 0:
         raise CannotRun("needs root")
-    rows, wrong = [], 0
+    found: dict[str, Seen] = {}
     try:
         with opened() as site:
             for name in options.only or FAULTS:
-                seen = site.watch(FAULTS[name])
-                rows.append(_row(name, seen))
-                wrong += bool(seen.lost or seen.passed or seen.pages_failed)
-                wrong += seen.block_ms is None and name not in UNSEEN
+                found[name] = site.watch(FAULTS[name])
     except KernelError as error:
         raise CannotRun(str(error)) from error
-    show("Faults under traffic", rows, "python -m tests.bench faults")
-    return int(wrong > 0)
+    finally:
+        if found:
+            Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False).print(_table(found))
+    keep("Faults under traffic", _rows(found), "python -m tests.bench faults")
+    return int(any(_is_wrong(name, seen) for name, seen in found.items()))
 
 
-def _row(name: str, seen: Seen) -> Row:
-    blocked = "not blocked" if seen.block_ms is None else f"blocked in {seen.block_ms:.1f} ms"
-    note = f"of {seen.sent:,} sent, and {seen.pages_failed} of {seen.pages} pages; blocked sources passed {seen.passed}"
-    note += (
-        f" of {3 * seen.sent:,}; the exploit {blocked}; {', '.join(seen.said) or 'nothing was lost, by `ids stats`'}"
-    )
-    return Row(f"{name}: packets of innocents lost", seen.lost, "packets", note=note)
+def _is_wrong(name: str, seen: Seen) -> bool:
+    return bool(seen.lost or seen.passed or seen.pages_failed) or (seen.block_ms is None and name not in UNSEEN)
+
+
+def _table(found: Mapping[str, Seen]) -> Table:
+    table = Table(*COLUMNS, title="Faults under traffic")
+    for name, seen in found.items():
+        blocked = "no" if seen.block_ms is None else f"in {seen.block_ms:.1f} ms"
+        table.add_row(
+            name, f"{seen.lost} of {seen.sent:,}", f"{seen.pages_failed} of {seen.pages:,}",
+            f"{seen.passed} of {len(BLOCKED) * seen.sent:,}", blocked, ", ".join(seen.said) or "nothing was lost",
+        )  # fmt: skip
+    return table
+
+
+def _rows(found: Mapping[str, Seen]) -> list[Row]:
+    rows = []
+    for name, seen in found.items():
+        rows.append(Row(f"{name}: packets of an innocent lost", seen.lost, "packets", note=f"of {seen.sent:,}"))
+        rows.append(Row(f"{name}: packets of blocked ones passed", seen.passed, "packets"))
+        if seen.block_ms is not None:
+            rows.append(Row(f"{name}: an exploit's sender blocked", seen.block_ms, "ms", note=", ".join(seen.said)))
+    return rows
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,18 +26,17 @@ from rich.table import Table
 from tests.bench.captures import BUILD, ROOT, SHARED
 from tests.bench.conversations import conversations
 from tests.bench.moved import moved
-from tests.bench.recognisers import Flows, Peers, Said, moved_key, said_of
+from tests.bench.recognisers import Peers, Said, moved_key, said_of
 from tests.bench.recognition_names import of_eve, of_ndpi
 from tests.bench.report import WIDTH, CannotRun
 
 CHECKED = Path(__file__).with_name("recognition_checked.txt")
 """A line a difference: who says it, the protocol by that one, by ours, capture, and behind two blanks the cause."""
-PLACES = ("usual", "moved")
 WHO = ("ours", "suricata", "ndpi")
 NOTHING = "-"
 COLUMNS = (
-    "protocol", "captures", "flows", "ours", "Suricata", "nDPI", "agree", "ours, moved", "Suricata, moved",
-    "nDPI, moved",
+    "protocol", "captures", "flows", "ours", "Suricata", "nDPI", "agree", "moved", "ours, moved",
+    "Suricata, moved", "nDPI, moved",
 )  # fmt: skip
 
 
@@ -47,23 +46,29 @@ class Row:
 
     capture: str
     flow: str
-    place: str
     ours: tuple[str, ...]
     suricata: tuple[str, ...]
     ndpi: tuple[str, ...]
+    before: Row | None = None
+    """Where its server has moved: what it was taken for until then."""
 
     @property
     def names(self) -> frozenset[str]:
-        """All that anybody takes it for."""
-        return frozenset((*self.ours, *self.suricata, *self.ndpi))
+        """All that anybody takes it for, or took it for."""
+        before = self.before.names if self.before is not None else ()
+        return frozenset((*self.ours, *self.suricata, *self.ndpi, *before))
 
     def differences(self) -> Iterator[str]:
-        """Yield what an engine recognises and ours does not, and what ours alone does: as `CHECKED` has it."""
+        """Yield what an engine recognises and ours does not, what ours alone does, and what ours did
+        before the server moved: as `CHECKED` has it."""
         mine = "+".join(self.ours) or NOTHING
         for who, names in (("suricata", self.suricata), ("ndpi", self.ndpi)):
             if names and set(names).isdisjoint(self.ours):
                 yield f"{who} {'+'.join(names)} {mine} {self.capture}"
-        if self.ours and not self.suricata and not self.ndpi:
+        if self.before is not None:
+            if self.before.ours and set(self.before.ours).isdisjoint(self.ours):
+                yield f"moved {'+'.join(self.before.ours)} {mine} {self.capture}"
+        elif self.ours and not self.suricata and not self.ndpi:
             yield f"ours {mine} {NOTHING} {self.capture}"
 
 
@@ -99,35 +104,31 @@ def compared(captures: dict[str, Path], folder: Path, peers: Peers) -> Iterator[
     """Yield the flows of captures, by name, as they are and with their servers moved."""
     found = said_of(list(captures.values()), peers)
     elsewhere: dict[str, Path] = {}
+    known: dict[str, dict[str, Row]] = {}
     for number, (name, path) in enumerate(captures.items()):
-        said = found[path]
-        yield from _rows(name, "usual", said)
-        if any(names for flows in (said.ours, said.suricata, said.ndpi) for names in flows.values()):
-            data = moved(path.read_bytes())
-            if data is not None and data != path.read_bytes():
-                elsewhere[name] = folder / f"moved-{number}.pcap"
-                elsewhere[name].write_bytes(data)
+        known[name] = {row.flow: row for row in _rows(name, found[path])}
+        yield from known[name].values()
+        data = moved(path.read_bytes()) if known[name] else None
+        if data is not None and data != path.read_bytes():
+            elsewhere[name] = folder / f"moved-{number}.pcap"
+            elsewhere[name].write_bytes(data)
     there = said_of(list(elsewhere.values()), peers)
     for name, path in elsewhere.items():
-        changed = {moved_key(key) for key in found[captures[name]].ours if moved_key(key) != key}
-        said = there[path]
-        yield from _rows(
-            name, "moved", Said(*(_only(flows, changed) for flows in (said.ours, said.suricata, said.ndpi)))
-        )
+        before = {moved_key(flow): row for flow, row in known[name].items() if moved_key(flow) != flow}
+        yield from _rows(name, there[path], before)
 
 
-def _only(flows: Flows, keys: set[str]) -> Flows:
-    return {key: names for key, names in flows.items() if key in keys}
-
-
-def _rows(capture: str, place: str, said: Said) -> Iterator[Row]:
-    for flow in sorted(said.ours.keys() | said.suricata.keys() | said.ndpi.keys()):
+def _rows(capture: str, said: Said, before: Mapping[str, Row] | None = None) -> Iterator[Row]:
+    """Yield the flows that anybody names; with ``before`` those that were named there."""
+    flows = said.ours.keys() | said.suricata.keys() | said.ndpi.keys() if before is None else before
+    for flow in sorted(flows):
         transport = flow.split(" ")[0]
         theirs = (of_ndpi(name, transport) for name in said.ndpi.get(flow, ()))
         row = Row(
-            capture, flow, place,
+            capture, flow,
             tuple(map(of_eve, said.ours.get(flow, ()))), tuple(map(of_eve, said.suricata.get(flow, ()))),
             tuple(dict.fromkeys(name for name in theirs if name is not None)),
+            before[flow] if before is not None else None,
         )  # fmt: skip
         if row.names:
             yield row
@@ -145,16 +146,16 @@ def _captures(given: Iterable[Path], folder: Path) -> Iterator[tuple[str, Path]]
 def _lines(rows: Sequence[Row]) -> Iterator[list[str]]:
     """Yield the lines of the table."""
     for name in sorted({name for row in rows for name in row.names}):
-        line = [name]
-        for place in PLACES:
-            of = [row for row in rows if row.place == place and name in row.names]
-            counts = [str(sum(name in getattr(row, who) for row in of)) for who in WHO]
-            if place == "usual":
-                agree = sum(all(name in said for said in (row.ours, row.suricata, row.ndpi) if said) for row in of)
-                line += [str(len({row.capture for row in of})), str(len(of)), *counts, str(agree)]
-            else:
-                line += counts
-        yield line
+        usual = [row for row in rows if name in row.names and row.before is None]
+        elsewhere = [row for row in rows if name in row.names and row.before is not None]
+        agree = sum(all(name in said for said in (row.ours, row.suricata, row.ndpi) if said) for row in usual)
+        numbers = [len({row.capture for row in usual}), len(usual), *_by_whom(usual, name), agree]
+        yield [name, *map(str, [*numbers, len(elsewhere), *_by_whom(elsewhere, name)])]
+
+
+def _by_whom(rows: Iterable[Row], name: str) -> list[int]:
+    """Return how many of the flows each engine takes for a protocol."""
+    return [sum(name in getattr(row, who) for row in rows) for who in WHO]
 
 
 def _print(lines: Iterable[Sequence[str]]) -> None:
@@ -179,14 +180,11 @@ def _differ(rows: Iterable[Row], peers: Peers) -> int:
     stale = set(checked)
     for row in rows:
         for difference in row.differences():
-            # Where a server has moved, the others are mostly blind.
-            if row.place == "moved" and difference.startswith("ours "):
-                continue
             stale.discard(difference)
             if (cause := checked.get(difference)) is not None:
                 known[cause] += 1
             else:
-                unknown[difference].append(f"{row.flow} ({row.place})")
+                unknown[difference].append(f"{row.flow}{' (moved)' * (row.before is not None)}")
     for cause, count in known.most_common():
         print(f"{count:5}  {cause}")
     for difference, flows in sorted(unknown.items()):

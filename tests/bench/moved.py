@@ -11,10 +11,13 @@ import struct
 BY = 9000
 """By how much a port is moved."""
 _USUAL = frozenset({
-    1433, 1812, 1883, 1900, 2049, 3268, 3306, 3389, 4500, 5060, 5061, 5353, 5355, 5432, *range(5900, 5910), 6379, 6881,
+    1433, 1812, 1883, 1900, 2049, 3268, 3306, 3389, 4500, 5060, 5061, 5432, *range(5900, 5910), 6379, 6881,
     8000, 8080, 8443, 8883, 20000, 44818,
 })  # fmt: skip
 """Ports beyond 1023 at which servers of some protocol are."""
+_STAYING = frozenset({137, 138})
+"""The name service of NetBIOS, and its datagrams: by their form they are messages of DNS, and only the port says that
+they are not; as at 5353 and 5355."""
 _IPV4, _IPV6, _VLANS = 0x0800, 0x86DD, (0x8100, 0x88A8)
 _TCP, _UDP = 6, 17
 _MAGIC = {b"\xd4\xc3\xb2\xa1": "<", b"\x4d\x3c\xb2\xa1": "<", b"\xa1\xb2\xc3\xd4": ">", b"\xa1\xb2\x3c\x4d": ">"}
@@ -24,7 +27,7 @@ _HEADS = {1: 14, 12: 0, 14: 0, 101: 0, 113: 16, 228: 0, 229: 0}
 
 def moved_port(port: int) -> int:
     """Return where the server of a port is now."""
-    return port + BY if 0 < port < 1024 or port in _USUAL else port
+    return port + BY if (0 < port < 1024 and port not in _STAYING) or port in _USUAL else port
 
 
 def moved(capture: bytes) -> bytes | None:

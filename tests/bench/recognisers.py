@@ -83,7 +83,7 @@ class Peers:
             except subprocess.TimeoutExpired:
                 self.late.append(f"{tool} {capture}")
                 return {}
-        return kept[key]
+        return {_spelt(flow): names for flow, names in kept[key].items()}
 
 
 def said_of(captures: Sequence[Path], peers: Peers) -> dict[Path, Said]:
@@ -153,6 +153,12 @@ def _key(transport: str, *ends: tuple[str, int]) -> Key:
 def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Return an address of IPv4 as such, however it is written."""
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def _spelt(key: Key) -> Key:
+    """Return a key that was kept as keys are written by now."""
+    transport, one, one_port, other, other_port = key.split()
+    return _key(transport, (one, int(one_port)), (other, int(other_port)))
 
 
 def moved_key(key: Key) -> Key:

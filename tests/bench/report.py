@@ -47,6 +47,11 @@ def show(title: str, rows: list[Row], command: str) -> None:
         console.print(f"  {row.name:<{wide}}  {row.value:>9,.4g} {row.unit} {spread}  [bold]{ratio}[/]", soft_wrap=True)
         if row.note:
             console.print(f"      {row.note}", style="dim", soft_wrap=True)
+    keep(title, rows, command)
+
+
+def keep(title: str, rows: list[Row], command: str) -> None:
+    """Merge one benchmark's rows into `OUTPUT` under its title."""
     OUTPUT.parent.mkdir(exist_ok=True)
     kept = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
     kept[title] = {"command": command, "kernel": platform.release(), "rows": [asdict(row) for row in rows]}

@@ -86,6 +86,12 @@ class Sampler:
         self._done.set()
         self._thread.join()
 
+    def latest(self) -> str:
+        """Return the latest sample of the roles that there are now, in words."""
+        samples = self.samples
+        newest = max((seconds[-1] for seconds, _ in samples.values()), default=0.0)
+        return ", ".join(f"{role} {mib[-1]:.1f}" for role, (at, mib) in sorted(samples.items()) if at[-1] == newest)
+
     def _run(self) -> None:
         while not self._done.wait(SAMPLE_S):
             now = time.monotonic() - self.began

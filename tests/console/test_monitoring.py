@@ -26,7 +26,7 @@ from tests.shared import ROOT
 
 MONITORING = ROOT / "docs/monitoring"
 DASHBOARD: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text())
-ALERTS, CASES = MONITORING / "alerts.yml", MONITORING / "alerts_test.yml"
+ALERTS, CASES = MONITORING / "alerts.yml", sorted(MONITORING.glob("alerts*_test.yml"))
 RULES: dict[str, dict[str, Any]] = {
     rule["alert"]: rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]
 }
@@ -69,7 +69,7 @@ def test_every_alert_is_documented() -> None:
 
 def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
     found: dict[bool, set[str]] = {True: set(), False: set()}
-    for test in yaml.safe_load(CASES.read_text())["tests"]:
+    for test in [test for file in CASES for test in yaml.safe_load(file.read_text())["tests"]]:
         for case in test["alert_rule_test"]:
             found[bool(case["exp_alerts"])].add(case["alertname"])
         for series in test.get("input_series", ()):
@@ -84,10 +84,10 @@ def test_what_an_alert_watches_for_a_rise_is_shown_before_it_rises(tmp_path: Pat
     writer = LineWriter(str(tmp_path / "eve.json"), "eve", counters, patient=False)
     outlet = Outlet("syslog", counters, lambda _: None, privacy=privacy, buffer_bytes=1 << 20)
     store = StoreWriter(tmp_path / "events.db", StoreSettings(), counters)
-    for each in (writer, outlet, store):
-        each.close()
     PluginHost(counters).register("ours", object())
     text = Metrics(lambda: snapshot(counters=dict(counters.values))).scraped()[0].decode()
+    for each in (writer, outlet, store):
+        each.close()
     for series in ('events_lost_total{output="eve"}', 'events_lost_total{output="syslog"}',
                    'events_lost_total{output="store"}', 'plugin_quarantined_total{plugin="ours"}',
                    'blocklist_drift_total{kind="missing"}', 'blocklist_drift_total{kind="extra"}',
@@ -137,7 +137,7 @@ def test_promtool_takes_the_alert_rules_and_the_metrics(promtool: str) -> None:
 
 
 def test_alerts_fire_when_they_have_to_and_not_otherwise(promtool: str) -> None:
-    run(promtool, "test", "rules", CASES)
+    run(promtool, "test", "rules", *CASES)
 
 
 def test_every_panel_shows_something_of_an_engine_that_is_busy(promtool: str, tmp_path: Path) -> None:

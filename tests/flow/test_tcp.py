@@ -301,3 +301,11 @@ def test_urgent_data_is_counted() -> None:
     run = Run(Talk().open().add(False, ACK | URG, b"!").pkts)
     assert run.stream() == b"!"
     assert run.counters["flow.tcp.urgent"] == 1
+
+
+@pytest.mark.parametrize(("client", "server"), [(54186, 9080), (38498, 8443), (40000, 80), (2000, 443), (33000, 1024)])
+def test_of_a_connection_picked_up_at_an_answer_the_lower_port_is_the_servers(client: int, server: int) -> None:
+    """Though it is nobody's by right: systems take the ports of their clients from 32768 on."""
+    talk = Talk(base=Pkt(sport=client, dport=server)).server(b"answer").client(b"asked")
+    run = Run(talk.pkts, midstream=True)
+    assert (run.stream(CLIENT), run.stream(SERVER)) == (b"asked", b"answer")

@@ -1,6 +1,6 @@
 """Fuzzing: what a sender, or a file, may say reaches every parser mutated, a million times.
 
-    python -m tests.fuzz                                    all targets, 50,000 executions each: about five minutes
+    python -m tests.fuzz                                    all targets, 50,000 executions each: some ten minutes
     python -m tests.fuzz dns.udp --executions 1000000       one parser's million
     python -m tests.fuzz parsers --executions 1000000       all parsers of flows, one after the other
     python -m tests.fuzz dns.udp --input FILE               an input that failed, once more
@@ -14,7 +14,7 @@ Inputs are drawn from a seed number, so that a run comes again; what reaches new
     cases.py      what is done to them
     subjects.py   parsers; functions.py readers within them; languages.py the languages of rules
     catalogue.py  all of these by name
-    loop.py       the run of one, and its bounds; reached.py the lines that it reaches
+    loop.py       the run of one, and its bounds; reached.py the lines that it reaches; outcome.py what is said of it
     targets.py    stages, fed a batch at a time: frames, fragments, segments, files; stages.py the run of one
     seeds.py, mutate.py  their seeds, and what is done to them
 """

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from tests.fuzz.cases import of_file
 from tests.fuzz.catalogue import PARSERS, SUBJECTS, Catalogue
-from tests.fuzz.loop import COLUMNS, LONG_EVERY, Outcome, Run
+from tests.fuzz.loop import LONG_EVERY, Run
+from tests.fuzz.outcome import COLUMNS, Outcome
 from tests.fuzz.seeds import seeds
 from tests.fuzz.stages import run_stage
 from tests.fuzz.subjects import KINDS

@@ -27,7 +27,10 @@ SEGMENT = 1448
 _ODD = bytes((0, 1, 2, 4, 9, 10, 13, 32, 34, 37, 40, 44, 46, 47, 58, 59, 61, 92, 0x30, 0x7F, 0x80, 0x84, 0xFE, 0xFF))
 """Bytes at which parsers turn: ends of ranges, separators, lengths of lengths."""
 _NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x3FFF, 0x4000, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, -1)
-_DECIMALS = (b"0", b"1", b"-1", b"65536", b"4294967295", b"18446744073709551616", b"00000000000000000010", b"1e9", b"")
+_DECIMALS = (
+    b"0", b"1", b"-1", b"65536", b"4294967295", b"18446744073709551616", b"00000000000000000010", b"1e9", b"",
+    b"9" * 5000,
+)  # fmt: skip
 _DIGITS = frozenset(b"0123456789")
 
 
@@ -148,13 +151,16 @@ def _change_decimal(made: bytearray, at: int, rng: Random) -> None:
 
 
 def _cut(side: int, data: bytes, rng: Random) -> list[Step]:
-    """Return bytes in pieces: a few, or the first ones each by itself."""
+    """Return bytes in pieces, a few, of which one may be lost; or the first ones each by itself."""
     draw = rng.random
     if draw() < 0.06:
         single = min(len(data), 48)
         return [*(Step(side, data[at : at + 1]) for at in range(single)), Step(side, data[single:])]
     cuts = sorted(int(draw() * len(data)) for _ in range(1 + int(draw() * 3)))
-    return [Step(side, data[start:end]) for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    pieces = [Step(side, data[start:end]) for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    if len(pieces) > 2 and draw() < 0.15 and (lost := len(pieces.pop(1).data)):
+        pieces[1] = pieces[1]._replace(gap=lost)
+    return pieces
 
 
 def lengthy(case: Case, other: Case, rng: Random) -> list[Step]:

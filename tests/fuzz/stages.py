@@ -10,7 +10,8 @@ from contextlib import closing
 
 import numpy as np
 
-from tests.fuzz.loop import GROWTH_KIB, Outcome, resident_kib
+from tests.fuzz.loop import GROWTH_KIB
+from tests.fuzz.outcome import Outcome, resident_kib
 from tests.fuzz.seeds import Seeds
 from tests.fuzz.targets import TARGETS
 

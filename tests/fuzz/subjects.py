@@ -1,7 +1,7 @@
 """What is fuzzed one input at a time: the parsers, through the seam by which the stage feeds them.
 
 A `Subject` executes an input, and settles now and then: then whatever it held is given back, and must be. Parsers have
-the settings of an engine, without frames or with them, or the least that each bound may be.
+the settings of an engine, those with all that can be switched on, or the least that each bound may be.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ from ids.protocols.framing import Pool
 from ids.protocols.ftp.parser import Transfer
 from ids.protocols.http.message import Memory
 from ids.protocols.protocol import ODDITY, Protocol, Setup
-from ids.protocols.registry import BUFFERS
+from ids.protocols.registry import BUFFERS, PROTOCOLS
 from ids.protocols.stretch import Stretch
 from ids.testing import make_flow
 from ids.types import Direction, FlowColumns, Transaction
 from tests.fuzz.cases import Case, Step, varied
 
 T0 = 1_700_000_000_000_000_000
-KINDS = ("default", "frames", "least")
-"""Settings: those of an engine; the same with frames; the least that each bound may be, and the careful lane alone."""
+KINDS = ("default", "most", "least")
+"""Settings: those of an engine; with frames, and all that can be switched on; the least that each bound may be, and the
+careful lane alone."""
 ALIVE = 8
 """Parsers that live at once, so that what they share is shared."""
 MOST_READ = 24
@@ -101,7 +102,7 @@ class Parser(Subject):
         begin = protocol.datagrams if datagrams else protocol.streams
         assert begin is not None
         self.protocol = protocol
-        self.code = _code_of(begin, protocol)
+        self.code = _code_of(begin)
         self._datagrams = datagrams
         self._begin = begin
         self._environments = [Environment(protocol, begin, kind) for kind in KINDS]
@@ -200,11 +201,13 @@ class Environment:
         self.files = Files(FileSettings(), self.counters, self.columns)
         self.files.want(None, logged=True)
         framed = Framed()
-        if kind == "frames":
+        if kind == "most":
             framed.want([name for name in BUFFERS if INFIX in name])
         settings = None
         if protocol.settings is not None:
-            settings = protocol.settings.model_validate(least_of(protocol.settings) if least else {})
+            settings = protocol.settings.model_validate(
+                {"default": {}, "most": switched_on(protocol.settings), "least": least_of(protocol.settings)}[kind]
+            )
         setup = Setup(self.columns, settings, self.counters, not least, self.files, Expected(self.counters), framed)
         self._memcap = getattr(settings, "memcap_bytes", None)
         self._make = begin(setup)
@@ -260,6 +263,11 @@ def least_of(settings: type[BaseModel]) -> dict[str, Any]:
     return found
 
 
+def switched_on(settings: type[BaseModel]) -> dict[str, bool]:
+    """Return all switches of some settings, on."""
+    return {name: True for name, field in settings.model_fields.items() if isinstance(field.default, bool)}
+
+
 def within(root: object, known: Iterable[int]) -> Iterator[Any]:
     """Yield an object and all that it refers to, but for code and what is known."""
     seen = set(known)
@@ -276,14 +284,25 @@ def within(root: object, known: Iterable[int]) -> Iterator[Any]:
 _CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.CodeType, FlowColumns)
 
 
-def _code_of(begin: object, protocol: Protocol) -> list[Path]:
-    """Return the files of the package, or those of the module, that has a parser."""
-    modules = {getattr(thing, "__module__", None) or "" for thing in (begin, *getattr(begin, "args", ()))}
+def _code_of(begin: object) -> list[Path]:
+    """Return the files that have a parser: its package, without those in which another of the package begins, or its
+    module."""
+    own = _modules_of(begin)
+    others = {
+        module
+        for one in PROTOCOLS
+        for other in (one.streams, one.datagrams)
+        if other is not None
+        for module in _modules_of(other)
+    } - own
     files: set[Path] = set()
-    for module in modules:
-        parts = module.split(".")
-        if parts[:2] != ["ids", "protocols"] or len(parts) < 4:
-            continue  # what all protocols have
-        pattern = f"{parts[3]}*.py" if parts[2] == "rare" else "*.py"
-        files.update((_PACKAGE / parts[2]).glob(pattern))
-    return sorted(files)
+    for module in own:
+        *_, package, name = module.split(".")
+        files.update((_PACKAGE / package).glob(f"{name}*.py" if package == "rare" else "*.py"))
+    return sorted(files - {_PACKAGE.joinpath(*module.split(".")[2:]).with_suffix(".py") for module in others})
+
+
+def _modules_of(begin: object) -> set[str]:
+    """Return the modules of a protocol's own package that what makes its parsers is made of."""
+    said = [getattr(thing, "__module__", None) or "" for thing in (begin, *getattr(begin, "args", ()))]
+    return {module for module in said if module.startswith("ids.protocols.") and module.count(".") == 3}

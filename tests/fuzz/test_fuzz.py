@@ -20,7 +20,8 @@ from tests.fuzz import loop
 from tests.fuzz.__main__ import main
 from tests.fuzz.cases import Step, as_file, changed, lengthy, of_file, varied
 from tests.fuzz.catalogue import PARSERS, SUBJECTS, Catalogue
-from tests.fuzz.loop import Outcome, Run
+from tests.fuzz.loop import Run
+from tests.fuzz.outcome import Outcome
 from tests.fuzz.reached import Reached
 from tests.fuzz.seeds import Seeds, seeds
 from tests.fuzz.subjects import Parser, PromiseBroken, least_of

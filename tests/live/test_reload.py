@@ -54,7 +54,8 @@ def test_what_waits_is_named_with_what_it_needs(
 
 def test_every_setting_of_response_outputs_and_limits_is_applied_and_every_size_is_not() -> None:
     names = [name for name, _ in settings_of(config())]
-    assert all(applies(name) for name in names if name.split(".")[0] in ("respond", "eve", "vars", "rules"))
+    at_once = ("respond", "eve", "syslog", "webhook", "mail", "store", "vars", "rules")
+    assert all(applies(name) for name in names if name.split(".")[0] in at_once)
     assert all(
         applies(name) for name in names if name.startswith("fastpath.") and ("_per_s" in name or "depth" in name)
     )

@@ -46,12 +46,13 @@ class Sent:
 class Machine:
     """Rings, a clock that inspection moves on, and what was inspected."""
 
-    def __init__(self, cost_s: dict[str, float]) -> None:
-        self.cost_s = cost_s
-        self.now = 100.0
+    def __init__(self, cost_s: dict[str, float], batch_s: float = 0.0, crowded: float = 1.0) -> None:
+        """``batch_s`` is what a batch costs beside its packets; ``crowded``: all takes so many times its own time."""
+        self.cost_s, self.batch_s, self.crowded = cost_s, batch_s, crowded
+        self.now = self.own = 100.0
         self.rings: deque[PacketBatch] = deque()
         self.counters = Counters()
-        self.turns = Turns(self, self.counters, lambda: self.now)
+        self.turns = Turns(self, self.counters, lambda: self.now, lambda: self.own)
         self.seen: list[tuple[float, str, int, int]] = []
         """Time, source, flow and place, in the order of inspection."""
 
@@ -68,12 +69,18 @@ class Machine:
         if batch is None:
             return False
         assert batch.holder is None, "nobody behind this has a use for it"
+        self.spend(self.batch_s)
         for start, size in zip(batch.offset.tolist(), batch.caplen.tolist(), strict=True):
             source, flow, place = batch.data[start : start + size].tobytes().decode().split()
-            self.now += self.cost_s.get(source, 10e-6)
+            self.spend(self.cost_s.get(source, 10e-6))
             self.seen.append((self.now, source, int(flow), int(place)))
         self.turns.done()
         return True
+
+    def spend(self, seconds: float) -> None:
+        """Have so much time on a processor, and wait for it as long as that takes here."""
+        self.own += seconds
+        self.now += seconds * self.crowded
 
     def finish(self) -> None:
         """Inspect all that waits."""
@@ -92,6 +99,18 @@ def test_what_is_little_is_handed_on_as_it_comes() -> None:
     assert [source for _, source, _, _ in machine.seen] == [NOISY] * 200 + [QUIET]
     assert machine.turns.lines == []
     assert not machine.work()
+
+
+def test_where_others_have_the_processors_slices_do_not_become_small() -> None:
+    """Each batch has its price beside its packets': of one packet at a time, a line would wait for minutes."""
+    machine, sent = Machine({NOISY: 1e-4}, batch_s=0.02, crowded=10.0), Sent()
+    began = machine.now
+    while machine.now < began + 30:
+        machine.rings.append(sent.batch(*[(NOISY, number % 7) for number in range(300)], (QUIET, 9)))
+        machine.work()
+        machine.work()
+    noisy = sum(source == NOISY for _, source, _, _ in machine.seen)
+    assert noisy > 30 / 10 / 0.04 * 50, "fifty and more in each slice"
 
 
 @pytest.mark.parametrize("cost_s", [20e-6, 1e-3, 0.02])

@@ -221,6 +221,45 @@ def test_a_reader_that_goes_away_costs_events_and_not_the_writer(
     assert counters["eve.lost"] == bound + 3
 
 
+def test_a_writer_that_retires_holds_nobody_up_and_the_next_one_goes_behind_it(
+    hanging: Hanging, counters: Counters, tmp_path: Path
+) -> None:
+    """As at a reload, which the packets wait for: both may have the same file, whose lines stay whole and in order."""
+    first = LineWriter(hanging.path, "eve", counters, patient=False)
+    first.put(lines(0, 100))
+    assert soon(lambda: not first._waiting), "more than the pipe takes: it hangs"
+    second = LineWriter(hanging.path, "eve", counters, patient=False, behind=[first])
+    first.retire()  # returns
+    assert not first.retired()
+    second.put(lines(100, 10))
+    beside = LineWriter(str(tmp_path / "other"), "eve", counters, patient=False, behind=[first, second])
+    beside.put(lines(7))
+    beside.close()
+    assert numbers((tmp_path / "other").read_bytes()) == [7], "another file waits for none"
+    thread = closing(second)
+    assert numbers(hanging.read_all(lambda: not thread.is_alive())) == list(range(110))
+    assert first.retired()
+    assert counters["eve.lost"] == 0
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_lines_that_cannot_be_read_are_lost_alone(
+    tmp_path: Path, counters: Counters, patient: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def shown(data: bytes) -> bytes:
+        if b".13\n" in data:
+            raise ValueError("odd")
+        return data
+
+    out = LineWriter(str(tmp_path / "eve"), "eve", counters, patient=patient, shown=shown)
+    for _ in range(2):
+        out.put(lines(10, 10))
+    out.close()
+    assert set(numbers((tmp_path / "eve").read_bytes())) == {*range(10, 20)} - {13}
+    assert counters["eve.lost"] == 2
+    assert len(caplog.records) == 1, "once"
+
+
 @contextlib.contextmanager
 def room(limit_bytes: int) -> Iterator[None]:
     """Let no file of this process grow beyond a size: a disk that is full."""

@@ -21,9 +21,11 @@ from ids_plugins.webhook import Webhook
 from ids.config import Config, load_config
 from ids.counters import Counters
 from ids.errors import IdsError, UsageError
-from ids.events import Events
+from ids.events import Events, Lines
 from ids.plugin import outlet
-from ids.plugin.outlet import Outlet, Refused
+from ids.plugin.delivery import Refused, Settled
+from ids.plugin.outlet import Outlet
+from ids.plugin.output import Output
 from ids.privacy import Privacy, PrivacySettings
 from ids.respond.outputs import MailSettings
 from tests.plugins.receivers import (
@@ -332,6 +334,97 @@ def test_a_reload_does_not_wait_for_a_receiver_that_stalls(monkeypatch: pytest.M
     assert counters["x.delivered"] == len(receiver.got) == 1
 
 
+def test_an_event_that_is_too_long_for_a_datagram_costs_only_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever sends bytes that JSON spells with six each makes one, whenever they like."""
+    long = alert(99, payload_printable="\ufffd" * 200_000)
+    outputs: list[tuple[Output, str, dict[str, Any]]] = [
+        (EveOutput(), "eve", {"path": str(tmp_path / "socket"), "filetype": "unix_dgram"}),
+        (Syslog(), "syslog", {"address": f"unix://{tmp_path / 'socket'}", "message_bytes": 1 << 20}),
+    ]
+    for output, name, group in outputs:
+        with Datagrams(socket.AF_UNIX, str(tmp_path / "socket")) as receiver:
+            made = context(True, **{name: group})
+            with running(output, made) as emit:
+                emit(alert(1), long, alert(2), long)
+                emit(alert(3))
+                found = [re.search(rb'"signature_id": ?(\d+)', receiver.receive()) for _ in range(3)]
+        assert [hit and int(hit[1]) for hit in found] == [1, 2, 3]
+        counters = made.counters
+        assert (counters[f"{name}.delivered"], counters[f"{name}.too_long"], counters[f"{name}.lost"]) == (3, 2, 0)
+        assert counters[f"{name}.retries"] == 0
+        assert caplog.text.count(f"{name}: an event is too long for a datagram") == 1, "once"
+        (tmp_path / "socket").unlink()
+
+
+def test_a_message_over_udp_is_no_longer_than_a_datagram() -> None:
+    long = ["syslog.message_bytes=65508"]
+    with pytest.raises(IdsError, match=r"syslog\.message_bytes: a datagram of UDP has 65507 at most"):
+        load_config(None, ["syslog.address=udp://192.0.2.1", *long])
+    load_config(None, ["syslog.address=tcp://192.0.2.1", *long])
+
+
+def test_what_no_time_will_mend_is_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Only `OSError` says that the receiver may take it later; anything else is a fault in one of the events."""
+    got: list[bytes] = []
+
+    def deliver(lines: Sequence[bytes]) -> None:
+        if any(b"title 7" in line for line in lines):
+            raise AttributeError("'NoneType' object has no attribute 'get'")
+        got.extend(lines)
+
+    counters = Counters()
+    outlet = made(deliver, counters, buffer_bytes=1 << 20)
+    for _ in range(3):
+        outlet.put(Events([alert(sid) for sid in range(20)]).lines())
+    outlet.put(Events([alert(7)] * 20).lines())
+    outlet.put(Events([alert(sid) for sid in range(20)]).lines())
+    outlet.close()
+    assert (counters["x.delivered"], counters["x.refused"]) == (76, 24)
+    assert (counters["x.retries"], counters["x.lost"], len(got)) == (0, 0, 76)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("odd", [{"alert": None}, {"alert": 3}, {"alert": {"severity": [1]}}, {"ids": 3}])
+def test_an_odd_event_of_a_plugin_costs_syslog_no_other(odd: dict[str, Any]) -> None:
+    with Datagrams(socket.AF_INET, ("127.0.0.1", 0)) as receiver:
+        address = f"udp://127.0.0.1:{receiver.socket.getsockname()[1]}"
+        made = context(syslog={"address": address, "message_bytes": 480})
+        with running(Syslog(), made) as emit:
+            emit(alert(1), alert(99) | odd, alert(2))
+        found = [receiver.receive() for _ in range(made.counters["syslog.delivered"])]
+    assert made.counters["syslog.delivered"] + made.counters["syslog.refused"] == 3
+    assert [message for message in found if b"title 1" in message or b"title 2" in message] == [found[0], found[-1]]
+    assert len(set(found)) == len(found) >= 2, "none comes twice"
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "with space", "nül", ""])
+def test_a_token_that_is_no_header_is_refused_at_once(tmp_path: Path, token: str) -> None:
+    (tmp_path / "token").write_text(token)
+    with pytest.raises(UsageError, match=r"webhook\.token_file .*expected one line"):
+        Webhook().ids_start(context(webhook={"url": "http://x/", "token_file": str(tmp_path / "token")}))
+
+
+@pytest.mark.parametrize("header", [{"X": "a\nb"}, {"X Y": "a"}, {"X": "€"}, {"": "a"}])
+def test_a_header_that_is_none_is_refused_at_once(header: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"webhook\.headers"):
+        Webhook().ids_start(context(webhook={"url": "http://x/", "headers": header}))
+
+
+def test_events_that_cannot_be_read_are_lost_alone(caplog: pytest.LogCaptureFixture) -> None:
+    counters, got = Counters(), list[bytes]()
+    outlet = made(got.extend, counters, severity=2)
+    none, nothing = {"event_type": "alert", "alert": {}}, {"event_type": "alert", "alert": None}
+    outlet.put([Lines("alert", b"no json\n" * 2 + json.dumps(alert(1)).encode() + b"\n3\n", 4)])
+    outlet.put(Events([alert(2, severity=3), none, nothing]).lines())
+    outlet.put([Lines("alert", b"[]\n", 1)])
+    outlet.close()
+    assert [json.loads(line)["alert"] for line in got] == [alert(1)["alert"], {}, None], "the worst, where it says none"
+    assert (counters["x.delivered"], counters["x.lost"]) == (3, 4)
+    assert len(caplog.records) == 1, "once"
+
+
 # ---- mail
 
 
@@ -369,6 +462,60 @@ def test_a_mail_that_is_refused_is_sent_later_with_what_came_meanwhile() -> None
             text = mails.get(timeout=PATIENCE_S)
     assert "1 sid 1" in re.sub(r"\s+", " ", text)
     assert made.counters["mail.retries"] == 1
+
+
+def test_events_of_a_mail_are_delivered_when_it_is_sent() -> None:
+    now = [0.0]
+    with mail_server(refuses=1) as (port, mails):
+        settings = MailSettings(server="127.0.0.1", port=port, security="none", to=["soc@example.org"])
+        mailer = Mailer(settings, "127.0.0.1", lambda: now[0])
+        batch = [json.dumps(alert(1)).encode(), b'{"event_type": "alert", "alert": null}', b"[]"]
+        assert sum(mailer.deliver(batch)) == 0, "not yet"
+        now[0] = 3601.0
+        again = [json.dumps(alert(2)).encode()]
+        with pytest.raises(OSError, match="451"):
+            mailer.deliver(again)
+        assert mailer.deliver(again) == Settled(delivered=2, refused=2)
+        assert "2 alerts of 2 rules" in mails.get(timeout=PATIENCE_S)
+        assert sum(mailer.close()) == 0
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_digest_that_is_not_sent_in_the_end_is_counted(there: bool, caplog: pytest.LogCaptureFixture) -> None:
+    with mail_server() as (port, _):
+        settings = {"server": "127.0.0.1", "port": port if there else 1, "security": "none", "to": ["a@example.org"]}
+        made = context(mail=settings)
+        with running(Mail(), made) as emit:
+            emit(alert(1), alert(2))
+            emit(alert(3))
+    assert (made.counters["mail.delivered"], made.counters["mail.lost"]) == ((3, 0) if there else (0, 3))
+    assert ("mail: 3 events were not delivered in the end" in caplog.text) is not there
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+@pytest.mark.parametrize(
+    ("output", "name", "group"),
+    [
+        (Mail, "mail", {"server": "mail.example", "to": ["a@example.org"]}),
+        (Syslog, "syslog", {"address": "tls://x:1"}),
+        (Webhook, "webhook", {"url": "https://x/"}),
+    ],
+)
+def test_certificates_that_cannot_be_read_are_refused_at_once(
+    tmp_path: Path, output: type[Output], name: str, group: dict[str, Any], content: str | None
+) -> None:
+    if content is not None:
+        (tmp_path / "ca").write_text(content)
+    with pytest.raises(UsageError, match=rf"{name}\.ca_file .*/ca"):
+        output().ids_start(context(True, **{name: {**group, "ca_file": str(tmp_path / "ca")}}))
+
+
+@pytest.mark.parametrize("password", ["pässword", "two\nlines"])
+def test_a_password_that_cannot_be_sent_is_refused_at_once(tmp_path: Path, password: str) -> None:
+    (tmp_path / "password").write_text(password)
+    group = {"server": "x", "to": ["a@example.org"], "username": "a", "password_file": str(tmp_path / "password")}
+    with pytest.raises(UsageError, match=r"mail\.password_file"):
+        Mail().ids_start(context(mail=group))
 
 
 def test_evidence_that_a_mail_filter_refuses_does_not_hold_up_the_mails() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from ids.config import Config
 from ids.counters import Counters
 from ids.events import Events
 from ids.plugin.context import EngineContext
-from ids.store.database import open_reading
+from ids.store import writer as module
+from ids.store.database import open_reading, open_writing
 from ids.store.queries import alerts, changes
 from ids.types import Change, FlowColumns
 from tests.store.samples import T0, event
@@ -63,3 +66,28 @@ def test_a_reload_switches_it_on_and_off(tmp_path: Path) -> None:
     output.ids_stop()
     with closing(open_reading(tmp_path / "default" / "events.db")) as database:
         assert len(alerts(database)) == 2
+
+
+def test_a_reload_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    works, asked = threading.Event(), threading.Event()
+
+    def hang(where: Path) -> sqlite3.Connection:
+        asked.set()
+        assert works.wait(60)
+        return open_writing(where)
+
+    monkeypatch.setattr(module, "open_writing", hang)
+    output, on = StoreOutput(), context(tmp_path)
+    output.ids_start(on)
+    play(output, 1)
+    assert asked.wait(60)
+    output.ids_reload(context(tmp_path, enabled=False))()  # returns
+    (writer,) = output._retired
+    play(output, 2)
+    assert output._retired == [writer]
+    works.set()
+    writer._thread.join(60)
+    play(output, 3)
+    assert output._retired == []
+    output.ids_stop()
+    assert (on.counters["store.written"], on.counters["store.lost"]) == (2, 0)

@@ -134,3 +134,23 @@ def test_what_is_odd_is_of_the_exchange_and_a_rule_on_either_side_hears_of_it(tm
         (1, "to_server"),
         (2, "to_client"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer", "events"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", []),
+        (
+            b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+            ["REQUEST_HEADER_INVALID", "RESPONSE_HEADER_REPETITION", "DUPLICATE_CONTENT_LENGTH_FIELD_IN_RESPONSE"],
+        ),
+        (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ["UNABLE_TO_MATCH_RESPONSE_TO_REQUEST"]),
+    ],
+)
+def test_what_is_odd_is_an_event(request_: bytes, answer: bytes, events: list[str]) -> None:
+    played = Session()
+    played.tcp(*([request_] if request_ else []), to_client(answer))
+    said = [event["anomaly"] for event in played.events if event["event_type"] == "anomaly"]
+    assert [anomaly["event"] for anomaly in said] == events
+    assert all((anomaly["app_proto"], anomaly["layer"]) == ("http", "proto_parser") for anomaly in said)

@@ -15,6 +15,8 @@ from ids.protocols.recognition import Recogniser
 from ids.protocols.stage import PRELUDE_BYTES
 from ids.types import Datagram, Direction, Flow, FlowColumns, StreamChunk, Transaction, Transactions
 from tests.factory import T0, make_datagrams, make_flow, make_streams
+from tests.protocols import said
+from tests.protocols.initials import HELLO, crypto, initial
 from tests.protocols.toys import TOY
 from tests.protocols.wire import CLIENT, SERVER, Wire
 
@@ -400,3 +402,28 @@ def test_the_end_of_both_sides_is_taken_over_as_well() -> None:
     wire = Wire().client(NOT_HTTP[0] + GET, closed=True).server(REFUSED, closed=True)
     assert uris(wire)[-2:] == [b"/ x", b"/hidden"]
     assert wire.seen[-1].complete
+
+
+USUAL = {
+    "snmp": (161, said.SNMP_GET), "dhcp": (67, said.DHCP_DISCOVER), "sip": (5060, said.SIP_INVITE),
+    "ike": (500, said.IKE2),
+    "ike behind a marker": (4500, bytes(4) + said.IKE2), "tftp": (69, said.TFTP_READ), "ntp": (123, said.NTP_CLIENT),
+    "quic": (443, initial(crypto(0, HELLO))), "dns": (53, DNS_QUERY),
+}  # fmt: skip
+"""Of each protocol whose servers have a port by right: that, and what a client says."""
+
+
+@pytest.mark.parametrize("junk", [[b"x" * 20] * 4, [b"\0" * 48] * 20, [DNS_QUERY], [said.SNMP_GET], [said.SIP_INVITE]])
+@pytest.mark.parametrize("name", USUAL)
+def test_nothing_that_is_sent_before_hides_a_datagram_at_its_usual_port(name: str, junk: list[bytes]) -> None:
+    port, asked = USUAL[name]
+    heard = said.over_udp(*[(CLIENT, data) for data in (*junk, asked)], dport=port)
+    assert heard.flow.app_proto == name.split()[0]
+    assert any(found.protocol == heard.flow.app_proto for found in heard.seen)
+
+
+def test_esp_beside_ike_costs_no_look_a_datagram(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[bytes] = []
+    monkeypatch.setattr(Recogniser, "usual", lambda self, data, ports: looks.append(data))
+    said.over_udp(*[(CLIENT, b"\x55" * 100)] * 50, dport=4500)
+    assert len(looks) <= 4

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ids.protocols import PROTOCOLS
+from ids.protocols import PROTOCOLS, stage
 from ids.protocols.recognition import LINE_BYTES, Recogniser
 from tests.protocols.wire import CLIENT, SERVER, Wire, uris
 
@@ -142,6 +142,19 @@ def test_both_readings_go_with_the_flow_and_give_back_what_they_hold() -> None:
     assert wire.counters["app_layer.rivals"] == 1
     wire.flow.columns.clear(np.array([wire.flow.slot]))
     assert wire.stage._talks.held == wire.pool("smtp").held == 0
+
+
+def test_what_is_kept_of_lines_is_bounded_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire().client(b"\x01" * 300).client(b"x\nGET " + b"y" * 5000)
+    assert wire.stage._talks.lines <= 1, "it begins no line that is looked for"
+    wire.client(b"\nPOST /x")
+    assert wire.stage._talks.lines == len(b"POST /x")
+    wire.flow.columns.clear(np.array([wire.flow.slot]))
+    assert wire.stage._talks.lines == 0
+    monkeypatch.setattr(stage, "LINES_MEMCAP_BYTES", 3)
+    full = Wire().client(b"\x01" * 300 + b"\nPOST /x")
+    assert full.stage._talks.lines <= 1
+    assert full.counters["app_layer.probe.memcap"] == 1
 
 
 def test_a_second_parser_that_fails_costs_the_flow_nothing_else(caplog: pytest.LogCaptureFixture) -> None:

@@ -285,6 +285,12 @@ def test_what_is_no_record_is_counted(data: bytes) -> None:
     assert wire.counters["tls.malformed"] == 1
 
 
+def names(kind: int, size: int, name: bytes) -> bytes:
+    """Return the extension for server names, whatever it says of the first."""
+    entry = bytes([kind]) + size.to_bytes(2, "big") + name
+    return hs.extension(0, len(entry).to_bytes(2, "big") + entry)
+
+
 HEARTBEAT = hs.record(b"\1\0\4ping" + bytes(16), kind=24)
 BLEEDS = hs.record(b"\1\x40\0", kind=24)
 
@@ -298,6 +304,14 @@ BLEEDS = hs.record(b"\1\x40\0", kind=24)
         (b"\x16\x03\x03\xff\xff", [b"tls.invalid_tls_header", b"tls.invalid_ssl_record"]),
         (hs.record(hs.message(1, b"\x03\x03short")), [b"tls.invalid_handshake_message"]),
         (hs.record(hs.client_hello(hs.server_name(b"a") * 2)), [b"tls.multiple_sni_extensions"]),
+        (hs.record(hs.client_hello(names(1, 9, b"a.example"))), [b"tls.invalid_sni_type"]),
+        (hs.record(hs.client_hello(names(0, 9, b"a.example"))), []),
+        (hs.record(hs.client_hello(names(0, 3, b"a.example"))), []),
+        (hs.record(hs.client_hello(names(0, 50, b"a.example"))), [b"tls.invalid_sni_length"]),
+        (hs.record(hs.client_hello(names(0, 0, b""))), [b"tls.invalid_sni_length"]),
+        (hs.record(hs.client_hello(names(0, 255, b"a" * 255))), []),
+        (hs.record(hs.client_hello(names(0, 256, b"a" * 256))), [b"tls.invalid_sni_length"]),
+        (hs.record(b"\7\0\4ping" + bytes(16), kind=24), [b"tls.invalid_heartbeat_message"]),
         (HEARTBEAT, [b"tls.heartbeat_message"]),
         (HEARTBEAT + BLEEDS, [b"tls.heartbeat_message", b"tls.overflow_heartbeat_message"]),
     ],

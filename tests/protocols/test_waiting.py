@@ -14,8 +14,9 @@ from ids.counters import Counters
 from ids.protocols.framing import Pool
 from ids.protocols.http2.frames import PREFACE, PRIORITY
 from ids.protocols.waiting import SPARE_BYTES, WAITING_BYTES, Waiting
-from tests.protocols import directories, said, shares
+from tests.protocols import calls, directories, questions, said, shares
 from tests.protocols.frames2 import frame
+from tests.protocols.questions import framed
 from tests.protocols.wire import CLIENT, SERVER, Wire
 
 CAP = 65536
@@ -102,6 +103,14 @@ def requests(protocol: str) -> tuple[list[tuple[int, bytes]], list[bytes]]:
         case "smtp":
             opening = [(1, b"220 hi\r\n"), (0, b"EHLO me\r\n"), (1, b"250 ok\r\n"), (0, b"MAIL FROM:<a@b>\r\n")]
             return opening, [b"RCPT TO:<%d%s@c>\r\n" % (number, NAME) for number in numbers]
+        case "dns":
+            query = questions.question(b"www.example.com")
+            return [(0, framed(questions.message(query)))], [
+                framed(pack(">H", number) + questions.message(query)[2:]) for number in numbers
+            ]
+        case "dcerpc":
+            opening = [(0, calls.bind((0, calls.SVCCTL, 2))), (1, calls.bind_ack(0))]
+            return opening, [calls.request(1, b"x", call_id=number) for number in numbers]
         case "http2":
             return [(0, PREFACE)], [frame(PRIORITY, pack(">IB", 0, 7), stream=2 * number + 1) for number in numbers]
         case _:
@@ -112,13 +121,18 @@ def requests(protocol: str) -> tuple[list[tuple[int, bytes]], list[bytes]]:
             ]
 
 
-@pytest.mark.parametrize("protocol", ["mqtt", "modbus", "ldap", "imap", "pop3", "smtp", "http2", "smb"])
+@pytest.mark.parametrize(
+    "protocol", ["mqtt", "modbus", "ldap", "imap", "pop3", "smtp", "http2", "smb", "dns", "dcerpc"]
+)
 def test_what_waits_counts_in_the_memory_of_its_protocol(protocol: str) -> None:
     cap = CAPS.get(protocol, CAP)
     opening, asked = requests(protocol)
-    settings: dict[str, Any] = {protocol: {"memcap_bytes": cap}}
-    if protocol in ("mqtt", "modbus", "ldap"):
-        settings[protocol]["open_requests"] = MANY
+    limits = {"dns": "open_queries", "dcerpc": "open_calls"} | dict.fromkeys(
+        ("mqtt", "modbus", "ldap"), "open_requests"
+    )
+    settings: dict[str, Any] = {
+        protocol: {"memcap_bytes": cap, **({limits[protocol]: MANY} if protocol in limits else {})}
+    }
     wire = Wire(**settings)
     for side, data in opening:
         wire.send((CLIENT, SERVER)[side], data)

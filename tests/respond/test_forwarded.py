@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ids.respond.forwarded import address_of
+from ids.respond.forwarded import listed_address
 from ids.respond.proxies import MAX_VALUE_BYTES
 from ids.testing import Session
 from ids.testing.session import to_client, to_server
@@ -37,12 +37,12 @@ HEADER = b"192.0.2.77, 2001:db8::5"
     ],
 )
 def test_addresses(value: bytes, last: bool, address: str) -> None:
-    assert address_of(value, last=last) == address
+    assert listed_address(value, last=last) == address
 
 
 @given(st.binary(max_size=2 * MAX_VALUE_BYTES), st.booleans())
 def test_any_header_is_an_address_or_nothing(value: bytes, last: bool) -> None:
-    assert set(address_of(value, last=last)) <= set("0123456789abcdef.:")
+    assert set(listed_address(value, last=last)) <= set("0123456789abcdef.:")
 
 
 def play(folder: Path, *settings: str, header: bytes = b"X-Forwarded-For: " + HEADER) -> Session:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +203,66 @@ def test_the_oldest_files_give_way_and_others_stay(tmp_path: Path) -> None:
     shelf.flush()
     assert len(list((tmp_path / "out").glob("*.pcap"))) == 1
     assert (counters["captures.written"], counters["captures.rotated"]) == (7, 6)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_directory_is_read_once_and_again_where_others_have_changed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many files there are, a recording costs its own."""
+    reads: list[int] = []
+    scan = os.scandir
+
+    def counted(of: Any) -> Any:
+        if isinstance(of, int):  # the folder; by path others read theirs
+            reads.append(of)
+        return scan(of)
+
+    monkeypatch.setattr(os, "scandir", counted)
+    shelf = Recordings(CapturesSettings(dir=str(tmp_path), files=3), Counters(), patient=True)
+    for number in (5, 2, 4, 3, 5, 9):  # one is written again
+        shelf.put(f"{number:019d}-1-1.pcap", b"x")
+    shelf.flush()
+    assert len(reads) == 1
+    assert [name[18] for name in names(tmp_path)] == ["4", "5", "9"]
+    (tmp_path / f"{7:019d}-1-1.pcap").write_bytes(b"another engine's")
+    os.utime(tmp_path, ns=(1, 1))  # the clock of files may not have ticked since
+    shelf.put(f"{8:019d}-1-1.pcap", b"x")
+    shelf.flush()
+    assert len(reads) == 2
+    assert [name[18] for name in names(tmp_path)] == ["7", "8", "9"]
+
+
+def test_what_a_crash_left_unfinished_is_removed_and_what_others_write_is_left(tmp_path: Path) -> None:
+    name = f"{1:019d}-1-1.pcap"
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    there = f".{name}.{os.getppid()}"
+    old = f".{2:019d}-1-1.pcap.{os.getppid()}"
+    for left in (f".{name}.{os.getpid()}", f".{name}.{gone.pid}", f".{name}.9999999999", there, old, ".notes.1"):
+        (tmp_path / left).write_bytes(b"x")
+    os.utime(tmp_path / old, (0, 0))
+    shelf = Recordings(CapturesSettings(dir=str(tmp_path)), Counters(), patient=True)
+    shelf.put(name, b"x")
+    shelf.flush()
+    assert names(tmp_path) == sorted([name, there, ".notes.1"])
+
+
+def test_the_thread_ends_with_the_engine_and_writes_what_waits(tmp_path: Path) -> None:
+    counters = Counters()
+    shelf = Recordings(CapturesSettings(dir=str(tmp_path)), counters, patient=True)
+    for number in range(5):
+        shelf.put(f"{number:019d}-1-1.pcap", b"x")
+    shelf.flush()
+    shelf.close()
+    assert shelf._thread is not None
+    shelf._thread.join(60)
+    assert not shelf._thread.is_alive()
+    assert (counters["captures.written"], counters["captures.lost"]) == (5, 0)
+    Recordings(CapturesSettings(dir=str(tmp_path)), counters, patient=True).close()
 
 
 def test_a_directory_that_cannot_be_written_loses_recordings_and_says_so_once(

@@ -14,6 +14,9 @@ _ASKING = (pdu.BIND, pdu.ALTER)
 _ANSWERS = {pdu.BIND_ACK: pdu.BIND, pdu.BIND_NAK: pdu.BIND, pdu.ALTER_RESPONSE: pdu.ALTER}
 """Answers to what is no request, by what they answer."""
 
+CALL_BYTES = 1024
+"""What an open call counts for besides what it says. One of each association is open whether there is room or not."""
+
 
 class Bounds:
     """What calls may hold; shared by all associations of a protocol."""
@@ -46,7 +49,7 @@ class RpcCall:
     """A call and its answer, or a bind and its answer; one of them may be lost."""
 
     __slots__ = (
-        "answer", "answer_fragments", "answered", "answers", "asked", "bare", "bound", "call_id", "context",
+        "answer", "answer_fragments", "answered", "answers", "asked", "bare", "bound", "call_id", "context", "cost",
         "fragments", "kind", "little", "minor", "named", "opnum", "owner", "stub",
     )  # fmt: skip
 
@@ -69,6 +72,8 @@ class RpcCall:
         """Of a bind: what it asks for; of a call: what the last bind asked for."""
         self.named = named
         """The interface that is called, as rules test it."""
+        self.cost = 0
+        """Bytes that it counts for besides what it says, while it is open."""
         self.owner: Any = None
         """What the protocol that carries it knows of it."""
 
@@ -158,13 +163,15 @@ class Association:
         return tuple(dict.fromkeys(interface.named for interface in self.bound.values()))
 
     def _begin(self, message: Pdu) -> tuple[RpcCall, RpcCall | None]:
-        evicted = self._open.get(message.call_id)
-        if evicted is None and len(self._open) >= self._bounds.open_calls:
+        evicted, pool = self._open.get(message.call_id), self._bounds.pool
+        room = len(self._open) < self._bounds.open_calls and pool.take(CALL_BYTES)
+        if evicted is None and not room and self._open:
             evicted = next(iter(self._open.values()))
             self._bounds.count("calls_evicted")
         if evicted is not None:
             self._forget(evicted)
         call = self._open[message.call_id] = RpcCall(message.call_id, message.little, message.minor, ())
+        call.cost = CALL_BYTES if room or pool.take(CALL_BYTES) else 0
         return call, evicted
 
     def _bind(self, call: RpcCall, results: list[tuple[int, int]]) -> None:
@@ -193,4 +200,4 @@ class Association:
     def _forget(self, call: RpcCall) -> None:
         """Hold a call no longer; whoever has it may still read it."""
         if self._open.pop(call.call_id, None) is not None:
-            self._bounds.pool.give(len(call.stub) + len(call.answer) + len(call.bare or b""))
+            self._bounds.pool.give(call.cost + len(call.stub) + len(call.answer) + len(call.bare or b""))

@@ -7,6 +7,7 @@ from struct import Struct
 from typing import Any
 
 from ids.protocols.dcerpc.buffers import MAKERS, Side
+from ids.protocols.dcerpc.calls import CALL_BYTES
 from ids.protocols.dcerpc.fields import kind
 from ids.protocols.dcerpc.pdu import REQUEST, RESPONSE, spelt
 from ids.protocols.dcerpc.settings import DcerpcSettings
@@ -36,8 +37,10 @@ def is_datagram(data: bytes) -> bool:
 class _Exchange:
     """A call and its answer."""
 
-    __slots__ = ("activity", "answer", "answered", "answers", "asked", "fragments", "head", "opnum", "sequence", "stub",
-                 "tx_id")  # fmt: skip
+    __slots__ = (
+        "activity", "answer", "answered", "answers", "asked", "cost", "fragments", "head", "opnum", "sequence", "stub",
+        "tx_id",
+    )  # fmt: skip
 
     def __init__(self, tx_id: int, activity: str, sequence: int) -> None:
         self.tx_id = tx_id
@@ -49,6 +52,8 @@ class _Exchange:
         self.opnum = 0
         self.head: tuple[bytes, ...] = ()
         """The interface that is called, as rules test it."""
+        self.cost = 0
+        """Bytes that it counts for besides what it says."""
 
 
 class DcerpcDatagrams:
@@ -124,8 +129,9 @@ class DcerpcDatagrams:
         out: list[Transaction],
     ) -> _Exchange:
         """Begin an exchange; one that was open under its key, or the oldest of too many, ends unanswered."""
-        given_up = self._open.get(key)
-        if given_up is None and len(self._open) >= self._shared.settings.open_calls:
+        given_up, pool = self._open.get(key), self._shared.pool
+        room = len(self._open) < self._shared.settings.open_calls and pool.take(CALL_BYTES)
+        if given_up is None and not room and self._open:
             key_of_oldest = next(iter(self._open))
             given_up = self._open[key_of_oldest]
             self._shared.counters.add("dcerpc.calls_evicted")
@@ -140,12 +146,13 @@ class DcerpcDatagrams:
                 )
             )
         exchange = self._open[key] = _Exchange(self._next_id, activity, key[1])
+        exchange.cost = CALL_BYTES if room or pool.take(CALL_BYTES) else 0
         self._next_id += 1
         return exchange
 
     def _forget(self, key: tuple[bytes, int]) -> None:
         exchange = self._open.pop(key)
-        self._shared.pool.give(len(exchange.stub) + len(exchange.answer))
+        self._shared.pool.give(exchange.cost + len(exchange.stub) + len(exchange.answer))
 
 
 def _fields(exchange: _Exchange) -> dict[str, Any]:

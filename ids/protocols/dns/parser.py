@@ -21,6 +21,9 @@ from ids.types import Direction, Transaction
 _LENGTH = 2
 """Bytes before each message of a stream, which say how many it has (RFC 1035 section 4.2.2)."""
 _LONGEST = _LENGTH + 0xFFFF
+QUERY_BYTES = 192
+"""What a query that waits counts for in the memory of the protocol; but for one of each flow, which has no more as a
+rule."""
 
 
 def _length_of(data: bytes | bytearray, at: int) -> int:
@@ -72,6 +75,8 @@ class DnsFlow:
         """Give back the memory of a flow that is parsed no more."""
         for frames in self._frames:
             frames.release()
+        self._shared.pool.give(QUERY_BYTES * max(len(self._waiting) - 1, 0))
+        self._waiting.clear()
 
     # Messages.
 
@@ -116,11 +121,12 @@ class DnsFlow:
         """Return the id of a new transaction, which an answer with this id belongs to."""
         tx_id = self._next_id
         self._next_id += 1
-        waiting = self._waiting
-        waiting.pop(message_id, None)
-        if len(waiting) >= self._shared.settings.open_queries:
+        waiting, shared = self._waiting, self._shared
+        known = waiting.pop(message_id, None) is not None
+        full = len(waiting) >= shared.settings.open_queries
+        if waiting and not known and (full or not shared.pool.take(QUERY_BYTES)):
             del waiting[next(iter(waiting))]
-            self._shared.counters.add("dns.queries_evicted")
+            shared.counters.add("dns.queries_evicted")
         waiting[message_id] = tx_id
         return tx_id
 
@@ -129,6 +135,10 @@ class DnsFlow:
 
         Ids count messages, as Suricata's do: the next query's is not that of the answer plus one.
         """
-        tx_id = self._waiting.pop(message_id, self._next_id)
+        tx_id = self._waiting.pop(message_id, None)
+        if tx_id is None:
+            tx_id = self._next_id
+        elif self._waiting:
+            self._shared.pool.give(QUERY_BYTES)
         self._next_id += 1
         return tx_id

@@ -36,6 +36,17 @@ class FileSettings(BaseModel):
         ge=0,
         description="Content of open files kept, over all flows; of those beyond it, size and digests are still known.",
     )
+    range_memcap_bytes: int = Field(
+        64 * MIB,
+        ge=0,
+        description="Bytes of files that come in ranges over several responses of HTTP, kept to be joined, over all"
+        " files; the one that was silent longest gives way. Suricata's byterange.memcap.",
+    )
+    range_timeout_s: float = Field(
+        60,
+        gt=0,
+        description="How long ranges of a file wait for others after the last one came. Suricata's byterange.timeout.",
+    )
     store_dir: str | None = Field(
         None,
         description="Directory into which rules with `filestore` write files, each named by the SHA-256 of its bytes;"

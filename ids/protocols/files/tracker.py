@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ids.counters import Counters
 from ids.protocols.files.file import COST, FILE_BUFFERS, FieldsOf, File, State
+from ids.protocols.files.ranges import Ranges
 from ids.protocols.files.settings import HASHES, FileSettings
 from ids.types import Direction, FlowColumns, Transaction
 
@@ -34,6 +35,7 @@ class Files:
         self.settings = settings
         self.flows = flows
         self._counters = counters
+        self.ranges = Ranges(settings, counters)
         self.held = 0
         """Bytes of open files, as `File.held` counts them."""
         self.ended: list[File] = []
@@ -60,7 +62,7 @@ class Files:
 
     def configure(self, settings: FileSettings) -> None:
         """Go on by these settings; `want` has to follow."""
-        self.settings = settings
+        self.settings = self.ranges.settings = settings
 
     def want(self, buffers: Collection[str] | None, *, logged: bool, storing: bool = False) -> None:
         """Say what is wanted: by rules, the buffers of these names (None: it is not known); by outputs, events."""

@@ -159,7 +159,7 @@ class Connection(State):
             low = block.lower()
             length = body_length(low)
             method = waiting[0].method if waiting else b""
-            if length is None or method == b"CONNECT" or start - at > shared.header_bytes:
+            if length is None or method == b"CONNECT" or start - at > shared.header_bytes or _RANGE in low:
                 break
             if method != b"HEAD" and block[9:12] not in _BODILESS:
                 end += length
@@ -178,7 +178,7 @@ class Connection(State):
                     at = end
                     continue
             files = shared.files
-            plain = files.plain and end > start and _DISPOSITION not in low and _RANGE not in low
+            plain = files.plain and end > start and _DISPOSITION not in low
             tracked = files.tracked and end > start and not plain
             response = (ResponseWithFile if tracked else Response)(block, data[start:end], exchange)
             row = Transaction(
@@ -227,9 +227,8 @@ class Connection(State):
         """Make the body of a response a file."""
         assert isinstance(answer, ResponseWithFile)
         disposition = answer.header(_DISPOSITION) if _DISPOSITION in low else None
-        ranged = answer.header(_RANGE) if _RANGE in low else None
         answer.file = file = response_file(
-            self._shared.files, self.slot, answer.exchange, answer.body, disposition, ranged, _NOTHING
+            self._shared.files, self.slot, answer.exchange, answer.body, disposition, None, _NOTHING
         )
         row.files = (file,)
         file.close(row.ts_ns, row.number)

@@ -21,6 +21,16 @@ def part_of(value: bytes) -> tuple[int | None, int | None]:
     return start, end
 
 
+def place_of(value: bytes) -> tuple[int, int, int] | None:
+    """Return where a part begins, the place behind it, and the size of the whole; None where one is not said, or the
+    part is all of it."""
+    found = RANGE.fullmatch(value)
+    if found is None or None in found.groups():
+        return None
+    start, end, size = map(int, found.groups())
+    return (start, end + 1, size) if start <= end < size and end + 1 - start < size else None
+
+
 def range_fields(value: bytes) -> dict[str, Any]:
     """Return what EVE logs of it."""
     found = RANGE.fullmatch(value)

@@ -14,6 +14,7 @@ from ids.protocols.http.body import More, buffers_of, is_due, looked
 from ids.protocols.http.ends import HEAD_END
 from ids.protocols.http.files import files_of
 from ids.protocols.http.head import other_readings, parse_part, parse_request
+from ids.protocols.http.joined import RANGE, Joined, Place, joined
 from ids.protocols.http.message import Exchange, Message, Side, State, Step
 from ids.protocols.http.settings import HttpSettings
 from ids.protocols.http.starts import REQUEST_AS_BODY
@@ -56,12 +57,15 @@ class Reports:
         buffers, more = buffers_of(message, side.direction, self._settings, self._counters)
         fields, answered = _fields(side, message), side.direction is Direction.TO_CLIENT
         files = self._files_of(side, message, buffers) if self._files.tracked else ()
+        together = self._joined(side, message, buffers) if answered and RANGE in message.head.headers else ()
         message.body.clear()
         if len(files) > 1 and self._files.asked:
             self._parts(side, message, buffers, files, more)
             return
         alone = files[0].buffers if len(files) == 1 else buffers
         self.emit(side, message.exchange, alone, fields(), answered, more=more, files=files)
+        for one in together:
+            self.emit(side, message.exchange, one.buffers, fields(), False, partial=one.partial, files=one.files)
 
     def so_far(self, now: Side, message: Message) -> None:
         """Report a request that is answered before its end, which may never come: the server has acted on it."""
@@ -87,6 +91,10 @@ class Reports:
             buffers, more = buffers_of(message, side.direction, self._settings, self._counters, True)
             looked(message, side.direction)
             self.emit(now, message.exchange, buffers, fields, False, side.direction, more, partial=True)
+            if side.direction is Direction.TO_CLIENT and RANGE in message.head.headers:
+                for one in self._joined(now, message, buffers):
+                    exchange = message.exchange
+                    self.emit(now, exchange, one.buffers, fields, False, side.direction, {}, one.partial, one.files)
 
     def part_of_head(self, side: Side, message: Message, block: bytes) -> None:
         """Report a part of a head beyond the limit, and note what its lines say of where the body ends."""
@@ -174,6 +182,12 @@ class Reports:
         for part, file in enumerate(files):
             file.part = part
             self.emit(side, exchange, file.buffers, exchange.fields(), False, files=(file,))
+
+    def _joined(self, now: Side, message: Message, buffers: Mapping[str, bytes]) -> Sequence[Joined]:
+        """Return what a response with a range makes with others."""
+        place = Place(self._flows, self._state.slot, "http", now.ts_ns, now.number)
+        host = str(message.exchange.fields().get("hostname", "")).encode()
+        return joined(self._files, place, message, host, buffers, self._settings, self._counters)
 
     def _files_of(self, side: Side, message: Message, buffers: dict[str, bytes]) -> Sequence[File]:
         """Return the files in a message that is reported, ended as it is."""

@@ -63,21 +63,18 @@ class Fault(Exception):
 class Decoder:
     """The headers of one direction of a connection."""
 
-    __slots__ = ("_most", "_table", "forgot")
+    __slots__ = ("_most", "_table")
 
     def __init__(self, table_bytes: int) -> None:
         """Keep at most so many bytes in the table, whatever size the sender gives it."""
         self._table = HeaderTable()
         self._most = table_bytes
-        self.forgot = False
-        """Headers may be missing in the table."""
 
     def forget(self) -> None:
         """Let go of all that the table has: it is not known any more which numbers its headers have."""
         size = self._table.maxsize
         self._table = HeaderTable()
         self._table.maxsize = size
-        self.forgot = True
 
     @property
     def held(self) -> int:

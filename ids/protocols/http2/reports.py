@@ -14,6 +14,8 @@ from ids.protocols.files import File
 from ids.protocols.http.body import buffers_of, looked
 from ids.protocols.http.files import files_of, opened_file
 from ids.protocols.http.head import Head
+from ids.protocols.http.joined import RANGE, Joined, Place, joined
+from ids.protocols.http.message import Message
 from ids.protocols.http2.settings import Http2Settings
 from ids.protocols.http2.streams import Half, Stream
 from ids.protocols.protocol import ODDITY
@@ -66,6 +68,9 @@ class Reports:
         looked(message, direction)
         self._add_frames(half, buffers, more)
         self._frames_left = min(self._frames_left + FRAMES_A_MESSAGE, FRAMES_IN_A_ROW)
+        together = self._joined(stream, message, buffers) if direction is Direction.TO_CLIENT else ()
+        for one in together:
+            self._emit(stream, direction, one.buffers, partial=one.partial, files=one.files)
         if partial:
             self._emit(stream, direction, buffers, more, partial=True)
             return
@@ -76,6 +81,17 @@ class Reports:
         self._emit(stream, direction, alone, more, complete=complete, files=files)
         for file in files if len(files) > 1 and self._files.asked else ():
             self._emit(stream, direction, file.buffers, files=(file,))
+
+    def _joined(self, stream: Stream, message: Message, buffers: Mapping[str, bytes]) -> Sequence[Joined]:
+        """Return what a response with a range makes with others."""
+        if RANGE not in message.head.headers:
+            return ()
+        asked = stream.halves[Direction.TO_SERVER].message
+        host = asked.head.buffers.get("http.host", b"") if asked is not None else b""
+        place = Place(self._flows, self._slot, "http2", self.ts_ns, self.number)
+        found = joined(self._files, place, message, host, buffers, self._settings, self._counters)
+        stream.files = (*stream.files, *[file for one in found for file in one.files])
+        return found
 
     def take_file(self, stream: Stream, direction: Direction, content: bytes) -> None:
         """Hand bytes of a body to the file that it is; one that is coded, or has several in it, is handed on whole."""

@@ -16,6 +16,8 @@ _CLIENT = Direction.TO_SERVER
 
 PROTOCOL = Protocol(
     name="quic",
+    usual_ports=frozenset({443}),
+    usual_starts={443: frozenset(range(LONG, 256))},
     datagram=is_quic,
     first_bytes=frozenset(range(LONG, 256)),
     settings=QuicSettings,

@@ -159,6 +159,8 @@ class DhcpFlow(Dialogue):
 
 PROTOCOL = Protocol(
     name="dhcp",
+    usual_ports=frozenset({67, 68}),
+    usual_starts=dict.fromkeys((67, 68), frozenset({1, 2})),
     datagram=is_dhcp,
     settings=DhcpSettings,
     datagrams=speaking(DhcpFlow),

@@ -239,6 +239,8 @@ def _listed(fields: dict[str, Any]) -> list[dict[str, Any]]:
 
 PROTOCOL = Protocol(
     name="ike",
+    usual_ports=frozenset({500, 4500}),
+    usual_starts={4500: frozenset({0})},
     datagram=is_ike,
     settings=IkeSettings,
     datagrams=speaking(IkeFlow),

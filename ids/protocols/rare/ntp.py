@@ -47,6 +47,7 @@ class NtpFlow(Dialogue):
 
 PROTOCOL = Protocol(
     name="ntp",
+    usual_ports=frozenset({123}),
     datagram=is_ntp,
     home_ports=frozenset({123}),
     settings=DialogueSettings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from string import ascii_letters
 
 from ids.protocols.dialogue import Dialogue, DialogueSettings, Shared, speaking
 from ids.protocols.frame import Spans
@@ -139,6 +140,8 @@ def _headers(lines: list[bytes]) -> dict[str, list[bytes]]:
 
 PROTOCOL = Protocol(
     name="sip",
+    usual_ports=frozenset({5060}),
+    usual_starts={5060: frozenset(b"\r\n" + ascii_letters.encode())},
     from_client=rb"[\r\n]*" + _REQUEST,
     from_server=rb"[\r\n]*" + _RESPONSE,
     datagram=is_sip,

@@ -204,6 +204,8 @@ class SnmpFlow(Dialogue):
 
 PROTOCOL = Protocol(
     name="snmp",
+    usual_ports=frozenset({161, 162}),
+    usual_starts=dict.fromkeys((161, 162), frozenset({0x30})),
     datagram=is_snmp,
     settings=DialogueSettings,
     datagrams=speaking(SnmpFlow),

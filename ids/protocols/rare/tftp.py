@@ -36,6 +36,8 @@ class TftpFlow(Dialogue):
 
 PROTOCOL = Protocol(
     name="tftp",
+    usual_ports=frozenset({69}),
+    usual_starts={69: frozenset({0})},
     datagram=is_tftp,
     settings=DialogueSettings,
     datagrams=speaking(TftpFlow),

@@ -34,8 +34,11 @@ PROTOCOL = Protocol(
         "invalid_certificate",
         "certificate_invalid_length",
         "heartbeat_message",
+        "invalid_heartbeat_message",
         "overflow_heartbeat_message",
         "multiple_sni_extensions",
+        "invalid_sni_type",
+        "invalid_sni_length",
     ),
     event="tls",
     buffers=(

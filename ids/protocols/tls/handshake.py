@@ -137,7 +137,8 @@ class Direction:
 
     def _heartbeat(self, content: bytes) -> None:
         """Note a heartbeat (RFC 6520), and one that asks for more than it brings: CVE-2014-0160."""
-        noted = {b"tls.heartbeat_message"}
+        asks_or_answers = self._changed or content[:1] in (b"\1", b"\2")
+        noted = {b"tls.heartbeat_message" if asks_or_answers else b"tls.invalid_heartbeat_message"}
         asked = int.from_bytes(content[1:_HEARTBEAT_HEAD], "big")
         if not self._changed and asked > len(content) - _HEARTBEAT_HEAD - _HEARTBEAT_PADDING:
             noted.add(b"tls.overflow_heartbeat_message")

@@ -10,6 +10,8 @@ from struct import Struct, error, unpack_from
 
 SERVER_NAME, GROUPS, POINT_FORMATS, SIGNATURES, ALPN, VERSIONS = 0, 10, 11, 13, 16, 43
 """Extensions that are read."""
+MAX_NAME = 255
+"""Bytes of a server name that is none too long for a host."""
 MAX_NAMES = 64
 """Names, protocols and versions of one extension that are read: no client offers so many."""
 MAX_NUMBERS = 1024
@@ -25,8 +27,8 @@ class Hello:
     """What one side says first. `whole` says whether it could be read to its end."""
 
     __slots__ = (
-        "alpn", "ciphers", "extensions", "formats", "groups", "legacy", "names", "random", "session", "signatures",
-        "size", "versions", "whole",
+        "alpn", "ciphers", "extensions", "formats", "groups", "legacy", "names", "odd", "random", "session",
+        "signatures", "size", "versions", "whole",
     )  # fmt: skip
 
     def __init__(self, size: int = 0) -> None:
@@ -42,6 +44,8 @@ class Hello:
         """Their types, in their order."""
         self.names: list[bytes] = []
         """Server names (RFC 6066), as sent."""
+        self.odd: list[bytes] = []
+        """What is wrong with the first of them, by Suricata's names."""
         self.alpn: list[bytes] = []
         self.groups: tuple[int, ...] = ()
         self.formats: tuple[int, ...] = ()
@@ -150,6 +154,11 @@ def _server_name(data: bytes, at: int, end: int, hello: Hello, client: bool) -> 
     while at + 3 <= end and len(hello.names) < MAX_NAMES:
         kind, size = data[at], data[at + 1] << 8 | data[at + 2]
         at += 3
+        if client and not hello.names and not hello.odd:
+            if kind:
+                hello.odd.append(b"tls.invalid_sni_type")
+            elif not 0 < size <= MAX_NAME or at + size > end:
+                hello.odd.append(b"tls.invalid_sni_length")
         if not kind:
             hello.names.append(data[at : min(at + size, end)])
         at += size

@@ -161,6 +161,8 @@ class TlsConnection:
         if not hello.whole:
             self._shared.counters.add("tls.malformed_hello")
             self._sides[direction].odd.append(b"tls.invalid_handshake_message")
+        else:
+            self._sides[direction].odd += hello.odd
         if len(hello.names) > 1 or hello.extensions.count(SERVER_NAME) > 1:
             self._sides[direction].odd.append(b"tls.multiple_sni_extensions")
         said = Said(hello)

@@ -37,6 +37,7 @@ from ids.rules.model.chain import (
     Jump,
     Number,
     Step,
+    Structure,
 )
 
 MAX_STEPS = 3000
@@ -220,7 +221,7 @@ def reads_cursor(step: Step) -> bool:
     """Return whether a step looks from the cursor."""
     if isinstance(step, Compare | Jump | Extract | Compute):
         return step.number.relative
-    return isinstance(step, Content | Expression | DataAt | Decode) and step.relative
+    return isinstance(step, Content | Expression | DataAt | Decode | Structure) and step.relative
 
 
 def moves_cursor(step: Step) -> bool:

@@ -25,6 +25,7 @@ from ids.rules.model.chain import (
     Length,
     Listed,
     Step,
+    Structure,
 )
 from ids.rules.model.entropy import MAX_BYTES, entropy_of
 from ids.rules.model.lists import Learned
@@ -42,6 +43,9 @@ NEAR = 1024
 
 ASIDE_MOVES = 100
 """Moves that a search by PCRE counts for: it takes some 80 µs, and in the worst case a tenth of a second."""
+
+STRUCTURE_MOVES = 50
+"""Moves that a structure of ASN.1 counts for: one of `ids.rules.model.ber.MAX_ELEMENTS` elements takes 100 µs."""
 
 _Bounds: TypeAlias = Callable[[Reading, int], tuple[int, int]]
 """Returns where a literal may start at the earliest, and end at the latest."""
@@ -70,6 +74,8 @@ def move_of(step: Step, k: int, read_on: bool, repeated: bool) -> Move:
         return _data_at_move(step, k)
     if isinstance(step, Length):
         return _length_move(step, k)
+    if isinstance(step, Structure):
+        return _structure_move(step, k)
     return _decode_move(step) if isinstance(step, Decode) else _listed_move(step, k)
 
 
@@ -277,6 +283,21 @@ def _decode_move(step: Decode) -> Move:
         if not decoded:
             return None
         at.decoded.append(decoded)
+        return cursor
+
+    return move
+
+
+def _structure_move(step: Structure, k: int) -> Move:
+    offset, relative, faults = step.offset, step.relative, step.faults
+
+    def move(at: Reading, cursor: int, _again: int) -> int | None:
+        start = (cursor if relative else at.origin) + offset
+        at.left -= STRUCTURE_MOVES
+        found = faults.found(at.data, start) if start >= 0 else None
+        if found is None:
+            return None
+        at.spans[k] = found
         return cursor
 
     return move

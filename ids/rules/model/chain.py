@@ -12,6 +12,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ids.rules.model.ber import Faults
 from ids.rules.model.patterns import Pattern
 
 DECODED = "base64_data"
@@ -180,8 +181,17 @@ class Entropy:
     negated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """From a place in the buffer on, structures of ASN.1 with a fault (``asn1``)."""
+
+    faults: Faults
+    offset: int = 0
+    relative: bool = False
+
+
 Step: TypeAlias = (
-    Content | Expression | DataAt | Length | Compare | Jump | Extract | Compute | Decode | Listed | Entropy
+    Content | Expression | DataAt | Length | Compare | Jump | Extract | Compute | Decode | Listed | Entropy | Structure
 )
 
 

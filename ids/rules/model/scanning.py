@@ -29,7 +29,6 @@ VERSION = f"{CACHE_FORMAT} {hyperscan.__version__}"  # type: ignore[attr-defined
 CASELESS: int = hyperscan.HS_FLAG_CASELESS
 SINGLE: int = hyperscan.HS_FLAG_SINGLEMATCH
 START: int = hyperscan.HS_FLAG_SOM_LEFTMOST
-ALLOW_EMPTY: int = hyperscan.HS_FLAG_ALLOWEMPTY
 
 COMPILE_CPU_S = 2.0
 """Processor time to compile one pattern: a hundred times what a long one takes."""

@@ -9,6 +9,7 @@ from ids.protocols.rare.dnp3 import FUNCTION_CODES, INDICATORS
 from ids.protocols.rare.mqtt_message import TYPES as MQTT_TYPES
 from ids.rules.language.suricata import (
     addresses,
+    asn1,
     buffers,
     content,
     dcerpc,
@@ -114,6 +115,7 @@ KEYWORDS: dict[str, Builder] = {
     "byte_jump": numbers.byte_jump,
     "byte_extract": numbers.byte_extract,
     "byte_math": numbers.byte_math,
+    "asn1": asn1.asn1,
     "base64_decode": numbers.base64_decode,
     # packets
     **{name: packet.header_number(name) for name in packet.NUMBERS},
@@ -166,7 +168,7 @@ KEYWORDS: dict[str, Builder] = {
 KEYWORDS["requires"] = partial(meta.requires, KEYWORDS)
 
 _KNOWN = """
-    asn1 bypass cip_service config dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
+    bypass cip_service config dhcp.leasetime dhcp.rebinding_time dhcp.renewal_time dnp3_func dnp3_ind dnp3_obj
     enip_command flow.age flowvar frame ftpbounce
     ftpdata_command geoip http2.errorcode http2.frametype http2.priority http2.settings http2.size_update http2.window
     ike.chosen_sa_attribute ike.exchtype ike.key_exchange_payload_length ike.nonce_payload_length iprep l3_proto lua
