@@ -5,21 +5,28 @@ from __future__ import annotations
 import errno
 import inspect
 import json
+import logging
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ids.errors import IdsError, KernelError, NoAnswer, NotRunning, UsageError
 
+log = logging.getLogger(__name__)
+
 MAX_REQUEST_BYTES = 4096
 TIMEOUT_S = 0.2
-"""How long the engine waits for a slow client; its rings hold more than that at line rate."""
+"""How long the engine waits for a slow client's request, all of it, and as long until that has taken the answer; its
+rings hold more than that at line rate."""
 
 ANSWER_S = 3.0
 """How long a command waits for the engine, which answers between two batches: some milliseconds, a second at worst."""
+
+MAX_ANSWER_BYTES = 64 << 20
 
 Handler = Callable[..., dict[str, Any]]
 """Answers one command, from the arguments that came with it."""
@@ -69,23 +76,28 @@ class ControlServer:
             except BlockingIOError:
                 return
             with client:
-                client.settimeout(TIMEOUT_S)
                 try:
-                    client.sendall(self._answer(_line(client)))
+                    answer = self._answer(_line(client, TIMEOUT_S))
+                    client.settimeout(TIMEOUT_S)
+                    client.sendall(answer)
                 except OSError:  # the client's trouble, not the engine's
                     continue
 
     def _answer(self, line: bytes) -> bytes:
+        """Return the answer to one request; whatever a handler raises is an answer too."""
         try:
             request = json.loads(line)
             handler, arguments = self._handlers[request["command"]], dict(request.get("arguments", {}))
             inspect.signature(handler).bind(**arguments)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):  # the last for brackets within brackets
             return json.dumps({"error": f"expected a command: {', '.join(self._handlers)}"}).encode() + b"\n"
         try:
-            answer = handler(**arguments)
+            return json.dumps(handler(**arguments)).encode() + b"\n"
         except IdsError as error:
             answer = {"error": str(error), "exit_code": error.exit_code}
+        except Exception as error:  # no command may end the engine
+            log.exception("the command %s failed: please report this", request["command"])
+            answer = {"error": f"the engine failed in {request['command']}, see its log: {error!r}"}
         return json.dumps(answer).encode() + b"\n"
 
     def close(self) -> None:
@@ -105,7 +117,7 @@ def request(path: Path, command: str, timeout_s: float = ANSWER_S, **arguments: 
             client.connect(str(path))
             wanted = {"command": command, **({"arguments": arguments} if arguments else {})}
             client.sendall(json.dumps(wanted).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(_line(client, 64 << 20))
+            answer: dict[str, Any] = json.loads(_line(client, timeout_s, MAX_ANSWER_BYTES))
             return answer
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NotRunning(f"no engine is running at {path}; is `ids run` up, with this instance?") from error
@@ -135,10 +147,16 @@ def _answers(path: Path) -> bool:
         return True
 
 
-def _line(peer: socket.socket, limit: int = MAX_REQUEST_BYTES) -> bytes:
+def _line(peer: socket.socket, seconds: float, limit: int = MAX_REQUEST_BYTES) -> bytes:
+    """Return what a peer says in one line; raises `TimeoutError` where not all of it has come within ``seconds``."""
+    until = time.monotonic() + seconds
     parts = []
     size = 0
     while size < limit:
+        left = until - time.monotonic()  # one byte now and then must not start the time over
+        if left <= 0:
+            raise TimeoutError
+        peer.settimeout(left)
         part = peer.recv(min(65536, limit - size))
         if not part:
             break

@@ -80,6 +80,8 @@ class Engine:
         self._recordings = Recordings(config.captures, self.counters, patient=not live)
         self._asked = Asked()
         self._go_on: Callable[[], bool] | None = None
+        self.unfinished: list[IdsError] = []
+        """Plugins that failed to put in force what the last reload has loaded."""
         self.plugins.start(self._context)
         self.wanted = self._event_types_wanted()
         """Types of events that somebody reads; None: all. In a worker, what the deciding process says."""
@@ -190,14 +192,13 @@ class Engine:
         self.plugins.call("ids_stop")
 
     def reload(self, config: Config) -> list[IdsError]:
-        """Take new settings; return what was refused. What is refused leaves the old in force.
+        """Take new settings; return what went wrong. What is refused leaves the old in force.
 
         Rules, plugins and outputs load theirs anew, response follows them. The stages keep the settings with which they
         began: see `ids.live.reload` for what a live engine therefore does not take.
         """
         errors = self.prepare_reload(config)
-        self.finish_reload(commit=not errors)
-        return errors
+        return errors + self.finish_reload(commit=not errors)
 
     def prepare_reload(self, config: Config, go_on: Callable[[], bool] | None = None) -> list[IdsError]:
         """Load new rules and plugin settings; return what was refused. `finish_reload` must follow.
@@ -212,15 +213,17 @@ class Engine:
             self._go_on = None
         return errors
 
-    def finish_reload(self, *, commit: bool) -> None:
-        """Put in force what was loaded, or forget it."""
+    def finish_reload(self, *, commit: bool) -> list[IdsError]:
+        """Put in force what was loaded, or forget it; return which plugins failed in it, as `unfinished` has them."""
+        self.unfinished = []
         if not commit:
             self.config = self._previous
-            return
-        self._commit()
+            return []
+        self.unfinished = self._commit()
         self._responder.configure(self.config.respond, home_net(self.config.vars), self.config.eve)
         if self._outputs:
             self.want(self._event_types_wanted())
+        return self.unfinished
 
     def want(self, event_types: set[str] | None) -> None:
         """Make events of these types from now on (None: of all), by the settings in force."""

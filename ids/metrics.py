@@ -67,14 +67,14 @@ def _each(prefix: str, scale: float = 1.0, known: Iterable[str] = ()) -> Callabl
     return lambda seen: _largest((zeros if seen.up else {}) | _named(seen.counters, f"{prefix}."), scale)
 
 
-def _suffixed(suffix: str) -> Callable[[Snapshot], Rows]:
-    """Read all counters ``LABEL.suffix`` of two words: what each output has lost."""
+def _suffixed(suffix: str, without: str) -> Callable[[Snapshot], Rows]:
+    """Read all counters ``LABEL.suffix`` of two words, but that of ``without``: what each output has lost."""
 
     def read(seen: Snapshot) -> Rows:
         found = {
             name.removesuffix(f".{suffix}"): count
             for name, count in seen.counters.items()
-            if name.endswith(f".{suffix}") and name.count(".") == 1
+            if name.endswith(f".{suffix}") and name.count(".") == 1 and name != f"{without}.{suffix}"
         }
         return _largest(found)
 
@@ -228,7 +228,8 @@ FAMILIES = (
         _each("respond.drift", known=KINDS_OF_DRIFT), ("kind",), counter=True,
     ),
     Family("ids_events", "Events handed to outputs.", _each("events"), ("type",), counter=True),
-    Family("ids_events_lost", "Events that an output lost.", _suffixed("lost"), ("output",), counter=True),
+    Family("ids_events_lost", "Events that an output lost.", _suffixed("lost", "captures"), ("output",), counter=True),
+    Family("ids_captures_lost", "Recordings of packets that were lost.", _one("captures.lost"), counter=True),
     Family("ids_workers_restarted", "Workers started again.", _one("engine.workers_restarted"), counter=True),
     Family("ids_engine_faults", "Batches that a fault of the engine's cost.", _one("engine.faults"), counter=True),
 )  # fmt: skip

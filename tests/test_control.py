@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from ids.control import ControlServer, request
+from ids import control
+from ids.control import TIMEOUT_S, ControlServer, request
 from ids.errors import KernelError, NoAnswer, NotRunning
 
 
@@ -49,3 +54,63 @@ def test_an_engine_that_hangs_is_named_within_the_time_given(tmp_path: Path, wai
     server.close()
     with pytest.raises(NotRunning):
         request(path, "stats", 0.1)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ControlServer]:
+    def broken() -> dict[str, Any]:
+        raise KeyError("oops")
+
+    made = ControlServer(tmp_path / "s", {"broken": broken, "odd": lambda: {"": object()}, "ping": lambda: {"up": 1}})
+    yield made
+    made.close()
+
+
+def answers(server: ControlServer, path: Path, *lines: bytes) -> list[dict[str, Any]]:
+    """Return what clients get that all wait before the engine looks."""
+    clients = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in lines]
+    for client, line in zip(clients, lines, strict=True):
+        client.connect(str(path))
+        client.sendall(line)
+    server.serve()
+    found = []
+    for client in clients:
+        with client:
+            found.append(json.loads(client.recv(65536)))
+    return found
+
+
+@pytest.mark.parametrize("command", ["broken", "odd"])
+def test_a_command_that_fails_is_an_answer_and_not_the_engines_end(
+    server: ControlServer, tmp_path: Path, command: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = json.dumps({"command": command}).encode() + b"\n"
+    failed, fine = answers(server, tmp_path / "s", asked, b'{"command": "ping"}\n')
+    assert f"the engine failed in {command}" in failed["error"]
+    assert fine == {"up": 1}
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("line", [b"[" * 4000 + b"\n", b'{"command": ' * 300 + b"\n", b"\n", b"7\n", b"\xff\n"])
+def test_nonsense_is_answered_with_what_is_expected(server: ControlServer, tmp_path: Path, line: bytes) -> None:
+    assert answers(server, tmp_path / "s", line) == [{"error": "expected a command: broken, odd, ping"}]
+
+
+def test_a_client_that_trickles_is_hung_up_on_when_the_time_of_one_request_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    waits: list[float] = []
+
+    class Trickle:
+        def settimeout(self, seconds: float) -> None:
+            waits.append(seconds)
+
+        def recv(self, size: int) -> bytes:
+            now[0] += 0.9 * TIMEOUT_S
+            return b"x"
+
+    monkeypatch.setattr("ids.control.time", SimpleNamespace(monotonic=lambda: now[0]))
+    with pytest.raises(TimeoutError):
+        control._line(Trickle(), TIMEOUT_S)  # type: ignore[arg-type]
+    assert waits == pytest.approx([TIMEOUT_S, 0.1 * TIMEOUT_S])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import os
 import signal
 import threading
@@ -37,9 +36,10 @@ def console(listen: str | None, write: bool, config_path: str | None, overrides:
     from ids.console.app import App
     from ids.console.server import BoundedServer
     from ids.console.token import read_token
+    from ids.service.logs import configure
     from ids.snapshot import Watcher, take_snapshot
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    configure()
     config = build_config(config_path, overrides, console__listen=listen)
     place = place_of(config.console)
     token_file = config.console.token_file or Path(config.engine.runtime_dir) / f"{config.instance}.token"

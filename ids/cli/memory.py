@@ -11,16 +11,12 @@ from ipaddress import ip_network
 from ids.cli.options import print_message
 from ids.config import Config
 from ids.errors import IdsError, UsageError
-from ids.kernel import AllowList, Blocklist
+from ids.kernel import Blocklist
 from ids.kernel.instance import instance_dir
-from ids.kernel.maps.counts import pinned_heartbeat_age_s
 from ids.state import comments, lists
 from ids.state.files import state_folder
 from ids.store.byhand import Deed, record
 from ids.store.database import open_reading, store_path
-
-ALIVE_S = 10.0
-"""An engine that showed itself within this time saves changes itself, once a few seconds."""
 
 
 @contextmanager
@@ -75,16 +71,9 @@ def _end_of(blocks: Blocklist, key: comments.Key) -> int | bool | None:
 
 def keep_lists(config: Config) -> None:
     """Save the lists after a change by hand, where no engine is there that would; a note says where they cannot be."""
-    pins = instance_dir(config.fastpath, config.instance)
-    age_s = pinned_heartbeat_age_s(pins)
-    if age_s is not None and age_s < ALIVE_S:
-        return
-    path = state_folder(config.engine.state_dir, config.instance) / lists.FILE_NAME
-    try:
-        with Blocklist.open(pins) as blocks, AllowList.open(pins) as allowed:
-            lists.save(blocks, allowed, path)
-    except (OSError, IdsError) as error:
-        print_message(f"ids: note: it is done, but would not outlive a reboot: {error}")
+    folder = state_folder(config.engine.state_dir, config.instance)
+    if trouble := lists.keep(instance_dir(config.fastpath, config.instance), folder):
+        print_message(f"ids: note: it is done, but would not outlive a reboot: {trouble}")
 
 
 def note_deeds(config: Config, deeds: Sequence[Deed]) -> None:

@@ -53,6 +53,8 @@ def reload(config_path: str | None, overrides: tuple[str, ...], output: str) -> 
     click.echo("reloaded")
     if "kernel" in answer:
         print_message(f"ids: but the kernel did not take all of it: {answer['kernel']}")
+    for failure in answer.get("failed", []):
+        print_message(f"ids: but {failure}; see the engine's log, and restart it")
     for changed in answer.get("waiting", []):
         name, now, wanted = changed["setting"], changed["now"], changed["wanted"]
         print_message(f"ids: not in force yet: {name} stays {now}, not {wanted}. To change it: {changed['needs']}")

@@ -1,6 +1,6 @@
 """What the console may change where it was started with ``--write``: lift a block, allow an address.
 
-Each change is written down in the store with who asked, as that of a command is.
+Each change is written down in the store with who asked, and outlives a reboot, as that of a command does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ids.config import Config
 from ids.errors import UsageError
 from ids.kernel import AllowList, Blocklist
 from ids.kernel.instance import instance_dir
-from ids.state import comments
+from ids.state import comments, lists
 from ids.state.files import state_folder
 from ids.store.byhand import Deed, record
 from ids.store.database import store_path
@@ -55,10 +55,14 @@ def allow(config: Config, network: IPNetwork) -> str:
 
 
 def _written(config: Config, deed: Deed, done: str) -> str:
-    if not config.store.enabled:
-        return done
-    problem = record(store_path(config.engine.state_dir, config.instance), [deed])
-    return f"{done}. It could not be written down: {problem}" if problem else done
+    """Write down what was done, and have it outlive a reboot; return what to say."""
+    said = [done]
+    folder = state_folder(config.engine.state_dir, config.instance)
+    if problem := lists.keep(_pins(config), folder):
+        said.append(f"It would not outlive a reboot: {problem}")
+    if config.store.enabled and (problem := record(store_path(config.engine.state_dir, config.instance), [deed])):
+        said.append(f"It could not be written down: {problem}")
+    return ". ".join(said)
 
 
 def _pins(config: Config) -> Path:

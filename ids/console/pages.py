@@ -21,8 +21,8 @@ from ids.privacy import Privacy, PrivacySettings
 from ids.respond.protected import own_addresses
 from ids.snapshot import Snapshot, Watcher
 from ids.store import queries
-from ids.store.database import open_reading, store_path
-from ids.store.queries import Filters
+from ids.store.database import REMEDY, open_reading, store_path
+from ids.store.queries import Count, Filters
 from ids.store.why import Answer, exception_for, verdict
 
 PAGE = 50
@@ -59,9 +59,10 @@ class Pages:
 
     def now(self, _: Mapping[str, str]) -> Shown:
         """Show the numbers of this moment, and the latest alerts."""
-        content: dict[str, Any] = {"now": now(self._look())}
+        content: dict[str, Any] = {"now": now(self._look()), "alerts": []}
         with self._memory(content) as database:
-            content["alerts"] = [] if database is None else queries.alerts(database, limit=10)
+            if database is not None:
+                content["alerts"] = queries.alerts(database, limit=10)
         return "now.html", content
 
     def numbers(self) -> dict[str, Any]:
@@ -84,7 +85,7 @@ class Pages:
 
     def alert(self, number: str) -> Shown:
         """Show one alert: evidence, flow, the event as it was written."""
-        content: dict[str, Any] = {"alert": None}
+        content: dict[str, Any] = {"alert": None, "evidence": [], "rows": [], "same_flow": []}
         with self._memory(content) as database:
             if database is not None:
                 content["alert"] = alert = queries.alert(database, _number(number))
@@ -95,7 +96,8 @@ class Pages:
                 content["evidence"] = dumps(ours.get("evidence", []) if isinstance(ours, dict) else [])
                 content["rows"] = rows_of(event)
                 same = Filters(flow_id=alert.flow_id)
-                content["same_flow"] = queries.alerts(database, same, limit=MOST_SAME_FLOW) if alert.flow_id else []
+                if alert.flow_id:
+                    content["same_flow"] = queries.alerts(database, same, limit=MOST_SAME_FLOW)
         return "alert.html", content
 
     def blocks(self, query: Mapping[str, str]) -> Shown:
@@ -135,9 +137,11 @@ class Pages:
         """Show the rules that alerted, and those that take time."""
         counters = self._look().counters
         spent = {name[13:]: count for name, count in counters.items() if name.startswith("rule_time_us.")}
-        content: dict[str, Any] = {"rules": [], "spent": spent}
+        content: dict[str, Any] = {"spent": spent}
+        found: list[Count] = []
         with self._memory(content) as database:
-            found = [] if database is None else queries.counts(database, "rule", limit=MOST_RULES)
+            if database is not None:
+                found = queries.counts(database, "rule", limit=MOST_RULES)
         content["rules"] = [{**asdict(count), "time_us": spent.get(count.key)} for count in found]
         seen = {count.key for count in found}
         content["silent"] = sorted(((us, sid) for sid, us in spent.items() if sid not in seen), reverse=True)
@@ -176,9 +180,10 @@ class Pages:
             database.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
             try:
                 yield database
-            except sqlite3.OperationalError as error:
-                late = "interrupted" in str(error)
-                content["problem"] = f"that takes more than {QUERY_S:g} s: ask for less" if late else str(error)
+            except sqlite3.Error as error:
+                late = isinstance(error, sqlite3.OperationalError) and "interrupted" in str(error)
+                why = f"that takes more than {QUERY_S:g} s: ask for less"
+                content["problem"] = why if late else f"{self._store} cannot be read: {error}. {REMEDY}"
 
 
 def spelt_network(network: object) -> str:

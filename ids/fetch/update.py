@@ -9,7 +9,7 @@ from typing import Literal
 
 from ids.errors import IdsError
 from ids.feeds import Feed, parse_feed, refuse_nonsense
-from ids.fetch.download import SMALL_BYTES, Limits, Stamp, read
+from ids.fetch.download import SMALL_BYTES, FetchFailed, Limits, Stamp, read
 from ids.fetch.shelf import History, Shelf
 from ids.fetch.verify import check_gpg, check_minisign, check_sha256
 from ids.subscriptions import FeedSettings
@@ -93,7 +93,9 @@ def _had(feed: FeedSettings, shelf: Shelf, history: History) -> tuple[bool, byte
         if hashlib.sha256(good).hexdigest() == history.sha256:
             return False, good, found.stamp
         found = read(feed.source, limits)  # somebody has changed what was kept
-    data = found.data or b""
+    data = found.data
+    if data is None:  # an empty feed would be put in force, and kept
+        raise FetchFailed(f"{feed.source}: the answer is 304, nothing has changed, to a request for all there is")
     small = Limits(SMALL_BYTES, feed.timeout_s, feed.ca_file)
     if feed.sha256 is not None:
         check_sha256(data, read(feed.sha256, small).data or b"", feed.source)

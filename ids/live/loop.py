@@ -38,13 +38,11 @@ from ids.memory import Trimmer
 from ids.respond.protected import Protected, interface_addresses
 from ids.respond.proxies import UNHEARD
 from ids.service.notify import Notifier
+from ids.state.lists import SETTINGS
 from ids.types import Change
 from ids.workers import worker_count
 
 log = logging.getLogger(__name__)
-
-SETTINGS = "settings"
-"""Label of what `respond.allow` puts on the kernel's allow-list."""
 
 OWN_REFRESH_S = 60.0
 """How often own addresses, gateways and resolvers are read again: interfaces come and go."""
@@ -332,13 +330,15 @@ class Live:
         self._protected.refresh()
         self._protect()
         answer: dict[str, Any] = {"reloaded": True}
+        if self._engine.unfinished:
+            answer["failed"] = list(map(str, self._engine.unfinished))
         try:
             self._apply(config)
         except KernelError as error:
             log.error("reloaded, but the kernel did not take all of it: %s", error)
             answer["kernel"] = str(error)
         log.info("reloaded")
-        self._engine.note([life_change("reload", config, kernel=answer.get("kernel", ""))])
+        self._engine.note([life_change("reload", config, kernel=answer.get("kernel", ""), failed=answer.get("failed"))])
         for changed in waiting:
             log.warning("not in force yet: %s", changed)
         if waiting:

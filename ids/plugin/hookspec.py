@@ -55,7 +55,8 @@ def ids_reload(context: EngineContext) -> Callable[[], None] | None:
     """Called when the operator asks for a reload, between two batches.
 
     Load again what ``ids_start`` loaded, and return a function that puts it in force; it is called when no plugin
-    refused, and must not fail. When one raises, none of those functions is called, all go on with what they had, and
+    refused, and must not fail: one that raises all the same is counted and named in the answer, and all others are
+    called. When ``ids_reload`` itself raises, none of those functions is called, all go on with what they had, and
     the error is reported: a reload with bad rules changes nothing. With workers, each of them loads, and all of them
     put it in force or none. Packets wait meanwhile: what takes longer than a moment loads in a thread, while this one
     calls ``context.go_on`` where there is one.

@@ -225,33 +225,41 @@ class PluginHost:
             except Exception as error:
                 raise PluginError(f"plugin {call.guest.name} failed to start: {error!r}") from error
 
-    def prepare_reload(self, context_for: Callable[[str], Any]) -> tuple[list[IdsError], Callable[[], None]]:
-        """Call ``ids_reload`` of each plugin; return what went wrong, and what puts all of it in force."""
+    def prepare_reload(self, context_for: Callable[[str], Any]) -> tuple[list[IdsError], Callable[[], list[IdsError]]]:
+        """Call ``ids_reload`` of each plugin; return what went wrong, and what puts all of it in force.
+
+        The latter returns which plugins failed even then: they may keep what they had, all others have the new.
+        """
         errors: list[IdsError] = []
-        commits: list[Callable[[], object]] = []
+        commits: list[tuple[str, Callable[[], object]]] = []
         for call in self._calls.get("ids_reload", ()):
             try:
                 commit = call.function(*[context_for(call.guest.name) for _ in call.argnames])
                 if commit is not None:
-                    commits.append(commit)
+                    commits.append((call.guest.name, commit))
             except IdsError as error:
                 errors.append(error)
             except Exception as error:
                 log.exception("plugin %s failed to reload", call.guest.name)
                 errors.append(PluginError(f"plugin {call.guest.name} failed to reload: {error!r}"))
 
-        def commit_all() -> None:
-            for commit in commits:
-                commit()
+        def commit_all() -> list[IdsError]:
+            failed: list[IdsError] = []
+            for name, commit in commits:
+                try:
+                    commit()
+                except Exception as error:  # half of the plugins have the new settings: there is no way back
+                    log.exception("plugin %s failed to put in force what it has loaded", name)
+                    self._counters.add(f"plugin.{name}.failures")
+                    failed.append(PluginError(f"plugin {name} failed to put in force what it has loaded: {error!r}"))
+            return failed
 
         return errors, commit_all
 
     def reload(self, context_for: Callable[[str], Any]) -> list[IdsError]:
         """Call ``ids_reload`` of each plugin, and put all of it in force or nothing; return what went wrong."""
         errors, commit = self.prepare_reload(context_for)
-        if not errors:
-            commit()
-        return errors
+        return errors or commit()
 
     def interest(self) -> set[str]:
         """Return what some plugin looks into, of `TRANSPORTS`; in doubt all of it."""

@@ -14,6 +14,7 @@ import yaml
 from ids.errors import UsageError
 from ids.literal import literal
 from ids.rules.settings import DEFAULT_VARIABLES
+from ids.state.files import write_whole
 from ids.types import IPNetwork
 
 MAX_REMARKS = 100
@@ -118,12 +119,13 @@ def write_settings(path: Path, text: str, *, force: bool = False) -> Path | None
     except OSError as error:
         raise UsageError(f"{path.parent} cannot be made: {error.strerror}; run it as root, or name another") from error
     try:
-        former = None
         if force and path.exists():
             former = path.with_name(f"{path.name}.before")
-            path.replace(former)
+            write_whole(former, path.read_bytes(), path.stat().st_mode & 0o777)
+            write_whole(path, text.encode(), 0o640)  # at no moment is there no file, or half of one
+            return former
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise UsageError(f"{path} is there already; --force writes a new one, and keeps it as {path}.before") from None
@@ -131,7 +133,7 @@ def write_settings(path: Path, text: str, *, force: bool = False) -> Path | None
         raise UsageError(
             f"{path} cannot be written: {error.strerror}; run it as root, or name another with -c"
         ) from error
-    return former
+    return None
 
 
 def is_private(network: IPNetwork) -> bool:

@@ -125,13 +125,16 @@ def written_by(settings: Config) -> tuple[Path, ...]:
     """Return the folders that an engine with these settings writes to, and that are not the unit's own."""
     listen = settings.console.listen
     socket = listen.removeprefix("unix:") if listen.startswith("unix:") else None
-    named_files = (settings.eve.path, settings.console.token_file, socket)
+    outputs = (settings.eve, settings.syslog, settings.webhook, settings.mail)
+    keys = (output.privacy.key_file for output in outputs)  # made where they are not there
+    named_files = (settings.eve.path, settings.console.token_file, socket, *keys)
     files = [path for path in named_files if path not in (None, "-")]
     folders = [
         settings.engine.runtime_dir,
         settings.engine.state_dir,
         settings.rules.cache_dir,
         settings.files.store_dir,
+        settings.captures.dir,
     ]
     named = [*(Path(str(file)).absolute().parent for file in files), *(Path(name) for name in folders if name)]
     named = [path for path in named if path.is_absolute()]  # any other lies beside the events

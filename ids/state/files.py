@@ -17,13 +17,13 @@ def state_folder(state_dir: str, instance: str) -> Path:
     return Path(state_dir) / instance
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file in place of what is there (0600, its folder 0700); raises `OSError`, and what was there stays."""
+def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file in place of what is there (its folder 0700); raises `OSError`, and what was there stays."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         aside.unlink(missing_ok=True)  # of a process of this number that was killed
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         with os.fdopen(fd, "wb") as file:
             file.write(data)
             file.flush()

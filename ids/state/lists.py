@@ -20,9 +20,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ids.errors import KernelError
+from ids.errors import IdsError, KernelError
 from ids.kernel import Allow, AllowList, Blocklist, contract
 from ids.kernel.lists.entries import NETWORK, Entries, networks_from, texts_of
+from ids.kernel.maps.counts import pinned_heartbeat_age_s
 from ids.kernel.system.clock import sample_offset_ns
 from ids.state.files import set_aside, write_whole
 from ids.types import ascending
@@ -33,6 +34,9 @@ FILE_NAME = "lists"
 VERSION = 1
 SETTINGS = "settings"
 """Label of what `respond.allow` puts on the allow-list: that comes from the settings, or is not wanted any more."""
+
+ALIVE_S = 10.0
+"""An engine that showed itself within this time saves changes itself, once a few seconds."""
 
 ABSURD_NS = 366 * 86_400_000_000_000
 """A machine that was off for longer than a year is taken for one whose clock was set wrong: before, or now."""
@@ -95,6 +99,21 @@ def save(blocks: Blocklist, allowed: AllowList, path: Path) -> int:
     )  # fmt: skip
     write_whole(path, data + hashlib.blake2b(data, digest_size=_DIGEST).digest())
     return len(claims)
+
+
+def keep(pins: Path, folder: Path) -> str:
+    """Save the lists after a change by hand, where no engine is there that would; return why that failed, or nothing.
+
+    ``pins`` is the folder of the instance's maps, ``folder`` that of what outlives them.
+    """
+    try:
+        age_s = pinned_heartbeat_age_s(pins)
+        if age_s is None or age_s >= ALIVE_S:
+            with Blocklist.open(pins) as blocks, AllowList.open(pins) as allowed:
+                save(blocks, allowed, folder / FILE_NAME)
+    except (OSError, IdsError) as error:
+        return str(error)
+    return ""
 
 
 def load(path: Path) -> Saved | None:

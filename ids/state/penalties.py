@@ -46,12 +46,16 @@ def known(folder: Path, ask: Callable[[], Mapping[str, Any]], troubles: list[str
 
 def save(folder: Path, penalties: Iterable[Penalty]) -> None:
     """Write penalties in place of what is there; raises `OSError`."""
+    with held(folder):
+        _write(folder, penalties)
+
+
+def _write(folder: Path, penalties: Iterable[Penalty]) -> None:
     rows = [
         {"network": str(one.network), "times": one.times, "until_ns": one.until_ns, "counted": one.counted}
         for one in penalties
     ]
-    with held(folder):
-        write_whole(folder / FILE_NAME, orjson.dumps(rows))
+    write_whole(folder / FILE_NAME, orjson.dumps(rows))
 
 
 def reset(folder: Path, networks: Collection[IPNetwork] | None) -> list[IPNetwork]:
@@ -61,10 +65,13 @@ def reset(folder: Path, networks: Collection[IPNetwork] | None) -> list[IPNetwor
     """
     kept: list[Penalty] = []
     gone: list[Penalty] = []
-    for penalty in load(folder):
-        (gone if networks is None or _within(penalty.network, networks) else kept).append(penalty)
-    if gone:
-        save(folder, kept)
+    if not (folder / FILE_NAME).exists():
+        return []
+    with held(folder):
+        for penalty in load(folder):
+            (gone if networks is None or _within(penalty.network, networks) else kept).append(penalty)
+        if gone:
+            _write(folder, kept)
     return [penalty.network for penalty in gone]
 
 

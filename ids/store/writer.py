@@ -73,7 +73,7 @@ class StoreWriter:
         counters.begin("store.lost")
         self._database: sqlite3.Connection | None = None
         self._inode = 0
-        self._failing = ""
+        self._failing = self._overfull = ""
         self._pid = os.getpid()
         self._admission = Admission(settings.alerts_per_s)
         self.configure(settings)
@@ -199,7 +199,6 @@ class StoreWriter:
             database.executemany(insertion("alerts"), alerts)
             database.executemany(insertion("changes"), changes)
             database.execute("COMMIT")
-            self._count("store.deleted", self._bounds.keep(database))
         except (sqlite3.Error, OSError, IdsError) as error:
             begun_anew = self._refused(error)
             return begun_anew and self._try(batch)
@@ -208,7 +207,19 @@ class StoreWriter:
             self._failing = ""
         self._count("store.written", len(alerts) + len(changes))
         self._count("store.lost", odd)
+        self._keep_bounds(database)
         return True
+
+    def _keep_bounds(self, database: sqlite3.Connection) -> None:
+        """Delete what is too much; where that is refused, the next batch tries anew, and the rows are written still."""
+        try:
+            self._count("store.deleted", self._bounds.keep(database))
+            self._overfull = ""
+        except Exception as error:
+            if not self._dropped(error) and self._overfull != str(error):
+                self._overfull = str(error)
+                log.error("%s cannot be kept within its bounds (store.max_bytes, store.max_age_days): %s",
+                          self._path, error)  # fmt: skip
 
     def _opened(self) -> sqlite3.Connection:
         """Return the database; opened anew where somebody has moved or deleted the file."""
@@ -226,10 +237,7 @@ class StoreWriter:
 
     def _refused(self, error: Exception) -> bool:
         """Report a write that was refused; return whether to try again at once, for a damaged file has gone."""
-        self._count("store.failures", 1)
-        self._drop_database()
-        # Its subclasses blame the disk, or a lock; it itself blames what is in the file.
-        if type(error) is sqlite3.DatabaseError and self._set_aside(error):
+        if self._dropped(error):
             return True
         why = str(error)
         if why != self._failing:
@@ -240,6 +248,13 @@ class StoreWriter:
             )  # fmt: skip
         self._failing = why
         return False
+
+    def _dropped(self, error: Exception) -> bool:
+        """Close the database after a failure; return whether its file was damaged and has gone."""
+        self._count("store.failures", 1)
+        self._drop_database()
+        # Its subclasses blame the disk, or a lock; it itself blames what is in the file.
+        return type(error) is sqlite3.DatabaseError and self._set_aside(error)
 
     def _set_aside(self, error: Exception) -> bool:
         """Move a damaged file out of the way; return whether that could be done."""

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from ids.cli.console import place_of
+from ids.cli.console import console, place_of
 from ids.config import ConsoleSettings
 from ids.errors import UsageError
 
@@ -69,3 +70,12 @@ def test_a_console_serves_until_it_is_asked_to_end(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
     assert not path.exists()
+
+
+def test_its_log_has_the_form_of_the_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With priorities for a journal."""
+    configured: list[bool] = []
+    monkeypatch.setattr("ids.service.logs.configure", lambda: configured.append(True))
+    result = CliRunner().invoke(console, ["--set", "nonsense"])
+    assert isinstance(result.exception, UsageError)
+    assert configured == [True]

@@ -63,6 +63,13 @@ def test_what_is_counted_is_shown_in_base_units() -> None:
     assert [name for name, _ in found if name == "ids_build_info"]
 
 
+def test_recordings_are_files_and_no_lost_events() -> None:
+    found = scrape(seen_now(counters={"captures.lost": 3, "mail.lost": 2}))
+    assert value(found, "ids_events_lost_total", output="captures") is None
+    assert value(found, "ids_events_lost_total", output="mail") == 2
+    assert value(found, "ids_captures_lost_total") == 3
+
+
 def test_a_counter_that_has_not_moved_is_zero_so_that_rates_begin_there() -> None:
     found = scrape(seen_now(counters={}))
     assert value(found, "ids_alerts_total") == 0

@@ -111,21 +111,52 @@ def test_without_a_store_pages_say_so_and_show_the_rest(site: Site) -> None:
     assert "pass.shown" in text(ask(site, "/"))
 
 
-@pytest.mark.parametrize("content", [b"", b"not a database" * 1000])
-def test_a_broken_store_is_said(site: Site, content: bytes) -> None:
-    path = store_path(site.config.engine.state_dir, site.config.instance)
-    for beside in path.parent.glob("events.db*"):
-        beside.unlink()
-    path.write_bytes(content)
-    for name in ("/", "/alerts", "/alerts/1", "/rules", "/why?address=192.0.2.1"):
-        response = ask(site, name.partition("?")[0], **({"address": "192.0.2.1"} if "?" in name else {}))
-        assert response.status in (200, 404), name
+ASK_THE_STORE: tuple[tuple[str, dict[str, str]], ...] = (
+    ("/", {}), ("/alerts", {}), ("/alerts", {"text": "nowhere"}), ("/alerts/1", {}), ("/rules", {}),
+    ("/search", {"q": "probe"}), ("/search", {"q": "2"}), ("/why", {"address": "192.0.2.1"}),
+)  # fmt: skip
+"""Pages that look into it."""
 
 
-def test_a_question_that_takes_too_long_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def problem(response: Response) -> str:
+    """Return what a page says is wrong, above what it shows."""
+    found = re.search(r'<p class="problem" role="alert">(.*?)</p>', text(response), re.DOTALL)
+    assert found is not None, "it says nothing"
+    return found[1]
+
+
+@pytest.mark.parametrize("kept", [0, 4096], ids=["not a database", "rotten behind its first page"])
+@pytest.mark.parametrize(("path", "query"), ASK_THE_STORE)
+def test_a_broken_store_is_said(site: Site, path: str, query: dict[str, str], kept: int) -> None:
+    store = store_path(site.config.engine.state_dir, site.config.instance)
+    store.write_bytes(store.read_bytes()[:kept] + b"\xa5" * (store.stat().st_size - kept))
+    said = problem(ask(site, path, **query))
+    assert "malformed" in said if kept else "not a database" in said
+    if path == "/":
+        assert "pass.shown" in text(ask(site, "/")), "the rest is there"
+
+
+def test_a_broken_store_knows_no_alert_to_ask_about(site: Site) -> None:
+    store = store_path(site.config.engine.state_dir, site.config.instance)
+    store.write_bytes(store.read_bytes()[:4096] + b"\xa5" * (store.stat().st_size - 4096))
+    response = ask(site, "/why", address="2")
+    assert (response.status, b"malformed" in response.body) == (400, True)
+
+
+def test_an_empty_file_becomes_an_empty_store(site: Site) -> None:
+    store_path(site.config.engine.state_dir, site.config.instance).write_bytes(b"")
+    for path, query in ASK_THE_STORE:
+        response = ask(site, path, **query)
+        assert response.status == (404 if path == "/alerts/1" else 200), path
+
+
+@pytest.mark.parametrize(("path", "query"), ASK_THE_STORE)
+def test_a_question_that_takes_too_long_is_given_up(
+    site: Site, monkeypatch: pytest.MonkeyPatch, path: str, query: dict[str, str]
+) -> None:
     monkeypatch.setattr(pages, "QUERY_S", -1.0)
     monkeypatch.setattr(pages, "STEPS", 1)
-    assert "ask for less" in text(ask(site, "/alerts", text="nowhere"))
+    assert ("interrupted" if path == "/why" else "ask for less") in problem(ask(site, path, **query))
 
 
 def test_the_lists_show_what_the_kernel_says(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from ids.config import Config, load_config
 from ids.errors import IdsError, UsageError
 from ids.feeds import Feed
+from ids.fetch.download import Fetched, Stamp
 from ids.fetch.shelf import Busy, History, Shelf
 from ids.fetch.update import FIRST_RETRY_S, Outcome, due_ns, update
 from ids.subscriptions import FeedSettings
@@ -122,6 +123,23 @@ def test_what_has_not_changed_is_taken_from_the_shelf(tmp_path: Path) -> None:
         assert source.update().result == "unchanged"
         assert asked[2:] == ['"1"', None], "what was changed on the disk is fetched anew"
     assert source.kernel.held == ["192.0.2.1/32"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_nothing_new_to_a_request_for_all_there_is_empties_no_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    source = Source(tmp_path)
+    source.file.write_text("192.0.2.1\n")
+    source.update()
+    good = tmp_path / "state/default/feeds/x/good"
+    good.write_bytes(b"damaged")
+    monkeypatch.setattr("ids.fetch.update.read", lambda *_: Fetched(None, Stamp()))
+    outcome = source.update(NOW + SECOND, force=force)
+    assert outcome.result == "failed"
+    assert "the answer is 304" in outcome.error
+    assert source.kernel.held == ["192.0.2.1/32"]
+    assert good.read_bytes() == b"damaged"
 
 
 def test_what_is_not_genuine_is_refused(tmp_path: Path) -> None:

@@ -117,6 +117,15 @@ def test_outputs_are_opened_where_events_come(share: Share | None, outputs: bool
     assert seen == [outputs]
 
 
+def test_an_engine_outlives_a_plugin_that_fails_in_a_reload_and_names_it() -> None:
+    config = Config()
+    loaded: list[int] = []
+    engine = Engine(config, ReplayGate(), plugins=_host(plugin_of(ids_reload=lambda self: loaded.pop)))
+    assert engine.unfinished == []
+    assert "IndexError" in str(*engine.reload(config))
+    assert "plugin plugin failed" in str(*engine.unfinished)
+
+
 def _host(plugin: object) -> PluginHost:
     host = PluginHost(Counters())
     host.register("plugin", plugin)

@@ -363,3 +363,24 @@ def test_what_was_prepared_waits_for_its_word(host: PluginHost, commit: bool) ->
     if commit:
         put_in_force()
     assert plugin.loaded == ("new" if commit else "old")
+
+
+def test_a_plugin_that_fails_to_put_its_settings_in_force_does_not_keep_others_from_it(
+    host: PluginHost, counters: Counters, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Breaks:
+        @hookimpl
+        def ids_reload(self) -> Any:
+            return oops.pop
+
+    oops: list[int] = []
+    good = Reloading()
+    host.register("breaks", Breaks())
+    host.register("good", good)
+    errors, put_in_force = host.prepare_reload(lambda name: None)
+    assert errors == []
+    (failed,) = put_in_force()
+    assert str(failed) == "plugin breaks failed to put in force what it has loaded: IndexError('pop from empty list')"
+    assert good.loaded == "new"
+    assert counters["plugin.breaks.failures"] == 1
+    assert "pop from empty list" in caplog.text

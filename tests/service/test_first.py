@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from ids.cli import init as command
 from ids.config import load_config
 from ids.errors import UsageError
 from ids.rules.settings import DEFAULT_VARIABLES
+from ids.service import first
 from ids.service.first import Found, Interface, is_private, text_of, write_settings
 from ids.source import parse_yaml
+from ids.state.files import write_whole
 from tests.doctor.fake import LOOPBACK, FakeMachine, healthy
 
 OUTSIDE: dict[str, Any] = LOOPBACK | {"ifname": "wan0", "link_type": "ether", "mtu": 1500}
@@ -117,6 +121,29 @@ def test_a_file_that_is_there_stays(machine: FakeMachine, tmp_path: Path) -> Non
     written(tmp_path, "--force")
     assert path.with_name("ids.yaml.before").read_text() == "respond: {mode: enforce}\n"
     assert load_config(path).respond.mode == "shadow"
+
+
+@pytest.mark.parametrize("fails", [1, 2], ids=["keeping the former", "writing the new"])
+def test_a_full_disk_costs_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int) -> None:
+    path = tmp_path / "ids.yaml"
+    path.write_text("respond: {mode: enforce}\n")
+    path.chmod(0o640)
+    calls: list[Path] = []
+
+    def refuse(at: Path, data: bytes, mode: int) -> None:
+        calls.append(at)
+        if len(calls) == fails:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_whole(at, data, mode)
+
+    monkeypatch.setattr(first, "write_whole", refuse)
+    with pytest.raises(UsageError, match="No space left"):
+        write_settings(path, "interfaces: []\n", force=True)
+    assert path.read_text() == "respond: {mode: enforce}\n"
+    assert write_settings(path, "interfaces: []\n", force=True) == path.with_name("ids.yaml.before")
+    assert {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()} == {
+        "ids.yaml": 0o640, "ids.yaml.before": 0o640,
+    }  # fmt: skip
 
 
 def test_it_can_be_looked_at_first(machine: FakeMachine, tmp_path: Path) -> None:

@@ -6,10 +6,13 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from ids.config import Config
 from ids.service.unit import CONFIG_PATH, Service, packaged, written_by
@@ -78,6 +81,36 @@ def test_folders_of_the_settings_are_writable() -> None:
 def test_folders_of_the_console_are_writable() -> None:
     console = {"token_file": "/srv/tokens/ids", "listen": "unix:/srv/web/ids.sock"}
     assert written_by(Config.model_validate({"console": console})) == (Path("/srv/tokens"), Path("/srv/web"))
+
+
+READ = {
+    "rules.paths", "rules.classification_file", "rules.reference_file", "rules.threshold_file",
+    "rules.reputation_files",
+    "syslog.ca_file", "webhook.ca_file", "webhook.token_file", "mail.ca_file", "mail.password_file",
+}  # fmt: skip
+"""Settings that name files which are read alone."""
+
+
+def named_places(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the settings that name a place in the file system, by their name or their type."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from named_places(kind, f"{prefix}{name}.")
+        elif "Path" in str(kind) or (re.search(r"(?:^|_)(?:dir|path|file)s?$", name) and "str" in str(kind)):
+            yield prefix + name
+
+
+def test_every_place_that_is_written_to_is_writable() -> None:
+    """A new setting is one of those that are only read, or belongs into `written_by`."""
+    places = {*named_places(Config)}
+    assert places > READ, "one has another name now"
+    for place in places - READ - {"fastpath.pin_dir"}:  # the unit has that by itself
+        config: Any = "/srv/folder/inner"
+        for name in reversed(place.split(".")):
+            config = {name: config}
+        (written,) = written_by(Config.model_validate(config))
+        assert Path("/srv/folder/inner").is_relative_to(written), place
 
 
 @pytest.mark.parametrize(

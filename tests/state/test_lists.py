@@ -52,6 +52,10 @@ class Instance:
             self.allowed.delete(entry.network)
         self._fastpath.config["changes"][0] = 0
 
+    def beat(self, at_ns: int) -> None:
+        """Have an engine shown itself then; 0: none ever."""
+        self._fastpath.config["heartbeat_ns"][0] = at_ns
+
     def close(self) -> None:
         self._fastpath.close("remove")
 
@@ -107,6 +111,24 @@ def test_everything_comes_back_but_what_the_settings_bring(instance: Instance, t
     assert instance.state() == before
     assert {str(entry.network) for entry in instance.allowed.list()} == {"198.51.100.0/24", "2001:db8:1::/48"}
     assert {entry.label for entry in instance.allowed.list()} == {"operator"}
+
+
+def test_a_change_by_hand_is_kept_where_no_engine_would_do_it(instance: Instance, tmp_path: Path) -> None:
+    fill(instance)
+    path = tmp_path / "default" / "lists"
+    instance.beat(time.monotonic_ns())
+    assert (lists.keep(instance.pins, path.parent), path.exists()) == ("", False), "the engine saves it"
+    for beat in (0, max(1, time.monotonic_ns() - int(2e9 * lists.ALIVE_S))):
+        instance.beat(beat)
+        assert lists.keep(instance.pins, path.parent) == ""
+        saved = load(path)
+        assert saved is not None
+        assert len(saved.claims) == 5
+        path.unlink()
+    path.parent.rmdir()
+    path.parent.touch()
+    assert "File exists" in lists.keep(instance.pins, path.parent)
+    assert "no fast path" in lists.keep(tmp_path, path.parent)
 
 
 def test_lists_that_are_there_are_not_touched(instance: Instance, tmp_path: Path) -> None:

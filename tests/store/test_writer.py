@@ -14,7 +14,7 @@ import pytest
 
 from ids.counters import Counters
 from ids.store import writer as module
-from ids.store.database import open_reading, open_writing
+from ids.store.database import Bounds, open_reading, open_writing
 from ids.store.queries import alerts, changes, total
 from ids.store.settings import StoreSettings
 from ids.store.writer import StoreWriter
@@ -119,6 +119,26 @@ def test_while_the_disk_refuses_rows_wait_and_beyond_the_bound_they_are_lost(
     assert len(problems) == 2, "one when it begins, one when it is over"
     assert "disk is full" in problems[0]
     assert "written again" in problems[1]
+
+
+def test_rows_are_written_once_although_old_ones_cannot_be_deleted(
+    path: Path,
+    writer: StoreWriter,
+    counters: Counters,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: object) -> int:
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(Bounds, "keep", refuse)
+    for number in range(3):
+        writer.put_alerts(lines(line(number)))
+        assert soon(lambda number=number: counted(writer, counters, "store.failures") > number)  # type: ignore[misc]
+    writer.close()
+    assert written(path) == counters["store.written"] == 3
+    assert counters["store.lost"] == 0
+    assert caplog.text.count("cannot be kept within its bounds") == 1
 
 
 def test_a_folder_that_cannot_be_made_does_not_stop_the_engine(
