@@ -98,19 +98,25 @@ class LineWriter:
                 self._reported = self._lost
 
     def close(self) -> None:
-        """Write what waits, as long as the disk takes it, and close the file. A fork has no thread: it only closes."""
-        if os.getpid() != self._pid:
-            if self._own:
-                os.close(self._fd)
-            return
+        """Write what waits, as long as the disk takes it, and close the file."""
         self.retire()
+        if os.getpid() != self._pid:
+            return
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
             log.error("%s: the disk hangs; the last events are lost", self._path)
         self._account()
 
     def retire(self) -> None:
-        """Take no more, and write what waits; returns at once. `retired` is to be asked from time to time."""
+        """Take no more, and write what waits; returns at once. `retired` is to be asked from time to time.
+
+        A fork has no thread, and only closes the file.
+        """
+        if os.getpid() != self._pid:
+            if self._own and not self._closing:
+                os.close(self._fd)
+            self._closing = True
+            return
         with self._changed:
             self._closing = True
             self._changed.notify_all()

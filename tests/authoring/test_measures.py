@@ -25,7 +25,8 @@ LOG4SHELL = ROOT / "pcaps/log4shell.pcap"
 def ids(*words: str | Path) -> Any:
     result = CliRunner().invoke(cli, ["rules", *map(str, words), "-o", "json"])
     assert result.exit_code == 0, result.exception
-    return json.loads(result.stdout)
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    return rows[0] if len(rows) == 1 else rows
 
 
 def test_a_profile_counts_what_the_engine_counts() -> None:

@@ -37,6 +37,7 @@ Found = dict[str, list[tuple[str, str, bool]]]
 """By the example's name: test, what came, whether it held."""
 
 NOT_COMPARED = {
+    "asn1": "Suricata looks at datagrams alone",
     "ja3s_hash": "an older spelling that only this engine takes",
     "ja3s_string": "the same",
     "ssh_hassh": "the same",

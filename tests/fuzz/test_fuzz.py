@@ -103,7 +103,7 @@ def test_a_list_that_grows_with_the_flow_is_found(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     planted(monkeypatch, Connection, "feed", lambda flow: flow.waiting.extend([None] * 20_001))
-    run = Run("http.tcp", catalogue.make("http.tcp"), 20, tmp_path, long_every=EXECUTIONS)
+    run = Run("http.tcp", catalogue.make("http.tcp"), 20, tmp_path, long_every=EXECUTIONS // 4)
     assert any("items" in place for place in run.go(EXECUTIONS).failures)
 
 

@@ -33,7 +33,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr(story, "fetch", lambda *_, **__: Answer(200, 314, 0.5))
     monkeypatch.setattr(Guard, "start", lambda _: None)
     monkeypatch.setattr(Guard, "events", lambda _: [ALERT])
-    monkeypatch.setattr(Guard, "command", lambda *_: [])
+    monkeypatch.setattr(Guard, "rows", lambda *_: [])
     monkeypatch.setattr(Guard, "xdp_modes", lambda _: {"outside": "native"})
     return lab
 
