@@ -8,8 +8,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_PCAP ?= pcaps/log4shell.pcap
-# Two workers, as CI has two cores; tests that share kernel state name a group and so run on one worker, in turn.
-PYTEST_ARGS ?= -n 2
+# A process more than CI has cores: tests of the lab wait for the network as long as they compute.
+PYTEST_ARGS ?= -n 3
 
 .PHONY: help setup demo test lint format docs wheel deb packages man bench clean
 
