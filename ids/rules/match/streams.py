@@ -75,15 +75,16 @@ class StreamMatcher:
             known = trails.get(number)
             trail = known or Trail(self._index, offset)
             noticed = candidates.get(number)
+            messages = streams.message_ends(slots[number], side) if streams.completed else []
             if noticed or not trail.idle:
-                found += self._follower.follow(trail, rows, number, noticed or {})
+                found += self._follower.follow(trail, rows, number, noticed or {}, messages)
             elif ends:
                 pass
             elif unbroken and offset == trail.end and len(trail.data) + end - begin <= window_bytes:
                 trail.data += data[begin:end]
             else:
                 self._follower.store(trail, rows, number)
-            if streams.completed and (messages := streams.message_ends(slots[number], side)):
+            if messages:
                 trail.message_end = messages[-1]
             if not ends:
                 hold(trail, len(trail.data))
