@@ -17,7 +17,7 @@ from ids.privacy import Privacy
 
 if TYPE_CHECKING:
     from ids.plugin.context import EngineContext
-    from ids.respond.settings import EveSettings
+    from ids.settings.respond import EveSettings
 
 SEND_S = 10.0
 """How long a socket may take no more, until it counts as a failure."""

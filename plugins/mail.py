@@ -23,7 +23,7 @@ from ids.plugin.delivery import Settled
 from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.privacy import Privacy
-from ids.respond.outputs import MailSettings
+from ids.settings.outputs import MailSettings
 
 if TYPE_CHECKING:
     from ids.plugin.context import EngineContext

@@ -16,7 +16,7 @@ from ids.plugin.delivery import Refused
 from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.privacy import Privacy
-from ids.respond.outputs import WebhookSettings
+from ids.settings.outputs import WebhookSettings
 
 if TYPE_CHECKING:
     from ids.plugin.context import EngineContext

@@ -12,7 +12,7 @@ import time
 from bisect import insort
 from contextlib import suppress
 
-from ids.respond.settings import CapturesSettings
+from ids.settings.respond import CapturesSettings
 
 LEFTOVER_S = 3600.0
 """Unfinished files of other processes that are there are left for so long."""

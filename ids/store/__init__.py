@@ -3,7 +3,6 @@
 The plugin ``store`` writes it, from a thread; commands write a row of their own for what they change by hand. Who asks
 (`ids alerts`, `ids why`, the console) reads it with or without a running engine.
 
-    settings   its bounds
     database   the file: its schema, opening it, keeping it within its bounds
     rows       events and changes as rows
     admission  which alerts are taken while there are too many

@@ -16,7 +16,7 @@ from typing import Any
 from ids.errors import IdsError
 from ids.events import Event
 from ids.kernel import Allow, Block, Blocklist
-from ids.respond.settings import RespondSettings
+from ids.settings.respond import RespondSettings
 from ids.state.comments import Key
 from ids.state.penalties import standing
 from ids.store import queries

@@ -19,7 +19,7 @@ from ids.cli import cli
 from ids.counters import Counters
 from ids.respond import recorder, recordings
 from ids.respond.recordings import Recordings
-from ids.respond.settings import CapturesSettings
+from ids.settings.respond import CapturesSettings
 from ids.testing import Session
 from ids.testing.session import to_client
 from plugins.rules import Rules

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from ids.counters import Counters
+from ids.settings.store import StoreSettings
 from ids.store import writer as module
 from ids.store.database import Bounds, open_reading, open_writing
 from ids.store.queries import alerts, changes, total
-from ids.store.settings import StoreSettings
 from ids.store.writer import StoreWriter
 from ids.types import BlockMode, Change
 from tests.store.samples import T0, line, lines
