@@ -35,6 +35,6 @@ packets.
 """
 
 from ids.plugin.hookspec import hookimpl
+from ids.version import __version__
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "hookimpl"]

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import urllib3
 
-import ids
 from ids.errors import UsageError
 from ids.plugin.delivery import Refused
 from ids.plugin.outlet import Outlet
 from ids.plugin.output import Output, Prepared
 from ids.privacy import Privacy
 from ids.settings.outputs import WebhookSettings
+from ids.version import __version__
 
 if TYPE_CHECKING:
     from ids.plugin.context import EngineContext
@@ -51,7 +51,7 @@ class Poster:
         self._as_lines = settings.encoding == "ndjson"
         self._headers = {
             "Content-Type": "application/x-ndjson" if self._as_lines else "application/json",
-            "User-Agent": f"ids/{ids.__version__}",
+            "User-Agent": f"ids/{__version__}",
             **settings.headers,
         }
         if settings.token_file is not None:

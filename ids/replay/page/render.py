@@ -12,12 +12,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-import ids
 from ids.errors import UsageError
 from ids.literal import literal
 from ids.replay.page.collect import MAX_ALERTS_OF_RULE, Collector, client_of, time_of
 from ids.replay.page.figures import HEIGHT, WIDTH, bars, hex_rows, plot_of, size, span
 from ids.replay.report import ReplayReport
+from ids.version import __version__
 
 MAX_ROWS = 500
 """Blocks, dropped flows and captures that are listed; the rest are counted."""
@@ -75,7 +75,7 @@ def _values(report: ReplayReport, collected: Collector) -> dict[str, Any]:
     last = [line.last_ns for line in collected.timelines.values()]
     rules = sorted(collected.rules.values(), key=lambda rule: (rule.severity, -rule.hits, rule.sid))
     return {
-        "version": ids.__version__,
+        "version": __version__,
         "report": report,
         "title": report.captures[0].path if len(report.captures) == 1 else f"{len(report.captures)} captures",
         "collected": collected,
