@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,13 +80,13 @@ class Poster:
         raise Refused(f"the answer is {status}", of_content=status in OF_CONTENT)
 
     def _post(self, body: bytes) -> int:
+        """Return the status of the answer, which settles it: whatever follows may be cut off, or anything."""
         answer = self._pool.request(
             "POST", self._target, body=body, headers=self._headers, preload_content=False, redirect=False
         )
-        try:
-            answer.read(ANSWER_BYTES)
-        finally:
-            answer.release_conn()
+        with suppress(urllib3.exceptions.HTTPError, OSError):
+            answer.read(ANSWER_BYTES, decode_content=False)
+        answer.release_conn()
         return int(answer.status)
 
     def close(self) -> None:
