@@ -9,7 +9,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import click
 
@@ -28,7 +27,7 @@ from ids.rules.language.variables import home_net
 from ids.state.files import state_folder
 from ids.store.imports import imported_set
 from ids.store.places import Places, opened
-from ids.store.queries import ChangeRow
+from ids.store.queries import Alert, ChangeRow
 from ids.store.why import Answer, Asked, exception_for, resolve, verdict
 from ids.store.why import why as answer_of
 from ids.types import unmapped
@@ -135,20 +134,21 @@ def _cause(answer: Answer) -> Iterator[str]:
             cause.ts_ns,
         )
     elif alert is not None:
-        title, origin, sid, ts_ns = alert.signature, alert.event.get("ids", {}).get("rule", ""), alert.sid, alert.ts_ns
+        title, origin, sid, ts_ns = alert.signature, alert.ours.get("rule", ""), alert.sid, alert.ts_ns
     yield f"Rule {sid}: {literal(str(title))}"
     yield f"  at {literal(str(origin)) or 'no file (a plugin)'}, matched {moment(ts_ns)} UTC"
     for piece in answer.evidence:
         yield f"  saw in {literal(str(piece['buffer']))} at {piece['offset']}: {excerpt(str(piece['excerpt']))}"
     if alert is not None:
-        event = alert.event
-        yield f"  alert {alert.id}, flow {alert.flow_id}: {literal(_ends(event))}"
+        yield f"  alert {alert.id}, flow {alert.flow_id}: {literal(_ends(alert))}"
 
 
-def _ends(event: dict[str, Any]) -> str:
-    ends = f"{event.get('proto', '')} {event.get('src_ip')} port {event.get('src_port', '-')} to {event.get('dest_ip')}"
+def _ends(alert: Alert) -> str:
+    event = alert.event
+    src_port, dest_port = ("-" if port is None else port for port in (alert.src_port, alert.dest_port))
     where = f" on {event['in_iface']}" if "in_iface" in event else ""
-    return f"{ends} port {event.get('dest_port', '-')}{where}, {event.get('app_proto', 'no known protocol')}"
+    protocol = event.get("app_proto", "no known protocol")
+    return f"{alert.proto} {alert.src} port {src_port} to {alert.dest} port {dest_port}{where}, {protocol}"
 
 
 def _packet(answer: Answer) -> Iterator[str]:

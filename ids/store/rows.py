@@ -44,7 +44,8 @@ def alert_row(line: bytes, now_ns: int) -> Row:
     return (
         _number(ours.get("packet_ts_ns", now_ns)), _number(alert.get("signature_id")), _number(alert.get("gid")),
         _number(alert.get("rev")), packed(event.get("src_ip")), packed(event.get("dest_ip")),
-        _port(event.get("src_port")), _port(event.get("dest_port")), str(event.get("proto", "")), _number(event.get("flow_id")),
+        _port(event.get("src_port")), _port(event.get("dest_port")), str(event.get("proto", "")),
+        _number(event.get("flow_id")),
         str(alert.get("action", "")), _number(alert.get("severity")), str(alert.get("category") or ""),
         str(alert.get("signature") or ""), line.decode().rstrip("\n"),
         packed(ours.get("client", {}).get("ip")),

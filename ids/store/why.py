@@ -21,6 +21,7 @@ from ids.state.comments import Key
 from ids.state.penalties import standing
 from ids.store import queries
 from ids.store.imports import imports_behind
+from ids.store.kept import evidence_of, network_of, part_of
 from ids.store.places import Places
 from ids.store.plain import block_data
 from ids.store.queries import Alert, ChangeRow, Count, Filters
@@ -100,9 +101,9 @@ class Answer:
     @property
     def evidence(self) -> list[Event]:
         """What the rule saw."""
-        if self.cause is not None and self.cause.detail.get("evidence"):
-            return list(self.cause.detail["evidence"])
-        return list(self.alert.event.get("ids", {}).get("evidence", ())) if self.alert is not None else []
+        if self.cause is not None and (found := evidence_of(self.cause.detail)):
+            return found
+        return self.alert.evidence if self.alert is not None else []
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -140,8 +141,10 @@ def resolve(memory: sqlite3.Connection, number: int) -> Asked | None:
     of_flow = queries.alerts(memory, Filters(flow_id=number), limit=1, lines=True)
     if of_flow:
         return Asked(_blamed(of_flow[0]), f"flow {number}", of_flow[0])
-    changes = [row for row in queries.changes(memory, flow_id=number, limit=1) if row.network]
-    return Asked(ipaddress.ip_network(changes[0].network), f"flow {number}") if changes else None
+    for row in queries.changes(memory, flow_id=number, limit=1):
+        if (network := network_of(row.network)) is not None:
+            return Asked(network, f"flow {number}")
+    return None
 
 
 def why(asked: Asked, places: Places) -> Answer:
@@ -289,7 +292,9 @@ def exception_for(answer: Answer) -> tuple[int, str] | None:
         sid, gid, network = alert.sid, alert.gid, str(answer.asked.network)
     else:
         return None
-    blamed = ipaddress.ip_network(network)
+    blamed = network_of(network)
+    if blamed is None:
+        return None
     attacked = alert is not None and alert.dest and ipaddress.ip_address(alert.dest) in blamed
     side = cause.detail.get("side") if cause is not None else None
     if side not in ("src_ip", "dst_ip"):
@@ -322,10 +327,8 @@ def _instead(answer: Answer) -> str:
 
 def _blamed(alert: Alert) -> IPNetwork:
     """Return whom an alert's block means, or who sent what matched."""
-    block = alert.event.get("ids", {}).get("block", {})
-    if "network" in block:
-        return ipaddress.ip_network(block["network"])
-    return ipaddress.ip_network(alert.src or "::")
+    meant = network_of(part_of(alert.ours, "block").get("network"))
+    return meant or ipaddress.ip_network(alert.src or "::")
 
 
 def _names(blocks: Sequence[Block]) -> set[str]:

@@ -47,4 +47,4 @@ def test_the_database_takes_every_row_that_is_made(changed: dict[str, Any], of_a
 def test_a_port_that_is_none_costs_no_alert(port: object) -> None:
     assert taken(EVENT | {"src_port": port, "dest_port": port})
     row = alert_row(orjson.dumps(EVENT | {"src_port": port, "dest_port": 80}), 1)
-    assert (None, 80) == row[6:8]
+    assert row[6:8] == (None, 80)
