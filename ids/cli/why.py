@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import shlex
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,17 +18,16 @@ from ids.cli.options import count_of, instance_options, output_option, show_json
 from ids.cli.penalties import known
 from ids.cli.values import moment, span
 from ids.config import Config
-from ids.errors import UsageError
 from ids.literal import excerpt, literal
 from ids.respond.protected import own_addresses
 from ids.rules.language.variables import home_net
 from ids.state.files import state_folder
+from ids.store.asked import asked_of
 from ids.store.imports import imported_set
 from ids.store.places import Places, opened
 from ids.store.queries import Alert, ChangeRow
-from ids.store.why import Answer, Asked, exception_for, resolve, verdict
+from ids.store.why import Answer, exception_for, verdict
 from ids.store.why import why as answer_of
-from ids.types import unmapped
 
 DUMP_BYTES = 256
 """Bytes of a packet that are shown; `ids alerts show -o json` has all that were kept."""
@@ -50,7 +47,7 @@ def why(subject: str, config_path: str | None, overrides: tuple[str, ...], outpu
     config = usable_config(config_path, overrides)
     with ExitStack() as stack:
         places, troubles = _places(config, stack)
-        asked = _asked(subject, places.memory)
+        asked = asked_of(subject, places.memory)
         answer = answer_of(asked, places)
     answer.troubles[:0] = troubles
     if output == "json":
@@ -61,23 +58,6 @@ def why(subject: str, config_path: str | None, overrides: tuple[str, ...], outpu
             click.echo(line)
     if not answer.blocks:
         raise SystemExit(1)
-
-
-def _asked(subject: str, database: sqlite3.Connection | None) -> Asked:
-    if subject.isdecimal():
-        found = resolve(database, int(subject)) if database is not None and len(subject) < 20 else None
-        if found is None:
-            raise UsageError(
-                f"no alert and no flow {subject} is remembered; `ids alerts list` shows those that are. An address is"
-                " written 192.0.2.1"
-            )
-        return found
-    try:
-        return Asked(unmapped(ipaddress.ip_network(subject)))
-    except ValueError as error:
-        raise UsageError(
-            f"{error}; write an address (192.0.2.1), a prefix (2001:db8::/32), a flow's id or an alert's number"
-        ) from error
 
 
 def _places(config: Config, stack: ExitStack) -> tuple[Places, list[str]]:

@@ -22,6 +22,7 @@ from ids.privacy import Privacy, PrivacySettings
 from ids.respond.protected import own_addresses
 from ids.snapshot import Snapshot, Watcher
 from ids.store import queries
+from ids.store.asked import asked_of
 from ids.store.database import REMEDY, open_reading, store_path
 from ids.store.queries import Count, Filters
 from ids.store.why import Answer, exception_for, verdict
@@ -123,7 +124,7 @@ class Pages:
         content: dict[str, Any] = {}
         answers: list[Answer] = []
         with self._memory(content) as database:
-            asked = why.asked_of(subject, database)
+            asked = asked_of(subject, database)
             answers.append(why.answer(self._config, asked, database, self._own.look()))
         if not answers:  # the store was too slow, or broke meanwhile
             raise UsageError(content["problem"])

@@ -8,6 +8,7 @@ The plugin ``store`` writes it, from a thread; commands write a row of their own
     admission  which alerts are taken while there are too many
     writer     the thread that writes, and what it does when the disk refuses
     queries    what is asked of it
+    asked      whom a question is about
     kept       what rows keep as JSON, read with care
     imports    which imports brought the claims on an address
     byhand     who changed a list by a command, and how

@@ -20,12 +20,13 @@ from ids.settings.respond import RespondSettings
 from ids.state.comments import Key
 from ids.state.penalties import standing
 from ids.store import queries
+from ids.store.asked import Asked
 from ids.store.imports import imports_behind
-from ids.store.kept import evidence_of, network_of, part_of
+from ids.store.kept import evidence_of, network_of
 from ids.store.places import Places
 from ids.store.plain import block_data
 from ids.store.queries import Alert, ChangeRow, Count, Filters
-from ids.types import IPNetwork, address_halves
+from ids.types import address_halves
 
 OURS = ("rule", "operator", "")
 """Labels that are no feed's."""
@@ -35,17 +36,6 @@ MOST_WITHIN = 10
 
 ALERTS = 10
 """Alerts and changes that are shown, the latest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Whom a question is about, and how it was put."""
-
-    network: IPNetwork
-    about: str = ""
-    """Where a flow or an alert was asked for: which."""
-    alert: Alert | None = None
-    """The alert that was asked for, or the latest of the flow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +119,6 @@ class Answer:
             "undo": [{"command": command, "does": does} for command, does in self.undo],
             "troubles": self.troubles,
         }
-
-
-def resolve(memory: sqlite3.Connection, number: int) -> Asked | None:
-    """Return whom an alert's number, or a flow's id, is about; None where the memory has neither."""
-    alert = queries.alert(memory, number) if number < 1 << 63 else None
-    if alert is not None:
-        return Asked(_blamed(alert), f"alert {number}", alert)
-    if number >= 1 << 63:
-        return None
-    of_flow = queries.alerts(memory, Filters(flow_id=number), limit=1, lines=True)
-    if of_flow:
-        return Asked(_blamed(of_flow[0]), f"flow {number}", of_flow[0])
-    for row in queries.changes(memory, flow_id=number, limit=1):
-        if (network := network_of(row.network)) is not None:
-            return Asked(network, f"flow {number}")
-    return None
 
 
 def why(asked: Asked, places: Places) -> Answer:
@@ -323,12 +297,6 @@ def _instead(answer: Answer) -> str:
         more = f" (`ids block list --match {answer.asked.network}`)" if answer.within_count > len(answer.within) else ""
         return f" as a whole, but {answer.within_count:,} of it: {', '.join(answer.within)}{more}"
     return ": a trusted proxy never is, its flows are dropped instead" if answer.proxy else ""
-
-
-def _blamed(alert: Alert) -> IPNetwork:
-    """Return whom an alert's block means, or who sent what matched."""
-    meant = network_of(part_of(alert.ours, "block").get("network"))
-    return meant or ipaddress.ip_network(alert.src or "::")
 
 
 def _names(blocks: Sequence[Block]) -> set[str]:
