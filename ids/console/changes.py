@@ -14,7 +14,7 @@ from ids.kernel import AllowList, Blocklist
 from ids.kernel.instance import instance_dir
 from ids.state import comments, lists
 from ids.state.files import state_folder
-from ids.store.byhand import Deed, record
+from ids.store.byhand import Deed, lifted, record
 from ids.store.database import store_path
 from ids.types import IPNetwork, typed_network
 
@@ -37,8 +37,8 @@ def lift(config: Config, network: IPNetwork) -> str:
     with suppress(OSError):  # as the store: what cannot be written does not keep a block from being lifted
         if folder.exists():
             comments.change(folder, networks_gone=[str(network)])
-    packets, size, sid = (0, 0, 0) if before is None else (before.packets, before.bytes, before.sid)
-    return _written(config, Deed("unblock", network, packets=packets, bytes=size, sid=sid), f"{network} is unblocked")
+    deed = Deed("unblock", network) if before is None else lifted(before)
+    return _written(config, deed, f"{network} is unblocked")
 
 
 def allow(config: Config, network: IPNetwork) -> str:
