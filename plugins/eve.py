@@ -62,6 +62,8 @@ class SocketSender:
 class EveOutput(Output):
     """The output."""
 
+    name = "eve"
+
     def prepare(self, context: EngineContext) -> Prepared | None:
         """Open the file, so that one that cannot be written is refused; a socket only once the settings are in force.
 

@@ -215,6 +215,8 @@ def _read(path: Path) -> str:
 class Mail(Output):
     """The output."""
 
+    name = "mail"
+
     def prepare(self, context: EngineContext) -> Prepared | None:
         """Check the settings."""
         settings = context.config.mail

@@ -188,6 +188,8 @@ def _host_and_port(address: str, kind: str) -> tuple[str, int]:
 class Syslog(Output):
     """The output."""
 
+    name = "syslog"
+
     def prepare(self, context: EngineContext) -> Prepared | None:
         """Check the settings."""
         settings = context.config.syslog

@@ -107,6 +107,8 @@ def _read(path: Path) -> str:
 class Webhook(Output):
     """The output."""
 
+    name = "webhook"
+
     def prepare(self, context: EngineContext) -> Prepared | None:
         """Check the settings."""
         settings = context.config.webhook
