@@ -16,7 +16,7 @@ from ids.events import Event
 from ids.protocols import BY_NAME, EVENT_OF
 from ids.protocols.frame import FrameRow
 from ids.respond.community_id import community_id
-from ids.respond.settings import EveSettings
+from ids.settings.respond import EveSettings
 from ids.types import (
     LIVE,
     Action,
