@@ -31,6 +31,8 @@ ODDITIES = (
     "request_header_invalid",
     "response_header_invalid",
     "invalid_request_field_folding",
+    "invalid_response_field_folding",
+    "request_field_too_long",
     "request_too_many_headers",
     "response_too_many_headers",
     "uri_delim_non_compliant",
@@ -67,6 +69,11 @@ _PROTOCOLS = (b"HTTP/0.9", b"HTTP/1.0", b"HTTP/1.1")
 MAX_PORT = 65_535
 MAX_HEADERS = 1024
 """Lines of a head that Suricata takes."""
+MAX_FIELD = 18_000
+"""Bytes of a header of a request, with the lines that it goes on in: as many as Suricata reads of one."""
+_LINE_GOES_ON = re.compile(rb"\r?\n[ \t]+")
+_HEADER_IN_FOLD = re.compile(rb"(?:\A|\n)[ \t]+[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*:")
+"""A line that says to go on the one before it, and looks like a header of its own."""
 MAX_LAYERS = 2
 """Content codings that it undoes."""
 NOTED = "http.noted"
@@ -95,6 +102,8 @@ def odd(message: Transaction) -> tuple[bytes, ...]:
         found.append(side + b"_too_many_headers")
     if asks and raw[:1] in b" \t" and raw:
         found.append(b"invalid_request_field_folding")
+    if asks and len(raw) > MAX_FIELD and max(map(len, _LINE_GOES_ON.sub(b"", raw).split(b"\n"))) > MAX_FIELD:
+        found.append(b"request_field_too_long")
     if not asks:
         found += _odd_response(message, values)
     if asks and "http.request_line" in message.buffers:
@@ -194,6 +203,8 @@ def _odd_response(message: Transaction, values: dict[bytes, list[bytes]]) -> lis
     if len(codings) > MAX_LAYERS:
         found.append(b"too_many_encoding_layers")
     protocol = message.buffers.get("http.protocol", b"")
+    if protocol == b"HTTP/1.1" and _HEADER_IN_FOLD.search(message.buffers.get("http.header.raw", b"")) is not None:
+        found.append(b"invalid_response_field_folding")
     chunked = any(b"chunked" in value.lower() for value in values.get(b"transfer-encoding", []))
     if chunked and protocol in (b"HTTP/0.9", b"HTTP/1.0"):
         found.append(b"response_chunked_old_proto")
