@@ -113,7 +113,7 @@ class Rules:
                 return self._loaded(context)
             return _beside(lambda: self._loaded(context), context.go_on)
         finally:
-            COMPILER.close()
+            COMPILER.rest()
 
     def _loaded(self, context: EngineContext) -> Callable[[], None]:
         with collected_later(for_good=self.matcher is None):
