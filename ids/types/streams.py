@@ -97,6 +97,8 @@ class Streams:
     completed: dict[tuple[int, int], list[Completed]] = field(default_factory=dict)
     """By slot and direction: what rows completed of protocols where rules on raw bytes are to see each message
     (`ids.protocols.protocol.Protocol.by_message`). Whoever feeds parsers fills it; see `message_ends`."""
+    exchanged: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By slot, of flows with nothing but one row of each side: that these rows are a message each. Likewise."""
 
     def __len__(self) -> int:
         return len(self.slot)
@@ -132,6 +134,9 @@ class Streams:
         records of a TLS handshake there are always several.
         """
         ends: list[int] = []
+        if (rows := self.exchanged.get(slot)) is not None:
+            row = rows[side]
+            return [int(self.offset[row] + self.end[row] - self.start[row])]
         for row, ended, transactions in self.completed.get((slot, side), ()):
             end = int(self.offset[row] + self.end[row] - self.start[row])
             if ended is None:

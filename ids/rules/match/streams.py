@@ -67,6 +67,7 @@ class StreamMatcher:
         data, window_bytes, kept = rows.data, self._window_bytes, self._memory.trails.by_id
         hold, release = self._memory.retained.hold, self._memory.retained.release
         streams, slots = rows.streams, rows.slot.tolist()
+        by_message = bool(streams.completed or streams.exchanged)
         each = zip(
             directions.tolist(), rows.spans(directions), rows.ends[directions].tolist(),
             rows.direction[directions].tolist(), strict=True,
@@ -83,7 +84,7 @@ class StreamMatcher:
                 trail.data += data[begin:end]
             else:
                 self._follower.store(trail, rows, number)
-            if streams.completed and (messages := streams.message_ends(slots[number], side)):
+            if by_message and (messages := streams.message_ends(slots[number], side)):
                 trail.message_end = messages[-1]
             if not ends:
                 hold(trail, len(trail.data))
