@@ -165,7 +165,7 @@ class Transactions(Sequence[Transaction]):
         """
         columns: dict[str, tuple[list[int], list[bytes]]] = {}
         everywhere, there = _Wanted(names), _Wanted(names | of_some)
-        rows_to_ask = range(len(self._rows)) if names else sorted(some)
+        rows_to_ask = range(len(self._rows)) if names else [row for row in sorted(some) if row < len(self._rows)]
         for row in rows_to_ask:
             transaction = self._rows[row]
             wanted = there if row in some else everywhere

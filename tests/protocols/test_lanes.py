@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,6 +58,9 @@ def assert_lanes_agree(pieces: Sequence[Piece], limits: dict[str, int] | None = 
     assert both.counters.values == careful.counters.values
     assert both.flow.app_proto == careful.flow.app_proto
     assert not any(isinstance(found.buffers, Ordinary) for found in careful.seen)
+    for found in both.all:
+        spelt = found.spelt()
+        assert spelt is None or json.loads(f"{{{spelt}}}") == {"http": found.fields}
     return both
 
 
@@ -402,6 +406,24 @@ def test_a_head_is_read_anew_where_too_many_are_known() -> None:
     assert again is not None
     assert again is not known
     assert again.fields() == known.fields()
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "ready"),
+    [
+        (request(), OK, True),
+        (request(b'GET /"x HTTP/1.0', b'User-Agent: a\\"b', b"Host: h.example:8080"), OK, True),
+        (request(), EMPTY[:-2] + b"Location: /x\r\n\r\n", True),
+        (request(b"GET / HTTP/1.1", b"Location: /y"), EMPTY[:-2] + b"Location: /x\r\n\r\n", False),
+        (request(b"GET / HTTP/1.1", b"User-Agent: a"), EMPTY[:-2] + b"User-Agent: b\r\n\r\n", False),
+        (request(b"FROB / HTTP/1.1"), OK, False),
+    ],
+)
+def test_the_event_of_an_exchange_is_ready_unless_its_sides_share_a_field(
+    asked: bytes, answered: bytes, ready: bool
+) -> None:
+    wire = assert_lanes_agree([(CLIENT, asked, 0, False), (SERVER, answered, 0, False)])
+    assert [found.spelt() is not None for found in wire.seen if found.complete] == [ready]
 
 
 def test_a_long_head_is_not_kept() -> None:
