@@ -69,7 +69,7 @@ whose words would fill hundreds of megabytes on their way."""
 STAGES = ("decode", "flow", "protocols", "detect", "events")
 
 MAX_ODD = 256
-"""Parts of transactions of one batch whose oddities are written as events: whoever makes them makes them cheaply."""
+"""Oddities of parsers in one batch that are written as events: whoever makes them makes them cheaply."""
 
 
 @dataclass(slots=True)
@@ -431,8 +431,8 @@ class Inspection:
         of_packets: list[Event] = []
         if packets is not None and self._reports_packets:
             of_packets = packet_anomalies(packets, self._counters, self._allowance, self._config.eve)
-        odd = [row for row in transactions if _may_be_odd(row)]
-        of_parsers = [event for row in odd[:MAX_ODD] for event in events.oddity_events(row)]
+        odd = [(row, name) for row in transactions if _may_be_odd(row) for name in row.instances(ODDITY)]
+        of_parsers = [events.oddity_event(row, name) for row, name in odd[:MAX_ODD]]
         of_parsers += [events.contradiction_event(self.flows, *one) for one in self._protocols.contradictions]
         of_parsers += [events.stranger_event(self.flows, slot) for slot in self._protocols.strangers]
         if len(odd) > MAX_ODD:

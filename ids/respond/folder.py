@@ -34,9 +34,6 @@ class Folder:
         self._seen: tuple[int, int, int] | None = None
         """Device, inode and time of change of the directory, as they were when this last knew all that is in it."""
 
-        self._stuck = False
-        """The latest attempt to remove a file failed: it is there still."""
-
     def add(self, folder: int, name: str, content: bytes) -> int:
         """Write a file, and remove the oldest until it is within the bounds; return how many. Raises `OSError`."""
         if self._seen is None or _state(folder) != self._seen:
@@ -48,28 +45,38 @@ class Folder:
         insort(self._names, name)
         self._sizes[name] = len(content)
         self._total += len(content)
-        if not self._stuck:
-            self._seen = _state(folder)
+        self._seen = _state(folder)
         return gone
 
     def _make_room(self, folder: int, size: int) -> int:
-        settings, gone, place = self._settings, 0, 0
-        self._stuck = False
-        while place < len(self._names) and (
-            len(self._names) - place + 1 > settings.files or self._total + size > settings.total_bytes
-        ):
+        """Remove the oldest files until one of so many bytes fits beside the others; return how many.
+
+        What cannot be removed stays, and the next oldest give way. Raises `OSError` where it does not fit even so.
+        """
+        stuck: list[str] = []
+        gone = place = 0
+        error: OSError | None = None
+        while place < len(self._names) and not self._fits(size):
             name = self._names[place]
             place += 1
-            self._total -= self._sizes.pop(name)
             try:
                 os.unlink(name, dir_fd=folder)
                 gone += 1
             except FileNotFoundError:
                 pass
-            except OSError:
-                self._stuck = True
-        del self._names[:place]
+            except OSError as failure:
+                stuck.append(name)
+                error = failure
+                continue
+            self._total -= self._sizes.pop(name)
+        self._names[:place] = stuck
+        if error is not None and not self._fits(size):
+            raise error
         return gone
+
+    def _fits(self, size: int) -> bool:
+        settings = self._settings
+        return len(self._sizes) < settings.files and self._total + size <= settings.total_bytes
 
     def _forget(self, name: str) -> None:
         if name in self._sizes:

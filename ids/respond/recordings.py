@@ -76,6 +76,7 @@ class Recordings:
             self._awaited[path] = None
             if len(self._awaited) > MAX_AWAITED:  # of workers that have died
                 self._awaited.popitem(last=False)
+                self._counters.add("captures.lost")
 
     def take(self, finished: Iterable[tuple[str, bytes]]) -> None:
         """Take recordings that have ended; those that no alert has named are forgotten."""

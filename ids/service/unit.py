@@ -100,8 +100,8 @@ class Service:
         )
 
     def _lies_in(self, *folders: str) -> bool:
-        """Whether a file that the service needs lies in one of these."""
-        needed = [*map(Path, self.command), self.config]
+        """Whether a file that the service needs, or a folder that it writes to, lies in one of these."""
+        needed = [*map(Path, self.command), self.config, *self.writes]
         needed += [] if self.from_package else [Path(sys.prefix), CHECKOUT]
         return any(path.is_relative_to(folder) for path in needed for folder in folders)
 

@@ -106,7 +106,7 @@ class Streams:
     def rows(self, start: int, stop: int) -> Streams:
         """Return some rows that follow each other, of the same bytes."""
         at = slice(start, stop)
-        return replace(self, **{name: getattr(self, name)[at] for name in _COLUMNS})
+        return replace(self, completed={}, exchanged={}, **{name: getattr(self, name)[at] for name in _COLUMNS})
 
     def packet_at(self, row: int, behind: int) -> tuple[int, int]:
         """Return ``ts_ns`` and ``number`` of the packet with the last byte of a row but ``behind`` ones.

@@ -205,6 +205,32 @@ def test_the_oldest_files_give_way_and_others_stay(tmp_path: Path) -> None:
     assert (counters["captures.written"], counters["captures.rotated"]) == (7, 6)
 
 
+def test_what_cannot_be_removed_stays_and_the_next_oldest_give_way(tmp_path: Path) -> None:
+    (tmp_path / f"{1:019d}-1-1.pcap").mkdir()  # nobody unlinks a directory
+    counters = Counters()
+    shelf = Recordings(CapturesSettings(dir=str(tmp_path), files=3), counters, patient=True)
+    for number in range(2, 7):
+        shelf.put(f"{number:019d}-1-1.pcap", b"x")
+    shelf.flush()
+    assert [name[18] for name in names(tmp_path)] == ["1", "5", "6"]
+    assert (counters["captures.written"], counters["captures.rotated"], counters["captures.lost"]) == (5, 3, 0)
+
+
+def test_a_directory_full_of_what_cannot_be_removed_takes_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(3):
+        (tmp_path / f"{number:019d}-1-1.pcap").mkdir()
+    counters = Counters()
+    shelf = Recordings(CapturesSettings(dir=str(tmp_path), files=3), counters, patient=True)
+    with caplog.at_level(logging.ERROR):
+        shelf.put(f"{7:019d}-1-1.pcap", b"x")
+        shelf.flush()
+    assert [name[18] for name in names(tmp_path)] == ["0", "1", "2"]
+    assert counters["captures.lost"] == 1
+    assert "recordings are being lost" in caplog.text
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 

@@ -58,8 +58,9 @@ def test_it_may_no_more_than_it_needs() -> None:
     ("folder", "home", "tmp"), [("/opt", "yes", "yes"), ("/root/ids", "read-only", "yes"), ("/tmp/x", "yes", "no")]
 )
 def test_what_it_needs_is_not_hidden_from_it(folder: str, home: str, tmp: str) -> None:
-    unit = replace(SERVICE, command=(f"{folder}/.venv/bin/ids",)).unit()
-    assert (values(unit, "ProtectHome"), values(unit, "PrivateTmp")) == ([home], [tmp])
+    for change in ({"command": (f"{folder}/.venv/bin/ids",)}, {"writes": (Path(folder, "captures"),)}):
+        unit = replace(SERVICE, **change).unit()
+        assert (values(unit, "ProtectHome"), values(unit, "PrivateTmp")) == ([home], [tmp])
 
 
 def test_folders_of_the_settings_are_writable() -> None:
