@@ -312,6 +312,8 @@ class Inspection:
 
     def _dissect(self, found: Findings, flows: FlowBatch) -> None:
         """Hand the packets of flagged flows to plugins. Such flows are few, and cost what they deserve."""
+        if not (self.flows.marks & Mark.FLAGGED).any():
+            return
         touched = flows.touched
         if len(flows.streams):
             variants = ascending(flows.streams.slot[self.flows.primary[flows.streams.slot] > 0])

@@ -77,13 +77,6 @@ class Passage:
         """The batch's bytes."""
         return self._data
 
-    @property
-    def touched(self) -> I64:
-        """Slots of the flows of the batch, in the order of their first packets."""
-        slots = self.slot[self.slot >= 0]
-        found, first = np.unique(slots, return_index=True)
-        return found[np.argsort(first)]
-
     def run(self) -> None:
         """Take every group of the batch; those with the same key one after the other."""
         groups = self._groups

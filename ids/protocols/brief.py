@@ -7,7 +7,7 @@ takes both sides at once, and nothing is kept of a flow that is over.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TypeAlias
 
 import numpy as np
 
@@ -45,21 +45,10 @@ class Ways:
         return protocol
 
 
-class Answer(NamedTuple):
-    """What follows the first row of a brief flow."""
-
-    row: int
-    """Row of `Streams` with the server's bytes,"""
-    start: int
-    end: int
-    """which they are in ``data``,"""
-    ts_ns: int
-    number: int
-    """and the packet that completed them."""
-    rest: slice
-    """Where all rows behind the first are in `Briefs._order`."""
-    over: bool
-    """Both directions end among them."""
+Answer: TypeAlias = tuple[int, int, int, int, int, slice, bool]
+"""What follows the first row of a brief flow: the row with the server's bytes, from where to where in ``data`` they
+are, ``ts_ns`` and number of the packet that completed them; where all rows behind the first are in `Briefs._order`;
+and whether both directions end among them."""
 
 
 class Briefs:
@@ -100,7 +89,7 @@ class Briefs:
         rest = map(slice, second[brief].tolist(), last[brief].tolist())
         found = zip(*(column.tolist() for column in columns), rest, over[brief].tolist(), strict=True)
         self._order = order.tolist()
-        self.by_row = dict(zip(order[first[brief]].tolist(), map(Answer._make, found), strict=True))
+        self.by_row = dict(zip(order[first[brief]].tolist(), found, strict=True))
 
     def take(self, row: int, slot: int, asked: bytes, at: tuple[int, int], out: list[Transaction]) -> Protocol | None:
         """Take the flow that begins in a row, as far as its bytes go, or as a whole where it is over.
@@ -119,7 +108,11 @@ class Briefs:
             self.taken[done] = True
         return protocol
 
+    def over(self, row: int) -> bool:
+        """Return whether the flow that begins in a row ends in this batch."""
+        return self.by_row[row][-1]
+
     def ended(self, row: int) -> list[Direction]:
         """Return which sides end with their bytes, of the flow that begins in a row."""
-        rows = zip(Direction, (row, self.by_row[row].row), strict=True)
+        rows = zip(Direction, (row, self.by_row[row][0]), strict=True)
         return [side for side, at in rows if self._streams.closed[at]]

@@ -240,7 +240,7 @@ class Protocols:
             if talk is None and row in brief and not len(self._expected):
                 protocol = briefs.take(row, slot, data[start:end], (ts_ns, number), out)
                 if protocol is not None:
-                    if not brief[row].over:
+                    if not briefs.over(row):
                         self._go_on(slot, protocol, briefs.ended(row), ts_ns, number, out)
                     continue
             if talk is None:

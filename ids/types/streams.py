@@ -245,7 +245,6 @@ class FlowBatch:
         flows: FlowColumns,
         slot: I64,
         direction: U8,
-        touched: I64,
         streams: Streams,
         gather_datagrams: Callable[[], Datagrams],
         started: I64,
@@ -257,8 +256,6 @@ class FlowBatch:
         """Slot of each packet's flow; -1 for a packet without one."""
         self.direction = direction
         """`Direction` of each packet."""
-        self.touched = touched
-        """Slots of the flows that the batch touched, in the order of their first packet in it."""
         self.streams = streams
         self._gather_datagrams = gather_datagrams
         self.started = started
@@ -268,6 +265,12 @@ class FlowBatch:
         the next batch."""
         self.notes = notes
         """What is remarkable about TCP connections."""
+
+    @cached_property
+    def touched(self) -> I64:
+        """Slots of the flows that the batch touched, in the order of their first packet in it."""
+        found, first = np.unique(self.slot[self.slot >= 0], return_index=True)
+        return found[np.argsort(first)]
 
     @cached_property
     def datagrams(self) -> Datagrams:
