@@ -312,6 +312,8 @@ class Inspection:
 
     def _dissect(self, found: Findings, flows: FlowBatch) -> None:
         """Hand the packets of flagged flows to plugins. Such flows are few, and cost what they deserve."""
+        if not (self.flows.marks & Mark.FLAGGED).any():
+            return
         touched = flows.touched
         if len(flows.streams):
             variants = ascending(flows.streams.slot[self.flows.primary[flows.streams.slot] > 0])
@@ -362,10 +364,9 @@ class Inspection:
             found.anomalies = self._anomalies(found.packets, flows, transactions)
         self._protocols.contradictions.clear()
         self._protocols.strangers.clear()
-        complete = [
-            row for row in transactions
-            if row.complete and not primary[row.slot] and self._wants(EVENT_OF.get(row.protocol, row.protocol))
-        ]  # fmt: skip
+        complete = [row for row in transactions if row.complete and not primary[row.slot]]
+        wanted = {row.protocol: self._wants(EVENT_OF.get(row.protocol, row.protocol)) for row in complete}
+        complete = [row for row in complete if wanted[row.protocol]]
         if len(dns := self._config.eve.dns) < 2:
             complete = [row for row in complete if row.protocol != "dns" or row.fields.get("type") in dns]
         if complete := self._unlogged.logged(complete):
