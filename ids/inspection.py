@@ -357,7 +357,7 @@ class Inspection:
 
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
         primary = self.flows.primary
-        spelt = EventLines(self.flows)
+        spelt = EventLines(self.flows, ending=found.packets is None)
         if self._wants("anomaly"):
             found.anomalies = self._anomalies(found.packets, flows, transactions)
         self._protocols.contradictions.clear()

@@ -595,12 +595,15 @@ class Protocols:
 
     def _parse(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         assert talk.parser is not None
+        before = len(out)
         try:
             handover = talk.parser.feed(stretch, out)
         except Exception:
             self._register.fail(talk)
         else:
             if handover is not None:
+                for row in out[before:]:
+                    row.last = row.complete
                 self._hand_over(talk, handover, stretch.ts_ns, stretch.number, out)
 
     def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:
