@@ -22,12 +22,13 @@ from ids.protocols.http.uri import further_body, further_forms, host_name, norma
 MAX_HEADERS = 64
 """More headers than browsers and servers send; counting on costs more than the careful way."""
 
-_HEADERS = rb"\r\n(?:[!-9;-~]+:[\t -~]*\r\n){0,%d}\r\n"
+_HEADERS = rb"\r\n(?:[!#$%%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n){0,%d}\r\n"
 _REQUEST = rb"(?:GET|POST|HEAD|PUT|DELETE|OPTIONS|PATCH) [!-~]+ HTTP/1\.[01]"
 _RESPONSE = rb"HTTP/1\.[01] [2-9][0-9][0-9](?: (?:[!-~][ -~]*)?)?"
 _TRANSFER = b"\ntransfer-encoding:"
 _LENGTH = b"\ncontent-length:"
 _CODED = b"\ncontent-encoding:"
+_HOST, _AUTHORIZATION = b"\nhost:", b"\nauthorization:"
 _COOKIE, _SET_COOKIE = b"\ncookie:", b"\nset-cookie:"
 _NOTHING: Mapping[str, tuple[bytes, ...]] = {}
 _MAX_DIGITS = 18
@@ -151,6 +152,11 @@ class Request(Ordinary):
     def head_as_sent(self) -> bytes | None:
         """Return the head, unless the target is not what it seems."""
         return None if _ODD_TARGET.match(self.block) else self.block
+
+    def may_be_odd(self) -> bool:
+        """Return whether something may be odd about it all the same: that it names no host, or how it logs in."""
+        low = self.block.lower()
+        return low.find(_HOST) < 0 or low.find(_AUTHORIZATION) >= 0
 
     def uri(self) -> bytes:
         """Return the normalised target: as sent, where normalising could not change it."""
