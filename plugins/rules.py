@@ -108,7 +108,7 @@ class Rules:
                 return self._loaded(context)
             return self._load_beside(context, context.go_on)
         finally:
-            COMPILER.close()
+            COMPILER.rest()
 
     def _load_beside(self, context: EngineContext, go_on: Callable[[], bool]) -> Callable[[], None]:
         """Load in a thread. What cannot be interrupted runs in a child of that, and ends with it."""
