@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ids.whole import replacing
+
 MAX_BYTES = 256 << 20
 """Of all files in one directory; beyond that the ones that were used longest ago go. The rules that ship need two
 megabytes, some ten thousand of others' a hundred."""
@@ -90,7 +92,8 @@ class Cache:
         with contextlib.suppress(OSError):
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._opened() as directory:
-                _write(directory, f"{key}.{self._suffix}", hashlib.sha256(body).digest() + body)
+                with replacing(f"{key}.{self._suffix}", directory, unfinished=f".new-{secrets.token_hex(8)}") as file:
+                    file.write(hashlib.sha256(body).digest() + body)
                 _make_room(self._directory, directory, len(body))
 
     @contextlib.contextmanager
@@ -148,21 +151,6 @@ def _read(directory: int, name: str) -> bytes:
             with contextlib.suppress(OSError):  # a file system that is mounted read-only
                 os.utime(file.fileno())
         return file.read(MAX_FILE_BYTES)
-
-
-def _write(directory: int, name: str, raw: bytes) -> None:
-    """Write a file under another name and rename it: whoever reads meanwhile has the old one or the new one."""
-    new = f".new-{secrets.token_hex(8)}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(new, flags, 0o600, dir_fd=directory)
-    try:
-        with open(handle, "wb") as file:
-            file.write(raw)
-        os.replace(new, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(new, dir_fd=directory)
-        raise
 
 
 def _files(directory: int) -> list[tuple[float, str, int]]:

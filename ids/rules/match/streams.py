@@ -67,6 +67,7 @@ class StreamMatcher:
         data, window_bytes, kept = rows.data, self._window_bytes, self._memory.trails.by_id
         hold, release = self._memory.retained.hold, self._memory.retained.release
         streams, slots = rows.streams, rows.slot.tolist()
+        by_message = bool(streams.completed or streams.exchanged)
         each = zip(
             directions.tolist(), rows.spans(directions), rows.ends[directions].tolist(),
             rows.direction[directions].tolist(), strict=True,
@@ -75,7 +76,7 @@ class StreamMatcher:
             known = trails.get(number)
             trail = known or Trail(self._index.identities, offset)
             noticed = candidates.get(number)
-            messages = streams.message_ends(slots[number], side) if streams.completed else []
+            messages = streams.message_ends(slots[number], side) if by_message else []
             if noticed or not trail.idle:
                 found += self._follower.follow(trail, rows, number, noticed or {}, messages)
             elif ends:
