@@ -217,3 +217,23 @@ def test_what_is_behind_a_body_whose_length_is_plain_is_no_more_of_it(length: by
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\nokmore\n%s" % (length, NEXT)
     wire = Wire().client(request()).server(answer).close()
     assert next(found.fields["length"] for found in wire.seen if found.complete) == 2
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+@pytest.mark.parametrize("blank", [b"\r\r\n", b"\r\r\r\n"])
+@pytest.mark.parametrize(
+    ("behind", "body"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", b"body"),
+        (b"X-Y: z\r\nContent-Length: 4\r\n\r\nbody", b"body"),
+        (b"body\r\n\r\nmore", b"body\r\n\r\nmore"),
+        (b"<a:b>", b"<a:b>"),
+        (b"a" * 60, b"a" * 60),
+        (b" a: b", b" a: b"),
+    ],
+)
+def test_a_line_of_carriage_returns_ends_a_head_where_no_header_follows(
+    behind: bytes, body: bytes, blank: bytes, step: int
+) -> None:
+    wire = Wire().client(request()).server(b"HTTP/1.1 200 OK\r\nServer: x\r\n" + blank + behind, step=step).close()
+    assert wire.seen[-1].buffers["http.response_body"] == body
