@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ids import inspection
 from ids.protocols import BY_NAME, ODDITIES
 from ids.testing import Session, to_client
 from plugins.rules import Rules
@@ -203,6 +204,20 @@ def test_what_is_odd_is_an_event(request_: bytes, answer: bytes, events: list[st
     said = [event["anomaly"] for event in played.events if event["event_type"] == "anomaly"]
     assert [anomaly["event"] for anomaly in said] == events
     assert all((anomaly["app_proto"], anomaly["layer"]) == ("http", "proto_parser") for anomaly in said)
+
+
+def test_of_a_batch_so_many_oddities_are_written_and_exactly_the_others_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Messages that took the careful lane and are not odd use up none of them."""
+    monkeypatch.setattr(inspection, "MAX_ODD", 2)
+    careful = request(GET, HOST, b"X-Folded: a\r\n b")
+    odd = request(GET, b"Host : a")
+    played = Session()
+    played.tcp(careful * 3 + odd * 5, to_client(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 8))
+    said = [event["anomaly"]["event"] for event in played.events if event["event_type"] == "anomaly"]
+    assert said == ["REQUEST_HEADER_INVALID"] * 2
+    assert played.counters["app_layer.anomalies_not_written"] == 3
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
