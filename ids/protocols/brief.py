@@ -100,7 +100,12 @@ class Briefs:
         protocol = ways.protocol(asked)
         if protocol is None:
             return None
-        if not ways.of[protocol.name].exchange(slot, asked, streams.data[start:end], at, (ts_ns, number), out):
+        done = len(out)
+        try:
+            if not ways.of[protocol.name].exchange(slot, asked, streams.data[start:end], at, (ts_ns, number), out):
+                return None
+        except Exception:  # its parser is likely to raise as well, which is counted and costs the flow its parser
+            del out[done:]
             return None
         self.named.setdefault(protocol.name, []).append(slot)
         streams.exchanged[slot] = row, answer

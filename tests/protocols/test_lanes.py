@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ids.counters import Counters
 from ids.protocols import Protocols, ProtocolSettings
 from ids.protocols.http import PROTOCOL
+from ids.protocols.http.connection import Shared
 from ids.protocols.http.heads import MAX_KNOWN, MAX_KNOWN_BYTES, request_heads
 from ids.protocols.http.message import UNASKED_BYTES, UNASKED_FREE
 from ids.protocols.http.ordinary import Ordinary
@@ -385,6 +386,18 @@ def test_a_brief_flow_is_taken_as_a_whole(ends: list[Piece]) -> None:
 def test_another_flow_is_not(pieces: list[Piece]) -> None:
     assert not took_whole(*pieces)
     assert_lanes_agree(pieces)
+
+
+def test_a_short_way_that_fails_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flow is read as any other."""
+
+    def fail(shared: Shared, *what: Any) -> bool:
+        what[-1].append(None)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Shared, "exchange", fail)
+    wire = assert_lanes_agree([(CLIENT, request(), 0, False), (SERVER, OK, 0, False), *CLOSING])
+    assert [found.complete for found in wire.seen] == [False, True]
 
 
 def test_the_messages_of_a_brief_flow_end_where_they_end() -> None:
