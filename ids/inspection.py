@@ -359,7 +359,7 @@ class Inspection:
 
     def _write_up(self, found: Findings, flows: FlowBatch, transactions: Transactions) -> None:
         primary = self.flows.primary
-        spelt = EventLines(self.flows)
+        spelt = EventLines(self.flows, ending=found.packets is None)
         if self._wants("anomaly"):
             found.anomalies = self._anomalies(found.packets, flows, transactions)
         self._protocols.contradictions.clear()
@@ -439,7 +439,7 @@ class Inspection:
         of_parsers += [events.stranger_event(self.flows, slot) for slot in self._protocols.strangers]
         if len(odd) > MAX_ODD:
             self._counters.add("app_layer.anomalies_not_written", len(odd) - MAX_ODD)
-        of_streams = [events.anomaly_event(self.flows, noted) for noted in flows.notes]
+        of_streams = [events.anomaly_event(self.flows, noted) for noted in flows.notes if not noted.again]
         kinds = {"stream": of_streams, "applayer": of_parsers}
         return Events([*of_packets, *chain.from_iterable(kinds[kind] for kind in self._config.eve.anomalies)])
 
@@ -450,8 +450,11 @@ class Inspection:
 def _may_be_odd(row: Transaction) -> bool:
     """Return whether events are to say what is odd about a part of a transaction, if anything is."""
     if row.protocol in ODD_OF:  # ordinary messages are not asked, but for answers to what nobody was seen to ask
+        if row.partial:
+            return False
         ordinary = row.head_as_sent() is not None and not (row.complete and row.direction and "url" not in row.fields)
-        return not row.partial and not ordinary
+        doubt = getattr(row.buffers, "may_be_odd", None)
+        return not ordinary or (doubt is not None and doubt())
     return type(row.buffers) is dict and ODDITY in row.buffers
 
 

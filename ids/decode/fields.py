@@ -63,33 +63,12 @@ class Fields:
     def __init__(self, packets: Packets) -> None:
         self.packets = packets
         self._known: dict[str, Field] = {}
-        self._read: dict[str, Callable[[], Field]] = {
-            "ip.version": lambda: self._column(packets.ip_version != 0, packets.ip_version),
-            "ip.ttl": lambda: self._column(packets.ip_version != 0, packets.ttl),
-            "ip.proto": lambda: Field(_indices(packets.ip_version != 0), self._protocols()),
-            "ip.tos": lambda: self._byte(self._v4(), packets.l3 + 1),
-            "ip.id": lambda: self._word(self._v4(), packets.l3 + 4),
-            "ip.fragoffset": self._fragment_offset,
-            "ip.fragbits": self._fragment_bits,
-            "tcp.flags": lambda: self._column(self._of(TCP), packets.tcp_flags),
-            "tcp.seq": lambda: self._column(self._of(TCP), packets.seq),
-            "tcp.ack": lambda: self._column(self._of(TCP), packets.ack),
-            "tcp.window": lambda: self._column(self._of(TCP), packets.window),
-            "tcp.mss": lambda: self._tcp_option(_MSS, 4),
-            "tcp.wscale": lambda: self._tcp_option(_SCALE, 3),
-            "icmp.type": lambda: self._column(self._icmp(), packets.sport),
-            "icmp.code": lambda: self._column(self._icmp(), packets.dport),
-            "icmp.id": lambda: self._word(self._identified(), packets.l4 + 4),
-            "icmp.seq": lambda: self._word(self._identified(), packets.l4 + 6),
-            "icmpv6.mtu": lambda: self._word(self._of(ICMPV6) & (packets.sport == _TOO_BIG), packets.l4 + 4, _WORD4),
-            "payload.size": lambda: self._column(packets.ip_version != 0, self._payload_sizes()),
-        }
 
     def __getitem__(self, name: str) -> Field:
         """Return a field; raises KeyError where nothing has this name."""
         field = self._known.get(name)
         if field is None:
-            field = self._known[name] = self._read[name]()
+            field = self._known[name] = _READ[name](self)
         return field
 
     @cached_property
@@ -321,6 +300,29 @@ class Fields:
         valid = checksum.segments_valid(packets.batch.data, start, start + length)
         return Field(rows, np.where(valid, VALID, INVALID))
 
+
+_READ: dict[str, Callable[[Fields], Field]] = {
+    "ip.version": lambda of: of._column(of.packets.ip_version != 0, of.packets.ip_version),
+    "ip.ttl": lambda of: of._column(of.packets.ip_version != 0, of.packets.ttl),
+    "ip.proto": lambda of: Field(_indices(of.packets.ip_version != 0), of._protocols()),
+    "ip.tos": lambda of: of._byte(of._v4(), of.packets.l3 + 1),
+    "ip.id": lambda of: of._word(of._v4(), of.packets.l3 + 4),
+    "ip.fragoffset": lambda of: of._fragment_offset(),
+    "ip.fragbits": lambda of: of._fragment_bits(),
+    "tcp.flags": lambda of: of._column(of._of(TCP), of.packets.tcp_flags),
+    "tcp.seq": lambda of: of._column(of._of(TCP), of.packets.seq),
+    "tcp.ack": lambda of: of._column(of._of(TCP), of.packets.ack),
+    "tcp.window": lambda of: of._column(of._of(TCP), of.packets.window),
+    "tcp.mss": lambda of: of._tcp_option(_MSS, 4),
+    "tcp.wscale": lambda of: of._tcp_option(_SCALE, 3),
+    "icmp.type": lambda of: of._column(of._icmp(), of.packets.sport),
+    "icmp.code": lambda of: of._column(of._icmp(), of.packets.dport),
+    "icmp.id": lambda of: of._word(of._identified(), of.packets.l4 + 4),
+    "icmp.seq": lambda of: of._word(of._identified(), of.packets.l4 + 6),
+    "icmpv6.mtu": lambda of: of._word(of._of(ICMPV6) & (of.packets.sport == _TOO_BIG), of.packets.l4 + 4, _WORD4),
+    "payload.size": lambda of: of._column(of.packets.ip_version != 0, of._payload_sizes()),
+}
+"""How each field is read. None of them is bound to its batch: a cycle would keep the batch until it is looked for."""
 
 _WHOLE = np.zeros(256, np.bool_)
 _WHOLE[[

@@ -87,11 +87,13 @@ _DIRECTIONS = tuple(Direction)
 
 
 class Contradiction(NamedTuple):
-    """A server that began in another protocol than its client: an `anomaly` event."""
+    """A server that began in another protocol than its client, or in none that is known: an `anomaly` event."""
 
     slot: int
     ts_ns: int
     number: int
+    known: bool
+    """It began in another one."""
 
 
 class Protocols:
@@ -528,13 +530,14 @@ class Protocols:
         return False
 
     def _contradicted(self, slot: int, data: bytes, ts_ns: int, number: int) -> None:
-        """Note which other protocol a server begins in, where that is known, and read that as well."""
+        """Note that a server does not begin in its client's protocol; read the other one as well, where it is known."""
         talk = self._talks.by_id.get(int(self._flows.id[slot]))
-        if talk is not None:
-            self._rivals.suspect(talk, data)
         protocol = self._recogniser.stream(data[: self._settings.probe_bytes], Direction.TO_CLIENT)
-        if protocol is not None and len(self.contradictions) < MAX_CONTRADICTIONS:
-            self.contradictions.append(Contradiction(slot, ts_ns, number))
+        own = talk is not None and protocol is talk.protocol
+        if talk is not None and not own:
+            self._rivals.suspect(talk, data)
+        if len(self.contradictions) < MAX_CONTRADICTIONS:
+            self.contradictions.append(Contradiction(slot, ts_ns, number, protocol is not None and not own))
 
     def _keep_client(self, talk: Talk, kept: bytes, said: bytes, answered: bytes) -> None:
         """Keep what a client says until its server has answered, as long as there is room for it."""
@@ -627,12 +630,15 @@ class Protocols:
 
     def _parse(self, talk: Talk, stretch: Stretch, out: list[Transaction]) -> None:
         assert talk.parser is not None
+        before = len(out)
         try:
             handover = talk.parser.feed(stretch, out)
         except Exception:
             self._register.fail(talk)
         else:
             if handover is not None:
+                for row in out[before:]:
+                    row.last = row.complete
                 self._hand_over(talk, handover, stretch.ts_ns, stretch.number, out)
 
     def _hand_over(self, talk: Talk, handover: Handover, ts_ns: int, number: int, out: list[Transaction]) -> None:

@@ -16,7 +16,7 @@ from ids.events import Event
 from ids.protocols import BY_NAME, EVENT_OF
 from ids.protocols.frame import FrameRow
 from ids.respond.community_id import community_id
-from ids.respond.settings import EveSettings
+from ids.settings.respond import EveSettings
 from ids.types import (
     LIVE,
     Action,
@@ -360,14 +360,15 @@ def anomaly_event(flows: FlowColumns, noted: Noted) -> Event:
     return event
 
 
-def contradiction_event(flows: FlowColumns, slot: int, ts_ns: int, number: int) -> Event:
-    """Return the ``anomaly`` event of a server that begins in another protocol than its client."""
+def contradiction_event(flows: FlowColumns, slot: int, ts_ns: int, number: int, known: bool) -> Event:
+    """Return the ``anomaly`` event of a server that begins in another protocol than its client, or in none that is
+    ``known``."""
     flow = flows.view(slot)
     event = base("anomaly", flow, ts_ns, number, Direction.TO_CLIENT)
     event["pkt_src"] = packet_source(flow)
+    name = "MISMATCH_PROTOCOL_BOTH_DIRECTIONS" if known else "DETECT_PROTOCOL_ONLY_ONE_DIRECTION"
     event["anomaly"] = {
-        "app_proto": flow.app_proto, "type": "applayer", "event": "APPLAYER_MISMATCH_PROTOCOL_BOTH_DIRECTIONS",
-        "layer": "proto_detect",
+        "app_proto": flow.app_proto, "type": "applayer", "event": f"APPLAYER_{name}", "layer": "proto_detect",
     }  # fmt: skip
     return event
 

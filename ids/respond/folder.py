@@ -12,14 +12,15 @@ import time
 from bisect import insort
 from contextlib import suppress
 
-from ids.respond.settings import CapturesSettings
+from ids.settings.respond import CapturesSettings
+from ids.whole import replacing
 
 LEFTOVER_S = 3600.0
 """Unfinished files of other processes that are there are left for so long."""
 
 _NAME = re.compile(r"\d{19}-\d{1,10}-\d{1,16}\.pcap")
-_PART = re.compile(rf"\.{_NAME.pattern}\.(\d{{1,10}})")
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PART = re.compile(rf"\.{_NAME.pattern}\.(\d{{1,10}})(?:\.\d{{1,20}})?")
+"""See `ids.whole.replacing`."""
 
 
 class Folder:
@@ -41,7 +42,8 @@ class Folder:
         self._seen = None  # nothing is sure until the end of this
         self._forget(name)  # a replay writes those of an earlier one again
         gone = self._make_room(folder, len(content))
-        _write(folder, name, content)
+        with replacing(name, folder) as file:
+            file.write(content)
         insort(self._names, name)
         self._sizes[name] = len(content)
         self._total += len(content)
@@ -94,19 +96,6 @@ class Folder:
                     elif (part := _PART.fullmatch(entry.name)) and _left(int(part[1]), entry):
                         os.unlink(entry.name, dir_fd=folder)
         self._names, self._total = sorted(self._sizes), sum(self._sizes.values())
-
-
-def _write(folder: int, name: str, content: bytes) -> None:
-    part = f".{name}.{os.getpid()}"
-    file = os.open(part, _NEW, 0o600, dir_fd=folder)
-    try:
-        with os.fdopen(file, "wb") as stream:
-            stream.write(content)
-        os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(part, dir_fd=folder)
-        raise
 
 
 def _left(process: int, part: os.DirEntry[str]) -> bool:

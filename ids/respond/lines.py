@@ -34,6 +34,11 @@ from ids.types import I64, LIVE, Bool, EndReason, FlowColumns, FlowState, Mark, 
 from ids.types.transactions import Fields
 
 _TCP = 6
+_AT_THE_END = ',"pkt_src":"stream (flow timeout)"'
+"""Suricata's words for what no packet has completed, but the end of its flow,"""
+_LAST = ',"pkt_src":"stream (detect/log)"'
+"""and for what it lets go of where a protocol ends within a flow."""
+_SOURCE = ',"pkt_src":'
 _SECOND = 1_000_000_000
 _ENDS = re.compile(r'"src_ip":("[^"]*"),"src_port":(\d+),"dest_ip":("[^"]*"),"dest_port":(\d+),')
 _BACK = r'"src_ip":\3,"src_port":\4,"dest_ip":\1,"dest_port":\2,'
@@ -49,8 +54,10 @@ _TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr")
 class EventLines:
     """Spells the events of one batch. What two events of a flow have in common is spelt once."""
 
-    def __init__(self, flows: FlowColumns) -> None:
+    def __init__(self, flows: FlowColumns, *, ending: bool = False) -> None:
+        """``ending``: no packet caused the events of this batch; they are written because flows end."""
         self._flows = flows
+        self._ending = ending
         self._ends: dict[int, str] = {}
         """By slot: the keys that every event of a flow carries in the same words,"""
         self._swapped: dict[int, str] = {}
@@ -122,6 +129,9 @@ class EventLines:
         heads = self._heads(event_type, slots, times, [row.number for row in rows], swapped)
         objects = list(map(_said, rows))
         self._objects.update(zip(map(id, rows), objects, strict=True))
+        for at, row in enumerate(rows):
+            if row.last and not self._ending:
+                heads[at] = heads[at][: heads[at].rindex(_SOURCE)] + _LAST
         if event_type in NUMBERED:
             heads = [f'{head},"tx_id":{row.tx_id}' for head, row in zip(heads, rows, strict=True)]
         lines = [f"{head},{said}}}\n" for head, said in zip(heads, objects, strict=True)]
@@ -195,6 +205,9 @@ class EventLines:
         sources = [f',"pkt_src":"{WIRE}"'] * len(slots)
         for at in np.flatnonzero(flows.depth[slots]).tolist():
             sources[at] = f',"pkt_src":"{packet_source(flows.view(int(slots[at])))}"'
+        if self._ending:
+            for at in np.flatnonzero(flows.proto[slots] == _TCP).tolist():
+                sources[at] = _AT_THE_END
         return sources
 
     def _back(self, slot: int, ends: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ids.counters import Counters
 from ids.events import Event
 from ids.respond.folder import Folder
-from ids.respond.settings import CapturesSettings
+from ids.settings.respond import CapturesSettings
 
 log = logging.getLogger(__name__)
 

@@ -235,6 +235,8 @@ class Noted(NamedTuple):
     """Its name in events."""
     ts_ns: int
     number: int
+    again: bool = False
+    """It was noted of the direction before."""
 
 
 class FlowBatch:

@@ -33,7 +33,7 @@ class Transaction:
     """One protocol exchange, or the part of it known so far."""
 
     __slots__ = (
-        "_fields", "behind", "buffers", "complete", "direction", "files", "flows", "more", "number", "partial",
+        "_fields", "behind", "buffers", "complete", "direction", "files", "flows", "last", "more", "number", "partial",
         "protocol", "slot", "ts_ns", "tx_id",
     )  # fmt: skip
 
@@ -78,6 +78,8 @@ class Transaction:
         self.partial = partial
         """This side goes on: its head is all there, its body may grow (`ids.protocols.protocol.Buffer.grows`). It comes
         again, in full at the end."""
+        self.last = False
+        """Behind it its protocol ends, by what was said: the rest of the flow is another's, or encrypted."""
         self.files = files
         """The files in it (`ids.protocols.files.File`), where somebody wants files; they travel with it no further."""
 

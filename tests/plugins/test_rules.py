@@ -167,6 +167,21 @@ def test_packets_go_on_while_rules_are_loaded(rules: Path, monkeypatch: pytest.M
     assert context.counters["rules.loaded"] == 4
 
 
+@pytest.mark.parametrize("lasting", [False, True])
+def test_the_child_that_compiles_ends_with_the_load(
+    rules: Path, monkeypatch: pytest.MonkeyPatch, lasting: bool
+) -> None:
+    """But where its owner says that more will come."""
+    monkeypatch.setattr(COMPILER, "lasting", lasting)
+    (rules / "a.yaml").write_text(YAML + rule_text(f"[payload: {{regex: 'a[bc]+d {lasting}'}}]", 9))
+    start(rules)
+    before = COMPILER.starts
+    assert COMPILER.runs == lasting
+    (rules / "a.yaml").write_text(YAML + rule_text(f"[payload: {{regex: 'a[bc]+e {lasting}'}}]", 9))
+    start(rules)
+    assert COMPILER.starts - before == (0 if lasting else 1)
+
+
 def test_a_stop_does_not_wait_for_rules(rules: Path) -> None:
     """Neither does a child go on with what nobody waits for."""
     host, context = start(rules)
@@ -179,7 +194,7 @@ def test_a_stop_does_not_wait_for_rules(rules: Path) -> None:
     assert time.monotonic() - began < 30, "the rules take a minute and more"
     while any(thread.name == "ids-load-rules" for thread in threading.enumerate()):
         time.sleep(0.01)
-    assert COMPILER._process is None
+    assert not COMPILER.runs
     assert alerts(host, context) == FOUND
 
 

@@ -19,7 +19,7 @@ from ids.cli import cli
 from ids.counters import Counters
 from ids.respond import recorder, recordings
 from ids.respond.recordings import Recordings
-from ids.respond.settings import CapturesSettings
+from ids.settings.respond import CapturesSettings
 from ids.testing import Session
 from ids.testing.session import to_client
 from plugins.rules import Rules
@@ -268,7 +268,15 @@ def test_what_a_crash_left_unfinished_is_removed_and_what_others_write_is_left(t
     gone.wait()
     there = f".{name}.{os.getppid()}"
     old = f".{2:019d}-1-1.pcap.{os.getppid()}"
-    for left in (f".{name}.{os.getpid()}", f".{name}.{gone.pid}", f".{name}.9999999999", there, old, ".notes.1"):
+    for left in (
+        f".{name}.{os.getpid()}",
+        f".{name}.{os.getpid()}.12",
+        f".{name}.{gone.pid}",
+        f".{name}.9999999999",
+        there,
+        old,
+        ".notes.1",
+    ):
         (tmp_path / left).write_bytes(b"x")
     os.utime(tmp_path / old, (0, 0))
     shelf = Recordings(CapturesSettings(dir=str(tmp_path)), Counters(), patient=True)

@@ -24,7 +24,7 @@ MAX_KNOWN = 1024
 MAX_KNOWN_BYTES = 1024
 """Of a head that is kept: those that come again are short, for long ones carry what is one visitor's."""
 
-_HEADERS = rb"\r\n(?:[!-9;-~]+:[\t -~]*\r\n){0,%d}"
+_HEADERS = rb"\r\n(?:[!#$%%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n){0,%d}"
 _REQUEST = rb"(?:GET|POST|HEAD|PUT|DELETE|OPTIONS|PATCH) [!-~]+ HTTP/1\.[01]"
 _RESPONSE = rb"HTTP/1\.[01] [2-9][0-9][0-9](?: (?:[!-~][ -~]*)?)?"
 _TRANSFER = b"\ntransfer-encoding:"
@@ -32,6 +32,7 @@ _LENGTH = b"\ncontent-length:"
 _CODED = b"\ncontent-encoding:"
 _RANGE = b"\ncontent-range:"
 _DISPOSITION = b"\ncontent-disposition:"
+_HOST, _AUTHORIZATION = b"\nhost:", b"\nauthorization:"
 _COOKIE, _SET_COOKIE = b"\ncookie:", b"\nset-cookie:"
 _BODILESS = (b"204", b"304")
 _NOTHING: dict[str, tuple[bytes, ...]] = {}
@@ -45,7 +46,9 @@ Said = TypeVar("Said", "RequestHead", "ResponseHead")
 class RequestHead:
     """What the head of an ordinary request says."""
 
-    __slots__ = ("_fields", "_path", "_spelt", "apart", "block", "coded", "length", "method", "more", "sent")
+    __slots__ = (
+        "_fields", "_path", "_spelt", "apart", "block", "coded", "length", "may_be_odd", "method", "more", "sent",
+    )  # fmt: skip
 
     def __init__(self, block: bytes, low: bytes, length: int) -> None:
         self.block = block
@@ -66,6 +69,8 @@ class RequestHead:
         self._path: bytes | None = None
         self.apart = b"\nlocation:" not in low
         """It has no field that a response may have as well."""
+        self.may_be_odd = low.find(_HOST) < 0 or low.find(_AUTHORIZATION) >= 0
+        """Something may be odd about it all the same: that it names no host, or how it logs in."""
 
     @classmethod
     def read(cls, block: bytes) -> RequestHead | None:

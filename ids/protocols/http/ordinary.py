@@ -110,6 +110,10 @@ class Request(Ordinary):
         """Return the head, unless the target is not what it seems."""
         return self.said.sent
 
+    def may_be_odd(self) -> bool:
+        """Return `RequestHead.may_be_odd`."""
+        return self.said.may_be_odd
+
     def uri(self) -> bytes:
         """Return the normalised target: as sent, where normalising could not change it."""
         target = self.word(1)

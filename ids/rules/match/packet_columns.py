@@ -96,25 +96,6 @@ class PacketColumns:
         self._ranks = ranks
         self._before = before
         self._known: dict[str, Column] = {}
-        self._make: dict[str, Callable[[], Column]] = {
-            "row": lambda: self._all(np.ones(len(packets), np.int64)),
-            "whole": self._whole,
-            "flow": self._tracked,
-            "first": self._first,
-            "direction": lambda: self._all(np.where(flows.slot >= 0, flows.direction, Direction.TO_SERVER)),
-            "established": self._established,
-            "app": self._app,
-            "src": lambda: self._addresses(packets.src),
-            "dst": lambda: self._addresses(packets.dst),
-            "sport": lambda: self._ports("sport"),
-            "dport": lambda: self._ports("dport"),
-            "address.same": lambda: self._yes(
-                np.flatnonzero((packets.ip_version != 0) & (packets.src == packets.dst).all(axis=1))
-            ),
-            "flow.age": self._age,
-            "stream:client": lambda: self._sizes()[0],
-            "stream:server": lambda: self._sizes()[1],
-        }
 
     def __len__(self) -> int:
         return len(self.packets)
@@ -127,9 +108,9 @@ class PacketColumns:
         return column
 
     def _made(self, name: str) -> Column:
-        make = self._make.get(name)
+        make = _MAKE.get(name)
         if make is not None:
-            return make()
+            return make(self)
         kind, _, rest = name.partition(":")
         if kind == "option":
             return self._yes(self.fields.ip_option(rest))
@@ -233,12 +214,13 @@ class PacketColumns:
     def _noted(self, event: str) -> I64:
         """Return the rows of the packets for which something was noted about their connections."""
         flows, numbers = self.flows, self.packets.batch.number
-        found: list[int] = []
-        for noted in flows.notes:
-            if noted.event == event:
-                rows = np.flatnonzero((numbers == noted.number) & (flows.slot == noted.slot))
-                found += rows[:1].tolist()
-        return ascending(np.array(found, np.int64))
+        of: dict[int, int] = {noted.number: noted.slot for noted in flows.notes if noted.event == event}
+        rows = np.flatnonzero(np.isin(numbers, list(of))) if of else np.zeros(0, np.int64)
+        found: dict[int, int] = {}
+        for row, number, slot in zip(rows.tolist(), numbers[rows].tolist(), flows.slot[rows].tolist(), strict=True):
+            if slot == of[number] or number not in found:  # a connection that begins with it may have taken the packet
+                found[number] = row
+        return ascending(np.array([*found.values()], np.int64))
 
     def _sizes(self) -> tuple[Column, Column]:
         """How much each side of a connection has sent, in sequence numbers: a packet's own FIN is not counted yet."""
@@ -268,6 +250,28 @@ class PacketColumns:
             columns.append(Column(rows[order], total[order]))
         self._known["stream:client"], self._known["stream:server"] = columns
         return columns[0], columns[1]
+
+
+_MAKE: dict[str, Callable[[PacketColumns], Column]] = {
+    "row": lambda of: of._all(np.ones(len(of.packets), np.int64)),
+    "whole": lambda of: of._whole(),
+    "flow": lambda of: of._tracked(),
+    "first": lambda of: of._first(),
+    "direction": lambda of: of._all(np.where(of.flows.slot >= 0, of.flows.direction, Direction.TO_SERVER)),
+    "established": lambda of: of._established(),
+    "app": lambda of: of._app(),
+    "src": lambda of: of._addresses(of.packets.src),
+    "dst": lambda of: of._addresses(of.packets.dst),
+    "sport": lambda of: of._ports("sport"),
+    "dport": lambda of: of._ports("dport"),
+    "address.same": lambda of: of._yes(
+        np.flatnonzero((of.packets.ip_version != 0) & (of.packets.src == of.packets.dst).all(axis=1))
+    ),
+    "flow.age": lambda of: of._age(),
+    "stream:client": lambda of: of._sizes()[0],
+    "stream:server": lambda of: of._sizes()[1],
+}
+"""How axes are made. None of them is bound to its batch: a cycle would keep the batch until it is looked for."""
 
 
 def _highest(values: I64, of: I64) -> I64:
