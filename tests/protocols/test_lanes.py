@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ids.counters import Counters
-from ids.protocols import Protocols, ProtocolSettings
+from ids.protocols import Protocols, ProtocolSettings, brief
+from ids.protocols.expected import FIRST_PORT
 from ids.protocols.http import PROTOCOL
 from ids.protocols.http.connection import Shared
 from ids.protocols.http.heads import MAX_KNOWN, MAX_KNOWN_BYTES, request_heads
@@ -177,10 +178,15 @@ def brief_flows(draw: st.DrawFn) -> list[Piece]:
 
 
 @settings(max_examples=200)
-@given(brief_flows(), LIMITS, st.integers(1, 5))
-@example([(CLIENT, request(), 0, True), (SERVER, OK, 0, False), (SERVER, OK, 0, True)], {}, 2)
-def test_both_lanes_say_the_same_of_brief_flows(pieces: list[Piece], limits: dict[str, int], batch: int) -> None:
-    assert_lanes_agree(pieces, limits, batch)
+@given(brief_flows(), LIMITS, st.integers(1, 5), st.booleans())
+@example([(CLIENT, request(), 0, True), (SERVER, OK, 0, False), (SERVER, OK, 0, True)], {}, 2, False)
+def test_both_lanes_say_the_same_of_brief_flows(
+    pieces: list[Piece], limits: dict[str, int], batch: int, announceable: bool
+) -> None:
+    """Whether or not their port is one that another flow may announce."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(brief, "FIRST_PORT", 0 if announceable else FIRST_PORT)
+        assert_lanes_agree(pieces, limits, batch)
 
 
 @given(EXCHANGES.flatmap(lambda pairs: cuts([b"".join(pair[side] for pair in pairs) for side in (0, 1)])), LIMITS)
@@ -362,8 +368,12 @@ def took_whole(*pieces: Piece) -> bool:
     return bool(streams.exchanged)
 
 
+@pytest.mark.parametrize("announceable", [False, True])
 @pytest.mark.parametrize("ends", [CLOSING, CLOSING[::-1], CLOSING[:1], []])
-def test_a_brief_flow_is_taken_as_a_whole(ends: list[Piece]) -> None:
+def test_a_brief_flow_is_taken_as_a_whole(
+    ends: list[Piece], announceable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brief, "FIRST_PORT", 0 if announceable else FIRST_PORT)
     assert took_whole((CLIENT, request(), 0, False), (SERVER, OK, 0, False), *ends)
     assert took_whole((CLIENT, request(), 0, True), (SERVER, OK, 0, False))
     assert took_whole((CLIENT, request(b"HEAD / HTTP/1.1"), 0, False), (SERVER, OK[:-2], 0, False), *ends)
