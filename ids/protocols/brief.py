@@ -22,6 +22,9 @@ MAX_KNOWN = 1024
 MAX_KNOWN_BYTES = 1024
 """Of those that are kept: what comes again is short."""
 
+WORTH_A_LOOK = 12
+"""Directions that begin in a batch for which it is worth looking for brief flows; live batches may have one or two."""
+
 
 class Ways:
     """How whole exchanges are taken."""
@@ -67,7 +70,7 @@ class Briefs:
         self.by_row: dict[int, Answer] = {}
         """Those that are not certain (`take_certain`), by the row of their clients' bytes."""
         begins = (streams.end > streams.start) & (streams.offset == 0)
-        self._some = bool(ways.of) and np.count_nonzero(begins) >= len(Direction)
+        self._some = bool(ways.of) and np.count_nonzero(begins) >= WORTH_A_LOOK
         if self._some:
             self._find(begins)
 

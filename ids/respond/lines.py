@@ -141,8 +141,10 @@ class EventLines:
             if row.last and not self._ending:
                 heads[at] = heads[at][: heads[at].rindex(_SOURCE)] + _LAST
         if event_type in NUMBERED:
-            heads = [f'{head},"tx_id":{row.tx_id}' for head, row in zip(heads, rows, strict=True)]
-        lines = [f"{head},{said}}}\n" for head, said in zip(heads, objects, strict=True)]
+            columns = zip(heads, rows, objects, strict=True)
+            lines = [f'{head},"tx_id":{row.tx_id},{said}}}\n' for head, row, said in columns]
+        else:
+            lines = [f"{head},{said}}}\n" for head, said in zip(heads, objects, strict=True)]
         return Lines(event_type, "".join(lines).encode(), len(lines))
 
     def files(self, files: Sequence[File], hashes: Sequence[str], *, magic: bool) -> Lines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ids.counters import Counters
 from ids.protocols import Protocols, ProtocolSettings, brief
+from ids.protocols.brief import WORTH_A_LOOK
 from ids.protocols.expected import FIRST_PORT
 from ids.protocols.http import PROTOCOL
 from ids.protocols.http.connection import Shared
@@ -30,6 +31,14 @@ Piece = tuple[Direction, bytes, int, bool]
 
 
 BUFFERS = {buffer.name: buffer for buffer in PROTOCOL.buffers}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _looks_for_brief_flows() -> Iterator[None]:
+    """Have them looked for however few flows a batch has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(brief, "WORTH_A_LOOK", 2)
+        yield
 
 
 def said(found: Transaction) -> tuple[Any, ...]:
@@ -377,6 +386,11 @@ def test_a_brief_flow_is_taken_as_a_whole(
     assert took_whole((CLIENT, request(), 0, False), (SERVER, OK, 0, False), *ends)
     assert took_whole((CLIENT, request(), 0, True), (SERVER, OK, 0, False))
     assert took_whole((CLIENT, request(b"HEAD / HTTP/1.1"), 0, False), (SERVER, OK[:-2], 0, False), *ends)
+
+
+def test_a_batch_of_a_few_flows_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brief, "WORTH_A_LOOK", WORTH_A_LOOK)
+    assert not took_whole((CLIENT, request(), 0, False), (SERVER, OK, 0, False), *CLOSING)
 
 
 @pytest.mark.parametrize(
