@@ -33,6 +33,8 @@ from ids.testing.values import T0
 from tests.authoring.reference_examples import EXAMPLES, NEWER, SIDS, dumped, text_of
 from tests.rules.suricata.making import fault_of, rule_of
 
+pytestmark = pytest.mark.long
+
 Found = dict[str, list[tuple[str, str, bool]]]
 """By the example's name: test, what came, whether it held."""
 

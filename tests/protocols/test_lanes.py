@@ -26,6 +26,8 @@ from tests.factory import T0, make_datagrams, make_flow, make_streams
 from tests.protocols.test_http import EXCHANGES, TOKENS
 from tests.protocols.wire import CLIENT, OK, SERVER, Wire, chunked, request
 
+pytestmark = pytest.mark.long
+
 Piece = tuple[Direction, bytes, int, bool]
 """Direction, bytes, bytes lost before, last."""
 
