@@ -442,7 +442,7 @@ class Inspection:
         of_parsers += [events.stranger_event(self.flows, slot) for slot in self._protocols.strangers]
         if len(odd) > MAX_ODD:
             self._counters.add("app_layer.anomalies_not_written", len(odd) - MAX_ODD)
-        of_streams = [events.anomaly_event(self.flows, noted) for noted in flows.notes if not noted.again]
+        of_streams = [events.anomaly_event(self.flows, noted) for noted in flows.notes if not noted.quiet]
         kinds = {"stream": of_streams, "applayer": of_parsers}
         return Events([*of_packets, *chain.from_iterable(kinds[kind] for kind in self._config.eve.anomalies)])
 

@@ -84,6 +84,19 @@ def _outer_type(packets: Packets, rows: I64) -> tuple[I64, I64, I64]:
     return kind, at, tag
 
 
+def behind_tags(packets: Packets, rows: I64) -> I64:
+    """Return how many bytes there are behind the link header of each row; -1 where its link type is another than
+    Ethernet, or IP itself.
+    """
+    link, size = packets.batch.linktype[rows], np.full(len(rows), -1)
+    outer = packets.depth[rows] == 0
+    size[outer & np.isin(link, _RAW)] = packets.batch.caplen[rows][outer & np.isin(link, _RAW)]
+    mine = np.flatnonzero(outer & (link == _ETHERNET))
+    _, at, _ = _outer_type(packets, rows[mine])
+    size[mine] = packets.batch.caplen[rows[mine]] - at
+    return size
+
+
 def _short(*links: int) -> Finder:
     return lambda packets: _of(packets, Anomaly.TRUNCATED_LINK, *links)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ids.decode.faults import FAULTS
-from ids.decode.links import LINKS
+from ids.decode.links import LINKS, behind_tags
 from ids.decode.oddities import ANOMALY_NAMES, NAMES
 from ids.decode.option_faults import OPTIONS
 from ids.types import I64, Anomaly, Packets, ascending
@@ -63,9 +63,9 @@ def _six_cut(*, short: bool) -> Callable[[Packets], I64]:
     """Return what finds packets of IPv6 that end within their header, or before their length says."""
 
     def find(packets: Packets) -> I64:
-        rows = np.flatnonzero((packets.anomaly == np.uint8(Anomaly.IPV6_TRUNCATED)) & (packets.l3 >= 0))
-        end = packets.batch.offset[rows] + packets.batch.caplen[rows]
-        found: I64 = rows[(end - packets.l3[rows] < _IPV6_HEADER) == short]
+        rows = np.flatnonzero(packets.anomaly == np.uint8(Anomaly.IPV6_TRUNCATED))
+        size = behind_tags(packets, rows)
+        found: I64 = rows[((size >= 0) & (size < _IPV6_HEADER)) == short]
         return found
 
     return find

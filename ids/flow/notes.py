@@ -10,7 +10,7 @@ from ids.types import FlowColumns, Noted
 MAX_NOTES = 4096
 """Notes of one batch; more are counted as ``flow.tcp.notes_dropped``."""
 MAX_REPEATED = 1024
-"""Of these, those that were noted of their directions before (`REPEATED`)."""
+"""Of these, those that are noted each time (`REPEATED`)."""
 
 
 class Note(IntEnum):
@@ -145,7 +145,7 @@ _EVENTS = {
     Note.RETRANSMISSION: "stream.pkt_retransmission",
 }
 REPEATED = frozenset((Note.BEFORE_ACK, Note.CLOSEWAIT_BEFORE_ACK, Note.RETRANSMISSION))
-"""What rules count: noted each time, and in events the first time."""
+"""What rules count: noted each time, and in no event, for it comes with every loss."""
 
 
 class Notes:
@@ -168,9 +168,10 @@ class Notes:
         if again and note not in REPEATED:
             return False
         columns.noted[slot, direction] = noted | 1 << note
-        self._repeated += again
-        if len(self._made) >= MAX_NOTES or (again and self._repeated > MAX_REPEATED):
+        quiet = note in REPEATED
+        self._repeated += quiet
+        if len(self._made) >= MAX_NOTES or (quiet and self._repeated > MAX_REPEATED):
             self._counters.add("flow.tcp.notes_dropped")
         else:
-            self._made.append(Noted(slot, direction, note, note.event, at[1], at[2], again))
+            self._made.append(Noted(slot, direction, note, note.event, at[1], at[2], quiet))
         return not again

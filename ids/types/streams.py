@@ -235,8 +235,8 @@ class Noted(NamedTuple):
     """Its name in events."""
     ts_ns: int
     number: int
-    again: bool = False
-    """It was noted of the direction before."""
+    quiet: bool = False
+    """It is for rules alone: ordinary losses have it, too, and often."""
 
 
 class FlowBatch:

@@ -52,7 +52,7 @@ def compare(maker: Maker, count: int, folder: Path, into: Compared) -> None:
     rules.write_text("".join(spell(steps, sid) + "\n" for sid, (steps, _) in chains.items()))
     found = import_rules(str(rules))
     yaml.write_text("".join(found.document()))
-    loaded = load_rules([yaml])
+    loaded = load_rules([yaml], cache=folder / "compiled")
     into.wrong += [f"refused what was written: {error}" for error in loaded.errors]
     after = {rule.signature.sid: rule for rule in loaded.rules}
     into.cases += count

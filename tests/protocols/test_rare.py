@@ -410,6 +410,8 @@ def test_a_list_of_lists_has_a_bound() -> None:
 
 # Modbus
 
+STRANGE = said.mbap(2, b"\6\0\1\0\2")[:2] + b"\0\7" + said.mbap(2, b"\6\0\1\0\2")[4:]
+"""A message of another protocol, by what it says: a server passes it over, and reads on."""
 WRITE = (CLIENT, said.mbap(1, b"\6\0\1\0\2")), (SERVER, said.mbap(1, b"\6\0\1\0\2"))
 
 
@@ -425,6 +427,8 @@ WRITE = (CLIENT, said.mbap(1, b"\6\0\1\0\2")), (SERVER, said.mbap(1, b"\6\0\1\0\
         (((CLIENT, said.mbap(2, b"\x82\0\1\0\2")),), ["invalid_function_code"]),
         (((CLIENT, said.mbap(2, b"\6\0\1")),), ["invalid_length"]),
         (((CLIENT, said.mbap(2, b"\1\0\1\xff\xff")),), ["invalid_value"]),
+        (((CLIENT, STRANGE), (CLIENT, said.mbap(3, b"\1\0\1\xff\xff"))), ["invalid_protocol_id", "invalid_value"]),
+        (((CLIENT, said.mbap(2, b"\6\0\1\0\2")), (SERVER, STRANGE)), []),
         (((SERVER, said.mbap(2, b"\6\0\1\0\2")),), ["unsolicited_response"]),
         (tuple([(CLIENT, said.mbap(number, b"\6\0\1\0\2")) for number in range(2, 67)]), ["flooded"]),
     ],

@@ -353,6 +353,7 @@ def odd(name: str) -> bytes:
         "ipv4.pkt_too_small": bytes(four)[:30],
         "ipv4.hlen_too_small": bytes(four / UDP())[:14] + b"\x41" + bytes(four / UDP())[15:],
         "ipv6.trunc_pkt": bytes(six / UDP() / b"abcdef")[:-3],
+        "ipv6.pkt_too_small": bytes(six / UDP())[: 14 + 39],
         "ipv6.dstopts_unknown_opt": bytes(six / IPv6ExtHdrDestOpt(options=[]) / UDP()).replace(
             b"\x01\x04\x00\x00\x00\x00", b"\x11\x04abcd"
         ),
@@ -379,6 +380,7 @@ def odd(name: str) -> bytes:
 
 EVENTS = [
     "ipv4.trunc_pkt", "ipv4.pkt_too_small", "ipv4.hlen_too_small", "ipv6.trunc_pkt", "ipv6.dstopts_unknown_opt",
+    "ipv6.pkt_too_small",
     "ipv6.exthdr_useless_fh", "tcp.pkt_too_small", "tcp.hlen_too_small", "tcp.invalid_optlen", "tcp.opt_invalid_len",
     "tcp.opt_duplicate", "udp.pkt_too_small", "udp.len_invalid", "icmpv4.pkt_too_small", "icmpv4.unknown_type",
     "icmpv4.unknown_code", "ipv4.icmpv6", "udp.hlen_too_small", "ipv4.iplen_smaller_than_hlen", "sctp.pkt_too_small",

@@ -32,6 +32,7 @@ ODDITIES = (
     "response_header_invalid",
     "invalid_request_field_folding",
     "invalid_response_field_folding",
+    "request_field_too_long",
     "request_too_many_headers",
     "response_too_many_headers",
     "uri_delim_non_compliant",
@@ -75,6 +76,9 @@ _PROTOCOLS = (b"HTTP/0.9", b"HTTP/1.0", b"HTTP/1.1")
 MAX_PORT = 65_535
 MAX_HEADERS = 1024
 """Lines of a head that Suricata takes."""
+MAX_FIELD = 18_000
+"""Bytes of a header of a request, with the lines that it goes on in: as many as Suricata reads of one."""
+_LINE_GOES_ON = re.compile(rb"\r?\n[ \t]+")
 MAX_REPETITIONS = 64
 """Headers that come again, of which it takes no more."""
 MAX_LAYERS = 2
@@ -108,6 +112,8 @@ def odd(message: Transaction) -> tuple[bytes, ...]:
         found.append(b"invalid_request_field_folding" if asks else b"invalid_response_field_folding")
     if raw.count(b"\n") > MAX_HEADERS:
         found.append(side + b"_too_many_headers")
+    if asks and len(raw) > MAX_FIELD and max(map(len, _LINE_GOES_ON.sub(b"", raw).split(b"\n"))) > MAX_FIELD:
+        found.append(b"request_field_too_long")
     if not asks:
         found += _odd_response(message, values)
     elif "http.request_line" in message.buffers:

@@ -63,7 +63,7 @@ def _length_of(data: bytes | bytearray, at: int) -> int:
     if len(data) < at + _HEAD:
         return 0
     size = data[at + 4] << 8 | data[at + 5]
-    return _HEAD + size if 2 <= size <= _LONGEST - _HEAD and not data[at + 2] | data[at + 3] else -1
+    return _HEAD + size if 2 <= size <= _LONGEST - _HEAD else -1
 
 
 def _number(data: bytes, at: int) -> int:
@@ -75,7 +75,7 @@ class ModbusMessage:
 
     def __init__(self, data: bytes, of_client: bool) -> None:
         self.data = data
-        self.tid, self.unit, self.raw = _number(data, 0), data[6], data[7]
+        self.tid, self.of, self.unit, self.raw = _number(data, 0), _number(data, 2), data[6], data[7]
         self.body = data[8:]
         self.of_client = of_client
 
@@ -92,12 +92,13 @@ class ModbusMessage:
         return "user" if self.function in _USERS else "reserved" if self.function in _RESERVED else "unassigned"
 
     def odd(self) -> list[str]:
-        """Return what is odd about a request."""
+        """Return what is odd about a request. One of another protocol is none to servers, which read on behind it."""
+        odd = ["invalid_protocol_id"] if self.of else []
         if not self.raw or self.raw & _EXCEPTION:
-            return ["invalid_function_code"]
+            return [*odd, "invalid_function_code"]
         if len(self.body) < _LEAST.get(self.raw, 0):
-            return ["invalid_length"]
-        return ["invalid_value"] if self.wrong else []
+            return [*odd, "invalid_length"]
+        return [*odd, "invalid_value"] if self.wrong else odd
 
     def confirms(self, request: ModbusMessage) -> bool:
         """Return whether an answer says what was written as the request does."""
@@ -120,7 +121,7 @@ class ModbusMessage:
         """Return what EVE logs."""
         categories = {"assigned": "PUBLIC_ASSIGNED", "unassigned": "PUBLIC_UNASSIGNED", "user": "USER_DEFINED"}
         return {
-            "transaction_id": self.tid, "protocol_id": 0, "unit_id": self.unit, "function_raw": self.raw,
+            "transaction_id": self.tid, "protocol_id": self.of, "unit_id": self.unit, "function_raw": self.raw,
             "function_code": _NAMES.get(self.function, "Unknown"), "access_type": _ACCESS.get(self.function, "NONE"),
             "category": categories.get(self.category, "RESERVED"),
             "error_flags": "DATA_VALUE" if self.wrong else "NONE", **self._data(),
@@ -272,6 +273,7 @@ PROTOCOL = Protocol(
     settings=DialogueSettings,
     streams=speaking(ModbusFlow),
     oddities=(
+        "invalid_protocol_id",
         "unsolicited_response",
         "invalid_length",
         "invalid_function_code",

@@ -53,15 +53,6 @@ _ATTRIBUTES = {
 class Malformed(ValueError):
     """What is no certificate."""
 
-    oddity = b"tls.invalid_certificate"
-    """What Suricata calls it."""
-
-
-class BadLength(Malformed):
-    """An element whose length is none."""
-
-    oddity = b"tls.certificate_invalid_length"
-
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -116,7 +107,7 @@ def _element(data: bytes, at: int, end: int) -> tuple[int, int, int]:
     if size > 0x7F:
         digits = size & 0x7F
         if not 0 < digits <= 4 or at + digits > end:
-            raise BadLength("an odd length")
+            raise Malformed("an odd length")
         size = int.from_bytes(data[at : at + digits], "big")
         at += digits
     if at + size > end:
@@ -176,11 +167,11 @@ def _validity(data: bytes, at: int, end: int) -> tuple[str | None, str | None]:
     times: list[str | None] = []
     for _ in range(2):
         tag, start, at = _element(data, at, end)
-        times.append(_time(tag, data[start:at]))
+        times.append(read_time(tag, data[start:at]))
     return times[0], times[1]
 
 
-def _time(tag: int, value: bytes) -> str | None:
+def read_time(tag: int, value: bytes) -> str | None:
     """Return a time as EVE spells it."""
     pattern = _TIMES.get(tag)
     found = pattern.fullmatch(value) if pattern is not None else None

@@ -11,6 +11,7 @@ from ids.protocols.protocol import ODDITY, Setup
 from ids.protocols.stretch import Stretch
 from ids.protocols.tls import handshake
 from ids.protocols.tls.certificate import Certificate, Malformed, read_certificate
+from ids.protocols.tls.certificate_faults import fault_of
 from ids.protocols.tls.handshake import (
     CERTIFICATE,
     CERTIFICATE_REQUEST,
@@ -249,9 +250,11 @@ class TlsConnection:
         """Return what the first certificate says; None where there is none, or none that can be read."""
         if not chain:
             return None
+        fault = fault_of(chain[0])
+        if fault:
+            self._sides[direction].odd.append(fault)
         try:
             return read_certificate(chain[0])
-        except Malformed as odd:
+        except Malformed:
             self._shared.counters.add("tls.malformed_certificate")
-            self._sides[direction].odd += [odd.oddity, b"tls.invalid_handshake_message"]
             return None
